@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto'
+import type { Attributes } from './cloudevent.ts'
+
+/** Who replies. */
+export interface Replier {
+  /** The `source` of replies; events that carry it are our own, come back. */
+  readonly source: string
+  readonly modelName: string
+  readonly modelVersion: string | undefined
+}
+
+/**
+ * The attributes of the event that answers `request`.
+ * They depend on nothing but the request and the model, so that an event delivered twice gets the same reply, and a consumer that
+ * knows (source, id) pairs takes it once; hence no `time` either.
+ * @param outcome the last word of the reply's type, in place of the request's `.request` or after its type
+ */
+export function replyAttributes(request: Attributes, outcome: 'response' | 'error', replier: Replier, contentType: string): Attributes {
+  const type = replyType(request.type, outcome)
+  const identity = [request.source, request.id, type, replier.modelName, replier.modelVersion ?? null]
+  return {
+    specversion: '1.0',
+    id: createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32),
+    source: replier.source,
+    type,
+    datacontenttype: contentType,
+    subject: request.id,
+    causationid: request.id,
+    // Knative's RequestReply matches the reply on it.
+    ...copy(request, 'correlationid', 'replyid'),
+    // The trace of the event's origin goes on unchanged (distributed tracing extension).
+    ...copy(request, 'traceparent', 'traceparent'),
+    ...copy(request, 'tracestate', 'tracestate'),
+  }
+}
+
+function copy(request: Attributes, from: string, to: string): Record<string, string | number | boolean> {
+  const value = request[from]
+  return value === undefined ? {} : { [to]: value }
+}
+
+const replyType = (type: string, outcome: string) =>
+  type.endsWith('.request') ? `${type.slice(0, -'.request'.length)}.${outcome}` : `${type}.${outcome}`

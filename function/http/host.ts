@@ -1,0 +1,234 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Config } from '../config.ts'
+import type { EventService } from '../events/receive.ts'
+import { type Answer, errorAnswer, json, Refused, statusOf } from '../handler.ts'
+import type { Caller } from '../inference/batcher.ts'
+import { Overloaded } from '../protocol/errors.ts'
+import { traceOf } from '../telemetry/log.ts'
+import { compress, createBodyReader, declaredLength, HungUp } from './body.ts'
+import type { Pages } from './pages.ts'
+import { createRoutes, type Route } from './routes.ts'
+
+// The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
+const KEEP_ALIVE_MS = 95_000
+
+/** How long a client that is refused may go on sending, so that it gets to read why: closing at once would reset the connection. */
+const LINGER_MS = 1_000
+
+/** The listener. */
+export interface Host {
+  readonly port: number
+  /** From here on every answer closes its connection. */
+  stopKeepAlive(): void
+  /** Stops listening and waits for requests in flight, at most so long; then cuts what is left. @returns whether all was answered */
+  close(timeoutMs: number): Promise<boolean>
+}
+
+/**
+ * Listens on the configured port; requests are routed to plain handlers, pages to the Express application.
+ * @throws {Error} of one line, when the port cannot be had
+ */
+export async function listen(service: EventService, config: Config): Promise<Host> {
+  const { log, metrics } = service
+  const routeOf = createRoutes(service)
+  const bodies = createBodyReader(config)
+  /** The newest response of each connection, for errors that Node's parser finds behind a good request. */
+  const latest = new WeakMap<Socket, ServerResponse>()
+  const unused = new Set<Socket>()
+  let closing = false
+  let pages: Promise<Pages> | undefined
+
+  const server = createServer({
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: config.requestTimeoutMs,
+    headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
+    connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
+    // Node would refuse a missing Host without a body; ours says why.
+    requireHostHeader: false,
+  })
+  server.on('connection', socket => {
+    unused.add(socket)
+    socket.once('close', () => unused.delete(socket))
+  })
+  server.on('request', onRequest)
+  server.on('checkContinue', onRequest)
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+    send(request, response, errorAnswer(new Refused(417, `Expect ${JSON.stringify(request.headers.expect)} cannot be met; only 100-continue`))),
+  )
+  server.on('connect', (_request, socket: Socket) => sendRaw(socket, 405, 'CONNECT is not supported; this is no proxy', 'Allow: GET, HEAD, POST, OPTIONS\r\n'))
+  server.on('clientError', onBrokenRequest)
+
+  async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const arrived = performance.now()
+    latest.set(request.socket, response)
+    unused.delete(request.socket)
+    const caller: Caller = { arrived, deadline: arrived + config.requestTimeoutMs, gone: false }
+    response.on('close', () => {
+      caller.gone = !response.writableFinished
+      log.debug(
+        { method: request.method, path: request.url, status: response.statusCode, ms: performance.now() - arrived, ...traceOf(request.headers) },
+        caller.gone ? 'the client hung up' : 'answered',
+      )
+    })
+    try {
+      const path = pathOf(request.url ?? '')
+      if (request.headers.host === undefined && request.httpVersion === '1.1') throw new Refused(400, 'the Host header is missing')
+      const route = path === '*' ? ANYTHING : routeOf(path)
+      if (route === undefined) throw new Refused(404, `there is nothing at ${show(path)}; GET / or /docs tells what there is`)
+      const method = request.method === 'HEAD' ? 'GET' : request.method
+      if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
+      const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
+      if (handler === undefined) throw new Refused(405, `${request.method} is not for ${show(path)}; it takes ${allow(route)}`, { allow: allow(route) })
+      if (method === 'GET' && isPage(route, request)) {
+        // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
+        pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
+        return (await pages)(request, response)
+      }
+      if (method === 'GET') return await send(request, response, await handler({ method, path, headers: request.headers, body: NOTHING }, caller))
+      const { body, release } = await bodies.read(request, response)
+      try {
+        await send(request, response, await handler({ method: 'POST', path, headers: request.headers, body }, caller))
+      } finally {
+        release()
+      }
+    } catch (error) {
+      if (error instanceof HungUp) return
+      if (error instanceof Overloaded) metrics.rejected('overloaded')
+      if (error instanceof Refused && error.status === 413) metrics.rejected('too_large')
+      if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers) }, 'a request failed unexpectedly')
+      await send(request, response, errorAnswer(error))
+    }
+  }
+
+  async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
+    if (response.headersSent || response.destroyed) return
+    const whole = typeof answer.body === 'string' ? answer.body : Buffer.concat(answer.body.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
+    const acceptEncoding = request.headers['accept-encoding']
+    const compressed = acceptEncoding === undefined ? undefined : await compress(typeof whole === 'string' ? Buffer.from(whole) : whole, acceptEncoding)
+    const body = compressed?.body ?? whole
+    const headers: Record<string, string | number> = { ...answer.headers }
+    if (compressed !== undefined) {
+      headers['content-encoding'] = compressed.encoding
+      headers.vary = 'accept-encoding'
+    }
+    if (answer.status !== 204) headers['content-length'] = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
+    const requestId = request.headers['x-request-id']
+    if (requestId !== undefined) headers['x-request-id'] = String(requestId)
+    // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
+    const cutOff = !request.complete && (answer.status === 413 || answer.status === 503 || declaredLength(request) > config.maxBodyBytes)
+    if (closing || cutOff) headers.connection = 'close'
+    response.writeHead(answer.status, headers)
+    if (cutOff) lingerThenEnd(request, response, body)
+    else response.end(request.method === 'HEAD' ? undefined : body)
+  }
+
+  /** Node's parser gave up on what a connection sent, or it took too long. */
+  function onBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+    const before = latest.get(socket)
+    if (before !== undefined && !before.writableFinished && !before.destroyed) {
+      // A whole request came before the broken one: its answer goes first.
+      if (before.req.complete) {
+        before.once('finish', () => answerBroken(error, socket))
+        return
+      }
+      if (before.headersSent) {
+        socket.destroy()
+        return
+      }
+    }
+    answerBroken(error, socket)
+  }
+
+  function answerBroken(error: NodeJS.ErrnoException, socket: Socket): void {
+    const [status, message] = BROKEN[error.code ?? ''] ?? [400, `the request is not valid HTTP: ${error.message.replace(/^Parse Error: /, '')}`]
+    sendRaw(socket, status, message)
+  }
+
+  await bind(server, config)
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    stopKeepAlive() {
+      closing = true
+    },
+    async close(timeoutMs) {
+      closing = true
+      // What has arrived already is read first; then nothing new comes in.
+      await nextTurn()
+      const closed = new Promise<void>(resolve => server.close(() => resolve()))
+      await nextTurn()
+      for (const socket of unused) socket.destroy()
+      let timer: NodeJS.Timeout | undefined
+      const late = new Promise<boolean>(resolve => {
+        timer = setTimeout(() => resolve(false), timeoutMs)
+      })
+      const finished = await Promise.race([closed.then(() => true), late])
+      clearTimeout(timer)
+      server.closeAllConnections()
+      return finished
+    },
+  }
+}
+
+const NOTHING = new Uint8Array(0)
+
+/** `OPTIONS *` asks about the server as a whole. */
+const ANYTHING: Route = { GET: () => json({}), POST: () => json({}) }
+
+const BROKEN: Readonly<Record<string, [status: number, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'the headers are larger than the 16 KiB allowed'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'],
+}
+
+function bind(server: Server, { port, listenHost }: Config): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const where = `${listenHost ?? ''}:${port}`
+      const reasons: Record<string, string> = { EADDRINUSE: 'it is taken', EACCES: 'this user may not', EADDRNOTAVAIL: 'this machine has no such address' }
+      reject(new Error(`cannot listen on ${where}: ${reasons[error.code ?? ''] ?? error.message} (PORT, LISTEN_HOST)`))
+    })
+    server.listen({ port, ...(listenHost === undefined ? undefined : { host: listenHost }), backlog: 1024 }, resolve)
+  })
+}
+
+/** The path of a request target, which may also be a whole URL (RFC 9112 section 3.2.2), without the query. */
+function pathOf(target: string): string {
+  const path = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : target
+  const query = path.indexOf('?')
+  return query === -1 ? path : path.slice(0, query)
+}
+
+const isPage = ({ page }: Route, { headers }: IncomingMessage) =>
+  page === 'always' || (page === 'html' && /\btext\/html\b/.test(headers.accept ?? ''))
+
+const allow = ({ GET, POST }: Route) => [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
+
+const show = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
+
+/** Sends all of the answer, then waits a little for the client to stop sending before the connection closes. */
+function lingerThenEnd(request: IncomingMessage, response: ServerResponse, body: string | Uint8Array): void {
+  response.write(body)
+  request.resume()
+  const timer = setTimeout(() => response.end(), LINGER_MS)
+  request.once('close', () => {
+    clearTimeout(timer)
+    response.end()
+  })
+  request.once('end', () => response.end())
+}
+
+/** An answer on a connection whose HTTP is broken, so that there is no response object to give it to. */
+function sendRaw(socket: Socket, status: number, message: string, headers = ''): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const body = JSON.stringify({ error: message })
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}Connection: close\r\n\r\n${body}`,
+  )
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+}

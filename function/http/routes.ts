@@ -1,0 +1,100 @@
+import { receiveEvents, type EventService } from '../events/receive.ts'
+import { modeOf } from '../events/cloudevent.ts'
+import { type Answer, json, type Request, Refused } from '../handler.ts'
+import type { Caller } from '../inference/batcher.ts'
+import { infer } from '../inference/infer.ts'
+import { modelMetadata, serverMetadata } from '../inference/metadata.ts'
+
+export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
+
+/** A path's handlers by method; HEAD and OPTIONS follow from them. */
+export interface Route {
+  readonly GET?: Handler
+  readonly POST?: Handler
+  /** A page, for which the Express application answers GET instead; on `/` only to who accepts HTML. */
+  readonly page?: 'always' | 'html'
+}
+
+/**
+ * All routes, in one place.
+ * @returns the route of a path, undefined where there is none
+ * @throws {Refused} 404, naming the model or version that is not served here
+ */
+export function createRoutes(service: EventService): (path: string) => Route | undefined {
+  const { model, metrics } = service
+
+  const server = () => json(serverMetadata)
+  const live = () => json({ live: true })
+  const ready = () =>
+    model.notReady === undefined
+      ? json({ live: true, ready: true })
+      : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
+  const seedHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
+  const seedReady = () =>
+    model.notReady === undefined ? json({ status: 'ready' }) : json({ status: 'not ready', error: model.notReady }, 503, RETRY)
+  const prometheus = async (): Promise<Answer> => ({
+    status: 200,
+    headers: { 'content-type': metrics.contentType },
+    body: await metrics.text(),
+  })
+  const inferHandler: Handler = (request, caller) => infer(request, caller, service)
+  const root: Handler = (request, caller) => {
+    const mode = modeOf(request.headers)
+    return mode === undefined ? infer(request, caller, service) : receiveEvents(request, mode, caller, service)
+  }
+  const modelReady = () =>
+    model.notReady === undefined
+      ? json({ name: model.name, ready: true })
+      : json({ name: model.name, ready: false, error: model.notReady }, 503, RETRY)
+  const described: Handler = async (_request, caller) => {
+    const { signature } = await model.whenLoaded(caller)
+    return json(modelMetadata(model.name, model.version, signature))
+  }
+
+  const routes = new Map<string, Route>([
+    ['/', { GET: server, POST: root, page: 'html' }],
+    ['/v2', { GET: server }],
+    ['/v2/health/live', { GET: live }],
+    ['/v2/health/ready', { GET: ready }],
+    ['/health', { GET: seedHealth }],
+    ['/ready', { GET: seedReady }],
+    ['/health/liveness', { GET: live }],
+    ['/health/readiness', { GET: ready }],
+    ['/metrics', { GET: prometheus }],
+    ['/openapi.json', { GET: server, page: 'always' }],
+    ['/docs', { GET: server, page: 'always' }],
+  ])
+  const modelRoutes: Readonly<Record<string, Route>> = {
+    '': { GET: described },
+    ready: { GET: modelReady },
+    infer: { POST: inferHandler },
+  }
+
+  return path => {
+    const route = routes.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path)
+    if (route !== undefined) return route
+    const [, name, version, verb = ''] = MODEL_PATH.exec(path) ?? []
+    if (name === undefined) return undefined
+    checkServed('model', decodeSegment(name), model.name)
+    if (version !== undefined) checkServed(`version of model "${model.name}"`, decodeSegment(version), model.version)
+    return modelRoutes[verb]
+  }
+}
+
+const MODEL_PATH = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer))?\/?$/
+
+const RETRY = { 'retry-after': '1' }
+
+function checkServed(what: string, asked: string, served: string | undefined): void {
+  if (asked === served) return
+  const shown = JSON.stringify(asked.length > 60 ? `${asked.slice(0, 57)}...` : asked)
+  throw new Refused(404, `${what} ${shown} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`)
+}
+
+function decodeSegment(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    throw new Refused(400, 'the path has a % that no two hexadecimal digits of UTF-8 follow')
+  }
+}

@@ -1,0 +1,197 @@
+import { rowOf } from '../protocol/datatypes.ts'
+import { DeadlinePassed, ModelError, Overloaded } from '../protocol/errors.ts'
+import type { InferenceRequest } from '../protocol/request.ts'
+import { elementCount, type Tensor } from '../protocol/tensor.ts'
+import type { Session } from './session.ts'
+
+/** Who waits for an answer, and until when. */
+export interface Caller {
+  /** On performance.now()'s clock, in milliseconds. */
+  readonly arrived: number
+  /** After this the run is not begun, same clock. */
+  readonly deadline: number
+  /** True once the caller hung up: nothing is run for them. */
+  gone: boolean
+}
+
+export interface BatchLimits {
+  readonly maxBatchRows: number
+  readonly maxQueueRows: number
+}
+
+/** Requests on their way to a run: bounded, joined along the first dimension where that is sound, split again after. */
+export interface Batcher {
+  /** Rows waiting now. */
+  readonly queuedRows: number
+  /**
+   * @returns the outputs asked for, in that order
+   * @throws {Overloaded} at once, when more than `maxQueueRows` would wait
+   * @throws {DeadlinePassed} when the run had not begun in time
+   * @throws {ModelError} when the model fails on this very request
+   */
+  infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]>
+}
+
+interface Job {
+  readonly request: InferenceRequest
+  readonly outputs: readonly string[]
+  readonly rows: number
+  /** Requests of equal keys may be joined; undefined runs alone. */
+  readonly key: string | undefined
+  readonly caller: Caller
+  readonly resolve: (outputs: Tensor[]) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * There is no delay window: a run takes what waits when it begins, so a lone request never waits for company.
+ * @param mayJoin whether rows of this model are independent; asked at each request, because it is found out after the start
+ * @param onRun told the rows of each run
+ */
+export function createBatcher(session: Session, limits: BatchLimits, mayJoin: () => boolean, onRun: (rows: number) => void): Batcher {
+  let queue: Job[] = []
+  let queuedRows = 0
+  let running = false
+
+  function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
+    const rows = Math.max(request.inputs[0]?.shape[0] ?? 1, 1)
+    // A request larger than the whole queue could otherwise never be taken.
+    if (queuedRows > 0 && queuedRows + rows > limits.maxQueueRows) {
+      throw new Overloaded(`${queuedRows} rows are waiting already, and at most ${limits.maxQueueRows} may; try again later`)
+    }
+    return new Promise((resolve, reject) => {
+      const outputs = request.outputs.map(({ name }) => name)
+      queue.push({ request, outputs, rows, key: mayJoin() ? joinKey(request.inputs, outputs) : undefined, caller, resolve, reject })
+      queuedRows += rows
+      if (running) return
+      running = true
+      // Not at once: requests that arrive within this turn of the event loop join the same run.
+      setImmediate(runQueue)
+    })
+  }
+
+  async function runQueue(): Promise<void> {
+    while (queue.length > 0) {
+      const batch = takeBatch()
+      if (batch.length === 1) await runAlone(batch[0] as Job)
+      else if (batch.length > 1) await runJoined(batch)
+    }
+    running = false
+  }
+
+  /** The oldest request and those that may be joined to it, up to the limit; the rest keep their order. */
+  function takeBatch(): Job[] {
+    const batch: Job[] = []
+    const rest: Job[] = []
+    let rows = 0
+    for (const job of queue) {
+      if (isOver(job)) continue
+      const first = batch[0]
+      if (first === undefined || (job.key !== undefined && job.key === first.key && rows + job.rows <= limits.maxBatchRows)) {
+        batch.push(job)
+        rows += job.rows
+      } else rest.push(job)
+    }
+    queue = rest
+    queuedRows = rest.reduce((sum, job) => sum + job.rows, 0)
+    return batch
+  }
+
+  function isOver({ caller, request, reject }: Job): boolean {
+    const ownDeadline = request.timeoutMicroseconds === undefined ? caller.deadline : caller.arrived + request.timeoutMicroseconds / 1000
+    if (!caller.gone && performance.now() < Math.min(ownDeadline, caller.deadline)) return false
+    reject(new DeadlinePassed('the deadline passed before the run could begin'))
+    return true
+  }
+
+  async function runAlone({ request, outputs, rows, resolve, reject }: Job): Promise<void> {
+    onRun(rows)
+    try {
+      resolve(await session.run(request.inputs, outputs))
+    } catch (error) {
+      reject(error)
+    }
+  }
+
+  async function runJoined(batch: readonly Job[]): Promise<void> {
+    const rows = batch.map(job => job.rows)
+    const { request, outputs } = batch[0] as Job
+    let parts: Tensor[][]
+    try {
+      const joined = request.inputs.map((_, i) => join(batch.map(job => job.request.inputs[i] as Tensor)))
+      parts = split(await session.run(joined, outputs), rows)
+      onRun(rows.reduce((sum, count) => sum + count, 0))
+    } catch {
+      // One bad row fails the whole run; alone, each request gets what is its own.
+      for (const job of batch) await runAlone(job)
+      return
+    }
+    for (let i = 0; i < batch.length; i++) batch[i]?.resolve(parts[i] as Tensor[])
+  }
+
+  return {
+    infer,
+    get queuedRows() {
+      return queuedRows
+    },
+  }
+}
+
+/** Equal for requests that can share a run: same outputs, same dimensions but for the first, which each agrees on within itself. */
+function joinKey(inputs: readonly Tensor[], outputs: readonly string[]): string | undefined {
+  const rows = inputs[0]?.shape[0]
+  if (rows === undefined || rows === 0) return undefined
+  let key = outputs.join('\n')
+  for (const { shape } of inputs) {
+    if (shape[0] !== rows) return undefined
+    key += '\n'
+    for (let i = 1; i < shape.length; i++) key += `${shape[i]},`
+  }
+  return key
+}
+
+/** Tensors of one input, put after each other along the first dimension. */
+export function join(tensors: readonly Tensor[]): Tensor {
+  const [first] = tensors as [Tensor]
+  const shape = [tensors.reduce((sum, tensor) => sum + (tensor.shape[0] as number), 0), ...first.shape.slice(1)]
+  const data = rowOf(first.datatype).allocate(elementCount(shape))
+  let at = 0
+  for (const tensor of tensors) {
+    if (Array.isArray(data)) for (const string of tensor.data as readonly string[]) data[at++] = string
+    else {
+      ;(data as Float32Array).set(tensor.data as Float32Array, at)
+      at += tensor.data.length
+    }
+  }
+  return { ...first, shape, data }
+}
+
+/**
+ * Splits a joined run's outputs back into those of each request, without copying.
+ * @param outputs tensors of shape [sum(rows), …]
+ * @param rows rows of each request, in the order they were joined
+ * @throws {ModelError} when an output's first dimension is not sum(rows)
+ */
+export function split(outputs: readonly Tensor[], rows: readonly number[]): Tensor[][] {
+  const total = rows.reduce((sum, count) => sum + count, 0)
+  for (const { name, shape } of outputs) {
+    if (shape[0] !== total) throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
+  }
+  let row = 0
+  return rows.map(count => {
+    const from = row
+    row += count
+    return outputs.map(output => takeRows(output, from, count))
+  })
+}
+
+function takeRows(tensor: Tensor, from: number, count: number): Tensor {
+  const width = elementCount(tensor.shape.slice(1))
+  const { data } = tensor
+  const [start, end] = [from * width, (from + count) * width]
+  return {
+    ...tensor,
+    shape: [count, ...tensor.shape.slice(1)],
+    data: Array.isArray(data) ? data.slice(start, end) : (data as Float32Array).subarray(start, end),
+  }
+}

@@ -1,0 +1,94 @@
+import { type Answer, errorAnswer, type Request, Refused, statusOf } from '../handler.ts'
+import { decodeRequest } from '../protocol/decode.ts'
+import { encodeResponse, type EncodedResponse } from '../protocol/encode.ts'
+import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
+import type { InferenceRequest } from '../protocol/request.ts'
+import type { Signature } from '../protocol/tensor.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Caller } from './batcher.ts'
+import type { Model } from './model.ts'
+
+/** What answering takes besides the request: the model, and where to count and tell of it. */
+export interface Service {
+  readonly model: Model
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+/** Answers one V2 inference request over HTTP, whatever becomes of it. */
+export const infer = (request: Request, caller: Caller, service: Service): Promise<Answer> =>
+  inferDecoded(signature => decodeHttp(request, signature), caller, service)
+
+/** The same for a request that `decode` reads once the model is loaded. */
+export async function inferDecoded(
+  decode: (signature: Signature) => InferenceRequest,
+  caller: Caller,
+  { model, metrics, log }: Service,
+): Promise<Answer> {
+  metrics.began()
+  try {
+    const loaded = await model.whenLoaded(caller)
+    const request = decode(loaded.signature)
+    const answer = toAnswer(encodeResponse(await loaded.infer(request, caller), request.outputs))
+    metrics.answered('http', 'success', secondsSince(caller.arrived))
+    return answer
+  } catch (error) {
+    countFailure(error, 'http', caller, metrics)
+    if (statusOf(error) === undefined) log.error({ err: error }, 'an inference request failed unexpectedly')
+    return errorAnswer(error)
+  }
+}
+
+function decodeHttp(request: Request, signature: Signature): InferenceRequest {
+  const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
+  checkMediaType(request, jsonLength)
+  return decodeRequest(request.body, jsonLength, signature)
+}
+
+export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', caller: Caller, metrics: Metrics): void {
+  metrics.answered(protocol, 'error', secondsSince(caller.arrived))
+  if (error instanceof Overloaded) metrics.rejected('overloaded')
+  if (error instanceof NotReady) metrics.rejected('not_ready')
+  if (error instanceof DeadlinePassed) metrics.rejected('deadline')
+}
+
+export const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000
+
+function toAnswer({ json, binary }: EncodedResponse): Answer {
+  if (binary === undefined) return { status: 200, headers: { 'content-type': 'application/json' }, body: json }
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(binary.jsonLength) },
+    body: [json, ...binary.parts],
+  }
+}
+
+/**
+ * The length of the JSON before the binary tensor data, or undefined where all of the body is JSON.
+ * @throws {BadRequest} when the header is no length
+ */
+export function readJsonLength(header: string | string[] | undefined): number | undefined {
+  if (header === undefined) return undefined
+  if (!/^\d{1,15}$/.test(String(header))) {
+    throw new BadRequest(`Inference-Header-Content-Length is ${JSON.stringify(header)}; it must be a number of bytes`)
+  }
+  return Number(header)
+}
+
+/** Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor data extension). */
+function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {
+  const contentType = headers['content-type']
+  if (contentType === undefined || isJsonType(contentType) || /^application\/octet-stream *(;|$)/i.test(contentType)) return
+  throw new Refused(
+    415,
+    jsonLength === undefined
+      ? `Content-Type ${JSON.stringify(contentType)} is not supported; send application/json (with curl: -H 'Content-Type: application/json')`
+      : `Content-Type ${JSON.stringify(contentType)} is not supported; send application/octet-stream`,
+  )
+}
+
+/** application/json, of UTF-8 where a charset is named. */
+export const isJsonType = (contentType: string) =>
+  /^application\/json *(; *charset *= *"?utf-?8"? *)?(;.*)?$/i.test(contentType.trim()) &&
+  !/; *charset *= *"?(?!utf-?8"? *(;|$))/i.test(contentType)

@@ -1,0 +1,44 @@
+import manifest from '../../package.json' with { type: 'json' }
+import { encodeData } from '../protocol/encode.ts'
+import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
+
+/** The version of this function, as package.json says it. */
+export const functionVersion = manifest.version
+
+/** What this server is (Open Inference Protocol, "Server Metadata Response JSON Object"); it names only extensions that work. */
+export const serverMetadata = Object.freeze({ name: manifest.name, version: functionVersion, extensions: ['binary_tensor_data'] })
+
+/** The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"); a variable dimension is −1. */
+export const modelMetadata = (name: string, version: string | undefined, { inputs, outputs }: Signature) => ({
+  name,
+  ...(version === undefined ? undefined : { versions: [version] }),
+  platform: 'onnx_onnxv1',
+  inputs: inputs.map(tensorMetadata),
+  outputs: outputs.map(tensorMetadata),
+})
+
+const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
+
+/** An inference request for those inputs, as JSON text; undefined where JSON cannot say it (FP16). */
+export function requestJson(inputs: readonly Tensor[], signature: Signature): string | undefined {
+  if ([...inputs, ...signature.outputs].some(({ datatype }) => datatype === 'FP16')) return undefined
+  const tensors = inputs.map(
+    tensor =>
+      `{"name":${JSON.stringify(tensor.name)},"shape":[${tensor.shape}],"datatype":"${tensor.datatype}","data":${encodeData(shortened(tensor))}}`,
+  )
+  return `{"inputs":[${tensors.join(',')}]}`
+}
+
+/** FP32 values as somebody wrote them: 5.1, not 5.099999904632568. Nine digits tell every FP32 apart. */
+function shortened(tensor: Tensor): Tensor {
+  if (tensor.datatype !== 'FP32') return tensor
+  return { ...tensor, datatype: 'FP64', data: Float64Array.from(tensor.data as Float32Array, shortest) }
+}
+
+function shortest(value: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits))
+    if (Math.fround(short) === value) return short
+  }
+  return value
+}

@@ -1,0 +1,84 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import type { Config } from '../config.ts'
+
+/** What a model folder says before its graph is loaded. */
+export interface ModelFolder {
+  /** The .onnx file; external data is found beside it. */
+  readonly file: string
+  readonly name: string
+  readonly version: string | undefined
+  /** The classes a classifier tells apart, in the order of their index. */
+  readonly labels: readonly string[]
+  readonly description: string | undefined
+  /** False where model.json says that requests must not be joined. */
+  readonly batch: boolean
+  /** An input that suits the model, by input name: nested JSON data. */
+  readonly sample: Readonly<Record<string, unknown>> | undefined
+}
+
+/**
+ * Reads MODEL_DIR: which file is the model, and what model.json says of it.
+ * @throws {Error} of one line, when there is no model to serve or model.json is wrong
+ */
+export function readModelFolder({ modelDir, modelName, modelVersion, inferenceService }: Config): ModelFolder {
+  const folder = resolve(modelDir)
+  const file = join(folder, findModelFile(folder))
+  const path = join(folder, 'model.json')
+  const json = readModelJson(path)
+  return {
+    file,
+    name: modelName ?? segment(json.name, 'name', path) ?? inferenceService ?? basename(folder),
+    version: modelVersion ?? segment(json.version, 'version', path),
+    labels: field(json.labels, isTexts, 'labels', 'an array of strings', path) ?? [],
+    description: field(json.description, isText, 'description', 'a string', path),
+    batch: field(json.batch, isBoolean, 'batch', 'true or false', path) ?? true,
+    sample: field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
+  }
+}
+
+function findModelFile(folder: string): string {
+  let files: string[]
+  try {
+    files = readdirSync(folder)
+  } catch (error) {
+    throw new Error(`no model: MODEL_DIR ${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  if (files.includes('model.onnx')) return 'model.onnx'
+  const models = files.filter(file => file.endsWith('.onnx'))
+  if (models[0] !== undefined && models.length === 1) return models[0]
+  const found = models.length === 0 ? 'no .onnx file' : `${models.length} .onnx files and none named model.onnx`
+  throw new Error(`no model: MODEL_DIR ${folder} has ${found}`)
+}
+
+function readModelJson(path: string): Record<string, unknown> {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new Error(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    throw new Error(`${path} is not valid JSON: ${(error as Error).message}`)
+  }
+  if (!isRecord(json)) throw new Error(`${path} must hold a JSON object`)
+  return json
+}
+
+function field<T>(value: unknown, isAllowed: (value: unknown) => value is T, name: string, allowed: string, path: string): T | undefined {
+  if (value === undefined || isAllowed(value)) return value
+  throw new Error(`${path}: ${name} must be ${allowed}`)
+}
+
+const segment = (value: unknown, name: string, path: string) => field(value, isSegment, name, 'a string without /', path)
+
+const isText = (value: unknown): value is string => typeof value === 'string'
+const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
+const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
+const isSegment = (value: unknown): value is string => isText(value) && value !== '' && !value.includes('/')
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,0 +1,167 @@
+import type { Config } from '../config.ts'
+import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
+import type { InferenceResponse } from '../protocol/encode.ts'
+import type { InferenceRequest } from '../protocol/request.ts'
+import type { Signature, Tensor } from '../protocol/tensor.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { type Batcher, type Caller, createBatcher } from './batcher.ts'
+import { exampleInputs } from './example.ts'
+import { whyNotJoined } from './independence.ts'
+import type { ModelFolder } from './model-folder.ts'
+import { openSession, type Session } from './session.ts'
+
+/** The one model this process serves, from before it is loaded until the process ends. */
+export interface Model extends ModelFolder {
+  /** Undefined until the model is loaded and warmed up. */
+  readonly loaded: LoadedModel | undefined
+  /** Why requests are not taken now; undefined while they are. */
+  readonly notReady: string | undefined
+  /** Rows waiting for a run, and requests waiting for the model to load. */
+  readonly queuedRows: number
+  /**
+   * Loads the model and warms it up.
+   * @throws {Error} of one line, when it cannot be served
+   */
+  load(): Promise<void>
+  /**
+   * The loaded model, waiting for it where it is still loading.
+   * @throws {Overloaded} when too many wait already
+   * @throws {DeadlinePassed} when it takes longer than this caller's deadline
+   * @throws {NotReady} when it could not be loaded
+   */
+  whenLoaded(caller: Caller): Promise<LoadedModel>
+  /** From here on the model says it is not ready; requests are answered all the same. */
+  retire(): void
+  close(): Promise<void>
+}
+
+export interface LoadedModel {
+  readonly signature: Signature
+  /** Inputs that suit the model. */
+  readonly example: readonly Tensor[]
+  /**
+   * @throws {Overloaded|DeadlinePassed|ModelError} as {@link Batcher.infer}
+   */
+  infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse>
+}
+
+/** @returns the model, not yet loaded */
+export function createModel(folder: ModelFolder, config: Config, metrics: Metrics, log: Log): Model {
+  let session: Session | undefined
+  let batcher: Batcher | undefined
+  let loaded: LoadedModel | undefined
+  let state: 'loading' | 'ready' | 'failed' | 'retired' = 'loading'
+  let waiting = 0
+  const settled = Promise.withResolvers<void>()
+  // Nobody may be waiting when it fails; load()'s own caller is told.
+  settled.promise.catch(() => {})
+
+  async function load(): Promise<void> {
+    try {
+      session = await openSession(folder.file, config.ortThreads)
+      metrics.mark('session')
+      for (const output of session.leftOut) {
+        log.warn(`output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`)
+      }
+      const example = readExample(session)
+      await warmUp(session, example)
+      metrics.mark('warm-up')
+      let joins = false
+      batcher = createBatcher(session, config, () => joins, metrics.ran)
+      loaded = { signature: session.signature, example, infer }
+      if (state === 'loading') state = 'ready'
+      settled.resolve()
+      joins = await mayJoin(session, example)
+    } catch (error) {
+      state = 'failed'
+      settled.reject(new NotReady('the model could not be loaded'))
+      throw error
+    }
+  }
+
+  function readExample({ signature }: Session): readonly Tensor[] {
+    try {
+      return exampleInputs(signature, folder.sample)
+    } catch (error) {
+      if (error instanceof BadRequest) throw new Error(`model.json: the sample does not fit the model: ${error.message}`)
+      throw error
+    }
+  }
+
+  async function warmUp({ signature, run }: Session, example: readonly Tensor[]): Promise<void> {
+    try {
+      await run(example, signature.outputs.map(({ name }) => name))
+    } catch (error) {
+      if (folder.sample !== undefined) throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
+      log.warn(`the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`)
+    }
+  }
+
+  async function mayJoin(opened: Session, example: readonly Tensor[]): Promise<boolean> {
+    const reason = folder.batch ? await whyNotJoined(opened, example) : 'model.json says "batch": false'
+    if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
+    return reason === undefined
+  }
+
+  async function whenLoaded(caller: Caller): Promise<LoadedModel> {
+    if (loaded === undefined) await wait(caller)
+    return loaded as LoadedModel
+  }
+
+  async function wait(caller: Caller): Promise<void> {
+    if (waiting >= config.maxQueueRows) throw new Overloaded(`${waiting} requests are waiting for the model to load already; try again later`)
+    waiting++
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(
+      () => late.reject(new DeadlinePassed('the deadline passed before the model was loaded')),
+      Math.max(caller.deadline - performance.now(), 0),
+    )
+    try {
+      await Promise.race([settled.promise, late.promise])
+    } finally {
+      clearTimeout(timer)
+      waiting--
+    }
+  }
+
+  async function infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse> {
+    const outputs = await (batcher as Batcher).infer(request, caller)
+    if (folder.labels.length > 0) metrics.predicted(predictedLabels(outputs, folder.labels))
+    return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
+  }
+
+  return {
+    ...folder,
+    load,
+    whenLoaded,
+    retire: () => {
+      state = 'retired'
+    },
+    close: async () => session?.close(),
+    get loaded() {
+      return loaded
+    },
+    get notReady() {
+      return REASON[state]
+    },
+    get queuedRows() {
+      return (batcher?.queuedRows ?? 0) + waiting
+    },
+  }
+}
+
+const REASON = {
+  loading: 'the model is loading',
+  ready: undefined,
+  failed: 'the model could not be loaded',
+  retired: 'the process is ending',
+}
+
+/** What a classifier said of each row: an output of label texts, or of indices into the labels. */
+function predictedLabels(outputs: readonly Tensor[], labels: readonly string[]): readonly string[] {
+  const texts = outputs.find(({ datatype }) => datatype === 'BYTES')
+  if (texts !== undefined) return texts.data as readonly string[]
+  const indices = outputs.find(({ datatype, shape }) => /^U?INT/.test(datatype) && shape.length === 1)
+  return indices === undefined ? [] : Array.from(indices.data as Iterable<number | bigint>, index => labels[Number(index)] ?? '')
+}

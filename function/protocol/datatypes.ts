@@ -1,0 +1,84 @@
+import type { TensorData } from './tensor.ts'
+
+/** Everything that differs by datatype is in its row; adding a datatype is adding a row. */
+export interface DatatypeRow {
+  /** Bytes an element takes in binary tensor data; 0 for BYTES, whose elements carry their own length. */
+  readonly bytes: number
+  /** ONNX Runtime's name for it. */
+  readonly ort: string
+  /** An empty tensor's data of `length` elements; BYTES start as empty strings. */
+  readonly allocate: (length: number) => Exclude<TensorData, readonly string[]> | string[]
+  /** Reads little-endian elements without copying; `offset` is a multiple of `bytes`. BYTES are read elsewhere. */
+  readonly view?: (buffer: ArrayBufferLike, offset: number, length: number) => TensorData
+  /** The element that a JSON value stands for, or undefined where the datatype cannot hold it. Absent: JSON cannot say this datatype. */
+  readonly fromJson?: (value: unknown) => number | bigint | string | undefined
+  /** What `fromJson` takes, for error messages. */
+  readonly takes: string
+}
+
+function integer(least: number, most: number) {
+  return {
+    takes: `integers from ${least} to ${most}`,
+    fromJson: (value: unknown) =>
+      typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most ? value : undefined,
+  }
+}
+
+/** A number beyond 2^53 has lost its digits by the time it is a JavaScript number, so only a bigint is exact there (json.ts makes it). */
+function bigInteger(least: bigint, most: bigint) {
+  return {
+    takes: `integers from ${least} to ${most}`,
+    fromJson: (value: unknown) => {
+      if (typeof value === 'bigint') return value >= least && value <= most ? value : undefined
+      if (typeof value !== 'number' || !Number.isSafeInteger(value)) return undefined
+      return value < 0 && least === 0n ? undefined : BigInt(value)
+    },
+  }
+}
+
+/** JSON has no numbers for these (RFC 8259 section 6), so they travel as strings. */
+const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
+  __proto__: null,
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  '-Infinity': Number.NEGATIVE_INFINITY,
+} as unknown as Record<string, number>)
+
+const float32 = (value: unknown) => {
+  // Math.fround gives infinity exactly where an FP32 overflows.
+  if (typeof value === 'number') return Number.isFinite(Math.fround(value)) ? value : undefined
+  return typeof value === 'string' ? NOT_FINITE[value] : undefined
+}
+
+const float64 = (value: unknown) => {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
+  return typeof value === 'string' ? NOT_FINITE[value] : undefined
+}
+
+const text = (value: unknown) =>
+  typeof value === 'string' && value.isWellFormed() && !value.includes('\0') ? value : undefined
+
+// biome-ignore format: one row a datatype reads best as a table
+export const DATATYPES = {
+  BOOL:   { bytes: 1, ort: 'bool',    allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined },
+  UINT8:  { bytes: 1, ort: 'uint8',   allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
+  UINT16: { bytes: 2, ort: 'uint16',  allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     ...integer(0, 65535) },
+  UINT32: { bytes: 4, ort: 'uint32',  allocate: n => new Uint32Array(n),     view: (b, o, n) => new Uint32Array(b, o, n),     ...integer(0, 4294967295) },
+  UINT64: { bytes: 8, ort: 'uint64',  allocate: n => new BigUint64Array(n),  view: (b, o, n) => new BigUint64Array(b, o, n),  ...bigInteger(0n, 2n ** 64n - 1n) },
+  INT8:   { bytes: 1, ort: 'int8',    allocate: n => new Int8Array(n),       view: (b, o, n) => new Int8Array(b, o, n),       ...integer(-128, 127) },
+  INT16:  { bytes: 2, ort: 'int16',   allocate: n => new Int16Array(n),      view: (b, o, n) => new Int16Array(b, o, n),      ...integer(-32768, 32767) },
+  INT32:  { bytes: 4, ort: 'int32',   allocate: n => new Int32Array(n),      view: (b, o, n) => new Int32Array(b, o, n),      ...integer(-2147483648, 2147483647) },
+  INT64:  { bytes: 8, ort: 'int64',   allocate: n => new BigInt64Array(n),   view: (b, o, n) => new BigInt64Array(b, o, n),   ...bigInteger(-(2n ** 63n), 2n ** 63n - 1n) },
+  FP16:   { bytes: 2, ort: 'float16', allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
+  FP32:   { bytes: 4, ort: 'float32', allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32 },
+  FP64:   { bytes: 8, ort: 'float64', allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64 },
+  // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string is refused rather than shortened.
+  BYTES:  { bytes: 0, ort: 'string',  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text },
+} satisfies Record<string, DatatypeRow>
+
+export type Datatype = keyof typeof DATATYPES
+
+/** The datatype's row, typed alike for all of them. */
+export const rowOf = (datatype: Datatype): DatatypeRow => DATATYPES[datatype]
+
+export const isDatatype = (name: unknown): name is Datatype => typeof name === 'string' && Object.hasOwn(DATATYPES, name)

@@ -1,0 +1,293 @@
+import { countBinaryElements, readBinaryTensor } from './binary.ts'
+import { DATATYPES, type Datatype, isDatatype, rowOf } from './datatypes.ts'
+import { BadRequest } from './errors.ts'
+import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
+import type { InferenceRequest, RequestedOutput } from './request.ts'
+import { elementCount, isBatched, type Signature, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
+
+/** More elements than any body can carry. Caught here, before a shape such as [0, 2^62] reaches an allocation in the model. */
+const MAX_ELEMENTS = 2 ** 31
+
+/** NumPy's limit too; no model needs more, and an error message must be able to show a shape. */
+const MAX_RANK = 64
+
+/**
+ * Reads an inference request (Open Inference Protocol, "Inference Request JSON Object"; binary tensor data extension).
+ * @param body JSON; or with `jsonLength`, that many bytes of JSON followed by the binary tensor data
+ * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined that all is JSON
+ * @throws {BadRequest} naming the field, what it holds and what it should hold
+ */
+export function decodeRequest(body: Uint8Array, jsonLength: number | undefined, signature: Signature): InferenceRequest {
+  if (jsonLength === 0) return decodeRaw(body, signature)
+  if (jsonLength !== undefined && jsonLength > body.byteLength) {
+    throw new BadRequest(`Inference-Header-Content-Length is ${jsonLength}, but the body has ${body.byteLength} bytes`)
+  }
+  const json = jsonLength === undefined ? body : body.subarray(0, jsonLength)
+  const binary = jsonLength === undefined ? NOTHING : body.subarray(jsonLength)
+  return readRequest(parseJson(json, jsonLength === undefined ? 'the body' : 'the JSON before the binary data'), binary, signature)
+}
+
+/**
+ * Reads an inference request whose JSON is parsed already (by a runtime or an event's envelope).
+ * @throws {BadRequest} as {@link decodeRequest}
+ */
+export function decodeParsedRequest(json: ParsedJson, signature: Signature): InferenceRequest {
+  return readRequest(json, NOTHING, signature)
+}
+
+const NOTHING = new Uint8Array(0)
+
+function readRequest({ value, exact }: ParsedJson, binary: Uint8Array, signature: Signature): InferenceRequest {
+  if (!isObject(value)) throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
+  const id = value.id
+  if (id !== undefined && typeof id !== 'string') throw new BadRequest(`id is ${show(id)}; it must be a string`)
+  const parameters = readParameters(value.parameters, 'parameters')
+  const timeout = readTimeout(parameters)
+  return {
+    ...(id === undefined ? undefined : { id }),
+    inputs: readInputs(value.inputs, exact, binary, signature),
+    outputs: readOutputs(value.outputs, booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false, signature),
+    ...(timeout === undefined ? undefined : { timeoutMicroseconds: timeout }),
+  }
+}
+
+function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, signature: Signature): Tensor[] {
+  if (!Array.isArray(inputs)) {
+    throw new BadRequest(`inputs is ${inputs === undefined ? 'missing' : show(inputs)}; it must be an array of tensors`)
+  }
+  const tensors: (Tensor | undefined)[] = new Array(signature.inputs.length).fill(undefined)
+  let binaryAt = 0
+  for (let i = 0; i < inputs.length; i++) {
+    const input: unknown = inputs[i]
+    if (!isObject(input)) throw new BadRequest(`inputs[${i}] is ${show(input)}; it must be an object`)
+    if (typeof input.name !== 'string') throw new BadRequest(`inputs[${i}].name is ${showField(input.name)}; it must be a string`)
+    const at = signature.inputs.findIndex(({ name }) => name === input.name)
+    const metadata = signature.inputs[at]
+    if (metadata === undefined) {
+      throw new BadRequest(`input ${show(input.name)} is unknown; the model takes ${listNames(signature.inputs)}`)
+    }
+    if (tensors[at] !== undefined) throw new BadRequest(`input ${show(input.name)} is given twice`)
+    checkDatatype(input.datatype, metadata)
+    const shape = readShape(input.shape, metadata)
+    const size = readBinarySize(input, metadata.name)
+    if (size === undefined) {
+      const source = isBigInteger(metadata.datatype) ? (exact() as { inputs: JsonObject[] }).inputs[i]?.data : input.data
+      tensors[at] = { name: metadata.name, datatype: metadata.datatype, shape, data: readJsonData(source, shape, metadata) }
+    } else {
+      if (size > binary.byteLength - binaryAt) {
+        throw new BadRequest(
+          `input ${show(input.name)}: binary_data_size is ${size}, but ${binary.byteLength - binaryAt} bytes of binary data are left for it`,
+        )
+      }
+      const bytes = binary.subarray(binaryAt, binaryAt + size)
+      tensors[at] = { name: metadata.name, datatype: metadata.datatype, shape, data: readBinaryTensor(bytes, shape, metadata) }
+      binaryAt += size
+    }
+  }
+  if (binaryAt < binary.byteLength) {
+    throw new BadRequest(`${binary.byteLength - binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${binaryAt}`)
+  }
+  for (let i = 0; i < tensors.length; i++) {
+    if (tensors[i] === undefined) {
+      throw new BadRequest(`input ${show(signature.inputs[i]?.name)} is missing; the model takes ${listNames(signature.inputs)}`)
+    }
+  }
+  checkSharedDimensions(tensors as Tensor[], signature)
+  return tensors as Tensor[]
+}
+
+function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMetadata): void {
+  if (datatype === expected) return
+  if (!isDatatype(datatype)) {
+    throw new BadRequest(`input ${show(name)}: datatype is ${showField(datatype)}; it must be one of ${Object.keys(DATATYPES).join(', ')}`)
+  }
+  throw new BadRequest(`input ${show(name)}: datatype is ${datatype}, but the model takes ${expected}`)
+}
+
+function readShape(shape: unknown, metadata: TensorMetadata): number[] {
+  const input = `input ${show(metadata.name)}`
+  if (!Array.isArray(shape)) throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
+  if (shape.length > MAX_RANK) throw new BadRequest(`${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are possible`)
+  const fits = `the model takes ${metadata.anyRank ? 'any shape' : `[${metadata.shape}]`}`
+  let elements = 1
+  for (const dimension of shape) {
+    if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
+      throw new BadRequest(`${input}: shape has ${show(dimension)}; a dimension is an integer of 0 or more`)
+    }
+    elements *= Math.max(dimension, 1)
+    if (elements > MAX_ELEMENTS) throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
+  }
+  if (metadata.anyRank) return shape
+  if (shape.length !== metadata.shape.length) {
+    throw new BadRequest(`${input}: shape [${shape}] has ${shape.length} dimensions; ${fits}`)
+  }
+  for (let i = 0; i < shape.length; i++) {
+    const fixed = metadata.shape[i] as number
+    if (fixed !== -1 && fixed !== shape[i]) throw new BadRequest(`${input}: shape [${shape}] does not fit; ${fits}`)
+  }
+  return shape
+}
+
+/** Dimensions that share a name in the graph share a size (onnx.proto, TensorShapeProto.Dimension.dim_param). */
+function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature): void {
+  if (inputs.length < 2 && (inputs[0]?.dimensionNames.length ?? 0) < 2) return
+  const sizes = new Map<string, { size: number; input: string }>()
+  for (let i = 0; i < tensors.length; i++) {
+    const { name, shape } = tensors[i] as Tensor
+    const names = inputs[i]?.dimensionNames ?? []
+    for (let d = 0; d < names.length; d++) {
+      const dimension = names[d]
+      if (dimension === undefined || dimension === '') continue
+      const seen = sizes.get(dimension)
+      if (seen === undefined) sizes.set(dimension, { size: shape[d] as number, input: name })
+      else if (seen.size !== shape[d]) {
+        throw new BadRequest(
+          `input ${show(name)}: dimension ${show(dimension)} is ${shape[d]}, but ${seen.size} in input ${show(seen.input)}; they must be equal`,
+        )
+      }
+    }
+  }
+}
+
+/** The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be given. */
+function readBinarySize(input: JsonObject, name: string): number | undefined {
+  const size = readParameters(input.parameters, `input ${show(name)}: parameters`)?.binary_data_size
+  if (size === undefined) {
+    if (input.data === undefined) throw new BadRequest(`input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`)
+    return undefined
+  }
+  if (input.data !== undefined) throw new BadRequest(`input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`)
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw new BadRequest(`input ${show(name)}: binary_data_size is ${show(size)}; it must be a number of bytes`)
+  }
+  return size
+}
+
+/** Tensor data as JSON: row-major, flat or nested exactly as the shape says. */
+function readJsonData(data: unknown, shape: readonly number[], metadata: TensorMetadata): TensorData {
+  const input = `input ${show(metadata.name)}`
+  if (!Array.isArray(data)) throw new BadRequest(`${input}: data is ${show(data)}; it must be an array`)
+  const { allocate, fromJson, takes } = rowOf(metadata.datatype)
+  if (fromJson === undefined) {
+    throw new BadRequest(`${input}: ${metadata.datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`)
+  }
+  const flat = shape.length > 1 && Array.isArray(data[0]) ? flatten(data, shape, input) : data
+  const expected = elementCount(shape)
+  if (flat.length !== expected) {
+    throw new BadRequest(`${input}: shape [${shape}] holds ${expected} elements, data holds ${flat.length}`)
+  }
+  const elements = allocate(expected)
+  for (let i = 0; i < expected; i++) {
+    const element = fromJson(flat[i])
+    if (element === undefined) {
+      throw new BadRequest(`${input}: data[${i}] is ${show(flat[i])}; ${metadata.datatype} takes ${takes}`)
+    }
+    elements[i] = element
+  }
+  return elements
+}
+
+function flatten(data: readonly unknown[], shape: readonly number[], input: string): unknown[] {
+  let level: readonly unknown[] = data
+  if (level.length !== shape[0]) throw ragged(input, shape, 0, level)
+  for (let depth = 1; depth < shape.length; depth++) {
+    const next: unknown[] = []
+    for (const part of level) {
+      if (!Array.isArray(part) || part.length !== shape[depth]) throw ragged(input, shape, depth, part)
+      for (const element of part) next.push(element)
+    }
+    level = next
+  }
+  return level as unknown[]
+}
+
+const ragged = (input: string, shape: readonly number[], depth: number, part: unknown) =>
+  new BadRequest(
+    `${input}: data is nested, but not as shape [${shape}] says: at depth ${depth + 1} it has ${show(part)}, not an array of ${shape[depth]}`,
+  )
+
+function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Signature): RequestedOutput[] {
+  if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0)) {
+    return signature.outputs.map(metadata => requested(metadata, binaryByDefault))
+  }
+  if (!Array.isArray(outputs)) throw new BadRequest(`outputs is ${show(outputs)}; it must be an array`)
+  const seen = new Set<string>()
+  return outputs.map((output: unknown, i) => {
+    if (!isObject(output)) throw new BadRequest(`outputs[${i}] is ${show(output)}; it must be an object with a name`)
+    const metadata = signature.outputs.find(({ name }) => name === output.name)
+    if (metadata === undefined) {
+      throw new BadRequest(`output ${showField(output.name)} is unknown; the model gives ${listNames(signature.outputs)}`)
+    }
+    if (seen.has(metadata.name)) throw new BadRequest(`output ${show(metadata.name)} is asked for twice`)
+    seen.add(metadata.name)
+    const where = `output ${show(metadata.name)}: parameters`
+    return requested(metadata, booleanParameter(readParameters(output.parameters, where), 'binary_data', where) ?? binaryByDefault)
+  })
+}
+
+function requested({ name, datatype }: TensorMetadata, binary: boolean): RequestedOutput {
+  if (!binary && datatype === 'FP16') {
+    throw new BadRequest(`output ${show(name)}: FP16 has no JSON form; ask for it with parameters {"binary_data": true}`)
+  }
+  return { name, binary }
+}
+
+function readParameters(parameters: unknown, where: string): JsonObject | undefined {
+  if (parameters === undefined) return undefined
+  if (!isObject(parameters)) throw new BadRequest(`${where} is ${show(parameters)}; it must be an object`)
+  for (const [key, value] of Object.entries(parameters)) {
+    if (typeof value === 'object') {
+      throw new BadRequest(`${where}.${key} is ${show(value)}; a parameter is a string, a number or a boolean`)
+    }
+  }
+  return parameters
+}
+
+function booleanParameter(parameters: JsonObject | undefined, name: string, where: string): boolean | undefined {
+  const value = parameters?.[name]
+  if (value === undefined || typeof value === 'boolean') return value
+  throw new BadRequest(`${where}.${name} is ${show(value)}; it must be true or false`)
+}
+
+/** Microseconds; 0 means no limit (Triton, schedule policy extension). */
+function readTimeout(parameters: JsonObject | undefined): number | undefined {
+  const timeout = parameters?.timeout
+  if (timeout === undefined || timeout === 0) return undefined
+  if (typeof timeout === 'number' && Number.isSafeInteger(timeout) && timeout > 0) return timeout
+  throw new BadRequest(`parameters.timeout is ${show(timeout)}; it must be a number of microseconds`)
+}
+
+/** A raw binary request: the body is the only input's bytes, and its shape follows from them (binary tensor data extension, "Raw Binary Request"). */
+function decodeRaw(body: Uint8Array, signature: Signature): InferenceRequest {
+  const [metadata] = signature.inputs
+  if (metadata === undefined || signature.inputs.length > 1) {
+    throw new BadRequest(`a raw binary request is for models of one input; this one takes ${listNames(signature.inputs)}`)
+  }
+  const shape = rawShape(body, metadata, isBatched(signature))
+  return {
+    inputs: [{ name: metadata.name, datatype: metadata.datatype, shape, data: readBinaryTensor(body, shape, metadata) }],
+    outputs: signature.outputs.map(({ name }) => ({ name, binary: true })),
+  }
+}
+
+/** One row of a batched model; one further variable dimension is whatever the bytes fill. */
+function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean): number[] {
+  const shape = batched ? [1, ...metadata.shape.slice(1)] : [...metadata.shape]
+  const variable = shape.indexOf(-1)
+  if (metadata.anyRank || variable !== shape.lastIndexOf(-1)) {
+    throw new BadRequest(
+      `input ${show(metadata.name)}: the shape [${metadata.shape}] of a raw binary request cannot be told from its bytes; send a JSON header with the shape`,
+    )
+  }
+  if (variable === -1) return shape
+  shape[variable] = 1
+  shape[variable] = Math.floor(countBinaryElements(body, metadata) / Math.max(elementCount(shape), 1))
+  return shape
+}
+
+const isBigInteger = (datatype: Datatype) => datatype === 'INT64' || datatype === 'UINT64'
+
+const listNames = (tensors: readonly TensorMetadata[]) =>
+  tensors.length === 0 ? 'none' : tensors.map(({ name }) => show(name)).join(', ')
+
+const showField = (value: unknown) => (value === undefined ? 'missing' : show(value))

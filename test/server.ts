@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { readConfig } from '../function/config.ts'
+import type { EventService } from '../function/events/receive.ts'
+import { listen } from '../function/http/host.ts'
+import { createFunction } from '../function/index.ts'
+
+export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
+
+/** A folder of test/models. */
+export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}`, import.meta.url))
+
+export interface Server {
+  readonly url: string
+  readonly port: number
+  readonly service: EventService
+  stop(): Promise<void>
+}
+
+/** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
+export async function startServer(env: Record<string, string> = {}, { load = true } = {}): Promise<Server> {
+  const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...env })
+  const service = createFunction(config)
+  const host = await listen(service, config)
+  if (load) await service.model.load()
+  return {
+    url: `http://127.0.0.1:${host.port}`,
+    port: host.port,
+    service,
+    async stop() {
+      await host.close(1_000)
+      await service.model.close()
+    },
+  }
+}
+
+export interface ServerProcess {
+  readonly url: string
+  readonly process: ChildProcess
+  /** Lines of standard output so far. */
+  readonly log: readonly string[]
+  /** Resolves with [exit code, signal]. */
+  readonly exited: Promise<[number | null, NodeJS.Signals | null]>
+}
+
+/** `npm start`'s own command as a process, once its start line is there. */
+export async function startProcess(env: Record<string, string> = {}): Promise<ServerProcess> {
+  const child = spawnFunction(env)
+  const log: string[] = []
+  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  const url = new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
+      log.push(line)
+      const { url } = JSON.parse(line)
+      if (url !== undefined) resolve(url)
+    })
+    child.once('exit', () => reject(new Error(`the server ended before it was ready: ${log.join('\n')}`)))
+  })
+  return { url: await url, process: child, log, exited }
+}
+
+/** @returns the process, started; for starts that are to fail */
+export const spawnFunction = (env: Record<string, string> = {}): ChildProcess =>
+  spawn(process.execPath, ['function/main.ts'], {
+    cwd: projectFolder,
+    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
