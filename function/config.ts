@@ -38,20 +38,61 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
 export const VARIABLES = {
-  PORT: { default: '8080', allowed: 'an integer from 0 to 65535', meaning: 'The port for everything: inference, events, health, metrics, pages. 0 takes a free one.' },
+  PORT: {
+    default: '8080',
+    allowed: 'an integer from 0 to 65535',
+    meaning: 'The port for everything: inference, events, health, metrics, pages. 0 takes a free one.',
+  },
   LISTEN_HOST: { default: 'all interfaces', allowed: 'an address', meaning: 'The address to listen on.' },
-  MODEL_DIR: { default: 'models/iris/v1.0.0', allowed: 'a folder', meaning: 'The model folder: `model.onnx` (or the only `*.onnx` there) and optionally `model.json`.' },
+  MODEL_DIR: {
+    default: 'models/iris/v1.0.0',
+    allowed: 'a folder',
+    meaning: 'The model folder: `model.onnx` (or the only `*.onnx` there) and optionally `model.json`.',
+  },
   MODEL_NAME: { default: 'from `model.json`', allowed: 'text without /', meaning: 'The model’s name in paths and answers.' },
   MODEL_VERSION: { default: 'from `model.json`', allowed: 'text without /', meaning: 'The model’s version in paths and answers.' },
-  LOG_LEVEL: { default: 'info', allowed: LOG_LEVELS.join(', '), meaning: 'The least level that is logged; `debug` adds a line for each request.' },
-  MAX_BODY_BYTES: { default: '67108864', allowed: 'an integer from 1 to 2147483647', meaning: 'The largest body, inflated too; a larger one is answered 413. Bodies held at once are bounded by four times this.' },
-  MAX_QUEUE_ROWS: { default: '4096', allowed: 'an integer of 1 or more', meaning: 'Rows that may wait for a run; beyond, the answer is 503 with Retry-After.' },
-  MAX_BATCH_ROWS: { default: '256', allowed: 'an integer of 1 or more', meaning: 'Rows that waiting requests are joined up to in one run; a larger request runs alone.' },
-  REQUEST_TIMEOUT_MS: { default: '30000', allowed: 'an integer from 1 to 2147483647', meaning: 'How long a request may take to arrive (408) and to begin its run (504).' },
-  DRAIN_DELAY_MS: { default: '0', allowed: 'an integer from 0 to 2147483647', meaning: 'How long new connections are still accepted after TERM. Knative needs none; plain Kubernetes needs the time its endpoints take to follow.' },
-  DRAIN_TIMEOUT_MS: { default: '10000', allowed: 'an integer from 0 to 2147483647', meaning: 'How long requests in flight may take to finish after TERM, the delay included.' },
-  ORT_THREADS: { default: 'the CPUs this process may use', allowed: 'an integer from 1 to 1024', meaning: 'Threads ONNX Runtime uses within a run.' },
-  CE_SOURCE: { default: '/onnx-function/<service>/<model>', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
+  LOG_LEVEL: {
+    default: 'info',
+    allowed: LOG_LEVELS.join(', '),
+    meaning: 'The least level that is logged; `debug` adds a line for each request.',
+  },
+  MAX_BODY_BYTES: {
+    default: '67108864',
+    allowed: 'an integer from 1 to 2147483647',
+    meaning: 'The largest body, inflated too; a larger one is answered 413. Bodies held at once are bounded by four times this.',
+  },
+  MAX_QUEUE_ROWS: {
+    default: '4096',
+    allowed: 'an integer of 1 or more',
+    meaning: 'Rows that may wait for a run; beyond, the answer is 503 with Retry-After.',
+  },
+  MAX_BATCH_ROWS: {
+    default: '256',
+    allowed: 'an integer of 1 or more',
+    meaning: 'Rows that waiting requests are joined up to in one run; a larger request runs alone.',
+  },
+  REQUEST_TIMEOUT_MS: {
+    default: '30000',
+    allowed: 'an integer from 1 to 2147483647',
+    meaning: 'How long a request may take to arrive (408) and to begin its run (504).',
+  },
+  DRAIN_DELAY_MS: {
+    default: '0',
+    allowed: 'an integer from 0 to 2147483647',
+    meaning:
+      'How long new connections are still accepted after TERM. Knative needs none; plain Kubernetes needs the time its endpoints take to follow.',
+  },
+  DRAIN_TIMEOUT_MS: {
+    default: '10000',
+    allowed: 'an integer from 0 to 2147483647',
+    meaning: 'How long requests in flight may take to finish after TERM, the delay included.',
+  },
+  ORT_THREADS: {
+    default: 'the CPUs this process may use',
+    allowed: 'an integer from 1 to 1024',
+    meaning: 'Threads ONNX Runtime uses within a run.',
+  },
+  CE_SOURCE: { default: '/onnx-function/{service}/{model}', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
 } satisfies Record<string, Variable>
 
 type Name = keyof typeof VARIABLES

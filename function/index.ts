@@ -1,9 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { CloudEvent as SdkEvent } from 'cloudevents'
 import { type Config, readConfig } from './config.ts'
-import type { CloudEvent, EventData } from './events/cloudevent.ts'
-import { type EventService, receiveEvent } from './events/receive.ts'
-import { type Answer, json, type Request } from './handler.ts'
+import { modeOf } from './events/cloudevent.ts'
+import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
+import { type Answer, json } from './handler.ts'
 import type { Caller } from './inference/batcher.ts'
 import { infer, inferDecoded } from './inference/infer.ts'
 import { functionVersion, serverMetadata } from './inference/metadata.ts'
@@ -28,18 +27,28 @@ export function createFunction(config: Config): EventService {
   const log = createLog(config.logLevel)
   const folder = readModelFolder(config)
   const metrics = createMetrics(
-    { model: folder.name, version: folder.version, labels: folder.labels, service: config.service, revision: config.revision, functionVersion },
+    {
+      model: folder.name,
+      version: folder.version,
+      labels: folder.labels,
+      service: config.service,
+      revision: config.revision,
+      functionVersion,
+    },
     () => ({ queuedRows: model.queuedRows, ready: model.notReady === undefined }),
   )
   const model = createModel(folder, config, metrics, log)
-  const source = config.eventSource ?? `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
+  const source =
+    config.eventSource ?? `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
   return { model, metrics, log, replier: { source, modelName: folder.name, modelVersion: folder.version } }
 }
 
-/** What the runtime hands over beside the body; of its fields those that a query parameter cannot replace are used. */
+/** Of what the runtime hands over, what is used. */
 export interface Context {
+  readonly method: string
   readonly headers: IncomingHttpHeaders
-  readonly cloudevent?: unknown
+  /** application/json is parsed; text and events in structured mode are a string, anything else is bytes. */
+  readonly body?: unknown
 }
 
 /** The runtime's structured answer. */
@@ -64,20 +73,26 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Answers one call of the runtime; its SDK's reply events would round INT64 beyond 2^53, so replies are given as headers and body.
- * @param input a CloudEvent where the runtime recognised one, else the body: parsed JSON, bytes, or nothing for GET
+ * Answers one call of the runtime. Its second argument is not used: for an event it is what the runtime's SDK made of it, with an id
+ * made up where there is none, its header values still encoded, its integers beyond 2^53 rounded. The context's body has it as it came.
  */
-export async function handle(context: Context, input?: unknown): Promise<StructuredReturn> {
+export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current()
-  return structured(await answer(context, input, caller, service))
+  return structured(await answer(context, caller, service))
 }
 
-function answer({ headers, cloudevent }: Context, input: unknown, caller: Caller, service: EventService): Promise<Answer> | Answer {
-  if (cloudevent !== undefined) return receiveEvent(fromSdk(input as SdkEvent<unknown>), headers, caller, service)
-  if (input === undefined || input === null) return json(serverMetadata)
-  const body = typeof input === 'string' ? Buffer.from(input) : input
-  if (body instanceof Uint8Array) return infer({ method: 'POST', path: '/', headers, body } satisfies Request, caller, service)
-  return inferDecoded(signature => decodeParsedRequest({ value: body, exact: () => body }, signature), caller, service)
+function answer({ method, headers, body = '' }: Context, caller: Caller, service: EventService): Promise<Answer> | Answer {
+  if (method !== 'POST') return json(serverMetadata)
+  const mode = modeOf(headers)
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body
+  if (bytes instanceof Uint8Array) {
+    const request = { method, path: '/', headers, body: bytes }
+    return mode === undefined ? infer(request, caller, service) : receiveEvents(request, mode, caller, service)
+  }
+  // What was rounded by the runtime's parser is refused where an integer tensor is read, for it is beyond 2^53.
+  const parsed = { value: body, exact: () => body }
+  if (mode !== undefined) return receiveParsed(headers, parsed, caller, service)
+  return inferDecoded(signature => decodeParsedRequest(parsed, signature), caller, service)
 }
 
 /** The runtime asks whether to restart the process: it answers, so no. */
@@ -99,21 +114,6 @@ function current(): { service: EventService; caller: Caller } {
   if (service === undefined || config === undefined) throw new Error('init has not been called')
   const arrived = performance.now()
   return { service, caller: { arrived, deadline: arrived + config.requestTimeoutMs, gone: false } }
-}
-
-/** An event of the runtime's SDK as ours. */
-function fromSdk(event: SdkEvent<unknown>): CloudEvent {
-  const { data: _, data_base64: __, ...attributes } = event.toJSON()
-  return { attributes: attributes as CloudEvent['attributes'], data: dataOf(event) }
-}
-
-function dataOf(event: SdkEvent<unknown>): EventData | undefined {
-  const { data, data_base64: base64, datacontenttype: contentType } = event
-  if (base64 !== undefined) return { bytes: Buffer.from(base64, 'base64'), contentType }
-  if (data === undefined || data === null) return undefined
-  if (typeof data === 'string') return { bytes: Buffer.from(data), contentType }
-  if (data instanceof Uint8Array) return { bytes: data, contentType }
-  return { json: { value: data, exact: () => data } }
 }
 
 const structured = ({ status, headers, body }: Answer): StructuredReturn => ({

@@ -6,8 +6,9 @@ import type { LoadedModel } from '../inference/model.ts'
 import { decodeParsedRequest, decodeRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
 import { BadRequest, ModelError } from '../protocol/errors.ts'
+import type { ParsedJson } from '../protocol/json.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import { type CloudEvent, type Mode, readBatch, readBinaryEvent, readStructuredEvent, toHeaders, toJson } from './cloudevent.ts'
+import { type CloudEvent, type Mode, readBatch, readBinaryEvent, readHeaders, readStructuredEvent, toHeaders, toJson } from './cloudevent.ts'
 import { type Replier, replyAttributes } from './reply.ts'
 
 /** What answering events takes besides the request. */
@@ -23,9 +24,9 @@ export interface EventService extends Service {
 export const receiveEvents = (request: Request, mode: Mode, caller: Caller, service: EventService): Promise<Answer> =>
   orError(RECEIVERS[mode](request, caller, service), service)
 
-/** The same for one event that a runtime has read already; the reply is in binary mode. */
-export const receiveEvent = (event: CloudEvent, headers: IncomingHttpHeaders, caller: Caller, service: EventService): Promise<Answer> =>
-  orError(answerEvent(event, readJsonLength(headers['inference-header-content-length']), caller, service), service)
+/** The same for an event in binary mode whose data a runtime has parsed already. */
+export const receiveParsed = (headers: IncomingHttpHeaders, data: ParsedJson, caller: Caller, service: EventService): Promise<Answer> =>
+  orError(answerParsed(headers, data, caller, service), service)
 
 async function orError(answer: Promise<Answer>, { log }: Service): Promise<Answer> {
   try {
@@ -43,6 +44,9 @@ async function receiveBinary({ headers, body }: Request, caller: Caller, service
   return answerEvent(readBinaryEvent(headers, body), jsonLength, caller, service)
 }
 
+const answerParsed = async (headers: IncomingHttpHeaders, json: ParsedJson, caller: Caller, service: EventService) =>
+  answerEvent({ attributes: readHeaders(headers), data: { json } }, undefined, caller, service)
+
 /** @returns the reply in binary mode */
 async function answerEvent(event: CloudEvent, jsonLength: number | undefined, caller: Caller, service: EventService): Promise<Answer> {
   if (isOurs(event, service.replier)) return ACKNOWLEDGED
@@ -50,7 +54,11 @@ async function answerEvent(event: CloudEvent, jsonLength: number | undefined, ca
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
   const headers = toHeaders(replyAttributes(event.attributes, 'response', service.replier, contentType))
   if (binary === undefined) return { status: 200, headers, body: json }
-  return { status: 200, headers: { ...headers, 'inference-header-content-length': String(binary.jsonLength) }, body: [json, ...binary.parts] }
+  return {
+    status: 200,
+    headers: { ...headers, 'inference-header-content-length': String(binary.jsonLength) },
+    body: [json, ...binary.parts],
+  }
 }
 
 async function receiveStructured({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
@@ -90,7 +98,12 @@ async function replyInBatch(event: CloudEvent, caller: Caller, service: EventSer
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
  * @param jsonLength as {@link decodeRequest}; only binary mode has a header to say it
  */
-async function classify(event: CloudEvent, jsonLength: number | undefined, caller: Caller, { model, metrics }: Service): Promise<EncodedResponse> {
+async function classify(
+  event: CloudEvent,
+  jsonLength: number | undefined,
+  caller: Caller,
+  { model, metrics }: Service,
+): Promise<EncodedResponse> {
   metrics.began()
   try {
     const loaded = await model.whenLoaded(caller)
@@ -108,7 +121,9 @@ function decodeData({ data, attributes }: CloudEvent, jsonLength: number | undef
   if (data === undefined) throw new BadRequest('the event has no data; it must be an inference request')
   const contentType = String(attributes.datacontenttype ?? 'application/json')
   if (!/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType)) {
-    throw new BadRequest(`the event's data is ${JSON.stringify(contentType)}; it must be application/json, or binary tensor data as application/octet-stream`)
+    throw new BadRequest(
+      `the event's data is ${JSON.stringify(contentType)}; it must be application/json, or binary tensor data as application/octet-stream`,
+    )
   }
   return 'json' in data ? decodeParsedRequest(data.json, signature) : decodeRequest(data.bytes, jsonLength, signature)
 }

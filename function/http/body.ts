@@ -130,7 +130,10 @@ const COMPRESSORS = new Map([
 ])
 
 /** The body compressed as the client prefers, or undefined where it did not ask or it would not be worth it. */
-export async function compress(body: Uint8Array, acceptEncoding: string | undefined): Promise<{ encoding: string; body: Uint8Array } | undefined> {
+export async function compress(
+  body: Uint8Array,
+  acceptEncoding: string | undefined,
+): Promise<{ encoding: string; body: Uint8Array } | undefined> {
   if (acceptEncoding === undefined || body.byteLength < WORTH_COMPRESSING) return undefined
   const encoding = preferredEncoding(acceptEncoding)
   if (encoding === undefined) return undefined

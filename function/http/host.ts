@@ -55,9 +55,15 @@ export async function listen(service: EventService, config: Config): Promise<Hos
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
-    send(request, response, errorAnswer(new Refused(417, `Expect ${JSON.stringify(request.headers.expect)} cannot be met; only 100-continue`))),
+    send(
+      request,
+      response,
+      errorAnswer(new Refused(417, `Expect ${JSON.stringify(request.headers.expect)} cannot be met; only 100-continue`)),
+    ),
   )
-  server.on('connect', (_request, socket: Socket) => sendRaw(socket, 405, 'CONNECT is not supported; this is no proxy', 'Allow: GET, HEAD, POST, OPTIONS\r\n'))
+  server.on('connect', (_request, socket: Socket) =>
+    sendRaw(socket, 405, 'CONNECT is not supported; this is no proxy', 'Allow: GET, HEAD, POST, OPTIONS\r\n'),
+  )
   server.on('clientError', onBrokenRequest)
 
   async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -68,7 +74,13 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     response.on('close', () => {
       caller.gone = !response.writableFinished
       log.debug(
-        { method: request.method, path: request.url, status: response.statusCode, ms: performance.now() - arrived, ...traceOf(request.headers) },
+        {
+          method: request.method,
+          path: request.url,
+          status: response.statusCode,
+          ms: performance.now() - arrived,
+          ...traceOf(request.headers),
+        },
         caller.gone ? 'the client hung up' : 'answered',
       )
     })
@@ -80,13 +92,15 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
       const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
-      if (handler === undefined) throw new Refused(405, `${request.method} is not for ${show(path)}; it takes ${allow(route)}`, { allow: allow(route) })
+      if (handler === undefined)
+        throw new Refused(405, `${request.method} is not for ${show(path)}; it takes ${allow(route)}`, { allow: allow(route) })
       if (method === 'GET' && isPage(route, request)) {
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
         pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
         return (await pages)(request, response)
       }
-      if (method === 'GET') return await send(request, response, await handler({ method, path, headers: request.headers, body: NOTHING }, caller))
+      if (method === 'GET')
+        return await send(request, response, await handler({ method, path, headers: request.headers, body: NOTHING }, caller))
       const { body, release } = await bodies.read(request, response)
       try {
         await send(request, response, await handler({ method: 'POST', path, headers: request.headers, body }, caller))
@@ -104,9 +118,13 @@ export async function listen(service: EventService, config: Config): Promise<Hos
 
   async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
     if (response.headersSent || response.destroyed) return
-    const whole = typeof answer.body === 'string' ? answer.body : Buffer.concat(answer.body.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
+    const whole =
+      typeof answer.body === 'string'
+        ? answer.body
+        : Buffer.concat(answer.body.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
     const acceptEncoding = request.headers['accept-encoding']
-    const compressed = acceptEncoding === undefined ? undefined : await compress(typeof whole === 'string' ? Buffer.from(whole) : whole, acceptEncoding)
+    const compressed =
+      acceptEncoding === undefined ? undefined : await compress(typeof whole === 'string' ? Buffer.from(whole) : whole, acceptEncoding)
     const body = compressed?.body ?? whole
     const headers: Record<string, string | number> = { ...answer.headers }
     if (compressed !== undefined) {
@@ -142,7 +160,10 @@ export async function listen(service: EventService, config: Config): Promise<Hos
   }
 
   function answerBroken(error: NodeJS.ErrnoException, socket: Socket): void {
-    const [status, message] = BROKEN[error.code ?? ''] ?? [400, `the request is not valid HTTP: ${error.message.replace(/^Parse Error: /, '')}`]
+    const [status, message] = BROKEN[error.code ?? ''] ?? [
+      400,
+      `the request is not valid HTTP: ${error.message.replace(/^Parse Error: /, '')}`,
+    ]
     sendRaw(socket, status, message)
   }
 
@@ -187,7 +208,11 @@ function bind(server: Server, { port, listenHost }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const where = `${listenHost ?? ''}:${port}`
-      const reasons: Record<string, string> = { EADDRINUSE: 'it is taken', EACCES: 'this user may not', EADDRNOTAVAIL: 'this machine has no such address' }
+      const reasons: Record<string, string> = {
+        EADDRINUSE: 'it is taken',
+        EACCES: 'this user may not',
+        EADDRNOTAVAIL: 'this machine has no such address',
+      }
       reject(new Error(`cannot listen on ${where}: ${reasons[error.code ?? ''] ?? error.message} (PORT, LISTEN_HOST)`))
     })
     server.listen({ port, ...(listenHost === undefined ? undefined : { host: listenHost }), backlog: 1024 }, resolve)

@@ -26,9 +26,7 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   const server = () => json(serverMetadata)
   const live = () => json({ live: true })
   const ready = () =>
-    model.notReady === undefined
-      ? json({ live: true, ready: true })
-      : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
+    model.notReady === undefined ? json({ live: true, ready: true }) : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
   const seedHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
   const seedReady = () =>
     model.notReady === undefined ? json({ status: 'ready' }) : json({ status: 'not ready', error: model.notReady }, 503, RETRY)

@@ -80,5 +80,4 @@ const isText = (value: unknown): value is string => typeof value === 'string'
 const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
 const isSegment = (value: unknown): value is string => isText(value) && value !== '' && !value.includes('/')
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -91,7 +91,10 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   async function warmUp({ signature, run }: Session, example: readonly Tensor[]): Promise<void> {
     try {
-      await run(example, signature.outputs.map(({ name }) => name))
+      await run(
+        example,
+        signature.outputs.map(({ name }) => name),
+      )
     } catch (error) {
       if (folder.sample !== undefined) throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
       log.warn(`the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`)
@@ -110,7 +113,8 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
   }
 
   async function wait(caller: Caller): Promise<void> {
-    if (waiting >= config.maxQueueRows) throw new Overloaded(`${waiting} requests are waiting for the model to load already; try again later`)
+    if (waiting >= config.maxQueueRows)
+      throw new Overloaded(`${waiting} requests are waiting for the model to load already; try again later`)
     waiting++
     const late = Promise.withResolvers<never>()
     const timer = setTimeout(

@@ -35,8 +35,8 @@ export async function openSession(file: string, threads: number): Promise<Sessio
     session = await ort.InferenceSession.create(file, {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
-      // 3: errors only. Warnings about a graph are nothing that who runs it can act on.
-      logSeverityLevel: 3,
+      // 4: fatal only. What fails in a run is told to its caller; ONNX Runtime would also write it to standard error, in colour.
+      logSeverityLevel: 4,
     })
   } catch (error) {
     throw new Error(`the model cannot be loaded: ${oneLine(error)}`)

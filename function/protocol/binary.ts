@@ -26,7 +26,7 @@ export function readBinaryTensor(bytes: Uint8Array, shape: readonly number[], { 
     )
   }
   if (datatype === 'BOOL') checkBooleans(bytes, input)
-  const aligned = bytes.byteOffset % row.bytes === 0 ? bytes : bytes.slice()
+  const aligned = bytes.byteOffset % row.bytes === 0 ? bytes : new Uint8Array(bytes)
   return row.view(aligned.buffer, aligned.byteOffset, elements)
 }
 
@@ -65,7 +65,9 @@ function checkBooleans(bytes: Uint8Array, input: string): void {
 
 function readStrings(bytes: Uint8Array, elements: number, shape: readonly number[], input: string): string[] {
   if (elements > bytes.byteLength / LENGTH_PREFIX) {
-    throw new BadRequest(`${input}: shape [${shape}] holds ${elements} BYTES elements, more than ${bytes.byteLength} bytes of binary data can`)
+    throw new BadRequest(
+      `${input}: shape [${shape}] holds ${elements} BYTES elements, more than ${bytes.byteLength} bytes of binary data can`,
+    )
   }
   const strings = new Array<string>(elements)
   let at = 0
@@ -87,9 +89,7 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset + at, LENGTH_PREFIX).getUint32(0, true)
   if (length > bytes.byteLength - at - LENGTH_PREFIX) {
-    throw new BadRequest(
-      `${input}: BYTES element ${i} says it has ${length} bytes, but ${bytes.byteLength - at - LENGTH_PREFIX} are left`,
-    )
+    throw new BadRequest(`${input}: BYTES element ${i} says it has ${length} bytes, but ${bytes.byteLength - at - LENGTH_PREFIX} are left`)
   }
   return at + LENGTH_PREFIX + length
 }

@@ -55,8 +55,7 @@ const float64 = (value: unknown) => {
   return typeof value === 'string' ? NOT_FINITE[value] : undefined
 }
 
-const text = (value: unknown) =>
-  typeof value === 'string' && value.isWellFormed() && !value.includes('\0') ? value : undefined
+const text = (value: unknown) => (typeof value === 'string' && value.isWellFormed() && !value.includes('\0') ? value : undefined)
 
 // biome-ignore format: one row a datatype reads best as a table
 export const DATATYPES = {

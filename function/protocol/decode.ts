@@ -85,7 +85,9 @@ function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, s
     }
   }
   if (binaryAt < binary.byteLength) {
-    throw new BadRequest(`${binary.byteLength - binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${binaryAt}`)
+    throw new BadRequest(
+      `${binary.byteLength - binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${binaryAt}`,
+    )
   }
   for (let i = 0; i < tensors.length; i++) {
     if (tensors[i] === undefined) {
@@ -153,10 +155,12 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
 function readBinarySize(input: JsonObject, name: string): number | undefined {
   const size = readParameters(input.parameters, `input ${show(name)}: parameters`)?.binary_data_size
   if (size === undefined) {
-    if (input.data === undefined) throw new BadRequest(`input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`)
+    if (input.data === undefined)
+      throw new BadRequest(`input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`)
     return undefined
   }
-  if (input.data !== undefined) throw new BadRequest(`input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`)
+  if (input.data !== undefined)
+    throw new BadRequest(`input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`)
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw new BadRequest(`input ${show(name)}: binary_data_size is ${show(size)}; it must be a number of bytes`)
   }
@@ -287,7 +291,6 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
 
 const isBigInteger = (datatype: Datatype) => datatype === 'INT64' || datatype === 'UINT64'
 
-const listNames = (tensors: readonly TensorMetadata[]) =>
-  tensors.length === 0 ? 'none' : tensors.map(({ name }) => show(name)).join(', ')
+const listNames = (tensors: readonly TensorMetadata[]) => (tensors.length === 0 ? 'none' : tensors.map(({ name }) => show(name)).join(', '))
 
 const showField = (value: unknown) => (value === undefined ? 'missing' : show(value))

@@ -43,15 +43,15 @@ const BIG_INTEGER = /[[,:\s-]\d{16}/
 
 function parseExactIntegers(text: string): unknown {
   return JSON.parse(text, ((_key: string, value: unknown, context: { source: string }) =>
-    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source)
-      ? BigInt(context.source)
-      : value) as (key: string, value: unknown) => unknown)
+    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source) ? BigInt(context.source) : value) as (
+    key: string,
+    value: unknown,
+  ) => unknown)
 }
 
 export type JsonObject = { readonly [key: string]: unknown }
 
-export const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A JSON value as an error message shows it: short, and of one line. */
 export function show(value: unknown): string {
@@ -59,8 +59,7 @@ export function show(value: unknown): string {
   return shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
 }
 
-const showNumber = (value: number) =>
-  Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : 'a number beyond FP64'
+const showNumber = (value: number) => (Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : 'a number beyond FP64')
 
 function showOther(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`

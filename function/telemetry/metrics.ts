@@ -50,7 +50,12 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
   const requestLabels = ['model', 'version', 'protocol', 'status'] as const
-  const requests = new Counter({ name: 'inference_requests_total', help: 'Inference requests and events answered.', labelNames: requestLabels, registers })
+  const requests = new Counter({
+    name: 'inference_requests_total',
+    help: 'Inference requests and events answered.',
+    labelNames: requestLabels,
+    registers,
+  })
   const duration = new Histogram({
     name: 'inference_request_duration_seconds',
     help: 'Seconds from the arrival of a request or event to its answer.',
@@ -59,7 +64,12 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     registers,
   })
   const batchRows = new Histogram({ name: 'inference_batch_rows', help: 'Rows of each run.', buckets: ROW_BUCKETS, registers })
-  const rejections = new Counter({ name: 'inference_rejected_total', help: 'Requests turned away without a run.', labelNames: ['reason'], registers })
+  const rejections = new Counter({
+    name: 'inference_rejected_total',
+    help: 'Requests turned away without a run.',
+    labelNames: ['reason'],
+    registers,
+  })
   const predictions = new Counter({
     name: 'inference_predictions_total',
     help: 'Rows by predicted label, for classifiers whose model.json names the labels.',
@@ -75,10 +85,12 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   gauge('inference_queue_rows', 'Rows waiting for a run.', () => live().queuedRows)
   gauge('inference_requests_in_flight', 'Requests and events not yet answered.', () => inFlight)
   gauge('model_ready', '1 while the model takes requests.', () => Number(live().ready))
-  new Gauge({ name: 'function_info', help: 'Always 1; what this process is.', labelNames: ['revision', 'service', 'version'], registers }).set(
-    { revision: source.revision ?? '', service: source.service ?? '', version: source.functionVersion },
-    1,
-  )
+  new Gauge({
+    name: 'function_info',
+    help: 'Always 1; what this process is.',
+    labelNames: ['revision', 'service', 'version'],
+    registers,
+  }).set({ revision: source.revision ?? '', service: source.service ?? '', version: source.functionVersion }, 1)
 
   function gauge(name: string, help: string, read: () => number): void {
     new Gauge({

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { suite, test } from 'node:test'
+import { readConfig, VARIABLES } from '../function/config.ts'
+
+suite('the environment', () => {
+  test('may be empty: every variable has a default', () => {
+    const config = readConfig({})
+    assert.deepEqual(
+      [config.port, config.maxBodyBytes, config.maxQueueRows, config.maxBatchRows, config.requestTimeoutMs, config.drainDelayMs, config.drainTimeoutMs],
+      [8080, 64 * 1024 * 1024, 4096, 256, 30_000, 0, 10_000],
+    )
+    assert.match(config.modelDir, /models\/iris\/v1\.0\.0$/)
+    assert.ok(config.ortThreads >= 1)
+  })
+
+  test('may have a variable set to nothing, which is as if it were not set', () => {
+    assert.equal(readConfig({ PORT: '', MODEL_NAME: '' }).port, 8080)
+  })
+
+  const BAD: readonly [name: keyof typeof VARIABLES, value: string][] = [
+    ['PORT', '65536'],
+    ['PORT', '80a'],
+    ['PORT', '-1'],
+    ['PORT', '0x50'],
+    ['PORT', ' 80'],
+    ['LOG_LEVEL', 'loud'],
+    ['MAX_BODY_BYTES', '0'],
+    ['MAX_BODY_BYTES', '64MiB'],
+    ['MAX_QUEUE_ROWS', '0'],
+    ['MAX_BATCH_ROWS', '1.5'],
+    ['REQUEST_TIMEOUT_MS', '0'],
+    ['DRAIN_DELAY_MS', '99999999999'],
+    ['DRAIN_TIMEOUT_MS', 'never'],
+    ['ORT_THREADS', '0'],
+    ['MODEL_NAME', 'a/b'],
+    ['MODEL_VERSION', 'v1/2'],
+    ['CE_SOURCE', ' /mine'],
+  ]
+  for (const [name, value] of BAD) {
+    test(`${name}=${JSON.stringify(value)} is refused in one line that names it, its value and what is allowed`, () => {
+      assert.throws(() => readConfig({ [name]: value }), {
+        message: `${name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`,
+      })
+    })
+  }
+
+  test('names the service as Knative does, or KServe', () => {
+    assert.equal(readConfig({ K_SERVICE: 'iris', INFERENCE_SERVICE_NAME: 'other' }).service, 'iris')
+    assert.equal(readConfig({ INFERENCE_SERVICE_NAME: 'other' }).service, 'other')
+    assert.equal(readConfig({ K_REVISION: 'iris-00001' }).revision, 'iris-00001')
+  })
+})
+
+test('docs/configuration.md has the table of variables that the code reads', () => {
+  const page = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8')
+  const rows = Object.entries(VARIABLES).map(([name, { default: standard, allowed, meaning }]) => `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`)
+  assert.ok(page.includes(rows.join('\n')), `docs/configuration.md should hold:\n${rows.join('\n')}`)
+})

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { after, before, suite, test } from 'node:test'
+import { type Server, startServer, testModel } from './server.ts'
+import { binaryOutputs, binaryRequest, parseExactly, toBytes, type WrittenTensor, writeExactly } from './tensors.ts'
+
+/*
+ * Any model is served by MODEL_DIR alone: one small model for each property a graph can have, every output checked by value,
+ * as JSON and as binary tensor data.
+ */
+
+interface Case {
+  readonly name: string
+  readonly inputs: readonly WrittenTensor[]
+  readonly outputs: readonly WrittenTensor[]
+}
+
+const MODELS = readdirSync(testModel(''), { withFileTypes: true })
+  .filter(entry => entry.isDirectory() && existsSync(`${testModel(entry.name)}/cases.json`))
+  .map(entry => entry.name)
+
+const jsonHasNoWord = ({ datatype, data }: WrittenTensor) => datatype === 'FP16' || data === undefined
+/** ONNX Runtime for Node loses bytes that are not UTF-8, so such an answer is refused in either form. */
+const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
+
+for (const name of MODELS) {
+  const { cases, fails = [], refused = [] } = parseExactly(readFileSync(`${testModel(name)}/cases.json`, 'utf8')) as Record<string, Case[]>
+
+  suite(`the model ${name}`, () => {
+    let server: Server
+    let url: string
+    before(async () => {
+      server = await startServer({ MODEL_DIR: testModel(name) })
+      url = `${server.url}/v2/models/${server.service.model.name}/infer`
+    })
+    after(() => server.stop())
+
+    const postJson = (inputs: readonly WrittenTensor[]) => fetch(url, { method: 'POST', body: Buffer.from(writeExactly({ inputs })) })
+
+    for (const { name, inputs, outputs } of cases ?? []) {
+      if (outputs.some(isLost)) {
+        test(`${name}: an answer whose bytes would be lost is an error, not a wrong answer`, async () => {
+          for (const response of [await postJson(inputs), await fetch(url, { method: 'POST', ...binaryRequest(inputs) })]) {
+            assert.equal(response.status, 500)
+            assert.match(((await response.json()) as { error: string }).error, /not UTF-8/)
+          }
+        })
+        continue
+      }
+
+      test(`${name}: binary tensor data in, the expected bytes out`, async () => {
+        const response = await fetch(url, { method: 'POST', ...binaryRequest(inputs) })
+        const body = Buffer.from(await response.arrayBuffer())
+        assert.equal(response.status, 200, body.toString())
+        assert.deepEqual(
+          binaryOutputs(response.headers, body).map(output => ({ ...output, bytes: withoutNanSign(output) })),
+          outputs.map(output => ({ name: output.name, datatype: output.datatype, shape: output.shape, bytes: toBytes(output) })),
+        )
+      })
+
+      if (inputs.some(jsonHasNoWord) || outputs.some(jsonHasNoWord)) {
+        test(`${name}: what JSON has no word for is refused, naming binary data`, async () => {
+          const response = await postJson(inputs)
+          assert.equal(response.status, 400)
+          assert.match(((await response.json()) as { error: string }).error, /binary/)
+        })
+      } else {
+        test(`${name}: JSON in, the expected JSON out`, async () => {
+          const response = await postJson(inputs)
+          const text = await response.text()
+          assert.equal(response.status, 200, text)
+          assert.deepEqual(bits((parseExactly(text) as Case).outputs), bits(outputs))
+        })
+      }
+    }
+
+    for (const { name, inputs } of fails) {
+      test(`${name}: the model's own failure is 500, and says that it is the model's`, async () => {
+        const response = await postJson(inputs)
+        assert.equal(response.status, 500)
+        assert.match(((await response.json()) as { error: string }).error, /^the model failed/)
+      })
+    }
+
+    for (const { name, inputs } of refused) {
+      test(`${name}: what ONNX Runtime would answer wrongly is refused`, async () => {
+        const response = inputs.some(jsonHasNoWord) ? await fetch(url, { method: 'POST', ...binaryRequest(inputs) }) : await postJson(inputs)
+        assert.equal(response.status, 400, await response.text())
+      })
+    }
+
+    test('says of its inputs and outputs what its answers are', async () => {
+      const { inputs, outputs } = (await (await fetch(url.replace('/infer', ''))).json()) as Case
+      for (const { inputs: given, outputs: got } of cases ?? []) {
+        for (const [described, tensors] of [[inputs, given], [outputs, got]] as const) {
+          for (const { name, datatype, shape } of described) {
+            const tensor = tensors.find(other => other.name === name)
+            assert.equal(tensor?.datatype, datatype)
+            // A graph without a shape takes any, which the protocol cannot say.
+            if (server.service.model.loaded?.signature.inputs.some(({ anyRank }) => anyRank)) continue
+            assert.equal(tensor?.shape.length, shape.length)
+            shape.forEach((dimension, i) => {
+              if (dimension !== -1) assert.equal(tensor?.shape[i], dimension)
+            })
+          }
+        }
+      }
+    })
+  })
+}
+
+/** x86 makes NaN with its sign bit set, NumPy without: both are NaN. */
+function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }): Buffer {
+  if (datatype !== 'FP32' && datatype !== 'FP64') return bytes
+  const width = datatype === 'FP32' ? 4 : 8
+  const read = (at: number) => (datatype === 'FP32' ? bytes.readFloatLE(at) : bytes.readDoubleLE(at))
+  const data = Array.from({ length: bytes.byteLength / width }, (_, i) => (Number.isNaN(read(i * width)) ? Number.NaN : read(i * width)))
+  return toBytes({ name: '', datatype, shape: [], data })
+}
+
+/** Numbers compared by their bits, so that −0 is not 0; and an FP32 written shortly equals itself written in full. */
+function bits(tensors: readonly WrittenTensor[]): unknown {
+  return tensors.map(tensor => ({ name: tensor.name, datatype: tensor.datatype, shape: tensor.shape, bytes: toBytes(tensor).toString('hex') }))
+}
+
+test('every kind of model is among those tested', () => {
+  assert.ok(MODELS.length >= 30, `${MODELS.length} models`)
+})
