@@ -119,5 +119,5 @@ function current(): { service: EventService; caller: Caller } {
 const structured = ({ status, headers, body }: Answer): StructuredReturn => ({
   statusCode: status,
   headers,
-  body: typeof body === 'string' ? body : Buffer.concat(body.map(part => Buffer.from(part as Uint8Array))),
+  body: typeof body === 'string' ? body : Buffer.concat(body.map(part => (typeof part === 'string' ? Buffer.from(part) : part))),
 })

@@ -55,9 +55,12 @@ function tellStarted({ model, log }: EventService, { port }: Host, { listenHost,
   const request = model.loaded && requestJson(model.loaded.example, model.loaded.signature)
   // For the person who started it by hand; in a pod every line is JSON.
   if (inCluster || request === undefined || request.length > 2_000) return
-  const path = `/v2/models/${encodeURIComponent(model.name)}/infer`
-  process.stderr.write(`\nTry it:\n  curl ${url}${path} -H 'Content-Type: application/json' -d '${request.replaceAll("'", "'\\''")}'\n\n`)
+  const address = `${url}/v2/models/${encodeURIComponent(model.name)}/infer`
+  process.stderr.write(`\nTry it:\n  curl ${quoted(address)} -H 'Content-Type: application/json' -d ${quoted(request)}\n\n`)
 }
+
+/** As one word to a shell. */
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 const hostInUrl = (host: string) => (host.includes(':') ? `[${host}]` : host)
 

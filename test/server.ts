@@ -16,6 +16,8 @@ export interface Server {
   readonly url: string
   readonly port: number
   readonly service: EventService
+  /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
+  close(timeoutMs: number): Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -29,6 +31,7 @@ export async function startServer(env: Record<string, string> = {}, { load = tru
     url: `http://127.0.0.1:${host.port}`,
     port: host.port,
     service,
+    close: host.close,
     async stop() {
       await host.close(1_000)
       await service.model.close()
@@ -67,4 +70,7 @@ export const spawnFunction = (env: Record<string, string> = {}): ChildProcess =>
     cwd: projectFolder,
     env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    // So that a test that fails half-way leaves none behind.
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
   })

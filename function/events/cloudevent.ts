@@ -98,7 +98,7 @@ function readJsonData(data: unknown, base64: unknown, exact: () => unknown, wher
   if (base64 !== undefined && base64 !== null) {
     if (data !== undefined) throw new BadRequest(`${where} has both data and data_base64; only one may be`)
     const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined
-    // Buffer skips what is not Base64, so that it comes back otherwise; a regular expression overflows the stack at 30 MB.
+    // Buffer skips what is no Base64, and so writes something else back; a regular expression overflows the stack at 30 MB.
     if (bytes?.toString('base64') !== base64) throw new BadRequest(`${where}: data_base64 is not Base64`)
     return { bytes: bytes as Buffer }
   }
@@ -137,12 +137,15 @@ const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
+/** A leap second is one (RFC 3339, section 5.7), though not to Date. */
+const isTime = (value: string) => RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
+
 /** What each must be, where it is not. */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
   subject: value => (typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty'),
-  time: value => (typeof value === 'string' && RFC_3339.test(value) && !Number.isNaN(Date.parse(value)) ? undefined : 'a time of RFC 3339'),
+  time: value => (typeof value === 'string' && isTime(value) ? undefined : 'a time of RFC 3339'),
   dataschema: value => (typeof value === 'string' && URL.canParse(value) ? undefined : 'an absolute URI'),
   datacontenttype: value => (typeof value === 'string' && /^[^\s/]+\/[^\s/;]+/.test(value) ? undefined : 'a media type'),
 }

@@ -1,14 +1,23 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Answer, errorAnswer, type Request, Refused, statusOf } from '../handler.ts'
+import { type Answer, errorAnswer, Refused, type Request, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
-import { countFailure, readJsonLength, secondsSince, type Service } from '../inference/infer.ts'
+import { countFailure, readJsonLength, type Service, secondsSince } from '../inference/infer.ts'
 import type { LoadedModel } from '../inference/model.ts'
 import { decodeParsedRequest, decodeRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
 import { BadRequest, ModelError } from '../protocol/errors.ts'
-import type { ParsedJson } from '../protocol/json.ts'
+import { type ParsedJson, show } from '../protocol/json.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import { type CloudEvent, type Mode, readBatch, readBinaryEvent, readHeaders, readStructuredEvent, toHeaders, toJson } from './cloudevent.ts'
+import {
+  type CloudEvent,
+  type Mode,
+  readBatch,
+  readBinaryEvent,
+  readHeaders,
+  readStructuredEvent,
+  toHeaders,
+  toJson,
+} from './cloudevent.ts'
 import { type Replier, replyAttributes } from './reply.ts'
 
 /** What answering events takes besides the request. */
@@ -120,9 +129,9 @@ async function classify(
 function decodeData({ data, attributes }: CloudEvent, jsonLength: number | undefined, { signature }: LoadedModel): InferenceRequest {
   if (data === undefined) throw new BadRequest('the event has no data; it must be an inference request')
   const contentType = String(attributes.datacontenttype ?? 'application/json')
-  if (!/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType)) {
+  if (!/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType) || !isInUtf8(contentType)) {
     throw new BadRequest(
-      `the event's data is ${JSON.stringify(contentType)}; it must be application/json, or binary tensor data as application/octet-stream`,
+      `the event's data is ${show(contentType)}; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
     )
   }
   return 'json' in data ? decodeParsedRequest(data.json, signature) : decodeRequest(data.bytes, jsonLength, signature)
@@ -143,9 +152,14 @@ async function replyInJson(event: CloudEvent, caller: Caller, service: EventServ
 const isOurs = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
 
-function checkFormat(contentType: string | undefined, expected: string): void {
-  const [type, ...parameters] = (contentType ?? '').toLowerCase().split(';')
-  const charset = parameters.map(parameter => parameter.trim()).find(parameter => parameter.startsWith('charset='))
-  if (type?.trim() === expected && (charset === undefined || /^charset="?utf-?8"?$/.test(charset))) return
-  throw new Refused(415, `Content-Type ${JSON.stringify(contentType)} is not supported; events are taken as ${expected} in UTF-8`)
+function checkFormat(contentType = '', expected: string): void {
+  const [type] = contentType.toLowerCase().split(';')
+  if (type?.trim() === expected && isInUtf8(contentType)) return
+  throw new Refused(415, `Content-Type ${show(contentType)} is not supported; events are taken as ${expected} in UTF-8`)
+}
+
+/** Whether a content type names no other charset. */
+function isInUtf8(contentType: string): boolean {
+  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]
+  return charset === undefined || /^utf-?8$/i.test(charset)
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable, Transform } from 'node:stream'
 import { promisify } from 'node:util'
-import { deflate, gunzip, gzip, inflate } from 'node:zlib'
+import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
 import { Refused } from '../handler.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
 
@@ -8,7 +9,7 @@ import { BadRequest, Overloaded } from '../protocol/errors.ts'
 const HELD_BODIES = 4
 
 /** An answer smaller than this fits one network packet compressed or not. */
-const WORTH_COMPRESSING = 1400
+export const WORTH_COMPRESSING = 1400
 
 /** What bodies may take of memory. */
 export interface BodyLimits {
@@ -33,7 +34,7 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     const decode = decoderOf(request.headers['content-encoding'])
     if (declaredLength(request) > maxBodyBytes) throw tooLarge()
     // Only now: a body that would be refused is never asked for.
-    if (request.headers.expect !== undefined) response.writeContinue()
+    if (request.headers.expect !== undefined && request.httpVersion === '1.1') response.writeContinue()
     let mine = 0
     const hold = (bytes: number) => {
       held += bytes
@@ -45,11 +46,8 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
       mine = 0
     }
     try {
-      const received = await receive(request, hold)
-      if (decode === undefined) return { body: received, release }
-      const body = await inflateBody(decode, received)
-      hold(body.byteLength)
-      return { body, release }
+      const received = await collect(request, declaredLength(request), hold, () => new HungUp())
+      return { body: decode === undefined ? received : await inflateBody(decode, received, hold), release }
     } catch (error) {
       release()
       throw error
@@ -58,37 +56,56 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
 
   const tooLarge = () => new Refused(413, `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`)
 
-  function receive(request: IncomingMessage, hold: (bytes: number) => void): Promise<Buffer> {
+  /**
+   * All of a stream in one buffer that grows, because a body may come in chunks of a byte, each of which takes 500 more (measured).
+   * @param expected its length, 0 where that is not known
+   * @param broken what to throw when the stream fails
+   */
+  function collect(stream: Readable, expected: number, hold: (bytes: number) => void, broken: (error: Error) => Error): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const chunks: Buffer[] = []
+      let body: Buffer = Buffer.alloc(0)
       let size = 0
-      request.on('data', (chunk: Buffer) => {
-        size += chunk.byteLength
-        try {
-          if (size > maxBodyBytes) throw tooLarge()
-          hold(chunk.byteLength)
-        } catch (error) {
-          request.removeAllListeners('data')
-          reject(error)
-          return
+      const add = (chunk: Buffer) => {
+        const total = size + chunk.byteLength
+        if (total > maxBodyBytes) throw tooLarge()
+        if (size === 0) {
+          hold(total)
+          body = chunk
+        } else {
+          if (total > body.byteLength) grow(total)
+          body.set(chunk, size)
         }
-        chunks.push(chunk)
+        size = total
+      }
+      const grow = (least: number) => {
+        const length = Math.max(least, Math.min(2 * least, expected || maxBodyBytes))
+        hold(length - body.byteLength)
+        const grown = Buffer.allocUnsafe(length)
+        grown.set(body)
+        body = grown
+      }
+      stream.on('data', chunk => {
+        try {
+          add(chunk)
+        } catch (error) {
+          stream.removeAllListeners('data')
+          body = Buffer.alloc(0)
+          reject(error)
+        }
       })
-      request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)))
-      request.on('close', () => {
-        if (!request.complete) reject(new HungUp())
-      })
-      // An 'error' always comes with the 'close' above; unheard, it would end the process.
-      request.on('error', () => {})
+      stream.on('end', () => resolve(body.subarray(0, size)))
+      stream.on('error', error => reject(broken(error)))
     })
   }
 
-  async function inflateBody(decode: Decoder, body: Uint8Array): Promise<Uint8Array> {
+  /** Piece by piece, so that what it grows to is held to the limits while it grows. */
+  async function inflateBody({ name, create }: Decoder, compressed: Buffer, hold: (bytes: number) => void): Promise<Buffer> {
+    const inflater = create({ chunkSize: INFLATED_CHUNK })
+    inflater.end(compressed)
     try {
-      return await decode.inflate(body, { maxOutputLength: maxBodyBytes })
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge()
-      throw new BadRequest(`the body is not valid ${decode.name} data: ${(error as Error).message}`)
+      return await collect(inflater, 0, hold, error => new BadRequest(`the body is not valid ${name} data: ${error.message}`))
+    } finally {
+      inflater.destroy()
     }
   }
 
@@ -102,12 +119,13 @@ export class HungUp extends Error {}
 
 interface Decoder {
   readonly name: string
-  readonly inflate: (body: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>
+  readonly create: (options: { chunkSize: number }) => Transform
 }
 
-const GZIP: Decoder = { name: 'gzip', inflate: promisify(gunzip) }
+const GZIP: Decoder = { name: 'gzip', create: createGunzip }
 /** "deflate" is the zlib format (RFC 9110 section 8.4.1.2). */
-const DEFLATE: Decoder = { name: 'deflate', inflate: promisify(inflate) }
+const DEFLATE: Decoder = { name: 'deflate', create: createInflate }
+const INFLATED_CHUNK = 64 * 1024
 const DECODERS = new Map([
   ['gzip', GZIP],
   ['x-gzip', GZIP],
@@ -141,7 +159,7 @@ export async function compress(
   return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
 }
 
-/** Of gzip and deflate the one with the higher quality, gzip between equals (RFC 9110 section 12.5.3). */
+/** Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is preferred (RFC 9110 section 12.5.3). */
 function preferredEncoding(acceptEncoding: string): string | undefined {
   const quality = new Map<string, number>()
   for (const item of acceptEncoding.toLowerCase().split(',')) {
@@ -150,6 +168,6 @@ function preferredEncoding(acceptEncoding: string): string | undefined {
     quality.set(name === 'x-gzip' ? 'gzip' : (name ?? ''), q === undefined ? 1 : Number(q.slice(2)) || 0)
   }
   const of = (name: string) => quality.get(name) ?? quality.get('*') ?? 0
-  if (of('gzip') === 0 && of('deflate') === 0) return undefined
-  return of('gzip') >= of('deflate') ? 'gzip' : 'deflate'
+  const best = of('gzip') >= of('deflate') ? 'gzip' : 'deflate'
+  return of(best) > 0 && of(best) >= (quality.get('identity') ?? 0) ? best : undefined
 }

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { EventService } from '../events/receive.ts'
@@ -7,7 +7,7 @@ import { type Answer, errorAnswer, json, Refused, statusOf } from '../handler.ts
 import type { Caller } from '../inference/batcher.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import { traceOf } from '../telemetry/log.ts'
-import { compress, createBodyReader, declaredLength, HungUp } from './body.ts'
+import { compress, createBodyReader, declaredLength, HungUp, WORTH_COMPRESSING } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
 
@@ -26,6 +26,16 @@ export interface Host {
   close(timeoutMs: number): Promise<boolean>
 }
 
+/** What is known of a connection. */
+interface Connection {
+  /** The response to its newest request; those before it are sent first. */
+  latest: ServerResponse | undefined
+  /** Bytes read when it was last idle: where more have come since, a request is on its way. */
+  idleAt: number
+  /** True once it is to be closed because what it sent is not HTTP. */
+  broken: boolean
+}
+
 /**
  * Listens on the configured port; requests are routed to plain handlers, pages to the Express application.
  * @throws {Error} of one line, when the port cannot be had
@@ -34,10 +44,9 @@ export async function listen(service: EventService, config: Config): Promise<Hos
   const { log, metrics } = service
   const routeOf = createRoutes(service)
   const bodies = createBodyReader(config)
-  /** The newest response of each connection, for errors that Node's parser finds behind a good request. */
-  const latest = new WeakMap<Socket, ServerResponse>()
-  const unused = new Set<Socket>()
+  const connections = new Map<Socket, Connection>()
   let closing = false
+  let closed = false
   let pages: Promise<Pages> | undefined
 
   const server = createServer({
@@ -49,30 +58,44 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     requireHostHeader: false,
   })
   server.on('connection', socket => {
-    unused.add(socket)
-    socket.once('close', () => unused.delete(socket))
+    connections.set(socket, { latest: undefined, idleAt: 0, broken: false })
+    socket.once('close', () => connections.delete(socket))
   })
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
-  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
-    send(
-      request,
-      response,
-      errorAnswer(new Refused(417, `Expect ${JSON.stringify(request.headers.expect)} cannot be met; only 100-continue`)),
-    ),
-  )
-  server.on('connect', (_request, socket: Socket) =>
-    sendRaw(socket, 405, 'CONNECT is not supported; this is no proxy', 'Allow: GET, HEAD, POST, OPTIONS\r\n'),
-  )
-  server.on('clientError', onBrokenRequest)
+  server.on('checkExpectation', onRequest)
+  server.on('connect', (_request, socket: Socket) => {
+    // Node has let go of this socket: unheard, its error would end the process.
+    socket.on('error', () => {})
+    socket.resume()
+    answerLast(socket, 405, 'CONNECT is not supported; this is no proxy', 'Allow: GET, HEAD, POST, OPTIONS\r\n')
+  })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    const [status, message] = BROKEN[error.code ?? ''] ?? [
+      400,
+      `the request is not valid HTTP: ${error.message.replace(/^Parse Error: /, '')}`,
+    ]
+    answerLast(socket, status, message)
+  })
 
   async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request
+    const connection = connections.get(socket)
+    // The client hung up before its request was begun.
+    if (connection === undefined) return
     const arrived = performance.now()
-    latest.set(request.socket, response)
-    unused.delete(request.socket)
     const caller: Caller = { arrived, deadline: arrived + config.requestTimeoutMs, gone: false }
+    connection.latest = response
+    const rest = () => {
+      connection.idleAt = socket.bytesRead
+      // An answer that promised to keep the connection, and took until now to be read.
+      if (closed && isIdle(socket, connection)) socket.destroySoon()
+    }
+    // Whichever is later: a refusal may be read before all of the body has come.
+    request.on('close', rest)
     response.on('close', () => {
       caller.gone = !response.writableFinished
+      rest()
       log.debug(
         {
           method: request.method,
@@ -85,9 +108,9 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       )
     })
     try {
+      checkHead(request)
       const path = pathOf(request.url ?? '')
-      if (request.headers.host === undefined && request.httpVersion === '1.1') throw new Refused(400, 'the Host header is missing')
-      const route = path === '*' ? ANYTHING : routeOf(path)
+      const route = path === '*' && request.method === 'OPTIONS' ? ANYTHING : routeOf(path)
       if (route === undefined) throw new Refused(404, `there is nothing at ${show(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
@@ -97,7 +120,9 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       if (method === 'GET' && isPage(route, request)) {
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
         pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
-        return (await pages)(request, response)
+        const page = await pages
+        if (closing) response.setHeader('connection', 'close')
+        return page(request, response, caller)
       }
       if (method === 'GET')
         return await send(request, response, await handler({ method, path, headers: request.headers, body: NOTHING }, caller))
@@ -125,15 +150,16 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     const acceptEncoding = request.headers['accept-encoding']
     const compressed =
       acceptEncoding === undefined ? undefined : await compress(typeof whole === 'string' ? Buffer.from(whole) : whole, acceptEncoding)
-    const body = compressed?.body ?? whole
     const headers: Record<string, string | number> = { ...answer.headers }
-    if (compressed !== undefined) {
-      headers['content-encoding'] = compressed.encoding
-      headers.vary = 'accept-encoding'
-    }
-    if (answer.status !== 204) headers['content-length'] = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
-    const requestId = request.headers['x-request-id']
-    if (requestId !== undefined) headers['x-request-id'] = String(requestId)
+    if (compressed !== undefined) headers['content-encoding'] = compressed.encoding
+    const length = Buffer.byteLength(whole)
+    // Said to who got it plain, too: a cache must not give that to the next.
+    if (length >= WORTH_COMPRESSING) headers.vary = 'accept-encoding'
+    if (answer.status !== 204) headers['content-length'] = compressed?.body.byteLength ?? length
+    const requestId = request.headers['x-request-id']?.toString()
+    if (requestId !== undefined) headers['x-request-id'] = requestId
+    // Node writes headers as UTF-8 with a body that is text, though it read them as Latin-1.
+    const body = compressed?.body ?? (requestId === undefined || ASCII.test(requestId) ? whole : Buffer.from(whole as string))
     // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
     const cutOff = !request.complete && (answer.status === 413 || answer.status === 503 || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff) headers.connection = 'close'
@@ -142,29 +168,17 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     else response.end(request.method === 'HEAD' ? undefined : body)
   }
 
-  /** Node's parser gave up on what a connection sent, or it took too long. */
-  function onBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-    const before = latest.get(socket)
-    if (before !== undefined && !before.writableFinished && !before.destroyed) {
-      // A whole request came before the broken one: its answer goes first.
-      if (before.req.complete) {
-        before.once('finish', () => answerBroken(error, socket))
-        return
-      }
-      if (before.headersSent) {
-        socket.destroy()
-        return
-      }
-    }
-    answerBroken(error, socket)
-  }
-
-  function answerBroken(error: NodeJS.ErrnoException, socket: Socket): void {
-    const [status, message] = BROKEN[error.code ?? ''] ?? [
-      400,
-      `the request is not valid HTTP: ${error.message.replace(/^Parse Error: /, '')}`,
-    ]
-    sendRaw(socket, status, message)
+  /** Answers what is no request, after the request before it has its own answer; then the connection closes. */
+  function answerLast(socket: Socket, status: number, message: string, headers?: string): void {
+    const connection = connections.get(socket)
+    // The parser tells of every piece that comes after the first broken one, too.
+    if (connection === undefined || connection.broken) return
+    connection.broken = true
+    const before = connection.latest
+    if (before === undefined || before.writableFinished || before.destroyed) sendRaw(socket, status, message, headers)
+    else if (before.req.complete) before.once('finish', () => sendRaw(socket, status, message, headers))
+    else if (before.headersSent) socket.destroy()
+    else sendRaw(socket, status, message, headers)
   }
 
   await bind(server, config)
@@ -178,20 +192,24 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       closing = true
       // What has arrived already is read first; then nothing new comes in.
       await nextTurn()
-      const closed = new Promise<void>(resolve => server.close(() => resolve()))
+      // Not http's own close(): it also destroys connections whose last answer is still being read (Node 24).
+      const done = new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve()))
+      closed = true
       await nextTurn()
-      for (const socket of unused) socket.destroy()
+      for (const [socket, connection] of connections) if (isIdle(socket, connection)) socket.destroy()
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<boolean>(resolve => {
         timer = setTimeout(() => resolve(false), timeoutMs)
       })
-      const finished = await Promise.race([closed.then(() => true), late])
+      const finished = await Promise.race([done.then(() => true), late])
       clearTimeout(timer)
       server.closeAllConnections()
       return finished
     },
   }
 }
+
+const ASCII = /^[\x20-\x7e]*$/
 
 const NOTHING = new Uint8Array(0)
 
@@ -202,6 +220,16 @@ const BROKEN: Readonly<Record<string, [status: number, message: string]>> = {
   HPE_HEADER_OVERFLOW: [431, 'the headers are larger than the 16 KiB allowed'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'],
+}
+
+const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) => latest?.closed !== false && bytesRead === idleAt
+
+/** What Node leaves to us of HTTP/1.1's own rules (RFC 9110 sections 7.2 and 10.1.1); HTTP/1.0 has neither. */
+function checkHead({ httpVersion, headers }: IncomingMessage): void {
+  if (httpVersion !== '1.1') return
+  if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
+  if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
+  throw new Refused(417, `Expect ${JSON.stringify(headers.expect)} cannot be met; only 100-continue`)
 }
 
 function bind(server: Server, { port, listenHost }: Config): Promise<void> {

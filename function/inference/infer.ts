@@ -1,6 +1,6 @@
-import { type Answer, errorAnswer, type Request, Refused, statusOf } from '../handler.ts'
+import { type Answer, errorAnswer, Refused, type Request, statusOf } from '../handler.ts'
 import { decodeRequest } from '../protocol/decode.ts'
-import { encodeResponse, type EncodedResponse } from '../protocol/encode.ts'
+import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
 import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature } from '../protocol/tensor.ts'
@@ -89,6 +89,9 @@ function checkMediaType({ headers }: Request, jsonLength: number | undefined): v
 }
 
 /** application/json, of UTF-8 where a charset is named. */
-export const isJsonType = (contentType: string) =>
-  /^application\/json *(; *charset *= *"?utf-?8"? *)?(;.*)?$/i.test(contentType.trim()) &&
-  !/; *charset *= *"?(?!utf-?8"? *(;|$))/i.test(contentType)
+export function isJsonType(contentType: string): boolean {
+  const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
+  return type === 'application/json' && parameters.every(parameter => !parameter.startsWith('charset') || IS_UTF8.test(parameter))
+}
+
+const IS_UTF8 = /^charset *= *("?)utf-?8\1$/

@@ -10,8 +10,8 @@ const COLON = 0x3a
 export interface ParsedJson {
   readonly value: unknown
   /**
-   * The same with every integer beyond 2^53 as a bigint that keeps all its digits.
-   * Costs several times a plain parse, so it is asked for only where an INT64 or UINT64 tensor is read.
+   * The same with integers beyond 2^53 as bigints that keep all their digits.
+   * Costs several times a plain parse, once, so it is asked for only where an INT64 or UINT64 tensor is read.
    */
   readonly exact: () => unknown
 }
@@ -35,15 +35,23 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   if (keysWritten(text) !== keysHeld(value, 1, where)) {
     throw new BadRequest(`${where} has an object with the same key twice; which one counts cannot be told`)
   }
-  return { value, exact: () => (BIG_INTEGER.test(text) ? parseExactIntegers(text) : value) }
+  let exactValue: unknown
+  const exact = () => {
+    exactValue ??= MAY_HOLD_BIG_INTEGERS.test(text) ? parseExactIntegers(text) : value
+    return exactValue
+  }
+  return { value, exact }
 }
 
-/** An integer of 16 digits or more, as those beyond 2^53 have; the many digits after a decimal point are none. */
-const BIG_INTEGER = /[[,:\s-]\d{16}/
+/** Integers beyond 2^53 have 16 digits or more; the many digits after a decimal point are none of them. */
+const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
+
+/** The most digits that 64 bits hold are 20. A longer one fits no tensor, and making a bigint of ten million digits takes seconds. */
+const BIG_INTEGER = /^-?\d{16,20}$/
 
 function parseExactIntegers(text: string): unknown {
   return JSON.parse(text, ((_key: string, value: unknown, context: { source: string }) =>
-    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source) ? BigInt(context.source) : value) as (
+    typeof value === 'number' && !Number.isSafeInteger(value) && BIG_INTEGER.test(context.source) ? BigInt(context.source) : value) as (
     key: string,
     value: unknown,
   ) => unknown)

@@ -7,6 +7,17 @@ export interface JsonTensor {
   parameters?: Record<string, unknown>
 }
 
+/** An element of a tensor: a bigint in INT64 and UINT64, a number in FP16 too. */
+export type Value = boolean | number | bigint | string
+
+/** One tensor by its values, flat; how it travels is the request's matter. */
+export interface Tensor {
+  readonly name: string
+  readonly datatype: string
+  readonly shape: readonly number[]
+  readonly data: readonly Value[]
+}
+
 /** A server that speaks the Open Inference Protocol, known only by its address and what its metadata says. */
 export interface Target {
   readonly url: string
@@ -16,7 +27,15 @@ export interface Target {
   /** Extensions its server metadata advertises. */
   readonly extensions: readonly string[]
   /** A request the model answers 200. */
-  readonly example: { readonly inputs: readonly JsonTensor[] }
+  readonly example: { readonly inputs: readonly Tensor[] }
+  /** True for a model of one input whose one output is that input, so that values can be compared; found by trying. */
+  readonly echoes: boolean
+  /** Inputs that fit the model, but for which it has no answer: it fails on them, or gives what JSON cannot say. Where known. */
+  readonly failing?: readonly (readonly Tensor[])[]
+  /** Inputs that each fit the metadata, but not each other. Where known. */
+  readonly mismatched?: readonly (readonly Tensor[])[]
+  /** What the server allows. Where known. */
+  readonly limits?: { readonly maxBodyBytes: number }
 }
 
 /** One thing the protocol asks of a server. */
@@ -28,7 +47,10 @@ export interface Point {
   /** `required` by the specification, or a `stricter` reading of it that we hold ourselves to. */
   readonly level: 'required' | 'stricter'
   /** The reason why this point says nothing of this target; undefined where it applies. */
-  readonly notApplicable?: (target: Target) => string | undefined
+  readonly notApplicable?: Applicable
   /** @throws {assert.AssertionError} when the server does not keep it */
   readonly check: (target: Target) => Promise<void>
 }
+
+/** @returns why a point says nothing of this target; undefined where it applies */
+export type Applicable = (target: Target) => string | undefined

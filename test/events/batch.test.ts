@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { CloudEvent } from 'cloudevents'
+import { type Server, startServer, testModel } from '../server.ts'
+import { type Answer, BATCHED, EVENT, type EventJson, post, refusal, replyIn, SEND, sdkEvents } from './events.ts'
+
+const send = ({ url }: Server, events: readonly unknown[]) => post(url, { 'content-type': BATCHED }, JSON.stringify(events))
+
+/** The replies, as valid as the SDK can tell. */
+function replies(answer: Answer): readonly EventJson[] {
+  assert.equal(answer.status, 200, answer.text)
+  const events = JSON.parse(answer.text)
+  assert.equal(sdkEvents(answer).length, events.length)
+  return events
+}
+
+/** Runs and their rows so far. */
+async function runs({ service }: Server): Promise<{ runs: number; rows: number }> {
+  const text = await service.metrics.text()
+  const read = (name: string) => Number(new RegExp(`^inference_batch_rows_${name} (\\d+)`, 'm').exec(text)?.[1])
+  return { runs: read('count'), rows: read('sum') }
+}
+
+describe('a batch of events', () => {
+  let server: Server
+  before(async () => {
+    server = await startServer({ MODEL_DIR: testModel('failing') })
+  })
+  after(() => server.stop())
+
+  /** The model answers 10, 20 and 30 for 0, 1 and 2, and fails on anything else. */
+  const event = (id: string, ...indices: number[]): EventJson => ({
+    ...EVENT,
+    id,
+    data: { inputs: [{ name: 'index', datatype: 'INT64', shape: [indices.length], data: indices }] },
+  })
+  const answers = (events: readonly EventJson[]) =>
+    events.map(({ subject, data }) => [subject, (data as { outputs: { data: number[] }[] }).outputs[0]?.data])
+
+  test('is one run, answered in the same order', async () => {
+    const before = await runs(server)
+    const events = Array.from({ length: 50 }, (_, i) => event(`e${i}`, i % 3))
+    const got = replies(await send(server, events))
+    assert.deepEqual(
+      answers(got),
+      events.map((_, i) => [`e${i}`, [((i % 3) + 1) * 10]]),
+    )
+    const now = await runs(server)
+    assert.deepEqual([now.runs - before.runs, now.rows - before.rows], [1, 50])
+  })
+
+  test('may hold several rows an event, and events as Base64', async () => {
+    const { data, ...attributes } = event('b', 2, 1, 0)
+    const asBase64 = { ...attributes, data_base64: Buffer.from(JSON.stringify(data)).toString('base64') }
+    const got = replies(await send(server, [event('a', 0), asBase64, event('c', 1, 1)]))
+    assert.deepEqual(answers(got), [
+      ['a', [10]],
+      ['b', [30, 20, 10]],
+      ['c', [20, 20]],
+    ])
+  })
+
+  test('of one is answered by a batch of one', async () => {
+    assert.deepEqual(answers(replies(await send(server, [event('a', 1)]))), [['a', [20]]])
+  })
+
+  test('of the SDK’s events is answered by events the SDK reads', async () => {
+    const events = [0, 1].map(i => new CloudEvent({ type: 'x.request', source: '/s', data: event('', i).data }))
+    assert.deepEqual(
+      sdkEvents(await post(server.url, { 'content-type': BATCHED }, JSON.stringify(events))).map(({ type, subject }) => [type, subject]),
+      events.map(({ id }) => ['x.response', id]),
+    )
+  })
+
+  const BAD: readonly [what: string, bad: EventJson, says: RegExp][] = [
+    ['on which the model fails', event('bad', 99), /./],
+    ['whose data is no inference request', { ...event('bad'), data: { inputs: 5 } }, /inputs is 5/],
+    ['without data', { ...event('bad'), data: null }, /no data/],
+    ['with data of another type', { ...event('bad'), datacontenttype: 'text/plain' }, /"text\/plain"/],
+    ['with Base64 of no JSON', { ...event('bad'), data: undefined, data_base64: 'eyI=' }, /not valid JSON/],
+    [
+      'that asks for binary outputs',
+      { ...event('bad'), data: { ...(event('', 1).data as object), parameters: { binary_data_output: true } } },
+      /binary_data/,
+    ],
+  ]
+  for (const [what, bad, says] of BAD) {
+    test(`with an event ${what} answers that one with an error event, and every other with its result`, async () => {
+      const got = replies(await send(server, [event('a', 0), bad, event('c', 2), event('d', 1, 0)]))
+      const { id, data, ...attributes } = got[1] as EventJson
+      assert.deepEqual(attributes, {
+        specversion: '1.0',
+        source: '/onnx-function/failing',
+        type: 'com.example.iris.error',
+        datacontenttype: 'application/json',
+        subject: 'bad',
+        causationid: 'bad',
+      })
+      assert.deepEqual(Object.keys(data as object), ['error'])
+      assert.match((data as { error: string }).error, says)
+      assert.deepEqual(answers(got.filter(({ subject }) => subject !== 'bad')), [
+        ['a', [10]],
+        ['c', [30]],
+        ['d', [20, 10]],
+      ])
+    })
+  }
+
+  test('in which every event fails is a batch of error events', async () => {
+    const got = replies(await send(server, [event('a', 9), event('b', 9)]))
+    assert.deepEqual(
+      got.map(({ type, subject }) => [type, subject]),
+      [
+        ['com.example.iris.error', 'a'],
+        ['com.example.iris.error', 'b'],
+      ],
+    )
+  })
+
+  test('gives an error event another id than the result would have, the same each time, and what it carries on', async () => {
+    const failed = { ...event('a', 9), correlationid: 'c-1', traceparent: 'x' }
+    const [first, second, alone] = await Promise.all([
+      send(server, [failed]),
+      send(server, [failed]),
+      SEND.structured(server.url, event('a', 1)),
+    ])
+    assert.equal(first.text, second.text)
+    const [reply] = replies(first)
+    assert.notEqual(reply?.id, replyIn('structured', alone).id)
+    assert.deepEqual([reply?.replyid, reply?.traceparent], ['c-1', 'x'])
+  })
+
+  const INVALID: readonly [what: string, element: unknown, says: RegExp][] = [
+    ['null', null, /event 1 of the batch is null/],
+    ['a batch', [], /event 1 of the batch is an array/],
+    ['an event without an id', { ...event('', 1), id: undefined }, /event 1 of the batch: id is missing/],
+    ['an event of another version', { ...event('b', 1), specversion: '0.3' }, /event 1 of the batch: specversion/],
+    ['an event with data twice', { ...event('b', 1), data_base64: 'eyI=' }, /event 1 of the batch has both/],
+    ['an event with broken Base64', { ...event('b', 1), data: undefined, data_base64: '*' }, /event 1 of the batch: data_base64/],
+  ]
+  for (const [what, element, says] of INVALID) {
+    test(`with ${what} in it is refused whole, naming which, and nothing is run`, async () => {
+      const before = await runs(server)
+      assert.match(refusal(400, await send(server, [event('a', 0), element, event('c', 0)])), says)
+      assert.deepEqual(await runs(server), before)
+    })
+  }
+
+  test('leaves out our own events', async () => {
+    const own = { ...event('own', 1), source: '/onnx-function/failing' }
+    const logged = { ...event('logged', 1), type: 'org.kubeflow.serving.inference.request' }
+    assert.deepEqual(answers(replies(await send(server, [own, event('a', 0), logged, event('b', 1)]))), [
+      ['a', [10]],
+      ['b', [20]],
+    ])
+  })
+
+  test('may hold the same event twice, which gets the same reply twice', async () => {
+    const [one, other] = replies(await send(server, [event('a', 0), event('a', 0)]))
+    assert.deepEqual(one, other)
+  })
+})
+
+describe('a batch that there is no room for', () => {
+  test('is 503 whole with Retry-After, and nothing of it is run', async () => {
+    const server = await startServer({ MAX_QUEUE_ROWS: '3' })
+    try {
+      const before = await runs(server)
+      const answer = await send(server, Array(4).fill(EVENT))
+      refusal(503, answer)
+      assert.match(String(answer.headers['retry-after']), /^\d+$/)
+      assert.deepEqual(await runs(server), before)
+      assert.equal(replies(await send(server, Array(3).fill(EVENT))).length, 3)
+      assert.equal(server.service.model.queuedRows, 0)
+    } finally {
+      await server.stop()
+    }
+  })
+})
+
+describe('a batch for a model whose requests cannot be joined', () => {
+  test('is answered all the same, by a run each', async () => {
+    const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
+    try {
+      const { signature, example } = server.service.model.loaded as NonNullable<typeof server.service.model.loaded>
+      const inputs = example.map((tensor, i) => ({ ...tensor, name: signature.inputs[i]?.name, data: [...(tensor.data as Float32Array)] }))
+      const before = await runs(server)
+      assert.equal(replies(await send(server, Array(5).fill({ ...EVENT, data: { inputs } }))).length, 5)
+      assert.equal((await runs(server)).runs - before.runs, 5)
+    } finally {
+      await server.stop()
+    }
+  })
+})

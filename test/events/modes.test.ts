@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { CloudEvent, HTTP } from 'cloudevents'
+import { type Server, startServer } from '../server.ts'
+import {
+  type Answer,
+  BATCHED,
+  EVENT,
+  eventHeaders,
+  IRIS,
+  MODES,
+  type Mode,
+  post,
+  refusal,
+  replyIn,
+  SEND,
+  STRUCTURED,
+  sdkEvents,
+} from './events.ts'
+
+const REPLY_TYPE: Record<Mode, string> = {
+  binary: 'application/json',
+  structured: 'application/cloudevents+json; charset=utf-8',
+  batched: 'application/cloudevents-batch+json; charset=utf-8',
+}
+
+const JSON_EVENT = JSON.stringify(EVENT)
+const JSON_BATCH = JSON.stringify([EVENT])
+
+const SPELLINGS: readonly [mode: Mode, contentType: string][] = [
+  ['structured', 'application/cloudevents+json'],
+  ['structured', 'Application/CloudEvents+JSON'],
+  ['structured', 'application/cloudevents+json;charset=UTF-8'],
+  ['structured', 'application/cloudevents+json ; charset="utf-8"'],
+  ['structured', 'application/cloudevents+json; charset=utf8; profile=x'],
+  ['batched', 'application/cloudevents-batch+json'],
+  ['batched', 'APPLICATION/CLOUDEVENTS-BATCH+JSON'],
+  ['batched', 'application/cloudevents-batch+json;charset=utf-8'],
+]
+
+const UNSUPPORTED = [
+  'application/cloudevents',
+  'application/cloudevents+avro',
+  'application/cloudevents+xml; charset=utf-8',
+  'application/cloudevents+protobuf',
+  'application/cloudevents+json2',
+  'application/cloudevents-batch',
+  'application/cloudevents-batch+protobuf',
+  'application/cloudevents+json; charset=utf-16',
+  'application/cloudevents+json; charset=iso-8859-1',
+  'application/cloudevents-batch+json; charset=latin1',
+]
+
+describe('the three content modes', () => {
+  let server: Server
+  let infer: string
+  before(async () => {
+    server = await startServer()
+    infer = `${server.url}/v2/models/iris-classifier/infer`
+  })
+  after(() => server.stop())
+
+  for (const mode of MODES) {
+    test(`an event in ${mode} mode is answered by an event in ${mode} mode`, async () => {
+      const answer = await SEND[mode](server.url, EVENT)
+      assert.equal(answer.headers['content-type'], REPLY_TYPE[mode])
+      assert.equal(eventHeaders(answer).length > 0, mode === 'binary')
+      const { data } = replyIn(mode, answer) as { data: { model_name: string; model_version: string; outputs: { data: unknown[] }[] } }
+      assert.deepEqual([data.model_name, data.model_version, data.outputs[1]?.data], ['iris-classifier', 'v1.0.0', ['setosa']])
+    })
+  }
+
+  test('an event of the SDK is answered by one that the SDK reads, in binary and structured mode', async () => {
+    const event = new CloudEvent({ type: 'com.example.iris.request', source: '/garden', data: IRIS, correlationid: 'c-1' })
+    for (const message of [HTTP.binary(event), HTTP.structured(event)]) {
+      const answer = await post(server.url, message.headers as Record<string, string>, message.body as string)
+      const [reply] = sdkEvents(answer)
+      assert.deepEqual([reply?.type, reply?.subject, reply?.replyid], ['com.example.iris.response', event.id, 'c-1'])
+      assert.match(JSON.stringify(reply?.data), /"setosa"/)
+    }
+  })
+
+  test('the SDK’s binary data goes as data_base64', async () => {
+    const event = new CloudEvent({
+      type: 'x.request',
+      source: '/garden',
+      datacontenttype: 'application/json',
+      data: Uint8Array.from(Buffer.from(JSON.stringify(IRIS))),
+    })
+    const { headers, body } = HTTP.structured(event)
+    assert.equal(sdkEvents(await post(server.url, headers as Record<string, string>, body as string))[0]?.subject, event.id)
+  })
+
+  for (const [mode, contentType] of SPELLINGS) {
+    test(`${contentType} is ${mode} mode`, async () => {
+      replyIn(mode, await post(server.url, { 'content-type': contentType }, mode === 'batched' ? JSON_BATCH : JSON_EVENT))
+    })
+  }
+
+  for (const contentType of UNSUPPORTED) {
+    test(`${contentType} is an event format that is not supported`, async () => {
+      const reason = refusal(415, await post(server.url, { 'content-type': contentType }, JSON_EVENT))
+      assert.match(reason, /events are taken as application\/cloudevents(-batch)?\+json in UTF-8/)
+    })
+  }
+
+  test('the mode is told before anything is parsed: a format that is not supported is named, whatever the body', async () => {
+    refusal(415, await post(server.url, { 'content-type': 'application/cloudevents+avro' }, '{'))
+  })
+
+  test('the content type goes before ce- headers', async () => {
+    const answer = await post(server.url, { 'content-type': STRUCTURED, 'ce-id': 'other', 'ce-specversion': '0.3' }, JSON_EVENT)
+    assert.equal(replyIn('structured', answer).subject, 'flower-1')
+  })
+
+  test('the names of ce- headers are read in any case', async () => {
+    const headers = { 'CE-ID': '1', 'Ce-Source': '/garden', 'ce-Type': 'x.request', 'cE-SpecVersion': '1.0' }
+    assert.equal(replyIn('binary', await post(server.url, headers, JSON.stringify(IRIS))).type, 'x.response')
+  })
+
+  const NO_EVENTS: readonly [what: string, path: string, headers: Record<string, string>][] = [
+    ['a request to / without event headers', '/', {}],
+    ['a request to / with an extension header alone', '/', { 'ce-traceparent': '00-1-2-01' }],
+    [
+      'a request to the infer path with every ce- header',
+      'infer',
+      { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' },
+    ],
+    ['a request to the infer path with broken ce- headers', 'infer', { 'ce-id': '', 'ce-specversion': '7' }],
+  ]
+  for (const [what, path, headers] of NO_EVENTS) {
+    test(`${what} is a plain inference request`, async () => {
+      const url = path === 'infer' ? infer : server.url
+      const answer = await post(url, { 'content-type': 'application/json', ...headers }, JSON.stringify({ id: 'r', ...IRIS }))
+      assert.deepEqual([answer.status, answer.headers['content-type'], eventHeaders(answer)], [200, 'application/json', []])
+      assert.equal(JSON.parse(answer.text).id, 'r')
+    })
+  }
+
+  test('an event format at the infer path is an unknown media type', async () => {
+    refusal(415, await post(infer, { 'content-type': STRUCTURED }, JSON_EVENT))
+    refusal(415, await post(infer, { 'content-type': BATCHED }, JSON_BATCH))
+  })
+
+  test('GET / with ce- headers is no event', async () => {
+    const answer = await fetch(server.url, { headers: { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' } })
+    assert.equal(((await answer.json()) as { name: string }).name, 'onnx-function')
+  })
+
+  test('an event that comes compressed is read', async () => {
+    const { gzipSync } = await import('node:zlib')
+    const headers = { 'content-type': STRUCTURED, 'content-encoding': 'gzip' }
+    replyIn('structured', await post(server.url, headers, gzipSync(JSON_EVENT)))
+  })
+
+  test('a redelivered event gets byte for byte the same answer', async () => {
+    for (const mode of MODES) {
+      const timeless = ({ headers: { date, ...headers }, text }: Answer) => ({ headers, text })
+      assert.deepEqual(timeless(await SEND[mode](server.url, EVENT)), timeless(await SEND[mode](server.url, EVENT)))
+    }
+  })
+})

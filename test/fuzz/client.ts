@@ -1,0 +1,223 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { gunzipSync, inflateSync } from 'node:zlib'
+import type { FuzzRequest } from './requests.ts'
+import { show } from './show.ts'
+
+/** One HTTP/1.1 answer, read from a socket by a reader that is not Node's, so that its framing is checked too. */
+export interface HttpAnswer {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: ReadonlyMap<string, string>
+  /** Inflated. */
+  readonly body: Buffer
+}
+
+/** The server did what no HTTP server may. */
+export class BadAnswer extends Error {}
+
+const PATIENCE_MS = 15_000
+
+/** Sends requests one after the other, on a connection that is kept while the server keeps it. */
+export interface Client {
+  /**
+   * @returns the answers: one where the request is whole, any number where its framing is broken
+   * @throws {BadAnswer} when what came back is no HTTP, or nothing comes
+   */
+  send(request: FuzzRequest): Promise<HttpAnswer[]>
+  close(): void
+}
+
+export function createClient(url: string): Client {
+  const { hostname, port } = new URL(url)
+  let kept: Wire | undefined
+  let before: FuzzRequest | undefined
+
+  async function send(request: FuzzRequest): Promise<HttpAnswer[]> {
+    if (request.ending !== 'keep') return sendAlone(await open(hostname, Number(port)), request)
+    kept ??= await open(hostname, Number(port))
+    const wire = kept
+    wire.write(request)
+    const answers = await wire.read(1, request.asked?.method === 'HEAD')
+    if (answers.length === 0) {
+      const after = before === undefined ? '' : `, on which had been answered: ${show(before.bytes)}`
+      throw new BadAnswer(`a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`)
+    }
+    before = request
+    // A request that is no HTTP has no method: HEAD or not, the answer that ends the connection may have its body.
+    const last = answers[0]?.headers.get('connection')?.toLowerCase() === 'close'
+    if (wire.left() > 0 && !(last && request.asked?.method === 'HEAD')) throw new BadAnswer(`${wire.left()} bytes came after the answer`)
+    if (last || wire.isClosed()) {
+      close()
+    }
+    return answers
+  }
+
+  function close(): void {
+    kept?.destroy()
+    kept = undefined
+    before = undefined
+  }
+
+  return { send, close }
+}
+
+async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]> {
+  try {
+    await wire.write(request)
+    if (request.ending === 'destroy') return []
+    wire.end()
+    // A request whose method got lost may have become HEAD, whose answers have a length but no body.
+    return await wire.read(Number.POSITIVE_INFINITY, request.bytes.includes('HEAD') ? 'perhaps' : false)
+  } finally {
+    wire.destroy()
+  }
+}
+
+/** A socket, and what has come from it. */
+interface Wire {
+  write(request: FuzzRequest): Promise<void>
+  end(): void
+  destroy(): void
+  /** @returns that many answers, or those that came before the server closed */
+  read(count: number, head: boolean | 'perhaps'): Promise<HttpAnswer[]>
+  left(): number
+  isClosed(): boolean
+  closedBy(): string | undefined
+}
+
+async function open(host: string, port: number): Promise<Wire> {
+  const socket: Socket = connect({ host, port, noDelay: true, allowHalfOpen: true })
+  let received = Buffer.alloc(0)
+  let closed = false
+  let error: Error | undefined
+  let wake = () => {}
+  socket.on('data', chunk => {
+    received = Buffer.concat([received, chunk])
+    wake()
+  })
+  const onClosed = () => {
+    closed = true
+    wake()
+  }
+  socket.on('end', onClosed)
+  socket.on('close', onClosed)
+  socket.on('error', reason => {
+    error = reason
+  })
+  await Promise.race([once(socket, 'connect'), once(socket, 'close')])
+  if (closed) throw new BadAnswer(`the server takes no connection: ${error?.message}`)
+
+  async function change(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    try {
+      await new Promise<void>((resolve, reject) => {
+        wake = resolve
+        timer = setTimeout(() => reject(new BadAnswer(`neither answered nor closed within ${PATIENCE_MS} ms`)), PATIENCE_MS)
+      })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return {
+    async write({ bytes, cuts }) {
+      let from = 0
+      for (const cut of [...cuts.map(cut => cut % (bytes.byteLength + 1)).sort((a, b) => a - b), bytes.byteLength]) {
+        if (closed) return
+        socket.write(bytes.subarray(from, cut))
+        from = cut
+        if (cut < bytes.byteLength) await nextTurn()
+      }
+    },
+    end: () => socket.end(),
+    destroy: () => socket.destroy(),
+    async read(count, head) {
+      const answers: HttpAnswer[] = []
+      while (answers.length < count) {
+        const read = readAnswer(received, head, closed)
+        if (read !== undefined) {
+          received = received.subarray(read.end)
+          // 1xx: the answer itself is still to come.
+          if (read.answer.status >= 200) answers.push(read.answer)
+        } else if (closed) {
+          if (received.byteLength > 0 && error === undefined)
+            throw new BadAnswer(`the connection closed within an answer: ${received.toString('latin1').slice(0, 200)}`)
+          break
+        } else await change()
+      }
+      return answers
+    },
+    left: () => received.byteLength,
+    isClosed: () => closed,
+    closedBy: () => error?.message,
+  }
+}
+
+/** The first answer in those bytes and where it ends, or undefined while it is not all there. */
+function readAnswer(bytes: Buffer, head: boolean | 'perhaps', closed: boolean): { answer: HttpAnswer; end: number } | undefined {
+  const headEnd = bytes.indexOf('\r\n\r\n')
+  if (headEnd === -1) {
+    if (bytes.byteLength > 0 && !'HTTP/1.1 '.startsWith(bytes.toString('latin1', 0, Math.min(9, bytes.byteLength)))) {
+      throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(bytes.toString('latin1', 0, 100))}`)
+    }
+    return undefined
+  }
+  const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
+  const status = Number(/^HTTP\/1\.1 (\d{3}) [\x20-\x7e]*$/.exec(statusLine)?.[1])
+  if (!(status >= 100 && status < 600)) throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(statusLine.slice(0, 100))}`)
+  const headers = new Map<string, string>()
+  for (const line of lines) {
+    const [, name, value] = /^([\w-]+): ?([\x20-\x7e\x80-\xff\t]*)$/.exec(line) ?? []
+    if (name === undefined || value === undefined) throw new BadAnswer(`not a header: ${JSON.stringify(line.slice(0, 100))}`)
+    if (headers.has(name.toLowerCase())) throw new BadAnswer(`the header ${name} comes twice`)
+    headers.set(name.toLowerCase(), value)
+  }
+  const from = headEnd + 4
+  const bodiless = status < 200 || status === 204 || status === 304 || head === true
+  if (bodiless || (head === 'perhaps' && isFollowedByNoBody(bytes, from, closed))) {
+    return { answer: { status, headers, body: Buffer.alloc(0) }, end: from }
+  }
+  const whole = headers.get('transfer-encoding') === 'chunked' ? readChunks(bytes, from) : readLength(bytes, from, headers)
+  if (whole === undefined) return undefined
+  return { answer: { status, headers, body: inflated(whole.body, headers.get('content-encoding')) }, end: whole.end }
+}
+
+const isFollowedByNoBody = (bytes: Buffer, from: number, closed: boolean) =>
+  bytes.toString('latin1', from, from + 7) === 'HTTP/1.' || (closed && bytes.byteLength === from)
+
+function readLength(bytes: Buffer, from: number, headers: ReadonlyMap<string, string>) {
+  const length = headers.get('content-length')
+  if (length === undefined || !/^\d+$/.test(length)) throw new BadAnswer(`an answer with the content-length ${length}`)
+  const end = from + Number(length)
+  return end <= bytes.byteLength ? { body: bytes.subarray(from, end), end } : undefined
+}
+
+function readChunks(bytes: Buffer, from: number) {
+  const chunks: Buffer[] = []
+  let at = from
+  while (at < bytes.byteLength) {
+    const lineEnd = bytes.indexOf('\r\n', at)
+    if (lineEnd === -1) return undefined
+    const size = Number.parseInt(bytes.toString('latin1', at, lineEnd), 16)
+    if (!(size >= 0)) throw new BadAnswer('a chunk of the answer has no size')
+    const end = lineEnd + 2 + size
+    if (end + 2 > bytes.byteLength) return undefined
+    if (size === 0) return { body: Buffer.concat(chunks), end: end + 2 }
+    chunks.push(bytes.subarray(lineEnd + 2, end))
+    at = end + 2
+  }
+  return undefined
+}
+
+function inflated(body: Buffer, encoding: string | undefined): Buffer {
+  try {
+    if (encoding === 'gzip') return gunzipSync(body)
+    if (encoding === 'deflate') return inflateSync(body)
+  } catch (error) {
+    throw new BadAnswer(`the answer is not ${encoding}: ${(error as Error).message}`)
+  }
+  if (encoding !== undefined) throw new BadAnswer(`the answer has the content-encoding ${encoding}`)
+  return body
+}

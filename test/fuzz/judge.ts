@@ -1,0 +1,247 @@
+import { gunzipSync, inflateSync } from 'node:zlib'
+import { HTTP, type CloudEvent } from 'cloudevents'
+import { projectFolder } from '../server.ts'
+import { parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
+import type { HttpAnswer } from './client.ts'
+import type { Asked, Described, FuzzRequest, Target } from './requests.ts'
+import { show } from './show.ts'
+
+/** Knative's dispatcher keeps as much of an error in the dead letter's `knativeerrordata`; a JSON cut there is none. */
+const MOST_OF_AN_ERROR = 1_024
+
+/** What is wrong with the answers to a request, or undefined where nothing is. */
+export function judge(request: FuzzRequest, answers: readonly HttpAnswer[], target: Target): string | undefined {
+  for (const answer of answers) {
+    const wrong =
+      judgeAnswer(request, answer) ?? (request.asked && answer.status < 300 ? judgeSuccess(request.asked, answer, target) : undefined)
+    if (wrong !== undefined) return `${answer.status}: ${wrong}: ${show(answer.body)}`
+  }
+  return undefined
+}
+
+/** What holds for every answer, whatever was asked. */
+function judgeAnswer({ asked, bytes }: FuzzRequest, { status, headers, body }: HttpAnswer): string | undefined {
+  if (asked?.right && status !== 200) return 'a good request was refused'
+  // A caller may set its own deadline; and one whose rows are more than may wait must find none waiting.
+  const itsOwn = (status === 504 && bytes.includes('timeout')) || (status === 503 && bytes.includes('[2147483648,0'))
+  if (status >= 500 && !itsOwn) return 'a caller cannot make the server fail'
+  if (status < 300 || asked?.method === 'HEAD' || (body.byteLength === 0 && bytes.includes('HEAD'))) return undefined
+  if (status === 304 && bytes.includes('If-None-Match')) return undefined
+  if (!/^application\/json\b/.test(headers.get('content-type') ?? '')) return `an error of type ${headers.get('content-type')}`
+  const error = parsed(body)?.error
+  if (typeof error !== 'string' || error === '') return 'an error without "error"'
+  if (/\n\s+at |\(?(?:node:|file:\/\/\/)[\w/]+:\d+/.test(error) || error.includes(projectFolder)) return 'an error with a stack trace'
+  if (asked && carriesEvent(asked) && body.byteLength > MOST_OF_AN_ERROR) return `an error of ${body.byteLength} bytes`
+  if (status === 405 && !headers.has('allow')) return 'a 405 without Allow'
+  return undefined
+}
+
+function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string | undefined {
+  if (asked.method === 'OPTIONS') return answer.status === 204 && answer.headers.has('allow') ? undefined : 'OPTIONS without Allow'
+  if (asked.method === 'HEAD') return undefined
+  if (asked.method !== 'POST') {
+    if (answer.headers.get('content-type') !== 'application/json') return undefined
+    return parsed(answer.body) === undefined ? 'no JSON' : undefined
+  }
+  if (carriesEvent(asked)) return judgeEvent(asked, answer, target)
+  const sent = sentRequest(header(asked, 'inference-header-content-length'), inflate(asked))
+  return judgeInference(answer.body, header(answer, 'inference-header-content-length'), header(answer, 'content-type'), sent, target)
+}
+
+// Inference
+
+interface Sent {
+  /** Undefined for a raw binary request. */
+  readonly json: Record<string, unknown> | undefined
+  readonly binary: Buffer
+}
+
+function sentRequest(jsonLength: string | undefined, body: Buffer): Sent {
+  if (jsonLength === '0') return { json: undefined, binary: body }
+  const end = jsonLength === undefined ? body.byteLength : Number(jsonLength)
+  return { json: parsed(body.subarray(0, end)), binary: body.subarray(end) }
+}
+
+interface Output extends WrittenTensor {
+  readonly parameters?: { readonly binary_data_size: number }
+}
+
+function judgeInference(
+  body: Buffer,
+  jsonLength: string | undefined,
+  contentType: string | undefined,
+  sent: Sent,
+  target: Target,
+): string | undefined {
+  if (jsonLength === undefined ? contentType !== 'application/json' : contentType !== 'application/octet-stream')
+    return `an inference answer of type ${contentType}`
+  const json = parsed(jsonLength === undefined ? body : body.subarray(0, Number(jsonLength)))
+  return json === undefined
+    ? 'no JSON'
+    : judgeResponse(json, body.subarray(jsonLength === undefined ? body.byteLength : Number(jsonLength)), sent, target)
+}
+
+function judgeResponse(json: Record<string, unknown>, binary: Buffer, sent: Sent, target: Target): string | undefined {
+  if (json.model_name !== target.name) return `model_name ${json.model_name}`
+  if (json.model_version !== target.version) return `model_version ${json.model_version}`
+  if (!Object.is(json.id, sent.json?.id)) return `the id ${JSON.stringify(sent.json?.id)} came back as ${JSON.stringify(json.id)}`
+  const outputs = json.outputs as Output[]
+  const asked = sent.json?.outputs as { name: string }[] | undefined
+  const names = (asked?.length ? asked : target.outputs).map(({ name }) => name)
+  if (String(outputs.map(({ name }) => name)) !== String(names)) return `outputs [${outputs.map(({ name }) => name)}], not [${names}]`
+  let at = 0
+  for (const output of outputs) {
+    const { parameters, data } = output
+    if ((parameters === undefined) === (data === undefined)) return `output ${output.name} has data and binary data, or neither`
+    const bytes = parameters && binary.subarray(at, at + parameters.binary_data_size)
+    at += parameters?.binary_data_size ?? 0
+    const wrong =
+      judgeOutput(output, bytes, target) ??
+      (target.identity && output.name === 'y' ? judgeIdentity(output, bytes, sent, target) : undefined)
+    if (wrong !== undefined) return `output ${output.name}: ${wrong}`
+  }
+  return at === binary.byteLength ? undefined : `${binary.byteLength} bytes of binary data, of which the outputs claim ${at}`
+}
+
+const BYTES_EACH: Readonly<Record<string, number>> = {
+  BOOL: 1,
+  UINT8: 1,
+  INT8: 1,
+  UINT16: 2,
+  INT16: 2,
+  FP16: 2,
+  UINT32: 4,
+  INT32: 4,
+  FP32: 4,
+  UINT64: 8,
+  INT64: 8,
+  FP64: 8,
+}
+
+const isFloat = (value: unknown) =>
+  typeof value === 'number' || typeof value === 'bigint' || value === 'NaN' || value === 'Infinity' || value === '-Infinity'
+
+function judgeOutput({ name, datatype, shape, data }: Output, bytes: Buffer | undefined, { outputs, anyRank }: Target): string | undefined {
+  const described = outputs.find(output => output.name === name) as Described
+  if (datatype !== described.datatype) return `datatype ${datatype}`
+  if (!anyRank && (shape.length !== described.shape.length || described.shape.some((size, i) => size !== -1 && size !== shape[i])))
+    return `shape [${shape}]`
+  const elements = shape.reduce((product, size) => product * size, 1)
+  if (data !== undefined) {
+    if (data.length !== elements) return `${data.length} elements for the shape [${shape}]`
+    const fits = /^FP/.test(datatype)
+      ? isFloat
+      : (value: unknown) =>
+          typeof value ===
+          (datatype === 'BYTES' ? 'string' : datatype === 'BOOL' ? 'boolean' : typeof value === 'bigint' ? 'bigint' : 'number')
+    return data.every(fits) ? undefined : `data that is not ${datatype}`
+  }
+  const size = bytes?.byteLength ?? 0
+  if (datatype !== 'BYTES')
+    return size === elements * (BYTES_EACH[datatype] as number) ? undefined : `${size} bytes for the shape [${shape}]`
+  let at = 0
+  let count = 0
+  for (; at < size && count <= elements; count++) at += 4 + (bytes as Buffer).readUInt32LE(at)
+  return at === size && count === elements ? undefined : `${count} elements in ${size} bytes for the shape [${shape}]`
+}
+
+/** What an identity gives back is what came in, bit for bit; a NaN may have changed its sign. */
+function judgeIdentity(output: Output, bytes: Buffer | undefined, { json, binary }: Sent, { inputs }: Target): string | undefined {
+  const input = (json?.inputs as Output[] | undefined)?.find(({ name }) => name === inputs[0]?.name)
+  const came = input?.data === undefined ? binary : toBytes({ ...input, data: (input.data as unknown[]).flat(64) as number[] })
+  const went = bytes ?? toBytes(output)
+  if (came.equals(went) || (output.datatype === 'FP32' && nansAlike(came, went))) return undefined
+  return `${came.toString('hex', 0, 40)} came back as ${went.toString('hex', 0, 40)}`
+}
+
+function nansAlike(one: Buffer, other: Buffer): boolean {
+  if (one.byteLength !== other.byteLength) return false
+  for (let at = 0; at < one.byteLength; at += 4) {
+    if (one.readInt32LE(at) !== other.readInt32LE(at) && !(Number.isNaN(one.readFloatLE(at)) && Number.isNaN(other.readFloatLE(at))))
+      return false
+  }
+  return true
+}
+
+// Events
+
+const carriesEvent = (asked: Asked) =>
+  /^application\/cloudevents/i.test(header(asked, 'content-type')?.trim() ?? '') ||
+  (/^\/?(?:$|\?)/.test(asked.path) && ['specversion', 'id', 'source', 'type'].some(name => header(asked, `ce-${name}`) !== undefined))
+
+/** Empty, or one event, or a batch of no more than came in; each with an inference response, or in a batch perhaps an error. */
+function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target: Target): string | undefined {
+  if (status === 204 || body.byteLength === 0)
+    return status === 204 && body.byteLength === 0 ? undefined : 'an empty answer that is not 204'
+  const contentType = headers.get('content-type') ?? ''
+  const inBody = /^application\/cloudevents/i.test(contentType)
+  let events: CloudEvent<unknown>[]
+  try {
+    const text = body.toString()
+    const made = HTTP.toEvent({
+      headers: Object.fromEntries(headers),
+      body: inBody || contentType === 'application/json' ? text : (body as never),
+    })
+    events = (Array.isArray(made) ? made : [made]) as CloudEvent<unknown>[]
+    for (const event of events) event.validate()
+  } catch (error) {
+    return `no CloudEvent: ${(error as Error).message}`
+  }
+  const sentBody = inflate(asked)
+  if (!inBody) {
+    const length = headers.get('inference-header-content-length')
+    return judgeInference(body, length, contentType, sentRequest(header(asked, 'inference-header-content-length'), sentBody), target)
+  }
+  const came = [parseExactly(withoutMark(sentBody))].flat() as Record<string, unknown>[]
+  const went = [parseExactly(body.toString())].flat() as Record<string, unknown>[]
+  if (went.length > came.length) return `${went.length} events answer ${came.length}`
+  if (/batch/.test(contentType) !== /batch/i.test(header(asked, 'content-type') ?? ''))
+    return 'a batch for an event, or an event for a batch'
+  let next = 0
+  for (const event of went) {
+    // Own events are left out of a batch; the order stays.
+    next = came.findIndex((other, i) => i >= next && other.id === event.subject) + 1
+    if (next === 0) return `no event has the id ${event.subject}`
+    const data = event.data as Record<string, unknown>
+    if (String(event.type).endsWith('.error')) {
+      if (typeof data.error !== 'string' || data.error === '') return 'an error event without "error"'
+      continue
+    }
+    const { data: sent, data_base64: base64 } = came[next - 1] as { data?: Sent['json']; data_base64?: string }
+    const wrong = judgeResponse(
+      data,
+      NOTHING,
+      { json: base64 == null ? sent : parsed(Buffer.from(base64, 'base64')), binary: NOTHING },
+      target,
+    )
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}
+
+// Pieces
+
+const NOTHING = Buffer.alloc(0)
+
+function header(of: Asked | HttpAnswer, name: string): string | undefined {
+  if ('status' in of) return of.headers.get(name)
+  return of.headers.find(([other]) => other.toLowerCase() === name)?.[1].trim()
+}
+
+function inflate(asked: Asked): Buffer {
+  const encoding = header(asked, 'content-encoding')?.toLowerCase()
+  if (encoding === 'gzip' || encoding === 'x-gzip') return gunzipSync(asked.body)
+  return encoding === 'deflate' ? inflateSync(asked.body) : asked.body
+}
+
+const withoutMark = (body: Buffer) => body.toString().replace(/^\ufeff/, '')
+
+/** A JSON object with all digits of its integers, or undefined. */
+function parsed(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value = parseExactly(withoutMark(body))
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { deflateSync, gzipSync } from 'node:zlib'
+import { type Server, startProcess, startServer } from '../server.ts'
+import { connect, exchange, IRIS, irisBody, request, until } from './client.ts'
+
+const MAX_BODY_BYTES = 2_000
+let server: Server
+before(async () => {
+  server = await startServer({ MAX_BODY_BYTES: `${MAX_BODY_BYTES}` })
+})
+after(() => server.stop())
+
+const CHUNKED = `POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n`
+const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+
+test('a body of exactly the limit is taken, one byte more is not', async () => {
+  const padded = irisBody().padEnd(MAX_BODY_BYTES)
+  assert.equal((await exchange(server.port, request('POST', IRIS, {}, padded))).status, 200)
+  assert.equal((await exchange(server.port, request('POST', IRIS, {}, `${padded} `))).status, 413)
+})
+
+test('a body one byte at a time is a body', async () => {
+  const connection = await connect(server.port)
+  for (const byte of request('POST', IRIS, {}, irisBody())) {
+    connection.send(byte)
+    await new Promise(setImmediate)
+  }
+  assert.equal((await connection.answer()).status, 200)
+  connection.send(CHUNKED + [...irisBody()].map(chunk).join('') + chunk(''))
+  assert.equal((await connection.answer()).status, 200)
+  connection.socket.destroy()
+})
+
+test('chunks may have extensions and trailers', async () => {
+  const [head, tail] = [irisBody().slice(0, 10), irisBody().slice(10)]
+  const bytes = `${CHUNKED}a;why="because"\r\n${head}\r\n${chunk(tail)}0\r\nX-Trailer: 1\r\n\r\n`
+  assert.equal((await exchange(server.port, bytes)).status, 200)
+})
+
+const ENDLESS = [
+  ['declared', () => request('POST', IRIS, { 'content-length': '1000000000000' }), (text: string) => text],
+  ['streamed', () => CHUNKED, chunk],
+] as const
+for (const [how, head, piece] of ENDLESS) {
+  test(`a body ${how} too large gets 413 while the client goes on sending; then the connection closes, and no other is disturbed`, async () => {
+    const other = await connect(server.port)
+    const connection = await connect(server.port)
+    let isClosed = false
+    connection.closed.then(() => {
+      isClosed = true
+    })
+    connection.send(head())
+    const answer = connection.answer()
+    while (!isClosed) {
+      connection.send(piece('x'.repeat(10_000)))
+      other.send(request('POST', IRIS, {}, irisBody()))
+      assert.equal((await other.answer()).status, 200)
+    }
+    const { status, headers, json } = await answer
+    assert.deepEqual([status, headers.connection, typeof json.error], [413, 'close', 'string'])
+    other.socket.destroy()
+  })
+}
+
+test('fetch reads its 413, though it sends all of a body that is far too large', async () => {
+  for (let i = 0; i < 20; i++) {
+    const answer = await fetch(server.url + IRIS, { method: 'POST', body: Buffer.alloc(5_000_000) })
+    assert.equal(answer.status, 413)
+    assert.match(((await answer.json()) as { error: string }).error, /MAX_BODY_BYTES/)
+  }
+})
+
+test('a refused request leaves its connection usable when its body is small', async () => {
+  const connection = await connect(server.port)
+  for (const [method, target, status] of [
+    ['POST', '/nowhere', 404],
+    ['POST', '/v2', 405],
+    ['PUT', IRIS, 405],
+    ['DELETE', IRIS, 405],
+  ] as const) {
+    connection.send(request(method, target, {}, irisBody()))
+    assert.equal((await connection.answer()).status, status)
+    connection.send(request('POST', IRIS, {}, irisBody()))
+    assert.equal((await connection.answer()).status, 200)
+  }
+  connection.socket.destroy()
+})
+
+test('a refused request with an enormous body loses its connection', async () => {
+  const refused = async (target: string) => {
+    const connection = await connect(server.port)
+    connection.send(request('POST', target, { 'content-length': '1000000000' }))
+    const { headers, status } = await connection.answer()
+    await connection.closed
+    return [status, headers.connection]
+  }
+  assert.deepEqual(await Promise.all(['/nowhere', '/v2'].map(refused)), [
+    [404, 'close'],
+    [405, 'close'],
+  ])
+})
+
+/** Bytes with a compressed body. */
+function compressed(encoding: string, body: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(request('POST', IRIS, { 'content-encoding': encoding, 'content-length': `${body.length}` })), body])
+}
+
+const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: number }[] = [
+  { what: 'gzip', encoding: 'gzip', body: gzipSync(irisBody()), status: 200 },
+  { what: 'gzip by its old name', encoding: 'X-GZIP', body: gzipSync(irisBody()), status: 200 },
+  { what: 'deflate', encoding: 'deflate', body: deflateSync(irisBody()), status: 200 },
+  { what: 'identity', encoding: 'identity', body: Buffer.from(irisBody()), status: 200 },
+  { what: 'called gzip and is not', encoding: 'gzip', body: Buffer.from(irisBody()), status: 400 },
+  { what: 'half of gzip', encoding: 'gzip', body: gzipSync(irisBody()).subarray(0, 40), status: 400 },
+  { what: 'gzip of nothing', encoding: 'gzip', body: Buffer.alloc(0), status: 400 },
+  {
+    what: 'deflate with a wrong checksum',
+    encoding: 'deflate',
+    body: Buffer.concat([deflateSync(irisBody()).subarray(0, -4), Buffer.alloc(4)]),
+    status: 400,
+  },
+  { what: 'gzip that inflates to the limit', encoding: 'gzip', body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES)), status: 200 },
+  { what: 'gzip that inflates to one byte more', encoding: 'gzip', body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES + 1)), status: 413 },
+  { what: 'gzip twice over', encoding: 'gzip, gzip', body: gzipSync(gzipSync(irisBody())), status: 415 },
+  { what: 'in an encoding nobody knows', encoding: 'br', body: Buffer.from('x'), status: 415 },
+]
+for (const { what, encoding, body, status } of ENCODED) {
+  test(`a body that is ${what} is answered ${status}`, async () => {
+    const answer = await exchange(server.port, compressed(encoding, body))
+    assert.equal(answer.status, status, answer.body)
+    if (status === 415) assert.equal(answer.headers['accept-encoding'], 'gzip, deflate')
+  })
+}
+
+/** A body that is announced and all but a byte of it sent. */
+async function holdBody(port: number, bytes: number) {
+  const connection = await connect(port)
+  connection.send(request('POST', IRIS, { 'content-length': `${bytes}` }) + ' '.repeat(bytes - 1))
+  return connection
+}
+
+test('bodies held at once are bounded: beyond, 503 and Retry-After; once they are gone, requests are taken again', async t => {
+  const own = await startServer({ MAX_BODY_BYTES: '100000' })
+  t.after(own.stop)
+  const held = await Promise.all(Array.from({ length: 4 }, () => holdBody(own.port, 99_000)))
+  const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(50_000)))
+  await until('the memory for bodies is full', async () => (await post()).status === 503)
+  const { headers, json } = await post()
+  assert.deepEqual([headers['retry-after'], headers.connection, typeof json.error], ['1', 'close', 'string'])
+  for (const { socket } of held) socket.destroy()
+  await until('there is room again', async () => (await post()).status === 200)
+})
+
+test('a body in tiny chunks, and bodies that are being inflated, take memory within the bounds', {
+  skip: !existsSync('/proc/self/status') && 'needs /proc',
+}, async () => {
+  const own = await startProcess({ MAX_BODY_BYTES: '16000000' })
+  const port = Number(new URL(own.url).port)
+  const peak = () => Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${own.process.pid}/status`, 'utf8'))?.[1]) / 1024
+  const before = peak()
+  const crumbs = chunk('x').repeat(500_000)
+  assert.equal((await exchange(port, CHUNKED + crumbs + chunk(''))).status, 400)
+  assert.ok(peak() - before < 100, `half a million chunks of one byte took ${peak() - before} MB`)
+  const bomb = compressed('gzip', gzipSync(Buffer.alloc(15_900_000, ' ')))
+  const answers = await Promise.all(Array.from({ length: 60 }, () => exchange(port, bomb)))
+  for (const { status } of answers) assert.ok(status === 400 || status === 503, `${status}`)
+  // Four bodies may be held, each twice while its pieces are put together; sixty would be 950 MB.
+  assert.ok(peak() - before < 350, `grew by ${peak() - before} MB`)
+  own.process.kill('SIGTERM')
+  await own.exited
+})

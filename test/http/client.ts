@@ -1,0 +1,124 @@
+import { once } from 'node:events'
+import { connect as connectSocket, type Socket } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
+
+/** An answer as its bytes said it. */
+export interface RawAnswer {
+  readonly status: number
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
+  readonly json: any
+}
+
+/** One TCP connection, on which tests write bytes as they please. */
+export interface Connection {
+  readonly socket: Socket
+  send(bytes: string | Uint8Array): void
+  /**
+   * The next answer in the order of arrival.
+   * @param to the request's method, because an answer to HEAD has no body
+   */
+  answer(to?: 'HEAD'): Promise<RawAnswer>
+  /** Resolves once the connection is closed, by whichever side. */
+  readonly closed: Promise<void>
+}
+
+export async function connect(port: number): Promise<Connection> {
+  const socket = connectSocket({ port, host: '127.0.0.1', noDelay: true })
+  let received = Buffer.alloc(0)
+  let over = false
+  let wake = () => {}
+  socket.on('data', chunk => {
+    received = Buffer.concat([received, chunk])
+    wake()
+  })
+  const closed = new Promise<void>(resolve => {
+    socket.once('close', () => {
+      over = true
+      wake()
+      resolve()
+    })
+  })
+  await once(socket, 'connect')
+  // From here on a reset is one way for the server to close.
+  socket.on('error', () => {})
+
+  async function answer(to?: 'HEAD'): Promise<RawAnswer> {
+    for (;;) {
+      const parsed = readAnswer(received, to)
+      if (parsed !== undefined) {
+        received = received.subarray(parsed.length)
+        return parsed.answer
+      }
+      if (over) throw new Error(`the connection closed before an answer; it held ${JSON.stringify(received.toString('latin1', 0, 300))}`)
+      await new Promise<void>(resolve => {
+        wake = resolve
+      })
+    }
+  }
+
+  return { socket, send: bytes => socket.write(bytes), answer, closed }
+}
+
+function readAnswer(bytes: Buffer, to: 'HEAD' | undefined): { answer: RawAnswer; length: number } | undefined {
+  const headEnd = bytes.indexOf('\r\n\r\n')
+  if (headEnd === -1) return undefined
+  const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1])
+  const headers = Object.fromEntries(
+    lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+  )
+  const bodyless = to === 'HEAD' || status < 200 || status === 204
+  const end = headEnd + 4 + (bodyless ? 0 : Number(headers['content-length']))
+  if (bytes.length < end) return undefined
+  const body = bytes.toString('utf8', headEnd + 4, end)
+  const isJson = headers['content-type']?.startsWith('application/json') && headers['content-encoding'] === undefined && body !== ''
+  const json = isJson ? JSON.parse(body) : undefined
+  return { answer: { status, headers, body, json }, length: end }
+}
+
+/** One request on a connection of its own. */
+export async function exchange(port: number, bytes: string | Uint8Array, to?: 'HEAD'): Promise<RawAnswer> {
+  const connection = await connect(port)
+  connection.send(bytes)
+  const answer = await connection.answer(to)
+  connection.socket.destroy()
+  return answer
+}
+
+/** A request's bytes, with a body's Content-Length where there is one. */
+export function request(method: string, target: string, headers: Record<string, string> = {}, body = ''): string {
+  const all = { host: 'test', ...(body === '' ? {} : { 'content-length': String(Buffer.byteLength(body)) }), ...headers }
+  return `${method} ${target} HTTP/1.1\r\n${Object.entries(all)
+    .map(header => `${header.join(': ')}\r\n`)
+    .join('')}\r\n${body}`
+}
+
+export const IRIS = '/v2/models/iris-classifier/infer'
+
+/** An inference request for the shipped model; it is a setosa. */
+export const irisBody = (id?: string) =>
+  JSON.stringify({ id, inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] })
+
+export const SLOW = '/v2/models/slow/infer'
+
+/** An inference request for test/models/slow. */
+export const slowBody = (more: object = {}) =>
+  JSON.stringify({ ...more, inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] })
+
+/** Waits until it is so, for ten seconds at most. */
+export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error(`it never came to be that ${what}`)
+    await wait(5)
+  }
+}
+
+/** Series of Prometheus text: name with labels, and its value. */
+export function readMetrics(text: string): Map<string, number> {
+  const lines = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
+  return new Map(lines.map(line => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]))
+}

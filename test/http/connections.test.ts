@@ -1,0 +1,326 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { gunzipSync, inflateSync } from 'node:zlib'
+import { type Server, startProcess, startServer, testModel } from '../server.ts'
+import { connect, exchange, IRIS, irisBody, readMetrics, request, slowBody, SLOW, until } from './client.ts'
+
+let server: Server
+before(async () => {
+  server = await startServer()
+})
+after(() => server.stop())
+
+const MODEL = '/v2/models/iris-classifier'
+const GET_ROUTES = [
+  ...['/', '/v2', '/v2/', '/v2/health/live', '/v2/health/ready', '/health', '/ready', '/health/liveness', '/health/readiness'],
+  ...[
+    '/metrics',
+    '/openapi.json',
+    '/docs',
+    MODEL,
+    `${MODEL}/`,
+    `${MODEL}/ready`,
+    `${MODEL}/versions/v1.0.0`,
+    `${MODEL}/versions/v1.0.0/ready`,
+  ],
+]
+const POST_ROUTES = [IRIS, `${MODEL}/versions/v1.0.0/infer`]
+
+const inferenceOf = (headers: Record<string, string> = {}, id?: string) => request('POST', IRIS, headers, irisBody(id))
+
+test('many requests follow each other on one connection, which outlives the 90 s of the queue-proxy', async () => {
+  const connection = await connect(server.port)
+  for (let i = 0; i < 200; i++) {
+    connection.send(inferenceOf({}, `${i}`))
+    const { status, json, headers } = await connection.answer()
+    assert.deepEqual([status, json.id, headers.connection], [200, `${i}`, 'keep-alive'])
+    assert.ok(Number(/timeout=(\d+)/.exec(headers['keep-alive'] ?? '')?.[1]) >= 95, headers['keep-alive'])
+  }
+  connection.socket.destroy()
+})
+
+test('Connection: close is honoured', async () => {
+  const connection = await connect(server.port)
+  connection.send(inferenceOf({ connection: 'close' }))
+  assert.equal((await connection.answer()).headers.connection, 'close')
+  await connection.closed
+})
+
+test('pipelined requests are answered in their order, whatever each takes', async () => {
+  const connection = await connect(server.port)
+  const targets = ['/v2', '/metrics', '/nowhere', '/v2/health/live']
+  connection.send(
+    Array.from({ length: 50 }, (_, i) =>
+      inferenceOf({ 'x-request-id': `infer-${i}` }, `${i}`).concat(
+        request('GET', targets[i % 4] as string, { 'x-request-id': `get-${i}` }),
+      ),
+    ).join(''),
+  )
+  for (let i = 0; i < 50; i++) {
+    const first = await connection.answer()
+    assert.deepEqual([first.status, first.json.id, first.headers['x-request-id']], [200, `${i}`, `infer-${i}`])
+    assert.equal((await connection.answer()).headers['x-request-id'], `get-${i}`)
+  }
+  connection.socket.destroy()
+})
+
+/** Of an answer's headers those that do not depend on the moment. */
+function lasting({ date: _, ...headers }: Readonly<Record<string, string>>, path: string): Record<string, string> {
+  const { 'content-length': length, ...others } = headers
+  return path === '/metrics' ? { ...others, 'content-length': String(length !== undefined) } : headers
+}
+
+for (const path of GET_ROUTES) {
+  test(`HEAD ${path} is answered as GET is, without the body`, async () => {
+    const connection = await connect(server.port)
+    for (const headers of [{}, { accept: 'text/html' }, { 'accept-encoding': 'gzip' }] as Record<string, string>[]) {
+      connection.send(request('GET', path, headers))
+      const get = await connection.answer()
+      connection.send(request('HEAD', path, headers))
+      const head = await connection.answer('HEAD')
+      assert.equal(get.status, 200)
+      assert.deepEqual([head.status, lasting(head.headers, path)], [get.status, lasting(get.headers, path)])
+      assert.ok('content-length' in head.headers)
+    }
+    connection.send(request('GET', '/v2/health/live'))
+    assert.deepEqual((await connection.answer()).json, { live: true }, 'nothing was left on the connection')
+    connection.socket.destroy()
+  })
+}
+
+test('HEAD of what is not there, or not for GET, has the status and no body', async () => {
+  const connection = await connect(server.port)
+  for (const [path, status] of [
+    ['/nowhere', 404],
+    [IRIS, 405],
+  ] as const) {
+    connection.send(request('HEAD', path))
+    assert.equal((await connection.answer('HEAD')).status, status)
+  }
+  connection.socket.destroy()
+})
+
+test('OPTIONS tells the methods of every route, and of the server as a whole', async () => {
+  const allowed = (path: string) =>
+    POST_ROUTES.includes(path) ? 'POST, OPTIONS' : path === '/' || path === '*' ? 'GET, HEAD, POST, OPTIONS' : 'GET, HEAD, OPTIONS'
+  for (const path of [...GET_ROUTES, ...POST_ROUTES, '*']) {
+    const { status, headers, body } = await exchange(server.port, request('OPTIONS', path))
+    assert.deepEqual([path, status, headers.allow, body, headers['content-length']], [path, 204, allowed(path), '', undefined])
+  }
+  assert.equal((await exchange(server.port, request('OPTIONS', '/nowhere'))).status, 404)
+})
+
+test('no answer opens the server to other origins', async () => {
+  const origin = { origin: 'https://elsewhere.example', 'access-control-request-method': 'POST' }
+  for (const bytes of [...GET_ROUTES.map(path => request('GET', path, origin)), request('OPTIONS', IRIS, origin), inferenceOf(origin)]) {
+    const { headers } = await exchange(server.port, bytes)
+    assert.deepEqual(
+      Object.keys(headers).filter(name => name.startsWith('access-control')),
+      [],
+    )
+  }
+})
+
+const TARGETS = [
+  ['a query', `${IRIS}?a=1&b=/x?y`],
+  ['an empty query', `${IRIS}?`],
+  ['a whole URL', `http://test${IRIS}`],
+  ['a whole URL with a query', `http://test:8080${IRIS}?a=1`],
+  ['an escaped letter in the model\u2019s name', IRIS.replace('iris', '%69ris')],
+] as const
+for (const [what, target] of TARGETS) {
+  test(`a request target with ${what} finds its route`, async () => {
+    assert.equal((await exchange(server.port, request('POST', target, {}, irisBody()))).status, 200)
+  })
+}
+
+test('a whole URL without a path means the root', async () => {
+  assert.equal((await exchange(server.port, request('GET', 'http://test'))).json.name, 'onnx-function')
+})
+
+test('x-request-id is echoed on answers and errors, and none is made up', async () => {
+  const id = { 'x-request-id': 'my id: 1/é' }
+  for (const bytes of [inferenceOf(id), request('GET', '/nowhere', id), request('GET', '/v2', id)]) {
+    assert.equal((await exchange(server.port, Buffer.from(bytes, 'latin1'))).headers['x-request-id'], 'my id: 1/é')
+  }
+  assert.equal('x-request-id' in (await exchange(server.port, inferenceOf())).headers, false)
+})
+
+const ENCODINGS: readonly [acceptEncoding: string, contentEncoding: string | undefined][] = [
+  ['gzip', 'gzip'],
+  ['GZip', 'gzip'],
+  ['x-gzip', 'gzip'],
+  ['deflate', 'deflate'],
+  ['gzip, deflate, br', 'gzip'],
+  ['gzip;q=0.5, deflate;q=0.8', 'deflate'],
+  ['*', 'gzip'],
+  ['gzip;q=0, *', 'deflate'],
+  ['deflate;q=0.1, *;q=0', 'deflate'],
+  ['identity;q=0.5, gzip;q=0.5', 'gzip'],
+  ['identity', undefined],
+  ['identity, gzip;q=0.5', undefined],
+  ['gzip;q=0', undefined],
+  ['gzip; q=0.000', undefined],
+  ['gzip;q=nonsense', undefined],
+  ['gzip;q=-1', undefined],
+  ['br, zstd', undefined],
+  ['', undefined],
+]
+for (const [acceptEncoding, encoding] of ENCODINGS) {
+  test(`a large answer to Accept-Encoding "${acceptEncoding}" is ${encoding ?? 'not compressed'}`, async () => {
+    const inputs = [{ name: 'input', shape: [200, 4], datatype: 'FP32', data: Array(800).fill(1.5) }]
+    const connection = await connect(server.port)
+    const chunks: Buffer[] = []
+    connection.socket.on('data', chunk => chunks.push(chunk))
+    connection.send(request('POST', IRIS, { 'accept-encoding': acceptEncoding, connection: 'close' }, JSON.stringify({ inputs })))
+    const { status, headers } = await connection.answer()
+    await connection.closed
+    const bytes = Buffer.concat(chunks)
+    const body = bytes.subarray(bytes.indexOf('\r\n\r\n') + 4)
+    assert.deepEqual([status, headers['content-encoding']], [200, encoding])
+    assert.equal(headers.vary?.toLowerCase(), 'accept-encoding')
+    const text = encoding === 'gzip' ? gunzipSync(body) : encoding === 'deflate' ? inflateSync(body) : body
+    assert.deepEqual(JSON.parse(text.toString()).outputs[0].shape, [200, 3])
+  })
+}
+
+test('a small answer is not worth compressing', async () => {
+  const { headers } = await exchange(server.port, inferenceOf({ 'accept-encoding': 'gzip' }))
+  assert.equal('content-encoding' in headers, false)
+})
+
+/** A request to test/models/identity-fp32 that is answered with the same 20 MB, more than the sockets' buffers hold. */
+function large(): Buffer {
+  const data = Buffer.alloc(20_000_000)
+  const json = JSON.stringify({
+    inputs: [{ name: 'x', shape: [data.length / 4], datatype: 'FP32', parameters: { binary_data_size: data.length } }],
+    parameters: { binary_data_output: true },
+  })
+  const head = request('POST', '/v2/models/identity-fp32/infer', {
+    'content-length': String(json.length + data.length),
+    'inference-header-content-length': String(json.length),
+  })
+  return Buffer.concat([Buffer.from(head + json), data])
+}
+
+const succeeded = async ({ service }: Server) =>
+  [...readMetrics(await service.metrics.text())].find(
+    ([name]) => name.startsWith('inference_requests_total') && name.includes('success'),
+  )?.[1] ?? 0
+
+test('a client that does not read its answer disturbs no other, and gets all of it once it reads', async t => {
+  const identity = await startServer({ MODEL_DIR: testModel('identity-fp32') })
+  t.after(identity.stop)
+  const slow = await connect(identity.port)
+  slow.socket.pause()
+  slow.send(large())
+  await until('the answer is made', async () => (await succeeded(identity)) === 1)
+  assert.equal((await exchange(identity.port, request('GET', '/v2/health/ready'))).status, 200)
+  slow.socket.resume()
+  assert.ok(((await slow.answer()).headers['content-length'] as unknown as number) > 20_000_000)
+  slow.socket.destroy()
+})
+
+test('an answer that is still being read when the server closes arrives whole, and then the server is closed', async t => {
+  const identity = await startServer({ MODEL_DIR: testModel('identity-fp32') })
+  t.after(identity.stop)
+  const slow = await connect(identity.port)
+  slow.socket.pause()
+  slow.send(large())
+  await until('the answer is made', async () => (await succeeded(identity)) === 1)
+  const closed = identity.close(5_000)
+  // Several turns, for the server to have closed what it holds idle.
+  for (let i = 0; i < 20; i++) await new Promise(setImmediate)
+  slow.socket.resume()
+  assert.equal((await slow.answer()).status, 200)
+  await slow.closed
+  assert.equal(await closed, true)
+})
+
+test('a request whose headers are under way when the server closes is answered, and an idle connection closed', async t => {
+  const own = await startServer()
+  t.after(own.stop)
+  const [fresh, used, idle, unused] = await Promise.all([0, 1, 2, 3].map(() => connect(own.port)))
+  for (const connection of [used, idle]) {
+    connection?.send(inferenceOf())
+    await connection?.answer()
+  }
+  fresh?.send(inferenceOf().slice(0, 30))
+  used?.send(inferenceOf().slice(0, 30))
+  await exchange(own.port, request('GET', '/v2'))
+  const closed = own.close(5_000)
+  await Promise.all([idle?.closed, unused?.closed])
+  for (const connection of [fresh, used]) {
+    connection?.send(inferenceOf().slice(30))
+    const answer = await connection?.answer()
+    assert.deepEqual([answer?.status, answer?.headers.connection], [200, 'close'])
+    await connection?.closed
+  }
+  assert.equal(await closed, true)
+})
+
+test('nothing runs for a client that hung up while the model was loading, pipelined or not', async t => {
+  const own = await startServer({}, { load: false })
+  t.after(own.stop)
+  const one = await connect(own.port)
+  const two = await connect(own.port)
+  one.send(inferenceOf())
+  two.send(inferenceOf() + inferenceOf())
+  await until('all three wait', () => own.service.model.queuedRows === 3)
+  one.socket.destroy()
+  two.socket.destroy()
+  await Promise.all([one.closed, two.closed])
+  await exchange(own.port, request('GET', '/v2'))
+  await own.service.model.load()
+  const metrics = async () => readMetrics(await own.service.metrics.text())
+  await until('none is in flight', async () => (await metrics()).get('inference_requests_in_flight') === 0)
+  assert.equal((await metrics()).get('inference_batch_rows_count'), 0)
+})
+
+test('nothing runs for clients that hung up while others ran', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+  t.after(own.stop)
+  const clients = await Promise.all(Array.from({ length: 6 }, () => connect(own.port)))
+  for (const client of clients) client.send(request('GET', '/v2'))
+  for (const client of clients) await client.answer()
+  for (const client of clients) client.send(request('POST', SLOW, {}, slowBody()))
+  await until('most wait', () => own.service.model.queuedRows >= 4)
+  for (const client of clients) client.socket.destroy()
+  const metrics = async () => readMetrics(await own.service.metrics.text())
+  await until('none is in flight', async () => (await metrics()).get('inference_requests_in_flight') === 0)
+  const runs = (await metrics()).get('inference_batch_rows_count') as number
+  assert.ok(runs <= 3, `${runs} runs`)
+})
+
+test('clients that hang up anywhere are logged as no error, and end nothing', async () => {
+  const own = await startProcess({ MODEL_DIR: testModel('slow') })
+  const port = Number(new URL(own.url).port)
+  const whole = request('POST', SLOW, {}, slowBody())
+  const chunked = `POST ${SLOW} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{"\r\n`
+  for (const bytes of [
+    '',
+    'PO',
+    whole.slice(0, 60),
+    whole.slice(0, -10),
+    chunked,
+    whole,
+    whole + whole,
+    `${whole}rubbish\r\n\r\n`,
+    'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n',
+  ]) {
+    for (const leave of ['destroy', 'resetAndDestroy', 'end'] as const) {
+      const connection = await connect(port)
+      connection.send(bytes)
+      await exchange(port, request('GET', '/v2'))
+      connection.socket[leave]()
+      if (leave !== 'end') await connection.closed
+    }
+  }
+  assert.equal((await exchange(port, whole)).status, 200)
+  own.process.kill('SIGTERM')
+  assert.deepEqual(await own.exited, [0, null])
+  assert.deepEqual(
+    own.log.filter(line => JSON.parse(line).level > 30),
+    [],
+  )
+})

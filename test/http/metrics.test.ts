@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Server, startProcess, startServer, testModel } from '../server.ts'
+import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
+
+const scrape = async (port: number) => readMetrics((await exchange(port, request('GET', '/metrics'))).body)
+const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
+
+const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': 'a.request', 'content-type': 'application/json' }
+const FLOWERS = [
+  [5.1, 3.5, 1.4, 0.2],
+  [5.0, 3.4, 1.5, 0.2],
+  [6.7, 3.0, 5.2, 2.3],
+]
+const flowers = JSON.stringify({ inputs: [{ name: 'input', shape: [3, 4], datatype: 'FP32', data: FLOWERS }] })
+
+async function post(server: Server, status: number, headers: Record<string, string>, body: string, path = headers === EVENT ? '/' : IRIS) {
+  assert.equal((await exchange(server.port, request('POST', path, headers, body))).status, status)
+}
+
+test('requests and events are counted and timed by protocol and status, their rows and predictions too', async t => {
+  const server = await startServer({ K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' })
+  t.after(server.stop)
+  for (let i = 0; i < 5; i++) await post(server, 200, {}, flowers)
+  for (let i = 0; i < 3; i++) await post(server, 400, {}, '{}')
+  for (let i = 0; i < 2; i++) await post(server, 200, EVENT, flowers)
+  await post(server, 400, EVENT, '{}')
+  const { headers, body } = await exchange(server.port, request('GET', '/metrics'))
+  assert.match(headers['content-type'] ?? '', /^text\/plain; version=0\.0\.4/)
+  const metrics = readMetrics(body)
+  const labels = (protocol: string, status: string) => `model="iris-classifier",version="v1.0.0",protocol="${protocol}",status="${status}"`
+  for (const [protocol, status, count] of [
+    ['http', 'success', 5],
+    ['http', 'error', 3],
+    ['cloudevent', 'success', 2],
+    ['cloudevent', 'error', 1],
+  ] as const) {
+    assert.equal(metrics.get(`inference_requests_total{${labels(protocol, status)}}`), count)
+    assert.equal(metrics.get(`inference_request_duration_seconds_count{${labels(protocol, status)}}`), count)
+    assert.equal(metrics.get(`inference_request_duration_seconds_bucket{le="+Inf",${labels(protocol, status)}}`), count)
+  }
+  assert.equal(metrics.get('inference_predictions_total{label="setosa",version="v1.0.0"}'), 14)
+  assert.equal(metrics.get('inference_predictions_total{label="virginica",version="v1.0.0"}'), 7)
+  assert.equal(metrics.get('inference_batch_rows_count'), 7)
+  assert.equal(metrics.get('inference_batch_rows_sum'), 21)
+  for (const gauge of ['inference_queue_rows', 'inference_requests_in_flight']) assert.equal(metrics.get(gauge), 0)
+  assert.equal(metrics.get('model_ready'), 1)
+  assert.ok(
+    [...metrics.keys()].some(name => /^function_info\{revision="flowers-00007",service="flowers",version="\d+\.\d+\.\d+"\}$/.test(name)),
+  )
+  assert.ok((metrics.get('process_resident_memory_bytes') ?? 0) > 0)
+})
+
+test('what is turned away is counted by its reason', async t => {
+  const server = await startServer({ MAX_BODY_BYTES: '1000', MAX_QUEUE_ROWS: '1', REQUEST_TIMEOUT_MS: '300' }, { load: false })
+  t.after(server.stop)
+  const waiting = exchange(server.port, request('POST', IRIS, {}, irisBody()))
+  await until('one waits', () => server.service.model.queuedRows === 1)
+  assert.equal((await scrape(server.port)).get('inference_requests_in_flight'), 1)
+  await post(server, 503, {}, irisBody())
+  assert.equal((await waiting).status, 504)
+  await server.service.model.load()
+  await post(server, 413, {}, ' '.repeat(1001))
+  const metrics = await scrape(server.port)
+  for (const reason of ['overloaded', 'deadline', 'too_large'])
+    assert.equal(metrics.get(`inference_rejected_total{reason="${reason}"}`), 1, reason)
+
+  const broken = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
+  t.after(broken.stop)
+  await assert.rejects(broken.service.model.load())
+  await post(broken, 503, {}, irisBody(), '/v2/models/broken/infer')
+  assert.equal((await scrape(broken.port)).get('inference_rejected_total{reason="not_ready"}'), 1)
+})
+
+test('model_ready is 0 while the model loads and when it drains', async t => {
+  const server = await startServer({}, { load: false })
+  t.after(server.stop)
+  assert.equal((await scrape(server.port)).get('model_ready'), 0)
+  await server.service.model.load()
+  assert.equal((await scrape(server.port)).get('model_ready'), 1)
+  server.service.model.retire()
+  assert.equal((await scrape(server.port)).get('model_ready'), 0)
+})
+
+test('cold_start_seconds tells each phase of the start, which together took no longer than the process lives', async () => {
+  const server = await startProcess()
+  await exchange(portOf(server), request('POST', IRIS, {}, irisBody()))
+  const metrics = await scrape(portOf(server))
+  const age = Date.now() / 1000 - (metrics.get('process_start_time_seconds') as number)
+  const phases = [...metrics].filter(([name]) => name.startsWith('cold_start_seconds{'))
+  assert.deepEqual(
+    phases.map(([name]) => name),
+    ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'].map(phase => `cold_start_seconds{phase="${phase}"}`),
+  )
+  for (const [name, seconds] of phases) assert.ok(seconds >= 0, `${name} is ${seconds}`)
+  // process_start_time_seconds is whole seconds.
+  assert.ok(phases.reduce((sum, [, seconds]) => sum + seconds, 0) <= age + 1)
+  server.process.kill('SIGTERM')
+  await server.exited
+})
+
+test('thousands of odd requests add no series', async t => {
+  const server = await startServer({ MAX_BODY_BYTES: '1000' })
+  t.after(server.stop)
+  for (const headers of [{}, EVENT]) {
+    await post(server, 200, headers, irisBody())
+    await post(server, 400, headers, '{}')
+  }
+  await post(server, 413, {}, ' '.repeat(1001))
+  const series = async () => [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()
+  const before = await series()
+  const odd = (i: number) => [
+    request('GET', `/odd-${i}`),
+    request('POST', `/v2/models/model-${i}/infer`, {}, irisBody(`${i}`)),
+    request('POST', `/v2/models/iris-classifier/versions/v${i}/infer`, { 'x-request-id': `odd-${i}` }, irisBody()),
+    request('POST', '/', { ...EVENT, 'ce-id': `${i}`, 'ce-source': `/odd-${i}`, 'ce-type': `odd.${i}` }, irisBody(`${i}`)),
+    request('POST', IRIS, { 'content-type': `odd/${i}` }, irisBody(`${i}`)),
+    request(['PUT', 'DELETE', 'PATCH'][i % 3] as string, `/?odd=${i}`),
+  ]
+  const connection = await connect(server.port)
+  for (let i = 0; i < 500; i++) {
+    connection.send(odd(i).join(''))
+    for (let answers = 0; answers < 6; answers++) await connection.answer()
+  }
+  assert.deepEqual(await series(), before)
+  connection.socket.destroy()
+})

@@ -1,0 +1,337 @@
+import assert from 'node:assert/strict'
+import { execFile, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import manifest from '../package.json' with { type: 'json' }
+import { type Connection, connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
+import { type ServerProcess, spawnFunction, startProcess, startServer, testModel } from './server.ts'
+
+const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+/** A model folder of its own: that of a test model, with these files more. */
+function modelFolder(name: string, from: string | undefined, files: Record<string, string> = {}): string {
+  const folder = join(temporary, name)
+  mkdirSync(folder)
+  if (from !== undefined) cpSync(testModel(from), folder, { recursive: true })
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text)
+  return folder
+}
+
+const portOf = ({ url }: ServerProcess) => Number(new URL(url).port)
+const INFER = request('POST', IRIS, {}, irisBody())
+const SLOW_INFER = request('POST', SLOW, {}, slowBody())
+
+async function ask(connection: Connection, bytes: string) {
+  connection.send(bytes)
+  const { status, headers } = await connection.answer()
+  return [status, headers.connection]
+}
+
+/** TERM, and until the process has taken notice. */
+async function terminate(server: ServerProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  server.process.kill(signal)
+  await until('it drains', () => server.log.some(line => JSON.parse(line).msg === 'draining'))
+}
+
+async function refusesConnections(port: number): Promise<boolean> {
+  try {
+    const connection = await connect(port)
+    connection.socket.destroy()
+    return false
+  } catch {
+    return true
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+describe('a start', { concurrency: 3 }, () => {
+  test('listens before the model is loaded: not ready, and a request sent meanwhile waits and is answered', async t => {
+    const server = await startServer({}, { load: false })
+    t.after(server.stop)
+    const health = async () => (await exchange(server.port, request('GET', '/v2/health/ready'))).status
+    const waiting = exchange(server.port, INFER)
+    const event = exchange(
+      server.port,
+      request('POST', '/', { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/t', 'ce-type': 't' }, irisBody()),
+    )
+    await until('both wait', () => server.service.model.queuedRows === 2)
+    assert.equal(await health(), 503)
+    const loading = server.service.model.load()
+    assert.deepEqual([(await waiting).status, (await event).status], [200, 200])
+    await loading
+    assert.equal(await health(), 200)
+  })
+
+  test('is ready only after the warm-up', async t => {
+    const server = await startServer({ MODEL_DIR: testModel('slow') }, { load: false })
+    t.after(server.stop)
+    let loaded = false
+    const loading = server.service.model.load().then(() => {
+      loaded = true
+    })
+    while (!loaded) {
+      const { json } = await exchange(server.port, request('GET', '/v2/health/ready'))
+      const warmedUp = (await server.service.metrics.text()).includes('cold_start_seconds{phase="warm-up"}')
+      assert.ok(warmedUp || !json.ready)
+    }
+    await loading
+    assert.equal((await exchange(server.port, request('GET', '/v2/health/ready'))).status, 200)
+  })
+
+  test('tells model, version and address in one line of JSON, and on standard error a curl that works when pasted', async t => {
+    if (spawnSync('curl', ['--version']).error !== undefined) return t.skip('curl is not installed')
+    const quoted = modelFolder('quoted', 'identity-bytes', {
+      'model.json': JSON.stringify({ name: "it's a model", sample: { x: ["it's", '"$HOME" `id`\n'] } }),
+    })
+    for (const [env, name, version, says] of [
+      [{}, 'iris-classifier', 'v1.0.0', /"setosa"/],
+      [{ MODEL_DIR: quoted }, "it's a model", undefined, /"data":\["it's","\\"\$HOME\\" `id`\\n"\]/],
+    ] as const) {
+      const server = await startProcess(env)
+      const line = JSON.parse(server.log.at(-1) as string)
+      assert.deepEqual([line.model, line.version, line.url], [name, version, server.url])
+      let told = ''
+      server.process.stderr?.on('data', chunk => {
+        told += chunk
+      })
+      await until('the curl is told', () => told.endsWith('\n\n'))
+      const { stdout } = await promisify(execFile)('bash', ['-c', (/curl .*/s.exec(told) as RegExpExecArray)[0]])
+      assert.match(stdout, says)
+      server.process.kill('SIGTERM')
+      assert.deepEqual(await server.exited, [0, null])
+    }
+  })
+
+  test('says nothing but JSON in a pod', async () => {
+    const server = await startProcess({ KUBERNETES_SERVICE_HOST: '10.0.0.1' })
+    let told = ''
+    server.process.stderr?.on('data', chunk => {
+      told += chunk
+    })
+    server.process.kill('SIGTERM')
+    await server.exited
+    assert.equal(told, '')
+    for (const line of server.log) assert.equal(typeof JSON.parse(line).msg, 'string')
+  })
+
+  test('writes nothing into the home and temporary folders', async () => {
+    const home = modelFolder('home', undefined)
+    const tmp = modelFolder('tmp', undefined)
+    const server = await startProcess({ HOME: home, TMPDIR: tmp, XDG_CACHE_HOME: join(home, 'cache') })
+    assert.equal((await exchange(portOf(server), INFER)).status, 200)
+    server.process.kill('SIGTERM')
+    await server.exited
+    assert.deepEqual([readdirSync(home), readdirSync(tmp)], [[], []])
+  })
+
+  test('is one plain node command', () => {
+    assert.match(manifest.scripts.start, /^node [\w./ -]+$/)
+    assert.deepEqual(
+      Object.keys(manifest.scripts).filter(name => /^(pre|post)start$/.test(name)),
+      [],
+    )
+  })
+})
+
+describe('a start that cannot work says why in one line and exits 1:', { concurrency: 3 }, () => {
+  const inModelJson = (name: string, json: string) => ({ MODEL_DIR: modelFolder(name, 'identity-fp32', { 'model.json': json }) })
+  const HOPELESS: readonly { what: string; env: Record<string, string>; says: RegExp }[] = [
+    { what: 'no folder', env: { MODEL_DIR: '/nowhere' }, says: /MODEL_DIR \/nowhere .*ENOENT/ },
+    { what: 'an empty folder', env: { MODEL_DIR: modelFolder('empty', undefined) }, says: /no \.onnx file/ },
+    { what: 'two models', env: { MODEL_DIR: modelFolder('two', undefined, { 'a.onnx': '', 'b.onnx': '' }) }, says: /2 \.onnx files/ },
+    { what: 'an empty model', env: { MODEL_DIR: modelFolder('nothing', undefined, { 'a.onnx': '' }) }, says: /cannot be loaded/ },
+    { what: 'a broken model', env: { MODEL_DIR: testModel('broken') }, says: /cannot be loaded/ },
+    { what: 'no tensor output', env: { MODEL_DIR: testModel('only-zipmap') }, says: /zipmap=False/ },
+    { what: 'model.json that is no JSON', env: inModelJson('no-json', '{'), says: /model\.json is not valid JSON/ },
+    { what: 'model.json with a wrong field', env: inModelJson('field', '{"labels":"a"}'), says: /model\.json: labels must be/ },
+    { what: 'a sample of another shape', env: inModelJson('shape', '{"sample":{"x":[["a"]]}}'), says: /sample does not fit/ },
+    { what: 'a sample of another input', env: inModelJson('input', '{"sample":{"y":[1]}}'), says: /sample does not fit/ },
+    { what: 'an address of another machine', env: { LISTEN_HOST: '192.0.2.1' }, says: /cannot listen on 192\.0\.2\.1/ },
+    ...[
+      ['PORT', 'http'],
+      ['PORT', '65536'],
+      ['MODEL_NAME', 'a/b'],
+      ['MODEL_VERSION', 'a/b'],
+      ['LOG_LEVEL', 'loud'],
+      ['MAX_BODY_BYTES', '64MiB'],
+      ['MAX_QUEUE_ROWS', '0'],
+      ['MAX_BATCH_ROWS', '-1'],
+      ['REQUEST_TIMEOUT_MS', '1e3'],
+      ['DRAIN_DELAY_MS', '1.5'],
+      ['DRAIN_TIMEOUT_MS', '99999999999'],
+      ['ORT_THREADS', 'all'],
+      ['CE_SOURCE', ' a'],
+    ].map(([name, value]) => ({
+      what: `${name}="${value}"`,
+      env: { [name as string]: value as string },
+      says: new RegExp(`^${name} is "${value}"; it must be `),
+    })),
+  ]
+  for (const { what, env, says } of HOPELESS) {
+    test(what, () => assertHopeless(env, says))
+  }
+
+  test('a port that is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as AddressInfo
+    await assertHopeless({ PORT: `${port}` }, /cannot listen on 127\.0\.0\.1:\d+: it is taken/)
+    other.close()
+  })
+})
+
+async function assertHopeless(env: Record<string, string>, says: RegExp): Promise<void> {
+  const child = spawnFunction(env)
+  const [stdout, stderr] = [child.stdout, child.stderr].map(stream => stream?.setEncoding('utf8').toArray())
+  const [code] = await once(child, 'exit')
+  const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
+  assert.equal(lines.length, 1, lines.join('\n'))
+  const { level, msg, time } = JSON.parse(lines[0] as string)
+  assert.deepEqual([code, level, typeof time], [1, 60, 'string'])
+  assert.match(msg, says)
+  assert.doesNotMatch(msg, /\n|\bat .*:\d+:\d+/)
+  assert.equal(((await stderr) ?? []).join(''), '')
+}
+
+describe('the end', { concurrency: 3 }, () => {
+  test('readiness turns 503, open and new connections are answered and closed, until DRAIN_DELAY_MS has passed', async () => {
+    const server = await startProcess({ DRAIN_DELAY_MS: '1500' })
+    const port = portOf(server)
+    const [open, idle] = [await connect(port), await connect(port)]
+    for (const connection of [open, idle]) assert.deepEqual(await ask(connection, INFER), [200, 'keep-alive'])
+    await terminate(server)
+    assert.equal((await exchange(port, request('GET', '/v2/health/ready'))).status, 503)
+    assert.equal((await exchange(port, request('GET', '/v2/health/live'))).status, 200)
+    assert.match((await exchange(port, request('GET', '/metrics'))).body, /^model_ready 0$/m)
+    for (const connection of [open, await connect(port)]) {
+      assert.deepEqual(await ask(connection, INFER), [200, 'close'])
+      await connection.closed
+    }
+    assert.deepEqual(await ask(await connect(port), request('GET', '/docs')), [200, 'close'])
+    assert.deepEqual(await server.exited, [0, null])
+    await idle.closed
+  })
+
+  test('what is in flight is finished: running, waiting, or half sent', async () => {
+    const server = await startProcess({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+    const port = portOf(server)
+    const [halfBody, halfHead, unused] = [await connect(port), await connect(port), await connect(port)]
+    halfBody.send(SLOW_INFER.slice(0, -20))
+    halfHead.send(SLOW_INFER.slice(0, 20))
+    await exchange(port, request('GET', '/v2'))
+    const running = await Promise.all([0, 1, 2].map(() => connect(port)))
+    for (const connection of running) connection.send(SLOW_INFER)
+    // Answered behind them.
+    await exchange(port, request('GET', '/v2'))
+    await terminate(server)
+    for (const connection of running) assert.equal((await connection.answer()).status, 200)
+    await unused.closed
+    await until('nobody is let in', () => refusesConnections(port))
+    assert.deepEqual(await ask(halfBody, SLOW_INFER.slice(-20)), [200, 'close'])
+    assert.deepEqual(await ask(halfHead, SLOW_INFER.slice(20)), [200, 'close'])
+    assert.deepEqual(await server.exited, [0, null])
+    assert.equal(JSON.parse(server.log.at(-1) as string).msg, 'drained')
+  })
+
+  test('requests that never end are cut off after DRAIN_TIMEOUT_MS, and it is still 0', async () => {
+    const server = await startProcess({ DRAIN_TIMEOUT_MS: '300' })
+    const connection = await connect(portOf(server))
+    connection.send(INFER.slice(0, -20))
+    await exchange(portOf(server), request('GET', '/v2'))
+    const began = performance.now()
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+    assert.ok(performance.now() - began >= 290)
+    assert.ok(performance.now() - began < 5_000)
+    await connection.closed
+    assert.match(server.log.at(-1) as string, /cut off/)
+  })
+
+  for (const [signal, code] of [
+    ['SIGTERM', 143],
+    ['SIGINT', 130],
+  ] as const) {
+    test(`a second ${signal} ends at once`, async () => {
+      const server = await startProcess({ DRAIN_DELAY_MS: '60000', DRAIN_TIMEOUT_MS: '60000' })
+      await terminate(server, signal)
+      server.process.kill(signal)
+      assert.deepEqual(await server.exited, [code, null])
+    })
+  }
+
+  test('TERM while the model loads: who waits for it is answered, then it ends without saying that it serves', async () => {
+    const port = await freePort()
+    const child = spawnFunction({ PORT: `${port}`, MODEL_DIR: testModel('slow') })
+    const stdout = child.stdout?.setEncoding('utf8').toArray()
+    const exited = once(child, 'exit')
+    let connection: Connection | undefined
+    await until('it listens', async () => {
+      connection = await connect(port).catch(() => undefined)
+      return connection !== undefined
+    })
+    connection?.send(SLOW_INFER)
+    child.kill('SIGTERM')
+    assert.equal((await connection?.answer())?.status, 200)
+    assert.deepEqual(await exited, [0, null])
+    const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
+    assert.deepEqual(
+      lines.map(line => JSON.parse(line).msg),
+      ['draining', 'drained'],
+    )
+  })
+
+  test('under load on many connections, no request that was taken is lost', async () => {
+    const server = await startProcess()
+    const port = portOf(server)
+    const connections = await Promise.all(Array.from({ length: 20 }, () => connect(port)))
+    let answered = 0
+    const clients = connections.map(async connection => {
+      for (;;) {
+        const [status, header] = await ask(connection, INFER)
+        assert.equal(status, 200)
+        answered++
+        if (header === 'close') return
+      }
+    })
+    await until('they are served', () => answered > 200)
+    server.process.kill('SIGTERM')
+    await Promise.all(clients)
+    assert.deepEqual(await server.exited, [0, null])
+  })
+})
+
+describe('the log', { concurrency: 2 }, () => {
+  const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  for (const [level, lines] of [
+    ['debug', 3],
+    ['info', 0],
+  ] as const) {
+    test(`has ${lines === 0 ? 'no line' : 'one line'} a request at ${level}, with the request\u2019s id and trace`, async () => {
+      const server = await startProcess({ LOG_LEVEL: level })
+      const connection = await connect(portOf(server))
+      for (const id of ['a', 'b', 'c']) await ask(connection, request('POST', IRIS, { 'x-request-id': id, traceparent: TRACE }, irisBody()))
+      server.process.kill('SIGTERM')
+      await server.exited
+      const requests = server.log.map(line => JSON.parse(line)).filter(({ requestId }) => requestId !== undefined)
+      assert.deepEqual(
+        requests.map(({ requestId }) => requestId),
+        ['a', 'b', 'c'].slice(0, lines),
+      )
+      for (const line of requests) assert.deepEqual([line.traceparent, line.status, line.path, line.method], [TRACE, 200, IRIS, 'POST'])
+    })
+  }
+})

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+
+/** As much of an OpenAPI document as the tests read; references are resolved by {@link Document.resolve}. */
+export interface Operation {
+  readonly path: string
+  readonly method: string
+  readonly operationId: string
+  readonly tags: readonly string[]
+  readonly parameters?: readonly { readonly name: string; readonly examples?: Record<string, { value: unknown }> }[]
+  readonly requestBody?: { readonly content: Record<string, { readonly examples?: Record<string, unknown> }> }
+  readonly responses: Record<string, unknown>
+}
+
+interface ResponseObject {
+  readonly headers?: Record<string, unknown>
+  readonly content?: Record<string, { readonly schema?: object }>
+}
+
+/** A request of the document, ready to be sent. */
+export interface Example {
+  readonly name: string
+  readonly operation: Operation
+  readonly headers: Record<string, string>
+  readonly body: Buffer | undefined
+}
+
+/** An OpenAPI document as a client that knows nothing else reads it. */
+export class Document {
+  readonly json: { paths: Record<string, Record<string, Omit<Operation, 'path' | 'method'>>>; [field: string]: unknown }
+  readonly operations: readonly Operation[]
+  readonly #ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false })
+
+  constructor(json: unknown) {
+    this.json = json as Document['json']
+    this.operations = Object.entries(this.json.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase() })),
+    )
+    this.#ajv.addSchema(this.json, 'openapi.json')
+  }
+
+  operation(id: string): Operation {
+    const operation = this.operations.find(({ operationId }) => operationId === id)
+    assert.ok(operation, `no operation ${id}`)
+    return operation
+  }
+
+  /** @throws {assert.AssertionError} when it points at nothing */
+  resolve<T>(value: unknown): T {
+    const ref = (value as { $ref?: string }).$ref
+    if (ref === undefined) return value as T
+    const target = ref
+      .slice('#/'.length)
+      .split('/')
+      .reduce(
+        (at, key) => (at as Record<string, unknown> | undefined)?.[decodeURIComponent(key).replaceAll('~1', '/')],
+        this.json as unknown,
+      )
+    assert.ok(ref.startsWith('#/') && target !== undefined, `${ref} points at nothing`)
+    return target as T
+  }
+
+  /** Every request the document shows; an operation without a body is its own. */
+  examples(): Example[] {
+    return this.operations.flatMap((operation): Example[] => {
+      if (operation.requestBody === undefined) return [{ name: operation.operationId, operation, headers: {}, body: undefined }]
+      return Object.entries(operation.requestBody.content).flatMap(([type, { examples = {} }]) =>
+        Object.entries(examples).map(([name, reference]) => {
+          const { value, externalValue } = this.resolve<{ value?: unknown; externalValue?: string }>(reference)
+          const parameters = (operation.parameters ?? []).filter(({ examples }) => examples?.[name] !== undefined)
+          return {
+            name: `${operation.operationId} ${name}`,
+            operation,
+            headers: {
+              'content-type': type,
+              ...Object.fromEntries(parameters.map(parameter => [parameter.name, String(parameter.examples?.[name]?.value)])),
+            },
+            body: externalValue === undefined ? Buffer.from(JSON.stringify(value)) : readDataUrl(externalValue),
+          }
+        }),
+      )
+    })
+  }
+
+  /** @throws {assert.AssertionError} when the answer is not what the operation's description says */
+  async check(answer: Response, operation: Operation): Promise<void> {
+    const what = `${operation.method} ${operation.path} ${answer.status}`
+    const bytes = await answer.bytes()
+    assert.ok(operation.responses[answer.status], `${what} is not described: ${Buffer.from(bytes)}`)
+    const { headers = {}, content } = this.resolve<ResponseObject>(operation.responses[answer.status])
+    for (const [name, reference] of Object.entries(headers)) {
+      const { required } = this.resolve<{ required?: boolean }>(reference)
+      if (required) assert.ok(answer.headers.get(name), `${what} lacks ${name}`)
+    }
+    if (content === undefined) {
+      assert.equal(bytes.length, 0, `${what} has a body`)
+      return
+    }
+    const type = answer.headers.get('content-type')?.split(';')[0] ?? ''
+    assert.ok(content[type], `${what} is ${type}, which is not described`)
+    const { schema } = content[type]
+    if (schema !== undefined)
+      this.#checkSchema(what, schema, /json$/.test(type) ? JSON.parse(`${Buffer.from(bytes)}`) : `${Buffer.from(bytes)}`)
+  }
+
+  /** @throws {assert.AssertionError} when the body is not what the operation takes */
+  checkRequest({ name, operation, headers, body }: Example): void {
+    const type = headers['content-type'] ?? ''
+    const schema = (operation.requestBody?.content[type] as { schema?: object } | undefined)?.schema
+    if (schema !== undefined) this.#checkSchema(name, schema, JSON.parse(`${body}`))
+  }
+
+  #checkSchema(what: string, schema: object, value: unknown): void {
+    // Its references are the document's.
+    const validate = this.#ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi.json#/')))
+    assert.ok(validate(value), `${what}: ${this.#ajv.errorsText(validate.errors)} in ${JSON.stringify(value)}`)
+  }
+}
+
+function readDataUrl(url: string): Buffer {
+  const [, base64] = /^data:application\/octet-stream;base64,(.*)$/.exec(url) ?? []
+  assert.ok(base64 !== undefined, `${url} is no data: URL of bytes`)
+  return Buffer.from(base64, 'base64')
+}
+
+export async function readDocument(url: string): Promise<Document> {
+  const answer = await fetch(`${url}/openapi.json`)
+  assert.equal(answer.status, 200)
+  return new Document(await answer.json())
+}
+
+export const sendExample = (url: string, { operation, headers, body }: Example): Promise<Response> =>
+  fetch(url + operation.path, { method: operation.method, headers, ...(body === undefined ? undefined : { body }) })

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, before, describe, test } from 'node:test'
+import { type Server, startServer, testModel } from '../server.ts'
+import { Document, type Example, readDocument, sendExample } from './document.ts'
+
+/** Each stands for something an example must get right: datatypes, ranks, how many, and what JSON cannot say. */
+const MODELS: Readonly<Record<string, Record<string, string>>> = {
+  iris: {},
+  'the other iris': { MODEL_DIR: 'models/iris/v2.0.0' },
+  ...Object.fromEntries(
+    [
+      'two-in-two-out',
+      'same-dimension',
+      'scalar',
+      'unknown-rank',
+      'no-batch',
+      'middle',
+      'identity-bool',
+      'identity-bytes',
+      'identity-fp16',
+      'identity-int64',
+      'fp16-out',
+      'big-int-out',
+      'specials',
+    ].map(name => [name, { MODEL_DIR: testModel(name) }]),
+  ),
+  'a name and version to be quoted': { MODEL_NAME: 'a {b} "c"~1%?', MODEL_VERSION: '§ 1' },
+}
+
+for (const [name, env] of Object.entries(MODELS)) {
+  describe(`the OpenAPI document of ${name}`, () => {
+    let server: Server
+    let document: Document
+    before(async () => {
+      server = await startServer(env)
+      document = await readDocument(server.url)
+    })
+    after(() => server.stop())
+
+    test('has examples that fit its schemas, each answered 200 as it says', async () => {
+      const examples = document.examples()
+      assert.ok(examples.some(({ operation }) => operation.operationId === 'infer'))
+      for (const example of examples) {
+        document.checkRequest(example)
+        const answer = await sendExample(server.url, example)
+        assert.equal(answer.status, 200, `${example.name}: ${await answer.clone().text()}`)
+        await document.check(answer, example.operation)
+      }
+    })
+
+    test('has no reference that points at nothing', () => {
+      for (const [, ref] of JSON.stringify(document.json).matchAll(/"\$ref":"([^"]*)"/g)) document.resolve({ $ref: ref })
+    })
+
+    test('lists the methods that each path takes, and no others', async () => {
+      for (const [path, methods] of Object.entries(document.json.paths)) {
+        const { headers } = await fetch(server.url + path, { method: 'OPTIONS' })
+        const taken = headers
+          .get('allow')
+          ?.split(', ')
+          .filter(method => method !== 'HEAD' && method !== 'OPTIONS')
+        assert.deepEqual(
+          taken?.sort(),
+          Object.keys(methods)
+            .map(method => method.toUpperCase())
+            .sort(),
+          path,
+        )
+      }
+    })
+  })
+}
+
+describe('the OpenAPI document', () => {
+  let server: Server
+  let document: Document
+  before(async () => {
+    server = await startServer()
+    document = await readDocument(server.url)
+  })
+  after(() => server.stop())
+
+  test('describes every path there is', () => {
+    const model = '/v2/models/iris-classifier'
+    assert.deepEqual(Object.keys(document.json.paths).sort(), [
+      '/',
+      '/docs',
+      '/health',
+      '/health/liveness',
+      '/health/readiness',
+      '/metrics',
+      '/openapi.json',
+      '/ready',
+      '/v2',
+      '/v2/health/live',
+      '/v2/health/ready',
+      ...['', '/infer', '/ready', '/versions/v1.0.0', '/versions/v1.0.0/infer', '/versions/v1.0.0/ready'].map(end => model + end),
+    ])
+  })
+
+  test('is of OpenAPI 3.1, named after the model and its version', () => {
+    const { openapi, info } = document.json as unknown as { openapi: string; info: Record<string, string> }
+    assert.deepEqual([openapi, info.title, info.version], ['3.1.0', 'iris-classifier', 'v1.0.0'])
+  })
+
+  test('gives each operation an id of its own, a summary, a tag it describes, and what 405 looks like', () => {
+    const ids = document.operations.map(({ operationId }) => operationId)
+    assert.deepEqual(ids, [...new Set(ids)])
+    const tags = new Set((document.json.tags as { name: string }[]).map(({ name }) => name))
+    for (const { operationId, tags: own, responses, ...rest } of document.operations) {
+      assert.ok(operationId && 'summary' in rest && own.every(tag => tags.has(tag)) && responses[405], operationId)
+    }
+  })
+
+  test('says what the model takes, name by name and dimension by dimension', () => {
+    const { InferenceRequest } = (document.json.components as { schemas: Record<string, unknown> }).schemas
+    const { items } = (InferenceRequest as { properties: { inputs: { items: { properties: unknown } } } }).properties.inputs
+    assert.deepEqual(items.properties, {
+      name: { const: 'input' },
+      shape: {
+        type: 'array',
+        prefixItems: [{ type: 'integer', minimum: 0, description: 'The dimension "batch".' }, { const: 4 }],
+        minItems: 2,
+        maxItems: 2,
+      },
+      datatype: { const: 'FP32' },
+      parameters: { type: 'object', additionalProperties: { type: ['string', 'number', 'boolean'] } },
+      data: { $ref: '#/components/schemas/FP32Data' },
+    })
+  })
+
+  test('refuses in its schema what the server refuses', async () => {
+    const [request] = document.examples().filter(({ name }) => name === 'infer request')
+    assert.ok(request)
+    const good = JSON.parse(`${request.body}`)
+    const [input] = good.inputs
+    for (const wrong of [
+      { ...good, id: 1 },
+      { ...good, inputs: [] },
+      { ...good, inputs: [input, input] },
+      { ...good, outputs: [{ name: 'other' }] },
+      ...[{ name: 'other' }, { datatype: 'FP64' }, { shape: [1, 5] }, { shape: [4] }, { shape: [-1, 4] }, { data: ['a', 0, 0, 0] }].map(
+        change => ({ ...good, inputs: [{ ...input, ...change }] }),
+      ),
+    ]) {
+      const example: Example = { ...request, body: Buffer.from(JSON.stringify(wrong)) }
+      assert.throws(() => document.checkRequest(example), JSON.stringify(wrong))
+      assert.equal((await sendExample(server.url, example)).status, 400)
+    }
+  })
+
+  test('has no example where the model\u2019s inputs are too large to show', async () => {
+    const { openApi } = await import('../../function/http/openapi.ts')
+    const tensor = { name: 'pixels', datatype: 'FP32', shape: [3, 224, 224] } as const
+    const metadata = { ...tensor, dimensionNames: ['', '', ''], anyRank: false }
+    const described = openApi(
+      { name: 'large', version: undefined, description: undefined },
+      { signature: { inputs: [metadata], outputs: [metadata] }, example: [{ ...tensor, data: new Float32Array(3 * 224 * 224) }] },
+    )
+    assert.deepEqual(
+      new Document(described).examples().filter(({ body }) => body !== undefined),
+      [],
+    )
+  })
+})
+
+describe('an error is answered as the OpenAPI document says', () => {
+  const servers: Server[] = []
+  after(() => Promise.all(servers.map(server => server.stop())))
+
+  async function start(env: Record<string, string> = {}, options?: { load: boolean }): Promise<Server> {
+    const server = await startServer(env, options)
+    servers.push(server)
+    return server
+  }
+
+  async function check(server: Server, document: Document, id: string, expected: number, request: RequestInit = {}, path?: string) {
+    const operation = document.operation(id)
+    const answer = await fetch(server.url + (path ?? operation.path), { method: operation.method, ...request })
+    assert.equal(answer.status, expected, await answer.clone().text())
+    await document.check(answer, operation)
+  }
+
+  const json = { 'content-type': 'application/json' }
+  const eventHeaders = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': 'test', ...json }
+
+  test('400, 404, 405 and 415', async () => {
+    const server = await start()
+    const document = await readDocument(server.url)
+    await check(server, document, 'infer', 400, { body: '{}', headers: json })
+    await check(server, document, 'receive', 400, { body: '{}', headers: eventHeaders })
+    await check(server, document, 'infer', 404, { body: '{}' }, '/v2/models/other/infer')
+    await check(server, document, 'modelMetadata', 404, {}, '/v2/models/iris-classifier/versions/other')
+    for (const { operationId } of document.operations) await check(server, document, operationId, 405, { method: 'DELETE' })
+    await check(server, document, 'infer', 415, { body: '{}', headers: { 'content-type': 'text/plain' } })
+    await check(server, document, 'receive', 415, { body: '{}', headers: { 'content-type': 'application/cloudevents+xml' } })
+  })
+
+  test('413', async () => {
+    const server = await start({ MAX_BODY_BYTES: '10' })
+    const document = await readDocument(server.url)
+    await check(server, document, 'infer', 413, { body: 'more than ten bytes' })
+    await check(server, document, 'receive', 413, { body: 'more than ten bytes' })
+  })
+
+  test('500 to a request and 422 to an event that the model itself fails on', async () => {
+    const server = await start({ MODEL_DIR: testModel('failing') })
+    const document = await readDocument(server.url)
+    const { fails } = JSON.parse(readFileSync(`${testModel('failing')}/cases.json`, 'utf8'))
+    const body = JSON.stringify({ inputs: fails[0].inputs })
+    await check(server, document, 'infer', 500, { body, headers: json })
+    await check(server, document, 'receive', 500, { body, headers: json })
+    await check(server, document, 'receive', 422, { body, headers: eventHeaders })
+  })
+
+  test('503 where the model does not take requests, and 504 where it does not come in time', async () => {
+    const described = await start()
+    const document = await readDocument(described.url)
+    described.service.model.retire()
+    for (const id of ['ready', 'readiness', 'readyStatus', 'modelReady', 'modelReadyOfVersion']) await check(described, document, id, 503)
+    const loading = await start({ REQUEST_TIMEOUT_MS: '50' }, { load: false })
+    for (const id of ['modelMetadata', 'openApi']) await check(loading, document, id, 504)
+    await check(loading, document, 'infer', 504, { body: '{}', headers: json })
+    await check(loading, document, 'root', 504, { headers: { accept: 'text/html' } })
+    const failed = await start({ MODEL_DIR: testModel('broken'), MODEL_NAME: 'iris-classifier', MODEL_VERSION: 'v1.0.0' }, { load: false })
+    await assert.rejects(failed.service.model.load())
+    for (const id of ['modelMetadata', 'openApi']) await check(failed, document, id, 503)
+    await check(failed, document, 'infer', 503, { body: '{}', headers: json })
+  })
+})

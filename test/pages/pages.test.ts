@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import supertest from 'supertest'
+import { readConfig } from '../../function/config.ts'
+import type { EventService } from '../../function/events/receive.ts'
+import { createPages } from '../../function/http/pages.ts'
+import { createFunction } from '../../function/index.ts'
+import { projectFolder, type Server, startProcess, startServer, testModel } from '../server.ts'
+
+const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
+const PAGES = [
+  { path: '/docs', type: 'text/html; charset=utf-8' },
+  { path: '/docs/', type: 'text/html; charset=utf-8' },
+  { path: '/openapi.json', type: 'application/json; charset=utf-8' },
+  { path: '/', type: 'text/html; charset=utf-8' },
+]
+
+describe('pages', () => {
+  let server: Server
+  before(async () => {
+    server = await startServer()
+  })
+  after(() => server.stop())
+  const get = (path: string) => supertest(server.url).get(path).set('Accept', BROWSER)
+
+  for (const { path, type } of PAGES) {
+    test(`GET ${path} answers ${type}, that nothing guesses at, stores unasked or learns the framework from`, async () => {
+      const { status, headers } = await get(path)
+      assert.deepEqual(
+        [status, headers['content-type'], headers['x-content-type-options'], headers['cache-control'], headers['x-powered-by']],
+        [200, type, 'nosniff', 'no-cache', undefined],
+      )
+    })
+
+    test(`HEAD ${path} answers as GET, without the body`, async () => {
+      const whole = await get(path)
+      const head = await supertest(server.url).head(path).set('Accept', BROWSER).set('Accept-Encoding', 'gzip, deflate')
+      for (const header of ['content-type', 'content-length', 'etag', 'content-security-policy', 'vary']) {
+        assert.equal(head.headers[header], whole.headers[header], header)
+      }
+      assert.deepEqual([head.status, head.text], [200, undefined])
+    })
+
+    test(`GET ${path} with the tag of what the client has is answered 304`, async () => {
+      const { headers } = await get(path)
+      const again = await get(path).set('If-None-Match', String(headers.etag))
+      assert.equal(again.status, 304)
+    })
+
+    test(`GET ${path} is the same compressed or not`, async () => {
+      const compressed = await get(path).set('Accept-Encoding', 'gzip')
+      const plain = await get(path).set('Accept-Encoding', 'identity')
+      assert.deepEqual([compressed.headers['content-encoding'], plain.headers['content-encoding']], ['gzip', undefined])
+      assert.deepEqual([compressed.text, compressed.body], [plain.text, plain.body])
+    })
+  }
+
+  test('a page may run and load nothing but its own', async () => {
+    for (const path of ['/docs', '/']) {
+      const policy = String((await get(path)).headers['content-security-policy'])
+      assert.match(policy, /^default-src 'none'; script-src ('none'|'sha256-[\w+/=]+'); style-src 'sha256-[\w+/=]+'; connect-src 'self';/)
+      assert.doesNotMatch(policy, /unsafe|https?:|\*/)
+    }
+  })
+
+  test('a page refers to nothing on another server', async () => {
+    for (const path of ['/docs', '/']) {
+      const { text } = await get(path)
+      assert.doesNotMatch(text.replaceAll(server.url, ''), /https?:\/\/|(src|href)="(?!\/|data:,)/)
+    }
+  })
+
+  test('the page to try things in is small', async () => {
+    const { text } = await get('/docs')
+    assert.ok(Buffer.byteLength(text) < 20_000, `${Buffer.byteLength(text)} bytes`)
+  })
+
+  for (const accept of ['application/json', '*/*', 'text/plain', undefined]) {
+    test(`GET / answers the server's metadata to who accepts ${accept ?? 'nothing in particular'}`, async () => {
+      const request = supertest(server.url).get('/')
+      const { status, body } = await (accept === undefined ? request.unset('Accept') : request.set('Accept', accept))
+      assert.deepEqual([status, body.name, body.extensions], [200, 'onnx-function', ['binary_tensor_data']])
+    })
+  }
+
+  test('GET / says to a browser what is served and how to ask it', async () => {
+    const { text } = await get('/')
+    for (const part of [
+      '<h1>iris-classifier <small>v1.0.0</small></h1>',
+      'Logistic regression',
+      'setosa, versicolor, virginica',
+      '<code>[batch, 4]</code>',
+      'href="/docs"',
+      'href="/openapi.json"',
+      'href="/metrics"',
+      'href="/v2/models/iris-classifier"',
+    ]) {
+      assert.ok(text.includes(part), part)
+    }
+  })
+
+  test('the command on GET / answers when pasted into a shell', async () => {
+    const { stdout } = await promisify(execFile)('bash', ['-c', (await commandOf(server)).replace('curl', 'curl -sS')])
+    assert.deepEqual(JSON.parse(stdout).outputs[1].data, ['setosa'])
+  })
+
+  test('GET / gives the command the address it was asked at, https where a proxy says so', async () => {
+    const { text } = await get('/').set('Host', 'iris.example').set('X-Forwarded-Proto', 'https')
+    assert.ok(text.includes('https://iris.example/v2/models/iris-classifier/infer'))
+  })
+
+  test('an address in the request line is no address to Express either', async () => {
+    const socket = connect(server.port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write(`GET ${server.url}/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    assert.match(await text(socket), /^HTTP\/1\.1 200 OK\r\n.*"openapi":"3\.1\.0"/s)
+  })
+
+  test('a request\u2019s own id comes back', async () => {
+    for (const { path } of PAGES) assert.equal((await get(path).set('X-Request-Id', 'abc')).headers['x-request-id'], 'abc')
+  })
+
+  test('another method is refused as everywhere', async () => {
+    const { status, headers, body } = await supertest(server.url).post('/docs').send({})
+    assert.deepEqual([status, headers.allow, typeof body.error], [405, 'GET, HEAD, OPTIONS', 'string'])
+  })
+})
+
+/** The command that the page shows, as a browser would copy it. */
+async function commandOf({ url }: Server): Promise<string> {
+  const page = await (await fetch(url, { headers: { accept: 'text/html' } })).text()
+  const [, command = ''] = /<pre[^>]*>([^<]*)<\/pre>/.exec(page) ?? []
+  return command.replaceAll(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code)))
+}
+
+test('whatever a model calls itself, its page is only text', async t => {
+  const evil = `<script>alert(1)</script><img src=x onerror=alert(1)>"'&{{tensors}}$&\``
+  const folder = mkdtempSync(join(tmpdir(), 'model-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  cpSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'), join(folder, 'model.onnx'))
+  const name = evil.replaceAll('/', '\u2215')
+  writeFileSync(join(folder, 'model.json'), JSON.stringify({ name, version: name, description: evil, labels: [evil] }))
+  const server = await startServer({ MODEL_DIR: folder })
+  t.after(() => server.stop())
+  const answer = await fetch(server.url, { headers: { accept: 'text/html' } })
+  const page = await answer.text()
+  assert.doesNotMatch(page, /<script|<img/)
+  assert.match(answer.headers.get('content-security-policy') ?? '', /script-src 'none'/)
+  // Once each: name in the title, the heading and the request, description, label, version.
+  assert.equal(page.split('alert(1)&#60;').length - 1, 5)
+  const { body } = await supertest(server.url).get('/openapi.json')
+  assert.equal(body.info.title, name)
+  const shown = /^curl '([^']*(?:'\\''[^']*)*)'/.exec(await commandOf(server))
+  assert.equal(shown?.[1]?.replaceAll(`'\\''`, `'`), `${server.url}/v2/models/${encodeURIComponent(name)}/infer`)
+})
+
+for (const model of ['two-in-two-out', 'scalar', 'identity-bytes', 'fp16-out', 'unknown-rank', 'identity-fp16']) {
+  test(`GET / has a page for the model ${model}`, async t => {
+    const server = await startServer({ MODEL_DIR: testModel(model) })
+    t.after(() => server.stop())
+    const { body: metadata } = await supertest(server.url).get(`/v2/models/${model}`)
+    const { text: page } = await supertest(server.url).get('/').set('Accept', BROWSER)
+    for (const { name, datatype } of [...metadata.inputs, ...metadata.outputs]) {
+      assert.ok(page.includes(`<code>${name}</code>`) && page.includes(`<code>${datatype}</code>`))
+    }
+  })
+}
+
+describe('while the model loads', () => {
+  const OF_THE_MODEL = ['/openapi.json', '/']
+
+  test('what describes it waits for it, and the page to try things in does not', async t => {
+    const server = await startServer({}, { load: false })
+    t.after(() => server.stop())
+    const waiting = OF_THE_MODEL.map(path => fetch(server.url + path, { headers: { accept: BROWSER } }))
+    assert.equal((await fetch(`${server.url}/docs`)).status, 200)
+    await server.service.model.load()
+    assert.deepEqual(
+      (await Promise.all(waiting)).map(({ status }) => status),
+      [200, 200],
+    )
+  })
+
+  for (const path of OF_THE_MODEL) {
+    test(`${path} waits no longer than REQUEST_TIMEOUT_MS, and says so in JSON`, async t => {
+      const server = await startServer({ REQUEST_TIMEOUT_MS: '30' }, { load: false })
+      t.after(() => server.stop())
+      const answer = await fetch(server.url + path, { headers: { accept: BROWSER } })
+      assert.deepEqual(
+        [answer.status, answer.headers.get('content-type'), await answer.json()],
+        [504, 'application/json; charset=utf-8', { error: 'the deadline passed before the model was loaded' }],
+      )
+    })
+  }
+
+  test('and it could not be loaded: 503, with Retry-After', async t => {
+    const server = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
+    t.after(() => server.stop())
+    await assert.rejects(server.service.model.load())
+    const answer = await fetch(`${server.url}/openapi.json`)
+    assert.deepEqual(
+      [answer.status, answer.headers.get('retry-after'), await answer.json()],
+      [503, '1', { error: 'the model could not be loaded' }],
+    )
+  })
+})
+
+describe('the Express application by itself', () => {
+  /** Behind a server that leaves every path to it. */
+  async function serve(t: TestContext, service: EventService): Promise<string> {
+    const pages = createPages(service)
+    const server = createServer((request, response) => pages(request, response, { arrived: 0, deadline: 0, gone: false }))
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => server.close())
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  const service = createFunction(readConfig({ LOG_LEVEL: 'silent' }))
+
+  test('answers what is no page 404, in JSON', async t => {
+    const url = await serve(t, service)
+    for (const path of ['/other', '/docs/more', '/%']) {
+      const { status, body, headers } = await supertest(url).get(path)
+      assert.deepEqual([status, body, headers['x-powered-by']], [404, { error: `there is no page at ${path}` }, undefined])
+    }
+  })
+
+  test('keeps to itself what went wrong unexpectedly', async t => {
+    const broken = { ...service.model, whenLoaded: () => Promise.reject(new Error('a secret')) }
+    const { status, body } = await supertest(await serve(t, { ...service, model: broken })).get('/openapi.json')
+    assert.deepEqual([status, body], [500, { error: 'the server failed on this request; its log says why' }])
+  })
+})
+
+test('a page asked for while the process drains closes its connection', async t => {
+  const { url, process, exited } = await startProcess({ DRAIN_DELAY_MS: '5000' })
+  t.after(() => process.kill('SIGKILL'))
+  process.kill('SIGTERM')
+  while ((await fetch(`${url}/ready`)).status !== 503) await setTimeout(10)
+  for (const { path } of PAGES) {
+    const { status, headers } = await supertest(url).get(path).set('Accept', BROWSER)
+    assert.deepEqual([status, headers.connection], [200, 'close'])
+  }
+  process.kill('SIGTERM')
+  await exited
+})

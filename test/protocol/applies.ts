@@ -1,0 +1,84 @@
+import { DATATYPES } from './datatypes.ts'
+import type { Applicable, JsonTensor, Target } from './point.ts'
+import { elementCount } from './request.ts'
+
+/** Why a point says nothing of a target: each is the reason, or undefined. */
+
+export const all =
+  (...conditions: readonly Applicable[]): Applicable =>
+  target => {
+    for (const condition of conditions) {
+      const reason = condition(target)
+      if (reason !== undefined) return reason
+    }
+    return undefined
+  }
+
+const unless =
+  (holds: (target: Target) => boolean, reason: string): Applicable =>
+  target =>
+    holds(target) ? undefined : reason
+
+const tensorsOf = ({ metadata }: Target): readonly JsonTensor[] => [...metadata.inputs, ...metadata.outputs]
+
+/** Variable in its first dimension throughout, as models whose requests hold rows are. */
+const isBatched = (target: Target) => tensorsOf(target).every(({ shape }) => shape[0] === -1)
+
+export const inJson = unless(
+  target => tensorsOf(target).every(({ datatype }) => Object.hasOwn(DATATYPES, datatype) && datatype !== 'FP16'),
+  'a datatype of the model has no JSON form',
+)
+
+export const versioned = unless(({ version }) => version !== undefined, 'the model has no versions')
+export const unversioned = unless(({ version }) => version === undefined, 'the model has versions')
+
+export const severalInputs = unless(({ metadata }) => metadata.inputs.length > 1, 'the model has one input')
+export const oneInput = unless(({ metadata }) => metadata.inputs.length === 1, 'the model has several inputs')
+export const severalOutputs = unless(({ metadata }) => metadata.outputs.length > 1, 'the model has one output')
+
+export const ranked = (least: number) =>
+  unless(({ metadata }) => (metadata.inputs[0]?.shape.length ?? 0) >= least, `the first input has fewer than ${least} dimensions`)
+
+export const scalarInput = unless(({ metadata }) => metadata.inputs[0]?.shape.length === 0, 'the first input is no scalar')
+
+export const variable = unless(
+  ({ metadata }) => metadata.inputs[0]?.shape.includes(-1) === true,
+  'the first input has no variable dimension',
+)
+
+export const fixedDimension = unless(
+  ({ metadata }) => metadata.inputs[0]?.shape.some(dimension => dimension !== -1) === true,
+  'the first input has no fixed dimension',
+)
+
+export const batched = unless(isBatched, 'not every tensor begins with a variable dimension')
+
+/** Its example has elements, so that there is one to spoil. */
+export const notEmpty = unless(({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0), 'the example has no elements')
+
+export const takes = (datatype: string) =>
+  unless(({ metadata }) => metadata.inputs[0]?.datatype === datatype, `the first input is not ${datatype}`)
+
+export const takesOneOf = (datatypes: readonly string[]) =>
+  unless(({ metadata }) => datatypes.includes(metadata.inputs[0]?.datatype ?? ''), `the first input is none of ${datatypes.join(', ')}`)
+
+export const gives = (datatype: string) =>
+  unless(({ metadata }) => metadata.outputs.some(output => output.datatype === datatype), `no output is ${datatype}`)
+
+export const echoes = unless(target => target.echoes, 'the model does not give its input back, so that values cannot be compared')
+
+/** An identity over a vector of that datatype. */
+export const echoesVectorsOf = (datatype: string) =>
+  all(
+    takes(datatype),
+    echoes,
+    unless(({ metadata }) => String(metadata.inputs[0]?.shape) === '-1', 'the input is no vector of any length'),
+  )
+
+/** The names servers advertise it under. */
+export const binary = unless(
+  ({ extensions }) => extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),
+  'the server does not advertise the binary tensor data extension',
+)
+
+export const limited = unless(({ limits }) => limits !== undefined, 'the largest body is not known')

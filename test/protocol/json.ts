@@ -1,0 +1,37 @@
+/** JSON as a careful client writes and reads it: exact integers, −0, and texts that are no JSON where a point needs them. */
+
+/** Text that stands in a request as it is, be it JSON or not. */
+export class Raw {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
+export const raw = (text: string) => new Raw(text)
+
+/**
+ * Bigints with all their digits, −0 as -0, and what is not finite as the strings that JSON can say. Undefined fields are left out.
+ * @param gap white space to put wherever JSON allows some
+ */
+export function toJson(value: unknown, gap = ''): string {
+  if (value instanceof Raw) return value.text
+  if (typeof value === 'bigint') return String(value)
+  if (typeof value === 'number') return Number.isFinite(value) ? (Object.is(value, -0) ? '-0' : String(value)) : `"${value}"`
+  if (Array.isArray(value)) return `[${value.map(element => gap + toJson(element, gap) + gap)}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined)
+  return `{${fields.map(([name, field]) => `${gap}${JSON.stringify(name)}${gap}:${gap}${toJson(field, gap)}${gap}`)}}`
+}
+
+/**
+ * Integers beyond 2^53 become bigints.
+ * @throws {SyntaxError} when the text is no JSON
+ */
+export const parseJson = (text: string): unknown =>
+  JSON.parse(text, ((_name: string, value: unknown, { source }: { source: string }) =>
+    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? BigInt(source) : value) as (
+    name: string,
+    value: unknown,
+  ) => unknown)

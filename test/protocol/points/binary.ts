@@ -1,0 +1,462 @@
+import assert from 'node:assert/strict'
+import { infer, inferBinary, readResponse } from '../answer.ts'
+import { all, binary, echoesVectorsOf, inJson, notEmpty, oneInput, severalInputs, severalOutputs, takes } from '../applies.ts'
+import { lengthPrefixed, toBytes } from '../datatypes.ts'
+import { raw, toJson } from '../json.ts'
+import { type Mistake, refusals } from '../mistakes.ts'
+import type { Applicable, Point, Target } from '../point.ts'
+import {
+  type BinaryRequest,
+  binaryBody,
+  binaryInput,
+  binaryRequest,
+  elementCount,
+  exampleInput,
+  exampleRequest,
+  type InferenceRequest,
+  inferPath,
+  outputsOf,
+  post,
+  postBinary,
+  reshaped,
+  send,
+  withInput,
+} from '../request.ts'
+import { BINARY, silent } from '../sources.ts'
+
+const inputsOf = (target: Target) => exampleRequest(target).inputs
+const exampleBinary = (target: Target) => binaryRequest(inputsOf(target))
+
+const wrong = (
+  mistake: string,
+  level: Point['level'],
+  request: (target: Target) => BinaryRequest,
+  applies: Applicable = all(),
+): Mistake => ({
+  mistake,
+  source: BINARY,
+  level,
+  notApplicable: all(binary, inJson, notEmpty, applies),
+  send: target => postBinary(target, request(target)),
+})
+
+/** The binary example, its first input's binary_data_size replaced and its bytes as they are. */
+const sized = (size: (bytes: number) => unknown) => (target: Target) => {
+  const { parts } = exampleBinary(target)
+  const inputs = inputsOf(target).map((input, i) => {
+    const bytes = (parts[i] as Buffer).byteLength
+    return binaryInput(input, i === 0 ? size(bytes) : bytes)
+  })
+  return { json: { inputs }, parts }
+}
+
+/** The binary example, with the header saying something else of its JSON's length. */
+const headed = (jsonLength: (length: number, target: Target) => string | number) => (target: Target) => {
+  const { json, parts } = exampleBinary(target)
+  return { json, parts, jsonLength: jsonLength(Buffer.byteLength(toJson(json)), target) }
+}
+
+/** The first input's shape given by other bytes, whose size is stated truly. */
+const spoilt = (bytes: (right: Buffer) => Buffer) => (target: Target) => {
+  const { parts } = exampleBinary(target)
+  const changed = parts.map((part, i) => (i === 0 ? bytes(part) : part))
+  return { json: { inputs: inputsOf(target).map((input, i) => binaryInput(input, changed[i]?.byteLength)) }, parts: changed }
+}
+
+const SIZES: Mistake[] = [
+  wrong(
+    'a binary_data_size of one byte too few',
+    'required',
+    sized(bytes => bytes - 1),
+  ),
+  wrong(
+    'a binary_data_size of one byte too many',
+    'required',
+    sized(bytes => bytes + 1),
+  ),
+  wrong(
+    'a binary_data_size of 0',
+    'required',
+    sized(() => 0),
+  ),
+  wrong(
+    'a negative binary_data_size',
+    'required',
+    sized(bytes => -bytes),
+  ),
+  wrong(
+    'a fractional binary_data_size',
+    'required',
+    sized(bytes => bytes + 0.5),
+  ),
+  wrong('a binary_data_size in a string', 'stricter', sized(String)),
+  wrong(
+    'a binary_data_size that is true',
+    'stricter',
+    sized(() => true),
+  ),
+  wrong(
+    'a binary_data_size that is null',
+    'stricter',
+    sized(() => null),
+  ),
+  wrong(
+    'a binary_data_size of 1e400',
+    'required',
+    sized(() => raw('1e400')),
+  ),
+  wrong(
+    'a binary_data_size of 2^63',
+    'required',
+    sized(() => 2n ** 63n),
+  ),
+  wrong(
+    'a binary_data_size that is right at 32 bits',
+    'required',
+    sized(bytes => 2 ** 32 + bytes),
+  ),
+  wrong('bytes that are one too few', 'required', target => ({
+    ...exampleBinary(target),
+    parts: [Buffer.concat(exampleBinary(target).parts).subarray(1)],
+  })),
+  wrong('bytes left over behind the inputs', 'required', target => ({
+    ...exampleBinary(target),
+    parts: [...exampleBinary(target).parts, Buffer.alloc(1)],
+  })),
+  wrong('no bytes at all', 'required', target => ({ ...exampleBinary(target), parts: [] })),
+  wrong('bytes behind inputs that are all JSON', 'required', target => ({ json: exampleRequest(target), parts: [Buffer.alloc(4)] })),
+  wrong(
+    'bytes of one element too many, truly stated',
+    'required',
+    spoilt(bytes => Buffer.concat([bytes, bytes])),
+  ),
+  wrong(
+    'half the bytes, truly stated',
+    'required',
+    spoilt(bytes => bytes.subarray(0, bytes.byteLength >> 1)),
+  ),
+  wrong('both data and binary_data_size', 'stricter', target => {
+    const { json, parts } = exampleBinary(target)
+    return { json: { inputs: (json.inputs as object[]).map((input, i) => ({ ...input, data: inputsOf(target)[i]?.data })) }, parts }
+  }),
+  wrong('neither data nor binary_data_size', 'required', target => ({ json: withInput(target, { data: undefined }), parts: [] })),
+  {
+    ...wrong('a binary_data_size without Inference-Header-Content-Length', 'required', exampleBinary),
+    send: target => {
+      const { body } = binaryBody(exampleBinary(target))
+      return send(target, { path: inferPath(target), headers: { 'content-type': 'application/octet-stream' }, body })
+    },
+  },
+  {
+    ...wrong('a binary_data_size in a request that is only JSON', 'required', exampleBinary),
+    send: target => post(target, exampleBinary(target).json),
+  },
+]
+
+const HEADERS: Mistake[] = [
+  wrong('an Inference-Header-Content-Length longer than a body of JSON alone', 'required', target => ({
+    json: exampleRequest(target),
+    parts: [],
+    jsonLength: Buffer.byteLength(toJson(exampleRequest(target))) + 1,
+  })),
+  wrong(
+    'an Inference-Header-Content-Length longer than the body',
+    'required',
+    headed((length, target) => length + Buffer.concat(exampleBinary(target).parts).byteLength + 1),
+  ),
+  wrong(
+    'an Inference-Header-Content-Length that cuts the JSON in half',
+    'required',
+    headed(length => length >> 1),
+  ),
+  wrong(
+    'an Inference-Header-Content-Length one byte short',
+    'required',
+    headed(length => length - 1),
+  ),
+  wrong(
+    'an Inference-Header-Content-Length one byte long',
+    'required',
+    headed(length => length + 1),
+  ),
+  wrong(
+    'an Inference-Header-Content-Length of 1',
+    'required',
+    headed(() => 1),
+  ),
+  ...['x', '-1', '1.5', '1e2', '0x10', '', '9'.repeat(30), '12 34', '+5'].map(header =>
+    wrong(
+      `the Inference-Header-Content-Length "${header}"`,
+      'required',
+      headed(() => header),
+    ),
+  ),
+  wrong(
+    'an Inference-Header-Content-Length larger than 2^53',
+    'required',
+    headed(() => '9007199254740993'),
+  ),
+]
+
+const bytesVector = (target: Target, count: number, part: Buffer) => ({
+  json: { inputs: [binaryInput({ ...exampleInput(target), shape: [count] }, part.byteLength)] },
+  parts: [part],
+})
+
+const STRINGS: readonly [mistake: string, count: number, bytes: Buffer][] = [
+  ['a BYTES length prefix that is cut off', 1, Buffer.from([1, 0, 0])],
+  ['a second BYTES length prefix that is cut off', 2, Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])])],
+  ['a BYTES element shorter than its length says', 1, Buffer.concat(lengthPrefixed(Buffer.from('abc'), 4))],
+  ['a BYTES length of 4 GB', 1, Buffer.concat(lengthPrefixed(Buffer.from('abc'), 0xffffffff))],
+  ['a big-endian BYTES length', 1, Buffer.from([0, 0, 0, 1, 0x61])],
+  ['a BYTES element without a length', 1, Buffer.from('setosa')],
+  [
+    'fewer BYTES elements than the shape says',
+    3,
+    Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))]),
+  ],
+  ['more BYTES elements than the shape says', 1, Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))])],
+  ['BYTES with something left over', 1, Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])])],
+  ['BYTES elements for a shape of none', 0, Buffer.concat(lengthPrefixed(Buffer.from('a')))],
+  ['more BYTES elements than there are bytes', 2 ** 30, Buffer.concat(lengthPrefixed(Buffer.from('a')))],
+]
+
+const strings: Mistake[] = STRINGS.map(([mistake, count, bytes]) => ({
+  ...wrong(mistake, 'required', target => bytesVector(target, count, bytes)),
+  notApplicable: all(binary, echoesVectorsOf('BYTES')),
+}))
+
+const FLAGS: Mistake[] = ['true', 1, 0, null, [], {}].flatMap(value => [
+  wrong(`binary_data_output that is ${JSON.stringify(value)}`, 'stricter', target => ({
+    ...exampleBinary(target),
+    json: { ...exampleBinary(target).json, parameters: { binary_data_output: value } },
+  })),
+  wrong(`binary_data that is ${JSON.stringify(value)}`, 'stricter', target => ({
+    ...exampleBinary(target),
+    json: { ...exampleBinary(target).json, outputs: outputsOf(target, { binary_data: value as boolean }) },
+  })),
+])
+
+/** How each output is to come, said on the output (a), on the request (b), or not at all. */
+const PRECEDENCE: readonly {
+  readonly name: string
+  readonly a?: boolean
+  readonly b?: boolean
+  readonly listed: boolean
+  readonly binary: boolean
+}[] = [
+  { name: 'outputs come as JSON unless something else is asked', listed: false, binary: false },
+  { name: 'listed outputs come as JSON unless something else is asked', listed: true, binary: false },
+  { name: 'binary_data makes outputs binary', a: true, listed: true, binary: true },
+  { name: 'binary_data false makes outputs JSON', a: false, listed: true, binary: false },
+  { name: 'binary_data_output makes all outputs binary', b: true, listed: false, binary: true },
+  { name: 'binary_data_output holds for listed outputs that say nothing', b: true, listed: true, binary: true },
+  { name: 'binary_data false overrides binary_data_output', a: false, b: true, listed: true, binary: false },
+  { name: 'binary_data overrides binary_data_output false', a: true, b: false, listed: true, binary: true },
+  { name: 'binary_data_output false makes outputs JSON', b: false, listed: false, binary: false },
+]
+
+const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expected }) => ({
+  name,
+  source: BINARY,
+  level: 'required',
+  notApplicable: all(binary, inJson),
+  check: async target => {
+    const request: InferenceRequest = {
+      ...exampleRequest(target),
+      ...(b !== undefined && { parameters: { binary_data_output: b } }),
+      ...(listed && { outputs: outputsOf(target, a === undefined ? undefined : { binary_data: a }) }),
+    }
+    const reply = await post(target, request)
+    const response = readResponse(target, reply)
+    assert.deepEqual(
+      response.binary,
+      target.metadata.outputs.map(() => expected),
+    )
+    assert.deepEqual(response.outputs, (await infer(target)).outputs)
+    assert.match(reply.headers['content-type'] as string, expected ? /^application\/octet-stream$/ : /^application\/json\b/)
+  },
+}))
+
+/** A raw request has no shape: the server finds one only where at most one dimension is variable, and in a row at a time. */
+const raws: Applicable = all(binary, oneInput, notEmpty, target => {
+  const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) => (dimension === -1 ? [i] : []))
+  if (variable.length > 1) return 'the input has several variable dimensions'
+  return variable.every(i => exampleInput(target).shape[i] === 1) ? undefined : 'the example is of more than one row'
+})
+
+const postRaw = (target: Target, body: Uint8Array) =>
+  send(target, {
+    path: inferPath(target),
+    headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': '0' },
+    body,
+  })
+
+const rawExample = (target: Target) => toBytes(exampleInput(target).datatype, exampleInput(target).data)
+
+const rawWrong = (mistake: string, body: (right: Buffer) => Buffer, applies: Applicable): Mistake => ({
+  mistake,
+  source: `${BINARY}, Raw Binary Request`,
+  level: 'required',
+  notApplicable: all(raws, applies),
+  send: target => postRaw(target, body(rawExample(target))),
+})
+
+const wholeElements: Applicable = target =>
+  exampleInput(target).datatype === 'BOOL' || /INT8$/.test(exampleInput(target).datatype) ? 'an element is one byte' : undefined
+
+const allFixed: Applicable = target => (target.metadata.inputs[0]?.shape.includes(-1) ? 'the input has a variable dimension' : undefined)
+
+export const points: readonly Point[] = [
+  ...refusals('binary sizes', SIZES),
+  ...refusals('Inference-Header-Content-Length', HEADERS),
+  ...refusals('binary BYTES', strings),
+  ...refusals('binary flags', FLAGS),
+  ...precedence,
+  {
+    name: 'binary inputs are the same as JSON ones',
+    source: BINARY,
+    level: 'required',
+    notApplicable: all(binary, inJson),
+    check: async target => assert.deepEqual(await inferBinary(target, inputsOf(target)), await infer(target)),
+  },
+  {
+    name: 'Content-Type may be absent where there is Inference-Header-Content-Length',
+    source: silent('the header alone tells'),
+    level: 'stricter',
+    notApplicable: all(binary, inJson),
+    check: async target => {
+      const { headers, body } = binaryBody(exampleBinary(target))
+      const { 'content-type': _, ...others } = headers
+      readResponse(target, await send(target, { path: inferPath(target), headers: others, body }))
+    },
+  },
+  {
+    name: 'an Inference-Header-Content-Length of all the body means that nothing is binary',
+    source: BINARY,
+    level: 'required',
+    notApplicable: all(binary, inJson),
+    check: async target => {
+      const reply = await postBinary(target, { json: exampleRequest(target), parts: [] })
+      assert.deepEqual(readResponse(target, reply), await infer(target))
+    },
+  },
+  {
+    name: 'binary tensors are read wherever their bytes begin',
+    source: BINARY,
+    level: 'required',
+    notApplicable: all(binary, inJson),
+    check: async target => {
+      const expected = await infer(target)
+      const { json, parts } = exampleBinary(target)
+      for (let spaces = 0; spaces < 8; spaces++) {
+        assert.deepEqual(readResponse(target, await postBinary(target, { json: toJson(json) + ' '.repeat(spaces), parts })), expected)
+      }
+    },
+  },
+  {
+    name: 'some inputs may be binary and others JSON',
+    source: BINARY,
+    level: 'required',
+    notApplicable: all(binary, inJson, severalInputs),
+    check: async target => {
+      const [first, ...others] = inputsOf(target)
+      const part = toBytes(exampleInput(target).datatype, exampleInput(target).data)
+      const mixed = [binaryInput(first as never, part.byteLength), ...others]
+      const expected = await infer(target)
+      for (const inputs of [mixed, mixed.toReversed()]) {
+        assert.deepEqual(readResponse(target, await postBinary(target, { json: { inputs }, parts: [part] })), expected)
+      }
+    },
+  },
+  {
+    name: 'binary data follows the order of the inputs in the JSON',
+    source: `${BINARY} ("in the same order")`,
+    level: 'required',
+    notApplicable: all(binary, inJson, severalInputs),
+    check: async target => assert.deepEqual(await inferBinary(target, inputsOf(target).toReversed()), await infer(target)),
+  },
+  {
+    name: 'binary data follows the order of the outputs asked for',
+    source: `${BINARY} ("in the same order")`,
+    level: 'required',
+    notApplicable: all(binary, inJson, severalOutputs),
+    check: async target => {
+      const outputs = outputsOf(target, { binary_data: true }).toReversed()
+      const { outputs: got } = await infer(target, { ...exampleRequest(target), outputs })
+      assert.deepEqual(got, (await infer(target)).outputs.toReversed())
+    },
+  },
+  {
+    name: 'one output may be binary and another JSON',
+    source: BINARY,
+    level: 'required',
+    notApplicable: all(binary, inJson, severalOutputs),
+    check: async target => {
+      const expected = target.metadata.outputs.map((_, i) => i % 2 === 1)
+      const outputs = outputsOf(target).map((output, i) => ({ ...output, parameters: { binary_data: expected[i] } }))
+      const response = await infer(target, { ...exampleRequest(target), outputs })
+      assert.deepEqual(response.binary, expected)
+      assert.deepEqual(response.outputs, (await infer(target)).outputs)
+    },
+  },
+  {
+    name: 'the length of a binary response is that of its JSON and its data',
+    source: `${BINARY} (Content-Length)`,
+    level: 'required',
+    notApplicable: binary,
+    check: async target => {
+      const reply = await postBinary(target, binaryRequest(inputsOf(target), { id: '🌸', parameters: { binary_data_output: true } }))
+      readResponse(target, reply)
+      const stated = reply.headers['content-length']
+      if (stated !== undefined) assert.equal(Number(stated), reply.body.byteLength)
+      assert.equal(reply.headers['content-type'], 'application/octet-stream')
+    },
+  },
+  {
+    name: 'a raw request is one input’s bytes alone, and every output comes back binary',
+    source: `${BINARY}, Raw Binary Request`,
+    level: 'required',
+    notApplicable: raws,
+    check: async target => {
+      const response = readResponse(target, await postRaw(target, rawExample(target)))
+      const expected = await inferBinary(target, inputsOf(target), { parameters: { binary_data_output: true } })
+      assert.deepEqual([response.outputs, response.binary], [expected.outputs, expected.binary])
+    },
+  },
+  {
+    name: 'a raw request may fill one variable dimension that is not the first',
+    source: `${BINARY}, Raw Binary Request`,
+    level: 'required',
+    notApplicable: all(raws, target => ((target.metadata.inputs[0]?.shape.indexOf(-1) ?? -1) > 0 ? undefined : 'no such dimension')),
+    check: async target => {
+      const shape = (target.metadata.inputs[0]?.shape ?? []).map(dimension => (dimension === -1 ? 3 : dimension))
+      const larger = reshaped(exampleInput(target), shape)
+      const response = readResponse(target, await postRaw(target, toBytes(larger.datatype, larger.data)))
+      assert.deepEqual(response.outputs, (await inferBinary(target, [larger])).outputs)
+      assert.equal(elementCount(shape), larger.data.length)
+    },
+  },
+  ...refusals('raw requests', [
+    rawWrong('a raw request of a byte too many', right => Buffer.concat([right, Buffer.alloc(1)]), wholeElements),
+    rawWrong('a raw request of a byte too few', right => right.subarray(1), wholeElements),
+    rawWrong('a raw request of twice the bytes of a fixed shape', right => Buffer.concat([right, right]), allFixed),
+    rawWrong('an empty raw request of a fixed shape', () => Buffer.alloc(0), allFixed),
+    {
+      mistake: 'a raw request to a model of several inputs',
+      source: `${BINARY}, Raw Binary Request`,
+      level: 'required',
+      notApplicable: all(binary, severalInputs),
+      send: target => postRaw(target, rawExample(target)),
+    },
+  ]),
+  ...refusals('binary BOOL', [
+    {
+      mistake: 'a BOOL byte of 2',
+      source: `${BINARY} ("a single byte with value 1")`,
+      level: 'stricter',
+      notApplicable: all(binary, takes('BOOL'), notEmpty),
+      send: target => postBinary(target, spoilt(bytes => Buffer.alloc(bytes.byteLength, 2))(target)),
+    },
+  ]),
+]

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict'
+import { infer } from '../answer.ts'
+import { all, fixedDimension, inJson, notEmpty, ranked, scalarInput } from '../applies.ts'
+import { type Mistake, refusals } from '../mistakes.ts'
+import type { Applicable, Point, Target } from '../point.ts'
+import { exampleInput, nested, post, reshaped, withInput } from '../request.ts'
+import { oip } from '../sources.ts'
+
+const DATA = oip('Tensor Data')
+
+/** The first input's data replaced by what `change` makes of it. */
+const wrong = (
+  mistake: string,
+  level: Point['level'],
+  change: (data: readonly unknown[], shape: readonly number[]) => unknown,
+  applies: Applicable = all(),
+): Mistake => ({
+  mistake,
+  source: DATA,
+  level,
+  notApplicable: all(inJson, notEmpty, applies),
+  send: target => post(target, withInput(target, { data: change(exampleInput(target).data, exampleInput(target).shape) })),
+})
+
+/** More than one element in a row, so that rows can be of different lengths. */
+const wide: Applicable = target => (exampleInput(target).data.length > 1 ? undefined : 'the first input’s example has one element')
+
+const MISTAKES: Mistake[] = [
+  wrong('data of one element too few', 'required', data => data.slice(1)),
+  wrong('data of one element too many', 'required', data => [...data, data[0]]),
+  wrong('data of twice as many elements', 'required', data => [...data, ...data]),
+  wrong('empty data', 'required', () => []),
+  wrong('an input with neither data nor binary data', 'required', () => undefined),
+  wrong('data that is null', 'required', () => null),
+  wrong('data that is a lone number', 'required', () => 1),
+  wrong('data that is a string', 'required', () => '[1]'),
+  wrong('data that is an object', 'required', data => ({ ...data })),
+  wrong('data that is an object with a length', 'required', data => ({ ...data, length: data.length })),
+  wrong('an element that is an object', 'required', data => [{}, ...data.slice(1)]),
+  wrong('an element that is null', 'required', data => [null, ...data.slice(1)]),
+  wrong('a last element that is null', 'required', data => [...data.slice(0, -1), null]),
+  wrong('ragged data of the right count', 'required', data => [data.slice(0, 1), data.slice(1)], all(ranked(2), wide)),
+  wrong(
+    'data whose first row is short',
+    'required',
+    (data, shape) => nested(data, shape.with(-1, (shape.at(-1) as number) - 1)),
+    all(ranked(2), wide),
+  ),
+  wrong(
+    'columns in place of rows',
+    'stricter',
+    data => data.map(element => [element]),
+    all(ranked(2), wide, target => (exampleInput(target).shape.at(-1) === 1 ? 'the last dimension is 1' : undefined)),
+  ),
+  wrong('data nested one level too deep', 'stricter', (data, shape) => [nested(data, shape)], ranked(1)),
+  wrong(
+    'every element in an array of its own',
+    'stricter',
+    data => data.map(element => [element]),
+    all((target: Target) => (exampleInput(target).shape.length === 1 ? undefined : 'the first input is no vector')),
+  ),
+  wrong('data nested in some places only', 'required', data => [data.slice(0, 1), ...data.slice(1)], all(ranked(2), wide)),
+  wrong('a nested element behind flat ones', 'required', data => [...data.slice(0, -1), data.slice(-1)], wide),
+  wrong(
+    'data nested half as deep as the shape',
+    'stricter',
+    (data, shape) => nested(data, [(shape[0] as number) * (shape[1] as number), ...shape.slice(2)]),
+    ranked(3),
+  ),
+  wrong('data nested 99 levels deep', 'required', data => {
+    let deep: unknown = data
+    for (let level = 0; level < 90; level++) deep = [deep]
+    return deep
+  }),
+]
+
+export const points: readonly Point[] = [
+  ...refusals('tensor data', MISTAKES),
+  {
+    name: 'data nested as its shape says is the same as flat data',
+    source: DATA,
+    level: 'required',
+    notApplicable: all(inJson, notEmpty, ranked(1)),
+    check: async target => {
+      const { data, shape } = exampleInput(target)
+      assert.deepEqual(await infer(target, withInput(target, { data: nested(data, shape) })), await infer(target))
+    },
+  },
+  {
+    name: 'nested data of several rows is the same as flat data',
+    source: DATA,
+    level: 'required',
+    notApplicable: all(inJson, notEmpty, ranked(2), target =>
+      target.metadata.inputs[0]?.shape[0] === -1 && target.metadata.inputs.length === 1 ? undefined : 'rows cannot be added to one input',
+    ),
+    check: async target => {
+      const input = exampleInput(target)
+      const rows = reshaped(input, [3, ...input.shape.slice(1)])
+      assert.deepEqual(
+        await infer(target, { inputs: [{ ...rows, data: nested(rows.data, rows.shape) }] }),
+        await infer(target, { inputs: [rows] }),
+      )
+    },
+  },
+  {
+    name: 'a scalar’s one element is in an array',
+    source: `${DATA} ("provided in a JSON array")`,
+    level: 'required',
+    notApplicable: all(inJson, scalarInput),
+    check: async target => {
+      const [element] = exampleInput(target).data
+      const { outputs } = await infer(target, withInput(target, { data: [element] }))
+      assert.ok(outputs.length > 0)
+    },
+  },
+  {
+    name: 'data of a fixed shape may be nested',
+    source: DATA,
+    level: 'required',
+    notApplicable: all(inJson, notEmpty, ranked(2), fixedDimension),
+    check: async target => {
+      const { data, shape } = exampleInput(target)
+      const { outputs } = await infer(target, withInput(target, { data: nested(data, shape) }))
+      assert.deepEqual(outputs, (await infer(target)).outputs)
+    },
+  },
+]

@@ -1,0 +1,323 @@
+import assert from 'node:assert/strict'
+import { assertEchoed, assertRefused, infer, inferBinary, jsonOf } from '../answer.ts'
+import { all, batched, binary, echoesVectorsOf, gives, inJson, notEmpty, takes, takesOneOf } from '../applies.ts'
+import { IN_JSON, INTEGERS, rowOf } from '../datatypes.ts'
+import { raw } from '../json.ts'
+import { type Mistake, refusals } from '../mistakes.ts'
+import type { Point, Target, Value } from '../point.ts'
+import { binaryRequest, exampleInput, exampleRequest, outputsOf, post, postBinary, reshaped, rowsOf, withInput } from '../request.ts'
+import { BINARY, oip, rfc, silent } from '../sources.ts'
+
+const DATA = oip('Tensor Data')
+const TYPES = oip('Tensor Data Types')
+
+const vector = (target: Target, data: readonly Value[]) => ({ ...exampleInput(target), shape: [data.length], data })
+
+/** Every value of the table goes in and comes out, in each of the forms. */
+const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
+  const finite = rowOf(datatype).values.filter(value => typeof value !== 'number' || Number.isFinite(value))
+  const json: Point[] = [
+    {
+      name: `${datatype} goes in and comes out as JSON, its limits and beyond 2^53 exactly`,
+      source: TYPES,
+      level: 'required',
+      notApplicable: all(inJson, echoesVectorsOf(datatype)),
+      check: async target => assertEchoed(await infer(target, { inputs: [vector(target, finite)] }), vector(target, finite)),
+    },
+    {
+      name: `${datatype} goes in as JSON and comes out binary`,
+      source: BINARY,
+      level: 'required',
+      notApplicable: all(binary, inJson, echoesVectorsOf(datatype)),
+      check: async target => {
+        const request = { inputs: [vector(target, finite)], outputs: outputsOf(target, { binary_data: true }) }
+        assertEchoed(await infer(target, request), vector(target, finite))
+      },
+    },
+    {
+      name: `${datatype} goes in binary and comes out as JSON`,
+      source: BINARY,
+      level: 'required',
+      notApplicable: all(binary, inJson, echoesVectorsOf(datatype)),
+      check: async target => assertEchoed(await inferBinary(target, [vector(target, finite)]), vector(target, finite)),
+    },
+    {
+      name: `an empty ${datatype} tensor goes in and comes out`,
+      source: silent('Triton takes data of no elements'),
+      level: 'stricter',
+      notApplicable: all(inJson, echoesVectorsOf(datatype)),
+      check: async target => assertEchoed(await infer(target, { inputs: [vector(target, [])] }), vector(target, [])),
+    },
+  ]
+  return [
+    ...(datatype === 'FP16' ? [] : json),
+    {
+      name: `${datatype} goes in and comes out binary, every value of it`,
+      source: BINARY,
+      level: 'required',
+      notApplicable: all(binary, echoesVectorsOf(datatype)),
+      check: async target => {
+        const sent = vector(target, rowOf(datatype).values)
+        assertEchoed(await inferBinary(target, [sent], { outputs: outputsOf(target, { binary_data: true }) }), sent)
+      },
+    },
+  ]
+})
+
+/** The example with its first element of this JSON. */
+const element = (datatype: string, mistake: string, json: string, level: Point['level'], source = DATA): Mistake => ({
+  mistake,
+  source,
+  level,
+  notApplicable: all(inJson, notEmpty, takes(datatype)),
+  send: target => post(target, withInput(target, { data: [raw(json), ...exampleInput(target).data.slice(1)] })),
+})
+
+/** What is no value of any datatype but those named. */
+const WRONG: readonly { readonly what: string; readonly json: string; readonly fits: (datatype: string) => boolean }[] = [
+  { what: 'null', json: 'null', fits: () => false },
+  { what: 'an object', json: '{}', fits: () => false },
+  { what: 'true', json: 'true', fits: datatype => datatype === 'BOOL' },
+  { what: 'false', json: 'false', fits: datatype => datatype === 'BOOL' },
+  { what: 'the number 0', json: '0', fits: datatype => datatype !== 'BOOL' && datatype !== 'BYTES' },
+  { what: 'the number 1', json: '1', fits: datatype => datatype !== 'BOOL' && datatype !== 'BYTES' },
+  { what: 'a fraction', json: '1.5', fits: datatype => datatype.startsWith('FP') },
+  { what: 'a number in a string', json: '"1"', fits: datatype => datatype === 'BYTES' },
+  { what: 'an empty string', json: '""', fits: datatype => datatype === 'BYTES' },
+  { what: '"true"', json: '"true"', fits: datatype => datatype === 'BYTES' },
+  { what: '"constructor"', json: '"constructor"', fits: datatype => datatype === 'BYTES' },
+  { what: '"__proto__"', json: '"__proto__"', fits: datatype => datatype === 'BYTES' },
+]
+
+const wrongElements: Mistake[] = IN_JSON.flatMap(datatype =>
+  WRONG.filter(({ fits }) => !fits(datatype)).map(({ what, json }) =>
+    element(
+      datatype,
+      `${what} in ${datatype}`,
+      json,
+      json === 'null' || json === '{}' ? 'required' : 'stricter',
+      json === 'null' || json === '{}' ? DATA : `${DATA} lets a server coerce; a wrong answer is worse than none`,
+    ),
+  ),
+)
+
+const limits: Mistake[] = INTEGERS.flatMap(datatype => {
+  const [least, most] = rowOf(datatype).values.map(value => BigInt(value as number)) as [bigint, bigint]
+  return [
+    element(datatype, `${least - 1n}, one below the least ${datatype},`, String(least - 1n), 'stricter', TYPES),
+    element(datatype, `${most + 1n}, one above the most ${datatype},`, String(most + 1n), 'stricter', TYPES),
+    element(datatype, `1e30 in ${datatype}`, '1e30', 'stricter', TYPES),
+    element(datatype, `1e400 in ${datatype}`, '1e400', 'stricter', TYPES),
+    element(datatype, `a thousand digits in ${datatype}`, '9'.repeat(1000), 'stricter', TYPES),
+    element(datatype, `"NaN" in ${datatype}`, '"NaN"', 'stricter', TYPES),
+  ]
+})
+
+const overflows: Mistake[] = [
+  ['FP32', '1e39'],
+  ['FP32', '-1e39'],
+  ['FP32', '3.4028236e38'],
+  ['FP32', '1e400'],
+  ['FP64', '1e400'],
+  ['FP64', '-1e400'],
+  ['FP64', '1.7976931348623159e308'],
+  ['FP64', '9'.repeat(400)],
+].map(([datatype, json]) => {
+  const shown = (json as string).length > 40 ? '400 digits' : json
+  return element(datatype as string, `${shown}, which ${datatype} cannot hold,`, json as string, 'stricter', TYPES)
+})
+
+const bareTokens: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
+  ['NaN', 'Infinity', '-Infinity', 'nan', 'inf', '+1', '.5', '1.', '0x10'].map(token =>
+    element(datatype, `the bare token ${token} in ${datatype}`, token, 'stricter', rfc(8259, '6')),
+  ),
+)
+
+const otherSpellings: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
+  ['nan', 'inf', '+Infinity', '-NaN', ' NaN', '1e5'].map(text => element(datatype, `"${text}" in ${datatype}`, `"${text}"`, 'stricter')),
+)
+
+/** JSON that means a value, whichever way it is written. */
+const SPELLINGS: readonly { readonly datatype: string; readonly json: string; readonly value: Value }[] = [
+  { datatype: 'INT32', json: '1e2', value: 100 },
+  { datatype: 'INT32', json: '7.0', value: 7 },
+  { datatype: 'INT64', json: '-1.0', value: -1n },
+  { datatype: 'UINT8', json: '25.5e1', value: 255 },
+  { datatype: 'FP32', json: '1E-3', value: Math.fround(0.001) },
+  { datatype: 'FP32', json: '-0', value: -0 },
+  { datatype: 'FP32', json: '-0.0e5', value: -0 },
+  { datatype: 'FP32', json: '1e-60', value: 0 },
+  { datatype: 'FP32', json: '3.4028235e38', value: 3.4028234663852886e38 },
+  { datatype: 'FP32', json: '16777217', value: 16777216 },
+  { datatype: 'FP32', json: '0.1', value: Math.fround(0.1) },
+  { datatype: 'FP32', json: '12345678901234567890', value: Math.fround(Number('12345678901234567890')) },
+  { datatype: 'FP64', json: '9007199254740993', value: 9007199254740992 },
+  { datatype: 'FP64', json: '0.1000000000000000055511151231257827', value: 0.1 },
+  { datatype: 'FP64', json: '5e-324', value: 5e-324 },
+  { datatype: 'FP64', json: '-0', value: -0 },
+  { datatype: 'BYTES', json: '"\\u0041\\ud83c\\udf38\\/"', value: 'A🌸/' },
+  { datatype: 'BYTES', json: '"NaN"', value: 'NaN' },
+]
+
+const spellings: Point[] = SPELLINGS.map(({ datatype, json, value }) => ({
+  name: `${json} in ${datatype} is ${Object.is(value, -0) ? '-0' : value}`,
+  source: rfc(8259, json.startsWith('"') ? '7' : '6'),
+  level: 'stricter',
+  notApplicable: all(inJson, echoesVectorsOf(datatype)),
+  check: async target =>
+    assertEchoed(await infer(target, withInput(target, { shape: [1], data: [raw(json)] })), { shape: [1], data: [value] }),
+}))
+
+const notFinite: Point[] = ['FP32', 'FP64'].map(datatype => ({
+  name: `NaN, Infinity and -Infinity travel in ${datatype} as strings, both ways`,
+  source: silent('JSON has no numbers for them; null would lose which one it was'),
+  level: 'stricter',
+  notApplicable: all(inJson, echoesVectorsOf(datatype)),
+  check: async target => {
+    const data = ['NaN', 'Infinity', '-Infinity', 1]
+    const reply = await post(target, { inputs: [{ ...exampleInput(target), shape: [4], data }] })
+    const { outputs } = jsonOf(reply) as { outputs: { data: unknown }[] }
+    assert.deepEqual([reply.status, outputs[0]?.data], [200, data])
+  },
+}))
+
+/** The answer to a BYTES element is either the same or a refusal: never another text. */
+const keptOrRefused = (
+  what: string,
+  send: (target: Target) => ReturnType<typeof post>,
+  kept: (body: Buffer) => boolean,
+  conditions = all(),
+): Point => ({
+  name: `${what} comes back whole or is refused, never changed`,
+  source: silent('a wrong answer is worse than none'),
+  level: 'stricter',
+  notApplicable: all(conditions, echoesVectorsOf('BYTES')),
+  check: async target => {
+    const reply = await send(target)
+    if (reply.status === 200) assert.ok(kept(reply.body), `came back as ${JSON.stringify(reply.body.toString())}`)
+    else assertRefused(reply, 400)
+  },
+})
+
+const bytesPoints: Point[] = [
+  keptOrRefused(
+    'a BYTES element with a NUL',
+    target => post(target, withInput(target, { shape: [2], data: ['a\0b', '\0'] })),
+    body => body.includes('a\\u0000b'),
+  ),
+  keptOrRefused(
+    'a binary BYTES element with a NUL',
+    target => {
+      const sent = { ...exampleInput(target), shape: [2], data: ['a\0b', '\0'] }
+      return postBinary(target, binaryRequest([sent], { outputs: outputsOf(target, { binary_data: true }) }))
+    },
+    body => body.includes('a\0b'),
+    binary,
+  ),
+  keptOrRefused(
+    'a BYTES element with a lone surrogate',
+    target => post(target, withInput(target, { shape: [1], data: ['\ud800'] })),
+    body => body.includes('\\ud800'),
+  ),
+  keptOrRefused(
+    'a BYTES element of bytes that are not UTF-8',
+    target => {
+      const element = Buffer.from([2, 0, 0, 0, 0xff, 0xfe])
+      const { json } = binaryRequest([{ ...exampleInput(target), shape: [1], data: ['xx'] }], {
+        outputs: outputsOf(target, { binary_data: true }),
+      })
+      return postBinary(target, { json, parts: [element] })
+    },
+    body => body.includes(Buffer.from([0xff, 0xfe])),
+    binary,
+  ),
+  {
+    name: 'a BYTES element of 1 MB comes back',
+    source: TYPES,
+    level: 'required',
+    notApplicable: echoesVectorsOf('BYTES'),
+    check: async target => {
+      const sent = vector(target, ['é'.repeat(2 ** 19)])
+      assertEchoed(await infer(target, { inputs: [sent] }), sent)
+    },
+  },
+]
+
+const halfPoints: Point[] = [
+  {
+    name: 'FP16 as JSON is refused, for there is no such number',
+    source: `${DATA} ("fp16 is problematic")`,
+    level: 'stricter',
+    notApplicable: takes('FP16'),
+    check: async target => assertRefused(await post(target, exampleRequest(target)), 400),
+  },
+  {
+    name: 'an FP16 output is refused as JSON',
+    source: `${DATA} ("fp16 is problematic")`,
+    level: 'stricter',
+    notApplicable: gives('FP16'),
+    check: async target => {
+      const { json, parts } = binaryRequest(exampleRequest(target).inputs)
+      for (const outputs of [undefined, outputsOf(target), outputsOf(target, { binary_data: false })]) {
+        assertRefused(await postBinary(target, { json: { ...json, outputs }, parts }), 400)
+      }
+    },
+  },
+  {
+    name: 'FP16 outputs come binary beside others in JSON',
+    source: BINARY,
+    level: 'required',
+    notApplicable: all(binary, gives('FP16')),
+    check: async target => {
+      const isHalf = target.metadata.outputs.map(({ datatype }) => datatype === 'FP16')
+      const outputs = outputsOf(target).map((output, i) => ({ ...output, parameters: { binary_data: isHalf[i] } }))
+      assert.deepEqual((await inferBinary(target, exampleRequest(target).inputs, { outputs })).binary, isHalf)
+    },
+  },
+]
+
+export const points: readonly Point[] = [
+  ...roundTrips,
+  ...refusals('the elements of tensor data', wrongElements),
+  ...refusals('integers', limits),
+  ...refusals('floating-point numbers', overflows),
+  ...refusals('bare tokens', bareTokens),
+  ...refusals('spellings', otherSpellings),
+  ...refusals('BOOL tensors', [
+    {
+      mistake: 'the specification’s own example, BOOL of shape [3] with data [true],',
+      source: oip('Inference Request Examples'),
+      level: 'required',
+      notApplicable: all(inJson, takes('BOOL'), batched),
+      send: target => post(target, withInput(target, { shape: [3], data: [true] })),
+    },
+  ]),
+  ...spellings,
+  ...notFinite,
+  ...bytesPoints,
+  ...halfPoints,
+  {
+    name: 'a wrong element is found wherever it is',
+    source: DATA,
+    level: 'stricter',
+    notApplicable: all(inJson, batched, notEmpty, takesOneOf(IN_JSON)),
+    check: async target => {
+      const { inputs } = exampleRequest(target)
+      const many = inputs.map(input => rowsOf(input, 500))
+      const spoilt = many.map((input, i) => (i === 0 ? { ...input, data: [...input.data.slice(0, -1), null] } : input))
+      assertRefused(await post(target, { inputs: spoilt }), 400)
+    },
+  },
+  {
+    name: 'outputs of a vector are those of its elements, however many',
+    source: DATA,
+    level: 'required',
+    notApplicable: all(inJson, takesOneOf(IN_JSON), target => echoesVectorsOf(exampleInput(target).datatype)(target)),
+    check: async target => {
+      const { datatype } = exampleInput(target)
+      const finite = rowOf(datatype).values.filter(value => typeof value !== 'number' || Number.isFinite(value))
+      const sent = reshaped(vector(target, finite), [10_000])
+      assertEchoed(await infer(target, { inputs: [sent] }), sent)
+    },
+  },
+]

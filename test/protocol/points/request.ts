@@ -1,0 +1,343 @@
+import assert from 'node:assert/strict'
+import { assertRefused, infer, readResponse } from '../answer.ts'
+import { all, inJson, severalInputs } from '../applies.ts'
+import { raw, toJson } from '../json.ts'
+import { type Mistake, refusals } from '../mistakes.ts'
+import type { Point, Target } from '../point.ts'
+import { exampleInput, exampleRequest, type InferenceRequest, inferPath, post, send, sendBytewise, withInput } from '../request.ts'
+import { oip, rfc, silent } from '../sources.ts'
+
+const REQUEST = oip('Inference Request JSON Object')
+const INPUT = oip('Request Input')
+const PARAMETERS = oip('Parameters')
+
+const idPoints: Point[] = [
+  { is: 'of letters and digits', id: 'req-001' },
+  { is: 'that is empty', id: '' },
+  { is: 'of unicode', id: 'naïve 日本語 🌸 \u0000\u001f\u2028 "\\/' },
+  { is: 'with a lone surrogate, escaped', id: '\ud800 and \udc00' },
+  { is: 'called __proto__', id: '__proto__' },
+  { is: 'that looks like a number', id: '00042' },
+  { is: 'of 1 MB', id: 'x'.repeat(2 ** 20) },
+].map(({ is, id }) => ({
+  name: `an id ${is} comes back exactly`,
+  source: REQUEST,
+  level: 'required',
+  notApplicable: inJson,
+  check: async target => {
+    const { json } = await infer(target, { id, ...exampleRequest(target) })
+    assert.ok(json.id === id, `the id came back as ${JSON.stringify(json.id).slice(0, 100)}`)
+  },
+}))
+
+/** The example, with something changed that is wrong. */
+const wrong = (
+  mistake: string,
+  source: string,
+  level: Point['level'],
+  request: (target: Target) => InferenceRequest | string | Uint8Array,
+): Mistake => ({
+  mistake,
+  source,
+  level,
+  notApplicable: inJson,
+  send: target => post(target, request(target)),
+})
+
+const example = (change: InferenceRequest) => (target: Target) => ({ ...exampleRequest(target), ...change })
+const input = (change: object) => (target: Target) => withInput(target, change)
+const text = (target: Target) => toJson(exampleRequest(target))
+
+const bodies: Mistake[] = [
+  wrong('an empty body', REQUEST, 'required', () => ''),
+  wrong('a body of white space', REQUEST, 'required', () => ' \n'),
+  wrong('a body that is no JSON', REQUEST, 'required', () => 'inputs=1'),
+  wrong('JSON that is cut off', REQUEST, 'required', target => text(target).slice(0, -1)),
+  wrong('JSON with something behind it', rfc(8259, '2'), 'stricter', target => `${text(target)}{}`),
+  wrong('JSON with a trailing comma', rfc(8259, '4'), 'stricter', target => text(target).replace(/}$/, ',}')),
+  wrong('JSON with a comment', rfc(8259, '2'), 'stricter', target => `/* example */${text(target)}`),
+  wrong('JSON in single quotes', rfc(8259, '7'), 'stricter', target => text(target).replaceAll('"', "'")),
+  wrong('a control character in a JSON string', rfc(8259, '7'), 'stricter', example({ id: raw('"a\nb"') })),
+  wrong('a number with a leading zero', rfc(8259, '6'), 'stricter', input({ shape: raw('[01]') })),
+  ...['null', '[]', '"x"', '1', 'true'].map(json => wrong(`the JSON ${json}`, REQUEST, 'required', () => json)),
+  wrong('an empty object', REQUEST, 'required', () => '{}'),
+  wrong('invalid UTF-8', rfc(8259, '8.1'), 'stricter', target =>
+    Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xff, 0xfe]), Buffer.from(`",${text(target).slice(1)}`)]),
+  ),
+  wrong('UTF-8 that encodes a surrogate', rfc(3629, '3'), 'stricter', target =>
+    Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from(`",${text(target).slice(1)}`)]),
+  ),
+  wrong('UTF-16', rfc(8259, '8.1'), 'stricter', target => Buffer.from(`\ufeff${text(target)}`, 'utf16le')),
+  wrong(
+    'JSON nested 101 levels deep',
+    silent('Triton’s limit is 100'),
+    'stricter',
+    example({ extra: raw('['.repeat(100) + ']'.repeat(100)) }),
+  ),
+  wrong('JSON nested 100,000 levels deep', rfc(8259, '9'), 'stricter', example({ extra: raw('['.repeat(1e5) + ']'.repeat(1e5)) })),
+  wrong('100,000 brackets that never close', REQUEST, 'required', () => '['.repeat(1e5)),
+]
+
+const duplicates: Mistake[] = [
+  ['a key that is there twice', (target: Target) => `{"id":"1","id":"1",${text(target).slice(1)}`],
+  ['a key that is there twice, once with an escape', (target: Target) => `{"id":"1","\\u0069d":"2",${text(target).slice(1)}`],
+  ['"inputs" twice', (target: Target) => `{"inputs":[],${text(target).slice(1)}`],
+  ['a key of an input that is there twice', (target: Target) => text(target).replace('{"name"', '{"name":"x","name"')],
+  ['__proto__ twice', (target: Target) => `{"__proto__":1,"__proto__":2,${text(target).slice(1)}`],
+  ['a key twice in an unknown field', (target: Target) => toJson({ ...exampleRequest(target), extra: raw('{"a":[{"b":1,"b":1}]}') })],
+].map(([mistake, request]) => wrong(mistake as string, rfc(8259, '4'), 'stricter', request as (target: Target) => string))
+
+const fields: Mistake[] = [
+  ...[null, 1, true, {}, []].map(id => wrong(`the id ${JSON.stringify(id)}`, REQUEST, 'stricter', example({ id }))),
+  wrong('a request without inputs', REQUEST, 'required', () => ({ id: '1' })),
+  ...[null, {}, 'x', 1].map(inputs => wrong(`inputs that are ${JSON.stringify(inputs)}`, REQUEST, 'required', () => ({ inputs }))),
+  wrong('an empty list of inputs', REQUEST, 'required', () => ({ inputs: [] })),
+  ...[null, 'x', 1, []].map(element =>
+    wrong(`an input that is ${JSON.stringify(element)}`, INPUT, 'required', target => ({
+      inputs: [element, ...exampleRequest(target).inputs.slice(1)],
+    })),
+  ),
+  wrong('an input without a name', INPUT, 'required', input({ name: undefined })),
+  ...[null, 1, {}, []].map(name => wrong(`an input whose name is ${JSON.stringify(name)}`, INPUT, 'required', input({ name }))),
+  ...['no-such-input', '', '__proto__', 'constructor', 'toString'].map(name =>
+    wrong(`an input called "${name}", which the model does not have,`, INPUT, 'required', input({ name })),
+  ),
+  wrong('an unknown input beside the right ones', INPUT, 'stricter', target => ({
+    inputs: [...exampleRequest(target).inputs, { ...exampleInput(target), name: 'no-such-input' }],
+  })),
+  wrong('an input given twice', INPUT, 'required', target => ({ inputs: [...exampleRequest(target).inputs, exampleInput(target)] })),
+  {
+    ...wrong('a request that lacks one of several inputs', INPUT, 'required', target => ({
+      inputs: exampleRequest(target).inputs.slice(1),
+    })),
+    notApplicable: all(inJson, severalInputs),
+  },
+  wrong('an input without a datatype', INPUT, 'stricter', input({ datatype: undefined })),
+  ...[null, 1, ['FP32']].map(datatype => wrong(`the datatype ${JSON.stringify(datatype)}`, INPUT, 'stricter', input({ datatype }))),
+  wrong('a datatype other than the model’s', INPUT, 'stricter', target =>
+    withInput(target, { datatype: exampleInput(target).datatype === 'UINT8' ? 'INT8' : 'UINT8' }),
+  ),
+  ...['FP128', 'float32', 'STRING', '', '__proto__', 'constructor'].map(datatype =>
+    wrong(`the datatype "${datatype}", which the protocol does not have,`, oip('Tensor Data Types'), 'required', input({ datatype })),
+  ),
+  wrong('a datatype in lower case', oip('Tensor Data Types'), 'stricter', target =>
+    withInput(target, { datatype: exampleInput(target).datatype.toLowerCase() }),
+  ),
+]
+
+const parameters: Mistake[] = [
+  ...[null, [], 'x', 1, true].flatMap(value => [
+    wrong(`parameters that are ${JSON.stringify(value)}`, PARAMETERS, 'stricter', example({ parameters: value })),
+    wrong(`an input’s parameters that are ${JSON.stringify(value)}`, PARAMETERS, 'stricter', input({ parameters: value })),
+  ]),
+  ...[null, [], {}].flatMap(value => [
+    wrong(`a parameter that is ${JSON.stringify(value)}`, PARAMETERS, 'stricter', example({ parameters: { any: value } })),
+    wrong(`an input’s parameter that is ${JSON.stringify(value)}`, PARAMETERS, 'stricter', input({ parameters: { any: value } })),
+  ]),
+]
+
+interface Accepted {
+  readonly accepted: string
+  readonly source: string
+  readonly level: Point['level']
+  readonly body: (target: Target) => InferenceRequest | string | Uint8Array
+}
+
+const ACCEPTED: readonly Accepted[] = [
+  {
+    accepted: 'an unknown field of the request is ignored',
+    source: silent('newer clients talk to older servers'),
+    level: 'stricter',
+    body: example({ extra: { deep: [1, null, {}] } }),
+  },
+  {
+    accepted: 'model_name in the request is ignored',
+    source: 'binary tensor data extension, whose example has it',
+    level: 'stricter',
+    body: example({ model_name: 'other' }),
+  },
+  {
+    accepted: 'an unknown field of an input is ignored',
+    source: silent('newer clients talk to older servers'),
+    level: 'stricter',
+    body: input({ extra: null }),
+  },
+  {
+    accepted: 'unknown parameters are ignored',
+    source: PARAMETERS,
+    level: 'stricter',
+    body: example({ parameters: { a: 'x', b: -1.5, c: true } }),
+  },
+  {
+    accepted: 'an input’s unknown parameters are ignored',
+    source: PARAMETERS,
+    level: 'stricter',
+    body: input({ parameters: { a: 'x', b: -1.5, c: true } }),
+  },
+  { accepted: 'empty parameters are none', source: PARAMETERS, level: 'required', body: example({ parameters: {} }) },
+  {
+    accepted: 'the key __proto__ is one unknown field among others',
+    source: rfc(8259, '4'),
+    level: 'stricter',
+    body: target => `{"__proto__":{"inputs":[],"id":"no"},"constructor":1,${text(target).slice(1)}`,
+  },
+  {
+    accepted: 'a parameter called __proto__ is one among others',
+    source: PARAMETERS,
+    level: 'stricter',
+    body: target => toJson({ ...exampleRequest(target), parameters: raw('{"__proto__":true,"constructor":"x"}') }),
+  },
+  {
+    accepted: 'JSON nested 90 levels deep is read',
+    source: rfc(8259, '9'),
+    level: 'stricter',
+    body: example({ extra: raw('['.repeat(89) + ']'.repeat(89)) }),
+  },
+  {
+    accepted: 'the order of an input’s keys does not matter',
+    source: rfc(8259, '4'),
+    level: 'required',
+    body: target => ({ inputs: exampleRequest(target).inputs.map(({ name, datatype, shape, data }) => ({ data, shape, datatype, name })) }),
+  },
+  {
+    accepted: 'white space around and within the JSON does not matter',
+    source: rfc(8259, '2'),
+    level: 'required',
+    body: target => ` ${toJson(exampleRequest(target), ' \r\n\t')}\n`,
+  },
+  {
+    accepted: 'a key may be written with escapes',
+    source: rfc(8259, '7'),
+    level: 'required',
+    body: target => text(target).replace('"inputs"', '"\\u0069nputs"'),
+  },
+  {
+    accepted: 'colons, quotes and brackets within strings are text',
+    source: rfc(8259, '7'),
+    level: 'required',
+    body: example({ id: '":":{"id":"\\" : [', extra: { '"': '\\":', '\\': '"' } }),
+  },
+  { accepted: 'a byte order mark is ignored', source: rfc(8259, '8.1'), level: 'stricter', body: target => `\ufeff${text(target)}` },
+]
+
+const accepted: Point[] = ACCEPTED.map(({ accepted, source, level, body }) => ({
+  name: accepted,
+  source,
+  level,
+  notApplicable: inJson,
+  check: async target => {
+    const { outputs, json } = readResponse(target, await post(target, body(target)))
+    assert.deepEqual(outputs, (await infer(target)).outputs)
+    assert.equal(json.model_name, target.model)
+  },
+}))
+
+const JSON_TYPES = [
+  'application/json; charset=utf-8',
+  'application/json;charset=UTF-8',
+  'application/json; charset="utf-8"',
+  'Application/JSON',
+  'application/json ; charset=utf-8',
+]
+
+const OTHER_TYPES = [
+  'text/plain',
+  'text/json',
+  'application/x-www-form-urlencoded',
+  'multipart/form-data; boundary=x',
+  'application/xml',
+  'application/jsonx',
+  'application/json-seq',
+  'application/json; charset=iso-8859-1',
+  'application/json; charset=utf-16',
+  'nonsense',
+]
+
+const postAs = (target: Target, contentType: string | undefined) =>
+  send(target, { path: inferPath(target), headers: contentType === undefined ? {} : { 'content-type': contentType }, body: text(target) })
+
+const mediaTypes: Point[] = [
+  ...JSON_TYPES.map(
+    (contentType): Point => ({
+      name: `Content-Type ${contentType} is JSON`,
+      source: rfc(9110, '8.3.1'),
+      level: 'stricter',
+      notApplicable: inJson,
+      check: async target => assert.equal((await postAs(target, contentType)).status, 200),
+    }),
+  ),
+  {
+    name: 'without a Content-Type the body is JSON',
+    source: silent('curl and old clients forget it'),
+    level: 'stricter',
+    notApplicable: inJson,
+    check: async target => assert.equal((await postAs(target, undefined)).status, 200),
+  },
+  {
+    name: 'application/octet-stream without Inference-Header-Content-Length is JSON',
+    source: 'binary tensor data extension: the header alone tells that there is binary data',
+    level: 'stricter',
+    notApplicable: inJson,
+    check: async target => assert.equal((await postAs(target, 'application/octet-stream')).status, 200),
+  },
+  ...OTHER_TYPES.map(
+    (contentType): Point => ({
+      name: `Content-Type ${contentType} is refused with 415`,
+      source: rfc(9110, '15.5.16'),
+      level: 'stricter',
+      notApplicable: inJson,
+      check: async target => assertRefused(await postAs(target, contentType), 415),
+    }),
+  ),
+]
+
+export const points: readonly Point[] = [
+  ...idPoints,
+  {
+    name: 'without an id none comes back',
+    source: oip('Inference Response JSON Object ("if any")'),
+    level: 'required',
+    notApplicable: inJson,
+    check: async target => assert.equal('id' in (await infer(target)).json, false),
+  },
+  ...refusals('the body', bodies),
+  ...refusals('keys', duplicates),
+  ...refusals('the fields', fields),
+  ...refusals('parameters', parameters),
+  ...accepted,
+  ...mediaTypes,
+  {
+    name: 'inputs may come in any order',
+    source: silent('they have names'),
+    level: 'required',
+    notApplicable: all(inJson, severalInputs),
+    check: async target => {
+      const reversed = { inputs: exampleRequest(target).inputs.toReversed() }
+      assert.deepEqual(await infer(target, reversed), await infer(target))
+    },
+  },
+  ...[1, 7].map(
+    (chunkBytes): Point => ({
+      name: `a chunked body is read, ${chunkBytes} bytes at a time`,
+      source: rfc(9112, '7.1'),
+      level: 'required',
+      notApplicable: inJson,
+      check: async target => {
+        const headers = { 'content-type': 'application/json' }
+        const reply = await send(target, { path: inferPath(target), headers, body: text(target), chunkBytes })
+        assert.deepEqual(readResponse(target, reply), await infer(target))
+      },
+    }),
+  ),
+  {
+    name: 'a request that comes byte by byte is read, chunk lengths and headers too',
+    source: rfc(9112, '7.1'),
+    level: 'required',
+    notApplicable: all(inJson, target => (target.url.startsWith('http:') ? undefined : 'the connection is encrypted')),
+    check: async target => {
+      const answer = await sendBytewise(target, text(target))
+      assert.match(answer, /^HTTP\/1.1 200 /)
+      assert.ok(answer.includes('"outputs"'))
+    },
+  },
+]

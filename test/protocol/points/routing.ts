@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict'
+import { assertError, assertRefused, infer, readResponse } from '../answer.ts'
+import { inJson, unversioned, versioned } from '../applies.ts'
+import { toJson } from '../json.ts'
+import type { Applicable, Point, Target } from '../point.ts'
+import { exampleRequest, get, inferPath, modelPath, post, send } from '../request.ts'
+import { oip, rfc, silent } from '../sources.ts'
+
+interface Route {
+  readonly route: string
+  readonly path: (target: Target) => string
+  readonly method: 'GET' | 'POST'
+  readonly notApplicable?: Applicable
+}
+
+const ROUTES: readonly Route[] = [
+  { route: 'v2', path: () => '/v2', method: 'GET' },
+  { route: 'v2/health/live', path: () => '/v2/health/live', method: 'GET' },
+  { route: 'v2/health/ready', path: () => '/v2/health/ready', method: 'GET' },
+  ...['', '/ready', '/infer'].flatMap((verb): Route[] => [
+    {
+      route: `v2/models/<model>${verb}`,
+      path: target => modelPath(target, { versioned: false }) + verb,
+      method: verb === '/infer' ? 'POST' : 'GET',
+      ...(verb === '/infer' && { notApplicable: inJson }),
+    },
+    {
+      route: `v2/models/<model>/versions/<version>${verb}`,
+      path: target => modelPath(target, { versioned: true }) + verb,
+      method: verb === '/infer' ? 'POST' : 'GET',
+      notApplicable: target => versioned(target) ?? (verb === '/infer' ? inJson(target) : undefined),
+    },
+  ]),
+]
+
+const call = (target: Target, method: string, path: string) =>
+  method === 'POST'
+    ? send(target, { method, path, headers: { 'content-type': 'application/json' }, body: toJson(exampleRequest(target)) })
+    : send(target, { method, path })
+
+const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest }): Point[] => [
+  {
+    ...rest,
+    name: `${method} ${route} is answered`,
+    source: oip('API'),
+    level: 'required',
+    check: async target => assert.equal((await call(target, method, path(target))).status, 200),
+  },
+  {
+    ...rest,
+    name: `${method} ${route}/ is answered alike`,
+    source: route === 'v2' ? 'open_inference_rest.yaml, whose path is /v2/' : silent('a trailing slash is no other resource'),
+    level: route === 'v2' ? 'required' : 'stricter',
+    check: async target => {
+      const [without, withSlash] = [await call(target, method, path(target)), await call(target, method, `${path(target)}/`)]
+      assert.deepEqual([withSlash.status, withSlash.body.toString()], [200, without.body.toString()])
+    },
+  },
+  {
+    ...rest,
+    name: `${method} ${route} with a query is answered alike`,
+    source: silent('an unknown query is ignored'),
+    level: 'stricter',
+    check: async target => assert.equal((await call(target, method, `${path(target)}?a=b`)).status, 200),
+  },
+  {
+    ...rest,
+    name: `${route} refuses other methods than ${method} with 405, {"error"} and Allow`,
+    source: rfc(9110, '15.5.6'),
+    level: 'stricter',
+    check: async target => {
+      for (const wrong of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(other => other !== method)) {
+        const reply = await call(target, wrong, path(target))
+        assertRefused(reply, 405)
+        const allowed = String(reply.headers.allow).split(/ *, */)
+        assert.deepEqual([allowed.includes(method), allowed.includes(wrong)], [true, false], `Allow: ${reply.headers.allow}`)
+      }
+    },
+  },
+])
+
+interface Unknown {
+  readonly what: string
+  readonly path: (target: Target) => string
+  readonly method?: string
+  readonly level: Point['level']
+  readonly notApplicable?: Applicable
+}
+
+const UNKNOWN: readonly Unknown[] = [
+  { what: 'an unknown model', path: () => '/v2/models/no-such-model', level: 'required' },
+  { what: 'an unknown model’s readiness', path: () => '/v2/models/no-such-model/ready', level: 'required' },
+  { what: 'inference with an unknown model', path: () => '/v2/models/no-such-model/infer', method: 'POST', level: 'required' },
+  {
+    what: 'an unknown model’s version',
+    path: ({ version }) => `/v2/models/no-such-model/versions/${version}`,
+    level: 'required',
+    notApplicable: versioned,
+  },
+  {
+    what: 'an unknown version',
+    path: target => `${modelPath(target, { versioned: false })}/versions/no-such-version`,
+    level: 'required',
+    notApplicable: versioned,
+  },
+  {
+    what: 'an unknown version’s readiness',
+    path: target => `${modelPath(target, { versioned: false })}/versions/no-such-version/ready`,
+    level: 'required',
+    notApplicable: versioned,
+  },
+  {
+    what: 'inference with an unknown version',
+    path: target => `${modelPath(target, { versioned: false })}/versions/no-such-version/infer`,
+    method: 'POST',
+    level: 'required',
+    notApplicable: versioned,
+  },
+  {
+    what: 'a version of a model without versions',
+    path: target => `${modelPath(target)}/versions/1`,
+    level: 'stricter',
+    notApplicable: unversioned,
+  },
+  {
+    what: 'inference with a version of a model without versions',
+    path: target => `${modelPath(target)}/versions/1/infer`,
+    method: 'POST',
+    level: 'stricter',
+    notApplicable: unversioned,
+  },
+  { what: 'a longer version', path: target => `${modelPath(target)}0`, level: 'required', notApplicable: versioned },
+  { what: 'the model’s name in other letters', path: target => `/v2/models/${changeCase(target.model)}`, level: 'stricter' },
+  { what: 'a model called __proto__', path: () => '/v2/models/__proto__', level: 'required' },
+  { what: 'a model called constructor', path: () => '/v2/models/constructor', level: 'required' },
+  {
+    what: 'a version called __proto__',
+    path: target => `${modelPath(target, { versioned: false })}/versions/__proto__`,
+    level: 'stricter',
+  },
+  { what: 'an empty model name', path: () => '/v2/models//infer', method: 'POST', level: 'stricter' },
+  { what: 'an unknown route', path: () => '/v2/no-such-route', level: 'stricter' },
+  { what: 'an unknown verb of the model', path: target => `${modelPath(target)}/predict`, method: 'POST', level: 'stricter' },
+  { what: 'an unknown verb called __proto__', path: target => `${modelPath(target)}/__proto__`, method: 'POST', level: 'stricter' },
+  { what: 'a path below inference', path: target => `${inferPath(target)}/more`, method: 'POST', level: 'stricter' },
+  { what: 'a route in capitals', path: () => '/V2/HEALTH/LIVE', level: 'stricter' },
+  {
+    what: 'the model’s name with an encoded slash',
+    path: target => `/v2/models/${encodeURIComponent(`${target.model}/ready`)}`,
+    level: 'stricter',
+  },
+]
+
+const changeCase = (name: string) => (name === name.toUpperCase() ? name.toLowerCase() : name.toUpperCase())
+
+const refuses: readonly Point[] = UNKNOWN.flatMap(({ what, path, method = 'GET', level, ...rest }): Point[] => {
+  const stricter: Point = {
+    ...rest,
+    name: `${what} is 404 with {"error"}`,
+    source: silent('it says "typically 400", and every server answers 404'),
+    level: 'stricter',
+    check: async target => assertRefused(await call(target, method, path(target)), 404),
+  }
+  if (level === 'stricter') return [stricter]
+  const required: Point = {
+    ...rest,
+    name: `${what} is an error with {"error"}`,
+    source: oip('Model Metadata and Inference Response JSON Error Objects'),
+    level,
+    check: async target => assertError(await call(target, method, path(target))),
+  }
+  return [required, stricter]
+})
+
+export const points: readonly Point[] = [
+  ...answers,
+  ...refuses,
+  {
+    name: 'a percent sign that encodes nothing is refused, not failed on',
+    source: rfc(3986, '2.1'),
+    level: 'stricter',
+    check: async target => {
+      for (const name of ['%', '%zz', '%ff', 'a%2']) {
+        const reply = await get(target, `/v2/models/${name}`)
+        assertError(reply)
+        assert.ok(reply.status < 500, `${name} is answered ${reply.status}`)
+      }
+    },
+  },
+  {
+    name: 'a model’s name may be percent-encoded',
+    source: rfc(3986, '6.2.2.2'),
+    level: 'stricter',
+    check: async target => {
+      const encoded = [...Buffer.from(target.model)].map(byte => `%${byte.toString(16)}`).join('')
+      assert.equal((await get(target, `/v2/models/${encoded}`)).status, 200)
+    },
+  },
+  {
+    name: 'inference is the same with and without the version in the path',
+    source: silent('a server of one version chooses that one'),
+    level: 'stricter',
+    notApplicable: target => versioned(target) ?? inJson(target),
+    check: async target => {
+      const path = `${modelPath(target, { versioned: false })}/infer`
+      const { json } = readResponse(target, await call(target, 'POST', path))
+      assert.deepEqual(json, (await infer(target)).json)
+    },
+  },
+  {
+    name: 'a body that comes with an unknown route does not spoil the next request',
+    source: rfc(9112, '9.3'),
+    level: 'stricter',
+    notApplicable: inJson,
+    check: async target => {
+      await call(target, 'POST', '/v2/no-such-route')
+      assert.equal((await post(target, exampleRequest(target))).status, 200)
+    },
+  },
+]
