@@ -1,5 +1,5 @@
-import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { availableCpus } from './cpu-quota.ts'
 
 /** How the process is set up; every value comes from the environment, and only from here. */
 export interface Config {
@@ -16,6 +16,9 @@ export interface Config {
   readonly requestTimeoutMs: number
   readonly drainDelayMs: number
   readonly drainTimeoutMs: number
+  readonly execution: 'auto' | 'inline' | 'worker'
+  /** That this process may use at once. */
+  readonly cpus: number
   readonly ortThreads: number
   /** Undefined: made from the service's and the model's name. */
   readonly eventSource: string | undefined
@@ -34,6 +37,7 @@ interface Variable {
   readonly meaning: string
 }
 
+const EXECUTIONS = ['auto', 'inline', 'worker']
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
@@ -87,10 +91,17 @@ export const VARIABLES = {
     allowed: 'an integer from 0 to 2147483647',
     meaning: 'How long requests in flight may take to finish after TERM, the delay included.',
   },
+  EXECUTION: {
+    default: 'auto',
+    allowed: 'auto, inline, worker',
+    meaning:
+      'Where the model runs: `inline` on the main thread, `worker` in worker threads, so that nothing else waits for it. `auto` moves a model to worker threads where its runs take more than 5 ms, or its files are larger than 32 MiB.',
+  },
   ORT_THREADS: {
     default: 'the CPUs this process may use',
     allowed: 'an integer from 1 to 1024',
-    meaning: 'Threads ONNX Runtime uses within a run.',
+    meaning:
+      'Threads ONNX Runtime uses within a run, at most as many as there are CPUs (the cgroup’s quota). There are as many worker threads as fit beside each other: CPUs / `ORT_THREADS`, if the memory has room for a copy of the model in each.',
   },
   CE_SOURCE: { default: '/onnx-function/{service}/{model}', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
 } satisfies Record<string, Variable>
@@ -115,6 +126,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     return Number(value ?? VARIABLES[name].default)
   }
   const segment = (name: Name) => text(name, value => !value.includes('/'))
+  const cpus = availableCpus()
   return Object.freeze({
     port: integer('PORT', 0, 65535),
     listenHost: text('LISTEN_HOST'),
@@ -128,8 +140,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1),
     drainDelayMs: integer('DRAIN_DELAY_MS', 0),
     drainTimeoutMs: integer('DRAIN_TIMEOUT_MS', 0),
-    // libuv reads the cgroup's CPU quota here; ONNX Runtime by itself would count the host's cores.
-    ortThreads: text('ORT_THREADS') === undefined ? availableParallelism() : integer('ORT_THREADS', 1, 1024),
+    execution: (text('EXECUTION', value => EXECUTIONS.includes(value)) ?? 'auto') as Config['execution'],
+    cpus,
+    ortThreads: Math.min(cpus, text('ORT_THREADS') === undefined ? cpus : integer('ORT_THREADS', 1, 1024)),
     eventSource: text('CE_SOURCE', source => source.trim() === source && URL.canParse(source, 'http://function/')),
     service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { readConfig } from '../function/config.ts'
+import { type Config, readConfig } from '../function/config.ts'
 import type { EventService } from '../function/events/receive.ts'
 import { listen } from '../function/http/host.ts'
 import { createFunction } from '../function/index.ts'
@@ -18,12 +18,16 @@ export interface Server {
   readonly service: EventService
   /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
   close(timeoutMs: number): Promise<boolean>
+  readonly config: Config
   stop(): Promise<void>
 }
 
+/** The whole suite can be run in another mode, by the variable of that name. */
+const MODE = Object.fromEntries(['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])))
+
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
 export async function startServer(env: Record<string, string> = {}, { load = true } = {}): Promise<Server> {
-  const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...env })
+  const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...MODE, ...env })
   const service = createFunction(config)
   const host = await listen(service, config)
   if (load) await service.model.load()
@@ -32,6 +36,7 @@ export async function startServer(env: Record<string, string> = {}, { load = tru
     port: host.port,
     service,
     close: host.close,
+    config,
     async stop() {
       await host.close(1_000)
       await service.model.close()
@@ -68,7 +73,7 @@ export async function startProcess(env: Record<string, string> = {}): Promise<Se
 export const spawnFunction = (env: Record<string, string> = {}): ChildProcess =>
   spawn(process.execPath, ['function/main.ts'], {
     cwd: projectFolder,
-    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },
+    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...MODE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     // So that a test that fails half-way leaves none behind.
     timeout: 30_000,

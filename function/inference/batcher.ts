@@ -51,7 +51,10 @@ interface Job {
 export function createBatcher(session: Session, limits: BatchLimits, mayJoin: () => boolean, onRun: (rows: number) => void): Batcher {
   let queue: Job[] = []
   let queuedRows = 0
-  let running = false
+  let running = 0
+  let scheduled = false
+  let alarm: NodeJS.Timeout | undefined
+  let alarmAt = 0
 
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
     const rows = Math.max(request.inputs[0]?.shape[0] ?? 1, 1)
@@ -63,20 +66,46 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
       const outputs = request.outputs.map(({ name }) => name)
       queue.push({ request, outputs, rows, key: mayJoin() ? joinKey(request.inputs, outputs) : undefined, caller, resolve, reject })
       queuedRows += rows
-      if (running) return
-      running = true
-      // Not at once: requests that arrive within this turn of the event loop join the same run.
-      setImmediate(runQueue)
+      if (running >= session.concurrency) setAlarm()
+      else if (!scheduled) {
+        scheduled = true
+        // Not at once: requests that arrive within this turn of the event loop join the same run.
+        setImmediate(startRuns)
+      }
     })
   }
 
-  async function runQueue(): Promise<void> {
-    while (queue.length > 0) {
+  function startRuns(): void {
+    scheduled = false
+    while (running < session.concurrency && queue.length > 0) {
       const batch = takeBatch()
-      if (batch.length === 1) await runAlone(batch[0] as Job)
-      else if (batch.length > 1) await runJoined(batch)
+      if (batch.length > 0) void run(batch)
     }
-    running = false
+    if (queue.length > 0) setAlarm()
+  }
+
+  async function run(batch: readonly Job[]): Promise<void> {
+    running++
+    if (batch.length === 1) await runAlone(batch[0] as Job)
+    else await runJoined(batch)
+    running--
+    startRuns()
+  }
+
+  /** Answers who waits behind a long run when their time is up, not when the run is over. */
+  function setAlarm(): void {
+    const next = queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
+    if (alarm !== undefined && alarmAt <= next) return
+    clearTimeout(alarm)
+    alarmAt = next
+    alarm = setTimeout(dropLate, Math.max(next - performance.now(), 0) + 1).unref()
+  }
+
+  function dropLate(): void {
+    alarm = undefined
+    queue = queue.filter(job => !isOver(job))
+    queuedRows = rowsIn(queue)
+    if (queue.length > 0) setAlarm()
   }
 
   /** The oldest request and those that may be joined to it, up to the limit; the rest keep their order. */
@@ -93,15 +122,8 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
       } else rest.push(job)
     }
     queue = rest
-    queuedRows = rest.reduce((sum, job) => sum + job.rows, 0)
+    queuedRows = rowsIn(rest)
     return batch
-  }
-
-  function isOver({ caller, request, reject }: Job): boolean {
-    const ownDeadline = request.timeoutMicroseconds === undefined ? caller.deadline : caller.arrived + request.timeoutMicroseconds / 1000
-    if (!caller.gone && performance.now() < Math.min(ownDeadline, caller.deadline)) return false
-    reject(new DeadlinePassed('the deadline passed before the run could begin'))
-    return true
   }
 
   async function runAlone({ request, outputs, rows, resolve, reject }: Job): Promise<void> {
@@ -135,6 +157,20 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
       return queuedRows
     },
   }
+}
+
+const rowsIn = (jobs: readonly Job[]) => jobs.reduce((sum, { rows }) => sum + rows, 0)
+
+const deadlineOf = ({ request, caller }: Job) =>
+  request.timeoutMicroseconds === undefined
+    ? caller.deadline
+    : Math.min(caller.deadline, caller.arrived + request.timeoutMicroseconds / 1000)
+
+/** Whether nobody waits for this any more; who waits too long is told. */
+function isOver(job: Job): boolean {
+  if (!job.caller.gone && performance.now() < deadlineOf(job)) return false
+  job.reject(new DeadlinePassed('the deadline passed before the run could begin'))
+  return true
 }
 
 /** Equal for requests that can share a run: same outputs, same dimensions but for the first, which each agrees on within itself. */

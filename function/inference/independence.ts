@@ -16,11 +16,13 @@ export async function whyNotJoined(session: Session, example: readonly Tensor[])
   if (example.some(({ shape }) => shape[0] !== example[0]?.shape[0])) return 'the inputs of the sample differ in their first dimension'
   const outputs = session.signature.outputs.map(({ name }) => name)
   const varied = variedInputs(example)
+  // A run may take its inputs' memory along to another thread.
+  const run = (inputs: readonly Tensor[]) => session.run(structuredClone(inputs), outputs)
   try {
-    const alone = [await session.run(example, outputs), await session.run(varied, outputs)]
+    const alone = [await run(example), await run(varied)]
     const joinedInputs = example.map((tensor, i) => join([tensor, varied[i] as Tensor]))
     const rows = example[0]?.shape[0] ?? 1
-    const joined = split(await session.run(joinedInputs, outputs), [rows, rows])
+    const joined = split(await run(joinedInputs), [rows, rows])
     return alone.every((tensors, i) => tensors.every((tensor, o) => isClose(tensor, joined[i]?.[o] as Tensor)))
       ? undefined
       : 'two rows in one run gave something else than each alone'

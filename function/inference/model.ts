@@ -9,7 +9,7 @@ import { type Batcher, type Caller, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
 import { whyNotJoined } from './independence.ts'
 import type { ModelFolder } from './model-folder.ts'
-import { openSession, type Session } from './session.ts'
+import { type Execution, openExecution } from './execution.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
@@ -48,7 +48,7 @@ export interface LoadedModel {
 
 /** @returns the model, not yet loaded */
 export function createModel(folder: ModelFolder, config: Config, metrics: Metrics, log: Log): Model {
-  let session: Session | undefined
+  let session: Execution | undefined
   let batcher: Batcher | undefined
   let loaded: LoadedModel | undefined
   let state: 'loading' | 'ready' | 'failed' | 'retired' = 'loading'
@@ -59,7 +59,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   async function load(): Promise<void> {
     try {
-      session = await openSession(folder.file, config.ortThreads)
+      session = await openExecution(folder.file, config, metrics, log)
       metrics.mark('session')
       for (const output of session.leftOut) {
         log.warn(`output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`)
@@ -80,7 +80,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     }
   }
 
-  function readExample({ signature }: Session): readonly Tensor[] {
+  function readExample({ signature }: Execution): readonly Tensor[] {
     try {
       return exampleInputs(signature, folder.sample)
     } catch (error) {
@@ -89,19 +89,16 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     }
   }
 
-  async function warmUp({ signature, run }: Session, example: readonly Tensor[]): Promise<void> {
+  async function warmUp(opened: Execution, example: readonly Tensor[]): Promise<void> {
     try {
-      await run(
-        example,
-        signature.outputs.map(({ name }) => name),
-      )
+      await opened.warmUp(example)
     } catch (error) {
       if (folder.sample !== undefined) throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
       log.warn(`the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`)
     }
   }
 
-  async function mayJoin(opened: Session, example: readonly Tensor[]): Promise<boolean> {
+  async function mayJoin(opened: Execution, example: readonly Tensor[]): Promise<boolean> {
     const reason = folder.batch ? await whyNotJoined(opened, example) : 'model.json says "batch": false'
     if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
     return reason === undefined

@@ -9,9 +9,11 @@ export interface Session {
   readonly signature: Signature
   /** Outputs that are no tensors, which ONNX Runtime for Node cannot return; they are left out of the signature. */
   readonly leftOut: readonly string[]
+  /** Runs that can go on at the same time. */
+  readonly concurrency: number
   /**
-   * One run. Blocks the calling thread while it lasts.
-   * @param inputs every input, in graph order
+   * One run.
+   * @param inputs every input, in graph order; their memory may be gone afterwards, to another thread
    * @param outputs names of the outputs wanted; they come back in this order
    * @throws {ModelError} when the model fails on these inputs
    */
@@ -27,8 +29,6 @@ const DATATYPE_OF = new Map(Object.entries(DATATYPES).map(([datatype, { ort }]) 
  * @throws {Error} of one line, when the file is no model that can be served
  */
 export async function openSession(file: string, threads: number): Promise<Session> {
-  // Set before the import: ONNX Runtime 1.30 else writes a device id under the home folder, and starts 5 ms later.
-  process.env.ORT_DISABLE_TELEMETRY = '1'
   const { default: ort } = await import('onnxruntime-node')
   let session: InferenceSession
   try {
@@ -45,6 +45,8 @@ export async function openSession(file: string, threads: number): Promise<Sessio
   return {
     signature,
     leftOut: session.outputMetadata.filter(({ isTensor }) => !isTensor).map(({ name }) => name),
+    // ONNX Runtime for Node runs on the calling thread and holds it (tried with 1.30).
+    concurrency: 1,
     run: (inputs, outputs) => run(session, inputs, outputs),
     close: () => session.release(),
   }

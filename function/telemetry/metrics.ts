@@ -17,6 +17,8 @@ export interface Metrics {
   /** @param rows of one run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
+  /** A worker thread of the model ended by itself. */
+  workerDied(): void
   /** @param labels predicted, one a row; those the model folder does not name are not counted */
   predicted(labels: readonly string[]): void
   /** That phase of the start ends. @param at milliseconds since the process began; now, where not given */
@@ -76,6 +78,11 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     labelNames: ['label', 'version'],
     registers,
   })
+  const workerDeaths = new Counter({
+    name: 'inference_worker_deaths_total',
+    help: 'Worker threads of the model that ended by themselves and were replaced.',
+    registers,
+  })
   const coldStart = new Gauge({
     name: 'cold_start_seconds',
     help: 'Seconds each phase of this process\u2019s start took, in the order process, import, listen, session, warm-up, first-answer.',
@@ -131,6 +138,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     },
     ran: rows => batchRows.observe(rows),
     rejected: reason => rejections.inc({ reason }),
+    workerDied: () => workerDeaths.inc(),
     predicted(labels) {
       for (const label of labels) if (known.has(label)) predictions.inc({ label, version })
     },

@@ -1,0 +1,118 @@
+import { readdirSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Config } from '../config.ts'
+import type { Tensor } from '../protocol/tensor.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { openSession, type Session } from './session.ts'
+import { openWorkers } from './workers.ts'
+
+/**
+ * A run on the main thread holds everything else up for as long as it lasts, so it must be shorter than what a probe may wait
+ * (10 ms, docs/performance.md), with room for what else is to be done; handing it to a worker costs about 0.1 ms.
+ */
+const SLOW_RUN_MS = 5
+
+/** Loading so much on the main thread would keep probes waiting for a noticeable time. */
+const LARGE_MODEL_BYTES = 32 * 2 ** 20
+
+/** A session, and where it runs. */
+export interface Execution extends Session {
+  readonly place: 'inline' | 'worker'
+  /**
+   * Runs the warm-up, and by its time decides where the model runs from now on.
+   * @throws {ModelError} when the model fails on these inputs
+   */
+  warmUp(inputs: readonly Tensor[]): Promise<void>
+}
+
+/**
+ * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or where its size and the time
+ * its runs take are best served (auto), which is watched as it goes on.
+ * @throws {Error} of one line, when the file is no model that can be served
+ */
+export async function openExecution(file: string, config: Config, metrics: Metrics, log: Log): Promise<Execution> {
+  // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id under the home folder, and starts
+  // 5 ms later.
+  process.env.ORT_DISABLE_TELEMETRY = '1'
+  const isAuto = config.execution === 'auto'
+  let place: 'inline' | 'worker' = config.execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES) ? 'worker' : 'inline'
+  // What is fast enough for the main thread is too small to be shared out among threads.
+  let session = place === 'worker' ? await moveToWorkers() : await openSession(file, isAuto ? 1 : config.ortThreads)
+  let moving: Promise<void> | undefined
+  let averageMs = 0
+  let latest: Promise<unknown> = Promise.resolve()
+
+  function moveToWorkers(): Promise<Session> {
+    return openWorkers(file, {
+      threads: config.ortThreads,
+      workers: Math.max(1, Math.floor(config.cpus / config.ortThreads)),
+      onDeath(reason) {
+        metrics.workerDied()
+        log.error(`a worker thread of the model ended (${reason}); it is replaced`)
+      },
+    })
+  }
+
+  /** From the next run on; runs in progress end where they are. */
+  async function move(): Promise<void> {
+    const inline = session
+    session = await moveToWorkers()
+    place = 'worker'
+    await latest.catch(() => {})
+    await inline.close()
+    log.info(`the model runs in worker threads: a run takes ${averageMs.toFixed(1)} ms`)
+  }
+
+  async function run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    if (place === 'worker' || !isAuto) return session.run(inputs, outputs)
+    const began = performance.now()
+    const running = session.run(inputs, outputs)
+    latest = running
+    const tensors = await running
+    // The last ten or so runs count, so that one large request does not move a fast model.
+    averageMs += (performance.now() - began - averageMs) / 10
+    if (averageMs > SLOW_RUN_MS) {
+      moving ??= move().catch((error: Error) => log.error(`the model stays on the main thread: ${error.message}`))
+    }
+    return tensors
+  }
+
+  async function warmUp(inputs: readonly Tensor[]): Promise<void> {
+    const outputs = session.signature.outputs.map(({ name }) => name)
+    const timed = async () => {
+      const began = performance.now()
+      // A run may take its inputs' memory along to another thread.
+      await session.run(structuredClone(inputs), outputs)
+      return performance.now() - began
+    }
+    const first = await timed()
+    if (place === 'worker' || !isAuto || first <= SLOW_RUN_MS) return
+    // The first run also sets ONNX Runtime up; the second tells what a run takes.
+    averageMs = await timed()
+    if (averageMs > SLOW_RUN_MS) await move()
+  }
+
+  return {
+    signature: session.signature,
+    leftOut: session.leftOut,
+    warmUp,
+    run,
+    async close() {
+      await moving
+      await session.close()
+    },
+    get place() {
+      return place
+    },
+    get concurrency() {
+      return session.concurrency
+    },
+  }
+}
+
+/** The model with the weights beside it. */
+function folderBytes(file: string): number {
+  const folder = dirname(file)
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+}

@@ -1,0 +1,164 @@
+import { Worker } from 'node:worker_threads'
+import { ModelError, NotReady } from '../protocol/errors.ts'
+import type { Tensor } from '../protocol/tensor.ts'
+import type { Session } from './session.ts'
+import { detach } from './transfer.ts'
+import type { RunCommand, WorkerAnswer } from './worker.ts'
+
+/** One thread and its session; it does one run at a time. */
+interface Lane {
+  readonly description: Pick<Session, 'signature' | 'leftOut'>
+  /** @throws {ModelError} when the model fails @throws {NotReady} when the thread ended meanwhile */
+  run(command: RunCommand): Promise<Tensor[]>
+  /** Waits for the run in progress. */
+  close(): Promise<void>
+}
+
+/** In the build the worker is a file beside the bundle; here it is TypeScript beside this file. */
+const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+
+/** A session's memory beyond its first copy leaves a quarter of what there is to requests and answers. */
+const KEPT_FREE = 0.25
+
+export interface WorkerOptions {
+  /** Of ONNX Runtime, in each worker. */
+  readonly threads: number
+  /** At most so many workers; fewer where their copies of the model would not fit the memory. */
+  readonly workers: number
+  /** Told of each thread that ended by itself, and of what could not be had. */
+  readonly onDeath: (reason: string) => void
+}
+
+/**
+ * The model in worker threads, so that the main thread is free while it runs: as many runs at once as there are workers.
+ * A thread that dies fails the run it was at, and is replaced.
+ * @throws {Error} of one line, when the file is no model that can be served
+ */
+export async function openWorkers(file: string, { threads, workers, onDeath }: WorkerOptions): Promise<Session> {
+  const idle: Lane[] = []
+  const waiting: PromiseWithResolvers<Lane>[] = []
+  const lanes = new Set<Lane>()
+  let opening = 0
+  let closed = false
+
+  function free(lane: Lane): void {
+    const next = waiting.shift()
+    if (next === undefined) idle.push(lane)
+    else next.resolve(lane)
+  }
+
+  async function open(): Promise<Lane> {
+    opening++
+    try {
+      const lane = await openLane(file, threads, reason => {
+        lanes.delete(lane)
+        const at = idle.indexOf(lane)
+        if (at !== -1) idle.splice(at, 1)
+        if (closed) return
+        onDeath(reason)
+        void replace()
+      })
+      if (closed) await lane.close()
+      else {
+        lanes.add(lane)
+        free(lane)
+      }
+      return lane
+    } finally {
+      opening--
+    }
+  }
+
+  async function replace(): Promise<void> {
+    try {
+      await open()
+    } catch (error) {
+      onDeath((error as Error).message)
+      // Whoever waits for a thread that cannot be had is told so; the next run tries again.
+      for (const { reject } of waiting.splice(0)) reject(new NotReady('the model could not be loaded again after its thread ended'))
+    }
+  }
+
+  async function idleLane(): Promise<Lane> {
+    const lane = idle.pop()
+    if (lane !== undefined) return lane
+    const next = Promise.withResolvers<Lane>()
+    waiting.push(next)
+    if (lanes.size + opening === 0) void replace()
+    return next.promise
+  }
+
+  const before = process.memoryUsage.rss()
+  const first = await open()
+  const copies = Math.min(workers, 1 + copiesThatFit(process.memoryUsage.rss() - before))
+  await Promise.all(Array.from({ length: copies - 1 }, open))
+
+  return {
+    ...first.description,
+    concurrency: copies,
+    async run(inputs, outputs) {
+      const lane = await idleLane()
+      try {
+        return await lane.run({ inputs, outputs })
+      } finally {
+        if (lanes.has(lane)) free(lane)
+      }
+    },
+    async close() {
+      closed = true
+      await Promise.all([...lanes].map(lane => lane.close()))
+    },
+  }
+}
+
+/** How many more copies of so many bytes the memory that is left has room for. */
+export function copiesThatFit(bytes: number, available = process.availableMemory(), limit = process.constrainedMemory() || available): number {
+  return Math.max(0, Math.floor((available - KEPT_FREE * Math.min(limit, available)) / Math.max(bytes, 1)))
+}
+
+async function openLane(file: string, threads: number, onEnd: (reason: string) => void): Promise<Lane> {
+  const worker = new Worker(WORKER, { workerData: { file, threads } })
+  let current: PromiseWithResolvers<unknown> | undefined
+  let isOpen = false
+  let ending = false
+  let cause = 'its thread ended'
+
+  const ask = (send: () => void) => {
+    current = Promise.withResolvers()
+    send()
+    return current.promise
+  }
+  worker.on('message', (answer: WorkerAnswer<unknown>) => {
+    if ('value' in answer) current?.resolve(answer.value)
+    else current?.reject(new ModelError(answer.failure))
+  })
+  worker.on('error', error => {
+    cause = `its thread failed: ${error.message}`
+  })
+  worker.on('exit', () => {
+    current?.reject(new NotReady('the thread that ran the model ended; try again'))
+    if (isOpen && !ending) onEnd(cause)
+  })
+
+  try {
+    const description = (await ask(() => {})) as Lane['description']
+    isOpen = true
+    return {
+      description,
+      async run({ inputs, outputs }) {
+        const { tensors, transfer } = detach(inputs)
+        return (await ask(() => worker.postMessage({ inputs: tensors, outputs } satisfies RunCommand, transfer))) as Tensor[]
+      },
+      async close() {
+        ending = true
+        // Ended within a run, the thread would take the whole process with it: ONNX Runtime 1.30 throws where nobody can catch.
+        await current?.promise.catch(() => {})
+        await worker.terminate()
+      },
+    }
+  } catch (error) {
+    ending = true
+    await worker.terminate()
+    throw new Error((error as Error).message)
+  }
+}
