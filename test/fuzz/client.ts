@@ -106,8 +106,8 @@ async function open(host: string, port: number): Promise<Wire> {
   socket.on('error', reason => {
     error = reason
   })
-  await Promise.race([once(socket, 'connect'), once(socket, 'close')])
-  if (closed) throw new BadAnswer(`the server takes no connection: ${error?.message}`)
+  await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(onClosed)
+  if (closed) throw new BadAnswer(`the server takes no connection: ${error?.message ?? 'it closed it'}`)
 
   async function change(): Promise<void> {
     let timer: NodeJS.Timeout | undefined

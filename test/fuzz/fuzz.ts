@@ -23,6 +23,8 @@ export interface FuzzOptions {
   readonly models?: readonly ModelName[]
   /** A server that runs already; without, each model gets a process of its own. */
   readonly url?: string | undefined
+  /** How long a server has nothing to do before its memory is looked at for the last time. */
+  readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
 }
 
@@ -59,7 +61,6 @@ export interface Report {
 const BATCH = 250
 const MOST_FAILURES = 10
 const SHRINK_MS = 10_000
-const REST_MS = 1_500
 
 // Small enough that requests can be too large for it, large enough that all connections' bodies fit at once.
 const ENVIRONMENT = { MAX_BODY_BYTES: String(2 * 2 ** 20) }
@@ -71,6 +72,7 @@ export async function fuzz({
   connections,
   models = MODELS,
   url,
+  restMs = 1_500,
   onProgress = () => {},
 }: FuzzOptions): Promise<Report> {
   const started = performance.now()
@@ -110,7 +112,7 @@ export async function fuzz({
     for (const client of clients) client.close()
     const end = server.residentMiB()
     if (warm !== undefined && end !== undefined) {
-      await wait(REST_MS)
+      await wait(restMs)
       memory.push({ model, warm, end, rested: server.residentMiB() ?? end })
     }
   }
