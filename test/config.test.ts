@@ -7,7 +7,15 @@ suite('the environment', () => {
   test('may be empty: every variable has a default', () => {
     const config = readConfig({})
     assert.deepEqual(
-      [config.port, config.maxBodyBytes, config.maxQueueRows, config.maxBatchRows, config.requestTimeoutMs, config.drainDelayMs, config.drainTimeoutMs],
+      [
+        config.port,
+        config.maxBodyBytes,
+        config.maxQueueRows,
+        config.maxBatchRows,
+        config.requestTimeoutMs,
+        config.drainDelayMs,
+        config.drainTimeoutMs,
+      ],
       [8080, 64 * 1024 * 1024, 4096, 256, 30_000, 0, 10_000],
     )
     assert.match(config.modelDir, /models\/iris\/v1\.0\.0$/)
@@ -54,6 +62,8 @@ suite('the environment', () => {
 
 test('docs/configuration.md has the table of variables that the code reads', () => {
   const page = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8')
-  const rows = Object.entries(VARIABLES).map(([name, { default: standard, allowed, meaning }]) => `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`)
+  const rows = Object.entries(VARIABLES).map(
+    ([name, { default: standard, allowed, meaning }]) => `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`,
+  )
   assert.ok(page.includes(rows.join('\n')), `docs/configuration.md should hold:\n${rows.join('\n')}`)
 })

@@ -52,7 +52,11 @@ suite('the CPUs a process may use', () => {
     },
     {
       name: 'are all where version 1 says -1',
-      files: { 'proc/self/cgroup': '1:cpu:/\n', 'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1\n', 'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000\n' },
+      files: {
+        'proc/self/cgroup': '1:cpu:/\n',
+        'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1\n',
+        'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000\n',
+      },
       cpus: cores,
     },
   ]
@@ -69,7 +73,9 @@ suite('the CPUs a process may use', () => {
   }
 
   const controller = '/sys/fs/cgroup/cpu'
-  test('are this kernel’s own quota', { skip: canWrite(controller) ? false : `${controller} (cgroup version 1) cannot be written here` }, t => {
+  test('are this kernel’s own quota', {
+    skip: canWrite(controller) ? false : `${controller} (cgroup version 1) cannot be written here`,
+  }, t => {
     const group = join(controller, `cpu-quota-test-${process.pid}`)
     mkdirSync(group)
     t.after(() => rmdirSync(group))

@@ -82,7 +82,10 @@ test("the request people know is answered setosa, with every field the protocol'
     })
     const { outputs, ...rest } = (await response.json()) as { outputs: { name: string; data: unknown[] }[] }
     assert.deepEqual(rest, { id: 'req-001', model_name: 'iris-classifier', model_version: 'v1.0.0' })
-    assert.deepEqual(outputs.map(({ name }) => name), ['probabilities', 'predicted_class'])
+    assert.deepEqual(
+      outputs.map(({ name }) => name),
+      ['probabilities', 'predicted_class'],
+    )
     assert.deepEqual(outputs[1]?.data, ['setosa'])
   } finally {
     await server.stop()

@@ -84,7 +84,9 @@ for (const name of MODELS) {
 
     for (const { name, inputs } of refused) {
       test(`${name}: what ONNX Runtime would answer wrongly is refused`, async () => {
-        const response = inputs.some(jsonHasNoWord) ? await fetch(url, { method: 'POST', ...binaryRequest(inputs) }) : await postJson(inputs)
+        const response = inputs.some(jsonHasNoWord)
+          ? await fetch(url, { method: 'POST', ...binaryRequest(inputs) })
+          : await postJson(inputs)
         assert.equal(response.status, 400, await response.text())
       })
     }
@@ -92,7 +94,10 @@ for (const name of MODELS) {
     test('says of its inputs and outputs what its answers are', async () => {
       const { inputs, outputs } = (await (await fetch(url.replace('/infer', ''))).json()) as Case
       for (const { inputs: given, outputs: got } of cases ?? []) {
-        for (const [described, tensors] of [[inputs, given], [outputs, got]] as const) {
+        for (const [described, tensors] of [
+          [inputs, given],
+          [outputs, got],
+        ] as const) {
           for (const { name, datatype, shape } of described) {
             const tensor = tensors.find(other => other.name === name)
             assert.equal(tensor?.datatype, datatype)
@@ -120,7 +125,12 @@ function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }
 
 /** Numbers compared by their bits, so that −0 is not 0; and an FP32 written shortly equals itself written in full. */
 function bits(tensors: readonly WrittenTensor[]): unknown {
-  return tensors.map(tensor => ({ name: tensor.name, datatype: tensor.datatype, shape: tensor.shape, bytes: toBytes(tensor).toString('hex') }))
+  return tensors.map(tensor => ({
+    name: tensor.name,
+    datatype: tensor.datatype,
+    shape: tensor.shape,
+    bytes: toBytes(tensor).toString('hex'),
+  }))
 }
 
 test('every kind of model is among those tested', () => {

@@ -23,7 +23,9 @@ export interface Server {
 }
 
 /** The whole suite can be run in another mode, by the variable of that name. */
-const MODE = Object.fromEntries(['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])))
+const MODE = Object.fromEntries(
+  ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+)
 
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
 export async function startServer(env: Record<string, string> = {}, { load = true } = {}): Promise<Server> {

@@ -61,7 +61,12 @@ export function binaryRequest(inputs: readonly WrittenTensor[]): { headers: Reco
   const parts = inputs.map(toBytes)
   const json = JSON.stringify({
     parameters: { binary_data_output: true },
-    inputs: inputs.map(({ name, datatype, shape }, i) => ({ name, datatype, shape, parameters: { binary_data_size: parts[i]?.byteLength } })),
+    inputs: inputs.map(({ name, datatype, shape }, i) => ({
+      name,
+      datatype,
+      shape,
+      parameters: { binary_data_size: parts[i]?.byteLength },
+    })),
   })
   return {
     headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(Buffer.byteLength(json)) },
@@ -74,9 +79,21 @@ export function binaryOutputs(headers: Headers, body: Buffer): { name: string; d
   const jsonLength = Number(headers.get('inference-header-content-length'))
   const { outputs } = JSON.parse(body.subarray(0, jsonLength).toString())
   let at = jsonLength
-  return outputs.map(({ name, datatype, shape, parameters }: { name: string; datatype: string; shape: number[]; parameters: { binary_data_size: number } }) => {
-    const bytes = body.subarray(at, at + parameters.binary_data_size)
-    at += parameters.binary_data_size
-    return { name, datatype, shape, bytes }
-  })
+  return outputs.map(
+    ({
+      name,
+      datatype,
+      shape,
+      parameters,
+    }: {
+      name: string
+      datatype: string
+      shape: number[]
+      parameters: { binary_data_size: number }
+    }) => {
+      const bytes = body.subarray(at, at + parameters.binary_data_size)
+      at += parameters.binary_data_size
+      return { name, datatype, shape, bytes }
+    },
+  )
 }

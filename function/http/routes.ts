@@ -1,6 +1,6 @@
-import { receiveEvents, type EventService } from '../events/receive.ts'
 import { modeOf } from '../events/cloudevent.ts'
-import { type Answer, json, type Request, Refused } from '../handler.ts'
+import { type EventService, receiveEvents } from '../events/receive.ts'
+import { type Answer, json, Refused, type Request } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import { infer } from '../inference/infer.ts'
 import { modelMetadata, serverMetadata } from '../inference/metadata.ts'

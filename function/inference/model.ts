@@ -1,15 +1,15 @@
 import type { Config } from '../config.ts'
-import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 import type { InferenceResponse } from '../protocol/encode.ts'
+import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type Batcher, type Caller, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
+import { type Execution, openExecution } from './execution.ts'
 import { whyNotJoined } from './independence.ts'
 import type { ModelFolder } from './model-folder.ts'
-import { type Execution, openExecution } from './execution.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {

@@ -112,7 +112,11 @@ export async function openWorkers(file: string, { threads, workers, onDeath }: W
 }
 
 /** How many more copies of so many bytes the memory that is left has room for. */
-export function copiesThatFit(bytes: number, available = process.availableMemory(), limit = process.constrainedMemory() || available): number {
+export function copiesThatFit(
+  bytes: number,
+  available = process.availableMemory(),
+  limit = process.constrainedMemory() || available,
+): number {
   return Math.max(0, Math.floor((available - KEPT_FREE * Math.min(limit, available)) / Math.max(bytes, 1)))
 }
 

@@ -38,8 +38,8 @@ export function createClient(url: string): Client {
     if (request.ending !== 'keep') return sendAlone(await open(hostname, Number(port)), request)
     kept ??= await open(hostname, Number(port))
     const wire = kept
-    wire.write(request)
-    const answers = await wire.read(1, request.asked?.method === 'HEAD')
+    // The answer may come before all is written, but the next request must not.
+    const [answers] = await Promise.all([wire.read(1, request.asked?.method === 'HEAD'), wire.write(request)])
     if (answers.length === 0) {
       const after = before === undefined ? '' : `, on which had been answered: ${show(before.bytes)}`
       throw new BadAnswer(`a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`)

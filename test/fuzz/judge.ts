@@ -1,5 +1,5 @@
 import { gunzipSync, inflateSync } from 'node:zlib'
-import { HTTP, type CloudEvent } from 'cloudevents'
+import { type CloudEvent, HTTP } from 'cloudevents'
 import { projectFolder } from '../server.ts'
 import { parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import type { HttpAnswer } from './client.ts'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
-import { connect, exchange, IRIS, irisBody, readMetrics, request, slowBody, SLOW, until } from './client.ts'
+import { connect, exchange, IRIS, irisBody, readMetrics, request, SLOW, slowBody, until } from './client.ts'
 
 let server: Server
 before(async () => {

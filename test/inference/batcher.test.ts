@@ -117,7 +117,10 @@ suite('requests that wait together', () => {
   test('are not run after their deadline, nor after the timeout the request itself names', async () => {
     const { infer, runs } = await open()
     await assert.rejects(infer(irisRows(SETOSA), { ...caller(), deadline: performance.now() }), DeadlinePassed)
-    await assert.rejects(infer(irisRows(SETOSA), { ...caller(), arrived: performance.now() - 10 }, { timeoutMicroseconds: 5_000 }), DeadlinePassed)
+    await assert.rejects(
+      infer(irisRows(SETOSA), { ...caller(), arrived: performance.now() - 10 }, { timeoutMicroseconds: 5_000 }),
+      DeadlinePassed,
+    )
     assert.deepEqual(await runs(), [0, 0])
   })
 })
@@ -137,10 +140,14 @@ suite('requests are never joined', () => {
     const rows = (...data: number[]): Tensor[] => [
       { name: 'x', datatype: 'FP32', shape: [data.length / 3, 3], data: Float32Array.from(data) },
     ]
-    await apart({ MODEL_DIR: testModel('rows-dependent') }, [rows(1, 2, 3), rows(1, 2, 3, 3, 4, 5)], [
-      [0, 0, 0],
-      [-1, -1, -1, 1, 1, 1],
-    ])
+    await apart(
+      { MODEL_DIR: testModel('rows-dependent') },
+      [rows(1, 2, 3), rows(1, 2, 3, 3, 4, 5)],
+      [
+        [0, 0, 0],
+        [-1, -1, -1, 1, 1, 1],
+      ],
+    )
   })
 
   test('where an output has no rows', async () => {
@@ -158,7 +165,13 @@ suite('requests are never joined', () => {
   test('where no row is in one of them', async () => {
     const { infer } = await open()
     const [none, one] = await Promise.all([infer(irisRows()), infer(irisRows(SETOSA))])
-    assert.deepEqual([none[0]?.shape, one[0]?.shape], [[0, 3], [1, 3]])
+    assert.deepEqual(
+      [none[0]?.shape, one[0]?.shape],
+      [
+        [0, 3],
+        [1, 3],
+      ],
+    )
   })
 })
 
@@ -178,8 +191,18 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
 
   test('byte for byte, where ONNX Runtime itself does not depend on the batch size', async () => {
     const models = [
-      { name: 'identity-int64', datatype: 'INT64', row: fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), pack: (rows: never) => BigInt64Array.from(rows) },
-      { name: 'identity-bytes', datatype: 'BYTES', row: fc.string({ unit: 'grapheme' }).filter(text => !text.includes('\0')), pack: (rows: never) => rows },
+      {
+        name: 'identity-int64',
+        datatype: 'INT64',
+        row: fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n),
+        pack: (rows: never) => BigInt64Array.from(rows),
+      },
+      {
+        name: 'identity-bytes',
+        datatype: 'BYTES',
+        row: fc.string({ unit: 'grapheme' }).filter(text => !text.includes('\0')),
+        pack: (rows: never) => rows,
+      },
     ] as const
     for (const { name, datatype, row, pack } of models) {
       const { infer } = await open({ MODEL_DIR: testModel(name), MAX_BATCH_ROWS: '5' })
@@ -187,7 +210,10 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
       await fc.assert(
         fc.asyncProperty(interleavings<bigint | string>(row), async requests => {
           const got = await answers(requests, rows => infer([tensor(rows)]))
-          assert.deepEqual(got.map(([y]) => Array.from(y?.data as Iterable<unknown>)), requests.map(({ rows }) => rows))
+          assert.deepEqual(
+            got.map(([y]) => Array.from(y?.data as Iterable<unknown>)),
+            requests.map(({ rows }) => rows),
+          )
         }),
         { numRuns: 50 },
       )

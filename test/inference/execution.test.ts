@@ -23,7 +23,8 @@ async function open(env: Record<string, string>) {
     const server = await startServer({ EXECUTION: 'auto', ...env })
     servers.push(server)
     const name = server.service.model.name
-    const infer = (body: unknown) => fetch(`${server.url}/v2/models/${name}/infer`, { method: 'POST', body: Buffer.from(JSON.stringify(body)) })
+    const infer = (body: unknown) =>
+      fetch(`${server.url}/v2/models/${name}/infer`, { method: 'POST', body: Buffer.from(JSON.stringify(body)) })
     return { server, infer, workers }
   } finally {
     // Replacements are started later, and are wanted too.

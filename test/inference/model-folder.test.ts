@@ -50,16 +50,35 @@ suite('a model folder', () => {
     { mistake: 'with two models', files: { 'a.onnx': '', 'b.onnx': '' }, says: /has 2 \.onnx files and none named model\.onnx$/ },
     { mistake: 'whose model.json is not JSON', files: { 'model.onnx': '', 'model.json': '{' }, says: /model\.json is not valid JSON/ },
     { mistake: 'whose model.json is no object', files: { 'model.onnx': '', 'model.json': '[]' }, says: /must hold a JSON object$/ },
-    { mistake: 'named with a slash', files: { 'model.onnx': '', 'model.json': '{"name": "a/b"}' }, says: /name must be a string without \/$/ },
+    {
+      mistake: 'named with a slash',
+      files: { 'model.onnx': '', 'model.json': '{"name": "a/b"}' },
+      says: /name must be a string without \/$/,
+    },
     { mistake: 'whose version is a number', files: { 'model.onnx': '', 'model.json': '{"version": 1}' }, says: /version must be a string/ },
-    { mistake: 'whose labels are no strings', files: { 'model.onnx': '', 'model.json': '{"labels": [1]}' }, says: /labels must be an array of strings$/ },
-    { mistake: 'whose batch is no boolean', files: { 'model.onnx': '', 'model.json': '{"batch": 1}' }, says: /batch must be true or false$/ },
-    { mistake: 'whose sample is no object', files: { 'model.onnx': '', 'model.json': '{"sample": [1]}' }, says: /sample must be an object/ },
+    {
+      mistake: 'whose labels are no strings',
+      files: { 'model.onnx': '', 'model.json': '{"labels": [1]}' },
+      says: /labels must be an array of strings$/,
+    },
+    {
+      mistake: 'whose batch is no boolean',
+      files: { 'model.onnx': '', 'model.json': '{"batch": 1}' },
+      says: /batch must be true or false$/,
+    },
+    {
+      mistake: 'whose sample is no object',
+      files: { 'model.onnx': '', 'model.json': '{"sample": [1]}' },
+      says: /sample must be an object/,
+    },
   ]
   for (const { mistake, files, says } of BAD) {
     test(`${mistake} is refused in one line`, () => {
       put(files)
-      assert.throws(() => read(), ({ message }: Error) => says.test(message) && !message.includes('\n'))
+      assert.throws(
+        () => read(),
+        ({ message }: Error) => says.test(message) && !message.includes('\n'),
+      )
     })
   }
 
