@@ -12,9 +12,14 @@ async function main(): Promise<void> {
   const { model, metrics } = service
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
+  // Before anybody can connect: a signal that is not listened for ends the process, and requests with it.
+  const terminated = firstSignal()
   const host = await listen(service, config)
   metrics.mark('listen')
-  onTermination(service, host, config)
+  terminated.then(async signal => {
+    await drain(service, host, config, signal)
+    process.exit(0)
+  })
   try {
     await model.load()
   } catch (error) {
@@ -25,17 +30,18 @@ async function main(): Promise<void> {
   tellStarted(service, host, config)
 }
 
-/** The first TERM or INT drains, the second ends at once. */
-function onTermination(service: EventService, host: Host, config: Config): void {
-  let draining = false
-  const onSignal = async (signal: NodeJS.Signals) => {
-    if (draining) process.exit(128 + (signal === 'SIGINT' ? 2 : 15))
-    draining = true
-    await drain(service, host, config, signal)
-    process.exit(0)
+/** Resolves at the first TERM or INT; the second ends at once. */
+function firstSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
+  let received = false
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (received) process.exit(128 + (signal === 'SIGINT' ? 2 : 15))
+    received = true
+    resolve(signal)
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+  return promise
 }
 
 async function drain({ model, log }: EventService, host: Host, { drainDelayMs, drainTimeoutMs }: Config, signal: string): Promise<void> {

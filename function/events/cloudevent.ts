@@ -65,8 +65,7 @@ export function readStructuredEvent(body: Uint8Array): CloudEvent {
 export function readBatch(body: Uint8Array): CloudEvent[] {
   const { value, exact } = parseJson(body, 'the batch')
   if (!Array.isArray(value)) throw new BadRequest(`the batch is ${show(value)}; it must be an array of events`)
-  const exactOnce = once(exact)
-  return value.map((element, i) => readJsonEvent(element, () => (exactOnce() as unknown[])[i], `event ${i} of the batch`))
+  return value.map((element, i) => readJsonEvent(element, () => (exact() as unknown[])[i], `event ${i} of the batch`))
 }
 
 /** Headers for one event in binary mode; values are percent-encoded where the binding asks for it (section 3.1.3.2). */
@@ -168,11 +167,3 @@ const encodeHeader = (value: string) =>
   value.replaceAll(/[^\x21-\x7e]|["%]/gu, character => [...Buffer.from(character)].map(toPercent).join(''))
 
 const toPercent = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
-
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined
-  return () => {
-    made ??= { value: make() }
-    return made.value
-  }
-}

@@ -50,7 +50,8 @@ export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', ca
   metrics.answered(protocol, 'error', secondsSince(caller.arrived))
   if (error instanceof Overloaded) metrics.rejected('overloaded')
   if (error instanceof NotReady) metrics.rejected('not_ready')
-  if (error instanceof DeadlinePassed) metrics.rejected('deadline')
+  // Who hung up was not turned away.
+  if (error instanceof DeadlinePassed && !caller.gone) metrics.rejected('deadline')
 }
 
 export const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000

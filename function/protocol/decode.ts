@@ -5,8 +5,11 @@ import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './j
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import { elementCount, isBatched, type Signature, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
-/** More elements than any body can carry. Caught here, before a shape such as [0, 2^62] reaches an allocation in the model. */
+/** More elements than any body can carry. */
 const MAX_ELEMENTS = 2 ** 31
+
+/** In an empty tensor no data stands behind the other dimensions, and a model may allocate by them: [0, 2^30] summed over its rows. */
+const MAX_BESIDE_ZERO = 2 ** 20
 
 /** NumPy's limit too; no model needs more, and an error message must be able to show a shape. */
 const MAX_RANK = 64
@@ -111,13 +114,14 @@ function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   if (!Array.isArray(shape)) throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
   if (shape.length > MAX_RANK) throw new BadRequest(`${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are possible`)
   const fits = `the model takes ${metadata.anyRank ? 'any shape' : `[${metadata.shape}]`}`
+  const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
       throw new BadRequest(`${input}: shape has ${show(dimension)}; a dimension is an integer of 0 or more`)
     }
     elements *= Math.max(dimension, 1)
-    if (elements > MAX_ELEMENTS) throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
+    if (elements > most) throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
   }
   if (metadata.anyRank) return shape
   if (shape.length !== metadata.shape.length) {

@@ -100,7 +100,7 @@ suite('requests that wait together', () => {
     const answers = await Promise.allSettled([infer(indices(0)), infer(indices(99)), infer(indices(2))])
     assert.ok((answers[1] as PromiseRejectedResult).reason instanceof ModelError)
     assert.deepEqual(
-      [answers[0], answers[2]].map(answer => [...((answer as PromiseFulfilledResult<Tensor[]>).value[0]?.data as Float32Array)]),
+      [answers[0], answers[2]].map(answer => Array.from((answer as PromiseFulfilledResult<[Tensor]>).value[0].data as Float32Array)),
       [[10], [30]],
     )
   })
@@ -130,7 +130,7 @@ suite('requests are never joined', () => {
     const { infer, runs } = await open(env)
     const answers = await Promise.all(inputs.map(input => infer(input)))
     assert.deepEqual(
-      answers.map(outputs => [...(outputs[0]?.data as Float32Array)]),
+      answers.map(outputs => Array.from((outputs as [Tensor])[0].data as Float32Array)),
       expected,
     )
     assert.equal((await runs())[0], inputs.length)
