@@ -16,18 +16,20 @@ async function main(): Promise<void> {
   const terminated = firstSignal()
   const host = await listen(service, config)
   metrics.mark('listen')
+  const loading = model.load()
   terminated.then(async signal => {
-    await drain(service, host, config, signal)
+    await drain(service, host, config, signal, loading)
     process.exit(0)
   })
   try {
-    await model.load()
+    await loading
   } catch (error) {
     // Requests that waited for the model are answered before the process ends.
     await host.close(1_000)
     throw error
   }
-  tellStarted(service, host, config)
+  // Unless it was told to end meanwhile.
+  if (model.notReady === undefined) tellStarted(service, host, config)
 }
 
 /** Resolves at the first TERM or INT; the second ends at once. */
@@ -44,15 +46,25 @@ function firstSignal(): Promise<NodeJS.Signals> {
   return promise
 }
 
-async function drain({ model, log }: EventService, host: Host, { drainDelayMs, drainTimeoutMs }: Config, signal: string): Promise<void> {
+async function drain(
+  { model, log }: EventService,
+  host: Host,
+  { drainDelayMs, drainTimeoutMs }: Config,
+  signal: string,
+  loading: Promise<void>,
+): Promise<void> {
   const deadline = performance.now() + drainTimeoutMs
+  const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ signal, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
   host.stopKeepAlive()
   await wait(Math.min(drainDelayMs, drainTimeoutMs))
-  const all = await host.close(Math.max(deadline - performance.now(), 0))
+  const all = await host.close(left())
   if (all) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
+  // A thread that is ended within a run takes the process with it, by SIGABRT (ONNX Runtime 1.30): such a run, maybe of the load, ends first.
+  const closed = loading.then(() => model.close()).catch(() => {})
+  await Promise.race([closed, wait(left())])
 }
 
 function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {

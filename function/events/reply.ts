@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Attributes } from './cloudevent.ts'
 
 /** Who replies. */
@@ -20,7 +19,7 @@ export function replyAttributes(request: Attributes, outcome: 'response' | 'erro
   const identity = [request.source, request.id, type, replier.modelName, replier.modelVersion ?? null]
   return {
     specversion: '1.0',
-    id: createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32),
+    id: sha256(JSON.stringify(identity)).slice(0, 32),
     source: replier.source,
     type,
     datacontenttype: contentType,
@@ -41,3 +40,11 @@ function copy(request: Attributes, from: string, to: string): Record<string, str
 
 const replyType = (type: string, outcome: string) =>
   type.endsWith('.request') ? `${type.slice(0, -'.request'.length)}.${outcome}` : `${type}.${outcome}`
+
+/** Loaded with the first event: a start for a plain request does not wait for it. */
+function sha256(text: string): string {
+  crypto ??= process.getBuiltinModule('node:crypto')
+  return crypto.hash('sha256', text, 'hex')
+}
+
+let crypto: typeof import('node:crypto') | undefined

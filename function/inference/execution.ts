@@ -5,7 +5,6 @@ import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { openSession, type Session } from './session.ts'
-import { openWorkers } from './workers.ts'
 
 /**
  * A run on the main thread holds everything else up for as long as it lasts, so it must be shorter than what a probe may wait
@@ -43,7 +42,8 @@ export async function openExecution(file: string, config: Config, metrics: Metri
   let averageMs = 0
   let latest: Promise<unknown> = Promise.resolve()
 
-  function moveToWorkers(): Promise<Session> {
+  async function moveToWorkers(): Promise<Session> {
+    const { openWorkers } = await import('./workers.ts')
     return openWorkers(file, {
       threads: config.ortThreads,
       workers: Math.max(1, Math.floor(config.cpus / config.ortThreads)),

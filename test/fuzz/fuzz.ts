@@ -96,24 +96,30 @@ export async function fuzz({
       const numRuns = Math.min(BATCH, share - sent)
       const found = await sendAll(fc.sample(arbitrary, { seed: batchSeed, numRuns }), clients, server.target, counts)
       const after = await afterBatch(server)
+      // A server that is gone answers nobody: what ended it is told first, and the rest is only its consequence.
+      const ended = server.process !== undefined && isOver(server.process)
+      if (after !== undefined && (found.length === 0 || ended)) {
+        failures.push({ model, problem: after, request: `batch ${batch} of seed ${seed}`, smallest: undefined, again: undefined })
+      }
       for (const { index, request, problem } of found) {
         if (failures.length === MOST_FAILURES || seen.has(alike(problem))) continue
         seen.add(alike(problem))
         failures.push(await explain(model, request, problem, batchSeed, index, url))
       }
-      if (after !== undefined && found.length === 0)
-        failures.push({ model, problem: after, request: `batch ${batch} of seed ${seed}`, smallest: undefined, again: undefined })
       sent += numRuns
       done += numRuns
       if (sent >= share / 10) warm ??= server.residentMiB()
       onProgress(done, failures.length)
-      if (server.process?.exitCode !== null && server.process !== undefined) break
+      if (server.process !== undefined && isOver(server.process)) break
     }
     for (const client of clients) client.close()
     const end = server.residentMiB()
-    if (warm !== undefined && end !== undefined) {
-      await wait(restMs)
-      memory.push({ model, warm, end, rested: server.residentMiB() ?? end })
+    await wait(restMs)
+    const rested = server.residentMiB()
+    if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ model, warm, end, rested })
+    if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
+      const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} when all was answered`
+      failures.push({ model, problem, request: 'none', smallest: undefined, again: undefined })
     }
   }
   return { counts, memory, failures, seconds: (performance.now() - started) / 1000 }
@@ -156,7 +162,7 @@ async function serve(model: ModelName, url?: string): Promise<Subject> {
     process: server?.process,
     log: server?.log ?? [],
     stderr,
-    residentMiB: () => (server?.process.exitCode === null ? residentMiB(server.process.pid as number) : undefined),
+    residentMiB: () => (server === undefined || isOver(server.process) ? undefined : residentMiB(server.process.pid as number)),
     answerGoodRequest,
     async [Symbol.asyncDispose]() {
       server?.process.kill('SIGKILL')
@@ -221,6 +227,8 @@ function firstCase(model: ModelName): GoodRequest {
   ]
 }
 
+const isOver = ({ exitCode, signalCode }: ServerProcess['process']) => exitCode !== null || signalCode !== null
+
 const residentMiB = (pid: number) => Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 
 // Sending
@@ -269,7 +277,7 @@ async function sendOne(request: FuzzRequest, client: Client, target: Target, cou
 
 /** @returns what the requests left behind that they should not have */
 async function afterBatch({ process, log, stderr, answerGoodRequest }: Subject): Promise<string | undefined> {
-  if (process !== undefined && (process.exitCode !== null || process.signalCode !== null)) {
+  if (process !== undefined && isOver(process)) {
     return `the server ended with ${process.exitCode ?? process.signalCode}: ${stderr.join('').slice(-2_000)}`
   }
   try {

@@ -184,6 +184,8 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
     })
     events = (Array.isArray(made) ? made : [made]) as CloudEvent<unknown>[]
     for (const event of events) event.validate()
+    const spoiled = [...headers].find(([name, value]) => name.startsWith('ce-') && FORBIDDEN.test(decoded(value)))
+    if (spoiled !== undefined) return `the header ${spoiled[0]} holds a character it must not`
   } catch (error) {
     return `no CloudEvent: ${(error as Error).message}`
   }
@@ -194,6 +196,7 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
   }
   const came = [parseExactly(withoutMark(sentBody))].flat() as Record<string, unknown>[]
   const went = [parseExactly(body.toString())].flat() as Record<string, unknown>[]
+  if (went.length === 0) return 'an empty batch, which should be an empty answer'
   if (went.length > came.length) return `${went.length} events answer ${came.length}`
   if (/batch/.test(contentType) !== /batch/i.test(header(asked, 'content-type') ?? ''))
     return 'a batch for an event, or an event for a batch'
@@ -202,6 +205,8 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
     // Own events are left out of a batch; the order stays.
     next = came.findIndex((other, i) => i >= next && other.id === event.subject) + 1
     if (next === 0) return `no event has the id ${event.subject}`
+    const spoiled = Object.entries(event).find(([, value]) => typeof value === 'string' && FORBIDDEN.test(value))
+    if (spoiled !== undefined) return `the attribute ${spoiled[0]} holds a character it must not`
     const data = event.data as Record<string, unknown>
     if (String(event.type).endsWith('.error')) {
       if (typeof data.error !== 'string' || data.error === '') return 'an error event without "error"'
@@ -220,6 +225,18 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
 }
 
 // Pieces
+
+/** What no attribute may hold (CloudEvents specification, "Type System"). */
+const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
+
+/** A header's value without its percent-encoding (HTTP binding, section 3.1.3.2). */
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}
 
 const NOTHING = Buffer.alloc(0)
 

@@ -388,7 +388,7 @@ function binaryRequest(target: Target): fc.Arbitrary<Asked> {
       length,
       tail: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, fc.constantFrom(-1, -5, 1, 3, 4_000)),
       raw: fc.integer({ min: 0, max: 9 }).map(one => one === 0),
-      damage: fc.oneof({ weight: 5, arbitrary: fc.constant([]) }, damages()),
+      damage: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, damages()),
       type: fc.oneof({ weight: 6, arbitrary: fc.constant([BINARY_TYPE]) }, contentTypes()),
       chunks: chunks(),
     })

@@ -1,0 +1,36 @@
+// Bundles function/ into build/: one file to start with, and one for each part that is loaded later or in another thread.
+// Plain JavaScript, because `npm run prepare` may find any Node; it does nothing where the bundler is not installed, as in a
+// production install of a tree that was built before.
+import { cp, rm } from 'node:fs/promises'
+
+const esbuild = await import('esbuild').catch(() => undefined)
+if (esbuild === undefined) {
+  process.stderr.write('esbuild is not installed; build/ is left as it is\n')
+  process.exit(0)
+}
+
+await rm('build', { recursive: true, force: true })
+const { metafile } = await esbuild.build({
+  entryPoints: { main: 'function/main.ts', worker: 'function/inference/worker.ts' },
+  outdir: 'build',
+  chunkNames: '[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node22.18',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: true,
+  sourcemap: true,
+  metafile: true,
+  // Its native library is found beside it.
+  external: ['onnxruntime-node'],
+  // CommonJS packages in an ES module need require() for Node's own modules.
+  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+})
+for (const page of ['docs.html', 'root.html']) await cp(`function/http/${page}`, `build/${page}`)
+
+for (const [path, { bytes }] of Object.entries(metafile.outputs)) {
+  if (path.endsWith('.js')) process.stdout.write(`${path} ${(bytes / 1024).toFixed(0)} kB\n`)
+}
