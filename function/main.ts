@@ -18,8 +18,9 @@ async function main(): Promise<void> {
   metrics.mark('listen')
   const loading = model.load()
   terminated.then(async signal => {
-    await drain(service, host, config, signal, loading)
-    process.exit(0)
+    const idle = await drain(service, host, config, signal, loading)
+    if (idle) process.exit(0)
+    endAtOnce(0)
   })
   try {
     await loading
@@ -37,7 +38,7 @@ function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   let received = false
   const onSignal = (signal: NodeJS.Signals) => {
-    if (received) process.exit(128 + (signal === 'SIGINT' ? 2 : 15))
+    if (received) endAtOnce(128 + (signal === 'SIGINT' ? 2 : 15))
     received = true
     resolve(signal)
   }
@@ -46,13 +47,25 @@ function firstSignal(): Promise<NodeJS.Signals> {
   return promise
 }
 
+/**
+ * A thread that is ended within a run takes the process with it, by SIGABRT (ONNX Runtime 1.30), and process.exit() ends threads.
+ * Another program in the process' place ends them without asking.
+ */
+function endAtOnce(code: number): never {
+  // That execve is experimental is nothing that who runs this can act on.
+  process.removeAllListeners('warning')
+  process.execve?.(process.execPath, [process.execPath, '--eval', `process.exit(${code})`], {})
+  process.exit(code)
+}
+
+/** @returns whether nothing is running any more */
 async function drain(
   { model, log }: EventService,
   host: Host,
   { drainDelayMs, drainTimeoutMs }: Config,
   signal: string,
   loading: Promise<void>,
-): Promise<void> {
+): Promise<boolean> {
   const deadline = performance.now() + drainTimeoutMs
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ signal, drainDelayMs, drainTimeoutMs }, 'draining')
@@ -62,9 +75,14 @@ async function drain(
   const all = await host.close(left())
   if (all) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
-  // A thread that is ended within a run takes the process with it, by SIGABRT (ONNX Runtime 1.30): such a run, maybe of the load, ends first.
-  const closed = loading.then(() => model.close()).catch(() => {})
-  await Promise.race([closed, wait(left())])
+  // Runs that nobody waits for any more, maybe of the load, end first.
+  const closed = loading
+    .then(() => model.close())
+    .then(
+      () => true,
+      () => true,
+    )
+  return Promise.race([closed, wait(left(), false)])
 }
 
 function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {

@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
 import { Refused } from '../handler.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
+import { show } from '../protocol/json.ts'
 
 /** Bodies held in memory at once, over all requests, in units of the largest one allowed. */
 const HELD_BODIES = 4
@@ -137,7 +138,7 @@ function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
   if (name === 'identity' || name === '') return undefined
   const decoder = DECODERS.get(name)
   if (decoder !== undefined) return decoder
-  throw new Refused(415, `Content-Encoding ${JSON.stringify(contentEncoding)} is not supported; send gzip, deflate or none`, {
+  throw new Refused(415, `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or none`, {
     'accept-encoding': 'gzip, deflate',
   })
 }

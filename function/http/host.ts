@@ -6,6 +6,7 @@ import type { EventService } from '../events/receive.ts'
 import { type Answer, errorAnswer, json, Refused, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import { Overloaded } from '../protocol/errors.ts'
+import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
 import { compress, createBodyReader, declaredLength, HungUp, WORTH_COMPRESSING } from './body.ts'
 import type { Pages } from './pages.ts'
@@ -111,12 +112,12 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       checkHead(request)
       const path = pathOf(request.url ?? '')
       const route = path === '*' && request.method === 'OPTIONS' ? ANYTHING : routeOf(path)
-      if (route === undefined) throw new Refused(404, `there is nothing at ${show(path)}; GET / or /docs tells what there is`)
+      if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
       const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
       if (handler === undefined)
-        throw new Refused(405, `${request.method} is not for ${show(path)}; it takes ${allow(route)}`, { allow: allow(route) })
+        throw new Refused(405, `${request.method} is not for ${showPath(path)}; it takes ${allow(route)}`, { allow: allow(route) })
       if (method === 'GET' && isPage(route, request)) {
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
         pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
@@ -229,7 +230,7 @@ function checkHead({ httpVersion, headers }: IncomingMessage): void {
   if (httpVersion !== '1.1') return
   if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
-  throw new Refused(417, `Expect ${JSON.stringify(headers.expect)} cannot be met; only 100-continue`)
+  throw new Refused(417, `Expect ${show(headers.expect)} cannot be met; only 100-continue`)
 }
 
 function bind(server: Server, { port, listenHost }: Config): Promise<void> {
@@ -259,7 +260,7 @@ const isPage = ({ page }: Route, { headers }: IncomingMessage) =>
 
 const allow = ({ GET, POST }: Route) => [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
 
-const show = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
+const showPath = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
 
 /** Sends all of the answer, then waits a little for the client to stop sending before the connection closes. */
 function lingerThenEnd(request: IncomingMessage, response: ServerResponse, body: string | Uint8Array): void {

@@ -69,7 +69,7 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   }
 
   return path => {
-    const route = routes.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path)
+    const route = routes.get(path) ?? routes.get(path.replace(/(?<=[^/])\/$/, ''))
     if (route !== undefined) return route
     const [, name, version, verb = ''] = MODEL_PATH.exec(path) ?? []
     if (name === undefined) return undefined
@@ -85,8 +85,7 @@ const RETRY = { 'retry-after': '1' }
 
 function checkServed(what: string, asked: string, served: string | undefined): void {
   if (asked === served) return
-  const shown = JSON.stringify(asked.length > 60 ? `${asked.slice(0, 57)}...` : asked)
-  throw new Refused(404, `${what} ${shown} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`)
+  throw new Refused(404, `${what} ${show(asked)} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`)
 }
 
 function decodeSegment(segment: string): string {

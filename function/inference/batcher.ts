@@ -57,7 +57,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   let alarmAt = 0
 
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
-    const rows = Math.max(request.inputs[0]?.shape[0] ?? 1, 1)
+    const rows = rowsOf(request)
     // A request larger than the whole queue could otherwise never be taken.
     if (queuedRows > 0 && queuedRows + rows > limits.maxQueueRows) {
       throw new Overloaded(`${queuedRows} rows are waiting already, and at most ${limits.maxQueueRows} may; try again later`)
@@ -159,6 +159,11 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   }
 }
 
+/** What the request counts for in the queue: a model without rows, and a tensor without elements, as one. */
+function rowsOf({ inputs: [first] }: InferenceRequest): number {
+  return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
+}
+
 const rowsIn = (jobs: readonly Job[]) => jobs.reduce((sum, { rows }) => sum + rows, 0)
 
 const deadlineOf = ({ request, caller }: Job) =>
@@ -176,7 +181,7 @@ function isOver(job: Job): boolean {
 /** Equal for requests that can share a run: same outputs, same dimensions but for the first, which each agrees on within itself. */
 function joinKey(inputs: readonly Tensor[], outputs: readonly string[]): string | undefined {
   const rows = inputs[0]?.shape[0]
-  if (rows === undefined || rows === 0) return undefined
+  if (rows === undefined || inputs.some(({ data }) => data.length === 0)) return undefined
   let key = outputs.join('\n')
   for (const { shape } of inputs) {
     if (shape[0] !== rows) return undefined

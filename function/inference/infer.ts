@@ -2,6 +2,7 @@ import { type Answer, errorAnswer, Refused, type Request, statusOf } from '../ha
 import { decodeRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
 import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
+import { show } from '../protocol/json.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -72,7 +73,7 @@ function toAnswer({ json, binary }: EncodedResponse): Answer {
 export function readJsonLength(header: string | string[] | undefined): number | undefined {
   if (header === undefined) return undefined
   if (!/^\d{1,15}$/.test(String(header))) {
-    throw new BadRequest(`Inference-Header-Content-Length is ${JSON.stringify(header)}; it must be a number of bytes`)
+    throw new BadRequest(`Inference-Header-Content-Length is ${show(header)}; it must be a number of bytes`)
   }
   return Number(header)
 }
@@ -84,8 +85,8 @@ function checkMediaType({ headers }: Request, jsonLength: number | undefined): v
   throw new Refused(
     415,
     jsonLength === undefined
-      ? `Content-Type ${JSON.stringify(contentType)} is not supported; send application/json (with curl: -H 'Content-Type: application/json')`
-      : `Content-Type ${JSON.stringify(contentType)} is not supported; send application/octet-stream`,
+      ? `Content-Type ${show(contentType)} is not supported; send application/json (with curl: -H 'Content-Type: application/json')`
+      : `Content-Type ${show(contentType)} is not supported; send application/octet-stream`,
   )
 }
 

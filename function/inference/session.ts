@@ -131,4 +131,5 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 
 const holdsReplacement = (string: string) => string.includes(REPLACEMENT)
 
-const oneLine = (error: unknown) => (error as Error).message.replaceAll(/\s+/g, ' ').trim()
+/** As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a dead letter. */
+const oneLine = (error: unknown) => (error as Error).message.replaceAll(/\s+/g, ' ').trim().slice(0, 500)

@@ -97,6 +97,7 @@ export async function openWorkers(file: string, { threads, workers, onDeath }: W
     ...first.description,
     concurrency: copies,
     async run(inputs, outputs) {
+      if (closed) throw new NotReady('the process is ending')
       const lane = await idleLane()
       try {
         return await lane.run({ inputs, outputs })

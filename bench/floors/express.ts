@@ -1,0 +1,10 @@
+import express from 'express'
+import { infer } from './onnx.ts'
+
+/** Express 5 as it is set up by default, with one run a request. */
+express()
+  .use(express.json({ limit: '64mb' }))
+  .post('/v2/models/:model/infer', async (request, response) => {
+    response.json(await infer(request.body))
+  })
+  .listen(Number(process.env.PORT), '127.0.0.1')

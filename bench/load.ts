@@ -1,0 +1,410 @@
+import { once } from 'node:events'
+import net from 'node:net'
+import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
+
+/*
+ * The load: prepared bytes over sockets of our own. An HTTP client would cost several times what the server under it does, and would
+ * then be what is measured; here an answer costs a read, a comparison of its length and status, and a write.
+ */
+
+export interface HttpAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+}
+
+/** Throws where an answer is not the right one. */
+export type Verify = (answer: HttpAnswer) => void
+
+export interface Exchange {
+  readonly request: Buffer
+  readonly verify: Verify
+}
+
+/** What one measured window of load gave; times in milliseconds. */
+export interface LoadResult {
+  readonly requests: number
+  readonly perSecond: number
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+  /** Of its core, what the load itself used: near 1, it was the load that was measured. */
+  readonly loadBusy: number
+}
+
+/** Of all answers the status and the length are checked; of one in so many also what it says. */
+const VERIFY_EVERY = 1_000
+const READ_BUFFER_BYTES = 256 * 1024
+/** Beyond its own window, how long answers may take before the measurement counts as failed. */
+const PATIENCE_MS = 60_000
+
+interface Connection {
+  send(request: Buffer): void
+  readonly socket: net.Socket
+}
+
+interface Listener {
+  /** @param answer the whole of it, if it came in one piece: only valid during the call */
+  answered(status: number, answer: Buffer | undefined): void
+  failed(error: Error): void
+}
+
+/** One keep-alive connection that has one request in flight at a time. */
+function connect(port: number, listener: Listener): Connection {
+  /** Length of the latest answer: the next is most often as long, and then its head need not be read. */
+  let usual = -1
+  /** Of the answer being read: its head while that is incomplete, its status, and the bytes still to come. */
+  let head: Buffer | undefined
+  let status = 0
+  let left = 0
+  let chunked = false
+  let closing = false
+
+  function read(bytes: number, buffer: Uint8Array): boolean {
+    const data = buffer as Buffer
+    if (left === 0 && head === undefined && !chunked && bytes === usual) {
+      listener.answered(statusOf(data), data.subarray(0, bytes))
+      return true
+    }
+    readSlowly(data.subarray(0, bytes))
+    return true
+  }
+
+  function readSlowly(data: Buffer): void {
+    if (chunked) {
+      if (endsChunks(data)) finish(undefined)
+      return
+    }
+    if (left > 0) {
+      left -= data.length
+      if (left <= 0) finish(undefined)
+      return
+    }
+    const all = head === undefined ? data : Buffer.concat([head, data])
+    const end = all.indexOf('\r\n\r\n')
+    if (end < 0) {
+      head = Buffer.from(all)
+      return
+    }
+    const text = all.toString('latin1', 0, end + 2)
+    status = statusOf(all)
+    closing = /\r\nconnection: close\r\n/i.test(text)
+    const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(text)?.[1]
+    chunked = length === undefined
+    const total = end + 4 + Number(length ?? 0)
+    const wasWhole = head === undefined
+    head = undefined
+    if (chunked) {
+      if (endsChunks(all)) finish(undefined)
+      return
+    }
+    left = total - all.length
+    if (left > 0) return
+    if (wasWhole && !closing) usual = total
+    finish(wasWhole ? all : undefined)
+  }
+
+  function finish(answer: Buffer | undefined): void {
+    left = 0
+    chunked = false
+    if (closing) listener.failed(new Error('the server closes connections'))
+    else listener.answered(status, answer)
+  }
+
+  const socket = net.connect({
+    port,
+    host: '127.0.0.1',
+    noDelay: true,
+    onread: { buffer: Buffer.allocUnsafe(READ_BUFFER_BYTES), callback: read },
+  })
+  socket.on('error', error => listener.failed(error))
+  socket.on('close', () => listener.failed(new Error('the server closed the connection')))
+  return { socket, send: request => void socket.write(request) }
+}
+
+/** Of `HTTP/1.1 200 OK`. */
+const statusOf = (head: Buffer) => ((head[9] as number) - 48) * 100 + ((head[10] as number) - 48) * 10 + (head[11] as number) - 48
+
+const endsChunks = (data: Buffer) => data.length >= 5 && data.toString('latin1', data.length - 5) === '0\r\n\r\n'
+
+function parse(answer: Buffer): HttpAnswer {
+  const end = answer.indexOf('\r\n\r\n')
+  const lines = answer.toString('latin1', 0, end).split('\r\n').slice(1)
+  const headers = Object.fromEntries(
+    lines.map(line => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()]
+    }),
+  )
+  const body = answer.subarray(end + 4)
+  return { status: statusOf(answer), headers, body: headers['transfer-encoding'] === 'chunked' ? joinChunks(body) : body }
+}
+
+function joinChunks(body: Buffer): Buffer {
+  const chunks: Buffer[] = []
+  for (let at = 0; ; ) {
+    const line = body.indexOf('\r\n', at)
+    const length = Number.parseInt(body.toString('latin1', at, line), 16)
+    if (!(length > 0)) return Buffer.concat(chunks)
+    chunks.push(body.subarray(line + 2, line + 2 + length))
+    at = line + 2 + length + 2
+  }
+}
+
+/**
+ * One request on a connection of its own, which the server is asked to keep, and which is then closed.
+ * @throws {Error} when the connection breaks, or nothing came in that time
+ */
+export async function exchange(port: number, request: Buffer, timeoutMs = PATIENCE_MS): Promise<HttpAnswer> {
+  const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
+  const late = setTimeout(() => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+  try {
+    await once(socket, 'connect')
+    const written = writeInPieces(socket, request)
+    written.catch(() => {})
+    const chunks: Buffer[] = []
+    let received = 0
+    let total = 0
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      chunks.push(chunk)
+      received += chunk.length
+      if (total === 0) total = lengthOf(Buffer.concat(chunks))
+      if (total > 0 && received >= total) break
+      if (total === Number.POSITIVE_INFINITY && endsChunks(chunk)) break
+    }
+    const whole = Buffer.concat(chunks)
+    if (lengthOf(whole) === 0) throw new Error('the server closed the connection')
+    return parse(whole)
+  } finally {
+    clearTimeout(late)
+    socket.destroy()
+  }
+}
+
+/** @returns 0 while the head is incomplete, infinity where it comes in chunks */
+function lengthOf(answer: Buffer): number {
+  const end = answer.indexOf('\r\n\r\n')
+  if (end < 0) return 0
+  const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(answer.toString('latin1', 0, end + 2))?.[1]
+  return length === undefined ? Number.POSITIVE_INFINITY : end + 4 + Number(length)
+}
+
+/** A large request in pieces, so that what else the load does goes on between them. */
+async function writeInPieces(socket: net.Socket, request: Buffer): Promise<void> {
+  for (let at = 0; at < request.length; at += READ_BUFFER_BYTES) {
+    if (!socket.write(request.subarray(at, at + READ_BUFFER_BYTES))) await once(socket, 'drain')
+  }
+}
+
+/** Fails where the answer is not 200 or not the right one. */
+export async function verified(port: number, { request, verify }: Exchange): Promise<HttpAnswer> {
+  const answer = await exchange(port, request)
+  check(answer, verify)
+  return answer
+}
+
+function check(answer: HttpAnswer, verify: Verify): void {
+  if (answer.status !== 200) throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
+  verify(answer)
+}
+
+/** Times of answers, and how many there were. */
+function createClock() {
+  const histogram = createHistogram({ figures: 3 })
+  let requests = 0
+  let first = 0
+  let last = 0
+  const cpu = process.cpuUsage()
+  const started = performance.now()
+  return {
+    record(sent: number, now: number) {
+      if (requests === 0) first = now
+      last = now
+      requests++
+      histogram.record(Math.max(1, Math.round((now - sent) * 1e6)))
+    },
+    get requests() {
+      return requests
+    },
+    result(): LoadResult {
+      const { user, system } = process.cpuUsage(cpu)
+      const ms = (percent: number) => histogram.percentile(percent) / 1e6
+      return {
+        requests,
+        // Between the first and the last answer: a window that holds only a few long runs is not cut off in the midst of one.
+        perSecond: requests < 2 ? Number.NaN : (requests - 1) / ((last - first) / 1_000),
+        p50: ms(50),
+        p99: ms(99),
+        max: histogram.max / 1e6,
+        loadBusy: (user + system) / 1_000 / (performance.now() - started),
+      }
+    },
+  }
+}
+
+/**
+ * Each connection sends its next request when the last is answered; the first fifth of the time is not counted. Ends when `seconds` have
+ * passed or `requests` were answered, and then waits for what is in flight, so that the next subject has the machine for itself.
+ * @throws {Error} at the first answer that is not 200, has changed what it says, or does not come
+ */
+export async function closedLoop(
+  port: number,
+  target: Exchange,
+  connections: number,
+  { seconds = Number.POSITIVE_INFINITY, requests = Number.POSITIVE_INFINITY }: { seconds?: number; requests?: number },
+): Promise<LoadResult> {
+  await verified(port, target)
+  const { request, verify } = target
+  const done = Promise.withResolvers<void>()
+  let clock = createClock()
+  let counted = 0
+  let inFlight = 0
+  let ending = false
+  let failure: Error | undefined
+  const open: Connection[] = []
+
+  function fail(error: Error): void {
+    if (ending && inFlight === 0) return
+    failure ??= error
+    done.resolve()
+  }
+
+  for (let index = 0; index < connections; index++) {
+    let sent = 0
+    const connection = connect(port, {
+      answered(status, answer) {
+        const now = performance.now()
+        inFlight--
+        if (status !== 200) return fail(new Error(`answered ${status} under load`))
+        if (!ending) clock.record(sent, now)
+        if (++counted % VERIFY_EVERY === 0 && answer !== undefined) {
+          try {
+            verify(parse(answer))
+          } catch (error) {
+            return fail(error as Error)
+          }
+        }
+        if (counted >= requests) ending = true
+        if (ending) {
+          if (inFlight === 0) done.resolve()
+          return
+        }
+        sent = now
+        inFlight++
+        connection.send(request)
+      },
+      failed: fail,
+    })
+    open.push(connection)
+    connection.socket.once('connect', () => {
+      sent = performance.now()
+      inFlight++
+      connection.send(request)
+    })
+  }
+
+  const timers: NodeJS.Timeout[] = []
+  if (Number.isFinite(seconds)) {
+    timers.push(setTimeout(() => (clock = createClock()), seconds * 200))
+    timers.push(setTimeout(() => (ending = true), seconds * 1_200))
+    timers.push(setTimeout(() => fail(new Error('answers do not come')), seconds * 1_200 + PATIENCE_MS))
+  }
+  let result: LoadResult | undefined
+  // The window's own end, not that of what is still in flight then, is what the load's share of its core refers to.
+  if (Number.isFinite(seconds)) timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
+  await done.promise
+  result ??= clock.result()
+  for (const timer of timers) clearTimeout(timer)
+  for (const { socket } of open) socket.removeAllListeners('close').destroy()
+  if (failure !== undefined) throw failure
+  if (result.requests === 0) throw new Error('nothing was answered in the window')
+  await verified(port, target)
+  return result
+}
+
+/** @see paced */
+export interface Paced {
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+  readonly requests: number
+}
+
+/**
+ * A request every so often, whether or not the last is answered, until told to stop: what a probe sees of a busy server.
+ * @returns stop: waits for what is in flight. Its times begin when the request is written, so that the load's own delays, which
+ * {@link watchLag} measures, are not the server's
+ */
+export function paced(port: number, { request, verify }: Exchange, everyMs: number): { stop(): Promise<Paced> } {
+  const clock = createClock()
+  const idle: (Connection & { sent: number })[] = []
+  const all: Connection[] = []
+  let inFlight = 0
+  let failure: Error | undefined
+  let stopped = false
+  const drained = Promise.withResolvers<void>()
+
+  function fail(error: Error): void {
+    if (stopped && inFlight === 0) return
+    failure ??= error
+    drained.resolve()
+  }
+
+  function open(): Connection & { sent: number } {
+    const connection: Connection & { sent: number } = {
+      ...connect(port, {
+        answered(status, answer) {
+          clock.record(connection.sent, performance.now())
+          inFlight--
+          idle.push(connection)
+          if (status !== 200) fail(new Error(`answered ${status}`))
+          if (answer !== undefined && clock.requests % 100 === 1) {
+            try {
+              verify(parse(answer))
+            } catch (error) {
+              fail(error as Error)
+            }
+          }
+          if (stopped && inFlight === 0) drained.resolve()
+        },
+        failed: fail,
+      }),
+      sent: 0,
+    }
+    all.push(connection)
+    return connection
+  }
+
+  const timer = setInterval(() => {
+    if (all.length > 500) return fail(new Error('500 requests wait for their answers'))
+    const connection = idle.pop() ?? open()
+    connection.sent = performance.now()
+    inFlight++
+    connection.send(request)
+  }, everyMs)
+
+  return {
+    async stop() {
+      clearInterval(timer)
+      stopped = true
+      const late = setTimeout(() => fail(new Error('answers do not come')), PATIENCE_MS)
+      if (inFlight > 0) await drained.promise
+      clearTimeout(late)
+      for (const { socket } of all) socket.removeAllListeners('close').destroy()
+      if (failure !== undefined) throw failure
+      const { requests, p50, p99, max } = clock.result()
+      if (requests === 0) throw new Error('nothing was answered')
+      return { requests, p50, p99, max }
+    },
+  }
+}
+
+/** How late the load's own timers were: what a paced figure may owe to the load. @returns the 99th percentile in milliseconds */
+export function watchLag(): () => number {
+  const lag = monitorEventLoopDelay({ resolution: 1 })
+  lag.enable()
+  return () => {
+    lag.disable()
+    return Math.max(0, lag.percentile(99) / 1e6 - 1)
+  }
+}

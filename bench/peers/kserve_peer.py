@@ -1,0 +1,37 @@
+"""The KServe Python SDK's custom predictor; without gRPC and without its log line a request, which would only make it slower."""
+
+import uvicorn
+
+
+class LoopbackConfig(uvicorn.Config):
+    """The SDK listens on all interfaces and offers no other; a benchmark has no business there."""
+
+    def __init__(self, app, **options):
+        super().__init__(app, **{**options, "host": "127.0.0.1"})
+
+
+uvicorn.Config = LoopbackConfig
+
+import model  # noqa: E402
+from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer  # noqa: E402
+
+
+class Iris(Model):
+    def load(self):
+        model.load()
+        self.ready = True
+        return True
+
+    async def predict(self, payload: InferRequest, headers=None, response_headers=None) -> InferResponse:
+        probabilities, labels = model.run(payload.inputs[0].as_numpy())
+        outputs = [
+            InferOutput("probabilities", list(probabilities.shape), "FP32", probabilities.ravel().tolist()),
+            InferOutput("predicted_class", list(labels.shape), "BYTES", labels.tolist()),
+        ]
+        return InferResponse(payload.id, self.name, outputs)
+
+
+if __name__ == "__main__":
+    iris = Iris(model.NAME)
+    iris.load()
+    ModelServer(http_port=model.PORT, enable_grpc=False, enable_latency_logging=False, workers=1).start([iris])

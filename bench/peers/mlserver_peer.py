@@ -1,0 +1,46 @@
+"""MLServer with a custom runtime around ONNX Runtime, for it has none of its own; in one process, without its debug mode and metrics."""
+
+import asyncio
+import socket
+
+import model
+import numpy as np
+from mlserver import MLModel, MLServer, ModelSettings, Settings
+from mlserver.codecs import NumpyCodec, StringCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+
+class Iris(MLModel):
+    async def load(self) -> bool:
+        model.load()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        probabilities, labels = model.run(NumpyCodec.decode_input(payload.inputs[0]))
+        outputs = [
+            NumpyCodec.encode_output("probabilities", np.asarray(probabilities)),
+            StringCodec.encode_output("predicted_class", labels.tolist(), use_bytes=False),
+        ]
+        return InferenceResponse(model_name=self.name, outputs=outputs)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def main():
+    settings = Settings(
+        debug=False,
+        host="127.0.0.1",
+        http_port=model.PORT,
+        grpc_port=free_port(),
+        metrics_endpoint=None,
+        parallel_workers=0,
+    )
+    await MLServer(settings).start([ModelSettings(name=model.NAME, implementation=Iris)])
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

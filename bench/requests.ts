@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import type { Exchange, HttpAnswer, Verify } from './load.ts'
+
+/*
+ * What is sent, as finished bytes, and what the answer must say: no subject is measured answering something else.
+ */
+
+/** A request that can be sent to any path. */
+export interface Target {
+  at(path: string): Exchange
+}
+
+type Headers = Readonly<Record<string, string | number>>
+
+function target(verify: Verify, headers: Headers, ...parts: readonly (string | Uint8Array)[]): Target {
+  const body = Buffer.concat(parts.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
+  return { at: path => ({ request: Buffer.concat([head('POST', path, { ...headers, 'Content-Length': body.length }), body]), verify }) }
+}
+
+const head = (method: string, path: string, headers: Headers) =>
+  Buffer.from(
+    `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${Object.entries(headers)
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('')}\r\n`,
+  )
+
+const JSON_TYPE = { 'Content-Type': 'application/json' }
+
+/** One flower of each class, and what it is. */
+const SETOSA = [5.1, 3.5, 1.4, 0.2]
+
+interface V2Response {
+  readonly outputs: readonly { readonly name: string; readonly shape: readonly number[]; readonly data: readonly unknown[] }[]
+}
+
+/** Every row is setosa, and there are that many. */
+const classifies = (rows: number) => (answer: HttpAnswer) => checkResponse(JSON.parse(answer.body.toString()), rows)
+
+function checkResponse({ outputs }: V2Response, rows: number): void {
+  const classes = outputs.find(({ name }) => name === 'predicted_class')?.data ?? []
+  assert.equal(classes.length, rows)
+  assert.ok(
+    classes.every(label => label === 'setosa'),
+    `answered ${classes.slice(0, 3)}`,
+  )
+}
+
+const rowsOf = (rows: number) => Array.from({ length: rows }, () => SETOSA).flat()
+
+const requestOf = (rows: number) => ({ inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: rowsOf(rows) }] })
+
+export const jsonRows = (rows: number): Target => target(classifies(rows), JSON_TYPE, JSON.stringify(requestOf(rows)))
+
+/** A single row, as everybody sends it first. */
+export const V2_REQUEST = jsonRows(1)
+
+/** The same as binary tensor data, asking for the answer as such. */
+export function binaryRows(rows: number, outputs?: readonly string[]): Target {
+  const tensor = Buffer.from(Float32Array.from(rowsOf(rows)).buffer)
+  const json = JSON.stringify({
+    inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], parameters: { binary_data_size: tensor.length } }],
+    ...(outputs === undefined ? {} : { outputs: outputs.map(name => ({ name })) }),
+    parameters: { binary_data_output: true },
+  })
+  const verify = ({ headers, body }: HttpAnswer) => {
+    const length = Number(headers['inference-header-content-length'])
+    const { outputs } = JSON.parse(body.toString('utf8', 0, length))
+    const sizes = outputs.map((output: { parameters: { binary_data_size: number } }) => output.parameters.binary_data_size)
+    assert.equal(body.length, length + sizes.reduce((sum: number, size: number) => sum + size, 0))
+    assert.deepEqual(
+      outputs.map((output: { shape: number[] }) => output.shape[0]),
+      outputs.map(() => rows),
+    )
+    if (outputs.some(({ name }: { name: string }) => name === 'predicted_class'))
+      assert.equal(body.toString('utf8', body.length - 6), 'setosa')
+  }
+  const headers = { 'Content-Type': 'application/octet-stream', 'Inference-Header-Content-Length': Buffer.byteLength(json) }
+  return target(verify, headers, json, tensor)
+}
+
+/** JSON of so many bytes, or a few less: rows of the same flower. */
+export function jsonOfSize(bytes: number): Target {
+  const row = `${SETOSA.join()},`
+  const wrap = (rows: number, data: string) => `{"inputs":[{"name":"input","datatype":"FP32","shape":[${rows},4],"data":[${data}]}]}`
+  const rows = Math.floor((bytes - wrap(99_999_999, '').length) / row.length)
+  const data = Buffer.alloc(rows * row.length - 1, row)
+  const [before, after] = wrap(rows, '|').split('|') as [string, string]
+  return target(sized, JSON_TYPE, before, data, after)
+}
+
+/** Too large to be parsed beside the load; its status and its length say that all was answered. */
+const sized = ({ body }: HttpAnswer) => assert.ok(body.length > 1_000)
+
+const EVENT = { specversion: '1.0', id: 'b-1', source: '/bench', type: 'bench.iris.request' }
+
+/** Binary mode: the attributes are headers, the data is the body. */
+export const BINARY_EVENT = target(
+  classifies(1),
+  { ...JSON_TYPE, ...Object.fromEntries(Object.entries(EVENT).map(([name, value]) => [`ce-${name}`, value])) },
+  JSON.stringify(requestOf(1)),
+)
+
+/** Structured mode: attributes and data in one JSON text. */
+export const STRUCTURED_EVENT = target(
+  ({ body }) => checkResponse(JSON.parse(body.toString()).data, 1),
+  { 'Content-Type': 'application/cloudevents+json' },
+  JSON.stringify({ ...EVENT, datacontenttype: 'application/json', data: requestOf(1) }),
+)
+
+/** For the models that are slow: one row of two numbers, and back it comes. */
+export const SLOW_REQUEST = target(
+  ({ body }) => assert.deepEqual(JSON.parse(body.toString()).outputs.at(-1).data, [1, 1]),
+  JSON_TYPE,
+  JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 1] }] }),
+)
+
+/** What a kubelet asks all the time. */
+export const PROBE: Exchange = {
+  request: head('GET', '/v2/health/live', {}),
+  verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true }),
+}
+
+/** Any inputs, as JSON; `right` of its outputs. */
+export const jsonOf = (inputs: readonly object[], right: (outputs: V2Response['outputs']) => boolean): Target =>
+  target(({ body }) => assert.ok(right(JSON.parse(body.toString()).outputs)), JSON_TYPE, JSON.stringify({ inputs }))

@@ -1,0 +1,64 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** What a run of the benchmark leaves: the raw figures of every round, from which every ratio is made. */
+export interface Results {
+  readonly workloads: Readonly<Record<string, WorkloadResult>>
+}
+
+export interface WorkloadResult {
+  readonly title: string
+  /** The contender that the others are divided by. */
+  readonly reference: string
+  readonly metrics: readonly Metric[]
+  /** By contender: by metric, a figure a round; or why there is none. */
+  readonly contenders: Readonly<Record<string, Figures | { readonly failed: string }>>
+  readonly run: Run
+}
+
+export type Figures = Readonly<Record<string, readonly number[]>>
+
+export interface Metric {
+  readonly name: string
+  readonly unit: string
+  readonly better: 'more' | 'less'
+}
+
+/** How it was measured. */
+export interface Run {
+  readonly date: string
+  readonly rounds: number
+  readonly seconds: number
+  readonly machine: string
+  readonly pinned: string
+  readonly versions: Readonly<Record<string, string>>
+  readonly commands: Readonly<Record<string, string>>
+}
+
+const inResults = (file: string) => fileURLToPath(new URL(`results/${file}`, import.meta.url))
+
+/** Quick runs are for looking at; they are kept apart from what the documentation shows. */
+export const resultsFile = (quick: boolean) => inResults(quick ? 'quick.json' : 'latest.json')
+export const chartFile = (quick: boolean) => inResults(quick ? 'quick.svg' : 'chart.svg')
+
+/** What was measured before: each workload stays until it is measured again. */
+export function readResults(file: string): Results {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch {
+    return { workloads: {} }
+  }
+}
+
+export function writeResults(file: string, results: Results): void {
+  const rounded = (_key: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value)
+  const text = JSON.stringify(results, rounded, 2)
+  // A contender's rounds on one line.
+  writeFileSync(file, `${text.replaceAll(/\[\s+([-\d.e+,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replaceAll(/\s+/g, ' ')}]`)}\n`)
+}
+
+export function figuresOf(results: Results, workload: string, contender: string, metric: string): readonly number[] | undefined {
+  const figures = results.workloads[workload]?.contenders[contender]
+  if (figures === undefined || 'failed' in figures) return undefined
+  return (figures as Figures)[metric]
+}

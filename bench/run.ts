@@ -1,0 +1,234 @@
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
+import { matchesGlob } from 'node:path'
+import { parseArgs, promisify } from 'node:util'
+import { chart } from './chart.ts'
+import { exchange } from './load.ts'
+import { install } from './peers/install.ts'
+import { machineLines, rowsOf, table, targetRows, writeReport } from './report.ts'
+import { V2_REQUEST } from './requests.ts'
+import { chartFile, type Figures, type Run, readResults, resultsFile, type WorkloadResult, writeResults } from './results.ts'
+import * as subjects from './subjects.ts'
+import { cores, OURS, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
+import { ALONE, type Contender, type Workload, WITH_PEERS } from './workloads.ts'
+
+const HELP = `node bench/run.ts [--peers] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
+
+  --peers       beside the Python peers, which are installed first
+  --quick       a look, in results/quick.json; without it the figures go to results/latest.json and docs/performance.md
+  --full        also what takes long: a million requests, growth curves
+  --rounds N    how often each subject is measured (7; quick: 3)
+  --seconds S   for how long (2; quick: 0.5)
+  --only GLOB   workloads whose name matches
+  --list        name the workloads and end
+`
+
+interface Options {
+  readonly peers: boolean
+  readonly quick: boolean
+  readonly full: boolean
+  readonly rounds: number
+  readonly seconds: number
+  readonly only: string
+  readonly list: boolean
+}
+
+function readOptions(): Options {
+  const { values } = parseArgs({
+    options: {
+      peers: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      full: { type: 'boolean', default: false },
+      list: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      only: { type: 'string', default: '*' },
+    },
+  })
+  if (values.help) {
+    print(HELP)
+    process.exit(0)
+  }
+  const rounds = Number(values.rounds ?? (values.quick ? 3 : 7))
+  const seconds = Number(values.seconds ?? (values.quick ? 0.5 : 2))
+  if (!(Number.isInteger(rounds) && rounds > 0 && seconds > 0)) throw new Error(`--rounds and --seconds are numbers above 0\n\n${HELP}`)
+  return { ...values, rounds, seconds }
+}
+
+const print = (text: string) => process.stdout.write(text)
+/** Over itself where somebody looks on; in a log it would only be noise. */
+const progress = (text: string) => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+}
+
+async function main(): Promise<void> {
+  const options = readOptions()
+  const { peers, quick, full, only, list } = options
+  const chosen = (peers ? WITH_PEERS : ALONE).filter(workload => (full || !workload.full) && matchesGlob(workload.name, only))
+  if (list) {
+    print(chosen.map(({ name, title }) => `${name.padEnd(26)}${title}\n`).join(''))
+    return
+  }
+  await pinLoad()
+  const missing = peers ? await installPeers() : new Map<string, string>()
+  const run = await describe(options)
+  const answerOfOurs = await learnAnswer()
+  const file = resultsFile(quick)
+  let results = readResults(file)
+  for (const workload of chosen) {
+    const result = await measure(workload, options, answerOfOurs, run, missing)
+    print(`${table(rowsOf(result))}\n${busyNote(result)}\n`)
+    results = { workloads: { ...results.workloads, [workload.name]: result } }
+    writeResults(file, results)
+  }
+  const measured = { workloads: Object.fromEntries(Object.entries(results.workloads).filter(([name]) => chosen.some(one => one.name === name))) }
+  print(`${machineLines(measured).join('\n')}\n\n${table(targetRows(measured).filter(row => row[2] !== '–'))}\n`)
+  if (quick) writeFileSync(chartFile(true), chart(results))
+  else writeReport(results)
+}
+
+/** One after the other. @returns by peer why it is missing */
+async function installPeers(): Promise<ReadonlyMap<string, string>> {
+  const missing = new Map<string, string>()
+  for (const { name } of PEERS) {
+    progress(`installing ${name}`)
+    const reason = await install(name.toLowerCase().split(' ')[0] as string)
+    if (reason !== undefined) missing.set(name, `not installed: ${reason}`)
+  }
+  return missing
+}
+
+/** What ours answers to the usual request, whole: the static floors answer the same. */
+async function learnAnswer(): Promise<string> {
+  const server = await start(ours(), undefined)
+  try {
+    const { status, headers, body } = await exchange(server.port, V2_REQUEST.at(ours().path).request)
+    const { date, connection, 'keep-alive': keepAlive, ...own } = headers
+    return JSON.stringify({ status, headers: own, body: body.toString('base64') })
+  } finally {
+    await server.stop()
+  }
+}
+
+/** All contenders, a round each, over and over; the one that begins changes from round to round. */
+async function measure(
+  workload: Workload,
+  { rounds: rounds_, seconds, quick }: Options,
+  answerOfOurs: string,
+  run: Run,
+  missing: ReadonlyMap<string, string>,
+): Promise<WorkloadResult> {
+  const rounds = workload.rounds === undefined ? rounds_ : workload.rounds[quick ? 'quick' : 'usual']
+  const servers = new Map<string, Promise<Running>>()
+  const figures = new Map<string, Record<string, number[]>>()
+  const failed = new Map<string, string>()
+
+  /** Contenders may share one: the same command with the same environment. */
+  function serverOf({ subject, first }: Contender): Promise<Running> | undefined {
+    if (subject === undefined) return undefined
+    const key = JSON.stringify([subject.command, subject.env])
+    const server = servers.get(key) ?? start(subject, answerOfOurs, first)
+    servers.set(key, server)
+    return server
+  }
+
+  async function measureOnce(contender: Contender, seconds: number): Promise<Readonly<Record<string, number>>> {
+    const server = await serverOf(contender)
+    return contender.measure({ server: server as Running, seconds, answerOfOurs })
+  }
+
+  /** A contender that fails once is out: what it answered before says nothing. */
+  async function attempt<T>({ name }: Contender, action: () => Promise<T>): Promise<T | undefined> {
+    if (failed.has(name)) return undefined
+    try {
+      return await action()
+    } catch (error) {
+      failed.set(name, missing.get(name) ?? (error as Error).message)
+      return undefined
+    }
+  }
+
+  try {
+    // Warm: compiled by V8, in the page cache.
+    for (const contender of workload.contenders) {
+      progress(`${workload.name}: warming up ${contender.name}`)
+      await attempt(contender, () => measureOnce(contender, Math.min(seconds, 1)))
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (let turn = 0; turn < workload.contenders.length; turn++) {
+        const contender = workload.contenders[(round + turn) % workload.contenders.length] as Contender
+        progress(`${workload.name}: round ${round + 1} of ${rounds}, ${contender.name}`)
+        const measured = await attempt(contender, () => measureOnce(contender, seconds))
+        if (measured === undefined) continue
+        const all = figures.get(contender.name) ?? {}
+        for (const [metric, figure] of Object.entries(measured)) (all[metric] ??= []).push(figure)
+        figures.set(contender.name, all)
+      }
+    }
+  } finally {
+    await Promise.allSettled([...servers.values()].map(async server => (await server).stop()))
+    progress('')
+  }
+
+  const { title, metrics, contenders } = workload
+  const names = contenders.map(({ name }) => name)
+  return {
+    title,
+    reference: names[0] as string,
+    metrics,
+    contenders: Object.fromEntries(
+      names.map(name => {
+        const reason = failed.get(name)
+        return [name, reason === undefined ? (figures.get(name) as Figures) : { failed: reason }]
+      }),
+    ),
+    run: { ...run, rounds },
+  }
+}
+
+/** Where the load itself had no time left, its own speed was measured. */
+function busyNote({ contenders }: WorkloadResult): string {
+  const busy = Object.entries(contenders).filter(([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9)
+  return busy.length === 0 ? '' : `The load used up its own core beside ${busy.map(([name]) => name).join(', ')}: there it could be faster.\n`
+}
+
+async function describe({ rounds, seconds, peers }: Options): Promise<Run> {
+  const [cpu] = cpus()
+  const taken = [ours(), subjects.STATIC, subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS_STATIC, subjects.FAAS, ...(peers ? PEERS : [])]
+  return {
+    date: new Date().toISOString(),
+    rounds,
+    seconds,
+    machine: `${cpus().length} × ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
+    pinned: cores === undefined ? 'not pinned' : `server on core ${cores.server}, load on core ${cores.load} (taskset)`,
+    versions: { 'onnx-function': versionOf('..'), Node: process.versions.node, ...npmVersions(), ...(peers ? await pipVersions() : {}) },
+    commands: Object.fromEntries(taken.map(({ name, command }) => [name, command.map(relative).join(' ')])),
+  }
+}
+
+const relative = (argument: string) =>
+  argument === process.execPath ? 'node' : argument.replace(/^.*\/(bench\/peers\/)/, '$1')
+
+const versionOf = (path: string): string => JSON.parse(readFileSync(new URL(`${path}/package.json`, import.meta.url), 'utf8')).version
+
+const npmVersions = () =>
+  Object.fromEntries(['onnxruntime-node', 'express', 'faas-js-runtime'].map(name => [name, versionOf(`../node_modules/${name}`)]))
+
+async function pipVersions(): Promise<Record<string, string>> {
+  const versions: Record<string, string> = {}
+  for (const [name, file] of [['mlserver'], ['kserve'], ['fastapi'], ['uvicorn', 'fastapi'], ['nvidia-pytriton', 'pytriton'], ['onnxruntime', 'fastapi']]) {
+    const text = readFileSync(new URL(`peers/requirements-${file ?? name}.txt`, import.meta.url), 'utf8')
+    const version = new RegExp(`^${name}==(.*)$`, 'm').exec(text)?.[1]
+    if (version !== undefined) versions[`${name} (Python)`] = version
+  }
+  const { stdout } = await promisify(execFile)(PEERS[2]?.command[0] as string, ['--version']).catch(() => ({ stdout: 'Python unknown' }))
+  versions.Python = stdout.trim().replace('Python ', '')
+  return versions
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.stack}\n`)
+  process.exit(1)
+})

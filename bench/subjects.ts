@@ -1,0 +1,231 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { exchange } from './load.ts'
+import { type Target, V2_REQUEST } from './requests.ts'
+
+/*
+ * What is measured: each subject is a command that serves the iris classifier on PORT of the loopback.
+ */
+
+const projectFolder = fileURLToPath(new URL('..', import.meta.url))
+const benchFolder = fileURLToPath(new URL('.', import.meta.url))
+
+/** What `npm start` runs, once it is built. */
+export const OURS = existsSync(join(projectFolder, 'build/main.js')) ? 'build/main.js' : 'function/main.ts'
+
+export const IRIS = join(projectFolder, 'models/iris/v1.0.0')
+export const SLOW_50 = join(projectFolder, 'test/models/slow')
+export const SLOW_500 = join(benchFolder, 'models/slow-500')
+
+export interface Subject {
+  readonly name: string
+  readonly command: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  /** Where it takes V2 requests: a runtime that knows no paths takes them at `/`. */
+  readonly path: string
+  /** Its answer comes from the first subject's: the static ones say what ours says. */
+  readonly static?: true
+}
+
+const node = (file: string) => [process.execPath, file]
+const python = (peer: string, ...args: string[]) => [join(benchFolder, `peers/.venv/${peer}/bin/python`), ...args]
+const V2_PATH = '/v2/models/iris-classifier/infer'
+
+export const ours = (env: Record<string, string> = {}): Subject => ({
+  name: 'onnx-function',
+  command: node(OURS),
+  env: { LISTEN_HOST: '127.0.0.1', ...env },
+  path: V2_PATH,
+})
+export const STATIC: Subject = { name: 'node:http, static answer', command: node('bench/floors/static.ts'), path: V2_PATH, static: true }
+export const NODE_HTTP: Subject = { name: 'node:http, one run a request', command: node('bench/floors/node-http.ts'), path: V2_PATH }
+export const EXPRESS: Subject = { name: 'Express 5, one run a request', command: node('bench/floors/express.ts'), path: V2_PATH }
+export const FAAS_STATIC: Subject = {
+  name: 'faas-js-runtime, static answer',
+  command: node('bench/floors/faas.ts'),
+  path: '/',
+  static: true,
+}
+export const FAAS: Subject = { name: 'faas-js-runtime, one run a request', command: node('bench/floors/faas.ts'), path: '/' }
+
+/** Each in its own environment, made by peers/install.ts. */
+export const PEERS: readonly Subject[] = [
+  { name: 'MLServer', command: python('mlserver', 'bench/peers/mlserver_peer.py'), path: V2_PATH },
+  { name: 'KServe SDK', command: python('kserve', 'bench/peers/kserve_peer.py'), path: V2_PATH },
+  { name: 'FastAPI', command: python('fastapi', 'bench/peers/fastapi_peer.py'), path: V2_PATH },
+  { name: 'PyTriton', command: python('pytriton', 'bench/peers/pytriton_peer.py'), path: V2_PATH },
+]
+
+/** Servers on the first core, load on the second; undefined where there is no taskset, or only one core. */
+export const cores = availableParallelism() > 1 && hasTaskset() ? { server: 0, load: 1 } : undefined
+
+function hasTaskset(): boolean {
+  return (process.env.PATH ?? '').split(':').some(folder => existsSync(join(folder, 'taskset')))
+}
+
+const pinned = (command: readonly string[]) =>
+  (cores === undefined ? command : ['taskset', '-c', String(cores.server), ...command]) as [string, ...string[]]
+
+/** This process is the load: all its threads go to the load's core. */
+export async function pinLoad(): Promise<void> {
+  if (cores !== undefined) await promisify(execFile)('taskset', ['-acp', String(cores.load), String(process.pid)])
+}
+
+const running = new Set<ChildProcess>()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+process.once('exit', () => {
+  for (const child of running) kill(child, 'SIGKILL')
+})
+
+/** The whole group: some subjects are several processes. */
+function kill(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-(child.pid as number), signal)
+  } catch {
+    // It has ended.
+  }
+}
+
+export interface Running {
+  readonly port: number
+  /** From before the process was created to its first answer to an inference request. */
+  readonly startMs: number
+  /** The subject's processor time so far, user and system, over all its processes. */
+  cpuMs(): number
+  /** Resident memory now, over all its processes. */
+  residentMiB(): number
+  /** Forgets the peak so far. */
+  resetPeak(): void
+  peakMiB(): number
+  stop(): Promise<void>
+}
+
+const START_LIMIT_MS = 60_000
+
+/**
+ * @param first the request its first answer is waited for with
+ * @throws {Error} with the end of what it printed, when it ends or does not answer in time
+ */
+export async function start(subject: Subject, answerOfOurs: string | undefined, first?: Target): Promise<Running> {
+  const port = await freePort()
+  const [command, ...args] = pinned(subject.command)
+  if (!existsSync(subject.command[0] as string)) throw new Error('is not installed')
+  // A file, for a pipe would have to be read here, beside the load.
+  const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+  const printed = join(folder, 'printed')
+  const env = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    NODE_ENV: 'production',
+    ORT_DISABLE_TELEMETRY: '1',
+    MODEL_DIR: IRIS,
+    PORT: String(port),
+    ...(subject.static && answerOfOurs !== undefined ? { BENCH_ANSWER: answerOfOurs } : {}),
+    ...subject.env,
+  }
+  const output = openSync(printed, 'w')
+  const spawned = performance.now()
+  const child = spawn(command, args, { cwd: projectFolder, env, detached: true, stdio: ['ignore', output, output] })
+  closeSync(output)
+  running.add(child)
+  const exited = once(child, 'exit').then(() => {
+    running.delete(child)
+  })
+  const pid = child.pid as number
+
+  async function stop(): Promise<void> {
+    kill(child, 'SIGTERM')
+    const late = setTimeout(() => kill(child, 'SIGKILL'), 3_000)
+    await exited
+    clearTimeout(late)
+    kill(child, 'SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
+
+  const request = (first ?? V2_REQUEST).at(subject.path)
+  for (;;) {
+    try {
+      const answer = await exchange(port, request.request, START_LIMIT_MS)
+      if (answer.status === 200) {
+        request.verify(answer)
+        break
+      }
+      if (answer.status < 500) throw new Refusal(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
+    } catch (error) {
+      if (error instanceof Refusal || !('code' in (error as object) || /closed/.test((error as Error).message))) {
+        await stop()
+        throw error
+      }
+    }
+    if (!running.has(child) || performance.now() - spawned > START_LIMIT_MS) {
+      const end = readFileSync(printed, 'utf8').trim().split('\n').filter(Boolean).slice(-3).join(' ').slice(-400)
+      await stop()
+      throw new Error(`did not start: ${end}`)
+    }
+    await wait(1)
+  }
+  const startMs = performance.now() - spawned
+
+  return {
+    port,
+    startMs,
+    cpuMs: () => family(pid).reduce((sum, member) => sum + cpuMsOf(member), 0),
+    residentMiB: () => family(pid).reduce((sum, member) => sum + statusOf(member, 'VmRSS'), 0),
+    resetPeak() {
+      for (const member of family(pid)) writeFileSync(`/proc/${member}/clear_refs`, '5')
+    },
+    peakMiB: () => family(pid).reduce((sum, member) => sum + statusOf(member, 'VmHWM'), 0),
+    stop,
+  }
+}
+
+class Refusal extends Error {}
+
+/** Runs a subject that is no server to its end. @returns what it printed, as JSON */
+export async function runFloor(file: string, ...args: string[]): Promise<unknown> {
+  const [command, ...rest] = pinned([...node(file), ...args])
+  const { stdout } = await promisify(execFile)(command, rest, { cwd: projectFolder, timeout: 120_000 })
+  return JSON.parse(stdout)
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as net.AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The process and its descendants. */
+function family(pid: number): number[] {
+  try {
+    const children = readdirSync(`/proc/${pid}/task`).flatMap(thread =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    )
+    return [pid, ...children.flatMap(family)]
+  } catch {
+    return []
+  }
+}
+
+/** Linux counts in hundredths of a second, whatever its own clock. */
+const MS_PER_TICK = 10
+
+function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK
+}
+
+function statusOf(pid: number, field: string): number {
+  const kiB = new RegExp(`^${field}:\\s*(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  return Number(kiB ?? 0) / 1024
+}

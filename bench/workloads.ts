@@ -1,0 +1,366 @@
+import { closedLoop, exchange, paced, verified, watchLag } from './load.ts'
+import { createWeights } from './models/weights.ts'
+import {
+  BINARY_EVENT,
+  binaryRows,
+  jsonOfSize,
+  jsonRows,
+  PROBE,
+  SLOW_REQUEST,
+  STRUCTURED_EVENT,
+  type Target,
+  V2_REQUEST,
+} from './requests.ts'
+import type { Metric } from './results.ts'
+import * as subjects from './subjects.ts'
+import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
+
+/*
+ * What is measured, under which load. A contender is a subject under a load; contenders of one workload are measured in turn, a round
+ * each, and then again.
+ */
+
+export interface Workload {
+  readonly name: string
+  readonly title: string
+  readonly metrics: readonly Metric[]
+  /** The first is what the others are divided by. */
+  readonly contenders: readonly Contender[]
+  /** Where a round is one event (a start) and not a time: how many rounds, by how thorough the run is. */
+  readonly rounds?: Rounds
+  /** Only with --full. */
+  readonly full?: true
+}
+
+interface Rounds {
+  readonly quick: number
+  readonly usual: number
+}
+
+export interface Contender {
+  readonly name: string
+  /** Kept running for all rounds, and shared by contenders that name the same; absent where `measure` starts what it needs. */
+  readonly subject?: Subject
+  /** Its first request, where that is not the usual one. */
+  readonly first?: Target
+  /** One round. */
+  measure(context: Context): Promise<Readonly<Record<string, number>>>
+}
+
+export interface Context {
+  /** Of the contender's subject, if it has one. */
+  readonly server: Running
+  readonly seconds: number
+  /** What ours answers to the usual request, for the subjects that answer statically. */
+  readonly answerOfOurs: string
+}
+
+const PER_SECOND = { name: 'requests/s', unit: '/s', better: 'more' } as const
+const P50 = { name: 'p50', unit: 'ms', better: 'less' } as const
+const P99 = { name: 'p99', unit: 'ms', better: 'less' } as const
+const CPU = { name: 'CPU/request', unit: 'µs', better: 'less' } as const
+const ROWS = { name: 'rows/s', unit: '/s', better: 'more' } as const
+const RUNS = { name: 'runs/s', unit: '/s', better: 'more' } as const
+const PROBE_P99 = { name: 'probe p99', unit: 'ms', better: 'less' } as const
+const SINGLE_P99 = { name: 'single row p99', unit: 'ms', better: 'less' } as const
+const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
+const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
+const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
+
+/** Requests, one after the other, on so many connections. `CPU/request` is the server's user and system time, over all its threads. */
+function underLoad(subject: Subject, target: Target, connections: number, name = subject.name): Contender {
+  return {
+    name,
+    subject,
+    async measure({ server, seconds }) {
+      const before = server.cpuMs()
+      const result = await closedLoop(server.port, target.at(subject.path), connections, { seconds })
+      const cpuMs = server.cpuMs() - before
+      return {
+        'requests/s': result.perSecond,
+        p50: result.p50,
+        p99: result.p99,
+        // The window's own requests are five sixths of those that were answered meanwhile.
+        'CPU/request': (cpuMs * 1_000) / (result.requests * 1.2),
+        loadBusy: result.loadBusy,
+      }
+    },
+  }
+}
+
+const FLOORS = [subjects.STATIC, subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS_STATIC, subjects.FAAS]
+
+const connections = (count: number, others = FLOORS, prefix = ''): Workload => ({
+  name: `${prefix}connections-${count}`,
+  title: `One row as JSON, ${count} connection${count === 1 ? '' : 's'}`,
+  metrics: [PER_SECOND, P50, P99, CPU],
+  contenders: [subjects.STATIC, ours(), ...others.filter(subject => subject !== subjects.STATIC)].map(subject =>
+    underLoad(subject, V2_REQUEST, count),
+  ),
+})
+
+const MANY_ROWS = 1_024
+const ROWS_CONNECTIONS = 8
+
+/** 1,024 rows a request: `rows/s` beside a loop of runs of 1,024 rows in a process of their own, without any server. */
+function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
+  const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
+  const served = (subject: Subject): Contender => {
+    const { measure, ...contender } = underLoad(subject, target, ROWS_CONNECTIONS)
+    return {
+      ...contender,
+      async measure(context) {
+        const { 'requests/s': perSecond = Number.NaN, ...figures } = await measure(context)
+        return { ...figures, 'rows/s': perSecond * MANY_ROWS }
+      },
+    }
+  }
+  return {
+    name: `${prefix}rows-${kind}`,
+    title: `1,024 rows as ${kind === 'json' ? 'JSON' : 'binary tensor data'}, ${ROWS_CONNECTIONS} connections`,
+    metrics: [ROWS, P50, P99, CPU],
+    contenders: [
+      loop('session.run in a loop', `${IRIS}/model.onnx`, 'input', [MANY_ROWS, 4], 'rows/s', MANY_ROWS),
+      ...[ours(), ...others].map(served),
+    ],
+  }
+}
+
+/** `session.run` of one shape, over and over, in a process without a server. */
+function loop(name: string, file: string, input: string, shape: readonly number[], metric: string, factor = 1, least = 0): Contender {
+  return {
+    name,
+    async measure({ seconds }) {
+      const floor = runFloor('bench/floors/loop.ts', file, input, shape.join(), String(Math.max(seconds, least)))
+      const { perSecond } = (await floor) as { perSecond: number }
+      return { [metric]: perSecond * factor }
+    },
+  }
+}
+
+/** `POST /` of one event a request, beside the same rows by the V2 protocol. */
+const events: Workload = {
+  name: 'events',
+  title: 'Single events, 64 connections',
+  metrics: [PER_SECOND, P50, P99, CPU],
+  contenders: [
+    underLoad(ours(), V2_REQUEST, 64, 'V2 requests'),
+    underLoad({ ...ours(), path: '/' }, BINARY_EVENT, 64, 'binary events'),
+    underLoad({ ...ours(), path: '/' }, STRUCTURED_EVENT, 64, 'structured events'),
+  ],
+}
+
+const PROBE_EVERY_MS = 5
+const MIB = 2 ** 20
+const LARGEST = 64 * MIB
+
+/**
+ * One caller sends the largest body over and over; beside it, every 5 ms, a probe and a single row. `peak RSS` is the server's, during
+ * the round.
+ */
+const besideLargeBody = (name: string, body: (() => Promise<Target> | Target) | undefined): Contender => ({
+  name,
+  subject: ours(),
+  async measure({ server, seconds }) {
+    const { path } = ours()
+    const large = (await body?.())?.at(path)
+    server.resetPeak()
+    const lag = watchLag()
+    const probes = paced(server.port, PROBE, PROBE_EVERY_MS)
+    const singles = paced(server.port, V2_REQUEST.at(path), PROBE_EVERY_MS)
+    const end = performance.now() + seconds * 1_000
+    let failure: unknown
+    try {
+      if (large === undefined) await new Promise(resolve => setTimeout(resolve, seconds * 1_000))
+      else
+        do await verified(server.port, large)
+        while (performance.now() < end)
+    } catch (error) {
+      failure = error
+    }
+    const [probe, single] = await Promise.all([probes.stop(), singles.stop()])
+    if (failure !== undefined) throw failure
+    return { 'probe p99': probe.p99, 'single row p99': single.p99, 'peak RSS': server.peakMiB(), [LAG.name]: lag() }
+  },
+})
+
+/** The largest JSON body that is taken: what a refusal says of the limit, where there is a smaller one than for all bodies. */
+let largestJson: Promise<Target> | undefined
+
+async function findLargestJson(): Promise<Target> {
+  const server = await start(ours(), undefined)
+  try {
+    for (let bytes = LARGEST; ; ) {
+      const target = jsonOfSize(bytes)
+      const { status, body } = await exchange(server.port, target.at(ours().path).request)
+      if (status === 200) return target
+      const limit = Number(/larger than the (\d+) bytes/.exec(body.toString('utf8', 0, 500))?.[1])
+      if (status !== 413 || !(limit < bytes)) throw new Error(`JSON of ${bytes} bytes: ${status} ${body.toString('utf8', 0, 200)}`)
+      bytes = limit
+    }
+  } finally {
+    await server.stop()
+  }
+}
+
+const ROW_BYTES = 16
+const largestBinary = () => binaryRows(Math.floor((LARGEST - 1_000) / ROW_BYTES), ['probabilities'])
+
+const largeBodies: Workload = {
+  name: 'large-bodies',
+  title: 'Probes and single rows beside the largest bodies',
+  metrics: [PROBE_P99, SINGLE_P99, PEAK, LAG],
+  contenders: [
+    besideLargeBody('nothing beside', undefined),
+    besideLargeBody('beside 64 MiB binary', largestBinary),
+    besideLargeBody('beside the largest JSON', () => (largestJson ??= findLargestJson())),
+  ],
+}
+
+/**
+ * A model whose run takes that long, asked by four callers without pause, and a liveness probe every 5 ms. `runs/s` is compared with a
+ * loop of runs in a process of their own, without worker threads; requests are not joined (MAX_BATCH_ROWS=1), so that a request is a run.
+ */
+function slow(ms: 50 | 500): Workload {
+  const folder = ms === 50 ? subjects.SLOW_50 : subjects.SLOW_500
+  const model = ms === 50 ? 'slow' : 'slow-500'
+  const least = (ms * 16) / 1_000
+  const subject: Subject = { ...ours({ MODEL_DIR: folder, MAX_BATCH_ROWS: '1' }), path: `/v2/models/${model}/infer` }
+  return {
+    name: `slow-${ms}`,
+    title: `A model of about ${ms} ms a run, with probes beside it`,
+    metrics: [RUNS, PROBE_P99, LAG],
+    contenders: [
+      loop('session.run in a loop', `${folder}/model.onnx`, 'x', [1, 2], 'runs/s', 1, least),
+      {
+        name: subject.name,
+        subject,
+        first: SLOW_REQUEST,
+        async measure({ server, seconds }) {
+          const lag = watchLag()
+          const probes = paced(server.port, PROBE, PROBE_EVERY_MS)
+          const { perSecond } = await closedLoop(server.port, SLOW_REQUEST.at(subject.path), 4, { seconds: Math.max(seconds, least) })
+          const probe = await probes.stop()
+          return { 'runs/s': perSecond, 'probe p99': probe.p99, [LAG.name]: lag() }
+        },
+      },
+    ],
+  }
+}
+
+/** From before the process exists to its first 200 to an inference request, asked for every millisecond. A round is a start. */
+const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload => ({
+  name: `${prefix}start`,
+  title: 'Start, from creating the process to the first 200 on an inference',
+  metrics: [START],
+  rounds: { quick: 5, usual },
+  contenders: others.map(subject => ({
+    name: subject.name,
+    async measure({ answerOfOurs }) {
+      const server = await start(subject, answerOfOurs)
+      await server.stop()
+      return { [START.name]: server.startMs }
+    },
+  })),
+})
+
+/** Long enough for what is put off until after the start, and for V8 to tidy up. */
+const SETTLE_MS = 2_000
+const settled = async ({ residentMiB }: Running) => {
+  await new Promise(resolve => setTimeout(resolve, SETTLE_MS))
+  return residentMiB()
+}
+
+/** Resident memory of a process that has started, then after so many requests on 16 connections. A round is a process. */
+function memory(others: readonly Subject[], counts: readonly number[], prefix = '', full?: true): Workload {
+  const after = (count: number) => ({ name: `after ${count.toLocaleString('en')}`, unit: 'MiB', better: 'less' }) as const
+  return {
+    name: `${prefix}memory${full ? '-million' : ''}`,
+    title: full ? 'Memory after a million requests' : 'Memory: resident, idle and after 10,000 requests',
+    metrics: [{ name: 'idle', unit: 'MiB', better: 'less' }, ...counts.map(after)],
+    rounds: { quick: 2, usual: full ? 1 : 5 },
+    ...(full ? { full } : {}),
+    contenders: others.map(subject => ({
+      name: subject.name,
+      async measure({ answerOfOurs }) {
+        const server = await start(subject, answerOfOurs)
+        try {
+          const figures: Record<string, number> = { idle: await settled(server) }
+          let sent = 0
+          for (const count of counts) {
+            await closedLoop(server.port, V2_REQUEST.at(subject.path), 16, { requests: count - sent })
+            sent = count
+            figures[after(count).name] = await settled(server)
+          }
+          return figures
+        } finally {
+          await server.stop()
+        }
+      },
+    })),
+  }
+}
+
+/** Growth: how the time of one request grows with its rows. */
+const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384] as const).map(
+  (count): Workload => ({
+    name: `growth-rows-${count}`,
+    title: `Growth by rows: ${count.toLocaleString('en')}, 1 connection`,
+    metrics: [P50, P99],
+    full: true,
+    contenders: [
+      underLoad(ours(), V2_REQUEST, 1, 'one row as JSON'),
+      underLoad(ours(), jsonRows(count), 1, 'JSON'),
+      underLoad(ours(), binaryRows(count), 1, 'binary'),
+    ],
+  }),
+)
+
+/** Growth: how requests per second and their times change with the connections they come by. */
+const growthByConnections = ([4, 32, 128, 512, 1_024] as const).map(
+  (count): Workload => ({ ...connections(count, [subjects.NODE_HTTP], 'growth-'), full: true }),
+)
+
+/** Growth: how the start grows with the model's size; the floor loads the same model in a loop of one run. */
+const growthByModel: Workload = {
+  name: 'growth-model',
+  title: 'Growth by the model’s size: start to first 200',
+  metrics: [START, { name: 'idle', unit: 'MiB', better: 'less' }],
+  rounds: { quick: 2, usual: 5 },
+  full: true,
+  contenders: [0, 1, 8, 32, 128, 512].map(mib => ({
+    name: `${mib} MiB`,
+    async measure({ answerOfOurs }) {
+      const folder = createWeights(mib)
+      const server = await start({ ...ours({ MODEL_DIR: folder.path, MODEL_NAME: 'iris-classifier' }) }, answerOfOurs, folder.request)
+      const figures = { [START.name]: server.startMs, idle: await settled(server) }
+      await server.stop()
+      return figures
+    },
+  })),
+}
+
+/** `npm run bench`. */
+export const ALONE: readonly Workload[] = [
+  ...[1, 16, 64, 256].map(count => connections(count)),
+  rows('json', [subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS]),
+  rows('binary', []),
+  events,
+  largeBodies,
+  slow(50),
+  slow(500),
+  starts([subjects.NODE_HTTP, ours(), subjects.STATIC, subjects.EXPRESS, subjects.FAAS]),
+  memory([subjects.NODE_HTTP, ours(), subjects.STATIC, subjects.EXPRESS, subjects.FAAS], [10_000]),
+  memory([subjects.NODE_HTTP, ours()], [10_000, 1_000_000], '', true),
+  ...growthByRows,
+  ...growthByConnections,
+  growthByModel,
+]
+
+/** `npm run bench:peers`. */
+export const WITH_PEERS: readonly Workload[] = [
+  ...[1, 64].map(count => connections(count, [...PEERS], 'peers-')),
+  rows('json', PEERS, 'peers-'),
+  starts([subjects.NODE_HTTP, ours(), ...PEERS], 'peers-', 10),
+  memory([subjects.NODE_HTTP, ours(), ...PEERS], [10_000], 'peers-'),
+]
