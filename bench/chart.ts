@@ -21,7 +21,13 @@ const OURS = 'onnx-function'
 
 const PANELS: readonly Panel[] = [
   { title: 'Requests per second, 64 connections', workload: 'connections-64', metric: 'requests/s', over: STATIC, better: 'more' },
-  { title: 'Requests per second, 64 connections, with peers', workload: 'peers-connections-64', metric: 'requests/s', over: STATIC, better: 'more' },
+  {
+    title: 'Requests per second, 64 connections, with peers',
+    workload: 'peers-connections-64',
+    metric: 'requests/s',
+    over: STATIC,
+    better: 'more',
+  },
   { title: 'Median time, 1 connection', workload: 'connections-1', metric: 'p50', over: STATIC, better: 'less' },
   { title: 'Rows per second, 1,024 rows as JSON', workload: 'rows-json', metric: 'rows/s', over: 'session.run in a loop', better: 'more' },
   { title: 'Start to first answer', workload: 'start', metric: 'start to first 200', over: NODE_HTTP, better: 'less' },

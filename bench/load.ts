@@ -24,6 +24,8 @@ export interface Exchange {
 /** What one measured window of load gave; times in milliseconds. */
 export interface LoadResult {
   readonly requests: number
+  /** Before and after the window, too. */
+  readonly allRequests: number
   readonly perSecond: number
   readonly p50: number
   readonly p99: number
@@ -226,7 +228,7 @@ function createClock() {
     get requests() {
       return requests
     },
-    result(): LoadResult {
+    result(): Omit<LoadResult, 'allRequests'> {
       const { user, system } = process.cpuUsage(cpu)
       const ms = (percent: number) => histogram.percentile(percent) / 1e6
       return {
@@ -309,7 +311,7 @@ export async function closedLoop(
     timers.push(setTimeout(() => (ending = true), seconds * 1_200))
     timers.push(setTimeout(() => fail(new Error('answers do not come')), seconds * 1_200 + PATIENCE_MS))
   }
-  let result: LoadResult | undefined
+  let result: Omit<LoadResult, 'allRequests'> | undefined
   // The window's own end, not that of what is still in flight then, is what the load's share of its core refers to.
   if (Number.isFinite(seconds)) timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
   await done.promise
@@ -319,7 +321,7 @@ export async function closedLoop(
   if (failure !== undefined) throw failure
   if (result.requests === 0) throw new Error('nothing was answered in the window')
   await verified(port, target)
-  return result
+  return { ...result, allRequests: counted + 2 }
 }
 
 /** @see paced */

@@ -33,7 +33,12 @@ export function rowsOf(workload: WorkloadResult): readonly (readonly string[])[]
   ]
 }
 
-function cell(figures: Figures, reference: WorkloadResult['contenders'][string] | undefined, { name, unit }: Metric, isReference: boolean): string {
+function cell(
+  figures: Figures,
+  reference: WorkloadResult['contenders'][string] | undefined,
+  { name, unit }: Metric,
+  isReference: boolean,
+): string {
   const values = figures[name]
   if (values === undefined) return '–'
   const over = reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
@@ -49,7 +54,14 @@ export function table(rows: readonly (readonly string[])[]): string {
   const widths = Array.from({ length: columns }, (_, column) =>
     Math.max(...rows.filter(row => column === 0 || !notes(row)).map(row => row[column]?.length ?? 0)),
   )
-  return rows.map(row => row.map((text, column) => text.padEnd(notes(row) && column > 0 ? 0 : (widths[column] as number))).join('  ').trimEnd()).join('\n')
+  return rows
+    .map(row =>
+      row
+        .map((text, column) => text.padEnd(notes(row) && column > 0 ? 0 : (widths[column] as number)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 
 function markdown(rows: readonly (readonly string[])[]): string {
@@ -105,7 +117,13 @@ export function writeReport(results: Results): void {
   const file = fileURLToPath(new URL('../docs/performance.md', import.meta.url))
   let page = readFileSync(file, 'utf8')
   page = fill(page, 'targets', markdown(targetRows(results)))
-  page = fill(page, 'machine', machineLines(results).map(line => `- ${line}`).join('\n'))
+  page = fill(
+    page,
+    'machine',
+    machineLines(results)
+      .map(line => `- ${line}`)
+      .join('\n'),
+  )
   page = fill(page, 'commands', markdown(commandRows(results)))
   page = fill(
     page,

@@ -10,8 +10,8 @@ import { machineLines, rowsOf, table, targetRows, writeReport } from './report.t
 import { V2_REQUEST } from './requests.ts'
 import { chartFile, type Figures, type Run, readResults, resultsFile, type WorkloadResult, writeResults } from './results.ts'
 import * as subjects from './subjects.ts'
-import { cores, OURS, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
-import { ALONE, type Contender, type Workload, WITH_PEERS } from './workloads.ts'
+import { cores, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
+import { ALONE, type Contender, WITH_PEERS, type Workload } from './workloads.ts'
 
 const HELP = `node bench/run.ts [--peers] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
 
@@ -83,7 +83,9 @@ async function main(): Promise<void> {
     results = { workloads: { ...results.workloads, [workload.name]: result } }
     writeResults(file, results)
   }
-  const measured = { workloads: Object.fromEntries(Object.entries(results.workloads).filter(([name]) => chosen.some(one => one.name === name))) }
+  const measured = {
+    workloads: Object.fromEntries(Object.entries(results.workloads).filter(([name]) => chosen.some(one => one.name === name))),
+  }
   print(`${machineLines(measured).join('\n')}\n\n${table(targetRows(measured).filter(row => row[2] !== '–'))}\n`)
   if (quick) writeFileSync(chartFile(true), chart(results))
   else writeReport(results)
@@ -115,12 +117,12 @@ async function learnAnswer(): Promise<string> {
 /** All contenders, a round each, over and over; the one that begins changes from round to round. */
 async function measure(
   workload: Workload,
-  { rounds: rounds_, seconds, quick }: Options,
+  { rounds: usualRounds, seconds, quick }: Options,
   answerOfOurs: string,
   run: Run,
   missing: ReadonlyMap<string, string>,
 ): Promise<WorkloadResult> {
-  const rounds = workload.rounds === undefined ? rounds_ : workload.rounds[quick ? 'quick' : 'usual']
+  const rounds = workload.rounds === undefined ? usualRounds : workload.rounds[quick ? 'quick' : 'usual']
   const servers = new Map<string, Promise<Running>>()
   const figures = new Map<string, Record<string, number[]>>()
   const failed = new Map<string, string>()
@@ -191,12 +193,22 @@ async function measure(
 /** Where the load itself had no time left, its own speed was measured. */
 function busyNote({ contenders }: WorkloadResult): string {
   const busy = Object.entries(contenders).filter(([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9)
-  return busy.length === 0 ? '' : `The load used up its own core beside ${busy.map(([name]) => name).join(', ')}: there it could be faster.\n`
+  return busy.length === 0
+    ? ''
+    : `The load used up its own core beside ${busy.map(([name]) => name).join(', ')}: there it could be faster.\n`
 }
 
 async function describe({ rounds, seconds, peers }: Options): Promise<Run> {
   const [cpu] = cpus()
-  const taken = [ours(), subjects.STATIC, subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS_STATIC, subjects.FAAS, ...(peers ? PEERS : [])]
+  const taken = [
+    ours(),
+    subjects.STATIC,
+    subjects.NODE_HTTP,
+    subjects.EXPRESS,
+    subjects.FAAS_STATIC,
+    subjects.FAAS,
+    ...(peers ? PEERS : []),
+  ]
   return {
     date: new Date().toISOString(),
     rounds,
@@ -208,8 +220,7 @@ async function describe({ rounds, seconds, peers }: Options): Promise<Run> {
   }
 }
 
-const relative = (argument: string) =>
-  argument === process.execPath ? 'node' : argument.replace(/^.*\/(bench\/peers\/)/, '$1')
+const relative = (argument: string) => (argument === process.execPath ? 'node' : argument.replace(/^.*\/(bench\/peers\/)/, '$1'))
 
 const versionOf = (path: string): string => JSON.parse(readFileSync(new URL(`${path}/package.json`, import.meta.url), 'utf8')).version
 
@@ -218,7 +229,14 @@ const npmVersions = () =>
 
 async function pipVersions(): Promise<Record<string, string>> {
   const versions: Record<string, string> = {}
-  for (const [name, file] of [['mlserver'], ['kserve'], ['fastapi'], ['uvicorn', 'fastapi'], ['nvidia-pytriton', 'pytriton'], ['onnxruntime', 'fastapi']]) {
+  for (const [name, file] of [
+    ['mlserver'],
+    ['kserve'],
+    ['fastapi'],
+    ['uvicorn', 'fastapi'],
+    ['nvidia-pytriton', 'pytriton'],
+    ['onnxruntime', 'fastapi'],
+  ]) {
     const text = readFileSync(new URL(`peers/requirements-${file ?? name}.txt`, import.meta.url), 'utf8')
     const version = new RegExp(`^${name}==(.*)$`, 'm').exec(text)?.[1]
     if (version !== undefined) versions[`${name} (Python)`] = version

@@ -107,7 +107,7 @@ export interface Running {
   stop(): Promise<void>
 }
 
-const START_LIMIT_MS = 60_000
+const START_LIMIT_MS = 30_000
 
 /**
  * @param first the request its first answer is waited for with
@@ -157,7 +157,9 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
         request.verify(answer)
         break
       }
-      if (answer.status < 500) throw new Refusal(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
+      // 404: Triton listens before it knows the model.
+      if (answer.status < 500 && answer.status !== 404)
+        throw new Refusal(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
     } catch (error) {
       if (error instanceof Refusal || !('code' in (error as object) || /closed/.test((error as Error).message))) {
         await stop()
@@ -165,9 +167,10 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
       }
     }
     if (!running.has(child) || performance.now() - spawned > START_LIMIT_MS) {
-      const end = readFileSync(printed, 'utf8').trim().split('\n').filter(Boolean).slice(-3).join(' ').slice(-400)
+      const lines = readFileSync(printed, 'utf8').trim().split('\n')
+      const reason = lines.findLast(line => /error|exception/i.test(line)) ?? lines.at(-1) ?? ''
       await stop()
-      throw new Error(`did not start: ${end}`)
+      throw new Error(`did not start: ${reason.slice(0, 300)}`)
     }
     await wait(1)
   }

@@ -80,8 +80,7 @@ function underLoad(subject: Subject, target: Target, connections: number, name =
         'requests/s': result.perSecond,
         p50: result.p50,
         p99: result.p99,
-        // The window's own requests are five sixths of those that were answered meanwhile.
-        'CPU/request': (cpuMs * 1_000) / (result.requests * 1.2),
+        'CPU/request': (cpuMs * 1_000) / result.allRequests,
         loadBusy: result.loadBusy,
       }
     },
@@ -100,7 +99,8 @@ const connections = (count: number, others = FLOORS, prefix = ''): Workload => (
 })
 
 const MANY_ROWS = 1_024
-const ROWS_CONNECTIONS = 8
+/** No more rows than may wait by default (MAX_QUEUE_ROWS). */
+const ROWS_CONNECTIONS = 4
 
 /** 1,024 rows a request: `rows/s` beside a loop of runs of 1,024 rows in a process of their own, without any server. */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {

@@ -127,6 +127,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   }
   const segment = (name: Name) => text(name, value => !value.includes('/'))
   const cpus = availableCpus()
+  const [drainDelayMs, drainTimeoutMs] = [integer('DRAIN_DELAY_MS', 0), integer('DRAIN_TIMEOUT_MS', 0)]
+  if (drainDelayMs > 0 && drainDelayMs >= drainTimeoutMs) {
+    throw new Error(`DRAIN_DELAY_MS is "${drainDelayMs}"; it must be less than DRAIN_TIMEOUT_MS (${drainTimeoutMs}), which includes it`)
+  }
   return Object.freeze({
     port: integer('PORT', 0, 65535),
     listenHost: text('LISTEN_HOST'),
@@ -138,8 +142,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     maxQueueRows: integer('MAX_QUEUE_ROWS', 1),
     maxBatchRows: integer('MAX_BATCH_ROWS', 1),
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1),
-    drainDelayMs: integer('DRAIN_DELAY_MS', 0),
-    drainTimeoutMs: integer('DRAIN_TIMEOUT_MS', 0),
+    drainDelayMs,
+    drainTimeoutMs,
     execution: (text('EXECUTION', value => EXECUTIONS.includes(value)) ?? 'auto') as Config['execution'],
     cpus,
     ortThreads: Math.min(cpus, text('ORT_THREADS') === undefined ? cpus : integer('ORT_THREADS', 1, 1024)),

@@ -36,7 +36,7 @@ const withParents = (path: string): string[] => (path === '/' ? ['/'] : [path, .
 
 function readVersion2(folder: string): number | undefined {
   const [quota, period] = (text(posix.join(folder, 'cpu.max')) ?? 'max').trim().split(' ')
-  return quota === 'max' ? undefined : Number(quota) / Number(period)
+  return Number(quota) / Number(period) || undefined
 }
 
 function readVersion1(folder: string): number | undefined {

@@ -3,7 +3,7 @@ import { type Config, readConfig } from './config.ts'
 import type { EventService } from './events/receive.ts'
 import { type Host, listen } from './http/host.ts'
 import { createFunction } from './index.ts'
-import { requestJson } from './inference/metadata.ts'
+import { curlCommand } from './inference/metadata.ts'
 import { createLog } from './telemetry/log.ts'
 
 async function main(): Promise<void> {
@@ -72,8 +72,8 @@ async function drain(
   model.retire()
   host.stopKeepAlive()
   await wait(Math.min(drainDelayMs, drainTimeoutMs))
-  const all = await host.close(left())
-  if (all) log.info('drained')
+  const answered = await host.close(left())
+  if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
   // Runs that nobody waits for any more, maybe of the load, end first.
   const closed = loading
@@ -88,15 +88,10 @@ async function drain(
 function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {
   const url = `http://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
   log.info({ model: model.name, version: model.version, url }, `serving ${model.name} ${model.version ?? ''} on ${url}`)
-  const request = model.loaded && requestJson(model.loaded.example, model.loaded.signature)
   // For the person who started it by hand; in a pod every line is JSON.
-  if (inCluster || request === undefined || request.length > 2_000) return
-  const address = `${url}/v2/models/${encodeURIComponent(model.name)}/infer`
-  process.stderr.write(`\nTry it:\n  curl ${quoted(address)} -H 'Content-Type: application/json' -d ${quoted(request)}\n\n`)
+  const curl = inCluster || model.loaded === undefined ? undefined : curlCommand(url, model.name, model.loaded)
+  if (curl !== undefined) process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
-
-/** As one word to a shell. */
-const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 const hostInUrl = (host: string) => (host.includes(':') ? `[${host}]` : host)
 

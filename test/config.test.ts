@@ -53,6 +53,10 @@ suite('the environment', () => {
     })
   }
 
+  test('DRAIN_DELAY_MS is refused where DRAIN_TIMEOUT_MS leaves nothing after it', () => {
+    assert.throws(() => readConfig({ DRAIN_DELAY_MS: '10000' }), /^Error: DRAIN_DELAY_MS is "10000"; it must be less than DRAIN_TIMEOUT_MS/)
+  })
+
   test('names the service as Knative does, or KServe', () => {
     assert.equal(readConfig({ K_SERVICE: 'iris', INFERENCE_SERVICE_NAME: 'other' }).service, 'iris')
     assert.equal(readConfig({ INFERENCE_SERVICE_NAME: 'other' }).service, 'other')

@@ -266,7 +266,7 @@ describe('the end', { concurrency: 3 }, () => {
     ['SIGINT', 130],
   ] as const) {
     test(`a second ${signal} ends at once`, async () => {
-      const server = await startProcess({ DRAIN_DELAY_MS: '60000', DRAIN_TIMEOUT_MS: '60000' })
+      const server = await startProcess({ DRAIN_DELAY_MS: '60000', DRAIN_TIMEOUT_MS: '70000' })
       await terminate(server, signal)
       server.process.kill(signal)
       assert.deepEqual(await server.exited, [code, null])

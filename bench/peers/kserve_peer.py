@@ -1,4 +1,6 @@
-"""The KServe Python SDK's custom predictor; without gRPC and without its log line a request, which would only make it slower."""
+"""The KServe Python SDK's custom predictor; without gRPC and without its log lines for each request, which would only make it slower."""
+
+import logging
 
 import uvicorn
 
@@ -14,6 +16,7 @@ uvicorn.Config = LoopbackConfig
 
 import model  # noqa: E402
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer  # noqa: E402
+from kserve.utils.utils import generate_uuid  # noqa: E402
 
 
 class Iris(Model):
@@ -28,10 +31,13 @@ class Iris(Model):
             InferOutput("probabilities", list(probabilities.shape), "FP32", probabilities.ravel().tolist()),
             InferOutput("predicted_class", list(labels.shape), "BYTES", labels.tolist()),
         ]
-        return InferResponse(payload.id, self.name, outputs)
+        return InferResponse(payload.id or generate_uuid(), self.name, outputs)
 
 
 if __name__ == "__main__":
     iris = Iris(model.NAME)
     iris.load()
-    ModelServer(http_port=model.PORT, enable_grpc=False, enable_latency_logging=False, workers=1).start([iris])
+    server = ModelServer(http_port=model.PORT, enable_grpc=False, enable_latency_logging=False, workers=1)
+    for name in ("kserve.trace", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    server.start([iris])

@@ -39,6 +39,6 @@ if __name__ == "__main__":
                 Tensor(name="probabilities", dtype=np.float32, shape=(3,)),
                 Tensor(name="predicted_class", dtype=np.bytes_, shape=(1,)),
             ],
-            ModelConfig(max_batch_size=1024, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
+            config=ModelConfig(max_batch_size=1024, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
         )
         triton.serve()

@@ -58,8 +58,8 @@ const answerParsed = async (headers: IncomingHttpHeaders, json: ParsedJson, call
 
 /** @returns the reply in binary mode */
 async function answerEvent(event: CloudEvent, jsonLength: number | undefined, caller: Caller, service: EventService): Promise<Answer> {
-  if (isOurs(event, service.replier)) return ACKNOWLEDGED
-  const { json, binary } = await classify(event, jsonLength, caller, service)
+  if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
+  const { json, binary } = await inferEvent(loaded => decodeData(event, jsonLength, loaded), caller, service)
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
   const headers = toHeaders(replyAttributes(event.attributes, 'response', service.replier, contentType))
   if (binary === undefined) return { status: 200, headers, body: json }
@@ -73,14 +73,14 @@ async function answerEvent(event: CloudEvent, jsonLength: number | undefined, ca
 async function receiveStructured({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents+json')
   const event = readStructuredEvent(body)
-  if (isOurs(event, service.replier)) return ACKNOWLEDGED
+  if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
   const reply = await replyInJson(event, caller, service)
   return { status: 200, headers: { 'content-type': 'application/cloudevents+json; charset=utf-8' }, body: reply }
 }
 
 async function receiveBatch({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
-  const events = readBatch(body).filter(event => !isOurs(event, service.replier))
+  const events = readBatch(body).filter(event => !wouldGoRound(event, service.replier))
   if (events.length === 0) return ACKNOWLEDGED
   // All at once, so that they wait together and can be one run.
   const replies = await Promise.all(events.map(event => replyInBatch(event, caller, service)))
@@ -105,18 +105,16 @@ async function replyInBatch(event: CloudEvent, caller: Caller, service: EventSer
 /**
  * One event's inference, counted.
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
- * @param jsonLength as {@link decodeRequest}; only binary mode has a header to say it
  */
-async function classify(
-  event: CloudEvent,
-  jsonLength: number | undefined,
+async function inferEvent(
+  decode: (loaded: LoadedModel) => InferenceRequest,
   caller: Caller,
   { model, metrics }: Service,
 ): Promise<EncodedResponse> {
   metrics.began()
   try {
     const loaded = await model.whenLoaded(caller)
-    const request = decodeData(event, jsonLength, loaded)
+    const request = decode(loaded)
     const encoded = encodeResponse(await loaded.infer(request, caller), request.outputs)
     metrics.answered('cloudevent', 'success', secondsSince(caller.arrived))
     return encoded
@@ -126,6 +124,13 @@ async function classify(
   }
 }
 
+function decodeForJson(event: CloudEvent, loaded: LoadedModel): InferenceRequest {
+  const request = decodeData(event, undefined, loaded)
+  if (!request.outputs.some(({ binary }) => binary)) return request
+  throw new BadRequest('binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON')
+}
+
+/** @param jsonLength as {@link decodeRequest}; only binary mode has a header to say it */
 function decodeData({ data, attributes }: CloudEvent, jsonLength: number | undefined, { signature }: LoadedModel): InferenceRequest {
   if (data === undefined) throw new BadRequest('the event has no data; it must be an inference request')
   const contentType = String(attributes.datacontenttype ?? 'application/json')
@@ -141,15 +146,12 @@ const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batche
 
 /** One event's reply in the JSON event format, whose data can only be JSON. */
 async function replyInJson(event: CloudEvent, caller: Caller, service: EventService): Promise<string> {
-  const { json, binary } = await classify(event, undefined, caller, service)
-  if (binary !== undefined) {
-    throw new BadRequest('binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON')
-  }
+  const { json } = await inferEvent(loaded => decodeForJson(event, loaded), caller, service)
   return toJson(replyAttributes(event.attributes, 'response', service.replier, 'application/json'), json)
 }
 
 /** Events that must not be classified, or they would go round for ever: our own replies, and KServe's log of requests and responses. */
-const isOurs = ({ attributes }: CloudEvent, { source }: Replier) =>
+const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
 
 function checkFormat(contentType = '', expected: string): void {

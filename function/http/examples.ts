@@ -1,6 +1,7 @@
 import { requestJson } from '../inference/metadata.ts'
 import type { LoadedModel } from '../inference/model.ts'
 import { writeBinaryTensor } from '../protocol/binary.ts'
+import { hasJson } from '../protocol/datatypes.ts'
 import { elementCount } from '../protocol/tensor.ts'
 
 /** An example of more elements than this would make the document megabytes long, for a page that nobody would read. */
@@ -24,11 +25,11 @@ export function requestExamples(loaded: Described): RequestExamples | undefined 
 
 /** Asks for those outputs alone that JSON can say. */
 function jsonExample({ signature, example }: Described): RequestExamples['json'] {
-  const outputs = signature.outputs.filter(({ datatype }) => datatype !== 'FP16')
+  const outputs = signature.outputs.filter(({ datatype }) => hasJson(datatype))
   const json = requestJson(example, { ...signature, outputs })
   if (json === undefined || outputs.length === 0) return undefined
   const some = outputs.length < signature.outputs.length
-  return { id: 'req-001', ...JSON.parse(json), ...(some && { outputs: outputs.map(({ name }) => ({ name })) }) }
+  return { ...JSON.parse(json), ...(some && { outputs: outputs.map(({ name }) => ({ name })) }) }
 }
 
 function binaryExample({ example }: Described): RequestExamples['binary'] {

@@ -95,7 +95,7 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     // Whichever is later: a refusal may be read before all of the body has come.
     request.on('close', rest)
     response.on('close', () => {
-      caller.gone = !response.writableFinished
+      if (!response.writableFinished) caller.gone = true
       rest()
       log.debug(
         {

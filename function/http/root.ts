@@ -1,11 +1,7 @@
-import { functionVersion, serverMetadata } from '../inference/metadata.ts'
+import { curlCommand, functionVersion, serverMetadata } from '../inference/metadata.ts'
 import type { LoadedModel, Model } from '../inference/model.ts'
 import type { TensorMetadata } from '../protocol/tensor.ts'
-import { requestExamples } from './examples.ts'
 import { modelPath } from './openapi.ts'
-
-/** A command longer than this is nothing to copy from a page. */
-const LONGEST_REQUEST = 2_000
 
 /**
  * The page that says what is served here.
@@ -19,16 +15,16 @@ export function rootPage(
   address: string,
 ): string {
   const { inputs, outputs } = loaded.signature
-  const request = JSON.stringify(requestExamples(loaded)?.json)
+  const curl = curlCommand(address, name, loaded)
   return fill(template, {
     name: html`${name}`,
     version: html`${version ?? ''}`,
     description: html`${description ?? 'An ONNX model.'}`,
     modelPath: html`${modelPath(name)}`,
     ask:
-      request === undefined || request.length > LONGEST_REQUEST
+      curl === undefined
         ? html`<p><a href="/docs#infer">The API\u2019s page</a> has an example.</p>`
-        : html`<pre tabindex="0">${curl(`${address}${modelPath(name)}/infer`, request)}</pre>`,
+        : html`<pre tabindex="0">${curl}</pre>`,
     tensors: table('Inputs', inputs) + table('Outputs', outputs),
     labels: labels.length === 0 ? '' : html`<h2>Labels</h2><p>${labels.join(', ')}</p>`,
     server: html`${serverMetadata.name} ${functionVersion}`,
@@ -44,10 +40,6 @@ const row = ({ name, datatype, shape, dimensionNames, anyRank }: TensorMetadata)
   const shown = shape.map((dimension, i) => (dimension === -1 ? dimensionNames[i] || 'any' : dimension)).join(', ')
   return html`<tr><td><code>${name}</code></td><td><code>${datatype}</code></td><td><code>${anyRank ? 'any' : `[${shown}]`}</code></td></tr>`
 }
-
-const curl = (url: string, body: string) => `curl ${quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quote(body)}`
-
-const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
 /** The template's text is markup; everything put into it is text. */
 const html = (strings: TemplateStringsArray, ...values: readonly string[]) => String.raw({ raw: strings }, ...values.map(escapeHtml))

@@ -4,6 +4,7 @@ import { type Answer, json, Refused, type Request } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import { infer } from '../inference/infer.ts'
 import { modelMetadata, serverMetadata } from '../inference/metadata.ts'
+import { show } from '../protocol/json.ts'
 
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
@@ -27,8 +28,8 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   const live = () => json({ live: true })
   const ready = () =>
     model.notReady === undefined ? json({ live: true, ready: true }) : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
-  const seedHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
-  const seedReady = () =>
+  const plainHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
+  const plainReady = () =>
     model.notReady === undefined ? json({ status: 'ready' }) : json({ status: 'not ready', error: model.notReady }, 503, RETRY)
   const prometheus = async (): Promise<Answer> => ({
     status: 200,
@@ -54,8 +55,8 @@ export function createRoutes(service: EventService): (path: string) => Route | u
     ['/v2', { GET: server }],
     ['/v2/health/live', { GET: live }],
     ['/v2/health/ready', { GET: ready }],
-    ['/health', { GET: seedHealth }],
-    ['/ready', { GET: seedReady }],
+    ['/health', { GET: plainHealth }],
+    ['/ready', { GET: plainReady }],
     ['/health/liveness', { GET: live }],
     ['/health/readiness', { GET: ready }],
     ['/metrics', { GET: prometheus }],
@@ -85,7 +86,10 @@ const RETRY = { 'retry-after': '1' }
 
 function checkServed(what: string, asked: string, served: string | undefined): void {
   if (asked === served) return
-  throw new Refused(404, `${what} ${show(asked)} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`)
+  throw new Refused(
+    404,
+    `${what} ${show(asked)} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`,
+  )
 }
 
 function decodeSegment(segment: string): string {

@@ -1,4 +1,4 @@
-import { type Datatype, rowOf } from '../protocol/datatypes.ts'
+import { type Datatype, hasJson, rowOf } from '../protocol/datatypes.ts'
 import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
@@ -24,7 +24,7 @@ export function inferenceSchemas({ name, version }: ServedModel, signature: Sign
   const { inputs, outputs } = signature
   const datatypes = new Set([...inputs, ...outputs].map(({ datatype }) => datatype))
   return {
-    request: inputs.some(({ datatype }) => datatype === 'FP16') ? undefined : requestSchema(signature, ref),
+    request: !inputs.every(({ datatype }) => hasJson(datatype)) ? undefined : requestSchema(signature, ref),
     response: {
       type: 'object',
       required: ['model_name', ...(version === undefined ? [] : ['model_version']), 'outputs'],
@@ -35,13 +35,11 @@ export function inferenceSchemas({ name, version }: ServedModel, signature: Sign
         outputs: {
           description: 'As asked for, in that order; without `outputs` in the request, all.',
           type: 'array',
-          items: oneOf(outputs.filter(({ datatype }) => datatype !== 'FP16').map(output => outputSchema(output))),
+          items: oneOf(outputs.filter(({ datatype }) => hasJson(datatype)).map(output => outputSchema(output))),
         },
       },
     },
-    data: Object.fromEntries(
-      [...datatypes].filter(datatype => datatype !== 'FP16').map(datatype => [dataName(datatype), dataSchema(datatype, ref)]),
-    ),
+    data: Object.fromEntries([...datatypes].filter(hasJson).map(datatype => [dataName(datatype), dataSchema(datatype, ref)])),
   }
 }
 

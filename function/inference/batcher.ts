@@ -1,7 +1,7 @@
 import { rowOf } from '../protocol/datatypes.ts'
 import { DeadlinePassed, ModelError, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import { elementCount, type Tensor } from '../protocol/tensor.ts'
+import { elementCount, isBatched, type Tensor } from '../protocol/tensor.ts'
 import type { Session } from './session.ts'
 
 /** Who waits for an answer, and until when. */
@@ -55,18 +55,18 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   let scheduled = false
   let alarm: NodeJS.Timeout | undefined
   let alarmAt = 0
+  const batched = isBatched(session.signature)
 
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
-    const rows = rowsOf(request)
-    // A request larger than the whole queue could otherwise never be taken.
-    if (queuedRows > 0 && queuedRows + rows > limits.maxQueueRows) {
-      throw new Overloaded(`${queuedRows} rows are waiting already, and at most ${limits.maxQueueRows} may; try again later`)
-    }
+    const rows = batched ? rowsOf(request) : 1
+    if (queuedRows + rows > limits.maxQueueRows) makeRoom(rows, caller)
     return new Promise((resolve, reject) => {
       const outputs = request.outputs.map(({ name }) => name)
-      queue.push({ request, outputs, rows, key: mayJoin() ? joinKey(request.inputs, outputs) : undefined, caller, resolve, reject })
+      const key = mayJoin() ? joinKey(request.inputs, outputs) : undefined
+      const job = { request, outputs, rows, key, caller, resolve, reject }
+      queue.push(job)
       queuedRows += rows
-      if (running >= session.concurrency) setAlarm()
+      if (running >= session.concurrency) setAlarm(deadlineOf(job))
       else if (!scheduled) {
         scheduled = true
         // Not at once: requests that arrive within this turn of the event loop join the same run.
@@ -75,13 +75,24 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     })
   }
 
+  /**
+   * Who hung up, or waited too long, does not count against the others. And a request or batch of events that is larger than the
+   * whole queue could never be taken, so it is while nobody else waits.
+   */
+  function makeRoom(rows: number, caller: Caller): void {
+    dropLate()
+    if (queuedRows + rows > limits.maxQueueRows && queue.some(job => job.caller !== caller)) {
+      throw new Overloaded(`${queuedRows} rows are waiting already, and at most ${limits.maxQueueRows} may; try again later`)
+    }
+  }
+
   function startRuns(): void {
     scheduled = false
     while (running < session.concurrency && queue.length > 0) {
       const batch = takeBatch()
       if (batch.length > 0) void run(batch)
     }
-    if (queue.length > 0) setAlarm()
+    if (queue.length > 0) setAlarm(earliestDeadline())
   }
 
   async function run(batch: readonly Job[]): Promise<void> {
@@ -93,20 +104,25 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   }
 
   /** Answers who waits behind a long run when their time is up, not when the run is over. */
-  function setAlarm(): void {
-    const next = queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
-    if (alarm !== undefined && alarmAt <= next) return
+  function setAlarm(at: number): void {
+    if (alarm !== undefined && alarmAt <= at) return
     clearTimeout(alarm)
-    alarmAt = next
-    alarm = setTimeout(dropLate, Math.max(next - performance.now(), 0) + 1).unref()
+    alarmAt = at
+    alarm = setTimeout(onAlarm, Math.min(Math.max(at - performance.now(), 0) + 1, LONGEST_TIMER_MS)).unref()
+  }
+
+  function onAlarm(): void {
+    alarm = undefined
+    dropLate()
+    if (queue.length > 0) setAlarm(earliestDeadline())
   }
 
   function dropLate(): void {
-    alarm = undefined
     queue = queue.filter(job => !isOver(job))
     queuedRows = rowsIn(queue)
-    if (queue.length > 0) setAlarm()
   }
+
+  const earliestDeadline = () => queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
 
   /** The oldest request and those that may be joined to it, up to the limit; the rest keep their order. */
   function takeBatch(): Job[] {
@@ -143,12 +159,17 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
       const joined = request.inputs.map((_, i) => join(batch.map(job => job.request.inputs[i] as Tensor)))
       parts = split(await session.run(joined, outputs), rows)
       onRun(rows.reduce((sum, count) => sum + count, 0))
-    } catch {
-      // One bad row fails the whole run; alone, each request gets what is its own.
-      for (const job of batch) await runAlone(job)
+    } catch (error) {
+      if (error instanceof ModelError) await runOneByOne(batch)
+      else for (const { reject } of batch) reject(error)
       return
     }
     for (let i = 0; i < batch.length; i++) batch[i]?.resolve(parts[i] as Tensor[])
+  }
+
+  /** One bad row fails the whole run; alone, each request gets what is its own. */
+  async function runOneByOne(batch: readonly Job[]): Promise<void> {
+    for (const job of batch) if (!isOver(job)) await runAlone(job)
   }
 
   return {
@@ -159,7 +180,10 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   }
 }
 
-/** What the request counts for in the queue: a model without rows, and a tensor without elements, as one. */
+/** setTimeout's own limit. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** What the request counts for in the queue: a tensor without elements as one row. */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }

@@ -49,19 +49,25 @@ export async function openExecution(file: string, config: Config, metrics: Metri
       workers: Math.max(1, Math.floor(config.cpus / config.ortThreads)),
       onDeath(reason) {
         metrics.workerDied()
-        log.error(`a worker thread of the model ended (${reason}); it is replaced`)
+        log.error(`a worker thread of the model ended and is replaced: ${reason}`)
       },
+      onLoss: reason => log.error(`a worker thread of the model could not be started; another try follows: ${reason}`),
     })
   }
 
   /** From the next run on; runs in progress end where they are. */
   async function move(): Promise<void> {
     const inline = session
-    session = await moveToWorkers()
+    try {
+      session = await moveToWorkers()
+    } catch (error) {
+      log.error(`the model stays on the main thread, although its runs are slow: ${(error as Error).message}`)
+      return
+    }
     place = 'worker'
+    log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
     await latest.catch(() => {})
     await inline.close()
-    log.info(`the model runs in worker threads: a run takes ${averageMs.toFixed(1)} ms`)
   }
 
   async function run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
@@ -70,11 +76,9 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     const running = session.run(inputs, outputs)
     latest = running
     const tensors = await running
-    // The last ten or so runs count, so that one large request does not move a fast model.
-    averageMs += (performance.now() - began - averageMs) / 10
-    if (averageMs > SLOW_RUN_MS) {
-      moving ??= move().catch((error: Error) => log.error(`the model stays on the main thread: ${error.message}`))
-    }
+    // The last ten or so runs count, none of them for more than two: one large request does not move a fast model.
+    averageMs += (Math.min(performance.now() - began, 2 * SLOW_RUN_MS) - averageMs) / 10
+    if (averageMs > SLOW_RUN_MS) moving ??= move()
     return tensors
   }
 
@@ -89,8 +93,7 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     const first = await timed()
     if (place === 'worker' || !isAuto || first <= SLOW_RUN_MS) return
     // The first run also sets ONNX Runtime up; the second tells what a run takes.
-    averageMs = await timed()
-    if (averageMs > SLOW_RUN_MS) await move()
+    if ((await timed()) > SLOW_RUN_MS) await move()
   }
 
   return {
@@ -114,5 +117,5 @@ export async function openExecution(file: string, config: Config, metrics: Metri
 /** The model with the weights beside it. */
 function folderBytes(file: string): number {
   const folder = dirname(file)
-  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+  return readdirSync(folder).reduce((sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0), 0)
 }

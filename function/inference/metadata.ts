@@ -1,4 +1,5 @@
 import manifest from '../../package.json' with { type: 'json' }
+import { hasJson } from '../protocol/datatypes.ts'
 import { encodeData } from '../protocol/encode.ts'
 import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 
@@ -19,14 +20,37 @@ export const modelMetadata = (name: string, version: string | undefined, { input
 
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
+/** A longer request is nothing to copy. */
+const LONGEST_EXAMPLE = 2_000
+
+/**
+ * A command that asks this server, ready to be pasted into a shell.
+ * @param url where it is, such as http://localhost:8080
+ * @returns undefined where JSON cannot say the request (FP16), or it would be too long
+ */
+export function curlCommand(
+  url: string,
+  modelName: string,
+  { example, signature }: { example: readonly Tensor[]; signature: Signature },
+): string | undefined {
+  if (example.some(({ data }) => data.length > LONGEST_EXAMPLE)) return undefined
+  const request = requestJson(example, signature)
+  if (request === undefined || request.length > LONGEST_EXAMPLE) return undefined
+  const address = `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
+  return `curl ${quoted(address)} -H 'Content-Type: application/json' -d ${quoted(request)}`
+}
+
+/** As one word to a shell. */
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
+
 /** An inference request for those inputs, as JSON text; undefined where JSON cannot say it (FP16). */
 export function requestJson(inputs: readonly Tensor[], signature: Signature): string | undefined {
-  if ([...inputs, ...signature.outputs].some(({ datatype }) => datatype === 'FP16')) return undefined
+  if (![...inputs, ...signature.outputs].every(({ datatype }) => hasJson(datatype))) return undefined
   const tensors = inputs.map(
     tensor =>
       `{"name":${JSON.stringify(tensor.name)},"shape":[${tensor.shape}],"datatype":"${tensor.datatype}","data":${encodeData(shortened(tensor))}}`,
   )
-  return `{"inputs":[${tensors.join(',')}]}`
+  return `{"id":"req-001","inputs":[${tensors.join(',')}]}`
 }
 
 /** FP32 values as somebody wrote them: 5.1, not 5.099999904632568. Nine digits tell every FP32 apart. */

@@ -14,6 +14,10 @@ interface Lane {
   close(): Promise<void>
 }
 
+const NO_THREAD = 'the model could not be loaded again after its thread ended'
+
+const RETRY_MS = 1_000
+
 /** In the build the worker is a file beside the bundle; here it is TypeScript beside this file. */
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
@@ -25,8 +29,10 @@ export interface WorkerOptions {
   readonly threads: number
   /** At most so many workers; fewer where their copies of the model would not fit the memory. */
   readonly workers: number
-  /** Told of each thread that ended by itself, and of what could not be had. */
+  /** Told of each thread that ended by itself. */
   readonly onDeath: (reason: string) => void
+  /** Told of each thread that could not be started in its place. */
+  readonly onLoss: (reason: string) => void
 }
 
 /**
@@ -34,7 +40,7 @@ export interface WorkerOptions {
  * A thread that dies fails the run it was at, and is replaced.
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openWorkers(file: string, { threads, workers, onDeath }: WorkerOptions): Promise<Session> {
+export async function openWorkers(file: string, { threads, workers, onDeath, onLoss }: WorkerOptions): Promise<Session> {
   const idle: Lane[] = []
   const waiting: PromiseWithResolvers<Lane>[] = []
   const lanes = new Set<Lane>()
@@ -73,29 +79,31 @@ export async function openWorkers(file: string, { threads, workers, onDeath }: W
     try {
       await open()
     } catch (error) {
-      onDeath((error as Error).message)
-      // Whoever waits for a thread that cannot be had is told so; the next run tries again.
-      for (const { reject } of waiting.splice(0)) reject(new NotReady('the model could not be loaded again after its thread ended'))
+      onLoss((error as Error).message)
+      if (lanes.size + opening === 0) for (const { reject } of waiting.splice(0)) reject(new NotReady(NO_THREAD))
+      setTimeout(() => closed || replace(), RETRY_MS).unref()
     }
   }
 
   async function idleLane(): Promise<Lane> {
     const lane = idle.pop()
     if (lane !== undefined) return lane
+    if (lanes.size + opening === 0) throw new NotReady(NO_THREAD)
     const next = Promise.withResolvers<Lane>()
     waiting.push(next)
-    if (lanes.size + opening === 0) void replace()
     return next.promise
   }
 
   const before = process.memoryUsage.rss()
   const first = await open()
   const copies = Math.min(workers, 1 + copiesThatFit(process.memoryUsage.rss() - before))
-  await Promise.all(Array.from({ length: copies - 1 }, open))
+  await Promise.all(Array.from({ length: copies - 1 }, replace))
 
   return {
     ...first.description,
-    concurrency: copies,
+    get concurrency() {
+      return Math.max(lanes.size, 1)
+    },
     async run(inputs, outputs) {
       if (closed) throw new NotReady('the process is ending')
       const lane = await idleLane()
@@ -141,7 +149,7 @@ async function openLane(file: string, threads: number, onEnd: (reason: string) =
     cause = `its thread failed: ${error.message}`
   })
   worker.on('exit', () => {
-    current?.reject(new NotReady('the thread that ran the model ended; try again'))
+    current?.reject(isOpen ? new NotReady('the thread that ran the model ended; try again') : new Error(cause))
     if (isOpen && !ending) onEnd(cause)
   })
 

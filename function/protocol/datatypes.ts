@@ -1,6 +1,6 @@
 import type { TensorData } from './tensor.ts'
 
-/** Everything that differs by datatype is in its row; adding a datatype is adding a row. */
+/** What the protocol needs to know of a datatype; CONTRIBUTING.md says where else one leaves a trace. */
 export interface DatatypeRow {
   /** Bytes an element takes in binary tensor data; 0 for BYTES, whose elements carry their own length. */
   readonly bytes: number
@@ -79,5 +79,8 @@ export type Datatype = keyof typeof DATATYPES
 
 /** The datatype's row, typed alike for all of them. */
 export const rowOf = (datatype: Datatype): DatatypeRow => DATATYPES[datatype]
+
+/** Whether tensor data of it can be written in JSON. */
+export const hasJson = (datatype: Datatype) => rowOf(datatype).fromJson !== undefined
 
 export const isDatatype = (name: unknown): name is Datatype => typeof name === 'string' && Object.hasOwn(DATATYPES, name)

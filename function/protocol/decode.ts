@@ -1,5 +1,5 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
-import { DATATYPES, type Datatype, isDatatype, rowOf } from './datatypes.ts'
+import { DATATYPES, type Datatype, hasJson, isDatatype, rowOf } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
@@ -234,8 +234,8 @@ function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Sign
 }
 
 function requested({ name, datatype }: TensorMetadata, binary: boolean): RequestedOutput {
-  if (!binary && datatype === 'FP16') {
-    throw new BadRequest(`output ${show(name)}: FP16 has no JSON form; ask for it with parameters {"binary_data": true}`)
+  if (!binary && !hasJson(datatype)) {
+    throw new BadRequest(`output ${show(name)}: ${datatype} has no JSON form; ask for it with parameters {"binary_data": true}`)
   }
   return { name, binary }
 }

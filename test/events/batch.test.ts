@@ -162,21 +162,40 @@ describe('a batch of events', () => {
 })
 
 describe('a batch that there is no room for', () => {
-  test('is 503 whole with Retry-After, and nothing of it is run', async () => {
-    const server = await startServer({ MAX_QUEUE_ROWS: '3' })
+  const slowEvent = { ...EVENT, data: { inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }] } }
+
+  test('is 503 whole with Retry-After while others wait, and nothing of it is run', async () => {
+    const server = await startServer({ MODEL_DIR: testModel('slow'), MAX_QUEUE_ROWS: '4', EXECUTION: 'worker', ORT_THREADS: '1024' })
     try {
       const before = await runs(server)
-      const answer = await send(server, Array(4).fill(EVENT))
+      const running = send(server, [slowEvent])
+      await until(async () => (await runs(server)).runs === before.runs + 1)
+      const waiting = send(server, [slowEvent, slowEvent, slowEvent])
+      await until(async () => server.service.model.queuedRows === 3)
+      const answer = await send(server, [slowEvent, slowEvent])
       refusal(503, answer)
       assert.match(String(answer.headers['retry-after']), /^\d+$/)
-      assert.deepEqual(await runs(server), before)
-      assert.equal(replies(await send(server, Array(3).fill(EVENT))).length, 3)
+      assert.deepEqual([replies(await running).length, replies(await waiting).length], [1, 3])
+      assert.equal((await runs(server)).rows - before.rows, 4)
       assert.equal(server.service.model.queuedRows, 0)
     } finally {
       await server.stop()
     }
   })
+
+  test('because it is larger than the whole queue is taken while nobody else waits: it would never be otherwise', async () => {
+    const server = await startServer({ MAX_QUEUE_ROWS: '3' })
+    try {
+      assert.equal(replies(await send(server, Array(10).fill(EVENT))).length, 10)
+    } finally {
+      await server.stop()
+    }
+  })
 })
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise(resolve => setImmediate(resolve))
+}
 
 describe('a batch for a model whose requests cannot be joined', () => {
   test('is answered all the same, by a run each', async () => {
