@@ -42,8 +42,8 @@ const GAP = 20
 const BAR = 20
 const HEAD = 46
 const FOOT = 18
-const LABEL = 205
-const SCALE = COLUMN - LABEL - 52
+const LABEL = 228
+const SCALE = COLUMN - LABEL - 58
 
 const STYLE = `
   text { font: 12px system-ui, sans-serif; fill: #24292f }
@@ -94,7 +94,7 @@ function barsOf(results: Results, { workload, metric, over, better }: Panel): re
 
 function draw({ title, over, better }: Panel, bars: readonly Bar[]): string {
   const longest = Math.max(...bars.map(({ figure }) => figure.median))
-  const x = (value: number) => LABEL + Math.min(value / longest, 1.08) * SCALE
+  const x = (value: number) => LABEL + Math.min(value / longest, 1.05) * SCALE
   const px = (value: number) => value.toFixed(1)
   const one = `<line class="one" x1="${px(x(1))}" x2="${px(x(1))}" y1="${HEAD - 4}" y2="${HEAD + bars.length * BAR}"/>`
   const rows = bars.map(({ name, figure: { median, min, max } }, index) => {

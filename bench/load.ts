@@ -39,6 +39,8 @@ const VERIFY_EVERY = 1_000
 const READ_BUFFER_BYTES = 256 * 1024
 /** Beyond its own window, how long answers may take before the measurement counts as failed. */
 const PATIENCE_MS = 60_000
+/** Paced requests that wait at once. */
+const MOST_WAITING = 500
 
 interface Connection {
   send(request: Buffer): void
@@ -359,7 +361,8 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
           clock.record(connection.sent, performance.now())
           inFlight--
           idle.push(connection)
-          if (status !== 200) fail(new Error(`answered ${status}`))
+          if (status !== 200)
+            fail(new Error(`a paced request was answered ${status}: ${answer === undefined ? '' : parse(answer).body.toString()}`))
           if (answer !== undefined && clock.requests % 100 === 1) {
             try {
               verify(parse(answer))
@@ -378,7 +381,8 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
   }
 
   const timer = setInterval(() => {
-    if (all.length > 500) return fail(new Error('500 requests wait for their answers'))
+    // The figure is bad enough by then.
+    if (inFlight >= MOST_WAITING) return
     const connection = idle.pop() ?? open()
     connection.sent = performance.now()
     inFlight++

@@ -26,7 +26,7 @@ const head = (method: string, path: string, headers: Headers) =>
 
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
-/** One flower of each class, and what it is. */
+/** The flower that nearly all requests are about. */
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 interface V2Response {
@@ -53,6 +53,16 @@ export const jsonRows = (rows: number): Target => target(classifies(rows), JSON_
 
 /** A single row, as everybody sends it first. */
 export const V2_REQUEST = jsonRows(1)
+
+/** Another flower: who answers setosa to it runs no model. */
+export const OTHER_REQUEST = target(
+  ({ body }) => {
+    const { outputs }: V2Response = JSON.parse(body.toString())
+    assert.deepEqual(outputs.find(({ name }) => name === 'predicted_class')?.data.flat(), ['virginica'])
+  },
+  JSON_TYPE,
+  JSON.stringify({ inputs: [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [6.3, 3.3, 6, 2.5] }] }),
+)
 
 /** The same as binary tensor data, asking for the answer as such. */
 export function binaryRows(rows: number, outputs?: readonly string[]): Target {

@@ -71,6 +71,7 @@ async function main(): Promise<void> {
     print(chosen.map(({ name, title }) => `${name.padEnd(26)}${title}\n`).join(''))
     return
   }
+  if (chosen.length === 0) throw new Error(`no workload's name matches ${only}; --list names them`)
   await pinLoad()
   const missing = peers ? await installPeers() : new Map<string, string>()
   const run = await describe(options)
@@ -127,10 +128,10 @@ async function measure(
   const figures = new Map<string, Record<string, number[]>>()
   const failed = new Map<string, string>()
 
-  /** Contenders may share one: the same command with the same environment. */
-  function serverOf({ subject, first }: Contender): Promise<Running> | undefined {
+  /** Contenders may share one: the same subject with the same environment. (Not the same command: static or not is no part of it.) */
+  function serverOf({ name, subject, first, alone }: Contender): Promise<Running> | undefined {
     if (subject === undefined) return undefined
-    const key = JSON.stringify([subject.command, subject.env])
+    const key = JSON.stringify([subject.name, subject.env, alone ? name : ''])
     const server = servers.get(key) ?? start(subject, answerOfOurs, first)
     servers.set(key, server)
     return server
@@ -165,7 +166,7 @@ async function measure(
         const measured = await attempt(contender, () => measureOnce(contender, seconds))
         if (measured === undefined) continue
         const all = figures.get(contender.name) ?? {}
-        for (const [metric, figure] of Object.entries(measured)) (all[metric] ??= []).push(figure)
+        for (const [metric, figure] of Object.entries(measured)) all[metric] = [...(all[metric] ?? []), figure]
         figures.set(contender.name, all)
       }
     }

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { exchange } from './load.ts'
-import { type Target, V2_REQUEST } from './requests.ts'
+import { exchange, verified } from './load.ts'
+import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
 /*
  * What is measured: each subject is a command that serves the iris classifier on PORT of the loopback.
@@ -175,6 +175,13 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
     await wait(1)
   }
   const startMs = performance.now() - spawned
+  if (!subject.static && first === undefined) {
+    // What is measured as inference must be one: a static answer to the usual request would look the same.
+    await verified(port, OTHER_REQUEST.at(subject.path)).catch(async error => {
+      await stop()
+      throw error
+    })
+  }
 
   return {
     port,

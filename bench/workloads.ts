@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { closedLoop, exchange, paced, verified, watchLag } from './load.ts'
 import { createWeights } from './models/weights.ts'
 import {
@@ -43,6 +44,8 @@ export interface Contender {
   readonly subject?: Subject
   /** Its first request, where that is not the usual one. */
   readonly first?: Target
+  /** Its subject is not shared with other contenders. */
+  readonly alone?: true
   /** One round. */
   measure(context: Context): Promise<Readonly<Record<string, number>>>
 }
@@ -161,6 +164,7 @@ const LARGEST = 64 * MIB
 const besideLargeBody = (name: string, body: (() => Promise<Target> | Target) | undefined): Contender => ({
   name,
   subject: ours(),
+  alone: true,
   async measure({ server, seconds }) {
     const { path } = ours()
     const large = (await body?.())?.at(path)
@@ -267,7 +271,7 @@ const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload =
 /** Long enough for what is put off until after the start, and for V8 to tidy up. */
 const SETTLE_MS = 2_000
 const settled = async ({ residentMiB }: Running) => {
-  await new Promise(resolve => setTimeout(resolve, SETTLE_MS))
+  await wait(SETTLE_MS)
   return residentMiB()
 }
 

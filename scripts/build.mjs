@@ -21,13 +21,12 @@ const { metafile } = await esbuild.build({
   target: 'node22.18',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   sourcemap: true,
   metafile: true,
   // Its native library is found beside it.
-  external: ['onnxruntime-node'],
+  external: ['onnxruntime-node/*'],
   // CommonJS packages in an ES module need require() for Node's own modules.
-  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+  banner: { js: "import { createRequire as createRequireOf } from 'node:module'; const require = createRequireOf(import.meta.url);" },
 })
 for (const page of ['docs.html', 'root.html']) await cp(`function/http/${page}`, `build/${page}`)
 

@@ -23,9 +23,7 @@ for (const version of await readdir('models/iris')) {
 
 const runtime = 'node_modules/onnxruntime-node'
 const platform = join('bin/napi-v6', process.platform, process.arch)
-for (const part of ['package.json', 'dist', platform]) await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
-const common = 'node_modules/onnxruntime-common'
-for (const part of ['package.json', 'dist/cjs']) await cp(join(common, part), join(target, common, part), { recursive: true })
+for (const part of ['package.json', platform]) await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
 
 const { name, version, type, engines, license, scripts } = JSON.parse(await readFile('package.json', 'utf8'))
 const manifest = { name, version, license, type, engines, scripts: { start: scripts.start } }

@@ -1,7 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
-import { promisify } from 'node:util'
-import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
 import { Refused } from '../handler.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
@@ -123,9 +121,12 @@ interface Decoder {
   readonly create: (options: { chunkSize: number }) => Transform
 }
 
-const GZIP: Decoder = { name: 'gzip', create: createGunzip }
+/** Loaded at first use: a start does not wait for it. */
+const zlib = () => process.getBuiltinModule('node:zlib')
+
+const GZIP: Decoder = { name: 'gzip', create: options => zlib().createGunzip(options) }
 /** "deflate" is the zlib format (RFC 9110 section 8.4.1.2). */
-const DEFLATE: Decoder = { name: 'deflate', create: createInflate }
+const DEFLATE: Decoder = { name: 'deflate', create: options => zlib().createInflate(options) }
 const INFLATED_CHUNK = 64 * 1024
 const DECODERS = new Map([
   ['gzip', GZIP],
@@ -143,11 +144,6 @@ function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
   })
 }
 
-const COMPRESSORS = new Map([
-  ['gzip', promisify<Uint8Array, Buffer>(gzip)],
-  ['deflate', promisify<Uint8Array, Buffer>(deflate)],
-])
-
 /** The body compressed as the client prefers, or undefined where it did not ask or it would not be worth it. */
 export async function compress(
   body: Uint8Array,
@@ -156,12 +152,14 @@ export async function compress(
   if (acceptEncoding === undefined || body.byteLength < WORTH_COMPRESSING) return undefined
   const encoding = preferredEncoding(acceptEncoding)
   if (encoding === undefined) return undefined
-  const compressed = await (COMPRESSORS.get(encoding) as (body: Uint8Array) => Promise<Buffer>)(body)
+  const compressed = await new Promise<Buffer>((resolve, reject) => {
+    zlib()[encoding](body, (error, result) => (error === null ? resolve(result) : reject(error)))
+  })
   return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
 }
 
 /** Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is preferred (RFC 9110 section 12.5.3). */
-function preferredEncoding(acceptEncoding: string): string | undefined {
+function preferredEncoding(acceptEncoding: string): 'gzip' | 'deflate' | undefined {
   const quality = new Map<string, number>()
   for (const item of acceptEncoding.toLowerCase().split(',')) {
     const [name, ...parameters] = item.split(';').map(part => part.trim())

@@ -97,6 +97,7 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     response.on('close', () => {
       if (!response.writableFinished) caller.gone = true
       rest()
+      if (!log.isLevelEnabled('debug')) return
       log.debug(
         {
           method: request.method,
@@ -144,29 +145,28 @@ export async function listen(service: EventService, config: Config): Promise<Hos
 
   async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
     if (response.headersSent || response.destroyed) return
-    const whole =
-      typeof answer.body === 'string'
-        ? answer.body
-        : Buffer.concat(answer.body.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
     const acceptEncoding = request.headers['accept-encoding']
-    const compressed =
-      acceptEncoding === undefined ? undefined : await compress(typeof whole === 'string' ? Buffer.from(whole) : whole, acceptEncoding)
+    const compressed = acceptEncoding === undefined ? undefined : await compress(bytesOf(answer.body), acceptEncoding)
     const headers: Record<string, string | number> = { ...answer.headers }
     if (compressed !== undefined) headers['content-encoding'] = compressed.encoding
-    const length = Buffer.byteLength(whole)
+    const length =
+      typeof answer.body === 'string' ? Buffer.byteLength(answer.body) : answer.body.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
     // Said to who got it plain, too: a cache must not give that to the next.
     if (length >= WORTH_COMPRESSING) headers.vary = 'accept-encoding'
     if (answer.status !== 204) headers['content-length'] = compressed?.body.byteLength ?? length
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
-    // Node writes headers as UTF-8 with a body that is text, though it read them as Latin-1.
-    const body = compressed?.body ?? (requestId === undefined || ASCII.test(requestId) ? whole : Buffer.from(whole as string))
     // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
     const cutOff = !request.complete && (answer.status === 413 || answer.status === 503 || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff) headers.connection = 'close'
     response.writeHead(answer.status, headers)
-    if (cutOff) lingerThenEnd(request, response, body)
-    else response.end(request.method === 'HEAD' ? undefined : body)
+    const body = compressed?.body ?? answer.body
+    if (request.method === 'HEAD') response.end()
+    else if (cutOff) lingerThenEnd(request, response, bytesOf(body))
+    // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
+    else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
+    else if (body instanceof Uint8Array) response.end(body)
+    else endWithParts(response, body)
   }
 
   /** Answers what is no request, after the request before it has its own answer; then the connection closes. */
@@ -261,6 +261,17 @@ const isPage = ({ page }: Route, { headers }: IncomingMessage) =>
 const allow = ({ GET, POST }: Route) => [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
 
 const showPath = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
+
+const bytesOf = (body: Answer['body'] | Uint8Array): Uint8Array =>
+  typeof body === 'string' ? Buffer.from(body) : body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
+
+/** Headers and parts in one write of the socket, without copying the tensors among them. */
+function endWithParts(response: ServerResponse, parts: readonly (string | Uint8Array)[]): void {
+  response.cork()
+  for (const part of parts) response.write(part)
+  response.end()
+  response.uncork()
+}
 
 /** Sends all of the answer, then waits a little for the client to stop sending before the connection closes. */
 function lingerThenEnd(request: IncomingMessage, response: ServerResponse, body: string | Uint8Array): void {

@@ -66,13 +66,16 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
       const job = { request, outputs, rows, key, caller, resolve, reject }
       queue.push(job)
       queuedRows += rows
-      if (running >= session.concurrency) setAlarm(deadlineOf(job))
-      else if (!scheduled) {
-        scheduled = true
-        // Not at once: requests that arrive within this turn of the event loop join the same run.
-        setImmediate(startRuns)
-      }
+      if (running < session.concurrency) schedule()
+      else setAlarm(deadlineOf(job))
     })
+  }
+
+  /** Not at once: requests that have arrived by the end of this turn of the event loop join the same run. */
+  function schedule(): void {
+    if (scheduled) return
+    scheduled = true
+    setImmediate(startRuns)
   }
 
   /**
@@ -100,7 +103,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     if (batch.length === 1) await runAlone(batch[0] as Job)
     else await runJoined(batch)
     running--
-    startRuns()
+    if (queue.length > 0) schedule()
   }
 
   /** Answers who waits behind a long run when their time is up, not when the run is over. */

@@ -40,7 +40,6 @@ export async function openExecution(file: string, config: Config, metrics: Metri
   let session = place === 'worker' ? await moveToWorkers() : await openSession(file, isAuto ? 1 : config.ortThreads)
   let moving: Promise<void> | undefined
   let averageMs = 0
-  let latest: Promise<unknown> = Promise.resolve()
 
   async function moveToWorkers(): Promise<Session> {
     const { openWorkers } = await import('./workers.ts')
@@ -66,16 +65,14 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     }
     place = 'worker'
     log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
-    await latest.catch(() => {})
     await inline.close()
   }
 
-  async function run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+  function run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
     if (place === 'worker' || !isAuto) return session.run(inputs, outputs)
     const began = performance.now()
-    const running = session.run(inputs, outputs)
-    latest = running
-    const tensors = await running
+    // On this thread it is over when the call returns.
+    const tensors = session.run(inputs, outputs)
     // The last ten or so runs count, none of them for more than two: one large request does not move a fast model.
     averageMs += (Math.min(performance.now() - began, 2 * SLOW_RUN_MS) - averageMs) / 10
     if (averageMs > SLOW_RUN_MS) moving ??= move()

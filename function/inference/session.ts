@@ -1,8 +1,8 @@
-import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/tensor.ts'
 import { readShapeless } from './onnx-file.ts'
+import { createNativeSession, LOG_LEVEL, type NativeMetadata, type NativeSession, type NativeTensor } from './onnxruntime.ts'
 
 /** A loaded model. */
 export interface Session {
@@ -21,7 +21,25 @@ export interface Session {
   close(): Promise<void>
 }
 
-const DATATYPE_OF = new Map(Object.entries(DATATYPES).map(([datatype, { ort }]) => [ort, datatype as Datatype]))
+/** By TensorProto.DataType (onnx.proto); what is not here has no datatype in the Open Inference Protocol, or none in ONNX Runtime for Node. */
+const DATATYPE_OF: readonly (Datatype | undefined)[] = [
+  undefined,
+  'FP32',
+  'UINT8',
+  'INT8',
+  'UINT16',
+  'INT16',
+  'INT32',
+  'INT64',
+  'BYTES',
+  'BOOL',
+  'FP16',
+  'FP64',
+  'UINT32',
+  'UINT64',
+]
+
+const DATATYPE_NAMED = new Map(Object.entries(DATATYPES).map(([datatype, { ort }]) => [ort, datatype as Datatype]))
 
 /**
  * Loads an ONNX file, by its path so that external data beside it is found.
@@ -29,30 +47,23 @@ const DATATYPE_OF = new Map(Object.entries(DATATYPES).map(([datatype, { ort }]) 
  * @throws {Error} of one line, when the file is no model that can be served
  */
 export async function openSession(file: string, threads: number): Promise<Session> {
-  const { default: ort } = await import('onnxruntime-node')
-  let session: InferenceSession
+  const session = createNativeSession()
   try {
-    session = await ort.InferenceSession.create(file, {
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      // 4: fatal only. What fails in a run is told to its caller; ONNX Runtime would also write it to standard error, in colour.
-      logSeverityLevel: 4,
-    })
+    session.loadModel(file, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: LOG_LEVEL })
   } catch (error) {
     throw new Error(`the model cannot be loaded: ${oneLine(error)}`)
   }
-  const signature = await readSignature(session, file)
   return {
-    signature,
+    signature: await readSignature(session, file),
     leftOut: session.outputMetadata.filter(({ isTensor }) => !isTensor).map(({ name }) => name),
-    // ONNX Runtime for Node runs on the calling thread and holds it (tried with 1.30).
+    // A run holds the thread it is called on.
     concurrency: 1,
-    run: (inputs, outputs) => run(session, inputs, outputs),
-    close: () => session.release(),
+    run: async (inputs, outputs) => run(session, inputs, outputs),
+    close: async () => session.dispose(),
   }
 }
 
-async function readSignature({ inputMetadata, outputMetadata }: InferenceSession, file: string): Promise<Signature> {
+async function readSignature({ inputMetadata, outputMetadata }: NativeSession, file: string): Promise<Signature> {
   const notTensor = inputMetadata.find(({ isTensor }) => !isTensor)
   if (notTensor !== undefined) {
     throw new Error(`the model cannot be served: its input "${notTensor.name}" is no tensor, and requests carry only tensors`)
@@ -63,55 +74,47 @@ async function readSignature({ inputMetadata, outputMetadata }: InferenceSession
       'the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False)',
     )
   }
-  const tensors = [...inputMetadata, ...outputs] as readonly InferenceSession.TensorValueMetadata[]
-  const shapeless = tensors.some(({ shape }) => shape.length === 0) ? await readShapeless(file) : new Set<string>()
-  const describe = (metadata: InferenceSession.ValueMetadata) =>
-    readTensorMetadata(metadata as InferenceSession.TensorValueMetadata, shapeless.has(metadata.name))
+  const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0) ? await readShapeless(file) : new Set<string>()
+  const describe = (metadata: NativeMetadata) => readTensorMetadata(metadata, shapeless.has(metadata.name))
   return { inputs: inputMetadata.map(describe), outputs: outputs.map(describe) }
 }
 
-function readTensorMetadata({ name, type, shape }: InferenceSession.TensorValueMetadata, shapeless: boolean): TensorMetadata {
-  const datatype = DATATYPE_OF.get(type)
+function readTensorMetadata({ name, type, shape, symbolicDimensions }: NativeMetadata, shapeless: boolean): TensorMetadata {
+  const datatype = DATATYPE_OF[type]
   if (datatype === undefined) {
-    throw new Error(`the model cannot be served: "${name}" is ${type}, which the Open Inference Protocol has no datatype for`)
+    throw new Error(
+      `the model cannot be served: the datatype of "${name}" (${type} in onnx.proto) is not one of ${Object.keys(DATATYPES).join(', ')}`,
+    )
   }
   const anyRank = shapeless && shape.length === 0
   return {
     name,
     datatype,
-    shape: anyRank ? [-1] : shape.map(dimension => (typeof dimension === 'number' ? dimension : -1)),
-    dimensionNames: anyRank ? [''] : shape.map(dimension => (typeof dimension === 'string' ? dimension : '')),
+    shape: anyRank ? [-1] : [...shape],
+    dimensionNames: anyRank ? [''] : shape.map((dimension, i) => (dimension === -1 ? (symbolicDimensions[i] ?? '') : '')),
     anyRank,
   }
 }
 
-async function run(session: InferenceSession, inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-  // Plain objects, not ONNX Runtime's Tensor: its constructor turns FP16 into a Float16Array, which its native half (1.30)
-  // cannot read ("not enough space: expected 4, got 0").
+function run(session: NativeSession, inputs: readonly Tensor[], outputs: readonly string[]): Tensor[] {
+  // Made from entries: a name may be __proto__.
   const feeds = Object.fromEntries(
-    inputs.map(({ name, datatype, shape, data }) => [name, { type: DATATYPES[datatype].ort, data, dims: shape, location: 'cpu' }]),
-  ) as unknown as Record<string, OrtTensor>
-  let results: InferenceSession.ReturnType
+    inputs.map(({ name, datatype, shape, data }) => [name, { type: DATATYPES[datatype].ort, data, dims: shape, location: 'cpu' } as const]),
+  )
+  const fetches = Object.fromEntries(outputs.map(name => [name, null]))
+  let results: Record<string, NativeTensor>
   try {
-    results = await session.run(feeds, outputs)
+    results = session.run(feeds, fetches, {})
   } catch (error) {
     throw new ModelError(`the model failed on this request: ${oneLine(error)}`)
   }
-  return outputs.map(name => fromOrt(name, results[name] as OrtTensor, inputs))
+  return outputs.map(name => fromNative(name, results[name] as NativeTensor, inputs))
 }
 
-function fromOrt(name: string, { type, dims, data }: OrtTensor, inputs: readonly Tensor[]): Tensor {
-  if (type === 'string') checkText(name, data as unknown as string[], inputs)
-  return {
-    name,
-    datatype: DATATYPE_OF.get(type) as Datatype,
-    shape: dims,
-    // Where Node has Float16Array, FP16 comes back as one; its bits are what is sent.
-    data: type === 'float16' ? bitsOf(data as Uint16Array) : (data as TensorData),
-  }
+function fromNative(name: string, { type, dims, data }: NativeTensor, inputs: readonly Tensor[]): Tensor {
+  if (type === 'string') checkText(name, data as readonly string[], inputs)
+  return { name, datatype: DATATYPE_NAMED.get(type) as Datatype, shape: dims, data: data as TensorData }
 }
-
-const bitsOf = ({ buffer, byteOffset, length }: Uint16Array) => new Uint16Array(buffer, byteOffset, length)
 
 const REPLACEMENT = '\ufffd'
 

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { afterEach, suite, test } from 'node:test'
 import { MessageChannel, type Worker } from 'node:worker_threads'
 import { detach } from '../../function/inference/transfer.ts'
-import { copiesThatFit } from '../../function/inference/workers.ts'
+import { copiesThatFit, openWorkers } from '../../function/inference/workers.ts'
 import { NotReady } from '../../function/protocol/errors.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
 import { type Server, startServer, testModel } from '../server.ts'
@@ -14,11 +14,17 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/** A server, and the worker threads it started. */
-async function open(env: Record<string, string>) {
+/** The worker threads that are started from now on. */
+function noteWorkers() {
   const workers: Worker[] = []
   const noted = (message: unknown) => workers.push((message as { worker: Worker }).worker)
   subscribe('worker_threads', noted)
+  return { workers, stop: () => unsubscribe('worker_threads', noted) }
+}
+
+/** A server, and the worker threads it started. */
+async function open(env: Record<string, string>) {
+  const { workers, stop } = noteWorkers()
   try {
     const server = await startServer({ EXECUTION: 'auto', ...env })
     servers.push(server)
@@ -28,7 +34,7 @@ async function open(env: Record<string, string>) {
     return { server, infer, workers }
   } finally {
     // Replacements are started later, and are wanted too.
-    afterAll.push(() => unsubscribe('worker_threads', noted))
+    afterAll.push(stop)
   }
 }
 const afterAll: (() => void)[] = []
@@ -94,29 +100,36 @@ suite('EXECUTION', () => {
 
 suite('a worker thread that dies', () => {
   const oneWorker = { EXECUTION: 'worker', ORT_THREADS: '1024' }
-  const caller = () => ({ arrived: performance.now(), deadline: performance.now() + 30_000, gone: false })
   const row: Tensor = { name: 'input', datatype: 'FP32', shape: [1, 4], data: Float32Array.of(5.1, 3.5, 1.4, 0.2) }
-  const outputs = [{ name: 'predicted_class', binary: false }]
 
-  test('fails the run it was at, as something to try again, and no other; is counted, and replaced', async () => {
-    const { server, infer, workers } = await open(oneWorker)
-    const loaded = await server.service.model.whenLoaded(caller())
-    // The thread fails on what is no command, and finds the run's command behind it.
+  test('fails the run it was at, as something to try again, is counted, and replaced', async t => {
+    const deaths: string[] = []
+    const { workers, ...noted } = noteWorkers()
+    const session = await openWorkers('models/iris/v1.0.0/model.onnx', {
+      threads: 1,
+      workers: 1,
+      onDeath: reason => deaths.push(reason),
+      onLoss: assert.fail,
+    })
+    t.after(async () => {
+      noted.stop()
+      await session.close()
+    })
+    // The thread fails on what is no command, and the command of the run lies behind it.
     workers[0]?.postMessage(null)
-    const lost = loaded.infer({ inputs: [structuredClone(row)], outputs }, caller())
+    const lost = session.run([structuredClone(row)], ['predicted_class'])
     await assert.rejects(lost, (error: Error) => error instanceof NotReady && /thread .* ended/.test(error.message))
-
-    const next = await infer(irisRequest)
-    assert.equal(next.status, 200)
+    assert.deepEqual((await session.run([structuredClone(row)], ['predicted_class']))[0]?.data, ['setosa'])
     assert.equal(workers.length, 2)
-    assert.equal(await metric(server, 'inference_worker_deaths_total'), 1)
+    assert.equal(deaths.length, 1)
   })
 
   test('while it has nothing to do is replaced all the same', async () => {
-    const { infer, workers } = await open(oneWorker)
+    const { server, infer, workers } = await open(oneWorker)
     for (let deaths = 1; deaths <= 5; deaths++) {
       await (workers.at(-1) as Worker).terminate()
       assert.equal((await infer(irisRequest)).status, 200)
+      assert.equal(await metric(server, 'inference_worker_deaths_total'), deaths)
     }
     assert.equal(workers.length, 6)
   })
