@@ -68,7 +68,7 @@ export const VARIABLES = {
   MAX_QUEUE_ROWS: {
     default: '4096',
     allowed: 'an integer of 1 or more',
-    meaning: 'Rows that may wait for a run; beyond, the answer is 503 with Retry-After.',
+    meaning: 'Rows that may wait for a run; beyond, the answer is 503 with Retry-After. A request counts for at most `MAX_BATCH_ROWS`.',
   },
   MAX_BATCH_ROWS: {
     default: '256',

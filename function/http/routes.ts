@@ -69,6 +69,13 @@ export function createRoutes(service: EventService): (path: string) => Route | u
     infer: { POST: inferHandler },
   }
 
+  // The paths of this model as clients write them; the pattern below is for those with a trailing slash or other escapes.
+  const ours = `/v2/models/${encodeURIComponent(model.name)}`
+  const bases = model.version === undefined ? [ours] : [ours, `${ours}/versions/${encodeURIComponent(model.version)}`]
+  for (const base of bases) {
+    for (const [verb, route] of Object.entries(modelRoutes)) routes.set(verb === '' ? base : `${base}/${verb}`, route)
+  }
+
   return path => {
     const route = routes.get(path) ?? routes.get(path.replace(/(?<=[^/])\/$/, ''))
     if (route !== undefined) return route

@@ -36,6 +36,8 @@ interface Job {
   readonly request: InferenceRequest
   readonly outputs: readonly string[]
   readonly rows: number
+  /** What it takes of the queue: as much as one run, at most; how large it may be is for the limits of bytes to say. */
+  readonly counted: number
   /** Requests of equal keys may be joined; undefined runs alone. */
   readonly key: string | undefined
   readonly caller: Caller
@@ -59,13 +61,14 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
 
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
     const rows = batched ? rowsOf(request) : 1
-    if (queuedRows + rows > limits.maxQueueRows) makeRoom(rows, caller)
+    const counted = Math.min(rows, limits.maxBatchRows)
+    if (queuedRows + counted > limits.maxQueueRows) makeRoom(counted, caller)
     return new Promise((resolve, reject) => {
       const outputs = request.outputs.map(({ name }) => name)
       const key = mayJoin() ? joinKey(request.inputs, outputs) : undefined
-      const job = { request, outputs, rows, key, caller, resolve, reject }
+      const job = { request, outputs, rows, counted, key, caller, resolve, reject }
       queue.push(job)
-      queuedRows += rows
+      queuedRows += counted
       if (running < session.concurrency) schedule()
       else setAlarm(deadlineOf(job))
     })
@@ -191,7 +194,7 @@ function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
 
-const rowsIn = (jobs: readonly Job[]) => jobs.reduce((sum, { rows }) => sum + rows, 0)
+const rowsIn = (jobs: readonly Job[]) => jobs.reduce((sum, { counted }) => sum + counted, 0)
 
 const deadlineOf = ({ request, caller }: Job) =>
   request.timeoutMicroseconds === undefined

@@ -110,10 +110,9 @@ function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMe
 }
 
 function readShape(shape: unknown, metadata: TensorMetadata): number[] {
-  const input = `input ${show(metadata.name)}`
+  const { input, fits } = wordsFor(metadata)
   if (!Array.isArray(shape)) throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
   if (shape.length > MAX_RANK) throw new BadRequest(`${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are possible`)
-  const fits = `the model takes ${metadata.anyRank ? 'any shape' : `[${metadata.shape}]`}`
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
@@ -157,7 +156,8 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
 
 /** The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be given. */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
-  const size = readParameters(input.parameters, `input ${show(name)}: parameters`)?.binary_data_size
+  const { parameters } = input
+  const size = parameters === undefined ? undefined : readParameters(parameters, `input ${show(name)}: parameters`)?.binary_data_size
   if (size === undefined) {
     if (input.data === undefined)
       throw new BadRequest(`input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`)
@@ -173,7 +173,7 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
 
 /** Tensor data as JSON: row-major, flat or nested exactly as the shape says. */
 function readJsonData(data: unknown, shape: readonly number[], metadata: TensorMetadata): TensorData {
-  const input = `input ${show(metadata.name)}`
+  const { input } = wordsFor(metadata)
   if (!Array.isArray(data)) throw new BadRequest(`${input}: data is ${show(data)}; it must be an array`)
   const { allocate, fromJson, takes } = rowOf(metadata.datatype)
   if (fromJson === undefined) {
@@ -292,6 +292,21 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
   shape[variable] = Math.floor(countBinaryElements(body, metadata) / Math.max(elementCount(shape), 1))
   return shape
 }
+
+/** How an error message names an input and what it takes: made once, because every request would pay for it otherwise. */
+function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly fits: string } {
+  let words = WORDS.get(metadata)
+  if (words === undefined) {
+    words = {
+      input: `input ${show(metadata.name)}`,
+      fits: `the model takes ${metadata.anyRank ? 'any shape' : `[${metadata.shape}]`}`,
+    }
+    WORDS.set(metadata, words)
+  }
+  return words
+}
+
+const WORDS = new WeakMap<TensorMetadata, { readonly input: string; readonly fits: string }>()
 
 const isBigInteger = (datatype: Datatype) => datatype === 'INT64' || datatype === 'UINT64'
 

@@ -21,14 +21,14 @@ export interface EncodedResponse {
 
 /** @param requested one entry an output, same order: which are to be binary */
 export function encodeResponse(response: InferenceResponse, requested: readonly RequestedOutput[]): EncodedResponse {
-  let json = `{"model_name":${JSON.stringify(response.modelName)}`
-  if (response.modelVersion !== undefined) json += `,"model_version":${JSON.stringify(response.modelVersion)}`
+  let json = `{"model_name":${quoted(response.modelName)}`
+  if (response.modelVersion !== undefined) json += `,"model_version":${quoted(response.modelVersion)}`
   if (response.id !== undefined) json += `,"id":${JSON.stringify(response.id)}`
   json += ',"outputs":['
   const parts: Uint8Array[] = []
   for (let i = 0; i < response.outputs.length; i++) {
     const output = response.outputs[i] as Tensor
-    json += `${i === 0 ? '' : ','}{"name":${JSON.stringify(output.name)},"datatype":"${output.datatype}","shape":[${output.shape}]`
+    json += `${i === 0 ? '' : ','}{"name":${quoted(output.name)},"datatype":"${output.datatype}","shape":[${output.shape}]`
     if (requested[i]?.binary) {
       const part = writeBinaryTensor(output)
       parts.push(part)
@@ -40,6 +40,18 @@ export function encodeResponse(response: InferenceResponse, requested: readonly 
   json += ']}'
   return parts.length === 0 ? { json } : { json, binary: { jsonLength: Buffer.byteLength(json), parts } }
 }
+
+/** The model's own names, of which there are few, as JSON. */
+function quoted(name: string): string {
+  let json = QUOTED.get(name)
+  if (json === undefined) {
+    json = JSON.stringify(name)
+    QUOTED.set(name, json)
+  }
+  return json
+}
+
+const QUOTED = new Map<string, string>()
 
 /** A tensor's data as the JSON array the protocol asks for: flat, row-major. */
 export function encodeData({ datatype, data }: Tensor): string {
