@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, suite, test } from 'node:test'
+import { projectFolder } from './server.ts'
+
+const run = (script: string, ...args: string[]) => execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })
+
+suite('a production tree', () => {
+  let tree: string
+  let size: number
+  before(() => {
+    run('scripts/build.mjs')
+    tree = mkdtempSync(join(tmpdir(), 'production-'))
+    size = Number(/: ([\d.]+) MB$/m.exec(run('scripts/production-tree.mjs', tree))?.[1])
+  })
+  after(() => rmSync(tree, { recursive: true }))
+
+  /** The package's own start command, run in the tree; nothing of the checkout is there. */
+  async function start(env: Record<string, string>) {
+    const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts.start.split(' ')
+    const child = spawn(command === 'node' ? process.execPath : command, args, {
+      cwd: tree,
+      env: { PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none', ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+    return { url: JSON.parse(line).url as string, child }
+  }
+
+  const request = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+
+  for (const execution of ['inline', 'worker']) {
+    test(`answers requests, events, pages and metrics, with the model ${execution}`, async () => {
+      const { url, child } = await start({ EXECUTION: execution })
+      try {
+        const answer = await fetch(`${url}/v2/models/iris-classifier/infer`, { method: 'POST', body: Buffer.from(request) })
+        assert.match(await answer.text(), /"setosa"/)
+        const event = await fetch(url, {
+          method: 'POST',
+          headers: { 'ce-id': '1', 'ce-source': '/a', 'ce-type': 'a.request', 'ce-specversion': '1.0' },
+          body: Buffer.from(request),
+        })
+        assert.deepEqual([event.status, event.headers.get('ce-type')], [200, 'a.response'])
+        for (const [path, type] of [
+          ['/docs', /html/],
+          ['/openapi.json', /json/],
+          ['/metrics', /text\/plain/],
+        ] as const) {
+          const page = await fetch(url + path)
+          assert.equal(page.status, 200, path)
+          assert.match(page.headers.get('content-type') ?? '', type)
+        }
+        child.kill('SIGTERM')
+        assert.deepEqual(await once(child, 'exit'), [0, null])
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  }
+
+  test('holds both versions of the model, and no other platform’s library', () => {
+    assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])
+    assert.deepEqual(readdirSync(join(tree, 'node_modules')), ['onnxruntime-node'])
+    assert.deepEqual(readdirSync(join(tree, 'node_modules/onnxruntime-node/bin/napi-v6')), [process.platform])
+  })
+
+  test('is at most 60 MB', () => {
+    assert.ok(size <= 60, `${size} MB`)
+  })
+})
+
+test('where the bundler is not installed, preparing does nothing and succeeds', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'no-bundler-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const script = join(folder, 'build.mjs')
+  execFileSync('cp', [join(projectFolder, 'scripts/build.mjs'), script])
+  execFileSync(process.execPath, [script], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] })
+  assert.deepEqual(readdirSync(folder), ['build.mjs'])
+})
+
+test('the version of ONNX Runtime whose native half is called is pinned', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8'))
+  assert.equal(dependencies['onnxruntime-node'], '1.30.0')
+  assert.match(readFileSync(join(projectFolder, 'function/inference/onnxruntime.ts'), 'utf8'), /onnxruntime-node 1\.30\.0/)
+})
