@@ -120,7 +120,7 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
     if (typeof value !== 'string' && typeof value !== 'boolean' && !isInteger(value)) {
       throw new BadRequest(`${where}: ${name} is ${show(value)}; an attribute is a string, a boolean or an integer of 32 bits`)
     }
-    if (typeof value === 'string' && FORBIDDEN.test(value)) {
+    if (typeof value === 'string' && !PLAIN.test(value) && FORBIDDEN.test(value)) {
       throw new BadRequest(`${where}: ${name} is ${show(value)}; no control characters, noncharacters or lone surrogates may be in it`)
     }
     const wrong = OPTIONAL[name]?.(value)
@@ -130,6 +130,9 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
 }
 
 const isInteger = (value: unknown) => typeof value === 'number' && value === (value | 0)
+
+/** As nearly all values are, and told sooner than what a value must not hold. */
+const PLAIN = /^[\x20-\x7e]*$/
 
 /** What a String attribute must not hold (specification, "Type System"); in a reply's header it would be an injection. */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
@@ -164,6 +167,10 @@ function decodeHeader(value: string, header: string): string {
 
 /** Everything but printable ASCII, and of that the space, the quote and the percent sign. */
 const encodeHeader = (value: string) =>
-  value.replaceAll(/[^\x21-\x7e]|["%]/gu, character => [...Buffer.from(character)].map(toPercent).join(''))
+  NEEDS_NO_CODE.test(value)
+    ? value
+    : value.replaceAll(/[^\x21-\x7e]|["%]/gu, character => [...Buffer.from(character)].map(toPercent).join(''))
+
+const NEEDS_NO_CODE = /^[\x21\x23\x24\x26-\x7e]*$/
 
 const toPercent = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`

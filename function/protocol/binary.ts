@@ -45,17 +45,31 @@ export function writeBinaryTensor({ data }: Tensor): Uint8Array {
     const { buffer, byteOffset, byteLength } = data as Exclude<TensorData, readonly string[]>
     return new Uint8Array(buffer, byteOffset, byteLength)
   }
-  const strings = data as readonly string[]
+  return writeStrings(data as readonly string[])
+}
+
+/** Each different string is made into bytes once: a classifier's labels are few, its rows many. */
+function writeStrings(strings: readonly string[]): Uint8Array {
+  const made = new Map<string, Buffer>()
+  const parts = new Array<Buffer>(strings.length)
   let size = 0
-  for (const string of strings) size += LENGTH_PREFIX + Buffer.byteLength(string)
-  const bytes = Buffer.allocUnsafe(size)
-  let at = 0
-  for (const string of strings) {
-    const length = bytes.write(string, at + LENGTH_PREFIX)
-    bytes.writeUInt32LE(length, at)
-    at += LENGTH_PREFIX + length
+  for (let i = 0; i < strings.length; i++) {
+    const string = strings[i] as string
+    let part = made.get(string)
+    if (part === undefined) {
+      part = withLength(string)
+      made.set(string, part)
+    }
+    parts[i] = part
+    size += part.byteLength
   }
-  return bytes
+  return Buffer.concat(parts, size)
+}
+
+function withLength(string: string): Buffer {
+  const part = Buffer.allocUnsafe(LENGTH_PREFIX + Buffer.byteLength(string))
+  part.writeUInt32LE(part.write(string, LENGTH_PREFIX), 0)
+  return part
 }
 
 function checkBooleans(bytes: Uint8Array, input: string): void {

@@ -70,7 +70,6 @@ const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 /** @param live asked at each scrape */
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
-  const known = new Set(source.labels)
   const families: Family[] = []
   let inFlight = 0
   let phaseBegan = 0
@@ -89,10 +88,11 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   )
   const batchRows = histogram('inference_batch_rows', 'Rows of each run.', ROW_BUCKETS, () => ({}), [''])
   const rejections = counter('inference_rejected_total', 'Requests turned away without a run.', reason => ({ reason }))
-  const predictions = counter(
+  const predictions = countingCells(
     'inference_predictions_total',
     'Rows by predicted label, for classifiers whose model.json names the labels.',
     label => ({ label, version }),
+    source.labels,
   )
   const workerDeaths = counter(
     'inference_worker_deaths_total',
@@ -115,11 +115,18 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
 
   /** @param keys of series that are there from the start, at 0 @returns what adds to the series of a key */
   function counter(name: string, help: string, labelsOf: (key: string) => Labels, keys: readonly string[] = []) {
-    const values = new Map(keys.map(key => [key, 0]))
-    families.push({ name, help, type: 'counter', samples: () => [...values].map(([key, value]) => ({ labels: labelsOf(key), value })) })
+    const cells = countingCells(name, help, labelsOf, keys)
     return (key = '') => {
-      values.set(key, (values.get(key) ?? 0) + 1)
+      const cell = cells.get(key)
+      if (cell === undefined) cells.set(key, { value: 1 })
+      else cell.value++
     }
+  }
+
+  function countingCells(name: string, help: string, labelsOf: (key: string) => Labels, keys: readonly string[]) {
+    const cells = new Map(keys.map(key => [key, { value: 0 }]))
+    families.push({ name, help, type: 'counter', samples: () => [...cells].map(([key, { value }]) => ({ labels: labelsOf(key), value })) })
+    return cells
   }
 
   /** @param bounds upper bounds of the buckets, ascending */
@@ -178,7 +185,10 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     rejected: rejections,
     workerDied: () => workerDeaths(),
     predicted(labels) {
-      for (const label of labels) if (known.has(label)) predictions(label)
+      for (const label of labels) {
+        const cell = predictions.get(label)
+        if (cell !== undefined) cell.value++
+      }
     },
     mark,
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
