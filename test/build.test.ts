@@ -8,7 +8,8 @@ import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
 import { projectFolder } from './server.ts'
 
-const run = (script: string, ...args: string[]) => execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })
+const run = (script: string, ...args: string[]) =>
+  execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })
 
 suite('a production tree', () => {
   let tree: string
