@@ -45,6 +45,15 @@ export function errorAnswer(error: unknown, modelErrorStatus: 500 | 422 = 500): 
   return json({ error: (error as Error).message }, status, status === 503 ? { 'retry-after': '1' } : {})
 }
 
+/**
+ * The answer to an error that somebody foresaw.
+ * @throws the error itself, where nobody did: whoever called knows the request, to log it with
+ */
+export function knownError(error: unknown, modelErrorStatus: 500 | 422): Answer {
+  if (statusOf(error, modelErrorStatus) === undefined) throw error
+  return errorAnswer(error, modelErrorStatus)
+}
+
 /** The status that tells the caller whose mistake it is, or undefined for an error nobody foresaw. */
 export function statusOf(error: unknown, modelErrorStatus: 500 | 422 = 500): number | undefined {
   if (error instanceof BadRequest) return 400

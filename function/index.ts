@@ -2,14 +2,14 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Config, readConfig } from './config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
-import { type Answer, json } from './handler.ts'
+import { type Answer, errorAnswer, json } from './handler.ts'
 import type { Caller } from './inference/batcher.ts'
 import { infer, inferDecoded } from './inference/infer.ts'
 import { functionVersion, serverMetadata } from './inference/metadata.ts'
 import { createModel } from './inference/model.ts'
 import { readModelFolder } from './inference/model-folder.ts'
 import { decodeParsedRequest } from './protocol/decode.ts'
-import { createLog } from './telemetry/log.ts'
+import { createLog, traceOf } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 
 /*
@@ -78,7 +78,12 @@ export async function init(): Promise<void> {
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current()
-  return structured(await answer(context, caller, service))
+  try {
+    return structured(await answer(context, caller, service))
+  } catch (error) {
+    service.log.error({ err: error, ...traceOf(context.headers) }, 'a request failed unexpectedly')
+    return structured(errorAnswer(error))
+  }
 }
 
 function answer({ method, headers, body = '' }: Context, caller: Caller, service: EventService): Promise<Answer> | Answer {

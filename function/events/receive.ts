@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Answer, errorAnswer, Refused, type Request, statusOf } from '../handler.ts'
+import { type Answer, knownError, Refused, type Request } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import { countFailure, readJsonLength, type Service, secondsSince } from '../inference/infer.ts'
 import type { LoadedModel } from '../inference/model.ts'
@@ -31,18 +31,17 @@ export interface EventService extends Service {
  * is 400, a model that fails on it 422, and only what may succeed later is 503 or 504.
  */
 export const receiveEvents = (request: Request, mode: Mode, caller: Caller, service: EventService): Promise<Answer> =>
-  orError(RECEIVERS[mode](request, caller, service), service)
+  orError(RECEIVERS[mode](request, caller, service))
 
 /** The same for an event in binary mode whose data a runtime has parsed already. */
 export const receiveParsed = (headers: IncomingHttpHeaders, data: ParsedJson, caller: Caller, service: EventService): Promise<Answer> =>
-  orError(answerParsed(headers, data, caller, service), service)
+  orError(answerParsed(headers, data, caller, service))
 
-async function orError(answer: Promise<Answer>, { log }: Service): Promise<Answer> {
+async function orError(answer: Promise<Answer>): Promise<Answer> {
   try {
     return await answer
   } catch (error) {
-    if (statusOf(error) === undefined) log.error({ err: error }, 'an event failed unexpectedly')
-    return errorAnswer(error, 422)
+    return knownError(error, 422)
   }
 }
 

@@ -21,6 +21,9 @@ const KEEP_ALIVE_MS = 95_000
 /** How long a client that is refused may go on sending, so that it gets to read why: closing at once would reset the connection. */
 const LINGER_MS = 1_000
 
+/** How long a client that keeps its connection busy may take to send the next request. */
+const NEXT_REQUEST_MS = 250
+
 /** The listener. */
 export interface Host {
   readonly port: number
@@ -36,6 +39,8 @@ interface Connection {
   latest: ServerResponse | undefined
   /** Bytes read when it was last idle: where more have come since, a request is on its way. */
   idleAt: number
+  /** When it was last idle, on performance.now()'s clock. */
+  restedAt: number
   /** True once it is to be closed because what it sent is not HTTP. */
   broken: boolean
 }
@@ -62,7 +67,7 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     requireHostHeader: false,
   })
   server.on('connection', socket => {
-    connections.set(socket, { latest: undefined, idleAt: 0, broken: false })
+    connections.set(socket, { latest: undefined, idleAt: 0, restedAt: performance.now(), broken: false })
     socket.once('close', () => connections.delete(socket))
   })
   server.on('request', onRequest)
@@ -92,8 +97,9 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     connection.latest = response
     const rest = () => {
       connection.idleAt = socket.bytesRead
+      connection.restedAt = performance.now()
       // An answer that promised to keep the connection, and took until now to be read.
-      if (closed && isIdle(socket, connection)) socket.destroySoon()
+      if (closed) endWhenRested(socket, connection)
     }
     // Whichever is later: a refusal may be read before all of the body has come.
     request.on('close', rest)
@@ -200,7 +206,7 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       const done = new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve()))
       closed = true
       await nextTurn()
-      for (const [socket, connection] of connections) if (isIdle(socket, connection)) socket.destroy()
+      for (const [socket, connection] of connections) endWhenRested(socket, connection)
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<boolean>(resolve => {
         timer = setTimeout(() => resolve(false), timeoutMs)
@@ -224,6 +230,17 @@ const BROKEN: Readonly<Record<string, [status: number, message: string]>> = {
   HPE_HEADER_OVERFLOW: [431, 'the headers are larger than the 16 KiB allowed'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'],
+}
+
+/**
+ * A client that was answered just now, with the promise to keep the connection, may have sent its next request before it can know
+ * that we end: that one is waited for a moment, and answered. Who has been quiet for longer is not.
+ */
+function endWhenRested(socket: Socket, connection: Connection): void {
+  if (!isIdle(socket, connection)) return
+  const left = connection.restedAt + NEXT_REQUEST_MS - performance.now()
+  if (left <= 0) socket.destroy()
+  else setTimeout(endWhenRested, left, socket, connection)
 }
 
 const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) => latest?.closed !== false && bytesRead === idleAt

@@ -51,7 +51,7 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   }
 
   const routes = new Map<string, Route>([
-    ['/', { GET: server, POST: root, page: 'html' }],
+    ['/', { GET: () => json(serverMetadata, 200, { vary: 'accept' }), POST: root, page: 'html' }],
     ['/v2', { GET: server }],
     ['/v2/health/live', { GET: live }],
     ['/v2/health/ready', { GET: ready }],

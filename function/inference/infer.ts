@@ -1,4 +1,4 @@
-import { type Answer, errorAnswer, Refused, type Request, statusOf } from '../handler.ts'
+import { type Answer, knownError, Refused, type Request } from '../handler.ts'
 import { decodeRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
 import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
@@ -25,7 +25,7 @@ export const infer = (request: Request, caller: Caller, service: Service): Promi
 export async function inferDecoded(
   decode: (signature: Signature) => InferenceRequest,
   caller: Caller,
-  { model, metrics, log }: Service,
+  { model, metrics }: Service,
 ): Promise<Answer> {
   metrics.began()
   try {
@@ -36,8 +36,7 @@ export async function inferDecoded(
     return answer
   } catch (error) {
     countFailure(error, 'http', caller, metrics)
-    if (statusOf(error) === undefined) log.error({ err: error }, 'an inference request failed unexpectedly')
-    return errorAnswer(error)
+    return knownError(error, 500)
   }
 }
 
