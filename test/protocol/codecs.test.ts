@@ -1,3 +1,4 @@
+import '../seed.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc, { type Arbitrary } from 'fast-check'
@@ -205,13 +206,15 @@ property(
   ([{ json }, at, spoil]) => {
     const cut = at % (json.length + 1)
     const changed = json.slice(0, cut) + spoil + json.slice(cut + 1)
-    let valid = changed.isWellFormed()
+    // Half a surrogate pair has no bytes in UTF-8.
+    fc.pre(changed.isWellFormed())
+    let valid = true
     try {
       JSON.parse(changed)
     } catch {
       valid = false
     }
-    if (!valid) assert.throws(() => parseJson(Buffer.from(changed, 'latin1'), 'the text'), BadRequest)
+    if (!valid) assert.throws(() => parseJson(bytes(changed), 'the text'), BadRequest)
   },
   3000,
 )
