@@ -18,6 +18,10 @@ export interface Answer {
   readonly body: string | readonly (string | Uint8Array)[]
 }
 
+/** A body in one piece. */
+export const bytesOf = (body: Answer['body'] | Uint8Array): Uint8Array =>
+  typeof body === 'string' ? Buffer.from(body) : body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
+
 /** HTTP's own refusals, for which the protocol has no word: 404, 405, 413, 415 and the like. */
 export class Refused extends Error {
   readonly status: number

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Config, readConfig } from './config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
-import { type Answer, errorAnswer, json } from './handler.ts'
+import { type Answer, bytesOf, errorAnswer, json } from './handler.ts'
 import type { Caller } from './inference/batcher.ts'
 import { infer, inferDecoded } from './inference/infer.ts'
 import { functionVersion, serverMetadata } from './inference/metadata.ts'
@@ -55,7 +55,7 @@ export interface Context {
 export interface StructuredReturn {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Buffer
+  readonly body: string | Uint8Array
 }
 
 interface HealthReply {
@@ -124,5 +124,5 @@ function current(): { service: EventService; caller: Caller } {
 const structured = ({ status, headers, body }: Answer): StructuredReturn => ({
   statusCode: status,
   headers,
-  body: typeof body === 'string' ? body : Buffer.concat(body.map(part => (typeof part === 'string' ? Buffer.from(part) : part))),
+  body: typeof body === 'string' ? body : bytesOf(body),
 })

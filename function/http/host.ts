@@ -3,7 +3,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { EventService } from '../events/receive.ts'
-import { type Answer, errorAnswer, json, Refused, statusOf } from '../handler.ts'
+import { type Answer, bytesOf, errorAnswer, json, Refused, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
@@ -281,9 +281,6 @@ const isPage = ({ page }: Route, { headers }: IncomingMessage) =>
 const allow = ({ GET, POST }: Route) => [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
 
 const showPath = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
-
-const bytesOf = (body: Answer['body'] | Uint8Array): Uint8Array =>
-  typeof body === 'string' ? Buffer.from(body) : body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
 
 /** Headers and parts in one write of the socket, without copying the tensors among them. */
 function endWithParts(response: ServerResponse, parts: readonly (string | Uint8Array)[]): void {

@@ -15,9 +15,8 @@ const SLOW_RUN_MS = 5
 /** Loading so much on the main thread would keep probes waiting for a noticeable time. */
 const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
-/** A session, and where it runs. */
+/** A session that runs where its runs are best served. */
 export interface Execution extends Session {
-  readonly place: 'inline' | 'worker'
   /**
    * Runs the warm-up, and by its time decides where the model runs from now on.
    * @throws {ModelError} when the model fails on these inputs
@@ -101,9 +100,6 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     async close() {
       await moving
       await session.close()
-    },
-    get place() {
-      return place
     },
     get concurrency() {
       return session.concurrency

@@ -90,7 +90,7 @@ function checkMediaType({ headers }: Request, jsonLength: number | undefined): v
 }
 
 /** application/json, of UTF-8 where a charset is named. */
-export function isJsonType(contentType: string): boolean {
+function isJsonType(contentType: string): boolean {
   const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
   return type === 'application/json' && parameters.every(parameter => !parameter.startsWith('charset') || IS_UTF8.test(parameter))
 }
