@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { BadRequest, DeadlinePassed, ModelError, NotReady, Overloaded } from './protocol/errors.ts'
+import { BadRequest, DeadlinePassed, ModelError, NotReady, Overloaded, TooLarge } from './protocol/errors.ts'
 
 /** A request as handlers see it: whole, inflated, and of no particular HTTP version. */
 export interface Request {
@@ -61,6 +61,7 @@ export function knownError(error: unknown, modelErrorStatus: 500 | 422): Answer 
 /** The status that tells the caller whose mistake it is, or undefined for an error nobody foresaw. */
 export function statusOf(error: unknown, modelErrorStatus: 500 | 422 = 500): number | undefined {
   if (error instanceof BadRequest) return 400
+  if (error instanceof TooLarge) return 413
   if (error instanceof ModelError) return modelErrorStatus
   if (error instanceof NotReady || error instanceof Overloaded) return 503
   if (error instanceof DeadlinePassed) return 504

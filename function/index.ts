@@ -4,11 +4,10 @@ import { modeOf } from './events/cloudevent.ts'
 import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
 import { type Answer, bytesOf, errorAnswer, json } from './handler.ts'
 import type { Caller } from './inference/batcher.ts'
-import { infer, inferDecoded } from './inference/infer.ts'
+import { infer, inferParsed } from './inference/infer.ts'
 import { functionVersion, serverMetadata } from './inference/metadata.ts'
 import { createModel } from './inference/model.ts'
 import { readModelFolder } from './inference/model-folder.ts'
-import { decodeParsedRequest } from './protocol/decode.ts'
 import { createLog, traceOf } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 
@@ -97,7 +96,7 @@ function answer({ method, headers, body = '' }: Context, caller: Caller, service
   // What was rounded by the runtime's parser is refused where an integer tensor is read, for it is beyond 2^53.
   const parsed = { value: body, exact: () => body }
   if (mode !== undefined) return receiveParsed(headers, parsed, caller, service)
-  return inferDecoded(signature => decodeParsedRequest(parsed, signature), caller, service)
+  return inferParsed(parsed, caller, service)
 }
 
 /** The runtime asks whether to restart the process: it answers, so no. */

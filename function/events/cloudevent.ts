@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
 import { BadRequest } from '../protocol/errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from '../protocol/json.ts'
+import { EMPTY_ARRAY, findMember } from '../protocol/json-scan.ts'
 
 /**
  * CloudEvents 1.0 as they travel over HTTP (CloudEvents spec: HTTP protocol binding, JSON event format, JSON batch format).
@@ -57,9 +58,17 @@ export function readHeaders(headers: IncomingHttpHeaders): Attributes {
 
 /** @throws {BadRequest} when the body is no CloudEvent in JSON */
 export function readStructuredEvent(body: Uint8Array): CloudEvent {
-  const { value, exact } = parseJson(body, 'the event')
-  return readJsonEvent(value, exact, 'the event')
+  const data = body.byteLength > LARGE_BYTES ? findMember(body, 'data') : undefined
+  if (data === undefined) {
+    const { value, exact } = parseJson(body, 'the event')
+    return readJsonEvent(value, exact, 'the event')
+  }
+  const { value, exact } = parseJson(Buffer.concat([body.subarray(0, data.start), EMPTY_ARRAY, body.subarray(data.end)]), 'the event')
+  return { ...readJsonEvent(value, exact, 'the event'), data: { bytes: body.subarray(data.start, data.end) } }
 }
+
+/** Of a larger event the data is not parsed with the rest: it goes the way of large requests. */
+const LARGE_BYTES = 128 * 1024
 
 /** @throws {BadRequest} when the body is no array, or one of its elements no CloudEvent */
 export function readBatch(body: Uint8Array): CloudEvent[] {
@@ -79,9 +88,10 @@ export function toHeaders(attributes: Attributes): Record<string, string> {
 }
 
 /** One event in the JSON event format. @param data JSON text, put in as it is */
-export function toJson(attributes: Attributes, data: string): string {
-  return `${JSON.stringify(attributes).slice(0, -1)},"data":${data}}`
-}
+export const toJson = (attributes: Attributes, data: string): string => `${beginJson(attributes)}${data}}`
+
+/** The same up to its data, which and a bracket are to follow. */
+export const beginJson = (attributes: Attributes): string => `${JSON.stringify(attributes).slice(0, -1)},"data":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
 

@@ -1,15 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Answer, knownError, Refused, type Request } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
-import { countFailure, readJsonLength, type Service, secondsSince } from '../inference/infer.ts'
-import type { LoadedModel } from '../inference/model.ts'
-import { decodeParsedRequest, decodeRequest } from '../protocol/decode.ts'
-import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
-import { BadRequest, ModelError } from '../protocol/errors.ts'
+import { countFailure, inferJson, partsOf, readJsonLength, type Service, secondsSince } from '../inference/infer.ts'
+import type { EncodedResponse } from '../protocol/encode.ts'
+import { BadRequest, ModelError, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
-import type { InferenceRequest } from '../protocol/request.ts'
 import {
+  beginJson,
   type CloudEvent,
+  type EventData,
   type Mode,
   readBatch,
   readBinaryEvent,
@@ -45,6 +44,12 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
   }
 }
 
+/** An event in JSON is read on the main thread; so long nothing else is answered (1 MiB: 20 ms, docs/performance.md). */
+const MOST_JSON_BYTES = 2 ** 20
+
+/** Of a batch so many wait together, and can be one run; after that other requests have their turn. */
+const EVENTS_AT_A_TIME = 256
+
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
 
 async function receiveBinary({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
@@ -58,38 +63,53 @@ const answerParsed = async (headers: IncomingHttpHeaders, json: ParsedJson, call
 /** @returns the reply in binary mode */
 async function answerEvent(event: CloudEvent, jsonLength: number | undefined, caller: Caller, service: EventService): Promise<Answer> {
   if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
-  const { json, binary } = await inferEvent(loaded => decodeData(event, jsonLength, loaded), caller, service)
+  const response = await inferEvent(event, jsonLength, false, caller, service)
+  const { binary, json } = response
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
   const headers = toHeaders(replyAttributes(event.attributes, 'response', service.replier, contentType))
   if (binary === undefined) return { status: 200, headers, body: json }
   return {
     status: 200,
     headers: { ...headers, 'inference-header-content-length': String(binary.jsonLength) },
-    body: [json, ...binary.parts],
+    body: partsOf(response),
   }
 }
 
 async function receiveStructured({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents+json')
+  checkSize(body)
   const event = readStructuredEvent(body)
   if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
-  const reply = await replyInJson(event, caller, service)
-  return { status: 200, headers: { 'content-type': 'application/cloudevents+json; charset=utf-8' }, body: reply }
+  const { json } = await inferEvent(event, undefined, true, caller, service)
+  const attributes = replyAttributes(event.attributes, 'response', service.replier, 'application/json')
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/cloudevents+json; charset=utf-8' },
+    body: typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}'],
+  }
 }
 
 async function receiveBatch({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
+  checkSize(body)
   const events = readBatch(body).filter(event => !wouldGoRound(event, service.replier))
   if (events.length === 0) return ACKNOWLEDGED
-  // All at once, so that they wait together and can be one run.
-  const replies = await Promise.all(events.map(event => replyInBatch(event, caller, service)))
+  const replies: string[] = []
+  for (let i = 0; i < events.length; i += EVENTS_AT_A_TIME) {
+    const together = events.slice(i, i + EVENTS_AT_A_TIME)
+    replies.push(...(await Promise.all(together.map(event => replyInBatch(event, caller, service)))))
+  }
   return { status: 200, headers: { 'content-type': 'application/cloudevents-batch+json; charset=utf-8' }, body: `[${replies.join(',')}]` }
 }
 
 /** The reply, or an event that says what was wrong; what may succeed later fails the whole batch, to be delivered again. */
 async function replyInBatch(event: CloudEvent, caller: Caller, service: EventService): Promise<string> {
   try {
-    return await replyInJson(event, caller, service)
+    const { json } = await inferEvent(event, undefined, true, caller, service)
+    return toJson(
+      replyAttributes(event.attributes, 'response', service.replier, 'application/json'),
+      typeof json === 'string' ? json : Buffer.concat(json).toString(),
+    )
   } catch (error) {
     if (!(error instanceof BadRequest || error instanceof ModelError)) {
       // Nobody will read the others' answers now.
@@ -103,18 +123,24 @@ async function replyInBatch(event: CloudEvent, caller: Caller, service: EventSer
 
 /**
  * One event's inference, counted.
+ * @param jsonLength as the model's inferBytes takes it; only binary mode has a header to say it
+ * @param onlyJson the reply cannot carry binary tensor data
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
  */
 async function inferEvent(
-  decode: (loaded: LoadedModel) => InferenceRequest,
+  event: CloudEvent,
+  jsonLength: number | undefined,
+  onlyJson: boolean,
   caller: Caller,
   { model, metrics }: Service,
 ): Promise<EncodedResponse> {
   metrics.began()
   try {
     const loaded = await model.whenLoaded(caller)
-    const request = decode(loaded)
-    const encoded = encodeResponse(await loaded.infer(request, caller), request.outputs)
+    const data = dataOf(event)
+    const encoded = await ('json' in data
+      ? inferJson(data.json, caller, loaded, onlyJson)
+      : loaded.inferBytes(data.bytes, jsonLength, onlyJson, caller))
     metrics.answered('cloudevent', 'success', secondsSince(caller.arrived))
     return encoded
   } catch (error) {
@@ -123,14 +149,7 @@ async function inferEvent(
   }
 }
 
-function decodeForJson(event: CloudEvent, loaded: LoadedModel): InferenceRequest {
-  const request = decodeData(event, undefined, loaded)
-  if (!request.outputs.some(({ binary }) => binary)) return request
-  throw new BadRequest('binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON')
-}
-
-/** @param jsonLength as {@link decodeRequest}; only binary mode has a header to say it */
-function decodeData({ data, attributes }: CloudEvent, jsonLength: number | undefined, { signature }: LoadedModel): InferenceRequest {
+function dataOf({ data, attributes }: CloudEvent): EventData {
   if (data === undefined) throw new BadRequest('the event has no data; it must be an inference request')
   const contentType = String(attributes.datacontenttype ?? 'application/json')
   if (!/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType) || !isInUtf8(contentType)) {
@@ -138,20 +157,21 @@ function decodeData({ data, attributes }: CloudEvent, jsonLength: number | undef
       `the event's data is ${show(contentType)}; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
     )
   }
-  return 'json' in data ? decodeParsedRequest(data.json, signature) : decodeRequest(data.bytes, jsonLength, signature)
+  return data
 }
 
 const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batched: receiveBatch }
 
-/** One event's reply in the JSON event format, whose data can only be JSON. */
-async function replyInJson(event: CloudEvent, caller: Caller, service: EventService): Promise<string> {
-  const { json } = await inferEvent(loaded => decodeForJson(event, loaded), caller, service)
-  return toJson(replyAttributes(event.attributes, 'response', service.replier, 'application/json'), json)
-}
-
 /** Events that must not be classified, or they would go round for ever: our own replies, and KServe's log of requests and responses. */
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
+
+function checkSize({ byteLength }: Uint8Array): void {
+  if (byteLength <= MOST_JSON_BYTES) return
+  throw new TooLarge(
+    `${byteLength} bytes of events in JSON are larger than the ${MOST_JSON_BYTES} bytes allowed; send large data as an event in binary mode`,
+  )
+}
 
 function checkFormat(contentType = '', expected: string): void {
   const [type] = contentType.toLowerCase().split(';')

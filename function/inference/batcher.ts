@@ -1,7 +1,7 @@
-import { rowOf } from '../protocol/datatypes.ts'
 import { DeadlinePassed, ModelError, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import { elementCount, isBatched, type Tensor } from '../protocol/tensor.ts'
+import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
+import { join, split } from './rows.ts'
 import type { Session } from './session.ts'
 
 /** Who waits for an answer, and until when. */
@@ -17,6 +17,8 @@ export interface Caller {
 export interface BatchLimits {
   readonly maxBatchRows: number
   readonly maxQueueRows: number
+  /** Also what waiting tensors may take together. */
+  readonly maxBodyBytes: number
 }
 
 /** Requests on their way to a run: bounded, joined along the first dimension where that is sound, split again after. */
@@ -25,7 +27,7 @@ export interface Batcher {
   readonly queuedRows: number
   /**
    * @returns the outputs asked for, in that order
-   * @throws {Overloaded} at once, when more than `maxQueueRows` would wait
+   * @throws {Overloaded} at once, when more than `maxQueueRows` or `maxBodyBytes` would wait
    * @throws {DeadlinePassed} when the run had not begun in time
    * @throws {ModelError} when the model fails on this very request
    */
@@ -38,6 +40,7 @@ interface Job {
   readonly rows: number
   /** What it takes of the queue: as much as one run, at most; how large it may be is for the limits of bytes to say. */
   readonly counted: number
+  readonly bytes: number
   /** Requests of equal keys may be joined; undefined runs alone. */
   readonly key: string | undefined
   readonly caller: Caller
@@ -53,6 +56,7 @@ interface Job {
 export function createBatcher(session: Session, limits: BatchLimits, mayJoin: () => boolean, onRun: (rows: number) => void): Batcher {
   let queue: Job[] = []
   let queuedRows = 0
+  let queuedBytes = 0
   let running = 0
   let scheduled = false
   let alarm: NodeJS.Timeout | undefined
@@ -62,13 +66,15 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
     const rows = batched ? rowsOf(request) : 1
     const counted = Math.min(rows, limits.maxBatchRows)
-    if (queuedRows + counted > limits.maxQueueRows) makeRoom(counted, caller)
+    const bytes = bytesIn(request)
+    if (isFull(counted, bytes)) makeRoom(counted, bytes, caller)
     return new Promise((resolve, reject) => {
       const outputs = request.outputs.map(({ name }) => name)
       const key = mayJoin() ? joinKey(request.inputs, outputs) : undefined
-      const job = { request, outputs, rows, counted, key, caller, resolve, reject }
+      const job = { request, outputs, rows, counted, bytes, key, caller, resolve, reject }
       queue.push(job)
       queuedRows += counted
+      queuedBytes += bytes
       if (running < session.concurrency) schedule()
       else setAlarm(deadlineOf(job))
     })
@@ -85,12 +91,16 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
    * Who hung up, or waited too long, does not count against the others. And a request or batch of events that is larger than the
    * whole queue could never be taken, so it is while nobody else waits.
    */
-  function makeRoom(rows: number, caller: Caller): void {
+  function makeRoom(rows: number, bytes: number, caller: Caller): void {
     dropLate()
-    if (queuedRows + rows > limits.maxQueueRows && queue.some(job => job.caller !== caller)) {
-      throw new Overloaded(`${queuedRows} rows are waiting already, and at most ${limits.maxQueueRows} may; try again later`)
+    if (isFull(rows, bytes) && queue.some(job => job.caller !== caller)) {
+      throw new Overloaded(
+        `${queuedRows} rows of ${queuedBytes} bytes are waiting already, and at most ${limits.maxQueueRows} of ${limits.maxBodyBytes} may; try again later`,
+      )
     }
   }
+
+  const isFull = (rows: number, bytes: number) => queuedRows + rows > limits.maxQueueRows || queuedBytes + bytes > limits.maxBodyBytes
 
   function startRuns(): void {
     scheduled = false
@@ -124,8 +134,17 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   }
 
   function dropLate(): void {
-    queue = queue.filter(job => !isOver(job))
-    queuedRows = rowsIn(queue)
+    keep(queue.filter(job => !isOver(job)))
+  }
+
+  function keep(jobs: Job[]): void {
+    queue = jobs
+    queuedRows = 0
+    queuedBytes = 0
+    for (const { counted, bytes } of jobs) {
+      queuedRows += counted
+      queuedBytes += bytes
+    }
   }
 
   const earliestDeadline = () => queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
@@ -143,8 +162,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
         rows += job.rows
       } else rest.push(job)
     }
-    queue = rest
-    queuedRows = rowsIn(rest)
+    keep(rest)
     return batch
   }
 
@@ -194,7 +212,11 @@ function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
 
-const rowsIn = (jobs: readonly Job[]) => jobs.reduce((sum, { counted }) => sum + counted, 0)
+function bytesIn({ inputs }: InferenceRequest): number {
+  let bytes = 0
+  for (const { data } of inputs) bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
+  return bytes
+}
 
 const deadlineOf = ({ request, caller }: Job) =>
   request.timeoutMicroseconds === undefined
@@ -219,50 +241,4 @@ function joinKey(inputs: readonly Tensor[], outputs: readonly string[]): string 
     for (let i = 1; i < shape.length; i++) key += `${shape[i]},`
   }
   return key
-}
-
-/** Tensors of one input, put after each other along the first dimension. */
-export function join(tensors: readonly Tensor[]): Tensor {
-  const [first] = tensors as [Tensor]
-  const shape = [tensors.reduce((sum, tensor) => sum + (tensor.shape[0] as number), 0), ...first.shape.slice(1)]
-  const data = rowOf(first.datatype).allocate(elementCount(shape))
-  let at = 0
-  for (const tensor of tensors) {
-    if (Array.isArray(data)) for (const string of tensor.data as readonly string[]) data[at++] = string
-    else {
-      ;(data as Float32Array).set(tensor.data as Float32Array, at)
-      at += tensor.data.length
-    }
-  }
-  return { ...first, shape, data }
-}
-
-/**
- * Splits a joined run's outputs back into those of each request, without copying.
- * @param outputs tensors of shape [sum(rows), …]
- * @param rows rows of each request, in the order they were joined
- * @throws {ModelError} when an output's first dimension is not sum(rows)
- */
-export function split(outputs: readonly Tensor[], rows: readonly number[]): Tensor[][] {
-  const total = rows.reduce((sum, count) => sum + count, 0)
-  for (const { name, shape } of outputs) {
-    if (shape[0] !== total) throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
-  }
-  let row = 0
-  return rows.map(count => {
-    const from = row
-    row += count
-    return outputs.map(output => takeRows(output, from, count))
-  })
-}
-
-function takeRows(tensor: Tensor, from: number, count: number): Tensor {
-  const width = elementCount(tensor.shape.slice(1))
-  const { data } = tensor
-  const [start, end] = [from * width, (from + count) * width]
-  return {
-    ...tensor,
-    shape: [count, ...tensor.shape.slice(1)],
-    data: Array.isArray(data) ? data.slice(start, end) : (data as Float32Array).subarray(start, end),
-  }
 }

@@ -1,10 +1,13 @@
 import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Config } from '../config.ts'
+import { NotReady } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Caller } from './batcher.ts'
 import { openSession, type Session } from './session.ts'
+import type { WholeAnswer, WholeRequest } from './whole.ts'
 
 /**
  * A run on the main thread holds everything else up for as long as it lasts, so it must be shorter than what a probe may wait
@@ -38,13 +41,18 @@ export async function openExecution(file: string, config: Config, metrics: Metri
   // What is fast enough for the main thread is too small to be shared out among threads.
   let session = place === 'worker' ? await moveToWorkers() : await openSession(file, isAuto ? 1 : config.ortThreads)
   let moving: Promise<void> | undefined
+  let aside: Promise<Session> | undefined
   let averageMs = 0
 
-  async function moveToWorkers(): Promise<Session> {
+  function moveToWorkers(): Promise<Session> {
+    return openThreads(config.ortThreads, Math.max(1, Math.floor(config.cpus / config.ortThreads)))
+  }
+
+  async function openThreads(threads: number, workers: number): Promise<Session> {
     const { openWorkers } = await import('./workers.ts')
     return openWorkers(file, {
-      threads: config.ortThreads,
-      workers: Math.max(1, Math.floor(config.cpus / config.ortThreads)),
+      threads,
+      workers,
       onDeath(reason) {
         metrics.workerDied()
         log.error(`a worker thread of the model ended and is replaced: ${reason}`)
@@ -78,6 +86,20 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     return tensors
   }
 
+  /** Beside a model on the main thread there is one more thread for large requests, from the first of them on. */
+  async function inferWhole(request: WholeRequest, caller: Caller): Promise<WholeAnswer> {
+    if (place === 'worker' || !isAuto) return session.inferWhole(request, caller)
+    aside ??= openThreads(1, 1)
+    let thread: Session
+    try {
+      thread = await aside
+    } catch (error) {
+      aside = undefined
+      throw new NotReady(`no thread could be started for a request this large: ${(error as Error).message}`)
+    }
+    return thread.inferWhole(request, caller)
+  }
+
   async function warmUp(inputs: readonly Tensor[]): Promise<void> {
     const outputs = session.signature.outputs.map(({ name }) => name)
     const timed = async () => {
@@ -97,8 +119,10 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     leftOut: session.leftOut,
     warmUp,
     run,
+    inferWhole,
     async close() {
       await moving
+      await (await aside?.catch(() => undefined))?.close()
       await session.close()
     },
     get concurrency() {

@@ -1,6 +1,6 @@
 import { elementCount, isBatched, type Tensor } from '../protocol/tensor.ts'
-import { join, split } from './batcher.ts'
 import { variedInputs } from './example.ts'
+import { join, split } from './rows.ts'
 import type { Session } from './session.ts'
 
 /** Kernels add in another order at another batch size, so the last bits may differ; dependent rows differ by far more. Relative to the output's largest value. */

@@ -1,14 +1,13 @@
 import { type Answer, knownError, Refused, type Request } from '../handler.ts'
-import { decodeRequest } from '../protocol/decode.ts'
+import { decodeParsedRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
-import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
-import { show } from '../protocol/json.ts'
-import type { InferenceRequest } from '../protocol/request.ts'
-import type { Signature } from '../protocol/tensor.ts'
+import { BadRequest, DeadlinePassed, NotReady, Overloaded, TooLarge } from '../protocol/errors.ts'
+import { type ParsedJson, show } from '../protocol/json.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Caller } from './batcher.ts'
-import type { Model } from './model.ts'
+import type { LoadedModel, Model } from './model.ts'
+import { checkOnlyJson } from './whole.ts'
 
 /** What answering takes besides the request: the model, and where to count and tell of it. */
 export interface Service {
@@ -19,19 +18,20 @@ export interface Service {
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */
 export const infer = (request: Request, caller: Caller, service: Service): Promise<Answer> =>
-  inferDecoded(signature => decodeHttp(request, signature), caller, service)
+  answer(loaded => inferHttp(request, caller, loaded), caller, service)
 
-/** The same for a request that `decode` reads once the model is loaded. */
-export async function inferDecoded(
-  decode: (signature: Signature) => InferenceRequest,
+/** The same for a request whose JSON a runtime has parsed. */
+export const inferParsed = (json: ParsedJson, caller: Caller, service: Service): Promise<Answer> =>
+  answer(loaded => inferJson(json, caller, loaded), caller, service)
+
+async function answer(
+  inferWith: (loaded: LoadedModel) => Promise<EncodedResponse>,
   caller: Caller,
   { model, metrics }: Service,
 ): Promise<Answer> {
   metrics.began()
   try {
-    const loaded = await model.whenLoaded(caller)
-    const request = decode(loaded.signature)
-    const answer = toAnswer(encodeResponse(await loaded.infer(request, caller), request.outputs))
+    const answer = toAnswer(await inferWith(await model.whenLoaded(caller)))
     metrics.answered('http', 'success', secondsSince(caller.arrived))
     return answer
   } catch (error) {
@@ -40,16 +40,24 @@ export async function inferDecoded(
   }
 }
 
-function decodeHttp(request: Request, signature: Signature): InferenceRequest {
+/** @throws {BadRequest|Overloaded|DeadlinePassed|ModelError} */
+export async function inferJson(json: ParsedJson, caller: Caller, loaded: LoadedModel, onlyJson = false): Promise<EncodedResponse> {
+  const request = decodeParsedRequest(json, loaded.signature)
+  if (onlyJson) checkOnlyJson(request.outputs)
+  return encodeResponse(await loaded.infer(request, caller), request.outputs)
+}
+
+async function inferHttp(request: Request, caller: Caller, loaded: LoadedModel): Promise<EncodedResponse> {
   const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
   checkMediaType(request, jsonLength)
-  return decodeRequest(request.body, jsonLength, signature)
+  return loaded.inferBytes(request.body, jsonLength, false, caller)
 }
 
 export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', caller: Caller, metrics: Metrics): void {
   metrics.answered(protocol, 'error', secondsSince(caller.arrived))
   if (error instanceof Overloaded) metrics.rejected('overloaded')
   if (error instanceof NotReady) metrics.rejected('not_ready')
+  if (error instanceof TooLarge) metrics.rejected('too_large')
   // Who hung up was not turned away.
   if (error instanceof DeadlinePassed && !caller.gone) metrics.rejected('deadline')
 }
@@ -61,9 +69,14 @@ function toAnswer({ json, binary }: EncodedResponse): Answer {
   return {
     status: 200,
     headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(binary.jsonLength) },
-    body: [json, ...binary.parts],
+    body: partsOf({ json, binary }),
   }
 }
+
+export const partsOf = ({ json, binary }: EncodedResponse): (string | Uint8Array)[] => [
+  ...(typeof json === 'string' ? [json] : json),
+  ...(binary?.parts ?? []),
+]
 
 /**
  * The length of the JSON before the binary tensor data, or undefined where all of the body is JSON.

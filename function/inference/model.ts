@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts'
-import type { InferenceResponse } from '../protocol/encode.ts'
+import { decodeRequest } from '../protocol/decode.ts'
+import { type EncodedResponse, encodeResponse, type InferenceResponse } from '../protocol/encode.ts'
 import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
@@ -9,7 +10,9 @@ import { type Batcher, type Caller, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
 import { type Execution, openExecution } from './execution.ts'
 import { whyNotJoined } from './independence.ts'
+import { predictedLabels } from './labels.ts'
 import type { ModelFolder } from './model-folder.ts'
+import { checkOnlyJson } from './whole.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
@@ -17,7 +20,7 @@ export interface Model extends ModelFolder {
   readonly loaded: LoadedModel | undefined
   /** Why requests are not taken now; undefined while they are. */
   readonly notReady: string | undefined
-  /** Rows waiting for a run, and requests waiting for the model to load. */
+  /** Rows waiting for a run, requests waiting for the model to load, and large requests, each as one. */
   readonly queuedRows: number
   /**
    * Loads the model and warms it up.
@@ -44,7 +47,17 @@ export interface LoadedModel {
    * @throws {Overloaded|DeadlinePassed|ModelError} as {@link Batcher.infer}
    */
   infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse>
+  /**
+   * From the bytes of a request to those of its answer; a large one is read, run and answered in a thread of its own.
+   * @param jsonLength as {@link decodeRequest} takes it
+   * @param onlyJson the answer cannot be binary tensor data
+   * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
+   */
+  inferBytes(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse>
 }
+
+/** Of JSON that is 2 ms of work, and so long nothing else is answered; handing it to a thread costs 0.1 ms (docs/performance.md). */
+const LARGE_BODY_BYTES = 128 * 1024
 
 /** @returns the model, not yet loaded */
 export function createModel(folder: ModelFolder, config: Config, metrics: Metrics, log: Log): Model {
@@ -53,6 +66,8 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
   let loaded: LoadedModel | undefined
   let state: 'loading' | 'ready' | 'failed' | 'retired' = 'loading'
   let waiting = 0
+  let joins = false
+  let wholeRequests = 0
   const settled = Promise.withResolvers<void>()
   // Nobody may be waiting when it fails; load()'s own caller is told.
   settled.promise.catch(() => {})
@@ -67,9 +82,8 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
       const example = readExample(session)
       await warmUp(session, example)
       metrics.mark('warm-up')
-      let joins = false
       batcher = createBatcher(session, config, () => joins, metrics.ran)
-      loaded = { signature: session.signature, example, infer }
+      loaded = { signature: session.signature, example, infer, inferBytes }
       if (state === 'loading') state = 'ready'
       settled.resolve()
       joins = await mayJoin(session, example)
@@ -128,9 +142,38 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   async function infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse> {
     const outputs = await (batcher as Batcher).infer(request, caller)
-    if (folder.labels.length > 0) metrics.predicted(predictedLabels(outputs, folder.labels))
+    for (const label of predictedLabels(outputs, folder.labels)) metrics.predicted(label, 1)
     return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
   }
+
+  async function inferBytes(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
+    const { signature } = session as Execution
+    if (body.byteLength > LARGE_BODY_BYTES) return inferLarge(body, jsonLength, onlyJson, caller)
+    const request = decodeRequest(body, jsonLength, signature)
+    if (onlyJson) checkOnlyJson(request.outputs)
+    return encodeResponse(await infer(request, caller), request.outputs)
+  }
+
+  async function inferLarge(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
+    if (queuedRows() >= config.maxQueueRows) throw new Overloaded(`${queuedRows()} rows are waiting already; try again later`)
+    wholeRequests++
+    try {
+      const { name: modelName, version: modelVersion, labels } = folder
+      const { maxBodyBytes: maxBytes, maxBatchRows } = config
+      const arrivedAt = performance.timeOrigin + caller.arrived
+      const { response, runs, predicted } = await (session as Execution).inferWhole(
+        { body, jsonLength, onlyJson, arrivedAt, maxBytes, mayDivide: joins, maxBatchRows, modelName, modelVersion, labels },
+        caller,
+      )
+      for (const rows of runs) metrics.ran(rows)
+      for (const [label, rows] of predicted) metrics.predicted(label, rows)
+      return response
+    } finally {
+      wholeRequests--
+    }
+  }
+
+  const queuedRows = () => (batcher?.queuedRows ?? 0) + waiting + wholeRequests
 
   return {
     ...folder,
@@ -147,7 +190,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
       return REASON[state]
     },
     get queuedRows() {
-      return (batcher?.queuedRows ?? 0) + waiting
+      return queuedRows()
     },
   }
 }
@@ -157,12 +200,4 @@ const REASON = {
   ready: undefined,
   failed: 'the model could not be loaded',
   retired: 'the process is ending',
-}
-
-/** What a classifier said of each row: an output of label texts, or of indices into the labels. */
-function predictedLabels(outputs: readonly Tensor[], labels: readonly string[]): readonly string[] {
-  const texts = outputs.find(({ datatype }) => datatype === 'BYTES')
-  if (texts !== undefined) return texts.data as readonly string[]
-  const indices = outputs.find(({ datatype, shape }) => /^U?INT/.test(datatype) && shape.length === 1)
-  return indices === undefined ? [] : Array.from(indices.data as Iterable<number | bigint>, index => labels[Number(index)] ?? '')
 }

@@ -1,8 +1,10 @@
 import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/tensor.ts'
+import type { Caller } from './batcher.ts'
 import { readShapeless } from './onnx-file.ts'
 import { createNativeSession, LOG_LEVEL, type NativeMetadata, type NativeSession, type NativeTensor } from './onnxruntime.ts'
+import { inferWhole, type WholeAnswer, type WholeRequest } from './whole.ts'
 
 /** A loaded model. */
 export interface Session {
@@ -18,6 +20,11 @@ export interface Session {
    * @throws {ModelError} when the model fails on these inputs
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
+  /**
+   * A large request as a whole.
+   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
+   */
+  inferWhole(request: WholeRequest, caller: Caller): Promise<WholeAnswer>
   close(): Promise<void>
 }
 
@@ -53,14 +60,16 @@ export async function openSession(file: string, threads: number): Promise<Sessio
   } catch (error) {
     throw new Error(`the model cannot be loaded: ${oneLine(error)}`)
   }
-  return {
+  const opened: Session = {
     signature: await readSignature(session, file),
     leftOut: session.outputMetadata.filter(({ isTensor }) => !isTensor).map(({ name }) => name),
     // A run holds the thread it is called on.
     concurrency: 1,
     run: async (inputs, outputs) => run(session, inputs, outputs),
+    inferWhole: request => inferWhole(opened, request),
     close: async () => session.dispose(),
   }
+  return opened
 }
 
 async function readSignature({ inputMetadata, outputMetadata }: NativeSession, file: string): Promise<Signature> {

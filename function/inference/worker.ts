@@ -1,16 +1,25 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { BadRequest, DeadlinePassed, TooLarge } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
-import { openSession } from './session.ts'
-import { detach } from './transfer.ts'
+import { openSession, type Session } from './session.ts'
+import { buffersOf, detach } from './transfer.ts'
+import { inferWhole, type WholeRequest } from './whole.ts'
 
-/** What the main thread asks for, once the session is open: one run at a time. */
-export interface RunCommand {
+/** What the main thread asks for, once the session is open, one after the other: a run, or a large request as a whole. */
+export type Command = RunCommand | { readonly whole: WholeRequest }
+
+interface RunCommand {
   readonly inputs: readonly Tensor[]
   readonly outputs: readonly string[]
 }
 
 /** The thread's answers, one a command; the first, to its start, is the open session's description. */
-export type WorkerAnswer<T> = { readonly value: T } | { readonly failure: string }
+export type WorkerAnswer<T> = { readonly value: T } | { readonly failure: string; readonly kind: FailureKind }
+
+/** Whose turn it is to act, which an error does not keep on its way to another thread. */
+export type FailureKind = keyof typeof KINDS | 'ModelError'
+
+const KINDS = { BadRequest, TooLarge, DeadlinePassed }
 
 /*
  * A thread of its own for one session: ONNX Runtime's run() holds the thread it is called on, and this one has nothing else to do.
@@ -21,15 +30,33 @@ if (port === null) throw new Error('worker.ts is started as a worker thread, by 
 const { file, threads } = workerData as { file: string; threads: number }
 
 function fail(error: unknown): void {
-  port?.postMessage({ failure: (error as Error).message } satisfies WorkerAnswer<never>)
+  const kind = (Object.keys(KINDS) as (keyof typeof KINDS)[]).find(name => error instanceof KINDS[name])
+  port?.postMessage({ failure: (error as Error).message, kind: kind ?? 'ModelError' } satisfies WorkerAnswer<never>)
+}
+
+interface Answered {
+  readonly value: unknown
+  readonly transfer: ArrayBuffer[]
+}
+
+async function answerWhole(session: Session, request: WholeRequest): Promise<Answered> {
+  const value = await inferWhole(session, request)
+  const { json, binary } = value.response
+  return { value, transfer: buffersOf([...(json as readonly Uint8Array[]), ...(binary?.parts ?? [])]) }
+}
+
+async function run(session: Session, { inputs, outputs }: RunCommand): Promise<Answered> {
+  const { tensors, transfer } = detach(await session.run(inputs, outputs))
+  return { value: tensors, transfer }
 }
 
 try {
   const session = await openSession(file, threads)
-  port.on('message', async ({ inputs, outputs }: RunCommand) => {
+  port.on('message', async (command: Command) => {
+    const isWhole = 'whole' in command
     try {
-      const { tensors, transfer } = detach(await session.run(inputs, outputs))
-      port.postMessage({ value: tensors } satisfies WorkerAnswer<unknown>, transfer)
+      const { value, transfer } = isWhole ? await answerWhole(session, command.whole) : await run(session, command)
+      port.postMessage({ value } satisfies WorkerAnswer<unknown>, transfer)
     } catch (error) {
       fail(error)
     }

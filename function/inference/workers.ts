@@ -1,15 +1,19 @@
 import { Worker } from 'node:worker_threads'
-import { ModelError, NotReady } from '../protocol/errors.ts'
+import { BadRequest, DeadlinePassed, ModelError, NotReady, TooLarge } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Session } from './session.ts'
-import { detach } from './transfer.ts'
-import type { RunCommand, WorkerAnswer } from './worker.ts'
+import { buffersOf, detach, movable } from './transfer.ts'
+import type { WholeAnswer } from './whole.ts'
+import type { Command, FailureKind, WorkerAnswer } from './worker.ts'
 
-/** One thread and its session; it does one run at a time. */
+/** One thread and its session; it does one thing at a time. */
 interface Lane {
   readonly description: Pick<Session, 'signature' | 'leftOut'>
-  /** @throws {ModelError} when the model fails @throws {NotReady} when the thread ended meanwhile */
-  run(command: RunCommand): Promise<Tensor[]>
+  /**
+   * @param transfer memory that goes along to the thread
+   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} what the thread met @throws {NotReady} when it ended meanwhile
+   */
+  obey(command: Command, transfer: readonly ArrayBuffer[]): Promise<unknown>
   /** Waits for the run in progress. */
   close(): Promise<void>
 }
@@ -85,13 +89,28 @@ export async function openWorkers(file: string, { threads, workers, onDeath, onL
     }
   }
 
-  async function idleLane(): Promise<Lane> {
+  /** @param deadline on performance.now()'s clock @throws {DeadlinePassed} when no lane is free by then */
+  async function idleLane(deadline = Number.POSITIVE_INFINITY): Promise<Lane> {
+    if (closed) throw new NotReady('the process is ending')
     const lane = idle.pop()
     if (lane !== undefined) return lane
     if (lanes.size + opening === 0) throw new NotReady(NO_THREAD)
     const next = Promise.withResolvers<Lane>()
     waiting.push(next)
-    return next.promise
+    if (deadline === Number.POSITIVE_INFINITY) return next.promise
+    const alarm = setTimeout(() => {
+      waiting.splice(waiting.indexOf(next), 1)
+      next.reject(new DeadlinePassed('the deadline passed before the run could begin'))
+    }, deadline - performance.now())
+    return next.promise.finally(() => clearTimeout(alarm))
+  }
+
+  async function obey(lane: Lane, command: Command, transfer: readonly ArrayBuffer[]): Promise<unknown> {
+    try {
+      return await lane.obey(command, transfer)
+    } finally {
+      if (lanes.has(lane)) free(lane)
+    }
   }
 
   const before = process.memoryUsage.rss()
@@ -105,13 +124,18 @@ export async function openWorkers(file: string, { threads, workers, onDeath, onL
       return Math.max(lanes.size, 1)
     },
     async run(inputs, outputs) {
-      if (closed) throw new NotReady('the process is ending')
       const lane = await idleLane()
-      try {
-        return await lane.run({ inputs, outputs })
-      } finally {
-        if (lanes.has(lane)) free(lane)
+      const { tensors, transfer } = detach(inputs)
+      return (await obey(lane, { inputs: tensors, outputs }, transfer)) as Tensor[]
+    },
+    async inferWhole(request, caller) {
+      const lane = await idleLane(caller.deadline)
+      if (caller.gone) {
+        free(lane)
+        throw new DeadlinePassed('the caller hung up')
       }
+      const body = movable(request.body)
+      return (await obey(lane, { whole: { ...request, body } }, buffersOf([body]))) as WholeAnswer
     },
     async close() {
       closed = true
@@ -129,6 +153,8 @@ export function copiesThatFit(
   return Math.max(0, Math.floor((available - KEPT_FREE * Math.min(limit, available)) / Math.max(bytes, 1)))
 }
 
+const FAILURES: Readonly<Record<FailureKind, new (message: string) => Error>> = { BadRequest, TooLarge, DeadlinePassed, ModelError }
+
 async function openLane(file: string, threads: number, onEnd: (reason: string) => void): Promise<Lane> {
   const worker = new Worker(WORKER, { workerData: { file, threads } })
   let current: PromiseWithResolvers<unknown> | undefined
@@ -143,7 +169,7 @@ async function openLane(file: string, threads: number, onEnd: (reason: string) =
   }
   worker.on('message', (answer: WorkerAnswer<unknown>) => {
     if ('value' in answer) current?.resolve(answer.value)
-    else current?.reject(new ModelError(answer.failure))
+    else current?.reject(new FAILURES[answer.kind](answer.failure))
   })
   worker.on('error', error => {
     cause = `its thread failed: ${error.message}`
@@ -158,10 +184,7 @@ async function openLane(file: string, threads: number, onEnd: (reason: string) =
     isOpen = true
     return {
       description,
-      async run({ inputs, outputs }) {
-        const { tensors, transfer } = detach(inputs)
-        return (await ask(() => worker.postMessage({ inputs: tensors, outputs } satisfies RunCommand, transfer))) as Tensor[]
-      },
+      obey: (command, transfer) => ask(() => worker.postMessage(command, transfer)),
       async close() {
         ending = true
         // Ended within a run, the thread would take the whole process with it: ONNX Runtime 1.30 throws where nobody can catch.

@@ -1,9 +1,11 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
 import { DATATYPES, type Datatype, hasJson, isDatatype, rowOf } from './datatypes.ts'
-import { BadRequest } from './errors.ts'
+import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
+import { readJsonData } from './json-data.ts'
+import { parseAroundData } from './json-scan.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
-import { elementCount, isBatched, type Signature, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
+import { elementCount, isBatched, type Signature, TEXT_BYTES, type Tensor, type TensorMetadata } from './tensor.ts'
 
 /** More elements than any body can carry. */
 const MAX_ELEMENTS = 2 ** 31
@@ -18,16 +20,25 @@ const MAX_RANK = 64
  * Reads an inference request (Open Inference Protocol, "Inference Request JSON Object"; binary tensor data extension).
  * @param body JSON; or with `jsonLength`, that many bytes of JSON followed by the binary tensor data
  * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined that all is JSON
+ * @param maxTensorBytes that the inputs may take as tensors, a text 64 bytes besides its own
  * @throws {BadRequest} naming the field, what it holds and what it should hold
+ * @throws {TooLarge} when the inputs take more than that
  */
-export function decodeRequest(body: Uint8Array, jsonLength: number | undefined, signature: Signature): InferenceRequest {
-  if (jsonLength === 0) return decodeRaw(body, signature)
+export function decodeRequest(
+  body: Uint8Array,
+  jsonLength: number | undefined,
+  signature: Signature,
+  maxTensorBytes = Number.POSITIVE_INFINITY,
+): InferenceRequest {
+  if (jsonLength === 0) return decodeRaw(body, signature, maxTensorBytes)
   if (jsonLength !== undefined && jsonLength > body.byteLength) {
     throw new BadRequest(`Inference-Header-Content-Length is ${jsonLength}, but the body has ${body.byteLength} bytes`)
   }
   const json = jsonLength === undefined ? body : body.subarray(0, jsonLength)
   const binary = jsonLength === undefined ? NOTHING : body.subarray(jsonLength)
-  return readRequest(parseJson(json, jsonLength === undefined ? 'the body' : 'the JSON before the binary data'), binary, signature)
+  const parse = json.byteLength < LARGE_JSON_BYTES ? parseJson : parseAroundData
+  const parsed = parse(json, jsonLength === undefined ? 'the body' : 'the JSON before the binary data')
+  return readRequest(parsed, binary, signature, maxTensorBytes)
 }
 
 /**
@@ -35,12 +46,15 @@ export function decodeRequest(body: Uint8Array, jsonLength: number | undefined, 
  * @throws {BadRequest} as {@link decodeRequest}
  */
 export function decodeParsedRequest(json: ParsedJson, signature: Signature): InferenceRequest {
-  return readRequest(json, NOTHING, signature)
+  return readRequest(json, NOTHING, signature, Number.POSITIVE_INFINITY)
 }
 
 const NOTHING = new Uint8Array(0)
 
-function readRequest({ value, exact }: ParsedJson, binary: Uint8Array, signature: Signature): InferenceRequest {
+/** From here on it matters more how much memory JSON takes than how fast it is parsed. */
+const LARGE_JSON_BYTES = 128 * 1024
+
+function readRequest({ value, exact }: ParsedJson, binary: Uint8Array, signature: Signature, maxTensorBytes: number): InferenceRequest {
   if (!isObject(value)) throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
   const id = value.id
   if (id !== undefined && typeof id !== 'string') throw new BadRequest(`id is ${show(id)}; it must be a string`)
@@ -48,18 +62,19 @@ function readRequest({ value, exact }: ParsedJson, binary: Uint8Array, signature
   const timeout = readTimeout(parameters)
   return {
     ...(id === undefined ? undefined : { id }),
-    inputs: readInputs(value.inputs, exact, binary, signature),
+    inputs: readInputs(value.inputs, exact, binary, signature, maxTensorBytes),
     outputs: readOutputs(value.outputs, booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false, signature),
     ...(timeout === undefined ? undefined : { timeoutMicroseconds: timeout }),
   }
 }
 
-function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, signature: Signature): Tensor[] {
+function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, signature: Signature, maxTensorBytes: number): Tensor[] {
   if (!Array.isArray(inputs)) {
     throw new BadRequest(`inputs is ${inputs === undefined ? 'missing' : show(inputs)}; it must be an array of tensors`)
   }
   const tensors: (Tensor | undefined)[] = new Array(signature.inputs.length).fill(undefined)
   let binaryAt = 0
+  let tensorBytes = 0
   for (let i = 0; i < inputs.length; i++) {
     const input: unknown = inputs[i]
     if (!isObject(input)) throw new BadRequest(`inputs[${i}] is ${show(input)}; it must be an object`)
@@ -72,6 +87,7 @@ function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, s
     if (tensors[at] !== undefined) throw new BadRequest(`input ${show(input.name)} is given twice`)
     checkDatatype(input.datatype, metadata)
     const shape = readShape(input.shape, metadata)
+    tensorBytes += checkTensorBytes(shape, metadata, maxTensorBytes - tensorBytes)
     const size = readBinarySize(input, metadata.name)
     if (size === undefined) {
       const source = isBigInteger(metadata.datatype) ? (exact() as { inputs: JsonObject[] }).inputs[i]?.data : input.data
@@ -133,6 +149,19 @@ function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   return shape
 }
 
+/** @returns what the tensor takes in memory, but for the characters of texts */
+function checkTensorBytes(shape: readonly number[], metadata: TensorMetadata, most: number): number {
+  const elements = elementCount(shape)
+  const bytes = elements * (rowOf(metadata.datatype).bytes || TEXT_BYTES)
+  // No element takes less than two bytes of a body: a shape beyond that is wrong, and is told so when its data is counted.
+  if (bytes > most && elements <= most / 2) {
+    throw new TooLarge(
+      `${wordsFor(metadata).input}: ${elements} elements of ${metadata.datatype} take ${bytes} bytes in memory, and ${most} are left of what is allowed (MAX_BODY_BYTES); send fewer rows`,
+    )
+  }
+  return bytes
+}
+
 /** Dimensions that share a name in the graph share a size (onnx.proto, TensorShapeProto.Dimension.dim_param). */
 function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature): void {
   if (inputs.length < 2 && (inputs[0]?.dimensionNames.length ?? 0) < 2) return
@@ -170,49 +199,6 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   }
   return size
 }
-
-/** Tensor data as JSON: row-major, flat or nested exactly as the shape says. */
-function readJsonData(data: unknown, shape: readonly number[], metadata: TensorMetadata): TensorData {
-  const { input } = wordsFor(metadata)
-  if (!Array.isArray(data)) throw new BadRequest(`${input}: data is ${show(data)}; it must be an array`)
-  const { allocate, fromJson, takes } = rowOf(metadata.datatype)
-  if (fromJson === undefined) {
-    throw new BadRequest(`${input}: ${metadata.datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`)
-  }
-  const flat = shape.length > 1 && Array.isArray(data[0]) ? flatten(data, shape, input) : data
-  const expected = elementCount(shape)
-  if (flat.length !== expected) {
-    throw new BadRequest(`${input}: shape [${shape}] holds ${expected} elements, data holds ${flat.length}`)
-  }
-  const elements = allocate(expected)
-  for (let i = 0; i < expected; i++) {
-    const element = fromJson(flat[i])
-    if (element === undefined) {
-      throw new BadRequest(`${input}: data[${i}] is ${show(flat[i])}; ${metadata.datatype} takes ${takes}`)
-    }
-    elements[i] = element
-  }
-  return elements
-}
-
-function flatten(data: readonly unknown[], shape: readonly number[], input: string): unknown[] {
-  let level: readonly unknown[] = data
-  if (level.length !== shape[0]) throw ragged(input, shape, 0, level)
-  for (let depth = 1; depth < shape.length; depth++) {
-    const next: unknown[] = []
-    for (const part of level) {
-      if (!Array.isArray(part) || part.length !== shape[depth]) throw ragged(input, shape, depth, part)
-      for (const element of part) next.push(element)
-    }
-    level = next
-  }
-  return level as unknown[]
-}
-
-const ragged = (input: string, shape: readonly number[], depth: number, part: unknown) =>
-  new BadRequest(
-    `${input}: data is nested, but not as shape [${shape}] says: at depth ${depth + 1} it has ${show(part)}, not an array of ${shape[depth]}`,
-  )
 
 function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Signature): RequestedOutput[] {
   if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0)) {
@@ -266,12 +252,13 @@ function readTimeout(parameters: JsonObject | undefined): number | undefined {
 }
 
 /** A raw binary request: the body is the only input's bytes, and its shape follows from them (binary tensor data extension, "Raw Binary Request"). */
-function decodeRaw(body: Uint8Array, signature: Signature): InferenceRequest {
+function decodeRaw(body: Uint8Array, signature: Signature, maxTensorBytes: number): InferenceRequest {
   const [metadata] = signature.inputs
   if (metadata === undefined || signature.inputs.length > 1) {
     throw new BadRequest(`a raw binary request is for models of one input; this one takes ${listNames(signature.inputs)}`)
   }
   const shape = rawShape(body, metadata, isBatched(signature))
+  checkTensorBytes(shape, metadata, maxTensorBytes)
   return {
     inputs: [{ name: metadata.name, datatype: metadata.datatype, shape, data: readBinaryTensor(body, shape, metadata) }],
     outputs: signature.outputs.map(({ name }) => ({ name, binary: true })),

@@ -6,6 +6,9 @@
 /** The request breaks the protocol or does not fit the model: the caller must change it. */
 export class BadRequest extends Error {}
 
+/** The request, what is read from it or the answer to it takes more memory than one may. */
+export class TooLarge extends Error {}
+
 /** The model itself failed on a request that fits it. */
 export class ModelError extends Error {}
 

@@ -23,8 +23,8 @@ export interface ParsedJson {
  */
 export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   if (!isUtf8(bytes)) throw new BadRequest(`${where} is not valid UTF-8`)
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const text = buffer.toString('utf8', startOfText(buffer))
+  const { buffer, byteOffset, byteLength } = withoutMark(bytes)
+  const text = Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
   if (text.trim() === '') throw new BadRequest(`${where} is empty; expected a JSON object`)
   let value: unknown
   try {
@@ -37,7 +37,7 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   }
   let exactValue: unknown
   const exact = () => {
-    exactValue ??= MAY_HOLD_BIG_INTEGERS.test(text) ? parseExactIntegers(text) : value
+    exactValue ??= MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : value
     return exactValue
   }
   return { value, exact }
@@ -49,7 +49,10 @@ const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 /** The most digits that 64 bits hold are 20. A longer one fits no tensor, and making a bigint of ten million digits takes seconds. */
 const BIG_INTEGER = /^-?\d{16,20}$/
 
-function parseExactIntegers(text: string): unknown {
+/** JSON.parse, but integers beyond 2^53 are bigints. */
+export const parseExactly = (text: string): unknown => (MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : JSON.parse(text))
+
+function parseBigIntegers(text: string): unknown {
   return JSON.parse(text, ((_key: string, value: unknown, context: { source: string }) =>
     typeof value === 'number' && !Number.isSafeInteger(value) && BIG_INTEGER.test(context.source) ? BigInt(context.source) : value) as (
     key: string,
@@ -75,7 +78,9 @@ function showOther(value: unknown): string {
   return JSON.stringify(typeof value === 'string' ? value.slice(0, 60) : value) ?? 'nothing'
 }
 
-const startOfText = (bytes: Uint8Array) => (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0)
+/** Without a byte order mark. */
+export const withoutMark = (bytes: Uint8Array): Uint8Array =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 
 /**
  * The keys in the text: strings that a colon follows. JSON.parse keeps the last of two equal keys in silence, so comparing

@@ -14,6 +14,9 @@ export type TensorData =
   | BigUint64Array
   | readonly string[]
 
+/** What a text takes besides its own characters: a JavaScript string and its place, and ONNX Runtime's copy of it. */
+export const TEXT_BYTES = 64
+
 /** One tensor as the protocol names it. `data` is row-major and holds exactly the elements `shape` says. */
 export interface Tensor {
   readonly name: string

@@ -25,8 +25,8 @@ export interface Metrics {
   rejected(reason: RejectionReason): void
   /** A worker thread of the model ended by itself. */
   workerDied(): void
-  /** @param labels predicted, one a row; those the model folder does not name are not counted */
-  predicted(labels: readonly string[]): void
+  /** @param label that so many rows got; one the model folder does not name is not counted */
+  predicted(label: string, rows: number): void
   /** That phase of the start ends. @param at milliseconds since the process began; now, where not given */
   mark(phase: StartPhase, at?: number): void
   readonly contentType: string
@@ -184,11 +184,9 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     ran: rows => batchRows(rows),
     rejected: rejections,
     workerDied: () => workerDeaths(),
-    predicted(labels) {
-      for (const label of labels) {
-        const cell = predictions.get(label)
-        if (cell !== undefined) cell.value++
-      }
+    predicted(label, rows) {
+      const cell = predictions.get(label)
+      if (cell !== undefined) cell.value += rows
     },
     mark,
     contentType: 'text/plain; version=0.0.4; charset=utf-8',

@@ -93,9 +93,13 @@ describe('an event’s data', () => {
     assert.match(refusal(400, await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, '{"inputs":1}')), /inputs is 1/)
   })
 
-  test('may be tens of megabytes of Base64', async () => {
-    const padded = JSON.stringify(IRIS).padEnd(18_000_000)
-    replyIn('structured', await SEND.structured(server.url, { ...without('data'), data_base64: base64(padded) }))
+  test('may be a megabyte of Base64, and more only in binary mode', async () => {
+    const padded = (length: number) => base64(JSON.stringify(IRIS).padEnd(length))
+    replyIn('structured', await SEND.structured(server.url, { ...without('data'), data_base64: padded(780_000) }))
+    const more = { ...without('data'), data_base64: padded(800_000) }
+    for (const send of [SEND.structured, (url: string, event: never) => SEND.batched(url, [event] as never)])
+      assert.match(refusal(413, await send(server.url, more as never)), /larger than the 1048576 bytes allowed.*binary mode/)
+    replyIn('binary', await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, JSON.stringify(IRIS).padEnd(18_000_000)))
   })
 })
 

@@ -1,0 +1,50 @@
+import { rowOf } from '../protocol/datatypes.ts'
+import { ModelError } from '../protocol/errors.ts'
+import { elementCount, type Tensor } from '../protocol/tensor.ts'
+
+/** Tensors of one input, put after each other along the first dimension. */
+export function join(tensors: readonly Tensor[]): Tensor {
+  const [first] = tensors as [Tensor]
+  const shape = [tensors.reduce((sum, tensor) => sum + (tensor.shape[0] as number), 0), ...first.shape.slice(1)]
+  const data = rowOf(first.datatype).allocate(elementCount(shape))
+  let at = 0
+  for (const tensor of tensors) {
+    if (Array.isArray(data)) for (const string of tensor.data as readonly string[]) data[at++] = string
+    else {
+      ;(data as Float32Array).set(tensor.data as Float32Array, at)
+      at += tensor.data.length
+    }
+  }
+  return { ...first, shape, data }
+}
+
+/**
+ * Splits a joined run's outputs back into those of each request, without copying.
+ * @param outputs tensors of shape [sum(rows), …]
+ * @param rows rows of each request, in the order they were joined
+ * @throws {ModelError} when an output's first dimension is not sum(rows)
+ */
+export function split(outputs: readonly Tensor[], rows: readonly number[]): Tensor[][] {
+  const total = rows.reduce((sum, count) => sum + count, 0)
+  for (const { name, shape } of outputs) {
+    if (shape[0] !== total) throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
+  }
+  let row = 0
+  return rows.map(count => {
+    const from = row
+    row += count
+    return outputs.map(output => takeRows(output, from, count))
+  })
+}
+
+/** Rows from `from` on, without copying where they are numbers. */
+export function takeRows(tensor: Tensor, from: number, count: number): Tensor {
+  const width = elementCount(tensor.shape.slice(1))
+  const { data } = tensor
+  const [start, end] = [from * width, (from + count) * width]
+  return {
+    ...tensor,
+    shape: [count, ...tensor.shape.slice(1)],
+    data: Array.isArray(data) ? data.slice(start, end) : (data as Float32Array).subarray(start, end),
+  }
+}

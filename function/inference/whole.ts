@@ -1,0 +1,86 @@
+import { decodeRequest } from '../protocol/decode.ts'
+import { createResponseWriter, type EncodedResponse } from '../protocol/encode.ts'
+import { BadRequest, DeadlinePassed } from '../protocol/errors.ts'
+import type { RequestedOutput } from '../protocol/request.ts'
+import { isBatched, type Tensor } from '../protocol/tensor.ts'
+import { predictedLabels } from './labels.ts'
+import { takeRows } from './rows.ts'
+import type { Session } from './session.ts'
+
+/** An inference request as it came, with all that answering it takes besides the session. Its memory may be gone afterwards, to another thread. */
+export interface WholeRequest {
+  readonly body: Uint8Array
+  /** As {@link decodeRequest} takes it. */
+  readonly jsonLength: number | undefined
+  /** The answer can only be JSON. */
+  readonly onlyJson: boolean
+  /** When it came, in milliseconds since 1970: a clock that threads share. */
+  readonly arrivedAt: number
+  /** Of what is decoded, and of the answer. */
+  readonly maxBytes: number
+  /** The run may be divided: rows are independent. */
+  readonly mayDivide: boolean
+  readonly maxBatchRows: number
+  readonly modelName: string
+  readonly modelVersion: string | undefined
+  readonly labels: readonly string[]
+}
+
+/** The answer, and what is to be counted of it. */
+export interface WholeAnswer {
+  readonly response: EncodedResponse
+  /** Rows of each run. */
+  readonly runs: readonly number[]
+  /** Rows by predicted label. */
+  readonly predicted: ReadonlyMap<string, number>
+}
+
+/** What a run of small rows takes at a time: it stays in the processor's cache, and what the run makes stays small. */
+const RUN_BYTES = 64 * 1024
+
+/**
+ * A large request from its bytes to its answer's, on the thread this is called on: run some rows at a time where rows are independent,
+ * and each run's outputs made into bytes at once, so that neither all rows nor all outputs are ever held as JavaScript's own.
+ * @throws {BadRequest|TooLarge|ModelError}
+ * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
+ */
+export async function inferWhole(session: Session, request: WholeRequest): Promise<WholeAnswer> {
+  const { id, inputs, outputs, timeoutMicroseconds } = decodeRequest(request.body, request.jsonLength, session.signature, request.maxBytes)
+  if (request.onlyJson) checkOnlyJson(outputs)
+  const waitedMs = performance.timeOrigin + performance.now() - request.arrivedAt
+  if (timeoutMicroseconds !== undefined && waitedMs * 1000 >= timeoutMicroseconds)
+    throw new DeadlinePassed('the deadline passed before the run could begin')
+  const names = outputs.map(({ name }) => name)
+  const writer = createResponseWriter(outputs, request.maxBytes)
+  const runs: number[] = []
+  const predicted = new Map<string, number>()
+  for (const rows of divide(inputs, session, request)) {
+    const results = await session.run(rows, names)
+    runs.push(rows[0]?.shape[0] ?? 1)
+    for (const label of predictedLabels(results, request.labels)) {
+      if (request.labels.includes(label)) predicted.set(label, (predicted.get(label) ?? 0) + 1)
+    }
+    writer.add(results)
+  }
+  return { response: writer.finish({ modelName: request.modelName, modelVersion: request.modelVersion, id }), runs, predicted }
+}
+
+/** @throws {BadRequest} for outputs that the reply to a structured or batched event cannot carry */
+export function checkOnlyJson(outputs: readonly RequestedOutput[]): void {
+  if (!outputs.some(({ binary }) => binary)) return
+  throw new BadRequest('binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON')
+}
+
+function* divide(
+  inputs: readonly Tensor[],
+  { signature }: Session,
+  { mayDivide, maxBatchRows }: WholeRequest,
+): Generator<readonly Tensor[], void> {
+  const total = inputs[0]?.shape[0] ?? 0
+  const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)
+  const rowBytes = (8 * elements) / total
+  const most = Math.max(maxBatchRows, Math.floor(RUN_BYTES / rowBytes))
+  const isDivisible = mayDivide && isBatched(signature) && inputs.every(({ shape }) => shape[0] === total)
+  if (!isDivisible || total <= most) yield inputs
+  else for (let from = 0; from < total; from += most) yield inputs.map(tensor => takeRows(tensor, from, Math.min(most, total - from)))
+}

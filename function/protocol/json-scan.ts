@@ -1,0 +1,173 @@
+import { isUtf8 } from 'node:buffer'
+import { BadRequest, TooLarge } from './errors.ts'
+import { type ParsedJson, parseJson, withoutMark } from './json.ts'
+
+/** JSON beside tensor data is names, shapes, an id, parameters; what it is parsed to takes up to twenty times its size. */
+const MOST_BESIDE_DATA = 4 * 2 ** 20
+
+/** A JSON array of tensor data that has been found in a body but not read: from its bracket to behind the closing one. */
+export class JsonData {
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+  /** What error messages call the body. */
+  readonly where: string
+
+  constructor(bytes: Uint8Array, start: number, end: number, where: string) {
+    this.bytes = bytes
+    this.start = start
+    this.end = end
+    this.where = where
+  }
+}
+
+const QUOTE = 0x22
+export const COMMA = 0x2c
+export const OPEN_ARRAY = 0x5b
+const BACKSLASH = 0x5c
+export const CLOSE_ARRAY = 0x5d
+const COLON = 0x3a
+export const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+
+/**
+ * Parses an inference request as {@link parseJson} does, but leaves each input's `data` where it lies, as {@link JsonData}.
+ * @throws {BadRequest} as parseJson @throws {TooLarge} when more than 4 MiB are left
+ */
+export function parseAroundData(body: Uint8Array, where: string): ParsedJson {
+  if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
+  const bytes = withoutMark(body)
+  const found = findData(bytes, where)
+  const around: Uint8Array[] = []
+  let at = 0
+  for (const { data } of found) {
+    around.push(bytes.subarray(at, data.start), EMPTY_ARRAY)
+    at = data.end
+  }
+  around.push(bytes.subarray(at, endOfText(bytes)))
+  const size = around.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  if (size > MOST_BESIDE_DATA) {
+    throw new TooLarge(`${where} holds ${size} bytes of JSON beside tensor data, larger than the ${MOST_BESIDE_DATA} bytes allowed`)
+  }
+  const { value } = parseJson(Buffer.concat(around, size), where)
+  for (const { input, data } of found) {
+    // Valid JSON now, so that what was found is where it seemed to be.
+    const { inputs } = value as { inputs: { data: unknown }[] }
+    ;(inputs[input] as { data: unknown }).data = data
+  }
+  return { value, exact: () => value }
+}
+
+/** Where trailing white space begins. */
+function endOfText(bytes: Uint8Array): number {
+  let end = bytes.length
+  while (isSpace(bytes[end - 1])) end--
+  return end
+}
+
+/** Stands for data, and makes no valid JSON of what was none. */
+export const EMPTY_ARRAY = Buffer.from('[]')
+
+/** Where each input's `data` lies. What is no valid JSON, or writes these keys with escapes, is left for JSON.parse to see. */
+function findData(bytes: Uint8Array, where: string): { readonly input: number; readonly data: JsonData }[] {
+  const found: { input: number; data: JsonData }[] = []
+  eachMember(bytes, skipSpace(bytes, 0), (key, at) =>
+    key !== 'inputs'
+      ? skipValue(bytes, at)
+      : eachElement(bytes, at, (at, input) =>
+          eachMember(bytes, at, (key, at) => {
+            const end = skipValue(bytes, at)
+            if (key === 'data' && bytes[at] === OPEN_ARRAY) found.push({ input, data: new JsonData(bytes, at, end, where) })
+            return end
+          }),
+        ),
+  )
+  return found
+}
+
+/** Where a member's value lies in the object that `bytes` is; undefined where there is none of that name. */
+export function findMember(bytes: Uint8Array, name: string): { readonly start: number; readonly end: number } | undefined {
+  let found: { start: number; end: number } | undefined
+  eachMember(bytes, skipSpace(bytes, 0), (key, start) => {
+    const end = skipValue(bytes, start)
+    if (key === name) found = { start, end }
+    return end
+  })
+  return found
+}
+
+/** @param visit told each key and where its value begins, says where that ends @returns behind the object */
+function eachMember(bytes: Uint8Array, begin: number, visit: (key: string, at: number) => number): number {
+  if (bytes[begin] !== OPEN_OBJECT) return skipValue(bytes, begin)
+  let at = skipSpace(bytes, begin + 1)
+  while (bytes[at] === QUOTE) {
+    const end = skipString(bytes, at)
+    const key = textOf(bytes, at + 1, end - 1)
+    at = skipSpace(bytes, end)
+    if (bytes[at] !== COLON) return bytes.length
+    at = skipSpace(bytes, visit(key, skipSpace(bytes, at + 1)))
+    if (bytes[at] === COMMA) at = skipSpace(bytes, at + 1)
+  }
+  return bytes[at] === CLOSE_OBJECT ? at + 1 : bytes.length
+}
+
+/** The same for an array's elements. */
+function eachElement(bytes: Uint8Array, begin: number, visit: (at: number, index: number) => number): number {
+  if (bytes[begin] !== OPEN_ARRAY) return skipValue(bytes, begin)
+  let at = skipSpace(bytes, begin + 1)
+  for (let index = 0; at < bytes.length && bytes[at] !== CLOSE_ARRAY; index++) {
+    at = skipSpace(bytes, visit(at, index))
+    if (bytes[at] === COMMA) at = skipSpace(bytes, at + 1)
+    else if (bytes[at] !== CLOSE_ARRAY) return bytes.length
+  }
+  return at + 1
+}
+
+export function skipSpace(bytes: Uint8Array, from: number): number {
+  let at = from
+  while (isSpace(bytes[at])) at++
+  return at
+}
+
+const isSpace = (byte: number | undefined) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
+
+function skipString(bytes: Uint8Array, open: number): number {
+  for (let at = open + 1; at < bytes.length; at++) {
+    if (bytes[at] === BACKSLASH) at++
+    else if (bytes[at] === QUOTE) return at + 1
+  }
+  return bytes.length
+}
+
+/** Where a value ends: brackets are counted, nothing is checked. */
+export function skipValue(bytes: Uint8Array, from: number): number {
+  let depth = 0
+  for (let at = from; at < bytes.length; at++) {
+    const byte = bytes[at] as number
+    // Of all that tensor data consists of, only quotes and brackets matter here.
+    if (depth > 0 && byte < OPEN_ARRAY && byte !== QUOTE) continue
+    if (byte === QUOTE) {
+      at = skipString(bytes, at) - 1
+      if (depth === 0) return at + 1
+    } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) depth++
+    else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) {
+      if (depth === 0) return at
+      depth--
+      if (depth === 0) return at + 1
+    } else if (depth === 0 && (byte === COMMA || isSpace(byte))) return at
+  }
+  return bytes.length
+}
+
+/** How many elements an array has that is valid JSON. */
+export function countElements(bytes: Uint8Array, begin: number): number {
+  let count = 0
+  eachElement(bytes, begin, at => {
+    count++
+    return Math.max(skipValue(bytes, at), at + 1)
+  })
+  return count
+}
+
+export const textOf = (bytes: Uint8Array, from: number, to: number): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(to - from, 0)).toString('utf8')
