@@ -1,13 +1,27 @@
 // Writes what production needs, and nothing else, into a folder: the build, the models that ship, and of ONNX Runtime this
 // platform's files (45 MB of 288 on Linux x64). An image copies it as it is; `node build/main.js` in it starts the function.
+// Everything but ONNX Runtime's files is the same for every architecture, so a tree is made for another one as well.
 //
-//   npm run build && npm run production-tree -- FOLDER
+//   npm run build && npm run production-tree -- FOLDER [x64 | amd64 | arm64]
+import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const target = process.argv[2]
+// A builder that knows of no other platform than its own says nothing.
+const architecture = process.argv[3] || process.arch
 if (target === undefined) {
-  process.stderr.write('which folder? npm run production-tree -- FOLDER\n')
+  process.stderr.write('which folder? npm run production-tree -- FOLDER [ARCHITECTURE]\n')
+  process.exit(1)
+}
+
+const runtime = 'node_modules/onnxruntime-node'
+const platforms = join('bin/napi-v6', process.platform)
+// Images say amd64 where Node says x64.
+const files = join(platforms, architecture === 'amd64' ? 'x64' : architecture)
+if (!existsSync(join(runtime, files))) {
+  const known = (await readdir(join(runtime, platforms))).join(' or ')
+  process.stderr.write(`ONNX Runtime has no files for "${architecture}" on ${process.platform}; it has them for ${known}\n`)
   process.exit(1)
 }
 
@@ -21,9 +35,7 @@ for (const version of await readdir('models/iris')) {
   }
 }
 
-const runtime = 'node_modules/onnxruntime-node'
-const platform = join('bin/napi-v6', process.platform, process.arch)
-for (const part of ['package.json', platform]) await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
+for (const part of ['package.json', files]) await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
 
 const { name, version, type, engines, license, scripts } = JSON.parse(await readFile('package.json', 'utf8'))
 const manifest = { name, version, license, type, engines, scripts: { start: scripts.start } }

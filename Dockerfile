@@ -1,0 +1,42 @@
+# Why each line is as it is, with figures: docs/containers.md.
+
+ARG BASE=docker.io/library/node:24.21.0-bookworm-slim
+# sha256:… of that tag's index, given by who builds a release: a tag can move, a digest cannot.
+ARG BASE_DIGEST=
+
+# On the builder's own platform, whatever platform the image is for: only JavaScript is made here, so no emulation is needed.
+FROM --platform=$BUILDPLATFORM ${BASE}${BASE_DIGEST:+@${BASE_DIGEST}} AS build
+WORKDIR /src
+COPY .npmrc package.json package-lock.json ./
+# No package's install script is needed: the base has Node, and ONNX Runtime's would download CUDA.
+RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
+COPY . .
+RUN node scripts/build.mjs
+# amd64 or arm64, set by the builder; ONNX Runtime's package brings the files of both.
+ARG TARGETARCH
+RUN node scripts/production-tree.mjs /app "$TARGETARCH"
+
+# Docker need not be told; buildah 1.28 otherwise takes the base for the stage above, of the wrong architecture.
+# hadolint ignore=DL3065
+FROM --platform=$TARGETPLATFORM ${BASE}${BASE_DIGEST:+@${BASE_DIGEST}}
+ENV NODE_ENV=production
+WORKDIR /app
+# What changes least comes first: a release of the function is a layer of 4 MB, 1 MB on the way.
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/models models
+COPY --from=build /app/LICENSE /app/package.json ./
+COPY --from=build /app/build build
+# A number, or a pod with runAsNonRoot refuses to start it; nobody's on any host. It owns no file in the image.
+USER 10001:10001
+EXPOSE 8080
+# No shell in between, so that TERM reaches Node. KServe's predictor: the argument build/predictor.js.
+ENTRYPOINT ["node"]
+CMD ["build/main.js"]
+
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="onnx-function" \
+      org.opencontainers.image.description="An ONNX model as a Knative function: the Open Inference Protocol over HTTP and CloudEvents." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,0 +1,170 @@
+import { execFile, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
+
+export type Architecture = 'amd64' | 'arm64'
+
+/** As images name it. */
+export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
+export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
+
+/** Apart from the user's own images, where a stand-in could be taken for the real base. Kept, so that a second run is quick. */
+const STORAGE = join(tmpdir(), 'onnx-function-images')
+const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]
+
+const OPTIONS: Record<string, readonly string[]> = {
+  buildah: STORAGE_OPTIONS,
+  // cgroupfs: where systemd is not the first process, nobody else makes cgroups.
+  podman: [...STORAGE_OPTIONS, '--runtime', 'runc', '--cgroup-manager', 'cgroupfs'],
+}
+
+/** Packages of Debian, each with a command of its name. */
+const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'curl']
+
+/** @throws {Error} naming what is missing, and how to get it */
+export function requireTools(): void {
+  if (process.getuid?.() !== 0) throw new Error('making a base from Debian packages, and limiting memory and CPU, need root')
+  const missing = TOOLS.filter(tool => spawnSync(tool, ['--version']).error !== undefined).join(' ')
+  if (missing !== '') throw new Error(`missing: ${missing}; apt-get install --no-install-recommends ${missing}`)
+}
+
+/** Runs a tool to its end. @returns its standard output, trimmed @throws {Error} with its standard error */
+export async function run(tool: string, ...args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(tool, [...(OPTIONS[tool] ?? []), ...args], { cwd: projectFolder, maxBuffer: 2 ** 26 })
+  return stdout.trim()
+}
+
+/** Runs a command in a running container. */
+export const execIn = ({ name }: Container, ...command: string[]): SpawnSyncReturns<string> =>
+  spawnSync('podman', [...(OPTIONS.podman ?? []), 'exec', name, ...command], { encoding: 'utf8' })
+
+/** The image that stands in for the base, by its own name. */
+export const standIn = (architecture: Architecture) => `localhost/stand-in:${architecture}`
+
+/** Builds the Dockerfile, as a release does, on a stand-in for its base. @returns the image's name */
+export async function buildImage(architecture: Architecture): Promise<string> {
+  await standInForBase()
+  const name = `localhost/onnx-function:${architecture}`
+  const revision = await run('git', 'rev-parse', 'HEAD')
+  await run(
+    'buildah',
+    ...['build', '--pull-never', '--layers', '--network', 'host', '--tag', name, '--platform', `linux/${architecture}`],
+    // Docker sets it by itself.
+    ...['--build-arg', `BUILDPLATFORM=linux/${NATIVE}`],
+    ...['--build-arg', `VERSION=${manifest.version}`, '--build-arg', `REVISION=${revision}`],
+    '.',
+  )
+  return name
+}
+
+/**
+ * Where there is no registry: an image under the base's own name, for both architectures. For this machine's, Debian of the same
+ * release with the same Node; for the other one nothing, because nothing of the base is run when an image is made for it.
+ */
+async function standInForBase(): Promise<void> {
+  const base = (/^ARG BASE=(.+)$/m.exec(readFileSync(join(projectFolder, 'Dockerfile'), 'utf8')) as RegExpExecArray)[1] as string
+  if ((await run('buildah', 'images', '--quiet', '--filter', `reference=${base}`)) !== '') return
+  const [version, release] = [/:([\d.]+)-/.exec(base)?.[1], /-([a-z]+)-slim$/.exec(base)?.[1]]
+  if (process.version !== `v${version}`) throw new Error(`the base has Node ${version}; this is ${process.version}: start it by npm`)
+
+  const container = await run('buildah', 'from', '--arch', NATIVE, 'scratch')
+  const root = await run('buildah', 'mount', container)
+  const unneeded = ['doc', 'man', 'info', 'locale'].map(name => `--dpkgopt=path-exclude=/usr/share/${name}/*`)
+  await run('mmdebstrap', '--quiet', '--variant=apt', ...unneeded, release as string, root)
+  const local = join(root, 'usr/local')
+  cpSync(process.execPath, join(local, 'bin/node'))
+  cpSync(await npmFolder(), join(local, 'lib/node_modules/npm'), { recursive: true })
+  symlinkSync('../lib/node_modules/npm/bin/npm-cli.js', join(local, 'bin/npm'))
+  trustAsHere(root)
+  await run('buildah', 'umount', container)
+  const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+  await run('buildah', 'config', '--env', `PATH=${path}`, '--env', `NODE_VERSION=${version}`, '--cmd', 'node', container)
+  await run('buildah', 'commit', '--quiet', '--rm', container, standIn(NATIVE))
+
+  const empty = await run('buildah', 'from', '--arch', FOREIGN, 'scratch')
+  await run('buildah', 'config', '--arch', FOREIGN, empty)
+  await run('buildah', 'commit', '--quiet', '--rm', empty, standIn(FOREIGN))
+  await run('podman', 'manifest', 'create', base)
+  for (const architecture of [NATIVE, FOREIGN]) {
+    await run('podman', 'manifest', 'add', '--arch', architecture, base, `containers-storage:${standIn(architecture)}`)
+  }
+}
+
+const npmFolder = async () => dirname(dirname(realpathSync(process.env.npm_execpath ?? (await run('which', 'npm')))))
+
+/** npm in the image reaches the registry that npm reaches here. */
+function trustAsHere(root: string): void {
+  const authorities = '/etc/ssl/certs/ca-certificates.crt'
+  mkdirSync(join(root, dirname(authorities)), { recursive: true })
+  cpSync(authorities, join(root, authorities), { dereference: true })
+  mkdirSync(join(root, 'usr/local/etc'), { recursive: true })
+  const registry = process.env.npm_config_registry ?? 'https://registry.npmjs.org/'
+  writeFileSync(join(root, 'usr/local/etc/npmrc'), `cafile=${authorities}\nregistry=${registry}\n`)
+}
+
+export interface Limits {
+  readonly cpus: number
+  readonly memory: string
+}
+
+export interface Container {
+  readonly name: string
+  readonly url: string
+  /** Lines of standard output so far. */
+  readonly log: readonly string[]
+  /** Resolves with the container's exit code. */
+  readonly exited: Promise<number | null>
+}
+
+let started = 0
+
+/**
+ * Starts the image as restricted as a pod can be: read-only root without a writable /tmp, no capability, no new privileges,
+ * seccomp's default profile, limits. On the machine's own network, on a free port of the loopback.
+ * @param options of `podman run`
+ * @returns once it tells its address
+ */
+export async function startContainer(image: string, { cpus, memory }: Limits, ...options: string[]): Promise<Container> {
+  const name = `onnx-function-${process.pid}-${started++}`
+  const child = spawn(
+    'podman',
+    [
+      ...(OPTIONS.podman ?? []),
+      ...['run', '--rm', '--name', name, '--network', 'host', '--env', 'PORT=0', '--env', 'LISTEN_HOST=127.0.0.1'],
+      ...['--read-only', '--read-only-tmpfs=false', '--cap-drop', 'all', '--security-opt', 'no-new-privileges'],
+      ...['--cpus', String(cpus), '--memory', memory, '--memory-swap', memory, '--pids-limit', '100'],
+      // Podman would raise what not every root may raise.
+      ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
+      ...options,
+      image,
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  const log: string[] = []
+  let complaint = ''
+  child.stderr.on('data', chunk => {
+    complaint += chunk
+  })
+  const exited = once(child, 'close').then(([code]) => code as number | null)
+  const url = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', line => {
+      log.push(line)
+      const { url } = JSON.parse(line)
+      if (url !== undefined) resolve(url)
+    })
+    exited.then(code => reject(new Error(`the container ended with ${code} before it was ready: ${log.join('\n')}\n${complaint}`)))
+  })
+  return { name, url, log, exited }
+}
+
+/** Sends a signal to the container's first process. */
+export const signal = ({ name }: Container, signal: NodeJS.Signals) => run('podman', 'kill', '--signal', signal, name)
+
+/** Ends it, whatever it does. */
+export const remove = ({ name }: Container) => run('podman', 'rm', '--force', '--ignore', '--time', '0', name)

@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { before, describe, type TestContext, test } from 'node:test'
+import { promisify } from 'node:util'
+import { parse } from 'yaml'
+import manifest from '../../package.json' with { type: 'json' }
+import { SLOW, slowBody, until } from '../http/client.ts'
+import { projectFolder, testModel } from '../server.ts'
+import {
+  buildImage,
+  type Container,
+  execIn,
+  FOREIGN,
+  type Limits,
+  NATIVE,
+  remove,
+  requireTools,
+  run,
+  signal,
+  standIn,
+  startContainer,
+} from './engine.ts'
+
+const LIMITS: Limits = { cpus: 1, memory: '512m' }
+const MIB = 2 ** 20
+
+interface Inspected {
+  readonly Architecture: string
+  readonly Config: {
+    readonly User: string
+    readonly Entrypoint: readonly string[]
+    readonly Cmd: readonly string[]
+    readonly Env: readonly string[]
+    readonly Labels: Readonly<Record<string, string>>
+  }
+  readonly RootFS: { readonly Layers: readonly string[] }
+}
+
+async function inspect(image: string): Promise<Inspected> {
+  const [inspected] = JSON.parse(await run('podman', 'image', 'inspect', image))
+  return inspected
+}
+
+/** Every file under /app, with its size; the image is mounted, not run. */
+async function filesIn(image: string): Promise<Map<string, number>> {
+  const root = await run('podman', 'image', 'mount', image)
+  const lines = (await run('find', join(root, 'app'), '-type', 'f', '-printf', '/app/%P %s\n')).split('\n')
+  await run('podman', 'image', 'unmount', image)
+  return new Map(lines.map(line => line.split(' ') as [string, string]).map(([path, size]) => [path, Number(size)]))
+}
+
+before(requireTools)
+
+for (const architecture of [NATIVE, FOREIGN]) {
+  describe(`the image for ${architecture}`, () => {
+    let image: string
+    let files: Map<string, number>
+    before(async () => {
+      image = await buildImage(architecture)
+      files = await filesIn(image)
+    })
+
+    test('is for that architecture, on the base for it; runs Node as a numeric user, and tells its version', async () => {
+      const { Architecture, Config, RootFS } = await inspect(image)
+      assert.equal(Architecture, architecture)
+      const base = await inspect(standIn(architecture))
+      assert.deepEqual(RootFS.Layers.slice(0, base.RootFS.Layers.length), base.RootFS.Layers)
+      assert.match(Config.User, /^[1-9]\d+:[1-9]\d+$/)
+      assert.equal([...Config.Entrypoint, ...Config.Cmd].join(' '), manifest.scripts.start)
+      assert.equal(Config.Labels['org.opencontainers.image.version'], manifest.version)
+      assert.match(Config.Labels['org.opencontainers.image.revision'] as string, /^[0-9a-f]{40}$/)
+      assert.ok(Config.Env.includes('NODE_ENV=production'))
+    })
+
+    test('holds the build, both versions of the model, and of ONNX Runtime that architecture’s files only', t => {
+      const arch = architecture === 'amd64' ? 'x64' : 'arm64'
+      const runtime = '/app/node_modules/onnxruntime-node'
+      const others = [...files.keys()].filter(path => !path.startsWith('/app/build/')).sort()
+      assert.deepEqual(others, [
+        '/app/LICENSE',
+        '/app/models/iris/v1.0.0/model.json',
+        '/app/models/iris/v1.0.0/model.onnx',
+        '/app/models/iris/v2.0.0/model.json',
+        '/app/models/iris/v2.0.0/model.onnx',
+        `${runtime}/bin/napi-v6/linux/${arch}/libonnxruntime.so.1`,
+        `${runtime}/bin/napi-v6/linux/${arch}/onnxruntime_binding.node`,
+        `${runtime}/package.json`,
+        '/app/package.json',
+      ])
+      assert.ok(files.has('/app/build/main.js') && files.has('/app/build/worker.js'))
+      const total = [...files.values()].reduce((sum, size) => sum + size, 0)
+      t.diagnostic(`${architecture}: ${files.size} files, ${(total / 1e6).toFixed(1)} MB in /app`)
+      assert.ok(total < 60e6, `${total} bytes`)
+    })
+
+    test('has a layer of a few megabytes for what a release changes', async t => {
+      const history: Layer[] = JSON.parse(await run('podman', 'history', '--format', 'json', image))
+      const layers = history.filter(({ size }) => size > 0).map(({ size, CreatedBy }) => ({ size, made: instruction(CreatedBy) }))
+      for (const { size, made } of layers) t.diagnostic(`${architecture}: ${(size / 1e6).toFixed(1).padStart(6)} MB  ${made}`)
+      const build = layers.find(({ made }) => made === 'COPY … in build')
+      assert.ok(build !== undefined && build.size < 5e6, `${build?.size} bytes`)
+    })
+  })
+}
+
+interface Layer {
+  readonly size: number
+  readonly CreatedBy: string
+}
+
+/** As the Dockerfile has it; buildah writes the sum of what was copied in the place of its name. */
+function instruction(createdBy: string): string {
+  const [, made] = /^\/bin\/sh -c #\(nop\) (.*)$/s.exec(createdBy) ?? []
+  return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the stand-in for the base'
+}
+
+describe('a container', () => {
+  let image: string
+  before(async () => {
+    image = await buildImage(NATIVE)
+  })
+
+  /** Started with these limits, and ended with the test. */
+  async function start(t: TestContext, ...options: string[]): Promise<Container> {
+    const container = await startContainer(image, LIMITS, ...options)
+    t.after(() => remove(container))
+    return container
+  }
+
+  test('with a read-only root, no capability, 512 MiB and one CPU answers the README’s curl as the README says', async t => {
+    const { url } = await start(t)
+    const [, command, answer] = /```sh\n(curl \S+\/infer .*?)```\s+```json\n(.*?)```/s.exec(
+      readFileSync(join(projectFolder, 'README.md'), 'utf8'),
+    ) as RegExpExecArray
+    const { stdout } = await promisify(execFile)('bash', ['-c', (command as string).replace('http://localhost:8080', url)])
+    t.diagnostic(stdout)
+    assert.deepEqual(JSON.parse(stdout), JSON.parse(answer as string))
+  })
+
+  test('is as restricted as it was started, and can write nowhere', async t => {
+    const container = await start(t)
+    const status = execIn(container, 'cat', '/proc/1/status').stdout
+    const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1]
+    assert.equal(execIn(container, 'cat', '/proc/1/cmdline').stdout, 'node\0build/main.js\0')
+    assert.deepEqual(
+      [field('Uid'), field('Gid'), field('CapEff'), field('CapBnd'), field('NoNewPrivs'), field('Seccomp')],
+      ['10001', '10001', '0000000000000000', '0000000000000000', '1', '2'],
+    )
+    const limit = 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'
+    assert.equal(Number(execIn(container, 'sh', '-c', limit).stdout), 512 * MIB)
+    for (const path of ['/app/x', '/tmp/x', '/var/tmp/x', '/etc/x', '/x']) {
+      const write = execIn(container, 'node', '--eval', `require('node:fs').writeFileSync('${path}', '')`)
+      assert.match(write.stderr, /EROFS/, path)
+    }
+  })
+
+  test('told to end by TERM, answers the request in flight and ends with 0', async t => {
+    const container = await start(t, '--volume', `${testModel('slow')}:/mnt/models:ro`, '--env', 'MODEL_DIR=/mnt/models')
+    const answer = fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) })
+    await until('it is in flight', async () => /^inference_requests_in_flight 1$/m.test(await text(`${container.url}/metrics`)))
+    await signal(container, 'SIGTERM')
+    assert.equal((await answer).status, 200)
+    assert.equal(await container.exited, 0)
+    assert.deepEqual(
+      container.log.slice(-2).map(line => JSON.parse(line).msg),
+      ['draining', 'drained'],
+    )
+  })
+
+  test('serves the other version of the model where MODEL_DIR says so', async t => {
+    const { url } = await start(t, '--env', 'MODEL_DIR=models/iris/v2.0.0')
+    const { versions } = JSON.parse(await text(`${url}/v2/models/iris-classifier`))
+    assert.deepEqual(versions, ['v2.0.0'])
+  })
+
+  test('is healthy by compose.yaml’s health check while it is ready, and not where nothing listens', async t => {
+    const { services } = parse(readFileSync(join(projectFolder, 'compose.yaml'), 'utf8'))
+    const [kind, ...command] = services.function.healthcheck.test as string[]
+    assert.equal(kind, 'CMD')
+    const container = await start(t)
+    const { port } = new URL(container.url)
+    const check = (port: string) => execIn(container, ...command.map(word => word.replace('localhost:8080', `localhost:${port}`))).status
+    assert.deepEqual([check(port), check('1')], [0, 1])
+  })
+
+  test('that cannot start says why in one line and ends with 1', async () => {
+    const ended = run(
+      'podman',
+      'run',
+      '--rm',
+      '--read-only',
+      '--ulimit',
+      'nofile=4096:4096',
+      '--ulimit',
+      'nproc=4096:4096',
+      '--env',
+      'MODEL_DIR=/none',
+      image,
+    )
+    await assert.rejects(ended, (error: { code: number; stdout: string }) => {
+      assert.match(error.stdout, /^[^\n]*no model: MODEL_DIR[^\n]*\n$/)
+      return error.code === 1
+    })
+  })
+})
+
+const text = async (url: string) => (await fetch(url)).text()
