@@ -1,9 +1,10 @@
-import { execFile, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcessByStdio, execFile, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
@@ -146,6 +147,11 @@ export async function startContainer(image: string, { cpus, memory }: Limits, ..
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
+  return { name, ...(await untilItTellsItsAddress(child)) }
+}
+
+/** @throws {Error} with what it wrote, when it ends before */
+export async function untilItTellsItsAddress(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Omit<Container, 'name'>> {
   const log: string[] = []
   let complaint = ''
   child.stderr.on('data', chunk => {
@@ -158,9 +164,9 @@ export async function startContainer(image: string, { cpus, memory }: Limits, ..
       const { url } = JSON.parse(line)
       if (url !== undefined) resolve(url)
     })
-    exited.then(code => reject(new Error(`the container ended with ${code} before it was ready: ${log.join('\n')}\n${complaint}`)))
+    exited.then(code => reject(new Error(`it ended with ${code} before it was ready: ${log.join('\n')}\n${complaint}`)))
   })
-  return { name, url, log, exited }
+  return { url, log, exited }
 }
 
 /** Sends a signal to the container's first process. */
