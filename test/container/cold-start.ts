@@ -47,7 +47,7 @@ async function outside(): Promise<Start> {
 
 async function inside(cpus: number, ...options: string[]): Promise<Start> {
   const began = performance.now()
-  const container = await startContainer(image, { cpus, memory: '512m' }, ...options)
+  const container = await startContainer(image, { cpus, memory: '512m' }, { options })
   try {
     return await asked(container.url, began)
   } finally {
@@ -70,6 +70,7 @@ const subjects = {
   'outside, no limit': outside,
   'container, 2 CPUs': () => inside(2),
   'container, 1 CPU': () => inside(1),
+  'container, 1 CPU, compile cache': () => inside(1, ...withCache, `${cache}:/cache:ro`),
   'container, 0.5 CPU': () => inside(0.5),
   'container, 0.5 CPU, compile cache': () => inside(0.5, ...withCache, `${cache}:/cache:ro`),
 }
@@ -84,8 +85,16 @@ for (let round = 0; round < Number(rounds); round++) {
 }
 rmSync(cache, { recursive: true })
 
-const reference = Object.values(starts)[0] as Start[]
 const figures = (of: readonly Start[], what: keyof Start) => of.map(start => start[what])
+// What Node's compile cache is worth, quota by quota.
+for (const quota of ['1 CPU', '0.5 CPU']) {
+  const [without, cached] = [`container, ${quota}`, `container, ${quota}, compile cache`].map(name =>
+    figures(starts[name] ?? [], 'process'),
+  )
+  process.stdout.write(`compile cache at ${quota}: ${spreadText(ratio(cached ?? [], without ?? []))} of without\n`)
+}
+
+const reference = Object.values(starts)[0] as Start[]
 process.stdout.write(
   `${table([
     ['a start, to the first answer', 'process, ms', 'of outside', 'command, ms', 'of outside', 'resident, MiB'],

@@ -129,9 +129,14 @@ let started = 0
  * Starts the image as restricted as a pod can be: read-only root without a writable /tmp, no capability, no new privileges,
  * seccomp's default profile, limits. On the machine's own network, on a free port of the loopback.
  * @param options of `podman run`
+ * @param words in place of the image's own, after its entry point
  * @returns once it tells its address
  */
-export async function startContainer(image: string, { cpus, memory }: Limits, ...options: string[]): Promise<Container> {
+export async function startContainer(
+  image: string,
+  { cpus, memory }: Limits,
+  { options = [], words = [] }: { readonly options?: readonly string[]; readonly words?: readonly string[] } = {},
+): Promise<Container> {
   const name = `onnx-function-${process.pid}-${started++}`
   const child = spawn(
     'podman',
@@ -144,8 +149,10 @@ export async function startContainer(image: string, { cpus, memory }: Limits, ..
       ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
       ...options,
       image,
+      ...words,
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    // Podman leaves a file where it stands when the memory limit ends a container.
+    { cwd: STORAGE, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   return { name, ...(await untilItTellsItsAddress(child)) }
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, describe, type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
 import manifest from '../../package.json' with { type: 'json' }
-import { SLOW, slowBody, until } from '../http/client.ts'
+import { IRIS, SLOW, slowBody, until } from '../http/client.ts'
 import { projectFolder, testModel } from '../server.ts'
 import {
   buildImage,
@@ -25,6 +25,7 @@ import {
 
 const LIMITS: Limits = { cpus: 1, memory: '512m' }
 const MIB = 2 ** 20
+const compose = parse(readFileSync(join(projectFolder, 'compose.yaml'), 'utf8'))
 
 interface Inspected {
   readonly Architecture: string
@@ -51,7 +52,10 @@ async function filesIn(image: string): Promise<Map<string, number>> {
   return new Map(lines.map(line => line.split(' ') as [string, string]).map(([path, size]) => [path, Number(size)]))
 }
 
-before(requireTools)
+before(async () => {
+  requireTools()
+  await run(process.execPath, 'scripts/build.mjs')
+})
 
 for (const architecture of [NATIVE, FOREIGN]) {
   describe(`the image for ${architecture}`, () => {
@@ -89,7 +93,8 @@ for (const architecture of [NATIVE, FOREIGN]) {
         `${runtime}/package.json`,
         '/app/package.json',
       ])
-      assert.ok(files.has('/app/build/main.js') && files.has('/app/build/worker.js'))
+      const built = [...files.keys()].filter(path => path.startsWith('/app/build/')).map(path => path.slice('/app/build/'.length))
+      assert.deepEqual(built.sort(), readdirSync(join(projectFolder, 'build')).sort())
       const total = [...files.values()].reduce((sum, size) => sum + size, 0)
       t.diagnostic(`${architecture}: ${files.size} files, ${(total / 1e6).toFixed(1)} MB in /app`)
       assert.ok(total < 60e6, `${total} bytes`)
@@ -124,7 +129,7 @@ describe('a container', () => {
 
   /** Started with these limits, and ended with the test. */
   async function start(t: TestContext, ...options: string[]): Promise<Container> {
-    const container = await startContainer(image, LIMITS, ...options)
+    const container = await startContainer(image, LIMITS, { options })
     t.after(() => remove(container))
     return container
   }
@@ -169,6 +174,14 @@ describe('a container', () => {
     )
   })
 
+  for (const [name, script] of Object.entries(manifest.scripts).filter(([name]) => /^start(:|$)/.test(name))) {
+    test(`starts by the words of npm’s script ${name}, after the word node`, async t => {
+      const container = await startContainer(image, LIMITS, { words: script.split(' ').slice(1) })
+      t.after(() => remove(container))
+      assert.equal((await fetch(`${container.url}/v2/health/ready`)).status, 200)
+    })
+  }
+
   test('serves the other version of the model where MODEL_DIR says so', async t => {
     const { url } = await start(t, '--env', 'MODEL_DIR=models/iris/v2.0.0')
     const { versions } = JSON.parse(await text(`${url}/v2/models/iris-classifier`))
@@ -176,13 +189,33 @@ describe('a container', () => {
   })
 
   test('is healthy by compose.yaml’s health check while it is ready, and not where nothing listens', async t => {
-    const { services } = parse(readFileSync(join(projectFolder, 'compose.yaml'), 'utf8'))
-    const [kind, ...command] = services.function.healthcheck.test as string[]
+    const [kind, ...command] = compose.services.function.healthcheck.test as string[]
     assert.equal(kind, 'CMD')
     const container = await start(t)
     const { port } = new URL(container.url)
     const check = (port: string) => execIn(container, ...command.map(word => word.replace('localhost:8080', `localhost:${port}`))).status
     assert.deepEqual([check(port), check('1')], [0, 1])
+  })
+
+  test('with compose.yaml’s limits outlives more of the largest bodies than it takes at once', async t => {
+    const { environment, mem_limit, cpus } = compose.services.function
+    assert.deepEqual({ cpus, memory: mem_limit }, LIMITS)
+    const container = await start(t, '--env', `MAX_BODY_BYTES=${environment.MAX_BODY_BYTES}`)
+    const row = '5.1,3.5,1.4,0.2'
+    const rows = Math.floor(environment.MAX_BODY_BYTES / (row.length + 1)) - 10
+    const data = Array(rows).fill(row).join()
+    const body = Buffer.from(`{"inputs":[{"name":"input","shape":[${rows},4],"datatype":"FP32","data":[${data}]}]}`)
+    assert.ok(body.length <= environment.MAX_BODY_BYTES)
+    const statuses = await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        const answer = await fetch(container.url + IRIS, { method: 'POST', body })
+        await answer.arrayBuffer()
+        return answer.status
+      }),
+    )
+    t.diagnostic(`16 bodies of ${body.length} bytes: ${statuses.filter(status => status === 200).length} times 200, the others 503`)
+    assert.deepEqual([...new Set(statuses)].sort(), [200, 503])
+    assert.equal((await fetch(`${container.url}/v2/health/ready`)).status, 200)
   })
 
   test('that cannot start says why in one line and ends with 1', async () => {
