@@ -106,26 +106,27 @@ export const VARIABLES = {
   CE_SOURCE: { default: '/onnx-function/{service}/{model}', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
 } satisfies Record<string, Variable>
 
-type Name = keyof typeof VARIABLES
+export type VariableName = keyof typeof VARIABLES
 
 const SHIPPED_MODEL = fileURLToPath(new URL('../models/iris/v1.0.0', import.meta.url))
 
 /**
  * @param env as process.env; a variable that is set but empty counts as not set
+ * @param givenAs what the user wrote instead of a variable, such as a command line's argument, for errors to name
  * @throws {Error} of one line, naming the variable, its value and what is allowed
  */
-export function readConfig(env: NodeJS.ProcessEnv): Config {
-  const text = (name: Name, isAllowed: (value: string) => boolean = () => true) => {
+export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<VariableName, string>> = {}): Config {
+  const text = (name: VariableName, isAllowed: (value: string) => boolean = () => true) => {
     const value = env[name]
     if (value === undefined || value === '') return undefined
-    if (!isAllowed(value)) throw new Error(`${name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`)
+    if (!isAllowed(value)) throw new Error(`${givenAs[name] ?? name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`)
     return value
   }
-  const integer = (name: Name, least: number, most = 2 ** 31 - 1) => {
+  const integer = (name: VariableName, least: number, most = 2 ** 31 - 1) => {
     const value = text(name, digits => /^\d{1,10}$/.test(digits) && Number(digits) >= least && Number(digits) <= most)
     return Number(value ?? VARIABLES[name].default)
   }
-  const segment = (name: Name) => text(name, value => !value.includes('/'))
+  const segment = (name: VariableName) => text(name, value => !value.includes('/'))
   const cpus = availableCpus()
   const [drainDelayMs, drainTimeoutMs] = [integer('DRAIN_DELAY_MS', 0), integer('DRAIN_TIMEOUT_MS', 0)]
   if (drainDelayMs > 0 && drainDelayMs >= drainTimeoutMs) {

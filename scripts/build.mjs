@@ -1,4 +1,5 @@
-// Bundles function/ into build/: one file to start with, and one for each part that is loaded later or in another thread.
+// Bundles function/ and kserve/ into build/: a file to start each with, one for each part that is loaded later or in another thread,
+// and what they share.
 // Plain JavaScript, because `npm run prepare` may find any Node; it does nothing where the bundler is not installed, as in a
 // production install of a tree that was built before.
 import { cp, rm } from 'node:fs/promises'
@@ -11,7 +12,7 @@ if (esbuild === undefined) {
 
 await rm('build', { recursive: true, force: true })
 const { metafile } = await esbuild.build({
-  entryPoints: { main: 'function/main.ts', worker: 'function/inference/worker.ts' },
+  entryPoints: { main: 'function/main.ts', predictor: 'kserve/predictor.ts', worker: 'function/inference/worker.ts' },
   outdir: 'build',
   chunkNames: '[name]-[hash]',
   bundle: true,

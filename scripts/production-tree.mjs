@@ -1,6 +1,7 @@
 // Writes what production needs, and nothing else, into a folder: the build, the models that ship, and of ONNX Runtime this
-// platform's files (45 MB of 288 on Linux x64). An image copies it as it is; `node build/main.js` in it starts the function.
-// Everything but ONNX Runtime's files is the same for every architecture, so a tree is made for another one as well.
+// platform's files (45 MB of 288 on Linux x64). An image copies it as it is; in it `node build/main.js` starts the function, and
+// `node build/predictor.js` KServe's predictor. Everything but ONNX Runtime's files is the same for every architecture, so a tree
+// is made for another one as well.
 //
 //   npm run build && npm run production-tree -- FOLDER [x64 | amd64 | arm64]
 import { existsSync } from 'node:fs'
@@ -38,7 +39,7 @@ for (const version of await readdir('models/iris')) {
 for (const part of ['package.json', files]) await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
 
 const { name, version, type, engines, license, scripts } = JSON.parse(await readFile('package.json', 'utf8'))
-const manifest = { name, version, license, type, engines, scripts: { start: scripts.start } }
+const manifest = { name, version, license, type, engines, scripts: { start: scripts.start, 'start:predictor': scripts['start:predictor'] } }
 await writeFile(join(target, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`)
 await cp('LICENSE', join(target, 'LICENSE'))
 

@@ -22,6 +22,9 @@ export interface Server {
   stop(): Promise<void>
 }
 
+/** Tests can be run on KServe's predictor instead of `npm start`: test/kserve does so with those of HTTP, events and the process' life. */
+const onPredictor = process.env.ON_PREDICTOR !== undefined
+
 /** The whole suite can be run in another mode, by the variable of that name. */
 const MODE = Object.fromEntries(
   ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
@@ -31,7 +34,8 @@ const MODE = Object.fromEntries(
 export async function startServer(env: Record<string, string> = {}, { load = true } = {}): Promise<Server> {
   const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...MODE, ...env })
   const service = createFunction(config)
-  const host = await listen(service, config)
+  const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor(service) : undefined
+  const host = await listen(service, config, front)
   if (load) await service.model.load()
   return {
     url: `http://127.0.0.1:${host.port}`,
@@ -55,9 +59,9 @@ export interface ServerProcess {
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>
 }
 
-/** `npm start`'s own command as a process, once its start line is there. */
-export async function startProcess(env: Record<string, string> = {}): Promise<ServerProcess> {
-  const child = spawnFunction(env)
+/** `npm start`'s own command as a process, once its start line is there. @param args for the predictor */
+export async function startProcess(env: Record<string, string> = {}, args: readonly string[] = []): Promise<ServerProcess> {
+  const child = spawnFunction(env, args)
   const log: string[] = []
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   const url = new Promise<string>((resolve, reject) => {
@@ -72,8 +76,8 @@ export async function startProcess(env: Record<string, string> = {}): Promise<Se
 }
 
 /** @returns the process, started; for starts that are to fail */
-export const spawnFunction = (env: Record<string, string> = {}): ChildProcess =>
-  spawn(process.execPath, ['function/main.ts'], {
+export const spawnFunction = (env: Record<string, string> = {}, args: readonly string[] = []): ChildProcess =>
+  spawn(process.execPath, [onPredictor ? 'kserve/predictor.ts' : 'function/main.ts', ...args], {
     cwd: projectFolder,
     env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...MODE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -33,6 +33,12 @@ export interface Host {
   close(timeoutMs: number): Promise<boolean>
 }
 
+/** Answers a request by the route that `find` gives, or throws why there is none; without it, by the route of the request's path. */
+export type Respond = (find?: () => Route | undefined) => Promise<void>
+
+/** What stands between the listener and the routes, such as an Express application. It hands every request on by `respond`. */
+export type Front = (request: IncomingMessage, response: ServerResponse, respond: Respond) => void
+
 /** What is known of a connection. */
 interface Connection {
   /** The response to its newest request; those before it are sent first. */
@@ -47,9 +53,10 @@ interface Connection {
 
 /**
  * Listens on the configured port; requests are routed to plain handlers, pages to the Express application.
+ * @param front what requests pass through before they are routed
  * @throws {Error} of one line, when the port cannot be had
  */
-export async function listen(service: EventService, config: Config): Promise<Host> {
+export async function listen(service: EventService, config: Config, front: Front = NO_FRONT): Promise<Host> {
   const { log, metrics } = service
   const routeOf = createRoutes(service)
   const bodies = createBodyReader(config)
@@ -87,7 +94,7 @@ export async function listen(service: EventService, config: Config): Promise<Hos
     answerLast(socket, status, message)
   })
 
-  async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  function onRequest(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request
     const connection = connections.get(socket)
     // The client hung up before its request was begun.
@@ -118,10 +125,19 @@ export async function listen(service: EventService, config: Config): Promise<Hos
         caller.gone ? 'the client hung up' : 'answered',
       )
     })
+    front(request, response, find => respond(request, response, caller, find))
+  }
+
+  async function respond(
+    request: IncomingMessage,
+    response: ServerResponse,
+    caller: Caller,
+    find?: () => Route | undefined,
+  ): Promise<void> {
     try {
       checkHead(request)
       const path = pathOf(request.url ?? '')
-      const route = path === '*' && request.method === 'OPTIONS' ? ANYTHING : routeOf(path)
+      const route = path === '*' && request.method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
       if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
@@ -217,6 +233,10 @@ export async function listen(service: EventService, config: Config): Promise<Hos
       return finished
     },
   }
+}
+
+const NO_FRONT: Front = (_request, _response, respond) => {
+  respond()
 }
 
 const ASCII = /^[\x20-\x7e]*$/

@@ -18,20 +18,21 @@ export interface Service {
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */
 export const infer = (request: Request, caller: Caller, service: Service): Promise<Answer> =>
-  answer(loaded => inferHttp(request, caller, loaded), caller, service)
+  answerWith(async loaded => encodeHttp(await inferHttp(request, caller, loaded)), caller, service)
 
 /** The same for a request whose JSON a runtime has parsed. */
 export const inferParsed = (json: ParsedJson, caller: Caller, service: Service): Promise<Answer> =>
-  answer(loaded => inferJson(json, caller, loaded), caller, service)
+  answerWith(async loaded => encodeHttp(await inferJson(json, caller, loaded)), caller, service)
 
-async function answer(
-  inferWith: (loaded: LoadedModel) => Promise<EncodedResponse>,
+/** Answers and counts a request that `inferWith` infers and encodes once the model is loaded. */
+export async function answerWith(
+  inferWith: (loaded: LoadedModel) => Promise<Answer>,
   caller: Caller,
   { model, metrics }: Service,
 ): Promise<Answer> {
   metrics.began()
   try {
-    const answer = toAnswer(await inferWith(await model.whenLoaded(caller)))
+    const answer = await inferWith(await model.whenLoaded(caller))
     metrics.answered('http', 'success', secondsSince(caller.arrived))
     return answer
   } catch (error) {
@@ -64,7 +65,7 @@ export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', ca
 
 export const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000
 
-function toAnswer({ json, binary }: EncodedResponse): Answer {
+function encodeHttp({ json, binary }: EncodedResponse): Answer {
   if (binary === undefined) return { status: 200, headers: { 'content-type': 'application/json' }, body: json }
   return {
     status: 200,
@@ -90,8 +91,11 @@ export function readJsonLength(header: string | string[] | undefined): number | 
   return Number(header)
 }
 
-/** Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor data extension). */
-function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {
+/**
+ * Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor data extension).
+ * @throws {Refused} 415
+ */
+export function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {
   const contentType = headers['content-type']
   if (contentType === undefined || isJsonType(contentType) || /^application\/octet-stream *(;|$)/i.test(contentType)) return
   throw new Refused(

@@ -313,7 +313,8 @@ test('clients that hang up anywhere are logged as no error, and end nothing', as
       connection.send(bytes)
       await exchange(port, request('GET', '/v2'))
       connection.socket[leave]()
-      if (leave !== 'end') await connection.closed
+      // A socket that is reset just after the server's end never says that it closed (Node 24), so only this one is waited for.
+      if (leave === 'destroy') await connection.closed
     }
   }
   assert.equal((await exchange(port, whole)).status, 200)

@@ -1,0 +1,72 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
+import type { EventService } from '../function/events/receive.ts'
+import { json, Refused } from '../function/handler.ts'
+import type { Front, Respond } from '../function/http/host.ts'
+import { createRoutes, type Route } from '../function/http/routes.ts'
+import { serverMetadata } from '../function/inference/metadata.ts'
+import { predict } from './v1.ts'
+
+/**
+ * The predictor as an Express application: V1's routes, and behind them everything that the function answers.
+ *
+ * It decides what answers, not how: bodies are read, and answers written, by the listener, so that limits, errors, compression and
+ * the end of the process are the same with and without it.
+ */
+export function createPredictor(service: EventService): Front {
+  const routeOf = createRoutes(service)
+  const v2 = (name: string, verb: 'ready' | 'infer') => routeOf(`/v2/models/${encodeURIComponent(name)}/${verb}`)
+  const app = express()
+  app.disable('x-powered-by')
+  app.enable('case sensitive routing')
+
+  // KServe's own clients take it for V1's liveness.
+  const alive: Route = { ...routeOf('/'), GET: () => json({ status: 'alive', ...serverMetadata }, 200, { vary: 'accept' }) }
+  const models: Route = { GET: () => json({ models: [service.model.name] }) }
+  const predicting: Route = { POST: (request, caller) => predict(request, caller, service) }
+
+  /** @throws {Refused} 404, naming the model that is not served here, as V2 does */
+  function ofModel(name: string): Route | undefined {
+    const [, asked] = name === service.model.name ? [] : (/^(.*):predict$/s.exec(name) ?? [])
+    if (asked === undefined) return v2(name, 'ready')
+    return v2(asked, 'infer') && predicting
+  }
+
+  app.all(
+    '/',
+    answer(() => alive),
+  )
+  app.all(
+    '/v1/models',
+    answer(() => models),
+  )
+  // Not `/:model\:predict`: some clients write the colon as %3A, which the parameter is free of.
+  app.all(
+    '/v1/models/:model',
+    answer(({ params }) => ofModel(params.model as string)),
+  )
+  app.use((_request, response) => {
+    respondOf(response)()
+  })
+  const onError: ErrorRequestHandler = (error, _request, response, _next) => {
+    respondOf(response)(() => {
+      // The router's own refusals, such as a % that encodes nothing, say whose mistake it is.
+      throw error.status === 400 ? new Refused(400, error.message) : error
+    })
+  }
+  app.use(onError)
+
+  return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
+    ;(response as Response).locals = { respond }
+    // What has no path is none of the application's.
+    ;(app as RequestHandler)(request as Request, response as Response, () => respond())
+  }
+}
+
+const answer =
+  (find: (request: Request) => Route | undefined): RequestHandler =>
+  (request, response) => {
+    respondOf(response)(() => find(request))
+  }
+
+const respondOf = ({ locals }: Response): Respond => locals.respond

@@ -1,0 +1,30 @@
+import { existsSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
+import { readConfig } from '../function/config.ts'
+import { live, type Setup } from '../function/life.ts'
+import { createPredictor } from './app.ts'
+import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
+
+/** How long the container that holds the model may take to link its folder; its image was pulled before this process started. */
+const MOUNT_TIMEOUT_MS = 60_000
+
+/** `npm run start:predictor`: the function as KServe's custom predictor. */
+live(configure)
+
+async function configure(): Promise<Setup> {
+  const { env, givenAs, withoutEffect } = readArguments(process.argv.slice(2), process.env)
+  const config = readConfig(env, givenAs)
+  if (isMountedLate(env)) await untilMounted(env.MODEL_DIR ?? MOUNTED_MODEL)
+  return {
+    config,
+    frontOf: service => {
+      for (const sentence of withoutEffect) service.log.warn(sentence)
+      return createPredictor(service)
+    },
+  }
+}
+
+async function untilMounted(folder: string): Promise<void> {
+  const deadline = performance.now() + MOUNT_TIMEOUT_MS
+  while (!existsSync(folder) && performance.now() < deadline) await wait(20)
+}

@@ -1,0 +1,10 @@
+/** The predictor takes the same events, and gives the same replies. */
+process.env.ON_PREDICTOR = 'yes'
+await import('../events/any-event.test.ts')
+await import('../events/batch.test.ts')
+await import('../events/data.test.ts')
+await import('../events/headers.test.ts')
+await import('../events/malformed.test.ts')
+await import('../events/modes.test.ts')
+await import('../events/outcome.test.ts')
+await import('../events/reply.test.ts')

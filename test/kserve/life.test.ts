@@ -1,0 +1,3 @@
+/** The predictor starts, fails, drains and ends as `npm start` does. */
+process.env.ON_PREDICTOR = 'yes'
+await import('../life.test.ts')

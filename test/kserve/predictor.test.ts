@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import supertest from 'supertest'
+import manifest from '../../package.json' with { type: 'json' }
+
+process.env.ON_PREDICTOR = 'yes'
+const { spawnFunction, startProcess, testModel } = await import('../server.ts')
+
+/** The predictor as a process, as KServe starts it. */
+
+const temporary = mkdtempSync(join(tmpdir(), 'predictor-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+async function end(server: Awaited<ReturnType<typeof startProcess>>) {
+  server.process.kill('SIGTERM')
+  assert.deepEqual(await server.exited, [0, null])
+}
+
+suite('the predictor', { concurrency: 2 }, () => {
+  test('is one plain node command', () => {
+    assert.match(manifest.scripts['start:predictor'], /^node [\w./ -]+$/)
+  })
+
+  test('serves the model that its arguments name, by V1 and V2, and ends with 0', async () => {
+    const server = await startProcess({ PROTOCOL: 'v2', INFERENCE_SERVICE_NAME: 'other' }, [
+      '--model_name=flowers',
+      '--model_dir',
+      'models/iris/v2.0.0',
+      '--http_port=0',
+    ])
+    const ready = await supertest(server.url).get('/v2/models/flowers/versions/v2.0.0/ready')
+    assert.deepEqual([ready.status, ready.body], [200, { name: 'flowers', ready: true }])
+    const v1 = await supertest(server.url)
+      .post('/v1/models/flowers:predict')
+      .send({ instances: [[5.1, 3.5, 1.4, 0.2]] })
+    assert.equal(v1.body.predictions[0].predicted_class, 'setosa')
+    const v2 = await supertest(server.url)
+      .post('/v2/models/flowers/infer')
+      .send({ inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] })
+    assert.deepEqual([v2.body.model_version, v2.body.outputs[1].data], ['v2.0.0', ['setosa']])
+    await end(server)
+  })
+
+  test('names a model without a name after its InferenceService, in V1, V2 and the source of events', async () => {
+    const server = await startProcess({ MODEL_DIR: testModel('identity-fp32'), INFERENCE_SERVICE_NAME: 'churn' })
+    assert.deepEqual((await supertest(server.url).get('/v1/models')).body, { models: ['churn'] })
+    assert.equal((await supertest(server.url).get('/v2/models/churn/ready')).status, 200)
+    const { headers } = await supertest(server.url)
+      .post('/')
+      .set({ 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/t', 'ce-type': 't', 'content-type': 'application/json' })
+      .send({ inputs: [{ name: 'x', shape: [1], datatype: 'FP32', data: [1] }] })
+    assert.equal(headers['ce-source'], '/onnx-function/churn/churn')
+    await end(server)
+  })
+
+  test('waits for a model that another container links after it has started', async () => {
+    const folder = join(temporary, 'late')
+    const starting = startProcess({ MODEL_INIT_MODE: 'async', MODEL_DIR: folder })
+    symlinkSync(testModel('scalar'), folder)
+    const server = await starting
+    assert.deepEqual((await supertest(server.url).get('/v1/models')).body, { models: ['scalar'] })
+    await end(server)
+  })
+
+  test('says of arguments that only KServe’s own server has that they have no effect', async () => {
+    const server = await startProcess({}, ['--workers=4', '--enable_grpc', 'false'])
+    const told = server.log.map(line => JSON.parse(line).msg).filter(message => /has no effect/.test(message))
+    assert.deepEqual(
+      told.map(message => message.split(' ')[0]),
+      ['--workers', '--enable_grpc'],
+    )
+    await end(server)
+  })
+
+  for (const [args, says] of [
+    [['--http_port=http'], /^--http_port is "http"; it must be an integer from 0 to 65535$/],
+    [['--model-name=iris'], /^argument --model-name is unknown; arguments are --model_name/],
+    [['--model_dir=/nowhere'], /^no model: MODEL_DIR \/nowhere cannot be read/],
+  ] as const) {
+    test(`${args[0]} stops the start with one line and exit code 1`, async () => {
+      const child = spawnFunction({}, args)
+      const [stdout, stderr] = [child.stdout, child.stderr].map(stream => stream?.setEncoding('utf8').toArray())
+      assert.deepEqual(await once(child, 'exit'), [1, null])
+      const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
+      assert.equal(lines.length, 1)
+      assert.match(JSON.parse(lines[0] as string).msg, says)
+      assert.deepEqual(await stderr, [])
+    })
+  }
+})

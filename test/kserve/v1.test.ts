@@ -1,0 +1,381 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { after, before, suite, test } from 'node:test'
+import supertest from 'supertest'
+import { connect, readMetrics, request as requestBytes } from '../http/client.ts'
+import { parseExactly, type WrittenTensor, writeExactly } from '../tensors.ts'
+
+process.env.ON_PREDICTOR = 'yes'
+const { startServer, testModel } = await import('../server.ts')
+type Server = Awaited<ReturnType<typeof startServer>>
+
+/** KServe's V1 protocol, as the predictor answers it. */
+
+const SETOSA = [5.1, 3.5, 1.4, 0.2]
+const VIRGINICA = [6.7, 3, 5.2, 2.3]
+
+async function predict(server: Server, model: string, body: unknown) {
+  const { status, text, headers } = await supertest(server.url)
+    .post(`/v1/models/${encodeURIComponent(model)}:predict`)
+    .set('Content-Type', 'application/json')
+    .send(typeof body === 'string' ? body : writeExactly(body))
+  return { status, headers, json: parseExactly(text) as Record<string, unknown> }
+}
+
+suite('of the iris classifier', () => {
+  let iris: Server
+  before(async () => {
+    iris = await startServer()
+  })
+  after(() => iris.stop())
+  const ask = (body: unknown) => predict(iris, 'iris-classifier', body)
+
+  test('rows of its one input get a prediction each, with the outputs by name', async () => {
+    const { status, headers, json } = await ask({ instances: [SETOSA, VIRGINICA] })
+    assert.equal(status, 200)
+    assert.equal(headers['content-type'], 'application/json')
+    const predictions = json.predictions as { predicted_class: string; probabilities: number[] }[]
+    assert.deepEqual(Object.keys(json), ['predictions'])
+    assert.deepEqual(
+      predictions.map(({ predicted_class, probabilities }) => [predicted_class, probabilities.length]),
+      [
+        ['setosa', 3],
+        ['virginica', 3],
+      ],
+    )
+  })
+
+  test('rows as objects by input name are the same', async () => {
+    assert.deepEqual(
+      (await ask({ instances: [{ input: SETOSA }, { input: VIRGINICA }] })).json,
+      (await ask({ instances: [SETOSA, VIRGINICA] })).json,
+    )
+  })
+
+  test('the input as a column, with its name or without, gets each output as a column', async () => {
+    const { json } = await ask({ inputs: [SETOSA, VIRGINICA] })
+    const { predicted_class, probabilities } = json.outputs as { predicted_class: string[]; probabilities: number[][] }
+    assert.deepEqual(predicted_class, ['setosa', 'virginica'])
+    assert.deepEqual(
+      probabilities.map(row => row.length),
+      [3, 3],
+    )
+    assert.deepEqual((await ask({ inputs: { input: [SETOSA, VIRGINICA] } })).json, json)
+  })
+
+  test('no rows get no predictions', async () => {
+    assert.deepEqual((await ask({ instances: [] })).json, { predictions: [] })
+  })
+
+  test('the signature of TensorFlow Serving’s clients may be named', async () => {
+    assert.equal((await ask({ signature_name: 'serving_default', instances: [SETOSA] })).status, 200)
+  })
+
+  test('the models are listed, and this one is ready', async () => {
+    const { body, status } = await supertest(iris.url).get('/v1/models')
+    assert.deepEqual([status, body], [200, { models: ['iris-classifier'] }])
+    const ready = await supertest(iris.url).get('/v1/models/iris-classifier')
+    assert.deepEqual([ready.status, ready.body], [200, { name: 'iris-classifier', ready: true }])
+  })
+
+  test('GET / says that the server is alive, as KServe’s V1 clients ask it; a browser still gets the page', async () => {
+    const { body } = await supertest(iris.url).get('/')
+    assert.deepEqual([body.status, body.name], ['alive', 'onnx-function'])
+    assert.match((await supertest(iris.url).get('/').set('Accept', 'text/html')).text, /^<!doctype html>/i)
+  })
+
+  test('the colon may be percent-encoded, and a slash or a query may follow', async () => {
+    for (const path of [
+      '/v1/models/iris-classifier%3Apredict',
+      '/v1/models/iris-classifier:predict/',
+      '/v1/models/iris-classifier:predict?a=b',
+    ]) {
+      const { status } = await supertest(iris.url)
+        .post(path)
+        .send({ instances: [SETOSA] })
+      assert.equal(status, 200, path)
+    }
+  })
+
+  const MISTAKES: readonly { mistake: string; body: unknown; says: RegExp }[] = [
+    { mistake: 'that is no JSON', body: '{"instances":', says: /^the body is not valid JSON/ },
+    { mistake: 'that is an array', body: [SETOSA], says: /^a predict request is a JSON object, not an array of 1$/ },
+    { mistake: 'with neither instances nor inputs', body: {}, says: /^neither instances nor inputs is given; one must be$/ },
+    {
+      mistake: 'with both',
+      body: { instances: [SETOSA], inputs: [SETOSA] },
+      says: /^both instances and inputs are given; only one may be$/,
+    },
+    {
+      mistake: 'whose instances are no array',
+      body: { instances: { input: SETOSA } },
+      says: /^instances is an object; it must be an array/,
+    },
+    {
+      mistake: 'whose row is too short',
+      body: { instances: [[1, 2, 3]] },
+      says: /^input "input": shape \[1,3\] does not fit; the model takes \[-1,4\]$/,
+    },
+    {
+      mistake: 'whose rows differ',
+      body: { instances: [SETOSA, [1, 2]] },
+      says: /^input "input": data is nested, but not as shape \[2,4\] says/,
+    },
+    {
+      mistake: 'that forgot the rows',
+      body: { instances: SETOSA },
+      says: /^input "input": shape \[4\] has 1 dimensions; the model takes \[-1,4\]$/,
+    },
+    { mistake: 'nested too deep', body: { instances: [[SETOSA]] }, says: /^input "input": shape \[1,1,4\] has 3 dimensions/ },
+    {
+      mistake: 'with text for a number',
+      body: { instances: [['5.1', 3.5, 1.4, 0.2]] },
+      says: /^input "input": data\[0\] is "5.1"; FP32 takes numbers/,
+    },
+    { mistake: 'with null', body: { instances: [null] }, says: /^input "input": / },
+    {
+      mistake: 'of another input',
+      body: { instances: [{ petal: SETOSA }] },
+      says: /^instances\[0\] has "petal"; the model takes "input"$/,
+    },
+    {
+      mistake: 'with rows of both kinds',
+      body: { instances: [{ input: SETOSA }, SETOSA] },
+      says: /^instances\[1\] is an array of 4; it must be an object with "input"$/,
+    },
+    {
+      mistake: 'with a column of another input',
+      body: { inputs: { petal: [SETOSA] } },
+      says: /^input "petal" is unknown; the model takes "input"$/,
+    },
+    {
+      mistake: 'of another signature',
+      body: { signature_name: 'train', instances: [SETOSA] },
+      says: /^signature_name is "train"; an ONNX model has only "serving_default"$/,
+    },
+    { mistake: 'with a key twice', body: '{"instances":[],"instances":[]}', says: /same key twice/ },
+    { mistake: 'with __proto__ for an input', body: '{"inputs":{"__proto__":[[1,2,3,4]]}}', says: /^input "__proto__" is unknown/ },
+  ]
+  for (const { mistake, body, says } of MISTAKES) {
+    test(`a request ${mistake} is 400, and the error says so`, async () => {
+      const { status, json } = await ask(body)
+      assert.deepEqual([status, Object.keys(json)], [400, ['error']])
+      assert.match(json.error as string, says)
+    })
+  }
+
+  const REFUSED: readonly { what: string; method: 'get' | 'post' | 'put'; path: string; status: number; says: RegExp; allow?: string }[] = [
+    {
+      what: 'another model',
+      method: 'post',
+      path: '/v1/models/other:predict',
+      status: 404,
+      says: /^model "other" is unknown; this server has "iris-classifier"$/,
+    },
+    { what: 'another model’s readiness', method: 'get', path: '/v1/models/other', status: 404, says: /^model "other" is unknown/ },
+    { what: 'an explanation', method: 'post', path: '/v1/models/iris-classifier:explain', status: 404, says: /unknown/ },
+    { what: 'no model', method: 'post', path: '/v1/models/:predict', status: 404, says: /^there is nothing at/ },
+    { what: 'a route that is not there', method: 'get', path: '/v1/nothing', status: 404, says: /^there is nothing at \/v1\/nothing/ },
+    { what: 'capitals', method: 'get', path: '/V1/models', status: 404, says: /^there is nothing at/ },
+    { what: 'a percent sign that encodes nothing', method: 'get', path: '/v1/models/%zz', status: 400, says: /%zz/ },
+    {
+      what: 'GET of a prediction',
+      method: 'get',
+      path: '/v1/models/iris-classifier:predict',
+      status: 405,
+      says: /takes POST/,
+      allow: 'POST, OPTIONS',
+    },
+    {
+      what: 'POST of readiness',
+      method: 'post',
+      path: '/v1/models/iris-classifier',
+      status: 405,
+      says: /takes GET/,
+      allow: 'GET, HEAD, OPTIONS',
+    },
+    { what: 'PUT of the models', method: 'put', path: '/v1/models', status: 405, says: /takes GET/, allow: 'GET, HEAD, OPTIONS' },
+  ]
+  for (const { what, method, path, status, says, allow } of REFUSED) {
+    test(`${what} is ${status}`, async () => {
+      const answer = await supertest(iris.url)[method](path)
+      assert.deepEqual([answer.status, answer.headers.allow, Object.keys(answer.body)], [status, allow, ['error']])
+      assert.match(answer.body.error, says)
+    })
+  }
+
+  test('form data is 415, and a body that is too large 413, while it is read', async t => {
+    const form = await supertest(iris.url).post('/v1/models/iris-classifier:predict').type('form').send({ a: 1 })
+    assert.equal(form.status, 415)
+    const small = await startServer({ MAX_BODY_BYTES: '100' })
+    t.after(small.stop)
+    assert.equal((await predict(small, 'iris-classifier', { instances: Array(50).fill(SETOSA) })).status, 413)
+    const endless = await connect(small.port)
+    endless.send(requestBytes('POST', '/v1/models/iris-classifier:predict', { 'transfer-encoding': 'chunked' }))
+    endless.send(`ff\r\n${'['.repeat(255)}\r\n`)
+    const { status, headers } = await endless.answer()
+    assert.deepEqual([status, headers.connection], [413, 'close'])
+    endless.socket.destroy()
+  })
+
+  test('OPTIONS tells the methods, HEAD is answered as GET', async () => {
+    const options = await supertest(iris.url).options('/v1/models/iris-classifier:predict')
+    assert.deepEqual([options.status, options.headers.allow], [204, 'POST, OPTIONS'])
+    assert.equal((await supertest(iris.url).head('/v1/models')).status, 200)
+  })
+
+  test('no answer names the framework', async () => {
+    for (const path of ['/', '/v1/models', '/v2', '/nothing'])
+      assert.equal((await supertest(iris.url).get(path)).headers['x-powered-by'], undefined)
+  })
+
+  test('predictions are counted as any inference is', async t => {
+    const own = await startServer()
+    t.after(own.stop)
+    await predict(own, 'iris-classifier', { instances: [SETOSA] })
+    await predict(own, 'iris-classifier', {})
+    const metrics = readMetrics((await supertest(own.url).get('/metrics')).text)
+    const series = (status: string) =>
+      `inference_requests_total{model="iris-classifier",version="v1.0.0",protocol="http",status="${status}"}`
+    assert.deepEqual([metrics.get(series('success')), metrics.get(series('error'))], [1, 1])
+  })
+})
+
+test('of a model that is loading: not ready is 503 with Retry-After, and a prediction waits', async t => {
+  const own = await startServer({}, { load: false })
+  t.after(own.stop)
+  const ready = await supertest(own.url).get('/v1/models/iris-classifier')
+  assert.deepEqual([ready.status, ready.headers['retry-after'], ready.body.ready], [503, '1', false])
+  const waiting = predict(own, 'iris-classifier', { instances: [SETOSA] })
+  await own.service.model.load()
+  assert.equal((await waiting).status, 200)
+})
+
+test('of several inputs and outputs: rows are objects, integers beyond 2^53 keep their digits', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('two-in-two-out') })
+  t.after(own.stop)
+  const { name } = own.service.model
+  const rows = await predict(own, name, {
+    instances: [
+      { a: [1, 2], b: 10 },
+      { b: 9007199254740993n, a: [0.5, 0.25] },
+    ],
+  })
+  assert.deepEqual(rows.json, {
+    predictions: [
+      { total: 13, doubled: 20 },
+      { total: 9007199254740992n, doubled: 18014398509481986n },
+    ],
+  })
+  const columns = await predict(own, name, { inputs: { a: [[1, 2]], b: [10] } })
+  assert.deepEqual(columns.json, { outputs: { total: [13], doubled: [20] } })
+  assert.deepEqual((await predict(own, name, { instances: [] })).json, { predictions: [] })
+  for (const [body, says] of [
+    [{ instances: [[1, 2]] }, /^instances\[0\] is an array of 2; it must be an object with "a", "b"$/],
+    [{ instances: [{ a: [1, 2] }] }, /^instances\[0\] has no "b"$/],
+    [{ inputs: [[1, 2]] }, /^inputs is an array of 1; it must be an object with "a", "b"$/],
+    [{ inputs: { a: [[1, 2]] } }, /^input "b" is missing/],
+  ] as const) {
+    const { status, json } = await predict(own, name, body)
+    assert.equal(status, 400)
+    assert.match(json.error as string, says)
+  }
+})
+
+test('an output without a row for each instance is asked for by columns', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('vector-sum') })
+  t.after(own.stop)
+  const { name } = own.service.model
+  const rows = await predict(own, name, { instances: [1, 2, 3] })
+  assert.equal(rows.status, 400)
+  assert.match(rows.json.error as string, /^output "sum" has the shape \[\], not one row for each of the 3 instances; ask by "inputs"/)
+  assert.deepEqual((await predict(own, name, { inputs: [1, 2, 3] })).json, { outputs: 6 })
+})
+
+test('a model of a datatype that JSON cannot say is asked by V2', async t => {
+  for (const [model, says] of [
+    ['identity-fp16', /is FP16, which JSON cannot say; ask by V2/],
+    ['fp16-out', /is FP16, which JSON cannot say; ask by V2/],
+  ] as const) {
+    const own = await startServer({ MODEL_DIR: testModel(model) })
+    t.after(own.stop)
+    const { status, json } = await predict(own, own.service.model.name, { instances: [[1]] })
+    assert.equal(status, 400)
+    assert.match(json.error as string, says)
+  }
+})
+
+test('a model that fails on a request that fits it is 500', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('failing') })
+  t.after(own.stop)
+  const { cases, fails } = readCases('failing')
+  const columns = (inputs: readonly WrittenTensor[]) => ({ inputs: Object.fromEntries(inputs.map(tensor => [tensor.name, nest(tensor)])) })
+  assert.equal((await predict(own, own.service.model.name, columns((cases[0] as Case).inputs))).status, 200)
+  const { status, json } = await predict(own, own.service.model.name, columns(((fails as Case[])[0] as Case).inputs))
+  assert.deepEqual([status, Object.keys(json)], [500, ['error']])
+})
+
+interface Case {
+  readonly name: string
+  readonly inputs: readonly WrittenTensor[]
+  readonly outputs: readonly WrittenTensor[]
+}
+
+const readCases = (model: string) =>
+  parseExactly(readFileSync(`${testModel(model)}/cases.json`, 'utf8')) as {
+    readonly cases: readonly Case[]
+    readonly fails?: readonly Case[]
+  }
+
+const elements = (shape: readonly number[]) => shape.reduce((product, dimension) => product * dimension, 1)
+
+/** A tensor's data, nested as its shape says. */
+function nest({ shape, data }: Pick<WrittenTensor, 'shape' | 'data'>): unknown {
+  const [length, ...inner] = shape
+  const all = data ?? []
+  if (length === undefined) return all[0]
+  const size = elements(inner)
+  return Array.from({ length }, (_, i) => nest({ shape: inner, data: all.slice(i * size, (i + 1) * size) }))
+}
+
+/** V1 cannot say the shape of what is empty, nor FP16 or bytes that are no text. */
+const isSayable = ({ inputs, outputs }: Case) =>
+  inputs.every(({ shape, data }) => elements(shape) > 0 && data !== undefined) && outputs.every(({ data }) => data !== undefined)
+
+const byName = (tensors: readonly WrittenTensor[], value: (tensor: WrittenTensor) => unknown) => {
+  const [only, ...others] = tensors
+  return only !== undefined && others.length === 0 ? value(only) : Object.fromEntries(tensors.map(tensor => [tensor.name, value(tensor)]))
+}
+
+const MODELS = readdirSync(testModel('.')).filter(
+  model => existsSync(`${testModel(model)}/cases.json`) && readCases(model).cases.some(isSayable),
+)
+
+for (const model of MODELS) {
+  test(`what V1 answers of ${model} is what V2 answers, nested`, async t => {
+    const server = await startServer({ MODEL_DIR: testModel(model) })
+    t.after(server.stop)
+    const { name } = server.service.model
+    for (const { name: what, inputs } of readCases(model).cases.filter(isSayable)) {
+      const v2 = await supertest(server.url)
+        .post(`/v2/models/${name}/infer`)
+        .set('Content-Type', 'application/json')
+        .send(writeExactly({ inputs }))
+      const { outputs } = parseExactly(v2.text) as { outputs?: readonly WrittenTensor[] }
+      const columns = await predict(server, name, { inputs: Object.fromEntries(inputs.map(tensor => [tensor.name, nest(tensor)])) })
+      if (outputs === undefined) {
+        assert.deepEqual(columns.status, v2.status === 400 ? 400 : v2.status, what)
+        continue
+      }
+      assert.equal(writeExactly(columns.json), writeExactly({ outputs: byName(outputs, nest) }), what)
+
+      const rows = inputs[0]?.shape[0]
+      if (rows === undefined || [...inputs, ...outputs].some(({ shape }) => shape[0] !== rows)) continue
+      const instances = Array.from({ length: rows }, (_, row) =>
+        Object.fromEntries(inputs.map(tensor => [tensor.name, (nest(tensor) as unknown[])[row]])),
+      )
+      const predictions = Array.from({ length: rows }, (_, row) => byName(outputs, tensor => (nest(tensor) as unknown[])[row]))
+      assert.equal(writeExactly((await predict(server, name, { instances })).json), writeExactly({ predictions }), what)
+    }
+  })
+}
