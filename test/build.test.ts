@@ -22,8 +22,8 @@ suite('a production tree', () => {
   after(() => rmSync(tree, { recursive: true }))
 
   /** The package's own start command, run in the tree; nothing of the checkout is there. */
-  async function start(env: Record<string, string>) {
-    const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts.start.split(' ')
+  async function start(env: Record<string, string>, script = 'start') {
+    const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[script].split(' ')
     const child = spawn(command === 'node' ? process.execPath : command, args, {
       cwd: tree,
       env: { PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none', ...env },
@@ -63,6 +63,20 @@ suite('a production tree', () => {
       }
     })
   }
+
+  test('starts KServe\u2019s predictor too, which answers V1, V2 and pages', async () => {
+    const { url, child } = await start({}, 'start:predictor')
+    try {
+      const post = (path: string, body: string) => fetch(url + path, { method: 'POST', body: Buffer.from(body) })
+      assert.match(await (await post('/v1/models/iris-classifier:predict', '{"instances":[[5.1,3.5,1.4,0.2]]}')).text(), /"setosa"/)
+      assert.match(await (await post('/v2/models/iris-classifier/infer', request)).text(), /"setosa"/)
+      assert.equal((await fetch(`${url}/docs`)).status, 200)
+      child.kill('SIGTERM')
+      assert.deepEqual(await once(child, 'exit'), [0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
 
   test('holds both versions of the model, and no other platform’s library', () => {
     assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])

@@ -4,7 +4,17 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { projectFolder, startServer } from './server.ts'
 
-const PAGES = ['README.md', 'CONTRIBUTING.md', 'docs/protocol.md', 'docs/events.md', 'docs/configuration.md', 'docs/performance.md']
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'docs/protocol.md',
+  'docs/events.md',
+  'docs/configuration.md',
+  'docs/performance.md',
+  'docs/kserve.md',
+  'docs/canary.md',
+  'docs/models.md',
+]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 
 /** The README's curl commands, as what they send. */
@@ -34,6 +44,21 @@ test("the README's curl commands get the answers it shows", async () => {
     const lines = [...(/```\nHTTP\/1\.1 200 OK\n([\s\S]*?)…/.exec(page)?.[1] ?? '').matchAll(/^([\w-]+): (.*)$/gm)]
     assert.ok(lines.length >= 5)
     for (const [, header, value] of lines) assert.equal(reply.headers.get(header as string), value)
+  } finally {
+    await server.stop()
+  }
+})
+
+test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
+  const page = read('docs/kserve.md')
+  const [predict] = requests(page)
+  assert.ok(predict !== undefined)
+  const { createPredictor } = await import('../kserve/app.ts')
+  const server = await startServer({}, { frontOf: createPredictor })
+  try {
+    const { path, headers, body } = predict
+    const answer = await fetch(server.url + path, { method: 'POST', headers, body: Buffer.from(body) })
+    assert.deepEqual(await answer.json(), JSON.parse(/```json\n([\s\S]*?)\n```/.exec(page)?.[1] ?? ''))
   } finally {
     await server.stop()
   }

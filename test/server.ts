@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Config, readConfig } from '../function/config.ts'
 import type { EventService } from '../function/events/receive.ts'
-import { listen } from '../function/http/host.ts'
+import { type Front, listen } from '../function/http/host.ts'
 import { createFunction } from '../function/index.ts'
 
 export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
@@ -31,11 +31,14 @@ const MODE = Object.fromEntries(
 )
 
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
-export async function startServer(env: Record<string, string> = {}, { load = true } = {}): Promise<Server> {
+export async function startServer(
+  env: Record<string, string> = {},
+  { load = true, frontOf }: { load?: boolean; frontOf?: (service: EventService) => Front } = {},
+): Promise<Server> {
   const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...MODE, ...env })
   const service = createFunction(config)
-  const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor(service) : undefined
-  const host = await listen(service, config, front)
+  const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor : frontOf
+  const host = await listen(service, config, front?.(service))
   if (load) await service.model.load()
   return {
     url: `http://127.0.0.1:${host.port}`,
