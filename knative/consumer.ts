@@ -1,0 +1,110 @@
+/*
+ * A consumer of events that logs each as one line. It is the dead letter sink, whose lines say what was lost, where and why, and it
+ * stands where replies go until there is something better to do with them. Part of the same image: `node build/consumer.js`.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { readConfig } from '../function/config.ts'
+import { type CloudEvent, modeOf, readBatch, readBinaryEvent, readStructuredEvent } from '../function/events/cloudevent.ts'
+import { BadRequest } from '../function/protocol/errors.ts'
+import { createLog } from '../function/telemetry/log.ts'
+
+/** As much of an event's data as a log line is for. */
+const SHOWN_BYTES = 1024
+/** The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502. */
+const KEEP_ALIVE_MS = 95_000
+
+const config = readConfig(process.env)
+const log = createLog(config.logLevel)
+
+const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request, response) => {
+  const path = request.url?.split('?')[0]
+  if (path === '/health/readiness' || path === '/health/liveness') return answer(response, 200, { live: true })
+  if (path !== '/') return answer(response, 404, { error: 'events are taken by POST /' })
+  if (request.method !== 'POST') return answer(response.setHeader('allow', 'POST'), 405, { error: 'events are taken by POST' })
+  try {
+    for (const { event, bytes } of await readEvents(request)) tell(event, bytes)
+    response.writeHead(204).end()
+  } catch (error) {
+    // The sender hung up in the middle: it will send the event again.
+    if (!(error instanceof BadRequest)) {
+      response.destroy()
+      return
+    }
+    log.error({ status: 400, error: error.message }, 'this is no event, and nobody else will see it')
+    answer(response, 400, { error: error.message })
+  }
+})
+
+process.once('SIGTERM', () => {
+  server.close(() => process.exit(0))
+  server.closeIdleConnections()
+})
+
+server.listen(config.port, config.listenHost, () => {
+  log.info({ url: `http://localhost:${(server.address() as AddressInfo).port}` }, 'takes events')
+})
+
+interface Received {
+  readonly event: CloudEvent
+  /** Of the data, or of the whole body where data is part of it. */
+  readonly bytes: number
+}
+
+/** @throws {BadRequest} when the request carries no events */
+async function readEvents(request: IncomingMessage): Promise<Received[]> {
+  const mode = modeOf(request.headers)
+  if (mode === undefined) throw new BadRequest('the request is no CloudEvent: it has neither ce- headers nor application/cloudevents+json')
+  // In binary mode the data is only shown, so its beginning will do: what was lost for being too large must not be too large here.
+  const { head, bytes } = await readBody(request, mode === 'binary' ? SHOWN_BYTES : config.maxBodyBytes)
+  if (mode === 'binary') return [{ event: readBinaryEvent(request.headers, head), bytes }]
+  if (bytes > head.length) throw new BadRequest(`${bytes} bytes of ${mode} events are more than MAX_BODY_BYTES (${config.maxBodyBytes})`)
+  const events = mode === 'batched' ? readBatch(head) : [readStructuredEvent(head)]
+  return events.map(event => ({ event, bytes }))
+}
+
+/** @returns the first `most` bytes, and how many there were */
+async function readBody(request: IncomingMessage, most: number): Promise<{ head: Buffer; bytes: number }> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    if (bytes < most) pieces.push(piece.subarray(0, most - bytes))
+    bytes += piece.length
+  }
+  return { head: Buffer.concat(pieces), bytes }
+}
+
+/** The attributes that Knative's brokers add to an event they give up (Knative Eventing 1.22, pkg/kncloudevents/attributes). */
+function tell({ attributes, data }: CloudEvent, bytes: number): void {
+  const { knativeerrordest, knativeerrorcode, knativeerrordata, specversion, knativearrivaltime, ...event } = attributes
+  const shown = { event, data: showData(data), bytes }
+  if (knativeerrordest === undefined && knativeerrorcode === undefined) {
+    log.info(shown, 'received')
+    return
+  }
+  const status = Number(knativeerrorcode)
+  const why = knativeerrordata === undefined ? 'no answer that says why' : reasonOf(String(knativeerrordata))
+  log.warn({ ...shown, destination: knativeerrordest, status, why, arrived: knativearrivaltime }, 'lost')
+}
+
+/** @param encoded the destination's answer in Base64, of which Knative keeps 1024 characters; plain text is left as it is */
+function reasonOf(encoded: string): string {
+  const isBase64 = encoded.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(encoded)
+  const text = isBase64 ? Buffer.from(encoded, 'base64').toString() : encoded
+  try {
+    const { error } = JSON.parse(text)
+    return typeof error === 'string' ? error : text
+  } catch {
+    return text
+  }
+}
+
+function showData(data: CloudEvent['data']): unknown {
+  if (data === undefined) return undefined
+  if ('json' in data) return JSON.stringify(data.json.value).slice(0, SHOWN_BYTES)
+  return Buffer.from(data.bytes).toString().slice(0, SHOWN_BYTES)
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+}

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { createInterface } from 'node:readline'
+import { after, before, suite, test } from 'node:test'
+import { projectFolder, startServer } from '../server.ts'
+
+interface Line {
+  readonly level: number
+  readonly msg: string
+  readonly [field: string]: unknown
+}
+
+suite('the consumer', () => {
+  let consumer: ChildProcess
+  let lines: AsyncIterator<string>
+  let url: string
+  const nextLine = async () => JSON.parse((await lines.next()).value) as Line
+
+  before(async () => {
+    consumer = spawn(process.execPath, ['knative/consumer.ts'], {
+      cwd: projectFolder,
+      env: { PORT: '0', LISTEN_HOST: '127.0.0.1', MAX_BODY_BYTES: '10000' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: 60_000,
+    })
+    lines = createInterface({ input: consumer.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
+    url = String((await nextLine()).url)
+  })
+  after(() => consumer.kill('SIGKILL'))
+
+  const post = (headers: Record<string, string>, body: string) => fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
+  const REQUEST = {
+    'ce-specversion': '1.0',
+    'ce-id': 'flower-1',
+    'ce-source': '/garden',
+    'ce-type': 'com.example.iris.classify.request',
+    'content-type': 'application/json',
+  }
+  /** As Knative's dispatcher writes it: Base64 of the answer's body, of which 1024 characters are kept. */
+  const lostBy = (code: number, body: string) => ({
+    ...REQUEST,
+    'ce-knativeerrordest': 'http://iris-classifier.iris.svc.cluster.local',
+    'ce-knativeerrorcode': String(code),
+    'ce-knativeerrordata': Buffer.from(body).toString('base64').slice(0, 1024),
+  })
+
+  test('says of a dead letter what was lost, where, and why', async () => {
+    const answer = await post(lostBy(400, '{"error":"the event has no data; it must be an inference request"}'), '{"inputs":[]}')
+    assert.deepEqual([answer.status, await answer.text()], [204, ''])
+    const { level, msg, event, destination, status, why, data, bytes } = await nextLine()
+    assert.deepEqual(
+      { level, msg, event, destination, status, why, data, bytes },
+      {
+        level: 40,
+        msg: 'lost',
+        event: { id: 'flower-1', source: '/garden', type: REQUEST['ce-type'], datacontenttype: 'application/json' },
+        destination: 'http://iris-classifier.iris.svc.cluster.local',
+        status: 400,
+        why: 'the event has no data; it must be an inference request',
+        data: '{"inputs":[]}',
+        bytes: 13,
+      },
+    )
+  })
+
+  test('says why in the words the function answered', async () => {
+    const server = await startServer()
+    const refused = await fetch(server.url, { method: 'POST', headers: REQUEST, body: '{"inputs":[]}' })
+    await server.stop()
+    assert.equal(refused.status, 400)
+    const body = await refused.text()
+    await post(lostBy(400, body), '{"inputs":[]}')
+    assert.equal((await nextLine()).why, JSON.parse(body).error)
+  })
+
+  test('shows what Knative kept of an answer it cut off, and an answer in plain text', async () => {
+    await post(lostBy(500, `{"error":"${'x'.repeat(2000)}"}`), '')
+    assert.equal((await nextLine()).why, `{"error":"${'x'.repeat(758)}`)
+    await post({ ...lostBy(502, ''), 'ce-knativeerrordata': 'upstream connect error' }, '')
+    assert.equal((await nextLine()).why, 'upstream connect error')
+  })
+
+  test('says so when a destination gave no answer', async () => {
+    const { 'ce-knativeerrordata': _, ...headers } = lostBy(-1, '')
+    await post(headers, '')
+    assert.equal((await nextLine()).why, 'no answer that says why')
+  })
+
+  test('takes data larger than any limit, and shows its beginning', async () => {
+    assert.equal((await post(lostBy(413, '{"error":"too large"}'), 'x'.repeat(5_000_000))).status, 204)
+    const { data, bytes, why } = await nextLine()
+    assert.deepEqual([String(data).length, bytes, why], [1024, 5_000_000, 'too large'])
+  })
+
+  test('logs a reply as received', async () => {
+    const type = 'com.example.iris.classify.response'
+    await post({ ...REQUEST, 'ce-type': type }, '{"outputs":[]}')
+    const { level, msg, event, data } = await nextLine()
+    assert.deepEqual([level, msg, (event as Line).type, data], [30, 'received', type, '{"outputs":[]}'])
+  })
+
+  test('takes structured and batched events', async () => {
+    const event = { specversion: '1.0', id: '1', source: '/garden', type: 'a.b', knativeerrorcode: 503, data: { inputs: [] } }
+    await post({ 'content-type': 'application/cloudevents+json' }, JSON.stringify(event))
+    const { status, data } = await nextLine()
+    assert.deepEqual([status, data], [503, '{"inputs":[]}'])
+    await post({ 'content-type': 'application/cloudevents-batch+json' }, JSON.stringify([event, { ...event, id: '2' }]))
+    assert.deepEqual([((await nextLine()).event as Line).id, ((await nextLine()).event as Line).id], ['1', '2'])
+  })
+
+  for (const { mistake, headers, body, says } of [
+    { mistake: 'is no event', headers: {}, body: '{}', says: /neither ce- headers/ },
+    { mistake: 'lacks an attribute', headers: { 'ce-id': '1' }, body: '', says: /is missing/ },
+    {
+      mistake: 'is a structured event beyond MAX_BODY_BYTES',
+      headers: { 'content-type': 'application/cloudevents+json' },
+      body: ' '.repeat(10_001),
+      says: /more than MAX_BODY_BYTES \(10000\)/,
+    },
+  ]) {
+    test(`refuses, and logs, a request that ${mistake}`, async () => {
+      const answer = await post(headers as Record<string, string>, body)
+      assert.equal(answer.status, 400)
+      const { error } = (await answer.json()) as { error: string }
+      assert.match(error, says)
+      const line = await nextLine()
+      assert.deepEqual([line.level, line.error], [50, error])
+    })
+  }
+
+  test('goes on after a sender that hung up in the middle', async () => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    const head = Object.entries({ ...REQUEST, host: 'consumer', 'content-length': 100 }).map(([name, value]) => `${name}: ${value}`)
+    socket.write(`POST / HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\nhalf`, () => socket.resetAndDestroy())
+    await once(socket, 'close')
+    await post(REQUEST, 'whole')
+    assert.equal((await nextLine()).data, 'whole')
+  })
+
+  test('is ready, and has nothing else', async () => {
+    for (const path of ['/health/readiness', '/health/liveness']) assert.equal((await fetch(url + path)).status, 200)
+    assert.equal((await fetch(`${url}/v2`)).status, 404)
+    const get = await fetch(url)
+    assert.deepEqual([get.status, get.headers.get('allow')], [405, 'POST'])
+  })
+
+  test('answers what it has and ends with 0 on TERM', async () => {
+    consumer.kill('SIGTERM')
+    assert.deepEqual(await once(consumer, 'exit'), [0, null])
+  })
+})
