@@ -635,7 +635,8 @@ function checkImplementation(predictor: Manifest, at: string): string[] {
   const named = FRAMEWORKS.filter(name => predictor[name] !== undefined)
   const count = named.length + (named.length === 0 && predictor.containers !== undefined ? 1 : 0)
   const problems = when(count !== 1, `${at} needs exactly one of model and containers`)
-  if (predictor.model?.name !== undefined) problems.push(`${at}.model.name is not allowed`)
+  // Of a canary's model, the schema of KServe 0.20 wants a name.
+  if (at === 'spec.predictor' && predictor.model?.name !== undefined) problems.push(`${at}.model.name is not allowed`)
   if (named.length > 0 || predictor.containers === undefined) return problems
   const { containers } = predictor
   const main = containers.length === 1 ? containers[0] : containers.find(({ name }: Manifest) => name === 'kserve-container')
