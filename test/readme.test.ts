@@ -9,6 +9,8 @@ const PAGES = [
   'CONTRIBUTING.md',
   'docs/protocol.md',
   'docs/events.md',
+  'docs/eventing.md',
+  'docs/deploy.md',
   'docs/configuration.md',
   'docs/performance.md',
   'docs/kserve.md',

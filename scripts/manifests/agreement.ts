@@ -192,7 +192,7 @@ function checkTypes(object: Manifest, bundle: Bundle, project: Project): string[
         ...when(replies.includes(type), `spec.filters: ${type} is the type of the function's own replies`),
       ]
     }
-    return when(!replies.includes(type), `spec.filters: no Trigger here makes the function reply with ${type}`)
+    return when(bundle.whole && !replies.includes(type), `spec.filters: no Trigger here makes the function reply with ${type}`)
   })
 }
 

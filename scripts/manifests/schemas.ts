@@ -22,7 +22,8 @@ export function readSchemas(folders: readonly string[]): Schemas {
   const files = folders.flatMap(filesIn).map(path => ({ path, text: readFileSync(path, 'utf8') }))
   const compiled = new Map<string, Validate | undefined>()
   const openApi = files.filter(({ path, text }) => path.endsWith('.json') && text.includes('"x-kubernetes-group-version-kind"'))
-  const documents = openApi.map(({ text }) => JSON.parse(text))
+  // Version 2 of OpenAPI; Kubernetes' module has version 3 beside it.
+  const documents = openApi.map(({ text }) => JSON.parse(text)).filter(({ definitions }) => definitions !== undefined)
   const func = files.find(({ path }) => path.endsWith('func_yaml-schema.json'))
 
   function find(apiVersion: string, kind: string): Validate | undefined {
