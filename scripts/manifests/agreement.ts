@@ -389,9 +389,9 @@ function checkCompose(project: Project): Problem[] {
     ([, { build, image }]) => build !== undefined || withoutRegistry(String(image)) === withoutRegistry(imageOf(project)),
   )
   const passwords = services.flatMap(([name, { environment = {} }]) =>
-    (Array.isArray(environment) ? environment : Object.entries(environment).map(([key, value]) => `${key}=${value}`))
-      .filter((entry: string) => /PASSWORD=[^$]+$/.test(entry))
-      .map((entry: string) => `${name}: ${entry.split('=')[0]} is written down`),
+    variablesOf(environment)
+      .filter(([variable, value]) => /PASSWORD|SECRET|TOKEN/.test(variable) && !/^(\$\{.*\})?$/s.test(value))
+      .map(([variable]) => `${name}: ${variable} is written down`),
   )
   return [
     ...when(ours.length === 0, 'no service is the function'),
@@ -400,10 +400,12 @@ function checkCompose(project: Project): Problem[] {
       when(image !== undefined && !/[:@]/.test(image.replace(/\$\{.*?\}/g, '')) && !image.includes('${'), `${name}: ${image} has no tag`),
     ),
     ...ours.flatMap(([name, { environment = {}, ports = [], image }]) => {
-      const variables = Array.isArray(environment) ? environment.map((entry: string) => entry.split('=')) : Object.entries(environment)
       return [
         ...checkEnvironment(
-          variables.map(([key, value]) => ({ name: String(key), value: String(value).replace(/^\$\{[^:}]+(?::?-([^}]*))?\}$/, '$1') })),
+          variablesOf(environment).map(([variable, value]) => ({
+            name: variable,
+            value: value.replace(/^\$\{[^:}]+(?::?-([^}]*))?\}$/, '$1'),
+          })),
           name,
         ),
         ...when(
@@ -420,3 +422,9 @@ function checkCompose(project: Project): Problem[] {
     }),
   ].map(what => ['compose.yaml', what])
 }
+
+/** A service's environment, which is a list of NAME=value or a map. */
+const variablesOf = (environment: Manifest): [name: string, value: string][] =>
+  Array.isArray(environment)
+    ? environment.map((entry: string) => [entry.split('=')[0] as string, entry.slice(entry.indexOf('=') + 1)])
+    : Object.entries(environment).map(([name, value]) => [name, String(value)])

@@ -187,8 +187,8 @@ export const TEXT_MISTAKES: readonly { file: string; what: string; from: RegExp;
   { file: 'Dockerfile', what: 'root', from: /USER .*/, to: 'USER root', says: /USER is no number/ },
   { file: 'Dockerfile', what: 'another Node', from: /node:24\.\d+\.\d+/, to: 'node:22.1.0', says: /is not Node 24/ },
   { file: 'Dockerfile', what: 'npm as its program', from: /ENTRYPOINT .*/, to: 'ENTRYPOINT ["npm"]', says: /ENTRYPOINT is not \["node"\]/ },
-  { file: 'compose.yaml', what: 'a variable that does not exist', from: /\b[A-Z]+_[A-Z_]+\b/, to: 'LOGLEVEL', says: /has no LOGLEVEL/ },
-  { file: 'compose.yaml', what: 'another port', from: /:8080\b/, to: ':3000', says: /not published from 8080/ },
+  { file: 'compose.yaml', what: 'a variable that does not exist', from: /MAX_BODY_BYTES:/, to: 'LOGLEVEL:', says: /has no LOGLEVEL/ },
+  { file: 'compose.yaml', what: 'another port', from: /:8080:8080/, to: ':8080:3000', says: /not published from 8080/ },
   {
     file: 'compose.yaml',
     what: 'a password',

@@ -27,7 +27,7 @@ export const exists = (path: string) => existsSync(join(PROJECT, path))
 
 /** @throws {Error} naming the file that is no YAML */
 export function parse(text: string, name: string): Manifest[] {
-  return parseAllDocuments(text)
+  return parseAllDocuments(text, { merge: true })
     .filter(document => document.contents !== null)
     .map(document => {
       const [error] = document.errors
