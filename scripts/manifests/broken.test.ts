@@ -14,14 +14,13 @@ const NO_SCHEMA = 'there is no schema; SCHEMAS names folders of them'
 
 const problems = async (of: Project) => (await checkAll(of, schemas)).map(problem => problem.join(': ')).join('\n')
 
-/** The project with one object of one bundle changed. */
-const withBundle = (changed: Bundle): Project => ({
-  ...project,
-  bundles: project.bundles.map(bundle => (bundle.name === changed.name ? changed : bundle)),
-})
+const base = project.bundles.find(({ name }) => name === 'knative/base') as Bundle
 
-const broken = (bundle: Bundle, object: Manifest, mistake: Mistake): Project =>
-  withBundle({ ...bundle, objects: bundle.objects.map(other => (other === object ? withMistake(object, mistake) : other)) })
+/** A bundle with one object changed, and of the others only the one that the rest is compared with. */
+const broken = (bundle: Bundle, object: Manifest, mistake: Mistake): Project => ({
+  ...project,
+  bundles: [base, { ...bundle, objects: bundle.objects.map(other => (other === object ? withMistake(object, mistake) : other)) }],
+})
 
 test('nothing is wrong with the manifests as they are', async () => {
   assert.equal(await problems(project), '')

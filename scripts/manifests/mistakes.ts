@@ -97,9 +97,19 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('has a timeout of Go’s', 'spec/timeout', '60s', /ISO 8601/),
   ],
   Namespace: [
-    row('lets any pod in', 'metadata/labels', undefined, /must be restricted/),
     row('lets more pods in', 'metadata/labels', { 'pod-security.kubernetes.io/enforce': 'baseline' }, /must be restricted/),
-    row('only warns', 'metadata/labels', { 'pod-security.kubernetes.io/warn': 'restricted' }, /must be restricted/),
+    row('is not where the rest is', 'metadata/name', 'other', /is in another/),
+    row('has a name that is none', 'metadata/name', 'Iris', /must be a DNS label/),
+  ],
+  Job: [
+    row('never ends', 'spec/template/spec/restartPolicy', 'Always', /must be Never or OnFailure/),
+    row('runs another version', `${CONTAINER}/image`, 'ghcr.io/example/onnx-function:latest', /package\.json's version/),
+    row('may become root', `${CONTAINER}/securityContext/allowPrivilegeEscalation`, true, /allowPrivilegeEscalation must be false/),
+  ],
+  PersistentVolumeClaim: [
+    row('says not who writes', 'spec/accessModes', [], /accessModes is empty/),
+    row('is written as nothing can be', 'spec/accessModes', ['ReadWrite'], /there is no ReadWrite/),
+    row('says not how much', 'spec/resources', {}, /storage is missing/),
   ],
   Deployment: [
     row('does not find its own pods', 'spec/template/metadata/labels', { app: 'iris' }, /is not on the template/),
@@ -142,7 +152,12 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('matches nothing', 'spec/rules', [], /no request would match/),
   ],
   InferenceService: [
-    row('leaves the mode to the installation', 'metadata/annotations', {}, /must be Knative or Standard/),
+    row(
+      'has the name that a mode had once',
+      'metadata/annotations',
+      { 'serving.kserve.io/deploymentMode': 'RawDeployment' },
+      /must be Knative or Standard/,
+    ),
     row('has more at least than at most', 'spec/predictor/minReplicas', 1000, /is more than maxReplicas/),
     row('has a batcher, which speaks V1', 'spec/predictor/batcher', { maxBatchSize: 8 }, /speaks V1 only/),
     row('sends more than everything to the canary', 'spec/predictor/canaryTrafficPercent', 110, /must be 0 to 100/),

@@ -38,6 +38,7 @@ export function podOf(object: Manifest): { readonly spec: Manifest; readonly at:
   switch (kindOf(object)) {
     case KNATIVE_SERVICE:
     case 'Deployment':
+    case 'Job':
       return { spec: object.spec.template.spec, at: 'spec.template.spec', metadata: object.spec.template.metadata ?? {} }
     case 'InferenceService':
       return { spec: object.spec.predictor, at: 'spec.predictor', metadata: object.metadata }
@@ -198,9 +199,11 @@ function checkDestination(destination: Manifest, at: string, bundle: Bundle): st
   return checkReference(ref, `${at}.ref`, bundle)
 }
 
-function checkReference({ apiVersion, kind, name }: Manifest, at: string, { objects, whole }: Bundle): string[] {
+function checkReference({ apiVersion, kind, name }: Manifest, at: string, { objects, beside, whole }: Bundle): string[] {
   if (apiVersion === undefined || kind === undefined || name === undefined) return [`${at} needs apiVersion, kind and name`]
-  const found = objects.some(object => object.apiVersion === apiVersion && object.kind === kind && object.metadata.name === name)
+  const found = [...objects, ...beside].some(
+    object => object.apiVersion === apiVersion && object.kind === kind && object.metadata.name === name,
+  )
   return when(whole && !found, `${at}: there is no ${kind} "${name}" (${apiVersion})`)
 }
 
@@ -387,9 +390,11 @@ export const RULES: readonly Rule[] = [
       const mode = metadata.annotations?.['serving.kserve.io/deploymentMode']
       const scaler = metadata.annotations?.['serving.kserve.io/autoscalerClass']
       const metrics = mode === 'Standard' ? ['cpu', 'memory'] : ['concurrency', 'rps']
+      // A model and nothing else goes in either mode.
+      const saysMore = Object.keys(predictor).some(field => field !== 'model') || spec.canary !== undefined
       return [
         ...when(
-          !['Knative', 'Standard'].includes(mode),
+          mode === undefined ? saysMore : !['Knative', 'Standard'].includes(mode),
           'metadata.annotations: serving.kserve.io/deploymentMode must be Knative or Standard; installations differ in the default',
         ),
         ...when(minReplicas < 0 || maxReplicas < 0, 'spec.predictor: replicas must not be negative'),
@@ -577,15 +582,50 @@ export const RULES: readonly Rule[] = [
   },
   {
     kinds: ['Namespace'],
-    source: 'Kubernetes: Pod Security admission',
-    check: ({ metadata }) =>
+    source: 'Kubernetes: Pod Security admission; what is applied with it',
+    check({ metadata }, { objects }) {
+      const level = metadata.labels?.['pod-security.kubernetes.io/enforce']
+      // KServe puts containers of its own into its pods.
+      const ours = objects.some(object => [KNATIVE_SERVICE, 'Deployment'].includes(kindOf(object)))
+      const elsewhere = objects.filter(({ metadata: { namespace } }) => namespace !== undefined && namespace !== metadata.name)
+      return [
+        ...when(
+          level === undefined ? ours : level !== 'restricted',
+          'metadata.labels: pod-security.kubernetes.io/enforce must be restricted',
+        ),
+        ...when(!DNS_1035.test(metadata.name), `metadata.name is "${metadata.name}"; it must be a DNS label`),
+        ...when(
+          elsewhere.length > 0,
+          `metadata.name is ${metadata.name}; ${elsewhere.map(({ kind, metadata: { name } }) => `${kind} ${name}`)} is in another`,
+        ),
+      ]
+    },
+  },
+  {
+    kinds: ['Job'],
+    source: 'Kubernetes: pkg/apis/batch/validation',
+    check: ({ spec }) =>
       when(
-        metadata.labels?.['pod-security.kubernetes.io/enforce'] !== 'restricted',
-        'metadata.labels: pod-security.kubernetes.io/enforce must be restricted',
+        !['Never', 'OnFailure'].includes(spec.template.spec.restartPolicy),
+        'spec.template.spec.restartPolicy must be Never or OnFailure',
       ),
   },
   {
-    kinds: [KNATIVE_SERVICE, 'Deployment', 'InferenceService', 'ServingRuntime', 'ClusterServingRuntime', 'CronJob'],
+    kinds: ['PersistentVolumeClaim'],
+    source: 'Kubernetes: pkg/apis/core/validation',
+    check({ spec }) {
+      const modes = ['ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod']
+      return [
+        ...when(!(spec.accessModes?.length > 0), 'spec.accessModes is empty'),
+        ...(spec.accessModes ?? [])
+          .filter((mode: string) => !modes.includes(mode))
+          .map((mode: string) => `spec.accessModes: there is no ${mode}`),
+        ...when(spec.resources?.requests?.storage === undefined, 'spec.resources.requests.storage is missing'),
+      ]
+    },
+  },
+  {
+    kinds: [KNATIVE_SERVICE, 'Deployment', 'InferenceService', 'ServingRuntime', 'ClusterServingRuntime', 'CronJob', 'Job'],
     source: 'Kubernetes: Pod Security Standards, restricted; and what ours adds to it',
     check(object) {
       const pod = podOf(object)?.spec.securityContext ?? {}

@@ -17,6 +17,8 @@ export interface Bundle {
   /** Nothing else is built from it, so what it refers to must be in it. */
   readonly whole: boolean
   readonly objects: readonly Manifest[]
+  /** What is applied besides: for a file that stands alone, all that is built. */
+  readonly beside: readonly Manifest[]
 }
 
 /** Where manifests are; a folder that is not there yet has none. */
@@ -59,8 +61,9 @@ export function findBundles(): Bundle[] {
   const bundles: Bundle[] = []
   for (const [folder, kustomization] of kustomizations) {
     if (kustomization.kind === 'Component') continue
-    bundles.push({ name: folder, whole: !built.has(folder), objects: parse(kustomize(folder), folder) })
+    bundles.push({ name: folder, whole: !built.has(folder), objects: parse(kustomize(folder), folder), beside: [] })
   }
+  const beside = bundles.flatMap(({ objects }) => objects)
   for (const path of files) {
     if (basename(path) === 'kustomization.yaml') continue
     const kustomization = kustomizations.get(dirname(path))
@@ -68,7 +71,7 @@ export function findBundles(): Bundle[] {
       const objects = parse(read(path), path)
       // What is not for Kubernetes, such as Prometheus' own configuration, is not ours to check.
       if (objects.every(object => object?.apiVersion !== undefined && object.kind !== undefined && object.metadata !== undefined)) {
-        bundles.push({ name: path, whole: true, objects })
+        bundles.push({ name: path, whole: true, objects, beside })
       }
     } else if (!isUsed(kustomization, basename(path)) && !built.has(path)) {
       throw new Error(`${path} is in no kustomization: name it in ${dirname(path)}/kustomization.yaml, or remove it`)
