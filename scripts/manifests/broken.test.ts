@@ -64,7 +64,7 @@ spec:
   )
   const added = (object: Manifest): Project => ({
     ...project,
-    bundles: [...project.bundles, { name: 'canary', whole: true, objects: [object] }],
+    bundles: [...project.bundles, { name: 'canary', whole: true, objects: [object], beside: [] }],
   })
 
   test('is taken as it should be', async () => assert.equal(await problems(added(canary)), ''))
