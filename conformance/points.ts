@@ -10,11 +10,12 @@ import { points as request } from './points/request.ts'
 import { points as routing } from './points/routing.ts'
 import { points as shapes } from './points/shapes.ts'
 
-/** What does not depend on the model's tensors. */
-export const aboutRequests: readonly Point[] = [...health, ...routing, ...request, ...compression, ...errors]
-
-/** What is worth asking of each model that differs in a datatype, a shape or the number of tensors. */
-export const aboutTensors: readonly Point[] = [...shapes, ...data, ...datatypes, ...binary, ...outputs]
-
 /** Everything the Open Inference Protocol over HTTP, and the binary tensor data extension, ask of a server. */
-export const points: readonly Point[] = [...aboutRequests, ...aboutTensors]
+export const groups = { health, routing, request, outputs, shapes, data, datatypes, binary, compression, errors } satisfies Record<
+  string,
+  readonly Point[]
+>
+
+export type Group = keyof typeof groups
+
+export const points: readonly Point[] = Object.values(groups).flat()

@@ -21,9 +21,6 @@ const unless =
 
 const tensorsOf = ({ metadata }: Target): readonly JsonTensor[] => [...metadata.inputs, ...metadata.outputs]
 
-/** Variable in its first dimension throughout, as models whose requests hold rows are. */
-const isBatched = (target: Target) => tensorsOf(target).every(({ shape }) => shape[0] === -1)
-
 export const inJson = unless(
   target => tensorsOf(target).every(({ datatype }) => Object.hasOwn(DATATYPES, datatype) && datatype !== 'FP16'),
   'a datatype of the model has no JSON form',
@@ -51,7 +48,8 @@ export const fixedDimension = unless(
   'the first input has no fixed dimension',
 )
 
-export const batched = unless(isBatched, 'not every tensor begins with a variable dimension')
+/** Variable in its first dimension throughout, as models whose requests hold rows are. */
+export const batched = unless(target => target.rows, 'the model does not count rows by the first dimension of every tensor')
 
 /** Its example has elements, so that there is one to spoil. */
 export const notEmpty = unless(({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0), 'the example has no elements')

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
-import { assertRefused, infer, readResponse } from '../answer.ts'
+import { assertRefused, assertSame, assertStatus, infer, readResponse, show } from '../answer.ts'
 import { all, binary, inJson, limited } from '../applies.ts'
 import { toJson } from '../json.ts'
-import { refusals } from '../mistakes.ts'
 import type { Point, Target } from '../point.ts'
-import { binaryBody, binaryRequest, exampleRequest, inferPath, post, send } from '../request.ts'
+import { binaryBody, binaryRequest, exampleRequest, inferPath, post } from '../request.ts'
 import { rfc, silent } from '../sources.ts'
 
 const ENCODED = rfc(9110, '8.4')
@@ -13,7 +12,7 @@ const ENCODED = rfc(9110, '8.4')
 const text = (target: Target) => toJson(exampleRequest(target))
 
 const encoded = (target: Target, encoding: string, body: Uint8Array, chunkBytes?: number) =>
-  send(target, {
+  target.send({
     path: inferPath(target),
     headers: { 'content-type': 'application/json', 'content-encoding': encoding },
     body,
@@ -36,20 +35,23 @@ const LONG_ID = 'x'.repeat(100_000)
 const longAnswer = (target: Target, acceptEncoding: string | undefined) =>
   post(target, { id: LONG_ID, ...exampleRequest(target) }, acceptEncoding === undefined ? {} : { 'accept-encoding': acceptEncoding })
 
-const ANSWERS: readonly { readonly accepts: string | undefined; readonly encoding: string | undefined }[] = [
-  { accepts: 'gzip', encoding: 'gzip' },
-  { accepts: 'deflate', encoding: 'deflate' },
-  { accepts: 'gzip, deflate, br', encoding: 'gzip' },
-  { accepts: 'br;q=1.0, gzip;q=0.5, deflate;q=0.8', encoding: 'deflate' },
-  { accepts: 'GZIP', encoding: 'gzip' },
-  { accepts: '*', encoding: 'gzip' },
-  { accepts: 'gzip;q=0', encoding: undefined },
-  { accepts: 'gzip;q=0, *;q=0', encoding: undefined },
-  { accepts: 'identity', encoding: undefined },
-  { accepts: 'br, zstd', encoding: undefined },
-  { accepts: '', encoding: undefined },
-  { accepts: undefined, encoding: undefined },
+const ANSWERS: readonly { readonly accepts: string | undefined; readonly codings: readonly (string | undefined)[] }[] = [
+  { accepts: 'gzip', codings: ['gzip'] },
+  { accepts: 'deflate', codings: ['deflate'] },
+  { accepts: 'gzip, deflate, br', codings: ['gzip', 'deflate', 'br'] },
+  { accepts: 'br;q=1.0, gzip;q=0.5, deflate;q=0.8', codings: ['br', 'deflate'] },
+  { accepts: 'GZIP', codings: ['gzip'] },
+  { accepts: '*', codings: ['gzip', 'deflate', 'br', 'zstd'] },
+  { accepts: 'gzip;q=0', codings: [undefined] },
+  { accepts: 'gzip;q=0, *;q=0', codings: [undefined] },
+  { accepts: 'identity', codings: [undefined] },
+  { accepts: 'br, zstd', codings: [undefined, 'br', 'zstd'] },
+  { accepts: '', codings: [undefined] },
+  { accepts: undefined, codings: [undefined] },
 ]
+
+const sayCodings = (codings: readonly (string | undefined)[]) =>
+  [...codings.filter(coding => coding !== undefined), ...(codings.includes(undefined) ? ['not compressed'] : [])].join(' or ')
 
 const limitOf = ({ limits }: Target) => (limits as NonNullable<typeof limits>).maxBodyBytes
 
@@ -62,88 +64,97 @@ export const points: readonly Point[] = [
       name: `a request of Content-Encoding ${encoding} is read${chunkBytes ? ', even byte by byte' : ''}`,
       source: ENCODED,
       level: 'stricter',
+      expected: '200 with the example’s outputs',
       notApplicable: inJson,
       check: async target => {
         const reply = await encoded(target, encoding, encode(Buffer.from(text(target))), chunkBytes)
-        assert.deepEqual(readResponse(target, reply), await infer(target))
+        assertSame(target, readResponse(reply), await infer(target))
       },
     }),
   ),
   ...['br', 'zstd', 'compress', 'nonsense', 'gzip, gzip'].map(
     (encoding): Point => ({
-      name: `Content-Encoding ${encoding} is refused with 415, and Accept-Encoding says what is read`,
+      name: `Content-Encoding ${encoding} that it does not read is refused with 415, and Accept-Encoding says what is read`,
       source: rfc(9110, '15.5.16'),
       level: 'stricter',
+      expected: '415 with Accept-Encoding, or 400 for what is not so encoded',
       notApplicable: inJson,
       check: async target => {
         const reply = await encoded(target, encoding, Buffer.from(text(target)))
-        assertRefused(reply, 415)
-        assert.match(reply.headers['accept-encoding'] ?? '', /\bgzip\b/)
+        assertRefused(reply, 415, ...(encoding === 'nonsense' ? [] : [400]))
+        if (reply.status === 415) assert.notEqual(reply.headers['accept-encoding'], undefined, 'no Accept-Encoding')
       },
     }),
   ),
-  ...refusals('compressed bodies', [
-    ...(
+  ...(
+    [
+      ['gzip that is none', 'gzip', target => Buffer.from(text(target))],
+      ['gzip that is cut off', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
       [
-        ['gzip that is none', 'gzip', target => Buffer.from(text(target))],
-        ['gzip that is cut off', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
-        [
-          'gzip with a wrong checksum',
-          'gzip',
-          target => gzipSync(text(target)).map((byte, i, { length }) => (i === length - 6 ? ~byte : byte)),
-        ],
-        [
-          'gzip with a spoilt middle',
-          'gzip',
-          target => gzipSync(text(target)).map((byte, i, { length }) => (i === length >> 1 ? ~byte : byte)),
-        ],
-        ['gzip with something behind it', 'gzip', target => Buffer.concat([gzipSync(text(target)), Buffer.from('more')])],
-        ['an empty gzip body', 'gzip', () => Buffer.alloc(0)],
-        ['gzip of nothing', 'gzip', () => gzipSync('')],
-        ['deflate that is gzip', 'deflate', target => gzipSync(text(target))],
-        ['gzip that is deflate', 'gzip', target => deflateSync(text(target))],
-        ['gzip of gzip', 'gzip', target => gzipSync(gzipSync(text(target)))],
-      ] satisfies [string, string, (target: Target) => Uint8Array][]
-    ).map(([mistake, encoding, body]) => ({
-      mistake,
+        'gzip with a wrong checksum',
+        'gzip',
+        target => gzipSync(text(target)).map((byte, i, { length }) => (i === length - 6 ? ~byte : byte)),
+      ],
+      [
+        'gzip with a spoilt middle',
+        'gzip',
+        target => gzipSync(text(target)).map((byte, i, { length }) => (i === length >> 1 ? ~byte : byte)),
+      ],
+      ['gzip with something behind it', 'gzip', target => Buffer.concat([gzipSync(text(target)), Buffer.from('more')])],
+      ['an empty gzip body', 'gzip', () => Buffer.alloc(0)],
+      ['gzip of nothing', 'gzip', () => gzipSync('')],
+      ['deflate that is gzip', 'deflate', target => gzipSync(text(target))],
+      ['gzip that is deflate', 'gzip', target => deflateSync(text(target))],
+      ['gzip of gzip', 'gzip', target => gzipSync(gzipSync(text(target)))],
+    ] satisfies [string, string, (target: Target) => Uint8Array][]
+  ).map(
+    ([mistake, encoding, body]): Point => ({
+      name: `${mistake} is refused`,
       source: ENCODED,
-      level: 'stricter' as const,
+      level: 'stricter',
+      expected: '400 or 415 with {"error"}',
       notApplicable: inJson,
-      send: (target: Target) => encoded(target, encoding, body(target)),
-    })),
-  ]),
+      check: async target => assertRefused(await encoded(target, encoding, body(target)), 400, 415),
+    }),
+  ),
   {
     name: 'deflate without its zlib frame is refused or read, never failed on',
     source: `${rfc(9110, '8.4.1.2')} (some clients send it so)`,
     level: 'stricter',
+    expected: '200, 400 or 415',
     notApplicable: inJson,
-    check: async target => assert.ok([200, 400].includes((await encoded(target, 'deflate', deflateRawSync(text(target)))).status)),
+    check: async target => {
+      const reply = await encoded(target, 'deflate', deflateRawSync(text(target)))
+      assert.ok([200, 400, 415].includes(reply.status), show(reply))
+    },
   },
   {
     name: 'a binary request may be gzipped: Inference-Header-Content-Length is that of the JSON before',
     source: silent('the encoding is undone before the body is read'),
     level: 'stricter',
+    expected: '200 with the example’s outputs',
     notApplicable: all(binary, inJson),
     check: async target => {
       const { headers, body } = binaryBody(binaryRequest(exampleRequest(target).inputs))
-      const reply = await send(target, {
+      const reply = await target.send({
         path: inferPath(target),
         headers: { ...headers, 'content-encoding': 'gzip' },
         body: gzipSync(body),
       })
-      assert.deepEqual(readResponse(target, reply), await infer(target))
+      assertSame(target, readResponse(reply), await infer(target))
     },
   },
   ...ANSWERS.map(
-    ({ accepts, encoding }): Point => ({
-      name: `a long answer to Accept-Encoding ${accepts === undefined ? 'absent' : `"${accepts}"`} is ${encoding ?? 'not compressed'}`,
+    ({ accepts, codings }): Point => ({
+      name: `a long answer to Accept-Encoding ${accepts === undefined ? 'absent' : `"${accepts}"`} is ${sayCodings(codings)}`,
       source: rfc(9110, '12.5.3'),
-      level: encoding === undefined ? 'required' : 'stricter',
+      level: 'stricter',
+      expected: codings.includes(undefined) ? 'no Content-Encoding, or one of these' : 'a Content-Encoding that is one of these',
       notApplicable: inJson,
       check: async target => {
         const reply = await longAnswer(target, accepts)
-        assert.equal(readResponse(target, reply).json.id, LONG_ID)
-        assert.equal(reply.headers['content-encoding'], encoding)
+        assert.ok(readResponse(reply).json.id === LONG_ID, 'the id is another')
+        assert.ok(codings.includes(reply.headers['content-encoding']), `Content-Encoding is ${reply.headers['content-encoding']}`)
       },
     }),
   ),
@@ -151,18 +162,23 @@ export const points: readonly Point[] = [
     name: 'a compressed answer says that it varies',
     source: rfc(9110, '12.5.5'),
     level: 'stricter',
+    expected: 'Vary: Accept-Encoding, if it is compressed',
     notApplicable: inJson,
-    check: async target => assert.match((await longAnswer(target, 'gzip')).headers.vary ?? '', /accept-encoding/i),
+    check: async target => {
+      const { headers } = await longAnswer(target, 'gzip')
+      if (headers['content-encoding'] !== undefined) assert.match(headers.vary ?? '', /accept-encoding|\*/i)
+    },
   },
   {
     name: 'a binary answer may be gzipped: Inference-Header-Content-Length is that of the JSON before',
     source: silent('the encoding is undone before the body is read'),
     level: 'stricter',
+    expected: 'Content-Encoding: gzip, and the example’s outputs',
     notApplicable: all(binary, inJson),
     check: async target => {
       const request = { id: LONG_ID, ...exampleRequest(target), parameters: { binary_data_output: true } }
       const reply = await post(target, request, { 'accept-encoding': 'gzip' })
-      assert.deepEqual(readResponse(target, reply).outputs, (await infer(target)).outputs)
+      assertSame(target, readResponse(reply), await infer(target))
       assert.equal(reply.headers['content-encoding'], 'gzip')
     },
   },
@@ -170,16 +186,18 @@ export const points: readonly Point[] = [
     name: 'a body of exactly the largest size is read',
     source: rfc(9110, '15.5.14'),
     level: 'stricter',
+    expected: '200',
     notApplicable: all(limited, inJson),
     check: async target => {
-      assert.equal((await post(target, padded(target, limitOf(target)))).status, 200)
-      assert.equal((await encoded(target, 'gzip', gzipSync(padded(target, limitOf(target))))).status, 200)
+      assertStatus(await post(target, padded(target, limitOf(target))), 200)
+      assertStatus(await encoded(target, 'gzip', gzipSync(padded(target, limitOf(target)))), 200)
     },
   },
   {
     name: 'a body declared larger than allowed is refused with 413',
     source: rfc(9110, '15.5.14'),
     level: 'stricter',
+    expected: '413 with {"error"}',
     notApplicable: all(limited, inJson),
     check: async target => assertRefused(await post(target, padded(target, limitOf(target) + 1)), 413),
   },
@@ -187,11 +205,12 @@ export const points: readonly Point[] = [
     name: 'a streamed body larger than allowed is refused with 413',
     source: rfc(9110, '15.5.14'),
     level: 'stricter',
+    expected: '413 with {"error"}',
     notApplicable: all(limited, inJson),
     check: async target => {
       const headers = { 'content-type': 'application/json' }
       const body = padded(target, limitOf(target) + 1)
-      assertRefused(await send(target, { path: inferPath(target), headers, body, chunkBytes: 65_536 }), 413)
+      assertRefused(await target.send({ path: inferPath(target), headers, body, chunkBytes: 65_536 }), 413)
     },
   },
   ...(
@@ -204,6 +223,7 @@ export const points: readonly Point[] = [
       name: `a ${encoding} bomb is refused with 413`,
       source: rfc(9110, '15.5.14'),
       level: 'stricter',
+      expected: '413 with {"error"}',
       notApplicable: all(limited, inJson),
       check: async target => {
         assertRefused(await encoded(target, encoding, encode(padded(target, limitOf(target) + 1))), 413)

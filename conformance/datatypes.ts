@@ -46,6 +46,16 @@ export const rowOf = (datatype: string): DatatypeRow => {
   return row
 }
 
+/** Values that any reader of JSON keeps: no integers beyond 2^53, no −0, nothing denormal or not finite. */
+export const plainValues = (datatype: string): readonly Value[] => rowOf(datatype).values.filter(value => isPlain(datatype, value))
+
+function isPlain(datatype: string, value: Value): boolean {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value))
+  if (typeof value !== 'number') return true
+  const least = { FP16: 2 ** -14, FP32: 2 ** -126, FP64: 2 ** -1022 }[datatype] ?? 1
+  return Number.isFinite(value) && !Object.is(value, -0) && (value === 0 || Math.abs(value) >= least)
+}
+
 /** A tensor's values as binary tensor data. */
 export function toBytes(datatype: string, values: readonly Value[]): Buffer {
   if (datatype === 'BYTES') return Buffer.concat(values.flatMap(value => lengthPrefixed(Buffer.from(value as string))))

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { assertError, assertRefused } from './answer.ts'
+import type { Reply } from './connection.ts'
 import type { Applicable, Point, Target } from './point.ts'
-import type { Reply } from './request.ts'
+import { oip } from './sources.ts'
 
 /** A request that is wrong in one thing. */
 export interface Mistake {
@@ -24,6 +25,7 @@ export function refusals(subject: string, mistakes: readonly Mistake[]): Point[]
   const points: Point[] = mistakes.map(({ mistake, send, ...rest }) => ({
     ...rest,
     name: `${mistake} is refused`,
+    expected: rest.level === 'required' ? 'an error status with {"error"}' : '400 with {"error"}',
     check: async target => (rest.level === 'required' ? assertError(await send(target)) : assertRefused(await send(target), 400)),
   }))
   if (required.length === 0) return points
@@ -31,8 +33,9 @@ export function refusals(subject: string, mistakes: readonly Mistake[]): Point[]
     ...points,
     {
       name: `every such mistake with ${subject} is answered 400`,
-      source: 'OIP REST, Inference Response JSON Error Object ("typically 400")',
+      source: oip('Inference Response JSON Error Object', '"typically 400"'),
       level: 'stricter',
+      expected: '400 for each of the required refusals',
       notApplicable: target => (applying(target).length === 0 ? 'none of the mistakes can be made with this model' : undefined),
       check: async target => {
         const others: string[] = []
@@ -40,7 +43,7 @@ export function refusals(subject: string, mistakes: readonly Mistake[]): Point[]
           const { status } = await send(target)
           if (status !== 400) others.push(`${mistake}: ${status}`)
         }
-        assert.deepEqual(others, [])
+        assert.equal(others.length, 0, `other answers to ${others.length} of them: ${others.join('; ')}`)
       },
     },
   ]

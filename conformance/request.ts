@@ -1,26 +1,8 @@
-import * as http from 'node:http'
-import * as https from 'node:https'
-import { connect } from 'node:net'
-import { text } from 'node:stream/consumers'
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Reply, Send } from './connection.ts'
 import { toBytes } from './datatypes.ts'
 import { toJson } from './json.ts'
 import type { Target, Tensor, Value } from './point.ts'
-
-/** What came back. */
-export interface Reply {
-  readonly status: number
-  readonly headers: http.IncomingHttpHeaders
-  readonly body: Buffer
-}
-
-export interface Sent {
-  readonly method?: string
-  readonly path: string
-  readonly headers?: http.OutgoingHttpHeaders
-  readonly body?: string | Uint8Array
-  /** Without a Content-Length, in chunks of so many bytes. */
-  readonly chunkBytes?: number
-}
 
 /** An inference request as JSON to be; a point changes what it is about. */
 export interface InferenceRequest {
@@ -31,57 +13,7 @@ export interface InferenceRequest {
   readonly [field: string]: unknown
 }
 
-const agents = { 'http:': new http.Agent({ keepAlive: true }), 'https:': new https.Agent({ keepAlive: true }) }
-
-/** Sends one HTTP request as it is: no header is added but Host, Connection and the body's length. */
-export function send(target: Pick<Target, 'url'>, { method = 'POST', path, headers = {}, body, chunkBytes }: Sent): Promise<Reply> {
-  const { protocol, hostname, port } = new URL(target.url)
-  const client = protocol === 'https:' ? https : http
-  const length = body === undefined || chunkBytes !== undefined ? undefined : { 'content-length': Buffer.byteLength(body) }
-  return new Promise((resolve, reject) => {
-    const request = client.request({
-      hostname: hostname.replace(/^\[|\]$/g, ''),
-      port,
-      path,
-      method,
-      headers: { ...length, ...headers },
-      agent: agents[protocol as 'http:'],
-    })
-    request.on('error', reject)
-    request.on('response', async response => {
-      const chunks: Buffer[] = []
-      try {
-        for await (const chunk of response) chunks.push(chunk)
-      } catch (error) {
-        return reject(error)
-      }
-      resolve({ status: response.statusCode as number, headers: response.headers, body: Buffer.concat(chunks) })
-    })
-    if (body === undefined || chunkBytes === undefined) request.end(body)
-    else writeChunks(request, Buffer.from(body), chunkBytes)
-  })
-}
-
-async function writeChunks(request: http.ClientRequest, body: Buffer, chunkBytes: number): Promise<void> {
-  request.setNoDelay()
-  for (let at = 0; at < body.byteLength && !request.destroyed; at += chunkBytes) {
-    await new Promise(written => request.write(body.subarray(at, at + chunkBytes), written))
-  }
-  request.end()
-}
-
-/** Sends a chunked request over a socket of its own, every byte in a packet of its own: the lengths of chunks are cut in half too. */
-export async function sendBytewise(target: Target, body: string): Promise<string> {
-  const { hostname, port, host } = new URL(target.url)
-  const socket = connect({ host: hostname, port: Number(port || 80), noDelay: true })
-  const half = body.length >> 1
-  const chunks = [body.slice(0, half), body.slice(half), ''].map(chunk => `${Buffer.byteLength(chunk).toString(16)}\r\n${chunk}\r\n`)
-  const head = `POST ${inferPath(target)} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n`
-  for (const byte of Buffer.from(head + chunks.join(''))) await new Promise(written => socket.write(Buffer.of(byte), written))
-  return text(socket)
-}
-
-export const get = (target: Pick<Target, 'url'>, path: string) => send(target, { method: 'GET', path })
+export const get = ({ send }: { readonly send: Send }, path: string) => send({ method: 'GET', path })
 
 export function modelPath({ model, version }: Pick<Target, 'model' | 'version'>, { versioned = version !== undefined } = {}): string {
   return `/v2/models/${encodeURIComponent(model)}${versioned ? `/versions/${encodeURIComponent(version as string)}` : ''}`
@@ -90,8 +22,8 @@ export function modelPath({ model, version }: Pick<Target, 'model' | 'version'>,
 export const inferPath = (target: Target) => `${modelPath(target)}/infer`
 
 /** Posts an inference request as JSON, or a text or bytes as they are. */
-export function post(target: Target, body: InferenceRequest | string | Uint8Array, headers?: http.OutgoingHttpHeaders): Promise<Reply> {
-  return send(target, {
+export function post(target: Target, body: InferenceRequest | string | Uint8Array, headers?: OutgoingHttpHeaders): Promise<Reply> {
+  return target.send({
     path: inferPath(target),
     headers: { 'content-type': 'application/json', ...headers },
     body: typeof body === 'string' || body instanceof Uint8Array ? body : toJson(body),
@@ -106,7 +38,7 @@ export interface BinaryRequest {
   readonly jsonLength?: string | number | undefined
 }
 
-export function binaryBody({ json, parts, jsonLength }: BinaryRequest): { headers: http.OutgoingHttpHeaders; body: Buffer } {
+export function binaryBody({ json, parts, jsonLength }: BinaryRequest): { headers: OutgoingHttpHeaders; body: Buffer } {
   const header = typeof json === 'string' ? json : toJson(json)
   return {
     headers: {
@@ -118,9 +50,9 @@ export function binaryBody({ json, parts, jsonLength }: BinaryRequest): { header
 }
 
 /** Posts JSON with binary tensor data behind it. */
-export function postBinary(target: Target, request: BinaryRequest, headers?: http.OutgoingHttpHeaders): Promise<Reply> {
+export function postBinary(target: Target, request: BinaryRequest, headers?: OutgoingHttpHeaders): Promise<Reply> {
   const binary = binaryBody(request)
-  return send(target, { path: inferPath(target), ...binary, headers: { ...binary.headers, ...headers } })
+  return target.send({ path: inferPath(target), ...binary, headers: { ...binary.headers, ...headers } })
 }
 
 /** The example as a JSON request. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { assertError, assertRefused, infer, readResponse } from '../answer.ts'
+import { assertError, assertRefused, assertSame, assertStatus, infer, jsonOf, readResponse } from '../answer.ts'
 import { inJson, unversioned, versioned } from '../applies.ts'
 import { toJson } from '../json.ts'
 import type { Applicable, Point, Target } from '../point.ts'
-import { exampleRequest, get, inferPath, modelPath, post, send } from '../request.ts'
+import { exampleRequest, get, inferPath, modelPath, post } from '../request.ts'
 import { oip, rfc, silent } from '../sources.ts'
 
 interface Route {
@@ -35,39 +35,43 @@ const ROUTES: readonly Route[] = [
 
 const call = (target: Target, method: string, path: string) =>
   method === 'POST'
-    ? send(target, { method, path, headers: { 'content-type': 'application/json' }, body: toJson(exampleRequest(target)) })
-    : send(target, { method, path })
+    ? target.send({ method, path, headers: { 'content-type': 'application/json' }, body: toJson(exampleRequest(target)) })
+    : target.send({ method, path })
 
 const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest }): Point[] => [
   {
     ...rest,
     name: `${method} ${route} is answered`,
-    source: oip('API'),
+    source: oip('HTTP/REST'),
     level: 'required',
-    check: async target => assert.equal((await call(target, method, path(target))).status, 200),
+    expected: '200',
+    check: async target => assertStatus(await call(target, method, path(target)), 200),
   },
   {
     ...rest,
-    name: `${method} ${route}/ is answered alike`,
-    source: route === 'v2' ? 'open_inference_rest.yaml, whose path is /v2/' : silent('a trailing slash is no other resource'),
-    level: route === 'v2' ? 'required' : 'stricter',
-    check: async target => {
-      const [without, withSlash] = [await call(target, method, path(target)), await call(target, method, `${path(target)}/`)]
-      assert.deepEqual([withSlash.status, withSlash.body.toString()], [200, without.body.toString()])
-    },
+    name: `${method} ${route}/ is answered too`,
+    source:
+      route === 'v2'
+        ? 'open_inference_rest.yaml: its path is /v2/, that of the Markdown v2'
+        : silent('a trailing slash is no other resource'),
+    level: 'stricter',
+    expected: '200',
+    check: async target => assertStatus(await call(target, method, `${path(target)}/`), 200),
   },
   {
     ...rest,
-    name: `${method} ${route} with a query is answered alike`,
+    name: `${method} ${route} with a query is answered too`,
     source: silent('an unknown query is ignored'),
     level: 'stricter',
-    check: async target => assert.equal((await call(target, method, `${path(target)}?a=b`)).status, 200),
+    expected: '200',
+    check: async target => assertStatus(await call(target, method, `${path(target)}?a=b`), 200),
   },
   {
     ...rest,
     name: `${route} refuses other methods than ${method} with 405, {"error"} and Allow`,
     source: rfc(9110, '15.5.6'),
     level: 'stricter',
+    expected: `405 with {"error"} and Allow: ${method}`,
     check: async target => {
       for (const wrong of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(other => other !== method)) {
         const reply = await call(target, wrong, path(target))
@@ -89,7 +93,7 @@ interface Unknown {
 
 const UNKNOWN: readonly Unknown[] = [
   { what: 'an unknown model', path: () => '/v2/models/no-such-model', level: 'required' },
-  { what: 'an unknown model’s readiness', path: () => '/v2/models/no-such-model/ready', level: 'required' },
+  { what: 'an unknown model’s readiness', path: () => '/v2/models/no-such-model/ready', level: 'stricter' },
   { what: 'inference with an unknown model', path: () => '/v2/models/no-such-model/infer', method: 'POST', level: 'required' },
   {
     what: 'an unknown model’s version',
@@ -106,7 +110,7 @@ const UNKNOWN: readonly Unknown[] = [
   {
     what: 'an unknown version’s readiness',
     path: target => `${modelPath(target, { versioned: false })}/versions/no-such-version/ready`,
-    level: 'required',
+    level: 'stricter',
     notApplicable: versioned,
   },
   {
@@ -129,8 +133,13 @@ const UNKNOWN: readonly Unknown[] = [
     level: 'stricter',
     notApplicable: unversioned,
   },
-  { what: 'a longer version', path: target => `${modelPath(target)}0`, level: 'required', notApplicable: versioned },
-  { what: 'the model’s name in other letters', path: target => `/v2/models/${changeCase(target.model)}`, level: 'stricter' },
+  { what: 'a version that begins like one', path: target => `${modelPath(target)}-no-such`, level: 'required', notApplicable: versioned },
+  {
+    what: 'the model’s name in other letters',
+    path: target => `/v2/models/${changeCase(target.model)}`,
+    level: 'stricter',
+    notApplicable: ({ model }) => (changeCase(model) === model ? 'the name has no letters' : undefined),
+  },
   { what: 'a model called __proto__', path: () => '/v2/models/__proto__', level: 'required' },
   { what: 'a model called constructor', path: () => '/v2/models/constructor', level: 'required' },
   {
@@ -140,7 +149,7 @@ const UNKNOWN: readonly Unknown[] = [
   },
   { what: 'an empty model name', path: () => '/v2/models//infer', method: 'POST', level: 'stricter' },
   { what: 'an unknown route', path: () => '/v2/no-such-route', level: 'stricter' },
-  { what: 'an unknown verb of the model', path: target => `${modelPath(target)}/predict`, method: 'POST', level: 'stricter' },
+  { what: 'an unknown verb of the model', path: target => `${modelPath(target)}/no-such-verb`, method: 'POST', level: 'stricter' },
   { what: 'an unknown verb called __proto__', path: target => `${modelPath(target)}/__proto__`, method: 'POST', level: 'stricter' },
   { what: 'a path below inference', path: target => `${inferPath(target)}/more`, method: 'POST', level: 'stricter' },
   { what: 'a route in capitals', path: () => '/V2/HEALTH/LIVE', level: 'stricter' },
@@ -159,14 +168,16 @@ const refuses: readonly Point[] = UNKNOWN.flatMap(({ what, path, method = 'GET',
     name: `${what} is 404 with {"error"}`,
     source: silent('it says "typically 400", and every server answers 404'),
     level: 'stricter',
+    expected: '404 with {"error"}',
     check: async target => assertRefused(await call(target, method, path(target)), 404),
   }
   if (level === 'stricter') return [stricter]
   const required: Point = {
     ...rest,
     name: `${what} is an error with {"error"}`,
-    source: oip('Model Metadata and Inference Response JSON Error Objects'),
+    source: oip(method === 'GET' ? 'Model Metadata Response JSON Error Object' : 'Inference Response JSON Error Object'),
     level,
+    expected: 'an error status with {"error"}',
     check: async target => assertError(await call(target, method, path(target))),
   }
   return [required, stricter]
@@ -175,10 +186,31 @@ const refuses: readonly Point[] = UNKNOWN.flatMap(({ what, path, method = 'GET',
 export const points: readonly Point[] = [
   ...answers,
   ...refuses,
+  ...[
+    { what: 'an unknown model', path: () => '/v2/models/no-such-model/ready' },
+    {
+      what: 'an unknown version',
+      path: (target: Target) => `${modelPath(target, { versioned: false })}/versions/no-such-version/ready`,
+      notApplicable: versioned,
+    },
+  ].map(
+    ({ what, path, ...rest }): Point => ({
+      ...rest,
+      name: `${what} is not said to be ready`,
+      source: oip('Model Ready'),
+      level: 'required',
+      expected: 'a status other than 200, or {"ready":false}',
+      check: async target => {
+        const reply = await get(target, path(target))
+        if (reply.status === 200) assert.equal(jsonOf(reply).ready, false)
+      },
+    }),
+  ),
   {
     name: 'a percent sign that encodes nothing is refused, not failed on',
     source: rfc(3986, '2.1'),
     level: 'stricter',
+    expected: '4xx with {"error"}',
     check: async target => {
       for (const name of ['%', '%zz', '%ff', 'a%2']) {
         const reply = await get(target, `/v2/models/${name}`)
@@ -191,30 +223,34 @@ export const points: readonly Point[] = [
     name: 'a model’s name may be percent-encoded',
     source: rfc(3986, '6.2.2.2'),
     level: 'stricter',
+    expected: '200',
     check: async target => {
       const encoded = [...Buffer.from(target.model)].map(byte => `%${byte.toString(16)}`).join('')
-      assert.equal((await get(target, `/v2/models/${encoded}`)).status, 200)
+      assertStatus(await get(target, `/v2/models/${encoded}`), 200)
     },
   },
   {
     name: 'inference is the same with and without the version in the path',
     source: silent('a server of one version chooses that one'),
     level: 'stricter',
+    expected: 'the same outputs and model_version',
     notApplicable: target => versioned(target) ?? inJson(target),
     check: async target => {
-      const path = `${modelPath(target, { versioned: false })}/infer`
-      const { json } = readResponse(target, await call(target, 'POST', path))
-      assert.deepEqual(json, (await infer(target)).json)
+      const without = readResponse(await call(target, 'POST', `${modelPath(target, { versioned: false })}/infer`))
+      const versionedAnswer = await infer(target)
+      assertSame(target, without, versionedAnswer)
+      assert.equal(without.json.model_version, versionedAnswer.json.model_version)
     },
   },
   {
     name: 'a body that comes with an unknown route does not spoil the next request',
     source: rfc(9112, '9.3'),
     level: 'stricter',
+    expected: '200 for the next one',
     notApplicable: inJson,
     check: async target => {
       await call(target, 'POST', '/v2/no-such-route')
-      assert.equal((await post(target, exampleRequest(target))).status, 200)
+      assertStatus(await post(target, exampleRequest(target)), 200)
     },
   },
 ]

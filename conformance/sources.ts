@@ -1,0 +1,40 @@
+/** Where points are written. */
+
+/** Sections of kserve/open-inference-protocol, specification/protocol/inference_rest.md, at d49cc23. */
+type Section =
+  | 'HTTP/REST'
+  | 'Model Ready'
+  | 'Model Ready Response JSON Object'
+  | 'Server Ready'
+  | 'Server Ready Response JSON Object'
+  | 'Server Live'
+  | 'Server Live Response JSON Objet'
+  | 'Server Metadata Response JSON Object'
+  | 'Model Metadata Response JSON Object'
+  | 'Model Metadata Response JSON Error Object'
+  | 'Platforms'
+  | 'Inference Request JSON Object'
+  | 'Request Input'
+  | 'Request Output'
+  | 'Inference Response JSON Object'
+  | 'Response Output'
+  | 'Inference Response JSON Error Object'
+  | 'Parameters'
+  | 'Tensor Data'
+  | 'Tensor Data Types'
+  | 'Inference Request Examples'
+
+/** @param note the words that matter, or what the section leaves open */
+export const oip = (section: Section, note?: string) => `OIP ${section}${note === undefined ? '' : `: ${note}`}`
+
+/** triton-inference-server/server, docs/protocol/extension_binary_data.md, at e1db8a6. */
+type BinarySection = 'Binary Tensor Request' | 'Raw Binary Request'
+
+export const binaryExtension = (section: BinarySection, note?: string) =>
+  `binary tensor data extension, ${section}${note === undefined ? '' : `: ${note}`}`
+
+/** An IETF document's section. */
+export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
+
+/** Where the specification says nothing, what its users expect. Such a point is never `required`. */
+export const silent = (expectation: string) => `OIP is silent: ${expectation}`

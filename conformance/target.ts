@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { assertEchoed, assertSame, infer, inferBinary, jsonOf, type Response, show } from './answer.ts'
+import type { Reply, Send } from './connection.ts'
+import { DATATYPES, plainValues } from './datatypes.ts'
+import type { JsonTensor, Target, Tensor, Value } from './point.ts'
+import { elementCount, get, modelPath, outputsOf, reshaped } from './request.ts'
+
+/** What cannot be read from the metadata. */
+export interface Known {
+  readonly send: Send
+  readonly model: string
+  readonly version?: string | undefined
+  /** Inputs the model answers 200; made up of the smallest shape unless given. */
+  readonly example?: readonly Tensor[] | undefined
+  readonly failing?: NonNullable<Target['failing']>
+  readonly mismatched?: NonNullable<Target['mismatched']>
+  readonly limits?: NonNullable<Target['limits']>
+}
+
+/** Points cannot be asked of this server; the message says what to do. */
+export class Unusable extends Error {}
+
+type Signature = Target['metadata']
+
+/**
+ * A server's model as the points see it.
+ * @throws {Unusable} when it has no such model, or no example that it answers is known
+ */
+export async function readTarget({ example, ...known }: Known): Promise<Target> {
+  const described = await readMetadata(known)
+  if (example === undefined && described.inputs.length === 0)
+    throw new Unusable(`the metadata of model "${known.model}" lists no inputs: give a request that it answers with --request FILE`)
+  const version = known.version ?? (described.versions.length === 1 ? described.versions[0] : undefined)
+  const draft = { ...known, version, metadata: described, extensions: await readExtensions(known.send), deterministic: true, rows: false }
+  const { inputs, answer } = await answered(
+    { ...draft, echoes: false },
+    example === undefined ? EXAMPLES.map(make => described.inputs.map(make)) : [example],
+  )
+  const metadata = {
+    inputs: described.inputs.length > 0 ? described.inputs : inputs.map(signatureOf),
+    outputs: described.outputs.length > 0 ? described.outputs : answer.outputs.map(signatureOf),
+  }
+  const said = answer.json.model_version
+  const chosen = version ?? (described.versions.includes(said as string) ? (said as string) : undefined)
+  const target: Target = {
+    ...draft,
+    version: chosen,
+    metadata,
+    example: { inputs },
+    echoes: false,
+    rows: countsRows(metadata, inputs, answer),
+  }
+  return { ...target, deterministic: await isDeterministic(target, answer), echoes: await givesBack(target) }
+}
+
+/** Points about the metadata read it again; here what is not in order is taken for absent. */
+async function readMetadata({ send, ...path }: Known): Promise<Signature & { readonly versions: readonly string[] }> {
+  const reply = await get({ send }, modelPath({ version: undefined, ...path }))
+  if (reply.status !== 200) throw new Unusable(`model "${path.model}" cannot be asked for: ${oneLine(reply)}; see --model and --version`)
+  const { inputs, outputs, versions } = attempt(() => jsonOf(reply)) ?? {}
+  const tensors = (value: unknown) => (Array.isArray(value) ? (value as JsonTensor[]).filter(isTensor) : [])
+  return { inputs: tensors(inputs), outputs: tensors(outputs), versions: Array.isArray(versions) ? versions.map(String) : [] }
+}
+
+const isTensor = (tensor: JsonTensor | null) =>
+  typeof tensor?.name === 'string' && typeof tensor.datatype === 'string' && Array.isArray(tensor.shape)
+
+async function readExtensions(send: Send): Promise<readonly string[]> {
+  const reply = await get({ send }, '/v2')
+  const extensions = attempt(() => jsonOf(reply).extensions)
+  return Array.isArray(extensions) ? extensions : []
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof assert.AssertionError) return undefined
+    throw error
+  }
+}
+
+const oneLine = (reply: Reply) => show(reply).replaceAll(/\s+/g, ' ')
+
+/** The first of these examples that the model answers. */
+async function answered(
+  target: Omit<Target, 'example'>,
+  examples: readonly (readonly Tensor[])[],
+): Promise<{ inputs: readonly Tensor[]; answer: Response }> {
+  let refusal = ''
+  for (const inputs of examples) {
+    try {
+      return { inputs, answer: await answerTo({ ...target, example: { inputs } }, inputs) }
+    } catch (error) {
+      if (!(error instanceof assert.AssertionError)) throw error
+      refusal ||= error.message.replaceAll(/\s+/g, ' ')
+    }
+  }
+  throw new Unusable(`the example is not answered with a proper response: ${refusal}; give another with --request FILE`)
+}
+
+const isHalf = ({ datatype }: { readonly datatype: string }) => datatype === 'FP16'
+
+/** In JSON, unless a datatype has no JSON form. */
+function answerTo(target: Target, inputs: readonly Tensor[]): Promise<Response> {
+  if (![...inputs, ...target.metadata.outputs].some(isHalf)) return infer(target, { inputs })
+  return inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })
+}
+
+const signatureOf = ({ name, datatype, shape }: Tensor): JsonTensor => ({ name, datatype, shape: [...shape] })
+
+/** Made up from the metadata: elements that differ, and where a model does not like those, zeros. */
+const EXAMPLES: readonly ((input: JsonTensor) => Tensor)[] = [
+  tensor => made(tensor, i => PLAIN[tensor.datatype]?.(i) ?? (i % 3) + 1),
+  tensor => made(tensor, () => ({ BOOL: false, BYTES: '', INT64: 0n, UINT64: 0n })[tensor.datatype] ?? 0),
+]
+
+const PLAIN: Readonly<Record<string, (i: number) => Value>> = {
+  BOOL: i => i % 2 === 0,
+  BYTES: i => 'abc'.slice(0, (i % 3) + 1),
+  INT64: i => BigInt((i % 3) + 1),
+  UINT64: i => BigInt((i % 3) + 1),
+}
+
+function made({ name, datatype, shape }: JsonTensor, element: (i: number) => Value): Tensor {
+  const smallest = shape.map(dimension => Math.abs(dimension))
+  return { name, datatype, shape: smallest, data: Array.from({ length: elementCount(smallest) }, (_, i) => element(i)) }
+}
+
+function countsRows({ inputs, outputs }: Signature, example: readonly Tensor[], answer: Response): boolean {
+  const rows = example[0]?.shape[0]
+  return (
+    [...inputs, ...outputs].every(({ shape }) => shape[0] === -1) && [...example, ...answer.outputs].every(({ shape }) => shape[0] === rows)
+  )
+}
+
+async function isDeterministic(target: Target, answer: Response): Promise<boolean> {
+  const again = await answerTo(target, target.example.inputs)
+  return attempt(() => assertSame(target, again, answer) ?? true) ?? false
+}
+
+async function givesBack(target: Target): Promise<boolean> {
+  const [input, ...others] = target.example.inputs
+  const [output, ...more] = target.metadata.outputs
+  if (input === undefined || output === undefined || others.length > 0 || more.length > 0) return false
+  if (input.datatype !== output.datatype || !Object.hasOwn(DATATYPES, input.datatype)) return false
+  const varied = reshaped({ ...input, data: plainValues(input.datatype).toReversed() }, input.shape)
+  try {
+    assertEchoed(await answerTo(target, [varied]), varied)
+    return true
+  } catch (error) {
+    if (error instanceof assert.AssertionError) return false
+    throw error
+  }
+}
