@@ -56,6 +56,8 @@ export function connect(url: string, { headers: given = {}, timeoutMs = 30_000 }
         method,
         headers: { ...length, ...always, ...headers },
         agent,
+        // Some servers repeat an id of any length in a header.
+        maxHeaderSize: 8 * 2 ** 20,
         signal: AbortSignal.timeout(timeoutMs),
       })
       request.on('error', (error: NodeJS.ErrnoException) => {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { assertEchoed, assertSame, infer, inferBinary, jsonOf, type Response, show } from './answer.ts'
 import type { Reply, Send } from './connection.ts'
 import { DATATYPES, plainValues } from './datatypes.ts'
-import type { JsonTensor, Target, Tensor, Value } from './point.ts'
-import { elementCount, get, modelPath, outputsOf, reshaped } from './request.ts'
+import { madeUp } from './example.ts'
+import type { JsonTensor, Target, Tensor } from './point.ts'
+import { get, modelPath, outputsOf, reshaped } from './request.ts'
 
 /** What cannot be read from the metadata. */
 export interface Known {
@@ -32,10 +33,7 @@ export async function readTarget({ example, ...known }: Known): Promise<Target> 
     throw new Unusable(`the metadata of model "${known.model}" lists no inputs: give a request that it answers with --request FILE`)
   const version = known.version ?? (described.versions.length === 1 ? described.versions[0] : undefined)
   const draft = { ...known, version, metadata: described, extensions: await readExtensions(known.send), deterministic: true, rows: false }
-  const { inputs, answer } = await answered(
-    { ...draft, echoes: false },
-    example === undefined ? EXAMPLES.map(make => described.inputs.map(make)) : [example],
-  )
+  const { inputs, answer } = await answered({ ...draft, echoes: false }, example === undefined ? madeUp(described.inputs) : [example])
   const metadata = {
     inputs: described.inputs.length > 0 ? described.inputs : inputs.map(signatureOf),
     outputs: described.outputs.length > 0 ? described.outputs : answer.outputs.map(signatureOf),
@@ -108,24 +106,6 @@ function answerTo(target: Target, inputs: readonly Tensor[]): Promise<Response> 
 }
 
 const signatureOf = ({ name, datatype, shape }: Tensor): JsonTensor => ({ name, datatype, shape: [...shape] })
-
-/** Made up from the metadata: elements that differ, and where a model does not like those, zeros. */
-const EXAMPLES: readonly ((input: JsonTensor) => Tensor)[] = [
-  tensor => made(tensor, i => PLAIN[tensor.datatype]?.(i) ?? (i % 3) + 1),
-  tensor => made(tensor, () => ({ BOOL: false, BYTES: '', INT64: 0n, UINT64: 0n })[tensor.datatype] ?? 0),
-]
-
-const PLAIN: Readonly<Record<string, (i: number) => Value>> = {
-  BOOL: i => i % 2 === 0,
-  BYTES: i => 'abc'.slice(0, (i % 3) + 1),
-  INT64: i => BigInt((i % 3) + 1),
-  UINT64: i => BigInt((i % 3) + 1),
-}
-
-function made({ name, datatype, shape }: JsonTensor, element: (i: number) => Value): Tensor {
-  const smallest = shape.map(dimension => Math.abs(dimension))
-  return { name, datatype, shape: smallest, data: Array.from({ length: elementCount(smallest) }, (_, i) => element(i)) }
-}
 
 function countsRows({ inputs, outputs }: Signature, example: readonly Tensor[], answer: Response): boolean {
   const rows = example[0]?.shape[0]

@@ -16,6 +16,8 @@ const PAGES = [
   'docs/kserve.md',
   'docs/canary.md',
   'docs/models.md',
+  'conformance/README.md',
+  'docs/conformance.md',
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import model
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -25,7 +26,7 @@ app = FastAPI()
 
 @app.post("/v2/models/{name}/infer")
 async def infer(name: str, request: Request) -> dict[str, Any]:
-    probabilities, labels = model.run(request.inputs[0].data)
+    probabilities, labels = model.run(np.reshape(request.inputs[0].data, request.inputs[0].shape))
     return {
         "model_name": name,
         "outputs": [

@@ -25,6 +25,15 @@ class Iris(Model):
         self.ready = True
         return True
 
+    def get_input_types(self):
+        return [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}]
+
+    def get_output_types(self):
+        return [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]},
+            {"name": "predicted_class", "datatype": "BYTES", "shape": [-1]},
+        ]
+
     async def predict(self, payload: InferRequest, headers=None, response_headers=None) -> InferResponse:
         probabilities, labels = model.run(payload.inputs[0].as_numpy())
         outputs = [

@@ -7,7 +7,7 @@ import model
 import numpy as np
 from mlserver import MLModel, MLServer, ModelSettings, Settings
 from mlserver.codecs import NumpyCodec, StringCodec
-from mlserver.types import InferenceRequest, InferenceResponse
+from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor
 
 
 class Iris(MLModel):
@@ -39,7 +39,17 @@ async def main():
         metrics_endpoint=None,
         parallel_workers=0,
     )
-    await MLServer(settings).start([ModelSettings(name=model.NAME, implementation=Iris)])
+    iris = ModelSettings(
+        name=model.NAME,
+        implementation=Iris,
+        platform="onnx_onnxv1",
+        inputs=[MetadataTensor(name="input", datatype="FP32", shape=[-1, 4])],
+        outputs=[
+            MetadataTensor(name="probabilities", datatype="FP32", shape=[-1, 3]),
+            MetadataTensor(name="predicted_class", datatype="BYTES", shape=[-1, 1]),
+        ],
+    )
+    await MLServer(settings).start([iris])
 
 
 if __name__ == "__main__":

@@ -26,4 +26,4 @@ def load():
 
 def run(rows):
     """Probabilities as an array [n, 3], and the labels as an array of text [n]."""
-    return _session.run(["probabilities", "predicted_class"], {"input": np.asarray(rows, np.float32).reshape(-1, 4)})
+    return _session.run(["probabilities", "predicted_class"], {"input": np.asarray(rows, np.float32)})

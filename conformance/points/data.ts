@@ -35,8 +35,6 @@ const MISTAKES: Mistake[] = [
   wrong('data that is a string', 'required', () => '[1]'),
   wrong('data that is an object', 'required', data => ({ ...data })),
   wrong('data that is an object with a length', 'required', data => ({ ...data, length: data.length })),
-  wrong('an element that is an object', 'required', data => [{}, ...data.slice(1)]),
-  wrong('an element that is null', 'stricter', data => [null, ...data.slice(1)]),
   wrong('a last element that is null', 'stricter', data => [...data.slice(0, -1), null]),
   wrong('ragged data of the right count', 'stricter', data => [data.slice(0, 1), data.slice(1)], all(ranked(2), wide)),
   wrong(

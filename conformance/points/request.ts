@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { assertRefused, assertSame, assertStatus, infer, readResponse, show } from '../answer.ts'
+import { assertSame, assertStatus, infer, readResponse, show } from '../answer.ts'
 import { all, inJson, severalInputs } from '../applies.ts'
 import { raw, toJson } from '../json.ts'
 import { type Mistake, refusals } from '../mistakes.ts'
@@ -291,15 +291,16 @@ const mediaTypes: Point[] = [
     notApplicable: inJson,
     check: async target => assertStatus(await postAs(target, 'application/octet-stream'), 200),
   },
-  ...OTHER_TYPES.map(
-    (contentType): Point => ({
-      name: `Content-Type ${contentType} is refused with 415`,
+  ...refusals(
+    'media types',
+    OTHER_TYPES.map(contentType => ({
+      mistake: `Content-Type ${contentType}`,
       source: rfc(9110, '15.5.16'),
       level: 'stricter',
-      expected: '415 with {"error"}',
       notApplicable: inJson,
-      check: async target => assertRefused(await postAs(target, contentType), 415),
-    }),
+      send: target => postAs(target, contentType),
+    })),
+    [415],
   ),
 ]
 
@@ -307,7 +308,7 @@ export const points: readonly Point[] = [
   ...idPoints,
   {
     name: 'without an id none comes back',
-    source: oip('Inference Response JSON Object', '"the identifier given in the request, if any"'),
+    source: oip('Inference Response JSON Object', '"identifier given in the request, if any"'),
     level: 'stricter',
     expected: 'no "id"',
     notApplicable: inJson,
@@ -316,9 +317,9 @@ export const points: readonly Point[] = [
       assert.ok(!('id' in json), `the id ${JSON.stringify(json.id)} came back`)
     },
   },
-  ...refusals('the body', bodies),
+  ...refusals('bodies', bodies),
   ...refusals('keys', duplicates),
-  ...refusals('the fields', fields),
+  ...refusals('fields', fields),
   ...refusals('parameters', parameters),
   ...accepted,
   ...mediaTypes,

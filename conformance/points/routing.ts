@@ -77,7 +77,7 @@ const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest
         const reply = await call(target, wrong, path(target))
         assertRefused(reply, 405)
         const allowed = String(reply.headers.allow).split(/ *, */)
-        assert.deepEqual([allowed.includes(method), allowed.includes(wrong)], [true, false], `Allow: ${reply.headers.allow}`)
+        assert.ok(allowed.includes(method) && !allowed.includes(wrong), `${wrong} is refused with Allow: ${reply.headers.allow}`)
       }
     },
   },
@@ -166,7 +166,7 @@ const refuses: readonly Point[] = UNKNOWN.flatMap(({ what, path, method = 'GET',
   const stricter: Point = {
     ...rest,
     name: `${what} is 404 with {"error"}`,
-    source: silent('it says "typically 400", and every server answers 404'),
+    source: silent('which error; servers answer 404 to what they do not know'),
     level: 'stricter',
     expected: '404 with {"error"}',
     check: async target => assertRefused(await call(target, method, path(target)), 404),

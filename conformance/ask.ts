@@ -1,0 +1,126 @@
+import { AssertionError } from 'node:assert/strict'
+import { inspect } from 'node:util'
+import { show } from './answer.ts'
+import type { Reply } from './connection.ts'
+import type { Point, Target } from './point.ts'
+import { groups } from './points.ts'
+import { get } from './request.ts'
+
+export type Outcome = 'pass' | 'fail' | 'not applicable'
+
+/** What became of one point. */
+export interface Result {
+  readonly group: string
+  readonly point: string
+  readonly source: string
+  readonly level: Point['level']
+  readonly expected: string
+  /** The last answer where it passed, what was wrong where it failed, the reason where it does not apply. */
+  readonly got: string
+  readonly outcome: Outcome
+  readonly milliseconds: number
+}
+
+/** A point and the group it is in. */
+export interface Asked extends Point {
+  readonly group: string
+}
+
+/** Those whose name or group matches one of the globs, in which only `*` is special; all where there are none. */
+export function choosePoints(globs: readonly string[] = []): readonly Asked[] {
+  const patterns = globs.map(glob => new RegExp(`^${glob.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&').replaceAll('*', '.*')}$`, 's'))
+  const all = Object.entries(groups).flatMap(([group, points]) => points.map(point => ({ ...point, group })))
+  return patterns.length === 0 ? all : all.filter(({ name, group }) => patterns.some(pattern => pattern.test(name) || pattern.test(group)))
+}
+
+/** The server stopped answering at the last of these results. */
+export class Gone extends Error {
+  readonly results: readonly Result[]
+
+  constructor(results: readonly Result[], left: number) {
+    super(`the server does not answer any more since "${results.at(-1)?.point}"; ${left} points were not asked`)
+    this.results = results
+  }
+}
+
+const COMES_BACK_WITHIN_MS = 30_000
+
+/**
+ * Asks one point after another.
+ * @param progress called before each point with the results so far
+ * @throws {Gone} when the server can no longer be reached
+ */
+export async function askPoints(
+  target: Target,
+  points: readonly Asked[],
+  progress: (next: Asked, results: readonly Result[]) => void = () => {},
+): Promise<readonly Result[]> {
+  const results: Result[] = []
+  for (const point of points) {
+    progress(point, results)
+    const { result, unreachable } = await ask(target, point)
+    results.push(result)
+    if (unreachable && !(await comesBack(target))) throw new Gone(results, points.length - results.length)
+  }
+  return results
+}
+
+async function ask(target: Target, { group, name, source, level, expected, notApplicable, check }: Asked) {
+  const before = performance.now()
+  const result = (outcome: Outcome, got: string): Result => ({
+    group,
+    point: name,
+    source,
+    level,
+    expected,
+    got: oneLine(got),
+    outcome,
+    milliseconds: Math.round(performance.now() - before),
+  })
+  const reason = notApplicable?.(target)
+  if (reason !== undefined) return { result: result('not applicable', reason), unreachable: false }
+  let last: Reply | undefined
+  const watched: Target = {
+    ...target,
+    async send(sent) {
+      last = await target.send(sent)
+      return last
+    },
+  }
+  try {
+    await check(watched)
+    return { result: result('pass', last === undefined ? '' : show(last)), unreachable: false }
+  } catch (error) {
+    if (error instanceof AssertionError) return { result: result('fail', reasonOf(error)), unreachable: false }
+    return { result: result('fail', reasonOf(error as Error)), unreachable: true }
+  }
+}
+
+/** Without the pages that an assertion's own message has. */
+function reasonOf(error: Error): string {
+  if (!(error instanceof AssertionError) || !error.generatedMessage) {
+    // Node writes both values behind a message of ours.
+    return error.message.replace(/\n\n[^\n]* !== [^\n]*\n$/, '') || (error as NodeJS.ErrnoException).code || error.name
+  }
+  const [got, expected] = [error.actual, error.expected].map(value => inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 5 }))
+  return error.operator === 'match' || error.operator === 'notDeepStrictEqual' ? `${got}` : `${got}, not ${expected}`
+}
+
+const oneLine = (text: string) => {
+  const line = text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim()
+  return line.length > 300 ? `${line.slice(0, 299)}…` : line
+}
+
+/** A server that a point has ended may be started again by whatever watches it. */
+async function comesBack(target: Target): Promise<boolean> {
+  const until = performance.now() + COMES_BACK_WITHIN_MS
+  do {
+    try {
+      await get(target, '/v2/health/live')
+      return true
+    } catch {
+      await new Promise(later => setTimeout(later, 500))
+    }
+  } while (performance.now() < until)
+  return false
+}

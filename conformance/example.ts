@@ -1,0 +1,46 @@
+import { DATATYPES } from './datatypes.ts'
+import { parseJson } from './json.ts'
+import type { JsonTensor, Tensor, Value } from './point.ts'
+import { elementCount } from './request.ts'
+
+/** Inputs of the smallest shape, made up from the metadata: first with elements that differ, then zeros, for models that do not like those. */
+export const madeUp = (inputs: readonly JsonTensor[]): readonly (readonly Tensor[])[] => [
+  inputs.map(tensor => make(tensor, i => DIFFERENT[tensor.datatype]?.(i) ?? (i % 3) + 1)),
+  inputs.map(tensor => make(tensor, () => ({ BOOL: false, BYTES: '', INT64: 0n, UINT64: 0n })[tensor.datatype] ?? 0)),
+]
+
+const DIFFERENT: Readonly<Record<string, (i: number) => Value>> = {
+  BOOL: i => i % 2 === 0,
+  BYTES: i => 'abc'.slice(0, (i % 3) + 1),
+  INT64: i => BigInt((i % 3) + 1),
+  UINT64: i => BigInt((i % 3) + 1),
+}
+
+function make({ name, datatype, shape }: JsonTensor, element: (i: number) => Value): Tensor {
+  const smallest = shape.map(dimension => Math.abs(dimension))
+  return { name, datatype, shape: smallest, data: Array.from({ length: elementCount(smallest) }, (_, i) => element(i)) }
+}
+
+/**
+ * The inputs of an inference request in JSON; data may be nested, and what is not finite a string.
+ * @throws {Error} that says in one line what is wrong with it
+ */
+export function readExample(text: string): readonly Tensor[] {
+  const { inputs } = (parseJson(text) ?? {}) as { inputs?: unknown }
+  if (!Array.isArray(inputs) || inputs.length === 0) throw new Error('it has no "inputs"')
+  return (inputs as JsonTensor[]).map(({ name, datatype, shape, data }) => {
+    if (typeof name !== 'string') throw new Error('an input has no "name"')
+    if (!Object.hasOwn(DATATYPES, datatype))
+      throw new Error(`input "${name}": datatype ${JSON.stringify(datatype)} is none of the protocol's`)
+    if (!Array.isArray(shape) || !Array.isArray(data)) throw new Error(`input "${name}" needs "shape" and "data", both arrays`)
+    const elements = (data as unknown[]).flat(Number.POSITIVE_INFINITY).map(element => readValue(datatype, element))
+    if (elements.length !== elementCount(shape))
+      throw new Error(`input "${name}": shape [${shape}] does not hold ${elements.length} elements`)
+    return { name, datatype, shape, data: elements }
+  })
+}
+
+function readValue(datatype: string, element: unknown): Value {
+  if (datatype === 'INT64' || datatype === 'UINT64') return BigInt(element as number)
+  return datatype.startsWith('FP') ? Number(element) : (element as Value)
+}

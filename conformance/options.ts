@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { readExample } from './example.ts'
+import type { Tensor } from './point.ts'
+import { groups } from './points.ts'
+
+export const HELP = `Says point by point whether a server keeps the Open Inference Protocol (KServe "V2") over HTTP.
+
+  npm run conformance -- --url URL --model NAME [options]      from a clone of onnx-function
+  node run.ts --url URL --model NAME [options]                 in this folder; Node 24 or later
+
+  --url URL          where the server is, such as http://localhost:8080; a path goes before those of the protocol
+  --model NAME       the model to ask
+  --version V        the version to ask; else the model's only one, or the one it answers with
+  --request FILE     an inference request (JSON) that the model answers, where it refuses values made up from its metadata
+  --header 'K: V'    sent with every request, such as 'Authorization: Bearer …' or 'Host: …'; may be repeated
+  --only GLOB        only points whose name or group matches; * stands for any text; may be repeated
+                     groups: ${Object.keys(groups).join(', ')}
+  --json FILE        writes the results as JSON
+  --junit FILE       writes the results as JUnit XML
+  --strict           stricter readings count too
+  --help             this
+
+Exit code: 0 when every required point holds (with --strict: every point), 1 when one fails,
+2 when the options are wrong or the server cannot be asked.
+
+It sends thousands of requests, many of them wrong, and PUT, PATCH and DELETE to the protocol's own routes:
+do not point it at a server that others rely on.
+`
+
+export interface Options {
+  readonly url: string
+  readonly model: string
+  readonly version: string | undefined
+  readonly example: readonly Tensor[] | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly only: readonly string[]
+  readonly json: string | undefined
+  readonly junit: string | undefined
+  readonly strict: boolean
+}
+
+/** The options are wrong; the message says how in one line. */
+export class Usage extends Error {}
+
+/**
+ * @returns undefined where help is asked for
+ * @throws {Usage}
+ */
+export function readOptions(args: readonly string[]): Options | undefined {
+  const { help, url, model, version, request, header = [], only = [], json, junit, strict = false } = parse(args)
+  if (help || args.length === 0) return undefined
+  if (url === undefined || model === undefined) throw new Usage(`--${url === undefined ? 'url URL' : 'model NAME'} is missing`)
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) throw new Usage(`--url ${url} is no address such as http://localhost:8080`)
+  return {
+    url,
+    model,
+    version,
+    example: request === undefined ? undefined : readRequest(request),
+    headers: readHeaders(header),
+    only,
+    json,
+    junit,
+    strict,
+  }
+}
+
+function parse(args: readonly string[]) {
+  const text = { type: 'string' } as const
+  const list = { type: 'string', multiple: true } as const
+  const flag = { type: 'boolean' } as const
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        help: flag,
+        url: text,
+        model: text,
+        version: text,
+        request: text,
+        header: list,
+        only: list,
+        json: text,
+        junit: text,
+        strict: flag,
+      },
+    }).values
+  } catch (error) {
+    throw new Usage((error as Error).message.split('. ')[0])
+  }
+}
+
+function readRequest(file: string): readonly Tensor[] {
+  try {
+    return readExample(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new Usage(`--request ${file}: ${(error as Error).message}`)
+  }
+}
+
+const readHeaders = (headers: readonly string[]) =>
+  Object.fromEntries(
+    headers.map(header => {
+      const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*(.*)$/.exec(header) ?? []
+      if (name === undefined || value === undefined) throw new Usage(`--header '${header}' is not of the form 'Name: value'`)
+      return [name, value]
+    }),
+  )
