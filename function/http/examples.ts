@@ -1,7 +1,6 @@
 import { requestJson } from '../inference/metadata.ts'
 import type { LoadedModel } from '../inference/model.ts'
 import { writeBinaryTensor } from '../protocol/binary.ts'
-import { hasJson } from '../protocol/datatypes.ts'
 import { elementCount } from '../protocol/tensor.ts'
 
 /** An example of more elements than this would make the document megabytes long, for a page that nobody would read. */
@@ -23,16 +22,13 @@ export function requestExamples(loaded: Described): RequestExamples | undefined 
   return elements > MOST_ELEMENTS ? undefined : { json: jsonExample(loaded), binary: binaryExample(loaded) }
 }
 
-/** Asks for those outputs alone that JSON can say. */
 function jsonExample({ signature, example }: Described): RequestExamples['json'] {
-  const outputs = signature.outputs.filter(({ datatype }) => hasJson(datatype))
-  const json = requestJson(example, { ...signature, outputs })
-  if (json === undefined || outputs.length === 0) return undefined
-  const some = outputs.length < signature.outputs.length
-  return { ...JSON.parse(json), ...(some && { outputs: outputs.map(({ name }) => ({ name })) }) }
+  const json = requestJson(example, signature)
+  return json === undefined ? undefined : JSON.parse(json)
 }
 
-function binaryExample({ example }: Described): RequestExamples['binary'] {
+/** @param wanted names of the outputs to ask for; absent, all */
+export function binaryExample({ example }: Pick<Described, 'example'>, wanted?: readonly string[]): RequestExamples['binary'] {
   const parts = example.map(writeBinaryTensor)
   const inputs = example.map(({ name, shape, datatype }, i) => ({
     name,
@@ -40,6 +36,8 @@ function binaryExample({ example }: Described): RequestExamples['binary'] {
     datatype,
     parameters: { binary_data_size: parts[i]?.byteLength },
   }))
-  const json = Buffer.from(JSON.stringify({ id: 'req-001', parameters: { binary_data_output: true }, inputs }))
+  const json = Buffer.from(
+    JSON.stringify({ id: 'req-001', parameters: { binary_data_output: true }, inputs, outputs: wanted?.map(name => ({ name })) }),
+  )
   return { jsonLength: json.byteLength, body: Buffer.concat([json, ...parts]) }
 }

@@ -13,10 +13,10 @@ import type { WholeAnswer, WholeRequest } from './whole.ts'
  * A run on the main thread holds everything else up for as long as it lasts, so it must be shorter than what a probe may wait
  * (10 ms, docs/performance.md), with room for what else is to be done; handing it to a worker costs about 0.1 ms.
  */
-const SLOW_RUN_MS = 5
+export const SLOW_RUN_MS = 5
 
 /** Loading so much on the main thread would keep probes waiting for a noticeable time. */
-const LARGE_MODEL_BYTES = 32 * 2 ** 20
+export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
 /** A session that runs where its runs are best served. */
 export interface Execution extends Session {
@@ -132,7 +132,7 @@ export async function openExecution(file: string, config: Config, metrics: Metri
 }
 
 /** The model with the weights beside it. */
-function folderBytes(file: string): number {
+export function folderBytes(file: string): number {
   const folder = dirname(file)
   return readdirSync(folder).reduce((sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0), 0)
 }

@@ -26,31 +26,44 @@ const LONGEST_EXAMPLE = 2_000
 /**
  * A command that asks this server, ready to be pasted into a shell.
  * @param url where it is, such as http://localhost:8080
+ * @param wanted names of the outputs that may be asked for
  * @returns undefined where JSON cannot say the request (FP16), or it would be too long
  */
 export function curlCommand(
   url: string,
   modelName: string,
   { example, signature }: { example: readonly Tensor[]; signature: Signature },
+  wanted?: readonly string[],
 ): string | undefined {
   if (example.some(({ data }) => data.length > LONGEST_EXAMPLE)) return undefined
-  const request = requestJson(example, signature)
+  const request = requestJson(example, signature, wanted)
   if (request === undefined || request.length > LONGEST_EXAMPLE) return undefined
-  const address = `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
-  return `curl ${quoted(address)} -H 'Content-Type: application/json' -d ${quoted(request)}`
+  return `curl ${quoted(inferUrl(url, modelName))} -H 'Content-Type: application/json' -d ${quoted(request)}`
 }
 
-/** As one word to a shell. */
-const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
+export const inferUrl = (url: string, modelName: string) => `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
 
-/** An inference request for those inputs, as JSON text; undefined where JSON cannot say it (FP16). */
-export function requestJson(inputs: readonly Tensor[], signature: Signature): string | undefined {
-  if (![...inputs, ...signature.outputs].every(({ datatype }) => hasJson(datatype))) return undefined
+/** As one word to a shell. */
+export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
+
+/**
+ * An inference request for those inputs, as JSON text; where JSON cannot say all of the outputs (FP16), it asks for the others.
+ * @param wanted names of the outputs that may be asked for
+ * @returns undefined where JSON cannot say the inputs, or none of the outputs
+ */
+export function requestJson(
+  inputs: readonly Tensor[],
+  signature: Signature,
+  wanted: readonly string[] = signature.outputs.map(({ name }) => name),
+): string | undefined {
+  const outputs = signature.outputs.filter(({ name, datatype }) => hasJson(datatype) && wanted.includes(name))
+  if (outputs.length === 0 || !inputs.every(({ datatype }) => hasJson(datatype))) return undefined
   const tensors = inputs.map(
     tensor =>
       `{"name":${JSON.stringify(tensor.name)},"shape":[${tensor.shape}],"datatype":"${tensor.datatype}","data":${encodeData(shortened(tensor))}}`,
   )
-  return `{"id":"req-001","inputs":[${tensors.join(',')}]}`
+  const asked = outputs.length < signature.outputs.length ? `,"outputs":${JSON.stringify(outputs.map(({ name }) => ({ name })))}` : ''
+  return `{"id":"req-001","inputs":[${tensors.join(',')}]${asked}}`
 }
 
 /** FP32 values as somebody wrote them: 5.1, not 5.099999904632568. Nine digits tell every FP32 apart. */

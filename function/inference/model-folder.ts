@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
 
 /** What a model folder says before its graph is loaded. */
@@ -21,9 +21,17 @@ export interface ModelFolder {
  * Reads MODEL_DIR: which file is the model, and what model.json says of it.
  * @throws {Error} of one line, when there is no model to serve or model.json is wrong
  */
-export function readModelFolder({ modelDir, modelName, modelVersion, inferenceService }: Config): ModelFolder {
-  const folder = resolve(modelDir)
-  const file = join(folder, findModelFile(folder))
+export function readModelFolder(config: Config): ModelFolder {
+  const folder = resolve(config.modelDir)
+  return describeModel(join(folder, findModelFile(folder)), config)
+}
+
+/**
+ * What the model.json beside that .onnx file says of it.
+ * @throws {Error} of one line, when model.json is wrong
+ */
+export function describeModel(file: string, { modelName, modelVersion, inferenceService }: Config): ModelFolder {
+  const folder = dirname(file)
   const path = join(folder, 'model.json')
   const json = readModelJson(path)
   return {

@@ -31,6 +31,7 @@ export interface NativeMetadata {
 
 export interface NativeSession {
   loadModel(path: string, options: Readonly<Record<string, unknown>>): void
+  loadModel(buffer: ArrayBufferLike, offset: number, length: number, options: Readonly<Record<string, unknown>>): void
   readonly inputMetadata: readonly NativeMetadata[]
   readonly outputMetadata: readonly NativeMetadata[]
   /** Holds the calling thread until it is done. @param fetches the outputs wanted, each null */
