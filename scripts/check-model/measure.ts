@@ -1,0 +1,250 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { join, split } from '../../function/inference/batcher.ts'
+import { exampleInputs, variedInputs } from '../../function/inference/example.ts'
+import { folderBytes, LARGE_MODEL_BYTES, SLOW_RUN_MS } from '../../function/inference/execution.ts'
+import { whyNotJoined } from '../../function/inference/independence.ts'
+import type { ModelFolder } from '../../function/inference/model-folder.ts'
+import { openSession, type Session } from '../../function/inference/session.ts'
+import { isBatched, type Signature, type Tensor } from '../../function/protocol/tensor.ts'
+import type { Operator } from './graph.ts'
+import { missingOperators } from './operators.ts'
+import { type ReadyRequest, tryRequest } from './request.ts'
+
+/** What the process that is to load the model is asked. */
+export interface Question {
+  readonly folder: ModelFolder
+  readonly operators: readonly Operator[]
+  /** What ONNX Runtime may use where the model runs in worker threads. */
+  readonly ortThreads: number
+}
+
+/** What the process says on the way: what it is at, in case it dies of it, and at last what it found. */
+export type Said = { readonly doing: string } | { readonly found: Found } | { readonly failure: string }
+
+export interface Found {
+  readonly missing: readonly { readonly operator: Operator; readonly reason: string }[]
+  /** Why the model cannot be served; then there is nothing further. */
+  readonly unservable?: string
+  readonly served?: Served
+}
+
+/** Times are in milliseconds, medians where there are several; memory is in bytes. */
+export interface Served {
+  readonly signature: Signature
+  /** Outputs that are no tensors. */
+  readonly leftOut: readonly string[]
+  /** Why the model fails on the example; then there is no request, and no time of a run. */
+  readonly exampleFails: string | undefined
+  /** Outputs whose text is not UTF-8 for inputs that are not the example's. */
+  readonly notText: readonly string[]
+  /** Outputs that cannot be returned for the example, beside others that can. */
+  readonly lost: readonly { readonly name: string; readonly reason: string }[]
+  readonly request: ReadyRequest | undefined
+  /** Why the server refuses the request; undefined where it does not. */
+  readonly refused: string | undefined
+  /** Undefined where requests can be joined. */
+  readonly notJoined: string | undefined
+  readonly place: 'main thread' | 'worker threads'
+  readonly threads: number
+  readonly loadMs: number
+  readonly warmUpMs: number | undefined
+  /** A run of one row; of one request, where the model has no rows. */
+  readonly oneRowMs: number | undefined
+  /** Undefined where the model takes no rows, or fails on them: then `rowsFail` says why. */
+  readonly rows32Ms: number | undefined
+  readonly rowsFail: string | undefined
+  readonly modelBytes: number
+  readonly processBytes: number
+}
+
+const ROWS = 32
+
+/*
+ * A process of its own, so that what it takes is the model's, and a model that ends it ends nothing else.
+ */
+
+const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))
+
+process.once('message', async (question: Question) => {
+  try {
+    await tell({ found: await examine(question) })
+  } catch (error) {
+    await tell({ failure: (error as Error).message })
+  }
+  process.disconnect()
+})
+
+async function examine({ folder, operators, ortThreads }: Question): Promise<Found> {
+  process.env.ORT_DISABLE_TELEMETRY = '1'
+  await tell({ doing: 'asking ONNX Runtime for the operators' })
+  const missing = missingOperators(operators)
+  await tell({ doing: 'loading the model' })
+  try {
+    return { missing, served: await serve(folder, ortThreads) }
+  } catch (error) {
+    return { missing, unservable: (error as Error).message }
+  }
+}
+
+/** @throws {Error} of one line, where the server would not start */
+async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
+  const before = await memory()
+  const large = folderBytes(folder.file) > LARGE_MODEL_BYTES
+  let threads = large ? ortThreads : 1
+  const began = performance.now()
+  let session = await openSession(folder.file, threads)
+  const loadMs = performance.now() - began
+  const example = readExample(session, folder)
+
+  await tell({ doing: 'running the model' })
+  const outputs = await tryOutputs(session, example)
+  const { fails } = outputs
+  if (fails !== undefined && folder.sample !== undefined) throw new Error(`the model fails on model.json's sample: ${fails}`)
+  const names = session.signature.outputs.map(({ name }) => name)
+  const wanted = names.filter(name => outputs.lost.every(lost => lost.name !== name))
+  const slow = fails === undefined && !large && (await runMs(session, example, wanted)) > SLOW_RUN_MS
+  if (slow && ortThreads > 1) {
+    await session.close()
+    threads = ortThreads
+    session = await openSession(folder.file, threads)
+  }
+  const rows = isBatched(session.signature) ? rowsOf(example) : undefined
+  const timed = fails === undefined ? await time(session, rows?.[0] ?? example, rows?.[1], wanted) : undefined
+  const inputs = rows?.[1] ?? example
+  const processBytes = await memory()
+  const modelBytes = large || fails !== undefined ? processBytes - before : await copyBytes(folder.file, threads, inputs, wanted)
+  const served = {
+    signature: session.signature,
+    leftOut: session.leftOut,
+    exampleFails: fails,
+    lost: outputs.lost,
+    notText: fails === undefined ? await notText(session, example, wanted) : [],
+    ...(await ask(session, folder, example, fails === undefined ? wanted : [])),
+    notJoined: folder.batch ? await whyNotJoined(session, example) : 'model.json says "batch": false',
+    place: large || slow ? 'worker threads' : 'main thread',
+    threads,
+    loadMs,
+    warmUpMs: outputs.warmUpMs,
+    oneRowMs: timed?.oneRowMs,
+    rows32Ms: timed?.rows32Ms,
+    rowsFail: timed?.rowsFail,
+    modelBytes,
+    processBytes,
+  } as const
+  await session.close()
+  return served
+}
+
+/**
+ * What another copy of the model takes, once it has run: the first one also sets ONNX Runtime up, which is more than a small model.
+ * A large one is not loaded twice for this.
+ */
+async function copyBytes(file: string, threads: number, inputs: readonly Tensor[], outputs: readonly string[]): Promise<number> {
+  const before = await memory()
+  const copy = await openSession(file, threads)
+  await copy.run(inputs, outputs).catch(() => {})
+  const after = await memory()
+  await copy.close()
+  return Math.max(0, after - before)
+}
+
+function readExample({ signature }: Session, { sample }: ModelFolder): readonly Tensor[] {
+  try {
+    return exampleInputs(signature, sample)
+  } catch (error) {
+    throw new Error(`model.json: the sample does not fit the model: ${(error as Error).message}`)
+  }
+}
+
+/** The first run, of all outputs; where it fails, each output alone, because it may be one of them that cannot be returned. */
+async function tryOutputs(session: Session, example: readonly Tensor[]): Promise<Pick<Served, 'lost' | 'warmUpMs'> & { fails?: string }> {
+  const names = session.signature.outputs.map(({ name }) => name)
+  const began = performance.now()
+  try {
+    await session.run(example, names)
+    const warmUpMs = performance.now() - began
+    return { lost: [], warmUpMs }
+  } catch (error) {
+    const warmUpMs = performance.now() - began
+    const lost: { name: string; reason: string }[] = []
+    for (const name of names) await session.run(example, [name]).catch(({ message }: Error) => lost.push({ name, reason: message }))
+    return lost.length === names.length ? { lost: [], warmUpMs: undefined, fails: (error as Error).message } : { lost, warmUpMs }
+  }
+}
+
+/** The example may be text that happens to be right, so others are tried; that they may fail in other ways says nothing. */
+async function notText(session: Session, example: readonly Tensor[], wanted: readonly string[]): Promise<string[]> {
+  const found: string[] = []
+  const inputs = variedInputs(example)
+  for (const name of wanted) {
+    await session.run(inputs, [name]).catch(({ message }: Error) => NOT_TEXT.test(message) && found.push(name))
+  }
+  return found
+}
+
+/** As session.ts says it. */
+const NOT_TEXT = /bytes that are not UTF-8/
+
+async function ask(
+  session: Session,
+  folder: ModelFolder,
+  example: readonly Tensor[],
+  wanted: readonly string[],
+): Promise<Pick<Served, 'request' | 'refused'>> {
+  if (wanted.length === 0) return { request: undefined, refused: undefined }
+  try {
+    return { request: await tryRequest(session, folder, example, wanted), refused: undefined }
+  } catch (error) {
+    return { request: undefined, refused: (error as Error).message }
+  }
+}
+
+/** The example's first row, and that row 32 times; undefined where its inputs differ in how many they have. */
+function rowsOf(example: readonly Tensor[]): [one: Tensor[], many: Tensor[]] | undefined {
+  const rows = example[0]?.shape[0] ?? 0
+  if (rows === 0 || example.some(({ shape }) => shape[0] !== rows)) return undefined
+  const one = split(example, rows === 1 ? [1] : [1, rows - 1])[0] as Tensor[]
+  return [one, one.map(tensor => join(Array.from({ length: ROWS }, () => tensor)))]
+}
+
+async function time(
+  session: Session,
+  one: readonly Tensor[],
+  many: readonly Tensor[] | undefined,
+  outputs: readonly string[],
+): Promise<Pick<Served, 'oneRowMs' | 'rows32Ms' | 'rowsFail'>> {
+  const oneRowMs = await medianMs(session, one, outputs)
+  if (many === undefined) return { oneRowMs, rows32Ms: undefined, rowsFail: undefined }
+  try {
+    return { oneRowMs, rows32Ms: await medianMs(session, many, outputs), rowsFail: undefined }
+  } catch (error) {
+    return { oneRowMs, rows32Ms: undefined, rowsFail: (error as Error).message }
+  }
+}
+
+const LEAST_RUNS = 3
+const MOST_RUNS = 1_000
+const LONG_ENOUGH_MS = 300
+
+/** The first runs set ONNX Runtime up and let V8 compile, so they do not count. */
+async function medianMs(session: Session, inputs: readonly Tensor[], outputs: readonly string[]): Promise<number> {
+  const times: number[] = []
+  const end = performance.now() + LONG_ENOUGH_MS
+  for (let i = 0; i < MOST_RUNS && (i < LEAST_RUNS || performance.now() < end); i++) times.push(await runMs(session, inputs, outputs))
+  const counted = times.slice(Math.floor(times.length / 5)).sort((a, b) => a - b)
+  return counted[Math.floor(counted.length / 2)] as number
+}
+
+async function runMs(session: Session, inputs: readonly Tensor[], outputs: readonly string[]): Promise<number> {
+  const began = performance.now()
+  await session.run(inputs, outputs)
+  return performance.now() - began
+}
+
+/** What the process holds, in bytes, once what it no longer needs is gone. */
+async function memory(): Promise<number> {
+  global.gc?.()
+  await wait(0)
+  global.gc?.()
+  return process.memoryUsage.rss()
+}

@@ -1,0 +1,54 @@
+import { createNativeSession } from '../../function/inference/onnxruntime.ts'
+import type { Operator } from './graph.ts'
+
+/**
+ * The operators that this ONNX Runtime has no definition of. It is asked for each of them alone, by a model of one node: asked with
+ * the whole model it names only the first, and a list written down here would be another version's.
+ * @returns them with what to say of them
+ */
+export const missingOperators = (operators: readonly Operator[]): { operator: Operator; reason: string }[] =>
+  operators.flatMap(operator => {
+    const reason = whyMissing(operator)
+    return reason === undefined ? [] : [{ operator, reason }]
+  })
+
+/** That the node lacks its inputs is no matter: ONNX Runtime looks for the operator first. */
+function whyMissing({ domain, name, opset }: Operator): string | undefined {
+  if (opset === undefined) return `the file imports no operator set of the domain "${domain}"`
+  const model = oneNodeModel(domain === 'ai.onnx' ? '' : domain, name, opset)
+  try {
+    const session = createNativeSession()
+    session.loadModel(model.buffer, model.byteOffset, model.byteLength, { logSeverityLevel: 4 })
+    session.dispose()
+  } catch (error) {
+    const said = (error as Error).message
+    if (/is not a registered function\/op|No Op registered for/.test(said)) return `it is not in its operator set ${domain} ${opset}`
+    if (/is deprecated in domain_version/.test(said)) return `it is no longer in the operator set ${domain} ${opset}`
+  }
+  return undefined
+}
+
+/** IR version 8 is of 2021: the node is to be refused, if at all, for its operator. Field numbers are those of onnx.proto. */
+function oneNodeModel(domain: string, name: string, opset: number): Buffer {
+  const imported = message(8, [field(1, domain), numberField(2, opset)])
+  const node = message(1, [field(2, 'y'), field(4, name), field(7, domain)])
+  const graph = message(7, [node, field(2, 'one'), message(12, [field(1, 'y')])])
+  return Buffer.concat([numberField(1, 8), imported, graph])
+}
+
+/** A message within a protocol buffers message. */
+export const message = (number: number, fields: readonly Buffer[]) => field(number, Buffer.concat(fields))
+
+export function field(number: number, value: string | Buffer): Buffer {
+  const bytes = Buffer.from(value as string)
+  return Buffer.concat([varint(number * 8 + 2), varint(bytes.length), bytes])
+}
+
+export const numberField = (number: number, value: number) => Buffer.concat([varint(number * 8), varint(value)])
+
+function varint(value: number): Buffer {
+  const bytes: number[] = []
+  let rest = value
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128)
+  return Buffer.from([...bytes, rest])
+}
