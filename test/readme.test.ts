@@ -18,6 +18,8 @@ const PAGES = [
   'docs/models.md',
   'conformance/README.md',
   'docs/conformance.md',
+  'docs/check-model.md',
+  'docs/clients.md',
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 

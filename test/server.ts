@@ -62,9 +62,13 @@ export interface ServerProcess {
   readonly exited: Promise<[number | null, NodeJS.Signals | null]>
 }
 
-/** `npm start`'s own command as a process, once its start line is there. @param args for the predictor */
-export async function startProcess(env: Record<string, string> = {}, args: readonly string[] = []): Promise<ServerProcess> {
-  const child = spawnFunction(env, args)
+/**
+ * `npm start`'s own command as a process, once its start line is there.
+ * @param args for the predictor
+ * @param longestMs after this it is killed
+ */
+export async function startProcess(env: Record<string, string> = {}, args: readonly string[] = [], longestMs?: number): Promise<ServerProcess> {
+  const child = spawnFunction(env, args, longestMs)
   const log: string[] = []
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   const url = new Promise<string>((resolve, reject) => {
@@ -79,12 +83,12 @@ export async function startProcess(env: Record<string, string> = {}, args: reado
 }
 
 /** @returns the process, started; for starts that are to fail */
-export const spawnFunction = (env: Record<string, string> = {}, args: readonly string[] = []): ChildProcess =>
+export const spawnFunction = (env: Record<string, string> = {}, args: readonly string[] = [], longestMs = 30_000): ChildProcess =>
   spawn(process.execPath, [onPredictor ? 'kserve/predictor.ts' : 'function/main.ts', ...args], {
     cwd: projectFolder,
     env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...MODE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     // So that a test that fails half-way leaves none behind.
-    timeout: 30_000,
+    timeout: longestMs,
     killSignal: 'SIGKILL',
   })

@@ -15,9 +15,14 @@ const PYTHON = process.env.PYTHON ?? ['/usr/bin/python3.11', '/usr/bin/python3']
 const LIMIT_MS = 10 * 60_000
 
 /** @returns why it could not be installed, or undefined */
-export async function install(peer: string): Promise<string | undefined> {
-  const folder = here(`.venv/${peer}`)
-  const requirements = here(`requirements-${peer}.txt`)
+export const install = (peer: string): Promise<string | undefined> =>
+  makeEnvironment(here(`.venv/${peer}`), here(`requirements-${peer}.txt`))
+
+/**
+ * A Python environment in that folder, with what the file pins and nothing else.
+ * @returns why it could not be made, or undefined
+ */
+export async function makeEnvironment(folder: string, requirements: string): Promise<string | undefined> {
   const wanted = readFileSync(requirements, 'utf8')
   const done = `${folder}/installed.txt`
   if (existsSync(done) && readFileSync(done, 'utf8') === wanted) return undefined
@@ -25,7 +30,17 @@ export async function install(peer: string): Promise<string | undefined> {
   try {
     await run(PYTHON, ['-m', 'venv', '--without-pip', folder], { timeout: LIMIT_MS })
     // Any pip will do, and not every system's Python has one of its own.
-    const pip = ['-m', 'pip', '--python', `${folder}/bin/python`, '--disable-pip-version-check', 'install', '--quiet', '--no-deps']
+    const pip = [
+      '-m',
+      'pip',
+      '--python',
+      `${folder}/bin/python`,
+      '--disable-pip-version-check',
+      'install',
+      '--quiet',
+      '--no-deps',
+      '--no-compile',
+    ]
     await run('python3', [...pip, '--requirement', requirements], { timeout: LIMIT_MS })
     writeFileSync(done, wanted)
     return undefined

@@ -1,0 +1,354 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type Browser, chromium } from 'playwright-core'
+import { readConfig } from '../../function/config.ts'
+import { checkModel } from '../../scripts/check-model/check.ts'
+import { projectFolder, type ServerProcess, startProcess, testModel } from '../server.ts'
+import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
+
+/*
+ * Clients that others wrote, as they are, against the server as it is: what they can do with it, and what they say where they cannot.
+ * docs/clients.md tells the same to people.
+ */
+
+const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+const INFER = '/v2/models/iris-classifier/infer'
+
+let iris: ServerProcess
+let others: ServerProcess[]
+let urls: string[]
+let temporary: string
+
+/** The first time, environments are installed meanwhile. */
+const LONGEST_MS = 15 * 60_000
+
+before(async () => {
+  const start = (env?: Record<string, string>) => startProcess(env, [], LONGEST_MS)
+  iris = await start()
+  others = await Promise.all(['identity-int64', 'identity-fp16', 'identity-bytes'].map(name => start({ MODEL_DIR: testModel(name) })))
+  urls = [iris, ...others].map(({ url }) => url)
+  temporary = mkdtempSync(join(tmpdir(), 'clients-'))
+  writeFileSync(join(temporary, 'row.json'), ROW)
+})
+after(() => {
+  for (const server of [iris, ...(others ?? [])]) server?.process.kill()
+  rmSync(temporary, { recursive: true })
+})
+
+const NOTHING_AT = (path: string) => `there is nothing at ${path}; GET / or /docs tells what there is`
+
+/** What both inference clients do alike. */
+const INFERS = {
+  is_server_live: true,
+  is_server_ready: true,
+  is_model_ready: true,
+  'is_model_ready of another model': false,
+  'infer, inputs binary, outputs binary': ['setosa'],
+  'infer, inputs binary, outputs JSON': ['setosa'],
+  'infer, inputs JSON, outputs binary': ['setosa'],
+  'infer, inputs JSON, outputs JSON': ['setosa'],
+  'infer, all outputs': ['setosa'],
+  'infer, request_id': 'seven',
+  'INT64, binary': ['9223372036854775807', '-9223372036854775808', '9007199254740993'],
+  'INT64, JSON': ['9223372036854775807', '-9223372036854775808', '9007199254740993'],
+  'FP16, binary': [1.5, -0.25],
+  'BYTES, binary': ['naïve', '日本語', ''],
+  'BYTES, JSON': ['naïve', '日本語', ''],
+}
+
+/** A test for each thing that was seen, and one that nothing else was. */
+function sees(look: () => Promise<Seen>, expected: Record<string, unknown>): void {
+  let seen: Seen
+  before(async () => {
+    seen = await look()
+  })
+  for (const [what, value] of Object.entries(expected)) test(what, () => assert.deepEqual(seen[what], value))
+  test('nothing else is left to say', t => {
+    const { versions, ...rest } = seen
+    t.diagnostic(JSON.stringify(versions))
+    assert.deepEqual(Object.keys(rest).sort(), Object.keys(expected).sort())
+  })
+}
+
+describe('tritonclient[http]', () => {
+  const refused = (status: number, message: string) => ({ error: `InferenceServerException: [${status}] ${message}` })
+  const nothingAt = (path: string) => refused(404, NOTHING_AT(path))
+  sees(() => runPython('inference', 'triton_client.py', ...urls), {
+    ...INFERS,
+    'is_model_ready of a version': true,
+    get_server_metadata: ['binary_tensor_data'],
+    get_model_metadata: {
+      name: 'iris-classifier',
+      versions: ['v1.0.0'],
+      platform: 'onnx_onnxv1',
+      inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }],
+      outputs: [
+        { name: 'probabilities', datatype: 'FP32', shape: [-1, 3] },
+        { name: 'predicted_class', datatype: 'BYTES', shape: [-1] },
+      ],
+    },
+    'infer of two rows': ['setosa', 'setosa'],
+    'infer of a version': ['setosa'],
+    'infer, priority and timeout': ['setosa'],
+    'infer, gzip both ways': 'setosa',
+    'infer, deflate both ways': 'setosa',
+    async_infer: ['setosa'],
+    'error: another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
+    'error: a wrong shape': refused(400, 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
+    'error: an unknown output': refused(400, 'output "other" is unknown; the model gives "probabilities", "predicted_class"'),
+    'error: metadata of another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
+    'lacks: get_model_config': nothingAt('/v2/models/iris-classifier/config'),
+    'lacks: get_inference_statistics': nothingAt('/v2/models/iris-classifier/stats'),
+    'lacks: get_inference_statistics of all': refused(404, 'model "stats" is unknown; this server has "iris-classifier"'),
+    'lacks: get_model_repository_index': nothingAt('/v2/repository/index'),
+    'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load'),
+    'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload'),
+    'lacks: get_trace_settings': nothingAt('/v2/trace/setting'),
+    'lacks: get_log_settings': nothingAt('/v2/logging'),
+    'lacks: get_system_shared_memory_status': nothingAt('/v2/systemsharedmemory/status'),
+    'lacks: register_system_shared_memory': nothingAt('/v2/systemsharedmemory/region/region/register'),
+    'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status'),
+    'lacks: an input in shared memory': refused(400, 'input "input": neither data nor parameters.binary_data_size is given; one must be'),
+    // Asked for in a way the protocol has no word for: answered as if it were not asked.
+    'lacks: an output in shared memory': [1, 3],
+    'lacks: class_count': [1, 3],
+    'lacks: sequence_id': ['setosa'],
+  })
+})
+
+describe("KServe's InferenceRESTClient", () => {
+  const refused = (status: string, message: string) => ({ error: `HTTPStatusError: ${message}, '${status}'` })
+  sees(() => runPython('inference', 'kserve_client.py', ...urls), {
+    ...INFERS,
+    // The client leaves the answer's version out (kserve 0.21.0, InferResponse.from_bytes).
+    'infer of a dict': null,
+    'error: another model': refused('404 Not Found', 'model "other" is unknown; this server has "iris-classifier"'),
+    'error: a wrong shape': refused('400 Bad Request', 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
+    'lacks: predict of protocol v1': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:predict')),
+    'lacks: explain of protocol v1': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:explain')),
+    'lacks: is_server_live of protocol v1': { error: "AttributeError: 'NoneType' object has no attribute 'lower'" },
+  })
+})
+
+/** The reply's attributes but for its id, which the tests of events know. */
+const REPLY = {
+  causationid: '12',
+  datacontenttype: 'application/json',
+  replyid: 'naïve 日本',
+  source: '/onnx-function/iris-classifier',
+  specversion: '1.0',
+  subject: '12',
+  traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  type: 'com.example.iris.classify.response',
+}
+
+interface SeenReply {
+  readonly attributes: Record<string, string>
+  readonly data: { readonly outputs: readonly { readonly data: readonly unknown[] }[] }
+}
+
+function isReply(seen: unknown, expected: Record<string, string> = REPLY): void {
+  const { attributes, data } = seen as SeenReply
+  const { id, ...rest } = attributes
+  assert.match(id ?? '', /^[0-9a-f]{32}$/)
+  assert.deepEqual(rest, expected)
+  assert.deepEqual(data.outputs[1]?.data, ['setosa'])
+}
+
+describe('the CloudEvents Go SDK', () => {
+  let seen: Seen
+  before(async () => {
+    seen = await runGo(iris.url)
+  })
+
+  test('binary: the reply is read back, and it does not undo the percent-encoding of headers', t => {
+    t.diagnostic(JSON.stringify(seen.versions))
+    isReply(seen.binary, { ...REPLY, replyid: 'na%C3%AFve%20%E6%97%A5%E6%9C%AC' })
+  })
+  test('structured: the reply is read back', () => isReply(seen.structured))
+  test('both modes of the same event get the same reply', () => {
+    assert.equal((seen.binary as SeenReply).attributes.id, (seen.structured as SeenReply).attributes.id)
+  })
+  test('an event that is no request is not acknowledged, with status 400 and the reason', () => {
+    assert.deepEqual(seen.malformed, {
+      acknowledged: false,
+      undelivered: false,
+      status: 400,
+      error: '400: {"error":"input \\"input\\" is missing; the model takes \\"input\\""}',
+    })
+  })
+  test('batched: a reply for each event', () => {
+    assert.deepEqual(seen.batched, [
+      { type: 'com.example.iris.classify.response', subject: '12', valid: true },
+      { type: 'com.example.iris.classify.error', subject: '13', valid: true },
+    ])
+  })
+})
+
+describe('the CloudEvents Python SDK', () => {
+  let seen: Seen
+  before(async () => {
+    seen = await runPython('cloudevents', 'cloudevents_client.py', iris.url)
+  })
+
+  for (const [mode, sent] of [
+    ['binary', 'binary'],
+    ['structured', 'structured'],
+    ['structured', 'structured, data as bytes'],
+  ] as const) {
+    test(`${sent}: the reply is of the same mode, and is read back`, t => {
+      t.diagnostic(JSON.stringify(seen.versions))
+      assert.equal((seen[sent] as { mode: string }).mode, mode)
+      isReply(seen[sent])
+    })
+  }
+  test('an event that is no request is 400, and the body says why', () => {
+    assert.deepEqual(seen.malformed, { status: 400, body: { error: 'input "input" is missing; the model takes "input"' } })
+  })
+})
+
+describe('curl', () => {
+  before(() => need('curl', 'apt-get install curl'))
+
+  const post = (options: string) => shell(`curl -sS -w '\\n%{http_code}' ${options} '${iris.url}${INFER}'`)
+  for (const [what, options] of [
+    ['-d with its header', `-H 'Content-Type: application/json' -d '${ROW}'`],
+    ['--json', `--json '${ROW}'`],
+    ['HTTP/1.0', `-0 --json '${ROW}'`],
+    ['--compressed', `--compressed --json '${ROW}'`],
+    ['Expect: 100-continue', `-H 'Expect: 100-continue' --json '${ROW}'`],
+    ['a chunked upload', `-X POST -H 'Content-Type: application/json' -H 'Transfer-Encoding: chunked' -d '${ROW}'`],
+    ['HTTP/2 asked for by Upgrade', `--http2 --json '${ROW}'`],
+  ] as const) {
+    test(`${what} is answered`, async () => {
+      const [body = '', status] = (await post(options)).split('\n')
+      assert.equal(status, '200')
+      assert.deepEqual(JSON.parse(body).outputs[1].data, ['setosa'])
+    })
+  }
+
+  test('-T reads the body from a file and sends it in chunks', async () => {
+    assert.match(
+      await shell(`curl -sS -X POST -H 'Content-Type: application/json' -T - '${iris.url}${INFER}' < ${temporary}/row.json`),
+      /"setosa"/,
+    )
+  })
+
+  test('a compressed body is taken', async () => {
+    const sent = `gzip -c ${temporary}/row.json | curl -sS -H 'Content-Type: application/json' -H 'Content-Encoding: gzip' --data-binary @-`
+    assert.match(await shell(`${sent} '${iris.url}${INFER}'`), /"setosa"/)
+  })
+
+  test('-d alone says it is a form, and is told what to add', async () => {
+    const [body = '', status] = (await post(`-d '${ROW}'`)).split('\n')
+    assert.equal(status, '415')
+    assert.match(JSON.parse(body).error, /-H 'Content-Type: application\/json'/)
+  })
+
+  test('--fail tells by its exit code that the server refused', async () => {
+    assert.equal(await shell(`curl -s --fail --json '{}' '${iris.url}${INFER}' || echo $?`), '22\n')
+  })
+
+  test('-I and -X OPTIONS are answered', async () => {
+    assert.match(await shell(`curl -sS -I '${iris.url}/v2/health/ready'`), /^HTTP\/1\.1 200 OK/)
+    assert.match(await shell(`curl -sS -i -X OPTIONS '${iris.url}${INFER}'`), /^HTTP\/1\.1 204 [\s\S]*allow: [^\r]*POST/i)
+  })
+
+  for (const [name, says] of [
+    ['iris', /"data":\["setosa"\]/],
+    ['fp16-out', /"outputs":\[\{"name":"y"/],
+    ['identity-fp16', /"binary_data_size":2\}\}\]\}\0\0$/],
+  ] as const) {
+    test(`the command that npm run check-model prints for ${name} works as it is`, async () => {
+      const folder = name === 'iris' ? join(projectFolder, 'models/iris/v1.0.0') : testModel(name)
+      const server = await startProcess({ MODEL_DIR: folder })
+      const { found } = await checkModel(folder, readConfig({ MODEL_DIR: folder }))
+      const command = found?.served?.request?.curl?.replace('http://localhost:8080', server.url) ?? 'false'
+      const printed = await shell(`cd ${temporary} && ${command.replace(' | curl ', ' | curl -sS ')}`)
+      server.process.kill()
+      assert.match(name === 'identity-fp16' ? readFileSync(join(temporary, 'answer.bin'), 'latin1') : printed, says)
+    })
+  }
+})
+
+describe('load generators', () => {
+  test('ab, with and without keep-alive, has every request answered', async t => {
+    await need('ab', 'apt-get install apache2-utils')
+    for (const keepAlive of ['', '-k']) {
+      const report = await shell(`ab -q ${keepAlive} -n 2000 -c 16 -p ${temporary}/row.json -T application/json '${iris.url}${INFER}'`)
+      t.diagnostic(`${/Requests per second:.*/.exec(report)?.[0]} ${keepAlive}`)
+      assert.match(report, /Complete requests: +2000\nFailed requests: +0\n/)
+      assert.doesNotMatch(report, /Non-2xx/)
+      if (keepAlive !== '') assert.match(report, /Keep-Alive requests: +2000\n/)
+    }
+  })
+
+  test('wrk has every request answered', async t => {
+    await need('wrk', 'apt-get install wrk')
+    writeFileSync(
+      join(temporary, 'post.lua'),
+      `wrk.method = 'POST'\nwrk.body = '${ROW}'\nwrk.headers['Content-Type'] = 'application/json'\n`,
+    )
+    const report = await shell(`wrk -t 1 -c 16 -d 2s -s ${temporary}/post.lua '${iris.url}${INFER}'`)
+    t.diagnostic(/Requests\/sec:.*/.exec(report)?.[0] ?? '')
+    assert.ok(Number(/(\d+) requests in/.exec(report)?.[1]) > 0, report)
+    assert.doesNotMatch(report, /Non-2xx|Socket errors/)
+  })
+})
+
+describe("a browser's fetch", () => {
+  const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+  let browser: Browser
+  before(async () => {
+    assert.ok(
+      existsSync(CHROMIUM),
+      `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
+    )
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] })
+  })
+  after(() => browser?.close())
+
+  test('of a page from the same origin: metadata, JSON and binary tensor data', async t => {
+    t.diagnostic(`Chromium ${browser.version()}`)
+    const page = await browser.newPage()
+    await page.goto(iris.url)
+    const seen = await page.evaluate(
+      async ([infer, row]) => {
+        const url = `${infer}`
+        const metadata = await (await fetch(url.replace('/infer', ''))).json()
+        const json = await (
+          await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: row as string })
+        ).json()
+        const asked = JSON.stringify({
+          parameters: { binary_data_output: true },
+          inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: 16 } }],
+        })
+        const response = await fetch(url, {
+          method: 'POST',
+          headers: { 'inference-header-content-length': String(asked.length) },
+          body: new Blob([asked, new Float32Array([5.1, 3.5, 1.4, 0.2])]),
+        })
+        const bytes = await response.arrayBuffer()
+        const jsonLength = Number(response.headers.get('inference-header-content-length'))
+        const probabilities = new Float32Array(bytes.slice(jsonLength, jsonLength + 12))
+        return { name: metadata.name, json: json.outputs[1].data, probability: probabilities[0] }
+      },
+      [INFER, ROW],
+    )
+    assert.deepEqual(seen, { name: 'iris-classifier', json: ['setosa'], probability: 0.9786807298660278 })
+  })
+
+  test('of a page from another origin is stopped by the browser: there are no CORS headers', async () => {
+    const page = await browser.newPage()
+    await page.goto(others[0]?.url ?? '')
+    const seen = await page.evaluate(
+      ([url, row]) =>
+        fetch(url as string, { method: 'POST', headers: { 'content-type': 'application/json' }, body: row as string }).then(String, String),
+      [iris.url + INFER, ROW],
+    )
+    assert.equal(seen, 'TypeError: Failed to fetch')
+  })
+})

@@ -1,0 +1,43 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { makeEnvironment } from '../../../bench/peers/install.ts'
+
+/*
+ * Programs that use somebody else's client. Their environments are made once, from pinned versions, in folders that Git ignores.
+ */
+
+/** What a client saw, by what it did: a value, or `{error}` in the client's own words. */
+export type Seen = Record<string, unknown> & { versions: Record<string, string> }
+
+const run = promisify(execFile)
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const LIMITS = { timeout: 60_000, maxBuffer: 2 ** 24 }
+
+/** @throws {Error} that says how to install it, where the tool is missing */
+export async function need(tool: string, install: string): Promise<void> {
+  await run('sh', ['-c', `command -v ${tool}`]).catch(() => {
+    throw new Error(`these tests use ${tool}, which is not here: ${install}`)
+  })
+}
+
+/** Runs a Python program of this folder in the environment of that name. */
+export async function runPython(environment: string, program: string, ...urls: string[]): Promise<Seen> {
+  await need('python3', 'apt-get install python3 python3-venv python3-pip (3.11 or later)')
+  const folder = here(`.venv/${environment}`)
+  const failure = await makeEnvironment(folder, here(`requirements-${environment}.txt`))
+  if (failure !== undefined) {
+    throw new Error(`no Python environment (apt-get install python3-venv python3-pip; PYTHON names another 3.11 or later): ${failure}`)
+  }
+  const { stdout } = await run(`${folder}/bin/python`, [here(program), ...urls], LIMITS)
+  return JSON.parse(stdout)
+}
+
+export async function runGo(...urls: string[]): Promise<Seen> {
+  await need('go', 'install Go 1.23 or later, https://go.dev/dl')
+  const program = here('.build/cloudevents-go')
+  await run('go', ['build', '-o', program, '.'], { cwd: here('cloudevents-go'), timeout: 5 * 60_000 })
+  return JSON.parse((await run(program, urls, LIMITS)).stdout)
+}
+
+export const shell = async (command: string): Promise<string> => (await run('bash', ['-c', command], LIMITS)).stdout
