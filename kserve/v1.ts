@@ -31,7 +31,8 @@ export const predict = (request: Request, caller: Caller, service: Service): Pro
   answerWith(
     async loaded => {
       checkMediaType(request, undefined)
-      if (request.body.byteLength > MOST_BYTES) throw new TooLarge(`the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`)
+      if (request.body.byteLength > MOST_BYTES)
+        throw new TooLarge(`the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`)
       const v1 = decodePredict(parseJson(request.body, 'the body'), loaded.signature)
       const body = encodePredict(await loaded.infer(v1, caller), v1.instances)
       return { status: 200, headers: { 'content-type': 'application/json' }, body }

@@ -67,7 +67,11 @@ export interface ServerProcess {
  * @param args for the predictor
  * @param longestMs after this it is killed
  */
-export async function startProcess(env: Record<string, string> = {}, args: readonly string[] = [], longestMs?: number): Promise<ServerProcess> {
+export async function startProcess(
+  env: Record<string, string> = {},
+  args: readonly string[] = [],
+  longestMs?: number,
+): Promise<ServerProcess> {
   const child = spawnFunction(env, args, longestMs)
   const log: string[] = []
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>

@@ -21,11 +21,13 @@ export interface EncodedResponse {
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
 
+/** A response whose JSON is one text. */
+export interface EncodedAtOnce extends EncodedResponse {
+  readonly json: string
+}
+
 /** @param requested one entry an output, same order: which are to be binary */
-export function encodeResponse(
-  response: InferenceResponse,
-  requested: readonly RequestedOutput[],
-): EncodedResponse & { readonly json: string } {
+export function encodeResponse(response: InferenceResponse, requested: readonly RequestedOutput[]): EncodedAtOnce {
   let json = beginResponse(response)
   const parts: Uint8Array[] = []
   for (let i = 0; i < response.outputs.length; i++) {
