@@ -1,18 +1,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fuzz, grewTooMuch } from './fuzz/fuzz.ts'
+import { fuzz, grewTooMuch, somePairs } from './fuzz/fuzz.ts'
 
 // One seed, so that the suite does the same every time; `npm run fuzz` tries others, and more of them.
-test('1,500 requests, wrong in every way known here, each get the right kind of answer from a server that goes on', {
+test('1,500 requests and 500 events, wrong in every way known here, each get the right kind of answer from a server that goes on', {
   timeout: 120_000,
 }, async () => {
-  const { failures, memory, counts } = await fuzz({ requests: 1_500, seed: 20_260, connections: 16, restMs: 0 })
+  const { failures, memory, byKind, byMode } = await fuzz({
+    requests: 1_500,
+    events: 500,
+    seed: 20_260,
+    connections: 16,
+    pairs: somePairs(),
+    restMs: 0,
+  })
   assert.deepEqual(failures, [])
   assert.deepEqual(memory.filter(grewTooMuch), [])
-  for (const [kind, outcomes] of Object.entries(counts))
-    assert.ok(
-      Object.values(outcomes).some(count => count > 0),
-      `no request of the kind ${kind} was sent`,
-    )
-  assert.ok(counts.json['2xx'] > 50, 'good requests are among them')
+  for (const [kind, counts] of Object.entries(byKind)) assert.ok(counts.size > 0, `no request of the kind ${kind} was sent`)
+  for (const [mode, counts] of Object.entries(byMode)) assert.ok((counts.get(200) ?? 0) > 10, `no good requests in the mode ${mode}`)
+  assert.ok((byKind.event.get(200) ?? 0) > 20, 'good events are among them')
 })

@@ -9,44 +9,78 @@ import { projectFolder, type ServerProcess, testModel } from '../server.ts'
 import { binaryOutputs, binaryRequest, parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import { BadAnswer, type Client, createClient } from './client.ts'
 import { judge } from './judge.ts'
-import { type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
-import { show } from './show.ts'
+import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
+import { commandOf, show } from './show.ts'
 
 /** Models that cannot fail on a request that fits them, so that any 500 is the server's mistake. */
-export const MODELS = ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64', 'middle', 'unknown-rank', 'fp16-out'] as const
+export const MODELS = ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64', 'middle', 'unknown-rank', 'fp16-out', 'slow'] as const
 export type ModelName = (typeof MODELS)[number]
 
 const FOLDERS: Partial<Record<ModelName, string>> = { iris: `${projectFolder}/models/iris/v1.0.0` }
 
+/** Every way to run a model: where, and whether requests that wait are joined. */
+export const MODES = {
+  inline: { EXECUTION: 'inline' },
+  worker: { EXECUTION: 'worker' },
+  auto: { EXECUTION: 'auto' },
+  'inline-single': { EXECUTION: 'inline', MAX_BATCH_ROWS: '1' },
+  'worker-single': { EXECUTION: 'worker', MAX_BATCH_ROWS: '1' },
+  'auto-single': { EXECUTION: 'auto', MAX_BATCH_ROWS: '1' },
+} as const
+export type ModeName = keyof typeof MODES
+export const MODE_NAMES = Object.keys(MODES) as ModeName[]
+
+/** One server's model, and how it is run. */
+export interface Pair {
+  readonly model: ModelName
+  readonly mode: ModeName
+}
+
+/** The slow model is for `auto` alone, which moves it to worker threads: elsewhere its runs would only take the time of the others. */
+const isWorthwhile = ({ model, mode }: Pair) => model !== 'slow' || mode === 'auto'
+
+export const everyPair = (models: readonly ModelName[] = MODELS, modes: readonly ModeName[] = MODE_NAMES): readonly Pair[] =>
+  modes.flatMap(mode => models.map(model => ({ model, mode }))).filter(isWorthwhile)
+
+/** Every model once and every mode at least once. */
+export const somePairs = (): readonly Pair[] =>
+  MODELS.filter(model => model !== 'slow').map((model, i) => ({ model, mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName }))
+
+/** What is sent: any requests, or such as carry events. */
+const PARTS = { requests, events } as const
+export type Part = keyof typeof PARTS
+
 export interface FuzzOptions {
-  /** In total, over all models. */
+  /** In total, over all servers. */
   readonly requests: number
+  /** Requests that carry events, beside those. */
+  readonly events?: number
   readonly seed: number
   readonly connections: number
-  readonly models?: readonly ModelName[]
-  /** A server that runs already; without, each model gets a process of its own. */
+  readonly pairs?: readonly Pair[]
+  /** A server that runs already; without, each pair gets a process of its own. */
   readonly url?: string | undefined
   /** How long a server has nothing to do before its memory is looked at for the last time. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
 }
 
-export interface Failure {
-  readonly model: ModelName
+export interface Failure extends Pair {
   readonly problem: string
   /** The request as it was found, and the least that still fails. */
   readonly request: string
   readonly smallest: string | undefined
-  /** Arguments of run.ts that send it alone; undefined where it takes company. */
-  readonly again: string | undefined
+  /** The least as a shell command. */
+  readonly command: string | undefined
+  /** Arguments of run.ts that send it again. */
+  readonly again: string
 }
 
-export const OUTCOMES = ['2xx', '3xx', '4xx', '504', 'no answer'] as const
-export type Outcome = (typeof OUTCOMES)[number]
+/** `none`: no answer, as is right where the client hung up or its bytes are no request. */
+export type Outcome = number | 'none'
 
 /** Resident set sizes of one server process in MiB. */
-export interface Memory {
-  readonly model: ModelName
+export interface Memory extends Pair {
   /** After the first tenth of its requests. */
   readonly warm: number
   readonly end: number
@@ -54,8 +88,12 @@ export interface Memory {
   readonly rested: number
 }
 
+/** How many answers had which status. */
+export type Counts = Map<Outcome, number>
+
 export interface Report {
-  readonly counts: Readonly<Record<Kind, Record<Outcome, number>>>
+  readonly byKind: Readonly<Record<Kind, Counts>>
+  readonly byMode: Readonly<Record<ModeName, Counts>>
   readonly memory: readonly Memory[]
   readonly failures: readonly Failure[]
   readonly seconds: number
@@ -64,6 +102,9 @@ export interface Report {
 const BATCH = 250
 const MOST_FAILURES = 10
 const SHRINK_MS = 10_000
+
+/** A server whose batch has come to its last, slow answers leaves the machine to the others. */
+const SERVERS_AT_ONCE = 3
 
 const ENVIRONMENT = {
   // Small enough that requests can be too large for it, large enough that all connections' bodies fit at once.
@@ -76,44 +117,49 @@ const ENVIRONMENT = {
 
 /** Sends random requests and judges every answer. */
 export async function fuzz({
-  requests: total,
+  requests,
+  events = 0,
   seed,
   connections,
-  models = MODELS,
+  pairs = everyPair(),
   url,
   restMs = 1_500,
   onProgress = () => {},
 }: FuzzOptions): Promise<Report> {
   const started = performance.now()
-  const counts = Object.fromEntries(
-    KINDS.map(kind => [kind, Object.fromEntries(OUTCOMES.map(outcome => [outcome, 0]))]),
-  ) as Report['counts']
+  const byKind = Object.fromEntries(KINDS.map(kind => [kind, new Map()])) as Record<Kind, Counts>
+  const byMode = Object.fromEntries(MODE_NAMES.map(mode => [mode, new Map()])) as Record<ModeName, Counts>
   const memory: Memory[] = []
   const failures: Failure[] = []
   const seen = new Set<string>()
   let done = 0
 
-  for (const [i, model] of models.entries()) {
-    const share = Math.floor(((i + 1) * total) / models.length) - Math.floor((i * total) / models.length)
-    await using server = await serve(model, url)
+  async function fuzzPair(pair: Pair, at: number): Promise<void> {
+    await using server = await serve(pair, url)
     const clients = Array.from({ length: connections }, () => createClient(server.url))
-    const arbitrary = requests(server.target)
+    const batches = batchesOf({ requests: shareOf(requests, at, pairs.length), events: shareOf(events, at, pairs.length) })
+    const share = batches.reduce((sum, { numRuns }) => sum + numRuns, 0)
+    const count = (kind: Kind, outcome: Outcome) => {
+      for (const counts of [byKind[kind], byMode[pair.mode]]) counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+    }
+    const arbitraries = { requests: PARTS.requests(server.target), events: PARTS.events(server.target) }
     let warm: number | undefined
     let sent = 0
-    for (let batch = 0; sent < share && failures.length < MOST_FAILURES; batch++) {
-      const batchSeed = seedOf(seed, i, batch)
-      const numRuns = Math.min(BATCH, share - sent)
-      const found = await sendAll(fc.sample(arbitrary, { seed: batchSeed, numRuns }), clients, server.target, counts)
+    for (const [b, { part, numRuns }] of batches.entries()) {
+      if (failures.length >= MOST_FAILURES) break
+      const batchSeed = seedOf(seed, at, b)
+      const found = await sendAll(fc.sample(arbitraries[part], { seed: batchSeed, numRuns }), clients, server.target, count)
       const after = await afterBatch(server)
       // A server that is gone answers nobody: what ended it is told first, and the rest is only its consequence.
       const ended = server.process !== undefined && isOver(server.process)
+      const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended)) {
-        failures.push({ model, problem: after, request: `batch ${batch} of seed ${seed}`, smallest: undefined, again: undefined })
+        failures.push({ ...pair, problem: after, request: 'one of a batch', smallest: undefined, command: undefined, again: together })
       }
       for (const { index, request, problem } of found) {
-        if (failures.length === MOST_FAILURES || seen.has(alike(problem))) continue
+        if (failures.length >= MOST_FAILURES || seen.has(alike(problem))) continue
         seen.add(alike(problem))
-        failures.push(await explain(model, request, problem, batchSeed, index, url))
+        failures.push(await explain({ ...pair, part, seed: batchSeed, url }, request, problem, index, together))
       }
       sent += numRuns
       done += numRuns
@@ -125,21 +171,35 @@ export async function fuzz({
     const end = server.residentMiB()
     await wait(restMs)
     const rested = server.residentMiB()
-    if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ model, warm, end, rested })
+    if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ ...pair, warm, end, rested })
     if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
       const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} when all was answered`
-      failures.push({ model, problem, request: 'none', smallest: undefined, again: undefined })
+      failures.push({ ...pair, problem, request: 'none', smallest: undefined, command: undefined, again: 'cannot be said' })
     }
   }
-  return { counts, memory, failures, seconds: (performance.now() - started) / 1000 }
+
+  const waiting = [...pairs.entries()]
+  const work = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await fuzzPair(next[1], next[0])
+  }
+  await Promise.all(Array.from({ length: SERVERS_AT_ONCE }, work))
+  return { byKind, byMode, memory, failures, seconds: (performance.now() - started) / 1000 }
+}
+
+const shareOf = (total: number, at: number, of: number) => Math.floor(((at + 1) * total) / of) - Math.floor((at * total) / of)
+
+function batchesOf(shares: Readonly<Record<Part, number>>): { part: Part; numRuns: number }[] {
+  return (Object.keys(shares) as Part[]).flatMap(part =>
+    Array.from({ length: Math.ceil(shares[part] / BATCH) }, (_, b) => ({ part, numRuns: Math.min(BATCH, shares[part] - b * BATCH) })),
+  )
 }
 
 /** Problems that differ in numbers and names only are told once. */
 const alike = (problem: string) => problem.slice(0, 80).replaceAll(/[\d.-]+|"[^"]*"/g, '')
 
 /** Apart enough that no two batches of a run, nor of runs with neighbouring seeds, are alike. */
-const seedOf = (seed: number, model: number, batch: number) =>
-  (Math.imul(seed, 1_000_003) + Math.imul(model, 7_919) + Math.imul(batch, 104_729)) | 0
+const seedOf = (seed: number, pair: number, batch: number) =>
+  (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
 /** @returns whether a run that long grew more than it may; a leak goes on growing, a heap that finds its size does not */
 export const grewTooMuch = ({ warm, rested }: Memory) => rested > warm * 1.3 + 30
@@ -157,8 +217,9 @@ interface Subject extends AsyncDisposable {
   answerGoodRequest(): Promise<void>
 }
 
-async function serve(model: ModelName, url?: string): Promise<Subject> {
-  const server = url === undefined ? await start({ ...ENVIRONMENT, MODEL_DIR: FOLDERS[model] ?? testModel(model) }) : undefined
+async function serve({ model, mode }: Pair, url?: string): Promise<Subject> {
+  const env = { ...ENVIRONMENT, ...MODES[mode], MODEL_DIR: FOLDERS[model] ?? testModel(model) }
+  const server = url === undefined ? await start(env) : undefined
   const base = server?.url ?? (url as string)
   const name = model === 'iris' ? 'iris-classifier' : model
   const target = await describe(base, name, model)
@@ -212,7 +273,7 @@ async function describe(url: string, name: string, model: ModelName): Promise<Ta
     inputs,
     outputs,
     anyRank: model === 'unknown-rank',
-    identity: model.startsWith('identity') || model === 'unknown-rank',
+    identity: model.startsWith('identity') || model === 'unknown-rank' || model === 'slow',
   }
 }
 
@@ -275,7 +336,7 @@ async function sendAll(
   all: readonly FuzzRequest[],
   clients: readonly Client[],
   target: Target,
-  counts: Report['counts'],
+  count: (kind: Kind, outcome: Outcome) => void = () => {},
 ): Promise<Found[]> {
   const found: Found[] = []
   let next = 0
@@ -283,7 +344,7 @@ async function sendAll(
     while (next < all.length) {
       const index = next++
       const request = all[index] as FuzzRequest
-      const problem = await sendOne(request, client, target, counts)
+      const problem = await sendOne(request, client, target, count)
       if (problem !== undefined) found.push({ index, request, problem })
     }
   }
@@ -291,13 +352,16 @@ async function sendAll(
   return found
 }
 
-async function sendOne(request: FuzzRequest, client: Client, target: Target, counts?: Report['counts']): Promise<string | undefined> {
+async function sendOne(
+  request: FuzzRequest,
+  client: Client,
+  target: Target,
+  count: (kind: Kind, outcome: Outcome) => void = () => {},
+): Promise<string | undefined> {
   try {
     const answers = await client.send(request)
-    if (counts !== undefined) {
-      for (const { status } of answers) counts[request.kind][status === 504 ? '504' : (`${Math.floor(status / 100)}xx` as Outcome)]++
-      if (answers.length === 0) counts[request.kind]['no answer']++
-    }
+    for (const { status } of answers) count(request.kind, status)
+    if (answers.length === 0) count(request.kind, 'none')
     return judge(request, answers, target)
   } catch (error) {
     client.close()
@@ -324,33 +388,36 @@ async function afterBatch({ process, log, stderr, answerGoodRequest }: Subject):
 
 // Failures
 
+/** Where a request came from. */
+export interface Origin extends Pair {
+  readonly part: Part
+  readonly seed: number
+  readonly url?: string | undefined
+}
+
 /** Sends it again, alone to a new server, and looks for the least that fails alike. */
-async function explain(
-  model: ModelName,
-  request: FuzzRequest,
-  problem: string,
-  seed: number,
-  index: number,
-  url: string | undefined,
-): Promise<Failure> {
-  const shrunk = await again({ model, seed, path: String(index), url })
+async function explain(origin: Origin, request: FuzzRequest, problem: string, index: number, together: string): Promise<Failure> {
+  const { model, mode, part, seed } = origin
+  const shrunk = await again({ ...origin, path: String(index) })
   const smallest = shrunk?.request
   return {
     model,
+    mode,
     problem: shrunk?.problem ?? problem,
     request: show(request.bytes),
     smallest: smallest && show(smallest.bytes, 1_500),
-    again: shrunk && `--model ${model} --seed ${seed} --path ${shrunk.path}`,
+    command: smallest && commandOf(smallest),
+    again: shrunk ? `--model ${model} --mode ${mode} --part ${part} --seed ${seed} --path ${shrunk.path}` : together,
   }
 }
 
 /** Runs one request, found by its seed and path, alone on a new server, then ever smaller ones while they fail. */
-export async function again({ model, seed, path, url }: { model: ModelName; seed: number; path: string; url?: string | undefined }) {
-  let server = await serve(model, url)
+export async function again({ path, url, seed, part, ...pair }: Origin & { readonly path: string }) {
+  let server = await serve(pair, url)
   let problem = ''
   const until = performance.now() + SHRINK_MS
   try {
-    const property = fc.asyncProperty(requests(server.target), async request => {
+    const property = fc.asyncProperty(PARTS[part](server.target), async request => {
       // fast-check's own time limit would leave a server running.
       if (problem !== '' && performance.now() > until) return
       const client = createClient(server.url)
@@ -362,7 +429,7 @@ export async function again({ model, seed, path, url }: { model: ModelName; seed
       if (after !== undefined) {
         // What it wrote to its log, or that it ended, must not count against the next.
         await server[Symbol.asyncDispose]()
-        server = await serve(model, url)
+        server = await serve(pair, url)
       }
       // Smaller, but another problem: that is not what is looked for.
       if (problem !== '' && alike(now) !== alike(problem)) return
@@ -374,4 +441,14 @@ export async function again({ model, seed, path, url }: { model: ModelName; seed
   } finally {
     await server[Symbol.asyncDispose]()
   }
+}
+
+/** Sends a whole batch again to a new server, for what fails in company only. @returns the problems */
+export async function againTogether({ numRuns, connections, url, seed, part, ...pair }: Origin & { numRuns: number; connections: number }) {
+  await using server = await serve(pair, url)
+  const clients = Array.from({ length: connections }, () => createClient(server.url))
+  const found = await sendAll(fc.sample(PARTS[part](server.target), { seed, numRuns }), clients, server.target)
+  for (const client of clients) client.close()
+  const after = await afterBatch(server)
+  return [...found.map(({ problem, request }) => `${problem}\n  ${commandOf(request) ?? show(request.bytes)}`), ...(after ? [after] : [])]
 }

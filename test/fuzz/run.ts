@@ -1,32 +1,59 @@
 import { parseArgs } from 'node:util'
-import { again, type Failure, fuzz, grewTooMuch, MODELS, type ModelName, OUTCOMES, type Report } from './fuzz.ts'
+import {
+  again,
+  againTogether,
+  type Counts,
+  everyPair,
+  type Failure,
+  fuzz,
+  grewTooMuch,
+  MODE_NAMES,
+  MODELS,
+  type ModelName,
+  type ModeName,
+  type Origin,
+  type Part,
+  type Report,
+} from './fuzz.ts'
 import { KINDS } from './requests.ts'
-import { show } from './show.ts'
+import { commandOf, show } from './show.ts'
 
-const USAGE = `node test/fuzz/run.ts [--requests 20000] [--seed N] [--connections 16] [--model NAME]… [--url URL --model NAME]
-node test/fuzz/run.ts --model NAME --seed N --path P    one request again, as a failure says
+const USAGE = `node test/fuzz/run.ts [--requests 20000] [--events 2000] [--seed N] [--connections 16] [--model NAME]… [--mode NAME]… [--url URL --model NAME]
+node test/fuzz/run.ts --model NAME --mode NAME --part requests|events --seed N --path P        one request again, as a failure says
+node test/fuzz/run.ts --model NAME --mode NAME --part requests|events --seed N --together N    a batch again, for what fails in company only
 
 models: ${MODELS.join(', ')}
+modes:  ${MODE_NAMES.join(', ')}
 `
 
 const { values } = parseArgs({
   options: {
     requests: { type: 'string', default: '20000' },
+    events: { type: 'string', default: '2000' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
     connections: { type: 'string', default: '16' },
     model: { type: 'string', multiple: true, default: [] },
+    mode: { type: 'string', multiple: true, default: [] },
+    part: { type: 'string', default: 'requests' },
     url: { type: 'string' },
     path: { type: 'string' },
+    together: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
-function positive(name: 'requests' | 'connections'): number {
+function count(name: 'requests' | 'events' | 'connections' | 'together', least = 1): number {
   const value = Number(values[name])
-  if (!Number.isSafeInteger(value) || value < 1) fail(`--${name} is ${values[name]}; it must be a number from 1`)
+  if (!Number.isSafeInteger(value) || value < least) fail(`--${name} is ${values[name]}; it must be a number from ${least}`)
   return value
+}
+
+function integerSeed(): number {
+  const seed = Number(values.seed)
+  if (!Number.isSafeInteger(seed)) fail(`--seed is ${values.seed}; it must be an integer`)
+  return seed
 }
 
 function fail(message: string): never {
@@ -34,74 +61,101 @@ function fail(message: string): never {
   process.exit(2)
 }
 
-function models(): readonly ModelName[] {
-  const unknown = values.model.find(name => !MODELS.includes(name as ModelName))
-  if (unknown !== undefined) fail(`the model ${unknown} is none of ${MODELS.join(', ')}`)
-  if (values.model.length > 0) return values.model as ModelName[]
-  return values.url === undefined ? MODELS : ['iris']
+function chosen<Name extends string>(what: string, asked: readonly string[], all: readonly Name[]): readonly Name[] {
+  const unknown = asked.find(name => !all.includes(name as Name))
+  if (unknown !== undefined) fail(`the ${what} ${unknown} is none of ${all.join(', ')}`)
+  return asked.length > 0 ? (asked as readonly Name[]) : all
+}
+
+const models = (): readonly ModelName[] =>
+  chosen('model', values.url !== undefined && values.model.length === 0 ? ['iris'] : values.model, MODELS)
+
+const modes = (): readonly ModeName[] => chosen('mode', values.url !== undefined ? ['inline'] : values.mode, MODE_NAMES)
+
+function origin(): Origin {
+  if (values.model.length !== 1 || values.mode.length !== 1) fail('--path and --together need the --model and --mode it was found with')
+  const [model, mode] = [models()[0] as ModelName, modes()[0] as ModeName]
+  if (values.part !== 'requests' && values.part !== 'events') fail(`--part is ${values.part}; it must be requests or events`)
+  return { model, mode, part: values.part as Part, seed: integerSeed(), url: values.url }
 }
 
 async function one(path: string): Promise<boolean> {
-  const [model] = models()
-  if (model === undefined || values.model.length !== 1) fail('--path needs the one --model it was found with')
-  const failed = await again({ model, seed: Number(values.seed), path, url: values.url })
-  say(failed === undefined ? 'it does not fail' : `${failed.problem}\n\n${show(failed.request.bytes, 5_000)}\n\n--path ${failed.path}`)
+  const failed = await again({ ...origin(), path })
+  if (failed === undefined) say('it does not fail')
+  else say(`${failed.problem}\n\n${show(failed.request.bytes, 5_000)}\n\n${commandOf(failed.request) ?? ''}\n\n--path ${failed.path}`)
   return failed === undefined
 }
 
+async function together(): Promise<boolean> {
+  const problems = await againTogether({ ...origin(), numRuns: count('together'), connections: count('connections') })
+  problems.forEach(say)
+  if (problems.length === 0) say('it does not fail')
+  return problems.length === 0
+}
+
 async function many(): Promise<boolean> {
-  const seed = Number(values.seed)
-  if (!Number.isSafeInteger(seed)) fail(`--seed is ${values.seed}; it must be an integer`)
-  const requests = positive('requests')
-  say(`${requests} requests, seed ${seed}`)
+  const seed = integerSeed()
+  const [requests, events] = [count('requests', 0), count('events', 0)]
+  const total = requests + events
+  const pairs = everyPair(models(), modes())
+  say(`${requests} requests and ${events} events to ${pairs.length} servers, seed ${seed}`)
+  const started = performance.now()
   let told = 0
   const report = await fuzz({
     requests,
+    events,
     seed,
-    connections: positive('connections'),
-    models: models(),
+    connections: count('connections'),
+    pairs,
     url: values.url,
     onProgress(done, failures) {
-      const percent = Math.floor((done * 100) / requests)
+      const percent = Math.floor((done * 100) / total)
       if (process.stdout.isTTY) process.stdout.write(`\r${done} sent, ${failures} failures `)
-      else if (percent >= told + 10) say(`${percent} % sent, ${failures} failures`)
-      told = percent >= told + 10 ? percent - (percent % 10) : told
+      else if (percent >= told + 5) {
+        say(`${percent} % sent, ${failures} failures, ${((performance.now() - started) / 1000).toFixed(0)} s`)
+        told = percent - (percent % 5)
+      }
     },
   })
   say('')
   report.failures.forEach(tell)
   tabulate(report)
   const leaks = report.memory.filter(grewTooMuch)
-  for (const { model } of leaks) say(`${model}: memory grew by more than 30 % and 30 MiB`)
+  for (const { model, mode } of leaks) say(`${model}, ${mode}: memory grew by more than 30 % and 30 MiB`)
   say(`\n${report.seconds.toFixed(1)} s, seed ${seed}, ${report.failures.length} failures`)
   return report.failures.length + leaks.length === 0
 }
 
-function tell({ model, problem, request, smallest, again }: Failure): void {
-  say(`\n✖ ${model}: ${problem}\n  request:  ${request}`)
-  if (again === undefined) say('  it does not fail alone')
-  else say(`  smallest: ${smallest}\n  again:    node test/fuzz/run.ts ${again}`)
+function tell({ model, mode, problem, request, smallest, command, again }: Failure): void {
+  say(`\n✖ ${model}, ${mode}: ${problem}\n  request:  ${request}`)
+  if (smallest === undefined) say('  it does not fail alone')
+  else say(`  smallest: ${smallest}`)
+  if (command !== undefined) say(`  command:  ${command}`)
+  say(`  again:    node test/fuzz/run.ts ${again}`)
 }
 
-function tabulate({ counts, memory }: Report): void {
+function tabulate({ byKind, byMode, memory }: Report): void {
+  const all = new Map<string | number, number>()
+  for (const counts of Object.values(byKind)) for (const [outcome, n] of counts) all.set(outcome, (all.get(outcome) ?? 0) + n)
+  const outcomes = [...all.keys()].sort((a, b) => String(a).localeCompare(String(b)))
   const row = (name: string, cells: readonly (string | number)[]) =>
-    say(name.padEnd(16) + cells.map(cell => String(cell).padStart(10)).join(''))
-  row('answers', OUTCOMES)
-  for (const kind of KINDS)
-    row(
-      kind,
-      OUTCOMES.map(outcome => counts[kind][outcome]),
-    )
-  row(
-    'all',
-    OUTCOMES.map(outcome => KINDS.reduce((sum, kind) => sum + counts[kind][outcome], 0)),
-  )
+    say(name.padEnd(16) + cells.map(cell => String(cell).padStart(9)).join(''))
+  const numbers = (name: string, counts: ReadonlyMap<string | number, number>) =>
+    row(name, outcomes.map(outcome => counts.get(outcome) ?? 0).concat([...counts.values()].reduce((sum, n) => sum + n, 0)))
+  row('answers', [...outcomes, 'all'])
+  for (const kind of KINDS) if (byKind[kind].size > 0) numbers(kind, byKind[kind] as Counts)
+  numbers('all', all)
+  say('')
+  row('by mode', [...outcomes, 'all'])
+  for (const mode of MODE_NAMES) if (byMode[mode].size > 0) numbers(mode, byMode[mode])
   if (memory.length === 0) return
   say('')
   row('memory (MiB)', ['warm', 'end', 'rested', 'ratio'])
-  for (const { model, warm, end, rested } of memory)
-    row(model, [warm.toFixed(0), end.toFixed(0), rested.toFixed(0), (rested / warm).toFixed(2)])
+  for (const { model, mode, warm, end, rested } of memory)
+    say(
+      `${`${model}, ${mode}`.padEnd(32)}${[warm.toFixed(0), end.toFixed(0), rested.toFixed(0), (rested / warm).toFixed(2)].map(cell => cell.padStart(9)).join('')}`,
+    )
 }
 
 if (values.help) say(USAGE)
-else process.exitCode = (await (values.path === undefined ? many() : one(values.path))) ? 0 : 1
+else process.exitCode = (await (values.together !== undefined ? together() : values.path !== undefined ? one(values.path) : many())) ? 0 : 1

@@ -1,3 +1,5 @@
+import type { FuzzRequest } from './requests.ts'
+
 /** Bytes as one line of ASCII, shortened in the middle. */
 export function show(bytes: Buffer, most = 500): string {
   const part = (from: number, to: number) =>
@@ -7,3 +9,37 @@ export function show(bytes: Buffer, most = 500): string {
   if (bytes.byteLength <= most) return part(0, bytes.byteLength)
   return `${part(0, most / 2)} … ${bytes.byteLength - most} bytes … ${part(bytes.byteLength - most / 2, bytes.byteLength)}`
 }
+
+/** A shell takes no longer argument than 128 KiB, and nobody reads that much. */
+const LONGEST_COMMAND = 20_000
+
+/** The request as a shell command to a server on port 8080: curl where that sends these bytes, else the bytes; undefined where it is too long. */
+export function commandOf({ bytes, asked }: FuzzRequest): string | undefined {
+  const command =
+    asked === undefined || !isPlain(asked)
+      ? `echo ${bytes.toString('hex')} | xxd -r -p | nc -q 5 localhost 8080`
+      : [
+          `curl -isg --http1.1 -X ${asked.method} --request-target ${quoted(asked.path)}`,
+          // Those that curl would add by itself.
+          ...['Accept', 'User-Agent', 'Content-Type'].filter(name => !has(asked, name)).map(name => `-H '${name}:'`),
+          ...asked.headers.map(([name, value]) => `-H ${quoted(value === '' ? `${name};` : `${name}: ${value}`)}`),
+          ...(asked.body.byteLength > 0 ? [`--data-raw ${quoted(asked.body.toString())}`] : []),
+          'http://localhost:8080',
+        ].join(' ')
+  return command.length > LONGEST_COMMAND ? undefined : command
+}
+
+type Asked = NonNullable<FuzzRequest['asked']>
+
+const has = ({ headers }: Asked, name: string) => headers.some(([other]) => other.toLowerCase() === name.toLowerCase())
+
+/** Of what a shell and curl pass on unchanged. */
+const isPlain = ({ method, path, headers, body, chunks }: Asked) =>
+  chunks === undefined &&
+  /^[A-Z]+$/.test(method) &&
+  method !== 'HEAD' &&
+  /^[\x21-\x7e]+$/.test(path) &&
+  headers.every(([name, value]) => /^[\w-]+$/.test(name) && /^(?:[\x21-\x7e][\x20-\x7e]*)?$/.test(value)) &&
+  /^[\x20-\x7e\n]*$/.test(body.toString('latin1'))
+
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
