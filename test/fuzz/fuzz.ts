@@ -9,6 +9,7 @@ import { projectFolder, type ServerProcess, testModel } from '../server.ts'
 import { binaryOutputs, binaryRequest, parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import { BadAnswer, type Client, createClient } from './client.ts'
 import { judge } from './judge.ts'
+import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
@@ -46,8 +47,8 @@ export const everyPair = (models: readonly ModelName[] = MODELS, modes: readonly
 export const somePairs = (): readonly Pair[] =>
   MODELS.filter(model => model !== 'slow').map((model, i) => ({ model, mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName }))
 
-/** What is sent: any requests, or such as carry events. */
-const PARTS = { requests, events } as const
+/** What is sent: any requests, or such as carry events, or large ones; these go to servers of their own. */
+const PARTS = { requests, events, large: largeRequests } as const
 export type Part = keyof typeof PARTS
 
 export interface FuzzOptions {
@@ -55,6 +56,8 @@ export interface FuzzOptions {
   readonly requests: number
   /** Requests that carry events, beside those. */
   readonly events?: number
+  /** Requests with large bodies, beside those. */
+  readonly large?: number
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
@@ -81,6 +84,7 @@ export type Outcome = number | 'none'
 
 /** Resident set sizes of one server process in MiB. */
 export interface Memory extends Pair {
+  readonly large: boolean
   /** After the first tenth of its requests. */
   readonly warm: number
   readonly end: number
@@ -100,11 +104,17 @@ export interface Report {
 }
 
 const BATCH = 250
+const LARGE_BATCH = 4
 const MOST_FAILURES = 10
+/** MiB. V8 keeps some of a heap that was large; how much it takes at most is for other tests. */
+const MOST_AFTER_LARGE = 700
 const SHRINK_MS = 10_000
 
 /** A server whose batch has come to its last, slow answers leaves the machine to the others. */
 const SERVERS_AT_ONCE = 3
+
+/** Bodies held at once are bounded by four times the largest; one that is inflated counts twice, and one that grows does while it is copied. */
+const LARGE_AT_ONCE = 2
 
 const ENVIRONMENT = {
   // Small enough that requests can be too large for it, large enough that all connections' bodies fit at once.
@@ -119,6 +129,7 @@ const ENVIRONMENT = {
 export async function fuzz({
   requests,
   events = 0,
+  large = 0,
   seed,
   connections,
   pairs = everyPair(),
@@ -134,21 +145,28 @@ export async function fuzz({
   const seen = new Set<string>()
   let done = 0
 
-  async function fuzzPair(pair: Pair, at: number): Promise<void> {
-    await using server = await serve(pair, url)
-    const clients = Array.from({ length: connections }, () => createClient(server.url))
-    const batches = batchesOf({ requests: shareOf(requests, at, pairs.length), events: shareOf(events, at, pairs.length) })
+  async function fuzzPair(pair: Pair, at: number, shares: Partial<Record<Part, number>>): Promise<void> {
+    const isLarge = shares.large !== undefined
+    const batches = batchesOf(shares)
+    if (batches.length === 0) return
+    await using server = await serve(pair, url, isLarge)
+    const clients = Array.from({ length: isLarge ? LARGE_AT_ONCE : connections }, () => createClient(server.url))
     const share = batches.reduce((sum, { numRuns }) => sum + numRuns, 0)
     const count = (kind: Kind, outcome: Outcome) => {
       for (const counts of [byKind[kind], byMode[pair.mode]]) counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
     }
-    const arbitraries = { requests: PARTS.requests(server.target), events: PARTS.events(server.target) }
+    const arbitraries = Object.fromEntries(Object.entries(PARTS).map(([part, of]) => [part, of(server.target)]))
     let warm: number | undefined
     let sent = 0
     for (const [b, { part, numRuns }] of batches.entries()) {
       if (failures.length >= MOST_FAILURES) break
       const batchSeed = seedOf(seed, at, b)
-      const found = await sendAll(fc.sample(arbitraries[part], { seed: batchSeed, numRuns }), clients, server.target, count)
+      const found = await sendAll(
+        fc.sample(arbitraries[part] as fc.Arbitrary<FuzzRequest>, { seed: batchSeed, numRuns }),
+        clients,
+        server.target,
+        count,
+      )
       const after = await afterBatch(server)
       // A server that is gone answers nobody: what ended it is told first, and the rest is only its consequence.
       const ended = server.process !== undefined && isOver(server.process)
@@ -171,16 +189,20 @@ export async function fuzz({
     const end = server.residentMiB()
     await wait(restMs)
     const rested = server.residentMiB()
-    if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ ...pair, warm, end, rested })
+    if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ ...pair, large: isLarge, warm, end, rested })
     if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
       const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} when all was answered`
       failures.push({ ...pair, problem, request: 'none', smallest: undefined, command: undefined, again: 'cannot be said' })
     }
   }
 
-  const waiting = [...pairs.entries()]
+  const share = (total: number, at: number) => shareOf(total, at, pairs.length)
+  const waiting = pairs.flatMap((pair, at) => [
+    () => fuzzPair(pair, at, { requests: share(requests, at), events: share(events, at) }),
+    () => fuzzPair(pair, at, { large: share(large, at) }),
+  ])
   const work = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await fuzzPair(next[1], next[0])
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next()
   }
   await Promise.all(Array.from({ length: SERVERS_AT_ONCE }, work))
   return { byKind, byMode, memory, failures, seconds: (performance.now() - started) / 1000 }
@@ -188,10 +210,11 @@ export async function fuzz({
 
 const shareOf = (total: number, at: number, of: number) => Math.floor(((at + 1) * total) / of) - Math.floor((at * total) / of)
 
-function batchesOf(shares: Readonly<Record<Part, number>>): { part: Part; numRuns: number }[] {
-  return (Object.keys(shares) as Part[]).flatMap(part =>
-    Array.from({ length: Math.ceil(shares[part] / BATCH) }, (_, b) => ({ part, numRuns: Math.min(BATCH, shares[part] - b * BATCH) })),
-  )
+function batchesOf(shares: Partial<Record<Part, number>>): { part: Part; numRuns: number }[] {
+  return (Object.entries(shares) as [Part, number][]).flatMap(([part, share]) => {
+    const most = part === 'large' ? LARGE_BATCH : BATCH
+    return Array.from({ length: Math.ceil(share / most) }, (_, b) => ({ part, numRuns: Math.min(most, share - b * most) }))
+  })
 }
 
 /** Problems that differ in numbers and names only are told once. */
@@ -202,7 +225,7 @@ const seedOf = (seed: number, pair: number, batch: number) =>
   (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
 /** @returns whether a run that long grew more than it may; a leak goes on growing, a heap that finds its size does not */
-export const grewTooMuch = ({ warm, rested }: Memory) => rested > warm * 1.3 + 30
+export const grewTooMuch = ({ warm, rested, large }: Memory) => rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
 // One server
 
@@ -217,8 +240,13 @@ interface Subject extends AsyncDisposable {
   answerGoodRequest(): Promise<void>
 }
 
-async function serve({ model, mode }: Pair, url?: string): Promise<Subject> {
-  const env = { ...ENVIRONMENT, ...MODES[mode], MODEL_DIR: FOLDERS[model] ?? testModel(model) }
+async function serve({ model, mode }: Pair, url: string | undefined, isLarge: boolean): Promise<Subject> {
+  const env = {
+    ...ENVIRONMENT,
+    ...(isLarge ? { MAX_BODY_BYTES: String(LARGEST_BODY) } : {}),
+    ...MODES[mode],
+    MODEL_DIR: FOLDERS[model] ?? testModel(model),
+  }
   const server = url === undefined ? await start(env) : undefined
   const base = server?.url ?? (url as string)
   const name = model === 'iris' ? 'iris-classifier' : model
@@ -413,7 +441,7 @@ async function explain(origin: Origin, request: FuzzRequest, problem: string, in
 
 /** Runs one request, found by its seed and path, alone on a new server, then ever smaller ones while they fail. */
 export async function again({ path, url, seed, part, ...pair }: Origin & { readonly path: string }) {
-  let server = await serve(pair, url)
+  let server = await serve(pair, url, part === 'large')
   let problem = ''
   const until = performance.now() + SHRINK_MS
   try {
@@ -429,7 +457,7 @@ export async function again({ path, url, seed, part, ...pair }: Origin & { reado
       if (after !== undefined) {
         // What it wrote to its log, or that it ended, must not count against the next.
         await server[Symbol.asyncDispose]()
-        server = await serve(pair, url)
+        server = await serve(pair, url, part === 'large')
       }
       // Smaller, but another problem: that is not what is looked for.
       if (problem !== '' && alike(now) !== alike(problem)) return
@@ -445,7 +473,7 @@ export async function again({ path, url, seed, part, ...pair }: Origin & { reado
 
 /** Sends a whole batch again to a new server, for what fails in company only. @returns the problems */
 export async function againTogether({ numRuns, connections, url, seed, part, ...pair }: Origin & { numRuns: number; connections: number }) {
-  await using server = await serve(pair, url)
+  await using server = await serve(pair, url, part === 'large')
   const clients = Array.from({ length: connections }, () => createClient(server.url))
   const found = await sendAll(fc.sample(PARTS[part](server.target), { seed, numRuns }), clients, server.target)
   for (const client of clients) client.close()

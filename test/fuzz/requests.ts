@@ -1,7 +1,7 @@
 import { deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { toBytes, type WrittenTensor, writeExactly } from '../tensors.ts'
-import { bend, bends, items, members, oddText, text, type Written, write } from './written.ts'
+import { anyCharacter, bend, bends, items, members, oddText, text, type Written, write } from './written.ts'
 
 /** One tensor of the model under test, as its metadata says. */
 export interface Described {
@@ -40,6 +40,7 @@ export const KINDS = [
   'event framing',
   'event pipelined',
   'event hang-up',
+  'large',
 ] as const
 export type Kind = (typeof KINDS)[number]
 
@@ -67,7 +68,8 @@ export interface FuzzRequest {
   readonly asked?: Asked
 }
 
-const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
+/** A request whose framing is right. */
+export const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc.record({ asked, cuts: cuts() }).map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
 
 /** Requests that a server of `target` may meet: good ones, and such as are wrong in every way known here. */
@@ -139,7 +141,7 @@ const HOST = ['Host', 'function'] as const
 
 const cuts = () => fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, fc.array(fc.nat(20_000), { maxLength: 4 }))
 
-const post = (path: string, headers: Asked['headers'], body: Buffer, chunks?: readonly number[]): Asked => ({
+export const post = (path: string, headers: Asked['headers'], body: Buffer, chunks?: readonly number[]): Asked => ({
   method: 'POST',
   path,
   headers: [HOST, ...headers],
@@ -155,12 +157,11 @@ const inferPath = ({ name, version }: Target): fc.Arbitrary<string> => {
 const chunks = () =>
   fc.oneof({ weight: 9, arbitrary: fc.constant(undefined) }, fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 6 }))
 
-const JSON_TYPE = ['Content-Type', 'application/json'] as const
-const BINARY_TYPE = ['Content-Type', 'application/octet-stream'] as const
+export const JSON_TYPE = ['Content-Type', 'application/json'] as const
+export const BINARY_TYPE = ['Content-Type', 'application/octet-stream'] as const
 
 // Tensors
 
-// Made once: to make a string's units costs more than to draw a thousand strings.
 const ELEMENTS: Readonly<Record<string, fc.Arbitrary<number | bigint | string | boolean>>> = {
   FP32: fc.oneof(
     { weight: 3, arbitrary: fc.float({ noDefaultInfinity: true, noNaN: true }) },
@@ -178,8 +179,20 @@ const ELEMENTS: Readonly<Record<string, fc.Arbitrary<number | bigint | string | 
   UINT8: fc.nat(255),
   BOOL: fc.boolean(),
   BYTES: fc
-    .oneof(fc.string({ unit: 'grapheme', maxLength: 30 }), fc.string({ unit: 'binary', maxLength: 10 }))
+    .oneof(
+      fc.string({
+        unit: fc.constantFrom('a', 'Z', '0', ' ', '"', '\\', '/', 'é', 'e\u0301', '日', '🌸', '👩‍🔬', '\u200d', '\u202e'),
+        maxLength: 30,
+      }),
+      fc.string({ unit: anyCharacter, maxLength: 10 }),
+    )
     .map(string => string.replaceAll('\0', '').toWellFormed()),
+}
+
+export function elementOf(datatype: string): fc.Arbitrary<number | bigint | string | boolean> {
+  const element = ELEMENTS[datatype]
+  if (element === undefined) throw new Error(`no elements of ${datatype} are known here`)
+  return element
 }
 
 const rows = () => fc.oneof({ weight: 12, arbitrary: fc.integer({ min: 0, max: 4 }) }, { weight: 1, arbitrary: fc.constantFrom(17, 300) })
@@ -197,11 +210,9 @@ function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
           : fc.constant(shape.map(size => (size === -1 ? rows : size)))
         return dimensions.chain(shape => {
           const length = shape.reduce((product, size) => product * size, 1)
-          const element = ELEMENTS[datatype]
-          if (element === undefined) throw new Error(`no elements of ${datatype} are known here`)
           // A long tensor repeats a short one: what is long about it is its length.
           return fc
-            .array(element, { minLength: Math.min(length, 24), maxLength: Math.min(length, 24) })
+            .array(elementOf(datatype), { minLength: Math.min(length, 24), maxLength: Math.min(length, 24) })
             .map(few => ({ name, datatype, shape, data: Array.from({ length }, (_, i) => few[i % few.length] as number) }))
         })
       }),
@@ -211,14 +222,14 @@ function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
 
 function dataOf({ data = [], shape }: WrittenTensor, nested: boolean): Written {
   let level: Written[] = data.map(value => text(writeExactly(value)))
-  if (!nested || shape.length < 2 || data.length === 0) return items(...level)
+  if (!nested || shape.length < 2 || data.length === 0) return { items: level }
   for (const size of shape.slice(1).toReversed())
     level = Array.from({ length: level.length / size }, (_, i) => items(...level.slice(i * size, (i + 1) * size)))
-  return items(...level)
+  return { items: level }
 }
 
 /** `binary`: in place of the data, how many bytes of it follow. */
-function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Written {
+export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Written {
   return members(
     ['name', text(JSON.stringify(tensor.name))],
     ['shape', items(...tensor.shape.map(size => text(String(size))))],
@@ -230,7 +241,7 @@ function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Writt
 const ids = fc.oneof(
   fc.constant(undefined),
   fc.constantFrom('req-001', '', '__proto__', 'é 🌸 "\\', 'a\r\nb: c', '\ud800', '\0'),
-  fc.string({ unit: 'binary', maxLength: 30 }),
+  fc.string({ unit: anyCharacter, maxLength: 30 }),
 )
 
 const parameters = () =>
@@ -271,7 +282,7 @@ function outputsOf({ outputs }: Target): fc.Arbitrary<Written | undefined> {
   return fc.oneof(fc.constant(none), written)
 }
 
-const requestOf = (
+export const requestOf = (
   id: string | undefined,
   inputs: readonly Written[],
   outputs: Written | undefined,
@@ -445,7 +456,7 @@ function binaryRequest(target: Target): fc.Arbitrary<Asked> {
     })
 }
 
-const LENGTH_HEADER = 'Inference-Header-Content-Length'
+export const LENGTH_HEADER = 'Inference-Header-Content-Length'
 
 // Bytes
 
@@ -655,7 +666,7 @@ function oddPath(target: Target): fc.Arbitrary<Asked> {
           // A control character would break the framing, which is another kind of request.
           .replaceAll(/[\p{Cc} ]/gu, '_')}`,
     ),
-    fc.string({ unit: 'binary', maxLength: 30 }).map(path => `/v2/models/${encodeURIComponent(path.toWellFormed())}/infer`),
+    fc.string({ unit: anyCharacter, maxLength: 30 }).map(path => `/v2/models/${encodeURIComponent(path.toWellFormed())}/infer`),
   )
   const accept = fc.constantFrom(
     [],

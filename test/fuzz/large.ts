@@ -1,0 +1,110 @@
+import fc from 'fast-check'
+import { toBytes, type WrittenTensor, writeExactly } from '../tensors.ts'
+import {
+  type Asked,
+  BINARY_TYPE,
+  elementOf,
+  type FuzzRequest,
+  inputOf,
+  JSON_TYPE,
+  LENGTH_HEADER,
+  post,
+  requestOf,
+  type Target,
+  whole,
+} from './requests.ts'
+import { items, members, text, write } from './written.ts'
+
+/** The largest body that a server takes which is sent these. */
+export const LARGEST_BODY = 8 * 2 ** 20
+
+const SIZES = [300 * 2 ** 10, 2 ** 20 + 1, 3 * 2 ** 20, LARGEST_BODY - 2 ** 12, LARGEST_BODY, LARGEST_BODY + 1]
+
+const ATTRIBUTES = { specversion: '1.0', id: 'large', source: '/fuzz', type: 'fuzz.request' }
+const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(([name, value]) => [`ce-${name}`, value] as const)
+const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)},${member}}`
+
+interface Form {
+  /** How much of the body is data; what is left over is filled with spaces. */
+  readonly data: number
+  readonly headers: Asked['headers']
+  /** What the body is made of; absent: JSON and binary tensor data. */
+  readonly text?: (json: string) => string
+  readonly isNested?: boolean
+  readonly isEvent?: boolean
+}
+
+const FORMS: readonly Form[] = [
+  { data: 0.9, headers: [JSON_TYPE], text: json => json },
+  { data: 0.7, headers: [JSON_TYPE], text: json => json, isNested: true },
+  { data: 0.9, headers: [BINARY_TYPE] },
+  { data: 0.9, headers: [...EVENT_HEADERS, JSON_TYPE], text: json => json, isEvent: true },
+  { data: 0.9, headers: [...EVENT_HEADERS, BINARY_TYPE], isEvent: true },
+  { data: 0.9, headers: [['Content-Type', 'application/cloudevents+json']], text: json => eventWith(`"data":${json}`), isEvent: true },
+  {
+    data: 0.65,
+    headers: [['Content-Type', 'application/cloudevents+json']],
+    text: json => eventWith(`"data_base64":"${Buffer.from(json).toString('base64')}"`),
+    isEvent: true,
+  },
+  {
+    data: 0.3,
+    headers: [['Content-Type', 'application/cloudevents-batch+json']],
+    text: json => `[${new Array(3).fill(eventWith(`"data":${json}`))}]`,
+    isEvent: true,
+  },
+]
+
+/** Bodies of hundreds of kilobytes up to the limit and a byte more: good, wrong at the very end, or cut off there. */
+export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
+  whole(
+    'large',
+    fc
+      .record({
+        few: fc.tuple(...target.inputs.map(({ datatype }) => fc.array(elementOf(datatype), { minLength: 24, maxLength: 24 }))),
+        size: fc.constantFrom(...SIZES),
+        form: fc.constantFrom(...FORMS),
+        end: fc.constantFrom<'good' | 'wrong' | 'cut'>('good', 'good', 'good', 'wrong', 'cut'),
+      })
+      .map(({ few, size, form, end }) => {
+        const tensors = filled(target, few, form.data * size, form.text === undefined)
+        const binary = form.text === undefined ? tensors.map(toBytes) : []
+        const inputs = tensors.map((tensor, i) => inputOf(tensor, form.isNested ?? false, binary[i]?.byteLength))
+        // FP16, which JSON cannot say, is not asked for.
+        const outputs = target.outputs.some(({ datatype }) => datatype === 'FP16') ? items(members(['name', text('"y"')])) : undefined
+        const json = write(requestOf('large', inputs, outputs, undefined))
+        const path = form.isEvent ? '/' : `/v2/models/${encodeURIComponent(target.name)}/infer`
+        if (form.text === undefined) {
+          const header = padded(json, size - binary.reduce((sum, { byteLength }) => sum + byteLength, 0))
+          const body = Buffer.concat([header, ...binary, ...(end === 'wrong' ? [Buffer.alloc(1)] : [])])
+          return ended(post(path, [...form.headers, [LENGTH_HEADER, String(header.byteLength)]], body), end)
+        }
+        const odd = end === 'wrong' ? json.replace(/.(\]+\}\])/, 'null$1') : json
+        return ended(post(path, form.headers, padded(form.text(odd), size)), end)
+      }),
+  )
+
+/** All inputs with so many rows, the same few elements over and over, that their data has about that many bytes. */
+function filled({ inputs, anyRank }: Target, few: WrittenTensor['data'][], bytes: number, binary: boolean): WrittenTensor[] {
+  const kinds = inputs.map(({ name, datatype, shape }, i) => ({ name, datatype, shape: anyRank ? [-1] : shape, data: few[i] ?? [] }))
+  const widthOf = (shape: readonly number[]) => shape.reduce((product, size) => (size === -1 ? product : product * size), 1)
+  const bytesOf = (tensor: WrittenTensor) => (binary ? toBytes(tensor).byteLength : Buffer.byteLength(writeExactly(tensor.data)))
+  const rowBytes = kinds.reduce((sum, kind) => sum + widthOf(kind.shape) * (bytesOf(kind) / kind.data.length), 0)
+  const rows = Math.floor(bytes / rowBytes)
+  return kinds.map(({ shape, data, ...kind }) => ({
+    ...kind,
+    shape: shape.map(size => (size === -1 ? rows : size)),
+    data: Array.from({ length: rows * widthOf(shape) }, (_, i) => data[i % data.length] as number),
+  }))
+}
+
+function padded(json: string, size: number): Buffer {
+  const bytes = Buffer.from(json)
+  return Buffer.concat([bytes, Buffer.alloc(Math.max(size - bytes.byteLength, 0), ' ')])
+}
+
+/** Cut off before its last bracket, however many spaces follow that. */
+function ended(asked: Asked, end: 'good' | 'wrong' | 'cut'): Asked {
+  if (end !== 'cut') return { ...asked, right: end === 'good' && asked.body.byteLength <= LARGEST_BODY }
+  return { ...asked, body: asked.body.subarray(0, Math.floor(asked.body.byteLength * 0.6)) }
+}
