@@ -36,6 +36,8 @@ export function createClient(url: string): Client {
 
   async function send(request: FuzzRequest): Promise<HttpAnswer[]> {
     if (request.ending !== 'keep') return sendAlone(await open(hostname, Number(port)), request)
+    // An idle connection may be closed by either side.
+    if (kept?.isClosed()) close()
     kept ??= await open(hostname, Number(port))
     const wire = kept
     // The answer may come before all is written, but the next request must not.

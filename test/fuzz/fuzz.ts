@@ -423,7 +423,7 @@ export interface Origin extends Pair {
   readonly url?: string | undefined
 }
 
-/** Sends it again, alone to a new server, and looks for the least that fails alike. */
+/** Sends it again, alone to a new server, and looks for the least that fails alike; of large bodies not, there are too many smaller ones. */
 async function explain(origin: Origin, request: FuzzRequest, problem: string, index: number, together: string): Promise<Failure> {
   const { model, mode, part, seed } = origin
   const shrunk = await again({ ...origin, path: String(index) })
@@ -464,7 +464,12 @@ export async function again({ path, url, seed, part, ...pair }: Origin & { reado
       problem = now
       throw new Error(now)
     })
-    const { failed, counterexample, counterexamplePath } = await fc.check(property, { seed, path, numRuns: 1 })
+    const { failed, counterexample, counterexamplePath } = await fc.check(property, {
+      seed,
+      path,
+      numRuns: 1,
+      endOnFailure: part === 'large',
+    })
     return failed && counterexample ? { problem, request: counterexample[0], path: counterexamplePath as string } : undefined
   } finally {
     await server[Symbol.asyncDispose]()

@@ -27,6 +27,8 @@ const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)
 interface Form {
   /** How much of the body is data; what is left over is filled with spaces. */
   readonly data: number
+  /** How many spaces in the data lengthen the body by one; absent: as many. */
+  readonly share?: number
   readonly headers: Asked['headers']
   /** What the body is made of; absent: JSON and binary tensor data. */
   readonly text?: (json: string) => string
@@ -43,12 +45,14 @@ const FORMS: readonly Form[] = [
   { data: 0.9, headers: [['Content-Type', 'application/cloudevents+json']], text: json => eventWith(`"data":${json}`), isEvent: true },
   {
     data: 0.65,
+    share: 3 / 4,
     headers: [['Content-Type', 'application/cloudevents+json']],
     text: json => eventWith(`"data_base64":"${Buffer.from(json).toString('base64')}"`),
     isEvent: true,
   },
   {
     data: 0.3,
+    share: 1 / 3,
     headers: [['Content-Type', 'application/cloudevents-batch+json']],
     text: json => `[${new Array(3).fill(eventWith(`"data":${json}`))}]`,
     isEvent: true,
@@ -79,10 +83,16 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
           const body = Buffer.concat([header, ...binary, ...(end === 'wrong' ? [Buffer.alloc(1)] : [])])
           return ended(post(path, [...form.headers, [LENGTH_HEADER, String(header.byteLength)]], body), end)
         }
-        const odd = end === 'wrong' ? json.replace(/.(\]+\}\])/, 'null$1') : json
-        return ended(post(path, form.headers, padded(form.text(odd), size)), end)
+        const odd = end === 'wrong' ? json.replace(LAST, 'null$2') : json
+        const least = Buffer.byteLength(form.text(odd))
+        // Within the data, because beside it JSON may not be that large.
+        const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
+        return ended(post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)), end)
       }),
   )
+
+/** The last element of the last input's data, and the brackets behind it. */
+const LAST = /([^[\]])(\]+\}\])/
 
 /** All inputs with so many rows, the same few elements over and over, that their data has about that many bytes. */
 function filled({ inputs, anyRank }: Target, few: WrittenTensor['data'][], bytes: number, binary: boolean): WrittenTensor[] {
