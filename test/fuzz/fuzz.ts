@@ -17,7 +17,7 @@ import { commandOf, show } from './show.ts'
 export const MODELS = ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64', 'middle', 'unknown-rank', 'fp16-out', 'slow'] as const
 export type ModelName = (typeof MODELS)[number]
 
-const FOLDERS: Partial<Record<ModelName, string>> = { iris: `${projectFolder}/models/iris/v1.0.0` }
+export const folderOf = (model: ModelName) => (model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model))
 
 /** Every way to run a model: where, and whether requests that wait are joined. */
 export const MODES = {
@@ -245,13 +245,12 @@ async function serve({ model, mode }: Pair, url: string | undefined, isLarge: bo
     ...ENVIRONMENT,
     ...(isLarge ? { MAX_BODY_BYTES: String(LARGEST_BODY) } : {}),
     ...MODES[mode],
-    MODEL_DIR: FOLDERS[model] ?? testModel(model),
+    MODEL_DIR: folderOf(model),
   }
   const server = url === undefined ? await start(env) : undefined
   const base = server?.url ?? (url as string)
-  const name = model === 'iris' ? 'iris-classifier' : model
-  const target = await describe(base, name, model)
-  const answerGoodRequest = await learnGoodAnswer(base, name, model)
+  const target = await describe(base, model)
+  const answerGoodRequest = await learnGoodAnswer(base, target.name, model)
   return {
     url: base,
     target,
@@ -291,7 +290,9 @@ async function start(env: Record<string, string>): Promise<ServerProcess & { rea
   return { url: await url, process: child, log, stderr, exited }
 }
 
-async function describe(url: string, name: string, model: ModelName): Promise<Target> {
+/** What a server says of its model. */
+export async function describe(url: string, model: ModelName): Promise<Target> {
+  const name = model === 'iris' ? 'iris-classifier' : model
   const response = await fetch(`${url}/v2/models/${name}`)
   assert.equal(response.status, 200, `${url} does not serve ${name}`)
   const { versions, inputs, outputs } = (await response.json()) as { versions?: string[] } & Pick<Target, 'inputs' | 'outputs'>

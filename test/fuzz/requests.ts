@@ -198,7 +198,7 @@ export function elementOf(datatype: string): fc.Arbitrary<number | bigint | stri
 const rows = () => fc.oneof({ weight: 12, arbitrary: fc.integer({ min: 0, max: 4 }) }, { weight: 1, arbitrary: fc.constantFrom(17, 300) })
 
 /** All inputs, right; one number of rows stands for every variable dimension. */
-function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
+export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
   return rows().chain(rows =>
     fc.tuple(
       ...inputs.map(({ name, datatype, shape }) => {
@@ -238,7 +238,7 @@ export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number)
   )
 }
 
-const ids = fc.oneof(
+export const ids = fc.oneof(
   fc.constant(undefined),
   fc.constantFrom('req-001', '', '__proto__', 'é 🌸 "\\', 'a\r\nb: c', '\ud800', '\0'),
   fc.string({ unit: anyCharacter, maxLength: 30 }),

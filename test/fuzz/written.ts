@@ -82,7 +82,7 @@ const ODD = [
 ]
 
 /** Wrong values for each field by its name, next to what is wrong everywhere. */
-const KNOWN: Readonly<Record<string, readonly string[]>> = {
+export const KNOWN: Readonly<Record<string, readonly string[]>> = {
   id: ['1', '""', '"\\u0000"', '"\\ud83d"', `"${'i'.repeat(9_000)}"`, '"</script>"', '"\\r\\nx: y"', '["a"]'],
   name: ['"__proto__"', '""', '"x "', '"INPUT"', '"input\\u0000"', '0'],
   shape: [
