@@ -350,6 +350,9 @@ function difference(given: Given, expected: Answer, target: Target, isExact: boo
   if (given.wrong !== undefined) return given.wrong
   const { form, sent } = given
   const answer = answerIn(given)
+  // An event without data is told so.
+  if (form === 'event' && sent.bytes.includes('\r\nContent-Length: 0\r\n'))
+    return answer.status === 400 ? undefined : `${answer.status}, not 400`
   const isWrapped = form === 'structured' || form === 'batched'
   // Whether its own deadline passed is a matter of chance.
   if (answer.status === 504 || expected.status === 504) return undefined

@@ -267,7 +267,7 @@ async function serve({ model, mode }: Pair, url: string | undefined, isLarge: bo
 }
 
 /** As startProcess does, but for as long as it takes: that one's processes are killed after the time a test may take. */
-async function start(env: Record<string, string>): Promise<ServerProcess & { readonly stderr: readonly string[] }> {
+export async function start(env: Record<string, string>): Promise<ServerProcess & { readonly stderr: readonly string[] }> {
   const child = spawn(process.execPath, ['function/main.ts'], {
     cwd: projectFolder,
     env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },

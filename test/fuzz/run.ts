@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { differential } from './differential.ts'
 import {
   again,
   againTogether,
@@ -18,7 +19,7 @@ import {
 import { KINDS } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-const USAGE = `node test/fuzz/run.ts [--requests 20000] [--events 2000] [--large 100] [--seed N] [--connections 16] [--model NAME]… [--mode NAME]… [--url URL --model NAME]
+const USAGE = `node test/fuzz/run.ts [--requests 20000] [--events 2000] [--large 100] [--differential 200] [--seed N] [--connections 16] [--model NAME]… [--mode NAME]… [--url URL --model NAME]
 node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|large --seed N --path P        one request again, as a failure says
 node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|large --seed N --together N    a batch again, for what fails in company only
 
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     requests: { type: 'string', default: '20000' },
     events: { type: 'string', default: '2000' },
     large: { type: 'string', default: '100' },
+    differential: { type: 'string', default: '200' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
     connections: { type: 'string', default: '16' },
     model: { type: 'string', multiple: true, default: [] },
@@ -45,7 +47,7 @@ const { values } = parseArgs({
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
-function count(name: 'requests' | 'events' | 'large' | 'connections' | 'together', least = 1): number {
+function count(name: 'requests' | 'events' | 'large' | 'differential' | 'connections' | 'together', least = 1): number {
   const value = Number(values[name])
   if (!Number.isSafeInteger(value) || value < least) fail(`--${name} is ${values[name]}; it must be a number from ${least}`)
   return value
@@ -159,5 +161,31 @@ function tabulate({ byKind, byMode, memory }: Report): void {
     )
 }
 
+/** The same questions in every form to every kind of server. */
+async function compare(): Promise<boolean> {
+  const questions = count('differential', 0)
+  if (questions === 0 || values.url !== undefined) return true
+  let alike = true
+  say('\nquestions asked in every form of every server that runs the model')
+  for (const model of models().filter(model => model !== 'slow')) {
+    try {
+      const asked = await differential(model, { questions: Math.ceil(questions / MODELS.length), seed: integerSeed() })
+      const { questions: all, requests, answered, refused, joinedRuns } = asked
+      say(
+        `${model.padEnd(16)}${all} questions (${answered} answered, ${refused} refused) in ${requests} requests; of those that may be joined ${joinedRuns.requests} in ${joinedRuns.runs} runs`,
+      )
+    } catch (error) {
+      alike = false
+      say(`\n✖ ${model}: ${(error as Error).message}\n${((error as Error).cause as Error | undefined)?.message ?? ''}`)
+    }
+  }
+  return alike
+}
+
+async function all(): Promise<boolean> {
+  const [fuzzed, compared] = [await many(), await compare()]
+  return fuzzed && compared
+}
+
 if (values.help) say(USAGE)
-else process.exitCode = (await (values.together !== undefined ? together() : values.path !== undefined ? one(values.path) : many())) ? 0 : 1
+else process.exitCode = (await (values.together !== undefined ? together() : values.path !== undefined ? one(values.path) : all())) ? 0 : 1

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { createServer } from 'node:net'
+import { describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import { projectFolder } from '../server.ts'
+import type { HttpAnswer } from './client.ts'
+import { judge } from './judge.ts'
+import { type Asked, type FuzzRequest, post, type Target, toHttp } from './requests.ts'
+import { commandOf } from './show.ts'
+
+const TARGET: Target = {
+  name: 'm',
+  version: '1',
+  inputs: [{ name: 'x', datatype: 'INT32', shape: [-1] }],
+  outputs: [{ name: 'y', datatype: 'INT32', shape: [-1] }],
+  anyRank: false,
+  identity: true,
+}
+
+const INFER = post(
+  '/v2/models/m/infer',
+  [['Content-Type', 'application/json']],
+  Buffer.from('{"id":"1","inputs":[{"name":"x","shape":[2],"datatype":"INT32","data":[7,8]}]}'),
+)
+const EVENT = {
+  ...INFER,
+  path: '/',
+  headers: [
+    ...INFER.headers,
+    ...Object.entries({ specversion: '1.0', id: 'e', source: '/s', type: 't' }).map(([n, v]) => [`ce-${n}`, v] as const),
+  ],
+}
+
+const request = (asked: Asked): FuzzRequest => ({ kind: 'json', bytes: toHttp(asked), cuts: [], ending: 'keep', asked })
+
+const RESPONSE = { model_name: 'm', model_version: '1', id: '1', outputs: [{ name: 'y', shape: [2], datatype: 'INT32', data: [7, 8] }] }
+
+const answer = (status: number, body: unknown, headers: Record<string, string> = {}): HttpAnswer => ({
+  status,
+  headers: new Map(Object.entries({ 'content-type': 'application/json', ...headers })),
+  body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+})
+
+const REPLY = { 'ce-specversion': '1.0', 'ce-id': 'r', 'ce-source': '/m', 'ce-type': 't.response' }
+const output = (changed: object) => ({ ...RESPONSE, outputs: [{ ...RESPONSE.outputs[0], ...changed }] })
+
+describe('the judge passes', () => {
+  test('the right answer', () => assert.equal(judge(request({ ...INFER, right: true }), [answer(200, RESPONSE)], TARGET), undefined))
+  test('the right reply to an event', () => assert.equal(judge(request(EVENT), [answer(200, RESPONSE, REPLY)], TARGET), undefined))
+  test('a refusal', () => assert.equal(judge(request(INFER), [answer(400, { error: 'why' })], TARGET), undefined))
+})
+
+describe('the judge refuses', () => {
+  const wrong: Record<string, [HttpAnswer, Asked?]> = {
+    'a 500': [answer(500, { error: 'why' })],
+    'a 503': [answer(503, { error: 'why' })],
+    'a refusal of a good request': [answer(400, { error: 'why' }), { ...INFER, right: true }],
+    'a refusal that is no JSON': [answer(400, 'why')],
+    'a refusal without "error"': [answer(400, { detail: 'why' })],
+    'a refusal of another type': [answer(400, { error: 'why' }, { 'content-type': 'text/plain' })],
+    'a stack trace': [answer(400, { error: 'Error: why\n    at f (node:internal/x:1:2)' })],
+    'a path of the server': [answer(400, { error: `${projectFolder}function/main.ts` })],
+    'a 405 without Allow': [answer(405, { error: 'why' })],
+    'another id': [answer(200, { ...RESPONSE, id: '2' })],
+    'no id': [answer(200, { ...RESPONSE, id: undefined })],
+    'another model': [answer(200, { ...RESPONSE, model_name: 'n' })],
+    'another version': [answer(200, { ...RESPONSE, model_version: '2' })],
+    'another output': [answer(200, output({ name: 'z' }))],
+    'another datatype': [answer(200, output({ datatype: 'INT64' }))],
+    'another shape': [answer(200, output({ shape: [3] }))],
+    'data of another type': [answer(200, output({ data: ['7', '8'] }))],
+    'what an identity must not give': [answer(200, output({ data: [7, 9] }))],
+    'no data': [answer(200, output({ data: undefined }))],
+    'a reply that is no event': [answer(200, RESPONSE), EVENT],
+    'a reply without a source': [answer(200, RESPONSE, { ...REPLY, 'ce-source': '' }), EVENT],
+    'an empty answer to an event that is 200': [answer(200, ''), EVENT],
+  }
+  for (const [mistake, [given, asked = INFER]] of Object.entries(wrong))
+    test(mistake, () => assert.notEqual(judge(request(asked), [given], TARGET), undefined))
+})
+
+describe('a failure is told as a command', async () => {
+  const hasCurl = await promisify(execFile)('curl', ['--version']).then(
+    () => true,
+    () => false,
+  )
+
+  test('of curl, which sends the same bytes', { skip: hasCurl ? false : 'there is no curl here' }, async () => {
+    const asked = post(
+      '/v2/models/m/infer?x=[1]',
+      [
+        ['Content-Type', 'application/json'],
+        ['X-Empty', ''],
+        ['X-Quote', "it's"],
+      ],
+      Buffer.from('{"a":"it\'s"}\n'),
+    )
+    const received = new Promise<string>(resolve => {
+      const server = createServer(socket =>
+        socket.once('data', bytes => {
+          resolve(bytes.toString())
+          socket.end('HTTP/1.1 204 No Content\r\n\r\n')
+          server.close()
+        }),
+      ).listen(0, '127.0.0.1', () => {
+        const { port } = server.address() as { port: number }
+        const command = (commandOf(request(asked)) as string).replace('localhost:8080', `127.0.0.1:${port}`)
+        execFile('sh', ['-c', command], { timeout: 10_000 })
+      })
+    })
+    const lines = (http: string) =>
+      http
+        .split('\r\n')
+        .map(line => line.trimEnd())
+        .sort()
+    assert.deepEqual(lines(await received), lines(toHttp(asked).toString()))
+  })
+
+  test('of nc, where curl would change them', () => {
+    const bytes = toHttp({ ...INFER, body: Buffer.from([0, 255]) })
+    const command = commandOf({ kind: 'json', bytes, cuts: [], ending: 'keep', asked: { ...INFER, body: Buffer.from([0, 255]) } })
+    assert.equal(command, `echo ${bytes.toString('hex')} | xxd -r -p | nc -q 5 localhost 8080`)
+  })
+})
