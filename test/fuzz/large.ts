@@ -27,7 +27,7 @@ const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)
 interface Form {
   /** How much of the body is data; what is left over is filled with spaces. */
   readonly data: number
-  /** How many spaces in the data lengthen the body by one; absent: as many. */
+  /** How many spaces in the data lengthen the body by one; absent: as many. 0: they stand beside the data, where so many may be refused. */
   readonly share?: number
   readonly headers: Asked['headers']
   /** What the body is made of; absent: JSON and binary tensor data. */
@@ -39,6 +39,7 @@ interface Form {
 const FORMS: readonly Form[] = [
   { data: 0.9, headers: [JSON_TYPE], text: json => json },
   { data: 0.7, headers: [JSON_TYPE], text: json => json, isNested: true },
+  { data: 0.5, headers: [JSON_TYPE], text: json => json, share: 0 },
   { data: 0.9, headers: [BINARY_TYPE] },
   { data: 0.9, headers: [...EVENT_HEADERS, JSON_TYPE], text: json => json, isEvent: true },
   { data: 0.9, headers: [...EVENT_HEADERS, BINARY_TYPE], isEvent: true },
@@ -87,7 +88,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         const least = Buffer.byteLength(form.text(odd))
         // Within the data, because beside it JSON may not be that large.
         const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
-        return ended(post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)), end)
+        return ended(post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)), end, form.share !== 0)
       }),
   )
 
@@ -114,7 +115,7 @@ function padded(json: string, size: number): Buffer {
 }
 
 /** Cut off before its last bracket, however many spaces follow that. */
-function ended(asked: Asked, end: 'good' | 'wrong' | 'cut'): Asked {
-  if (end !== 'cut') return { ...asked, right: end === 'good' && asked.body.byteLength <= LARGEST_BODY }
+function ended(asked: Asked, end: 'good' | 'wrong' | 'cut', isTaken = true): Asked {
+  if (end !== 'cut') return { ...asked, right: isTaken && end === 'good' && asked.body.byteLength <= LARGEST_BODY }
   return { ...asked, body: asked.body.subarray(0, Math.floor(asked.body.byteLength * 0.6)) }
 }

@@ -21,6 +21,30 @@ test('a body of exactly the limit is taken, one byte more is not', async () => {
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, `${padded} `))).status, 413)
 })
 
+test('more than 1 MiB of JSON beside the tensor data gets 413, not 500, also as an event', async () => {
+  const large = await startServer()
+  try {
+    const body = irisBody().replace('{', `{${' '.repeat(2 ** 20)}`)
+    const event = {
+      'ce-specversion': '1.0',
+      'ce-id': '1',
+      'ce-source': '/garden',
+      'ce-type': 'iris.request',
+      'content-type': 'application/json',
+    }
+    for (const [path, headers] of [
+      [IRIS, {}],
+      ['/', event],
+    ] as const) {
+      const { status, json } = await exchange(large.port, request('POST', path, headers, body))
+      assert.equal(status, 413)
+      assert.match(json.error, /^the body holds \d+ bytes of JSON beside tensor data, larger than the 1048576 bytes allowed$/)
+    }
+  } finally {
+    await large.stop()
+  }
+})
+
 test('a body one byte at a time is a body', async () => {
   const connection = await connect(server.port)
   for (const byte of request('POST', IRIS, {}, irisBody())) {
