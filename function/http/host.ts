@@ -148,7 +148,7 @@ export async function listen(service: EventService, config: Config, front: Front
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
         pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
         const page = await pages
-        if (closing) response.setHeader('connection', 'close')
+        if (closing || isLast(request)) response.setHeader('connection', 'close')
         return page(request, response, caller)
       }
       if (method === 'GET')
@@ -183,7 +183,7 @@ export async function listen(service: EventService, config: Config, front: Front
     if (requestId !== undefined) headers['x-request-id'] = requestId
     // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
     const cutOff = !request.complete && (answer.status === 413 || answer.status === 503 || declaredLength(request) > config.maxBodyBytes)
-    if (closing || cutOff) headers.connection = 'close'
+    if (closing || cutOff || isLast(request)) headers.connection = 'close'
     response.writeHead(answer.status, headers)
     const body = compressed?.body ?? answer.body
     if (request.method === 'HEAD') response.end()
@@ -297,6 +297,12 @@ function pathOf(target: string): string {
 
 const isPage = ({ page }: Route, { headers }: IncomingMessage) =>
   page === 'always' || (page === 'html' && /\btext\/html\b/.test(headers.accept ?? ''))
+
+/**
+ * Whether a connection is to end with the answer: Node's parser says nothing of a broken request behind one that asks for another
+ * protocol, which it does not get, and so nobody would answer that until its time is over.
+ */
+const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
 const allow = ({ GET, POST }: Route) => [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
 

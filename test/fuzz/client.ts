@@ -43,11 +43,12 @@ export function createClient(url: string): Client {
     kept ??= await open(hostname, Number(port))
     const wire = kept
     // The answer may come before all is written, but the next request must not.
-    const [answers] = await Promise.all([wire.read(1, request.asked?.method === 'HEAD'), wire.write(request)])
-    if (answers.length === 0) {
-      const after = before === undefined ? '' : `, on which had been answered: ${show(before.bytes)}`
+    const after = before === undefined ? '' : `, on a connection on which had been answered: ${show(before.bytes)}`
+    const [answers] = await Promise.all([wire.read(1, request.asked?.method === 'HEAD'), wire.write(request)]).catch(error => {
+      throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
+    })
+    if (answers.length === 0)
       throw new BadAnswer(`a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`)
-    }
     before = request
     // A request that is no HTTP has no method: HEAD or not, the answer that ends the connection may have its body.
     const last = answers[0]?.headers.get('connection')?.toLowerCase() === 'close'

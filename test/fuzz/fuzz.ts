@@ -66,6 +66,7 @@ export interface FuzzOptions {
   /** How long a server has nothing to do before its memory is looked at for the last time. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
+  readonly onFailure?: (failure: Failure) => void
 }
 
 export interface Failure extends Pair {
@@ -119,6 +120,8 @@ const LARGE_AT_ONCE = 2
 const ENVIRONMENT = {
   // Small enough that requests can be too large for it, large enough that all connections' bodies fit at once.
   MAX_BODY_BYTES: String(2 * 2 ** 20),
+  // Longer than a busy machine leaves a process without time: a request that takes longer than this is refused, and rightly.
+  REQUEST_TIMEOUT_MS: '600000',
   // Measured over 100,000 requests: the heap in use stays at 15 MiB, but V8 grows the space for young objects, and malloc its
   // arenas, to 330 MiB resident. Held small, 171 MiB become 186, so that what grows further is a leak.
   NODE_OPTIONS: '--max-semi-space-size=2',
@@ -136,6 +139,7 @@ export async function fuzz({
   url,
   restMs = 1_500,
   onProgress = () => {},
+  onFailure = () => {},
 }: FuzzOptions): Promise<Report> {
   const started = performance.now()
   const byKind = Object.fromEntries(KINDS.map(kind => [kind, new Map()])) as Record<Kind, Counts>
@@ -143,6 +147,10 @@ export async function fuzz({
   const memory: Memory[] = []
   const failures: Failure[] = []
   const seen = new Set<string>()
+  const tell = (failure: Failure) => {
+    failures.push(failure)
+    onFailure(failure)
+  }
   let done = 0
 
   async function fuzzPair(pair: Pair, at: number, shares: Partial<Record<Part, number>>): Promise<void> {
@@ -172,12 +180,12 @@ export async function fuzz({
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended)) {
-        failures.push({ ...pair, problem: after, request: 'one of a batch', smallest: undefined, command: undefined, again: together })
+        tell({ ...pair, problem: after, request: 'one of a batch', smallest: undefined, command: undefined, again: together })
       }
       for (const { index, request, problem } of found) {
         if (failures.length >= MOST_FAILURES || seen.has(alike(problem))) continue
         seen.add(alike(problem))
-        failures.push(await explain({ ...pair, part, seed: batchSeed, url }, request, problem, index, together))
+        tell(await explain({ ...pair, part, seed: batchSeed, url }, request, problem, index, together))
       }
       sent += numRuns
       done += numRuns
@@ -192,7 +200,7 @@ export async function fuzz({
     if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ ...pair, large: isLarge, warm, end, rested })
     if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
       const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} when all was answered`
-      failures.push({ ...pair, problem, request: 'none', smallest: undefined, command: undefined, again: 'cannot be said' })
+      tell({ ...pair, problem, request: 'none', smallest: undefined, command: undefined, again: 'cannot be said' })
     }
   }
 

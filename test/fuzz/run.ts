@@ -112,6 +112,7 @@ async function many(): Promise<boolean> {
     connections: count('connections'),
     pairs,
     url: values.url,
+    onFailure: tell,
     onProgress(done, failures) {
       const percent = Math.floor((done * 100) / total)
       if (process.stdout.isTTY) process.stdout.write(`\r${done} sent, ${failures} failures `)
@@ -122,7 +123,6 @@ async function many(): Promise<boolean> {
     },
   })
   say('')
-  report.failures.forEach(tell)
   tabulate(report)
   const leaks = report.memory.filter(grewTooMuch)
   for (const { model, mode } of leaks) say(`${model}, ${mode}: its memory grew more than it may`)

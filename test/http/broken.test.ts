@@ -161,6 +161,20 @@ test('a request to upgrade the protocol is answered as it is', async () => {
   )
 })
 
+test('a request to upgrade the protocol is the last of its connection, because rubbish behind it would go unseen', async () => {
+  for (const path of [IRIS, '/v2', '/docs']) {
+    const connection = await connect(server.port)
+    connection.send(
+      path === IRIS
+        ? request('POST', IRIS, { connection: 'Upgrade', upgrade: 'websocket' }, irisBody())
+        : request('GET', path, { connection: 'Upgrade', upgrade: 'websocket' }),
+    )
+    const { status, headers } = await connection.answer()
+    assert.deepEqual([status, headers.connection], [200, 'close'])
+    await connection.closed
+  }
+})
+
 test('Expect: 100-continue gets 100, and after the body the answer', async () => {
   const connection = await connect(server.port)
   connection.send(request('POST', IRIS, { expect: '100-continue', 'content-length': String(irisBody().length) }))
