@@ -116,6 +116,7 @@ function padded(json: string, size: number): Buffer {
 
 /** Cut off before its last bracket, however many spaces follow that. */
 function ended(asked: Asked, end: 'good' | 'wrong' | 'cut', isTaken = true): Asked {
-  if (end !== 'cut') return { ...asked, right: isTaken && end === 'good' && asked.body.byteLength <= LARGEST_BODY }
+  const size = asked.body.byteLength
+  if (end !== 'cut') return { ...asked, right: isTaken && end === 'good' && size <= LARGEST_BODY, mayBeTooLarge: size > 2 ** 20 }
   return { ...asked, body: asked.body.subarray(0, Math.floor(asked.body.byteLength * 0.6)) }
 }

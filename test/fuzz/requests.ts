@@ -55,6 +55,8 @@ export interface Asked {
   readonly chunks?: readonly number[] | undefined
   /** Nothing is wrong with it, so that 200 is the only good answer. */
   readonly right?: boolean
+  /** But 413 is one too: what the tensors or the answer take has limits beside the body's. */
+  readonly mayBeTooLarge?: boolean
 }
 
 export interface FuzzRequest {

@@ -21,10 +21,10 @@ test('a body of exactly the limit is taken, one byte more is not', async () => {
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, `${padded} `))).status, 413)
 })
 
-test('more than 1 MiB of JSON beside the tensor data gets 413, not 500, also as an event', async () => {
+test('more than 4 MiB of JSON beside the tensor data gets 413, not 500, also as an event', async () => {
   const large = await startServer()
   try {
-    const body = irisBody().replace('{', `{${' '.repeat(2 ** 20)}`)
+    const body = irisBody().replace('{', `{${' '.repeat(4 * 2 ** 20)}`)
     const event = {
       'ce-specversion': '1.0',
       'ce-id': '1',
@@ -38,7 +38,7 @@ test('more than 1 MiB of JSON beside the tensor data gets 413, not 500, also as 
     ] as const) {
       const { status, json } = await exchange(large.port, request('POST', path, headers, body))
       assert.equal(status, 413)
-      assert.match(json.error, /^the body holds \d+ bytes of JSON beside tensor data, larger than the 1048576 bytes allowed$/)
+      assert.match(json.error, /^the body holds \d+ bytes of JSON beside tensor data, larger than the 4194304 bytes allowed$/)
     }
   } finally {
     await large.stop()
