@@ -45,6 +45,8 @@ export function createClient(url: string): Client {
     // The answer may come before all is written, but the next request must not.
     const after = before === undefined ? '' : `, on a connection on which had been answered: ${show(before.bytes)}`
     const [answers] = await Promise.all([wire.read(1, request.asked?.method === 'HEAD'), wire.write(request)]).catch(error => {
+      // Nothing more can be told from this connection.
+      close()
       throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
     })
     if (answers.length === 0)

@@ -143,17 +143,21 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   )
 }
 
-const TIMES = 2_000
+/** Elements of the largest tensor of a long question: so large is read in pieces, in a thread of its own. */
+const LONG = 30_000
 
-/** The same rows over and over, so that the request is large enough to be read in pieces, in a thread of its own. */
-const lengthened = <Plain extends Question>({ tensors, ...others }: Plain) => ({
-  ...others,
-  tensors: tensors.map(tensor => ({
-    ...tensor,
-    shape: tensor.shape.map((size, i) => (i === 0 ? size * TIMES : size)),
-    data: Array.from({ length: TIMES }, () => tensor.data ?? []).flat(),
-  })),
-})
+/** The same rows over and over. */
+function lengthened<Plain extends Question>(plain: Plain): Plain {
+  const times = Math.ceil(LONG / Math.max(1, ...plain.tensors.map(({ data = [] }) => data.length)))
+  return {
+    ...plain,
+    tensors: plain.tensors.map(tensor => ({
+      ...tensor,
+      shape: tensor.shape.map((size, i) => (i === 0 ? size * times : size)),
+      data: Array.from({ length: times }, () => tensor.data ?? []).flat(),
+    })),
+  }
+}
 
 const flowers: fc.Arbitrary<WrittenTensor[]> = fc
   .array(
