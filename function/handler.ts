@@ -22,6 +22,10 @@ export interface Answer {
 export const bytesOf = (body: Answer['body'] | Uint8Array): Uint8Array =>
   typeof body === 'string' ? Buffer.from(body) : body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
 
+/** In bytes. */
+export const sizeOf = (body: Answer['body']): number =>
+  typeof body === 'string' ? Buffer.byteLength(body) : body.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
+
 /** HTTP's own refusals, for which the protocol has no word: 404, 405, 413, 415 and the like. */
 export class Refused extends Error {
   readonly status: number

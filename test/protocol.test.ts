@@ -36,7 +36,10 @@ test('no point is required where the specification is silent', () =>
     [],
   ))
 
-for (const model of [...ALL_POINTS, ...POINTS_ABOUT_TENSORS]) {
+// What tensors are read to has nothing to do with who listens.
+const models = process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
+
+for (const model of models) {
   const { server, target } = await startTarget(model)
   for (const { name, level, source, notApplicable, check } of ALL_POINTS.includes(model) ? points : aboutTensors) {
     if (notApplicable?.(target) !== undefined) continue
@@ -46,8 +49,10 @@ for (const model of [...ALL_POINTS, ...POINTS_ABOUT_TENSORS]) {
   await server.stop()
 }
 
-test('every point applies to at least one of the models', () =>
-  assert.deepEqual(
-    [...appliedTo].filter(([, models]) => models === 0).map(([name]) => name),
-    [],
-  ))
+if (models !== ALL_POINTS) {
+  test('every point applies to at least one of the models', () =>
+    assert.deepEqual(
+      [...appliedTo].filter(([, models]) => models === 0).map(([name]) => name),
+      [],
+    ))
+}

@@ -4,11 +4,17 @@ import { Refused } from '../handler.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 
-/** Bodies held in memory at once, over all requests, in units of the largest one allowed. */
-const HELD_BODIES = 4
+/**
+ * Bodies and large answers held in memory at once, over all requests, in units of the largest one allowed. Beside them there may be
+ * one body more in tensors that wait, and of the one that is being answered its tensors and its answer: five in all.
+ */
+const HELD_BODIES = 2
 
-/** An answer smaller than this fits one network packet compressed or not. */
-export const WORTH_COMPRESSING = 1400
+/** An answer smaller than this fits one network packet compressed or not; a larger one would take seconds and its size once more. */
+const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
+
+/** Whether an answer of so many bytes is compressed for who asks for it. */
+export const isWorthCompressing = (bytes: number): boolean => bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
 
 /** What bodies may take of memory. */
 export interface BodyLimits {
@@ -18,12 +24,19 @@ export interface BodyLimits {
 /** Reads request bodies within the limits; one for the whole server, because memory is. */
 export interface BodyReader {
   /**
-   * @returns the body, inflated; `release` when the request is answered
+   * @returns the body, inflated, and what it holds of the memory for bodies
    * @throws {Refused} 413 too large, 415 unknown encoding
    * @throws {BadRequest} when it is not what its Content-Encoding says
    * @throws {Overloaded} when other requests' bodies fill the memory for them
    */
-  read(request: IncomingMessage, response: ServerResponse): Promise<{ readonly body: Uint8Array; readonly release: () => void }>
+  read(request: IncomingMessage, response: ServerResponse): Promise<{ readonly body: Uint8Array; readonly held: Held }>
+}
+
+/** What one request holds of the memory for bodies. */
+export interface Held {
+  /** The body is gone, and the answer has taken its place. */
+  becomeAnswer(bytes: number): void
+  release(): void
 }
 
 export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
@@ -40,13 +53,14 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
       mine += bytes
       if (held > HELD_BODIES * maxBodyBytes) throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
     }
-    const release = () => {
-      held -= mine
-      mine = 0
+    const becomeAnswer = (bytes: number) => {
+      held += bytes - mine
+      mine = bytes
     }
+    const release = () => becomeAnswer(0)
     try {
       const received = await collect(request, declaredLength(request), hold, () => new HungUp())
-      return { body: decode === undefined ? received : await inflateBody(decode, received, hold), release }
+      return { body: decode === undefined ? received : await inflateBody(decode, received, hold), held: { becomeAnswer, release } }
     } catch (error) {
       release()
       throw error
@@ -56,7 +70,8 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   const tooLarge = () => new Refused(413, `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`)
 
   /**
-   * All of a stream in one buffer that grows, because a body may come in chunks of a byte, each of which takes 500 more (measured).
+   * All of a stream in one buffer, because a body may come in chunks of a byte, each of which takes 500 more (measured). It is as
+   * large as the body where that is known, and else grows: what nothing was written to takes no memory.
    * @param expected its length, 0 where that is not known
    * @param broken what to throw when the stream fails
    */
@@ -67,20 +82,18 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
       const add = (chunk: Buffer) => {
         const total = size + chunk.byteLength
         if (total > maxBodyBytes) throw tooLarge()
-        if (size === 0) {
-          hold(total)
-          body = chunk
-        } else {
+        hold(chunk.byteLength)
+        if (size === 0) body = chunk
+        else {
           if (total > body.byteLength) grow(total)
           body.set(chunk, size)
         }
         size = total
       }
       const grow = (least: number) => {
-        const length = Math.max(least, Math.min(2 * least, expected || maxBodyBytes))
-        hold(length - body.byteLength)
-        const grown = Buffer.allocUnsafe(length)
-        grown.set(body)
+        const grown = Buffer.allocUnsafeSlow(Math.max(least, expected || Math.min(2 * least, maxBodyBytes)))
+        grown.set(body.subarray(0, size))
+        if (size > FREED_BYTES) (body.buffer as ArrayBuffer).transfer(0)
         body = grown
       }
       stream.on('data', chunk => {
@@ -110,6 +123,9 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
 
   return { read }
 }
+
+/** Of this size memory is given back at once, and not when it is found that nobody needs it. */
+const FREED_BYTES = 2 ** 20
 
 export const declaredLength = ({ headers }: IncomingMessage) => Number(headers['content-length'] ?? 0)
 
@@ -149,7 +165,7 @@ export async function compress(
   body: Uint8Array,
   acceptEncoding: string | undefined,
 ): Promise<{ encoding: string; body: Uint8Array } | undefined> {
-  if (acceptEncoding === undefined || body.byteLength < WORTH_COMPRESSING) return undefined
+  if (acceptEncoding === undefined || !isWorthCompressing(body.byteLength)) return undefined
   const encoding = preferredEncoding(acceptEncoding)
   if (encoding === undefined) return undefined
   const compressed = await new Promise<Buffer>((resolve, reject) => {

@@ -3,12 +3,12 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { EventService } from '../events/receive.ts'
-import { type Answer, bytesOf, errorAnswer, json, Refused, statusOf } from '../handler.ts'
+import { type Answer, bytesOf, errorAnswer, json, Refused, sizeOf, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
-import { compress, createBodyReader, declaredLength, HungUp, WORTH_COMPRESSING } from './body.ts'
+import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
 
@@ -153,11 +153,13 @@ export async function listen(service: EventService, config: Config, front: Front
       }
       if (method === 'GET')
         return await send(request, response, await handler({ method, path, headers: request.headers, body: NOTHING }, caller))
-      const { body, release } = await bodies.read(request, response)
+      const { body, held } = await bodies.read(request, response)
       try {
-        await send(request, response, await handler({ method: 'POST', path, headers: request.headers, body }, caller))
+        const answer = await handler({ method: 'POST', path, headers: request.headers, body }, caller)
+        held.becomeAnswer(sizeOf(answer.body))
+        await send(request, response, answer)
       } finally {
-        release()
+        releaseWhenSent(response, held)
       }
     } catch (error) {
       if (error instanceof HungUp) return
@@ -171,13 +173,13 @@ export async function listen(service: EventService, config: Config, front: Front
   async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
     if (response.headersSent || response.destroyed) return
     const acceptEncoding = request.headers['accept-encoding']
-    const compressed = acceptEncoding === undefined ? undefined : await compress(bytesOf(answer.body), acceptEncoding)
+    const length = sizeOf(answer.body)
+    const compressed =
+      acceptEncoding === undefined || !isWorthCompressing(length) ? undefined : await compress(bytesOf(answer.body), acceptEncoding)
     const headers: Record<string, string | number> = { ...answer.headers }
     if (compressed !== undefined) headers['content-encoding'] = compressed.encoding
-    const length =
-      typeof answer.body === 'string' ? Buffer.byteLength(answer.body) : answer.body.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
     // Said to who got it plain, too: a cache must not give that to the next.
-    if (length >= WORTH_COMPRESSING) headers.vary = 'accept-encoding'
+    if (isWorthCompressing(length)) headers.vary = 'accept-encoding'
     if (answer.status !== 204) headers['content-length'] = compressed?.body.byteLength ?? length
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
@@ -192,6 +194,13 @@ export async function listen(service: EventService, config: Config, front: Front
     else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
     else if (body instanceof Uint8Array) response.end(body)
     else endWithParts(response, body)
+  }
+
+  /** An answer that does not fit the socket waits in memory until its client reads it, which it must go on doing. */
+  function releaseWhenSent(response: ServerResponse, held: Held): void {
+    if (response.closed || response.writableLength === 0) return held.release()
+    response.once('close', held.release)
+    response.setTimeout(config.requestTimeoutMs, () => response.destroy())
   }
 
   /** Answers what is no request, after the request before it has its own answer; then the connection closes. */
