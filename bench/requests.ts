@@ -91,7 +91,8 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
 /** JSON of so many bytes, or a few less: rows of the same flower. What is answered is binary: as JSON it would be more than is allowed. */
 export function jsonOfSize(bytes: number): Target {
   const row = `${SETOSA.join()},`
-  const wrap = (rows: number, data: string) => `{"inputs":[{"name":"input","datatype":"FP32","shape":[${rows},4],"data":[${data}]}],"outputs":[{"name":"probabilities","parameters":{"binary_data":true}}]}`
+  const wrap = (rows: number, data: string) =>
+    `{"inputs":[{"name":"input","datatype":"FP32","shape":[${rows},4],"data":[${data}]}],"outputs":[{"name":"probabilities","parameters":{"binary_data":true}}]}`
   const rows = Math.floor((bytes - wrap(99_999_999, '').length) / row.length)
   const data = Buffer.alloc(rows * row.length - 1, row)
   const [before, after] = wrap(rows, '|').split('|') as [string, string]

@@ -63,7 +63,8 @@ export const VARIABLES = {
   MAX_BODY_BYTES: {
     default: '67108864',
     allowed: 'an integer from 1 to 2147483647',
-    meaning: 'The largest body, inflated too; a larger one is answered 413. So much may also be what a large request is read to, what is answered to it, and what requests that wait take together; bodies and answers held at once are bounded by twice this, beyond which the answer is 503.',
+    meaning:
+      'The largest body, inflated too; a larger one is answered 413. So much may also be what a large request is read to, what is answered to it, and what requests that wait take together; bodies and answers held at once are bounded by twice this, beyond which the answer is 503.',
   },
   MAX_QUEUE_ROWS: {
     default: '4096',

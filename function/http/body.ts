@@ -93,7 +93,7 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
       const grow = (least: number) => {
         const grown = Buffer.allocUnsafeSlow(Math.max(least, expected || Math.min(2 * least, maxBodyBytes)))
         grown.set(body.subarray(0, size))
-        if (size > FREED_BYTES) (body.buffer as ArrayBuffer).transfer(0)
+        free(body)
         body = grown
       }
       stream.on('data', chunk => {
@@ -101,7 +101,10 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
           add(chunk)
         } catch (error) {
           stream.removeAllListeners('data')
+          free(body)
+          // The end of the stream may still be told.
           body = Buffer.alloc(0)
+          size = 0
           reject(error)
         }
       })
@@ -124,7 +127,12 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   return { read }
 }
 
-/** Of this size memory is given back at once, and not when it is found that nobody needs it. */
+/** Gives large memory back at once, and not when it is found that nobody needs it any more. */
+function free({ buffer }: Uint8Array): void {
+  if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
+}
+
+/** Larger than what Node reads into, which bodies share. */
 const FREED_BYTES = 2 ** 20
 
 export const declaredLength = ({ headers }: IncomingMessage) => Number(headers['content-length'] ?? 0)

@@ -198,7 +198,10 @@ export async function listen(service: EventService, config: Config, front: Front
 
   /** An answer that does not fit the socket waits in memory until its client reads it, which it must go on doing. */
   function releaseWhenSent(response: ServerResponse, held: Held): void {
-    if (response.closed || response.writableLength === 0) return held.release()
+    if (response.closed || response.writableLength === 0) {
+      held.release()
+      return
+    }
     response.once('close', held.release)
     response.setTimeout(config.requestTimeoutMs, () => response.destroy())
   }

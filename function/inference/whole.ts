@@ -46,6 +46,8 @@ const RUN_BYTES = 64 * 1024
  */
 export async function inferWhole(session: Session, request: WholeRequest): Promise<WholeAnswer> {
   const { id, inputs, outputs, timeoutMicroseconds } = decodeRequest(request.body, request.jsonLength, session.signature, request.maxBytes)
+  // Nothing refers to the text any more; it would wait for the garbage collector, beside what the run takes.
+  if (request.jsonLength === undefined) (request.body.buffer as ArrayBuffer).transfer(0)
   if (request.onlyJson) checkOnlyJson(outputs)
   const waitedMs = performance.timeOrigin + performance.now() - request.arrivedAt
   if (timeoutMicroseconds !== undefined && waitedMs * 1000 >= timeoutMicroseconds)

@@ -25,6 +25,9 @@ const RETRY_MS = 1_000
 /** In the build the worker is a file beside the bundle; here it is TypeScript beside this file. */
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
+/** What a thread makes lives no longer than a run; V8 would take three times as much for it (48 MiB a thread). */
+const YOUNG_MB = 16
+
 /** A session's memory beyond its first copy leaves a quarter of what there is to requests and answers. */
 const KEPT_FREE = 0.25
 
@@ -156,7 +159,7 @@ export function copiesThatFit(
 const FAILURES: Readonly<Record<FailureKind, new (message: string) => Error>> = { BadRequest, TooLarge, DeadlinePassed, ModelError }
 
 async function openLane(file: string, threads: number, onEnd: (reason: string) => void): Promise<Lane> {
-  const worker = new Worker(WORKER, { workerData: { file, threads } })
+  const worker = new Worker(WORKER, { workerData: { file, threads }, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
   let current: PromiseWithResolvers<unknown> | undefined
   let isOpen = false
   let ending = false
