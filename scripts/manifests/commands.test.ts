@@ -19,7 +19,9 @@ for (const page of PAGES) {
 
     test(`${page}: commands ${i + 1} name what is there`, () => {
       const missing = [
-        ...[...block.matchAll(/npm run ([\w:-]+)/g)].filter(([, script]) => !(String(script) in scripts)).map(([command]) => command),
+        ...[...block.matchAll(/npm run (?:--silent )?([\w:-]+)/g)]
+          .filter(([, script]) => !(String(script) in scripts))
+          .map(([command]) => command),
         ...[...block.matchAll(/-[kf] ((?:knative|kserve|kubernetes|monitoring)\/\S+)/g)]
           .filter(([, path]) => !exists(String(path)))
           .map(([command]) => command),
