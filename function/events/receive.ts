@@ -136,7 +136,7 @@ async function inferEvent(
 ): Promise<EncodedResponse> {
   metrics.began()
   try {
-    const loaded = await model.whenLoaded(caller)
+    const loaded = model.loaded ?? (await model.whenLoaded(caller))
     const data = dataOf(event)
     const encoded = await ('json' in data
       ? inferJson(data.json, caller, loaded, onlyJson)

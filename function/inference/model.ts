@@ -140,8 +140,9 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     }
   }
 
-  async function infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse> {
-    const outputs = await (batcher as Batcher).infer(request, caller)
+  const infer = async (request: InferenceRequest, caller: Caller) => answerTo(request, await (batcher as Batcher).infer(request, caller))
+
+  function answerTo(request: InferenceRequest, outputs: readonly Tensor[]): InferenceResponse {
     for (const label of predictedLabels(outputs, folder.labels)) metrics.predicted(label, 1)
     return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
   }
@@ -151,7 +152,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     if (body.byteLength > LARGE_BODY_BYTES) return inferLarge(body, jsonLength, onlyJson, caller)
     const request = decodeRequest(body, jsonLength, signature)
     if (onlyJson) checkOnlyJson(request.outputs)
-    return encodeResponse(await infer(request, caller), request.outputs)
+    return encodeResponse(answerTo(request, await (batcher as Batcher).infer(request, caller)), request.outputs)
   }
 
   async function inferLarge(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
