@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
@@ -11,9 +11,6 @@ import { traceOf } from '../telemetry/log.ts'
 import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
-
-// Not imported: an ES import reads every export of node:http, among them WebSocket, and so loads all of undici.
-const { createServer, STATUS_CODES } = process.getBuiltinModule('node:http')
 
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
 const KEEP_ALIVE_MS = 95_000
