@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { projectFolder } from '../server.ts'
 import type { HttpAnswer } from './client.ts'
+import { sendOne } from './fuzz.ts'
 import { judge } from './judge.ts'
 import { type Asked, type FuzzRequest, post, type Target, toHttp } from './requests.ts'
 import { commandOf } from './show.ts'
@@ -78,6 +79,21 @@ describe('the judge refuses', () => {
   }
   for (const [mistake, [given, asked = INFER]] of Object.entries(wrong))
     test(mistake, () => assert.notEqual(judge(request(asked), [given], TARGET), undefined))
+})
+
+describe('a request that is refused because of the bodies of others', () => {
+  const crowded = answer(503, { error: 'other requests’ bodies fill the memory for them; try again later' }, { 'retry-after': '1' })
+  /** What is wrong, where these are the answers to it one after the other, of which the last stays. */
+  const sent = (...answers: HttpAnswer[]) => {
+    const client = { send: async () => [(answers.length > 1 ? answers.shift() : answers[0]) as HttpAnswer], close() {} }
+    return sendOne(request({ ...INFER, right: true }), client, TARGET)
+  }
+
+  test('is sent again', async () => assert.equal(await sent(crowded, crowded, answer(200, RESPONSE)), undefined))
+  test('fails where it is refused for ever', async () => assert.match((await sent(crowded)) ?? '', /^503: a good request was refused/))
+  test('fails where it is not told to try again', async () => {
+    assert.match((await sent({ ...crowded, headers: new Map() }, answer(200, RESPONSE))) ?? '', /^503: a good request was refused/)
+  })
 })
 
 describe('a failure is told as a command', async () => {
