@@ -125,6 +125,7 @@ export async function listen(service: EventService, config: Config, front: Front
         caller.gone ? 'the client hung up' : 'answered',
       )
     })
+    request.url = originForm(request.url ?? '')
     front(request, response, find => respond(request, response, caller, find))
   }
 
@@ -300,11 +301,17 @@ function bind(server: Server, { port, listenHost }: Config): Promise<void> {
   })
 }
 
-/** The path of a request target, which may also be a whole URL (RFC 9112 section 3.2.2), without the query. */
+/** A request target that is a whole URL (RFC 9112 section 3.2.2) as a path; Express would read it by url.parse, of which Node warns. */
+function originForm(target: string): string {
+  if (target.startsWith('/') || !URL.canParse(target)) return target
+  const { pathname, search } = new URL(target)
+  return pathname + search
+}
+
+/** Without the query. */
 function pathOf(target: string): string {
-  const path = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : target
-  const query = path.indexOf('?')
-  return query === -1 ? path : path.slice(0, query)
+  const query = target.indexOf('?')
+  return query === -1 ? target : target.slice(0, query)
 }
 
 const isPage = ({ page }: Route, { headers }: IncomingMessage) =>

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
-import { projectFolder, type ServerProcess, testModel } from '../server.ts'
+import { PROGRAMS, projectFolder, type ServerProcess, testModel } from '../server.ts'
 import { binaryOutputs, binaryRequest, parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import { BadAnswer, type Client, createClient, type HttpAnswer } from './client.ts'
 import { judge } from './judge.ts'
@@ -19,8 +19,10 @@ export type ModelName = (typeof MODELS)[number]
 
 export const folderOf = (model: ModelName) => (model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model))
 
-/** Every way to run a model: where, and whether requests that wait are joined. */
+/** Every way to run a model: where, whether requests that wait are joined, and behind which front. */
 export const MODES = {
+  /** KServe's, which answers V1 besides. */
+  predictor: { EXECUTION: 'auto' },
   inline: { EXECUTION: 'inline' },
   worker: { EXECUTION: 'worker' },
   auto: { EXECUTION: 'auto' },
@@ -183,7 +185,9 @@ export async function fuzz({
       // A server that is gone answers nobody: what ended it is told first, and the rest is only its consequence.
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
-      if (after !== undefined && (found.length === 0 || ended)) {
+      if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
+        // What it once wrote stays to be seen.
+        seen.add(alike(after))
         tell({ ...pair, problem: after, request: 'one of a batch', smallest: undefined, command: undefined, again: together })
       }
       for (const { index, request, problem } of found) {
@@ -259,7 +263,8 @@ async function serve({ model, mode }: Pair, url: string | undefined, isLarge: bo
     ...MODES[mode],
     MODEL_DIR: folderOf(model),
   }
-  const server = url === undefined ? await start(env) : undefined
+  const program = mode === 'predictor' ? PROGRAMS.predictor : PROGRAMS.function
+  const server = url === undefined ? await start(env, program) : undefined
   const base = server?.url ?? (url as string)
   const target = await describe(base, model)
   const answerGoodRequest = await learnGoodAnswer(base, target.name, model)
@@ -279,8 +284,11 @@ async function serve({ model, mode }: Pair, url: string | undefined, isLarge: bo
 }
 
 /** As startProcess does, but for as long as it takes: that one's processes are killed after the time a test may take. */
-export async function start(env: Record<string, string>): Promise<ServerProcess & { readonly stderr: readonly string[] }> {
-  const child = spawn(process.execPath, ['function/main.ts'], {
+export async function start(
+  env: Record<string, string>,
+  program: string = PROGRAMS.function,
+): Promise<ServerProcess & { readonly stderr: readonly string[] }> {
+  const child = spawn(process.execPath, [program], {
     cwd: projectFolder,
     env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -315,6 +323,7 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
     outputs,
     anyRank: model === 'unknown-rank',
     identity: model.startsWith('identity') || model === 'unknown-rank' || model === 'slow',
+    v1: (await fetch(`${url}/v1/models`)).ok,
   }
 }
 
