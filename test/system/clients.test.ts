@@ -54,6 +54,9 @@ describe('npm run start:predictor: the same, and V1', () =>
     'v1: predict': {
       predictions: [{ probabilities: [0.9786807298660278, 0.021318482235074043, 8.261232551376452e-7], predicted_class: 'setosa' }],
     },
+    'v1: explain': {
+      error: `HTTPStatusError: model "iris-classifier:explain" is unknown; this server has "iris-classifier", '404 Not Found'`,
+    },
     'v1: is_server_live': true,
     'v1: is_model_ready': true,
   }))

@@ -102,7 +102,7 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       'v1: predict': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:predict')),
       'v1: explain': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:explain')),
       'v1: is_server_live': { error: "AttributeError: 'NoneType' object has no attribute 'lower'" },
-      'v1: is_server_ready': { error: 'UnsupportedProtocol: Unsupported protocol v1' },
+      'v1: is_server_ready': { error: 'UnsupportedProtocol: Unsupported protocol v1.' },
       'v1: is_model_ready': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier')),
       ...v1,
     })
