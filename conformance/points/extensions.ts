@@ -247,32 +247,34 @@ async function repositoryIndex(target: Target, body: string): Promise<readonly J
   assertStatus(reply, 200)
   const models = parsed(reply, reply.body)
   assert.ok(Array.isArray(models), `no array: ${JSON.stringify(models)}`)
-  const own = (models as Json[]).filter(({ name }) => name === target.model)
-  assert.ok(own.length > 0, `the model is not among ${JSON.stringify((models as Json[]).map(({ name }) => name))}`)
-  return own
+  return models
 }
 
-const REPOSITORY = tritonExtension('model_repository', 'Index')
 const hasRepository = advertises('model_repository')
 
 const repository: readonly Point[] = [
   {
-    name: 'the repository’s index lists the model and its state',
-    source: REPOSITORY,
+    name: 'the repository’s index lists models by name and state',
+    source: tritonExtension('model_repository', 'Index'),
     level: 'required',
-    expected: '[{"name":"<model>","state":…},…]',
+    expected: '[{"name":…,"state":…},…]',
     notApplicable: hasRepository,
     check: async target => {
-      for (const { state } of await repositoryIndex(target, '{}')) assert.equal(typeof state, 'string', `state is ${JSON.stringify(state)}`)
+      for (const model of await repositoryIndex(target, '{}'))
+        assert.ok(typeof model?.name === 'string' && typeof model.state === 'string', `a model is ${JSON.stringify(model)}`)
     },
   },
   {
-    name: 'the repository’s index of ready models lists the model too',
-    source: tritonExtension('model_repository', 'Index: "If true return only models ready for inferencing"'),
-    level: 'required',
+    name: 'the repository’s index of ready models has this one in it',
+    // A server may have loaded it from elsewhere.
+    source: tritonExtension('model_repository', 'Index: "every model available in a model repository"'),
+    level: 'stricter',
     expected: 'the model, which is ready',
     notApplicable: hasRepository,
-    check: async target => void (await repositoryIndex(target, '{"ready":true}')),
+    check: async target => {
+      const names = (await repositoryIndex(target, '{"ready":true}')).map(({ name }) => name)
+      assert.ok(names.includes(target.model), `the model is not among ${JSON.stringify(names)}`)
+    },
   },
 ]
 
@@ -281,12 +283,13 @@ const logging: readonly Point[] = [
     name: 'the log settings are told by name',
     source: tritonExtension('logging', 'Log Setting Response JSON Object'),
     level: 'required',
-    expected: '{"log_info":<boolean>,"log_warnings":<boolean>,"log_errors":<boolean>,…}',
+    expected: '{"log_info":<boolean>,"log_errors":<boolean>,…}',
     notApplicable: advertises('logging'),
     check: async target => {
       const settings = await object(target, '/v2/logging')
-      for (const name of ['log_info', 'log_warnings', 'log_errors'])
-        assert.equal(typeof settings[name], 'boolean', `${name} is ${JSON.stringify(settings[name])}`)
+      // Not log_warnings: Triton itself calls it log_warning.
+      for (const name of ['log_info', 'log_errors'])
+        assert.ok(typeof settings[name] === 'boolean', `${name} is ${JSON.stringify(settings[name])}`)
     },
   },
 ]

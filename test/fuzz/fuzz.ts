@@ -109,7 +109,7 @@ export interface Report {
 const BATCH = 250
 const LARGE_BATCH = 4
 const MOST_FAILURES = 10
-/** MiB. V8 and ONNX Runtime keep some of what they took for 8 MiB; measured: at most 208. */
+/** MiB. V8 and ONNX Runtime keep some of what they took for 8 MiB; measured: at most 234. */
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
