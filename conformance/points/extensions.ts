@@ -278,20 +278,26 @@ const repository: readonly Point[] = [
   },
 ]
 
-const logging: readonly Point[] = [
-  {
-    name: 'the log settings are told by name',
-    source: tritonExtension('logging', 'Log Setting Response JSON Object'),
-    level: 'required',
-    expected: '{"log_info":<boolean>,"log_errors":<boolean>,…}',
-    notApplicable: advertises('logging'),
-    check: async target => {
-      const settings = await object(target, '/v2/logging')
-      // Not log_warnings: Triton itself calls it log_warning.
-      for (const name of ['log_info', 'log_errors'])
-        assert.ok(typeof settings[name] === 'boolean', `${name} is ${JSON.stringify(settings[name])}`)
-    },
+const logSettings = (name: string, level: Point['level'], note: string, settings: readonly string[]): Point => ({
+  name,
+  source: tritonExtension('logging', note),
+  level,
+  expected: `{${settings.map(setting => `"${setting}":<boolean>`)},…}`,
+  notApplicable: advertises('logging'),
+  check: async target => {
+    const told = await object(target, '/v2/logging')
+    for (const setting of settings) assert.ok(typeof told[setting] === 'boolean', `${setting} is ${JSON.stringify(told[setting])}`)
   },
+})
+
+const logging: readonly Point[] = [
+  logSettings('the log settings are told by name', 'required', 'Log Setting Response JSON Object', ['log_info']),
+  logSettings(
+    'the log settings have the names that the extension’s document gives them',
+    'stricter',
+    'Log Setting Response JSON Object; Triton itself says log_warning and log_error',
+    ['log_warnings', 'log_errors'],
+  ),
 ]
 
 // Parameters

@@ -22,7 +22,7 @@ export function extended(send: Send): Send {
     const { path } = sent
     const verb = /^(\/v2\/models(?:\/.+)?)\/(stats|config)$/.exec(path)
     if (path === '/v2') return json(200, { ...read(await send(sent)), extensions: EXTENSIONS })
-    if (path === '/v2/logging') return json(200, { log_file: '', log_info: true, log_errors: true })
+    if (path === '/v2/logging') return json(200, { log_file: '', log_info: true, log_warnings: true, log_errors: true })
     if (path === '/v2/repository/index') return json(200, [{ name: 'iris-classifier', version: 'v1.0.0', state: 'READY' }])
     if (verb?.[1] === '/v2/models') return json(200, { model_stats: [statistics('iris-classifier', inferences)] })
     if (verb !== null) {

@@ -1662,8 +1662,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'writes log settings in strings',
     on: EXTENDED,
-    make: instead(path(/logging/), () => json(200, { log_info: 'true', log_errors: 'true' })),
-    red: ['the log settings are told by name'],
+    make: instead(path(/logging/), () => json(200, { log_info: 'true', log_warnings: 'true', log_errors: 'true' })),
+    red: ['the log settings *'],
+  },
+  {
+    wrong: 'names log settings as Triton does',
+    on: EXTENDED,
+    make: instead(path(/logging/), () => json(200, { log_info: true, log_warning: true, log_error: true })),
+    red: ['the log settings have the names that the extension’s document gives them'],
   },
   {
     wrong: 'refuses parameters of the caller’s own',
