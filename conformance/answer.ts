@@ -23,7 +23,8 @@ export function jsonOf(reply: Reply): Record<string, unknown> {
   return json as Record<string, unknown>
 }
 
-function parsed(reply: Reply, body: Buffer): unknown {
+/** The JSON of a reply, or of a part of its body. */
+export function parsed(reply: Reply, body: Buffer): unknown {
   try {
     return parseJson(body.toString())
   } catch {

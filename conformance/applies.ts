@@ -79,4 +79,8 @@ export const binary = unless(
   'the server does not advertise the binary tensor data extension',
 )
 
+/** An extension by the name that Triton gave it. */
+export const advertises = (extension: string) =>
+  unless(({ extensions }) => extensions.includes(extension), `the server does not advertise the ${extension} extension`)
+
 export const limited = unless(({ limits }) => limits !== undefined, 'the largest body is not known')

@@ -100,7 +100,11 @@ async function ask(target: Target, { group, name, source, level, expected, notAp
 function reasonOf(error: Error): string {
   if (!(error instanceof AssertionError) || !error.generatedMessage) {
     // Node writes both values behind a message of ours.
-    return error.message.replace(/\n\n[^\n]* !== [^\n]*\n$/, '') || (error as NodeJS.ErrnoException).code || error.name
+    return (
+      error.message.replace(/\n(?:\n[^\n]* !== [^\n]*\n$|\+ actual - expected\n[\s\S]*$)/, '') ||
+      (error as NodeJS.ErrnoException).code ||
+      error.name
+    )
   }
   const [got, expected] = [error.actual, error.expected].map(value => inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 5 }))
   return error.operator === 'match' || error.operator === 'notDeepStrictEqual' ? `${got}` : `${got}, not ${expected}`

@@ -49,7 +49,7 @@ export class Usage extends Error {}
  */
 export function readOptions(args: readonly string[]): Options | undefined {
   const { help, url, model, version, request, header = [], only = [], json, junit, strict = false } = parse(args)
-  if (help || args.length === 0) return undefined
+  if (help) return undefined
   if (url === undefined || model === undefined) throw new Usage(`--${url === undefined ? 'url URL' : 'model NAME'} is missing`)
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) throw new Usage(`--url ${url} is no address such as http://localhost:8080`)
   return {

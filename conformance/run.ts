@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { type Asked, askPoints, choosePoints, Gone, type Result } from './ask.ts'
 import { connect } from './connection.ts'
 import { HELP, type Options, readOptions, Usage } from './options.ts'
+import { unasked } from './points/extensions.ts'
 import { groups } from './points.ts'
 import { failuresOf, jsonOf, junitOf, type Subject, summaryOf, tableOf, totalsOf, verdictOf } from './report.ts'
 import { readTarget, Unusable } from './target.ts'
@@ -35,6 +36,8 @@ async function run(options: Options): Promise<number> {
   if (failures !== '') print(`Failed\n\n${failures}\n`)
   print(`${summaryOf(results)}\n`)
   print(verdictOf(subject, results))
+  const others = unasked(target.extensions)
+  if (others.length > 0) print(`No point asks about the extensions that it also advertises: ${others.join(', ')}.`)
   write('--json', options.json, () => jsonOf(subject, target, results))
   write('--junit', options.junit, () => junitOf(subject, results))
   if (gone !== undefined) say(gone.message)

@@ -33,6 +33,9 @@ type BinarySection = 'Binary Tensor Request' | 'Raw Binary Request'
 export const binaryExtension = (section: BinarySection, note?: string) =>
   `binary tensor data extension, ${section}${note === undefined ? '' : `: ${note}`}`
 
+/** triton-inference-server/server, docs/protocol/extension_<name>.md. */
+export const tritonExtension = (name: string, note?: string) => `${name} extension${note === undefined ? '' : `, ${note}`}`
+
 /** An IETF document's section. */
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 

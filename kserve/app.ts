@@ -57,6 +57,8 @@ export function createPredictor(service: EventService): Front {
   app.use(onError)
 
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
+    // Express would read what is no path by url.parse, of which Node warns, and which will throw.
+    if (!request.url?.startsWith('/')) return respond()
     ;(response as Response).locals = { respond }
     // What has no path is none of the application's.
     ;(app as RequestHandler)(request as Request, response as Response, () => respond())

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -27,10 +28,12 @@ suite('a production tree', () => {
     const child = spawn(command === 'node' ? process.execPath : command, args, {
       cwd: tree,
       env: { PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none', ...env },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
+    const said: string[] = []
+    child.stderr.on('data', chunk => said.push(String(chunk)))
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-    return { url: JSON.parse(line).url as string, child }
+    return { url: JSON.parse(line).url as string, child, said }
   }
 
   const request = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
@@ -77,6 +80,28 @@ suite('a production tree', () => {
       child.kill('SIGKILL')
     }
   })
+
+  for (const script of ['start', 'start:predictor']) {
+    test(`takes request targets that are whole URLs, or none, and Node warns of nothing: ${script}`, async () => {
+      const { url, child, said } = await start({}, script)
+      const statusOf = async (path: string) => {
+        const [response] = (await once(get(url, { path, agent: false }), 'response')) as [IncomingMessage]
+        response.resume()
+        return response.statusCode
+      }
+      try {
+        const statuses = await Promise.all(
+          ['http://function/docs', 'http://function/docs?a', 'http://[::1', 'https://a:99999/v2'].map(statusOf),
+        )
+        assert.deepEqual(statuses, [200, 200, 404, 404])
+        child.kill('SIGTERM')
+        await once(child, 'close')
+        assert.doesNotMatch(said.join(''), /Warning/)
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  }
 
   test('holds both versions of the model, and no other platform’s library', () => {
     assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])

@@ -53,6 +53,11 @@ export async function startServer(
   }
 }
 
+/** What a process runs. */
+export const PROGRAMS = { function: 'function/main.ts', predictor: 'kserve/predictor.ts' } as const
+
+const PROGRAM = onPredictor ? PROGRAMS.predictor : PROGRAMS.function
+
 export interface ServerProcess {
   readonly url: string
   readonly process: ChildProcess
@@ -66,13 +71,15 @@ export interface ServerProcess {
  * `npm start`'s own command as a process, once its start line is there.
  * @param args for the predictor
  * @param longestMs after this it is killed
+ * @param program what is started, where that is not what the suite is run on
  */
 export async function startProcess(
   env: Record<string, string> = {},
   args: readonly string[] = [],
   longestMs?: number,
+  program?: string,
 ): Promise<ServerProcess> {
-  const child = spawnFunction(env, args, longestMs)
+  const child = spawnFunction(env, args, longestMs, program)
   const log: string[] = []
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   const url = new Promise<string>((resolve, reject) => {
@@ -87,8 +94,13 @@ export async function startProcess(
 }
 
 /** @returns the process, started; for starts that are to fail */
-export const spawnFunction = (env: Record<string, string> = {}, args: readonly string[] = [], longestMs = 30_000): ChildProcess =>
-  spawn(process.execPath, [onPredictor ? 'kserve/predictor.ts' : 'function/main.ts', ...args], {
+export const spawnFunction = (
+  env: Record<string, string> = {},
+  args: readonly string[] = [],
+  longestMs = 30_000,
+  program: string = PROGRAM,
+): ChildProcess =>
+  spawn(process.execPath, [program, ...args], {
     cwd: projectFolder,
     env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...MODE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

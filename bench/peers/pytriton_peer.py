@@ -6,7 +6,7 @@ import model
 import numpy as np
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
-from pytriton.triton import Triton, TritonConfig
+from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
 
 @batch
@@ -30,7 +30,8 @@ if __name__ == "__main__":
         grpc_address="127.0.0.1",
         allow_metrics=False,
     )
-    with Triton(config=config) as triton:
+    # As Triton itself: PyTriton would keep statistics, the repository and log settings to itself.
+    with Triton(config=config, security_config=TritonSecurityConfig(restricted_endpoints=[])) as triton:
         triton.bind(
             model.NAME,
             infer,

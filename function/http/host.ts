@@ -100,6 +100,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
     const caller: Caller = { arrived, deadline: arrived + config.requestTimeoutMs, gone: false }
     connection.latest = response
     response.on('close', () => onClosed(request, response, caller, connection))
+    request.url = originForm(request.url ?? '')
     if (front === undefined) respond(request, response, caller)
     else front(request, response, find => respond(request, response, caller, find))
   }
@@ -308,11 +309,17 @@ function bind(server: Server, { port, listenHost }: Config): Promise<void> {
   })
 }
 
-/** The path of a request target, which may also be a whole URL (RFC 9112 section 3.2.2), without the query. */
+/** A request target that is a whole URL (RFC 9112 section 3.2.2) as a path; Express would read it by url.parse, of which Node warns. */
+function originForm(target: string): string {
+  if (target.startsWith('/') || !URL.canParse(target)) return target
+  const { pathname, search } = new URL(target)
+  return pathname + search
+}
+
+/** Without the query. */
 function pathOf(target: string): string {
-  const path = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : target
-  const query = path.indexOf('?')
-  return query === -1 ? path : path.slice(0, query)
+  const query = target.indexOf('?')
+  return query === -1 ? target : target.slice(0, query)
 }
 
 const isPage = ({ page }: Route, { headers }: IncomingMessage) =>

@@ -112,7 +112,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const timed = fails === undefined ? await time(session, rows?.[0] ?? example, rows?.[1], wanted) : undefined
   const inputs = rows?.[1] ?? example
   const processBytes = await memory()
-  const modelBytes = large || fails !== undefined ? processBytes - before : await copyBytes(folder.file, threads, inputs, wanted)
+  const modelBytes = large ? processBytes - before : await copyBytes(folder.file, threads, inputs, wanted)
   const served = {
     signature: session.signature,
     leftOut: session.leftOut,

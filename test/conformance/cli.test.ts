@@ -81,6 +81,7 @@ describe('npm run conformance', () => {
   })
 
   for (const { mistake, args, says } of [
+    { mistake: 'nothing to ask', args: [], says: '--url URL is missing; --help lists the options' },
     { mistake: 'no model', args: ['--url', 'http://localhost:1'], says: '--model NAME is missing; --help lists the options' },
     {
       mistake: 'no address',

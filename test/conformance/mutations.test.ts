@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { after, test } from 'node:test'
 import type { Reply, Sent } from '../../conformance/connection.ts'
 import type { Point, Target } from '../../conformance/point.ts'
+import { points as extensions } from '../../conformance/points/extensions.ts'
 import { points } from '../../conformance/points.ts'
+import { projectFolder } from '../server.ts'
+import { EXTENSIONS, extended } from './extended.ts'
 import { MUTATIONS } from './mutations.ts'
 import { startTarget } from './target.ts'
 import { behind, json, keyOf, remembered } from './wrong-server.ts'
@@ -16,6 +20,7 @@ import { behind, json, keyOf, remembered } from './wrong-server.ts'
 const MODELS = [
   'iris',
   'iris, of limited bodies',
+  'iris, with extensions',
   'two-in-two-out',
   'failing',
   'same-dimension',
@@ -56,9 +61,15 @@ async function start(model: string): Promise<Right> {
   const { server, target: started } = await startTarget(model.split(',')[0] as string)
   stops.push(server.stop)
   const { limits, ...others } = started
-  // Bodies beyond the limit are large: only one model is asked about them.
-  const target: Target = { ...others, ...(limits && model.includes(',') && { limits }), send: remembered(started.send) }
-  const applicable = points.filter(({ notApplicable }) => notApplicable?.(target) === undefined)
+  const isExtended = model.endsWith('extensions')
+  const send = remembered(started.send)
+  const target: Target = {
+    ...others,
+    // Bodies beyond the limit are large: only one model is asked about them.
+    ...(limits && model.endsWith('bodies') && { limits }),
+    ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
+  }
+  const applicable = (isExtended ? extensions : points).filter(({ notApplicable }) => notApplicable?.(target) === undefined)
   const exchanges = new Map<Point, readonly Exchange[]>()
   for (const point of applicable) {
     const seen: Exchange[] = []
@@ -92,6 +103,18 @@ const matches = (globs: readonly string[], name: string) =>
 
 const escaped = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&')
 
+/** What docs/mutations.md shows. */
+const table: string[] = []
+
+const SHOWN = 3
+
+function rowOf(wrong: string, on: readonly string[], count: number, red: readonly string[]): string {
+  const [models, points] = [on, red.map(name => `\`${name.replaceAll('*', '…')}\``)].map(list =>
+    list.length > SHOWN ? `${list.slice(0, SHOWN).join('; ')}; and others` : list.join('; '),
+  )
+  return `| ${wrong} | ${models} | ${count} | ${points} |`
+}
+
 for (const { wrong, make, on = ['iris'], red, but = [] } of MUTATIONS) {
   test(`a server that ${wrong} turns those points red, and no others`, async () => {
     const [got, expected] = [new Set<string>(), new Set<string>()]
@@ -104,6 +127,7 @@ for (const { wrong, make, on = ['iris'], red, but = [] } of MUTATIONS) {
       }
     }
     assert.deepEqual([...got].sort(), [...expected].sort())
+    table.push(rowOf(wrong, on, got.size, red))
     for (const glob of red)
       assert.ok(
         [...got].some(name => matches([glob], name)),
@@ -172,3 +196,11 @@ test('every point is turned red by one of these servers', () =>
     points.map(({ name }) => name).filter(name => !turnedRed.has(name)),
     [],
   ))
+
+test('docs/mutations.md has this table; WRITE=1 writes it', () => {
+  const page = `${projectFolder}docs/mutations.md`
+  const text = readFileSync(page, 'utf8')
+  const written = `${text.slice(0, text.indexOf('\n|---') + 1)}|---|---|---|---|\n${table.join('\n')}\n`
+  if (process.env.WRITE !== undefined) writeFileSync(page, written)
+  else assert.equal(text, written)
+})

@@ -121,6 +121,21 @@ const LONG = ['identity-int64', 'identity-uint64']
 const DATATYPES = ['bool', 'uint8', 'uint16', 'uint32', 'uint64', 'int8', 'int16', 'int32', 'int64', 'fp16', 'fp32', 'fp64', 'bytes']
 const IDENTITIES = DATATYPES.map(datatype => `identity-${datatype}`)
 
+const EXTENDED = ['iris, with extensions']
+
+const inStatistics = (change: (stats: Json) => Json) => (): Wrong => ({
+  answers: (reply, sent) =>
+    sent.path.endsWith('/stats') && reply.status === 200
+      ? withJson(reply, ({ model_stats: stats }) => ({ model_stats: stats.map(change) }))
+      : reply,
+})
+
+/** Told by their form, "value:index". */
+const isClasses = ({ data }: Json) => /^[\d.]+:\d+$/.test(data?.[0])
+
+const inClasses = (change: (output: Json) => Json) =>
+  inResponse(response => ({ ...response, outputs: response.outputs.map((output: Json) => (isClasses(output) ? change(output) : output)) }))
+
 export const MUTATIONS: readonly Mutation[] = [
   // The id.
   { wrong: 'invents an id', make: inResponse(({ id = 'made-up', ...rest }) => ({ id, ...rest })), red: ['without an id none comes back'] },
@@ -1500,6 +1515,179 @@ export const MUTATIONS: readonly Mutation[] = [
       'a raw request is one input’s bytes alone, and every output comes back binary',
       'a raw request may fill one variable dimension that is not the first',
     ],
+  },
+
+  // Extensions.
+  {
+    wrong: 'gives the lowest class for the highest',
+    on: EXTENDED,
+    make: inClasses(({ data, ...output }) => ({ ...output, data: data.toReversed() })),
+    red: ['classification of all classes lists them from the highest down'],
+  },
+  {
+    wrong: 'counts classes from 1',
+    on: EXTENDED,
+    make: inClasses(({ data, ...output }) => ({
+      ...output,
+      data: data.map((text: string) => text.replace(/\d+$/, index => String(Number(index) + 1))),
+    })),
+    red: ['classification 1 gives the highest value *', 'classification of all classes lists them from the highest down'],
+  },
+  {
+    wrong: 'writes a class as index:value',
+    on: EXTENDED,
+    make: inClasses(({ data, ...output }) => ({ ...output, data: data.map((text: string) => text.split(':').reverse().join(':')) })),
+    red: ['classification 1 gives the highest value *', 'classification of all classes lists them from the highest down'],
+  },
+  {
+    wrong: 'gives the same class again and again',
+    on: EXTENDED,
+    make: inClasses(({ data, ...output }) => ({ ...output, data: data.map(() => data[0]) })),
+    red: ['classification of all classes lists them from the highest down'],
+  },
+  {
+    wrong: 'gives classes without their row',
+    on: EXTENDED,
+    make: inClasses(({ shape, ...output }) => ({ ...output, shape: shape.slice(1) })),
+    red: ['classes have the shape [rows, classes]'],
+  },
+  {
+    wrong: 'calls classes STRING',
+    on: EXTENDED,
+    make: inClasses(output => ({ ...output, datatype: 'STRING' })),
+    red: [
+      'classification * gives the highest value *',
+      'classification of all classes *',
+      'classes have *',
+      'classification of one output *',
+    ],
+  },
+  {
+    wrong: 'ignores classification',
+    on: EXTENDED,
+    make: reads(({ outputs, ...rest }) => ({ ...rest, ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }) })),
+    red: ['classification 1 *', 'classification of all classes *', 'classes have *'],
+  },
+  {
+    wrong: 'spoils the outputs beside one in classes',
+    on: EXTENDED,
+    make: inResponse(response =>
+      isClasses(response.outputs[0])
+        ? { ...response, outputs: [response.outputs[0], ...response.outputs.slice(1).map((o: Json) => ({ ...o, data: ['x'] }))] }
+        : response,
+    ),
+    red: ['classification of one output leaves the others as they are'],
+  },
+  {
+    wrong: 'does not count inferences',
+    on: EXTENDED,
+    make: inStatistics(stats => ({ ...stats, inference_count: 7 })),
+    red: ['three requests of a row are counted as three inferences'],
+  },
+  {
+    wrong: 'counts each success twice',
+    on: EXTENDED,
+    make: inStatistics(({ inference_stats: stats, ...rest }) => ({
+      ...rest,
+      inference_stats: { ...stats, success: { ...stats.success, count: 2 * stats.success.count } },
+    })),
+    red: ['three requests of a row are counted as three inferences'],
+  },
+  {
+    wrong: 'has no durations of failures',
+    on: EXTENDED,
+    make: inStatistics(({ inference_stats: { fail: _, ...stats }, ...rest }) => ({ ...rest, inference_stats: stats })),
+    red: ['statistics count inferences, executions and durations'],
+  },
+  {
+    wrong: 'writes counts in strings',
+    on: EXTENDED,
+    make: inStatistics(stats => ({ ...stats, execution_count: String(stats.execution_count) })),
+    red: ['statistics count inferences, executions and durations'],
+  },
+  {
+    wrong: 'knows no statistics of all models',
+    on: EXTENDED,
+    make: instead(path(/^\/v2\/models\/stats$/), said('model "stats" is unknown', 404)),
+    red: ['statistics of all models have this one among them'],
+  },
+  {
+    wrong: 'has statistics of any model',
+    on: EXTENDED,
+    make: () => ({ reads: (sent, { model }) => ({ ...sent, path: sent.path.replace('no-such-model/stats', `${model}/stats`) }) }),
+    red: ['statistics of an unknown model are an error with {"error"}'],
+  },
+  {
+    wrong: 'has a configuration of any model',
+    on: EXTENDED,
+    make: () => ({ reads: (sent, { model }) => ({ ...sent, path: sent.path.replace('no-such-model/config', `${model}/config`) }) }),
+    red: ['the configuration of an unknown model is an error with {"error"}'],
+  },
+  {
+    wrong: 'configures no outputs',
+    on: EXTENDED,
+    make: () => ({ answers: (reply, { path }) => (path.endsWith('/config') ? withJson(reply, ({ output: _, ...rest }) => rest) : reply) }),
+    red: ['the model’s configuration has its name, and the names of its inputs and outputs'],
+  },
+  {
+    wrong: 'configures another version where none is asked for',
+    on: EXTENDED,
+    make: () => ({
+      answers: (reply, { path }) =>
+        path.endsWith('/config') && !path.includes('versions') ? withJson(reply, config => ({ ...config, platform: 'other' })) : reply,
+    }),
+    red: ['the model’s configuration is the same without the version in the path'],
+  },
+  {
+    wrong: 'leaves the model out of its index',
+    on: EXTENDED,
+    make: instead(path(/repository\/index/), () => json(200, [{ name: 'other', state: 'READY' }])),
+    red: ['the repository’s index of ready models has this one in it'],
+  },
+  {
+    wrong: 'takes its models for not ready',
+    on: EXTENDED,
+    make: instead(
+      sent => sent.path.endsWith('index') && String(sent.body).includes('ready'),
+      () => json(200, []),
+    ),
+    red: ['the repository’s index of ready models has this one in it'],
+  },
+  {
+    wrong: 'says nothing of the state of its models',
+    on: EXTENDED,
+    make: instead(path(/repository\/index/), (_, { model }) => json(200, [{ name: model }])),
+    red: ['the repository’s index lists models by name and state'],
+  },
+  {
+    wrong: 'writes log settings in strings',
+    on: EXTENDED,
+    make: instead(path(/logging/), () => json(200, { log_info: 'true', log_warnings: 'true', log_errors: 'true' })),
+    red: ['the log settings *'],
+  },
+  {
+    wrong: 'names log settings as Triton does',
+    on: EXTENDED,
+    make: instead(path(/logging/), () => json(200, { log_info: true, log_warning: true, log_error: true })),
+    red: ['the log settings have the names that the extension’s document gives them'],
+  },
+  {
+    wrong: 'refuses parameters of the caller’s own',
+    on: EXTENDED,
+    make: instead(({ body }) => String(body).includes('my_custom_parameter'), said('unknown parameter')),
+    red: ['a parameter of the caller’s own is taken'],
+  },
+  {
+    wrong: 'takes priority 0 for a mistake',
+    on: EXTENDED,
+    make: instead(({ body }) => String(body).includes('"priority":0'), said('priority must be positive')),
+    red: ['priority 0 is as good as none'],
+  },
+  {
+    wrong: 'takes a timeout for seconds that have passed',
+    on: EXTENDED,
+    make: instead(({ body }) => String(body).includes('"timeout"'), said('too late', 504)),
+    red: ['the highest priority and a timeout of ten minutes change no answer'],
   },
 ]
 

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { projectFolder } from '../server.ts'
 import type { HttpAnswer } from './client.ts'
+import { sendOne } from './fuzz.ts'
 import { judge } from './judge.ts'
 import { type Asked, type FuzzRequest, post, type Target, toHttp } from './requests.ts'
 import { commandOf } from './show.ts'
@@ -16,6 +17,7 @@ const TARGET: Target = {
   outputs: [{ name: 'y', datatype: 'INT32', shape: [-1] }],
   anyRank: false,
   identity: true,
+  v1: true,
 }
 
 const INFER = post(
@@ -42,12 +44,15 @@ const answer = (status: number, body: unknown, headers: Record<string, string> =
   body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
 })
 
+const PREDICT = { ...INFER, path: '/v1/models/m:predict', body: Buffer.from('{"instances":[7,8]}') }
+
 const REPLY = { 'ce-specversion': '1.0', 'ce-id': 'r', 'ce-source': '/m', 'ce-type': 't.response' }
 const output = (changed: object) => ({ ...RESPONSE, outputs: [{ ...RESPONSE.outputs[0], ...changed }] })
 
 describe('the judge passes', () => {
   test('the right answer', () => assert.equal(judge(request({ ...INFER, right: true }), [answer(200, RESPONSE)], TARGET), undefined))
   test('the right reply to an event', () => assert.equal(judge(request(EVENT), [answer(200, RESPONSE, REPLY)], TARGET), undefined))
+  test('the right predictions', () => assert.equal(judge(request(PREDICT), [answer(200, { predictions: [7, 8] })], TARGET), undefined))
   test('a refusal', () => assert.equal(judge(request(INFER), [answer(400, { error: 'why' })], TARGET), undefined))
 })
 
@@ -72,12 +77,30 @@ describe('the judge refuses', () => {
     'data of another type': [answer(200, output({ data: ['7', '8'] }))],
     'what an identity must not give': [answer(200, output({ data: [7, 9] }))],
     'no data': [answer(200, output({ data: undefined }))],
+    'predictions that are none': [answer(200, RESPONSE), PREDICT],
+    'a prediction too few': [answer(200, { predictions: [7] }), PREDICT],
+    'a prediction that an identity must not give': [answer(200, { predictions: [7, 9] }), PREDICT],
     'a reply that is no event': [answer(200, RESPONSE), EVENT],
     'a reply without a source': [answer(200, RESPONSE, { ...REPLY, 'ce-source': '' }), EVENT],
     'an empty answer to an event that is 200': [answer(200, ''), EVENT],
   }
   for (const [mistake, [given, asked = INFER]] of Object.entries(wrong))
     test(mistake, () => assert.notEqual(judge(request(asked), [given], TARGET), undefined))
+})
+
+describe('a request that is refused because of the bodies of others', () => {
+  const crowded = answer(503, { error: 'other requests’ bodies fill the memory for them; try again later' }, { 'retry-after': '1' })
+  /** What is wrong, where these are the answers to it one after the other, of which the last stays. */
+  const sent = (...answers: HttpAnswer[]) => {
+    const client = { send: async () => [(answers.length > 1 ? answers.shift() : answers[0]) as HttpAnswer], close() {} }
+    return sendOne(request({ ...INFER, right: true }), client, TARGET)
+  }
+
+  test('is sent again', async () => assert.equal(await sent(crowded, crowded, answer(200, RESPONSE)), undefined))
+  test('fails where it is refused for ever', async () => assert.match((await sent(crowded)) ?? '', /^503: a good request was refused/))
+  test('fails where it is not told to try again', async () => {
+    assert.match((await sent({ ...crowded, headers: new Map() }, answer(200, RESPONSE))) ?? '', /^503: a good request was refused/)
+  })
 })
 
 describe('a failure is told as a command', async () => {

@@ -42,6 +42,7 @@ function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string 
     if (answer.headers.get('content-type') !== 'application/json') return undefined
     return parsed(answer.body) === undefined ? 'no JSON' : undefined
   }
+  if (asked.path.startsWith('/v1/')) return judgePrediction(asked, answer, target)
   if (carriesEvent(asked)) return judgeEvent(asked, answer, target)
   const sent = sentRequest(header(asked, 'inference-header-content-length'), inflate(asked))
   return judgeInference(answer.body, header(answer, 'inference-header-content-length'), header(answer, 'content-type'), sent, target)
@@ -161,6 +162,28 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
   }
   return true
 }
+
+// V1
+
+/** As many predictions as instances, or outputs for inputs; an identity's are what came in, where JSON says it exactly. */
+function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
+  const [sent, json] = [parsed(inflate(asked)), parsed(body)]
+  if (sent === undefined || json === undefined) return 'no JSON'
+  const [came, went] = sent.instances === undefined ? [sent.inputs, json.outputs] : [sent.instances, json.predictions]
+  if (went === undefined || Object.keys(json).length !== 1) return `an answer of ${Object.keys(json)}`
+  if (sent.instances !== undefined && (went as unknown[]).length !== (came as unknown[]).length)
+    return `${(went as unknown[]).length} predictions of ${(came as unknown[]).length} instances`
+  const [input, output] = [target.inputs[0], target.outputs[0]]
+  if (!target.identity || input?.datatype === 'FP32' || output === undefined) return undefined
+  const [one, other] = [came, went].map(value => toBytes({ ...output, data: valuesOf(value, input?.name) }))
+  return one?.equals(other as Buffer) ? undefined : `${one?.toString('hex', 0, 40)} came back as ${other?.toString('hex', 0, 40)}`
+}
+
+/** Flat, whether they are named or not. */
+const valuesOf = (value: unknown, name: string | undefined): number[] =>
+  [value]
+    .flat(64)
+    .flatMap(each => (typeof each === 'object' ? [(each as Record<string, unknown>)[name as string]].flat(64) : each)) as number[]
 
 // Events
 

@@ -20,6 +20,8 @@ export interface Target {
   readonly anyRank: boolean
   /** The output named y is the input named x. */
   readonly identity: boolean
+  /** The server answers KServe's V1 too. */
+  readonly v1: boolean
 }
 
 export const KINDS = [
@@ -34,6 +36,7 @@ export const KINDS = [
   'framing',
   'pipelined',
   'hang-up',
+  'V1',
   'event mutated',
   'event encoding',
   'event header',
@@ -79,9 +82,11 @@ export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const json = jsonRequest(target)
   const binary = binaryRequest(target)
   const event = eventRequest(target)
-  const any = fc.oneof(json, binary, event)
+  const v1 = v1Request(target)
+  const any = target.v1 ? fc.oneof(json, binary, event, v1) : fc.oneof(json, binary, event)
   const path = oddPath(target)
   return fc.oneof(
+    ...(target.v1 ? [{ weight: 24, arbitrary: whole('V1', v1) }] : []),
     { weight: 24, arbitrary: whole('json', json) },
     { weight: 16, arbitrary: whole('binary', binary) },
     { weight: 14, arbitrary: whole('mutated', mutatedBody(any)) },
@@ -388,6 +393,44 @@ const jsonRequest = (target: Target): fc.Arbitrary<Asked> =>
       right: right && (type[0] === JSON_TYPE || type.length === 0),
     }))
 
+// KServe's V1
+
+/** By rows or by columns, each alone or by its input's name, bent or not. */
+const v1Request = (target: Target): fc.Arbitrary<Asked> =>
+  fc
+    .record({
+      tensors: tensors(target),
+      byRows: fc.boolean(),
+      named: fc.boolean(),
+      bends,
+      odd: oddDocument(),
+      type: contentTypes(),
+      chunks: chunks(),
+    })
+    .map(({ tensors, byRows, named, bends, odd, type, chunks }) => {
+      const columns = tensors.map(tensor => [tensor.name, nestedValue(tensor)] as const)
+      const together = (values: readonly (readonly [string, Written])[]) =>
+        named || values.length !== 1 ? members(...values) : (values[0]?.[1] as Written)
+      const rows = Math.min(...tensors.map(({ shape }) => shape[0] ?? 0))
+      const rowOf = (row: number) =>
+        together(columns.map(([name, value]) => [name, ('items' in value && value.items[row]) || text('null')]))
+      const request = byRows
+        ? members(['instances', items(...Array.from({ length: rows }, (_, row) => rowOf(row)))])
+        : members(['inputs', together(columns)])
+      return {
+        ...post(`/v1/models/${encodeURIComponent(target.name)}:predict`, type, Buffer.from(odd(write(bend(request, bends)))), chunks),
+        right: bends.length === 0 && odd === asItIs && (type[0] === JSON_TYPE || type.length === 0) && countsRows(target),
+      }
+    })
+
+/** Nested as the shape says. */
+const nestedValue = (tensor: WrittenTensor): Written =>
+  tensor.shape.length > 0 ? dataOf(tensor, true) : text(writeExactly(tensor.data?.[0] ?? 0))
+
+/** Only such a model can always be asked by V1, and only of datatypes that JSON can say. */
+const countsRows = ({ inputs, outputs, anyRank }: Target) =>
+  !anyRank && [...inputs, ...outputs].every(({ shape, datatype }) => shape[0] === -1 && datatype !== 'FP16')
+
 // Binary tensor data
 
 /** JSON and the tensors' bytes after it, which may not be what the JSON and the header say. */
@@ -562,6 +605,9 @@ function oddPath(target: Target): fc.Arbitrary<Asked> {
     '/metrics',
     '/openapi.json',
     '/docs',
+    '/v1/models',
+    model.replace('v2', 'v1'),
+    `${model.replace('v2', 'v1')}:predict`,
     model,
     version,
     `${model}/ready`,
@@ -650,6 +696,17 @@ function oddPath(target: Target): fc.Arbitrary<Asked> {
       `${model}/%69nfer`,
       `${model}/versions/${'9'.repeat(5_000)}`,
       `${model}/../infer`,
+    ],
+    ...[
+      '/v1',
+      '/v1/models/',
+      '/v1/models/:predict',
+      '/v1/models/__proto__:predict',
+      '/v1/models/%:predict',
+      `${model.replace('v2', 'v1')}%3Apredict`,
+      `${model.replace('v2', 'v1')}:predict:predict`,
+      `${model.replace('v2', 'v1')}:explain`,
+      `${model}:predict`,
     ],
     `/${'a'.repeat(8_000)}`,
     `/v2/models/${'%61'.repeat(3_000)}/infer`,

@@ -187,5 +187,8 @@ async function all(): Promise<boolean> {
   return fuzzed && compared
 }
 
+// Its servers end with it.
+process.once('SIGTERM', () => process.exit(143))
+
 if (values.help) say(USAGE)
 else process.exitCode = (await (values.together !== undefined ? together() : values.path !== undefined ? one(values.path) : all())) ? 0 : 1

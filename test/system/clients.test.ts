@@ -6,7 +6,8 @@ import { after, before, describe, test } from 'node:test'
 import { type Browser, chromium } from 'playwright-core'
 import { readConfig } from '../../function/config.ts'
 import { checkModel } from '../../scripts/check-model/check.ts'
-import { projectFolder, type ServerProcess, startProcess, testModel } from '../server.ts'
+import { PROGRAMS, projectFolder, type ServerProcess, startProcess, testModel } from '../server.ts'
+import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
 /*
@@ -18,120 +19,47 @@ const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[
 const INFER = '/v2/models/iris-classifier/infer'
 
 let iris: ServerProcess
-let others: ServerProcess[]
-let urls: string[]
+/** Servers of iris, identity-int64, identity-fp16 and identity-bytes. */
+let servers: ServerProcess[] = []
+let predictors: ServerProcess[] = []
 let temporary: string
 
 /** The first time, environments are installed meanwhile. */
 const LONGEST_MS = 15 * 60_000
 
 before(async () => {
-  const start = (env?: Record<string, string>) => startProcess(env, [], LONGEST_MS)
-  iris = await start()
-  others = await Promise.all(['identity-int64', 'identity-fp16', 'identity-bytes'].map(name => start({ MODEL_DIR: testModel(name) })))
-  urls = [iris, ...others].map(({ url }) => url)
+  const start = (program: string) =>
+    Promise.all(
+      [{}, ...['identity-int64', 'identity-fp16', 'identity-bytes'].map(name => ({ MODEL_DIR: testModel(name) }))].map(env =>
+        startProcess(env, [], LONGEST_MS, program),
+      ),
+    )
+  servers = await start(PROGRAMS.function)
+  predictors = await start(PROGRAMS.predictor)
+  iris = servers[0] as ServerProcess
   temporary = mkdtempSync(join(tmpdir(), 'clients-'))
   writeFileSync(join(temporary, 'row.json'), ROW)
 })
 after(() => {
-  for (const server of [iris, ...(others ?? [])]) server?.process.kill()
+  for (const { process } of [...servers, ...predictors]) process.kill()
   rmSync(temporary, { recursive: true })
 })
 
-const NOTHING_AT = (path: string) => `there is nothing at ${path}; GET / or /docs tells what there is`
+const urlsOf = (started: readonly ServerProcess[]) => started.map(({ url }) => url)
 
-/** What both inference clients do alike. */
-const INFERS = {
-  is_server_live: true,
-  is_server_ready: true,
-  is_model_ready: true,
-  'is_model_ready of another model': false,
-  'infer, inputs binary, outputs binary': ['setosa'],
-  'infer, inputs binary, outputs JSON': ['setosa'],
-  'infer, inputs JSON, outputs binary': ['setosa'],
-  'infer, inputs JSON, outputs JSON': ['setosa'],
-  'infer, all outputs': ['setosa'],
-  'infer, request_id': 'seven',
-  'INT64, binary': ['9223372036854775807', '-9223372036854775808', '9007199254740993'],
-  'INT64, JSON': ['9223372036854775807', '-9223372036854775808', '9007199254740993'],
-  'FP16, binary': [1.5, -0.25],
-  'BYTES, binary': ['naïve', '日本語', ''],
-  'BYTES, JSON': ['naïve', '日本語', ''],
-}
+describe('npm start', () => inferenceClients(() => urlsOf(servers)))
 
-/** A test for each thing that was seen, and one that nothing else was. */
-function sees(look: () => Promise<Seen>, expected: Record<string, unknown>): void {
-  let seen: Seen
-  before(async () => {
-    seen = await look()
-  })
-  for (const [what, value] of Object.entries(expected)) test(what, () => assert.deepEqual(seen[what], value))
-  test('nothing else is left to say', t => {
-    const { versions, ...rest } = seen
-    t.diagnostic(JSON.stringify(versions))
-    assert.deepEqual(Object.keys(rest).sort(), Object.keys(expected).sort())
-  })
-}
-
-describe('tritonclient[http]', () => {
-  const refused = (status: number, message: string) => ({ error: `InferenceServerException: [${status}] ${message}` })
-  const nothingAt = (path: string) => refused(404, NOTHING_AT(path))
-  sees(() => runPython('inference', 'triton_client.py', ...urls), {
-    ...INFERS,
-    'is_model_ready of a version': true,
-    get_server_metadata: ['binary_tensor_data'],
-    get_model_metadata: {
-      name: 'iris-classifier',
-      versions: ['v1.0.0'],
-      platform: 'onnx_onnxv1',
-      inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }],
-      outputs: [
-        { name: 'probabilities', datatype: 'FP32', shape: [-1, 3] },
-        { name: 'predicted_class', datatype: 'BYTES', shape: [-1] },
-      ],
+describe('npm run start:predictor: the same, and V1', () =>
+  inferenceClients(() => urlsOf(predictors), {
+    'v1: predict': {
+      predictions: [{ probabilities: [0.9786807298660278, 0.021318482235074043, 8.261232551376452e-7], predicted_class: 'setosa' }],
     },
-    'infer of two rows': ['setosa', 'setosa'],
-    'infer of a version': ['setosa'],
-    'infer, priority and timeout': ['setosa'],
-    'infer, gzip both ways': 'setosa',
-    'infer, deflate both ways': 'setosa',
-    async_infer: ['setosa'],
-    'error: another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
-    'error: a wrong shape': refused(400, 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
-    'error: an unknown output': refused(400, 'output "other" is unknown; the model gives "probabilities", "predicted_class"'),
-    'error: metadata of another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
-    'lacks: get_model_config': nothingAt('/v2/models/iris-classifier/config'),
-    'lacks: get_inference_statistics': nothingAt('/v2/models/iris-classifier/stats'),
-    'lacks: get_inference_statistics of all': refused(404, 'model "stats" is unknown; this server has "iris-classifier"'),
-    'lacks: get_model_repository_index': nothingAt('/v2/repository/index'),
-    'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load'),
-    'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload'),
-    'lacks: get_trace_settings': nothingAt('/v2/trace/setting'),
-    'lacks: get_log_settings': nothingAt('/v2/logging'),
-    'lacks: get_system_shared_memory_status': nothingAt('/v2/systemsharedmemory/status'),
-    'lacks: register_system_shared_memory': nothingAt('/v2/systemsharedmemory/region/region/register'),
-    'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status'),
-    'lacks: an input in shared memory': refused(400, 'input "input": neither data nor parameters.binary_data_size is given; one must be'),
-    // Asked for in a way the protocol has no word for: answered as if it were not asked.
-    'lacks: an output in shared memory': [1, 3],
-    'lacks: class_count': [1, 3],
-    'lacks: sequence_id': ['setosa'],
-  })
-})
-
-describe("KServe's InferenceRESTClient", () => {
-  const refused = (status: string, message: string) => ({ error: `HTTPStatusError: ${message}, '${status}'` })
-  sees(() => runPython('inference', 'kserve_client.py', ...urls), {
-    ...INFERS,
-    // The client leaves the answer's version out (kserve 0.21.0, InferResponse.from_bytes).
-    'infer of a dict': null,
-    'error: another model': refused('404 Not Found', 'model "other" is unknown; this server has "iris-classifier"'),
-    'error: a wrong shape': refused('400 Bad Request', 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
-    'lacks: predict of protocol v1': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:predict')),
-    'lacks: explain of protocol v1': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:explain')),
-    'lacks: is_server_live of protocol v1': { error: "AttributeError: 'NoneType' object has no attribute 'lower'" },
-  })
-})
+    'v1: explain': {
+      error: `HTTPStatusError: model "iris-classifier:explain" is unknown; this server has "iris-classifier", '404 Not Found'`,
+    },
+    'v1: is_server_live': true,
+    'v1: is_model_ready': true,
+  }))
 
 /** The reply's attributes but for its id, which the tests of events know. */
 const REPLY = {
@@ -343,7 +271,7 @@ describe("a browser's fetch", () => {
 
   test('of a page from another origin is stopped by the browser: there are no CORS headers', async () => {
     const page = await browser.newPage()
-    await page.goto(others[0]?.url ?? '')
+    await page.goto(servers[1]?.url ?? '')
     const seen = await page.evaluate(
       ([url, row]) =>
         fetch(url as string, { method: 'POST', headers: { 'content-type': 'application/json' }, body: row as string }).then(String, String),

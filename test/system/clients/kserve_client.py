@@ -85,9 +85,11 @@ async def main():
     await see("error: a wrong shape", lambda: client.infer(IRIS, request(MODEL, given(ROW[:, :3])), model_name=MODEL))
 
     v1 = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
-    await see("lacks: predict of protocol v1", lambda: v1.infer(IRIS, {"instances": ROW.tolist()}, model_name=MODEL))
-    await see("lacks: explain of protocol v1", lambda: v1.explain(IRIS, MODEL, {"instances": ROW.tolist()}))
-    await see("lacks: is_server_live of protocol v1", lambda: v1.is_server_live(IRIS))
+    await see("v1: predict", lambda: v1.infer(IRIS, {"instances": ROW.tolist()}, model_name=MODEL))
+    await see("v1: explain", lambda: v1.explain(IRIS, MODEL, {"instances": ROW.tolist()}))
+    await see("v1: is_server_live", lambda: v1.is_server_live(IRIS))
+    await see("v1: is_server_ready", lambda: v1.is_server_ready(IRIS))
+    await see("v1: is_model_ready", lambda: v1.is_model_ready(IRIS, MODEL))
     await client.close()
     await v1.close()
 

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { before, describe, test } from 'node:test'
+import { runPython, type Seen } from './run.ts'
+
+/** What is seen, by what was done. */
+export type Expected = Readonly<Record<string, unknown>>
+
+export const NOTHING_AT = (path: string) => `there is nothing at ${path}; GET / or /docs tells what there is`
+
+/** What both inference clients do alike. */
+const INFERS = {
+  is_server_live: true,
+  is_server_ready: true,
+  is_model_ready: true,
+  'is_model_ready of another model': false,
+  'infer, inputs binary, outputs binary': ['setosa'],
+  'infer, inputs binary, outputs JSON': ['setosa'],
+  'infer, inputs JSON, outputs binary': ['setosa'],
+  'infer, inputs JSON, outputs JSON': ['setosa'],
+  'infer, all outputs': ['setosa'],
+  'infer, request_id': 'seven',
+  'INT64, binary': ['9223372036854775807', '-9223372036854775808', '9007199254740993'],
+  'INT64, JSON': ['9223372036854775807', '-9223372036854775808', '9007199254740993'],
+  'FP16, binary': [1.5, -0.25],
+  'BYTES, binary': ['naïve', '日本語', ''],
+  'BYTES, JSON': ['naïve', '日本語', ''],
+}
+
+/** A test for each thing that was seen, and one that nothing else was. */
+function sees(look: () => Promise<Seen>, expected: Expected): void {
+  let seen: Seen
+  before(async () => {
+    seen = await look()
+  })
+  for (const [what, value] of Object.entries(expected)) test(what, () => assert.deepEqual(seen[what], value))
+  test('nothing else is left to say', t => {
+    const { versions, ...rest } = seen
+    t.diagnostic(JSON.stringify(versions))
+    assert.deepEqual(Object.keys(rest).sort(), Object.keys(expected).sort())
+  })
+}
+
+/**
+ * Triton's and KServe's clients against servers of iris, identity-int64, identity-fp16 and identity-bytes.
+ * @param v1 what is seen of V1, where these servers have it
+ */
+export function inferenceClients(urls: () => readonly string[], v1: Expected = {}): void {
+  describe('tritonclient[http]', () => {
+    const refused = (status: number, message: string) => ({ error: `InferenceServerException: [${status}] ${message}` })
+    const nothingAt = (path: string) => refused(404, NOTHING_AT(path))
+    sees(() => runPython('inference', 'triton_client.py', ...urls()), {
+      ...INFERS,
+      'is_model_ready of a version': true,
+      get_server_metadata: ['binary_tensor_data'],
+      get_model_metadata: {
+        name: 'iris-classifier',
+        versions: ['v1.0.0'],
+        platform: 'onnx_onnxv1',
+        inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }],
+        outputs: [
+          { name: 'probabilities', datatype: 'FP32', shape: [-1, 3] },
+          { name: 'predicted_class', datatype: 'BYTES', shape: [-1] },
+        ],
+      },
+      'infer of two rows': ['setosa', 'setosa'],
+      'infer of a version': ['setosa'],
+      'infer, priority and timeout': ['setosa'],
+      'infer, gzip both ways': 'setosa',
+      'infer, deflate both ways': 'setosa',
+      async_infer: ['setosa'],
+      'error: another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
+      'error: a wrong shape': refused(400, 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
+      'error: an unknown output': refused(400, 'output "other" is unknown; the model gives "probabilities", "predicted_class"'),
+      'error: metadata of another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
+      'lacks: get_model_config': nothingAt('/v2/models/iris-classifier/config'),
+      'lacks: get_inference_statistics': nothingAt('/v2/models/iris-classifier/stats'),
+      'lacks: get_inference_statistics of all': refused(404, 'model "stats" is unknown; this server has "iris-classifier"'),
+      'lacks: get_model_repository_index': nothingAt('/v2/repository/index'),
+      'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load'),
+      'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload'),
+      'lacks: get_trace_settings': nothingAt('/v2/trace/setting'),
+      'lacks: get_log_settings': nothingAt('/v2/logging'),
+      'lacks: get_system_shared_memory_status': nothingAt('/v2/systemsharedmemory/status'),
+      'lacks: register_system_shared_memory': nothingAt('/v2/systemsharedmemory/region/region/register'),
+      'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status'),
+      'lacks: an input in shared memory': refused(400, 'input "input": neither data nor parameters.binary_data_size is given; one must be'),
+      // Asked for in a way the protocol has no word for: answered as if it were not asked.
+      'lacks: an output in shared memory': [1, 3],
+      'lacks: class_count': [1, 3],
+      'lacks: sequence_id': ['setosa'],
+    })
+  })
+
+  describe("KServe's InferenceRESTClient", () => {
+    const refused = (status: string, message: string) => ({ error: `HTTPStatusError: ${message}, '${status}'` })
+    sees(() => runPython('inference', 'kserve_client.py', ...urls()), {
+      ...INFERS,
+      // The client leaves the answer's version out (kserve 0.21.0, InferResponse.from_bytes).
+      'infer of a dict': null,
+      'error: another model': refused('404 Not Found', 'model "other" is unknown; this server has "iris-classifier"'),
+      'error: a wrong shape': refused('400 Bad Request', 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
+      'v1: predict': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:predict')),
+      'v1: explain': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:explain')),
+      'v1: is_server_live': { error: "AttributeError: 'NoneType' object has no attribute 'lower'" },
+      'v1: is_server_ready': { error: 'UnsupportedProtocol: Unsupported protocol v1.' },
+      'v1: is_model_ready': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier')),
+      ...v1,
+    })
+  })
+}
