@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
-import { exists, filesBelow, PROJECT, read } from './sources.ts'
+import { exists, filesBelow, kustomize, read } from './sources.ts'
 
 const PAGES = ['README.md', 'CONTRIBUTING.md', ...filesBelow('docs').filter(path => path.endsWith('.md'))]
 const { scripts } = JSON.parse(read('package.json'))
@@ -36,10 +36,5 @@ test('what the pages apply builds', () => {
     PAGES.flatMap(page => blocks(page).flatMap(block => [...block.matchAll(/apply -k ([\w/-]+)/g)].map(([, path]) => String(path)))),
   )
   assert.ok(folders.size > 5)
-  for (const folder of folders) {
-    const [command, ...args] =
-      spawnSync('kubectl', ['version', '--client']).error === undefined ? ['kubectl', 'kustomize'] : ['kustomize', 'build']
-    const { status, stderr } = spawnSync(command as string, [...args, folder], { cwd: PROJECT, encoding: 'utf8' })
-    assert.equal(status, 0, `${folder}: ${stderr}`)
-  }
+  for (const folder of folders) kustomize(folder)
 })
