@@ -11,6 +11,8 @@ import { createLog } from '../function/telemetry/log.ts'
 
 /** As much of an event's data as a log line is for. */
 const SHOWN_BYTES = 1024
+/** More of an event whose data stands within it, or of a batch, is not read: a pod of 128 MiB takes 20 of these at once. */
+const READ_BYTES = 2 ** 20
 /** The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502. */
 const KEEP_ALIVE_MS = 95_000
 
@@ -51,14 +53,20 @@ interface Received {
   readonly bytes: number
 }
 
-/** @throws {BadRequest} when the request carries no events */
+/**
+ * What was lost for being too large must not be too large here: of data beside the attributes the beginning is enough, and what is too
+ * long to be read whole is told by its beginning.
+ * @throws {BadRequest} when the request carries no events
+ */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
   const mode = modeOf(request.headers)
   if (mode === undefined) throw new BadRequest('the request is no CloudEvent: it has neither ce- headers nor application/cloudevents+json')
-  // In binary mode the data is only shown, so its beginning will do: what was lost for being too large must not be too large here.
-  const { head, bytes } = await readBody(request, mode === 'binary' ? SHOWN_BYTES : config.maxBodyBytes)
+  const { head, bytes } = await readBody(request, mode === 'binary' ? SHOWN_BYTES : READ_BYTES)
   if (mode === 'binary') return [{ event: readBinaryEvent(request.headers, head), bytes }]
-  if (bytes > head.length) throw new BadRequest(`${bytes} bytes of ${mode} events are more than MAX_BODY_BYTES (${config.maxBodyBytes})`)
+  if (bytes > head.length) {
+    log.warn({ begins: head.toString('utf8', 0, SHOWN_BYTES), bytes }, `too long in ${mode} mode to be read: no more is known of it`)
+    return []
+  }
   const events = mode === 'batched' ? readBatch(head) : [readStructuredEvent(head)]
   return events.map(event => ({ event, bytes }))
 }

@@ -1,13 +1,18 @@
-// Does to a copy what func's builders do to the function in a container, and prints what that weighs; `node build/main.js` in it, or
-// what else package.json starts, is then what a pod runs.
+// Does to a copy what func's builders do to the function in a container, prints what that weighs, and starts it as a pod would: by the
+// words of package.json, as nobody in particular, on a port that is free.
 //
 //   npm run buildpack -- FOLDER [pack | s2i]
 //
 // As read in paketo-buildpacks/npm-install (build.go, ci_build_process.go, prune_build_process.go), paketo-buildpacks/node-run-script
 // and sclorg/s2i-nodejs-container (24-minimal/s2i/bin/assemble).
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+
+/** Of the images that source-to-image makes. */
+const UNPRIVILEGED = 1001
 
 const [folder, builder = 'pack'] = process.argv.slice(2)
 if (folder === undefined || !['pack', 's2i'].includes(builder)) {
@@ -47,6 +52,35 @@ const all = bytesIn(target)
 process.stdout.write(
   `${target}: ${toMegabytes(all)} MB, of which node_modules ${toMegabytes(modules)} MB and the rest ${toMegabytes(all - modules)} MB\n`,
 )
+process.stdout.write(`${await started()}\n`)
+
+/** @returns how it started, answered and ended @throws when it did not */
+async function started() {
+  const [command, ...args] = JSON.parse(readFileSync(join(target, 'package.json'), 'utf8')).scripts.start.split(' ')
+  const user = process.getuid() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}
+  const child = spawn(command === 'node' ? process.execPath : command, args, {
+    cwd: target,
+    env: { PORT: '0', LISTEN_HOST: '127.0.0.1', NODE_ENV: 'production', KUBERNETES_SERVICE_HOST: 'none' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 60_000,
+    ...user,
+  })
+  const exited = once(child, 'exit')
+  let url
+  for await (const line of createInterface({ input: child.stdout })) {
+    url = JSON.parse(line).url
+    if (url !== undefined) break
+    process.stdout.write(`${line}\n`)
+  }
+  if (url === undefined) throw new Error('it ended before it was ready')
+  const body = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+  const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const [, { data }] = (await answer.json()).outputs
+  child.kill('SIGTERM')
+  const [code, signal] = await exited
+  if (code !== 0) throw new Error(`ended by TERM with ${code ?? signal}`)
+  return `started by "${[command, ...args].join(' ')}" as user ${user.uid ?? process.getuid()} on ${url}: ${data}; ended by TERM with 0`
+}
 
 /** What npm tells the scripts it runs would reach the npm in the copy. */
 function clean(env) {

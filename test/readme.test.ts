@@ -1,26 +1,11 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { projectFolder, startServer } from './server.ts'
 
-const PAGES = [
-  'README.md',
-  'CONTRIBUTING.md',
-  'docs/protocol.md',
-  'docs/events.md',
-  'docs/eventing.md',
-  'docs/deploy.md',
-  'docs/configuration.md',
-  'docs/performance.md',
-  'docs/kserve.md',
-  'docs/canary.md',
-  'docs/models.md',
-  'conformance/README.md',
-  'docs/conformance.md',
-  'docs/check-model.md',
-  'docs/clients.md',
-]
+const docs = readdirSync(join(projectFolder, 'docs')).filter(name => name.endsWith('.md'))
+const PAGES = ['README.md', 'CONTRIBUTING.md', 'conformance/README.md', ...docs.map(name => `docs/${name}`)]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 
 /** The README's curl commands, as what they send. */

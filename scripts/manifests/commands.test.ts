@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
-import { exists, filesBelow, PROJECT, read } from './sources.ts'
+import { exists, filesBelow, kustomize, PROJECT, read } from './sources.ts'
 
-const PAGES = ['README.md', 'CONTRIBUTING.md', ...filesBelow('docs').filter(path => path.endsWith('.md'))]
+const FOLDERS = readdirSync(PROJECT, { withFileTypes: true })
+  .filter(entry => entry.isDirectory() && !/^\.|^(node_modules|build)$/.test(entry.name))
+  .map(({ name }) => name)
+const PAGES = ['README.md', 'CONTRIBUTING.md', ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.'))]
 const { scripts } = JSON.parse(read('package.json'))
+/** A path from here, and not the end of another one. */
+const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
 
 /** The shell commands a page shows, a block at a time. */
 const blocks = (page: string) =>
@@ -22,9 +28,8 @@ for (const page of PAGES) {
         ...[...block.matchAll(/npm run (?:--silent )?([\w:-]+)/g)]
           .filter(([, script]) => !(String(script) in scripts))
           .map(([command]) => command),
-        ...[...block.matchAll(/-[kf] ((?:knative|kserve|kubernetes|monitoring)\/\S+)/g)]
-          .filter(([, path]) => !exists(String(path)))
-          .map(([command]) => command),
+        // What has a dot before its name is made by a command.
+        ...[...block.matchAll(PATH)].map(([path]) => path).filter(path => !path.includes('/.') && !exists(path)),
       ]
       assert.deepEqual(missing, [])
     })
@@ -33,13 +38,10 @@ for (const page of PAGES) {
 
 test('what the pages apply builds', () => {
   const folders = new Set(
-    PAGES.flatMap(page => blocks(page).flatMap(block => [...block.matchAll(/apply -k ([\w/-]+)/g)].map(([, path]) => String(path)))),
+    PAGES.flatMap(page =>
+      blocks(page).flatMap(block => [...block.matchAll(/apply (?:-n \S+ )?-k ([\w/-]+)/g)].map(([, path]) => String(path))),
+    ),
   )
   assert.ok(folders.size > 5)
-  for (const folder of folders) {
-    const [command, ...args] =
-      spawnSync('kubectl', ['version', '--client']).error === undefined ? ['kubectl', 'kustomize'] : ['kustomize', 'build']
-    const { status, stderr } = spawnSync(command as string, [...args, folder], { cwd: PROJECT, encoding: 'utf8' })
-    assert.equal(status, 0, `${folder}: ${stderr}`)
-  }
+  for (const folder of folders) kustomize(folder)
 })

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { basename, dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseAllDocuments } from 'yaml'
 
@@ -85,14 +85,14 @@ const isUsed = ({ resources = [], patches = [], configurations = [] }: Manifest,
     path => path !== undefined && relative('.', path) === file,
   )
 
-/** @throws {Error} with what kustomize says, or that there is none */
-function kustomize(folder: string): string {
+/** Builds a folder, of the project where its path is relative. @throws {Error} with what kustomize says, or that there is none */
+export function kustomize(folder: string): string {
   for (const [command, ...args] of [
     ['kustomize', 'build'],
     ['kubectl', 'kustomize'],
   ] as const) {
     try {
-      return execFileSync(command, [...args, join(PROJECT, folder)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+      return execFileSync(command, [...args, resolve(PROJECT, folder)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
     } catch (error) {
       const { code, stderr } = error as { code?: string; stderr?: string }
       if (code !== 'ENOENT') throw new Error(`${folder} does not build: ${String(stderr).trim()}`)

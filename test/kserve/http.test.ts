@@ -1,8 +1,9 @@
-/** On HTTP the predictor does what `npm start` does: limits, errors, connections, overload. */
+/** On HTTP the predictor does what `npm start` does: limits, large requests, errors, connections, overload. */
 process.env.ON_PREDICTOR = 'yes'
 await import('../http/bodies.test.ts')
 await import('../http/broken.test.ts')
 await import('../http/connections.test.ts')
 await import('../http/errors.test.ts')
+await import('../http/large.test.ts')
 await import('../http/metrics.test.ts')
 await import('../http/overload.test.ts')

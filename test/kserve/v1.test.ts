@@ -305,6 +305,23 @@ test('a model of a datatype that JSON cannot say is asked by V2', async t => {
   }
 })
 
+test('a body larger than V1 reads is 413 that points to V2, which takes it', async t => {
+  const server = await startServer()
+  t.after(server.stop)
+  const rows = Array.from({ length: 50_000 }, () => SETOSA)
+  const padding = ' '.repeat(4 * 2 ** 20)
+  const v1 = await predict(server, 'iris-classifier', `{"instances":${JSON.stringify(rows)}${padding}}`)
+  assert.deepEqual([v1.status, v1.json.error], [413, 'the body is larger than the 4194304 bytes allowed in V1; ask by V2'])
+  const data = `${JSON.stringify(rows).slice(0, -1)}${padding}]`
+  const v2 = await supertest(server.url)
+    .post('/v2/models/iris-classifier/infer')
+    .set('Content-Type', 'application/json')
+    .send(
+      `{"inputs":[{"name":"input","datatype":"FP32","shape":[${rows.length},4],"data":${data}}],"outputs":[{"name":"predicted_class"}]}`,
+    )
+  assert.equal(v2.status, 200)
+})
+
 test('a model that fails on a request that fits it is 500', async t => {
   const own = await startServer({ MODEL_DIR: testModel('failing') })
   t.after(own.stop)

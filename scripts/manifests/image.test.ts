@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { findBundles, kustomize, PROJECT } from './sources.ts'
+
+test('an image named in kubernetes/image is the one that everything runs, but for what is built on the spot', t => {
+  const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
+  t.after(() => rmSync(copy, { recursive: true }))
+  for (const folder of ['knative', 'kserve', 'kubernetes']) cpSync(join(PROJECT, folder), join(copy, folder), { recursive: true })
+  const file = join(copy, 'kubernetes/image/kustomization.yaml')
+  // As `kustomize edit set image` writes it.
+  const yours = 'registry.example.com/iris'
+  writeFileSync(file, readFileSync(file, 'utf8').replace(/newTag: .*/, `newName: ${yours}\n  newTag: "7"`))
+  for (const { name } of findBundles().filter(({ name }) => !name.endsWith('.yaml'))) {
+    const images = new Set([...kustomize(join(copy, name)).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image))
+    const expected = name === 'knative/overlays/local' ? /^dev\.local\// : new RegExp(`^${yours}:7$`)
+    for (const image of images) assert.match(image as string, expected, name)
+  }
+})
