@@ -57,7 +57,7 @@ interface Connection {
  * @throws {Error} of one line, when the port cannot be had
  */
 export async function listen(service: EventService, config: Config, front: Front = NO_FRONT): Promise<Host> {
-  const { log, metrics } = service
+  const { log, metrics, traces } = service
   const routeOf = createRoutes(service)
   const bodies = createBodyReader(config)
   const connections = new Map<Socket, Connection>()
@@ -100,7 +100,13 @@ export async function listen(service: EventService, config: Config, front: Front
     // The client hung up before its request was begun.
     if (connection === undefined) return
     const arrived = performance.now()
-    const caller: Caller = { arrived, deadline: arrived + config.requestTimeoutMs, gone: false }
+    const caller: Caller = {
+      arrived,
+      deadline: arrived + config.requestTimeoutMs,
+      gone: false,
+      traceparent: request.headers.traceparent as string | undefined,
+      trace: traces?.begin(request.method, arrived),
+    }
     connection.latest = response
     const rest = () => {
       connection.idleAt = socket.bytesRead
@@ -113,6 +119,8 @@ export async function listen(service: EventService, config: Config, front: Front
     response.on('close', () => {
       if (!response.writableFinished) caller.gone = true
       rest()
+      if (caller.trace !== undefined)
+        traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
       if (!log.isLevelEnabled('debug')) return
       log.debug(
         {
@@ -120,7 +128,7 @@ export async function listen(service: EventService, config: Config, front: Front
           path: request.url,
           status: response.statusCode,
           ms: performance.now() - arrived,
-          ...traceOf(request.headers),
+          ...traceOf(request.headers, caller),
         },
         caller.gone ? 'the client hung up' : 'answered',
       )
@@ -165,7 +173,7 @@ export async function listen(service: EventService, config: Config, front: Front
       if (error instanceof HungUp) return
       if (error instanceof Overloaded) metrics.rejected('overloaded')
       if (error instanceof Refused && error.status === 413) metrics.rejected('too_large')
-      if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers) }, 'a request failed unexpectedly')
+      if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers, caller) }, 'a request failed unexpectedly')
       await send(request, response, errorAnswer(error))
     }
   }
