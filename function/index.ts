@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
 import { type Config, readConfig } from './config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
@@ -60,6 +61,11 @@ export async function startPush(service: EventService, config: Config): Promise<
   }
 }
 
+/** Sends what there is to push, for the last time, and waits for it at most so long. */
+export async function endPush(pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> {
+  await Promise.race([pushing.then(push => push?.end()), wait(timeoutMs, undefined, { ref: false })])
+}
+
 /** Of what the runtime hands over, what is used. */
 export interface Context {
   readonly method: string
@@ -81,7 +87,7 @@ interface HealthReply {
 
 let service: EventService | undefined
 let config: Config | undefined
-let pushing: Promise<Push | undefined> | undefined
+let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
 /** Reads the environment and loads the model. @throws {Error} of one line, when it cannot be served */
 export async function init(): Promise<void> {
@@ -135,7 +141,7 @@ export function readiness(_request: unknown, reply: HealthReply): unknown {
 /** The runtime is ending. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
-  await Promise.all([service?.model.close(), (await pushing)?.end()])
+  await Promise.all([service?.model.close(), endPush(pushing, config?.drainTimeoutMs ?? 0)])
 }
 
 function current({ method, headers }: Context): { service: EventService; caller: Caller } {

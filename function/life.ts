@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Config } from './config.ts'
 import type { EventService } from './events/receive.ts'
 import { type Front, type Host, listen } from './http/host.ts'
-import { createFunction, startPush } from './index.ts'
+import { createFunction, endPush, startPush } from './index.ts'
 import { curlCommand } from './inference/metadata.ts'
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
@@ -47,7 +47,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   } catch (error) {
     // Requests that waited for the model are answered before the process ends.
     await host.close(1_000)
-    await Promise.race([endPush(pushing), wait(1_000)])
+    await endPush(pushing, 1_000)
     throw error
   }
   // Unless it was told to end meanwhile.
@@ -107,11 +107,9 @@ async function drain(
       () => true,
     )
   // What was counted until now is nowhere else, and nobody will ask for it any more.
-  const [idle] = await Promise.all([Promise.race([closed, wait(left(), false)]), Promise.race([endPush(pushing), wait(left())])])
+  const [idle] = await Promise.all([Promise.race([closed, wait(left(), false)]), endPush(pushing, left())])
   return idle
 }
-
-const endPush = async (pushing: Promise<Push | undefined>) => (await pushing)?.end()
 
 function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {
   const url = `http://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
+import { endPush, startPush } from '../../function/index.ts'
 import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
 import { type Connection, connect, exchange, IRIS, irisBody, readMetrics, request, SLOW, slowBody, until } from '../http/client.ts'
-import { type ServerProcess, startProcess, testModel } from '../server.ts'
+import { type ServerProcess, startProcess, startServer, testModel } from '../server.ts'
 import type { Point, Span } from './otlp.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
 
@@ -180,6 +181,26 @@ describe('a request’s spans', { concurrency: 2 }, () => {
     )
     assertInOrder(parts, server)
     assert.ok((parts[2]?.attributes['inference.request.runs'] as number) > 1)
+  })
+
+  test('tell how long a request waited for the model to load, before there was anything to send them with', async t => {
+    const receiver = await startReceiver()
+    const env = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` }
+    const server = await startServer(env, { load: false })
+    t.after(() => Promise.all([server.stop(), receiver.close()]))
+    const answer = exchange(server.port, request('POST', IRIS, {}, irisBody()))
+    await until('it waits', () => server.service.model.queuedRows === 1)
+    await server.service.model.load()
+    assert.equal((await answer).status, 200)
+    // The exporters read the environment themselves.
+    Object.assign(process.env, env)
+    await endPush(startPush(server.service, server.config), 10_000)
+    const [whole, ...parts] = receiver.spans as [Span, ...Span[]]
+    assert.deepEqual(
+      parts.map(({ name }) => name),
+      ['load', ...PARTS],
+    )
+    assertInOrder(parts, whole)
   })
 
   test('end where the client hung up', async () => {
