@@ -53,8 +53,8 @@ export function createFunction(config: Config): EventService {
 export async function startPush(service: EventService, config: Config): Promise<Push | undefined> {
   if (config.push === undefined) return undefined
   try {
-    const { startPush } = await import('./telemetry/push.ts')
-    return startPush(service, config, config.push, functionVersion)
+    const { createPush } = await import('./telemetry/push.ts')
+    return createPush(service, config, config.push, functionVersion)
   } catch (error) {
     service.log.error({ err: error }, 'spans and metrics are not pushed')
     return undefined

@@ -35,7 +35,7 @@ export interface Pushed {
 }
 
 /** @param version of this function */
-export function startPush(
+export function createPush(
   { metrics, traces, log }: Pushed,
   { service, revision, inCluster }: Config,
   config: PushConfig,
@@ -68,7 +68,11 @@ export function startPush(
     const spans = new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })
     const spansOf = createSpans(config, resource, scope)
     traces.sendTo(finished => {
-      for (const span of spansOf(finished)) spans.onEnd(span)
+      try {
+        for (const span of spansOf(finished)) spans.onEnd(span)
+      } catch (error) {
+        tell(error)
+      }
     })
     parts.push(spans)
   }

@@ -84,7 +84,7 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
     assert.deepEqual([counts[0], counts.at(-1)], [all(0, 0), all(7, 3)])
     const durations = pushes.at(-1)?.find(({ name }) => name === 'inference_request_duration_seconds')?.histogram?.dataPoints ?? []
     assert.deepEqual(
-      durations.map(({ count }) => Number(count)),
+      durations.map(({ count = 0 }) => Number(count)),
       [7, 3, 0, 0],
     )
   })

@@ -280,6 +280,14 @@ describe('an event’s spans', { concurrency: 2 }, () => {
   })
 })
 
+test('a batch larger than the queue is taken with spans as it is without, while nobody else waits', async () => {
+  const batch = ['a', 'b', 'c', 'd', 'e'].map(id => ({ ...EVENT, id }))
+  const { spans } = await pushedBy({ MAX_QUEUE_ROWS: '2' }, async ({ url }) => {
+    assert.equal((await post(url, { 'content-type': BATCHED }, JSON.stringify(batch))).status, 200)
+  })
+  assert.equal(spans.filter(({ name }) => name === 'run').length, 5)
+})
+
 test('the log names an event’s trace in each mode but the batched, without spans too', async () => {
   const server = await startProcess({ LOG_LEVEL: 'debug' })
   for (const mode of MODES) await SEND[mode](server.url, { ...EVENT, traceparent: TRACEPARENT })
