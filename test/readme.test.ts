@@ -20,6 +20,7 @@ const PAGES = [
   'docs/conformance.md',
   'docs/check-model.md',
   'docs/clients.md',
+  'docs/tracing.md',
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 

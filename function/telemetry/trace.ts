@@ -138,4 +138,12 @@ function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefin
 
 const TRACEPARENT = /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
 
-const randomHex = (bytes: number) => process.getBuiltinModule('node:crypto').randomBytes(bytes).toString('hex')
+/** As OpenTelemetry's SDK makes them: random enough to be different, where node:crypto takes 4 µs of about 35 for a request. */
+function randomHex(bytes: number): string {
+  let hex = ''
+  for (let i = 0; i < bytes; i += 4)
+    hex += Math.floor(Math.random() * 2 ** 32)
+      .toString(16)
+      .padStart(8, '0')
+  return hex
+}
