@@ -140,10 +140,8 @@ const TRACEPARENT = /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f
 
 /** As OpenTelemetry's SDK makes them: random enough to be different, where node:crypto takes 4 µs of about 35 for a request. */
 function randomHex(bytes: number): string {
-  let hex = ''
-  for (let i = 0; i < bytes; i += 4)
-    hex += Math.floor(Math.random() * 2 ** 32)
-      .toString(16)
-      .padStart(8, '0')
-  return hex
+  for (let i = 0; i < bytes; i += 4) RANDOM.writeUInt32BE(Math.floor(Math.random() * 2 ** 32), i)
+  return RANDOM.toString('hex', 0, bytes)
 }
+
+const RANDOM = Buffer.alloc(16)
