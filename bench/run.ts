@@ -10,7 +10,7 @@ import { machineLines, rowsOf, table, targetRows, writeReport } from './report.t
 import { V2_REQUEST } from './requests.ts'
 import { chartFile, type Figures, type Run, readResults, resultsFile, type WorkloadResult, writeResults } from './results.ts'
 import * as subjects from './subjects.ts'
-import { cores, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
+import { buildFloors, cores, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
 import { ALONE, type Contender, WITH_PEERS, type Workload } from './workloads.ts'
 
 const HELP = `node bench/run.ts [--peers] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
@@ -73,6 +73,7 @@ async function main(): Promise<void> {
   }
   if (chosen.length === 0) throw new Error(`no workload's name matches ${only}; --list names them`)
   await pinLoad()
+  await buildFloors()
   const missing = peers ? await installPeers() : new Map<string, string>()
   const run = await describe(options)
   const answerOfOurs = await learnAnswer()

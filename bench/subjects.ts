@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import { exchange, verified } from './load.ts'
 import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
@@ -35,6 +36,19 @@ export interface Subject {
 }
 
 const node = (file: string) => [process.execPath, file]
+/** As JavaScript, like ours: a start must not pay for TypeScript that is stripped on the way. Made by {@link buildFloors}. */
+const floor = (name: string) => node(`bench/build/${name}.js`)
+
+export const buildFloors = () =>
+  build({
+    entryPoints: ['static', 'node-http', 'express', 'faas'].map(name => join(benchFolder, `floors/${name}.ts`)),
+    outdir: join(benchFolder, 'build'),
+    bundle: true,
+    packages: 'external',
+    format: 'esm',
+    platform: 'node',
+  })
+
 const python = (peer: string, ...args: string[]) => [join(benchFolder, `peers/.venv/${peer}/bin/python`), ...args]
 const V2_PATH = '/v2/models/iris-classifier/infer'
 
@@ -44,16 +58,16 @@ export const ours = (env: Record<string, string> = {}): Subject => ({
   env: { LISTEN_HOST: '127.0.0.1', ...env },
   path: V2_PATH,
 })
-export const STATIC: Subject = { name: 'node:http, static answer', command: node('bench/floors/static.ts'), path: V2_PATH, static: true }
-export const NODE_HTTP: Subject = { name: 'node:http, one run a request', command: node('bench/floors/node-http.ts'), path: V2_PATH }
-export const EXPRESS: Subject = { name: 'Express 5, one run a request', command: node('bench/floors/express.ts'), path: V2_PATH }
+export const STATIC: Subject = { name: 'node:http, static answer', command: floor('static'), path: V2_PATH, static: true }
+export const NODE_HTTP: Subject = { name: 'node:http, one run a request', command: floor('node-http'), path: V2_PATH }
+export const EXPRESS: Subject = { name: 'Express 5, one run a request', command: floor('express'), path: V2_PATH }
 export const FAAS_STATIC: Subject = {
   name: 'faas-js-runtime, static answer',
-  command: node('bench/floors/faas.ts'),
+  command: floor('faas'),
   path: '/',
   static: true,
 }
-export const FAAS: Subject = { name: 'faas-js-runtime, one run a request', command: node('bench/floors/faas.ts'), path: '/' }
+export const FAAS: Subject = { name: 'faas-js-runtime, one run a request', command: floor('faas'), path: '/' }
 
 /** Each in its own environment, made by peers/install.ts. */
 export const PEERS: readonly Subject[] = [

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { availableCpus } from './cpu-quota.ts'
+import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts'
 
 /** How the process is set up; every value comes from the environment, and only from here. */
 export interface Config {
@@ -9,7 +10,7 @@ export interface Config {
   readonly modelDir: string
   readonly modelName: string | undefined
   readonly modelVersion: string | undefined
-  readonly logLevel: string
+  readonly logLevel: LogLevel
   readonly maxBodyBytes: number
   readonly maxQueueRows: number
   readonly maxBatchRows: number
@@ -62,7 +63,6 @@ const SAMPLERS: Readonly<Record<string, { readonly parentBased: boolean; readonl
   parentbased_always_off: { parentBased: true, share: 0 },
   parentbased_traceidratio: { parentBased: true, share: 'ratio' },
 }
-const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
 export const VARIABLES = {
@@ -220,7 +220,7 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     modelDir: text('MODEL_DIR') ?? SHIPPED_MODEL,
     modelName: segment('MODEL_NAME'),
     modelVersion: segment('MODEL_VERSION'),
-    logLevel: text('LOG_LEVEL', level => LOG_LEVELS.includes(level)) ?? 'info',
+    logLevel: (text('LOG_LEVEL', level => (LOG_LEVELS as readonly string[]).includes(level)) ?? 'info') as LogLevel,
     maxBodyBytes: integer('MAX_BODY_BYTES', 1),
     maxQueueRows: integer('MAX_QUEUE_ROWS', 1),
     maxBatchRows: integer('MAX_BATCH_ROWS', 1),

@@ -23,9 +23,19 @@ const options = {
   metafile: true,
   // Its native library is found beside it.
   external: ['onnxruntime-node/*'],
+  plugins: [{ name: 'builtins', setup: takeBuiltinsAsTheyAre }],
   // CommonJS packages in an ES module need require() for Node's own modules.
-  banner: { js: "import { createRequire as createRequireOf } from 'node:module'; const require = createRequireOf(import.meta.url);" },
+  banner: { js: "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);" },
 }
+
+/** An ES import of Node's own modules reads every export of theirs, and some load whole subsystems when read: 2 ms of a start of 80. */
+function takeBuiltinsAsTheyAre(build) {
+  build.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }))
+  build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
+    contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+  }))
+}
+
 const builds = [
   await esbuild.build({
     ...options,

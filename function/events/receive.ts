@@ -139,7 +139,7 @@ async function inferEvent(
   const caller = callerOf(event, sender)
   metrics.began()
   try {
-    const loaded = await model.whenLoaded(caller)
+    const loaded = model.loaded ?? (await model.whenLoaded(caller))
     const data = dataOf(event)
     const encoded = await ('json' in data
       ? inferJson(data.json, caller, loaded, onlyJson)

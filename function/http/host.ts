@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Config } from '../config.ts'
@@ -11,9 +11,6 @@ import { traceOf } from '../telemetry/log.ts'
 import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
-
-// Not imported: an ES import reads every export of node:http, among them WebSocket, and so loads all of undici.
-const { createServer, STATUS_CODES } = process.getBuiltinModule('node:http')
 
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
 const KEEP_ALIVE_MS = 95_000
@@ -56,7 +53,7 @@ interface Connection {
  * @param front what requests pass through before they are routed
  * @throws {Error} of one line, when the port cannot be had
  */
-export async function listen(service: EventService, config: Config, front: Front = NO_FRONT): Promise<Host> {
+export async function listen(service: EventService, config: Config, front?: Front): Promise<Host> {
   const { log, metrics, traces } = service
   const routeOf = createRoutes(service)
   const bodies = createBodyReader(config)
@@ -108,32 +105,37 @@ export async function listen(service: EventService, config: Config, front: Front
       trace: traces?.begin(request.method, arrived),
     }
     connection.latest = response
-    const rest = () => {
-      connection.idleAt = socket.bytesRead
-      connection.restedAt = performance.now()
-      // An answer that promised to keep the connection, and took until now to be read.
-      if (closed) endWhenRested(socket, connection)
-    }
-    // Whichever is later: a refusal may be read before all of the body has come.
-    request.on('close', rest)
-    response.on('close', () => {
-      if (!response.writableFinished) caller.gone = true
-      rest()
-      if (caller.trace !== undefined)
-        traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
-      if (!log.isLevelEnabled('debug')) return
-      log.debug(
-        {
-          method: request.method,
-          path: request.url,
-          status: response.statusCode,
-          ms: performance.now() - arrived,
-          ...traceOf(request.headers, caller),
-        },
-        caller.gone ? 'the client hung up' : 'answered',
-      )
-    })
-    front(request, response, find => respond(request, response, caller, find))
+    response.on('close', () => onClosed(request, response, caller, connection))
+    if (front === undefined) respond(request, response, caller)
+    else front(request, response, find => respond(request, response, caller, find))
+  }
+
+  /** The answer was sent, or the client hung up. */
+  function onClosed(request: IncomingMessage, response: ServerResponse, caller: Caller, connection: Connection): void {
+    if (!response.writableFinished) caller.gone = true
+    // A refusal may be read before all of the body has come.
+    if (request.complete || request.closed) rest(request.socket, connection)
+    else request.once('close', () => rest(request.socket, connection))
+    if (caller.trace !== undefined)
+      traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
+    if (!log.isLevelEnabled('debug')) return
+    log.debug(
+      {
+        method: request.method,
+        path: request.url,
+        status: response.statusCode,
+        ms: performance.now() - caller.arrived,
+        ...traceOf(request.headers, caller),
+      },
+      caller.gone ? 'the client hung up' : 'answered',
+    )
+  }
+
+  function rest(socket: Socket, connection: Connection): void {
+    connection.idleAt = socket.bytesRead
+    connection.restedAt = performance.now()
+    // An answer that promised to keep the connection, and took until now to be read.
+    if (closed) endWhenRested(socket, connection)
   }
 
   async function respond(
@@ -178,29 +180,39 @@ export async function listen(service: EventService, config: Config, front: Front
     }
   }
 
-  async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
-    if (response.headersSent || response.destroyed) return
+  function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void | Promise<void> {
     const acceptEncoding = request.headers['accept-encoding']
     const length = sizeOf(answer.body)
-    const compressed =
-      acceptEncoding === undefined || !isWorthCompressing(length) ? undefined : await compress(bytesOf(answer.body), acceptEncoding)
-    const headers: Record<string, string | number> = { ...answer.headers }
-    if (compressed !== undefined) headers['content-encoding'] = compressed.encoding
-    // Said to who got it plain, too: a cache must not give that to the next.
+    if (acceptEncoding === undefined || !isWorthCompressing(length)) write(request, response, answer, length)
+    else return sendCompressed(request, response, answer, acceptEncoding)
+  }
+
+  async function sendCompressed(request: IncomingMessage, response: ServerResponse, answer: Answer, acceptEncoding: string): Promise<void> {
+    const body = bytesOf(answer.body)
+    const compressed = await compress(body, acceptEncoding)
+    if (compressed === undefined) write(request, response, answer, body.byteLength)
+    else {
+      const headers = { ...answer.headers, 'content-encoding': compressed.encoding, vary: 'accept-encoding' }
+      write(request, response, { ...answer, headers, body: [compressed.body] }, compressed.body.byteLength)
+    }
+  }
+
+  function write(request: IncomingMessage, response: ServerResponse, { status, headers: own, body }: Answer, length: number): void {
+    if (response.headersSent || response.destroyed) return
+    const headers: Record<string, string | number> = { ...own }
+    // Said to who gets it plain, too: a cache must not give that to the next.
     if (isWorthCompressing(length)) headers.vary = 'accept-encoding'
-    if (answer.status !== 204) headers['content-length'] = compressed?.body.byteLength ?? length
+    if (status !== 204) headers['content-length'] = length
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
     // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
-    const cutOff = !request.complete && (answer.status === 413 || answer.status === 503 || declaredLength(request) > config.maxBodyBytes)
+    const cutOff = !request.complete && (status === 413 || status === 503 || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff || isLast(request)) headers.connection = 'close'
-    response.writeHead(answer.status, headers)
-    const body = compressed?.body ?? answer.body
+    response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
     else if (cutOff) lingerThenEnd(request, response, bytesOf(body))
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
     else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
-    else if (body instanceof Uint8Array) response.end(body)
     else endWithParts(response, body)
   }
 
@@ -210,7 +222,7 @@ export async function listen(service: EventService, config: Config, front: Front
       held.release()
       return
     }
-    response.once('close', held.release)
+    response.once('close', () => held.release())
     response.setTimeout(config.requestTimeoutMs, () => response.destroy())
   }
 
@@ -253,10 +265,6 @@ export async function listen(service: EventService, config: Config, front: Front
       return finished
     },
   }
-}
-
-const NO_FRONT: Front = (_request, _response, respond) => {
-  respond()
 }
 
 const ASCII = /^[\x20-\x7e]*$/

@@ -43,13 +43,12 @@ export interface Batcher {
 
 interface Job {
   readonly request: InferenceRequest
-  readonly outputs: readonly string[]
   readonly rows: number
   /** What it takes of the queue: as much as one run, at most; how large it may be is for the limits of bytes to say. */
   readonly counted: number
   readonly bytes: number
-  /** Requests of equal keys may be joined; undefined runs alone. */
-  readonly key: string | undefined
+  /** Its rows may share a run with those of others that ask for the same. */
+  readonly joins: boolean
   readonly caller: Caller
   readonly resolve: (outputs: Tensor[]) => void
   readonly reject: (error: unknown) => void
@@ -71,14 +70,14 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   const batched = isBatched(session.signature)
 
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
+    caller.trace?.enter('queue')
     const rows = batched ? rowsOf(request) : 1
     const counted = Math.min(rows, limits.maxBatchRows)
     const bytes = bytesIn(request)
     if (isFull(counted, bytes)) makeRoom(counted, bytes, caller)
     return new Promise((resolve, reject) => {
-      const outputs = request.outputs.map(({ name }) => name)
-      const key = mayJoin() ? joinKey(request.inputs, outputs) : undefined
-      const job = { request, outputs, rows, counted, bytes, key, caller, resolve, reject }
+      const joins = mayJoin() && hasRows(request)
+      const job = { request, rows, counted, bytes, joins, caller, resolve, reject }
       queue.push(job)
       queuedRows += counted
       queuedBytes += bytes
@@ -165,7 +164,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     for (const job of queue) {
       if (isOver(job)) continue
       const first = batch[0]
-      if (first === undefined || (job.key !== undefined && job.key === first.key && rows + job.rows <= limits.maxBatchRows)) {
+      if (first === undefined || (job.joins && first.joins && rows + job.rows <= limits.maxBatchRows && asksTheSame(job, first))) {
         batch.push(job)
         rows += job.rows
       } else rest.push(job)
@@ -174,10 +173,10 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     return batch
   }
 
-  async function runAlone({ request, outputs, rows, resolve, reject }: Job): Promise<void> {
+  async function runAlone({ request, rows, resolve, reject }: Job): Promise<void> {
     onRun(rows)
     try {
-      resolve(await session.run(request.inputs, outputs))
+      resolve(await session.run(request.inputs, namesOf(request)))
     } catch (error) {
       reject(error)
     }
@@ -185,11 +184,11 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
 
   async function runJoined(batch: readonly Job[]): Promise<void> {
     const rows = batch.map(job => job.rows)
-    const { request, outputs } = batch[0] as Job
+    const { request } = batch[0] as Job
     let parts: Tensor[][]
     try {
       const joined = request.inputs.map((_, i) => join(batch.map(job => job.request.inputs[i] as Tensor)))
-      parts = split(await session.run(joined, outputs), rows)
+      parts = split(await session.run(joined, namesOf(request)), rows)
       onRun(rows.reduce((sum, count) => sum + count, 0))
     } catch (error) {
       if (error instanceof ModelError) await runOneByOne(batch)
@@ -240,15 +239,19 @@ function isOver(job: Job): boolean {
   return true
 }
 
-/** Equal for requests that can share a run: same outputs, same dimensions but for the first, which each agrees on within itself. */
-function joinKey(inputs: readonly Tensor[], outputs: readonly string[]): string | undefined {
+const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
+
+/** Whether every input has as many rows as the first, and some. */
+function hasRows({ inputs }: InferenceRequest): boolean {
   const rows = inputs[0]?.shape[0]
-  if (rows === undefined || inputs.some(({ data }) => data.length === 0)) return undefined
-  let key = outputs.join('\n')
-  for (const { shape } of inputs) {
-    if (shape[0] !== rows) return undefined
-    key += '\n'
-    for (let i = 1; i < shape.length; i++) key += `${shape[i]},`
-  }
-  return key
+  return rows !== undefined && inputs.every(({ shape, data }) => shape[0] === rows && data.length > 0)
+}
+
+/** Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the first. */
+const asksTheSame = ({ request: a }: Job, { request: b }: Job): boolean =>
+  (a.outputs === b.outputs || haveEqual(a.outputs, b.outputs, (one, other) => one.name === other.name)) &&
+  haveEqual(a.inputs, b.inputs, (one, other) => haveEqual(one.shape, other.shape, (length, as, i) => i === 0 || length === as))
+
+function haveEqual<T>(all: readonly T[], others: readonly T[], equal: (one: T, other: T, i: number) => boolean): boolean {
+  return all.length === others.length && all.every((one, i) => equal(one, others[i] as T, i))
 }

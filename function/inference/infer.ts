@@ -21,7 +21,15 @@ export interface Service {
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */
 export const infer = (request: Request, caller: Caller, service: Service): Promise<Answer> =>
-  answerWith(async loaded => encodeHttp(await inferHttp(request, caller, loaded)), caller, service)
+  answerWith(
+    async loaded => {
+      const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
+      checkMediaType(request, jsonLength)
+      return encodeHttp(await loaded.inferBytes(request.body, jsonLength, false, caller))
+    },
+    caller,
+    service,
+  )
 
 /** The same for a request whose JSON a runtime has parsed. */
 export const inferParsed = (json: ParsedJson, caller: Caller, service: Service): Promise<Answer> =>
@@ -35,7 +43,7 @@ export async function answerWith(
 ): Promise<Answer> {
   metrics.began()
   try {
-    const answer = await inferWith(await model.whenLoaded(caller))
+    const answer = await inferWith(model.loaded ?? (await model.whenLoaded(caller)))
     metrics.answered('http', 'success', secondsSince(caller.arrived))
     caller.trace?.answered()
     return answer
@@ -51,12 +59,6 @@ export async function inferJson(json: ParsedJson, caller: Caller, loaded: Loaded
   const request = decodeParsedRequest(json, loaded.signature)
   if (onlyJson) checkOnlyJson(request.outputs)
   return encodeResponse(await loaded.infer(request, caller), request.outputs)
-}
-
-async function inferHttp(request: Request, caller: Caller, loaded: LoadedModel): Promise<EncodedResponse> {
-  const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
-  checkMediaType(request, jsonLength)
-  return loaded.inferBytes(request.body, jsonLength, false, caller)
 }
 
 export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', caller: Caller, metrics: Metrics): void {

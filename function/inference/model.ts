@@ -142,10 +142,11 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     }
   }
 
-  async function infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse> {
-    caller.trace?.enter('queue')
-    const outputs = await (batcher as Batcher).infer(request, caller)
-    caller.trace?.enter('encode')
+  const infer = async (request: InferenceRequest, caller: Caller) =>
+    answerTo(request, await (batcher as Batcher).infer(request, caller), caller)
+
+  function answerTo(request: InferenceRequest, outputs: readonly Tensor[], { trace }: Caller): InferenceResponse {
+    trace?.enter('encode')
     for (const label of predictedLabels(outputs, folder.labels)) metrics.predicted(label, 1)
     return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
   }
@@ -156,7 +157,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     caller.trace?.enter('decode')
     const request = decodeRequest(body, jsonLength, signature)
     if (onlyJson) checkOnlyJson(request.outputs)
-    return encodeResponse(await infer(request, caller), request.outputs)
+    return encodeResponse(answerTo(request, await (batcher as Batcher).infer(request, caller), caller), request.outputs)
   }
 
   async function inferLarge(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {

@@ -29,22 +29,27 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
   for (const { name, shape } of outputs) {
     if (shape[0] !== total) throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
   }
+  const widths = outputs.map(({ shape }) => elementCount(shape.slice(1)))
   let row = 0
   return rows.map(count => {
     const from = row
     row += count
-    return outputs.map(output => takeRows(output, from, count))
+    return outputs.map((output, i) => part(output, from, count, widths[i] as number))
   })
 }
 
 /** Rows from `from` on, without copying where they are numbers. */
-export function takeRows(tensor: Tensor, from: number, count: number): Tensor {
-  const width = elementCount(tensor.shape.slice(1))
-  const { data } = tensor
+export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
+  part(tensor, from, count, elementCount(tensor.shape.slice(1)))
+
+/** @param width of a row, in elements */
+function part({ name, datatype, shape, data }: Tensor, from: number, count: number, width: number): Tensor {
   const [start, end] = [from * width, (from + count) * width]
+  const length = shape.length === 1 ? [count] : [count, ...shape.slice(1)]
   return {
-    ...tensor,
-    shape: [count, ...tensor.shape.slice(1)],
+    name,
+    datatype,
+    shape: length,
     data: Array.isArray(data) ? data.slice(start, end) : (data as Float32Array).subarray(start, end),
   }
 }

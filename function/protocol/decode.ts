@@ -200,10 +200,8 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   return size
 }
 
-function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Signature): RequestedOutput[] {
-  if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0)) {
-    return signature.outputs.map(metadata => requested(metadata, binaryByDefault))
-  }
+function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Signature): readonly RequestedOutput[] {
+  if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0)) return allOutputs(signature, binaryByDefault)
   if (!Array.isArray(outputs)) throw new BadRequest(`outputs is ${show(outputs)}; it must be an array`)
   const seen = new Set<string>()
   return outputs.map((output: unknown, i) => {
@@ -218,6 +216,20 @@ function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Sign
     return requested(metadata, booleanParameter(readParameters(output.parameters, where), 'binary_data', where) ?? binaryByDefault)
   })
 }
+
+/** Made once: most requests ask for no outputs by name. */
+function allOutputs(signature: Signature, binary: boolean): readonly RequestedOutput[] {
+  const known = binary ? ALL_BINARY : ALL_JSON
+  let outputs = known.get(signature)
+  if (outputs === undefined) {
+    outputs = signature.outputs.map(metadata => requested(metadata, binary))
+    known.set(signature, outputs)
+  }
+  return outputs
+}
+
+const ALL_BINARY = new WeakMap<Signature, readonly RequestedOutput[]>()
+const ALL_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
 
 function requested({ name, datatype }: TensorMetadata, binary: boolean): RequestedOutput {
   if (!binary && !hasJson(datatype)) {

@@ -23,8 +23,10 @@ export interface ParsedJson {
  */
 export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   if (!isUtf8(bytes)) throw new BadRequest(`${where} is not valid UTF-8`)
-  const { buffer, byteOffset, byteLength } = withoutMark(bytes)
-  const text = Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
+  const unmarked = withoutMark(bytes)
+  const text = (unmarked instanceof Buffer ? unmarked : Buffer.from(unmarked.buffer, unmarked.byteOffset, unmarked.byteLength)).toString(
+    'utf8',
+  )
   if (text.trim() === '') throw new BadRequest(`${where} is empty; expected a JSON object`)
   let value: unknown
   try {

@@ -1,3 +1,4 @@
+import { secondsBeforeNode } from './before-node.ts'
 import type { Prometheus } from './prometheus.ts'
 
 /*
@@ -86,6 +87,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   let inFlight = 0
   let phaseBegan = 0
   let prometheus: Promise<Prometheus> | undefined
+  let beforeNodeSeconds: number | undefined
 
   const requestLabels = (key: string) => {
     const [protocol = '', status = ''] = key.split(' ')
@@ -117,7 +119,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   gauge(
     'cold_start_seconds',
     'Seconds each phase of this process\u2019s start took, in the order process, import, listen, session, warm-up, first-answer.',
-    () => [...coldStart].map(([phase, value]) => ({ labels: { phase }, value })),
+    () => [...coldStart].map(([phase, value]) => ({ labels: { phase }, value: phase === 'process' ? value + beforeNode() : value })),
   )
   gauge('inference_queue_rows', 'Rows waiting for a run.', () => single(live().queuedRows))
   gauge('inference_requests_in_flight', 'Requests and events not yet answered.', () => single(inFlight))
@@ -173,6 +175,12 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
 
   function gauge(name: string, help: string, samples: () => Sample[]): void {
     families.push({ name, help, type: 'gauge', samples })
+  }
+
+  /** Asked for at the first scrape: a start does not wait for it. */
+  function beforeNode(): number {
+    beforeNodeSeconds ??= secondsBeforeNode()
+    return beforeNodeSeconds
   }
 
   function mark(phase: StartPhase, at = performance.now()): void {
