@@ -28,8 +28,8 @@ import type { EventTrace, Finished, RemoteSpan, Trace, TracedRequest } from './t
  * Spans by OpenTelemetry's semantic conventions for HTTP servers, messaging and CloudEvents: one of a request, in it one of each event
  * that the request carries, and in those the parts of the way.
  *
- * They are made when the request is over, as the SDK's exporters take them: five of them cost 2.3 µs so, and 7.1 by way of the SDK's
- * tracer, which keeps an object for each from its beginning (sdk-trace 3.1.0).
+ * They are made when the request is over, as the SDK's exporters take them: its tracer, which keeps an object for each from its
+ * beginning, takes three times as long (7.1 µs to 2.3 for five spans without attributes of their own, sdk-trace 3.1.0).
  */
 
 /** @returns what makes the spans of a request that is over; none where it is not sampled */
@@ -39,16 +39,17 @@ export function createSpans(config: PushConfig, resource: Resource, scope: Instr
 
   function requestSpans(finished: Finished): ReadableSpan[] {
     const { trace, request, status, ids, ended } = finished
-    const route = routeOf(finished)
-    const name = [request.method, route].filter(Boolean).join(' ')
-    const attributes = httpAttributes(request, status, route)
     const { headers } = request
     const parent = remote(finished.parent, headers.traceparent === undefined ? trace.events[0]?.attributes.tracestate : headers.tracestate)
     const around = parent === undefined ? ROOT_CONTEXT : api.setSpanContext(ROOT_CONTEXT, parent)
-    const sampled = sampler.shouldSample(around, ids.traceId, name, SpanKind.SERVER, attributes, [])
+    // None of the samplers asks for names or attributes, which most requests may then do without.
+    const sampled = sampler.shouldSample(around, ids.traceId, '', SpanKind.SERVER, {}, [])
     if (sampled.decision !== SamplingDecision.RECORD_AND_SAMPLED) return []
     const traceState = sampled.traceState ?? parent?.traceState
     const own = { ...ids, traceFlags: TraceFlags.SAMPLED, ...(traceState && { traceState }) }
+    const route = routeOf(finished)
+    const name = [request.method, route].filter(Boolean).join(' ')
+    const attributes = httpAttributes(request, status, route)
     return [
       span({ name, kind: SpanKind.SERVER, own, parent, began: trace.began, ended, attributes, status: serverStatus(status) }),
       ...partSpans(trace, own, ended),
@@ -96,25 +97,29 @@ export function createSpans(config: PushConfig, resource: Resource, scope: Instr
 
   const childOf = (parent: SpanContext): SpanContext => ({ ...parent, spanId: newIds.generateSpanId() })
 
-  const span = ({ name, kind, own, parent, began, ended, attributes, status, links = [] }: Described): ReadableSpan => ({
-    name,
-    kind,
-    spanContext: () => own,
-    ...(parent && { parentSpanContext: parent }),
-    startTime: hrTime(began),
-    endTime: hrTime(ended),
-    duration: hrTimeDuration(hrTime(began), hrTime(ended)),
-    ended: true,
-    status,
-    attributes,
-    links,
-    events: [],
-    droppedAttributesCount: 0,
-    droppedEventsCount: 0,
-    droppedLinksCount: 0,
-    resource,
-    instrumentationScope: scope,
-  })
+  function span({ name, kind, own, parent, began, ended, attributes, status, links = [] }: Described): ReadableSpan {
+    const [startTime, endTime] = [hrTime(began), hrTime(ended)]
+    return {
+      name,
+      kind,
+      spanContext: () => own,
+      // Undefined is as good as absent, and a spread that leaves it out takes longer than all the rest.
+      parentSpanContext: parent as SpanContext,
+      startTime,
+      endTime,
+      duration: hrTimeDuration(startTime, endTime),
+      ended: true,
+      status,
+      attributes,
+      links,
+      events: [],
+      droppedAttributesCount: 0,
+      droppedEventsCount: 0,
+      droppedLinksCount: 0,
+      resource,
+      instrumentationScope: scope,
+    }
+  }
 
   return requestSpans
 }
