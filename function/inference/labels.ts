@@ -1,9 +1,20 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** What a classifier said of each row: an output of label texts, or of indices into the labels. */
-export function predictedLabels(outputs: readonly Tensor[], labels: readonly string[]): readonly string[] {
-  const texts = outputs.find(({ datatype }) => datatype === 'BYTES')
-  if (texts !== undefined) return texts.data as readonly string[]
-  const indices = outputs.find(({ datatype, shape }) => /^U?INT/.test(datatype) && shape.length === 1)
-  return indices === undefined ? [] : Array.from(indices.data as Iterable<number | bigint>, index => labels[Number(index)] ?? '')
+/**
+ * Counts what a classifier said of each row: an output of label texts, or of indices into the labels.
+ * @param add told a label and how many rows got it; neighbouring rows are often alike, and are told together
+ */
+export function countPredictions(outputs: readonly Tensor[], labels: readonly string[], add: (label: string, rows: number) => void): void {
+  const output = outputs.find(({ datatype }) => datatype === 'BYTES') ?? outputs.find(isIndices)
+  if (output === undefined) return
+  const said = output.data as ArrayLike<string | number | bigint>
+  for (let from = 0, to = 0; from < said.length; from = to) {
+    const one = said[from] as string | number | bigint
+    do to++
+    while (said[to] === one)
+    const label = typeof one === 'string' ? one : labels[Number(one)]
+    if (label !== undefined) add(label, to - from)
+  }
 }
+
+const isIndices = ({ datatype, shape }: Tensor) => /^U?INT/.test(datatype) && shape.length === 1

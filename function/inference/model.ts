@@ -11,7 +11,7 @@ import { type Batcher, type Caller, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
 import { type Execution, openExecution } from './execution.ts'
 import { whyNotJoined } from './independence.ts'
-import { predictedLabels } from './labels.ts'
+import { countPredictions } from './labels.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { checkOnlyJson, type WholeAnswer } from './whole.ts'
 
@@ -147,7 +147,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   function answerTo(request: InferenceRequest, outputs: readonly Tensor[], { trace }: Caller): InferenceResponse {
     trace?.enter('encode')
-    for (const label of predictedLabels(outputs, folder.labels)) metrics.predicted(label, 1)
+    countPredictions(outputs, folder.labels, metrics.predicted)
     return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
   }
 

@@ -3,7 +3,7 @@ import { createResponseWriter, type EncodedResponse } from '../protocol/encode.t
 import { BadRequest, DeadlinePassed } from '../protocol/errors.ts'
 import type { RequestedOutput } from '../protocol/request.ts'
 import { isBatched, type Tensor } from '../protocol/tensor.ts'
-import { predictedLabels } from './labels.ts'
+import { countPredictions } from './labels.ts'
 import { takeRows } from './rows.ts'
 import type { Session } from './session.ts'
 
@@ -62,9 +62,9 @@ export async function inferWhole(session: Session, request: WholeRequest): Promi
   for (const rows of divide(inputs, session, request)) {
     const results = await session.run(rows, names)
     runs.push(rows[0]?.shape[0] ?? 1)
-    for (const label of predictedLabels(results, request.labels)) {
-      if (request.labels.includes(label)) predicted.set(label, (predicted.get(label) ?? 0) + 1)
-    }
+    countPredictions(results, request.labels, (label, rows) => {
+      if (request.labels.includes(label)) predicted.set(label, (predicted.get(label) ?? 0) + rows)
+    })
     writer.add(results)
   }
   const times = { began, decoded, ran: now() }
