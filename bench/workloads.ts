@@ -13,6 +13,7 @@ import {
   V2_REQUEST,
 } from './requests.ts'
 import type { Metric } from './results.ts'
+import { SINK } from './sink.ts'
 import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
 
@@ -100,6 +101,25 @@ const connections = (count: number, others = FLOORS, prefix = ''): Workload => (
     underLoad(subject, V2_REQUEST, count),
   ),
 })
+
+/** What spans and metrics cost, by OpenTelemetry's variables. */
+const pushing: Workload = {
+  name: 'pushing',
+  title: 'One row as JSON, 64 connections, with spans and metrics pushed',
+  metrics: [PER_SECOND, P50, P99, CPU],
+  contenders: [
+    underLoad(ours(), V2_REQUEST, 64, 'nothing pushed'),
+    ...[
+      ['metrics', { OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: SINK, OTEL_METRIC_EXPORT_INTERVAL: '1000' }],
+      ['metrics, spans of 1 request in 100', { OTEL_EXPORTER_OTLP_ENDPOINT: SINK, ...sampled('0.01') }],
+      ['metrics, spans of every request', { OTEL_EXPORTER_OTLP_ENDPOINT: SINK, ...sampled('1') }],
+    ].map(([name, env]) => underLoad(ours(env as Record<string, string>), V2_REQUEST, 64, name as string)),
+  ],
+}
+
+function sampled(share: string): Record<string, string> {
+  return { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: share, OTEL_METRIC_EXPORT_INTERVAL: '1000' }
+}
 
 const MANY_ROWS = 1_024
 /** No more rows than may wait by default (MAX_QUEUE_ROWS). */
@@ -350,6 +370,7 @@ export const ALONE: readonly Workload[] = [
   rows('json', [subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS]),
   rows('binary', []),
   events,
+  pushing,
   largeBodies,
   slow(50),
   slow(500),

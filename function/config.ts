@@ -29,6 +29,21 @@ export interface Config {
   readonly revision: string | undefined
   /** True in a Kubernetes pod. */
   readonly inCluster: boolean
+  /** Undefined: nothing is pushed. */
+  readonly push: PushConfig | undefined
+}
+
+/** What is pushed by OTLP; where to, with which headers and under which names OpenTelemetry's own code reads from the environment. */
+export interface PushConfig {
+  readonly traces: boolean
+  readonly metrics: boolean
+  readonly sampler: {
+    /** A trace that began elsewhere is sampled where it was sampled there. */
+    readonly parentBased: boolean
+    /** Of other traces. */
+    readonly share: number
+  }
+  readonly metricIntervalMs: number
 }
 
 interface Variable {
@@ -39,6 +54,15 @@ interface Variable {
 }
 
 const EXECUTIONS = ['auto', 'inline', 'worker']
+/** By OTEL_TRACES_SAMPLER: the share of new traces that is sampled, of `ratio` as OTEL_TRACES_SAMPLER_ARG says. */
+const SAMPLERS: Readonly<Record<string, { readonly parentBased: boolean; readonly share: 0 | 1 | 'ratio' }>> = {
+  always_on: { parentBased: false, share: 1 },
+  always_off: { parentBased: false, share: 0 },
+  traceidratio: { parentBased: false, share: 'ratio' },
+  parentbased_always_on: { parentBased: true, share: 1 },
+  parentbased_always_off: { parentBased: true, share: 0 },
+  parentbased_traceidratio: { parentBased: true, share: 'ratio' },
+}
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
 export const VARIABLES = {
@@ -105,6 +129,49 @@ export const VARIABLES = {
       'Threads ONNX Runtime uses within a run, at most as many as there are CPUs (the cgroup’s quota). There are as many worker threads as fit beside each other: CPUs / `ORT_THREADS`, if the memory has room for a copy of the model in each.',
   },
   CE_SOURCE: { default: '/onnx-function/{service}/{model}', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
+    default: 'nothing is pushed',
+    allowed: 'an http or https URL',
+    meaning: 'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and `/v1/metrics` are added to it.',
+  },
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: {
+    default: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
+    allowed: 'an http or https URL',
+    meaning: 'Where spans are pushed to, as it is.',
+  },
+  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: {
+    default: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
+    allowed: 'an http or https URL',
+    meaning: 'Where metrics are pushed to, as it is.',
+  },
+  OTEL_EXPORTER_OTLP_HEADERS: {
+    default: 'none',
+    allowed: 'name=value,name=value, percent-encoded',
+    meaning: 'Headers of what is pushed, such as a key.',
+  },
+  OTEL_EXPORTER_OTLP_PROTOCOL: { default: 'http/protobuf', allowed: 'http/protobuf', meaning: 'How it is pushed.' },
+  OTEL_SERVICE_NAME: {
+    default: 'the Knative or KServe service, else onnx-function',
+    allowed: 'text',
+    meaning: 'The `service.name` of what is pushed.',
+  },
+  OTEL_RESOURCE_ATTRIBUTES: {
+    default: 'none',
+    allowed: 'name=value,name=value, percent-encoded',
+    meaning: 'Further attributes of what is pushed; they win over the process’s own.',
+  },
+  OTEL_TRACES_SAMPLER: {
+    default: 'parentbased_always_on',
+    allowed: Object.keys(SAMPLERS).join(', '),
+    meaning: 'Which requests spans are sent of; `parentbased_` samplers follow a `traceparent`.',
+  },
+  OTEL_TRACES_SAMPLER_ARG: { default: '1', allowed: 'a number from 0 to 1', meaning: 'The share that the `traceidratio` samplers take.' },
+  OTEL_METRIC_EXPORT_INTERVAL: {
+    default: '60000',
+    allowed: 'an integer from 1 to 2147483647',
+    meaning: 'Milliseconds from one push of the metrics to the next; they are pushed at the start and at the end as well.',
+  },
+  OTEL_SDK_DISABLED: { default: 'false', allowed: 'true, false', meaning: '`true`: nothing is pushed after all.' },
 } satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof VARIABLES
@@ -128,6 +195,20 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     return Number(value ?? VARIABLES[name].default)
   }
   const segment = (name: VariableName) => text(name, value => !value.includes('/'))
+  const push = () => {
+    const url = (name: VariableName) => text(name, value => /^https?:$/.test(URL.parse(value)?.protocol ?? ''))
+    const either = url('OTEL_EXPORTER_OTLP_ENDPOINT')
+    const traces = (url('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? either) !== undefined
+    const metrics = (url('OTEL_EXPORTER_OTLP_METRICS_ENDPOINT') ?? either) !== undefined
+    text('OTEL_EXPORTER_OTLP_PROTOCOL', protocol => protocol === 'http/protobuf')
+    const name = text('OTEL_TRACES_SAMPLER', value => Object.hasOwn(SAMPLERS, value)) ?? VARIABLES.OTEL_TRACES_SAMPLER.default
+    const { parentBased, share } = SAMPLERS[name] as (typeof SAMPLERS)[string]
+    const ratio = Number(text('OTEL_TRACES_SAMPLER_ARG', value => /^(?:0?\.\d+|0|1(?:\.0+)?)$/.test(value)) ?? 1)
+    const metricIntervalMs = integer('OTEL_METRIC_EXPORT_INTERVAL', 1)
+    const isDisabled = /^true$/i.test(text('OTEL_SDK_DISABLED', value => /^(?:true|false)$/i.test(value)) ?? '')
+    if (isDisabled || !(traces || metrics)) return undefined
+    return { traces, metrics, sampler: { parentBased, share: share === 'ratio' ? ratio : share }, metricIntervalMs }
+  }
   const cpus = availableCpus()
   const [drainDelayMs, drainTimeoutMs] = [integer('DRAIN_DELAY_MS', 0), integer('DRAIN_TIMEOUT_MS', 0)]
   if (drainDelayMs > 0 && drainDelayMs >= drainTimeoutMs) {
@@ -154,5 +235,6 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,
     revision: env.K_REVISION || undefined,
     inCluster: Boolean(env.KUBERNETES_SERVICE_HOST),
+    push: push(),
   })
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
 import { type Config, readConfig } from './config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
@@ -10,6 +11,8 @@ import { createModel } from './inference/model.ts'
 import { readModelFolder } from './inference/model-folder.ts'
 import { createLog, traceOf } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import type { Push } from './telemetry/push.ts'
+import { createTraces } from './telemetry/trace.ts'
 
 /*
  * The Knative function: one model, answering V2 requests and CloudEvents.
@@ -39,7 +42,28 @@ export function createFunction(config: Config): EventService {
   const model = createModel(folder, config, metrics, log)
   const source =
     config.eventSource ?? `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
-  return { model, metrics, log, replier: { source, modelName: folder.name, modelVersion: folder.version } }
+  const traces = config.push?.traces ? createTraces() : undefined
+  return { model, metrics, log, traces, replier: { source, modelName: folder.name, modelVersion: folder.version } }
+}
+
+/**
+ * From now on spans and metrics are pushed, where the configuration says so. To be called when the start is over: what pushes is
+ * loaded here.
+ */
+export async function startPush(service: EventService, config: Config): Promise<Push | undefined> {
+  if (config.push === undefined) return undefined
+  try {
+    const { createPush } = await import('./telemetry/push.ts')
+    return createPush(service, config, config.push, functionVersion)
+  } catch (error) {
+    service.log.error({ err: error }, 'spans and metrics are not pushed')
+    return undefined
+  }
+}
+
+/** Sends what there is to push, for the last time, and waits for it at most so long. */
+export async function endPush(pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> {
+  await Promise.race([pushing.then(push => push?.end()), wait(timeoutMs, undefined, { ref: false })])
 }
 
 /** Of what the runtime hands over, what is used. */
@@ -63,12 +87,14 @@ interface HealthReply {
 
 let service: EventService | undefined
 let config: Config | undefined
+let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
 /** Reads the environment and loads the model. @throws {Error} of one line, when it cannot be served */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
   service = createFunction(config)
   await service.model.load()
+  pushing = startPush(service, config)
 }
 
 /**
@@ -76,13 +102,17 @@ export async function init(): Promise<void> {
  * made up where there is none, its header values still encoded, its integers beyond 2^53 rounded. The context's body has it as it came.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
-  const { service, caller } = current()
+  const { service, caller } = current(context)
+  let answered: Answer
   try {
-    return structured(await answer(context, caller, service))
+    answered = await answer(context, caller, service)
   } catch (error) {
-    service.log.error({ err: error, ...traceOf(context.headers) }, 'a request failed unexpectedly')
-    return structured(errorAnswer(error))
+    service.log.error({ err: error, ...traceOf(context.headers, caller) }, 'a request failed unexpectedly')
+    answered = errorAnswer(error)
   }
+  const { trace, traceparent } = caller
+  if (trace !== undefined) service.traces?.finish(trace, context, answered.status, traceparent)
+  return structured(answered)
 }
 
 function answer({ method, headers, body = '' }: Context, caller: Caller, service: EventService): Promise<Answer> | Answer {
@@ -111,13 +141,15 @@ export function readiness(_request: unknown, reply: HealthReply): unknown {
 /** The runtime is ending. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
-  await service?.model.close()
+  await Promise.all([service?.model.close(), endPush(pushing, config?.drainTimeoutMs ?? 0)])
 }
 
-function current(): { service: EventService; caller: Caller } {
+function current({ method, headers }: Context): { service: EventService; caller: Caller } {
   if (service === undefined || config === undefined) throw new Error('init has not been called')
   const arrived = performance.now()
-  return { service, caller: { arrived, deadline: arrived + config.requestTimeoutMs, gone: false } }
+  const deadline = arrived + config.requestTimeoutMs
+  const traceparent = headers.traceparent?.toString()
+  return { service, caller: { arrived, deadline, gone: false, traceparent, trace: service.traces?.begin(method, arrived) } }
 }
 
 const structured = ({ status, headers, body }: Answer): StructuredReturn => ({

@@ -2,9 +2,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Config } from './config.ts'
 import type { EventService } from './events/receive.ts'
 import { type Front, type Host, listen } from './http/host.ts'
-import { createFunction } from './index.ts'
+import { createFunction, endPush, startPush } from './index.ts'
 import { curlCommand } from './inference/metadata.ts'
 import { createLog } from './telemetry/log.ts'
+import type { Push } from './telemetry/push.ts'
 
 /** What a process serves with. */
 export interface Setup {
@@ -35,8 +36,9 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const host = await listen(service, config, frontOf?.(service))
   metrics.mark('listen')
   const loading = model.load()
+  const pushing = loading.catch(() => {}).then(() => startPush(service, config))
   terminated.then(async signal => {
-    const idle = await drain(service, host, config, signal, loading)
+    const idle = await drain(service, host, config, signal, loading, pushing)
     if (idle) process.exit(0)
     endAtOnce(0)
   })
@@ -45,6 +47,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   } catch (error) {
     // Requests that waited for the model are answered before the process ends.
     await host.close(1_000)
+    await endPush(pushing, 1_000)
     throw error
   }
   // Unless it was told to end meanwhile.
@@ -83,12 +86,15 @@ async function drain(
   { drainDelayMs, drainTimeoutMs }: Config,
   signal: string,
   loading: Promise<void>,
+  pushing: Promise<Push | undefined>,
 ): Promise<boolean> {
   const deadline = performance.now() + drainTimeoutMs
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ signal, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
   host.stopKeepAlive()
+  // Requests in flight may take all the time there is.
+  void pushing.then(push => push?.flush())
   await wait(Math.min(drainDelayMs, drainTimeoutMs))
   const answered = await host.close(left())
   if (answered) log.info('drained')
@@ -100,7 +106,9 @@ async function drain(
       () => true,
       () => true,
     )
-  return Promise.race([closed, wait(left(), false)])
+  // What was counted until now is nowhere else, and nobody will ask for it any more.
+  const [idle] = await Promise.all([Promise.race([closed, wait(left(), false)]), endPush(pushing, left())])
+  return idle
 }
 
 function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {

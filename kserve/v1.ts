@@ -33,6 +33,7 @@ export const predict = (request: Request, caller: Caller, service: Service): Pro
       checkMediaType(request, undefined)
       if (request.body.byteLength > MOST_BYTES)
         throw new TooLarge(`the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`)
+      caller.trace?.enter('decode')
       const v1 = decodePredict(parseJson(request.body, 'the body'), loaded.signature)
       const body = encodePredict(await loaded.infer(v1, caller), v1.instances)
       return { status: 200, headers: { 'content-type': 'application/json' }, body }

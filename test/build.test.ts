@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
 import { projectFolder } from './server.ts'
+import { startReceiver } from './telemetry/receiver.ts'
 
 const run = (script: string, ...args: string[]) =>
   execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })
@@ -35,6 +36,8 @@ suite('a production tree', () => {
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
     return { url: JSON.parse(line).url as string, child, said }
   }
+
+  const read = (file: string) => readFileSync(join(tree, 'build', file), 'utf8')
 
   const request = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 
@@ -102,6 +105,29 @@ suite('a production tree', () => {
       }
     })
   }
+  test('pushes what it counts where an endpoint is set, and has nothing of what that takes among the files of its start', async () => {
+    const receiver = await startReceiver()
+    const { url, child } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
+    try {
+      await fetch(`${url}/v2/models/iris-classifier/infer`, { method: 'POST', body: Buffer.from(request) })
+      child.kill('SIGTERM')
+      assert.deepEqual(await once(child, 'exit'), [0, null])
+      const counts = receiver.metrics
+        .at(-1)
+        ?.filter(({ name }) => name === 'inference_requests_total')
+        .map(({ value }) => value)
+      assert.deepEqual(counts, [1, 0, 0, 0])
+      assert.equal(receiver.spans.length, 5)
+    } finally {
+      child.kill('SIGKILL')
+      await receiver.close()
+    }
+    const files = new Set(['main.js'])
+    for (const file of files)
+      for (const [, imported] of read(file).matchAll(/(?:from|import)\s*"\.\/([^"]+)"/g)) files.add(imported as string)
+    assert.ok(readdirSync(join(tree, 'build')).some(file => file.startsWith('push-') && /OTLP/.test(read(file))))
+    for (const file of files) assert.doesNotMatch(read(file), /OTLPExporter/, file)
+  })
 
   test('holds both versions of the model, and no other platform’s library', () => {
     assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])

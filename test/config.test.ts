@@ -44,6 +44,14 @@ suite('the environment', () => {
     ['MODEL_NAME', 'a/b'],
     ['MODEL_VERSION', 'v1/2'],
     ['CE_SOURCE', ' /mine'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
+    ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', '/v1/traces'],
+    ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', 'file:///metrics'],
+    ['OTEL_EXPORTER_OTLP_PROTOCOL', 'grpc'],
+    ['OTEL_TRACES_SAMPLER', 'toString'],
+    ['OTEL_TRACES_SAMPLER_ARG', '1.5'],
+    ['OTEL_METRIC_EXPORT_INTERVAL', '0'],
+    ['OTEL_SDK_DISABLED', 'yes'],
   ]
   for (const [name, value] of BAD) {
     test(`${name}=${JSON.stringify(value)} is refused in one line that names it, its value and what is allowed`, () => {

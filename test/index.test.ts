@@ -25,6 +25,7 @@ import {
   without,
 } from './events/events.ts'
 import { projectFolder, startServer, testModel } from './server.ts'
+import { startReceiver } from './telemetry/receiver.ts'
 
 interface Runtime {
   readonly url: string
@@ -333,6 +334,27 @@ describe('the function contract', () => {
 
     await shutdown()
     assert.deepEqual(health(readiness), [503, { live: true, ready: false, error: 'the process is ending' }])
+  })
+
+  test('where an endpoint is set, what was counted and its spans are sent by the time it has shut down', async () => {
+    const receiver = await startReceiver()
+    const { handle, init, shutdown } = await fresh()
+    withEnv({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
+    await init()
+    await handle({ method: 'POST', headers: JSON_TYPE, body: IRIS })
+    await handle({ method: 'POST', headers: { ...CE, ...JSON_TYPE }, body: IRIS })
+    await shutdown()
+    delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT
+    await receiver.close()
+    const counted = receiver.metrics.at(-1)?.filter(({ name, value }) => name === 'inference_requests_total' && value === 1)
+    assert.deepEqual(
+      counted?.map(({ labels }) => labels.protocol),
+      ['http', 'cloudevent'],
+    )
+    assert.deepEqual(
+      receiver.spans.filter(({ kind }) => kind !== 'internal').map(({ name }) => name),
+      ['POST /', 'POST /', 'process x.request'],
+    )
   })
 
   test('handles many calls at once', async () => {

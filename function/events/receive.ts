@@ -62,6 +62,7 @@ const answerParsed = async (headers: IncomingHttpHeaders, json: ParsedJson, call
 
 /** @returns the reply in binary mode */
 async function answerEvent(event: CloudEvent, jsonLength: number | undefined, caller: Caller, service: EventService): Promise<Answer> {
+  goOn(event, caller)
   if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
   const response = await inferEvent(event, jsonLength, false, caller, service)
   const { binary, json } = response
@@ -79,6 +80,7 @@ async function receiveStructured({ headers, body }: Request, caller: Caller, ser
   checkFormat(headers['content-type'], 'application/cloudevents+json')
   checkSize(body)
   const event = readStructuredEvent(body)
+  goOn(event, caller)
   if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
   const { json } = await inferEvent(event, undefined, true, caller, service)
   const attributes = replyAttributes(event.attributes, 'response', service.replier, 'application/json')
@@ -131,9 +133,10 @@ async function inferEvent(
   event: CloudEvent,
   jsonLength: number | undefined,
   onlyJson: boolean,
-  caller: Caller,
+  sender: Caller,
   { model, metrics }: Service,
 ): Promise<EncodedResponse> {
+  const caller = callerOf(event, sender)
   metrics.began()
   try {
     const loaded = model.loaded ?? (await model.whenLoaded(caller))
@@ -142,10 +145,31 @@ async function inferEvent(
       ? inferJson(data.json, caller, loaded, onlyJson)
       : loaded.inferBytes(data.bytes, jsonLength, onlyJson, caller))
     metrics.answered('cloudevent', 'success', secondsSince(caller.arrived))
+    caller.trace?.answered()
     return encoded
   } catch (error) {
     countFailure(error, 'cloudevent', caller, metrics)
     throw error
+  }
+}
+
+/** A request that belongs to no trace goes on with that of its only event. */
+function goOn({ attributes }: CloudEvent, caller: Caller): void {
+  caller.traceparent ??= attributes.traceparent?.toString()
+}
+
+/** Where traces are sent, the time of each event is kept apart. */
+function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
+  if (sender.trace === undefined) return sender
+  const { arrived, deadline } = sender
+  return {
+    arrived,
+    deadline,
+    trace: sender.trace.event(attributes),
+    sender,
+    get gone() {
+      return sender.gone
+    },
   }
 }
 

@@ -54,7 +54,7 @@ interface Connection {
  * @throws {Error} of one line, when the port cannot be had
  */
 export async function listen(service: EventService, config: Config, front?: Front): Promise<Host> {
-  const { log, metrics } = service
+  const { log, metrics, traces } = service
   const routeOf = createRoutes(service)
   const bodies = createBodyReader(config)
   const connections = new Map<Socket, Connection>()
@@ -97,7 +97,13 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // The client hung up before its request was begun.
     if (connection === undefined) return
     const arrived = performance.now()
-    const caller: Caller = { arrived, deadline: arrived + config.requestTimeoutMs, gone: false }
+    const caller: Caller = {
+      arrived,
+      deadline: arrived + config.requestTimeoutMs,
+      gone: false,
+      traceparent: request.headers.traceparent as string | undefined,
+      trace: traces?.begin(request.method, arrived),
+    }
     connection.latest = response
     response.on('close', () => onClosed(request, response, caller, connection))
     request.url = originForm(request.url ?? '')
@@ -111,6 +117,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // A refusal may be read before all of the body has come.
     if (request.complete || request.closed) rest(request.socket, connection)
     else request.once('close', () => rest(request.socket, connection))
+    if (caller.trace !== undefined)
+      traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
     if (!log.isLevelEnabled('debug')) return
     log.debug(
       {
@@ -118,7 +126,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
         path: request.url,
         status: response.statusCode,
         ms: performance.now() - caller.arrived,
-        ...traceOf(request.headers),
+        ...traceOf(request.headers, caller),
       },
       caller.gone ? 'the client hung up' : 'answered',
     )
@@ -168,7 +176,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       if (error instanceof HungUp) return
       if (error instanceof Overloaded) metrics.rejected('overloaded')
       if (error instanceof Refused && error.status === 413) metrics.rejected('too_large')
-      if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers) }, 'a request failed unexpectedly')
+      if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers, caller) }, 'a request failed unexpectedly')
       await send(request, response, errorAnswer(error))
     }
   }

@@ -42,7 +42,8 @@ export function createPages({ model, log }: EventService): Pages {
     throw new Refused(404, `there is no page at ${path}`)
   })
   const onError: ErrorRequestHandler = (error, request, response, _next) => {
-    if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers) }, 'a page failed unexpectedly')
+    if (statusOf(error) === undefined)
+      log.error({ err: error, ...traceOf(request.headers, response.locals.caller) }, 'a page failed unexpectedly')
     const { status, headers, body } = errorAnswer(error)
     response
       .status(status)

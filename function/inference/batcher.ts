@@ -1,6 +1,7 @@
 import { DeadlinePassed, ModelError, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
+import type { Trace } from '../telemetry/trace.ts'
 import { join, split } from './rows.ts'
 import type { Session } from './session.ts'
 
@@ -12,6 +13,12 @@ export interface Caller {
   readonly deadline: number
   /** True once the caller hung up: nothing is run for them. */
   gone: boolean
+  /** The trace it belongs to (W3C Trace Context): its HTTP request's, else its event's. */
+  traceparent?: string | undefined
+  /** Where its time goes; undefined while no traces are sent. */
+  readonly trace?: Trace | undefined
+  /** Who sent all the events of which this caller's is one. */
+  readonly sender?: Caller
 }
 
 export interface BatchLimits {
@@ -63,6 +70,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
   const batched = isBatched(session.signature)
 
   function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
+    caller.trace?.enter('queue')
     const rows = batched ? rowsOf(request) : 1
     const counted = Math.min(rows, limits.maxBatchRows)
     const bytes = bytesIn(request)
@@ -91,7 +99,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
    */
   function makeRoom(rows: number, bytes: number, caller: Caller): void {
     dropLate()
-    if (isFull(rows, bytes) && queue.some(job => job.caller !== caller)) {
+    if (isFull(rows, bytes) && queue.some(job => senderOf(job.caller) !== senderOf(caller))) {
       throw new Overloaded(
         `${queuedRows} rows of ${queuedBytes} bytes are waiting already, and at most ${limits.maxQueueRows} of ${limits.maxBodyBytes} may; try again later`,
       )
@@ -111,6 +119,7 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
 
   async function run(batch: readonly Job[]): Promise<void> {
     running++
+    for (const { caller } of batch) caller.trace?.enter('run', { 'inference.run.requests': batch.length })
     if (batch.length === 1) await runAlone(batch[0] as Job)
     else await runJoined(batch)
     running--
@@ -215,6 +224,8 @@ function bytesIn({ inputs }: InferenceRequest): number {
   for (const { data } of inputs) bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
   return bytes
 }
+
+const senderOf = (caller: Caller) => caller.sender ?? caller
 
 const deadlineOf = ({ request, caller }: Job) =>
   request.timeoutMicroseconds === undefined

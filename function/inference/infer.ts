@@ -5,6 +5,7 @@ import { BadRequest, DeadlinePassed, NotReady, Overloaded, TooLarge } from '../p
 import { type ParsedJson, show } from '../protocol/json.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Traces } from '../telemetry/trace.ts'
 import type { Caller } from './batcher.ts'
 import type { LoadedModel, Model } from './model.ts'
 import { checkOnlyJson } from './whole.ts'
@@ -14,6 +15,8 @@ export interface Service {
   readonly model: Model
   readonly metrics: Metrics
   readonly log: Log
+  /** Undefined while no traces are sent. */
+  readonly traces: Traces | undefined
 }
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */
@@ -42,6 +45,7 @@ export async function answerWith(
   try {
     const answer = await inferWith(model.loaded ?? (await model.whenLoaded(caller)))
     metrics.answered('http', 'success', secondsSince(caller.arrived))
+    caller.trace?.answered()
     return answer
   } catch (error) {
     countFailure(error, 'http', caller, metrics)
@@ -51,6 +55,7 @@ export async function answerWith(
 
 /** @throws {BadRequest|Overloaded|DeadlinePassed|ModelError} */
 export async function inferJson(json: ParsedJson, caller: Caller, loaded: LoadedModel, onlyJson = false): Promise<EncodedResponse> {
+  caller.trace?.enter('decode')
   const request = decodeParsedRequest(json, loaded.signature)
   if (onlyJson) checkOnlyJson(request.outputs)
   return encodeResponse(await loaded.infer(request, caller), request.outputs)
@@ -58,6 +63,7 @@ export async function inferJson(json: ParsedJson, caller: Caller, loaded: Loaded
 
 export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', caller: Caller, metrics: Metrics): void {
   metrics.answered(protocol, 'error', secondsSince(caller.arrived))
+  caller.trace?.answered(error)
   if (error instanceof Overloaded) metrics.rejected('overloaded')
   if (error instanceof NotReady) metrics.rejected('not_ready')
   if (error instanceof TooLarge) metrics.rejected('too_large')

@@ -6,13 +6,14 @@ import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Trace } from '../telemetry/trace.ts'
 import { type Batcher, type Caller, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
 import { type Execution, openExecution } from './execution.ts'
 import { whyNotJoined } from './independence.ts'
 import { countPredictions } from './labels.ts'
 import type { ModelFolder } from './model-folder.ts'
-import { checkOnlyJson } from './whole.ts'
+import { checkOnlyJson, type WholeAnswer } from './whole.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
@@ -127,6 +128,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     if (waiting >= config.maxQueueRows)
       throw new Overloaded(`${waiting} requests are waiting for the model to load already; try again later`)
     waiting++
+    caller.trace?.enter('load')
     const late = Promise.withResolvers<never>()
     const timer = setTimeout(
       () => late.reject(new DeadlinePassed('the deadline passed before the model was loaded')),
@@ -140,9 +142,11 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     }
   }
 
-  const infer = async (request: InferenceRequest, caller: Caller) => answerTo(request, await (batcher as Batcher).infer(request, caller))
+  const infer = async (request: InferenceRequest, caller: Caller) =>
+    answerTo(request, await (batcher as Batcher).infer(request, caller), caller)
 
-  function answerTo(request: InferenceRequest, outputs: readonly Tensor[]): InferenceResponse {
+  function answerTo(request: InferenceRequest, outputs: readonly Tensor[], { trace }: Caller): InferenceResponse {
+    trace?.enter('encode')
     countPredictions(outputs, folder.labels, metrics.predicted)
     return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
   }
@@ -150,22 +154,25 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
   async function inferBytes(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
     const { signature } = session as Execution
     if (body.byteLength > LARGE_BODY_BYTES) return inferLarge(body, jsonLength, onlyJson, caller)
+    caller.trace?.enter('decode')
     const request = decodeRequest(body, jsonLength, signature)
     if (onlyJson) checkOnlyJson(request.outputs)
-    return encodeResponse(answerTo(request, await (batcher as Batcher).infer(request, caller)), request.outputs)
+    return encodeResponse(answerTo(request, await (batcher as Batcher).infer(request, caller), caller), request.outputs)
   }
 
   async function inferLarge(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
     if (queuedRows() >= config.maxQueueRows) throw new Overloaded(`${queuedRows()} rows are waiting already; try again later`)
     wholeRequests++
+    caller.trace?.enter('queue')
     try {
       const { name: modelName, version: modelVersion, labels } = folder
       const { maxBodyBytes: maxBytes, maxBatchRows } = config
       const arrivedAt = performance.timeOrigin + caller.arrived
-      const { response, runs, predicted } = await (session as Execution).inferWhole(
+      const { response, runs, predicted, times } = await (session as Execution).inferWhole(
         { body, jsonLength, onlyJson, arrivedAt, maxBytes, mayDivide: joins, maxBatchRows, modelName, modelVersion, labels },
         caller,
       )
+      if (caller.trace !== undefined) enterWhole(caller.trace, times, runs.length)
       for (const rows of runs) metrics.ran(rows)
       for (const [label, rows] of predicted) metrics.predicted(label, rows)
       return response
@@ -194,6 +201,13 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
       return queuedRows()
     },
   }
+}
+
+/** The parts that another thread has done meanwhile. */
+function enterWhole(trace: Trace, { began, decoded, ran }: WholeAnswer['times'], runs: number): void {
+  trace.enter('decode', undefined, began - performance.timeOrigin)
+  trace.enter('run', { 'inference.request.runs': runs }, decoded - performance.timeOrigin)
+  trace.enter('encode', undefined, ran - performance.timeOrigin)
 }
 
 const REASON = {

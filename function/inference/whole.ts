@@ -33,6 +33,8 @@ export interface WholeAnswer {
   readonly runs: readonly number[]
   /** Rows by predicted label. */
   readonly predicted: ReadonlyMap<string, number>
+  /** On the clock of arrivedAt: when it was begun, when decoded, and when all of it had run. */
+  readonly times: { readonly began: number; readonly decoded: number; readonly ran: number }
 }
 
 /** What a run of small rows takes at a time: it stays in the processor's cache, and what the run makes stays small. */
@@ -45,12 +47,13 @@ const RUN_BYTES = 64 * 1024
  * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
  */
 export async function inferWhole(session: Session, request: WholeRequest): Promise<WholeAnswer> {
+  const began = now()
   const { id, inputs, outputs, timeoutMicroseconds } = decodeRequest(request.body, request.jsonLength, session.signature, request.maxBytes)
   // Nothing refers to the text any more; it would wait for the garbage collector, beside what the run takes.
   if (request.jsonLength === undefined) (request.body.buffer as ArrayBuffer).transfer(0)
   if (request.onlyJson) checkOnlyJson(outputs)
-  const waitedMs = performance.timeOrigin + performance.now() - request.arrivedAt
-  if (timeoutMicroseconds !== undefined && waitedMs * 1000 >= timeoutMicroseconds)
+  const decoded = now()
+  if (timeoutMicroseconds !== undefined && (decoded - request.arrivedAt) * 1000 >= timeoutMicroseconds)
     throw new DeadlinePassed('the deadline passed before the run could begin')
   const names = outputs.map(({ name }) => name)
   const writer = createResponseWriter(outputs, request.maxBytes)
@@ -64,8 +67,11 @@ export async function inferWhole(session: Session, request: WholeRequest): Promi
     })
     writer.add(results)
   }
-  return { response: writer.finish({ modelName: request.modelName, modelVersion: request.modelVersion, id }), runs, predicted }
+  const times = { began, decoded, ran: now() }
+  return { response: writer.finish({ modelName: request.modelName, modelVersion: request.modelVersion, id }), runs, predicted, times }
 }
+
+const now = () => performance.timeOrigin + performance.now()
 
 /** @throws {BadRequest} for outputs that the reply to a structured or batched event cannot carry */
 export function checkOnlyJson(outputs: readonly RequestedOutput[]): void {

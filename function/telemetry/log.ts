@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Trace } from './trace.ts'
 
 /*
  * One JSON object a line on standard output, as log collectors expect, in pino's format. Pino itself takes 6 ms of a start of 80
@@ -48,8 +49,14 @@ function writeLine(level: number, happened: readonly unknown[]): void {
 
 const describe = ({ name, message, stack }: Error) => ({ type: name, message, stack })
 
-/** What ties a log line to its request: the caller's own id, and the trace (W3C Trace Context). */
-export const traceOf = (headers: IncomingHttpHeaders) => ({
-  requestId: headers['x-request-id'],
-  traceparent: headers.traceparent,
-})
+interface Traced {
+  /** W3C Trace Context. */
+  readonly traceparent?: string | undefined
+  readonly trace?: Trace | undefined
+}
+
+/** What ties a log line to its request: the caller's own id, the trace it belongs to, and where spans are sent its own (as OpenTelemetry names them). */
+export function traceOf(headers: IncomingHttpHeaders, { traceparent, trace }: Traced) {
+  const ids = trace?.ids(traceparent)
+  return { requestId: headers['x-request-id'], traceparent, trace_id: ids?.traceId, span_id: ids?.spanId }
+}

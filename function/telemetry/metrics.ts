@@ -33,6 +33,8 @@ export interface Metrics {
   readonly contentType: string
   /** All metrics, with those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
+  /** The same as data. */
+  read(): Promise<readonly Reading[]>
 }
 
 export interface MetricsSource {
@@ -57,15 +59,25 @@ export interface Sample {
   readonly value: number
 }
 
-export interface Family {
+interface Described {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram'
+}
+
+export interface Family extends Described {
   readonly samples: () => Sample[]
+}
+
+/** A family as it stands. */
+export interface Reading extends Described {
+  readonly values: readonly Sample[]
 }
 
 /** Seconds: from a run without waiting (tens of microseconds) to the default deadline. */
 const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+/** There from the start, at 0: the first requests of a process are an increase only to what was there before them. */
+const ANSWERS = ['http success', 'http error', 'cloudevent success', 'cloudevent error']
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
 /** @param live asked at each scrape */
@@ -81,12 +93,13 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     const [protocol = '', status = ''] = key.split(' ')
     return { model: source.model, version, protocol, status }
   }
-  const requests = counter('inference_requests_total', 'Inference requests and events answered.', requestLabels)
+  const requests = counter('inference_requests_total', 'Inference requests and events answered.', requestLabels, ANSWERS)
   const duration = histogram(
     'inference_request_duration_seconds',
     'Seconds from the arrival of a request or event to its answer.',
     DURATION_BUCKETS,
     requestLabels,
+    ANSWERS,
   )
   const batchRows = histogram('inference_batch_rows', 'Rows of each run.', ROW_BUCKETS, () => ({}), [''])
   const rejections = counter('inference_rejected_total', 'Requests turned away without a run.', reason => ({ reason }))
@@ -175,6 +188,11 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     phaseBegan = at
   }
 
+  function registry(): Promise<Prometheus> {
+    prometheus ??= import('./prometheus.ts').then(({ createPrometheus }) => createPrometheus(families))
+    return prometheus
+  }
+
   return {
     began() {
       inFlight++
@@ -198,10 +216,8 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     },
     mark,
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
-    async text() {
-      prometheus ??= import('./prometheus.ts').then(({ createPrometheus }) => createPrometheus(families))
-      return (await prometheus).metrics()
-    },
+    text: async () => (await registry()).metrics(),
+    read: async () => (await (await registry()).getMetricsAsJSON()) as unknown as readonly Reading[],
   }
 }
 

@@ -9,6 +9,7 @@ import manifest from '../../package.json' with { type: 'json' }
 
 process.env.ON_PREDICTOR = 'yes'
 const { spawnFunction, startProcess, testModel } = await import('../server.ts')
+const { startReceiver } = await import('../telemetry/receiver.ts')
 
 /** The predictor as a process, as KServe starts it. */
 
@@ -55,6 +56,25 @@ suite('the predictor', { concurrency: 2 }, () => {
       .send({ inputs: [{ name: 'x', shape: [1], datatype: 'FP32', data: [1] }] })
     assert.equal(headers['ce-source'], '/onnx-function/churn/churn')
     await end(server)
+  })
+
+  test('sends the spans of V1 and V2 requests alike', async () => {
+    const receiver = await startReceiver()
+    const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, INFERENCE_SERVICE_NAME: 'flowers' })
+    await supertest(server.url)
+      .post('/v1/models/iris-classifier:predict')
+      .send({ instances: [[5.1, 3.5, 1.4, 0.2]] })
+    await supertest(server.url)
+      .post('/v2/models/iris-classifier/versions/v1.0.0/infer')
+      .send({ inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] })
+    await end(server)
+    await receiver.close()
+    const parts = ['decode', 'queue', 'run', 'encode']
+    assert.deepEqual(
+      receiver.spans.map(({ name }) => name),
+      ['POST /v1/models/{model}:predict', ...parts, 'POST /v2/models/{model}/versions/{version}/infer', ...parts],
+    )
+    assert.equal(receiver.spans[0]?.resource['service.name'], 'flowers')
   })
 
   test('waits for a model that another container links after it has started', async () => {

@@ -1,0 +1,47 @@
+import { ValueType } from '@opentelemetry/api'
+import { hrTime } from '@opentelemetry/core'
+import { AggregationTemporality, type DataPoint, DataPointType, type Histogram, type MetricData } from '@opentelemetry/sdk-metrics'
+import type { Reading, Sample } from './metrics.ts'
+
+/*
+ * What /metrics shows as OTLP's data points, under the same names: Prometheus, when it takes them, adds `_total`, `_seconds` and
+ * `_bytes` only where they are not there yet.
+ */
+
+/** @param family as it stands now, counted since the process began */
+export function toMetricData({ name, help, type, values }: Reading): MetricData {
+  const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
+  const times = { startTime: hrTime(0), endTime: hrTime() }
+  const base = { descriptor, aggregationTemporality: AggregationTemporality.CUMULATIVE }
+  const points = () => values.map(({ labels, value }): DataPoint<number> => ({ ...times, attributes: labels, value }))
+  if (type === 'counter') return { ...base, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints: points() }
+  if (type === 'gauge') return { ...base, dataPointType: DataPointType.GAUGE, dataPoints: points() }
+  const dataPoints = toHistograms(values).map(({ labels, histogram }) => ({ ...times, attributes: labels, value: histogram }))
+  return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
+}
+
+/** In UCUM, as OTLP has it. */
+const unitOf = (name: string) => (/_seconds(?:_total)?$/.test(name) ? 's' : /_bytes(?:_total)?$/.test(name) ? 'By' : '')
+
+/** Prometheus' samples of a histogram, in its order: buckets that hold the smaller ones too, the sum, the count. */
+function toHistograms(samples: readonly Sample[]): { labels: Sample['labels']; histogram: Histogram }[] {
+  const histograms: { labels: Sample['labels']; histogram: Histogram }[] = []
+  let boundaries: number[] = []
+  let counts: number[] = []
+  let below = 0
+  let sum = 0
+  for (const { metricName, labels, value } of samples) {
+    if (metricName?.endsWith('_bucket')) {
+      if (labels.le !== '+Inf') boundaries.push(Number(labels.le))
+      counts.push(value - below)
+      below = value
+    } else if (metricName?.endsWith('_sum')) sum = value
+    else {
+      histograms.push({ labels, histogram: { buckets: { boundaries, counts }, sum, count: value } })
+      boundaries = []
+      counts = []
+      below = 0
+    }
+  }
+  return histograms
+}

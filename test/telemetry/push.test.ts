@@ -1,0 +1,522 @@
+import assert from 'node:assert/strict'
+import { after, describe, test } from 'node:test'
+import { endPush, startPush } from '../../function/index.ts'
+import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
+import { type Connection, connect, exchange, IRIS, irisBody, readMetrics, request, SLOW, slowBody, until } from '../http/client.ts'
+import { type ServerProcess, startProcess, startServer, testModel } from '../server.ts'
+import type { Point, Span } from './otlp.ts'
+import { type Receiver, startReceiver } from './receiver.ts'
+
+const TRACE = '0af7651916cd43dd8448eb211c80319c'
+const ORIGIN = 'b7ad6b7169203331'
+const TRACEPARENT = `00-${TRACE}-${ORIGIN}-01`
+
+const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
+
+async function end(server: ServerProcess): Promise<void> {
+  server.process.kill('SIGTERM')
+  assert.deepEqual(await server.exited, [0, null])
+}
+
+/** What a process pushes that serves what is asked of it here, and ends. */
+async function pushedBy(
+  env: Record<string, string>,
+  ask: (server: ServerProcess) => Promise<unknown>,
+): Promise<Receiver & { log: readonly string[] }> {
+  const receiver = await startReceiver()
+  after(receiver.close)
+  const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...env })
+  await ask(server)
+  await end(server)
+  return { ...receiver, log: server.log }
+}
+
+const infer =
+  (headers: Record<string, string> = {}, body = irisBody(), path = IRIS) =>
+  (server: ServerProcess) =>
+    exchange(portOf(server), request('POST', path, headers, body))
+
+/** @returns the connection of a request that is with test/models/slow */
+async function inFlight(server: ServerProcess): Promise<Connection> {
+  const connection = await connect(portOf(server))
+  connection.send(request('POST', SLOW, {}, slowBody()))
+  await until('it is taken', async () => {
+    const { body } = await exchange(portOf(server), request('GET', '/metrics'))
+    return readMetrics(body).get('inference_requests_in_flight') === 1
+  })
+  return connection
+}
+
+const outline = (spans: readonly Span[]) => spans.map(({ name, kind }) => [name, kind])
+const PARTS = ['decode', 'queue', 'run', 'encode']
+const isPart = ({ kind }: Span) => kind === 'internal'
+
+/** Each begins where the one before ends, and all of them within theirs. */
+function assertInOrder(parts: readonly Span[], whole: Span): void {
+  for (const [i, part] of parts.entries()) {
+    assert.deepEqual([part.traceId, part.parentSpanId], [whole.traceId, whole.spanId])
+    assert.ok(part.began <= part.ended)
+    assert.ok(part.began >= whole.began && part.ended <= whole.ended)
+    if (i > 0) assert.equal(part.began, parts[i - 1]?.ended)
+  }
+}
+
+describe('a request’s spans', { concurrency: 2 }, () => {
+  test('are one of the server, and in it decode, queue, run and encode, one after the other', async () => {
+    const { spans } = await pushedBy({}, infer({ 'user-agent': 'a test', host: 'iris.example:8080' }))
+    assert.deepEqual(outline(spans), [['POST /v2/models/{model}/infer', 'server'], ...PARTS.map(name => [name, 'internal'])])
+    const [server, ...parts] = spans as [Span, ...Span[]]
+    assertInOrder(parts, server)
+    assert.equal(server.parentSpanId, '')
+    assert.equal(server.failed, false)
+    assert.deepEqual(server.attributes, {
+      'http.request.method': 'POST',
+      'http.route': '/v2/models/{model}/infer',
+      'http.response.status_code': 200,
+      'network.protocol.version': '1.1',
+      'server.address': 'iris.example',
+      'server.port': 8080,
+      'url.path': IRIS,
+      'url.scheme': 'http',
+      'user_agent.original': 'a test',
+    })
+    assert.deepEqual(parts[2]?.attributes, { 'inference.run.requests': 1 })
+  })
+
+  test('go on with the trace of its traceparent and tracestate, which log lines name too', async () => {
+    const { spans, log } = await pushedBy({ LOG_LEVEL: 'debug' }, infer({ traceparent: TRACEPARENT, tracestate: 'a=1,b=2' }))
+    const [server] = spans as [Span]
+    assert.deepEqual([server.traceId, server.parentSpanId, server.traceState], [TRACE, ORIGIN, 'a=1,b=2'])
+    const line = log.map(text => JSON.parse(text)).find(({ msg }) => msg === 'answered')
+    assert.deepEqual([line.traceparent, line.trace_id, line.span_id], [TRACEPARENT, TRACE, server.spanId])
+  })
+
+  for (const [what, traceparent] of [
+    ['no hexadecimal', '00-zz'],
+    ['all zeros', `00-${'0'.repeat(32)}-${ORIGIN}-01`],
+    ['too long for its version', `${TRACEPARENT}-1`],
+    ['of the version that is none', `ff-${TRACE}-${ORIGIN}-01`],
+  ] as const) {
+    test(`begin a trace of their own where traceparent is ${what}`, async () => {
+      const { spans } = await pushedBy({}, infer({ traceparent }))
+      assert.equal(spans[0]?.parentSpanId, '')
+      assert.match(spans[0]?.traceId as string, /^(?!0af7|0{32})[\da-f]{32}$/)
+    })
+  }
+
+  test('show what was refused, and where, as no failure of the server', async () => {
+    const { spans } = await pushedBy({}, infer({}, '{"inputs":[]}'))
+    assert.deepEqual(outline(spans), [
+      ['POST /v2/models/{model}/infer', 'server'],
+      ['decode', 'internal'],
+    ])
+    const [server, decode] = spans as [Span, Span]
+    assert.deepEqual(
+      [server.failed, server.attributes['http.response.status_code'], server.attributes['error.type']],
+      [false, 400, undefined],
+    )
+    assert.deepEqual([decode.failed, decode.attributes['error.type']], [true, 'BadRequest'])
+    assert.match(decode.message, /^input "input" is missing/)
+  })
+
+  test('show a model that failed as a failure of the run and of the server', async () => {
+    const body = JSON.stringify({ inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }] })
+    const { spans } = await pushedBy({ MODEL_DIR: testModel('failing') }, infer({}, body, '/v2/models/failing/infer'))
+    assert.deepEqual(
+      spans.filter(({ failed }) => failed).map(({ name, attributes }) => [name, attributes['error.type']]),
+      [
+        ['POST /v2/models/{model}/infer', '500'],
+        ['run', 'ModelError'],
+      ],
+    )
+  })
+
+  test('are named by no path that leads nowhere', async () => {
+    const { spans } = await pushedBy({}, async server => {
+      await infer({}, irisBody(), '/v2/models/other/infer')(server)
+      await infer({}, irisBody(), '/v2/health/live')(server)
+    })
+    assert.deepEqual(
+      spans.map(({ name, attributes }) => [name, attributes['http.route'], attributes['http.response.status_code']]),
+      [
+        ['POST', undefined, 404],
+        ['POST', undefined, 405],
+      ],
+    )
+  })
+
+  test('are not made of probes, metadata, metrics and pages', async () => {
+    const { spans } = await pushedBy({}, async server => {
+      for (const path of ['/', '/v2', '/v2/health/ready', '/health/liveness', '/v2/models/iris-classifier', '/metrics', '/docs'])
+        await exchange(portOf(server), request('GET', path))
+    })
+    assert.deepEqual(spans, [])
+  })
+
+  test('say how many requests shared the run', async () => {
+    const { spans } = await pushedBy({}, async server => {
+      const connection = await connect(portOf(server))
+      connection.send(request('POST', IRIS, {}, irisBody()))
+      await connection.answer()
+      // Once more at the same time, when it is known that rows are independent.
+      const connections = await Promise.all(Array.from({ length: 8 }, () => connect(portOf(server))))
+      for (const one of connections) one.send(request('POST', IRIS, {}, irisBody()))
+      await Promise.all(connections.map(one => one.answer()))
+    })
+    const runs = spans.filter(({ name }) => name === 'run').map(({ attributes }) => Number(attributes['inference.run.requests']))
+    assert.equal(runs.length, 9)
+    // Each of n requests says n, so that they count as many runs.
+    const counted = runs.reduce((sum, n) => sum + 1 / n, 0)
+    assert.ok(Math.abs(counted - Math.round(counted)) < 1e-9, `${runs}`)
+  })
+
+  test('of a large request, which another thread answers, have the same parts', async () => {
+    const rows = 20_000
+    const body = JSON.stringify({ inputs: [{ name: 'input', shape: [rows, 4], datatype: 'FP32', data: new Array(rows * 4).fill(1.5) }] })
+    const { spans } = await pushedBy({}, infer({}, body))
+    const [server, ...parts] = spans as [Span, ...Span[]]
+    assert.deepEqual(
+      parts.map(({ name }) => name),
+      ['queue', 'decode', 'run', 'encode'],
+    )
+    assertInOrder(parts, server)
+    assert.ok((parts[2]?.attributes['inference.request.runs'] as number) > 1)
+  })
+
+  test('tell how long a request waited for the model to load, before there was anything to send them with', async t => {
+    const receiver = await startReceiver()
+    const env = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${receiver.url}/v1/traces` }
+    const server = await startServer(env, { load: false })
+    t.after(() => Promise.all([server.stop(), receiver.close()]))
+    const answer = exchange(server.port, request('POST', IRIS, {}, irisBody()))
+    await until('it waits', () => server.service.model.queuedRows === 1)
+    await server.service.model.load()
+    assert.equal((await answer).status, 200)
+    // The exporters read the environment themselves.
+    Object.assign(process.env, env)
+    await endPush(startPush(server.service, server.config), 10_000)
+    const [whole, ...parts] = receiver.spans as [Span, ...Span[]]
+    assert.deepEqual(
+      parts.map(({ name }) => name),
+      ['load', ...PARTS],
+    )
+    assertInOrder(parts, whole)
+  })
+
+  test('end where the client hung up', async () => {
+    const { spans } = await pushedBy({ MODEL_DIR: testModel('slow') }, async server => {
+      const connection = await inFlight(server)
+      connection.socket.destroy()
+      await connection.closed
+    })
+    assert.deepEqual([spans[0]?.attributes['error.type'], spans[0]?.failed], ['aborted', true])
+  })
+})
+
+describe('an event’s spans', { concurrency: 2 }, () => {
+  for (const mode of MODES) {
+    test(`in ${mode} mode: the request’s, in it one that processes the event, and in that the parts; the reply belongs to the event’s trace`, async () => {
+      const event = { ...EVENT, subject: 'iris', traceparent: TRACEPARENT, tracestate: 'a=1' }
+      let reply: EventJson = {}
+      const { spans } = await pushedBy({}, async ({ url }) => {
+        reply = replyIn(mode, await SEND[mode](url, event))
+      })
+      assert.deepEqual(outline(spans), [
+        ['POST /', 'server'],
+        ['process com.example.iris.request', 'consumer'],
+        ...PARTS.map(name => [name, 'internal']),
+      ])
+      const [server, process, ...parts] = spans as [Span, Span, ...Span[]]
+      // A batch may carry events of many traces, and so belongs to none of them.
+      assert.equal(server.traceId === TRACE, mode !== 'batched')
+      assert.equal(server.parentSpanId, mode === 'batched' ? '' : ORIGIN)
+      assert.deepEqual([process.traceId, process.parentSpanId], [server.traceId, server.spanId])
+      assert.deepEqual(process.links, [{ traceId: TRACE, spanId: ORIGIN }])
+      assertInOrder(parts, process)
+      assert.deepEqual(process.attributes, {
+        'cloudevents.event_id': 'flower-1',
+        'cloudevents.event_source': '/garden',
+        'cloudevents.event_spec_version': '1.0',
+        'cloudevents.event_subject': 'iris',
+        'cloudevents.event_type': 'com.example.iris.request',
+        'messaging.operation.name': 'process',
+        'messaging.operation.type': 'process',
+        'messaging.system': 'cloudevents',
+      })
+      assert.deepEqual([reply.traceparent, reply.tracestate], [TRACEPARENT, 'a=1'])
+    })
+  }
+
+  test('go on with the trace of the request that brings it, and are linked to the event’s own', async () => {
+    const hop = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`
+    const headers = { 'content-type': 'application/cloudevents+json', traceparent: hop }
+    const { spans } = await pushedBy({}, ({ url }) => post(url, headers, JSON.stringify({ ...EVENT, traceparent: TRACEPARENT })))
+    const [server, process] = spans as [Span, Span]
+    assert.deepEqual([server.traceId, server.parentSpanId, process.traceId], ['1'.repeat(32), '2'.repeat(16), '1'.repeat(32)])
+    assert.deepEqual(process.links, [{ traceId: TRACE, spanId: ORIGIN }])
+  })
+
+  test('of a batch are one for each event, with its own failure', async () => {
+    const events = ['a', 'b', 'c'].map((id, i) => ({ ...EVENT, id, traceparent: `00-${TRACE}-${'1'.repeat(15)}${i}-01` }))
+    const batch = [events[0], { ...events[1], data: {} }, events[2]]
+    const { spans } = await pushedBy({}, ({ url }) => post(url, { 'content-type': BATCHED }, JSON.stringify(batch)))
+    const processes = spans.filter(({ kind }) => kind === 'consumer')
+    assert.deepEqual(
+      processes.map(({ attributes, links, failed }) => [attributes['cloudevents.event_id'], links[0]?.spanId, failed]),
+      [
+        ['a', `${'1'.repeat(15)}0`, false],
+        ['b', `${'1'.repeat(15)}1`, true],
+        ['c', `${'1'.repeat(15)}2`, false],
+      ],
+    )
+    for (const process of processes) {
+      const parts = spans.filter(span => isPart(span) && span.parentSpanId === process.spanId)
+      assert.deepEqual(
+        parts.map(({ name }) => name),
+        process.failed ? ['decode'] : PARTS,
+      )
+      assertInOrder(parts, process)
+    }
+  })
+})
+
+test('a batch larger than the queue is taken with spans as it is without, while nobody else waits', async () => {
+  const batch = ['a', 'b', 'c', 'd', 'e'].map(id => ({ ...EVENT, id }))
+  const { spans } = await pushedBy({ MAX_QUEUE_ROWS: '2' }, async ({ url }) => {
+    assert.equal((await post(url, { 'content-type': BATCHED }, JSON.stringify(batch))).status, 200)
+  })
+  assert.equal(spans.filter(({ name }) => name === 'run').length, 5)
+})
+
+test('the log names an event’s trace in each mode but the batched, without spans too', async () => {
+  const server = await startProcess({ LOG_LEVEL: 'debug' })
+  for (const mode of MODES) await SEND[mode](server.url, { ...EVENT, traceparent: TRACEPARENT })
+  await end(server)
+  const lines = server.log.map(line => JSON.parse(line)).filter(({ msg }) => msg === 'answered')
+  assert.deepEqual(
+    lines.map(({ traceparent, trace_id }) => [traceparent, trace_id]),
+    [
+      [TRACEPARENT, undefined],
+      [TRACEPARENT, undefined],
+      [undefined, undefined],
+    ],
+  )
+})
+
+describe('what is sampled', { concurrency: 2 }, () => {
+  const NOT_SAMPLED = `00-${TRACE}-${ORIGIN}-00`
+  for (const [sampler, share, of] of [
+    [undefined, undefined, { none: true, sampled: true, 'not sampled': false }],
+    ['always_on', undefined, { none: true, sampled: true, 'not sampled': true }],
+    ['always_off', undefined, { none: false, sampled: false, 'not sampled': false }],
+    ['traceidratio', '0', { none: false, sampled: false, 'not sampled': false }],
+    ['parentbased_always_off', undefined, { none: false, sampled: true, 'not sampled': false }],
+    ['parentbased_traceidratio', '1', { none: true, sampled: true, 'not sampled': false }],
+    ['parentbased_traceidratio', '0', { none: false, sampled: true, 'not sampled': false }],
+  ] as const) {
+    const yes = Object.entries(of).flatMap(([parent, is]) => (is ? parent : []))
+    test(`by ${sampler ?? 'no sampler’s name'} ${share ?? ''}: with a parent that is ${yes.join(', ') || 'of no kind'}`, async () => {
+      const env = { ...(sampler && { OTEL_TRACES_SAMPLER: sampler }), ...(share && { OTEL_TRACES_SAMPLER_ARG: share }) }
+      const { spans } = await pushedBy(env, async server => {
+        await infer({ 'user-agent': 'none' })(server)
+        await infer({ 'user-agent': 'sampled', traceparent: TRACEPARENT })(server)
+        await infer({ 'user-agent': 'not sampled', traceparent: NOT_SAMPLED })(server)
+      })
+      const servers = spans.filter(({ kind }) => kind === 'server')
+      assert.deepEqual(
+        servers.map(({ attributes }) => attributes['user_agent.original']),
+        yes,
+      )
+    })
+  }
+})
+
+describe('the metrics pushed', { concurrency: 2 }, () => {
+  const labelled = ({ name, labels }: Point) => `${name}${JSON.stringify(labels)}`
+  const valueIn = (points: readonly Point[] | undefined, name: string, labels: Record<string, string> = {}) =>
+    points?.find(point => point.name === name && Object.entries(labels).every(([label, value]) => point.labels[label] === value))?.value
+
+  test('are those of /metrics: the same names, labels, values and buckets', async () => {
+    let text = ''
+    const { metrics } = await pushedBy({}, async server => {
+      for (let i = 0; i < 3; i++) await infer()(server)
+      await infer({}, '{}')(server)
+      text = (await exchange(portOf(server), request('GET', '/metrics'))).body
+    })
+    const isSteady = (family: string) => !/^nodejs_(?:gc|active)_/.test(family)
+    const shown = readMetrics(text)
+    const pushed = metrics.at(-1) as readonly Point[]
+    assert.deepEqual(
+      // Of some there are series only now and then.
+      [...new Set(pushed.map(({ name, type }) => `${name} ${type}`))].filter(isSteady).sort(),
+      // A family without series has nothing to push.
+      [...text.matchAll(/^# TYPE (.*)\n[^#\n]/gm)]
+        .map(([, family]) => family as string)
+        .filter(isSteady)
+        .sort(),
+    )
+    // What a process is changes from one moment to the next, and model_ready at its end.
+    const counted = pushed.filter(({ name }) => /^(?:inference|cold_start|function)_/.test(name))
+    const prometheus = counted.flatMap(({ name, labels, value, histogram }) => {
+      const write = (suffix: string, more: Record<string, string | number> = {}) => {
+        const all = Object.entries({ ...more, ...labels }).map(([label, text]) => `${label}="${text}"`)
+        return `${name}${suffix}${all.length === 0 ? '' : `{${all.join(',')}}`}`
+      }
+      if (histogram === undefined) return [[write(''), value] as const]
+      let below = 0
+      const buckets = histogram.counts.map((count, i) => {
+        below += count
+        return [write('_bucket', { le: histogram.bounds[i] ?? '+Inf' }), below] as const
+      })
+      return [...buckets, [write('_sum'), histogram.sum] as const, [write('_count'), value] as const]
+    })
+    const expected = [...shown].filter(([name]) => /^(?:inference|cold_start|function)_/.test(name))
+    assert.deepEqual(Object.fromEntries(prometheus), Object.fromEntries(expected))
+    assert.equal(new Set(pushed.map(labelled)).size, pushed.length)
+  })
+
+  test('arrive at the end, with the counts of requests that were in flight at TERM', async () => {
+    const receiver = await startReceiver()
+    after(receiver.close)
+    const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, MODEL_DIR: testModel('slow') })
+    const connection = await inFlight(server)
+    server.process.kill('SIGTERM')
+    assert.equal((await connection.answer()).status, 200)
+    assert.deepEqual(await server.exited, [0, null])
+    const last = receiver.metrics.at(-1)
+    assert.equal(valueIn(last, 'inference_requests_total', { protocol: 'http', status: 'success' }), 1)
+    assert.equal(valueIn(last, 'inference_request_duration_seconds', { protocol: 'http', status: 'success' }), 1)
+    assert.equal(valueIn(last, 'inference_requests_in_flight'), 0)
+  })
+
+  test('are there from the start, at 0, so that the first requests are an increase', async () => {
+    const { metrics } = await pushedBy({}, infer())
+    const labels = { protocol: 'http', status: 'success' }
+    assert.equal(valueIn(metrics[0], 'inference_requests_total', labels), 0)
+    assert.equal(valueIn(metrics.at(-1), 'inference_requests_total', labels), 1)
+    const [first, last] = [metrics[0]?.[0], metrics.at(-1)?.[0]] as [Point, Point]
+    assert.equal(first.began, last.began)
+    assert.ok(first.at < last.at)
+  })
+
+  test('come again and again while it runs', async () => {
+    const receiver = await startReceiver()
+    after(receiver.close)
+    const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_METRIC_EXPORT_INTERVAL: '50' })
+    await until('they came five times', () => receiver.metrics.length >= 5)
+    await end(server)
+  })
+
+  test('have units by their names, as OTLP writes them', async () => {
+    const { metrics } = await pushedBy({}, infer())
+    const units = new Map(metrics.at(-1)?.map(({ name, unit }) => [name, unit]))
+    assert.deepEqual(
+      ['inference_request_duration_seconds', 'process_cpu_seconds_total', 'process_resident_memory_bytes', 'inference_requests_total'].map(
+        name => units.get(name),
+      ),
+      ['s', 's', 'By', ''],
+    )
+  })
+})
+
+describe('who pushes, is told by', { concurrency: 2 }, () => {
+  test('the service and revision of Knative, the version and the process', async () => {
+    const { spans, metrics } = await pushedBy({ K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' }, infer())
+    const { 'service.instance.id': instance, 'service.version': version, ...rest } = (spans[0] as Span).resource
+    assert.match(String(instance), /^[\da-f-]{36}$/)
+    assert.match(String(version), /^\d+\.\d+\.\d+/)
+    assert.deepEqual(Object.fromEntries(Object.entries(rest).filter(([name]) => !name.startsWith('telemetry.sdk.'))), {
+      'kn.revision.name': 'flowers-00007',
+      'kn.service.name': 'flowers',
+      'service.name': 'flowers',
+    })
+    assert.deepEqual(metrics[0]?.[0]?.resource, spans[0]?.resource)
+  })
+
+  test('OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES before anything else', async () => {
+    const { spans } = await pushedBy(
+      {
+        K_SERVICE: 'flowers',
+        OTEL_SERVICE_NAME: 'mine',
+        OTEL_RESOURCE_ATTRIBUTES: 'service.name=other,k8s.namespace.name=a%20b,service.version=9',
+      },
+      infer(),
+    )
+    const { resource } = spans[0] as Span
+    assert.deepEqual([resource['service.name'], resource['k8s.namespace.name'], resource['service.version']], ['mine', 'a b', '9'])
+  })
+})
+
+describe('where to, is told by', { concurrency: 2 }, () => {
+  test('OTEL_EXPORTER_OTLP_ENDPOINT, with the headers and the compression asked for', async () => {
+    const receiver = await startReceiver()
+    after(receiver.close)
+    const server = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `${receiver.url}/otlp`,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc,x-tenant=flowers',
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+    })
+    await infer()(server)
+    await end(server)
+    assert.deepEqual([...new Set(receiver.requests.map(({ path }) => path))].sort(), ['/otlp/v1/metrics', '/otlp/v1/traces'])
+    for (const { headers } of receiver.requests)
+      assert.deepEqual(
+        [headers.authorization, headers['x-tenant'], headers['content-encoding'], headers['content-type']],
+        ['Bearer abc', 'flowers', 'gzip', 'application/x-protobuf'],
+      )
+    assert.ok(receiver.spans.length > 0)
+  })
+
+  for (const [signal, path] of [
+    ['TRACES', '/mine/traces'],
+    ['METRICS', '/mine/metrics'],
+  ] as const) {
+    test(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT as it is; alone, nothing else is pushed`, async () => {
+      const { requests } = await pushedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, async () => {})
+      assert.deepEqual(requests, [])
+      const receiver = await startReceiver()
+      after(receiver.close)
+      const server = await startProcess({ [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${receiver.url}${path}` })
+      await infer()(server)
+      await end(server)
+      assert.deepEqual([...new Set(receiver.requests.map(request => request.path))], [path])
+    })
+  }
+
+  test('OTEL_SDK_DISABLED, that nothing is pushed after all', async () => {
+    const { requests } = await pushedBy({ OTEL_SDK_DISABLED: 'true' }, infer())
+    assert.deepEqual(requests, [])
+  })
+})
+
+describe('requests are answered and the process ends well, with a collector that', { concurrency: 2 }, () => {
+  const refused = async () => {
+    const receiver = await startReceiver()
+    await receiver.close()
+    return receiver
+  }
+  for (const [does, receive, timeout, said] of [
+    ['refuses connections', refused, '300', /ECONNREFUSED/],
+    ['answers 400', () => startReceiver(response => response.writeHead(400).end('no')), '300', /Bad Request/],
+    ['answers what is no protobuf', () => startReceiver(response => response.end('nonsense')), '300', /deserialize/],
+    ['hangs up', () => startReceiver(response => response.destroy()), '300', /socket hang up/],
+    ['answers too late', () => startReceiver(() => {}), '300', /[Tt]imed? ?out/],
+    // For longer than the test lets the process live.
+    ['never answers', () => startReceiver(() => {}), '600000', undefined],
+  ] as const) {
+    test(does, async t => {
+      const receiver = await receive()
+      if (receive !== refused) t.after(receiver.close)
+      const server = await startProcess({
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+        OTEL_EXPORTER_OTLP_TIMEOUT: timeout,
+        DRAIN_TIMEOUT_MS: '1000',
+      })
+      for (let i = 0; i < 50; i++) assert.equal((await infer()(server)).status, 200)
+      const warnings = () => server.log.map(line => JSON.parse(line)).filter(({ level }) => level > 30)
+      if (said !== undefined) await until('it is said', () => warnings().some(({ msg }) => said.test(msg)))
+      await end(server)
+      assert.equal(warnings().length, said === undefined ? 0 : 1)
+    })
+  }
+})
