@@ -32,6 +32,9 @@ const MOST_NUMBERS = 48
  * @param output with its data
  * @param {readonly string[]} labels of the model
  * @param {boolean} hasRows its first dimension counts rows
+ * @typedef {{ name: string, value: number, length: number, isLargest: boolean }} Bar
+ * @typedef {{ value: number | bigint | string, label: string | undefined }} ShownNumber
+ * @returns {{ bars?: Bar[], shares?: boolean, negative?: boolean, texts?: string[], numbers?: ShownNumber[], of: number }[]}
  */
 export function shownRows({ datatype, shape, data }, labels, hasRows) {
   const rows = hasRows ? shape[0] : 1

@@ -22,6 +22,7 @@ export function createDimensions(inputs) {
   reset()
   return {
     reset,
+    keyOf,
     shapeOf: input => input.shape.map((size, d) => (size === -1 ? sizes.get(keyOf(input, d)) : size)),
     set: (input, d, size) => sizes.set(keyOf(input, d), size),
   }
@@ -37,7 +38,8 @@ const shapeText = ({ shape, dimensionNames, anyRank }) =>
 
 /**
  * The part of the form for one input.
- * @param changed is told of every change; `resize` where a dimension has another size, which other inputs may share
+ * @param changed is told of every change; with `resize` where a dimension has another size, which other inputs may share, and with
+ *   `removed` where that is for a row less
  */
 export function createInput(input, index, dimensions, changed) {
   const { name, datatype, anyRank } = input
@@ -55,7 +57,13 @@ export function createInput(input, index, dimensions, changed) {
   let file
 
   const shapeShown = make('output')
-  const options = make('div')
+  const way = make('select')
+  way.onchange = () => {
+    switchTo(way.value)
+    changed({})
+  }
+  const sizeFields = new Map(variable(input).map(d => [d, sizeField(d)]))
+  const options = make('div', make('label', 'Given as', way), ...[...sizeFields.values()].map(field => field.parentElement), shapeShown)
   options.className = 'options'
   const values = make('div')
   const problem = problemElement(`input-${index}-problem`)
@@ -98,15 +106,27 @@ export function createInput(input, index, dimensions, changed) {
     const from = shape
     shape = to
     madeData = undefined
-    if (how === 'fields' && elementCount(to) <= MOST_FIELDS) elements = resized(elements, from, to, emptyOf(datatype))
-    else if (how === 'fields') {
+    if (how === 'fields') {
       elements = resized(elements, from, to, emptyOf(datatype))
-      how = 'json'
-      written = nested(elements, to, datatype)
+      if (elements.length > MOST_FIELDS) how = 'json'
+      if (how === 'json') {
+        written = nested(elements, to, datatype)
+        draw()
+        return
+      }
     } else if (how === 'made') makeUp(made)
     // What is being typed stays as it is.
-    if (how === 'json') showShape()
+    if (how === 'json') drawOptions()
     else draw()
+  }
+
+  /** A row that inputs share is gone from each of them. */
+  function removeRow({ row, key }) {
+    if (how !== 'fields' || !hasRows || dimensions.keyOf(input, 0) !== key) return
+    const size = elements.length / shape[0]
+    elements.splice(row * size, size)
+    shape = [shape[0] - 1, ...shape.slice(1)]
+    draw()
   }
 
   function setSize(d, size) {
@@ -115,41 +135,35 @@ export function createInput(input, index, dimensions, changed) {
   }
 
   function draw() {
-    showShape()
-    options.replaceChildren(...optionElements())
+    drawOptions()
     const content = { fields: fieldsElement, json: writtenElement, made: madeElement, file: fileElement }[how]
     values.replaceChildren(...content())
   }
 
-  function showShape() {
+  /** What can be chosen, and how large it is. Fields for sizes stay, so that somebody can go on typing in them. */
+  function drawOptions() {
     shapeShown.textContent = anyRank ? '' : `${count(elementCount(shape), 'value')} in shape [${shape.join(', ')}]`
+    const size = elementCount(shape)
+    const ways = [
+      size <= MOST_FIELDS && !anyRank && ['fields', 'fields'],
+      ['json', 'JSON'],
+      size > MOST_FIELDS && size <= MOST_MADE && ['made', 'made up'],
+      datatype !== 'BYTES' && size > MOST_FIELDS && ['file', 'a file of bytes'],
+    ].filter(Boolean)
+    way.replaceChildren(...ways.map(([value, text]) => new Option(text, value, false, value === how)))
+    for (const [d, field] of sizeFields) {
+      if (Number(field.value) !== shape[d]) field.value = String(shape[d])
+      field.parentElement.hidden = how === 'json' || (d === 0 && how === 'fields')
+    }
   }
 
-  function optionElements() {
-    const count = elementCount(shape)
-    const ways = [
-      count <= MOST_FIELDS && !anyRank && ['fields', 'fields'],
-      ['json', 'JSON'],
-      count > MOST_FIELDS && count <= MOST_MADE && ['made', 'made up'],
-      datatype !== 'BYTES' && count > MOST_FIELDS && ['file', 'a file of bytes'],
-    ].filter(Boolean)
-    const sizes = variable(input)
-      .filter(d => !(d === 0 && how === 'fields') && how !== 'json')
-      .map(d => {
-        const size = /** @type {HTMLInputElement} */ (
-          Object.assign(make('input'), { type: 'number', min: '0', value: String(shape[d]), required: true })
-        )
-        size.onchange = () => {
-          if (size.validity.valid) setSize(d, Number(size.value))
-        }
-        return make('label', input.dimensionNames[d] || (d === 0 && hasRows ? 'rows' : `dimension ${d}`), size)
-      })
-    const select = make('select', ...ways.map(([value, text]) => new Option(text, value, false, value === how)))
-    select.onchange = () => {
-      switchTo(select.value)
-      changed({})
+  function sizeField(d) {
+    const field = /** @type {HTMLInputElement} */ (Object.assign(make('input'), { type: 'number', min: '0', step: '1', required: true }))
+    field.oninput = () => {
+      if (field.validity.valid) setSize(d, Number(field.value))
     }
-    return [make('label', 'Given as', select), ...sizes, shapeShown]
+    make('label', input.dimensionNames[d] || (d === 0 && hasRows ? 'rows' : `dimension ${d}`), field)
+    return field
   }
 
   function switchTo(to) {
@@ -158,7 +172,6 @@ export function createInput(input, index, dimensions, changed) {
     if (to === 'made') makeUp(made)
     how = to
     draw()
-    options.querySelector('select').focus()
   }
 
   /** @returns the elements that are written, where they are as many as the shape says */
@@ -203,12 +216,9 @@ export function createInput(input, index, dimensions, changed) {
 
   function rowElement(row, fields) {
     const remove = smallButton('Remove', () => {
-      const size = elements.length / shape[0]
-      elements.splice(row * size, size)
-      shape = [shape[0] - 1, ...shape.slice(1)]
-      setSize(0, shape[0])
-      draw()
-      changed({})
+      const to = shape[0] - 1
+      dimensions.set(input, 0, to)
+      changed({ resize: true, removed: { row, key: dimensions.keyOf(input, 0) } })
       const add = /** @type {HTMLElement} */ (values.querySelector('.add'))
       add.focus()
     })
@@ -266,7 +276,7 @@ export function createInput(input, index, dimensions, changed) {
     area.oninput = () => {
       written = area.value
       const resize = followNesting()
-      showShape()
+      drawOptions()
       changed({ resize })
     }
     const label = make('label', make('span', name), ', nested as its shape or flat', area)
@@ -379,7 +389,7 @@ export function createInput(input, index, dimensions, changed) {
   }
 
   reset()
-  return { element, read, reset, resize, mark, unmark }
+  return { element, read, reset, resize, removeRow, mark, unmark }
 }
 
 /** How values are made up; the same for every element but what is random. */

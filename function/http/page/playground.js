@@ -17,7 +17,8 @@ const LONGEST_COMMAND = 16_000
 const MOST_ROWS = 20
 const LONGEST_RAW = 50_000
 
-function changed({ resize = false }) {
+function changed({ resize = false, removed = undefined }) {
+  if (removed) for (const input of inputs) input.removeRow(removed)
   if (resize) for (const input of inputs) input.resize()
   unmark()
   showCommands()
