@@ -58,7 +58,7 @@ function describe(
       shown: show(input.name),
       example: exampleOf(example.find(({ name }) => name === input.name) as Tensor),
     })),
-    outputs: outputs.map(({ name, datatype, shape }) => ({ name, datatype, shape })),
+    outputs: outputs.map(({ name, datatype, shape, anyRank }) => ({ name, datatype, shape, anyRank })),
   }
 }
 

@@ -279,7 +279,7 @@ export function createInput(input, index, dimensions, changed) {
       drawOptions()
       changed({ resize })
     }
-    const label = make('label', make('span', name), ', nested as its shape or flat', area)
+    const label = make('label', make('span', `${name}, `), 'nested as its shape or flat', area)
     label.className = 'written'
     label.firstElementChild.className = 'sr'
     return [label]

@@ -14,6 +14,7 @@ export function showLive() {
   /** @type {import('./rates.js').Sample[]} */
   let samples = []
   let timer
+  let isPolling = false
   let attentionUntil = performance.now() + ATTENTION_MS
 
   const isLookedAt = () => document.visibilityState === 'visible' && performance.now() < attentionUntil
@@ -24,6 +25,7 @@ export function showLive() {
       say('Paused, so that a function nobody asks may scale to zero; it goes on when you do.')
       return
     }
+    isPolling = true
     try {
       const response = await fetch('/metrics', { cache: 'no-store' })
       if (!response.ok) throw new Error(`GET /metrics is answered ${response.status}`)
@@ -37,12 +39,13 @@ export function showLive() {
       samples = []
       say(`Not known: ${error.message}`)
     }
-    timer ??= setTimeout(poll, POLL_MS)
+    isPolling = false
+    timer = setTimeout(poll, POLL_MS)
   }
 
   function attend() {
     attentionUntil = performance.now() + ATTENTION_MS
-    if (timer === undefined && document.visibilityState === 'visible') timer = setTimeout(poll, 0)
+    if (timer === undefined && !isPolling && document.visibilityState === 'visible') timer = setTimeout(poll, 0)
   }
 
   $('#live').hidden = false

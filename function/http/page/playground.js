@@ -198,8 +198,8 @@ function showAnswer({ text, response, outputs }, milliseconds) {
   unmark()
   answered = true
   const shown = outputs.map(output => {
-    const { shape } = model.outputs.find(({ name }) => name === output.name)
-    return { ...output, rows: shownRows(output, model.labels, shape[0] === -1 && output.shape.length > 0) }
+    const { shape, anyRank } = model.outputs.find(({ name }) => name === output.name)
+    return { ...output, rows: shownRows(output, model.labels, shape[0] === -1 && !anyRank) }
   })
   // What a classifier says in a word comes first.
   shown.sort((a, b) => Number(b.datatype === 'BYTES') - Number(a.datatype === 'BYTES'))
