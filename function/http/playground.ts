@@ -76,8 +76,7 @@ function elementTexts({ datatype, data }: Tensor): string[] {
     case 'FP64':
       return Array.from(data as Float64Array, floatText)
     case 'FP16':
-      // Five digits tell every FP16 apart.
-      return Array.from(data as Uint16Array, bits => floatText(Number(valueOfHalf(bits).toPrecision(5))))
+      return Array.from(data as Uint16Array, bits => floatText(fiveDigits(valueOfHalf(bits))))
     case 'BOOL':
       return Array.from(data as Uint8Array, value => String(value !== 0))
     default:
@@ -86,6 +85,9 @@ function elementTexts({ datatype, data }: Tensor): string[] {
 }
 
 const floatText = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
+
+/** So many tell every FP16 apart. */
+const fiveDigits = (value: number) => (value === 0 ? value : Number(value.toPrecision(5)))
 
 /** IEEE 754 binary16. */
 function valueOfHalf(bits: number): number {

@@ -74,6 +74,8 @@ function shortened(tensor: Tensor): Tensor {
 
 /** An FP32 in as few digits as tell it apart. */
 export function shortest(value: number): number {
+  // toPrecision() loses the sign of −0.
+  if (value === 0) return value
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits))
     if (Math.fround(short) === value) return short

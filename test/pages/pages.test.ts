@@ -86,7 +86,7 @@ describe('pages', () => {
   test('a page is small', async () => {
     for (const path of ['/docs', '/']) {
       const { headers } = await get(path).set('Accept-Encoding', 'gzip')
-      assert.ok(Number(headers['content-length']) < 20_000, `${path}: ${headers['content-length']} bytes`)
+      assert.ok(Number(headers['content-length']) < 25_000, `${path}: ${headers['content-length']} bytes`)
     }
   })
 
