@@ -56,8 +56,7 @@ function showCommands() {
   const { headers, json, bytes, answer } = request
   const size = bytes.reduce((sum, part) => sum + part.length, json.length)
   const file = size > LONGEST_COMMAND ? (bytes.length > 0 ? 'request.bin' : 'request.json') : undefined
-  const body = file === undefined ? { body: json, tail: bytes.map(toBase64).join('') } : { file }
-  if (bytes.length > 1 && file === undefined) body.tail = toBase64(joined(bytes))
+  const body = file === undefined ? { body: json, tail: toBase64(joined(bytes)) } : { file }
   const isStructured = bytes.length === 0 && answer === 'json' && file === undefined
   const [, structured] = $('#mode').options
   structured.disabled = !isStructured
