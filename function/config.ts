@@ -21,6 +21,8 @@ export interface Config {
   /** That this process may use at once. */
   readonly cpus: number
   readonly ortThreads: number
+  /** Whether GET / is a page for browsers. */
+  readonly playground: boolean
   /** Undefined: made from the service's and the model's name. */
   readonly eventSource: string | undefined
   /** The Knative service, or KServe InferenceService, this process belongs to. */
@@ -63,6 +65,7 @@ const SAMPLERS: Readonly<Record<string, { readonly parentBased: boolean; readonl
   parentbased_always_off: { parentBased: true, share: 0 },
   parentbased_traceidratio: { parentBased: true, share: 'ratio' },
 }
+const SWITCH = ['on', 'off']
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
 export const VARIABLES = {
@@ -127,6 +130,12 @@ export const VARIABLES = {
     allowed: 'an integer from 1 to 1024',
     meaning:
       'Threads ONNX Runtime uses within a run, at most as many as there are CPUs (the cgroup’s quota). There are as many worker threads as fit beside each other: CPUs / `ORT_THREADS`, if the memory has room for a copy of the model in each.',
+  },
+  PLAYGROUND: {
+    default: 'on',
+    allowed: 'on, off',
+    meaning:
+      'Whether `GET /` gives browsers the page to try the model in; `off`, they get the server’s metadata as everybody does. `/docs` stays.',
   },
   CE_SOURCE: { default: '/onnx-function/{service}/{model}', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
   OTEL_EXPORTER_OTLP_ENDPOINT: {
@@ -230,6 +239,7 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     execution: (text('EXECUTION', value => EXECUTIONS.includes(value)) ?? 'auto') as Config['execution'],
     cpus,
     ortThreads: Math.min(cpus, text('ORT_THREADS') === undefined ? cpus : integer('ORT_THREADS', 1, 1024)),
+    playground: text('PLAYGROUND', value => SWITCH.includes(value)) !== 'off',
     eventSource: text('CE_SOURCE', source => source.trim() === source && URL.canParse(source, 'http://function/')),
     service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,

@@ -46,7 +46,7 @@ const builds = [
   // Alone: if it shared chunks with the function, the function's start would read more files.
   await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } }),
 ]
-for (const page of ['docs.html', 'root.html']) await cp(`function/http/${page}`, `build/${page}`)
+await cp('function/http/page', 'build/page', { recursive: true, filter: path => !path.endsWith('tsconfig.json') })
 
 for (const [path, { bytes }] of builds.flatMap(({ metafile }) => Object.entries(metafile.outputs))) {
   if (path.endsWith('.js')) process.stdout.write(`${path} ${(bytes / 1024).toFixed(0)} kB\n`)

@@ -43,6 +43,7 @@ suite('the environment', () => {
     ['ORT_THREADS', '0'],
     ['MODEL_NAME', 'a/b'],
     ['MODEL_VERSION', 'v1/2'],
+    ['PLAYGROUND', 'false'],
     ['CE_SOURCE', ' /mine'],
     ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
     ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', '/v1/traces'],

@@ -155,9 +155,9 @@ export async function listen(service: EventService, config: Config, front?: Fron
       const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
       if (handler === undefined)
         throw new Refused(405, `${request.method} is not for ${showPath(path)}; it takes ${allow(route)}`, { allow: allow(route) })
-      if (method === 'GET' && isPage(route, request)) {
+      if (method === 'GET' && isPage(route, request, config)) {
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
-        pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
+        pages ??= import('./pages.ts').then(({ createPages }) => createPages(service, config))
         const page = await pages
         if (closing || isLast(request)) response.setHeader('connection', 'close')
         return page(request, response, caller)
@@ -330,8 +330,8 @@ function pathOf(target: string): string {
   return query === -1 ? target : target.slice(0, query)
 }
 
-const isPage = ({ page }: Route, { headers }: IncomingMessage) =>
-  page === 'always' || (page === 'html' && /\btext\/html\b/.test(headers.accept ?? ''))
+const isPage = ({ page }: Route, { headers }: IncomingMessage, { playground }: Config) =>
+  page === 'always' || (page === 'html' && playground && /\btext\/html\b/.test(headers.accept ?? ''))
 
 /**
  * Whether a connection is to end with the answer: Node's parser says nothing of a broken request behind one that asks for another

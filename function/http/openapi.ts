@@ -1,3 +1,4 @@
+import type { Config } from '../config.ts'
 import { functionVersion, serverMetadata } from '../inference/metadata.ts'
 import type { LoadedModel, Model } from '../inference/model.ts'
 import { type RequestExamples, requestExamples } from './examples.ts'
@@ -15,6 +16,7 @@ export type OpenApi = { readonly [field: string]: unknown }
 export function openApi(
   { name, version, description }: Pick<Model, 'name' | 'version' | 'description'>,
   { signature, example }: Pick<LoadedModel, 'signature' | 'example'>,
+  { playground }: Pick<Config, 'playground'>,
 ): OpenApi {
   const schemas = inferenceSchemas({ name, version }, signature, schemaRef)
   const examples = requestExamples({ signature, example })
@@ -32,7 +34,7 @@ export function openApi(
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths: {
       ...Object.fromEntries(paths.map((path, i) => [`${path}/infer`, { post: inferOperation(operationId('infer', i), inference) }])),
-      '/': { post: rootOperation(inference), get: rootPage() },
+      '/': { post: rootOperation(inference), get: rootOverview(playground) },
       ...Object.fromEntries(
         paths.flatMap((path, i) => [
           [path, { get: metadataOperation(operationId('modelMetadata', i)) }],
@@ -197,14 +199,13 @@ const readyOperation = (id: string, name: string): OpenApi => ({
   },
 })
 
-const rootPage = (): OpenApi => ({
+const rootOverview = (playground: boolean): OpenApi => ({
   tags: ['Server'],
   operationId: 'root',
-  summary: 'A page for a browser, the server\u2019s metadata for anything else',
-  responses: {
-    200: answer('By the `Accept` header.', schemaRef('ServerMetadata'), HTML),
-    ...errorRefs(405, 503, 504),
-  },
+  summary: playground ? 'A page for a browser, the server\u2019s metadata for anything else' : 'What this server is',
+  responses: playground
+    ? { 200: answer('By the `Accept` header.', schemaRef('ServerMetadata'), HTML), ...errorRefs(405, 503, 504) }
+    : { 200: answer('The server\u2019s metadata.', schemaRef('ServerMetadata')), ...errorRefs(405) },
 })
 
 /** What does not depend on the model. */
@@ -341,7 +342,8 @@ const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
   },
 })
 
-const EVENT = { specversion: '1.0', id: 'evt-001', source: '/example', type: 'com.example.inference.request' }
+/** The attributes of the event in examples. */
+export const EVENT = { specversion: '1.0', id: 'evt-001', source: '/example', type: 'com.example.inference.request' }
 
 const event = (data: RequestExamples['json'], id: string) => ({ ...EVENT, id, datacontenttype: 'application/json', data })
 

@@ -1,27 +1,29 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
+import type { Config } from '../config.ts'
 import type { EventService } from '../events/receive.ts'
 import { errorAnswer, Refused, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
 import type { LoadedModel } from '../inference/model.ts'
 import { traceOf } from '../telemetry/log.ts'
 import { compress } from './body.ts'
+import { readPage } from './inline.ts'
 import { openApi } from './openapi.ts'
-import { rootPage } from './root.ts'
+import { createPlayground } from './playground.ts'
 
 /** Answers GET and HEAD of a page. */
 export type Pages = (request: IncomingMessage, response: ServerResponse, caller: Caller) => void
 
-const DOCS = readFileSync(new URL('./docs.html', import.meta.url), 'utf8')
-const ROOT = readFileSync(new URL('./root.html', import.meta.url), 'utf8')
+const DOCS = readPage('docs.html')
+const PLAYGROUND = readPage('playground.html')
 
 /** The Express application for documents and pages; loaded when the first of them is asked for. */
-export function createPages({ model, log }: EventService): Pages {
+export function createPages({ model, log }: EventService, config: Pick<Config, 'playground'>): Pages {
   const app = express()
   app.disable('x-powered-by')
   let description: string | undefined
+  let playground: ReturnType<typeof createPlayground> | undefined
 
   app.use(({ headers }, response, next) => {
     response.set({ 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-cache', 'Referrer-Policy': 'no-referrer' })
@@ -30,13 +32,13 @@ export function createPages({ model, log }: EventService): Pages {
   })
   app.get('/docs', (request, response) => answer(request, response.set('Content-Security-Policy', DOCS_POLICY), HTML, DOCS))
   app.get('/openapi.json', async (request, response) => {
-    description ??= JSON.stringify(openApi(model, await loadedFor(response)))
+    description ??= JSON.stringify(openApi(model, await loadedFor(response), config))
     await answer(request, response, JSON_TYPE, description)
   })
   app.get('/', async (request, response) => {
-    const page = rootPage(ROOT, model, await loadedFor(response), addressOf(request))
+    playground ??= createPlayground(PLAYGROUND, model, await loadedFor(response))
     // Another Accept is answered by the server's metadata.
-    await answer(request, response.set('Content-Security-Policy', ROOT_POLICY).vary('Accept'), HTML, page)
+    await answer(request, response.set('Content-Security-Policy', PLAYGROUND_POLICY).vary('Accept'), HTML, playground(addressOf(request)))
   })
   app.use(({ path }) => {
     throw new Refused(404, `there is no page at ${path}`)
@@ -80,12 +82,11 @@ function addressOf({ headers }: Request): string {
 
 /** Nothing but what stands in the file itself, and requests to where it came from. @param page before anything is put into it */
 function contentSecurityPolicy(page: string): string {
-  const inline = (tag: string) => page.match(new RegExp(`(?<=<${tag}(?: [^>]*)?>)[^]*?(?=</${tag}>)`, 'g')) ?? []
-  const sources = (tag: string) => inline(tag).map(hashSource).join(' ') || "'none'"
+  const sources = (inline: RegExp) => Array.from(page.matchAll(inline), ([, text = '']) => hashSource(text)).join(' ')
   return [
     "default-src 'none'",
-    `script-src ${sources('script')}`,
-    `style-src ${sources('style')}`,
+    `script-src ${sources(/<script type="module">([\s\S]*?)<\/script>/g)}`,
+    `style-src ${sources(/<style>([\s\S]*?)<\/style>/g)}`,
     "connect-src 'self'",
     'img-src data:',
     "base-uri 'none'",
@@ -98,4 +99,4 @@ function contentSecurityPolicy(page: string): string {
 const hashSource = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
 const DOCS_POLICY = contentSecurityPolicy(DOCS)
-const ROOT_POLICY = contentSecurityPolicy(ROOT)
+const PLAYGROUND_POLICY = contentSecurityPolicy(PLAYGROUND)

@@ -72,7 +72,10 @@ function shortened(tensor: Tensor): Tensor {
   return { ...tensor, datatype: 'FP64', data: Float64Array.from(tensor.data as Float32Array, shortest) }
 }
 
-function shortest(value: number): number {
+/** An FP32 in as few digits as tell it apart. */
+export function shortest(value: number): number {
+  // toPrecision() loses the sign of −0.
+  if (value === 0) return value
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits))
     if (Math.fround(short) === value) return short

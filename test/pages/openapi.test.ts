@@ -157,6 +157,7 @@ describe('the OpenAPI document', () => {
     const described = openApi(
       { name: 'large', version: undefined, description: undefined },
       { signature: { inputs: [metadata], outputs: [metadata] }, example: [{ ...tensor, data: new Float32Array(3 * 224 * 224) }] },
+      { playground: true },
     )
     assert.deepEqual(
       new Document(described).examples().filter(({ body }) => body !== undefined),

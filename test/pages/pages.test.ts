@@ -68,7 +68,10 @@ describe('pages', () => {
   test('a page may run and load nothing but its own', async () => {
     for (const path of ['/docs', '/']) {
       const policy = String((await get(path)).headers['content-security-policy'])
-      assert.match(policy, /^default-src 'none'; script-src ('none'|'sha256-[\w+/=]+'); style-src 'sha256-[\w+/=]+'; connect-src 'self';/)
+      assert.match(
+        policy,
+        /^default-src 'none'; script-src 'sha256-[\w+/=]+'; style-src 'sha256-[\w+/=]+' 'sha256-[\w+/=]+'; connect-src 'self';/,
+      )
       assert.doesNotMatch(policy, /unsafe|https?:|\*/)
     }
   })
@@ -80,9 +83,11 @@ describe('pages', () => {
     }
   })
 
-  test('the page to try things in is small', async () => {
-    const { text } = await get('/docs')
-    assert.ok(Buffer.byteLength(text) < 20_000, `${Buffer.byteLength(text)} bytes`)
+  test('a page is small', async () => {
+    for (const path of ['/docs', '/']) {
+      const { headers } = await get(path).set('Accept-Encoding', 'gzip')
+      assert.ok(Number(headers['content-length']) < 25_000, `${path}: ${headers['content-length']} bytes`)
+    }
   })
 
   for (const accept of ['application/json', '*/*', 'text/plain', undefined]) {
@@ -154,14 +159,70 @@ test('whatever a model calls itself, its page is only text', async t => {
   t.after(() => server.stop())
   const answer = await fetch(server.url, { headers: { accept: 'text/html' } })
   const page = await answer.text()
-  assert.doesNotMatch(page, /<script|<img/)
-  assert.match(answer.headers.get('content-security-policy') ?? '', /script-src 'none'/)
+  const iris = await startServer()
+  t.after(() => iris.stop())
+  const policyOfIris = (await fetch(iris.url, { headers: { accept: 'text/html' } })).headers.get('content-security-policy')
+  assert.deepEqual(page.match(/<(script|img)\b/g), ['<script', '<script'])
+  assert.equal(answer.headers.get('content-security-policy'), policyOfIris)
   // Once each: name in the title, the heading and the request, description, label, version.
   assert.equal(page.split('alert(1)&#60;').length - 1, 5)
   const { body } = await supertest(server.url).get('/openapi.json')
   assert.equal(body.info.title, name)
   const shown = /^curl '([^']*(?:'\\''[^']*)*)'/.exec(await commandOf(server))
   assert.equal(shown?.[1]?.replaceAll(`'\\''`, `'`), `${server.url}/v2/models/${encodeURIComponent(name)}/infer`)
+})
+
+test('the page has the model\u2019s inputs to make a form of, and the example as somebody would type it', async t => {
+  for (const [env, example] of [
+    [{}, { shape: [1, 4], elements: ['5.1', '3.5', '1.4', '0.2'] }],
+    [{ MODEL_DIR: testModel('identity-bool') }, { shape: [1], every: 'false' }],
+    [{ MODEL_DIR: testModel('identity-fp16') }, { shape: [1], every: '0' }],
+    [{ MODEL_DIR: testModel('identity-bytes') }, { shape: [1], every: '' }],
+  ] as const) {
+    const server = await startServer(env)
+    t.after(() => server.stop())
+    const { text } = await supertest(server.url).get('/').set('Accept', BROWSER)
+    const model = JSON.parse(/<script id="model"[^>]*>(.*)<\/script>/.exec(text)?.[1] ?? '')
+    assert.deepEqual(model.inputs[0].example, example)
+  }
+})
+
+test('an example that is too large, or the same everywhere, is not spelled out', async () => {
+  const { createPlayground } = await import('../../function/http/playground.ts')
+  const exampleOf = (datatype: 'FP32' | 'FP16', data: Float32Array | Uint16Array) => {
+    const shape = [1, data.length]
+    const metadata = { name: 'x', datatype, shape, dimensionNames: ['', ''], anyRank: false }
+    const loaded = { signature: { inputs: [metadata], outputs: [metadata] }, example: [{ name: 'x', datatype, shape, data }] }
+    const page = createPlayground('{{model}}', { name: 'm', version: undefined, description: undefined, labels: [] }, loaded)
+    return JSON.parse(page('http://x')).inputs[0].example
+  }
+  assert.deepEqual(exampleOf('FP32', new Float32Array(3 * 224 * 224).fill(0.5)), { shape: [1, 150_528], every: '0.5' })
+  assert.equal(
+    exampleOf(
+      'FP32',
+      Float32Array.from({ length: 2_000 }, (_, i) => i),
+    ).elements.length,
+    2_000,
+  )
+  assert.deepEqual(
+    exampleOf(
+      'FP32',
+      Float32Array.from({ length: 300_000 }, (_, i) => i),
+    ),
+    { shape: [1, 300_000] },
+  )
+  const halves = Uint16Array.from([0x3c00, 0x8000, 0x7bff, 0x0001, 0xfc00, 0x7e00, 0x2e66])
+  assert.deepEqual(exampleOf('FP16', halves).elements, ['1', '-0', '65504', '5.9605e-8', '-Infinity', 'NaN', '0.099976'])
+})
+
+test('with PLAYGROUND=off, GET / gives a browser the server\u2019s metadata too, /openapi.json says so, and /docs stays', async t => {
+  const server = await startServer({ PLAYGROUND: 'off' })
+  t.after(() => server.stop())
+  const root = await supertest(server.url).get('/').set('Accept', BROWSER)
+  assert.deepEqual([root.status, root.type, root.body.name], [200, 'application/json', 'onnx-function'])
+  const { body } = await supertest(server.url).get('/openapi.json')
+  assert.deepEqual(Object.keys(body.paths['/'].get.responses[200].content), ['application/json'])
+  assert.equal((await supertest(server.url).get('/docs')).type, 'text/html')
 })
 
 for (const model of ['two-in-two-out', 'scalar', 'identity-bytes', 'fp16-out', 'unknown-rank', 'identity-fp16']) {
@@ -218,7 +279,7 @@ describe('while the model loads', () => {
 describe('the Express application by itself', () => {
   /** Behind a server that leaves every path to it. */
   async function serve(t: TestContext, service: EventService): Promise<string> {
-    const pages = createPages(service)
+    const pages = createPages(service, { playground: true })
     const server = createServer((request, response) => pages(request, response, { arrived: 0, deadline: 0, gone: false }))
     await once(server.listen(0, '127.0.0.1'), 'listening')
     t.after(() => server.close())

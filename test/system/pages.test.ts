@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
@@ -9,6 +12,8 @@ import { type ServerProcess, startProcess, testModel } from '../server.ts'
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 /** Where pictures of the pages go, for somebody to look at; none are made where it is not set. */
 const { SCREENSHOTS } = process.env
+
+const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
 
 const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 900 }, colorScheme: 'light' }
 const PHONE: BrowserContextOptions = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, colorScheme: 'dark', hasTouch: true }
@@ -31,8 +36,8 @@ before(async () => {
       '--disable-sync',
     ],
   })
-  iris = await startProcess()
-  binary = await startProcess({ MODEL_DIR: testModel('identity-fp16') })
+  iris = await startProcess({}, [], 600_000)
+  binary = await startProcess({ MODEL_DIR: testModel('identity-fp16') }, [], 600_000)
 })
 after(async () => {
   await browser?.close()
@@ -82,13 +87,270 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await picture(page, `docs-refused-${screen}`)
     })
 
-    test('GET / says what is served, and leads to the API page', async () => {
+    test('GET / runs the example, and shows the answer as bars', async () => {
       await page.goto(iris.url)
       await page.getByRole('heading', { name: 'iris-classifier v1.0.0' }).waitFor()
-      await picture(page, `root-${screen}`)
-      await page.getByRole('link', { name: 'Try it' }).click()
+      await page.getByRole('button', { name: 'Run', exact: true }).click()
+      await answered(page)
+      assert.equal(await text(page.locator('.said')), 'setosa')
+      assert.match(await text(page.locator('.bars .largest')), /^setosa0\.9787$/)
+      assert.deepEqual(await accessibility(page), [])
+      await picture(page, `playground-${screen}`)
+      await page.getByRole('link', { name: 'API', exact: true }).click()
       await operation(page, 'infer').waitFor()
     })
+
+    test('GET / shows an error at the field it names', async () => {
+      await page.goto(iris.url)
+      const field = page.getByLabel('input, row 1, [2]', { exact: true })
+      await field.fill('long')
+      await field.press('Enter')
+      const said = page.getByText('data[2] is "long"; FP32 takes numbers')
+      await said.last().waitFor()
+      assert.equal(await field.getAttribute('aria-invalid'), 'true')
+      assert.equal(
+        await field.evaluate(element => document.getElementById(element.getAttribute('aria-describedby') ?? '')?.textContent?.slice(0, 7)),
+        'data[2]',
+      )
+      assert.ok(await field.evaluate(element => element === document.activeElement))
+      assert.match(await text(page.locator('#status')), /^400 Bad Request: input input: data\[2\]/)
+      assert.deepEqual(await accessibility(page), [])
+      await picture(page, `playground-refused-${screen}`)
+    })
+  })
+}
+
+describe('the page at GET /', () => {
+  let page: Page
+  let complaints: string[]
+  let servers: ServerProcess[]
+
+  beforeEach(async () => {
+    page = await (await browser.newContext(DESKTOP)).newPage()
+    servers = []
+    complaints = []
+    page.on('pageerror', error => complaints.push(String(error)))
+    page.on('console', message => {
+      if (message.type() !== 'log' && !/status of [45]\d\d/.test(message.text())) complaints.push(message.text())
+    })
+  })
+  afterEach(async () => {
+    assert.deepEqual(complaints, [], 'the browser complained')
+    assert.deepEqual(await accessibility(page), [])
+    await page.context().close()
+    for (const server of servers) server.process.kill()
+  })
+
+  async function open(env: Record<string, string>): Promise<ServerProcess> {
+    const server = await startProcess(env)
+    servers.push(server)
+    await page.goto(server.url)
+    return server
+  }
+  const run = async () => {
+    await page.getByRole('button', { name: 'Run', exact: true }).click()
+    await answered(page)
+  }
+  const outputs = () => page.locator('.output').allInnerTexts()
+
+  /** What each model's own form is, and what it answers to other values. */
+  const FORMS: readonly {
+    readonly model: string
+    readonly fill: readonly (readonly [label: string, value: string | boolean])[]
+    readonly answers: readonly RegExp[]
+  }[] = [
+    {
+      model: 'two-in-two-out',
+      fill: [
+        ['a, row 1, [1]', '4'],
+        ['b, row 1, value', '9007199254740993'],
+      ],
+      answers: [/^total/, /doubled.*18014398509481986/s],
+    },
+    { model: 'identity-bool', fill: [['x, row 1, value', true]], answers: [/true/] },
+    { model: 'identity-bytes', fill: [['x, row 1, value', `it's "é" <b>`]], answers: [/it's "é" <b>/] },
+    { model: 'identity-int64', fill: [['x, row 1, value', '-9223372036854775808']], answers: [/-9223372036854775808/] },
+    { model: 'identity-fp16', fill: [['x, row 1, value', '1.5']], answers: [/FP16.*1\.5/s] },
+    { model: 'specials', fill: [], answers: [/./s] },
+    { model: 'scalar', fill: [['x', '2']], answers: [/\d/] },
+    { model: 'unknown-rank', fill: [['x, nested as its shape or flat', '[[1, 2], [3, 4]]']], answers: [/\[2, 2\]/] },
+  ]
+  for (const { model, fill, answers } of FORMS) {
+    test(`has a form of its own for the model ${model}`, async () => {
+      await open({ MODEL_DIR: testModel(model) })
+      await run()
+      for (const [label, value] of fill) {
+        const field = page.getByLabel(label, { exact: true })
+        if (typeof value === 'string') await field.fill(value)
+        else await field.setChecked(value)
+      }
+      await run()
+      const shown = await outputs()
+      for (const [i, answer] of answers.entries()) assert.match(shown[i] ?? '', answer)
+      await picture(page, `playground-${model}`)
+    })
+  }
+
+  test('adds rows to every input that shares them, removes them, and keeps the focus', async () => {
+    await open({ MODEL_DIR: testModel('two-in-two-out') })
+    await page.getByRole('button', { name: 'Add a row' }).first().click()
+    await page.getByLabel('b, row 2, value', { exact: true }).fill('5')
+    await run()
+    assert.match((await outputs()).join(), /Row 2\s+10/)
+    await page.getByRole('button', { name: 'Remove row 1' }).first().press('Enter')
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Add a row')
+    await run()
+    assert.match(await page.locator('#curl').innerText(), /"shape":\[1,2\].*"shape":\[1\],"datatype":"INT64","data":\[5\]/s)
+  })
+
+  test('has a field for the size of a dimension that is not the first', async () => {
+    await open({ MODEL_DIR: testModel('middle') })
+    await page.getByLabel('n', { exact: true }).fill('2')
+    await page.getByLabel('n', { exact: true }).press('Tab')
+    await page.getByText('12 values in shape [2, 2, 3]').waitFor()
+    await run()
+  })
+
+  test('takes rows pasted as JSON, and has the shape follow', async () => {
+    await page.goto(iris.url)
+    await page.getByLabel('Given as').selectOption('JSON')
+    const json = page.getByLabel('input, nested as its shape or flat', { exact: true })
+    await json.fill('[[5.1,3.5,1.4,0.2],\n [6.3,3.3,6.0,2.5]]')
+    await page.getByText('8 values in shape [2, 4]').waitFor()
+    await run()
+    assert.match((await outputs())[0] ?? '', /Row 1\s+setosa\s+Row 2\s+virginica/)
+    await json.fill('[[5.1,')
+    await page.getByRole('button', { name: 'Run', exact: true }).click()
+    await page.getByText('this is not valid JSON').first().waitFor()
+    assert.equal(await json.getAttribute('aria-invalid'), 'true')
+  })
+
+  test('shows an error that no input is to blame for above the answer', async () => {
+    await open({ MODEL_DIR: testModel('failing') })
+    await page.getByLabel('index, row 1, value', { exact: true }).fill('99')
+    await page.getByRole('button', { name: 'Run', exact: true }).click()
+    await page.locator('#problem:not([hidden])').waitFor()
+    assert.match(await text(page.locator('#status')), /^500/)
+    assert.equal(await page.locator('[aria-invalid]').count(), 0)
+  })
+
+  test('makes values up where there are too many to type, and gives the request as a file', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'page-'))
+    const server = await open({ MODEL_DIR: testModel('identity-fp32') })
+    const dimension = page.getByLabel('Given as')
+    await dimension.selectOption('JSON')
+    await page.getByLabel('x, nested as its shape or flat', { exact: true }).fill(`[${new Array(10_000).fill('0.5')}]`)
+    await dimension.selectOption('made up')
+    await page.getByLabel('x, Values').selectOption('ones')
+    await run()
+    assert.match((await outputs())[0] ?? '', /9,980 more rows/)
+    assert.equal(await page.locator('input[type=range]').count(), 0)
+    const downloading = page.waitForEvent('download')
+    await page.getByRole('link', { name: 'request.json' }).click()
+    await (await downloading).saveAs(join(folder, 'request.json'))
+    const { stdout } = await shell(`cd ${folder} && ${(await page.locator('#curl').innerText()).replace('curl', 'curl -sS')}`)
+    assert.equal(JSON.parse(stdout).outputs[0].data.length, 10_000)
+    assert.ok(server.url)
+    rmSync(folder, { recursive: true })
+  })
+
+  test('is used with the keyboard alone', async () => {
+    await page.goto(iris.url)
+    const field = page.getByLabel('input, row 1, [2], slider', { exact: true })
+    for (let i = 0; i < 30 && !(await field.evaluate(element => element === document.activeElement)); i++) await page.keyboard.press('Tab')
+    await page.keyboard.press('End')
+    await page.keyboard.press('Tab')
+    assert.equal(await page.evaluate(() => (document.activeElement as HTMLInputElement).value), '10')
+    await page.keyboard.press('ArrowLeft')
+    await page.keyboard.press('Enter')
+    await answered(page)
+    assert.equal(await text(page.locator('.said')), 'versicolor')
+  })
+
+  test('runs at each change where that is wished', async () => {
+    await page.goto(iris.url)
+    await page.getByLabel('Run at each change').check()
+    await page.getByLabel('input, row 1, [2]', { exact: true }).fill('9')
+    await page.locator('.said', { hasText: 'versicolor' }).waitFor()
+    await page.getByRole('button', { name: 'Back to the example' }).click()
+    await page.locator('.said', { hasText: 'setosa' }).waitFor()
+  })
+
+  for (const [what, env, prepare] of [
+    ['iris', {}, () => page.getByLabel('Given as').selectOption('JSON')],
+    ['text with quotes', { MODEL_DIR: testModel('identity-bytes') }, () => page.getByLabel('x, row 1, value').fill(`it's "$HOME" \\n`)],
+    ['FP16', { MODEL_DIR: testModel('identity-fp16') }, () => page.getByLabel('x, row 1, value', { exact: true }).fill('2')],
+  ] as const) {
+    test(`has commands that do what the form does, to copy: ${what}`, async () => {
+      await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+      await open(env)
+      await prepare()
+      await run()
+      const response = (await page.locator('#raw pre').textContent()) ?? ''
+      const modes = what === 'FP16' ? ['binary'] : ['binary', 'structured']
+      for (const [button, mode] of [['#copy-curl', ''], ...modes.map(mode => ['#copy-event', mode])] as [string, string][]) {
+        if (mode !== '') await page.getByLabel('Mode').selectOption(mode)
+        await page.locator(button).click()
+        await page.locator(button, { hasText: 'Copied' }).waitFor()
+        const { stdout } = await shell((await page.evaluate(() => navigator.clipboard.readText())).replace('curl', 'curl -sSi'))
+        assert.match(stdout, /^HTTP\/1\.1 200 OK/)
+        assert.equal(mode === 'binary', /^ce-type: com\.example\.inference\.response/m.test(stdout))
+        const data = /"data":\[[^\]]*\]/g
+        if (what !== 'FP16') assert.deepEqual(stdout.match(data), response.replaceAll(/": \[/g, '":[').replaceAll(', ', ',').match(data))
+      }
+      assert.equal(await page.locator('#mode option[value=structured]').isDisabled(), what === 'FP16')
+    })
+  }
+
+  test('shows how much is asked and how fast, only while somebody looks', async () => {
+    await page.clock.install()
+    let polls = 0
+    page.on('request', request => {
+      if (request.url().endsWith('/metrics')) polls++
+    })
+    const polled = () => page.waitForResponse(/\/metrics$/).then(response => response.finished())
+    const first = polled()
+    const server = await open({})
+    await first
+    await run()
+    const second = polled()
+    await page.clock.runFor(2_000)
+    await second
+    await page.locator('#rate', { hasText: /^[1-9.0]*[1-9]/ }).waitFor()
+    assert.match(await text(page.locator('#p95')), /ms$/)
+    await page.clock.runFor(70_000)
+    await page.getByText('Paused').waitFor()
+    const before = polls
+    await page.clock.runFor(60_000)
+    assert.equal(polls, before)
+    const again = polled()
+    await page.keyboard.press('Shift')
+    await page.clock.runFor(1)
+    await again
+    assert.ok(server.url)
+  })
+
+  test('says what is served to who has no JavaScript', async () => {
+    const context = await browser.newContext({ javaScriptEnabled: false })
+    const plain = await context.newPage()
+    await plain.goto(iris.url)
+    const { stdout } = await shell((await plain.locator('noscript pre').innerText()).replace('curl', 'curl -sS'))
+    assert.match(stdout, /setosa/)
+    await context.close()
+    await page.goto(iris.url)
+  })
+})
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`the pages are accessible, as far as axe can tell: ${colorScheme}`, async () => {
+    const context = await browser.newContext({ ...DESKTOP, colorScheme })
+    const page = await context.newPage()
+    for (const path of ['/', '/docs']) {
+      await page.goto(iris.url + path)
+      await page.locator('main:not([aria-busy])').waitFor()
+      assert.deepEqual(await accessibility(page), [], path)
+    }
+    await context.close()
   })
 }
 
@@ -203,6 +465,30 @@ const shell = (command: string) => promisify(execFile)('bash', ['-c', command])
 const text = async (locator: Locator) => (await locator.textContent()) ?? ''
 
 const operation = (page: Page, id: string) => page.locator(`#${id}`)
+
+/** Waits for the answer to what was just asked. */
+const answered = (page: Page) =>
+  page
+    .locator('form:not([aria-busy]) >> visible=true')
+    .first()
+    .waitFor()
+    .then(() => page.locator('#status .good').waitFor())
+
+/** What axe finds against WCAG 2.2 AA. */
+async function accessibility(page: Page): Promise<string[]> {
+  await page.evaluate(AXE)
+  const { violations } = await page.evaluate(() =>
+    (window as unknown as { axe: { run(options: unknown): Promise<{ violations: Violation[] }> } }).axe.run({
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    }),
+  )
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('; ')}`)
+}
+
+interface Violation {
+  readonly id: string
+  readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
+}
 
 const overflow = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
 

@@ -1,0 +1,205 @@
+import { curl, fromBase64, toBase64 } from './curl.js'
+import { $, copies, make } from './dom.js'
+import { pretty } from './json.js'
+
+const utf8 = new TextEncoder()
+
+/** Text with `code` in it. */
+const prose = text => text.split('`').map((part, i) => (i % 2 === 1 ? make('code', part) : part))
+
+/** A path that may break after its slashes. */
+const breakable = path => path.split(/(?<=\/)(?=.)/).flatMap(part => [part, make('wbr')])
+
+/** What a reference of the document stands for. */
+const resolve = (api, value) =>
+  value?.$ref
+    ? value.$ref
+        .slice(2)
+        .split('/')
+        .reduce((at, key) => at[key], api)
+    : value
+
+/** The document's examples of an operation, as the form's fields hold them. */
+function examplesOf(api, operation) {
+  const { content = {} } = operation.requestBody ?? {}
+  const examples = Object.entries(content).flatMap(([type, { examples = {} }]) =>
+    Object.entries(examples).map(([name, reference]) => {
+      const { summary, value, externalValue } = resolve(api, reference)
+      const headers = (operation.parameters ?? [])
+        .filter(({ examples }) => examples?.[name])
+        .map(({ name: header, examples }) => [header, examples[name].value])
+      const lines = [['Content-Type', type], ...headers].map(pair => pair.join(': ')).join('\n')
+      if (externalValue === undefined) return { summary, headers: lines, body: pretty(JSON.stringify(value)), tail: '' }
+      const bytes = fromBase64(externalValue.split(',')[1])
+      const length = Number(headers[0][1])
+      return { summary, headers: lines, body: new TextDecoder().decode(bytes.subarray(0, length)), tail: toBase64(bytes.subarray(length)) }
+    }),
+  )
+  if (examples.length > 0) return examples
+  const [type] = Object.keys(content)
+  return [{ summary: '', headers: type === undefined ? '' : `Content-Type: ${type}`, body: '', tail: '' }]
+}
+
+/** @returns what the form says */
+function read(form) {
+  const { method, path, headers, body, tail } = form.elements
+  const lines = headers.value.split('\n').filter(line => line.trim() !== '')
+  return {
+    method: method.value,
+    path: path.value,
+    headers: lines.map(line =>
+      /^([^:]*):?(.*)$/
+        .exec(line)
+        .slice(1)
+        .map(part => part.trim()),
+    ),
+    body: body.value,
+    tail: tail.value.replaceAll(/\s/g, ''),
+  }
+}
+
+const curlOf = ({ path, method, headers, body, tail }) => curl({ url: location.origin + path, method, headers, body, tail })
+
+async function send({ method, path, headers, body, tail }) {
+  const began = performance.now()
+  const response = await fetch(location.origin + path, {
+    method,
+    headers,
+    // A Blob without a type, so that no Content-Type is sent but the form's.
+    body: body === '' && tail === '' ? undefined : new Blob([body, fromBase64(tail)]),
+    cache: 'no-store',
+    redirect: 'manual',
+  })
+  const answer = new Uint8Array(await response.arrayBuffer())
+  return { response, answer, milliseconds: performance.now() - began }
+}
+
+const LONGEST = 100_000
+
+function show({ headers }, bytes) {
+  const type = headers.get('content-type') ?? ''
+  const text = part => new TextDecoder().decode(part)
+  if (/json/.test(type)) return shorten(pretty(text(bytes)))
+  if (!/octet-stream/.test(type)) return shorten(text(bytes))
+  const length = Number(headers.get('inference-header-content-length'))
+  const hex = Array.from(bytes.subarray(length, length + 512), byte => byte.toString(16).padStart(2, '0')).join(' ')
+  return `${shorten(pretty(text(bytes.subarray(0, length))))}\n\n${bytes.length - length} bytes of binary tensor data:\n${hex}${bytes.length - length > 512 ? ' …' : ''}`
+}
+
+const shorten = text => (text.length > LONGEST ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} characters more)` : text)
+
+const describe = pairs => pairs.flatMap(([term, ...content]) => [make('dt', term), make('dd', ...content)])
+
+function operationElement(api, path, method, operation) {
+  const element = $('template').content.firstElementChild.cloneNode(true)
+  const form = $('form', element)
+  const field = form.elements
+  const examples = examplesOf(api, operation)
+  element.id = operation.operationId
+  $('summary b', element).textContent = method.toUpperCase()
+  $('summary b', element).className = method
+  $('summary h3', element).append(...breakable(path))
+  $('summary span', element).textContent = operation.summary
+  $('.description', element).append(...prose(operation.description ?? ''))
+  $('.description', element).hidden = operation.description === undefined
+  $('.statuses dl', element).append(
+    ...describe(Object.entries(operation.responses).map(([status, response]) => [status, ...prose(resolve(api, response).description)])),
+  )
+  field.example.append(...examples.map(({ summary }, i) => new Option(summary, String(i))))
+  $('.examples', element).hidden = examples.length < 2
+
+  const fill = ({ headers, body, tail }) => {
+    field.method.value = method.toUpperCase()
+    field.path.value = path
+    field.headers.value = headers
+    field.body.value = body
+    field.tail.value = tail
+    update()
+  }
+  const update = () => {
+    const bodiless = field.method.value === 'GET' || field.method.value === 'HEAD'
+    field.body.parentElement.hidden = bodiless && field.body.value === ''
+    $('.tail', element).hidden = !/octet-stream/i.test(field.headers.value) && field.tail.value === ''
+    $('.curl pre', element).textContent = curlOf(read(form))
+  }
+  let jsonLength = 0
+  const bodyLength = () => utf8.encode(field.body.value).length
+  field.body.onfocus = () => (jsonLength = bodyLength())
+  field.body.oninput = () => {
+    // The header that says how long the JSON is follows it, as long as it was right.
+    const was = new RegExp(`^(inference-header-content-length: *)${jsonLength}$`, 'im')
+    field.headers.value = field.headers.value.replace(was, (_, name) => name + bodyLength())
+    jsonLength = bodyLength()
+  }
+  field.example.onchange = () => fill(examples[field.example.value])
+  form.oninput = event => {
+    if (event.target !== field.example) update()
+  }
+  form.onkeydown = event => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
+  }
+
+  const status = $('.answer .status', element)
+  const tell = (text, good) => {
+    status.className = `status ${good ? 'good' : 'bad'}`
+    status.textContent = text
+  }
+  form.onsubmit = async event => {
+    event.preventDefault()
+    // Not the button disabled, which would take the focus from it.
+    if (form.ariaBusy === 'true') return
+    form.ariaBusy = 'true'
+    try {
+      const { response, answer, milliseconds } = await send(read(form))
+      $('.answer .body', element).textContent = show(response, answer)
+      $('.answer .body', element).hidden = answer.length === 0
+      $('.answer .headers', element).replaceChildren(...describe([...response.headers]))
+      tell(`${response.status} ${response.statusText} · ${milliseconds.toFixed(1)} ms · ${answer.length} bytes`, response.ok)
+    } catch (error) {
+      $('.answer .body', element).hidden = true
+      $('.answer .headers', element).replaceChildren()
+      tell(`Not sent, or no answer: ${error.message}`, false)
+    }
+    form.ariaBusy = 'false'
+  }
+  copies($('.copy', element), $('.curl pre', element))
+  fill(examples[0])
+  return element
+}
+
+function open(id) {
+  const element = /** @type {HTMLDetailsElement | null} */ (document.getElementById(id))
+  if (element === null) return
+  element.open = true
+  element.scrollIntoView()
+}
+
+async function start() {
+  const response = await fetch('/openapi.json')
+  const api = await response.json()
+  if (!response.ok) throw new Error(api.error)
+  document.title = `${api.info.title} · API`
+  $('h1').textContent = api.info.title
+  $('#about').append(...[api.info.summary, ...api.info.description.split('\n\n')].map(text => make('p', ...prose(text))))
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({
+      tag: operation.tags[0],
+      element: operationElement(api, path, method, operation),
+    })),
+  )
+  $('main').replaceChildren(
+    ...api.tags.map(({ name, description }) => {
+      const own = operations.filter(({ tag }) => tag === name).map(({ element }) => element)
+      return make('section', make('h2', name, make('small', description)), ...own)
+    }),
+  )
+  $('details').open = true
+  if (location.hash) open(location.hash.slice(1))
+  addEventListener('hashchange', () => open(location.hash.slice(1)))
+}
+
+start()
+  .catch(error => {
+    $('#loading').textContent = `This page could not be made: ${error.message}`
+  })
+  .finally(() => $('main').removeAttribute('aria-busy'))

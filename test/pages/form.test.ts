@@ -1,0 +1,270 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { describe, test } from 'node:test'
+import { placeOfError, readResponse, short, shownRows } from '../../function/http/page/answer.js'
+import { curl } from '../../function/http/page/curl.js'
+import { parseExactly, pretty } from '../../function/http/page/json.js'
+import { follows, ratesBetween, readSample } from '../../function/http/page/rates.js'
+import {
+  dataJson,
+  elementJson,
+  halfBytes,
+  inferenceRequest,
+  resized,
+  structuredEvent,
+  writtenTensor,
+} from '../../function/http/page/request.js'
+import { sliderRange } from '../../function/http/page/slider.js'
+import { createMetrics } from '../../function/telemetry/metrics.ts'
+
+describe('the form of GET / sends', () => {
+  for (const [datatype, typed, sent] of [
+    ['FP32', '5.1', '5.1'],
+    ['FP32', ' .5 ', '0.5'],
+    ['FP32', '5.', '5'],
+    ['FP32', '+1e-3', '1e-3'],
+    ['FP64', '-0', '-0'],
+    ['FP32', 'NaN', '"NaN"'],
+    ['INT32', '007', '7'],
+    ['INT64', '9223372036854775807', '9223372036854775807'],
+    ['BOOL', 'true', 'true'],
+    ['BYTES', ' "a" ', '" \\"a\\" "'],
+  ] as const) {
+    test(`${JSON.stringify(typed)} in a field of ${datatype} as ${sent}`, () => assert.equal(elementJson(datatype, typed), sent))
+  }
+
+  for (const typed of ['abc', '', '5,1', '1e', '.', '0x10', 'true']) {
+    test(`${JSON.stringify(typed)} in a field of numbers as text, for the server to say what is wrong`, () => {
+      assert.equal(elementJson('FP32', typed), JSON.stringify(typed))
+    })
+  }
+
+  test('every typed digit, beyond 2^53 too', () => {
+    const request = inferenceRequest(
+      [{ name: 'x', shape: [2], datatype: 'INT64', data: dataJson('INT64', ['9007199254740993', '-9007199254740993']) }],
+      [{ name: 'y', datatype: 'INT64' }],
+    )
+    assert.equal(request.json, '{"inputs":[{"name":"x","shape":[2],"datatype":"INT64","data":[9007199254740993,-9007199254740993]}]}')
+    assert.deepEqual(request.headers, [['Content-Type', 'application/json']])
+  })
+
+  test('FP16 as binary tensor data behind JSON of the length it says, and asks for it so', () => {
+    const { headers, json, bytes } = inferenceRequest(
+      [{ name: 'ä', shape: [2], datatype: 'FP16', bytes: halfBytes(['1', '-Infinity']) }],
+      [
+        { name: 'half', datatype: 'FP16' },
+        { name: 'whole', datatype: 'INT32' },
+      ],
+    )
+    assert.deepEqual(JSON.parse(json), {
+      inputs: [{ name: 'ä', shape: [2], datatype: 'FP16', parameters: { binary_data_size: 4 } }],
+      outputs: [{ name: 'half', parameters: { binary_data: true } }, { name: 'whole' }],
+    })
+    assert.equal(headers[1]?.[1], String(Buffer.byteLength(json)))
+    assert.deepEqual([...(bytes[0] ?? [])], [0x00, 0x3c, 0x00, 0xfc])
+  })
+
+  for (const typed of ['abc', '', '65520']) {
+    test(`nothing where a field of FP16 holds ${JSON.stringify(typed)}, and says which`, () => {
+      assert.throws(() => halfBytes(['1', typed]), { element: 1, message: /^data\[1\] is .*; FP16 takes/ })
+    })
+  }
+
+  test('JSON as it was written, in the shape it is nested in; what is no JSON is not sent', () => {
+    const input = { name: 'x', datatype: 'FP32' }
+    const keep = (shape: number[]) => shape
+    assert.deepEqual(writtenTensor(input, '[[1.50, 2], [3, 4]]\n', keep), { ...input, shape: [2, 2], data: '[[1.50, 2], [3, 4]]' })
+    assert.throws(() => writtenTensor(input, '[1,', keep), /not valid JSON/)
+  })
+})
+
+test('a dimension that grows repeats what is there, one that shrinks cuts off', () => {
+  assert.deepEqual(resized(['1', '2'], [1, 2], [3, 2], '0'), ['1', '2', '1', '2', '1', '2'])
+  assert.deepEqual(resized(['1', '2', '3', '4'], [2, 2], [2, 1], '0'), ['1', '3'])
+  assert.deepEqual(resized([], [0, 2], [1, 2], '0'), ['0', '0'])
+})
+
+describe('the commands of the pages', () => {
+  const arguments_ = (command: string) =>
+    execFileSync('bash', ['-c', `curl() { printf '%s\\n' "$@"; cat; }; ${command} </dev/null`], { encoding: 'utf8' })
+
+  test('come to curl as they are meant, whatever they hold', () => {
+    const body = `{"id":"it's $HOME \`id\` \\\\ !! é"}`
+    const command = curl({ url: `http://x/it's[1]`, method: 'POST', headers: [['X', `a'b`]], body })
+    assert.equal(arguments_(command), [`http://x/it's[1]`, '--globoff', '-H', `X: a'b`, '-H', 'Content-Type:', '-d', body, ''].join('\n'))
+  })
+
+  test('give binary tensor data by a pipe, and what is too long by a file', () => {
+    const request = { url: 'http://x/', method: 'POST', headers: [['Content-Type', 'a/b']] as [string, string][] }
+    const piped = curl({ ...request, body: '{}', tail: Buffer.from([65, 66]).toString('base64') })
+    assert.match(execFileSync('bash', ['-c', `curl() { cat; }; ${piped}`], { encoding: 'utf8' }), /^\{\}AB$/)
+    assert.match(curl({ ...request, file: 'request.bin' }), /--data-binary '@request.bin'$/)
+  })
+
+  test('an event in structured mode has the request as its data, digit by digit', () => {
+    const event = structuredEvent({ specversion: '1.0', id: '1' }, '{"inputs":[9007199254740993]}')
+    assert.equal(event, '{"specversion":"1.0","id":"1","datacontenttype":"application/json","data":{"inputs":[9007199254740993]}}')
+  })
+})
+
+describe('the answer on GET /', () => {
+  const labels = ['a', 'b', 'c']
+  const output = (datatype: string, shape: number[], data: unknown[]) => ({ datatype, shape, data })
+
+  test('has bars where values are of the labels', () => {
+    const [row] = shownRows(output('FP32', [1, 3], [-1, 3, 0]), labels, true)
+    assert.deepEqual(row, {
+      bars: [
+        { name: 'a', value: -1, length: 1 / 3, isLargest: false },
+        { name: 'b', value: 3, length: 1, isLargest: true },
+        { name: 'c', value: 0, length: 0, isLargest: false },
+      ],
+      shares: false,
+      negative: true,
+      of: 3,
+    })
+  })
+
+  test('has bars where values are shares of one, by their place where no labels fit', () => {
+    const rows = shownRows(output('FP32', [2, 2], [0.25, 0.75, 1, 0]), labels, true)
+    assert.deepEqual(
+      rows.map(({ bars, shares }) => [shares, bars?.map(({ name, length }) => [name, length])]),
+      [
+        [
+          true,
+          [
+            ['[0]', 0.25],
+            ['[1]', 0.75],
+          ],
+        ],
+        [
+          true,
+          [
+            ['[0]', 1],
+            ['[1]', 0],
+          ],
+        ],
+      ],
+    )
+  })
+
+  test('has only the largest of many bars', () => {
+    const [row] = shownRows(output('FP32', [1, 1000], new Array(1000).fill(0.001)), [], true)
+    assert.deepEqual([row?.bars?.length, row?.of], [10, 1000])
+  })
+
+  for (const { what, value } of [
+    { what: 'that are neither', value: output('FP32', [1, 2], [0.2, 3]) },
+    { what: 'that are not finite', value: output('FP32', [1, 3], ['NaN', 0, 1]) },
+    { what: 'that are integers', value: output('INT64', [1, 3], [0, 0, 1]) },
+    { what: 'of one element', value: output('FP32', [1], [1]) },
+  ]) {
+    test(`has numbers, and no bars, for values ${what}`, () => {
+      const [row] = shownRows(value, labels, true)
+      assert.ok(row?.bars === undefined && row?.numbers?.length === value.data.length)
+    })
+  }
+
+  test('names the label of an index', () => {
+    const [row] = shownRows(output('INT64', [1], [2]), labels, true)
+    assert.deepEqual(row?.numbers, [{ value: 2, label: 'c' }])
+  })
+
+  test('keeps integers beyond 2^53, and reads FP16 from behind the JSON', () => {
+    const json =
+      '{"outputs":[{"name":"i","datatype":"INT64","shape":[1],"data":[9007199254740993]},{"name":"h","datatype":"FP16","shape":[2],"parameters":{"binary_data_size":4}}]}'
+    const body = Buffer.concat([Buffer.from(json), Buffer.from([0x00, 0x3c, 0x00, 0xc0])])
+    const { outputs } = readResponse(body, String(json.length))
+    assert.deepEqual(
+      outputs.map(({ data }: { data: unknown[] }) => data),
+      [[9007199254740993n], [1, -2]],
+    )
+    assert.equal(parseExactly('1e300'), 1e300)
+    assert.equal(pretty('{"a":[9007199254740993]}'), '{"a": [9007199254740993]}')
+  })
+
+  test('shortens numbers to four digits, and says -0', () => {
+    assert.deepEqual([0.9786807298660278, 8.261232551376452e-7, 12345678, -0, 'NaN', 2n ** 60n].map(short), [
+      '0.9787',
+      '8.261e-7',
+      '12345678',
+      '-0',
+      'NaN',
+      '1152921504606846976',
+    ])
+  })
+})
+
+test('an error of the server is shown at the input and element it names, else above the answer', () => {
+  const inputs = [{ shown: '"a"' }, { shown: '"a: b"' }]
+  assert.deepEqual(placeOfError('input "a": data[2] is "x"; FP32 takes numbers', inputs), {
+    input: 0,
+    element: 2,
+    text: 'data[2] is "x"; FP32 takes numbers',
+  })
+  assert.deepEqual(placeOfError('input "a: b": shape [1] has 1 dimensions', inputs), {
+    input: 1,
+    element: undefined,
+    text: 'shape [1] has 1 dimensions',
+  })
+  assert.deepEqual(placeOfError('input "other" is unknown', inputs).input, undefined)
+})
+
+test('sliders reach beyond the example, and over all of a small integer', () => {
+  assert.deepEqual(sliderRange('FP32', ['5.1', '3.5', '1.4', '0.2']), { min: 0, max: 10, step: 0.1 })
+  assert.deepEqual(sliderRange('FP32', ['-2', '1']), { min: -5, max: 5, step: 0.05 })
+  assert.deepEqual(sliderRange('INT64', ['3']), { min: 0, max: 5, step: 1 })
+  assert.deepEqual(sliderRange('UINT8', ['7']), { min: 0, max: 255, step: 1 })
+  for (const [datatype, element] of [
+    ['BYTES', 'a'],
+    ['BOOL', 'true'],
+    ['FP32', 'NaN'],
+    ['INT64', '9223372036854775807'],
+  ] as const) {
+    assert.equal(sliderRange(datatype, [element]), undefined, `${datatype} ${element}`)
+  }
+})
+
+describe('the rates on GET /', () => {
+  /** What the function's own metrics say after so many answers. */
+  async function sampleOf(answers: readonly (readonly ['success' | 'error', number])[], at: number) {
+    const metrics = createMetrics(
+      { model: 'm', version: undefined, labels: [], service: undefined, revision: undefined, functionVersion: '1' },
+      () => ({ queuedRows: 0, ready: true }),
+    )
+    for (const [status, seconds] of answers) {
+      metrics.began()
+      metrics.answered('http', status, seconds)
+    }
+    return readSample(await metrics.text(), at)
+  }
+
+  test('are differences of the metrics, over their time', async () => {
+    const before = await sampleOf([['success', 0.001]], 10)
+    const after = await sampleOf(
+      [
+        ['success', 0.001],
+        ['success', 0.02],
+        ['success', 0.02],
+        ['error', 0.02],
+      ],
+      15,
+    )
+    const { perSecond, errorsPerSecond, mean, p95 } = ratesBetween(before, after)
+    assert.deepEqual([perSecond, errorsPerSecond, mean?.toFixed(4)], [0.6, 0.2, '0.0200'])
+    // Within the bucket from 0.01 to 0.025, as Prometheus would say.
+    assert.equal(p95?.toFixed(5), '0.02425')
+  })
+
+  test('say nothing of the latency where nothing was answered', async () => {
+    const [before, after] = [await sampleOf([], 1), await sampleOf([], 2)]
+    assert.deepEqual(ratesBetween(before, after), { perSecond: 0, errorsPerSecond: 0, mean: undefined, p95: undefined })
+  })
+
+  test('begin anew where another process answers', async () => {
+    const sample = await sampleOf([['success', 0.001]], 1)
+    assert.equal(follows(sample, { ...sample, at: 2, requests: 5 }), true)
+    assert.equal(follows(sample, { ...sample, at: 2, requests: 0 }), false)
+    assert.equal(follows(sample, { ...sample, at: 2, started: sample.started + 1 }), false)
+  })
+})
