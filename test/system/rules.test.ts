@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, before, describe, suite, test } from 'node:test'
 import { promisify } from 'node:util'
-import { stringify } from 'yaml'
 import { projectFolder } from '../server.ts'
+import { withFiles } from './monitoring/configuration.ts'
 import { knownSeries, unknownIn } from './monitoring/series.ts'
 import { alerts, find, PROMETHEUS, queriesOf, read, readYaml, recorded, unitTests } from './monitoring/sources.ts'
 
@@ -56,14 +56,6 @@ for (const program of PROMTOOLS) {
       })
     }
   })
-}
-
-/** A configuration that finds its targets in a file instead of asking Kubernetes. */
-function withFiles(config: { scrape_configs: Record<string, unknown>[]; rule_files: string[] }, file: string): string {
-  const scrapeConfigs = config.scrape_configs.map(({ kubernetes_sd_configs, ...rest }) =>
-    kubernetes_sd_configs === undefined ? rest : { ...rest, file_sd_configs: [{ files: [file] }] },
-  )
-  return stringify({ ...config, rule_files: config.rule_files.map(pattern => join(PROMETHEUS, pattern)), scrape_configs: scrapeConfigs })
 }
 
 test('kubernetes-3.yml is kubernetes.yml and what only Prometheus 3 knows', () => {

@@ -12,12 +12,13 @@ export interface Parsed {
   readonly grouping: readonly string[]
 }
 
-/** Grafana puts durations in place of these; other variables stand in strings. */
+/** Grafana puts numbers and durations in place of these; other variables stand in strings. */
+const NUMBERS = /\$\{?__(?:from|to|range_m?s|interval_ms)\}?/g
 const DURATIONS = /\$\{?__(?:rate_)?(?:interval|range)\}?/g
 
 /** @throws {Error} where it is no PromQL */
 export function parsePromQL(written: string): Parsed {
-  const text = written.replace(DURATIONS, '5m')
+  const text = written.replace(NUMBERS, '1').replace(DURATIONS, '5m')
   const selectors: { name: string; matchers: { label: string; operator: string; value: string }[] }[] = []
   const grouping: string[] = []
   const within: string[] = []

@@ -14,6 +14,7 @@ const DISPATCH = ['cloudevents_type', 'http_response_status_code', 'kn_broker_na
 /** Of Knative Serving 1.23 and Eventing 1.22 (their sources, by the OpenTelemetry names), kube-state-metrics 2 and Prometheus itself. */
 const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
   up: [],
+  ALERTS: ['alertname', 'alertstate', 'severity', 'reason', 'version'],
   kube_pod_info: ['node', 'created_by_kind', 'created_by_name', 'host_ip', 'pod_ip', 'uid'],
   ...Object.fromEntries(
     [
