@@ -234,7 +234,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     ran: rows => batchRows(rows),
     rejected(reason) {
       rejections(reason)
-      if (reason !== 'too_large') failures(reason)
+      if (isFailure(reason)) failures(reason)
     },
     failed: failures,
     workerDied: () => workerDeaths(),
@@ -246,6 +246,9 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     ...scraped,
   }
 }
+
+/** Whether a refusal is the function's own; others are their callers' mistakes. */
+const isFailure = (reason: string): reason is FailureCause => (FAILURE_CAUSES as readonly string[]).includes(reason)
 
 /** What the dead letter sink counts. */
 export function createDeadLetterMetrics(): Scraped & { readonly lost: (reason: DeadLetterReason) => void } {
