@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
+import { readMetrics } from '../http/client.ts'
 import { projectFolder, startServer } from '../server.ts'
 
 interface Line {
@@ -100,6 +101,21 @@ suite('the consumer', () => {
     const { level, msg, begins, bytes } = await nextLine()
     assert.deepEqual([level, begins, bytes], [40, event.slice(0, 1024), event.length])
     assert.match(msg, /^too long in structured mode/)
+  })
+
+  test('counts dead letters by whether another try would have helped, and nothing else', async () => {
+    const counts = async () => {
+      const metrics = readMetrics(await (await fetch(`${url}/metrics`)).text())
+      return ['refused', 'exhausted'].map(reason => metrics.get(`dead_letters_total{reason="${reason}"}`) as number)
+    }
+    const before = await counts()
+    for (const code of [400, 413, 422, 503, 429, -1]) await post(lostBy(code, ''), '')
+    await post(REQUEST, '')
+    for (let i = 0; i < 7; i++) await nextLine()
+    assert.deepEqual(
+      (await counts()).map((count, i) => count - (before[i] as number)),
+      [3, 3],
+    )
   })
 
   test('logs a reply as received', async () => {
