@@ -8,6 +8,7 @@ import { readConfig } from '../function/config.ts'
 import { type CloudEvent, modeOf, readBatch, readBinaryEvent, readStructuredEvent } from '../function/events/cloudevent.ts'
 import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
+import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
 /** As much of an event's data as a log line is for. */
 const SHOWN_BYTES = 1024
@@ -16,10 +17,12 @@ const KEEP_ALIVE_MS = 95_000
 
 const config = readConfig(process.env)
 const log = createLog(config.logLevel)
+const metrics = createDeadLetterMetrics()
 
 const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request, response) => {
   const path = request.url?.split('?')[0]
   if (path === '/health/readiness' || path === '/health/liveness') return answer(response, 200, { live: true })
+  if (path === '/metrics') return response.setHeader('content-type', metrics.contentType).end(await metrics.text())
   if (path !== '/') return answer(response, 404, { error: 'events are taken by POST /' })
   if (request.method !== 'POST') return answer(response.setHeader('allow', 'POST'), 405, { error: 'events are taken by POST' })
   try {
@@ -83,9 +86,13 @@ function tell({ attributes, data }: CloudEvent, bytes: number): void {
     return
   }
   const status = Number(knativeerrorcode)
+  metrics.lost(isTriedAgain(status) ? 'exhausted' : 'refused')
   const why = knativeerrordata === undefined ? 'no answer that says why' : reasonOf(String(knativeerrordata))
   log.warn({ ...shown, destination: knativeerrordest, status, why, arrived: knativearrivaltime }, 'lost')
 }
+
+/** @param status -1 or NaN where there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
+const isTriedAgain = (status: number) => !(status >= 100 && status < 500) || [404, 408, 409, 429].includes(status)
 
 /** @param encoded the destination's answer in Base64, of which Knative keeps 1024 characters; plain text is left as it is */
 function reasonOf(encoded: string): string {

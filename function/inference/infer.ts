@@ -1,7 +1,7 @@
-import { type Answer, knownError, Refused, type Request } from '../handler.ts'
+import { type Answer, knownError, Refused, type Request, statusOf } from '../handler.ts'
 import { decodeParsedRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
-import { BadRequest, DeadlinePassed, NotReady, Overloaded, TooLarge } from '../protocol/errors.ts'
+import { BadRequest, DeadlinePassed, ModelError, NotReady, Overloaded, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -61,6 +61,8 @@ export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', ca
   if (error instanceof TooLarge) metrics.rejected('too_large')
   // Who hung up was not turned away.
   if (error instanceof DeadlinePassed && !caller.gone) metrics.rejected('deadline')
+  if (error instanceof ModelError) metrics.failed('model')
+  if (statusOf(error) === undefined) metrics.failed('server')
 }
 
 export const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000

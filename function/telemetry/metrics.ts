@@ -6,29 +6,144 @@ import type { Prometheus } from './prometheus.ts'
  * Prometheus asks, and writes the text.
  */
 
-export type Protocol = 'http' | 'cloudevent'
+const PROTOCOLS = ['http', 'cloudevent'] as const
+export type Protocol = (typeof PROTOCOLS)[number]
+
+const STATUSES = ['success', 'error'] as const
+export type Status = (typeof STATUSES)[number]
 
 /** Why a request was turned away unread or unrun. */
-export type RejectionReason = 'overloaded' | 'deadline' | 'not_ready' | 'too_large'
+const REJECTION_REASONS = ['overloaded', 'deadline', 'not_ready', 'too_large'] as const
+export type RejectionReason = (typeof REJECTION_REASONS)[number]
+
+/** Why a request failed that its caller made no mistake in: turned away, the model failed on it, or nobody foresaw it. */
+const FAILURE_CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server'] as const
+export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
 /** The parts of a start, in their order: each lasts from the end of the one before. */
-export type StartPhase = 'process' | 'import' | 'listen' | 'session' | 'warm-up' | 'first-answer'
+const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
+export type StartPhase = (typeof START_PHASES)[number]
+
+/** Why a Broker gave an event up: another try would have ended the same, or all of them had failed. */
+const DEAD_LETTER_REASONS = ['refused', 'exhausted'] as const
+export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
+
+/** Seconds: from a run without waiting (tens of microseconds) to the default deadline. */
+const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
+
+/** What Prometheus is told of a metric, and docs/metrics.md tells people. */
+export interface Declaration {
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly unit: string
+  readonly help: string
+  /** Each label with all of its values, or with what bounds them. */
+  readonly labels: Readonly<Record<string, readonly string[] | string>>
+  /** Upper bounds, ascending. */
+  readonly buckets?: readonly number[]
+}
+
+const REQUEST_LABELS = {
+  model: 'the name it is served under',
+  version: 'of the model; empty where it has none',
+  protocol: PROTOCOLS,
+  status: STATUSES,
+} as const
+
+/** Of the function and of KServe's predictor. */
+export const METRICS = {
+  inference_requests_total: {
+    type: 'counter',
+    unit: 'requests',
+    help: 'Inference requests and events answered.',
+    labels: REQUEST_LABELS,
+  },
+  inference_request_duration_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Seconds from the arrival of a request or event to its answer.',
+    labels: REQUEST_LABELS,
+    buckets: DURATION_BUCKETS,
+  },
+  inference_batch_rows: { type: 'histogram', unit: 'rows', help: 'Rows of each run.', labels: {}, buckets: ROW_BUCKETS },
+  inference_rejected_total: {
+    type: 'counter',
+    unit: 'requests',
+    help: 'Requests turned away without a run.',
+    labels: { reason: REJECTION_REASONS },
+  },
+  inference_failures_total: {
+    type: 'counter',
+    unit: 'requests',
+    help: 'Requests and events that failed without a mistake of their caller.',
+    labels: { cause: FAILURE_CAUSES },
+  },
+  inference_predictions_total: {
+    type: 'counter',
+    unit: 'rows',
+    help: 'Rows by predicted label, for classifiers whose model.json names the labels.',
+    labels: { label: 'as model.json names them', version: REQUEST_LABELS.version },
+  },
+  inference_worker_deaths_total: {
+    type: 'counter',
+    unit: 'threads',
+    help: 'Worker threads of the model that ended by themselves and were replaced.',
+    labels: {},
+  },
+  cold_start_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    help: `Seconds each phase of this process\u2019s start took, in the order ${START_PHASES.join(', ')}.`,
+    labels: { phase: START_PHASES },
+  },
+  inference_queue_rows: { type: 'gauge', unit: 'rows', help: 'Rows waiting for a run.', labels: {} },
+  inference_requests_in_flight: { type: 'gauge', unit: 'requests', help: 'Requests and events not yet answered.', labels: {} },
+  model_ready: { type: 'gauge', unit: '0 or 1', help: '1 while the model takes requests.', labels: {} },
+  function_info: {
+    type: 'gauge',
+    unit: '1',
+    help: 'Always 1; what this process is.',
+    labels: { revision: 'K_REVISION', service: 'K_SERVICE or INFERENCE_SERVICE_NAME', version: 'of this program' },
+  },
+  function_memory_limit_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'What the process may use before it is killed; missing where nothing limits it.',
+    labels: {},
+  },
+} as const satisfies Readonly<Record<string, Declaration>>
+
+/** Of the dead letter sink (knative/consumer.ts). */
+export const DEAD_LETTER_METRICS = {
+  dead_letters_total: {
+    type: 'counter',
+    unit: 'events',
+    help: 'Events that a Broker gave up and sent here.',
+    labels: { reason: DEAD_LETTER_REASONS },
+  },
+} as const satisfies Readonly<Record<string, Declaration>>
 
 /** What is counted and timed, and its text for Prometheus. */
-export interface Metrics {
+export interface Metrics extends Scraped {
   /** A request or event that arrived. */
   began(): void
   /** One that had begun got its answer. @param seconds from its arrival */
-  answered(protocol: Protocol, status: 'success' | 'error', seconds: number): void
+  answered(protocol: Protocol, status: Status, seconds: number): void
   /** @param rows of one run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
+  /** One that was taken failed, and its caller made no mistake. What is rejected is counted as a failure with it. */
+  failed(cause: 'model' | 'server'): void
   /** A worker thread of the model ended by itself. */
   workerDied(): void
   /** @param label that so many rows got; one the model folder does not name is not counted */
   predicted(label: string, rows: number): void
   /** That phase of the start ends. @param at milliseconds since the process began; now, where not given */
   mark(phase: StartPhase, at?: number): void
+}
+
+/** What Prometheus asks for. */
+export interface Scraped {
   readonly contentType: string
   /** All metrics, with those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
@@ -63,104 +178,39 @@ export interface Family {
   readonly samples: () => Sample[]
 }
 
-/** Seconds: from a run without waiting (tens of microseconds) to the default deadline. */
-const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
-const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
-
 /** @param live asked at each scrape */
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
-  const families: Family[] = []
+  const { counter, countingCells, histogram, gauge, scraped } = createFamilies(METRICS)
   let inFlight = 0
   let phaseBegan = 0
-  let prometheus: Promise<Prometheus> | undefined
 
+  // Of every series that can come, at 0: what is first seen at 1 has no rate, and in a pod that sleeps soon most things are the first.
+  const requestKeys = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
   const requestLabels = (key: string) => {
     const [protocol = '', status = ''] = key.split(' ')
     return { model: source.model, version, protocol, status }
   }
-  const requests = counter('inference_requests_total', 'Inference requests and events answered.', requestLabels)
-  const duration = histogram(
-    'inference_request_duration_seconds',
-    'Seconds from the arrival of a request or event to its answer.',
-    DURATION_BUCKETS,
-    requestLabels,
-  )
-  const batchRows = histogram('inference_batch_rows', 'Rows of each run.', ROW_BUCKETS, () => ({}), [''])
-  const rejections = counter('inference_rejected_total', 'Requests turned away without a run.', reason => ({ reason }))
-  const predictions = countingCells(
-    'inference_predictions_total',
-    'Rows by predicted label, for classifiers whose model.json names the labels.',
-    label => ({ label, version }),
-    source.labels,
-  )
-  const workerDeaths = counter(
-    'inference_worker_deaths_total',
-    'Worker threads of the model that ended by themselves and were replaced.',
-    () => ({}),
-    [''],
-  )
+  const requests = counter('inference_requests_total', requestLabels, requestKeys)
+  const duration = histogram('inference_request_duration_seconds', requestLabels, requestKeys)
+  const batchRows = histogram('inference_batch_rows', () => ({}), [''])
+  const rejections = counter('inference_rejected_total', reason => ({ reason }), REJECTION_REASONS)
+  const failures = counter('inference_failures_total', cause => ({ cause }), FAILURE_CAUSES)
+  const predictions = countingCells('inference_predictions_total', label => ({ label, version }), source.labels)
+  const workerDeaths = counter('inference_worker_deaths_total', () => ({}), [''])
   const coldStart = new Map<StartPhase, number>()
-  gauge(
-    'cold_start_seconds',
-    'Seconds each phase of this process\u2019s start took, in the order process, import, listen, session, warm-up, first-answer.',
-    () => [...coldStart].map(([phase, value]) => ({ labels: { phase }, value })),
-  )
-  gauge('inference_queue_rows', 'Rows waiting for a run.', () => single(live().queuedRows))
-  gauge('inference_requests_in_flight', 'Requests and events not yet answered.', () => single(inFlight))
-  gauge('model_ready', '1 while the model takes requests.', () => single(Number(live().ready)))
-  gauge('function_info', 'Always 1; what this process is.', () => [
+  gauge('cold_start_seconds', () => [...coldStart].map(([phase, value]) => ({ labels: { phase }, value })))
+  gauge('inference_queue_rows', () => single(live().queuedRows))
+  gauge('inference_requests_in_flight', () => single(inFlight))
+  gauge('model_ready', () => single(Number(live().ready)))
+  gauge('function_info', () => [
     { labels: { revision: source.revision ?? '', service: source.service ?? '', version: source.functionVersion }, value: 1 },
   ])
-
-  /** @param keys of series that are there from the start, at 0 @returns what adds to the series of a key */
-  function counter(name: string, help: string, labelsOf: (key: string) => Labels, keys: readonly string[] = []) {
-    const cells = countingCells(name, help, labelsOf, keys)
-    return (key = '') => {
-      const cell = cells.get(key)
-      if (cell === undefined) cells.set(key, { value: 1 })
-      else cell.value++
-    }
-  }
-
-  function countingCells(name: string, help: string, labelsOf: (key: string) => Labels, keys: readonly string[]) {
-    const cells = new Map(keys.map(key => [key, { value: 0 }]))
-    families.push({ name, help, type: 'counter', samples: () => [...cells].map(([key, { value }]) => ({ labels: labelsOf(key), value })) })
-    return cells
-  }
-
-  /** @param bounds upper bounds of the buckets, ascending */
-  function histogram(
-    name: string,
-    help: string,
-    bounds: readonly number[],
-    labelsOf: (key: string) => Labels,
-    keys: readonly string[] = [],
-  ) {
-    const empty = () => ({ counts: new Array<number>(bounds.length + 1).fill(0), sum: 0 })
-    const values = new Map(keys.map(key => [key, empty()]))
-    families.push({
-      name,
-      help,
-      type: 'histogram',
-      samples: () => [...values].flatMap(([key, { counts, sum }]) => histogramSamples(name, labelsOf(key), bounds, counts, sum)),
-    })
-    return (value: number, key = '') => {
-      let entry = values.get(key)
-      if (entry === undefined) {
-        entry = empty()
-        values.set(key, entry)
-      }
-      let bucket = 0
-      while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++
-      entry.counts[bucket] = (entry.counts[bucket] as number) + 1
-      entry.sum += value
-    }
-  }
-
-  function gauge(name: string, help: string, samples: () => Sample[]): void {
-    families.push({ name, help, type: 'gauge', samples })
-  }
+  gauge('function_memory_limit_bytes', () => {
+    const limit = process.constrainedMemory()
+    // Where nothing limits it, Node says 0, or 2^64.
+    return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
+  })
 
   function mark(phase: StartPhase, at = performance.now()): void {
     coldStart.set(phase, (at - phaseBegan) / 1000)
@@ -182,19 +232,85 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
       mark('first-answer')
     },
     ran: rows => batchRows(rows),
-    rejected: rejections,
+    rejected(reason) {
+      rejections(reason)
+      if (reason !== 'too_large') failures(reason)
+    },
+    failed: failures,
     workerDied: () => workerDeaths(),
     predicted(label, rows) {
       const cell = predictions.get(label)
       if (cell !== undefined) cell.value += rows
     },
     mark,
+    ...scraped,
+  }
+}
+
+/** What the dead letter sink counts. */
+export function createDeadLetterMetrics(): Scraped & { readonly lost: (reason: DeadLetterReason) => void } {
+  const { counter, scraped } = createFamilies(DEAD_LETTER_METRICS)
+  return { lost: counter('dead_letters_total', reason => ({ reason }), DEAD_LETTER_REASONS), ...scraped }
+}
+
+/** Families for declared metrics, each to be made once. */
+function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(declared: Declared) {
+  type Name = keyof Declared & string
+  type LabelsOf<N extends Name> = (key: string) => Readonly<Record<keyof Declared[N]['labels'], string>>
+  const families: Family[] = []
+  let prometheus: Promise<Prometheus> | undefined
+
+  function add(name: Name, samples: () => Sample[]): void {
+    const { type, help } = declared[name] as Declaration
+    families.push({ name, help, type, samples })
+  }
+
+  /** @param keys of series that are there from the start, at 0 @returns what adds to the series of a key */
+  function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
+    const cells = countingCells(name, labelsOf, keys)
+    return (key = '') => {
+      const cell = cells.get(key)
+      if (cell === undefined) cells.set(key, { value: 1 })
+      else cell.value++
+    }
+  }
+
+  function countingCells<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
+    const cells = new Map(keys.map(key => [key, { value: 0 }]))
+    add(name, () => [...cells].map(([key, { value }]) => ({ labels: labelsOf(key), value })))
+    return cells
+  }
+
+  function histogram<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
+    const bounds = (declared[name] as Declaration).buckets ?? []
+    const empty = () => ({ counts: new Array<number>(bounds.length + 1).fill(0), sum: 0 })
+    const values = new Map(keys.map(key => [key, empty()]))
+    add(name, () => [...values].flatMap(([key, { counts, sum }]) => histogramSamples(name, labelsOf(key), bounds, counts, sum)))
+    return (value: number, key = '') => {
+      let entry = values.get(key)
+      if (entry === undefined) {
+        entry = empty()
+        values.set(key, entry)
+      }
+      let bucket = 0
+      while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++
+      entry.counts[bucket] = (entry.counts[bucket] as number) + 1
+      entry.sum += value
+    }
+  }
+
+  function gauge<N extends Name>(name: N, samples: () => { labels: ReturnType<LabelsOf<N>>; value: number }[]): void {
+    add(name, samples)
+  }
+
+  const scraped: Scraped = {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     async text() {
       prometheus ??= import('./prometheus.ts').then(({ createPrometheus }) => createPrometheus(families))
       return (await prometheus).metrics()
     },
   }
+  return { counter, countingCells, histogram, gauge, scraped }
 }
 
 type Labels = Readonly<Record<string, string>>

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
 
 const scrape = async (port: number) => readMetrics((await exchange(port, request('GET', '/metrics'))).body)
 const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
+const CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server']
 const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': 'a.request', 'content-type': 'application/json' }
 const FLOWERS = [
   [5.1, 3.5, 1.4, 0.2],
@@ -45,6 +47,7 @@ test('requests and events are counted and timed by protocol and status, their ro
   assert.equal(metrics.get('inference_batch_rows_sum'), 21)
   for (const gauge of ['inference_queue_rows', 'inference_requests_in_flight']) assert.equal(metrics.get(gauge), 0)
   assert.equal(metrics.get('model_ready'), 1)
+  for (const cause of CAUSES) assert.equal(metrics.get(`inference_failures_total{cause="${cause}"}`), 0, cause)
   assert.ok(
     [...metrics.keys()].some(name => /^function_info\{revision="flowers-00007",service="flowers",version="\d+\.\d+\.\d+"\}$/.test(name)),
   )
@@ -64,12 +67,52 @@ test('what is turned away is counted by its reason', async t => {
   const metrics = await scrape(server.port)
   for (const reason of ['overloaded', 'deadline', 'too_large'])
     assert.equal(metrics.get(`inference_rejected_total{reason="${reason}"}`), 1, reason)
+  // What is too large is its caller's mistake.
+  assert.deepEqual(
+    CAUSES.map(cause => metrics.get(`inference_failures_total{cause="${cause}"}`)),
+    [1, 1, 0, 0, 0],
+  )
 
   const broken = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
   t.after(broken.stop)
   await assert.rejects(broken.service.model.load())
   await post(broken, 503, {}, irisBody(), '/v2/models/broken/infer')
   assert.equal((await scrape(broken.port)).get('inference_rejected_total{reason="not_ready"}'), 1)
+})
+
+test('a request or event that the model fails on is a failure, and a caller’s mistake is none', async t => {
+  const server = await startServer({ MODEL_DIR: testModel('failing') })
+  t.after(server.stop)
+  const infer = '/v2/models/failing/infer'
+  const fails = JSON.stringify({ inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }] })
+  await post(server, 500, {}, fails, infer)
+  await post(server, 422, EVENT, fails)
+  await post(server, 400, {}, '{}', infer)
+  const metrics = await scrape(server.port)
+  assert.deepEqual(
+    CAUSES.map(cause => metrics.get(`inference_failures_total{cause="${cause}"}`)),
+    [0, 0, 0, 2, 0],
+  )
+})
+
+test('every series that a counter can have is there before anything is counted', async t => {
+  const server = await startServer()
+  t.after(server.stop)
+  const metrics = await scrape(server.port)
+  for (const [name, { type, labels }] of Object.entries<Declaration>(METRICS)) {
+    if (type !== 'counter') continue
+    const series = [...metrics].filter(([key]) => key.replace(/\{.*/, '') === name)
+    const values = Object.entries(labels).map(([label, known]) => (Array.isArray(known) ? known.length : label === 'label' ? 3 : 1))
+    assert.equal(
+      series.length,
+      values.reduce((product, count) => product * count, 1),
+      name,
+    )
+    assert.ok(
+      series.every(([, value]) => value === 0),
+      name,
+    )
+  }
 })
 
 test('model_ready is 0 while the model loads and when it drains', async t => {
@@ -102,26 +145,35 @@ test('cold_start_seconds tells each phase of the start, which together took no l
 test('thousands of odd requests add no series', async t => {
   const server = await startServer({ MAX_BODY_BYTES: '1000' })
   t.after(server.stop)
-  for (const headers of [{}, EVENT]) {
-    await post(server, 200, headers, irisBody())
-    await post(server, 400, headers, '{}')
-  }
-  await post(server, 413, {}, ' '.repeat(1001))
+  // The first answer alone adds one, how long it took.
+  await post(server, 200, {}, irisBody())
   const series = async () => [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()
   const before = await series()
+  const oddEvent = (i: number) => ({
+    specversion: '1.0',
+    id: `${i}`,
+    source: `/odd-${i}`,
+    type: `odd.${i}`,
+    [`odd${i}`]: i,
+    data: { id: i },
+  })
   const odd = (i: number) => [
     request('GET', `/odd-${i}`),
     request('POST', `/v2/models/model-${i}/infer`, {}, irisBody(`${i}`)),
     request('POST', `/v2/models/iris-classifier/versions/v${i}/infer`, { 'x-request-id': `odd-${i}` }, irisBody()),
     request('POST', '/', { ...EVENT, 'ce-id': `${i}`, 'ce-source': `/odd-${i}`, 'ce-type': `odd.${i}` }, irisBody(`${i}`)),
+    request('POST', '/', { 'content-type': 'application/cloudevents+json' }, JSON.stringify(oddEvent(i))),
+    request('POST', '/', { 'content-type': 'application/cloudevents-batch+json' }, JSON.stringify([oddEvent(i)])),
     request('POST', IRIS, { 'content-type': `odd/${i}` }, irisBody(`${i}`)),
+    request('POST', IRIS, { traceparent: `odd-${i}`, 'user-agent': `odd-${i}` }, `{"id":"${i}"${' '.repeat(50 * (i % 12))}}`),
     request(['PUT', 'DELETE', 'PATCH'][i % 3] as string, `/?odd=${i}`),
   ]
   const connection = await connect(server.port)
   for (let i = 0; i < 500; i++) {
     connection.send(odd(i).join(''))
-    for (let answers = 0; answers < 6; answers++) await connection.answer()
+    for (let answers = 0; answers < 9; answers++) await connection.answer()
   }
-  assert.deepEqual(await series(), before)
   connection.socket.destroy()
+  await post(server, 413, {}, ' '.repeat(1001))
+  assert.deepEqual(await series(), before)
 })

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
+import { readMetrics } from '../http/client.ts'
 import { projectFolder, startServer } from '../server.ts'
 
 interface Line {
@@ -92,6 +93,21 @@ suite('the consumer', () => {
     assert.equal((await post(lostBy(413, '{"error":"too large"}'), 'x'.repeat(5_000_000))).status, 204)
     const { data, bytes, why } = await nextLine()
     assert.deepEqual([String(data).length, bytes, why], [1024, 5_000_000, 'too large'])
+  })
+
+  test('counts dead letters by whether another try would have helped, and nothing else', async () => {
+    const counts = async () => {
+      const metrics = readMetrics(await (await fetch(`${url}/metrics`)).text())
+      return ['refused', 'exhausted'].map(reason => metrics.get(`dead_letters_total{reason="${reason}"}`) as number)
+    }
+    const before = await counts()
+    for (const code of [400, 413, 422, 503, 429, -1]) await post(lostBy(code, ''), '')
+    await post(REQUEST, '')
+    for (let i = 0; i < 7; i++) await nextLine()
+    assert.deepEqual(
+      (await counts()).map((count, i) => count - (before[i] as number)),
+      [3, 3],
+    )
   })
 
   test('logs a reply as received', async () => {
