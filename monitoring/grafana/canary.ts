@@ -85,8 +85,9 @@ const VERDICT: Row = {
       draw: 'table',
       unit: 'none',
       rows: 'revision',
+      columns: { revision: 'revision' },
       width: 24,
-      height: 5,
+      height: 4,
       queries: [
         {
           expr: `sum by (revision) (${chosen(`increase(inference_requests_total{model=~"$model"}[${WINDOW}])`, { ...both, window: WINDOW })})`,

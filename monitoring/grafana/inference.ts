@@ -1,5 +1,5 @@
 import type { Dashboard, Row, Thresholds } from './panels.ts'
-import { chosen, errorShare, failureShare, quantile, RATE, requests } from './queries.ts'
+import { chosen, errorShare, failureShare, grown, quantile, RATE, requests } from './queries.ts'
 import { MODEL, REVISION, SERVICE } from './variables.ts'
 
 const SHARE_OF_ERRORS: Thresholds = [
@@ -220,12 +220,7 @@ const LOAD: Row = {
 }
 
 /** Deliveries by the Broker’s Triggers; its channel counts the same events once more, as a subscription’s. */
-const delivered = (labels: string, window: string) =>
-  `increase(kn_eventing_dispatch_duration_seconds_count{messaging_destination_name=~"trigger:.+", ${labels}}[${window}])`
-
-/** Also those of a sink that the first of them woke, whose counter was never seen at 0. */
-const DEAD = `sum by (reason) (clamp_min(
-  max_over_time(dead_letters_total[$__range]) - (dead_letters_total offset $__range or 0 * max_over_time(dead_letters_total[$__range])), 0))`
+const deliveries = (labels: string) => `kn_eventing_dispatch_duration_seconds_count{messaging_destination_name=~"trigger:.+", ${labels}}`
 
 const EVENTS: Row = {
   title: 'Events',
@@ -236,11 +231,11 @@ const EVENTS: Row = {
         'Dead letters that the sink was sent, in the time shown. refused: another try would have ended the same. exhausted: all tries failed.',
       draw: 'stat',
       unit: 'none',
-      width: 4,
+      width: 3,
       height: 8,
       thresholds: ANY_IS_BAD,
       nothing: 'no sink seen',
-      queries: [{ expr: DEAD, legend: '{{reason}}', instant: true }],
+      queries: [{ expr: `sum by (reason) (${grown('dead_letters_total')})`, legend: '{{reason}}', instant: true }],
     },
     {
       title: 'Which event died?',
@@ -248,11 +243,12 @@ const EVENTS: Row = {
         'Deliveries that a Broker does not try again, in the time shown: it sends the event to the dead letter sink. The event itself, with the function’s own words, is a line in that sink’s log.',
       draw: 'table',
       unit: 'none',
-      width: 8,
+      width: 11,
+      columns: { messaging_destination_name: 'Trigger', cloudevents_type: 'event type', http_response_status_code: 'status' },
       nothing: 'none died',
       queries: [
         {
-          expr: `sum by (messaging_destination_name, cloudevents_type, http_response_status_code) (${delivered('http_response_status_code=~"4..", http_response_status_code!~"404|408|409|429"', '$__range')}) > 0`,
+          expr: `sum by (messaging_destination_name, cloudevents_type, http_response_status_code) (${grown(deliveries('http_response_status_code=~"4..", http_response_status_code!~"404|408|409|429"'))}) > 0`,
           legend: 'events',
         },
       ],
@@ -262,18 +258,19 @@ const EVENTS: Row = {
       description: 'Counted by the function. 503 and 504 are errors here, and are delivered again.',
       draw: 'stacked',
       unit: 'reqps',
-      width: 6,
+      width: 5,
       queries: [{ expr: `sum by (status) (${chosen(requests('protocol="cloudevent"'))})`, legend: '{{status}}' }],
     },
     {
       title: 'Deliveries by status',
-      description: 'Counted by the Broker, the dead letter sink’s own answers among them. 5xx, 404, 408, 409 and 429 are tried again.',
+      description:
+        'A second, counted by the Broker, the dead letter sink’s own answers among them. 5xx, 404, 408, 409 and 429 are tried again.',
       draw: 'stacked',
-      unit: 'none',
-      width: 6,
+      unit: 'reqps',
+      width: 5,
       queries: [
         {
-          expr: `sum by (http_response_status_code) (${delivered('http_response_status_code!=""', RATE)})`,
+          expr: `sum by (http_response_status_code) (rate(${deliveries('http_response_status_code!=""')}[${RATE}]))`,
           legend: '{{http_response_status_code}}',
         },
       ],
@@ -281,7 +278,7 @@ const EVENTS: Row = {
     {
       title: 'The event itself',
       width: 24,
-      height: 4,
+      height: 3,
       markdown:
         '`kubectl logs -n iris -l serving.knative.dev/service=iris-dead-letter -c user-container --tail=-1` shows a line for each event that died: its id, source and type, its data, the status, and why. No metric names an event: there would be as many series as events.',
     },
@@ -344,6 +341,7 @@ const PROCESS: Row = {
       unit: 'none',
       width: 16,
       height: 5,
+      columns: { service: 'service', revision: 'revision', version: 'program' },
       queries: [
         { expr: 'count by (service, revision, version) (function_info{service=~"$service", revision=~"$revision"})', legend: 'processes' },
       ],

@@ -44,8 +44,10 @@ export interface Panel {
   readonly max?: number
   /** What is shown where a query has no answer. */
   readonly nothing?: string
-  /** A table's: the label its rows are told by. */
+  /** A table's: the label its queries are joined by. */
   readonly rows?: string
+  /** A table's: titles of its labels, in the order of their columns. */
+  readonly columns?: Readonly<Record<string, string>>
 }
 
 export interface Note {
@@ -243,6 +245,9 @@ function graph({ draw, thresholds }: Panel) {
         .calcs(['lastNotNull']),
     )
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending))
+    .overrideByRegexp('/error|5..$/', [fixedColor('red')])
+    .overrideByRegexp('/success/', [fixedColor('green')])
+    .overrideByRegexp('/^limit$/', [fixedColor('red')])
   if (draw === 'stacked') built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal))
   if (draw === 'shares') built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Percent))
   if (draw === 'steps') built.lineInterpolation(common.LineInterpolation.StepAfter)
@@ -251,18 +256,21 @@ function graph({ draw, thresholds }: Panel) {
   return built
 }
 
-/** Each query is a column: `Value #A` of Grafana's gets its title. */
-function joined({ queries, rows }: Panel, built: table.PanelBuilder) {
-  const titles = queries.map(({ legend }, i) => [queries.length === 1 ? 'Value' : `Value #${refId(i)}`, legend] as const)
+const fixedColor = (fixedColor: string): dashboard.DynamicConfigValue => ({ id: 'color', value: { mode: 'fixed', fixedColor } })
+
+/** Each query is a column: `Value #A` of Grafana's gets its title, after those of the labels. */
+function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilder) {
+  const values = queries.map(({ legend }, i) => [queries.length === 1 ? 'Value' : `Value #${refId(i)}`, legend] as const)
   if (queries.length > 1 && rows !== undefined) {
     built.withTransformation({ id: 'joinByField', options: { byField: rows, mode: 'outer' } })
   }
+  const titles = [...Object.entries(columns), ...values]
   const times = ['Time', ...queries.map((_, i) => `Time ${i + 1}`)]
   return built.withTransformation({
     id: 'organize',
     options: {
       excludeByName: Object.fromEntries(times.map(name => [name, true])),
-      indexByName: {},
+      indexByName: Object.fromEntries(titles.map(([name], i) => [name, i])),
       renameByName: Object.fromEntries(titles),
     },
   })

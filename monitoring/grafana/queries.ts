@@ -39,3 +39,10 @@ export const failureShare = (): string => {
 
 export const quantile = (share: number, by: string, options: { revision?: string; window?: string } = {}): string =>
   `histogram_quantile(${share}, sum by (${by}) (${chosen(durations(options.window), options)}))`
+
+/**
+ * What a counter grew by in that time. `increase` takes what it sees first for where it began, and so misses the first of all: the only
+ * event that died, the request that woke its pod.
+ */
+export const grown = (counter: string, window = '$__range'): string =>
+  `clamp_min(max_over_time(${counter}[${window}]) - (${counter} offset ${window} or 0 * max_over_time(${counter}[${window}])), 0)`

@@ -1,5 +1,5 @@
 import type { Dashboard, Row } from './panels.ts'
-import { chosen, quantile, RATE } from './queries.ts'
+import { chosen, grown, quantile, RATE } from './queries.ts'
 import { MODEL, REVISION, SERVICE } from './variables.ts'
 
 /*
@@ -10,7 +10,7 @@ const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
 /** The activator knows no service. */
 const ACTIVATOR = 'kn_revision_name=~"$revision"'
 
-const ASLEEP = `sum(kn_revision_pods_count{${KNATIVE}})`
+const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
 
 /** All of a process' start but the first answer, for which somebody must ask. */
 const START = 'cold_start_seconds{phase!="first-answer"}'
@@ -33,7 +33,7 @@ const ATTENTION: Row = {
       queries: [
         { expr: `sum(kn_revision_request_queued{${ACTIVATOR}})`, legend: 'requests waiting at the activator' },
         { expr: `sum(kn_revision_pods_desired{${KNATIVE}})`, legend: 'pods desired' },
-        { expr: ASLEEP, legend: 'pods there' },
+        { expr: PODS, legend: 'pods there' },
         { expr: `sum(${chosen('model_ready')}) or vector(0)`, legend: 'models ready' },
       ],
     },
@@ -48,7 +48,7 @@ const ATTENTION: Row = {
         [null, 'blue'],
         [1, 'green'],
       ],
-      queries: [{ expr: `${ASLEEP} or vector(0)`, legend: 'pods' }],
+      queries: [{ expr: `${PODS} or vector(0)`, legend: 'pods' }],
     },
     {
       title: 'Asleep',
@@ -58,7 +58,7 @@ const ATTENTION: Row = {
       width: 4,
       height: 4,
       thresholds: [[null, 'blue']],
-      queries: [{ expr: `avg_over_time((${ASLEEP} == bool 0)[$__range:])`, legend: 'asleep', instant: true }],
+      queries: [{ expr: `avg_over_time((${PODS} == bool 0)[$__range:])`, legend: 'asleep', instant: true }],
     },
     {
       title: 'Starts',
@@ -86,7 +86,7 @@ const ATTENTION: Row = {
       thresholds: [[null, 'blue']],
       queries: [
         {
-          expr: `sum(avg_over_time(kn_revision_pods_count{${KNATIVE}}[$__range])) * $__range_s / 3600`,
+          expr: `avg_over_time((${PODS} or vector(0))[$__range:]) * $__range_s / 3600`,
           legend: 'pod hours',
           instant: true,
         },
@@ -128,7 +128,7 @@ const ATTENTION: Row = {
       ],
       queries: [
         {
-          expr: `sum(increase(kn_serving_invocation_duration_seconds_count{${KNATIVE}, http_response_status_code=~"5.."}[$__range])) or vector(0)`,
+          expr: `sum(${grown(`kn_serving_invocation_duration_seconds_count{${KNATIVE}, http_response_status_code=~"5.."}`)}) or vector(0)`,
           legend: 'requests',
           instant: true,
         },
