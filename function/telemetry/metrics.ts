@@ -16,7 +16,7 @@ export type Status = (typeof STATUSES)[number]
 const REJECTION_REASONS = ['overloaded', 'deadline', 'not_ready', 'too_large'] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
-/** Why a request failed that its caller made no mistake in: turned away, the model failed on it, or nobody foresaw it. */
+/** Why a request failed without a mistake of its caller: it was turned away, the model failed on it, or nobody foresaw it. */
 const FAILURE_CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server'] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
@@ -133,7 +133,7 @@ export interface Metrics extends Scraped {
   ran(rows: number): void
   rejected(reason: RejectionReason): void
   /** One that was taken failed, and its caller made no mistake. What is rejected is counted as a failure with it. */
-  failed(cause: 'model' | 'server'): void
+  failed(cause: Exclude<FailureCause, RejectionReason>): void
   /** A worker thread of the model ended by itself. */
   workerDied(): void
   /** @param label that so many rows got; one the model folder does not name is not counted */
@@ -234,7 +234,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     ran: rows => batchRows(rows),
     rejected(reason) {
       rejections(reason)
-      if (reason !== 'too_large') failures(reason)
+      if (isFailure(reason)) failures(reason)
     },
     failed: failures,
     workerDied: () => workerDeaths(),
@@ -246,6 +246,9 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     ...scraped,
   }
 }
+
+/** Whether a refusal is the function's own; others are their callers' mistakes. */
+const isFailure = (reason: string): reason is FailureCause => (FAILURE_CAUSES as readonly string[]).includes(reason)
 
 /** What the dead letter sink counts. */
 export function createDeadLetterMetrics(): Scraped & { readonly lost: (reason: DeadLetterReason) => void } {

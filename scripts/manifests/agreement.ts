@@ -1,6 +1,6 @@
 import { readConfig, VARIABLES } from '../../function/config.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
-import { createMetrics } from '../../function/telemetry/metrics.ts'
+import { DEAD_LETTER_METRICS, METRICS } from '../../function/telemetry/metrics.ts'
 import { containersOf, isShippedModel, kindOf, podOf } from './rules.ts'
 import { type Bundle, exists, type Manifest, parse, read } from './sources.ts'
 
@@ -26,8 +26,9 @@ const PROGRAMS: Readonly<Record<string, { readonly source: string; readonly path
 }
 
 /** That what is said in two places is the same in both. */
-export async function checkAgreement(project: Project): Promise<Problem[]> {
-  const names = new Set((await metricNames()).flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]))
+export function checkAgreement(project: Project): Problem[] {
+  const declared = Object.keys({ ...METRICS, ...DEAD_LETTER_METRICS })
+  const names = new Set(declared.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]))
   return [
     ...project.bundles.flatMap(bundle =>
       bundle.objects.flatMap(object => {
@@ -37,6 +38,7 @@ export async function checkAgreement(project: Project): Promise<Problem[]> {
           ...checkTimes(object),
           ...checkTypes(object, bundle, project),
           ...checkMetrics(object, names),
+          ...checkMonitor(object, project),
         ]
         return problems.map((problem): Problem => [where, problem])
       }),
@@ -220,14 +222,7 @@ function checkSample({ spec }: Manifest): string[] {
   )
 }
 
-/** Every metric the function has, as Prometheus is told of it. */
-async function metricNames(): Promise<string[]> {
-  const source = { model: '', version: '', labels: [], service: '', revision: '', functionVersion: '' }
-  const text = await createMetrics(source, () => ({ queuedRows: 0, ready: true })).text()
-  return [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string)
-}
-
-/** That a scaler asks for a metric that is there. */
+/** That a scaler or a rule asks for a metric that is there. */
 function checkMetrics(object: Manifest, known: ReadonlySet<string>): string[] {
   const queries: string[] = []
   const collect = (value: unknown, key = ''): void => {
@@ -237,7 +232,8 @@ function checkMetrics(object: Manifest, known: ReadonlySet<string>): string[] {
   collect(object.spec)
   const names = [
     ...queries.flatMap(query =>
-      [...query.matchAll(/\b(?:inference_\w+|cold_start_\w+|model_ready|function_info)\b/g)].map(([name]) => name),
+      // What is recorded has a colon in its name, and is another series.
+      [...query.matchAll(/(?<![\w:])(?:inference_|cold_start_|model_|function_|dead_letters_)\w+(?![\w:])/g)].map(([name]) => name),
     ),
     ...(object.kind === 'HorizontalPodAutoscaler'
       ? object.spec.metrics.flatMap(({ pods }: Manifest) => (pods === undefined ? [] : [pods.metric?.name]))
@@ -248,6 +244,22 @@ function checkMetrics(object: Manifest, known: ReadonlySet<string>): string[] {
       ? ['spec.triggers: the query asks for none of our metrics']
       : []
   return [...empty, ...[...new Set(names)].filter(name => !known.has(name)).map(name => `the function has no metric ${name}`)]
+}
+
+/** That a monitor selects pods of Services that are made. */
+function checkMonitor({ kind, spec }: Manifest, { bundles }: Project): string[] {
+  if (kind !== 'PodMonitor') return []
+  const services = bundles.flatMap(({ objects }) =>
+    objects.flatMap(object => {
+      if (kindOf(object) === 'serving.knative.dev/Service') return [object.metadata.name]
+      // KServe's, in Knative mode.
+      return object.kind === 'InferenceService' ? [`${object.metadata.name}-predictor`] : []
+    }),
+  )
+  const selected: string[] = (spec.selector?.matchExpressions ?? []).flatMap(({ key, values = [] }: Manifest) =>
+    key === 'serving.knative.dev/service' ? values : [],
+  )
+  return selected.filter(name => !services.includes(name)).map(name => `spec.selector: nothing here makes a Knative Service "${name}"`)
 }
 
 /** That a revision with a name is the same everywhere: Knative refuses another template under the same name. */

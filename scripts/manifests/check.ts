@@ -41,7 +41,7 @@ export const checkAll = async (project: Project, schemas: Schemas): Promise<Prob
   ...checkSchemas(project.bundles, schemas),
   ...checkFuncSchema(project, schemas),
   ...checkRules(project.bundles),
-  ...(await checkAgreement(project)),
+  ...checkAgreement(project),
 ]
 
 async function main(): Promise<void> {

@@ -27,6 +27,8 @@ export function withMistake(manifest: Manifest, { at, value }: Pick<Mistake, 'at
 
 const POD = 'spec/template/spec'
 const CONTAINER = `${POD}/containers/0`
+const ENDPOINT = 'spec/podMetricsEndpoints/0'
+const PROMETHEUS_RULE = 'spec/groups/0/rules/0'
 
 const row = (what: string, at: string, value: unknown, says: RegExp): Mistake => ({ what, at, value, says })
 
@@ -145,6 +147,30 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
       { type: 'prometheus', metadata: { serverAddress: 'http://p', query: 'sum(inference_in_flight)', threshold: '1' } },
       /no metric inference_in_flight/,
     ),
+  ],
+  PodMonitor: [
+    row('scrapes the queue-proxy', `${ENDPOINT}/port`, 'http-usermetric', /Knative's own port|one of port and portNumber/),
+    row('asks at another path', `${ENDPOINT}/path`, '/prometheus', /metrics are at \/metrics/),
+    row('waits longer than until the next time', `${ENDPOINT}/scrapeTimeout`, '1m', /longer than its interval/),
+    row(
+      'selects a Service that nobody makes',
+      'spec/selector/matchExpressions',
+      [{ key: 'serving.knative.dev/service', operator: 'In', values: ['iris'] }],
+      /nothing here makes a Knative Service "iris"/,
+    ),
+  ],
+  PrometheusRule: [
+    row('has an alert that says nothing', PROMETHEUS_RULE, { alert: 'Silent', expr: 'up == 0' }, /Silent has no runbook_url/),
+    row('records by what is no name', PROMETHEUS_RULE, { record: 'service:requests.rate5m', expr: 'up' }, /no name of a series/),
+    row('records with a delay', PROMETHEUS_RULE, { record: 'service:up', expr: 'up', for: '5m' }, /are an alert's/),
+    row('has a duration of Go’s', PROMETHEUS_RULE, { alert: 'A', expr: 'up', for: '1.5m' }, /must be a duration such as 5m/),
+    row(
+      'asks for a metric that is not there',
+      `${PROMETHEUS_RULE}/expr`,
+      'rate(inference_errors_total[5m])',
+      /no metric inference_errors_total/,
+    ),
+    row('records and alerts at once', PROMETHEUS_RULE, { record: 'a', alert: 'B', expr: 'up' }, /one of record and alert/),
   ],
   InterceptorRoute: [
     row('leads to a Service that is not there', 'spec/target/service', 'other', /there is no Service "other"/),

@@ -230,7 +230,66 @@ const SERVING = 'knative/serving 1.23: pkg/apis'
 const EVENTING = 'knative/eventing 1.22: pkg/apis'
 const KSERVE = 'kserve 0.20: pkg/apis/serving/v1beta1'
 
+/** Ports of a pod that are Knative's own, by name (knative/serving 1.23: pkg/reconciler/revision/resources/queue.go). */
+const KNATIVE_PORT_NAMES = ['queue-port', 'https-port', 'http-autometric', 'http-usermetric', 'profiling-port']
+const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
+const PROMETHEUS_DURATION = /^(\d+(ms|[smhdwy]))+$/
+
+function checkPrometheusRule({ record, alert, expr, for: pending, annotations = {}, labels = {} }: Manifest, at: string): string[] {
+  return [
+    ...when((record === undefined) === (alert === undefined), `${at} must have one of record and alert`),
+    ...when(String(expr ?? '').trim() === '', `${at}.expr is empty`),
+    ...when(record !== undefined && !METRIC_NAME.test(record), `${at}.record is "${record}", which is no name of a series`),
+    ...when(
+      record !== undefined && (pending !== undefined || Object.keys(annotations).length > 0),
+      `${at}: for and annotations are an alert's`,
+    ),
+    ...when(pending !== undefined && !PROMETHEUS_DURATION.test(pending), `${at}.for is "${pending}"; it must be a duration such as 5m`),
+    ...Object.keys({ ...labels, ...annotations })
+      .filter(name => !/^[a-zA-Z_]\w*$/.test(name))
+      .map(name => `${at}: "${name}" is no label`),
+    ...['summary', 'description', 'runbook_url']
+      .filter(name => alert !== undefined && !annotations[name])
+      .map(name => `${at}: the alert ${alert} has no ${name}`),
+  ]
+}
+
 export const RULES: readonly Rule[] = [
+  {
+    kinds: ['PodMonitor'],
+    source: 'prometheus-operator 0.93: pkg/prometheus/resource_selector.go; the ports of a Knative pod',
+    check: ({ spec }) =>
+      (spec.podMetricsEndpoints ?? []).flatMap(({ port, portNumber, path, interval, scrapeTimeout }: Manifest, i: number) => {
+        const at = `spec.podMetricsEndpoints.${i}`
+        return [
+          ...when((port === undefined) === (portNumber === undefined), `${at} must have one of port and portNumber`),
+          ...when(
+            KNATIVE_PORT_NAMES.includes(port) || RESERVED_PORTS.includes(portNumber),
+            `${at}: ${port ?? portNumber} is Knative's own port`,
+          ),
+          ...when(path !== '/metrics', `${at}.path is ${path}; metrics are at /metrics`),
+          ...when(
+            interval !== undefined && !PROMETHEUS_DURATION.test(interval),
+            `${at}.interval is "${interval}"; it must be a duration such as 10s`,
+          ),
+          ...when(goSeconds(scrapeTimeout ?? '0') > goSeconds(interval ?? '30s'), `${at}.scrapeTimeout is longer than its interval`),
+        ]
+      }),
+  },
+  {
+    kinds: ['PrometheusRule'],
+    source: 'prometheus-operator 0.93: pkg/operator/rules.go, which is promtool’s check',
+    check({ spec }) {
+      const groups: Manifest[] = spec.groups ?? []
+      const names = groups.map(({ name }) => name)
+      return [
+        ...names.filter((name, i) => names.indexOf(name) !== i).map(name => `spec.groups: ${name} is there twice`),
+        ...groups.flatMap(({ rules = [] }, i) =>
+          rules.flatMap((rule: Manifest, j: number) => checkPrometheusRule(rule, `spec.groups.${i}.rules.${j}`)),
+        ),
+      ]
+    },
+  },
   {
     kinds: [KNATIVE_SERVICE],
     source: `${SERVING}/serving/{fieldmask,k8s_validation}.go`,

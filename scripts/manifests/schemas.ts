@@ -105,6 +105,8 @@ function strict(schema: unknown): unknown {
       ? Object.fromEntries(Object.entries(value as object).map(([name, inner]) => [name, strict(inner)]))
       : strict(value)
   }
+  // Go's way to say that case does not matter.
+  if (typeof given.pattern === 'string') made.pattern = given.pattern.replace(/^\^\(\?i\)(.*)\$$/, '^(?i:$1)$')
   if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined) made.type = ['integer', 'string']
   if (given.nullable === true && typeof made.type === 'string') made.type = [made.type, 'null']
   // Where a schema keeps fields it does not know although it lists some, as Knative's Triggers and Brokers do for what is experimental,
