@@ -22,6 +22,7 @@ const PAGES = [
   'docs/clients.md',
   'docs/metrics.md',
   'docs/runbook.md',
+  'docs/monitoring.md',
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 

@@ -18,7 +18,7 @@ interface Family {
 const REVISION = ['kn_service_name', 'kn_configuration_name', 'kn_revision_name', 'k8s_namespace_name']
 
 /** Knative Serving 1.23 and Eventing 1.22, by their sources; kube-state-metrics 2. */
-export const FAMILIES = {
+const FAMILIES = {
   kn_revision_pods_desired: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
   kn_revision_pods_requested: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
   kn_revision_pods_count: { type: 'gauge', labels: REVISION, of: 'autoscaler' },

@@ -2,38 +2,14 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { parser } from '@prometheus-io/lezer-promql'
 import { parse } from 'yaml'
-import { DEAD_LETTER_METRICS } from '../../function/telemetry/metrics.ts'
-import { startServer } from '../../test/server.ts'
 import { type Panel, readDashboards } from '../demo/judge.ts'
-import { FAMILIES } from '../demo/stand-in.ts'
 import { DASHBOARDS, folder, written } from './generate.ts'
 
 const dashboards = readDashboards()
 const panelsOf = (panels: readonly Panel[]): Panel[] => panels.flatMap(panel => [panel, ...panelsOf(panel.panels ?? [])])
-const allTargets = dashboards.flatMap(({ title, panels }) =>
-  panelsOf(panels).flatMap(panel => (panel.targets ?? []).map(({ expr }) => ({ where: `${title} › ${panel.title}`, expr }))),
-)
 const project = join(import.meta.dirname, '../..')
 const yaml = (path: string) => parse(readFileSync(join(project, path), 'utf8'), { merge: true })
-
-/** Grafana's variables, as they could be. */
-const filledIn = (expr: string) =>
-  expr.replace(/\$(\w+)/g, (_, name: string) => ({ __rate_interval: '1m', __range: '1h', __range_s: '3600', __from: '1000' })[name] ?? 'x')
-
-/** Names of the metrics that an expression asks for. @throws where it is no PromQL */
-function metricsIn(expr: string): string[] {
-  const names: string[] = []
-  const text = filledIn(expr)
-  parser.parse(text).iterate({
-    enter({ name, from, to, type }) {
-      assert.ok(!type.isError, `${text}\n${' '.repeat(from)}^`)
-      if (name === 'Identifier') names.push(text.slice(from, to))
-    },
-  })
-  return names
-}
 
 test('the JSON is what the TypeScript says: npm run generate writes it', () => {
   for (const [file, dashboard] of Object.entries(DASHBOARDS))
@@ -118,23 +94,6 @@ for (const [question, dashboard, panel] of [
     assert.deepEqual(places, [dashboard])
   })
 }
-
-test('every query is PromQL, and asks for what is exported', async t => {
-  const server = await startServer()
-  t.after(server.stop)
-  const text = await (await fetch(`${server.url}/metrics`)).text()
-  const families = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name as string, type as string] as const)
-  const elsewhere = Object.entries({ ...FAMILIES, ...DEAD_LETTER_METRICS }).map(([name, { type }]) => [name, type] as const)
-  const series = [...families, ...elsewhere].flatMap(([name, type]) =>
-    type === 'histogram' ? ['_bucket', '_sum', '_count'].map(suffix => name + suffix) : [name],
-  )
-  // Prometheus' own.
-  const known = new Set([...series, 'ALERTS'])
-  for (const { where, expr } of allTargets) {
-    const unknown = metricsIn(expr).filter(name => !known.has(name))
-    assert.deepEqual(unknown, [], where)
-  }
-})
 
 test('the four queries of many a first dashboard stand there word for word, the third beside one that sums first', () => {
   const asked =
