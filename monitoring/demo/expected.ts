@@ -131,7 +131,7 @@ export function expect(life: Life): Expectations {
       ({ trigger }) => destination(trigger),
     )
     // Knative's series begin at their first count, which a rate misses.
-    return mapped(failed, (n, key): Range => [Math.max(0, n - 4) / (all[key] ?? 1) - 0.1, 1])
+    return mapped(failed, (n, key): Range => [Math.max(0, n - 4) / (all[key] ?? 1) - 0.2, 1])
   }
   const slowly = Object.fromEntries(
     allPods.filter(pod => pod.startedIn > 2 && pod !== slow).map(pod => [pod.revision, [2, pod.startedIn] as Range]),

@@ -190,10 +190,16 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
     slow.process.kill('SIGSTOP')
     setTimeout(() => slow.process.kill('SIGCONT'), 250)
   }, 1_000)
-  running = [traffic.every(40, () => traffic.post(slow, SLOW, 'slow'))]
-  const burst = Promise.all(Array.from({ length: 12 }, () => traffic.deliver(event('slow-classify', REQUEST_TYPE, SLOW), slow, sink)))
+  running = [
+    traffic.every(40, () => traffic.post(slow, SLOW, 'slow')),
+    // Twelve at once.
+    traffic.every((chapterSeconds * 1000) / 3, () =>
+      Promise.all(Array.from({ length: 12 }, () => traffic.deliver(event('slow-classify', REQUEST_TYPE, SLOW), slow, sink))),
+    ),
+  ]
   await chapter()
-  await burst
+  // It may be too busy to answer a scrape in time: the moment is one at which Prometheus knows it.
+  await prometheus.until(`min_over_time(up{instance="${slow.address}"}[4s]) == 1`)
   moments.overload = now()
   clearInterval(pulses)
   slow.process.kill('SIGCONT')

@@ -39,19 +39,23 @@ export interface Prometheus {
   range(expression: string, start: number, end: number, step: number): Promise<{ labels: Labels; values: [number, string][] }[]>
   labelValues(label: string, selector: string, start: number, end: number): Promise<string[]>
   rules(): Promise<Rule[]>
+  /** Resolves once the query has an answer. */
+  until(expression: string): Promise<void>
   /** Resolves once everything that happened before the call is scraped, and the rules have seen it; the moment it is then. */
   settled(): Promise<number>
   stop(): Promise<void>
 }
 
+/** Another build of it, where PROMETHEUS names one. */
+const PROGRAM = process.env.PROMETHEUS ?? 'prometheus'
 const RULES = join(import.meta.dirname, '../prometheus/rules')
 
 /** @throws {Error} naming what is missing */
 export async function startPrometheus(): Promise<Prometheus> {
-  const { error, stdout, stderr } = spawnSync('prometheus', ['--version'], { encoding: 'utf8' })
+  const { error, stdout, stderr } = spawnSync(PROGRAM, ['--version'], { encoding: 'utf8' })
   if (error !== undefined) {
     throw new Error(
-      'missing: prometheus. apt-get install --no-install-recommends prometheus; systemctl disable --now prometheus, if you do not want the service that it starts',
+      `missing: ${PROGRAM}. apt-get install --no-install-recommends prometheus; systemctl disable --now prometheus, if you do not want the service that it starts`,
     )
   }
   const version = /version (\S+)/.exec(stdout + stderr)?.[1] ?? 'unknown'
@@ -64,7 +68,7 @@ export async function startPrometheus(): Promise<Prometheus> {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const child = spawn(
-    'prometheus',
+    PROGRAM,
     [
       `--config.file=${join(folder, 'prometheus.yml')}`,
       `--storage.tsdb.path=${join(folder, 'tsdb')}`,
@@ -73,6 +77,10 @@ export async function startPrometheus(): Promise<Prometheus> {
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )
+  process.once('exit', () => {
+    child.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
   const said: string[] = []
   child.stderr?.on('data', text => said.push(String(text)))
   await untilReady(child, url, said)
@@ -122,6 +130,13 @@ export async function startPrometheus(): Promise<Prometheus> {
       const { groups } = await ask<{ groups: { rules: Rule[] }[] }>('rules')
       return groups.flatMap(({ rules }) => rules)
     },
+    async until(expression) {
+      const deadline = Date.now() + 60_000
+      while ((await query(expression, Date.now() / 1000)).length === 0) {
+        if (Date.now() > deadline) throw new Error(`it never came to be that ${expression}`)
+        await wait(100)
+      }
+    },
     async settled() {
       const since = Date.now() / 1000
       const addresses = [...scraped.keys()]
@@ -142,7 +157,6 @@ export async function startPrometheus(): Promise<Prometheus> {
       const exited = once(child, 'exit')
       child.kill('SIGTERM')
       await exited
-      rmSync(folder, { recursive: true, force: true })
     },
   }
 }

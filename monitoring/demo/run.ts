@@ -38,6 +38,9 @@ async function main(): Promise<void> {
   }
 }
 
+// So that what it started is ended with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
 main().then(
   () => process.exit(),
   error => {
