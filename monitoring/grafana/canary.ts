@@ -40,7 +40,7 @@ const VERDICT: Row = {
       description:
         '95th percentile of good answers: how many times the other’s the new revision’s is, in the last 15 minutes. Leave out the first minutes: a pod that has just woken is slower.',
       draw: 'stat',
-      unit: 'x',
+      unit: 'suffix:×',
       width: 6,
       thresholds: [
         [null, 'green'],

@@ -235,7 +235,7 @@ const EVENTS: Row = {
       height: 8,
       thresholds: ANY_IS_BAD,
       nothing: 'no sink seen',
-      queries: [{ expr: `sum by (reason) (${grown('dead_letters_total')})`, legend: '{{reason}}', instant: true }],
+      queries: [{ expr: `sum by (reason) (${grown('dead_letters_total')})`, legend: '{{reason}}' }],
     },
     {
       title: 'Which event died?',
@@ -330,7 +330,6 @@ const PROCESS: Row = {
         {
           expr: `sum(${chosen('increase(inference_worker_deaths_total[$__range])', { window: '$__range' })}) or vector(0)`,
           legend: 'deaths',
-          instant: true,
         },
       ],
     },

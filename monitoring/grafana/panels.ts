@@ -19,8 +19,6 @@ export interface Query {
   readonly expr: string
   /** A table's: the column's title. */
   readonly legend: string
-  /** The value now, and not its way through the time shown. Tables and bars ask so by themselves. */
-  readonly instant?: true
   /** Where it is not the panel's. */
   readonly unit?: string
   readonly thresholds?: Thresholds
@@ -40,8 +38,6 @@ export interface Panel {
   readonly width: number
   readonly height?: number
   readonly thresholds?: Thresholds
-  readonly min?: number
-  readonly max?: number
   /** What is shown where a query has no answer. */
   readonly nothing?: string
   /** A table's: the label its queries are joined by. */
@@ -59,7 +55,6 @@ export interface Note {
 
 export interface Row {
   readonly title: string
-  readonly collapsed?: true
   readonly panels: readonly (Panel | Note)[]
 }
 
@@ -110,14 +105,13 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
   for (const each of variables) built.withVariable(variable(each))
   let id = 0
   let top = 0
-  for (const { title, collapsed, panels } of rows) {
-    const head = new dashboard.RowBuilder(title).id(++id).gridPos({ x: 0, y: top, w: COLUMNS, h: 1 })
+  for (const { title, panels } of rows) {
+    built.withRow(new dashboard.RowBuilder(title).id(++id).gridPos({ x: 0, y: top, w: COLUMNS, h: 1 }))
     const { places, end } = place(panels, top + 1)
-    const drawn = panels.map((each, i) => ('markdown' in each ? note(each) : panel(each)).id(++id).gridPos(places[i] as dashboard.GridPos))
-    top = collapsed ? top + 1 : end
-    if (collapsed) for (const each of drawn) head.collapsed(true).withPanel(each)
-    built.withRow(head)
-    if (!collapsed) for (const each of drawn) built.withPanel(each)
+    panels.forEach((each, i) => {
+      built.withPanel(('markdown' in each ? note(each) : panel(each)).id(++id).gridPos(places[i] as dashboard.GridPos))
+    })
+    top = end
   }
   const { links = [], ...rest } = built.build()
   // The builders hide each link in a menu, and leave out the number that says that Grafana is to give one.
@@ -163,8 +157,6 @@ function panel(spec: Panel) {
     .unit(spec.unit)
     .noValue(spec.nothing ?? '–')
   if (spec.thresholds !== undefined) built.thresholds(thresholds(spec.thresholds))
-  if (spec.min !== undefined) built.min(spec.min)
-  if (spec.max !== undefined) built.max(spec.max)
   spec.queries.forEach((query, i) => {
     const properties: dashboard.DynamicConfigValue[] = []
     if (query.unit !== undefined) properties.push({ id: 'unit', value: query.unit })
@@ -185,11 +177,12 @@ const refId = (i: number) => String.fromCharCode(65 + i)
 const thresholds = (steps: Thresholds) =>
   new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(steps.map(([value, color]) => ({ value, color })))
 
-function target({ expr, legend, instant }: Query, id: string, draw: Panel['draw']): Builder<Dataquery> {
+/** What has one value shows the one now: the last of the time shown may be of hours ago, where a service sleeps. */
+function target({ expr, legend }: Query, id: string, draw: Panel['draw']): Builder<Dataquery> {
   const built = new prometheus.DataqueryBuilder().refId(id).datasource(DATA_SOURCE).expr(expr)
   if (draw === 'table') return built.instant().format(prometheus.PromQueryFormat.Table)
   if (draw === 'heatmap') return built.range().format(prometheus.PromQueryFormat.Heatmap).legendFormat(legend)
-  return (instant || draw === 'bars' ? built.instant() : built.range()).legendFormat(legend)
+  return (draw === 'stat' || draw === 'bars' ? built.instant() : built.range()).legendFormat(legend)
 }
 
 function visualization(spec: Panel) {
@@ -199,7 +192,7 @@ function visualization(spec: Panel) {
       return new stat.PanelBuilder()
         .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']))
         .colorMode(common.BigValueColorMode.Value)
-        .graphMode(spec.queries.some(({ instant }) => instant) ? common.BigValueGraphMode.None : common.BigValueGraphMode.Area)
+        .graphMode(common.BigValueGraphMode.None)
         .textMode(
           spec.queries.length > 1 || spec.queries[0]?.legend.includes('{{')
             ? common.BigValueTextMode.ValueAndName
@@ -245,8 +238,8 @@ function graph({ draw, thresholds }: Panel) {
         .calcs(['lastNotNull']),
     )
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending))
-    .overrideByRegexp('/error|5..$/', [fixedColor('red')])
-    .overrideByRegexp('/success/', [fixedColor('green')])
+    .overrideByRegexp('/(^|, )error$|^5..$/', [fixedColor('red')])
+    .overrideByRegexp('/(^|, )success$/', [fixedColor('green')])
     .overrideByRegexp('/^limit$/', [fixedColor('red')])
   if (draw === 'stacked') built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal))
   if (draw === 'shares') built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Percent))

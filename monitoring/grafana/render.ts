@@ -138,7 +138,7 @@ function formatted(value: number, unit: string): string {
       return `${short(value / 2 ** 20)} MiB`
     case 'h':
       return value < 1 ? `${short(value * 60)} min` : `${short(value)} hours`
-    case 'x':
+    case 'suffix:×':
       return `${short(value)}×`
     default:
       return Math.abs(value) >= 1000 ? value.toFixed(0) : short(value)

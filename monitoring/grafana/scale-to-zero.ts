@@ -58,7 +58,7 @@ const ATTENTION: Row = {
       width: 4,
       height: 4,
       thresholds: [[null, 'blue']],
-      queries: [{ expr: `avg_over_time((${PODS} == bool 0)[$__range:])`, legend: 'asleep', instant: true }],
+      queries: [{ expr: `avg_over_time((${PODS} == bool 0)[$__range:])`, legend: 'asleep' }],
     },
     {
       title: 'Starts',
@@ -72,7 +72,6 @@ const ATTENTION: Row = {
         {
           expr: `sum(${chosen(STARTS, { window: '$__range' })}) or vector(0)`,
           legend: 'starts',
-          instant: true,
         },
       ],
     },
@@ -88,7 +87,6 @@ const ATTENTION: Row = {
         {
           expr: `avg_over_time((${PODS} or vector(0))[$__range:]) * $__range_s / 3600`,
           legend: 'pod hours',
-          instant: true,
         },
       ],
     },
@@ -110,7 +108,6 @@ const ATTENTION: Row = {
         {
           expr: `max(sum by (job, instance) (${chosen(`max_over_time(${START}[$__range])`, { window: '$__range' })}))`,
           legend: 'longest start',
-          instant: true,
         },
       ],
     },
@@ -130,7 +127,6 @@ const ATTENTION: Row = {
         {
           expr: `sum(${grown(`kn_serving_invocation_duration_seconds_count{${KNATIVE}, http_response_status_code=~"5.."}`)}) or vector(0)`,
           legend: 'requests',
-          instant: true,
         },
       ],
     },
