@@ -206,7 +206,7 @@ function svg(drawn: Drawn, width: number, height: number): string {
 const axis = {
   axisLine: { lineStyle: { color: '#484b51' } },
   splitLine: { lineStyle: { color: '#25282d' } },
-  axisLabel: { color: '#8e9297' },
+  axisLabel: { color: '#8e9297', hideOverlap: true },
 }
 
 function option(drawn: Drawn, all: readonly Line[], width: number): echarts.EChartsOption {
