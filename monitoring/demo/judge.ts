@@ -38,7 +38,6 @@ export interface Panel {
   readonly description?: string
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
   readonly targets?: readonly Target[]
-  readonly panels?: readonly Panel[]
   // biome-ignore lint/suspicious/noExplicitAny: Grafana's own, read where it is drawn
   readonly [more: string]: any
 }
@@ -68,13 +67,12 @@ async function judgeDashboards(prometheus: Prometheus, life: Life, expectations:
   const verdicts: Verdict[] = []
   for (const { title, panels, templating } of readDashboards()) {
     const expected = { ...expectations.panels[title] }
-    for (const panel of panels.flatMap(panel => [panel, ...(panel.panels ?? [])])) {
+    for (const panel of panels) {
       for (const [i, { expr, refId }] of (panel.targets ?? []).entries()) {
         const query = panel.targets?.length === 1 ? expr : `${refId}: ${expr}`
         const about = { kind: 'panel' as const, dashboard: title, name: panel.title }
         const list = expected[panel.title]?.[i] ?? []
-        if (list.length === 0)
-          verdicts.push({ ...about, query, at: '–', expected: 'nothing is said of this query in expected.ts', got: '', right: false })
+        if (list.length === 0) verdicts.push({ ...about, query, ...missing('a line for it in expected.ts') })
         for (const expectation of list) {
           const asked = fillIn(expr, life, expectation)
           verdicts.push({ ...about, query, ...(await ask(prometheus, life, asked, expectation)) })
@@ -83,16 +81,7 @@ async function judgeDashboards(prometheus: Prometheus, life: Life, expectations:
       delete expected[panel.title]
     }
     for (const name of Object.keys(expected)) {
-      verdicts.push({
-        kind: 'panel',
-        dashboard: title,
-        name,
-        query: '',
-        at: '–',
-        expected: 'a panel of that title',
-        got: 'none',
-        right: false,
-      })
+      verdicts.push({ kind: 'panel', dashboard: title, name, query: '', ...missing('a panel of that title') })
     }
     for (const { type, name, query } of templating.list) {
       if (type === 'query')
@@ -101,6 +90,8 @@ async function judgeDashboards(prometheus: Prometheus, life: Life, expectations:
   }
   return verdicts
 }
+
+const missing = (expected: string) => ({ at: '–', expected, got: 'none', right: false })
 
 async function judgeVariable(
   prometheus: Prometheus,
@@ -113,7 +104,7 @@ async function judgeVariable(
   const filled = query.replaceAll('$service', '.*')
   const [, selector = '', label = ''] = /^label_values\((.*), (\w+)\)$/.exec(filled) ?? []
   const got = (await prometheus.labelValues(label, selector, began, ended)).join(', ')
-  const expected = variables[filled]?.join(', ') ?? 'nothing is said of this query in expected.ts'
+  const expected = variables[filled]?.join(', ') ?? 'a line for it in expected.ts'
   return { kind: 'variable', dashboard, name: `$${name}`, query, at: '–', expected, got, right: got === expected }
 }
 
@@ -124,8 +115,7 @@ async function judgeRules(prometheus: Prometheus, life: Life, { records, alerts 
     const about = { kind: type === 'alerting' ? ('alert' as const) : ('recording rule' as const), name, query }
     if (health !== 'ok') verdicts.push({ ...about, at: '–', expected: 'health ok', got: `${health}: ${lastError}`, right: false })
     const list = (type === 'alerting' ? alerts : records)[name] ?? []
-    if (list.length === 0)
-      verdicts.push({ ...about, at: '–', expected: 'nothing is said of this rule in expected.ts', got: '', right: false })
+    if (list.length === 0) verdicts.push({ ...about, ...missing('a line for it in expected.ts') })
     for (const expectation of list) {
       // Of an alert the expression, of which each series is one that fires; of a recording rule what was recorded.
       const asked = type === 'alerting' ? query : name
@@ -134,15 +124,7 @@ async function judgeRules(prometheus: Prometheus, life: Life, { records, alerts 
   }
   const there = new Set(rules.map(({ name }) => name))
   for (const name of Object.keys({ ...records, ...alerts }).filter(name => !there.has(name))) {
-    verdicts.push({
-      kind: name in alerts ? 'alert' : 'recording rule',
-      name,
-      query: '',
-      at: '–',
-      expected: 'a rule of that name',
-      got: 'none',
-      right: false,
-    })
+    verdicts.push({ kind: name in alerts ? 'alert' : 'recording rule', name, query: '', ...missing('a rule of that name') })
   }
   return verdicts
 }

@@ -3,11 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { parse } from 'yaml'
-import { type Panel, readDashboards } from '../demo/judge.ts'
+import { readDashboards } from '../demo/judge.ts'
 import { DASHBOARDS, folder, written } from './generate.ts'
 
 const dashboards = readDashboards()
-const panelsOf = (panels: readonly Panel[]): Panel[] => panels.flatMap(panel => [panel, ...panelsOf(panel.panels ?? [])])
 const project = join(import.meta.dirname, '../..')
 const yaml = (path: string) => parse(readFileSync(join(project, path), 'utf8'), { merge: true })
 
@@ -32,8 +31,6 @@ test('uids stay: links and bookmarks have them', () => {
 
 for (const { title, panels, templating, ...more } of dashboards) {
   describe(title, () => {
-    const all = panelsOf(panels)
-
     test('is a file that Grafana takes for a dashboard of that uid, whatever it holds already', () => {
       assert.equal((more as { id?: unknown }).id, null)
     })
@@ -41,16 +38,16 @@ for (const { title, panels, templating, ...more } of dashboards) {
     test('has variables for service, revision and model, and uses no other than it has', () => {
       const names = templating.list.map(({ name }) => name)
       for (const name of ['service', 'revision', 'model']) assert.ok(names.includes(name), name)
-      const used = all.flatMap(({ targets = [] }) =>
+      const used = panels.flatMap(({ targets = [] }) =>
         targets.flatMap(({ expr }) => [...expr.matchAll(/\$(\w+)/g)].map(([, name]) => name as string)),
       )
       for (const name of used.filter(name => !name.startsWith('__'))) assert.ok(names.includes(name), name)
     })
 
     test('has panels that lie beside each other and not upon', () => {
-      for (const [i, a] of all.entries()) {
+      for (const [i, a] of panels.entries()) {
         assert.ok(a.gridPos.x >= 0 && a.gridPos.x + a.gridPos.w <= 24, a.title)
-        for (const b of all.slice(i + 1)) {
+        for (const b of panels.slice(i + 1)) {
           const apart =
             a.gridPos.x + a.gridPos.w <= b.gridPos.x ||
             b.gridPos.x + b.gridPos.w <= a.gridPos.x ||
@@ -62,7 +59,7 @@ for (const { title, panels, templating, ...more } of dashboards) {
     })
 
     test('tells of each panel what it answers, in which unit, and asks the chosen data source', () => {
-      for (const { title, description, type, fieldConfig, datasource } of all.filter(({ targets = [] }) => targets.length > 0)) {
+      for (const { title, description, type, fieldConfig, datasource } of panels.filter(({ targets = [] }) => targets.length > 0)) {
         assert.ok((description ?? '').length > 15 && description?.endsWith('.'), title)
         assert.ok(fieldConfig.defaults.unit !== undefined, `${title}: ${type}`)
         // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts it in
@@ -71,8 +68,8 @@ for (const { title, panels, templating, ...more } of dashboards) {
     })
 
     test('has a number and a title of its own for each panel', () => {
-      assert.equal(new Set(all.map(({ id }) => id)).size, all.length)
-      assert.equal(new Set(all.map(({ title }) => title)).size, all.length)
+      assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length)
+      assert.equal(new Set(panels.map(({ title }) => title)).size, panels.length)
     })
   })
 }
@@ -86,11 +83,7 @@ for (const [question, dashboard, panel] of [
   ['is the new version worse?', 'Canary', 'Is the new version worse?'],
 ] as const) {
   test(`"${question}" has one place to look`, () => {
-    const places = dashboards.flatMap(({ title, panels }) =>
-      panelsOf(panels)
-        .filter(each => each.title === panel)
-        .map(() => title),
-    )
+    const places = dashboards.flatMap(({ title, panels }) => panels.filter(each => each.title === panel).map(() => title))
     assert.deepEqual(places, [dashboard])
   })
 }
