@@ -1,0 +1,255 @@
+import type { Dashboard, Row } from './panels.ts'
+import { chosen, grown, quantile, RATE } from './queries.ts'
+import { MODEL, REVISION, SERVICE } from './variables.ts'
+
+/*
+ * Knative's own metrics have had these names since 1.19, most of them; `config-observability` must ask for them (docs/monitoring.md).
+ */
+
+const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
+/** The activator knows no service. */
+const ACTIVATOR = 'kn_revision_name=~"$revision"'
+
+const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
+
+/** All of a process' start but the first answer, for which somebody must ask. */
+const START = 'cold_start_seconds{phase!="first-answer"}'
+
+/** Of each process, those in the time shown: at a new address, and again at one that was there. */
+const STARTS =
+  '(changes(process_start_time_seconds[$__range]) + (min_over_time(process_start_time_seconds[$__range]) > bool $__from / 1000))'
+
+const ATTENTION: Row = {
+  title: 'At a glance',
+  panels: [
+    {
+      title: 'Did it wake?',
+      description:
+        'From top to bottom of one start: requests wait at the activator, the autoscaler desires pods, they are there, their models are ready, and nobody waits any more. A wait that stays beside pods that do not become ready is a start that fails.',
+      draw: 'steps',
+      unit: 'none',
+      width: 16,
+      height: 12,
+      queries: [
+        { expr: `sum(kn_revision_request_queued{${ACTIVATOR}})`, legend: 'requests waiting at the activator' },
+        { expr: `sum(kn_revision_pods_desired{${KNATIVE}})`, legend: 'pods desired' },
+        { expr: PODS, legend: 'pods there' },
+        { expr: `sum(${chosen('model_ready')}) or vector(0)`, legend: 'models ready' },
+      ],
+    },
+    {
+      title: 'Awake now',
+      description: 'Pods there, as the autoscaler counts them.',
+      draw: 'stat',
+      unit: 'none',
+      width: 4,
+      height: 4,
+      thresholds: [
+        [null, 'blue'],
+        [1, 'green'],
+      ],
+      queries: [{ expr: `${PODS} or vector(0)`, legend: 'pods' }],
+    },
+    {
+      title: 'Asleep',
+      description: 'Share of the time shown with no pod at all: what scaling to zero saved.',
+      draw: 'stat',
+      unit: 'percentunit',
+      width: 4,
+      height: 4,
+      thresholds: [[null, 'blue']],
+      queries: [{ expr: `avg_over_time((${PODS} == bool 0)[$__range:])`, legend: 'asleep' }],
+    },
+    {
+      title: 'Starts',
+      description: 'Processes that started in the time shown, and were there for a scrape. One that lived shorter is in no metric.',
+      draw: 'stat',
+      unit: 'none',
+      width: 4,
+      height: 4,
+      thresholds: [[null, 'blue']],
+      queries: [
+        {
+          expr: `sum(${chosen(STARTS, { window: '$__range' })}) or vector(0)`,
+          legend: 'starts',
+        },
+      ],
+    },
+    {
+      title: 'Pod hours',
+      description: 'What was paid for in the time shown, in hours of one pod.',
+      draw: 'stat',
+      unit: 'h',
+      width: 4,
+      height: 4,
+      thresholds: [[null, 'blue']],
+      queries: [
+        {
+          expr: `avg_over_time((${PODS} or vector(0))[$__range:]) * $__range_s / 3600`,
+          legend: 'pod hours',
+        },
+      ],
+    },
+    {
+      title: 'Longest start',
+      description:
+        'From the start of the process to a model that takes requests, the longest of the time shown. Pulling the image and placing the pod come before.',
+      draw: 'stat',
+      unit: 's',
+      width: 4,
+      height: 4,
+      thresholds: [
+        [null, 'green'],
+        [1, 'yellow'],
+        [3, 'red'],
+      ],
+      nothing: 'no start',
+      queries: [
+        {
+          expr: `max(sum by (job, instance) (${chosen(`max_over_time(${START}[$__range])`, { window: '$__range' })}))`,
+          legend: 'longest start',
+        },
+      ],
+    },
+    {
+      title: 'Failed on the way',
+      description:
+        'Answers 5xx at the queue-proxy, in the time shown: the function’s own (503 overloaded, 504 too late), and those of a pod that ended or did not answer.',
+      draw: 'stat',
+      unit: 'none',
+      width: 4,
+      height: 4,
+      thresholds: [
+        [null, 'green'],
+        [1, 'red'],
+      ],
+      queries: [
+        {
+          expr: `sum(${grown(`kn_serving_invocation_duration_seconds_count{${KNATIVE}, http_response_status_code=~"5.."}`)}) or vector(0)`,
+          legend: 'requests',
+        },
+      ],
+    },
+  ],
+}
+
+const START_ROW: Row = {
+  title: 'What a start takes',
+  panels: [
+    {
+      title: 'Phases of the start',
+      description:
+        'Each from the end of the one before, the longest of the time shown: process and import are Node’s, session is ONNX Runtime’s with the model, warm-up its first run, first-answer the first request’s.',
+      draw: 'bars',
+      unit: 's',
+      width: 12,
+      thresholds: [
+        [null, 'green'],
+        [0.5, 'yellow'],
+        [2, 'red'],
+      ],
+      queries: [
+        {
+          expr: `sort_desc(max by (phase) (${chosen('max_over_time(cold_start_seconds[$__range])', { window: '$__range' })}))`,
+          legend: '{{phase}}',
+        },
+      ],
+    },
+    {
+      title: 'Start of each process',
+      description: 'From the start of the process to a model that takes requests.',
+      draw: 'lines',
+      unit: 's',
+      width: 12,
+      queries: [{ expr: `sum by (instance, revision) (${chosen(START)})`, legend: '{{revision}} {{instance}}' }],
+    },
+  ],
+}
+
+const AUTOSCALER: Row = {
+  title: 'Autoscaler',
+  panels: [
+    {
+      title: 'Concurrency and target',
+      description:
+        'Requests at once per pod: over the stable window (60 s), over the panic window (6 s), and what the autoscaler aims at. Beyond the target, pods are added.',
+      draw: 'lines',
+      unit: 'none',
+      width: 12,
+      queries: ['stable', 'panic', 'target'].map(kind => ({
+        expr: `max by (kn_revision_name) (kn_revision_concurrency_${kind}{${KNATIVE}})`,
+        legend: `{{kn_revision_name}} ${kind}`,
+      })),
+    },
+    {
+      title: 'Pods by state',
+      description: 'Pending needs room in the cluster; not ready has a process whose model does not take requests yet; terminating drains.',
+      draw: 'stacked',
+      unit: 'none',
+      width: 12,
+      queries: ['not_ready', 'pending', 'terminating'].map(state => ({
+        expr: `sum(kn_revision_pods_${state}_count{${KNATIVE}})`,
+        legend: state.replace('_', ' '),
+      })),
+    },
+    {
+      title: 'Panic',
+      description: 'When the panic window asked for twice what is there; pods are then only added.',
+      draw: 'timeline',
+      unit: 'none',
+      width: 12,
+      height: 5,
+      thresholds: [
+        [null, 'green'],
+        [1, 'red'],
+      ],
+      queries: [{ expr: `max by (kn_revision_name) (kn_revision_panic_mode{${KNATIVE}})`, legend: '{{kn_revision_name}}' }],
+    },
+    {
+      title: 'Room for a burst',
+      description:
+        'Requests at once that the pods there could take beyond those they have. Below zero, the activator stays on the path and holds what is too much.',
+      draw: 'lines',
+      unit: 'none',
+      width: 12,
+      height: 5,
+      queries: [{ expr: `min by (kn_revision_name) (kn_revision_capacity_excess{${KNATIVE}})`, legend: '{{kn_revision_name}}' }],
+    },
+  ],
+}
+
+const WAY: Row = {
+  title: 'On the way to the function',
+  panels: [
+    {
+      title: 'Time at the queue-proxy, and in the function',
+      description: '95th percentiles. What lies between is waiting for containerConcurrency, and the way between the two.',
+      draw: 'lines',
+      unit: 's',
+      width: 12,
+      queries: [
+        {
+          expr: `histogram_quantile(0.95, sum by (le) (rate(kn_serving_invocation_duration_seconds_bucket{${KNATIVE}}[${RATE}])))`,
+          legend: 'queue-proxy',
+        },
+        { expr: quantile(0.95, 'le'), legend: 'function' },
+      ],
+    },
+    {
+      title: 'Waiting at the queue-proxy',
+      description: 'Requests beyond containerConcurrency, of each revision.',
+      draw: 'lines',
+      unit: 'none',
+      width: 12,
+      queries: [{ expr: `sum by (kn_revision_name) (kn_serving_queue_depth{${KNATIVE}})`, legend: '{{kn_revision_name}}' }],
+    },
+  ],
+}
+
+export const scaleToZero: Dashboard = {
+  uid: 'onnx-function-scale-to-zero',
+  title: 'Scale to zero',
+  description: 'Did it wake, how long did that take, and what did sleeping save?',
+  variables: [SERVICE, REVISION, MODEL],
+  rows: [ATTENTION, START_ROW, AUTOSCALER, WAY],
+}
