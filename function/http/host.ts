@@ -8,6 +8,7 @@ import type { Caller } from '../inference/batcher.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
+import type { RejectionReason } from '../telemetry/metrics.ts'
 import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
@@ -58,24 +59,31 @@ interface Connection {
  */
 export async function listen(service: EventService, config: Config, front: Front = NO_FRONT): Promise<Host> {
   const { log, metrics } = service
-  const routeOf = createRoutes(service)
+  const routes = createRoutes(service)
+  const routeOf = config.metricsPort === undefined ? routes : withoutMetrics(routes)
+  // Loaded where they are asked for: nobody else's start and requests pay for them.
+  const admit = config.auth && (await (await import('./authentication.ts')).createAdmission(config.auth, log))
+  const cors = config.corsOrigins && (await import('./cors.ts')).createCors(config.corsOrigins)
   const bodies = createBodyReader(config)
   const connections = new Map<Socket, Connection>()
   let closing = false
   let closed = false
   let pages: Promise<Pages> | undefined
 
-  const server = createServer({
+  const options = {
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
     // Node would refuse a missing Host without a body; ours says why.
     requireHostHeader: false,
-  })
-  server.on('connection', socket => {
+  }
+  const secure = config.tls && (await import('./tls.ts')).createSecureServer(options, config.tls, log)
+  const server = secure?.server ?? createServer(options)
+  server.on(secure === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     connections.set(socket, { latest: undefined, idleAt: 0, restedAt: performance.now(), broken: false })
     socket.once('close', () => connections.delete(socket))
+    if (closed) endWhenRested(socket, connections.get(socket) as Connection)
   })
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
@@ -137,7 +145,10 @@ export async function listen(service: EventService, config: Config, front: Front
     try {
       checkHead(request)
       const path = pathOf(request.url ?? '')
-      const route = path === '*' && request.method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
+      const preflight = cors?.preflight(request)
+      if (preflight !== undefined) return await send(request, response, preflight)
+      const lookUp = () => (path === '*' && request.method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find())
+      const route = admit === undefined ? lookUp() : await admit(request, lookUp)
       if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
@@ -148,6 +159,7 @@ export async function listen(service: EventService, config: Config, front: Front
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
         pages ??= import('./pages.ts').then(({ createPages }) => createPages(service))
         const page = await pages
+        if (cors !== undefined) response.setHeaders(new Map(Object.entries(cors.headers(request.headers))))
         if (closing || isLast(request)) response.setHeader('connection', 'close')
         return page(request, response, caller)
       }
@@ -164,7 +176,8 @@ export async function listen(service: EventService, config: Config, front: Front
     } catch (error) {
       if (error instanceof HungUp) return
       if (error instanceof Overloaded) metrics.rejected('overloaded')
-      if (error instanceof Refused && error.status === 413) metrics.rejected('too_large')
+      const rejection = error instanceof Refused ? REJECTIONS[error.status] : undefined
+      if (rejection !== undefined) metrics.rejected(rejection)
       if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers) }, 'a request failed unexpectedly')
       await send(request, response, errorAnswer(error))
     }
@@ -176,15 +189,17 @@ export async function listen(service: EventService, config: Config, front: Front
     const length = sizeOf(answer.body)
     const compressed =
       acceptEncoding === undefined || !isWorthCompressing(length) ? undefined : await compress(bytesOf(answer.body), acceptEncoding)
-    const headers: Record<string, string | number> = { ...answer.headers }
+    // No browser is to take an answer, some of which is what the caller sent, for anything but what it says it is.
+    const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...answer.headers }
     if (compressed !== undefined) headers['content-encoding'] = compressed.encoding
     // Said to who got it plain, too: a cache must not give that to the next.
     if (isWorthCompressing(length)) headers.vary = 'accept-encoding'
+    if (cors !== undefined) Object.assign(headers, cors.headers(request.headers, headers.vary))
     if (answer.status !== 204) headers['content-length'] = compressed?.body.byteLength ?? length
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
-    // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
-    const cutOff = !request.complete && (answer.status === 413 || answer.status === 503 || declaredLength(request) > config.maxBodyBytes)
+    // Node reads and drops what is left of a body; one that is not wanted for its size or its sender is rather cut off.
+    const cutOff = !request.complete && (CUT_OFF.has(answer.status) || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff || isLast(request)) headers.connection = 'close'
     response.writeHead(answer.status, headers)
     const body = compressed?.body ?? answer.body
@@ -209,8 +224,13 @@ export async function listen(service: EventService, config: Config, front: Front
   /** Answers what is no request, after the request before it has its own answer; then the connection closes. */
   function answerLast(socket: Socket, status: number, message: string, headers?: string): void {
     const connection = connections.get(socket)
+    if (connection === undefined) {
+      // A handshake that failed: nobody could read an answer.
+      socket.destroy()
+      return
+    }
     // The parser tells of every piece that comes after the first broken one, too.
-    if (connection === undefined || connection.broken) return
+    if (connection.broken) return
     connection.broken = true
     const before = connection.latest
     if (before === undefined || before.writableFinished || before.destroyed) sendRaw(socket, status, message, headers)
@@ -235,6 +255,7 @@ export async function listen(service: EventService, config: Config, front: Front
       closed = true
       await nextTurn()
       for (const [socket, connection] of connections) endWhenRested(socket, connection)
+      if (secure !== undefined) setTimeout(secure.dropHandshakes, NEXT_REQUEST_MS).unref()
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<boolean>(resolve => {
         timer = setTimeout(() => resolve(false), timeoutMs)
@@ -249,6 +270,17 @@ export async function listen(service: EventService, config: Config, front: Front
 
 const NO_FRONT: Front = (_request, _response, respond) => {
   respond()
+}
+
+/** What is counted of refusals that happen before inference. */
+const REJECTIONS: Readonly<Record<number, RejectionReason>> = { 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large' }
+
+const CUT_OFF = new Set([401, 403, 413, 503])
+
+/** Where metrics have a port of their own, they are not here. */
+const withoutMetrics = (routeOf: (path: string) => Route | undefined) => (path: string) => {
+  const route = routeOf(path)
+  return route?.kind === 'metrics' ? undefined : route
 }
 
 const ASCII = /^[\x20-\x7e]*$/
@@ -301,7 +333,7 @@ function bind(server: Server, { port, listenHost }: Config): Promise<void> {
 }
 
 /** The path of a request target, which may also be a whole URL (RFC 9112 section 3.2.2), without the query. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   const path = target.startsWith('/') ? target : URL.canParse(target) ? new URL(target).pathname : target
   const query = path.indexOf('?')
   return query === -1 ? path : path.slice(0, query)
@@ -348,7 +380,7 @@ function sendRaw(socket: Socket, status: number, message: string, headers = ''):
   }
   const body = JSON.stringify({ error: message })
   socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}Connection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}Connection: close\r\n\r\n${body}`,
   )
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }

@@ -9,7 +9,7 @@ import type { Prometheus } from './prometheus.ts'
 export type Protocol = 'http' | 'cloudevent'
 
 /** Why a request was turned away unread or unrun. */
-export type RejectionReason = 'overloaded' | 'deadline' | 'not_ready' | 'too_large'
+export type RejectionReason = 'overloaded' | 'deadline' | 'not_ready' | 'too_large' | 'unauthenticated' | 'forbidden'
 
 /** The parts of a start, in their order: each lasts from the end of the one before. */
 export type StartPhase = 'process' | 'import' | 'listen' | 'session' | 'warm-up' | 'first-answer'
