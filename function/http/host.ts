@@ -309,13 +309,26 @@ function endWhenRested(socket: Socket, connection: Connection): void {
 
 const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) => latest?.closed !== false && bytesRead === idleAt
 
-/** What Node leaves to us of HTTP/1.1's own rules (RFC 9110 sections 7.2 and 10.1.1); HTTP/1.0 has neither. */
-function checkHead({ httpVersion, headers }: IncomingMessage): void {
+/**
+ * What Node leaves to us of HTTP/1.1's own rules (RFC 9112 sections 3.2 and 6.1, RFC 9110 section 10.1.1), and what it takes that another
+ * server before us may understand otherwise.
+ */
+function checkHead({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked'))
+    throw new Refused(400, `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`, CLOSE)
+  if (httpVersion === '0.9') throw new Refused(400, 'the request says no version of HTTP', CLOSE)
   if (httpVersion !== '1.1') return
   if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
+  if (rawHeaders.filter(isHost).length > 1) throw new Refused(400, 'there is more than one Host header', CLOSE)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(417, `Expect ${show(headers.expect)} cannot be met; only 100-continue`)
 }
+
+const CLOSE = { connection: 'close' }
+
+/** Names are at even places. */
+const isHost = (text: string, at: number) => text.length === 4 && at % 2 === 0 && text.toLowerCase() === 'host'
 
 function bind(server: Server, { port, listenHost }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
