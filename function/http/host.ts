@@ -9,6 +9,7 @@ import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RejectionReason } from '../telemetry/metrics.ts'
+import type { Admit } from './authentication.ts'
 import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
@@ -148,7 +149,8 @@ export async function listen(service: EventService, config: Config, front: Front
       const preflight = cors?.preflight(request)
       if (preflight !== undefined) return await send(request, response, preflight)
       const lookUp = () => (path === '*' && request.method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find())
-      const route = admit === undefined ? lookUp() : await admit(request, lookUp)
+      if (admit !== undefined) await letIn(admit, request, lookUp)
+      const route = lookUp()
       if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
@@ -270,6 +272,14 @@ export async function listen(service: EventService, config: Config, front: Front
 
 const NO_FRONT: Front = (_request, _response, respond) => {
   respond()
+}
+
+/** @throws {Refused} 400, 401, 403, 503 to who is not let in */
+async function letIn(admit: Admit, request: IncomingMessage, find: () => Route | undefined): Promise<void> {
+  const refusal = await admit(request, find)
+  if (refusal !== undefined) throw new Refused(refusal.status, refusal.message, refusal.headers)
+  // Meanwhile; whoever reads its body now would wait for ever.
+  if (request.destroyed) throw new HungUp()
 }
 
 /** What is counted of refusals that happen before inference. */

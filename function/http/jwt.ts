@@ -1,15 +1,14 @@
-import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
 import type { JwtConfig } from '../config.ts'
-import { Refused } from '../handler.ts'
 import type { Log } from '../telemetry/log.ts'
-import { refusedToken } from './authentication.ts'
+import { type Refusal, refusedToken } from './authentication.ts'
 import { followFiles } from './followed-files.ts'
 
 /**
- * Whether a token is from the issuer, for us and for this.
- * @throws {Refused} 401 where it is not genuine, 403 where it does not allow this, 503 where the issuer's keys cannot be had
+ * Whether a token is from the issuer, for us and for this: undefined, where it is.
+ * Else 401 where it is not genuine, 403 where it does not allow this, 503 where the issuer's keys cannot be had.
  */
-export type Verify = (token: string, isEvent: boolean) => Promise<void>
+export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
 /** @throws {Error} of one line, when the file of keys is none */
 export function createVerify(
@@ -26,27 +25,29 @@ export function createVerify(
   }
   let failing = false
 
-  async function read(token: string) {
-    try {
-      const { payload } = await jwtVerify(token, keyOf, options)
-      failing = false
-      return payload
-    } catch (error) {
-      const mistake = mistakeOf(error, algorithms)
-      if (mistake !== undefined) throw refusedToken(401, mistake)
-      // Once, and not for each request until it is over.
-      if (!failing) log.error({ err: error }, 'the keys of AUTH_JWKS cannot be had; nobody can be let in by a token')
-      failing = true
-      throw new Refused(503, 'who asks cannot be found out now; try again later', { 'retry-after': '5' })
-    }
+  function refusalOf(error: unknown): Refusal {
+    const mistake = mistakeOf(error, algorithms)
+    if (mistake !== undefined) return refusedToken(401, mistake)
+    // Once, and not for each request until it is over.
+    if (!failing) log.error({ err: error }, 'the keys of AUTH_JWKS cannot be had; nobody can be let in by a token')
+    failing = true
+    return { status: 503, message: 'who asks cannot be found out now; try again later', headers: { 'retry-after': '5' } }
   }
 
   return async (token, isEvent) => {
-    const { aud, sub } = await read(token)
+    let claims: JWTPayload
+    try {
+      claims = (await jwtVerify(token, keyOf, options)).payload
+    } catch (error) {
+      return refusalOf(error)
+    }
+    failing = false
     const wanted = isEvent ? eventsAudience : audience
-    if (![aud].flat().includes(wanted))
-      throw refusedToken(403, `the token is not for ${isEvent ? 'events' : 'requests that are no events'}`)
-    if (subjects !== undefined && !subjects.includes(sub ?? '')) throw refusedToken(403, 'the token is of nobody who may ask here')
+    if (![claims.aud].flat().includes(wanted)) {
+      return refusedToken(403, `the token is not for ${isEvent ? 'events' : 'requests that are no events'}`)
+    }
+    if (subjects !== undefined && !subjects.includes(claims.sub ?? '')) return refusedToken(403, 'the token is of nobody who may ask here')
+    return undefined
   }
 }
 

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { modeOf } from '../events/cloudevent.ts'
 import { type EventService, receiveEvents } from '../events/receive.ts'
 import { type Answer, json, Refused, type Request } from '../handler.ts'
@@ -14,8 +15,10 @@ export interface Route {
   readonly POST?: Handler
   /** A page, for which the Express application answers GET instead; on `/` only to who accepts HTML. */
   readonly page?: 'always' | 'html'
-  /** Health is told to everybody, metrics maybe on a port of their own; where events are taken, theirs is another audience. */
-  readonly kind?: 'health' | 'metrics' | 'events'
+  /** Health is told to everybody, metrics maybe on a port of their own. */
+  readonly kind?: 'health' | 'metrics'
+  /** Whether a POST is an event; where it is left out, none is. */
+  readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
 /**
@@ -53,7 +56,15 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   }
 
   const routes = new Map<string, Route>([
-    ['/', { GET: () => json(serverMetadata, 200, { vary: 'accept' }), POST: root, page: 'html', kind: 'events' }],
+    [
+      '/',
+      {
+        GET: () => json(serverMetadata, 200, { vary: 'accept' }),
+        POST: root,
+        page: 'html',
+        isEvent: headers => modeOf(headers) !== undefined,
+      },
+    ],
     ['/v2', { GET: server }],
     ['/v2/health/live', { GET: live, kind: 'health' }],
     ['/v2/health/ready', { GET: ready, kind: 'health' }],

@@ -209,7 +209,7 @@ suite('with a file of secrets', () => {
     const port = Number(new URL(server.url).port)
     for (const [text, says] of [
       ['', /it is empty/],
-      ['hunter2', /secret 1 must be at least 16/],
+      ['hunter2', /secret 1 is not shown here; it must be at least 16/],
     ] as const) {
       writeFileSync(path, text)
       await until('the log says so', () => server.log.some(line => /stays in use/.test(line) && says.test(line)))
@@ -493,6 +493,10 @@ suite('a start', () => {
   }
   const jwt = { AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE }
   const FAILING: readonly (readonly [what: string, env: () => Record<string, string>, says: RegExp])[] = [
+    ...['hunter2', 'hunter2 with spaces', '"hunter2-hunter2-hunter2"', '================'].map(
+      secret =>
+        [`the secret ${secret}`, () => ({ AUTH_SECRET: secret }), /^AUTH_SECRET is not shown here; it must be at least 16/] as const,
+    ),
     [
       'a file of secrets that is not there',
       () => ({ AUTH_SECRET_FILE: '/nowhere' }),
@@ -502,7 +506,7 @@ suite('a start', () => {
     [
       'a file with a short secret',
       () => ({ AUTH_SECRET_FILE: file('short', 'hunter2') }),
-      /AUTH_SECRET_FILE: secret 1 must be at least 16/,
+      /AUTH_SECRET_FILE: secret 1 is not shown here; it must be at least 16/,
     ],
     ['a file of keys that is none', () => ({ ...jwt, AUTH_JWKS: file('none', 'hello') }), /AUTH_JWKS: this is no JSON Web Key Set/],
     ['a file of no keys', () => ({ ...jwt, AUTH_JWKS: file('other', '{"a":1}') }), /AUTH_JWKS: this is no JSON Web Key Set/],
