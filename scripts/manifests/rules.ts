@@ -636,7 +636,10 @@ export const RULES: readonly Rule[] = [
       return [
         ...checkSelectedPods(spec.podSelector ?? {}, bundle),
         ...when(!spec.policyTypes?.includes('Ingress'), 'spec.policyTypes does not name Ingress: everybody would be let in'),
-        ...when(spec.egress !== undefined && !spec.policyTypes?.includes('Egress'), 'spec.egress has no effect without Egress in policyTypes'),
+        ...when(
+          spec.egress !== undefined && !spec.policyTypes?.includes('Egress'),
+          'spec.egress has no effect without Egress in policyTypes',
+        ),
         ...when(!(spec.ingress?.length > 0), 'spec.ingress is empty: nobody would be let in'),
         ...(spec.ingress ?? []).flatMap(({ from, ports }: Manifest, i: number) => [
           ...when(!(from?.length > 0), `spec.ingress.${i}.from is empty: everybody would be let in`),
