@@ -148,9 +148,8 @@ export async function listen(service: EventService, config: Config, front: Front
       const path = pathOf(request.url ?? '')
       const preflight = cors?.preflight(request)
       if (preflight !== undefined) return await send(request, response, preflight)
-      const lookUp = () => (path === '*' && request.method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find())
-      if (admit !== undefined) await letIn(admit, request, lookUp)
-      const route = lookUp()
+      if (admit !== undefined) await letIn(admit, request, () => lookUp(path, request, find))
+      const route = lookUp(path, request, find)
       if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
@@ -184,6 +183,9 @@ export async function listen(service: EventService, config: Config, front: Front
       await send(request, response, errorAnswer(error))
     }
   }
+
+  const lookUp = (path: string, { method }: IncomingMessage, find: (() => Route | undefined) | undefined) =>
+    path === '*' && method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
 
   async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
     if (response.headersSent || response.destroyed) return
@@ -330,15 +332,18 @@ function checkHead({ httpVersion, headers, rawHeaders }: IncomingMessage): void 
   if (httpVersion === '0.9') throw new Refused(400, 'the request says no version of HTTP', CLOSE)
   if (httpVersion !== '1.1') return
   if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
-  if (rawHeaders.filter(isHost).length > 1) throw new Refused(400, 'there is more than one Host header', CLOSE)
+  if (countHosts(rawHeaders) > 1) throw new Refused(400, 'there is more than one Host header', CLOSE)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(417, `Expect ${show(headers.expect)} cannot be met; only 100-continue`)
 }
 
 const CLOSE = { connection: 'close' }
 
-/** Names are at even places. */
-const isHost = (text: string, at: number) => text.length === 4 && at % 2 === 0 && text.toLowerCase() === 'host'
+function countHosts(rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') count++
+  return count
+}
 
 function bind(server: Server, { port, listenHost }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
