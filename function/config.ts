@@ -33,6 +33,36 @@ export interface Config {
   readonly inCluster: boolean
   /** Undefined: nothing is pushed. */
   readonly push: PushConfig | undefined
+  /** Undefined: the same port as everything else. */
+  readonly metricsPort: number | undefined
+  /** Undefined: whoever reaches the port may ask. */
+  readonly auth: AuthConfig | undefined
+  /** Undefined: plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
+  /** Origins of pages that may read answers, or `*` for all; undefined: none. */
+  readonly corsOrigins: readonly string[] | '*' | undefined
+}
+
+/** Who may ask: whoever knows the secret, or has a token; at least one of the three is there. */
+export interface AuthConfig {
+  readonly secret: string | undefined
+  /** One secret a line. */
+  readonly secretFile: string | undefined
+  readonly jwt: JwtConfig | undefined
+}
+
+/** What a token (JWT) must be. */
+export interface JwtConfig {
+  readonly issuer: string
+  readonly audience: string
+  /** Of tokens for events. */
+  readonly eventsAudience: string
+  /** The issuer's public keys: a URL, or a file. */
+  readonly jwks: URL | string
+  readonly algorithms: readonly string[]
+  /** Undefined: everybody whom the issuer gives a token for this audience. */
+  readonly subjects: readonly string[] | undefined
+  readonly clockSkewSeconds: number
 }
 
 /** What is pushed by OTLP; where to, with which headers and under which names OpenTelemetry's own code reads from the environment. */
@@ -66,6 +96,8 @@ const SAMPLERS: Readonly<Record<string, { readonly parentBased: boolean; readonl
   parentbased_traceidratio: { parentBased: true, share: 'ratio' },
 }
 const SWITCH = ['on', 'off']
+// None of them can be made from a public key, as those of HMAC can.
+const JWT_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
 export const VARIABLES = {
@@ -181,6 +213,62 @@ export const VARIABLES = {
     meaning: 'Milliseconds from one push of the metrics to the next; they are pushed at the start and at the end as well.',
   },
   OTEL_SDK_DISABLED: { default: 'false', allowed: 'true, false', meaning: '`true`: nothing is pushed after all.' },
+  METRICS_PORT: {
+    default: 'the same as `PORT`',
+    allowed: 'an integer from 0 to 65535',
+    meaning:
+      'A port of its own for `/metrics`, which is then nowhere else; health is answered there, too. Plain HTTP, and open to whoever reaches it. 0 takes a free one.',
+  },
+  AUTH_SECRET: {
+    default: 'none',
+    allowed: 'at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / =',
+    meaning:
+      'A secret that callers send as `Authorization: Bearer …`. With it, or any of the next two, everything but health needs it: [docs/security.md](security.md).',
+  },
+  AUTH_SECRET_FILE: {
+    default: 'none',
+    allowed: 'a file',
+    meaning: 'The same from a file, one secret a line, each of which is taken; read again when it changes.',
+  },
+  AUTH_JWKS: {
+    default: 'none',
+    allowed: 'an https URL, an http URL of this machine, or a file',
+    meaning:
+      'The public keys of who issues tokens (a JSON Web Key Set): callers send a token signed by one of them. A file is read again when it changes; a URL is asked again for a key that is new, and every ten minutes. Needs `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
+  },
+  AUTH_ISSUER: { default: 'none', allowed: 'text', meaning: 'The `iss` that tokens must have.' },
+  AUTH_AUDIENCE: { default: 'none', allowed: 'text', meaning: 'The `aud` that tokens must name.' },
+  AUTH_EVENTS_AUDIENCE: {
+    default: 'the same as `AUTH_AUDIENCE`',
+    allowed: 'text',
+    meaning: 'The `aud` that tokens of events must name instead, such as the `audience` of a Trigger’s subscriber.',
+  },
+  AUTH_SUBJECTS: {
+    default: 'all',
+    allowed: 'text, separated by commas',
+    meaning: 'The `sub` of tokens that are taken; any other gets 403.',
+  },
+  AUTH_ALGORITHMS: {
+    default: 'RS256',
+    allowed: `of ${JWT_ALGORITHMS.join(', ')}; separated by commas`,
+    meaning: 'The algorithms that tokens may be signed with.',
+  },
+  AUTH_CLOCK_SKEW_SECONDS: {
+    default: '30',
+    allowed: 'an integer from 0 to 300',
+    meaning: 'How far the issuer’s clock may be from this one.',
+  },
+  TLS_CERT_FILE: {
+    default: 'none',
+    allowed: 'a file',
+    meaning: 'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. Read again when it changes. Needs `TLS_KEY_FILE`.',
+  },
+  TLS_KEY_FILE: { default: 'none', allowed: 'a file', meaning: 'Its private key, in PEM.' },
+  CORS_ORIGINS: {
+    default: 'none',
+    allowed: '*, or origins such as https://example.com, separated by commas',
+    meaning: 'Whose pages may read answers in a browser.',
+  },
 } satisfies Record<string, Variable>
 
 export type VariableName = keyof typeof VARIABLES
@@ -188,7 +276,7 @@ export type VariableName = keyof typeof VARIABLES
 const SHIPPED_MODEL = fileURLToPath(new URL('../models/iris/v1.0.0', import.meta.url))
 
 /**
- * @param env as process.env; a variable that is set but empty counts as not set
+ * @param env as process.env; a variable that is set but empty counts as not set, but for those that keep others out
  * @param givenAs what the user wrote instead of a variable, such as a command line's argument, for errors to name
  * @throws {Error} of one line, naming the variable, its value and what is allowed
  */
@@ -203,6 +291,20 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     const value = text(name, digits => /^\d{1,10}$/.test(digits) && Number(digits) >= least && Number(digits) <= most)
     return Number(value ?? VARIABLES[name].default)
   }
+  const list = (name: VariableName, isAllowed: (value: string) => boolean = () => true) =>
+    text(name, value => value.split(',').every(item => item.trim() !== '' && isAllowed(item.trim())))
+      ?.split(',')
+      .map(item => item.trim())
+  /** All of these or none. */
+  const together = (...names: VariableName[]) => {
+    const missing = names.find(name => !env[name])
+    const given = names.find(name => env[name])
+    if (missing !== undefined && given !== undefined) throw new Error(`${missing} is missing; it belongs to ${given}`)
+    return given !== undefined
+  }
+  // Elsewhere nothing stands for the default, which here would let everybody in.
+  const empty = (Object.keys(VARIABLES) as VariableName[]).find(name => /^(?:AUTH|TLS)_/.test(name) && env[name] === '')
+  if (empty !== undefined) throw new Error(`${empty} is ""; it must be ${VARIABLES[empty].allowed}, or be left out`)
   const segment = (name: VariableName) => text(name, value => !value.includes('/'))
   const push = () => {
     const url = (name: VariableName) => text(name, value => /^https?:$/.test(URL.parse(value)?.protocol ?? ''))
@@ -246,5 +348,60 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     revision: env.K_REVISION || undefined,
     inCluster: Boolean(env.KUBERNETES_SERVICE_HOST),
     push: push(),
+    metricsPort: readMetricsPort(),
+    auth: readAuth(),
+    tls: together('TLS_CERT_FILE', 'TLS_KEY_FILE')
+      ? { certFile: env.TLS_CERT_FILE as string, keyFile: env.TLS_KEY_FILE as string }
+      : undefined,
+    corsOrigins: env.CORS_ORIGINS === '*' ? '*' : list('CORS_ORIGINS', isOrigin),
   })
+
+  function readMetricsPort(): number | undefined {
+    if (text('METRICS_PORT') === undefined) return undefined
+    const port = integer('METRICS_PORT', 0, 65535)
+    if (port !== 0 && port === integer('PORT', 0, 65535))
+      throw new Error(`METRICS_PORT is "${port}"; it must differ from PORT, or be left out`)
+    return port
+  }
+
+  function readAuth(): AuthConfig | undefined {
+    const secret = env.AUTH_SECRET || undefined
+    const secretFile = text('AUTH_SECRET_FILE')
+    const jwt = readJwt()
+    return secret === undefined && secretFile === undefined && jwt === undefined ? undefined : { secret, secretFile, jwt }
+  }
+
+  function readJwt(): JwtConfig | undefined {
+    const algorithms = list('AUTH_ALGORITHMS', name => JWT_ALGORITHMS.includes(name)) ?? [VARIABLES.AUTH_ALGORITHMS.default]
+    const clockSkewSeconds = integer('AUTH_CLOCK_SKEW_SECONDS', 0, 300)
+    const [eventsAudience, subjects] = [text('AUTH_EVENTS_AUDIENCE'), list('AUTH_SUBJECTS')]
+    const jwks = text('AUTH_JWKS', isKeySource)
+    if (!together('AUTH_JWKS', 'AUTH_ISSUER', 'AUTH_AUDIENCE')) {
+      const alone = (['AUTH_EVENTS_AUDIENCE', 'AUTH_SUBJECTS'] as const).find(name => env[name])
+      if (alone !== undefined) throw new Error(`AUTH_JWKS is missing; it belongs to ${alone}`)
+      return undefined
+    }
+    const audience = env.AUTH_AUDIENCE as string
+    return {
+      issuer: env.AUTH_ISSUER as string,
+      audience,
+      eventsAudience: eventsAudience ?? audience,
+      jwks: isUrl(jwks as string) ? new URL(jwks as string) : (jwks as string),
+      algorithms,
+      subjects,
+      clockSkewSeconds,
+    }
+  }
 }
+
+const isUrl = (text: string) => /^\w+:\/\//.test(text)
+
+/** Keys that anybody on the way can change are none. */
+function isKeySource(text: string): boolean {
+  if (!isUrl(text)) return true
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname } = new URL(text)
+  return protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+}
+
+const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text

@@ -92,6 +92,10 @@ let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 /** Reads the environment and loads the model. @throws {Error} of one line, when it cannot be served */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
+  // The runtime's own listener lets everybody in, and lets ?headers=… in a query take the place of the headers.
+  const unkept = config.auth !== undefined ? 'AUTH_' : config.tls !== undefined ? 'TLS_' : undefined
+  if (unkept !== undefined)
+    throw new Error(`variables with ${unkept} have no effect under this runtime; start build/main.js, or leave them out`)
   service = createFunction(config)
   await service.model.load()
   pushing = startPush(service, config)

@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Config } from './config.ts'
 import type { EventService } from './events/receive.ts'
 import { type Front, type Host, listen } from './http/host.ts'
+import { listenForMetrics } from './http/metrics-port.ts'
 import { createFunction, endPush, startPush } from './index.ts'
 import { curlCommand } from './inference/metadata.ts'
 import { createLog } from './telemetry/log.ts'
@@ -34,6 +35,8 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   // Before anybody can connect: a signal that is not listened for ends the process, and requests with it.
   const terminated = firstSignal()
   const host = await listen(service, config, frontOf?.(service))
+  // Until the process ends, so that what happens meanwhile is still told.
+  const metricsHost = config.metricsPort === undefined ? undefined : await listenForMetrics(service, config, config.metricsPort)
   metrics.mark('listen')
   const loading = model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
@@ -51,7 +54,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
     throw error
   }
   // Unless it was told to end meanwhile.
-  if (model.notReady === undefined) tellStarted(service, host, config)
+  if (model.notReady === undefined) tellStarted(service, host, metricsHost, config)
 }
 
 /** Resolves at the first TERM or INT; the second ends at once. */
@@ -111,11 +114,19 @@ async function drain(
   return idle
 }
 
-function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {
-  const url = `http://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
-  log.info({ model: model.name, version: model.version, url }, `serving ${model.name} ${model.version ?? ''} on ${url}`)
+function tellStarted(
+  { model, log }: EventService,
+  { port }: Host,
+  metricsHost: Host | undefined,
+  { listenHost, inCluster, tls, auth }: Config,
+): void {
+  const url = `${tls === undefined ? 'http' : 'https'}://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
+  log.info(
+    { model: model.name, version: model.version, url, metricsPort: metricsHost?.port },
+    `serving ${model.name} ${model.version ?? ''} on ${url}`,
+  )
   // For the person who started it by hand; in a pod every line is JSON.
-  const curl = inCluster || model.loaded === undefined ? undefined : curlCommand(url, model.name, model.loaded)
+  const curl = inCluster || model.loaded === undefined || auth !== undefined ? undefined : curlCommand(url, model.name, model.loaded)
   if (curl !== undefined) process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
 

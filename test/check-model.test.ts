@@ -310,6 +310,12 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ],
     ],
     [
+      'a file that is not there, though it has a digest',
+      file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
+      { 'model.json': JSON.stringify({ sha256: { 'weights.bin': '0'.repeat(64) } }) },
+      ['error: the model is not what model.json\'s sha256 says: "weights.bin" is not there'],
+    ],
+    [
       'a model.json that is not JSON',
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{' },

@@ -53,6 +53,20 @@ suite('the environment', () => {
     ['OTEL_TRACES_SAMPLER_ARG', '1.5'],
     ['OTEL_METRIC_EXPORT_INTERVAL', '0'],
     ['OTEL_SDK_DISABLED', 'yes'],
+    ['METRICS_PORT', '65536'],
+    ['AUTH_JWKS', 'http://issuer.example/keys'],
+    ['AUTH_JWKS', 'ftp://issuer.example/keys'],
+    ['AUTH_JWKS', 'https://'],
+    ['AUTH_ALGORITHMS', 'none'],
+    ['AUTH_ALGORITHMS', 'HS256'],
+    ['AUTH_ALGORITHMS', 'RS256,HS256'],
+    ['AUTH_ALGORITHMS', 'RS256,'],
+    ['AUTH_CLOCK_SKEW_SECONDS', '301'],
+    ['AUTH_SUBJECTS', ','],
+    ['CORS_ORIGINS', 'example.com'],
+    ['CORS_ORIGINS', 'https://example.com/'],
+    ['CORS_ORIGINS', 'https://example.com,*'],
+    ['CORS_ORIGINS', 'null'],
   ]
   for (const [name, value] of BAD) {
     test(`${name}=${JSON.stringify(value)} is refused in one line that names it, its value and what is allowed`, () => {
@@ -64,6 +78,43 @@ suite('the environment', () => {
 
   test('DRAIN_DELAY_MS is refused where DRAIN_TIMEOUT_MS leaves nothing after it', () => {
     assert.throws(() => readConfig({ DRAIN_DELAY_MS: '10000' }), /^Error: DRAIN_DELAY_MS is "10000"; it must be less than DRAIN_TIMEOUT_MS/)
+  })
+
+  const TOKENS = { AUTH_JWKS: 'https://issuer.example/keys', AUTH_ISSUER: 'https://issuer.example', AUTH_AUDIENCE: 'iris' }
+  const TLS = { TLS_CERT_FILE: '/tls/tls.crt', TLS_KEY_FILE: '/tls/tls.key' }
+  for (const all of [TOKENS, TLS]) {
+    for (const left of Object.keys(all)) {
+      test(`${Object.keys(all).join(', ')} belong together: without ${left} the start is refused`, () => {
+        assert.throws(() => readConfig(Object.fromEntries(Object.entries(all).filter(([name]) => name !== left))), {
+          message: new RegExp(`^${left} is missing; it belongs to (?:${Object.keys(all).join('|')})$`),
+        })
+      })
+    }
+  }
+
+  for (const name of ['AUTH_SECRET', 'AUTH_SECRET_FILE', 'AUTH_JWKS', 'TLS_CERT_FILE'] as const) {
+    test(`${name} set to nothing does not count as not set: that would let everybody in`, () => {
+      assert.throws(() => readConfig({ [name]: '' }), {
+        message: `${name} is ""; it must be ${VARIABLES[name].allowed}, or be left out`,
+      })
+    })
+  }
+
+  for (const alone of ['AUTH_EVENTS_AUDIENCE', 'AUTH_SUBJECTS']) {
+    test(`${alone} alone would let everybody in, and is refused`, () => {
+      assert.throws(() => readConfig({ [alone]: 'iris' }), { message: `AUTH_JWKS is missing; it belongs to ${alone}` })
+      assert.throws(() => readConfig({ [alone]: 'iris', AUTH_SECRET: 'sixteen-and-more' }), /AUTH_JWKS is missing/)
+    })
+  }
+
+  test('METRICS_PORT must be another port', () => {
+    assert.throws(() => readConfig({ METRICS_PORT: '8080' }), /^Error: METRICS_PORT is "8080"; it must differ from PORT/)
+    assert.equal(readConfig({ METRICS_PORT: '9000' }).metricsPort, 9000)
+  })
+
+  test('asks nobody who they are, speaks plain HTTP and lets no page read, unless told otherwise', () => {
+    const { auth, tls, corsOrigins, metricsPort } = readConfig({})
+    assert.deepEqual([auth, tls, corsOrigins, metricsPort], [undefined, undefined, undefined, undefined])
   })
 
   test('names the service as Knative does, or KServe', () => {

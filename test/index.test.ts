@@ -298,6 +298,8 @@ describe('the function contract', () => {
   const FAILING: readonly [why: string, env: Record<string, string>, says: RegExp][] = [
     ['there is no model', { MODEL_DIR: '/nowhere' }, /^no model: MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/],
     ['the model is broken', { MODEL_DIR: testModel('broken') }, /^.+$/],
+    ['it is to know who asks', { AUTH_SECRET: 'sixteen-and-more' }, /^variables with AUTH_ have no effect under this runtime/],
+    ['it is to speak HTTPS', { TLS_CERT_FILE: '/a', TLS_KEY_FILE: '/b' }, /^variables with TLS_ have no effect under this runtime/],
     ['a variable is wrong', { PORT: 'x' }, /^PORT is "x"; it must be an integer from 0 to 65535$/],
   ]
   for (const [why, env, says] of FAILING) {
@@ -306,7 +308,7 @@ describe('the function contract', () => {
       withEnv(env)
       await assert.rejects(init(), { message: says })
       assert.equal((health(readiness) as [number])[0], 503)
-      delete process.env.PORT
+      for (const name of Object.keys(env)) delete process.env[name]
     })
   }
 

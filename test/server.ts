@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type Config, readConfig } from '../function/config.ts'
 import type { EventService } from '../function/events/receive.ts'
 import { type Front, listen } from '../function/http/host.ts'
+import { listenForMetrics } from '../function/http/metrics-port.ts'
 import { createFunction } from '../function/index.ts'
 
 export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
@@ -15,6 +16,8 @@ export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}
 export interface Server {
   readonly url: string
   readonly port: number
+  /** Where metrics have one of their own. */
+  readonly metricsPort: number | undefined
   readonly service: EventService
   /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
   close(timeoutMs: number): Promise<boolean>
@@ -39,15 +42,18 @@ export async function startServer(
   const service = createFunction(config)
   const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor : frontOf
   const host = await listen(service, config, front?.(service))
+  const metricsHost = config.metricsPort === undefined ? undefined : await listenForMetrics(service, config, config.metricsPort)
   if (load) await service.model.load()
   return {
-    url: `http://127.0.0.1:${host.port}`,
+    url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${host.port}`,
     port: host.port,
+    metricsPort: metricsHost?.port,
     service,
     close: host.close,
     config,
     async stop() {
       await host.close(1_000)
+      await metricsHost?.close(0)
       await service.model.close()
     },
   }

@@ -8,6 +8,8 @@ import type { Caller } from '../inference/batcher.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
+import type { RejectionReason } from '../telemetry/metrics.ts'
+import type { Admit } from './authentication.ts'
 import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
@@ -55,24 +57,31 @@ interface Connection {
  */
 export async function listen(service: EventService, config: Config, front?: Front): Promise<Host> {
   const { log, metrics, traces } = service
-  const routeOf = createRoutes(service)
+  const routes = createRoutes(service)
+  const routeOf = config.metricsPort === undefined ? routes : withoutMetrics(routes)
+  // Loaded where they are asked for: nobody else's start and requests pay for them.
+  const admit = config.auth && (await (await import('./authentication.ts')).createAdmission(config.auth, log))
+  const cors = config.corsOrigins && (await import('./cors.ts')).createCors(config.corsOrigins)
   const bodies = createBodyReader(config)
   const connections = new Map<Socket, Connection>()
   let closing = false
   let closed = false
   let pages: Promise<Pages> | undefined
 
-  const server = createServer({
+  const options = {
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
     // Node would refuse a missing Host without a body; ours says why.
     requireHostHeader: false,
-  })
-  server.on('connection', socket => {
+  }
+  const secure = config.tls && (await import('./tls.ts')).createSecureServer(options, config.tls, log)
+  const server = secure?.server ?? createServer(options)
+  server.on(secure === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     connections.set(socket, { latest: undefined, idleAt: 0, restedAt: performance.now(), broken: false })
     socket.once('close', () => connections.delete(socket))
+    if (closed) endWhenRested(socket, connections.get(socket) as Connection)
   })
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
@@ -148,7 +157,10 @@ export async function listen(service: EventService, config: Config, front?: Fron
     try {
       checkHead(request)
       const path = pathOf(request.url ?? '')
-      const route = path === '*' && request.method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
+      const preflight = cors?.preflight(request)
+      if (preflight !== undefined) return await send(request, response, preflight)
+      if (admit !== undefined) await letIn(admit, request, () => lookUp(path, request, find))
+      const route = lookUp(path, request, find)
       if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
@@ -159,6 +171,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
         // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
         pages ??= import('./pages.ts').then(({ createPages }) => createPages(service, config))
         const page = await pages
+        if (cors !== undefined) response.setHeaders(new Map(Object.entries(cors.headers(request.headers))))
         if (closing || isLast(request)) response.setHeader('connection', 'close')
         return page(request, response, caller)
       }
@@ -175,11 +188,15 @@ export async function listen(service: EventService, config: Config, front?: Fron
     } catch (error) {
       if (error instanceof HungUp) return
       if (error instanceof Overloaded) metrics.rejected('overloaded')
-      if (error instanceof Refused && error.status === 413) metrics.rejected('too_large')
+      const rejection = error instanceof Refused ? REJECTIONS[error.status] : undefined
+      if (rejection !== undefined) metrics.rejected(rejection)
       if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers, caller) }, 'a request failed unexpectedly')
       await send(request, response, errorAnswer(error))
     }
   }
+
+  const lookUp = (path: string, { method }: IncomingMessage, find: (() => Route | undefined) | undefined) =>
+    path === '*' && method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
 
   function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void | Promise<void> {
     const acceptEncoding = request.headers['accept-encoding']
@@ -200,14 +217,16 @@ export async function listen(service: EventService, config: Config, front?: Fron
 
   function write(request: IncomingMessage, response: ServerResponse, { status, headers: own, body }: Answer, length: number): void {
     if (response.headersSent || response.destroyed) return
-    const headers: Record<string, string | number> = { ...own }
+    // No browser is to take an answer, some of which is what the caller sent, for anything but what it says it is.
+    const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
     // Said to who gets it plain, too: a cache must not give that to the next.
     if (isWorthCompressing(length)) headers.vary = 'accept-encoding'
+    if (cors !== undefined) Object.assign(headers, cors.headers(request.headers, headers.vary))
     if (status !== 204) headers['content-length'] = length
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
-    // Node reads and drops what is left of a body; one that is too large, or that there is no room for, is rather cut off.
-    const cutOff = !request.complete && (status === 413 || status === 503 || declaredLength(request) > config.maxBodyBytes)
+    // Node reads and drops what is left of a body; one that is not wanted for its size or its sender is rather cut off.
+    const cutOff = !request.complete && (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff || isLast(request)) headers.connection = 'close'
     response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
@@ -230,8 +249,13 @@ export async function listen(service: EventService, config: Config, front?: Fron
   /** Answers what is no request, after the request before it has its own answer; then the connection closes. */
   function answerLast(socket: Socket, status: number, message: string, headers?: string): void {
     const connection = connections.get(socket)
+    if (connection === undefined) {
+      // A handshake that failed: nobody could read an answer.
+      socket.destroy()
+      return
+    }
     // The parser tells of every piece that comes after the first broken one, too.
-    if (connection === undefined || connection.broken) return
+    if (connection.broken) return
     connection.broken = true
     const before = connection.latest
     if (before === undefined || before.writableFinished || before.destroyed) sendRaw(socket, status, message, headers)
@@ -256,6 +280,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       closed = true
       await nextTurn()
       for (const [socket, connection] of connections) endWhenRested(socket, connection)
+      if (secure !== undefined) setTimeout(secure.dropHandshakes, NEXT_REQUEST_MS).unref()
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<boolean>(resolve => {
         timer = setTimeout(() => resolve(false), timeoutMs)
@@ -266,6 +291,25 @@ export async function listen(service: EventService, config: Config, front?: Fron
       return finished
     },
   }
+}
+
+/** @throws {Refused} 400, 401, 403, 503 to who is not let in */
+async function letIn(admit: Admit, request: IncomingMessage, find: () => Route | undefined): Promise<void> {
+  const refusal = await admit(request, find)
+  if (refusal !== undefined) throw new Refused(refusal.status, refusal.message, refusal.headers)
+  // Meanwhile; whoever reads its body now would wait for ever.
+  if (request.destroyed) throw new HungUp()
+}
+
+/** What is counted of refusals that happen before inference. */
+const REJECTIONS: Readonly<Record<number, RejectionReason>> = { 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large' }
+
+const CUT_OFF = new Set([401, 403, 413, 503])
+
+/** Where metrics have a port of their own, they are not here. */
+const withoutMetrics = (routeOf: (path: string) => Route | undefined) => (path: string) => {
+  const route = routeOf(path)
+  return route?.kind === 'metrics' ? undefined : route
 }
 
 const ASCII = /^[\x20-\x7e]*$/
@@ -294,12 +338,28 @@ function endWhenRested(socket: Socket, connection: Connection): void {
 
 const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) => latest?.closed !== false && bytesRead === idleAt
 
-/** What Node leaves to us of HTTP/1.1's own rules (RFC 9110 sections 7.2 and 10.1.1); HTTP/1.0 has neither. */
-function checkHead({ httpVersion, headers }: IncomingMessage): void {
+/**
+ * What Node leaves to us of HTTP/1.1's own rules (RFC 9112 sections 3.2 and 6.1, RFC 9110 section 10.1.1), and what it takes that another
+ * server before us may understand otherwise.
+ */
+function checkHead({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked'))
+    throw new Refused(400, `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`, CLOSE)
+  if (httpVersion === '0.9') throw new Refused(400, 'the request says no version of HTTP', CLOSE)
   if (httpVersion !== '1.1') return
   if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
+  if (countHosts(rawHeaders) > 1) throw new Refused(400, 'there is more than one Host header', CLOSE)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(417, `Expect ${show(headers.expect)} cannot be met; only 100-continue`)
+}
+
+const CLOSE = { connection: 'close' }
+
+function countHosts(rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') count++
+  return count
 }
 
 function bind(server: Server, { port, listenHost }: Config): Promise<void> {
@@ -325,7 +385,7 @@ function originForm(target: string): string {
 }
 
 /** Without the query. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   const query = target.indexOf('?')
   return query === -1 ? target : target.slice(0, query)
 }
@@ -371,7 +431,7 @@ function sendRaw(socket: Socket, status: number, message: string, headers = ''):
   }
   const body = JSON.stringify({ error: message })
   socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}Connection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${headers}Connection: close\r\n\r\n${body}`,
   )
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }

@@ -26,7 +26,13 @@ export function createPages({ model, log }: EventService, config: Pick<Config, '
   let playground: ReturnType<typeof createPlayground> | undefined
 
   app.use(({ headers }, response, next) => {
-    response.set({ 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-cache', 'Referrer-Policy': 'no-referrer' })
+    response.set({
+      'X-Content-Type-Options': 'nosniff',
+      'Cache-Control': 'no-cache',
+      'Referrer-Policy': 'no-referrer',
+      'Cross-Origin-Opener-Policy': 'same-origin',
+      'Cross-Origin-Resource-Policy': 'same-origin',
+    })
     if (headers['x-request-id'] !== undefined) response.set('X-Request-Id', headers['x-request-id'])
     next()
   })

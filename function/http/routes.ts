@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { modeOf } from '../events/cloudevent.ts'
 import { type EventService, receiveEvents } from '../events/receive.ts'
 import { type Answer, json, Refused, type Request } from '../handler.ts'
@@ -14,6 +15,10 @@ export interface Route {
   readonly POST?: Handler
   /** A page, for which the Express application answers GET instead; on `/` only to who accepts HTML. */
   readonly page?: 'always' | 'html'
+  /** Health is told to everybody, metrics maybe on a port of their own. */
+  readonly kind?: 'health' | 'metrics'
+  /** Whether a POST is an event; where it is left out, none is. */
+  readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
 /**
@@ -51,15 +56,23 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   }
 
   const routes = new Map<string, Route>([
-    ['/', { GET: () => json(serverMetadata, 200, { vary: 'accept' }), POST: root, page: 'html' }],
+    [
+      '/',
+      {
+        GET: () => json(serverMetadata, 200, { vary: 'accept' }),
+        POST: root,
+        page: 'html',
+        isEvent: headers => modeOf(headers) !== undefined,
+      },
+    ],
     ['/v2', { GET: server }],
-    ['/v2/health/live', { GET: live }],
-    ['/v2/health/ready', { GET: ready }],
-    ['/health', { GET: plainHealth }],
-    ['/ready', { GET: plainReady }],
-    ['/health/liveness', { GET: live }],
-    ['/health/readiness', { GET: ready }],
-    ['/metrics', { GET: prometheus }],
+    ['/v2/health/live', { GET: live, kind: 'health' }],
+    ['/v2/health/ready', { GET: ready, kind: 'health' }],
+    ['/health', { GET: plainHealth, kind: 'health' }],
+    ['/ready', { GET: plainReady, kind: 'health' }],
+    ['/health/liveness', { GET: live, kind: 'health' }],
+    ['/health/readiness', { GET: ready, kind: 'health' }],
+    ['/metrics', { GET: prometheus, kind: 'metrics' }],
     ['/openapi.json', { GET: server, page: 'always' }],
     ['/docs', { GET: server, page: 'always' }],
   ])

@@ -15,6 +15,8 @@ export interface ModelFolder {
   readonly batch: boolean
   /** An input that suits the model, by input name: nested JSON data. */
   readonly sample: Readonly<Record<string, unknown>> | undefined
+  /** What the files of the folder must be, model.json aside: SHA-256 in hexadecimal, by path in the folder. */
+  readonly sha256: Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -42,7 +44,14 @@ export function describeModel(file: string, { modelName, modelVersion, inference
     description: field(json.description, isText, 'description', 'a string', path),
     batch: field(json.batch, isBoolean, 'batch', 'true or false', path) ?? true,
     sample: field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
+    sha256: readDigests(json.sha256, basename(file), path),
   }
+}
+
+/** One digest alone is the .onnx file's. */
+function readDigests(value: unknown, file: string, path: string): ModelFolder['sha256'] {
+  const digests = field(value, isDigests, 'sha256', '64 hexadecimal digits, or an object of file name to those', path)
+  return typeof digests === 'string' ? { [file]: digests } : digests
 }
 
 function findModelFile(folder: string): string {
@@ -84,6 +93,9 @@ function field<T>(value: unknown, isAllowed: (value: unknown) => value is T, nam
 
 const segment = (value: unknown, name: string, path: string) => field(value, isSegment, name, 'a string without /', path)
 
+const isDigest = (value: unknown): value is string => isText(value) && /^[0-9a-f]{64}$/i.test(value)
+const isDigests = (value: unknown): value is string | Record<string, string> =>
+  isDigest(value) || (isRecord(value) && Object.values(value).every(isDigest))
 const isText = (value: unknown): value is string => typeof value === 'string'
 const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'

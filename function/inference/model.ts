@@ -75,6 +75,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   async function load(): Promise<void> {
     try {
+      if (folder.sha256 !== undefined) await (await import('./digests.ts')).checkDigests(folder.file, folder.sha256)
       session = await openExecution(folder.file, config, metrics, log)
       metrics.mark('session')
       for (const output of session.leftOut) {

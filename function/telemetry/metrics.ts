@@ -14,7 +14,7 @@ const STATUSES = ['success', 'error'] as const
 export type Status = (typeof STATUSES)[number]
 
 /** Why a request was turned away unread or unrun. */
-const REJECTION_REASONS = ['overloaded', 'deadline', 'not_ready', 'too_large'] as const
+const REJECTION_REASONS = ['overloaded', 'deadline', 'not_ready', 'too_large', 'unauthenticated', 'forbidden'] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /** Why a request failed without a mistake of its caller: it was turned away, the model failed on it, or nobody foresaw it. */

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, normalize, resolve } from 'node:path'
 import type { Config } from '../../function/config.ts'
+import { checkDigests } from '../../function/inference/digests.ts'
 import { folderBytes } from '../../function/inference/execution.ts'
 import { describeModel, type ModelFolder, readModelFolder } from '../../function/inference/model-folder.ts'
 import { isLfsPointer, type OnnxFile, readOnnxFile } from './graph.ts'
@@ -44,6 +45,11 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
   }
   const sizes = { folder, fileBytes: statSync(folder.file).size, folderBytes: folderBytes(folder.file) }
   const alone = isFile ? whyNotServed(folder.file, config) : []
+  try {
+    if (folder.sha256 !== undefined) await checkDigests(folder.file, folder.sha256)
+  } catch (error) {
+    return { ...sizes, problems: [{ level: 'error', text: (error as Error).message }, ...alone] }
+  }
   let onnx: OnnxFile
   try {
     onnx = readOnnxFile(readModel(folder.file))

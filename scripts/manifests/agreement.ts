@@ -55,10 +55,10 @@ const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 const packageJson = ({ text }: Project) => JSON.parse(text('package.json') ?? '{}')
 
 /** The image as the Service of Knative names it; everything else follows. */
-const imageOf = ({ bundles }: Project) => {
-  const [service] = bundles.find(({ name }) => name === 'knative/base')?.objects ?? []
-  return String(service?.spec.template.spec.containers[0].image)
-}
+const imageOf = (project: Project) => String(knativeService(project)?.spec.template.spec.containers[0].image)
+
+const knativeService = ({ bundles }: Project): Manifest =>
+  bundles.find(({ name }) => name === 'knative/base')?.objects.find(object => kindOf(object) === 'serving.knative.dev/Service')
 
 const repository = (image: string) => image.replace(/@.*$/, '').replace(/:[^:/]*$/, '')
 const withoutRegistry = (image: string) => repository(image).split('/').at(-1)
@@ -289,7 +289,7 @@ function checkFunc(project: Project): Problem[] {
   const text = project.text('func.yaml')
   if (text === undefined) return []
   const [func] = parse(text, 'func.yaml')
-  const [service] = project.bundles.find(({ name }) => name === 'knative/base')?.objects ?? []
+  const service = knativeService(project)
   const problems: string[] = []
   const same = (what: string, here: unknown, there: unknown) => {
     if (String(here) !== String(there)) problems.push(`${what} is ${here}; knative/base has ${there}`)

@@ -60,6 +60,8 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('runs another image', `${CONTAINER}/image`, 'ghcr.io/example/iris:0.1.0', /the others are/),
     row('runs a program that is not built', `${CONTAINER}/args`, ['build/dead-letter.js'], /makes no build\/dead-letter\.js/),
     row('may become root', `${CONTAINER}/securityContext/allowPrivilegeEscalation`, true, /allowPrivilegeEscalation must be false/),
+    row('gets a token', `${POD}/automountServiceAccountToken`, true, /automountServiceAccountToken/),
+    row('has everybody’s account', `${POD}/serviceAccountName`, undefined, /serviceAccountName is missing/),
   ],
   Broker: [
     row('has no dead letter sink', 'spec/delivery/deadLetterSink', undefined, /would vanish/),
@@ -108,6 +110,19 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('runs another version', `${CONTAINER}/image`, 'ghcr.io/example/onnx-function:latest', /package\.json's version/),
     row('may become root', `${CONTAINER}/securityContext/allowPrivilegeEscalation`, true, /allowPrivilegeEscalation must be false/),
   ],
+  ServiceAccount: [
+    row('hands out a token', 'automountServiceAccountToken', true, /automountServiceAccountToken must be false/),
+    row('says nothing of a token', 'automountServiceAccountToken', undefined, /automountServiceAccountToken must be false/),
+    row('has another name than its pods say', 'metadata/name', 'other', /there is no ServiceAccount "(?!other)/),
+  ],
+  NetworkPolicy: [
+    row('is for all pods', 'spec/podSelector', {}, /podSelector selects no Deployment/),
+    row('is for pods that are not there', 'spec/podSelector', { matchLabels: { app: 'iris' } }, /podSelector selects no Deployment/),
+    row('lets everybody in', 'spec/ingress/0/from', undefined, /from is empty: everybody/),
+    row('opens every port', 'spec/ingress/0/ports', [], /ports is empty: every port/),
+    row('lets nobody in', 'spec/ingress', [], /nobody would be let in/),
+    row('is of what goes out alone', 'spec/policyTypes', ['Egress'], /does not name Ingress/),
+  ],
   PersistentVolumeClaim: [
     row('says not who writes', 'spec/accessModes', [], /accessModes is empty/),
     row('is written as nothing can be', 'spec/accessModes', ['ReadWrite'], /there is no ReadWrite/),
@@ -119,6 +134,8 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('closes before others have heard of it', `${CONTAINER}/env`, [], /DRAIN_DELAY_MS is missing/),
     row('sets a value that the function refuses', `${CONTAINER}/env/0/value`, '1 MiB', /MAX_BODY_BYTES is "1 MiB"; it must be an integer/),
     row('probes a port that is not there', `${CONTAINER}/livenessProbe/httpGet/port`, 'web', /livenessProbe\.httpGet\.port is web/),
+    row('gets a token', `${POD}/automountServiceAccountToken`, undefined, /automountServiceAccountToken must be false/),
+    row('has an account that is not there', `${POD}/serviceAccountName`, 'other', /there is no ServiceAccount "other"/),
     row('is never replaced', 'spec/strategy/rollingUpdate/maxSurge', 0, /ever be replaced/),
   ],
   Service: [

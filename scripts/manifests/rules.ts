@@ -661,6 +661,53 @@ export const RULES: readonly Rule[] = [
     },
   },
   {
+    kinds: [KNATIVE_SERVICE, 'Deployment', 'InferenceService', 'CronJob', 'Job'],
+    source: 'Kubernetes: ServiceAccount; nothing here asks Kubernetes for anything',
+    check(object, { objects, whole }) {
+      const { spec, at } = podOf(object) as { spec: Manifest; at: string }
+      const canaries = object.kind === 'InferenceService' ? (object.spec.canary ?? []) : []
+      const pods = [
+        { pod: spec, at },
+        ...canaries.map(({ predictor }: Manifest, i: number) => ({ pod: predictor, at: `spec.canary.${i}.predictor` })),
+      ]
+      return pods.flatMap(({ pod, at }) => {
+        // A model and nothing else: the namespace's defaults are for everything.
+        if (Object.keys(pod).every(field => field === 'model')) return []
+        const account = pod.serviceAccountName
+        const found = objects.some(({ kind, metadata }) => kind === 'ServiceAccount' && metadata.name === account)
+        return [
+          ...when(pod.automountServiceAccountToken !== false, `${at}.automountServiceAccountToken must be false`),
+          ...when(account === undefined, `${at}.serviceAccountName is missing: the default account has what others were granted`),
+          ...when(account !== undefined && whole && !found, `${at}.serviceAccountName: there is no ServiceAccount "${account}"`),
+        ]
+      })
+    },
+  },
+  {
+    kinds: ['ServiceAccount'],
+    source: 'Kubernetes: ServiceAccount',
+    check: ({ automountServiceAccountToken: token }) => when(token !== false, 'automountServiceAccountToken must be false'),
+  },
+  {
+    kinds: ['NetworkPolicy'],
+    source: 'Kubernetes: pkg/apis/networking/validation; what is left out of a policy is allowed',
+    check({ spec }, bundle) {
+      return [
+        ...checkSelectedPods(spec.podSelector ?? {}, bundle),
+        ...when(!spec.policyTypes?.includes('Ingress'), 'spec.policyTypes does not name Ingress: everybody would be let in'),
+        ...when(
+          spec.egress !== undefined && !spec.policyTypes?.includes('Egress'),
+          'spec.egress has no effect without Egress in policyTypes',
+        ),
+        ...when(!(spec.ingress?.length > 0), 'spec.ingress is empty: nobody would be let in'),
+        ...(spec.ingress ?? []).flatMap(({ from, ports }: Manifest, i: number) => [
+          ...when(!(from?.length > 0), `spec.ingress.${i}.from is empty: everybody would be let in`),
+          ...when(!(ports?.length > 0), `spec.ingress.${i}.ports is empty: every port would be open`),
+        ]),
+      ]
+    },
+  },
+  {
     kinds: ['Job'],
     source: 'Kubernetes: pkg/apis/batch/validation',
     check: ({ spec }) =>
@@ -709,6 +756,26 @@ export const RULES: readonly Rule[] = [
     },
   },
 ]
+
+/** Labels that Knative and KServe put on the pods of what has that name. */
+const OWNERS: Readonly<Record<string, string>> = {
+  'serving.knative.dev/service': KNATIVE_SERVICE,
+  'serving.kserve.io/inferenceservice': 'InferenceService',
+}
+
+/** That a policy is for pods of what is applied with it. */
+function checkSelectedPods({ matchLabels = {}, matchExpressions = [] }: Manifest, bundle: Bundle): string[] {
+  const named = [
+    ...Object.entries<string>(matchLabels).map(([key, value]) => ({ key, values: [value] })),
+    ...matchExpressions.map(({ key, values = [] }: Manifest) => ({ key, values })),
+  ]
+  if (!named.some(({ key }) => key in OWNERS)) return checkSelects(matchLabels, 'spec.podSelector', bundle)
+  return named.flatMap(({ key, values }) =>
+    values
+      .filter((value: string) => !bundle.objects.some(object => kindOf(object) === OWNERS[key] && object.metadata.name === value))
+      .map((value: string) => `spec.podSelector: there is no ${OWNERS[key] ?? key} "${value}"`),
+  )
+}
 
 /** A Deployment that says how many there are takes the number back from who scales it, at each apply. */
 const ownReplicas = ({ objects }: Bundle) =>

@@ -1,0 +1,41 @@
+// Not imported: the build would put what the start imports of them, too, into one more file for the start to read.
+const { createHash } = process.getBuiltinModule('node:crypto')
+const { createReadStream, readdirSync, statSync } = process.getBuiltinModule('node:fs')
+const { dirname, join } = process.getBuiltinModule('node:path')
+
+/** Hashed in one go, which takes about a millisecond: so long nothing else is answered. */
+const PIECE_BYTES = 2 ** 20
+
+/**
+ * Checks the files of a model's folder, weights included, before anything in them is believed. None may lie there without a digest:
+ * which of them the graph would read is in the graph.
+ * @param digests SHA-256 in hexadecimal, by path in the folder
+ * @throws {Error} of one line, naming a file that is not what it should be
+ */
+export async function checkDigests(file: string, digests: Readonly<Record<string, string>>): Promise<void> {
+  const folder = dirname(file)
+  const wrong = (text: string) => new Error(`the model is not what model.json's sha256 says: ${text}`)
+  const files = filesIn(folder).filter(name => name !== 'model.json')
+  const missing = Object.keys(digests).find(name => !files.includes(name))
+  if (missing !== undefined) throw wrong(`"${missing}" is not there`)
+  for (const name of files) {
+    if (!Object.hasOwn(digests, name)) throw wrong(`it names no digest of "${name}"; whatever lies beside the model must have one`)
+    const digest = await digestOf(join(folder, name))
+    if (digest !== digests[name]?.toLowerCase()) throw wrong(`"${name}" is ${digest}`)
+  }
+}
+
+/** By their paths in the folder; links are followed, but for those by which Kubernetes replaces all files at once (..data). */
+function filesIn(folder: string, below = ''): string[] {
+  return readdirSync(join(folder, below)).flatMap(name => {
+    if (name.startsWith('..')) return []
+    const path = below === '' ? name : `${below}/${name}`
+    return statSync(join(folder, path)).isDirectory() ? filesIn(folder, path) : [path]
+  })
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) hash.update(piece)
+  return hash.digest('hex')
+}

@@ -1,0 +1,41 @@
+// Writes what the function is made of as a CycloneDX document, for whoever keeps account of what runs where:
+//
+//   npm run sbom -- FILE
+//
+// The packages of package-lock.json that production has, with their digests, and Node. Not in it: Debian's packages of the image's base,
+// which a scanner of images lists (docs/security.md).
+import { spawnSync } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+
+const target = process.argv[2]
+if (target === undefined) {
+  process.stderr.write('which file? npm run sbom -- FILE\n')
+  process.exit(1)
+}
+const args = ['sbom', '--sbom-format=cyclonedx', '--sbom-type=application', '--package-lock-only']
+const { stdout, stderr, status } = spawnSync('npm', args, { encoding: 'utf8', maxBuffer: 2 ** 26 })
+if (status !== 0) {
+  process.stderr.write(`npm sbom failed, which needs npm 10 or later: ${stderr}\n`)
+  process.exit(1)
+}
+const bom = JSON.parse(stdout)
+const { name, devDependencies } = JSON.parse(await readFile('package.json', 'utf8'))
+const { packages } = JSON.parse(await readFile('package-lock.json', 'utf8'))
+// Not npm's own --omit=dev, which also leaves out what both production and development need (npm 11.19: prom-client, debug).
+const shipped = new Set(
+  Object.entries(packages)
+    .filter(([path, { dev }]) => path !== '' && dev !== true)
+    .map(([path, { version }]) => `${path.split('node_modules/').at(-1)}@${version}`),
+)
+const isShipped = ref => shipped.has(ref) || ref === bom.metadata.component['bom-ref']
+bom.components = bom.components.filter(component => isShipped(component['bom-ref']))
+bom.dependencies = bom.dependencies
+  .filter(({ ref }) => isShipped(ref))
+  .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(isShipped) }))
+// npm names it by the folder it lies in.
+bom.metadata.component.name = name
+const node = `pkg:generic/node@${devDependencies.node}`
+bom.components.push({ 'bom-ref': node, type: 'platform', name: 'node', version: devDependencies.node, purl: node, scope: 'required' })
+bom.dependencies.find(({ ref }) => ref === bom.metadata.component['bom-ref']).dependsOn.push(node)
+await writeFile(target, `${JSON.stringify(bom, undefined, 2)}\n`)
+process.stdout.write(`${target}: ${bom.components.length} components\n`)

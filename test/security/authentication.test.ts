@@ -1,0 +1,524 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { connect, exchange, IRIS, irisBody, type RawAnswer, readMetrics, request, until } from '../http/client.ts'
+import { type Server, spawnFunction, startProcess, startServer } from '../server.ts'
+import { AUDIENCE, claims, createKey, EVENTS_AUDIENCE, ISSUER, inSeconds, type Key, keySet, sign, startIssuer } from './tokens.ts'
+
+const SECRET = 'correct-horse-battery-staple'
+const MODEL = '/v2/models/iris-classifier'
+const HEALTH = ['/v2/health/live', '/v2/health/ready', '/health', '/ready', '/health/liveness', '/health/readiness']
+const V1 = process.env.ON_PREDICTOR === undefined ? [] : ['/v1/models', '/v1/models/iris-classifier', '/v1/models/nobody']
+const PROTECTED = ['/', '/v2', '/metrics', '/openapi.json', '/docs', MODEL, `${MODEL}/ready`, '/v2/models/nobody', '/nowhere', ...V1]
+
+const temporary = mkdtempSync(join(tmpdir(), 'security-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
+const infer = (port: number, headers: Record<string, string>, target = IRIS) =>
+  exchange(port, request('POST', target, { 'content-type': 'application/json', ...headers }, irisBody()))
+const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/garden', 'ce-type': 'a.request' }
+
+function assertRefused(answer: RawAnswer, status: 401 | 403, says: RegExp): void {
+  assert.equal(answer.status, status, answer.body)
+  assert.match(answer.json.error, says)
+  assert.match(answer.headers['www-authenticate'] ?? '', /^Bearer realm="onnx-function"/)
+}
+
+suite('with a secret', () => {
+  let server: Server
+  before(async () => {
+    server = await startServer({ AUTH_SECRET: SECRET })
+  })
+  after(() => server.stop())
+
+  test('who sends it is answered, on every route', async () => {
+    assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
+    assert.equal((await infer(server.port, { ...bearer(SECRET), ...EVENT }, '/')).headers['ce-type'], 'a.response')
+    for (const target of ['/v2', '/metrics', '/docs', '/openapi.json', MODEL]) {
+      assert.equal((await exchange(server.port, request('GET', target, bearer(SECRET)))).status, 200, target)
+    }
+  })
+
+  for (const target of HEALTH) {
+    test(`${target} is answered to everybody`, async () => {
+      assert.equal((await exchange(server.port, request('GET', target))).status, 200)
+      assert.equal((await exchange(server.port, request('GET', target, bearer('a-secret-that-is-none')))).status, 200)
+    })
+  }
+
+  for (const target of PROTECTED) {
+    test(`GET ${target} is 401 to who says nothing, whether or not there is anything`, async () => {
+      for (const method of ['GET', 'POST', 'OPTIONS', 'DELETE']) {
+        const answer = await exchange(server.port, request(method, target))
+        assertRefused(answer, 401, /^a bearer token is needed/)
+        assert.equal(answer.headers['www-authenticate'], 'Bearer realm="onnx-function"')
+      }
+      assert.equal((await exchange(server.port, request('HEAD', target), 'HEAD')).status, 401)
+    })
+  }
+
+  const WRONG: readonly (readonly [what: string, authorization: string])[] = [
+    ['another secret', 'Bearer incorrect-horse-battery-staple'],
+    ['its beginning', `Bearer ${SECRET.slice(0, -1)}`],
+    ['more than it', `Bearer ${SECRET}s`],
+    ['it in capitals', `Bearer ${SECRET.toUpperCase()}`],
+    ['two of it', `Bearer ${SECRET} ${SECRET}`],
+    ['two of it, with a comma', `Bearer ${SECRET},Bearer ${SECRET}`],
+    ['it as Basic', `Basic ${Buffer.from(`:${SECRET}`).toString('base64')}`],
+    ['it with no scheme', SECRET],
+    ['nothing after the scheme', 'Bearer '],
+    ['quotes around it', `Bearer "${SECRET}"`],
+    ['a token without a signature', `Bearer ${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`],
+  ]
+  for (const [what, authorization] of WRONG) {
+    test(`${what} is 401`, async () => {
+      assertRefused(await infer(server.port, { authorization }), 401, /bearer token/)
+    })
+  }
+
+  test('the scheme may be written in any case', async () => {
+    assert.equal((await infer(server.port, { authorization: `bEARER ${SECRET}` })).status, 200)
+  })
+
+  test('two Authorization headers are refused, whichever is right', async () => {
+    for (const [first, second] of [
+      [SECRET, 'wrong-wrong-wrong-wrong'],
+      ['wrong-wrong-wrong-wrong', SECRET],
+      [SECRET, SECRET],
+    ]) {
+      const bytes = `GET /v2 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${first}\r\nauthorization: Bearer ${second}\r\n\r\n`
+      const { status, json } = await exchange(server.port, bytes)
+      assert.deepEqual([status, json.error], [400, 'there is more than one Authorization header'])
+    }
+  })
+
+  test('the secret counts in no other place', async () => {
+    for (const target of [`/v2?access_token=${SECRET}`, `/v2?authorization=Bearer%20${SECRET}`, `//${SECRET}@a/v2`]) {
+      assert.equal((await exchange(server.port, request('GET', target))).status, 401, target)
+    }
+    for (const name of ['x-authorization', 'proxy-authorization', 'cookie', 'x-forwarded-user', 'x-api-key']) {
+      assert.equal((await infer(server.port, { [name]: `Bearer ${SECRET}` })).status, 401, name)
+    }
+  })
+
+  const TRICKS = [
+    '/health/../v2',
+    '/health/..%2fmetrics',
+    '/%2e%2e/v2',
+    '/health;/../metrics',
+    '/health%00',
+    '/health/liveness/../../metrics',
+    '//health',
+    '/./health',
+    '/HEALTH/../metrics',
+    '/metrics?/health',
+    '/metrics#/health',
+    '/metrics/',
+    '/metrics//',
+    '/v2/models/iris-classifier/infer?x=/v2/health/live',
+    'http://a/metrics',
+    'http://a/health/../metrics',
+    'http://health/metrics',
+    '\\health',
+    '/v2/health/live/../../models/iris-classifier/infer',
+    '/v1/models/iris-classifier:predict',
+    '/v1/models/iris-classifier%3Apredict',
+  ]
+  for (const target of TRICKS) {
+    test(`${target} is no way round`, async () => {
+      for (const method of ['GET', 'POST']) {
+        // 400 where it is no target at all.
+        assert.ok([400, 401].includes((await exchange(server.port, request(method, target))).status))
+      }
+    })
+  }
+
+  test('headers that make another request of it elsewhere make none here', async () => {
+    for (const name of ['x-original-url', 'x-rewrite-url', 'x-http-method-override', 'x-forwarded-prefix', 'x-forwarded-uri']) {
+      assert.equal((await exchange(server.port, request('GET', '/metrics', { [name]: '/health' }))).status, 401, name)
+    }
+  })
+
+  test('the body of who is refused is neither asked for nor read to its end', async () => {
+    const waiting = await exchange(server.port, request('POST', IRIS, { expect: '100-continue', 'content-length': '5' }))
+    assert.equal(waiting.status, 401)
+    const connection = await connect(server.port)
+    connection.send(`POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`)
+    assert.equal((await connection.answer()).headers.connection, 'close')
+    connection.send('5\r\nhello\r\n')
+    await connection.closed
+  })
+
+  test('a connection on which one was refused takes the next, who is not', async () => {
+    const connection = await connect(server.port)
+    connection.send(request('GET', '/v2') + request('GET', '/v2', bearer(SECRET)) + request('GET', '/v2'))
+    assert.deepEqual(
+      [(await connection.answer()).status, (await connection.answer()).status, (await connection.answer()).status],
+      [401, 200, 401],
+    )
+    connection.socket.destroy()
+  })
+
+  test('refusals are counted', async () => {
+    const metrics = async () =>
+      readMetrics((await exchange(server.port, request('GET', '/metrics', bearer(SECRET)))).body).get(
+        'inference_rejected_total{reason="unauthenticated"}',
+      ) ?? 0
+    const before = await metrics()
+    await infer(server.port, {})
+    assert.equal((await metrics()) - before, 1)
+  })
+})
+
+suite('with a file of secrets', () => {
+  const first = 'first-first-first-first'
+  const second = 'second-second-second'
+
+  test('each line is taken; a file that is replaced counts at once, and one that is no good does not', async () => {
+    // As Kubernetes mounts a Secret: the file is a link through a folder that is a link, which is replaced.
+    const mount = mkdtempSync(join(temporary, 'mount-'))
+    const secrets = (version: string, text: string) => {
+      const folder = mkdtempSync(join(mount, `..${version}-`))
+      writeFileSync(join(folder, 'token'), text)
+      symlinkSync(folder, join(mount, '..data_tmp'))
+      renameSync(join(mount, '..data_tmp'), join(mount, '..data'))
+    }
+    secrets('1', `${first}\n`)
+    symlinkSync('..data/token', join(mount, 'token'))
+    const server = await startServer({ AUTH_SECRET_FILE: join(mount, 'token') })
+    const status = async (secret: string) => (await infer(server.port, bearer(secret))).status
+    assert.deepEqual([await status(first), await status(second)], [200, 401])
+
+    secrets('2', `${second}\r\n\n${first}`)
+    await until('the second secret is taken', async () => (await status(second)) === 200)
+    assert.equal(await status(first), 200)
+
+    secrets('3', `${second}\n`)
+    await until('the first is not taken any more', async () => (await status(first)) === 401)
+
+    await server.stop()
+  })
+
+  test('a file that becomes one of no secrets changes nothing, and the log says so', async () => {
+    const path = join(temporary, 'secrets')
+    writeFileSync(path, first)
+    const server = await startProcess({ AUTH_SECRET_FILE: path })
+    const port = Number(new URL(server.url).port)
+    for (const [text, says] of [
+      ['', /it is empty/],
+      ['hunter2', /secret 1 is not shown here; it must be at least 16/],
+    ] as const) {
+      writeFileSync(path, text)
+      await until('the log says so', () => server.log.some(line => /stays in use/.test(line) && says.test(line)))
+      assert.equal((await infer(port, bearer(first))).status, 200)
+      assert.equal((await infer(port, bearer('hunter2'))).status, 401)
+    }
+    rmSync(path)
+    await until('the log says that it is gone', () => server.log.some(line => /cannot be read \(ENOENT\)/.test(line)))
+    assert.equal((await infer(port, bearer(first))).status, 200)
+    assert.ok(!server.log.some(line => /hunter2|first-first/.test(line)))
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+  })
+})
+
+suite('with tokens', () => {
+  let server: Server
+  let key: Key
+  let other: Key
+  before(async () => {
+    key = await createKey('one')
+    other = await createKey('two')
+    const file = join(temporary, 'keys.json')
+    writeFileSync(file, keySet(key))
+    server = await startServer({
+      AUTH_JWKS: file,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+      AUTH_EVENTS_AUDIENCE: EVENTS_AUDIENCE,
+      AUTH_SUBJECTS: 'system:serviceaccount:garden:gardener, system:serviceaccount:iris:trigger',
+    })
+  })
+  after(() => server.stop())
+
+  test('one that is the issuer’s, for us, and not expired is taken', async () => {
+    assert.equal((await infer(server.port, bearer(await sign(key)))).status, 200)
+    assert.equal((await infer(server.port, bearer(await sign(key, claims({ aud: ['others', AUDIENCE] }))))).status, 200)
+  })
+
+  test('the clocks may be half a minute apart', async () => {
+    assert.equal((await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(-15) }))))).status, 200)
+    assert.equal((await infer(server.port, bearer(await sign(key, claims({ nbf: inSeconds(15) }))))).status, 200)
+  })
+
+  const WRONG: readonly (readonly [what: string, claims: () => object, says: RegExp])[] = [
+    ['expired', () => ({ exp: inSeconds(-60) }), /has expired/],
+    ['not valid yet', () => ({ nbf: inSeconds(120) }), /not valid yet/],
+    ['for somebody else', () => ({ aud: 'others' }), /for somebody else/],
+    ['for nobody', () => ({ aud: undefined }), /for somebody else/],
+    ['for somebody whose name begins like ours', () => ({ aud: `${AUDIENCE}-2` }), /for somebody else/],
+    ['from another issuer', () => ({ iss: 'https://other.example' }), /another issuer/],
+    ['from nobody', () => ({ iss: undefined }), /another issuer/],
+    ['from an issuer whose name begins like ours', () => ({ iss: `${ISSUER}.other.example` }), /another issuer/],
+    ['never going to expire', () => ({ exp: undefined }), /says not when it expires/],
+    ['going to expire at no number', () => ({ exp: 'never' }), /says not when it expires/],
+  ]
+  for (const [what, wrong, says] of WRONG) {
+    test(`one that is ${what} is 401`, async () => {
+      const answer = await infer(server.port, bearer(await sign(key, { ...claims(), ...wrong() })))
+      assertRefused(answer, 401, says)
+      assert.match(answer.headers['www-authenticate'] ?? '', /error="invalid_token", error_description="the token /)
+    })
+  }
+
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const FORGED: readonly (readonly [what: string, forge: () => Promise<string>, says: RegExp])[] = [
+    ['signed by nobody (alg none)', async () => `${part({ alg: 'none' })}.${part(claims())}.`, /not signed with RS256|no token/],
+    [
+      'signed by nobody, in capitals',
+      async () => `${part({ alg: 'NONE', kid: 'one' })}.${part(claims())}.`,
+      /not signed with RS256|no token/,
+    ],
+    ['without its signature', async () => `${(await sign(key)).split('.').slice(0, 2).join('.')}.`, /not signed by its issuer/],
+    [
+      'signed with the public key as the secret of an HMAC',
+      async () => {
+        const { createHmac, createPublicKey } = await import('node:crypto')
+        const pem = createPublicKey({ key: key.jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' })
+        const signed = `${part({ alg: 'HS256', kid: 'one' })}.${part(claims())}`
+        return `${signed}.${createHmac('sha256', pem).update(signed).digest('base64url')}`
+      },
+      /not signed with RS256/,
+    ],
+    ['signed by another key under the name of ours', () => sign({ privateKey: other.privateKey, kid: 'one' }), /not signed by its issuer/],
+    ['signed by another key under its own name', () => sign(other), /does not list/],
+    ['signed by a key that it brings with it', () => sign(other, claims(), 'RS256', { jwk: other.jwk }), /does not list/],
+    ['naming where its keys are', () => sign(other, claims(), 'RS256', { jku: 'http://127.0.0.1:1/keys' }), /does not list/],
+    ['naming a key by a path', () => sign(other, claims(), 'RS256', { kid: '../../../../dev/null' }), /does not list/],
+    [
+      'changed afterwards',
+      async () => {
+        const [head, , signature] = (await sign(key)).split('.')
+        return `${head}.${part(claims({ sub: 'system:serviceaccount:iris:trigger' }))}.${signature}`
+      },
+      /not signed by its issuer/,
+    ],
+    [
+      'signed with another algorithm of the same key',
+      async () => sign(await createKey('one', 'PS256'), claims(), 'PS256'),
+      /not signed with RS256/,
+    ],
+    [
+      'asking for an extension that must be understood',
+      async () => {
+        const { createSign } = await import('node:crypto')
+        const { exportPKCS8 } = await import('jose')
+        const signed = `${part({ alg: 'RS256', kid: 'one', crit: ['exp2'], exp2: 1 })}.${part(claims())}`
+        return `${signed}.${createSign('sha256')
+          .update(signed)
+          .sign(await exportPKCS8(key.privateKey), 'base64url')}`
+      },
+      /not supported/,
+    ],
+    ['no token', async () => 'abcdefghijklmnopqrstuvwxyz', /no token/],
+    ['of two parts', async () => 'abc.def', /no token/],
+    ['of five parts, encrypted', async () => 'a.b.c.d.e', /no token/],
+    ['of no JSON', async () => 'e30.e30.e30', /no token|not signed/],
+  ]
+  for (const [what, forge, says] of FORGED) {
+    test(`one that is ${what} is 401`, async () => {
+      assertRefused(await infer(server.port, bearer(await forge())), 401, says)
+    })
+  }
+
+  test('an event needs one for events, and a request one for requests; the other is 403', async () => {
+    const [forRequests, forEvents] = [await sign(key), await sign(key, claims({ aud: EVENTS_AUDIENCE }))]
+    assert.equal((await infer(server.port, { ...bearer(forEvents), ...EVENT }, '/')).status, 200)
+    assert.equal((await infer(server.port, bearer(forRequests), '/')).status, 200)
+    assertRefused(await infer(server.port, { ...bearer(forRequests), ...EVENT }, '/'), 403, /not for events/)
+    assertRefused(await infer(server.port, bearer(forEvents), '/'), 403, /not for requests/)
+    assertRefused(await exchange(server.port, request('GET', '/v2', bearer(forEvents))), 403, /not for requests/)
+  })
+
+  test('who dresses a request up as an event does not get it answered by a token for events', async () => {
+    const forEvents = bearer(await sign(key, claims({ aud: EVENTS_AUDIENCE })))
+    assertRefused(await infer(server.port, { ...forEvents, ...EVENT }, IRIS), 403, /not for requests/)
+    assertRefused(await exchange(server.port, request('GET', '/metrics', { ...forEvents, ...EVENT })), 403, /not for requests/)
+    assertRefused(await exchange(server.port, request('GET', '/', { ...forEvents, ...EVENT })), 403, /not for requests/)
+  })
+
+  test('a batch and a structured event are events, too', async () => {
+    const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request', data: JSON.parse(irisBody()) }
+    for (const [type, body] of [
+      ['application/cloudevents+json', event],
+      ['application/cloudevents-batch+json', [event]],
+    ] as const) {
+      const send = async (aud: string) =>
+        exchange(
+          server.port,
+          request('POST', '/', { ...bearer(await sign(key, claims({ aud }))), 'content-type': type }, JSON.stringify(body)),
+        )
+      assert.equal((await send(EVENTS_AUDIENCE)).status, 200)
+      assertRefused(await send(AUDIENCE), 403, /not for events/)
+    }
+  })
+
+  test('one of somebody who is not named is 403', async () => {
+    for (const sub of ['system:serviceaccount:garden:rabbit', 'system:serviceaccount:garden:gardener2', undefined, '']) {
+      assertRefused(await infer(server.port, bearer(await sign(key, claims({ sub })))), 403, /nobody who may ask/)
+    }
+  })
+
+  test('what is answered to a forger holds nothing of the token', async () => {
+    const answer = await infer(server.port, bearer(await sign(key, claims({ iss: 'https://evil.example"\u00e9' }))))
+    assert.doesNotMatch(answer.body + JSON.stringify(answer.headers), /evil/)
+  })
+
+  test('a client that hangs up while it is found out who asks leaves nothing behind', async () => {
+    const token = await sign(key)
+    for (let i = 0; i < 20; i++) {
+      const connection = await connect(server.port)
+      connection.send(request('POST', IRIS, { ...bearer(token), 'content-length': '1000' }))
+      connection.socket.destroy()
+      await connection.closed
+    }
+    await until('nothing is in flight', async () => {
+      const { body } = await exchange(server.port, request('GET', '/metrics', bearer(token)))
+      return readMetrics(body).get('inference_requests_in_flight') === 0
+    })
+  })
+})
+
+suite('with a secret and tokens', () => {
+  test('either is taken', async () => {
+    const key = await createKey('one', 'ES256')
+    const file = join(temporary, 'either.json')
+    writeFileSync(file, keySet(key))
+    const server = await startServer({
+      AUTH_SECRET: SECRET,
+      AUTH_JWKS: file,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+      AUTH_ALGORITHMS: 'ES256',
+    })
+    assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
+    assert.equal((await infer(server.port, bearer(await sign(key, claims(), 'ES256')))).status, 200)
+    // Without an audience of their own, events take the same tokens.
+    assert.equal((await infer(server.port, { ...bearer(await sign(key, claims(), 'ES256')), ...EVENT }, '/')).status, 200)
+    assert.equal((await infer(server.port, bearer('neither-of-the-two'))).status, 401)
+    await server.stop()
+  })
+})
+
+suite('the keys of tokens', () => {
+  test('from a file are read again when it changes, and stay what they were when it becomes none', async () => {
+    const [one, two] = [await createKey('one'), await createKey('two')]
+    const file = join(temporary, 'rotated.json')
+    writeFileSync(file, keySet(one))
+    const server = await startServer({ AUTH_JWKS: file, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+    const status = async (key: Key) => (await infer(server.port, bearer(await sign(key)))).status
+    assert.deepEqual([await status(one), await status(two)], [200, 401])
+    writeFileSync(file, '{"keys": 1}')
+    writeFileSync(file, keySet(one, two))
+    await until('the new key is taken', async () => (await status(two)) === 200)
+    assert.equal(await status(one), 200)
+    writeFileSync(file, keySet(two))
+    await until('the old key is not taken any more', async () => (await status(one)) === 401)
+    await server.stop()
+  })
+
+  test('from a URL are asked for again by a token of a new key, and else after ten minutes', async t => {
+    const [one, two] = [await createKey('one'), await createKey('two')]
+    const issuer = await startIssuer(keySet(one))
+    const server = await startServer({ AUTH_JWKS: issuer.url, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+    const status = async (key: Key) => (await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(36_000) }))))).status
+    assert.equal(issuer.asked, 0)
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    assert.equal(await status(one), 200)
+    // Whoever makes up names of keys does not make us ask each time.
+    for (let i = 0; i < 5; i++) assert.equal(await status(two), 401)
+    assert.equal(issuer.asked, 1)
+    issuer.give(200, keySet(two))
+    t.mock.timers.tick(31_000)
+    assert.deepEqual([await status(two), await status(one), issuer.asked], [200, 401, 2])
+
+    issuer.give(200, keySet(one))
+    t.mock.timers.tick(601_000)
+    // Without a token of a new key: the old one is trusted no longer than ten minutes.
+    assert.deepEqual([await status(two), issuer.asked], [401, 3])
+    issuer.stop()
+    await server.stop()
+  })
+
+  const FAILURES: readonly (readonly [what: string, status: number, body: string])[] = [
+    ['does not answer well', 500, '{}'],
+    ['answers with another page', 200, '<html>'],
+    ['answers with no keys', 200, '{"hello":1}'],
+    ['sends elsewhere', 302, ''],
+  ]
+  for (const [what, code, body] of FAILURES) {
+    test(`from a URL that ${what} let nobody in by a token: 503, to be tried again`, async () => {
+      const key = await createKey('one')
+      const issuer = await startIssuer(keySet(key))
+      issuer.give(code, body)
+      const server = await startServer({ AUTH_SECRET: SECRET, AUTH_JWKS: issuer.url, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+      const token = bearer(await sign(key))
+      const answer = await infer(server.port, token)
+      assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
+      assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
+      issuer.give(200, keySet(key))
+      assert.equal((await infer(server.port, token)).status, 200)
+      issuer.stop()
+      await server.stop()
+    })
+  }
+
+  test('from a URL where nobody listens let nobody in by a token', async () => {
+    const issuer = await startIssuer('')
+    issuer.stop()
+    const server = await startServer({ AUTH_JWKS: issuer.url, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+    assert.equal((await infer(server.port, bearer(await sign(await createKey('one'))))).status, 503)
+    await server.stop()
+  })
+})
+
+suite('a start', () => {
+  const file = (name: string, text: string) => {
+    const path = join(temporary, name)
+    writeFileSync(path, text)
+    return path
+  }
+  const jwt = { AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE }
+  const FAILING: readonly (readonly [what: string, env: () => Record<string, string>, says: RegExp])[] = [
+    ...['hunter2', 'hunter2 with spaces', '"hunter2-hunter2-hunter2"', '================'].map(
+      secret =>
+        [`the secret ${secret}`, () => ({ AUTH_SECRET: secret }), /^AUTH_SECRET is not shown here; it must be at least 16/] as const,
+    ),
+    [
+      'a file of secrets that is not there',
+      () => ({ AUTH_SECRET_FILE: '/nowhere' }),
+      /AUTH_SECRET_FILE \/nowhere cannot be read \(ENOENT\)/,
+    ],
+    ['a file of secrets that is empty', () => ({ AUTH_SECRET_FILE: file('empty', '') }), /AUTH_SECRET_FILE: it is empty/],
+    [
+      'a file with a short secret',
+      () => ({ AUTH_SECRET_FILE: file('short', 'hunter2') }),
+      /AUTH_SECRET_FILE: secret 1 is not shown here; it must be at least 16/,
+    ],
+    ['a file of keys that is none', () => ({ ...jwt, AUTH_JWKS: file('none', 'hello') }), /AUTH_JWKS: this is no JSON Web Key Set/],
+    ['a file of no keys', () => ({ ...jwt, AUTH_JWKS: file('other', '{"a":1}') }), /AUTH_JWKS: this is no JSON Web Key Set/],
+  ]
+  for (const [what, env, says] of FAILING) {
+    test(`with ${what} fails in one line`, async () => {
+      const child = spawnFunction(env())
+      const [output = ''] = await Promise.all([child.stdout?.setEncoding('utf8').toArray()])
+      const lines = [output].flat().join('').trimEnd().split('\n')
+      assert.equal(lines.length, 1)
+      assert.match(JSON.parse(lines[0] as string).msg, says)
+      assert.doesNotMatch(lines[0] as string, /hunter2/)
+    })
+  }
+})

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { readConfig } from '../../function/config.ts'
+import { createFunction } from '../../function/index.ts'
+import { openSession } from '../../function/inference/session.ts'
+import { startServer, testModel } from '../server.ts'
+
+const temporary = mkdtempSync(join(tmpdir(), 'model-files-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
+
+/** A folder with the shipped model, or the one whose weights lie beside it. */
+function folderWith(sha256: (folder: string) => unknown, from: 'iris' | 'external-data' = 'iris'): string {
+  const folder = mkdtempSync(join(temporary, 'model-'))
+  const files = from === 'iris' ? ['model.onnx'] : ['model.onnx', 'weights.bin']
+  for (const file of files) cpSync(from === 'iris' ? `models/iris/v1.0.0/${file}` : join(testModel(from), file), join(folder, file))
+  writeFileSync(join(folder, 'model.json'), JSON.stringify({ name: 'm', sha256: sha256(folder) }))
+  return folder
+}
+
+const load = async (folder: string, env: Record<string, string> = {}) => {
+  const { model } = createFunction(readConfig({ MODEL_DIR: folder, LOG_LEVEL: 'silent', ...env }))
+  await model.load()
+  await model.close()
+}
+
+const own = (folder: string) => digest(join(folder, 'model.onnx'))
+const both = (folder: string) => ({ 'model.onnx': own(folder), 'weights.bin': digest(join(folder, 'weights.bin')) })
+
+suite('sha256 in model.json', () => {
+  test('of the file as it is lets the model be served, in either place', async () => {
+    for (const EXECUTION of ['inline', 'worker']) await load(folderWith(own), { EXECUTION })
+    await load(folderWith(folder => own(folder).toUpperCase()))
+    const server = await startServer({ MODEL_DIR: folderWith(own) })
+    assert.equal((await fetch(`${server.url}/v2/models/m/ready`)).status, 200)
+    await server.stop()
+  })
+
+  test('covers weights beside the graph', async () => {
+    await load(folderWith(both, 'external-data'))
+  })
+
+  const WRONG: readonly (readonly [what: string, spoil: (folder: string) => void, says: RegExp])[] = [
+    [
+      'one bit of the graph is another',
+      f => flip(join(f, 'model.onnx')),
+      /^the model is not what model\.json's sha256 says: "model\.onnx" is [0-9a-f]{64}$/,
+    ],
+    ['one bit of the weights is another', f => flip(join(f, 'weights.bin')), /"weights\.bin" is [0-9a-f]{64}$/],
+    ['the graph is cut off', f => truncateSync(join(f, 'model.onnx'), 100), /"model\.onnx" is/],
+    ['the weights are gone', f => rmSync(join(f, 'weights.bin')), /"weights\.bin" is not there$/],
+    ['the graph is another model', f => cpSync('models/iris/v2.0.0/model.onnx', join(f, 'model.onnx')), /"model\.onnx" is/],
+    ['there are more weights', f => writeFileSync(join(f, 'more.bin'), ''), /names no digest of "more\.bin"/],
+    ['there are more weights in a folder below', f => add(f, 'sub/more.bin'), /names no digest of "sub\/more\.bin"/],
+    ['a file is there whose name an object has anyway', f => writeFileSync(join(f, 'constructor'), ''), /names no digest of "constructor"/],
+  ]
+  for (const [what, spoil, says] of WRONG) {
+    test(`stops the start where ${what}`, async () => {
+      const folder = folderWith(both, 'external-data')
+      spoil(folder)
+      await assert.rejects(load(folder), { message: says })
+    })
+  }
+
+  test('is checked before anything of the file is read', async () => {
+    const folder = folderWith(() => '0'.repeat(64))
+    writeFileSync(join(folder, 'model.onnx'), 'this is no model')
+    await assert.rejects(load(folder), /the model is not what model\.json's sha256 says/)
+  })
+
+  test('holds for a folder that Kubernetes mounts, where each file is a link', async () => {
+    const folder = folderWith(both, 'external-data')
+    mkdirSync(join(folder, '..version'))
+    for (const file of ['model.onnx', 'weights.bin', 'model.json']) {
+      renameSync(join(folder, file), join(folder, '..version', file))
+      symlinkSync(join('..data', file), join(folder, file))
+    }
+    symlinkSync('..version', join(folder, '..data'))
+    await load(folder)
+    flip(join(folder, '..version', 'weights.bin'))
+    await assert.rejects(load(folder), /"weights\.bin" is/)
+  })
+
+  for (const bad of ['', 'abc', 'g'.repeat(64), 5, ['a'], { 'model.onnx': 'abc' }, null]) {
+    test(`must be a digest: ${JSON.stringify(bad).slice(0, 30)} is refused`, async () => {
+      await assert.rejects(
+        load(folderWith(() => bad)),
+        /model\.json: sha256 must be 64 hexadecimal digits, or an object of file name to those$/,
+      )
+    })
+  }
+})
+
+suite('a graph that names its weights', () => {
+  const graph = readFileSync(join(testModel('external-data'), 'model.onnx'))
+  const weights = join(testModel('external-data'), 'weights.bin')
+
+  /** The same graph, whose weights are said to be there. */
+  function graphOf(location: string, folder: string): string {
+    const at = graph.indexOf('weights.bin')
+    assert.equal(Buffer.byteLength(location), 'weights.bin'.length)
+    const changed = Buffer.from(graph)
+    changed.write(location, at)
+    const file = join(folder, 'model.onnx')
+    writeFileSync(file, changed)
+    return file
+  }
+
+  test('below its folder is loaded', async () => {
+    const folder = mkdtempSync(join(temporary, 'below-'))
+    mkdirSync(join(folder, 'sub'))
+    cpSync(weights, join(folder, 'sub/weights'))
+    await (await openSession(graphOf('sub/weights', folder), 1)).close()
+  })
+
+  const OUTSIDE: readonly (readonly [where: string, location: string, put: (parent: string) => void])[] = [
+    ['beside its folder', '../weights1', parent => cpSync(weights, join(parent, 'weights1'))],
+    ['at an absolute path', '/etc/passwd', () => {}],
+    ['of another process', '/proc/1/mem', () => {}],
+    ['behind a link out of its folder', 'weights.bin', parent => link(parent, join(parent, 'weights1'))],
+  ]
+  for (const [where, location, put] of OUTSIDE) {
+    test(`${where} is refused: no file elsewhere becomes part of a model`, async () => {
+      const parent = mkdtempSync(join(temporary, 'outside-'))
+      const folder = join(parent, 'model')
+      mkdirSync(folder)
+      put(parent)
+      await assert.rejects(openSession(graphOf(location, folder), 1), /the model cannot be loaded: /)
+    })
+  }
+
+  function link(parent: string, to: string): void {
+    cpSync(weights, to)
+    symlinkSync(to, join(parent, 'model', basename(weights)))
+  }
+})
+
+function flip(path: string): void {
+  const bytes = readFileSync(path)
+  bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1
+  writeFileSync(path, bytes)
+}
+
+function add(folder: string, path: string): void {
+  mkdirSync(join(folder, 'sub'))
+  writeFileSync(join(folder, path), '')
+}

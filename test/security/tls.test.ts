@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict'
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { request as httpsRequest } from 'node:https'
+import { connect as connectPlain } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { IRIS, irisBody, request, until } from '../http/client.ts'
+import { spawnFunction, startProcess, startServer, testModel } from '../server.ts'
+
+const CERTIFICATES = fileURLToPath(new URL('certificates', import.meta.url))
+const pem = (name: string) => readFileSync(join(CERTIFICATES, name), 'utf8')
+const ca = [pem('first.crt'), pem('second.crt')]
+const FIRST = { TLS_CERT_FILE: join(CERTIFICATES, 'first.crt'), TLS_KEY_FILE: join(CERTIFICATES, 'first.key') }
+
+const temporary = mkdtempSync(join(tmpdir(), 'tls-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+interface SecureAnswer {
+  readonly status: number | undefined
+  readonly body: string
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** The name in the certificate. */
+  readonly name: string
+}
+
+const ask = (port: number, method = 'GET', path = '/v2', body?: string) =>
+  new Promise<SecureAnswer>((resolve, reject) => {
+    const asked = httpsRequest({ host: '127.0.0.1', port, ca, method, path, agent: false }, async response => {
+      const name = String((response.socket as TLSSocket).getPeerCertificate().subject.CN)
+      const text = (await response.setEncoding('utf8').toArray()).join('')
+      resolve({ status: response.statusCode, body: text, headers: response.headers, name })
+    })
+    asked.once('error', reject)
+    asked.end(body)
+  })
+
+const secureConnect = (port: number) =>
+  new Promise<TLSSocket>((resolve, reject) => {
+    const socket = connectTls({ host: '127.0.0.1', port, ca, ALPNProtocols: ['http/1.1'] }, () => resolve(socket))
+    socket.once('error', reject)
+  })
+
+suite('with a certificate', () => {
+  test('requests, events, pages and errors are answered by HTTPS', async () => {
+    const server = await startServer(FIRST)
+    assert.match((await ask(server.port, 'POST', IRIS, irisBody())).body, /"setosa"/)
+    assert.equal((await ask(server.port, 'GET', '/docs')).status, 200)
+    assert.equal((await ask(server.port, 'GET', '/nowhere')).status, 404)
+    await server.stop()
+  })
+
+  test('what is no HTTP within it gets 400, as it does without', async () => {
+    const server = await startServer(FIRST)
+    const socket = await secureConnect(server.port)
+    socket.end('rubbish\r\n\r\n')
+    assert.match((await socket.setEncoding('utf8').toArray()).join(''), /^HTTP\/1\.1 400 .*"the request is not valid HTTP/s)
+    await server.stop()
+  })
+
+  test('plain HTTP is not answered, and keeps nobody else out', async () => {
+    const server = await startServer(FIRST)
+    const socket = connectPlain(server.port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.end(request('GET', '/v2'))
+    const answer = (await socket.toArray().catch(() => [])).join('')
+    assert.doesNotMatch(answer, /HTTP/)
+    assert.equal((await ask(server.port)).status, 200)
+    await server.stop()
+  })
+
+  for (const version of ['TLSv1', 'TLSv1.1'] as const) {
+    test(`${version} is refused`, async () => {
+      const server = await startServer(FIRST)
+      const socket = connectTls({
+        host: '127.0.0.1',
+        port: server.port,
+        ca,
+        minVersion: version,
+        maxVersion: version,
+        ciphers: 'DEFAULT@SECLEVEL=0',
+      })
+      await assert.rejects(
+        new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject)),
+        /protocol version|alert/,
+      )
+      await server.stop()
+    })
+  }
+
+  test('requests follow each other on one connection, and those in flight are answered when the process ends', async () => {
+    const server = await startServer({ ...FIRST, MODEL_DIR: testModel('slow') })
+    const [idle, busy] = [await secureConnect(server.port), await secureConnect(server.port)]
+    const body = JSON.stringify({ inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] })
+    const received: string[] = []
+    busy.setEncoding('utf8').on('data', text => received.push(text))
+    const answers = () => received.join('').split('HTTP/1.1 200').length - 1
+    for (let i = 1; i <= 3; i++) {
+      busy.write(request('GET', '/v2'))
+      await until(`answer ${i} came`, () => answers() === i)
+    }
+    busy.write(request('POST', '/v2/models/slow/infer', {}, body))
+    await new Promise(setImmediate)
+    idle.resume()
+    const [closed] = await Promise.all([
+      server.close(5_000),
+      ...[idle, busy].map(socket => new Promise(resolve => socket.once('close', resolve))),
+    ])
+    assert.ok(closed)
+    assert.equal(answers(), 4)
+    await server.stop()
+  })
+
+  test('a client that never ends its handshake does not hold the end of the process up', async () => {
+    const server = await startServer(FIRST)
+    const socket = connectPlain(server.port, '127.0.0.1')
+    socket.on('error', () => {})
+    const closed = new Promise(resolve => socket.once('close', resolve))
+    // The head of a message that goes on; nothing follows.
+    await new Promise<void>(resolve => socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), () => resolve()))
+    assert.equal((await ask(server.port)).status, 200)
+    assert.ok(await server.close(5_000))
+    await closed
+    await server.stop()
+  })
+
+  test('health is answered without a secret, and nothing else', async () => {
+    const server = await startServer({ ...FIRST, AUTH_SECRET: 'correct-horse-battery-staple' })
+    assert.equal((await ask(server.port, 'GET', '/health/liveness')).status, 200)
+    assert.equal((await ask(server.port, 'GET', '/v2')).status, 401)
+    await server.stop()
+  })
+})
+
+suite('a certificate that is replaced', () => {
+  /** As Kubernetes mounts a Secret: the files are links through one link, which is replaced. */
+  function mount(name: string) {
+    const folder = mkdtempSync(join(temporary, `${name}-`))
+    const put = (cert: string, key: string) => {
+      const version = mkdtempSync(join(folder, '..version-'))
+      copyFileSync(join(CERTIFICATES, cert), join(version, 'tls.crt'))
+      copyFileSync(join(CERTIFICATES, key), join(version, 'tls.key'))
+      symlinkSync(version, join(folder, '..data_tmp'))
+      renameSync(join(folder, '..data_tmp'), join(folder, '..data'))
+    }
+    put('first.crt', 'first.key')
+    for (const file of ['tls.crt', 'tls.key']) symlinkSync(`..data/${file}`, join(folder, file))
+    return { put, env: { TLS_CERT_FILE: join(folder, 'tls.crt'), TLS_KEY_FILE: join(folder, 'tls.key') } }
+  }
+
+  test('as Kubernetes replaces it is used for new connections, without a request lost on open ones', async () => {
+    const { put, env } = mount('swap')
+    const server = await startServer(env)
+    const open = await secureConnect(server.port)
+    open.setEncoding('utf8')
+    const received: string[] = []
+    open.on('data', text => received.push(text))
+    assert.equal((await ask(server.port)).name, 'first')
+    put('second.crt', 'second.key')
+    await until('the second is used', async () => (await ask(server.port)).name === 'second')
+    open.write(request('GET', '/v2'))
+    await until('the open connection was answered', () => received.join('').startsWith('HTTP/1.1 200'))
+    open.destroy()
+    await server.stop()
+  })
+
+  test('by one that does not fit its key, or by rubbish, is not used, and the log says so', async () => {
+    const { put, env } = mount('bad')
+    const server = await startProcess(env)
+    const port = Number(new URL(server.url).port)
+    assert.match(server.url, /^https:/)
+    put('second.crt', 'first.key')
+    await until('the log says so', () =>
+      server.log.some(line => /TLS_CERT_FILE, TLS_KEY_FILE: what was read before stays in use/.test(line)),
+    )
+    assert.equal((await ask(port)).name, 'first')
+    put('first.key', 'second.key')
+    await until('the log says so again', () => server.log.filter(line => /stays in use/.test(line)).length >= 2)
+    assert.equal((await ask(port)).name, 'first')
+    put('second.crt', 'second.key')
+    await until('the good one is used', async () => (await ask(port)).name === 'second')
+    assert.ok(!server.log.some(line => /PRIVATE/.test(line)))
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test('file by file is used once both are there', async () => {
+    const [cert, key] = [join(temporary, 'own.crt'), join(temporary, 'own.key')]
+    writeFileSync(cert, pem('first.crt'))
+    writeFileSync(key, pem('first.key'))
+    const server = await startServer({ TLS_CERT_FILE: cert, TLS_KEY_FILE: key })
+    writeFileSync(cert, pem('second.crt'))
+    assert.equal((await ask(server.port)).name, 'first')
+    writeFileSync(key, pem('second.key'))
+    await until('the second is used', async () => (await ask(server.port)).name === 'second')
+    await server.stop()
+  })
+})
+
+suite('a start', () => {
+  const FAILING: readonly (readonly [what: string, env: Record<string, string>, says: RegExp])[] = [
+    ['a certificate that is not there', { ...FIRST, TLS_CERT_FILE: '/nowhere' }, /TLS_CERT_FILE \/nowhere cannot be read \(ENOENT\)/],
+    [
+      'a key of another certificate',
+      { ...FIRST, TLS_KEY_FILE: join(CERTIFICATES, 'second.key') },
+      /TLS_CERT_FILE, TLS_KEY_FILE: .*mismatch/,
+    ],
+    ['a certificate for its key', { ...FIRST, TLS_KEY_FILE: FIRST.TLS_CERT_FILE }, /TLS_CERT_FILE, TLS_KEY_FILE: /],
+  ]
+  for (const [what, env, says] of FAILING) {
+    test(`with ${what} fails in one line`, async () => {
+      const child = spawnFunction(env)
+      const output = (await child.stdout?.setEncoding('utf8').toArray()) as string[]
+      const lines = output.join('').trimEnd().split('\n')
+      assert.equal(lines.length, 1)
+      assert.match(JSON.parse(lines[0] as string).msg, says)
+    })
+  }
+})
