@@ -49,6 +49,10 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   }
   // Unless it was told to end meanwhile.
   if (model.notReady === undefined) tellStarted(service, host, config)
+  if (config.idleExitMs > 0) {
+    await host.closeWhenUnused(config.idleExitMs)
+    if (model.notReady === undefined) await endUnused(service, config)
+  }
 }
 
 /** Resolves at the first TERM or INT; the second ends at once. */
@@ -103,11 +107,20 @@ async function drain(
   return Promise.race([closed, wait(left(), false)])
 }
 
-function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, inCluster }: Config): void {
+/** Nobody is connected, and the listener is closed. A run may be left that its caller has given up. */
+async function endUnused({ model, log }: EventService, { idleExitMs, drainTimeoutMs }: Config): Promise<never> {
+  log.info({ idleSeconds: idleExitMs / 1_000 }, 'nothing was asked for IDLE_EXIT_SECONDS; ending')
+  model.retire()
+  const idle = await Promise.race([model.close().then(() => true), wait(drainTimeoutMs, false)])
+  if (idle) process.exit(0)
+  endAtOnce(0)
+}
+
+function tellStarted({ model, log }: EventService, { port }: Host, { listenHost, listenFd, inCluster }: Config): void {
   const url = `http://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
   log.info({ model: model.name, version: model.version, url }, `serving ${model.name} ${model.version ?? ''} on ${url}`)
-  // For the person who started it by hand; in a pod every line is JSON.
-  const curl = inCluster || model.loaded === undefined ? undefined : curlCommand(url, model.name, model.loaded)
+  // For the person who started it by hand; in a pod, or systemd's journal, every line is JSON.
+  const curl = inCluster || listenFd !== undefined || model.loaded === undefined ? undefined : curlCommand(url, model.name, model.loaded)
   if (curl !== undefined) process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
 

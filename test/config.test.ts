@@ -40,6 +40,8 @@ suite('the environment', () => {
     ['REQUEST_TIMEOUT_MS', '0'],
     ['DRAIN_DELAY_MS', '99999999999'],
     ['DRAIN_TIMEOUT_MS', 'never'],
+    ['IDLE_EXIT_SECONDS', '2147484'],
+    ['IDLE_EXIT_SECONDS', '0.5'],
     ['ORT_THREADS', '0'],
     ['MODEL_NAME', 'a/b'],
     ['MODEL_VERSION', 'v1/2'],
@@ -55,6 +57,14 @@ suite('the environment', () => {
 
   test('DRAIN_DELAY_MS is refused where DRAIN_TIMEOUT_MS leaves nothing after it', () => {
     assert.throws(() => readConfig({ DRAIN_DELAY_MS: '10000' }), /^Error: DRAIN_DELAY_MS is "10000"; it must be less than DRAIN_TIMEOUT_MS/)
+  })
+
+  test('has a socket from systemd where LISTEN_PID is this process, and only then', () => {
+    const pid = `${process.pid}`
+    assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: pid }).listenFd, 3)
+    assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: `${process.ppid}` }).listenFd, undefined)
+    assert.equal(readConfig({ LISTEN_FDS: '1' }).listenFd, undefined)
+    assert.throws(() => readConfig({ LISTEN_FDS: '2', LISTEN_PID: pid }), /^Error: LISTEN_FDS is "2"; it must be 1/)
   })
 
   test('names the service as Knative does, or KServe', () => {

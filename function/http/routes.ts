@@ -14,6 +14,8 @@ export interface Route {
   readonly POST?: Handler
   /** A page, for which the Express application answers GET instead; on `/` only to who accepts HTML. */
   readonly page?: 'always' | 'html'
+  /** Asked by whoever watches the process: no reason for it to stay awake. */
+  readonly watches?: true
 }
 
 /**
@@ -53,19 +55,19 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   const routes = new Map<string, Route>([
     ['/', { GET: () => json(serverMetadata, 200, { vary: 'accept' }), POST: root, page: 'html' }],
     ['/v2', { GET: server }],
-    ['/v2/health/live', { GET: live }],
-    ['/v2/health/ready', { GET: ready }],
-    ['/health', { GET: plainHealth }],
-    ['/ready', { GET: plainReady }],
-    ['/health/liveness', { GET: live }],
-    ['/health/readiness', { GET: ready }],
-    ['/metrics', { GET: prometheus }],
+    ['/v2/health/live', { GET: live, watches: true }],
+    ['/v2/health/ready', { GET: ready, watches: true }],
+    ['/health', { GET: plainHealth, watches: true }],
+    ['/ready', { GET: plainReady, watches: true }],
+    ['/health/liveness', { GET: live, watches: true }],
+    ['/health/readiness', { GET: ready, watches: true }],
+    ['/metrics', { GET: prometheus, watches: true }],
     ['/openapi.json', { GET: server, page: 'always' }],
     ['/docs', { GET: server, page: 'always' }],
   ])
   const modelRoutes: Readonly<Record<string, Route>> = {
     '': { GET: described },
-    ready: { GET: modelReady },
+    ready: { GET: modelReady, watches: true },
     infer: { POST: inferHandler },
   }
 
