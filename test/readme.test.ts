@@ -20,6 +20,8 @@ const PAGES = [
   'docs/conformance.md',
   'docs/check-model.md',
   'docs/clients.md',
+  'docs/single-machine.md',
+  'docs/load.md',
 ]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 

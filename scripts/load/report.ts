@@ -13,7 +13,8 @@ export interface Summary {
 
 /** Of a stretch of time; of the whole run. */
 export interface Period {
-  readonly period: string | number
+  readonly firstMetricAt: number
+  readonly lastMetricAt: number
   readonly counters: Readonly<Record<string, number>>
   readonly summaries: Readonly<Record<string, Summary>>
 }
@@ -45,7 +46,7 @@ export interface Run {
   readonly wakeUps: readonly WakeUp[]
 }
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [920, 240, 56, 26, 12]
+const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [920, 240, 56, 28, 26, 12]
 
 /** The whole document. */
 export function page(run: Run): string {
@@ -66,8 +67,7 @@ export function page(run: Run): string {
 </header>
 ${tiles(recorded.aggregate)}
 ${section('What had to hold', table(['check', 'measured', ''], checksRows(checks)))}
-${wakeUps.length > 0 ? wakeUpSection(wakeUps) : ''}
-${timeSections(recorded.intermediate)}
+${wakeUps.length > 0 ? wakeUpSection(wakeUps) : timeSections(recorded.intermediate)}
 ${canarySection(recorded.aggregate.counters)}
 ${section('Answers and errors', table(['what', 'how often'], outcomeRows(recorded.aggregate.counters)))}
 </main>
@@ -114,11 +114,7 @@ const checksRows = (checks: readonly Check[]) =>
 
 function tiles({ counters, summaries }: Period): string {
   const time = summaries['http.response_time']
-  const errors = sum(
-    Object.entries(counters)
-      .filter(([name]) => name.startsWith('errors.'))
-      .map(([, count]) => count),
-  )
+  const errors = sumOf(counters, name => name.startsWith('errors.'))
   const shown: [string, string][] = [
     ['requests', whole(counters['http.requests'] ?? 0)],
     ['errors', whole(errors)],
@@ -156,7 +152,7 @@ function wakeUpSection(wakeUps: readonly WakeUp[]): string {
   const top = niceCeiling(Math.max(...split.map(({ total }) => total)))
   const bar = Math.max(4, Math.min(18, 420 / split.length))
   const height = split.length * bar + BOTTOM + TOP
-  const x = (value: number) => LEFT + (value / top) * (WIDTH - LEFT - 10)
+  const x = (value: number) => LEFT + (value / top) * (WIDTH - LEFT - RIGHT)
   const bars = split.map(({ total, ours }, i) => {
     const y = (TOP + i * bar).toFixed(1)
     const platform = Math.max(0, total - ours)
@@ -178,23 +174,17 @@ ${table(['', 'shortest', 'median', 'p95', 'longest'], rows)}`,
 
 function timeSections(periods: readonly Period[]): string {
   if (periods.length < 2) return ''
-  const ordered = [...periods].sort((a, b) => Number(a.period) - Number(b.period))
-  const first = Number(ordered[0]?.period)
-  const seconds = ordered.map(({ period }) => (Number(period) - first) / 1_000)
-  const step = (seconds[1] as number) - (seconds[0] as number) || 1
+  const ordered = [...periods].sort((a, b) => a.firstMetricAt - b.firstMetricAt)
+  const began = ordered[0]?.firstMetricAt as number
+  // The first and the last are shorter than the rest.
+  const lengths = ordered.map(({ firstMetricAt, lastMetricAt }) => Math.max(1, (lastMetricAt - firstMetricAt) / 1_000))
+  const seconds = ordered.map(({ firstMetricAt, lastMetricAt }) => ((firstMetricAt + lastMetricAt) / 2 - began) / 1_000)
   const times = (['median', 'p95', 'p99'] as const).map(name => ({
     name,
     values: ordered.map(({ summaries }) => summaries['http.response_time']?.[name]),
   }))
   const perSecond = (matches: (counter: string) => boolean) =>
-    ordered.map(
-      ({ counters }) =>
-        sum(
-          Object.entries(counters)
-            .filter(([name]) => matches(name))
-            .map(([, count]) => count),
-        ) / step,
-    )
+    ordered.map(({ counters }, i) => sumOf(counters, matches) / (lengths[i] as number))
   const rates = [
     { name: 'requests', values: perSecond(name => name === 'http.requests') },
     { name: 'errors', values: perSecond(name => name.startsWith('errors.')) },
@@ -210,11 +200,11 @@ interface Line {
 function lines(seconds: readonly number[], all: readonly Line[], format: (value: number) => string): string {
   const top = niceCeiling(Math.max(...all.flatMap(({ values }) => values.map(value => value ?? 0))))
   const last = seconds.at(-1) as number
-  const x = (second: number) => LEFT + (second / last) * (WIDTH - LEFT - 10)
+  const x = (second: number) => LEFT + (second / last) * (WIDTH - LEFT - RIGHT)
   const y = (value: number) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM)
   const grid = [0, 0.25, 0.5, 0.75, 1].map(
     part =>
-      `<line class="grid" x1="${LEFT}" x2="${WIDTH - 10}" y1="${y(part * top)}" y2="${y(part * top)}"/><text x="${LEFT - 8}" y="${y(part * top) + 4}" text-anchor="end">${format(part * top)}</text>`,
+      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(part * top)}" y2="${y(part * top)}"/><text x="${LEFT - 8}" y="${y(part * top) + 4}" text-anchor="end">${format(part * top)}</text>`,
   )
   const clock = [0, 0.25, 0.5, 0.75, 1].map(
     part => `<text x="${x(part * last)}" y="${HEIGHT - 8}" text-anchor="middle">${whole(part * last)} s</text>`,
@@ -255,6 +245,10 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   `<div class="wide"><table><thead><tr>${head.map(cell => `<th>${cell}</th>`).join('')}</tr></thead><tbody>${rows
     .map(row => `<tr>${row.map(cell => `<td>${cell}</td>`).join('')}</tr>`)
     .join('')}</tbody></table></div>`
+
+/** Of the counters whose names match. */
+const sumOf = (counters: Period['counters'], matches: (name: string) => boolean) =>
+  sum(Object.entries(counters).flatMap(([name, count]) => (matches(name) ? [count] : [])))
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
 const digits = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
