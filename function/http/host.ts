@@ -233,9 +233,11 @@ export async function listen(service: EventService, config: Config, front: Front
   }
 
   await bind(server, config)
+  const address = server.address() as AddressInfo | null
+  if (address === null) throw new Error('the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port')
 
   return {
-    port: (server.address() as AddressInfo).port,
+    port: address.port,
     stopKeepAlive() {
       closing = true
     },
