@@ -68,7 +68,7 @@ test('a socket of another kind is refused in one line', async () => {
   assert.equal(said(/LISTEN_FDS.* is not of TCP/), 1)
 })
 
-describe('IDLE_EXIT_SECONDS', { concurrency: 8 }, () => {
+describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
   test('ends the process with 0 when nothing was asked for so long', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '1' })
     assert.deepEqual(await server.exited, [0, null])

@@ -243,13 +243,15 @@ export async function listen(service: EventService, config: Config, front: Front
     },
     async closeWhenUnused(ms) {
       for (;;) {
+        // What has arrived already is let in first.
+        await nextTurn()
         const [socket] = connections.keys()
         const left = askedAt + ms - performance.now()
         if (socket !== undefined) await new Promise(resolve => socket.once('close', resolve))
         else if (left > 0) await wait(left)
         else break
       }
-      // In the same turn as the last look: between them nobody can be let in. Who is not stays in the backlog of systemd's socket.
+      // In the same turn as the last look: between them nobody can be let in. Who comes later stays in the backlog of systemd's socket.
       NetServer.prototype.close.call(server)
     },
     async close(timeoutMs) {
