@@ -7,6 +7,8 @@ export interface Config {
   readonly port: number
   /** Undefined: all interfaces. */
   readonly listenHost: string | undefined
+  /** A socket that listens already, passed on by systemd, instead of port and host. */
+  readonly listenFd: number | undefined
   readonly modelDir: string
   readonly modelName: string | undefined
   readonly modelVersion: string | undefined
@@ -17,6 +19,8 @@ export interface Config {
   readonly requestTimeoutMs: number
   readonly drainDelayMs: number
   readonly drainTimeoutMs: number
+  /** 0: never. */
+  readonly idleExitMs: number
   readonly execution: 'auto' | 'inline' | 'worker'
   /** That this process may use at once. */
   readonly cpus: number
@@ -151,6 +155,12 @@ export const VARIABLES = {
     allowed: 'an integer from 0 to 2147483647',
     meaning: 'How long requests in flight may take to finish after TERM, the delay included.',
   },
+  IDLE_EXIT_SECONDS: {
+    default: '0',
+    allowed: 'an integer from 0 to 2147483',
+    meaning:
+      'After so long without anybody connected or anything asked, health and metrics aside, the process ends with exit code 0, for systemd to start it again (docs/single-machine.md); 0: never. Idle connections are kept no longer than this.',
+  },
   EXECUTION: {
     default: 'auto',
     allowed: 'auto, inline, worker',
@@ -275,6 +285,9 @@ export type VariableName = keyof typeof VARIABLES
 
 const SHIPPED_MODEL = fileURLToPath(new URL('../models/iris/v1.0.0', import.meta.url))
 
+/** The first descriptor that systemd passes on (sd_listen_fds(3)). */
+const LISTEN_FDS_START = 3
+
 /**
  * @param env as process.env; a variable that is set but empty counts as not set, but for those that keep others out
  * @param givenAs what the user wrote instead of a variable, such as a command line's argument, for errors to name
@@ -328,6 +341,7 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
   return Object.freeze({
     port: integer('PORT', 0, 65535),
     listenHost: text('LISTEN_HOST'),
+    listenFd: passedSocket(env),
     modelDir: text('MODEL_DIR') ?? SHIPPED_MODEL,
     modelName: segment('MODEL_NAME'),
     modelVersion: segment('MODEL_VERSION'),
@@ -338,6 +352,7 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1),
     drainDelayMs,
     drainTimeoutMs,
+    idleExitMs: 1_000 * integer('IDLE_EXIT_SECONDS', 0, 2_147_483),
     execution: (text('EXECUTION', value => EXECUTIONS.includes(value)) ?? 'auto') as Config['execution'],
     cpus,
     ortThreads: Math.min(cpus, text('ORT_THREADS') === undefined ? cpus : integer('ORT_THREADS', 1, 1024)),
@@ -405,3 +420,10 @@ function isKeySource(text: string): boolean {
 }
 
 const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text
+
+/** Sockets for another process, whose environment this one inherited, are none of ours. */
+function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
+  if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
+  if (LISTEN_FDS !== '1') throw new Error(`LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; it must be 1: one socket for everything`)
+  return LISTEN_FDS_START
+}

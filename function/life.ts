@@ -55,6 +55,10 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   }
   // Unless it was told to end meanwhile.
   if (model.notReady === undefined) tellStarted(service, host, metricsHost, config)
+  if (config.idleExitMs > 0) {
+    await host.closeWhenUnused(config.idleExitMs)
+    if (model.notReady === undefined) await endUnused(service, config, pushing)
+  }
 }
 
 /** Resolves at the first TERM or INT; the second ends at once. */
@@ -114,19 +118,34 @@ async function drain(
   return idle
 }
 
+/** Nobody is connected, and the listener is closed. A run may be left that its caller has given up. */
+async function endUnused(
+  { model, log }: EventService,
+  { idleExitMs, drainTimeoutMs }: Config,
+  pushing: Promise<Push | undefined>,
+): Promise<never> {
+  log.info({ idleSeconds: idleExitMs / 1_000 }, 'nothing was asked for IDLE_EXIT_SECONDS; ending')
+  model.retire()
+  const closed = Promise.race([model.close().then(() => true), wait(drainTimeoutMs, false)])
+  const [idle] = await Promise.all([closed, endPush(pushing, drainTimeoutMs)])
+  if (idle) process.exit(0)
+  endAtOnce(0)
+}
+
 function tellStarted(
   { model, log }: EventService,
   { port }: Host,
   metricsHost: Host | undefined,
-  { listenHost, inCluster, tls, auth }: Config,
+  { listenHost, listenFd, inCluster, tls, auth }: Config,
 ): void {
   const url = `${tls === undefined ? 'http' : 'https'}://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
   log.info(
     { model: model.name, version: model.version, url, metricsPort: metricsHost?.port },
     `serving ${model.name} ${model.version ?? ''} on ${url}`,
   )
-  // For the person who started it by hand; in a pod every line is JSON.
-  const curl = inCluster || model.loaded === undefined || auth !== undefined ? undefined : curlCommand(url, model.name, model.loaded)
+  // For the person who started it by hand; in a pod, or systemd's journal, every line is JSON.
+  const isByHand = !inCluster && listenFd === undefined
+  const curl = isByHand && auth === undefined && model.loaded !== undefined ? curlCommand(url, model.name, model.loaded) : undefined
   if (curl !== undefined) process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
 

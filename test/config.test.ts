@@ -40,6 +40,8 @@ suite('the environment', () => {
     ['REQUEST_TIMEOUT_MS', '0'],
     ['DRAIN_DELAY_MS', '99999999999'],
     ['DRAIN_TIMEOUT_MS', 'never'],
+    ['IDLE_EXIT_SECONDS', '2147484'],
+    ['IDLE_EXIT_SECONDS', '0.5'],
     ['ORT_THREADS', '0'],
     ['MODEL_NAME', 'a/b'],
     ['MODEL_VERSION', 'v1/2'],
@@ -115,6 +117,14 @@ suite('the environment', () => {
   test('asks nobody who they are, speaks plain HTTP and lets no page read, unless told otherwise', () => {
     const { auth, tls, corsOrigins, metricsPort } = readConfig({})
     assert.deepEqual([auth, tls, corsOrigins, metricsPort], [undefined, undefined, undefined, undefined])
+  })
+
+  test('has a socket from systemd where LISTEN_PID is this process, and only then', () => {
+    const pid = `${process.pid}`
+    assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: pid }).listenFd, 3)
+    assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: `${process.ppid}` }).listenFd, undefined)
+    assert.equal(readConfig({ LISTEN_FDS: '1' }).listenFd, undefined)
+    assert.throws(() => readConfig({ LISTEN_FDS: '2', LISTEN_PID: pid }), /^Error: LISTEN_FDS is "2"; it must be 1/)
   })
 
   test('names the service as Knative does, or KServe', () => {

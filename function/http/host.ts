@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { EventService } from '../events/receive.ts'
 import { type Answer, bytesOf, errorAnswer, json, Refused, sizeOf, statusOf } from '../handler.ts'
@@ -17,6 +17,9 @@ import { createRoutes, type Route } from './routes.ts'
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
 const KEEP_ALIVE_MS = 95_000
 
+/** Connections that may wait to be let in. */
+const BACKLOG = 1024
+
 /** How long a client that is refused may go on sending, so that it gets to read why: closing at once would reset the connection. */
 const LINGER_MS = 1_000
 
@@ -28,6 +31,8 @@ export interface Host {
   readonly port: number
   /** From here on every answer closes its connection. */
   stopKeepAlive(): void
+  /** Stops listening once nobody is connected and nothing was asked for so long, and resolves then: there is nothing left to lose. */
+  closeWhenUnused(ms: number): Promise<void>
   /** Stops listening and waits for requests in flight, at most so long; then cuts what is left. @returns whether all was answered */
   close(timeoutMs: number): Promise<boolean>
 }
@@ -67,9 +72,11 @@ export async function listen(service: EventService, config: Config, front?: Fron
   let closing = false
   let closed = false
   let pages: Promise<Pages> | undefined
+  /** When something was last asked, on performance.now()'s clock; whoever only watches does not ask. */
+  let askedAt = performance.now()
 
   const options = {
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: config.idleExitMs > 0 ? Math.min(config.idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS,
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
@@ -154,6 +161,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
     caller: Caller,
     find?: () => Route | undefined,
   ): Promise<void> {
+    let watches = false
     try {
       checkHead(request)
       const path = pathOf(request.url ?? '')
@@ -162,6 +170,9 @@ export async function listen(service: EventService, config: Config, front?: Fron
       if (admit !== undefined) await letIn(admit, request, () => lookUp(path, request, find))
       const route = lookUp(path, request, find)
       if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
+      watches = route.kind !== undefined
+      // Who watches comes again and again on one connection, which would never be over.
+      if (watches && config.idleExitMs > 0) response.setHeader('connection', 'close')
       const method = request.method === 'HEAD' ? 'GET' : request.method
       if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
       const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
@@ -192,6 +203,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
       if (rejection !== undefined) metrics.rejected(rejection)
       if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers, caller) }, 'a request failed unexpectedly')
       await send(request, response, errorAnswer(error))
+    } finally {
+      if (!watches) askedAt = performance.now()
     }
   }
 
@@ -265,11 +278,26 @@ export async function listen(service: EventService, config: Config, front?: Fron
   }
 
   await bind(server, config)
+  const address = server.address() as AddressInfo | null
+  if (address === null) throw new Error('the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port')
 
   return {
-    port: (server.address() as AddressInfo).port,
+    port: address.port,
     stopKeepAlive() {
       closing = true
+    },
+    async closeWhenUnused(ms) {
+      for (;;) {
+        // What has arrived already is let in first.
+        await nextTurn()
+        const [socket] = connections.keys()
+        const left = askedAt + ms - performance.now()
+        if (socket !== undefined) await new Promise(resolve => socket.once('close', resolve))
+        else if (left > 0) await wait(left)
+        else break
+      }
+      // In the same turn as the last look: between them nobody can be let in. Who comes later stays in the backlog of systemd's socket.
+      NetServer.prototype.close.call(server)
     },
     async close(timeoutMs) {
       closing = true
@@ -362,18 +390,23 @@ function countHosts(rawHeaders: readonly string[]): number {
   return count
 }
 
-function bind(server: Server, { port, listenHost }: Config): Promise<void> {
+function bind(server: Server, { port, listenHost, listenFd }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const where = `${listenHost ?? ''}:${port}`
+      const where = listenFd === undefined ? `${listenHost ?? ''}:${port}` : `the socket passed as descriptor ${listenFd}`
       const reasons: Record<string, string> = {
         EADDRINUSE: 'it is taken',
         EACCES: 'this user may not',
         EADDRNOTAVAIL: 'this machine has no such address',
       }
-      reject(new Error(`cannot listen on ${where}: ${reasons[error.code ?? ''] ?? error.message} (PORT, LISTEN_HOST)`))
+      const variables = listenFd === undefined ? 'PORT, LISTEN_HOST' : 'LISTEN_FDS'
+      reject(new Error(`cannot listen on ${where}: ${reasons[error.code ?? ''] ?? error.message} (${variables})`))
     })
-    server.listen({ port, ...(listenHost === undefined ? undefined : { host: listenHost }), backlog: 1024 }, resolve)
+    if (listenFd === undefined) {
+      server.listen({ port, ...(listenHost === undefined ? undefined : { host: listenHost }), backlog: BACKLOG }, resolve)
+    } else {
+      server.listen({ fd: listenFd }, BACKLOG, resolve)
+    }
   })
 }
 

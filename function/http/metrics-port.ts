@@ -9,7 +9,16 @@ import { createRoutes } from './routes.ts'
  */
 export function listenForMetrics(service: EventService, config: Config, port: number): Promise<Host> {
   const routeOf = createRoutes(service)
-  const open = { ...config, port, metricsPort: undefined, auth: undefined, tls: undefined, corsOrigins: undefined }
+  const open = {
+    ...config,
+    port,
+    listenFd: undefined,
+    idleExitMs: 0,
+    metricsPort: undefined,
+    auth: undefined,
+    tls: undefined,
+    corsOrigins: undefined,
+  }
   return listen(service, open, (request, _response, respond) => {
     respond(() => {
       const route = routeOf(pathOf(request.url ?? ''))

@@ -15,8 +15,11 @@ export interface Route {
   readonly POST?: Handler
   /** A page, for which the Express application answers GET instead; on `/` only to who accepts HTML. */
   readonly page?: 'always' | 'html'
-  /** Health is told to everybody, metrics maybe on a port of their own. */
-  readonly kind?: 'health' | 'metrics'
+  /**
+   * What only watches, and so keeps no process awake: health, which is told to everybody; the model's readiness, which is not; and
+   * metrics, maybe on a port of their own.
+   */
+  readonly kind?: 'health' | 'readiness' | 'metrics'
   /** Whether a POST is an event; where it is left out, none is. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
@@ -78,7 +81,7 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   ])
   const modelRoutes: Readonly<Record<string, Route>> = {
     '': { GET: described },
-    ready: { GET: modelReady },
+    ready: { GET: modelReady, kind: 'readiness' },
     infer: { POST: inferHandler },
   }
 

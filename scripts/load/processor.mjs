@@ -1,0 +1,99 @@
+// What artillery.yml's scenarios call. Artillery gives each function its context, and by `events` takes counters and histograms.
+import { appendFileSync } from 'node:fs'
+import * as http from 'node:http'
+import * as https from 'node:https'
+import { text } from 'node:stream/consumers'
+import { setTimeout as wait } from 'node:timers/promises'
+
+const { TARGET, HOST_HEADER, MODEL, WAKE_UPS = '20', SLEEP_SECONDS, WAKE_UPS_FILE } = process.env
+
+/** How long until nothing runs any more: on a cluster the stable window and the grace period before the last pod goes. */
+const SLEEPS = { local: 3, knative: 150, kserve: 150 }
+
+export async function chooseModel(context) {
+  context.vars.model = MODEL ?? 'iris-classifier'
+}
+
+/** TARGET and HOST_HEADER win over artillery.yml. */
+export async function address(request) {
+  if (TARGET !== undefined) {
+    // Not yet with its variables filled in, which URL would escape.
+    const path = request.url.replace(/^https?:\/\/[^/]*/, '')
+    request.url = TARGET.replace(/\/$/, '') + path
+  }
+  if (HOST_HEADER !== undefined) request.headers = { ...request.headers, host: HOST_HEADER }
+}
+
+/** The row as binary tensor data. */
+export async function binary(request, context) {
+  const { sepalLength, sepalWidth, petalLength, petalWidth } = context.vars
+  const tensor = Buffer.from(Float32Array.of(sepalLength, sepalWidth, petalLength, petalWidth).buffer)
+  const head = JSON.stringify({
+    inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: tensor.byteLength } }],
+  })
+  request.body = Buffer.concat([Buffer.from(head), tensor])
+  request.headers = {
+    ...request.headers,
+    'content-type': 'application/octet-stream',
+    'inference-header-content-length': String(Buffer.byteLength(head)),
+  }
+}
+
+/** The request as a CloudEvent in binary mode. */
+export async function event(request) {
+  request.headers = {
+    ...request.headers,
+    'ce-specversion': '1.0',
+    'ce-id': crypto.randomUUID(),
+    'ce-source': '/load',
+    'ce-type': 'com.example.iris.classify.request',
+  }
+}
+
+export async function countVersion(_request, response, _context, events) {
+  const { model_version: version, outputs } = JSON.parse(response.body)
+  events.emit('counter', `canary.version.${version}`, 1)
+  events.emit('counter', `canary.answer.${version}.${outputs[1].data[0]}`, 1)
+}
+
+export function moreWakeUps(context, next) {
+  const { wakeUps = 0 } = context.vars
+  next(wakeUps < Number(WAKE_UPS))
+}
+
+export async function untilAsleep(context) {
+  await wait(1_000 * Number(SLEEP_SECONDS ?? SLEEPS[context.vars.$environment] ?? SLEEPS.local))
+}
+
+/** A wake-up counts where it was one: where another process answered than the last time. */
+export async function recordWakeUp(request, { timings }, context, events) {
+  const { vars } = context
+  const total = timings.response - timings.start
+  vars.wakeUps = (vars.wakeUps ?? 0) + 1
+  const metrics = await readMetrics(new URL('/metrics', request.url))
+  const began = Number(/^process_start_time_seconds (\S+)$/m.exec(metrics)?.[1])
+  if (Number.isNaN(began)) throw new Error('GET /metrics does not tell how the process started')
+  if (began === vars.began) {
+    events.emit('counter', 'cold.still_awake', 1)
+    return
+  }
+  vars.began = began
+  const phases = {}
+  for (const [, phase, seconds] of metrics.matchAll(/^cold_start_seconds\{phase="([^"]+)"\} (\S+)$/gm))
+    phases[phase] = 1_000 * Number(seconds)
+  const ours = Object.values(phases).reduce((sum, ms) => sum + ms, 0)
+  events.emit('counter', 'cold.wake_ups', 1)
+  events.emit('histogram', 'cold.total_ms', total)
+  events.emit('histogram', 'cold.ours_ms', ours)
+  events.emit('histogram', 'cold.platform_ms', Math.max(0, total - ours))
+  if (WAKE_UPS_FILE !== undefined) appendFileSync(WAKE_UPS_FILE, `${JSON.stringify({ total, phases })}\n`)
+}
+
+/** Not by fetch, which sends no other Host than the address'. */
+function readMetrics(url) {
+  const { get } = url.protocol === 'https:' ? https : http
+  const headers = HOST_HEADER === undefined ? {} : { host: HOST_HEADER }
+  return new Promise((resolve, reject) => {
+    get(url, { headers, agent: false }, response => text(response).then(resolve, reject)).once('error', reject)
+  })
+}

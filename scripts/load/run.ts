@@ -1,0 +1,142 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import manifest from './package.json' with { type: 'json' }
+import { type Ensure, page, type Recorded, type WakeUp } from './report.ts'
+
+/*
+ * `npm run load -- SCENARIO [--env ENVIRONMENT]`: installs Artillery, where it is not, starts this server, where no other is meant, sends
+ * artillery.yml's scenario of that name, and writes a page about it.
+ */
+
+const HELP = `npm run load -- SCENARIO [--env local|knative|kserve] [--report FILE]
+
+  SCENARIO       cold, steady, ramp, spike, mixed or canary
+  --env          of artillery.yml; local, without TARGET, starts the built server by itself, for cold under systemd-socket-activate
+  --report FILE  where the page goes (load-SCENARIO.html in the temporary folder)
+
+  TARGET=URL HOST_HEADER=NAME MODEL=NAME   another address, the host it is asked for, another model
+  WAKE_UPS=20 SLEEP_SECONDS=150            how often cold wakes the function up, and how long it lets it fall asleep
+`
+
+interface Script {
+  readonly config: { readonly environments: Readonly<Record<string, { readonly target: string }>>; readonly ensure: Ensure }
+  readonly scenarios: readonly { readonly name: string }[]
+  readonly 'x-load': Readonly<Record<string, { readonly phases: unknown; readonly ensure: Ensure }>>
+}
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const project = here('../..')
+const say = (text: string) => process.stderr.write(`${text}\n`)
+
+/** npm cannot say of a folder whether it is installed without taking as long as to install it. */
+function install(): void {
+  const installed = here('node_modules/artillery/package.json')
+  if (existsSync(installed) && JSON.parse(readFileSync(installed, 'utf8')).version === manifest.dependencies.artillery) return
+  say(`installing Artillery ${manifest.dependencies.artillery} (460 MB) into scripts/load/node_modules`)
+  execFileSync('npm', ['ci', '--silent'], {
+    cwd: here('.'),
+    stdio: 'inherit',
+    env: { ...process.env, PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD: '1' },
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The built server, or for cold its socket. @returns its address, once somebody listens */
+async function serve(scenario: string): Promise<{ process: ChildProcess; target: string }> {
+  const port = await freePort()
+  const node = [process.execPath, 'build/main.js']
+  const [command = '', ...args] = scenario === 'cold' ? [here('../systemd/activate.sh'), `127.0.0.1:${port}`, ...node] : node
+  const env = { ...process.env, PORT: `${port}`, LISTEN_HOST: '127.0.0.1', ...(scenario === 'cold' ? { IDLE_EXIT_SECONDS: '1' } : {}) }
+  const child = spawn(command, args, { cwd: project, env, stdio: ['ignore', 'ignore', 'inherit'] })
+  const target = `http://127.0.0.1:${port}`
+  const deadline = performance.now() + 20_000
+  while (performance.now() < deadline && child.exitCode === null) {
+    if (
+      await fetch(`${target}/v2/health/ready`).then(
+        ({ ok }) => ok,
+        () => false,
+      )
+    )
+      return { process: child, target }
+    await wait(50)
+  }
+  child.kill()
+  throw new Error(`the server does not start: ${command} ${args.join(' ')} (npm run build?)`)
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { env: { type: 'string', default: 'local' }, report: { type: 'string' }, help: { type: 'boolean' } },
+  })
+  install()
+  const { parse } = (await import('yaml')) as { parse(text: string, options: object): unknown }
+  const script = parse(readFileSync(join(project, 'artillery.yml'), 'utf8'), { merge: true }) as Script
+  const [scenario = ''] = positionals
+  if (values.help || !script.scenarios.some(({ name }) => name === scenario)) throw new Error(HELP)
+  const environment = script.config.environments[values.env]
+  if (environment === undefined)
+    throw new Error(`--env is "${values.env}"; artillery.yml has ${Object.keys(script.config.environments).join(', ')}`)
+  const chosen = script['x-load'][scenario]
+  const own = values.env === 'local' && process.env.TARGET === undefined ? await serve(scenario) : undefined
+  const target = own?.target ?? process.env.TARGET ?? environment.target
+  const folder = mkdtempSync(join(tmpdir(), 'onnx-function-load-'))
+  try {
+    const [output, wakeUps] = [join(folder, 'recorded.json'), join(folder, 'wake-ups.jsonl')]
+    const options = ['run', '--environment', values.env, '--scenario-name', `^${scenario}$`, '--output', output]
+    if (chosen !== undefined) options.push('--overrides', JSON.stringify({ config: chosen }))
+    say(`${scenario} on ${target}`)
+    const artillery = spawn(process.execPath, [here('node_modules/artillery/bin/run'), ...options, 'artillery.yml'], {
+      cwd: project,
+      stdio: 'inherit',
+      env: { ...process.env, TARGET: target, WAKE_UPS_FILE: wakeUps, ARTILLERY_DISABLE_TELEMETRY: '1' },
+    })
+    const [code] = await once(artillery, 'exit')
+    if (!existsSync(output)) return code ?? 1
+    const report = values.report ?? join(tmpdir(), `load-${scenario}.html`)
+    mkdirSync(join(report, '..'), { recursive: true })
+    const run = {
+      scenario,
+      environment: values.env,
+      target,
+      date: new Date().toISOString().slice(0, 16).replace('T', ' '),
+      recorded: JSON.parse(readFileSync(output, 'utf8')) as Recorded,
+      ensure: (chosen ?? script.config).ensure,
+      wakeUps: existsSync(wakeUps)
+        ? readFileSync(wakeUps, 'utf8')
+            .trim()
+            .split('\n')
+            .map(line => JSON.parse(line) as WakeUp)
+        : [],
+    }
+    writeFileSync(report, page(run))
+    say(`\nreport: ${report}`)
+    return code ?? 1
+  } finally {
+    own?.process.kill()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+main().then(
+  code => process.exit(code),
+  (error: Error) => {
+    say(error.message)
+    process.exit(1)
+  },
+)

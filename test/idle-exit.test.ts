@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { describe, test } from 'node:test'
+import { connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
+import { projectFolder, startProcess, testModel } from './server.ts'
+
+const INFER = request('POST', IRIS, {}, irisBody())
+
+/**
+ * As systemd does: a listening socket that outlives who serves on it, and the function started on it, so many times after each other.
+ * Connections to it before the first has begun to listen wait.
+ */
+async function activated(times: number, env: Record<string, string>, socket = createServer().listen(0, '127.0.0.1')) {
+  if (!socket.listening) await once(socket, 'listening')
+  const { port } = socket.address() as AddressInfo
+  // A shell's exec keeps the process id, which is known only then; the one around it keeps the socket.
+  const start = `sh -c 'LISTEN_PID=$$ exec "$0" function/main.ts' "$0"`
+  const child = spawn('sh', ['-c', Array(times).fill(start).join(' && '), process.execPath], {
+    cwd: projectFolder,
+    env: { PATH: process.env.PATH, PORT: '1', LISTEN_FDS: '1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe', descriptorOf(socket)],
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
+  })
+  socket.close()
+  const log: { msg: string }[] = []
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => log.push(JSON.parse(line)))
+  const told = child.stderr?.setEncoding('utf8').toArray()
+  const said = (message: RegExp) => log.filter(({ msg }) => message.test(msg)).length
+  return { port, said, told, exited: once(child, 'exit') }
+}
+
+/** Node has no public name for it. */
+const descriptorOf = (server: Server) => (server as unknown as { _handle: { fd: number } })._handle.fd
+
+describe('a socket that systemd passes', { concurrency: 2 }, () => {
+  test('is served on instead of PORT, and nobody is told to try it by hand', async () => {
+    const { port, told, exited } = await activated(1, { IDLE_EXIT_SECONDS: '1' })
+    const { status, json } = await exchange(port, INFER)
+    assert.deepEqual([status, json.outputs[1].data], [200, ['setosa']])
+    await exited
+    assert.deepEqual(await told, [])
+  })
+
+  test('keeps who connects while the process ends, for the next one', async () => {
+    const { port, said, exited } = await activated(3, { IDLE_EXIT_SECONDS: '1' })
+    for (const ended of [1, 2]) {
+      assert.equal((await exchange(port, INFER)).status, 200)
+      await until('it ends', () => said(/IDLE_EXIT_SECONDS; ending/) === ended)
+    }
+    assert.equal((await exchange(port, INFER)).status, 200)
+    assert.deepEqual(await exited, [0, null])
+    assert.equal(said(/serving/), 3)
+  })
+})
+
+test('a socket of another kind is refused in one line', async () => {
+  const socket = createServer().listen(join(mkdtempSync(join(tmpdir(), 'onnx-function-')), 'socket'))
+  await once(socket, 'listening')
+  const { said, exited } = await activated(1, {}, socket)
+  assert.deepEqual(await exited, [1, null])
+  assert.equal(said(/LISTEN_FDS.* is not of TCP/), 1)
+})
+
+describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
+  test('ends the process with 0 when nothing was asked for so long', async () => {
+    const server = await startProcess({ IDLE_EXIT_SECONDS: '1' })
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test('counts from the last answer, and does not end a request that takes longer', async () => {
+    const server = await startProcess({ IDLE_EXIT_SECONDS: '3', MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+    const port = Number(new URL(server.url).port)
+    const half = await connect(port)
+    half.send(request('POST', SLOW, {}, slowBody()).slice(0, -20))
+    const began = performance.now()
+    await until('it is longer than that', () => performance.now() > began + 3_500)
+    half.send(slowBody().slice(-20))
+    assert.equal((await half.answer()).status, 200)
+    const answered = performance.now()
+    half.socket.end()
+    assert.deepEqual(await server.exited, [0, null])
+    assert.ok(performance.now() - answered >= 2_000)
+  })
+
+  test('lets nobody’s connection be cut: one that is kept is told for how long, and one that is silent is waited for', async () => {
+    const server = await startProcess({ IDLE_EXIT_SECONDS: '3', REQUEST_TIMEOUT_MS: '20000' })
+    const port = Number(new URL(server.url).port)
+    const [kept, silent] = [await connect(port), await connect(port)]
+    kept.send(INFER)
+    assert.equal((await kept.answer()).headers['keep-alive'], 'timeout=3')
+    await kept.closed
+    silent.send(INFER)
+    assert.equal((await silent.answer()).status, 200)
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
+  for (const path of ['/v2/health/ready', '/health/liveness', '/health', '/v2/models/iris-classifier/ready', '/metrics']) {
+    test(`is not held up by who asks for ${path} all the time`, async () => {
+      const server = await startProcess({ IDLE_EXIT_SECONDS: '3' })
+      const port = Number(new URL(server.url).port)
+      const ended = server.exited.then(() => 'ended')
+      const watch = () => exchange(port, request('GET', path)).then(({ headers }) => headers.connection)
+      assert.equal(await watch(), 'close')
+      let last: string | undefined = 'close'
+      // Refused where it ends meanwhile.
+      while (last === 'close') last = await Promise.race([ended, watch().catch(() => ended)])
+      assert.deepEqual(await server.exited, [0, null])
+    })
+  }
+
+  test('is not there by default: connections are kept for 95 s', async () => {
+    const server = await startProcess()
+    const kept = await connect(Number(new URL(server.url).port))
+    kept.send(INFER)
+    assert.equal((await kept.answer()).headers['keep-alive'], 'timeout=95')
+    server.process.kill('SIGTERM')
+    await server.exited
+  })
+})

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Connection, connect, exchange, IRIS, irisBody, request } from '../http/client.ts'
+import { projectFolder } from '../server.ts'
+
+/*
+ * Scale to zero on one machine. `CYCLES=100 SEED=1` takes so many times of sleep and wake, with the requests' times drawn from that seed.
+ */
+
+const CYCLES = Number(process.env.CYCLES ?? 8)
+const SEED = Number(process.env.SEED ?? 1)
+const IDLE_MS = 1_000
+const units = (name: string) => fileURLToPath(new URL(`../../scripts/systemd/${name}`, import.meta.url))
+
+before(() => {
+  for (const tool of ['systemd-socket-activate', 'systemd-analyze']) {
+    assert.equal(spawnSync(tool, ['--version']).error, undefined, `these tests use ${tool}, which is not here: apt-get install systemd`)
+  }
+})
+
+/** mulberry32: numbers from 0 to 1 that are the same for the same seed. */
+function random(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+describe('under systemd-socket-activate', () => {
+  let port: number
+  const log: { msg: string }[] = []
+  const times = (message: RegExp) => log.filter(({ msg }) => message.test(msg)).length
+  let child: ReturnType<typeof spawn>
+
+  before(async () => {
+    const free = createServer().listen(0, '127.0.0.1')
+    await once(free, 'listening')
+    port = (free.address() as AddressInfo).port
+    free.close()
+    child = spawn(units('activate.sh'), [`127.0.0.1:${port}`, process.execPath, 'build/main.js'], {
+      cwd: projectFolder,
+      env: { PATH: process.env.PATH, IDLE_EXIT_SECONDS: `${IDLE_MS / 1_000}` },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stderr?.resume()
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => log.push(JSON.parse(line)))
+    // Once somebody can connect.
+    for (let left = 400; left > 0; left--) {
+      const connection = await connect(port).catch(() => undefined)
+      if (connection !== undefined) return connection.socket.destroy()
+      await wait(25)
+    }
+    throw new Error('nobody listens')
+  })
+  after(() => child.kill())
+
+  test(`no request fails in ${CYCLES} cycles of sleep and wake, at whatever time it comes`, {
+    timeout: 60_000 + CYCLES * 10_000,
+  }, async t => {
+    const next = random(SEED)
+    const between = (from: number, to: number) => from + next() * (to - from)
+    const sent = { fresh: 0, slow: 0, kept: 0, watched: 0 }
+    let kept: { connection: Connection; restedAt: number } | undefined
+
+    async function infer(connection: Connection, delay: number): Promise<string | undefined> {
+      const id = `${sent.fresh + sent.slow + sent.kept}`
+      const bytes = request('POST', IRIS, {}, irisBody(id))
+      const cut = Math.floor(between(0, bytes.length))
+      if (delay > 0) {
+        await wait(delay)
+        connection.send(bytes.slice(0, cut))
+        await wait(delay)
+        connection.send(bytes.slice(cut))
+      } else connection.send(bytes)
+      const { status, json, headers } = await connection.answer()
+      assert.deepEqual([status, json.id, json.outputs[1].data], [200, id, ['setosa']])
+      return headers.connection
+    }
+
+    async function one(): Promise<void> {
+      const kind = next()
+      if (kind < 0.15) {
+        sent.watched++
+        assert.equal((await exchange(port, request('GET', '/v2/health/live'))).status, 200)
+        return
+      }
+      // Within what the answer before promised.
+      if (kind < 0.45 && kept !== undefined && performance.now() - kept.restedAt < IDLE_MS) {
+        sent.kept++
+        const { connection } = kept
+        kept = undefined
+        await infer(connection, 0)
+        connection.socket.destroy()
+        return
+      }
+      const connection = await connect(port)
+      const isSlow = kind > 0.7
+      sent[isSlow ? 'slow' : 'fresh']++
+      await infer(connection, isSlow ? between(1, 300) : 0)
+      if (kind < 0.6 && kept === undefined) kept = { connection, restedAt: performance.now() }
+      else connection.socket.destroy()
+    }
+
+    while (times(/IDLE_EXIT_SECONDS; ending/) < CYCLES) {
+      await Promise.all(Array.from({ length: 1 + Math.floor(next() * 3) }, one))
+      if (kept !== undefined && next() < 0.5) {
+        kept.connection.socket.destroy()
+        kept = undefined
+      }
+      // Mostly just when the process decides to end.
+      await wait(next() < 0.6 ? between(IDLE_MS - 40, IDLE_MS + 80) : between(0, 2 * IDLE_MS))
+    }
+    t.diagnostic(`seed ${SEED}: ${JSON.stringify(sent)} requests, ${times(/serving/)} starts, ${times(/ending$/)} ends`)
+    assert.equal(child.exitCode, null)
+    assert.ok(times(/serving/) >= CYCLES)
+  })
+})
+
+describe('the units', () => {
+  const analyze = (...args: string[]) => {
+    const { stdout, stderr, status } = spawnSync('systemd-analyze', args, { encoding: 'utf8' })
+    return { said: stdout + stderr, status }
+  }
+
+  test('are what systemd expects', () => {
+    const { said, status } = analyze('verify', units('onnx-function.socket'), units('onnx-function.service'))
+    // Of the paths, this machine has what it has.
+    const complaints = said.split('\n').filter(line => line.includes('onnx-function') && !/Command \S+ is not executable/.test(line))
+    assert.deepEqual([complaints, status === 0 || complaints.length === 0], [[], true], said)
+  })
+
+  test('leave an attacker next to nothing: systemd rates the exposure below 1 of 10', () => {
+    const { said, status } = analyze('security', '--offline=true', '--threshold=10', units('onnx-function.service'))
+    assert.equal(status, 0, said)
+  })
+})
