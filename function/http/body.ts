@@ -10,6 +10,10 @@ import { show } from '../protocol/json.ts'
  */
 const HELD_BODIES = 2
 
+/** Smaller ones have room for themselves, so that they are not turned away for the sake of large ones. */
+const SMALL_BYTES = 128 * 1024
+const HELD_SMALL_BYTES = 16 * 2 ** 20
+
 /** An answer smaller than this fits one network packet compressed or not; a larger one would take seconds and its size once more. */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
@@ -40,7 +44,9 @@ export interface Held {
 }
 
 export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
-  let heldByAll = 0
+  const heldByAll = { small: 0, large: 0 }
+  const large = HELD_BODIES * maxBodyBytes
+  const most = { small: Math.min(HELD_SMALL_BYTES, large), large }
 
   class Holding implements Held {
     bytes = 0
@@ -48,13 +54,15 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     /** @throws {Overloaded} */
     add(bytes: number): void {
       this.becomeAnswer(this.bytes + bytes)
-      if (heldByAll > HELD_BODIES * maxBodyBytes) {
+      const size = sizeOf(this.bytes)
+      if (heldByAll[size] > most[size]) {
         throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
       }
     }
 
     becomeAnswer(bytes: number): void {
-      heldByAll += bytes - this.bytes
+      heldByAll[sizeOf(this.bytes)] -= this.bytes
+      heldByAll[sizeOf(bytes)] += bytes
       this.bytes = bytes
     }
 
@@ -145,8 +153,10 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   return { read }
 }
 
+const sizeOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
+
 /** Gives large memory back at once, and not when it is found that nobody needs it any more. */
-function free({ buffer }: Uint8Array): void {
+export function free({ buffer }: Uint8Array): void {
   if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
 }
 

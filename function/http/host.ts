@@ -10,7 +10,7 @@ import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RejectionReason } from '../telemetry/metrics.ts'
 import type { Admit } from './authentication.ts'
-import { compress, createBodyReader, declaredLength, type Held, HungUp, isWorthCompressing } from './body.ts'
+import { compress, createBodyReader, declaredLength, free, type Held, HungUp, isWorthCompressing } from './body.ts'
 import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
 
@@ -191,6 +191,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       const { body, held } = await bodies.read(request, response)
       try {
         const answer = await handler({ method: 'POST', path, headers: request.headers, body }, caller)
+        free(body)
         held.becomeAnswer(sizeOf(answer.body))
         await send(request, response, answer)
       } finally {

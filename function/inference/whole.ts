@@ -1,6 +1,6 @@
 import { decodeRequest } from '../protocol/decode.ts'
 import { createResponseWriter, type EncodedResponse } from '../protocol/encode.ts'
-import { BadRequest, DeadlinePassed } from '../protocol/errors.ts'
+import { BadRequest, DeadlinePassed, TooLarge } from '../protocol/errors.ts'
 import type { RequestedOutput } from '../protocol/request.ts'
 import { isBatched, type Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
@@ -37,6 +37,12 @@ export interface WholeAnswer {
   readonly times: { readonly began: number; readonly decoded: number; readonly ran: number }
 }
 
+/**
+ * Of a request, and of an answer. What JSON takes while it is read and written is several times its size: with 64 MiB of it 16 callers
+ * took a process past 512 MiB, with 16 MiB to 314 (docs/containers.md). Binary tensor data takes its own size.
+ */
+const MOST_JSON_BYTES = 16 * 2 ** 20
+
 /** What a run of small rows takes at a time: it stays in the processor's cache, and what the run makes stays small. */
 const RUN_BYTES = 64 * 1024
 
@@ -48,6 +54,7 @@ const RUN_BYTES = 64 * 1024
  */
 export async function inferWhole(session: Session, request: WholeRequest): Promise<WholeAnswer> {
   const began = now()
+  checkJsonBytes(request)
   const { id, inputs, outputs, timeoutMicroseconds } = decodeRequest(request.body, request.jsonLength, session.signature, request.maxBytes)
   // Nothing refers to the text any more; it would wait for the garbage collector, beside what the run takes.
   if (request.jsonLength === undefined) (request.body.buffer as ArrayBuffer).transfer(0)
@@ -56,7 +63,7 @@ export async function inferWhole(session: Session, request: WholeRequest): Promi
   if (timeoutMicroseconds !== undefined && (decoded - request.arrivedAt) * 1000 >= timeoutMicroseconds)
     throw new DeadlinePassed('the deadline passed before the run could begin')
   const names = outputs.map(({ name }) => name)
-  const writer = createResponseWriter(outputs, request.maxBytes)
+  const writer = createResponseWriter(outputs, request.maxBytes, Math.min(request.maxBytes, MOST_JSON_BYTES))
   const runs: number[] = []
   const predicted = new Map<string, number>()
   for (const rows of divide(inputs, session, request)) {
@@ -69,6 +76,13 @@ export async function inferWhole(session: Session, request: WholeRequest): Promi
   }
   const times = { began, decoded, ran: now() }
   return { response: writer.finish({ modelName: request.modelName, modelVersion: request.modelVersion, id }), runs, predicted, times }
+}
+
+function checkJsonBytes({ body, jsonLength }: WholeRequest): void {
+  if (jsonLength !== undefined || body.byteLength <= MOST_JSON_BYTES) return
+  throw new TooLarge(
+    `${body.byteLength} bytes of JSON are larger than the ${MOST_JSON_BYTES} bytes allowed; send large tensors as binary tensor data (parameters.binary_data_size)`,
+  )
 }
 
 const now = () => performance.timeOrigin + performance.now()

@@ -67,11 +67,12 @@ const ELEMENTS_AT_A_TIME = 16 * 1024
 
 /**
  * @param requested one entry an output, in the order outputs are added
- * @param mostBytes that the response may have
+ * @param mostBytes that the response may have @param mostJsonBytes of it as JSON
  */
-export function createResponseWriter(requested: readonly RequestedOutput[], mostBytes: number): ResponseWriter {
+export function createResponseWriter(requested: readonly RequestedOutput[], mostBytes: number, mostJsonBytes = mostBytes): ResponseWriter {
   const written = requested.map(({ binary }) => ({ binary, first: undefined as Tensor | undefined, rows: 0, parts: [] as Uint8Array[] }))
   let size = 0
+  let jsonSize = 0
 
   function push(parts: Uint8Array[], part: Uint8Array): void {
     size += part.byteLength
@@ -81,6 +82,16 @@ export function createResponseWriter(requested: readonly RequestedOutput[], most
       )
     }
     parts.push(part)
+  }
+
+  function pushJson(parts: Uint8Array[], part: Uint8Array): void {
+    push(parts, part)
+    jsonSize += part.byteLength
+    if (jsonSize > mostJsonBytes) {
+      throw new TooLarge(
+        `the answer as JSON is larger than the ${mostJsonBytes} bytes allowed; ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
+      )
+    }
   }
 
   return {
@@ -98,7 +109,7 @@ export function createResponseWriter(requested: readonly RequestedOutput[], most
         else
           for (let from = 0; from < output.data.length; from += ELEMENTS_AT_A_TIME) {
             const text = encodeElements({ ...output, data: output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData })
-            push(state.parts, UTF8.encode(state.parts.length === 0 ? text : `,${text}`))
+            pushJson(state.parts, UTF8.encode(state.parts.length === 0 ? text : `,${text}`))
           }
       })
     },

@@ -177,6 +177,17 @@ test('bodies held at once are bounded: beyond, 503 and Retry-After; once they ar
   await until('there is room again', async () => (await post()).status === 200)
 })
 
+test('large bodies turn no small one away: those have room for themselves', async t => {
+  const own = await startServer({ MAX_BODY_BYTES: '1000000' })
+  t.after(own.stop)
+  const held = await Promise.all(Array.from({ length: 3 }, () => holdBody(own.port, 999_000)))
+  assert.equal((await Promise.race(held.map(connection => connection.answer()))).status, 503)
+  for (const bytes of [0, 1_000, 100_000]) {
+    assert.equal((await exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(bytes)))).status, 200)
+  }
+  for (const { socket } of held) socket.destroy()
+})
+
 test('a body in tiny chunks, and bodies that are being inflated, take memory within the bounds', {
   skip: !existsSync('/proc/self/status') && 'needs /proc',
 }, async () => {

@@ -88,6 +88,18 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.match(jsonOf(answer).error, new RegExp(`^input "input": data\\[${4 * ROWS - 1}\\] is "x"; FP32 takes`))
     })
 
+    test('is no JSON of more than 16 MiB, which as binary tensor data would be taken', async () => {
+      const large = await startServer({ MODEL_DIR: testModel('identity-fp32'), EXECUTION: execution })
+      try {
+        const body = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}`.padEnd(17_000_000)
+        const answer = await post(large, body, {}, '/v2/models/identity-fp32/infer')
+        assert.equal(answer.status, 413)
+        assert.match(jsonOf(answer).error, /^17000000 bytes of JSON are larger than the 16777216 bytes allowed; send .* binary tensor data/)
+      } finally {
+        await large.stop()
+      }
+    })
+
     test('whose answer is larger than a body may be is refused, and told what to do', async () => {
       const answer = await post(server, irisJson(flowers(200_000)))
       assert.equal(answer.status, 413)
