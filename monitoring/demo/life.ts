@@ -11,7 +11,18 @@ import { createTraffic, field, iris, MISTAKE, revisionLabels, SLOW, type Traffic
  */
 
 /** At each of these moments queries are asked. */
-export type Moment = 'asleep' | 'waking' | 'awake' | 'load' | 'errors' | 'canary' | 'overload' | 'draining' | 'stopped' | 'again'
+export type Moment =
+  | 'asleep'
+  | 'waking'
+  | 'awake'
+  | 'load'
+  | 'errors'
+  | 'canary'
+  | 'overload'
+  | 'overloaded'
+  | 'draining'
+  | 'stopped'
+  | 'again'
 
 export type PodName = 'sink' | 'stable' | 'garden' | 'canary' | 'slow' | 'again'
 
@@ -185,17 +196,18 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
     stallSeconds: SLOW_START_SECONDS,
     env: { MODEL_DIR: 'test/models/slow', EXECUTION: 'inline', MAX_QUEUE_ROWS: '4', MAX_BATCH_ROWS: '1' },
   })
-  await prometheus.settled()
   const pulses = setInterval(() => {
     slow.process.kill('SIGSTOP')
-    setTimeout(() => slow.process.kill('SIGCONT'), 250)
+    setTimeout(() => slow.process.kill('SIGCONT'), 400)
   }, 1_000)
+  await prometheus.settled()
   running = [
     traffic.every(40, () => traffic.post(slow, SLOW, 'slow')),
-    // Twelve at once.
-    traffic.every((chapterSeconds * 1000) / 3, () =>
-      Promise.all(Array.from({ length: 12 }, () => traffic.deliver(event('slow-classify', REQUEST_TYPE, SLOW), slow, sink))),
-    ),
+    // Twelve at once, twice: Knative's series begin at what the first brings.
+    traffic.every((chapterSeconds * 1000) / 4, async i => {
+      if (i < 2)
+        await Promise.all(Array.from({ length: 12 }, () => traffic.deliver(event('slow-classify', REQUEST_TYPE, SLOW), slow, sink)))
+    }),
   ]
   await chapter()
   // It may be too busy to answer a scrape in time: the moment is one at which Prometheus knows it.
@@ -204,6 +216,7 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
   clearInterval(pulses)
   slow.process.kill('SIGCONT')
   await ended()
+  moments.overloaded = await prometheus.settled()
 
   tell('a pod is told to end, and drains')
   scaled({ [IRIS.stable]: 1, [IRIS.canary]: 1 }, { desired: {} })
