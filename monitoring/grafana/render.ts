@@ -7,7 +7,7 @@
  * puts them and have its titles, units and thresholds, but a chart library draws them.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import * as echarts from 'echarts'
@@ -329,8 +329,9 @@ function asHtml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }
 
+mkdirSync(folder, { recursive: true })
 for (const { dashboard, panels } of recording.dashboards) {
-  const file = join(folder, `${dashboard.uid}.html`)
+  const file = join(folder, `${dashboard.uid.replace('onnx-function-', '')}.html`)
   const { html, height } = page(dashboard, panels)
   writeFileSync(file, html)
   const flags = ['--headless', '--no-sandbox', '--hide-scrollbars', '--force-device-scale-factor=1', `--window-size=${WIDTH},${height}`]
