@@ -1,8 +1,9 @@
 import { METRICS } from '../../function/telemetry/metrics.ts'
 import { AT_QUEUE_PROXY, CONCURRENCY, IRIS, type Life, type Moment, QUEUED, SLOW_START_SECONDS, windowOf } from './life.ts'
 import { NAMESPACE, type Pod } from './pods.ts'
+import { SCRAPE_SECONDS } from './prometheus.ts'
 import { BUCKETS } from './stand-in.ts'
-import type { Answered } from './traffic.ts'
+import type { Answered, Delivery } from './traffic.ts'
 
 /*
  * What every query must say, made of the record of the script and of nothing that Prometheus says.
@@ -68,7 +69,7 @@ export function expect(life: Life): Expectations {
   const turnedAway = (status: number) => status === 503
   /** A rate over that many seconds: what was scraped may be a scrape old at either end. */
   const rate = (at: Moment, seconds: number, which: Which = {}): Range => rateOf(count(at, seconds, which), seconds)
-  const rateOf = (events: number, seconds: number): Range => (events === 0 ? exactly(0) : near(events / seconds, 0.1, 4 / seconds))
+  const rateOf = (events: number, seconds: number): Range => (events === 0 ? exactly(0) : near(events / seconds, 0.1, 6 / seconds))
   const share = (at: Moment, seconds: number, part: Which, whole: Which = {}): Range => {
     const parts = count(at, seconds, part)
     return parts === 0 ? exactly(0) : near(parts / count(at, seconds, whole), 0.12, 0.02)
@@ -113,8 +114,7 @@ export function expect(life: Life): Expectations {
     traffic.dead.filter(event => event.reason === reason && event.at <= moments[at]).length
   const deliveries = (at: Moment, seconds: number) =>
     traffic.deliveries.filter(delivery => delivery.at <= moments[at] && delivery.at > moments[at] - seconds)
-  const grouped = <T>(list: readonly T[], key: (item: T) => string) =>
-    mapped(Object.groupBy(list, key) as Record<string, T[]>, items => items.length)
+  const groupedBy = <T>(list: readonly T[], key: (item: T) => string) => Object.groupBy(list, key) as Record<string, T[]>
   const destination = (trigger: string) => `trigger:${trigger}.${NAMESPACE}`
 
   // ── Alerts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,15 +124,16 @@ export function expect(life: Life): Expectations {
     const sum = (more: Which) => list.reduce((total, pod) => total + count(at, whole, { ...more, pod }), 0)
     return near(sum(which) / sum({}), 0.1, 0.01)
   }
-  const failing = (at: Moment) => {
-    const all = grouped(deliveries(at, 300), ({ trigger }) => destination(trigger))
-    const failed = grouped(
-      deliveries(at, 300).filter(({ status }) => status >= 300),
-      ({ trigger }) => destination(trigger),
+  /** Knative's series begin at their first count, and a rate misses what the first scrape brings. @returns what it sees at least */
+  const seen = (list: readonly Delivery[]) =>
+    list.filter(({ at }) => at > Math.min(...list.map(({ at }) => at)) + 2 * SCRAPE_SECONDS).length
+  const failing = (at: Moment) =>
+    Object.fromEntries(
+      Object.entries(groupedBy(deliveries(at, 300), ({ trigger }) => destination(trigger))).flatMap(([key, all]) => {
+        const failed = all.filter(({ status }) => status >= 300)
+        return failed.length === 0 ? [] : [[key, [(0.9 * seen(failed)) / all.length, 1] as Range]]
+      }),
     )
-    // Knative's series begin at their first count, which a rate misses.
-    return mapped(failed, (n, key): Range => [Math.max(0, n - 4) / (all[key] ?? 1) - 0.2, 1])
-  }
   const slowly = Object.fromEntries(
     allPods.filter(pod => pod.startedIn > 2 && pod !== slow).map(pod => [pod.revision, [2, pod.startedIn] as Range]),
   )
@@ -177,7 +178,7 @@ export function expect(life: Life): Expectations {
       {
         at: 'overloaded',
         by: ['service'],
-        is: { slow: near(count('overloaded', whole, { pod: slow, statuses: turnedAway }) / 300, 0.08, 0.01) },
+        is: { slow: near(count('overloaded', whole, { pod: slow, statuses: turnedAway }) / 300, 0.12, 0.01) },
       },
       calm,
     ],
@@ -189,7 +190,7 @@ export function expect(life: Life): Expectations {
     ],
     EventsDeadLettered: [
       ...quiet,
-      { at: 'errors', by: ['service', 'reason'], is: { 'iris-dead-letter refused': exactly(dead('errors', 'refused')) } },
+      { at: 'died', by: ['service', 'reason'], is: { 'iris-dead-letter refused': exactly(dead('died', 'refused')) } },
       { at: 'overloaded', by: ['reason'], is: deadNow },
     ],
     CanaryFails: [...quiet, ...canaryFails, calm],
@@ -202,7 +203,7 @@ export function expect(life: Life): Expectations {
     RequestsWaitForPod: [...quiet, { at: 'waking', by: ['kn_revision_name'], is: { [IRIS.stable]: exactly(QUEUED) } }, calm],
     EventDeliveryFails: [
       ...quiet,
-      { at: 'errors', by: ['messaging_destination_name'], is: failing('errors') },
+      { at: 'died', by: ['messaging_destination_name'], is: failing('died') },
       { at: 'overloaded', by: ['messaging_destination_name'], is: failing('overloaded') },
     ],
   }
@@ -347,7 +348,7 @@ export function expect(life: Life): Expectations {
     'How many events died?': [
       [
         { at: 'load', by: ['reason'], is: {} },
-        { at: 'errors', by: ['reason'], is: { refused: exactly(dead('errors', 'refused')) } },
+        { at: 'died', by: ['reason'], is: { refused: exactly(dead('died', 'refused')) } },
         { at: 'overloaded', by: ['reason'], is: deadNow },
       ],
     ],
@@ -355,9 +356,9 @@ export function expect(life: Life): Expectations {
       [
         { at: 'load', is: {} },
         {
-          at: 'errors',
+          at: 'died',
           by: ['messaging_destination_name', 'cloudevents_type', 'http_response_status_code'],
-          is: { [`${destination('iris-ping')} dev.knative.sources.ping 400`]: exactly(dead('errors', 'refused')) },
+          is: { [`${destination('iris-ping')} dev.knative.sources.ping 400`]: exactly(dead('died', 'refused')) },
         },
       ],
     ],
@@ -651,12 +652,13 @@ export function expect(life: Life): Expectations {
     Object.fromEntries(
       Object.entries(services).flatMap(([service, list]) => (of(list) === undefined ? [] : [[service, of(list) as Range]])),
     )
-  const perSecond = (n: number, seconds: number): Range => (n === 0 ? exactly(0) : near(n / seconds, 0.08, 3 / seconds))
+  /** A rate adds up to a scrape at each end, which is much for a pod that lived for some seconds. */
+  const perSecond = (n: number, seconds: number): Range => (n === 0 ? exactly(0) : near(n / seconds, 0.12, 3 / seconds))
   const service = { at, by: ['service'] } as const
   const revision = { at, by: ['service', 'revision'] } as const
   const quantiles = (q: number): Expectation[] => [{ ...service, is: byService(list => within(inService(list, {}), q)) }]
   const failures: Expectation[] = [{ ...service, is: { slow: serviceShare([slow], at, { statuses: turnedAway }) } }]
-  const failureCount: Expectation[] = [{ ...service, is: { slow: near(count(at, whole, { pod: slow, statuses: turnedAway }), 0.05, 3) } }]
+  const failureCount: Expectation[] = [{ ...service, is: { slow: near(count(at, whole, { pod: slow, statuses: turnedAway }), 0.12, 3) } }]
   const others = (pod: Pod) => targets.filter(other => other !== pod && serviceOf(other) === serviceOf(pod))
   const byTarget = (of: (pod: Pod) => Range) => Object.fromEntries(targets.map(pod => [revisionOf(pod), of(pod)]))
   const objective = (minutes: string) => [`service:inference_failures:ratio_rate${minutes}`, failures] as const
@@ -746,7 +748,7 @@ export function expect(life: Life): Expectations {
     ],
     'pod:nodejs_eventloop_lag_p99_seconds:avg5m': [{ at, by: ['instance'], is: { [slow.address]: [0.1, 1] }, others: [0, 0.1] }],
     'service:dead_letters:increase15m': [
-      { at: 'errors', by: ['service', 'reason'], is: { 'iris-dead-letter refused': exactly(dead('errors', 'refused')) } },
+      { at: 'died', by: ['service', 'reason'], is: { 'iris-dead-letter refused': exactly(dead('died', 'refused')) } },
       { at, by: ['reason'], is: deadNow },
     ],
     'revision:kn_revision_pods_requested:max': [{ at: 'waking', by: ['kn_revision_name'], is: { [IRIS.stable]: exactly(1) } }],
@@ -763,9 +765,8 @@ export function expect(life: Life): Expectations {
         at,
         by: ['messaging_destination_name', 'http_response_status_code'],
         is: mapped(
-          grouped(deliveries(at, 300), ({ trigger, status }) => `${destination(trigger)} ${status}`),
-          // Knative's series begin at their first count, which a rate misses.
-          (n): Range => [Math.max(0, n - 26) / 300, (n * 1.1) / 300],
+          groupedBy(deliveries(at, 300), ({ trigger, status }) => `${destination(trigger)} ${status}`),
+          (list): Range => [(0.9 * seen(list)) / 300, (1.1 * list.length) / 300],
         ),
       },
     ],

@@ -17,6 +17,7 @@ export type Moment =
   | 'awake'
   | 'load'
   | 'errors'
+  | 'died'
   | 'canary'
   | 'overload'
   | 'overloaded'
@@ -164,6 +165,7 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
   await chapter()
   moments.errors = now()
   await ended()
+  moments.died = await prometheus.settled()
 
   tell('a canary: it answers some of its requests with errors, and some slowly')
   const canary = await start({

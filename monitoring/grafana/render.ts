@@ -7,7 +7,7 @@
  * puts them and have its titles, units and thresholds, but a chart library draws them.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import * as echarts from 'echarts'
@@ -165,13 +165,16 @@ function stat(drawn: Drawn): string {
 const titleOf = (panel: Panel, query: number): string | undefined =>
   renamed(panel, panel.targets?.length === 1 ? 'Value' : `Value #${panel.targets?.[query]?.refId}`)
 
-const renamed = ({ transformations = [] }: Panel, column: string): string | undefined =>
-  transformations.find(({ id }: { id: string }) => id === 'organize')?.options.renameByName[column]
+const organized = ({ transformations = [] }: Panel) => transformations.find(({ id }: { id: string }) => id === 'organize')?.options
+
+const renamed = (panel: Panel, column: string): string | undefined => organized(panel)?.renameByName[column]
+
+const placeOf = (panel: Panel, column: string): number => organized(panel)?.indexByName[column] ?? 99
 
 function table(drawn: Drawn): string {
   const { panel, results } = drawn
   const all = lines(drawn)
-  const keys = [...new Set(all.flatMap(({ labels }) => Object.keys(labels)))]
+  const keys = [...new Set(all.flatMap(({ labels }) => Object.keys(labels)))].sort((a, b) => placeOf(panel, a) - placeOf(panel, b))
   const rowKey = ({ labels }: Line) => keys.map(key => labels[key] ?? '').join('\u0000')
   const rows = new Map(all.map(line => [rowKey(line), line.labels]))
   if (rows.size === 0) return `<div class="stat"><span class="words">${asHtml(panel.fieldConfig.defaults.noValue)}</span></div>`
@@ -279,7 +282,7 @@ function timeline({ panel }: Drawn, all: readonly Line[], time: object): echarts
   return {
     grid: { left: 190, right: 14, top: 4, bottom: 24 },
     xAxis: { ...time, splitLine: { show: false } } as echarts.XAXisComponentOption,
-    yAxis: { type: 'category', data: all.map(({ name }) => name), ...axis },
+    yAxis: { type: 'category', data: all.map(({ name }) => name), ...axis, axisLabel: { ...axis.axisLabel, interval: 0 } },
     series: [
       {
         type: 'scatter',
@@ -326,8 +329,9 @@ function asHtml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }
 
+mkdirSync(folder, { recursive: true })
 for (const { dashboard, panels } of recording.dashboards) {
-  const file = join(folder, `${dashboard.uid}.html`)
+  const file = join(folder, `${dashboard.uid.replace('onnx-function-', '')}.html`)
   const { html, height } = page(dashboard, panels)
   writeFileSync(file, html)
   const flags = ['--headless', '--no-sandbox', '--hide-scrollbars', '--force-device-scale-factor=1', `--window-size=${WIDTH},${height}`]
