@@ -51,20 +51,25 @@ for (const bundle of project.bundles.filter(({ whole }) => whole)) {
 }
 
 describe('that a canary of KServe’s Standard mode', () => {
-  const [canary] = parse(
+  const [canary, account] = parse(
     `
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
 metadata: {name: iris, annotations: {serving.kserve.io/deploymentMode: Standard}}
 spec:
-  predictor: {name: stable, minReplicas: 2, model: {modelFormat: {name: onnx}, storageUri: "s3://models/iris"}}
+  predictor: {name: stable, minReplicas: 2, serviceAccountName: iris, automountServiceAccountToken: false, model: {modelFormat: {name: onnx}, storageUri: "s3://models/iris"}}
   canary:
-  - {trafficPercent: 10, predictor: {name: next, model: {name: kserve-container, modelFormat: {name: onnx}, storageUri: "s3://models/iris-2"}}}`,
+  - {trafficPercent: 10, predictor: {name: next, serviceAccountName: iris, automountServiceAccountToken: false, model: {name: kserve-container, modelFormat: {name: onnx}, storageUri: "s3://models/iris-2"}}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: iris}
+automountServiceAccountToken: false`,
     'canary',
   )
   const added = (object: Manifest): Project => ({
     ...project,
-    bundles: [...project.bundles, { name: 'canary', whole: true, objects: [object], beside: [] }],
+    bundles: [...project.bundles, { name: 'canary', whole: true, objects: [object, account], beside: [] }],
   })
 
   test('is taken as it should be', async () => assert.equal(await problems(added(canary)), ''))

@@ -8,7 +8,8 @@ import { findBundles, kustomize, PROJECT } from './sources.ts'
 test('an image named in kubernetes/image is the one that everything runs, but for what is built on the spot', t => {
   const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
   t.after(() => rmSync(copy, { recursive: true }))
-  for (const folder of ['knative', 'kserve', 'kubernetes']) cpSync(join(PROJECT, folder), join(copy, folder), { recursive: true })
+  for (const folder of ['knative', 'kserve', 'kubernetes', 'monitoring'])
+    cpSync(join(PROJECT, folder), join(copy, folder), { recursive: true })
   const file = join(copy, 'kubernetes/image/kustomization.yaml')
   // As `kustomize edit set image` writes it.
   const yours = 'registry.example.com/iris'

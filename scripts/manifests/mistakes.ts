@@ -110,6 +110,11 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('runs another version', `${CONTAINER}/image`, 'ghcr.io/example/onnx-function:latest', /package\.json's version/),
     row('may become root', `${CONTAINER}/securityContext/allowPrivilegeEscalation`, true, /allowPrivilegeEscalation must be false/),
   ],
+  ConfigMap: [
+    row('is not labelled for the sidecar', 'metadata/labels/grafana_dashboard', undefined, /label grafana_dashboard must be "1"/),
+    row('holds a dashboard that is no JSON', 'data/canary.json', '{', /data\.canary\.json is no JSON/),
+    row('holds a dashboard without a uid', 'data/canary.json', '{"title":"Canary"}', /data\.canary\.json has no uid/),
+  ],
   ServiceAccount: [
     row('hands out a token', 'automountServiceAccountToken', true, /automountServiceAccountToken must be false/),
     row('says nothing of a token', 'automountServiceAccountToken', undefined, /automountServiceAccountToken must be false/),

@@ -256,6 +256,20 @@ function checkPrometheusRule({ record, alert, expr, for: pending, annotations = 
 
 export const RULES: readonly Rule[] = [
   {
+    kinds: ['ConfigMap'],
+    source: 'kiwigrid/k8s-sidecar, as Grafana’s chart sets it up; Grafana: a dashboard without a uid gets a new one at each start',
+    check: ({ metadata, data = {} }) => [
+      ...when(metadata.labels?.grafana_dashboard !== '1', 'metadata.labels: the label grafana_dashboard must be "1"'),
+      ...Object.entries<string>(data).flatMap(([name, text]) => {
+        try {
+          return when(typeof JSON.parse(text).uid !== 'string', `data.${name} has no uid`)
+        } catch {
+          return [`data.${name} is no JSON`]
+        }
+      }),
+    ],
+  },
+  {
     kinds: ['PodMonitor'],
     source: 'prometheus-operator 0.93: pkg/prometheus/resource_selector.go; the ports of a Knative pod',
     check: ({ spec }) =>
