@@ -9,7 +9,7 @@ import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import manifest from '../package.json' with { type: 'json' }
 import { type Connection, connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
-import { type ServerProcess, spawnFunction, startProcess, startServer, testModel } from './server.ts'
+import { freePort, type ServerProcess, spawnFunction, startProcess, startServer, testModel } from './server.ts'
 
 const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
 after(() => rmSync(temporary, { recursive: true }))
@@ -47,15 +47,6 @@ async function refusesConnections(port: number): Promise<boolean> {
   } catch {
     return true
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 describe('a start', { concurrency: 3 }, () => {

@@ -54,15 +54,15 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     /** @throws {Overloaded} */
     add(bytes: number): void {
       this.becomeAnswer(this.bytes + bytes)
-      const size = sizeOf(this.bytes)
-      if (heldByAll[size] > most[size]) {
+      const pool = poolOf(this.bytes)
+      if (heldByAll[pool] > most[pool]) {
         throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
       }
     }
 
     becomeAnswer(bytes: number): void {
-      heldByAll[sizeOf(this.bytes)] -= this.bytes
-      heldByAll[sizeOf(bytes)] += bytes
+      heldByAll[poolOf(this.bytes)] -= this.bytes
+      heldByAll[poolOf(bytes)] += bytes
       this.bytes = bytes
     }
 
@@ -153,7 +153,7 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   return { read }
 }
 
-const sizeOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
+const poolOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
 
 /** Gives large memory back at once, and not when it is found that nobody needs it any more. */
 export function free({ buffer }: Uint8Array): void {

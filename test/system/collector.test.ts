@@ -2,14 +2,13 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { connect, exchange, IRIS, irisBody, request, until } from '../http/client.ts'
-import { startProcess } from '../server.ts'
+import { freePort, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
@@ -141,13 +140,4 @@ interface Metric {
   readonly name: string
   readonly sum?: { readonly dataPoints: readonly ({ readonly asDouble?: number } & Attributed)[] }
   readonly histogram?: { readonly dataPoints: readonly { readonly count?: string }[] }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

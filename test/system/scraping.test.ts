@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { stringify } from 'yaml'
 import { until } from '../http/client.ts'
-import { type Server, startServer } from '../server.ts'
+import { freePort, type Server, startServer } from '../server.ts'
 import { withFiles } from './monitoring/configuration.ts'
 import { readYaml } from './monitoring/sources.ts'
 
@@ -150,15 +150,6 @@ async function listen(server: HttpServer): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return (server.address() as AddressInfo).port
-}
-
-/** Prometheus 2.42 does not tell which port it took. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  const port = await listen(server)
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** As Kubernetes' discovery of the role pod labels them. */
