@@ -97,7 +97,7 @@ export function checksOf({ ensure, recorded: { aggregate } }: Run): readonly Che
       const value = aggregate.summaries[name]?.[figure as keyof Summary]
       return {
         what: `${metric} < ${limit} ms`,
-        measured: value === undefined ? 'never' : ms(value),
+        measured: value === undefined ? 'never' : took(value),
         ok: value !== undefined && value < limit,
       }
     }),
@@ -121,10 +121,10 @@ function tiles({ counters, summaries }: Period): string {
     ...(time === undefined
       ? []
       : ([
-          ['median', ms(time.median)],
-          ['p95', ms(time.p95)],
-          ['p99', ms(time.p99)],
-          ['longest', ms(time.max)],
+          ['median', took(time.median)],
+          ['p95', took(time.p95)],
+          ['p99', took(time.p99)],
+          ['longest', took(time.max)],
         ] as [string, string][])),
   ]
   return `<dl class="tiles">${shown.map(([name, value]) => `<div><dt>${name}</dt><dd${name === 'errors' && errors > 0 ? ' class="bad"' : ''}>${value}</dd></div>`).join('')}</dl>`
@@ -252,6 +252,9 @@ const sumOf = (counters: Period['counters'], matches: (name: string) => boolean)
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
 const digits = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
+/** Artillery measures whole milliseconds. */
+const took = (milliseconds: number) => (milliseconds < 1 ? '< 1 ms' : ms(milliseconds))
+
 const ms = (value: number) =>
   value >= 1_000 ? `${(value / 1_000).toLocaleString('en', { maximumFractionDigits: 2 })} s` : `${digits(value)} ms`
 const whole = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
