@@ -100,7 +100,7 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
     { where: 'of what is no version', args: ['v0.2'], says: /which version\?/ },
     { where: 'of a version that does not follow', args: ['0.0.9'], says: /after 0\.1\.0 the next version is 0\.1\.1 or later/ },
     { where: 'from another branch', prepare: ({ git }) => git('switch', '--quiet', '-c', 'topic'), says: /made on main; this is topic/ },
-    { where: 'with something uncommitted', prepare: ({ write }) => write('new.txt', ''), says: /not committed[^]*new\.txt/ },
+    { where: 'with something uncommitted', prepare: ({ write }) => write('new.txt', ''), says: /not committed[\s\S]*new\.txt/ },
     {
       where: 'where nothing is unreleased',
       prepare: ({ write, commit }) => {
