@@ -67,6 +67,14 @@ test('what a pull request starts has no secret and no token that writes, for it 
   for (const path of reachable()) assert.deepEqual(powers(read(path)), [], path)
 })
 
+test('the tools of the workflows have the versions of .ci/run, and Node that of package.json', () => {
+  const all = paths.map(read).join('\n')
+  const versions = (pattern: RegExp, text = all) => [...new Set(Array.from(text.matchAll(pattern), ([, version]) => version))]
+  assert.deepEqual(versions(/node:([\d.]+)-/g), [manifest.devDependencies.node])
+  assert.deepEqual(versions(/KUSTOMIZE: ([\d.]+)/g), versions(/kustomize\/v5@v([\d.]+)/g, read('.ci/run')))
+  assert.equal(versions(/go-version: (\S+)/g).length, 1)
+})
+
 suite('a workflow is refused', () => {
   const path = `${WORKFLOWS}/check.yml`
   const good = read(path)
