@@ -7,12 +7,11 @@
 // but for the number and the time that npm gives a bill of materials.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import { section } from './changelog.ts'
-import { IMAGE } from './version.ts'
 
 /** What somebody applies without a clone, by the name of its file. */
 const MANIFESTS: Readonly<Record<string, string>> = {
@@ -36,10 +35,7 @@ if (notes === undefined) {
 
 rmSync(target, { recursive: true, force: true })
 mkdirSync(target, { recursive: true })
-for (const [kind, folder] of Object.entries(MANIFESTS)) {
-  const objects = kustomize(folder).replaceAll(new RegExp(`ghcr\\.io/example/${IMAGE.source.slice(2)}`, 'g'), image)
-  writeFileSync(join(target, `${name}-${kind}.yaml`), objects)
-}
+writeManifests()
 for (const architecture of ARCHITECTURES) archive(architecture, join(target, `${name}-linux-${architecture}.tar.gz`))
 execFileSync(process.execPath, ['scripts/sbom.mjs', join(target, `${name}.cdx.json`)], { stdio: 'inherit' })
 const sums = readdirSync(target)
@@ -53,6 +49,20 @@ const sums = readdirSync(target)
 writeFileSync(join(target, 'SHA256SUMS'), sums.join(''))
 writeFileSync(`${target}.md`, `${notes}\n\nThe image: \`${image}\`. How to check what is here: docs/releasing.md.\n`)
 process.stdout.write(sums.join(''))
+
+/** Of a copy in which the file that names the image of all manifests names this one. */
+function writeManifests(): void {
+  const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
+  for (const folder of ['knative', 'kserve', 'kubernetes']) cpSync(folder, join(copy, folder), { recursive: true })
+  const file = join(copy, 'kubernetes/image/kustomization.yaml')
+  const [newName, digest] = (image as string).split('@')
+  const before = readFileSync(file, 'utf8').replace(/^images:[\s\S]*/m, '')
+  writeFileSync(file, `${before}images:\n- name: ghcr.io/example/onnx-function\n  newName: ${newName}\n  digest: ${digest}\n`)
+  for (const [kind, folder] of Object.entries(MANIFESTS)) {
+    writeFileSync(join(target as string, `${name}-${kind}.yaml`), kustomize(join(copy, folder)))
+  }
+  rmSync(copy, { recursive: true })
+}
 
 function kustomize(folder: string): string {
   for (const [program = '', ...args] of [

@@ -116,9 +116,10 @@ function changedFiles(version: string, changelog: string): Map<string, string> {
   changes.set('CHANGELOG.md', released(changelog, version, new Date().toISOString().slice(0, 10)))
   // Tests have versions of their own making, and the changelog tells of old ones.
   const where = [':!CHANGELOG.md', ':!test/']
-  const named =
-    gitMaybe('grep', '--files-with-matches', '--extended-regexp', 'onnx-function:[0-9]+[.][0-9]+[.][0-9]+', '--', ...where) ?? ''
-  for (const path of named.split('\n').filter(Boolean)) changes.set(path, withImage(readFileSync(path, 'utf8'), version))
+  const named = gitMaybe('grep', '--files-with-matches', '-I', 'onnx-function', '--', ...where) ?? ''
+  for (const path of named.split('\n').filter(path => path !== '' && !changes.has(path))) {
+    changes.set(path, withImage(readFileSync(path, 'utf8'), version))
+  }
   // What users may rely on from now on (docs/upgrading.md).
   const { stdout, status, stderr } = spawnSync('npm', ['run', '--silent', 'interface'], { encoding: 'utf8' })
   if (status !== 0) throw new Error(`npm run interface failed: ${stderr}`)

@@ -17,8 +17,8 @@ export function isBefore(a: string, b: string): boolean {
   return differing !== -1 && (left[differing] as number) < (right[differing] as number)
 }
 
-/** The image as manifests and pages name it: with its tag, which is the version. */
-export const IMAGE = /\bonnx-function:(\d+\.\d+\.\d+)\b/g
+/** The image as manifests and pages name it, with its tag, which is the version: `…/onnx-function:VERSION`, and kustomize's newTag below the name. */
+export const IMAGE = /(\bonnx-function(?::|\s+newTag: ))(\d+\.\d+\.\d+)\b/g
 
 /** A text whose images are of that version. */
-export const withImage = (text: string, version: string) => text.replaceAll(IMAGE, `onnx-function:${version}`)
+export const withImage = (text: string, version: string) => text.replaceAll(IMAGE, `$1${version}`)

@@ -36,6 +36,7 @@ suite('a release', NEEDS_GIT, () => {
     const lock = JSON.parse(read('package-lock.json'))
     assert.deepEqual([lock.version, lock.packages[''].version], ['0.1.1', '0.1.1'])
     assert.equal(read('image.yaml'), 'image: registry.example.com/onnx-function:0.1.1 # and base:0.1.0\n')
+    assert.equal(read('kubernetes/image/kustomization.yaml'), 'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.1\n')
     assert.equal(read('docs/interface.json'), '{"metrics":[]}\n')
     const today = new Date().toISOString().slice(0, 10)
     assert.equal(read('CHANGELOG.md'), CHANGELOG.replace('## Unreleased', `## Unreleased\n\n## 0.1.1 - ${today}`))

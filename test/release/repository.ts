@@ -30,6 +30,7 @@ const FILES: Readonly<Record<string, string>> = {
   'package-lock.json': `${JSON.stringify({ name: 'onnx-function', version: '0.1.0', lockfileVersion: 3, packages: { '': MANIFEST } }, undefined, 2)}\n`,
   'CHANGELOG.md': CHANGELOG,
   'image.yaml': 'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0\n',
+  'kubernetes/image/kustomization.yaml': 'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.0\n',
   'docs/interface.json': '{}\n',
   'interface.mjs': `console.log('{"metrics":[]}')\n`,
   'check.mjs': '',
