@@ -20,13 +20,11 @@ const WORK_TREE = 'onnx-function-release-'
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
-class Refused extends Error {}
-
 try {
   const { values, positionals } = parseArgs({ options: { 'dry-run': { type: 'boolean', default: false } }, allowPositionals: true })
   const [version] = positionals
   if (version === undefined || parse(version) === undefined || positionals.length > 1) {
-    throw new Refused('which version? npm run release -- 0.2.0 [--dry-run]')
+    throw new Error('which version? npm run release -- 0.2.0 [--dry-run]')
   }
   release(version, values['dry-run'])
 } catch (error) {
@@ -79,26 +77,26 @@ function refsOf(remote: string, ...names: string[]): Map<string, string> {
 }
 
 function checkBranch(remoteHead: string | undefined): void {
-  const branch = gitMaybe('symbolic-ref', '--short', 'HEAD')
-  if (branch !== BRANCH) throw new Refused(`releases are made on ${BRANCH}; this is ${branch ?? 'no branch'}`)
   const dirty = git('status', '--porcelain')
-  if (dirty !== '') throw new Refused(`not committed, and so not in the release:\n${dirty}`)
+  const branch = gitMaybe('symbolic-ref', '--short', 'HEAD')
+  if (branch !== BRANCH) throw new Error(`releases are made on ${BRANCH}; this is ${branch ?? 'no branch'}`)
+  if (dirty !== '') throw new Error(`not committed, and so not in the release:\n${dirty}`)
   if (remoteHead !== undefined && gitMaybe('merge-base', '--is-ancestor', remoteHead, 'HEAD') === undefined) {
-    throw new Refused(`${REMOTE} has commits that this ${BRANCH} lacks: git pull --ff-only`)
+    throw new Error(`${REMOTE} has commits that this ${BRANCH} lacks: git pull --ff-only`)
   }
 }
 
 function checkVersion(version: string, notes: string, tag: string, onRemote: ReadonlyMap<string, string>): void {
-  if (notes === '') throw new Refused('CHANGELOG.md has nothing under Unreleased: there is nothing to release')
+  if (notes === '') throw new Error('CHANGELOG.md has nothing under Unreleased: there is nothing to release')
   if (gitMaybe('rev-parse', '--verify', '--quiet', `refs/tags/${tag}`) !== undefined || onRemote.has(`refs/tags/${tag}`)) {
-    throw new Refused(`${tag} exists, and ${BRANCH} has no commit “${subject(version)}”: a version is released once`)
+    throw new Error(`${tag} exists, and ${BRANCH} has no commit “${subject(version)}”: a version is released once`)
   }
   const { version: current } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
   // The first of all may be the version that stands there.
   if (version === current && git('tag', '--list', 'v*') === '') return
   const least = leastAfter(current, under(notes, BREAKING) !== '')
   if (isBefore(version, least)) {
-    throw new Refused(
+    throw new Error(
       `after ${current} the next version is ${least} or later${least.endsWith('.0') ? `: Unreleased has ${BREAKING.join(' or ')}` : ''}`,
     )
   }
@@ -140,7 +138,7 @@ function testedCommit(version: string, changes: ReadonlyMap<string, string>): st
     for (const args of [['ci'], ['test'], ['run', 'check']]) {
       say(`npm ${args.join(' ')}`)
       const { status } = spawnSync('npm', args, { cwd: folder, stdio: 'inherit' })
-      if (status !== 0) throw new Refused(`npm ${args.join(' ')} failed on the commit of ${version}; nothing was changed here`)
+      if (status !== 0) throw new Error(`npm ${args.join(' ')} failed on the commit of ${version}; nothing was changed here`)
     }
     return git('-C', folder, 'rev-parse', 'HEAD')
   } finally {
@@ -161,7 +159,7 @@ function removeWorkTrees(): void {
 function makeTag(tag: string, commit: string, notes: string): void {
   const tagged = gitMaybe('rev-parse', '--verify', '--quiet', `refs/tags/${tag}^{commit}`)
   if (tagged === commit) return
-  if (tagged !== undefined) throw new Refused(`${tag} is ${tagged}, not the release’s commit ${commit}`)
+  if (tagged !== undefined) throw new Error(`${tag} is ${tagged}, not the release’s commit ${commit}`)
   const isSigned = gitMaybe('config', 'user.signingkey') !== undefined
   // Headings of the notes begin with #, as git's comments do.
   git('tag', isSigned ? '--sign' : '--annotate', '--cleanup=whitespace', '--message', `${tag}\n\n${notes}`, tag, commit)
