@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { filled, placesIn } from './places.ts'
 import { parseImage, type Resolved, resolve } from './registry.ts'
 
-const FILES = ['Dockerfile', 'compose.yaml', '.github/workflows/*.{yml,yaml}']
+const FILES = ['Dockerfile', 'compose.yaml', 'monitoring/cluster/*.yaml', '.github/workflows/*.{yml,yaml}']
 
 /** What we build for: a base of fewer would end the build of the others. */
 const PLATFORMS = ['linux/amd64', 'linux/arm64']
