@@ -139,7 +139,7 @@ apply canary
 code=0
 judge || code=$?
 stop_sending
-[ "$code" = 1 ] || fail "a version that predicts otherwise: npm run canary ended with $code; right would be 1, rolled back"
+[ "$code" = 6 ] || fail "a version that predicts otherwise: npm run canary ended with $code; right would be 6, rolled back"
 [ "$(percent)" = 0 ] || fail "rolled back, and still $(percent) % of the traffic are the canary's"
 [[ $(ask "$canary_host" "$SETOSA") == *'"v1.0.0"'* ]] || fail 'rolled back, and not v1.0.0 that answers'
 echo 'a version that predicts otherwise was rolled back'
