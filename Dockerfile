@@ -1,7 +1,7 @@
 # Why each line is as it is, with figures: docs/containers.md.
 
 ARG BASE=docker.io/library/node:24.21.0-bookworm-slim
-# sha256:… of that tag's index, given by who builds a release: a tag can move, a digest cannot.
+# sha256:… of that tag's index, which `npm run pin` fills in: a tag can move, a digest cannot. Empty for a base of your own.
 ARG BASE_DIGEST=
 
 # On the builder's own platform, whatever platform the image is for: only JavaScript is made here, so no emulation is needed.

@@ -55,10 +55,73 @@ test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
   }
 })
 
-for (const page of PAGES) {
-  test(`every file that ${page} links to is there`, () => {
-    const links = [...read(page).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)].map(([, link]) => link as string)
-    const missing = links.filter(link => !existsSync(join(projectFolder, page, '..', link)))
-    assert.deepEqual(missing, [])
+/** Pages from the README by links, each with the links it has: as GitHub resolves them, a folder is its README. */
+function walk(): Map<string, readonly { readonly link: string; readonly path: string; readonly anchor: string | undefined }[]> {
+  const pages = new Map<string, { link: string; path: string; anchor: string | undefined }[]>()
+  const ahead = ['README.md']
+  for (let page = ahead.pop(); page !== undefined; page = ahead.pop()) {
+    if (pages.has(page) || !existsSync(join(projectFolder, page))) continue
+    // Code shows links that are none.
+    const text = read(page).replaceAll(/^( *)```[\s\S]*?^ *```/gm, '')
+    const links = [...text.matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link]) => {
+      const [path = '', anchor] = (link as string).split('#')
+      return { link: link as string, path: path === '' ? (page as string) : pageAt(join(page as string, '..', path)), anchor }
+    })
+    pages.set(page, links)
+    ahead.push(...links.map(({ path }) => path).filter(path => path.endsWith('.md')))
+  }
+  return pages
+}
+
+function pageAt(path: string): string {
+  const index = join(path, 'README.md')
+  return existsSync(join(projectFolder, index)) ? index : path
+}
+
+/** The headings' anchors, as GitHub makes them. */
+function anchorsOf(page: string): Set<string> {
+  const anchors = new Set<string>()
+  for (const [, heading] of read(page)
+    .replaceAll(/^```[\s\S]*?^```/gm, '')
+    .matchAll(/^#{1,6} (.*)$/gm)) {
+    const plain = (heading as string).replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase()
+    const slug = plain.replaceAll(/[^\p{L}\p{N}\p{M}\p{Pc} -]/gu, '').replaceAll(' ', '-')
+    for (let n = 0, unique = slug; ; unique = `${slug}-${++n}`) {
+      if (anchors.has(unique)) continue
+      anchors.add(unique)
+      break
+    }
+  }
+  return anchors
+}
+
+const pages = walk()
+
+test('every page of docs/ is in its index', () => {
+  const listed = pages.get('docs/README.md')?.map(({ path }) => path)
+  assert.deepEqual(
+    docs.map(name => `docs/${name}`).filter(page => page !== 'docs/README.md' && !listed?.includes(page)),
+    [],
+    'a line for it belongs into docs/README.md',
+  )
+})
+
+test('every page is reached from the README by links', () => {
+  assert.deepEqual(
+    PAGES.filter(page => !pages.has(page)),
+    [],
+  )
+})
+
+for (const [page, links] of pages) {
+  test(`every link of ${page} leads somewhere`, () => {
+    const dead = links.filter(({ path, anchor }) => {
+      if (!existsSync(join(projectFolder, path))) return true
+      return anchor !== undefined && path.endsWith('.md') && !anchorsOf(path).has(anchor)
+    })
+    assert.deepEqual(
+      dead.map(({ link }) => link),
+      [],
+    )
   })
 }

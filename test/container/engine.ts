@@ -58,6 +58,8 @@ export async function buildImage(architecture: Architecture): Promise<string> {
     ...['build', '--pull-never', '--layers', '--network', 'host', '--tag', name, '--platform', `linux/${architecture}`],
     // Docker sets it by itself.
     ...['--build-arg', `BUILDPLATFORM=linux/${NATIVE}`],
+    // The stand-in has another digest than the base.
+    ...['--build-arg', 'BASE_DIGEST='],
     ...['--build-arg', `VERSION=${manifest.version}`, '--build-arg', `REVISION=${revision}`],
     '.',
   )
