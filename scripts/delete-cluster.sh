@@ -2,11 +2,8 @@
 # Removes what setup-cluster.sh installed: its cluster of kind, or from another cluster what it recorded there, last first, and no more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source-path=SCRIPTDIR
 source scripts/cluster/versions.sh
-# shellcheck source-path=SCRIPTDIR
 source scripts/cluster/common.sh
-# shellcheck source-path=SCRIPTDIR
 source scripts/cluster/components.sh
 
 help() {

@@ -3,11 +3,8 @@
 # docs/cluster.md tells what it does and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source-path=SCRIPTDIR
 source scripts/cluster/versions.sh
-# shellcheck source-path=SCRIPTDIR
 source scripts/cluster/common.sh
-# shellcheck source-path=SCRIPTDIR
 source scripts/cluster/components.sh
 
 help() {
@@ -214,19 +211,25 @@ Remove everything that was installed:
 TOLD
 }
 
-check_tools
-if [ -n "$context" ]; then
-  named_or_context="--context $context"
-else
-  named_or_context="--name $name"
-  make_cluster
-  load_image
-fi
-title='the cluster'
-step 'The cluster'
-fit_cluster
-begin_record
-for component in "${COMPONENTS[@]}"; do install "$component"; done
-ask_route
-ask_broker
-tell
+main() {
+  check_tools
+  if [ -n "$context" ]; then
+    named_or_context="--context $context"
+  else
+    named_or_context="--name $name"
+    make_cluster
+    load_image
+  fi
+  title='the cluster'
+  step 'The cluster'
+  fit_cluster
+  begin_record
+  local component
+  for component in "${COMPONENTS[@]}"; do install "$component"; done
+  ask_route
+  ask_broker
+  tell
+}
+
+# On one line, so that a change of this file while it runs is not run.
+main; exit

@@ -162,7 +162,7 @@ fit_cluster() {
   say "Kubernetes $version, context $context"
 }
 
-# What was installed, by this script alone: a ConfigMap in the cluster, a key a component, its version the value; "1.2.3 begun" while it
+# What was installed, by this script alone: a ConfigMap in the cluster, a key a component, its version the value; "VERSION begun" while it
 # is not all there. What is there and not in it is somebody else's.
 readonly RECORD=onnx-function-setup
 recorded() { ask_kube get configmap "$RECORD" --namespace "$RECORD" --ignore-not-found --output "jsonpath={.data.$1}"; }

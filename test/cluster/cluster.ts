@@ -9,7 +9,25 @@ import { projectFolder } from '../server.ts'
 
 const TOOLS = ['kubectl', 'helm', 'kind', 'docker', 'curl', 'sleep']
 /** What the scripts use of a system; nothing else is on the PATH, so that no real tool is reached. */
-const SYSTEM = ['bash', 'base64', 'cat', 'date', 'dirname', 'env', 'grep', 'head', 'ls', 'mktemp', 'paste', 'rm', 'sed', 'sort', 'tail', 'touch', 'tr']
+const SYSTEM = [
+  'bash',
+  'base64',
+  'cat',
+  'date',
+  'dirname',
+  'env',
+  'grep',
+  'head',
+  'ls',
+  'mktemp',
+  'paste',
+  'rm',
+  'sed',
+  'sort',
+  'tail',
+  'touch',
+  'tr',
+]
 
 export interface Outcome {
   readonly code: number | null

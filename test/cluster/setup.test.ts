@@ -95,7 +95,10 @@ describe('setup-cluster.sh', () => {
       'ce-type: com.example.iris.classify.request',
     ]
     const places = order.map(part => indexOf(calls, part))
-    assert.deepEqual(places, [...places].sort((a, b) => a - b))
+    assert.deepEqual(
+      places,
+      [...places].sort((a, b) => a - b),
+    )
   })
 
   test('a second run changes nothing, and asks again', t => {
@@ -170,7 +173,11 @@ describe('setup-cluster.sh', () => {
     const cluster = startCluster(t)
     cluster.environment.PROVIDER = 'aws:///eu/node'
     assert.ok(!cluster.setUp('--context', 'other').calls.some(call => call.includes('insecure')))
-    assert.ok(startCluster(t).setUp('--context', 'other').calls.some(call => call.includes('insecure')))
+    assert.ok(
+      startCluster(t)
+        .setUp('--context', 'other')
+        .calls.some(call => call.includes('insecure')),
+    )
   })
 
   test('a new version in the file is installed over the one before', t => {
@@ -203,14 +210,25 @@ describe('setup-cluster.sh', () => {
       assert.equal(cluster.record().kserve, `${versions.KSERVE} begun`)
     })
 
-    const cases: { when: string; code: number; says: RegExp; args?: string[]; prepare: (cluster: ReturnType<typeof startCluster>) => void }[] = [
+    const cases: {
+      when: string
+      code: number
+      says: RegExp
+      args?: string[]
+      prepare: (cluster: ReturnType<typeof startCluster>) => void
+    }[] = [
       {
         when: 'a manifest is refused five times',
         code: 5,
         says: /KEDA: this failed 5 times.*kubectl .*keda-.*\n {2}right would be/,
         prepare: cluster => cluster.refuse(5, '*keda-*'),
       },
-      { when: 'a tool is missing', code: 3, says: /helm is needed, 3\.13 or later.*\n {2}get it: https/, prepare: cluster => cluster.without('helm') },
+      {
+        when: 'a tool is missing',
+        code: 3,
+        says: /helm is needed, 3\.13 or later.*\n {2}get it: https/,
+        prepare: cluster => cluster.without('helm'),
+      },
       {
         when: 'a tool is too old',
         code: 3,
@@ -275,7 +293,13 @@ describe('setup-cluster.sh', () => {
       },
       { when: 'an option is unknown', code: 2, args: ['--all'], says: /--all is no option\n {2}.*--help/, prepare: () => {} },
       { when: 'an option has no value', code: 2, args: ['--context'], says: /--context needs a value/, prepare: () => {} },
-      { when: 'options exclude each other', code: 2, args: ['--context', 'a', '--name', 'b'], says: /--name is of a cluster of kind/, prepare: () => {} },
+      {
+        when: 'options exclude each other',
+        code: 2,
+        args: ['--context', 'a', '--name', 'b'],
+        says: /--name is of a cluster of kind/,
+        prepare: () => {},
+      },
       { when: 'an image is named for kind', code: 2, args: ['--image', 'a'], says: /--image is for --context/, prepare: () => {} },
     ]
     for (const { when, code, says, args = [], prepare } of cases) {
@@ -297,7 +321,9 @@ describe('delete-cluster.sh', () => {
     cluster.setUp('--context', 'other')
     const { code, err, calls } = cluster.remove('--context', 'other', '--yes')
     assert.equal(code, 0, err)
-    const removed = calls.filter(call => / (delete|uninstall) /.test(call)).map(call => call.replace(/.*(?:\/|--kustomize |uninstall |namespace )/, ''))
+    const removed = calls
+      .filter(call => / (delete|uninstall) /.test(call))
+      .map(call => call.replace(/.*(?:\/|--kustomize |uninstall |namespace )/, ''))
     assert.deepEqual(removed, [
       'local',
       'components.yaml',
@@ -398,7 +424,10 @@ describe('delete-cluster.sh', () => {
       const { code, out, calls } = cluster.remove(...args, '--dry-run')
       assert.equal(code, 0)
       assert.deepEqual(calls, [])
-      assert.match(out, args.length === 0 ? /^kind delete cluster --name onnx-function$/m : /^kubectl --context other delete .*cert-manager\.yaml$/m)
+      assert.match(
+        out,
+        args.length === 0 ? /^kind delete cluster --name onnx-function$/m : /^kubectl --context other delete .*cert-manager\.yaml$/m,
+      )
     })
   }
 })
