@@ -98,7 +98,7 @@ kubectl() {
       echo 'Forwarding from 127.0.0.1:34567 -> 8080'
       exec /bin/sleep 600
       ;;
-    'logs '*iris-replies*) [ -n "${SILENT-}" ] || printf '{"event":{"subject":"%s"},"data":"setosa","msg":"reply"}\n' "$(cat "$STATE/event")" ;;
+    'logs '*iris-replies*) [ -n "${SILENT-}" ] || printf '{"event":{"subject":"%s"},"data":"…setosa…","msg":"received"}\n' "$(cat "$STATE/event")" ;;
   esac
 }
 
