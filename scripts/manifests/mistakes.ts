@@ -40,6 +40,12 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('sends nine in ten nowhere', 'spec/traffic', [{ latestRevision: true, percent: 10 }], /percents sum to 10/),
     row('has a probe with a threshold, without a period', `${CONTAINER}/readinessProbe/failureThreshold`, 3, /without periodSeconds/),
     row(
+      'leaves a default of the probe to Knative',
+      `${CONTAINER}/readinessProbe/successThreshold`,
+      undefined,
+      /second apply of a revision with a name/,
+    ),
+    row(
       'asks for what needs a feature flag',
       `${POD}/topologySpreadConstraints`,
       [],

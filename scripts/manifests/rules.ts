@@ -370,6 +370,18 @@ export const RULES: readonly Rule[] = [
     },
   },
   {
+    kinds: [KNATIVE_SERVICE],
+    source:
+      'knative/serving 1.21: its webhook, run; pkg/apis/serving/v1/configuration_defaults.go: under a name that stays nothing is filled in',
+    check: ({ spec }) =>
+      spec.template.spec.containers.flatMap(({ readinessProbe }: Manifest) =>
+        when(
+          readinessProbe !== undefined && readinessProbe.successThreshold !== 1,
+          'spec.template.spec.containers.readinessProbe.successThreshold must be said: the second apply of a revision with a name is refused',
+        ),
+      ),
+  },
+  {
     kinds: [KNATIVE_SERVICE, 'InferenceService'],
     source: 'the host {tag}-{name}.{namespace} is one DNS label',
     check({ metadata }) {

@@ -1,0 +1,215 @@
+# What setup-cluster.sh installs, in this order, and delete-cluster.sh removes, in reverse. For each NAME:
+#   title_NAME     what it is called          version_NAME   the one to install
+#   there_NAME     whether some is there      install_NAME   installs it; may be done again after an interruption
+#   ready_NAME     waits for it               remove_NAME V  takes away what install_NAME of that version made
+#   users_NAME     kinds whose objects would go with it, by the names of their CRDs
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2317
+
+# What brings an aggregated API, KEDA and metrics-server, is removed early: where one of those does not answer, no namespace can be deleted.
+readonly COMPONENTS=(cert_manager serving eventing kserve monitoring keda metrics_server classifier)
+
+knative() { echo "https://github.com/$1/releases/download/knative-v$2"; }
+delete() { kube delete --ignore-not-found --timeout=300s "$@"; }
+
+# --- cert-manager: makes the certificates of KServe's webhooks
+
+title_cert_manager='cert-manager'
+version_cert_manager=$CERT_MANAGER
+users_cert_manager='certificates.cert-manager.io issuers.cert-manager.io clusterissuers.cert-manager.io'
+there_cert_manager() { exists crd certificates.cert-manager.io; }
+cert_manager_manifest() { echo "https://github.com/cert-manager/cert-manager/releases/download/v$1/cert-manager.yaml"; }
+install_cert_manager() { apply --filename "$(cert_manager_manifest "$CERT_MANAGER")"; }
+ready_cert_manager() { available cert-manager; }
+remove_cert_manager() { delete --filename "$(cert_manager_manifest "$1")"; }
+
+# --- Knative Serving, and Kourier, through which requests come in
+
+title_serving='Knative Serving with Kourier'
+version_serving="$SERVING,$KOURIER"
+users_serving='services.serving.knative.dev routes.serving.knative.dev configurations.serving.knative.dev'
+there_serving() { exists crd services.serving.knative.dev; }
+install_serving() {
+  local release
+  release=$(knative knative/serving "$SERVING")
+  apply --filename "$release/serving-crds.yaml"
+  established services.serving.knative.dev images.caching.internal.knative.dev
+  apply --filename "$release/serving-core.yaml"
+  apply --filename "$(knative knative-extensions/net-kourier "$KOURIER")/kourier.yaml"
+  # Its settings are checked by its own webhook.
+  available knative-serving
+  again kubectl --context "$context" patch configmap config-network --namespace knative-serving --type merge \
+    --patch '{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'
+  # Names that lead to this machine, where a port is forwarded to. Without a domain, routes are for the cluster alone.
+  again kubectl --context "$context" patch configmap config-domain --namespace knative-serving --type merge \
+    --patch '{"data":{"127.0.0.1.sslip.io":""}}'
+  # Not needed for our manifests: feature flags (npm run manifests checks), and registries-skipping-tag-resolving, whose default has dev.local.
+}
+ready_serving() {
+  available knative-serving
+  available kourier-system
+}
+remove_serving() {
+  local serving=${1%,*} kourier=${1#*,} release
+  release=$(knative knative/serving "$serving")
+  delete --filename "$(knative knative-extensions/net-kourier "$kourier")/kourier.yaml"
+  delete --filename "$release/serving-core.yaml"
+  delete --filename "$release/serving-crds.yaml"
+}
+
+# --- Knative Eventing, with channels and a Broker in memory: the cluster's default, of which knative/eventing makes one
+
+title_eventing='Knative Eventing with the Broker in memory'
+version_eventing=$EVENTING
+users_eventing='brokers.eventing.knative.dev triggers.eventing.knative.dev channels.messaging.knative.dev inmemorychannels.messaging.knative.dev
+  subscriptions.messaging.knative.dev pingsources.sources.knative.dev apiserversources.sources.knative.dev
+  containersources.sources.knative.dev sinkbindings.sources.knative.dev'
+readonly EVENTING_MANIFESTS=(eventing-crds.yaml eventing-core.yaml in-memory-channel.yaml mt-channel-broker.yaml)
+there_eventing() { exists crd brokers.eventing.knative.dev; }
+install_eventing() {
+  local release manifest
+  release=$(knative knative/eventing "$EVENTING")
+  for manifest in "${EVENTING_MANIFESTS[@]}"; do
+    apply --filename "$release/$manifest"
+    [ "$manifest" != eventing-crds.yaml ] || established brokers.eventing.knative.dev triggers.eventing.knative.dev
+  done
+}
+ready_eventing() { available knative-eventing; }
+remove_eventing() {
+  local release i
+  release=$(knative knative/eventing "$1")
+  for ((i = ${#EVENTING_MANIFESTS[@]} - 1; i >= 0; i--)); do delete --filename "$release/${EVENTING_MANIFESTS[i]}"; done
+}
+
+# --- KServe, in Knative mode. Its runtimes are left out: kserve/runtimes has one for any ONNX model
+
+title_kserve='KServe in Knative mode'
+version_kserve=$KSERVE
+users_kserve='inferenceservices.serving.kserve.io trainedmodels.serving.kserve.io inferencegraphs.serving.kserve.io
+  servingruntimes.serving.kserve.io clusterservingruntimes.serving.kserve.io'
+there_kserve() { exists crd inferenceservices.serving.kserve.io; }
+
+# chart NAME [OPTION]...
+chart() {
+  local name=$1 state
+  shift
+  # Helm refuses to go on where it was interrupted.
+  state=$(ask helm --kube-context "$context" list --namespace kserve --filter "^$name\$" --pending --output json)
+  case $state in
+    *'"status":"pending-install"'*) again helm --kube-context "$context" uninstall "$name" --namespace kserve ;;
+    *'"status":"pending-'*) again helm --kube-context "$context" rollback "$name" --namespace kserve ;;
+  esac
+  again helm --kube-context "$context" upgrade --install "$name" "oci://ghcr.io/kserve/charts/$name" --version "v$KSERVE" \
+    --namespace kserve --create-namespace "$@"
+}
+install_kserve() {
+  chart kserve-crd
+  # Else it makes routes for Istio, and calls InferenceServices by a host that nobody serves.
+  chart kserve-resources --set kserve.controller.deploymentMode=Knative --set kserve.controller.gateway.disableIstioVirtualHost=true
+}
+ready_kserve() { available kserve; }
+remove_kserve() {
+  run helm --kube-context "$context" uninstall kserve-resources --namespace kserve --ignore-not-found --wait
+  run helm --kube-context "$context" uninstall kserve-crd --namespace kserve --ignore-not-found --wait
+  delete namespace kserve
+}
+
+# --- Prometheus, Grafana, kube-state-metrics, from monitoring/; and Knative's metrics, which are off by default
+
+title_monitoring='Prometheus, Grafana, kube-state-metrics'
+version_monitoring="$PROMETHEUS,$GRAFANA,$KUBE_STATE_METRICS"
+users_monitoring=
+there_monitoring() { exists namespace monitoring; }
+# observe NAMESPACE SETTINGS: Knative reads them when it starts.
+observe() {
+  again kubectl --context "$context" patch configmap config-observability --namespace "$1" --type merge --patch "{\"data\":$2}"
+  again kubectl --context "$context" rollout restart deployment --namespace "$1"
+  available "$1"
+}
+install_monitoring() {
+  # The dashboards are too large for what a client-side apply writes down.
+  apply --server-side --kustomize monitoring
+  if ! exists secret grafana-admin --namespace monitoring; then
+    head -c 18 /dev/urandom | base64 | tr -d '\n' >"$scratch/password"
+    again kubectl --context "$context" create secret generic grafana-admin --namespace monitoring --from-file="password=$scratch/password"
+  fi
+  if [ -n "$(recorded serving)" ] || [ "$dry_run" = yes ]; then
+    observe knative-serving '{"metrics-protocol":"prometheus","request-metrics-protocol":"http/protobuf","request-metrics-endpoint":"http://prometheus.monitoring.svc:9090/api/v1/otlp/v1/metrics"}'
+  fi
+  if [ -n "$(recorded eventing)" ] || [ "$dry_run" = yes ]; then
+    observe knative-eventing '{"metrics-protocol":"prometheus"}'
+  fi
+}
+ready_monitoring() { available monitoring; }
+remove_monitoring() { delete --kustomize monitoring; }
+
+# --- KEDA, for kubernetes/keda and kserve/standard/keda
+
+title_keda='KEDA'
+version_keda=$KEDA
+users_keda='scaledobjects.keda.sh scaledjobs.keda.sh'
+keda_manifest() { echo "https://github.com/kedacore/keda/releases/download/v$1/keda-$1.yaml"; }
+there_keda() { exists crd scaledobjects.keda.sh; }
+# Its resources are too large for what a client-side apply writes down.
+install_keda() { apply --server-side --filename "$(keda_manifest "$KEDA")"; }
+ready_keda() { available keda; }
+remove_keda() { delete --filename "$(keda_manifest "$1")"; }
+
+# --- metrics-server, for kubernetes/hpa
+
+title_metrics_server='metrics-server'
+version_metrics_server=$METRICS_SERVER
+users_metrics_server=
+metrics_server_manifest() { echo "https://github.com/kubernetes-sigs/metrics-server/releases/download/v$1/components.yaml"; }
+there_metrics_server() { exists apiservice v1beta1.metrics.k8s.io; }
+install_metrics_server() {
+  apply --filename "$(metrics_server_manifest "$METRICS_SERVER")"
+  # Kubelets of kind have certificates that nobody signed; elsewhere that would be let through in silence.
+  local node
+  node=$(ask_kube get nodes --output 'jsonpath={.items[0].spec.providerID}')
+  [ "$dry_run" = no ] || node=$context
+  case $node in
+    kind*)
+      again kubectl --context "$context" patch deployment metrics-server --namespace kube-system --type json \
+        --patch '[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--kubelet-insecure-tls"}]'
+      ;;
+  esac
+}
+ready_metrics_server() {
+  kube rollout status deployment/metrics-server --namespace kube-system --timeout=180s || not_ready kube-system
+}
+remove_metrics_server() { delete --filename "$(metrics_server_manifest "$1")"; }
+
+# --- the classifier, its Broker and Triggers
+
+title_classifier='the iris classifier'
+version_classifier=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
+users_classifier=
+readonly CLASSIFIER=knative/overlays/local
+# The image that the overlay names, which no registry has.
+readonly LOCAL_IMAGE=dev.local/onnx-function:$version_classifier
+there_classifier() { exists services.serving.knative.dev iris-classifier --namespace default; }
+install_classifier() {
+  if [ -z "${image-}" ]; then
+    apply --kustomize "$CLASSIFIER"
+    return
+  fi
+  # The same from a registry, without a change of the files.
+  local manifest=$scratch/classifier.yaml
+  if [ "$dry_run" = yes ]; then
+    say "$(quoted kubectl kustomize "$CLASSIFIER") | sed 's|$LOCAL_IMAGE|$image|; s|imagePullPolicy: Never|imagePullPolicy: IfNotPresent|' >$manifest"
+  else
+    kubectl kustomize "$CLASSIFIER" | sed "s|$LOCAL_IMAGE|$image|; s|imagePullPolicy: Never|imagePullPolicy: IfNotPresent|" >"$manifest"
+  fi
+  apply --filename "$manifest"
+}
+ready_classifier() {
+  kube wait services.serving.knative.dev/iris-classifier services.serving.knative.dev/iris-replies services.serving.knative.dev/iris-dead-letter \
+    brokers.eventing.knative.dev/default triggers.eventing.knative.dev/iris-classify triggers.eventing.knative.dev/iris-replies \
+    --namespace default --for=condition=Ready --timeout=300s && return
+  {
+    kube get services.serving.knative.dev,revisions.serving.knative.dev,brokers.eventing.knative.dev,triggers.eventing.knative.dev \
+      --namespace default || true
+  } >&2
+  not_ready default
+}
+remove_classifier() { delete --kustomize "$CLASSIFIER"; }

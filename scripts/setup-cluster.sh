@@ -1,0 +1,235 @@
+#!/usr/bin/env bash
+# From nothing, or from a cluster, to the iris classifier that answers on Knative, by requests and by events, with monitoring beside it.
+# docs/cluster.md tells what it does and why.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/cluster/versions.sh
+source scripts/cluster/common.sh
+source scripts/cluster/components.sh
+
+help() {
+  cat <<HELP
+usage: scripts/setup-cluster.sh [--name NAME | --context CONTEXT [--image IMAGE]] [--dry-run]
+
+Without --context: a new cluster in kind, with the image built here.
+
+  --name NAME        of the cluster of kind; onnx-function, if not said
+  --context CONTEXT  a cluster that is there, by its context in the kubeconfig
+  --image IMAGE      from a registry that the cluster reaches. Without it the nodes must have $LOCAL_IMAGE
+                     already: minikube image build, or kind load docker-image
+  --dry-run          prints every command, and runs none
+  --help             this
+
+What is there already and was not installed by this script is left as it is. To be started again after any failure or interruption.
+scripts/delete-cluster.sh removes what was installed.
+
+exit codes:
+$CODES_HELP
+HELP
+}
+
+name=onnx-function
+image=
+wrong() { fail USAGE "$1" 'scripts/setup-cluster.sh --help tells what can be said'; }
+while [ $# -gt 0 ]; do
+  case $1 in
+    --name | --context | --image)
+      [ -n "${2-}" ] || wrong "$1 needs a value"
+      case $1 in
+        --name) name=$2 named=yes ;;
+        --context) context=$2 ;;
+        --image) image=$2 ;;
+      esac
+      shift 2
+      ;;
+    --dry-run) dry_run=yes && shift ;;
+    --help) help && exit ;;
+    *) wrong "$1 is no option" ;;
+  esac
+done
+[ -z "$context" ] || [ -z "${named-}" ] || wrong '--name is of a cluster of kind; with --context it says nothing'
+[ -z "$image" ] || [ -n "$context" ] || wrong '--image is for --context; in kind the image that is built here runs'
+
+check_tools() {
+  title='the tools'
+  step 'The tools'
+  tool kubectl "$KUBECTL_LEAST" https://kubernetes.io/docs/tasks/tools/ kubectl version --client
+  tool helm "$HELM_LEAST" https://helm.sh/docs/intro/install/ helm version --short
+  tool curl 7.76 "your system's packages" curl --version
+  [ -z "$context" ] || return 0
+  tool kind "$KIND_LEAST" https://kind.sigs.k8s.io/docs/user/quick-start/#installation kind --version
+  tool docker 20.10 https://docs.docker.com/engine/install/ docker version --format '{{.Server.Version}}'
+}
+
+# kind itself goes on with nothing that it did not finish.
+make_cluster() {
+  title="the cluster $name in kind"
+  step "The cluster $name in kind"
+  if grep -qx "$name" <<<"$(ask kind get clusters)"; then
+    say 'there already'
+  else
+    trap 'kind delete cluster --name "$name"; say "interrupted while the cluster was made: it is gone again" >&2; exit 130' INT TERM
+    run kind create cluster --name "$name" --image "$KIND_NODE" --wait 300s ||
+      fail STEP_FAILED 'kind could not make the cluster, and says above why' 'right would be: docker info works, with 8 GB of memory and 4 CPUs'
+    trap 'say "interrupted; start again, and it goes on from here" >&2; exit 130' INT TERM
+  fi
+  context=kind-$name
+}
+
+load_image() {
+  title='the image'
+  step "The image $LOCAL_IMAGE"
+  run docker build --tag "$LOCAL_IMAGE" . ||
+    fail STEP_FAILED 'the image could not be built; docker says above why' 'to look further: docs/containers.md'
+  run kind load docker-image "$LOCAL_IMAGE" --name "$name" || fail STEP_FAILED 'the image could not be loaded into the nodes; kind says above why'
+}
+
+begin_record() {
+  if exists configmap "$RECORD" --namespace "$RECORD"; then return; fi
+  exists namespace "$RECORD" || again kubectl --context "$context" create namespace "$RECORD"
+  again kubectl --context "$context" create configmap "$RECORD" --namespace "$RECORD"
+}
+
+install() {
+  local component=$1 version title_name="title_$1" version_name="version_$1" before
+  title=${!title_name} version=${!version_name}
+  step "$title ${version//,/, }"
+  before=$(recorded "$component")
+  if [ -z "$before" ] && "there_$component"; then
+    say 'there already, and not by this script: left as it is'
+    return
+  fi
+  if [ "$before" != "$version" ]; then
+    record "$component" "\"$version begun\""
+    "install_$component"
+  fi
+  "ready_$component"
+  [ "$before" = "$version" ] || record "$component" "\"$version\""
+}
+
+# forward NAMESPACE SERVICE PORT: sets $port, of this machine.
+forward() {
+  local said=
+  port=PORT
+  if [ "$dry_run" = yes ]; then
+    say "$(quoted kubectl --context "$context" port-forward --namespace "$1" "service/$2" ":$3") &"
+    return
+  fi
+  exec {forwarded}< <(exec kubectl --context "$context" port-forward --namespace "$1" "service/$2" ":$3" 2>&1)
+  background+=($!)
+  read -r -t 30 -u "$forwarded" said || true
+  port=$(sed -n 's/^Forwarding from 127\.0\.0\.1:\([0-9]*\) .*/\1/p' <<<"$said")
+  [ -n "$port" ] || fail TIMED_OUT "$title: no port could be forwarded to the Service $2 in $1" "$said" \
+    "right would be: $(quoted kubectl --context "$context" get endpointslices --namespace "$1") shows its pods"
+}
+
+readonly IRIS='{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+
+# Which Service lets requests in (knative.dev/docs/install/yaml-install/serving).
+find_ingress() {
+  local class
+  class=$(ask_kube get configmap config-network --namespace knative-serving --output 'jsonpath={.data.ingress-class}')
+  case $class in
+    '' | kourier.*) ingress_namespace=kourier-system ingress=kourier ;;
+    contour.*) ingress_namespace=contour-external ingress=envoy ;;
+    istio.*) ingress_namespace=istio-system ingress=istio-ingressgateway ;;
+    *) fail WRONG_ANSWER 'Knative has an ingress that this script does not know, so the route was not asked' \
+      "ask it yourself, at: $(quoted kubectl --context "$context" get services.serving.knative.dev iris-classifier --namespace default)" ;;
+  esac
+}
+
+ask_route() {
+  title='an iris through the route'
+  step 'An iris through the route'
+  find_ingress
+  host=$(ask_kube get services.serving.knative.dev iris-classifier --namespace default --output 'jsonpath={.status.url}')
+  host=${host#*://}
+  [ "$dry_run" = no ] || host=HOST
+  forward "$ingress_namespace" "$ingress" 80
+  local answer=$scratch/answer
+  # The first may wake a pod.
+  run curl --silent --show-error --max-time 90 --output "$answer" "http://127.0.0.1:$port/v2/models/iris-classifier/infer" \
+    --header "Host: $host" --header 'Content-Type: application/json' --data "$IRIS" || true
+  [ "$dry_run" = no ] || return 0
+  say "$(cat "$answer" 2>/dev/null)"
+  grep -q '"setosa"' "$answer" 2>/dev/null || fail WRONG_ANSWER "the route $host did not say that this iris is setosa" \
+    "to look further: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-classifier --container user-container)"
+}
+
+ask_broker() {
+  title='an iris through the Broker'
+  step 'An iris through the Broker'
+  local address service namespace id status i
+  id=setup-$(date +%s)
+  address=$(ask_kube get brokers.eventing.knative.dev default --namespace default --output 'jsonpath={.status.address.url}')
+  [ "$dry_run" = no ] || address=http://broker-ingress.knative-eventing.svc.cluster.local/default/default
+  address=${address#*://} # SERVICE.NAMESPACE.svc…/PATH
+  service=${address%%.*} namespace=${address#*.}
+  namespace=${namespace%%.*}
+  forward "$namespace" "$service" 80
+  broker="http://127.0.0.1:$port/${address#*/}"
+  status=$(run curl --silent --show-error --max-time 30 --output /dev/null --write-out '%{http_code}' "$broker" \
+    --header 'Content-Type: application/json' --header 'ce-specversion: 1.0' --header "ce-id: $id" --header 'ce-source: /setup-cluster' \
+    --header 'ce-type: com.example.iris.classify.request' --data "$IRIS") || true
+  local logs=(kubectl --context "$context" logs --namespace default --selector 'serving.knative.dev/service=iris-replies'
+    --container user-container --tail=-1)
+  if [ "$dry_run" = yes ]; then
+    say "$status"
+    run "${logs[@]}"
+    return
+  fi
+  [ "$status" = 202 ] || fail WRONG_ANSWER "the Broker answered $status to an event; right would be 202" \
+    "to look further: $(quoted kubectl --context "$context" get brokers.eventing.knative.dev,triggers.eventing.knative.dev --namespace default)"
+  # Two pods may have to wake, one after the other.
+  for ((i = 0; i < 60; i++)); do
+    if "${logs[@]}" 2>/dev/null | grep "\"subject\":\"$id\""; then return; fi
+    sleep 2
+  done
+  fail WRONG_ANSWER "the Broker took the event $id, and its reply did not come to iris-replies" \
+    "what was lost and why: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-dead-letter --container user-container --tail=-1)" \
+    "to look further: $(quoted kubectl --context "$context" get triggers.eventing.knative.dev --namespace default)"
+}
+
+tell() {
+  if [ "$dry_run" = yes ]; then step 'It would end with'; else step 'All of it is there'; fi
+  cat <<TOLD
+Ask again, in two terminals:
+  kubectl --context $context port-forward --namespace $ingress_namespace service/$ingress 8080:80
+  curl http://127.0.0.1:8080/v2/models/iris-classifier/infer -H 'Host: $host' -H 'Content-Type: application/json' -d '$IRIS'
+The page to try it in, with that port forwarded: http://$host:8080
+
+Events: a sample comes every minute; the replies are in
+  kubectl --context $context logs --namespace default --selector serving.knative.dev/service=iris-replies --container user-container --tail=-1 --follow
+To send one: docs/eventing.md
+
+Grafana, as admin, at http://localhost:3000, where this script installed it:
+  kubectl --context $context port-forward --namespace monitoring service/grafana 3000
+  kubectl --context $context get secret grafana-admin --namespace monitoring --output 'jsonpath={.data.password}' | base64 --decode
+
+Remove everything that was installed:
+  scripts/delete-cluster.sh ${named_or_context}
+TOLD
+}
+
+main() {
+  check_tools
+  if [ -n "$context" ]; then
+    named_or_context="--context $context"
+  else
+    named_or_context="--name $name"
+    make_cluster
+    load_image
+  fi
+  title='the cluster'
+  step 'The cluster'
+  fit_cluster
+  begin_record
+  local component
+  for component in "${COMPONENTS[@]}"; do install "$component"; done
+  ask_route
+  ask_broker
+  tell
+}
+
+# On one line, so that a change of this file while it runs is not run.
+main; exit
