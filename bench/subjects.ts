@@ -109,6 +109,7 @@ function kill(child: ChildProcess, signal: NodeJS.Signals): void {
 
 export interface Running {
   readonly port: number
+  readonly pid: number
   /** From before the process was created to its first answer to an inference request. */
   readonly startMs: number
   /** The subject's processor time so far, user and system, over all its processes. */
@@ -199,6 +200,7 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
 
   return {
     port,
+    pid,
     startMs,
     cpuMs: () => family(pid).reduce((sum, member) => sum + cpuMsOf(member), 0),
     residentMiB: () => family(pid).reduce((sum, member) => sum + statusOf(member, 'VmRSS'), 0),
