@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { BadRequest, DeadlinePassed, ModelError, NotReady, TooLarge } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
@@ -28,6 +29,8 @@ const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './work
 
 /** What a thread makes lives no longer than a run; V8 would take three times as much for it (48 MiB a thread). */
 const YOUNG_MB = 16
+// The size that the command line gives the main thread would win over that (Node 24).
+setFlagsFromString('--max-semi-space-size=0')
 
 /** A session's memory beyond its first copy leaves a quarter of what there is to requests and answers. */
 const KEPT_FREE = 0.25
