@@ -133,7 +133,11 @@ export async function listen(service: EventService, config: Config, front?: Fron
     if (!response.writableFinished) caller.gone = true
     // A refusal may be read before all of the body has come.
     if (request.complete || request.closed) rest(request.socket, connection)
-    else request.once('close', () => rest(request.socket, connection))
+    else {
+      request.once('close', () => rest(request.socket, connection))
+      // Who answers as soon as the body is there, before the parser tells that it is over, does not read on to that.
+      request.resume()
+    }
     if (caller.trace !== undefined)
       traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
     if (!log.isLevelEnabled('debug')) return
