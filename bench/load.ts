@@ -343,7 +343,7 @@ export interface Paced {
 export function paced(port: number, { request, verify }: Exchange, everyMs: number, verifyEvery = 100): { stop(): Promise<Paced> } {
   const clock = createClock()
   const idle: (Connection & { sent: number })[] = []
-  const all: Connection[] = []
+  const all = new Set<Connection>()
   let inFlight = 0
   let failure: Error | undefined
   let stopped = false
@@ -373,11 +373,17 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
           }
           if (stopped && inFlight === 0) drained.resolve()
         },
-        failed: fail,
+        failed(error) {
+          // Its error may have been told before.
+          if (!all.delete(connection)) return
+          // A server may close what nobody uses, and bare node:http does after five seconds.
+          if (idle.includes(connection)) idle.splice(idle.indexOf(connection), 1)
+          else fail(error)
+        },
       }),
       sent: 0,
     }
-    all.push(connection)
+    all.add(connection)
     return connection
   }
 
