@@ -23,6 +23,8 @@ export interface Row {
   readonly fault: string
   readonly counts: Readonly<Record<string, number>>
   readonly claims: readonly Claim[]
+  /** Why it could not be brought about here, where that is for the machine to allow and not for a package to bring. */
+  readonly notRun?: string
 }
 
 export interface Claim {

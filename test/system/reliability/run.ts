@@ -51,10 +51,12 @@ function write(name: Name, rows: readonly Row[], command: string): void {
     '| fault | counts | must hold | measured | held |',
     '|---|---|---|---|---|',
     ...rows.flatMap(row =>
-      row.claims.map(
-        (claim, i) =>
-          `| ${i === 0 ? row.fault : ''} | ${i === 0 ? countsOf(row) : ''} | ${claim.what} | ${claim.measured} | ${mark(claim)} |`,
-      ),
+      row.notRun !== undefined
+        ? `| ${row.fault} | | | not run: ${row.notRun} | |`
+        : row.claims.map(
+            (claim, i) =>
+              `| ${i === 0 ? row.fault : ''} | ${i === 0 ? countsOf(row) : ''} | ${claim.what} | ${claim.measured} | ${mark(claim)} |`,
+          ),
     ),
     '',
     `\`${command}\`, ${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}.`,
@@ -72,7 +74,7 @@ for (const name of positionals.length > 0 ? (positionals as Name[]) : NAMES) {
   const rows: Row[] = []
   for await (const row of rowsOf(name, { long: values.long, seed, progress: line => say(`  … ${line}`) })) {
     rows.push(row)
-    say(`  ${row.fault}: ${countsOf(row)}`)
+    say(`  ${row.fault}: ${row.notRun === undefined ? countsOf(row) : `NOT RUN: ${row.notRun}`}`)
     for (const claim of row.claims) say(`    ${claim.holds ? '✔' : held(claim) ? '–' : '✖'} ${claim.what}: ${claim.measured}`)
   }
   allHeld &&= rows.every(({ claims }) => claims.every(held))
