@@ -372,10 +372,7 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
   return {
     fault: 'model file or weights beside it cut off, overwritten or gone, while serving',
     counts: { ways: executions.length * 2 * Object.keys(SPOILT).length, answers: answered },
-    claims: [
-      none('answers other than before', problems.length),
-      yes('the first of them', problems.length === 0, problems[0]?.slice(0, 400) ?? 'there is none'),
-    ],
+    claims: [yes('every answer is what it was before', problems.length === 0, problems[0]?.slice(0, 400) ?? 'each was looked at')],
   }
 }
 
@@ -490,7 +487,7 @@ async function crash({ long }: Run, folder: string): Promise<Row> {
   return {
     fault: 'a crash of native code (SIGSEGV), under a supervisor',
     counts: { crashes, answered: calls.answered, 'unanswered and asked again': calls.unanswered },
-    claims: [allRight(calls), yes('it serves again each time', true, `${crashes} times`)],
+    claims: [allRight(calls), yes('it serves again each time', calls.answered > crashes, `${crashes} times`)],
   }
 }
 
