@@ -129,7 +129,12 @@ const supervised = (first = ':') => ['sh', '-c', `${first}; until "$@"; do sleep
 /** The one server among a supervisor's children. */
 function childOf(pid: number): number | undefined {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
-  return child !== undefined && readFileSync(`/proc/${child}/comm`, 'utf8').trim() !== 'sleep' ? child : undefined
+  try {
+    return child !== undefined && readFileSync(`/proc/${child}/comm`, 'utf8').trim() !== 'sleep' ? child : undefined
+  } catch {
+    // It has ended meanwhile.
+    return undefined
+  }
 }
 
 // What is claimed
