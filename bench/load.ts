@@ -336,13 +336,14 @@ export interface Paced {
 
 /**
  * A request every so often, whether or not the last is answered, until told to stop: what a probe sees of a busy server.
+ * @param verifyEvery of so many answers one is looked at, beyond its status
  * @returns stop: waits for what is in flight. Its times begin when the request is written, so that the load's own delays, which
  * {@link watchLag} measures, are not the server's
  */
-export function paced(port: number, { request, verify }: Exchange, everyMs: number): { stop(): Promise<Paced> } {
+export function paced(port: number, { request, verify }: Exchange, everyMs: number, verifyEvery = 100): { stop(): Promise<Paced> } {
   const clock = createClock()
   const idle: (Connection & { sent: number })[] = []
-  const all: Connection[] = []
+  const all = new Set<Connection>()
   let inFlight = 0
   let failure: Error | undefined
   let stopped = false
@@ -363,7 +364,7 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
           idle.push(connection)
           if (status !== 200)
             fail(new Error(`a paced request was answered ${status}: ${answer === undefined ? '' : parse(answer).body.toString()}`))
-          if (answer !== undefined && clock.requests % 100 === 1) {
+          if (answer !== undefined && clock.requests % verifyEvery === 1 % verifyEvery) {
             try {
               verify(parse(answer))
             } catch (error) {
@@ -372,11 +373,17 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
           }
           if (stopped && inFlight === 0) drained.resolve()
         },
-        failed: fail,
+        failed(error) {
+          // Its error may have been told before.
+          if (!all.delete(connection)) return
+          // A server may close what nobody uses, and bare node:http does after five seconds.
+          if (idle.includes(connection)) idle.splice(idle.indexOf(connection), 1)
+          else fail(error)
+        },
       }),
       sent: 0,
     }
-    all.push(connection)
+    all.add(connection)
     return connection
   }
 

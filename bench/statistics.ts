@@ -15,3 +15,22 @@ export function spread(values: readonly number[]): Spread {
 /** Round by round, and only then the median: what slowed the machine for a while slowed both. */
 export const ratio = (values: readonly number[], over: readonly number[]): Spread =>
   spread(values.map((value, round) => value / (over[round] as number)))
+
+/**
+ * How much a series grew from its first to its last value, if what it does is a line: Theil and Sen's slope, the median of the slopes
+ * between all pairs, which some outliers do not move. Least and most are its 95 % confidence interval by Kendall's tau, which takes
+ * neighbours for independent.
+ */
+export function growth(values: readonly number[]): Spread {
+  const n = values.length
+  const slopes = values.flatMap((value, i) => values.slice(i + 1).map((later, j) => (later - value) / (j + 1))).sort((a, b) => a - b)
+  const { median } = spread(slopes)
+  const off = (1.96 * Math.sqrt((n * (n - 1) * (2 * n + 5)) / 18)) / 2
+  const at = (index: number) => slopes[Math.min(Math.max(index, 0), slopes.length - 1)] as number
+  const whole = (slope: number) => slope * (n - 1)
+  return {
+    median: whole(median),
+    min: whole(at(Math.floor(slopes.length / 2 - off))),
+    max: whole(at(Math.ceil(slopes.length / 2 + off))),
+  }
+}

@@ -8,6 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
+import manifest from '../package.json' with { type: 'json' }
 import { exchange, verified } from './load.ts'
 import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
@@ -19,7 +20,7 @@ const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 const benchFolder = fileURLToPath(new URL('.', import.meta.url))
 
 /** What `npm start` runs, once it is built. */
-export const OURS = existsSync(join(projectFolder, 'build/main.js')) ? 'build/main.js' : 'function/main.ts'
+const OURS = existsSync(join(projectFolder, 'build/main.js')) ? manifest.scripts.start.split(' ').slice(1) : ['function/main.ts']
 
 export const IRIS = join(projectFolder, 'models/iris/v1.0.0')
 export const SLOW_50 = join(projectFolder, 'test/models/slow')
@@ -54,7 +55,7 @@ const V2_PATH = '/v2/models/iris-classifier/infer'
 
 export const ours = (env: Record<string, string> = {}): Subject => ({
   name: 'onnx-function',
-  command: node(OURS),
+  command: [process.execPath, ...OURS],
   env: { LISTEN_HOST: '127.0.0.1', ...env },
   path: V2_PATH,
 })
@@ -109,6 +110,7 @@ function kill(child: ChildProcess, signal: NodeJS.Signals): void {
 
 export interface Running {
   readonly port: number
+  readonly pid: number
   /** From before the process was created to its first answer to an inference request. */
   readonly startMs: number
   /** The subject's processor time so far, user and system, over all its processes. */
@@ -199,6 +201,7 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
 
   return {
     port,
+    pid,
     startMs,
     cpuMs: () => family(pid).reduce((sum, member) => sum + cpuMsOf(member), 0),
     residentMiB: () => family(pid).reduce((sum, member) => sum + statusOf(member, 'VmRSS'), 0),

@@ -54,10 +54,10 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
     throw error
   }
   // Unless it was told to end meanwhile.
-  if (model.notReady === undefined) tellStarted(service, host, metricsHost, config)
+  if (!model.retired) tellStarted(service, host, metricsHost, config)
   if (config.idleExitMs > 0) {
     await host.closeWhenUnused(config.idleExitMs)
-    if (model.notReady === undefined) await endUnused(service, config, pushing)
+    if (!model.retired) await endUnused(service, config, pushing)
   }
 }
 

@@ -130,7 +130,7 @@ describe('a start', { concurrency: 3 }, () => {
   })
 
   test('is one plain node command', () => {
-    assert.match(manifest.scripts.start, /^node [\w./ -]+$/)
+    assert.match(manifest.scripts.start, /^node [\w./ =-]+$/)
     assert.deepEqual(
       Object.keys(manifest.scripts).filter(name => /^(pre|post)start$/.test(name)),
       [],

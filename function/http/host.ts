@@ -5,13 +5,13 @@ import type { Config } from '../config.ts'
 import type { EventService } from '../events/receive.ts'
 import { type Answer, bytesOf, errorAnswer, json, Refused, sizeOf, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
+import { lazily } from '../lazily.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RejectionReason } from '../telemetry/metrics.ts'
 import type { Admit } from './authentication.ts'
 import { compress, createBodyReader, declaredLength, free, type Held, HungUp, isWorthCompressing } from './body.ts'
-import type { Pages } from './pages.ts'
 import { createRoutes, type Route } from './routes.ts'
 
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
@@ -71,7 +71,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
   const connections = new Map<Socket, Connection>()
   let closing = false
   let closed = false
-  let pages: Promise<Pages> | undefined
+  // Pages are Express's: inference never passes through it.
+  const pages = lazily(async () => (await import('./pages.ts')).createPages(service, config))
   /** When something was last asked, on performance.now()'s clock; whoever only watches does not ask. */
   let askedAt = performance.now()
 
@@ -132,7 +133,11 @@ export async function listen(service: EventService, config: Config, front?: Fron
     if (!response.writableFinished) caller.gone = true
     // A refusal may be read before all of the body has come.
     if (request.complete || request.closed) rest(request.socket, connection)
-    else request.once('close', () => rest(request.socket, connection))
+    else {
+      request.once('close', () => rest(request.socket, connection))
+      // Who answers as soon as the body is there, before the parser tells that it is over, does not read on to that.
+      request.resume()
+    }
     if (caller.trace !== undefined)
       traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
     if (!log.isLevelEnabled('debug')) return
@@ -179,9 +184,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       if (handler === undefined)
         throw new Refused(405, `${request.method} is not for ${showPath(path)}; it takes ${allow(route)}`, { allow: allow(route) })
       if (method === 'GET' && isPage(route, request, config)) {
-        // Pages are Express's, and loaded when the first is asked for: inference never passes through it.
-        pages ??= import('./pages.ts').then(({ createPages }) => createPages(service, config))
-        const page = await pages
+        const page = await pages()
         if (cors !== undefined) response.setHeaders(new Map(Object.entries(cors.headers(request.headers))))
         if (closing || isLast(request)) response.setHeader('connection', 'close')
         return page(request, response, caller)

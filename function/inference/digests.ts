@@ -6,13 +6,15 @@ const { dirname, join } = process.getBuiltinModule('node:path')
 /** Hashed in one go, which takes about a millisecond: so long nothing else is answered. */
 const PIECE_BYTES = 2 ** 20
 
+/** SHA-256 in hexadecimal, by path in the model's folder. */
+export type Digests = Readonly<Record<string, string>>
+
 /**
  * Checks the files of a model's folder, weights included, before anything in them is believed. None may lie there without a digest:
  * which of them the graph would read is in the graph.
- * @param digests SHA-256 in hexadecimal, by path in the folder
  * @throws {Error} of one line, naming a file that is not what it should be
  */
-export async function checkDigests(file: string, digests: Readonly<Record<string, string>>): Promise<void> {
+export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)
   const wrong = (text: string) => new Error(`the model is not what model.json's sha256 says: ${text}`)
   const files = filesIn(folder).filter(name => name !== 'model.json')

@@ -6,6 +6,7 @@ import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Caller } from './batcher.ts'
+import type { ModelFolder } from './model-folder.ts'
 import { openSession, type Session } from './session.ts'
 import type { WholeAnswer, WholeRequest } from './whole.ts'
 
@@ -32,14 +33,15 @@ export interface Execution extends Session {
  * its runs take are best served (auto), which is watched as it goes on.
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openExecution(file: string, config: Config, metrics: Metrics, log: Log): Promise<Execution> {
+export async function openExecution({ file, sha256 }: ModelFolder, config: Config, metrics: Metrics, log: Log): Promise<Execution> {
   // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id under the home folder, and starts
   // 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
+  const checkSame = rememberFiles(dirname(file))
   const isAuto = config.execution === 'auto'
   let place: 'inline' | 'worker' = config.execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES) ? 'worker' : 'inline'
   // What is fast enough for the main thread is too small to be shared out among threads.
-  let session = place === 'worker' ? await moveToWorkers() : await openSession(file, isAuto ? 1 : config.ortThreads)
+  let session = place === 'worker' ? await moveToWorkers() : await openSession(file, isAuto ? 1 : config.ortThreads, sha256)
   let moving: Promise<void> | undefined
   let aside: Promise<Session> | undefined
   let averageMs = 0
@@ -51,8 +53,10 @@ export async function openExecution(file: string, config: Config, metrics: Metri
   async function openThreads(threads: number, workers: number): Promise<Session> {
     const { openWorkers } = await import('./workers.ts')
     return openWorkers(file, {
+      sha256,
       threads,
       workers,
+      beforeLoad: checkSame,
       onDeath(reason) {
         metrics.workerDied()
         log.error(`a worker thread of the model ended and is replaced: ${reason}`)
@@ -67,7 +71,9 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     try {
       session = await moveToWorkers()
     } catch (error) {
-      log.error(`the model stays on the main thread, although its runs are slow: ${(error as Error).message}`)
+      log.error(`the model stays on the main thread for now, although its runs are slow: ${(error as Error).message}`)
+      moving = undefined
+      averageMs = 0
       return
     }
     place = 'worker'
@@ -128,6 +134,28 @@ export async function openExecution(file: string, config: Config, metrics: Metri
     get concurrency() {
       return session.concurrency
     },
+    get lost() {
+      return session.lost
+    },
+  }
+}
+
+/**
+ * A thread that is started later reads the model anew, and must not read another: what it answers would go by the first one's name.
+ * @returns throws an {Error} of one line where a file of the folder is not the one that it was
+ */
+function rememberFiles(folder: string): () => void {
+  const which = (name: string) => {
+    const file = statSync(join(folder, name), { throwIfNoEntry: false })
+    return file?.isFile() ? `${file.ino} ${file.size} ${file.mtimeMs}` : undefined
+  }
+  const names = readdirSync(folder).filter(name => name !== 'model.json')
+  const known = new Map(names.map(name => [name, which(name)]))
+  return () => {
+    for (const [name, before] of known) {
+      if (which(name) !== before)
+        throw new Error(`"${name}" has changed since the model was loaded; start again to serve what is there now`)
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
+import type { Digests } from './digests.ts'
 
 /** What a model folder says before its graph is loaded. */
 export interface ModelFolder {
@@ -15,8 +16,8 @@ export interface ModelFolder {
   readonly batch: boolean
   /** An input that suits the model, by input name: nested JSON data. */
   readonly sample: Readonly<Record<string, unknown>> | undefined
-  /** What the files of the folder must be, model.json aside: SHA-256 in hexadecimal, by path in the folder. */
-  readonly sha256: Readonly<Record<string, string>> | undefined
+  /** What the files of the folder must be, model.json aside. */
+  readonly sha256: Digests | undefined
 }
 
 /**

@@ -21,6 +21,8 @@ export interface Model extends ModelFolder {
   readonly loaded: LoadedModel | undefined
   /** Why requests are not taken now; undefined while they are. */
   readonly notReady: string | undefined
+  /** True from {@link retire} on. */
+  readonly retired: boolean
   /** Rows waiting for a run, requests waiting for the model to load, and large requests, each as one. */
   readonly queuedRows: number
   /**
@@ -75,8 +77,7 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   async function load(): Promise<void> {
     try {
-      if (folder.sha256 !== undefined) await (await import('./digests.ts')).checkDigests(folder.file, folder.sha256)
-      session = await openExecution(folder.file, config, metrics, log)
+      session = await openExecution(folder, config, metrics, log)
       metrics.mark('session')
       for (const output of session.leftOut) {
         log.warn(`output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`)
@@ -195,8 +196,11 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     get loaded() {
       return loaded
     },
+    get retired() {
+      return state === 'retired'
+    },
     get notReady() {
-      return REASON[state]
+      return REASON[state] ?? session?.lost
     },
     get queuedRows() {
       return queuedRows()

@@ -2,6 +2,7 @@ import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/tensor.ts'
 import type { Caller } from './batcher.ts'
+import type { Digests } from './digests.ts'
 import { readShapeless } from './onnx-file.ts'
 import { createNativeSession, LOG_LEVEL, type NativeMetadata, type NativeSession, type NativeTensor } from './onnxruntime.ts'
 import { inferWhole, type WholeAnswer, type WholeRequest } from './whole.ts'
@@ -13,6 +14,8 @@ export interface Session {
   readonly leftOut: readonly string[]
   /** Runs that can go on at the same time. */
   readonly concurrency: number
+  /** Why there is nothing to run it now; undefined while there is. */
+  readonly lost: string | undefined
   /**
    * One run.
    * @param inputs every input, in graph order; their memory may be gone afterwards, to another thread
@@ -51,9 +54,11 @@ const DATATYPE_NAMED = new Map(Object.entries(DATATYPES).map(([datatype, { ort }
 /**
  * Loads an ONNX file, by its path so that external data beside it is found.
  * @param threads that ONNX Runtime uses within a run
+ * @param sha256 what the files of its folder must be, as {@link checkDigests} takes it: each thread that loads them reads them anew
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openSession(file: string, threads: number): Promise<Session> {
+export async function openSession(file: string, threads: number, sha256?: Digests): Promise<Session> {
+  if (sha256 !== undefined) await (await import('./digests.ts')).checkDigests(file, sha256)
   const session = createNativeSession()
   try {
     session.loadModel(file, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: LOG_LEVEL })
@@ -65,6 +70,7 @@ export async function openSession(file: string, threads: number): Promise<Sessio
     leftOut: session.outputMetadata.filter(({ isTensor }) => !isTensor).map(({ name }) => name),
     // A run holds the thread it is called on.
     concurrency: 1,
+    lost: undefined,
     run: async (inputs, outputs) => run(session, inputs, outputs),
     inferWhole: request => inferWhole(opened, request),
     close: async () => session.dispose(),

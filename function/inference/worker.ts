@@ -1,9 +1,18 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { BadRequest, DeadlinePassed, TooLarge } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
+import type { Digests } from './digests.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach } from './transfer.ts'
 import { inferWhole, type WholeRequest } from './whole.ts'
+
+/** What a thread is started with. */
+export interface WorkerStart {
+  readonly file: string
+  readonly sha256: Digests | undefined
+  /** Of ONNX Runtime. */
+  readonly threads: number
+}
 
 /** What the main thread asks for, once the session is open, one after the other: a run, or a large request as a whole. */
 export type Command = RunCommand | { readonly whole: WholeRequest }
@@ -27,7 +36,7 @@ const KINDS = { BadRequest, TooLarge, DeadlinePassed }
 
 const port = parentPort
 if (port === null) throw new Error('worker.ts is started as a worker thread, by workers.ts')
-const { file, threads } = workerData as { file: string; threads: number }
+const { file, sha256, threads } = workerData as WorkerStart
 
 function fail(error: unknown): void {
   const kind = (Object.keys(KINDS) as (keyof typeof KINDS)[]).find(name => error instanceof KINDS[name])
@@ -51,7 +60,7 @@ async function run(session: Session, { inputs, outputs }: RunCommand): Promise<A
 }
 
 try {
-  const session = await openSession(file, threads)
+  const session = await openSession(file, threads, sha256)
   port.on('message', async (command: Command) => {
     const isWhole = 'whole' in command
     try {

@@ -1,10 +1,12 @@
+import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { BadRequest, DeadlinePassed, ModelError, NotReady, TooLarge } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
+import type { Digests } from './digests.ts'
 import type { Session } from './session.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 import type { WholeAnswer } from './whole.ts'
-import type { Command, FailureKind, WorkerAnswer } from './worker.ts'
+import type { Command, FailureKind, WorkerAnswer, WorkerStart } from './worker.ts'
 
 /** One thread and its session; it does one thing at a time. */
 interface Lane {
@@ -27,11 +29,17 @@ const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './work
 
 /** What a thread makes lives no longer than a run; V8 would take three times as much for it (48 MiB a thread). */
 const YOUNG_MB = 16
+// The size that the command line gives the main thread would win over that (Node 24).
+setFlagsFromString('--max-semi-space-size=0')
 
 /** A session's memory beyond its first copy leaves a quarter of what there is to requests and answers. */
 const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
+  /** What the files of the model's folder must be, where that is known. */
+  readonly sha256?: Digests | undefined
+  /** Throws an {Error} of one line where the files are not to be loaded any more. */
+  readonly beforeLoad?: () => void
   /** Of ONNX Runtime, in each worker. */
   readonly threads: number
   /** At most so many workers; fewer where their copies of the model would not fit the memory. */
@@ -47,7 +55,8 @@ export interface WorkerOptions {
  * A thread that dies fails the run it was at, and is replaced.
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openWorkers(file: string, { threads, workers, onDeath, onLoss }: WorkerOptions): Promise<Session> {
+export async function openWorkers(file: string, options: WorkerOptions): Promise<Session> {
+  const { sha256, threads, workers, beforeLoad = () => {}, onDeath, onLoss } = options
   const idle: Lane[] = []
   const waiting: PromiseWithResolvers<Lane>[] = []
   const lanes = new Set<Lane>()
@@ -63,7 +72,8 @@ export async function openWorkers(file: string, { threads, workers, onDeath, onL
   async function open(): Promise<Lane> {
     opening++
     try {
-      const lane = await openLane(file, threads, reason => {
+      beforeLoad()
+      const lane = await openLane({ file, sha256, threads }, reason => {
         lanes.delete(lane)
         const at = idle.indexOf(lane)
         if (at !== -1) idle.splice(at, 1)
@@ -82,12 +92,14 @@ export async function openWorkers(file: string, { threads, workers, onDeath, onL
     }
   }
 
+  const isLost = () => lanes.size + opening === 0
+
   async function replace(): Promise<void> {
     try {
       await open()
     } catch (error) {
       onLoss((error as Error).message)
-      if (lanes.size + opening === 0) for (const { reject } of waiting.splice(0)) reject(new NotReady(NO_THREAD))
+      if (isLost()) for (const { reject } of waiting.splice(0)) reject(new NotReady(NO_THREAD))
       setTimeout(() => closed || replace(), RETRY_MS).unref()
     }
   }
@@ -97,7 +109,7 @@ export async function openWorkers(file: string, { threads, workers, onDeath, onL
     if (closed) throw new NotReady('the process is ending')
     const lane = idle.pop()
     if (lane !== undefined) return lane
-    if (lanes.size + opening === 0) throw new NotReady(NO_THREAD)
+    if (isLost()) throw new NotReady(NO_THREAD)
     const next = Promise.withResolvers<Lane>()
     waiting.push(next)
     if (deadline === Number.POSITIVE_INFINITY) return next.promise
@@ -125,6 +137,9 @@ export async function openWorkers(file: string, { threads, workers, onDeath, onL
     ...first.description,
     get concurrency() {
       return Math.max(lanes.size, 1)
+    },
+    get lost() {
+      return isLost() ? NO_THREAD : undefined
     },
     async run(inputs, outputs) {
       const lane = await idleLane()
@@ -158,8 +173,8 @@ export function copiesThatFit(
 
 const FAILURES: Readonly<Record<FailureKind, new (message: string) => Error>> = { BadRequest, TooLarge, DeadlinePassed, ModelError }
 
-async function openLane(file: string, threads: number, onEnd: (reason: string) => void): Promise<Lane> {
-  const worker = new Worker(WORKER, { workerData: { file, threads }, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
+async function openLane(workerData: WorkerStart, onEnd: (reason: string) => void): Promise<Lane> {
+  const worker = new Worker(WORKER, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
   let current: PromiseWithResolvers<unknown> | undefined
   let isOpen = false
   let ending = false

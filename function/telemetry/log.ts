@@ -35,16 +35,23 @@ export function createLog(least: LogLevel): Log {
 }
 
 let output: NodeJS.WriteStream | undefined
+/** True after a line that could not be written, or not all of it. */
+let torn = false
 
 function writeLine(level: number, happened: readonly unknown[]): void {
   if (output === undefined) {
     output = process.stdout
-    // Who read the log may be gone; that is no reason to go too.
-    output.on('error', () => {})
+    // Who read the log may be gone, or its disk full; that is no reason to go too.
+    output.on('error', () => {
+      torn = true
+    })
   }
   const [fields, message] = happened.length === 1 ? [undefined, happened[0]] : happened
   const line = { level, time: new Date().toISOString(), ...(fields as object | undefined), msg: message }
-  output.write(`${JSON.stringify(line, (_key, value) => (value instanceof Error ? describe(value) : value))}\n`)
+  // The first line for which there is room again must not be taken for the rest of the one for which there was not.
+  const start = torn ? '\n' : ''
+  torn = false
+  output.write(`${start}${JSON.stringify(line, (_key, value) => (value instanceof Error ? describe(value) : value))}\n`)
 }
 
 const describe = ({ name, message, stack }: Error) => ({ type: name, message, stack })

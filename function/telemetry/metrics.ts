@@ -1,5 +1,5 @@
+import { lazily } from '../lazily.ts'
 import { secondsBeforeNode } from './before-node.ts'
-import type { Prometheus } from './prometheus.ts'
 
 /*
  * Every metric is declared here. Recording is adding to a number: prom-client's inc() and observe() take 1.9 µs of CPU a request
@@ -281,8 +281,6 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   type Name = keyof Declared & string
   type LabelsOf<N extends Name> = (key: string) => Readonly<Record<keyof Declared[N]['labels'], string>>
   const families: Family[] = []
-  let prometheus: Promise<Prometheus> | undefined
-
   function add(name: Name, samples: () => Sample[]): void {
     const { type, help } = declared[name] as Declaration
     families.push({ name, help, type, samples })
@@ -326,10 +324,7 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     add(name, samples)
   }
 
-  function registry(): Promise<Prometheus> {
-    prometheus ??= import('./prometheus.ts').then(({ createPrometheus }) => createPrometheus(families))
-    return prometheus
-  }
+  const registry = lazily(async () => (await import('./prometheus.ts')).createPrometheus(families))
 
   const scraped: Scraped = {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',

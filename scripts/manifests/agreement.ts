@@ -380,7 +380,7 @@ function checkImage(project: Project): Problem[] {
       !/^USER \d+(:\d+)?$/m.test(dockerfile) || /^USER 0/m.test(dockerfile),
       'USER is no number other than 0, and runAsNonRoot needs one',
     ),
-    ...when(!/^ENTRYPOINT \["node"\]$/m.test(dockerfile), 'ENTRYPOINT is not ["node"], to which manifests give a program'),
+    ...when(!/^ENTRYPOINT \["node"(?:, "--[^"]+")*\]$/m.test(dockerfile), 'ENTRYPOINT is not node, to which manifests give a program'),
     ...when(command === undefined || PROGRAMS[command] === undefined, `CMD is ${command}, which scripts/build.mjs does not make`),
     ...[...folders].flatMap(folder =>
       when(

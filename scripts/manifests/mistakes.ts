@@ -246,7 +246,7 @@ export const TEXT_MISTAKES: readonly { file: string; what: string; from: RegExp;
   { file: 'func.yaml', what: 'another health path', from: /\/health\/readiness/, to: '/ready', says: /readiness is \/ready/ },
   { file: 'func.yaml', what: 'a subscription nobody sends to', from: /classify\.request/, to: 'request', says: /no Trigger is for/ },
   { file: 'func.yaml', what: 'a script that is not there', from: /value: build\n/, to: 'value: compile\n', says: /no script compile/ },
-  { file: 'func.yaml', what: 'another start', from: /node build\/main\.js/, to: 'npm start', says: /NODE_CMD is "npm start"/ },
+  { file: 'func.yaml', what: 'another start', from: /node .*build\/main\.js/, to: 'npm start', says: /NODE_CMD is "npm start"/ },
   { file: 'func.yaml', what: 'another Node', from: /24\.\*/, to: '22.*', says: /BP_NODE_VERSION is 22/ },
   { file: 'func.yaml', what: 'no time of its creation', from: /created: .*\n/, to: 'created: now\n', says: /takes this for no function/ },
   { file: '.funcignore', what: 'the build’s scripts', from: /^bench$/m, to: 'scripts', says: /leaves out scripts/ },
@@ -255,7 +255,7 @@ export const TEXT_MISTAKES: readonly { file: string; what: string; from: RegExp;
   { file: 'Dockerfile', what: 'another port', from: /EXPOSE 8080/, to: 'EXPOSE 3000', says: /EXPOSE is not 8080/ },
   { file: 'Dockerfile', what: 'root', from: /USER .*/, to: 'USER root', says: /USER is no number/ },
   { file: 'Dockerfile', what: 'another Node', from: /node:24\.\d+\.\d+/, to: 'node:22.1.0', says: /is not Node 24/ },
-  { file: 'Dockerfile', what: 'npm as its program', from: /ENTRYPOINT .*/, to: 'ENTRYPOINT ["npm"]', says: /ENTRYPOINT is not \["node"\]/ },
+  { file: 'Dockerfile', what: 'npm as its program', from: /ENTRYPOINT .*/, to: 'ENTRYPOINT ["npm"]', says: /ENTRYPOINT is not node/ },
   { file: 'compose.yaml', what: 'a variable that does not exist', from: /MAX_BODY_BYTES:/, to: 'LOGLEVEL:', says: /has no LOGLEVEL/ },
   { file: 'compose.yaml', what: 'another port', from: /:8080:8080/, to: ':8080:3000', says: /not published from 8080/ },
   {

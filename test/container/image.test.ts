@@ -150,7 +150,7 @@ describe('a container', () => {
     const container = await start(t)
     const status = execIn(container, 'cat', '/proc/1/status').stdout
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1]
-    assert.equal(execIn(container, 'cat', '/proc/1/cmdline').stdout, 'node\0build/main.js\0')
+    assert.equal(execIn(container, 'cat', '/proc/1/cmdline').stdout, 'node\0--max-semi-space-size=16\0build/main.js\0')
     assert.deepEqual(
       [field('Uid'), field('Gid'), field('CapEff'), field('CapBnd'), field('NoNewPrivs'), field('Seccomp')],
       ['10001', '10001', '0000000000000000', '0000000000000000', '1', '2'],

@@ -18,11 +18,17 @@ export interface HttpAnswer {
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
+/** Where another process is to start meanwhile, on a machine that may be busy. */
+const PATIENCE_WITH_RESTARTS_MS = 60_000
 /** What a server is given that the machine leaves no time, until it answers anybody at all. */
 const MOST_PATIENCE_MS = 120_000
 
 /** Sends requests one after the other, on a connection that is kept while the server keeps it. */
 export interface Client {
+  /** What closed a connection was another process' end: who asked on it asks again, on another. */
+  readonly restarts: boolean
+  /** Requests that were sent again. */
+  readonly sentAgain: number
   /**
    * @returns the answers: one where the request is whole, any number where its framing is broken
    * @throws {BadAnswer} when what came back is no HTTP, or nothing comes
@@ -31,16 +37,18 @@ export interface Client {
   close(): void
 }
 
-export function createClient(url: string): Client {
+export function createClient(url: string, restarts = false): Client {
   const { hostname, port } = new URL(url)
   let kept: Wire | undefined
   let before: FuzzRequest | undefined
+  let sentAgain = 0
+  const patienceMs = restarts ? PATIENCE_WITH_RESTARTS_MS : PATIENCE_MS
 
   async function send(request: FuzzRequest): Promise<HttpAnswer[]> {
-    if (request.ending !== 'keep') return sendAlone(await open(hostname, Number(port)), request)
+    if (request.ending !== 'keep') return sendAlone(await open(hostname, Number(port), patienceMs), request)
     // An idle connection may be closed by either side.
     if (kept?.isClosed()) close()
-    kept ??= await open(hostname, Number(port))
+    kept ??= await open(hostname, Number(port), patienceMs)
     const wire = kept
     // The answer may come before all is written, but the next request must not.
     const after = before === undefined ? '' : `, on a connection on which had been answered: ${show(before.bytes)}`
@@ -49,6 +57,11 @@ export function createClient(url: string): Client {
       close()
       throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
     })
+    if (answers.length === 0 && restarts && wire.isClosed()) {
+      close()
+      sentAgain++
+      return send(request)
+    }
     if (answers.length === 0)
       throw new BadAnswer(`a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`)
     before = request
@@ -67,7 +80,14 @@ export function createClient(url: string): Client {
     before = undefined
   }
 
-  return { send, close }
+  return {
+    restarts,
+    get sentAgain() {
+      return sentAgain
+    },
+    send,
+    close,
+  }
 }
 
 async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]> {
@@ -94,7 +114,7 @@ interface Wire {
   closedBy(): string | undefined
 }
 
-async function open(host: string, port: number): Promise<Wire> {
+async function open(host: string, port: number, patienceMs: number): Promise<Wire> {
   const socket: Socket = connect({ host, port, noDelay: true, allowHalfOpen: true })
   let received = Buffer.alloc(0)
   let closed = false
@@ -121,14 +141,14 @@ async function open(host: string, port: number): Promise<Wire> {
     const changed = new Promise<'changed'>(resolve => {
       wake = () => resolve('changed')
     })
-    if ((await within(PATIENCE_MS, changed)) !== undefined) return
+    if ((await within(patienceMs, changed)) !== undefined) return
     const answersOthers = fetch(`http://${host}:${port}/v2/health/live`).then(
       ({ ok }) => ok,
       () => false,
     )
     if ((await within(MOST_PATIENCE_MS, Promise.race([changed, answersOthers]))) === 'changed') return
-    if ((await within(PATIENCE_MS, changed)) !== undefined) return
-    throw new BadAnswer(`neither answered nor closed within ${PATIENCE_MS} ms, nor as long again after the server answered others`)
+    if ((await within(patienceMs, changed)) !== undefined) return
+    throw new BadAnswer(`neither answered nor closed within ${patienceMs} ms, nor as long again after the server answered others`)
   }
 
   return {

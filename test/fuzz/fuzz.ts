@@ -65,6 +65,8 @@ export interface FuzzOptions {
   readonly pairs?: readonly Pair[]
   /** A server that runs already; without, each pair gets a process of its own. */
   readonly url?: string | undefined
+  /** Processes come and go behind that URL. */
+  readonly restarts?: boolean
   /** How long a server has nothing to do before its memory is looked at for the last time. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
@@ -103,6 +105,8 @@ export interface Report {
   readonly byMode: Readonly<Record<ModeName, Counts>>
   readonly memory: readonly Memory[]
   readonly failures: readonly Failure[]
+  /** Requests whose connection ended with a process, before they were answered. */
+  readonly sentAgain: number
   readonly seconds: number
 }
 
@@ -123,7 +127,7 @@ const LARGE_AT_ONCE = 2
 const TIMES_AGAIN = 40
 const AGAIN_AFTER_MS = 50
 
-const ENVIRONMENT = {
+export const ENVIRONMENT = {
   // Small enough that requests can be too large for it.
   MAX_BODY_BYTES: String(2 * 2 ** 20),
   // Longer than a busy machine leaves a process without time: a request that takes longer than this is refused, and rightly.
@@ -143,6 +147,7 @@ export async function fuzz({
   connections,
   pairs = everyPair(),
   url,
+  restarts = false,
   restMs = 1_500,
   onProgress = () => {},
   onFailure = () => {},
@@ -158,13 +163,14 @@ export async function fuzz({
     onFailure(failure)
   }
   let done = 0
+  let sentAgain = 0
 
   async function fuzzPair(pair: Pair, at: number, shares: Partial<Record<Part, number>>): Promise<void> {
     const isLarge = shares.large !== undefined
     const batches = batchesOf(shares)
     if (batches.length === 0) return
-    await using server = await serve(pair, url, isLarge)
-    const clients = Array.from({ length: isLarge ? LARGE_AT_ONCE : connections }, () => createClient(server.url))
+    await using server = await serve(pair, url, isLarge, restarts)
+    const clients = Array.from({ length: isLarge ? LARGE_AT_ONCE : connections }, () => createClient(server.url, restarts))
     const share = batches.reduce((sum, { numRuns }) => sum + numRuns, 0)
     const count = (kind: Kind, outcome: Outcome) => {
       for (const counts of [byKind[kind], byMode[pair.mode]]) counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
@@ -201,7 +207,10 @@ export async function fuzz({
       onProgress(done, failures.length)
       if (server.process !== undefined && isOver(server.process)) break
     }
-    for (const client of clients) client.close()
+    for (const client of clients) {
+      client.close()
+      sentAgain += client.sentAgain
+    }
     const end = server.residentMiB()
     await wait(restMs)
     const rested = server.residentMiB()
@@ -221,7 +230,7 @@ export async function fuzz({
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next()
   }
   await Promise.all(Array.from({ length: SERVERS_AT_ONCE }, work))
-  return { byKind, byMode, memory, failures, seconds: (performance.now() - started) / 1000 }
+  return { byKind, byMode, memory, failures, sentAgain, seconds: (performance.now() - started) / 1000 }
 }
 
 const shareOf = (total: number, at: number, of: number) => Math.floor(((at + 1) * total) / of) - Math.floor((at * total) / of)
@@ -256,7 +265,7 @@ interface Subject extends AsyncDisposable {
   answerGoodRequest(): Promise<void>
 }
 
-async function serve({ model, mode }: Pair, url: string | undefined, isLarge: boolean): Promise<Subject> {
+async function serve({ model, mode }: Pair, url: string | undefined, isLarge: boolean, restarts = false): Promise<Subject> {
   const env = {
     ...ENVIRONMENT,
     ...(isLarge ? { MAX_BODY_BYTES: String(LARGEST_BODY) } : {}),
@@ -267,7 +276,7 @@ async function serve({ model, mode }: Pair, url: string | undefined, isLarge: bo
   const server = url === undefined ? await start(env, program) : undefined
   const base = server?.url ?? (url as string)
   const target = await describe(base, model)
-  const answerGoodRequest = await learnGoodAnswer(base, target.name, model)
+  const answerGoodRequest = await learnGoodAnswer(base, target.name, model, restarts)
   return {
     url: base,
     target,
@@ -328,9 +337,12 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
 }
 
 /** Asks once, checks the answer against what is known of the model, and returns how to ask again. */
-async function learnGoodAnswer(url: string, name: string, model: ModelName): Promise<() => Promise<void>> {
+async function learnGoodAnswer(url: string, name: string, model: ModelName, restarts: boolean): Promise<() => Promise<void>> {
+  const send = (init: RequestInit) =>
+    fetch(`${url}/v2/models/${name}/infer`, { method: 'POST', signal: AbortSignal.timeout(10_000), ...init })
   const ask = async (init: RequestInit) => {
-    const response = await fetch(`${url}/v2/models/${name}/infer`, { method: 'POST', signal: AbortSignal.timeout(10_000), ...init })
+    // The connection that was kept may have ended with its process.
+    const response = await send(init).catch(error => (restarts ? send(init) : Promise.reject(error)))
     return { status: response.status, headers: response.headers, body: Buffer.from(await response.arrayBuffer()) }
   }
   const [init, check] = model === 'iris' ? IRIS : firstCase(model)
@@ -417,7 +429,8 @@ export async function sendOne(
       const answers = await client.send(request)
       for (const { status } of answers) count(request.kind, status)
       if (answers.length === 0) count(request.kind, 'none')
-      if (times === TIMES_AGAIN || !answers.some(isCrowdedOut)) return judge(request, answers, target)
+      const again = client.restarts ? isRefusal : isCrowdedOut
+      if (times === TIMES_AGAIN || !answers.some(again)) return judge(request, answers, target)
       await wait(AGAIN_AFTER_MS)
     }
   } catch (error) {
@@ -427,9 +440,10 @@ export async function sendOne(
   }
 }
 
+const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
+
 /** Two bodies that inflate to more than is allowed fill what all of them may take. */
-const isCrowdedOut = ({ status, headers, body }: HttpAnswer) =>
-  status === 503 && headers.has('retry-after') && body.includes('other requests’ bodies')
+const isCrowdedOut = (answer: HttpAnswer) => isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
 /** @returns what the requests left behind that they should not have */
 async function afterBatch({ process, log, stderr, answerGoodRequest }: Subject): Promise<string | undefined> {

@@ -92,7 +92,12 @@ describe('a request that is refused because of the bodies of others', () => {
   const crowded = answer(503, { error: 'other requests’ bodies fill the memory for them; try again later' }, { 'retry-after': '1' })
   /** What is wrong, where these are the answers to it one after the other, of which the last stays. */
   const sent = (...answers: HttpAnswer[]) => {
-    const client = { send: async () => [(answers.length > 1 ? answers.shift() : answers[0]) as HttpAnswer], close() {} }
+    const client = {
+      restarts: false,
+      sentAgain: 0,
+      send: async () => [(answers.length > 1 ? answers.shift() : answers[0]) as HttpAnswer],
+      close() {},
+    }
     return sendOne(request({ ...INFER, right: true }), client, TARGET)
   }
 

@@ -109,8 +109,8 @@ export const slowBody = (more: object = {}) =>
   JSON.stringify({ ...more, inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] })
 
 /** Waits until it is so, for ten seconds at most. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000
+export async function until(what: string, isSo: () => boolean | Promise<boolean>, patienceMs = 10_000): Promise<void> {
+  const deadline = performance.now() + patienceMs
   while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error(`it never came to be that ${what}`)
     await wait(5)

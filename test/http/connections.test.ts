@@ -260,6 +260,22 @@ test('a request whose headers are under way when the server closes is answered, 
   assert.equal(await closed, true)
 })
 
+for (const [what, path, body] of [
+  ['a request that is refused once its body is read', IRIS, '{}'],
+  ['a request that is refused unread', '/nowhere', '{}'],
+  ['an inference', IRIS, irisBody()],
+] as const) {
+  test(`a connection is idle after the answer to ${what}, and the end does not wait for it`, async t => {
+    const own = await startServer()
+    t.after(() => own.stop())
+    const connection = await connect(own.port)
+    connection.send(request('POST', path, {}, body))
+    await connection.answer()
+    // Else it is cut off when the time is over.
+    assert.equal(await own.close(5_000), true)
+  })
+}
+
 test('nothing runs for a client that hung up while the model was loading, pipelined or not', async t => {
   const own = await startServer({}, { load: false })
   t.after(own.stop)

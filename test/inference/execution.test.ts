@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { afterEach, suite, test } from 'node:test'
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, suite, type TestContext, test } from 'node:test'
 import { MessageChannel, type Worker } from 'node:worker_threads'
 import { detach } from '../../function/inference/transfer.ts'
 import { copiesThatFit, openWorkers } from '../../function/inference/workers.ts'
 import { NotReady } from '../../function/protocol/errors.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
+import { until } from '../http/client.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 
 const servers: Server[] = []
@@ -44,6 +49,14 @@ afterEach(() => {
 
 const slow = { MODEL_DIR: testModel('slow') }
 const slowRequest = (...data: number[]) => ({ inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }] })
+/** Lets runs of very many rows be joined. */
+const MANY = { MAX_BATCH_ROWS: '1000000', MAX_QUEUE_ROWS: '1000000' }
+/** Each body is small enough not to get a thread of its own. */
+async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<void> {
+  const rows = 15_000
+  const request = { inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) }] }
+  for (const { status } of await Promise.all(Array.from({ length: 4 }, () => infer(request)))) assert.equal(status, 200)
+}
 const irisRequest = { inputs: [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }] }
 
 suite('EXECUTION', () => {
@@ -61,11 +74,9 @@ suite('EXECUTION', () => {
 
   test('auto moves a model that turns out slow after the start', async () => {
     // The warm-up has one row; a run of very many rows takes long.
-    const { server, infer, workers } = await open({ MODEL_DIR: 'models/iris/v2.0.0', MAX_BATCH_ROWS: '1' })
+    const { server, infer, workers } = await open({ MODEL_DIR: 'models/iris/v2.0.0', ...MANY })
     assert.equal(workers.length, 0)
-    const rows = 20_000
-    const many = { inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) }] }
-    for (let runs = 0; workers.length === 0 && runs < 200; runs++) assert.equal((await infer(many)).status, 200)
+    for (let runs = 0; workers.length === 0 && runs < 200; runs++) await sendMany(infer)
     assert.equal(workers.length, 1)
     await Promise.all(Array.from({ length: 20 }, async () => assert.equal((await infer(irisRequest)).status, 200)))
     assert.equal(server.service.model.notReady, undefined)
@@ -144,6 +155,71 @@ suite('a worker thread that dies', () => {
     assert.ok(statuses.filter(status => status === 503).length <= server.config.maxBatchRows)
     assert.equal((await infer(irisRequest)).status, 200)
     assert.equal(workers.length, before + 1)
+  })
+})
+
+suite('a worker thread that is started later', () => {
+  const ONE = { EXECUTION: 'worker', ORT_THREADS: '1024', LOG_LEVEL: 'silent' }
+  const readiness = async ({ url }: Server) => (await fetch(`${url}/v2/health/ready`)).status
+
+  /** A copy of the shipped model, to be spoiled. */
+  function folder(t: TestContext, modelJson: object = {}): string {
+    const folder = mkdtempSync(join(tmpdir(), 'execution-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    cpSync('models/iris/v1.0.0/model.onnx', join(folder, 'model.onnx'))
+    utimesSync(join(folder, 'model.onnx'), 1, 1)
+    writeFileSync(join(folder, 'model.json'), JSON.stringify({ name: 'iris-classifier', ...modelJson }))
+    return folder
+  }
+
+  /** Puts other content in the same file, which then looks as before. */
+  function overwrite(file: string, content: Buffer): void {
+    writeFileSync(file, content)
+    utimesSync(file, 1, 1)
+  }
+
+  test('checks the files’ digests itself; until they are right the model is not ready, then it is again', async t => {
+    const good = readFileSync('models/iris/v1.0.0/model.onnx')
+    const MODEL_DIR = folder(t, { sha256: createHash('sha256').update(good).digest('hex') })
+    const { server, infer, workers } = await open({ ...ONE, MODEL_DIR })
+    const other = Buffer.from(good)
+    other.write('setosb', good.indexOf('setosa'))
+    overwrite(join(MODEL_DIR, 'model.onnx'), other)
+    await (workers[0] as Worker).terminate()
+    await until('the model is not ready', async () => (await readiness(server)) === 503)
+    const { status, headers } = await infer(irisRequest)
+    assert.deepEqual([status, headers.has('retry-after')], [503, true])
+    overwrite(join(MODEL_DIR, 'model.onnx'), good)
+    await until('the model is ready again', async () => (await readiness(server)) === 200)
+    const answer = (await (await infer(irisRequest)).json()) as { outputs: { data: string[] }[] }
+    assert.deepEqual(answer.outputs[1]?.data, ['setosa'])
+  })
+
+  test('loads no other model than the first, though no digest is known', async t => {
+    const MODEL_DIR = folder(t)
+    const { server, infer, workers } = await open({ ...ONE, MODEL_DIR })
+    const first = join(MODEL_DIR, 'model.onnx')
+    renameSync(first, join(MODEL_DIR, 'kept'))
+    cpSync('models/iris/v2.0.0/model.onnx', first)
+    await (workers[0] as Worker).terminate()
+    await until('the model is not ready', async () => (await readiness(server)) === 503)
+    assert.equal((await infer(irisRequest)).status, 503)
+    renameSync(join(MODEL_DIR, 'kept'), first)
+    await until('the model is ready again', async () => (await readiness(server)) === 200)
+    assert.equal((await infer(irisRequest)).status, 200)
+  })
+
+  test('because runs are slow, and cannot be, is tried again', async t => {
+    const MODEL_DIR = folder(t)
+    const first = join(MODEL_DIR, 'model.onnx')
+    const { server, infer, workers } = await open({ MODEL_DIR, ...MANY })
+    const told = t.mock.method(server.service.log, 'error')
+    renameSync(first, join(MODEL_DIR, 'kept'))
+    for (let runs = 0; told.mock.callCount() === 0 && runs < 200; runs++) await sendMany(infer)
+    assert.match(String(told.mock.calls[0]?.arguments[0]), /stays on the main thread for now.*"model\.onnx" has changed/)
+    renameSync(join(MODEL_DIR, 'kept'), first)
+    for (let runs = 0; workers.length === 0 && runs < 200; runs++) await sendMany(infer)
+    assert.equal(workers.length, 1)
   })
 })
 

@@ -23,7 +23,7 @@ async function end(server: Awaited<ReturnType<typeof startProcess>>) {
 
 suite('the predictor', { concurrency: 2 }, () => {
   test('is one plain node command', () => {
-    assert.match(manifest.scripts['start:predictor'], /^node [\w./ -]+$/)
+    assert.match(manifest.scripts['start:predictor'], /^node [\w./ =-]+$/)
   })
 
   test('serves the model that its arguments name, by V1 and V2, and ends with 0', async () => {

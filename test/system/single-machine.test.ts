@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Connection, connect, exchange, IRIS, irisBody, request } from '../http/client.ts'
+import { random } from '../random.ts'
 import { projectFolder } from '../server.ts'
 
 /*
@@ -23,17 +24,6 @@ before(() => {
     assert.equal(spawnSync(tool, ['--version']).error, undefined, `these tests use ${tool}, which is not here: apt-get install systemd`)
   }
 })
-
-/** mulberry32: numbers from 0 to 1 that are the same for the same seed. */
-function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 describe('under systemd-socket-activate', () => {
   let port: number

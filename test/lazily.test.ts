@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { lazily } from '../function/lazily.ts'
+
+test('what is loaded lazily is loaded when first asked for, and once', async () => {
+  let loads = 0
+  const one = lazily(async () => ++loads)
+  assert.equal(loads, 0)
+  assert.deepEqual(await Promise.all([one(), one()]), [1, 1])
+  assert.equal(await one(), 1)
+})
+
+test('where it cannot be loaded, all who ask meanwhile are told why, and who asks next tries again', async () => {
+  let loads = 0
+  const second = lazily(async () => {
+    if (++loads === 1) throw new Error('too many open files')
+    return loads
+  })
+  for (const asked of [second(), second()]) await assert.rejects(asked, { message: 'too many open files' })
+  assert.equal(await second(), 2)
+})

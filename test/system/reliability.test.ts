@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { NAMES, rowsOf } from './reliability/faults.ts'
+
+/* The short form of `npm run reliability`: what must hold in every case, without what other work on the machine can spoil. */
+
+const seed = Number(process.env.SEED ?? 1)
+
+describe('under faults', { concurrency: false }, () => {
+  for (const name of NAMES) {
+    test(name, { timeout: 300_000 }, async t => {
+      let rows = 0
+      for await (const { fault, counts, claims, notRun } of rowsOf(name, { long: false, seed, progress: line => t.diagnostic(line) })) {
+        rows++
+        await t.test(fault, { skip: notRun ?? false }, t => {
+          t.diagnostic(`seed ${seed}: ${JSON.stringify(counts)}`)
+          for (const { what, measured, holds, measurement } of claims) {
+            t.diagnostic(`${what}: ${measured}`)
+            assert.ok(holds || measurement === true, `${what}, but: ${measured}`)
+          }
+        })
+      }
+      assert.ok(rows > 0)
+    })
+  }
+})

@@ -1,0 +1,776 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import {
+  closeSync,
+  cpSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { exchange as exchangeLarge } from '../../../bench/load.ts'
+import { binaryRows, jsonRows } from '../../../bench/requests.ts'
+import { type Connection, connect, exchange, IRIS, irisBody, readMetrics, request, until } from '../../http/client.ts'
+import { freePort, projectFolder, testModel } from '../../server.ts'
+import { type Calls, callers, isRefusal, wrongWith } from './callers.ts'
+import type { Claim, Fault, Row, Run } from './fault.ts'
+
+const machine: Fault = {
+  how: 'tmpfs, namespaces, prlimit, cgroups and libfaketime, each for the server’s process alone',
+  needs: { prlimit: 'apt-get install util-linux', unshare: 'apt-get install util-linux', faketime: 'apt-get install faketime' },
+  async *rows(run) {
+    for (const row of [
+      fullDisk,
+      readOnlyRoot,
+      truncatedBeforeStart,
+      truncatedWhileServing,
+      swappedForNewThreads,
+      deadThreads,
+      crash,
+      clockJumps,
+      noDescriptors,
+      memoryLimit,
+      outOfMemory,
+    ]) {
+      const folder = mkdtempSync(join(tmpdir(), 'machine-'))
+      try {
+        yield await row(run, folder)
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    }
+  },
+}
+export default machine
+
+// Processes
+
+interface Launched extends AsyncDisposable {
+  readonly port: number
+  /** Of what was launched, which may have started the server as its child. */
+  readonly pid: number
+  readonly exited: Promise<number | null>
+  /** All that it wrote. */
+  output(): string
+}
+
+const SERVER = [process.execPath, 'build/main.js']
+
+/** @param log the file it writes to @returns once it is ready, unless told not to wait */
+async function launch(
+  log: string,
+  env: Record<string, string> = {},
+  { command = SERVER, ready = true }: { command?: readonly string[]; ready?: boolean } = {},
+): Promise<Launched> {
+  const port = await freePort()
+  const file = openSync(log, 'a')
+  const child = spawn(command[0] as string, command.slice(1), {
+    cwd: projectFolder,
+    env: { PATH: process.env.PATH, PORT: String(port), LISTEN_HOST: '127.0.0.1', ...env },
+    detached: true,
+    stdio: ['ignore', file, file],
+  })
+  closeSync(file)
+  const pid = child.pid as number
+  /** The whole group: the server may be somebody's child. */
+  const kill = () => {
+    try {
+      process.kill(-pid, 'SIGKILL')
+    } catch {
+      // It has ended.
+    }
+  }
+  process.once('exit', kill)
+  const exited = once(child, 'exit').then(([code]) => code as number | null)
+  const launched = {
+    port,
+    pid,
+    exited,
+    output: () => readFileSync(log, 'utf8'),
+    async [Symbol.asyncDispose]() {
+      kill()
+      await exited
+      process.removeListener('exit', kill)
+    },
+  }
+  try {
+    if (ready) await isReady(port)
+  } catch (error) {
+    await launched[Symbol.asyncDispose]()
+    throw error
+  }
+  return launched
+}
+
+const statusOf = (port: number, path: string) =>
+  exchange(port, request('GET', path)).then(
+    ({ status }) => status,
+    () => undefined,
+  )
+
+const isReady = (port: number) => until('the server is ready', async () => (await statusOf(port, '/v2/health/ready')) === 200, PATIENCE_MS)
+
+/** What systemd does by Restart=on-failure, and Kubernetes in any case. @param first what the shell does before */
+const supervised = (first = ':') => ['sh', '-c', `${first}; until "$@"; do sleep 0.1; done`, 'sh', ...SERVER]
+
+/** The one server among a supervisor's children. */
+function childOf(pid: number): number | undefined {
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  try {
+    return child !== undefined && readFileSync(`/proc/${child}/comm`, 'utf8').trim() !== 'sleep' ? child : undefined
+  } catch {
+    // It has ended meanwhile.
+    return undefined
+  }
+}
+
+// What is claimed
+
+const none = (what: string, count: number): Claim => ({ what: `0 ${what}`, measured: `${count}`, holds: count === 0 })
+const some = (what: string, count: number): Claim => ({ what: `${what}: at least one`, measured: `${count}`, holds: count > 0 })
+const yes = (what: string, holds: boolean, measured = holds ? 'yes' : 'no'): Claim => ({ what, measured, holds })
+const allRight = ({ wrong, answered }: Calls): Claim => ({
+  what: 'every caller gets the right answer at last',
+  measured: wrong.length === 0 ? 'each was looked at' : `${wrong.length} did not: ${wrong[0]}`,
+  holds: wrong.length === 0 && answered > 0,
+})
+
+const isRoot = process.getuid?.() === 0
+
+const notRun = (fault: string, error: unknown): Row => ({
+  fault,
+  counts: {},
+  claims: [],
+  notRun: String((error as Error).message ?? error),
+})
+
+/** Answers until that many more of them have come. */
+const answers = (calls: Calls, more: number) => {
+  const wanted = calls.answered + more
+  return until(`${wanted} answers have come`, () => calls.answered >= wanted || calls.wrong.length > 0, PATIENCE_MS)
+}
+
+/** However busy the machine is. */
+const PATIENCE_MS = 300_000
+
+// The faults
+
+async function fullDisk({ long }: Run, folder: string): Promise<Row> {
+  const fault = 'disk full, where its log, its home and temporary files are'
+  if (!isRoot) return notRun(fault, 'mounting a small tmpfs needs root')
+  const [disk, many] = [join(folder, 'disk'), long ? 10_000 : 500]
+  mkdirSync(disk)
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', disk], { stdio: 'pipe' })
+  } catch (error) {
+    return notRun(fault, error)
+  }
+  try {
+    const log = join(disk, 'log')
+    await using server = await launch(log, { LOG_LEVEL: 'debug', HOME: disk, TMPDIR: disk })
+    try {
+      writeFileSync(join(disk, 'filler'), Buffer.alloc(2 ** 20))
+    } catch {
+      // As was wanted.
+    }
+    const full = statSync(log).size
+    const load = callers(server.port, 4)
+    await answers(load.calls, many)
+    const page = await statusOf(server.port, '/docs')
+    const metrics = await statusOf(server.port, '/metrics')
+    const grew = statSync(log).size - full
+    const whileFull = { ...(await load.stop()) }
+    rmSync(join(disk, 'filler'))
+    const after = callers(server.port, 4)
+    await answers(after.calls, 50)
+    const room = await after.stop()
+    const lines = server.output().slice(full).split('\n')
+    const whole = lines.filter(isJson).length
+    const torn = lines.filter(line => line.startsWith('{') && !isJson(line))
+    return {
+      fault,
+      counts: { 'answers while it is full': whileFull.answered, 'answers after': room.answered, 'lines of the log after': whole },
+      claims: [
+        none('requests refused or unanswered', whileFull.refused + whileFull.unanswered + room.refused + room.unanswered),
+        allRight(whileFull),
+        yes('pages and metrics, first asked for meanwhile, are answered', page === 200 && metrics === 200, `${page}, ${metrics}`),
+        yes('the disk was full', grew < 8_192, `the log grew by ${grew} bytes`),
+        yes('it logs again once there is room', whole >= room.answered, `${whole} lines for ${room.answered} answers`),
+        yes(
+          'the line that did not fit spoils no other',
+          torn.every(line => line.lastIndexOf('{"level"') === 0),
+          `${torn.length} did not fit`,
+        ),
+      ],
+    }
+  } finally {
+    execFileSync('umount', ['--lazy', disk])
+  }
+}
+
+function isJson(line: string): boolean {
+  try {
+    JSON.parse(line)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function readOnlyRoot({ long }: Run, folder: string): Promise<Row> {
+  const fault = 'every file system read-only, HOME and TMPDIR not set'
+  if (!isRoot) return notRun(fault, 'a mount namespace of its own needs root')
+  const script = `mount --make-rprivate / && mount -o remount,bind,ro / &&
+for at in $(awk '$2 !~ "^/(proc|sys|dev)" { print $2 }' /proc/mounts); do mount -o remount,bind,ro "$at" 2>/dev/null; done
+touch /read-only "$PWD/read-only" ${folder}/read-only /tmp/read-only /dev/shm/read-only 2>/dev/null; exec "$@"`
+  let server: Launched
+  try {
+    execFileSync('unshare', ['--mount', 'true'], { stdio: 'pipe' })
+    server = await launch(join(folder, 'log'), {}, { command: ['unshare', '--mount', 'sh', '-c', script, 'sh', ...SERVER] })
+  } catch (error) {
+    return notRun(fault, error)
+  }
+  try {
+    const written = ['/', `${projectFolder}/`, `${folder}/`, '/tmp/'].filter(at => rmIfThere(`${at}read-only`))
+    if (written.length > 0) return notRun(fault, `could not be made read-only: ${written.join(', ')}`)
+    const load = callers(server.port, 4)
+    await answers(load.calls, long ? 5_000 : 200)
+    const calls = await load.stop()
+    const large = await exchangeLarge(server.port, jsonRows(20_000).at(IRIS).request)
+    const paths = ['/', '/docs', '/openapi.json', '/metrics', '/v2', '/v2/health/ready']
+    const statuses = await Promise.all(paths.map(path => statusOf(server.port, path)))
+    process.kill(server.pid, 'SIGTERM')
+    const code = await server.exited
+    const errors = server
+      .output()
+      .split('\n')
+      .filter(line => isJson(line) && JSON.parse(line).level >= 40)
+    return {
+      fault,
+      counts: { answers: calls.answered, 'other paths': paths.length },
+      claims: [
+        none('requests refused or unanswered', calls.refused + calls.unanswered),
+        allRight(calls),
+        yes(
+          'pages, metrics and a body for a thread of its own are answered',
+          [large.status, ...statuses].every(status => status === 200),
+          [large.status, ...statuses].join(),
+        ),
+        none('warnings or errors in the log', errors.length),
+        yes('it ends with exit code 0', code === 0, `${code}`),
+      ],
+    }
+  } finally {
+    await server[Symbol.asyncDispose]()
+  }
+}
+
+function rmIfThere(path: string): boolean {
+  const there = statSync(path, { throwIfNoEntry: false }) !== undefined
+  if (there) rmSync(path)
+  return there
+}
+
+/** A model folder to be spoiled. */
+function modelFolder(folder: string, from: string, modelJson: object): string {
+  const copy = join(folder, 'model')
+  mkdirSync(copy)
+  for (const file of globSync(`${from}/*.{onnx,bin}`)) cpSync(file, join(copy, basename(file)))
+  writeFileSync(join(copy, 'model.json'), JSON.stringify(modelJson))
+  return copy
+}
+
+const SHIPPED = join(projectFolder, 'models/iris/v1.0.0')
+const OTHER = join(projectFolder, 'models/iris/v2.0.0/model.onnx')
+const DESCRIBED = { name: 'iris-classifier', version: 'v1.0.0' }
+
+const digestOf = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex')
+
+async function truncatedBeforeStart({ long, random }: Run, folder: string): Promise<Row> {
+  const files = long ? 50 : 4
+  const outcomes: Record<string, number> = {}
+  const told: string[] = []
+  const log = join(folder, 'log')
+  const MODEL_DIR = modelFolder(folder, SHIPPED, DESCRIBED)
+  const model = join(MODEL_DIR, 'model.onnx')
+  for (let i = 0; i < files; i++) {
+    cpSync(`${SHIPPED}/model.onnx`, model)
+    truncateSync(model, Math.floor(random() * statSync(model).size))
+    writeFileSync(log, '')
+    await using server = await launch(log, { MODEL_DIR }, { ready: false })
+    const code = await server.exited
+    outcomes[`exit code ${code}`] = (outcomes[`exit code ${code}`] ?? 0) + 1
+    told.push(server.output().trim())
+  }
+  // Somebody brings the right one while the start is tried again and again.
+  writeFileSync(log, '')
+  await using server = await launch(log, { MODEL_DIR }, { command: supervised(), ready: false })
+  await until('it was tried twice', () => server.output().split('\n').length > 2, PATIENCE_MS)
+  cpSync(`${SHIPPED}/model.onnx`, `${model}.new`)
+  renameSync(`${model}.new`, model)
+  await isReady(server.port)
+  const answer = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
+  const clear = told.filter(text => isJson(text) && /^the model cannot be /.test(JSON.parse(text).msg))
+  return {
+    fault: 'model file cut off, before the start',
+    counts: { 'starts of a file cut off': files, ...outcomes },
+    claims: [
+      yes('each start ends with exit code 1', outcomes['exit code 1'] === files, JSON.stringify(outcomes)),
+      yes(
+        'each says why in one line of the log',
+        clear.length === files,
+        told.find(text => !clear.includes(text))?.slice(0, 300) ?? `such as ${JSON.parse(told[0] as string).msg}`,
+      ),
+      yes('once the file is whole, the next start serves', wrongWith(answer, '1') === undefined),
+    ],
+  }
+}
+
+/** What is done to the files of a model that is being served. */
+const SPOILT: Readonly<Record<string, (file: string) => void>> = {
+  'cut to nothing': file => truncateSync(file, 0),
+  'cut in half': file => truncateSync(file, Math.floor(statSync(file).size / 2)),
+  overwritten: file => writeFileSync(file, Buffer.alloc(statSync(file).size, 7)),
+  gone: file => rmSync(file),
+}
+
+async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row> {
+  const [x] = JSON.parse(readFileSync(join(testModel('external-data'), 'cases.json'), 'utf8')).cases
+  const executions = long ? ['inline', 'worker'] : ['inline']
+  let answered = 0
+  const problems: string[] = []
+  for (const EXECUTION of executions) {
+    for (const [how, spoil] of Object.entries(SPOILT)) {
+      for (const from of [SHIPPED, testModel('external-data')]) {
+        const own = join(folder, `${EXECUTION}-${how}-${from === SHIPPED}`)
+        mkdirSync(own)
+        const MODEL_DIR = modelFolder(own, from, { ...DESCRIBED })
+        await using server = await launch(join(own, 'log'), { MODEL_DIR, EXECUTION, ORT_THREADS: '1' })
+        const ask = async () => {
+          const body = from === SHIPPED ? irisBody('1') : JSON.stringify({ id: '1', inputs: x.inputs })
+          const { status, json } = await exchange(server.port, request('POST', IRIS, {}, body))
+          return JSON.stringify([status, json])
+        }
+        const before = await ask()
+        for (const file of globSync(`${MODEL_DIR}/*.{onnx,bin}`)) spoil(file)
+        for (let i = 0; i < (long ? 200 : 20); i++) {
+          const now = await ask().catch(error => String(error.message))
+          if (now === before && now.startsWith('[200,')) answered++
+          else problems.push(`${from}, ${how}, ${EXECUTION}: ${now}, before ${before}`)
+        }
+      }
+    }
+  }
+  return {
+    fault: 'model file or weights beside it cut off, overwritten or gone, while serving',
+    counts: { ways: executions.length * 2 * Object.keys(SPOILT).length, answers: answered },
+    claims: [yes('every answer is what it was before', problems.length === 0, problems[0]?.slice(0, 400) ?? 'each was looked at')],
+  }
+}
+
+/** 4 MiB that become ten times as much heap in the thread that reads them. */
+const POISON = request(
+  'POST',
+  IRIS,
+  { 'content-type': 'application/json' },
+  `{"parameters":{"x":[${'[],'.repeat(1_390_000)}1]},"inputs":[]}`,
+)
+/** With so little heap, the thread that reads it ends. */
+const LITTLE_HEAP = { NODE_OPTIONS: '--max-old-space-size=48' }
+
+async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row> {
+  const times = long ? 10 : 1
+  const counts = { 'threads killed': 0, 'answers of the first model': 0, '503 with Retry-After': 0, 'times ready again': 0 }
+  const wrong: string[] = []
+  for (const sha256 of [undefined, digestOf(`${SHIPPED}/model.onnx`)]) {
+    const own = join(folder, sha256 === undefined ? 'unknown' : 'known')
+    mkdirSync(own)
+    const MODEL_DIR = modelFolder(own, SHIPPED, { ...DESCRIBED, ...(sha256 === undefined ? {} : { sha256 }) })
+    const model = join(MODEL_DIR, 'model.onnx')
+    utimesSync(model, 1, 1)
+    await using server = await launch(join(own, 'log'), { MODEL_DIR, EXECUTION: 'worker', ORT_THREADS: '1', ...LITTLE_HEAP })
+    for (let i = 0; i < times; i++) {
+      renameSync(model, join(own, 'kept'))
+      cpSync(i % 2 === 0 ? OTHER : '/dev/null', model)
+      // Where a digest is known, the other file may look the same from outside.
+      utimesSync(model, 1, 1)
+      for (let tries = 0; (await statusOf(server.port, '/v2/health/ready')) === 200 && tries < 50; tries++) {
+        const answer = await exchange(server.port, POISON).catch(() => undefined)
+        if (answer?.status === 503) counts['threads killed']++
+        const asked = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
+        if (isRefusal(asked)) counts['503 with Retry-After']++
+        else if (wrongWith(asked, '1') === undefined && isFirst(asked.json)) counts['answers of the first model']++
+        else wrong.push(asked.body.slice(0, 300))
+      }
+      renameSync(join(own, 'kept'), model)
+      await isReady(server.port)
+      counts['times ready again']++
+      const asked = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
+      if (!isFirst(asked.json)) wrong.push(asked.body.slice(0, 300))
+    }
+    const said = server.output().match(/could not be started; another try follows: [^"]*\\"model.onnx\\" (?:has changed|is)/)
+    if (said === null) wrong.push(`the log says not why: ${server.output().slice(-500)}`)
+  }
+  return {
+    fault: 'model file swapped before new threads load it, its digest known and not',
+    counts,
+    claims: [
+      none('answers of another model, or without a reason in the log', wrong.length),
+      yes(
+        'while no thread is left it is not ready, and again with the right file',
+        counts['times ready again'] === 2 * times,
+        `${counts['times ready again']} times`,
+      ),
+    ],
+  }
+}
+
+/** What the shipped version says to the last digit; the other says something else. */
+const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) => json.outputs[0].data[0] === 0.9786807298660278
+
+async function deadThreads({ long }: Run, folder: string): Promise<Row> {
+  const deaths = long ? 50 : 3
+  await using server = await launch(join(folder, 'log'), { EXECUTION: 'worker', ORT_THREADS: '1', ...LITTLE_HEAP })
+  const load = callers(server.port, 8)
+  const statuses: Record<string, number> = {}
+  for (let i = 0; i < deaths; i++) {
+    const { status, headers } = await exchange(server.port, POISON)
+    const kind = `${status}${headers['retry-after'] === undefined ? '' : ' with Retry-After'} to who killed one`
+    statuses[kind] = (statuses[kind] ?? 0) + 1
+    await answers(load.calls, 20)
+  }
+  const calls = await load.stop()
+  const metrics = readMetrics((await exchange(server.port, request('GET', '/metrics'))).body)
+  const counted = metrics.get('inference_worker_deaths_total') as number
+  return {
+    fault: 'worker threads killed by want of heap',
+    counts: {
+      deaths: counted,
+      ...statuses,
+      answered: calls.answered,
+      'refused and asked again': calls.refused,
+      unanswered: calls.unanswered,
+    },
+    claims: [
+      allRight(calls),
+      none('connections closed without an answer', calls.unanswered),
+      yes(
+        'each death is counted and its request told to come again',
+        counted === deaths && statuses['503 with Retry-After to who killed one'] === deaths,
+        `${counted} of ${deaths}`,
+      ),
+      yes('the process goes on', (await statusOf(server.port, '/v2/health/ready')) === 200),
+    ],
+  }
+}
+
+async function crash({ long }: Run, folder: string): Promise<Row> {
+  const crashes = long ? 30 : 2
+  await using server = await launch(join(folder, 'log'), {}, { command: supervised() })
+  const load = callers(server.port, 8)
+  for (let i = 0; i < crashes; i++) {
+    const pid = childOf(server.pid)
+    if (pid === undefined) throw new Error('the server does not run')
+    process.kill(pid, 'SIGSEGV')
+    await until('another process runs', () => ![undefined, pid].includes(childOf(server.pid)), PATIENCE_MS)
+    await answers(load.calls, 20)
+  }
+  const calls = await load.stop()
+  return {
+    fault: 'a crash of native code (SIGSEGV), under a supervisor',
+    counts: { crashes, answered: calls.answered, 'unanswered and asked again': calls.unanswered },
+    claims: [allRight(calls), yes('it serves again each time', calls.answered > crashes, `${crashes} times`)],
+  }
+}
+
+async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
+  const jumps = long ? 60 : 6
+  const [LD_PRELOAD] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')
+  if (LD_PRELOAD === undefined) throw new Error('there is no libfaketimeMT.so.1 below /usr/lib: apt-get install faketime')
+  const offset = join(folder, 'offset')
+  const jump = (seconds: number) => writeFileSync(offset, `${seconds < 0 ? '' : '+'}${seconds}\n`)
+  jump(0)
+  // A jump is of the time of day: the clock that only runs is nobody's to set.
+  const env = { LD_PRELOAD, FAKETIME_TIMESTAMP_FILE: offset, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' }
+  const { publicKey, privateKey } = await generateKeyPair('ES256')
+  const jwks = join(folder, 'jwks.json')
+  writeFileSync(jwks, JSON.stringify({ keys: [await exportJWK(publicKey)] }))
+  const now = Math.floor(Date.now() / 1_000)
+  const token = await new SignJWT({ iss: 'i', aud: 'a', nbf: now - 600, exp: now + 3_600 })
+    .setProtectedHeader({ alg: 'ES256' })
+    .sign(privateKey)
+
+  const DAY = 86_400
+  const problems: string[] = []
+  const began = performance.now()
+  await using server = await launch(join(folder, 'log'), { ...env, REQUEST_TIMEOUT_MS: '5000', EXECUTION: 'worker' })
+  await using guarded = await launch(join(folder, 'guarded'), {
+    ...env,
+    AUTH_JWKS: jwks,
+    AUTH_ISSUER: 'i',
+    AUTH_AUDIENCE: 'a',
+    AUTH_ALGORITHMS: 'ES256',
+  })
+  const load = callers(server.port, 4)
+  const statuses: Record<string, number> = {}
+  for (let i = 0; i < jumps; i++) {
+    // Every second time by so little that the token remains valid.
+    const seconds = Math.round((random() - 0.5) * (i % 2 === 0 ? 4 * DAY : 1_000))
+    jump(seconds)
+    // Node writes the same date for up to a second.
+    await until('the date of answers follows', async () => {
+      const { headers } = await exchange(server.port, request('GET', '/v2'))
+      return Math.abs(Date.parse(headers.date as string) - Date.now() - seconds * 1_000) < 60_000
+    })
+    const { status } = await exchange(guarded.port, request('POST', IRIS, { authorization: `Bearer ${token}` }, irisBody()))
+    statuses[status] = (statuses[status] ?? 0) + 1
+    const wanted = seconds > 3_600 + 30 || seconds < -600 - 30 ? 401 : 200
+    if (status !== wanted) problems.push(`by ${seconds} s the token got ${status}, not ${wanted}`)
+    await answers(load.calls, 10)
+  }
+  jump(0)
+  const { status } = await exchange(guarded.port, request('POST', IRIS, { authorization: `Bearer ${token}` }, irisBody()))
+  const calls = await load.stop()
+  const metrics = readMetrics((await exchange(server.port, request('GET', '/metrics'))).body)
+  const labels = '{model="iris-classifier",version="v1.0.0",protocol="http",status="success"}'
+  const seconds = metrics.get(`inference_request_duration_seconds_sum${labels}`) as number
+  const mostSeconds = (4 * (performance.now() - began)) / 1_000
+
+  // Idle for less than it may, whatever the time of day says; then for longer, while that goes back.
+  await using idle = await launch(join(folder, 'idle'), { ...env, IDLE_EXIT_SECONDS: '5' })
+  jump(DAY)
+  const alive = await statusOf(idle.port, '/v2/health/ready')
+  jump(-DAY)
+  const ended = await Promise.race([idle.exited, wait(60_000, 'no', { ref: false })])
+  return {
+    fault: 'the clock jumps, by up to two days to and fro',
+    counts: {
+      jumps,
+      answered: calls.answered,
+      refused: calls.refused,
+      ...Object.fromEntries(Object.entries(statuses).map(([status, n]) => [`${status} to a token`, n])),
+    },
+    claims: [
+      none('requests refused, unanswered or out of time', calls.refused + calls.unanswered),
+      allRight(calls),
+      yes('tokens go by the time of day', problems.length === 0, problems[0] ?? `${jumps} times`),
+      yes('a token is taken again when the time is right again', status === 200, `${status}`),
+      yes(
+        'durations in the metrics go by the clock that only runs',
+        seconds > 0 && seconds < mostSeconds,
+        `${seconds.toFixed(1)} s in all, at most ${mostSeconds.toFixed(1)} can be`,
+      ),
+      yes('so does IDLE_EXIT_SECONDS', alive === 200 && ended === 0, `${alive} after a day forward, then exit code ${ended}`),
+    ],
+  }
+}
+
+async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
+  const times = long ? 20 : 1
+  const FLOOD = 200
+  const LIMIT = 64
+  await using server = await launch(join(folder, 'log'))
+  const kept = await connect(server.port)
+  const counts = { 'times without a descriptor left': 0, 'connections too many': 0, 'closed at once': 0, 'answers to who was connected': 0 }
+  const wrong: string[] = []
+  const ask = async (connection: Connection) => {
+    connection.send(request('POST', IRIS, {}, irisBody('kept')))
+    const problem = wrongWith(await connection.answer(), 'kept')
+    if (problem === undefined) counts['answers to who was connected']++
+    else wrong.push(problem)
+  }
+  await ask(kept)
+  execFileSync('prlimit', [`--pid=${server.pid}`, `--nofile=${LIMIT}:${LIMIT}`])
+  const meanwhile: Record<string, number> = {}
+  for (let time = 0; time < times; time++) {
+    const flood = await Promise.all(Array.from({ length: FLOOD }, () => connect(server.port)))
+    let closed = 0
+    for (const { closed: whenClosed } of flood) whenClosed.then(() => closed++)
+    await until('who is too many is closed', () => closed >= FLOOD - LIMIT)
+    counts['connections too many'] += FLOOD - LIMIT
+    counts['closed at once'] += closed
+    counts['times without a descriptor left']++
+    for (let i = 0; i < 20; i++) await ask(kept)
+    // What is loaded at first use cannot be now.
+    for (const path of time === 0 ? ['/metrics', '/docs'] : []) {
+      kept.send(request('GET', path))
+      const { status } = await kept.answer()
+      meanwhile[`${status} for ${path}`] = 1
+    }
+    for (const { socket } of flood) socket.destroy()
+    await until('somebody is let in again', async () => (await statusOf(server.port, '/v2/health/live')) === 200)
+  }
+  kept.socket.destroy()
+  const load = callers(server.port, 8)
+  await answers(load.calls, 200)
+  const calls = await load.stop()
+  const after = [
+    await statusOf(server.port, '/metrics'),
+    await statusOf(server.port, '/docs'),
+    await statusOf(server.port, '/openapi.json'),
+  ]
+  const large = await exchangeLarge(server.port, jsonRows(20_000).at(IRIS).request)
+  return {
+    fault: `no descriptor left, of ${LIMIT}`,
+    counts: { ...counts, ...meanwhile, 'answers after': calls.answered },
+    claims: [
+      none('wrong or missing answers to who was connected', wrong.length),
+      yes(
+        'who is too many is not left waiting',
+        counts['closed at once'] >= counts['connections too many'],
+        `${counts['closed at once']} closed`,
+      ),
+      none('requests refused or unanswered after', calls.refused + calls.unanswered),
+      yes(
+        'metrics, pages and a body for a thread of its own are answered after, though they could not be loaded before',
+        [...after, large.status].every(status => status === 200),
+        [...after, large.status].join(),
+      ),
+    ],
+  }
+}
+
+// Memory
+
+interface Group extends AsyncDisposable {
+  readonly folder: string
+  /** Times that the kernel killed somebody in it. */
+  kills(): number
+  peakMiB(): number
+}
+
+/** A cgroup whose memory is limited. @throws {Error} where none can be made */
+function limitMemory(mebibytes: number): Group {
+  const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false
+  const folder = `/sys/fs/cgroup/${isFirst ? 'memory/' : ''}onnx-function-${process.pid}-${mebibytes}`
+  if (!isFirst) writeFileSync('/sys/fs/cgroup/cgroup.subtree_control', '+memory')
+  mkdirSync(folder)
+  const read = (file: string) => readFileSync(`${folder}/${file}`, 'utf8')
+  try {
+    writeFileSync(`${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`, String(mebibytes * 2 ** 20))
+    // What does not fit is to fail, and not to go to the disk.
+    const swap = `${folder}/${isFirst ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'}`
+    if (statSync(swap, { throwIfNoEntry: false }) !== undefined) writeFileSync(swap, isFirst ? String(mebibytes * 2 ** 20) : '0')
+  } catch (error) {
+    rmdirSync(folder)
+    throw error
+  }
+  return {
+    folder,
+    kills: () => Number(/^oom_kill (\d+)$/m.exec(read(isFirst ? 'memory.oom_control' : 'memory.events'))?.[1]),
+    peakMiB: () => Number(read(isFirst ? 'memory.max_usage_in_bytes' : 'memory.peak')) / 2 ** 20,
+    // Who was killed takes a moment to be gone.
+    [Symbol.asyncDispose]: () => until('nobody is in the group', () => emptied(folder)),
+  }
+}
+
+function emptied(folder: string): boolean {
+  try {
+    rmdirSync(folder)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const inGroup = ({ folder }: Group) => supervised(`echo $$ > ${folder}/cgroup.procs`)
+
+const LARGE = binaryRows(4_000_000, ['probabilities']).at(IRIS)
+
+/** Callers that send the largest bodies there are. */
+function largeCallers(port: number, count: number) {
+  const seen: Record<string, number> = {}
+  const wrong: string[] = []
+  let stopping = false
+  const all = Array.from({ length: count }, async () => {
+    while (!stopping) {
+      const answer = await exchangeLarge(port, LARGE.request).catch(() => undefined)
+      const kind =
+        answer === undefined ? 'unanswered' : answer.status === 503 && 'retry-after' in answer.headers ? 'refused' : String(answer.status)
+      seen[`large bodies: ${kind}`] = (seen[`large bodies: ${kind}`] ?? 0) + 1
+      if (answer?.status === 200) {
+        try {
+          LARGE.verify(answer)
+        } catch (error) {
+          wrong.push((error as Error).message)
+        }
+      } else await wait(20)
+    }
+  })
+  return {
+    seen,
+    wrong,
+    async stop() {
+      stopping = true
+      await Promise.all(all)
+    },
+  }
+}
+
+async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
+  const fault = 'a memory limit of 512 MiB, and bodies of 64 MB'
+  let group: Group
+  try {
+    group = limitMemory(512)
+  } catch (error) {
+    return notRun(fault, error)
+  }
+  await using limited = group
+  await using server = await launch(join(folder, 'log'), {}, { command: inGroup(limited) })
+  const pid = childOf(server.pid)
+  const [load, large] = [callers(server.port, 4, 10), largeCallers(server.port, 4)]
+  await until('enough large bodies are answered', () => (large.seen['large bodies: 200'] ?? 0) >= (long ? 50 : 4), PATIENCE_MS)
+  await large.stop()
+  const calls = await load.stop()
+  return {
+    fault,
+    counts: { answered: calls.answered, refused: calls.refused, ...large.seen },
+    claims: [
+      none('processes killed', limited.kills() + Number(pid !== childOf(server.pid))),
+      allRight(calls),
+      none('wrong answers to large bodies', large.wrong.length),
+      none('connections closed without an answer', calls.unanswered + (large.seen['large bodies: unanswered'] ?? 0)),
+      {
+        what: 'peak within the limit',
+        measured: `${limited.peakMiB().toFixed(0)} MiB, files it read among them`,
+        holds: limited.peakMiB() <= 512,
+      },
+    ],
+  }
+}
+
+async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
+  const fault = 'killed for want of memory: 192 MiB for bodies of 64 MB, under a supervisor'
+  const kills = long ? 15 : 2
+  let group: Group
+  try {
+    group = limitMemory(192)
+  } catch (error) {
+    return notRun(fault, error)
+  }
+  await using limited = group
+  await using server = await launch(join(folder, 'log'), {}, { command: inGroup(limited) })
+  const [load, large] = [callers(server.port, 4, 10), largeCallers(server.port, 3)]
+  await until(`it was killed ${kills} times`, () => limited.kills() >= kills, PATIENCE_MS)
+  await large.stop()
+  await answers(load.calls, 100)
+  const calls = await load.stop()
+  return {
+    fault,
+    counts: { kills: limited.kills(), answered: calls.answered, 'unanswered and asked again': calls.unanswered, ...large.seen },
+    claims: [allRight(calls), some('kills', limited.kills()), none('wrong answers to large bodies', large.wrong.length)],
+  }
+}

@@ -1,0 +1,83 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Claim, Row } from './fault.ts'
+import { NAMES, type Name, rowsOf } from './faults.ts'
+
+const USAGE = `npm run reliability -- [NAME…] [--long] [--seed N] [--write]
+
+NAME     of ${NAMES.join(', ')}; all, where none is named
+--long   takes minutes to half an hour each; without it, some seconds
+--write  puts the rows into docs/reliability.md
+
+Ends with 0 if everything held, with 1 if not, with 2 if it could not be asked.
+`
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    long: { type: 'boolean', default: false },
+    seed: { type: 'string', default: '1' },
+    write: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+const say = (line: string) => void process.stdout.write(`${line}\n`)
+const seed = Number(values.seed)
+const unknown = positionals.find(name => !NAMES.includes(name as Name))
+if (values.help) {
+  say(USAGE)
+  process.exit(0)
+}
+if (unknown !== undefined || !Number.isSafeInteger(seed)) {
+  process.stderr.write(
+    `${unknown === undefined ? `--seed is ${values.seed}; it must be an integer` : `there is no ${unknown}`}\n\n${USAGE}`,
+  )
+  process.exit(2)
+}
+
+const held = ({ holds, measurement }: Claim) => holds || (measurement === true && !values.long)
+const countsOf = ({ counts }: Row) =>
+  Object.entries(counts)
+    .map(([what, n]) => `${n.toLocaleString('en')} ${what}`)
+    .join(', ')
+const mark = (claim: Claim) => (claim.holds ? 'yes' : claim.measurement === true && !values.long ? 'not in this short run' : '**no**')
+
+/** The table between the marks of that name in docs/reliability.md. */
+function write(name: Name, rows: readonly Row[], command: string): void {
+  const path = fileURLToPath(new URL('../../../docs/reliability.md', import.meta.url))
+  const lines = [
+    '| fault | counts | must hold | measured | held |',
+    '|---|---|---|---|---|',
+    ...rows.flatMap(row =>
+      row.notRun !== undefined
+        ? `| ${row.fault} | | | not run: ${row.notRun} | |`
+        : row.claims.map(
+            (claim, i) =>
+              `| ${i === 0 ? row.fault : ''} | ${i === 0 ? countsOf(row) : ''} | ${claim.what} | ${claim.measured} | ${mark(claim)} |`,
+          ),
+    ),
+    '',
+    `\`${command}\`, ${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}.`,
+  ]
+  const before = readFileSync(path, 'utf8')
+  const after = before.replace(new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- / -->)`), (_, from, to) => `${from}${lines.join('\n')}\n${to}`)
+  if (after === before && !before.includes(`<!-- ${name} -->`)) throw new Error(`${path} has no <!-- ${name} --> … <!-- / -->`)
+  writeFileSync(path, after)
+}
+
+let allHeld = true
+for (const name of positionals.length > 0 ? (positionals as Name[]) : NAMES) {
+  const command = `npm run reliability -- ${name}${values.long ? ' --long' : ''} --seed ${seed}`
+  say(`\n${command}`)
+  const rows: Row[] = []
+  for await (const row of rowsOf(name, { long: values.long, seed, progress: line => say(`  … ${line}`) })) {
+    rows.push(row)
+    say(`  ${row.fault}: ${row.notRun === undefined ? countsOf(row) : `NOT RUN: ${row.notRun}`}`)
+    for (const claim of row.claims) say(`    ${claim.holds ? '✔' : held(claim) ? '–' : '✖'} ${claim.what}: ${claim.measured}`)
+  }
+  allHeld &&= rows.every(({ claims }) => claims.every(held))
+  if (values.write) write(name, rows, command)
+}
+process.exitCode = allHeld ? 0 : 1

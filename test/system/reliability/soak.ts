@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
+import { type Exchange, exchange, paced, verified } from '../../../bench/load.ts'
+import { BINARY_EVENT, binaryRows, jsonRows, OTHER_REQUEST, PROBE, STRUCTURED_EVENT, V2_REQUEST } from '../../../bench/requests.ts'
+import { growth, spread } from '../../../bench/statistics.ts'
+import { ours, type Running, start } from '../../../bench/subjects.ts'
+import { IRIS, irisBody, readMetrics, request, until } from '../../http/client.ts'
+import { freePort } from '../../server.ts'
+import type { Claim, Fault } from './fault.ts'
+
+/** How long it lasts, looked at in windows, of which the first fifth is not counted; then how often it is compared, and for how long. */
+const FORMS = {
+  long: { totalMs: 20 * 60_000, windowMs: 15_000, pairs: 40, pairMs: 2_000 },
+  short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
+} as const
+
+/** Looked at between windows, when nobody is connected. */
+interface Window {
+  readonly descriptors: number
+  readonly threads: number
+  readonly residentMiB: number
+}
+
+/** Of one process, over that of one that has just been started, in the same moments. */
+interface Aged {
+  readonly p50: number
+  readonly p99: number
+  readonly cpu: number
+  readonly loopDelay: number
+}
+
+/** What comes all the time, one each so many milliseconds. */
+type Kind = readonly [exchange: Exchange, everyMs: number]
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  rows: [V2_REQUEST.at(IRIS), 10],
+  'other rows': [OTHER_REQUEST.at(IRIS), 20],
+  binary: [binaryRows(3).at(IRIS), 20],
+  events: [BINARY_EVENT.at('/'), 20],
+  'structured events': [STRUCTURED_EVENT.at('/'), 40],
+  probes: [PROBE, 50],
+}
+
+/** Mistakes, and what each is told. */
+const MISTAKES: readonly (readonly [request: string, status: number, says: RegExp])[] = [
+  [request('POST', IRIS, {}, irisBody('bad').replace('[1,4]', '[2,4]')), 400, /shape \[2,4\]/],
+  [request('POST', IRIS, {}, '{"inputs":['), 400, /JSON/],
+  [request('POST', IRIS.replace('iris-classifier', 'nobody'), {}, irisBody()), 404, /"nobody" is unknown/],
+  [request('POST', IRIS, { 'content-type': 'text/plain' }, irisBody()), 415, /text\/plain/],
+  [request('DELETE', IRIS), 405, /DELETE is not for/],
+  ['no HTTP\r\n\r\n', 400, /not valid HTTP/],
+  [request('POST', '/', { 'ce-specversion': '1.0', 'ce-id': '1' }, irisBody()), 400, /ce-(?:source|type)|source|type/],
+]
+
+/** Goes to a thread of its own. */
+const LARGE = jsonRows(10_000).at(IRIS)
+
+const soak: Fault = {
+  how: 'inference as JSON, binary and events, probes, scrapes, large bodies and mistakes at once, at a steady rate; then beside a process that has just been started',
+  needs: {},
+  async *rows({ long, progress }) {
+    const { totalMs, windowMs, pairs, pairMs } = FORMS[long ? 'long' : 'short']
+    const counts: Record<string, number> = {}
+    const add = (kind: string, requests: number) => {
+      counts[kind] = (counts[kind] ?? 0) + requests
+    }
+    const seen: Window[] = []
+    const aged: Aged[] = []
+    const heaps: number[] = []
+    let wrong: string | undefined
+    const old = await startWatched()
+    let young: Watched | undefined
+    try {
+      // Whatever is loaded at first use is not what grows.
+      await oneWindow(old.port, 1_000, add)
+      // A connection that was refused is closed a second later, if its client does not.
+      await wait(2_000)
+      const usual = descriptorsOf(old.pid)
+      const end = performance.now() + totalMs
+      for (let told = 0.1; performance.now() < end; ) {
+        await oneWindow(old.port, windowMs, add)
+        await until('all connections are closed', () => descriptorsOf(old.pid) <= usual).catch(() => {})
+        const threads = readdirSync(`/proc/${old.pid}/task`).length
+        seen.push({ descriptors: descriptorsOf(old.pid), threads, residentMiB: old.residentMiB() })
+        const done = 1 - (end - performance.now()) / totalMs
+        if (done < told) continue
+        progress(`${(100 * done).toFixed(0)} %: ${JSON.stringify(seen.at(-1))}`)
+        told = done + 0.1
+      }
+      young = await startWatched()
+      await oneWindow(young.port, windowMs, () => {})
+      for (let pair = 0; pair < pairs; pair++) aged.push(await compare(old, young, pairMs))
+      for (const { pid, inspectPort } of [old, young]) heaps.push(await heapMiB(pid, inspectPort))
+    } catch (error) {
+      wrong = (error as Error).message
+    } finally {
+      await Promise.all([old.stop(), young?.stop()])
+    }
+    const counted = seen.slice(Math.ceil(seen.length / 5))
+    const of = (what: keyof Window) => counted.map(window => window[what])
+    const than = (what: keyof Aged) => aged.map(pair => pair[what])
+    const [heap = Number.NaN, heapOfYoung = Number.NaN] = heaps
+    yield {
+      fault: `${Math.round(totalMs / 1_000)} s of mixed load`,
+      counts,
+      claims: [
+        { what: 'every answer is the right one', measured: wrong ?? 'each was looked at', holds: wrong === undefined },
+        same('descriptors, whenever nobody is connected', of('descriptors')),
+        same('threads', of('threads')),
+        steady('resident memory', 'MiB', of('residentMiB'), 0.1),
+        {
+          what: 'heap in use, after a full collection: at most 2 MiB more than of a process that has just been started',
+          measured: `${heap.toFixed(1)} MiB, ${heapOfYoung.toFixed(1)} MiB`,
+          holds: heap <= heapOfYoung + 2,
+          measurement: true,
+        },
+        asYoung('p50 of a row', than('p50'), 1.1),
+        asYoung('p99 of a row', than('p99'), 1.2),
+        asYoung('processor time of a row', than('cpu'), 1.1),
+        asYoung('event loop delay p99', than('loopDelay'), 1.2),
+      ],
+    }
+  },
+}
+export default soak
+
+interface Watched extends Running {
+  /** Where its debugger listens once it is asked to. */
+  readonly inspectPort: number
+}
+
+async function startWatched(): Promise<Watched> {
+  const inspectPort = await freePort()
+  return { ...(await start(ours({ NODE_OPTIONS: `--inspect-port=127.0.0.1:${inspectPort}` }), undefined)), inspectPort }
+}
+
+/** @throws {Error} at an answer that is not the right one */
+async function oneWindow(port: number, windowMs: number, add: (kind: string, requests: number) => void): Promise<void> {
+  const loads = Object.entries(KINDS).map(([kind, kinds]) => ({ kind, load: paced(port, ...kinds, 1) }))
+  const beside = besides(port, windowMs, add)
+  await beside.catch(() => {})
+  for (const { kind, requests } of await Promise.all(loads.map(async ({ kind, load }) => ({ kind, ...(await load.stop()) }))))
+    add(kind, requests)
+  await beside
+}
+
+/** Both at once, so that whatever the machine does meanwhile it does to both. */
+async function compare(old: Running, young: Running, ms: number): Promise<Aged> {
+  const [a, b] = await Promise.all(
+    [old, young].map(async server => {
+      await scrape(server.port)
+      const before = server.cpuMs()
+      const load = paced(server.port, V2_REQUEST.at(IRIS), 2, 1)
+      await wait(ms)
+      const { p50, p99, requests } = await load.stop()
+      const cpu = (server.cpuMs() - before) / requests
+      return { p50, p99, cpu, loopDelay: (await scrape(server.port)).get('nodejs_eventloop_lag_p99_seconds') as number }
+    }),
+  )
+  const over = (what: keyof Aged) => (a as Aged)[what] / (b as Aged)[what]
+  return { p50: over('p50'), p99: over('p99'), cpu: over('cpu'), loopDelay: over('loopDelay') }
+}
+
+/** What is in use of a process' heap when all garbage is gone, asked by Node's debugger. */
+async function heapMiB(pid: number, inspectPort: number): Promise<number> {
+  process.kill(pid, 'SIGUSR1')
+  let url = ''
+  await until('the debugger listens', async () => {
+    const targets = await fetch(`http://127.0.0.1:${inspectPort}/json/list`).then(
+      answer => answer.json() as Promise<{ webSocketDebuggerUrl: string }[]>,
+      () => [],
+    )
+    url = targets[0]?.webSocketDebuggerUrl ?? ''
+    return url !== ''
+  })
+  const socket = new WebSocket(url)
+  await once(socket, 'open')
+  const ask = async (id: number, method: string) => {
+    socket.send(JSON.stringify({ id, method }))
+    const [message] = await once(socket, 'message')
+    return JSON.parse(message.data).result
+  }
+  await ask(1, 'HeapProfiler.collectGarbage')
+  const { usedSize } = await ask(2, 'Runtime.getHeapUsage')
+  socket.close()
+  return usedSize / 2 ** 20
+}
+
+/** What does not come as often: mistakes, large bodies, and scrapes. */
+async function besides(port: number, windowMs: number, add: (kind: string, requests: number) => void) {
+  const end = performance.now() + windowMs
+  do {
+    for (const [request, status, says] of MISTAKES) {
+      const answer = await exchange(port, Buffer.from(request))
+      assert.equal(answer.status, status, request)
+      assert.match(JSON.parse(answer.body.toString()).error, says)
+      await wait(900 / MISTAKES.length)
+    }
+    await verified(port, LARGE)
+    await scrape(port)
+    add('mistakes', MISTAKES.length)
+    add('large bodies', 1)
+    add('scrapes', 1)
+  } while (performance.now() < end)
+}
+
+async function scrape(port: number): Promise<ReadonlyMap<string, number>> {
+  const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
+  assert.equal(status, 200)
+  const metrics = readMetrics(body.toString())
+  assert.equal(metrics.get('inference_worker_deaths_total'), 0)
+  return metrics
+}
+
+const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
+
+function same(what: string, values: readonly number[]): Claim {
+  const { min, max } = spread(values)
+  return { what: `${what}: never more`, measured: min === max ? `${min}` : `${min} to ${max}`, holds: max <= (values[0] as number) }
+}
+
+/** Growth over all of it, by a line through the windows: even the most that it may be is less than that share. */
+function steady(what: string, unit: string, values: readonly number[], share: number): Claim {
+  const { median } = spread(values)
+  const { median: likely, min, max } = growth(values)
+  const percent = (grown: number) => `${((100 * grown) / median).toFixed(1)} %`
+  return {
+    what: `${what} grows by less than ${100 * share} %`,
+    measured: `${median.toFixed(2)} ${unit}, ${percent(likely)} (${percent(min)} to ${percent(max)})`,
+    holds: max < share * median,
+    measurement: true,
+  }
+}
+
+/** The median over all pairs, with the 95 % confidence interval of its order statistics: even the most that it may be is no more than so much. */
+function asYoung(what: string, ratios: readonly number[], most: number): Claim {
+  const sorted = ratios.toSorted((a, b) => a - b)
+  const off = (1.96 * Math.sqrt(sorted.length)) / 2
+  const at = (index: number) => sorted[Math.min(Math.max(Math.round(index), 0), sorted.length - 1)] ?? Number.NaN
+  const [least, upper] = [at(sorted.length / 2 - off - 1), at(sorted.length / 2 + off)]
+  return {
+    what: `${what}: at most ${most} × that of a process that has just been started`,
+    measured: `${spread(ratios).median.toFixed(2)} × (${least.toFixed(2)} to ${upper.toFixed(2)})`,
+    holds: upper <= most,
+    measurement: true,
+  }
+}
