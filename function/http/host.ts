@@ -290,7 +290,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
     // Node reads and drops what is left of a body; one that is not wanted for its size or its sender is rather cut off.
-    const cutOff = !request.complete && (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
+    // One that was read is whole, although Node may say so only later in this turn.
+    const cutOff = held === undefined && !request.complete && (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff || isLast(request)) headers.connection = 'close'
     response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
