@@ -412,6 +412,110 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
   }
 }
 
+/** An answer to a request of an open loop. */
+export interface OpenAnswer extends HttpAnswer {
+  /** When the request was due, in milliseconds from the first. */
+  readonly due: number
+  /** From then until the answer was there. */
+  readonly ms: number
+}
+
+/**
+ * So many requests a second, sent when they are due whatever becomes of those before: what does not care that a server is busy. On as
+ * many connections as it takes, up to a limit; a request that finds none free waits for one, and its time runs.
+ * @param requestOf the bytes of a request
+ * @param onAnswer told of every answer @param onFailure told of every request that was sent and whose connection broke
+ * @returns how many were sent, how many were not because no connection came free within `patienceMs`, and how late the load itself was
+ */
+export async function openLoop(
+  port: number,
+  perSecond: number,
+  seconds: number,
+  requestOf: (index: number) => Buffer,
+  onAnswer: (answer: OpenAnswer, index: number) => void,
+  {
+    connections = 1_000,
+    patienceMs = PATIENCE_MS,
+    onFailure,
+  }: { connections?: number; patienceMs?: number; onFailure: (error: Error, index: number) => void },
+): Promise<{ sent: number; givenUp: number; lag: number }> {
+  interface Seat extends Connection {
+    index: number
+  }
+  const idle: Seat[] = []
+  const all = new Set<Seat>()
+  const due: number[] = []
+  const started = performance.now()
+  const dueAt = (index: number) => (index * 1_000) / perSecond
+  const total = Math.floor(perSecond * seconds)
+  const lag = createHistogram({ figures: 3 })
+  const done = Promise.withResolvers<void>()
+  let next = 0
+  let open = 0
+  let sent = 0
+  let givenUp = 0
+
+  function seat(): Seat {
+    const answered = (status: number, answer: Buffer | undefined) => {
+      const { index } = taken
+      if (answer === undefined) onFailure(new Error(`answered ${status} in several pieces`), index)
+      else onAnswer({ ...parse(answer), due: dueAt(index), ms: performance.now() - started - dueAt(index) }, index)
+      leave(taken)
+      idle.push(taken)
+    }
+    const taken: Seat = { ...connect(port, { answered, failed: error => lose(taken, error) }), index: -1 }
+    all.add(taken)
+    return taken
+  }
+
+  function lose(taken: Seat, error: Error): void {
+    if (!all.delete(taken)) return
+    const at = idle.indexOf(taken)
+    if (at >= 0) idle.splice(at, 1)
+    taken.socket.destroy()
+    if (taken.index < 0) return
+    onFailure(error, taken.index)
+    leave(taken)
+  }
+
+  function leave(taken: Seat): void {
+    taken.index = -1
+    open--
+    if (open === 0 && next === total && due.length === 0) done.resolve()
+  }
+
+  function send(): void {
+    const now = performance.now() - started
+    for (; next < total && dueAt(next) <= now; next++) due.push(next)
+    let at = 0
+    for (; at < due.length; at++) {
+      const index = due[at] as number
+      if (now - dueAt(index) > patienceMs) {
+        givenUp++
+        continue
+      }
+      const taken = idle.pop() ?? (all.size < connections ? seat() : undefined)
+      if (taken === undefined) break
+      lag.record(Math.max(1, Math.round((now - dueAt(index)) * 1e6)))
+      taken.index = index
+      open++
+      sent++
+      taken.send(requestOf(index))
+    }
+    due.splice(0, at)
+    if (next === total && due.length === 0 && open === 0) done.resolve()
+  }
+
+  const timer = setInterval(send, 1)
+  const late = setTimeout(() => done.resolve(), seconds * 1_000 + PATIENCE_MS)
+  await done.promise
+  clearInterval(timer)
+  clearTimeout(late)
+  for (const taken of all) if (taken.index >= 0) onFailure(new Error('was not answered'), taken.index)
+  for (const { socket } of all) socket.removeAllListeners('close').destroy()
+  return { sent, givenUp, lag: lag.percentile(99) / 1e6 }
+}
+
 /** How late the load's own timers were: what a paced figure may owe to the load. @returns the 99th percentile in milliseconds */
 export function watchLag(): () => number {
   const lag = monitorEventLoopDelay({ resolution: 1 })

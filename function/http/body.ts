@@ -34,12 +34,22 @@ export interface BodyReader {
    * @throws {Overloaded} when other requests' bodies fill the memory for them
    */
   read(request: IncomingMessage, response: ServerResponse): Promise<{ readonly body: Uint8Array; readonly held: Held }>
+  /**
+   * Room for an answer without a body.
+   * @throws {Overloaded}
+   */
+  holdAnswer(bytes: number): Held
 }
 
 /** What one request holds of the memory for bodies. */
 export interface Held {
-  /** The body is gone, and the answer has taken its place. */
+  /**
+   * The body is gone, and the answer has taken its place.
+   * @throws {Overloaded} when that is larger, and other requests fill the memory
+   */
   becomeAnswer(bytes: number): void
+  /** Its client does not read it as fast as it came. @param cut ends that, where small requests need the room; it releases this */
+  waitsForReader(cut: () => void): void
   release(): void
 }
 
@@ -48,27 +58,52 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   const large = HELD_BODIES * maxBodyBytes
   const most = { small: Math.min(HELD_SMALL_BYTES, large), large }
 
+  /** Small answers that wait for their clients to read them, the oldest first. */
+  const unread = new Set<Holding>()
+
   class Holding implements Held {
     bytes = 0
+    cut: (() => void) | undefined
 
     /** @throws {Overloaded} */
     add(bytes: number): void {
-      this.becomeAnswer(this.bytes + bytes)
-      const pool = poolOf(this.bytes)
-      if (heldByAll[pool] > most[pool]) {
-        throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
-      }
+      this.become(this.bytes + bytes)
+      checkRoom(poolOf(this.bytes))
     }
 
     becomeAnswer(bytes: number): void {
+      const grows = bytes > this.bytes
+      this.become(bytes)
+      if (grows) checkRoom(poolOf(bytes))
+    }
+
+    waitsForReader(cut: () => void): void {
+      this.cut = cut
+      if (poolOf(this.bytes) === 'small') unread.add(this)
+    }
+
+    release(): void {
+      this.become(0)
+      if (this.cut !== undefined) unread.delete(this)
+    }
+
+    private become(bytes: number): void {
       heldByAll[poolOf(this.bytes)] -= this.bytes
       heldByAll[poolOf(bytes)] += bytes
       this.bytes = bytes
     }
+  }
 
-    release(): void {
-      this.becomeAnswer(0)
+  /** Who does not read small answers makes room for who does; large ones take their time. @throws {Overloaded} */
+  function checkRoom(pool: 'small' | 'large'): void {
+    if (heldByAll[pool] <= most[pool]) return
+    if (pool === 'small') {
+      for (const { cut } of unread) {
+        cut?.()
+        if (heldByAll.small <= most.small) return
+      }
     }
+    throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
   }
 
   async function read(request: IncomingMessage, response: ServerResponse) {
@@ -91,6 +126,17 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
       held.release()
       throw error
     }
+  }
+
+  function holdAnswer(bytes: number): Held {
+    const held = new Holding()
+    try {
+      held.add(bytes)
+    } catch (error) {
+      held.release()
+      throw error
+    }
+    return held
   }
 
   const tooLarge = () => new Refused(413, `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`)
@@ -150,7 +196,7 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     }
   }
 
-  return { read }
+  return { read, holdAnswer }
 }
 
 const poolOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')

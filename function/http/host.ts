@@ -43,10 +43,15 @@ export type Respond = (find?: () => Route | undefined) => Promise<void>
 /** What stands between the listener and the routes, such as an Express application. It hands every request on by `respond`. */
 export type Front = (request: IncomingMessage, response: ServerResponse, respond: Respond) => void
 
+/** How many requests a client may send ahead on one connection, before the answer to the first is sent. */
+const MAX_AHEAD = 256
+
 /** What is known of a connection. */
 interface Connection {
   /** The response to its newest request; those before it are sent first. */
   latest: ServerResponse | undefined
+  /** Requests that came before the one ahead of them was answered, in their order. */
+  ahead: Begun[]
   /** Bytes read when it was last idle: where more have come since, a request is on its way. */
   idleAt: number
   /** When it was last idle, on performance.now()'s clock. */
@@ -54,6 +59,8 @@ interface Connection {
   /** True once it is to be closed because what it sent is not HTTP. */
   broken: boolean
 }
+
+type Begun = readonly [request: IncomingMessage, response: ServerResponse, caller: Caller]
 
 /**
  * Listens on the configured port; requests are routed to plain handlers, pages to the Express application.
@@ -69,6 +76,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
   const cors = config.corsOrigins && (await import('./cors.ts')).createCors(config.corsOrigins)
   const bodies = createBodyReader(config)
   const connections = new Map<Socket, Connection>()
+  /** Of all connections. */
+  let sentAhead = 0
   let closing = false
   let closed = false
   // Pages are Express's: inference never passes through it.
@@ -87,7 +96,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
   const secure = config.tls && (await import('./tls.ts')).createSecureServer(options, config.tls, log)
   const server = secure?.server ?? createServer(options)
   server.on(secure === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
-    connections.set(socket, { latest: undefined, idleAt: 0, restedAt: performance.now(), broken: false })
+    connections.set(socket, { latest: undefined, ahead: NO_REQUESTS, idleAt: 0, restedAt: performance.now(), broken: false })
     socket.once('close', () => connections.delete(socket))
     if (closed) endWhenRested(socket, connections.get(socket) as Connection)
   })
@@ -121,11 +130,38 @@ export async function listen(service: EventService, config: Config, front?: Fron
       traceparent: request.headers.traceparent as string | undefined,
       trace: traces?.begin(request.method, arrived),
     }
+    const before = connection.latest
     connection.latest = response
     response.on('close', () => onClosed(request, response, caller, connection))
     request.url = originForm(request.url ?? '')
+    if (before === undefined || before.closed) begin(request, response, caller)
+    else waitForTurn(connection, [request, response, caller])
+  }
+
+  function begin(request: IncomingMessage, response: ServerResponse, caller: Caller): void {
     if (front === undefined) respond(request, response, caller)
     else front(request, response, find => respond(request, response, caller, find))
+  }
+
+  /**
+   * Requests of one connection are answered one after the other: who sends many ahead has no more of the server at a time than others,
+   * and who reads no answer has no more than one made.
+   */
+  function waitForTurn(connection: Connection, begun: Begun): void {
+    if (connection.ahead.length >= MAX_AHEAD || sentAhead >= config.maxQueueRows) {
+      begun[0].socket.destroy()
+      return
+    }
+    if (connection.ahead.length === 0) connection.ahead = [begun]
+    else connection.ahead.push(begun)
+    sentAhead++
+  }
+
+  function takeTurn(socket: Socket, { ahead }: Connection): void {
+    // What comes after an answer that closes the connection is not answered.
+    const begun = ahead.splice(0, socket.writable ? 1 : ahead.length)
+    sentAhead -= begun.length
+    if (socket.writable && begun[0] !== undefined) begin(...begun[0])
   }
 
   /** The answer was sent, or the client hung up. */
@@ -138,6 +174,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       // Who answers as soon as the body is there, before the parser tells that it is over, does not read on to that.
       request.resume()
     }
+    if (connection.ahead.length > 0) takeTurn(request.socket, connection)
     if (caller.trace !== undefined)
       traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
     if (!log.isLevelEnabled('debug')) return
@@ -187,6 +224,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
         const page = await pages()
         if (cors !== undefined) response.setHeaders(new Map(Object.entries(cors.headers(request.headers))))
         if (closing || isLast(request)) response.setHeader('connection', 'close')
+        response.once('prefinish', () => waitToBeRead(response, response.writableLength, undefined))
         return page(request, response, caller)
       }
       if (method === 'GET')
@@ -196,9 +234,9 @@ export async function listen(service: EventService, config: Config, front?: Fron
         const answer = await handler({ method: 'POST', path, headers: request.headers, body }, caller)
         free(body)
         held.becomeAnswer(sizeOf(answer.body))
-        await send(request, response, answer)
+        await send(request, response, answer, held)
       } finally {
-        releaseWhenSent(response, held)
+        if (response.closed || response.writableLength === 0) held.release()
       }
     } catch (error) {
       if (error instanceof HungUp) return
@@ -215,24 +253,36 @@ export async function listen(service: EventService, config: Config, front?: Fron
   const lookUp = (path: string, { method }: IncomingMessage, find: (() => Route | undefined) | undefined) =>
     path === '*' && method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
 
-  function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void | Promise<void> {
+  function send(request: IncomingMessage, response: ServerResponse, answer: Answer, held?: Held): void | Promise<void> {
     const acceptEncoding = request.headers['accept-encoding']
     const length = sizeOf(answer.body)
-    if (acceptEncoding === undefined || !isWorthCompressing(length)) write(request, response, answer, length)
-    else return sendCompressed(request, response, answer, acceptEncoding)
+    if (acceptEncoding === undefined || !isWorthCompressing(length)) write(request, response, answer, length, held)
+    else return sendCompressed(request, response, answer, acceptEncoding, held)
   }
 
-  async function sendCompressed(request: IncomingMessage, response: ServerResponse, answer: Answer, acceptEncoding: string): Promise<void> {
+  async function sendCompressed(
+    request: IncomingMessage,
+    response: ServerResponse,
+    answer: Answer,
+    acceptEncoding: string,
+    held: Held | undefined,
+  ): Promise<void> {
     const body = bytesOf(answer.body)
     const compressed = await compress(body, acceptEncoding)
-    if (compressed === undefined) write(request, response, answer, body.byteLength)
+    if (compressed === undefined) write(request, response, answer, body.byteLength, held)
     else {
       const headers = { ...answer.headers, 'content-encoding': compressed.encoding, vary: 'accept-encoding' }
-      write(request, response, { ...answer, headers, body: [compressed.body] }, compressed.body.byteLength)
+      write(request, response, { ...answer, headers, body: [compressed.body] }, compressed.body.byteLength, held)
     }
   }
 
-  function write(request: IncomingMessage, response: ServerResponse, { status, headers: own, body }: Answer, length: number): void {
+  function write(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { status, headers: own, body }: Answer,
+    length: number,
+    held: Held | undefined,
+  ): void {
     if (response.headersSent || response.destroyed) return
     // No browser is to take an answer, some of which is what the caller sent, for anything but what it says it is.
     const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
@@ -243,7 +293,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
     const requestId = request.headers['x-request-id']?.toString()
     if (requestId !== undefined) headers['x-request-id'] = requestId
     // Node reads and drops what is left of a body; one that is not wanted for its size or its sender is rather cut off.
-    const cutOff = !request.complete && (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
+    // One that was read is whole, although Node may say so only later in this turn.
+    const cutOff = held === undefined && !request.complete && (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff || isLast(request)) headers.connection = 'close'
     response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
@@ -251,16 +302,29 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
     else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
     else endWithParts(response, body)
+    if (response.writableLength > 0) waitToBeRead(response, length, held)
   }
 
-  /** An answer that does not fit the socket waits in memory until its client reads it, which it must go on doing. */
-  function releaseWhenSent(response: ServerResponse, held: Held): void {
-    if (response.closed || response.writableLength === 0) {
-      held.release()
+  /** An answer that does not fit the socket waits in memory for its client to read it: for as long as a request may take to arrive. */
+  function waitToBeRead(response: ServerResponse, bytes: number, heldAlready: Held | undefined): void {
+    if (response.closed || bytes === 0) return
+    let held: Held
+    try {
+      held = heldAlready ?? bodies.holdAnswer(bytes)
+    } catch {
+      response.destroy()
       return
     }
-    response.once('close', () => held.release())
-    response.setTimeout(config.requestTimeoutMs, () => response.destroy())
+    const cut = () => {
+      response.destroy()
+      held.release()
+    }
+    held.waitsForReader(cut)
+    const late = setTimeout(cut, config.requestTimeoutMs)
+    response.once('close', () => {
+      clearTimeout(late)
+      held.release()
+    })
   }
 
   /** Answers what is no request, after the request before it has its own answer; then the connection closes. */
@@ -347,6 +411,8 @@ const withoutMetrics = (routeOf: (path: string) => Route | undefined) => (path: 
 const ASCII = /^[\x20-\x7e]*$/
 
 const NOTHING = new Uint8Array(0)
+
+const NO_REQUESTS: Begun[] = []
 
 /** `OPTIONS *` asks about the server as a whole. */
 const ANYTHING: Route = { GET: () => json({}), POST: () => json({}) }

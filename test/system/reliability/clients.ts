@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { openLoop } from '../../../bench/load.ts'
+import { ratio } from '../../../bench/statistics.ts'
+import { readMetrics, request, until } from '../../http/client.ts'
+import { type ServerProcess, startProcess, testModel } from '../../server.ts'
+import type { Kind } from './clients/bad.ts'
+import type { Claim, Fault, Row, Run } from './fault.ts'
+
+const MIB = 2 ** 20
+const MAX_BODY_BYTES = 8 * MIB
+const REQUEST_TIMEOUT_MS = 4_000
+/** Node looks every so often whose time is over. */
+const CHECKED_EVERY_MS = 4_000
+
+/** What becomes of bad clients, beside that others do not notice. */
+interface Bad {
+  readonly kind: Kind
+  readonly connections: (long: boolean) => number
+  /** What each gets, and is to be seen. */
+  readonly gets: readonly string[]
+  readonly says: string
+}
+
+const BAD: readonly Bad[] = [
+  { kind: 'slow headers', connections: () => 300, gets: ['408'], says: '408 after REQUEST_TIMEOUT_MS' },
+  { kind: 'slow bodies', connections: () => 300, gets: ['408'], says: '408 after REQUEST_TIMEOUT_MS' },
+  { kind: 'slow readers', connections: () => 300, gets: ['cut'], says: 'cut after REQUEST_TIMEOUT_MS' },
+  {
+    kind: 'idle connections',
+    connections: long => (long ? 10_000 : 2_000),
+    gets: ['200', '408'],
+    says: 'kept after an answer; 408 to who asks nothing',
+  },
+  { kind: 'gzip bombs', connections: () => 20, gets: ['413'], says: '413, or 503 while the memory for bodies is full' },
+  { kind: 'resets half-way', connections: () => 50, gets: [], says: 'nothing' },
+  { kind: 'pipelined floods', connections: () => 20, gets: ['floods answered', 'cut'], says: 'answered up to 256 ahead, beyond cut' },
+]
+
+const fault: Fault = {
+  how: 'a client that behaves asks at a steady pace, in turns alone and beside bad clients in another process',
+  needs: {},
+  async *rows(run) {
+    for (const bad of BAD) yield await beside(bad, run)
+  },
+}
+export default fault
+
+async function beside({ kind, connections: connectionsOf, gets, says }: Bad, { long, seed, progress }: Run): Promise<Row> {
+  const [rounds, seconds] = long ? [5, 5] : [1, 2]
+  const connections = connectionsOf(long)
+  const env = { MODEL_DIR: testModel('identity-fp32'), MAX_BODY_BYTES: `${MAX_BODY_BYTES}`, REQUEST_TIMEOUT_MS: `${REQUEST_TIMEOUT_MS}` }
+  const server = await startProcess(env, [], 10 * 60_000, 'build/main.js')
+  const memory = watchMemory(server)
+  try {
+    const port = Number(new URL(server.url).port)
+    const totals = { right: 0, sent: 0, wrong: [] as string[] }
+    const ask = async () => {
+      const { ms, right, sent, wrong } = await behave(port, seconds)
+      totals.right += right
+      totals.sent += sent
+      totals.wrong.push(...wrong)
+      return percentile99(ms)
+    }
+    // Its code is compiled, and its memory as large as it gets by itself.
+    await behave(port, 1)
+    const before = { memory: memory.now(), descriptors: descriptorsOf(server) }
+    memory.forget()
+    const [alone, disturbed]: [number[], number[]] = [[], []]
+    const seen: Record<string, number> = {}
+    let longestMs = 0
+    for (let round = 0; round < rounds; round++) {
+      alone.push(await ask())
+      const bad = await startBad(kind, port, connections, seed + round)
+      try {
+        disturbed.push(await ask())
+        // Each has been dealt with once.
+        const report = await untilSeen(bad, gets)
+        for (const [what, n] of Object.entries(report.seen)) seen[what] = (seen[what] ?? 0) + n
+        longestMs = Math.max(longestMs, report.longestMs)
+      } finally {
+        bad.kill('SIGKILL')
+        await once(bad, 'exit')
+      }
+      await until('all connections are gone', () => descriptorsOf(server) <= before.descriptors)
+      progress(`${kind}: p99 ${alone.at(-1)?.toFixed(2)} ms alone, ${disturbed.at(-1)?.toFixed(2)} ms beside; at most ${memory.most()} MiB`)
+    }
+    const { median, min, max } = ratio(disturbed, alone)
+    const bound = memoryBound(connections)
+    const grown = memory.most() - before.memory
+    const answered = await exchangeMetrics(port)
+    const claims: Claim[] = [
+      {
+        what: 'who behaves is answered rightly, every time',
+        measured: totals.wrong.length === 0 ? `${totals.right} of ${totals.sent}` : `${totals.wrong.length} not: ${totals.wrong[0]}`,
+        holds: totals.right === totals.sent && totals.wrong.length === 0,
+      },
+      {
+        what: 'p99 ≤ 2 × alone',
+        measured: `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`,
+        holds: median <= 2,
+        measurement: true,
+      },
+      { what: `memory grows by less than ${bound} MiB`, measured: `${grown} MiB`, holds: grown < bound, measurement: true },
+      {
+        what: `they get: ${says}`,
+        measured: Object.entries(seen)
+          .map(([what, n]) => `${n} ${what}`)
+          .join(', '),
+        holds: gets.every(what => (seen[what] ?? 0) > 0) && Object.keys(seen).every(what => !/^5/.test(what) || what === '503'),
+      },
+      {
+        what: 'then no descriptor and no request is left',
+        measured: `${descriptorsOf(server) - before.descriptors}, ${answered.inFlight}`,
+        holds: descriptorsOf(server) <= before.descriptors && answered.inFlight === 0,
+      },
+      { what: 'nothing is logged as an error', measured: `${errorsOf(server).length} lines`, holds: errorsOf(server).length === 0 },
+    ]
+    if (gets.includes('408') || kind === 'slow readers') {
+      const bound = REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS + 2_000
+      claims.splice(4, 0, {
+        what: `within ${bound / 1_000} s`,
+        measured: `${(longestMs / 1_000).toFixed(1)} s`,
+        holds: longestMs < bound,
+        measurement: true,
+      })
+    }
+    return { fault: `${connections.toLocaleString('en')} ${kind}`, counts: { asked: totals.sent, rounds, ...seen }, claims }
+  } finally {
+    memory.stop()
+    server.process.kill('SIGKILL')
+    await server.exited
+  }
+}
+
+/** As docs/performance.md has it: five bodies, 16 MiB of small ones; of each connection what Node keeps; and garbage not yet collected. */
+const memoryBound = (connections: number) => Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
+
+/** A hundred requests a second, each answer checked. */
+async function behave(port: number, seconds: number) {
+  const result = { ms: [] as number[], right: 0, sent: 0, wrong: [] as string[] }
+  const valuesOf = (index: number) => [index, -index, index / 4]
+  const ask = (index: number) => {
+    const input = { name: 'x', shape: [3], datatype: 'FP32', data: valuesOf(index) }
+    return Buffer.from(request('POST', '/v2/models/identity-fp32/infer', {}, JSON.stringify({ id: `${index}`, inputs: [input] })))
+  }
+  const { sent, givenUp } = await openLoop(
+    port,
+    100,
+    seconds,
+    index => ask(index + 1),
+    ({ status, body, ms }, index) => {
+      try {
+        assert.equal(status, 200, body.toString())
+        const { id, outputs } = JSON.parse(body.toString())
+        assert.deepEqual([id, outputs[0].data], [`${index + 1}`, valuesOf(index + 1)])
+        result.right++
+        result.ms.push(ms)
+      } catch (error) {
+        result.wrong.push((error as Error).message)
+      }
+    },
+    { onFailure: error => void result.wrong.push(error.message) },
+  )
+  result.sent = sent + givenUp
+  return result
+}
+
+interface Report {
+  readonly seen: Readonly<Record<string, number>>
+  readonly longestMs: number
+}
+
+async function startBad(kind: Kind, port: number, connections: number, seed: number): Promise<ChildProcess> {
+  const child = fork(fileURLToPath(new URL('clients/bad.ts', import.meta.url)), [kind, `${port}`, `${connections}`, `${seed}`])
+  await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(() => {
+      throw new Error('the bad clients ended')
+    }),
+  ])
+  return child
+}
+
+async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
+  let report: Report | undefined
+  const isSeen = async () => {
+    const answer = once(bad, 'message')
+    bad.send('report')
+    report = (await answer)[0] as Report
+    return gets.every(what => (report as Report).seen[what] !== undefined)
+  }
+  // Those that should be seen and are not are for the claim to tell.
+  for (let turn = 0; turn < 3; turn++) {
+    try {
+      await until('they have been dealt with', isSeen)
+      break
+    } catch (error) {
+      if (turn === 2) void error
+    }
+  }
+  return report as Report
+}
+
+function watchMemory(server: ServerProcess) {
+  const now = () => Math.round(Number(/VmRSS:\s*(\d+)/.exec(readFileSync(`/proc/${server.process.pid}/status`, 'utf8'))?.[1]) / 1024)
+  let most = now()
+  const timer = setInterval(() => {
+    most = Math.max(most, now())
+  }, 50)
+  return {
+    now,
+    most: () => most,
+    forget() {
+      most = now()
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
+const descriptorsOf = (server: ServerProcess) => readdirSync(`/proc/${server.process.pid}/fd`).length
+
+const errorsOf = ({ log }: ServerProcess) => log.filter(line => JSON.parse(line).level > 30)
+
+async function exchangeMetrics(port: number): Promise<{ inFlight: number }> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  return { inFlight: readMetrics(text).get('inference_requests_in_flight') ?? Number.NaN }
+}
+
+const percentile99 = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? Number.NaN

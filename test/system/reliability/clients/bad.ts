@@ -1,0 +1,142 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import { request } from '../../../http/client.ts'
+import { random } from '../../../random.ts'
+
+/*
+ * Clients that do harm, in a process of their own: `bad.ts KIND PORT CONNECTIONS SEED`. Says what it saw when it is asked for it,
+ * and ends when who started it does.
+ */
+
+const [kind, port, connections, seed] = [process.argv[2] as string, ...process.argv.slice(3).map(Number)] as [Kind, number, number, number]
+const draw = random(seed)
+
+/** By what became of a connection or request: how many. */
+const seen: Record<string, number> = {}
+const count = (what: string) => {
+  seen[what] = (seen[what] ?? 0) + 1
+}
+let longestMs = 0
+
+const PATH = '/v2/models/identity-fp32/infer'
+const small = request('POST', PATH, {}, JSON.stringify({ inputs: [{ name: 'x', shape: [2], datatype: 'FP32', data: [1, 2] }] }))
+
+/** What each of the connections does until it is closed; then another takes its place. */
+const KINDS = {
+  async 'slow headers'(socket: Socket) {
+    socket.write('GET /v2 HTTP/1.1\r\nHost: test\r\nX-Slow: ')
+    await dribble(socket, 'x')
+  },
+  async 'slow bodies'(socket: Socket) {
+    socket.write(request('POST', PATH, { 'content-length': '100000' }))
+    await dribble(socket, ' ')
+  },
+  /** Of large answers and of many small ones, none is read. */
+  async 'slow readers'(socket: Socket) {
+    socket.pause()
+    const large = draw() < 0.5
+    socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(250))
+    if (large) for (let i = 0; i < 20; i++) socket.write(megabyte)
+    // Without reading, its end is only seen by writing.
+    while (!socket.destroyed) {
+      await wait(250)
+      socket.write('G')
+    }
+  },
+  async 'idle connections'(socket: Socket) {
+    if (draw() < 0.5) socket.write(request('GET', '/v2'))
+    await once(socket, 'close')
+  },
+  async 'gzip bombs'(socket: Socket) {
+    while (!socket.destroyed) {
+      socket.write(bomb)
+      await Promise.race([once(socket, 'data'), once(socket, 'close')])
+    }
+  },
+  async 'resets half-way'(socket: Socket) {
+    socket.write(draw() < 0.5 ? small : small.slice(0, Math.floor(draw() * small.length)))
+    await wait(10 * draw())
+    socket.resetAndDestroy()
+  },
+  /** Requests as fast as they are answered, and of some connections faster than that. */
+  async 'pipelined floods'(socket: Socket) {
+    const ahead = draw() < 0.9 ? 200 : 2_000
+    while (!socket.destroyed) {
+      socket.write(small.repeat(ahead))
+      let left = ahead
+      while (left > 0 && !socket.destroyed) {
+        const data = await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => undefined)])
+        left -= data === undefined ? 0 : String(data[0]).split('HTTP/1.1 ').length - 1
+      }
+      if (left <= 0) count('floods answered')
+    }
+  },
+} as const
+export type Kind = keyof typeof KINDS
+
+const megabyte = (() => {
+  const json = JSON.stringify({
+    inputs: [{ name: 'x', shape: [2 ** 18], datatype: 'FP32', parameters: { binary_data_size: 2 ** 20 } }],
+    parameters: { binary_data_output: true },
+  })
+  const headers = { 'inference-header-content-length': `${json.length}`, 'content-length': `${json.length + 2 ** 20}` }
+  return Buffer.concat([Buffer.from(request('POST', PATH, headers) + json), Buffer.alloc(2 ** 20)])
+})()
+
+/** 64 MiB of blanks. */
+const bomb = (() => {
+  const body = gzipSync(Buffer.alloc(64 * 2 ** 20, ' '))
+  return Buffer.concat([Buffer.from(request('POST', PATH, { 'content-encoding': 'gzip', 'content-length': `${body.length}` })), body])
+})()
+
+async function dribble(socket: Socket, byte: string): Promise<void> {
+  while (!socket.destroyed) {
+    await wait(100)
+    socket.write(byte)
+  }
+}
+
+async function one(isFirst: boolean): Promise<void> {
+  const began = performance.now()
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  let wasReset = false
+  socket.on('error', error => {
+    wasReset = 'code' in error && error.code !== 'ECONNREFUSED'
+  })
+  let answers = 0
+  socket.on('data', data => {
+    for (const [, status] of data.toString('latin1').matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
+      answers++
+      if (kind !== 'pipelined floods' || status !== '200') count(`${status}`)
+    }
+  })
+  const closed = new Promise(resolve => socket.once('close', resolve))
+  await once(socket, 'connect').catch(() => {})
+  count('connections')
+  if (isFirst) opened++
+  await KINDS[kind](socket).catch(() => {})
+  await closed
+  longestMs = Math.max(longestMs, performance.now() - began)
+  if (kind === 'resets half-way') return
+  count(wasReset || answers === 0 ? 'cut' : 'closed after an answer')
+}
+
+async function again(isFirst: boolean): Promise<never> {
+  for (let first = isFirst; ; first = false) {
+    await one(first)
+    await wait(50)
+  }
+}
+
+let opened = 0
+process.on('message', () => process.send?.({ seen, longestMs }))
+process.on('disconnect', () => process.exit())
+for (let i = 0; i < connections; i++) {
+  void again(true)
+  // As many at once as a listener's backlog takes.
+  while (i - opened > 200) await wait(5)
+}
+while (opened < connections) await wait(10)
+process.send?.('ready')

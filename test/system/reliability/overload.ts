@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict'
+import { closedLoop, type Exchange, exchange, type OpenAnswer, openLoop, paced } from '../../../bench/load.ts'
+import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
+import { type ServerProcess, startProcess, testModel } from '../../server.ts'
+import type { Claim, Fault, Row, Run } from './fault.ts'
+
+/** A caller who waits longer for an answer has no use for it. */
+const PATIENCE_MS = 1_000
+
+/** What is asked, and how much of it. */
+interface Case {
+  readonly fault: string
+  readonly env: Readonly<Record<string, string>>
+  /** Of the load that measures the peak. */
+  readonly connections: number
+  /** How many times the peak is offered. */
+  readonly times: number
+  ask(index: number): Buffer
+  /** Throws where this is not the answer to that request. */
+  check(answer: OpenAnswer['body'], index: number): void
+}
+
+const inferenceOf = (path: string, index: number, input: object) =>
+  Buffer.from(request('POST', path, {}, JSON.stringify({ id: `${index}`, inputs: [input] })))
+
+const SETOSA = [5.1, 3.5, 1.4, 0.2]
+const VIRGINICA = [6.7, 3.0, 5.2, 2.3]
+
+/** Made before: the load is to send, not to make. */
+const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
+  inferenceOf(IRIS, index, { name: 'input', shape: [1, 4], datatype: 'FP32', data: index % 2 ? VIRGINICA : SETOSA }),
+)
+
+/** 50 ms and more a run, for any number of rows: so its peak is some hundred a second, and ten times that can be sent by one process. */
+const HEAVY: Case = {
+  fault: 'ten times the peak, of a model that takes 50 ms a run',
+  // The queue holds what four runs take: nobody waits longer than callers do.
+  env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
+  connections: 48,
+  times: 10,
+  ask: index => inferenceOf(SLOW, index, { name: 'x', shape: [1, 2], datatype: 'FP32', data: valuesOf(index) }),
+  check(body, index) {
+    const { id, outputs } = JSON.parse(body.toString())
+    assert.deepEqual([id, outputs[0].data], [`${index}`, valuesOf(index)])
+  },
+}
+
+/** As it ships. Its peak is more than the load can send ten times; what is offered is more than the server takes. */
+const LIGHT: Case = {
+  fault: 'as much as one process can send, of the shipped model',
+  env: {},
+  connections: 64,
+  times: 1.5,
+  ask: index => FLOWERS[index % FLOWERS.length] as Buffer,
+  check(body, index) {
+    const text = body.toString('latin1')
+    const is = index % 2 ? '["virginica"]' : '["setosa"]'
+    assert.ok(text.includes(is) && text.includes(`"id":"${index % FLOWERS.length}"`), text)
+  },
+}
+
+const valuesOf = (index: number) => [index, index / 2]
+
+const fault: Fault = {
+  how: 'a closed loop finds the peak; an open loop then sends at its pace, whatever comes back',
+  needs: {},
+  async *rows(run) {
+    for (const one of [HEAVY, LIGHT]) yield await overload(one, run)
+  },
+}
+export default fault
+
+/** What came of one open loop. */
+interface Tally {
+  sent: number
+  right: number
+  /** Of those, within what a caller waits. */
+  inTime: number
+  /** 503 with Retry-After. */
+  refused: number
+  /** Anything else, with what it was. */
+  wrong: string[]
+  /** No connection came free in time: the load gave up. */
+  givenUp: number
+  readonly refusalMs: number[]
+  readonly answers: { readonly due: number; readonly ms: number; readonly refused: boolean }[]
+  lag: number
+}
+
+async function offer({ ask, check }: Case, port: number, perSecond: number, seconds: number): Promise<Tally> {
+  const tally: Tally = { sent: 0, right: 0, inTime: 0, refused: 0, wrong: [], givenUp: 0, refusalMs: [], answers: [], lag: 0 }
+  const onAnswer = ({ status, headers, body, due, ms }: OpenAnswer, index: number) => {
+    try {
+      if (status === 503) {
+        assert.equal(headers['retry-after'], '1')
+        assert.match(JSON.parse(body.toString()).error, /try again later/)
+        tally.refused++
+        tally.refusalMs.push(ms)
+      } else {
+        assert.equal(status, 200, body.toString())
+        check(body, index)
+        tally.right++
+        if (ms <= PATIENCE_MS) tally.inTime++
+      }
+      tally.answers.push({ due, ms, refused: status !== 200 })
+    } catch (error) {
+      tally.wrong.push((error as Error).message)
+    }
+  }
+  const onFailure = (error: Error) => void tally.wrong.push(error.message)
+  const { sent, givenUp, lag } = await openLoop(port, perSecond, seconds, ask, onAnswer, { patienceMs: 100, onFailure })
+  return Object.assign(tally, { sent, givenUp, lag })
+}
+
+async function overload(one: Case, { long, progress }: Run): Promise<Row> {
+  const [rounds, peakSeconds, seconds, calmSeconds] = long ? [5, 6, 10, 5] : [1, 2, 4, 2.5]
+  const server = await startProcess(one.env, [], 10 * 60_000, 'build/main.js')
+  try {
+    const port = Number(new URL(server.url).port)
+    const target: Exchange = { request: one.ask(1), verify: ({ body }) => one.check(body, 1) }
+    const seen = { peaks: [] as number[], goodput: [] as number[], offered: [] as number[], probes: 0, probeP99: 0 }
+    const all: Tally[] = []
+    const overloads: Tally[] = []
+    const calm = { before: [] as number[], after: [] as number[], refusedLate: 0 }
+    const offerTo = async (perSecond: number, forSeconds: number) => {
+      const tally = await offer(one, port, perSecond, forSeconds)
+      all.push(tally)
+      return tally
+    }
+    const counted = await countsOf(server, port)
+    let closedRequests = 0
+    for (let round = 0; round < rounds; round++) {
+      const peakLoad = await closedLoop(port, target, one.connections, { seconds: peakSeconds })
+      closedRequests += peakLoad.allRequests
+      const peak = peakLoad.perSecond
+      const before = await offerTo(peak / 5, calmSeconds)
+      const probes = paced(port, READY, 20)
+      const during = await offerTo(one.times * peak, seconds)
+      const probed = await probes.stop()
+      const after = await offerTo(peak / 5, calmSeconds)
+      overloads.push(during)
+      seen.peaks.push(peak)
+      seen.goodput.push(during.inTime / seconds / peak)
+      seen.offered.push(during.sent / seconds / peak)
+      seen.probes += probed.requests
+      seen.probeP99 = Math.max(seen.probeP99, probed.p99)
+      // The load's own first requests wait for its connections.
+      const late = after.answers.filter(({ due }) => due >= 1_000)
+      calm.before.push(
+        percentile(
+          before.answers.filter(({ due }) => due >= 1_000).map(({ ms }) => ms),
+          99,
+        ),
+      )
+      calm.after.push(
+        percentile(
+          late.map(({ ms }) => ms),
+          99,
+        ),
+      )
+      calm.refusedLate += late.filter(({ refused }) => refused).length
+      progress(
+        `peak ${peak.toFixed(0)}/s; ${(during.sent / seconds).toFixed(0)}/s offered, ${(during.inTime / seconds).toFixed(0)}/s good, ` +
+          `${during.refused} refused, p99 ${percentile(during.refusalMs, 99).toFixed(1)} ms; load ${during.lag.toFixed(1)} ms late`,
+      )
+    }
+    const counts = await countsOf(server, port)
+    const sum = (of: (tally: Tally) => number, tallies = all) => tallies.reduce((total, tally) => total + of(tally), 0)
+    const wrong = all.flatMap(tally => tally.wrong)
+    const right = sum(tally => tally.right)
+    const refused = sum(tally => tally.refused)
+    const refusalMs = overloads.flatMap(tally => tally.refusalMs)
+    const claims: Claim[] = [
+      {
+        what: 'every request sent is answered: rightly, or 503 with Retry-After',
+        measured:
+          wrong.length === 0
+            ? `${right + refused} of ${sum(({ sent }) => sent)}`
+            : `${wrong.length} not: ${[...new Set(wrong)].slice(0, 3).join('; ')}`,
+        holds: wrong.length === 0 && right + refused === sum(({ sent }) => sent),
+      },
+      {
+        what: 'its metrics count the same',
+        measured: `${counts.answered - counted.answered - closedRequests} answered, ${counts.rejected - counted.rejected} rejected`,
+        holds: counts.answered - counted.answered - closedRequests === right && counts.rejected - counted.rejected === refused,
+      },
+      { what: 'goodput ≥ 0.9 × peak', measured: ratio(seen.goodput), holds: median(seen.goodput) >= 0.9, measurement: true },
+      {
+        what: 'none is refused later than 1 s after',
+        measured: `${calm.refusedLate}`,
+        holds: calm.refusedLate === 0,
+      },
+      {
+        what: 'p99 from 1 s after ≤ 1.5 × before',
+        measured: `${median(calm.after).toFixed(1)} ms, before ${median(calm.before).toFixed(1)} ms`,
+        holds: median(calm.after) <= 1.5 * median(calm.before),
+        measurement: true,
+      },
+      {
+        what: 'readiness is answered 200 throughout',
+        measured: `${seen.probes} times, p99 ${seen.probeP99.toFixed(1)} ms`,
+        holds: seen.probes > 0,
+      },
+    ]
+    if (refusalMs.length > 0) {
+      const p99 = percentile(refusalMs, 99)
+      claims.splice(3, 0, { what: 'refusals: p99 < 10 ms', measured: `${p99.toFixed(1)} ms`, holds: p99 < 10, measurement: true })
+    }
+    return {
+      fault: one.fault,
+      counts: {
+        'peak/s': Math.round(median(seen.peaks)),
+        'offered, in 0.1 of the peak': Math.round(10 * median(seen.offered)),
+        sent: sum(({ sent }) => sent, overloads),
+        'answered within 1 s': sum(({ inTime }) => inTime, overloads),
+        'answered later': sum(({ right, inTime }) => right - inTime, overloads),
+        refused: sum(tally => tally.refused, overloads),
+        'not sent, no connection free': sum(({ givenUp }) => givenUp, overloads),
+      },
+      claims,
+    }
+  } finally {
+    server.process.kill('SIGKILL')
+    await server.exited
+  }
+}
+
+const READY: Exchange = {
+  request: Buffer.from(request('GET', '/v2/health/ready')),
+  verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true, ready: true }),
+}
+
+/** Of inference requests. */
+async function countsOf(_server: ServerProcess, port: number): Promise<{ answered: number; rejected: number }> {
+  const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
+  assert.equal(status, 200)
+  const series = [...readMetrics(body.toString())]
+  const total = (start: RegExp) => series.filter(([name]) => start.test(name)).reduce((sum, [, value]) => sum + value, 0)
+  return {
+    answered: total(/^inference_requests_total\{.*status="success"/),
+    rejected: total(/^inference_rejected_total\{.*reason="overloaded"/),
+  }
+}
+
+function percentile(values: readonly number[], percent: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN
+}
+
+const median = (values: readonly number[]) => percentile(values, 50)
+
+const ratio = (values: readonly number[]) =>
+  `${median(values).toFixed(2)} (${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)})`
