@@ -99,10 +99,12 @@ async function drain(
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ signal, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
-  host.stopKeepAlive()
   // Requests in flight may take all the time there is.
   void pushing.then(push => push?.flush())
-  await wait(Math.min(drainDelayMs, drainTimeoutMs))
+  if (drainDelayMs > 0) {
+    host.stopKeepAlive()
+    await wait(Math.min(drainDelayMs, drainTimeoutMs))
+  }
   const answered = await host.close(left())
   if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')

@@ -238,6 +238,18 @@ describe('the end', { concurrency: 3 }, () => {
     assert.equal(JSON.parse(server.log.at(-1) as string).msg, 'drained')
   })
 
+  test('who has connected when TERM comes is let in and answered', async () => {
+    const server = await startProcess()
+    // So that all wait to be let in when it wakes.
+    server.process.kill('SIGSTOP')
+    const connections = await Promise.all(Array.from({ length: 50 }, () => connect(portOf(server))))
+    for (const connection of connections) connection.send(INFER)
+    server.process.kill('SIGTERM')
+    server.process.kill('SIGCONT')
+    for (const connection of connections) assert.equal((await connection.answer()).status, 200)
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
   test('requests that never end are cut off after DRAIN_TIMEOUT_MS, and it is still 0', async () => {
     const server = await startProcess({ DRAIN_TIMEOUT_MS: '300' })
     const connection = await connect(portOf(server))

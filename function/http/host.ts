@@ -20,6 +20,9 @@ const KEEP_ALIVE_MS = 95_000
 /** Connections that may wait to be let in. */
 const BACKLOG = 1024
 
+/** So short a turn of the event loop that hardly anybody can have connected in it. */
+const QUIET_TURN_MS = 0.02
+
 /** How long a client that is refused may go on sending, so that it gets to read why: closing at once would reset the connection. */
 const LINGER_MS = 1_000
 
@@ -345,6 +348,14 @@ export async function listen(service: EventService, config: Config, front?: Fron
     else sendRaw(socket, status, message, headers)
   }
 
+  async function endRested(): Promise<void> {
+    for (const [socket, connection] of connections) {
+      // What it has sent until now is read first.
+      await nextTurn()
+      endWhenRested(socket, connection)
+    }
+  }
+
   await bind(server, config)
   const address = server.address() as AddressInfo | null
   if (address === null) throw new Error('the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port')
@@ -368,14 +379,14 @@ export async function listen(service: EventService, config: Config, front?: Fron
       NetServer.prototype.close.call(server)
     },
     async close(timeoutMs) {
-      closing = true
-      // What has arrived already is read first; then nothing new comes in.
-      await nextTurn()
       // Not http's own close(): it also destroys connections whose last answer is still being read (Node 24).
-      const done = new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve()))
+      const done = new Promise(resolve => server.once('close', resolve))
+      await letEverybodyIn(server)
+      NetServer.prototype.close.call(server)
+      // Not before: who is told to close connects anew at once.
+      closing = true
       closed = true
-      await nextTurn()
-      for (const [socket, connection] of connections) endWhenRested(socket, connection)
+      void endRested()
       if (secure !== undefined) setTimeout(secure.dropHandshakes, NEXT_REQUEST_MS).unref()
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<boolean>(resolve => {
@@ -421,6 +432,22 @@ const BROKEN: Readonly<Record<string, [status: number, message: string]>> = {
   HPE_HEADER_OVERFLOW: [431, 'the headers are larger than the 16 KiB allowed'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'],
+}
+
+/**
+ * Closing the listener resets who has connected and was not let in yet, and the event loop lets in one a turn (libuv 1.45 and later).
+ * Resolves after a turn in which nobody came, and that was short; at the latest when all who may wait have had theirs.
+ */
+async function letEverybodyIn(server: Server): Promise<void> {
+  let letIn = 0
+  const count = () => letIn++
+  server.on('connection', count)
+  for (let turns = 0; turns < BACKLOG; turns++) {
+    const [before, began] = [letIn, performance.now()]
+    await nextTurn()
+    if (letIn === before && performance.now() - began < QUIET_TURN_MS) break
+  }
+  server.off('connection', count)
 }
 
 /**

@@ -1,0 +1,337 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as wait } from 'node:timers/promises'
+import { until } from '../../http/client.ts'
+import { freePort, projectFolder, startProcess } from '../../server.ts'
+import type { Fault, Row, Run } from './fault.ts'
+import { keepAlive, post, QUESTIONS } from './flowers.ts'
+
+const LONGEST_MS = 30 * 60_000
+const INSTANCES = 3
+
+const fault: Fault = {
+  how: 'instances behind nginx, behind haproxy, and one alone, are sent TERM and started again, one after the other, under load',
+  needs: {
+    nginx: 'apt-get install nginx-light',
+    haproxy: 'apt-get install haproxy',
+    'systemd-socket-activate': 'apt-get install systemd',
+  },
+  async *rows(run) {
+    yield behind(NGINX, run)
+    yield behind(HAPROXY, run)
+    yield alone(run)
+  },
+}
+export default fault
+
+/** A proxy in front of instances. Neither tries anything a second time, so that what an instance loses is lost. */
+interface Proxy {
+  readonly what: string
+  readonly command: readonly [program: string, ...args: string[]]
+  readonly start: () => Promise<Instance>
+  /** Its configuration, which is written to the file `proxy.conf` of the folder it runs in. */
+  configuration(port: number, ports: readonly number[], folder: string): string
+}
+
+/** It does not ask who is ready: requests go on coming, and wait in the socket, which is systemd's, for the next process. */
+const NGINX: Proxy = {
+  what: 'TERM behind nginx, on sockets that systemd keeps',
+  command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
+  start: startOnKeptSocket,
+  configuration: (port, ports, folder) => `daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log;
+events { worker_connections 512; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy; fastcgi_temp_path ${folder}/a; uwsgi_temp_path ${folder}/b; scgi_temp_path ${folder}/c;
+  upstream function {
+${ports.map(port => `    server 127.0.0.1:${port};`).join('\n')}
+    keepalive 8;
+  }
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://function;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_next_upstream off;
+    }
+  }
+}
+`,
+}
+
+/** It asks who is ready, as Kubernetes does, and hears of it a little later: so long the instance goes on taking requests. */
+const HAPROXY: Proxy = {
+  what: 'TERM behind haproxy, which asks who is ready',
+  command: ['haproxy', '-db', '-q', '-f', 'proxy.conf'],
+  start: () => startOnPort({ DRAIN_DELAY_MS: '1000' }),
+  configuration: (port, ports) => `global
+  maxconn 512
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  retries 0
+frontend callers
+  bind 127.0.0.1:${port}
+  default_backend function
+backend function
+  balance roundrobin
+  option httpchk GET /health/readiness
+  http-check expect status 200
+  default-server check inter 100ms fall 1 rise 1
+${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
+`,
+}
+
+async function behind({ what, command: [program, ...args], start, configuration }: Proxy, run: Run): Promise<Row> {
+  const folder = mkdtempSync(join(tmpdir(), 'restarts-'))
+  const instances: Instance[] = []
+  let proxy: ChildProcess | undefined
+  try {
+    for (let i = 0; i < INSTANCES; i++) instances.push(await start())
+    const port = await freePort()
+    const ports = instances.map(({ port }) => port)
+    writeFileSync(join(folder, 'proxy.conf'), configuration(port, ports, folder))
+    proxy = spawn(program, args, { cwd: folder, stdio: 'inherit', timeout: LONGEST_MS })
+    await until(`${program} passes requests on`, () => isReady(port))
+    const load = startLoad(port, run.random)
+    const restarts = await restart(instances, load, run, what)
+    await load.stop()
+    return {
+      fault: what,
+      counts: {
+        restarts: restarts.length,
+        instances: INSTANCES,
+        'requests answered': load.answered,
+        'of them in flight at a TERM': sum(restarts, ({ inFlight }) => inFlight),
+        failed: load.failures.length,
+      },
+      claims: [nothingFailed(load), endedByThemselves(restarts)],
+    }
+  } finally {
+    proxy?.kill('SIGTERM')
+    for (const instance of instances) instance.kill()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Callers come to it directly; nobody else is there while it starts again. */
+async function alone(run: Run): Promise<Row> {
+  const what = 'TERM of the only instance, on a socket that systemd keeps'
+  const instance = await startOnKeptSocket()
+  try {
+    const load = startLoad(instance.port, run.random)
+    const restarts = await restart([instance], load, run, what)
+    await load.stop()
+    return {
+      fault: what,
+      counts: {
+        restarts: restarts.length,
+        'requests answered': load.answered,
+        'of them in flight at a TERM': sum(restarts, ({ inFlight }) => inFlight),
+        'with `Connection: close`': load.toldToClose,
+        failed: load.failures.length,
+      },
+      claims: [
+        nothingFailed(load),
+        {
+          what: 'no connection in use is closed without `Connection: close` in the answer before',
+          measured: `${load.closedUntold}`,
+          holds: load.closedUntold === 0 && load.toldToClose > 0,
+        },
+        endedByThemselves(restarts),
+      ],
+    }
+  } finally {
+    instance.kill()
+  }
+}
+
+interface Instance {
+  readonly port: number
+  /** @returns whether it ended by itself, with 0 */
+  terminate(): Promise<boolean>
+  /** Resolves once it is there again, and ready. */
+  restart(): Promise<void>
+  kill(): void
+}
+
+async function startOnPort(env: Record<string, string>): Promise<Instance> {
+  const port = await freePort()
+  const start = () => startProcess({ ...env, PORT: `${port}` }, [], LONGEST_MS, 'build/main.js')
+  let server = await start()
+  return {
+    port,
+    async terminate() {
+      server.process.kill('SIGTERM')
+      const [code, signal] = await server.exited
+      return code === 0 && signal === null
+    },
+    async restart() {
+      server = await start()
+      await until('it is ready', () => isReady(port))
+    },
+    kill: () => void server.process.kill('SIGKILL'),
+  }
+}
+
+/** What does for one command what systemd does: it holds the socket, and starts the command when somebody connects. */
+async function startOnKeptSocket(): Promise<Instance> {
+  const port = await freePort()
+  const keeper = spawn('scripts/systemd/activate.sh', [`127.0.0.1:${port}`, process.execPath, 'build/main.js'], {
+    cwd: projectFolder,
+    env: { PATH: process.env.PATH },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LONGEST_MS,
+  })
+  keeper.stderr.resume()
+  let starts = 0
+  createInterface({ input: keeper.stdout }).on('line', line => {
+    if (JSON.parse(line).url !== undefined) starts++
+  })
+  let served = 0
+  const hasStarted = () => until('it serves again', () => starts > served)
+  await until('it is ready', () => isReady(port))
+  await hasStarted()
+  return {
+    port,
+    async terminate() {
+      served = starts
+      const pid = Number(readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8'))
+      process.kill(pid, 'SIGTERM')
+      await until('it has ended', () => !existsSync(`/proc/${pid}`))
+      // Which ends with the command, where that failed.
+      return keeper.exitCode === null
+    },
+    restart: hasStarted,
+    kill: () => void keeper.kill('SIGTERM'),
+  }
+}
+
+const isReady = (port: number) =>
+  fetch(`http://127.0.0.1:${port}/health/readiness`).then(
+    ({ ok }) => ok,
+    () => false,
+  )
+
+interface Restart {
+  readonly inFlight: number
+  readonly endedWell: boolean
+}
+
+/** One instance after the other, when so many requests have been answered since the one before was ready. */
+async function restart(instances: readonly Instance[], load: Load, { long, random, progress }: Run, what: string): Promise<Restart[]> {
+  const restarts: Restart[] = []
+  const times = long ? 100 : 4
+  while (restarts.length < times) {
+    const instance = instances[restarts.length % instances.length] as Instance
+    await load.answers(20 + Math.floor(random() * 200))
+    const { inFlight } = load
+    const endedWell = await instance.terminate()
+    await instance.restart()
+    restarts.push({ inFlight, endedWell })
+    if (restarts.length % 10 === 0)
+      progress(`${what}: ${restarts.length} of ${times}, ${load.answered} answered, ${load.failures.length} failed`)
+  }
+  await load.answers(200)
+  return restarts
+}
+
+/** How long callers wait from an answer to their next request, at most; some not at all, some until their connection has rested. */
+const PAUSES_MS = [0, 0, 20, 700]
+/** With a connection of its own for each request: as many as there are ports for. */
+const FRESH_PAUSE_MS = 50
+const KEEPING = 12
+const FRESH = 8
+
+interface Load {
+  readonly answered: number
+  readonly inFlight: number
+  readonly toldToClose: number
+  readonly closedUntold: number
+  readonly failures: readonly string[]
+  /** Resolves when so many more have been answered. */
+  answers(count: number): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Callers that ask until told to stop; each answer is checked. None of them asks a second time. */
+function startLoad(port: number, random: () => number): Load {
+  const failures: string[] = []
+  let [answered, asked, inFlight, toldToClose, closedUntold] = [0, 0, 0, 0, 0]
+  let stopped = false
+  const progressed = new EventTarget()
+
+  async function caller(longestPauseMs: number, keeps: boolean): Promise<void> {
+    const agent = keeps && keepAlive(1)
+    let told = true
+    while (!stopped) {
+      if (longestPauseMs > 0) await wait(random() * longestPauseMs)
+      const n = asked++
+      const question = (QUESTIONS[Math.floor(random() * QUESTIONS.length)] as (typeof QUESTIONS)[number])(n)
+      inFlight++
+      try {
+        const answer = await post(port, question.path, question, agent)
+        if (answer.status !== 200) throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 200)}`)
+        question.check(answer)
+        if (longestPauseMs === 0 && !answer.reused && !told) closedUntold++
+        told = answer.headers.connection === 'close'
+        if (told && keeps) toldToClose++
+        answered++
+        progressed.dispatchEvent(new Event('answer'))
+      } catch (error) {
+        failures.push((error as Error).message)
+      } finally {
+        inFlight--
+      }
+    }
+    if (agent) agent.destroy()
+  }
+
+  const callers = [
+    ...Array.from({ length: KEEPING }, (_, i) => caller(PAUSES_MS[i % PAUSES_MS.length] as number, true)),
+    ...Array.from({ length: FRESH }, () => caller(FRESH_PAUSE_MS, false)),
+  ]
+  return {
+    get answered() {
+      return answered
+    },
+    get inFlight() {
+      return inFlight
+    },
+    get toldToClose() {
+      return toldToClose
+    },
+    get closedUntold() {
+      return closedUntold
+    },
+    failures,
+    async answers(count) {
+      const from = answered
+      while (answered < from + count) await once(progressed, 'answer')
+    },
+    async stop() {
+      stopped = true
+      await Promise.all(callers)
+    },
+  }
+}
+
+const sum = <Item>(items: readonly Item[], of: (item: Item) => number) => items.reduce((total, item) => total + of(item), 0)
+
+const nothingFailed = ({ answered, failures }: Load) => ({
+  what: 'no request fails',
+  measured: `${failures.length} of ${(answered + failures.length).toLocaleString('en')}${failures.length === 0 ? '' : `: ${[...new Set(failures)].slice(0, 3).join('; ')}`}`,
+  holds: failures.length === 0 && answered > 0,
+})
+
+function endedByThemselves(restarts: readonly Restart[]) {
+  const well = restarts.filter(({ endedWell }) => endedWell).length
+  return { what: 'each instance ends by itself, with 0', measured: `${well} of ${restarts.length}`, holds: well === restarts.length }
+}
