@@ -14,6 +14,9 @@ const HELD_BODIES = 2
 const SMALL_BYTES = 128 * 1024
 const HELD_SMALL_BYTES = 16 * 2 ** 20
 
+/** Two of the largest answers in JSON. */
+const HELD_LARGE_ANSWER_BYTES = 32 * 2 ** 20
+
 /** An answer smaller than this fits one network packet compressed or not; a larger one would take seconds and its size once more. */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
@@ -57,6 +60,8 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   const heldByAll = { small: 0, large: 0 }
   const large = HELD_BODIES * maxBodyBytes
   const most = { small: Math.min(HELD_SMALL_BYTES, large), large }
+  // Answers may be larger than the bodies that ask for them.
+  const mostWithAnswers = { small: HELD_SMALL_BYTES, large: Math.max(large, HELD_LARGE_ANSWER_BYTES) }
 
   /** Small answers that wait for their clients to read them, the oldest first. */
   const unread = new Set<Holding>()
@@ -68,13 +73,13 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     /** @throws {Overloaded} */
     add(bytes: number): void {
       this.become(this.bytes + bytes)
-      checkRoom(poolOf(this.bytes))
+      checkRoom(this, most)
     }
 
     becomeAnswer(bytes: number): void {
       const grows = bytes > this.bytes
       this.become(bytes)
-      if (grows) checkRoom(poolOf(bytes))
+      if (grows) checkRoom(this, mostWithAnswers)
     }
 
     waitsForReader(cut: () => void): void {
@@ -95,12 +100,15 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   }
 
   /** Who does not read small answers makes room for who does; large ones take their time. @throws {Overloaded} */
-  function checkRoom(pool: 'small' | 'large'): void {
-    if (heldByAll[pool] <= most[pool]) return
+  function checkRoom({ bytes }: Holding, most: Readonly<typeof heldByAll>): void {
+    const pool = poolOf(bytes)
+    // What is alone is not too much, however large.
+    const isFull = () => heldByAll[pool] > most[pool] && heldByAll[pool] > bytes
+    if (!isFull()) return
     if (pool === 'small') {
       for (const { cut } of unread) {
         cut?.()
-        if (heldByAll.small <= most.small) return
+        if (!isFull()) return
       }
     }
     throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
@@ -131,7 +139,7 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   function holdAnswer(bytes: number): Held {
     const held = new Holding()
     try {
-      held.add(bytes)
+      held.becomeAnswer(bytes)
     } catch (error) {
       held.release()
       throw error
