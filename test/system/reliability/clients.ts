@@ -15,6 +15,8 @@ const MAX_BODY_BYTES = 8 * MIB
 const REQUEST_TIMEOUT_MS = 4_000
 /** Node looks every so often whose time is over. */
 const CHECKED_EVERY_MS = 4_000
+/** Longer than it takes until every kind of them has been dealt with. */
+const DEALT_WITH_MS = 30_000
 
 /** What becomes of bad clients, beside that others do not notice. */
 interface Bad {
@@ -193,15 +195,8 @@ async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Re
     report = (await answer)[0] as Report
     return gets.every(what => (report as Report).seen[what] !== undefined)
   }
-  // Those that should be seen and are not are for the claim to tell.
-  for (let turn = 0; turn < 3; turn++) {
-    try {
-      await until('they have been dealt with', isSeen)
-      break
-    } catch (error) {
-      if (turn === 2) void error
-    }
-  }
+  // What should be seen and is not is for the claim to tell.
+  await until('they have been dealt with', isSeen, DEALT_WITH_MS).catch(() => {})
   return report as Report
 }
 
