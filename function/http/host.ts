@@ -46,8 +46,11 @@ export type Respond = (find?: () => Route | undefined) => Promise<void>
 /** What stands between the listener and the routes, such as an Express application. It hands every request on by `respond`. */
 export type Front = (request: IncomingMessage, response: ServerResponse, respond: Respond) => void
 
-/** How many requests a client may send ahead on one connection, before the answer to the first is sent. */
-const MAX_AHEAD = 256
+/**
+ * How many requests a client may send ahead on one connection, before the answer to the first is sent. Node reads hundreds in one go, and
+ * so many from each of 150 connections took 2.5 s, most of it for those that were then not answered.
+ */
+const MAX_AHEAD = 32
 
 /** What is known of a connection. */
 interface Connection {
@@ -177,7 +180,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
       // Who answers as soon as the body is there, before the parser tells that it is over, does not read on to that.
       request.resume()
     }
-    if (connection.ahead.length > 0) takeTurn(request.socket, connection)
+    // Others come in between: hundreds answered in one go would keep them waiting for tenths of a second.
+    if (connection.ahead.length > 0) setImmediate(takeTurn, request.socket, connection)
     if (caller.trace !== undefined)
       traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
     if (!log.isLevelEnabled('debug')) return
