@@ -84,11 +84,13 @@ export const eventOf = (n: number) => ({
   type: 'com.example.iris.classify.request',
 })
 
-const headersOf = (attributes: object) => Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
+/** Attributes of an event in binary mode. */
+export const inHeaders = (attributes: object): Record<string, string> =>
+  Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
 
 /** An event in binary mode. */
 export const binaryEvent = (n: number, data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] })): Message => ({
-  headers: { ...JSON_TYPE, ...headersOf(eventOf(n)) },
+  headers: { ...JSON_TYPE, ...inHeaders(eventOf(n)) },
   body: Buffer.from(data),
 })
 
@@ -100,7 +102,7 @@ export const structuredEvent = (n: number): Message => ({
 /** An event about so many of the same flower, as binary tensor data; the reply is JSON, and many times as long. */
 export function largeEvent(n: number, rows: number): Message {
   const tensor = Buffer.from(Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer)
-  return inBinary(rows, tensor, headersOf(eventOf(n)))
+  return inBinary(rows, tensor, inHeaders(eventOf(n)))
 }
 
 function inBinary(rows: number, tensor: Buffer, headers: Record<string, string>, more: object = {}): Message {

@@ -271,22 +271,26 @@ function startLoad(port: number, random: () => number): Load {
   async function caller(longestPauseMs: number, keeps: boolean): Promise<void> {
     const agent = keeps && keepAlive(1)
     let told = true
+    let restedAt = 0
     while (!stopped) {
       if (longestPauseMs > 0) await wait(random() * longestPauseMs)
       const n = asked++
       const question = (QUESTIONS[Math.floor(random() * QUESTIONS.length)] as (typeof QUESTIONS)[number])(n)
       inFlight++
+      const began = performance.now()
       try {
         const answer = await post(port, question.path, question, agent)
         if (answer.status !== 200) throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 200)}`)
         question.check(answer)
         if (longestPauseMs === 0 && !answer.reused && !told) closedUntold++
         told = answer.headers.connection === 'close'
+        restedAt = performance.now()
         if (told && keeps) toldToClose++
         answered++
         progressed.dispatchEvent(new Event('answer'))
       } catch (error) {
-        failures.push((error as Error).message)
+        const rest = told ? 'on a new connection' : `on a connection that had rested ${Math.round(began - restedAt)} ms`
+        failures.push(`${(error as Error).message} ${rest}`)
       } finally {
         inFlight--
       }

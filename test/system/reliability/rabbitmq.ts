@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { connect, until } from '../../http/client.ts'
+import { freePort } from '../../server.ts'
+
+/** What Debian's /usr/sbin/rabbitmq-server starts as the user rabbitmq, in the folders of the system's own. */
+const PROGRAM = '/usr/lib/rabbitmq/bin/rabbitmq-server'
+
+export interface RabbitMQ {
+  readonly url: string
+  stop(): Promise<void>
+}
+
+/** A RabbitMQ that shares nothing with another on this machine: its name, its ports, its cookie and its folder are its own. */
+export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
+  const folder = mkdtempSync(join(tmpdir(), 'rabbitmq-'))
+  const [port, distributionPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
+  const env = {
+    PATH: process.env.PATH,
+    // Erlang's cookie is made there.
+    HOME: folder,
+    ERL_EPMD_PORT: `${epmdPort}`,
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODENAME: 'faults@localhost',
+    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_PORT: `${port}`,
+    RABBITMQ_DIST_PORT: `${distributionPort}`,
+    RABBITMQ_MNESIA_BASE: join(folder, 'data'),
+    RABBITMQ_LOG_BASE: join(folder, 'log'),
+    RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
+    RABBITMQ_CONFIG_FILE: join(folder, 'none'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'none'),
+    // The script becomes the broker, so that a signal reaches it.
+    RABBITMQ_ALLOW_INPUT: '1',
+  }
+  const children: ChildProcess[] = []
+  const run = (program: string, ...args: string[]) => {
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'inherit'], timeout: longestMs, killSignal: 'SIGKILL' })
+    children.push(child)
+    return child
+  }
+  async function stop(): Promise<void> {
+    // The broker before the port mapper that it is known to.
+    for (const child of children.reverse()) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    }
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    // Started by the broker, the port mapper would outlive it.
+    run('epmd')
+    await until('epmd listens', () =>
+      connect(epmdPort).then(
+        ({ socket }) => socket.destroy() !== undefined,
+        () => false,
+      ),
+    )
+    const broker = run(PROGRAM, '-noinput')
+    const said: string[] = []
+    await new Promise<void>((resolve, reject) => {
+      createInterface({ input: broker.stdout as NodeJS.ReadableStream }).on('line', line => {
+        said.push(line)
+        if (/completed with \d+ plugins/.test(line)) resolve()
+      })
+      broker.once('exit', () => reject(new Error(`RabbitMQ ended: ${said.slice(-20).join('\n')}`)))
+    })
+    return { url: `amqp://127.0.0.1:${port}`, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
