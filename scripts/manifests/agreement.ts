@@ -1,6 +1,7 @@
 import { readConfig, VARIABLES } from '../../function/config.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { DEAD_LETTER_METRICS, METRICS } from '../../function/telemetry/metrics.ts'
+import { readOptions } from '../../kserve/canary/options.ts'
 import { containersOf, isShippedModel, kindOf, podOf } from './rules.ts'
 import { type Bundle, exists, type Manifest, parse, read } from './sources.ts'
 
@@ -24,6 +25,11 @@ const PROGRAMS: Readonly<Record<string, { readonly source: string; readonly path
   'build/consumer.js': { source: 'knative/consumer.ts', paths: 'knative/consumer.ts' },
   'build/predictor.js': { source: 'kserve/predictor.ts', paths: 'function/http/routes.ts' },
 }
+
+/** The image of kserve/canary, which runs nothing of the function. */
+const CANARY_IMAGE = 'onnx-function-canary'
+/** What its command reads of the environment. */
+const CANARY_ENVIRONMENT = ['PROMETHEUS_URL']
 
 /** That what is said in two places is the same in both. */
 export function checkAgreement(project: Project): Problem[] {
@@ -68,15 +74,17 @@ function checkContainers(object: Manifest, project: Project): string[] {
   const image = imageOf(project)
   const { version } = packageJson(project)
   return containersOf(object).flatMap(({ container, at }) => {
+    const wrongVersion = when(
+      !/@sha256:/.test(container.image) && container.image?.split(':').at(-1) !== version,
+      `${at}.image is ${container.image}; package.json's version is ${version}`,
+    )
+    if (withoutRegistry(String(container.image)) === CANARY_IMAGE) return [...wrongVersion, ...checkCanary(container, at)]
     const problems = [
       ...when(
         withoutRegistry(String(container.image)) !== withoutRegistry(image),
         `${at}.image is ${container.image}; the others are ${repository(image)}`,
       ),
-      ...when(
-        !/@sha256:/.test(container.image) && container.image?.split(':').at(-1) !== version,
-        `${at}.image is ${container.image}; package.json's version is ${version}`,
-      ),
+      ...wrongVersion,
     ]
     const program = container.args?.find((argument: string) => argument.startsWith('build/')) ?? 'build/main.js'
     const known = PROGRAMS[program]
@@ -100,6 +108,19 @@ function checkContainers(object: Manifest, project: Project): string[] {
     }
     return [...problems, ...checkEnvironment(container.env ?? [], at)]
   })
+}
+
+/** That the canary's command takes its arguments, and reads what it is given. */
+function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
+  const unread = env
+    .filter(({ name }: Manifest) => !CANARY_ENVIRONMENT.includes(name))
+    .map(({ name }: Manifest) => `${at}.env: npm run canary reads no ${name}`)
+  try {
+    readOptions(args)
+    return unread
+  } catch (error) {
+    return [...unread, `${at}.args: ${(error as Error).message}`]
+  }
 }
 
 /** That the function knows every variable, and would start with these values. */

@@ -116,6 +116,29 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
     row('runs another version', `${CONTAINER}/image`, 'ghcr.io/example/onnx-function:latest', /package\.json's version/),
     row('may become root', `${CONTAINER}/securityContext/allowPrivilegeEscalation`, true, /allowPrivilegeEscalation must be false/),
   ],
+  CronJob: [
+    row('never ends', 'spec/jobTemplate/spec/template/spec/restartPolicy', 'Always', /must be Never or OnFailure/),
+    row('may run twice at once', 'spec/concurrencyPolicy', undefined, /concurrencyPolicy must be Forbid/),
+    row('is tried again and again', 'spec/jobTemplate/spec/backoffLimit', undefined, /backoffLimit is missing/),
+    row('has no token to ask with', 'spec/jobTemplate/spec/template/spec/automountServiceAccountToken', false, /must be true/),
+    row('is called wrongly', 'spec/jobTemplate/spec/template/spec/containers/0/args/1', '--aply', /args: Unknown option '--aply'/),
+    row(
+      'is told what it does not read',
+      'spec/jobTemplate/spec/template/spec/containers/0/env/0/name',
+      'PROMETHEUS',
+      /reads no PROMETHEUS/,
+    ),
+  ],
+  Role: [
+    row('grants everything', 'rules/0/verbs', ['*'], /grants what nobody has thought of/),
+    row('may change any of them', 'rules/0/resourceNames', undefined, /resourceNames is missing/),
+    row('names what has no name yet', 'rules/1/resourceNames', ['event'], /create with resourceNames grants nothing/),
+  ],
+  RoleBinding: [
+    row('binds a role that is not there', 'roleRef/name', 'other', /there is no Role "other"/),
+    row('is for an account that is not there', 'subjects/0/name', 'other', /there is no ServiceAccount "other"/),
+    row('is for nobody', 'subjects', [], /subjects is empty/),
+  ],
   ConfigMap: [
     row('is not labelled for the sidecar', 'metadata/labels/grafana_dashboard', undefined, /label grafana_dashboard must be "1"/),
     row('holds a dashboard that is no JSON', 'data/canary.json', '{', /data\.canary\.json is no JSON/),

@@ -688,7 +688,7 @@ export const RULES: readonly Rule[] = [
   },
   {
     kinds: [KNATIVE_SERVICE, 'Deployment', 'InferenceService', 'CronJob', 'Job'],
-    source: 'Kubernetes: ServiceAccount; nothing here asks Kubernetes for anything',
+    source: 'Kubernetes: ServiceAccount; only who is granted something asks Kubernetes for anything',
     check(object, { objects, whole }) {
       const { spec, at } = podOf(object) as { spec: Manifest; at: string }
       const canaries = object.kind === 'InferenceService' ? (object.spec.canary ?? []) : []
@@ -701,8 +701,15 @@ export const RULES: readonly Rule[] = [
         if (Object.keys(pod).every(field => field === 'model')) return []
         const account = pod.serviceAccountName
         const found = objects.some(({ kind, metadata }) => kind === 'ServiceAccount' && metadata.name === account)
+        const granted = objects.some(
+          ({ kind, subjects }) => kind === 'RoleBinding' && subjects?.some(({ name }: Manifest) => name === account),
+        )
         return [
-          ...when(pod.automountServiceAccountToken !== false, `${at}.automountServiceAccountToken must be false`),
+          ...when(!granted && pod.automountServiceAccountToken !== false, `${at}.automountServiceAccountToken must be false`),
+          ...when(
+            granted && pod.automountServiceAccountToken !== true,
+            `${at}.automountServiceAccountToken must be true: it asks Kubernetes`,
+          ),
           ...when(account === undefined, `${at}.serviceAccountName is missing: the default account has what others were granted`),
           ...when(account !== undefined && whole && !found, `${at}.serviceAccountName: there is no ServiceAccount "${account}"`),
         ]
@@ -741,6 +748,59 @@ export const RULES: readonly Rule[] = [
         !['Never', 'OnFailure'].includes(spec.template.spec.restartPolicy),
         'spec.template.spec.restartPolicy must be Never or OnFailure',
       ),
+  },
+  {
+    kinds: ['CronJob'],
+    source: 'Kubernetes: pkg/apis/batch/validation; a job that may overlap itself needs a reason',
+    check({ spec }) {
+      const { template, backoffLimit } = spec.jobTemplate.spec
+      return [
+        ...when(
+          !/^\S+( \S+){4}$/.test(spec.schedule ?? ''),
+          `spec.schedule is "${spec.schedule}"; it has five fields, such as "* * * * *"`,
+        ),
+        ...when(spec.concurrencyPolicy !== 'Forbid', 'spec.concurrencyPolicy must be Forbid'),
+        ...when(
+          !['Never', 'OnFailure'].includes(template.spec.restartPolicy),
+          'spec.jobTemplate.spec.template.spec.restartPolicy must be Never or OnFailure',
+        ),
+        ...when(backoffLimit === undefined, 'spec.jobTemplate.spec.backoffLimit is missing: it would be tried six times more'),
+      ]
+    },
+  },
+  {
+    kinds: ['Role'],
+    source: 'Kubernetes: pkg/apis/rbac/validation; least privilege',
+    check: ({ rules = [] }) => [
+      ...when(rules.length === 0, 'rules is empty: it grants nothing'),
+      ...rules.flatMap(({ apiGroups = [], resources = [], resourceNames = [], verbs = [] }: Manifest, i: number) => [
+        ...when([...apiGroups, ...resources, ...verbs].includes('*'), `rules.${i}: * grants what nobody has thought of`),
+        ...when(apiGroups.length === 0 || resources.length === 0 || verbs.length === 0, `rules.${i} needs apiGroups, resources and verbs`),
+        ...when(
+          resourceNames.length === 0 && verbs.some((verb: string) => ['update', 'patch', 'delete'].includes(verb)),
+          `rules.${i}.resourceNames is missing: it might change any of them`,
+        ),
+        ...when(
+          resourceNames.length > 0 && verbs.includes('create'),
+          `rules.${i}: create with resourceNames grants nothing: what is created has no name yet`,
+        ),
+      ]),
+    ],
+  },
+  {
+    kinds: ['RoleBinding'],
+    source: 'Kubernetes: pkg/apis/rbac/validation',
+    check({ roleRef, subjects = [] }, { objects, whole }) {
+      const isThere = (kind: string, name: string) => objects.some(object => object.kind === kind && object.metadata.name === name)
+      return [
+        ...when(roleRef.apiGroup !== 'rbac.authorization.k8s.io', 'roleRef.apiGroup must be rbac.authorization.k8s.io'),
+        ...when(whole && !isThere(roleRef.kind, roleRef.name), `roleRef: there is no ${roleRef.kind} "${roleRef.name}"`),
+        ...when(subjects.length === 0, 'subjects is empty: it grants nobody anything'),
+        ...subjects.flatMap(({ kind, name }: Manifest) =>
+          when(kind !== 'ServiceAccount' || (whole && !isThere(kind, name)), `subjects: there is no ServiceAccount "${name}"`),
+        ),
+      ]
+    },
   },
   {
     kinds: ['PersistentVolumeClaim'],

@@ -1,0 +1,119 @@
+import { parseArgs } from 'node:util'
+import type { Plan } from './decide.ts'
+import { RESOURCES, type Resource } from './rollout/state.ts'
+
+export const HELP = `npm run canary -- NAME [options]
+
+  NAME                  of an InferenceService, or with --kind service of a Knative Service
+  -n, --namespace NAME  where it is (the kubeconfig's, or the pod's own)
+  --context NAME        of the kubeconfig
+  --prometheus URL      (PROMETHEUS_URL, or http://prometheus.monitoring.svc:9090)
+
+  --apply               do it; without, only say what would be done
+  --watch               go on until all traffic is moved, or moved back
+  --start               begin where the new revision stands at 0 %
+  --json                the table as JSON, a line a look
+
+  --steps 10,25,50      percents at which it is judged before it gets everything
+  --hold 10m            how long each step lasts at least
+  --every 1m            how often it is looked at
+  --requests 500        how many requests each revision must have answered
+  --alpha 0.01          how probable it may be that a version that is no different is rolled back
+  --drift 0.1           the share of predictions that may move to another label
+
+exit code  0 gone on, waits, or nothing to do    4 the API server does not answer, or refuses
+           2 called wrongly                      5 stands where a person has to decide
+           3 Prometheus does not answer          6 rolled back
+`
+
+/** Called wrongly. */
+export class UsageError extends Error {}
+
+export interface Options extends Plan {
+  readonly resource: Resource
+  readonly name: string
+  readonly namespace: string | undefined
+  readonly context: string | undefined
+  readonly prometheus: string
+  readonly apply: boolean
+  readonly watch: boolean
+  readonly json: boolean
+  readonly requests: number
+  readonly alpha: number
+  readonly drift: number
+}
+
+const FLAG = { type: 'boolean', default: false } as const
+const FLAGS = {
+  namespace: { type: 'string', short: 'n' },
+  context: { type: 'string' },
+  kind: { type: 'string', default: 'inferenceservice' },
+  prometheus: { type: 'string', default: process.env.PROMETHEUS_URL ?? 'http://prometheus.monitoring.svc:9090' },
+  apply: FLAG,
+  watch: FLAG,
+  start: FLAG,
+  json: FLAG,
+  steps: { type: 'string', default: '10,25,50' },
+  hold: { type: 'string', default: '10m' },
+  every: { type: 'string', default: '1m' },
+  requests: { type: 'string', default: '500' },
+  alpha: { type: 'string', default: '0.01' },
+  drift: { type: 'string', default: '0.1' },
+  help: FLAG,
+} as const
+
+const parse = (args: readonly string[]) => {
+  try {
+    return parseArgs({ args: [...args], allowPositionals: true, options: FLAGS })
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+/** @returns undefined where help was asked for @throws {UsageError} naming the option, its value and what is allowed */
+export function readOptions(args: readonly string[]): Options | undefined {
+  const { values, positionals } = parse(args)
+  if (values.help) return undefined
+  const [name, ...more] = positionals
+  if (name === undefined || more.length > 0)
+    throw new UsageError(`one name is wanted, not ${positionals.length}; --help lists what there is`)
+  const resource = RESOURCES[values.kind as keyof typeof RESOURCES]
+  if (resource === undefined) throw new UsageError(`--kind is "${values.kind}"; it is one of ${Object.keys(RESOURCES).join(', ')}`)
+  if (!/^https?:$/.test(URL.parse(values.prometheus)?.protocol ?? ''))
+    throw new UsageError(`--prometheus is "${values.prometheus}"; it is a URL`)
+  const steps = values.steps.split(',').map(Number)
+  if (!steps.every((step, i) => Number.isInteger(step) && step > (steps[i - 1] ?? 0) && step < 100)) {
+    throw new UsageError(`--steps is "${values.steps}"; it is whole percents that rise, from 1 to 99`)
+  }
+  const number = (flag: 'requests' | 'alpha' | 'drift', least: number, most: number) => {
+    const value = Number(values[flag])
+    if (!(value >= least && value <= most)) throw new UsageError(`--${flag} is "${values[flag]}"; it is a number from ${least} to ${most}`)
+    return value
+  }
+  return {
+    resource,
+    name,
+    namespace: values.namespace,
+    context: values.context,
+    prometheus: values.prometheus,
+    apply: values.apply,
+    watch: values.watch,
+    start: values.start,
+    json: values.json,
+    steps,
+    hold: seconds(values.hold, '--hold', 0),
+    every: seconds(values.every, '--every', 1),
+    // With fewer no test finds what it should.
+    requests: number('requests', 50, 1e9),
+    alpha: number('alpha', 1e-9, 0.5),
+    drift: number('drift', 0, 1),
+  }
+}
+
+function seconds(text: string, flag: string, least: number): number {
+  const [, count = '', unit = ''] = /^(\d+)([smh])$/.exec(text) ?? []
+  const value = Number(count) * ({ s: 1, m: 60, h: 3600 }[unit] ?? Number.NaN)
+  if (!(value >= least))
+    throw new UsageError(`${flag} is "${text}"; it is seconds, minutes or hours, at least ${least}s, such as 90s or 10m`)
+  return value
+}

@@ -1,0 +1,52 @@
+import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
+
+/** Knative without KServe: `spec.traffic` of a Service, whose latest revision is the new one. */
+export const knative: Mode = {
+  name: 'Knative',
+
+  read(object) {
+    const { latestCreatedRevisionName: created, latestReadyRevisionName: ready, observedGeneration } = object.status ?? {}
+    // Of a status from before it could not be told which revision is the new one.
+    if (observedGeneration !== object.metadata.generation) return { action: 'wait', reason: 'Knative has not seen the last change yet' }
+    const { fresh, others } = split(object)
+    const [old, ...more] = others.filter(({ percent = 0 }) => percent > 0)
+    if (fresh === undefined) return { action: 'idle', reason: `no canary: spec.traffic does not name ${created}` }
+    if (old === undefined) return { action: 'idle', reason: `${created} has all traffic` }
+    if (more.length > 0) return { action: 'stand', reason: 'spec.traffic splits among three revisions or more: two can be compared' }
+    const set = history(object, ['spec', 'traffic'])
+    if (set === undefined) return UNRECORDED
+    return {
+      canary: {
+        percent: fresh.percent ?? 0,
+        ...set,
+        old: revision(object, old.revisionName),
+        new: revision(object, created),
+        ...(ready === created ? {} : { notReady: `${created} is not ready` }),
+      },
+    }
+  },
+
+  // Tags stay where they are.
+  patch(object, percent) {
+    const { fresh, others } = split(object)
+    const old = others.find(target => (target.percent ?? 0) > 0)
+    const traffic = object.spec.traffic.map((target: KubernetesObject) => {
+      if (target === fresh) return { ...target, percent }
+      return target === old ? { ...target, percent: 100 - percent } : target
+    })
+    return { spec: { traffic } }
+  },
+}
+
+/** The target for the latest revision, and those for others. */
+function split({ spec, status }: KubernetesObject): { fresh: KubernetesObject; others: KubernetesObject[] } {
+  const traffic: KubernetesObject[] = spec.traffic ?? []
+  const latest = status?.latestCreatedRevisionName
+  const fresh = traffic.find(({ revisionName, latestRevision }) => latestRevision === true || revisionName === latest)
+  return { fresh, others: traffic.filter(target => target !== fresh) }
+}
+
+const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
+  name,
+  series: `namespace="${metadata.namespace}",service="${metadata.name}",revision="${name}"`,
+})

@@ -1,0 +1,43 @@
+import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
+
+/**
+ * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. Nothing is written to annotations, because KServe copies each into the
+ * revision's template, and so would make another revision.
+ */
+export const kserveKnative: Mode = {
+  name: 'KServe, Knative mode',
+
+  read(object) {
+    const percent = object.spec.predictor.canaryTrafficPercent
+    const {
+      latestCreatedRevision: created,
+      latestReadyRevision: ready,
+      latestRolledoutRevision: old,
+    } = object.status?.components?.predictor ?? {}
+    if (percent === undefined) return { action: 'idle', reason: `no canary: ${created ?? 'the first revision'} gets all traffic` }
+    if (percent >= 100) return { action: 'idle', reason: `${created ?? 'the first revision'} was given all traffic` }
+    // It ignores the percent until one revision has had all traffic, and makes a second one a moment after it is asked to.
+    if (old === undefined || created === undefined || created === old)
+      return { action: 'wait', reason: 'KServe has no second revision yet' }
+    const set = history(object, ['spec', 'predictor', 'canaryTrafficPercent'])
+    if (set === undefined) return UNRECORDED
+    return {
+      canary: {
+        percent,
+        ...set,
+        old: revision(object, old),
+        new: revision(object, created),
+        ...(ready === created ? {} : { notReady: `${created} is not ready` }),
+      },
+    }
+  },
+
+  // Its absence is what promotes.
+  patch: (_, percent) => ({ spec: { predictor: { canaryTrafficPercent: percent === 100 ? null : percent } } }),
+}
+
+/** KServe's Knative Service is called after the InferenceService. */
+const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
+  name,
+  series: `namespace="${metadata.namespace}",service="${metadata.name}-predictor",revision="${name}"`,
+})

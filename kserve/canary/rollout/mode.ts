@@ -1,0 +1,17 @@
+import { knative } from './knative.ts'
+import { kserveKnative } from './kserve-knative.ts'
+import { kserveStandard } from './kserve-standard.ts'
+import { type KubernetesObject, type Mode, RESOURCES } from './state.ts'
+
+/** KServe's names of its modes, the old ones too. */
+const KSERVE: Readonly<Record<string, Mode>> = {
+  Knative: kserveKnative,
+  Serverless: kserveKnative,
+  Standard: kserveStandard,
+}
+
+/** Which way an object splits traffic; undefined where it does not say. */
+export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
+  if (kind === RESOURCES.service.kind) return knative
+  return KSERVE[status?.deploymentMode ?? metadata.annotations?.['serving.kserve.io/deploymentMode']]
+}

@@ -1,0 +1,132 @@
+/*
+ * The tests behind the decision, on counts alone. What they assume is in docs/canary.md; test/canary/statistics.test.ts holds them to
+ * SciPy's values.
+ */
+
+/** Of so many, how many are of the kind in question. */
+export interface Share {
+  readonly count: number
+  readonly of: number
+}
+
+export const shareOf = ({ count, of }: Share) => count / of
+
+/**
+ * Fisher's exact test, one-sided: how probable it is that at least as many of the kind fall to `fresh` when both have the same share.
+ * Exact for any counts, so that a first error in ten thousand requests needs no approximation.
+ */
+export function fisher(old: Share, fresh: Share): number {
+  const [all, kind, drawn] = [old.of + fresh.of, old.count + fresh.count, fresh.of]
+  const least = Math.max(0, drawn - (all - kind))
+  const most = Math.min(kind, drawn)
+  if (least === most) return 1
+  const start = (x: number) => Math.exp(lnChoose(kind, x) + lnChoose(all - kind, drawn - x) - lnChoose(all, drawn))
+  // Summed on the side of the mean where terms fall, so that the first is the largest and none is lost.
+  if (fresh.count > (drawn * kind) / all) {
+    let [term, sum] = [start(fresh.count), 0]
+    for (let x = fresh.count; x <= most && term > sum * 1e-17; x++) {
+      sum += term
+      term *= ((kind - x) * (drawn - x)) / ((x + 1) * (all - kind - drawn + x + 1))
+    }
+    return Math.min(1, sum)
+  }
+  if (fresh.count === least) return 1
+  let [term, sum] = [start(fresh.count - 1), 0]
+  for (let x = fresh.count - 1; x >= least && term > sum * 1e-17; x--) {
+    sum += term
+    term *= (x * (all - kind - drawn + x)) / ((kind - x + 1) * (drawn - x + 1))
+  }
+  return Math.max(0, 1 - sum)
+}
+
+/** What Pearson's test needs in each cell, by Cochran's rule. */
+const LEAST_EXPECTED = 5
+
+/**
+ * Pearson's chi-squared test of homogeneity: whether two rows of counts are from one distribution. Columns in which a row expects fewer
+ * than five are counted together.
+ * @returns undefined where that leaves a single column of several, which says nothing
+ */
+export function pearson(old: readonly number[], fresh: readonly number[]): { readonly statistic: number; readonly p: number } | undefined {
+  const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
+  const [ofOld, ofFresh] = [total(old), total(fresh)]
+  const needed = (LEAST_EXPECTED * (ofOld + ofFresh)) / Math.min(ofOld, ofFresh)
+  const columns = old.map((count, i): Column => [count, fresh[i] ?? 0]).filter(column => sumOf(column) > 0)
+  if (columns.length === 1) return { statistic: 0, p: 1 }
+  for (;;) {
+    columns.sort((a, b) => sumOf(a) - sumOf(b))
+    const [smallest, next] = columns
+    if (smallest === undefined || next === undefined) return undefined
+    if (sumOf(smallest) >= needed) break
+    columns.splice(0, 2, [smallest[0] + next[0], smallest[1] + next[1]])
+  }
+  let statistic = 0
+  for (const column of columns) {
+    for (const [i, row] of [ofOld, ofFresh].entries()) {
+      const expected = (sumOf(column) * row) / (ofOld + ofFresh)
+      statistic += ((column[i] as number) - expected) ** 2 / expected
+    }
+  }
+  return { statistic, p: chiSquaredTail(statistic, columns.length - 1) }
+}
+
+type Column = readonly [old: number, fresh: number]
+const sumOf = ([old, fresh]: Column) => old + fresh
+
+/** Total variation distance: of the predictions, the share that another label got. It does not depend on how traffic is split. */
+export function distance(old: readonly number[], fresh: readonly number[]): number {
+  const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
+  const [ofOld, ofFresh] = [total(old), total(fresh)]
+  return old.reduce((sum, count, i) => sum + Math.abs(count / ofOld - (fresh[i] ?? 0) / ofFresh), 0) / 2
+}
+
+/** The probability that a chi-squared variable is larger: the regularised incomplete gamma function Q(degrees/2, x/2). */
+export function chiSquaredTail(x: number, degrees: number): number {
+  const [a, z] = [degrees / 2, x / 2]
+  if (z === 0) return 1
+  const scale = Math.exp(a * Math.log(z) - z - lnGamma(a))
+  // The series converges below a + 1, Lentz's continued fraction above (Numerical Recipes, 6.2).
+  if (z < a + 1) {
+    let [term, sum] = [1 / a, 1 / a]
+    for (let n = a + 1; term > sum * 1e-17; n++) {
+      term *= z / n
+      sum += term
+    }
+    return 1 - scale * sum
+  }
+  let [b, c, d] = [z + 1 - a, Number.MAX_VALUE, 1 / (z + 1 - a)]
+  let h = d
+  for (let i = 1, step = 0; Math.abs(step - 1) > 1e-16 && i < 1000; i++) {
+    const an = -i * (i - a)
+    b += 2
+    d = 1 / (an * d + b)
+    c = b + an / c
+    step = c * d
+    h *= step
+  }
+  return scale * h
+}
+
+const lnChoose = (n: number, k: number) => lnGamma(n + 1) - lnGamma(k + 1) - lnGamma(n - k + 1)
+
+/** ln Γ(x), x > 0, by Stirling's series (Abramowitz & Stegun 6.1.41), which from 10 on is exact to the last digits. */
+function lnGamma(x: number): number {
+  if (x < 10) return lnGamma(x + 1) - Math.log(x)
+  const s = 1 / (x * x)
+  const series = (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s / 1188)))) / x
+  return (x - 0.5) * Math.log(x) - x + Math.log(2 * Math.PI) / 2 + series
+}
+
+/** A histogram as Prometheus has it: how many took at most so long, by the bound in seconds, ascending, +Inf last. */
+export type Buckets = readonly (readonly [bound: number, count: number])[]
+
+/** As histogram_quantile has it: within a bucket values are taken to be spread evenly, beyond the last bound they are that bound. */
+export function quantile(q: number, buckets: Buckets): number {
+  const all = buckets.at(-1)?.[1] ?? 0
+  const rank = q * all
+  const i = buckets.findIndex(([, count]) => count >= rank)
+  const [bound, count] = buckets[i] ?? [Number.NaN, 0]
+  const [lower, below] = buckets[i - 1] ?? [0, 0]
+  if (bound === Number.POSITIVE_INFINITY) return lower
+  return lower + ((bound - lower) * (rank - below)) / (count - below)
+}

@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { CHECKS_WITH_P, type Check, compare, type Limits, MATTERS, type Sample } from '../../kserve/canary/compare.ts'
+import { beforeLooking, decide, type Look, lookAt, type Plan, spend } from '../../kserve/canary/decide.ts'
+import { type Canary, FIELD_MANAGER } from '../../kserve/canary/rollout/state.ts'
+import '../seed.ts'
+
+const PLAN: Plan = { steps: [10, 25, 50], hold: 600, every: 60, start: false }
+const LIMITS: Limits = { requests: 500, alpha: 1e-4, drift: 0.1 }
+const LOOK: Look = { number: 10, at: new Date('2026-01-01T03:10:00Z'), seconds: 600 }
+const CANARY: Canary = {
+  percent: 25,
+  since: new Date('2026-01-01T03:00:00Z'),
+  setBy: FIELD_MANAGER,
+  untouched: true,
+  old: { name: 'iris-00001', series: '' },
+  new: { name: 'iris-00002', series: '' },
+}
+
+/** 1 % of errors, 95 % within 5 ms, two labels. */
+const GOOD: Sample = of(9000)
+function of(requests: number, { errors = 0.01, slow = 0.04, setosa = 0.5 } = {}): Sample {
+  return {
+    requests,
+    errors: Math.round(errors * requests),
+    durations: [
+      [0.005, Math.round((1 - slow) * requests)],
+      [0.01, Math.round((1 - slow) * requests)],
+      [0.025, Math.round((1 - slow) * requests)],
+      [0.05, requests],
+      [Number.POSITIVE_INFINITY, requests],
+    ],
+    predictions: new Map([
+      ['setosa', Math.round(setosa * requests)],
+      ['virginica', Math.round((1 - setosa) * requests)],
+    ]),
+    memory: 0.4,
+    lag: 0.011,
+  }
+}
+
+const verdicts = (fresh: Sample, old = GOOD) => compare(old, fresh, LIMITS).map(({ verdict }) => verdict)
+const decided = (fresh: Sample, old = GOOD, look = LOOK) => decide(CANARY, compare(old, fresh, LIMITS), PLAN, look)
+
+/** What each pair of samples comes to: verdicts on errors, latency, predictions, saturation, and what is done. */
+const CASES: readonly [what: string, fresh: Sample, old: Sample, verdicts: readonly string[], action: string, to: number | undefined][] = [
+  ['is like the old one', of(1000), GOOD, ['same', 'same', 'same', 'same'], 'promote', 50],
+  ['has fewer errors', of(1000), of(9000, { errors: 0.2 }), ['better', 'same', 'same', 'same'], 'promote', 50],
+  ['is faster', of(1000), of(9000, { slow: 0.5 }), ['same', 'better', 'same', 'same'], 'promote', 50],
+  ['has more errors', of(1000, { errors: 0.06 }), GOOD, ['worse', 'same', 'same', 'same'], 'roll back', 0],
+  ['has half a point more errors, surely', of(1e6, { errors: 0.015 }), of(1e6), ['same', 'same', 'same', 'same'], 'promote', 50],
+  ['has ten slow requests in a hundred', of(1000, { slow: 0.1 }), GOOD, ['same', 'worse', 'same', 'same'], 'roll back', 0],
+  ['predicts otherwise', of(1000, { setosa: 0.3 }), GOOD, ['same', 'same', 'worse', 'same'], 'roll back', 0],
+  ['predicts a little otherwise, surely', of(1e6, { setosa: 0.45 }), of(1e6), ['same', 'same', 'same', 'same'], 'promote', 50],
+  ['is worse in all', of(900, { errors: 0.2, slow: 0.4, setosa: 0.2 }), GOOD, ['worse', 'worse', 'worse', 'same'], 'roll back', 0],
+  ['has answered too few', of(499, { errors: 1 }), GOOD, ['too few', 'too few', 'too few', 'same'], 'wait', undefined],
+  ['stands beside one that has', of(9000), of(80), ['too few', 'too few', 'too few', 'same'], 'wait', undefined],
+  ['fills its memory', { ...of(1000), memory: 0.95 }, GOOD, ['same', 'same', 'same', 'worse'], 'wait', undefined],
+  [
+    'fills its memory as the old one does',
+    { ...of(1000), memory: 0.95 },
+    { ...GOOD, memory: 0.92 },
+    ['same', 'same', 'same', 'same'],
+    'promote',
+    50,
+  ],
+  ['blocks its event loop and fails', { ...of(1000, { errors: 0.1 }), lag: 0.3 }, GOOD, ['worse', 'same', 'same', 'worse'], 'roll back', 0],
+]
+
+describe('a new version that', () => {
+  for (const [what, fresh, old, expected, action, to] of CASES) {
+    test(`${what}: ${action}`, () => {
+      assert.deepEqual(verdicts(fresh, old), expected)
+      const decision = decided(fresh, old)
+      assert.deepEqual([decision.action, decision.to], [action, to])
+    })
+  }
+
+  test('no series tell of is waited for', () => {
+    const none: Sample = { requests: 0, errors: 0, durations: [], predictions: undefined, memory: undefined, lag: undefined }
+    assert.deepEqual(verdicts(none, none), ['no data', 'no data', 'no data', 'no data'])
+    assert.match(decided(none, none).reason, /Prometheus has nothing/)
+  })
+
+  test('predicts no labels is judged by the rest', () => {
+    const regression = (sample: Sample) => ({ ...sample, predictions: undefined })
+    assert.deepEqual(verdicts(regression(of(1000)), regression(GOOD)), ['same', 'same', 'not counted', 'same'])
+    assert.equal(decided(regression(of(1000)), regression(GOOD)).action, 'promote')
+  })
+
+  test('predicts a label that the old one does not know is not promoted for it', () => {
+    const fresh = {
+      ...of(1000),
+      predictions: new Map([
+        ['setosa', 500],
+        ['virginica', 350],
+        ['other', 150],
+      ]),
+    }
+    assert.equal(decided(fresh).action, 'roll back')
+  })
+
+  test('answers ten rows a request is not judged by ten times as many predictions', () => {
+    const rows = (sample: Sample, times: number) => ({
+      ...sample,
+      predictions: new Map(Array.from(sample.predictions ?? [], ([label, count]) => [label, count * times])),
+    })
+    const p = (times: number) => compare(rows(GOOD, times), rows(of(1000, { setosa: 0.4 }), times), LIMITS)[2]?.p as number
+    assert.ok(Math.abs(p(10) - p(1)) < 1e-12)
+  })
+
+  test('is worse is rolled back before its step is over; one that is not is promoted after it', () => {
+    const early: Look = { ...LOOK, number: 2, seconds: 120 }
+    assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, early).action, 'roll back')
+    assert.equal(decided(of(1000), GOOD, early).action, 'wait')
+  })
+})
+
+describe('what is done', () => {
+  const limits = { ...LIMITS }
+  const samples = fc.record({
+    requests: fc.integer({ min: 0, max: 20_000 }),
+    errors: fc.double({ min: 0, max: 1, noNaN: true }),
+    slow: fc.double({ min: 0, max: 1, noNaN: true }),
+    setosa: fc.double({ min: 0, max: 1, noNaN: true }),
+  })
+  const sampled = samples.map(({ requests, ...shares }) => of(requests, shares))
+  const looks = fc.integer({ min: 1, max: 1000 }).map((number): Look => ({ number, at: new Date(0), seconds: 60 * number }))
+  const percents = fc.integer({ min: 1, max: 99 })
+
+  test('is to promote by one step, never to skip one, nor below what a person set', () => {
+    fc.assert(
+      fc.property(sampled, sampled, looks, percents, (old, fresh, look, percent) => {
+        const { action, to } = decide({ ...CANARY, percent }, compare(old, fresh, limits), PLAN, look)
+        if (action === 'promote')
+          assert.equal(
+            to,
+            [...PLAN.steps, 100].find(step => step > percent),
+          )
+        else assert.equal(to, action === 'roll back' ? 0 : undefined)
+      }),
+    )
+  })
+
+  test('is nothing without enough requests on both sides', () => {
+    fc.assert(
+      fc.property(sampled, sampled, looks, (old, fresh, look) => {
+        if (Math.min(old.requests, fresh.requests) < limits.requests)
+          assert.equal(decide(CANARY, compare(old, fresh, limits), PLAN, look).action, 'wait')
+      }),
+    )
+  })
+
+  test('is never to roll back a version that has the same counts', () => {
+    fc.assert(
+      fc.property(sampled, looks, (sample, look) => {
+        assert.notEqual(decide(CANARY, compare(sample, sample, limits), PLAN, look).action, 'roll back')
+      }),
+    )
+  })
+
+  test('is never to promote past a check that is worse, or not known', () => {
+    const verdict = fc.constantFrom<Check['verdict'][]>('better', 'same', 'worse', 'too few', 'no data', 'not counted')
+    const check = fc.record({ check: fc.constantFrom<Check['check'][]>('errors', 'latency', 'predictions', 'saturation'), verdict })
+    fc.assert(
+      fc.property(fc.array(check), looks, (given, look) => {
+        const checks = given.map(one => ({ old: '', new: '', test: '', effect: '', p: undefined, ...one }))
+        const bad = given.some(({ verdict }) => ['worse', 'too few', 'no data'].includes(verdict))
+        if (bad) assert.notEqual(decide(CANARY, checks, PLAN, look).action, 'promote')
+      }),
+    )
+  })
+})
+
+describe('before there is anything to compare', () => {
+  const early = (canary: Partial<Canary>, plan: Partial<Plan> = {}, number = 3) => {
+    const { action, to } = beforeLooking({ ...CANARY, ...canary }, { ...PLAN, ...plan }, { ...LOOK, number }) ?? {}
+    return [action, to]
+  }
+
+  test('a new revision at 0 % begins only where that is asked for', () => {
+    assert.deepEqual(early({ percent: 0, setBy: 'kubectl-patch', untouched: false }), ['stand', undefined])
+    assert.deepEqual(early({ percent: 0, setBy: 'kubectl-patch', untouched: false }, { start: true }), ['start', 10])
+  })
+
+  test('one that was rolled back stays so, also where the command that began it is run again', () => {
+    assert.deepEqual(early({ percent: 0 }), ['rolled back', undefined])
+    assert.deepEqual(early({ percent: 0 }, { start: true }), ['rolled back', undefined])
+  })
+
+  test('but after a person’s change it is a new one', () => {
+    assert.deepEqual(early({ percent: 0, untouched: false }, { start: true }), ['start', 10])
+  })
+
+  test('a revision that is not ready is waited for', () => {
+    assert.deepEqual(early({ percent: 0, setBy: 'helm', notReady: 'why' }, { start: true }), ['wait', undefined])
+    assert.deepEqual(early({ notReady: 'why' }), ['wait', undefined])
+  })
+
+  test('nobody looks before the first planned moment', () => {
+    assert.deepEqual(early({}, {}, 0), ['wait', undefined])
+    assert.deepEqual(early({}, {}, 1), [undefined, undefined])
+  })
+})
+
+describe('looks', () => {
+  test('are at moments planned when the step began: whoever asks twice between two sees the same', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 1e6 }),
+        fc.integer({ min: 1, max: 3600 }),
+        fc.integer({ min: 0, max: 999 }),
+        (seconds, every, ms) => {
+          const plan = { ...PLAN, every }
+          const look = lookAt(CANARY, plan, new Date(CANARY.since.getTime() + 1000 * seconds))
+          assert.equal(look.number, Math.floor(seconds / every))
+          assert.equal(look.at.getTime(), CANARY.since.getTime() + 1000 * every * look.number)
+          assert.deepEqual(lookAt(CANARY, plan, new Date(look.at.getTime() + ((ms * every) % (1000 * every)))), look)
+        },
+      ),
+    )
+  })
+
+  test('spend no more than alpha, however many there are', () => {
+    let spent = 0
+    for (let look = 1; look <= 1e5; look++) spent += PLAN.steps.length * CHECKS_WITH_P * spend(0.01, PLAN, CHECKS_WITH_P, look)
+    assert.ok(spent < 0.01 && spent > 0.00999, `${spent}`)
+  })
+})
+
+/** Requests drawn from the same, or from another, distribution; a look after each of them. */
+function rollout(
+  random: () => number,
+  looks: number,
+  perLook: number,
+  shares: { errors?: number; slow?: number; setosa?: number },
+  plan: Plan,
+  alpha: number,
+) {
+  const drawn = (of: number, share: number) => {
+    let count = 0
+    for (let i = 0; i < of; i++) if (random() < share) count++
+    return count
+  }
+  const counts = { old: { requests: 0, errors: 0, slow: 0, setosa: 0 }, new: { requests: 0, errors: 0, slow: 0, setosa: 0 } }
+  for (let look = 1; look <= looks; look++) {
+    for (const [side, { errors = 0.01, slow = 0.04, setosa = 0.5 }, requests] of [
+      ['old', {}, perLook * 3],
+      ['new', shares, perLook],
+    ] as const) {
+      const one = counts[side]
+      one.requests += requests
+      one.errors += drawn(requests, errors)
+      one.slow += drawn(requests, slow)
+      one.setosa += drawn(requests, setosa)
+    }
+    const sample = ({ requests, errors, slow, setosa }: (typeof counts)['old']): Sample =>
+      of(requests, { errors: errors / requests, slow: slow / requests, setosa: setosa / requests })
+    const checks = compare(sample(counts.old), sample(counts.new), {
+      requests: 100,
+      drift: 0,
+      alpha: spend(alpha, plan, CHECKS_WITH_P, look),
+    })
+    // The p-value alone, without what has to differ besides.
+    if (checks.some(({ p, test }) => p !== undefined && test !== '–' && p < spend(alpha, plan, CHECKS_WITH_P, look))) return look
+  }
+  return undefined
+}
+
+/** Mulberry32: the same numbers each time. */
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+describe('over a whole rollout', () => {
+  // One step with all of alpha, which is made large, so that few runs tell.
+  const plan = { ...PLAN, steps: [50] }
+
+  test('of a version that is no different, p is small by chance at any of thirty looks less often than alpha says', () => {
+    const random = seeded(9)
+    const alarms = Array.from({ length: 200 }, () => rollout(random, 30, 120, {}, plan, 0.3)).filter(look => look !== undefined).length
+    assert.ok(alarms > 0 && alarms < 60, `${alarms} of 200`)
+  })
+
+  test('an error in twenty, where it was one in a hundred, is found nine times in ten, by the thirtieth look', () => {
+    const random = seeded(10)
+    const found = Array.from({ length: 50 }, () => rollout(random, 30, 40, { errors: 0.05 }, PLAN, 0.01)).filter(
+      look => look !== undefined,
+    ).length
+    assert.ok(found >= 45, `${found} of 50`)
+  })
+})
+
+test('whatever makes CanaryFails or CanarySlow fire is worse here, too', () => {
+  const alerts = readFileSync(new URL('../../monitoring/prometheus/rules/alerts.yml', import.meta.url), 'utf8')
+  const [, times, more] = /errors:ratio_rate15m > (\S+) \* revision:\w+_of_others:ratio_rate15m \+ (\S+)/.exec(alerts) ?? []
+  assert.ok(Number(times) >= 1 && Number(more) >= MATTERS.errors, `${times} times and ${more}`)
+  const slow = /> on \(namespace, service\) group_left \(\)\s+(\S+) \* min by[\s\S]*?\) \+ (\S+)/.exec(alerts)
+  assert.deepEqual(slow?.slice(1).map(Number), [MATTERS.slower.times, MATTERS.slower.seconds])
+  assert.match(alerts, new RegExp(`pod:process_resident_memory:ratio > ${MATTERS.memory}\\b`))
+  assert.match(alerts, new RegExp(`pod:nodejs_eventloop_lag_p99_seconds:avg5m > ${MATTERS.lag}\\b`))
+})
