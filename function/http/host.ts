@@ -160,7 +160,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // What comes after an answer that closes the connection is not answered.
     const begun = ahead.splice(0, socket.writable ? 1 : ahead.length)
     sentAhead -= begun.length
-    if (socket.writable && begun[0] !== undefined) begin(...begun[0])
+    // In the next turn of the event loop: else one connection would have this one to itself until it has read enough.
+    if (socket.writable && begun[0] !== undefined) setImmediate(begin, ...begun[0])
   }
 
   /** The answer was sent, or the client hung up. */

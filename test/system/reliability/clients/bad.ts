@@ -50,10 +50,8 @@ const KINDS = {
     await once(socket, 'close')
   },
   async 'gzip bombs'(socket: Socket) {
-    while (!socket.destroyed) {
-      socket.write(bomb)
-      await Promise.race([once(socket, 'data'), once(socket, 'close')])
-    }
+    socket.write(bomb)
+    for await (const _ of socket) socket.write(bomb)
   },
   async 'resets half-way'(socket: Socket) {
     socket.write(draw() < 0.5 ? small : small.slice(0, Math.floor(draw() * small.length)))
@@ -63,14 +61,14 @@ const KINDS = {
   /** Requests as fast as they are answered, and of some connections faster than that. */
   async 'pipelined floods'(socket: Socket) {
     const ahead = draw() < 0.9 ? 200 : 2_000
-    while (!socket.destroyed) {
+    let left = ahead
+    socket.write(small.repeat(ahead))
+    for await (const data of socket) {
+      left -= data.toString('latin1').split('HTTP/1.1 ').length - 1
+      if (left > 0) continue
+      count('floods answered')
+      left = ahead
       socket.write(small.repeat(ahead))
-      let left = ahead
-      while (left > 0 && !socket.destroyed) {
-        const data = await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => undefined)])
-        left -= data === undefined ? 0 : String(data[0]).split('HTTP/1.1 ').length - 1
-      }
-      if (left <= 0) count('floods answered')
     }
   },
 } as const
