@@ -167,7 +167,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // What comes after an answer that closes the connection is not answered.
     const begun = ahead.splice(0, socket.writable ? 1 : ahead.length)
     sentAhead -= begun.length
-    if (socket.writable && begun[0] !== undefined) begin(...begun[0])
+    // In the next turn of the event loop: else one connection would have this one to itself until it has read enough.
+    if (socket.writable && begun[0] !== undefined) setImmediate(begin, ...begun[0])
   }
 
   /** The answer was sent, or the client hung up. */
@@ -180,8 +181,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       // Who answers as soon as the body is there, before the parser tells that it is over, does not read on to that.
       request.resume()
     }
-    // Others come in between: hundreds answered in one go would keep them waiting for tenths of a second.
-    if (connection.ahead.length > 0) setImmediate(takeTurn, request.socket, connection)
+    if (connection.ahead.length > 0) takeTurn(request.socket, connection)
     if (caller.trace !== undefined)
       traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
     if (!log.isLevelEnabled('debug')) return

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { closedLoop, type Exchange, exchange, type OpenAnswer, openLoop, paced } from '../../../bench/load.ts'
 import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
-import { type ServerProcess, startProcess, testModel } from '../../server.ts'
+import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
 /** A caller who waits longer for an answer has no use for it. */
@@ -45,12 +45,12 @@ const HEAVY: Case = {
   },
 }
 
-/** As it ships. Its peak is more than the load can send ten times; what is offered is more than the server takes. */
+/** As it ships. A peak so high cannot be sent ten times by one process, which an open loop takes to its own limit before. */
 const LIGHT: Case = {
-  fault: 'as much as one process can send, of the shipped model',
+  fault: 'as much as one process can send, to the shipped model',
   env: {},
   connections: 64,
-  times: 1.5,
+  times: 1,
   ask: index => FLOWERS[index % FLOWERS.length] as Buffer,
   check(body, index) {
     const text = body.toString('latin1')
@@ -113,7 +113,7 @@ async function offer({ ask, check }: Case, port: number, perSecond: number, seco
 }
 
 async function overload(one: Case, { long, progress }: Run): Promise<Row> {
-  const [rounds, peakSeconds, seconds, calmSeconds] = long ? [5, 6, 10, 5] : [1, 2, 4, 2.5]
+  const [rounds, peakSeconds, seconds, calmSeconds] = long ? [3, 6, 10, 5] : [1, 2, 4, 2.5]
   const server = await startProcess(one.env, [], 10 * 60_000, 'build/main.js')
   try {
     const port = Number(new URL(server.url).port)
@@ -127,7 +127,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       all.push(tally)
       return tally
     }
-    const counted = await countsOf(server, port)
+    const counted = await countsOf(port)
     let closedRequests = 0
     for (let round = 0; round < rounds; round++) {
       const peakLoad = await closedLoop(port, target, one.connections, { seconds: peakSeconds })
@@ -140,7 +140,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       const after = await offerTo(peak / 5, calmSeconds)
       overloads.push(during)
       seen.peaks.push(peak)
-      seen.goodput.push(during.inTime / seconds / peak)
+      seen.goodput.push(during.inTime / seconds / Math.min(peak, during.sent / seconds))
       seen.offered.push(during.sent / seconds / peak)
       seen.probes += probed.requests
       seen.probeP99 = Math.max(seen.probeP99, probed.p99)
@@ -164,7 +164,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
           `${during.refused} refused, p99 ${percentile(during.refusalMs, 99).toFixed(1)} ms; load ${during.lag.toFixed(1)} ms late`,
       )
     }
-    const counts = await countsOf(server, port)
+    const counts = await countsOf(port)
     const sum = (of: (tally: Tally) => number, tallies = all) => tallies.reduce((total, tally) => total + of(tally), 0)
     const wrong = all.flatMap(tally => tally.wrong)
     const right = sum(tally => tally.right)
@@ -184,7 +184,12 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
         measured: `${counts.answered - counted.answered - closedRequests} answered, ${counts.rejected - counted.rejected} rejected`,
         holds: counts.answered - counted.answered - closedRequests === right && counts.rejected - counted.rejected === refused,
       },
-      { what: 'goodput ≥ 0.9 × peak', measured: ratio(seen.goodput), holds: median(seen.goodput) >= 0.9, measurement: true },
+      {
+        what: 'goodput ≥ 0.9 × the peak, or × what was sent where that is less',
+        measured: ratio(seen.goodput),
+        holds: median(seen.goodput) >= 0.9,
+        measurement: true,
+      },
       {
         what: 'none is refused later than 1 s after',
         measured: `${calm.refusedLate}`,
@@ -231,7 +236,7 @@ const READY: Exchange = {
 }
 
 /** Of inference requests. */
-async function countsOf(_server: ServerProcess, port: number): Promise<{ answered: number; rejected: number }> {
+async function countsOf(port: number): Promise<{ answered: number; rejected: number }> {
   const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
   assert.equal(status, 200)
   const series = [...readMetrics(body.toString())]
