@@ -79,6 +79,13 @@ function readAnswer(bytes: Buffer, to: 'HEAD' | undefined): { answer: RawAnswer;
   return { answer: { status, headers, body, json }, length: end }
 }
 
+/** Whether somebody lets in who connects. */
+export async function isListening(port: number): Promise<boolean> {
+  const connection = await connect(port).catch(() => undefined)
+  connection?.socket.destroy()
+  return connection !== undefined
+}
+
 /** One request on a connection of its own. */
 export async function exchange(port: number, bytes: string | Uint8Array, to?: 'HEAD'): Promise<RawAnswer> {
   const connection = await connect(port)

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type ConfirmChannel, type ConsumeMessage, connect as connectTo } from 'amqplib'
-import { connect, until } from '../../http/client.ts'
+import { isListening, until } from '../../http/client.ts'
 import { freePort, spawnFunction } from '../../server.ts'
 import { type Bridge, numberOf, publish, QUEUES, queued, readDelivery, startBridge, type Watch } from './bridge.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
@@ -151,13 +151,7 @@ async function superviseServer(): Promise<Supervised> {
       kills++
       return kill()
     },
-    listens: () =>
-      until('it listens', () =>
-        connect(port).then(
-          ({ socket }) => socket.destroy() !== undefined,
-          () => false,
-        ),
-      ),
+    listens: () => until('it listens', () => isListening(port)),
     stop() {
       stopped = true
       return kill()

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { connect, until } from '../../http/client.ts'
+import { isListening, until } from '../../http/client.ts'
 import { freePort } from '../../server.ts'
 
 /** What Debian's /usr/sbin/rabbitmq-server starts as the user rabbitmq, in the folders of the system's own. */
@@ -39,7 +39,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   }
   const children: ChildProcess[] = []
   const run = (program: string, ...args: string[]) => {
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'inherit'], timeout: longestMs, killSignal: 'SIGKILL' })
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'], timeout: longestMs, killSignal: 'SIGKILL' })
     children.push(child)
     return child
   }
@@ -55,12 +55,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   try {
     // Started by the broker, the port mapper would outlive it.
     run('epmd')
-    await until('epmd listens', () =>
-      connect(epmdPort).then(
-        ({ socket }) => socket.destroy() !== undefined,
-        () => false,
-      ),
-    )
+    await until('epmd listens', () => isListening(epmdPort))
     const broker = run(PROGRAM, '-noinput')
     const said: string[] = []
     await new Promise<void>((resolve, reject) => {
