@@ -74,7 +74,8 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     becomeAnswer(bytes: number): void {
       const grows = bytes > this.bytes
       this.become(bytes)
-      if (grows) checkRoom(poolOf(bytes))
+      // A model's answer may be larger than all bodies may be: then it is held alone.
+      if (grows && heldByAll[poolOf(bytes)] > bytes) checkRoom(poolOf(bytes))
     }
 
     waitsForReader(cut: () => void): void {
@@ -131,7 +132,7 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   function holdAnswer(bytes: number): Held {
     const held = new Holding()
     try {
-      held.add(bytes)
+      held.becomeAnswer(bytes)
     } catch (error) {
       held.release()
       throw error

@@ -300,7 +300,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
     else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
     else endWithParts(response, body)
-    if (response.writableLength > 0) waitToBeRead(response, length, held)
+    if (response.writableLength > 0 && !cutOff) waitToBeRead(response, length, held)
   }
 
   /** An answer that does not fit the socket waits in memory for its client to read it: for as long as a request may take to arrive. */
