@@ -142,7 +142,8 @@ export const VARIABLES = {
   REQUEST_TIMEOUT_MS: {
     default: '30000',
     allowed: 'an integer from 1 to 2147483647',
-    meaning: 'How long a request may take to arrive (408) and to begin its run (504).',
+    meaning:
+      'How long a request may take to arrive (408) and to begin its run (504), and its answer to be read (else the connection is cut).',
   },
   DRAIN_DELAY_MS: {
     default: '0',

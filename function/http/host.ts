@@ -50,7 +50,7 @@ export type Front = (request: IncomingMessage, response: ServerResponse, respond
  * How many requests a client may send ahead on one connection, before the answer to the first is sent. Node reads hundreds in one go, and
  * so many from each of 150 connections took 2.5 s, most of it for those that were then not answered.
  */
-const MAX_AHEAD = 32
+const MAX_AHEAD = 128
 
 /** What is known of a connection. */
 interface Connection {
@@ -309,7 +309,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
     else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
     else endWithParts(response, body)
-    if (response.writableLength > 0) waitToBeRead(response, length, held)
+    if (response.writableLength > 0 && !cutOff) waitToBeRead(response, length, held)
   }
 
   /** An answer that does not fit the socket waits in memory for its client to read it: for as long as a request may take to arrive. */

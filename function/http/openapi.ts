@@ -16,7 +16,7 @@ export type OpenApi = { readonly [field: string]: unknown }
 export function openApi(
   { name, version, description }: Pick<Model, 'name' | 'version' | 'description'>,
   { signature, example }: Pick<LoadedModel, 'signature' | 'example'>,
-  { playground }: Pick<Config, 'playground'>,
+  { playground, auth }: Pick<Config, 'playground' | 'auth'>,
 ): OpenApi {
   const schemas = inferenceSchemas({ name, version }, signature, schemaRef)
   const examples = requestExamples({ signature, example })
@@ -32,7 +32,8 @@ export function openApi(
       description: [description, ABOUT].filter(Boolean).join('\n\n'),
     },
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
-    paths: {
+    ...(auth && { security: [{ bearer: [] }] }),
+    paths: withAuthentication(auth, {
       ...Object.fromEntries(paths.map((path, i) => [`${path}/infer`, { post: inferOperation(operationId('infer', i), inference) }])),
       '/': { post: rootOperation(inference), get: rootOverview(playground) },
       ...Object.fromEntries(
@@ -42,8 +43,9 @@ export function openApi(
         ]),
       ),
       ...serverPaths(),
-    },
+    }),
     components: {
+      ...(auth && { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }),
       schemas: {
         ...(schemas.request && { InferenceRequest: schemas.request }),
         InferenceResponse: schemas.response,
@@ -76,6 +78,19 @@ export function openApi(
       ...(examples?.json && { examples: { request: { summary: 'An inference request', value: examples.json } } }),
     },
   }
+}
+
+/** Everything but health is answered only to who is let in. */
+function withAuthentication(auth: Config['auth'], paths: OpenApi): OpenApi {
+  if (auth === undefined) return paths
+  const refusals = auth.jwt === undefined ? errorRefs(401) : errorRefs(401, 403)
+  const guard = (operation: OpenApi) =>
+    (operation.tags as readonly string[]).includes('Health')
+      ? { ...operation, security: [] }
+      : { ...operation, responses: { ...(operation.responses as OpenApi), ...refusals } }
+  const each = (values: OpenApi, change: (value: OpenApi) => OpenApi) =>
+    Object.fromEntries(Object.entries(values).map(([key, value]) => [key, change(value as OpenApi)]))
+  return each(paths, operations => each(operations, guard))
 }
 
 /** @returns the path of the model's metadata, below which the others are */
@@ -258,6 +273,8 @@ const ABOUT =
 
 const ERRORS = {
   400: ['BadRequest', 'The request breaks the protocol or does not fit the model.'],
+  401: ['Unauthorized', 'No bearer token, or none that is taken.', 'WWW-Authenticate'],
+  403: ['Forbidden', 'The token is genuine, and does not allow this.', 'WWW-Authenticate'],
   404: ['NotFound', 'Another model or version than this server\u2019s.'],
   405: ['MethodNotAllowed', 'Another method than `Allow` lists.', 'Allow'],
   413: ['TooLarge', 'The body is larger than the server takes, as sent or inflated.'],
@@ -281,6 +298,7 @@ const errorResponses = () =>
 
 const HEADERS = {
   Allow: { description: 'The methods this path takes.', required: true, schema: { type: 'string' } },
+  'WWW-Authenticate': { description: 'What is needed (RFC 6750).', required: true, schema: { type: 'string' } },
   'Retry-After': { description: 'Seconds to wait before trying again.', required: true, schema: { type: 'string' } },
   'Inference-Header-Content-Length': {
     description: 'Where the answer is application/octet-stream: the bytes of JSON before the binary tensor data.',

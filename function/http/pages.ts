@@ -19,7 +19,7 @@ const DOCS = readPage('docs.html')
 const PLAYGROUND = readPage('playground.html')
 
 /** The Express application for documents and pages; loaded when the first of them is asked for. */
-export function createPages({ model, log }: EventService, config: Pick<Config, 'playground'>): Pages {
+export function createPages({ model, log }: EventService, config: Pick<Config, 'playground' | 'auth'>): Pages {
   const app = express()
   app.disable('x-powered-by')
   let description: string | undefined

@@ -343,3 +343,40 @@ test('clients that hang up anywhere are logged as no error, and end nothing', as
     [],
   )
 })
+
+test('requests of one connection are answered one after the other', async t => {
+  const own = await startServer({}, { load: false })
+  t.after(own.stop)
+  const [one, other] = await Promise.all([connect(own.port), connect(own.port)])
+  one.send(inferenceOf({}, '1') + inferenceOf({}, '2') + inferenceOf({}, '3'))
+  other.send(inferenceOf({}, '4'))
+  await until('the first of each waits', () => own.service.model.queuedRows === 2)
+  await exchange(own.port, request('GET', '/v2'))
+  assert.equal(own.service.model.queuedRows, 2)
+  await own.service.model.load()
+  for (const id of ['1', '2', '3']) assert.equal((await one.answer()).json.id, id)
+  assert.equal((await other.answer()).json.id, '4')
+  for (const { socket } of [one, other]) socket.destroy()
+})
+
+test('an answer that is not read in REQUEST_TIMEOUT_MS is cut, though its client goes on sending', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('identity-fp32'), REQUEST_TIMEOUT_MS: '1000' })
+  t.after(own.stop)
+  const client = await connect(own.port)
+  client.socket.pause()
+  client.send(large())
+  await until('the answer is made', async () => (await succeeded(own)) === 1)
+  await until('it is cut', () => {
+    if (client.socket.writable) client.send('G')
+    return client.socket.destroyed
+  })
+})
+
+test('more than 128 requests ahead of their answers close the connection; others go on', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+  t.after(own.stop)
+  const client = await connect(own.port)
+  client.send(request('POST', SLOW, {}, slowBody()) + request('GET', '/v2').repeat(129))
+  await client.closed
+  assert.equal((await exchange(own.port, request('GET', '/v2'))).status, 200)
+})

@@ -157,12 +157,53 @@ describe('the OpenAPI document', () => {
     const described = openApi(
       { name: 'large', version: undefined, description: undefined },
       { signature: { inputs: [metadata], outputs: [metadata] }, example: [{ ...tensor, data: new Float32Array(3 * 224 * 224) }] },
-      { playground: true },
+      { playground: true, auth: undefined },
     )
     assert.deepEqual(
       new Document(described).examples().filter(({ body }) => body !== undefined),
       [],
     )
+  })
+})
+
+describe('the OpenAPI document where callers are authenticated', () => {
+  const SECRET = 'a-secret-of-the-tests'
+  const authorization = `Bearer ${SECRET}`
+  const fetchDocument = async ({ url }: Server) =>
+    new Document((await (await fetch(`${url}/openapi.json`, { headers: { authorization } })).json()) as Record<string, unknown>)
+
+  test('names the bearer token, and what who has none gets: of everything but health', async t => {
+    const server = await startServer({ AUTH_SECRET: SECRET })
+    t.after(server.stop)
+    const document = await fetchDocument(server)
+    const { security, components } = document.json as unknown as Record<string, unknown> & { components: Record<string, unknown> }
+    assert.deepEqual([security, components.securitySchemes], [[{ bearer: [] }], { bearer: { type: 'http', scheme: 'bearer' } }])
+    for (const id of [
+      'infer',
+      'receive',
+      'root',
+      'modelMetadata',
+      'serverMetadata',
+      'metrics',
+      'openApi',
+      'docs',
+      'live',
+      'ready',
+      'health',
+    ]) {
+      const operation = document.operation(id)
+      const answer = await fetch(server.url + operation.path, { method: operation.method })
+      const isHealth = ['live', 'ready', 'health'].includes(id)
+      assert.equal(answer.status, isHealth ? 200 : 401, id)
+      await document.check(answer, operation)
+    }
+  })
+
+  test('is silent about it where they are not', async t => {
+    const server = await startServer()
+    t.after(server.stop)
+    const text = await (await fetch(`${server.url}/openapi.json`)).text()
+    assert.doesNotMatch(text, /"security|"40[13]":/)
   })
 })
 

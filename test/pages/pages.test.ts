@@ -279,7 +279,7 @@ describe('while the model loads', () => {
 describe('the Express application by itself', () => {
   /** Behind a server that leaves every path to it. */
   async function serve(t: TestContext, service: EventService): Promise<string> {
-    const pages = createPages(service, { playground: true })
+    const pages = createPages(service, { playground: true, auth: undefined })
     const server = createServer((request, response) => pages(request, response, { arrived: 0, deadline: 0, gone: false }))
     await once(server.listen(0, '127.0.0.1'), 'listening')
     t.after(() => server.close())

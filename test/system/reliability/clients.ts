@@ -39,7 +39,7 @@ const BAD: readonly Bad[] = [
   },
   { kind: 'gzip bombs', connections: () => 20, gets: ['413|503'], says: '413, or 503 while the memory for bodies is full' },
   { kind: 'resets half-way', connections: () => 50, gets: [], says: 'nothing' },
-  { kind: 'pipelined floods', connections: () => 20, gets: ['floods answered', 'cut'], says: 'answered up to 32 ahead, beyond cut' },
+  { kind: 'pipelined floods', connections: () => 20, gets: ['floods answered', 'cut'], says: 'answered up to 128 ahead, beyond cut' },
 ]
 
 const fault: Fault = {

@@ -60,7 +60,7 @@ const KINDS = {
   },
   /** Requests as fast as they are answered, and of some connections faster than that. */
   async 'pipelined floods'(socket: Socket) {
-    const ahead = draw() < 0.9 ? 30 : 2_000
+    const ahead = draw() < 0.9 ? 100 : 2_000
     let left = ahead
     socket.write(small.repeat(ahead))
     for await (const data of socket) {
