@@ -107,6 +107,7 @@ async function one(isFirst: boolean): Promise<void> {
   socket.on('data', data => {
     for (const [, status] of data.toString('latin1').matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
       answers++
+      if (status === '408') longestMs = Math.max(longestMs, performance.now() - began)
       if (kind !== 'pipelined floods' || status !== '200') count(`${status}`)
     }
   })
