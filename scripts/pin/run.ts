@@ -7,12 +7,21 @@ import { parseArgs } from 'node:util'
 import { filled, placesIn } from './places.ts'
 import { parseImage, type Resolved, resolve } from './registry.ts'
 
-const FILES = ['Dockerfile', 'compose.yaml', 'monitoring/cluster/*.yaml', '.github/workflows/*.{yml,yaml}']
+const FILES = ['Dockerfile', 'kserve/canary/Dockerfile', 'compose.yaml', 'monitoring/cluster/*.yaml', '.github/workflows/*.{yml,yaml}']
 
 /** What we build for: a base of fewer would end the build of the others. */
 const PLATFORMS = ['linux/amd64', 'linux/arm64']
 
-const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } })
+const values = readOptions()
+function readOptions(): { readonly check: boolean } {
+  try {
+    return parseArgs({ options: { check: { type: 'boolean', default: false } } }).values
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\nnpm run pin [-- --check]\n`)
+    process.exit(2)
+  }
+}
+
 const texts = new Map(
   FILES.flatMap(pattern => globSync(pattern))
     .filter(path => existsSync(path))

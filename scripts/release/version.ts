@@ -18,7 +18,7 @@ export function isBefore(a: string, b: string): boolean {
 }
 
 /** The image as manifests and pages name it, with its tag, which is the version: `…/onnx-function:VERSION`, and kustomize's newTag below the name. */
-export const IMAGE = /(\bonnx-function(?::|\s+newTag: ))(\d+\.\d+\.\d+)\b/g
+export const IMAGE = /(\bonnx-function(?:-canary)?(?::|\s+newTag: ))(\d+\.\d+\.\d+)\b/g
 
 /** A text whose images are of that version. */
 export const withImage = (text: string, version: string) => text.replaceAll(IMAGE, `$1${version}`)
