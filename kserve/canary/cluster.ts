@@ -114,7 +114,7 @@ export function connect({ resource, name, namespace: given, context }: Target): 
 
     async tell({ apiVersion, metadata }, type, reason, note) {
       const body = {
-        metadata: { generateName: `${name}.`, namespace },
+        metadata: { generateName: `${name}-`, namespace },
         eventTime: new V1MicroTime(),
         type,
         reason,

@@ -109,8 +109,9 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
     if (method === 'GET' && pathname === collection && searchParams.get('watch') === 'true') return watch(response, searchParams)
     if (method === 'POST' && pathname === `/apis/events.k8s.io/v1/namespaces/${namespace}/events`) {
       const event = JSON.parse(body.toString())
-      // pkg/apis/core/validation/events.go
+      // pkg/apis/core/validation/events.go; a name's beginning must be a name, but for a dash at its end (apimachinery, api/validation).
       if (
+        !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?-?$/.test(event.metadata.generateName) ||
         event.note.length > 1024 ||
         !event.reportingController ||
         !event.reportingInstance ||
