@@ -13,9 +13,9 @@ import { until } from '../http/client.ts'
 import { freePort, PROGRAMS, startProcess, testModel } from '../server.ts'
 
 /*
- * The canary beside a real Prometheus, on what two real versions of the function said of themselves under the same requests. Their scrapes
- * are written into Prometheus' database as if they had been two minutes apart, so that no test waits; the last test scrapes two processes
- * as they run.
+ * The canary beside a real Prometheus, on what two real versions of the function said of themselves under the same requests, but for the
+ * mistakes that make errors. Their scrapes are written into Prometheus' database as if they had been two minutes apart, so that no test
+ * waits; the last test scrapes two processes as they run.
  */
 
 interface Request {
