@@ -130,25 +130,26 @@ stop_sending() {
   echo "$sent requests, none failed"
 }
 
+# roll_out FLOWER: the new version, while both are asked about that flower. Sets $code, which the canary ended with.
+roll_out() {
+  send "$1"
+  apply canary
+  code=0
+  judge || code=$?
+  stop_sending
+}
+
 apply base
 canary_host=$(url_host inferenceservice "$canary_namespace")
 ask "$canary_host" "$DISPUTED" --output /dev/null || fail "the route $canary_host did not answer"
 
-send "$DISPUTED"
-apply canary
-code=0
-judge || code=$?
-stop_sending
+roll_out "$DISPUTED"
 [ "$code" = 6 ] || fail "a version that predicts otherwise: npm run canary ended with $code; right would be 6, rolled back"
 [ "$(percent)" = 0 ] || fail "rolled back, and still $(percent) % of the traffic are the canary's"
 [[ $(ask "$canary_host" "$SETOSA") == *'"v1.0.0"'* ]] || fail 'rolled back, and not v1.0.0 that answers'
 echo 'a version that predicts otherwise was rolled back'
 
-send "$SETOSA"
-apply canary
-code=0
-judge || code=$?
-stop_sending
+roll_out "$SETOSA"
 [ "$code" = 0 ] || fail "a version that predicts the same: npm run canary ended with $code; right would be 0, promoted"
 [ -z "$(percent)" ] || fail "promoted, and still only $(percent) % of the traffic"
 promoted() { [[ $(ask "$canary_host" "$SETOSA") == *'"v2.0.0"'* ]]; }
