@@ -20,7 +20,13 @@ const NODE_HTTP = 'node:http, one run a request'
 const OURS = 'onnx-function'
 
 const PANELS: readonly Panel[] = [
-  { title: 'Requests per second, 64 connections', workload: 'connections-64', metric: 'requests/s', over: STATIC, better: 'more' },
+  {
+    title: 'Requests per second, 64 connections',
+    workload: 'connections-64',
+    metric: 'requests/s',
+    over: STATIC,
+    better: 'more',
+  },
   {
     title: 'Requests per second, 64 connections, with peers',
     workload: 'peers-connections-64',
@@ -28,12 +34,42 @@ const PANELS: readonly Panel[] = [
     over: STATIC,
     better: 'more',
   },
-  { title: 'Median time, 1 connection', workload: 'connections-1', metric: 'p50', over: STATIC, better: 'less' },
-  { title: 'Rows per second, 1,024 rows as JSON', workload: 'rows-json', metric: 'rows/s', over: 'session.run in a loop', better: 'more' },
-  { title: 'Start to first answer', workload: 'start', metric: 'start to first 200', over: NODE_HTTP, better: 'less' },
-  { title: 'Start to first answer, with peers', workload: 'peers-start', metric: 'start to first 200', over: NODE_HTTP, better: 'less' },
+  {
+    title: 'Median time, 1 connection',
+    workload: 'connections-1',
+    metric: 'p50',
+    over: STATIC,
+    better: 'less',
+  },
+  {
+    title: 'Rows per second, 1,024 rows as JSON',
+    workload: 'rows-json',
+    metric: 'rows/s',
+    over: 'session.run in a loop',
+    better: 'more',
+  },
+  {
+    title: 'Start to first answer',
+    workload: 'start',
+    metric: 'start to first 200',
+    over: NODE_HTTP,
+    better: 'less',
+  },
+  {
+    title: 'Start to first answer, with peers',
+    workload: 'peers-start',
+    metric: 'start to first 200',
+    over: NODE_HTTP,
+    better: 'less',
+  },
   { title: 'Memory, idle', workload: 'memory', metric: 'idle', over: NODE_HTTP, better: 'less' },
-  { title: 'Memory, idle, with peers', workload: 'peers-memory', metric: 'idle', over: NODE_HTTP, better: 'less' },
+  {
+    title: 'Memory, idle, with peers',
+    workload: 'peers-memory',
+    metric: 'idle',
+    over: NODE_HTTP,
+    better: 'less',
+  },
 ]
 
 const WIDTH = 960
@@ -58,7 +94,9 @@ const STYLE = `
 
 /** An SVG image of whichever panels have figures. */
 export function chart(results: Results): string {
-  const panels = PANELS.map(panel => ({ panel, bars: barsOf(results, panel) })).filter(({ bars }) => bars.length > 1)
+  const panels = PANELS.map(panel => ({ panel, bars: barsOf(results, panel) })).filter(
+    ({ bars }) => bars.length > 1,
+  )
   // Two columns, each panel below the shorter one's last.
   const bottoms = [0, 0]
   const drawn = panels.map(({ panel, bars }) => {
@@ -89,7 +127,9 @@ function barsOf(results: Results, { workload, metric, over, better }: Panel): re
     const values = figuresOf(results, workload, name, metric)
     return values === undefined ? [] : [{ name, figure: ratio(values, reference) }]
   })
-  return bars.sort((a, b) => (better === 'more' ? b.figure.median - a.figure.median : a.figure.median - b.figure.median))
+  return bars.sort((a, b) =>
+    better === 'more' ? b.figure.median - a.figure.median : a.figure.median - b.figure.median,
+  )
 }
 
 function draw({ title, over, better }: Panel, bars: readonly Bar[]): string {

@@ -127,9 +127,11 @@ function connect(port: number, listener: Listener): Connection {
 }
 
 /** Of `HTTP/1.1 200 OK`. */
-const statusOf = (head: Buffer) => ((head[9] as number) - 48) * 100 + ((head[10] as number) - 48) * 10 + (head[11] as number) - 48
+const statusOf = (head: Buffer) =>
+  ((head[9] as number) - 48) * 100 + ((head[10] as number) - 48) * 10 + (head[11] as number) - 48
 
-const endsChunks = (data: Buffer) => data.length >= 5 && data.toString('latin1', data.length - 5) === '0\r\n\r\n'
+const endsChunks = (data: Buffer) =>
+  data.length >= 5 && data.toString('latin1', data.length - 5) === '0\r\n\r\n'
 
 function parse(answer: Buffer): HttpAnswer {
   const end = answer.indexOf('\r\n\r\n')
@@ -141,7 +143,11 @@ function parse(answer: Buffer): HttpAnswer {
     }),
   )
   const body = answer.subarray(end + 4)
-  return { status: statusOf(answer), headers, body: headers['transfer-encoding'] === 'chunked' ? joinChunks(body) : body }
+  return {
+    status: statusOf(answer),
+    headers,
+    body: headers['transfer-encoding'] === 'chunked' ? joinChunks(body) : body,
+  }
 }
 
 function joinChunks(body: Buffer): Buffer {
@@ -159,9 +165,16 @@ function joinChunks(body: Buffer): Buffer {
  * One request on a connection of its own, which the server is asked to keep, and which is then closed.
  * @throws {Error} when the connection breaks, or nothing came in that time
  */
-export async function exchange(port: number, request: Buffer, timeoutMs = PATIENCE_MS): Promise<HttpAnswer> {
+export async function exchange(
+  port: number,
+  request: Buffer,
+  timeoutMs = PATIENCE_MS,
+): Promise<HttpAnswer> {
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
-  const late = setTimeout(() => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+  const late = setTimeout(
+    () => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)),
+    timeoutMs,
+  )
   try {
     await once(socket, 'connect')
     const written = writeInPieces(socket, request)
@@ -208,7 +221,8 @@ export async function verified(port: number, { request, verify }: Exchange): Pro
 }
 
 function check(answer: HttpAnswer, verify: Verify): void {
-  if (answer.status !== 200) throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
+  if (answer.status !== 200)
+    throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
   verify(answer)
 }
 
@@ -255,7 +269,10 @@ export async function closedLoop(
   port: number,
   target: Exchange,
   connections: number,
-  { seconds = Number.POSITIVE_INFINITY, requests = Number.POSITIVE_INFINITY }: { seconds?: number; requests?: number },
+  {
+    seconds = Number.POSITIVE_INFINITY,
+    requests = Number.POSITIVE_INFINITY,
+  }: { seconds?: number; requests?: number },
 ): Promise<LoadResult> {
   await verified(port, target)
   const { request, verify } = target
@@ -311,11 +328,14 @@ export async function closedLoop(
   if (Number.isFinite(seconds)) {
     timers.push(setTimeout(() => (clock = createClock()), seconds * 200))
     timers.push(setTimeout(() => (ending = true), seconds * 1_200))
-    timers.push(setTimeout(() => fail(new Error('answers do not come')), seconds * 1_200 + PATIENCE_MS))
+    timers.push(
+      setTimeout(() => fail(new Error('answers do not come')), seconds * 1_200 + PATIENCE_MS),
+    )
   }
   let result: Omit<LoadResult, 'allRequests'> | undefined
   // The window's own end, not that of what is still in flight then, is what the load's share of its core refers to.
-  if (Number.isFinite(seconds)) timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
+  if (Number.isFinite(seconds))
+    timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
   await done.promise
   result ??= clock.result()
   for (const timer of timers) clearTimeout(timer)
@@ -340,7 +360,12 @@ export interface Paced {
  * @returns stop: waits for what is in flight. Its times begin when the request is written, so that the load's own delays, which
  * {@link watchLag} measures, are not the server's
  */
-export function paced(port: number, { request, verify }: Exchange, everyMs: number, verifyEvery = 100): { stop(): Promise<Paced> } {
+export function paced(
+  port: number,
+  { request, verify }: Exchange,
+  everyMs: number,
+  verifyEvery = 100,
+): { stop(): Promise<Paced> } {
   const clock = createClock()
   const idle: (Connection & { sent: number })[] = []
   const all = new Set<Connection>()
@@ -363,7 +388,11 @@ export function paced(port: number, { request, verify }: Exchange, everyMs: numb
           inFlight--
           idle.push(connection)
           if (status !== 200)
-            fail(new Error(`a paced request was answered ${status}: ${answer === undefined ? '' : parse(answer).body.toString()}`))
+            fail(
+              new Error(
+                `a paced request was answered ${status}: ${answer === undefined ? '' : parse(answer).body.toString()}`,
+              ),
+            )
           if (answer !== undefined && clock.requests % verifyEvery === 1 % verifyEvery) {
             try {
               verify(parse(answer))
@@ -437,7 +466,11 @@ export async function openLoop(
     connections = 1_000,
     patienceMs = PATIENCE_MS,
     onFailure,
-  }: { connections?: number; patienceMs?: number; onFailure: (error: Error, index: number) => void },
+  }: {
+    connections?: number
+    patienceMs?: number
+    onFailure: (error: Error, index: number) => void
+  },
 ): Promise<{ sent: number; givenUp: number; lag: number }> {
   interface Seat extends Connection {
     index: number
@@ -459,11 +492,18 @@ export async function openLoop(
     const answered = (status: number, answer: Buffer | undefined) => {
       const { index } = taken
       if (answer === undefined) onFailure(new Error(`answered ${status} in several pieces`), index)
-      else onAnswer({ ...parse(answer), due: dueAt(index), ms: performance.now() - started - dueAt(index) }, index)
+      else
+        onAnswer(
+          { ...parse(answer), due: dueAt(index), ms: performance.now() - started - dueAt(index) },
+          index,
+        )
       leave(taken)
       idle.push(taken)
     }
-    const taken: Seat = { ...connect(port, { answered, failed: error => lose(taken, error) }), index: -1 }
+    const taken: Seat = {
+      ...connect(port, { answered, failed: error => lose(taken, error) }),
+      index: -1,
+    }
     all.add(taken)
     return taken
   }
@@ -511,7 +551,8 @@ export async function openLoop(
   await done.promise
   clearInterval(timer)
   clearTimeout(late)
-  for (const taken of all) if (taken.index >= 0) onFailure(new Error('was not answered'), taken.index)
+  for (const taken of all)
+    if (taken.index >= 0) onFailure(new Error('was not answered'), taken.index)
   for (const { socket } of all) socket.removeAllListeners('close').destroy()
   return { sent, givenUp, lag: lag.percentile(99) / 1e6 }
 }

@@ -1,7 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { chart } from './chart.ts'
-import { chartFile, type Figures, type Metric, type Results, readResults, resultsFile, type WorkloadResult } from './results.ts'
+import {
+  chartFile,
+  type Figures,
+  type Metric,
+  type Results,
+  readResults,
+  resultsFile,
+  type WorkloadResult,
+} from './results.ts'
 import { ratio, type Spread, spread } from './statistics.ts'
 import { type Reached, reached } from './targets.ts'
 
@@ -13,22 +21,35 @@ import { type Reached, reached } from './targets.ts'
 /** Three digits that mean something. */
 export function digits(value: number): string {
   const places = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
-  return value.toLocaleString('en', { minimumFractionDigits: places, maximumFractionDigits: places })
+  return value.toLocaleString('en', {
+    minimumFractionDigits: places,
+    maximumFractionDigits: places,
+  })
 }
 
 /** The median, and from the least to the most. */
-export const spreadText = ({ median, min, max }: Spread) => `${digits(median)} (${digits(min)}–${digits(max)})`
+export const spreadText = ({ median, min, max }: Spread) =>
+  `${digits(median)} (${digits(min)}–${digits(max)})`
 
-const withUnit = (value: string, unit: string) => (unit.startsWith('/') ? `${value}${unit}` : `${value} ${unit}`)
+const withUnit = (value: string, unit: string) =>
+  unit.startsWith('/') ? `${value}${unit}` : `${value} ${unit}`
 
 /** A row a contender; each figure divided, round by round, by the reference's, whose own row says what 1 is. */
 export function rowsOf(workload: WorkloadResult): readonly (readonly string[])[] {
   const { contenders, metrics, reference } = workload
   return [
-    [workload.title, ...metrics.map(({ name, better }) => `${name} ${better === 'more' ? '↑' : '↓'}`)],
+    [
+      workload.title,
+      ...metrics.map(({ name, better }) => `${name} ${better === 'more' ? '↑' : '↓'}`),
+    ],
     ...Object.entries(contenders).map(([name, figures]) => {
       if ('failed' in figures) return [name, `not measured: ${figures.failed}`]
-      return [name, ...metrics.map(metric => cell(figures as Figures, contenders[reference], metric, name === reference))]
+      return [
+        name,
+        ...metrics.map(metric =>
+          cell(figures as Figures, contenders[reference], metric, name === reference),
+        ),
+      ]
     }),
   ]
 }
@@ -41,7 +62,8 @@ function cell(
 ): string {
   const values = figures[name]
   if (values === undefined) return '–'
-  const over = reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
+  const over =
+    reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
   // What the reference has no figure for (a loop has no probes) is not a ratio of anything.
   if (over === undefined) return withUnit(spreadText(spread(values)), unit)
   if (isReference) return `1 = ${withUnit(digits(spread(values).median), unit)}`
@@ -52,12 +74,16 @@ export function table(rows: readonly (readonly string[])[]): string {
   const columns = Math.max(...rows.map(row => row.length))
   const notes = (row: readonly string[]) => row.length < columns
   const widths = Array.from({ length: columns }, (_, column) =>
-    Math.max(...rows.filter(row => column === 0 || !notes(row)).map(row => row[column]?.length ?? 0)),
+    Math.max(
+      ...rows.filter(row => column === 0 || !notes(row)).map(row => row[column]?.length ?? 0),
+    ),
   )
   return rows
     .map(row =>
       row
-        .map((text, column) => text.padEnd(notes(row) && column > 0 ? 0 : (widths[column] as number)))
+        .map((text, column) =>
+          text.padEnd(notes(row) && column > 0 ? 0 : (widths[column] as number)),
+        )
         .join('  ')
         .trimEnd(),
     )
@@ -66,29 +92,37 @@ export function table(rows: readonly (readonly string[])[]): string {
 
 function markdown(rows: readonly (readonly string[])[]): string {
   const [header = [], ...others] = rows
-  const line = (row: readonly string[]) => `| ${[...row, ...Array<string>(header.length - row.length).fill('')].join(' | ')} |`
+  const line = (row: readonly string[]) =>
+    `| ${[...row, ...Array<string>(header.length - row.length).fill('')].join(' | ')} |`
   return [line(header), `|${header.map(() => '---|').join('')}`, ...others.map(line)].join('\n')
 }
 
 const limitOf = ({ atLeast, atMost, unit, over }: Reached) =>
   `${atLeast === undefined ? '≤' : '≥'} ${atLeast ?? atMost}${over === undefined ? ` ${unit}` : ' ×'}`
 
-const yesNo = (value: boolean | undefined) => (value === undefined ? 'not measured' : value ? 'yes' : '**no**')
+const yesNo = (value: boolean | undefined) =>
+  value === undefined ? 'not measured' : value ? 'yes' : '**no**'
 
 export const targetRows = (results: Results): readonly (readonly string[])[] => [
   ['what', 'target', 'measured', 'reached'],
   ...reached(results).map(target => [
     target.what,
     limitOf(target),
-    target.figure === undefined ? '–' : spreadText(target.figure) + (target.over === undefined ? ` ${target.unit}` : ''),
+    target.figure === undefined
+      ? '–'
+      : spreadText(target.figure) + (target.over === undefined ? ` ${target.unit}` : ''),
     yesNo(target.isReached),
   ]),
 ]
 
 export function machineLines(results: Results): readonly string[] {
   const runs = Object.values(results.workloads).map(({ run }) => run)
-  const all = (pick: (run: (typeof runs)[number]) => string) => [...new Set(runs.map(pick))].join('; ')
-  const versions = Object.assign({}, ...runs.map(({ versions }) => versions)) as Record<string, string>
+  const all = (pick: (run: (typeof runs)[number]) => string) =>
+    [...new Set(runs.map(pick))].join('; ')
+  const versions = Object.assign({}, ...runs.map(({ versions }) => versions)) as Record<
+    string,
+    string
+  >
   return [
     `Machine: ${all(({ machine }) => machine)}; ${all(({ pinned }) => pinned)}.`,
     `Measured: ${all(({ date }) => date.slice(0, 10))}; ${all(({ rounds, seconds }) => `${rounds} rounds of ${seconds} s`)}.`,
@@ -99,8 +133,14 @@ export function machineLines(results: Results): readonly string[] {
 }
 
 function commandRows(results: Results): readonly (readonly string[])[] {
-  const commands: Record<string, string> = Object.assign({}, ...Object.values(results.workloads).map(({ run }) => run.commands))
-  return [['subject', 'command'], ...Object.entries(commands).map(([name, command]) => [name, `\`${command}\``])]
+  const commands: Record<string, string> = Object.assign(
+    {},
+    ...Object.values(results.workloads).map(({ run }) => run.commands),
+  )
+  return [
+    ['subject', 'command'],
+    ...Object.entries(commands).map(([name, command]) => [name, `\`${command}\``]),
+  ]
 }
 
 /** Fills what stands between `<!-- name -->` and `<!-- /name -->`. */

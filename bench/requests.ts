@@ -12,9 +12,23 @@ export interface Target {
 
 type Headers = Readonly<Record<string, string | number>>
 
-function target(verify: Verify, headers: Headers, ...parts: readonly (string | Uint8Array)[]): Target {
-  const body = Buffer.concat(parts.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
-  return { at: path => ({ request: Buffer.concat([head('POST', path, { ...headers, 'Content-Length': body.length }), body]), verify }) }
+function target(
+  verify: Verify,
+  headers: Headers,
+  ...parts: readonly (string | Uint8Array)[]
+): Target {
+  const body = Buffer.concat(
+    parts.map(part => (typeof part === 'string' ? Buffer.from(part) : part)),
+  )
+  return {
+    at: path => ({
+      request: Buffer.concat([
+        head('POST', path, { ...headers, 'Content-Length': body.length }),
+        body,
+      ]),
+      verify,
+    }),
+  }
 }
 
 const head = (method: string, path: string, headers: Headers) =>
@@ -30,11 +44,16 @@ const JSON_TYPE = { 'Content-Type': 'application/json' }
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 interface V2Response {
-  readonly outputs: readonly { readonly name: string; readonly shape: readonly number[]; readonly data: readonly unknown[] }[]
+  readonly outputs: readonly {
+    readonly name: string
+    readonly shape: readonly number[]
+    readonly data: readonly unknown[]
+  }[]
 }
 
 /** Every row is setosa, and there are that many. */
-const classifies = (rows: number) => (answer: HttpAnswer) => checkResponse(JSON.parse(answer.body.toString()), rows)
+const classifies = (rows: number) => (answer: HttpAnswer) =>
+  checkResponse(JSON.parse(answer.body.toString()), rows)
 
 function checkResponse({ outputs }: V2Response, rows: number): void {
   const classes = outputs.find(({ name }) => name === 'predicted_class')?.data ?? []
@@ -47,9 +66,12 @@ function checkResponse({ outputs }: V2Response, rows: number): void {
 
 const rowsOf = (rows: number) => Array.from({ length: rows }, () => SETOSA).flat()
 
-const requestOf = (rows: number) => ({ inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: rowsOf(rows) }] })
+const requestOf = (rows: number) => ({
+  inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: rowsOf(rows) }],
+})
 
-export const jsonRows = (rows: number): Target => target(classifies(rows), JSON_TYPE, JSON.stringify(requestOf(rows)))
+export const jsonRows = (rows: number): Target =>
+  target(classifies(rows), JSON_TYPE, JSON.stringify(requestOf(rows)))
 
 /** A single row, as everybody sends it first. */
 export const V2_REQUEST = jsonRows(1)
@@ -58,24 +80,37 @@ export const V2_REQUEST = jsonRows(1)
 export const OTHER_REQUEST = target(
   ({ body }) => {
     const { outputs }: V2Response = JSON.parse(body.toString())
-    assert.deepEqual(outputs.find(({ name }) => name === 'predicted_class')?.data.flat(), ['virginica'])
+    assert.deepEqual(outputs.find(({ name }) => name === 'predicted_class')?.data.flat(), [
+      'virginica',
+    ])
   },
   JSON_TYPE,
-  JSON.stringify({ inputs: [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [6.3, 3.3, 6, 2.5] }] }),
+  JSON.stringify({
+    inputs: [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [6.3, 3.3, 6, 2.5] }],
+  }),
 )
 
 /** The same as binary tensor data, asking for the answer as such. */
 export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   const tensor = Buffer.from(Float32Array.from(rowsOf(rows)).buffer)
   const json = JSON.stringify({
-    inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], parameters: { binary_data_size: tensor.length } }],
+    inputs: [
+      {
+        name: 'input',
+        datatype: 'FP32',
+        shape: [rows, 4],
+        parameters: { binary_data_size: tensor.length },
+      },
+    ],
     ...(outputs === undefined ? {} : { outputs: outputs.map(name => ({ name })) }),
     parameters: { binary_data_output: true },
   })
   const verify = ({ headers, body }: HttpAnswer) => {
     const length = Number(headers['inference-header-content-length'])
     const { outputs } = JSON.parse(body.toString('utf8', 0, length))
-    const sizes = outputs.map((output: { parameters: { binary_data_size: number } }) => output.parameters.binary_data_size)
+    const sizes = outputs.map(
+      (output: { parameters: { binary_data_size: number } }) => output.parameters.binary_data_size,
+    )
     assert.equal(body.length, length + sizes.reduce((sum: number, size: number) => sum + size, 0))
     assert.deepEqual(
       outputs.map((output: { shape: number[] }) => output.shape[0]),
@@ -84,7 +119,10 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
     if (outputs.some(({ name }: { name: string }) => name === 'predicted_class'))
       assert.equal(body.toString('utf8', body.length - 6), 'setosa')
   }
-  const headers = { 'Content-Type': 'application/octet-stream', 'Inference-Header-Content-Length': Buffer.byteLength(json) }
+  const headers = {
+    'Content-Type': 'application/octet-stream',
+    'Inference-Header-Content-Length': Buffer.byteLength(json),
+  }
   return target(verify, headers, json, tensor)
 }
 
@@ -107,7 +145,10 @@ const EVENT = { specversion: '1.0', id: 'b-1', source: '/bench', type: 'bench.ir
 /** Binary mode: the attributes are headers, the data is the body. */
 export const BINARY_EVENT = target(
   classifies(1),
-  { ...JSON_TYPE, ...Object.fromEntries(Object.entries(EVENT).map(([name, value]) => [`ce-${name}`, value])) },
+  {
+    ...JSON_TYPE,
+    ...Object.fromEntries(Object.entries(EVENT).map(([name, value]) => [`ce-${name}`, value])),
+  },
   JSON.stringify(requestOf(1)),
 )
 
@@ -132,5 +173,12 @@ export const PROBE: Exchange = {
 }
 
 /** Any inputs, as JSON; `right` of its outputs. */
-export const jsonOf = (inputs: readonly object[], right: (outputs: V2Response['outputs']) => boolean): Target =>
-  target(({ body }) => assert.ok(right(JSON.parse(body.toString()).outputs)), JSON_TYPE, JSON.stringify({ inputs }))
+export const jsonOf = (
+  inputs: readonly object[],
+  right: (outputs: V2Response['outputs']) => boolean,
+): Target =>
+  target(
+    ({ body }) => assert.ok(right(JSON.parse(body.toString()).outputs)),
+    JSON_TYPE,
+    JSON.stringify({ inputs }),
+  )

@@ -51,13 +51,22 @@ export function readResults(file: string): Results {
 }
 
 export function writeResults(file: string, results: Results): void {
-  const rounded = (_key: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value)
+  const rounded = (_key: string, value: unknown) =>
+    typeof value === 'number' ? Number(value.toPrecision(5)) : value
   const text = JSON.stringify(results, rounded, 2)
   // A contender's rounds on one line.
-  writeFileSync(file, `${text.replaceAll(/\[\s+([-\d.e+,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replaceAll(/\s+/g, ' ')}]`)}\n`)
+  writeFileSync(
+    file,
+    `${text.replaceAll(/\[\s+([-\d.e+,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replaceAll(/\s+/g, ' ')}]`)}\n`,
+  )
 }
 
-export function figuresOf(results: Results, workload: string, contender: string, metric: string): readonly number[] | undefined {
+export function figuresOf(
+  results: Results,
+  workload: string,
+  contender: string,
+  metric: string,
+): readonly number[] | undefined {
   const figures = results.workloads[workload]?.contenders[contender]
   if (figures === undefined || 'failed' in figures) return undefined
   return (figures as Figures)[metric]

@@ -8,7 +8,15 @@ import { exchange } from './load.ts'
 import { install } from './peers/install.ts'
 import { machineLines, rowsOf, table, targetRows, writeReport } from './report.ts'
 import { V2_REQUEST } from './requests.ts'
-import { chartFile, type Figures, type Run, readResults, resultsFile, type WorkloadResult, writeResults } from './results.ts'
+import {
+  chartFile,
+  type Figures,
+  type Run,
+  readResults,
+  resultsFile,
+  type WorkloadResult,
+  writeResults,
+} from './results.ts'
 import * as subjects from './subjects.ts'
 import { buildFloors, cores, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
 import { ALONE, type Contender, WITH_PEERS, type Workload } from './workloads.ts'
@@ -53,7 +61,8 @@ function readOptions(): Options {
   }
   const rounds = Number(values.rounds ?? (values.quick ? 3 : 7))
   const seconds = Number(values.seconds ?? (values.quick ? 0.5 : 2))
-  if (!(Number.isInteger(rounds) && rounds > 0 && seconds > 0)) throw new Error(`--rounds and --seconds are numbers above 0\n\n${HELP}`)
+  if (!(Number.isInteger(rounds) && rounds > 0 && seconds > 0))
+    throw new Error(`--rounds and --seconds are numbers above 0\n\n${HELP}`)
   return { ...values, rounds, seconds }
 }
 
@@ -66,7 +75,9 @@ const progress = (text: string) => {
 async function main(): Promise<void> {
   const options = readOptions()
   const { peers, quick, full, only, list } = options
-  const chosen = (peers ? WITH_PEERS : ALONE).filter(workload => (full || !workload.full) && matchesGlob(workload.name, only))
+  const chosen = (peers ? WITH_PEERS : ALONE).filter(
+    workload => (full || !workload.full) && matchesGlob(workload.name, only),
+  )
   if (list) {
     print(chosen.map(({ name, title }) => `${name.padEnd(26)}${title}\n`).join(''))
     return
@@ -86,9 +97,13 @@ async function main(): Promise<void> {
     writeResults(file, results)
   }
   const measured = {
-    workloads: Object.fromEntries(Object.entries(results.workloads).filter(([name]) => chosen.some(one => one.name === name))),
+    workloads: Object.fromEntries(
+      Object.entries(results.workloads).filter(([name]) => chosen.some(one => one.name === name)),
+    ),
   }
-  print(`${machineLines(measured).join('\n')}\n\n${table(targetRows(measured).filter(row => row[2] !== '–'))}\n`)
+  print(
+    `${machineLines(measured).join('\n')}\n\n${table(targetRows(measured).filter(row => row[2] !== '–'))}\n`,
+  )
   if (quick) writeFileSync(chartFile(true), chart(results))
   else writeReport(results)
 }
@@ -108,7 +123,10 @@ async function installPeers(): Promise<ReadonlyMap<string, string>> {
 async function learnAnswer(): Promise<string> {
   const server = await start(ours(), undefined)
   try {
-    const { status, headers, body } = await exchange(server.port, V2_REQUEST.at(ours().path).request)
+    const { status, headers, body } = await exchange(
+      server.port,
+      V2_REQUEST.at(ours().path).request,
+    )
     const { date, connection, 'keep-alive': keepAlive, ...own } = headers
     return JSON.stringify({ status, headers: own, body: body.toString('base64') })
   } finally {
@@ -124,7 +142,8 @@ async function measure(
   run: Run,
   missing: ReadonlyMap<string, string>,
 ): Promise<WorkloadResult> {
-  const rounds = workload.rounds === undefined ? usualRounds : workload.rounds[quick ? 'quick' : 'usual']
+  const rounds =
+    workload.rounds === undefined ? usualRounds : workload.rounds[quick ? 'quick' : 'usual']
   const servers = new Map<string, Promise<Running>>()
   const figures = new Map<string, Record<string, number[]>>()
   const failed = new Map<string, string>()
@@ -138,7 +157,10 @@ async function measure(
     return server
   }
 
-  async function measureOnce(contender: Contender, seconds: number): Promise<Readonly<Record<string, number>>> {
+  async function measureOnce(
+    contender: Contender,
+    seconds: number,
+  ): Promise<Readonly<Record<string, number>>> {
     const server = await serverOf(contender)
     return contender.measure({ server: server as Running, seconds, answerOfOurs })
   }
@@ -162,12 +184,15 @@ async function measure(
     }
     for (let round = 0; round < rounds; round++) {
       for (let turn = 0; turn < workload.contenders.length; turn++) {
-        const contender = workload.contenders[(round + turn) % workload.contenders.length] as Contender
+        const contender = workload.contenders[
+          (round + turn) % workload.contenders.length
+        ] as Contender
         progress(`${workload.name}: round ${round + 1} of ${rounds}, ${contender.name}`)
         const measured = await attempt(contender, () => measureOnce(contender, seconds))
         if (measured === undefined) continue
         const all = figures.get(contender.name) ?? {}
-        for (const [metric, figure] of Object.entries(measured)) all[metric] = [...(all[metric] ?? []), figure]
+        for (const [metric, figure] of Object.entries(measured))
+          all[metric] = [...(all[metric] ?? []), figure]
         figures.set(contender.name, all)
       }
     }
@@ -194,7 +219,9 @@ async function measure(
 
 /** Where the load itself had no time left, its own speed was measured. */
 function busyNote({ contenders }: WorkloadResult): string {
-  const busy = Object.entries(contenders).filter(([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9)
+  const busy = Object.entries(contenders).filter(
+    ([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9,
+  )
   return busy.length === 0
     ? ''
     : `The load used up its own core beside ${busy.map(([name]) => name).join(', ')}: there it could be faster.\n`
@@ -216,18 +243,35 @@ async function describe({ rounds, seconds, peers }: Options): Promise<Run> {
     rounds,
     seconds,
     machine: `${cpus().length} × ${cpu?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
-    pinned: cores === undefined ? 'not pinned' : `server on core ${cores.server}, load on core ${cores.load} (taskset)`,
-    versions: { 'onnx-function': versionOf('..'), Node: process.versions.node, ...npmVersions(), ...(peers ? await pipVersions() : {}) },
-    commands: Object.fromEntries(taken.map(({ name, command }) => [name, command.map(relative).join(' ')])),
+    pinned:
+      cores === undefined
+        ? 'not pinned'
+        : `server on core ${cores.server}, load on core ${cores.load} (taskset)`,
+    versions: {
+      'onnx-function': versionOf('..'),
+      Node: process.versions.node,
+      ...npmVersions(),
+      ...(peers ? await pipVersions() : {}),
+    },
+    commands: Object.fromEntries(
+      taken.map(({ name, command }) => [name, command.map(relative).join(' ')]),
+    ),
   }
 }
 
-const relative = (argument: string) => (argument === process.execPath ? 'node' : argument.replace(/^.*\/(bench\/peers\/)/, '$1'))
+const relative = (argument: string) =>
+  argument === process.execPath ? 'node' : argument.replace(/^.*\/(bench\/peers\/)/, '$1')
 
-const versionOf = (path: string): string => JSON.parse(readFileSync(new URL(`${path}/package.json`, import.meta.url), 'utf8')).version
+const versionOf = (path: string): string =>
+  JSON.parse(readFileSync(new URL(`${path}/package.json`, import.meta.url), 'utf8')).version
 
 const npmVersions = () =>
-  Object.fromEntries(['onnxruntime-node', 'express', 'faas-js-runtime'].map(name => [name, versionOf(`../node_modules/${name}`)]))
+  Object.fromEntries(
+    ['onnxruntime-node', 'express', 'faas-js-runtime'].map(name => [
+      name,
+      versionOf(`../node_modules/${name}`),
+    ]),
+  )
 
 async function pipVersions(): Promise<Record<string, string>> {
   const versions: Record<string, string> = {}
@@ -239,11 +283,16 @@ async function pipVersions(): Promise<Record<string, string>> {
     ['nvidia-pytriton', 'pytriton'],
     ['onnxruntime', 'fastapi'],
   ]) {
-    const text = readFileSync(new URL(`peers/requirements-${file ?? name}.txt`, import.meta.url), 'utf8')
+    const text = readFileSync(
+      new URL(`peers/requirements-${file ?? name}.txt`, import.meta.url),
+      'utf8',
+    )
     const version = new RegExp(`^${name}==(.*)$`, 'm').exec(text)?.[1]
     if (version !== undefined) versions[`${name} (Python)`] = version
   }
-  const { stdout } = await promisify(execFile)(PEERS[2]?.command[0] as string, ['--version']).catch(() => ({ stdout: 'Python unknown' }))
+  const { stdout } = await promisify(execFile)(PEERS[2]?.command[0] as string, ['--version']).catch(
+    () => ({ stdout: 'Python unknown' }),
+  )
   versions.Python = stdout.trim().replace('Python ', '')
   return versions
 }

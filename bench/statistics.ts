@@ -9,7 +9,11 @@ export function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = (sorted.length - 1) / 2
   const at = (index: number) => sorted[index] as number
-  return { median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2, min: at(0), max: at(sorted.length - 1) }
+  return {
+    median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2,
+    min: at(0),
+    max: at(sorted.length - 1),
+  }
 }
 
 /** Round by round, and only then the median: what slowed the machine for a while slowed both. */
@@ -23,7 +27,9 @@ export const ratio = (values: readonly number[], over: readonly number[]): Sprea
  */
 export function growth(values: readonly number[]): Spread {
   const n = values.length
-  const slopes = values.flatMap((value, i) => values.slice(i + 1).map((later, j) => (later - value) / (j + 1))).sort((a, b) => a - b)
+  const slopes = values
+    .flatMap((value, i) => values.slice(i + 1).map((later, j) => (later - value) / (j + 1)))
+    .sort((a, b) => a - b)
   const { median } = spread(slopes)
   const off = (1.96 * Math.sqrt((n * (n - 1) * (2 * n + 5)) / 18)) / 2
   const at = (index: number) => slopes[Math.min(Math.max(index, 0), slopes.length - 1)] as number

@@ -1,6 +1,15 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import net from 'node:net'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +29,9 @@ const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 const benchFolder = fileURLToPath(new URL('.', import.meta.url))
 
 /** What `npm start` runs, once it is built. */
-const OURS = existsSync(join(projectFolder, 'build/main.js')) ? manifest.scripts.start.split(' ').slice(1) : ['function/main.ts']
+const OURS = existsSync(join(projectFolder, 'build/main.js'))
+  ? manifest.scripts.start.split(' ').slice(1)
+  : ['function/main.ts']
 
 export const IRIS = join(projectFolder, 'models/iris/v1.0.0')
 export const SLOW_50 = join(projectFolder, 'test/models/slow')
@@ -42,7 +53,9 @@ const floor = (name: string) => node(`bench/build/${name}.js`)
 
 export const buildFloors = () =>
   build({
-    entryPoints: ['static', 'node-http', 'express', 'faas'].map(name => join(benchFolder, `floors/${name}.ts`)),
+    entryPoints: ['static', 'node-http', 'express', 'faas'].map(name =>
+      join(benchFolder, `floors/${name}.ts`),
+    ),
     outdir: join(benchFolder, 'build'),
     bundle: true,
     packages: 'external',
@@ -50,7 +63,10 @@ export const buildFloors = () =>
     platform: 'node',
   })
 
-const python = (peer: string, ...args: string[]) => [join(benchFolder, `peers/.venv/${peer}/bin/python`), ...args]
+const python = (peer: string, ...args: string[]) => [
+  join(benchFolder, `peers/.venv/${peer}/bin/python`),
+  ...args,
+]
 const V2_PATH = '/v2/models/iris-classifier/infer'
 
 export const ours = (env: Record<string, string> = {}): Subject => ({
@@ -59,16 +75,33 @@ export const ours = (env: Record<string, string> = {}): Subject => ({
   env: { LISTEN_HOST: '127.0.0.1', ...env },
   path: V2_PATH,
 })
-export const STATIC: Subject = { name: 'node:http, static answer', command: floor('static'), path: V2_PATH, static: true }
-export const NODE_HTTP: Subject = { name: 'node:http, one run a request', command: floor('node-http'), path: V2_PATH }
-export const EXPRESS: Subject = { name: 'Express 5, one run a request', command: floor('express'), path: V2_PATH }
+export const STATIC: Subject = {
+  name: 'node:http, static answer',
+  command: floor('static'),
+  path: V2_PATH,
+  static: true,
+}
+export const NODE_HTTP: Subject = {
+  name: 'node:http, one run a request',
+  command: floor('node-http'),
+  path: V2_PATH,
+}
+export const EXPRESS: Subject = {
+  name: 'Express 5, one run a request',
+  command: floor('express'),
+  path: V2_PATH,
+}
 export const FAAS_STATIC: Subject = {
   name: 'faas-js-runtime, static answer',
   command: floor('faas'),
   path: '/',
   static: true,
 }
-export const FAAS: Subject = { name: 'faas-js-runtime, one run a request', command: floor('faas'), path: '/' }
+export const FAAS: Subject = {
+  name: 'faas-js-runtime, one run a request',
+  command: floor('faas'),
+  path: '/',
+}
 
 /** Each in its own environment, made by peers/install.ts. */
 export const PEERS: readonly Subject[] = [
@@ -86,11 +119,15 @@ function hasTaskset(): boolean {
 }
 
 const pinned = (command: readonly string[]) =>
-  (cores === undefined ? command : ['taskset', '-c', String(cores.server), ...command]) as [string, ...string[]]
+  (cores === undefined ? command : ['taskset', '-c', String(cores.server), ...command]) as [
+    string,
+    ...string[],
+  ]
 
 /** This process is the load: all its threads go to the load's core. */
 export async function pinLoad(): Promise<void> {
-  if (cores !== undefined) await promisify(execFile)('taskset', ['-acp', String(cores.load), String(process.pid)])
+  if (cores !== undefined)
+    await promisify(execFile)('taskset', ['-acp', String(cores.load), String(process.pid)])
 }
 
 const running = new Set<ChildProcess>()
@@ -129,7 +166,11 @@ const START_LIMIT_MS = 30_000
  * @param first the request its first answer is waited for with
  * @throws {Error} with the end of what it printed, when it ends or does not answer in time
  */
-export async function start(subject: Subject, answerOfOurs: string | undefined, first?: Target): Promise<Running> {
+export async function start(
+  subject: Subject,
+  answerOfOurs: string | undefined,
+  first?: Target,
+): Promise<Running> {
   const port = await freePort()
   const [command, ...args] = pinned(subject.command)
   if (!existsSync(subject.command[0] as string)) throw new Error('is not installed')
@@ -148,7 +189,12 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
   }
   const output = openSync(printed, 'w')
   const spawned = performance.now()
-  const child = spawn(command, args, { cwd: projectFolder, env, detached: true, stdio: ['ignore', output, output] })
+  const child = spawn(command, args, {
+    cwd: projectFolder,
+    env,
+    detached: true,
+    stdio: ['ignore', output, output],
+  })
   closeSync(output)
   running.add(child)
   const exited = once(child, 'exit').then(() => {
@@ -177,7 +223,10 @@ export async function start(subject: Subject, answerOfOurs: string | undefined, 
       if (answer.status < 500 && answer.status !== 404)
         throw new Refusal(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
     } catch (error) {
-      if (error instanceof Refusal || !('code' in (error as object) || /closed/.test((error as Error).message))) {
+      if (
+        error instanceof Refusal ||
+        !('code' in (error as object) || /closed/.test((error as Error).message))
+      ) {
         await stop()
         throw error
       }
@@ -218,7 +267,10 @@ class Refusal extends Error {}
 /** Runs a subject that is no server to its end. @returns what it printed, as JSON */
 export async function runFloor(file: string, ...args: string[]): Promise<unknown> {
   const [command, ...rest] = pinned([...node(file), ...args])
-  const { stdout } = await promisify(execFile)(command, rest, { cwd: projectFolder, timeout: 120_000 })
+  const { stdout } = await promisify(execFile)(command, rest, {
+    cwd: projectFolder,
+    timeout: 120_000,
+  })
   return JSON.parse(stdout)
 }
 
@@ -235,7 +287,10 @@ async function freePort(): Promise<number> {
 function family(pid: number): number[] {
   try {
     const children = readdirSync(`/proc/${pid}/task`).flatMap(thread =>
-      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+        .split(' ')
+        .filter(Boolean)
+        .map(Number),
     )
     return [pid, ...children.flatMap(family)]
   } catch {
@@ -253,6 +308,8 @@ function cpuMsOf(pid: number): number {
 }
 
 function statusOf(pid: number, field: string): number {
-  const kiB = new RegExp(`^${field}:\\s*(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  const kiB = new RegExp(`^${field}:\\s*(\\d+) kB`, 'm').exec(
+    readFileSync(`/proc/${pid}/status`, 'utf8'),
+  )?.[1]
   return Number(kiB ?? 0) / 1024
 }

@@ -25,14 +25,28 @@ const OURS = 'onnx-function'
 const STATIC = 'node:http, static answer'
 const NODE_HTTP = 'node:http, one run a request'
 
-const between = (what: string, workload: string, metric: string, over: string, limit: object, contender = OURS): Target => ({
+const between = (
+  what: string,
+  workload: string,
+  metric: string,
+  over: string,
+  limit: object,
+  contender = OURS,
+): Target => ({
   what,
   side: { workload, contender, metric },
   over: { workload, contender: over, metric },
   ...limit,
 })
 
-const absolute = (what: string, workload: string, contender: string, metric: string, unit: string, atMost: number): Target => ({
+const absolute = (
+  what: string,
+  workload: string,
+  contender: string,
+  metric: string,
+  unit: string,
+  atMost: number,
+): Target => ({
   what,
   side: { workload, contender, metric },
   unit,
@@ -42,24 +56,87 @@ const absolute = (what: string, workload: string, contender: string, metric: str
 const PEERS = ['MLServer', 'KServe SDK', 'FastAPI', 'PyTriton'] as const
 
 export const TARGETS: readonly Target[] = [
-  between('64 connections, requests/s, of the static floor', 'connections-64', 'requests/s', STATIC, { atLeast: 0.95 }),
-  between('64 connections, requests/s, of Express', 'connections-64', 'requests/s', 'Express 5, one run a request', { atLeast: 4 }),
-  between('64 connections, requests/s, of MLServer', 'peers-connections-64', 'requests/s', 'MLServer', { atLeast: 10 }),
-  between('64 connections, requests/s, of the KServe SDK', 'peers-connections-64', 'requests/s', 'KServe SDK', { atLeast: 10 }),
-  between('1 connection, p50, of bare `node:http` with one run a request', 'connections-1', 'p50', NODE_HTTP, { atMost: 1.15 }),
-  between('64 connections, p99, of the static floor', 'connections-64', 'p99', STATIC, { atMost: 1.5 }),
-  between('1,024 rows binary, rows/s, of a loop of `session.run`', 'rows-binary', 'rows/s', 'session.run in a loop', { atLeast: 0.8 }),
-  between('binary events, events/s, of V2 requests', 'events', 'requests/s', 'V2 requests', { atLeast: 0.7 }, 'binary events'),
-  between('start to first 200, of bare `node:http` with ONNX Runtime', 'start', 'start to first 200', NODE_HTTP, { atMost: 1.15 }),
-  ...PEERS.map(peer => between(`start to first 200, of ${peer}`, 'peers-start', 'start to first 200', peer, { atMost: 0.1 })),
+  between(
+    '64 connections, requests/s, of the static floor',
+    'connections-64',
+    'requests/s',
+    STATIC,
+    { atLeast: 0.95 },
+  ),
+  between(
+    '64 connections, requests/s, of Express',
+    'connections-64',
+    'requests/s',
+    'Express 5, one run a request',
+    { atLeast: 4 },
+  ),
+  between(
+    '64 connections, requests/s, of MLServer',
+    'peers-connections-64',
+    'requests/s',
+    'MLServer',
+    { atLeast: 10 },
+  ),
+  between(
+    '64 connections, requests/s, of the KServe SDK',
+    'peers-connections-64',
+    'requests/s',
+    'KServe SDK',
+    { atLeast: 10 },
+  ),
+  between(
+    '1 connection, p50, of bare `node:http` with one run a request',
+    'connections-1',
+    'p50',
+    NODE_HTTP,
+    { atMost: 1.15 },
+  ),
+  between('64 connections, p99, of the static floor', 'connections-64', 'p99', STATIC, {
+    atMost: 1.5,
+  }),
+  between(
+    '1,024 rows binary, rows/s, of a loop of `session.run`',
+    'rows-binary',
+    'rows/s',
+    'session.run in a loop',
+    { atLeast: 0.8 },
+  ),
+  between(
+    'binary events, events/s, of V2 requests',
+    'events',
+    'requests/s',
+    'V2 requests',
+    { atLeast: 0.7 },
+    'binary events',
+  ),
+  between(
+    'start to first 200, of bare `node:http` with ONNX Runtime',
+    'start',
+    'start to first 200',
+    NODE_HTTP,
+    { atMost: 1.15 },
+  ),
+  ...PEERS.map(peer =>
+    between(`start to first 200, of ${peer}`, 'peers-start', 'start to first 200', peer, {
+      atMost: 0.1,
+    }),
+  ),
   absolute('probes beside a 500 ms model under load, p99', 'slow-500', OURS, 'probe p99', 'ms', 10),
-  between('that model’s runs/s, of a loop of `session.run`', 'slow-500', 'runs/s', 'session.run in a loop', { atLeast: 0.95 }),
+  between(
+    'that model’s runs/s, of a loop of `session.run`',
+    'slow-500',
+    'runs/s',
+    'session.run in a loop',
+    { atLeast: 0.95 },
+  ),
   ...(['beside 64 MiB binary', 'beside the largest JSON'] as const).flatMap(body => [
     absolute(`probes ${body}, p99`, 'large-bodies', body, 'probe p99', 'ms', 20),
     absolute(`single rows ${body}, p99`, 'large-bodies', body, 'single row p99', 'ms', 20),
     absolute(`peak memory ${body}`, 'large-bodies', body, 'peak RSS', 'MiB', 512),
   ]),
-  between('memory idle, of the floor with ONNX Runtime', 'memory', 'idle', NODE_HTTP, { atMost: 1.2 }),
+  between('memory idle, of the floor with ONNX Runtime', 'memory', 'idle', NODE_HTTP, {
+    atMost: 1.2,
+  }),
   {
     what: 'memory after 1,000,000 requests, of after 10,000',
     side: { workload: 'memory-million', contender: OURS, metric: 'after 1,000,000' },
@@ -78,11 +155,16 @@ export const reached = (results: Results): readonly Reached[] =>
   TARGETS.map(target => {
     const figure = figureOf(results, target)
     const { atLeast = Number.NEGATIVE_INFINITY, atMost = Number.POSITIVE_INFINITY } = target
-    return { ...target, figure, isReached: figure && figure.median >= atLeast && figure.median <= atMost }
+    return {
+      ...target,
+      figure,
+      isReached: figure && figure.median >= atLeast && figure.median <= atMost,
+    }
   })
 
 function figureOf(results: Results, { side, over }: Target): Spread | undefined {
-  const of = ({ workload, contender, metric }: Side) => figuresOf(results, workload, contender, metric)
+  const of = ({ workload, contender, metric }: Side) =>
+    figuresOf(results, workload, contender, metric)
   const values = of(side)
   if (values === undefined) return undefined
   if (over === undefined) return spread(values)

@@ -72,13 +72,20 @@ const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as cons
 const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
 
 /** Requests, one after the other, on so many connections. `CPU/request` is the server's user and system time, over all its threads. */
-function underLoad(subject: Subject, target: Target, connections: number, name = subject.name): Contender {
+function underLoad(
+  subject: Subject,
+  target: Target,
+  connections: number,
+  name = subject.name,
+): Contender {
   return {
     name,
     subject,
     async measure({ server, seconds }) {
       const before = server.cpuMs()
-      const result = await closedLoop(server.port, target.at(subject.path), connections, { seconds })
+      const result = await closedLoop(server.port, target.at(subject.path), connections, {
+        seconds,
+      })
       const cpuMs = server.cpuMs() - before
       return {
         'requests/s': result.perSecond,
@@ -91,15 +98,23 @@ function underLoad(subject: Subject, target: Target, connections: number, name =
   }
 }
 
-const FLOORS = [subjects.STATIC, subjects.NODE_HTTP, subjects.EXPRESS, subjects.FAAS_STATIC, subjects.FAAS]
+const FLOORS = [
+  subjects.STATIC,
+  subjects.NODE_HTTP,
+  subjects.EXPRESS,
+  subjects.FAAS_STATIC,
+  subjects.FAAS,
+]
 
 const connections = (count: number, others = FLOORS, prefix = ''): Workload => ({
   name: `${prefix}connections-${count}`,
   title: `One row as JSON, ${count} connection${count === 1 ? '' : 's'}`,
   metrics: [PER_SECOND, P50, P99, CPU],
-  contenders: [subjects.STATIC, ours(), ...others.filter(subject => subject !== subjects.STATIC)].map(subject =>
-    underLoad(subject, V2_REQUEST, count),
-  ),
+  contenders: [
+    subjects.STATIC,
+    ours(),
+    ...others.filter(subject => subject !== subjects.STATIC),
+  ].map(subject => underLoad(subject, V2_REQUEST, count)),
 })
 
 /** What spans and metrics cost, by OpenTelemetry's variables. */
@@ -110,15 +125,27 @@ const pushing: Workload = {
   contenders: [
     underLoad(ours(), V2_REQUEST, 64, 'nothing pushed'),
     ...[
-      ['metrics', { OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: SINK, OTEL_METRIC_EXPORT_INTERVAL: '1000' }],
-      ['metrics, spans of 1 request in 100', { OTEL_EXPORTER_OTLP_ENDPOINT: SINK, ...sampled('0.01') }],
+      [
+        'metrics',
+        { OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: SINK, OTEL_METRIC_EXPORT_INTERVAL: '1000' },
+      ],
+      [
+        'metrics, spans of 1 request in 100',
+        { OTEL_EXPORTER_OTLP_ENDPOINT: SINK, ...sampled('0.01') },
+      ],
       ['metrics, spans of every request', { OTEL_EXPORTER_OTLP_ENDPOINT: SINK, ...sampled('1') }],
-    ].map(([name, env]) => underLoad(ours(env as Record<string, string>), V2_REQUEST, 64, name as string)),
+    ].map(([name, env]) =>
+      underLoad(ours(env as Record<string, string>), V2_REQUEST, 64, name as string),
+    ),
   ],
 }
 
 function sampled(share: string): Record<string, string> {
-  return { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: share, OTEL_METRIC_EXPORT_INTERVAL: '1000' }
+  return {
+    OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: share,
+    OTEL_METRIC_EXPORT_INTERVAL: '1000',
+  }
 }
 
 const MANY_ROWS = 1_024
@@ -143,18 +170,39 @@ function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''):
     title: `1,024 rows as ${kind === 'json' ? 'JSON' : 'binary tensor data'}, ${ROWS_CONNECTIONS} connections`,
     metrics: [ROWS, P50, P99, CPU],
     contenders: [
-      loop('session.run in a loop', `${IRIS}/model.onnx`, 'input', [MANY_ROWS, 4], 'rows/s', MANY_ROWS),
+      loop(
+        'session.run in a loop',
+        `${IRIS}/model.onnx`,
+        'input',
+        [MANY_ROWS, 4],
+        'rows/s',
+        MANY_ROWS,
+      ),
       ...[ours(), ...others].map(served),
     ],
   }
 }
 
 /** `session.run` of one shape, over and over, in a process without a server. */
-function loop(name: string, file: string, input: string, shape: readonly number[], metric: string, factor = 1, least = 0): Contender {
+function loop(
+  name: string,
+  file: string,
+  input: string,
+  shape: readonly number[],
+  metric: string,
+  factor = 1,
+  least = 0,
+): Contender {
   return {
     name,
     async measure({ seconds }) {
-      const floor = runFloor('bench/floors/loop.ts', file, input, shape.join(), String(Math.max(seconds, least)))
+      const floor = runFloor(
+        'bench/floors/loop.ts',
+        file,
+        input,
+        shape.join(),
+        String(Math.max(seconds, least)),
+      )
       const { perSecond } = (await floor) as { perSecond: number }
       return { [metric]: perSecond * factor }
     },
@@ -181,7 +229,10 @@ const LARGEST = 64 * MIB
  * One caller sends the largest body over and over; beside it, every 5 ms, a probe and a single row. `peak RSS` is the server's, during
  * the round.
  */
-const besideLargeBody = (name: string, body: (() => Promise<Target> | Target) | undefined): Contender => ({
+const besideLargeBody = (
+  name: string,
+  body: (() => Promise<Target> | Target) | undefined,
+): Contender => ({
   name,
   subject: ours(),
   alone: true,
@@ -204,7 +255,12 @@ const besideLargeBody = (name: string, body: (() => Promise<Target> | Target) | 
     }
     const [probe, single] = await Promise.all([probes.stop(), singles.stop()])
     if (failure !== undefined) throw failure
-    return { 'probe p99': probe.p99, 'single row p99': single.p99, 'peak RSS': server.peakMiB(), [LAG.name]: lag() }
+    return {
+      'probe p99': probe.p99,
+      'single row p99': single.p99,
+      'peak RSS': server.peakMiB(),
+      [LAG.name]: lag(),
+    }
   },
 })
 
@@ -219,7 +275,8 @@ async function findLargestJson(): Promise<Target> {
       const { status, body } = await exchange(server.port, target.at(ours().path).request)
       if (status === 200) return target
       const limit = Number(/larger than the (\d+) bytes/.exec(body.toString('utf8', 0, 500))?.[1])
-      if (status !== 413 || !(limit < bytes)) throw new Error(`JSON of ${bytes} bytes: ${status} ${body.toString('utf8', 0, 200)}`)
+      if (status !== 413 || !(limit < bytes))
+        throw new Error(`JSON of ${bytes} bytes: ${status} ${body.toString('utf8', 0, 200)}`)
       bytes = limit
     }
   } finally {
@@ -249,7 +306,10 @@ function slow(ms: 50 | 500): Workload {
   const folder = ms === 50 ? subjects.SLOW_50 : subjects.SLOW_500
   const model = ms === 50 ? 'slow' : 'slow-500'
   const least = (ms * 16) / 1_000
-  const subject: Subject = { ...ours({ MODEL_DIR: folder, MAX_BATCH_ROWS: '1' }), path: `/v2/models/${model}/infer` }
+  const subject: Subject = {
+    ...ours({ MODEL_DIR: folder, MAX_BATCH_ROWS: '1' }),
+    path: `/v2/models/${model}/infer`,
+  }
   return {
     name: `slow-${ms}`,
     title: `A model of about ${ms} ms a run, with probes beside it`,
@@ -263,7 +323,9 @@ function slow(ms: 50 | 500): Workload {
         async measure({ server, seconds }) {
           const lag = watchLag()
           const probes = paced(server.port, PROBE, PROBE_EVERY_MS)
-          const { perSecond } = await closedLoop(server.port, SLOW_REQUEST.at(subject.path), 4, { seconds: Math.max(seconds, least) })
+          const { perSecond } = await closedLoop(server.port, SLOW_REQUEST.at(subject.path), 4, {
+            seconds: Math.max(seconds, least),
+          })
           const probe = await probes.stop()
           return { 'runs/s': perSecond, 'probe p99': probe.p99, [LAG.name]: lag() }
         },
@@ -296,11 +358,19 @@ const settled = async ({ residentMiB }: Running) => {
 }
 
 /** Resident memory of a process that has started, then after so many requests on 16 connections. A round is a process. */
-function memory(others: readonly Subject[], counts: readonly number[], prefix = '', full?: true): Workload {
-  const after = (count: number) => ({ name: `after ${count.toLocaleString('en')}`, unit: 'MiB', better: 'less' }) as const
+function memory(
+  others: readonly Subject[],
+  counts: readonly number[],
+  prefix = '',
+  full?: true,
+): Workload {
+  const after = (count: number) =>
+    ({ name: `after ${count.toLocaleString('en')}`, unit: 'MiB', better: 'less' }) as const
   return {
     name: `${prefix}memory${full ? '-million' : ''}`,
-    title: full ? 'Memory after a million requests' : 'Memory: resident, idle and after 10,000 requests',
+    title: full
+      ? 'Memory after a million requests'
+      : 'Memory: resident, idle and after 10,000 requests',
     metrics: [{ name: 'idle', unit: 'MiB', better: 'less' }, ...counts.map(after)],
     rounds: { quick: 2, usual: full ? 1 : 5 },
     ...(full ? { full } : {}),
@@ -312,7 +382,9 @@ function memory(others: readonly Subject[], counts: readonly number[], prefix = 
           const figures: Record<string, number> = { idle: await settled(server) }
           let sent = 0
           for (const count of counts) {
-            await closedLoop(server.port, V2_REQUEST.at(subject.path), 16, { requests: count - sent })
+            await closedLoop(server.port, V2_REQUEST.at(subject.path), 16, {
+              requests: count - sent,
+            })
             sent = count
             figures[after(count).name] = await settled(server)
           }
@@ -356,7 +428,11 @@ const growthByModel: Workload = {
     name: `${mib} MiB`,
     async measure({ answerOfOurs }) {
       const folder = createWeights(mib)
-      const server = await start({ ...ours({ MODEL_DIR: folder.path, MODEL_NAME: 'iris-classifier' }) }, answerOfOurs, folder.request)
+      const server = await start(
+        { ...ours({ MODEL_DIR: folder.path, MODEL_NAME: 'iris-classifier' }) },
+        answerOfOurs,
+        folder.request,
+      )
       const figures = { [START.name]: server.startMs, idle: await settled(server) }
       await server.stop()
       return figures

@@ -5,7 +5,14 @@ import type { Reply } from './connection.ts'
 import { fromBytes, INTEGERS, rowOf } from './datatypes.ts'
 import { parseJson } from './json.ts'
 import type { JsonTensor, Target, Tensor, Value } from './point.ts'
-import { binaryRequest, elementCount, exampleRequest, type InferenceRequest, post, postBinary } from './request.ts'
+import {
+  binaryRequest,
+  elementCount,
+  exampleRequest,
+  type InferenceRequest,
+  post,
+  postBinary,
+} from './request.ts'
 
 /** A reply as an error message shows it. */
 export function show({ status, headers, body }: Reply): string {
@@ -14,12 +21,16 @@ export function show({ status, headers, body }: Reply): string {
 }
 
 /** Fails unless this is the status. */
-export const assertStatus = (reply: Reply, status: number) => assert.equal(reply.status, status, `${show(reply)}`)
+export const assertStatus = (reply: Reply, status: number) =>
+  assert.equal(reply.status, status, `${show(reply)}`)
 
 /** The body as a JSON object, whatever its content type. */
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const json = parsed(reply, reply.body)
-  assert.ok(typeof json === 'object' && json !== null && !Array.isArray(json), `no JSON object: ${show(reply)}`)
+  assert.ok(
+    typeof json === 'object' && json !== null && !Array.isArray(json),
+    `no JSON object: ${show(reply)}`,
+  )
   return json as Record<string, unknown>
 }
 
@@ -33,7 +44,8 @@ export function parsed(reply: Reply, body: Buffer): unknown {
 }
 
 /** Refused, in whatever form. */
-export const assertFailed = (reply: Reply) => assert.ok(reply.status >= 400, `no error: ${show(reply)}`)
+export const assertFailed = (reply: Reply) =>
+  assert.ok(reply.status >= 400, `no error: ${show(reply)}`)
 
 /** Whether it is a JSON object that says what went wrong, as the protocol has it. */
 export function saysWhy({ body }: Reply): boolean {
@@ -70,8 +82,15 @@ export function readResponse(reply: Reply): Response {
   const headerLength = reply.headers['inference-header-content-length']
   const body = inflated(reply)
   if (headerLength !== undefined) {
-    assert.match(String(headerLength), /^\d+$/, `Inference-Header-Content-Length is ${headerLength}`)
-    assert.ok(Number(headerLength) <= body.byteLength, `Inference-Header-Content-Length ${headerLength} of ${body.byteLength} bytes`)
+    assert.match(
+      String(headerLength),
+      /^\d+$/,
+      `Inference-Header-Content-Length is ${headerLength}`,
+    )
+    assert.ok(
+      Number(headerLength) <= body.byteLength,
+      `Inference-Header-Content-Length ${headerLength} of ${body.byteLength} bytes`,
+    )
   }
   const jsonLength = headerLength === undefined ? body.byteLength : Number(headerLength)
   const json = parsed(reply, body.subarray(0, jsonLength)) as Record<string, unknown>
@@ -85,20 +104,36 @@ export function readResponse(reply: Reply): Response {
     let data: Value[]
     if (size === undefined) data = readJsonData(output)
     else {
-      assert.ok(typeof size === 'number' && Number.isSafeInteger(size) && size >= 0, `binary_data_size of output ${name} is ${size}`)
+      assert.ok(
+        typeof size === 'number' && Number.isSafeInteger(size) && size >= 0,
+        `binary_data_size of output ${name} is ${size}`,
+      )
       assert.equal(output.data, undefined, `output ${name} has both data and binary_data_size`)
       data = fromBytes(datatype, body.subarray(at, at + size))
       at += size
     }
     assert.ok(
-      Array.isArray(shape) && shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= 0),
+      Array.isArray(shape) &&
+        shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= 0),
       `shape ${JSON.stringify(shape)} of output ${name}`,
     )
-    assert.equal(data.length, elementCount(shape), `output ${name} of shape [${shape}] has ${data.length} elements`)
+    assert.equal(
+      data.length,
+      elementCount(shape),
+      `output ${name} of shape [${shape}] has ${data.length} elements`,
+    )
     return { name, datatype, shape, data }
   })
-  assert.equal(at, body.byteLength, `binary_data_size of all outputs: ${at - jsonLength}; binary data: ${body.byteLength - jsonLength}`)
-  assert.equal(headerLength !== undefined, binary.includes(true), 'Inference-Header-Content-Length goes with binary data, and only with it')
+  assert.equal(
+    at,
+    body.byteLength,
+    `binary_data_size of all outputs: ${at - jsonLength}; binary data: ${body.byteLength - jsonLength}`,
+  )
+  assert.equal(
+    headerLength !== undefined,
+    binary.includes(true),
+    'Inference-Header-Content-Length goes with binary data, and only with it',
+  )
   return { json, outputs, binary }
 }
 
@@ -123,7 +158,9 @@ function inflated({ headers, body }: Reply): Buffer {
 
 function readJsonData({ datatype, data, name }: JsonTensor): Value[] {
   assert.ok(Array.isArray(data), `data of output ${name} is no array`)
-  return (data as unknown[]).flat(Number.POSITIVE_INFINITY).map(element => readElement(datatype, element))
+  return (data as unknown[])
+    .flat(Number.POSITIVE_INFINITY)
+    .map(element => readElement(datatype, element))
 }
 
 function readElement(datatype: string, element: unknown): Value {
@@ -135,7 +172,9 @@ function readElement(datatype: string, element: unknown): Value {
     return rowOf(datatype).bytes === 8 ? BigInt(element as number) : Number(element)
   } else {
     assert.ok(
-      type === 'number' || type === 'bigint' || ['NaN', 'Infinity', '-Infinity'].includes(element as string),
+      type === 'number' ||
+        type === 'bigint' ||
+        ['NaN', 'Infinity', '-Infinity'].includes(element as string),
       `${element} in ${datatype}`,
     )
     return datatype === 'FP32' ? Math.fround(Number(element)) : Number(element)
@@ -144,31 +183,49 @@ function readElement(datatype: string, element: unknown): Value {
 }
 
 /** Sends a JSON request and reads its response. */
-export const infer = async (target: Target, request: InferenceRequest = exampleRequest(target)): Promise<Response> =>
-  readResponse(await post(target, request))
+export const infer = async (
+  target: Target,
+  request: InferenceRequest = exampleRequest(target),
+): Promise<Response> => readResponse(await post(target, request))
 
 /** Sends inputs as binary tensor data and reads the response; `more` is the rest of the request. */
-export const inferBinary = async (target: Target, inputs: readonly Tensor[], more?: InferenceRequest): Promise<Response> =>
-  readResponse(await postBinary(target, binaryRequest(inputs, more)))
+export const inferBinary = async (
+  target: Target,
+  inputs: readonly Tensor[],
+  more?: InferenceRequest,
+): Promise<Response> => readResponse(await postBinary(target, binaryRequest(inputs, more)))
 
 /**
  * The same outputs by name, whichever their order and whatever travels beside them; but for the last bits of floating-point numbers,
  * because a kernel may add in another order where requests share a run. Of a model that draws lots, the same but for the data.
  */
-export function assertSame({ deterministic }: Pick<Target, 'deterministic'>, response: Response, expected: Response): void {
+export function assertSame(
+  { deterministic }: Pick<Target, 'deterministic'>,
+  response: Response,
+  expected: Response,
+): void {
   const [got, right] = [byName(response), byName(expected)]
   assert.deepEqual(got.map(head), right.map(head))
-  if (deterministic) for (const [i, output] of got.entries()) assertElements(output, right[i] as Tensor, isClose)
+  if (deterministic)
+    for (const [i, output] of got.entries()) assertElements(output, right[i] as Tensor, isClose)
 }
 
-const byName = ({ outputs }: Response) => outputs.toSorted((one, other) => (one.name < other.name ? -1 : 1))
+const byName = ({ outputs }: Response) =>
+  outputs.toSorted((one, other) => (one.name < other.name ? -1 : 1))
 
 const head = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
 /** Names the first element that differs: a difference of all of them takes long to find, and nobody reads it. */
-function assertElements({ name, data }: Tensor, expected: Pick<Tensor, 'data'>, isSame: (value: Value, expected: Value) => boolean): void {
+function assertElements(
+  { name, data }: Tensor,
+  expected: Pick<Tensor, 'data'>,
+  isSame: (value: Value, expected: Value) => boolean,
+): void {
   const at = data.findIndex((value, i) => !isSame(value, expected.data[i] as Value))
-  if (at !== -1) assert.fail(`element ${at} of output "${name}" is ${say(data[at])}, not ${say(expected.data[at])}`)
+  if (at !== -1)
+    assert.fail(
+      `element ${at} of output "${name}" is ${say(data[at])}, not ${say(expected.data[at])}`,
+    )
 }
 
 const say = (value: Value | undefined) => inspect(value, { maxStringLength: 60 })
@@ -182,7 +239,10 @@ const isClose = (value: Value, expected: Value) =>
     Math.abs(value - expected) <= 1e-4 * Math.max(1, Math.abs(expected)))
 
 /** Equal by value; NaN equals NaN, and −0 does not equal 0. */
-export function assertEchoed(response: Response, { shape, data }: Pick<Tensor, 'shape' | 'data'>): void {
+export function assertEchoed(
+  response: Response,
+  { shape, data }: Pick<Tensor, 'shape' | 'data'>,
+): void {
   const [output] = response.outputs
   assert.ok(output !== undefined, 'there is no output')
   assert.deepEqual(output.shape, [...shape])

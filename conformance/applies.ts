@@ -19,24 +19,45 @@ const unless =
   target =>
     holds(target) ? undefined : reason
 
-const tensorsOf = ({ metadata }: Target): readonly JsonTensor[] => [...metadata.inputs, ...metadata.outputs]
+const tensorsOf = ({ metadata }: Target): readonly JsonTensor[] => [
+  ...metadata.inputs,
+  ...metadata.outputs,
+]
 
 export const inJson = unless(
-  target => tensorsOf(target).every(({ datatype }) => Object.hasOwn(DATATYPES, datatype) && datatype !== 'FP16'),
+  target =>
+    tensorsOf(target).every(
+      ({ datatype }) => Object.hasOwn(DATATYPES, datatype) && datatype !== 'FP16',
+    ),
   'a datatype of the model has no JSON form',
 )
 
 export const versioned = unless(({ version }) => version !== undefined, 'the model has no versions')
 export const unversioned = unless(({ version }) => version === undefined, 'the model has versions')
 
-export const severalInputs = unless(({ metadata }) => metadata.inputs.length > 1, 'the model has one input')
-export const oneInput = unless(({ metadata }) => metadata.inputs.length === 1, 'the model has several inputs')
-export const severalOutputs = unless(({ metadata }) => metadata.outputs.length > 1, 'the model has one output')
+export const severalInputs = unless(
+  ({ metadata }) => metadata.inputs.length > 1,
+  'the model has one input',
+)
+export const oneInput = unless(
+  ({ metadata }) => metadata.inputs.length === 1,
+  'the model has several inputs',
+)
+export const severalOutputs = unless(
+  ({ metadata }) => metadata.outputs.length > 1,
+  'the model has one output',
+)
 
 export const ranked = (least: number) =>
-  unless(({ metadata }) => (metadata.inputs[0]?.shape.length ?? 0) >= least, `the first input has fewer than ${least} dimensions`)
+  unless(
+    ({ metadata }) => (metadata.inputs[0]?.shape.length ?? 0) >= least,
+    `the first input has fewer than ${least} dimensions`,
+  )
 
-export const scalarInput = unless(({ metadata }) => metadata.inputs[0]?.shape.length === 0, 'the first input is no scalar')
+export const scalarInput = unless(
+  ({ metadata }) => metadata.inputs[0]?.shape.length === 0,
+  'the first input is no scalar',
+)
 
 export const variable = unless(
   ({ metadata }) => metadata.inputs[0]?.shape.includes(-1) === true,
@@ -49,38 +70,63 @@ export const fixedDimension = unless(
 )
 
 /** Variable in its first dimension throughout, as models whose requests hold rows are. */
-export const batched = unless(target => target.rows, 'the model does not count rows by the first dimension of every tensor')
+export const batched = unless(
+  target => target.rows,
+  'the model does not count rows by the first dimension of every tensor',
+)
 
 /** Its example has elements, so that there is one to spoil. */
-export const notEmpty = unless(({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0), 'the example has no elements')
+export const notEmpty = unless(
+  ({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0),
+  'the example has no elements',
+)
 
 export const takes = (datatype: string) =>
-  unless(({ metadata }) => metadata.inputs[0]?.datatype === datatype, `the first input is not ${datatype}`)
+  unless(
+    ({ metadata }) => metadata.inputs[0]?.datatype === datatype,
+    `the first input is not ${datatype}`,
+  )
 
 export const takesOneOf = (datatypes: readonly string[]) =>
-  unless(({ metadata }) => datatypes.includes(metadata.inputs[0]?.datatype ?? ''), `the first input is none of ${datatypes.join(', ')}`)
+  unless(
+    ({ metadata }) => datatypes.includes(metadata.inputs[0]?.datatype ?? ''),
+    `the first input is none of ${datatypes.join(', ')}`,
+  )
 
 export const gives = (datatype: string) =>
-  unless(({ metadata }) => metadata.outputs.some(output => output.datatype === datatype), `no output is ${datatype}`)
+  unless(
+    ({ metadata }) => metadata.outputs.some(output => output.datatype === datatype),
+    `no output is ${datatype}`,
+  )
 
-export const echoes = unless(target => target.echoes, 'the model does not give its input back, so that values cannot be compared')
+export const echoes = unless(
+  target => target.echoes,
+  'the model does not give its input back, so that values cannot be compared',
+)
 
 /** An identity over a vector of that datatype. */
 export const echoesVectorsOf = (datatype: string) =>
   all(
     takes(datatype),
     echoes,
-    unless(({ metadata }) => String(metadata.inputs[0]?.shape) === '-1', 'the input is no vector of any length'),
+    unless(
+      ({ metadata }) => String(metadata.inputs[0]?.shape) === '-1',
+      'the input is no vector of any length',
+    ),
   )
 
 /** The names servers advertise it under. */
 export const binary = unless(
-  ({ extensions }) => extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),
+  ({ extensions }) =>
+    extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),
   'the server does not advertise the binary tensor data extension',
 )
 
 /** An extension by the name that Triton gave it. */
 export const advertises = (extension: string) =>
-  unless(({ extensions }) => extensions.includes(extension), `the server does not advertise the ${extension} extension`)
+  unless(
+    ({ extensions }) => extensions.includes(extension),
+    `the server does not advertise the ${extension} extension`,
+  )
 
 export const limited = unless(({ limits }) => limits !== undefined, 'the largest body is not known')

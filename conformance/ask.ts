@@ -28,9 +28,18 @@ export interface Asked extends Point {
 
 /** Those whose name or group matches one of the globs, in which only `*` is special; all where there are none. */
 export function choosePoints(globs: readonly string[] = []): readonly Asked[] {
-  const patterns = globs.map(glob => new RegExp(`^${glob.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&').replaceAll('*', '.*')}$`, 's'))
-  const all = Object.entries(groups).flatMap(([group, points]) => points.map(point => ({ ...point, group })))
-  return patterns.length === 0 ? all : all.filter(({ name, group }) => patterns.some(pattern => pattern.test(name) || pattern.test(group)))
+  const patterns = globs.map(
+    glob =>
+      new RegExp(`^${glob.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&').replaceAll('*', '.*')}$`, 's'),
+  )
+  const all = Object.entries(groups).flatMap(([group, points]) =>
+    points.map(point => ({ ...point, group })),
+  )
+  return patterns.length === 0
+    ? all
+    : all.filter(({ name, group }) =>
+        patterns.some(pattern => pattern.test(name) || pattern.test(group)),
+      )
 }
 
 /** The server stopped answering at the last of these results. */
@@ -38,7 +47,9 @@ export class Gone extends Error {
   readonly results: readonly Result[]
 
   constructor(results: readonly Result[], left: number) {
-    super(`the server does not answer any more since "${results.at(-1)?.point}"; ${left} points were not asked`)
+    super(
+      `the server does not answer any more since "${results.at(-1)?.point}"; ${left} points were not asked`,
+    )
     this.results = results
   }
 }
@@ -60,12 +71,16 @@ export async function askPoints(
     progress(point, results)
     const { result, unreachable } = await ask(target, point)
     results.push(result)
-    if (unreachable && !(await comesBack(target))) throw new Gone(results, points.length - results.length)
+    if (unreachable && !(await comesBack(target)))
+      throw new Gone(results, points.length - results.length)
   }
   return results
 }
 
-async function ask(target: Target, { group, name, source, level, expected, notApplicable, check }: Asked) {
+async function ask(
+  target: Target,
+  { group, name, source, level, expected, notApplicable, check }: Asked,
+) {
   const before = performance.now()
   const result = (outcome: Outcome, got: string): Result => ({
     group,
@@ -91,7 +106,8 @@ async function ask(target: Target, { group, name, source, level, expected, notAp
     await check(watched)
     return { result: result('pass', last === undefined ? '' : show(last)), unreachable: false }
   } catch (error) {
-    if (error instanceof AssertionError) return { result: result('fail', reasonOf(error)), unreachable: false }
+    if (error instanceof AssertionError)
+      return { result: result('fail', reasonOf(error)), unreachable: false }
     return { result: result('fail', reasonOf(error as Error)), unreachable: true }
   }
 }
@@ -106,8 +122,12 @@ function reasonOf(error: Error): string {
       error.name
     )
   }
-  const [got, expected] = [error.actual, error.expected].map(value => inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 5 }))
-  return error.operator === 'match' || error.operator === 'notDeepStrictEqual' ? `${got}` : `${got}, not ${expected}`
+  const [got, expected] = [error.actual, error.expected].map(value =>
+    inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 5 }),
+  )
+  return error.operator === 'match' || error.operator === 'notDeepStrictEqual'
+    ? `${got}`
+    : `${got}, not ${expected}`
 }
 
 const oneLine = (text: string) => {

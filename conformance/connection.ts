@@ -36,19 +36,30 @@ export interface ConnectionOptions {
 }
 
 /** A way to a server. A path in `url` goes before those of the protocol. */
-export function connect(url: string, { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {}): Send {
-  const always = Object.fromEntries(Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]))
+export function connect(
+  url: string,
+  { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {},
+): Send {
+  const always = Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [name.toLowerCase(), value]),
+  )
   const { protocol, hostname, port, host, pathname } = new URL(url)
   const secure = protocol === 'https:'
   const client = secure ? https : http
   const agent = new client.Agent({ keepAlive: true })
-  const where = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || (secure ? 443 : 80)) }
+  const where = {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || (secure ? 443 : 80)),
+  }
   const prefix = pathname.replace(/\/$/, '')
   const late = () => new Error(`no answer within ${timeoutMs / 1000} s`)
 
   const send = (sent: Sent, again = false): Promise<Reply> => {
     const { method = 'POST', path, headers = {}, body, chunkBytes } = sent
-    const length = body === undefined || chunkBytes !== undefined ? undefined : { 'content-length': Buffer.byteLength(body) }
+    const length =
+      body === undefined || chunkBytes !== undefined
+        ? undefined
+        : { 'content-length': Buffer.byteLength(body) }
     return new Promise((resolve, reject) => {
       const request = client.request({
         ...where,
@@ -62,12 +73,17 @@ export function connect(url: string, { headers: given = {}, timeoutMs = 30_000 }
       })
       request.on('error', (error: NodeJS.ErrnoException) => {
         // A server may close an idle connection at the very moment at which it is used again.
-        if (request.reusedSocket && !again && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '')) resolve(send(sent, true))
+        if (request.reusedSocket && !again && ['ECONNRESET', 'EPIPE'].includes(error.code ?? ''))
+          resolve(send(sent, true))
         else reject(error.name === 'AbortError' ? late() : error)
       })
       request.on('response', async response => {
         try {
-          resolve({ status: response.statusCode as number, headers: response.headers, body: await buffer(response) })
+          resolve({
+            status: response.statusCode as number,
+            headers: response.headers,
+            body: await buffer(response),
+          })
         } catch (error) {
           reject(error)
         }
@@ -82,11 +98,22 @@ export function connect(url: string, { headers: given = {}, timeoutMs = 30_000 }
     socket.setNoDelay().setTimeout(timeoutMs, () => socket.destroy(late()))
     const text = String(body)
     const half = text.length >> 1
-    const chunks = [text.slice(0, half), text.slice(half), ''].map(chunk => `${Buffer.byteLength(chunk).toString(16)}\r\n${chunk}\r\n`)
-    const fields = { host, ...always, ...headers, 'transfer-encoding': 'chunked', connection: 'close' }
-    const head = [`POST ${prefix}${path} HTTP/1.1`, ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`), '', ''].join(
-      '\r\n',
+    const chunks = [text.slice(0, half), text.slice(half), ''].map(
+      chunk => `${Buffer.byteLength(chunk).toString(16)}\r\n${chunk}\r\n`,
     )
+    const fields = {
+      host,
+      ...always,
+      ...headers,
+      'transfer-encoding': 'chunked',
+      connection: 'close',
+    }
+    const head = [
+      `POST ${prefix}${path} HTTP/1.1`,
+      ...Object.entries(fields).map(([name, value]) => `${name}: ${value}`),
+      '',
+      '',
+    ].join('\r\n')
     const answer = buffer(socket)
     for (const byte of Buffer.from(head + chunks.join(''))) {
       if (socket.destroyed) break
@@ -104,7 +131,11 @@ export function connect(url: string, { headers: given = {}, timeoutMs = 30_000 }
   return sent => (sent.bytewise ? sendBytewise(sent) : send(sent))
 }
 
-async function writeChunks(request: http.ClientRequest, body: Buffer, chunkBytes: number): Promise<void> {
+async function writeChunks(
+  request: http.ClientRequest,
+  body: Buffer,
+  chunkBytes: number,
+): Promise<void> {
   request.setNoDelay()
   for (let at = 0; at < body.byteLength && !request.destroyed; at += chunkBytes) {
     await new Promise(written => request.write(body.subarray(at, at + chunkBytes), written))

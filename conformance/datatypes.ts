@@ -10,7 +10,9 @@ export interface DatatypeRow {
   readonly write: (view: DataView, at: number, value: never) => void
 }
 
-const integer = (least: number, most: number) => ({ values: [least, most, 0, 1, least + 1, most - 1] })
+const integer = (least: number, most: number) => ({
+  values: [least, most, 0, 1, least + 1, most - 1],
+})
 
 const FLOATS = [0, -0, 1, -2.5, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
 
@@ -47,18 +49,22 @@ export const rowOf = (datatype: string): DatatypeRow => {
 }
 
 /** Values that any reader of JSON keeps: no integers beyond 2^53, no −0, nothing denormal or not finite. */
-export const plainValues = (datatype: string): readonly Value[] => rowOf(datatype).values.filter(value => isPlain(datatype, value))
+export const plainValues = (datatype: string): readonly Value[] =>
+  rowOf(datatype).values.filter(value => isPlain(datatype, value))
 
 function isPlain(datatype: string, value: Value): boolean {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value))
   if (typeof value !== 'number') return true
   const least = { FP16: 2 ** -14, FP32: 2 ** -126, FP64: 2 ** -1022 }[datatype] ?? 1
-  return Number.isFinite(value) && !Object.is(value, -0) && (value === 0 || Math.abs(value) >= least)
+  return (
+    Number.isFinite(value) && !Object.is(value, -0) && (value === 0 || Math.abs(value) >= least)
+  )
 }
 
 /** A tensor's values as binary tensor data. */
 export function toBytes(datatype: string, values: readonly Value[]): Buffer {
-  if (datatype === 'BYTES') return Buffer.concat(values.flatMap(value => lengthPrefixed(Buffer.from(value as string))))
+  if (datatype === 'BYTES')
+    return Buffer.concat(values.flatMap(value => lengthPrefixed(Buffer.from(value as string))))
   const { bytes, write } = rowOf(datatype)
   const buffer = Buffer.alloc(bytes * values.length)
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)

@@ -6,7 +6,9 @@ import { elementCount } from './request.ts'
 /** Inputs of the smallest shape, made up from the metadata: first with elements that differ, then zeros, for models that do not like those. */
 export const madeUp = (inputs: readonly JsonTensor[]): readonly (readonly Tensor[])[] => [
   inputs.map(tensor => make(tensor, i => DIFFERENT[tensor.datatype]?.(i) ?? (i % 3) + 1)),
-  inputs.map(tensor => make(tensor, () => ({ BOOL: false, BYTES: '', INT64: 0n, UINT64: 0n })[tensor.datatype] ?? 0)),
+  inputs.map(tensor =>
+    make(tensor, () => ({ BOOL: false, BYTES: '', INT64: 0n, UINT64: 0n })[tensor.datatype] ?? 0),
+  ),
 ]
 
 const DIFFERENT: Readonly<Record<string, (i: number) => Value>> = {
@@ -18,7 +20,12 @@ const DIFFERENT: Readonly<Record<string, (i: number) => Value>> = {
 
 function make({ name, datatype, shape }: JsonTensor, element: (i: number) => Value): Tensor {
   const smallest = shape.map(dimension => Math.abs(dimension))
-  return { name, datatype, shape: smallest, data: Array.from({ length: elementCount(smallest) }, (_, i) => element(i)) }
+  return {
+    name,
+    datatype,
+    shape: smallest,
+    data: Array.from({ length: elementCount(smallest) }, (_, i) => element(i)),
+  }
 }
 
 /**
@@ -31,9 +38,14 @@ export function readExample(text: string): readonly Tensor[] {
   return (inputs as JsonTensor[]).map(({ name, datatype, shape, data }) => {
     if (typeof name !== 'string') throw new Error('an input has no "name"')
     if (!Object.hasOwn(DATATYPES, datatype))
-      throw new Error(`input "${name}": datatype ${JSON.stringify(datatype)} is none of the protocol's`)
-    if (!Array.isArray(shape) || !Array.isArray(data)) throw new Error(`input "${name}" needs "shape" and "data", both arrays`)
-    const elements = (data as unknown[]).flat(Number.POSITIVE_INFINITY).map(element => readValue(datatype, element))
+      throw new Error(
+        `input "${name}": datatype ${JSON.stringify(datatype)} is none of the protocol's`,
+      )
+    if (!Array.isArray(shape) || !Array.isArray(data))
+      throw new Error(`input "${name}" needs "shape" and "data", both arrays`)
+    const elements = (data as unknown[])
+      .flat(Number.POSITIVE_INFINITY)
+      .map(element => readValue(datatype, element))
     if (elements.length !== elementCount(shape))
       throw new Error(`input "${name}": shape [${shape}] does not hold ${elements.length} elements`)
     return { name, datatype, shape, data: elements }

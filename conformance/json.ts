@@ -18,7 +18,8 @@ export const raw = (text: string) => new Raw(text)
 export function toJson(value: unknown, gap = ''): string {
   if (value instanceof Raw) return value.text
   if (typeof value === 'bigint') return String(value)
-  if (typeof value === 'number') return Number.isFinite(value) ? (Object.is(value, -0) ? '-0' : String(value)) : `"${value}"`
+  if (typeof value === 'number')
+    return Number.isFinite(value) ? (Object.is(value, -0) ? '-0' : String(value)) : `"${value}"`
   if (Array.isArray(value)) return `[${value.map(element => gap + toJson(element, gap) + gap)}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   const fields = Object.entries(value).filter(([, field]) => field !== undefined)
@@ -31,7 +32,6 @@ export function toJson(value: unknown, gap = ''): string {
  */
 export const parseJson = (text: string): unknown =>
   JSON.parse(text, ((_name: string, value: unknown, { source }: { source: string }) =>
-    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? BigInt(source) : value) as (
-    name: string,
-    value: unknown,
-  ) => unknown)
+    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source)
+      ? BigInt(source)
+      : value) as (name: string, value: unknown) => unknown)

@@ -19,8 +19,13 @@ export interface Mistake {
  * A point for each mistake, that it is refused with an error status; and two for all of them: that what is refused says why in the
  * protocol's form, and that the status is the one meant for it. The specification says "typically 400": the number is a stricter reading.
  */
-export function refusals(subject: string, mistakes: readonly Mistake[], statuses: readonly number[] = [400]): Point[] {
-  const applying = (target: Target) => mistakes.filter(({ notApplicable }) => notApplicable?.(target) === undefined)
+export function refusals(
+  subject: string,
+  mistakes: readonly Mistake[],
+  statuses: readonly number[] = [400],
+): Point[] {
+  const applying = (target: Target) =>
+    mistakes.filter(({ notApplicable }) => notApplicable?.(target) === undefined)
   const meant = statuses.join(' or ')
 
   /** Fails where one of the refusals is not as it should be; whether all are refused is asked by the other points. */
@@ -30,10 +35,14 @@ export function refusals(subject: string, mistakes: readonly Mistake[], statuses
       const reply = await send(target)
       if (reply.status >= 400 && !isRight(reply)) wrong.push(`${mistake}: ${show(reply)}`)
     }
-    assert.ok(wrong.length === 0, `${wrong.length} of ${applying(target).length} are not: ${wrong.join('; ')}`)
+    assert.ok(
+      wrong.length === 0,
+      `${wrong.length} of ${applying(target).length} are not: ${wrong.join('; ')}`,
+    )
   }
 
-  const notApplicable = (target: Target) => (applying(target).length === 0 ? 'none of the mistakes can be made with this model' : undefined)
+  const notApplicable = (target: Target) =>
+    applying(target).length === 0 ? 'none of the mistakes can be made with this model' : undefined
   return [
     ...mistakes.map(
       ({ mistake, send, ...rest }): Point => ({
@@ -53,7 +62,9 @@ export function refusals(subject: string, mistakes: readonly Mistake[], statuses
     },
     {
       name: `every refusal of ${subject} has the status ${meant}`,
-      source: statuses.includes(415) ? rfc(9110, '15.5.16') : oip('Inference Response JSON Error Object', '"typically 400"'),
+      source: statuses.includes(415)
+        ? rfc(9110, '15.5.16')
+        : oip('Inference Response JSON Error Object', '"typically 400"'),
       level: 'stricter',
       expected: `${meant} for each`,
       notApplicable,

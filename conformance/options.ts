@@ -48,10 +48,23 @@ export class Usage extends Error {}
  * @throws {Usage}
  */
 export function readOptions(args: readonly string[]): Options | undefined {
-  const { help, url, model, version, request, header = [], only = [], json, junit, strict = false } = parse(args)
+  const {
+    help,
+    url,
+    model,
+    version,
+    request,
+    header = [],
+    only = [],
+    json,
+    junit,
+    strict = false,
+  } = parse(args)
   if (help) return undefined
-  if (url === undefined || model === undefined) throw new Usage(`--${url === undefined ? 'url URL' : 'model NAME'} is missing`)
-  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) throw new Usage(`--url ${url} is no address such as http://localhost:8080`)
+  if (url === undefined || model === undefined)
+    throw new Usage(`--${url === undefined ? 'url URL' : 'model NAME'} is missing`)
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
+    throw new Usage(`--url ${url} is no address such as http://localhost:8080`)
   return {
     url,
     model,
@@ -102,7 +115,8 @@ const readHeaders = (headers: readonly string[]) =>
   Object.fromEntries(
     headers.map(header => {
       const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*(.*)$/.exec(header) ?? []
-      if (name === undefined || value === undefined) throw new Usage(`--header '${header}' is not of the form 'Name: value'`)
+      if (name === undefined || value === undefined)
+        throw new Usage(`--header '${header}' is not of the form 'Name: value'`)
       return [name, value]
     }),
   )

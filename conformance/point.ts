@@ -27,7 +27,10 @@ export interface Target {
   /** That of the model which the server chooses by itself, where it has versions. */
   readonly version: string | undefined
   /** The model's inputs and outputs: the metadata's; where it lists none, those of the example and its answer. */
-  readonly metadata: { readonly inputs: readonly JsonTensor[]; readonly outputs: readonly JsonTensor[] }
+  readonly metadata: {
+    readonly inputs: readonly JsonTensor[]
+    readonly outputs: readonly JsonTensor[]
+  }
   /** Extensions its server metadata advertises. */
   readonly extensions: readonly string[]
   /** A request the model answers 200. */

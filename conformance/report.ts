@@ -25,12 +25,17 @@ export function totalsOf(results: readonly Result[]): Totals {
 
 const MARKS: Readonly<Record<Outcome, string>> = { pass: '✓', fail: '✗', 'not applicable': '–' }
 
-const padded = (text: string, width: number) => (text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width))
+const padded = (text: string, width: number) =>
+  text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
 /** Every point in a row of `width` letters. */
 export function tableOf(results: readonly Result[], width: number): string {
   const rest = Math.max(width - 20, 60)
-  const [point, source, expected] = [0.36, 0.2, 0.2].map(share => Math.floor(rest * share)) as [number, number, number]
+  const [point, source, expected] = [0.36, 0.2, 0.2].map(share => Math.floor(rest * share)) as [
+    number,
+    number,
+    number,
+  ]
   const widths = [1, 8, point, source, expected, rest - point - source - expected]
   const row = (cells: readonly string[]) =>
     cells
@@ -42,7 +47,16 @@ export function tableOf(results: readonly Result[], width: number): string {
   for (const result of results) {
     if (result.group !== group) lines.push('', `${result.group}`)
     group = result.group
-    lines.push(row([MARKS[result.outcome], result.level, result.point, result.source, result.expected, result.got]))
+    lines.push(
+      row([
+        MARKS[result.outcome],
+        result.level,
+        result.point,
+        result.source,
+        result.expected,
+        result.got,
+      ]),
+    )
   }
   return lines.join('\n')
 }
@@ -52,7 +66,12 @@ export const failuresOf = (results: readonly Result[]): string =>
   results
     .filter(({ outcome }) => outcome === 'fail')
     .map(({ group, point, source, level, expected, got }) =>
-      [`✗ ${level}, ${group}: ${point}`, `  section   ${source}`, `  expected  ${expected}`, `  got       ${got}`].join('\n'),
+      [
+        `✗ ${level}, ${group}: ${point}`,
+        `  section   ${source}`,
+        `  expected  ${expected}`,
+        `  got       ${got}`,
+      ].join('\n'),
     )
     .join('\n')
 
@@ -61,7 +80,9 @@ export function summaryOf(results: readonly Result[]): string {
   const row = (name: string, { required, stricter }: Totals) =>
     name.padEnd(12) +
     [required, stricter]
-      .map(({ pass, fail, 'not applicable': none }) => [pass, fail, none].map(n => String(n).padStart(7)).join(''))
+      .map(({ pass, fail, 'not applicable': none }) =>
+        [pass, fail, none].map(n => String(n).padStart(7)).join(''),
+      )
       .join('  |')
   const names = [...new Set(results.map(({ group }) => group))]
   return [
@@ -76,9 +97,16 @@ export function summaryOf(results: readonly Result[]): string {
 export function verdictOf({ url, model }: Subject, results: readonly Result[]): string {
   const { required, stricter } = totalsOf(results)
   const failed = (row: Totals['required']) => `${row.fail} of ${row.pass + row.fail}`
-  const kept = required.pass === 0 ? 'was asked no required point that applies' : `keeps all ${required.pass} required points that apply`
-  const first = required.fail === 0 ? kept : `does not keep the protocol: ${failed(required)} required points fail`
-  if (stricter.fail > 0) return `${model} at ${url} ${first}; ${failed(stricter)} stricter ones fail.`
+  const kept =
+    required.pass === 0
+      ? 'was asked no required point that applies'
+      : `keeps all ${required.pass} required points that apply`
+  const first =
+    required.fail === 0
+      ? kept
+      : `does not keep the protocol: ${failed(required)} required points fail`
+  if (stricter.fail > 0)
+    return `${model} at ${url} ${first}; ${failed(stricter)} stricter ones fail.`
   return `${model} at ${url} ${first}${stricter.pass === 0 ? '' : ` and all ${stricter.pass} stricter ones`}.`
 }
 
@@ -99,15 +127,17 @@ export const jsonOf = (subject: Subject, target: Target, results: readonly Resul
 
 /** For what shows test results; stricter points that fail are failures there too, in suites of their own. */
 export function junitOf({ url, model }: Subject, results: readonly Result[]): string {
-  const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(suite => {
-    const cases = results.filter(({ group, level }) => `${group} (${level})` === suite)
-    const count = (outcome: Outcome) => cases.filter(result => result.outcome === outcome).length
-    return [
-      `  <testsuite name="${xml(suite)}" tests="${cases.length}" failures="${count('fail')}" errors="0" skipped="${count('not applicable')}">`,
-      ...cases.map(caseOf),
-      '  </testsuite>',
-    ].join('\n')
-  })
+  const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(
+    suite => {
+      const cases = results.filter(({ group, level }) => `${group} (${level})` === suite)
+      const count = (outcome: Outcome) => cases.filter(result => result.outcome === outcome).length
+      return [
+        `  <testsuite name="${xml(suite)}" tests="${cases.length}" failures="${count('fail')}" errors="0" skipped="${count('not applicable')}">`,
+        ...cases.map(caseOf),
+        '  </testsuite>',
+      ].join('\n')
+    },
+  )
   return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="${xml(`${model} at ${url}`)}">\n${suites.join('\n')}\n</testsuites>\n`
 }
 

@@ -13,16 +13,24 @@ export interface InferenceRequest {
   readonly [field: string]: unknown
 }
 
-export const get = ({ send }: { readonly send: Send }, path: string) => send({ method: 'GET', path })
+export const get = ({ send }: { readonly send: Send }, path: string) =>
+  send({ method: 'GET', path })
 
-export function modelPath({ model, version }: Pick<Target, 'model' | 'version'>, { versioned = version !== undefined } = {}): string {
+export function modelPath(
+  { model, version }: Pick<Target, 'model' | 'version'>,
+  { versioned = version !== undefined } = {},
+): string {
   return `/v2/models/${encodeURIComponent(model)}${versioned ? `/versions/${encodeURIComponent(version as string)}` : ''}`
 }
 
 export const inferPath = (target: Target) => `${modelPath(target)}/infer`
 
 /** Posts an inference request as JSON, or a text or bytes as they are. */
-export function post(target: Target, body: InferenceRequest | string | Uint8Array, headers?: OutgoingHttpHeaders): Promise<Reply> {
+export function post(
+  target: Target,
+  body: InferenceRequest | string | Uint8Array,
+  headers?: OutgoingHttpHeaders,
+): Promise<Reply> {
   return target.send({
     path: inferPath(target),
     headers: { 'content-type': 'application/json', ...headers },
@@ -38,7 +46,10 @@ export interface BinaryRequest {
   readonly jsonLength?: string | number | undefined
 }
 
-export function binaryBody({ json, parts, jsonLength }: BinaryRequest): { headers: OutgoingHttpHeaders; body: Buffer } {
+export function binaryBody({ json, parts, jsonLength }: BinaryRequest): {
+  headers: OutgoingHttpHeaders
+  body: Buffer
+} {
   const header = typeof json === 'string' ? json : toJson(json)
   return {
     headers: {
@@ -50,13 +61,23 @@ export function binaryBody({ json, parts, jsonLength }: BinaryRequest): { header
 }
 
 /** Posts JSON with binary tensor data behind it. */
-export function postBinary(target: Target, request: BinaryRequest, headers?: OutgoingHttpHeaders): Promise<Reply> {
+export function postBinary(
+  target: Target,
+  request: BinaryRequest,
+  headers?: OutgoingHttpHeaders,
+): Promise<Reply> {
   const binary = binaryBody(request)
-  return target.send({ path: inferPath(target), ...binary, headers: { ...binary.headers, ...headers } })
+  return target.send({
+    path: inferPath(target),
+    ...binary,
+    headers: { ...binary.headers, ...headers },
+  })
 }
 
 /** The example as a JSON request. */
-export const exampleRequest = ({ example }: Target): InferenceRequest & { inputs: readonly Tensor[] } => ({ inputs: example.inputs })
+export const exampleRequest = ({
+  example,
+}: Target): InferenceRequest & { inputs: readonly Tensor[] } => ({ inputs: example.inputs })
 
 /** The example with one input changed. */
 export const withInput = (target: Target, change: object, index = 0): InferenceRequest => ({
@@ -72,9 +93,15 @@ export const binaryInput = ({ name, datatype, shape }: Tensor, size: unknown) =>
 })
 
 /** A binary request of these inputs. */
-export function binaryRequest(inputs: readonly Tensor[], more: InferenceRequest = {}): { json: InferenceRequest; parts: Buffer[] } {
+export function binaryRequest(
+  inputs: readonly Tensor[],
+  more: InferenceRequest = {},
+): { json: InferenceRequest; parts: Buffer[] } {
   const parts = inputs.map(({ datatype, data }) => toBytes(datatype, data))
-  return { json: { ...more, inputs: inputs.map((input, i) => binaryInput(input, parts[i]?.byteLength)) }, parts }
+  return {
+    json: { ...more, inputs: inputs.map((input, i) => binaryInput(input, parts[i]?.byteLength)) },
+    parts,
+  }
 }
 
 /** All outputs, asked for with those parameters. */
@@ -87,11 +114,19 @@ export const exampleInput = ({ example }: Target, index = 0): Tensor => {
   return input
 }
 
-export const elementCount = (shape: readonly number[]) => shape.reduce((count, dimension) => count * dimension, 1)
+export const elementCount = (shape: readonly number[]) =>
+  shape.reduce((count, dimension) => count * dimension, 1)
 
 /** The tensor in another shape, its elements repeated as often as that takes. */
 export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
-  return { ...tensor, shape, data: Array.from({ length: elementCount(shape) }, (_, i) => tensor.data[i % tensor.data.length] as Value) }
+  return {
+    ...tensor,
+    shape,
+    data: Array.from(
+      { length: elementCount(shape) },
+      (_, i) => tensor.data[i % tensor.data.length] as Value,
+    ),
+  }
 }
 
 /** The tensor with its first dimension so many times as long. */

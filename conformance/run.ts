@@ -4,7 +4,16 @@ import { connect } from './connection.ts'
 import { HELP, type Options, readOptions, Usage } from './options.ts'
 import { unasked } from './points/extensions.ts'
 import { groups } from './points.ts'
-import { failuresOf, jsonOf, junitOf, type Subject, summaryOf, tableOf, totalsOf, verdictOf } from './report.ts'
+import {
+  failuresOf,
+  jsonOf,
+  junitOf,
+  type Subject,
+  summaryOf,
+  tableOf,
+  totalsOf,
+  verdictOf,
+} from './report.ts'
 import { readTarget, Unusable } from './target.ts'
 
 const OK = 0
@@ -17,9 +26,14 @@ const say = (text: string) => process.stderr.write(`conformance: ${text}\n`)
 /** @returns the exit code */
 async function run(options: Options): Promise<number> {
   const points = choosePoints(options.only)
-  if (points.length === 0) throw new Usage(`no point matches ${options.only.join(', ')}; groups are ${Object.keys(groups).join(', ')}`)
+  if (points.length === 0)
+    throw new Usage(
+      `no point matches ${options.only.join(', ')}; groups are ${Object.keys(groups).join(', ')}`,
+    )
   const send = connect(options.url, { headers: options.headers })
-  const target = await reach(options, () => readTarget({ send, model: options.model, version: options.version, example: options.example }))
+  const target = await reach(options, () =>
+    readTarget({ send, model: options.model, version: options.version, example: options.example }),
+  )
   const subject: Subject = { url: options.url, model: options.model, version: target.version }
   let results: readonly Result[]
   let gone: Gone | undefined
@@ -37,12 +51,15 @@ async function run(options: Options): Promise<number> {
   print(`${summaryOf(results)}\n`)
   print(verdictOf(subject, results))
   const others = unasked(target.extensions)
-  if (others.length > 0) print(`No point asks about the extensions that it also advertises: ${others.join(', ')}.`)
+  if (others.length > 0)
+    print(`No point asks about the extensions that it also advertises: ${others.join(', ')}.`)
   write('--json', options.json, () => jsonOf(subject, target, results))
   write('--junit', options.junit, () => junitOf(subject, results))
   if (gone !== undefined) say(gone.message)
   const { required, stricter } = totalsOf(results)
-  return required.fail > 0 || (options.strict && stricter.fail > 0) || gone !== undefined ? FAILED : OK
+  return required.fail > 0 || (options.strict && stricter.fail > 0) || gone !== undefined
+    ? FAILED
+    : OK
 }
 
 /** On a terminal a line that is drawn again; elsewhere one line a group. */
@@ -70,8 +87,12 @@ async function reach<T>({ url }: Options, ask: () => Promise<T>): Promise<T> {
     return await ask()
   } catch (error) {
     if (error instanceof Unusable) throw error
-    const { message, code } = (error instanceof AggregateError ? error.errors[0] : error) as NodeJS.ErrnoException
-    throw new Unusable(`${url} cannot be asked: ${message || code}; is the server running, and is --url right?`)
+    const { message, code } = (
+      error instanceof AggregateError ? error.errors[0] : error
+    ) as NodeJS.ErrnoException
+    throw new Unusable(
+      `${url} cannot be asked: ${message || code}; is the server running, and is --url right?`,
+    )
   }
 }
 

@@ -25,7 +25,8 @@ type Section =
   | 'Inference Request Examples'
 
 /** @param note the words that matter, or what the section leaves open */
-export const oip = (section: Section, note?: string) => `OIP ${section}${note === undefined ? '' : `: ${note}`}`
+export const oip = (section: Section, note?: string) =>
+  `OIP ${section}${note === undefined ? '' : `: ${note}`}`
 
 /** triton-inference-server/server, docs/protocol/extension_binary_data.md, at e1db8a6. */
 type BinarySection = 'Binary Tensor Request' | 'Raw Binary Request'
@@ -34,7 +35,8 @@ export const binaryExtension = (section: BinarySection, note?: string) =>
   `binary tensor data extension, ${section}${note === undefined ? '' : `: ${note}`}`
 
 /** triton-inference-server/server, docs/protocol/extension_<name>.md. */
-export const tritonExtension = (name: string, note?: string) => `${name} extension${note === undefined ? '' : `, ${note}`}`
+export const tritonExtension = (name: string, note?: string) =>
+  `${name} extension${note === undefined ? '' : `, ${note}`}`
 
 /** An IETF document's section. */
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict'
-import { assertEchoed, assertSame, infer, inferBinary, jsonOf, type Response, show } from './answer.ts'
+import {
+  assertEchoed,
+  assertSame,
+  infer,
+  inferBinary,
+  jsonOf,
+  type Response,
+  show,
+} from './answer.ts'
 import type { Reply, Send } from './connection.ts'
 import { DATATYPES, plainValues } from './datatypes.ts'
 import { madeUp } from './example.ts'
@@ -30,16 +38,30 @@ type Signature = Target['metadata']
 export async function readTarget({ example, ...known }: Known): Promise<Target> {
   const described = await readMetadata(known)
   if (example === undefined && described.inputs.length === 0)
-    throw new Unusable(`the metadata of model "${known.model}" lists no inputs: give a request that it answers with --request FILE`)
-  const version = known.version ?? (described.versions.length === 1 ? described.versions[0] : undefined)
-  const draft = { ...known, version, metadata: described, extensions: await readExtensions(known.send), deterministic: true, rows: false }
-  const { inputs, answer } = await answered({ ...draft, echoes: false }, example === undefined ? madeUp(described.inputs) : [example])
+    throw new Unusable(
+      `the metadata of model "${known.model}" lists no inputs: give a request that it answers with --request FILE`,
+    )
+  const version =
+    known.version ?? (described.versions.length === 1 ? described.versions[0] : undefined)
+  const draft = {
+    ...known,
+    version,
+    metadata: described,
+    extensions: await readExtensions(known.send),
+    deterministic: true,
+    rows: false,
+  }
+  const { inputs, answer } = await answered(
+    { ...draft, echoes: false },
+    example === undefined ? madeUp(described.inputs) : [example],
+  )
   const metadata = {
     inputs: described.inputs.length > 0 ? described.inputs : inputs.map(signatureOf),
     outputs: described.outputs.length > 0 ? described.outputs : answer.outputs.map(signatureOf),
   }
   const said = answer.json.model_version
-  const chosen = version ?? (described.versions.includes(said as string) ? (said as string) : undefined)
+  const chosen =
+    version ?? (described.versions.includes(said as string) ? (said as string) : undefined)
   const target: Target = {
     ...draft,
     version: chosen,
@@ -48,20 +70,37 @@ export async function readTarget({ example, ...known }: Known): Promise<Target> 
     echoes: false,
     rows: countsRows(metadata, inputs, answer),
   }
-  return { ...target, deterministic: await isDeterministic(target, answer), echoes: await givesBack(target) }
+  return {
+    ...target,
+    deterministic: await isDeterministic(target, answer),
+    echoes: await givesBack(target),
+  }
 }
 
 /** Points about the metadata read it again; here what is not in order is taken for absent. */
-async function readMetadata({ send, ...path }: Known): Promise<Signature & { readonly versions: readonly string[] }> {
+async function readMetadata({
+  send,
+  ...path
+}: Known): Promise<Signature & { readonly versions: readonly string[] }> {
   const reply = await get({ send }, modelPath({ version: undefined, ...path }))
-  if (reply.status !== 200) throw new Unusable(`model "${path.model}" cannot be asked for: ${oneLine(reply)}; see --model and --version`)
+  if (reply.status !== 200)
+    throw new Unusable(
+      `model "${path.model}" cannot be asked for: ${oneLine(reply)}; see --model and --version`,
+    )
   const { inputs, outputs, versions } = attempt(() => jsonOf(reply)) ?? {}
-  const tensors = (value: unknown) => (Array.isArray(value) ? (value as JsonTensor[]).filter(isTensor) : [])
-  return { inputs: tensors(inputs), outputs: tensors(outputs), versions: Array.isArray(versions) ? versions.map(String) : [] }
+  const tensors = (value: unknown) =>
+    Array.isArray(value) ? (value as JsonTensor[]).filter(isTensor) : []
+  return {
+    inputs: tensors(inputs),
+    outputs: tensors(outputs),
+    versions: Array.isArray(versions) ? versions.map(String) : [],
+  }
 }
 
 const isTensor = (tensor: JsonTensor | null) =>
-  typeof tensor?.name === 'string' && typeof tensor.datatype === 'string' && Array.isArray(tensor.shape)
+  typeof tensor?.name === 'string' &&
+  typeof tensor.datatype === 'string' &&
+  Array.isArray(tensor.shape)
 
 async function readExtensions(send: Send): Promise<readonly string[]> {
   const reply = await get({ send }, '/v2')
@@ -94,7 +133,9 @@ async function answered(
       refusal ||= error.message.replaceAll(/\s+/g, ' ')
     }
   }
-  throw new Unusable(`the example is not answered with a proper response: ${refusal}; give another with --request FILE`)
+  throw new Unusable(
+    `the example is not answered with a proper response: ${refusal}; give another with --request FILE`,
+  )
 }
 
 const isHalf = ({ datatype }: { readonly datatype: string }) => datatype === 'FP16'
@@ -105,12 +146,21 @@ function answerTo(target: Target, inputs: readonly Tensor[]): Promise<Response> 
   return inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })
 }
 
-const signatureOf = ({ name, datatype, shape }: Tensor): JsonTensor => ({ name, datatype, shape: [...shape] })
+const signatureOf = ({ name, datatype, shape }: Tensor): JsonTensor => ({
+  name,
+  datatype,
+  shape: [...shape],
+})
 
-function countsRows({ inputs, outputs }: Signature, example: readonly Tensor[], answer: Response): boolean {
+function countsRows(
+  { inputs, outputs }: Signature,
+  example: readonly Tensor[],
+  answer: Response,
+): boolean {
   const rows = example[0]?.shape[0]
   return (
-    [...inputs, ...outputs].every(({ shape }) => shape[0] === -1) && [...example, ...answer.outputs].every(({ shape }) => shape[0] === rows)
+    [...inputs, ...outputs].every(({ shape }) => shape[0] === -1) &&
+    [...example, ...answer.outputs].every(({ shape }) => shape[0] === rows)
   )
 }
 
@@ -122,7 +172,8 @@ async function isDeterministic(target: Target, answer: Response): Promise<boolea
 async function givesBack(target: Target): Promise<boolean> {
   const [input, ...others] = target.example.inputs
   const [output, ...more] = target.metadata.outputs
-  if (input === undefined || output === undefined || others.length > 0 || more.length > 0) return false
+  if (input === undefined || output === undefined || others.length > 0 || more.length > 0)
+    return false
   if (input.datatype !== output.datatype || !Object.hasOwn(DATATYPES, input.datatype)) return false
   const varied = reshaped({ ...input, data: plainValues(input.datatype).toReversed() }, input.shape)
   try {

@@ -91,7 +91,9 @@ interface Variable {
 
 const EXECUTIONS = ['auto', 'inline', 'worker']
 /** By OTEL_TRACES_SAMPLER: the share of new traces that is sampled, of `ratio` as OTEL_TRACES_SAMPLER_ARG says. */
-const SAMPLERS: Readonly<Record<string, { readonly parentBased: boolean; readonly share: 0 | 1 | 'ratio' }>> = {
+const SAMPLERS: Readonly<
+  Record<string, { readonly parentBased: boolean; readonly share: 0 | 1 | 'ratio' }>
+> = {
   always_on: { parentBased: false, share: 1 },
   always_off: { parentBased: false, share: 0 },
   traceidratio: { parentBased: false, share: 'ratio' },
@@ -101,23 +103,48 @@ const SAMPLERS: Readonly<Record<string, { readonly parentBased: boolean; readonl
 }
 const SWITCH = ['on', 'off']
 // None of them can be made from a public key, as those of HMAC can.
-const JWT_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+const JWT_ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+]
 
 /** Every variable a user may set; docs/configuration.md is this table, and a test compares them. */
 export const VARIABLES = {
   PORT: {
     default: '8080',
     allowed: 'an integer from 0 to 65535',
-    meaning: 'The port for everything: inference, events, health, metrics, pages. 0 takes a free one.',
+    meaning:
+      'The port for everything: inference, events, health, metrics, pages. 0 takes a free one.',
   },
-  LISTEN_HOST: { default: 'all interfaces', allowed: 'an address', meaning: 'The address to listen on.' },
+  LISTEN_HOST: {
+    default: 'all interfaces',
+    allowed: 'an address',
+    meaning: 'The address to listen on.',
+  },
   MODEL_DIR: {
     default: 'models/iris/v1.0.0',
     allowed: 'a folder',
-    meaning: 'The model folder: `model.onnx` (or the only `*.onnx` there) and optionally `model.json`.',
+    meaning:
+      'The model folder: `model.onnx` (or the only `*.onnx` there) and optionally `model.json`.',
   },
-  MODEL_NAME: { default: 'from `model.json`', allowed: 'text without /', meaning: 'The model’s name in paths and answers.' },
-  MODEL_VERSION: { default: 'from `model.json`', allowed: 'text without /', meaning: 'The model’s version in paths and answers.' },
+  MODEL_NAME: {
+    default: 'from `model.json`',
+    allowed: 'text without /',
+    meaning: 'The model’s name in paths and answers.',
+  },
+  MODEL_VERSION: {
+    default: 'from `model.json`',
+    allowed: 'text without /',
+    meaning: 'The model’s version in paths and answers.',
+  },
   LOG_LEVEL: {
     default: 'info',
     allowed: LOG_LEVELS.join(', '),
@@ -132,7 +159,8 @@ export const VARIABLES = {
   MAX_QUEUE_ROWS: {
     default: '4096',
     allowed: 'an integer of 1 or more',
-    meaning: 'Rows that may wait for a run; beyond, the answer is 503 with Retry-After. A request counts for at most `MAX_BATCH_ROWS`.',
+    meaning:
+      'Rows that may wait for a run; beyond, the answer is 503 with Retry-After. A request counts for at most `MAX_BATCH_ROWS`.',
   },
   MAX_BATCH_ROWS: {
     default: '256',
@@ -180,11 +208,16 @@ export const VARIABLES = {
     meaning:
       'Whether `GET /` gives browsers the page to try the model in; `off`, they get the server’s metadata as everybody does. `/docs` stays.',
   },
-  CE_SOURCE: { default: '/onnx-function/{service}/{model}', allowed: 'a URI reference', meaning: 'The `source` of reply events.' },
+  CE_SOURCE: {
+    default: '/onnx-function/{service}/{model}',
+    allowed: 'a URI reference',
+    meaning: 'The `source` of reply events.',
+  },
   OTEL_EXPORTER_OTLP_ENDPOINT: {
     default: 'nothing is pushed',
     allowed: 'an http or https URL',
-    meaning: 'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and `/v1/metrics` are added to it.',
+    meaning:
+      'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and `/v1/metrics` are added to it.',
   },
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: {
     default: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
@@ -201,7 +234,11 @@ export const VARIABLES = {
     allowed: 'name=value,name=value, percent-encoded',
     meaning: 'Headers of what is pushed, such as a key.',
   },
-  OTEL_EXPORTER_OTLP_PROTOCOL: { default: 'http/protobuf', allowed: 'http/protobuf', meaning: 'How it is pushed.' },
+  OTEL_EXPORTER_OTLP_PROTOCOL: {
+    default: 'http/protobuf',
+    allowed: 'http/protobuf',
+    meaning: 'How it is pushed.',
+  },
   OTEL_SERVICE_NAME: {
     default: 'the Knative or KServe service, else onnx-function',
     allowed: 'text',
@@ -217,13 +254,22 @@ export const VARIABLES = {
     allowed: Object.keys(SAMPLERS).join(', '),
     meaning: 'Which requests spans are sent of; `parentbased_` samplers follow a `traceparent`.',
   },
-  OTEL_TRACES_SAMPLER_ARG: { default: '1', allowed: 'a number from 0 to 1', meaning: 'The share that the `traceidratio` samplers take.' },
+  OTEL_TRACES_SAMPLER_ARG: {
+    default: '1',
+    allowed: 'a number from 0 to 1',
+    meaning: 'The share that the `traceidratio` samplers take.',
+  },
   OTEL_METRIC_EXPORT_INTERVAL: {
     default: '60000',
     allowed: 'an integer from 1 to 2147483647',
-    meaning: 'Milliseconds from one push of the metrics to the next; they are pushed at the start and at the end as well.',
+    meaning:
+      'Milliseconds from one push of the metrics to the next; they are pushed at the start and at the end as well.',
   },
-  OTEL_SDK_DISABLED: { default: 'false', allowed: 'true, false', meaning: '`true`: nothing is pushed after all.' },
+  OTEL_SDK_DISABLED: {
+    default: 'false',
+    allowed: 'true, false',
+    meaning: '`true`: nothing is pushed after all.',
+  },
   METRICS_PORT: {
     default: 'the same as `PORT`',
     allowed: 'an integer from 0 to 65535',
@@ -239,7 +285,8 @@ export const VARIABLES = {
   AUTH_SECRET_FILE: {
     default: 'none',
     allowed: 'a file',
-    meaning: 'The same from a file, one secret a line, each of which is taken; read again when it changes.',
+    meaning:
+      'The same from a file, one secret a line, each of which is taken; read again when it changes.',
   },
   AUTH_JWKS: {
     default: 'none',
@@ -252,7 +299,8 @@ export const VARIABLES = {
   AUTH_EVENTS_AUDIENCE: {
     default: 'the same as `AUTH_AUDIENCE`',
     allowed: 'text',
-    meaning: 'The `aud` that tokens of events must name instead, such as the `audience` of a Trigger’s subscriber.',
+    meaning:
+      'The `aud` that tokens of events must name instead, such as the `audience` of a Trigger’s subscriber.',
   },
   AUTH_SUBJECTS: {
     default: 'all',
@@ -272,7 +320,8 @@ export const VARIABLES = {
   TLS_CERT_FILE: {
     default: 'none',
     allowed: 'a file',
-    meaning: 'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. Read again when it changes. Needs `TLS_KEY_FILE`.',
+    meaning:
+      'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. Read again when it changes. Needs `TLS_KEY_FILE`.',
   },
   TLS_KEY_FILE: { default: 'none', allowed: 'a file', meaning: 'Its private key, in PEM.' },
   CORS_ORIGINS: {
@@ -294,50 +343,82 @@ const LISTEN_FDS_START = 3
  * @param givenAs what the user wrote instead of a variable, such as a command line's argument, for errors to name
  * @throws {Error} of one line, naming the variable, its value and what is allowed
  */
-export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<VariableName, string>> = {}): Config {
+export function readConfig(
+  env: NodeJS.ProcessEnv,
+  givenAs: Partial<Record<VariableName, string>> = {},
+): Config {
   const text = (name: VariableName, isAllowed: (value: string) => boolean = () => true) => {
     const value = env[name]
     if (value === undefined || value === '') return undefined
-    if (!isAllowed(value)) throw new Error(`${givenAs[name] ?? name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`)
+    if (!isAllowed(value))
+      throw new Error(
+        `${givenAs[name] ?? name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`,
+      )
     return value
   }
   const integer = (name: VariableName, least: number, most = 2 ** 31 - 1) => {
-    const value = text(name, digits => /^\d{1,10}$/.test(digits) && Number(digits) >= least && Number(digits) <= most)
+    const value = text(
+      name,
+      digits => /^\d{1,10}$/.test(digits) && Number(digits) >= least && Number(digits) <= most,
+    )
     return Number(value ?? VARIABLES[name].default)
   }
   const list = (name: VariableName, isAllowed: (value: string) => boolean = () => true) =>
-    text(name, value => value.split(',').every(item => item.trim() !== '' && isAllowed(item.trim())))
+    text(name, value =>
+      value.split(',').every(item => item.trim() !== '' && isAllowed(item.trim())),
+    )
       ?.split(',')
       .map(item => item.trim())
   /** All of these or none. */
   const together = (...names: VariableName[]) => {
     const missing = names.find(name => !env[name])
     const given = names.find(name => env[name])
-    if (missing !== undefined && given !== undefined) throw new Error(`${missing} is missing; it belongs to ${given}`)
+    if (missing !== undefined && given !== undefined)
+      throw new Error(`${missing} is missing; it belongs to ${given}`)
     return given !== undefined
   }
   // Elsewhere nothing stands for the default, which here would let everybody in.
-  const empty = (Object.keys(VARIABLES) as VariableName[]).find(name => /^(?:AUTH|TLS)_/.test(name) && env[name] === '')
-  if (empty !== undefined) throw new Error(`${empty} is ""; it must be ${VARIABLES[empty].allowed}, or be left out`)
+  const empty = (Object.keys(VARIABLES) as VariableName[]).find(
+    name => /^(?:AUTH|TLS)_/.test(name) && env[name] === '',
+  )
+  if (empty !== undefined)
+    throw new Error(`${empty} is ""; it must be ${VARIABLES[empty].allowed}, or be left out`)
   const segment = (name: VariableName) => text(name, value => !value.includes('/'))
   const push = () => {
-    const url = (name: VariableName) => text(name, value => /^https?:$/.test(URL.parse(value)?.protocol ?? ''))
+    const url = (name: VariableName) =>
+      text(name, value => /^https?:$/.test(URL.parse(value)?.protocol ?? ''))
     const either = url('OTEL_EXPORTER_OTLP_ENDPOINT')
     const traces = (url('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? either) !== undefined
     const metrics = (url('OTEL_EXPORTER_OTLP_METRICS_ENDPOINT') ?? either) !== undefined
     text('OTEL_EXPORTER_OTLP_PROTOCOL', protocol => protocol === 'http/protobuf')
-    const name = text('OTEL_TRACES_SAMPLER', value => Object.hasOwn(SAMPLERS, value)) ?? VARIABLES.OTEL_TRACES_SAMPLER.default
+    const name =
+      text('OTEL_TRACES_SAMPLER', value => Object.hasOwn(SAMPLERS, value)) ??
+      VARIABLES.OTEL_TRACES_SAMPLER.default
     const { parentBased, share } = SAMPLERS[name] as (typeof SAMPLERS)[string]
-    const ratio = Number(text('OTEL_TRACES_SAMPLER_ARG', value => /^(?:0?\.\d+|0|1(?:\.0+)?)$/.test(value)) ?? 1)
+    const ratio = Number(
+      text('OTEL_TRACES_SAMPLER_ARG', value => /^(?:0?\.\d+|0|1(?:\.0+)?)$/.test(value)) ?? 1,
+    )
     const metricIntervalMs = integer('OTEL_METRIC_EXPORT_INTERVAL', 1)
-    const isDisabled = /^true$/i.test(text('OTEL_SDK_DISABLED', value => /^(?:true|false)$/i.test(value)) ?? '')
+    const isDisabled = /^true$/i.test(
+      text('OTEL_SDK_DISABLED', value => /^(?:true|false)$/i.test(value)) ?? '',
+    )
     if (isDisabled || !(traces || metrics)) return undefined
-    return { traces, metrics, sampler: { parentBased, share: share === 'ratio' ? ratio : share }, metricIntervalMs }
+    return {
+      traces,
+      metrics,
+      sampler: { parentBased, share: share === 'ratio' ? ratio : share },
+      metricIntervalMs,
+    }
   }
   const cpus = availableCpus()
-  const [drainDelayMs, drainTimeoutMs] = [integer('DRAIN_DELAY_MS', 0), integer('DRAIN_TIMEOUT_MS', 0)]
+  const [drainDelayMs, drainTimeoutMs] = [
+    integer('DRAIN_DELAY_MS', 0),
+    integer('DRAIN_TIMEOUT_MS', 0),
+  ]
   if (drainDelayMs > 0 && drainDelayMs >= drainTimeoutMs) {
-    throw new Error(`DRAIN_DELAY_MS is "${drainDelayMs}"; it must be less than DRAIN_TIMEOUT_MS (${drainTimeoutMs}), which includes it`)
+    throw new Error(
+      `DRAIN_DELAY_MS is "${drainDelayMs}"; it must be less than DRAIN_TIMEOUT_MS (${drainTimeoutMs}), which includes it`,
+    )
   }
   return Object.freeze({
     port: integer('PORT', 0, 65535),
@@ -346,7 +427,8 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     modelDir: text('MODEL_DIR') ?? SHIPPED_MODEL,
     modelName: segment('MODEL_NAME'),
     modelVersion: segment('MODEL_VERSION'),
-    logLevel: (text('LOG_LEVEL', level => (LOG_LEVELS as readonly string[]).includes(level)) ?? 'info') as LogLevel,
+    logLevel: (text('LOG_LEVEL', level => (LOG_LEVELS as readonly string[]).includes(level)) ??
+      'info') as LogLevel,
     maxBodyBytes: integer('MAX_BODY_BYTES', 1),
     maxQueueRows: integer('MAX_QUEUE_ROWS', 1),
     maxBatchRows: integer('MAX_BATCH_ROWS', 1),
@@ -354,11 +436,18 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     drainDelayMs,
     drainTimeoutMs,
     idleExitMs: 1_000 * integer('IDLE_EXIT_SECONDS', 0, 2_147_483),
-    execution: (text('EXECUTION', value => EXECUTIONS.includes(value)) ?? 'auto') as Config['execution'],
+    execution: (text('EXECUTION', value => EXECUTIONS.includes(value)) ??
+      'auto') as Config['execution'],
     cpus,
-    ortThreads: Math.min(cpus, text('ORT_THREADS') === undefined ? cpus : integer('ORT_THREADS', 1, 1024)),
+    ortThreads: Math.min(
+      cpus,
+      text('ORT_THREADS') === undefined ? cpus : integer('ORT_THREADS', 1, 1024),
+    ),
     playground: text('PLAYGROUND', value => SWITCH.includes(value)) !== 'off',
-    eventSource: text('CE_SOURCE', source => source.trim() === source && URL.canParse(source, 'http://function/')),
+    eventSource: text(
+      'CE_SOURCE',
+      source => source.trim() === source && URL.canParse(source, 'http://function/'),
+    ),
     service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,
     revision: env.K_REVISION || undefined,
@@ -384,11 +473,15 @@ export function readConfig(env: NodeJS.ProcessEnv, givenAs: Partial<Record<Varia
     const secret = env.AUTH_SECRET || undefined
     const secretFile = text('AUTH_SECRET_FILE')
     const jwt = readJwt()
-    return secret === undefined && secretFile === undefined && jwt === undefined ? undefined : { secret, secretFile, jwt }
+    return secret === undefined && secretFile === undefined && jwt === undefined
+      ? undefined
+      : { secret, secretFile, jwt }
   }
 
   function readJwt(): JwtConfig | undefined {
-    const algorithms = list('AUTH_ALGORITHMS', name => JWT_ALGORITHMS.includes(name)) ?? [VARIABLES.AUTH_ALGORITHMS.default]
+    const algorithms = list('AUTH_ALGORITHMS', name => JWT_ALGORITHMS.includes(name)) ?? [
+      VARIABLES.AUTH_ALGORITHMS.default,
+    ]
     const clockSkewSeconds = integer('AUTH_CLOCK_SKEW_SECONDS', 0, 300)
     const [eventsAudience, subjects] = [text('AUTH_EVENTS_AUDIENCE'), list('AUTH_SUBJECTS')]
     const jwks = text('AUTH_JWKS', isKeySource)
@@ -417,7 +510,10 @@ function isKeySource(text: string): boolean {
   if (!isUrl(text)) return true
   if (!URL.canParse(text)) return false
   const { protocol, hostname } = new URL(text)
-  return protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+  return (
+    protocol === 'https:' ||
+    (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname))
+  )
 }
 
 const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text
@@ -425,6 +521,9 @@ const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin ==
 /** Sockets for another process, whose environment this one inherited, are none of ours. */
 function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
   if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
-  if (LISTEN_FDS !== '1') throw new Error(`LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; it must be 1: one socket for everything`)
+  if (LISTEN_FDS !== '1')
+    throw new Error(
+      `LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; it must be 1: one socket for everything`,
+    )
   return LISTEN_FDS_START
 }

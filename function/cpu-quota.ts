@@ -8,7 +8,9 @@ import { posix } from 'node:path'
  * @param root where /proc and /sys are, for tests
  */
 export function availableCpus(root = '/'): number {
-  const quotas = cpuControllers(root).flatMap(({ path, read }) => withParents(path).flatMap(folder => read(folder) ?? []))
+  const quotas = cpuControllers(root).flatMap(({ path, read }) =>
+    withParents(path).flatMap(folder => read(folder) ?? []),
+  )
   return Math.max(1, Math.floor(Math.min(availableParallelism(), ...quotas)))
 }
 
@@ -25,14 +27,24 @@ function cpuControllers(root: string): Controller[] {
   return lines.flatMap(line => {
     const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? []
     if (controllers === undefined || path === undefined) return []
-    if (controllers === '') return [{ path, read: (folder: string) => readVersion2(posix.join(root, 'sys/fs/cgroup', folder)) }]
+    if (controllers === '')
+      return [
+        { path, read: (folder: string) => readVersion2(posix.join(root, 'sys/fs/cgroup', folder)) },
+      ]
     if (!controllers.split(',').includes('cpu')) return []
-    return [{ path, read: (folder: string) => readVersion1(posix.join(root, 'sys/fs/cgroup', controllers, folder)) }]
+    return [
+      {
+        path,
+        read: (folder: string) =>
+          readVersion1(posix.join(root, 'sys/fs/cgroup', controllers, folder)),
+      },
+    ]
   })
 }
 
 /** A quota holds for all folders below it, and a container sees its own folder as the root. */
-const withParents = (path: string): string[] => (path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))])
+const withParents = (path: string): string[] =>
+  path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
 
 function readVersion2(folder: string): number | undefined {
   const [quota, period] = (text(posix.join(folder, 'cpu.max')) ?? 'max').trim().split(' ')

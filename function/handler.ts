@@ -1,5 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { BadRequest, DeadlinePassed, ModelError, NotReady, Overloaded, TooLarge } from './protocol/errors.ts'
+import {
+  BadRequest,
+  DeadlinePassed,
+  ModelError,
+  NotReady,
+  Overloaded,
+  TooLarge,
+} from './protocol/errors.ts'
 
 /** A request as handlers see it: whole, inflated, and of no particular HTTP version. */
 export interface Request {
@@ -20,11 +27,17 @@ export interface Answer {
 
 /** A body in one piece. */
 export const bytesOf = (body: Answer['body'] | Uint8Array): Uint8Array =>
-  typeof body === 'string' ? Buffer.from(body) : body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
+  typeof body === 'string'
+    ? Buffer.from(body)
+    : body instanceof Uint8Array
+      ? body
+      : Buffer.concat(body.map(part => bytesOf(part)))
 
 /** In bytes. */
 export const sizeOf = (body: Answer['body']): number =>
-  typeof body === 'string' ? Buffer.byteLength(body) : body.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
+  typeof body === 'string'
+    ? Buffer.byteLength(body)
+    : body.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
 
 /** HTTP's own refusals, for which the protocol has no word: 404, 405, 413, 415 and the like. */
 export class Refused extends Error {
@@ -38,7 +51,11 @@ export class Refused extends Error {
   }
 }
 
-export const json = (value: unknown, status = 200, headers: Readonly<Record<string, string>> = {}): Answer => ({
+export const json = (
+  value: unknown,
+  status = 200,
+  headers: Readonly<Record<string, string>> = {},
+): Answer => ({
   status,
   headers: { ...headers, 'content-type': 'application/json' },
   body: JSON.stringify(value),
@@ -49,8 +66,13 @@ export function errorAnswer(error: unknown, modelErrorStatus: 500 | 422 = 500): 
   if (error instanceof Refused) return json({ error: error.message }, error.status, error.headers)
   const status = statusOf(error, modelErrorStatus)
   // What is no known refusal is our own mistake; its text is for the log, not for the caller.
-  if (status === undefined) return json({ error: 'the server failed on this request; its log says why' }, 500)
-  return json({ error: (error as Error).message }, status, status === 503 ? { 'retry-after': '1' } : {})
+  if (status === undefined)
+    return json({ error: 'the server failed on this request; its log says why' }, 500)
+  return json(
+    { error: (error as Error).message },
+    status,
+    status === 503 ? { 'retry-after': '1' } : {},
+  )
 }
 
 /**

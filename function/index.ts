@@ -41,9 +41,16 @@ export function createFunction(config: Config): EventService {
   )
   const model = createModel(folder, config, metrics, log)
   const source =
-    config.eventSource ?? `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
+    config.eventSource ??
+    `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
   const traces = config.push?.traces ? createTraces() : undefined
-  return { model, metrics, log, traces, replier: { source, modelName: folder.name, modelVersion: folder.version } }
+  return {
+    model,
+    metrics,
+    log,
+    traces,
+    replier: { source, modelName: folder.name, modelVersion: folder.version },
+  }
 }
 
 /**
@@ -62,8 +69,14 @@ export async function startPush(service: EventService, config: Config): Promise<
 }
 
 /** Sends what there is to push, for the last time, and waits for it at most so long. */
-export async function endPush(pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> {
-  await Promise.race([pushing.then(push => push?.end()), wait(timeoutMs, undefined, { ref: false })])
+export async function endPush(
+  pushing: Promise<Push | undefined>,
+  timeoutMs: number,
+): Promise<void> {
+  await Promise.race([
+    pushing.then(push => push?.end()),
+    wait(timeoutMs, undefined, { ref: false }),
+  ])
 }
 
 /** Of what the runtime hands over, what is used. */
@@ -95,7 +108,9 @@ export async function init(): Promise<void> {
   // The runtime's own listener lets everybody in, and lets ?headers=… in a query take the place of the headers.
   const unkept = config.auth !== undefined ? 'AUTH_' : config.tls !== undefined ? 'TLS_' : undefined
   if (unkept !== undefined)
-    throw new Error(`variables with ${unkept} have no effect under this runtime; start build/main.js, or leave them out`)
+    throw new Error(
+      `variables with ${unkept} have no effect under this runtime; start build/main.js, or leave them out`,
+    )
   service = createFunction(config)
   await service.model.load()
   pushing = startPush(service, config)
@@ -111,7 +126,10 @@ export async function handle(context: Context): Promise<StructuredReturn> {
   try {
     answered = await answer(context, caller, service)
   } catch (error) {
-    service.log.error({ err: error, ...traceOf(context.headers, caller) }, 'a request failed unexpectedly')
+    service.log.error(
+      { err: error, ...traceOf(context.headers, caller) },
+      'a request failed unexpectedly',
+    )
     answered = errorAnswer(error)
   }
   const { trace, traceparent } = caller
@@ -119,13 +137,19 @@ export async function handle(context: Context): Promise<StructuredReturn> {
   return structured(answered)
 }
 
-function answer({ method, headers, body = '' }: Context, caller: Caller, service: EventService): Promise<Answer> | Answer {
+function answer(
+  { method, headers, body = '' }: Context,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> | Answer {
   if (method !== 'POST') return json(serverMetadata)
   const mode = modeOf(headers)
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   if (bytes instanceof Uint8Array) {
     const request = { method, path: '/', headers, body: bytes }
-    return mode === undefined ? infer(request, caller, service) : receiveEvents(request, mode, caller, service)
+    return mode === undefined
+      ? infer(request, caller, service)
+      : receiveEvents(request, mode, caller, service)
   }
   // What was rounded by the runtime's parser is refused where an integer tensor is read, for it is beyond 2^53.
   const parsed = { value: body, exact: () => body }
@@ -134,12 +158,15 @@ function answer({ method, headers, body = '' }: Context, caller: Caller, service
 }
 
 /** The runtime asks whether to restart the process: it answers, so no. */
-export const liveness = (_request: unknown, reply: HealthReply): unknown => reply.code(200).send({ live: true })
+export const liveness = (_request: unknown, reply: HealthReply): unknown =>
+  reply.code(200).send({ live: true })
 
 /** Whether the model takes requests. */
 export function readiness(_request: unknown, reply: HealthReply): unknown {
   const error = service === undefined ? 'init has not been called' : service.model.notReady
-  return error === undefined ? reply.code(200).send({ live: true, ready: true }) : reply.code(503).send({ live: true, ready: false, error })
+  return error === undefined
+    ? reply.code(200).send({ live: true, ready: true })
+    : reply.code(503).send({ live: true, ready: false, error })
 }
 
 /** The runtime is ending. */
@@ -153,7 +180,16 @@ function current({ method, headers }: Context): { service: EventService; caller:
   const arrived = performance.now()
   const deadline = arrived + config.requestTimeoutMs
   const traceparent = headers.traceparent?.toString()
-  return { service, caller: { arrived, deadline, gone: false, traceparent, trace: service.traces?.begin(method, arrived) } }
+  return {
+    service,
+    caller: {
+      arrived,
+      deadline,
+      gone: false,
+      traceparent,
+      trace: service.traces?.begin(method, arrived),
+    },
+  }
 }
 
 const structured = ({ status, headers, body }: Answer): StructuredReturn => ({

@@ -36,7 +36,10 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const terminated = firstSignal()
   const host = await listen(service, config, frontOf?.(service))
   // Until the process ends, so that what happens meanwhile is still told.
-  const metricsHost = config.metricsPort === undefined ? undefined : await listenForMetrics(service, config, config.metricsPort)
+  const metricsHost =
+    config.metricsPort === undefined
+      ? undefined
+      : await listenForMetrics(service, config, config.metricsPort)
   metrics.mark('listen')
   const loading = model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
@@ -116,7 +119,10 @@ async function drain(
       () => true,
     )
   // What was counted until now is nowhere else, and nobody will ask for it any more.
-  const [idle] = await Promise.all([Promise.race([closed, wait(left(), false)]), endPush(pushing, left())])
+  const [idle] = await Promise.all([
+    Promise.race([closed, wait(left(), false)]),
+    endPush(pushing, left()),
+  ])
   return idle
 }
 
@@ -147,7 +153,10 @@ function tellStarted(
   )
   // For the person who started it by hand; in a pod, or systemd's journal, every line is JSON.
   const isByHand = !inCluster && listenFd === undefined
-  const curl = isByHand && auth === undefined && model.loaded !== undefined ? curlCommand(url, model.name, model.loaded) : undefined
+  const curl =
+    isByHand && auth === undefined && model.loaded !== undefined
+      ? curlCommand(url, model.name, model.loaded)
+      : undefined
   if (curl !== undefined) process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
 

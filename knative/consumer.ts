@@ -5,7 +5,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { readConfig } from '../function/config.ts'
-import { type CloudEvent, modeOf, readBatch, readBinaryEvent, readStructuredEvent } from '../function/events/cloudevent.ts'
+import {
+  type CloudEvent,
+  modeOf,
+  readBatch,
+  readBinaryEvent,
+  readStructuredEvent,
+} from '../function/events/cloudevent.ts'
 import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
@@ -23,10 +29,13 @@ const metrics = createDeadLetterMetrics()
 
 const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request, response) => {
   const path = request.url?.split('?')[0]
-  if (path === '/health/readiness' || path === '/health/liveness') return answer(response, 200, { live: true })
-  if (path === '/metrics') return response.setHeader('content-type', metrics.contentType).end(await metrics.text())
+  if (path === '/health/readiness' || path === '/health/liveness')
+    return answer(response, 200, { live: true })
+  if (path === '/metrics')
+    return response.setHeader('content-type', metrics.contentType).end(await metrics.text())
   if (path !== '/') return answer(response, 404, { error: 'events are taken by POST /' })
-  if (request.method !== 'POST') return answer(response.setHeader('allow', 'POST'), 405, { error: 'events are taken by POST' })
+  if (request.method !== 'POST')
+    return answer(response.setHeader('allow', 'POST'), 405, { error: 'events are taken by POST' })
   try {
     for (const { event, bytes } of await readEvents(request)) tell(event, bytes)
     response.writeHead(204).end()
@@ -36,7 +45,10 @@ const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request,
       response.destroy()
       return
     }
-    log.error({ status: 400, error: error.message }, 'this is no event, and nobody else will see it')
+    log.error(
+      { status: 400, error: error.message },
+      'this is no event, and nobody else will see it',
+    )
     answer(response, 400, { error: error.message })
   }
 })
@@ -63,11 +75,17 @@ interface Received {
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
   const mode = modeOf(request.headers)
-  if (mode === undefined) throw new BadRequest('the request is no CloudEvent: it has neither ce- headers nor application/cloudevents+json')
+  if (mode === undefined)
+    throw new BadRequest(
+      'the request is no CloudEvent: it has neither ce- headers nor application/cloudevents+json',
+    )
   const { head, bytes } = await readBody(request, mode === 'binary' ? SHOWN_BYTES : READ_BYTES)
   if (mode === 'binary') return [{ event: readBinaryEvent(request.headers, head), bytes }]
   if (bytes > head.length) {
-    log.warn({ begins: head.toString('utf8', 0, SHOWN_BYTES), bytes }, `too long in ${mode} mode to be read: no more is known of it`)
+    log.warn(
+      { begins: head.toString('utf8', 0, SHOWN_BYTES), bytes },
+      `too long in ${mode} mode to be read: no more is known of it`,
+    )
     return []
   }
   const events = mode === 'batched' ? readBatch(head) : [readStructuredEvent(head)]
@@ -75,7 +93,10 @@ async function readEvents(request: IncomingMessage): Promise<Received[]> {
 }
 
 /** @returns the first `most` bytes, and how many there were */
-async function readBody(request: IncomingMessage, most: number): Promise<{ head: Buffer; bytes: number }> {
+async function readBody(
+  request: IncomingMessage,
+  most: number,
+): Promise<{ head: Buffer; bytes: number }> {
   const pieces: Buffer[] = []
   let bytes = 0
   for await (const piece of request as AsyncIterable<Buffer>) {
@@ -87,7 +108,14 @@ async function readBody(request: IncomingMessage, most: number): Promise<{ head:
 
 /** The attributes that Knative's brokers add to an event they give up (Knative Eventing 1.22, pkg/kncloudevents/attributes). */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
-  const { knativeerrordest, knativeerrorcode, knativeerrordata, specversion, knativearrivaltime, ...event } = attributes
+  const {
+    knativeerrordest,
+    knativeerrorcode,
+    knativeerrordata,
+    specversion,
+    knativearrivaltime,
+    ...event
+  } = attributes
   const shown = { event, data: showData(data), bytes }
   if (knativeerrordest === undefined && knativeerrorcode === undefined) {
     log.info(shown, 'received')
@@ -95,12 +123,17 @@ function tell({ attributes, data }: CloudEvent, bytes: number): void {
   }
   const status = Number(knativeerrorcode)
   metrics.lost(isTriedAgain(status) ? 'exhausted' : 'refused')
-  const why = knativeerrordata === undefined ? 'no answer that says why' : reasonOf(String(knativeerrordata))
-  log.warn({ ...shown, destination: knativeerrordest, status, why, arrived: knativearrivaltime }, 'lost')
+  const why =
+    knativeerrordata === undefined ? 'no answer that says why' : reasonOf(String(knativeerrordata))
+  log.warn(
+    { ...shown, destination: knativeerrordest, status, why, arrived: knativearrivaltime },
+    'lost',
+  )
 }
 
 /** @param status -1 or NaN where there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
-const isTriedAgain = (status: number) => !(status >= 100 && status < 500) || [404, 408, 409, 429].includes(status)
+const isTriedAgain = (status: number) =>
+  !(status >= 100 && status < 500) || [404, 408, 409, 429].includes(status)
 
 /** @param encoded the destination's answer in Base64, of which Knative keeps 1024 characters; plain text is left as it is */
 function reasonOf(encoded: string): string {

@@ -1,5 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
+import express, {
+  type ErrorRequestHandler,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from 'express'
 import type { EventService } from '../function/events/receive.ts'
 import { json, Refused } from '../function/handler.ts'
 import type { Front, Respond } from '../function/http/host.ts'
@@ -15,13 +20,17 @@ import { predict } from './v1.ts'
  */
 export function createPredictor(service: EventService): Front {
   const routeOf = createRoutes(service)
-  const v2 = (name: string, verb: 'ready' | 'infer') => routeOf(`/v2/models/${encodeURIComponent(name)}/${verb}`)
+  const v2 = (name: string, verb: 'ready' | 'infer') =>
+    routeOf(`/v2/models/${encodeURIComponent(name)}/${verb}`)
   const app = express()
   app.disable('x-powered-by')
   app.enable('case sensitive routing')
 
   // KServe's own clients take it for V1's liveness.
-  const alive: Route = { ...routeOf('/'), GET: () => json({ status: 'alive', ...serverMetadata }, 200, { vary: 'accept' }) }
+  const alive: Route = {
+    ...routeOf('/'),
+    GET: () => json({ status: 'alive', ...serverMetadata }, 200, { vary: 'accept' }),
+  }
   const models: Route = { GET: () => json({ models: [service.model.name] }) }
   const predicting: Route = { POST: (request, caller) => predict(request, caller, service) }
 

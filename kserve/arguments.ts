@@ -59,13 +59,18 @@ export interface PredictorArguments {
  * @param mounted where KServe mounts models
  * @throws {Error} of one line, naming the argument and what is allowed
  */
-export function readArguments(args: readonly string[], env: NodeJS.ProcessEnv, mounted = MOUNTED_MODEL): PredictorArguments {
+export function readArguments(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  mounted = MOUNTED_MODEL,
+): PredictorArguments {
   const variables: NodeJS.ProcessEnv = {}
   const givenAs: Partial<Record<VariableName, string>> = {}
   const withoutEffect: string[] = []
   for (const { name, value } of tokens(args)) {
     const variable = HONOURED[name]
-    if (variable === undefined) withoutEffect.push(`--${name} has no effect: ${WITHOUT_EFFECT[name]}`)
+    if (variable === undefined)
+      withoutEffect.push(`--${name} has no effect: ${WITHOUT_EFFECT[name]}`)
     else if (value === undefined || value === '') throw new Error(`--${name} needs a value`)
     else {
       variables[variable] = value
@@ -92,10 +97,16 @@ interface Token {
 
 function tokens(args: readonly string[]): readonly Token[] {
   const names = [...Object.keys(HONOURED), ...Object.keys(WITHOUT_EFFECT)]
-  const options = Object.fromEntries(names.map(name => [name, { type: FLAGS.includes(name) ? 'boolean' : 'string' } as const]))
+  const options = Object.fromEntries(
+    names.map(name => [name, { type: FLAGS.includes(name) ? 'boolean' : 'string' } as const]),
+  )
   return parseArgs({ args: [...args], options, strict: false, tokens: true }).tokens.map(token => {
-    if (token.kind !== 'option') throw new Error(`argument ${JSON.stringify(args[token.index])} is unknown; arguments are ${ALLOWED}`)
-    if (!Object.hasOwn(options, token.name)) throw new Error(`argument ${token.rawName} is unknown; arguments are ${ALLOWED}`)
+    if (token.kind !== 'option')
+      throw new Error(
+        `argument ${JSON.stringify(args[token.index])} is unknown; arguments are ${ALLOWED}`,
+      )
+    if (!Object.hasOwn(options, token.name))
+      throw new Error(`argument ${token.rawName} is unknown; arguments are ${ALLOWED}`)
     // parseArgs takes whatever follows for the value.
     const missing = token.inlineValue === false && token.value.startsWith('--')
     return { name: token.name, value: missing ? undefined : token.value }

@@ -5,7 +5,13 @@ import { hasJson } from '../function/protocol/datatypes.ts'
 import { decodeParsedRequest } from '../function/protocol/decode.ts'
 import { encodeData, type InferenceResponse } from '../function/protocol/encode.ts'
 import { BadRequest, TooLarge } from '../function/protocol/errors.ts'
-import { isObject, type JsonObject, type ParsedJson, parseJson, show } from '../function/protocol/json.ts'
+import {
+  isObject,
+  type JsonObject,
+  type ParsedJson,
+  parseJson,
+  show,
+} from '../function/protocol/json.ts'
 import type { InferenceRequest } from '../function/protocol/request.ts'
 import type { Signature, Tensor } from '../function/protocol/tensor.ts'
 
@@ -32,7 +38,9 @@ export const predict = (request: Request, caller: Caller, service: Service): Pro
     async loaded => {
       checkMediaType(request, undefined)
       if (request.body.byteLength > MOST_BYTES)
-        throw new TooLarge(`the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`)
+        throw new TooLarge(
+          `the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`,
+        )
       caller.trace?.enter('decode')
       const v1 = decodePredict(parseJson(request.body, 'the body'), loaded.signature)
       const body = encodePredict(await loaded.infer(v1, caller), v1.instances)
@@ -44,9 +52,13 @@ export const predict = (request: Request, caller: Caller, service: Service): Pro
 
 /** @throws {BadRequest} naming what is wrong with the request, or why the model cannot be asked by V1 */
 export function decodePredict(json: ParsedJson, signature: Signature): V1Request {
-  const unsayable = [...signature.inputs, ...signature.outputs].find(({ datatype }) => !hasJson(datatype))
+  const unsayable = [...signature.inputs, ...signature.outputs].find(
+    ({ datatype }) => !hasJson(datatype),
+  )
   if (unsayable !== undefined) {
-    throw new BadRequest(`${show(unsayable.name)} is ${unsayable.datatype}, which JSON cannot say; ask by V2, with binary tensor data`)
+    throw new BadRequest(
+      `${show(unsayable.name)} is ${unsayable.datatype}, which JSON cannot say; ask by V2, with binary tensor data`,
+    )
   }
   let exactly: JsonObject | undefined
   const exact = () => {
@@ -60,10 +72,18 @@ export function decodePredict(json: ParsedJson, signature: Signature): V1Request
 /** The V2 request that says the same. */
 function toV2(body: unknown, signature: Signature): JsonObject {
   const instances = instancesOf(body)
-  const columns = instances === undefined ? (body as JsonObject).inputs : columnsOf(instances, signature)
+  const columns =
+    instances === undefined ? (body as JsonObject).inputs : columnsOf(instances, signature)
   const [only, ...others] = signature.inputs
-  const values = isObject(columns) ? columns : only !== undefined && others.length === 0 ? { [only.name]: columns } : undefined
-  if (values === undefined) throw new BadRequest(`inputs is ${show(columns)}; it must be an object with ${namesOf(signature)}`)
+  const values = isObject(columns)
+    ? columns
+    : only !== undefined && others.length === 0
+      ? { [only.name]: columns }
+      : undefined
+  if (values === undefined)
+    throw new BadRequest(
+      `inputs is ${show(columns)}; it must be an object with ${namesOf(signature)}`,
+    )
   return {
     inputs: Object.entries(values).map(([name, value]) => {
       const metadata = signature.inputs.find(input => input.name === name)
@@ -77,11 +97,17 @@ function toV2(body: unknown, signature: Signature): JsonObject {
 function instancesOf(body: unknown): readonly unknown[] | undefined {
   if (!isObject(body)) throw new BadRequest(`a predict request is a JSON object, not ${show(body)}`)
   const { instances, inputs, signature_name: signatureName = SIGNATURE } = body
-  if (signatureName !== SIGNATURE) throw new BadRequest(`signature_name is ${show(signatureName)}; an ONNX model has only "${SIGNATURE}"`)
-  if (instances === undefined && inputs === undefined) throw new BadRequest('neither instances nor inputs is given; one must be')
+  if (signatureName !== SIGNATURE)
+    throw new BadRequest(
+      `signature_name is ${show(signatureName)}; an ONNX model has only "${SIGNATURE}"`,
+    )
+  if (instances === undefined && inputs === undefined)
+    throw new BadRequest('neither instances nor inputs is given; one must be')
   if (instances === undefined) return undefined
-  if (inputs !== undefined) throw new BadRequest('both instances and inputs are given; only one may be')
-  if (!Array.isArray(instances)) throw new BadRequest(`instances is ${show(instances)}; it must be an array, one element a row`)
+  if (inputs !== undefined)
+    throw new BadRequest('both instances and inputs are given; only one may be')
+  if (!Array.isArray(instances))
+    throw new BadRequest(`instances is ${show(instances)}; it must be an array, one element a row`)
   return instances
 }
 
@@ -93,12 +119,22 @@ function columnsOf(instances: readonly unknown[], signature: Signature): unknown
   if (inputs.length === 1 && !instances.some(isObject)) return instances
   const names = new Set(inputs.map(({ name }) => name))
   instances.forEach((instance, i) => {
-    if (!isObject(instance)) throw new BadRequest(`instances[${i}] is ${show(instance)}; it must be an object with ${namesOf(signature)}`)
+    if (!isObject(instance))
+      throw new BadRequest(
+        `instances[${i}] is ${show(instance)}; it must be an object with ${namesOf(signature)}`,
+      )
     for (const name in instance)
-      if (!names.has(name)) throw new BadRequest(`instances[${i}] has ${show(name)}; the model takes ${namesOf(signature)}`)
-    for (const name of names) if (!Object.hasOwn(instance, name)) throw new BadRequest(`instances[${i}] has no ${show(name)}`)
+      if (!names.has(name))
+        throw new BadRequest(
+          `instances[${i}] has ${show(name)}; the model takes ${namesOf(signature)}`,
+        )
+    for (const name of names)
+      if (!Object.hasOwn(instance, name))
+        throw new BadRequest(`instances[${i}] has no ${show(name)}`)
   })
-  return Object.fromEntries(inputs.map(({ name }) => [name, instances.map(instance => (instance as JsonObject)[name])]))
+  return Object.fromEntries(
+    inputs.map(({ name }) => [name, instances.map(instance => (instance as JsonObject)[name])]),
+  )
 }
 
 const namesOf = ({ inputs }: Signature) => inputs.map(({ name }) => show(name)).join(', ')
@@ -115,7 +151,8 @@ function tensorOf(value: unknown, fits: readonly number[]): { shape: number[]; d
     shape.push(level.length)
     level = level[0]
   }
-  if (shape.at(-1) === 0) shape.push(...fits.slice(shape.length).map(dimension => Math.max(dimension, 0)))
+  if (shape.at(-1) === 0)
+    shape.push(...fits.slice(shape.length).map(dimension => Math.max(dimension, 0)))
   return { shape, data: value }
 }
 
@@ -124,15 +161,21 @@ function tensorOf(value: unknown, fits: readonly number[]): { shape: number[]; d
  * @param instances how many rows were asked, or undefined for an answer by columns
  * @throws {BadRequest} when an output has not a row for each instance
  */
-export function encodePredict({ outputs }: InferenceResponse, instances: number | undefined): string {
-  if (instances === undefined) return `{"outputs":${byName(outputs, output => nested(output, 0, 0))}}`
+export function encodePredict(
+  { outputs }: InferenceResponse,
+  instances: number | undefined,
+): string {
+  if (instances === undefined)
+    return `{"outputs":${byName(outputs, output => nested(output, 0, 0))}}`
   for (const { name, shape } of outputs) {
     if (shape[0] === instances) continue
     throw new BadRequest(
       `output ${show(name)} has the shape [${shape}], not one row for each of the ${instances} instances; ask by "inputs", for "outputs"`,
     )
   }
-  const rows = Array.from({ length: instances }, (_, row) => byName(outputs, output => nested(output, 1, row)))
+  const rows = Array.from({ length: instances }, (_, row) =>
+    byName(outputs, output => nested(output, 1, row)),
+  )
   return `{"predictions":[${rows.join(',')}]}`
 }
 

@@ -6,16 +6,22 @@
 // says so and does not fail, so that a change can be checked there, too.
 import { spawnSync } from 'node:child_process'
 
-const { stdout, error } = spawnSync('npm', ['audit', '--omit=dev', '--json'], { encoding: 'utf8', timeout: 120_000 })
+const { stdout, error } = spawnSync('npm', ['audit', '--omit=dev', '--json'], {
+  encoding: 'utf8',
+  timeout: 120_000,
+})
 const report = parse(stdout)
 if (report?.auditReportVersion === undefined) {
-  const reason = error?.message ?? (report?.error?.summary || report?.message) ?? 'it gave no report'
+  const reason =
+    error?.message ?? (report?.error?.summary || report?.message) ?? 'it gave no report'
   process.stdout.write(`NOT audited: the registry does not tell of vulnerabilities (${reason})\n`)
   process.exit(0)
 }
 const found = Object.values(report.vulnerabilities)
 for (const { name, severity, via } of found) {
-  const titles = via.map(cause => (typeof cause === 'string' ? cause : `${cause.range}: ${cause.title} ${cause.url}`))
+  const titles = via.map(cause =>
+    typeof cause === 'string' ? cause : `${cause.range}: ${cause.title} ${cause.url}`,
+  )
   process.stdout.write(`${severity}: ${name} ${titles.join('; ')}\n`)
 }
 const grave = found.filter(({ severity }) => !['info', 'low'].includes(severity))

@@ -25,7 +25,9 @@ const options = {
   external: ['onnxruntime-node/*'],
   plugins: [{ name: 'builtins', setup: takeBuiltinsAsTheyAre }],
   // CommonJS packages in an ES module need require() for Node's own modules.
-  banner: { js: "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);" },
+  banner: {
+    js: "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);",
+  },
 }
 
 /** An ES import of Node's own modules reads every export of theirs, and some load whole subsystems when read: 2 ms of a start of 80. */
@@ -39,15 +41,24 @@ function takeBuiltinsAsTheyAre(build) {
 const builds = [
   await esbuild.build({
     ...options,
-    entryPoints: { main: 'function/main.ts', predictor: 'kserve/predictor.ts', worker: 'function/inference/worker.ts' },
+    entryPoints: {
+      main: 'function/main.ts',
+      predictor: 'kserve/predictor.ts',
+      worker: 'function/inference/worker.ts',
+    },
     splitting: true,
     chunkNames: '[name]-[hash]',
   }),
   // Alone: if it shared chunks with the function, the function's start would read more files.
   await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } }),
 ]
-await cp('function/http/page', 'build/page', { recursive: true, filter: path => !path.endsWith('tsconfig.json') })
+await cp('function/http/page', 'build/page', {
+  recursive: true,
+  filter: path => !path.endsWith('tsconfig.json'),
+})
 
-for (const [path, { bytes }] of builds.flatMap(({ metafile }) => Object.entries(metafile.outputs))) {
+for (const [path, { bytes }] of builds.flatMap(({ metafile }) =>
+  Object.entries(metafile.outputs),
+)) {
   if (path.endsWith('.js')) process.stdout.write(`${path} ${(bytes / 1024).toFixed(0)} kB\n`)
 }

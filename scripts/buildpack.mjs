@@ -16,12 +16,18 @@ const UNPRIVILEGED = 1001
 
 const [folder, builder = 'pack'] = process.argv.slice(2)
 if (folder === undefined || !['pack', 's2i'].includes(builder)) {
-  process.stderr.write('which folder, and which builder? npm run buildpack -- FOLDER [pack | s2i]\n')
+  process.stderr.write(
+    'which folder, and which builder? npm run buildpack -- FOLDER [pack | s2i]\n',
+  )
   process.exit(1)
 }
 const target = resolve(folder)
 const run = (command, args, env = {}) =>
-  execFileSync(command, args, { cwd: target, env: { ...clean(process.env), ...env }, stdio: ['ignore', 'inherit', 'inherit'] })
+  execFileSync(command, args, {
+    cwd: target,
+    env: { ...clean(process.env), ...env },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
 
 // What `func` hands over: every file here, tracked or not, that .funcignore does not name.
 rmSync(target, { recursive: true, force: true })
@@ -30,16 +36,23 @@ const listed = (...args) =>
     .split('\0')
     .filter(Boolean)
 const ignored = new Set(listed('--cached', '--ignored', '--exclude-from=.funcignore'))
-const files = listed('--cached', '--others', '--exclude-from=.funcignore').filter(path => !ignored.has(path))
+const files = listed('--cached', '--others', '--exclude-from=.funcignore').filter(
+  path => !ignored.has(path),
+)
 for (const path of files) {
   mkdirSync(dirname(join(target, path)), { recursive: true })
   cpSync(path, join(target, path))
 }
 
-const scripts = /name: BP_NODE_RUN_SCRIPTS\n\s+value: (\S+)/.exec(readFileSync('func.yaml', 'utf8'))?.[1]?.split(',') ?? []
+const scripts =
+  /name: BP_NODE_RUN_SCRIPTS\n\s+value: (\S+)/
+    .exec(readFileSync('func.yaml', 'utf8'))?.[1]
+    ?.split(',') ?? []
 if (builder === 'pack') {
   // Only where a script is to run are development dependencies installed at all.
-  run('npm', ['ci', '--unsafe-perm'], { NODE_ENV: scripts.length > 0 ? 'development' : 'production' })
+  run('npm', ['ci', '--unsafe-perm'], {
+    NODE_ENV: scripts.length > 0 ? 'development' : 'production',
+  })
   for (const script of scripts) run('npm', ['run-script', script], { NODE_ENV: 'development' })
 } else {
   run('npm', ['install'], { NODE_ENV: 'development' })
@@ -56,11 +69,18 @@ process.stdout.write(`${await started()}\n`)
 
 /** @returns how it started, answered and ended @throws when it did not */
 async function started() {
-  const [command, ...args] = JSON.parse(readFileSync(join(target, 'package.json'), 'utf8')).scripts.start.split(' ')
+  const [command, ...args] = JSON.parse(
+    readFileSync(join(target, 'package.json'), 'utf8'),
+  ).scripts.start.split(' ')
   const user = process.getuid() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}
   const child = spawn(command === 'node' ? process.execPath : command, args, {
     cwd: target,
-    env: { PORT: '0', LISTEN_HOST: '127.0.0.1', NODE_ENV: 'production', KUBERNETES_SERVICE_HOST: 'none' },
+    env: {
+      PORT: '0',
+      LISTEN_HOST: '127.0.0.1',
+      NODE_ENV: 'production',
+      KUBERNETES_SERVICE_HOST: 'none',
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: 60_000,
     ...user,
@@ -73,8 +93,13 @@ async function started() {
     process.stdout.write(`${line}\n`)
   }
   if (url === undefined) throw new Error('it ended before it was ready')
-  const body = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
-  const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const body =
+    '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   const [, { data }] = (await answer.json()).outputs
   child.kill('SIGTERM')
   const [code, signal] = await exited
@@ -84,7 +109,11 @@ async function started() {
 
 /** What npm tells the scripts it runs would reach the npm in the copy. */
 function clean(env) {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !/^npm_(?!config_(registry|cache))/i.test(name) && name !== 'NODE_ENV'))
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      ([name]) => !/^npm_(?!config_(registry|cache))/i.test(name) && name !== 'NODE_ENV',
+    ),
+  )
 }
 
 function toMegabytes(bytes) {

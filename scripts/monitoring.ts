@@ -6,7 +6,12 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { createMetrics, DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/telemetry/metrics.ts'
+import {
+  createMetrics,
+  DEAD_LETTER_METRICS,
+  type Declaration,
+  METRICS,
+} from '../function/telemetry/metrics.ts'
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const read = (path: string) => readFileSync(pathOf(path), 'utf8')
@@ -30,7 +35,10 @@ export async function generated(): Promise<ReadonlyMap<string, string>> {
     'dead-letters': table(DEAD_LETTER_METRICS),
     process: await processTable(),
   }
-  const page = Object.entries(tables).reduce((text, [name, rows]) => fill(text, name, rows), read(PAGE))
+  const page = Object.entries(tables).reduce(
+    (text, [name, rows]) => fill(text, name, rows),
+    read(PAGE),
+  )
   const rules = readdirSync(pathOf(RULES)).map(file => [
     `monitoring/prometheus/operator/rules-${file.replace('.yml', '.yaml')}`,
     ruleObject(file.replace('.yml', ''), read(`${RULES}/${file}`)),
@@ -56,16 +64,27 @@ const table = (metrics: Readonly<Record<string, Declaration>>) =>
 
 const showLabels = (labels: Declaration['labels']) =>
   Object.entries(labels)
-    .map(([label, values]) => `\`${label}\`: ${typeof values === 'string' ? values : values.map(value => `\`${value}\``).join(', ')}`)
+    .map(
+      ([label, values]) =>
+        `\`${label}\`: ${typeof values === 'string' ? values : values.map(value => `\`${value}\``).join(', ')}`,
+    )
     .join('<br>') || '–'
 
 async function processTable(): Promise<string> {
-  const source = { model: '', version: '', labels: [], service: '', revision: '', functionVersion: '' }
+  const source = {
+    model: '',
+    version: '',
+    labels: [],
+    service: '',
+    revision: '',
+    functionVersion: '',
+  }
   const text = await createMetrics(source, () => ({ queuedRows: 0, ready: true })).text()
   const rows = OF_THE_PROCESS.map(name => {
     const [, help] = new RegExp(`^# HELP ${name} (.*)$`, 'm').exec(text) ?? []
     const [, type] = new RegExp(`^# TYPE ${name} (.*)$`, 'm').exec(text) ?? []
-    if (help === undefined || type === undefined) throw new Error(`prom-client has no metric ${name}`)
+    if (help === undefined || type === undefined)
+      throw new Error(`prom-client has no metric ${name}`)
     return `| \`${name}\` | ${type} | ${help} |`
   })
   return ['| metric | type | what it says |', '|---|---|---|', ...rows].join('\n')
@@ -83,4 +102,5 @@ spec:
 ${indented}`
 }
 
-if (import.meta.main) for (const [path, text] of await generated()) writeFileSync(pathOf(path), text)
+if (import.meta.main)
+  for (const [path, text] of await generated()) writeFileSync(pathOf(path), text)

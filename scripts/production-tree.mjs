@@ -22,7 +22,9 @@ const platforms = join('bin/napi-v6', process.platform)
 const files = join(platforms, architecture === 'amd64' ? 'x64' : architecture)
 if (!existsSync(join(runtime, files))) {
   const known = (await readdir(join(runtime, platforms))).join(' or ')
-  process.stderr.write(`ONNX Runtime has no files for "${architecture}" on ${process.platform}; it has them for ${known}\n`)
+  process.stderr.write(
+    `ONNX Runtime has no files for "${architecture}" on ${process.platform}; it has them for ${known}\n`,
+  )
   process.exit(1)
 }
 
@@ -32,14 +34,26 @@ await cp('build', join(target, 'build'), { recursive: true })
 
 for (const version of await readdir('models/iris')) {
   for (const file of ['model.onnx', 'model.json']) {
-    await cp(join('models/iris', version, file), join(target, 'models/iris', version, file)).catch(ignoreMissing)
+    await cp(join('models/iris', version, file), join(target, 'models/iris', version, file)).catch(
+      ignoreMissing,
+    )
   }
 }
 
-for (const part of ['package.json', files]) await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
+for (const part of ['package.json', files])
+  await cp(join(runtime, part), join(target, runtime, part), { recursive: true })
 
-const { name, version, type, engines, license, scripts } = JSON.parse(await readFile('package.json', 'utf8'))
-const manifest = { name, version, license, type, engines, scripts: { start: scripts.start, 'start:predictor': scripts['start:predictor'] } }
+const { name, version, type, engines, license, scripts } = JSON.parse(
+  await readFile('package.json', 'utf8'),
+)
+const manifest = {
+  name,
+  version,
+  license,
+  type,
+  engines,
+  scripts: { start: scripts.start, 'start:predictor': scripts['start:predictor'] },
+}
 await writeFile(join(target, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`)
 await cp('LICENSE', join(target, 'LICENSE'))
 

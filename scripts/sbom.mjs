@@ -35,7 +35,14 @@ bom.dependencies = bom.dependencies
 // npm names it by the folder it lies in.
 bom.metadata.component.name = name
 const node = `pkg:generic/node@${devDependencies.node}`
-bom.components.push({ 'bom-ref': node, type: 'platform', name: 'node', version: devDependencies.node, purl: node, scope: 'required' })
+bom.components.push({
+  'bom-ref': node,
+  type: 'platform',
+  name: 'node',
+  version: devDependencies.node,
+  purl: node,
+  scope: 'required',
+})
 bom.dependencies.find(({ ref }) => ref === bom.metadata.component['bom-ref']).dependsOn.push(node)
 await writeFile(target, `${JSON.stringify(bom, undefined, 2)}\n`)
 process.stdout.write(`${target}: ${bom.components.length} components\n`)

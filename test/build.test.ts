@@ -25,7 +25,9 @@ suite('a production tree', () => {
 
   /** The package's own start command, run in the tree; nothing of the checkout is there. */
   async function start(env: Record<string, string>, script = 'start') {
-    const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[script].split(' ')
+    const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[
+      script
+    ].split(' ')
     const child = spawn(command === 'node' ? process.execPath : command, args, {
       cwd: tree,
       env: { PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none', ...env },
@@ -39,17 +41,26 @@ suite('a production tree', () => {
 
   const read = (file: string) => readFileSync(join(tree, 'build', file), 'utf8')
 
-  const request = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+  const request =
+    '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 
   for (const execution of ['inline', 'worker']) {
     test(`answers requests, events, pages and metrics, with the model ${execution}`, async () => {
       const { url, child } = await start({ EXECUTION: execution })
       try {
-        const answer = await fetch(`${url}/v2/models/iris-classifier/infer`, { method: 'POST', body: Buffer.from(request) })
+        const answer = await fetch(`${url}/v2/models/iris-classifier/infer`, {
+          method: 'POST',
+          body: Buffer.from(request),
+        })
         assert.match(await answer.text(), /"setosa"/)
         const event = await fetch(url, {
           method: 'POST',
-          headers: { 'ce-id': '1', 'ce-source': '/a', 'ce-type': 'a.request', 'ce-specversion': '1.0' },
+          headers: {
+            'ce-id': '1',
+            'ce-source': '/a',
+            'ce-type': 'a.request',
+            'ce-specversion': '1.0',
+          },
           body: Buffer.from(request),
         })
         assert.deepEqual([event.status, event.headers.get('ce-type')], [200, 'a.response'])
@@ -73,9 +84,18 @@ suite('a production tree', () => {
   test('starts KServe\u2019s predictor too, which answers V1, V2 and pages', async () => {
     const { url, child } = await start({}, 'start:predictor')
     try {
-      const post = (path: string, body: string) => fetch(url + path, { method: 'POST', body: Buffer.from(body) })
-      assert.match(await (await post('/v1/models/iris-classifier:predict', '{"instances":[[5.1,3.5,1.4,0.2]]}')).text(), /"setosa"/)
-      assert.match(await (await post('/v2/models/iris-classifier/infer', request)).text(), /"setosa"/)
+      const post = (path: string, body: string) =>
+        fetch(url + path, { method: 'POST', body: Buffer.from(body) })
+      assert.match(
+        await (
+          await post('/v1/models/iris-classifier:predict', '{"instances":[[5.1,3.5,1.4,0.2]]}')
+        ).text(),
+        /"setosa"/,
+      )
+      assert.match(
+        await (await post('/v2/models/iris-classifier/infer', request)).text(),
+        /"setosa"/,
+      )
       assert.equal((await fetch(`${url}/docs`)).status, 200)
       child.kill('SIGTERM')
       assert.deepEqual(await once(child, 'exit'), [0, null])
@@ -88,13 +108,20 @@ suite('a production tree', () => {
     test(`takes request targets that are whole URLs, or none, and Node warns of nothing: ${script}`, async () => {
       const { url, child, said } = await start({}, script)
       const statusOf = async (path: string) => {
-        const [response] = (await once(get(url, { path, agent: false }), 'response')) as [IncomingMessage]
+        const [response] = (await once(get(url, { path, agent: false }), 'response')) as [
+          IncomingMessage,
+        ]
         response.resume()
         return response.statusCode
       }
       try {
         const statuses = await Promise.all(
-          ['http://function/docs', 'http://function/docs?a', 'http://[::1', 'https://a:99999/v2'].map(statusOf),
+          [
+            'http://function/docs',
+            'http://function/docs?a',
+            'http://[::1',
+            'https://a:99999/v2',
+          ].map(statusOf),
         )
         assert.deepEqual(statuses, [200, 200, 404, 404])
         child.kill('SIGTERM')
@@ -109,7 +136,10 @@ suite('a production tree', () => {
     const receiver = await startReceiver()
     const { url, child } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
     try {
-      await fetch(`${url}/v2/models/iris-classifier/infer`, { method: 'POST', body: Buffer.from(request) })
+      await fetch(`${url}/v2/models/iris-classifier/infer`, {
+        method: 'POST',
+        body: Buffer.from(request),
+      })
       child.kill('SIGTERM')
       assert.deepEqual(await once(child, 'exit'), [0, null])
       const counts = receiver.metrics
@@ -124,15 +154,22 @@ suite('a production tree', () => {
     }
     const files = new Set(['main.js'])
     for (const file of files)
-      for (const [, imported] of read(file).matchAll(/(?:from|import)\s*"\.\/([^"]+)"/g)) files.add(imported as string)
-    assert.ok(readdirSync(join(tree, 'build')).some(file => file.startsWith('push-') && /OTLP/.test(read(file))))
+      for (const [, imported] of read(file).matchAll(/(?:from|import)\s*"\.\/([^"]+)"/g))
+        files.add(imported as string)
+    assert.ok(
+      readdirSync(join(tree, 'build')).some(
+        file => file.startsWith('push-') && /OTLP/.test(read(file)),
+      ),
+    )
     for (const file of files) assert.doesNotMatch(read(file), /OTLPExporter/, file)
   })
 
   test('holds both versions of the model, and no other platform’s library', () => {
     assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])
     assert.deepEqual(readdirSync(join(tree, 'node_modules')), ['onnxruntime-node'])
-    assert.deepEqual(readdirSync(join(tree, 'node_modules/onnxruntime-node/bin/napi-v6')), [process.platform])
+    assert.deepEqual(readdirSync(join(tree, 'node_modules/onnxruntime-node/bin/napi-v6')), [
+      process.platform,
+    ])
   })
 
   test('is at most 60 MB', () => {
@@ -152,5 +189,8 @@ test('where the bundler is not installed, preparing does nothing and succeeds', 
 test('the version of ONNX Runtime whose native half is called is pinned', () => {
   const { dependencies } = JSON.parse(readFileSync(join(projectFolder, 'package.json'), 'utf8'))
   assert.equal(dependencies['onnxruntime-node'], '1.30.0')
-  assert.match(readFileSync(join(projectFolder, 'function/inference/onnxruntime.ts'), 'utf8'), /onnxruntime-node 1\.30\.0/)
+  assert.match(
+    readFileSync(join(projectFolder, 'function/inference/onnxruntime.ts'), 'utf8'),
+    /onnxruntime-node 1\.30\.0/,
+  )
 })

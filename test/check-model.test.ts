@@ -19,24 +19,40 @@ after(() => rmSync(temporary, { recursive: true }))
 
 const check = (path: string): Promise<Report> => checkModel(path, readConfig({ MODEL_DIR: path }))
 const texts = ({ problems }: Report, ...levels: string[]) =>
-  problems.filter(({ level }) => levels.includes(level)).map(({ level, text }) => `${level}: ${text}`)
+  problems
+    .filter(({ level }) => levels.includes(level))
+    .map(({ level, text }) => `${level}: ${text}`)
 /** All but the hints. */
 const wrong = (report: Report) => texts(report, 'error', 'warning')
 
 const command = (...args: string[]) =>
-  spawnSync(process.execPath, ['scripts/check-model/run.ts', ...args], { cwd: projectFolder, encoding: 'utf8' })
+  spawnSync(process.execPath, ['scripts/check-model/run.ts', ...args], {
+    cwd: projectFolder,
+    encoding: 'utf8',
+  })
 
 /** A model folder with that file in it. */
-function folderOf(name: string, model: Buffer | string, files: Record<string, string> = {}): string {
+function folderOf(
+  name: string,
+  model: Buffer | string,
+  files: Record<string, string> = {},
+): string {
   const folder = join(temporary, name)
   mkdirSync(folder)
-  for (const [file, content] of Object.entries({ 'model.onnx': model, ...files })) writeFileSync(join(folder, file), content)
+  for (const [file, content] of Object.entries({ 'model.onnx': model, ...files }))
+    writeFileSync(join(folder, file), content)
   return folder
 }
 
 /* A small writer of ONNX files; field numbers are those of onnx.proto. */
 
-const node = (name: string, domain: string, inputs: string[], outputs: string[], ...attributes: Buffer[]) =>
+const node = (
+  name: string,
+  domain: string,
+  inputs: string[],
+  outputs: string[],
+  ...attributes: Buffer[]
+) =>
   message(1, [
     ...inputs.map(input => field(1, input)),
     ...outputs.map(output => field(2, output)),
@@ -54,16 +70,23 @@ const tensorType = (element: number, shape: readonly (number | string)[]) =>
     numberField(1, element),
     message(
       2,
-      shape.map(dimension => message(1, [typeof dimension === 'number' ? numberField(1, dimension) : field(2, dimension)])),
+      shape.map(dimension =>
+        message(1, [
+          typeof dimension === 'number' ? numberField(1, dimension) : field(2, dimension),
+        ]),
+      ),
     ),
   ])
-const value = (number: 11 | 12, name: string, type: Buffer) => message(number, [field(1, name), message(2, [type])])
+const value = (number: 11 | 12, name: string, type: Buffer) =>
+  message(number, [field(1, name), message(2, [type])])
 
 const graphOf = (...parts: Buffer[]) => Buffer.concat([field(2, 'graph'), ...parts])
 const file = (graph: Buffer, opsets: Record<string, number> = { '': 21 }, irVersion = 10) =>
   Buffer.concat([
     numberField(1, irVersion),
-    ...Object.entries(opsets).map(([domain, version]) => message(8, [field(1, domain), numberField(2, version)])),
+    ...Object.entries(opsets).map(([domain, version]) =>
+      message(8, [field(1, domain), numberField(2, version)]),
+    ),
     field(7, graph),
   ])
 
@@ -78,8 +101,14 @@ suite('npm run check-model', { concurrency: 2 }, () => {
     const shown = /```\n(iris-classifier v1\.0\.0: [\s\S]*?)```/.exec(page)?.[1] ?? ''
     const withoutMeasured = (text: string) => text.replace(/On this machine[\s\S]*?\n\n/, '')
     assert.equal(withoutMeasured(stdout), withoutMeasured(shown))
-    assert.match(stdout, /^ {2}one row {5}[\d.]+ (µs|ms) a run\n {2}32 rows {5}[\d.]+ (µs|ms) a run, [\d.]+ (µs|ms) a row$/m)
-    assert.match(stdout, /^ {2}memory {6}about [\d.]+ MiB for each copy of the model, \d+ MiB with Node and ONNX Runtime$/m)
+    assert.match(
+      stdout,
+      /^ {2}one row {5}[\d.]+ (µs|ms) a run\n {2}32 rows {5}[\d.]+ (µs|ms) a run, [\d.]+ (µs|ms) a row$/m,
+    )
+    assert.match(
+      stdout,
+      /^ {2}memory {6}about [\d.]+ MiB for each copy of the model, \d+ MiB with Node and ONNX Runtime$/m,
+    )
   })
 
   test('tells the same as JSON', () => {
@@ -99,7 +128,12 @@ suite('npm run check-model', { concurrency: 2 }, () => {
       producer: 'skl2onnx 1.20.0',
       opsets: { 'ai.onnx': 17, 'ai.onnx.ml': 1 },
       onnxruntime: '1.30.0',
-      operators: ['Scaler', 'LinearClassifier', 'Normalizer'].map(name => ({ domain: 'ai.onnx.ml', name, opset: 1, count: 1 })),
+      operators: ['Scaler', 'LinearClassifier', 'Normalizer'].map(name => ({
+        domain: 'ai.onnx.ml',
+        name,
+        opset: 1,
+        count: 1,
+      })),
       missing_operators: [],
       inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }],
       outputs: [
@@ -111,7 +145,14 @@ suite('npm run check-model', { concurrency: 2 }, () => {
       answer_binary_bytes: 0,
       problems: [],
     })
-    for (const name of ['load_ms', 'warm_up_ms', 'one_row_ms', 'rows_32_ms', 'model_bytes', 'process_bytes']) {
+    for (const name of [
+      'load_ms',
+      'warm_up_ms',
+      'one_row_ms',
+      'rows_32_ms',
+      'model_bytes',
+      'process_bytes',
+    ]) {
       assert.ok(measured[name] >= 0 && Number.isFinite(measured[name]), name)
     }
     assert.deepEqual([measured.threads, measured.runs_on], [1, 'main thread'])
@@ -140,7 +181,10 @@ suite('npm run check-model', { concurrency: 2 }, () => {
   test('a broken file is exit code 1 and one line, in text and in JSON', () => {
     const { status, stdout, stderr } = command(testModel('broken'))
     assert.deepEqual([status, stderr], [1, ''])
-    assert.match(stdout, /\n {2}error {7}the file is no ONNX model: it is cut off\. Copy or download it again, and compare its size\n$/)
+    assert.match(
+      stdout,
+      /\n {2}error {7}the file is no ONNX model: it is cut off\. Copy or download it again, and compare its size\n$/,
+    )
     const json = command(testModel('broken'), '--json')
     assert.deepEqual([json.status, JSON.parse(json.stdout).ok], [1, false])
   })
@@ -148,7 +192,9 @@ suite('npm run check-model', { concurrency: 2 }, () => {
 
 suite('of each test model', { concurrency: 2 }, () => {
   const ERRORS: Record<string, string[]> = {
-    broken: ['error: the file is no ONNX model: it is cut off. Copy or download it again, and compare its size'],
+    broken: [
+      'error: the file is no ONNX model: it is cut off. Copy or download it again, and compare its size',
+    ],
     'only-zipmap': [
       'error: the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False). With skl2onnx: convert_sklearn(model, …, options={id(model): {"zipmap": False}})',
     ],
@@ -174,14 +220,24 @@ suite('of each test model', { concurrency: 2 }, () => {
     'rows-dependent': /^two rows in one run gave something else than each alone$/,
     'not-utf8': /^two made-up rows cannot be run: /,
     'zeros-fail': /^two made-up rows cannot be run: /,
-    ...Object.fromEntries(ROWLESS.map(name => [name, /^an input or output has no variable first dimension$/])),
+    ...Object.fromEntries(
+      ROWLESS.map(name => [name, /^an input or output has no variable first dimension$/]),
+    ),
   }
 
   // Those with a property of their own; of the datatypes, those that JSON cannot say or that are not numbers.
   const ODD = [
     ...Object.keys(ERRORS),
     ...Object.keys(NOT_JOINED),
-    ...['external-data', 'big-int-out', 'identity-bytes', 'other-file-name', 'specials', 'slow', 'two-in-two-out'],
+    ...[
+      'external-data',
+      'big-int-out',
+      'identity-bytes',
+      'other-file-name',
+      'specials',
+      'slow',
+      'two-in-two-out',
+    ],
   ]
   for (const name of new Set(ODD)) {
     test(`${name}: what is wrong with it, whether requests are joined, and a request that a server answers as shown`, async () => {
@@ -197,20 +253,39 @@ suite('of each test model', { concurrency: 2 }, () => {
 
       const server = await startServer({ MODEL_DIR: testModel(name) })
       try {
-        const metadata = await (await fetch(`${server.url}/v2/models/${server.service.model.name}`)).json()
-        const seen = ({ name, datatype, shape }: { name: string; datatype: string; shape: readonly number[] }) => ({
+        const metadata = await (
+          await fetch(`${server.url}/v2/models/${server.service.model.name}`)
+        ).json()
+        const seen = ({
+          name,
+          datatype,
+          shape,
+        }: {
+          name: string
+          datatype: string
+          shape: readonly number[]
+        }) => ({
           name,
           datatype,
           shape,
         })
         assert.deepEqual(
-          { inputs: served.signature.inputs.map(seen), outputs: served.signature.outputs.map(seen) },
-          { inputs: (metadata as Report['onnx'])?.inputs, outputs: (metadata as Report['onnx'])?.outputs },
+          {
+            inputs: served.signature.inputs.map(seen),
+            outputs: served.signature.outputs.map(seen),
+          },
+          {
+            inputs: (metadata as Report['onnx'])?.inputs,
+            outputs: (metadata as Report['onnx'])?.outputs,
+          },
         )
         if (served.exampleFails !== undefined) return
         assert.ok((served.oneRowMs ?? 0) > 0)
         assert.equal((served.rows32Ms ?? 0) > 0, !ROWLESS.includes(name))
-        assert.deepEqual(await send(served.request?.curl ?? '', server.url), served.request?.answer.json)
+        assert.deepEqual(
+          await send(served.request?.curl ?? '', server.url),
+          served.request?.answer.json,
+        )
       } finally {
         await server.stop()
       }
@@ -220,7 +295,8 @@ suite('of each test model', { concurrency: 2 }, () => {
 
 /** Does what the command would. @returns the JSON of the answer */
 async function send(curl: string, url: string): Promise<string> {
-  const address = /'(http:\/\/localhost:8080[^']+)'/.exec(curl)?.[1]?.replace('http://localhost:8080', url) ?? ''
+  const address =
+    /'(http:\/\/localhost:8080[^']+)'/.exec(curl)?.[1]?.replace('http://localhost:8080', url) ?? ''
   const jsonLength = /Inference-Header-Content-Length: (\d+)/.exec(curl)?.[1]
   const body =
     jsonLength === undefined
@@ -229,22 +305,34 @@ async function send(curl: string, url: string): Promise<string> {
   const headers = { 'content-type': /Content-Type: ([^']+)/.exec(curl)?.[1] ?? '' }
   const response = await fetch(address, {
     method: 'POST',
-    headers: jsonLength === undefined ? headers : { ...headers, 'inference-header-content-length': jsonLength },
+    headers:
+      jsonLength === undefined
+        ? headers
+        : { ...headers, 'inference-header-content-length': jsonLength },
     body,
   })
   assert.equal(response.status, 200)
   const answer = Buffer.from(await response.arrayBuffer())
-  return answer.subarray(0, Number(response.headers.get('inference-header-content-length') ?? answer.length)).toString()
+  return answer
+    .subarray(0, Number(response.headers.get('inference-header-content-length') ?? answer.length))
+    .toString()
 }
 
 suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
   const CASES: [string, Buffer | string, Record<string, string>, string[]][] = [
-    ['an empty file', '', {}, ['error: the file is empty. Copy or download it again, and compare its size']],
+    [
+      'an empty file',
+      '',
+      {},
+      ['error: the file is empty. Copy or download it again, and compare its size'],
+    ],
     [
       'a text',
       'not a model, although somebody called it one',
       {},
-      ['error: the file is no ONNX model: it holds a field of the unknown kind 6. Give the file that the exporter wrote'],
+      [
+        'error: the file is no ONNX model: it holds a field of the unknown kind 6. Give the file that the exporter wrote',
+      ],
     ],
     [
       'a Git LFS pointer',
@@ -262,7 +350,11 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
             '',
             ['c'],
             ['b'],
-            message(5, [field(1, 'then_branch'), field(6, graphOf(node('Quux', '', ['x'], ['d']))), numberField(20, 5)]),
+            message(5, [
+              field(1, 'then_branch'),
+              field(6, graphOf(node('Quux', '', ['x'], ['d']))),
+              numberField(20, 5),
+            ]),
           ),
           node('Adam', 'ai.onnx.preview.training', ['b'], ['y']),
           node('Bar', 'com.unknown', ['b'], ['z']),
@@ -291,7 +383,13 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       'an output of a datatype that the protocol lacks',
       file(
         graphOf(
-          node('Cast', '', ['x'], ['y'], message(5, [field(1, 'to'), numberField(3, BFLOAT16), numberField(20, 2)])),
+          node(
+            'Cast',
+            '',
+            ['x'],
+            ['y'],
+            message(5, [field(1, 'to'), numberField(3, BFLOAT16), numberField(20, 2)]),
+          ),
           x,
           value(12, 'y', tensorType(BFLOAT16, ['n', 2])),
         ),
@@ -319,7 +417,9 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       'a model.json that is not JSON',
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': '{' },
-      ["error: FOLDER/model.json is not valid JSON: Expected property name or '}' in JSON at position 1 (line 1 column 2)"],
+      [
+        "error: FOLDER/model.json is not valid JSON: Expected property name or '}' in JSON at position 1 (line 1 column 2)",
+      ],
     ],
   ]
   CASES.forEach(([what, model, files, expected], i) => {
@@ -333,7 +433,11 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
   })
 
   test('a file of a later IR version is told, with what to do', async () => {
-    const [problem = ''] = wrong(await check(folderOf('later', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 21 }, 99))))
+    const [problem = ''] = wrong(
+      await check(
+        folderOf('later', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 21 }, 99)),
+      ),
+    )
     assert.match(
       problem,
       /^error: the model cannot be loaded: .*Unsupported model IR version: 99, max supported IR version: \d+.*Set an older one/,
@@ -341,8 +445,15 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
   })
 
   test('a file of a later opset is told, with what to do', async () => {
-    const [problem = ''] = wrong(await check(folderOf('opset', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 99 }))))
-    assert.match(problem, /^error: the model cannot be loaded: .*Opset 99 is under development.*Export with an older opset version$/)
+    const [problem = ''] = wrong(
+      await check(
+        folderOf('opset', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 99 })),
+      ),
+    )
+    assert.match(
+      problem,
+      /^error: the model cannot be loaded: .*Opset 99 is under development.*Export with an older opset version$/,
+    )
   })
 
   test('weights that are missing, cut off, a Git LFS pointer or outside the folder are told', async () => {
@@ -359,7 +470,9 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     assert.deepEqual(wrong(await check(folder)), [
       'error: external data "weights.bin" is a Git LFS pointer, not the weights. Run git lfs pull',
     ])
-    const away = readFileSync(join(folder, 'model.onnx')).toString('latin1').replace('weights.bin', '../bins.bin')
+    const away = readFileSync(join(folder, 'model.onnx'))
+      .toString('latin1')
+      .replace('weights.bin', '../bins.bin')
     writeFileSync(join(folder, 'model.onnx'), Buffer.from(away, 'latin1'))
     assert.deepEqual(wrong(await check(folder)), [
       'error: external data "../bins.bin" lies outside the model\'s folder, where ONNX Runtime takes none. Save the model again, with its weights beside it',
@@ -375,18 +488,25 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
         ['changed', changed],
         ['cut', iris.subarray(0, at)],
       ] as const) {
-        for (const { text } of (await check(folderOf(`${kind}-${at}`, bytes))).problems) assert.match(text, /^[^\n]+$/)
+        for (const { text } of (await check(folderOf(`${kind}-${at}`, bytes))).problems)
+          assert.match(text, /^[^\n]+$/)
       }
     }
   })
 })
 
 suite('of a model that could be better', { concurrency: 2 }, () => {
-  const NO_SAMPLE = 'hint: model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real'
+  const NO_SAMPLE =
+    'hint: model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real'
 
   test('a first dimension fixed to 1 is a hint', async () => {
-    const [one, two] = [value(11, 'x', tensorType(FLOAT, [1, 2])), value(12, 'y', tensorType(FLOAT, [1, 2]))]
-    const report = await check(folderOf('one', file(graphOf(node('Neg', '', ['x'], ['y']), one, two))))
+    const [one, two] = [
+      value(11, 'x', tensorType(FLOAT, [1, 2])),
+      value(12, 'y', tensorType(FLOAT, [1, 2])),
+    ]
+    const report = await check(
+      folderOf('one', file(graphOf(node('Neg', '', ['x'], ['y']), one, two))),
+    )
     assert.deepEqual(texts(report, 'error', 'warning', 'hint'), [
       'hint: input "x" is fixed to 1 row ([1,2]): export it with a variable first dimension, and requests can be joined',
       NO_SAMPLE,
@@ -394,7 +514,12 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
   })
 
   test('a graph that says any number of rows and takes only one is a warning', async () => {
-    const shape = message(5, [field(1, 'value_ints'), numberField(8, 1), numberField(8, 2), numberField(20, 7)])
+    const shape = message(5, [
+      field(1, 'value_ints'),
+      numberField(8, 1),
+      numberField(8, 2),
+      numberField(20, 7),
+    ])
     const graph = graphOf(
       node('Constant', '', [], ['shape'], shape),
       node('Reshape', '', ['x', 'shape'], ['a']),
@@ -410,8 +535,13 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
   })
 
   test('a large request is asked by a command that makes its zeros, and binary tensor data is hinted at', async () => {
-    const images = [value(11, 'x', tensorType(FLOAT, ['n', 3, 224, 224])), value(12, 'y', tensorType(FLOAT, ['n', 3, 224, 224]))]
-    const report = await check(folderOf('images', file(graphOf(node('Neg', '', ['x'], ['y']), ...images))))
+    const images = [
+      value(11, 'x', tensorType(FLOAT, ['n', 3, 224, 224])),
+      value(12, 'y', tensorType(FLOAT, ['n', 3, 224, 224])),
+    ]
+    const report = await check(
+      folderOf('images', file(graphOf(node('Neg', '', ['x'], ['y']), ...images))),
+    )
     assert.deepEqual(texts(report, 'error', 'warning', 'hint'), [
       'hint: one request has 0.6 MiB at least, and as JSON several times that: send binary tensor data',
       NO_SAMPLE,
@@ -423,7 +553,9 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
 
   test('a .onnx file is checked by itself, and it is told where the server would take another', async () => {
     const model = file(graphOf(node('Neg', '', ['x'], ['y']), x, y))
-    const folder = folderOf('several', model, { 'model.json': '{"name":"named","sample":{"x":[[1,2]]}}' })
+    const folder = folderOf('several', model, {
+      'model.json': '{"name":"named","sample":{"x":[[1,2]]}}',
+    })
     writeFileSync(join(folder, 'other.onnx'), model)
     const config = readConfig({ MODEL_DIR: folder })
     const whole = await checkModel(join(folder, 'model.onnx'), config)

@@ -79,17 +79,30 @@ suite('the environment', () => {
   }
 
   test('DRAIN_DELAY_MS is refused where DRAIN_TIMEOUT_MS leaves nothing after it', () => {
-    assert.throws(() => readConfig({ DRAIN_DELAY_MS: '10000' }), /^Error: DRAIN_DELAY_MS is "10000"; it must be less than DRAIN_TIMEOUT_MS/)
+    assert.throws(
+      () => readConfig({ DRAIN_DELAY_MS: '10000' }),
+      /^Error: DRAIN_DELAY_MS is "10000"; it must be less than DRAIN_TIMEOUT_MS/,
+    )
   })
 
-  const TOKENS = { AUTH_JWKS: 'https://issuer.example/keys', AUTH_ISSUER: 'https://issuer.example', AUTH_AUDIENCE: 'iris' }
+  const TOKENS = {
+    AUTH_JWKS: 'https://issuer.example/keys',
+    AUTH_ISSUER: 'https://issuer.example',
+    AUTH_AUDIENCE: 'iris',
+  }
   const TLS = { TLS_CERT_FILE: '/tls/tls.crt', TLS_KEY_FILE: '/tls/tls.key' }
   for (const all of [TOKENS, TLS]) {
     for (const left of Object.keys(all)) {
       test(`${Object.keys(all).join(', ')} belong together: without ${left} the start is refused`, () => {
-        assert.throws(() => readConfig(Object.fromEntries(Object.entries(all).filter(([name]) => name !== left))), {
-          message: new RegExp(`^${left} is missing; it belongs to (?:${Object.keys(all).join('|')})$`),
-        })
+        assert.throws(
+          () =>
+            readConfig(Object.fromEntries(Object.entries(all).filter(([name]) => name !== left))),
+          {
+            message: new RegExp(
+              `^${left} is missing; it belongs to (?:${Object.keys(all).join('|')})$`,
+            ),
+          },
+        )
       })
     }
   }
@@ -104,19 +117,30 @@ suite('the environment', () => {
 
   for (const alone of ['AUTH_EVENTS_AUDIENCE', 'AUTH_SUBJECTS']) {
     test(`${alone} alone would let everybody in, and is refused`, () => {
-      assert.throws(() => readConfig({ [alone]: 'iris' }), { message: `AUTH_JWKS is missing; it belongs to ${alone}` })
-      assert.throws(() => readConfig({ [alone]: 'iris', AUTH_SECRET: 'sixteen-and-more' }), /AUTH_JWKS is missing/)
+      assert.throws(() => readConfig({ [alone]: 'iris' }), {
+        message: `AUTH_JWKS is missing; it belongs to ${alone}`,
+      })
+      assert.throws(
+        () => readConfig({ [alone]: 'iris', AUTH_SECRET: 'sixteen-and-more' }),
+        /AUTH_JWKS is missing/,
+      )
     })
   }
 
   test('METRICS_PORT must be another port', () => {
-    assert.throws(() => readConfig({ METRICS_PORT: '8080' }), /^Error: METRICS_PORT is "8080"; it must differ from PORT/)
+    assert.throws(
+      () => readConfig({ METRICS_PORT: '8080' }),
+      /^Error: METRICS_PORT is "8080"; it must differ from PORT/,
+    )
     assert.equal(readConfig({ METRICS_PORT: '9000' }).metricsPort, 9000)
   })
 
   test('asks nobody who they are, speaks plain HTTP and lets no page read, unless told otherwise', () => {
     const { auth, tls, corsOrigins, metricsPort } = readConfig({})
-    assert.deepEqual([auth, tls, corsOrigins, metricsPort], [undefined, undefined, undefined, undefined])
+    assert.deepEqual(
+      [auth, tls, corsOrigins, metricsPort],
+      [undefined, undefined, undefined, undefined],
+    )
   })
 
   test('has a socket from systemd where LISTEN_PID is this process, and only then', () => {
@@ -124,7 +148,10 @@ suite('the environment', () => {
     assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: pid }).listenFd, 3)
     assert.equal(readConfig({ LISTEN_FDS: '1', LISTEN_PID: `${process.ppid}` }).listenFd, undefined)
     assert.equal(readConfig({ LISTEN_FDS: '1' }).listenFd, undefined)
-    assert.throws(() => readConfig({ LISTEN_FDS: '2', LISTEN_PID: pid }), /^Error: LISTEN_FDS is "2"; it must be 1/)
+    assert.throws(
+      () => readConfig({ LISTEN_FDS: '2', LISTEN_PID: pid }),
+      /^Error: LISTEN_FDS is "2"; it must be 1/,
+    )
   })
 
   test('names the service as Knative does, or KServe', () => {
@@ -137,7 +164,11 @@ suite('the environment', () => {
 test('docs/configuration.md has the table of variables that the code reads', () => {
   const page = readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8')
   const rows = Object.entries(VARIABLES).map(
-    ([name, { default: standard, allowed, meaning }]) => `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`,
+    ([name, { default: standard, allowed, meaning }]) =>
+      `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`,
   )
-  assert.ok(page.includes(rows.join('\n')), `docs/configuration.md should hold:\n${rows.join('\n')}`)
+  assert.ok(
+    page.includes(rows.join('\n')),
+    `docs/configuration.md should hold:\n${rows.join('\n')}`,
+  )
 })

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
@@ -81,7 +89,10 @@ suite('the CPUs a process may use', () => {
     t.after(() => rmdirSync(group))
     writeFileSync(join(group, 'cpu.cfs_quota_us'), '100000')
     const script = `echo $$ > ${group}/cgroup.procs && exec ${process.execPath} -p "require('./function/cpu-quota.ts').availableCpus()"`
-    assert.equal(execFileSync('sh', ['-c', script], { cwd: projectFolder, encoding: 'utf8' }).trim(), '1')
+    assert.equal(
+      execFileSync('sh', ['-c', script], { cwd: projectFolder, encoding: 'utf8' }).trim(),
+      '1',
+    )
   })
 })
 

@@ -21,7 +21,8 @@ async function run(script: string, args: readonly string[] = [], env: Record<str
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const output = (await child.stdout.setEncoding('utf8').toArray()).join('')
-  const code = child.exitCode ?? (await new Promise<number | null>(resolve => child.once('exit', resolve)))
+  const code =
+    child.exitCode ?? (await new Promise<number | null>(resolve => child.once('exit', resolve)))
   return { code, output }
 }
 
@@ -53,21 +54,39 @@ suite('the audit', { concurrency: 2 }, () => {
   async function audit(answer: (names: readonly string[]) => unknown, status = 200) {
     const registry = createServer(async (request, response) => {
       const body = Buffer.concat(await request.toArray())
-      const asked = body.length === 0 ? {} : JSON.parse(String(request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body))
+      const asked =
+        body.length === 0
+          ? {}
+          : JSON.parse(
+              String(request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body),
+            )
       // Of the packages themselves nothing is known here.
       const known = request.method === 'POST' ? status : 404
-      response.writeHead(known, { 'content-type': 'application/json' }).end(JSON.stringify(answer(Object.keys(asked))))
+      response
+        .writeHead(known, { 'content-type': 'application/json' })
+        .end(JSON.stringify(answer(Object.keys(asked))))
     })
     await new Promise<void>(resolve => registry.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`
-    const result = await run('scripts/audit.mjs', [], { npm_config_registry: url, npm_config_fetch_retries: '0' })
+    const result = await run('scripts/audit.mjs', [], {
+      npm_config_registry: url,
+      npm_config_fetch_retries: '0',
+    })
     registry.close()
     return result
   }
 
   const advisory = (name: string, severity: string) => ({
     [name]: [
-      { id: 1, url: 'https://advisories.example/1', title: 'it burns', severity, vulnerable_versions: '*', cwe: [], cvss: { score: 9 } },
+      {
+        id: 1,
+        url: 'https://advisories.example/1',
+        title: 'it burns',
+        severity,
+        vulnerable_versions: '*',
+        cwe: [],
+        cvss: { score: 9 },
+      },
     ],
   })
 
@@ -92,7 +111,11 @@ suite('the audit', { concurrency: 2 }, () => {
   })
 
   test('passes where only what is not shipped is known to be', async () => {
-    assert.equal((await audit(names => (names.includes('supertest') ? advisory('supertest', 'critical') : {}))).code, 0)
+    assert.equal(
+      (await audit(names => (names.includes('supertest') ? advisory('supertest', 'critical') : {})))
+        .code,
+      0,
+    )
   })
 
   test('does not fail, and says so, where the registry tells of no vulnerabilities', async () => {

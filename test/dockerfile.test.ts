@@ -19,13 +19,19 @@ const argumentsOf = (name: string, from = instructions) =>
 
 describe('the Dockerfile', () => {
   test('has the Node that the tests run on, by its exact tag', () => {
-    assert.equal(argumentsOf('ARG')[0], `BASE=docker.io/library/node:${manifest.devDependencies.node}-bookworm-slim`)
+    assert.equal(
+      argumentsOf('ARG')[0],
+      `BASE=docker.io/library/node:${manifest.devDependencies.node}-bookworm-slim`,
+    )
   })
 
   test('holds the base to one digest in every stage, which `npm run pin` fills in, and who builds from another base leaves out', () => {
     assert.match(argumentsOf('ARG')[1] as string, /^BASE_DIGEST=(sha256:[0-9a-f]{64})?$/)
     for (const from of argumentsOf('FROM'))
-      assert.match(from, /^--platform=\$(BUILD|TARGET)PLATFORM \$\{BASE\}\$\{BASE_DIGEST:\+@\$\{BASE_DIGEST\}\}/)
+      assert.match(
+        from,
+        /^--platform=\$(BUILD|TARGET)PLATFORM \$\{BASE\}\$\{BASE_DIGEST:\+@\$\{BASE_DIGEST\}\}/,
+      )
   })
 
   test('installs what the lock file says, and runs no package’s install script', () => {
@@ -37,7 +43,9 @@ describe('the Dockerfile', () => {
   })
 
   test('starts Node without a shell, as `npm start` does, by a numeric user that is not root', () => {
-    const words = [...argumentsOf('ENTRYPOINT', final), ...argumentsOf('CMD', final)].flatMap(list => JSON.parse(list) as string[])
+    const words = [...argumentsOf('ENTRYPOINT', final), ...argumentsOf('CMD', final)].flatMap(
+      list => JSON.parse(list) as string[],
+    )
     assert.equal(words.join(' '), manifest.scripts.start)
     assert.match(argumentsOf('USER', final).join(), /^[1-9]\d*:[1-9]\d*$/)
   })
@@ -54,22 +62,37 @@ for (const [architecture, machine] of Object.entries(MACHINES)) {
   test(`a production tree for ${architecture} has ONNX Runtime’s files for it, which Debian 12’s C and C++ libraries are new enough for`, t => {
     const tree = mkdtempSync(join(tmpdir(), 'production-'))
     t.after(() => rmSync(tree, { recursive: true }))
-    execFileSync(process.execPath, ['scripts/production-tree.mjs', tree, architecture], { cwd: projectFolder })
+    execFileSync(process.execPath, ['scripts/production-tree.mjs', tree, architecture], {
+      cwd: projectFolder,
+    })
     const folder = join(tree, 'node_modules/onnxruntime-node/bin/napi-v6/linux', architecture)
     assert.deepEqual(readdirSync(folder), ['libonnxruntime.so.1', 'onnxruntime_binding.node'])
     for (const file of readdirSync(folder)) {
       const bytes = readFileSync(join(folder, file))
       assert.equal(bytes.readUInt16LE(18), machine, file)
       const text = bytes.toString('latin1')
-      const newest = (symbol: RegExp) => Math.max(...Array.from(text.matchAll(symbol), ([, minor]) => Number(minor)))
-      assert.ok(newest(/\0GLIBC_2\.(\d+)/g) <= 36, `${file}: glibc 2.${newest(/\0GLIBC_2\.(\d+)/g)}`)
-      assert.ok(newest(/\0GLIBCXX_3\.4\.(\d+)/g) <= 30, `${file}: libstdc++ 3.4.${newest(/\0GLIBCXX_3\.4\.(\d+)/g)}`)
+      const newest = (symbol: RegExp) =>
+        Math.max(...Array.from(text.matchAll(symbol), ([, minor]) => Number(minor)))
+      assert.ok(
+        newest(/\0GLIBC_2\.(\d+)/g) <= 36,
+        `${file}: glibc 2.${newest(/\0GLIBC_2\.(\d+)/g)}`,
+      )
+      assert.ok(
+        newest(/\0GLIBCXX_3\.4\.(\d+)/g) <= 30,
+        `${file}: libstdc++ 3.4.${newest(/\0GLIBCXX_3\.4\.(\d+)/g)}`,
+      )
     }
   })
 }
 
 test('a production tree for an architecture that ONNX Runtime has no files for is refused, naming those it has', () => {
   const refused = () =>
-    execFileSync(process.execPath, ['scripts/production-tree.mjs', 'x', 'riscv64'], { cwd: projectFolder, stdio: 'pipe' })
-  assert.throws(refused, /ONNX Runtime has no files for "riscv64" on linux; it has them for arm64 or x64/)
+    execFileSync(process.execPath, ['scripts/production-tree.mjs', 'x', 'riscv64'], {
+      cwd: projectFolder,
+      stdio: 'pipe',
+    })
+  assert.throws(
+    refused,
+    /ONNX Runtime has no files for "riscv64" on linux; it has them for arm64 or x64/,
+  )
 })

@@ -16,7 +16,11 @@ const INFER = request('POST', IRIS, {}, irisBody())
  * As systemd does: a listening socket that outlives who serves on it, and the function started on it, so many times after each other.
  * Connections to it before the first has begun to listen wait.
  */
-async function activated(times: number, env: Record<string, string>, socket = createServer().listen(0, '127.0.0.1')) {
+async function activated(
+  times: number,
+  env: Record<string, string>,
+  socket = createServer().listen(0, '127.0.0.1'),
+) {
   if (!socket.listening) await once(socket, 'listening')
   const { port } = socket.address() as AddressInfo
   // A shell's exec keeps the process id, which is known only then; the one around it keeps the socket.
@@ -30,14 +34,17 @@ async function activated(times: number, env: Record<string, string>, socket = cr
   })
   socket.close()
   const log: { msg: string }[] = []
-  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => log.push(JSON.parse(line)))
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line =>
+    log.push(JSON.parse(line)),
+  )
   const told = child.stderr?.setEncoding('utf8').toArray()
   const said = (message: RegExp) => log.filter(({ msg }) => message.test(msg)).length
   return { port, said, told, exited: once(child, 'exit') }
 }
 
 /** Node has no public name for it. */
-const descriptorOf = (server: Server) => (server as unknown as { _handle: { fd: number } })._handle.fd
+const descriptorOf = (server: Server) =>
+  (server as unknown as { _handle: { fd: number } })._handle.fd
 
 describe('a socket that systemd passes', { concurrency: 2 }, () => {
   test('is served on instead of PORT, and nobody is told to try it by hand', async () => {
@@ -61,7 +68,9 @@ describe('a socket that systemd passes', { concurrency: 2 }, () => {
 })
 
 test('a socket of another kind is refused in one line', async () => {
-  const socket = createServer().listen(join(mkdtempSync(join(tmpdir(), 'onnx-function-')), 'socket'))
+  const socket = createServer().listen(
+    join(mkdtempSync(join(tmpdir(), 'onnx-function-')), 'socket'),
+  )
   await once(socket, 'listening')
   const { said, exited } = await activated(1, {}, socket)
   assert.deepEqual(await exited, [1, null])
@@ -75,7 +84,11 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
   })
 
   test('counts from the last answer, and does not end a request that takes longer', async () => {
-    const server = await startProcess({ IDLE_EXIT_SECONDS: '3', MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
+    const server = await startProcess({
+      IDLE_EXIT_SECONDS: '3',
+      MODEL_DIR: testModel('slow'),
+      MAX_BATCH_ROWS: '1',
+    })
     const port = Number(new URL(server.url).port)
     const half = await connect(port)
     half.send(request('POST', SLOW, {}, slowBody()).slice(0, -20))
@@ -101,12 +114,19 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  for (const path of ['/v2/health/ready', '/health/liveness', '/health', '/v2/models/iris-classifier/ready', '/metrics']) {
+  for (const path of [
+    '/v2/health/ready',
+    '/health/liveness',
+    '/health',
+    '/v2/models/iris-classifier/ready',
+    '/metrics',
+  ]) {
     test(`is not held up by who asks for ${path} all the time`, async () => {
       const server = await startProcess({ IDLE_EXIT_SECONDS: '3' })
       const port = Number(new URL(server.url).port)
       const ended = server.exited.then(() => 'ended')
-      const watch = () => exchange(port, request('GET', path)).then(({ headers }) => headers.connection)
+      const watch = () =>
+        exchange(port, request('GET', path)).then(({ headers }) => headers.connection)
       assert.equal(await watch(), 'close')
       let last: string | undefined = 'close'
       // Refused where it ends meanwhile.

@@ -33,11 +33,20 @@ interface Runtime {
 }
 
 /** The runtime's own command on function/index.ts, on a free port. */
-async function startRuntime(env: Record<string, string> = {}, cwd = projectFolder): Promise<Runtime> {
+async function startRuntime(
+  env: Record<string, string> = {},
+  cwd = projectFolder,
+): Promise<Runtime> {
   const cli = join(projectFolder, 'node_modules/faas-js-runtime/bin/cli.js')
   const child = spawn(process.execPath, [cli, join(projectFolder, 'function/index.ts')], {
     cwd,
-    env: { PATH: process.env.PATH, FUNC_PORT: '0', FUNC_LOG_LEVEL: 'info', LOG_LEVEL: 'silent', ...env },
+    env: {
+      PATH: process.env.PATH,
+      FUNC_PORT: '0',
+      FUNC_LOG_LEVEL: 'info',
+      LOG_LEVEL: 'silent',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const port = await new Promise<string>((resolve, reject) => {
@@ -62,7 +71,10 @@ const CE = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/garden', 'ce-
 /** As {@link refusal}, for the runtime adds a charset to the content type. */
 function refused(status: number, answer: Answer): string {
   assert.equal(answer.headers['content-type'], 'application/json; charset=utf-8')
-  return refusal(status, { ...answer, headers: { ...answer.headers, 'content-type': 'application/json' } })
+  return refusal(status, {
+    ...answer,
+    headers: { ...answer.headers, 'content-type': 'application/json' },
+  })
 }
 
 /** As {@link replyIn}. */
@@ -71,7 +83,10 @@ const reply = (mode: 'binary' | 'structured', answer: Answer): EventJson =>
     ...answer,
     headers: {
       ...answer.headers,
-      'content-type': String(answer.headers['content-type']).replace('application/json; charset=utf-8', 'application/json'),
+      'content-type': String(answer.headers['content-type']).replace(
+        'application/json; charset=utf-8',
+        'application/json',
+      ),
     },
   })
 
@@ -85,7 +100,11 @@ describe('the function under faas-js-runtime’s own command', () => {
   test('answers GET / with the server metadata', async () => {
     const answer = await fetch(runtime.url)
     assert.equal(answer.status, 200)
-    assert.deepEqual(Object.keys((await answer.json()) as object), ['name', 'version', 'extensions'])
+    assert.deepEqual(Object.keys((await answer.json()) as object), [
+      'name',
+      'version',
+      'extensions',
+    ])
   })
 
   test('answers a bare inference request at /', async () => {
@@ -98,17 +117,34 @@ describe('the function under faas-js-runtime’s own command', () => {
   test('answers a binary body with a binary body', async () => {
     const tensor = Buffer.from(Float32Array.of(5.1, 3.5, 1.4, 0.2).buffer)
     const json = JSON.stringify({
-      inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: tensor.byteLength } }],
+      inputs: [
+        {
+          name: 'input',
+          shape: [1, 4],
+          datatype: 'FP32',
+          parameters: { binary_data_size: tensor.byteLength },
+        },
+      ],
       outputs: [{ name: 'probabilities', parameters: { binary_data: true } }],
     })
-    const headers = { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(json.length) }
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': String(json.length),
+    }
     const answer = await post(runtime.url, headers, Buffer.concat([Buffer.from(json), tensor]))
-    assert.deepEqual([answer.status, answer.headers['content-type']], [200, 'application/octet-stream'])
+    assert.deepEqual(
+      [answer.status, answer.headers['content-type']],
+      [200, 'application/octet-stream'],
+    )
     const length = Number(answer.headers['inference-header-content-length'])
     assert.equal(answer.bytes.length - length, 3 * 4)
     assert.ok(answer.bytes.readFloatLE(length) > 0.9)
 
-    const event = await post(runtime.url, { ...CE, ...headers }, Buffer.concat([Buffer.from(json), tensor]))
+    const event = await post(
+      runtime.url,
+      { ...CE, ...headers },
+      Buffer.concat([Buffer.from(json), tensor]),
+    )
     assert.deepEqual(event.bytes, answer.bytes)
     assert.equal(sdkEvents(event)[0]?.type, 'x.response')
   })
@@ -117,8 +153,16 @@ describe('the function under faas-js-runtime’s own command', () => {
     test(`answers an event in ${mode} mode by the same event as our own host`, async () => {
       const host = await startServer()
       try {
-        const event = { ...EVENT, id: 'Größe "1" %41', correlationid: 'ü', traceparent: '00-1-2-01' }
-        assert.deepEqual(reply(mode, await SEND[mode](runtime.url, event)), replyIn(mode, await SEND[mode](host.url, event)))
+        const event = {
+          ...EVENT,
+          id: 'Größe "1" %41',
+          correlationid: 'ü',
+          traceparent: '00-1-2-01',
+        }
+        assert.deepEqual(
+          reply(mode, await SEND[mode](runtime.url, event)),
+          replyIn(mode, await SEND[mode](host.url, event)),
+        )
       } finally {
         await host.stop()
       }
@@ -127,11 +171,20 @@ describe('the function under faas-js-runtime’s own command', () => {
 
   test('answers an event whose data is Base64', async () => {
     const base64 = Buffer.from(JSON.stringify(IRIS)).toString('base64')
-    assert.equal(reply('structured', await SEND.structured(runtime.url, { ...without('data'), data_base64: base64 })).subject, 'flower-1')
+    assert.equal(
+      reply(
+        'structured',
+        await SEND.structured(runtime.url, { ...without('data'), data_base64: base64 }),
+      ).subject,
+      'flower-1',
+    )
   })
 
   test('acknowledges its own events and KServe’s log', async () => {
-    for (const own of [{ source: '/onnx-function/iris-classifier' }, { type: 'org.kubeflow.serving.inference.request' }]) {
+    for (const own of [
+      { source: '/onnx-function/iris-classifier' },
+      { type: 'org.kubeflow.serving.inference.request' },
+    ]) {
       for (const mode of ['binary', 'structured'] as const) {
         const answer = await SEND[mode](runtime.url, { ...EVENT, ...own })
         const { 'content-type': _, ...headers } = answer.headers
@@ -140,7 +193,12 @@ describe('the function under faas-js-runtime’s own command', () => {
     }
   })
 
-  const MISTAKES: readonly [what: string, status: number, headers: Record<string, string>, body: string][] = [
+  const MISTAKES: readonly [
+    what: string,
+    status: number,
+    headers: Record<string, string>,
+    body: string,
+  ][] = [
     ['a request that is none', 400, JSON_TYPE, '{"instances":[]}'],
     ['a number', 400, JSON_TYPE, '42'],
     ['null', 400, JSON_TYPE, 'null'],
@@ -149,15 +207,60 @@ describe('the function under faas-js-runtime’s own command', () => {
     ['an event without data', 400, CE, ''],
     ['an event whose data is no request', 400, { ...CE, ...JSON_TYPE }, '{"inputs":5}'],
     ['an event without an id', 400, { ...CE, ...JSON_TYPE, 'ce-id': '' }, JSON.stringify(IRIS)],
-    ['an event of version 0.3', 400, { ...CE, ...JSON_TYPE, 'ce-specversion': '0.3' }, JSON.stringify(IRIS)],
-    ['an event of another time', 400, { ...CE, ...JSON_TYPE, 'ce-time': 'yesterday' }, JSON.stringify(IRIS)],
-    ['an event with an id that would break a header', 400, { ...CE, ...JSON_TYPE, 'ce-id': '%0D%0Aa:b' }, JSON.stringify(IRIS)],
-    ['a structured event that is cut off', 400, { 'content-type': STRUCTURED }, JSON.stringify(EVENT).slice(1)],
-    ['a structured event without an id', 400, { 'content-type': STRUCTURED }, JSON.stringify(without('id'))],
-    ['a structured event of version 2.0', 400, { 'content-type': STRUCTURED }, JSON.stringify({ ...EVENT, specversion: '2.0' })],
-    ['a structured event with false as data', 400, { 'content-type': STRUCTURED }, JSON.stringify({ ...EVENT, data: false })],
-    ['a structured event of another time', 400, { 'content-type': STRUCTURED }, JSON.stringify({ ...EVENT, time: 'yesterday' })],
-    ['an event format that is not supported', 415, { 'content-type': 'application/cloudevents+avro' }, 'x'],
+    [
+      'an event of version 0.3',
+      400,
+      { ...CE, ...JSON_TYPE, 'ce-specversion': '0.3' },
+      JSON.stringify(IRIS),
+    ],
+    [
+      'an event of another time',
+      400,
+      { ...CE, ...JSON_TYPE, 'ce-time': 'yesterday' },
+      JSON.stringify(IRIS),
+    ],
+    [
+      'an event with an id that would break a header',
+      400,
+      { ...CE, ...JSON_TYPE, 'ce-id': '%0D%0Aa:b' },
+      JSON.stringify(IRIS),
+    ],
+    [
+      'a structured event that is cut off',
+      400,
+      { 'content-type': STRUCTURED },
+      JSON.stringify(EVENT).slice(1),
+    ],
+    [
+      'a structured event without an id',
+      400,
+      { 'content-type': STRUCTURED },
+      JSON.stringify(without('id')),
+    ],
+    [
+      'a structured event of version 2.0',
+      400,
+      { 'content-type': STRUCTURED },
+      JSON.stringify({ ...EVENT, specversion: '2.0' }),
+    ],
+    [
+      'a structured event with false as data',
+      400,
+      { 'content-type': STRUCTURED },
+      JSON.stringify({ ...EVENT, data: false }),
+    ],
+    [
+      'a structured event of another time',
+      400,
+      { 'content-type': STRUCTURED },
+      JSON.stringify({ ...EVENT, time: 'yesterday' }),
+    ],
+    [
+      'an event format that is not supported',
+      415,
+      { 'content-type': 'application/cloudevents+avro' },
+      'x',
+    ],
   ]
   for (const [mistake, status, headers, body] of MISTAKES) {
     test(`refuses ${mistake} with ${status}`, async () => {
@@ -167,7 +270,11 @@ describe('the function under faas-js-runtime’s own command', () => {
 
   test('is not misled by query parameters, which the runtime copies over its context', async () => {
     for (const query of ['cloudevent=1', 'cloudevent=1&cloudevent=2', 'headers=1', 'log=1']) {
-      const { status, text } = await post(`${runtime.url}/?${query}`, JSON_TYPE, JSON.stringify(IRIS))
+      const { status, text } = await post(
+        `${runtime.url}/?${query}`,
+        JSON_TYPE,
+        JSON.stringify(IRIS),
+      )
       assert.deepEqual([query, status], [query, 200], text)
     }
     refused(400, await post(`${runtime.url}/?body=1`, JSON_TYPE, JSON.stringify(IRIS)))
@@ -175,7 +282,10 @@ describe('the function under faas-js-runtime’s own command', () => {
 
   test('says that it is live and ready at the health paths', async () => {
     assert.deepEqual(await (await fetch(`${runtime.url}/health/liveness`)).json(), { live: true })
-    assert.deepEqual(await (await fetch(`${runtime.url}/health/readiness`)).json(), { live: true, ready: true })
+    assert.deepEqual(await (await fetch(`${runtime.url}/health/readiness`)).json(), {
+      live: true,
+      ready: true,
+    })
   })
 
   test('cannot take a batch, for the runtime fails on it: it is not taken for delivered', async () => {
@@ -212,7 +322,8 @@ deploy:
     rmSync(folder, { recursive: true })
   })
 
-  const request = (number: string) => `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${number}]}]}`
+  const request = (number: string) =>
+    `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${number}]}]}`
   const ATTRIBUTES = JSON.stringify(without('data')).slice(0, -1)
   const BIG = '9007199254740993'
   const base64 = Buffer.from(request(BIG)).toString('base64')
@@ -220,17 +331,27 @@ deploy:
   test('refuses an integer that the runtime’s parser has rounded, rather than answer for another', async () => {
     for (const headers of [JSON_TYPE, { ...CE, ...JSON_TYPE }]) {
       assert.match(refused(400, await post(runtime.url, headers, request(BIG))), /9007199254740992/)
-      assert.match((await post(runtime.url, headers, request('9007199254740991'))).text, /"data":\[9007199254740991\]/)
+      assert.match(
+        (await post(runtime.url, headers, request('9007199254740991'))).text,
+        /"data":\[9007199254740991\]/,
+      )
     }
   })
 
   const EXACT: readonly [way: string, headers: Record<string, string>, body: string][] = [
     ['a structured event', { 'content-type': STRUCTURED }, `${ATTRIBUTES},"data":${request(BIG)}}`],
     ['Base64', { 'content-type': STRUCTURED }, `${ATTRIBUTES},"data_base64":"${base64}"}`],
-    ['a binary event of another JSON type', { ...CE, 'content-type': 'application/vnd.example+json' }, request(BIG)],
+    [
+      'a binary event of another JSON type',
+      { ...CE, 'content-type': 'application/vnd.example+json' },
+      request(BIG),
+    ],
     [
       'a binary body',
-      { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(request(BIG).length) },
+      {
+        'content-type': 'application/octet-stream',
+        'inference-header-content-length': String(request(BIG).length),
+      },
       request(BIG),
     ],
   ]
@@ -247,18 +368,25 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
     process.env.LOG_LEVEL = 'silent'
     // 0 would be the runtime's default port; its types know neither its replies' code() nor a port as text.
     const func = knativeFunction as unknown as RuntimeFunction
-    const server = await faas.start(func, { port: '0' as unknown as number, logLevel: 'silent' as never })
+    const server = await faas.start(func, {
+      port: '0' as unknown as number,
+      logLevel: 'silent' as never,
+    })
     try {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
       const data = { inputs: [{ name: 'index', datatype: 'INT64', shape: [1], data: [99] }] }
-      for (const mode of ['binary', 'structured'] as const) refused(422, await SEND[mode](url, { ...EVENT, data }))
+      for (const mode of ['binary', 'structured'] as const)
+        refused(422, await SEND[mode](url, { ...EVENT, data }))
       refused(500, await post(url, JSON_TYPE, JSON.stringify(data)))
       await knativeFunction.shutdown()
       const { status, text } = await fetch(`${url}/health/readiness`).then(async answer => ({
         status: answer.status,
         text: await answer.text(),
       }))
-      assert.deepEqual([status, JSON.parse(text)], [503, { live: true, ready: false, error: 'the process is ending' }])
+      assert.deepEqual(
+        [status, JSON.parse(text)],
+        [503, { live: true, ready: false, error: 'the process is ending' }],
+      )
       assert.equal((await fetch(`${url}/health/liveness`)).status, 200)
     } finally {
       server.closeAllConnections()
@@ -290,16 +418,31 @@ describe('the function contract', () => {
   test('before init: live, not ready, and handle says why it cannot', async () => {
     const { handle, liveness, readiness, shutdown } = await fresh()
     assert.deepEqual(health(liveness), [200, { live: true }])
-    assert.deepEqual(health(readiness), [503, { live: true, ready: false, error: 'init has not been called' }])
+    assert.deepEqual(health(readiness), [
+      503,
+      { live: true, ready: false, error: 'init has not been called' },
+    ])
     await assert.rejects(handle({ method: 'GET', headers: {} }), /init has not been called/)
     await shutdown()
   })
 
   const FAILING: readonly [why: string, env: Record<string, string>, says: RegExp][] = [
-    ['there is no model', { MODEL_DIR: '/nowhere' }, /^no model: MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/],
+    [
+      'there is no model',
+      { MODEL_DIR: '/nowhere' },
+      /^no model: MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/,
+    ],
     ['the model is broken', { MODEL_DIR: testModel('broken') }, /^.+$/],
-    ['it is to know who asks', { AUTH_SECRET: 'sixteen-and-more' }, /^variables with AUTH_ have no effect under this runtime/],
-    ['it is to speak HTTPS', { TLS_CERT_FILE: '/a', TLS_KEY_FILE: '/b' }, /^variables with TLS_ have no effect under this runtime/],
+    [
+      'it is to know who asks',
+      { AUTH_SECRET: 'sixteen-and-more' },
+      /^variables with AUTH_ have no effect under this runtime/,
+    ],
+    [
+      'it is to speak HTTPS',
+      { TLS_CERT_FILE: '/a', TLS_KEY_FILE: '/b' },
+      /^variables with TLS_ have no effect under this runtime/,
+    ],
     ['a variable is wrong', { PORT: 'x' }, /^PORT is "x"; it must be an integer from 0 to 65535$/],
   ]
   for (const [why, env, says] of FAILING) {
@@ -318,7 +461,10 @@ describe('the function contract', () => {
     await init()
     assert.deepEqual(health(readiness), [200, { live: true, ready: true }])
 
-    assert.equal(JSON.parse(String((await handle({ method: 'GET', headers: {} })).body)).name, 'onnx-function')
+    assert.equal(
+      JSON.parse(String((await handle({ method: 'GET', headers: {} })).body)).name,
+      'onnx-function',
+    )
     const bodies = [IRIS, JSON.stringify(IRIS), Buffer.from(JSON.stringify(IRIS))]
     for (const body of bodies) {
       const answer = await handle({ method: 'POST', headers: JSON_TYPE, body })
@@ -331,11 +477,17 @@ describe('the function contract', () => {
     }
     for (const body of [undefined, null, '', true, []]) {
       const answer = await handle({ method: 'POST', headers: JSON_TYPE, body })
-      assert.deepEqual([answer.statusCode, Object.keys(JSON.parse(String(answer.body)))], [400, ['error']])
+      assert.deepEqual(
+        [answer.statusCode, Object.keys(JSON.parse(String(answer.body)))],
+        [400, ['error']],
+      )
     }
 
     await shutdown()
-    assert.deepEqual(health(readiness), [503, { live: true, ready: false, error: 'the process is ending' }])
+    assert.deepEqual(health(readiness), [
+      503,
+      { live: true, ready: false, error: 'the process is ending' },
+    ])
   })
 
   test('where an endpoint is set, what was counted and its spans are sent by the time it has shut down', async () => {
@@ -348,7 +500,9 @@ describe('the function contract', () => {
     await shutdown()
     delete process.env.OTEL_EXPORTER_OTLP_ENDPOINT
     await receiver.close()
-    const counted = receiver.metrics.at(-1)?.filter(({ name, value }) => name === 'inference_requests_total' && value === 1)
+    const counted = receiver.metrics
+      .at(-1)
+      ?.filter(({ name, value }) => name === 'inference_requests_total' && value === 1)
     assert.deepEqual(
       counted?.map(({ labels }) => labels.protocol),
       ['http', 'cloudevent'],
@@ -363,7 +517,9 @@ describe('the function contract', () => {
     const { handle, init, shutdown } = await fresh()
     withEnv({})
     await init()
-    const answers = await Promise.all(Array.from({ length: 50 }, () => handle({ method: 'POST', headers: JSON_TYPE, body: IRIS })))
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => handle({ method: 'POST', headers: JSON_TYPE, body: IRIS })),
+    )
     assert.deepEqual(new Set(answers.map(({ statusCode }) => statusCode)), new Set([200]))
     await shutdown()
   })

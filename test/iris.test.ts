@@ -8,13 +8,21 @@ const folder = fileURLToPath(new URL('../models/iris', import.meta.url))
 const expected = JSON.parse(readFileSync(`${folder}/expected.json`, 'utf8')) as {
   readonly tolerance: number
   readonly input: readonly number[][]
-  readonly versions: Record<string, { readonly probabilities: readonly number[][]; readonly predicted_class: readonly string[] }>
+  readonly versions: Record<
+    string,
+    { readonly probabilities: readonly number[][]; readonly predicted_class: readonly string[] }
+  >
 }
 
 const request = (rows: readonly number[][]) =>
-  JSON.stringify({ id: 'req-001', inputs: [{ name: 'input', shape: [rows.length, 4], datatype: 'FP32', data: rows.flat() }] })
+  JSON.stringify({
+    id: 'req-001',
+    inputs: [{ name: 'input', shape: [rows.length, 4], datatype: 'FP32', data: rows.flat() }],
+  })
 
-for (const [version, { probabilities, predicted_class: labels }] of Object.entries(expected.versions)) {
+for (const [version, { probabilities, predicted_class: labels }] of Object.entries(
+  expected.versions,
+)) {
   suite(`iris ${version}`, () => {
     let server: Server
     before(async () => {
@@ -23,22 +31,39 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
     after(() => server.stop())
 
     const infer = async (rows: readonly number[][]) => {
-      const response = await fetch(`${server.url}/v2/models/iris-classifier/infer`, { method: 'POST', body: Buffer.from(request(rows)) })
-      return { status: response.status, ...((await response.json()) as Record<string, unknown>) } as {
+      const response = await fetch(`${server.url}/v2/models/iris-classifier/infer`, {
+        method: 'POST',
+        body: Buffer.from(request(rows)),
+      })
+      return {
+        status: response.status,
+        ...((await response.json()) as Record<string, unknown>),
+      } as {
         status: number
-        outputs: [{ name: string; shape: number[]; data: number[] }, { name: string; shape: number[]; data: string[] }]
+        outputs: [
+          { name: string; shape: number[]; data: number[] },
+          { name: string; shape: number[]; data: string[] },
+        ]
       }
     }
 
     const assertClose = (actual: readonly number[], wanted: readonly number[]) =>
       actual.forEach((value, i) => {
-        assert.ok(Math.abs(value - (wanted[i] as number)) <= expected.tolerance, `element ${i}: ${value}, scikit-learn says ${wanted[i]}`)
+        assert.ok(
+          Math.abs(value - (wanted[i] as number)) <= expected.tolerance,
+          `element ${i}: ${value}, scikit-learn says ${wanted[i]}`,
+        )
       })
 
     test("all 150 rows in one request get scikit-learn's own answers", async () => {
       const { status, outputs } = await infer(expected.input)
       assert.equal(status, 200)
-      assert.deepEqual(outputs[1], { name: 'predicted_class', datatype: 'BYTES', shape: [150], data: labels })
+      assert.deepEqual(outputs[1], {
+        name: 'predicted_class',
+        datatype: 'BYTES',
+        shape: [150],
+        data: labels,
+      })
       assert.deepEqual([outputs[0].name, outputs[0].shape], ['probabilities', [150, 3]])
       assertClose(outputs[0].data, probabilities.flat())
     })
@@ -53,7 +78,10 @@ for (const [version, { probabilities, predicted_class: labels }] of Object.entri
 
     test('an empty batch gets an empty answer', async () => {
       const { outputs } = await infer([])
-      assert.deepEqual([outputs[0].shape, outputs[0].data, outputs[1].shape, outputs[1].data], [[0, 3], [], [0], []])
+      assert.deepEqual(
+        [outputs[0].shape, outputs[0].data, outputs[1].shape, outputs[1].data],
+        [[0, 3], [], [0], []],
+      )
     })
 
     test('the metadata is the contract clients rely on', async () => {
@@ -80,8 +108,14 @@ test("the request people know is answered setosa, with every field the protocol'
       headers: { 'content-type': 'application/json' },
       body: '{"id":"req-001","inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}',
     })
-    const { outputs, ...rest } = (await response.json()) as { outputs: { name: string; data: unknown[] }[] }
-    assert.deepEqual(rest, { id: 'req-001', model_name: 'iris-classifier', model_version: 'v1.0.0' })
+    const { outputs, ...rest } = (await response.json()) as {
+      outputs: { name: string; data: unknown[] }[]
+    }
+    assert.deepEqual(rest, {
+      id: 'req-001',
+      model_name: 'iris-classifier',
+      model_version: 'v1.0.0',
+    })
     assert.deepEqual(
       outputs.map(({ name }) => name),
       ['probabilities', 'predicted_class'],

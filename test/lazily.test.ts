@@ -16,6 +16,7 @@ test('where it cannot be loaded, all who ask meanwhile are told why, and who ask
     if (++loads === 1) throw new Error('too many open files')
     return loads
   })
-  for (const asked of [second(), second()]) await assert.rejects(asked, { message: 'too many open files' })
+  for (const asked of [second(), second()])
+    await assert.rejects(asked, { message: 'too many open files' })
   assert.equal(await second(), 2)
 })

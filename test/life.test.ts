@@ -8,14 +8,35 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import manifest from '../package.json' with { type: 'json' }
-import { type Connection, connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
-import { freePort, type ServerProcess, spawnFunction, startProcess, startServer, testModel } from './server.ts'
+import {
+  type Connection,
+  connect,
+  exchange,
+  IRIS,
+  irisBody,
+  request,
+  SLOW,
+  slowBody,
+  until,
+} from './http/client.ts'
+import {
+  freePort,
+  type ServerProcess,
+  spawnFunction,
+  startProcess,
+  startServer,
+  testModel,
+} from './server.ts'
 
 const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
 after(() => rmSync(temporary, { recursive: true }))
 
 /** A model folder of its own: that of a test model, with these files more. */
-function modelFolder(name: string, from: string | undefined, files: Record<string, string> = {}): string {
+function modelFolder(
+  name: string,
+  from: string | undefined,
+  files: Record<string, string> = {},
+): string {
   const folder = join(temporary, name)
   mkdirSync(folder)
   if (from !== undefined) cpSync(testModel(from), folder, { recursive: true })
@@ -53,11 +74,17 @@ describe('a start', { concurrency: 3 }, () => {
   test('listens before the model is loaded: not ready, and a request sent meanwhile waits and is answered', async t => {
     const server = await startServer({}, { load: false })
     t.after(server.stop)
-    const health = async () => (await exchange(server.port, request('GET', '/v2/health/ready'))).status
+    const health = async () =>
+      (await exchange(server.port, request('GET', '/v2/health/ready'))).status
     const waiting = exchange(server.port, INFER)
     const event = exchange(
       server.port,
-      request('POST', '/', { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/t', 'ce-type': 't' }, irisBody()),
+      request(
+        'POST',
+        '/',
+        { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/t', 'ce-type': 't' },
+        irisBody(),
+      ),
     )
     await until('both wait', () => server.service.model.queuedRows === 2)
     assert.equal(await health(), 503)
@@ -76,7 +103,9 @@ describe('a start', { concurrency: 3 }, () => {
     })
     while (!loaded) {
       const { json } = await exchange(server.port, request('GET', '/v2/health/ready'))
-      const warmedUp = (await server.service.metrics.text()).includes('cold_start_seconds{phase="warm-up"}')
+      const warmedUp = (await server.service.metrics.text()).includes(
+        'cold_start_seconds{phase="warm-up"}',
+      )
       assert.ok(warmedUp || !json.ready)
     }
     await loading
@@ -86,11 +115,19 @@ describe('a start', { concurrency: 3 }, () => {
   test('tells model, version and address in one line of JSON, and on standard error a curl that works when pasted', async t => {
     if (spawnSync('curl', ['--version']).error !== undefined) return t.skip('curl is not installed')
     const quoted = modelFolder('quoted', 'identity-bytes', {
-      'model.json': JSON.stringify({ name: "it's a model", sample: { x: ["it's", '"$HOME" `id`\n'] } }),
+      'model.json': JSON.stringify({
+        name: "it's a model",
+        sample: { x: ["it's", '"$HOME" `id`\n'] },
+      }),
     })
     for (const [env, name, version, says] of [
       [{}, 'iris-classifier', 'v1.0.0', /"setosa"/],
-      [{ MODEL_DIR: quoted }, "it's a model", undefined, /"data":\["it's","\\"\$HOME\\" `id`\\n"\]/],
+      [
+        { MODEL_DIR: quoted },
+        "it's a model",
+        undefined,
+        /"data":\["it's","\\"\$HOME\\" `id`\\n"\]/,
+      ],
     ] as const) {
       const server = await startProcess(env)
       const line = JSON.parse(server.log.at(-1) as string)
@@ -100,7 +137,10 @@ describe('a start', { concurrency: 3 }, () => {
         told += chunk
       })
       await until('the curl is told', () => told.endsWith('\n\n'))
-      const { stdout } = await promisify(execFile)('bash', ['-c', (/curl .*/s.exec(told) as RegExpExecArray)[0]])
+      const { stdout } = await promisify(execFile)('bash', [
+        '-c',
+        (/curl .*/s.exec(told) as RegExpExecArray)[0],
+      ])
       assert.match(stdout, says)
       server.process.kill('SIGTERM')
       assert.deepEqual(await server.exited, [0, null])
@@ -122,7 +162,11 @@ describe('a start', { concurrency: 3 }, () => {
   test('writes nothing into the home and temporary folders', async () => {
     const home = modelFolder('home', undefined)
     const tmp = modelFolder('tmp', undefined)
-    const server = await startProcess({ HOME: home, TMPDIR: tmp, XDG_CACHE_HOME: join(home, 'cache') })
+    const server = await startProcess({
+      HOME: home,
+      TMPDIR: tmp,
+      XDG_CACHE_HOME: join(home, 'cache'),
+    })
     assert.equal((await exchange(portOf(server), INFER)).status, 200)
     server.process.kill('SIGTERM')
     await server.exited
@@ -139,19 +183,57 @@ describe('a start', { concurrency: 3 }, () => {
 })
 
 describe('a start that cannot work says why in one line and exits 1:', { concurrency: 3 }, () => {
-  const inModelJson = (name: string, json: string) => ({ MODEL_DIR: modelFolder(name, 'identity-fp32', { 'model.json': json }) })
+  const inModelJson = (name: string, json: string) => ({
+    MODEL_DIR: modelFolder(name, 'identity-fp32', { 'model.json': json }),
+  })
   const HOPELESS: readonly { what: string; env: Record<string, string>; says: RegExp }[] = [
     { what: 'no folder', env: { MODEL_DIR: '/nowhere' }, says: /MODEL_DIR \/nowhere .*ENOENT/ },
-    { what: 'an empty folder', env: { MODEL_DIR: modelFolder('empty', undefined) }, says: /no \.onnx file/ },
-    { what: 'two models', env: { MODEL_DIR: modelFolder('two', undefined, { 'a.onnx': '', 'b.onnx': '' }) }, says: /2 \.onnx files/ },
-    { what: 'an empty model', env: { MODEL_DIR: modelFolder('nothing', undefined, { 'a.onnx': '' }) }, says: /cannot be loaded/ },
+    {
+      what: 'an empty folder',
+      env: { MODEL_DIR: modelFolder('empty', undefined) },
+      says: /no \.onnx file/,
+    },
+    {
+      what: 'two models',
+      env: { MODEL_DIR: modelFolder('two', undefined, { 'a.onnx': '', 'b.onnx': '' }) },
+      says: /2 \.onnx files/,
+    },
+    {
+      what: 'an empty model',
+      env: { MODEL_DIR: modelFolder('nothing', undefined, { 'a.onnx': '' }) },
+      says: /cannot be loaded/,
+    },
     { what: 'a broken model', env: { MODEL_DIR: testModel('broken') }, says: /cannot be loaded/ },
-    { what: 'no tensor output', env: { MODEL_DIR: testModel('only-zipmap') }, says: /zipmap=False/ },
-    { what: 'model.json that is no JSON', env: inModelJson('no-json', '{'), says: /model\.json is not valid JSON/ },
-    { what: 'model.json with a wrong field', env: inModelJson('field', '{"labels":"a"}'), says: /model\.json: labels must be/ },
-    { what: 'a sample of another shape', env: inModelJson('shape', '{"sample":{"x":[["a"]]}}'), says: /sample does not fit/ },
-    { what: 'a sample of another input', env: inModelJson('input', '{"sample":{"y":[1]}}'), says: /sample does not fit/ },
-    { what: 'an address of another machine', env: { LISTEN_HOST: '192.0.2.1' }, says: /cannot listen on 192\.0\.2\.1/ },
+    {
+      what: 'no tensor output',
+      env: { MODEL_DIR: testModel('only-zipmap') },
+      says: /zipmap=False/,
+    },
+    {
+      what: 'model.json that is no JSON',
+      env: inModelJson('no-json', '{'),
+      says: /model\.json is not valid JSON/,
+    },
+    {
+      what: 'model.json with a wrong field',
+      env: inModelJson('field', '{"labels":"a"}'),
+      says: /model\.json: labels must be/,
+    },
+    {
+      what: 'a sample of another shape',
+      env: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
+      says: /sample does not fit/,
+    },
+    {
+      what: 'a sample of another input',
+      env: inModelJson('input', '{"sample":{"y":[1]}}'),
+      says: /sample does not fit/,
+    },
+    {
+      what: 'an address of another machine',
+      env: { LISTEN_HOST: '192.0.2.1' },
+      says: /cannot listen on 192\.0\.2\.1/,
+    },
     ...[
       ['PORT', 'http'],
       ['PORT', '65536'],
@@ -187,7 +269,9 @@ describe('a start that cannot work says why in one line and exits 1:', { concurr
 
 async function assertHopeless(env: Record<string, string>, says: RegExp): Promise<void> {
   const child = spawnFunction(env)
-  const [stdout, stderr] = [child.stdout, child.stderr].map(stream => stream?.setEncoding('utf8').toArray())
+  const [stdout, stderr] = [child.stdout, child.stderr].map(stream =>
+    stream?.setEncoding('utf8').toArray(),
+  )
   const [code] = await once(child, 'exit')
   const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
   assert.equal(lines.length, 1, lines.join('\n'))
@@ -203,7 +287,8 @@ describe('the end', { concurrency: 3 }, () => {
     const server = await startProcess({ DRAIN_DELAY_MS: '1500' })
     const port = portOf(server)
     const [open, idle] = [await connect(port), await connect(port)]
-    for (const connection of [open, idle]) assert.deepEqual(await ask(connection, INFER), [200, 'keep-alive'])
+    for (const connection of [open, idle])
+      assert.deepEqual(await ask(connection, INFER), [200, 'keep-alive'])
     await terminate(server)
     assert.equal((await exchange(port, request('GET', '/v2/health/ready'))).status, 503)
     assert.equal((await exchange(port, request('GET', '/v2/health/live'))).status, 200)
@@ -220,7 +305,11 @@ describe('the end', { concurrency: 3 }, () => {
   test('what is in flight is finished: running, waiting, or half sent', async () => {
     const server = await startProcess({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
     const port = portOf(server)
-    const [halfBody, halfHead, unused] = [await connect(port), await connect(port), await connect(port)]
+    const [halfBody, halfHead, unused] = [
+      await connect(port),
+      await connect(port),
+      await connect(port),
+    ]
     halfBody.send(SLOW_INFER.slice(0, -20))
     halfHead.send(SLOW_INFER.slice(0, 20))
     await exchange(port, request('GET', '/v2'))
@@ -292,7 +381,10 @@ describe('the end', { concurrency: 3 }, () => {
     assert.deepEqual(await exited, [0, null])
     const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
     const said = lines.map(line => JSON.parse(line).msg)
-    assert.deepEqual([said[0], said.at(-1), said.filter(message => /serving/.test(message))], ['draining', 'drained', []])
+    assert.deepEqual(
+      [said[0], said.at(-1), said.filter(message => /serving/.test(message))],
+      ['draining', 'drained', []],
+    )
   })
 
   test('under load on many connections, no request that was taken is lost', async () => {
@@ -324,15 +416,25 @@ describe('the log', { concurrency: 2 }, () => {
     test(`has ${lines === 0 ? 'no line' : 'one line'} a request at ${level}, with the request\u2019s id and trace`, async () => {
       const server = await startProcess({ LOG_LEVEL: level })
       const connection = await connect(portOf(server))
-      for (const id of ['a', 'b', 'c']) await ask(connection, request('POST', IRIS, { 'x-request-id': id, traceparent: TRACE }, irisBody()))
+      for (const id of ['a', 'b', 'c'])
+        await ask(
+          connection,
+          request('POST', IRIS, { 'x-request-id': id, traceparent: TRACE }, irisBody()),
+        )
       server.process.kill('SIGTERM')
       await server.exited
-      const requests = server.log.map(line => JSON.parse(line)).filter(({ requestId }) => requestId !== undefined)
+      const requests = server.log
+        .map(line => JSON.parse(line))
+        .filter(({ requestId }) => requestId !== undefined)
       assert.deepEqual(
         requests.map(({ requestId }) => requestId),
         ['a', 'b', 'c'].slice(0, lines),
       )
-      for (const line of requests) assert.deepEqual([line.traceparent, line.status, line.path, line.method], [TRACE, 200, IRIS, 'POST'])
+      for (const line of requests)
+        assert.deepEqual(
+          [line.traceparent, line.status, line.path, line.method],
+          [TRACE, 200, IRIS, 'POST'],
+        )
     })
   }
 })

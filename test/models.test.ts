@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import { type Server, startServer, testModel } from './server.ts'
-import { binaryOutputs, binaryRequest, parseExactly, toBytes, type WrittenTensor, writeExactly } from './tensors.ts'
+import {
+  binaryOutputs,
+  binaryRequest,
+  parseExactly,
+  toBytes,
+  type WrittenTensor,
+  writeExactly,
+} from './tensors.ts'
 
 /*
  * Any model is served by MODEL_DIR alone: one small model for each property a graph can have, every output checked by value,
@@ -19,12 +26,17 @@ const MODELS = readdirSync(testModel(''), { withFileTypes: true })
   .filter(entry => entry.isDirectory() && existsSync(`${testModel(entry.name)}/cases.json`))
   .map(entry => entry.name)
 
-const jsonHasNoWord = ({ datatype, data }: WrittenTensor) => datatype === 'FP16' || data === undefined
+const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
+  datatype === 'FP16' || data === undefined
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so such an answer is refused in either form. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
 for (const name of MODELS) {
-  const { cases, fails = [], refused = [] } = parseExactly(readFileSync(`${testModel(name)}/cases.json`, 'utf8')) as Record<string, Case[]>
+  const {
+    cases,
+    fails = [],
+    refused = [],
+  } = parseExactly(readFileSync(`${testModel(name)}/cases.json`, 'utf8')) as Record<string, Case[]>
 
   suite(`the model ${name}`, () => {
     let server: Server
@@ -35,12 +47,16 @@ for (const name of MODELS) {
     })
     after(() => server.stop())
 
-    const postJson = (inputs: readonly WrittenTensor[]) => fetch(url, { method: 'POST', body: Buffer.from(writeExactly({ inputs })) })
+    const postJson = (inputs: readonly WrittenTensor[]) =>
+      fetch(url, { method: 'POST', body: Buffer.from(writeExactly({ inputs })) })
 
     for (const { name, inputs, outputs } of cases ?? []) {
       if (outputs.some(isLost)) {
         test(`${name}: an answer whose bytes would be lost is an error, not a wrong answer`, async () => {
-          for (const response of [await postJson(inputs), await fetch(url, { method: 'POST', ...binaryRequest(inputs) })]) {
+          for (const response of [
+            await postJson(inputs),
+            await fetch(url, { method: 'POST', ...binaryRequest(inputs) }),
+          ]) {
             assert.equal(response.status, 500)
             assert.match(((await response.json()) as { error: string }).error, /not UTF-8/)
           }
@@ -53,8 +69,16 @@ for (const name of MODELS) {
         const body = Buffer.from(await response.arrayBuffer())
         assert.equal(response.status, 200, body.toString())
         assert.deepEqual(
-          binaryOutputs(response.headers, body).map(output => ({ ...output, bytes: withoutNanSign(output) })),
-          outputs.map(output => ({ name: output.name, datatype: output.datatype, shape: output.shape, bytes: toBytes(output) })),
+          binaryOutputs(response.headers, body).map(output => ({
+            ...output,
+            bytes: withoutNanSign(output),
+          })),
+          outputs.map(output => ({
+            name: output.name,
+            datatype: output.datatype,
+            shape: output.shape,
+            bytes: toBytes(output),
+          })),
         )
       })
 
@@ -102,7 +126,8 @@ for (const name of MODELS) {
             const tensor = tensors.find(other => other.name === name)
             assert.equal(tensor?.datatype, datatype)
             // A graph without a shape takes any, which the protocol cannot say.
-            if (server.service.model.loaded?.signature.inputs.some(({ anyRank }) => anyRank)) continue
+            if (server.service.model.loaded?.signature.inputs.some(({ anyRank }) => anyRank))
+              continue
             assert.equal(tensor?.shape.length, shape.length)
             shape.forEach((dimension, i) => {
               if (dimension !== -1) assert.equal(tensor?.shape[i], dimension)
@@ -118,8 +143,11 @@ for (const name of MODELS) {
 function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }): Buffer {
   if (datatype !== 'FP32' && datatype !== 'FP64') return bytes
   const width = datatype === 'FP32' ? 4 : 8
-  const read = (at: number) => (datatype === 'FP32' ? bytes.readFloatLE(at) : bytes.readDoubleLE(at))
-  const data = Array.from({ length: bytes.byteLength / width }, (_, i) => (Number.isNaN(read(i * width)) ? Number.NaN : read(i * width)))
+  const read = (at: number) =>
+    datatype === 'FP32' ? bytes.readFloatLE(at) : bytes.readDoubleLE(at)
+  const data = Array.from({ length: bytes.byteLength / width }, (_, i) =>
+    Number.isNaN(read(i * width)) ? Number.NaN : read(i * width),
+  )
   return toBytes({ name: '', datatype, shape: [], data })
 }
 

@@ -10,7 +10,11 @@ import { projectFolder, startServer } from './server.ts'
 for (const [path, text] of await generated()) {
   test(`${path} is what npm run monitoring:write makes of the metrics' declarations and of Prometheus' rules`, () => {
     assert.ok(existsSync(join(projectFolder, path)), 'run npm run monitoring:write')
-    assert.equal(readFileSync(join(projectFolder, path), 'utf8'), text, 'run npm run monitoring:write')
+    assert.equal(
+      readFileSync(join(projectFolder, path), 'utf8'),
+      text,
+      'run npm run monitoring:write',
+    )
   })
 }
 
@@ -18,7 +22,12 @@ test('what the function is asked for is what is declared: each metric, its type,
   const server = await startServer()
   t.after(server.stop)
   const text = await server.service.metrics.text()
-  const types = new Map([...text.matchAll(/^# TYPE ((?!process_|nodejs_)\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]))
+  const types = new Map(
+    [...text.matchAll(/^# TYPE ((?!process_|nodejs_)\S+) (\S+)$/gm)].map(([, name, type]) => [
+      name,
+      type,
+    ]),
+  )
   const declared = new Map(Object.entries<Declaration>(METRICS))
   assert.deepEqual(
     [...types],
@@ -29,7 +38,11 @@ test('what the function is asked for is what is declared: each metric, its type,
     const declaration = declared.get(name) ?? declared.get(name.replace(/_(bucket|sum|count)$/, ''))
     if (declaration === undefined) continue
     const own = [...labels.matchAll(/(\w+)="([^"]*)"/g)].filter(([, label]) => label !== 'le')
-    assert.deepEqual(own.map(([, label]) => label).sort(), Object.keys(declaration.labels).sort(), series)
+    assert.deepEqual(
+      own.map(([, label]) => label).sort(),
+      Object.keys(declaration.labels).sort(),
+      series,
+    )
     for (const [, label = '', value = ''] of own) {
       const known = declaration.labels[label]
       assert.ok(typeof known === 'string' || known?.includes(value), series)

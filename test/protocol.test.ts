@@ -5,7 +5,21 @@ import { startTarget } from './conformance/target.ts'
 
 /** Every point of the conformance suite, on models that between them make each applicable. */
 
-const DATATYPES = ['bool', 'uint8', 'uint16', 'uint32', 'uint64', 'int8', 'int16', 'int32', 'int64', 'fp16', 'fp32', 'fp64', 'bytes']
+const DATATYPES = [
+  'bool',
+  'uint8',
+  'uint16',
+  'uint32',
+  'uint64',
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'fp16',
+  'fp32',
+  'fp64',
+  'bytes',
+]
 
 /** Of one input and of several, with versions and without, and such as fail. */
 const ALL_POINTS = ['iris', 'two-in-two-out', 'failing', 'not-utf8']
@@ -24,7 +38,13 @@ const POINTS_ABOUT_TENSORS = [
 ]
 
 /** What is worth asking of each model that differs in a datatype, a shape or the number of tensors. */
-const aboutTensors = [...groups.shapes, ...groups.data, ...groups.datatypes, ...groups.binary, ...groups.outputs]
+const aboutTensors = [
+  ...groups.shapes,
+  ...groups.data,
+  ...groups.datatypes,
+  ...groups.binary,
+  ...groups.outputs,
+]
 
 const appliedTo = new Map<string, number>(points.map(({ name }) => [name, 0]))
 
@@ -32,16 +52,21 @@ test('every point has a name of its own', () => assert.equal(appliedTo.size, poi
 
 test('no point is required where the specification is silent', () =>
   assert.deepEqual(
-    points.filter(({ level, source }) => level === 'required' && source.startsWith('OIP is silent')).map(({ name }) => name),
+    points
+      .filter(({ level, source }) => level === 'required' && source.startsWith('OIP is silent'))
+      .map(({ name }) => name),
     [],
   ))
 
 // What tensors are read to has nothing to do with who listens.
-const models = process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
+const models =
+  process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
 
 for (const model of models) {
   const { server, target } = await startTarget(model)
-  for (const { name, level, source, notApplicable, check } of ALL_POINTS.includes(model) ? points : aboutTensors) {
+  for (const { name, level, source, notApplicable, check } of ALL_POINTS.includes(model)
+    ? points
+    : aboutTensors) {
     if (notApplicable?.(target) !== undefined) continue
     appliedTo.set(name, (appliedTo.get(name) as number) + 1)
     await test(`${model}: ${name} [${level}; ${source}]`, () => check(target))

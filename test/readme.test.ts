@@ -5,7 +5,12 @@ import { test } from 'node:test'
 import { projectFolder, startServer } from './server.ts'
 
 const docs = readdirSync(join(projectFolder, 'docs')).filter(name => name.endsWith('.md'))
-const PAGES = ['README.md', 'CONTRIBUTING.md', 'conformance/README.md', ...docs.map(name => `docs/${name}`)]
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'conformance/README.md',
+  ...docs.map(name => `docs/${name}`),
+]
 const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
 
 /** The README's curl commands, as what they send. */
@@ -13,7 +18,10 @@ function requests(page: string) {
   return [...page.matchAll(/^curl [\s\S]*?(?=\n```)/gm)].map(([command]) => ({
     path: new URL(/https?:\S+/.exec(command)?.[0] ?? '').pathname,
     headers: Object.fromEntries(
-      [...command.matchAll(/-H '([^:]+): ([^']+)'/g)].map(([, name, value]) => [name as string, value as string]),
+      [...command.matchAll(/-H '([^:]+): ([^']+)'/g)].map(([, name, value]) => [
+        name as string,
+        value as string,
+      ]),
     ),
     body: /-d '([\s\S]*)'/.exec(command)?.[1] ?? '',
   }))
@@ -32,7 +40,11 @@ test("the README's curl commands get the answers it shows", async () => {
 
     const reply = await post(event)
     assert.equal(reply.status, 200)
-    const lines = [...(/```\nHTTP\/1\.1 200 OK\n([\s\S]*?)…/.exec(page)?.[1] ?? '').matchAll(/^([\w-]+): (.*)$/gm)]
+    const lines = [
+      ...(/```\nHTTP\/1\.1 200 OK\n([\s\S]*?)…/.exec(page)?.[1] ?? '').matchAll(
+        /^([\w-]+): (.*)$/gm,
+      ),
+    ]
     assert.ok(lines.length >= 5)
     for (const [, header, value] of lines) assert.equal(reply.headers.get(header as string), value)
   } finally {
@@ -48,15 +60,25 @@ test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
   const server = await startServer({}, { frontOf: createPredictor })
   try {
     const { path, headers, body } = predict
-    const answer = await fetch(server.url + path, { method: 'POST', headers, body: Buffer.from(body) })
-    assert.deepEqual(await answer.json(), JSON.parse(/```json\n([\s\S]*?)\n```/.exec(page)?.[1] ?? ''))
+    const answer = await fetch(server.url + path, {
+      method: 'POST',
+      headers,
+      body: Buffer.from(body),
+    })
+    assert.deepEqual(
+      await answer.json(),
+      JSON.parse(/```json\n([\s\S]*?)\n```/.exec(page)?.[1] ?? ''),
+    )
   } finally {
     await server.stop()
   }
 })
 
 /** Pages from the README by links, each with the links it has: as GitHub resolves them, a folder is its README. */
-function walk(): Map<string, readonly { readonly link: string; readonly path: string; readonly anchor: string | undefined }[]> {
+function walk(): Map<
+  string,
+  readonly { readonly link: string; readonly path: string; readonly anchor: string | undefined }[]
+> {
   const pages = new Map<string, { link: string; path: string; anchor: string | undefined }[]>()
   const ahead = ['README.md']
   for (let page = ahead.pop(); page !== undefined; page = ahead.pop()) {
@@ -65,7 +87,11 @@ function walk(): Map<string, readonly { readonly link: string; readonly path: st
     const text = read(page).replaceAll(/^( *)```[\s\S]*?^ *```/gm, '')
     const links = [...text.matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link]) => {
       const [path = '', anchor] = (link as string).split('#')
-      return { link: link as string, path: path === '' ? (page as string) : pageAt(join(page as string, '..', path)), anchor }
+      return {
+        link: link as string,
+        path: path === '' ? (page as string) : pageAt(join(page as string, '..', path)),
+        anchor,
+      }
     })
     pages.set(page, links)
     ahead.push(...links.map(({ path }) => path).filter(path => path.endsWith('.md')))
@@ -100,7 +126,9 @@ const pages = walk()
 test('every page of docs/ is in its index', () => {
   const listed = pages.get('docs/README.md')?.map(({ path }) => path)
   assert.deepEqual(
-    docs.map(name => `docs/${name}`).filter(page => page !== 'docs/README.md' && !listed?.includes(page)),
+    docs
+      .map(name => `docs/${name}`)
+      .filter(page => page !== 'docs/README.md' && !listed?.includes(page)),
     [],
     'a line for it belongs into docs/README.md',
   )

@@ -31,7 +31,9 @@ const onPredictor = process.env.ON_PREDICTOR !== undefined
 
 /** The whole suite can be run in another mode, by the variable of that name. */
 const MODE = Object.fromEntries(
-  ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name =>
+    process.env[name] === undefined ? [] : [[name, process.env[name]]],
+  ),
 )
 
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
@@ -39,11 +41,20 @@ export async function startServer(
   env: Record<string, string> = {},
   { load = true, frontOf }: { load?: boolean; frontOf?: (service: EventService) => Front } = {},
 ): Promise<Server> {
-  const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...MODE, ...env })
+  const config = readConfig({
+    PORT: '0',
+    LISTEN_HOST: '127.0.0.1',
+    LOG_LEVEL: 'silent',
+    ...MODE,
+    ...env,
+  })
   const service = createFunction(config)
   const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor : frontOf
   const host = await listen(service, config, front?.(service))
-  const metricsHost = config.metricsPort === undefined ? undefined : await listenForMetrics(service, config, config.metricsPort)
+  const metricsHost =
+    config.metricsPort === undefined
+      ? undefined
+      : await listenForMetrics(service, config, config.metricsPort)
   if (load) await service.model.load()
   return {
     url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${host.port}`,
@@ -95,7 +106,9 @@ export async function startProcess(
       const { url } = JSON.parse(line)
       if (url !== undefined) resolve(url)
     })
-    child.once('exit', () => reject(new Error(`the server ended before it was ready: ${log.join('\n')}`)))
+    child.once('exit', () =>
+      reject(new Error(`the server ended before it was ready: ${log.join('\n')}`)),
+    )
   })
   return { url: await url, process: child, log, exited }
 }

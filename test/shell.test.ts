@@ -14,6 +14,10 @@ const files = readdirSync(projectFolder, { recursive: true, withFileTypes: true 
 test('`npm run check:shell`, and so CI, looks at every shell script', () => {
   assert.match(manifest.scripts['check:shell'], /\.ci\/run .*'\*\.sh'/)
   assert.match(readFileSync(join(projectFolder, '.ci/run'), 'utf8'), /^npm run check:shell$/m)
-  const others = files.filter(path => !path.endsWith('.sh') && /^#!.*\b(ba|da|)sh\b/.test(readFileSync(join(projectFolder, path), 'utf8')))
+  const others = files.filter(
+    path =>
+      !path.endsWith('.sh') &&
+      /^#!.*\b(ba|da|)sh\b/.test(readFileSync(join(projectFolder, path), 'utf8')),
+  )
   assert.deepEqual(others, ['.ci/run'])
 })

@@ -8,7 +8,10 @@ export interface WrittenTensor {
   readonly data_base64?: string
 }
 
-const WRITERS: Record<string, [bytes: number, write: (view: DataView, at: number, value: never) => void]> = {
+const WRITERS: Record<
+  string,
+  [bytes: number, write: (view: DataView, at: number, value: never) => void]
+> = {
   BOOL: [1, (view, at, value: boolean) => view.setUint8(at, value ? 1 : 0)],
   UINT8: [1, (view, at, value: number) => view.setUint8(at, value)],
   UINT16: [2, (view, at, value: number) => view.setUint16(at, value, true)],
@@ -25,7 +28,10 @@ const WRITERS: Record<string, [bytes: number, write: (view: DataView, at: number
 /** The tensor as binary tensor data. */
 export function toBytes({ datatype, data, data_base64: base64 }: WrittenTensor): Buffer {
   if (base64 !== undefined) return Buffer.from(base64, 'base64')
-  if (datatype === 'BYTES') return Buffer.concat((data as readonly string[]).flatMap(text => [lengthPrefix(text), Buffer.from(text)]))
+  if (datatype === 'BYTES')
+    return Buffer.concat(
+      (data as readonly string[]).flatMap(text => [lengthPrefix(text), Buffer.from(text)]),
+    )
   const [bytes, write] = WRITERS[datatype] as (typeof WRITERS)[string]
   const view = new DataView(new ArrayBuffer(bytes * (data?.length ?? 0)))
   data?.forEach((value, i) => {
@@ -45,7 +51,10 @@ export const parseExactly = (text: string): unknown =>
   // A reviver takes seconds for megabytes; most texts have nothing for it.
   /[[,:\s-]\d{16}/.test(text)
     ? JSON.parse(text, ((_key: string, value: unknown, { source }: { source: string }) =>
-        typeof value === 'number' && /^-?\d{16,}$/.test(source) ? BigInt(source) : value) as (key: string, value: unknown) => unknown)
+        typeof value === 'number' && /^-?\d{16,}$/.test(source) ? BigInt(source) : value) as (
+        key: string,
+        value: unknown,
+      ) => unknown)
     : JSON.parse(text)
 
 export const writeExactly = (value: unknown): string =>
@@ -60,7 +69,10 @@ export const writeExactly = (value: unknown): string =>
           : JSON.stringify(value)
 
 /** A V2 request with every input and output as binary tensor data. */
-export function binaryRequest(inputs: readonly WrittenTensor[]): { headers: Record<string, string>; body: Buffer } {
+export function binaryRequest(inputs: readonly WrittenTensor[]): {
+  headers: Record<string, string>
+  body: Buffer
+} {
   const parts = inputs.map(toBytes)
   const json = JSON.stringify({
     parameters: { binary_data_output: true },
@@ -72,13 +84,19 @@ export function binaryRequest(inputs: readonly WrittenTensor[]): { headers: Reco
     })),
   })
   return {
-    headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(Buffer.byteLength(json)) },
+    headers: {
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': String(Buffer.byteLength(json)),
+    },
     body: Buffer.concat([Buffer.from(json), ...parts]),
   }
 }
 
 /** The outputs of a binary response, each with its bytes. */
-export function binaryOutputs(headers: Headers, body: Buffer): { name: string; datatype: string; shape: number[]; bytes: Buffer }[] {
+export function binaryOutputs(
+  headers: Headers,
+  body: Buffer,
+): { name: string; datatype: string; shape: number[]; bytes: Buffer }[] {
   const jsonLength = Number(headers.get('inference-header-content-length'))
   const { outputs } = JSON.parse(body.subarray(0, jsonLength).toString())
   let at = jsonLength

@@ -7,10 +7,14 @@ import { projectFolder } from './server.ts'
 
 const WORKFLOWS = '.github/workflows'
 const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
-const paths = globSync(['.github/workflows/*.{yml,yaml}', '.github/actions/*/action.yml'], { cwd: projectFolder }).sort()
+const paths = globSync(['.github/workflows/*.{yml,yaml}', '.github/actions/*/action.yml'], {
+  cwd: projectFolder,
+}).sort()
 
 const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
-  .filter(entry => entry.isDirectory() && !/^\.(?!ci$)|^(node_modules|build|coverage)$/.test(entry.name))
+  .filter(
+    entry => entry.isDirectory() && !/^\.(?!ci$)|^(node_modules|build|coverage)$/.test(entry.name),
+  )
   .map(({ name }) => name.replace('.', '\\.'))
 
 /** What a workflow says, without what it says to people. */
@@ -24,18 +28,24 @@ function mistakes(path: string, text: string): string[] {
     if (action.startsWith('./')) {
       if (!existsSync(join(projectFolder, action))) found.push(`${action} is not there`)
     } else if (!/@[0-9a-f]{40}$/.test(action)) found.push(`${action} is not held to a commit`)
-    else if (!/^ # (v\d+\.\d+\.\d+|main of \d{4}-\d\d-\d\d.*)$/.test(comment)) found.push(`${action} does not say its version`)
+    else if (!/^ # (v\d+\.\d+\.\d+|main of \d{4}-\d\d-\d\d.*)$/.test(comment))
+      found.push(`${action} does not say its version`)
   }
-  if (isWorkflow && !/^permissions: \{\}$/m.test(text)) found.push('what no job asks for is not denied: permissions: {}')
-  if (/\b(pull_request_target|workflow_run)\b/.test(code(text))) found.push('strangers’ code would run with our secrets')
+  if (isWorkflow && !/^permissions: \{\}$/m.test(text))
+    found.push('what no job asks for is not denied: permissions: {}')
+  if (/\b(pull_request_target|workflow_run)\b/.test(code(text)))
+    found.push('strangers’ code would run with our secrets')
   const checkouts = text.match(/uses: actions\/checkout@/g)?.length ?? 0
-  if ((text.match(/persist-credentials: false/g)?.length ?? 0) < checkouts) found.push('a clone keeps the token')
+  if ((text.match(/persist-credentials: false/g)?.length ?? 0) < checkouts)
+    found.push('a clone keeps the token')
   const jobs = text.match(/^ {4}runs-on:/gm)?.length ?? 0
   if ((text.match(/^ {4}timeout-minutes:/gm)?.length ?? 0) < jobs) found.push('a job has no end')
   for (const [, script = ''] of text.matchAll(/npm run (?:--silent )?([\w:-]+)/g)) {
     if (!(script in manifest.scripts)) found.push(`npm run ${script} is not there`)
   }
-  for (const [named] of code(text).matchAll(new RegExp(`(?<![\\w./@$-])(?:\\./)?(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g'))) {
+  for (const [named] of code(text).matchAll(
+    new RegExp(`(?<![\\w./@$-])(?:\\./)?(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g'),
+  )) {
     if (!existsSync(join(projectFolder, named))) found.push(`${named} is not there`)
   }
   return found
@@ -54,7 +64,8 @@ function reachable(): string[] {
 }
 
 /** What somebody who is nobody to us could misuse. */
-const powers = (text: string) => code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
+const powers = (text: string) =>
+  code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
 
 for (const path of paths) {
   test(`${path} holds actions to commits, asks for the least, and runs what is there`, () => {
@@ -69,26 +80,76 @@ test('what a pull request starts has no secret and no token that writes, for it 
 
 test('the tools of the workflows have the versions of .ci/run, and Node that of package.json', () => {
   const all = paths.map(read).join('\n')
-  const versions = (pattern: RegExp, text = all) => [...new Set(Array.from(text.matchAll(pattern), ([, version]) => version))]
+  const versions = (pattern: RegExp, text = all) => [
+    ...new Set(Array.from(text.matchAll(pattern), ([, version]) => version)),
+  ]
   assert.deepEqual(versions(/node:([\d.]+)-/g), [manifest.devDependencies.node])
-  assert.deepEqual(versions(/KUSTOMIZE: ([\d.]+)/g), versions(/kustomize\/v5@v([\d.]+)/g, read('.ci/run')))
+  assert.deepEqual(
+    versions(/KUSTOMIZE: ([\d.]+)/g),
+    versions(/kustomize\/v5@v([\d.]+)/g, read('.ci/run')),
+  )
   assert.equal(versions(/go-version: (\S+)/g).length, 1)
 })
 
 suite('a workflow is refused', () => {
   const path = `${WORKFLOWS}/check.yml`
   const good = read(path)
-  const CASES: readonly (readonly [mistake: string, from: string | RegExp, to: string, says: RegExp])[] = [
-    ['with an action by its tag', /checkout@[0-9a-f]{40} # v\S+/, 'checkout@v7', /checkout@v7 is not held to a commit/],
-    ['with an action by half a commit', /(checkout@[0-9a-f]{20})[0-9a-f]{20}/, '$1', /is not held to a commit/],
+  const CASES: readonly (readonly [
+    mistake: string,
+    from: string | RegExp,
+    to: string,
+    says: RegExp,
+  ])[] = [
+    [
+      'with an action by its tag',
+      /checkout@[0-9a-f]{40} # v\S+/,
+      'checkout@v7',
+      /checkout@v7 is not held to a commit/,
+    ],
+    [
+      'with an action by half a commit',
+      /(checkout@[0-9a-f]{20})[0-9a-f]{20}/,
+      '$1',
+      /is not held to a commit/,
+    ],
     ['with a commit of no version', / # v\d\S+/, '', /does not say its version/],
-    ['with an action of ours that is not there', /uses: actions\/checkout\S+/, 'uses: ./.github/actions/none', /none is not there/],
+    [
+      'with an action of ours that is not there',
+      /uses: actions\/checkout\S+/,
+      'uses: ./.github/actions/none',
+      /none is not there/,
+    ],
     ['with rights for every job', 'permissions: {}', 'permissions: read-all', /is not denied/],
-    ['started by strangers with our rights', 'pull_request:', 'pull_request_target:', /strangers’ code/],
-    ['with a token left in the clone', 'persist-credentials: false', 'fetch-depth: 0', /keeps the token/],
-    ['with a job that may run for ever', /timeout-minutes: \d+/, 'continue-on-error: true', /has no end/],
-    ['that runs a script that is not there', '- run: .ci/run', '- run: npm run nothing', /npm run nothing is not there/],
-    ['that runs a file that is not there', '- run: .ci/run', '- run: scripts/nothing.sh --all', /scripts\/nothing\.sh is not there/],
+    [
+      'started by strangers with our rights',
+      'pull_request:',
+      'pull_request_target:',
+      /strangers’ code/,
+    ],
+    [
+      'with a token left in the clone',
+      'persist-credentials: false',
+      'fetch-depth: 0',
+      /keeps the token/,
+    ],
+    [
+      'with a job that may run for ever',
+      /timeout-minutes: \d+/,
+      'continue-on-error: true',
+      /has no end/,
+    ],
+    [
+      'that runs a script that is not there',
+      '- run: .ci/run',
+      '- run: npm run nothing',
+      /npm run nothing is not there/,
+    ],
+    [
+      'that runs a file that is not there',
+      '- run: .ci/run',
+      '- run: scripts/nothing.sh --all',
+      /scripts\/nothing\.sh is not there/,
+    ],
   ]
   for (const [mistake, from, to, says] of CASES) {
     test(mistake, () => {
@@ -104,6 +165,7 @@ suite('a workflow is refused', () => {
     '    environment: production',
     'TOKEN: ${'.concat('{ github.token }}'),
   ]) {
-    test(`for strangers, with ${power.trim()}`, () => assert.equal(powers(`${good}\n${power}\n`).length, 1))
+    test(`for strangers, with ${power.trim()}`, () =>
+      assert.equal(powers(`${good}\n${power}\n`).length, 1))
   }
 })

@@ -10,7 +10,10 @@ import type * as runtime from 'faas-js-runtime'
 // It listens on all interfaces and offers no other; a benchmark has no business there.
 const { listen } = net.Server.prototype
 net.Server.prototype.listen = function (this: net.Server, ...[options, ...rest]: unknown[]) {
-  return Reflect.apply(listen, this, [{ ...(options as net.ListenOptions), host: '127.0.0.1' }, ...rest])
+  return Reflect.apply(listen, this, [
+    { ...(options as net.ListenOptions), host: '127.0.0.1' },
+    ...rest,
+  ])
 }
 
 interface Context {
@@ -25,10 +28,16 @@ async function handleOf(): Promise<(context: Context) => unknown> {
     return () => answer
   }
   const { infer } = await import('./onnx.ts')
-  return async ({ body }) => ({ headers: { 'content-type': 'application/json' }, body: await infer(body as Parameters<typeof infer>[0]) })
+  return async ({ body }) => ({
+    headers: { 'content-type': 'application/json' },
+    body: await infer(body as Parameters<typeof infer>[0]),
+  })
 }
 
 // Node finds no names in this CommonJS package.
 const { start }: typeof runtime = createRequire(import.meta.url)('faas-js-runtime')
 const handle = await handleOf()
-await start(handle as unknown as Parameters<typeof start>[0], { port: Number(process.env.PORT), bodyLimit: 64 * 2 ** 20 } as object)
+await start(
+  handle as unknown as Parameters<typeof start>[0],
+  { port: Number(process.env.PORT), bodyLimit: 64 * 2 ** 20 } as object,
+)

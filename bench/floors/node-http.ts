@@ -7,7 +7,10 @@ createServer((request, response) => {
   request.on('data', chunk => chunks.push(chunk))
   request.on('end', async () => {
     const answer = JSON.stringify(await infer(JSON.parse(Buffer.concat(chunks).toString())))
-    response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(answer) })
+    response.writeHead(200, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(answer),
+    })
     response.end(answer)
   })
 }).listen(Number(process.env.PORT), '127.0.0.1')

@@ -11,7 +11,10 @@ const { InferenceSession, Tensor } = await import('onnxruntime-node')
 
 const folder = process.env.MODEL_DIR as string
 const { name, version } = JSON.parse(readFileSync(`${folder}/model.json`, 'utf8'))
-const session = await InferenceSession.create(`${folder}/model.onnx`, { intraOpNumThreads: 1, interOpNumThreads: 1 })
+const session = await InferenceSession.create(`${folder}/model.onnx`, {
+  intraOpNumThreads: 1,
+  interOpNumThreads: 1,
+})
 await classify([5.1, 3.5, 1.4, 0.2])
 
 async function classify(data: readonly number[]) {
@@ -33,7 +36,12 @@ export async function infer({ id, inputs }: Request): Promise<object> {
     id,
     outputs: session.outputNames.map(output => {
       const { type, dims, data } = outputs[output] as InstanceType<typeof Tensor>
-      return { name: output, datatype: type === 'string' ? 'BYTES' : 'FP32', shape: dims, data: Array.from(data as Iterable<unknown>) }
+      return {
+        name: output,
+        datatype: type === 'string' ? 'BYTES' : 'FP32',
+        shape: dims,
+        data: Array.from(data as Iterable<unknown>),
+      }
     }),
   }
 }

@@ -24,7 +24,13 @@ export function createWeights(mib: number): Weights {
     write(file, mib)
   }
   // The answer is the sum of all weights, which are zero, so that the answer stays small however large the model.
-  return { path, request: jsonOf([{ name: 'x', datatype: 'FP32', shape: [1, 1], data: [1] }], outputs => outputs[0]?.data[0] === 0) }
+  return {
+    path,
+    request: jsonOf(
+      [{ name: 'x', datatype: 'FP32', shape: [1, 1], data: [1] }],
+      outputs => outputs[0]?.data[0] === 0,
+    ),
+  }
 }
 
 function write(file: string, mib: number): void {
@@ -34,8 +40,25 @@ function write(file: string, mib: number): void {
     field(1, message(text(1, 'x'), text(1, 'W'), text(2, 'xW'), text(4, 'MatMul'))),
     field(1, message(text(1, 'xW'), text(1, 'axes'), text(2, 'y'), text(4, 'ReduceSum'))),
     text(2, 'weights'),
-    field(5, message(integer(1, 1), integer(1, columns), integer(2, FLOAT), text(8, 'W'), field(9, weights))),
-    field(5, message(integer(1, 1), integer(2, 7), text(8, 'axes'), field(9, Buffer.from(new BigInt64Array([1n]).buffer)))),
+    field(
+      5,
+      message(
+        integer(1, 1),
+        integer(1, columns),
+        integer(2, FLOAT),
+        text(8, 'W'),
+        field(9, weights),
+      ),
+    ),
+    field(
+      5,
+      message(
+        integer(1, 1),
+        integer(2, 7),
+        text(8, 'axes'),
+        field(9, Buffer.from(new BigInt64Array([1n]).buffer)),
+      ),
+    ),
     field(11, value('x')),
     field(12, value('y')),
   )
@@ -51,14 +74,24 @@ const value = (name: string) =>
     text(1, name),
     field(
       2,
-      message(field(1, message(integer(1, FLOAT), field(2, message(field(1, message(text(2, 'n'))), field(1, message(integer(1, 1)))))))),
+      message(
+        field(
+          1,
+          message(
+            integer(1, FLOAT),
+            field(2, message(field(1, message(text(2, 'n'))), field(1, message(integer(1, 1))))),
+          ),
+        ),
+      ),
     ),
   )
 
 const message = (...fields: readonly Uint8Array[]) => Buffer.concat(fields)
-const field = (number: number, bytes: Uint8Array) => Buffer.concat([varint(number * 8 + 2), varint(bytes.length), bytes])
+const field = (number: number, bytes: Uint8Array) =>
+  Buffer.concat([varint(number * 8 + 2), varint(bytes.length), bytes])
 const text = (number: number, value: string) => field(number, Buffer.from(value))
-const integer = (number: number, value: number) => Buffer.concat([varint(number * 8), varint(value)])
+const integer = (number: number, value: number) =>
+  Buffer.concat([varint(number * 8), varint(value)])
 
 function varint(value: number): Buffer {
   const bytes: number[] = []

@@ -11,7 +11,8 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-const PYTHON = process.env.PYTHON ?? ['/usr/bin/python3.11', '/usr/bin/python3'].find(existsSync) ?? 'python3'
+const PYTHON =
+  process.env.PYTHON ?? ['/usr/bin/python3.11', '/usr/bin/python3'].find(existsSync) ?? 'python3'
 const LIMIT_MS = 10 * 60_000
 
 /** @returns why it could not be installed, or undefined */
@@ -22,7 +23,10 @@ export const install = (peer: string): Promise<string | undefined> =>
  * A Python environment in that folder, with what the file pins and nothing else.
  * @returns why it could not be made, or undefined
  */
-export async function makeEnvironment(folder: string, requirements: string): Promise<string | undefined> {
+export async function makeEnvironment(
+  folder: string,
+  requirements: string,
+): Promise<string | undefined> {
   const wanted = readFileSync(requirements, 'utf8')
   const done = `${folder}/installed.txt`
   if (existsSync(done) && readFileSync(done, 'utf8') === wanted) return undefined

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { assertSame, infer, inferBinary, readResponse } from '../answer.ts'
-import { all, binary, echoesVectorsOf, inJson, notEmpty, oneInput, severalInputs, severalOutputs, takes } from '../applies.ts'
+import {
+  all,
+  binary,
+  echoesVectorsOf,
+  inJson,
+  notEmpty,
+  oneInput,
+  severalInputs,
+  severalOutputs,
+  takes,
+} from '../applies.ts'
 import { lengthPrefixed, toBytes } from '../datatypes.ts'
 import { raw, toJson } from '../json.ts'
 import { type Mistake, refusals } from '../mistakes.ts'
@@ -52,16 +62,22 @@ const sized = (size: (bytes: number) => unknown) => (target: Target) => {
 }
 
 /** The binary example, with the header saying something else of its JSON's length. */
-const headed = (jsonLength: (length: number, target: Target) => string | number) => (target: Target) => {
-  const { json, parts } = exampleBinary(target)
-  return { json, parts, jsonLength: jsonLength(Buffer.byteLength(toJson(json)), target) }
-}
+const headed =
+  (jsonLength: (length: number, target: Target) => string | number) => (target: Target) => {
+    const { json, parts } = exampleBinary(target)
+    return { json, parts, jsonLength: jsonLength(Buffer.byteLength(toJson(json)), target) }
+  }
 
 /** The first input's shape given by other bytes, whose size is stated truly. */
 const spoilt = (bytes: (right: Buffer) => Buffer) => (target: Target) => {
   const { parts } = exampleBinary(target)
   const changed = parts.map((part, i) => (i === 0 ? bytes(part) : part))
-  return { json: { inputs: inputsOf(target).map((input, i) => binaryInput(input, changed[i]?.byteLength)) }, parts: changed }
+  return {
+    json: {
+      inputs: inputsOf(target).map((input, i) => binaryInput(input, changed[i]?.byteLength)),
+    },
+    parts: changed,
+  }
 }
 
 const SIZES: Mistake[] = [
@@ -125,7 +141,10 @@ const SIZES: Mistake[] = [
     parts: [...exampleBinary(target).parts, Buffer.alloc(1)],
   })),
   wrong('no bytes at all', 'required', target => ({ ...exampleBinary(target), parts: [] })),
-  wrong('bytes behind inputs that are all JSON', 'required', target => ({ json: exampleRequest(target), parts: [Buffer.alloc(4)] })),
+  wrong('bytes behind inputs that are all JSON', 'required', target => ({
+    json: exampleRequest(target),
+    parts: [Buffer.alloc(4)],
+  })),
   wrong(
     'bytes of one element too many, truly stated',
     'required',
@@ -138,14 +157,33 @@ const SIZES: Mistake[] = [
   ),
   wrong('both data and binary_data_size', 'stricter', target => {
     const { json, parts } = exampleBinary(target)
-    return { json: { inputs: (json.inputs as object[]).map((input, i) => ({ ...input, data: inputsOf(target)[i]?.data })) }, parts }
+    return {
+      json: {
+        inputs: (json.inputs as object[]).map((input, i) => ({
+          ...input,
+          data: inputsOf(target)[i]?.data,
+        })),
+      },
+      parts,
+    }
   }),
-  wrong('neither data nor binary_data_size', 'required', target => ({ json: withInput(target, { data: undefined }), parts: [] })),
+  wrong('neither data nor binary_data_size', 'required', target => ({
+    json: withInput(target, { data: undefined }),
+    parts: [],
+  })),
   {
-    ...wrong('a binary_data_size without Inference-Header-Content-Length', 'required', exampleBinary),
+    ...wrong(
+      'a binary_data_size without Inference-Header-Content-Length',
+      'required',
+      exampleBinary,
+    ),
     send: target => {
       const { body } = binaryBody(exampleBinary(target))
-      return target.send({ path: inferPath(target), headers: { 'content-type': 'application/octet-stream' }, body })
+      return target.send({
+        path: inferPath(target),
+        headers: { 'content-type': 'application/octet-stream' },
+        body,
+      })
     },
   },
   {
@@ -155,11 +193,15 @@ const SIZES: Mistake[] = [
 ]
 
 const HEADERS: Mistake[] = [
-  wrong('an Inference-Header-Content-Length longer than a body of JSON alone', 'required', target => ({
-    json: exampleRequest(target),
-    parts: [],
-    jsonLength: Buffer.byteLength(toJson(exampleRequest(target))) + 1,
-  })),
+  wrong(
+    'an Inference-Header-Content-Length longer than a body of JSON alone',
+    'required',
+    target => ({
+      json: exampleRequest(target),
+      parts: [],
+      jsonLength: Buffer.byteLength(toJson(exampleRequest(target))) + 1,
+    }),
+  ),
   wrong(
     'an Inference-Header-Content-Length longer than the body',
     'required',
@@ -206,8 +248,16 @@ const bytesVector = (target: Target, count: number, part: Buffer) => ({
 
 const STRINGS: readonly [mistake: string, count: number, bytes: Buffer][] = [
   ['a BYTES length prefix that is cut off', 1, Buffer.from([1, 0, 0])],
-  ['a second BYTES length prefix that is cut off', 2, Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])])],
-  ['a BYTES element shorter than its length says', 1, Buffer.concat(lengthPrefixed(Buffer.from('abc'), 4))],
+  [
+    'a second BYTES length prefix that is cut off',
+    2,
+    Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])]),
+  ],
+  [
+    'a BYTES element shorter than its length says',
+    1,
+    Buffer.concat(lengthPrefixed(Buffer.from('abc'), 4)),
+  ],
   ['a BYTES length of 4 GB', 1, Buffer.concat(lengthPrefixed(Buffer.from('abc'), 0xffffffff))],
   ['a big-endian BYTES length', 1, Buffer.from([0, 0, 0, 1, 0x61])],
   ['a BYTES element without a length', 1, Buffer.from('setosa')],
@@ -216,10 +266,22 @@ const STRINGS: readonly [mistake: string, count: number, bytes: Buffer][] = [
     3,
     Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))]),
   ],
-  ['more BYTES elements than the shape says', 1, Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))])],
-  ['BYTES with something left over', 1, Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])])],
+  [
+    'more BYTES elements than the shape says',
+    1,
+    Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))]),
+  ],
+  [
+    'BYTES with something left over',
+    1,
+    Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])]),
+  ],
   ['BYTES elements for a shape of none', 0, Buffer.concat(lengthPrefixed(Buffer.from('a')))],
-  ['more BYTES elements than there are bytes', 2 ** 30, Buffer.concat(lengthPrefixed(Buffer.from('a')))],
+  [
+    'more BYTES elements than there are bytes',
+    2 ** 30,
+    Buffer.concat(lengthPrefixed(Buffer.from('a'))),
+  ],
 ]
 
 const strings: Mistake[] = STRINGS.map(([mistake, count, bytes]) => ({
@@ -234,7 +296,10 @@ const FLAGS: Mistake[] = ['true', 1, 0, null, [], {}].flatMap(value => [
   })),
   wrong(`binary_data that is ${JSON.stringify(value)}`, 'stricter', target => ({
     ...exampleBinary(target),
-    json: { ...exampleBinary(target).json, outputs: outputsOf(target, { binary_data: value as boolean }) },
+    json: {
+      ...exampleBinary(target).json,
+      outputs: outputsOf(target, { binary_data: value as boolean }),
+    },
   })),
 ])
 
@@ -247,13 +312,34 @@ const PRECEDENCE: readonly {
   readonly binary: boolean
 }[] = [
   { name: 'outputs come as JSON unless something else is asked', listed: false, binary: false },
-  { name: 'listed outputs come as JSON unless something else is asked', listed: true, binary: false },
+  {
+    name: 'listed outputs come as JSON unless something else is asked',
+    listed: true,
+    binary: false,
+  },
   { name: 'binary_data makes outputs binary', a: true, listed: true, binary: true },
   { name: 'binary_data false makes outputs JSON', a: false, listed: true, binary: false },
   { name: 'binary_data_output makes all outputs binary', b: true, listed: false, binary: true },
-  { name: 'binary_data_output holds for listed outputs that say nothing', b: true, listed: true, binary: true },
-  { name: 'binary_data false overrides binary_data_output', a: false, b: true, listed: true, binary: false },
-  { name: 'binary_data overrides binary_data_output false', a: true, b: false, listed: true, binary: true },
+  {
+    name: 'binary_data_output holds for listed outputs that say nothing',
+    b: true,
+    listed: true,
+    binary: true,
+  },
+  {
+    name: 'binary_data false overrides binary_data_output',
+    a: false,
+    b: true,
+    listed: true,
+    binary: false,
+  },
+  {
+    name: 'binary_data overrides binary_data_output false',
+    a: true,
+    b: false,
+    listed: true,
+    binary: true,
+  },
   { name: 'binary_data_output false makes outputs JSON', b: false, listed: false, binary: false },
 ]
 
@@ -261,13 +347,17 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
   name,
   source: BINARY,
   level: 'required',
-  expected: expected ? 'every output binary, application/octet-stream' : 'every output in JSON, application/json',
+  expected: expected
+    ? 'every output binary, application/octet-stream'
+    : 'every output in JSON, application/json',
   notApplicable: all(binary, inJson),
   check: async target => {
     const request: InferenceRequest = {
       ...exampleRequest(target),
       ...(b !== undefined && { parameters: { binary_data_output: b } }),
-      ...(listed && { outputs: outputsOf(target, a === undefined ? undefined : { binary_data: a }) }),
+      ...(listed && {
+        outputs: outputsOf(target, a === undefined ? undefined : { binary_data: a }),
+      }),
     }
     const reply = await post(target, request)
     const response = readResponse(reply)
@@ -276,16 +366,24 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
       target.metadata.outputs.map(() => expected),
     )
     assertSame(target, response, await infer(target))
-    assert.match(reply.headers['content-type'] ?? '', expected ? /^application\/octet-stream$/ : /^application\/json\b/)
+    assert.match(
+      reply.headers['content-type'] ?? '',
+      expected ? /^application\/octet-stream$/ : /^application\/json\b/,
+    )
   },
 }))
 
 /** A raw request has no shape: the server finds one only where at most one dimension is variable, and in a row at a time. */
 const raws: Applicable = all(binary, oneInput, notEmpty, target => {
-  const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) => (dimension === -1 ? [i] : []))
-  if (target.metadata.inputs[0]?.datatype === 'BYTES') return 'the extension does not say how BYTES travel raw'
+  const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) =>
+    dimension === -1 ? [i] : [],
+  )
+  if (target.metadata.inputs[0]?.datatype === 'BYTES')
+    return 'the extension does not say how BYTES travel raw'
   if (variable.length > 1) return 'the input has several variable dimensions'
-  return variable.every(i => exampleInput(target).shape[i] === 1) ? undefined : 'the example is of more than one row'
+  return variable.every(i => exampleInput(target).shape[i] === 1)
+    ? undefined
+    : 'the example is of more than one row'
 })
 
 const postRaw = (target: Target, body: Uint8Array) =>
@@ -295,9 +393,14 @@ const postRaw = (target: Target, body: Uint8Array) =>
     body,
   })
 
-const rawExample = (target: Target) => toBytes(exampleInput(target).datatype, exampleInput(target).data)
+const rawExample = (target: Target) =>
+  toBytes(exampleInput(target).datatype, exampleInput(target).data)
 
-const rawWrong = (mistake: string, body: (right: Buffer) => Buffer, applies: Applicable): Mistake => ({
+const rawWrong = (
+  mistake: string,
+  body: (right: Buffer) => Buffer,
+  applies: Applicable,
+): Mistake => ({
   mistake,
   source: RAW,
   level: 'required',
@@ -306,9 +409,12 @@ const rawWrong = (mistake: string, body: (right: Buffer) => Buffer, applies: App
 })
 
 const wholeElements: Applicable = target =>
-  exampleInput(target).datatype === 'BOOL' || /INT8$/.test(exampleInput(target).datatype) ? 'an element is one byte' : undefined
+  exampleInput(target).datatype === 'BOOL' || /INT8$/.test(exampleInput(target).datatype)
+    ? 'an element is one byte'
+    : undefined
 
-const allFixed: Applicable = target => (target.metadata.inputs[0]?.shape.includes(-1) ? 'the input has a variable dimension' : undefined)
+const allFixed: Applicable = target =>
+  target.metadata.inputs[0]?.shape.includes(-1) ? 'the input has a variable dimension' : undefined
 
 export const points: readonly Point[] = [
   ...refusals('binary sizes', SIZES),
@@ -322,7 +428,8 @@ export const points: readonly Point[] = [
     level: 'required',
     expected: 'the same outputs',
     notApplicable: all(binary, inJson),
-    check: async target => assertSame(target, await inferBinary(target, inputsOf(target)), await infer(target)),
+    check: async target =>
+      assertSame(target, await inferBinary(target, inputsOf(target)), await infer(target)),
   },
   {
     name: 'Content-Type may be absent where there is Inference-Header-Content-Length',
@@ -357,7 +464,13 @@ export const points: readonly Point[] = [
       const expected = await infer(target)
       const { json, parts } = exampleBinary(target)
       for (let spaces = 0; spaces < 8; spaces++) {
-        assertSame(target, readResponse(await postBinary(target, { json: toJson(json) + ' '.repeat(spaces), parts })), expected)
+        assertSame(
+          target,
+          readResponse(
+            await postBinary(target, { json: toJson(json) + ' '.repeat(spaces), parts }),
+          ),
+          expected,
+        )
       }
     },
   },
@@ -373,7 +486,11 @@ export const points: readonly Point[] = [
       const mixed = [binaryInput(first as never, part.byteLength), ...others]
       const expected = await infer(target)
       for (const inputs of [mixed, mixed.toReversed()]) {
-        assertSame(target, readResponse(await postBinary(target, { json: { inputs }, parts: [part] })), expected)
+        assertSame(
+          target,
+          readResponse(await postBinary(target, { json: { inputs }, parts: [part] })),
+          expected,
+        )
       }
     },
   },
@@ -383,7 +500,12 @@ export const points: readonly Point[] = [
     level: 'required',
     expected: 'the same outputs',
     notApplicable: all(binary, inJson, severalInputs),
-    check: async target => assertSame(target, await inferBinary(target, inputsOf(target).toReversed()), await infer(target)),
+    check: async target =>
+      assertSame(
+        target,
+        await inferBinary(target, inputsOf(target).toReversed()),
+        await infer(target),
+      ),
   },
   {
     name: 'binary data follows the order of the outputs asked for',
@@ -393,7 +515,11 @@ export const points: readonly Point[] = [
     notApplicable: all(binary, inJson, severalOutputs),
     check: async target => {
       const outputs = outputsOf(target, { binary_data: true }).toReversed()
-      assertSame(target, await infer(target, { ...exampleRequest(target), outputs }), await infer(target))
+      assertSame(
+        target,
+        await infer(target, { ...exampleRequest(target), outputs }),
+        await infer(target),
+      )
     },
   },
   {
@@ -415,12 +541,18 @@ export const points: readonly Point[] = [
   },
   {
     name: 'the length of a binary response is that of its JSON and its data',
-    source: binaryExtension('Binary Tensor Request', '"Content-Length continues to give the full body length"'),
+    source: binaryExtension(
+      'Binary Tensor Request',
+      '"Content-Length continues to give the full body length"',
+    ),
     level: 'required',
     expected: 'the whole response',
     notApplicable: binary,
     check: async target => {
-      const reply = await postBinary(target, binaryRequest(inputsOf(target), { id: '🌸', parameters: { binary_data_output: true } }))
+      const reply = await postBinary(
+        target,
+        binaryRequest(inputsOf(target), { id: '🌸', parameters: { binary_data_output: true } }),
+      )
       assert.equal(readResponse(reply).json.id, '🌸')
     },
   },
@@ -432,7 +564,9 @@ export const points: readonly Point[] = [
     notApplicable: raws,
     check: async target => {
       const response = readResponse(await postRaw(target, rawExample(target)))
-      const expected = await inferBinary(target, inputsOf(target), { parameters: { binary_data_output: true } })
+      const expected = await inferBinary(target, inputsOf(target), {
+        parameters: { binary_data_output: true },
+      })
       assertSame(target, response, expected)
       assert.ok(
         response.binary.every(isBinary => isBinary),
@@ -445,18 +579,34 @@ export const points: readonly Point[] = [
     source: RAW,
     level: 'required',
     expected: 'the same outputs as with a shape',
-    notApplicable: all(raws, target => ((target.metadata.inputs[0]?.shape.indexOf(-1) ?? -1) > 0 ? undefined : 'no such dimension')),
+    notApplicable: all(raws, target =>
+      (target.metadata.inputs[0]?.shape.indexOf(-1) ?? -1) > 0 ? undefined : 'no such dimension',
+    ),
     check: async target => {
-      const shape = (target.metadata.inputs[0]?.shape ?? []).map(dimension => (dimension === -1 ? 3 : dimension))
+      const shape = (target.metadata.inputs[0]?.shape ?? []).map(dimension =>
+        dimension === -1 ? 3 : dimension,
+      )
       const larger = reshaped(exampleInput(target), shape)
       const response = readResponse(await postRaw(target, toBytes(larger.datatype, larger.data)))
-      assertSame(target, response, await inferBinary(target, [larger], { parameters: { binary_data_output: true } }))
+      assertSame(
+        target,
+        response,
+        await inferBinary(target, [larger], { parameters: { binary_data_output: true } }),
+      )
     },
   },
   ...refusals('raw requests', [
-    rawWrong('a raw request of a byte too many', right => Buffer.concat([right, Buffer.alloc(1)]), wholeElements),
+    rawWrong(
+      'a raw request of a byte too many',
+      right => Buffer.concat([right, Buffer.alloc(1)]),
+      wholeElements,
+    ),
     rawWrong('a raw request of a byte too few', right => right.subarray(1), wholeElements),
-    rawWrong('a raw request of twice the bytes of a fixed shape', right => Buffer.concat([right, right]), allFixed),
+    rawWrong(
+      'a raw request of twice the bytes of a fixed shape',
+      right => Buffer.concat([right, right]),
+      allFixed,
+    ),
     rawWrong('an empty raw request of a fixed shape', () => Buffer.alloc(0), allFixed),
     {
       mistake: 'a raw request to a model of several inputs',
@@ -472,7 +622,8 @@ export const points: readonly Point[] = [
       source: binaryExtension('Binary Tensor Request', '"true is a single byte with value 1"'),
       level: 'stricter',
       notApplicable: all(binary, takes('BOOL'), notEmpty),
-      send: target => postBinary(target, spoilt(bytes => Buffer.alloc(bytes.byteLength, 2))(target)),
+      send: target =>
+        postBinary(target, spoilt(bytes => Buffer.alloc(bytes.byteLength, 2))(target)),
     },
   ]),
 ]

@@ -20,23 +20,33 @@ const encoded = (target: Target, encoding: string, body: Uint8Array, chunkBytes?
     ...(chunkBytes !== undefined && { chunkBytes }),
   })
 
-const REQUESTS: readonly { readonly encoding: string; readonly encode: (body: Uint8Array) => Uint8Array; readonly chunkBytes?: number }[] =
-  [
-    { encoding: 'gzip', encode: gzipSync },
-    { encoding: 'deflate', encode: deflateSync },
-    { encoding: 'identity', encode: body => body },
-    { encoding: 'GZIP', encode: gzipSync },
-    { encoding: 'x-gzip', encode: gzipSync },
-    { encoding: 'gzip', encode: gzipSync, chunkBytes: 1 },
-  ]
+const REQUESTS: readonly {
+  readonly encoding: string
+  readonly encode: (body: Uint8Array) => Uint8Array
+  readonly chunkBytes?: number
+}[] = [
+  { encoding: 'gzip', encode: gzipSync },
+  { encoding: 'deflate', encode: deflateSync },
+  { encoding: 'identity', encode: body => body },
+  { encoding: 'GZIP', encode: gzipSync },
+  { encoding: 'x-gzip', encode: gzipSync },
+  { encoding: 'gzip', encode: gzipSync, chunkBytes: 1 },
+]
 
 /** Long enough to be worth compressing, whatever the model. */
 const LONG_ID = 'x'.repeat(100_000)
 
 const longAnswer = (target: Target, acceptEncoding: string | undefined) =>
-  post(target, { id: LONG_ID, ...exampleRequest(target) }, acceptEncoding === undefined ? {} : { 'accept-encoding': acceptEncoding })
+  post(
+    target,
+    { id: LONG_ID, ...exampleRequest(target) },
+    acceptEncoding === undefined ? {} : { 'accept-encoding': acceptEncoding },
+  )
 
-const ANSWERS: readonly { readonly accepts: string | undefined; readonly codings: readonly (string | undefined)[] }[] = [
+const ANSWERS: readonly {
+  readonly accepts: string | undefined
+  readonly codings: readonly (string | undefined)[]
+}[] = [
   { accepts: 'gzip', codings: ['gzip'] },
   { accepts: 'deflate', codings: ['deflate'] },
   { accepts: 'gzip, deflate, br', codings: ['gzip', 'deflate', 'br'] },
@@ -52,7 +62,10 @@ const ANSWERS: readonly { readonly accepts: string | undefined; readonly codings
 ]
 
 const sayCodings = (codings: readonly (string | undefined)[]) =>
-  [...codings.filter(coding => coding !== undefined), ...(codings.includes(undefined) ? ['not compressed'] : [])].join(' or ')
+  [
+    ...codings.filter(coding => coding !== undefined),
+    ...(codings.includes(undefined) ? ['not compressed'] : []),
+  ].join(' or ')
 
 const limitOf = ({ limits }: Target) => (limits as NonNullable<typeof limits>).maxBodyBytes
 
@@ -61,18 +74,33 @@ const padded = (target: Target, bytes: number) => text(target).padEnd(bytes, ' '
 
 const CODINGS = ['br', 'zstd', 'compress', 'nonsense', 'gzip, gzip']
 
-const SPOILT: readonly [mistake: string, encoding: string, body: (target: Target) => Uint8Array][] = [
-  ['gzip that is none', 'gzip', target => Buffer.from(text(target))],
-  ['gzip that is cut off', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
-  ['gzip with a wrong checksum', 'gzip', target => gzipSync(text(target)).map((byte, i, { length }) => (i === length - 6 ? ~byte : byte))],
-  ['gzip with a spoilt middle', 'gzip', target => gzipSync(text(target)).map((byte, i, { length }) => (i === length >> 1 ? ~byte : byte))],
-  ['gzip with something behind it', 'gzip', target => Buffer.concat([gzipSync(text(target)), Buffer.from('more')])],
-  ['an empty gzip body', 'gzip', () => Buffer.alloc(0)],
-  ['gzip of nothing', 'gzip', () => gzipSync('')],
-  ['deflate that is gzip', 'deflate', target => gzipSync(text(target))],
-  ['gzip that is deflate', 'gzip', target => deflateSync(text(target))],
-  ['gzip of gzip', 'gzip', target => gzipSync(gzipSync(text(target)))],
-]
+const SPOILT: readonly [mistake: string, encoding: string, body: (target: Target) => Uint8Array][] =
+  [
+    ['gzip that is none', 'gzip', target => Buffer.from(text(target))],
+    ['gzip that is cut off', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
+    [
+      'gzip with a wrong checksum',
+      'gzip',
+      target =>
+        gzipSync(text(target)).map((byte, i, { length }) => (i === length - 6 ? ~byte : byte)),
+    ],
+    [
+      'gzip with a spoilt middle',
+      'gzip',
+      target =>
+        gzipSync(text(target)).map((byte, i, { length }) => (i === length >> 1 ? ~byte : byte)),
+    ],
+    [
+      'gzip with something behind it',
+      'gzip',
+      target => Buffer.concat([gzipSync(text(target)), Buffer.from('more')]),
+    ],
+    ['an empty gzip body', 'gzip', () => Buffer.alloc(0)],
+    ['gzip of nothing', 'gzip', () => gzipSync('')],
+    ['deflate that is gzip', 'deflate', target => gzipSync(text(target))],
+    ['gzip that is deflate', 'gzip', target => deflateSync(text(target))],
+    ['gzip of gzip', 'gzip', target => gzipSync(gzipSync(text(target)))],
+  ]
 
 export const points: readonly Point[] = [
   ...REQUESTS.map(
@@ -154,12 +182,17 @@ export const points: readonly Point[] = [
       name: `a long answer to Accept-Encoding ${accepts === undefined ? 'absent' : `"${accepts}"`} is ${sayCodings(codings)}`,
       source: rfc(9110, '12.5.3'),
       level: 'stricter',
-      expected: codings.includes(undefined) ? 'no Content-Encoding, or one of these' : 'a Content-Encoding that is one of these',
+      expected: codings.includes(undefined)
+        ? 'no Content-Encoding, or one of these'
+        : 'a Content-Encoding that is one of these',
       notApplicable: inJson,
       check: async target => {
         const reply = await longAnswer(target, accepts)
         assert.ok(readResponse(reply).json.id === LONG_ID, 'the id is another')
-        assert.ok(codings.includes(reply.headers['content-encoding']), `Content-Encoding is ${reply.headers['content-encoding']}`)
+        assert.ok(
+          codings.includes(reply.headers['content-encoding']),
+          `Content-Encoding is ${reply.headers['content-encoding']}`,
+        )
       },
     }),
   ),
@@ -171,7 +204,8 @@ export const points: readonly Point[] = [
     notApplicable: inJson,
     check: async target => {
       const { headers } = await longAnswer(target, 'gzip')
-      if (headers['content-encoding'] !== undefined) assert.match(headers.vary ?? '', /accept-encoding|\*/i)
+      if (headers['content-encoding'] !== undefined)
+        assert.match(headers.vary ?? '', /accept-encoding|\*/i)
     },
   },
   {
@@ -181,7 +215,11 @@ export const points: readonly Point[] = [
     expected: 'Content-Encoding: gzip, and the example’s outputs',
     notApplicable: all(binary, inJson),
     check: async target => {
-      const request = { id: LONG_ID, ...exampleRequest(target), parameters: { binary_data_output: true } }
+      const request = {
+        id: LONG_ID,
+        ...exampleRequest(target),
+        parameters: { binary_data_output: true },
+      }
       const reply = await post(target, request, { 'accept-encoding': 'gzip' })
       assertSame(target, readResponse(reply), await infer(target))
       assert.equal(reply.headers['content-encoding'], 'gzip')
@@ -204,7 +242,8 @@ export const points: readonly Point[] = [
     level: 'stricter',
     expected: '413 with {"error"}',
     notApplicable: all(limited, inJson),
-    check: async target => assertRefused(await post(target, padded(target, limitOf(target) + 1)), 413),
+    check: async target =>
+      assertRefused(await post(target, padded(target, limitOf(target) + 1)), 413),
   },
   {
     name: 'a streamed body larger than allowed is refused with 413',
@@ -215,7 +254,10 @@ export const points: readonly Point[] = [
     check: async target => {
       const headers = { 'content-type': 'application/json' }
       const body = padded(target, limitOf(target) + 1)
-      assertRefused(await target.send({ path: inferPath(target), headers, body, chunkBytes: 65_536 }), 413)
+      assertRefused(
+        await target.send({ path: inferPath(target), headers, body, chunkBytes: 65_536 }),
+        413,
+      )
     },
   },
   ...(
@@ -231,8 +273,14 @@ export const points: readonly Point[] = [
       expected: '413 with {"error"}',
       notApplicable: all(limited, inJson),
       check: async target => {
-        assertRefused(await encoded(target, encoding, encode(padded(target, limitOf(target) + 1))), 413)
-        assertRefused(await encoded(target, encoding, encode(Buffer.alloc(limitOf(target) * 10))), 413)
+        assertRefused(
+          await encoded(target, encoding, encode(padded(target, limitOf(target) + 1))),
+          413,
+        )
+        assertRefused(
+          await encoded(target, encoding, encode(Buffer.alloc(limitOf(target) * 10))),
+          413,
+        )
       },
     }),
   ),

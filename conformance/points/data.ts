@@ -18,11 +18,16 @@ const wrong = (
   source: DATA,
   level,
   notApplicable: all(inJson, notEmpty, applies),
-  send: target => post(target, withInput(target, { data: change(exampleInput(target).data, exampleInput(target).shape) })),
+  send: target =>
+    post(
+      target,
+      withInput(target, { data: change(exampleInput(target).data, exampleInput(target).shape) }),
+    ),
 })
 
 /** More than one element in a row, so that rows can be of different lengths. */
-const wide: Applicable = target => (exampleInput(target).data.length > 1 ? undefined : 'the first input’s example has one element')
+const wide: Applicable = target =>
+  exampleInput(target).data.length > 1 ? undefined : 'the first input’s example has one element'
 
 const MISTAKES: Mistake[] = [
   wrong('data of one element too few', 'required', data => data.slice(1)),
@@ -34,9 +39,17 @@ const MISTAKES: Mistake[] = [
   wrong('data that is a lone number', 'required', () => 1),
   wrong('data that is a string', 'required', () => '[1]'),
   wrong('data that is an object', 'required', data => ({ ...data })),
-  wrong('data that is an object with a length', 'required', data => ({ ...data, length: data.length })),
+  wrong('data that is an object with a length', 'required', data => ({
+    ...data,
+    length: data.length,
+  })),
   wrong('a last element that is null', 'stricter', data => [...data.slice(0, -1), null]),
-  wrong('ragged data of the right count', 'stricter', data => [data.slice(0, 1), data.slice(1)], all(ranked(2), wide)),
+  wrong(
+    'ragged data of the right count',
+    'stricter',
+    data => [data.slice(0, 1), data.slice(1)],
+    all(ranked(2), wide),
+  ),
   wrong(
     'data whose first row is short',
     'required',
@@ -47,17 +60,36 @@ const MISTAKES: Mistake[] = [
     'columns in place of rows',
     'stricter',
     data => data.map(element => [element]),
-    all(ranked(2), wide, target => (exampleInput(target).shape.at(-1) === 1 ? 'the last dimension is 1' : undefined)),
+    all(ranked(2), wide, target =>
+      exampleInput(target).shape.at(-1) === 1 ? 'the last dimension is 1' : undefined,
+    ),
   ),
-  wrong('data nested one level too deep', 'stricter', (data, shape) => [nested(data, shape)], ranked(1)),
+  wrong(
+    'data nested one level too deep',
+    'stricter',
+    (data, shape) => [nested(data, shape)],
+    ranked(1),
+  ),
   wrong(
     'every element in an array of its own',
     'stricter',
     data => data.map(element => [element]),
-    all((target: Target) => (exampleInput(target).shape.length === 1 ? undefined : 'the first input is no vector')),
+    all((target: Target) =>
+      exampleInput(target).shape.length === 1 ? undefined : 'the first input is no vector',
+    ),
   ),
-  wrong('data nested in some places only', 'stricter', data => [data.slice(0, 1), ...data.slice(1)], all(ranked(2), wide)),
-  wrong('a nested element behind flat ones', 'stricter', data => [...data.slice(0, -1), data.slice(-1)], wide),
+  wrong(
+    'data nested in some places only',
+    'stricter',
+    data => [data.slice(0, 1), ...data.slice(1)],
+    all(ranked(2), wide),
+  ),
+  wrong(
+    'a nested element behind flat ones',
+    'stricter',
+    data => [...data.slice(0, -1), data.slice(-1)],
+    wide,
+  ),
   wrong(
     'data nested half as deep as the shape',
     'stricter',
@@ -81,7 +113,11 @@ export const points: readonly Point[] = [
     notApplicable: all(inJson, notEmpty, ranked(1)),
     check: async target => {
       const { data, shape } = exampleInput(target)
-      assertSame(target, await infer(target, withInput(target, { data: nested(data, shape) })), await infer(target))
+      assertSame(
+        target,
+        await infer(target, withInput(target, { data: nested(data, shape) })),
+        await infer(target),
+      )
     },
   },
   {

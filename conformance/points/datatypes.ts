@@ -1,12 +1,32 @@
 import assert from 'node:assert/strict'
 import { assertEchoed, assertRefused, assertStatus, infer, inferBinary, jsonOf } from '../answer.ts'
-import { all, batched, binary, echoesVectorsOf, gives, inJson, notEmpty, takes, takesOneOf } from '../applies.ts'
+import {
+  all,
+  batched,
+  binary,
+  echoesVectorsOf,
+  gives,
+  inJson,
+  notEmpty,
+  takes,
+  takesOneOf,
+} from '../applies.ts'
 import type { Reply } from '../connection.ts'
 import { IN_JSON, INTEGERS, plainValues, rowOf } from '../datatypes.ts'
 import { raw } from '../json.ts'
 import { type Mistake, refusals } from '../mistakes.ts'
 import type { Point, Target, Tensor, Value } from '../point.ts'
-import { binaryRequest, exampleInput, exampleRequest, outputsOf, post, postBinary, reshaped, rowsOf, withInput } from '../request.ts'
+import {
+  binaryRequest,
+  exampleInput,
+  exampleRequest,
+  outputsOf,
+  post,
+  postBinary,
+  reshaped,
+  rowsOf,
+  withInput,
+} from '../request.ts'
 import { binaryExtension, oip, rfc, silent } from '../sources.ts'
 
 const DATA = oip('Tensor Data')
@@ -14,7 +34,11 @@ const TYPES = oip('Tensor Data Types')
 const BINARY = binaryExtension('Binary Tensor Request')
 const SAME = 'the same shape and data'
 
-const vector = (target: Target, data: readonly Value[]) => ({ ...exampleInput(target), shape: [data.length], data })
+const vector = (target: Target, data: readonly Value[]) => ({
+  ...exampleInput(target),
+  shape: [data.length],
+  data,
+})
 
 /** What is harder to keep in JSON. */
 const HARD: Readonly<Record<string, string>> = {
@@ -27,7 +51,9 @@ const HARD: Readonly<Record<string, string>> = {
 /** Every value of the table goes in and comes out, in each of the forms. */
 const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   const plain = plainValues(datatype)
-  const finite = rowOf(datatype).values.filter(value => typeof value !== 'number' || Number.isFinite(value))
+  const finite = rowOf(datatype).values.filter(
+    value => typeof value !== 'number' || Number.isFinite(value),
+  )
   const json: Point[] = [
     {
       name: `${datatype} goes in and comes out as JSON`,
@@ -35,7 +61,11 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
       level: 'required',
       expected: SAME,
       notApplicable: all(inJson, echoesVectorsOf(datatype)),
-      check: async target => assertEchoed(await infer(target, { inputs: [vector(target, plain)] }), vector(target, plain)),
+      check: async target =>
+        assertEchoed(
+          await infer(target, { inputs: [vector(target, plain)] }),
+          vector(target, plain),
+        ),
     },
     {
       name: `${datatype} goes in as JSON and comes out binary`,
@@ -44,7 +74,10 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
       expected: SAME,
       notApplicable: all(binary, inJson, echoesVectorsOf(datatype)),
       check: async target => {
-        const request = { inputs: [vector(target, plain)], outputs: outputsOf(target, { binary_data: true }) }
+        const request = {
+          inputs: [vector(target, plain)],
+          outputs: outputsOf(target, { binary_data: true }),
+        }
         assertEchoed(await infer(target, request), vector(target, plain))
       },
     },
@@ -54,7 +87,8 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
       level: 'required',
       expected: SAME,
       notApplicable: all(binary, inJson, echoesVectorsOf(datatype)),
-      check: async target => assertEchoed(await inferBinary(target, [vector(target, plain)]), vector(target, plain)),
+      check: async target =>
+        assertEchoed(await inferBinary(target, [vector(target, plain)]), vector(target, plain)),
     },
     {
       name: `an empty ${datatype} tensor goes in and comes out`,
@@ -62,7 +96,8 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
       level: 'stricter',
       expected: 'shape [0] and data []',
       notApplicable: all(inJson, echoesVectorsOf(datatype)),
-      check: async target => assertEchoed(await infer(target, { inputs: [vector(target, [])] }), vector(target, [])),
+      check: async target =>
+        assertEchoed(await infer(target, { inputs: [vector(target, [])] }), vector(target, [])),
     },
   ]
   const hard: Point[] = Object.entries({
@@ -76,7 +111,8 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
     level: 'stricter',
     expected: SAME,
     notApplicable: all(way.includes('binary') ? binary : all(), inJson, echoesVectorsOf(datatype)),
-    check: async target => assertEchoed(await ask(target, vector(target, finite)), vector(target, finite)),
+    check: async target =>
+      assertEchoed(await ask(target, vector(target, finite)), vector(target, finite)),
   }))
   return [
     ...(datatype === 'FP16' ? [] : json),
@@ -89,29 +125,51 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
       notApplicable: all(binary, echoesVectorsOf(datatype)),
       check: async target => {
         const sent = vector(target, rowOf(datatype).values)
-        assertEchoed(await inferBinary(target, [sent], { outputs: outputsOf(target, { binary_data: true }) }), sent)
+        assertEchoed(
+          await inferBinary(target, [sent], { outputs: outputsOf(target, { binary_data: true }) }),
+          sent,
+        )
       },
     },
   ]
 })
 
 /** The example with its first element of this JSON. */
-const element = (datatype: string, mistake: string, json: string, level: Point['level'], source = DATA): Mistake => ({
+const element = (
+  datatype: string,
+  mistake: string,
+  json: string,
+  level: Point['level'],
+  source = DATA,
+): Mistake => ({
   mistake,
   source,
   level,
   notApplicable: all(inJson, notEmpty, takes(datatype)),
-  send: target => post(target, withInput(target, { data: [raw(json), ...exampleInput(target).data.slice(1)] })),
+  send: target =>
+    post(target, withInput(target, { data: [raw(json), ...exampleInput(target).data.slice(1)] })),
 })
 
 /** What is no value of any datatype but those named. */
-const WRONG: readonly { readonly what: string; readonly json: string; readonly fits: (datatype: string) => boolean }[] = [
+const WRONG: readonly {
+  readonly what: string
+  readonly json: string
+  readonly fits: (datatype: string) => boolean
+}[] = [
   { what: 'null', json: 'null', fits: () => false },
   { what: 'an object', json: '{}', fits: () => false },
   { what: 'true', json: 'true', fits: datatype => datatype === 'BOOL' },
   { what: 'false', json: 'false', fits: datatype => datatype === 'BOOL' },
-  { what: 'the number 0', json: '0', fits: datatype => datatype !== 'BOOL' && datatype !== 'BYTES' },
-  { what: 'the number 1', json: '1', fits: datatype => datatype !== 'BOOL' && datatype !== 'BYTES' },
+  {
+    what: 'the number 0',
+    json: '0',
+    fits: datatype => datatype !== 'BOOL' && datatype !== 'BYTES',
+  },
+  {
+    what: 'the number 1',
+    json: '1',
+    fits: datatype => datatype !== 'BOOL' && datatype !== 'BYTES',
+  },
   { what: 'a fraction', json: '1.5', fits: datatype => datatype.startsWith('FP') },
   { what: 'a number in a string', json: '"1"', fits: datatype => datatype === 'BYTES' },
   { what: 'an empty string', json: '""', fits: datatype => datatype === 'BYTES' },
@@ -127,16 +185,36 @@ const wrongElements: Mistake[] = IN_JSON.flatMap(datatype =>
       `${what} in ${datatype}`,
       json,
       json === '{}' ? 'required' : 'stricter',
-      json === '{}' ? DATA : oip('Tensor Data', '"can decide to coerce each element"; a wrong answer is worse than none'),
+      json === '{}'
+        ? DATA
+        : oip(
+            'Tensor Data',
+            '"can decide to coerce each element"; a wrong answer is worse than none',
+          ),
     ),
   ),
 )
 
 const limits: Mistake[] = INTEGERS.flatMap(datatype => {
-  const [least, most] = rowOf(datatype).values.map(value => BigInt(value as number)) as [bigint, bigint]
+  const [least, most] = rowOf(datatype).values.map(value => BigInt(value as number)) as [
+    bigint,
+    bigint,
+  ]
   return [
-    element(datatype, `${least - 1n}, one below the least ${datatype},`, String(least - 1n), 'stricter', TYPES),
-    element(datatype, `${most + 1n}, one above the most ${datatype},`, String(most + 1n), 'stricter', TYPES),
+    element(
+      datatype,
+      `${least - 1n}, one below the least ${datatype},`,
+      String(least - 1n),
+      'stricter',
+      TYPES,
+    ),
+    element(
+      datatype,
+      `${most + 1n}, one above the most ${datatype},`,
+      String(most + 1n),
+      'stricter',
+      TYPES,
+    ),
     element(datatype, `1e30 in ${datatype}`, '1e30', 'stricter', TYPES),
     element(datatype, `1e400 in ${datatype}`, '1e400', 'stricter', TYPES),
     element(datatype, `a thousand digits in ${datatype}`, '9'.repeat(1000), 'stricter', TYPES),
@@ -155,7 +233,13 @@ const overflows: Mistake[] = [
   ['FP64', '9'.repeat(400)],
 ].map(([datatype, json]) => {
   const shown = (json as string).length > 40 ? '400 digits' : json
-  return element(datatype as string, `${shown}, which ${datatype} cannot hold,`, json as string, 'stricter', TYPES)
+  return element(
+    datatype as string,
+    `${shown}, which ${datatype} cannot hold,`,
+    json as string,
+    'stricter',
+    TYPES,
+  )
 })
 
 const bareTokens: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
@@ -165,11 +249,17 @@ const bareTokens: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
 )
 
 const otherSpellings: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
-  ['nan', 'inf', '+Infinity', '-NaN', ' NaN', '1e5'].map(text => element(datatype, `"${text}" in ${datatype}`, `"${text}"`, 'stricter')),
+  ['nan', 'inf', '+Infinity', '-NaN', ' NaN', '1e5'].map(text =>
+    element(datatype, `"${text}" in ${datatype}`, `"${text}"`, 'stricter'),
+  ),
 )
 
 /** JSON that means a value, whichever way it is written. */
-const SPELLINGS: readonly { readonly datatype: string; readonly json: string; readonly value: Value }[] = [
+const SPELLINGS: readonly {
+  readonly datatype: string
+  readonly json: string
+  readonly value: Value
+}[] = [
   { datatype: 'INT32', json: '1e2', value: 100 },
   { datatype: 'INT32', json: '7.0', value: 7 },
   { datatype: 'INT64', json: '-1.0', value: -1n },
@@ -181,7 +271,11 @@ const SPELLINGS: readonly { readonly datatype: string; readonly json: string; re
   { datatype: 'FP32', json: '3.4028235e38', value: 3.4028234663852886e38 },
   { datatype: 'FP32', json: '16777217', value: 16777216 },
   { datatype: 'FP32', json: '0.1', value: Math.fround(0.1) },
-  { datatype: 'FP32', json: '12345678901234567890', value: Math.fround(Number('12345678901234567890')) },
+  {
+    datatype: 'FP32',
+    json: '12345678901234567890',
+    value: Math.fround(Number('12345678901234567890')),
+  },
   { datatype: 'FP64', json: '9007199254740993', value: 9007199254740992 },
   { datatype: 'FP64', json: '0.1000000000000000055511151231257827', value: 0.1 },
   { datatype: 'FP64', json: '5e-324', value: 5e-324 },
@@ -197,7 +291,10 @@ const spellings: Point[] = SPELLINGS.map(({ datatype, json, value }) => ({
   expected: SAME,
   notApplicable: all(inJson, echoesVectorsOf(datatype)),
   check: async target =>
-    assertEchoed(await infer(target, withInput(target, { shape: [1], data: [raw(json)] })), { shape: [1], data: [value] }),
+    assertEchoed(await infer(target, withInput(target, { shape: [1], data: [raw(json)] })), {
+      shape: [1],
+      data: [value],
+    }),
 }))
 
 const notFinite: Point[] = ['FP32', 'FP64'].map(datatype => ({
@@ -229,7 +326,8 @@ const keptOrRefused = (
   notApplicable: all(conditions, inJson, echoesVectorsOf('BYTES')),
   check: async target => {
     const reply = await ask(target)
-    if (reply.status === 200) assert.ok(kept(reply.body), `came back as ${JSON.stringify(reply.body.toString())}`)
+    if (reply.status === 200)
+      assert.ok(kept(reply.body), `came back as ${JSON.stringify(reply.body.toString())}`)
     else assertRefused(reply, 400)
   },
 })
@@ -244,7 +342,10 @@ const bytesPoints: Point[] = [
     'a binary BYTES element with a NUL',
     target => {
       const sent = { ...exampleInput(target), shape: [2], data: ['a\0b', '\0'] }
-      return postBinary(target, binaryRequest([sent], { outputs: outputsOf(target, { binary_data: true }) }))
+      return postBinary(
+        target,
+        binaryRequest([sent], { outputs: outputsOf(target, { binary_data: true }) }),
+      )
     },
     body => body.includes('a\0b'),
     binary,
@@ -296,7 +397,11 @@ const halfPoints: Point[] = [
     notApplicable: all(binary, gives('FP16')),
     check: async target => {
       const { json, parts } = binaryRequest(exampleRequest(target).inputs)
-      for (const outputs of [undefined, outputsOf(target), outputsOf(target, { binary_data: false })]) {
+      for (const outputs of [
+        undefined,
+        outputsOf(target),
+        outputsOf(target, { binary_data: false }),
+      ]) {
         assertRefused(await postBinary(target, { json: { ...json, outputs }, parts }), 400)
       }
     },
@@ -309,8 +414,14 @@ const halfPoints: Point[] = [
     notApplicable: all(binary, gives('FP16')),
     check: async target => {
       const isHalf = target.metadata.outputs.map(({ datatype }) => datatype === 'FP16')
-      const outputs = outputsOf(target).map((output, i) => ({ ...output, parameters: { binary_data: isHalf[i] } }))
-      assert.deepEqual((await inferBinary(target, exampleRequest(target).inputs, { outputs })).binary, isHalf)
+      const outputs = outputsOf(target).map((output, i) => ({
+        ...output,
+        parameters: { binary_data: isHalf[i] },
+      }))
+      assert.deepEqual(
+        (await inferBinary(target, exampleRequest(target).inputs, { outputs })).binary,
+        isHalf,
+      )
     },
   },
 ]
@@ -344,7 +455,9 @@ export const points: readonly Point[] = [
     check: async target => {
       const { inputs } = exampleRequest(target)
       const many = inputs.map(input => rowsOf(input, 500))
-      const spoilt = many.map((input, i) => (i === 0 ? { ...input, data: [...input.data.slice(0, -1), null] } : input))
+      const spoilt = many.map((input, i) =>
+        i === 0 ? { ...input, data: [...input.data.slice(0, -1), null] } : input,
+      )
       assertRefused(await post(target, { inputs: spoilt }), 400)
     },
   },
@@ -353,7 +466,9 @@ export const points: readonly Point[] = [
     source: DATA,
     level: 'required',
     expected: SAME,
-    notApplicable: all(inJson, takesOneOf(IN_JSON), target => echoesVectorsOf(exampleInput(target).datatype)(target)),
+    notApplicable: all(inJson, takesOneOf(IN_JSON), target =>
+      echoesVectorsOf(exampleInput(target).datatype)(target),
+    ),
     check: async target => {
       const sent = reshaped(vector(target, plainValues(exampleInput(target).datatype)), [10_000])
       assertEchoed(await infer(target, { inputs: [sent] }), sent)

@@ -7,7 +7,8 @@ import { oip, silent } from '../sources.ts'
 
 const ERROR = oip('Inference Response JSON Error Object')
 
-const fails: Applicable = target => (target.failing === undefined ? 'no inputs are known that the model has no answer for' : undefined)
+const fails: Applicable = target =>
+  target.failing === undefined ? 'no inputs are known that the model has no answer for' : undefined
 
 export const points: readonly Point[] = [
   {
@@ -83,9 +84,15 @@ export const points: readonly Point[] = [
         const reply = await post(target, withInput(target, change))
         if (reply.status === 200) continue
         assertError(reply)
-        assert.ok(reply.body.byteLength < 4096, `${Object.keys(change)}: an error of ${reply.body.byteLength} bytes`)
+        assert.ok(
+          reply.body.byteLength < 4096,
+          `${Object.keys(change)}: an error of ${reply.body.byteLength} bytes`,
+        )
       }
-      for (const reply of [await get(target, `/v2/models/${long.slice(0, 5000)}`), await post(target, long)]) {
+      for (const reply of [
+        await get(target, `/v2/models/${long.slice(0, 5000)}`),
+        await post(target, long),
+      ]) {
         assert.ok(reply.body.byteLength < 4096, `an error of ${reply.body.byteLength} bytes`)
       }
     },
@@ -107,7 +114,11 @@ export const points: readonly Point[] = [
     source: 'open_inference_rest.yaml, content',
     level: 'required',
     expected: 'Content-Type: application/json',
-    check: async target => assert.match((await post(target, '{}')).headers['content-type'] ?? '', /^application\/json\b/i),
+    check: async target =>
+      assert.match(
+        (await post(target, '{}')).headers['content-type'] ?? '',
+        /^application\/json\b/i,
+      ),
   },
   {
     name: 'after two hundred mistakes the server answers as before',
@@ -118,9 +129,14 @@ export const points: readonly Point[] = [
     check: async target => {
       const { inputs } = target.example
       const answer = () =>
-        inJson(target) === undefined ? infer(target) : inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })
+        inJson(target) === undefined
+          ? infer(target)
+          : inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })
       const before = await answer()
-      for (let i = 0; i < 4; i++) await Promise.all(Array.from({ length: 50 }, (_, j) => post(target, `{"inputs":[${i},${j}`)))
+      for (let i = 0; i < 4; i++)
+        await Promise.all(
+          Array.from({ length: 50 }, (_, j) => post(target, `{"inputs":[${i},${j}`)),
+        )
       assertSame(target, await answer(), before)
     },
   },

@@ -1,9 +1,32 @@
 import assert from 'node:assert/strict'
-import { assertError, assertSame, assertStatus, infer, jsonOf, parsed, type Response } from '../answer.ts'
-import { advertises, all, batched, inJson, notEmpty, severalOutputs, versioned } from '../applies.ts'
+import {
+  assertError,
+  assertSame,
+  assertStatus,
+  infer,
+  jsonOf,
+  parsed,
+  type Response,
+} from '../answer.ts'
+import {
+  advertises,
+  all,
+  batched,
+  inJson,
+  notEmpty,
+  severalOutputs,
+  versioned,
+} from '../applies.ts'
 import { INTEGERS } from '../datatypes.ts'
 import type { Applicable, Point, Target, Tensor } from '../point.ts'
-import { elementCount, exampleRequest, get, type InferenceRequest, modelPath, outputsOf } from '../request.ts'
+import {
+  elementCount,
+  exampleRequest,
+  get,
+  type InferenceRequest,
+  modelPath,
+  outputsOf,
+} from '../request.ts'
 import { tritonExtension } from '../sources.ts'
 
 /*
@@ -15,10 +38,18 @@ import { tritonExtension } from '../sources.ts'
 
 const NUMBERS = [...INTEGERS, 'FP32', 'FP64']
 
-const numeric = ({ metadata }: Target) => metadata.outputs.find(({ datatype }) => NUMBERS.includes(datatype))
+const numeric = ({ metadata }: Target) =>
+  metadata.outputs.find(({ datatype }) => NUMBERS.includes(datatype))
 
 const classifies = (...others: readonly Applicable[]) =>
-  all(advertises('classification'), inJson, notEmpty, batched, target => (numeric(target) ? undefined : 'no output is a number'), ...others)
+  all(
+    advertises('classification'),
+    inJson,
+    notEmpty,
+    batched,
+    target => (numeric(target) ? undefined : 'no output is a number'),
+    ...others,
+  )
 
 const CLASSIFICATION = tritonExtension('classification')
 
@@ -45,22 +76,39 @@ async function classified(target: Target, count: (classes: number) => number) {
 /** "value:index", perhaps with ":label" behind it. */
 function readClass(text: unknown): { value: number; index: number } {
   const [, value, index] = /^([^:]+):(\d+)(?::.*)?$/s.exec(String(text)) ?? []
-  assert.ok(value !== undefined && index !== undefined && !Number.isNaN(Number(value)), `${JSON.stringify(text)} is no "value:index"`)
+  assert.ok(
+    value !== undefined && index !== undefined && !Number.isNaN(Number(value)),
+    `${JSON.stringify(text)} is no "value:index"`,
+  )
   return { value: Number(value), index: Number(index) }
 }
 
 /** Values are written with a few digits, and equal ones may come in any order. */
-function assertHighest({ output, classes, count, asClasses }: Awaited<ReturnType<typeof classified>>): void {
+function assertHighest({
+  output,
+  classes,
+  count,
+  asClasses,
+}: Awaited<ReturnType<typeof classified>>): void {
   assert.equal(asClasses.datatype, 'BYTES', `the output is ${asClasses.datatype}`)
-  assert.equal(asClasses.data.length, (output.data.length / classes) * count, `${asClasses.data.length} classes`)
+  assert.equal(
+    asClasses.data.length,
+    (output.data.length / classes) * count,
+    `${asClasses.data.length} classes`,
+  )
   asClasses.data.map(readClass).forEach(({ value, index }, i) => {
-    const row = Array.from({ length: classes }, (_, of) => Number(output.data[Math.floor(i / count) * classes + of]))
+    const row = Array.from({ length: classes }, (_, of) =>
+      Number(output.data[Math.floor(i / count) * classes + of]),
+    )
     const expected = row.toSorted((one, other) => other - one)[i % count] as number
     for (const [what, number] of [
       ['is said to be', value],
       ['is', row[index] ?? Number.NaN],
     ] as const)
-      assert.ok(Math.abs(number - expected) <= 1e-5 + 1e-4 * Math.abs(expected), `class ${index} ${what} ${number}, not ${expected}`)
+      assert.ok(
+        Math.abs(number - expected) <= 1e-5 + 1e-4 * Math.abs(expected),
+        `class ${index} ${what} ${number}, not ${expected}`,
+      )
   })
 }
 
@@ -82,7 +130,9 @@ const classification: readonly Point[] = [
     check: async target => {
       const answer = await classified(target, classes => classes)
       assertHighest(answer)
-      const first = answer.asClasses.data.slice(0, answer.classes).map(text => readClass(text).index)
+      const first = answer.asClasses.data
+        .slice(0, answer.classes)
+        .map(text => readClass(text).index)
       assert.equal(new Set(first).size, answer.classes, `the classes ${first}`)
     },
   },
@@ -105,7 +155,10 @@ const classification: readonly Point[] = [
     notApplicable: classifies(severalOutputs),
     check: async target => {
       const { plain, response, output } = await classified(target, () => 1)
-      const others = ({ outputs, ...rest }: Response) => ({ ...rest, outputs: outputs.filter(({ name }) => name !== output.name) })
+      const others = ({ outputs, ...rest }: Response) => ({
+        ...rest,
+        outputs: outputs.filter(({ name }) => name !== output.name),
+      })
       assertSame(target, others(response), others(plain))
     },
   },
@@ -122,7 +175,9 @@ async function object(target: Target, path: string): Promise<Json> {
 }
 
 /** What every one of these numbers is. */
-const isCount = (value: unknown) => (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) || typeof value === 'bigint'
+const isCount = (value: unknown) =>
+  (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) ||
+  typeof value === 'bigint'
 
 const DURATIONS = ['success', 'fail', 'queue', 'compute_input', 'compute_infer', 'compute_output']
 
@@ -131,7 +186,9 @@ async function statisticsOf(target: Target, path = `${modelPath(target)}/stats`)
   const { model_stats: stats } = await object(target, path)
   assert.ok(Array.isArray(stats), `model_stats is ${JSON.stringify(stats)}`)
   const own = (stats as Json[]).find(
-    ({ name, version }) => name === target.model && (target.version === undefined || version === undefined || version === target.version),
+    ({ name, version }) =>
+      name === target.model &&
+      (target.version === undefined || version === undefined || version === target.version),
   )
   assert.ok(
     own !== undefined,
@@ -154,10 +211,19 @@ const statistics: readonly Point[] = [
       const stats = await statisticsOf(target)
       for (const name of ['inference_count', 'execution_count', 'last_inference'])
         assert.ok(isCount(stats[name]), `${name} is ${JSON.stringify(stats[name])}`)
-      const durations = (stats.inference_stats ?? {}) as Record<string, { count?: unknown; ns?: unknown } | undefined>
+      const durations = (stats.inference_stats ?? {}) as Record<
+        string,
+        { count?: unknown; ns?: unknown } | undefined
+      >
       for (const name of DURATIONS)
-        assert.ok(isCount(durations[name]?.count) && isCount(durations[name]?.ns), `${name} is ${JSON.stringify(durations[name])}`)
-      assert.ok(Array.isArray(stats.batch_stats), `batch_stats is ${JSON.stringify(stats.batch_stats)}`)
+        assert.ok(
+          isCount(durations[name]?.count) && isCount(durations[name]?.ns),
+          `${name} is ${JSON.stringify(durations[name])}`,
+        )
+      assert.ok(
+        Array.isArray(stats.batch_stats),
+        `batch_stats is ${JSON.stringify(stats.batch_stats)}`,
+      )
     },
   },
   {
@@ -178,8 +244,12 @@ const statistics: readonly Point[] = [
     ),
     check: async target => {
       const counts = async () => {
-        const { inference_count: inferences, inference_stats: durations } = await statisticsOf(target)
-        return [Number(inferences), Number((durations as { success: { count: number } }).success.count)] as const
+        const { inference_count: inferences, inference_stats: durations } =
+          await statisticsOf(target)
+        return [
+          Number(inferences),
+          Number((durations as { success: { count: number } }).success.count),
+        ] as const
       }
       const before = await counts()
       for (let times = 0; times < 3; times++) await infer(target)
@@ -211,11 +281,19 @@ const configuration: readonly Point[] = [
     expected: '{"name":"<model>","input":[{"name":…}],"output":[{"name":…}],…}',
     notApplicable: hasConfiguration,
     check: async target => {
-      const { name, input, output } = (await object(target, `${modelPath(target)}/config`)) as Record<string, { name: string }[]>
-      const named = (tensors: { name: string }[] | undefined) => (tensors ?? []).map(tensor => tensor.name).sort()
+      const { name, input, output } = (await object(
+        target,
+        `${modelPath(target)}/config`,
+      )) as Record<string, { name: string }[]>
+      const named = (tensors: { name: string }[] | undefined) =>
+        (tensors ?? []).map(tensor => tensor.name).sort()
       assert.deepEqual(
         { name, inputs: named(input), outputs: named(output) },
-        { name: target.model, inputs: named(target.metadata.inputs as never), outputs: named(target.metadata.outputs as never) },
+        {
+          name: target.model,
+          inputs: named(target.metadata.inputs as never),
+          outputs: named(target.metadata.outputs as never),
+        },
       )
     },
   },
@@ -243,7 +321,11 @@ const configuration: readonly Point[] = [
 
 /** @param body the index request, which the extension requires */
 async function repositoryIndex(target: Target, body: string): Promise<readonly Json[]> {
-  const reply = await target.send({ path: '/v2/repository/index', headers: { 'content-type': 'application/json' }, body })
+  const reply = await target.send({
+    path: '/v2/repository/index',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   assertStatus(reply, 200)
   const models = parsed(reply, reply.body)
   assert.ok(Array.isArray(models), `no array: ${JSON.stringify(models)}`)
@@ -261,13 +343,19 @@ const repository: readonly Point[] = [
     notApplicable: hasRepository,
     check: async target => {
       for (const model of await repositoryIndex(target, '{}'))
-        assert.ok(typeof model?.name === 'string' && typeof model.state === 'string', `a model is ${JSON.stringify(model)}`)
+        assert.ok(
+          typeof model?.name === 'string' && typeof model.state === 'string',
+          `a model is ${JSON.stringify(model)}`,
+        )
     },
   },
   {
     name: 'the repository’s index of ready models has this one in it',
     // A server may have loaded it from elsewhere.
-    source: tritonExtension('model_repository', 'Index: "every model available in a model repository"'),
+    source: tritonExtension(
+      'model_repository',
+      'Index: "every model available in a model repository"',
+    ),
     level: 'stricter',
     expected: 'the model, which is ready',
     notApplicable: hasRepository,
@@ -278,7 +366,12 @@ const repository: readonly Point[] = [
   },
 ]
 
-const logSettings = (name: string, level: Point['level'], note: string, settings: readonly string[]): Point => ({
+const logSettings = (
+  name: string,
+  level: Point['level'],
+  note: string,
+  settings: readonly string[],
+): Point => ({
   name,
   source: tritonExtension('logging', note),
   level,
@@ -286,12 +379,18 @@ const logSettings = (name: string, level: Point['level'], note: string, settings
   notApplicable: advertises('logging'),
   check: async target => {
     const told = await object(target, '/v2/logging')
-    for (const setting of settings) assert.ok(typeof told[setting] === 'boolean', `${setting} is ${JSON.stringify(told[setting])}`)
+    for (const setting of settings)
+      assert.ok(
+        typeof told[setting] === 'boolean',
+        `${setting} is ${JSON.stringify(told[setting])}`,
+      )
   },
 })
 
 const logging: readonly Point[] = [
-  logSettings('the log settings are told by name', 'required', 'Log Setting Response JSON Object', ['log_info']),
+  logSettings('the log settings are told by name', 'required', 'Log Setting Response JSON Object', [
+    'log_info',
+  ]),
   logSettings(
     'the log settings have the names that the extension’s document gives them',
     'stricter',
@@ -302,23 +401,43 @@ const logging: readonly Point[] = [
 
 // Parameters
 
-const changesNothing = (name: string, extension: 'parameters' | 'schedule_policy', note: string, request: InferenceRequest): Point => ({
+const changesNothing = (
+  name: string,
+  extension: 'parameters' | 'schedule_policy',
+  note: string,
+  request: InferenceRequest,
+): Point => ({
   name,
   source: tritonExtension(extension, note),
   level: 'required',
   expected: 'the example’s outputs',
   notApplicable: all(advertises(extension), inJson),
-  check: async target => assertSame(target, await infer(target, { ...exampleRequest(target), ...request }), await infer(target)),
+  check: async target =>
+    assertSame(
+      target,
+      await infer(target, { ...exampleRequest(target), ...request }),
+      await infer(target),
+    ),
 })
 
 const parameters: readonly Point[] = [
   changesNothing('a parameter of the caller’s own is taken', 'parameters', '"custom parameters"', {
     parameters: { my_custom_parameter: 42 },
   }),
-  changesNothing('priority 0 is as good as none', 'schedule_policy', '"the default priority level"', { parameters: { priority: 0 } }),
-  changesNothing('the highest priority and a timeout of ten minutes change no answer', 'schedule_policy', '"priority", "timeout"', {
-    parameters: { priority: 1, timeout: 600_000_000 },
-  }),
+  changesNothing(
+    'priority 0 is as good as none',
+    'schedule_policy',
+    '"the default priority level"',
+    { parameters: { priority: 0 } },
+  ),
+  changesNothing(
+    'the highest priority and a timeout of ten minutes change no answer',
+    'schedule_policy',
+    '"priority", "timeout"',
+    {
+      parameters: { priority: 1, timeout: 600_000_000 },
+    },
+  ),
 ]
 
 /** Whose points are above, or in binary.ts. */
@@ -335,6 +454,14 @@ const KNOWN = [
 ]
 
 /** Extensions that a server advertises and no point asks about. */
-export const unasked = (extensions: readonly string[]): readonly string[] => extensions.filter(extension => !KNOWN.includes(extension))
+export const unasked = (extensions: readonly string[]): readonly string[] =>
+  extensions.filter(extension => !KNOWN.includes(extension))
 
-export const points: readonly Point[] = [...classification, ...statistics, ...configuration, ...repository, ...logging, ...parameters]
+export const points: readonly Point[] = [
+  ...classification,
+  ...statistics,
+  ...configuration,
+  ...repository,
+  ...logging,
+  ...parameters,
+]

@@ -15,15 +15,25 @@ async function ok(target: Target, path: string): Promise<Record<string, unknown>
 function checkTensors(field: string, tensors: unknown): void {
   assert.ok(Array.isArray(tensors), `${field} is ${JSON.stringify(tensors)}`)
   for (const tensor of tensors as JsonTensor[]) {
-    assert.equal(typeof tensor?.name, 'string', `the name of one of ${field} is ${JSON.stringify(tensor?.name)}`)
+    assert.equal(
+      typeof tensor?.name,
+      'string',
+      `the name of one of ${field} is ${JSON.stringify(tensor?.name)}`,
+    )
     const { name, datatype, shape } = tensor
-    assert.ok(datatype === 'BF16' || Object.hasOwn(DATATYPES, datatype), `${field} "${name}" is of datatype ${JSON.stringify(datatype)}`)
-    const isShape = Array.isArray(shape) && shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= -1)
+    assert.ok(
+      datatype === 'BF16' || Object.hasOwn(DATATYPES, datatype),
+      `${field} "${name}" is of datatype ${JSON.stringify(datatype)}`,
+    )
+    const isShape =
+      Array.isArray(shape) &&
+      shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= -1)
     assert.ok(isShape, `${field} "${name}" is of shape ${JSON.stringify(shape)}`)
   }
 }
 
-const names = (tensors: unknown) => (Array.isArray(tensors) ? (tensors as JsonTensor[]).map(tensor => tensor?.name) : [])
+const names = (tensors: unknown) =>
+  Array.isArray(tensors) ? (tensors as JsonTensor[]).map(tensor => tensor?.name) : []
 
 export const points: Point[] = [
   {
@@ -49,7 +59,10 @@ export const points: Point[] = [
   },
   {
     name: 'the body of readiness has "live", and "ready" too',
-    source: oip('Server Ready Response JSON Object', 'its "live" reads like a slip; the YAML has no body'),
+    source: oip(
+      'Server Ready Response JSON Object',
+      'its "live" reads like a slip; the YAML has no body',
+    ),
     level: 'stricter',
     expected: '{"live":true,"ready":true}',
     check: async target => {
@@ -81,8 +94,12 @@ export const points: Point[] = [
     expected: '{"name":…,"version":…,"extensions":[…]}',
     check: async target => {
       const { name, version, extensions } = await ok(target, '/v2')
-      assert.deepEqual({ name: typeof name, version: typeof version }, { name: 'string', version: 'string' })
-      const areStrings = Array.isArray(extensions) && extensions.every(extension => typeof extension === 'string')
+      assert.deepEqual(
+        { name: typeof name, version: typeof version },
+        { name: 'string', version: 'string' },
+      )
+      const areStrings =
+        Array.isArray(extensions) && extensions.every(extension => typeof extension === 'string')
       assert.ok(areStrings, `extensions are ${JSON.stringify(extensions)}`)
     },
   },
@@ -93,9 +110,13 @@ export const points: Point[] = [
     expected: '{"name":"<model>","platform":…,"inputs":[…],"outputs":[…]}',
     check: async target => {
       const { name, versions, platform, inputs, outputs } = await ok(target, modelPath(target))
-      assert.deepEqual({ name, platform: typeof platform }, { name: target.model, platform: 'string' })
+      assert.deepEqual(
+        { name, platform: typeof platform },
+        { name: target.model, platform: 'string' },
+      )
       if (versions !== undefined) {
-        const areStrings = Array.isArray(versions) && versions.every(version => typeof version === 'string')
+        const areStrings =
+          Array.isArray(versions) && versions.every(version => typeof version === 'string')
         assert.ok(areStrings, `versions are ${JSON.stringify(versions)}`)
       }
       checkTensors('inputs', inputs)
@@ -104,14 +125,21 @@ export const points: Point[] = [
   },
   {
     name: 'model metadata lists the inputs that the model takes and the outputs that it gives',
-    source: oip('Model Metadata Response JSON Object', '"the inputs required", "the outputs produced"'),
+    source: oip(
+      'Model Metadata Response JSON Object',
+      '"the inputs required", "the outputs produced"',
+    ),
     level: 'required',
     expected: 'each input of the example and each output of its answer, by name',
     check: async target => {
       const { inputs, outputs } = await ok(target, modelPath(target))
       const missing = [
-        ...target.example.inputs.filter(({ name }) => !names(inputs).includes(name)).map(({ name }) => `input "${name}"`),
-        ...target.metadata.outputs.filter(({ name }) => !names(outputs).includes(name)).map(({ name }) => `output "${name}"`),
+        ...target.example.inputs
+          .filter(({ name }) => !names(inputs).includes(name))
+          .map(({ name }) => `input "${name}"`),
+        ...target.metadata.outputs
+          .filter(({ name }) => !names(outputs).includes(name))
+          .map(({ name }) => `output "${name}"`),
       ]
       assert.equal(missing.length, 0, `not listed: ${missing.join(', ')}`)
     },
@@ -123,7 +151,10 @@ export const points: Point[] = [
     expected: 'the same object',
     notApplicable: versioned,
     check: async target =>
-      assert.deepEqual(await ok(target, modelPath(target, { versioned: false })), await ok(target, modelPath(target, { versioned: true }))),
+      assert.deepEqual(
+        await ok(target, modelPath(target, { versioned: false })),
+        await ok(target, modelPath(target, { versioned: true })),
+      ),
   },
   {
     name: 'model metadata lists the version that can be asked for',
@@ -133,7 +164,10 @@ export const points: Point[] = [
     notApplicable: versioned,
     check: async target => {
       const { versions } = await ok(target, modelPath(target))
-      assert.ok(Array.isArray(versions) && versions.includes(target.version), `versions are ${JSON.stringify(versions)}`)
+      assert.ok(
+        Array.isArray(versions) && versions.includes(target.version),
+        `versions are ${JSON.stringify(versions)}`,
+      )
     },
   },
   {
@@ -141,7 +175,11 @@ export const points: Point[] = [
     source: oip('Platforms'),
     level: 'stricter',
     expected: 'as in onnx_onnxv1',
-    check: async target => assert.match(String((await ok(target, modelPath(target))).platform), /^[a-z0-9]+_[a-z0-9_]+$/),
+    check: async target =>
+      assert.match(
+        String((await ok(target, modelPath(target))).platform),
+        /^[a-z0-9]+_[a-z0-9_]+$/,
+      ),
   },
   {
     name: 'metadata comes as application/json',
@@ -150,7 +188,10 @@ export const points: Point[] = [
     expected: 'Content-Type: application/json',
     check: async target => {
       for (const path of ['/v2', modelPath(target)])
-        assert.match((await get(target, path)).headers['content-type'] ?? '', /^application\/json\b/i)
+        assert.match(
+          (await get(target, path)).headers['content-type'] ?? '',
+          /^application\/json\b/i,
+        )
     },
   },
 ]

@@ -10,7 +10,12 @@ const OUTPUT = oip('Request Output')
 
 const ask = (target: Target, outputs: unknown) => ({ ...exampleRequest(target), outputs })
 
-const wrong = (mistake: string, level: Point['level'], outputs: (target: Target) => unknown, applies: Applicable = all()): Mistake => ({
+const wrong = (
+  mistake: string,
+  level: Point['level'],
+  outputs: (target: Target) => unknown,
+  applies: Applicable = all(),
+): Mistake => ({
   mistake,
   source: OUTPUT,
   level,
@@ -20,34 +25,58 @@ const wrong = (mistake: string, level: Point['level'], outputs: (target: Target)
 
 const MISTAKES: Mistake[] = [
   ...['no-such-output', '', '__proto__', 'constructor', 'toString'].map(name =>
-    wrong(`an output called "${name}", which the model does not have,`, 'required', () => [{ name }]),
+    wrong(`an output called "${name}", which the model does not have,`, 'required', () => [
+      { name },
+    ]),
   ),
-  wrong('an unknown output beside known ones', 'required', target => [...outputsOf(target), { name: 'no-such-output' }]),
-  wrong('an output asked for twice', 'stricter', target => [...outputsOf(target), ...outputsOf(target)]),
+  wrong('an unknown output beside known ones', 'required', target => [
+    ...outputsOf(target),
+    { name: 'no-such-output' },
+  ]),
+  wrong('an output asked for twice', 'stricter', target => [
+    ...outputsOf(target),
+    ...outputsOf(target),
+  ]),
   wrong('an output without a name', 'required', () => [{}]),
-  ...[null, 1, true, [], {}].map(name => wrong(`an output whose name is ${JSON.stringify(name)}`, 'required', () => [{ name }])),
-  ...[null, 1, []].map(output => wrong(`an output that is ${JSON.stringify(output)}`, 'required', () => [output])),
-  wrong('an output that is its name alone', 'stricter', target => outputsOf(target).map(({ name }) => name)),
-  ...[null, {}, 'x', 1, true].map(outputs => wrong(`outputs that are ${JSON.stringify(outputs)}`, 'stricter', () => outputs)),
+  ...[null, 1, true, [], {}].map(name =>
+    wrong(`an output whose name is ${JSON.stringify(name)}`, 'required', () => [{ name }]),
+  ),
+  ...[null, 1, []].map(output =>
+    wrong(`an output that is ${JSON.stringify(output)}`, 'required', () => [output]),
+  ),
+  wrong('an output that is its name alone', 'stricter', target =>
+    outputsOf(target).map(({ name }) => name),
+  ),
+  ...[null, {}, 'x', 1, true].map(outputs =>
+    wrong(`outputs that are ${JSON.stringify(outputs)}`, 'stricter', () => outputs),
+  ),
   ...[null, [], 'x', 1, true].map(parameters =>
     wrong(`an output’s parameters that are ${JSON.stringify(parameters)}`, 'stricter', target =>
       outputsOf(target).map(output => ({ ...output, parameters })),
     ),
   ),
-  wrong('an output’s parameter that is an object', 'stricter', target => outputsOf(target, { any: {} })),
+  wrong('an output’s parameter that is an object', 'stricter', target =>
+    outputsOf(target, { any: {} }),
+  ),
 ]
 
 export const points: readonly Point[] = [
   ...refusals('outputs', MISTAKES),
   {
     name: 'every output of the metadata is answered, each once',
-    source: oip('Inference Request JSON Object', '"if not specified all outputs … will be returned"'),
+    source: oip(
+      'Inference Request JSON Object',
+      '"if not specified all outputs … will be returned"',
+    ),
     level: 'required',
     expected: 'the names of the metadata’s outputs',
     notApplicable: inJson,
     check: async target => {
       const { outputs } = await infer(target)
-      assert.deepEqual(outputs.map(({ name }) => name).sort(), target.metadata.outputs.map(({ name }) => name).sort())
+      assert.deepEqual(
+        outputs.map(({ name }) => name).sort(),
+        target.metadata.outputs.map(({ name }) => name).sort(),
+      )
     },
   },
   {
@@ -60,9 +89,18 @@ export const points: readonly Point[] = [
       for (const { name, datatype, shape } of (await infer(target)).outputs) {
         const known = target.metadata.outputs.find(output => output.name === name)
         assert.ok(known !== undefined, `the metadata has no output "${name}"`)
-        assert.equal(datatype, known.datatype, `output "${name}" is ${datatype}, the metadata says ${known.datatype}`)
-        const fits = shape.length === known.shape.length && known.shape.every((dimension, i) => dimension === -1 || dimension === shape[i])
-        assert.ok(fits, `output "${name}" is of shape [${shape}], the metadata says [${known.shape}]`)
+        assert.equal(
+          datatype,
+          known.datatype,
+          `output "${name}" is ${datatype}, the metadata says ${known.datatype}`,
+        )
+        const fits =
+          shape.length === known.shape.length &&
+          known.shape.every((dimension, i) => dimension === -1 || dimension === shape[i])
+        assert.ok(
+          fits,
+          `output "${name}" is of shape [${shape}], the metadata says [${known.shape}]`,
+        )
       }
     },
   },
@@ -86,7 +124,8 @@ export const points: readonly Point[] = [
     level: 'stricter',
     expected: '200 with the example’s outputs',
     notApplicable: inJson,
-    check: async target => assertSame(target, await infer(target, ask(target, [])), await infer(target)),
+    check: async target =>
+      assertSame(target, await infer(target, ask(target, [])), await infer(target)),
   },
   {
     name: 'all outputs may be asked for by name',
@@ -94,7 +133,8 @@ export const points: readonly Point[] = [
     level: 'required',
     expected: '200 with the example’s outputs',
     notApplicable: inJson,
-    check: async target => assertSame(target, await infer(target, ask(target, outputsOf(target))), await infer(target)),
+    check: async target =>
+      assertSame(target, await infer(target, ask(target, outputsOf(target))), await infer(target)),
   },
   {
     name: 'each output may be asked for alone, and nothing else comes',
@@ -105,7 +145,10 @@ export const points: readonly Point[] = [
     check: async target => {
       const response = await infer(target)
       for (const output of response.outputs) {
-        assertSame(target, await infer(target, ask(target, [{ name: output.name }])), { ...response, outputs: [output] })
+        assertSame(target, await infer(target, ask(target, [{ name: output.name }])), {
+          ...response,
+          outputs: [output],
+        })
       }
     },
   },
@@ -131,7 +174,11 @@ export const points: readonly Point[] = [
     expected: '200 with the example’s outputs',
     notApplicable: inJson,
     check: async target => {
-      const outputs = outputsOf(target, { any: 'x', other: -1.5 }).map(output => ({ ...output, extra: [1], datatype: 'FP32' }))
+      const outputs = outputsOf(target, { any: 'x', other: -1.5 }).map(output => ({
+        ...output,
+        extra: [1],
+        datatype: 'FP32',
+      }))
       assertSame(target, await infer(target, ask(target, outputs)), await infer(target))
     },
   },
@@ -159,7 +206,10 @@ export const points: readonly Point[] = [
     notApplicable: all(inJson, unversioned),
     check: async target => {
       const { json } = await infer(target)
-      assert.ok(!('model_version' in json), `model_version is ${JSON.stringify(json.model_version)}`)
+      assert.ok(
+        !('model_version' in json),
+        `model_version is ${JSON.stringify(json.model_version)}`,
+      )
     },
   },
   {
@@ -169,7 +219,10 @@ export const points: readonly Point[] = [
     expected: 'Content-Type: application/json',
     notApplicable: inJson,
     check: async target =>
-      assert.match((await post(target, exampleRequest(target))).headers['content-type'] ?? '', /^application\/json\b/i),
+      assert.match(
+        (await post(target, exampleRequest(target))).headers['content-type'] ?? '',
+        /^application\/json\b/i,
+      ),
   },
   {
     name: 'the length of a response counts bytes, not letters',
@@ -177,7 +230,11 @@ export const points: readonly Point[] = [
     level: 'required',
     expected: 'the whole JSON',
     notApplicable: inJson,
-    check: async target => assert.equal(readResponse(await post(target, { id: 'é🌸', ...exampleRequest(target) })).json.id, 'é🌸'),
+    check: async target =>
+      assert.equal(
+        readResponse(await post(target, { id: 'é🌸', ...exampleRequest(target) })).json.id,
+        'é🌸',
+      ),
   },
   {
     name: 'the response is JSON that any parser reads: no bare NaN, no null in tensor data',
@@ -186,7 +243,9 @@ export const points: readonly Point[] = [
     expected: 'numbers, strings and booleans',
     notApplicable: inJson,
     check: async target => {
-      const { outputs } = jsonOf(await post(target, exampleRequest(target))) as { outputs: { name: string; data: unknown[] }[] }
+      const { outputs } = jsonOf(await post(target, exampleRequest(target))) as {
+        outputs: { name: string; data: unknown[] }[]
+      }
       for (const { name, data } of outputs) {
         assert.ok(!data.flat(Number.POSITIVE_INFINITY).includes(null), `null in output "${name}"`)
       }
@@ -212,8 +271,12 @@ export const points: readonly Point[] = [
     check: async target => {
       const expected = await infer(target)
       const ids = Array.from({ length: 40 }, (_, i) => `request ${i}`)
-      const replies = await Promise.all(ids.map(id => post(target, { id, ...exampleRequest(target) })))
-      const taken = replies.map((reply, i) => ({ reply, id: ids[i] })).filter(({ reply: { status } }) => status !== 429 && status !== 503)
+      const replies = await Promise.all(
+        ids.map(id => post(target, { id, ...exampleRequest(target) })),
+      )
+      const taken = replies
+        .map((reply, i) => ({ reply, id: ids[i] }))
+        .filter(({ reply: { status } }) => status !== 429 && status !== 503)
       assert.ok(taken.length > 0, 'all of them were refused')
       for (const { reply, id } of taken) {
         const response = readResponse(reply)
@@ -230,7 +293,9 @@ export const points: readonly Point[] = [
     notApplicable: inJson,
     check: async target => {
       const replies = await Promise.all(
-        Array.from({ length: 20 }, (_, i) => post(target, i % 4 === 0 ? { inputs: [] } : exampleRequest(target))),
+        Array.from({ length: 20 }, (_, i) =>
+          post(target, i % 4 === 0 ? { inputs: [] } : exampleRequest(target)),
+        ),
       )
       assert.deepEqual(
         replies.map(({ status }) => status),

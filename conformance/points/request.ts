@@ -4,7 +4,14 @@ import { all, inJson, severalInputs } from '../applies.ts'
 import { raw, toJson } from '../json.ts'
 import { type Mistake, refusals } from '../mistakes.ts'
 import type { Point, Target } from '../point.ts'
-import { exampleInput, exampleRequest, type InferenceRequest, inferPath, post, withInput } from '../request.ts'
+import {
+  exampleInput,
+  exampleRequest,
+  type InferenceRequest,
+  inferPath,
+  post,
+  withInput,
+} from '../request.ts'
 import { binaryExtension, oip, rfc, silent } from '../sources.ts'
 
 const REQUEST = oip('Inference Request JSON Object')
@@ -22,7 +29,11 @@ const IDS: readonly Id[] = [
   { is: 'of letters and digits', id: 'req-001' },
   { is: 'that is empty', id: '' },
   { is: 'of unicode', id: 'naïve 日本語 🌸 \u2028 "\\/' },
-  { is: 'with control characters, escaped', id: 'a\u0000b\u001f\u007f', stricter: 'any string is one' },
+  {
+    is: 'with control characters, escaped',
+    id: 'a\u0000b\u001f\u007f',
+    stricter: 'any string is one',
+  },
   { is: 'with a lone surrogate, escaped', id: '\ud800 and \udc00', stricter: 'any string is one' },
   { is: 'called __proto__', id: '__proto__' },
   { is: 'that looks like a number', id: '00042' },
@@ -37,7 +48,10 @@ const idPoints: Point[] = IDS.map(({ is, id, stricter }) => ({
   notApplicable: inJson,
   check: async target => {
     const { json } = await infer(target, { id, ...exampleRequest(target) })
-    assert.ok(json.id === id, `the id came back as ${String(JSON.stringify(json.id)).slice(0, 100)}`)
+    assert.ok(
+      json.id === id,
+      `the id came back as ${String(JSON.stringify(json.id)).slice(0, 100)}`,
+    )
   },
 }))
 
@@ -55,7 +69,10 @@ const wrong = (
   send: target => post(target, request(target)),
 })
 
-const example = (change: InferenceRequest) => (target: Target) => ({ ...exampleRequest(target), ...change })
+const example = (change: InferenceRequest) => (target: Target) => ({
+  ...exampleRequest(target),
+  ...change,
+})
 const input = (change: object) => (target: Target) => withInput(target, change)
 const text = (target: Target) => toJson(exampleRequest(target))
 
@@ -65,43 +82,89 @@ const bodies: Mistake[] = [
   wrong('a body that is no JSON', REQUEST, 'required', () => 'inputs=1'),
   wrong('JSON that is cut off', REQUEST, 'required', target => text(target).slice(0, -1)),
   wrong('JSON with something behind it', rfc(8259, '2'), 'stricter', target => `${text(target)}{}`),
-  wrong('JSON with a trailing comma', rfc(8259, '4'), 'stricter', target => text(target).replace(/}$/, ',}')),
-  wrong('JSON with a comment', rfc(8259, '2'), 'stricter', target => `/* example */${text(target)}`),
-  wrong('JSON in single quotes', rfc(8259, '7'), 'stricter', target => text(target).replaceAll('"', "'")),
-  wrong('a control character in a JSON string', rfc(8259, '7'), 'stricter', example({ id: raw('"a\nb"') })),
+  wrong('JSON with a trailing comma', rfc(8259, '4'), 'stricter', target =>
+    text(target).replace(/}$/, ',}'),
+  ),
+  wrong(
+    'JSON with a comment',
+    rfc(8259, '2'),
+    'stricter',
+    target => `/* example */${text(target)}`,
+  ),
+  wrong('JSON in single quotes', rfc(8259, '7'), 'stricter', target =>
+    text(target).replaceAll('"', "'"),
+  ),
+  wrong(
+    'a control character in a JSON string',
+    rfc(8259, '7'),
+    'stricter',
+    example({ id: raw('"a\nb"') }),
+  ),
   wrong('a number with a leading zero', rfc(8259, '6'), 'stricter', input({ shape: raw('[01]') })),
-  ...['null', '[]', '"x"', '1', 'true'].map(json => wrong(`the JSON ${json}`, REQUEST, 'required', () => json)),
+  ...['null', '[]', '"x"', '1', 'true'].map(json =>
+    wrong(`the JSON ${json}`, REQUEST, 'required', () => json),
+  ),
   wrong('an empty object', REQUEST, 'required', () => '{}'),
   wrong('invalid UTF-8', rfc(8259, '8.1'), 'stricter', target =>
-    Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xff, 0xfe]), Buffer.from(`",${text(target).slice(1)}`)]),
+    Buffer.concat([
+      Buffer.from('{"id":"'),
+      Buffer.from([0xff, 0xfe]),
+      Buffer.from(`",${text(target).slice(1)}`),
+    ]),
   ),
   wrong('UTF-8 that encodes a surrogate', rfc(3629, '3'), 'stricter', target =>
-    Buffer.concat([Buffer.from('{"id":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from(`",${text(target).slice(1)}`)]),
+    Buffer.concat([
+      Buffer.from('{"id":"'),
+      Buffer.from([0xed, 0xa0, 0x80]),
+      Buffer.from(`",${text(target).slice(1)}`),
+    ]),
   ),
-  wrong('UTF-16', rfc(8259, '8.1'), 'stricter', target => Buffer.from(`\ufeff${text(target)}`, 'utf16le')),
+  wrong('UTF-16', rfc(8259, '8.1'), 'stricter', target =>
+    Buffer.from(`\ufeff${text(target)}`, 'utf16le'),
+  ),
   wrong(
     'JSON nested 101 levels deep',
     silent('Triton’s limit is 100'),
     'stricter',
     example({ extra: raw('['.repeat(100) + ']'.repeat(100)) }),
   ),
-  wrong('JSON nested 100,000 levels deep', rfc(8259, '9'), 'stricter', example({ extra: raw('['.repeat(1e5) + ']'.repeat(1e5)) })),
+  wrong(
+    'JSON nested 100,000 levels deep',
+    rfc(8259, '9'),
+    'stricter',
+    example({ extra: raw('['.repeat(1e5) + ']'.repeat(1e5)) }),
+  ),
   wrong('100,000 brackets that never close', REQUEST, 'required', () => '['.repeat(1e5)),
 ]
 
 const duplicates: Mistake[] = [
   ['a key that is there twice', (target: Target) => `{"id":"1","id":"1",${text(target).slice(1)}`],
-  ['a key that is there twice, once with an escape', (target: Target) => `{"id":"1","\\u0069d":"2",${text(target).slice(1)}`],
+  [
+    'a key that is there twice, once with an escape',
+    (target: Target) => `{"id":"1","\\u0069d":"2",${text(target).slice(1)}`,
+  ],
   ['"inputs" twice', (target: Target) => `{"inputs":[],${text(target).slice(1)}`],
-  ['a key of an input that is there twice', (target: Target) => text(target).replace('{"name"', '{"name":"x","name"')],
+  [
+    'a key of an input that is there twice',
+    (target: Target) => text(target).replace('{"name"', '{"name":"x","name"'),
+  ],
   ['__proto__ twice', (target: Target) => `{"__proto__":1,"__proto__":2,${text(target).slice(1)}`],
-  ['a key twice in an unknown field', (target: Target) => toJson({ ...exampleRequest(target), extra: raw('{"a":[{"b":1,"b":1}]}') })],
-].map(([mistake, request]) => wrong(mistake as string, rfc(8259, '4'), 'stricter', request as (target: Target) => string))
+  [
+    'a key twice in an unknown field',
+    (target: Target) => toJson({ ...exampleRequest(target), extra: raw('{"a":[{"b":1,"b":1}]}') }),
+  ],
+].map(([mistake, request]) =>
+  wrong(mistake as string, rfc(8259, '4'), 'stricter', request as (target: Target) => string),
+)
 
 const fields: Mistake[] = [
-  ...[null, 1, true, {}, []].map(id => wrong(`the id ${JSON.stringify(id)}`, REQUEST, 'stricter', example({ id }))),
+  ...[null, 1, true, {}, []].map(id =>
+    wrong(`the id ${JSON.stringify(id)}`, REQUEST, 'stricter', example({ id })),
+  ),
   wrong('a request without inputs', REQUEST, 'required', () => ({ id: '1' })),
-  ...[null, {}, 'x', 1].map(inputs => wrong(`inputs that are ${JSON.stringify(inputs)}`, REQUEST, 'required', () => ({ inputs }))),
+  ...[null, {}, 'x', 1].map(inputs =>
+    wrong(`inputs that are ${JSON.stringify(inputs)}`, REQUEST, 'required', () => ({ inputs })),
+  ),
   wrong('an empty list of inputs', REQUEST, 'required', () => ({ inputs: [] })),
   ...[null, 'x', 1, []].map(element =>
     wrong(`an input that is ${JSON.stringify(element)}`, INPUT, 'required', target => ({
@@ -109,14 +172,23 @@ const fields: Mistake[] = [
     })),
   ),
   wrong('an input without a name', INPUT, 'required', input({ name: undefined })),
-  ...[null, 1, {}, []].map(name => wrong(`an input whose name is ${JSON.stringify(name)}`, INPUT, 'required', input({ name }))),
+  ...[null, 1, {}, []].map(name =>
+    wrong(`an input whose name is ${JSON.stringify(name)}`, INPUT, 'required', input({ name })),
+  ),
   ...['no-such-input', '', '__proto__', 'constructor', 'toString'].map(name =>
-    wrong(`an input called "${name}", which the model does not have,`, INPUT, 'required', input({ name })),
+    wrong(
+      `an input called "${name}", which the model does not have,`,
+      INPUT,
+      'required',
+      input({ name }),
+    ),
   ),
   wrong('an unknown input beside the right ones', INPUT, 'stricter', target => ({
     inputs: [...exampleRequest(target).inputs, { ...exampleInput(target), name: 'no-such-input' }],
   })),
-  wrong('an input given twice', INPUT, 'stricter', target => ({ inputs: [...exampleRequest(target).inputs, exampleInput(target)] })),
+  wrong('an input given twice', INPUT, 'stricter', target => ({
+    inputs: [...exampleRequest(target).inputs, exampleInput(target)],
+  })),
   {
     ...wrong('a request that lacks one of several inputs', INPUT, 'required', target => ({
       inputs: exampleRequest(target).inputs.slice(1),
@@ -124,12 +196,19 @@ const fields: Mistake[] = [
     notApplicable: all(inJson, severalInputs),
   },
   wrong('an input without a datatype', INPUT, 'stricter', input({ datatype: undefined })),
-  ...[null, 1, ['FP32']].map(datatype => wrong(`the datatype ${JSON.stringify(datatype)}`, INPUT, 'stricter', input({ datatype }))),
+  ...[null, 1, ['FP32']].map(datatype =>
+    wrong(`the datatype ${JSON.stringify(datatype)}`, INPUT, 'stricter', input({ datatype })),
+  ),
   wrong('a datatype other than the model’s', INPUT, 'stricter', target =>
     withInput(target, { datatype: exampleInput(target).datatype === 'UINT8' ? 'INT8' : 'UINT8' }),
   ),
   ...['FP128', 'float32', 'STRING', '', '__proto__', 'constructor'].map(datatype =>
-    wrong(`the datatype "${datatype}", which the protocol does not have,`, oip('Tensor Data Types'), 'required', input({ datatype })),
+    wrong(
+      `the datatype "${datatype}", which the protocol does not have,`,
+      oip('Tensor Data Types'),
+      'required',
+      input({ datatype }),
+    ),
   ),
   wrong('a datatype in lower case', oip('Tensor Data Types'), 'stricter', target =>
     withInput(target, { datatype: exampleInput(target).datatype.toLowerCase() }),
@@ -138,12 +217,32 @@ const fields: Mistake[] = [
 
 const parameters: Mistake[] = [
   ...[null, [], 'x', 1, true].flatMap(value => [
-    wrong(`parameters that are ${JSON.stringify(value)}`, PARAMETERS, 'stricter', example({ parameters: value })),
-    wrong(`an input’s parameters that are ${JSON.stringify(value)}`, PARAMETERS, 'stricter', input({ parameters: value })),
+    wrong(
+      `parameters that are ${JSON.stringify(value)}`,
+      PARAMETERS,
+      'stricter',
+      example({ parameters: value }),
+    ),
+    wrong(
+      `an input’s parameters that are ${JSON.stringify(value)}`,
+      PARAMETERS,
+      'stricter',
+      input({ parameters: value }),
+    ),
   ]),
   ...[null, [], {}].flatMap(value => [
-    wrong(`a parameter that is ${JSON.stringify(value)}`, PARAMETERS, 'stricter', example({ parameters: { any: value } })),
-    wrong(`an input’s parameter that is ${JSON.stringify(value)}`, PARAMETERS, 'stricter', input({ parameters: { any: value } })),
+    wrong(
+      `a parameter that is ${JSON.stringify(value)}`,
+      PARAMETERS,
+      'stricter',
+      example({ parameters: { any: value } }),
+    ),
+    wrong(
+      `an input’s parameter that is ${JSON.stringify(value)}`,
+      PARAMETERS,
+      'stricter',
+      input({ parameters: { any: value } }),
+    ),
   ]),
 ]
 
@@ -185,7 +284,12 @@ const ACCEPTED: readonly Accepted[] = [
     level: 'stricter',
     body: input({ parameters: { a: 'x', b: -1.5, c: true } }),
   },
-  { accepted: 'empty parameters are none', source: PARAMETERS, level: 'required', body: example({ parameters: {} }) },
+  {
+    accepted: 'empty parameters are none',
+    source: PARAMETERS,
+    level: 'required',
+    body: example({ parameters: {} }),
+  },
   {
     accepted: 'the key __proto__ is one unknown field among others',
     source: rfc(8259, '4'),
@@ -196,7 +300,11 @@ const ACCEPTED: readonly Accepted[] = [
     accepted: 'a parameter called __proto__ is one among others',
     source: PARAMETERS,
     level: 'stricter',
-    body: target => toJson({ ...exampleRequest(target), parameters: raw('{"__proto__":true,"constructor":"x"}') }),
+    body: target =>
+      toJson({
+        ...exampleRequest(target),
+        parameters: raw('{"__proto__":true,"constructor":"x"}'),
+      }),
   },
   {
     accepted: 'JSON nested 90 levels deep is read',
@@ -208,7 +316,14 @@ const ACCEPTED: readonly Accepted[] = [
     accepted: 'the order of an input’s keys does not matter',
     source: rfc(8259, '4'),
     level: 'required',
-    body: target => ({ inputs: exampleRequest(target).inputs.map(({ name, datatype, shape, data }) => ({ data, shape, datatype, name })) }),
+    body: target => ({
+      inputs: exampleRequest(target).inputs.map(({ name, datatype, shape, data }) => ({
+        data,
+        shape,
+        datatype,
+        name,
+      })),
+    }),
   },
   {
     accepted: 'white space around and within the JSON does not matter',
@@ -228,7 +343,12 @@ const ACCEPTED: readonly Accepted[] = [
     level: 'required',
     body: example({ id: '":":{"id":"\\" : [' }),
   },
-  { accepted: 'a byte order mark is ignored', source: rfc(8259, '8.1'), level: 'stricter', body: target => `\ufeff${text(target)}` },
+  {
+    accepted: 'a byte order mark is ignored',
+    source: rfc(8259, '8.1'),
+    level: 'stricter',
+    body: target => `\ufeff${text(target)}`,
+  },
 ]
 
 const accepted: Point[] = ACCEPTED.map(({ accepted, source, level, body }) => ({
@@ -237,7 +357,8 @@ const accepted: Point[] = ACCEPTED.map(({ accepted, source, level, body }) => ({
   level,
   expected: '200 with the example’s outputs',
   notApplicable: inJson,
-  check: async target => assertSame(target, readResponse(await post(target, body(target))), await infer(target)),
+  check: async target =>
+    assertSame(target, readResponse(await post(target, body(target))), await infer(target)),
 }))
 
 const JSON_TYPES = [
@@ -262,7 +383,11 @@ const OTHER_TYPES = [
 ]
 
 const postAs = (target: Target, contentType: string | undefined) =>
-  target.send({ path: inferPath(target), headers: contentType === undefined ? {} : { 'content-type': contentType }, body: text(target) })
+  target.send({
+    path: inferPath(target),
+    headers: contentType === undefined ? {} : { 'content-type': contentType },
+    body: text(target),
+  })
 
 const mediaTypes: Point[] = [
   ...JSON_TYPES.map(
@@ -285,7 +410,10 @@ const mediaTypes: Point[] = [
   },
   {
     name: 'application/octet-stream without Inference-Header-Content-Length is JSON',
-    source: binaryExtension('Binary Tensor Request', 'the header alone tells that there is binary data'),
+    source: binaryExtension(
+      'Binary Tensor Request',
+      'the header alone tells that there is binary data',
+    ),
     level: 'stricter',
     expected: '200',
     notApplicable: inJson,
@@ -343,7 +471,12 @@ export const points: readonly Point[] = [
       notApplicable: inJson,
       check: async target => {
         const headers = { 'content-type': 'application/json' }
-        const reply = await target.send({ path: inferPath(target), headers, body: text(target), chunkBytes })
+        const reply = await target.send({
+          path: inferPath(target),
+          headers,
+          body: text(target),
+          chunkBytes,
+        })
         assertSame(target, readResponse(reply), await infer(target))
       },
     }),
@@ -356,7 +489,12 @@ export const points: readonly Point[] = [
     notApplicable: inJson,
     check: async target => {
       const headers = { 'content-type': 'application/json' }
-      const reply = await target.send({ path: inferPath(target), headers, body: text(target), bytewise: true })
+      const reply = await target.send({
+        path: inferPath(target),
+        headers,
+        body: text(target),
+        bytewise: true,
+      })
       assertStatus(reply, 200)
       assert.ok(reply.body.includes('"outputs"'), show(reply))
     },

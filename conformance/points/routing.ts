@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict'
-import { assertError, assertRefused, assertSame, assertStatus, infer, jsonOf, readResponse } from '../answer.ts'
+import {
+  assertError,
+  assertRefused,
+  assertSame,
+  assertStatus,
+  infer,
+  jsonOf,
+  readResponse,
+} from '../answer.ts'
 import { inJson, unversioned, versioned } from '../applies.ts'
 import { toJson } from '../json.ts'
 import type { Applicable, Point, Target } from '../point.ts'
@@ -28,14 +36,20 @@ const ROUTES: readonly Route[] = [
       route: `v2/models/<model>/versions/<version>${verb}`,
       path: target => modelPath(target, { versioned: true }) + verb,
       method: verb === '/infer' ? 'POST' : 'GET',
-      notApplicable: target => versioned(target) ?? (verb === '/infer' ? inJson(target) : undefined),
+      notApplicable: target =>
+        versioned(target) ?? (verb === '/infer' ? inJson(target) : undefined),
     },
   ]),
 ]
 
 const call = (target: Target, method: string, path: string) =>
   method === 'POST'
-    ? target.send({ method, path, headers: { 'content-type': 'application/json' }, body: toJson(exampleRequest(target)) })
+    ? target.send({
+        method,
+        path,
+        headers: { 'content-type': 'application/json' },
+        body: toJson(exampleRequest(target)),
+      })
     : target.send({ method, path })
 
 const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest }): Point[] => [
@@ -73,11 +87,16 @@ const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest
     level: 'stricter',
     expected: `405 with {"error"} and Allow: ${method}`,
     check: async target => {
-      for (const wrong of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(other => other !== method)) {
+      for (const wrong of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter(
+        other => other !== method,
+      )) {
         const reply = await call(target, wrong, path(target))
         assertRefused(reply, 405)
         const allowed = String(reply.headers.allow).split(/ *, */)
-        assert.ok(allowed.includes(method) && !allowed.includes(wrong), `${wrong} is refused with Allow: ${reply.headers.allow}`)
+        assert.ok(
+          allowed.includes(method) && !allowed.includes(wrong),
+          `${wrong} is refused with Allow: ${reply.headers.allow}`,
+        )
       }
     },
   },
@@ -93,8 +112,17 @@ interface Unknown {
 
 const UNKNOWN: readonly Unknown[] = [
   { what: 'an unknown model', path: () => '/v2/models/no-such-model', level: 'required' },
-  { what: 'an unknown model’s readiness', path: () => '/v2/models/no-such-model/ready', level: 'stricter' },
-  { what: 'inference with an unknown model', path: () => '/v2/models/no-such-model/infer', method: 'POST', level: 'required' },
+  {
+    what: 'an unknown model’s readiness',
+    path: () => '/v2/models/no-such-model/ready',
+    level: 'stricter',
+  },
+  {
+    what: 'inference with an unknown model',
+    path: () => '/v2/models/no-such-model/infer',
+    method: 'POST',
+    level: 'required',
+  },
   {
     what: 'an unknown model’s version',
     path: ({ version }) => `/v2/models/no-such-model/versions/${version}`,
@@ -133,12 +161,18 @@ const UNKNOWN: readonly Unknown[] = [
     level: 'stricter',
     notApplicable: unversioned,
   },
-  { what: 'a version that begins like one', path: target => `${modelPath(target)}-no-such`, level: 'required', notApplicable: versioned },
+  {
+    what: 'a version that begins like one',
+    path: target => `${modelPath(target)}-no-such`,
+    level: 'required',
+    notApplicable: versioned,
+  },
   {
     what: 'the model’s name in other letters',
     path: target => `/v2/models/${changeCase(target.model)}`,
     level: 'stricter',
-    notApplicable: ({ model }) => (changeCase(model) === model ? 'the name has no letters' : undefined),
+    notApplicable: ({ model }) =>
+      changeCase(model) === model ? 'the name has no letters' : undefined,
   },
   { what: 'a model called __proto__', path: () => '/v2/models/__proto__', level: 'required' },
   { what: 'a model called constructor', path: () => '/v2/models/constructor', level: 'required' },
@@ -147,11 +181,31 @@ const UNKNOWN: readonly Unknown[] = [
     path: target => `${modelPath(target, { versioned: false })}/versions/__proto__`,
     level: 'stricter',
   },
-  { what: 'an empty model name', path: () => '/v2/models//infer', method: 'POST', level: 'stricter' },
+  {
+    what: 'an empty model name',
+    path: () => '/v2/models//infer',
+    method: 'POST',
+    level: 'stricter',
+  },
   { what: 'an unknown route', path: () => '/v2/no-such-route', level: 'stricter' },
-  { what: 'an unknown verb of the model', path: target => `${modelPath(target)}/no-such-verb`, method: 'POST', level: 'stricter' },
-  { what: 'an unknown verb called __proto__', path: target => `${modelPath(target)}/__proto__`, method: 'POST', level: 'stricter' },
-  { what: 'a path below inference', path: target => `${inferPath(target)}/more`, method: 'POST', level: 'stricter' },
+  {
+    what: 'an unknown verb of the model',
+    path: target => `${modelPath(target)}/no-such-verb`,
+    method: 'POST',
+    level: 'stricter',
+  },
+  {
+    what: 'an unknown verb called __proto__',
+    path: target => `${modelPath(target)}/__proto__`,
+    method: 'POST',
+    level: 'stricter',
+  },
+  {
+    what: 'a path below inference',
+    path: target => `${inferPath(target)}/more`,
+    method: 'POST',
+    level: 'stricter',
+  },
   { what: 'a route in capitals', path: () => '/V2/HEALTH/LIVE', level: 'stricter' },
   {
     what: 'the model’s name with an encoded slash',
@@ -160,28 +214,35 @@ const UNKNOWN: readonly Unknown[] = [
   },
 ]
 
-const changeCase = (name: string) => (name === name.toUpperCase() ? name.toLowerCase() : name.toUpperCase())
+const changeCase = (name: string) =>
+  name === name.toUpperCase() ? name.toLowerCase() : name.toUpperCase()
 
-const refuses: readonly Point[] = UNKNOWN.flatMap(({ what, path, method = 'GET', level, ...rest }): Point[] => {
-  const stricter: Point = {
-    ...rest,
-    name: `${what} is 404 with {"error"}`,
-    source: silent('which error; servers answer 404 to what they do not know'),
-    level: 'stricter',
-    expected: '404 with {"error"}',
-    check: async target => assertRefused(await call(target, method, path(target)), 404),
-  }
-  if (level === 'stricter') return [stricter]
-  const required: Point = {
-    ...rest,
-    name: `${what} is an error with {"error"}`,
-    source: oip(method === 'GET' ? 'Model Metadata Response JSON Error Object' : 'Inference Response JSON Error Object'),
-    level,
-    expected: 'an error status with {"error"}',
-    check: async target => assertError(await call(target, method, path(target))),
-  }
-  return [required, stricter]
-})
+const refuses: readonly Point[] = UNKNOWN.flatMap(
+  ({ what, path, method = 'GET', level, ...rest }): Point[] => {
+    const stricter: Point = {
+      ...rest,
+      name: `${what} is 404 with {"error"}`,
+      source: silent('which error; servers answer 404 to what they do not know'),
+      level: 'stricter',
+      expected: '404 with {"error"}',
+      check: async target => assertRefused(await call(target, method, path(target)), 404),
+    }
+    if (level === 'stricter') return [stricter]
+    const required: Point = {
+      ...rest,
+      name: `${what} is an error with {"error"}`,
+      source: oip(
+        method === 'GET'
+          ? 'Model Metadata Response JSON Error Object'
+          : 'Inference Response JSON Error Object',
+      ),
+      level,
+      expected: 'an error status with {"error"}',
+      check: async target => assertError(await call(target, method, path(target))),
+    }
+    return [required, stricter]
+  },
+)
 
 export const points: readonly Point[] = [
   ...answers,
@@ -190,7 +251,8 @@ export const points: readonly Point[] = [
     { what: 'an unknown model', path: () => '/v2/models/no-such-model/ready' },
     {
       what: 'an unknown version',
-      path: (target: Target) => `${modelPath(target, { versioned: false })}/versions/no-such-version/ready`,
+      path: (target: Target) =>
+        `${modelPath(target, { versioned: false })}/versions/no-such-version/ready`,
       notApplicable: versioned,
     },
   ].map(
@@ -236,7 +298,9 @@ export const points: readonly Point[] = [
     expected: 'the same outputs and model_version',
     notApplicable: target => versioned(target) ?? inJson(target),
     check: async target => {
-      const without = readResponse(await call(target, 'POST', `${modelPath(target, { versioned: false })}/infer`))
+      const without = readResponse(
+        await call(target, 'POST', `${modelPath(target, { versioned: false })}/infer`),
+      )
       const versionedAnswer = await infer(target)
       assertSame(target, without, versionedAnswer)
       assert.equal(without.json.model_version, versionedAnswer.json.model_version)

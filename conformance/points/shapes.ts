@@ -1,10 +1,30 @@
 import assert from 'node:assert/strict'
 import { assertEchoed, assertRefused, infer, inferBinary } from '../answer.ts'
-import { all, batched, binary, echoes, fixedDimension, inJson, notEmpty, ranked, scalarInput, variable } from '../applies.ts'
+import {
+  all,
+  batched,
+  binary,
+  echoes,
+  fixedDimension,
+  inJson,
+  notEmpty,
+  ranked,
+  scalarInput,
+  variable,
+} from '../applies.ts'
 import { raw } from '../json.ts'
 import { type Mistake, refusals } from '../mistakes.ts'
 import type { Applicable, Point, Target } from '../point.ts'
-import { elementCount, exampleInput, exampleRequest, type InferenceRequest, post, reshaped, rowsOf, withInput } from '../request.ts'
+import {
+  elementCount,
+  exampleInput,
+  exampleRequest,
+  type InferenceRequest,
+  post,
+  reshaped,
+  rowsOf,
+  withInput,
+} from '../request.ts'
 import { oip, silent } from '../sources.ts'
 
 const SHAPE = oip('Request Input', '"shape"')
@@ -25,7 +45,10 @@ const wrong = (
 const shaped =
   (shape: (shape: readonly number[]) => unknown, data?: unknown) =>
   (target: Target): InferenceRequest =>
-    withInput(target, { shape: shape(exampleInput(target).shape), ...(data !== undefined && { data }) })
+    withInput(target, {
+      shape: shape(exampleInput(target).shape),
+      ...(data !== undefined && { data }),
+    })
 
 /** The shape with a first dimension that is this JSON. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
@@ -35,7 +58,10 @@ function wrapping(target: Target): InferenceRequest {
   const { shape } = exampleInput(target)
   const at = target.metadata.inputs[0]?.shape.indexOf(-1) as number
   const others = BigInt(elementCount(shape.toSpliced(at, 1)))
-  return withInput(target, { shape: shape.map((dimension, i) => (i === at ? 2n ** 64n / (others & -others) : dimension)), data: [] })
+  return withInput(target, {
+    shape: shape.map((dimension, i) => (i === at ? 2n ** 64n / (others & -others) : dimension)),
+    data: [],
+  })
 }
 
 /** The first input with its variable dimension so many times as large. */
@@ -43,7 +69,9 @@ const scaled =
   (times: bigint, data?: readonly unknown[]) =>
   (target: Target): InferenceRequest => {
     const at = target.metadata.inputs[0]?.shape.indexOf(-1)
-    const shape = exampleInput(target).shape.map((dimension, i) => (i === at ? times * BigInt(dimension) : dimension))
+    const shape = exampleInput(target).shape.map((dimension, i) =>
+      i === at ? times * BigInt(dimension) : dimension,
+    )
     return withInput(target, { shape, ...(data && { data }) })
   }
 
@@ -91,7 +119,10 @@ const MISTAKES: Mistake[] = [
     'required',
     target => {
       const at = target.metadata.inputs[0]?.shape.findIndex(dimension => dimension !== -1)
-      return withInput(target, { shape: exampleInput(target).shape.map((dimension, i) => (i === at ? 0 : dimension)), data: [] })
+      return withInput(target, {
+        shape: exampleInput(target).shape.map((dimension, i) => (i === at ? 0 : dimension)),
+        data: [],
+      })
     },
     fixedDimension,
   ),
@@ -102,11 +133,18 @@ const MISTAKES: Mistake[] = [
     all(ranked(2), target => {
       const known = target.metadata.inputs[0]?.shape ?? []
       const reversed = exampleInput(target).shape.toReversed()
-      return known.every((dimension, i) => dimension === -1 || dimension === reversed[i]) ? 'the shape fits backwards too' : undefined
+      return known.every((dimension, i) => dimension === -1 || dimension === reversed[i])
+        ? 'the shape fits backwards too'
+        : undefined
     }),
   ),
   wrong('a negative dimension', 'required', shaped(first('-1')), ranked(1)),
-  wrong('the largest negative dimension', 'required', shaped(first('-9223372036854775808')), ranked(1)),
+  wrong(
+    'the largest negative dimension',
+    'required',
+    shaped(first('-9223372036854775808')),
+    ranked(1),
+  ),
   wrong(
     'two negative dimensions whose product is right',
     'required',
@@ -115,11 +153,26 @@ const MISTAKES: Mistake[] = [
   ),
   wrong('a fractional dimension', 'required', shaped(first('1.5')), ranked(1)),
   wrong('a dimension of 1e400', 'required', shaped(first('1e400')), ranked(1)),
-  wrong('a dimension larger than INT64', 'required', shaped(first('9223372036854775808')), ranked(1)),
-  wrong('a dimension larger than UINT64', 'required', shaped(first('18446744073709551617')), ranked(1)),
+  wrong(
+    'a dimension larger than INT64',
+    'required',
+    shaped(first('9223372036854775808')),
+    ranked(1),
+  ),
+  wrong(
+    'a dimension larger than UINT64',
+    'required',
+    shaped(first('18446744073709551617')),
+    ranked(1),
+  ),
   wrong('a dimension of a thousand digits', 'required', shaped(first('9'.repeat(1000))), ranked(1)),
   wrong('a huge dimension', 'required', scaled(2n ** 40n), variable),
-  wrong('a dimension that wraps to the right size at 32 bits', 'required', scaled(2n ** 32n + 1n), variable),
+  wrong(
+    'a dimension that wraps to the right size at 32 bits',
+    'required',
+    scaled(2n ** 32n + 1n),
+    variable,
+  ),
   wrong('a huge dimension of no data', 'required', scaled(2n ** 40n, []), variable),
   wrong('a shape whose element count wraps to 0 at 64 bits', 'required', wrapping, variable),
   wrong(
@@ -164,7 +217,9 @@ export const points: readonly Point[] = [
     expected: 'outputs of no rows',
     notApplicable: all(inJson, batched),
     check: async target => {
-      const { outputs } = await infer(target, { inputs: exampleRequest(target).inputs.map(input => rowsOf(input, 0)) })
+      const { outputs } = await infer(target, {
+        inputs: exampleRequest(target).inputs.map(input => rowsOf(input, 0)),
+      })
       assert.deepEqual(
         outputs.map(({ shape }) => shape[0]),
         outputs.map(() => 0),
@@ -197,7 +252,9 @@ export const points: readonly Point[] = [
       expected: `${times} times the rows in every output`,
       notApplicable: all(inJson, batched),
       check: async target => {
-        const { outputs } = await infer(target, { inputs: exampleRequest(target).inputs.map(input => rowsOf(input, times)) })
+        const { outputs } = await infer(target, {
+          inputs: exampleRequest(target).inputs.map(input => rowsOf(input, times)),
+        })
         const single = await infer(target)
         assert.deepEqual(
           outputs.map(({ shape }) => shape[0]),
@@ -226,7 +283,9 @@ export const points: readonly Point[] = [
     level: 'stricter',
     expected: '200',
     notApplicable: all(inJson, variable, target =>
-      target.metadata.inputs.length > 1 ? 'dimensions of several inputs may have to agree' : undefined,
+      target.metadata.inputs.length > 1
+        ? 'dimensions of several inputs may have to agree'
+        : undefined,
     ),
     check: async target => {
       const sizes = target.metadata.inputs[0]?.shape as number[]
@@ -254,9 +313,11 @@ export const points: readonly Point[] = [
     source: silent('a wrong answer is worse than none'),
     level: 'stricter',
     expected: '400 with {"error"}',
-    notApplicable: target => (target.mismatched === undefined ? 'no such inputs are known' : undefined),
+    notApplicable: target =>
+      target.mismatched === undefined ? 'no such inputs are known' : undefined,
     check: async target => {
-      for (const inputs of target.mismatched ?? []) assertRefused(await post(target, { inputs }), 400)
+      for (const inputs of target.mismatched ?? [])
+        assertRefused(await post(target, { inputs }), 400)
     },
   },
 ]

@@ -47,7 +47,8 @@ export const readBinaryEvent = (headers: IncomingHttpHeaders, body: Uint8Array):
 export function readHeaders(headers: IncomingHttpHeaders): Attributes {
   const attributes: Record<string, string> = Object.create(null)
   for (const [header, value] of Object.entries(headers)) {
-    if (header.startsWith('ce-') && value !== undefined) attributes[header.slice(3)] = decodeHeader(String(value), header)
+    if (header.startsWith('ce-') && value !== undefined)
+      attributes[header.slice(3)] = decodeHeader(String(value), header)
   }
   const contentType = headers['content-type']
   // The binding maps datacontenttype to Content-Type and nothing else (section 3.1.1).
@@ -63,8 +64,14 @@ export function readStructuredEvent(body: Uint8Array): CloudEvent {
     const { value, exact } = parseJson(body, 'the event')
     return readJsonEvent(value, exact, 'the event')
   }
-  const { value, exact } = parseJson(Buffer.concat([body.subarray(0, data.start), EMPTY_ARRAY, body.subarray(data.end)]), 'the event')
-  return { ...readJsonEvent(value, exact, 'the event'), data: { bytes: body.subarray(data.start, data.end) } }
+  const { value, exact } = parseJson(
+    Buffer.concat([body.subarray(0, data.start), EMPTY_ARRAY, body.subarray(data.end)]),
+    'the event',
+  )
+  return {
+    ...readJsonEvent(value, exact, 'the event'),
+    data: { bytes: body.subarray(data.start, data.end) },
+  }
 }
 
 /** Of a larger event the data is not parsed with the rest: it goes the way of large requests. */
@@ -73,8 +80,11 @@ const LARGE_BYTES = 128 * 1024
 /** @throws {BadRequest} when the body is no array, or one of its elements no CloudEvent */
 export function readBatch(body: Uint8Array): CloudEvent[] {
   const { value, exact } = parseJson(body, 'the batch')
-  if (!Array.isArray(value)) throw new BadRequest(`the batch is ${show(value)}; it must be an array of events`)
-  return value.map((element, i) => readJsonEvent(element, () => (exact() as unknown[])[i], `event ${i} of the batch`))
+  if (!Array.isArray(value))
+    throw new BadRequest(`the batch is ${show(value)}; it must be an array of events`)
+  return value.map((element, i) =>
+    readJsonEvent(element, () => (exact() as unknown[])[i], `event ${i} of the batch`),
+  )
 }
 
 /** Headers for one event in binary mode; values are percent-encoded where the binding asks for it (section 3.1.3.2). */
@@ -88,10 +98,12 @@ export function toHeaders(attributes: Attributes): Record<string, string> {
 }
 
 /** One event in the JSON event format. @param data JSON text, put in as it is */
-export const toJson = (attributes: Attributes, data: string): string => `${beginJson(attributes)}${data}}`
+export const toJson = (attributes: Attributes, data: string): string =>
+  `${beginJson(attributes)}${data}}`
 
 /** The same up to its data, which and a bracket are to follow. */
-export const beginJson = (attributes: Attributes): string => `${JSON.stringify(attributes).slice(0, -1)},"data":`
+export const beginJson = (attributes: Attributes): string =>
+  `${JSON.stringify(attributes).slice(0, -1)},"data":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
 
@@ -100,15 +112,25 @@ function readJsonEvent(event: unknown, exact: () => unknown, where: string): Clo
   const { data, data_base64: base64, ...rest } = event
   // null stands for an attribute that is not there (JSON event format, section 2.2).
   const attributes = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null))
-  return { attributes: checkAttributes(attributes, where), data: readJsonData(data, base64, exact, where) }
+  return {
+    attributes: checkAttributes(attributes, where),
+    data: readJsonData(data, base64, exact, where),
+  }
 }
 
-function readJsonData(data: unknown, base64: unknown, exact: () => unknown, where: string): EventData | undefined {
+function readJsonData(
+  data: unknown,
+  base64: unknown,
+  exact: () => unknown,
+  where: string,
+): EventData | undefined {
   if (base64 !== undefined && base64 !== null) {
-    if (data !== undefined) throw new BadRequest(`${where} has both data and data_base64; only one may be`)
+    if (data !== undefined)
+      throw new BadRequest(`${where} has both data and data_base64; only one may be`)
     const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined
     // Buffer skips what is no Base64, and so writes something else back; a regular expression overflows the stack at 30 MB.
-    if (bytes?.toString('base64') !== base64) throw new BadRequest(`${where}: data_base64 is not Base64`)
+    if (bytes?.toString('base64') !== base64)
+      throw new BadRequest(`${where}: data_base64 is not Base64`)
     return { bytes: bytes as Buffer }
   }
   if (data === undefined || data === null) return undefined
@@ -119,22 +141,34 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
   for (const name of REQUIRED) {
     const value = attributes[name]
     if (typeof value !== 'string' || value === '') {
-      throw new BadRequest(`${where}: ${name} is ${value === undefined ? 'missing' : show(value)}; it must be a string that is not empty`)
+      throw new BadRequest(
+        `${where}: ${name} is ${value === undefined ? 'missing' : show(value)}; it must be a string that is not empty`,
+      )
     }
   }
-  if (attributes.specversion !== '1.0') throw new BadRequest(`${where}: specversion is ${show(attributes.specversion)}; it must be "1.0"`)
+  if (attributes.specversion !== '1.0')
+    throw new BadRequest(
+      `${where}: specversion is ${show(attributes.specversion)}; it must be "1.0"`,
+    )
   for (const [name, value] of Object.entries(attributes)) {
     if (!/^[a-z0-9]+$/.test(name) || name === 'data') {
-      throw new BadRequest(`${where}: ${show(name)} is no attribute name; those are of lower-case letters and digits, and not "data"`)
+      throw new BadRequest(
+        `${where}: ${show(name)} is no attribute name; those are of lower-case letters and digits, and not "data"`,
+      )
     }
     if (typeof value !== 'string' && typeof value !== 'boolean' && !isInteger(value)) {
-      throw new BadRequest(`${where}: ${name} is ${show(value)}; an attribute is a string, a boolean or an integer of 32 bits`)
+      throw new BadRequest(
+        `${where}: ${name} is ${show(value)}; an attribute is a string, a boolean or an integer of 32 bits`,
+      )
     }
     if (typeof value === 'string' && !PLAIN.test(value) && FORBIDDEN.test(value)) {
-      throw new BadRequest(`${where}: ${name} is ${show(value)}; no control characters, noncharacters or lone surrogates may be in it`)
+      throw new BadRequest(
+        `${where}: ${name} is ${show(value)}; no control characters, noncharacters or lone surrogates may be in it`,
+      )
     }
     const wrong = OPTIONAL[name]?.(value)
-    if (wrong !== undefined) throw new BadRequest(`${where}: ${name} is ${show(value)}; it must be ${wrong}`)
+    if (wrong !== undefined)
+      throw new BadRequest(`${where}: ${name} is ${show(value)}; it must be ${wrong}`)
   }
   return attributes as Attributes
 }
@@ -150,16 +184,20 @@ const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
 /** A leap second is one (RFC 3339, section 5.7), though not to Date. */
-const isTime = (value: string) => RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
+const isTime = (value: string) =>
+  RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
 
 /** What each must be, where it is not. */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
-  subject: value => (typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty'),
+  subject: value =>
+    typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty',
   time: value => (typeof value === 'string' && isTime(value) ? undefined : 'a time of RFC 3339'),
-  dataschema: value => (typeof value === 'string' && URL.canParse(value) ? undefined : 'an absolute URI'),
-  datacontenttype: value => (typeof value === 'string' && /^[^\s/]+\/[^\s/;]+/.test(value) ? undefined : 'a media type'),
+  dataschema: value =>
+    typeof value === 'string' && URL.canParse(value) ? undefined : 'an absolute URI',
+  datacontenttype: value =>
+    typeof value === 'string' && /^[^\s/]+\/[^\s/;]+/.test(value) ? undefined : 'a media type',
 }
 
 /**
@@ -168,10 +206,15 @@ const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>>
  */
 function decodeHeader(value: string, header: string): string {
   if (/^[^"%\x80-\xff]*$/.test(value)) return value
-  const unquoted = /^"(?:[^"\\]|\\.)*"$/.test(value) ? value.slice(1, -1).replaceAll(/\\(.)/g, '$1') : value
-  const decoded = unquoted.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 16)))
+  const unquoted = /^"(?:[^"\\]|\\.)*"$/.test(value)
+    ? value.slice(1, -1).replaceAll(/\\(.)/g, '$1')
+    : value
+  const decoded = unquoted.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, digits) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  )
   const bytes = Buffer.from(decoded, 'latin1')
-  if (!isUtf8(bytes)) throw new BadRequest(`the event: the header ${header} is not UTF-8, percent-encoded`)
+  if (!isUtf8(bytes))
+    throw new BadRequest(`the event: the header ${header} is not UTF-8, percent-encoded`)
   return bytes.toString()
 }
 
@@ -179,7 +222,9 @@ function decodeHeader(value: string, header: string): string {
 const encodeHeader = (value: string) =>
   NEEDS_NO_CODE.test(value)
     ? value
-    : value.replaceAll(/[^\x21-\x7e]|["%]/gu, character => [...Buffer.from(character)].map(toPercent).join(''))
+    : value.replaceAll(/[^\x21-\x7e]|["%]/gu, character =>
+        [...Buffer.from(character)].map(toPercent).join(''),
+      )
 
 const NEEDS_NO_CODE = /^[\x21\x23\x24\x26-\x7e]*$/
 

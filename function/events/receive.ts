@@ -1,7 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Answer, knownError, Refused, type Request } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'
-import { countFailure, inferJson, partsOf, readJsonLength, type Service, secondsSince } from '../inference/infer.ts'
+import {
+  countFailure,
+  inferJson,
+  partsOf,
+  readJsonLength,
+  type Service,
+  secondsSince,
+} from '../inference/infer.ts'
 import type { EncodedResponse } from '../protocol/encode.ts'
 import { BadRequest, ModelError, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
@@ -29,12 +36,20 @@ export interface EventService extends Service {
  * after 404, 408, 409, 429 and 5xx, and sends the event to the dead letter sink after any other status: so a mistake in the event
  * is 400, a model that fails on it 422, and only what may succeed later is 503 or 504.
  */
-export const receiveEvents = (request: Request, mode: Mode, caller: Caller, service: EventService): Promise<Answer> =>
-  orError(RECEIVERS[mode](request, caller, service))
+export const receiveEvents = (
+  request: Request,
+  mode: Mode,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> => orError(RECEIVERS[mode](request, caller, service))
 
 /** The same for an event in binary mode whose data a runtime has parsed already. */
-export const receiveParsed = (headers: IncomingHttpHeaders, data: ParsedJson, caller: Caller, service: EventService): Promise<Answer> =>
-  orError(answerParsed(headers, data, caller, service))
+export const receiveParsed = (
+  headers: IncomingHttpHeaders,
+  data: ParsedJson,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> => orError(answerParsed(headers, data, caller, service))
 
 async function orError(answer: Promise<Answer>): Promise<Answer> {
   try {
@@ -52,22 +67,37 @@ const EVENTS_AT_A_TIME = 256
 
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
 
-async function receiveBinary({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
+async function receiveBinary(
+  { headers, body }: Request,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> {
   const jsonLength = readJsonLength(headers['inference-header-content-length'])
   return answerEvent(readBinaryEvent(headers, body), jsonLength, caller, service)
 }
 
-const answerParsed = async (headers: IncomingHttpHeaders, json: ParsedJson, caller: Caller, service: EventService) =>
-  answerEvent({ attributes: readHeaders(headers), data: { json } }, undefined, caller, service)
+const answerParsed = async (
+  headers: IncomingHttpHeaders,
+  json: ParsedJson,
+  caller: Caller,
+  service: EventService,
+) => answerEvent({ attributes: readHeaders(headers), data: { json } }, undefined, caller, service)
 
 /** @returns the reply in binary mode */
-async function answerEvent(event: CloudEvent, jsonLength: number | undefined, caller: Caller, service: EventService): Promise<Answer> {
+async function answerEvent(
+  event: CloudEvent,
+  jsonLength: number | undefined,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> {
   goOn(event, caller)
   if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
   const response = await inferEvent(event, jsonLength, false, caller, service)
   const { binary, json } = response
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
-  const headers = toHeaders(replyAttributes(event.attributes, 'response', service.replier, contentType))
+  const headers = toHeaders(
+    replyAttributes(event.attributes, 'response', service.replier, contentType),
+  )
   if (binary === undefined) return { status: 200, headers, body: json }
   return {
     status: 200,
@@ -76,22 +106,36 @@ async function answerEvent(event: CloudEvent, jsonLength: number | undefined, ca
   }
 }
 
-async function receiveStructured({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
+async function receiveStructured(
+  { headers, body }: Request,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents+json')
   checkSize(body)
   const event = readStructuredEvent(body)
   goOn(event, caller)
   if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
   const { json } = await inferEvent(event, undefined, true, caller, service)
-  const attributes = replyAttributes(event.attributes, 'response', service.replier, 'application/json')
+  const attributes = replyAttributes(
+    event.attributes,
+    'response',
+    service.replier,
+    'application/json',
+  )
   return {
     status: 200,
     headers: { 'content-type': 'application/cloudevents+json; charset=utf-8' },
-    body: typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}'],
+    body:
+      typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}'],
   }
 }
 
-async function receiveBatch({ headers, body }: Request, caller: Caller, service: EventService): Promise<Answer> {
+async function receiveBatch(
+  { headers, body }: Request,
+  caller: Caller,
+  service: EventService,
+): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
   checkSize(body)
   const events = readBatch(body).filter(event => !wouldGoRound(event, service.replier))
@@ -99,13 +143,23 @@ async function receiveBatch({ headers, body }: Request, caller: Caller, service:
   const replies: string[] = []
   for (let i = 0; i < events.length; i += EVENTS_AT_A_TIME) {
     const together = events.slice(i, i + EVENTS_AT_A_TIME)
-    replies.push(...(await Promise.all(together.map(event => replyInBatch(event, caller, service)))))
+    replies.push(
+      ...(await Promise.all(together.map(event => replyInBatch(event, caller, service)))),
+    )
   }
-  return { status: 200, headers: { 'content-type': 'application/cloudevents-batch+json; charset=utf-8' }, body: `[${replies.join(',')}]` }
+  return {
+    status: 200,
+    headers: { 'content-type': 'application/cloudevents-batch+json; charset=utf-8' },
+    body: `[${replies.join(',')}]`,
+  }
 }
 
 /** The reply, or an event that says what was wrong; what may succeed later fails the whole batch, to be delivered again. */
-async function replyInBatch(event: CloudEvent, caller: Caller, service: EventService): Promise<string> {
+async function replyInBatch(
+  event: CloudEvent,
+  caller: Caller,
+  service: EventService,
+): Promise<string> {
   try {
     const { json } = await inferEvent(event, undefined, true, caller, service)
     return toJson(
@@ -118,7 +172,12 @@ async function replyInBatch(event: CloudEvent, caller: Caller, service: EventSer
       caller.gone = true
       throw error
     }
-    const attributes = replyAttributes(event.attributes, 'error', service.replier, 'application/json')
+    const attributes = replyAttributes(
+      event.attributes,
+      'error',
+      service.replier,
+      'application/json',
+    )
     return toJson(attributes, JSON.stringify({ error: error.message }))
   }
 }
@@ -174,9 +233,13 @@ function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
 }
 
 function dataOf({ data, attributes }: CloudEvent): EventData {
-  if (data === undefined) throw new BadRequest('the event has no data; it must be an inference request')
+  if (data === undefined)
+    throw new BadRequest('the event has no data; it must be an inference request')
   const contentType = String(attributes.datacontenttype ?? 'application/json')
-  if (!/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType) || !isInUtf8(contentType)) {
+  if (
+    !/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType) ||
+    !isInUtf8(contentType)
+  ) {
     throw new BadRequest(
       `the event's data is ${show(contentType)}; it must be application/json in UTF-8, or binary tensor data as application/octet-stream`,
     )
@@ -200,7 +263,10 @@ function checkSize({ byteLength }: Uint8Array): void {
 function checkFormat(contentType = '', expected: string): void {
   const [type] = contentType.toLowerCase().split(';')
   if (type?.trim() === expected && isInUtf8(contentType)) return
-  throw new Refused(415, `Content-Type ${show(contentType)} is not supported; events are taken as ${expected} in UTF-8`)
+  throw new Refused(
+    415,
+    `Content-Type ${show(contentType)} is not supported; events are taken as ${expected} in UTF-8`,
+  )
 }
 
 /** Whether a content type names no other charset. */

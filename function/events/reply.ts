@@ -14,9 +14,20 @@ export interface Replier {
  * knows (source, id) pairs takes it once; hence no `time` either.
  * @param outcome the last word of the reply's type, in place of the request's `.request` or after its type
  */
-export function replyAttributes(request: Attributes, outcome: 'response' | 'error', replier: Replier, contentType: string): Attributes {
+export function replyAttributes(
+  request: Attributes,
+  outcome: 'response' | 'error',
+  replier: Replier,
+  contentType: string,
+): Attributes {
   const type = replyType(request.type, outcome)
-  const identity = [request.source, request.id, type, replier.modelName, replier.modelVersion ?? null]
+  const identity = [
+    request.source,
+    request.id,
+    type,
+    replier.modelName,
+    replier.modelVersion ?? null,
+  ]
   return {
     specversion: '1.0',
     id: sha256(JSON.stringify(identity)).slice(0, 32),
@@ -33,13 +44,19 @@ export function replyAttributes(request: Attributes, outcome: 'response' | 'erro
   }
 }
 
-function copy(request: Attributes, from: string, to: string): Record<string, string | number | boolean> {
+function copy(
+  request: Attributes,
+  from: string,
+  to: string,
+): Record<string, string | number | boolean> {
   const value = request[from]
   return value === undefined ? {} : { [to]: value }
 }
 
 const replyType = (type: string, outcome: string) =>
-  type.endsWith('.request') ? `${type.slice(0, -'.request'.length)}.${outcome}` : `${type}.${outcome}`
+  type.endsWith('.request')
+    ? `${type.slice(0, -'.request'.length)}.${outcome}`
+    : `${type}.${outcome}`
 
 /** Loaded with the first event: a start for a plain request does not wait for it. */
 function sha256(text: string): string {

@@ -19,7 +19,10 @@ export interface Refusal {
  * @param find finds the request's route, or throws why there is none, which is told only to who is let in
  * @returns undefined where it is
  */
-export type Admit = (request: IncomingMessage, find: () => Route | undefined) => Promise<Refusal | undefined>
+export type Admit = (
+  request: IncomingMessage,
+  find: () => Route | undefined,
+) => Promise<Refusal | undefined>
 
 /** @throws {Error} of one line, when a secret or a file is not what it must be */
 export async function createAdmission(config: AuthConfig, log: Log): Promise<Admit> {
@@ -32,7 +35,8 @@ export async function createAdmission(config: AuthConfig, log: Log): Promise<Adm
     const token = bearerOf(request)
     if (typeof token !== 'string') return token
     if (isKnownSecret(token)) return undefined
-    if (verify === undefined) return refusedToken(401, 'the bearer token is not one that is known here')
+    if (verify === undefined)
+      return refusedToken(401, 'the bearer token is not one that is known here')
     return verify(token, request.method === 'POST' && route?.isEvent?.(request.headers) === true)
   }
 }
@@ -50,7 +54,13 @@ const CHALLENGE = 'Bearer realm="onnx-function"'
  */
 export function refusedToken(status: 401 | 403, message: string): Refusal {
   const error = status === 401 ? 'invalid_token' : 'insufficient_scope'
-  return { status, message, headers: { 'www-authenticate': `${CHALLENGE}, error="${error}", error_description="${message}"` } }
+  return {
+    status,
+    message,
+    headers: {
+      'www-authenticate': `${CHALLENGE}, error="${error}", error_description="${message}"`,
+    },
+  }
 }
 
 function routeOrNone(find: () => Route | undefined): Route | undefined {
@@ -63,8 +73,11 @@ function routeOrNone(find: () => Route | undefined): Route | undefined {
 
 /** The token, or what is wrong where there is none, or two, of which a proxy may have looked at the other. */
 function bearerOf({ rawHeaders }: IncomingMessage): string | Refusal {
-  const credentials = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
-  if (credentials.length > 1) return { status: 400, message: 'there is more than one Authorization header', headers: {} }
+  const credentials = rawHeaders.filter(
+    (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization',
+  )
+  if (credentials.length > 1)
+    return { status: 400, message: 'there is more than one Authorization header', headers: {} }
   const token = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(credentials[0] ?? '')?.[1]
   if (token !== undefined) return token
   const message = 'a bearer token is needed: send the header Authorization: Bearer TOKEN'
@@ -102,5 +115,7 @@ function readSecrets(text: string): string[] {
 /** That it can be sent as a bearer token (RFC 6750 section 2.1), and not be guessed; what is nearly a secret is not written to a log. */
 function checkSecret(secret: string, what: string): void {
   if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return
-  throw new Error(`${what} is not shown here; it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / =`)
+  throw new Error(
+    `${what} is not shown here; it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / =`,
+  )
 }

@@ -21,7 +21,8 @@ const HELD_LARGE_ANSWER_BYTES = 32 * 2 ** 20
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
 /** Whether an answer of so many bytes is compressed for who asks for it. */
-export const isWorthCompressing = (bytes: number): boolean => bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
+export const isWorthCompressing = (bytes: number): boolean =>
+  bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
 
 /** What bodies may take of memory. */
 export interface BodyLimits {
@@ -36,7 +37,10 @@ export interface BodyReader {
    * @throws {BadRequest} when it is not what its Content-Encoding says
    * @throws {Overloaded} when other requests' bodies fill the memory for them
    */
-  read(request: IncomingMessage, response: ServerResponse): Promise<{ readonly body: Uint8Array; readonly held: Held }>
+  read(
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<{ readonly body: Uint8Array; readonly held: Held }>
   /**
    * Room for an answer without a body.
    * @throws {Overloaded}
@@ -61,7 +65,10 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   const large = HELD_BODIES * maxBodyBytes
   const most = { small: Math.min(HELD_SMALL_BYTES, large), large }
   // Answers may be larger than the bodies that ask for them.
-  const mostWithAnswers = { small: HELD_SMALL_BYTES, large: Math.max(large, HELD_LARGE_ANSWER_BYTES) }
+  const mostWithAnswers = {
+    small: HELD_SMALL_BYTES,
+    large: Math.max(large, HELD_LARGE_ANSWER_BYTES),
+  }
 
   /** Small answers that wait for their clients to read them, the oldest first. */
   const unread = new Set<Holding>()
@@ -119,7 +126,8 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     const length = declaredLength(request)
     if (length > maxBodyBytes) throw tooLarge()
     // Only now: a body that would be refused is never asked for.
-    if (request.headers.expect !== undefined && request.httpVersion === '1.1') response.writeContinue()
+    if (request.headers.expect !== undefined && request.httpVersion === '1.1')
+      response.writeContinue()
     const held = new Holding()
     const hold = (bytes: number) => held.add(bytes)
     try {
@@ -128,8 +136,13 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
       // more, of 25 that an inference takes in all.
       const hasArrived = length > 0 && request.readableLength === length
       if (hasArrived) held.add(length)
-      const received = hasArrived ? request.read() : await collect(request, length, hold, () => new HungUp())
-      return { body: decode === undefined ? received : await inflateBody(decode, received, hold), held }
+      const received = hasArrived
+        ? request.read()
+        : await collect(request, length, hold, () => new HungUp())
+      return {
+        body: decode === undefined ? received : await inflateBody(decode, received, hold),
+        held,
+      }
     } catch (error) {
       held.release()
       throw error
@@ -147,7 +160,8 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     return held
   }
 
-  const tooLarge = () => new Refused(413, `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`)
+  const tooLarge = () =>
+    new Refused(413, `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`)
 
   /**
    * All of a stream in one buffer, because a body may come in chunks of a byte, each of which takes 500 more (measured). It is as
@@ -155,7 +169,12 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
    * @param expected its length, 0 where that is not known
    * @param broken what to throw when the stream fails
    */
-  function collect(stream: Readable, expected: number, hold: (bytes: number) => void, broken: (error: Error) => Error): Promise<Buffer> {
+  function collect(
+    stream: Readable,
+    expected: number,
+    hold: (bytes: number) => void,
+    broken: (error: Error) => Error,
+  ): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       let body: Buffer = Buffer.alloc(0)
       let size = 0
@@ -171,7 +190,9 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
         size = total
       }
       const grow = (least: number) => {
-        const grown = Buffer.allocUnsafeSlow(Math.max(least, expected || Math.min(2 * least, maxBodyBytes)))
+        const grown = Buffer.allocUnsafeSlow(
+          Math.max(least, expected || Math.min(2 * least, maxBodyBytes)),
+        )
         grown.set(body.subarray(0, size))
         free(body)
         body = grown
@@ -194,11 +215,20 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   }
 
   /** Piece by piece, so that what it grows to is held to the limits while it grows. */
-  async function inflateBody({ name, create }: Decoder, compressed: Buffer, hold: (bytes: number) => void): Promise<Buffer> {
+  async function inflateBody(
+    { name, create }: Decoder,
+    compressed: Buffer,
+    hold: (bytes: number) => void,
+  ): Promise<Buffer> {
     const inflater = create({ chunkSize: INFLATED_CHUNK })
     inflater.end(compressed)
     try {
-      return await collect(inflater, 0, hold, error => new BadRequest(`the body is not valid ${name} data: ${error.message}`))
+      return await collect(
+        inflater,
+        0,
+        hold,
+        error => new BadRequest(`the body is not valid ${name} data: ${error.message}`),
+      )
     } finally {
       inflater.destroy()
     }
@@ -217,7 +247,8 @@ export function free({ buffer }: Uint8Array): void {
 /** Larger than what Node reads into, which bodies share. */
 const FREED_BYTES = 2 ** 20
 
-export const declaredLength = ({ headers }: IncomingMessage) => Number(headers['content-length'] ?? 0)
+export const declaredLength = ({ headers }: IncomingMessage) =>
+  Number(headers['content-length'] ?? 0)
 
 /** The client closed the connection before its request was complete; there is nobody to answer. */
 export class HungUp extends Error {}
@@ -245,9 +276,13 @@ function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
   if (name === 'identity' || name === '') return undefined
   const decoder = DECODERS.get(name)
   if (decoder !== undefined) return decoder
-  throw new Refused(415, `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or none`, {
-    'accept-encoding': 'gzip, deflate',
-  })
+  throw new Refused(
+    415,
+    `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or none`,
+    {
+      'accept-encoding': 'gzip, deflate',
+    },
+  )
 }
 
 /** The body compressed as the client prefers, or undefined where it did not ask or it would not be worth it. */
@@ -270,7 +305,10 @@ function preferredEncoding(acceptEncoding: string): 'gzip' | 'deflate' | undefin
   for (const item of acceptEncoding.toLowerCase().split(',')) {
     const [name, ...parameters] = item.split(';').map(part => part.trim())
     const q = parameters.find(parameter => parameter.startsWith('q='))
-    quality.set(name === 'x-gzip' ? 'gzip' : (name ?? ''), q === undefined ? 1 : Number(q.slice(2)) || 0)
+    quality.set(
+      name === 'x-gzip' ? 'gzip' : (name ?? ''),
+      q === undefined ? 1 : Number(q.slice(2)) || 0,
+    )
   }
   const of = (name: string) => quality.get(name) ?? quality.get('*') ?? 0
   const best = of('gzip') >= of('deflate') ? 'gzip' : 'deflate'

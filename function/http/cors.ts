@@ -22,10 +22,12 @@ const PREFLIGHT: Answer = {
 
 /** @param origins whose pages; no answer differs by who asks from where, so no cookies are let through either */
 export function createCors(origins: readonly string[] | '*'): Cors {
-  const allowed = (origin: string | undefined) => origin !== undefined && (origins === '*' || origins.includes(origin))
+  const allowed = (origin: string | undefined) =>
+    origin !== undefined && (origins === '*' || origins.includes(origin))
   return {
     preflight({ method, headers }) {
-      const isAsking = method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
+      const isAsking =
+        method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
       return isAsking && allowed(headers.origin) ? PREFLIGHT : undefined
     },
     headers({ origin }, vary) {
@@ -33,7 +35,10 @@ export function createCors(origins: readonly string[] | '*'): Cors {
       return {
         ...(varied === undefined ? undefined : { vary: varied }),
         ...(allowed(origin)
-          ? { 'access-control-allow-origin': origins === '*' ? '*' : (origin as string), 'access-control-expose-headers': '*' }
+          ? {
+              'access-control-allow-origin': origins === '*' ? '*' : (origin as string),
+              'access-control-expose-headers': '*',
+            }
           : undefined),
       }
     },

@@ -19,7 +19,9 @@ type Described = Pick<LoadedModel, 'signature' | 'example'>
 /** @returns undefined where the model's inputs are too large to show */
 export function requestExamples(loaded: Described): RequestExamples | undefined {
   const elements = loaded.example.reduce((sum, { shape }) => sum + elementCount(shape), 0)
-  return elements > MOST_ELEMENTS ? undefined : { json: jsonExample(loaded), binary: binaryExample(loaded) }
+  return elements > MOST_ELEMENTS
+    ? undefined
+    : { json: jsonExample(loaded), binary: binaryExample(loaded) }
 }
 
 function jsonExample({ signature, example }: Described): RequestExamples['json'] {
@@ -28,7 +30,10 @@ function jsonExample({ signature, example }: Described): RequestExamples['json']
 }
 
 /** @param wanted names of the outputs to ask for; absent, all */
-export function binaryExample({ example }: Pick<Described, 'example'>, wanted?: readonly string[]): RequestExamples['binary'] {
+export function binaryExample(
+  { example }: Pick<Described, 'example'>,
+  wanted?: readonly string[],
+): RequestExamples['binary'] {
   const parts = example.map(writeBinaryTensor)
   const inputs = example.map(({ name, shape, datatype }, i) => ({
     name,
@@ -37,7 +42,12 @@ export function binaryExample({ example }: Pick<Described, 'example'>, wanted?: 
     parameters: { binary_data_size: parts[i]?.byteLength },
   }))
   const json = Buffer.from(
-    JSON.stringify({ id: 'req-001', parameters: { binary_data_output: true }, inputs, outputs: wanted?.map(name => ({ name })) }),
+    JSON.stringify({
+      id: 'req-001',
+      parameters: { binary_data_output: true },
+      inputs,
+      outputs: wanted?.map(name => ({ name })),
+    }),
   )
   return { jsonLength: json.byteLength, body: Buffer.concat([json, ...parts]) }
 }

@@ -21,7 +21,13 @@ export function followFiles<Name extends string>(
 ): void {
   const files = Object.entries<string>(named)
   const names = Object.keys(named).join(', ')
-  const read = () => use(Object.fromEntries(files.map(([name, path]) => [name, readText(name, path)])) as Record<Name, string>)
+  const read = () =>
+    use(
+      Object.fromEntries(files.map(([name, path]) => [name, readText(name, path)])) as Record<
+        Name,
+        string
+      >,
+    )
   try {
     read()
   } catch (error) {
@@ -35,7 +41,8 @@ export function followFiles<Name extends string>(
       log.error(`${names}: what was read before stays in use: ${(error as Error).message}`)
     }
   }
-  for (const [, path] of files) watchFile(path, { interval: INTERVAL_MS, persistent: false }, onChange)
+  for (const [, path] of files)
+    watchFile(path, { interval: INTERVAL_MS, persistent: false }, onChange)
 }
 
 function readText(name: string, path: string): string {

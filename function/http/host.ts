@@ -1,4 +1,10 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import type { Config } from '../config.ts'
@@ -11,7 +17,15 @@ import { show } from '../protocol/json.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RejectionReason } from '../telemetry/metrics.ts'
 import type { Admit } from './authentication.ts'
-import { compress, createBodyReader, declaredLength, free, type Held, HungUp, isWorthCompressing } from './body.ts'
+import {
+  compress,
+  createBodyReader,
+  declaredLength,
+  free,
+  type Held,
+  HungUp,
+  isWorthCompressing,
+} from './body.ts'
 import { createRoutes, type Route } from './routes.ts'
 
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
@@ -78,7 +92,8 @@ export async function listen(service: EventService, config: Config, front?: Fron
   const routes = createRoutes(service)
   const routeOf = config.metricsPort === undefined ? routes : withoutMetrics(routes)
   // Loaded where they are asked for: nobody else's start and requests pay for them.
-  const admit = config.auth && (await (await import('./authentication.ts')).createAdmission(config.auth, log))
+  const admit =
+    config.auth && (await (await import('./authentication.ts')).createAdmission(config.auth, log))
   const cors = config.corsOrigins && (await import('./cors.ts')).createCors(config.corsOrigins)
   const bodies = createBodyReader(config)
   const connections = new Map<Socket, Connection>()
@@ -92,17 +107,25 @@ export async function listen(service: EventService, config: Config, front?: Fron
   let askedAt = performance.now()
 
   const options = {
-    keepAliveTimeout: config.idleExitMs > 0 ? Math.min(config.idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS,
+    keepAliveTimeout:
+      config.idleExitMs > 0 ? Math.min(config.idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS,
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
     // Node would refuse a missing Host without a body; ours says why.
     requireHostHeader: false,
   }
-  const secure = config.tls && (await import('./tls.ts')).createSecureServer(options, config.tls, log)
+  const secure =
+    config.tls && (await import('./tls.ts')).createSecureServer(options, config.tls, log)
   const server = secure?.server ?? createServer(options)
   server.on(secure === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
-    connections.set(socket, { latest: undefined, ahead: NO_REQUESTS, idleAt: 0, restedAt: performance.now(), broken: false })
+    connections.set(socket, {
+      latest: undefined,
+      ahead: NO_REQUESTS,
+      idleAt: 0,
+      restedAt: performance.now(),
+      broken: false,
+    })
     socket.once('close', () => connections.delete(socket))
     if (closed) endWhenRested(socket, connections.get(socket) as Connection)
   })
@@ -113,7 +136,12 @@ export async function listen(service: EventService, config: Config, front?: Fron
     // Node has let go of this socket: unheard, its error would end the process.
     socket.on('error', () => {})
     socket.resume()
-    answerLast(socket, 405, 'CONNECT is not supported; this is no proxy', 'Allow: GET, HEAD, POST, OPTIONS\r\n')
+    answerLast(
+      socket,
+      405,
+      'CONNECT is not supported; this is no proxy',
+      'Allow: GET, HEAD, POST, OPTIONS\r\n',
+    )
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const [status, message] = BROKEN[error.code ?? ''] ?? [
@@ -172,7 +200,12 @@ export async function listen(service: EventService, config: Config, front?: Fron
   }
 
   /** The answer was sent, or the client hung up. */
-  function onClosed(request: IncomingMessage, response: ServerResponse, caller: Caller, connection: Connection): void {
+  function onClosed(
+    request: IncomingMessage,
+    response: ServerResponse,
+    caller: Caller,
+    connection: Connection,
+  ): void {
     if (!response.writableFinished) caller.gone = true
     // A refusal may be read before all of the body has come.
     if (request.complete || request.closed) rest(request.socket, connection)
@@ -183,7 +216,12 @@ export async function listen(service: EventService, config: Config, front?: Fron
     }
     if (connection.ahead.length > 0) takeTurn(request.socket, connection)
     if (caller.trace !== undefined)
-      traces?.finish(caller.trace, request, response.headersSent ? response.statusCode : undefined, caller.traceparent)
+      traces?.finish(
+        caller.trace,
+        request,
+        response.headersSent ? response.statusCode : undefined,
+        caller.traceparent,
+      )
     if (!log.isLevelEnabled('debug')) return
     log.debug(
       {
@@ -218,27 +256,48 @@ export async function listen(service: EventService, config: Config, front?: Fron
       if (preflight !== undefined) return await send(request, response, preflight)
       if (admit !== undefined) await letIn(admit, request, () => lookUp(path, request, find))
       const route = lookUp(path, request, find)
-      if (route === undefined) throw new Refused(404, `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`)
+      if (route === undefined)
+        throw new Refused(
+          404,
+          `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`,
+        )
       watches = route.kind !== undefined
       // Who watches comes again and again on one connection, which would never be over.
       if (watches && config.idleExitMs > 0) response.setHeader('connection', 'close')
       const method = request.method === 'HEAD' ? 'GET' : request.method
-      if (method === 'OPTIONS') return await send(request, response, { status: 204, headers: { allow: allow(route) }, body: '' })
+      if (method === 'OPTIONS')
+        return await send(request, response, {
+          status: 204,
+          headers: { allow: allow(route) },
+          body: '',
+        })
       const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
       if (handler === undefined)
-        throw new Refused(405, `${request.method} is not for ${showPath(path)}; it takes ${allow(route)}`, { allow: allow(route) })
+        throw new Refused(
+          405,
+          `${request.method} is not for ${showPath(path)}; it takes ${allow(route)}`,
+          { allow: allow(route) },
+        )
       if (method === 'GET' && isPage(route, request, config)) {
         const page = await pages()
-        if (cors !== undefined) response.setHeaders(new Map(Object.entries(cors.headers(request.headers))))
+        if (cors !== undefined)
+          response.setHeaders(new Map(Object.entries(cors.headers(request.headers))))
         if (closing || isLast(request)) response.setHeader('connection', 'close')
         response.once('prefinish', () => waitToBeRead(response, response.writableLength, undefined))
         return page(request, response, caller)
       }
       if (method === 'GET')
-        return await send(request, response, await handler({ method, path, headers: request.headers, body: NOTHING }, caller))
+        return await send(
+          request,
+          response,
+          await handler({ method, path, headers: request.headers, body: NOTHING }, caller),
+        )
       const { body, held } = await bodies.read(request, response)
       try {
-        const answer = await handler({ method: 'POST', path, headers: request.headers, body }, caller)
+        const answer = await handler(
+          { method: 'POST', path, headers: request.headers, body },
+          caller,
+        )
         free(body)
         held.becomeAnswer(sizeOf(answer.body))
         await send(request, response, answer, held)
@@ -250,20 +309,34 @@ export async function listen(service: EventService, config: Config, front?: Fron
       if (error instanceof Overloaded) metrics.rejected('overloaded')
       const rejection = error instanceof Refused ? REJECTIONS[error.status] : undefined
       if (rejection !== undefined) metrics.rejected(rejection)
-      if (statusOf(error) === undefined) log.error({ err: error, ...traceOf(request.headers, caller) }, 'a request failed unexpectedly')
+      if (statusOf(error) === undefined)
+        log.error(
+          { err: error, ...traceOf(request.headers, caller) },
+          'a request failed unexpectedly',
+        )
       await send(request, response, errorAnswer(error))
     } finally {
       if (!watches) askedAt = performance.now()
     }
   }
 
-  const lookUp = (path: string, { method }: IncomingMessage, find: (() => Route | undefined) | undefined) =>
+  const lookUp = (
+    path: string,
+    { method }: IncomingMessage,
+    find: (() => Route | undefined) | undefined,
+  ) =>
     path === '*' && method === 'OPTIONS' ? ANYTHING : find === undefined ? routeOf(path) : find()
 
-  function send(request: IncomingMessage, response: ServerResponse, answer: Answer, held?: Held): void | Promise<void> {
+  function send(
+    request: IncomingMessage,
+    response: ServerResponse,
+    answer: Answer,
+    held?: Held,
+  ): void | Promise<void> {
     const acceptEncoding = request.headers['accept-encoding']
     const length = sizeOf(answer.body)
-    if (acceptEncoding === undefined || !isWorthCompressing(length)) write(request, response, answer, length, held)
+    if (acceptEncoding === undefined || !isWorthCompressing(length))
+      write(request, response, answer, length, held)
     else return sendCompressed(request, response, answer, acceptEncoding, held)
   }
 
@@ -278,8 +351,18 @@ export async function listen(service: EventService, config: Config, front?: Fron
     const compressed = await compress(body, acceptEncoding)
     if (compressed === undefined) write(request, response, answer, body.byteLength, held)
     else {
-      const headers = { ...answer.headers, 'content-encoding': compressed.encoding, vary: 'accept-encoding' }
-      write(request, response, { ...answer, headers, body: [compressed.body] }, compressed.body.byteLength, held)
+      const headers = {
+        ...answer.headers,
+        'content-encoding': compressed.encoding,
+        vary: 'accept-encoding',
+      }
+      write(
+        request,
+        response,
+        { ...answer, headers, body: [compressed.body] },
+        compressed.body.byteLength,
+        held,
+      )
     }
   }
 
@@ -301,19 +384,27 @@ export async function listen(service: EventService, config: Config, front?: Fron
     if (requestId !== undefined) headers['x-request-id'] = requestId
     // Node reads and drops what is left of a body; one that is not wanted for its size or its sender is rather cut off.
     // One that was read is whole, although Node may say so only later in this turn.
-    const cutOff = held === undefined && !request.complete && (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
+    const cutOff =
+      held === undefined &&
+      !request.complete &&
+      (CUT_OFF.has(status) || declaredLength(request) > config.maxBodyBytes)
     if (closing || cutOff || isLast(request)) headers.connection = 'close'
     response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
     else if (cutOff) lingerThenEnd(request, response, bytesOf(body))
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
-    else if (typeof body === 'string') response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
+    else if (typeof body === 'string')
+      response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
     else endWithParts(response, body)
     if (response.writableLength > 0 && !cutOff) waitToBeRead(response, length, held)
   }
 
   /** An answer that does not fit the socket waits in memory for its client to read it: for as long as a request may take to arrive. */
-  function waitToBeRead(response: ServerResponse, bytes: number, heldAlready: Held | undefined): void {
+  function waitToBeRead(
+    response: ServerResponse,
+    bytes: number,
+    heldAlready: Held | undefined,
+  ): void {
     if (response.closed || bytes === 0) return
     let held: Held
     try {
@@ -346,8 +437,10 @@ export async function listen(service: EventService, config: Config, front?: Fron
     if (connection.broken) return
     connection.broken = true
     const before = connection.latest
-    if (before === undefined || before.writableFinished || before.destroyed) sendRaw(socket, status, message, headers)
-    else if (before.req.complete) before.once('finish', () => sendRaw(socket, status, message, headers))
+    if (before === undefined || before.writableFinished || before.destroyed)
+      sendRaw(socket, status, message, headers)
+    else if (before.req.complete)
+      before.once('finish', () => sendRaw(socket, status, message, headers))
     else if (before.headersSent) socket.destroy()
     else sendRaw(socket, status, message, headers)
   }
@@ -362,7 +455,10 @@ export async function listen(service: EventService, config: Config, front?: Fron
 
   await bind(server, config)
   const address = server.address() as AddressInfo | null
-  if (address === null) throw new Error('the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port')
+  if (address === null)
+    throw new Error(
+      'the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port',
+    )
 
   return {
     port: address.port,
@@ -405,7 +501,11 @@ export async function listen(service: EventService, config: Config, front?: Fron
 }
 
 /** @throws {Refused} 400, 401, 403, 503 to who is not let in */
-async function letIn(admit: Admit, request: IncomingMessage, find: () => Route | undefined): Promise<void> {
+async function letIn(
+  admit: Admit,
+  request: IncomingMessage,
+  find: () => Route | undefined,
+): Promise<void> {
   const refusal = await admit(request, find)
   if (refusal !== undefined) throw new Refused(refusal.status, refusal.message, refusal.headers)
   // Meanwhile; whoever reads its body now would wait for ever.
@@ -413,7 +513,11 @@ async function letIn(admit: Admit, request: IncomingMessage, find: () => Route |
 }
 
 /** What is counted of refusals that happen before inference. */
-const REJECTIONS: Readonly<Record<number, RejectionReason>> = { 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large' }
+const REJECTIONS: Readonly<Record<number, RejectionReason>> = {
+  401: 'unauthenticated',
+  403: 'forbidden',
+  413: 'too_large',
+}
 
 const CUT_OFF = new Set([401, 403, 413, 503])
 
@@ -465,7 +569,8 @@ function endWhenRested(socket: Socket, connection: Connection): void {
   else setTimeout(endWhenRested, left, socket, connection)
 }
 
-const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) => latest?.closed !== false && bytesRead === idleAt
+const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) =>
+  latest?.closed !== false && bytesRead === idleAt
 
 /**
  * What Node leaves to us of HTTP/1.1's own rules (RFC 9112 sections 3.2 and 6.1, RFC 9110 section 10.1.1), and what it takes that another
@@ -474,11 +579,16 @@ const isIdle = ({ bytesRead }: Socket, { latest, idleAt }: Connection) => latest
 function checkHead({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
   const coding = headers['transfer-encoding']
   if (coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked'))
-    throw new Refused(400, `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`, CLOSE)
+    throw new Refused(
+      400,
+      `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`,
+      CLOSE,
+    )
   if (httpVersion === '0.9') throw new Refused(400, 'the request says no version of HTTP', CLOSE)
   if (httpVersion !== '1.1') return
   if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
-  if (countHosts(rawHeaders) > 1) throw new Refused(400, 'there is more than one Host header', CLOSE)
+  if (countHosts(rawHeaders) > 1)
+    throw new Refused(400, 'there is more than one Host header', CLOSE)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(417, `Expect ${show(headers.expect)} cannot be met; only 100-continue`)
 }
@@ -487,24 +597,39 @@ const CLOSE = { connection: 'close' }
 
 function countHosts(rawHeaders: readonly string[]): number {
   let count = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') count++
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') count++
   return count
 }
 
 function bind(server: Server, { port, listenHost, listenFd }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const where = listenFd === undefined ? `${listenHost ?? ''}:${port}` : `the socket passed as descriptor ${listenFd}`
+      const where =
+        listenFd === undefined
+          ? `${listenHost ?? ''}:${port}`
+          : `the socket passed as descriptor ${listenFd}`
       const reasons: Record<string, string> = {
         EADDRINUSE: 'it is taken',
         EACCES: 'this user may not',
         EADDRNOTAVAIL: 'this machine has no such address',
       }
       const variables = listenFd === undefined ? 'PORT, LISTEN_HOST' : 'LISTEN_FDS'
-      reject(new Error(`cannot listen on ${where}: ${reasons[error.code ?? ''] ?? error.message} (${variables})`))
+      reject(
+        new Error(
+          `cannot listen on ${where}: ${reasons[error.code ?? ''] ?? error.message} (${variables})`,
+        ),
+      )
     })
     if (listenFd === undefined) {
-      server.listen({ port, ...(listenHost === undefined ? undefined : { host: listenHost }), backlog: BACKLOG }, resolve)
+      server.listen(
+        {
+          port,
+          ...(listenHost === undefined ? undefined : { host: listenHost }),
+          backlog: BACKLOG,
+        },
+        resolve,
+      )
     } else {
       server.listen({ fd: listenFd }, BACKLOG, resolve)
     }
@@ -525,7 +650,8 @@ export function pathOf(target: string): string {
 }
 
 const isPage = ({ page }: Route, { headers }: IncomingMessage, { playground }: Config) =>
-  page === 'always' || (page === 'html' && playground && /\btext\/html\b/.test(headers.accept ?? ''))
+  page === 'always' ||
+  (page === 'html' && playground && /\btext\/html\b/.test(headers.accept ?? ''))
 
 /**
  * Whether a connection is to end with the answer: Node's parser says nothing of a broken request behind one that asks for another
@@ -533,7 +659,8 @@ const isPage = ({ page }: Route, { headers }: IncomingMessage, { playground }: C
  */
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
-const allow = ({ GET, POST }: Route) => [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
+const allow = ({ GET, POST }: Route) =>
+  [GET && 'GET, HEAD', POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
 
 const showPath = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
 
@@ -546,7 +673,11 @@ function endWithParts(response: ServerResponse, parts: readonly (string | Uint8A
 }
 
 /** Sends all of the answer, then waits a little for the client to stop sending before the connection closes. */
-function lingerThenEnd(request: IncomingMessage, response: ServerResponse, body: string | Uint8Array): void {
+function lingerThenEnd(
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: string | Uint8Array,
+): void {
   response.write(body)
   request.resume()
   const timer = setTimeout(() => response.end(), LINGER_MS)

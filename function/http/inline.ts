@@ -10,8 +10,14 @@ const FOLDER = new URL('./page/', import.meta.url)
  */
 export const readPage = (name: string): string =>
   read(name)
-    .replaceAll(/<link rel="stylesheet" href="([\w.]+)">/g, (_, file) => `<style>\n${read(file)}</style>`)
-    .replaceAll(/(<script type="module") src="([\w.]+)">/g, (_, tag, file) => `${tag}>\n${readModule(file, new Set())}`)
+    .replaceAll(
+      /<link rel="stylesheet" href="([\w.]+)">/g,
+      (_, file) => `<style>\n${read(file)}</style>`,
+    )
+    .replaceAll(
+      /(<script type="module") src="([\w.]+)">/g,
+      (_, tag, file) => `${tag}>\n${readModule(file, new Set())}`,
+    )
 
 function readModule(file: string, before: Set<string>): string {
   if (before.has(file)) return ''

@@ -1,4 +1,12 @@
-import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose'
 import type { JwtConfig } from '../config.ts'
 import type { Log } from '../telemetry/log.ts'
 import { type Refusal, refusedToken } from './authentication.ts'
@@ -29,9 +37,17 @@ export function createVerify(
     const mistake = mistakeOf(error, algorithms)
     if (mistake !== undefined) return refusedToken(401, mistake)
     // Once, and not for each request until it is over.
-    if (!failing) log.error({ err: error }, 'the keys of AUTH_JWKS cannot be had; nobody can be let in by a token')
+    if (!failing)
+      log.error(
+        { err: error },
+        'the keys of AUTH_JWKS cannot be had; nobody can be let in by a token',
+      )
     failing = true
-    return { status: 503, message: 'who asks cannot be found out now; try again later', headers: { 'retry-after': '5' } }
+    return {
+      status: 503,
+      message: 'who asks cannot be found out now; try again later',
+      headers: { 'retry-after': '5' },
+    }
   }
 
   return async (token, isEvent) => {
@@ -44,9 +60,13 @@ export function createVerify(
     failing = false
     const wanted = isEvent ? eventsAudience : audience
     if (![claims.aud].flat().includes(wanted)) {
-      return refusedToken(403, `the token is not for ${isEvent ? 'events' : 'requests that are no events'}`)
+      return refusedToken(
+        403,
+        `the token is not for ${isEvent ? 'events' : 'requests that are no events'}`,
+      )
     }
-    if (subjects !== undefined && !subjects.includes(claims.sub ?? '')) return refusedToken(403, 'the token is of nobody who may ask here')
+    if (subjects !== undefined && !subjects.includes(claims.sub ?? ''))
+      return refusedToken(403, 'the token is of nobody who may ask here')
     return undefined
   }
 }
@@ -54,15 +74,21 @@ export function createVerify(
 /** What is wrong with the token; undefined, where it is not the token that is wrong. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
   if (error instanceof errors.JWTExpired) return 'the token has expired'
-  if (error instanceof errors.JWTClaimValidationFailed) return CLAIMS[error.claim] ?? `the token's ${error.claim} is not as it must be`
-  if (error instanceof errors.JOSEAlgNotAllowed) return `the token is not signed with ${algorithms.join(' or ')}`
-  if (error instanceof errors.JWSSignatureVerificationFailed) return 'the token is not signed by its issuer'
-  if (error instanceof errors.JWKSNoMatchingKey) return 'the token is signed with a key that its issuer does not list'
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return CLAIMS[error.claim] ?? `the token's ${error.claim} is not as it must be`
+  if (error instanceof errors.JOSEAlgNotAllowed)
+    return `the token is not signed with ${algorithms.join(' or ')}`
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return 'the token is not signed by its issuer'
+  if (error instanceof errors.JWKSNoMatchingKey)
+    return 'the token is signed with a key that its issuer does not list'
   if (error instanceof errors.JWKSMultipleMatchingKeys)
     return 'the token does not say with which of its issuer\u2019s keys it is signed (kid)'
-  if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid) return 'this is no token (JWT)'
+  if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid)
+    return 'this is no token (JWT)'
   // A header that must be understood, and is not; a key that no such algorithm takes.
-  if (error instanceof errors.JOSENotSupported) return 'the token asks for what is not supported here'
+  if (error instanceof errors.JOSENotSupported)
+    return 'the token asks for what is not supported here'
   return undefined
 }
 

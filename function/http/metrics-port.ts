@@ -7,7 +7,11 @@ import { createRoutes } from './routes.ts'
  * The same listener on METRICS_PORT, for metrics and health alone. It asks nobody who they are: who reaches it is the network's to say.
  * @throws {Error} of one line, when the port cannot be had
  */
-export function listenForMetrics(service: EventService, config: Config, port: number): Promise<Host> {
+export function listenForMetrics(
+  service: EventService,
+  config: Config,
+  port: number,
+): Promise<Host> {
   const routeOf = createRoutes(service)
   const open = {
     ...config,

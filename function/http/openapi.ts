@@ -21,7 +21,12 @@ export function openApi(
   const schemas = inferenceSchemas({ name, version }, signature, schemaRef)
   const examples = requestExamples({ signature, example })
   const inference = { request: schemas.request, examples }
-  const paths = [modelPath(name), ...(version === undefined ? [] : [`${modelPath(name)}/versions/${encodeURIComponent(version)}`])]
+  const paths = [
+    modelPath(name),
+    ...(version === undefined
+      ? []
+      : [`${modelPath(name)}/versions/${encodeURIComponent(version)}`]),
+  ]
 
   return {
     openapi: '3.1.0',
@@ -34,7 +39,12 @@ export function openApi(
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     ...(auth && { security: [{ bearer: [] }] }),
     paths: withAuthentication(auth, {
-      ...Object.fromEntries(paths.map((path, i) => [`${path}/infer`, { post: inferOperation(operationId('infer', i), inference) }])),
+      ...Object.fromEntries(
+        paths.map((path, i) => [
+          `${path}/infer`,
+          { post: inferOperation(operationId('infer', i), inference) },
+        ]),
+      ),
       '/': { post: rootOperation(inference), get: rootOverview(playground) },
       ...Object.fromEntries(
         paths.flatMap((path, i) => [
@@ -53,7 +63,13 @@ export function openApi(
         ...(schemas.request && eventSchemas()),
         ModelMetadata: {
           type: 'object',
-          required: ['name', ...(version === undefined ? [] : ['versions']), 'platform', 'inputs', 'outputs'],
+          required: [
+            'name',
+            ...(version === undefined ? [] : ['versions']),
+            'platform',
+            'inputs',
+            'outputs',
+          ],
           properties: {
             name: { const: name },
             ...(version === undefined ? undefined : { versions: { const: [version] } }),
@@ -71,11 +87,15 @@ export function openApi(
             extensions: { type: 'array', items: { type: 'string' } },
           },
         },
-        Error: object({ error: { type: 'string', description: 'What was wrong, and what would be right.' } }),
+        Error: object({
+          error: { type: 'string', description: 'What was wrong, and what would be right.' },
+        }),
       },
       headers: HEADERS,
       responses: errorResponses(),
-      ...(examples?.json && { examples: { request: { summary: 'An inference request', value: examples.json } } }),
+      ...(examples?.json && {
+        examples: { request: { summary: 'An inference request', value: examples.json } },
+      }),
     },
   }
 }
@@ -89,7 +109,9 @@ function withAuthentication(auth: Config['auth'], paths: OpenApi): OpenApi {
       ? { ...operation, security: [] }
       : { ...operation, responses: { ...(operation.responses as OpenApi), ...refusals } }
   const each = (values: OpenApi, change: (value: OpenApi) => OpenApi) =>
-    Object.fromEntries(Object.entries(values).map(([key, value]) => [key, change(value as OpenApi)]))
+    Object.fromEntries(
+      Object.entries(values).map(([key, value]) => [key, change(value as OpenApi)]),
+    )
   return each(paths, operations => each(operations, guard))
 }
 
@@ -110,19 +132,26 @@ function inferOperation(id: string, { request, examples }: Inference): OpenApi {
     tags: ['Inference'],
     operationId: id,
     summary: 'Run the model',
-    description: 'Requests that arrive together are joined into one run where the model\u2019s rows are independent.',
+    description:
+      'Requests that arrive together are joined into one run where the model\u2019s rows are independent.',
     parameters: [jsonLengthParameter(examples)],
     requestBody: {
       required: true,
       content: {
         ...(request && {
-          'application/json': { schema: schemaRef('InferenceRequest'), ...(examples?.json && { examples: { request: REQUEST } }) },
+          'application/json': {
+            schema: schemaRef('InferenceRequest'),
+            ...(examples?.json && { examples: { request: REQUEST } }),
+          },
         }),
         ...binaryRequest(examples),
       },
     },
     responses: {
-      200: { ...answer('The outputs.', schemaRef('InferenceResponse'), BYTES), headers: headerRefs('Inference-Header-Content-Length') },
+      200: {
+        ...answer('The outputs.', schemaRef('InferenceResponse'), BYTES),
+        headers: headerRefs('Inference-Header-Content-Length'),
+      },
       ...errorRefs(400, 404, 405, 413, 415, 500, 503, 504),
     },
   }
@@ -164,12 +193,24 @@ function rootOperation({ request, examples }: Inference): OpenApi {
           },
           'application/cloudevents+json': {
             schema: schemaRef('RequestEvent'),
-            ...(json && { examples: { structuredMode: { summary: 'An event in structured mode', value: event(json, 'evt-001') } } }),
+            ...(json && {
+              examples: {
+                structuredMode: {
+                  summary: 'An event in structured mode',
+                  value: event(json, 'evt-001'),
+                },
+              },
+            }),
           },
           'application/cloudevents-batch+json': {
             schema: { type: 'array', items: schemaRef('RequestEvent') },
             ...(json && {
-              examples: { batchedMode: { summary: 'Two events in batched mode', value: [event(json, 'evt-001'), event(json, 'evt-002')] } },
+              examples: {
+                batchedMode: {
+                  summary: 'Two events in batched mode',
+                  value: [event(json, 'evt-001'), event(json, 'evt-002')],
+                },
+              },
             }),
           },
         }),
@@ -178,18 +219,34 @@ function rootOperation({ request, examples }: Inference): OpenApi {
     },
     responses: {
       200: {
-        ...answer('The outputs; to an event, the event that replies.', schemaRef('InferenceResponse'), {
-          ...(request && {
-            'application/cloudevents+json': { schema: schemaRef('ReplyEvent') },
-            'application/cloudevents-batch+json': {
-              schema: { type: 'array', items: { anyOf: [schemaRef('ReplyEvent'), schemaRef('ErrorEvent')] } },
-            },
-          }),
-          ...BYTES,
-        }),
-        headers: headerRefs('Inference-Header-Content-Length', 'ce-id', 'ce-source', 'ce-type', 'ce-subject'),
+        ...answer(
+          'The outputs; to an event, the event that replies.',
+          schemaRef('InferenceResponse'),
+          {
+            ...(request && {
+              'application/cloudevents+json': { schema: schemaRef('ReplyEvent') },
+              'application/cloudevents-batch+json': {
+                schema: {
+                  type: 'array',
+                  items: { anyOf: [schemaRef('ReplyEvent'), schemaRef('ErrorEvent')] },
+                },
+              },
+            }),
+            ...BYTES,
+          },
+        ),
+        headers: headerRefs(
+          'Inference-Header-Content-Length',
+          'ce-id',
+          'ce-source',
+          'ce-type',
+          'ce-subject',
+        ),
       },
-      204: { description: 'An event of this function itself, or an empty batch: acknowledged, and not answered.' },
+      204: {
+        description:
+          'An event of this function itself, or an empty batch: acknowledged, and not answered.',
+      },
       ...errorRefs(400, 405, 413, 415, 422, 500, 503, 504),
     },
   }
@@ -200,7 +257,10 @@ const metadataOperation = (id: string): OpenApi => ({
   operationId: id,
   summary: 'The model\u2019s inputs and outputs',
   description: 'Read from the ONNX file itself; a variable dimension is -1.',
-  responses: { 200: answer('The metadata.', schemaRef('ModelMetadata')), ...errorRefs(404, 405, 503, 504) },
+  responses: {
+    200: answer('The metadata.', schemaRef('ModelMetadata')),
+    ...errorRefs(404, 405, 503, 504),
+  },
 })
 
 const readyOperation = (id: string, name: string): OpenApi => ({
@@ -217,15 +277,28 @@ const readyOperation = (id: string, name: string): OpenApi => ({
 const rootOverview = (playground: boolean): OpenApi => ({
   tags: ['Server'],
   operationId: 'root',
-  summary: playground ? 'A page for a browser, the server\u2019s metadata for anything else' : 'What this server is',
+  summary: playground
+    ? 'A page for a browser, the server\u2019s metadata for anything else'
+    : 'What this server is',
   responses: playground
-    ? { 200: answer('By the `Accept` header.', schemaRef('ServerMetadata'), HTML), ...errorRefs(405, 503, 504) }
-    : { 200: answer('The server\u2019s metadata.', schemaRef('ServerMetadata')), ...errorRefs(405) },
+    ? {
+        200: answer('By the `Accept` header.', schemaRef('ServerMetadata'), HTML),
+        ...errorRefs(405, 503, 504),
+      }
+    : {
+        200: answer('The server\u2019s metadata.', schemaRef('ServerMetadata')),
+        ...errorRefs(405),
+      },
 })
 
 /** What does not depend on the model. */
 function serverPaths(): OpenApi {
-  const get = (tag: keyof typeof TAGS, operationId: string, summary: string, responses: OpenApi) => ({
+  const get = (
+    tag: keyof typeof TAGS,
+    operationId: string,
+    summary: string,
+    responses: OpenApi,
+  ) => ({
     get: { tags: [tag], operationId, summary, responses: { ...responses, ...errorRefs(405) } },
   })
   const live = { 200: answer('It does.', object({ live: { const: true } })) }
@@ -236,10 +309,23 @@ function serverPaths(): OpenApi {
   return {
     '/v2/health/live': get('Health', 'live', 'Whether the process answers', live),
     '/v2/health/ready': get('Health', 'ready', 'Whether the model takes requests', ready),
-    '/health/liveness': get('Health', 'liveness', 'Whether the process answers, as Knative Functions ask it', live),
-    '/health/readiness': get('Health', 'readiness', 'Whether the model takes requests, as Knative Functions ask it', ready),
+    '/health/liveness': get(
+      'Health',
+      'liveness',
+      'Whether the process answers, as Knative Functions ask it',
+      live,
+    ),
+    '/health/readiness': get(
+      'Health',
+      'readiness',
+      'Whether the model takes requests, as Knative Functions ask it',
+      ready,
+    ),
     '/health': get('Health', 'health', 'Whether the model is loaded', {
-      200: answer('The process answers.', object({ status: { const: 'ok' }, model_loaded: { type: 'boolean' } })),
+      200: answer(
+        'The process answers.',
+        object({ status: { const: 'ok' }, model_loaded: { type: 'boolean' } }),
+      ),
     }),
     '/ready': get('Health', 'readyStatus', 'Whether the model takes requests, in one word', {
       200: answer('It does.', object({ status: { const: 'ready' } })),
@@ -252,10 +338,15 @@ function serverPaths(): OpenApi {
       200: { description: 'Every series.', content: { 'text/plain': { schema: TEXT } } },
     }),
     '/openapi.json': get('Server', 'openApi', 'This description', {
-      200: answer('An OpenAPI 3.1 document.', { type: 'object', required: ['openapi', 'info', 'paths'] }),
+      200: answer('An OpenAPI 3.1 document.', {
+        type: 'object',
+        required: ['openapi', 'info', 'paths'],
+      }),
       ...errorRefs(503, 504),
     }),
-    '/docs': get('Server', 'docs', 'A page to try all of this in', { 200: { description: 'The page.', content: HTML } }),
+    '/docs': get('Server', 'docs', 'A page to try all of this in', {
+      200: { description: 'The page.', content: HTML },
+    }),
   }
 }
 
@@ -281,32 +372,57 @@ const ERRORS = {
   415: ['UnsupportedMediaType', 'Another Content-Type or Content-Encoding than the server reads.'],
   422: ['EventFailed', 'The model itself failed on this event; the same event would fail again.'],
   500: ['ModelFailed', 'The model itself failed on a request that fits it.'],
-  503: ['Unavailable', 'The model is not ready, or too much is waiting; the same request may succeed later.', 'Retry-After'],
+  503: [
+    'Unavailable',
+    'The model is not ready, or too much is waiting; the same request may succeed later.',
+    'Retry-After',
+  ],
   504: ['DeadlinePassed', 'The deadline passed before the run began.'],
 } as const
 
 const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]) =>
-  Object.fromEntries(statuses.map(status => [status, { $ref: `#/components/responses/${ERRORS[status][0]}` }]))
+  Object.fromEntries(
+    statuses.map(status => [status, { $ref: `#/components/responses/${ERRORS[status][0]}` }]),
+  )
 
 const errorResponses = () =>
   Object.fromEntries(
     Object.values(ERRORS).map(([name, description, ...headers]) => [
       name,
-      { ...answer(description, schemaRef('Error')), ...(headers.length > 0 && { headers: headerRefs(...headers) }) },
+      {
+        ...answer(description, schemaRef('Error')),
+        ...(headers.length > 0 && { headers: headerRefs(...headers) }),
+      },
     ]),
   )
 
 const HEADERS = {
-  Allow: { description: 'The methods this path takes.', required: true, schema: { type: 'string' } },
-  'WWW-Authenticate': { description: 'What is needed (RFC 6750).', required: true, schema: { type: 'string' } },
-  'Retry-After': { description: 'Seconds to wait before trying again.', required: true, schema: { type: 'string' } },
+  Allow: {
+    description: 'The methods this path takes.',
+    required: true,
+    schema: { type: 'string' },
+  },
+  'WWW-Authenticate': {
+    description: 'What is needed (RFC 6750).',
+    required: true,
+    schema: { type: 'string' },
+  },
+  'Retry-After': {
+    description: 'Seconds to wait before trying again.',
+    required: true,
+    schema: { type: 'string' },
+  },
   'Inference-Header-Content-Length': {
-    description: 'Where the answer is application/octet-stream: the bytes of JSON before the binary tensor data.',
+    description:
+      'Where the answer is application/octet-stream: the bytes of JSON before the binary tensor data.',
     schema: { type: 'string', pattern: '^[0-9]+$' },
   },
   'ce-id': { description: 'In binary mode: the reply\u2019s id.', schema: { type: 'string' } },
   'ce-source': { description: 'In binary mode: this function.', schema: { type: 'string' } },
-  'ce-type': { description: 'In binary mode: the event\u2019s type with `.response` for `.request`.', schema: { type: 'string' } },
+  'ce-type': {
+    description: 'In binary mode: the event\u2019s type with `.response` for `.request`.',
+    schema: { type: 'string' },
+  },
   'ce-subject': { description: 'In binary mode: the event\u2019s id.', schema: { type: 'string' } },
 }
 
@@ -320,7 +436,11 @@ const HTML = { 'text/html': { schema: TEXT } }
 /** JSON and then bytes; no schema describes that. */
 const BYTES = { 'application/octet-stream': {} }
 
-const object = (properties: Readonly<Record<string, Schema>>): Schema => ({ type: 'object', required: Object.keys(properties), properties })
+const object = (properties: Readonly<Record<string, Schema>>): Schema => ({
+  type: 'object',
+  required: Object.keys(properties),
+  properties,
+})
 
 const answer = (description: string, schema: Schema, others: OpenApi = {}): OpenApi => ({
   description,
@@ -342,7 +462,8 @@ const tensors = (schemas: readonly Schema[]): Schema => ({
 const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
   name: 'Inference-Header-Content-Length',
   in: 'header',
-  description: 'Where binary tensor data follows the JSON: the bytes of JSON. 0: the body is the data of the only input, and nothing else.',
+  description:
+    'Where binary tensor data follows the JSON: the bytes of JSON. 0: the body is the data of the only input, and nothing else.',
   schema: { type: 'integer', minimum: 0 },
   ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
 })
@@ -361,26 +482,55 @@ const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
 })
 
 /** The attributes of the event in examples. */
-export const EVENT = { specversion: '1.0', id: 'evt-001', source: '/example', type: 'com.example.inference.request' }
+export const EVENT = {
+  specversion: '1.0',
+  id: 'evt-001',
+  source: '/example',
+  type: 'com.example.inference.request',
+}
 
-const event = (data: RequestExamples['json'], id: string) => ({ ...EVENT, id, datacontenttype: 'application/json', data })
+const event = (data: RequestExamples['json'], id: string) => ({
+  ...EVENT,
+  id,
+  datacontenttype: 'application/json',
+  data,
+})
 
 function eventSchemas(): OpenApi {
-  const attributes = { specversion: { const: '1.0' }, id: TEXT, source: TEXT, datacontenttype: TEXT }
-  const reply = { ...attributes, subject: { ...TEXT, description: 'The id of the event that is answered.' } }
+  const attributes = {
+    specversion: { const: '1.0' },
+    id: TEXT,
+    source: TEXT,
+    datacontenttype: TEXT,
+  }
+  const reply = {
+    ...attributes,
+    subject: { ...TEXT, description: 'The id of the event that is answered.' },
+  }
   return {
     RequestEvent: {
       type: 'object',
       required: ['specversion', 'id', 'source', 'type'],
       properties: {
         ...attributes,
-        type: { ...TEXT, description: 'The reply\u2019s is the same, with `.response` for `.request` or after it.' },
+        type: {
+          ...TEXT,
+          description: 'The reply\u2019s is the same, with `.response` for `.request` or after it.',
+        },
         data: schemaRef('InferenceRequest'),
         data_base64: { ...TEXT, contentEncoding: 'base64', description: 'In place of `data`.' },
       },
       oneOf: [{ required: ['data'] }, { required: ['data_base64'] }],
     },
-    ReplyEvent: object({ ...reply, type: { type: 'string', pattern: '\\.response$' }, data: schemaRef('InferenceResponse') }),
-    ErrorEvent: object({ ...reply, type: { type: 'string', pattern: '\\.error$' }, data: schemaRef('Error') }),
+    ReplyEvent: object({
+      ...reply,
+      type: { type: 'string', pattern: '\\.response$' },
+      data: schemaRef('InferenceResponse'),
+    }),
+    ErrorEvent: object({
+      ...reply,
+      type: { type: 'string', pattern: '\\.error$' },
+      data: schemaRef('Error'),
+    }),
   }
 }

@@ -19,7 +19,10 @@ const DOCS = readPage('docs.html')
 const PLAYGROUND = readPage('playground.html')
 
 /** The Express application for documents and pages; loaded when the first of them is asked for. */
-export function createPages({ model, log }: EventService, config: Pick<Config, 'playground' | 'auth'>): Pages {
+export function createPages(
+  { model, log }: EventService,
+  config: Pick<Config, 'playground' | 'auth'>,
+): Pages {
   const app = express()
   app.disable('x-powered-by')
   let description: string | undefined
@@ -36,7 +39,9 @@ export function createPages({ model, log }: EventService, config: Pick<Config, '
     if (headers['x-request-id'] !== undefined) response.set('X-Request-Id', headers['x-request-id'])
     next()
   })
-  app.get('/docs', (request, response) => answer(request, response.set('Content-Security-Policy', DOCS_POLICY), HTML, DOCS))
+  app.get('/docs', (request, response) =>
+    answer(request, response.set('Content-Security-Policy', DOCS_POLICY), HTML, DOCS),
+  )
   app.get('/openapi.json', async (request, response) => {
     description ??= JSON.stringify(openApi(model, await loadedFor(response), config))
     await answer(request, response, JSON_TYPE, description)
@@ -44,14 +49,22 @@ export function createPages({ model, log }: EventService, config: Pick<Config, '
   app.get('/', async (request, response) => {
     playground ??= createPlayground(PLAYGROUND, model, await loadedFor(response))
     // Another Accept is answered by the server's metadata.
-    await answer(request, response.set('Content-Security-Policy', PLAYGROUND_POLICY).vary('Accept'), HTML, playground(addressOf(request)))
+    await answer(
+      request,
+      response.set('Content-Security-Policy', PLAYGROUND_POLICY).vary('Accept'),
+      HTML,
+      playground(addressOf(request)),
+    )
   })
   app.use(({ path }) => {
     throw new Refused(404, `there is no page at ${path}`)
   })
   const onError: ErrorRequestHandler = (error, request, response, _next) => {
     if (statusOf(error) === undefined)
-      log.error({ err: error, ...traceOf(request.headers, response.locals.caller) }, 'a page failed unexpectedly')
+      log.error(
+        { err: error, ...traceOf(request.headers, response.locals.caller) },
+        'a page failed unexpectedly',
+      )
     const { status, headers, body } = errorAnswer(error)
     response
       .status(status)
@@ -71,7 +84,12 @@ export function createPages({ model, log }: EventService, config: Pick<Config, '
 const HTML = 'text/html; charset=utf-8'
 const JSON_TYPE = 'application/json'
 
-async function answer(request: Request, response: Response, type: string, body: string): Promise<void> {
+async function answer(
+  request: Request,
+  response: Response,
+  type: string,
+  body: string,
+): Promise<void> {
   const compressed = await compress(Buffer.from(body), request.headers['accept-encoding'])
   if (compressed !== undefined) response.set('Content-Encoding', compressed.encoding)
   response
@@ -88,7 +106,8 @@ function addressOf({ headers }: Request): string {
 
 /** Nothing but what stands in the file itself, and requests to where it came from. @param page before anything is put into it */
 function contentSecurityPolicy(page: string): string {
-  const sources = (inline: RegExp) => Array.from(page.matchAll(inline), ([, text = '']) => hashSource(text)).join(' ')
+  const sources = (inline: RegExp) =>
+    Array.from(page.matchAll(inline), ([, text = '']) => hashSource(text)).join(' ')
   return [
     "default-src 'none'",
     `script-src ${sources(/<script type="module">([\s\S]*?)<\/script>/g)}`,
@@ -102,7 +121,8 @@ function contentSecurityPolicy(page: string): string {
   ].join('; ')
 }
 
-const hashSource = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+const hashSource = (text: string) =>
+  `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
 const DOCS_POLICY = contentSecurityPolicy(DOCS)
 const PLAYGROUND_POLICY = contentSecurityPolicy(PLAYGROUND)

@@ -36,7 +36,10 @@ export function createPlayground(
           ? html`<p><a href="/docs#infer">The API\u2019s page</a> has an example.</p>`
           : html`<pre tabindex="0">${curl}</pre>`,
       tensors: table('Inputs', inputs) + table('Outputs', outputs),
-      labels: labels.length === 0 ? '' : html`<section><h2>Labels</h2><p>${labels.join(', ')}</p></section>`,
+      labels:
+        labels.length === 0
+          ? ''
+          : html`<section><h2>Labels</h2><p>${labels.join(', ')}</p></section>`,
       server: html`${serverMetadata.name} ${functionVersion}`,
       model: described,
     })
@@ -58,7 +61,12 @@ function describe(
       shown: show(input.name),
       example: exampleOf(example.find(({ name }) => name === input.name) as Tensor),
     })),
-    outputs: outputs.map(({ name, datatype, shape, anyRank }) => ({ name, datatype, shape, anyRank })),
+    outputs: outputs.map(({ name, datatype, shape, anyRank }) => ({
+      name,
+      datatype,
+      shape,
+      anyRank,
+    })),
   }
 }
 
@@ -66,13 +74,17 @@ function describe(
 function exampleOf(tensor: Tensor) {
   const { shape } = tensor
   const texts = elementCount(shape) > MOST_ELEMENTS ? [] : elementTexts(tensor)
-  return texts.every(text => text === texts[0]) ? { shape, every: texts[0] } : { shape, elements: texts }
+  return texts.every(text => text === texts[0])
+    ? { shape, every: texts[0] }
+    : { shape, elements: texts }
 }
 
 function elementTexts({ datatype, data }: Tensor): string[] {
   switch (datatype) {
     case 'FP32':
-      return Array.from(data as Float32Array, value => floatText(data.length > MOST_SHORT ? value : shortest(value)))
+      return Array.from(data as Float32Array, value =>
+        floatText(data.length > MOST_SHORT ? value : shortest(value)),
+      )
     case 'FP64':
       return Array.from(data as Float64Array, floatText)
     case 'FP16':
@@ -104,14 +116,18 @@ const table = (caption: string, tensors: readonly TensorMetadata[]) =>
     <tbody>${tensors.map(row).join('\n')}</tbody></table></section>`
 
 const row = ({ name, datatype, shape, dimensionNames, anyRank }: TensorMetadata) => {
-  const shown = shape.map((dimension, i) => (dimension === -1 ? dimensionNames[i] || 'any' : dimension)).join(', ')
+  const shown = shape
+    .map((dimension, i) => (dimension === -1 ? dimensionNames[i] || 'any' : dimension))
+    .join(', ')
   return html`<tr><td><code>${name}</code></td><td><code>${datatype}</code></td><td><code>${anyRank ? 'any' : `[${shown}]`}</code></td></tr>`
 }
 
 /** The template's text is markup; everything put into it is text. */
-const html = (strings: TemplateStringsArray, ...values: readonly string[]) => String.raw({ raw: strings }, ...values.map(escapeHtml))
+const html = (strings: TemplateStringsArray, ...values: readonly string[]) =>
+  String.raw({ raw: strings }, ...values.map(escapeHtml))
 
-const escapeHtml = (text: string) => text.replaceAll(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
+const escapeHtml = (text: string) =>
+  text.replaceAll(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
 
 const fill = (template: string, values: Readonly<Record<string, string>>) =>
   template.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => values[name] ?? '')

@@ -35,10 +35,14 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   const server = () => json(serverMetadata)
   const live = () => json({ live: true })
   const ready = () =>
-    model.notReady === undefined ? json({ live: true, ready: true }) : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
+    model.notReady === undefined
+      ? json({ live: true, ready: true })
+      : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
   const plainHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
   const plainReady = () =>
-    model.notReady === undefined ? json({ status: 'ready' }) : json({ status: 'not ready', error: model.notReady }, 503, RETRY)
+    model.notReady === undefined
+      ? json({ status: 'ready' })
+      : json({ status: 'not ready', error: model.notReady }, 503, RETRY)
   const prometheus = async (): Promise<Answer> => ({
     status: 200,
     headers: { 'content-type': metrics.contentType },
@@ -47,7 +51,9 @@ export function createRoutes(service: EventService): (path: string) => Route | u
   const inferHandler: Handler = (request, caller) => infer(request, caller, service)
   const root: Handler = (request, caller) => {
     const mode = modeOf(request.headers)
-    return mode === undefined ? infer(request, caller, service) : receiveEvents(request, mode, caller, service)
+    return mode === undefined
+      ? infer(request, caller, service)
+      : receiveEvents(request, mode, caller, service)
   }
   const modelReady = () =>
     model.notReady === undefined
@@ -87,9 +93,13 @@ export function createRoutes(service: EventService): (path: string) => Route | u
 
   // The paths of this model as clients write them; the pattern below is for those with a trailing slash or other escapes.
   const ours = `/v2/models/${encodeURIComponent(model.name)}`
-  const bases = model.version === undefined ? [ours] : [ours, `${ours}/versions/${encodeURIComponent(model.version)}`]
+  const bases =
+    model.version === undefined
+      ? [ours]
+      : [ours, `${ours}/versions/${encodeURIComponent(model.version)}`]
   for (const base of bases) {
-    for (const [verb, route] of Object.entries(modelRoutes)) routes.set(verb === '' ? base : `${base}/${verb}`, route)
+    for (const [verb, route] of Object.entries(modelRoutes))
+      routes.set(verb === '' ? base : `${base}/${verb}`, route)
   }
 
   return path => {
@@ -98,7 +108,8 @@ export function createRoutes(service: EventService): (path: string) => Route | u
     const [, name, version, verb = ''] = MODEL_PATH.exec(path) ?? []
     if (name === undefined) return undefined
     checkServed('model', decodeSegment(name), model.name)
-    if (version !== undefined) checkServed(`version of model "${model.name}"`, decodeSegment(version), model.version)
+    if (version !== undefined)
+      checkServed(`version of model "${model.name}"`, decodeSegment(version), model.version)
     return modelRoutes[verb]
   }
 }

@@ -20,11 +20,17 @@ export interface ServedModel {
 }
 
 /** @param ref turns the name of a component into a reference to it */
-export function inferenceSchemas({ name, version }: ServedModel, signature: Signature, ref: (name: string) => Schema): InferenceSchemas {
+export function inferenceSchemas(
+  { name, version }: ServedModel,
+  signature: Signature,
+  ref: (name: string) => Schema,
+): InferenceSchemas {
   const { inputs, outputs } = signature
   const datatypes = new Set([...inputs, ...outputs].map(({ datatype }) => datatype))
   return {
-    request: !inputs.every(({ datatype }) => hasJson(datatype)) ? undefined : requestSchema(signature, ref),
+    request: !inputs.every(({ datatype }) => hasJson(datatype))
+      ? undefined
+      : requestSchema(signature, ref),
     response: {
       type: 'object',
       required: ['model_name', ...(version === undefined ? [] : ['model_version']), 'outputs'],
@@ -35,11 +41,17 @@ export function inferenceSchemas({ name, version }: ServedModel, signature: Sign
         outputs: {
           description: 'As asked for, in that order; without `outputs` in the request, all.',
           type: 'array',
-          items: oneOf(outputs.filter(({ datatype }) => hasJson(datatype)).map(output => outputSchema(output))),
+          items: oneOf(
+            outputs.filter(({ datatype }) => hasJson(datatype)).map(output => outputSchema(output)),
+          ),
         },
       },
     },
-    data: Object.fromEntries([...datatypes].filter(hasJson).map(datatype => [dataName(datatype), dataSchema(datatype, ref)])),
+    data: Object.fromEntries(
+      [...datatypes]
+        .filter(hasJson)
+        .map(datatype => [dataName(datatype), dataSchema(datatype, ref)]),
+    ),
   }
 }
 
@@ -52,17 +64,29 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
       parameters: {
         ...PARAMETERS,
         properties: {
-          binary_data_output: { type: 'boolean', description: 'True: outputs come as binary tensor data unless they say otherwise.' },
-          timeout: { type: 'integer', minimum: 0, description: 'Microseconds within which the run must begin; 0 is no limit of its own.' },
+          binary_data_output: {
+            type: 'boolean',
+            description: 'True: outputs come as binary tensor data unless they say otherwise.',
+          },
+          timeout: {
+            type: 'integer',
+            minimum: 0,
+            description: 'Microseconds within which the run must begin; 0 is no limit of its own.',
+          },
         },
       },
       inputs: {
-        description: inputs.length > 1 ? 'Each input once, in any order.' : 'The model\u2019s input.',
+        description:
+          inputs.length > 1 ? 'Each input once, in any order.' : 'The model\u2019s input.',
         type: 'array',
         minItems: inputs.length,
         maxItems: inputs.length,
         ...(inputs.length > 0 && { items: oneOf(inputs.map(input => inputSchema(input, ref))) }),
-        ...(inputs.length > 1 && { allOf: inputs.map(({ name }) => ({ contains: { properties: { name: { const: name } } } })) }),
+        ...(inputs.length > 1 && {
+          allOf: inputs.map(({ name }) => ({
+            contains: { properties: { name: { const: name } } },
+          })),
+        }),
       },
       outputs: {
         description: 'The outputs wanted, in the order wanted; absent or empty means all.',
@@ -75,7 +99,12 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
             name: { enum: outputs.map(({ name }) => name) },
             parameters: {
               ...PARAMETERS,
-              properties: { binary_data: { type: 'boolean', description: 'True: this output comes as binary tensor data.' } },
+              properties: {
+                binary_data: {
+                  type: 'boolean',
+                  description: 'True: this output comes as binary tensor data.',
+                },
+              },
             },
           },
         },
@@ -84,7 +113,10 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
   }
 }
 
-const inputSchema = ({ name, datatype, ...shape }: TensorMetadata, ref: (name: string) => Schema): Schema => ({
+const inputSchema = (
+  { name, datatype, ...shape }: TensorMetadata,
+  ref: (name: string) => Schema,
+): Schema => ({
   type: 'object',
   required: ['name', 'shape', 'datatype', 'data'],
   properties: {
@@ -114,12 +146,18 @@ export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schem
   properties: { name: { const: name }, datatype: { const: datatype }, shape: { const: shape } },
 })
 
-function shapeSchema({ shape, dimensionNames, anyRank }: Pick<TensorMetadata, 'shape' | 'dimensionNames' | 'anyRank'>): Schema {
+function shapeSchema({
+  shape,
+  dimensionNames,
+  anyRank,
+}: Pick<TensorMetadata, 'shape' | 'dimensionNames' | 'anyRank'>): Schema {
   if (anyRank) return { type: 'array', description: 'Any shape.', items: DIMENSION }
   return {
     type: 'array',
     ...(shape.length > 0 && {
-      prefixItems: shape.map((dimension, i) => (dimension === -1 ? variable(dimensionNames[i]) : { const: dimension })),
+      prefixItems: shape.map((dimension, i) =>
+        dimension === -1 ? variable(dimensionNames[i]) : { const: dimension },
+      ),
     }),
     minItems: shape.length,
     maxItems: shape.length,
@@ -129,9 +167,14 @@ function shapeSchema({ shape, dimensionNames, anyRank }: Pick<TensorMetadata, 's
 const DIMENSION: Schema = { type: 'integer', minimum: 0 }
 
 const variable = (name: string | undefined): Schema =>
-  name === undefined || name === '' ? DIMENSION : { ...DIMENSION, description: `The dimension "${name}".` }
+  name === undefined || name === ''
+    ? DIMENSION
+    : { ...DIMENSION, description: `The dimension "${name}".` }
 
-const PARAMETERS: Schema = { type: 'object', additionalProperties: { type: ['string', 'number', 'boolean'] } }
+const PARAMETERS: Schema = {
+  type: 'object',
+  additionalProperties: { type: ['string', 'number', 'boolean'] },
+}
 
 const dataName = (datatype: Datatype) => `${datatype}Data`
 
@@ -142,8 +185,14 @@ const dataSchema = (datatype: Datatype, ref: (name: string) => Schema): Schema =
   items: { anyOf: [ELEMENT[datatype], ref(dataName(datatype))] },
 })
 
-const integer = (minimum: number, maximum: number): Schema => ({ type: 'integer', minimum, maximum })
-const float = (format: string): Schema => ({ anyOf: [{ type: 'number', format }, { enum: ['NaN', 'Infinity', '-Infinity'] }] })
+const integer = (minimum: number, maximum: number): Schema => ({
+  type: 'integer',
+  minimum,
+  maximum,
+})
+const float = (format: string): Schema => ({
+  anyOf: [{ type: 'number', format }, { enum: ['NaN', 'Infinity', '-Infinity'] }],
+})
 
 /** An element of each datatype in JSON. The limits of 64-bit integers are no numbers that JSON readers keep, so `format` stands for them. */
 const ELEMENT: Readonly<Record<Datatype, Schema>> = {

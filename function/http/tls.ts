@@ -20,9 +20,19 @@ export interface SecureServer {
  * A server of HTTPS, whose certificate is replaced when its files are; connections that are open keep the one they began with.
  * @throws {Error} of one line, when the files are no certificate and its key
  */
-export function createSecureServer(options: ServerOptions, { certFile, keyFile }: NonNullable<Config['tls']>, log: Log): SecureServer {
+export function createSecureServer(
+  options: ServerOptions,
+  { certFile, keyFile }: NonNullable<Config['tls']>,
+  log: Log,
+): SecureServer {
   const server = createServer({ ...options, handshakeTimeout: HANDSHAKE_MS })
-  const use = ({ TLS_CERT_FILE: cert, TLS_KEY_FILE: key }: { TLS_CERT_FILE: string; TLS_KEY_FILE: string }) => {
+  const use = ({
+    TLS_CERT_FILE: cert,
+    TLS_KEY_FILE: key,
+  }: {
+    TLS_CERT_FILE: string
+    TLS_KEY_FILE: string
+  }) => {
     // Both are tried before either is used: they may be written one after the other.
     createSecureContext({ cert, key })
     server.setSecureContext({ cert, key })

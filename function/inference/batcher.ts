@@ -59,7 +59,12 @@ interface Job {
  * @param mayJoin whether rows of this model are independent; asked at each request, because it is found out after the start
  * @param onRun told the rows of each run
  */
-export function createBatcher(session: Session, limits: BatchLimits, mayJoin: () => boolean, onRun: (rows: number) => void): Batcher {
+export function createBatcher(
+  session: Session,
+  limits: BatchLimits,
+  mayJoin: () => boolean,
+  onRun: (rows: number) => void,
+): Batcher {
   let queue: Job[] = []
   let queuedRows = 0
   let queuedBytes = 0
@@ -106,7 +111,8 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     }
   }
 
-  const isFull = (rows: number, bytes: number) => queuedRows + rows > limits.maxQueueRows || queuedBytes + bytes > limits.maxBodyBytes
+  const isFull = (rows: number, bytes: number) =>
+    queuedRows + rows > limits.maxQueueRows || queuedBytes + bytes > limits.maxBodyBytes
 
   function startRuns(): void {
     scheduled = false
@@ -119,7 +125,8 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
 
   async function run(batch: readonly Job[]): Promise<void> {
     running++
-    for (const { caller } of batch) caller.trace?.enter('run', { 'inference.run.requests': batch.length })
+    for (const { caller } of batch)
+      caller.trace?.enter('run', { 'inference.run.requests': batch.length })
     if (batch.length === 1) await runAlone(batch[0] as Job)
     else await runJoined(batch)
     running--
@@ -131,7 +138,10 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     if (alarm !== undefined && alarmAt <= at) return
     clearTimeout(alarm)
     alarmAt = at
-    alarm = setTimeout(onAlarm, Math.min(Math.max(at - performance.now(), 0) + 1, LONGEST_TIMER_MS)).unref()
+    alarm = setTimeout(
+      onAlarm,
+      Math.min(Math.max(at - performance.now(), 0) + 1, LONGEST_TIMER_MS),
+    ).unref()
   }
 
   function onAlarm(): void {
@@ -154,7 +164,8 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     }
   }
 
-  const earliestDeadline = () => queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
+  const earliestDeadline = () =>
+    queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
 
   /** The oldest request and those that may be joined to it, up to the limit; the rest keep their order. */
   function takeBatch(): Job[] {
@@ -164,7 +175,13 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     for (const job of queue) {
       if (isOver(job)) continue
       const first = batch[0]
-      if (first === undefined || (job.joins && first.joins && rows + job.rows <= limits.maxBatchRows && asksTheSame(job, first))) {
+      if (
+        first === undefined ||
+        (job.joins &&
+          first.joins &&
+          rows + job.rows <= limits.maxBatchRows &&
+          asksTheSame(job, first))
+      ) {
         batch.push(job)
         rows += job.rows
       } else rest.push(job)
@@ -187,7 +204,9 @@ export function createBatcher(session: Session, limits: BatchLimits, mayJoin: ()
     const { request } = batch[0] as Job
     let parts: Tensor[][]
     try {
-      const joined = request.inputs.map((_, i) => join(batch.map(job => job.request.inputs[i] as Tensor)))
+      const joined = request.inputs.map((_, i) =>
+        join(batch.map(job => job.request.inputs[i] as Tensor)),
+      )
       parts = split(await session.run(joined, namesOf(request)), rows)
       onRun(rows.reduce((sum, count) => sum + count, 0))
     } catch (error) {
@@ -221,7 +240,8 @@ function rowsOf({ inputs: [first] }: InferenceRequest): number {
 
 function bytesIn({ inputs }: InferenceRequest): number {
   let bytes = 0
-  for (const { data } of inputs) bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
+  for (const { data } of inputs)
+    bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
   return bytes
 }
 
@@ -244,14 +264,23 @@ const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => nam
 /** Whether every input has as many rows as the first, and some. */
 function hasRows({ inputs }: InferenceRequest): boolean {
   const rows = inputs[0]?.shape[0]
-  return rows !== undefined && inputs.every(({ shape, data }) => shape[0] === rows && data.length > 0)
+  return (
+    rows !== undefined && inputs.every(({ shape, data }) => shape[0] === rows && data.length > 0)
+  )
 }
 
 /** Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the first. */
 const asksTheSame = ({ request: a }: Job, { request: b }: Job): boolean =>
-  (a.outputs === b.outputs || haveEqual(a.outputs, b.outputs, (one, other) => one.name === other.name)) &&
-  haveEqual(a.inputs, b.inputs, (one, other) => haveEqual(one.shape, other.shape, (length, as, i) => i === 0 || length === as))
+  (a.outputs === b.outputs ||
+    haveEqual(a.outputs, b.outputs, (one, other) => one.name === other.name)) &&
+  haveEqual(a.inputs, b.inputs, (one, other) =>
+    haveEqual(one.shape, other.shape, (length, as, i) => i === 0 || length === as),
+  )
 
-function haveEqual<T>(all: readonly T[], others: readonly T[], equal: (one: T, other: T, i: number) => boolean): boolean {
+function haveEqual<T>(
+  all: readonly T[],
+  others: readonly T[],
+  equal: (one: T, other: T, i: number) => boolean,
+): boolean {
   return all.length === others.length && all.every((one, i) => equal(one, others[i] as T, i))
 }

@@ -16,12 +16,14 @@ export type Digests = Readonly<Record<string, string>>
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)
-  const wrong = (text: string) => new Error(`the model is not what model.json's sha256 says: ${text}`)
+  const wrong = (text: string) =>
+    new Error(`the model is not what model.json's sha256 says: ${text}`)
   const files = filesIn(folder).filter(name => name !== 'model.json')
   const missing = Object.keys(digests).find(name => !files.includes(name))
   if (missing !== undefined) throw wrong(`"${missing}" is not there`)
   for (const name of files) {
-    if (!Object.hasOwn(digests, name)) throw wrong(`it names no digest of "${name}"; whatever lies beside the model must have one`)
+    if (!Object.hasOwn(digests, name))
+      throw wrong(`it names no digest of "${name}"; whatever lies beside the model must have one`)
     const digest = await digestOf(join(folder, name))
     if (digest !== digests[name]?.toLowerCase()) throw wrong(`"${name}" is ${digest}`)
   }
@@ -38,6 +40,7 @@ function filesIn(folder: string, below = ''): string[] {
 
 async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256')
-  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) hash.update(piece)
+  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES }))
+    hash.update(piece)
   return hash.digest('hex')
 }

@@ -1,12 +1,20 @@
 import { type Datatype, rowOf } from '../protocol/datatypes.ts'
 import { decodeParsedRequest } from '../protocol/decode.ts'
-import { elementCount, type Signature, type Tensor, type TensorMetadata } from '../protocol/tensor.ts'
+import {
+  elementCount,
+  type Signature,
+  type Tensor,
+  type TensorMetadata,
+} from '../protocol/tensor.ts'
 
 /**
  * Inputs that fit the model: model.json's sample where there is one, else zeros and empty strings of the smallest shape.
  * @throws {BadRequest} when the sample does not fit
  */
-export function exampleInputs(signature: Signature, sample: Readonly<Record<string, unknown>> | undefined): readonly Tensor[] {
+export function exampleInputs(
+  signature: Signature,
+  sample: Readonly<Record<string, unknown>> | undefined,
+): readonly Tensor[] {
   if (sample === undefined) return signature.inputs.map(zeros)
   const inputs = Object.entries(sample).map(([name, data]) => ({
     name,

@@ -33,15 +33,26 @@ export interface Execution extends Session {
  * its runs take are best served (auto), which is watched as it goes on.
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openExecution({ file, sha256 }: ModelFolder, config: Config, metrics: Metrics, log: Log): Promise<Execution> {
+export async function openExecution(
+  { file, sha256 }: ModelFolder,
+  config: Config,
+  metrics: Metrics,
+  log: Log,
+): Promise<Execution> {
   // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id under the home folder, and starts
   // 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const checkSame = rememberFiles(dirname(file))
   const isAuto = config.execution === 'auto'
-  let place: 'inline' | 'worker' = config.execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES) ? 'worker' : 'inline'
+  let place: 'inline' | 'worker' =
+    config.execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES)
+      ? 'worker'
+      : 'inline'
   // What is fast enough for the main thread is too small to be shared out among threads.
-  let session = place === 'worker' ? await moveToWorkers() : await openSession(file, isAuto ? 1 : config.ortThreads, sha256)
+  let session =
+    place === 'worker'
+      ? await moveToWorkers()
+      : await openSession(file, isAuto ? 1 : config.ortThreads, sha256)
   let moving: Promise<void> | undefined
   let aside: Promise<Session> | undefined
   let averageMs = 0
@@ -61,7 +72,10 @@ export async function openExecution({ file, sha256 }: ModelFolder, config: Confi
         metrics.workerDied()
         log.error(`a worker thread of the model ended and is replaced: ${reason}`)
       },
-      onLoss: reason => log.error(`a worker thread of the model could not be started; another try follows: ${reason}`),
+      onLoss: reason =>
+        log.error(
+          `a worker thread of the model could not be started; another try follows: ${reason}`,
+        ),
     })
   }
 
@@ -71,7 +85,9 @@ export async function openExecution({ file, sha256 }: ModelFolder, config: Confi
     try {
       session = await moveToWorkers()
     } catch (error) {
-      log.error(`the model stays on the main thread for now, although its runs are slow: ${(error as Error).message}`)
+      log.error(
+        `the model stays on the main thread for now, although its runs are slow: ${(error as Error).message}`,
+      )
       moving = undefined
       averageMs = 0
       return
@@ -101,7 +117,9 @@ export async function openExecution({ file, sha256 }: ModelFolder, config: Confi
       thread = await aside
     } catch (error) {
       aside = undefined
-      throw new NotReady(`no thread could be started for a request this large: ${(error as Error).message}`)
+      throw new NotReady(
+        `no thread could be started for a request this large: ${(error as Error).message}`,
+      )
     }
     return thread.inferWhole(request, caller)
   }
@@ -154,7 +172,9 @@ function rememberFiles(folder: string): () => void {
   return () => {
     for (const [name, before] of known) {
       if (which(name) !== before)
-        throw new Error(`"${name}" has changed since the model was loaded; start again to serve what is there now`)
+        throw new Error(
+          `"${name}" has changed since the model was loaded; start again to serve what is there now`,
+        )
     }
   }
 }
@@ -162,5 +182,8 @@ function rememberFiles(folder: string): () => void {
 /** The model with the weights beside it. */
 export function folderBytes(file: string): number {
   const folder = dirname(file)
-  return readdirSync(folder).reduce((sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0), 0)
+  return readdirSync(folder).reduce(
+    (sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  )
 }

@@ -11,9 +11,13 @@ const TOLERANCE = 1e-4
  * Dimension names cannot decide this: they may be empty, and a model that subtracts the batch's mean has the same ones.
  * @returns undefined where they are, else the reason why not
  */
-export async function whyNotJoined(session: Session, example: readonly Tensor[]): Promise<string | undefined> {
+export async function whyNotJoined(
+  session: Session,
+  example: readonly Tensor[],
+): Promise<string | undefined> {
   if (!isBatched(session.signature)) return 'an input or output has no variable first dimension'
-  if (example.some(({ shape }) => shape[0] !== example[0]?.shape[0])) return 'the inputs of the sample differ in their first dimension'
+  if (example.some(({ shape }) => shape[0] !== example[0]?.shape[0]))
+    return 'the inputs of the sample differ in their first dimension'
   const outputs = session.signature.outputs.map(({ name }) => name)
   const varied = variedInputs(example)
   // A run may take its inputs' memory along to another thread.
@@ -23,7 +27,9 @@ export async function whyNotJoined(session: Session, example: readonly Tensor[])
     const joinedInputs = example.map((tensor, i) => join([tensor, varied[i] as Tensor]))
     const rows = example[0]?.shape[0] ?? 1
     const joined = split(await run(joinedInputs), [rows, rows])
-    return alone.every((tensors, i) => tensors.every((tensor, o) => isClose(tensor, joined[i]?.[o] as Tensor)))
+    return alone.every((tensors, i) =>
+      tensors.every((tensor, o) => isClose(tensor, joined[i]?.[o] as Tensor)),
+    )
       ? undefined
       : 'two rows in one run gave something else than each alone'
   } catch (error) {
@@ -43,4 +49,5 @@ function isClose(a: Tensor, b: Tensor): boolean {
   return true
 }
 
-const largest = (data: Float32Array) => data.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+const largest = (data: Float32Array) =>
+  data.reduce((most, value) => Math.max(most, Math.abs(value)), 0)

@@ -1,7 +1,14 @@
 import { type Answer, knownError, Refused, type Request, statusOf } from '../handler.ts'
 import { decodeParsedRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse } from '../protocol/encode.ts'
-import { BadRequest, DeadlinePassed, ModelError, NotReady, Overloaded, TooLarge } from '../protocol/errors.ts'
+import {
+  BadRequest,
+  DeadlinePassed,
+  ModelError,
+  NotReady,
+  Overloaded,
+  TooLarge,
+} from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -54,14 +61,24 @@ export async function answerWith(
 }
 
 /** @throws {BadRequest|Overloaded|DeadlinePassed|ModelError} */
-export async function inferJson(json: ParsedJson, caller: Caller, loaded: LoadedModel, onlyJson = false): Promise<EncodedResponse> {
+export async function inferJson(
+  json: ParsedJson,
+  caller: Caller,
+  loaded: LoadedModel,
+  onlyJson = false,
+): Promise<EncodedResponse> {
   caller.trace?.enter('decode')
   const request = decodeParsedRequest(json, loaded.signature)
   if (onlyJson) checkOnlyJson(request.outputs)
   return encodeResponse(await loaded.infer(request, caller), request.outputs)
 }
 
-export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', caller: Caller, metrics: Metrics): void {
+export function countFailure(
+  error: unknown,
+  protocol: 'http' | 'cloudevent',
+  caller: Caller,
+  metrics: Metrics,
+): void {
   metrics.answered(protocol, 'error', secondsSince(caller.arrived))
   caller.trace?.answered(error)
   if (error instanceof Overloaded) metrics.rejected('overloaded')
@@ -76,10 +93,14 @@ export function countFailure(error: unknown, protocol: 'http' | 'cloudevent', ca
 export const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000
 
 function encodeHttp({ json, binary }: EncodedResponse): Answer {
-  if (binary === undefined) return { status: 200, headers: { 'content-type': 'application/json' }, body: json }
+  if (binary === undefined)
+    return { status: 200, headers: { 'content-type': 'application/json' }, body: json }
   return {
     status: 200,
-    headers: { 'content-type': 'application/octet-stream', 'inference-header-content-length': String(binary.jsonLength) },
+    headers: {
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': String(binary.jsonLength),
+    },
     body: partsOf({ json, binary }),
   }
 }
@@ -96,7 +117,9 @@ export const partsOf = ({ json, binary }: EncodedResponse): (string | Uint8Array
 export function readJsonLength(header: string | string[] | undefined): number | undefined {
   if (header === undefined) return undefined
   if (!/^\d{1,15}$/.test(String(header))) {
-    throw new BadRequest(`Inference-Header-Content-Length is ${show(header)}; it must be a number of bytes`)
+    throw new BadRequest(
+      `Inference-Header-Content-Length is ${show(header)}; it must be a number of bytes`,
+    )
   }
   return Number(header)
 }
@@ -107,7 +130,12 @@ export function readJsonLength(header: string | string[] | undefined): number | 
  */
 export function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {
   const contentType = headers['content-type']
-  if (contentType === undefined || isJsonType(contentType) || /^application\/octet-stream *(;|$)/i.test(contentType)) return
+  if (
+    contentType === undefined ||
+    isJsonType(contentType) ||
+    /^application\/octet-stream *(;|$)/i.test(contentType)
+  )
+    return
   throw new Refused(
     415,
     jsonLength === undefined
@@ -119,7 +147,10 @@ export function checkMediaType({ headers }: Request, jsonLength: number | undefi
 /** application/json, of UTF-8 where a charset is named. */
 function isJsonType(contentType: string): boolean {
   const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
-  return type === 'application/json' && parameters.every(parameter => !parameter.startsWith('charset') || IS_UTF8.test(parameter))
+  return (
+    type === 'application/json' &&
+    parameters.every(parameter => !parameter.startsWith('charset') || IS_UTF8.test(parameter))
+  )
 }
 
 const IS_UTF8 = /^charset *= *("?)utf-?8\1$/

@@ -4,7 +4,11 @@ import type { Tensor } from '../protocol/tensor.ts'
  * Counts what a classifier said of each row: an output of label texts, or of indices into the labels.
  * @param add told a label and how many rows got it; neighbouring rows are often alike, and are told together
  */
-export function countPredictions(outputs: readonly Tensor[], labels: readonly string[], add: (label: string, rows: number) => void): void {
+export function countPredictions(
+  outputs: readonly Tensor[],
+  labels: readonly string[],
+  add: (label: string, rows: number) => void,
+): void {
   const output = outputs.find(({ datatype }) => datatype === 'BYTES') ?? outputs.find(isIndices)
   if (output === undefined) return
   const said = output.data as ArrayLike<string | number | bigint>

@@ -7,10 +7,18 @@ import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 export const functionVersion = manifest.version
 
 /** What this server is (Open Inference Protocol, "Server Metadata Response JSON Object"); it names only extensions that work. */
-export const serverMetadata = Object.freeze({ name: manifest.name, version: functionVersion, extensions: ['binary_tensor_data'] })
+export const serverMetadata = Object.freeze({
+  name: manifest.name,
+  version: functionVersion,
+  extensions: ['binary_tensor_data'],
+})
 
 /** The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"); a variable dimension is −1. */
-export const modelMetadata = (name: string, version: string | undefined, { inputs, outputs }: Signature) => ({
+export const modelMetadata = (
+  name: string,
+  version: string | undefined,
+  { inputs, outputs }: Signature,
+) => ({
   name,
   ...(version === undefined ? undefined : { versions: [version] }),
   platform: 'onnx_onnxv1',
@@ -41,7 +49,8 @@ export function curlCommand(
   return `curl ${quoted(inferUrl(url, modelName))} -H 'Content-Type: application/json' -d ${quoted(request)}`
 }
 
-export const inferUrl = (url: string, modelName: string) => `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
+export const inferUrl = (url: string, modelName: string) =>
+  `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
 
 /** As one word to a shell. */
 export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
@@ -56,20 +65,29 @@ export function requestJson(
   signature: Signature,
   wanted: readonly string[] = signature.outputs.map(({ name }) => name),
 ): string | undefined {
-  const outputs = signature.outputs.filter(({ name, datatype }) => hasJson(datatype) && wanted.includes(name))
+  const outputs = signature.outputs.filter(
+    ({ name, datatype }) => hasJson(datatype) && wanted.includes(name),
+  )
   if (outputs.length === 0 || !inputs.every(({ datatype }) => hasJson(datatype))) return undefined
   const tensors = inputs.map(
     tensor =>
       `{"name":${JSON.stringify(tensor.name)},"shape":[${tensor.shape}],"datatype":"${tensor.datatype}","data":${encodeData(shortened(tensor))}}`,
   )
-  const asked = outputs.length < signature.outputs.length ? `,"outputs":${JSON.stringify(outputs.map(({ name }) => ({ name })))}` : ''
+  const asked =
+    outputs.length < signature.outputs.length
+      ? `,"outputs":${JSON.stringify(outputs.map(({ name }) => ({ name })))}`
+      : ''
   return `{"id":"req-001","inputs":[${tensors.join(',')}]${asked}}`
 }
 
 /** FP32 values as somebody wrote them: 5.1, not 5.099999904632568. Nine digits tell every FP32 apart. */
 function shortened(tensor: Tensor): Tensor {
   if (tensor.datatype !== 'FP32') return tensor
-  return { ...tensor, datatype: 'FP64', data: Float64Array.from(tensor.data as Float32Array, shortest) }
+  return {
+    ...tensor,
+    datatype: 'FP64',
+    data: Float64Array.from(tensor.data as Float32Array, shortest),
+  }
 }
 
 /** An FP32 in as few digits as tell it apart. */

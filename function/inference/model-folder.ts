@@ -33,7 +33,10 @@ export function readModelFolder(config: Config): ModelFolder {
  * What the model.json beside that .onnx file says of it.
  * @throws {Error} of one line, when model.json is wrong
  */
-export function describeModel(file: string, { modelName, modelVersion, inferenceService }: Config): ModelFolder {
+export function describeModel(
+  file: string,
+  { modelName, modelVersion, inferenceService }: Config,
+): ModelFolder {
   const folder = dirname(file)
   const path = join(folder, 'model.json')
   const json = readModelJson(path)
@@ -51,7 +54,13 @@ export function describeModel(file: string, { modelName, modelVersion, inference
 
 /** One digest alone is the .onnx file's. */
 function readDigests(value: unknown, file: string, path: string): ModelFolder['sha256'] {
-  const digests = field(value, isDigests, 'sha256', '64 hexadecimal digits, or an object of file name to those', path)
+  const digests = field(
+    value,
+    isDigests,
+    'sha256',
+    '64 hexadecimal digits, or an object of file name to those',
+    path,
+  )
   return typeof digests === 'string' ? { [file]: digests } : digests
 }
 
@@ -60,12 +69,15 @@ function findModelFile(folder: string): string {
   try {
     files = readdirSync(folder)
   } catch (error) {
-    throw new Error(`no model: MODEL_DIR ${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new Error(
+      `no model: MODEL_DIR ${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`,
+    )
   }
   if (files.includes('model.onnx')) return 'model.onnx'
   const models = files.filter(file => file.endsWith('.onnx'))
   if (models[0] !== undefined && models.length === 1) return models[0]
-  const found = models.length === 0 ? 'no .onnx file' : `${models.length} .onnx files and none named model.onnx`
+  const found =
+    models.length === 0 ? 'no .onnx file' : `${models.length} .onnx files and none named model.onnx`
   throw new Error(`no model: MODEL_DIR ${folder} has ${found}`)
 }
 
@@ -87,12 +99,19 @@ function readModelJson(path: string): Record<string, unknown> {
   return json
 }
 
-function field<T>(value: unknown, isAllowed: (value: unknown) => value is T, name: string, allowed: string, path: string): T | undefined {
+function field<T>(
+  value: unknown,
+  isAllowed: (value: unknown) => value is T,
+  name: string,
+  allowed: string,
+  path: string,
+): T | undefined {
   if (value === undefined || isAllowed(value)) return value
   throw new Error(`${path}: ${name} must be ${allowed}`)
 }
 
-const segment = (value: unknown, name: string, path: string) => field(value, isSegment, name, 'a string without /', path)
+const segment = (value: unknown, name: string, path: string) =>
+  field(value, isSegment, name, 'a string without /', path)
 
 const isDigest = (value: unknown): value is string => isText(value) && /^[0-9a-f]{64}$/i.test(value)
 const isDigests = (value: unknown): value is string | Record<string, string> =>
@@ -100,5 +119,7 @@ const isDigests = (value: unknown): value is string | Record<string, string> =>
 const isText = (value: unknown): value is string => typeof value === 'string'
 const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
-const isSegment = (value: unknown): value is string => isText(value) && value !== '' && !value.includes('/')
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isSegment = (value: unknown): value is string =>
+  isText(value) && value !== '' && !value.includes('/')
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

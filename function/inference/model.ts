@@ -56,14 +56,24 @@ export interface LoadedModel {
    * @param onlyJson the answer cannot be binary tensor data
    * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
    */
-  inferBytes(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse>
+  inferBytes(
+    body: Uint8Array,
+    jsonLength: number | undefined,
+    onlyJson: boolean,
+    caller: Caller,
+  ): Promise<EncodedResponse>
 }
 
 /** Of JSON that is 2 ms of work, and so long nothing else is answered; handing it to a thread costs 0.1 ms (docs/performance.md). */
 const LARGE_BODY_BYTES = 128 * 1024
 
 /** @returns the model, not yet loaded */
-export function createModel(folder: ModelFolder, config: Config, metrics: Metrics, log: Log): Model {
+export function createModel(
+  folder: ModelFolder,
+  config: Config,
+  metrics: Metrics,
+  log: Log,
+): Model {
   let session: Execution | undefined
   let batcher: Batcher | undefined
   let loaded: LoadedModel | undefined
@@ -80,7 +90,9 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
       session = await openExecution(folder, config, metrics, log)
       metrics.mark('session')
       for (const output of session.leftOut) {
-        log.warn(`output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`)
+        log.warn(
+          `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
+        )
       }
       const example = readExample(session)
       await warmUp(session, example)
@@ -101,7 +113,8 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     try {
       return exampleInputs(signature, folder.sample)
     } catch (error) {
-      if (error instanceof BadRequest) throw new Error(`model.json: the sample does not fit the model: ${error.message}`)
+      if (error instanceof BadRequest)
+        throw new Error(`model.json: the sample does not fit the model: ${error.message}`)
       throw error
     }
   }
@@ -110,13 +123,18 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
     try {
       await opened.warmUp(example)
     } catch (error) {
-      if (folder.sample !== undefined) throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
-      log.warn(`the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`)
+      if (folder.sample !== undefined)
+        throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
+      log.warn(
+        `the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`,
+      )
     }
   }
 
   async function mayJoin(opened: Execution, example: readonly Tensor[]): Promise<boolean> {
-    const reason = folder.batch ? await whyNotJoined(opened, example) : 'model.json says "batch": false'
+    const reason = folder.batch
+      ? await whyNotJoined(opened, example)
+      : 'model.json says "batch": false'
     if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
     return reason === undefined
   }
@@ -128,7 +146,9 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 
   async function wait(caller: Caller): Promise<void> {
     if (waiting >= config.maxQueueRows)
-      throw new Overloaded(`${waiting} requests are waiting for the model to load already; try again later`)
+      throw new Overloaded(
+        `${waiting} requests are waiting for the model to load already; try again later`,
+      )
     waiting++
     caller.trace?.enter('load')
     const late = Promise.withResolvers<never>()
@@ -147,23 +167,41 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
   const infer = async (request: InferenceRequest, caller: Caller) =>
     answerTo(request, await (batcher as Batcher).infer(request, caller), caller)
 
-  function answerTo(request: InferenceRequest, outputs: readonly Tensor[], { trace }: Caller): InferenceResponse {
+  function answerTo(
+    request: InferenceRequest,
+    outputs: readonly Tensor[],
+    { trace }: Caller,
+  ): InferenceResponse {
     trace?.enter('encode')
     countPredictions(outputs, folder.labels, metrics.predicted)
     return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
   }
 
-  async function inferBytes(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
+  async function inferBytes(
+    body: Uint8Array,
+    jsonLength: number | undefined,
+    onlyJson: boolean,
+    caller: Caller,
+  ): Promise<EncodedResponse> {
     const { signature } = session as Execution
     if (body.byteLength > LARGE_BODY_BYTES) return inferLarge(body, jsonLength, onlyJson, caller)
     caller.trace?.enter('decode')
     const request = decodeRequest(body, jsonLength, signature)
     if (onlyJson) checkOnlyJson(request.outputs)
-    return encodeResponse(answerTo(request, await (batcher as Batcher).infer(request, caller), caller), request.outputs)
+    return encodeResponse(
+      answerTo(request, await (batcher as Batcher).infer(request, caller), caller),
+      request.outputs,
+    )
   }
 
-  async function inferLarge(body: Uint8Array, jsonLength: number | undefined, onlyJson: boolean, caller: Caller): Promise<EncodedResponse> {
-    if (queuedRows() >= config.maxQueueRows) throw new Overloaded(`${queuedRows()} rows are waiting already; try again later`)
+  async function inferLarge(
+    body: Uint8Array,
+    jsonLength: number | undefined,
+    onlyJson: boolean,
+    caller: Caller,
+  ): Promise<EncodedResponse> {
+    if (queuedRows() >= config.maxQueueRows)
+      throw new Overloaded(`${queuedRows()} rows are waiting already; try again later`)
     wholeRequests++
     caller.trace?.enter('queue')
     try {
@@ -171,7 +209,18 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
       const { maxBodyBytes: maxBytes, maxBatchRows } = config
       const arrivedAt = performance.timeOrigin + caller.arrived
       const { response, runs, predicted, times } = await (session as Execution).inferWhole(
-        { body, jsonLength, onlyJson, arrivedAt, maxBytes, mayDivide: joins, maxBatchRows, modelName, modelVersion, labels },
+        {
+          body,
+          jsonLength,
+          onlyJson,
+          arrivedAt,
+          maxBytes,
+          mayDivide: joins,
+          maxBatchRows,
+          modelName,
+          modelVersion,
+          labels,
+        },
         caller,
       )
       if (caller.trace !== undefined) enterWhole(caller.trace, times, runs.length)
@@ -209,7 +258,11 @@ export function createModel(folder: ModelFolder, config: Config, metrics: Metric
 }
 
 /** The parts that another thread has done meanwhile. */
-function enterWhole(trace: Trace, { began, decoded, ran }: WholeAnswer['times'], runs: number): void {
+function enterWhole(
+  trace: Trace,
+  { began, decoded, ran }: WholeAnswer['times'],
+  runs: number,
+): void {
   trace.enter('decode', undefined, began - performance.timeOrigin)
   trace.enter('run', { 'inference.request.runs': runs }, decoded - performance.timeOrigin)
   trace.enter('encode', undefined, ran - performance.timeOrigin)

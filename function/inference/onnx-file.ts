@@ -12,7 +12,8 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
     for (const value of [...fields(graph, 11), ...fields(graph, 12)]) {
       const [type] = fields(value, 2).flatMap(type => fields(type, 1))
       const [name] = fields(value, 1)
-      if (type !== undefined && name !== undefined && fields(type, 2).length === 0) shapeless.add(name.toString('utf8'))
+      if (type !== undefined && name !== undefined && fields(type, 2).length === 0)
+        shapeless.add(name.toString('utf8'))
     }
   }
   return shapeless
@@ -21,7 +22,8 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
 /** The length-delimited fields of that number in one protocol buffers message. */
 const fields = (message: Buffer, wanted: number): Buffer[] => {
   const found: Buffer[] = []
-  for (const { number, bytes } of readFields(message)) if (number === wanted && bytes !== undefined) found.push(bytes)
+  for (const { number, bytes } of readFields(message))
+    if (number === wanted && bytes !== undefined) found.push(bytes)
   return found
 }
 

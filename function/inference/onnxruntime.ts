@@ -31,7 +31,12 @@ export interface NativeMetadata {
 
 export interface NativeSession {
   loadModel(path: string, options: Readonly<Record<string, unknown>>): void
-  loadModel(buffer: ArrayBufferLike, offset: number, length: number, options: Readonly<Record<string, unknown>>): void
+  loadModel(
+    buffer: ArrayBufferLike,
+    offset: number,
+    length: number,
+    options: Readonly<Record<string, unknown>>,
+  ): void
   readonly inputMetadata: readonly NativeMetadata[]
   readonly outputMetadata: readonly NativeMetadata[]
   /** Holds the calling thread until it is done. @param fetches the outputs wanted, each null */
@@ -77,7 +82,9 @@ let binding: Binding | undefined
 export function createNativeSession(): NativeSession {
   if (binding === undefined) {
     const require = createRequire(import.meta.url)
-    binding = require(`onnxruntime-node/bin/napi-v6/${process.platform}/${process.arch}/onnxruntime_binding.node`) as Binding
+    binding = require(
+      `onnxruntime-node/bin/napi-v6/${process.platform}/${process.arch}/onnxruntime_binding.node`,
+    ) as Binding
     binding.initOrtOnce(LOG_LEVEL, Output, isMainThread)
   }
   return new binding.InferenceSession()

@@ -5,11 +5,15 @@ import { elementCount, type Tensor } from '../protocol/tensor.ts'
 /** Tensors of one input, put after each other along the first dimension. */
 export function join(tensors: readonly Tensor[]): Tensor {
   const [first] = tensors as [Tensor]
-  const shape = [tensors.reduce((sum, tensor) => sum + (tensor.shape[0] as number), 0), ...first.shape.slice(1)]
+  const shape = [
+    tensors.reduce((sum, tensor) => sum + (tensor.shape[0] as number), 0),
+    ...first.shape.slice(1),
+  ]
   const data = rowOf(first.datatype).allocate(elementCount(shape))
   let at = 0
   for (const tensor of tensors) {
-    if (Array.isArray(data)) for (const string of tensor.data as readonly string[]) data[at++] = string
+    if (Array.isArray(data))
+      for (const string of tensor.data as readonly string[]) data[at++] = string
     else {
       ;(data as Float32Array).set(tensor.data as Float32Array, at)
       at += tensor.data.length
@@ -27,7 +31,8 @@ export function join(tensors: readonly Tensor[]): Tensor {
 export function split(outputs: readonly Tensor[], rows: readonly number[]): Tensor[][] {
   const total = rows.reduce((sum, count) => sum + count, 0)
   for (const { name, shape } of outputs) {
-    if (shape[0] !== total) throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
+    if (shape[0] !== total)
+      throw new ModelError(`output "${name}" has shape [${shape}] after a run of ${total} rows`)
   }
   const widths = outputs.map(({ shape }) => elementCount(shape.slice(1)))
   let row = 0
@@ -43,13 +48,20 @@ export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
   part(tensor, from, count, elementCount(tensor.shape.slice(1)))
 
 /** @param width of a row, in elements */
-function part({ name, datatype, shape, data }: Tensor, from: number, count: number, width: number): Tensor {
+function part(
+  { name, datatype, shape, data }: Tensor,
+  from: number,
+  count: number,
+  width: number,
+): Tensor {
   const [start, end] = [from * width, (from + count) * width]
   const length = shape.length === 1 ? [count] : [count, ...shape.slice(1)]
   return {
     name,
     datatype,
     shape: length,
-    data: Array.isArray(data) ? data.slice(start, end) : (data as Float32Array).subarray(start, end),
+    data: Array.isArray(data)
+      ? data.slice(start, end)
+      : (data as Float32Array).subarray(start, end),
   }
 }

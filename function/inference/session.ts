@@ -4,7 +4,13 @@ import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/
 import type { Caller } from './batcher.ts'
 import type { Digests } from './digests.ts'
 import { readShapeless } from './onnx-file.ts'
-import { createNativeSession, LOG_LEVEL, type NativeMetadata, type NativeSession, type NativeTensor } from './onnxruntime.ts'
+import {
+  createNativeSession,
+  LOG_LEVEL,
+  type NativeMetadata,
+  type NativeSession,
+  type NativeTensor,
+} from './onnxruntime.ts'
 import { inferWhole, type WholeAnswer, type WholeRequest } from './whole.ts'
 
 /** A loaded model. */
@@ -49,7 +55,9 @@ const DATATYPE_OF: readonly (Datatype | undefined)[] = [
   'UINT64',
 ]
 
-const DATATYPE_NAMED = new Map(Object.entries(DATATYPES).map(([datatype, { ort }]) => [ort, datatype as Datatype]))
+const DATATYPE_NAMED = new Map(
+  Object.entries(DATATYPES).map(([datatype, { ort }]) => [ort, datatype as Datatype]),
+)
 
 /**
  * Loads an ONNX file, by its path so that external data beside it is found.
@@ -57,11 +65,19 @@ const DATATYPE_NAMED = new Map(Object.entries(DATATYPES).map(([datatype, { ort }
  * @param sha256 what the files of its folder must be, as {@link checkDigests} takes it: each thread that loads them reads them anew
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openSession(file: string, threads: number, sha256?: Digests): Promise<Session> {
+export async function openSession(
+  file: string,
+  threads: number,
+  sha256?: Digests,
+): Promise<Session> {
   if (sha256 !== undefined) await (await import('./digests.ts')).checkDigests(file, sha256)
   const session = createNativeSession()
   try {
-    session.loadModel(file, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: LOG_LEVEL })
+    session.loadModel(file, {
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      logSeverityLevel: LOG_LEVEL,
+    })
   } catch (error) {
     throw new Error(`the model cannot be loaded: ${oneLine(error)}`)
   }
@@ -78,10 +94,15 @@ export async function openSession(file: string, threads: number, sha256?: Digest
   return opened
 }
 
-async function readSignature({ inputMetadata, outputMetadata }: NativeSession, file: string): Promise<Signature> {
+async function readSignature(
+  { inputMetadata, outputMetadata }: NativeSession,
+  file: string,
+): Promise<Signature> {
   const notTensor = inputMetadata.find(({ isTensor }) => !isTensor)
   if (notTensor !== undefined) {
-    throw new Error(`the model cannot be served: its input "${notTensor.name}" is no tensor, and requests carry only tensors`)
+    throw new Error(
+      `the model cannot be served: its input "${notTensor.name}" is no tensor, and requests carry only tensors`,
+    )
   }
   const outputs = outputMetadata.filter(({ isTensor }) => isTensor)
   if (outputs.length === 0) {
@@ -89,12 +110,18 @@ async function readSignature({ inputMetadata, outputMetadata }: NativeSession, f
       'the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False)',
     )
   }
-  const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0) ? await readShapeless(file) : new Set<string>()
-  const describe = (metadata: NativeMetadata) => readTensorMetadata(metadata, shapeless.has(metadata.name))
+  const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0)
+    ? await readShapeless(file)
+    : new Set<string>()
+  const describe = (metadata: NativeMetadata) =>
+    readTensorMetadata(metadata, shapeless.has(metadata.name))
   return { inputs: inputMetadata.map(describe), outputs: outputs.map(describe) }
 }
 
-function readTensorMetadata({ name, type, shape, symbolicDimensions }: NativeMetadata, shapeless: boolean): TensorMetadata {
+function readTensorMetadata(
+  { name, type, shape, symbolicDimensions }: NativeMetadata,
+  shapeless: boolean,
+): TensorMetadata {
   const datatype = DATATYPE_OF[type]
   if (datatype === undefined) {
     throw new Error(
@@ -106,15 +133,24 @@ function readTensorMetadata({ name, type, shape, symbolicDimensions }: NativeMet
     name,
     datatype,
     shape: anyRank ? [-1] : [...shape],
-    dimensionNames: anyRank ? [''] : shape.map((dimension, i) => (dimension === -1 ? (symbolicDimensions[i] ?? '') : '')),
+    dimensionNames: anyRank
+      ? ['']
+      : shape.map((dimension, i) => (dimension === -1 ? (symbolicDimensions[i] ?? '') : '')),
     anyRank,
   }
 }
 
-function run(session: NativeSession, inputs: readonly Tensor[], outputs: readonly string[]): Tensor[] {
+function run(
+  session: NativeSession,
+  inputs: readonly Tensor[],
+  outputs: readonly string[],
+): Tensor[] {
   // Made from entries: a name may be __proto__.
   const feeds = Object.fromEntries(
-    inputs.map(({ name, datatype, shape, data }) => [name, { type: DATATYPES[datatype].ort, data, dims: shape, location: 'cpu' } as const]),
+    inputs.map(({ name, datatype, shape, data }) => [
+      name,
+      { type: DATATYPES[datatype].ort, data, dims: shape, location: 'cpu' } as const,
+    ]),
   )
   const fetches = Object.fromEntries(outputs.map(name => [name, null]))
   let results: Record<string, NativeTensor>
@@ -126,9 +162,18 @@ function run(session: NativeSession, inputs: readonly Tensor[], outputs: readonl
   return outputs.map(name => fromNative(name, results[name] as NativeTensor, inputs))
 }
 
-function fromNative(name: string, { type, dims, data }: NativeTensor, inputs: readonly Tensor[]): Tensor {
+function fromNative(
+  name: string,
+  { type, dims, data }: NativeTensor,
+  inputs: readonly Tensor[],
+): Tensor {
   if (type === 'string') checkText(name, data as readonly string[], inputs)
-  return { name, datatype: DATATYPE_NAMED.get(type) as Datatype, shape: dims, data: data as TensorData }
+  return {
+    name,
+    datatype: DATATYPE_NAMED.get(type) as Datatype,
+    shape: dims,
+    data: data as TensorData,
+  }
 }
 
 const REPLACEMENT = '\ufffd'
@@ -139,7 +184,10 @@ const REPLACEMENT = '\ufffd'
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
   if (!strings.some(holdsReplacement)) return
-  const cameIn = inputs.some(({ datatype, data }) => datatype === 'BYTES' && (data as readonly string[]).some(holdsReplacement))
+  const cameIn = inputs.some(
+    ({ datatype, data }) =>
+      datatype === 'BYTES' && (data as readonly string[]).some(holdsReplacement),
+  )
   if (!cameIn) {
     throw new ModelError(
       `the model's output "${name}" holds bytes that are not UTF-8, which ONNX strings must be; ONNX Runtime for Node cannot return them`,
@@ -150,4 +198,5 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 const holdsReplacement = (string: string) => string.includes(REPLACEMENT)
 
 /** As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a dead letter. */
-const oneLine = (error: unknown) => (error as Error).message.replaceAll(/\s+/g, ' ').trim().slice(0, 500)
+const oneLine = (error: unknown) =>
+  (error as Error).message.replaceAll(/\s+/g, ' ').trim().slice(0, 500)

@@ -13,7 +13,9 @@ export const movable = <A extends Uint8Array | Float32Array>(view: A): A =>
   isMarkedAsUntransferable(view.buffer) ? (view.slice() as A) : view
 
 /** The distinct memory of bytes that are nobody else's. */
-export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [...new Set(parts.map(({ buffer }) => buffer as ArrayBuffer))]
+export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
+  ...new Set(parts.map(({ buffer }) => buffer as ArrayBuffer)),
+]
 
 /**
  * The tensors with memory that can change threads: theirs as it is, but for what lies in Node's shared pool of small buffers,

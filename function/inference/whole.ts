@@ -55,15 +55,27 @@ const RUN_BYTES = 64 * 1024
 export async function inferWhole(session: Session, request: WholeRequest): Promise<WholeAnswer> {
   const began = now()
   checkJsonBytes(request)
-  const { id, inputs, outputs, timeoutMicroseconds } = decodeRequest(request.body, request.jsonLength, session.signature, request.maxBytes)
+  const { id, inputs, outputs, timeoutMicroseconds } = decodeRequest(
+    request.body,
+    request.jsonLength,
+    session.signature,
+    request.maxBytes,
+  )
   // Nothing refers to the text any more; it would wait for the garbage collector, beside what the run takes.
   if (request.jsonLength === undefined) (request.body.buffer as ArrayBuffer).transfer(0)
   if (request.onlyJson) checkOnlyJson(outputs)
   const decoded = now()
-  if (timeoutMicroseconds !== undefined && (decoded - request.arrivedAt) * 1000 >= timeoutMicroseconds)
+  if (
+    timeoutMicroseconds !== undefined &&
+    (decoded - request.arrivedAt) * 1000 >= timeoutMicroseconds
+  )
     throw new DeadlinePassed('the deadline passed before the run could begin')
   const names = outputs.map(({ name }) => name)
-  const writer = createResponseWriter(outputs, request.maxBytes, Math.min(request.maxBytes, MOST_JSON_BYTES))
+  const writer = createResponseWriter(
+    outputs,
+    request.maxBytes,
+    Math.min(request.maxBytes, MOST_JSON_BYTES),
+  )
   const runs: number[] = []
   const predicted = new Map<string, number>()
   for (const rows of divide(inputs, session, request)) {
@@ -75,7 +87,16 @@ export async function inferWhole(session: Session, request: WholeRequest): Promi
     writer.add(results)
   }
   const times = { began, decoded, ran: now() }
-  return { response: writer.finish({ modelName: request.modelName, modelVersion: request.modelVersion, id }), runs, predicted, times }
+  return {
+    response: writer.finish({
+      modelName: request.modelName,
+      modelVersion: request.modelVersion,
+      id,
+    }),
+    runs,
+    predicted,
+    times,
+  }
 }
 
 function checkJsonBytes({ body, jsonLength }: WholeRequest): void {
@@ -90,7 +111,9 @@ const now = () => performance.timeOrigin + performance.now()
 /** @throws {BadRequest} for outputs that the reply to a structured or batched event cannot carry */
 export function checkOnlyJson(outputs: readonly RequestedOutput[]): void {
   if (!outputs.some(({ binary }) => binary)) return
-  throw new BadRequest('binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON')
+  throw new BadRequest(
+    'binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON',
+  )
 }
 
 function* divide(
@@ -102,7 +125,10 @@ function* divide(
   const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)
   const rowBytes = (8 * elements) / total
   const most = Math.max(maxBatchRows, Math.floor(RUN_BYTES / rowBytes))
-  const isDivisible = mayDivide && isBatched(signature) && inputs.every(({ shape }) => shape[0] === total)
+  const isDivisible =
+    mayDivide && isBatched(signature) && inputs.every(({ shape }) => shape[0] === total)
   if (!isDivisible || total <= most) yield inputs
-  else for (let from = 0; from < total; from += most) yield inputs.map(tensor => takeRows(tensor, from, Math.min(most, total - from)))
+  else
+    for (let from = 0; from < total; from += most)
+      yield inputs.map(tensor => takeRows(tensor, from, Math.min(most, total - from)))
 }

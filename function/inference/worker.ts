@@ -23,7 +23,9 @@ interface RunCommand {
 }
 
 /** The thread's answers, one a command; the first, to its start, is the open session's description. */
-export type WorkerAnswer<T> = { readonly value: T } | { readonly failure: string; readonly kind: FailureKind }
+export type WorkerAnswer<T> =
+  | { readonly value: T }
+  | { readonly failure: string; readonly kind: FailureKind }
 
 /** Whose turn it is to act, which an error does not keep on its way to another thread. */
 export type FailureKind = keyof typeof KINDS | 'ModelError'
@@ -39,8 +41,13 @@ if (port === null) throw new Error('worker.ts is started as a worker thread, by 
 const { file, sha256, threads } = workerData as WorkerStart
 
 function fail(error: unknown): void {
-  const kind = (Object.keys(KINDS) as (keyof typeof KINDS)[]).find(name => error instanceof KINDS[name])
-  port?.postMessage({ failure: (error as Error).message, kind: kind ?? 'ModelError' } satisfies WorkerAnswer<never>)
+  const kind = (Object.keys(KINDS) as (keyof typeof KINDS)[]).find(
+    name => error instanceof KINDS[name],
+  )
+  port?.postMessage({
+    failure: (error as Error).message,
+    kind: kind ?? 'ModelError',
+  } satisfies WorkerAnswer<never>)
 }
 
 interface Answered {
@@ -51,7 +58,10 @@ interface Answered {
 async function answerWhole(session: Session, request: WholeRequest): Promise<Answered> {
   const value = await inferWhole(session, request)
   const { json, binary } = value.response
-  return { value, transfer: buffersOf([...(json as readonly Uint8Array[]), ...(binary?.parts ?? [])]) }
+  return {
+    value,
+    transfer: buffersOf([...(json as readonly Uint8Array[]), ...(binary?.parts ?? [])]),
+  }
 }
 
 async function run(session: Session, { inputs, outputs }: RunCommand): Promise<Answered> {
@@ -64,13 +74,17 @@ try {
   port.on('message', async (command: Command) => {
     const isWhole = 'whole' in command
     try {
-      const { value, transfer } = isWhole ? await answerWhole(session, command.whole) : await run(session, command)
+      const { value, transfer } = isWhole
+        ? await answerWhole(session, command.whole)
+        : await run(session, command)
       port.postMessage({ value } satisfies WorkerAnswer<unknown>, transfer)
     } catch (error) {
       fail(error)
     }
   })
-  port.postMessage({ value: { signature: session.signature, leftOut: session.leftOut } } satisfies WorkerAnswer<unknown>)
+  port.postMessage({
+    value: { signature: session.signature, leftOut: session.leftOut },
+  } satisfies WorkerAnswer<unknown>)
 } catch (error) {
   fail(error)
 }

@@ -25,7 +25,10 @@ const NO_THREAD = 'the model could not be loaded again after its thread ended'
 const RETRY_MS = 1_000
 
 /** In the build the worker is a file beside the bundle; here it is TypeScript beside this file. */
-const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+const WORKER = new URL(
+  import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
+  import.meta.url,
+)
 
 /** What a thread makes lives no longer than a run; V8 would take three times as much for it (48 MiB a thread). */
 const YOUNG_MB = 16
@@ -120,7 +123,11 @@ export async function openWorkers(file: string, options: WorkerOptions): Promise
     return next.promise.finally(() => clearTimeout(alarm))
   }
 
-  async function obey(lane: Lane, command: Command, transfer: readonly ArrayBuffer[]): Promise<unknown> {
+  async function obey(
+    lane: Lane,
+    command: Command,
+    transfer: readonly ArrayBuffer[],
+  ): Promise<unknown> {
     try {
       return await lane.obey(command, transfer)
     } finally {
@@ -168,13 +175,24 @@ export function copiesThatFit(
   available = process.availableMemory(),
   limit = process.constrainedMemory() || available,
 ): number {
-  return Math.max(0, Math.floor((available - KEPT_FREE * Math.min(limit, available)) / Math.max(bytes, 1)))
+  return Math.max(
+    0,
+    Math.floor((available - KEPT_FREE * Math.min(limit, available)) / Math.max(bytes, 1)),
+  )
 }
 
-const FAILURES: Readonly<Record<FailureKind, new (message: string) => Error>> = { BadRequest, TooLarge, DeadlinePassed, ModelError }
+const FAILURES: Readonly<Record<FailureKind, new (message: string) => Error>> = {
+  BadRequest,
+  TooLarge,
+  DeadlinePassed,
+  ModelError,
+}
 
 async function openLane(workerData: WorkerStart, onEnd: (reason: string) => void): Promise<Lane> {
-  const worker = new Worker(WORKER, { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } })
+  const worker = new Worker(WORKER, {
+    workerData,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+  })
   let current: PromiseWithResolvers<unknown> | undefined
   let isOpen = false
   let ending = false
@@ -193,7 +211,9 @@ async function openLane(workerData: WorkerStart, onEnd: (reason: string) => void
     cause = `its thread failed: ${error.message}`
   })
   worker.on('exit', () => {
-    current?.reject(isOpen ? new NotReady('the thread that ran the model ended; try again') : new Error(cause))
+    current?.reject(
+      isOpen ? new NotReady('the thread that ran the model ended; try again') : new Error(cause),
+    )
     if (isOpen && !ending) onEnd(cause)
   })
 

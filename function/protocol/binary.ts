@@ -15,7 +15,11 @@ const LENGTH_PREFIX = 4
  * Reads one tensor from exactly its bytes: a view where they are aligned, else a copy.
  * @throws {BadRequest} when the bytes are not what `shape` needs, or an element is not one of the datatype's values
  */
-export function readBinaryTensor(bytes: Uint8Array, shape: readonly number[], { name, datatype }: TensorMetadata): TensorData {
+export function readBinaryTensor(
+  bytes: Uint8Array,
+  shape: readonly number[],
+  { name, datatype }: TensorMetadata,
+): TensorData {
   const input = `input ${show(name)}`
   const elements = elementCount(shape)
   const row = rowOf(datatype)
@@ -35,7 +39,8 @@ export function countBinaryElements(bytes: Uint8Array, { name, datatype }: Tenso
   const row = rowOf(datatype)
   if (row.view !== undefined) return Math.floor(bytes.byteLength / row.bytes)
   let count = 0
-  for (let at = 0; at < bytes.byteLength; count++) at = elementEnd(bytes, at, count, `input ${show(name)}`)
+  for (let at = 0; at < bytes.byteLength; count++)
+    at = elementEnd(bytes, at, count, `input ${show(name)}`)
   return count
 }
 
@@ -74,10 +79,16 @@ function withLength(string: string): Buffer {
 
 function checkBooleans(bytes: Uint8Array, input: string): void {
   const at = bytes.findIndex(byte => byte > 1)
-  if (at !== -1) throw new BadRequest(`${input}: element ${at} is the byte ${bytes[at]}; a BOOL is 0 or 1`)
+  if (at !== -1)
+    throw new BadRequest(`${input}: element ${at} is the byte ${bytes[at]}; a BOOL is 0 or 1`)
 }
 
-function readStrings(bytes: Uint8Array, elements: number, shape: readonly number[], input: string): string[] {
+function readStrings(
+  bytes: Uint8Array,
+  elements: number,
+  shape: readonly number[],
+  input: string,
+): string[] {
   if (elements > bytes.byteLength / LENGTH_PREFIX) {
     throw new BadRequest(
       `${input}: shape [${shape}] holds ${elements} BYTES elements, more than ${bytes.byteLength} bytes of binary data can`,
@@ -86,32 +97,45 @@ function readStrings(bytes: Uint8Array, elements: number, shape: readonly number
   const strings = new Array<string>(elements)
   let at = 0
   for (let i = 0; i < elements; i++) {
-    if (at === bytes.byteLength) throw new BadRequest(`${input}: shape [${shape}] holds ${elements} elements, the binary data ${i}`)
+    if (at === bytes.byteLength)
+      throw new BadRequest(
+        `${input}: shape [${shape}] holds ${elements} elements, the binary data ${i}`,
+      )
     const end = elementEnd(bytes, at, i, input)
     strings[i] = readText(bytes.subarray(at + LENGTH_PREFIX, end), i, input)
     at = end
   }
   if (at < bytes.byteLength) {
-    throw new BadRequest(`${input}: ${bytes.byteLength - at} bytes of binary data are left over after ${elements} BYTES elements`)
+    throw new BadRequest(
+      `${input}: ${bytes.byteLength - at} bytes of binary data are left over after ${elements} BYTES elements`,
+    )
   }
   return strings
 }
 
 function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): number {
   if (at + LENGTH_PREFIX > bytes.byteLength) {
-    throw new BadRequest(`${input}: the 4-byte length of BYTES element ${i} is cut off; ${bytes.byteLength - at} bytes are left`)
+    throw new BadRequest(
+      `${input}: the 4-byte length of BYTES element ${i} is cut off; ${bytes.byteLength - at} bytes are left`,
+    )
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset + at, LENGTH_PREFIX).getUint32(0, true)
   if (length > bytes.byteLength - at - LENGTH_PREFIX) {
-    throw new BadRequest(`${input}: BYTES element ${i} says it has ${length} bytes, but ${bytes.byteLength - at - LENGTH_PREFIX} are left`)
+    throw new BadRequest(
+      `${input}: BYTES element ${i} says it has ${length} bytes, but ${bytes.byteLength - at - LENGTH_PREFIX} are left`,
+    )
   }
   return at + LENGTH_PREFIX + length
 }
 
 function readText(bytes: Uint8Array, i: number, input: string): string {
   // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refused rather than changed.
-  if (!isUtf8(bytes)) throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
+  if (!isUtf8(bytes))
+    throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
-  if (text.includes('\0')) throw new BadRequest(`${input}: BYTES element ${i} holds a NUL, which ONNX Runtime would cut it at`)
+  if (text.includes('\0'))
+    throw new BadRequest(
+      `${input}: BYTES element ${i} holds a NUL, which ONNX Runtime would cut it at`,
+    )
   return text
 }

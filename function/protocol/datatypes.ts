@@ -20,7 +20,9 @@ function integer(least: number, most: number) {
   return {
     takes: `integers from ${least} to ${most}`,
     fromJson: (value: unknown) =>
-      typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most ? value : undefined,
+      typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
+        ? value
+        : undefined,
   }
 }
 
@@ -55,7 +57,8 @@ const float64 = (value: unknown) => {
   return typeof value === 'string' ? NOT_FINITE[value] : undefined
 }
 
-const text = (value: unknown) => (typeof value === 'string' && value.isWellFormed() && !value.includes('\0') ? value : undefined)
+const text = (value: unknown) =>
+  typeof value === 'string' && value.isWellFormed() && !value.includes('\0') ? value : undefined
 
 // biome-ignore format: one row a datatype reads best as a table
 export const DATATYPES = {
@@ -83,4 +86,5 @@ export const rowOf = (datatype: Datatype): DatatypeRow => DATATYPES[datatype]
 /** Whether tensor data of it can be written in JSON. */
 export const hasJson = (datatype: Datatype) => rowOf(datatype).fromJson !== undefined
 
-export const isDatatype = (name: unknown): name is Datatype => typeof name === 'string' && Object.hasOwn(DATATYPES, name)
+export const isDatatype = (name: unknown): name is Datatype =>
+  typeof name === 'string' && Object.hasOwn(DATATYPES, name)

@@ -5,7 +5,14 @@ import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './j
 import { readJsonData } from './json-data.ts'
 import { parseAroundData } from './json-scan.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
-import { elementCount, isBatched, type Signature, TEXT_BYTES, type Tensor, type TensorMetadata } from './tensor.ts'
+import {
+  elementCount,
+  isBatched,
+  type Signature,
+  TEXT_BYTES,
+  type Tensor,
+  type TensorMetadata,
+} from './tensor.ts'
 
 /** More elements than any body can carry. */
 const MAX_ELEMENTS = 2 ** 31
@@ -32,12 +39,17 @@ export function decodeRequest(
 ): InferenceRequest {
   if (jsonLength === 0) return decodeRaw(body, signature, maxTensorBytes)
   if (jsonLength !== undefined && jsonLength > body.byteLength) {
-    throw new BadRequest(`Inference-Header-Content-Length is ${jsonLength}, but the body has ${body.byteLength} bytes`)
+    throw new BadRequest(
+      `Inference-Header-Content-Length is ${jsonLength}, but the body has ${body.byteLength} bytes`,
+    )
   }
   const json = jsonLength === undefined ? body : body.subarray(0, jsonLength)
   const binary = jsonLength === undefined ? NOTHING : body.subarray(jsonLength)
   const parse = json.byteLength < LARGE_JSON_BYTES ? parseJson : parseAroundData
-  const parsed = parse(json, jsonLength === undefined ? 'the body' : 'the JSON before the binary data')
+  const parsed = parse(
+    json,
+    jsonLength === undefined ? 'the body' : 'the JSON before the binary data',
+  )
   return readRequest(parsed, binary, signature, maxTensorBytes)
 }
 
@@ -54,35 +66,58 @@ const NOTHING = new Uint8Array(0)
 /** From here on it matters more how much memory JSON takes than how fast it is parsed. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-function readRequest({ value, exact }: ParsedJson, binary: Uint8Array, signature: Signature, maxTensorBytes: number): InferenceRequest {
-  if (!isObject(value)) throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
+function readRequest(
+  { value, exact }: ParsedJson,
+  binary: Uint8Array,
+  signature: Signature,
+  maxTensorBytes: number,
+): InferenceRequest {
+  if (!isObject(value))
+    throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
   const id = value.id
-  if (id !== undefined && typeof id !== 'string') throw new BadRequest(`id is ${show(id)}; it must be a string`)
+  if (id !== undefined && typeof id !== 'string')
+    throw new BadRequest(`id is ${show(id)}; it must be a string`)
   const parameters = readParameters(value.parameters, 'parameters')
   const timeout = readTimeout(parameters)
   return {
     ...(id === undefined ? undefined : { id }),
     inputs: readInputs(value.inputs, exact, binary, signature, maxTensorBytes),
-    outputs: readOutputs(value.outputs, booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false, signature),
+    outputs: readOutputs(
+      value.outputs,
+      booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false,
+      signature,
+    ),
     ...(timeout === undefined ? undefined : { timeoutMicroseconds: timeout }),
   }
 }
 
-function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, signature: Signature, maxTensorBytes: number): Tensor[] {
+function readInputs(
+  inputs: unknown,
+  exact: () => unknown,
+  binary: Uint8Array,
+  signature: Signature,
+  maxTensorBytes: number,
+): Tensor[] {
   if (!Array.isArray(inputs)) {
-    throw new BadRequest(`inputs is ${inputs === undefined ? 'missing' : show(inputs)}; it must be an array of tensors`)
+    throw new BadRequest(
+      `inputs is ${inputs === undefined ? 'missing' : show(inputs)}; it must be an array of tensors`,
+    )
   }
   const tensors: (Tensor | undefined)[] = new Array(signature.inputs.length).fill(undefined)
   let binaryAt = 0
   let tensorBytes = 0
   for (let i = 0; i < inputs.length; i++) {
     const input: unknown = inputs[i]
-    if (!isObject(input)) throw new BadRequest(`inputs[${i}] is ${show(input)}; it must be an object`)
-    if (typeof input.name !== 'string') throw new BadRequest(`inputs[${i}].name is ${showField(input.name)}; it must be a string`)
+    if (!isObject(input))
+      throw new BadRequest(`inputs[${i}] is ${show(input)}; it must be an object`)
+    if (typeof input.name !== 'string')
+      throw new BadRequest(`inputs[${i}].name is ${showField(input.name)}; it must be a string`)
     const at = signature.inputs.findIndex(({ name }) => name === input.name)
     const metadata = signature.inputs[at]
     if (metadata === undefined) {
-      throw new BadRequest(`input ${show(input.name)} is unknown; the model takes ${listNames(signature.inputs)}`)
+      throw new BadRequest(
+        `input ${show(input.name)} is unknown; the model takes ${listNames(signature.inputs)}`,
+      )
     }
     if (tensors[at] !== undefined) throw new BadRequest(`input ${show(input.name)} is given twice`)
     checkDatatype(input.datatype, metadata)
@@ -90,8 +125,15 @@ function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, s
     tensorBytes += checkTensorBytes(shape, metadata, maxTensorBytes - tensorBytes)
     const size = readBinarySize(input, metadata.name)
     if (size === undefined) {
-      const source = isBigInteger(metadata.datatype) ? (exact() as { inputs: JsonObject[] }).inputs[i]?.data : input.data
-      tensors[at] = { name: metadata.name, datatype: metadata.datatype, shape, data: readJsonData(source, shape, metadata) }
+      const source = isBigInteger(metadata.datatype)
+        ? (exact() as { inputs: JsonObject[] }).inputs[i]?.data
+        : input.data
+      tensors[at] = {
+        name: metadata.name,
+        datatype: metadata.datatype,
+        shape,
+        data: readJsonData(source, shape, metadata),
+      }
     } else {
       if (size > binary.byteLength - binaryAt) {
         throw new BadRequest(
@@ -99,7 +141,12 @@ function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, s
         )
       }
       const bytes = binary.subarray(binaryAt, binaryAt + size)
-      tensors[at] = { name: metadata.name, datatype: metadata.datatype, shape, data: readBinaryTensor(bytes, shape, metadata) }
+      tensors[at] = {
+        name: metadata.name,
+        datatype: metadata.datatype,
+        shape,
+        data: readBinaryTensor(bytes, shape, metadata),
+      }
       binaryAt += size
     }
   }
@@ -110,7 +157,9 @@ function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, s
   }
   for (let i = 0; i < tensors.length; i++) {
     if (tensors[i] === undefined) {
-      throw new BadRequest(`input ${show(signature.inputs[i]?.name)} is missing; the model takes ${listNames(signature.inputs)}`)
+      throw new BadRequest(
+        `input ${show(signature.inputs[i]?.name)} is missing; the model takes ${listNames(signature.inputs)}`,
+      )
     }
   }
   checkSharedDimensions(tensors as Tensor[], signature)
@@ -120,23 +169,34 @@ function readInputs(inputs: unknown, exact: () => unknown, binary: Uint8Array, s
 function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMetadata): void {
   if (datatype === expected) return
   if (!isDatatype(datatype)) {
-    throw new BadRequest(`input ${show(name)}: datatype is ${showField(datatype)}; it must be one of ${Object.keys(DATATYPES).join(', ')}`)
+    throw new BadRequest(
+      `input ${show(name)}: datatype is ${showField(datatype)}; it must be one of ${Object.keys(DATATYPES).join(', ')}`,
+    )
   }
-  throw new BadRequest(`input ${show(name)}: datatype is ${datatype}, but the model takes ${expected}`)
+  throw new BadRequest(
+    `input ${show(name)}: datatype is ${datatype}, but the model takes ${expected}`,
+  )
 }
 
 function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const { input, fits } = wordsFor(metadata)
-  if (!Array.isArray(shape)) throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
-  if (shape.length > MAX_RANK) throw new BadRequest(`${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are possible`)
+  if (!Array.isArray(shape))
+    throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
+  if (shape.length > MAX_RANK)
+    throw new BadRequest(
+      `${input}: shape has ${shape.length} dimensions; at most ${MAX_RANK} are possible`,
+    )
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
-      throw new BadRequest(`${input}: shape has ${show(dimension)}; a dimension is an integer of 0 or more`)
+      throw new BadRequest(
+        `${input}: shape has ${show(dimension)}; a dimension is an integer of 0 or more`,
+      )
     }
     elements *= Math.max(dimension, 1)
-    if (elements > most) throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
+    if (elements > most)
+      throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
   }
   if (metadata.anyRank) return shape
   if (shape.length !== metadata.shape.length) {
@@ -144,13 +204,18 @@ function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   }
   for (let i = 0; i < shape.length; i++) {
     const fixed = metadata.shape[i] as number
-    if (fixed !== -1 && fixed !== shape[i]) throw new BadRequest(`${input}: shape [${shape}] does not fit; ${fits}`)
+    if (fixed !== -1 && fixed !== shape[i])
+      throw new BadRequest(`${input}: shape [${shape}] does not fit; ${fits}`)
   }
   return shape
 }
 
 /** @returns what the tensor takes in memory, but for the characters of texts */
-function checkTensorBytes(shape: readonly number[], metadata: TensorMetadata, most: number): number {
+function checkTensorBytes(
+  shape: readonly number[],
+  metadata: TensorMetadata,
+  most: number,
+): number {
   const elements = elementCount(shape)
   const bytes = elements * (rowOf(metadata.datatype).bytes || TEXT_BYTES)
   // No element takes less than two bytes of a body: a shape beyond that is wrong, and is told so when its data is counted.
@@ -186,34 +251,57 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
 /** The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be given. */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
   const { parameters } = input
-  const size = parameters === undefined ? undefined : readParameters(parameters, `input ${show(name)}: parameters`)?.binary_data_size
+  const size =
+    parameters === undefined
+      ? undefined
+      : readParameters(parameters, `input ${show(name)}: parameters`)?.binary_data_size
   if (size === undefined) {
     if (input.data === undefined)
-      throw new BadRequest(`input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`)
+      throw new BadRequest(
+        `input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`,
+      )
     return undefined
   }
   if (input.data !== undefined)
-    throw new BadRequest(`input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`)
+    throw new BadRequest(
+      `input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`,
+    )
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw new BadRequest(`input ${show(name)}: binary_data_size is ${show(size)}; it must be a number of bytes`)
+    throw new BadRequest(
+      `input ${show(name)}: binary_data_size is ${show(size)}; it must be a number of bytes`,
+    )
   }
   return size
 }
 
-function readOutputs(outputs: unknown, binaryByDefault: boolean, signature: Signature): readonly RequestedOutput[] {
-  if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0)) return allOutputs(signature, binaryByDefault)
-  if (!Array.isArray(outputs)) throw new BadRequest(`outputs is ${show(outputs)}; it must be an array`)
+function readOutputs(
+  outputs: unknown,
+  binaryByDefault: boolean,
+  signature: Signature,
+): readonly RequestedOutput[] {
+  if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0))
+    return allOutputs(signature, binaryByDefault)
+  if (!Array.isArray(outputs))
+    throw new BadRequest(`outputs is ${show(outputs)}; it must be an array`)
   const seen = new Set<string>()
   return outputs.map((output: unknown, i) => {
-    if (!isObject(output)) throw new BadRequest(`outputs[${i}] is ${show(output)}; it must be an object with a name`)
+    if (!isObject(output))
+      throw new BadRequest(`outputs[${i}] is ${show(output)}; it must be an object with a name`)
     const metadata = signature.outputs.find(({ name }) => name === output.name)
     if (metadata === undefined) {
-      throw new BadRequest(`output ${showField(output.name)} is unknown; the model gives ${listNames(signature.outputs)}`)
+      throw new BadRequest(
+        `output ${showField(output.name)} is unknown; the model gives ${listNames(signature.outputs)}`,
+      )
     }
-    if (seen.has(metadata.name)) throw new BadRequest(`output ${show(metadata.name)} is asked for twice`)
+    if (seen.has(metadata.name))
+      throw new BadRequest(`output ${show(metadata.name)} is asked for twice`)
     seen.add(metadata.name)
     const where = `output ${show(metadata.name)}: parameters`
-    return requested(metadata, booleanParameter(readParameters(output.parameters, where), 'binary_data', where) ?? binaryByDefault)
+    return requested(
+      metadata,
+      booleanParameter(readParameters(output.parameters, where), 'binary_data', where) ??
+        binaryByDefault,
+    )
   })
 }
 
@@ -233,23 +321,32 @@ const ALL_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
 
 function requested({ name, datatype }: TensorMetadata, binary: boolean): RequestedOutput {
   if (!binary && !hasJson(datatype)) {
-    throw new BadRequest(`output ${show(name)}: ${datatype} has no JSON form; ask for it with parameters {"binary_data": true}`)
+    throw new BadRequest(
+      `output ${show(name)}: ${datatype} has no JSON form; ask for it with parameters {"binary_data": true}`,
+    )
   }
   return { name, binary }
 }
 
 function readParameters(parameters: unknown, where: string): JsonObject | undefined {
   if (parameters === undefined) return undefined
-  if (!isObject(parameters)) throw new BadRequest(`${where} is ${show(parameters)}; it must be an object`)
+  if (!isObject(parameters))
+    throw new BadRequest(`${where} is ${show(parameters)}; it must be an object`)
   for (const [key, value] of Object.entries(parameters)) {
     if (typeof value === 'object') {
-      throw new BadRequest(`${where}.${key} is ${show(value)}; a parameter is a string, a number or a boolean`)
+      throw new BadRequest(
+        `${where}.${key} is ${show(value)}; a parameter is a string, a number or a boolean`,
+      )
     }
   }
   return parameters
 }
 
-function booleanParameter(parameters: JsonObject | undefined, name: string, where: string): boolean | undefined {
+function booleanParameter(
+  parameters: JsonObject | undefined,
+  name: string,
+  where: string,
+): boolean | undefined {
   const value = parameters?.[name]
   if (value === undefined || typeof value === 'boolean') return value
   throw new BadRequest(`${where}.${name} is ${show(value)}; it must be true or false`)
@@ -260,19 +357,34 @@ function readTimeout(parameters: JsonObject | undefined): number | undefined {
   const timeout = parameters?.timeout
   if (timeout === undefined || timeout === 0) return undefined
   if (typeof timeout === 'number' && Number.isSafeInteger(timeout) && timeout > 0) return timeout
-  throw new BadRequest(`parameters.timeout is ${show(timeout)}; it must be a number of microseconds`)
+  throw new BadRequest(
+    `parameters.timeout is ${show(timeout)}; it must be a number of microseconds`,
+  )
 }
 
 /** A raw binary request: the body is the only input's bytes, and its shape follows from them (binary tensor data extension, "Raw Binary Request"). */
-function decodeRaw(body: Uint8Array, signature: Signature, maxTensorBytes: number): InferenceRequest {
+function decodeRaw(
+  body: Uint8Array,
+  signature: Signature,
+  maxTensorBytes: number,
+): InferenceRequest {
   const [metadata] = signature.inputs
   if (metadata === undefined || signature.inputs.length > 1) {
-    throw new BadRequest(`a raw binary request is for models of one input; this one takes ${listNames(signature.inputs)}`)
+    throw new BadRequest(
+      `a raw binary request is for models of one input; this one takes ${listNames(signature.inputs)}`,
+    )
   }
   const shape = rawShape(body, metadata, isBatched(signature))
   checkTensorBytes(shape, metadata, maxTensorBytes)
   return {
-    inputs: [{ name: metadata.name, datatype: metadata.datatype, shape, data: readBinaryTensor(body, shape, metadata) }],
+    inputs: [
+      {
+        name: metadata.name,
+        datatype: metadata.datatype,
+        shape,
+        data: readBinaryTensor(body, shape, metadata),
+      },
+    ],
     outputs: signature.outputs.map(({ name }) => ({ name, binary: true })),
   }
 }
@@ -288,7 +400,9 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
   }
   if (variable === -1) return shape
   shape[variable] = 1
-  shape[variable] = Math.floor(countBinaryElements(body, metadata) / Math.max(elementCount(shape), 1))
+  shape[variable] = Math.floor(
+    countBinaryElements(body, metadata) / Math.max(elementCount(shape), 1),
+  )
   return shape
 }
 
@@ -309,6 +423,7 @@ const WORDS = new WeakMap<TensorMetadata, { readonly input: string; readonly fit
 
 const isBigInteger = (datatype: Datatype) => datatype === 'INT64' || datatype === 'UINT64'
 
-const listNames = (tensors: readonly TensorMetadata[]) => (tensors.length === 0 ? 'none' : tensors.map(({ name }) => show(name)).join(', '))
+const listNames = (tensors: readonly TensorMetadata[]) =>
+  tensors.length === 0 ? 'none' : tensors.map(({ name }) => show(name)).join(', ')
 
 const showField = (value: unknown) => (value === undefined ? 'missing' : show(value))

@@ -27,7 +27,10 @@ export interface EncodedAtOnce extends EncodedResponse {
 }
 
 /** @param requested one entry an output, same order: which are to be binary */
-export function encodeResponse(response: InferenceResponse, requested: readonly RequestedOutput[]): EncodedAtOnce {
+export function encodeResponse(
+  response: InferenceResponse,
+  requested: readonly RequestedOutput[],
+): EncodedAtOnce {
   let json = beginResponse(response)
   const parts: Uint8Array[] = []
   for (let i = 0; i < response.outputs.length; i++) {
@@ -42,10 +45,16 @@ export function encodeResponse(response: InferenceResponse, requested: readonly 
     }
   }
   json += ']}'
-  return parts.length === 0 ? { json } : { json, binary: { jsonLength: Buffer.byteLength(json), parts } }
+  return parts.length === 0
+    ? { json }
+    : { json, binary: { jsonLength: Buffer.byteLength(json), parts } }
 }
 
-function beginResponse({ modelName, modelVersion, id }: Omit<InferenceResponse, 'outputs'>): string {
+function beginResponse({
+  modelName,
+  modelVersion,
+  id,
+}: Omit<InferenceResponse, 'outputs'>): string {
   let json = `{"model_name":${quoted(modelName)}`
   if (modelVersion !== undefined) json += `,"model_version":${quoted(modelVersion)}`
   if (id !== undefined) json += `,"id":${JSON.stringify(id)}`
@@ -69,8 +78,17 @@ const ELEMENTS_AT_A_TIME = 16 * 1024
  * @param requested one entry an output, in the order outputs are added
  * @param mostBytes that the response may have @param mostJsonBytes of it as JSON
  */
-export function createResponseWriter(requested: readonly RequestedOutput[], mostBytes: number, mostJsonBytes = mostBytes): ResponseWriter {
-  const written = requested.map(({ binary }) => ({ binary, first: undefined as Tensor | undefined, rows: 0, parts: [] as Uint8Array[] }))
+export function createResponseWriter(
+  requested: readonly RequestedOutput[],
+  mostBytes: number,
+  mostJsonBytes = mostBytes,
+): ResponseWriter {
+  const written = requested.map(({ binary }) => ({
+    binary,
+    first: undefined as Tensor | undefined,
+    rows: 0,
+    parts: [] as Uint8Array[],
+  }))
   let size = 0
   let jsonSize = 0
 
@@ -108,7 +126,10 @@ export function createResponseWriter(requested: readonly RequestedOutput[], most
         if (state.binary) push(state.parts, writeBinaryTensor(output))
         else
           for (let from = 0; from < output.data.length; from += ELEMENTS_AT_A_TIME) {
-            const text = encodeElements({ ...output, data: output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData })
+            const text = encodeElements({
+              ...output,
+              data: output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData,
+            })
             pushJson(state.parts, UTF8.encode(state.parts.length === 0 ? text : `,${text}`))
           }
       })
@@ -119,7 +140,11 @@ export function createResponseWriter(requested: readonly RequestedOutput[], most
       let text = beginResponse(response)
       written.forEach(({ binary: isBinary, first, rows, parts }, i) => {
         if (first === undefined) throw new Error('a response has at least one run')
-        text += beginOutput(first, first.shape.length === 0 ? [] : [rows, ...first.shape.slice(1)], i)
+        text += beginOutput(
+          first,
+          first.shape.length === 0 ? [] : [rows, ...first.shape.slice(1)],
+          i,
+        )
         if (isBinary) {
           text += `,"parameters":{"binary_data_size":${sizeOf(parts)}}}`
           binary.push(...parts)
@@ -129,14 +154,17 @@ export function createResponseWriter(requested: readonly RequestedOutput[], most
         }
       })
       json.push(UTF8.encode(`${text}]}`))
-      return written.some(({ binary }) => binary) ? { json, binary: { jsonLength: sizeOf(json), parts: binary } } : { json }
+      return written.some(({ binary }) => binary)
+        ? { json, binary: { jsonLength: sizeOf(json), parts: binary } }
+        : { json }
     },
   }
 }
 
 const UTF8 = new TextEncoder()
 
-const sizeOf = (parts: readonly Uint8Array[]) => parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
+const sizeOf = (parts: readonly Uint8Array[]) =>
+  parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
 
 /** The model's own names, of which there are few, as JSON. */
 function quoted(name: string): string {
@@ -151,7 +179,8 @@ function quoted(name: string): string {
 const QUOTED = new Map<string, string>()
 
 /** A tensor's data as the JSON array the protocol asks for: flat, row-major. */
-export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string => `[${encodeElements(tensor)}]`
+export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
+  `[${encodeElements(tensor)}]`
 
 function encodeElements({ datatype, data }: Pick<Tensor, 'datatype' | 'data'>): string {
   switch (datatype) {

@@ -1,7 +1,17 @@
 import { type Datatype, rowOf } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { parseExactly, show } from './json.ts'
-import { CLOSE_ARRAY, COMMA, countElements, JsonData, OPEN_ARRAY, OPEN_OBJECT, skipSpace, skipValue, textOf } from './json-scan.ts'
+import {
+  CLOSE_ARRAY,
+  COMMA,
+  countElements,
+  JsonData,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  skipSpace,
+  skipValue,
+  textOf,
+} from './json-scan.ts'
 import { elementCount, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
@@ -10,13 +20,21 @@ import { elementCount, type TensorData, type TensorMetadata } from './tensor.ts'
  * @param pieceBytes of what lies in the body, so much is parsed at a time
  * @throws {BadRequest} naming the element and what it should be
  */
-export function readJsonData(data: unknown, shape: readonly number[], metadata: TensorMetadata, pieceBytes = PIECE_BYTES): TensorData {
+export function readJsonData(
+  data: unknown,
+  shape: readonly number[],
+  metadata: TensorMetadata,
+  pieceBytes = PIECE_BYTES,
+): TensorData {
   const { name, datatype } = metadata
   if (rowOf(datatype).fromJson === undefined) {
-    throw new BadRequest(`input ${show(name)}: ${datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`)
+    throw new BadRequest(
+      `input ${show(name)}: ${datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`,
+    )
   }
   if (data instanceof JsonData) return readInPieces(data, shape, metadata, pieceBytes)
-  if (!Array.isArray(data)) throw new BadRequest(`input ${show(name)}: data is ${show(data)}; it must be an array`)
+  if (!Array.isArray(data))
+    throw new BadRequest(`input ${show(name)}: data is ${show(data)}; it must be an array`)
   const isNested = shape.length > 1 && Array.isArray(data[0])
   if (isNested && data.length !== shape[0]) throw ragged(name, shape, 0, show(data))
   const flat = isNested ? flatten(data, shape, 0, name) : data
@@ -58,7 +76,8 @@ function readInPieces(
       if (behind - part > pieceBytes && isBracket(bytes[part])) {
         // The comma before this part is at - 1.
         if (piece < at) take(at - 1)
-        if (depth === deepest || bytes[part] !== OPEN_ARRAY) throw wrongElement(name, count, showLarge(part), datatype)
+        if (depth === deepest || bytes[part] !== OPEN_ARRAY)
+          throw wrongElement(name, count, showLarge(part), datatype)
         readArray(part, depth + 1)
         length++
         piece = behind + 1
@@ -66,16 +85,20 @@ function readInPieces(
         take(behind)
         piece = behind + 1
       }
-      if (isLast && bytes[behind] !== CLOSE_ARRAY) throw notJson(`neither a comma nor ] is at byte ${behind}`)
-      if (length > expectedLength || (isLast && length < expectedLength)) throw wrongLength(begin, depth)
-      if (isLast && depth === 0 && behind + 1 !== end) throw notJson(`the array ends at byte ${behind}`)
+      if (isLast && bytes[behind] !== CLOSE_ARRAY)
+        throw notJson(`neither a comma nor ] is at byte ${behind}`)
+      if (length > expectedLength || (isLast && length < expectedLength))
+        throw wrongLength(begin, depth)
+      if (isLast && depth === 0 && behind + 1 !== end)
+        throw notJson(`the array ends at byte ${behind}`)
       if (isLast) return
       at = behind + 1
     }
 
     function take(to: number): void {
       const parts = parsePiece(piece, to)
-      if (parts.length === 0 && piece > begin + 1) throw notJson(`a value is missing at byte ${piece}`)
+      if (parts.length === 0 && piece > begin + 1)
+        throw notJson(`a value is missing at byte ${piece}`)
       length += parts.length
       if (length > expectedLength) throw wrongLength(begin, depth)
       const flat = isNested ? flatten(parts, shape, depth, name) : parts
@@ -94,12 +117,16 @@ function readInPieces(
 
   function wrongLength(begin: number, depth: number): BadRequest {
     const length = countElements(bytes, begin)
-    return isNested ? ragged(name, shape, depth, `an array of ${length}`) : miscounted(name, shape, length)
+    return isNested
+      ? ragged(name, shape, depth, `an array of ${length}`)
+      : miscounted(name, shape, length)
   }
 
-  const showLarge = (part: number) => (bytes[part] === OPEN_ARRAY ? `an array of ${countElements(bytes, part)}` : 'an object')
+  const showLarge = (part: number) =>
+    bytes[part] === OPEN_ARRAY ? `an array of ${countElements(bytes, part)}` : 'an object'
 
-  const notJson = (why: string) => new BadRequest(`${where} is not valid JSON: in the data of input ${show(name)}: ${why}`)
+  const notJson = (why: string) =>
+    new BadRequest(`${where} is not valid JSON: in the data of input ${show(name)}: ${why}`)
 
   readArray(start, 0)
   return elements
@@ -108,7 +135,12 @@ function readInPieces(
 const isBracket = (byte: number | undefined) => byte === OPEN_ARRAY || byte === OPEN_OBJECT
 
 /** @param parts each an array of the shape's dimensions behind `depth` */
-function flatten(parts: readonly unknown[], shape: readonly number[], depth: number, name: string): readonly unknown[] {
+function flatten(
+  parts: readonly unknown[],
+  shape: readonly number[],
+  depth: number,
+  name: string,
+): readonly unknown[] {
   let level = parts
   for (let d = depth + 1; d < shape.length; d++) {
     const next: unknown[] = []
@@ -121,7 +153,13 @@ function flatten(parts: readonly unknown[], shape: readonly number[], depth: num
   return level
 }
 
-function fill(elements: TensorData | string[], from: number, values: readonly unknown[], name: string, datatype: Datatype): void {
+function fill(
+  elements: TensorData | string[],
+  from: number,
+  values: readonly unknown[],
+  name: string,
+  datatype: Datatype,
+): void {
   const { fromJson } = rowOf(datatype)
   for (let i = 0; i < values.length; i++) {
     const element = fromJson?.(values[i])
@@ -131,10 +169,14 @@ function fill(elements: TensorData | string[], from: number, values: readonly un
 }
 
 const miscounted = (name: string, shape: readonly number[], length: number) =>
-  new BadRequest(`input ${show(name)}: shape [${shape}] holds ${elementCount(shape)} elements, data holds ${length}`)
+  new BadRequest(
+    `input ${show(name)}: shape [${shape}] holds ${elementCount(shape)} elements, data holds ${length}`,
+  )
 
 const wrongElement = (name: string, at: number, shown: string, datatype: Datatype) =>
-  new BadRequest(`input ${show(name)}: data[${at}] is ${shown}; ${datatype} takes ${rowOf(datatype).takes}`)
+  new BadRequest(
+    `input ${show(name)}: data[${at}] is ${shown}; ${datatype} takes ${rowOf(datatype).takes}`,
+  )
 
 const ragged = (name: string, shape: readonly number[], depth: number, shown: string) =>
   new BadRequest(

@@ -47,7 +47,9 @@ export function parseAroundData(body: Uint8Array, where: string): ParsedJson {
   around.push(bytes.subarray(at, endOfText(bytes)))
   const size = around.reduce((sum, { byteLength }) => sum + byteLength, 0)
   if (size > MOST_BESIDE_DATA) {
-    throw new TooLarge(`${where} holds ${size} bytes of JSON beside tensor data, larger than the ${MOST_BESIDE_DATA} bytes allowed`)
+    throw new TooLarge(
+      `${where} holds ${size} bytes of JSON beside tensor data, larger than the ${MOST_BESIDE_DATA} bytes allowed`,
+    )
   }
   const { value } = parseJson(Buffer.concat(around, size), where)
   for (const { input, data } of found) {
@@ -69,7 +71,10 @@ function endOfText(bytes: Uint8Array): number {
 export const EMPTY_ARRAY = Buffer.from('[]')
 
 /** Where each input's `data` lies. What is no valid JSON, or writes these keys with escapes, is left for JSON.parse to see. */
-function findData(bytes: Uint8Array, where: string): { readonly input: number; readonly data: JsonData }[] {
+function findData(
+  bytes: Uint8Array,
+  where: string,
+): { readonly input: number; readonly data: JsonData }[] {
   const found: { input: number; data: JsonData }[] = []
   eachMember(bytes, skipSpace(bytes, 0), (key, at) =>
     key !== 'inputs'
@@ -77,7 +82,8 @@ function findData(bytes: Uint8Array, where: string): { readonly input: number; r
       : eachElement(bytes, at, (at, input) =>
           eachMember(bytes, at, (key, at) => {
             const end = skipValue(bytes, at)
-            if (key === 'data' && bytes[at] === OPEN_ARRAY) found.push({ input, data: new JsonData(bytes, at, end, where) })
+            if (key === 'data' && bytes[at] === OPEN_ARRAY)
+              found.push({ input, data: new JsonData(bytes, at, end, where) })
             return end
           }),
         ),
@@ -86,7 +92,10 @@ function findData(bytes: Uint8Array, where: string): { readonly input: number; r
 }
 
 /** Where a member's value lies in the object that `bytes` is; undefined where there is none of that name. */
-export function findMember(bytes: Uint8Array, name: string): { readonly start: number; readonly end: number } | undefined {
+export function findMember(
+  bytes: Uint8Array,
+  name: string,
+): { readonly start: number; readonly end: number } | undefined {
   let found: { start: number; end: number } | undefined
   eachMember(bytes, skipSpace(bytes, 0), (key, start) => {
     const end = skipValue(bytes, start)
@@ -97,7 +106,11 @@ export function findMember(bytes: Uint8Array, name: string): { readonly start: n
 }
 
 /** @param visit told each key and where its value begins, says where that ends @returns behind the object */
-function eachMember(bytes: Uint8Array, begin: number, visit: (key: string, at: number) => number): number {
+function eachMember(
+  bytes: Uint8Array,
+  begin: number,
+  visit: (key: string, at: number) => number,
+): number {
   if (bytes[begin] !== OPEN_OBJECT) return skipValue(bytes, begin)
   let at = skipSpace(bytes, begin + 1)
   while (bytes[at] === QUOTE) {
@@ -112,7 +125,11 @@ function eachMember(bytes: Uint8Array, begin: number, visit: (key: string, at: n
 }
 
 /** The same for an array's elements. */
-function eachElement(bytes: Uint8Array, begin: number, visit: (at: number, index: number) => number): number {
+function eachElement(
+  bytes: Uint8Array,
+  begin: number,
+  visit: (at: number, index: number) => number,
+): number {
   if (bytes[begin] !== OPEN_ARRAY) return skipValue(bytes, begin)
   let at = skipSpace(bytes, begin + 1)
   for (let index = 0; at < bytes.length && bytes[at] !== CLOSE_ARRAY; index++) {
@@ -129,7 +146,8 @@ export function skipSpace(bytes: Uint8Array, from: number): number {
   return at
 }
 
-const isSpace = (byte: number | undefined) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
+const isSpace = (byte: number | undefined) =>
+  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
 function skipString(bytes: Uint8Array, open: number): number {
   for (let at = open + 1; at < bytes.length; at++) {

@@ -24,9 +24,11 @@ export interface ParsedJson {
 export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   if (!isUtf8(bytes)) throw new BadRequest(`${where} is not valid UTF-8`)
   const unmarked = withoutMark(bytes)
-  const text = (unmarked instanceof Buffer ? unmarked : Buffer.from(unmarked.buffer, unmarked.byteOffset, unmarked.byteLength)).toString(
-    'utf8',
-  )
+  const text = (
+    unmarked instanceof Buffer
+      ? unmarked
+      : Buffer.from(unmarked.buffer, unmarked.byteOffset, unmarked.byteLength)
+  ).toString('utf8')
   if (text.trim() === '') throw new BadRequest(`${where} is empty; expected a JSON object`)
   let value: unknown
   try {
@@ -35,7 +37,9 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
     throw new BadRequest(`${where} is not valid JSON: ${(error as Error).message}`)
   }
   if (keysWritten(text) !== keysHeld(value, 1, where)) {
-    throw new BadRequest(`${where} has an object with the same key twice; which one counts cannot be told`)
+    throw new BadRequest(
+      `${where} has an object with the same key twice; which one counts cannot be told`,
+    )
   }
   let exactValue: unknown
   const exact = () => {
@@ -52,27 +56,34 @@ const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 const BIG_INTEGER = /^-?\d{16,20}$/
 
 /** JSON.parse, but integers beyond 2^53 are bigints. */
-export const parseExactly = (text: string): unknown => (MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : JSON.parse(text))
+export const parseExactly = (text: string): unknown =>
+  MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : JSON.parse(text)
 
 function parseBigIntegers(text: string): unknown {
   return JSON.parse(text, ((_key: string, value: unknown, context: { source: string }) =>
-    typeof value === 'number' && !Number.isSafeInteger(value) && BIG_INTEGER.test(context.source) ? BigInt(context.source) : value) as (
-    key: string,
-    value: unknown,
-  ) => unknown)
+    typeof value === 'number' && !Number.isSafeInteger(value) && BIG_INTEGER.test(context.source)
+      ? BigInt(context.source)
+      : value) as (key: string, value: unknown) => unknown)
 }
 
 export type JsonObject = { readonly [key: string]: unknown }
 
-export const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A JSON value as an error message shows it: short, and of one line. */
 export function show(value: unknown): string {
-  const shown = typeof value === 'bigint' ? String(value) : typeof value === 'number' ? showNumber(value) : showOther(value)
+  const shown =
+    typeof value === 'bigint'
+      ? String(value)
+      : typeof value === 'number'
+        ? showNumber(value)
+        : showOther(value)
   return shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
 }
 
-const showNumber = (value: number) => (Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : 'a number beyond FP64')
+const showNumber = (value: number) =>
+  Object.is(value, -0) ? '-0' : Number.isFinite(value) ? String(value) : 'a number beyond FP64'
 
 function showOther(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`
@@ -114,10 +125,12 @@ function isEscaped(text: string, at: number): boolean {
 
 function keysHeld(value: unknown, depth: number, where: string): number {
   if (typeof value !== 'object' || value === null) return 0
-  if (depth > MAX_DEPTH) throw new BadRequest(`${where} is nested more than ${MAX_DEPTH} levels deep`)
+  if (depth > MAX_DEPTH)
+    throw new BadRequest(`${where} is nested more than ${MAX_DEPTH} levels deep`)
   let keys = 0
   if (Array.isArray(value)) {
-    for (const element of value) if (typeof element === 'object') keys += keysHeld(element, depth + 1, where)
+    for (const element of value)
+      if (typeof element === 'object') keys += keysHeld(element, depth + 1, where)
     return keys
   }
   for (const key in value) keys += 1 + keysHeld((value as JsonObject)[key], depth + 1, where)

@@ -52,5 +52,8 @@ export function elementCount(shape: readonly number[]): number {
 
 /** Whether every input and output begins with a variable dimension, so that requests of several rows make sense. */
 export function isBatched({ inputs, outputs }: Signature): boolean {
-  return inputs.length > 0 && [...inputs, ...outputs].every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
+  return (
+    inputs.length > 0 &&
+    [...inputs, ...outputs].every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
+  )
 }

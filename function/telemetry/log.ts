@@ -6,7 +6,15 @@ import type { Trace } from './trace.ts'
  * (10.4, 25 interleaved starts), and of what it does beyond this nothing is used.
  */
 
-const LEVELS = { fatal: 60, error: 50, warn: 40, info: 30, debug: 20, trace: 10, silent: Number.POSITIVE_INFINITY }
+const LEVELS = {
+  fatal: 60,
+  error: 50,
+  warn: 40,
+  info: 30,
+  debug: 20,
+  trace: 10,
+  silent: Number.POSITIVE_INFINITY,
+}
 
 export type LogLevel = keyof typeof LEVELS
 
@@ -22,7 +30,8 @@ export interface Log extends Readonly<Record<Exclude<LogLevel, 'silent'>, Write>
 /** @param least what is less than that is not written */
 export function createLog(least: LogLevel): Log {
   const isLevelEnabled = (level: LogLevel) => LEVELS[level] >= LEVELS[least]
-  const at = (level: LogLevel): Write => (isLevelEnabled(level) ? (...happened) => writeLine(LEVELS[level], happened) : () => {})
+  const at = (level: LogLevel): Write =>
+    isLevelEnabled(level) ? (...happened) => writeLine(LEVELS[level], happened) : () => {}
   return {
     isLevelEnabled,
     trace: at('trace'),
@@ -47,11 +56,18 @@ function writeLine(level: number, happened: readonly unknown[]): void {
     })
   }
   const [fields, message] = happened.length === 1 ? [undefined, happened[0]] : happened
-  const line = { level, time: new Date().toISOString(), ...(fields as object | undefined), msg: message }
+  const line = {
+    level,
+    time: new Date().toISOString(),
+    ...(fields as object | undefined),
+    msg: message,
+  }
   // The first line for which there is room again must not be taken for the rest of the one for which there was not.
   const start = torn ? '\n' : ''
   torn = false
-  output.write(`${start}${JSON.stringify(line, (_key, value) => (value instanceof Error ? describe(value) : value))}\n`)
+  output.write(
+    `${start}${JSON.stringify(line, (_key, value) => (value instanceof Error ? describe(value) : value))}\n`,
+  )
 }
 
 const describe = ({ name, message, stack }: Error) => ({ type: name, message, stack })
@@ -65,5 +81,10 @@ interface Traced {
 /** What ties a log line to its request: the caller's own id, the trace it belongs to, and where spans are sent its own (as OpenTelemetry names them). */
 export function traceOf(headers: IncomingHttpHeaders, { traceparent, trace }: Traced) {
   const ids = trace?.ids(traceparent)
-  return { requestId: headers['x-request-id'], traceparent, trace_id: ids?.traceId, span_id: ids?.spanId }
+  return {
+    requestId: headers['x-request-id'],
+    traceparent,
+    trace_id: ids?.traceId,
+    span_id: ids?.spanId,
+  }
 }

@@ -14,7 +14,14 @@ const STATUSES = ['success', 'error'] as const
 export type Status = (typeof STATUSES)[number]
 
 /** Why a request was turned away unread or unrun. */
-const REJECTION_REASONS = ['overloaded', 'deadline', 'not_ready', 'too_large', 'unauthenticated', 'forbidden'] as const
+const REJECTION_REASONS = [
+  'overloaded',
+  'deadline',
+  'not_ready',
+  'too_large',
+  'unauthenticated',
+  'forbidden',
+] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /** Why a request failed without a mistake of its caller: it was turned away, the model failed on it, or nobody foresaw it. */
@@ -30,7 +37,9 @@ const DEAD_LETTER_REASONS = ['refused', 'exhausted'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
 /** Seconds: from a run without waiting (tens of microseconds) to the default deadline. */
-const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const DURATION_BUCKETS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+]
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
 /** What Prometheus is told of a metric, and docs/metrics.md tells people. */
@@ -66,7 +75,13 @@ export const METRICS = {
     labels: REQUEST_LABELS,
     buckets: DURATION_BUCKETS,
   },
-  inference_batch_rows: { type: 'histogram', unit: 'rows', help: 'Rows of each run.', labels: {}, buckets: ROW_BUCKETS },
+  inference_batch_rows: {
+    type: 'histogram',
+    unit: 'rows',
+    help: 'Rows of each run.',
+    labels: {},
+    buckets: ROW_BUCKETS,
+  },
   inference_rejected_total: {
     type: 'counter',
     unit: 'requests',
@@ -97,14 +112,33 @@ export const METRICS = {
     help: `Seconds each phase of this process\u2019s start took, in the order ${START_PHASES.join(', ')}.`,
     labels: { phase: START_PHASES },
   },
-  inference_queue_rows: { type: 'gauge', unit: 'rows', help: 'Rows waiting for a run.', labels: {} },
-  inference_requests_in_flight: { type: 'gauge', unit: 'requests', help: 'Requests and events not yet answered.', labels: {} },
-  model_ready: { type: 'gauge', unit: '0 or 1', help: '1 while the model takes requests.', labels: {} },
+  inference_queue_rows: {
+    type: 'gauge',
+    unit: 'rows',
+    help: 'Rows waiting for a run.',
+    labels: {},
+  },
+  inference_requests_in_flight: {
+    type: 'gauge',
+    unit: 'requests',
+    help: 'Requests and events not yet answered.',
+    labels: {},
+  },
+  model_ready: {
+    type: 'gauge',
+    unit: '0 or 1',
+    help: '1 while the model takes requests.',
+    labels: {},
+  },
   function_info: {
     type: 'gauge',
     unit: '1',
     help: 'Always 1; what this process is.',
-    labels: { revision: 'K_REVISION', service: 'K_SERVICE or INFERENCE_SERVICE_NAME', version: 'of this program' },
+    labels: {
+      revision: 'K_REVISION',
+      service: 'K_SERVICE or INFERENCE_SERVICE_NAME',
+      version: 'of this program',
+    },
   },
   function_memory_limit_bytes: {
     type: 'gauge',
@@ -208,17 +242,31 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   const batchRows = histogram('inference_batch_rows', () => ({}), [''])
   const rejections = counter('inference_rejected_total', reason => ({ reason }), REJECTION_REASONS)
   const failures = counter('inference_failures_total', cause => ({ cause }), FAILURE_CAUSES)
-  const predictions = countingCells('inference_predictions_total', label => ({ label, version }), source.labels)
+  const predictions = countingCells(
+    'inference_predictions_total',
+    label => ({ label, version }),
+    source.labels,
+  )
   const workerDeaths = counter('inference_worker_deaths_total', () => ({}), [''])
   const coldStart = new Map<StartPhase, number>()
   gauge('cold_start_seconds', () =>
-    [...coldStart].map(([phase, value]) => ({ labels: { phase }, value: phase === 'process' ? value + beforeNode() : value })),
+    [...coldStart].map(([phase, value]) => ({
+      labels: { phase },
+      value: phase === 'process' ? value + beforeNode() : value,
+    })),
   )
   gauge('inference_queue_rows', () => single(live().queuedRows))
   gauge('inference_requests_in_flight', () => single(inFlight))
   gauge('model_ready', () => single(Number(live().ready)))
   gauge('function_info', () => [
-    { labels: { revision: source.revision ?? '', service: source.service ?? '', version: source.functionVersion }, value: 1 },
+    {
+      labels: {
+        revision: source.revision ?? '',
+        service: source.service ?? '',
+        version: source.functionVersion,
+      },
+      value: 1,
+    },
   ])
   gauge('function_memory_limit_bytes', () => {
     const limit = process.constrainedMemory()
@@ -268,18 +316,28 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
 }
 
 /** Whether a refusal is the function's own; others are their callers' mistakes. */
-const isFailure = (reason: string): reason is FailureCause => (FAILURE_CAUSES as readonly string[]).includes(reason)
+const isFailure = (reason: string): reason is FailureCause =>
+  (FAILURE_CAUSES as readonly string[]).includes(reason)
 
 /** What the dead letter sink counts. */
-export function createDeadLetterMetrics(): Scraped & { readonly lost: (reason: DeadLetterReason) => void } {
+export function createDeadLetterMetrics(): Scraped & {
+  readonly lost: (reason: DeadLetterReason) => void
+} {
   const { counter, scraped } = createFamilies(DEAD_LETTER_METRICS)
-  return { lost: counter('dead_letters_total', reason => ({ reason }), DEAD_LETTER_REASONS), ...scraped }
+  return {
+    lost: counter('dead_letters_total', reason => ({ reason }), DEAD_LETTER_REASONS),
+    ...scraped,
+  }
 }
 
 /** Families for declared metrics, each to be made once. */
-function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(declared: Declared) {
+function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
+  declared: Declared,
+) {
   type Name = keyof Declared & string
-  type LabelsOf<N extends Name> = (key: string) => Readonly<Record<keyof Declared[N]['labels'], string>>
+  type LabelsOf<N extends Name> = (
+    key: string,
+  ) => Readonly<Record<keyof Declared[N]['labels'], string>>
   const families: Family[] = []
   function add(name: Name, samples: () => Sample[]): void {
     const { type, help } = declared[name] as Declaration
@@ -306,7 +364,11 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     const bounds = (declared[name] as Declaration).buckets ?? []
     const empty = () => ({ counts: new Array<number>(bounds.length + 1).fill(0), sum: 0 })
     const values = new Map(keys.map(key => [key, empty()]))
-    add(name, () => [...values].flatMap(([key, { counts, sum }]) => histogramSamples(name, labelsOf(key), bounds, counts, sum)))
+    add(name, () =>
+      [...values].flatMap(([key, { counts, sum }]) =>
+        histogramSamples(name, labelsOf(key), bounds, counts, sum),
+      ),
+    )
     return (value: number, key = '') => {
       let entry = values.get(key)
       if (entry === undefined) {
@@ -320,7 +382,10 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     }
   }
 
-  function gauge<N extends Name>(name: N, samples: () => { labels: ReturnType<LabelsOf<N>>; value: number }[]): void {
+  function gauge<N extends Name>(
+    name: N,
+    samples: () => { labels: ReturnType<LabelsOf<N>>; value: number }[],
+  ): void {
     add(name, samples)
   }
 
@@ -329,7 +394,8 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   const scraped: Scraped = {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     text: async () => (await registry()).metrics(),
-    read: async () => (await (await registry()).getMetricsAsJSON()) as unknown as readonly Reading[],
+    read: async () =>
+      (await (await registry()).getMetricsAsJSON()) as unknown as readonly Reading[],
   }
   return { counter, countingCells, histogram, gauge, scraped }
 }
@@ -339,11 +405,21 @@ type Labels = Readonly<Record<string, string>>
 const single = (value: number): Sample[] => [{ labels: {}, value }]
 
 /** A histogram as Prometheus counts it: each bucket holds the smaller ones too. */
-function histogramSamples(name: string, labels: Labels, bounds: readonly number[], counts: readonly number[], sum: number): Sample[] {
+function histogramSamples(
+  name: string,
+  labels: Labels,
+  bounds: readonly number[],
+  counts: readonly number[],
+  sum: number,
+): Sample[] {
   let total = 0
   const buckets = [...bounds, '+Inf'].map((le, i) => {
     total += counts[i] ?? 0
     return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: total }
   })
-  return [...buckets, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: total }]
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: sum },
+    { metricName: `${name}_count`, labels, value: total },
+  ]
 }

@@ -1,6 +1,12 @@
 import { ValueType } from '@opentelemetry/api'
 import { hrTime } from '@opentelemetry/core'
-import { AggregationTemporality, type DataPoint, DataPointType, type Histogram, type MetricData } from '@opentelemetry/sdk-metrics'
+import {
+  AggregationTemporality,
+  type DataPoint,
+  DataPointType,
+  type Histogram,
+  type MetricData,
+} from '@opentelemetry/sdk-metrics'
 import type { Reading, Sample } from './metrics.ts'
 
 /*
@@ -13,18 +19,27 @@ export function toMetricData({ name, help, type, values }: Reading): MetricData 
   const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
   const times = { startTime: hrTime(0), endTime: hrTime() }
   const base = { descriptor, aggregationTemporality: AggregationTemporality.CUMULATIVE }
-  const points = () => values.map(({ labels, value }): DataPoint<number> => ({ ...times, attributes: labels, value }))
-  if (type === 'counter') return { ...base, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints: points() }
+  const points = () =>
+    values.map(({ labels, value }): DataPoint<number> => ({ ...times, attributes: labels, value }))
+  if (type === 'counter')
+    return { ...base, dataPointType: DataPointType.SUM, isMonotonic: true, dataPoints: points() }
   if (type === 'gauge') return { ...base, dataPointType: DataPointType.GAUGE, dataPoints: points() }
-  const dataPoints = toHistograms(values).map(({ labels, histogram }) => ({ ...times, attributes: labels, value: histogram }))
+  const dataPoints = toHistograms(values).map(({ labels, histogram }) => ({
+    ...times,
+    attributes: labels,
+    value: histogram,
+  }))
   return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
 }
 
 /** In UCUM, as OTLP has it. */
-const unitOf = (name: string) => (/_seconds(?:_total)?$/.test(name) ? 's' : /_bytes(?:_total)?$/.test(name) ? 'By' : '')
+const unitOf = (name: string) =>
+  /_seconds(?:_total)?$/.test(name) ? 's' : /_bytes(?:_total)?$/.test(name) ? 'By' : ''
 
 /** Prometheus' samples of a histogram, in its order: buckets that hold the smaller ones too, the sum, the count. */
-function toHistograms(samples: readonly Sample[]): { labels: Sample['labels']; histogram: Histogram }[] {
+function toHistograms(
+  samples: readonly Sample[],
+): { labels: Sample['labels']; histogram: Histogram }[] {
   const histograms: { labels: Sample['labels']; histogram: Histogram }[] = []
   let boundaries: number[] = []
   let counts: number[] = []

@@ -8,7 +8,10 @@ export function createPrometheus(families: readonly Family[]): Prometheus {
   const registry = new Registry()
   for (const { samples, ...family } of families) {
     // All that a registry asks of a metric.
-    const metric = { ...family, get: async () => ({ ...family, values: samples(), aggregator: 'sum' }) }
+    const metric = {
+      ...family,
+      get: async () => ({ ...family, values: samples(), aggregator: 'sum' }),
+    }
     registry.registerMetric(metric as unknown as Metric)
   }
   collectDefaultMetrics({ register: registry })

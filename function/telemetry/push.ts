@@ -3,7 +3,12 @@ import { DiagLogLevel, diag } from '@opentelemetry/api'
 import { setGlobalErrorHandler } from '@opentelemetry/core'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
-import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+} from '@opentelemetry/resources'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { BatchSpanProcessor } from '@opentelemetry/sdk-trace'
 import type { Config, PushConfig } from '../config.ts'
@@ -45,7 +50,10 @@ export function createPush(
   const tell = atMostOnceAMinute(log)
   const ignore = () => {}
   setGlobalErrorHandler(tell)
-  diag.setLogger({ error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore }, DiagLogLevel.WARN)
+  diag.setLogger(
+    { error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore },
+    DiagLogLevel.WARN,
+  )
 
   const scope = { name: 'onnx-function', version }
   const resource = defaultResource()
@@ -77,10 +85,16 @@ export function createPush(
     parts.push(spans)
   }
   if (config.metrics) {
-    const reader = new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter(), exportIntervalMillis: config.metricIntervalMs })
+    const reader = new PeriodicExportingMetricReader({
+      exporter: new OTLPMetricExporter(),
+      exportIntervalMillis: config.metricIntervalMs,
+    })
     reader.setMetricProducer({
       collect: async () => ({
-        resourceMetrics: { resource, scopeMetrics: [{ scope, metrics: (await metrics.read()).map(toMetricData) }] },
+        resourceMetrics: {
+          resource,
+          scopeMetrics: [{ scope, metrics: (await metrics.read()).map(toMetricData) }],
+        },
         errors: [],
       }),
     })
@@ -92,7 +106,10 @@ export function createPush(
       if (result.status === 'rejected') tell(result.reason)
     }
   }
-  const push: Push = { flush: () => all(part => part.forceFlush()), end: () => all(part => part.shutdown()) }
+  const push: Push = {
+    flush: () => all(part => part.forceFlush()),
+    end: () => all(part => part.shutdown()),
+  }
   // Counts that begin when they are first seen have no increase: they are shown at the start as well.
   void push.flush()
   return push
@@ -104,7 +121,9 @@ function atMostOnceAMinute(log: Log): (...what: unknown[]) => void {
   return (...what) => {
     if (performance.now() < until) return
     until = performance.now() + 60_000
-    const words = what.map(part => (part instanceof Error ? part.message : part)).filter(part => typeof part === 'string')
+    const words = what
+      .map(part => (part instanceof Error ? part.message : part))
+      .filter(part => typeof part === 'string')
     log.warn(`spans or metrics may not have been pushed: ${words.join(': ')}`)
   }
 }

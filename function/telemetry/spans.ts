@@ -33,14 +33,23 @@ import type { EventTrace, Finished, RemoteSpan, Trace, TracedRequest } from './t
  */
 
 /** @returns what makes the spans of a request that is over; none where it is not sampled */
-export function createSpans(config: PushConfig, resource: Resource, scope: InstrumentationScope): (finished: Finished) => ReadableSpan[] {
+export function createSpans(
+  config: PushConfig,
+  resource: Resource,
+  scope: InstrumentationScope,
+): (finished: Finished) => ReadableSpan[] {
   const sampler = createSampler(config)
   const newIds = new RandomIdGenerator()
 
   function requestSpans(finished: Finished): ReadableSpan[] {
     const { trace, request, status, ids, ended } = finished
     const { headers } = request
-    const parent = remote(finished.parent, headers.traceparent === undefined ? trace.events[0]?.attributes.tracestate : headers.tracestate)
+    const parent = remote(
+      finished.parent,
+      headers.traceparent === undefined
+        ? trace.events[0]?.attributes.tracestate
+        : headers.tracestate,
+    )
     const around = parent === undefined ? ROOT_CONTEXT : api.setSpanContext(ROOT_CONTEXT, parent)
     // None of the samplers asks for names or attributes, which most requests may then do without.
     const sampled = sampler.shouldSample(around, ids.traceId, '', SpanKind.SERVER, {}, [])
@@ -51,13 +60,26 @@ export function createSpans(config: PushConfig, resource: Resource, scope: Instr
     const name = [request.method, route].filter(Boolean).join(' ')
     const attributes = httpAttributes(request, status, route)
     return [
-      span({ name, kind: SpanKind.SERVER, own, parent, began: trace.began, ended, attributes, status: serverStatus(status) }),
+      span({
+        name,
+        kind: SpanKind.SERVER,
+        own,
+        parent,
+        began: trace.began,
+        ended,
+        attributes,
+        status: serverStatus(status),
+      }),
       ...partSpans(trace, own, ended),
       ...trace.events.flatMap(event => eventSpans(event, own, ended)),
     ]
   }
 
-  function eventSpans(event: EventTrace, parent: SpanContext, requestEnded: number): ReadableSpan[] {
+  function eventSpans(
+    event: EventTrace,
+    parent: SpanContext,
+    requestEnded: number,
+  ): ReadableSpan[] {
     const { began, ended = requestEnded, error, attributes } = event
     const own = childOf(parent)
     const origin = remote(event.origin(), attributes.tracestate)
@@ -78,7 +100,11 @@ export function createSpans(config: PushConfig, resource: Resource, scope: Instr
     ]
   }
 
-  function partSpans({ parts, ended, error }: Trace, parent: SpanContext, requestEnded: number): ReadableSpan[] {
+  function partSpans(
+    { parts, ended, error }: Trace,
+    parent: SpanContext,
+    requestEnded: number,
+  ): ReadableSpan[] {
     return parts.map(({ name, began, attributes }, i) => {
       const next = parts[i + 1]
       const failed = next === undefined ? error : undefined
@@ -95,9 +121,22 @@ export function createSpans(config: PushConfig, resource: Resource, scope: Instr
     })
   }
 
-  const childOf = (parent: SpanContext): SpanContext => ({ ...parent, spanId: newIds.generateSpanId() })
+  const childOf = (parent: SpanContext): SpanContext => ({
+    ...parent,
+    spanId: newIds.generateSpanId(),
+  })
 
-  function span({ name, kind, own, parent, began, ended, attributes, status, links = [] }: Described): ReadableSpan {
+  function span({
+    name,
+    kind,
+    own,
+    parent,
+    began,
+    ended,
+    attributes,
+    status,
+    links = [],
+  }: Described): ReadableSpan {
     const [startTime, endTime] = [hrTime(began), hrTime(ended)]
     return {
       name,
@@ -139,13 +178,22 @@ interface Described {
 
 function createSampler({ sampler }: PushConfig): Sampler {
   const { parentBased, share } = sampler
-  const root = share === 1 ? new AlwaysOnSampler() : share === 0 ? new AlwaysOffSampler() : new TraceIdRatioBasedSampler(share)
+  const root =
+    share === 1
+      ? new AlwaysOnSampler()
+      : share === 0
+        ? new AlwaysOffSampler()
+        : new TraceIdRatioBasedSampler(share)
   return parentBased ? new ParentBasedSampler({ root }) : root
 }
 
 function remote(span: RemoteSpan | undefined, tracestate: unknown): SpanContext | undefined {
   if (span === undefined) return undefined
-  return { ...span, isRemote: true, ...(tracestate === undefined ? {} : { traceState: new TraceState(String(tracestate)) }) }
+  return {
+    ...span,
+    isRemote: true,
+    ...(tracestate === undefined ? {} : { traceState: new TraceState(String(tracestate)) }),
+  }
 }
 
 /** The path with names in place of models and versions; of a path that leads nowhere none, for that may be anything. */
@@ -181,9 +229,17 @@ function httpAttributes(
 /** What a caller did wrong is no failure of the server's span. */
 const isFailure = (status: number | undefined) => status === undefined || status >= 500
 
-const serverStatus = (status: number | undefined): SpanStatus => ({ code: isFailure(status) ? SpanStatusCode.ERROR : SpanStatusCode.UNSET })
+const serverStatus = (status: number | undefined): SpanStatus => ({
+  code: isFailure(status) ? SpanStatusCode.ERROR : SpanStatusCode.UNSET,
+})
 
-function eventAttributes({ id, source, type, specversion, subject }: EventTrace['attributes']): Attributes {
+function eventAttributes({
+  id,
+  source,
+  type,
+  specversion,
+  subject,
+}: EventTrace['attributes']): Attributes {
   return {
     'messaging.system': 'cloudevents',
     'messaging.operation.name': 'process',
@@ -197,6 +253,9 @@ function eventAttributes({ id, source, type, specversion, subject }: EventTrace[
 }
 
 const failure = (error: unknown): SpanStatus =>
-  error === undefined ? { code: SpanStatusCode.UNSET } : { code: SpanStatusCode.ERROR, message: (error as Error).message }
+  error === undefined
+    ? { code: SpanStatusCode.UNSET }
+    : { code: SpanStatusCode.ERROR, message: (error as Error).message }
 
-const errorType = (error: unknown): Attributes => (error === undefined ? {} : { 'error.type': (error as Error).constructor.name })
+const errorType = (error: unknown): Attributes =>
+  error === undefined ? {} : { 'error.type': (error as Error).constructor.name }

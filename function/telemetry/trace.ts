@@ -51,7 +51,10 @@ export class Trace {
 
   /** What its span is called by, for log lines as well. @param traceparent of what it belongs to */
   ids(traceparent: string | undefined): SpanIds {
-    this.own ??= { traceId: parseTraceparent(traceparent)?.traceId ?? randomHex(16), spanId: randomHex(8) }
+    this.own ??= {
+      traceId: parseTraceparent(traceparent)?.traceId ?? randomHex(16),
+      spanId: randomHex(8),
+    }
     return this.own
   }
 }
@@ -103,7 +106,12 @@ export interface Traces {
   /** @returns undefined for requests that do not run the model: probes would be most of what is sent */
   begin(method: string | undefined, arrived: number): Trace | undefined
   /** @param traceparent that the request goes on with (W3C Trace Context) */
-  finish(trace: Trace, request: TracedRequest, status: number | undefined, traceparent: string | undefined): void
+  finish(
+    trace: Trace,
+    request: TracedRequest,
+    status: number | undefined,
+    traceparent: string | undefined,
+  ): void
   /** Gives on every request that is over, those kept until now first. */
   sendTo(receiver: (finished: Finished) => void): void
 }
@@ -120,7 +128,14 @@ export function createTraces(): Traces {
     begin: (method, arrived) => (method === 'POST' ? new Trace(arrived) : undefined),
     finish(trace, request, status, traceparent) {
       const parent = parseTraceparent(traceparent)
-      receive({ trace, request, status, ids: trace.ids(traceparent), parent, ended: performance.now() })
+      receive({
+        trace,
+        request,
+        status,
+        ids: trace.ids(traceparent),
+        parent,
+        ended: performance.now(),
+      })
     },
     sendTo(receiver) {
       receive = receiver
@@ -132,11 +147,13 @@ export function createTraces(): Traces {
 /** What a traceparent names; undefined where that is nothing (W3C Trace Context, section 3.2.2). */
 function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefined {
   const [, version, traceId, spanId, flags, more] = TRACEPARENT.exec(traceparent ?? '') ?? []
-  if (traceId === undefined || spanId === undefined || (version === '00' && more !== '')) return undefined
+  if (traceId === undefined || spanId === undefined || (version === '00' && more !== ''))
+    return undefined
   return { traceId, spanId, traceFlags: Number.parseInt(flags as string, 16) }
 }
 
-const TRACEPARENT = /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
+const TRACEPARENT =
+  /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
 
 /** As OpenTelemetry's SDK makes them: random enough to be different, where node:crypto takes 4 µs of about 35 for a request. */
 function randomHex(bytes: number): string {

@@ -28,10 +28,14 @@ before(async () => {
   prometheus = createServer((request, response) => {
     const query = new URL(String(request.url), 'http://prometheus').searchParams.get('query') ?? ''
     response.setHeader('Content-Type', 'application/json')
-    if (counted === undefined) return response.writeHead(503).end('{"status":"error","error":"starting"}')
+    if (counted === undefined)
+      return response.writeHead(503).end('{"status":"error","error":"starting"}')
     const { errors, requests } = /00002|v2-0-0/.test(query) ? counted.new : counted.old
     const series = (label: string, values: Readonly<Record<string, number>>) =>
-      Object.entries(values).map(([value, count]) => ({ metric: { [label]: value }, value: [0, String(count)] }))
+      Object.entries(values).map(([value, count]) => ({
+        metric: { [label]: value },
+        value: [0, String(count)],
+      }))
     const result = query.includes('requests_total')
       ? series('status', { success: requests - errors, error: errors })
       : query.includes('_bucket')
@@ -53,7 +57,8 @@ const KSERVE = ROLLOUTS['KServe in Knative mode']
 const HOUR_AGO = new Date(Date.now() - 3_600_000)
 
 /** A canary at so many percent, set by somebody an hour ago. */
-const canaryAt = (percent: number, rollout: Rollout, by?: string) => startCanaryObject(rollout, percent, HOUR_AGO, by)
+const canaryAt = (percent: number, rollout: Rollout, by?: string) =>
+  startCanaryObject(rollout, percent, HOUR_AGO, by)
 
 const start = (api: ApiServer, args: readonly string[], { args: own }: Rollout = KSERVE) =>
   startCanary(api.kubeconfig, [...own, '--prometheus', prometheusUrl, ...args])
@@ -71,7 +76,10 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       const api = await canaryAt(10, rollout)
       t.after(() => api.close())
       const { code, out } = await run(api, [], rollout)
-      assert.match(out, /promote, 10 % → 25 %: nothing is worse at 10 % \(dry run: nothing was changed\)/)
+      assert.match(
+        out,
+        /promote, 10 % → 25 %: nothing is worse at 10 % \(dry run: nothing was changed\)/,
+      )
       assert.equal(code, 0)
       assert.deepEqual(writes(api), [])
     })
@@ -105,7 +113,10 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
       const { code, out } = await run(api, [...WATCH, '--start'], rollout)
       assert.equal(code, 0, out)
       assert.deepEqual(
-        Array.from(out.matchAll(/^(\w+), (\d+ % → \d+ %)/gm), ([, action, way]) => `${action} ${way}`),
+        Array.from(
+          out.matchAll(/^(\w+), (\d+ % → \d+ %)/gm),
+          ([, action, way]) => `${action} ${way}`,
+        ),
         ['start 0 % → 10 %', 'promote 10 % → 25 %', 'promote 25 % → 50 %', 'promote 50 % → 100 %'],
       )
       assert.deepEqual(
@@ -136,7 +147,10 @@ describe('all traffic', () => {
     try {
       assert.equal((await run(api, ['--apply'], rollout)).code, 0)
       const after = await run(api, ['--apply'], rollout)
-      assert.deepEqual([after.code, writes(api).filter(line => line.startsWith('PATCH')).length], [0, 1])
+      assert.deepEqual(
+        [after.code, writes(api).filter(line => line.startsWith('PATCH')).length],
+        [0, 1],
+      )
       return api.object.spec
     } finally {
       await api.close()
@@ -178,7 +192,10 @@ describe('beside a person', () => {
     }
     const { code, out, err } = await run(api, ['--apply'])
     assert.match(err, /somebody has changed the object meanwhile/)
-    assert.match(out, /at 35 % beside .*, set by kubectl-edit\n\nwait: the first look is 60 s after the last change/)
+    assert.match(
+      out,
+      /at 35 % beside .*, set by kubectl-edit\n\nwait: the first look is 60 s after the last change/,
+    )
     assert.deepEqual([code, KSERVE.percent(api.object)], [0, 35])
   })
 
@@ -222,7 +239,10 @@ describe('beside a person', () => {
     t.after(() => api.close())
     api.change('kubectl-edit', {
       spec: {
-        traffic: [...api.object.spec.traffic.map((target: object) => ({ ...target, percent: 30 })), { revisionName: 'other', percent: 40 }],
+        traffic: [
+          ...api.object.spec.traffic.map((target: object) => ({ ...target, percent: 30 })),
+          { revisionName: 'other', percent: 40 },
+        ],
       },
     })
     const { code, out } = await run(api, ['--apply'], rollout)
@@ -246,7 +266,8 @@ describe('the API server', () => {
   for (const [what, fault, says] of [
     [
       'that forbids a change',
-      (method: string) => (method === 'PATCH' ? { status: 403, message: 'User "x" cannot patch' } : undefined),
+      (method: string) =>
+        method === 'PATCH' ? { status: 403, message: 'User "x" cannot patch' } : undefined,
       /changing InferenceService iris\/iris-classifier: 403 User "x" cannot patch/,
     ],
     [
@@ -274,7 +295,10 @@ describe('the API server', () => {
     t.after(() => api.close())
     const { code, err } = await run(api, WATCH, { ...KSERVE, args: ['iris'] })
     assert.equal(code, 4)
-    assert.match(err, /reading InferenceService iris\/iris: 404 inferenceservices.serving.kserve.io "iris" not found/)
+    assert.match(
+      err,
+      /reading InferenceService iris\/iris: 404 inferenceservices.serving.kserve.io "iris" not found/,
+    )
   })
 
   test('that takes no events is told of on the way; what was done stays done', async t => {
@@ -283,7 +307,10 @@ describe('the API server', () => {
     api.fault = method => (method === 'POST' ? { status: 403, message: 'no' } : undefined)
     const { code, err } = await run(api, ['--apply'])
     assert.deepEqual([code, KSERVE.percent(api.object)], [0, 25])
-    assert.match(err, /an event about InferenceService iris\/iris-classifier: 403 no; what it says was done all the same/)
+    assert.match(
+      err,
+      /an event about InferenceService iris\/iris-classifier: 403 no; what it says was done all the same/,
+    )
   })
 
   test('that is away for a while is asked again by who watches', async t => {
@@ -291,7 +318,9 @@ describe('the API server', () => {
     t.after(() => api.close())
     await api.stop()
     const watching = start(api, WATCH)
-    await until('it has tried', async () => /does not answer: .*nothing is done without it, it is tried again/.test(watching.err()))
+    await until('it has tried', async () =>
+      /does not answer: .*nothing is done without it, it is tried again/.test(watching.err()),
+    )
     await api.start()
     assert.equal(await watching.exit, 0, watching.err())
     assert.equal(KSERVE.percent(api.object), undefined)
@@ -393,7 +422,10 @@ describe('what it says', () => {
     const { out } = await run(api, ['--apply', '--json'])
     const report = JSON.parse(out)
     assert.deepEqual(
-      report.checks.map(({ check, verdict }: { check: string; verdict: string }) => [check, verdict]),
+      report.checks.map(({ check, verdict }: { check: string; verdict: string }) => [
+        check,
+        verdict,
+      ]),
       [
         ['errors', 'same'],
         ['latency', 'same'],
@@ -401,9 +433,15 @@ describe('what it says', () => {
         ['saturation', 'same'],
       ],
     )
-    assert.deepEqual([report.decision.action, report.decision.to, report.applied], ['promote', 25, true])
+    assert.deepEqual(
+      [report.decision.action, report.decision.to, report.applied],
+      ['promote', 25, true],
+    )
     const [event] = api.events
-    assert.deepEqual([event.regarding.kind, event.regarding.name, event.regarding.uid], ['InferenceService', 'iris-classifier', '8f0c-1'])
+    assert.deepEqual(
+      [event.regarding.kind, event.regarding.name, event.regarding.uid],
+      ['InferenceService', 'iris-classifier', '8f0c-1'],
+    )
     assert.match(
       event.note,
       /^promote, 10 % → 25 %: nothing is worse at 10 %\nerrors same: 1.00 % of 9000 \| 1.00 % of 1000; \+0.00 points; p /,
@@ -433,7 +471,10 @@ describe('what it says', () => {
     for (const rollout of Object.values(ROLLOUTS)) {
       const api = await canaryAt(10, rollout)
       t.after(() => api.close())
-      assert.equal(JSON.parse((await run(api, ['--json'], rollout)).out).canary.new.series, rollout.newSeries)
+      assert.equal(
+        JSON.parse((await run(api, ['--json'], rollout)).out).canary.new.series,
+        rollout.newSeries,
+      )
     }
   })
 })

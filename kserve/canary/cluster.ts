@@ -35,7 +35,12 @@ export interface Cluster {
    */
   patch(read: KubernetesObject, change: object): Promise<boolean>
   /** @throws {ClusterError} */
-  tell(about: KubernetesObject, type: 'Normal' | 'Warning', reason: string, note: string): Promise<void>
+  tell(
+    about: KubernetesObject,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    note: string,
+  ): Promise<void>
   /** Resolves once the object is another than was read, or at `deadline`. */
   untilChanged(read: KubernetesObject, deadline: Date): Promise<void>
 }
@@ -82,7 +87,8 @@ export function connect({ resource, name, namespace: given, context }: Target): 
   if (config.getCurrentCluster()?.server === NO_CLUSTER)
     throw new ClusterError('there is no kubeconfig, and no account of a pod: set KUBECONFIG')
   const current = config.getContextObject(config.currentContext)
-  if (current === null) throw new ClusterError(`the kubeconfig has no context "${config.currentContext}"`)
+  if (current === null)
+    throw new ClusterError(`the kubeconfig has no context "${config.currentContext}"`)
   const namespace = given ?? current.namespace ?? 'default'
   const { group, version, plural, kind } = resource
   const objects = config.makeApiClient(CustomObjectsApi)
@@ -92,23 +98,34 @@ export function connect({ resource, name, namespace: given, context }: Target): 
   const failed = (doing: string) => (error: unknown) => {
     if (!(error instanceof ApiException)) {
       const { message, cause } = error as Error
-      throw new ClusterError(`${doing}: the API server does not answer: ${(cause as Error | undefined)?.message || message}`)
+      throw new ClusterError(
+        `${doing}: the API server does not answer: ${(cause as Error | undefined)?.message || message}`,
+      )
     }
     throw new ClusterError(`${doing}: ${error.code} ${messageOf(error)}`, error.code)
   }
 
   return {
     what,
-    read: () => objects.getNamespacedCustomObject({ group, version, namespace, plural, name }, request()).catch(failed(`reading ${what}`)),
+    read: () =>
+      objects
+        .getNamespacedCustomObject({ group, version, namespace, plural, name }, request())
+        .catch(failed(`reading ${what}`)),
 
     async patch(read, change) {
       // With the version that was read the API server refuses to write over anybody's change since.
       const body = { ...change, metadata: { resourceVersion: read.metadata.resourceVersion } }
       return objects
-        .patchNamespacedCustomObject({ group, version, namespace, plural, name, body, fieldManager: FIELD_MANAGER }, request(MERGE_PATCH))
+        .patchNamespacedCustomObject(
+          { group, version, namespace, plural, name, body, fieldManager: FIELD_MANAGER },
+          request(MERGE_PATCH),
+        )
         .then(
           () => true,
-          (error: unknown) => (error instanceof ApiException && error.code === 409 ? false : failed(`changing ${what}`)(error)),
+          (error: unknown) =>
+            error instanceof ApiException && error.code === 409
+              ? false
+              : failed(`changing ${what}`)(error),
         )
     },
 
@@ -121,18 +138,30 @@ export function connect({ resource, name, namespace: given, context }: Target): 
         action: reason,
         // The API server takes no longer one.
         note: note.length <= 1024 ? note : `${note.slice(0, 1023)}…`,
-        regarding: { apiVersion, kind, namespace, name, uid: metadata.uid, resourceVersion: metadata.resourceVersion },
+        regarding: {
+          apiVersion,
+          kind,
+          namespace,
+          name,
+          uid: metadata.uid,
+          resourceVersion: metadata.resourceVersion,
+        },
         reportingController: FIELD_MANAGER,
         reportingInstance: process.env.HOSTNAME ?? FIELD_MANAGER,
       }
-      await events.createNamespacedEvent({ namespace, body }, request()).catch(failed(`an event about ${what}`))
+      await events
+        .createNamespacedEvent({ namespace, body }, request())
+        .catch(failed(`an event about ${what}`))
     },
 
     async untilChanged(read, deadline) {
       const over = new AbortController()
       const timer = setTimeout(() => over.abort(), Math.max(0, deadline.getTime() - Date.now()))
       const path = `/apis/${group}/${version}/namespaces/${namespace}/${plural}`
-      const since = { fieldSelector: `metadata.name=${name}`, resourceVersion: read.metadata.resourceVersion }
+      const since = {
+        fieldSelector: `metadata.name=${name}`,
+        resourceVersion: read.metadata.resourceVersion,
+      }
       try {
         while (!over.signal.aborted) {
           const ended = await watch(config, path, since, over.signal)
@@ -175,11 +204,16 @@ async function watch(
 ): Promise<'told' | 'closed' | 'refused'> {
   let stop = () => {}
   const ended = new Promise<'told' | 'closed' | 'refused'>(resolve => {
-    const heard = (type: string, { code }: { code?: number }) => resolve(type !== 'ERROR' || code === 410 ? 'told' : 'refused')
+    const heard = (type: string, { code }: { code?: number }) =>
+      resolve(type !== 'ERROR' || code === 410 ? 'told' : 'refused')
     const done = (error: { name?: string; statusCode?: number } | null) => {
       if (error?.statusCode === 410) resolve('told')
       // Nothing was heard for a while, which ends it as well.
-      resolve(error === null || error.name === 'TimeoutError' || error.name === 'AbortError' ? 'closed' : 'refused')
+      resolve(
+        error === null || error.name === 'TimeoutError' || error.name === 'AbortError'
+          ? 'closed'
+          : 'refused',
+      )
     }
     new Watch(config).watch(path, query, heard, done).then(
       controller => {

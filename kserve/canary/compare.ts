@@ -1,4 +1,12 @@
-import { type Buckets, distance, fisher, pearson, quantile, type Share, shareOf } from './statistics.ts'
+import {
+  type Buckets,
+  distance,
+  fisher,
+  pearson,
+  quantile,
+  type Share,
+  shareOf,
+} from './statistics.ts'
 
 /** What one revision did since the step began. */
 export interface Sample {
@@ -36,7 +44,12 @@ export interface Limits {
 }
 
 /** Differences that matter. Whatever makes CanaryFails or CanarySlow fire is beyond them (monitoring/prometheus/rules/alerts.yml). */
-export const MATTERS = { errors: 0.01, slower: { times: 1.5, seconds: 0.01 }, memory: 0.9, lag: 0.1 } as const
+export const MATTERS = {
+  errors: 0.01,
+  slower: { times: 1.5, seconds: 0.01 },
+  memory: 0.9,
+  lag: 0.1,
+} as const
 
 export const CHECKS_WITH_P = 3
 
@@ -51,7 +64,12 @@ export function compare(old: Sample, fresh: Sample, limits: Limits): Check[] {
       .map((check): Check => ({ check, ...counts, test: '–', effect, p: undefined, verdict }))
       .concat(saturation(old, fresh))
   }
-  return [errors(old, fresh, limits), latency(old, fresh, limits), predictions(old, fresh, limits), saturation(old, fresh)]
+  return [
+    errors(old, fresh, limits),
+    latency(old, fresh, limits),
+    predictions(old, fresh, limits),
+    saturation(old, fresh),
+  ]
 }
 
 function errors(old: Sample, fresh: Sample, { alpha }: Limits): Check {
@@ -77,7 +95,10 @@ function errors(old: Sample, fresh: Sample, { alpha }: Limits): Check {
 const limitOf = (p95: number) => MATTERS.slower.times * p95 + MATTERS.slower.seconds
 
 /** Whether `one` is slower than `other`: by more than matters, and in more of its requests than chance would have it. */
-function isSlower(one: Buckets, other: Buckets): { readonly p: number; readonly matters: boolean; readonly bound: number } {
+function isSlower(
+  one: Buckets,
+  other: Buckets,
+): { readonly p: number; readonly matters: boolean; readonly bound: number } {
   const limit = limitOf(quantile(0.95, other))
   // The last bound at or below the limit: a bucket tells only how many are beyond its bound.
   const bound = one.findLast(([at]) => at <= limit && other.some(([same]) => same === at))?.[0] ?? 0
@@ -107,21 +128,43 @@ function latency(old: Sample, fresh: Sample, { alpha }: Limits): Check {
 
 function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Limits): Check {
   if (old.predictions === undefined && fresh.predictions === undefined) {
-    return { check: 'predictions', old: '–', new: '–', test: '–', effect: '–', p: undefined, verdict: 'not counted' }
+    return {
+      check: 'predictions',
+      old: '–',
+      new: '–',
+      test: '–',
+      effect: '–',
+      p: undefined,
+      verdict: 'not counted',
+    }
   }
-  const [before, after] = [old.predictions ?? new Map<string, number>(), fresh.predictions ?? new Map<string, number>()]
+  const [before, after] = [
+    old.predictions ?? new Map<string, number>(),
+    fresh.predictions ?? new Map<string, number>(),
+  ]
   const labels = [...new Set([...before.keys(), ...after.keys()])].sort()
   const row = (of: ReadonlyMap<string, number>) => labels.map(label => of.get(label) ?? 0)
   const shown = (of: ReadonlyMap<string, number>, all: number) =>
     labels.map(label => `${label} ${Math.round((100 * (of.get(label) ?? 0)) / all)}`).join(', ')
   const [ofOld, ofFresh] = [total(row(before)), total(row(after))]
-  const sides = { old: ofOld === 0 ? '–' : shown(before, ofOld), new: ofFresh === 0 ? '–' : shown(after, ofFresh) }
+  const sides = {
+    old: ofOld === 0 ? '–' : shown(before, ofOld),
+    new: ofFresh === 0 ? '–' : shown(after, ofFresh),
+  }
   // Rows of one request are alike: for the test they weigh no more than the request they came in.
   const weigh = (row: readonly number[], { requests, errors }: Sample) =>
     row.map(count => count * Math.min(1, (requests - errors) / Math.max(1, total(row))))
   const [a, b] = [weigh(row(before), old), weigh(row(after), fresh)]
   const tested = Math.min(total(a), total(b)) < requests ? undefined : pearson(a, b)
-  if (tested === undefined) return { check: 'predictions', ...sides, test: '–', effect: '–', p: undefined, verdict: 'too few' }
+  if (tested === undefined)
+    return {
+      check: 'predictions',
+      ...sides,
+      test: '–',
+      effect: '–',
+      p: undefined,
+      verdict: 'too few',
+    }
   const moved = distance(a, b)
   return {
     check: 'predictions',
@@ -136,7 +179,12 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
 /** Gauges, which have no test: the new one is beyond an alert's limit, and the old one is not. */
 function saturation(old: Sample, fresh: Sample): Check {
   const shown = ({ memory, lag }: Sample) =>
-    [memory === undefined ? [] : `memory ${percent(memory)}`, lag === undefined ? [] : `lag ${milliseconds(lag)}`].flat().join(', ') || '–'
+    [
+      memory === undefined ? [] : `memory ${percent(memory)}`,
+      lag === undefined ? [] : `lag ${milliseconds(lag)}`,
+    ]
+      .flat()
+      .join(', ') || '–'
   const full = ({ memory = 0, lag = 0 }: Sample) => memory > MATTERS.memory || lag > MATTERS.lag
   const unknown = fresh.memory === undefined && fresh.lag === undefined
   return {
@@ -146,7 +194,13 @@ function saturation(old: Sample, fresh: Sample): Check {
     test: 'limits of the alerts',
     effect: '–',
     p: undefined,
-    verdict: unknown ? 'no data' : full(fresh) && !full(old) ? 'worse' : full(old) && !full(fresh) ? 'better' : 'same',
+    verdict: unknown
+      ? 'no data'
+      : full(fresh) && !full(old)
+        ? 'worse'
+        : full(old) && !full(fresh)
+          ? 'better'
+          : 'same',
   }
 }
 

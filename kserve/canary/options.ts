@@ -48,7 +48,10 @@ const FLAGS = {
   namespace: { type: 'string', short: 'n' },
   context: { type: 'string' },
   kind: { type: 'string', default: 'inferenceservice' },
-  prometheus: { type: 'string', default: process.env.PROMETHEUS_URL ?? 'http://prometheus.monitoring.svc:9090' },
+  prometheus: {
+    type: 'string',
+    default: process.env.PROMETHEUS_URL ?? 'http://prometheus.monitoring.svc:9090',
+  },
   apply: FLAG,
   watch: FLAG,
   start: FLAG,
@@ -76,18 +79,30 @@ export function readOptions(args: readonly string[]): Options | undefined {
   if (values.help) return undefined
   const [name, ...more] = positionals
   if (name === undefined || more.length > 0)
-    throw new UsageError(`one name is wanted, not ${positionals.length}; --help lists what there is`)
+    throw new UsageError(
+      `one name is wanted, not ${positionals.length}; --help lists what there is`,
+    )
   const resource = RESOURCES[values.kind as keyof typeof RESOURCES]
-  if (resource === undefined) throw new UsageError(`--kind is "${values.kind}"; it is one of ${Object.keys(RESOURCES).join(', ')}`)
+  if (resource === undefined)
+    throw new UsageError(
+      `--kind is "${values.kind}"; it is one of ${Object.keys(RESOURCES).join(', ')}`,
+    )
   if (!/^https?:$/.test(URL.parse(values.prometheus)?.protocol ?? ''))
     throw new UsageError(`--prometheus is "${values.prometheus}"; it is a URL`)
   const steps = values.steps.split(',').map(Number)
-  if (!steps.every((step, i) => Number.isInteger(step) && step > (steps[i - 1] ?? 0) && step < 100)) {
-    throw new UsageError(`--steps is "${values.steps}"; it is whole percents that rise, from 1 to 99`)
+  if (
+    !steps.every((step, i) => Number.isInteger(step) && step > (steps[i - 1] ?? 0) && step < 100)
+  ) {
+    throw new UsageError(
+      `--steps is "${values.steps}"; it is whole percents that rise, from 1 to 99`,
+    )
   }
   const number = (flag: 'requests' | 'alpha' | 'drift', least: number, most: number) => {
     const value = Number(values[flag])
-    if (!(value >= least && value <= most)) throw new UsageError(`--${flag} is "${values[flag]}"; it is a number from ${least} to ${most}`)
+    if (!(value >= least && value <= most))
+      throw new UsageError(
+        `--${flag} is "${values[flag]}"; it is a number from ${least} to ${most}`,
+      )
     return value
   }
   return {
@@ -114,6 +129,8 @@ function seconds(text: string, flag: string, least: number): number {
   const [, count = '', unit = ''] = /^(\d+)([smh])$/.exec(text) ?? []
   const value = Number(count) * ({ s: 1, m: 60, h: 3600 }[unit] ?? Number.NaN)
   if (!(value >= least))
-    throw new UsageError(`${flag} is "${text}"; it is seconds, minutes or hours, at least ${least}s, such as 90s or 10m`)
+    throw new UsageError(
+      `${flag} is "${text}"; it is seconds, minutes or hours, at least ${least}s, such as 90s or 10m`,
+    )
   return value
 }

@@ -6,17 +6,31 @@ export class PrometheusError extends Error {}
 
 const TIMEOUT_MS = 10_000
 
-type Series = { readonly metric: Readonly<Record<string, string>>; readonly value: readonly [number, string] }
+type Series = {
+  readonly metric: Readonly<Record<string, string>>
+  readonly value: readonly [number, string]
+}
 
 async function query(url: string, expression: string, at: Date): Promise<Series[]> {
   const address = new URL('api/v1/query', url.endsWith('/') ? url : `${url}/`)
-  address.search = new URLSearchParams({ query: expression, time: String(at.getTime() / 1000) }).toString()
-  const answer = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: Error) => {
-    throw new PrometheusError(`Prometheus at ${url} does not answer: ${(error.cause as Error | undefined)?.message ?? error.message}`)
-  })
-  const body = (await answer.json().catch(() => undefined)) as { data?: { result: Series[] }; error?: string } | undefined
+  address.search = new URLSearchParams({
+    query: expression,
+    time: String(at.getTime() / 1000),
+  }).toString()
+  const answer = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
+    (error: Error) => {
+      throw new PrometheusError(
+        `Prometheus at ${url} does not answer: ${(error.cause as Error | undefined)?.message ?? error.message}`,
+      )
+    },
+  )
+  const body = (await answer.json().catch(() => undefined)) as
+    | { data?: { result: Series[] }; error?: string }
+    | undefined
   if (!answer.ok || body?.data === undefined) {
-    throw new PrometheusError(`Prometheus at ${url} answers ${answer.status}: ${body?.error ?? 'no JSON of its API'}`)
+    throw new PrometheusError(
+      `Prometheus at ${url} answers ${answer.status}: ${body?.error ?? 'no JSON of its API'}`,
+    )
   }
   return body.data.result
 }
@@ -33,7 +47,9 @@ export async function sample(url: string, series: string, { at, seconds }: Look)
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)
-    return new Map(found.map(({ metric, value }): [string, number] => [metric[by] ?? '', Number(value[1])]))
+    return new Map(
+      found.map(({ metric, value }): [string, number] => [metric[by] ?? '', Number(value[1])]),
+    )
   }
   const gauge = async (expression: string) => {
     const [found] = await ask(expression)

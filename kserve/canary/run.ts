@@ -41,13 +41,23 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
  * Reads the object, looks at the canary, and does what is to be done; from the beginning where somebody has changed the object meanwhile.
  * @throws {ClusterError | PrometheusError}
  */
-async function look(cluster: Cluster, options: Options): Promise<{ readonly object: KubernetesObject; readonly report: Report }> {
+async function look(
+  cluster: Cluster,
+  options: Options,
+): Promise<{ readonly object: KubernetesObject; readonly report: Report }> {
   for (;;) {
     const object = await cluster.read()
     const mode = modeOf(object)
     if (mode === undefined)
-      throw new UsageError(`${cluster.what} does not say its mode: serving.kserve.io/deploymentMode, Knative or Standard`)
-    const report: Report = { object: cluster.what, mode: mode.name, applied: false, ...(await judge(mode.read(object), options)) }
+      throw new UsageError(
+        `${cluster.what} does not say its mode: serving.kserve.io/deploymentMode, Knative or Standard`,
+      )
+    const report: Report = {
+      object: cluster.what,
+      mode: mode.name,
+      applied: false,
+      ...(await judge(mode.read(object), options)),
+    }
     const { to } = report.decision
     if (!options.apply || to === undefined) return { object, report }
     if (await cluster.patch(object, mode.patch(object, to))) {
@@ -59,7 +69,10 @@ async function look(cluster: Cluster, options: Options): Promise<{ readonly obje
   }
 }
 
-async function judge(state: State, options: Options): Promise<Pick<Report, 'canary' | 'look' | 'alpha' | 'checks' | 'decision'>> {
+async function judge(
+  state: State,
+  options: Options,
+): Promise<Pick<Report, 'canary' | 'look' | 'alpha' | 'checks' | 'decision'>> {
   if (!('canary' in state)) return { checks: [], decision: state }
   const { canary } = state
   const look = lookAt(canary, options, new Date())
@@ -77,10 +90,16 @@ async function judge(state: State, options: Options): Promise<Pick<Report, 'cana
 /** An event for what was done. That it cannot be written takes nothing back. */
 async function tell(cluster: Cluster, object: KubernetesObject, report: Report): Promise<void> {
   const { action } = report.decision
-  const reason = { start: 'CanaryStarted', promote: 'CanaryPromoted', 'roll back': 'CanaryRolledBack' }[action as 'start']
+  const reason = {
+    start: 'CanaryStarted',
+    promote: 'CanaryPromoted',
+    'roll back': 'CanaryRolledBack',
+  }[action as 'start']
   await cluster
     .tell(object, action === 'roll back' ? 'Warning' : 'Normal', reason, note(report))
-    .catch((error: ClusterError) => complain(`${error.message}; what it says was done all the same`))
+    .catch((error: ClusterError) =>
+      complain(`${error.message}; what it says was done all the same`),
+    )
 }
 
 /** Looks until there is nothing left to do. */
@@ -91,18 +110,31 @@ async function watch(cluster: Cluster, options: Options): Promise<number> {
     try {
       const { object, report } = await look(cluster, options)
       const exit = exitOf(report)
-      const line = options.json ? JSON.stringify(report) : exit === undefined && !report.applied ? progress(report) : table(report)
+      const line = options.json
+        ? JSON.stringify(report)
+        : exit === undefined && !report.applied
+          ? progress(report)
+          : table(report)
       // Controllers write to the object, too: what is the same is not said again.
       if (line !== shown)
-        say(options.json || exit !== undefined || report.applied ? line : `${new Date().toISOString().slice(11, 19)}  ${line}`)
+        say(
+          options.json || exit !== undefined || report.applied
+            ? line
+            : `${new Date().toISOString().slice(11, 19)}  ${line}`,
+        )
       shown = line
       if (exit !== undefined) return exit
       const { canary, look: last } = report
-      const next = canary === undefined || last === undefined ? again : new Date(last.at.getTime() + 1000 * options.every)
+      const next =
+        canary === undefined || last === undefined
+          ? again
+          : new Date(last.at.getTime() + 1000 * options.every)
       if (!report.applied) await cluster.untilChanged(object, next)
     } catch (error) {
       if (!passes(error)) throw error
-      complain(`${(error as Error).message}; nothing is done without it, it is tried again at ${again.toISOString().slice(11, 19)}`)
+      complain(
+        `${(error as Error).message}; nothing is done without it, it is tried again at ${again.toISOString().slice(11, 19)}`,
+      )
       await wait(Math.max(0, again.getTime() - Date.now()))
     }
   }
@@ -111,7 +143,8 @@ async function watch(cluster: Cluster, options: Options): Promise<number> {
 /** Whether it may pass by itself: nobody answers, or says that it cannot now. */
 const passes = (error: unknown) =>
   error instanceof PrometheusError ||
-  (error instanceof ClusterError && (error.status === undefined || error.status === 429 || error.status >= 500))
+  (error instanceof ClusterError &&
+    (error.status === undefined || error.status === 429 || error.status >= 500))
 
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2))

@@ -20,7 +20,8 @@ export function fisher(old: Share, fresh: Share): number {
   const least = Math.max(0, drawn - (all - kind))
   const most = Math.min(kind, drawn)
   if (least === most) return 1
-  const start = (x: number) => Math.exp(lnChoose(kind, x) + lnChoose(all - kind, drawn - x) - lnChoose(all, drawn))
+  const start = (x: number) =>
+    Math.exp(lnChoose(kind, x) + lnChoose(all - kind, drawn - x) - lnChoose(all, drawn))
   // Summed on the side of the mean where terms fall, so that the first is the largest and none is lost.
   if (fresh.count > (drawn * kind) / all) {
     let [term, sum] = [start(fresh.count), 0]
@@ -47,11 +48,16 @@ const LEAST_EXPECTED = 5
  * than five are counted together.
  * @returns undefined where that leaves a single column of several, which says nothing
  */
-export function pearson(old: readonly number[], fresh: readonly number[]): { readonly statistic: number; readonly p: number } | undefined {
+export function pearson(
+  old: readonly number[],
+  fresh: readonly number[],
+): { readonly statistic: number; readonly p: number } | undefined {
   const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
   const [ofOld, ofFresh] = [total(old), total(fresh)]
   const needed = (LEAST_EXPECTED * (ofOld + ofFresh)) / Math.min(ofOld, ofFresh)
-  const columns = old.map((count, i): Column => [count, fresh[i] ?? 0]).filter(column => sumOf(column) > 0)
+  const columns = old
+    .map((count, i): Column => [count, fresh[i] ?? 0])
+    .filter(column => sumOf(column) > 0)
   if (columns.length === 1) return { statistic: 0, p: 1 }
   for (;;) {
     columns.sort((a, b) => sumOf(a) - sumOf(b))
@@ -77,7 +83,9 @@ const sumOf = ([old, fresh]: Column) => old + fresh
 export function distance(old: readonly number[], fresh: readonly number[]): number {
   const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
   const [ofOld, ofFresh] = [total(old), total(fresh)]
-  return old.reduce((sum, count, i) => sum + Math.abs(count / ofOld - (fresh[i] ?? 0) / ofFresh), 0) / 2
+  return (
+    old.reduce((sum, count, i) => sum + Math.abs(count / ofOld - (fresh[i] ?? 0) / ofFresh), 0) / 2
+  )
 }
 
 /** The probability that a chi-squared variable is larger: the regularised incomplete gamma function Q(degrees/2, x/2). */

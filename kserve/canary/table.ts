@@ -32,11 +32,20 @@ export function table(report: Report): string {
   const { object, mode, canary, look, alpha, checks } = report
   const head = [`${object} (${mode})`]
   if (canary !== undefined) {
-    head.push(`${canary.new.name} at ${canary.percent} % beside ${canary.old.name}, set by ${canary.setBy}`)
+    head.push(
+      `${canary.new.name} at ${canary.percent} % beside ${canary.old.name}, set by ${canary.setBy}`,
+    )
     if (look !== undefined && alpha !== undefined)
-      head.push(`look ${look.number}, ${look.seconds} s into the step; p below ${alpha.toExponential(1)} is no chance`)
+      head.push(
+        `look ${look.number}, ${look.seconds} s into the step; p below ${alpha.toExponential(1)} is no chance`,
+      )
   }
-  const rows = [COLUMNS.map(String), ...checks.map(check => COLUMNS.map(column => (column === 'p' ? showP(check.p) : check[column])))]
+  const rows = [
+    COLUMNS.map(String),
+    ...checks.map(check =>
+      COLUMNS.map(column => (column === 'p' ? showP(check.p) : check[column])),
+    ),
+  ]
   const widths = COLUMNS.map((_, i) => Math.max(...rows.map(row => (row[i] as string).length)))
   const lines = rows.map(row =>
     row
@@ -59,7 +68,13 @@ export const note = (report: Report) =>
 
 /** The same in a line, for who watches. */
 export function progress({ canary, look, checks, decision: { action, reason } }: Report): string {
-  const at = canary === undefined ? [] : [`${canary.percent} %${look === undefined ? '' : `, look ${look.number}`}`]
-  const verdicts = checks.length === 0 ? [] : [checks.map(({ check, verdict }) => `${check} ${verdict}`).join(', ')]
+  const at =
+    canary === undefined
+      ? []
+      : [`${canary.percent} %${look === undefined ? '' : `, look ${look.number}`}`]
+  const verdicts =
+    checks.length === 0
+      ? []
+      : [checks.map(({ check, verdict }) => `${check} ${verdict}`).join(', ')]
   return [...at, ...verdicts, `${action}: ${reason}`].join('  ')
 }

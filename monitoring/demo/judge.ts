@@ -36,7 +36,12 @@ export interface Panel {
   readonly type: string
   readonly title: string
   readonly description?: string
-  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
+  readonly gridPos: {
+    readonly x: number
+    readonly y: number
+    readonly w: number
+    readonly h: number
+  }
   readonly targets?: readonly Target[]
   // biome-ignore lint/suspicious/noExplicitAny: Grafana's own, read where it is drawn
   readonly [more: string]: any
@@ -46,7 +51,11 @@ export interface Dashboard {
   readonly uid: string
   readonly title: string
   readonly templating: {
-    readonly list: readonly { readonly type: string; readonly name: string; readonly query: string | { query: string } }[]
+    readonly list: readonly {
+      readonly type: string
+      readonly name: string
+      readonly query: string | { query: string }
+    }[]
   }
   readonly panels: readonly Panel[]
 }
@@ -59,11 +68,22 @@ export const readDashboards = (): Dashboard[] =>
     .map(name => JSON.parse(readFileSync(join(FOLDER, name), 'utf8')))
 
 /** All verdicts: what nothing is expected of, or what is expected and not there, is wrong as well. */
-export async function judge(prometheus: Prometheus, life: Life, expectations: Expectations): Promise<Verdict[]> {
-  return [...(await judgeDashboards(prometheus, life, expectations)), ...(await judgeRules(prometheus, life, expectations))]
+export async function judge(
+  prometheus: Prometheus,
+  life: Life,
+  expectations: Expectations,
+): Promise<Verdict[]> {
+  return [
+    ...(await judgeDashboards(prometheus, life, expectations)),
+    ...(await judgeRules(prometheus, life, expectations)),
+  ]
 }
 
-async function judgeDashboards(prometheus: Prometheus, life: Life, expectations: Expectations): Promise<Verdict[]> {
+async function judgeDashboards(
+  prometheus: Prometheus,
+  life: Life,
+  expectations: Expectations,
+): Promise<Verdict[]> {
   const verdicts: Verdict[] = []
   for (const { title, panels, templating } of readDashboards()) {
     const expected = { ...expectations.panels[title] }
@@ -72,7 +92,8 @@ async function judgeDashboards(prometheus: Prometheus, life: Life, expectations:
         const query = panel.targets?.length === 1 ? expr : `${refId}: ${expr}`
         const about = { kind: 'panel' as const, dashboard: title, name: panel.title }
         const list = expected[panel.title]?.[i] ?? []
-        if (list.length === 0) verdicts.push({ ...about, query, ...missing('a line for it in expected.ts') })
+        if (list.length === 0)
+          verdicts.push({ ...about, query, ...missing('a line for it in expected.ts') })
         for (const expectation of list) {
           const asked = fillIn(expr, life, expectation)
           verdicts.push({ ...about, query, ...(await ask(prometheus, life, asked, expectation)) })
@@ -81,11 +102,26 @@ async function judgeDashboards(prometheus: Prometheus, life: Life, expectations:
       delete expected[panel.title]
     }
     for (const name of Object.keys(expected)) {
-      verdicts.push({ kind: 'panel', dashboard: title, name, query: '', ...missing('a panel of that title') })
+      verdicts.push({
+        kind: 'panel',
+        dashboard: title,
+        name,
+        query: '',
+        ...missing('a panel of that title'),
+      })
     }
     for (const { type, name, query } of templating.list) {
       if (type === 'query')
-        verdicts.push(await judgeVariable(prometheus, life, expectations, title, name, typeof query === 'string' ? query : query.query))
+        verdicts.push(
+          await judgeVariable(
+            prometheus,
+            life,
+            expectations,
+            title,
+            name,
+            typeof query === 'string' ? query : query.query,
+          ),
+        )
     }
   }
   return verdicts
@@ -105,34 +141,74 @@ async function judgeVariable(
   const [, selector = '', label = ''] = /^label_values\((.*), (\w+)\)$/.exec(filled) ?? []
   const got = (await prometheus.labelValues(label, selector, began, ended)).join(', ')
   const expected = variables[filled]?.join(', ') ?? 'a line for it in expected.ts'
-  return { kind: 'variable', dashboard, name: `$${name}`, query, at: '–', expected, got, right: got === expected }
+  return {
+    kind: 'variable',
+    dashboard,
+    name: `$${name}`,
+    query,
+    at: '–',
+    expected,
+    got,
+    right: got === expected,
+  }
 }
 
-async function judgeRules(prometheus: Prometheus, life: Life, { records, alerts }: Expectations): Promise<Verdict[]> {
+async function judgeRules(
+  prometheus: Prometheus,
+  life: Life,
+  { records, alerts }: Expectations,
+): Promise<Verdict[]> {
   const rules = await prometheus.rules()
   const verdicts: Verdict[] = []
   for (const { type, name, query, health, lastError } of rules) {
-    const about = { kind: type === 'alerting' ? ('alert' as const) : ('recording rule' as const), name, query }
-    if (health !== 'ok') verdicts.push({ ...about, at: '–', expected: 'health ok', got: `${health}: ${lastError}`, right: false })
+    const about = {
+      kind: type === 'alerting' ? ('alert' as const) : ('recording rule' as const),
+      name,
+      query,
+    }
+    if (health !== 'ok')
+      verdicts.push({
+        ...about,
+        at: '–',
+        expected: 'health ok',
+        got: `${health}: ${lastError}`,
+        right: false,
+      })
     const list = (type === 'alerting' ? alerts : records)[name] ?? []
     if (list.length === 0) verdicts.push({ ...about, ...missing('a line for it in expected.ts') })
     for (const expectation of list) {
       // Of an alert the expression, of which each series is one that fires; of a recording rule what was recorded.
       const asked = type === 'alerting' ? query : name
-      verdicts.push({ ...about, ...(await ask(prometheus, life, asked, expectation, type === 'alerting')) })
+      verdicts.push({
+        ...about,
+        ...(await ask(prometheus, life, asked, expectation, type === 'alerting')),
+      })
     }
   }
   const there = new Set(rules.map(({ name }) => name))
   for (const name of Object.keys({ ...records, ...alerts }).filter(name => !there.has(name))) {
-    verdicts.push({ kind: name in alerts ? 'alert' : 'recording rule', name, query: '', ...missing('a rule of that name') })
+    verdicts.push({
+      kind: name in alerts ? 'alert' : 'recording rule',
+      name,
+      query: '',
+      ...missing('a rule of that name'),
+    })
   }
   return verdicts
 }
 
-async function ask(prometheus: Prometheus, life: Life, query: string, expectation: Expectation, zerosCount = false) {
+async function ask(
+  prometheus: Prometheus,
+  life: Life,
+  query: string,
+  expectation: Expectation,
+  zerosCount = false,
+) {
   const { at, is, may = {} } = expectation
   const expected =
-    Object.keys(is).length + Object.keys(may).length === 0 ? 'nothing' : show({ ...is, ...mapKeys(may, key => `${key}?`) }, showRange)
+    Object.keys(is).length + Object.keys(may).length === 0
+      ? 'nothing'
+      : show({ ...is, ...mapKeys(may, key => `${key}?`) }, showRange)
   try {
     const series = await prometheus.query(query, life.moments[at])
     const { right, got } = compare(series, expectation, zerosCount)
@@ -142,7 +218,11 @@ async function ask(prometheus: Prometheus, life: Life, query: string, expectatio
   }
 }
 
-function compare(series: readonly Series[], { by = [], is, may = {}, others = [0, 0] }: Expectation, zerosCount: boolean) {
+function compare(
+  series: readonly Series[],
+  { by = [], is, may = {}, others = [0, 0] }: Expectation,
+  zerosCount: boolean,
+) {
   const got: Record<string, number> = {}
   let right = true
   for (const { labels, value } of series) {
@@ -170,7 +250,9 @@ const show = <T>(values: Readonly<Record<string, T>>, text: (value: T) => string
 
 function showRange([least, most]: Range): string {
   const middle = (least + most) / 2
-  return most - least <= Math.abs(middle) * 1e-4 + 1e-8 ? figure(middle) : `${figure(least)} to ${figure(most)}`
+  return most - least <= Math.abs(middle) * 1e-4 + 1e-8
+    ? figure(middle)
+    : `${figure(least)} to ${figure(most)}`
 }
 
 function figure(value: number): string {
@@ -180,7 +262,11 @@ function figure(value: number): string {
 }
 
 /** As Grafana does before it asks. */
-export function fillIn(expression: string, life: Life, { at, variables = {} }: Pick<Expectation, 'at' | 'variables'>): string {
+export function fillIn(
+  expression: string,
+  life: Life,
+  { at, variables = {} }: Pick<Expectation, 'at' | 'variables'>,
+): string {
   const range = Math.ceil(life.moments[at] - life.began)
   const values: Readonly<Record<string, string>> = {
     __rate_interval: `${windowOf(life) * 1000}ms`,

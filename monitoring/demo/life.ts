@@ -3,7 +3,15 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { NAMESPACE, type Pod, startPod } from './pods.ts'
 import type { Prometheus } from './prometheus.ts'
 import { startStandIn } from './stand-in.ts'
-import { createTraffic, field, iris, MISTAKE, revisionLabels, SLOW, type Traffic } from './traffic.ts'
+import {
+  createTraffic,
+  field,
+  iris,
+  MISTAKE,
+  revisionLabels,
+  SLOW,
+  type Traffic,
+} from './traffic.ts'
 
 /*
  * The script: some services live through what an operator is asked about. What it causes is told by its record; expected.ts makes of
@@ -50,13 +58,21 @@ export const CONCURRENCY = { stable: 12, panic: 20, target: 22.4 } as const
 export const QUEUED = 3
 export const AT_QUEUE_PROXY = 2
 export const SLOW_START_SECONDS = 2.5
-export const IRIS = { service: 'iris-classifier', stable: 'iris-classifier-00001', canary: 'iris-classifier-00002' } as const
+export const IRIS = {
+  service: 'iris-classifier',
+  stable: 'iris-classifier-00001',
+  canary: 'iris-classifier-00002',
+} as const
 
 const REQUEST_TYPE = 'com.example.iris.classify.request'
 const PING_TYPE = 'dev.knative.sources.ping'
 
 /** @param tell called with what happens next */
-export async function live(prometheus: Prometheus, chapterSeconds: number, tell: (what: string) => void): Promise<Life> {
+export async function live(
+  prometheus: Prometheus,
+  chapterSeconds: number,
+  tell: (what: string) => void,
+): Promise<Life> {
   const standIn = await startStandIn()
   const traffic = createTraffic(standIn)
   const moments: Partial<Record<Moment, number>> = {}
@@ -75,7 +91,10 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
     standIn.remove('kube_pod_info', podLabels(pod))
   }
   /** What Knative would say of the two revisions. */
-  const scaled = (counts: Readonly<Record<string, number>>, { waiting = 0, desired = counts, busy = false } = {}) => {
+  const scaled = (
+    counts: Readonly<Record<string, number>>,
+    { waiting = 0, desired = counts, busy = false } = {},
+  ) => {
     for (const revision of [IRIS.stable, IRIS.canary]) {
       const labels = revisionLabels({ service: IRIS.service, revision })
       const count = counts[revision] ?? 0
@@ -91,7 +110,11 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
       standIn.set('kn_revision_concurrency_panic', labels, loaded ? CONCURRENCY.panic : 0)
       standIn.set('kn_revision_concurrency_target', labels, CONCURRENCY.target)
       standIn.set('kn_revision_panic_mode', labels, waiting > 0 && revision === IRIS.stable ? 1 : 0)
-      standIn.set('kn_revision_capacity_excess', labels, count * CONCURRENCY.target - (loaded ? CONCURRENCY.stable : 0))
+      standIn.set(
+        'kn_revision_capacity_excess',
+        labels,
+        count * CONCURRENCY.target - (loaded ? CONCURRENCY.stable : 0),
+      )
       standIn.set('kn_serving_queue_depth', labels, loaded ? AT_QUEUE_PROXY : 0)
       standIn.set(
         'kn_revision_request_queued',
@@ -99,7 +122,10 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
         revision === IRIS.stable ? waiting : 0,
       )
     }
-    podsFrom.push({ at: now(), count: Object.values(counts).reduce((sum, count) => sum + count, 0) })
+    podsFrom.push({
+      at: now(),
+      count: Object.values(counts).reduce((sum, count) => sum + count, 0),
+    })
   }
 
   tell('nobody is there: iris-classifier is at zero, the dead letter sink waits')
@@ -136,11 +162,18 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
   tell('load: requests and events, all of them good')
   scaled({ [IRIS.stable]: 1 }, { busy: true })
   let ids = 0
-  const event = (trigger: string, type: string, data: string) => ({ id: String(++ids), trigger, type, data })
+  const event = (trigger: string, type: string, data: string) => ({
+    id: String(++ids),
+    trigger,
+    type,
+    data,
+  })
   let running = [
     traffic.every(25, i => traffic.post(stable, iris(i))),
     traffic.every(100, i => traffic.post(garden, iris(i))),
-    traffic.every(250, i => traffic.deliver(event('iris-classify', REQUEST_TYPE, iris(i)), stable, sink)),
+    traffic.every(250, i =>
+      traffic.deliver(event('iris-classify', REQUEST_TYPE, iris(i)), stable, sink),
+    ),
   ]
   const ended = async () => {
     await Promise.all(running.map(stopped => stopped()))
@@ -149,7 +182,9 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
   await wait((chapterSeconds - windowOf({ chapterSeconds })) * 1000)
   const before = new Map([stable, garden].map(pod => [pod, { at: now(), cpu: cpuSeconds(pod) }]))
   await wait(windowOf({ chapterSeconds }) * 1000)
-  const coresAtLoad = new Map([...before].map(([pod, { at, cpu }]) => [pod, (cpuSeconds(pod) - cpu) / (now() - at)]))
+  const coresAtLoad = new Map(
+    [...before].map(([pod, { at, cpu }]) => [pod, (cpuSeconds(pod) - cpu) / (now() - at)]),
+  )
   const residentAtLoad = residentBytes([stable, garden])
   moments.load = now()
   await ended()
@@ -189,14 +224,21 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
   const residentAtCanary = residentBytes([stable, canary])
   await ended()
 
-  tell('overload: a slow model that started slowly is asked for more than it can do, and gets no CPU at times')
+  tell(
+    'overload: a slow model that started slowly is asked for more than it can do, and gets no CPU at times',
+  )
   const slow = await start({
     service: 'slow',
     revision: 'slow-00001',
     name: 'slow-00001-a',
     labelled: true,
     stallSeconds: SLOW_START_SECONDS,
-    env: { MODEL_DIR: 'test/models/slow', EXECUTION: 'inline', MAX_QUEUE_ROWS: '4', MAX_BATCH_ROWS: '1' },
+    env: {
+      MODEL_DIR: 'test/models/slow',
+      EXECUTION: 'inline',
+      MAX_QUEUE_ROWS: '4',
+      MAX_BATCH_ROWS: '1',
+    },
   })
   const pulses = setInterval(() => {
     slow.process.kill('SIGSTOP')
@@ -208,7 +250,11 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
     // Twelve at once, twice: Knative's series begin at what the first brings.
     traffic.every((chapterSeconds * 1000) / 4, async i => {
       if (i < 2)
-        await Promise.all(Array.from({ length: 12 }, () => traffic.deliver(event('slow-classify', REQUEST_TYPE, SLOW), slow, sink)))
+        await Promise.all(
+          Array.from({ length: 12 }, () =>
+            traffic.deliver(event('slow-classify', REQUEST_TYPE, SLOW), slow, sink),
+          ),
+        )
     }),
   ]
   await chapter()
@@ -258,7 +304,12 @@ export async function live(prometheus: Prometheus, chapterSeconds: number, tell:
   }
 }
 
-const podLabels = ({ name }: Pod) => ({ namespace: NAMESPACE, pod: name, node: 'node-1', created_by_kind: 'ReplicaSet' })
+const podLabels = ({ name }: Pod) => ({
+  namespace: NAMESPACE,
+  pod: name,
+  node: 'node-1',
+  created_by_kind: 'ReplicaSet',
+})
 
 const CLOCK_TICKS_A_SECOND = 100
 
@@ -270,4 +321,11 @@ function cpuSeconds({ process: { pid } }: Pod): number {
 }
 
 const residentBytes = (pods: readonly Pod[]) =>
-  new Map(pods.map(pod => [pod, Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pod.process.pid}/status`, 'utf8'))?.[1]) * 1024]))
+  new Map(
+    pods.map(pod => [
+      pod,
+      Number(
+        /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pod.process.pid}/status`, 'utf8'))?.[1],
+      ) * 1024,
+    ]),
+  )

@@ -39,11 +39,26 @@ export interface PodSpec {
 }
 
 export async function startPod(prometheus: Prometheus, spec: PodSpec): Promise<Pod> {
-  const { name, service, revision, program = 'function/main.ts', env = {}, labelled, stallSeconds = 0 } = spec
+  const {
+    name,
+    service,
+    revision,
+    program = 'function/main.ts',
+    env = {},
+    labelled,
+    stallSeconds = 0,
+  } = spec
   const began = performance.now()
   const child = spawn(process.execPath, [...stall(stallSeconds), program], {
     cwd: PROJECT,
-    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', K_SERVICE: service, K_REVISION: revision, ...env },
+    env: {
+      PATH: process.env.PATH,
+      PORT: '0',
+      LISTEN_HOST: '127.0.0.1',
+      K_SERVICE: service,
+      K_REVISION: revision,
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   process.once('exit', () => child.kill('SIGKILL'))
@@ -78,4 +93,8 @@ export async function startPod(prometheus: Prometheus, spec: PodSpec): Promise<P
 }
 
 const stall = (seconds: number) =>
-  seconds === 0 ? [] : [`--import=data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,${seconds * 1000})`]
+  seconds === 0
+    ? []
+    : [
+        `--import=data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,${seconds * 1000})`,
+      ]

@@ -1,6 +1,14 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +44,12 @@ export interface Prometheus {
   forget(address: string): void
   /** @param at seconds since 1970 @throws {Error} with Prometheus' own words where the query fails */
   query(expression: string, at: number): Promise<Series[]>
-  range(expression: string, start: number, end: number, step: number): Promise<{ labels: Labels; values: [number, string][] }[]>
+  range(
+    expression: string,
+    start: number,
+    end: number,
+    step: number,
+  ): Promise<{ labels: Labels; values: [number, string][] }[]>
   labelValues(label: string, selector: string, start: number, end: number): Promise<string[]>
   rules(): Promise<Rule[]>
   /** Resolves once the query has an answer. */
@@ -92,15 +105,25 @@ export async function startPrometheus(): Promise<Prometheus> {
     renameSync(`${targets}.new`, targets)
   }
 
-  async function ask<Data>(path: string, parameters: Readonly<Record<string, string>> = {}): Promise<Data> {
+  async function ask<Data>(
+    path: string,
+    parameters: Readonly<Record<string, string>> = {},
+  ): Promise<Data> {
     const answer = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(parameters)}`)
-    const { status, data, error } = (await answer.json()) as { status: string; data: Data; error?: string }
+    const { status, data, error } = (await answer.json()) as {
+      status: string
+      data: Data
+      error?: string
+    }
     if (status !== 'success') throw new Error(error)
     return data
   }
 
   const query = async (expression: string, at: number): Promise<Series[]> => {
-    const { resultType, result } = await ask<Result>('query', { query: expression, time: at.toFixed(3) })
+    const { resultType, result } = await ask<Result>('query', {
+      query: expression,
+      time: at.toFixed(3),
+    })
     if (resultType === 'scalar') return [{ labels: {}, value: Number(result[1]) }]
     return result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }))
   }
@@ -118,10 +141,13 @@ export async function startPrometheus(): Promise<Prometheus> {
     query,
     async range(expression, start, end, step) {
       const times = { start: String(start), end: String(end), step: String(step) }
-      const { result } = await ask<{ result: { metric: Labels; values: [number, string][] }[] }>('query_range', {
-        query: expression,
-        ...times,
-      })
+      const { result } = await ask<{ result: { metric: Labels; values: [number, string][] }[] }>(
+        'query_range',
+        {
+          query: expression,
+          ...times,
+        },
+      )
       return result.map(({ metric, values }) => ({ labels: metric, values }))
     },
     labelValues: (label, selector, start, end) =>
@@ -145,8 +171,12 @@ export async function startPrometheus(): Promise<Prometheus> {
         const latest = await query('timestamp(up)', now)
         const times = new Map(latest.map(({ labels, value }) => [labels.instance, value]))
         const gone = [...times.keys()].filter(instance => !addresses.includes(instance as string))
-        if (gone.length === 0 && addresses.every(address => (times.get(address) ?? 0) > since)) break
-        if (now > since + 60) throw new Error(`Prometheus did not scrape all of ${addresses.join(', ')} within a minute`)
+        if (gone.length === 0 && addresses.every(address => (times.get(address) ?? 0) > since))
+          break
+        if (now > since + 60)
+          throw new Error(
+            `Prometheus did not scrape all of ${addresses.join(', ')} within a minute`,
+          )
         await wait(50)
       }
       // Rules build on one another.
@@ -163,7 +193,10 @@ export async function startPrometheus(): Promise<Prometheus> {
 
 type Result =
   | { readonly resultType: 'scalar'; readonly result: [number, string] }
-  | { readonly resultType: 'vector'; readonly result: { metric: Labels; value: [number, string] }[] }
+  | {
+      readonly resultType: 'vector'
+      readonly result: { metric: Labels; value: [number, string] }[]
+    }
 
 /** What fires, fires at once: whether an alert's `for` has passed is for its unit tests to show. */
 function copyRules(folder: string): void {
@@ -194,7 +227,11 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0
 }
 
-async function untilReady(child: ChildProcess, url: string, said: readonly string[]): Promise<void> {
+async function untilReady(
+  child: ChildProcess,
+  url: string,
+  said: readonly string[],
+): Promise<void> {
   while (child.exitCode === null) {
     const ready = await fetch(`${url}/-/ready`).then(
       ({ ok }) => ok,

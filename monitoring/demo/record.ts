@@ -8,7 +8,10 @@ import type { Labels, Prometheus } from './prometheus.ts'
 
 export interface Drawn {
   readonly panel: Panel
-  readonly results: readonly { readonly labels: Labels; readonly values: readonly (readonly [at: number, value: string])[] }[][]
+  readonly results: readonly {
+    readonly labels: Labels
+    readonly values: readonly (readonly [at: number, value: string])[]
+  }[][]
 }
 
 export interface Recording {
@@ -16,18 +19,30 @@ export interface Recording {
   readonly began: number
   readonly ended: number
   readonly moments: Readonly<Record<Moment, number>>
-  readonly dashboards: readonly { readonly dashboard: Dashboard; readonly panels: readonly Drawn[] }[]
+  readonly dashboards: readonly {
+    readonly dashboard: Dashboard
+    readonly panels: readonly Drawn[]
+  }[]
   readonly verdicts: readonly Verdict[]
 }
 
 /** For a dashboard that is opened at another moment than at the end. */
-const OPENED: Readonly<Record<string, { at: Moment; variables?: Readonly<Record<string, string>> }>> = {
+const OPENED: Readonly<
+  Record<string, { at: Moment; variables?: Readonly<Record<string, string>> }>
+> = {
   Inference: { at: 'overload' },
   'Scale to zero': { at: 'again' },
-  Canary: { at: 'canary', variables: { service: IRIS.service, revision: IRIS.canary, baseline: IRIS.stable } },
+  Canary: {
+    at: 'canary',
+    variables: { service: IRIS.service, revision: IRIS.canary, baseline: IRIS.stable },
+  },
 }
 
-export async function record(prometheus: Prometheus, life: Life, verdicts: readonly Verdict[]): Promise<Recording> {
+export async function record(
+  prometheus: Prometheus,
+  life: Life,
+  verdicts: readonly Verdict[],
+): Promise<Recording> {
   const { began, ended, moments } = life
   const dashboards = []
   for (const dashboard of readDashboards()) {
@@ -39,7 +54,12 @@ export async function record(prometheus: Prometheus, life: Life, verdicts: reado
         const query = fillIn(expr, life, { at, variables })
         if (instant) {
           const series = await prometheus.query(query, moments[at])
-          results.push(series.map(({ labels, value }) => ({ labels, values: [[moments[at], String(value)] as const] })))
+          results.push(
+            series.map(({ labels, value }) => ({
+              labels,
+              values: [[moments[at], String(value)] as const],
+            })),
+          )
         } else {
           results.push(await prometheus.range(query, began, moments[at], 0.5))
         }

@@ -15,15 +15,20 @@ import { startPrometheus } from './prometheus.ts'
 import { record } from './record.ts'
 import { summary, table, wrong } from './show.ts'
 
-const { values } = parseArgs({ options: { short: { type: 'boolean', default: false }, results: { type: 'string' } } })
+const { values } = parseArgs({
+  options: { short: { type: 'boolean', default: false }, results: { type: 'string' } },
+})
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
 async function main(): Promise<void> {
   const prometheus = await startPrometheus()
   try {
-    say(`Prometheus ${prometheus.version}; Knative, its Broker and kube-state-metrics are a stand-in`)
+    say(
+      `Prometheus ${prometheus.version}; Knative, its Broker and kube-state-metrics are a stand-in`,
+    )
     const began = performance.now()
-    const tell = (what: string) => say(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${what}`)
+    const tell = (what: string) =>
+      say(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${what}`)
     const life = await live(prometheus, values.short ? 8 : 20, tell)
     tell('every query is asked')
     const verdicts = await judge(prometheus, life, expect(life))
@@ -31,7 +36,8 @@ async function main(): Promise<void> {
     const mistakes = wrong(verdicts)
     if (mistakes !== '') say(`${mistakes}\n`)
     say(summary(verdicts))
-    if (values.results !== undefined) writeFileSync(values.results, JSON.stringify(await record(prometheus, life, verdicts)))
+    if (values.results !== undefined)
+      writeFileSync(values.results, JSON.stringify(await record(prometheus, life, verdicts)))
     if (mistakes !== '') process.exitCode = 1
   } finally {
     await prometheus.stop()

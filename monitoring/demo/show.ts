@@ -19,10 +19,13 @@ export function table(verdicts: readonly Verdict[], width: number): string {
       .map((cell, i) => fit(cell, widths[i] as number))
       .join(' │ ')
       .trimEnd()
-  return [line(heads), widths.map(size => '─'.repeat(size)).join('─┼─'), ...rows.map(line)].join('\n')
+  return [line(heads), widths.map(size => '─'.repeat(size)).join('─┼─'), ...rows.map(line)].join(
+    '\n',
+  )
 }
 
-const fit = (text: string, width: number) => (text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width))
+const fit = (text: string, width: number) =>
+  text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
 /** Each that is wrong, in full. */
 export const wrong = (verdicts: readonly Verdict[]): string =>
@@ -41,7 +44,9 @@ export const wrong = (verdicts: readonly Verdict[]): string =>
 export function summary(verdicts: readonly Verdict[]): string {
   const kinds = Object.entries(Object.groupBy(verdicts, ({ kind }) => kind))
   const asked = kinds.map(([kind, list = []]) => {
-    const distinct = new Set(list.map(({ dashboard, name, query }) => `${dashboard} ${name} ${query}`)).size
+    const distinct = new Set(
+      list.map(({ dashboard, name, query }) => `${dashboard} ${name} ${query}`),
+    ).size
     return `${distinct} ${kind === 'panel' ? 'queries of panels' : `${kind}s`}`
   })
   const failed = verdicts.filter(({ right }) => !right).length

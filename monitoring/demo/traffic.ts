@@ -29,7 +29,11 @@ export interface Traffic {
   readonly answers: readonly Answered[]
   readonly deliveries: readonly Delivery[]
   /** Ids of events that ended at the dead letter sink. */
-  readonly dead: readonly { readonly id: string; readonly reason: 'refused' | 'exhausted'; readonly at: number }[]
+  readonly dead: readonly {
+    readonly id: string
+    readonly reason: 'refused' | 'exhausted'
+    readonly at: number
+  }[]
   post(pod: Pod, body: string, model?: string): Promise<number>
   /** As a Broker: tries again what may succeed later, and sends on what is given up. */
   deliver(event: Event, pod: Pod, sink: Pod, tries?: number): Promise<void>
@@ -45,14 +49,21 @@ export interface Event {
 }
 
 /** Not tried again (docs/eventing.md). */
-const isFinal = (status: number) => status >= 400 && status < 500 && ![404, 408, 409, 429].includes(status)
+const isFinal = (status: number) =>
+  status >= 400 && status < 500 && ![404, 408, 409, 429].includes(status)
 
 export function createTraffic(standIn: StandIn): Traffic {
   const answers: Answered[] = []
   const deliveries: Delivery[] = []
   const dead: { id: string; reason: 'refused' | 'exhausted'; at: number }[] = []
 
-  async function send(pod: Pod, path: string, headers: Record<string, string>, body: string, protocol: Answered['protocol']) {
+  async function send(
+    pod: Pod,
+    path: string,
+    headers: Record<string, string>,
+    body: string,
+    protocol: Answered['protocol'],
+  ) {
     const began = performance.now()
     const answer = await fetch(`${pod.url}${path}`, {
       method: 'POST',
@@ -61,7 +72,14 @@ export function createTraffic(standIn: StandIn): Traffic {
     })
     const text = await answer.text()
     const seconds = (performance.now() - began) / 1000
-    answers.push({ at: Date.now() / 1000, pod, protocol, status: answer.status, seconds, labels: countLabels(text) })
+    answers.push({
+      at: Date.now() / 1000,
+      pod,
+      protocol,
+      status: answer.status,
+      seconds,
+      labels: countLabels(text),
+    })
     standIn.observe(
       'kn_serving_invocation_duration_seconds',
       { ...revisionLabels(pod), http_response_status_code: String(answer.status) },
@@ -74,13 +92,23 @@ export function createTraffic(standIn: StandIn): Traffic {
     answers,
     deliveries,
     dead,
-    post: async (pod, body, model = 'iris-classifier') => (await send(pod, `/v2/models/${model}/infer`, {}, body, 'http')).status,
+    post: async (pod, body, model = 'iris-classifier') =>
+      (await send(pod, `/v2/models/${model}/infer`, {}, body, 'http')).status,
     async deliver({ id, type, trigger, data }, pod, sink, tries = 3) {
-      const headers = { 'ce-specversion': '1.0', 'ce-id': id, 'ce-source': '/garden', 'ce-type': type }
+      const headers = {
+        'ce-specversion': '1.0',
+        'ce-id': id,
+        'ce-source': '/garden',
+        'ce-type': type,
+      }
       for (let left = tries; left > 0; left--) {
         const { status, seconds, text } = await send(pod, '/', headers, data, 'cloudevent')
         deliveries.push({ at: Date.now() / 1000, trigger, type, status })
-        standIn.observe('kn_eventing_dispatch_duration_seconds', dispatchLabels(trigger, type, status), seconds)
+        standIn.observe(
+          'kn_eventing_dispatch_duration_seconds',
+          dispatchLabels(trigger, type, status),
+          seconds,
+        )
         if (status < 300) return
         if (!isFinal(status) && left > 1) continue
         await fetch(sink.url, {
@@ -143,7 +171,8 @@ const dispatchLabels = (trigger: string, type: string, status: number) => ({
 
 function countLabels(text: string): Record<string, number> {
   const labels: Record<string, number> = {}
-  const outputs: { name: string; data: unknown[] }[] = text === '' ? [] : (JSON.parse(text).outputs ?? [])
+  const outputs: { name: string; data: unknown[] }[] =
+    text === '' ? [] : (JSON.parse(text).outputs ?? [])
   for (const label of outputs.find(({ name }) => name === 'predicted_class')?.data ?? []) {
     labels[String(label)] = (labels[String(label)] ?? 0) + 1
   }
@@ -158,14 +187,29 @@ const FLOWERS = [
 
 /** @param i which flower: two of three are setosa */
 export const iris = (i = 0): string =>
-  JSON.stringify({ inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: FLOWERS[i % FLOWERS.length] }] })
+  JSON.stringify({
+    inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: FLOWERS[i % FLOWERS.length] }],
+  })
 
 /** A request of very many rows, all virginica. */
 export const field = (rows: number): string =>
-  JSON.stringify({ inputs: [{ name: 'input', shape: [rows, 4], datatype: 'FP32', data: Array.from({ length: rows }, () => FLOWERS[2]) }] })
+  JSON.stringify({
+    inputs: [
+      {
+        name: 'input',
+        shape: [rows, 4],
+        datatype: 'FP32',
+        data: Array.from({ length: rows }, () => FLOWERS[2]),
+      },
+    ],
+  })
 
 /** The mistake that people make most: one row without its brackets. */
-export const MISTAKE = JSON.stringify({ inputs: [{ name: 'input', shape: [4], datatype: 'FP32', data: FLOWERS[0] }] })
+export const MISTAKE = JSON.stringify({
+  inputs: [{ name: 'input', shape: [4], datatype: 'FP32', data: FLOWERS[0] }],
+})
 
 /** For test/models/slow, which takes 50 to 100 ms. */
-export const SLOW = JSON.stringify({ inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] })
+export const SLOW = JSON.stringify({
+  inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
+})

@@ -13,7 +13,8 @@ const p95 = (revision: string) => quantile(0.95, 'le', { revision, window: WINDO
 
 /** Of a revision's predictions, the share of each label. */
 const labels = (revision: string) => {
-  const of = (by: string) => `sum ${by}(${chosen(`rate(inference_predictions_total[${WINDOW}])`, { revision, window: WINDOW })})`
+  const of = (by: string) =>
+    `sum ${by}(${chosen(`rate(inference_predictions_total[${WINDOW}])`, { revision, window: WINDOW })})`
   return `${of('by (label) ')} / on () group_left () (${of('')} > 0)`
 }
 
@@ -33,7 +34,9 @@ const VERDICT: Row = {
         [0.01, 'red'],
       ],
       nothing: 'no requests to one of them',
-      queries: [{ expr: `(${share('$revision')}) - (${share('$baseline')})`, legend: 'more errors' }],
+      queries: [
+        { expr: `(${share('$revision')}) - (${share('$baseline')})`, legend: 'more errors' },
+      ],
     },
     {
       title: 'Slower?',
@@ -63,11 +66,17 @@ const VERDICT: Row = {
         [0.15, 'red'],
       ],
       nothing: 'no predictions of one of them',
-      queries: [{ expr: `sum(abs((${labels('$revision')}) - (${labels('$baseline')}))) / 2`, legend: 'moved' }],
+      queries: [
+        {
+          expr: `sum(abs((${labels('$revision')}) - (${labels('$baseline')}))) / 2`,
+          legend: 'moved',
+        },
+      ],
     },
     {
       title: 'Share of the traffic',
-      description: 'Requests to the new revision, of those to both. Some hundreds at least before you judge.',
+      description:
+        'Requests to the new revision, of those to both. Some hundreds at least before you judge.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -113,7 +122,11 @@ const VERDICT: Row = {
           legend: 'longest start',
           unit: 's',
         },
-        { expr: `max by (revision) (${chosen('process_resident_memory_bytes', both)})`, legend: 'largest process', unit: 'bytes' },
+        {
+          expr: `max by (revision) (${chosen('process_resident_memory_bytes', both)})`,
+          legend: 'largest process',
+          unit: 'bytes',
+        },
         { expr: `count by (revision) (${chosen('model_ready', both)})`, legend: 'processes' },
       ],
     },
@@ -125,11 +138,14 @@ const COURSE: Row = {
   panels: [
     {
       title: 'Requests',
-      description: 'Answered a second by each revision: what the canary’s percent makes of the traffic.',
+      description:
+        'Answered a second by each revision: what the canary’s percent makes of the traffic.',
       draw: 'stacked',
       unit: 'reqps',
       width: 12,
-      queries: [{ expr: `sum by (revision) (${chosen(requests(), both)})`, legend: '{{revision}}' }],
+      queries: [
+        { expr: `sum by (revision) (${chosen(requests(), both)})`, legend: '{{revision}}' },
+      ],
     },
     {
       title: 'Errors',
@@ -149,7 +165,8 @@ const COURSE: Row = {
     },
     {
       title: 'By version of the model',
-      description: 'The same by model version, which also tells the two apart where there are no revisions, as in KServe’s Standard mode.',
+      description:
+        'The same by model version, which also tells the two apart where there are no revisions, as in KServe’s Standard mode.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -166,7 +183,12 @@ const COURSE: Row = {
       draw: 'shares',
       unit: 'percentunit',
       width: 12,
-      queries: [{ expr: `sum by (label) (${chosen(`rate(inference_predictions_total[${RATE}])`)})`, legend: '{{label}}' }],
+      queries: [
+        {
+          expr: `sum by (label) (${chosen(`rate(inference_predictions_total[${RATE}])`)})`,
+          legend: '{{label}}',
+        },
+      ],
     },
     {
       title: 'Predictions of the other',

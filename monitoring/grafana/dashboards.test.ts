@@ -39,9 +39,12 @@ for (const { title, panels, templating, ...more } of dashboards) {
       const names = templating.list.map(({ name }) => name)
       for (const name of ['service', 'revision', 'model']) assert.ok(names.includes(name), name)
       const used = panels.flatMap(({ targets = [] }) =>
-        targets.flatMap(({ expr }) => [...expr.matchAll(/\$(\w+)/g)].map(([, name]) => name as string)),
+        targets.flatMap(({ expr }) =>
+          [...expr.matchAll(/\$(\w+)/g)].map(([, name]) => name as string),
+        ),
       )
-      for (const name of used.filter(name => !name.startsWith('__'))) assert.ok(names.includes(name), name)
+      for (const name of used.filter(name => !name.startsWith('__')))
+        assert.ok(names.includes(name), name)
     })
 
     test('has panels that lie beside each other and not upon', () => {
@@ -59,7 +62,9 @@ for (const { title, panels, templating, ...more } of dashboards) {
     })
 
     test('tells of each panel what it answers, in which unit, and asks the chosen data source', () => {
-      for (const { title, description, type, fieldConfig, datasource } of panels.filter(({ targets = [] }) => targets.length > 0)) {
+      for (const { title, description, type, fieldConfig, datasource } of panels.filter(
+        ({ targets = [] }) => targets.length > 0,
+      )) {
         assert.ok((description ?? '').length > 15 && description?.endsWith('.'), title)
         assert.ok(fieldConfig.defaults.unit !== undefined, `${title}: ${type}`)
         // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana puts it in
@@ -83,14 +88,18 @@ for (const [question, dashboard, panel] of [
   ['is the new version worse?', 'Canary', 'Is the new version worse?'],
 ] as const) {
   test(`"${question}" has one place to look`, () => {
-    const places = dashboards.flatMap(({ title, panels }) => panels.filter(each => each.title === panel).map(() => title))
+    const places = dashboards.flatMap(({ title, panels }) =>
+      panels.filter(each => each.title === panel).map(() => title),
+    )
     assert.deepEqual(places, [dashboard])
   })
 }
 
 test('the four queries of many a first dashboard stand there word for word, the third beside one that sums first', () => {
   const asked =
-    dashboards.find(({ title }) => title === 'Inference')?.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)) ?? []
+    dashboards
+      .find(({ title }) => title === 'Inference')
+      ?.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)) ?? []
   for (const query of [
     'histogram_quantile(0.95, rate(inference_request_duration_seconds_bucket[5m]))',
     'rate(inference_requests_total{status="success"}[1m])',
@@ -100,7 +109,10 @@ test('the four queries of many a first dashboard stand there word for word, the 
     assert.ok(asked.includes(query), query)
   }
   const third = asked.findIndex(expr => expr.startsWith('100 * rate('))
-  assert.equal(asked[third + 1], '100 * sum(rate(inference_requests_total{status="error"}[1m])) / sum(rate(inference_requests_total[1m]))')
+  assert.equal(
+    asked[third + 1],
+    '100 * sum(rate(inference_requests_total{status="error"}[1m])) / sum(rate(inference_requests_total[1m]))',
+  )
 })
 
 describe('beside compose.yaml', () => {
@@ -108,7 +120,9 @@ describe('beside compose.yaml', () => {
   const mounted = (path: string) => volumes.some((volume: string) => volume === path)
 
   test('Grafana finds the dashboards, and the data source they begin with', () => {
-    const [provider] = yaml('monitoring/grafana/provisioning/dashboards/onnx-function.yml').providers
+    const [provider] = yaml(
+      'monitoring/grafana/provisioning/dashboards/onnx-function.yml',
+    ).providers
     assert.ok(mounted('./monitoring/grafana/provisioning:/etc/grafana/provisioning:ro'))
     assert.ok(mounted(`./monitoring/grafana/dashboards:${provider.options.path}:ro`))
     const [source] = yaml('monitoring/grafana/provisioning/datasources/prometheus.yml').datasources
@@ -120,13 +134,19 @@ describe('beside compose.yaml', () => {
 
   test('Prometheus loads the rules', () => {
     const configuration = 'monitoring/prometheus/compose.yml'
-    assert.ok(yaml('compose.yaml').services.prometheus.volumes.includes('./monitoring/prometheus:/etc/prometheus:ro'))
+    assert.ok(
+      yaml('compose.yaml').services.prometheus.volumes.includes(
+        './monitoring/prometheus:/etc/prometheus:ro',
+      ),
+    )
     assert.deepEqual(yaml(configuration).rule_files, ['rules/*.yml'])
   })
 })
 
 describe('in Kubernetes', () => {
-  const { configMapGenerator, generatorOptions } = yaml('monitoring/grafana/dashboards/kustomization.yaml')
+  const { configMapGenerator, generatorOptions } = yaml(
+    'monitoring/grafana/dashboards/kustomization.yaml',
+  )
 
   test('all dashboards are in a ConfigMap that Grafana’s sidecar finds', () => {
     assert.deepEqual(configMapGenerator[0].files.toSorted(), Object.keys(DASHBOARDS).sort())
@@ -134,7 +154,9 @@ describe('in Kubernetes', () => {
   })
 
   test('it is small enough for kubectl apply, which keeps a copy of it in an annotation', () => {
-    const data = Object.fromEntries(Object.keys(DASHBOARDS).map(file => [file, readFileSync(join(folder, file), 'utf8')]))
+    const data = Object.fromEntries(
+      Object.keys(DASHBOARDS).map(file => [file, readFileSync(join(folder, file), 'utf8')]),
+    )
     assert.ok(JSON.stringify({ data }).length < 240_000)
   })
 })

@@ -18,5 +18,6 @@ export const folder = join(import.meta.dirname, 'dashboards')
 export const written = (dashboard: Dashboard) => `${JSON.stringify(build(dashboard), null, 2)}\n`
 
 if (import.meta.main) {
-  for (const [file, dashboard] of Object.entries(DASHBOARDS)) writeFileSync(join(folder, file), written(dashboard))
+  for (const [file, dashboard] of Object.entries(DASHBOARDS))
+    writeFileSync(join(folder, file), written(dashboard))
 }

@@ -31,7 +31,11 @@ const ATTENTION: Row = {
             [1, 'green'],
           ],
         },
-        { expr: `count((${chosen('model_ready')}) == 0) or vector(0)`, legend: 'not ready', thresholds: ANY_IS_BAD },
+        {
+          expr: `count((${chosen('model_ready')}) == 0) or vector(0)`,
+          legend: 'not ready',
+          thresholds: ANY_IS_BAD,
+        },
       ],
     },
     {
@@ -91,11 +95,17 @@ const ATTENTION: Row = {
         [0.1, 'yellow'],
         [1, 'red'],
       ],
-      queries: [{ expr: `sum(${chosen(`rate(inference_rejected_total[${RATE}])`)}) or vector(0)`, legend: 'turned away' }],
+      queries: [
+        {
+          expr: `sum(${chosen(`rate(inference_rejected_total[${RATE}])`)}) or vector(0)`,
+          legend: 'turned away',
+        },
+      ],
     },
     {
       title: 'What fires?',
-      description: 'Alerts of monitoring/prometheus/rules that fire now. Each has its paragraph in docs/runbook.md.',
+      description:
+        'Alerts of monitoring/prometheus/rules that fire now. Each has its paragraph in docs/runbook.md.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -111,7 +121,9 @@ const ATTENTION: Row = {
       height: 6,
       nothing: 'none fired',
       thresholds: ANY_IS_BAD,
-      queries: [{ expr: 'max by (alertname) (ALERTS{alertstate="firing"})', legend: '{{alertname}}' }],
+      queries: [
+        { expr: 'max by (alertname) (ALERTS{alertstate="firing"})', legend: '{{alertname}}' },
+      ],
     },
   ],
 }
@@ -125,7 +137,12 @@ const TRAFFIC: Row = {
       draw: 'stacked',
       unit: 'reqps',
       width: 12,
-      queries: [{ expr: `sum by (protocol, status) (${chosen(requests())})`, legend: '{{protocol}}, {{status}}' }],
+      queries: [
+        {
+          expr: `sum by (protocol, status) (${chosen(requests())})`,
+          legend: '{{protocol}}, {{status}}',
+        },
+      ],
     },
     {
       title: 'Errors by revision',
@@ -138,15 +155,20 @@ const TRAFFIC: Row = {
     },
     {
       title: 'Time to the answer',
-      description: 'Of requests answered well, from arrival to answer: waiting for other runs is in it.',
+      description:
+        'Of requests answered well, from arrival to answer: waiting for other runs is in it.',
       draw: 'lines',
       unit: 's',
       width: 12,
-      queries: [0.5, 0.95, 0.99].map(share => ({ expr: quantile(share, 'le'), legend: `${share * 100}th percentile` })),
+      queries: [0.5, 0.95, 0.99].map(share => ({
+        expr: quantile(share, 'le'),
+        legend: `${share * 100}th percentile`,
+      })),
     },
     {
       title: 'Times to the answer',
-      description: 'How many took how long. Two bands are two kinds of requests, or two kinds of pods.',
+      description:
+        'How many took how long. Two bands are two kinds of requests, or two kinds of pods.',
       draw: 'heatmap',
       unit: 's',
       width: 12,
@@ -165,7 +187,8 @@ const LOAD: Row = {
   panels: [
     {
       title: 'Waiting, and in flight',
-      description: 'Rows that wait for a run, and requests not yet answered. Rows that stay are more than the pods can do.',
+      description:
+        'Rows that wait for a run, and requests not yet answered. Rows that stay are more than the pods can do.',
       draw: 'lines',
       unit: 'none',
       width: 6,
@@ -176,7 +199,8 @@ const LOAD: Row = {
     },
     {
       title: 'Rows a run',
-      description: 'Requests that wait are joined: more rows a run is more load taken without more time.',
+      description:
+        'Requests that wait are joined: more rows a run is more load taken without more time.',
       draw: 'lines',
       unit: 'none',
       width: 6,
@@ -198,29 +222,47 @@ const LOAD: Row = {
       draw: 'stacked',
       unit: 'reqps',
       width: 6,
-      queries: [{ expr: `sum by (reason) (${chosen(`rate(inference_rejected_total[${RATE}])`)})`, legend: '{{reason}}' }],
+      queries: [
+        {
+          expr: `sum by (reason) (${chosen(`rate(inference_rejected_total[${RATE}])`)})`,
+          legend: '{{reason}}',
+        },
+      ],
     },
     {
       title: 'Failures, by cause',
-      description: 'What was turned away (but for too large), runs that the model failed in, and what nobody foresaw (server).',
+      description:
+        'What was turned away (but for too large), runs that the model failed in, and what nobody foresaw (server).',
       draw: 'stacked',
       unit: 'reqps',
       width: 6,
-      queries: [{ expr: `sum by (cause) (${chosen(`rate(inference_failures_total[${RATE}])`)})`, legend: '{{cause}}' }],
+      queries: [
+        {
+          expr: `sum by (cause) (${chosen(`rate(inference_failures_total[${RATE}])`)})`,
+          legend: '{{cause}}',
+        },
+      ],
     },
     {
       title: 'Predictions',
-      description: 'Shares of the labels that rows were given. A share that moves is other data, or another model.',
+      description:
+        'Shares of the labels that rows were given. A share that moves is other data, or another model.',
       draw: 'shares',
       unit: 'percentunit',
       width: 24,
-      queries: [{ expr: `sum by (label) (${chosen(`rate(inference_predictions_total[${RATE}])`)})`, legend: '{{label}}' }],
+      queries: [
+        {
+          expr: `sum by (label) (${chosen(`rate(inference_predictions_total[${RATE}])`)})`,
+          legend: '{{label}}',
+        },
+      ],
     },
   ],
 }
 
 /** Deliveries by the Broker’s Triggers; its channel counts the same events once more, as a subscription’s. */
-const deliveries = (labels: string) => `kn_eventing_dispatch_duration_seconds_count{messaging_destination_name=~"trigger:.+", ${labels}}`
+const deliveries = (labels: string) =>
+  `kn_eventing_dispatch_duration_seconds_count{messaging_destination_name=~"trigger:.+", ${labels}}`
 
 const EVENTS: Row = {
   title: 'Events',
@@ -244,7 +286,11 @@ const EVENTS: Row = {
       draw: 'table',
       unit: 'none',
       width: 11,
-      columns: { messaging_destination_name: 'Trigger', cloudevents_type: 'event type', http_response_status_code: 'status' },
+      columns: {
+        messaging_destination_name: 'Trigger',
+        cloudevents_type: 'event type',
+        http_response_status_code: 'status',
+      },
       nothing: 'none died',
       queries: [
         {
@@ -259,7 +305,12 @@ const EVENTS: Row = {
       draw: 'stacked',
       unit: 'reqps',
       width: 5,
-      queries: [{ expr: `sum by (status) (${chosen(requests('protocol="cloudevent"'))})`, legend: '{{status}}' }],
+      queries: [
+        {
+          expr: `sum by (status) (${chosen(requests('protocol="cloudevent"'))})`,
+          legend: '{{status}}',
+        },
+      ],
     },
     {
       title: 'Deliveries by status',
@@ -305,11 +356,14 @@ const PROCESS: Row = {
       draw: 'lines',
       unit: 'none',
       width: 8,
-      queries: [{ expr: chosen(`rate(process_cpu_seconds_total[${RATE}])`), legend: '{{instance}}' }],
+      queries: [
+        { expr: chosen(`rate(process_cpu_seconds_total[${RATE}])`), legend: '{{instance}}' },
+      ],
     },
     {
       title: 'Event loop',
-      description: 'How late the main thread comes to what is due, 99th percentile: while it is late, probes and requests wait too.',
+      description:
+        'How late the main thread comes to what is due, 99th percentile: while it is late, probes and requests wait too.',
       draw: 'lines',
       unit: 's',
       width: 8,
@@ -321,7 +375,8 @@ const PROCESS: Row = {
     },
     {
       title: 'Worker deaths',
-      description: 'Worker threads of the model that ended by themselves and were replaced, in the time shown.',
+      description:
+        'Worker threads of the model that ended by themselves and were replaced, in the time shown.',
       draw: 'stat',
       unit: 'none',
       width: 8,
@@ -342,7 +397,10 @@ const PROCESS: Row = {
       height: 5,
       columns: { service: 'service', revision: 'revision', version: 'program' },
       queries: [
-        { expr: 'count by (service, revision, version) (function_info{service=~"$service", revision=~"$revision"})', legend: 'processes' },
+        {
+          expr: 'count by (service, revision, version) (function_info{service=~"$service", revision=~"$revision"})',
+          legend: 'processes',
+        },
       ],
     },
   ],
@@ -353,7 +411,8 @@ const WORD_FOR_WORD: Row = {
   panels: [
     {
       title: 'Time to the answer, 95th percentile of each series',
-      description: 'histogram_quantile over every series by itself. "Time to the answer" above is of all together.',
+      description:
+        'histogram_quantile over every series by itself. "Time to the answer" above is of all together.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -370,7 +429,12 @@ const WORD_FOR_WORD: Row = {
       draw: 'lines',
       unit: 'reqps',
       width: 12,
-      queries: [{ expr: 'rate(inference_requests_total{status="success"}[1m])', legend: '{{instance}} {{protocol}}' }],
+      queries: [
+        {
+          expr: 'rate(inference_requests_total{status="success"}[1m])',
+          legend: '{{instance}} {{protocol}}',
+        },
+      ],
     },
     {
       title: 'Errors in percent, as often written',
@@ -401,7 +465,8 @@ const WORD_FOR_WORD: Row = {
     },
     {
       title: 'Pods in the namespace',
-      description: 'All of them, whatever they are, as kube-state-metrics counts them; nothing where there are none.',
+      description:
+        'All of them, whatever they are, as kube-state-metrics counts them; nothing where there are none.',
       draw: 'steps',
       unit: 'none',
       width: 8,

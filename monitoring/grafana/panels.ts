@@ -25,13 +25,25 @@ export interface Query {
 }
 
 /** Colour from each value on, ascending. */
-export type Thresholds = readonly (readonly [from: number | null, color: 'blue' | 'green' | 'yellow' | 'red' | 'text'])[]
+export type Thresholds = readonly (readonly [
+  from: number | null,
+  color: 'blue' | 'green' | 'yellow' | 'red' | 'text',
+])[]
 
 export interface Panel {
   readonly title: string
   /** What it answers, and what to make of it: shown at the panel's corner. */
   readonly description: string
-  readonly draw: 'stat' | 'lines' | 'stacked' | 'shares' | 'steps' | 'bars' | 'table' | 'timeline' | 'heatmap'
+  readonly draw:
+    | 'stat'
+    | 'lines'
+    | 'stacked'
+    | 'shares'
+    | 'steps'
+    | 'bars'
+    | 'table'
+    | 'timeline'
+    | 'heatmap'
   readonly unit: string
   readonly queries: readonly Query[]
   /** Of 24. */
@@ -106,10 +118,16 @@ export function build({ uid, title, description, variables, rows }: Dashboard): 
   let id = 0
   let top = 0
   for (const { title, panels } of rows) {
-    built.withRow(new dashboard.RowBuilder(title).id(++id).gridPos({ x: 0, y: top, w: COLUMNS, h: 1 }))
+    built.withRow(
+      new dashboard.RowBuilder(title).id(++id).gridPos({ x: 0, y: top, w: COLUMNS, h: 1 }),
+    )
     const { places, end } = place(panels, top + 1)
     panels.forEach((each, i) => {
-      built.withPanel(('markdown' in each ? note(each) : panel(each)).id(++id).gridPos(places[i] as dashboard.GridPos))
+      built.withPanel(
+        ('markdown' in each ? note(each) : panel(each))
+          .id(++id)
+          .gridPos(places[i] as dashboard.GridPos),
+      )
     })
     top = end
   }
@@ -123,7 +141,10 @@ function place(panels: readonly (Panel | Note)[], top: number) {
   const ends = new Array<number>(COLUMNS).fill(top)
   const places = panels.map(each => {
     const [w, h] = [each.width, heightOf(each)]
-    const starts = Array.from({ length: COLUMNS - w + 1 }, (_, x) => ({ x, y: Math.max(...ends.slice(x, x + w)) }))
+    const starts = Array.from({ length: COLUMNS - w + 1 }, (_, x) => ({
+      x,
+      y: Math.max(...ends.slice(x, x + w)),
+    }))
     const { x, y } = starts.reduce((best, start) => (start.y < best.y ? start : best))
     ends.fill(y + h, x, x + w)
     return { x, y, w, h }
@@ -131,7 +152,8 @@ function place(panels: readonly (Panel | Note)[], top: number) {
   return { places, end: Math.max(...ends) }
 }
 
-const heightOf = (each: Panel | Note) => each.height ?? ('draw' in each && each.draw === 'stat' ? 5 : 8)
+const heightOf = (each: Panel | Note) =>
+  each.height ?? ('draw' in each && each.draw === 'stat' ? 5 : 8)
 
 function variable({ name, label, description, query, one }: Variable) {
   const built = new dashboard.QueryVariableBuilder(name)
@@ -143,10 +165,15 @@ function variable({ name, label, description, query, one }: Variable) {
     .sort(one === 'last' ? dashboard.VariableSort.NaturalDesc : dashboard.VariableSort.NaturalAsc)
   if (one !== undefined) return built
   // All is whatever there is, no label at all included: beside compose.yaml there is no service and no revision.
-  return built.multi(true).includeAll(true).allValue('.*').current({ text: 'All', value: '$__all', selected: true })
+  return built
+    .multi(true)
+    .includeAll(true)
+    .allValue('.*')
+    .current({ text: 'All', value: '$__all', selected: true })
 }
 
-const note = ({ title, markdown }: Note) => new text.PanelBuilder().title(title).mode(text.TextMode.Markdown).content(markdown)
+const note = ({ title, markdown }: Note) =>
+  new text.PanelBuilder().title(title).mode(text.TextMode.Markdown).content(markdown)
 
 function panel(spec: Panel) {
   const built = visualization(spec)
@@ -162,7 +189,8 @@ function panel(spec: Panel) {
     if (query.unit !== undefined) properties.push({ id: 'unit', value: query.unit })
     if (query.thresholds !== undefined) {
       properties.push({ id: 'thresholds', value: thresholds(query.thresholds).build() })
-      if (spec.draw === 'table') properties.push({ id: 'custom.cellOptions', value: { type: 'color-text' } })
+      if (spec.draw === 'table')
+        properties.push({ id: 'custom.cellOptions', value: { type: 'color-text' } })
     }
     if (properties.length === 0) return
     // In a table the queries are joined, and a column is told by its title.
@@ -175,13 +203,16 @@ function panel(spec: Panel) {
 const refId = (i: number) => String.fromCharCode(65 + i)
 
 const thresholds = (steps: Thresholds) =>
-  new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(steps.map(([value, color]) => ({ value, color })))
+  new dashboard.ThresholdsConfigBuilder()
+    .mode(dashboard.ThresholdsMode.Absolute)
+    .steps(steps.map(([value, color]) => ({ value, color })))
 
 /** What has one value shows the one now: the last of the time shown may be of hours ago, where a service sleeps. */
 function target({ expr, legend }: Query, id: string, draw: Panel['draw']): Builder<Dataquery> {
   const built = new prometheus.DataqueryBuilder().refId(id).datasource(DATA_SOURCE).expr(expr)
   if (draw === 'table') return built.instant().format(prometheus.PromQueryFormat.Table)
-  if (draw === 'heatmap') return built.range().format(prometheus.PromQueryFormat.Heatmap).legendFormat(legend)
+  if (draw === 'heatmap')
+    return built.range().format(prometheus.PromQueryFormat.Heatmap).legendFormat(legend)
   return (draw === 'stat' || draw === 'bars' ? built.instant() : built.range()).legendFormat(legend)
 }
 
@@ -218,7 +249,12 @@ function visualization(spec: Panel) {
         .calculate(false)
         .cellGap(1)
         .yAxis(new heatmap.YAxisConfigBuilder().unit(spec.unit))
-        .color(new heatmap.HeatmapColorOptionsBuilder().scheme('Blues').mode(heatmap.HeatmapColorMode.Scheme).steps(32))
+        .color(
+          new heatmap.HeatmapColorOptionsBuilder()
+            .scheme('Blues')
+            .mode(heatmap.HeatmapColorMode.Scheme)
+            .steps(32),
+        )
     default:
       return graph(spec)
   }
@@ -237,23 +273,36 @@ function graph({ draw, thresholds }: Panel) {
         .placement(common.LegendPlacement.Bottom)
         .calcs(['lastNotNull']),
     )
-    .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending))
+    .tooltip(
+      new common.VizTooltipOptionsBuilder()
+        .mode(common.TooltipDisplayMode.Multi)
+        .sort(common.SortOrder.Descending),
+    )
     .overrideByRegexp('/(^|, )error$|^5..$/', [fixedColor('red')])
     .overrideByRegexp('/(^|, )success$/', [fixedColor('green')])
     .overrideByRegexp('/^limit$/', [fixedColor('red')])
-  if (draw === 'stacked') built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal))
-  if (draw === 'shares') built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Percent))
+  if (draw === 'stacked')
+    built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal))
+  if (draw === 'shares')
+    built.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Percent))
   if (draw === 'steps') built.lineInterpolation(common.LineInterpolation.StepAfter)
   if (thresholds !== undefined)
-    built.thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed))
+    built.thresholdsStyle(
+      new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed),
+    )
   return built
 }
 
-const fixedColor = (fixedColor: string): dashboard.DynamicConfigValue => ({ id: 'color', value: { mode: 'fixed', fixedColor } })
+const fixedColor = (fixedColor: string): dashboard.DynamicConfigValue => ({
+  id: 'color',
+  value: { mode: 'fixed', fixedColor },
+})
 
 /** Each query is a column: `Value #A` of Grafana's gets its title, after those of the labels. */
 function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilder) {
-  const values = queries.map(({ legend }, i) => [queries.length === 1 ? 'Value' : `Value #${refId(i)}`, legend] as const)
+  const values = queries.map(
+    ({ legend }, i) => [queries.length === 1 ? 'Value' : `Value #${refId(i)}`, legend] as const,
+  )
   if (queries.length > 1 && rows !== undefined) {
     built.withTransformation({ id: 'joinByField', options: { byField: rows, mode: 'outer' } })
   }

@@ -14,19 +14,27 @@ const processes = (revision: string, window: string) =>
  * `topk` keeps an address that went from one revision to the next within the window from being two.
  * @param window as the expression's own
  */
-export const chosen = (expression: string, { revision = '$revision', window = RATE } = {}): string =>
+export const chosen = (
+  expression: string,
+  { revision = '$revision', window = RATE } = {},
+): string =>
   `${expression} * on (job, instance) group_left (service, revision) ${processes(revision, window)}`
 
 /** Requests a second. @param labels as in `status="error"` */
-export const requests = (labels = '', window = RATE): string => `rate(inference_requests_total{${ofModel(labels)}}[${window}])`
+export const requests = (labels = '', window = RATE): string =>
+  `rate(inference_requests_total{${ofModel(labels)}}[${window}])`
 
 export const durations = (window = RATE): string =>
   `rate(inference_request_duration_seconds_bucket{${ofModel('status="success"')}}[${window}])`
 
-const ofModel = (labels: string) => ['model=~"$model"', ...(labels === '' ? [] : [labels])].join(', ')
+const ofModel = (labels: string) =>
+  ['model=~"$model"', ...(labels === '' ? [] : [labels])].join(', ')
 
 /** Of the requests, those with an error; 0 where none had one, nothing where there were none. @param by as in `by (revision) ` */
-export const errorShare = (by = '', options: { revision?: string; window?: string } = {}): string => {
+export const errorShare = (
+  by = '',
+  options: { revision?: string; window?: string } = {},
+): string => {
   const sum = (labels: string) => `sum ${by}(${chosen(requests(labels, options.window), options)})`
   return `(${sum('status="error"')} or 0 * ${sum('')}) / (${sum('')} > 0)`
 }
@@ -37,7 +45,11 @@ export const failureShare = (): string => {
   return `${failures} / (${failures} + sum(${chosen(requests('status="success"'))}) > 0)`
 }
 
-export const quantile = (share: number, by: string, options: { revision?: string; window?: string } = {}): string =>
+export const quantile = (
+  share: number,
+  by: string,
+  options: { revision?: string; window?: string } = {},
+): string =>
   `histogram_quantile(${share}, sum by (${by}) (${chosen(durations(options.window), options)}))`
 
 /**

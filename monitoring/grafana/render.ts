@@ -23,8 +23,23 @@ const HEAD = 96
 const [results = '', folder = '.'] = process.argv.slice(2)
 const recording: Recording = JSON.parse(readFileSync(results, 'utf8'))
 
-const COLORS = { blue: '#5794f2', green: '#73bf69', yellow: '#fade2a', red: '#f2495c', text: '#d8d9da' }
-const SERIES = ['#73bf69', '#fade2a', '#5794f2', '#ff9830', '#f2495c', '#b877d9', '#8ab8ff', '#56a64b']
+const COLORS = {
+  blue: '#5794f2',
+  green: '#73bf69',
+  yellow: '#fade2a',
+  red: '#f2495c',
+  text: '#d8d9da',
+}
+const SERIES = [
+  '#73bf69',
+  '#fade2a',
+  '#5794f2',
+  '#ff9830',
+  '#f2495c',
+  '#b877d9',
+  '#8ab8ff',
+  '#56a64b',
+]
 
 const STYLE = `
   body { margin: 0; background: #111217; color: #ccccdc; font: 13px Inter, system-ui, sans-serif; width: ${WIDTH}px }
@@ -46,7 +61,8 @@ function page({ title }: Dashboard, panels: readonly Drawn[]) {
   const sections = panels.map(drawn => {
     const { x, y, w, h } = drawn.panel.gridPos
     const place = `left:${16 + x * COLUMN}px;top:${y * ROW}px;width:${w * COLUMN - GAP}px;height:${h * ROW - GAP}px`
-    if (drawn.panel.type === 'row') return `<section class="row" style="${place}">${asHtml(drawn.panel.title)}</section>`
+    if (drawn.panel.type === 'row')
+      return `<section class="row" style="${place}">${asHtml(drawn.panel.title)}</section>`
     return `<section style="${place}"><h2>${asHtml(drawn.panel.title)}</h2>${content(drawn, w * COLUMN - GAP - 18, h * ROW - GAP - 34)}</section>`
   })
   const html = `<!doctype html><meta charset="utf-8"><title>${asHtml(title)}</title><style>${STYLE}</style>
@@ -80,7 +96,9 @@ interface Line {
 const lines = ({ panel, results }: Drawn): Line[] =>
   results.flatMap((series, query) =>
     series.map(({ labels, values }) => ({
-      name: (panel.targets?.[query]?.legendFormat ?? '').replace(/\{\{(\w+)\}\}/g, (_, label: string) => labels[label] ?? '').trim(),
+      name: (panel.targets?.[query]?.legendFormat ?? '')
+        .replace(/\{\{(\w+)\}\}/g, (_, label: string) => labels[label] ?? '')
+        .trim(),
       query,
       labels,
       points: values.map(([at, value]) => [at * 1000, Number(value)] as const),
@@ -93,7 +111,8 @@ function lastValue({ points }: Line, end: number): number | undefined {
   return last !== undefined && last[0] > end - 5_000 ? last[1] : undefined
 }
 
-const endOf = ({ results }: Drawn) => Math.max(...results.flat().flatMap(({ values }) => values.map(([at]) => at * 1000)))
+const endOf = ({ results }: Drawn) =>
+  Math.max(...results.flat().flatMap(({ values }) => values.map(([at]) => at * 1000)))
 
 interface Thresholds {
   readonly steps: readonly { readonly value: number | null; readonly color: keyof typeof COLORS }[]
@@ -103,13 +122,17 @@ function override(panel: Panel, query: number, id: string) {
   const refId = panel.targets?.[query]?.refId
   const legend = panel.targets?.[query]?.legendFormat
   for (const { matcher, properties } of panel.fieldConfig.overrides) {
-    const matches = matcher.options === refId || matcher.options === titleOf(panel, query) || matcher.options === legend
+    const matches =
+      matcher.options === refId ||
+      matcher.options === titleOf(panel, query) ||
+      matcher.options === legend
     if (matches) return properties.find((property: { id: string }) => property.id === id)?.value
   }
 }
 
 function colorOf(panel: Panel, query: number, value: number): string {
-  const { steps }: Thresholds = override(panel, query, 'thresholds') ?? panel.fieldConfig.defaults.thresholds ?? { steps: [] }
+  const { steps }: Thresholds = override(panel, query, 'thresholds') ??
+    panel.fieldConfig.defaults.thresholds ?? { steps: [] }
   const step = steps.findLast(({ value: from }) => from === null || value >= from)
   return COLORS[step?.color ?? 'text']
 }
@@ -145,7 +168,8 @@ function formatted(value: number, unit: string): string {
   }
 }
 
-const unitOf = (panel: Panel, query: number): string => override(panel, query, 'unit') ?? panel.fieldConfig.defaults.unit
+const unitOf = (panel: Panel, query: number): string =>
+  override(panel, query, 'unit') ?? panel.fieldConfig.defaults.unit
 
 function stat(drawn: Drawn): string {
   const { panel } = drawn
@@ -154,7 +178,8 @@ function stat(drawn: Drawn): string {
     const value = lastValue(line, end)
     return value === undefined ? [] : [{ ...line, value }]
   })
-  if (values.length === 0) return `<div class="stat"><span class="words">${asHtml(panel.fieldConfig.defaults.noValue)}</span></div>`
+  if (values.length === 0)
+    return `<div class="stat"><span class="words">${asHtml(panel.fieldConfig.defaults.noValue)}</span></div>`
   const cells = values.map(
     ({ name, query, value }) =>
       `<div class="${values.length > 1 ? 'many' : ''}"><b style="color:${colorOf(panel, query, value)}">${formatted(value, unitOf(panel, query))}</b>${values.length > 1 ? asHtml(name) : ''}</div>`,
@@ -165,27 +190,41 @@ function stat(drawn: Drawn): string {
 const titleOf = (panel: Panel, query: number): string | undefined =>
   renamed(panel, panel.targets?.length === 1 ? 'Value' : `Value #${panel.targets?.[query]?.refId}`)
 
-const organized = ({ transformations = [] }: Panel) => transformations.find(({ id }: { id: string }) => id === 'organize')?.options
+const organized = ({ transformations = [] }: Panel) =>
+  transformations.find(({ id }: { id: string }) => id === 'organize')?.options
 
-const renamed = (panel: Panel, column: string): string | undefined => organized(panel)?.renameByName[column]
+const renamed = (panel: Panel, column: string): string | undefined =>
+  organized(panel)?.renameByName[column]
 
-const placeOf = (panel: Panel, column: string): number => organized(panel)?.indexByName[column] ?? 99
+const placeOf = (panel: Panel, column: string): number =>
+  organized(panel)?.indexByName[column] ?? 99
 
 function table(drawn: Drawn): string {
   const { panel, results } = drawn
   const all = lines(drawn)
-  const keys = [...new Set(all.flatMap(({ labels }) => Object.keys(labels)))].sort((a, b) => placeOf(panel, a) - placeOf(panel, b))
+  const keys = [...new Set(all.flatMap(({ labels }) => Object.keys(labels)))].sort(
+    (a, b) => placeOf(panel, a) - placeOf(panel, b),
+  )
   const rowKey = ({ labels }: Line) => keys.map(key => labels[key] ?? '').join('\u0000')
   const rows = new Map(all.map(line => [rowKey(line), line.labels]))
-  if (rows.size === 0) return `<div class="stat"><span class="words">${asHtml(panel.fieldConfig.defaults.noValue)}</span></div>`
-  const head = [...keys.map(key => renamed(panel, key) ?? key), ...results.map((_, query) => titleOf(panel, query) ?? '')]
+  if (rows.size === 0)
+    return `<div class="stat"><span class="words">${asHtml(panel.fieldConfig.defaults.noValue)}</span></div>`
+  const head = [
+    ...keys.map(key => renamed(panel, key) ?? key),
+    ...results.map((_, query) => titleOf(panel, query) ?? ''),
+  ]
     .map(text => `<th>${asHtml(text)}</th>`)
     .join('')
   const body = [...rows].map(([key, labels]) => {
     const values = results.map((_, query) => {
-      const value = all.find(line => line.query === query && rowKey(line) === key)?.points.at(-1)?.[1]
+      const value = all
+        .find(line => line.query === query && rowKey(line) === key)
+        ?.points.at(-1)?.[1]
       if (value === undefined) return '<td></td>'
-      const color = override(panel, query, 'thresholds') === undefined ? 'inherit' : colorOf(panel, query, value)
+      const color =
+        override(panel, query, 'thresholds') === undefined
+          ? 'inherit'
+          : colorOf(panel, query, value)
       return `<td style="color:${color}">${formatted(value, unitOf(panel, query))}</td>`
     })
     return `<tr>${keys.map(label => `<td>${asHtml(labels[label] ?? '')}</td>`).join('')}${values.join('')}</tr>`
@@ -197,9 +236,15 @@ function table(drawn: Drawn): string {
 
 function svg(drawn: Drawn, width: number, height: number): string {
   const all = lines(drawn)
-  if (all.length === 0) return `<div class="stat"><span class="words">${asHtml(drawn.panel.fieldConfig.defaults.noValue)}</span></div>`
+  if (all.length === 0)
+    return `<div class="stat"><span class="words">${asHtml(drawn.panel.fieldConfig.defaults.noValue)}</span></div>`
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height })
-  chart.setOption({ animation: false, color: SERIES, backgroundColor: 'transparent', ...option(drawn, all, width) })
+  chart.setOption({
+    animation: false,
+    color: SERIES,
+    backgroundColor: 'transparent',
+    ...option(drawn, all, width),
+  })
   const image = chart.renderToSVGString()
   // It would keep this process alive.
   chart.dispose()
@@ -216,7 +261,13 @@ function option(drawn: Drawn, all: readonly Line[], width: number): echarts.ECha
   const { panel } = drawn
   const unit = unitOf(panel, 0)
   const splitNumber = Math.max(2, Math.floor(width / 110))
-  const time = { type: 'time' as const, min: recording.began * 1000, max: endOf(drawn), splitNumber, ...axis }
+  const time = {
+    type: 'time' as const,
+    min: recording.began * 1000,
+    max: endOf(drawn),
+    splitNumber,
+    ...axis,
+  }
   const label = { ...axis.axisLabel, formatter: (value: number) => formatted(value, unit) }
   if (panel.type === 'bargauge') {
     const values = all.map(line => ({ ...line, value: line.points.at(-1)?.[1] ?? 0 })).reverse()
@@ -227,8 +278,16 @@ function option(drawn: Drawn, all: readonly Line[], width: number): echarts.ECha
       series: [
         {
           type: 'bar',
-          data: values.map(({ value, query }) => ({ value, itemStyle: { color: colorOf(panel, query, value) } })),
-          label: { show: true, position: 'right', color: '#d8d9da', formatter: ({ value }) => formatted(Number(value), unit) },
+          data: values.map(({ value, query }) => ({
+            value,
+            itemStyle: { color: colorOf(panel, query, value) },
+          })),
+          label: {
+            show: true,
+            position: 'right',
+            color: '#d8d9da',
+            formatter: ({ value }) => formatted(Number(value), unit),
+          },
         },
       ],
     }
@@ -238,7 +297,9 @@ function option(drawn: Drawn, all: readonly Line[], width: number): echarts.ECha
   const stacking: string = panel.fieldConfig.defaults.custom.stacking?.mode ?? 'none'
   const totals = new Map<number, number>()
   if (stacking === 'percent') {
-    for (const { points } of all) for (const [at, value] of points) if (!Number.isNaN(value)) totals.set(at, (totals.get(at) ?? 0) + value)
+    for (const { points } of all)
+      for (const [at, value] of points)
+        if (!Number.isNaN(value)) totals.set(at, (totals.get(at) ?? 0) + value)
   }
   return {
     grid: { left: 66, right: 14, top: 10, bottom: 44 },
@@ -252,11 +313,19 @@ function option(drawn: Drawn, all: readonly Line[], width: number): echarts.ECha
       textStyle: { color: '#ccccdc', fontSize: 11 },
     },
     xAxis: time,
-    yAxis: { type: 'value', min: ({ min }) => Math.min(0, min), ...(stacking === 'percent' ? { max: 1 } : {}), ...axis, axisLabel: label },
+    yAxis: {
+      type: 'value',
+      min: ({ min }) => Math.min(0, min),
+      ...(stacking === 'percent' ? { max: 1 } : {}),
+      ...axis,
+      axisLabel: label,
+    },
     series: all.map(({ name, points }) => ({
       type: 'line',
       name,
-      ...(colorByName(panel, name) === undefined ? {} : { color: colorByName(panel, name) as string }),
+      ...(colorByName(panel, name) === undefined
+        ? {}
+        : { color: colorByName(panel, name) as string }),
       showSymbol: points.length === 1,
       step: panel.fieldConfig.defaults.custom.lineInterpolation === 'stepAfter' ? 'end' : false,
       lineStyle: { width: stacking === 'none' ? 2 : 1 },
@@ -274,7 +343,9 @@ function option(drawn: Drawn, all: readonly Line[], width: number): echarts.ECha
 function withGaps(points: Line['points']): (readonly [number, number])[] {
   return points.flatMap((point, i) => {
     const before = points[i - 1]
-    return before !== undefined && point[0] - before[0] > 3_000 ? [[before[0] + 1, Number.NaN] as const, point] : [point]
+    return before !== undefined && point[0] - before[0] > 3_000
+      ? [[before[0] + 1, Number.NaN] as const, point]
+      : [point]
   })
 }
 
@@ -282,14 +353,22 @@ function timeline({ panel }: Drawn, all: readonly Line[], time: object): echarts
   return {
     grid: { left: 190, right: 14, top: 4, bottom: 24 },
     xAxis: { ...time, splitLine: { show: false } } as echarts.XAXisComponentOption,
-    yAxis: { type: 'category', data: all.map(({ name }) => name), ...axis, axisLabel: { ...axis.axisLabel, interval: 0 } },
+    yAxis: {
+      type: 'category',
+      data: all.map(({ name }) => name),
+      ...axis,
+      axisLabel: { ...axis.axisLabel, interval: 0 },
+    },
     series: [
       {
         type: 'scatter',
         symbol: 'rect',
         symbolSize: [6, 14],
         data: all.flatMap(({ name, query, points }) =>
-          points.map(([at, value]) => ({ value: [at, name], itemStyle: { color: colorOf(panel, query, value) } })),
+          points.map(([at, value]) => ({
+            value: [at, name],
+            itemStyle: { color: colorOf(panel, query, value) },
+          })),
         ),
       },
     ],
@@ -300,13 +379,21 @@ function heatmap(all: readonly Line[], time: object): echarts.EChartsOption {
   const sorted = all.toSorted((a, b) => bound(a) - bound(b))
   // Each bucket holds the smaller ones too.
   const cells = sorted.flatMap((line, i) =>
-    line.points.map(([at, value], j) => ({ at, name: line.name, value: value - (i === 0 ? 0 : (sorted[i - 1]?.points[j]?.[1] ?? 0)) })),
+    line.points.map(([at, value], j) => ({
+      at,
+      name: line.name,
+      value: value - (i === 0 ? 0 : (sorted[i - 1]?.points[j]?.[1] ?? 0)),
+    })),
   )
   const most = Math.max(...cells.map(({ value }) => value))
   return {
     grid: { left: 66, right: 14, top: 10, bottom: 24 },
     xAxis: time as echarts.XAXisComponentOption,
-    yAxis: { type: 'category', data: sorted.map(({ name }) => (name === '+Inf' ? name : formatted(Number(name), 's'))), ...axis },
+    yAxis: {
+      type: 'category',
+      data: sorted.map(({ name }) => (name === '+Inf' ? name : formatted(Number(name), 's'))),
+      ...axis,
+    },
     series: [
       {
         type: 'scatter',
@@ -334,6 +421,16 @@ for (const { dashboard, panels } of recording.dashboards) {
   const file = join(folder, `${dashboard.uid.replace('onnx-function-', '')}.html`)
   const { html, height } = page(dashboard, panels)
   writeFileSync(file, html)
-  const flags = ['--headless', '--no-sandbox', '--hide-scrollbars', '--force-device-scale-factor=1', `--window-size=${WIDTH},${height}`]
-  spawnSync('chromium', [...flags, `--screenshot=${file.replace('.html', '.png')}`, pathToFileURL(resolve(file)).href])
+  const flags = [
+    '--headless',
+    '--no-sandbox',
+    '--hide-scrollbars',
+    '--force-device-scale-factor=1',
+    `--window-size=${WIDTH},${height}`,
+  ]
+  spawnSync('chromium', [
+    ...flags,
+    `--screenshot=${file.replace('.html', '.png')}`,
+    pathToFileURL(resolve(file)).href,
+  ])
 }

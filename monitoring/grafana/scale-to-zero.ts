@@ -31,7 +31,10 @@ const ATTENTION: Row = {
       width: 16,
       height: 12,
       queries: [
-        { expr: `sum(kn_revision_request_queued{${ACTIVATOR}})`, legend: 'requests waiting at the activator' },
+        {
+          expr: `sum(kn_revision_request_queued{${ACTIVATOR}})`,
+          legend: 'requests waiting at the activator',
+        },
         { expr: `sum(kn_revision_pods_desired{${KNATIVE}})`, legend: 'pods desired' },
         { expr: PODS, legend: 'pods there' },
         { expr: `sum(${chosen('model_ready')}) or vector(0)`, legend: 'models ready' },
@@ -62,7 +65,8 @@ const ATTENTION: Row = {
     },
     {
       title: 'Starts',
-      description: 'Processes that started in the time shown, and were there for a scrape. One that lived shorter is in no metric.',
+      description:
+        'Processes that started in the time shown, and were there for a scrape. One that lived shorter is in no metric.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -161,7 +165,12 @@ const START_ROW: Row = {
       draw: 'lines',
       unit: 's',
       width: 12,
-      queries: [{ expr: `sum by (instance, revision) (${chosen(START)})`, legend: '{{revision}} {{instance}}' }],
+      queries: [
+        {
+          expr: `sum by (instance, revision) (${chosen(START)})`,
+          legend: '{{revision}} {{instance}}',
+        },
+      ],
     },
   ],
 }
@@ -183,7 +192,8 @@ const AUTOSCALER: Row = {
     },
     {
       title: 'Pods by state',
-      description: 'Pending needs room in the cluster; not ready has a process whose model does not take requests yet; terminating drains.',
+      description:
+        'Pending needs room in the cluster; not ready has a process whose model does not take requests yet; terminating drains.',
       draw: 'stacked',
       unit: 'none',
       width: 12,
@@ -203,7 +213,12 @@ const AUTOSCALER: Row = {
         [null, 'green'],
         [1, 'red'],
       ],
-      queries: [{ expr: `max by (kn_revision_name) (kn_revision_panic_mode{${KNATIVE}})`, legend: '{{kn_revision_name}}' }],
+      queries: [
+        {
+          expr: `max by (kn_revision_name) (kn_revision_panic_mode{${KNATIVE}})`,
+          legend: '{{kn_revision_name}}',
+        },
+      ],
     },
     {
       title: 'Room for a burst',
@@ -213,7 +228,12 @@ const AUTOSCALER: Row = {
       unit: 'none',
       width: 12,
       height: 5,
-      queries: [{ expr: `min by (kn_revision_name) (kn_revision_capacity_excess{${KNATIVE}})`, legend: '{{kn_revision_name}}' }],
+      queries: [
+        {
+          expr: `min by (kn_revision_name) (kn_revision_capacity_excess{${KNATIVE}})`,
+          legend: '{{kn_revision_name}}',
+        },
+      ],
     },
   ],
 }
@@ -223,7 +243,8 @@ const WAY: Row = {
   panels: [
     {
       title: 'Time at the queue-proxy, and in the function',
-      description: '95th percentiles. What lies between is waiting for containerConcurrency, and the way between the two.',
+      description:
+        '95th percentiles. What lies between is waiting for containerConcurrency, and the way between the two.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -241,7 +262,12 @@ const WAY: Row = {
       draw: 'lines',
       unit: 'none',
       width: 12,
-      queries: [{ expr: `sum by (kn_revision_name) (kn_serving_queue_depth{${KNATIVE}})`, legend: '{{kn_revision_name}}' }],
+      queries: [
+        {
+          expr: `sum by (kn_revision_name) (kn_serving_queue_depth{${KNATIVE}})`,
+          legend: '{{kn_revision_name}}',
+        },
+      ],
     },
   ],
 }

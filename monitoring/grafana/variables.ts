@@ -3,7 +3,8 @@ import type { Variable } from './panels.ts'
 export const SERVICE: Variable = {
   name: 'service',
   label: 'Service',
-  description: 'Of Knative (K_SERVICE) or KServe. Where there is none, as beside compose.yaml, All shows what there is.',
+  description:
+    'Of Knative (K_SERVICE) or KServe. Where there is none, as beside compose.yaml, All shows what there is.',
   query: 'label_values(function_info, service)',
 }
 
@@ -17,6 +18,7 @@ export const REVISION: Variable = {
 export const MODEL: Variable = {
   name: 'model',
   label: 'Model',
-  description: 'Chooses what is counted by model: requests, errors and times. A process serves one model; the rest is chosen by service.',
+  description:
+    'Chooses what is counted by model: requests, errors and times. A process serves one model; the rest is chosen by service.',
   query: 'label_values(inference_requests_total, model)',
 }

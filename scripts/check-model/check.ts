@@ -5,7 +5,11 @@ import { basename, dirname, isAbsolute, join, normalize, resolve } from 'node:pa
 import type { Config } from '../../function/config.ts'
 import { checkDigests } from '../../function/inference/digests.ts'
 import { folderBytes } from '../../function/inference/execution.ts'
-import { describeModel, type ModelFolder, readModelFolder } from '../../function/inference/model-folder.ts'
+import {
+  describeModel,
+  type ModelFolder,
+  readModelFolder,
+} from '../../function/inference/model-folder.ts'
 import { isLfsPointer, type OnnxFile, readOnnxFile } from './graph.ts'
 import type { Found, Said, Served } from './measure.ts'
 import { problemsOf } from './problems.ts'
@@ -43,7 +47,11 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
   } catch (error) {
     return { problems: [{ level: 'error', text: (error as Error).message }] }
   }
-  const sizes = { folder, fileBytes: statSync(folder.file).size, folderBytes: folderBytes(folder.file) }
+  const sizes = {
+    folder,
+    fileBytes: statSync(folder.file).size,
+    folderBytes: folderBytes(folder.file),
+  }
   const alone = isFile ? whyNotServed(folder.file, config) : []
   try {
     if (folder.sha256 !== undefined) await checkDigests(folder.file, folder.sha256)
@@ -54,13 +62,22 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
   try {
     onnx = readOnnxFile(readModel(folder.file))
   } catch (error) {
-    return { ...sizes, problems: [{ level: 'error', text: noModel((error as Error).message) }, ...alone] }
+    return {
+      ...sizes,
+      problems: [{ level: 'error', text: noModel((error as Error).message) }, ...alone],
+    }
   }
   const files = missingFiles(folder.file, onnx)
   if (files.length > 0) return { ...sizes, onnx, problems: [...files, ...alone] }
   const found = await examine(folder, onnx, config)
-  if (typeof found === 'string') return { ...sizes, onnx, problems: [{ level: 'error', text: found }, ...alone] }
-  return { ...sizes, onnx, found, problems: [...problemsOf({ ...sizes, onnx, found }, config), ...alone] }
+  if (typeof found === 'string')
+    return { ...sizes, onnx, problems: [{ level: 'error', text: found }, ...alone] }
+  return {
+    ...sizes,
+    onnx,
+    found,
+    problems: [...problemsOf({ ...sizes, onnx, found }, config), ...alone],
+  }
 }
 
 function readModel(file: string): Buffer {
@@ -68,7 +85,11 @@ function readModel(file: string): Buffer {
     return readFileSync(file)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    throw new Error(code === 'ERR_FS_FILE_TOO_LARGE' ? 'the file is larger than 2 GiB' : `the file cannot be read: ${message}`)
+    throw new Error(
+      code === 'ERR_FS_FILE_TOO_LARGE'
+        ? 'the file is larger than 2 GiB'
+        : `the file cannot be read: ${message}`,
+    )
   }
 }
 
@@ -77,7 +98,8 @@ function noModel(reason: string): string {
   if (/Git LFS/.test(reason)) return `${reason}. Run git lfs pull`
   if (/2 GiB/.test(reason))
     return `${reason}, which no ONNX file can be. Save the weights as external data: onnx.save_model(…, save_as_external_data=True)`
-  if (/cut off|empty/.test(reason)) return `${reason}. Copy or download it again, and compare its size`
+  if (/cut off|empty/.test(reason))
+    return `${reason}. Copy or download it again, and compare its size`
   if (/cannot be read/.test(reason)) return reason
   return `${reason}. Give the file that the exporter wrote`
 }
@@ -87,9 +109,16 @@ function whyNotServed(file: string, config: Config): Problem[] {
   const own = 'put this file in a folder of its own to serve it'
   try {
     const served = readModelFolder({ ...config, modelDir: dirname(resolve(file)) }).file
-    return served === file ? [] : [{ level: 'hint', text: `of this folder the server takes ${basename(served)}: ${own}` }]
+    return served === file
+      ? []
+      : [{ level: 'hint', text: `of this folder the server takes ${basename(served)}: ${own}` }]
   } catch {
-    return [{ level: 'hint', text: `the server takes no file of this folder, for it holds several and none named model.onnx: ${own}` }]
+    return [
+      {
+        level: 'hint',
+        text: `the server takes no file of this folder, for it holds several and none named model.onnx: ${own}`,
+      },
+    ]
   }
 }
 
@@ -97,21 +126,33 @@ function whyNotServed(file: string, config: Config): Problem[] {
 function missingFiles(file: string, { externalFiles }: OnnxFile): Problem[] {
   return externalFiles.flatMap(({ location, tensors, bytes }) => {
     const holds = `it holds the weights of ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'}`
-    const wrong = (text: string): Problem[] => [{ level: 'error', text: `external data "${location}" ${text}` }]
+    const wrong = (text: string): Problem[] => [
+      { level: 'error', text: `external data "${location}" ${text}` },
+    ]
     if (location === '' || isAbsolute(location) || normalize(location).startsWith('..'))
-      return wrong(`lies outside the model's folder, where ONNX Runtime takes none. Save the model again, with its weights beside it`)
+      return wrong(
+        `lies outside the model's folder, where ONNX Runtime takes none. Save the model again, with its weights beside it`,
+      )
     const path = join(dirname(file), location)
     const stat = statSync(path, { throwIfNoEntry: false })
-    if (stat === undefined) return wrong(`is missing: ${holds}. Put it beside ${basename(file)}, under that name`)
-    if (stat.size < 1_024 && isLfsPointer(readFileSync(path))) return wrong('is a Git LFS pointer, not the weights. Run git lfs pull')
+    if (stat === undefined)
+      return wrong(`is missing: ${holds}. Put it beside ${basename(file)}, under that name`)
+    if (stat.size < 1_024 && isLfsPointer(readFileSync(path)))
+      return wrong('is a Git LFS pointer, not the weights. Run git lfs pull')
     if (stat.size < bytes)
-      return wrong(`has ${stat.size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or of another export`)
+      return wrong(
+        `has ${stat.size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or of another export`,
+      )
     return []
   })
 }
 
 /** @returns what was found, or one line that says what became of the process */
-async function examine(folder: ModelFolder, { operators }: OnnxFile, { ortThreads }: Config): Promise<Found | string> {
+async function examine(
+  folder: ModelFolder,
+  { operators }: OnnxFile,
+  { ortThreads }: Config,
+): Promise<Found | string> {
   const child = fork(new URL('./measure.ts', import.meta.url), {
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
@@ -128,9 +169,14 @@ async function examine(folder: ModelFolder, { operators }: OnnxFile, { ortThread
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
   const died = `the model ended the process at ${doing} (${signal ?? `exit code ${code}`})`
   return (
-    result ?? (signal === 'SIGKILL' ? `${died}: most likely it needs more memory than there is` : `${died}: a server would die of it too`)
+    result ??
+    (signal === 'SIGKILL'
+      ? `${died}: most likely it needs more memory than there is`
+      : `${died}: a server would die of it too`)
   )
 }
 
-export type Checked = Required<Pick<Report, 'folder' | 'fileBytes' | 'folderBytes' | 'onnx' | 'found'>>
+export type Checked = Required<
+  Pick<Report, 'folder' | 'fileBytes' | 'folderBytes' | 'onnx' | 'found'>
+>
 export type { Found, Served }

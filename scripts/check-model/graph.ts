@@ -60,7 +60,12 @@ export function readOnnxFile(file: Buffer): OnnxFile {
     countOperators(graph, opsets, counted, external)
     for (const own of functions) {
       // A function's nodes are its field 7, and its operator sets its field 9; a graph's nodes are field 1.
-      countNodes(messages(own, 7), { ...opsets, ...readOpsets(messages(own, 9)) }, counted, external)
+      countNodes(
+        messages(own, 7),
+        { ...opsets, ...readOpsets(messages(own, 9)) },
+        counted,
+        external,
+      )
     }
     for (const own of functions) counted.delete(`${domainName(text(own, 10))}\n${text(own, 1)}`)
     return {
@@ -80,7 +85,8 @@ export function readOnnxFile(file: Buffer): OnnxFile {
 }
 
 /** What Git holds in a large file's place, until `git lfs pull` (git-lfs/docs/spec.md). */
-export const isLfsPointer = (file: Buffer) => file.subarray(0, 40).toString('latin1').startsWith('version https://git-lfs.github.com/')
+export const isLfsPointer = (file: Buffer) =>
+  file.subarray(0, 40).toString('latin1').startsWith('version https://git-lfs.github.com/')
 
 type Message = ReadonlyMap<number, readonly Field[]>
 
@@ -94,7 +100,8 @@ function read(bytes: Buffer): Message {
   return fields
 }
 
-const bytesOf = (from: Message, field: number) => (from.get(field) ?? []).flatMap(({ bytes }) => bytes ?? [])
+const bytesOf = (from: Message, field: number) =>
+  (from.get(field) ?? []).flatMap(({ bytes }) => bytes ?? [])
 const messages = (from: Message, field: number): Message[] => bytesOf(from, field).map(read)
 const message = (from: Message, field: number): Message | undefined => messages(from, field).at(-1)
 const text = (from: Message, field: number) => bytesOf(from, field).at(-1)?.toString('utf8') ?? ''
@@ -111,7 +118,8 @@ function countOperators(
   counted: Map<string, Operator>,
   external: Map<string, ExternalFile>,
 ): void {
-  for (const tensor of [...messages(graph, 5), ...messages(graph, 15).flatMap(sparseParts)]) noteExternal(tensor, external)
+  for (const tensor of [...messages(graph, 5), ...messages(graph, 15).flatMap(sparseParts)])
+    noteExternal(tensor, external)
   countNodes(messages(graph, 1), opsets, counted, external)
 }
 
@@ -124,10 +132,17 @@ function countNodes(
   for (const node of nodes) {
     const [domain, name] = [domainName(text(node, 7)), text(node, 4)]
     const key = `${domain}\n${name}`
-    counted.set(key, { domain, name, opset: opsets[domain], count: (counted.get(key)?.count ?? 0) + 1 })
+    counted.set(key, {
+      domain,
+      name,
+      opset: opsets[domain],
+      count: (counted.get(key)?.count ?? 0) + 1,
+    })
     for (const attribute of messages(node, 5)) {
-      for (const tensor of [...messages(attribute, 5), ...messages(attribute, 10)]) noteExternal(tensor, external)
-      for (const graph of [...messages(attribute, 6), ...messages(attribute, 11)]) countOperators(graph, opsets, counted, external)
+      for (const tensor of [...messages(attribute, 5), ...messages(attribute, 10)])
+        noteExternal(tensor, external)
+      for (const graph of [...messages(attribute, 6), ...messages(attribute, 11)])
+        countOperators(graph, opsets, counted, external)
     }
   }
 }
@@ -137,11 +152,17 @@ const sparseParts = (tensor: Message) => [...messages(tensor, 1), ...messages(te
 /** TensorProto.data_location 14 is 1 where the data is in a file of its own, named by TensorProto.external_data 13. */
 function noteExternal(tensor: Message, external: Map<string, ExternalFile>): void {
   if (number(tensor, 14) !== 1) return
-  const entries = Object.fromEntries(messages(tensor, 13).map(entry => [text(entry, 1), text(entry, 2)]))
+  const entries = Object.fromEntries(
+    messages(tensor, 13).map(entry => [text(entry, 1), text(entry, 2)]),
+  )
   const location = entries.location ?? ''
   const known = external.get(location)
   const end = Number(entries.offset ?? 0) + Number(entries.length ?? 0)
-  external.set(location, { location, tensors: (known?.tensors ?? 0) + 1, bytes: Math.max(known?.bytes ?? 0, end) })
+  external.set(location, {
+    location,
+    tensors: (known?.tensors ?? 0) + 1,
+    bytes: Math.max(known?.bytes ?? 0, end),
+  })
 }
 
 /** Old files list their weights among the graph's inputs. */
@@ -150,12 +171,38 @@ function withoutWeights(graph: Message, inputs: readonly Message[]): Message[] {
   return inputs.filter(input => !weights.has(text(input, 1)))
 }
 
-const describe = (value: Message): GraphValue => ({ name: text(value, 1), type: typeText(message(value, 2)) })
+const describe = (value: Message): GraphValue => ({
+  name: text(value, 1),
+  type: typeText(message(value, 2)),
+})
 
 /** TensorProto.DataType, by its number. */
 const ELEMENTS = [
-  ...['undefined', 'float', 'uint8', 'int8', 'uint16', 'int16', 'int32', 'int64', 'string', 'bool', 'float16', 'double'],
-  ...['uint32', 'uint64', 'complex64', 'complex128', 'bfloat16', 'float8e4m3fn', 'float8e4m3fnuz', 'float8e5m2', 'float8e5m2fnuz'],
+  ...[
+    'undefined',
+    'float',
+    'uint8',
+    'int8',
+    'uint16',
+    'int16',
+    'int32',
+    'int64',
+    'string',
+    'bool',
+    'float16',
+    'double',
+  ],
+  ...[
+    'uint32',
+    'uint64',
+    'complex64',
+    'complex128',
+    'bfloat16',
+    'float8e4m3fn',
+    'float8e4m3fnuz',
+    'float8e5m2',
+    'float8e5m2fnuz',
+  ],
   ...['uint4', 'int4', 'float4e2m1'],
 ]
 const element = (code: number | undefined) => ELEMENTS[code ?? 0] ?? `type ${code}`

@@ -19,7 +19,10 @@ export interface Question {
 }
 
 /** What the process says on the way: what it is at, in case it dies of it, and at last what it found. */
-export type Said = { readonly doing: string } | { readonly found: Found } | { readonly failure: string }
+export type Said =
+  | { readonly doing: string }
+  | { readonly found: Found }
+  | { readonly failure: string }
 
 export interface Found {
   readonly missing: readonly { readonly operator: Operator; readonly reason: string }[]
@@ -99,20 +102,25 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   await tell({ doing: 'running the model' })
   const outputs = await tryOutputs(session, example)
   const { fails } = outputs
-  if (fails !== undefined && folder.sample !== undefined) throw new Error(`the model fails on model.json's sample: ${fails}`)
+  if (fails !== undefined && folder.sample !== undefined)
+    throw new Error(`the model fails on model.json's sample: ${fails}`)
   const names = session.signature.outputs.map(({ name }) => name)
   const wanted = names.filter(name => outputs.lost.every(lost => lost.name !== name))
-  const slow = fails === undefined && !large && (await runMs(session, example, wanted)) > SLOW_RUN_MS
+  const slow =
+    fails === undefined && !large && (await runMs(session, example, wanted)) > SLOW_RUN_MS
   if (slow && ortThreads > 1) {
     await session.close()
     threads = ortThreads
     session = await openSession(folder.file, threads)
   }
   const rows = isBatched(session.signature) ? rowsOf(example) : undefined
-  const timed = fails === undefined ? await time(session, rows?.[0] ?? example, rows?.[1], wanted) : undefined
+  const timed =
+    fails === undefined ? await time(session, rows?.[0] ?? example, rows?.[1], wanted) : undefined
   const inputs = rows?.[1] ?? example
   const processBytes = await memory()
-  const modelBytes = large ? processBytes - before : await copyBytes(folder.file, threads, inputs, wanted)
+  const modelBytes = large
+    ? processBytes - before
+    : await copyBytes(folder.file, threads, inputs, wanted)
   const served = {
     signature: session.signature,
     leftOut: session.leftOut,
@@ -120,7 +128,9 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
     lost: outputs.lost,
     notText: fails === undefined ? await notText(session, example, wanted) : [],
     ...(await ask(session, folder, example, fails === undefined ? wanted : [])),
-    notJoined: folder.batch ? await whyNotJoined(session, example) : 'model.json says "batch": false',
+    notJoined: folder.batch
+      ? await whyNotJoined(session, example)
+      : 'model.json says "batch": false',
     place: large || slow ? 'worker threads' : 'main thread',
     threads,
     loadMs,
@@ -139,7 +149,12 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
  * What another copy of the model takes, once it has run: the first one also sets ONNX Runtime up, which is more than a small model.
  * A large one is not loaded twice for this.
  */
-async function copyBytes(file: string, threads: number, inputs: readonly Tensor[], outputs: readonly string[]): Promise<number> {
+async function copyBytes(
+  file: string,
+  threads: number,
+  inputs: readonly Tensor[],
+  outputs: readonly string[],
+): Promise<number> {
   const before = await memory()
   const copy = await openSession(file, threads)
   await copy.run(inputs, outputs).catch(() => {})
@@ -157,7 +172,10 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
 }
 
 /** The first run, of all outputs; where it fails, each output alone, because it may be one of them that cannot be returned. */
-async function tryOutputs(session: Session, example: readonly Tensor[]): Promise<Pick<Served, 'lost' | 'warmUpMs'> & { fails?: string }> {
+async function tryOutputs(
+  session: Session,
+  example: readonly Tensor[],
+): Promise<Pick<Served, 'lost' | 'warmUpMs'> & { fails?: string }> {
   const names = session.signature.outputs.map(({ name }) => name)
   const began = performance.now()
   try {
@@ -167,17 +185,28 @@ async function tryOutputs(session: Session, example: readonly Tensor[]): Promise
   } catch (error) {
     const warmUpMs = performance.now() - began
     const lost: { name: string; reason: string }[] = []
-    for (const name of names) await session.run(example, [name]).catch(({ message }: Error) => lost.push({ name, reason: message }))
-    return lost.length === names.length ? { lost: [], warmUpMs: undefined, fails: (error as Error).message } : { lost, warmUpMs }
+    for (const name of names)
+      await session
+        .run(example, [name])
+        .catch(({ message }: Error) => lost.push({ name, reason: message }))
+    return lost.length === names.length
+      ? { lost: [], warmUpMs: undefined, fails: (error as Error).message }
+      : { lost, warmUpMs }
   }
 }
 
 /** The example may be text that happens to be right, so others are tried; that they may fail in other ways says nothing. */
-async function notText(session: Session, example: readonly Tensor[], wanted: readonly string[]): Promise<string[]> {
+async function notText(
+  session: Session,
+  example: readonly Tensor[],
+  wanted: readonly string[],
+): Promise<string[]> {
   const found: string[] = []
   const inputs = variedInputs(example)
   for (const name of wanted) {
-    await session.run(inputs, [name]).catch(({ message }: Error) => NOT_TEXT.test(message) && found.push(name))
+    await session
+      .run(inputs, [name])
+      .catch(({ message }: Error) => NOT_TEXT.test(message) && found.push(name))
   }
   return found
 }
@@ -227,15 +256,24 @@ const MOST_RUNS = 1_000
 const LONG_ENOUGH_MS = 300
 
 /** The first runs set ONNX Runtime up and let V8 compile, so they do not count. */
-async function medianMs(session: Session, inputs: readonly Tensor[], outputs: readonly string[]): Promise<number> {
+async function medianMs(
+  session: Session,
+  inputs: readonly Tensor[],
+  outputs: readonly string[],
+): Promise<number> {
   const times: number[] = []
   const end = performance.now() + LONG_ENOUGH_MS
-  for (let i = 0; i < MOST_RUNS && (i < LEAST_RUNS || performance.now() < end); i++) times.push(await runMs(session, inputs, outputs))
+  for (let i = 0; i < MOST_RUNS && (i < LEAST_RUNS || performance.now() < end); i++)
+    times.push(await runMs(session, inputs, outputs))
   const counted = times.slice(Math.floor(times.length / 5)).sort((a, b) => a - b)
   return counted[Math.floor(counted.length / 2)] as number
 }
 
-async function runMs(session: Session, inputs: readonly Tensor[], outputs: readonly string[]): Promise<number> {
+async function runMs(
+  session: Session,
+  inputs: readonly Tensor[],
+  outputs: readonly string[],
+): Promise<number> {
   const began = performance.now()
   await session.run(inputs, outputs)
   return performance.now() - began

@@ -6,7 +6,9 @@ import type { Operator } from './graph.ts'
  * the whole model it names only the first, and a list written down here would be another version's.
  * @returns them with what to say of them
  */
-export const missingOperators = (operators: readonly Operator[]): { operator: Operator; reason: string }[] =>
+export const missingOperators = (
+  operators: readonly Operator[],
+): { operator: Operator; reason: string }[] =>
   operators.flatMap(operator => {
     const reason = whyMissing(operator)
     return reason === undefined ? [] : [{ operator, reason }]
@@ -22,8 +24,10 @@ function whyMissing({ domain, name, opset }: Operator): string | undefined {
     session.dispose()
   } catch (error) {
     const said = (error as Error).message
-    if (/is not a registered function\/op|No Op registered for/.test(said)) return `it is not in its operator set ${domain} ${opset}`
-    if (/is deprecated in domain_version/.test(said)) return `it is no longer in the operator set ${domain} ${opset}`
+    if (/is not a registered function\/op|No Op registered for/.test(said))
+      return `it is not in its operator set ${domain} ${opset}`
+    if (/is deprecated in domain_version/.test(said))
+      return `it is no longer in the operator set ${domain} ${opset}`
   }
   return undefined
 }
@@ -37,14 +41,16 @@ function oneNodeModel(domain: string, name: string, opset: number): Buffer {
 }
 
 /** A message within a protocol buffers message. */
-export const message = (number: number, fields: readonly Buffer[]) => field(number, Buffer.concat(fields))
+export const message = (number: number, fields: readonly Buffer[]) =>
+  field(number, Buffer.concat(fields))
 
 export function field(number: number, value: string | Buffer): Buffer {
   const bytes = Buffer.from(value as string)
   return Buffer.concat([varint(number * 8 + 2), varint(bytes.length), bytes])
 }
 
-export const numberField = (number: number, value: number) => Buffer.concat([varint(number * 8), varint(value)])
+export const numberField = (number: number, value: number) =>
+  Buffer.concat([varint(number * 8), varint(value)])
 
 function varint(value: number): Buffer {
   const bytes: number[] = []

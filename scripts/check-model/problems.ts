@@ -10,11 +10,16 @@ import { mebibytes } from './show.ts'
 export function problemsOf(checked: Checked, config: Config): Problem[] {
   const { missing, unservable, served } = checked.found
   const lacking = missing.map(({ operator: { domain, name, count }, reason }) =>
-    error(`ONNX Runtime for Node lacks the operator ${domain}.${name} (${count} in the graph): ${reason}. ${lackingFix(domain)}`),
+    error(
+      `ONNX Runtime for Node lacks the operator ${domain}.${name} (${count} in the graph): ${reason}. ${lackingFix(domain)}`,
+    ),
   )
   // Of operators that are missing ONNX Runtime complains too, of the first.
   if (unservable !== undefined && lacking.length > 0) return lacking
-  const found = [...lacking, ...(unservable === undefined ? [] : [error(withFix(unservable, checked))])]
+  const found = [
+    ...lacking,
+    ...(unservable === undefined ? [] : [error(withFix(unservable, checked))]),
+  ]
   if (served !== undefined) found.push(...servedProblems(checked, served, config))
   return LEVELS.flatMap(level => found.filter(problem => problem.level === level))
 }
@@ -33,37 +38,63 @@ const lackingFix = (domain: string) =>
 
 /** What the server says when it does not start, and what to do about it. */
 function withFix(reason: string, { onnx }: Checked): string {
-  for (const [says, fix] of FIXES) if (says.test(reason)) return `${reason.replace(/\.$/, '')}. ${fix}`
-  const odd = [...onnx.inputs, ...onnx.outputs].find(({ name }) => reason.includes(`the datatype of "${name}"`))
+  for (const [says, fix] of FIXES)
+    if (says.test(reason)) return `${reason.replace(/\.$/, '')}. ${fix}`
+  const odd = [...onnx.inputs, ...onnx.outputs].find(({ name }) =>
+    reason.includes(`the datatype of "${name}"`),
+  )
   return odd === undefined ? reason : `${reason}. It is ${odd.type}: cast it to float in the graph`
 }
 
 const FIXES: readonly (readonly [RegExp, string])[] = [
-  [/zipmap=False/, 'With skl2onnx: convert_sklearn(model, …, options={id(model): {"zipmap": False}})'],
-  [/Unsupported model IR version/, 'Set an older one and save it again: model.ir_version = 10; onnx.save(model, …)'],
-  [/Could not find an implementation/, 'The operator has no CPU kernel for these types: export with other types, or another opset version'],
+  [
+    /zipmap=False/,
+    'With skl2onnx: convert_sklearn(model, …, options={id(model): {"zipmap": False}})',
+  ],
+  [
+    /Unsupported model IR version/,
+    'Set an older one and save it again: model.ir_version = 10; onnx.save(model, …)',
+  ],
+  [
+    /Could not find an implementation/,
+    'The operator has no CPU kernel for these types: export with other types, or another opset version',
+  ],
   [/under development and support for this is limited/, 'Export with an older opset version'],
   [/is no tensor, and requests carry only tensors/, 'Convert the model with tensor inputs'],
   [/sample/, 'Give model.json a sample that the model takes'],
 ]
 
-function servedProblems({ folder, folderBytes, onnx }: Checked, served: Served, { maxBodyBytes }: Config): Problem[] {
+function servedProblems(
+  { folder, folderBytes, onnx }: Checked,
+  served: Served,
+  { maxBodyBytes }: Config,
+): Problem[] {
   const { signature, leftOut, lost, exampleFails, refused, rowsFail } = served
   const found: Problem[] = []
   for (const name of leftOut) {
     const type = onnx.outputs.find(output => output.name === name)?.type ?? 'no tensor'
-    found.push(error(`output "${name}" is ${type}, no tensor: callers will not have it. ${leftOutFix(type)}`))
+    found.push(
+      error(
+        `output "${name}" is ${type}, no tensor: callers will not have it. ${leftOutFix(type)}`,
+      ),
+    )
   }
-  for (const { name, reason } of lost) found.push(error(`output "${name}" cannot be returned: ${reason}. ${lostFix(reason)}`))
+  for (const { name, reason } of lost)
+    found.push(error(`output "${name}" cannot be returned: ${reason}. ${lostFix(reason)}`))
   for (const name of served.notText)
     found.push(
       error(
         `output "${name}" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8`,
       ),
     )
-  if (refused !== undefined) found.push(error(`the server refuses a request of the model's own example: ${refused}`))
+  if (refused !== undefined)
+    found.push(error(`the server refuses a request of the model's own example: ${refused}`))
   if (exampleFails !== undefined)
-    found.push(warning(`made-up inputs of zeros fail, so there is no warm-up and no example: ${exampleFails}. Give model.json a sample`))
+    found.push(
+      warning(
+        `made-up inputs of zeros fail, so there is no warm-up and no example: ${exampleFails}. Give model.json a sample`,
+      ),
+    )
   if (rowsFail !== undefined)
     found.push(
       warning(
@@ -72,27 +103,46 @@ function servedProblems({ folder, folderBytes, onnx }: Checked, served: Served, 
     )
   for (const { name, datatype } of signature.outputs.filter(isNotJson))
     found.push(
-      warning(`output "${name}" is ${datatype}, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph`),
+      warning(
+        `output "${name}" is ${datatype}, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph`,
+      ),
     )
   for (const { name, datatype } of signature.inputs.filter(isNotJson))
     found.push(
-      warning(`input "${name}" is ${datatype}, which JSON cannot say: send it as binary tensor data, or cast it to FP32 in the graph`),
+      warning(
+        `input "${name}" is ${datatype}, which JSON cannot say: send it as binary tensor data, or cast it to FP32 in the graph`,
+      ),
     )
   for (const { name, anyRank } of signature.inputs)
     if (anyRank)
       found.push(
-        hint(`input "${name}" has no shape in the graph, so any is taken, and a wrong one fails in the run: export it with a shape`),
+        hint(
+          `input "${name}" has no shape in the graph, so any is taken, and a wrong one fails in the run: export it with a shape`,
+        ),
       )
   for (const { name, shape } of signature.inputs)
     if (shape.length > 1 && shape[0] === 1)
       found.push(
-        hint(`input "${name}" is fixed to 1 row ([${shape}]): export it with a variable first dimension, and requests can be joined`),
+        hint(
+          `input "${name}" is fixed to 1 row ([${shape}]): export it with a variable first dimension, and requests can be joined`,
+        ),
       )
-  const bytes = signature.inputs.reduce((sum, { datatype, shape }) => sum + rowOf(datatype).bytes * elementCount(shape.map(Math.abs)), 0)
+  const bytes = signature.inputs.reduce(
+    (sum, { datatype, shape }) => sum + rowOf(datatype).bytes * elementCount(shape.map(Math.abs)),
+    0,
+  )
   if (bytes > maxBodyBytes)
-    found.push(warning(`one request has ${mebibytes(bytes)} at least, above MAX_BODY_BYTES (${mebibytes(maxBodyBytes)}): set it higher`))
+    found.push(
+      warning(
+        `one request has ${mebibytes(bytes)} at least, above MAX_BODY_BYTES (${mebibytes(maxBodyBytes)}): set it higher`,
+      ),
+    )
   else if (bytes > LARGE_REQUEST_BYTES)
-    found.push(hint(`one request has ${mebibytes(bytes)} at least, and as JSON several times that: send binary tensor data`))
+    found.push(
+      hint(
+        `one request has ${mebibytes(bytes)} at least, and as JSON several times that: send binary tensor data`,
+      ),
+    )
   if (folderBytes > LARGE_MODEL_BYTES)
     found.push(
       hint(
@@ -100,7 +150,11 @@ function servedProblems({ folder, folderBytes, onnx }: Checked, served: Served, 
       ),
     )
   if (folder.sample === undefined && exampleFails === undefined)
-    found.push(hint('model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real'))
+    found.push(
+      hint(
+        'model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real',
+      ),
+    )
   return found
 }
 
@@ -115,4 +169,6 @@ const leftOutFix = (type: string) =>
     : 'Give each element an output of its own in the graph, or concatenate them into one tensor'
 
 const lostFix = (reason: string) =>
-  /UTF-8/.test(reason) ? 'Return numbers, or text in UTF-8' : 'Give model.json a sample for which it can'
+  /UTF-8/.test(reason)
+    ? 'Return numbers, or text in UTF-8'
+    : 'Give model.json a sample for which it can'

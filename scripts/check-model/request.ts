@@ -34,17 +34,27 @@ export async function tryRequest(
   const { signature } = session
   const json = requestJson(example, signature, wanted)
   const some = wanted.length < signature.outputs.length ? wanted : undefined
-  const { body, jsonLength } = json === undefined ? binaryExample({ example }, some) : { body: Buffer.from(json), jsonLength: undefined }
+  const { body, jsonLength } =
+    json === undefined
+      ? binaryExample({ example }, some)
+      : { body: Buffer.from(json), jsonLength: undefined }
   const request = decodeRequest(body, jsonLength, signature)
   const names = request.outputs.map(output => output.name)
   const outputs = await session.run(structuredClone(request.inputs), names)
-  const answer = encodeResponse({ modelName: name, modelVersion: version, id: request.id, outputs }, request.outputs)
+  const answer = encodeResponse(
+    { modelName: name, modelVersion: version, id: request.id, outputs },
+    request.outputs,
+  )
   return {
     curl:
       json === undefined
         ? binaryCurl(inferUrl(URL_OF_START, name), body, jsonLength as number)
         : (curlCommand(URL_OF_START, name, { example, signature }, wanted) ??
-          zerosCurl(inferUrl(URL_OF_START, name), example, wanted.filter(isInJson(signature.outputs)))),
+          zerosCurl(
+            inferUrl(URL_OF_START, name),
+            example,
+            wanted.filter(isInJson(signature.outputs)),
+          )),
     answer: {
       json: answer.json.slice(0, LONGEST),
       cut: answer.json.length > LONGEST,
@@ -67,10 +77,16 @@ function binaryCurl(url: string, body: Buffer, jsonLength: number): string | und
 }
 
 /** Where the values are too many for JSON in a command line, and all are zeros, the inputs go as binary tensor data and the answer comes as JSON. */
-function zerosCurl(url: string, example: readonly Tensor[], wanted: readonly string[]): string | undefined {
+function zerosCurl(
+  url: string,
+  example: readonly Tensor[],
+  wanted: readonly string[],
+): string | undefined {
   const { body, jsonLength } = binaryExample({ example })
   const { inputs } = JSON.parse(body.subarray(0, jsonLength).toString())
-  const json = Buffer.from(JSON.stringify({ id: 'req-001', inputs, outputs: wanted.map(name => ({ name })) }))
+  const json = Buffer.from(
+    JSON.stringify({ id: 'req-001', inputs, outputs: wanted.map(name => ({ name })) }),
+  )
   return zeros(url, Buffer.concat([json, body.subarray(jsonLength)]), json.byteLength, '')
 }
 

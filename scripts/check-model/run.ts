@@ -35,23 +35,30 @@ async function main(): Promise<void> {
 function readArguments(): { json: boolean; help: boolean; path: string } {
   let parsed: { values: { json?: boolean; help?: boolean }; positionals: string[] }
   try {
-    parsed = parseArgs({ allowPositionals: true, options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } })
+    parsed = parseArgs({
+      allowPositionals: true,
+      options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    })
   } catch (error) {
     throw new Usage((error as Error).message)
   }
   const { values, positionals } = parsed
   const { json = false, help = false } = values
   if (help) return { json, help, path: '' }
-  if (positionals.length !== 1) throw new Usage(`one folder or file is checked, not ${positionals.length}`)
+  if (positionals.length !== 1)
+    throw new Usage(`one folder or file is checked, not ${positionals.length}`)
   // npm starts scripts in the project's folder, wherever it was called.
   const from = process.env.npm_lifecycle_event === 'check-model' ? process.env.INIT_CWD : undefined
   const path = resolve(from ?? '.', positionals[0] as string)
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) throw new Usage(`there is no ${path}`)
+  if (statSync(path, { throwIfNoEntry: false }) === undefined)
+    throw new Usage(`there is no ${path}`)
   return { json, help, path }
 }
 
 main().catch((error: Error) => {
   const usage = error instanceof Usage
-  process.stderr.write(`${error.message.split('\n')[0]}${usage ? '; npm run check-model -- --help tells more' : ''}\n`)
+  process.stderr.write(
+    `${error.message.split('\n')[0]}${usage ? '; npm run check-model -- --help tells more' : ''}\n`,
+  )
   process.exitCode = usage ? 2 : 1
 })

@@ -6,21 +6,45 @@ import type { Report } from './check.ts'
 import type { Served } from './measure.ts'
 
 /** The report for people: plain text, as wide as its requests are. */
-export function showText({ folder, fileBytes = 0, folderBytes = 0, onnx, found, problems }: Report): string {
+export function showText({
+  folder,
+  fileBytes = 0,
+  folderBytes = 0,
+  onnx,
+  found,
+  problems,
+}: Report): string {
   const lines: string[] = []
   const say = (...texts: string[]) => lines.push(...texts)
   if (folder !== undefined) {
     const path = relative(process.cwd(), folder.file)
-    say(`${folder.name}${folder.version === undefined ? '' : ` ${folder.version}`}: ${path.startsWith('..') ? folder.file : path}`, '')
-    say(row('file', `${size(fileBytes)}${folderBytes > fileBytes ? `, ${size(folderBytes)} with what lies beside it` : ''}`))
+    say(
+      `${folder.name}${folder.version === undefined ? '' : ` ${folder.version}`}: ${path.startsWith('..') ? folder.file : path}`,
+      '',
+    )
+    say(
+      row(
+        'file',
+        `${size(fileBytes)}${folderBytes > fileBytes ? `, ${size(folderBytes)} with what lies beside it` : ''}`,
+      ),
+    )
   }
   if (onnx !== undefined) {
     const opsets = Object.entries(onnx.opsets).map(([domain, version]) => `${domain} ${version}`)
-    say(row('opsets', `${opsets.join(', ')}; IR version ${onnx.irVersion}${onnx.producer === '' ? '' : `; made by ${onnx.producer}`}`))
+    say(
+      row(
+        'opsets',
+        `${opsets.join(', ')}; IR version ${onnx.irVersion}${onnx.producer === '' ? '' : `; made by ${onnx.producer}`}`,
+      ),
+    )
     say(row('operators', operatorsText(onnx.operators, found)))
   }
   if (found?.served !== undefined) say(...servedText(found.served))
-  say('', problems.length === 0 ? 'No problems.' : 'Problems', ...problems.map(({ level, text }) => row(level, text)))
+  say(
+    '',
+    problems.length === 0 ? 'No problems.' : 'Problems',
+    ...problems.map(({ level, text }) => row(level, text)),
+  )
   return `${lines.join('\n')}\n`
 }
 
@@ -28,13 +52,19 @@ const row = (name: string, value: string) => `  ${name.padEnd(11)} ${value}`
 
 const MOST_OPERATORS = 12
 
-function operatorsText(operators: NonNullable<Report['onnx']>['operators'], found: Report['found']): string {
+function operatorsText(
+  operators: NonNullable<Report['onnx']>['operators'],
+  found: Report['found'],
+): string {
   const total = operators.reduce((sum, { count }) => sum + count, 0)
   const named = operators.slice(0, MOST_OPERATORS).map(({ domain, name, count }) => {
     const full = domain === 'ai.onnx' ? name : `${domain}.${name}`
     return count === 1 ? full : `${full} ×${count}`
   })
-  const more = operators.length > MOST_OPERATORS ? `, and ${operators.length - MOST_OPERATORS} other kinds` : ''
+  const more =
+    operators.length > MOST_OPERATORS
+      ? `, and ${operators.length - MOST_OPERATORS} other kinds`
+      : ''
   const had =
     found === undefined
       ? ''
@@ -45,23 +75,56 @@ function operatorsText(operators: NonNullable<Report['onnx']>['operators'], foun
 }
 
 function servedText(served: Served): string[] {
-  const { signature, notJoined, request, place, threads, loadMs, warmUpMs, oneRowMs, rows32Ms, modelBytes, processBytes } = served
+  const {
+    signature,
+    notJoined,
+    request,
+    place,
+    threads,
+    loadMs,
+    warmUpMs,
+    oneRowMs,
+    rows32Ms,
+    modelBytes,
+    processBytes,
+  } = served
   const ran = warmUpMs === undefined ? [] : [row('warm-up', `${ms(warmUpMs)}, the first run`)]
-  if (oneRowMs !== undefined) ran.push(row(served.rows32Ms === undefined ? 'a request' : 'one row', `${ms(oneRowMs)} a run`))
-  if (rows32Ms !== undefined) ran.push(row('32 rows', `${ms(rows32Ms)} a run, ${ms(rows32Ms / 32)} a row`))
+  if (oneRowMs !== undefined)
+    ran.push(row(served.rows32Ms === undefined ? 'a request' : 'one row', `${ms(oneRowMs)} a run`))
+  if (rows32Ms !== undefined)
+    ran.push(row('32 rows', `${ms(rows32Ms)} a run, ${ms(rows32Ms / 32)} a row`))
   return [
-    ...['', 'Inputs', ...tensorsText(signature.inputs), '', 'Outputs', ...tensorsText(signature.outputs), ''],
+    ...[
+      '',
+      'Inputs',
+      ...tensorsText(signature.inputs),
+      '',
+      'Outputs',
+      ...tensorsText(signature.outputs),
+      '',
+    ],
     notJoined === undefined
       ? 'Requests that wait are joined into one run: two rows in one run gave what each gives alone.'
       : `Requests are run one by one: ${notJoined}.`,
     ...(request === undefined ? [] : ['', ...requestText(request)]),
-    ...['', `On this machine (${cpuModel()}; ${threads === 1 ? 'one thread' : `${threads} threads`}; another machine differs)`],
+    ...[
+      '',
+      `On this machine (${cpuModel()}; ${threads === 1 ? 'one thread' : `${threads} threads`}; another machine differs)`,
+    ],
     ...[
       row('load', ms(loadMs)),
       ...ran,
-      row('memory', `about ${mebibytes(modelBytes)} for each copy of the model, ${mebibytes(processBytes)} with Node and ONNX Runtime`),
+      row(
+        'memory',
+        `about ${mebibytes(modelBytes)} for each copy of the model, ${mebibytes(processBytes)} with Node and ONNX Runtime`,
+      ),
     ],
-    row('runs', place === 'main thread' ? 'on the main thread' : 'in worker threads, because a run or the loading takes long'),
+    row(
+      'runs',
+      place === 'main thread'
+        ? 'on the main thread'
+        : 'in worker threads, because a run or the loading takes long',
+    ),
   ]
 }
 
@@ -76,7 +139,8 @@ function tensorsText(tensors: readonly TensorMetadata[]): string[] {
 }
 
 function requestText({ curl, answer }: NonNullable<Served['request']>): string[] {
-  const binary = answer.binaryBytes === 0 ? '' : `, then ${answer.binaryBytes} bytes of binary tensor data`
+  const binary =
+    answer.binaryBytes === 0 ? '' : `, then ${answer.binaryBytes} bytes of binary tensor data`
   return [
     `Request${curl === undefined ? ": too long to show; its values are model.json's sample" : ''}`,
     ...(curl === undefined ? [] : [`  ${curl}`]),
@@ -91,12 +155,21 @@ function ms(value: number): string {
   return `${amount < 10 ? amount.toFixed(1) : amount.toFixed(0)} ${unit}`
 }
 
-export const mebibytes = (bytes: number) => `${Math.max(bytes / 2 ** 20, 0.1).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`
+export const mebibytes = (bytes: number) =>
+  `${Math.max(bytes / 2 ** 20, 0.1).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`
 
-const size = (bytes: number) => (bytes < 2 ** 20 ? `${bytes.toLocaleString('en')} bytes` : mebibytes(bytes))
+const size = (bytes: number) =>
+  bytes < 2 ** 20 ? `${bytes.toLocaleString('en')} bytes` : mebibytes(bytes)
 
 /** The report for machines; a field that is not known is left out. Times are in milliseconds, sizes in bytes. */
-export function showJson({ folder, fileBytes, folderBytes, onnx, found, problems }: Report): string {
+export function showJson({
+  folder,
+  fileBytes,
+  folderBytes,
+  onnx,
+  found,
+  problems,
+}: Report): string {
   const served = found?.served
   const tensor = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
   const report = {

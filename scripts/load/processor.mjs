@@ -27,9 +27,18 @@ export async function address(request) {
 /** The row as binary tensor data. */
 export async function binary(request, context) {
   const { sepalLength, sepalWidth, petalLength, petalWidth } = context.vars
-  const tensor = Buffer.from(Float32Array.of(sepalLength, sepalWidth, petalLength, petalWidth).buffer)
+  const tensor = Buffer.from(
+    Float32Array.of(sepalLength, sepalWidth, petalLength, petalWidth).buffer,
+  )
   const head = JSON.stringify({
-    inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: tensor.byteLength } }],
+    inputs: [
+      {
+        name: 'input',
+        shape: [1, 4],
+        datatype: 'FP32',
+        parameters: { binary_data_size: tensor.byteLength },
+      },
+    ],
   })
   request.body = Buffer.concat([Buffer.from(head), tensor])
   request.headers = {
@@ -79,14 +88,17 @@ export async function recordWakeUp(request, { timings }, context, events) {
   }
   vars.began = began
   const phases = {}
-  for (const [, phase, seconds] of metrics.matchAll(/^cold_start_seconds\{phase="([^"]+)"\} (\S+)$/gm))
+  for (const [, phase, seconds] of metrics.matchAll(
+    /^cold_start_seconds\{phase="([^"]+)"\} (\S+)$/gm,
+  ))
     phases[phase] = 1_000 * Number(seconds)
   const ours = Object.values(phases).reduce((sum, ms) => sum + ms, 0)
   events.emit('counter', 'cold.wake_ups', 1)
   events.emit('histogram', 'cold.total_ms', total)
   events.emit('histogram', 'cold.ours_ms', ours)
   events.emit('histogram', 'cold.platform_ms', Math.max(0, total - ours))
-  if (WAKE_UPS_FILE !== undefined) appendFileSync(WAKE_UPS_FILE, `${JSON.stringify({ total, phases })}\n`)
+  if (WAKE_UPS_FILE !== undefined)
+    appendFileSync(WAKE_UPS_FILE, `${JSON.stringify({ total, phases })}\n`)
 }
 
 /** Not by fetch, which sends no other Host than the address'. */
@@ -94,6 +106,9 @@ function readMetrics(url) {
   const { get } = url.protocol === 'https:' ? https : http
   const headers = HOST_HEADER === undefined ? {} : { host: HOST_HEADER }
   return new Promise((resolve, reject) => {
-    get(url, { headers, agent: false }, response => text(response).then(resolve, reject)).once('error', reject)
+    get(url, { headers, agent: false }, response => text(response).then(resolve, reject)).once(
+      'error',
+      reject,
+    )
   })
 }

@@ -75,7 +75,8 @@ ${section('Answers and errors', table(['what', 'how often'], outcomeRows(recorde
 `
 }
 
-const section = (title: string, content: string) => `<section><h2>${title}</h2>\n${content}\n</section>`
+const section = (title: string, content: string) =>
+  `<section><h2>${title}</h2>\n${content}\n</section>`
 
 export interface Check {
   readonly what: string
@@ -90,7 +91,13 @@ export function checksOf({ ensure, recorded: { aggregate } }: Run): readonly Che
   const rate =
     ensure.maxErrorRate === undefined
       ? []
-      : [{ what: `users that failed ≤ ${ensure.maxErrorRate} %`, measured: `${digits(errorRate)} %`, ok: errorRate <= ensure.maxErrorRate }]
+      : [
+          {
+            what: `users that failed ≤ ${ensure.maxErrorRate} %`,
+            measured: `${digits(errorRate)} %`,
+            ok: errorRate <= ensure.maxErrorRate,
+          },
+        ]
   const limits = (ensure.thresholds ?? []).flatMap(threshold =>
     Object.entries(threshold).map(([metric, limit]) => {
       const [, name = '', figure = ''] = /^(.*)\.(\w+)$/.exec(metric) ?? []
@@ -132,23 +139,35 @@ function tiles({ counters, summaries }: Period): string {
 
 function outcomeRows(counters: Period['counters']): string[][] {
   return Object.entries(counters)
-    .filter(([name]) => /^(http\.codes\.|errors\.|vusers\.(created|completed|failed|skipped)$|cold\.still_awake)/.test(name))
+    .filter(([name]) =>
+      /^(http\.codes\.|errors\.|vusers\.(created|completed|failed|skipped)$|cold\.still_awake)/.test(
+        name,
+      ),
+    )
     .sort(([a], [b]) => a.localeCompare(b))
     .map(([name, count]) => [escaped(name), whole(count)])
 }
 
 /** The platform's share first, then ours, phase by phase; the slowest wake-up at the top. */
 function wakeUpSection(wakeUps: readonly WakeUp[]): string {
-  const split = wakeUps.map(({ total, phases }) => ({ total, ours: sum(Object.values(phases)) })).sort((a, b) => b.total - a.total)
+  const split = wakeUps
+    .map(({ total, phases }) => ({ total, ours: sum(Object.values(phases)) }))
+    .sort((a, b) => b.total - a.total)
   const shares = {
     'as the caller saw it': wakeUps.map(({ total }) => total),
     'the platform’s share': split.map(({ total, ours }) => Math.max(0, total - ours)),
     'our share': split.map(({ ours }) => ours),
     ...Object.fromEntries(
-      Object.keys(wakeUps[0]?.phases ?? {}).map(phase => [`– ${phase}`, wakeUps.map(({ phases }) => phases[phase] ?? 0)]),
+      Object.keys(wakeUps[0]?.phases ?? {}).map(phase => [
+        `– ${phase}`,
+        wakeUps.map(({ phases }) => phases[phase] ?? 0),
+      ]),
     ),
   }
-  const rows = Object.entries(shares).map(([name, values]) => [name, ...[0, 0.5, 0.95, 1].map(q => ms(quantile(values, q)))])
+  const rows = Object.entries(shares).map(([name, values]) => [
+    name,
+    ...[0, 0.5, 0.95, 1].map(q => ms(quantile(values, q))),
+  ])
   const top = niceCeiling(Math.max(...split.map(({ total }) => total)))
   const bar = Math.max(4, Math.min(18, 420 / split.length))
   const height = split.length * bar + BOTTOM + TOP
@@ -177,8 +196,12 @@ function timeSections(periods: readonly Period[]): string {
   const ordered = [...periods].sort((a, b) => a.firstMetricAt - b.firstMetricAt)
   const began = ordered[0]?.firstMetricAt as number
   // The first and the last are shorter than the rest.
-  const lengths = ordered.map(({ firstMetricAt, lastMetricAt }) => Math.max(1, (lastMetricAt - firstMetricAt) / 1_000))
-  const seconds = ordered.map(({ firstMetricAt, lastMetricAt }) => ((firstMetricAt + lastMetricAt) / 2 - began) / 1_000)
+  const lengths = ordered.map(({ firstMetricAt, lastMetricAt }) =>
+    Math.max(1, (lastMetricAt - firstMetricAt) / 1_000),
+  )
+  const seconds = ordered.map(
+    ({ firstMetricAt, lastMetricAt }) => ((firstMetricAt + lastMetricAt) / 2 - began) / 1_000,
+  )
   const times = (['median', 'p95', 'p99'] as const).map(name => ({
     name,
     values: ordered.map(({ summaries }) => summaries['http.response_time']?.[name]),
@@ -189,7 +212,10 @@ function timeSections(periods: readonly Period[]): string {
     { name: 'requests', values: perSecond(name => name === 'http.requests') },
     { name: 'errors', values: perSecond(name => name.startsWith('errors.')) },
   ]
-  return section('Time to answer', lines(seconds, times, ms)) + section('Per second', lines(seconds, rates, whole))
+  return (
+    section('Time to answer', lines(seconds, times, ms)) +
+    section('Per second', lines(seconds, rates, whole))
+  )
 }
 
 interface Line {
@@ -197,7 +223,11 @@ interface Line {
   readonly values: readonly (number | undefined)[]
 }
 
-function lines(seconds: readonly number[], all: readonly Line[], format: (value: number) => string): string {
+function lines(
+  seconds: readonly number[],
+  all: readonly Line[],
+  format: (value: number) => string,
+): string {
   const top = niceCeiling(Math.max(...all.flatMap(({ values }) => values.map(value => value ?? 0))))
   const last = seconds.at(-1) as number
   const x = (second: number) => LEFT + (second / last) * (WIDTH - LEFT - RIGHT)
@@ -207,7 +237,8 @@ function lines(seconds: readonly number[], all: readonly Line[], format: (value:
       `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(part * top)}" y2="${y(part * top)}"/><text x="${LEFT - 8}" y="${y(part * top) + 4}" text-anchor="end">${format(part * top)}</text>`,
   )
   const clock = [0, 0.25, 0.5, 0.75, 1].map(
-    part => `<text x="${x(part * last)}" y="${HEIGHT - 8}" text-anchor="middle">${whole(part * last)} s</text>`,
+    part =>
+      `<text x="${x(part * last)}" y="${HEIGHT - 8}" text-anchor="middle">${whole(part * last)} s</text>`,
   )
   const drawn = all.map(({ name, values }) => {
     const points = values.flatMap((value, i) =>
@@ -230,7 +261,9 @@ function canarySection(counters: Period['counters']): string {
     const answers = Object.entries(counters)
       .filter(([counter]) => counter.startsWith(prefix))
       .sort(([, a], [, b]) => b - a)
-      .map(([counter, times]) => `${escaped(counter.slice(prefix.length))} ${percent(times / count)}`)
+      .map(
+        ([counter, times]) => `${escaped(counter.slice(prefix.length))} ${percent(times / count)}`,
+      )
     return [
       escaped(version),
       whole(count),
@@ -251,18 +284,24 @@ const sumOf = (counters: Period['counters'], matches: (name: string) => boolean)
   sum(Object.entries(counters).flatMap(([name, count]) => (matches(name) ? [count] : [])))
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
-const digits = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
+const digits = (value: number) =>
+  value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
 /** Artillery measures whole milliseconds. */
 const took = (milliseconds: number) => (milliseconds < 1 ? '< 1 ms' : ms(milliseconds))
 
 const ms = (value: number) =>
-  value >= 1_000 ? `${(value / 1_000).toLocaleString('en', { maximumFractionDigits: 2 })} s` : `${digits(value)} ms`
-const whole = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
+  value >= 1_000
+    ? `${(value / 1_000).toLocaleString('en', { maximumFractionDigits: 2 })} s`
+    : `${digits(value)} ms`
+const whole = (value: number) =>
+  value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
 const percent = (share: number) => `${digits(100 * share)} %`
 
 function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - (q > 0 ? 1 : 0))] as number
+  return sorted[
+    Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - (q > 0 ? 1 : 0))
+  ] as number
 }
 
 /** 1, 2, 4, 5 or 8 times a power of ten: its quarters are round. */
@@ -271,7 +310,8 @@ function niceCeiling(value: number): number {
   return ([1, 2, 4, 5, 8, 10].find(step => step * power >= value) as number) * power
 }
 
-const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+const escaped = (text: string) =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
 
 const STYLE = `
 :root { --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --card: #f6f8fa; --page: #fff; --a: #0969da; --b: #bc4c00; --c: #8250df; --good: #1a7f37; --bad: #cf222e; --other: #afb8c1 }

@@ -26,7 +26,10 @@ const HELP = `npm run load -- SCENARIO [--env local|knative|kserve] [--report FI
 `
 
 interface Script {
-  readonly config: { readonly environments: Readonly<Record<string, { readonly target: string }>>; readonly ensure: Ensure }
+  readonly config: {
+    readonly environments: Readonly<Record<string, { readonly target: string }>>
+    readonly ensure: Ensure
+  }
   readonly scenarios: readonly { readonly name: string }[]
   readonly 'x-load': Readonly<Record<string, { readonly phases: unknown; readonly ensure: Ensure }>>
 }
@@ -38,8 +41,14 @@ const say = (text: string) => process.stderr.write(`${text}\n`)
 /** npm cannot say of a folder whether it is installed without taking as long as to install it. */
 function install(): void {
   const installed = here('node_modules/artillery/package.json')
-  if (existsSync(installed) && JSON.parse(readFileSync(installed, 'utf8')).version === manifest.dependencies.artillery) return
-  say(`installing Artillery ${manifest.dependencies.artillery} (460 MB) into scripts/load/node_modules`)
+  if (
+    existsSync(installed) &&
+    JSON.parse(readFileSync(installed, 'utf8')).version === manifest.dependencies.artillery
+  )
+    return
+  say(
+    `installing Artillery ${manifest.dependencies.artillery} (460 MB) into scripts/load/node_modules`,
+  )
   execFileSync('npm', ['ci', '--silent'], {
     cwd: here('.'),
     stdio: 'inherit',
@@ -60,8 +69,14 @@ async function freePort(): Promise<number> {
 async function serve(scenario: string): Promise<{ process: ChildProcess; target: string }> {
   const port = await freePort()
   const node = [process.execPath, 'build/main.js']
-  const [command = '', ...args] = scenario === 'cold' ? [here('../systemd/activate.sh'), `127.0.0.1:${port}`, ...node] : node
-  const env = { ...process.env, PORT: `${port}`, LISTEN_HOST: '127.0.0.1', ...(scenario === 'cold' ? { IDLE_EXIT_SECONDS: '1' } : {}) }
+  const [command = '', ...args] =
+    scenario === 'cold' ? [here('../systemd/activate.sh'), `127.0.0.1:${port}`, ...node] : node
+  const env = {
+    ...process.env,
+    PORT: `${port}`,
+    LISTEN_HOST: '127.0.0.1',
+    ...(scenario === 'cold' ? { IDLE_EXIT_SECONDS: '1' } : {}),
+  }
   const child = spawn(command, args, { cwd: project, env, stdio: ['ignore', 'ignore', 'inherit'] })
   const target = `http://127.0.0.1:${port}`
   const deadline = performance.now() + 20_000
@@ -82,30 +97,56 @@ async function serve(scenario: string): Promise<{ process: ChildProcess; target:
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { env: { type: 'string', default: 'local' }, report: { type: 'string' }, help: { type: 'boolean' } },
+    options: {
+      env: { type: 'string', default: 'local' },
+      report: { type: 'string' },
+      help: { type: 'boolean' },
+    },
   })
   install()
   const { parse } = (await import('yaml')) as { parse(text: string, options: object): unknown }
-  const script = parse(readFileSync(join(project, 'artillery.yml'), 'utf8'), { merge: true }) as Script
+  const script = parse(readFileSync(join(project, 'artillery.yml'), 'utf8'), {
+    merge: true,
+  }) as Script
   const [scenario = ''] = positionals
   if (values.help || !script.scenarios.some(({ name }) => name === scenario)) throw new Error(HELP)
   const environment = script.config.environments[values.env]
   if (environment === undefined)
-    throw new Error(`--env is "${values.env}"; artillery.yml has ${Object.keys(script.config.environments).join(', ')}`)
+    throw new Error(
+      `--env is "${values.env}"; artillery.yml has ${Object.keys(script.config.environments).join(', ')}`,
+    )
   const chosen = script['x-load'][scenario]
-  const own = values.env === 'local' && process.env.TARGET === undefined ? await serve(scenario) : undefined
+  const own =
+    values.env === 'local' && process.env.TARGET === undefined ? await serve(scenario) : undefined
   const target = own?.target ?? process.env.TARGET ?? environment.target
   const folder = mkdtempSync(join(tmpdir(), 'onnx-function-load-'))
   try {
     const [output, wakeUps] = [join(folder, 'recorded.json'), join(folder, 'wake-ups.jsonl')]
-    const options = ['run', '--environment', values.env, '--scenario-name', `^${scenario}$`, '--output', output]
+    const options = [
+      'run',
+      '--environment',
+      values.env,
+      '--scenario-name',
+      `^${scenario}$`,
+      '--output',
+      output,
+    ]
     if (chosen !== undefined) options.push('--overrides', JSON.stringify({ config: chosen }))
     say(`${scenario} on ${target}`)
-    const artillery = spawn(process.execPath, [here('node_modules/artillery/bin/run'), ...options, 'artillery.yml'], {
-      cwd: project,
-      stdio: 'inherit',
-      env: { ...process.env, TARGET: target, WAKE_UPS_FILE: wakeUps, ARTILLERY_DISABLE_TELEMETRY: '1' },
-    })
+    const artillery = spawn(
+      process.execPath,
+      [here('node_modules/artillery/bin/run'), ...options, 'artillery.yml'],
+      {
+        cwd: project,
+        stdio: 'inherit',
+        env: {
+          ...process.env,
+          TARGET: target,
+          WAKE_UPS_FILE: wakeUps,
+          ARTILLERY_DISABLE_TELEMETRY: '1',
+        },
+      },
+    )
     const [code] = await once(artillery, 'exit')
     if (!existsSync(output)) return code ?? 1
     const report = values.report ?? join(tmpdir(), `load-${scenario}.html`)

@@ -6,35 +6,55 @@ import { exists, parse, read } from './sources.ts'
 
 const [script] = parse(read('artillery.yml'), 'artillery.yml')
 const { config, scenarios, 'x-load': own } = script
-const processor: Record<string, unknown> = await import(new URL('../load/processor.mjs', import.meta.url).href)
+const processor: Record<string, unknown> = await import(
+  new URL('../load/processor.mjs', import.meta.url).href
+)
 const names = scenarios.map(({ name }: { name: string }) => name)
 
 /** The values of all fields of that name, wherever they are. */
 function found(value: unknown, field: string): unknown[] {
   if (typeof value !== 'object' || value === null) return []
-  return Object.entries(value).flatMap(([name, inner]) => [...(name === field ? [inner].flat() : []), ...found(inner, field)])
+  return Object.entries(value).flatMap(([name, inner]) => [
+    ...(name === field ? [inner].flat() : []),
+    ...found(inner, field),
+  ])
 }
 
 test('it has the environments and scenarios that docs/load.md explains', () => {
   const page = read('docs/load.md')
   assert.deepEqual(Object.keys(config.environments), ['local', 'knative', 'kserve'])
   assert.deepEqual(names.toSorted(), ['canary', 'cold', 'mixed', 'ramp', 'spike', 'steady'])
-  for (const name of [...names, ...Object.keys(config.environments)]) assert.ok(page.includes(`\`${name}\``), name)
-  for (const { target } of Object.values<{ target: string }>(config.environments)) assert.ok(URL.canParse(target), target)
+  for (const name of [...names, ...Object.keys(config.environments)])
+    assert.ok(page.includes(`\`${name}\``), name)
+  for (const { target } of Object.values<{ target: string }>(config.environments))
+    assert.ok(URL.canParse(target), target)
 })
 
 test('as it is, it ramps to 200 requests a second and holds them for 60 s, and nothing else', () => {
   assert.deepEqual(
-    scenarios.filter(({ weight }: { weight: number }) => weight > 0).map(({ name }: { name: string }) => name),
+    scenarios
+      .filter(({ weight }: { weight: number }) => weight > 0)
+      .map(({ name }: { name: string }) => name),
     ['ramp'],
   )
   assert.ok(config.phases.some(({ rampTo }: { rampTo: number }) => rampTo === 200))
-  assert.ok(config.phases.some((phase: { duration: number; arrivalRate: number }) => phase.duration === 60 && phase.arrivalRate === 200))
+  assert.ok(
+    config.phases.some(
+      (phase: { duration: number; arrivalRate: number }) =>
+        phase.duration === 60 && phase.arrivalRate === 200,
+    ),
+  )
 })
 
 test('every other scenario has phases and limits of its own', () => {
-  assert.deepEqual(Object.keys(own).toSorted(), names.filter((name: string) => name !== 'ramp').toSorted())
-  for (const { phases, ensure } of Object.values<{ phases: unknown[]; ensure: { maxErrorRate: number; thresholds: unknown[] } }>(own)) {
+  assert.deepEqual(
+    Object.keys(own).toSorted(),
+    names.filter((name: string) => name !== 'ramp').toSorted(),
+  )
+  for (const { phases, ensure } of Object.values<{
+    phases: unknown[]
+    ensure: { maxErrorRate: number; thresholds: unknown[] }
+  }>(own)) {
     assert.ok(phases.length > 0 && ensure.maxErrorRate === 0 && ensure.thresholds.length > 0)
   }
 })
@@ -47,7 +67,13 @@ test('every request expects something, so that a wrong answer is an error', () =
 })
 
 test('every function it calls is in its processor, and its payload has the columns it names', () => {
-  const called = ['beforeRequest', 'afterResponse', 'beforeScenario', 'function', 'whileTrue'].flatMap(field => found(scenarios, field))
+  const called = [
+    'beforeRequest',
+    'afterResponse',
+    'beforeScenario',
+    'function',
+    'whileTrue',
+  ].flatMap(field => found(scenarios, field))
   assert.deepEqual(
     called.filter(name => typeof processor[String(name)] !== 'function'),
     [],
@@ -58,7 +84,9 @@ test('every function it calls is in its processor, and its payload has the colum
 
 test('every limit is on what is always measured', () => {
   const always = ['http.response_time', 'cold.total_ms', 'cold.ours_ms']
-  const metrics = [config, own].flatMap(part => found(part, 'thresholds')).flatMap(threshold => Object.keys(threshold as object))
+  const metrics = [config, own]
+    .flatMap(part => found(part, 'thresholds'))
+    .flatMap(threshold => Object.keys(threshold as object))
   assert.ok(metrics.length >= names.length)
   for (const metric of metrics)
     assert.ok(

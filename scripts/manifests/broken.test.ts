@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type Project, theProject } from './agreement.ts'
 import { checkAll } from './check.ts'
-import { CANARY_MISTAKES, MISTAKES, type Mistake, SCHEMA_MISTAKES, TEXT_MISTAKES, withMistake } from './mistakes.ts'
+import {
+  CANARY_MISTAKES,
+  MISTAKES,
+  type Mistake,
+  SCHEMA_MISTAKES,
+  TEXT_MISTAKES,
+  withMistake,
+} from './mistakes.ts'
 import { kindOf } from './rules.ts'
 import { readSchemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse } from './sources.ts'
@@ -12,14 +19,23 @@ const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder
 const project = theProject(findBundles())
 const NO_SCHEMA = 'there is no schema; SCHEMAS names folders of them'
 
-const problems = async (of: Project) => (await checkAll(of, schemas)).map(problem => problem.join(': ')).join('\n')
+const problems = async (of: Project) =>
+  (await checkAll(of, schemas)).map(problem => problem.join(': ')).join('\n')
 
 const base = project.bundles.find(({ name }) => name === 'knative/base') as Bundle
 
 /** A bundle with one object changed, and of the others only the one that the rest is compared with. */
 const broken = (bundle: Bundle, object: Manifest, mistake: Mistake): Project => ({
   ...project,
-  bundles: [base, { ...bundle, objects: bundle.objects.map(other => (other === object ? withMistake(object, mistake) : other)) }],
+  bundles: [
+    base,
+    {
+      ...bundle,
+      objects: bundle.objects.map(other =>
+        other === object ? withMistake(object, mistake) : other,
+      ),
+    },
+  ],
 })
 
 test('nothing is wrong with the manifests as they are', async () => {
@@ -69,7 +85,10 @@ automountServiceAccountToken: false`,
   )
   const added = (object: Manifest): Project => ({
     ...project,
-    bundles: [...project.bundles, { name: 'canary', whole: true, objects: [object, account], beside: [] }],
+    bundles: [
+      ...project.bundles,
+      { name: 'canary', whole: true, objects: [object, account], beside: [] },
+    ],
   })
 
   test('is taken as it should be', async () => assert.equal(await problems(added(canary)), ''))
@@ -83,15 +102,21 @@ automountServiceAccountToken: false`,
 describe('in a file that is no manifest', () => {
   for (const { file, what, from, to, says } of TEXT_MISTAKES) {
     const before = project.text(file)
-    test(`that ${file} says ${what} is noticed`, { skip: before === undefined && `there is no ${file}` }, async () => {
+    test(`that ${file} says ${what} is noticed`, {
+      skip: before === undefined && `there is no ${file}`,
+    }, async () => {
       assert.match(before as string, from)
-      const text = (path: string) => (path === file ? before?.replace(from, to) : project.text(path))
+      const text = (path: string) =>
+        path === file ? before?.replace(from, to) : project.text(path)
       assert.match(await problems({ ...project, text }), says)
     })
   }
 
-  test('a key of func.yaml that func does not know is noticed', { skip: schemas.func === undefined && NO_SCHEMA }, async () => {
-    const text = (path: string) => (path === 'func.yaml' ? `${project.text(path)}port: 8080\n` : project.text(path))
+  test('a key of func.yaml that func does not know is noticed', {
+    skip: schemas.func === undefined && NO_SCHEMA,
+  }, async () => {
+    const text = (path: string) =>
+      path === 'func.yaml' ? `${project.text(path)}port: 8080\n` : project.text(path)
     assert.match(await problems({ ...project, text }), /unknown field "port"/)
   })
 })

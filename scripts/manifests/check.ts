@@ -27,14 +27,23 @@ export const checkRules = (bundles: readonly Bundle[]): Problem[] =>
   bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
       RULES.filter(({ kinds }) => kinds.includes(kindOf(object))).flatMap(({ check, source }) =>
-        check(object, bundle).map((what): Problem => [`${bundle.name}: ${object.kind} ${object.metadata.name}`, `${what} (${source})`]),
+        check(object, bundle).map(
+          (what): Problem => [
+            `${bundle.name}: ${object.kind} ${object.metadata.name}`,
+            `${what} (${source})`,
+          ],
+        ),
       ),
     ),
   )
 
 /** func.yaml against func's own schema. */
 export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schemas): Problem[] =>
-  func === undefined ? [] : func(parse(text('func.yaml') ?? '', 'func.yaml')[0]).map((what): Problem => ['func.yaml', what])
+  func === undefined
+    ? []
+    : func(parse(text('func.yaml') ?? '', 'func.yaml')[0]).map(
+        (what): Problem => ['func.yaml', what],
+      )
 
 /** All of it; what has no schema stays unsaid here. */
 export const checkAll = async (project: Project, schemas: Schemas): Promise<Problem[]> => [
@@ -45,7 +54,9 @@ export const checkAll = async (project: Project, schemas: Schemas): Promise<Prob
 ]
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { schemas: { type: 'string', multiple: true, default: [] } } })
+  const { values } = parseArgs({
+    options: { schemas: { type: 'string', multiple: true, default: [] } },
+  })
   const bundles = findBundles()
   const schemas = readSchemas(values.schemas)
   const problems = await checkAll(theProject(bundles), schemas)
@@ -57,16 +68,23 @@ async function main(): Promise<void> {
   })
   const say = (line: string) => process.stdout.write(`${line}\n`)
 
-  for (const { name, objects } of bundles) say(`${name}: ${objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).join(', ')}`)
+  for (const { name, objects } of bundles)
+    say(`${name}: ${objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).join(', ')}`)
   say(
     `${objects.length} objects of ${kinds.size} kinds in ${bundles.length} builds, against ${RULES.length} webhook rules and against each other; ${kinds.size - unchecked.length} kinds against a strict schema`,
   )
   if (unchecked.length > 0 || schemas.func === undefined) {
-    say(`NOT checked against a schema: ${[...unchecked, ...(schemas.func === undefined ? ['func.yaml'] : [])].join(', ')}`)
+    say(
+      `NOT checked against a schema: ${[...unchecked, ...(schemas.func === undefined ? ['func.yaml'] : [])].join(', ')}`,
+    )
     say('To check those, give the schemas of your cluster:')
-    say('  mkdir -p schemas && kubectl get crd -o yaml > schemas/crds.yaml && kubectl get --raw /openapi/v2 > schemas/openapi.json')
+    say(
+      '  mkdir -p schemas && kubectl get crd -o yaml > schemas/crds.yaml && kubectl get --raw /openapi/v2 > schemas/openapi.json',
+    )
     say('  npm run manifests -- --schemas schemas')
-    say("and, for func.yaml, func's own in the same folder: schema/func_yaml-schema.json of github.com/knative/func")
+    say(
+      "and, for func.yaml, func's own in the same folder: schema/func_yaml-schema.json of github.com/knative/func",
+    )
   }
   for (const [where, what] of problems) say(`✗ ${where}: ${what}`)
   say(problems.length === 0 ? 'no problems' : `${problems.length} problems`)

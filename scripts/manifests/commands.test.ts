@@ -7,14 +7,20 @@ import { exists, filesBelow, kustomize, PROJECT, read } from './sources.ts'
 const FOLDERS = readdirSync(PROJECT, { withFileTypes: true })
   .filter(entry => entry.isDirectory() && !/^\.|^(node_modules|build)$/.test(entry.name))
   .map(({ name }) => name)
-const PAGES = ['README.md', 'CONTRIBUTING.md', ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.'))]
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.')),
+]
 const { scripts } = JSON.parse(read('package.json'))
 /** A path from here, and not the end of another one. */
 const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
 
 /** The shell commands a page shows, a block at a time. */
 const blocks = (page: string) =>
-  [...read(page).matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = '', text = '']) => text.replaceAll(`\n${indent}`, '\n'))
+  [...read(page).matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = '', text = '']) =>
+    text.replaceAll(`\n${indent}`, '\n'),
+  )
 
 for (const page of PAGES) {
   blocks(page).forEach((block, i) => {
@@ -29,7 +35,9 @@ for (const page of PAGES) {
           .filter(([, script]) => !(String(script) in scripts))
           .map(([command]) => command),
         // What has a dot before its name is made by a command.
-        ...[...block.matchAll(PATH)].map(([path]) => path).filter(path => !path.includes('/.') && !exists(path)),
+        ...[...block.matchAll(PATH)]
+          .map(([path]) => path)
+          .filter(path => !path.includes('/.') && !exists(path)),
       ]
       assert.deepEqual(missing, [])
     })
@@ -39,7 +47,9 @@ for (const page of PAGES) {
 test('what the pages apply builds', () => {
   const folders = new Set(
     PAGES.flatMap(page =>
-      blocks(page).flatMap(block => [...block.matchAll(/apply (?:-n \S+ )?-k ([\w/-]+)/g)].map(([, path]) => String(path))),
+      blocks(page).flatMap(block =>
+        [...block.matchAll(/apply (?:-n \S+ )?-k ([\w/-]+)/g)].map(([, path]) => String(path)),
+      ),
     ),
   )
   assert.ok(folders.size > 5)

@@ -13,10 +13,18 @@ test('an image named in kubernetes/image is the one that everything runs, but fo
   const file = join(copy, 'kubernetes/image/kustomization.yaml')
   // As `kustomize edit set image` writes it.
   const yours = 'registry.example.com/iris'
-  writeFileSync(file, readFileSync(file, 'utf8').replace(/newTag: .*/, `newName: ${yours}\n  newTag: "7"`))
+  writeFileSync(
+    file,
+    readFileSync(file, 'utf8').replace(/newTag: .*/, `newName: ${yours}\n  newTag: "7"`),
+  )
   for (const { name } of findBundles().filter(({ name }) => !name.endsWith('.yaml'))) {
-    const images = new Set([...kustomize(join(copy, name)).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image))
-    const others: Record<string, RegExp> = { 'knative/overlays/local': /^dev\.local\//, 'kserve/canary/cronjob': /\/onnx-function-canary:/ }
+    const images = new Set(
+      [...kustomize(join(copy, name)).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image),
+    )
+    const others: Record<string, RegExp> = {
+      'knative/overlays/local': /^dev\.local\//,
+      'kserve/canary/cronjob': /\/onnx-function-canary:/,
+    }
     const expected = others[name] ?? new RegExp(`^${yours}:7$`)
     for (const image of images) assert.match(image as string, expected, name)
   }

@@ -9,7 +9,8 @@ const objects = parse(kustomize('monitoring'), 'monitoring')
 const bundle = { name: 'monitoring', whole: true, objects, beside: [] }
 const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder => folder !== ''))
 const deployments = objects.filter(({ kind }) => kind === 'Deployment')
-const named = (kind: string, name: string) => objects.find(object => object.kind === kind && object.metadata.name === name)
+const named = (kind: string, name: string) =>
+  objects.find(object => object.kind === kind && object.metadata.name === name)
 
 for (const object of objects) {
   const schema = schemas.of(object.apiVersion, object.kind)
@@ -30,7 +31,9 @@ for (const deployment of deployments) {
     const rules = RULES.filter(({ source }) => /Pod Security|pkg\/apis\/apps/.test(source))
     assert.equal(rules.length, 3)
     const problems = [deployment, named('Namespace', 'monitoring')].flatMap(object =>
-      rules.filter(({ kinds }) => kinds.includes(kindOf(object))).flatMap(({ check }) => check(object, bundle)),
+      rules
+        .filter(({ kinds }) => kinds.includes(kindOf(object)))
+        .flatMap(({ check }) => check(object, bundle)),
     )
     assert.deepEqual(problems, [])
   })
@@ -40,13 +43,18 @@ for (const deployment of deployments) {
       if (configMap !== undefined) assert.ok(named('ConfigMap', configMap.name), configMap.name)
     }
     assert.deepEqual(
-      (pod.containers[0].env ?? []).flatMap(({ valueFrom }: Manifest) => valueFrom?.secretKeyRef?.name ?? []),
+      (pod.containers[0].env ?? []).flatMap(
+        ({ valueFrom }: Manifest) => valueFrom?.secretKeyRef?.name ?? [],
+      ),
       name === 'grafana' ? ['grafana-admin'] : [],
     )
   })
 
   test(`${name} has a token only where a role needs one, and the role is to look at pods`, () => {
-    const bindings = objects.filter(({ kind, subjects }) => kind === 'ClusterRoleBinding' && subjects[0].name === pod.serviceAccountName)
+    const bindings = objects.filter(
+      ({ kind, subjects }) =>
+        kind === 'ClusterRoleBinding' && subjects[0].name === pod.serviceAccountName,
+    )
     assert.equal(pod.automountServiceAccountToken, bindings.length > 0)
     for (const { roleRef } of bindings) {
       for (const rule of named('ClusterRole', roleRef.name).rules) {
@@ -65,10 +73,13 @@ test('a Service selects one Deployment, by a port that it has', () => {
 })
 
 test('Grafana has the data source that it has beside compose.yaml, at the interval that Prometheus scrapes in', () => {
-  const [here, there] = ['monitoring/cluster/datasource.yml', 'monitoring/grafana/provisioning/datasources/prometheus.yml'].map(
-    path => parse(read(path), path)[0].datasources,
-  )
+  const [here, there] = [
+    'monitoring/cluster/datasource.yml',
+    'monitoring/grafana/provisioning/datasources/prometheus.yml',
+  ].map(path => parse(read(path), path)[0].datasources)
   const [{ global }] = parse(read('monitoring/prometheus/kubernetes-3.yml'), 'kubernetes-3.yml')
   assert.equal(here[0].jsonData.timeInterval, global.scrape_interval)
-  assert.deepEqual(here, [{ ...there[0], jsonData: { ...there[0].jsonData, timeInterval: global.scrape_interval } }])
+  assert.deepEqual(here, [
+    { ...there[0], jsonData: { ...there[0].jsonData, timeInterval: global.scrape_interval } },
+  ])
 })

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -16,7 +25,10 @@ suite('what a release hands out', () => {
   let copy = ''
   const assets = (path = '') => join(copy, 'assets', path)
   const make = () =>
-    execFileSync(process.execPath, ['scripts/release/assets.ts', 'assets', IMAGE], { cwd: copy, stdio: ['ignore', 'pipe', 'inherit'] })
+    execFileSync(process.execPath, ['scripts/release/assets.ts', 'assets', IMAGE], {
+      cwd: copy,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
 
   before(() => {
     copy = mkdtempSync(join(tmpdir(), 'assets-'))
@@ -35,13 +47,19 @@ suite('what a release hands out', () => {
       cpSync(join(PROJECT, part), join(copy, part), { recursive: true })
     }
     symlinkSync(join(PROJECT, 'node_modules'), join(copy, 'node_modules'))
-    writeFileSync(join(copy, 'CHANGELOG.md'), `# Changelog\n\n## Unreleased\n\n- Later.\n\n## ${version} - 2026-01-01\n\n- Now.\n`)
+    writeFileSync(
+      join(copy, 'CHANGELOG.md'),
+      `# Changelog\n\n## Unreleased\n\n- Later.\n\n## ${version} - 2026-01-01\n\n- Now.\n`,
+    )
     make()
   })
   after(() => rmSync(copy, { recursive: true }))
 
   test('is what its checksums say, which sha256sum understands', () => {
-    const checked = execFileSync('sha256sum', ['--check', '--strict', 'SHA256SUMS'], { cwd: assets(), encoding: 'utf8' })
+    const checked = execFileSync('sha256sum', ['--check', '--strict', 'SHA256SUMS'], {
+      cwd: assets(),
+      encoding: 'utf8',
+    })
     const files = readdirSync(assets()).filter(file => file !== 'SHA256SUMS')
     assert.equal(
       checked,
@@ -57,7 +75,8 @@ suite('what a release hands out', () => {
     const first = readFileSync(assets('SHA256SUMS'), 'utf8')
     make()
     // npm gives a bill of materials a number and a time of its own.
-    const withoutBill = (sums: string) => sums.split('\n').filter(line => !line.endsWith('.cdx.json'))
+    const withoutBill = (sums: string) =>
+      sums.split('\n').filter(line => !line.endsWith('.cdx.json'))
     assert.deepEqual(withoutBill(readFileSync(assets('SHA256SUMS'), 'utf8')), withoutBill(first))
   })
 
@@ -80,7 +99,10 @@ suite('what a release hands out', () => {
   test('has a tree that starts, and says this version', async t => {
     const tree = `onnx-function-${version}-linux-${ARCHITECTURE}`
     execFileSync('tar', ['-xzf', assets(`${tree}.tar.gz`), '-C', copy])
-    const server = spawn(process.execPath, ['build/main.js'], { cwd: join(copy, tree), env: { PORT: '0', LISTEN_HOST: '127.0.0.1' } })
+    const server = spawn(process.execPath, ['build/main.js'], {
+      cwd: join(copy, tree),
+      env: { PORT: '0', LISTEN_HOST: '127.0.0.1' },
+    })
     t.after(() => server.kill('SIGKILL'))
     let url: string | undefined
     for await (const line of createInterface({ input: server.stdout })) {

@@ -21,29 +21,49 @@ export interface Schemas {
 export function readSchemas(folders: readonly string[]): Schemas {
   const files = folders.flatMap(filesIn).map(path => ({ path, text: readFileSync(path, 'utf8') }))
   const compiled = new Map<string, Validate | undefined>()
-  const openApi = files.filter(({ path, text }) => path.endsWith('.json') && text.includes('"x-kubernetes-group-version-kind"'))
+  const openApi = files.filter(
+    ({ path, text }) =>
+      path.endsWith('.json') && text.includes('"x-kubernetes-group-version-kind"'),
+  )
   // Version 2 of OpenAPI; Kubernetes' module has version 3 beside it.
-  const documents = openApi.map(({ text }) => JSON.parse(text)).filter(({ definitions }) => definitions !== undefined)
+  const documents = openApi
+    .map(({ text }) => JSON.parse(text))
+    .filter(({ definitions }) => definitions !== undefined)
   const func = files.find(({ path }) => path.endsWith('func_yaml-schema.json'))
 
   function find(apiVersion: string, kind: string): Validate | undefined {
     const [group, version] = apiVersion.includes('/') ? apiVersion.split('/') : ['', apiVersion]
     for (const { path, text } of files) {
-      if (!/\.ya?ml$/.test(path) || !text.includes(`kind: ${kind}`) || !text.includes('CustomResourceDefinition')) continue
-      for (const definition of parse(text, path).flatMap(document => document.items ?? [document])) {
+      if (
+        !/\.ya?ml$/.test(path) ||
+        !text.includes(`kind: ${kind}`) ||
+        !text.includes('CustomResourceDefinition')
+      )
+        continue
+      for (const definition of parse(text, path).flatMap(
+        document => document.items ?? [document],
+      )) {
         if (definition.kind !== 'CustomResourceDefinition') continue
         const { spec } = definition
         if (spec.group !== group || spec.names.kind !== kind) continue
         const found = spec.versions.find((candidate: Manifest) => candidate.name === version)
         if (found?.schema?.openAPIV3Schema === undefined) continue
         const { properties = {}, ...rest } = found.schema.openAPIV3Schema
-        return compile({ ...rest, properties: { ...properties, apiVersion: STRING, kind: STRING, metadata: METADATA } })
+        return compile({
+          ...rest,
+          properties: { ...properties, apiVersion: STRING, kind: STRING, metadata: METADATA },
+        })
       }
     }
     for (const { definitions } of documents) {
       for (const [name, definition] of Object.entries<Manifest>(definitions)) {
         const kinds = definition['x-kubernetes-group-version-kind'] ?? []
-        if (kinds.some((known: Manifest) => known.group === group && known.version === version && known.kind === kind)) {
+        if (
+          kinds.some(
+            (known: Manifest) =>
+              known.group === group && known.version === version && known.kind === kind,
+          )
+        ) {
           return compile({ $ref: `#/definitions/${name}`, definitions })
         }
       }
@@ -74,7 +94,13 @@ const STRINGS = { type: 'object', additionalProperties: STRING }
 const METADATA = {
   type: 'object',
   required: ['name'],
-  properties: { name: STRING, namespace: STRING, labels: STRINGS, annotations: STRINGS, finalizers: { type: 'array', items: STRING } },
+  properties: {
+    name: STRING,
+    namespace: STRING,
+    labels: STRINGS,
+    annotations: STRINGS,
+    finalizers: { type: 'array', items: STRING },
+  },
 }
 
 function compile(schema: unknown): Validate {
@@ -85,8 +111,10 @@ function compile(schema: unknown): Validate {
 
 function say({ instancePath, keyword, params, message, data }: ErrorObject): string {
   const where = instancePath.slice(1).replaceAll('/', '.') || 'the object'
-  if (keyword === 'additionalProperties') return `${where}: unknown field "${params.additionalProperty}"`
-  if (keyword === 'enum') return `${where} is ${JSON.stringify(data)}; it must be one of ${params.allowedValues.join(', ')}`
+  if (keyword === 'additionalProperties')
+    return `${where}: unknown field "${params.additionalProperty}"`
+  if (keyword === 'enum')
+    return `${where} is ${JSON.stringify(data)}; it must be one of ${params.allowedValues.join(', ')}`
   return `${where} is ${JSON.stringify(data)?.slice(0, 60)}; it ${message}`
 }
 
@@ -96,28 +124,36 @@ function strict(schema: unknown): unknown {
   if (typeof schema !== 'object' || schema === null) return schema
   const { description, $schema, default: _, ...given } = schema as Manifest
   // Quantities and ports: Kubernetes says "string" and takes numbers too.
-  if (given.type === 'string' && given.format === 'int-or-string') return { type: ['integer', 'string'] }
+  if (given.type === 'string' && given.format === 'int-or-string')
+    return { type: ['integer', 'string'] }
   if (isQuantity(description)) return { type: ['number', 'string'] }
   const made: Manifest = {}
   for (const [key, value] of Object.entries(given)) {
     if (key.startsWith('x-kubernetes-')) continue
     made[key] = NAMED.has(key)
-      ? Object.fromEntries(Object.entries(value as object).map(([name, inner]) => [name, strict(inner)]))
+      ? Object.fromEntries(
+          Object.entries(value as object).map(([name, inner]) => [name, strict(inner)]),
+        )
       : strict(value)
   }
   // Go's way to say that case does not matter.
-  if (typeof given.pattern === 'string') made.pattern = given.pattern.replace(/^\^\(\?i\)(.*)\$$/, '^(?i:$1)$')
-  if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined) made.type = ['integer', 'string']
+  if (typeof given.pattern === 'string')
+    made.pattern = given.pattern.replace(/^\^\(\?i\)(.*)\$$/, '^(?i:$1)$')
+  if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined)
+    made.type = ['integer', 'string']
   if (given.nullable === true && typeof made.type === 'string') made.type = [made.type, 'null']
   // Where a schema keeps fields it does not know although it lists some, as Knative's Triggers and Brokers do for what is experimental,
   // the cluster would take a misspelt one without a word: here it is an error all the same.
-  if (given.properties?.backoffDelay !== undefined) made.properties = { ...EXPERIMENTAL_DELIVERY, ...made.properties }
-  if (given.properties !== undefined && given.additionalProperties === undefined) made.additionalProperties = false
+  if (given.properties?.backoffDelay !== undefined)
+    made.properties = { ...EXPERIMENTAL_DELIVERY, ...made.properties }
+  if (given.properties !== undefined && given.additionalProperties === undefined)
+    made.additionalProperties = false
   return made
 }
 
 const isQuantity = (description: unknown) =>
-  typeof description === 'string' && description.startsWith('Quantity is a fixed-point representation')
+  typeof description === 'string' &&
+  description.startsWith('Quantity is a fixed-point representation')
 
 /** Fields of a delivery that its schema leaves out (knative/eventing: pkg/apis/duck/v1/delivery_types.go). */
 const EXPERIMENTAL_DELIVERY = { timeout: STRING, retryAfterMax: STRING, format: STRING }

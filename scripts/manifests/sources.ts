@@ -56,15 +56,28 @@ export function filesBelow(folder: string): string[] {
  * @throws {Error} naming a folder that does not build, or a file that is in no kustomization beside it
  */
 export function findBundles(): Bundle[] {
-  const files = FOLDERS.flatMap(filesBelow).filter(path => /\.ya?ml$/.test(path) && !OTHERS.test(path))
-  const kustomizations = new Map(
-    files.filter(path => basename(path) === 'kustomization.yaml').map(path => [dirname(path), parse(read(path), path)[0]]),
+  const files = FOLDERS.flatMap(filesBelow).filter(
+    path => /\.ya?ml$/.test(path) && !OTHERS.test(path),
   )
-  const built = new Set([...kustomizations].flatMap(([folder, { resources = [] }]) => resources.map((path: string) => join(folder, path))))
+  const kustomizations = new Map(
+    files
+      .filter(path => basename(path) === 'kustomization.yaml')
+      .map(path => [dirname(path), parse(read(path), path)[0]]),
+  )
+  const built = new Set(
+    [...kustomizations].flatMap(([folder, { resources = [] }]) =>
+      resources.map((path: string) => join(folder, path)),
+    ),
+  )
   const bundles: Bundle[] = []
   for (const [folder, kustomization] of kustomizations) {
     if (kustomization.kind === 'Component') continue
-    bundles.push({ name: folder, whole: !built.has(folder), objects: parse(kustomize(folder), folder), beside: [] })
+    bundles.push({
+      name: folder,
+      whole: !built.has(folder),
+      objects: parse(kustomize(folder), folder),
+      beside: [],
+    })
   }
   const beside = bundles.flatMap(({ objects }) => objects)
   for (const path of files) {
@@ -73,11 +86,20 @@ export function findBundles(): Bundle[] {
     if (kustomization === undefined) {
       const objects = parse(read(path), path)
       // What is not for Kubernetes, such as Prometheus' own configuration, is not ours to check.
-      if (objects.every(object => object?.apiVersion !== undefined && object.kind !== undefined && object.metadata !== undefined)) {
+      if (
+        objects.every(
+          object =>
+            object?.apiVersion !== undefined &&
+            object.kind !== undefined &&
+            object.metadata !== undefined,
+        )
+      ) {
         bundles.push({ name: path, whole: true, objects, beside })
       }
     } else if (!isUsed(kustomization, basename(path)) && !built.has(path)) {
-      throw new Error(`${path} is in no kustomization: name it in ${dirname(path)}/kustomization.yaml, or remove it`)
+      throw new Error(
+        `${path} is in no kustomization: name it in ${dirname(path)}/kustomization.yaml, or remove it`,
+      )
     }
   }
   return bundles
@@ -95,7 +117,10 @@ export function kustomize(folder: string): string {
     ['kubectl', 'kustomize'],
   ] as const) {
     try {
-      return execFileSync(command, [...args, resolve(PROJECT, folder)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+      return execFileSync(command, [...args, resolve(PROJECT, folder)], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
     } catch (error) {
       const { code, stderr } = error as { code?: string; stderr?: string }
       if (code !== 'ENOENT') throw new Error(`${folder} does not build: ${String(stderr).trim()}`)

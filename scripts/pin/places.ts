@@ -11,14 +11,20 @@ interface Form {
   /** Its named groups are the image and, where it is filled, the digest. */
   readonly pattern: RegExp
   readonly isBase: boolean
-  write(place: { readonly before: string; readonly image: string; readonly after: string }, digest: string): string
+  write(
+    place: { readonly before: string; readonly image: string; readonly after: string },
+    digest: string,
+  ): string
 }
 
 const DIGEST = 'sha256:[0-9a-f]{64}'
 
 /** The Dockerfile's own form: a digest that a build can leave out, with a base of its own (docs/containers.md). */
 const BASE: Form = {
-  pattern: new RegExp(`(?<before>^ARG BASE=)(?<image>\\S+)(?<after>\\n(?:#.*\\n)*ARG BASE_DIGEST=)(?<digest>${DIGEST})?$`, 'gm'),
+  pattern: new RegExp(
+    `(?<before>^ARG BASE=)(?<image>\\S+)(?<after>\\n(?:#.*\\n)*ARG BASE_DIGEST=)(?<digest>${DIGEST})?$`,
+    'gm',
+  ),
   isBase: true,
   write: ({ before, image, after }, digest) => `${before}${image}${after}${digest}`,
 }

@@ -10,15 +10,27 @@ export interface Image {
 
 /** Reads `node:24` as Docker does: of Docker Hub unless a host comes first, of `library/` unless somebody is named. */
 export function parseImage(reference: string): Image {
-  const [, host, path, tag] = /^(?:((?:[^/]*[.:][^/]*)|localhost)\/)?([^:@]+):([\w][\w.-]*)$/.exec(reference) ?? []
-  if (path === undefined || tag === undefined) throw new Error(`"${reference}" is no image with a tag, such as docker.io/library/node:24`)
+  const [, host, path, tag] =
+    /^(?:((?:[^/]*[.:][^/]*)|localhost)\/)?([^:@]+):([\w][\w.-]*)$/.exec(reference) ?? []
+  if (path === undefined || tag === undefined)
+    throw new Error(`"${reference}" is no image with a tag, such as docker.io/library/node:24`)
   if (host !== undefined && host !== 'docker.io') return { registry: host, repository: path, tag }
-  return { registry: 'registry-1.docker.io', repository: path.includes('/') ? path : `library/${path}`, tag }
+  return {
+    registry: 'registry-1.docker.io',
+    repository: path.includes('/') ? path : `library/${path}`,
+    tag,
+  }
 }
 
 /** What an index or a manifest of one architecture calls itself, by OCI and by Docker. */
-const INDEXES = ['application/vnd.oci.image.index.v1+json', 'application/vnd.docker.distribution.manifest.list.v2+json']
-const MANIFESTS = ['application/vnd.oci.image.manifest.v1+json', 'application/vnd.docker.distribution.manifest.v2+json']
+const INDEXES = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+]
+const MANIFESTS = [
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+]
 
 const PATIENCE_MS = 30_000
 
@@ -51,7 +63,11 @@ export async function resolve(image: Image): Promise<Resolved> {
 }
 
 function platformsOf(body: string, url: string): string[] | undefined {
-  let document: { mediaType?: string; manifests?: readonly { platform?: { os?: string; architecture?: string } }[]; config?: object }
+  let document: {
+    mediaType?: string
+    manifests?: readonly { platform?: { os?: string; architecture?: string } }[]
+    config?: object
+  }
   try {
     document = JSON.parse(body)
   } catch {
@@ -66,18 +82,26 @@ function platformsOf(body: string, url: string): string[] | undefined {
 
 /** As anybody, by the challenge of RFC 6750 that registries give. */
 async function getToken(challenge: string, { registry, repository }: Image): Promise<string> {
-  const parameters = Object.fromEntries(Array.from(challenge.matchAll(/(\w+)="([^"]*)"/g), ([, name, value]) => [name, value]))
+  const parameters = Object.fromEntries(
+    Array.from(challenge.matchAll(/(\w+)="([^"]*)"/g), ([, name, value]) => [name, value]),
+  )
   if (!/^bearer /i.test(challenge) || parameters.realm === undefined) {
-    throw new Error(`${registry} wants another login than a token for ${repository}: “${challenge}”`)
+    throw new Error(
+      `${registry} wants another login than a token for ${repository}: “${challenge}”`,
+    )
   }
   const url = new URL(parameters.realm)
   if (parameters.service !== undefined) url.searchParams.set('service', parameters.service)
   url.searchParams.set('scope', parameters.scope ?? `repository:${repository}:pull`)
   const answer = await get(url.href, {})
-  if (!answer.ok) throw new Error(`${url.origin} gave no token for ${repository}: ${answer.status}${meaning(answer)}`)
+  if (!answer.ok)
+    throw new Error(
+      `${url.origin} gave no token for ${repository}: ${answer.status}${meaning(answer)}`,
+    )
   const { token, access_token } = (await answer.json()) as { token?: string; access_token?: string }
   const given = token ?? access_token
-  if (given === undefined) throw new Error(`${url.origin} answered without a token for ${repository}`)
+  if (given === undefined)
+    throw new Error(`${url.origin} answered without a token for ${repository}`)
   return given
 }
 
@@ -86,7 +110,9 @@ async function get(url: string, headers: Readonly<Record<string, string>>): Prom
     return await fetch(url, { headers, signal: AbortSignal.timeout(PATIENCE_MS) })
   } catch (error) {
     const { cause, message } = error as Error
-    throw new Error(`${new URL(url).host} cannot be reached: ${(cause as Error | undefined)?.message || message}`)
+    throw new Error(
+      `${new URL(url).host} cannot be reached: ${(cause as Error | undefined)?.message || message}`,
+    )
   }
 }
 
@@ -99,4 +125,5 @@ function meaning({ status, headers }: Response): string {
 }
 
 /** As Docker: a registry on this machine speaks plain HTTP. */
-const origin = (registry: string) => `${/^(localhost|127\.0\.0\.1)(:|$)/.test(registry) ? 'http' : 'https'}://${registry}`
+const origin = (registry: string) =>
+  `${/^(localhost|127\.0\.0\.1)(:|$)/.test(registry) ? 'http' : 'https'}://${registry}`

@@ -7,7 +7,13 @@ import { parseArgs } from 'node:util'
 import { filled, placesIn } from './places.ts'
 import { parseImage, type Resolved, resolve } from './registry.ts'
 
-const FILES = ['Dockerfile', 'kserve/canary/Dockerfile', 'compose.yaml', 'monitoring/cluster/*.yaml', '.github/workflows/*.{yml,yaml}']
+const FILES = [
+  'Dockerfile',
+  'kserve/canary/Dockerfile',
+  'compose.yaml',
+  'monitoring/cluster/*.yaml',
+  '.github/workflows/*.{yml,yaml}',
+]
 
 /** What we build for: a base of fewer would end the build of the others. */
 const PLATFORMS = ['linux/amd64', 'linux/arm64']
@@ -28,7 +34,9 @@ const texts = new Map(
     .sort()
     .map(path => [path, readFileSync(path, 'utf8')]),
 )
-const places = [...texts].flatMap(([path, text]) => placesIn(path, text).map(place => ({ path, ...place })))
+const places = [...texts].flatMap(([path, text]) =>
+  placesIn(path, text).map(place => ({ path, ...place })),
+)
 const images = [...new Set(places.map(({ image }) => image))]
 
 const digests = new Map<string, string>()
@@ -65,13 +73,20 @@ for (const { path, image, digest } of places) {
 }
 
 if (problems.length > 0) {
-  process.stderr.write(`${problems.sort().join('\n')}\n${values.check ? '' : 'Nothing was written.\n'}`)
+  process.stderr.write(
+    `${problems.sort().join('\n')}\n${values.check ? '' : 'Nothing was written.\n'}`,
+  )
   process.exit(1)
 }
 const changed = [...texts].filter(([path, text]) => filled(path, text, digests) !== text)
 if (values.check) {
-  if (changed.length > 0) process.stderr.write('npm run pin fills in what is missing or has moved.\n')
+  if (changed.length > 0)
+    process.stderr.write('npm run pin fills in what is missing or has moved.\n')
   process.exit(changed.length === 0 ? 0 : 1)
 }
 for (const [path, text] of changed) writeFileSync(path, filled(path, text, digests))
-process.stdout.write(changed.length === 0 ? 'Nothing has changed.\n' : `Written: ${changed.map(([path]) => path).join(', ')}\n`)
+process.stdout.write(
+  changed.length === 0
+    ? 'Nothing has changed.\n'
+    : `Written: ${changed.map(([path]) => path).join(', ')}\n`,
+)

@@ -7,7 +7,15 @@
 // but for the number and the time that npm gives a bill of materials.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
@@ -23,21 +31,28 @@ const ARCHITECTURES = ['amd64', 'arm64']
 
 const [target, image] = process.argv.slice(2)
 if (target === undefined || image === undefined || !/^[\w./:-]+@sha256:[0-9a-f]{64}$/.test(image)) {
-  process.stderr.write('which folder, and which image? npm run release:assets -- FOLDER IMAGE@sha256:DIGEST\n')
+  process.stderr.write(
+    'which folder, and which image? npm run release:assets -- FOLDER IMAGE@sha256:DIGEST\n',
+  )
   process.exit(1)
 }
 const name = `${manifest.name}-${manifest.version}`
 const notes = section(readFileSync('CHANGELOG.md', 'utf8'), manifest.version)
 if (notes === undefined) {
-  process.stderr.write(`CHANGELOG.md has nothing about ${manifest.version}: npm run release makes a release\n`)
+  process.stderr.write(
+    `CHANGELOG.md has nothing about ${manifest.version}: npm run release makes a release\n`,
+  )
   process.exit(1)
 }
 
 rmSync(target, { recursive: true, force: true })
 mkdirSync(target, { recursive: true })
 writeManifests()
-for (const architecture of ARCHITECTURES) archive(architecture, join(target, `${name}-linux-${architecture}.tar.gz`))
-execFileSync(process.execPath, ['scripts/sbom.mjs', join(target, `${name}.cdx.json`)], { stdio: 'inherit' })
+for (const architecture of ARCHITECTURES)
+  archive(architecture, join(target, `${name}-linux-${architecture}.tar.gz`))
+execFileSync(process.execPath, ['scripts/sbom.mjs', join(target, `${name}.cdx.json`)], {
+  stdio: 'inherit',
+})
 const sums = readdirSync(target)
   .sort()
   .map(
@@ -47,17 +62,24 @@ const sums = readdirSync(target)
         .digest('hex')}  ${file}\n`,
   )
 writeFileSync(join(target, 'SHA256SUMS'), sums.join(''))
-writeFileSync(`${target}.md`, `${notes}\n\nThe image: \`${image}\`. How to check what is here: docs/releasing.md.\n`)
+writeFileSync(
+  `${target}.md`,
+  `${notes}\n\nThe image: \`${image}\`. How to check what is here: docs/releasing.md.\n`,
+)
 process.stdout.write(sums.join(''))
 
 /** Of a copy in which the file that names the image of all manifests names this one. */
 function writeManifests(): void {
   const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
-  for (const folder of ['knative', 'kserve', 'kubernetes']) cpSync(folder, join(copy, folder), { recursive: true })
+  for (const folder of ['knative', 'kserve', 'kubernetes'])
+    cpSync(folder, join(copy, folder), { recursive: true })
   const file = join(copy, 'kubernetes/image/kustomization.yaml')
   const [newName, digest] = (image as string).split('@')
   const before = readFileSync(file, 'utf8').replace(/^images:[\s\S]*/m, '')
-  writeFileSync(file, `${before}images:\n- name: ghcr.io/example/onnx-function\n  newName: ${newName}\n  digest: ${digest}\n`)
+  writeFileSync(
+    file,
+    `${before}images:\n- name: ghcr.io/example/onnx-function\n  newName: ${newName}\n  digest: ${digest}\n`,
+  )
   for (const [kind, folder] of Object.entries(MANIFESTS)) {
     writeFileSync(join(target as string, `${name}-${kind}.yaml`), kustomize(join(copy, folder)))
   }
@@ -69,7 +91,10 @@ function kustomize(folder: string): string {
     ['kustomize', 'build'],
     ['kubectl', 'kustomize'],
   ]) {
-    const { stdout, stderr, status, error } = spawnSync(program, [...args, folder], { encoding: 'utf8', maxBuffer: 2 ** 26 })
+    const { stdout, stderr, status, error } = spawnSync(program, [...args, folder], {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 26,
+    })
     if (error !== undefined) continue
     if (status !== 0) throw new Error(`${program} cannot build ${folder}: ${stderr}`)
     return stdout
@@ -81,8 +106,17 @@ function kustomize(folder: string): string {
 function archive(architecture: string, file: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'tree-'))
   const tree = join(folder, basename(file, '.tar.gz'))
-  execFileSync(process.execPath, ['scripts/production-tree.mjs', tree, architecture], { stdio: 'inherit' })
-  const nobodys = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--mode=go=rX,u+rw,a-s', '--mtime=@0']
+  execFileSync(process.execPath, ['scripts/production-tree.mjs', tree, architecture], {
+    stdio: 'inherit',
+  })
+  const nobodys = [
+    '--sort=name',
+    '--owner=0',
+    '--group=0',
+    '--numeric-owner',
+    '--mode=go=rX,u+rw,a-s',
+    '--mtime=@0',
+  ]
   execFileSync('tar', [
     ...nobodys,
     '--use-compress-program=gzip --no-name',

@@ -1,6 +1,8 @@
 /** What CHANGELOG.md says between one heading of the second level and the next, without blank lines around it; undefined where there is no such heading. */
 export function section(changelog: string, title: string): string | undefined {
-  const part = changelog.split(/^## /m).find(text => text === title || text.startsWith(`${title}\n`) || text.startsWith(`${title} - `))
+  const part = changelog
+    .split(/^## /m)
+    .find(text => text === title || text.startsWith(`${title}\n`) || text.startsWith(`${title} - `))
   return part?.slice(part.indexOf('\n') + 1).trim()
 }
 

@@ -7,7 +7,9 @@ import { openApi } from '../../function/http/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 
 /** Names by kind, each list in order. */
-export type Interface = Readonly<Record<'environment' | 'events' | 'metrics' | 'routes', readonly string[]>>
+export type Interface = Readonly<
+  Record<'environment' | 'events' | 'metrics' | 'routes', readonly string[]>
+>
 
 export const currentInterface = (): Interface => ({
   environment: Object.keys(VARIABLES).sort(),
@@ -19,9 +21,19 @@ export const currentInterface = (): Interface => ({
 /** Attributes of a reply to an event that has all that is carried on; for the type, how it follows from the request's. */
 function eventAttributes(): string[] {
   const type = 'a.request'
-  const request = { specversion: '1.0', id: '1', source: '/a', type, correlationid: 'c', traceparent: 't', tracestate: 's' }
+  const request = {
+    specversion: '1.0',
+    id: '1',
+    source: '/a',
+    type,
+    correlationid: 'c',
+    traceparent: 't',
+    tracestate: 's',
+  }
   const replier = { source: '/b', modelName: 'm', modelVersion: undefined }
-  const types = (['response', 'error'] as const).map(outcome => replyAttributes(request, outcome, replier, 'application/json').type)
+  const types = (['response', 'error'] as const).map(
+    outcome => replyAttributes(request, outcome, replier, 'application/json').type,
+  )
   const attributes = Object.keys(replyAttributes(request, 'response', replier, 'application/json'))
   return [...attributes, ...types.map(reply => `type: ${type} → ${reply}`)].sort()
 }
@@ -29,15 +41,24 @@ function eventAttributes(): string[] {
 /** Each metric, and each with each of its labels. */
 const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
   Object.entries(metrics)
-    .flatMap(([name, { labels }]) => [name, ...Object.keys(labels).map(label => `${name}{${label}}`)])
+    .flatMap(([name, { labels }]) => [
+      name,
+      ...Object.keys(labels).map(label => `${name}{${label}}`),
+    ])
     .sort()
 
 /** As the OpenAPI document describes them, which a test holds to what is routed. */
 function routeNames(): string[] {
   const model = { name: 'MODEL', version: 'VERSION', description: undefined }
-  const { paths } = openApi(model, { signature: { inputs: [], outputs: [] }, example: [] }, { playground: true, auth: undefined })
+  const { paths } = openApi(
+    model,
+    { signature: { inputs: [], outputs: [] }, example: [] },
+    { playground: true, auth: undefined },
+  )
   return Object.entries(paths as object)
-    .flatMap(([path, methods]) => Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path}`))
+    .flatMap(([path, methods]) =>
+      Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path}`),
+    )
     .map(route => route.replace('MODEL', '{model}').replace('VERSION', '{version}'))
     .sort()
 }

@@ -48,17 +48,29 @@ export interface ApiServer {
   close(): Promise<void>
 }
 
-const GROUPS: Readonly<Record<string, string>> = { inferenceservices: 'serving.kserve.io', services: 'serving.knative.dev' }
+const GROUPS: Readonly<Record<string, string>> = {
+  inferenceservices: 'serving.kserve.io',
+  services: 'serving.knative.dev',
+}
 
 /** @param given without what the server adds itself; @param plural as its path says */
-export async function startApiServer(given: KubernetesObject, plural: 'inferenceservices' | 'services'): Promise<ApiServer> {
+export async function startApiServer(
+  given: KubernetesObject,
+  plural: 'inferenceservices' | 'services',
+): Promise<ApiServer> {
   const { namespace, name } = given.metadata
   const collection = `/apis/${given.apiVersion}/namespaces/${namespace}/${plural}`
   let version = 1000
   let oldest = version
   let object: KubernetesObject = {
     ...given,
-    metadata: { ...given.metadata, uid: '8f0c-1', resourceVersion: String(version), generation: 1, managedFields: [] },
+    metadata: {
+      ...given.metadata,
+      uid: '8f0c-1',
+      resourceVersion: String(version),
+      generation: 1,
+      managedFields: [],
+    },
   }
   const log: { version: number; object: KubernetesObject }[] = []
   const watching = new Set<ServerResponse>()
@@ -68,7 +80,8 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
     version++
     object = { ...next, metadata: { ...next.metadata, resourceVersion: String(version) } }
     log.push({ version, object })
-    for (const response of watching) response.write(`${JSON.stringify({ type: 'MODIFIED', object })}\n`)
+    for (const response of watching)
+      response.write(`${JSON.stringify({ type: 'MODIFIED', object })}\n`)
   }
 
   function change(by: string, patch: object, at = new Date(), operation = 'Update') {
@@ -77,7 +90,10 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
     if (paths.length === 0) return
     const time = at.toISOString().replace(/\.\d+Z$/, 'Z')
     const others = object.metadata.managedFields
-      .map((entry: KubernetesObject) => ({ ...entry, fieldsV1: paths.reduce(without, entry.fieldsV1) }))
+      .map((entry: KubernetesObject) => ({
+        ...entry,
+        fieldsV1: paths.reduce(without, entry.fieldsV1),
+      }))
       .filter(
         ({ manager, fieldsV1, subresource }: KubernetesObject) =>
           subresource !== undefined || (manager !== by && Object.keys(fieldsV1).length > 0),
@@ -87,9 +103,20 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
     )
     const kept = paths.filter(path => path.reduce((value, key) => value?.[key], next) !== undefined)
     const fieldsV1 = kept.reduce(within, paths.reduce(without, own?.fieldsV1 ?? {}))
-    const entry = { manager: by, operation, apiVersion: given.apiVersion, time, fieldsType: 'FieldsV1', fieldsV1 }
-    const generation = next.metadata.generation + (isDeepStrictEqual(next.spec, object.spec) ? 0 : 1)
-    write({ ...next, metadata: { ...next.metadata, generation, managedFields: [...others, entry] } })
+    const entry = {
+      manager: by,
+      operation,
+      apiVersion: given.apiVersion,
+      time,
+      fieldsType: 'FieldsV1',
+      fieldsV1,
+    }
+    const generation =
+      next.metadata.generation + (isDeepStrictEqual(next.spec, object.spec) ? 0 : 1)
+    write({
+      ...next,
+      metadata: { ...next.metadata, generation, managedFields: [...others, entry] },
+    })
     api.reconcile(object)
   }
 
@@ -103,10 +130,21 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
     const json = (status: number, value: object) =>
       response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value))
     const refuse = (code: number, reason: string, message: string) =>
-      json(code, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code })
-    if (fault !== undefined) return refuse(fault.status, '', fault.message ?? `told to answer ${fault.status}`)
-    if (request.headers.authorization !== 'Bearer secret') return refuse(401, 'Unauthorized', 'Unauthorized')
-    if (method === 'GET' && pathname === collection && searchParams.get('watch') === 'true') return watch(response, searchParams)
+      json(code, {
+        kind: 'Status',
+        apiVersion: 'v1',
+        metadata: {},
+        status: 'Failure',
+        message,
+        reason,
+        code,
+      })
+    if (fault !== undefined)
+      return refuse(fault.status, '', fault.message ?? `told to answer ${fault.status}`)
+    if (request.headers.authorization !== 'Bearer secret')
+      return refuse(401, 'Unauthorized', 'Unauthorized')
+    if (method === 'GET' && pathname === collection && searchParams.get('watch') === 'true')
+      return watch(response, searchParams)
     if (method === 'POST' && pathname === `/apis/events.k8s.io/v1/namespaces/${namespace}/events`) {
       const event = JSON.parse(body.toString())
       // pkg/apis/core/validation/events.go; a name's beginning must be a name, but for a dash at its end (apimachinery, api/validation).
@@ -125,18 +163,35 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
       return json(201, event)
     }
     if (pathname !== `${collection}/${name}`) {
-      return refuse(404, 'NotFound', `${plural}.${GROUPS[plural]} "${pathname.split('/').at(-1)}" not found`)
+      return refuse(
+        404,
+        'NotFound',
+        `${plural}.${GROUPS[plural]} "${pathname.split('/').at(-1)}" not found`,
+      )
     }
     if (method === 'GET') return json(200, object)
-    if (method !== 'PATCH') return refuse(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource')
+    if (method !== 'PATCH')
+      return refuse(
+        405,
+        'MethodNotAllowed',
+        'the server does not allow this method on the requested resource',
+      )
     if (request.headers['content-type'] !== 'application/merge-patch+json') {
-      return refuse(415, 'UnsupportedMediaType', `the body of the request was in an unknown format: ${request.headers['content-type']}`)
+      return refuse(
+        415,
+        'UnsupportedMediaType',
+        `the body of the request was in an unknown format: ${request.headers['content-type']}`,
+      )
     }
     api.beforePatch()
     const patch = JSON.parse(body.toString())
     const { resourceVersion } = patch.metadata ?? {}
     if (resourceVersion !== undefined && resourceVersion !== object.metadata.resourceVersion) {
-      return refuse(409, 'Conflict', `Operation cannot be fulfilled on ${plural}.${GROUPS[plural]} "${name}": the object has been modified`)
+      return refuse(
+        409,
+        'Conflict',
+        `Operation cannot be fulfilled on ${plural}.${GROUPS[plural]} "${name}": the object has been modified`,
+      )
     }
     delete patch.metadata
     change(searchParams.get('fieldManager') ?? 'unknown', patch)
@@ -154,12 +209,15 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
     }
     response.flushHeaders()
     if (query.get('fieldSelector') !== `metadata.name=${name}`) return
-    for (const { version, object } of log) if (version > from) response.write(`${JSON.stringify({ type: 'MODIFIED', object })}\n`)
+    for (const { version, object } of log)
+      if (version > from) response.write(`${JSON.stringify({ type: 'MODIFIED', object })}\n`)
     watching.add(response)
     response.on('close', () => watching.delete(response))
   }
 
-  const server = createServer(async (request, response) => answer(request, response, await buffer(request)))
+  const server = createServer(async (request, response) =>
+    answer(request, response, await buffer(request)),
+  )
   server.on('connection', socket => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -191,10 +249,16 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
         fieldsV1: { 'f:status': {} },
       }
       const managedFields = [
-        ...object.metadata.managedFields.filter(({ subresource }: KubernetesObject) => subresource === undefined),
+        ...object.metadata.managedFields.filter(
+          ({ subresource }: KubernetesObject) => subresource === undefined,
+        ),
         entry,
       ]
-      write({ ...object, status: merged(object.status ?? {}, status), metadata: { ...object.metadata, managedFields } })
+      write({
+        ...object,
+        status: merged(object.status ?? {}, status),
+        metadata: { ...object.metadata, managedFields },
+      })
     },
     compact() {
       log.length = 0
@@ -241,7 +305,8 @@ export async function startApiServer(given: KubernetesObject, plural: 'inference
 /** A merge patch (RFC 7386) on a value. */
 function merged(value: KubernetesObject, patch: KubernetesObject): KubernetesObject {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch
-  const next = typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+  const next =
+    typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
   for (const [key, part] of Object.entries(patch)) {
     if (part === null) delete next[key]
     else next[key] = merged(next[key], part)
@@ -250,17 +315,28 @@ function merged(value: KubernetesObject, patch: KubernetesObject): KubernetesObj
 }
 
 /** Paths of the fields that differ; a list is one field, as the lists here are to Kubernetes. */
-function differences(a: KubernetesObject, b: KubernetesObject, path: readonly string[] = []): string[][] {
-  const isMap = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+function differences(
+  a: KubernetesObject,
+  b: KubernetesObject,
+  path: readonly string[] = [],
+): string[][] {
+  const isMap = (value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
   if (!isMap(a) || !isMap(b)) {
     if (isDeepStrictEqual(a, b)) return []
-    return isMap(b) ? Object.keys(b).flatMap(key => differences(undefined, b[key], [...path, key])) : [[...path]]
+    return isMap(b)
+      ? Object.keys(b).flatMap(key => differences(undefined, b[key], [...path, key]))
+      : [[...path]]
   }
-  return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap(key => differences(a[key], b[key], [...path, key]))
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap(key =>
+    differences(a[key], b[key], [...path, key]),
+  )
 }
 
 function within(fields: KubernetesObject, [key, ...rest]: readonly string[]): KubernetesObject {
-  return key === undefined ? fields : { ...fields, [`f:${key}`]: within(fields[`f:${key}`] ?? {}, rest) }
+  return key === undefined
+    ? fields
+    : { ...fields, [`f:${key}`]: within(fields[`f:${key}`] ?? {}, rest) }
 }
 
 function without(fields: KubernetesObject, [key, ...rest]: readonly string[]): KubernetesObject {

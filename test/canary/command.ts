@@ -30,7 +30,12 @@ export function startCanary(kubeconfig: string, args: readonly string[]): Runnin
   child.stderr.on('data', chunk => {
     err += chunk
   })
-  return { process: child, out: () => out, err: () => err, exit: once(child, 'close').then(([code]) => code) }
+  return {
+    process: child,
+    out: () => out,
+    err: () => err,
+    exit: once(child, 'close').then(([code]) => code),
+  }
 }
 
 /** The same to its end. */

@@ -2,8 +2,22 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { CHECKS_WITH_P, type Check, compare, type Limits, MATTERS, type Sample } from '../../kserve/canary/compare.ts'
-import { beforeLooking, decide, type Look, lookAt, type Plan, spend } from '../../kserve/canary/decide.ts'
+import {
+  CHECKS_WITH_P,
+  type Check,
+  compare,
+  type Limits,
+  MATTERS,
+  type Sample,
+} from '../../kserve/canary/compare.ts'
+import {
+  beforeLooking,
+  decide,
+  type Look,
+  lookAt,
+  type Plan,
+  spend,
+} from '../../kserve/canary/decide.ts'
 import { type Canary, FIELD_MANAGER } from '../../kserve/canary/rollout/state.ts'
 import { random } from '../random.ts'
 import '../seed.ts'
@@ -42,23 +56,109 @@ function of(requests: number, { errors = 0.01, slow = 0.04, setosa = 0.5 } = {})
   }
 }
 
-const verdicts = (fresh: Sample, old = GOOD) => compare(old, fresh, LIMITS).map(({ verdict }) => verdict)
-const decided = (fresh: Sample, old = GOOD, look = LOOK) => decide(CANARY, compare(old, fresh, LIMITS), PLAN, look)
+const verdicts = (fresh: Sample, old = GOOD) =>
+  compare(old, fresh, LIMITS).map(({ verdict }) => verdict)
+const decided = (fresh: Sample, old = GOOD, look = LOOK) =>
+  decide(CANARY, compare(old, fresh, LIMITS), PLAN, look)
 
 /** What each pair of samples comes to: verdicts on errors, latency, predictions, saturation, and what is done. */
-const CASES: readonly [what: string, fresh: Sample, old: Sample, verdicts: readonly string[], action: string, to: number | undefined][] = [
+const CASES: readonly [
+  what: string,
+  fresh: Sample,
+  old: Sample,
+  verdicts: readonly string[],
+  action: string,
+  to: number | undefined,
+][] = [
   ['is like the old one', of(1000), GOOD, ['same', 'same', 'same', 'same'], 'promote', 50],
-  ['has fewer errors', of(1000), of(9000, { errors: 0.2 }), ['better', 'same', 'same', 'same'], 'promote', 50],
-  ['is faster', of(1000), of(9000, { slow: 0.5 }), ['same', 'better', 'same', 'same'], 'promote', 50],
-  ['has more errors', of(1000, { errors: 0.06 }), GOOD, ['worse', 'same', 'same', 'same'], 'roll back', 0],
-  ['has half a point more errors, surely', of(1e6, { errors: 0.015 }), of(1e6), ['same', 'same', 'same', 'same'], 'promote', 50],
-  ['has ten slow requests in a hundred', of(1000, { slow: 0.1 }), GOOD, ['same', 'worse', 'same', 'same'], 'roll back', 0],
-  ['predicts otherwise', of(1000, { setosa: 0.3 }), GOOD, ['same', 'same', 'worse', 'same'], 'roll back', 0],
-  ['predicts a little otherwise, surely', of(1e6, { setosa: 0.45 }), of(1e6), ['same', 'same', 'same', 'same'], 'promote', 50],
-  ['is worse in all', of(900, { errors: 0.2, slow: 0.4, setosa: 0.2 }), GOOD, ['worse', 'worse', 'worse', 'same'], 'roll back', 0],
-  ['has answered too few', of(499, { errors: 1 }), GOOD, ['too few', 'too few', 'too few', 'same'], 'wait', undefined],
-  ['stands beside one that has', of(9000), of(80), ['too few', 'too few', 'too few', 'same'], 'wait', undefined],
-  ['fills its memory', { ...of(1000), memory: 0.95 }, GOOD, ['same', 'same', 'same', 'worse'], 'wait', undefined],
+  [
+    'has fewer errors',
+    of(1000),
+    of(9000, { errors: 0.2 }),
+    ['better', 'same', 'same', 'same'],
+    'promote',
+    50,
+  ],
+  [
+    'is faster',
+    of(1000),
+    of(9000, { slow: 0.5 }),
+    ['same', 'better', 'same', 'same'],
+    'promote',
+    50,
+  ],
+  [
+    'has more errors',
+    of(1000, { errors: 0.06 }),
+    GOOD,
+    ['worse', 'same', 'same', 'same'],
+    'roll back',
+    0,
+  ],
+  [
+    'has half a point more errors, surely',
+    of(1e6, { errors: 0.015 }),
+    of(1e6),
+    ['same', 'same', 'same', 'same'],
+    'promote',
+    50,
+  ],
+  [
+    'has ten slow requests in a hundred',
+    of(1000, { slow: 0.1 }),
+    GOOD,
+    ['same', 'worse', 'same', 'same'],
+    'roll back',
+    0,
+  ],
+  [
+    'predicts otherwise',
+    of(1000, { setosa: 0.3 }),
+    GOOD,
+    ['same', 'same', 'worse', 'same'],
+    'roll back',
+    0,
+  ],
+  [
+    'predicts a little otherwise, surely',
+    of(1e6, { setosa: 0.45 }),
+    of(1e6),
+    ['same', 'same', 'same', 'same'],
+    'promote',
+    50,
+  ],
+  [
+    'is worse in all',
+    of(900, { errors: 0.2, slow: 0.4, setosa: 0.2 }),
+    GOOD,
+    ['worse', 'worse', 'worse', 'same'],
+    'roll back',
+    0,
+  ],
+  [
+    'has answered too few',
+    of(499, { errors: 1 }),
+    GOOD,
+    ['too few', 'too few', 'too few', 'same'],
+    'wait',
+    undefined,
+  ],
+  [
+    'stands beside one that has',
+    of(9000),
+    of(80),
+    ['too few', 'too few', 'too few', 'same'],
+    'wait',
+    undefined,
+  ],
+  [
+    'fills its memory',
+    { ...of(1000), memory: 0.95 },
+    GOOD,
+    ['same', 'same', 'same', 'worse'],
+    'wait',
+    undefined,
+  ],
   [
     'fills its memory as the old one does',
     { ...of(1000), memory: 0.95 },
@@ -67,7 +167,14 @@ const CASES: readonly [what: string, fresh: Sample, old: Sample, verdicts: reado
     'promote',
     50,
   ],
-  ['blocks its event loop and fails', { ...of(1000, { errors: 0.1 }), lag: 0.3 }, GOOD, ['worse', 'same', 'same', 'worse'], 'roll back', 0],
+  [
+    'blocks its event loop and fails',
+    { ...of(1000, { errors: 0.1 }), lag: 0.3 },
+    GOOD,
+    ['worse', 'same', 'same', 'worse'],
+    'roll back',
+    0,
+  ],
 ]
 
 describe('a new version that', () => {
@@ -80,14 +187,26 @@ describe('a new version that', () => {
   }
 
   test('no series tell of is waited for', () => {
-    const none: Sample = { requests: 0, errors: 0, durations: [], predictions: undefined, memory: undefined, lag: undefined }
+    const none: Sample = {
+      requests: 0,
+      errors: 0,
+      durations: [],
+      predictions: undefined,
+      memory: undefined,
+      lag: undefined,
+    }
     assert.deepEqual(verdicts(none, none), ['no data', 'no data', 'no data', 'no data'])
     assert.match(decided(none, none).reason, /Prometheus has nothing/)
   })
 
   test('predicts no labels is judged by the rest', () => {
     const regression = (sample: Sample) => ({ ...sample, predictions: undefined })
-    assert.deepEqual(verdicts(regression(of(1000)), regression(GOOD)), ['same', 'same', 'not counted', 'same'])
+    assert.deepEqual(verdicts(regression(of(1000)), regression(GOOD)), [
+      'same',
+      'same',
+      'not counted',
+      'same',
+    ])
     assert.equal(decided(regression(of(1000)), regression(GOOD)).action, 'promote')
   })
 
@@ -106,9 +225,12 @@ describe('a new version that', () => {
   test('answers ten rows a request is not judged by ten times as many predictions', () => {
     const rows = (sample: Sample, times: number) => ({
       ...sample,
-      predictions: new Map(Array.from(sample.predictions ?? [], ([label, count]) => [label, count * times])),
+      predictions: new Map(
+        Array.from(sample.predictions ?? [], ([label, count]) => [label, count * times]),
+      ),
     })
-    const p = (times: number) => compare(rows(GOOD, times), rows(of(1000, { setosa: 0.4 }), times), LIMITS)[2]?.p as number
+    const p = (times: number) =>
+      compare(rows(GOOD, times), rows(of(1000, { setosa: 0.4 }), times), LIMITS)[2]?.p as number
     assert.ok(Math.abs(p(10) - p(1)) < 1e-12)
   })
 
@@ -128,13 +250,20 @@ describe('what is done', () => {
     setosa: fc.double({ min: 0, max: 1, noNaN: true }),
   })
   const sampled = samples.map(({ requests, ...shares }) => of(requests, shares))
-  const looks = fc.integer({ min: 1, max: 1000 }).map((number): Look => ({ number, at: new Date(0), seconds: 60 * number }))
+  const looks = fc
+    .integer({ min: 1, max: 1000 })
+    .map((number): Look => ({ number, at: new Date(0), seconds: 60 * number }))
   const percents = fc.integer({ min: 1, max: 99 })
 
   test('is to promote by one step, never to skip one, nor below what a person set', () => {
     fc.assert(
       fc.property(sampled, sampled, looks, percents, (old, fresh, look, percent) => {
-        const { action, to } = decide({ ...CANARY, percent }, compare(old, fresh, limits), PLAN, look)
+        const { action, to } = decide(
+          { ...CANARY, percent },
+          compare(old, fresh, limits),
+          PLAN,
+          look,
+        )
         if (action === 'promote')
           assert.equal(
             to,
@@ -157,17 +286,37 @@ describe('what is done', () => {
   test('is never to roll back a version that has the same counts', () => {
     fc.assert(
       fc.property(sampled, looks, (sample, look) => {
-        assert.notEqual(decide(CANARY, compare(sample, sample, limits), PLAN, look).action, 'roll back')
+        assert.notEqual(
+          decide(CANARY, compare(sample, sample, limits), PLAN, look).action,
+          'roll back',
+        )
       }),
     )
   })
 
   test('is never to promote past a check that is worse, or not known', () => {
-    const verdict = fc.constantFrom<Check['verdict'][]>('better', 'same', 'worse', 'too few', 'no data', 'not counted')
-    const check = fc.record({ check: fc.constantFrom<Check['check'][]>('errors', 'latency', 'predictions', 'saturation'), verdict })
+    const verdict = fc.constantFrom<Check['verdict'][]>(
+      'better',
+      'same',
+      'worse',
+      'too few',
+      'no data',
+      'not counted',
+    )
+    const check = fc.record({
+      check: fc.constantFrom<Check['check'][]>('errors', 'latency', 'predictions', 'saturation'),
+      verdict,
+    })
     fc.assert(
       fc.property(fc.array(check), looks, (given, look) => {
-        const checks = given.map(one => ({ old: '', new: '', test: '', effect: '', p: undefined, ...one }))
+        const checks = given.map(one => ({
+          old: '',
+          new: '',
+          test: '',
+          effect: '',
+          p: undefined,
+          ...one,
+        }))
         const bad = given.some(({ verdict }) => ['worse', 'too few', 'no data'].includes(verdict))
         if (bad) assert.notEqual(decide(CANARY, checks, PLAN, look).action, 'promote')
       }),
@@ -177,13 +326,20 @@ describe('what is done', () => {
 
 describe('before there is anything to compare', () => {
   const early = (canary: Partial<Canary>, plan: Partial<Plan> = {}, number = 3) => {
-    const { action, to } = beforeLooking({ ...CANARY, ...canary }, { ...PLAN, ...plan }, { ...LOOK, number }) ?? {}
+    const { action, to } =
+      beforeLooking({ ...CANARY, ...canary }, { ...PLAN, ...plan }, { ...LOOK, number }) ?? {}
     return [action, to]
   }
 
   test('a new revision at 0 % begins only where that is asked for', () => {
-    assert.deepEqual(early({ percent: 0, setBy: 'kubectl-patch', untouched: false }), ['stand', undefined])
-    assert.deepEqual(early({ percent: 0, setBy: 'kubectl-patch', untouched: false }, { start: true }), ['start', 10])
+    assert.deepEqual(early({ percent: 0, setBy: 'kubectl-patch', untouched: false }), [
+      'stand',
+      undefined,
+    ])
+    assert.deepEqual(
+      early({ percent: 0, setBy: 'kubectl-patch', untouched: false }, { start: true }),
+      ['start', 10],
+    )
   })
 
   test('one that was rolled back stays so, also where the command that began it is run again', () => {
@@ -196,7 +352,10 @@ describe('before there is anything to compare', () => {
   })
 
   test('a revision that is not ready is waited for', () => {
-    assert.deepEqual(early({ percent: 0, setBy: 'helm', notReady: 'why' }, { start: true }), ['wait', undefined])
+    assert.deepEqual(early({ percent: 0, setBy: 'helm', notReady: 'why' }, { start: true }), [
+      'wait',
+      undefined,
+    ])
     assert.deepEqual(early({ notReady: 'why' }), ['wait', undefined])
   })
 
@@ -218,7 +377,10 @@ describe('looks', () => {
           const look = lookAt(CANARY, plan, new Date(CANARY.since.getTime() + 1000 * seconds))
           assert.equal(look.number, Math.floor(seconds / every))
           assert.equal(look.at.getTime(), CANARY.since.getTime() + 1000 * every * look.number)
-          assert.deepEqual(lookAt(CANARY, plan, new Date(look.at.getTime() + ((ms * every) % (1000 * every)))), look)
+          assert.deepEqual(
+            lookAt(CANARY, plan, new Date(look.at.getTime() + ((ms * every) % (1000 * every)))),
+            look,
+          )
         },
       ),
     )
@@ -226,7 +388,8 @@ describe('looks', () => {
 
   test('spend no more than alpha, however many there are', () => {
     let spent = 0
-    for (let look = 1; look <= 1e5; look++) spent += PLAN.steps.length * CHECKS_WITH_P * spend(0.01, PLAN, CHECKS_WITH_P, look)
+    for (let look = 1; look <= 1e5; look++)
+      spent += PLAN.steps.length * CHECKS_WITH_P * spend(0.01, PLAN, CHECKS_WITH_P, look)
     assert.ok(spent < 0.01 && spent > 0.00999, `${spent}`)
   })
 })
@@ -245,7 +408,10 @@ function rollout(
     for (let i = 0; i < of; i++) if (random() < share) count++
     return count
   }
-  const counts = { old: { requests: 0, errors: 0, slow: 0, setosa: 0 }, new: { requests: 0, errors: 0, slow: 0, setosa: 0 } }
+  const counts = {
+    old: { requests: 0, errors: 0, slow: 0, setosa: 0 },
+    new: { requests: 0, errors: 0, slow: 0, setosa: 0 },
+  }
   for (let look = 1; look <= looks; look++) {
     for (const [side, { errors = 0.01, slow = 0.04, setosa = 0.5 }, requests] of [
       ['old', {}, perLook * 3],
@@ -265,7 +431,13 @@ function rollout(
       alpha: spend(alpha, plan, CHECKS_WITH_P, look),
     })
     // The p-value alone, without what has to differ besides.
-    if (checks.some(({ p, test }) => p !== undefined && test !== '–' && p < spend(alpha, plan, CHECKS_WITH_P, look))) return look
+    if (
+      checks.some(
+        ({ p, test }) =>
+          p !== undefined && test !== '–' && p < spend(alpha, plan, CHECKS_WITH_P, look),
+      )
+    )
+      return look
   }
   return undefined
 }
@@ -276,24 +448,32 @@ describe('over a whole rollout', () => {
 
   test('of a version that is no different, p is small by chance at any of thirty looks less often than alpha says', () => {
     const draw = random(9)
-    const alarms = Array.from({ length: 200 }, () => rollout(draw, 30, 120, {}, plan, 0.3)).filter(look => look !== undefined).length
+    const alarms = Array.from({ length: 200 }, () => rollout(draw, 30, 120, {}, plan, 0.3)).filter(
+      look => look !== undefined,
+    ).length
     assert.ok(alarms > 0 && alarms < 60, `${alarms} of 200`)
   })
 
   test('an error in twenty, where it was one in a hundred, is found nine times in ten, by the thirtieth look', () => {
     const draw = random(10)
-    const found = Array.from({ length: 50 }, () => rollout(draw, 30, 40, { errors: 0.05 }, PLAN, 0.01)).filter(
-      look => look !== undefined,
-    ).length
+    const found = Array.from({ length: 50 }, () =>
+      rollout(draw, 30, 40, { errors: 0.05 }, PLAN, 0.01),
+    ).filter(look => look !== undefined).length
     assert.ok(found >= 45, `${found} of 50`)
   })
 })
 
 test('whatever makes CanaryFails or CanarySlow fire is worse here, too', () => {
-  const alerts = readFileSync(new URL('../../monitoring/prometheus/rules/alerts.yml', import.meta.url), 'utf8')
-  const [, times, more] = /errors:ratio_rate15m > (\S+) \* revision:\w+_of_others:ratio_rate15m \+ (\S+)/.exec(alerts) ?? []
+  const alerts = readFileSync(
+    new URL('../../monitoring/prometheus/rules/alerts.yml', import.meta.url),
+    'utf8',
+  )
+  const [, times, more] =
+    /errors:ratio_rate15m > (\S+) \* revision:\w+_of_others:ratio_rate15m \+ (\S+)/.exec(alerts) ??
+    []
   assert.ok(Number(times) >= 1 && Number(more) >= MATTERS.errors, `${times} times and ${more}`)
-  const slow = /> on \(namespace, service\) group_left \(\)\s+(\S+) \* min by[\s\S]*?\) \+ (\S+)/.exec(alerts)
+  const slow =
+    /> on \(namespace, service\) group_left \(\)\s+(\S+) \* min by[\s\S]*?\) \+ (\S+)/.exec(alerts)
   assert.deepEqual(slow?.slice(1).map(Number), [MATTERS.slower.times, MATTERS.slower.seconds])
   assert.match(alerts, new RegExp(`pod:process_resident_memory:ratio > ${MATTERS.memory}\\b`))
   assert.match(alerts, new RegExp(`pod:nodejs_eventloop_lag_p99_seconds:avg5m > ${MATTERS.lag}\\b`))

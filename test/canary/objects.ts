@@ -22,7 +22,12 @@ const KSERVE_KNATIVE: Rollout = {
     apiVersion: 'serving.kserve.io/v1beta1',
     kind: 'InferenceService',
     metadata: { ...metadata, annotations: { 'serving.kserve.io/deploymentMode': 'Knative' } },
-    spec: { predictor: { minReplicas: 0, containers: [{ name: 'kserve-container', image: 'onnx-function:2' }] } },
+    spec: {
+      predictor: {
+        minReplicas: 0,
+        containers: [{ name: 'kserve-container', image: 'onnx-function:2' }],
+      },
+    },
     status: {
       deploymentMode: 'Knative',
       components: {
@@ -42,10 +47,15 @@ const KSERVE_KNATIVE: Rollout = {
     const { latestCreatedRevision } = object.status.components.predictor
     api.setStatus({ components: { predictor: { latestRolledoutRevision: latestCreatedRevision } } })
   },
-  newSeries: 'namespace="iris",service="iris-classifier-predictor",revision="iris-classifier-predictor-00002"',
+  newSeries:
+    'namespace="iris",service="iris-classifier-predictor",revision="iris-classifier-predictor-00002"',
 }
 
-const model = (version: string) => ({ modelFormat: { name: 'onnx' }, runtime: 'onnx-function', storageUri: `pvc://iris-models/${version}` })
+const model = (version: string) => ({
+  modelFormat: { name: 'onnx' },
+  runtime: 'onnx-function',
+  storageUri: `pvc://iris-models/${version}`,
+})
 
 const KSERVE_STANDARD: Rollout = {
   plural: 'inferenceservices',
@@ -54,17 +64,32 @@ const KSERVE_STANDARD: Rollout = {
     apiVersion: 'serving.kserve.io/v1beta1',
     kind: 'InferenceService',
     metadata: { ...metadata, annotations: { 'serving.kserve.io/deploymentMode': 'Standard' } },
-    spec: { predictor: { minReplicas: 2, terminationGracePeriodSeconds: 50, model: model('v1.0.0') } },
-    status: { deploymentMode: 'Standard', canaryStatuses: [{ name: 'v2-0-0', ready: true, trafficPercent: 10 }] },
+    spec: {
+      predictor: { minReplicas: 2, terminationGracePeriodSeconds: 50, model: model('v1.0.0') },
+    },
+    status: {
+      deploymentMode: 'Standard',
+      canaryStatuses: [{ name: 'v2-0-0', ready: true, trafficPercent: 10 }],
+    },
   },
   at: trafficPercent => ({
     spec: {
-      canary: [{ trafficPercent, predictor: { name: 'v2-0-0', minReplicas: 1, model: { name: 'kserve-container', ...model('v2.0.0') } } }],
+      canary: [
+        {
+          trafficPercent,
+          predictor: {
+            name: 'v2-0-0',
+            minReplicas: 1,
+            model: { name: 'kserve-container', ...model('v2.0.0') },
+          },
+        },
+      ],
     },
   }),
   percent: ({ spec }) => spec.canary?.[0].trafficPercent,
   reconcile: () => () => {},
-  newSeries: 'namespace="iris",service="iris-classifier",pod=~"iris-classifier-v2-0-0-predictor-[a-z0-9]+-[a-z0-9]{5}"',
+  newSeries:
+    'namespace="iris",service="iris-classifier",pod=~"iris-classifier-v2-0-0-predictor-[a-z0-9]+-[a-z0-9]{5}"',
 }
 
 const KNATIVE: Rollout = {
@@ -74,8 +99,16 @@ const KNATIVE: Rollout = {
     apiVersion: 'serving.knative.dev/v1',
     kind: 'Service',
     metadata,
-    spec: { template: { metadata: { name: 'iris-classifier-v2-0-0' }, spec: { containers: [{ image: 'onnx-function:2' }] } } },
-    status: { latestCreatedRevisionName: 'iris-classifier-v2-0-0', latestReadyRevisionName: 'iris-classifier-v2-0-0' },
+    spec: {
+      template: {
+        metadata: { name: 'iris-classifier-v2-0-0' },
+        spec: { containers: [{ image: 'onnx-function:2' }] },
+      },
+    },
+    status: {
+      latestCreatedRevisionName: 'iris-classifier-v2-0-0',
+      latestReadyRevisionName: 'iris-classifier-v2-0-0',
+    },
   },
   at: percent => ({
     spec: {
@@ -87,7 +120,8 @@ const KNATIVE: Rollout = {
   }),
   percent: ({ spec }) => spec.traffic?.[1].percent,
   reconcile: api => object => {
-    if (object.status.observedGeneration !== object.metadata.generation) api.setStatus({ observedGeneration: object.metadata.generation })
+    if (object.status.observedGeneration !== object.metadata.generation)
+      api.setStatus({ observedGeneration: object.metadata.generation })
   },
   newSeries: 'namespace="iris",service="iris-classifier",revision="iris-classifier-v2-0-0"',
 }

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { type Buckets, chiSquaredTail, distance, fisher, pearson, quantile } from '../../kserve/canary/statistics.ts'
+import {
+  type Buckets,
+  chiSquaredTail,
+  distance,
+  fisher,
+  pearson,
+  quantile,
+} from '../../kserve/canary/statistics.ts'
 import '../seed.ts'
 import reference from './reference.json' with { type: 'json' }
 
@@ -11,7 +18,8 @@ const share = ([count, of]: number[]) => ({ count: count as number, of: of as nu
 
 describe('the values are SciPy’s (reference.py)', () => {
   for (const { old, new: fresh, p } of reference.fisher) {
-    test(`of Fisher’s exact test: ${old.join(' of ')} beside ${fresh.join(' of ')}`, () => close(fisher(share(old), share(fresh)), p))
+    test(`of Fisher’s exact test: ${old.join(' of ')} beside ${fresh.join(' of ')}`, () =>
+      close(fisher(share(old), share(fresh)), p))
   }
   for (const { old, new: fresh, statistic, p } of reference.pearson) {
     test(`of Pearson’s test: ${old.join(', ')} beside ${fresh.join(', ')}`, () => {
@@ -21,7 +29,8 @@ describe('the values are SciPy’s (reference.py)', () => {
     })
   }
   for (const { x, degrees, p } of reference.tails) {
-    test(`of the χ² distribution’s tail: ${x}, ${degrees} degrees`, () => close(chiSquaredTail(x, degrees), p))
+    test(`of the χ² distribution’s tail: ${x}, ${degrees} degrees`, () =>
+      close(chiSquaredTail(x, degrees), p))
   }
 })
 
@@ -30,12 +39,17 @@ describe('Pearson’s test', () => {
     assert.deepEqual(pearson([900, 90, 1, 0], [90, 8, 0, 2]), pearson([900, 91], [90, 10]))
   })
 
-  test('says nothing where all labels but one are rare', () => assert.equal(pearson([990, 10], [100, 0]), undefined))
+  test('says nothing where all labels but one are rare', () =>
+    assert.equal(pearson([990, 10], [100, 0]), undefined))
 
-  test('finds nothing where both versions always say the same', () => assert.equal(pearson([500, 0], [70, 0])?.p, 1))
+  test('finds nothing where both versions always say the same', () =>
+    assert.equal(pearson([500, 0], [70, 0])?.p, 1))
 
   test('does not mind the order of labels', () => {
-    const rows = fc.array(fc.tuple(fc.integer({ min: 0, max: 500 }), fc.integer({ min: 0, max: 500 })), { minLength: 2, maxLength: 8 })
+    const rows = fc.array(
+      fc.tuple(fc.integer({ min: 0, max: 500 }), fc.integer({ min: 0, max: 500 })),
+      { minLength: 2, maxLength: 8 },
+    )
     fc.assert(
       fc.property(rows, rows => {
         const p = (of: typeof rows) =>
@@ -43,7 +57,11 @@ describe('Pearson’s test', () => {
             of.map(([a]) => a),
             of.map(([, b]) => b),
           )?.p ?? -1
-        assert.ok(Math.abs(p(rows) - p(rows.toReversed())) < 1e-9 || rows.every(([a]) => a === 0) || rows.every(([, b]) => b === 0))
+        assert.ok(
+          Math.abs(p(rows) - p(rows.toReversed())) < 1e-9 ||
+            rows.every(([a]) => a === 0) ||
+            rows.every(([, b]) => b === 0),
+        )
       }),
     )
   })
@@ -52,12 +70,21 @@ describe('Pearson’s test', () => {
 test('Fisher’s p falls with each error more, and lies between 0 and 1', () => {
   const small = fc.integer({ min: 1, max: 300 })
   fc.assert(
-    fc.property(small, small, fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 299 }), (of, ofFresh, errors, more) => {
-      const old = { count: Math.min(errors, of), of }
-      const count = Math.min(more, ofFresh - 1)
-      const [p, next] = [fisher(old, { count, of: ofFresh }), fisher(old, { count: count + 1, of: ofFresh })]
-      assert.ok(p >= 0 && p <= 1 && next <= p + 1e-12, `${p}, then ${next}`)
-    }),
+    fc.property(
+      small,
+      small,
+      fc.integer({ min: 0, max: 300 }),
+      fc.integer({ min: 0, max: 299 }),
+      (of, ofFresh, errors, more) => {
+        const old = { count: Math.min(errors, of), of }
+        const count = Math.min(more, ofFresh - 1)
+        const [p, next] = [
+          fisher(old, { count, of: ofFresh }),
+          fisher(old, { count: count + 1, of: ofFresh }),
+        ]
+        assert.ok(p >= 0 && p <= 1 && next <= p + 1e-12, `${p}, then ${next}`)
+      },
+    ),
   )
 })
 

@@ -1,6 +1,15 @@
 /* A cluster of files, which the stand-ins of kubectl, kind, helm, docker and curl answer from. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -63,10 +72,17 @@ export function startCluster(t: TestContext): Cluster {
   t.after(() => rmSync(folder, { recursive: true }))
   const state = join(folder, 'state')
   const bin = join(folder, 'bin')
-  for (const path of [bin, join(state, 'objects'), join(state, 'record')]) mkdirSync(path, { recursive: true })
+  for (const path of [bin, join(state, 'objects'), join(state, 'record')])
+    mkdirSync(path, { recursive: true })
   for (const program of SYSTEM) symlinkSync(find(program), join(bin, program))
-  for (const tool of TOOLS) symlinkSync(join(projectFolder, 'test/cluster/stand-in.sh'), join(bin, tool))
-  const environment: Record<string, string> = { PATH: bin, STATE: state, VERSION: manifest.version, TMPDIR: folder }
+  for (const tool of TOOLS)
+    symlinkSync(join(projectFolder, 'test/cluster/stand-in.sh'), join(bin, tool))
+  const environment: Record<string, string> = {
+    PATH: bin,
+    STATE: state,
+    VERSION: manifest.version,
+    TMPDIR: folder,
+  }
   const log = join(state, 'log')
 
   const run = (script: string, args: readonly string[]): Outcome => {
@@ -77,7 +93,12 @@ export function startCluster(t: TestContext): Cluster {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    return { code: status, out: stdout, err: stderr, calls: readFileSync(log, 'utf8').split('\n').slice(0, -1) }
+    return {
+      code: status,
+      out: stdout,
+      err: stderr,
+      calls: readFileSync(log, 'utf8').split('\n').slice(0, -1),
+    }
   }
   const filesOf = (name: string) => readdirSync(join(state, name)).sort()
   return {
@@ -86,7 +107,13 @@ export function startCluster(t: TestContext): Cluster {
     refuse: (times, pattern) => writeFileSync(join(state, 'refused'), `${times} ${pattern}\n`),
     killAt: pattern => writeFileSync(join(state, 'killed'), pattern),
     write: (file, text) => writeFileSync(join(state, file), text),
-    record: () => Object.fromEntries(filesOf('record').map(name => [name, readFileSync(join(state, 'record', name), 'utf8').trim()])),
+    record: () =>
+      Object.fromEntries(
+        filesOf('record').map(name => [
+          name,
+          readFileSync(join(state, 'record', name), 'utf8').trim(),
+        ]),
+      ),
     objects: () => filesOf('objects'),
     without: tool => rmSync(join(bin, tool)),
     environment,
@@ -95,8 +122,9 @@ export function startCluster(t: TestContext): Cluster {
 
 /** The versions that the scripts install, by name. */
 export const versions: Readonly<Record<string, string>> = Object.fromEntries(
-  [...readFileSync(join(projectFolder, 'scripts/cluster/versions.sh'), 'utf8').matchAll(/^([A-Z_]+)=(\S+)$/gm)].map(([, name, value]) => [
-    name as string,
-    value as string,
-  ]),
+  [
+    ...readFileSync(join(projectFolder, 'scripts/cluster/versions.sh'), 'utf8').matchAll(
+      /^([A-Z_]+)=(\S+)$/gm,
+    ),
+  ].map(([, name, value]) => [name as string, value as string]),
 )

@@ -47,7 +47,11 @@ describe('setup-cluster.sh', () => {
     assert.match(out, /scripts\/delete-cluster\.sh --name onnx-function\n$/)
   })
 
-  for (const args of [[], ['--context', 'other'], ['--context', 'other', '--image', 'registry.example.com/iris@sha256:0']]) {
+  for (const args of [
+    [],
+    ['--context', 'other'],
+    ['--context', 'other', '--image', 'registry.example.com/iris@sha256:0'],
+  ]) {
     test(`a dry run runs nothing, and shows every command of a real run, in order: ${args.join(' ') || 'in kind'}`, t => {
       const real = startCluster(t)
       // In a dry run nobody can tell whether the nodes are kind's.
@@ -135,11 +139,14 @@ describe('setup-cluster.sh', () => {
       cluster.killAt(place)
       const first = cluster.setUp()
       assert.notEqual(first.code, 0)
-      const done = Object.entries(cluster.record()).filter(([, version]) => !version.endsWith(' begun'))
+      const done = Object.entries(cluster.record()).filter(
+        ([, version]) => !version.endsWith(' begun'),
+      )
       const second = cluster.setUp()
       assert.equal(second.code, 0, second.err)
       assert.deepEqual(cluster.record(), INSTALLED)
-      for (const [component] of done) assert.ok(!second.calls.some(call => call.includes(`"${component}":`)), component)
+      for (const [component] of done)
+        assert.ok(!second.calls.some(call => call.includes(`"${component}":`)), component)
     })
   }
 
@@ -147,7 +154,9 @@ describe('setup-cluster.sh', () => {
     const cluster = startCluster(t)
     cluster.write('pending', '[{"name":"kserve-crd","status":"pending-install"}]')
     const { calls } = cluster.setUp()
-    assert.ok(indexOf(calls, 'uninstall kserve-crd') < indexOf(calls, 'upgrade --install kserve-crd'))
+    assert.ok(
+      indexOf(calls, 'uninstall kserve-crd') < indexOf(calls, 'upgrade --install kserve-crd'),
+    )
   })
 
   test('a webhook that does not answer yet is asked again', t => {
@@ -194,7 +203,11 @@ describe('setup-cluster.sh', () => {
     cluster.write('objects/cluster|mine', '')
     const { calls } = cluster.setUp('--name', 'mine')
     assert.ok(!calls.some(call => call.startsWith('kind create')))
-    assert.ok(calls.includes(`kind load docker-image dev.local/onnx-function:${manifest.version} --name mine`))
+    assert.ok(
+      calls.includes(
+        `kind load docker-image dev.local/onnx-function:${manifest.version} --name mine`,
+      ),
+    )
   })
 
   describe('explains what failed, what to look at and what would be right', () => {
@@ -203,7 +216,10 @@ describe('setup-cluster.sh', () => {
       cluster.refuse(1, '*wait deployment --all --namespace kserve *')
       const { code, err, calls } = cluster.setUp()
       assert.equal(code, 6)
-      assert.match(err, /KServe in Knative mode: not ready in time in the namespace kserve\n {2}right would be: every pod Running/)
+      assert.match(
+        err,
+        /KServe in Knative mode: not ready in time in the namespace kserve\n {2}right would be: every pod Running/,
+      )
       assert.match(err, /describe pods --namespace kserve/)
       assert.match(err, /TIMED_OUT \(exit code 6\)\n$/)
       assert.ok(calls.some(call => call.includes('get events --namespace kserve')))
@@ -243,7 +259,12 @@ describe('setup-cluster.sh', () => {
         says: /docker is there, and does not work/,
         prepare: cluster => cluster.refuse(1, 'docker version*'),
       },
-      { when: 'kind cannot make a cluster', code: 5, says: /kind could not make/, prepare: cluster => cluster.refuse(1, 'kind create*') },
+      {
+        when: 'kind cannot make a cluster',
+        code: 5,
+        says: /kind could not make/,
+        prepare: cluster => cluster.refuse(1, 'kind create*'),
+      },
       {
         when: 'the cluster does not answer',
         code: 4,
@@ -291,8 +312,20 @@ describe('setup-cluster.sh', () => {
           environment.SILENT = 'yes'
         },
       },
-      { when: 'an option is unknown', code: 2, args: ['--all'], says: /--all is no option\n {2}.*--help/, prepare: () => {} },
-      { when: 'an option has no value', code: 2, args: ['--context'], says: /--context needs a value/, prepare: () => {} },
+      {
+        when: 'an option is unknown',
+        code: 2,
+        args: ['--all'],
+        says: /--all is no option\n {2}.*--help/,
+        prepare: () => {},
+      },
+      {
+        when: 'an option has no value',
+        code: 2,
+        args: ['--context'],
+        says: /--context needs a value/,
+        prepare: () => {},
+      },
       {
         when: 'options exclude each other',
         code: 2,
@@ -300,7 +333,13 @@ describe('setup-cluster.sh', () => {
         says: /--name is of a cluster of kind/,
         prepare: () => {},
       },
-      { when: 'an image is named for kind', code: 2, args: ['--image', 'a'], says: /--image is for --context/, prepare: () => {} },
+      {
+        when: 'an image is named for kind',
+        code: 2,
+        args: ['--image', 'a'],
+        says: /--image is for --context/,
+        prepare: () => {},
+      },
     ]
     for (const { when, code, says, args = [], prepare } of cases) {
       test(`where ${when}`, t => {
@@ -372,10 +411,16 @@ describe('delete-cluster.sh', () => {
   test('a component that others use stays, and what it needs; the rest is removed the next time', t => {
     const cluster = startCluster(t)
     cluster.setUp('--context', 'other')
-    cluster.write('others', 'services.serving.knative.dev\nService        Route     default   owned\n<none>    Service   shop   basket\n')
+    cluster.write(
+      'others',
+      'services.serving.knative.dev\nService        Route     default   owned\n<none>    Service   shop   basket\n',
+    )
     const { code, err } = cluster.remove('--context', 'other', '--yes')
     assert.equal(code, 5)
-    assert.match(err, /Knative Serving with Kourier stays.*\n {2}Service {3}shop {3}basket\n {2}right would be/)
+    assert.match(
+      err,
+      /Knative Serving with Kourier stays.*\n {2}Service {3}shop {3}basket\n {2}right would be/,
+    )
     assert.doesNotMatch(err, /owned/)
     assert.deepEqual(Object.keys(cluster.record()), ['cert_manager', 'serving'])
     cluster.write('others', '')
@@ -383,7 +428,12 @@ describe('delete-cluster.sh', () => {
     assert.deepEqual(cluster.record(), {})
   })
 
-  for (const place of ['*delete*components.yaml', '*uninstall kserve-crd*', '*delete*serving-core.yaml', '*"keda":null*']) {
+  for (const place of [
+    '*delete*components.yaml',
+    '*uninstall kserve-crd*',
+    '*delete*serving-core.yaml',
+    '*"keda":null*',
+  ]) {
     test(`killed at ${place} and started again, nothing is left`, t => {
       const cluster = startCluster(t)
       cluster.setUp('--context', 'other')
@@ -426,7 +476,9 @@ describe('delete-cluster.sh', () => {
       assert.deepEqual(calls, [])
       assert.match(
         out,
-        args.length === 0 ? /^kind delete cluster --name onnx-function$/m : /^kubectl --context other delete .*cert-manager\.yaml$/m,
+        args.length === 0
+          ? /^kind delete cluster --name onnx-function$/m
+          : /^kubectl --context other delete .*cert-manager\.yaml$/m,
       )
     })
   }

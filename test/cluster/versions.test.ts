@@ -13,7 +13,8 @@ const pages = [
     .filter(file => file.endsWith('.md'))
     .map(file => `docs/${file}`),
 ]
-const images = (path: string) => [...read(path).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image)
+const images = (path: string) =>
+  [...read(path).matchAll(/\bimage: (\S+)/g)].map(([, image]) => image)
 
 describe('a version that setup-cluster.sh installs', () => {
   test('is a whole one, so that the same is installed tomorrow; Kubernetes has its digest besides', () => {
@@ -58,14 +59,21 @@ describe('a version that setup-cluster.sh installs', () => {
     const [, node] = /node:v(\d+\.\d+)/.exec(versions.KIND_NODE ?? '') ?? []
     assert.match(read('.ci/run'), new RegExp(`k8s\\.io/kubernetes@v${node}\\.`))
     assert.match(read('docs/deploy.md'), new RegExp(`made for Kubernetes ${node},`))
-    assert.match(read('docs/deploy.md'), new RegExp(`minikube start --kubernetes-version ${node}\\.`))
+    assert.match(
+      read('docs/deploy.md'),
+      new RegExp(`minikube start --kubernetes-version ${node}\\.`),
+    )
   })
 
   test('is one that docs/deploy.md says the manifests are for', () => {
-    const [, least = '', most = '', keda] = /Knative (\S+) to (\S+), KEDA (\d+\.\d+)/.exec(read('docs/deploy.md')) ?? []
+    const [, least = '', most = '', keda] =
+      /Knative (\S+) to (\S+), KEDA (\d+\.\d+)/.exec(read('docs/deploy.md')) ?? []
     for (const name of ['SERVING', 'KOURIER', 'EVENTING']) {
       const version = Number(minor(versions[name]).split('.')[1])
-      assert.ok(Number(least.split('.')[1]) <= version && version <= Number(most.split('.')[1]), name)
+      assert.ok(
+        Number(least.split('.')[1]) <= version && version <= Number(most.split('.')[1]),
+        name,
+      )
     }
     assert.equal(minor(versions.KEDA), keda)
   })
@@ -79,10 +87,16 @@ describe('a version that setup-cluster.sh installs', () => {
         ['CERT_MANAGER', 'cert-manager'],
         ['METRICS_SERVER', 'metrics-server'],
       ] as const) {
-        for (const [said, version] of text.matchAll(new RegExp(`\\b${product}'?s? (?:SDK )?v?(\\d+\\.\\d+(?:\\.\\d+)?)`, 'g'))) {
+        for (const [said, version] of text.matchAll(
+          new RegExp(`\\b${product}'?s? (?:SDK )?v?(\\d+\\.\\d+(?:\\.\\d+)?)`, 'g'),
+        )) {
           // KServe's SDK is a package of its own, with versions of its own.
           if (said.includes('SDK')) continue
-          assert.equal(version, version?.split('.').length === 3 ? versions[name] : minor(versions[name]), said)
+          assert.equal(
+            version,
+            version?.split('.').length === 3 ? versions[name] : minor(versions[name]),
+            said,
+          )
         }
       }
     })
@@ -92,7 +106,12 @@ describe('a version that setup-cluster.sh installs', () => {
     const table = read('docs/cluster.md')
     for (const [name, version] of Object.entries(versions)) {
       if (name.endsWith('_LEAST')) continue
-      assert.ok(table.includes(name === 'KIND_NODE' ? String(/v(\d+\.\d+\.\d+)/.exec(version)?.[1]) : version), name)
+      assert.ok(
+        table.includes(
+          name === 'KIND_NODE' ? String(/v(\d+\.\d+\.\d+)/.exec(version)?.[1]) : version,
+        ),
+        name,
+      )
     }
   })
 })

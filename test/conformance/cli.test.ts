@@ -36,24 +36,36 @@ describe('npm run conformance', () => {
     server = await startServer()
   })
   after(() => server.stop())
-  const iris = (...args: string[]) => conformance('--url', server.url, '--model', 'iris-classifier', ...args)
+  const iris = (...args: string[]) =>
+    conformance('--url', server.url, '--model', 'iris-classifier', ...args)
 
   test('our server keeps every point, and the exit code says so', async () => {
     const { code, stdout } = await iris('--strict')
     assert.equal(code, 0, stdout)
-    assert.match(stdout, /✓ {2}required {2}a live server says so with 200 +OIP Server Live +200 +200 \{"live":true\}/)
-    assert.match(stdout, /– {2}required {2}BOOL goes in and comes out as JSON.*the first input is not BOOL/)
+    assert.match(
+      stdout,
+      /✓ {2}required {2}a live server says so with 200 +OIP Server Live +200 +200 \{"live":true\}/,
+    )
+    assert.match(
+      stdout,
+      /– {2}required {2}BOOL goes in and comes out as JSON.*the first input is not BOOL/,
+    )
     assert.match(stdout, /keeps all \d+ required points that apply and all \d+ stricter ones\.\n$/)
   })
 
   test('while it runs, one line a group goes to standard error', async () => {
     const { stderr } = await iris('--only', 'health', '--only', 'errors')
-    assert.match(stderr, /^conformance: 0 of \d+ points, 0 failed; health\nconformance: 13 of \d+ points, 0 failed; errors\n$/)
+    assert.match(
+      stderr,
+      /^conformance: 0 of \d+ points, 0 failed; health\nconformance: 13 of \d+ points, 0 failed; errors\n$/,
+    )
   })
 
   test('results are written as JSON and as JUnit XML', async () => {
     await iris('--only', 'errors', '--json', file('results.json'), '--junit', file('results.xml'))
-    const { totals, points, model, version } = JSON.parse(readFileSync(file('results.json'), 'utf8'))
+    const { totals, points, model, version } = JSON.parse(
+      readFileSync(file('results.json'), 'utf8'),
+    )
     assert.deepEqual([model, version], ['iris-classifier', 'v1.0.0'])
     assert.equal(
       points.length,
@@ -62,33 +74,68 @@ describe('npm run conformance', () => {
         .reduce((sum, n) => sum + n),
     )
     const junit = readFileSync(file('results.xml'), 'utf8')
-    assert.match(junit, /<testsuite name="errors \(stricter\)" tests="\d+" failures="0" errors="0" skipped="2">/)
-    assert.match(junit, /name="an error is an object with &quot;error&quot; alone, without the id" time="[\d.]+"\/>/)
+    assert.match(
+      junit,
+      /<testsuite name="errors \(stricter\)" tests="\d+" failures="0" errors="0" skipped="2">/,
+    )
+    assert.match(
+      junit,
+      /name="an error is an object with &quot;error&quot; alone, without the id" time="[\d.]+"\/>/,
+    )
   })
 
   test('the folder stands alone', async () => {
     cpSync(join(projectFolder, 'conformance'), file('alone'), { recursive: true })
-    const { code, stderr } = await run(file('alone'), 'run.ts', '--url', server.url, '--model', 'iris-classifier', '--only', 'health')
+    const { code, stderr } = await run(
+      file('alone'),
+      'run.ts',
+      '--url',
+      server.url,
+      '--model',
+      'iris-classifier',
+      '--only',
+      'health',
+    )
     assert.equal(code, 0, stderr)
   })
 
   test('a request of one’s own takes the place of made-up values, data nested or flat', async () => {
-    const inputs = [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [[5.1, 3.5, 1.4, 0.2]] }]
+    const inputs = [
+      { name: 'input', datatype: 'FP32', shape: [1, 4], data: [[5.1, 3.5, 1.4, 0.2]] },
+    ]
     writeFileSync(file('request.json'), JSON.stringify({ inputs }))
-    const { code } = await iris('--request', file('request.json'), '--only', 'the same request*', '--json', file('own.json'))
+    const { code } = await iris(
+      '--request',
+      file('request.json'),
+      '--only',
+      'the same request*',
+      '--json',
+      file('own.json'),
+    )
     assert.equal(code, 0)
-    assert.match(JSON.parse(readFileSync(file('own.json'), 'utf8')).points[0].got, /"data":\[0\.978/)
+    assert.match(
+      JSON.parse(readFileSync(file('own.json'), 'utf8')).points[0].got,
+      /"data":\[0\.978/,
+    )
   })
 
   for (const { mistake, args, says } of [
     { mistake: 'nothing to ask', args: [], says: '--url URL is missing; --help lists the options' },
-    { mistake: 'no model', args: ['--url', 'http://localhost:1'], says: '--model NAME is missing; --help lists the options' },
+    {
+      mistake: 'no model',
+      args: ['--url', 'http://localhost:1'],
+      says: '--model NAME is missing; --help lists the options',
+    },
     {
       mistake: 'no address',
       args: ['--url', 'localhost', '--model', 'x'],
       says: '--url localhost is no address such as http://localhost:8080; --help lists the options',
     },
-    { mistake: 'an unknown option', args: ['--uri', 'x'], says: "Unknown option '--uri'; --help lists the options" },
+    {
+      mistake: 'an unknown option',
+      args: ['--uri', 'x'],
+      says: "Unknown option '--uri'; --help lists the options",
+    },
     {
       mistake: 'a header without a colon',
       args: ['--url', 'http://localhost:1', '--model', 'x', '--header', 'token'],
@@ -106,14 +153,31 @@ describe('npm run conformance', () => {
     },
   ]) {
     test(`${mistake} is said in one line, with exit code 2`, async () =>
-      assert.deepEqual(await conformance(...args), { code: 2, stdout: '', stderr: `conformance: ${says}\n` }))
+      assert.deepEqual(await conformance(...args), {
+        code: 2,
+        stdout: '',
+        stderr: `conformance: ${says}\n`,
+      }))
   }
 
   test('a model that the server does not have, and a glob that matches nothing, are said in one line too', async () => {
     const { code, stderr } = await conformance('--url', server.url, '--model', 'no-such-model')
-    assert.deepEqual([code, stderr.includes('model "no-such-model" cannot be asked for: 404'), stderr.split('\n').length], [2, true, 2])
+    assert.deepEqual(
+      [
+        code,
+        stderr.includes('model "no-such-model" cannot be asked for: 404'),
+        stderr.split('\n').length,
+      ],
+      [2, true, 2],
+    )
     const none = await iris('--only', 'no-such-*')
-    assert.deepEqual([none.code, none.stderr.startsWith('conformance: no point matches no-such-*; groups are health,')], [2, true])
+    assert.deepEqual(
+      [
+        none.code,
+        none.stderr.startsWith('conformance: no point matches no-such-*; groups are health,'),
+      ],
+      [2, true],
+    )
   })
 })
 
@@ -121,9 +185,14 @@ describe('npm run conformance against a server that invents ids and forgets Allo
   let server: Server
   let url: string
   const proxy = createServer(async (request, response) => {
-    if (request.headers.authorization !== 'Bearer key') return response.writeHead(401).end('{"error":"no key"}')
+    if (request.headers.authorization !== 'Bearer key')
+      return response.writeHead(401).end('{"error":"no key"}')
     const { method, url: path = '', headers } = request
-    const { 'content-type': type, 'content-encoding': encoding, 'accept-encoding': accepts } = headers
+    const {
+      'content-type': type,
+      'content-encoding': encoding,
+      'accept-encoding': accepts,
+    } = headers
     const length = headers['inference-header-content-length']
     const body = await buffer(request)
     const reply = await connect(server.url)({
@@ -156,7 +225,15 @@ describe('npm run conformance against a server that invents ids and forgets Allo
   })
 
   const ask = (...args: string[]) =>
-    conformance('--url', url, '--model', 'iris-classifier', '--header', 'Authorization: Bearer key', ...args)
+    conformance(
+      '--url',
+      url,
+      '--model',
+      'iris-classifier',
+      '--header',
+      'Authorization: Bearer key',
+      ...args,
+    )
 
   test('stricter readings that fail are listed in full, and count only with --strict', async () => {
     const { code, stdout } = await ask('--only', '*other methods*', '--only', '*none comes back')
@@ -165,7 +242,10 @@ describe('npm run conformance against a server that invents ids and forgets Allo
       stdout,
       /✗ stricter, request: without an id none comes back\n {2}section {3}OIP Inference Response JSON Object: "identifier given in the request, if any"\n {2}expected {2}no "id"\n {2}got {7}the id "made-up" came back\n/,
     )
-    assert.match(stdout, /iris-classifier at \S+ was asked no required point that applies; 10 of 10 stricter ones fail\.\n$/)
+    assert.match(
+      stdout,
+      /iris-classifier at \S+ was asked no required point that applies; 10 of 10 stricter ones fail\.\n$/,
+    )
     assert.equal((await ask('--only', '*none comes back', '--strict')).code, 1)
   })
 

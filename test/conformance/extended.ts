@@ -22,9 +22,12 @@ export function extended(send: Send): Send {
     const { path } = sent
     const verb = /^(\/v2\/models(?:\/.+)?)\/(stats|config)$/.exec(path)
     if (path === '/v2') return json(200, { ...read(await send(sent)), extensions: EXTENSIONS })
-    if (path === '/v2/logging') return json(200, { log_file: '', log_info: true, log_warnings: true, log_errors: true })
-    if (path === '/v2/repository/index') return json(200, [{ name: 'iris-classifier', version: 'v1.0.0', state: 'READY' }])
-    if (verb?.[1] === '/v2/models') return json(200, { model_stats: [statistics('iris-classifier', inferences)] })
+    if (path === '/v2/logging')
+      return json(200, { log_file: '', log_info: true, log_warnings: true, log_errors: true })
+    if (path === '/v2/repository/index')
+      return json(200, [{ name: 'iris-classifier', version: 'v1.0.0', state: 'READY' }])
+    if (verb?.[1] === '/v2/models')
+      return json(200, { model_stats: [statistics('iris-classifier', inferences)] })
     if (verb !== null) {
       const metadata = await send({ method: 'GET', path: verb[1] as string })
       if (metadata.status !== 200) return metadata
@@ -36,10 +39,18 @@ export function extended(send: Send): Send {
     if (!isInference(sent)) return send(sent)
     inferences++
     const { outputs: asked, ...request } = parseJson(String(sent.body)) as Json
-    const counts = new Map<string, number>(asked?.map(({ name, parameters }: Json) => [name, parameters?.classification]))
-    const reply = await send({ ...sent, body: toJson({ ...request, outputs: asked?.map(({ name }: Json) => ({ name })) }) })
+    const counts = new Map<string, number>(
+      asked?.map(({ name, parameters }: Json) => [name, parameters?.classification]),
+    )
+    const reply = await send({
+      ...sent,
+      body: toJson({ ...request, outputs: asked?.map(({ name }: Json) => ({ name })) }),
+    })
     const response = read(reply)
-    return json(200, { ...response, outputs: response.outputs.map((output: Json) => inClasses(output, counts.get(output.name))) })
+    return json(200, {
+      ...response,
+      outputs: response.outputs.map((output: Json) => inClasses(output, counts.get(output.name))),
+    })
   }
 
   return answer
@@ -49,7 +60,9 @@ const read = ({ body }: Reply) => parseJson(body.toString()) as Json
 
 const statistics = (name: string, count: number) => {
   const duration = { count, ns: count * 1000 }
-  const durations = ['success', 'queue', 'compute_input', 'compute_infer', 'compute_output'].map(what => [what, duration])
+  const durations = ['success', 'queue', 'compute_input', 'compute_infer', 'compute_output'].map(
+    what => [what, duration],
+  )
   return {
     name,
     version: 'v1.0.0',
@@ -64,7 +77,10 @@ const statistics = (name: string, count: number) => {
 function inClasses(output: Json, count: number | undefined): Json {
   if (count === undefined) return output
   const classes = elementCount(output.shape.slice(1))
-  const rows = Array.from({ length: output.shape[0] }, (_, row) => output.data.slice(row * classes, (row + 1) * classes) as number[])
+  const rows = Array.from(
+    { length: output.shape[0] },
+    (_, row) => output.data.slice(row * classes, (row + 1) * classes) as number[],
+  )
   const highest = rows.flatMap(row =>
     row
       .map((value, index) => ({ value, index }))

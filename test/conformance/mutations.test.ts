@@ -28,9 +28,21 @@ const MODELS = [
   'middle',
   'scalar',
   'fp16-out',
-  ...['bool', 'uint8', 'uint16', 'uint32', 'uint64', 'int8', 'int16', 'int32', 'int64', 'fp16', 'fp32', 'fp64', 'bytes'].map(
-    datatype => `identity-${datatype}`,
-  ),
+  ...[
+    'bool',
+    'uint8',
+    'uint16',
+    'uint32',
+    'uint64',
+    'int8',
+    'int16',
+    'int32',
+    'int64',
+    'fp16',
+    'fp32',
+    'fp64',
+    'bytes',
+  ].map(datatype => `identity-${datatype}`),
 ]
 
 interface Exchange {
@@ -69,7 +81,9 @@ async function start(model: string): Promise<Right> {
     ...(limits && model.endsWith('bodies') && { limits }),
     ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
   }
-  const applicable = (isExtended ? extensions : points).filter(({ notApplicable }) => notApplicable?.(target) === undefined)
+  const applicable = (isExtended ? extensions : points).filter(
+    ({ notApplicable }) => notApplicable?.(target) === undefined,
+  )
   const exchanges = new Map<Point, readonly Exchange[]>()
   for (const point of applicable) {
     const seen: Exchange[] = []
@@ -108,7 +122,12 @@ const table: string[] = []
 
 const SHOWN = 3
 
-function rowOf(wrong: string, on: readonly string[], count: number, red: readonly string[]): string {
+function rowOf(
+  wrong: string,
+  on: readonly string[],
+  count: number,
+  red: readonly string[],
+): string {
   const [models, points] = [on, red.map(name => `\`${name.replaceAll('*', '…')}\``)].map(list =>
     list.length > SHOWN ? `${list.slice(0, SHOWN).join('; ')}; and others` : list.join('; '),
   )
@@ -140,8 +159,14 @@ for (const { wrong, make, on = ['iris'], red, but = [] } of MUTATIONS) {
 const SHARED_BY = 8
 
 /** The requests of a point that few others send, with answers of these statuses. */
-function ownRequests({ exchanges }: Right, point: Point, isWanted: (status: number) => boolean): ReadonlySet<string> {
-  const wanted = (exchanges.get(point) ?? []).filter(({ reply }) => isWanted(reply.status)).map(({ key }) => key)
+function ownRequests(
+  { exchanges }: Right,
+  point: Point,
+  isWanted: (status: number) => boolean,
+): ReadonlySet<string> {
+  const wanted = (exchanges.get(point) ?? [])
+    .filter(({ reply }) => isWanted(reply.status))
+    .map(({ key }) => key)
   return new Set(wanted.filter(key => (askers(exchanges).get(key) ?? 0) < SHARED_BY))
 }
 
@@ -151,7 +176,9 @@ function askers(exchanges: Right['exchanges']): ReadonlyMap<string, number> {
   const known = counted.get(exchanges)
   if (known !== undefined) return known
   const counts = new Map<string, number>()
-  for (const seen of exchanges.values()) for (const key of new Set(seen.map(({ key }) => key))) counts.set(key, (counts.get(key) ?? 0) + 1)
+  for (const seen of exchanges.values())
+    for (const key of new Set(seen.map(({ key }) => key)))
+      counts.set(key, (counts.get(key) ?? 0) + 1)
   counted.set(exchanges, counts)
   return counts
 }
@@ -166,7 +193,8 @@ for (const model of MODELS) {
         answers: (reply, sent) => (mistakes.has(keyOf(sent)) ? json(200, { outputs: [] }) : reply),
       })
       const red = await isRed(point, bent)
-      if (/ is refused$| is 404 | is an error /.test(point.name)) assert.ok(red, `it is accepted, and nobody minds: ${point.name}`)
+      if (/ is refused$| is 404 | is an error /.test(point.name))
+        assert.ok(red, `it is accepted, and nobody minds: ${point.name}`)
     }
   })
 
@@ -179,7 +207,8 @@ for (const model of MODELS) {
         answers: (reply, sent) => (good.has(keyOf(sent)) ? json(400, { error: 'refused' }) : reply),
       })
       const red = await isRed(point, bent)
-      if (!ALSO_REFUSED.includes(point.name)) assert.ok(red, `it is refused, and nobody minds: ${point.name}`)
+      if (!ALSO_REFUSED.includes(point.name))
+        assert.ok(red, `it is refused, and nobody minds: ${point.name}`)
     }
   })
 }

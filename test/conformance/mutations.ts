@@ -22,18 +22,24 @@ export interface Mutation {
 
 /** Bends the JSON of answers to inference that succeed. */
 const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong => ({
-  answers: (reply, sent) => (reply.status === 200 && isInference(sent) ? withJson(reply, response => change(response, sent)) : reply),
+  answers: (reply, sent) =>
+    reply.status === 200 && isInference(sent)
+      ? withJson(reply, response => change(response, sent))
+      : reply,
 })
 
 /** Bends each output that comes in JSON. */
 const inOutput = (change: (output: Json) => Json) =>
   inResponse(response => ({
     ...response,
-    outputs: response.outputs.map((output: Json) => (output.data === undefined ? output : { ...output, ...change(output) })),
+    outputs: response.outputs.map((output: Json) =>
+      output.data === undefined ? output : { ...output, ...change(output) },
+    ),
   }))
 
 /** Bends each element that comes in JSON. */
-const inElement = (change: (element: Json) => unknown) => inOutput(({ data }) => ({ data: data.map(change) }))
+const inElement = (change: (element: Json) => unknown) =>
+  inOutput(({ data }) => ({ data: data.map(change) }))
 
 const inError = (change: (error: Json, reply: Reply) => Reply) => (): Wrong => ({
   answers: reply => {
@@ -44,7 +50,11 @@ const inError = (change: (error: Json, reply: Reply) => Reply) => (): Wrong => (
 
 /** Another answer to some requests. */
 const instead =
-  (when: (sent: Sent, reply: Reply, target: Target) => boolean, answer: (reply: Reply, target: Target) => Reply) => (): Wrong => ({
+  (
+    when: (sent: Sent, reply: Reply, target: Target) => boolean,
+    answer: (reply: Reply, target: Target) => Reply,
+  ) =>
+  (): Wrong => ({
     answers: (reply, sent, target) => (when(sent, reply, target) ? answer(reply, target) : reply),
   })
 
@@ -52,7 +62,12 @@ const instead =
 const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => ({
   reads: (sent, target) => {
     const length = sent.headers?.['inference-header-content-length']
-    if (!isInference(sent) || sent.body === undefined || sent.headers?.['content-encoding'] !== undefined) return sent
+    if (
+      !isInference(sent) ||
+      sent.body === undefined ||
+      sent.headers?.['content-encoding'] !== undefined
+    )
+      return sent
     const body = Buffer.from(sent.body)
     const at = length === undefined ? body.byteLength : Number(length)
     try {
@@ -63,7 +78,10 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
       return {
         ...sent,
         body: Buffer.concat([changed, body.subarray(at)]),
-        headers: { ...sent.headers, ...(length !== undefined && { 'inference-header-content-length': changed.byteLength }) },
+        headers: {
+          ...sent.headers,
+          ...(length !== undefined && { 'inference-header-content-length': changed.byteLength }),
+        },
       }
     } catch {
       return sent
@@ -74,7 +92,10 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
 const readsInput = (change: (input: Json, example: JsonTensor) => Json) =>
   reads((request, { example }) => ({
     ...request,
-    inputs: request.inputs.map((input: Json, i: number) => ({ ...input, ...change(input, example.inputs[i] as unknown as JsonTensor) })),
+    inputs: request.inputs.map((input: Json, i: number) => ({
+      ...input,
+      ...change(input, example.inputs[i] as unknown as JsonTensor),
+    })),
   }))
 
 const header = (name: string) => (reply: Reply) => {
@@ -93,16 +114,31 @@ function plain(reply: Reply): Reply {
   const encoding = reply.headers['content-encoding']
   if (encoding === undefined) return reply
   const { 'content-encoding': _, ...headers } = reply.headers
-  return { ...reply, headers, body: encoding === 'gzip' ? gunzipSync(reply.body) : inflateSync(reply.body) }
+  return {
+    ...reply,
+    headers,
+    body: encoding === 'gzip' ? gunzipSync(reply.body) : inflateSync(reply.body),
+  }
 }
 
 /** The bytes behind the JSON, bent. */
 const inBinary = (change: (bytes: Buffer, response: Json) => Buffer) => (): Wrong => ({
   answers: reply => {
     const length = Number(reply.headers['inference-header-content-length'])
-    if (reply.status !== 200 || Number.isNaN(length) || reply.headers['content-encoding'] !== undefined) return reply
+    if (
+      reply.status !== 200 ||
+      Number.isNaN(length) ||
+      reply.headers['content-encoding'] !== undefined
+    )
+      return reply
     const response = parseJson(reply.body.toString('utf8', 0, length))
-    return { ...reply, body: Buffer.concat([reply.body.subarray(0, length), change(reply.body.subarray(length), response)]) }
+    return {
+      ...reply,
+      body: Buffer.concat([
+        reply.body.subarray(0, length),
+        change(reply.body.subarray(length), response),
+      ]),
+    }
   },
 })
 
@@ -114,11 +150,26 @@ const requestOf = ({ body = '' }: Sent): Json => {
   }
 }
 
-const isExample = (sent: Sent, target: Target) => isInference(sent) && String(sent.body) === toJson(exampleRequest(target))
+const isExample = (sent: Sent, target: Target) =>
+  isInference(sent) && String(sent.body) === toJson(exampleRequest(target))
 
 const NUMBERS = ['identity-fp32', 'identity-fp64']
 const LONG = ['identity-int64', 'identity-uint64']
-const DATATYPES = ['bool', 'uint8', 'uint16', 'uint32', 'uint64', 'int8', 'int16', 'int32', 'int64', 'fp16', 'fp32', 'fp64', 'bytes']
+const DATATYPES = [
+  'bool',
+  'uint8',
+  'uint16',
+  'uint32',
+  'uint64',
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'fp16',
+  'fp32',
+  'fp64',
+  'bytes',
+]
 const IDENTITIES = DATATYPES.map(datatype => `identity-${datatype}`)
 
 const EXTENDED = ['iris, with extensions']
@@ -134,11 +185,18 @@ const inStatistics = (change: (stats: Json) => Json) => (): Wrong => ({
 const isClasses = ({ data }: Json) => /^[\d.]+:\d+$/.test(data?.[0])
 
 const inClasses = (change: (output: Json) => Json) =>
-  inResponse(response => ({ ...response, outputs: response.outputs.map((output: Json) => (isClasses(output) ? change(output) : output)) }))
+  inResponse(response => ({
+    ...response,
+    outputs: response.outputs.map((output: Json) => (isClasses(output) ? change(output) : output)),
+  }))
 
 export const MUTATIONS: readonly Mutation[] = [
   // The id.
-  { wrong: 'invents an id', make: inResponse(({ id = 'made-up', ...rest }) => ({ id, ...rest })), red: ['without an id none comes back'] },
+  {
+    wrong: 'invents an id',
+    make: inResponse(({ id = 'made-up', ...rest }) => ({ id, ...rest })),
+    red: ['without an id none comes back'],
+  },
   {
     wrong: 'drops the id',
     make: inResponse(({ id: _, ...rest }) => rest),
@@ -157,7 +215,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'takes an id of digits for a number',
-    make: inResponse(({ id, ...rest }) => ({ id: /^\d+$/.test(id) ? String(Number(id)) : id, ...rest })),
+    make: inResponse(({ id, ...rest }) => ({
+      id: /^\d+$/.test(id) ? String(Number(id)) : id,
+      ...rest,
+    })),
     red: ['an id that looks like a number comes back exactly'],
   },
   {
@@ -179,7 +240,13 @@ export const MUTATIONS: readonly Mutation[] = [
     wrong: 'counts letters for the length of a body',
     make: instead(
       (sent, reply) => isInference(sent) && reply.status === 200,
-      reply => ({ ...reply, body: reply.body.subarray(0, reply.headers['content-encoding'] ? undefined : reply.body.toString().length) }),
+      reply => ({
+        ...reply,
+        body: reply.body.subarray(
+          0,
+          reply.headers['content-encoding'] ? undefined : reply.body.toString().length,
+        ),
+      }),
     ),
     red: [
       'an id of unicode comes back exactly',
@@ -197,8 +264,16 @@ export const MUTATIONS: readonly Mutation[] = [
   },
 
   // The response.
-  { wrong: 'leaves out model_name', make: inResponse(({ model_name: _, ...rest }) => rest), red: ['the response names the model'] },
-  { wrong: 'leaves out model_version', make: inResponse(({ model_version: _, ...rest }) => rest), red: ['the response names the version'] },
+  {
+    wrong: 'leaves out model_name',
+    make: inResponse(({ model_name: _, ...rest }) => rest),
+    red: ['the response names the model'],
+  },
+  {
+    wrong: 'leaves out model_version',
+    make: inResponse(({ model_version: _, ...rest }) => rest),
+    red: ['the response names the version'],
+  },
   {
     wrong: 'has a model_version of null where there are no versions',
     on: ['identity-fp32'],
@@ -250,7 +325,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'answers one row of several',
-    make: inOutput(({ shape, data }) => ({ shape: [1, ...shape.slice(1)], data: data.slice(0, elementCount(shape.slice(1))) })),
+    make: inOutput(({ shape, data }) => ({
+      shape: [1, ...shape.slice(1)],
+      data: data.slice(0, elementCount(shape.slice(1))),
+    })),
     red: ['* times the rows are answered with * times the rows', 'an empty batch *'],
   },
   {
@@ -258,15 +336,22 @@ export const MUTATIONS: readonly Mutation[] = [
     on: ['two-in-two-out'],
     make: inResponse(response => ({
       ...response,
-      outputs: response.outputs.some((o: Json) => o.data === undefined) ? response.outputs : response.outputs.toReversed(),
+      outputs: response.outputs.some((o: Json) => o.data === undefined)
+        ? response.outputs
+        : response.outputs.toReversed(),
     })),
-    red: ['outputs come in the order of the metadata unless asked otherwise', 'outputs come in the order asked for'],
+    red: [
+      'outputs come in the order of the metadata unless asked otherwise',
+      'outputs come in the order asked for',
+    ],
   },
   {
     wrong: 'gives an output twice',
     make: inResponse(response => ({
       ...response,
-      outputs: response.outputs.some((o: Json) => o.data === undefined) ? response.outputs : [...response.outputs, response.outputs[0]],
+      outputs: response.outputs.some((o: Json) => o.data === undefined)
+        ? response.outputs
+        : [...response.outputs, response.outputs[0]],
     })),
     red: [
       '* makes * binary',
@@ -290,7 +375,9 @@ export const MUTATIONS: readonly Mutation[] = [
     on: ['iris', 'two-in-two-out'],
     make: inResponse(response => ({
       ...response,
-      outputs: response.outputs.some((o: Json) => o.data === undefined) ? response.outputs : response.outputs.slice(0, -1),
+      outputs: response.outputs.some((o: Json) => o.data === undefined)
+        ? response.outputs
+        : response.outputs.slice(0, -1),
     })),
     red: [
       '* makes * binary',
@@ -338,7 +425,10 @@ export const MUTATIONS: readonly Mutation[] = [
             ? reply
             : withJson(reply, response => ({
                 ...response,
-                outputs: response.outputs.map((output: Json) => ({ ...output, data: output.data?.toReversed() })),
+                outputs: response.outputs.map((output: Json) => ({
+                  ...output,
+                  data: output.data?.toReversed(),
+                })),
               }))
         },
       }
@@ -398,7 +488,10 @@ export const MUTATIONS: readonly Mutation[] = [
         },
       }
     },
-    red: ['a mistake sent at once with good requests spoils none of them', 'a run that fails spoils no other request sent at once'],
+    red: [
+      'a mistake sent at once with good requests spoils none of them',
+      'a run that fails spoils no other request sent at once',
+    ],
   },
   {
     wrong: 'is confused by 150 mistakes in a row',
@@ -583,7 +676,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'answers 500 for every mistake',
     on: ['iris', 'identity-bool', 'identity-int32', 'identity-bytes'],
-    make: inError((error, { status, headers }) => ({ ...json(status === 400 ? 500 : status, error), headers })),
+    make: inError((error, { status, headers }) => ({
+      ...json(status === 400 ? 500 : status, error),
+      headers,
+    })),
     red: [
       'every refusal of * has the status 400*',
       'a percent sign that encodes nothing is refused, not failed on',
@@ -608,13 +704,19 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'answers 400 where the model fails',
     on: ['failing'],
-    make: inError((error, { status, headers }) => json(status === 500 ? 400 : status, error, headers)),
+    make: inError((error, { status, headers }) =>
+      json(status === 500 ? 400 : status, error, headers),
+    ),
     red: ['a model that fails on a request that fits it is no mistake of the caller: 500'],
   },
   {
     wrong: 'says "bad request" and nothing else',
     make: inError((_, { status, headers }) =>
-      json(status, { error: 'bad request' }, { allow: headers.allow, 'accept-encoding': headers['accept-encoding'] }),
+      json(
+        status,
+        { error: 'bad request' },
+        { allow: headers.allow, 'accept-encoding': headers['accept-encoding'] },
+      ),
     ),
     red: ['an error says in words which input is wrong'],
   },
@@ -622,16 +724,25 @@ export const MUTATIONS: readonly Mutation[] = [
     wrong: 'repeats the mistake in full',
     make: () => ({
       answers: (reply, { body }) =>
-        reply.status < 400 || body === undefined ? reply : withJson(reply, ({ error }) => ({ error: `${error}: ${String(body)}` })),
+        reply.status < 400 || body === undefined
+          ? reply
+          : withJson(reply, ({ error }) => ({ error: `${error}: ${String(body)}` })),
     }),
     red: ['an error is short, however long the mistake'],
   },
   {
     wrong: 'adds the id to an error',
-    make: inError((error, { status, headers }) => ({ ...json(status, { ...error, id: '1' }), headers })),
+    make: inError((error, { status, headers }) => ({
+      ...json(status, { ...error, id: '1' }),
+      headers,
+    })),
     red: ['an error is an object with "error" alone, without the id'],
   },
-  { wrong: 'forgets Allow', make: () => ({ answers: header('allow') }), red: ['* refuses other methods than *'] },
+  {
+    wrong: 'forgets Allow',
+    make: () => ({ answers: header('allow') }),
+    red: ['* refuses other methods than *'],
+  },
   {
     wrong: 'answers 404 to another method',
     make: instead((_, { status }) => status === 405, said('not found', 404)),
@@ -639,12 +750,18 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'answers 400 to what it does not know',
-    make: inError((error, { status, headers }) => ({ ...json(status === 404 ? 400 : status, error), headers })),
+    make: inError((error, { status, headers }) => ({
+      ...json(status === 404 ? 400 : status, error),
+      headers,
+    })),
     red: ['* is 404 with {"error"}'],
   },
   {
     wrong: 'answers 400 to media types and encodings it does not read',
-    make: inError((error, { status, headers }) => ({ ...json(status === 415 ? 400 : status, error), headers })),
+    make: inError((error, { status, headers }) => ({
+      ...json(status === 415 ? 400 : status, error),
+      headers,
+    })),
     red: [
       'every refusal of media types has the status 415',
       'a content coding that is not read is refused with 415, and Accept-Encoding says what is read',
@@ -719,12 +836,18 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'says nothing of extensions',
-    make: () => ({ answers: (reply, sent) => (sent.path === '/v2' ? withJson(reply, ({ extensions: _, ...rest }) => rest) : reply) }),
+    make: () => ({
+      answers: (reply, sent) =>
+        sent.path === '/v2' ? withJson(reply, ({ extensions: _, ...rest }) => rest) : reply,
+    }),
     red: ['server metadata has name, version and extensions'],
   },
   {
     wrong: 'lists no inputs',
-    make: () => ({ answers: reply => withJson(reply, metadata => (metadata.platform ? { ...metadata, inputs: [] } : metadata)) }),
+    make: () => ({
+      answers: reply =>
+        withJson(reply, metadata => (metadata.platform ? { ...metadata, inputs: [] } : metadata)),
+    }),
     red: ['model metadata lists the inputs that the model takes and the outputs that it gives'],
   },
   {
@@ -732,19 +855,32 @@ export const MUTATIONS: readonly Mutation[] = [
     make: () => ({
       answers: reply =>
         withJson(reply, metadata =>
-          metadata.platform ? { ...metadata, outputs: metadata.outputs.map((o: Json) => ({ ...o, shape: ['n'] })) } : metadata,
+          metadata.platform
+            ? { ...metadata, outputs: metadata.outputs.map((o: Json) => ({ ...o, shape: ['n'] })) }
+            : metadata,
         ),
     }),
     red: ['model metadata has name, platform, inputs and outputs'],
   },
   {
     wrong: 'has versions of null',
-    make: () => ({ answers: reply => withJson(reply, metadata => (metadata.platform ? { ...metadata, versions: null } : metadata)) }),
-    red: ['model metadata has name, platform, inputs and outputs', 'model metadata lists the version that can be asked for'],
+    make: () => ({
+      answers: reply =>
+        withJson(reply, metadata =>
+          metadata.platform ? { ...metadata, versions: null } : metadata,
+        ),
+    }),
+    red: [
+      'model metadata has name, platform, inputs and outputs',
+      'model metadata lists the version that can be asked for',
+    ],
   },
   {
     wrong: 'has an empty platform',
-    make: () => ({ answers: reply => withJson(reply, metadata => (metadata.platform ? { ...metadata, platform: '' } : metadata)) }),
+    make: () => ({
+      answers: reply =>
+        withJson(reply, metadata => (metadata.platform ? { ...metadata, platform: '' } : metadata)),
+    }),
     red: ['a platform is written <project>_<format>'],
   },
   {
@@ -753,7 +889,11 @@ export const MUTATIONS: readonly Mutation[] = [
       answers: (reply, sent) =>
         sent.path.includes('versions')
           ? reply
-          : withJson(reply, metadata => (metadata.platform ? { ...metadata, versions: [...metadata.versions, 'v9'] } : metadata)),
+          : withJson(reply, metadata =>
+              metadata.platform
+                ? { ...metadata, versions: [...metadata.versions, 'v9'] }
+                : metadata,
+            ),
     }),
     red: ['model metadata is the same without the version in the path'],
   },
@@ -792,13 +932,20 @@ export const MUTATIONS: readonly Mutation[] = [
       answers: (reply, sent) =>
         sent.path.includes('versions') || !isInference(sent)
           ? reply
-          : withJson(reply, response => (response.outputs ? { ...response, model_version: 'v9' } : response)),
+          : withJson(reply, response =>
+              response.outputs ? { ...response, model_version: 'v9' } : response,
+            ),
     }),
     red: ['inference is the same with and without the version in the path'],
   },
   {
     wrong: 'answers for a model of any name',
-    make: () => ({ reads: (sent, { model }) => ({ ...sent, path: sent.path.replace(/^\/v2\/models\/[^/?%]+/, `/v2/models/${model}`) }) }),
+    make: () => ({
+      reads: (sent, { model }) => ({
+        ...sent,
+        path: sent.path.replace(/^\/v2\/models\/[^/?%]+/, `/v2/models/${model}`),
+      }),
+    }),
     red: [
       'an unknown model is an error with {"error"}',
       'an unknown model is 404 with {"error"}',
@@ -817,7 +964,12 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'answers for any version',
-    make: () => ({ reads: (sent, { version }) => ({ ...sent, path: sent.path.replace(/\/versions\/[^/?]+/, `/versions/${version}`) }) }),
+    make: () => ({
+      reads: (sent, { version }) => ({
+        ...sent,
+        path: sent.path.replace(/\/versions\/[^/?]+/, `/versions/${version}`),
+      }),
+    }),
     red: [
       'an unknown version is an error with {"error"}',
       'an unknown version is 404 with {"error"}',
@@ -833,7 +985,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'answers for a version it does not have',
     on: ['identity-fp32'],
-    make: () => ({ reads: sent => ({ ...sent, path: sent.path.replace(/\/versions\/[^/?]+/, '') }) }),
+    make: () => ({
+      reads: sent => ({ ...sent, path: sent.path.replace(/\/versions\/[^/?]+/, '') }),
+    }),
     red: [
       'a version of a model without versions is 404 with {"error"}',
       'inference with a version of a model without versions is 404 with {"error"}',
@@ -855,13 +1009,17 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'reads paths in any case',
     make: () => ({ reads: sent => ({ ...sent, path: sent.path.toLowerCase() }) }),
-    red: ['the model’s name in other letters is 404 with {"error"}', 'a route in capitals is 404 with {"error"}'],
+    red: [
+      'the model’s name in other letters is 404 with {"error"}',
+      'a route in capitals is 404 with {"error"}',
+    ],
   },
   {
     wrong: 'answers inference at any path below the model',
     make: () => ({
       reads: (sent, target) =>
-        hasBody(sent) && /models\/[^/]+\/versions\/[^/]+\/.*(no-such-verb|__proto__|more)/.test(sent.path)
+        hasBody(sent) &&
+        /models\/[^/]+\/versions\/[^/]+\/.*(no-such-verb|__proto__|more)/.test(sent.path)
           ? { ...sent, path: `/v2/models/${target.model}/infer` }
           : sent,
     }),
@@ -875,11 +1033,19 @@ export const MUTATIONS: readonly Mutation[] = [
     wrong: 'has a page for everything else',
     make: instead(
       (sent, { status }) => status === 404 && !sent.path.startsWith('/v2/models/'),
-      () => ({ status: 200, headers: { 'content-type': 'text/html' }, body: Buffer.from('<html>') }),
+      () => ({
+        status: 200,
+        headers: { 'content-type': 'text/html' },
+        body: Buffer.from('<html>'),
+      }),
     ),
     red: ['an unknown route is 404 with {"error"}', 'a route in capitals is 404 with {"error"}'],
   },
-  { wrong: 'takes a slash at the end for another path', make: instead(path(/\/$/), said('not found', 404)), red: ['*/ is answered too'] },
+  {
+    wrong: 'takes a slash at the end for another path',
+    make: instead(path(/\/$/), said('not found', 404)),
+    red: ['*/ is answered too'],
+  },
   {
     wrong: 'takes a query for a part of the path',
     make: instead(path(/\?/), said('not found', 404)),
@@ -888,9 +1054,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'fails on a lone percent sign',
     make: instead(path(/%(?![0-9a-e]{2})/i), said('internal error', 500)),
-    red: ['the model’s name with an encoded slash is 404 with {"error"}', 'a percent sign that encodes nothing is refused, not failed on'],
+    red: [
+      'the model’s name with an encoded slash is 404 with {"error"}',
+      'a percent sign that encodes nothing is refused, not failed on',
+    ],
   },
-  { wrong: 'does not decode paths', make: instead(path(/%/), said('not found', 404)), red: ['a model’s name may be percent-encoded'] },
+  {
+    wrong: 'does not decode paths',
+    make: instead(path(/%/), said('not found', 404)),
+    red: ['a model’s name may be percent-encoded'],
+  },
   {
     wrong: 'decodes a slash in a name',
     make: () => ({ reads: sent => ({ ...sent, path: sent.path.replace('%2F', '/') }) }),
@@ -941,7 +1114,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'does not read chunks',
-    make: instead(({ chunkBytes, bytewise }) => chunkBytes !== undefined || bytewise === true, said('length required', 411)),
+    make: instead(
+      ({ chunkBytes, bytewise }) => chunkBytes !== undefined || bytewise === true,
+      said('length required', 411),
+    ),
     red: [
       'a chunked body is read, *',
       'a request that comes byte by byte is read, chunk lengths and headers too',
@@ -951,7 +1127,11 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'refuses fields it does not know',
     make: instead(
-      sent => isInference(sent) && Object.keys(requestOf(sent) ?? {}).some(key => !['id', 'inputs', 'outputs', 'parameters'].includes(key)),
+      sent =>
+        isInference(sent) &&
+        Object.keys(requestOf(sent) ?? {}).some(
+          key => !['id', 'inputs', 'outputs', 'parameters'].includes(key),
+        ),
       said('unknown field'),
     ),
     red: [
@@ -963,7 +1143,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'refuses parameters it does not know',
-    make: instead(sent => isInference(sent) && /"parameters":\{"(?!binary)/.test(String(sent.body)), said('unknown parameter')),
+    make: instead(
+      sent => isInference(sent) && /"parameters":\{"(?!binary)/.test(String(sent.body)),
+      said('unknown parameter'),
+    ),
     red: [
       'unknown parameters are ignored',
       'an input’s unknown parameters are ignored',
@@ -999,7 +1182,10 @@ export const MUTATIONS: readonly Mutation[] = [
     on: ['two-in-two-out'],
     make: reads((request, { metadata }) => ({
       ...request,
-      inputs: request.inputs.map((input: Json, i: number) => ({ ...input, name: metadata.inputs[i]?.name })),
+      inputs: request.inputs.map((input: Json, i: number) => ({
+        ...input,
+        name: metadata.inputs[i]?.name,
+      })),
     })),
     red: [
       'an input called * is refused',
@@ -1024,7 +1210,11 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'counts elements, and does not look at shapes',
     make: readsInput(({ shape, data }, example) =>
-      Array.isArray(shape) && Array.isArray(data) && data.length === (example.data as unknown[]).length ? { shape: example.shape } : {},
+      Array.isArray(shape) &&
+      Array.isArray(data) &&
+      data.length === (example.data as unknown[]).length
+        ? { shape: example.shape }
+        : {},
     ),
     red: [
       'a * dimension is refused',
@@ -1050,7 +1240,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'flattens ragged data',
-    make: readsInput(({ data }) => (Array.isArray(data) ? { data: data.flat(Number.POSITIVE_INFINITY) } : {})),
+    make: readsInput(({ data }) =>
+      Array.isArray(data) ? { data: data.flat(Number.POSITIVE_INFINITY) } : {},
+    ),
     red: [
       'ragged data of the right count is refused',
       'columns in place of rows is refused',
@@ -1062,8 +1254,14 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'does not read nested data',
-    make: instead(sent => Array.isArray(requestOf(sent)?.inputs?.[0]?.data?.[0]), said('flat data only')),
-    red: ['data nested as its shape says is the same as flat data', 'nested data of several rows is the same as flat data'],
+    make: instead(
+      sent => Array.isArray(requestOf(sent)?.inputs?.[0]?.data?.[0]),
+      said('flat data only'),
+    ),
+    red: [
+      'data nested as its shape says is the same as flat data',
+      'nested data of several rows is the same as flat data',
+    ],
   },
   {
     wrong: 'reads nested data by columns',
@@ -1077,12 +1275,17 @@ export const MUTATIONS: readonly Mutation[] = [
           }
         : {},
     ),
-    red: ['columns in place of rows is refused', 'nested data of several rows is the same as flat data'],
+    red: [
+      'columns in place of rows is refused',
+      'nested data of several rows is the same as flat data',
+    ],
   },
   {
     wrong: 'coerces elements',
     on: ['iris', 'identity-bool', 'identity-int32', 'identity-bytes'],
-    make: readsInput(({ data, datatype }) => (Array.isArray(data) ? { data: data.map(element => coerce(datatype, element)) } : {})),
+    make: readsInput(({ data, datatype }) =>
+      Array.isArray(data) ? { data: data.map(element => coerce(datatype, element)) } : {},
+    ),
     red: [
       'a last element that is null is refused',
       'null in FP32 is refused',
@@ -1118,14 +1321,19 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'accepts bytes left over',
     make: () => ({ reads: trimmed }),
-    red: ['bytes left over behind the inputs is refused', 'bytes behind inputs that are all JSON is refused'],
+    red: [
+      'bytes left over behind the inputs is refused',
+      'bytes behind inputs that are all JSON is refused',
+    ],
   },
   {
     wrong: 'does not undo Content-Encoding',
     make: () => ({
       reads: sent => ({
         ...sent,
-        headers: Object.fromEntries(Object.entries(sent.headers ?? {}).filter(([name]) => name !== 'content-encoding')),
+        headers: Object.fromEntries(
+          Object.entries(sent.headers ?? {}).filter(([name]) => name !== 'content-encoding'),
+        ),
       }),
     }),
     red: [
@@ -1142,7 +1350,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'fails on raw deflate',
-    make: instead(({ headers }, { status }) => headers?.['content-encoding'] === 'deflate' && status === 400, said('internal error', 500)),
+    make: instead(
+      ({ headers }, { status }) => headers?.['content-encoding'] === 'deflate' && status === 400,
+      said('internal error', 500),
+    ),
     red: [
       'every refusal of compressed bodies has the status 400 or 415',
       'deflate without its zlib frame is refused or read, never failed on',
@@ -1151,7 +1362,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'does not say which encodings it reads',
     make: () => ({ answers: header('accept-encoding') }),
-    red: ['a content coding that is not read is refused with 415, and Accept-Encoding says what is read'],
+    red: [
+      'a content coding that is not read is refused with 415, and Accept-Encoding says what is read',
+    ],
   },
 
   // What it writes.
@@ -1166,7 +1379,13 @@ export const MUTATIONS: readonly Mutation[] = [
     on: NUMBERS,
     make: instead(
       (_, reply) => reply.status === 200,
-      reply => ({ ...reply, body: Buffer.from(reply.body.toString('latin1').replaceAll(/"(NaN|-?Infinity)"/g, '$1'), 'latin1') }),
+      reply => ({
+        ...reply,
+        body: Buffer.from(
+          reply.body.toString('latin1').replaceAll(/"(NaN|-?Infinity)"/g, '$1'),
+          'latin1',
+        ),
+      }),
     ),
     red: ['* travel in * as strings, both ways'],
   },
@@ -1232,7 +1451,11 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'writes six digits',
     on: ['identity-fp32', 'identity-fp64', 'identity-int32'],
-    make: inElement(element => (typeof element === 'number' && !Object.is(element, -0) ? Number(element.toPrecision(6)) : element)),
+    make: inElement(element =>
+      typeof element === 'number' && !Object.is(element, -0)
+        ? Number(element.toPrecision(6))
+        : element,
+    ),
     red: [
       '* goes in and comes out as JSON',
       '* goes in binary and comes out as JSON',
@@ -1328,7 +1551,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'drops the last of many elements',
     on: ['identity-int32'],
-    make: inOutput(({ data, shape }) => (data.length > 5000 ? { data: data.slice(1), shape: [shape[0] - 1] } : {})),
+    make: inOutput(({ data, shape }) =>
+      data.length > 5000 ? { data: data.slice(1), shape: [shape[0] - 1] } : {},
+    ),
     red: ['outputs of a vector are those of its elements, however many'],
   },
   {
@@ -1356,7 +1581,11 @@ export const MUTATIONS: readonly Mutation[] = [
       'a binary answer may be gzipped: Inference-Header-Content-Length is that of the JSON before',
     ],
   },
-  { wrong: 'forgets Vary', make: () => ({ answers: header('vary') }), red: ['a compressed answer says that it varies'] },
+  {
+    wrong: 'forgets Vary',
+    make: () => ({ answers: header('vary') }),
+    red: ['a compressed answer says that it varies'],
+  },
   {
     wrong: 'takes bodies of any size',
     on: ['iris, of limited bodies'],
@@ -1370,12 +1599,18 @@ export const MUTATIONS: readonly Mutation[] = [
   // Binary tensor data.
   {
     wrong: 'ignores binary_data_output where outputs are listed',
-    make: reads(({ parameters, ...rest }) => ({ ...rest, ...(rest.outputs === undefined && { parameters }) })),
+    make: reads(({ parameters, ...rest }) => ({
+      ...rest,
+      ...(rest.outputs === undefined && { parameters }),
+    })),
     red: ['binary_data_output holds for listed outputs that say nothing'],
   },
   {
     wrong: 'ignores binary_data',
-    make: reads(({ outputs, ...rest }) => ({ ...rest, ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }) })),
+    make: reads(({ outputs, ...rest }) => ({
+      ...rest,
+      ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }),
+    })),
     red: [
       'binary_data that is * is refused',
       'an output’s parameters that are * is refused',
@@ -1495,7 +1730,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     wrong: 'needs binary data to begin at a multiple of 4',
-    make: instead(({ headers }) => Number(headers?.['inference-header-content-length'] ?? 0) % 4 !== 0, said('not aligned')),
+    make: instead(
+      ({ headers }) => Number(headers?.['inference-header-content-length'] ?? 0) % 4 !== 0,
+      said('not aligned'),
+    ),
     red: [
       'an empty batch may be binary: binary_data_size is 0',
       'binary inputs are the same as JSON ones',
@@ -1510,7 +1748,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'reads no raw requests',
     on: ['iris', 'middle'],
-    make: instead(({ headers }) => headers?.['inference-header-content-length'] === '0', said('no JSON')),
+    make: instead(
+      ({ headers }) => headers?.['inference-header-content-length'] === '0',
+      said('no JSON'),
+    ),
     red: [
       'a raw request is one input’s bytes alone, and every output comes back binary',
       'a raw request may fill one variable dimension that is not the first',
@@ -1531,13 +1772,22 @@ export const MUTATIONS: readonly Mutation[] = [
       ...output,
       data: data.map((text: string) => text.replace(/\d+$/, index => String(Number(index) + 1))),
     })),
-    red: ['classification 1 gives the highest value *', 'classification of all classes lists them from the highest down'],
+    red: [
+      'classification 1 gives the highest value *',
+      'classification of all classes lists them from the highest down',
+    ],
   },
   {
     wrong: 'writes a class as index:value',
     on: EXTENDED,
-    make: inClasses(({ data, ...output }) => ({ ...output, data: data.map((text: string) => text.split(':').reverse().join(':')) })),
-    red: ['classification 1 gives the highest value *', 'classification of all classes lists them from the highest down'],
+    make: inClasses(({ data, ...output }) => ({
+      ...output,
+      data: data.map((text: string) => text.split(':').reverse().join(':')),
+    })),
+    red: [
+      'classification 1 gives the highest value *',
+      'classification of all classes lists them from the highest down',
+    ],
   },
   {
     wrong: 'gives the same class again and again',
@@ -1565,7 +1815,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'ignores classification',
     on: EXTENDED,
-    make: reads(({ outputs, ...rest }) => ({ ...rest, ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }) })),
+    make: reads(({ outputs, ...rest }) => ({
+      ...rest,
+      ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }),
+    })),
     red: ['classification 1 *', 'classification of all classes *', 'classes have *'],
   },
   {
@@ -1573,7 +1826,13 @@ export const MUTATIONS: readonly Mutation[] = [
     on: EXTENDED,
     make: inResponse(response =>
       isClasses(response.outputs[0])
-        ? { ...response, outputs: [response.outputs[0], ...response.outputs.slice(1).map((o: Json) => ({ ...o, data: ['x'] }))] }
+        ? {
+            ...response,
+            outputs: [
+              response.outputs[0],
+              ...response.outputs.slice(1).map((o: Json) => ({ ...o, data: ['x'] })),
+            ],
+          }
         : response,
     ),
     red: ['classification of one output leaves the others as they are'],
@@ -1596,7 +1855,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'has no durations of failures',
     on: EXTENDED,
-    make: inStatistics(({ inference_stats: { fail: _, ...stats }, ...rest }) => ({ ...rest, inference_stats: stats })),
+    make: inStatistics(({ inference_stats: { fail: _, ...stats }, ...rest }) => ({
+      ...rest,
+      inference_stats: stats,
+    })),
     red: ['statistics count inferences, executions and durations'],
   },
   {
@@ -1614,19 +1876,32 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'has statistics of any model',
     on: EXTENDED,
-    make: () => ({ reads: (sent, { model }) => ({ ...sent, path: sent.path.replace('no-such-model/stats', `${model}/stats`) }) }),
+    make: () => ({
+      reads: (sent, { model }) => ({
+        ...sent,
+        path: sent.path.replace('no-such-model/stats', `${model}/stats`),
+      }),
+    }),
     red: ['statistics of an unknown model are an error with {"error"}'],
   },
   {
     wrong: 'has a configuration of any model',
     on: EXTENDED,
-    make: () => ({ reads: (sent, { model }) => ({ ...sent, path: sent.path.replace('no-such-model/config', `${model}/config`) }) }),
+    make: () => ({
+      reads: (sent, { model }) => ({
+        ...sent,
+        path: sent.path.replace('no-such-model/config', `${model}/config`),
+      }),
+    }),
     red: ['the configuration of an unknown model is an error with {"error"}'],
   },
   {
     wrong: 'configures no outputs',
     on: EXTENDED,
-    make: () => ({ answers: (reply, { path }) => (path.endsWith('/config') ? withJson(reply, ({ output: _, ...rest }) => rest) : reply) }),
+    make: () => ({
+      answers: (reply, { path }) =>
+        path.endsWith('/config') ? withJson(reply, ({ output: _, ...rest }) => rest) : reply,
+    }),
     red: ['the model’s configuration has its name, and the names of its inputs and outputs'],
   },
   {
@@ -1634,7 +1909,9 @@ export const MUTATIONS: readonly Mutation[] = [
     on: EXTENDED,
     make: () => ({
       answers: (reply, { path }) =>
-        path.endsWith('/config') && !path.includes('versions') ? withJson(reply, config => ({ ...config, platform: 'other' })) : reply,
+        path.endsWith('/config') && !path.includes('versions')
+          ? withJson(reply, config => ({ ...config, platform: 'other' }))
+          : reply,
     }),
     red: ['the model’s configuration is the same without the version in the path'],
   },
@@ -1662,25 +1939,35 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     wrong: 'writes log settings in strings',
     on: EXTENDED,
-    make: instead(path(/logging/), () => json(200, { log_info: 'true', log_warnings: 'true', log_errors: 'true' })),
+    make: instead(path(/logging/), () =>
+      json(200, { log_info: 'true', log_warnings: 'true', log_errors: 'true' }),
+    ),
     red: ['the log settings *'],
   },
   {
     wrong: 'names log settings as Triton does',
     on: EXTENDED,
-    make: instead(path(/logging/), () => json(200, { log_info: true, log_warning: true, log_error: true })),
+    make: instead(path(/logging/), () =>
+      json(200, { log_info: true, log_warning: true, log_error: true }),
+    ),
     red: ['the log settings have the names that the extension’s document gives them'],
   },
   {
     wrong: 'refuses parameters of the caller’s own',
     on: EXTENDED,
-    make: instead(({ body }) => String(body).includes('my_custom_parameter'), said('unknown parameter')),
+    make: instead(
+      ({ body }) => String(body).includes('my_custom_parameter'),
+      said('unknown parameter'),
+    ),
     red: ['a parameter of the caller’s own is taken'],
   },
   {
     wrong: 'takes priority 0 for a mistake',
     on: EXTENDED,
-    make: instead(({ body }) => String(body).includes('"priority":0'), said('priority must be positive')),
+    make: instead(
+      ({ body }) => String(body).includes('"priority":0'),
+      said('priority must be positive'),
+    ),
     red: ['priority 0 is as good as none'],
   },
   {
@@ -1698,7 +1985,11 @@ function coerce(datatype: string, element: unknown): unknown {
   if (datatype === 'BYTES') return String(element)
   if (datatype === 'BOOL') return Boolean(element)
   const number = Number(element)
-  return Number.isFinite(number) ? (datatype.startsWith('FP') ? number : Math.trunc(number)) : element
+  return Number.isFinite(number)
+    ? datatype.startsWith('FP')
+      ? number
+      : Math.trunc(number)
+    : element
 }
 
 /** Without what is behind the tensors. */
@@ -1707,12 +1998,20 @@ function trimmed(sent: Sent): Sent {
   if (length === 0 || sent.headers?.['content-encoding'] !== undefined) return sent
   const body = Buffer.from(sent.body ?? '')
   const inputs = requestOf({ ...sent, body: body.subarray(0, length) })?.inputs ?? []
-  const size = inputs.reduce((sum: number, input: Json) => sum + Number(input.parameters?.binary_data_size ?? 0), 0)
-  return Number.isSafeInteger(size) && size >= 0 ? { ...sent, body: body.subarray(0, length + size) } : sent
+  const size = inputs.reduce(
+    (sum: number, input: Json) => sum + Number(input.parameters?.binary_data_size ?? 0),
+    0,
+  )
+  return Number.isSafeInteger(size) && size >= 0
+    ? { ...sent, body: body.subarray(0, length + size) }
+    : sent
 }
 
 function swapped(bytes: Buffer, datatype: string): Buffer {
-  const size = datatype === 'BYTES' ? 1 : toBytes(datatype, [datatype.endsWith('64') && datatype.includes('INT') ? 0n : 0]).byteLength
+  const size =
+    datatype === 'BYTES'
+      ? 1
+      : toBytes(datatype, [datatype.endsWith('64') && datatype.includes('INT') ? 0n : 0]).byteLength
   if (datatype === 'BYTES') return prefixesSwapped(bytes)
   const turned = Buffer.from(bytes)
   if (size === 2) turned.swap16()
@@ -1723,7 +2022,8 @@ function swapped(bytes: Buffer, datatype: string): Buffer {
 
 function prefixesSwapped(bytes: Buffer): Buffer {
   const turned = Buffer.from(bytes)
-  for (let at = 0; at < bytes.byteLength; at += 4 + bytes.readUInt32LE(at)) turned.writeUInt32BE(bytes.readUInt32LE(at), at)
+  for (let at = 0; at < bytes.byteLength; at += 4 + bytes.readUInt32LE(at))
+    turned.writeUInt32BE(bytes.readUInt32LE(at), at)
   return turned
 }
 
@@ -1734,5 +2034,7 @@ function inMetadataOrder(bytes: Buffer, outputs: Json[]): Buffer {
     at += parameters?.binary_data_size ?? 0
     return { name, part: bytes.subarray(begin, at) }
   })
-  return Buffer.concat(parts.toSorted((one, other) => (one.name > other.name ? -1 : 1)).map(({ part }) => part))
+  return Buffer.concat(
+    parts.toSorted((one, other) => (one.name > other.name ? -1 : 1)).map(({ part }) => part),
+  )
 }

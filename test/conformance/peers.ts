@@ -44,7 +44,10 @@ async function ask(subject: Subject): Promise<Conformance> {
     const running = await start(subject, undefined)
     try {
       const url = `http://127.0.0.1:${running.port}`
-      const { name, version } = (await (await fetch(`${url}/v2`)).json()) as { name: string; version: string }
+      const { name, version } = (await (await fetch(`${url}/v2`)).json()) as {
+        name: string
+        version: string
+      }
       server = `${name} ${version}`
       const report = await conformance(url, left)
       reports.push(report)
@@ -56,7 +59,12 @@ async function ask(subject: Subject): Promise<Conformance> {
   }
   const [first] = reports as [Report]
   const results = reports.flatMap(({ points }) => points)
-  return { name: subject.name, server, starts: reports.length, report: { ...first, points: results, totals: totalsOf(results) } }
+  return {
+    name: subject.name,
+    server,
+    starts: reports.length,
+    report: { ...first, points: results, totals: totalsOf(results) },
+  }
 }
 
 /** @throws {Error} when the server cannot be asked */
@@ -64,11 +72,24 @@ async function conformance(url: string, names: readonly string[]): Promise<Repor
   const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
   const file = join(folder, 'results.json')
   const only = names.length === points.length ? [] : names.map(name => `--only=${name}`)
-  const args = ['conformance/run.ts', '--url', url, '--model', 'iris-classifier', '--json', file, ...only]
+  const args = [
+    'conformance/run.ts',
+    '--url',
+    url,
+    '--model',
+    'iris-classifier',
+    '--json',
+    file,
+    ...only,
+  ]
   try {
     await new Promise<void>((resolve, reject) =>
-      execFile(process.execPath, args, { cwd: projectFolder, maxBuffer: 2 ** 26 }, (error, _, stderr) =>
-        error !== null && error.code !== 1 ? reject(new Error(stderr)) : resolve(),
+      execFile(
+        process.execPath,
+        args,
+        { cwd: projectFolder, maxBuffer: 2 ** 26 },
+        (error, _, stderr) =>
+          error !== null && error.code !== 1 ? reject(new Error(stderr)) : resolve(),
       ),
     )
     return JSON.parse(readFileSync(file, 'utf8'))
@@ -86,13 +107,22 @@ const short = (text: string) => (text.length > 140 ? `${text.slice(0, 139)}…` 
 
 function failures(results: readonly Result[], level: Result['level']): string {
   const failed = results.filter(result => result.level === level && result.outcome === 'fail')
-  return failed.map(({ group, point, got }) => `- ${group}: ${code(point)}: ${code(short(got))}`).join('\n')
+  return failed
+    .map(({ group, point, got }) => `- ${group}: ${code(point)}: ${code(short(got))}`)
+    .join('\n')
 }
 
-function section({ name, server, starts, report: { extensions, totals, points } }: Conformance): string {
+function section({
+  name,
+  server,
+  starts,
+  report: { extensions, totals, points },
+}: Conformance): string {
   const { required, stricter } = totals
   const lists = [
-    ...(required.fail === 0 ? [] : ['### Required points that fail', '', failures(points, 'required'), '']),
+    ...(required.fail === 0
+      ? []
+      : ['### Required points that fail', '', failures(points, 'required'), '']),
     ...(stricter.fail === 0
       ? []
       : [
@@ -119,7 +149,10 @@ function section({ name, server, starts, report: { extensions, totals, points } 
 
 const asked: Conformance[] = []
 for (const subject of SUBJECTS) {
-  const reason = subject.name === 'onnx-function' ? undefined : await install(subject.name.toLowerCase().split(' ')[0] as string)
+  const reason =
+    subject.name === 'onnx-function'
+      ? undefined
+      : await install(subject.name.toLowerCase().split(' ')[0] as string)
   if (reason !== undefined) {
     process.stderr.write(`${subject.name} cannot be installed: ${reason}\n`)
     continue

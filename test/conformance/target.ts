@@ -29,7 +29,12 @@ function readCases(model: string): Cases {
 
 /** As points want values: INT64 and UINT64 are bigints, and what is not finite a number. */
 const readInputs = ({ inputs }: Case): readonly Tensor[] =>
-  inputs.map(({ name, datatype, shape, data }) => ({ name, datatype, shape, data: data.map(element => readValue(datatype, element)) }))
+  inputs.map(({ name, datatype, shape, data }) => ({
+    name,
+    datatype,
+    shape,
+    data: data.map(element => readValue(datatype, element)),
+  }))
 
 function readValue(datatype: string, element: Value): Value {
   if (datatype === 'INT64' || datatype === 'UINT64') return BigInt(element)
@@ -37,7 +42,8 @@ function readValue(datatype: string, element: Value): Value {
 }
 
 /** A case whose outputs JSON cannot say. */
-const isUnsayable = ({ outputs }: Case) => outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
+const isUnsayable = ({ outputs }: Case) =>
+  outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
 
 export async function startTarget(model: string): Promise<{ server: Server; target: Target }> {
   const { cases, fails = [], refused = [] } = readCases(model)

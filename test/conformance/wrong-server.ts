@@ -13,8 +13,14 @@ export interface Wrong {
 }
 
 /** The same target, behind that fault. */
-export function behind(target: Target, { reads = sent => sent, answers = reply => reply }: Wrong): Target {
-  return { ...target, send: async sent => answers(await target.send(reads(sent, target)), sent, target) }
+export function behind(
+  target: Target,
+  { reads = sent => sent, answers = reply => reply }: Wrong,
+): Target {
+  return {
+    ...target,
+    send: async sent => answers(await target.send(reads(sent, target)), sent, target),
+  }
 }
 
 /** The same for the same request. */
@@ -35,12 +41,18 @@ export function remembered(send: Send): Send {
   }
 }
 
-export const isInference = ({ method = 'POST', path }: Sent) => method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
+export const isInference = ({ method = 'POST', path }: Sent) =>
+  method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
 
 /** The answer with another JSON, whatever travels behind it and however it is compressed. */
 export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
   const encoding = reply.headers['content-encoding']
-  const body = encoding === 'gzip' ? gunzipSync(reply.body) : encoding === 'deflate' ? inflateSync(reply.body) : reply.body
+  const body =
+    encoding === 'gzip'
+      ? gunzipSync(reply.body)
+      : encoding === 'deflate'
+        ? inflateSync(reply.body)
+        : reply.body
   const length = Number(reply.headers['inference-header-content-length'] ?? body.byteLength)
   let json: Json
   try {
@@ -59,7 +71,12 @@ export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
         'inference-header-content-length': String(header.byteLength),
       }),
     },
-    body: encoding === 'gzip' ? gzipSync(changed) : encoding === 'deflate' ? deflateSync(changed) : changed,
+    body:
+      encoding === 'gzip'
+        ? gzipSync(changed)
+        : encoding === 'deflate'
+          ? deflateSync(changed)
+          : changed,
   }
 }
 

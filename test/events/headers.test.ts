@@ -14,7 +14,13 @@ describe('header values in binary mode', () => {
   const send = (headers: Record<string, string>): Promise<Answer> =>
     post(
       server.url,
-      { 'ce-specversion': '1.0', 'ce-source': '/garden', 'ce-type': 'x.request', 'ce-id': '1', ...headers },
+      {
+        'ce-specversion': '1.0',
+        'ce-source': '/garden',
+        'ce-type': 'x.request',
+        'ce-id': '1',
+        ...headers,
+      },
       JSON.stringify(IRIS),
     )
 
@@ -36,7 +42,10 @@ describe('header values in binary mode', () => {
       assert.equal(answer.headers['ce-causationid'], header)
       assert.equal(answer.headers['ce-replyid'], header)
       assert.equal(replyIn('binary', answer).subject, id)
-      assert.equal(replyIn('structured', await SEND.structured(server.url, { ...EVENT, id })).subject, id)
+      assert.equal(
+        replyIn('structured', await SEND.structured(server.url, { ...EVENT, id })).subject,
+        id,
+      )
     })
   }
 
@@ -80,7 +89,13 @@ describe('header values in binary mode', () => {
   }
 
   test('the data’s type is the Content-Type, whatever ce-datacontenttype says', async () => {
-    assert.equal(replyIn('binary', await send({ 'content-type': 'application/json', 'ce-datacontenttype': 'text/plain' })).subject, '1')
+    assert.equal(
+      replyIn(
+        'binary',
+        await send({ 'content-type': 'application/json', 'ce-datacontenttype': 'text/plain' }),
+      ).subject,
+      '1',
+    )
   })
 
   const REFUSED_IN_JSON: readonly [what: string, id: string][] = [
@@ -93,7 +108,10 @@ describe('header values in binary mode', () => {
   ]
   for (const [what, id] of REFUSED_IN_JSON) {
     test(`${what} in an attribute is refused in JSON too`, async () => {
-      assert.match(refusal(400, await SEND.structured(server.url, { ...EVENT, id })), /id is .* no control characters/)
+      assert.match(
+        refusal(400, await SEND.structured(server.url, { ...EVENT, id })),
+        /id is .* no control characters/,
+      )
       refusal(400, await SEND.batched(server.url, { ...EVENT, id }))
       refusal(400, await SEND.structured(server.url, { ...EVENT, correlationid: id }))
     })

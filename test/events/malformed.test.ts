@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { type Server, startServer } from '../server.ts'
-import { BATCHED, EVENT, type EventJson, MODES, post, refusal, replyIn, SEND, STRUCTURED, without } from './events.ts'
+import {
+  BATCHED,
+  EVENT,
+  type EventJson,
+  MODES,
+  post,
+  refusal,
+  replyIn,
+  SEND,
+  STRUCTURED,
+  without,
+} from './events.ts'
 
 const REQUIRED = ['specversion', 'id', 'source', 'type']
 
@@ -15,13 +26,22 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
   for (const name of REQUIRED) {
     for (const mode of MODES) {
       test(`${name} missing or empty in ${mode} mode`, async () => {
-        assert.match(refusal(400, await SEND[mode](server.url, without(name))), new RegExp(`${name} is missing`))
-        assert.match(refusal(400, await SEND[mode](server.url, { ...EVENT, [name]: '' })), new RegExp(`${name} is ""`))
+        assert.match(
+          refusal(400, await SEND[mode](server.url, without(name))),
+          new RegExp(`${name} is missing`),
+        )
+        assert.match(
+          refusal(400, await SEND[mode](server.url, { ...EVENT, [name]: '' })),
+          new RegExp(`${name} is ""`),
+        )
       })
     }
     for (const value of [1, true, null, ['1.0'], { a: 1 }]) {
       test(`${name} being ${JSON.stringify(value)}`, async () => {
-        assert.match(refusal(400, await SEND.structured(server.url, { ...EVENT, [name]: value })), new RegExp(`${name} is `))
+        assert.match(
+          refusal(400, await SEND.structured(server.url, { ...EVENT, [name]: value })),
+          new RegExp(`${name} is `),
+        )
         refusal(400, await SEND.batched(server.url, { ...EVENT, [name]: value }))
       })
     }
@@ -30,7 +50,10 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
   for (const specversion of ['0.3', '2.0', '1', '1.0.2', 'one']) {
     for (const mode of MODES) {
       test(`specversion ${specversion} in ${mode} mode`, async () => {
-        assert.match(refusal(400, await SEND[mode](server.url, { ...EVENT, specversion })), /it must be "1.0"/)
+        assert.match(
+          refusal(400, await SEND[mode](server.url, { ...EVENT, specversion })),
+          /it must be "1.0"/,
+        )
       })
     }
   }
@@ -54,34 +77,69 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
   for (const [name, value] of OPTIONAL) {
     test(`${name} ${JSON.stringify(value)}, in any mode`, async () => {
       for (const mode of MODES)
-        assert.match(refusal(400, await SEND[mode](server.url, { ...EVENT, [name]: value })), new RegExp(`${name} is `))
+        assert.match(
+          refusal(400, await SEND[mode](server.url, { ...EVENT, [name]: value })),
+          new RegExp(`${name} is `),
+        )
     })
   }
 
   for (const name of ['time', 'dataschema', 'subject', 'datacontenttype']) {
     test(`${name} that is no string`, async () => {
-      for (const value of [5, true, [], {}]) refusal(400, await SEND.structured(server.url, { ...EVENT, [name]: value }))
+      for (const value of [5, true, [], {}])
+        refusal(400, await SEND.structured(server.url, { ...EVENT, [name]: value }))
     })
   }
 
-  for (const name of ['Upper', 'snake_case', 'kebab-case', 'dotted.name', 'größe', '', 'Data', '__proto__']) {
+  for (const name of [
+    'Upper',
+    'snake_case',
+    'kebab-case',
+    'dotted.name',
+    'größe',
+    '',
+    'Data',
+    '__proto__',
+  ]) {
     test(`an attribute called ${JSON.stringify(name)}`, async () => {
       const event = JSON.stringify(EVENT).replace('{', `{${JSON.stringify(name)}:"x",`)
-      assert.match(refusal(400, await post(server.url, { 'content-type': STRUCTURED }, event)), /is no attribute name/)
+      assert.match(
+        refusal(400, await post(server.url, { 'content-type': STRUCTURED }, event)),
+        /is no attribute name/,
+      )
       refusal(400, await post(server.url, { 'content-type': BATCHED }, `[${event}]`))
     })
   }
 
-  for (const header of ['ce-snake_case', 'ce-kebab-case', 'ce-dotted.name', 'ce-', 'ce-data', 'ce-__proto__']) {
+  for (const header of [
+    'ce-snake_case',
+    'ce-kebab-case',
+    'ce-dotted.name',
+    'ce-',
+    'ce-data',
+    'ce-__proto__',
+  ]) {
     test(`the header ${header}`, async () => {
-      const headers = { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0', [header]: 'x' }
-      assert.match(refusal(400, await post(server.url, headers, JSON.stringify(EVENT.data))), /is no attribute name/)
+      const headers = {
+        'ce-id': '1',
+        'ce-source': '/s',
+        'ce-type': 't',
+        'ce-specversion': '1.0',
+        [header]: 'x',
+      }
+      assert.match(
+        refusal(400, await post(server.url, headers, JSON.stringify(EVENT.data))),
+        /is no attribute name/,
+      )
     })
   }
 
   for (const value of [1.5, 1e300, 2 ** 31, -(2 ** 31) - 1, [], {}, 'a\tb']) {
     test(`an extension whose value is ${JSON.stringify(value)}`, async () => {
-      assert.match(refusal(400, await SEND.structured(server.url, { ...EVENT, myextension: value })), /myextension is /)
+      assert.match(
+        refusal(400, await SEND.structured(server.url, { ...EVENT, myextension: value })),
+        /myextension is /,
+      )
     })
   }
 
@@ -93,7 +151,11 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
     ['half an event', STRUCTURED, JSON.stringify(EVENT).slice(0, -2)],
     ['an event and more', STRUCTURED, `${JSON.stringify(EVENT)}{}`],
     ['an id twice', STRUCTURED, JSON.stringify(EVENT).replace('{', '{"id":"other",')],
-    ['bytes that are no UTF-8', STRUCTURED, Buffer.from(JSON.stringify({ ...EVENT, id: 'é' }), 'latin1')],
+    [
+      'bytes that are no UTF-8',
+      STRUCTURED,
+      Buffer.from(JSON.stringify({ ...EVENT, id: 'é' }), 'latin1'),
+    ],
     ['no batch', BATCHED, ''],
     ['an event in place of a batch', BATCHED, JSON.stringify(EVENT)],
     ['a batch of null', BATCHED, '[null]'],
@@ -110,8 +172,14 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
     const answers = [
       await SEND.structured(server.url, { ...EVENT, source: `${'x'.repeat(100_000)} y` }),
       await SEND.structured(server.url, { ...EVENT, ['É'.repeat(100_000)]: 'x' }),
-      await SEND.structured(server.url, { ...EVENT, datacontenttype: `text/${'x'.repeat(100_000)}` }),
-      await SEND.structured(server.url, { ...EVENT, data: { inputs: [{ name: 'x'.repeat(100_000) }] } }),
+      await SEND.structured(server.url, {
+        ...EVENT,
+        datacontenttype: `text/${'x'.repeat(100_000)}`,
+      }),
+      await SEND.structured(server.url, {
+        ...EVENT,
+        data: { inputs: [{ name: 'x'.repeat(100_000) }] },
+      }),
     ]
     for (const answer of answers) assert.ok(refusal(400, answer).length < 500)
   })
@@ -129,25 +197,54 @@ describe('an event may have', () => {
       'attributes that are null, which stands for none',
       { ...EVENT, subject: null, time: null, dataschema: null, datacontenttype: null, mine: null },
     ],
-    ['extensions of each type', { ...EVENT, text: 'x', empty: '', yes: true, no: false, most: 2 ** 31 - 1, least: -(2 ** 31), zero: 0 }],
-    ['names of any length, and such as objects have by themselves', { ...EVENT, constructor: 'x', tostring: 'x', ['x'.repeat(300)]: 'x' }],
-    ['a time with fractions and an offset', { ...EVENT, time: '2030-01-01T00:00:00.123456789+05:30' }],
+    [
+      'extensions of each type',
+      {
+        ...EVENT,
+        text: 'x',
+        empty: '',
+        yes: true,
+        no: false,
+        most: 2 ** 31 - 1,
+        least: -(2 ** 31),
+        zero: 0,
+      },
+    ],
+    [
+      'names of any length, and such as objects have by themselves',
+      { ...EVENT, constructor: 'x', tostring: 'x', ['x'.repeat(300)]: 'x' },
+    ],
+    [
+      'a time with fractions and an offset',
+      { ...EVENT, time: '2030-01-01T00:00:00.123456789+05:30' },
+    ],
     ['a time in small letters', { ...EVENT, time: '2030-01-01t00:00:00z' }],
     ['a leap second', { ...EVENT, time: '2016-12-31T23:59:60Z' }],
-    ['a schema and a subject', { ...EVENT, dataschema: 'https://example.com/schema', subject: 'a subject' }],
-    ['a source that is no path', { ...EVENT, source: 'urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66' }],
+    [
+      'a schema and a subject',
+      { ...EVENT, dataschema: 'https://example.com/schema', subject: 'a subject' },
+    ],
+    [
+      'a source that is no path',
+      { ...EVENT, source: 'urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66' },
+    ],
     ['a source of one word', { ...EVENT, source: '1-555-123-4567' }],
   ]
   for (const [what, event] of FINE) {
     test(what, async () => {
       replyIn('structured', await SEND.structured(server.url, event))
       replyIn('batched', await SEND.batched(server.url, event))
-      const attributes = Object.fromEntries(Object.entries(event).filter(([, value]) => value !== null))
+      const attributes = Object.fromEntries(
+        Object.entries(event).filter(([, value]) => value !== null),
+      )
       replyIn('binary', await SEND.binary(server.url, attributes))
     })
   }
 
   test('a byte order mark before it', async () => {
-    replyIn('structured', await post(server.url, { 'content-type': STRUCTURED }, `\ufeff${JSON.stringify(EVENT)}`))
+    replyIn(
+      'structured',
+      await post(server.url, { 'content-type': STRUCTURED }, `\ufeff${JSON.stringify(EVENT)}`),
+    )
   })
 })

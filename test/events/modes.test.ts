@@ -65,17 +65,34 @@ describe('the three content modes', () => {
       const answer = await SEND[mode](server.url, EVENT)
       assert.equal(answer.headers['content-type'], REPLY_TYPE[mode])
       assert.equal(eventHeaders(answer).length > 0, mode === 'binary')
-      const { data } = replyIn(mode, answer) as { data: { model_name: string; model_version: string; outputs: { data: unknown[] }[] } }
-      assert.deepEqual([data.model_name, data.model_version, data.outputs[1]?.data], ['iris-classifier', 'v1.0.0', ['setosa']])
+      const { data } = replyIn(mode, answer) as {
+        data: { model_name: string; model_version: string; outputs: { data: unknown[] }[] }
+      }
+      assert.deepEqual(
+        [data.model_name, data.model_version, data.outputs[1]?.data],
+        ['iris-classifier', 'v1.0.0', ['setosa']],
+      )
     })
   }
 
   test('an event of the SDK is answered by one that the SDK reads, in binary and structured mode', async () => {
-    const event = new CloudEvent({ type: 'com.example.iris.request', source: '/garden', data: IRIS, correlationid: 'c-1' })
+    const event = new CloudEvent({
+      type: 'com.example.iris.request',
+      source: '/garden',
+      data: IRIS,
+      correlationid: 'c-1',
+    })
     for (const message of [HTTP.binary(event), HTTP.structured(event)]) {
-      const answer = await post(server.url, message.headers as Record<string, string>, message.body as string)
+      const answer = await post(
+        server.url,
+        message.headers as Record<string, string>,
+        message.body as string,
+      )
       const [reply] = sdkEvents(answer)
-      assert.deepEqual([reply?.type, reply?.subject, reply?.replyid], ['com.example.iris.response', event.id, 'c-1'])
+      assert.deepEqual(
+        [reply?.type, reply?.subject, reply?.replyid],
+        ['com.example.iris.response', event.id, 'c-1'],
+      )
       assert.match(JSON.stringify(reply?.data), /"setosa"/)
     }
   })
@@ -88,18 +105,32 @@ describe('the three content modes', () => {
       data: Uint8Array.from(Buffer.from(JSON.stringify(IRIS))),
     })
     const { headers, body } = HTTP.structured(event)
-    assert.equal(sdkEvents(await post(server.url, headers as Record<string, string>, body as string))[0]?.subject, event.id)
+    assert.equal(
+      sdkEvents(await post(server.url, headers as Record<string, string>, body as string))[0]
+        ?.subject,
+      event.id,
+    )
   })
 
   for (const [mode, contentType] of SPELLINGS) {
     test(`${contentType} is ${mode} mode`, async () => {
-      replyIn(mode, await post(server.url, { 'content-type': contentType }, mode === 'batched' ? JSON_BATCH : JSON_EVENT))
+      replyIn(
+        mode,
+        await post(
+          server.url,
+          { 'content-type': contentType },
+          mode === 'batched' ? JSON_BATCH : JSON_EVENT,
+        ),
+      )
     })
   }
 
   for (const contentType of UNSUPPORTED) {
     test(`${contentType} is an event format that is not supported`, async () => {
-      const reason = refusal(415, await post(server.url, { 'content-type': contentType }, JSON_EVENT))
+      const reason = refusal(
+        415,
+        await post(server.url, { 'content-type': contentType }, JSON_EVENT),
+      )
       assert.match(reason, /events are taken as application\/cloudevents(-batch)?\+json in UTF-8/)
     })
   }
@@ -109,13 +140,25 @@ describe('the three content modes', () => {
   })
 
   test('the content type goes before ce- headers', async () => {
-    const answer = await post(server.url, { 'content-type': STRUCTURED, 'ce-id': 'other', 'ce-specversion': '0.3' }, JSON_EVENT)
+    const answer = await post(
+      server.url,
+      { 'content-type': STRUCTURED, 'ce-id': 'other', 'ce-specversion': '0.3' },
+      JSON_EVENT,
+    )
     assert.equal(replyIn('structured', answer).subject, 'flower-1')
   })
 
   test('the names of ce- headers are read in any case', async () => {
-    const headers = { 'CE-ID': '1', 'Ce-Source': '/garden', 'ce-Type': 'x.request', 'cE-SpecVersion': '1.0' }
-    assert.equal(replyIn('binary', await post(server.url, headers, JSON.stringify(IRIS))).type, 'x.response')
+    const headers = {
+      'CE-ID': '1',
+      'Ce-Source': '/garden',
+      'ce-Type': 'x.request',
+      'cE-SpecVersion': '1.0',
+    }
+    assert.equal(
+      replyIn('binary', await post(server.url, headers, JSON.stringify(IRIS))).type,
+      'x.response',
+    )
   })
 
   const NO_EVENTS: readonly [what: string, path: string, headers: Record<string, string>][] = [
@@ -126,13 +169,24 @@ describe('the three content modes', () => {
       'infer',
       { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' },
     ],
-    ['a request to the infer path with broken ce- headers', 'infer', { 'ce-id': '', 'ce-specversion': '7' }],
+    [
+      'a request to the infer path with broken ce- headers',
+      'infer',
+      { 'ce-id': '', 'ce-specversion': '7' },
+    ],
   ]
   for (const [what, path, headers] of NO_EVENTS) {
     test(`${what} is a plain inference request`, async () => {
       const url = path === 'infer' ? infer : server.url
-      const answer = await post(url, { 'content-type': 'application/json', ...headers }, JSON.stringify({ id: 'r', ...IRIS }))
-      assert.deepEqual([answer.status, answer.headers['content-type'], eventHeaders(answer)], [200, 'application/json', []])
+      const answer = await post(
+        url,
+        { 'content-type': 'application/json', ...headers },
+        JSON.stringify({ id: 'r', ...IRIS }),
+      )
+      assert.deepEqual(
+        [answer.status, answer.headers['content-type'], eventHeaders(answer)],
+        [200, 'application/json', []],
+      )
       assert.equal(JSON.parse(answer.text).id, 'r')
     })
   }
@@ -143,7 +197,9 @@ describe('the three content modes', () => {
   })
 
   test('GET / with ce- headers is no event', async () => {
-    const answer = await fetch(server.url, { headers: { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' } })
+    const answer = await fetch(server.url, {
+      headers: { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' },
+    })
     assert.equal(((await answer.json()) as { name: string }).name, 'onnx-function')
   })
 
@@ -156,7 +212,10 @@ describe('the three content modes', () => {
   test('a redelivered event gets byte for byte the same answer', async () => {
     for (const mode of MODES) {
       const timeless = ({ headers: { date, ...headers }, text }: Answer) => ({ headers, text })
-      assert.deepEqual(timeless(await SEND[mode](server.url, EVENT)), timeless(await SEND[mode](server.url, EVENT)))
+      assert.deepEqual(
+        timeless(await SEND[mode](server.url, EVENT)),
+        timeless(await SEND[mode](server.url, EVENT)),
+      )
     }
   })
 })

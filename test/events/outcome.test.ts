@@ -2,9 +2,21 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Server, startServer, testModel } from '../server.ts'
-import { assertAcknowledged, BATCHED, EVENT, type EventJson, MODES, post, refusal, replyIn, SEND } from './events.ts'
+import {
+  assertAcknowledged,
+  BATCHED,
+  EVENT,
+  type EventJson,
+  MODES,
+  post,
+  refusal,
+  replyIn,
+  SEND,
+} from './events.ts'
 
-const index = (...indices: number[]) => ({ inputs: [{ name: 'index', datatype: 'INT64', shape: [indices.length], data: indices }] })
+const index = (...indices: number[]) => ({
+  inputs: [{ name: 'index', datatype: 'INT64', shape: [indices.length], data: indices }],
+})
 
 describe('an event that the model itself fails on', () => {
   let server: Server
@@ -16,14 +28,21 @@ describe('an event that the model itself fails on', () => {
   for (const mode of ['binary', 'structured'] as const) {
     test(`is 422 in ${mode} mode, which dead-letters it; over HTTP the same is 500`, async () => {
       refusal(422, await SEND[mode](server.url, { ...EVENT, data: index(99) }))
-      refusal(500, await post(server.url, { 'content-type': 'application/json' }, JSON.stringify(index(99))))
+      refusal(
+        500,
+        await post(server.url, { 'content-type': 'application/json' }, JSON.stringify(index(99))),
+      )
       replyIn(mode, await SEND[mode](server.url, { ...EVENT, data: index(2) }))
     })
   }
 
   test('is counted as an error of the protocol cloudevent', async () => {
     const count = async () =>
-      Number(/inference_requests_total\{.*protocol="cloudevent",status="error"\} (\d+)/.exec(await server.service.metrics.text())?.[1] ?? 0)
+      Number(
+        /inference_requests_total\{.*protocol="cloudevent",status="error"\} (\d+)/.exec(
+          await server.service.metrics.text(),
+        )?.[1] ?? 0,
+      )
     const before = await count()
     await SEND.binary(server.url, { ...EVENT, data: index(99) })
     assert.equal(await count(), before + 1)
@@ -67,7 +86,8 @@ describe('while no run is possible, an event is to be delivered again', () => {
         assert.match(String(answer.headers['retry-after']), /^\d+$/)
       }
       await server.service.model.load()
-      for (const [i, mode] of MODES.entries()) replyIn(mode, await (waiting[i] as (typeof waiting)[0]))
+      for (const [i, mode] of MODES.entries())
+        replyIn(mode, await (waiting[i] as (typeof waiting)[0]))
     } finally {
       await server.stop()
     }
@@ -78,9 +98,15 @@ describe('an event that must not go round again', () => {
   const SOURCE = '/onnx-function/iris-classifier'
   const OURS: readonly [what: string, event: EventJson][] = [
     ['of this function itself', { ...EVENT, source: SOURCE }],
-    ['of this function itself, come back with any type and data', { ...EVENT, source: SOURCE, type: 'a.response', data: { outputs: [] } }],
+    [
+      'of this function itself, come back with any type and data',
+      { ...EVENT, source: SOURCE, type: 'a.response', data: { outputs: [] } },
+    ],
     ['of KServe’s log of requests', { ...EVENT, type: 'org.kubeflow.serving.inference.request' }],
-    ['of KServe’s log of responses', { ...EVENT, type: 'org.kubeflow.serving.inference.response', data: 'anything' }],
+    [
+      'of KServe’s log of responses',
+      { ...EVENT, type: 'org.kubeflow.serving.inference.response', data: 'anything' },
+    ],
   ]
   let server: Server
   before(async () => {
@@ -109,6 +135,12 @@ describe('an event that must not go round again', () => {
 
   test('an empty batch is acknowledged, and so is one of such events only', async () => {
     assertAcknowledged(await post(server.url, { 'content-type': BATCHED }, '[]'))
-    assertAcknowledged(await post(server.url, { 'content-type': BATCHED }, JSON.stringify(OURS.map(([, event]) => event))))
+    assertAcknowledged(
+      await post(
+        server.url,
+        { 'content-type': BATCHED },
+        JSON.stringify(OURS.map(([, event]) => event)),
+      ),
+    )
   })
 })

@@ -3,7 +3,10 @@ import { describe, test } from 'node:test'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
 import { EVENT, type EventJson, MODES, type Mode, replyIn, SEND } from './events.ts'
 
-async function withServer<T>(env: Record<string, string>, use: (server: Server) => Promise<T>): Promise<T> {
+async function withServer<T>(
+  env: Record<string, string>,
+  use: (server: Server) => Promise<T>,
+): Promise<T> {
   const server = await startServer(env)
   try {
     return await use(server)
@@ -12,8 +15,11 @@ async function withServer<T>(env: Record<string, string>, use: (server: Server) 
   }
 }
 
-const replyTo = async ({ url }: { url: string }, event: EventJson = EVENT, mode: Mode = 'structured') =>
-  replyIn(mode, await SEND[mode](url, event))
+const replyTo = async (
+  { url }: { url: string },
+  event: EventJson = EVENT,
+  mode: Mode = 'structured',
+) => replyIn(mode, await SEND[mode](url, event))
 
 describe('the reply’s id', () => {
   const OTHERS: readonly [what: string, event: EventJson][] = [
@@ -26,7 +32,8 @@ describe('the reply’s id', () => {
     withServer({}, async server => {
       const { id } = await replyTo(server)
       for (const mode of MODES) assert.equal((await replyTo(server, EVENT, mode)).id, id)
-      for (const [what, event] of OTHERS) assert.notEqual((await replyTo(server, event)).id, id, what)
+      for (const [what, event] of OTHERS)
+        assert.notEqual((await replyTo(server, event)).id, id, what)
     }))
 
   test('does not run source and id together', () =>
@@ -39,7 +46,17 @@ describe('the reply’s id', () => {
   test('depends on nothing but what identifies the event and the model: neither on data nor extensions', () =>
     withServer({}, async server => {
       const { id } = await replyTo(server)
-      assert.equal((await replyTo(server, { ...EVENT, subject: 's', time: '2030-01-01T00:00:00Z', knativearrivaltime: 'x' })).id, id)
+      assert.equal(
+        (
+          await replyTo(server, {
+            ...EVENT,
+            subject: 's',
+            time: '2030-01-01T00:00:00Z',
+            knativearrivaltime: 'x',
+          })
+        ).id,
+        id,
+      )
     }))
 
   test('is the same from another process, and another from another version or model', async () => {
@@ -64,7 +81,10 @@ describe('the reply’s source', () => {
     [{}, '/onnx-function/iris-classifier'],
     [{ K_SERVICE: 'iris' }, '/onnx-function/iris/iris-classifier'],
     [{ INFERENCE_SERVICE_NAME: 'flowers' }, '/onnx-function/flowers/iris-classifier'],
-    [{ K_SERVICE: 'iris', INFERENCE_SERVICE_NAME: 'flowers' }, '/onnx-function/iris/iris-classifier'],
+    [
+      { K_SERVICE: 'iris', INFERENCE_SERVICE_NAME: 'flowers' },
+      '/onnx-function/iris/iris-classifier',
+    ],
     [{ MODEL_NAME: 'Größe 1?' }, '/onnx-function/Gr%C3%B6%C3%9Fe%201%3F'],
     [{ CE_SOURCE: 'https://example.com/iris', K_SERVICE: 'iris' }, 'https://example.com/iris'],
     [{ CE_SOURCE: 'urn:example:iris' }, 'urn:example:iris'],
@@ -92,7 +112,8 @@ describe('the reply’s attributes', () => {
   ]
   test('have the type of the request with .request replaced by .response, else with .response appended', () =>
     withServer({}, async server => {
-      for (const [request, reply] of TYPES) assert.equal((await replyTo(server, { ...EVENT, type: request })).type, reply)
+      for (const [request, reply] of TYPES)
+        assert.equal((await replyTo(server, { ...EVENT, type: request })).type, reply)
     }))
 
   const TRACE = {
@@ -100,10 +121,18 @@ describe('the reply’s attributes', () => {
     tracestate: 'rojo=00f067aa0ba902b7,congo=t61rcWkgMzE',
   }
   const CARRIED: readonly [what: string, request: EventJson, reply: EventJson][] = [
-    ['nothing but what is contracted', { subject: 'bed 7', time: '2030-01-01T00:00:00Z', dataschema: 'urn:x', myextension: 'x' }, {}],
+    [
+      'nothing but what is contracted',
+      { subject: 'bed 7', time: '2030-01-01T00:00:00Z', dataschema: 'urn:x', myextension: 'x' },
+      {},
+    ],
     ['the correlation id as the reply id', { correlationid: 'c-1' }, { replyid: 'c-1' }],
     ['the trace of the event’s origin', TRACE, TRACE],
-    ['the parent of the trace alone', { traceparent: TRACE.traceparent }, { traceparent: TRACE.traceparent }],
+    [
+      'the parent of the trace alone',
+      { traceparent: TRACE.traceparent },
+      { traceparent: TRACE.traceparent },
+    ],
   ]
   for (const [what, request, carried] of CARRIED) {
     for (const mode of MODES) {
@@ -126,19 +155,34 @@ describe('the reply’s attributes', () => {
 
   test('do not take the trace of the HTTP hop for that of the event', () =>
     withServer({}, async server => {
-      const headers = { traceparent: TRACE.traceparent, 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' }
-      const answer = await fetch(server.url, { method: 'POST', headers, body: Buffer.from(JSON.stringify(EVENT.data)) })
+      const headers = {
+        traceparent: TRACE.traceparent,
+        'ce-id': '1',
+        'ce-source': '/s',
+        'ce-type': 't',
+        'ce-specversion': '1.0',
+      }
+      const answer = await fetch(server.url, {
+        method: 'POST',
+        headers,
+        body: Buffer.from(JSON.stringify(EVENT.data)),
+      })
       assert.deepEqual([answer.status, answer.headers.get('ce-traceparent')], [200, null])
     }))
 
   test('keep the type of a correlation id in JSON', () =>
-    withServer({}, async server => assert.equal((await replyTo(server, { ...EVENT, correlationid: 7 })).replyid, 7)))
+    withServer({}, async server =>
+      assert.equal((await replyTo(server, { ...EVENT, correlationid: 7 })).replyid, 7),
+    ))
 })
 
 describe('the inference request’s id', () => {
   test('is echoed in the data, apart from the event’s', () =>
     withServer({}, async server => {
-      const { subject, data } = await replyTo(server, { ...EVENT, data: { id: 'inner', ...(EVENT.data as object) } })
+      const { subject, data } = await replyTo(server, {
+        ...EVENT,
+        data: { id: 'inner', ...(EVENT.data as object) },
+      })
       assert.deepEqual([subject, (data as { id: string }).id], ['flower-1', 'inner'])
     }))
 })

@@ -45,14 +45,21 @@ export function createClient(url: string, restarts = false): Client {
   const patienceMs = restarts ? PATIENCE_WITH_RESTARTS_MS : PATIENCE_MS
 
   async function send(request: FuzzRequest): Promise<HttpAnswer[]> {
-    if (request.ending !== 'keep') return sendAlone(await open(hostname, Number(port), patienceMs), request)
+    if (request.ending !== 'keep')
+      return sendAlone(await open(hostname, Number(port), patienceMs), request)
     // An idle connection may be closed by either side.
     if (kept?.isClosed()) close()
     kept ??= await open(hostname, Number(port), patienceMs)
     const wire = kept
     // The answer may come before all is written, but the next request must not.
-    const after = before === undefined ? '' : `, on a connection on which had been answered: ${show(before.bytes)}`
-    const [answers] = await Promise.all([wire.read(1, request.asked?.method === 'HEAD'), wire.write(request)]).catch(error => {
+    const after =
+      before === undefined
+        ? ''
+        : `, on a connection on which had been answered: ${show(before.bytes)}`
+    const [answers] = await Promise.all([
+      wire.read(1, request.asked?.method === 'HEAD'),
+      wire.write(request),
+    ]).catch(error => {
       // Nothing more can be told from this connection.
       close()
       throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
@@ -63,11 +70,14 @@ export function createClient(url: string, restarts = false): Client {
       return send(request)
     }
     if (answers.length === 0)
-      throw new BadAnswer(`a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`)
+      throw new BadAnswer(
+        `a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
+      )
     before = request
     // A request that is no HTTP has no method: HEAD or not, the answer that ends the connection may have its body.
     const last = answers[0]?.headers.get('connection')?.toLowerCase() === 'close'
-    if (wire.left() > 0 && !(last && request.asked?.method === 'HEAD')) throw new BadAnswer(`${wire.left()} bytes came after the answer`)
+    if (wire.left() > 0 && !(last && request.asked?.method === 'HEAD'))
+      throw new BadAnswer(`${wire.left()} bytes came after the answer`)
     if (last || wire.isClosed()) {
       close()
     }
@@ -96,7 +106,10 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
     if (request.ending === 'destroy') return []
     wire.end()
     // A request whose method got lost may have become HEAD, whose answers have a length but no body.
-    return await wire.read(Number.POSITIVE_INFINITY, request.bytes.includes('HEAD') ? 'perhaps' : false)
+    return await wire.read(
+      Number.POSITIVE_INFINITY,
+      request.bytes.includes('HEAD') ? 'perhaps' : false,
+    )
   } finally {
     wire.destroy()
   }
@@ -134,7 +147,8 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
     error = reason
   })
   await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(onClosed)
-  if (closed) throw new BadAnswer(`the server takes no connection: ${error?.message ?? 'it closed it'}`)
+  if (closed)
+    throw new BadAnswer(`the server takes no connection: ${error?.message ?? 'it closed it'}`)
 
   /** Something has come. A server that answers others, but not this, is what is looked for; one that the machine has no time for is not. */
   async function change(): Promise<void> {
@@ -146,15 +160,21 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
       ({ ok }) => ok,
       () => false,
     )
-    if ((await within(MOST_PATIENCE_MS, Promise.race([changed, answersOthers]))) === 'changed') return
+    if ((await within(MOST_PATIENCE_MS, Promise.race([changed, answersOthers]))) === 'changed')
+      return
     if ((await within(patienceMs, changed)) !== undefined) return
-    throw new BadAnswer(`neither answered nor closed within ${patienceMs} ms, nor as long again after the server answered others`)
+    throw new BadAnswer(
+      `neither answered nor closed within ${patienceMs} ms, nor as long again after the server answered others`,
+    )
   }
 
   return {
     async write({ bytes, cuts }) {
       let from = 0
-      for (const cut of [...cuts.map(cut => cut % (bytes.byteLength + 1)).sort((a, b) => a - b), bytes.byteLength]) {
+      for (const cut of [
+        ...cuts.map(cut => cut % (bytes.byteLength + 1)).sort((a, b) => a - b),
+        bytes.byteLength,
+      ]) {
         if (closed) return
         socket.write(bytes.subarray(from, cut))
         from = cut
@@ -173,7 +193,9 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
           if (read.answer.status >= 200) answers.push(read.answer)
         } else if (closed) {
           if (received.byteLength > 0 && error === undefined)
-            throw new BadAnswer(`the connection closed within an answer: ${received.toString('latin1').slice(0, 200)}`)
+            throw new BadAnswer(
+              `the connection closed within an answer: ${received.toString('latin1').slice(0, 200)}`,
+            )
           break
         } else await change()
       }
@@ -199,21 +221,30 @@ async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value
 }
 
 /** The first answer in those bytes and where it ends, or undefined while it is not all there. */
-function readAnswer(bytes: Buffer, head: boolean | 'perhaps', closed: boolean): { answer: HttpAnswer; end: number } | undefined {
+function readAnswer(
+  bytes: Buffer,
+  head: boolean | 'perhaps',
+  closed: boolean,
+): { answer: HttpAnswer; end: number } | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd === -1) {
-    if (bytes.byteLength > 0 && !'HTTP/1.1 '.startsWith(bytes.toString('latin1', 0, Math.min(9, bytes.byteLength)))) {
+    if (
+      bytes.byteLength > 0 &&
+      !'HTTP/1.1 '.startsWith(bytes.toString('latin1', 0, Math.min(9, bytes.byteLength)))
+    ) {
       throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(bytes.toString('latin1', 0, 100))}`)
     }
     return undefined
   }
   const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
   const status = Number(/^HTTP\/1\.1 (\d{3}) [\x20-\x7e]*$/.exec(statusLine)?.[1])
-  if (!(status >= 100 && status < 600)) throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(statusLine.slice(0, 100))}`)
+  if (!(status >= 100 && status < 600))
+    throw new BadAnswer(`not an HTTP answer: ${JSON.stringify(statusLine.slice(0, 100))}`)
   const headers = new Map<string, string>()
   for (const line of lines) {
     const [, name, value] = /^([\w-]+): ?([\x20-\x7e\x80-\xff\t]*)$/.exec(line) ?? []
-    if (name === undefined || value === undefined) throw new BadAnswer(`not a header: ${JSON.stringify(line.slice(0, 100))}`)
+    if (name === undefined || value === undefined)
+      throw new BadAnswer(`not a header: ${JSON.stringify(line.slice(0, 100))}`)
     if (headers.has(name.toLowerCase())) throw new BadAnswer(`the header ${name} comes twice`)
     headers.set(name.toLowerCase(), value)
   }
@@ -222,9 +253,15 @@ function readAnswer(bytes: Buffer, head: boolean | 'perhaps', closed: boolean): 
   if (bodiless || (head === 'perhaps' && isFollowedByNoBody(bytes, from, closed))) {
     return { answer: { status, headers, body: Buffer.alloc(0) }, end: from }
   }
-  const whole = headers.get('transfer-encoding') === 'chunked' ? readChunks(bytes, from) : readLength(bytes, from, headers)
+  const whole =
+    headers.get('transfer-encoding') === 'chunked'
+      ? readChunks(bytes, from)
+      : readLength(bytes, from, headers)
   if (whole === undefined) return undefined
-  return { answer: { status, headers, body: inflated(whole.body, headers.get('content-encoding')) }, end: whole.end }
+  return {
+    answer: { status, headers, body: inflated(whole.body, headers.get('content-encoding')) },
+    end: whole.end,
+  }
 }
 
 const isFollowedByNoBody = (bytes: Buffer, from: number, closed: boolean) =>
@@ -232,7 +269,8 @@ const isFollowedByNoBody = (bytes: Buffer, from: number, closed: boolean) =>
 
 function readLength(bytes: Buffer, from: number, headers: ReadonlyMap<string, string>) {
   const length = headers.get('content-length')
-  if (length === undefined || !/^\d+$/.test(length)) throw new BadAnswer(`an answer with the content-length ${length}`)
+  if (length === undefined || !/^\d+$/.test(length))
+    throw new BadAnswer(`an answer with the content-length ${length}`)
   const end = from + Number(length)
   return end <= bytes.byteLength ? { body: bytes.subarray(from, end), end } : undefined
 }

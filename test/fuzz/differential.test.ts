@@ -9,7 +9,10 @@ describe('JSON or binary, HTTP or event, single or joined, inline or in a worker
     test(`of ${model}, whose requests are joined`, async () => {
       const { answered, refused, joinedRuns } = await differential(model, { questions: 24, seed })
       assert.ok(answered > 5 && refused > 5, `${answered} answered, ${refused} refused`)
-      assert.ok(joinedRuns.runs < joinedRuns.requests, `${joinedRuns.requests} requests in ${joinedRuns.runs} runs`)
+      assert.ok(
+        joinedRuns.runs < joinedRuns.requests,
+        `${joinedRuns.requests} requests in ${joinedRuns.runs} runs`,
+      )
     })
   }
 

@@ -20,7 +20,17 @@ import {
   toHttp,
 } from './requests.ts'
 import { commandOf, show } from './show.ts'
-import { type Bend, bend, bends, items, KNOWN, members, text, type Written, write } from './written.ts'
+import {
+  type Bend,
+  bend,
+  bends,
+  items,
+  KNOWN,
+  members,
+  text,
+  type Written,
+  write,
+} from './written.ts'
 
 /**
  * One question in every form a caller can give it: JSON and binary tensor data, over HTTP and as an event in each of its modes, to
@@ -63,36 +73,50 @@ export interface Differential {
  * Asks random questions.
  * @throws {Error} with the smallest that is not answered alike, as shell commands
  */
-export async function differential(model: ModelName, { questions, seed }: { questions: number; seed: number }): Promise<Differential> {
+export async function differential(
+  model: ModelName,
+  { questions, seed }: { questions: number; seed: number },
+): Promise<Differential> {
   const servers = await Promise.all(SERVERS.map(mode => open(model, mode)))
   const target = (servers[0] as Opened).target
   let [asked, requests, answered, refused] = [0, 0, 0, 0]
   try {
     await fc.assert(
-      fc.asyncProperty(fc.array(questionOf(target, model), { minLength: 1, maxLength: 8 }), async burst => {
-        const all = await Promise.all(servers.map(server => ask(burst, server)))
-        const [first = []] = all
-        const references = burst.map((_, i) => reference(first, i))
-        for (const [s, asking] of all.entries()) {
-          for (const given of asking) {
-            const expected = references[given.question] as Answer
-            const wrong = difference(given, expected, target, SERVERS[s]?.endsWith('-single') ?? false)
-            assert.equal(
-              wrong,
-              undefined,
-              `${SERVERS[s]}, ${given.form}: ${wrong}\n  ${told(given.sent)}\n  ${told(referenceAsked(first, given.question))}`,
-            )
+      fc.asyncProperty(
+        fc.array(questionOf(target, model), { minLength: 1, maxLength: 8 }),
+        async burst => {
+          const all = await Promise.all(servers.map(server => ask(burst, server)))
+          const [first = []] = all
+          const references = burst.map((_, i) => reference(first, i))
+          for (const [s, asking] of all.entries()) {
+            for (const given of asking) {
+              const expected = references[given.question] as Answer
+              const wrong = difference(
+                given,
+                expected,
+                target,
+                SERVERS[s]?.endsWith('-single') ?? false,
+              )
+              assert.equal(
+                wrong,
+                undefined,
+                `${SERVERS[s]}, ${given.form}: ${wrong}\n  ${told(given.sent)}\n  ${told(referenceAsked(first, given.question))}`,
+              )
+            }
+            requests += asking.length
           }
-          requests += asking.length
-        }
-        asked += burst.length
-        for (const { status } of references) status === 200 ? answered++ : refused++
-      }),
+          asked += burst.length
+          for (const { status } of references) status === 200 ? answered++ : refused++
+        },
+      ),
       { seed, numRuns: Math.ceil(questions / 4), interruptAfterTimeLimit: undefined as never },
     )
     const joining = servers.filter((_, s) => !SERVERS[s]?.endsWith('-single'))
     const counted = await Promise.all(joining.map(runsOf))
-    const joinedRuns = { requests: sum(counted.map(({ requests }) => requests)), runs: sum(counted.map(({ runs }) => runs)) }
+    const joinedRuns = {
+      requests: sum(counted.map(({ requests }) => requests)),
+      runs: sum(counted.map(({ runs }) => runs)),
+    }
     return { questions: asked, requests, answered, refused, joinedRuns }
   } finally {
     for (const { server, clients } of servers) {
@@ -113,13 +137,18 @@ interface Opened {
 async function open(model: ModelName, mode: ModeName): Promise<Opened> {
   const server = await startServer({ ...MODES[mode], MODEL_DIR: folderOf(model) })
   const target = await describe(server.url, model)
-  return { server, target, clients: Array.from({ length: CONNECTIONS }, () => createClient(server.url)) }
+  return {
+    server,
+    target,
+    clients: Array.from({ length: CONNECTIONS }, () => createClient(server.url)),
+  }
 }
 
 /** How many requests ran, in how many runs. */
 async function runsOf({ server }: Opened): Promise<{ requests: number; runs: number }> {
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
-  const total = (pattern: RegExp) => sum([...metrics.matchAll(pattern)].map(([, value]) => Number(value)))
+  const total = (pattern: RegExp) =>
+    sum([...metrics.matchAll(pattern)].map(([, value]) => Number(value)))
   return {
     requests: total(/^inference_requests_total\{[^}]*status="success"[^}]*\} (\d+)/gm),
     runs: total(/^inference_batch_rows_count(?:\{[^}]*\})? (\d+)/gm),
@@ -133,13 +162,24 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
     // Beyond what is measured of a flower, a sum's last bits decide the answer, and they depend on how many rows a run has.
     tensors: model === 'iris' ? flowers : tensors(target),
     id: ids,
-    outputs: fc.oneof(fc.constant(undefined), fc.shuffledSubarray(inJson(target), { minLength: 1 })),
+    outputs: fc.oneof(
+      fc.constant(undefined),
+      fc.shuffledSubarray(inJson(target), { minLength: 1 }),
+    ),
   })
   return fc.oneof(
     { weight: 30, arbitrary: plain as fc.Arbitrary<Question> },
     { weight: 1, arbitrary: plain.map(lengthened) as fc.Arbitrary<Question> },
-    { weight: 30, arbitrary: fc.record({ plain, mistake: mistakeIn(target) }).map(({ plain, mistake }) => ({ ...plain, mistake })) },
-    { weight: 20, arbitrary: fc.record({ plain, bends }).map(({ plain, bends }) => ({ ...plain, bends })) },
+    {
+      weight: 30,
+      arbitrary: fc
+        .record({ plain, mistake: mistakeIn(target) })
+        .map(({ plain, mistake }) => ({ ...plain, mistake })),
+    },
+    {
+      weight: 20,
+      arbitrary: fc.record({ plain, bends }).map(({ plain, bends }) => ({ ...plain, bends })),
+    },
   )
 }
 
@@ -172,13 +212,16 @@ const flowers: fc.Arbitrary<WrittenTensor[]> = fc
     return [{ name: 'input', datatype: 'FP32', shape: [data.length / 4, 4], data }]
   })
 
-const inJson = ({ outputs }: Target) => outputs.filter(({ datatype }) => datatype !== 'FP16').map(({ name }) => name)
+const inJson = ({ outputs }: Target) =>
+  outputs.filter(({ datatype }) => datatype !== 'FP16').map(({ name }) => name)
 
 function mistakeIn({ inputs }: Target): fc.Arbitrary<Mistake> {
   const wrongFor = (key: string) =>
     fc.constantFrom(
       undefined,
-      ...(KNOWN[key] ?? []).filter(value => !/timeout|binary_data/.test(value) && !(key === 'outputs' && value === 'null')),
+      ...(KNOWN[key] ?? []).filter(
+        value => !/timeout|binary_data/.test(value) && !(key === 'outputs' && value === 'null'),
+      ),
     )
   return fc.oneof(
     fc
@@ -192,12 +235,28 @@ function mistakeIn({ inputs }: Target): fc.Arbitrary<Mistake> {
 
 // Forms
 
-const ATTRIBUTES = { specversion: '1.0', id: 'question', source: '/differential', type: 'differential.request' }
-const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(([name, value]) => [`ce-${name}`, value] as const)
+const ATTRIBUTES = {
+  specversion: '1.0',
+  id: 'question',
+  source: '/differential',
+  type: 'differential.request',
+}
+const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(
+  ([name, value]) => [`ce-${name}`, value] as const,
+)
 const eventOf = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)},${member}}`
 const STRUCTURED = [['Content-Type', 'application/cloudevents+json']] as const
 
-type Form = 'JSON' | 'nested' | 'binary' | 'all binary' | 'event' | 'binary event' | 'structured' | 'base64' | 'batched'
+type Form =
+  | 'JSON'
+  | 'nested'
+  | 'binary'
+  | 'all binary'
+  | 'event'
+  | 'binary event'
+  | 'structured'
+  | 'base64'
+  | 'batched'
 
 /** A question's request in each form that can say it. */
 function formsOf(question: Question, target: Target): [Form, Asked][] {
@@ -207,7 +266,10 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
     ['JSON', post(infer, [JSON_TYPE], json)],
     ['event', post('/', [...EVENT_HEADERS, JSON_TYPE], json)],
     ['structured', post('/', STRUCTURED, Buffer.from(eventOf(`"data":${json}`)))],
-    ['base64', post('/', STRUCTURED, Buffer.from(eventOf(`"data_base64":"${json.toString('base64')}"`)))],
+    [
+      'base64',
+      post('/', STRUCTURED, Buffer.from(eventOf(`"data_base64":"${json.toString('base64')}"`))),
+    ],
   ]
   if (question.bends !== undefined) return forms
   const binary = binaryOf(question, target, false)
@@ -227,7 +289,9 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
 const namesOf = ({ outputs }: Question, target: Target): Written | undefined =>
   outputs === undefined && inJson(target).length === target.outputs.length
     ? undefined
-    : items(...(outputs ?? inJson(target)).map(name => members(['name', text(JSON.stringify(name))])))
+    : items(
+        ...(outputs ?? inJson(target)).map(name => members(['name', text(JSON.stringify(name))])),
+      )
 
 function jsonOf(question: Question, target: Target, nested = false): string {
   const inputs = question.tensors.map(tensor => inputOf(tensor, nested))
@@ -235,10 +299,19 @@ function jsonOf(question: Question, target: Target, nested = false): string {
   return write(bend(mistaken(request, question.mistake), question.bends ?? []))
 }
 
-function binaryOf(question: Question, target: Target, out: boolean): { headers: Asked['headers']; body: Buffer } {
+function binaryOf(
+  question: Question,
+  target: Target,
+  out: boolean,
+): { headers: Asked['headers']; body: Buffer } {
   const parts = question.tensors.map(toBytes)
   const inputs = question.tensors.map((tensor, i) => inputOf(tensor, false, parts[i]?.byteLength))
-  const request = requestOf(question.id, inputs, namesOf(question, target), out ? '{"binary_data_output":true}' : undefined)
+  const request = requestOf(
+    question.id,
+    inputs,
+    namesOf(question, target),
+    out ? '{"binary_data_output":true}' : undefined,
+  )
   const json = Buffer.from(write(mistaken(request, question.mistake)))
   // Without its inputs a request has no use for their bytes either.
   const isWithout = question.mistake?.key === 'inputs'
@@ -255,7 +328,11 @@ function mistaken(request: Written, mistake: Mistake | undefined): Written {
     members: request.members.map(([key, value]) => [
       key,
       key === 'inputs' && 'items' in value
-        ? { items: value.items.map((input, i) => (i === mistake.in && 'members' in input ? changed(input, mistake) : input)) }
+        ? {
+            items: value.items.map((input, i) =>
+              i === mistake.in && 'members' in input ? changed(input, mistake) : input,
+            ),
+          }
         : value,
     ]),
   }
@@ -295,13 +372,25 @@ interface Answer {
 
 /** All questions in all forms at once, and those whose JSON is sound together in a batch. */
 async function ask(burst: readonly Question[], { target, clients }: Opened): Promise<Given[]> {
-  const all = burst.flatMap((question, i) => formsOf(question, target).map(([form, asked]) => ({ form, question: i, asked })))
+  const all = burst.flatMap((question, i) =>
+    formsOf(question, target).map(([form, asked]) => ({ form, question: i, asked })),
+  )
   const given: Given[] = []
   const waiting = [...all]
   const send = async (client: Client, asked: Asked) => {
-    const sent: FuzzRequest = { kind: 'json', bytes: toHttp(asked), cuts: [], ending: 'keep', asked }
+    const sent: FuzzRequest = {
+      kind: 'json',
+      bytes: toHttp(asked),
+      cuts: [],
+      ending: 'keep',
+      asked,
+    }
     const [answer] = await client.send(sent)
-    return { sent, answer: answer as HttpAnswer, wrong: judge(sent, [answer as HttpAnswer], target) }
+    return {
+      sent,
+      answer: answer as HttpAnswer,
+      wrong: judge(sent, [answer as HttpAnswer], target),
+    }
   }
   await Promise.all(
     clients.map(async client => {
@@ -311,23 +400,33 @@ async function ask(burst: readonly Question[], { target, clients }: Opened): Pro
       }
     }),
   )
-  const sound = burst.map((_, i) => i).filter(i => isSound(reference(given, i)) && !isNothing(referenceAsked(given, i)))
+  const sound = burst
+    .map((_, i) => i)
+    .filter(i => isSound(reference(given, i)) && !isNothing(referenceAsked(given, i)))
   if (sound.length > 0) {
     const events = sound.map(i => eventOf(`"data":${jsonOf(burst[i] as Question, target)}`))
-    const batch = post('/', [['Content-Type', 'application/cloudevents-batch+json']], Buffer.from(`[${events}]`))
+    const batch = post(
+      '/',
+      [['Content-Type', 'application/cloudevents-batch+json']],
+      Buffer.from(`[${events}]`),
+    )
     const answered = await send(clients[0] as Client, batch)
-    for (const [event, question] of sound.entries()) given.push({ form: 'batched', question, event, ...answered })
+    for (const [event, question] of sound.entries())
+      given.push({ form: 'batched', question, event, ...answered })
   }
   return given
 }
 
 const referenceOf = (given: readonly Given[], question: number) =>
   given.find(other => other.question === question && other.form === 'JSON') as Given
-const reference = (given: readonly Given[], question: number) => answerIn(referenceOf(given, question))
-const referenceAsked = (given: readonly Given[], question: number) => referenceOf(given, question).sent
+const reference = (given: readonly Given[], question: number) =>
+  answerIn(referenceOf(given, question))
+const referenceAsked = (given: readonly Given[], question: number) =>
+  referenceOf(given, question).sent
 
 /** What an envelope around it does not change. */
-const isSound = ({ error = '' }: Answer) => !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
+const isSound = ({ error = '' }: Answer) =>
+  !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
 /** An event without data is another mistake. */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
@@ -338,14 +437,17 @@ function answerIn({ form, answer, event }: Given): Answer {
   const end = jsonLength === undefined ? body.byteLength : Number(jsonLength)
   const json = parseExactly(body.toString('utf8', 0, end)) as Record<string, unknown>
   if (status !== 200) return { status, error: String(json.error) }
-  if (form === 'batched') return dataOf((json as unknown as Record<string, unknown>[])[event as number])
+  if (form === 'batched')
+    return dataOf((json as unknown as Record<string, unknown>[])[event as number])
   if (form === 'structured' || form === 'base64') return dataOf(json)
   return outputsOf(json, body.subarray(end))
 }
 
 function dataOf(event: Record<string, unknown> | undefined): Answer {
   const data = event?.data as Record<string, unknown>
-  return String(event?.type).endsWith('.error') ? { status: 400, error: String(data.error) } : outputsOf(data, Buffer.alloc(0))
+  return String(event?.type).endsWith('.error')
+    ? { status: 400, error: String(data.error) }
+    : outputsOf(data, Buffer.alloc(0))
 }
 
 function outputsOf({ id, outputs }: Record<string, unknown>, binary: Buffer): Answer {
@@ -353,17 +455,27 @@ function outputsOf({ id, outputs }: Record<string, unknown>, binary: Buffer): An
   return {
     status: 200,
     id,
-    outputs: (outputs as (WrittenTensor & { parameters?: { binary_data_size: number } })[]).map(output => {
-      const { name, datatype, shape, parameters } = output
-      const bytes = parameters === undefined ? toBytes(output) : binary.subarray(at, at + parameters.binary_data_size)
-      at += parameters?.binary_data_size ?? 0
-      return { name, datatype, shape, bytes }
-    }),
+    outputs: (outputs as (WrittenTensor & { parameters?: { binary_data_size: number } })[]).map(
+      output => {
+        const { name, datatype, shape, parameters } = output
+        const bytes =
+          parameters === undefined
+            ? toBytes(output)
+            : binary.subarray(at, at + parameters.binary_data_size)
+        at += parameters?.binary_data_size ?? 0
+        return { name, datatype, shape, bytes }
+      },
+    ),
   }
 }
 
 /** @returns how an answer differs from what it should be like, or undefined */
-function difference(given: Given, expected: Answer, target: Target, isExact: boolean): string | undefined {
+function difference(
+  given: Given,
+  expected: Answer,
+  target: Target,
+  isExact: boolean,
+): string | undefined {
   if (given.wrong !== undefined) return given.wrong
   const { form, sent } = given
   const answer = answerIn(given)
@@ -373,20 +485,41 @@ function difference(given: Given, expected: Answer, target: Target, isExact: boo
   const isWrapped = form === 'structured' || form === 'batched'
   // Whether its own deadline passed is a matter of chance.
   if (answer.status === 504 || expected.status === 504) return undefined
-  if (form === 'structured' && (!isSound(expected) || isSound(answer) !== isSound(expected) || isNull(sent)))
+  if (
+    form === 'structured' &&
+    (!isSound(expected) || isSound(answer) !== isSound(expected) || isNull(sent))
+  )
     return answer.status === 400 ? undefined : `${answer.status}, not 400`
-  if ((isWrapped || form === 'base64') && expected.outputs !== undefined && answer.error === NEEDS_BINARY_MODE && saysBinary(sent, form))
+  if (
+    (isWrapped || form === 'base64') &&
+    expected.outputs !== undefined &&
+    answer.error === NEEDS_BINARY_MODE &&
+    saysBinary(sent, form)
+  )
     return undefined
-  if (answer.status === 413 && expected.status === 200 && /bytes of events in JSON are larger/.test(answer.error ?? '')) return undefined
-  if (answer.status !== expected.status) return `${answer.status} ${answer.error ?? ''}, not ${expected.status} ${expected.error ?? ''}`
+  if (
+    answer.status === 413 &&
+    expected.status === 200 &&
+    /bytes of events in JSON are larger/.test(answer.error ?? '')
+  )
+    return undefined
+  if (answer.status !== expected.status)
+    return `${answer.status} ${answer.error ?? ''}, not ${expected.status} ${expected.error ?? ''}`
   if (expected.error !== undefined)
-    return inGeneral(answer.error) === inGeneral(expected.error) ? undefined : `"${answer.error}", not "${expected.error}"`
-  if (!Object.is(answer.id, expected.id)) return `the id ${JSON.stringify(answer.id)}, not ${JSON.stringify(expected.id)}`
+    return inGeneral(answer.error) === inGeneral(expected.error)
+      ? undefined
+      : `"${answer.error}", not "${expected.error}"`
+  if (!Object.is(answer.id, expected.id))
+    return `the id ${JSON.stringify(answer.id)}, not ${JSON.stringify(expected.id)}`
   const [went, should] = [answer.outputs ?? [], expected.outputs ?? []]
   if (went.length !== should.length) return `${went.length} outputs, not ${should.length}`
   for (const [i, output] of should.entries()) {
     const other = went[i] as typeof output
-    if (other.name !== output.name || other.datatype !== output.datatype || String(other.shape) !== String(output.shape))
+    if (
+      other.name !== output.name ||
+      other.datatype !== output.datatype ||
+      String(other.shape) !== String(output.shape)
+    )
       return `output ${other.name} ${other.datatype} [${other.shape}], not ${output.name} ${output.datatype} [${output.shape}]`
     if (isAlike(other.bytes, output.bytes, output.datatype, isExact || target.identity)) continue
     // Where two classes tie, their sums' last bits decide.
@@ -398,9 +531,11 @@ function difference(given: Given, expected: Answer, target: Target, isExact: boo
 
 const isNull = ({ asked }: FuzzRequest) => /"data":\s*null\}$/.test(asked?.body.toString() ?? '')
 
-const NEEDS_BINARY_MODE = 'binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON'
+const NEEDS_BINARY_MODE =
+  'binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON'
 
-const saysBinary = ({ asked }: FuzzRequest, form: Form) => form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
+const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
+  form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
 
 /** The same mistake is told of elements in JSON, and of bytes in binary tensor data. */
 const inGeneral = (error = '') =>
@@ -439,7 +574,9 @@ function isTie(outputs: NonNullable<Answer['outputs']>): boolean {
   if (floats === undefined) return true
   const width = floats.shape.at(-1) ?? 1
   for (let row = 0; row < floats.bytes.byteLength; row += 4 * width) {
-    const [first = 0, second = 0] = Array.from({ length: width }, (_, i) => floats.bytes.readFloatLE(row + 4 * i)).sort((a, b) => b - a)
+    const [first = 0, second = 0] = Array.from({ length: width }, (_, i) =>
+      floats.bytes.readFloatLE(row + 4 * i),
+    ).sort((a, b) => b - a)
     if (first - second <= 1e-5) return true
   }
   return false

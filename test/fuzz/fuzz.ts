@@ -6,7 +6,13 @@ import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
 import { PROGRAMS, projectFolder, type ServerProcess, testModel } from '../server.ts'
-import { binaryOutputs, binaryRequest, parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
+import {
+  binaryOutputs,
+  binaryRequest,
+  parseExactly,
+  toBytes,
+  type WrittenTensor,
+} from '../tensors.ts'
 import { BadAnswer, type Client, createClient, type HttpAnswer } from './client.ts'
 import { judge } from './judge.ts'
 import { LARGEST_BODY, largeRequests } from './large.ts'
@@ -14,10 +20,20 @@ import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } fro
 import { commandOf, show } from './show.ts'
 
 /** Models that cannot fail on a request that fits them, so that any 500 is the server's mistake. */
-export const MODELS = ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64', 'middle', 'unknown-rank', 'fp16-out', 'slow'] as const
+export const MODELS = [
+  'iris',
+  'two-in-two-out',
+  'identity-bytes',
+  'identity-int64',
+  'middle',
+  'unknown-rank',
+  'fp16-out',
+  'slow',
+] as const
 export type ModelName = (typeof MODELS)[number]
 
-export const folderOf = (model: ModelName) => (model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model))
+export const folderOf = (model: ModelName) =>
+  model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model)
 
 /** Every way to run a model: where, whether requests that wait are joined, and behind which front. */
 export const MODES = {
@@ -42,12 +58,18 @@ export interface Pair {
 /** The slow model is for `auto` alone, which moves it to worker threads: elsewhere its runs would only take the time of the others. */
 const isWorthwhile = ({ model, mode }: Pair) => model !== 'slow' || mode === 'auto'
 
-export const everyPair = (models: readonly ModelName[] = MODELS, modes: readonly ModeName[] = MODE_NAMES): readonly Pair[] =>
+export const everyPair = (
+  models: readonly ModelName[] = MODELS,
+  modes: readonly ModeName[] = MODE_NAMES,
+): readonly Pair[] =>
   modes.flatMap(mode => models.map(model => ({ model, mode }))).filter(isWorthwhile)
 
 /** Every model once and every mode at least once. */
 export const somePairs = (): readonly Pair[] =>
-  MODELS.filter(model => model !== 'slow').map((model, i) => ({ model, mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName }))
+  MODELS.filter(model => model !== 'slow').map((model, i) => ({
+    model,
+    mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName,
+  }))
 
 /** What is sent: any requests, or such as carry events, or large ones; these go to servers of their own. */
 const PARTS = { requests, events, large: largeRequests } as const
@@ -154,7 +176,10 @@ export async function fuzz({
 }: FuzzOptions): Promise<Report> {
   const started = performance.now()
   const byKind = Object.fromEntries(KINDS.map(kind => [kind, new Map()])) as Record<Kind, Counts>
-  const byMode = Object.fromEntries(MODE_NAMES.map(mode => [mode, new Map()])) as Record<ModeName, Counts>
+  const byMode = Object.fromEntries(MODE_NAMES.map(mode => [mode, new Map()])) as Record<
+    ModeName,
+    Counts
+  >
   const memory: Memory[] = []
   const failures: Failure[] = []
   const seen = new Set<string>()
@@ -165,17 +190,26 @@ export async function fuzz({
   let done = 0
   let sentAgain = 0
 
-  async function fuzzPair(pair: Pair, at: number, shares: Partial<Record<Part, number>>): Promise<void> {
+  async function fuzzPair(
+    pair: Pair,
+    at: number,
+    shares: Partial<Record<Part, number>>,
+  ): Promise<void> {
     const isLarge = shares.large !== undefined
     const batches = batchesOf(shares)
     if (batches.length === 0) return
     await using server = await serve(pair, url, isLarge, restarts)
-    const clients = Array.from({ length: isLarge ? LARGE_AT_ONCE : connections }, () => createClient(server.url, restarts))
+    const clients = Array.from({ length: isLarge ? LARGE_AT_ONCE : connections }, () =>
+      createClient(server.url, restarts),
+    )
     const share = batches.reduce((sum, { numRuns }) => sum + numRuns, 0)
     const count = (kind: Kind, outcome: Outcome) => {
-      for (const counts of [byKind[kind], byMode[pair.mode]]) counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+      for (const counts of [byKind[kind], byMode[pair.mode]])
+        counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
     }
-    const arbitraries = Object.fromEntries(Object.entries(PARTS).map(([part, of]) => [part, of(server.target)]))
+    const arbitraries = Object.fromEntries(
+      Object.entries(PARTS).map(([part, of]) => [part, of(server.target)]),
+    )
     let warm: number | undefined
     let sent = 0
     for (const [b, { part, numRuns }] of batches.entries()) {
@@ -194,12 +228,21 @@ export async function fuzz({
       if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
         // What it once wrote stays to be seen.
         seen.add(alike(after))
-        tell({ ...pair, problem: after, request: 'one of a batch', smallest: undefined, command: undefined, again: together })
+        tell({
+          ...pair,
+          problem: after,
+          request: 'one of a batch',
+          smallest: undefined,
+          command: undefined,
+          again: together,
+        })
       }
       for (const { index, request, problem } of found) {
         if (failures.length >= MOST_FAILURES || seen.has(alike(problem))) continue
         seen.add(alike(problem))
-        tell(await explain({ ...pair, part, seed: batchSeed, url }, request, problem, index, together))
+        tell(
+          await explain({ ...pair, part, seed: batchSeed, url }, request, problem, index, together),
+        )
       }
       sent += numRuns
       done += numRuns
@@ -214,10 +257,18 @@ export async function fuzz({
     const end = server.residentMiB()
     await wait(restMs)
     const rested = server.residentMiB()
-    if (warm !== undefined && end !== undefined && rested !== undefined) memory.push({ ...pair, large: isLarge, warm, end, rested })
+    if (warm !== undefined && end !== undefined && rested !== undefined)
+      memory.push({ ...pair, large: isLarge, warm, end, rested })
     if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
       const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} when all was answered`
-      tell({ ...pair, problem, request: 'none', smallest: undefined, command: undefined, again: 'cannot be said' })
+      tell({
+        ...pair,
+        problem,
+        request: 'none',
+        smallest: undefined,
+        command: undefined,
+        again: 'cannot be said',
+      })
     }
   }
 
@@ -230,15 +281,26 @@ export async function fuzz({
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next()
   }
   await Promise.all(Array.from({ length: SERVERS_AT_ONCE }, work))
-  return { byKind, byMode, memory, failures, sentAgain, seconds: (performance.now() - started) / 1000 }
+  return {
+    byKind,
+    byMode,
+    memory,
+    failures,
+    sentAgain,
+    seconds: (performance.now() - started) / 1000,
+  }
 }
 
-const shareOf = (total: number, at: number, of: number) => Math.floor(((at + 1) * total) / of) - Math.floor((at * total) / of)
+const shareOf = (total: number, at: number, of: number) =>
+  Math.floor(((at + 1) * total) / of) - Math.floor((at * total) / of)
 
 function batchesOf(shares: Partial<Record<Part, number>>): { part: Part; numRuns: number }[] {
   return (Object.entries(shares) as [Part, number][]).flatMap(([part, share]) => {
     const most = part === 'large' ? LARGE_BATCH : BATCH
-    return Array.from({ length: Math.ceil(share / most) }, (_, b) => ({ part, numRuns: Math.min(most, share - b * most) }))
+    return Array.from({ length: Math.ceil(share / most) }, (_, b) => ({
+      part,
+      numRuns: Math.min(most, share - b * most),
+    }))
   })
 }
 
@@ -250,7 +312,8 @@ const seedOf = (seed: number, pair: number, batch: number) =>
   (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
 /** @returns whether a run that long grew more than it may; a leak goes on growing, a heap that finds its size does not */
-export const grewTooMuch = ({ warm, rested, large }: Memory) => rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
+export const grewTooMuch = ({ warm, rested, large }: Memory) =>
+  rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
 // One server
 
@@ -265,7 +328,12 @@ interface Subject extends AsyncDisposable {
   answerGoodRequest(): Promise<void>
 }
 
-async function serve({ model, mode }: Pair, url: string | undefined, isLarge: boolean, restarts = false): Promise<Subject> {
+async function serve(
+  { model, mode }: Pair,
+  url: string | undefined,
+  isLarge: boolean,
+  restarts = false,
+): Promise<Subject> {
   const env = {
     ...ENVIRONMENT,
     ...(isLarge ? { MAX_BODY_BYTES: String(LARGEST_BODY) } : {}),
@@ -283,7 +351,10 @@ async function serve({ model, mode }: Pair, url: string | undefined, isLarge: bo
     process: server?.process,
     log: server?.log ?? [],
     stderr: server?.stderr ?? [],
-    residentMiB: () => (server === undefined || isOver(server.process) ? undefined : residentMiB(server.process.pid as number)),
+    residentMiB: () =>
+      server === undefined || isOver(server.process)
+        ? undefined
+        : residentMiB(server.process.pid as number),
     answerGoodRequest,
     async [Symbol.asyncDispose]() {
       server?.process.kill('SIGKILL')
@@ -314,7 +385,11 @@ export async function start(
       const { url } = JSON.parse(line)
       if (url !== undefined) resolve(url)
     })
-    exited.then(() => reject(new Error(`the server ended before it was ready: ${log.join('\n')}${stderr.join('')}`)))
+    exited.then(() =>
+      reject(
+        new Error(`the server ended before it was ready: ${log.join('\n')}${stderr.join('')}`),
+      ),
+    )
   })
   return { url: await url, process: child, log, stderr, exited }
 }
@@ -324,7 +399,10 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
   const name = model === 'iris' ? 'iris-classifier' : model
   const response = await fetch(`${url}/v2/models/${name}`)
   assert.equal(response.status, 200, `${url} does not serve ${name}`)
-  const { versions, inputs, outputs } = (await response.json()) as { versions?: string[] } & Pick<Target, 'inputs' | 'outputs'>
+  const { versions, inputs, outputs } = (await response.json()) as { versions?: string[] } & Pick<
+    Target,
+    'inputs' | 'outputs'
+  >
   return {
     name,
     version: versions?.[0],
@@ -337,13 +415,28 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
 }
 
 /** Asks once, checks the answer against what is known of the model, and returns how to ask again. */
-async function learnGoodAnswer(url: string, name: string, model: ModelName, restarts: boolean): Promise<() => Promise<void>> {
+async function learnGoodAnswer(
+  url: string,
+  name: string,
+  model: ModelName,
+  restarts: boolean,
+): Promise<() => Promise<void>> {
   const send = (init: RequestInit) =>
-    fetch(`${url}/v2/models/${name}/infer`, { method: 'POST', signal: AbortSignal.timeout(10_000), ...init })
+    fetch(`${url}/v2/models/${name}/infer`, {
+      method: 'POST',
+      signal: AbortSignal.timeout(10_000),
+      ...init,
+    })
   const ask = async (init: RequestInit) => {
     // The connection that was kept may have ended with its process.
-    const response = await send(init).catch(error => (restarts ? send(init) : Promise.reject(error)))
-    return { status: response.status, headers: response.headers, body: Buffer.from(await response.arrayBuffer()) }
+    const response = await send(init).catch(error =>
+      restarts ? send(init) : Promise.reject(error),
+    )
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: Buffer.from(await response.arrayBuffer()),
+    }
   }
   const [init, check] = model === 'iris' ? IRIS : firstCase(model)
   const first = await ask(init)
@@ -352,7 +445,10 @@ async function learnGoodAnswer(url: string, name: string, model: ModelName, rest
   return async () => {
     const { status, body } = await ask(init)
     assert.equal(status, 200, body.toString())
-    assert.ok(body.equals(first.body), `a good request was first answered ${show(first.body)}, now ${show(body)}`)
+    assert.ok(
+      body.equals(first.body),
+      `a good request was first answered ${show(first.body)}, now ${show(body)}`,
+    )
   }
 }
 
@@ -376,14 +472,21 @@ function firstCase(model: ModelName): GoodRequest {
     ({ headers, body }) =>
       assert.deepEqual(
         binaryOutputs(headers, body),
-        outputs.map(output => ({ name: output.name, datatype: output.datatype, shape: output.shape, bytes: toBytes(output) })),
+        outputs.map(output => ({
+          name: output.name,
+          datatype: output.datatype,
+          shape: output.shape,
+          bytes: toBytes(output),
+        })),
       ),
   ]
 }
 
-const isOver = ({ exitCode, signalCode }: ServerProcess['process']) => exitCode !== null || signalCode !== null
+const isOver = ({ exitCode, signalCode }: ServerProcess['process']) =>
+  exitCode !== null || signalCode !== null
 
-const residentMiB = (pid: number) => Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+const residentMiB = (pid: number) =>
+  Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 
 // Sending
 
@@ -443,10 +546,16 @@ export async function sendOne(
 const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
 
 /** Two bodies that inflate to more than is allowed fill what all of them may take. */
-const isCrowdedOut = (answer: HttpAnswer) => isRefusal(answer) && answer.body.includes('other requests’ bodies')
+const isCrowdedOut = (answer: HttpAnswer) =>
+  isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
 /** @returns what the requests left behind that they should not have */
-async function afterBatch({ process, log, stderr, answerGoodRequest }: Subject): Promise<string | undefined> {
+async function afterBatch({
+  process,
+  log,
+  stderr,
+  answerGoodRequest,
+}: Subject): Promise<string | undefined> {
   if (process !== undefined && isOver(process)) {
     return `the server ended with ${process.exitCode ?? process.signalCode}: ${stderr.join('').slice(-2_000)}`
   }
@@ -471,7 +580,13 @@ export interface Origin extends Pair {
 }
 
 /** Sends it again, alone to a new server, and looks for the least that fails alike; of large bodies not, there are too many smaller ones. */
-async function explain(origin: Origin, request: FuzzRequest, problem: string, index: number, together: string): Promise<Failure> {
+async function explain(
+  origin: Origin,
+  request: FuzzRequest,
+  problem: string,
+  index: number,
+  together: string,
+): Promise<Failure> {
   const { model, mode, part, seed } = origin
   const shrunk = await again({ ...origin, path: String(index) })
   const smallest = shrunk?.request
@@ -482,12 +597,20 @@ async function explain(origin: Origin, request: FuzzRequest, problem: string, in
     request: show(request.bytes),
     smallest: smallest && show(smallest.bytes, 1_500),
     command: smallest && commandOf(smallest),
-    again: shrunk ? `--model ${model} --mode ${mode} --part ${part} --seed ${seed} --path ${shrunk.path}` : together,
+    again: shrunk
+      ? `--model ${model} --mode ${mode} --part ${part} --seed ${seed} --path ${shrunk.path}`
+      : together,
   }
 }
 
 /** Runs one request, found by its seed and path, alone on a new server, then ever smaller ones while they fail. */
-export async function again({ path, url, seed, part, ...pair }: Origin & { readonly path: string }) {
+export async function again({
+  path,
+  url,
+  seed,
+  part,
+  ...pair
+}: Origin & { readonly path: string }) {
   let server = await serve(pair, url, part === 'large')
   let problem = ''
   const until = performance.now() + SHRINK_MS
@@ -517,18 +640,36 @@ export async function again({ path, url, seed, part, ...pair }: Origin & { reado
       numRuns: 1,
       endOnFailure: part === 'large',
     })
-    return failed && counterexample ? { problem, request: counterexample[0], path: counterexamplePath as string } : undefined
+    return failed && counterexample
+      ? { problem, request: counterexample[0], path: counterexamplePath as string }
+      : undefined
   } finally {
     await server[Symbol.asyncDispose]()
   }
 }
 
 /** Sends a whole batch again to a new server, for what fails in company only. @returns the problems */
-export async function againTogether({ numRuns, connections, url, seed, part, ...pair }: Origin & { numRuns: number; connections: number }) {
+export async function againTogether({
+  numRuns,
+  connections,
+  url,
+  seed,
+  part,
+  ...pair
+}: Origin & { numRuns: number; connections: number }) {
   await using server = await serve(pair, url, part === 'large')
   const clients = Array.from({ length: connections }, () => createClient(server.url))
-  const found = await sendAll(fc.sample(PARTS[part](server.target), { seed, numRuns }), clients, server.target)
+  const found = await sendAll(
+    fc.sample(PARTS[part](server.target), { seed, numRuns }),
+    clients,
+    server.target,
+  )
   for (const client of clients) client.close()
   const after = await afterBatch(server)
-  return [...found.map(({ problem, request }) => `${problem}\n  ${commandOf(request) ?? show(request.bytes)}`), ...(after ? [after] : [])]
+  return [
+    ...found.map(
+      ({ problem, request }) => `${problem}\n  ${commandOf(request) ?? show(request.bytes)}`,
+    ),
+    ...(after ? [after] : []),
+  ]
 }

@@ -30,15 +30,32 @@ const EVENT = {
   path: '/',
   headers: [
     ...INFER.headers,
-    ...Object.entries({ specversion: '1.0', id: 'e', source: '/s', type: 't' }).map(([n, v]) => [`ce-${n}`, v] as const),
+    ...Object.entries({ specversion: '1.0', id: 'e', source: '/s', type: 't' }).map(
+      ([n, v]) => [`ce-${n}`, v] as const,
+    ),
   ],
 }
 
-const request = (asked: Asked): FuzzRequest => ({ kind: 'json', bytes: toHttp(asked), cuts: [], ending: 'keep', asked })
+const request = (asked: Asked): FuzzRequest => ({
+  kind: 'json',
+  bytes: toHttp(asked),
+  cuts: [],
+  ending: 'keep',
+  asked,
+})
 
-const RESPONSE = { model_name: 'm', model_version: '1', id: '1', outputs: [{ name: 'y', shape: [2], datatype: 'INT32', data: [7, 8] }] }
+const RESPONSE = {
+  model_name: 'm',
+  model_version: '1',
+  id: '1',
+  outputs: [{ name: 'y', shape: [2], datatype: 'INT32', data: [7, 8] }],
+}
 
-const answer = (status: number, body: unknown, headers: Record<string, string> = {}): HttpAnswer => ({
+const answer = (
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): HttpAnswer => ({
   status,
   headers: new Map(Object.entries({ 'content-type': 'application/json', ...headers })),
   body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
@@ -47,13 +64,26 @@ const answer = (status: number, body: unknown, headers: Record<string, string> =
 const PREDICT = { ...INFER, path: '/v1/models/m:predict', body: Buffer.from('{"instances":[7,8]}') }
 
 const REPLY = { 'ce-specversion': '1.0', 'ce-id': 'r', 'ce-source': '/m', 'ce-type': 't.response' }
-const output = (changed: object) => ({ ...RESPONSE, outputs: [{ ...RESPONSE.outputs[0], ...changed }] })
+const output = (changed: object) => ({
+  ...RESPONSE,
+  outputs: [{ ...RESPONSE.outputs[0], ...changed }],
+})
 
 describe('the judge passes', () => {
-  test('the right answer', () => assert.equal(judge(request({ ...INFER, right: true }), [answer(200, RESPONSE)], TARGET), undefined))
-  test('the right reply to an event', () => assert.equal(judge(request(EVENT), [answer(200, RESPONSE, REPLY)], TARGET), undefined))
-  test('the right predictions', () => assert.equal(judge(request(PREDICT), [answer(200, { predictions: [7, 8] })], TARGET), undefined))
-  test('a refusal', () => assert.equal(judge(request(INFER), [answer(400, { error: 'why' })], TARGET), undefined))
+  test('the right answer', () =>
+    assert.equal(
+      judge(request({ ...INFER, right: true }), [answer(200, RESPONSE)], TARGET),
+      undefined,
+    ))
+  test('the right reply to an event', () =>
+    assert.equal(judge(request(EVENT), [answer(200, RESPONSE, REPLY)], TARGET), undefined))
+  test('the right predictions', () =>
+    assert.equal(
+      judge(request(PREDICT), [answer(200, { predictions: [7, 8] })], TARGET),
+      undefined,
+    ))
+  test('a refusal', () =>
+    assert.equal(judge(request(INFER), [answer(400, { error: 'why' })], TARGET), undefined))
 })
 
 describe('the judge refuses', () => {
@@ -89,7 +119,11 @@ describe('the judge refuses', () => {
 })
 
 describe('a request that is refused because of the bodies of others', () => {
-  const crowded = answer(503, { error: 'other requests’ bodies fill the memory for them; try again later' }, { 'retry-after': '1' })
+  const crowded = answer(
+    503,
+    { error: 'other requests’ bodies fill the memory for them; try again later' },
+    { 'retry-after': '1' },
+  )
   /** What is wrong, where these are the answers to it one after the other, of which the last stays. */
   const sent = (...answers: HttpAnswer[]) => {
     const client = {
@@ -101,10 +135,15 @@ describe('a request that is refused because of the bodies of others', () => {
     return sendOne(request({ ...INFER, right: true }), client, TARGET)
   }
 
-  test('is sent again', async () => assert.equal(await sent(crowded, crowded, answer(200, RESPONSE)), undefined))
-  test('fails where it is refused for ever', async () => assert.match((await sent(crowded)) ?? '', /^503: a good request was refused/))
+  test('is sent again', async () =>
+    assert.equal(await sent(crowded, crowded, answer(200, RESPONSE)), undefined))
+  test('fails where it is refused for ever', async () =>
+    assert.match((await sent(crowded)) ?? '', /^503: a good request was refused/))
   test('fails where it is not told to try again', async () => {
-    assert.match((await sent({ ...crowded, headers: new Map() }, answer(200, RESPONSE))) ?? '', /^503: a good request was refused/)
+    assert.match(
+      (await sent({ ...crowded, headers: new Map() }, answer(200, RESPONSE))) ?? '',
+      /^503: a good request was refused/,
+    )
   })
 })
 
@@ -114,7 +153,9 @@ describe('a failure is told as a command', async () => {
     () => false,
   )
 
-  test('of curl, which sends the same bytes', { skip: hasCurl ? false : 'there is no curl here' }, async () => {
+  test('of curl, which sends the same bytes', {
+    skip: hasCurl ? false : 'there is no curl here',
+  }, async () => {
     const asked = post(
       '/v2/models/m/infer?x=[1]',
       [
@@ -133,7 +174,10 @@ describe('a failure is told as a command', async () => {
         }),
       ).listen(0, '127.0.0.1', () => {
         const { port } = server.address() as { port: number }
-        const command = (commandOf(request(asked)) as string).replace('localhost:8080', `127.0.0.1:${port}`)
+        const command = (commandOf(request(asked)) as string).replace(
+          'localhost:8080',
+          `127.0.0.1:${port}`,
+        )
         execFile('sh', ['-c', command], { timeout: 10_000 })
       })
     })
@@ -147,7 +191,13 @@ describe('a failure is told as a command', async () => {
 
   test('of nc, where curl would change them', () => {
     const bytes = toHttp({ ...INFER, body: Buffer.from([0, 255]) })
-    const command = commandOf({ kind: 'json', bytes, cuts: [], ending: 'keep', asked: { ...INFER, body: Buffer.from([0, 255]) } })
+    const command = commandOf({
+      kind: 'json',
+      bytes,
+      cuts: [],
+      ending: 'keep',
+      asked: { ...INFER, body: Buffer.from([0, 255]) },
+    })
     assert.equal(command, `echo ${bytes.toString('hex')} | xxd -r -p | nc -q 5 localhost 8080`)
   })
 })

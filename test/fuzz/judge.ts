@@ -10,33 +10,51 @@ import { show } from './show.ts'
 const MOST_OF_AN_ERROR = 1_024
 
 /** What is wrong with the answers to a request, or undefined where nothing is. */
-export function judge(request: FuzzRequest, answers: readonly HttpAnswer[], target: Target): string | undefined {
+export function judge(
+  request: FuzzRequest,
+  answers: readonly HttpAnswer[],
+  target: Target,
+): string | undefined {
   for (const answer of answers) {
     const wrong =
-      judgeAnswer(request, answer) ?? (request.asked && answer.status < 300 ? judgeSuccess(request.asked, answer, target) : undefined)
+      judgeAnswer(request, answer) ??
+      (request.asked && answer.status < 300
+        ? judgeSuccess(request.asked, answer, target)
+        : undefined)
     if (wrong !== undefined) return `${answer.status}: ${wrong}: ${show(answer.body)}`
   }
   return undefined
 }
 
 /** What holds for every answer, whatever was asked. */
-function judgeAnswer({ asked, bytes }: FuzzRequest, { status, headers, body }: HttpAnswer): string | undefined {
-  if (asked?.right && status !== 200 && !(status === 413 && asked.mayBeTooLarge)) return 'a good request was refused'
+function judgeAnswer(
+  { asked, bytes }: FuzzRequest,
+  { status, headers, body }: HttpAnswer,
+): string | undefined {
+  if (asked?.right && status !== 200 && !(status === 413 && asked.mayBeTooLarge))
+    return 'a good request was refused'
   // But it may set its own deadline.
-  if (status >= 500 && !(status === 504 && bytes.includes('timeout'))) return 'a caller cannot make the server fail'
-  if (status < 300 || asked?.method === 'HEAD' || (body.byteLength === 0 && bytes.includes('HEAD'))) return undefined
+  if (status >= 500 && !(status === 504 && bytes.includes('timeout')))
+    return 'a caller cannot make the server fail'
+  if (status < 300 || asked?.method === 'HEAD' || (body.byteLength === 0 && bytes.includes('HEAD')))
+    return undefined
   if (status === 304 && bytes.includes('If-None-Match')) return undefined
-  if (!/^application\/json\b/.test(headers.get('content-type') ?? '')) return `an error of type ${headers.get('content-type')}`
+  if (!/^application\/json\b/.test(headers.get('content-type') ?? ''))
+    return `an error of type ${headers.get('content-type')}`
   const error = parsed(body)?.error
   if (typeof error !== 'string' || error === '') return 'an error without "error"'
-  if (/\n\s+at |\(?(?:node:|file:\/\/\/)[\w/]+:\d+/.test(error) || error.includes(projectFolder)) return 'an error with a stack trace'
+  if (/\n\s+at |\(?(?:node:|file:\/\/\/)[\w/]+:\d+/.test(error) || error.includes(projectFolder))
+    return 'an error with a stack trace'
   if (asked && body.byteLength > MOST_OF_AN_ERROR) return `an error of ${body.byteLength} bytes`
   if (status === 405 && !headers.has('allow')) return 'a 405 without Allow'
   return undefined
 }
 
 function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string | undefined {
-  if (asked.method === 'OPTIONS') return answer.status === 204 && answer.headers.has('allow') ? undefined : 'OPTIONS without Allow'
+  if (asked.method === 'OPTIONS')
+    return answer.status === 204 && answer.headers.has('allow')
+      ? undefined
+      : 'OPTIONS without Allow'
   if (asked.method === 'HEAD') return undefined
   if (asked.method !== 'POST') {
     if (answer.headers.get('content-type') !== 'application/json') return undefined
@@ -45,7 +63,13 @@ function judgeSuccess(asked: Asked, answer: HttpAnswer, target: Target): string 
   if (asked.path.startsWith('/v1/')) return judgePrediction(asked, answer, target)
   if (carriesEvent(asked)) return judgeEvent(asked, answer, target)
   const sent = sentRequest(header(asked, 'inference-header-content-length'), inflate(asked))
-  return judgeInference(answer.body, header(answer, 'inference-header-content-length'), header(answer, 'content-type'), sent, target)
+  return judgeInference(
+    answer.body,
+    header(answer, 'inference-header-content-length'),
+    header(answer, 'content-type'),
+    sent,
+    target,
+  )
 }
 
 // Inference
@@ -73,34 +97,55 @@ function judgeInference(
   sent: Sent,
   target: Target,
 ): string | undefined {
-  if (jsonLength === undefined ? contentType !== 'application/json' : contentType !== 'application/octet-stream')
+  if (
+    jsonLength === undefined
+      ? contentType !== 'application/json'
+      : contentType !== 'application/octet-stream'
+  )
     return `an inference answer of type ${contentType}`
   const json = parsed(jsonLength === undefined ? body : body.subarray(0, Number(jsonLength)))
   return json === undefined
     ? 'no JSON'
-    : judgeResponse(json, body.subarray(jsonLength === undefined ? body.byteLength : Number(jsonLength)), sent, target)
+    : judgeResponse(
+        json,
+        body.subarray(jsonLength === undefined ? body.byteLength : Number(jsonLength)),
+        sent,
+        target,
+      )
 }
 
-function judgeResponse(json: Record<string, unknown>, binary: Buffer, sent: Sent, target: Target): string | undefined {
+function judgeResponse(
+  json: Record<string, unknown>,
+  binary: Buffer,
+  sent: Sent,
+  target: Target,
+): string | undefined {
   if (json.model_name !== target.name) return `model_name ${json.model_name}`
   if (json.model_version !== target.version) return `model_version ${json.model_version}`
-  if (!Object.is(json.id, sent.json?.id)) return `the id ${JSON.stringify(sent.json?.id)} came back as ${JSON.stringify(json.id)}`
+  if (!Object.is(json.id, sent.json?.id))
+    return `the id ${JSON.stringify(sent.json?.id)} came back as ${JSON.stringify(json.id)}`
   const outputs = json.outputs as Output[]
   const asked = sent.json?.outputs as { name: string }[] | undefined
   const names = (asked?.length ? asked : target.outputs).map(({ name }) => name)
-  if (String(outputs.map(({ name }) => name)) !== String(names)) return `outputs [${outputs.map(({ name }) => name)}], not [${names}]`
+  if (String(outputs.map(({ name }) => name)) !== String(names))
+    return `outputs [${outputs.map(({ name }) => name)}], not [${names}]`
   let at = 0
   for (const output of outputs) {
     const { parameters, data } = output
-    if ((parameters === undefined) === (data === undefined)) return `output ${output.name} has data and binary data, or neither`
+    if ((parameters === undefined) === (data === undefined))
+      return `output ${output.name} has data and binary data, or neither`
     const bytes = parameters && binary.subarray(at, at + parameters.binary_data_size)
     at += parameters?.binary_data_size ?? 0
     const wrong =
       judgeOutput(output, bytes, target) ??
-      (target.identity && output.name === 'y' ? judgeIdentity(output, bytes, sent, target) : undefined)
+      (target.identity && output.name === 'y'
+        ? judgeIdentity(output, bytes, sent, target)
+        : undefined)
     if (wrong !== undefined) return `output ${output.name}: ${wrong}`
   }
-  return at === binary.byteLength ? undefined : `${binary.byteLength} bytes of binary data, of which the outputs claim ${at}`
+  return at === binary.byteLength
+    ? undefined
+    : `${binary.byteLength} bytes of binary data, of which the outputs claim ${at}`
 }
 
 const BYTES_EACH: Readonly<Record<string, number>> = {
@@ -119,12 +164,24 @@ const BYTES_EACH: Readonly<Record<string, number>> = {
 }
 
 const isFloat = (value: unknown) =>
-  typeof value === 'number' || typeof value === 'bigint' || value === 'NaN' || value === 'Infinity' || value === '-Infinity'
+  typeof value === 'number' ||
+  typeof value === 'bigint' ||
+  value === 'NaN' ||
+  value === 'Infinity' ||
+  value === '-Infinity'
 
-function judgeOutput({ name, datatype, shape, data }: Output, bytes: Buffer | undefined, { outputs, anyRank }: Target): string | undefined {
+function judgeOutput(
+  { name, datatype, shape, data }: Output,
+  bytes: Buffer | undefined,
+  { outputs, anyRank }: Target,
+): string | undefined {
   const described = outputs.find(output => output.name === name) as Described
   if (datatype !== described.datatype) return `datatype ${datatype}`
-  if (!anyRank && (shape.length !== described.shape.length || described.shape.some((size, i) => size !== -1 && size !== shape[i])))
+  if (
+    !anyRank &&
+    (shape.length !== described.shape.length ||
+      described.shape.some((size, i) => size !== -1 && size !== shape[i]))
+  )
     return `shape [${shape}]`
   const elements = shape.reduce((product, size) => product * size, 1)
   if (data !== undefined) {
@@ -133,22 +190,40 @@ function judgeOutput({ name, datatype, shape, data }: Output, bytes: Buffer | un
       ? isFloat
       : (value: unknown) =>
           typeof value ===
-          (datatype === 'BYTES' ? 'string' : datatype === 'BOOL' ? 'boolean' : typeof value === 'bigint' ? 'bigint' : 'number')
+          (datatype === 'BYTES'
+            ? 'string'
+            : datatype === 'BOOL'
+              ? 'boolean'
+              : typeof value === 'bigint'
+                ? 'bigint'
+                : 'number')
     return data.every(fits) ? undefined : `data that is not ${datatype}`
   }
   const size = bytes?.byteLength ?? 0
   if (datatype !== 'BYTES')
-    return size === elements * (BYTES_EACH[datatype] as number) ? undefined : `${size} bytes for the shape [${shape}]`
+    return size === elements * (BYTES_EACH[datatype] as number)
+      ? undefined
+      : `${size} bytes for the shape [${shape}]`
   let at = 0
   let count = 0
   for (; at < size && count <= elements; count++) at += 4 + (bytes as Buffer).readUInt32LE(at)
-  return at === size && count === elements ? undefined : `${count} elements in ${size} bytes for the shape [${shape}]`
+  return at === size && count === elements
+    ? undefined
+    : `${count} elements in ${size} bytes for the shape [${shape}]`
 }
 
 /** What an identity gives back is what came in, bit for bit; a NaN may have changed its sign. */
-function judgeIdentity(output: Output, bytes: Buffer | undefined, { json, binary }: Sent, { inputs }: Target): string | undefined {
+function judgeIdentity(
+  output: Output,
+  bytes: Buffer | undefined,
+  { json, binary }: Sent,
+  { inputs }: Target,
+): string | undefined {
   const input = (json?.inputs as Output[] | undefined)?.find(({ name }) => name === inputs[0]?.name)
-  const came = input?.data === undefined ? binary : toBytes({ ...input, data: (input.data as unknown[]).flat(64) as number[] })
+  const came =
+    input?.data === undefined
+      ? binary
+      : toBytes({ ...input, data: (input.data as unknown[]).flat(64) as number[] })
   const went = bytes ?? toBytes(output)
   if (came.equals(went) || (output.datatype === 'FP32' && nansAlike(came, went))) return undefined
   return `${came.toString('hex', 0, 40)} came back as ${went.toString('hex', 0, 40)}`
@@ -157,7 +232,10 @@ function judgeIdentity(output: Output, bytes: Buffer | undefined, { json, binary
 function nansAlike(one: Buffer, other: Buffer): boolean {
   if (one.byteLength !== other.byteLength) return false
   for (let at = 0; at < one.byteLength; at += 4) {
-    if (one.readInt32LE(at) !== other.readInt32LE(at) && !(Number.isNaN(one.readFloatLE(at)) && Number.isNaN(other.readFloatLE(at))))
+    if (
+      one.readInt32LE(at) !== other.readInt32LE(at) &&
+      !(Number.isNaN(one.readFloatLE(at)) && Number.isNaN(other.readFloatLE(at)))
+    )
       return false
   }
   return true
@@ -169,27 +247,38 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]
   if (sent === undefined || json === undefined) return 'no JSON'
-  const [came, went] = sent.instances === undefined ? [sent.inputs, json.outputs] : [sent.instances, json.predictions]
-  if (went === undefined || Object.keys(json).length !== 1) return `an answer of ${Object.keys(json)}`
+  const [came, went] =
+    sent.instances === undefined ? [sent.inputs, json.outputs] : [sent.instances, json.predictions]
+  if (went === undefined || Object.keys(json).length !== 1)
+    return `an answer of ${Object.keys(json)}`
   if (sent.instances !== undefined && (went as unknown[]).length !== (came as unknown[]).length)
     return `${(went as unknown[]).length} predictions of ${(came as unknown[]).length} instances`
   const [input, output] = [target.inputs[0], target.outputs[0]]
   if (!target.identity || input?.datatype === 'FP32' || output === undefined) return undefined
-  const [one, other] = [came, went].map(value => toBytes({ ...output, data: valuesOf(value, input?.name) }))
-  return one?.equals(other as Buffer) ? undefined : `${one?.toString('hex', 0, 40)} came back as ${other?.toString('hex', 0, 40)}`
+  const [one, other] = [came, went].map(value =>
+    toBytes({ ...output, data: valuesOf(value, input?.name) }),
+  )
+  return one?.equals(other as Buffer)
+    ? undefined
+    : `${one?.toString('hex', 0, 40)} came back as ${other?.toString('hex', 0, 40)}`
 }
 
 /** Flat, whether they are named or not. */
 const valuesOf = (value: unknown, name: string | undefined): number[] =>
   [value]
     .flat(64)
-    .flatMap(each => (typeof each === 'object' ? [(each as Record<string, unknown>)[name as string]].flat(64) : each)) as number[]
+    .flatMap(each =>
+      typeof each === 'object'
+        ? [(each as Record<string, unknown>)[name as string]].flat(64)
+        : each,
+    ) as number[]
 
 // Events
 
 const carriesEvent = (asked: Asked) =>
   /^application\/cloudevents/i.test(header(asked, 'content-type')?.trim() ?? '') ||
-  (/^\/?(?:$|\?)/.test(asked.path) && ['specversion', 'id', 'source', 'type'].some(name => header(asked, `ce-${name}`) !== undefined))
+  (/^\/?(?:$|\?)/.test(asked.path) &&
+    ['specversion', 'id', 'source', 'type'].some(name => header(asked, `ce-${name}`) !== undefined))
 
 interface SentEvent {
   readonly id: string
@@ -201,10 +290,15 @@ interface SentEvent {
 
 /** What is acknowledged and not answered, lest it go round for ever. */
 const isOwn = ({ source, type }: SentEvent, { name }: Target) =>
-  source === `/onnx-function/${encodeURIComponent(name)}` || type.startsWith('org.kubeflow.serving.inference.')
+  source === `/onnx-function/${encodeURIComponent(name)}` ||
+  type.startsWith('org.kubeflow.serving.inference.')
 
 /** Empty, or one event, or a batch of no more than came in; each with an inference response, or in a batch perhaps an error. */
-function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target: Target): string | undefined {
+function judgeEvent(
+  asked: Asked,
+  { status, headers, body }: HttpAnswer,
+  target: Target,
+): string | undefined {
   if (status === 204 || body.byteLength === 0)
     return status === 204 && body.byteLength === 0 ? undefined : 'an empty answer that is not 204'
   const contentType = headers.get('content-type') ?? ''
@@ -218,7 +312,9 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
     })
     events = (Array.isArray(made) ? made : [made]) as CloudEvent<unknown>[]
     for (const event of events) event.validate()
-    const spoiled = [...headers].find(([name, value]) => name.startsWith('ce-') && FORBIDDEN.test(decoded(value)))
+    const spoiled = [...headers].find(
+      ([name, value]) => name.startsWith('ce-') && FORBIDDEN.test(decoded(value)),
+    )
     if (spoiled !== undefined) return `the header ${spoiled[0]} holds a character it must not`
   } catch (error) {
     return `no CloudEvent: ${(error as Error).message}`
@@ -226,9 +322,17 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
   const sentBody = inflate(asked)
   if (!inBody) {
     const length = headers.get('inference-header-content-length')
-    return judgeInference(body, length, contentType, sentRequest(header(asked, 'inference-header-content-length'), sentBody), target)
+    return judgeInference(
+      body,
+      length,
+      contentType,
+      sentRequest(header(asked, 'inference-header-content-length'), sentBody),
+      target,
+    )
   }
-  const came = ([parseExactly(withoutMark(sentBody))].flat() as SentEvent[]).filter(event => !isOwn(event, target))
+  const came = ([parseExactly(withoutMark(sentBody))].flat() as SentEvent[]).filter(
+    event => !isOwn(event, target),
+  )
   const went = [parseExactly(body.toString())].flat() as Record<string, unknown>[]
   if (went.length === 0) return 'an empty batch, which should be an empty answer'
   if (went.length !== came.length) return `${went.length} events answer ${came.length}`
@@ -236,12 +340,16 @@ function judgeEvent(asked: Asked, { status, headers, body }: HttpAnswer, target:
     return 'a batch for an event, or an event for a batch'
   for (const [i, event] of went.entries()) {
     const { id, data: sent, data_base64: base64 } = came[i] as SentEvent
-    if (event.subject !== id) return `the event ${i} has the id ${id}, its answer the subject ${event.subject}`
-    const spoiled = Object.entries(event).find(([, value]) => typeof value === 'string' && FORBIDDEN.test(value))
+    if (event.subject !== id)
+      return `the event ${i} has the id ${id}, its answer the subject ${event.subject}`
+    const spoiled = Object.entries(event).find(
+      ([, value]) => typeof value === 'string' && FORBIDDEN.test(value),
+    )
     if (spoiled !== undefined) return `the attribute ${spoiled[0]} holds a character it must not`
     const data = event.data as Record<string, unknown>
     if (String(event.type).endsWith('.error')) {
-      if (typeof data.error !== 'string' || data.error === '') return 'an error event without "error"'
+      if (typeof data.error !== 'string' || data.error === '')
+        return 'an error event without "error"'
       continue
     }
     const wrong = judgeResponse(
@@ -288,7 +396,9 @@ const withoutMark = (body: Buffer) => body.toString().replace(/^\ufeff/, '')
 function parsed(body: Buffer): Record<string, unknown> | undefined {
   try {
     const value = parseExactly(withoutMark(body))
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+    return typeof value === 'object' && value !== null
+      ? (value as Record<string, unknown>)
+      : undefined
   } catch {
     return undefined
   }

@@ -18,10 +18,19 @@ import { items, members, text, write } from './written.ts'
 /** The largest body that a server takes which is sent these. */
 export const LARGEST_BODY = 8 * 2 ** 20
 
-const SIZES = [300 * 2 ** 10, 2 ** 20 + 1, 3 * 2 ** 20, LARGEST_BODY - 2 ** 12, LARGEST_BODY, LARGEST_BODY + 1]
+const SIZES = [
+  300 * 2 ** 10,
+  2 ** 20 + 1,
+  3 * 2 ** 20,
+  LARGEST_BODY - 2 ** 12,
+  LARGEST_BODY,
+  LARGEST_BODY + 1,
+]
 
 const ATTRIBUTES = { specversion: '1.0', id: 'large', source: '/fuzz', type: 'fuzz.request' }
-const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(([name, value]) => [`ce-${name}`, value] as const)
+const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(
+  ([name, value]) => [`ce-${name}`, value] as const,
+)
 const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)},${member}}`
 
 interface Form {
@@ -43,7 +52,12 @@ const FORMS: readonly Form[] = [
   { data: 0.9, headers: [BINARY_TYPE] },
   { data: 0.9, headers: [...EVENT_HEADERS, JSON_TYPE], text: json => json, isEvent: true },
   { data: 0.9, headers: [...EVENT_HEADERS, BINARY_TYPE], isEvent: true },
-  { data: 0.9, headers: [['Content-Type', 'application/cloudevents+json']], text: json => eventWith(`"data":${json}`), isEvent: true },
+  {
+    data: 0.9,
+    headers: [['Content-Type', 'application/cloudevents+json']],
+    text: json => eventWith(`"data":${json}`),
+    isEvent: true,
+  },
   {
     data: 0.65,
     share: 3 / 4,
@@ -66,7 +80,11 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
     'large',
     fc
       .record({
-        few: fc.tuple(...target.inputs.map(({ datatype }) => fc.array(elementOf(datatype), { minLength: 24, maxLength: 24 }))),
+        few: fc.tuple(
+          ...target.inputs.map(({ datatype }) =>
+            fc.array(elementOf(datatype), { minLength: 24, maxLength: 24 }),
+          ),
+        ),
         size: fc.constantFrom(...SIZES),
         form: fc.constantFrom(...FORMS),
         end: fc.constantFrom<'good' | 'wrong' | 'cut'>('good', 'good', 'good', 'wrong', 'cut'),
@@ -74,21 +92,39 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
       .map(({ few, size, form, end }) => {
         const tensors = filled(target, few, form.data * size, form.text === undefined)
         const binary = form.text === undefined ? tensors.map(toBytes) : []
-        const inputs = tensors.map((tensor, i) => inputOf(tensor, form.isNested ?? false, binary[i]?.byteLength))
+        const inputs = tensors.map((tensor, i) =>
+          inputOf(tensor, form.isNested ?? false, binary[i]?.byteLength),
+        )
         // FP16, which JSON cannot say, is not asked for.
-        const outputs = target.outputs.some(({ datatype }) => datatype === 'FP16') ? items(members(['name', text('"y"')])) : undefined
+        const outputs = target.outputs.some(({ datatype }) => datatype === 'FP16')
+          ? items(members(['name', text('"y"')]))
+          : undefined
         const json = write(requestOf('large', inputs, outputs, undefined))
         const path = form.isEvent ? '/' : `/v2/models/${encodeURIComponent(target.name)}/infer`
         if (form.text === undefined) {
-          const header = padded(json, size - binary.reduce((sum, { byteLength }) => sum + byteLength, 0))
-          const body = Buffer.concat([header, ...binary, ...(end === 'wrong' ? [Buffer.alloc(1)] : [])])
-          return ended(post(path, [...form.headers, [LENGTH_HEADER, String(header.byteLength)]], body), end)
+          const header = padded(
+            json,
+            size - binary.reduce((sum, { byteLength }) => sum + byteLength, 0),
+          )
+          const body = Buffer.concat([
+            header,
+            ...binary,
+            ...(end === 'wrong' ? [Buffer.alloc(1)] : []),
+          ])
+          return ended(
+            post(path, [...form.headers, [LENGTH_HEADER, String(header.byteLength)]], body),
+            end,
+          )
         }
         const odd = end === 'wrong' ? json.replace(LAST, 'null$2') : json
         const least = Buffer.byteLength(form.text(odd))
         // Within the data, because beside it JSON may not be that large.
         const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
-        return ended(post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)), end, form.share !== 0)
+        return ended(
+          post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)),
+          end,
+          form.share !== 0,
+        )
       }),
   )
 
@@ -96,11 +132,26 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
 const LAST = /([^[\]])(\]+\}\])/
 
 /** All inputs with so many rows, the same few elements over and over, that their data has about that many bytes. */
-function filled({ inputs, anyRank }: Target, few: WrittenTensor['data'][], bytes: number, binary: boolean): WrittenTensor[] {
-  const kinds = inputs.map(({ name, datatype, shape }, i) => ({ name, datatype, shape: anyRank ? [-1] : shape, data: few[i] ?? [] }))
-  const widthOf = (shape: readonly number[]) => shape.reduce((product, size) => (size === -1 ? product : product * size), 1)
-  const bytesOf = (tensor: WrittenTensor) => (binary ? toBytes(tensor).byteLength : Buffer.byteLength(writeExactly(tensor.data)))
-  const rowBytes = kinds.reduce((sum, kind) => sum + widthOf(kind.shape) * (bytesOf(kind) / kind.data.length), 0)
+function filled(
+  { inputs, anyRank }: Target,
+  few: WrittenTensor['data'][],
+  bytes: number,
+  binary: boolean,
+): WrittenTensor[] {
+  const kinds = inputs.map(({ name, datatype, shape }, i) => ({
+    name,
+    datatype,
+    shape: anyRank ? [-1] : shape,
+    data: few[i] ?? [],
+  }))
+  const widthOf = (shape: readonly number[]) =>
+    shape.reduce((product, size) => (size === -1 ? product : product * size), 1)
+  const bytesOf = (tensor: WrittenTensor) =>
+    binary ? toBytes(tensor).byteLength : Buffer.byteLength(writeExactly(tensor.data))
+  const rowBytes = kinds.reduce(
+    (sum, kind) => sum + widthOf(kind.shape) * (bytesOf(kind) / kind.data.length),
+    0,
+  )
   const rows = Math.floor(bytes / rowBytes)
   return kinds.map(({ shape, data, ...kind }) => ({
     ...kind,
@@ -117,6 +168,11 @@ function padded(json: string, size: number): Buffer {
 /** Cut off before its last bracket, however many spaces follow that. */
 function ended(asked: Asked, end: 'good' | 'wrong' | 'cut', isTaken = true): Asked {
   const size = asked.body.byteLength
-  if (end !== 'cut') return { ...asked, right: isTaken && end === 'good' && size <= LARGEST_BODY, mayBeTooLarge: size > 2 ** 20 }
+  if (end !== 'cut')
+    return {
+      ...asked,
+      right: isTaken && end === 'good' && size <= LARGEST_BODY,
+      mayBeTooLarge: size > 2 ** 20,
+    }
   return { ...asked, body: asked.body.subarray(0, Math.floor(asked.body.byteLength * 0.6)) }
 }

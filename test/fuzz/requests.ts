@@ -1,7 +1,17 @@
 import { deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { toBytes, type WrittenTensor, writeExactly } from '../tensors.ts'
-import { anyCharacter, bend, bends, items, members, oddText, text, type Written, write } from './written.ts'
+import {
+  anyCharacter,
+  bend,
+  bends,
+  items,
+  members,
+  oddText,
+  text,
+  type Written,
+  write,
+} from './written.ts'
 
 /** One tensor of the model under test, as its metadata says. */
 export interface Described {
@@ -75,7 +85,9 @@ export interface FuzzRequest {
 
 /** A request whose framing is right. */
 export const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
-  fc.record({ asked, cuts: cuts() }).map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
+  fc
+    .record({ asked, cuts: cuts() })
+    .map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
 
 /** Requests that a server of `target` may meet: good ones, and such as are wrong in every way known here. */
 export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
@@ -146,9 +158,15 @@ export function toHttp({ method, path, headers, body, chunks }: Asked): Buffer {
 const CRLF = Buffer.from('\r\n')
 const HOST = ['Host', 'function'] as const
 
-const cuts = () => fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, fc.array(fc.nat(20_000), { maxLength: 4 }))
+const cuts = () =>
+  fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, fc.array(fc.nat(20_000), { maxLength: 4 }))
 
-export const post = (path: string, headers: Asked['headers'], body: Buffer, chunks?: readonly number[]): Asked => ({
+export const post = (
+  path: string,
+  headers: Asked['headers'],
+  body: Buffer,
+  chunks?: readonly number[],
+): Asked => ({
   method: 'POST',
   path,
   headers: [HOST, ...headers],
@@ -158,11 +176,18 @@ export const post = (path: string, headers: Asked['headers'], body: Buffer, chun
 
 const inferPath = ({ name, version }: Target): fc.Arbitrary<string> => {
   const model = `/v2/models/${encodeURIComponent(name)}`
-  return fc.constantFrom(`${model}/infer`, version === undefined ? `${model}/infer` : `${model}/versions/${version}/infer`, '/')
+  return fc.constantFrom(
+    `${model}/infer`,
+    version === undefined ? `${model}/infer` : `${model}/versions/${version}/infer`,
+    '/',
+  )
 }
 
 const chunks = () =>
-  fc.oneof({ weight: 9, arbitrary: fc.constant(undefined) }, fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 6 }))
+  fc.oneof(
+    { weight: 9, arbitrary: fc.constant(undefined) },
+    fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 6 }),
+  )
 
 export const JSON_TYPE = ['Content-Type', 'application/json'] as const
 export const BINARY_TYPE = ['Content-Type', 'application/octet-stream'] as const
@@ -188,7 +213,22 @@ const ELEMENTS: Readonly<Record<string, fc.Arbitrary<number | bigint | string | 
   BYTES: fc
     .oneof(
       fc.string({
-        unit: fc.constantFrom('a', 'Z', '0', ' ', '"', '\\', '/', 'é', 'e\u0301', '日', '🌸', '👩‍🔬', '\u200d', '\u202e'),
+        unit: fc.constantFrom(
+          'a',
+          'Z',
+          '0',
+          ' ',
+          '"',
+          '\\',
+          '/',
+          'é',
+          'e\u0301',
+          '日',
+          '🌸',
+          '👩‍🔬',
+          '\u200d',
+          '\u202e',
+        ),
         maxLength: 30,
       }),
       fc.string({ unit: anyCharacter, maxLength: 10 }),
@@ -202,7 +242,11 @@ export function elementOf(datatype: string): fc.Arbitrary<number | bigint | stri
   return element
 }
 
-const rows = () => fc.oneof({ weight: 12, arbitrary: fc.integer({ min: 0, max: 4 }) }, { weight: 1, arbitrary: fc.constantFrom(17, 300) })
+const rows = () =>
+  fc.oneof(
+    { weight: 12, arbitrary: fc.integer({ min: 0, max: 4 }) },
+    { weight: 1, arbitrary: fc.constantFrom(17, 300) },
+  )
 
 /** All inputs, right; one number of rows stands for every variable dimension. */
 export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
@@ -212,15 +256,29 @@ export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor
         const dimensions = anyRank
           ? fc.oneof(
               { weight: 9, arbitrary: fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 4 }) },
-              fc.constantFrom([0, 2 ** 20], [2 ** 10, 2 ** 10, 0], new Array(64).fill(1), [0, 0, 0], new Array(64).fill(0)),
+              fc.constantFrom(
+                [0, 2 ** 20],
+                [2 ** 10, 2 ** 10, 0],
+                new Array(64).fill(1),
+                [0, 0, 0],
+                new Array(64).fill(0),
+              ),
             )
           : fc.constant(shape.map(size => (size === -1 ? rows : size)))
         return dimensions.chain(shape => {
           const length = shape.reduce((product, size) => product * size, 1)
           // A long tensor repeats a short one: what is long about it is its length.
           return fc
-            .array(elementOf(datatype), { minLength: Math.min(length, 24), maxLength: Math.min(length, 24) })
-            .map(few => ({ name, datatype, shape, data: Array.from({ length }, (_, i) => few[i % few.length] as number) }))
+            .array(elementOf(datatype), {
+              minLength: Math.min(length, 24),
+              maxLength: Math.min(length, 24),
+            })
+            .map(few => ({
+              name,
+              datatype,
+              shape,
+              data: Array.from({ length }, (_, i) => few[i % few.length] as number),
+            }))
         })
       }),
     ),
@@ -231,7 +289,9 @@ function dataOf({ data = [], shape }: WrittenTensor, nested: boolean): Written {
   let level: Written[] = data.map(value => text(writeExactly(value)))
   if (!nested || shape.length < 2 || data.length === 0) return { items: level }
   for (const size of shape.slice(1).toReversed())
-    level = Array.from({ length: level.length / size }, (_, i) => items(...level.slice(i * size, (i + 1) * size)))
+    level = Array.from({ length: level.length / size }, (_, i) =>
+      items(...level.slice(i * size, (i + 1) * size)),
+    )
   return { items: level }
 }
 
@@ -241,7 +301,9 @@ export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number)
     ['name', text(JSON.stringify(tensor.name))],
     ['shape', items(...tensor.shape.map(size => text(String(size))))],
     ['datatype', text(`"${tensor.datatype}"`)],
-    binary === undefined ? ['data', dataOf(tensor, nested)] : ['parameters', members(['binary_data_size', text(String(binary))])],
+    binary === undefined
+      ? ['data', dataOf(tensor, nested)]
+      : ['parameters', members(['binary_data_size', text(String(binary))])],
   )
 }
 
@@ -271,7 +333,9 @@ function outputsOf({ outputs }: Target): fc.Arbitrary<Written | undefined> {
     .chain(some =>
       fc.tuple(
         ...some.map(({ name, datatype }) =>
-          fc.constantFrom(true, false, undefined).map(binary => ({ name, binary: datatype === 'FP16' ? true : binary })),
+          fc
+            .constantFrom(true, false, undefined)
+            .map(binary => ({ name, binary: datatype === 'FP16' ? true : binary })),
         ),
       ),
     )
@@ -280,12 +344,16 @@ function outputsOf({ outputs }: Target): fc.Arbitrary<Written | undefined> {
       ...some.map(({ name, binary }) =>
         members(
           ['name', text(JSON.stringify(name))],
-          binary === undefined ? undefined : ['parameters', members(['binary_data', text(String(binary))])],
+          binary === undefined
+            ? undefined
+            : ['parameters', members(['binary_data', text(String(binary))])],
         ),
       ),
     ),
   )
-  const none: Written | undefined = outputs.some(({ datatype }) => datatype === 'FP16') ? items(members(['name', text('"y"')])) : undefined
+  const none: Written | undefined = outputs.some(({ datatype }) => datatype === 'FP16')
+    ? items(members(['name', text('"y"')]))
+    : undefined
   return fc.oneof(fc.constant(none), written)
 }
 
@@ -316,7 +384,10 @@ const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }
     })
     .map(({ tensors, nested, id, outputs, parameters, bends, odd }) => {
       const inputs = tensors.map(tensor => inputOf(tensor, nested))
-      return { json: odd(write(bend(requestOf(id, inputs, outputs, parameters), bends))), right: bends.length === 0 && odd === asItIs }
+      return {
+        json: odd(write(bend(requestOf(id, inputs, outputs, parameters), bends))),
+        right: bends.length === 0 && odd === asItIs,
+      }
     })
 
 const asItIs = (json: string) => json
@@ -378,16 +449,26 @@ const contentTypes = () =>
   )
 
 const headerText = fc.oneof(
-  fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map(code => String.fromCharCode(code)), maxLength: 60 }),
   fc.string({
-    unit: fc.oneof(fc.integer({ min: 0x20, max: 0x7e }), fc.integer({ min: 0x80, max: 0xff })).map(code => String.fromCharCode(code)),
+    unit: fc.integer({ min: 0x20, max: 0x7e }).map(code => String.fromCharCode(code)),
+    maxLength: 60,
+  }),
+  fc.string({
+    unit: fc
+      .oneof(fc.integer({ min: 0x20, max: 0x7e }), fc.integer({ min: 0x80, max: 0xff }))
+      .map(code => String.fromCharCode(code)),
     maxLength: 30,
   }),
 )
 
 const jsonRequest = (target: Target): fc.Arbitrary<Asked> =>
   fc
-    .record({ path: inferPath(target), json: jsonText(target), type: contentTypes(), chunks: chunks() })
+    .record({
+      path: inferPath(target),
+      json: jsonText(target),
+      type: contentTypes(),
+      chunks: chunks(),
+    })
     .map(({ path, json: { json, right }, type, chunks }) => ({
       ...post(path, type, Buffer.from(json), chunks),
       right: right && (type[0] === JSON_TYPE || type.length === 0),
@@ -413,13 +494,27 @@ const v1Request = (target: Target): fc.Arbitrary<Asked> =>
         named || values.length !== 1 ? members(...values) : (values[0]?.[1] as Written)
       const rows = Math.min(...tensors.map(({ shape }) => shape[0] ?? 0))
       const rowOf = (row: number) =>
-        together(columns.map(([name, value]) => [name, ('items' in value && value.items[row]) || text('null')]))
+        together(
+          columns.map(([name, value]) => [
+            name,
+            ('items' in value && value.items[row]) || text('null'),
+          ]),
+        )
       const request = byRows
         ? members(['instances', items(...Array.from({ length: rows }, (_, row) => rowOf(row)))])
         : members(['inputs', together(columns)])
       return {
-        ...post(`/v1/models/${encodeURIComponent(target.name)}:predict`, type, Buffer.from(odd(write(bend(request, bends)))), chunks),
-        right: bends.length === 0 && odd === asItIs && (type[0] === JSON_TYPE || type.length === 0) && countsRows(target),
+        ...post(
+          `/v1/models/${encodeURIComponent(target.name)}:predict`,
+          type,
+          Buffer.from(odd(write(bend(request, bends)))),
+          chunks,
+        ),
+        right:
+          bends.length === 0 &&
+          odd === asItIs &&
+          (type[0] === JSON_TYPE || type.length === 0) &&
+          countsRows(target),
       }
     })
 
@@ -429,13 +524,17 @@ const nestedValue = (tensor: WrittenTensor): Written =>
 
 /** Only such a model can always be asked by V1, and only of datatypes that JSON can say. */
 const countsRows = ({ inputs, outputs, anyRank }: Target) =>
-  !anyRank && [...inputs, ...outputs].every(({ shape, datatype }) => shape[0] === -1 && datatype !== 'FP16')
+  !anyRank &&
+  [...inputs, ...outputs].every(({ shape, datatype }) => shape[0] === -1 && datatype !== 'FP16')
 
 // Binary tensor data
 
 /** JSON and the tensors' bytes after it, which may not be what the JSON and the header say. */
 function binaryRequest(target: Target): fc.Arbitrary<Asked> {
-  const lie = fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, fc.constantFrom(-1, 1, -4, 4, 8, 1_000, 2 ** 32, 2 ** 53, -1_000))
+  const lie = fc.oneof(
+    { weight: 8, arbitrary: fc.constant(0) },
+    fc.constantFrom(-1, 1, -4, 4, 8, 1_000, 2 ** 32, 2 ** 53, -1_000),
+  )
   const length = fc.oneof(
     { weight: 9, arbitrary: fc.constant((exact: number) => String(exact)) },
     fc.oneof(
@@ -475,30 +574,58 @@ function binaryRequest(target: Target): fc.Arbitrary<Asked> {
       parameters: parameters(),
       bends,
       length,
-      tail: fc.oneof({ weight: 12, arbitrary: fc.constant(0) }, fc.constantFrom(-1, -5, 1, 3, 4_000)),
+      tail: fc.oneof(
+        { weight: 12, arbitrary: fc.constant(0) },
+        fc.constantFrom(-1, -5, 1, 3, 4_000),
+      ),
       raw: fc.integer({ min: 0, max: 9 }).map(one => one === 0),
       damage: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, damages()),
       type: fc.oneof({ weight: 6, arbitrary: fc.constant([BINARY_TYPE]) }, contentTypes()),
       chunks: chunks(),
     })
-    .map(({ path, tensors, asJson, lies, id, outputs, parameters, bends, length, tail, raw, damage, type, chunks }) => {
-      const parts = tensors.map((tensor, i) => (asJson[i] ? undefined : toBytes(tensor)))
-      const binary = damaged(Buffer.concat(parts.filter(part => part !== undefined)), damage)
-      const whole = tail < 0 ? binary.subarray(0, tail) : Buffer.concat([binary, Buffer.alloc(tail, 1)])
-      if (raw) return post(path, [...type, [LENGTH_HEADER, '0']], whole, chunks)
-      const inputs = tensors.map((tensor, i) =>
-        inputOf(tensor, false, parts[i] === undefined ? undefined : parts[i].byteLength + (lies[i] ?? 0)),
-      )
-      const json = Buffer.from(write(bend(requestOf(id, inputs, outputs, parameters), bends)))
-      const said = length(json.byteLength)
-      const right =
-        bends.length + damage.length === 0 &&
-        tail === 0 &&
-        lies.every(lie => lie === 0) &&
-        said === String(json.byteLength) &&
-        type[0] === BINARY_TYPE
-      return { ...post(path, [...type, [LENGTH_HEADER, said]], Buffer.concat([json, whole]), chunks), right }
-    })
+    .map(
+      ({
+        path,
+        tensors,
+        asJson,
+        lies,
+        id,
+        outputs,
+        parameters,
+        bends,
+        length,
+        tail,
+        raw,
+        damage,
+        type,
+        chunks,
+      }) => {
+        const parts = tensors.map((tensor, i) => (asJson[i] ? undefined : toBytes(tensor)))
+        const binary = damaged(Buffer.concat(parts.filter(part => part !== undefined)), damage)
+        const whole =
+          tail < 0 ? binary.subarray(0, tail) : Buffer.concat([binary, Buffer.alloc(tail, 1)])
+        if (raw) return post(path, [...type, [LENGTH_HEADER, '0']], whole, chunks)
+        const inputs = tensors.map((tensor, i) =>
+          inputOf(
+            tensor,
+            false,
+            parts[i] === undefined ? undefined : parts[i].byteLength + (lies[i] ?? 0),
+          ),
+        )
+        const json = Buffer.from(write(bend(requestOf(id, inputs, outputs, parameters), bends)))
+        const said = length(json.byteLength)
+        const right =
+          bends.length + damage.length === 0 &&
+          tail === 0 &&
+          lies.every(lie => lie === 0) &&
+          said === String(json.byteLength) &&
+          type[0] === BINARY_TYPE
+        return {
+          ...post(path, [...type, [LENGTH_HEADER, said]], Buffer.concat([json, whole]), chunks),
+          right,
+        }
+      },
+    )
 }
 
 export const LENGTH_HEADER = 'Inference-Header-Content-Length'
@@ -522,7 +649,8 @@ const damages = (): fc.Arbitrary<Damage[]> =>
   )
 
 const TELLING = [
-  0x00, 0xff, 0x22, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d, 0x2c, 0x3a, 0x0a, 0x0d, 0x20, 0x2d, 0x30, 0x39, 0x65, 0xc0, 0xed, 0x80, 0xef, 0x25,
+  0x00, 0xff, 0x22, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d, 0x2c, 0x3a, 0x0a, 0x0d, 0x20, 0x2d, 0x30, 0x39,
+  0x65, 0xc0, 0xed, 0x80, 0xef, 0x25,
 ]
 
 function damaged(bytes: Buffer, damages: readonly Damage[]): Buffer {
@@ -531,9 +659,11 @@ function damaged(bytes: Buffer, damages: readonly Damage[]): Buffer {
     const place = at % (all.byteLength + 1)
     const [before, after] = [all.subarray(0, place), all.subarray(place)]
     const telling = TELLING[by % TELLING.length] as number
-    if (how === 'flip' && place < all.byteLength) all[place] = (all[place] as number) ^ (1 << (by % 8))
+    if (how === 'flip' && place < all.byteLength)
+      all[place] = (all[place] as number) ^ (1 << (by % 8))
     else if (how === 'set' && place < all.byteLength) all[place] = telling
-    else if (how === 'insert') all = Buffer.concat([before, Buffer.alloc((by % 3) + 1, telling), after])
+    else if (how === 'insert')
+      all = Buffer.concat([before, Buffer.alloc((by % 3) + 1, telling), after])
     else if (how === 'delete') all = Buffer.concat([before, after.subarray((by % 9) + 1)])
     else if (how === 'truncate' && by < 128) all = Buffer.from(before)
     else if (how === 'twice') all = Buffer.concat([before, after.subarray(0, by), after])
@@ -542,7 +672,9 @@ function damaged(bytes: Buffer, damages: readonly Damage[]): Buffer {
 }
 
 const mutatedBody = (asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> =>
-  fc.record({ asked, damages: damages() }).map(({ asked, damages }) => ({ ...asked, body: damaged(asked.body, damages), right: false }))
+  fc
+    .record({ asked, damages: damages() })
+    .map(({ asked, damages }) => ({ ...asked, body: damaged(asked.body, damages), right: false }))
 
 /** Bodies that are compressed, or said to be. */
 function encoded(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
@@ -563,27 +695,44 @@ function encoded(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
         body => ['deflate', gzipSync(body)],
         body => ['gzip', gzipSync(body).subarray(0, -5)],
         body => ['gzip', Buffer.concat([gzipSync(body), Buffer.from('rest')])],
-        body => ['gzip', Buffer.concat([gzipSync(body.subarray(0, 9)), gzipSync(body.subarray(9))])],
+        body => [
+          'gzip',
+          Buffer.concat([gzipSync(body.subarray(0, 9)), gzipSync(body.subarray(9))]),
+        ],
         body => ['gzip', gzipSync(gzipSync(body))],
         body => ['gzip, gzip', gzipSync(gzipSync(body))],
         body => ['identity', body],
         body => ['', body],
         () => ['gzip', Buffer.alloc(0)],
         () => ['gzip', bomb],
-        ...['br', 'zstd', 'compress', 'identity, gzip', '*', 'gzip;q=1', '__proto__', 'constructor'].map(
-          name =>
-            (body: Buffer): [string, Buffer] => [name, body],
-        ),
+        ...[
+          'br',
+          'zstd',
+          'compress',
+          'identity, gzip',
+          '*',
+          'gzip;q=1',
+          '__proto__',
+          'constructor',
+        ].map(name => (body: Buffer): [string, Buffer] => [name, body]),
       ),
     },
     {
       weight: 3,
-      arbitrary: damages().map(damages => (body: Buffer): [string, Buffer] => ['gzip', damaged(gzipSync(body), damages)]),
+      arbitrary: damages().map(damages => (body: Buffer): [string, Buffer] => [
+        'gzip',
+        damaged(gzipSync(body), damages),
+      ]),
     },
   )
   return fc.record({ asked, how }).map(({ asked, how }) => {
     const [encoding, body] = how(asked.body)
-    return { ...asked, headers: [...asked.headers, ['Content-Encoding', encoding] as const], body, right: false }
+    return {
+      ...asked,
+      headers: [...asked.headers, ['Content-Encoding', encoding] as const],
+      body,
+      right: false,
+    }
   })
 }
 
@@ -725,20 +874,27 @@ function oddPath(target: Target): fc.Arbitrary<Asked> {
           // A control character would break the framing, which is another kind of request.
           .replaceAll(/[\p{Cc} ]/gu, '_')}`,
     ),
-    fc.string({ unit: anyCharacter, maxLength: 30 }).map(path => `/v2/models/${encodeURIComponent(path.toWellFormed())}/infer`),
+    fc
+      .string({ unit: anyCharacter, maxLength: 30 })
+      .map(path => `/v2/models/${encodeURIComponent(path.toWellFormed())}/infer`),
   )
   const accept = fc.constantFrom(
     [],
     [['Accept', 'text/html'] as const],
     [['Accept', '*/*'] as const],
-    [['Accept', 'text/html,application/xhtml+xml;q=0.9'] as const, ['Accept-Encoding', 'gzip, deflate, br'] as const],
+    [
+      ['Accept', 'text/html,application/xhtml+xml;q=0.9'] as const,
+      ['Accept-Encoding', 'gzip, deflate, br'] as const,
+    ],
   )
-  return fc.record({ path, accept, method: fc.constantFrom('GET', 'GET', 'GET', 'POST', 'HEAD') }).map(({ path, accept, method }) => ({
-    method,
-    path,
-    headers: [HOST, ...accept],
-    body: Buffer.alloc(0),
-  }))
+  return fc
+    .record({ path, accept, method: fc.constantFrom('GET', 'GET', 'GET', 'POST', 'HEAD') })
+    .map(({ path, accept, method }) => ({
+      method,
+      path,
+      headers: [HOST, ...accept],
+      body: Buffer.alloc(0),
+    }))
 }
 
 const METHODS = [
@@ -786,23 +942,55 @@ function oddMethod(target: Target): fc.Arbitrary<Asked> {
         jsonText(target).map(({ json }) => json),
       ),
     })
-    .map(({ method, path, json }) => ({ method, path, headers: [HOST, ...(json === '' ? [] : [JSON_TYPE])], body: Buffer.from(json) }))
+    .map(({ method, path, json }) => ({
+      method,
+      path,
+      headers: [HOST, ...(json === '' ? [] : [JSON_TYPE])],
+      body: Buffer.from(json),
+    }))
 }
 
 /** Headers that are allowed and mean something, or nothing, or too much. */
 function oddHeaders(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const header = fc.oneof(
     fc.constantFrom<readonly [string, string]>(
-      ...(['100-continue', '100-Continue', '200-ok', ''] as const).map(value => ['Expect', value] as const),
-      ...(['gzip', 'deflate', 'gzip;q=0', 'gzip;q=abc, deflate;q=1', '*', '*;q=0', 'br', 'identity', ',,;;q=,', 'x-gzip'] as const).map(
-        value => ['Accept-Encoding', value] as const,
+      ...(['100-continue', '100-Continue', '200-ok', ''] as const).map(
+        value => ['Expect', value] as const,
       ),
-      ...(['close', 'keep-alive', 'Upgrade', 'keep-alive, Upgrade', 'content-length', 'TE, trailers', ''] as const).map(
-        value => ['Connection', value] as const,
+      ...(
+        [
+          'gzip',
+          'deflate',
+          'gzip;q=0',
+          'gzip;q=abc, deflate;q=1',
+          '*',
+          '*;q=0',
+          'br',
+          'identity',
+          ',,;;q=,',
+          'x-gzip',
+        ] as const
+      ).map(value => ['Accept-Encoding', value] as const),
+      ...(
+        [
+          'close',
+          'keep-alive',
+          'Upgrade',
+          'keep-alive, Upgrade',
+          'content-length',
+          'TE, trailers',
+          '',
+        ] as const
+      ).map(value => ['Connection', value] as const),
+      ...(['websocket', 'h2c', 'TLS/1.0', 'nonsense'] as const).map(
+        value => ['Upgrade', value] as const,
       ),
-      ...(['websocket', 'h2c', 'TLS/1.0', 'nonsense'] as const).map(value => ['Upgrade', value] as const),
-      ...(['', 'a\u00e9\u00ff', 'x'.repeat(4_000), '\t', '"', '\u0080'] as const).map(value => ['X-Request-Id', value] as const),
-      ...(['', 'evil', 'a:b:c', '[::1', 'x'.repeat(1_000)] as const).map(value => ['Host', value] as const),
+      ...(['', 'a\u00e9\u00ff', 'x'.repeat(4_000), '\t', '"', '\u0080'] as const).map(
+        value => ['X-Request-Id', value] as const,
+      ),
+      ...(['', 'evil', 'a:b:c', '[::1', 'x'.repeat(1_000)] as const).map(
+        value => ['Host', value] as const,
+      ),
       ['HTTP2-Settings', 'AAMAAABkAAQAAP__'],
       ['Traceparent', '00-zz'],
       ['Traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'],
@@ -825,9 +1013,25 @@ function oddHeaders(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
       ['X-Long', 'y'.repeat(12_000)],
       ['X-Longer', 'y'.repeat(17_000)],
     ),
-    fc.tuple(fc.constantFrom('X-Request-Id', 'Accept-Encoding', 'Accept', 'Traceparent', 'User-Agent', 'Content-Language'), headerText),
     fc.tuple(
-      fc.string({ unit: fc.constantFrom(..."abcXYZ019!#$%&'*+-.^_`|~"), minLength: 1, maxLength: 12 }).map(name => `X${name}`),
+      fc.constantFrom(
+        'X-Request-Id',
+        'Accept-Encoding',
+        'Accept',
+        'Traceparent',
+        'User-Agent',
+        'Content-Language',
+      ),
+      headerText,
+    ),
+    fc.tuple(
+      fc
+        .string({
+          unit: fc.constantFrom(..."abcXYZ019!#$%&'*+-.^_`|~"),
+          minLength: 1,
+          maxLength: 12,
+        })
+        .map(name => `X${name}`),
       headerText,
     ),
   )
@@ -839,7 +1043,11 @@ function oddHeaders(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
     })
     .map(({ asked, more, many }) => ({
       ...asked,
-      headers: [...asked.headers, ...more, ...Array.from({ length: many }, (_, i) => [`X-${i}`, ''] as const)],
+      headers: [
+        ...asked.headers,
+        ...more,
+        ...Array.from({ length: many }, (_, i) => [`X-${i}`, ''] as const),
+      ],
       right: false,
     }))
 }
@@ -866,10 +1074,36 @@ const ODD_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
     '__proto__',
     '%0D%0AX: y',
   ],
-  source: ['/fuzz', '', 'urn:x', '/onnx-function/iris-classifier', 'a b', '%20', 'http://[', '//', '#', '?'],
-  type: ['fuzz.request', '.request', 'request', 'fuzz.response', 'org.kubeflow.serving.inference.request', '', 'x'.repeat(2_000)],
+  source: [
+    '/fuzz',
+    '',
+    'urn:x',
+    '/onnx-function/iris-classifier',
+    'a b',
+    '%20',
+    'http://[',
+    '//',
+    '#',
+    '?',
+  ],
+  type: [
+    'fuzz.request',
+    '.request',
+    'request',
+    'fuzz.response',
+    'org.kubeflow.serving.inference.request',
+    '',
+    'x'.repeat(2_000),
+  ],
   subject: ['', 'x', '%00', '%20'],
-  time: ['2024-01-01T00:00:00Z', '2024-01-01', '2024-13-41T99:99:99Z', '', '0000-00-00T00:00:00Z', '2024-01-01t00:00:00.123456789+23:59'],
+  time: [
+    '2024-01-01T00:00:00Z',
+    '2024-01-01',
+    '2024-13-41T99:99:99Z',
+    '',
+    '0000-00-00T00:00:00Z',
+    '2024-01-01t00:00:00.123456789+23:59',
+  ],
   dataschema: ['http://x/y', 'x', '', 'urn:'],
   datacontenttype: [
     'application/json',
@@ -904,17 +1138,28 @@ const REQUIRED: readonly Attribute[] = [
 ]
 
 const attributes = (): fc.Arbitrary<Attribute[]> => {
-  const odd = fc
-    .constantFrom(...Object.keys(ODD_ATTRIBUTES))
-    .chain(name => fc.record({ name: fc.constant(name), value: fc.oneof(fc.constantFrom(...(ODD_ATTRIBUTES[name] ?? [''])), headerText) }))
+  const odd = fc.constantFrom(...Object.keys(ODD_ATTRIBUTES)).chain(name =>
+    fc.record({
+      name: fc.constant(name),
+      value: fc.oneof(fc.constantFrom(...(ODD_ATTRIBUTES[name] ?? [''])), headerText),
+    }),
+  )
   return fc
     .record({
       without: fc.oneof({ weight: 8, arbitrary: fc.constant(-1) }, fc.nat(3)),
-      odd: fc.oneof({ weight: 2, arbitrary: fc.constant<Attribute[]>([]) }, fc.array(odd, { maxLength: 3 })),
+      odd: fc.oneof(
+        { weight: 2, arbitrary: fc.constant<Attribute[]>([]) },
+        fc.array(odd, { maxLength: 3 }),
+      ),
     })
     .map(({ without, odd }) => {
-      const kept = REQUIRED.filter(({ name }, i) => i !== without && !odd.some(other => other.name === name))
-      return [...kept, ...odd.filter(({ name }, i) => odd.findIndex(other => other.name === name) === i)]
+      const kept = REQUIRED.filter(
+        ({ name }, i) => i !== without && !odd.some(other => other.name === name),
+      )
+      return [
+        ...kept,
+        ...odd.filter(({ name }, i) => odd.findIndex(other => other.name === name) === i),
+      ]
     })
 }
 
@@ -928,12 +1173,21 @@ const eventRequest = (target: Target): fc.Arbitrary<Asked> =>
 
 const binaryEvent = (target: Target): fc.Arbitrary<Asked> =>
   fc
-    .record({ attributes: attributes(), asked: fc.oneof({ weight: 5, arbitrary: jsonRequest(target) }, binaryRequest(target)) })
+    .record({
+      attributes: attributes(),
+      asked: fc.oneof({ weight: 5, arbitrary: jsonRequest(target) }, binaryRequest(target)),
+    })
     .map(({ attributes, asked }) => ({
       ...asked,
       path: '/',
-      headers: [...asked.headers, ...attributes.map(({ name, value }) => [`ce-${name}`, value] as const)],
-      right: asked.right === true && attributes.length === 4 && attributes.every((attribute, i) => attribute === REQUIRED[i]),
+      headers: [
+        ...asked.headers,
+        ...attributes.map(({ name, value }) => [`ce-${name}`, value] as const),
+      ],
+      right:
+        asked.right === true &&
+        attributes.length === 4 &&
+        attributes.every((attribute, i) => attribute === REQUIRED[i]),
     }))
 
 /** One event in JSON, bent or not. */
@@ -945,7 +1199,10 @@ const eventJson = (target: Target): fc.Arbitrary<Written> =>
       decoded: fc.boolean(),
       data: fc.oneof(
         { weight: 8, arbitrary: jsonText(target).map(({ json }) => ['data', text(json)] as const) },
-        jsonText(target).map(({ json }) => ['data_base64', text(JSON.stringify(Buffer.from(json).toString('base64')))] as const),
+        jsonText(target).map(
+          ({ json }) =>
+            ['data_base64', text(JSON.stringify(Buffer.from(json).toString('base64')))] as const,
+        ),
         oddText.map(odd => ['data', text(odd)] as const),
         oddText.map(odd => ['data_base64', text(odd)] as const),
         fc.constant(undefined),
@@ -954,7 +1211,13 @@ const eventJson = (target: Target): fc.Arbitrary<Written> =>
     })
     .map(({ attributes, decoded, data, bends }) =>
       bend(
-        members(...attributes.map(({ name, value }) => [name, text(JSON.stringify(decoded ? unescaped(value) : value))] as const), data),
+        members(
+          ...attributes.map(
+            ({ name, value }) =>
+              [name, text(JSON.stringify(decoded ? unescaped(value) : value))] as const,
+          ),
+          data,
+        ),
         bends,
       ),
     )
@@ -969,7 +1232,10 @@ function unescaped(value: string): string {
 
 const eventType = (right: string) =>
   fc.oneof(
-    { weight: 10, arbitrary: fc.constantFrom(right, `${right}; charset=utf-8`, right.toUpperCase()) },
+    {
+      weight: 10,
+      arbitrary: fc.constantFrom(right, `${right}; charset=utf-8`, right.toUpperCase()),
+    },
     fc.constantFrom(
       `${right}; charset=latin1`,
       'application/cloudevents',
@@ -983,8 +1249,15 @@ const eventType = (right: string) =>
 
 const structuredEvent = (target: Target): fc.Arbitrary<Asked> =>
   fc
-    .record({ event: eventJson(target), type: eventType('application/cloudevents+json'), odd: oddDocument(), chunks: chunks() })
-    .map(({ event, type, odd, chunks }) => post('/', [['Content-Type', type]], Buffer.from(odd(write(event))), chunks))
+    .record({
+      event: eventJson(target),
+      type: eventType('application/cloudevents+json'),
+      odd: oddDocument(),
+      chunks: chunks(),
+    })
+    .map(({ event, type, odd, chunks }) =>
+      post('/', [['Content-Type', type]], Buffer.from(odd(write(event))), chunks),
+    )
 
 const batchedEvents = (target: Target): fc.Arbitrary<Asked> =>
   fc
@@ -993,7 +1266,9 @@ const batchedEvents = (target: Target): fc.Arbitrary<Asked> =>
       type: eventType('application/cloudevents-batch+json'),
       odd: oddDocument(),
     })
-    .map(({ events, type, odd }) => post('/', [['Content-Type', type]], Buffer.from(odd(write(items(...events))))))
+    .map(({ events, type, odd }) =>
+      post('/', [['Content-Type', type]], Buffer.from(odd(write(items(...events))))),
+    )
 
 /** Events where none are taken, and in two modes at once. */
 const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
@@ -1006,7 +1281,10 @@ const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
     .map(({ event, attributes, path }) =>
       post(
         path,
-        [['Content-Type', 'application/cloudevents+json'], ...attributes.map(({ name, value }) => [`ce-${name}`, value] as const)],
+        [
+          ['Content-Type', 'application/cloudevents+json'],
+          ...attributes.map(({ name, value }) => [`ce-${name}`, value] as const),
+        ],
         Buffer.from(write(event)),
       ),
     )
@@ -1138,9 +1416,17 @@ const BROKEN_BODIES = [
 function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> {
   const bytes = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom(...BROKEN).map(head => Buffer.from(head, 'latin1')) },
-    { weight: 4, arbitrary: fc.constantFrom(...BROKEN_BODIES).map(head => Buffer.from(head, 'latin1')) },
+    {
+      weight: 4,
+      arbitrary: fc.constantFrom(...BROKEN_BODIES).map(head => Buffer.from(head, 'latin1')),
+    },
     fc.uint8Array({ maxLength: 300 }).map(bytes => Buffer.from(bytes)),
-    { weight: 3, arbitrary: fc.record({ asked: good, damages: damages() }).map(({ asked, damages }) => damaged(toHttp(asked), damages)) },
+    {
+      weight: 3,
+      arbitrary: fc
+        .record({ asked: good, damages: damages() })
+        .map(({ asked, damages }) => damaged(toHttp(asked), damages)),
+    },
     // The length says less than comes, or more.
     {
       weight: 3,
@@ -1153,7 +1439,9 @@ function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<Fuzz
       return bytes.subarray(0, at % bytes.byteLength)
     }),
   )
-  return fc.record({ bytes, cuts: cuts() }).map(({ bytes, cuts }) => ({ kind, bytes, cuts, ending: 'end' }))
+  return fc
+    .record({ bytes, cuts: cuts() })
+    .map(({ bytes, cuts }) => ({ kind, bytes, cuts, ending: 'end' }))
 }
 
 const withLength = ({ method, path, headers, body }: Asked, length: number): Buffer =>
@@ -1182,7 +1470,14 @@ const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzReq
 
 /** Part of a request, after which the client is gone; or all of it, and the client does not wait. */
 const hangUp = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
-  fc.record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() }).map(({ asked, part, cuts }) => {
-    const bytes = toHttp(asked)
-    return { kind, bytes: bytes.subarray(0, Math.ceil((bytes.byteLength * part) / 100)), cuts, ending: 'destroy' }
-  })
+  fc
+    .record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() })
+    .map(({ asked, part, cuts }) => {
+      const bytes = toHttp(asked)
+      return {
+        kind,
+        bytes: bytes.subarray(0, Math.ceil((bytes.byteLength * part) / 100)),
+        cuts,
+        ending: 'destroy',
+      }
+    })

@@ -47,9 +47,13 @@ const { values } = parseArgs({
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
-function count(name: 'requests' | 'events' | 'large' | 'differential' | 'connections' | 'together', least = 1): number {
+function count(
+  name: 'requests' | 'events' | 'large' | 'differential' | 'connections' | 'together',
+  least = 1,
+): number {
   const value = Number(values[name])
-  if (!Number.isSafeInteger(value) || value < least) fail(`--${name} is ${values[name]}; it must be a number from ${least}`)
+  if (!Number.isSafeInteger(value) || value < least)
+    fail(`--${name} is ${values[name]}; it must be a number from ${least}`)
   return value
 }
 
@@ -64,33 +68,51 @@ function fail(message: string): never {
   process.exit(2)
 }
 
-function chosen<Name extends string>(what: string, asked: readonly string[], all: readonly Name[]): readonly Name[] {
+function chosen<Name extends string>(
+  what: string,
+  asked: readonly string[],
+  all: readonly Name[],
+): readonly Name[] {
   const unknown = asked.find(name => !all.includes(name as Name))
   if (unknown !== undefined) fail(`the ${what} ${unknown} is none of ${all.join(', ')}`)
   return asked.length > 0 ? (asked as readonly Name[]) : all
 }
 
 const models = (): readonly ModelName[] =>
-  chosen('model', values.url !== undefined && values.model.length === 0 ? ['iris'] : values.model, MODELS)
+  chosen(
+    'model',
+    values.url !== undefined && values.model.length === 0 ? ['iris'] : values.model,
+    MODELS,
+  )
 
-const modes = (): readonly ModeName[] => chosen('mode', values.url !== undefined ? ['inline'] : values.mode, MODE_NAMES)
+const modes = (): readonly ModeName[] =>
+  chosen('mode', values.url !== undefined ? ['inline'] : values.mode, MODE_NAMES)
 
 function origin(): Origin {
-  if (values.model.length !== 1 || values.mode.length !== 1) fail('--path and --together need the --model and --mode it was found with')
+  if (values.model.length !== 1 || values.mode.length !== 1)
+    fail('--path and --together need the --model and --mode it was found with')
   const [model, mode] = [models()[0] as ModelName, modes()[0] as ModeName]
-  if (!['requests', 'events', 'large'].includes(values.part)) fail(`--part is ${values.part}; it must be requests, events or large`)
+  if (!['requests', 'events', 'large'].includes(values.part))
+    fail(`--part is ${values.part}; it must be requests, events or large`)
   return { model, mode, part: values.part as Part, seed: integerSeed(), url: values.url }
 }
 
 async function one(path: string): Promise<boolean> {
   const failed = await again({ ...origin(), path })
   if (failed === undefined) say('it does not fail')
-  else say(`${failed.problem}\n\n${show(failed.request.bytes, 5_000)}\n\n${commandOf(failed.request) ?? ''}\n\n--path ${failed.path}`)
+  else
+    say(
+      `${failed.problem}\n\n${show(failed.request.bytes, 5_000)}\n\n${commandOf(failed.request) ?? ''}\n\n--path ${failed.path}`,
+    )
   return failed === undefined
 }
 
 async function together(): Promise<boolean> {
-  const problems = await againTogether({ ...origin(), numRuns: count('together'), connections: count('connections') })
+  const problems = await againTogether({
+    ...origin(),
+    numRuns: count('together'),
+    connections: count('connections'),
+  })
   problems.forEach(say)
   if (problems.length === 0) say('it does not fail')
   return problems.length === 0
@@ -101,7 +123,9 @@ async function many(): Promise<boolean> {
   const [requests, events, large] = [count('requests', 0), count('events', 0), count('large', 0)]
   const total = requests + events + large
   const pairs = everyPair(models(), modes())
-  say(`${requests} requests, ${events} events, ${large} large bodies for ${pairs.length} pairs of model and mode, seed ${seed}`)
+  say(
+    `${requests} requests, ${events} events, ${large} large bodies for ${pairs.length} pairs of model and mode, seed ${seed}`,
+  )
   const started = performance.now()
   let told = 0
   const report = await fuzz({
@@ -117,7 +141,9 @@ async function many(): Promise<boolean> {
       const percent = Math.floor((done * 100) / total)
       if (process.stdout.isTTY) process.stdout.write(`\r${done} sent, ${failures} failures `)
       else if (percent >= told + 5) {
-        say(`${percent} % sent, ${failures} failures, ${((performance.now() - started) / 1000).toFixed(0)} s`)
+        say(
+          `${percent} % sent, ${failures} failures, ${((performance.now() - started) / 1000).toFixed(0)} s`,
+        )
         told = percent - (percent % 5)
       }
     },
@@ -140,12 +166,18 @@ function tell({ model, mode, problem, request, smallest, command, again }: Failu
 
 function tabulate({ byKind, byMode, memory }: Report): void {
   const all = new Map<string | number, number>()
-  for (const counts of Object.values(byKind)) for (const [outcome, n] of counts) all.set(outcome, (all.get(outcome) ?? 0) + n)
+  for (const counts of Object.values(byKind))
+    for (const [outcome, n] of counts) all.set(outcome, (all.get(outcome) ?? 0) + n)
   const outcomes = [...all.keys()].sort((a, b) => String(a).localeCompare(String(b)))
   const row = (name: string, cells: readonly (string | number)[]) =>
     say(name.padEnd(16) + cells.map(cell => String(cell).padStart(9)).join(''))
   const numbers = (name: string, counts: ReadonlyMap<string | number, number>) =>
-    row(name, outcomes.map(outcome => counts.get(outcome) ?? 0).concat([...counts.values()].reduce((sum, n) => sum + n, 0)))
+    row(
+      name,
+      outcomes
+        .map(outcome => counts.get(outcome) ?? 0)
+        .concat([...counts.values()].reduce((sum, n) => sum + n, 0)),
+    )
   row('answers', [...outcomes, 'all'])
   for (const kind of KINDS) if (byKind[kind].size > 0) numbers(kind, byKind[kind] as Counts)
   numbers('all', all)
@@ -169,14 +201,19 @@ async function compare(): Promise<boolean> {
   say('\nquestions asked in every form of every server that runs the model')
   for (const model of models().filter(model => model !== 'slow')) {
     try {
-      const asked = await differential(model, { questions: Math.ceil(questions / MODELS.length), seed: integerSeed() })
+      const asked = await differential(model, {
+        questions: Math.ceil(questions / MODELS.length),
+        seed: integerSeed(),
+      })
       const { questions: all, requests, answered, refused, joinedRuns } = asked
       say(
         `${model.padEnd(16)}${all} questions (${answered} answered, ${refused} refused) in ${requests} requests; of those that may be joined ${joinedRuns.requests} in ${joinedRuns.runs} runs`,
       )
     } catch (error) {
       alike = false
-      say(`\n✖ ${model}: ${(error as Error).message}\n${((error as Error).cause as Error | undefined)?.message ?? ''}`)
+      say(
+        `\n✖ ${model}: ${(error as Error).message}\n${((error as Error).cause as Error | undefined)?.message ?? ''}`,
+      )
     }
   }
   return alike
@@ -191,4 +228,11 @@ async function all(): Promise<boolean> {
 process.once('SIGTERM', () => process.exit(143))
 
 if (values.help) say(USAGE)
-else process.exitCode = (await (values.together !== undefined ? together() : values.path !== undefined ? one(values.path) : all())) ? 0 : 1
+else
+  process.exitCode = (await (values.together !== undefined
+    ? together()
+    : values.path !== undefined
+      ? one(values.path)
+      : all()))
+    ? 0
+    : 1

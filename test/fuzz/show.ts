@@ -21,8 +21,12 @@ export function commandOf({ bytes, asked }: FuzzRequest): string | undefined {
       : [
           `curl -isg --http1.1 -X ${asked.method} --request-target ${quoted(asked.path)}`,
           // Those that curl would add by itself.
-          ...['Accept', 'User-Agent', 'Content-Type'].filter(name => !has(asked, name)).map(name => `-H '${name}:'`),
-          ...asked.headers.map(([name, value]) => `-H ${quoted(value === '' ? `${name};` : `${name}: ${value}`)}`),
+          ...['Accept', 'User-Agent', 'Content-Type']
+            .filter(name => !has(asked, name))
+            .map(name => `-H '${name}:'`),
+          ...asked.headers.map(
+            ([name, value]) => `-H ${quoted(value === '' ? `${name};` : `${name}: ${value}`)}`,
+          ),
           ...(asked.body.byteLength > 0 ? [`--data-raw ${quoted(asked.body.toString())}`] : []),
           'http://localhost:8080',
         ].join(' ')
@@ -31,7 +35,8 @@ export function commandOf({ bytes, asked }: FuzzRequest): string | undefined {
 
 type Asked = NonNullable<FuzzRequest['asked']>
 
-const has = ({ headers }: Asked, name: string) => headers.some(([other]) => other.toLowerCase() === name.toLowerCase())
+const has = ({ headers }: Asked, name: string) =>
+  headers.some(([other]) => other.toLowerCase() === name.toLowerCase())
 
 /** Of what a shell and curl pass on unchanged. */
 const isPlain = ({ method, path, headers, body, chunks }: Asked) =>
@@ -39,7 +44,9 @@ const isPlain = ({ method, path, headers, body, chunks }: Asked) =>
   /^[A-Z]+$/.test(method) &&
   method !== 'HEAD' &&
   /^[\x21-\x7e]+$/.test(path) &&
-  headers.every(([name, value]) => /^[\w-]+$/.test(name) && /^(?:[\x21-\x7e][\x20-\x7e]*)?$/.test(value)) &&
+  headers.every(
+    ([name, value]) => /^[\w-]+$/.test(name) && /^(?:[\x21-\x7e][\x20-\x7e]*)?$/.test(value),
+  ) &&
   /^[\x20-\x7e\n]*$/.test(body.toString('latin1'))
 
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`

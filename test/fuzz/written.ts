@@ -35,7 +35,23 @@ const DEEP = 20_000
 
 /** What stands where something else should. */
 const ODD = [
-  ...['null', 'true', 'false', '0', '-0', '-1', '1', '1.5', '1e2', '2147483647', '2147483648', '4294967296', '1e400', '-1e400', '1e-400'],
+  ...[
+    'null',
+    'true',
+    'false',
+    '0',
+    '-0',
+    '-1',
+    '1',
+    '1.5',
+    '1e2',
+    '2147483647',
+    '2147483648',
+    '4294967296',
+    '1e400',
+    '-1e400',
+    '1e-400',
+  ],
   ...[
     '9007199254740993',
     '9223372036854775807',
@@ -45,7 +61,25 @@ const ODD = [
     '1e19',
     `1${'0'.repeat(400)}`,
   ],
-  ...['NaN', 'Infinity', '-Infinity', '01', '.5', '5.', '+1', '0x10', '1_000', "'text'", 'undefined', '', ' ', '\\', '"', '//', '/**/'],
+  ...[
+    'NaN',
+    'Infinity',
+    '-Infinity',
+    '01',
+    '.5',
+    '5.',
+    '+1',
+    '0x10',
+    '1_000',
+    "'text'",
+    'undefined',
+    '',
+    ' ',
+    '\\',
+    '"',
+    '//',
+    '/**/',
+  ],
   ...[
     '""',
     '"text"',
@@ -61,7 +95,13 @@ const ODD = [
     '"\n"',
     '"日本語 🌸"',
   ],
-  ...['"__proto__"', '"constructor"', '"toString"', '"hasOwnProperty"', `"${'long '.repeat(2_000)}"`],
+  ...[
+    '"__proto__"',
+    '"constructor"',
+    '"toString"',
+    '"hasOwnProperty"',
+    `"${'long '.repeat(2_000)}"`,
+  ],
   ...[
     '[]',
     '{}',
@@ -75,7 +115,14 @@ const ODD = [
     '{"__proto__":{"binary_data_size":4}}',
     '{"toString":1}',
   ],
-  ...['{"constructor":{"prototype":{}}}', '{"length":2}', '{"":""}', '{"a":1,"a":2}', '{"a":1,"\\u0061":2}', '{"0":1}'],
+  ...[
+    '{"constructor":{"prototype":{}}}',
+    '{"length":2}',
+    '{"":""}',
+    '{"a":1,"a":2}',
+    '{"a":1,"\\u0061":2}',
+    '{"0":1}',
+  ],
   ...[101, 99, DEEP].map(deep => '['.repeat(deep) + ']'.repeat(deep)),
   `${'{"a":'.repeat(101)}1${'}'.repeat(101)}`,
   '['.repeat(DEEP),
@@ -83,7 +130,16 @@ const ODD = [
 
 /** Wrong values for each field by its name, next to what is wrong everywhere. */
 export const KNOWN: Readonly<Record<string, readonly string[]>> = {
-  id: ['1', '""', '"\\u0000"', '"\\ud83d"', `"${'i'.repeat(9_000)}"`, '"</script>"', '"\\r\\nx: y"', '["a"]'],
+  id: [
+    '1',
+    '""',
+    '"\\u0000"',
+    '"\\ud83d"',
+    `"${'i'.repeat(9_000)}"`,
+    '"</script>"',
+    '"\\r\\nx: y"',
+    '["a"]',
+  ],
   name: ['"__proto__"', '""', '"x "', '"INPUT"', '"input\\u0000"', '0'],
   shape: [
     '[]',
@@ -184,7 +240,16 @@ export const KNOWN: Readonly<Record<string, readonly string[]>> = {
     '[]',
   ],
   inputs: ['[]', 'null', '{}', '[null]', '[[]]', `[${'{},'.repeat(500)}{}]`],
-  outputs: ['[]', 'null', '{}', '[null]', '[{}]', '[{"name":"__proto__"}]', '[{"name":null}]', '"y"'],
+  outputs: [
+    '[]',
+    'null',
+    '{}',
+    '[null]',
+    '[{}]',
+    '[{"name":"__proto__"}]',
+    '[{"name":null}]',
+    '"y"',
+  ],
 }
 
 const OTHER_KEYS = [
@@ -210,7 +275,8 @@ interface Place {
   readonly index: number
 }
 
-const valueAt = ({ of, index }: Place): Written => ('items' in of ? of.items[index] : of.members[index]?.[1]) as Written
+const valueAt = ({ of, index }: Place): Written =>
+  ('items' in of ? of.items[index] : of.members[index]?.[1]) as Written
 
 function put({ of, index }: Place, value: Written): void {
   if ('items' in of) of.items[index] = value
@@ -230,7 +296,8 @@ const WAYS = {
     else of.members.splice(index, 0, of.members[index] as [string, Written])
   },
   rename({ of, index }, { at }) {
-    if ('members' in of) (of.members[index] as [string, Written])[0] = OTHER_KEYS[at % OTHER_KEYS.length] as string
+    if ('members' in of)
+      (of.members[index] as [string, Written])[0] = OTHER_KEYS[at % OTHER_KEYS.length] as string
   },
   add({ of, index }, { at, odd }) {
     if ('items' in of) of.items.splice(index, 0, text(odd))
@@ -288,7 +355,10 @@ export const oddText: fc.Arbitrary<string> = fc.oneof(
 )
 
 const oneBend: fc.Arbitrary<Bend> = fc.record({
-  how: fc.oneof({ weight: 3, arbitrary: fc.constant('known' as const) }, fc.constantFrom(...(Object.keys(WAYS) as Bend['how'][]))),
+  how: fc.oneof(
+    { weight: 3, arbitrary: fc.constant('known' as const) },
+    fc.constantFrom(...(Object.keys(WAYS) as Bend['how'][])),
+  ),
   at: fc.nat(1_000),
   odd: oddText,
 })

@@ -38,7 +38,10 @@ test('more than 4 MiB of JSON beside the tensor data gets 413, not 500, also as 
     ] as const) {
       const { status, json } = await exchange(large.port, request('POST', path, headers, body))
       assert.equal(status, 413)
-      assert.match(json.error, /^the body holds \d+ bytes of JSON beside tensor data, larger than the 4194304 bytes allowed$/)
+      assert.match(
+        json.error,
+        /^the body holds \d+ bytes of JSON beside tensor data, larger than the 4194304 bytes allowed$/,
+      )
     }
   } finally {
     await large.stop()
@@ -64,7 +67,11 @@ test('chunks may have extensions and trailers', async () => {
 })
 
 const ENDLESS = [
-  ['declared', () => request('POST', IRIS, { 'content-length': '1000000000000' }), (text: string) => text],
+  [
+    'declared',
+    () => request('POST', IRIS, { 'content-length': '1000000000000' }),
+    (text: string) => text,
+  ],
   ['streamed', () => CHUNKED, chunk],
 ] as const
 for (const [how, head, piece] of ENDLESS) {
@@ -128,7 +135,12 @@ test('a refused request with an enormous body loses its connection', async () =>
 
 /** Bytes with a compressed body. */
 function compressed(encoding: string, body: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(request('POST', IRIS, { 'content-encoding': encoding, 'content-length': `${body.length}` })), body])
+  return Buffer.concat([
+    Buffer.from(
+      request('POST', IRIS, { 'content-encoding': encoding, 'content-length': `${body.length}` }),
+    ),
+    body,
+  ])
 }
 
 const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: number }[] = [
@@ -137,7 +149,12 @@ const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: 
   { what: 'deflate', encoding: 'deflate', body: deflateSync(irisBody()), status: 200 },
   { what: 'identity', encoding: 'identity', body: Buffer.from(irisBody()), status: 200 },
   { what: 'called gzip and is not', encoding: 'gzip', body: Buffer.from(irisBody()), status: 400 },
-  { what: 'half of gzip', encoding: 'gzip', body: gzipSync(irisBody()).subarray(0, 40), status: 400 },
+  {
+    what: 'half of gzip',
+    encoding: 'gzip',
+    body: gzipSync(irisBody()).subarray(0, 40),
+    status: 400,
+  },
   { what: 'gzip of nothing', encoding: 'gzip', body: Buffer.alloc(0), status: 400 },
   {
     what: 'deflate with a wrong checksum',
@@ -145,9 +162,24 @@ const ENCODED: readonly { what: string; encoding: string; body: Buffer; status: 
     body: Buffer.concat([deflateSync(irisBody()).subarray(0, -4), Buffer.alloc(4)]),
     status: 400,
   },
-  { what: 'gzip that inflates to the limit', encoding: 'gzip', body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES)), status: 200 },
-  { what: 'gzip that inflates to one byte more', encoding: 'gzip', body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES + 1)), status: 413 },
-  { what: 'gzip twice over', encoding: 'gzip, gzip', body: gzipSync(gzipSync(irisBody())), status: 415 },
+  {
+    what: 'gzip that inflates to the limit',
+    encoding: 'gzip',
+    body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES)),
+    status: 200,
+  },
+  {
+    what: 'gzip that inflates to one byte more',
+    encoding: 'gzip',
+    body: gzipSync(irisBody().padEnd(MAX_BODY_BYTES + 1)),
+    status: 413,
+  },
+  {
+    what: 'gzip twice over',
+    encoding: 'gzip, gzip',
+    body: gzipSync(gzipSync(irisBody())),
+    status: 415,
+  },
   { what: 'in an encoding nobody knows', encoding: 'br', body: Buffer.from('x'), status: 415 },
 ]
 for (const { what, encoding, body, status } of ENCODED) {
@@ -172,7 +204,10 @@ test('bodies held at once are bounded: beyond, 503 and Retry-After; once they ar
   const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(50_000)))
   await until('the memory for bodies is full', async () => (await post()).status === 503)
   const { headers, json } = await post()
-  assert.deepEqual([headers['retry-after'], headers.connection, typeof json.error], ['1', 'close', 'string'])
+  assert.deepEqual(
+    [headers['retry-after'], headers.connection, typeof json.error],
+    ['1', 'close', 'string'],
+  )
   for (const { socket } of held) socket.destroy()
   await until('there is room again', async () => (await post()).status === 200)
 })
@@ -183,7 +218,10 @@ test('large bodies turn no small one away: those have room for themselves', asyn
   const held = await Promise.all(Array.from({ length: 3 }, () => holdBody(own.port, 999_000)))
   assert.equal((await Promise.race(held.map(connection => connection.answer()))).status, 503)
   for (const bytes of [0, 1_000, 100_000]) {
-    assert.equal((await exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(bytes)))).status, 200)
+    assert.equal(
+      (await exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(bytes)))).status,
+      200,
+    )
   }
   for (const { socket } of held) socket.destroy()
 })
@@ -193,7 +231,9 @@ test('a body in tiny chunks, and bodies that are being inflated, take memory wit
 }, async () => {
   const own = await startProcess({ MAX_BODY_BYTES: '16000000' })
   const port = Number(new URL(own.url).port)
-  const peak = () => Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${own.process.pid}/status`, 'utf8'))?.[1]) / 1024
+  const peak = () =>
+    Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${own.process.pid}/status`, 'utf8'))?.[1]) /
+    1024
   const before = peak()
   const crumbs = chunk('x').repeat(500_000)
   assert.equal((await exchange(port, CHUNKED + crumbs + chunk(''))).status, 400)

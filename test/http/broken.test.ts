@@ -20,9 +20,24 @@ function assertRefusal(answer: RawAnswer, status: number, says: RegExp): void {
 const BROKEN: readonly { mistake: string; bytes: string; status: number; says: RegExp }[] = [
   { mistake: 'no HTTP at all', bytes: 'hello\r\n\r\n', status: 400, says: /not valid HTTP/ },
   { mistake: 'TLS', bytes: '\x16\x03\x01\x02\x00\x01\x00', status: 400, says: /not valid HTTP/ },
-  { mistake: 'a method nobody knows', bytes: 'BREW / HTTP/1.1\r\nHost: a\r\n\r\n', status: 400, says: /not valid HTTP/ },
-  { mistake: 'a space in the target', bytes: 'GET /v2 /x HTTP/1.1\r\nHost: a\r\n\r\n', status: 400, says: /not valid HTTP/ },
-  { mistake: 'a header without a colon', bytes: 'GET /v2 HTTP/1.1\r\nHost a\r\n\r\n', status: 400, says: /not valid HTTP/ },
+  {
+    mistake: 'a method nobody knows',
+    bytes: 'BREW / HTTP/1.1\r\nHost: a\r\n\r\n',
+    status: 400,
+    says: /not valid HTTP/,
+  },
+  {
+    mistake: 'a space in the target',
+    bytes: 'GET /v2 /x HTTP/1.1\r\nHost: a\r\n\r\n',
+    status: 400,
+    says: /not valid HTTP/,
+  },
+  {
+    mistake: 'a header without a colon',
+    bytes: 'GET /v2 HTTP/1.1\r\nHost a\r\n\r\n',
+    status: 400,
+    says: /not valid HTTP/,
+  },
   {
     mistake: 'a control character in a header',
     bytes: 'GET /v2 HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n',
@@ -37,11 +52,17 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
   },
   {
     mistake: 'a length and chunks',
-    bytes: 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    bytes:
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
     status: 400,
     says: /not valid HTTP/,
   },
-  { mistake: 'a negative length', bytes: 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n', status: 400, says: /not valid HTTP/ },
+  {
+    mistake: 'a negative length',
+    bytes: 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n',
+    status: 400,
+    says: /not valid HTTP/,
+  },
   {
     mistake: 'a chunk whose size is no number',
     bytes: `POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n`,
@@ -60,16 +81,31 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
     status: 413,
     says: /chunk extensions/,
   },
-  { mistake: 'a header too large', bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, status: 431, says: /16 KiB/ },
+  {
+    mistake: 'a header too large',
+    bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
+    status: 431,
+    says: /16 KiB/,
+  },
   {
     mistake: 'headers too large together',
     bytes: `GET /v2 HTTP/1.1\r\nHost: a\r\n${'X: 1\r\n'.repeat(5_000)}\r\n`,
     status: 431,
     says: /16 KiB/,
   },
-  { mistake: 'a target too long', bytes: `GET /${'v'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, status: 431, says: /16 KiB/ },
+  {
+    mistake: 'a target too long',
+    bytes: `GET /${'v'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`,
+    status: 431,
+    says: /16 KiB/,
+  },
   { mistake: 'no Host', bytes: 'GET /v2 HTTP/1.1\r\n\r\n', status: 400, says: /Host/ },
-  { mistake: 'CONNECT', bytes: 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n', status: 405, says: /no proxy/ },
+  {
+    mistake: 'CONNECT',
+    bytes: 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n',
+    status: 405,
+    says: /no proxy/,
+  },
   {
     mistake: 'an expectation nobody knows',
     bytes: request('POST', IRIS, { expect: 'a-miracle' }, irisBody()),
@@ -77,7 +113,12 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
     says: /100-continue/,
   },
   { mistake: 'GET *', bytes: 'GET * HTTP/1.1\r\nHost: a\r\n\r\n', status: 404, says: /nothing/ },
-  { mistake: 'headers that never end', bytes: 'GET /v2 HTTP/1.1\r\nHost: a\r\nX', status: 408, says: /in time/ },
+  {
+    mistake: 'headers that never end',
+    bytes: 'GET /v2 HTTP/1.1\r\nHost: a\r\nX',
+    status: 408,
+    says: /in time/,
+  },
   { mistake: 'a request line that never ends', bytes: 'GET', status: 408, says: /in time/ },
   {
     mistake: 'a body that never ends',
@@ -101,7 +142,11 @@ for (const { mistake, bytes, status, says } of BROKEN) {
 }
 
 test('a broken request closes its connection', async () => {
-  for (const bytes of ['hello\r\n\r\n', 'GET /v2 HTTP/1.1\r\nHost: a\r\nX', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n']) {
+  for (const bytes of [
+    'hello\r\n\r\n',
+    'GET /v2 HTTP/1.1\r\nHost: a\r\nX',
+    'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n',
+  ]) {
     const connection = await connect(server.port)
     connection.send(bytes)
     assert.equal((await connection.answer()).headers.connection, 'close')
@@ -140,7 +185,9 @@ test('a client that goes on sending rubbish still reads one answer, whole', asyn
 
 test('HTTP/1.0 needs no Host, and its connection is closed', async () => {
   const connection = await connect(server.port)
-  connection.send(`POST ${IRIS} HTTP/1.0\r\nContent-Length: ${irisBody().length}\r\n\r\n${irisBody()}`)
+  connection.send(
+    `POST ${IRIS} HTTP/1.0\r\nContent-Length: ${irisBody().length}\r\n\r\n${irisBody()}`,
+  )
   const answer = await connection.answer()
   assert.deepEqual([answer.status, answer.headers.connection], [200, 'close'])
   await connection.closed
@@ -156,7 +203,17 @@ test('HTTP/1.0 may not expect anything: its body is read, without 100', async ()
 
 test('a request to upgrade the protocol is answered as it is', async () => {
   assert.equal(
-    (await exchange(server.port, request('POST', IRIS, { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c' }, irisBody()))).status,
+    (
+      await exchange(
+        server.port,
+        request(
+          'POST',
+          IRIS,
+          { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c' },
+          irisBody(),
+        ),
+      )
+    ).status,
     200,
   )
 })
@@ -177,7 +234,9 @@ test('a request to upgrade the protocol is the last of its connection, because r
 
 test('Expect: 100-continue gets 100, and after the body the answer', async () => {
   const connection = await connect(server.port)
-  connection.send(request('POST', IRIS, { expect: '100-continue', 'content-length': String(irisBody().length) }))
+  connection.send(
+    request('POST', IRIS, { expect: '100-continue', 'content-length': String(irisBody().length) }),
+  )
   assert.equal((await connection.answer()).status, 100)
   connection.send(irisBody())
   assert.equal((await connection.answer()).status, 200)
@@ -186,12 +245,20 @@ test('Expect: 100-continue gets 100, and after the body the answer', async () =>
 
 const UNWANTED = [
   { what: 'too large', target: IRIS, headers: { 'content-length': '100001' }, status: 413 },
-  { what: 'in an unknown encoding', target: IRIS, headers: { 'content-length': '10', 'content-encoding': 'br' }, status: 415 },
+  {
+    what: 'in an unknown encoding',
+    target: IRIS,
+    headers: { 'content-length': '10', 'content-encoding': 'br' },
+    status: 415,
+  },
   { what: 'for nobody', target: '/nowhere', headers: { 'content-length': '10' }, status: 404 },
 ]
 for (const { what, target, headers, status } of UNWANTED) {
   test(`a body that is ${what} is not asked for: ${status} comes without 100`, async () => {
-    const answer = await exchange(server.port, request('POST', target, { expect: '100-continue', ...headers }))
+    const answer = await exchange(
+      server.port,
+      request('POST', target, { expect: '100-continue', ...headers }),
+    )
     assert.equal(answer.status, status)
   })
 }
@@ -216,7 +283,11 @@ test('a good request and CONNECT behind it get their answers in that order', asy
 test('a client that resets its connection after CONNECT or rubbish ends nothing', async () => {
   const own = await startProcess()
   const port = Number(new URL(own.url).port)
-  for (const bytes of ['CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n', 'rubbish\r\n\r\n', `${GOOD}rubbish\r\n\r\n`]) {
+  for (const bytes of [
+    'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n',
+    'rubbish\r\n\r\n',
+    `${GOOD}rubbish\r\n\r\n`,
+  ]) {
     const connection = await connect(port)
     connection.send(bytes)
     await connection.answer()

@@ -52,7 +52,10 @@ export async function connect(port: number): Promise<Connection> {
         received = received.subarray(parsed.length)
         return parsed.answer
       }
-      if (over) throw new Error(`the connection closed before an answer; it held ${JSON.stringify(received.toString('latin1', 0, 300))}`)
+      if (over)
+        throw new Error(
+          `the connection closed before an answer; it held ${JSON.stringify(received.toString('latin1', 0, 300))}`,
+        )
       await new Promise<void>(resolve => {
         wake = resolve
       })
@@ -62,19 +65,28 @@ export async function connect(port: number): Promise<Connection> {
   return { socket, send: bytes => socket.write(bytes), answer, closed }
 }
 
-function readAnswer(bytes: Buffer, to: 'HEAD' | undefined): { answer: RawAnswer; length: number } | undefined {
+function readAnswer(
+  bytes: Buffer,
+  to: 'HEAD' | undefined,
+): { answer: RawAnswer; length: number } | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n')
   if (headEnd === -1) return undefined
   const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
   const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1])
   const headers = Object.fromEntries(
-    lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+    lines.map(line => [
+      line.slice(0, line.indexOf(':')).toLowerCase(),
+      line.slice(line.indexOf(':') + 1).trim(),
+    ]),
   )
   const bodyless = to === 'HEAD' || status < 200 || status === 204
   const end = headEnd + 4 + (bodyless ? 0 : Number(headers['content-length']))
   if (bytes.length < end) return undefined
   const body = bytes.toString('utf8', headEnd + 4, end)
-  const isJson = headers['content-type']?.startsWith('application/json') && headers['content-encoding'] === undefined && body !== ''
+  const isJson =
+    headers['content-type']?.startsWith('application/json') &&
+    headers['content-encoding'] === undefined &&
+    body !== ''
   const json = isJson ? JSON.parse(body) : undefined
   return { answer: { status, headers, body, json }, length: end }
 }
@@ -87,7 +99,11 @@ export async function isListening(port: number): Promise<boolean> {
 }
 
 /** One request on a connection of its own. */
-export async function exchange(port: number, bytes: string | Uint8Array, to?: 'HEAD'): Promise<RawAnswer> {
+export async function exchange(
+  port: number,
+  bytes: string | Uint8Array,
+  to?: 'HEAD',
+): Promise<RawAnswer> {
   const connection = await connect(port)
   connection.send(bytes)
   const answer = await connection.answer(to)
@@ -96,8 +112,17 @@ export async function exchange(port: number, bytes: string | Uint8Array, to?: 'H
 }
 
 /** A request's bytes, with a body's Content-Length where there is one. */
-export function request(method: string, target: string, headers: Record<string, string> = {}, body = ''): string {
-  const all = { host: 'test', ...(body === '' ? {} : { 'content-length': String(Buffer.byteLength(body)) }), ...headers }
+export function request(
+  method: string,
+  target: string,
+  headers: Record<string, string> = {},
+  body = '',
+): string {
+  const all = {
+    host: 'test',
+    ...(body === '' ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
+    ...headers,
+  }
   return `${method} ${target} HTTP/1.1\r\n${Object.entries(all)
     .map(header => `${header.join(': ')}\r\n`)
     .join('')}\r\n${body}`
@@ -107,16 +132,26 @@ export const IRIS = '/v2/models/iris-classifier/infer'
 
 /** An inference request for the shipped model; it is a setosa. */
 export const irisBody = (id?: string) =>
-  JSON.stringify({ id, inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] })
+  JSON.stringify({
+    id,
+    inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }],
+  })
 
 export const SLOW = '/v2/models/slow/infer'
 
 /** An inference request for test/models/slow. */
 export const slowBody = (more: object = {}) =>
-  JSON.stringify({ ...more, inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] })
+  JSON.stringify({
+    ...more,
+    inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
+  })
 
 /** Waits until it is so, for ten seconds at most. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>, patienceMs = 10_000): Promise<void> {
+export async function until(
+  what: string,
+  isSo: () => boolean | Promise<boolean>,
+  patienceMs = 10_000,
+): Promise<void> {
   const deadline = performance.now() + patienceMs
   while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error(`it never came to be that ${what}`)
@@ -127,5 +162,10 @@ export async function until(what: string, isSo: () => boolean | Promise<boolean>
 /** Series of Prometheus text: name with labels, and its value. */
 export function readMetrics(text: string): Map<string, number> {
   const lines = text.split('\n').filter(line => line !== '' && !line.startsWith('#'))
-  return new Map(lines.map(line => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]))
+  return new Map(
+    lines.map(line => [
+      line.slice(0, line.lastIndexOf(' ')),
+      Number(line.slice(line.lastIndexOf(' ') + 1)),
+    ]),
+  )
 }

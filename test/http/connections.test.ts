@@ -2,7 +2,17 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
-import { connect, exchange, IRIS, irisBody, readMetrics, request, SLOW, slowBody, until } from './client.ts'
+import {
+  connect,
+  exchange,
+  IRIS,
+  irisBody,
+  readMetrics,
+  request,
+  SLOW,
+  slowBody,
+  until,
+} from './client.ts'
 
 let server: Server
 before(async () => {
@@ -12,7 +22,17 @@ after(() => server.stop())
 
 const MODEL = '/v2/models/iris-classifier'
 const GET_ROUTES = [
-  ...['/', '/v2', '/v2/', '/v2/health/live', '/v2/health/ready', '/health', '/ready', '/health/liveness', '/health/readiness'],
+  ...[
+    '/',
+    '/v2',
+    '/v2/',
+    '/v2/health/live',
+    '/v2/health/ready',
+    '/health',
+    '/ready',
+    '/health/liveness',
+    '/health/readiness',
+  ],
   ...[
     '/metrics',
     '/openapi.json',
@@ -26,7 +46,8 @@ const GET_ROUTES = [
 ]
 const POST_ROUTES = [IRIS, `${MODEL}/versions/v1.0.0/infer`]
 
-const inferenceOf = (headers: Record<string, string> = {}, id?: string) => request('POST', IRIS, headers, irisBody(id))
+const inferenceOf = (headers: Record<string, string> = {}, id?: string) =>
+  request('POST', IRIS, headers, irisBody(id))
 
 test('many requests follow each other on one connection, which outlives the 90 s of the queue-proxy', async () => {
   const connection = await connect(server.port)
@@ -34,7 +55,10 @@ test('many requests follow each other on one connection, which outlives the 90 s
     connection.send(inferenceOf({}, `${i}`))
     const { status, json, headers } = await connection.answer()
     assert.deepEqual([status, json.id, headers.connection], [200, `${i}`, 'keep-alive'])
-    assert.ok(Number(/timeout=(\d+)/.exec(headers['keep-alive'] ?? '')?.[1]) >= 95, headers['keep-alive'])
+    assert.ok(
+      Number(/timeout=(\d+)/.exec(headers['keep-alive'] ?? '')?.[1]) >= 95,
+      headers['keep-alive'],
+    )
   }
   connection.socket.destroy()
 })
@@ -58,32 +82,50 @@ test('pipelined requests are answered in their order, whatever each takes', asyn
   )
   for (let i = 0; i < 50; i++) {
     const first = await connection.answer()
-    assert.deepEqual([first.status, first.json.id, first.headers['x-request-id']], [200, `${i}`, `infer-${i}`])
+    assert.deepEqual(
+      [first.status, first.json.id, first.headers['x-request-id']],
+      [200, `${i}`, `infer-${i}`],
+    )
     assert.equal((await connection.answer()).headers['x-request-id'], `get-${i}`)
   }
   connection.socket.destroy()
 })
 
 /** Of an answer's headers those that do not depend on the moment. */
-function lasting({ date: _, ...headers }: Readonly<Record<string, string>>, path: string): Record<string, string> {
+function lasting(
+  { date: _, ...headers }: Readonly<Record<string, string>>,
+  path: string,
+): Record<string, string> {
   const { 'content-length': length, ...others } = headers
-  return path === '/metrics' ? { ...others, 'content-length': String(length !== undefined) } : headers
+  return path === '/metrics'
+    ? { ...others, 'content-length': String(length !== undefined) }
+    : headers
 }
 
 for (const path of GET_ROUTES) {
   test(`HEAD ${path} is answered as GET is, without the body`, async () => {
     const connection = await connect(server.port)
-    for (const headers of [{}, { accept: 'text/html' }, { 'accept-encoding': 'gzip' }] as Record<string, string>[]) {
+    for (const headers of [{}, { accept: 'text/html' }, { 'accept-encoding': 'gzip' }] as Record<
+      string,
+      string
+    >[]) {
       connection.send(request('GET', path, headers))
       const get = await connection.answer()
       connection.send(request('HEAD', path, headers))
       const head = await connection.answer('HEAD')
       assert.equal(get.status, 200)
-      assert.deepEqual([head.status, lasting(head.headers, path)], [get.status, lasting(get.headers, path)])
+      assert.deepEqual(
+        [head.status, lasting(head.headers, path)],
+        [get.status, lasting(get.headers, path)],
+      )
       assert.ok('content-length' in head.headers)
     }
     connection.send(request('GET', '/v2/health/live'))
-    assert.deepEqual((await connection.answer()).json, { live: true }, 'nothing was left on the connection')
+    assert.deepEqual(
+      (await connection.answer()).json,
+      { live: true },
+      'nothing was left on the connection',
+    )
     connection.socket.destroy()
   })
 }
@@ -102,17 +144,28 @@ test('HEAD of what is not there, or not for GET, has the status and no body', as
 
 test('OPTIONS tells the methods of every route, and of the server as a whole', async () => {
   const allowed = (path: string) =>
-    POST_ROUTES.includes(path) ? 'POST, OPTIONS' : path === '/' || path === '*' ? 'GET, HEAD, POST, OPTIONS' : 'GET, HEAD, OPTIONS'
+    POST_ROUTES.includes(path)
+      ? 'POST, OPTIONS'
+      : path === '/' || path === '*'
+        ? 'GET, HEAD, POST, OPTIONS'
+        : 'GET, HEAD, OPTIONS'
   for (const path of [...GET_ROUTES, ...POST_ROUTES, '*']) {
     const { status, headers, body } = await exchange(server.port, request('OPTIONS', path))
-    assert.deepEqual([path, status, headers.allow, body, headers['content-length']], [path, 204, allowed(path), '', undefined])
+    assert.deepEqual(
+      [path, status, headers.allow, body, headers['content-length']],
+      [path, 204, allowed(path), '', undefined],
+    )
   }
   assert.equal((await exchange(server.port, request('OPTIONS', '/nowhere'))).status, 404)
 })
 
 test('no answer opens the server to other origins', async () => {
   const origin = { origin: 'https://elsewhere.example', 'access-control-request-method': 'POST' }
-  for (const bytes of [...GET_ROUTES.map(path => request('GET', path, origin)), request('OPTIONS', IRIS, origin), inferenceOf(origin)]) {
+  for (const bytes of [
+    ...GET_ROUTES.map(path => request('GET', path, origin)),
+    request('OPTIONS', IRIS, origin),
+    inferenceOf(origin),
+  ]) {
     const { headers } = await exchange(server.port, bytes)
     assert.deepEqual(
       Object.keys(headers).filter(name => name.startsWith('access-control')),
@@ -135,13 +188,23 @@ for (const [what, target] of TARGETS) {
 }
 
 test('a whole URL without a path means the root', async () => {
-  assert.equal((await exchange(server.port, request('GET', 'http://test'))).json.name, 'onnx-function')
+  assert.equal(
+    (await exchange(server.port, request('GET', 'http://test'))).json.name,
+    'onnx-function',
+  )
 })
 
 test('x-request-id is echoed on answers and errors, and none is made up', async () => {
   const id = { 'x-request-id': 'my id: 1/é' }
-  for (const bytes of [inferenceOf(id), request('GET', '/nowhere', id), request('GET', '/v2', id)]) {
-    assert.equal((await exchange(server.port, Buffer.from(bytes, 'latin1'))).headers['x-request-id'], 'my id: 1/é')
+  for (const bytes of [
+    inferenceOf(id),
+    request('GET', '/nowhere', id),
+    request('GET', '/v2', id),
+  ]) {
+    assert.equal(
+      (await exchange(server.port, Buffer.from(bytes, 'latin1'))).headers['x-request-id'],
+      'my id: 1/é',
+    )
   }
   assert.equal('x-request-id' in (await exchange(server.port, inferenceOf())).headers, false)
 })
@@ -168,18 +231,28 @@ const ENCODINGS: readonly [acceptEncoding: string, contentEncoding: string | und
 ]
 for (const [acceptEncoding, encoding] of ENCODINGS) {
   test(`a large answer to Accept-Encoding "${acceptEncoding}" is ${encoding ?? 'not compressed'}`, async () => {
-    const inputs = [{ name: 'input', shape: [200, 4], datatype: 'FP32', data: Array(800).fill(1.5) }]
+    const inputs = [
+      { name: 'input', shape: [200, 4], datatype: 'FP32', data: Array(800).fill(1.5) },
+    ]
     const connection = await connect(server.port)
     const chunks: Buffer[] = []
     connection.socket.on('data', chunk => chunks.push(chunk))
-    connection.send(request('POST', IRIS, { 'accept-encoding': acceptEncoding, connection: 'close' }, JSON.stringify({ inputs })))
+    connection.send(
+      request(
+        'POST',
+        IRIS,
+        { 'accept-encoding': acceptEncoding, connection: 'close' },
+        JSON.stringify({ inputs }),
+      ),
+    )
     const { status, headers } = await connection.answer()
     await connection.closed
     const bytes = Buffer.concat(chunks)
     const body = bytes.subarray(bytes.indexOf('\r\n\r\n') + 4)
     assert.deepEqual([status, headers['content-encoding']], [200, encoding])
     assert.equal(headers.vary?.toLowerCase(), 'accept-encoding')
-    const text = encoding === 'gzip' ? gunzipSync(body) : encoding === 'deflate' ? inflateSync(body) : body
+    const text =
+      encoding === 'gzip' ? gunzipSync(body) : encoding === 'deflate' ? inflateSync(body) : body
     assert.deepEqual(JSON.parse(text.toString()).outputs[0].shape, [200, 3])
   })
 }
@@ -193,7 +266,14 @@ test('a small answer is not worth compressing', async () => {
 function large(): Buffer {
   const data = Buffer.alloc(20_000_000)
   const json = JSON.stringify({
-    inputs: [{ name: 'x', shape: [data.length / 4], datatype: 'FP32', parameters: { binary_data_size: data.length } }],
+    inputs: [
+      {
+        name: 'x',
+        shape: [data.length / 4],
+        datatype: 'FP32',
+        parameters: { binary_data_size: data.length },
+      },
+    ],
     parameters: { binary_data_output: true },
   })
   const head = request('POST', '/v2/models/identity-fp32/infer', {
@@ -291,7 +371,10 @@ test('nothing runs for a client that hung up while the model was loading, pipeli
   await exchange(own.port, request('GET', '/v2'))
   await own.service.model.load()
   const metrics = async () => readMetrics(await own.service.metrics.text())
-  await until('none is in flight', async () => (await metrics()).get('inference_requests_in_flight') === 0)
+  await until(
+    'none is in flight',
+    async () => (await metrics()).get('inference_requests_in_flight') === 0,
+  )
   assert.equal((await metrics()).get('inference_batch_rows_count'), 0)
 })
 
@@ -305,7 +388,10 @@ test('nothing runs for clients that hung up while others ran', async t => {
   await until('most wait', () => own.service.model.queuedRows >= 4)
   for (const client of clients) client.socket.destroy()
   const metrics = async () => readMetrics(await own.service.metrics.text())
-  await until('none is in flight', async () => (await metrics()).get('inference_requests_in_flight') === 0)
+  await until(
+    'none is in flight',
+    async () => (await metrics()).get('inference_requests_in_flight') === 0,
+  )
   const runs = (await metrics()).get('inference_batch_rows_count') as number
   assert.ok(runs <= 3, `${runs} runs`)
 })
@@ -331,7 +417,9 @@ test('clients that hang up anywhere are logged as no error, and end nothing', as
       connection.send(bytes)
       await exchange(port, request('GET', '/v2'))
       // A socket that has ended, in answer to the server's end, cannot be reset: Node 24 would leave it open for ever.
-      connection.socket[leave === 'resetAndDestroy' && !connection.socket.writable ? 'destroy' : leave]()
+      connection.socket[
+        leave === 'resetAndDestroy' && !connection.socket.writable ? 'destroy' : leave
+      ]()
       if (leave !== 'end') await connection.closed
     }
   }
@@ -360,7 +448,10 @@ test('requests of one connection are answered one after the other', async t => {
 })
 
 test('an answer that is not read in REQUEST_TIMEOUT_MS is cut, though its client goes on sending', async t => {
-  const own = await startServer({ MODEL_DIR: testModel('identity-fp32'), REQUEST_TIMEOUT_MS: '1000' })
+  const own = await startServer({
+    MODEL_DIR: testModel('identity-fp32'),
+    REQUEST_TIMEOUT_MS: '1000',
+  })
   t.after(own.stop)
   const client = await connect(own.port)
   client.socket.pause()

@@ -15,11 +15,36 @@ after(() => Promise.all([server, loading, failing].map(each => each.stop())))
 
 const MODEL = '/v2/models/iris-classifier'
 const ROUTES = [
-  ...['/', '/v2', '/v2/', '/v2/health/live', '/v2/health/ready', '/health', '/ready', '/health/liveness', '/health/readiness', '/metrics'],
-  ...['/openapi.json', '/docs', MODEL, `${MODEL}/ready`, `${MODEL}/versions/v1.0.0`, `${MODEL}/versions/v1.0.0/ready`, IRIS],
+  ...[
+    '/',
+    '/v2',
+    '/v2/',
+    '/v2/health/live',
+    '/v2/health/ready',
+    '/health',
+    '/ready',
+    '/health/liveness',
+    '/health/readiness',
+    '/metrics',
+  ],
+  ...[
+    '/openapi.json',
+    '/docs',
+    MODEL,
+    `${MODEL}/ready`,
+    `${MODEL}/versions/v1.0.0`,
+    `${MODEL}/versions/v1.0.0/ready`,
+    IRIS,
+  ],
   `${MODEL}/versions/v1.0.0/infer`,
 ]
-const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': 'a.request', 'content-type': 'application/json' }
+const EVENT = {
+  'ce-specversion': '1.0',
+  'ce-id': '1',
+  'ce-source': '/test',
+  'ce-type': 'a.request',
+  'content-type': 'application/json',
+}
 
 function assertError({ status, headers, json, body }: RawAnswer, expected: number): void {
   assert.equal(status, expected, body)
@@ -46,25 +71,64 @@ for (const route of ROUTES) {
 }
 
 const POSTS = [IRIS, `${MODEL}/versions/v1.0.0/infer`, '/']
-const REFUSED: readonly { what: string; headers?: Record<string, string>; body?: string; status: number }[] = [
+const REFUSED: readonly {
+  what: string
+  headers?: Record<string, string>
+  body?: string
+  status: number
+}[] = [
   { what: 'no body', status: 400 },
   { what: 'no JSON', body: '{', status: 400 },
   { what: 'no object', body: '[]', status: 400 },
-  { what: 'a form', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: irisBody(), status: 415 },
-  { what: 'an unknown encoding', headers: { 'content-encoding': 'br' }, body: irisBody(), status: 415 },
-  { what: 'a length that lies', headers: { 'inference-header-content-length': '9999' }, body: irisBody(), status: 400 },
-  { what: 'a length that is none', headers: { 'inference-header-content-length': 'x' }, body: irisBody(), status: 400 },
+  {
+    what: 'a form',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: irisBody(),
+    status: 415,
+  },
+  {
+    what: 'an unknown encoding',
+    headers: { 'content-encoding': 'br' },
+    body: irisBody(),
+    status: 415,
+  },
+  {
+    what: 'a length that lies',
+    headers: { 'inference-header-content-length': '9999' },
+    body: irisBody(),
+    status: 400,
+  },
+  {
+    what: 'a length that is none',
+    headers: { 'inference-header-content-length': 'x' },
+    body: irisBody(),
+    status: 400,
+  },
   { what: 'a body too large', body: irisBody().padEnd(5001), status: 413 },
-  { what: 'rubbish called gzip', headers: { 'content-encoding': 'gzip' }, body: irisBody(), status: 400 },
+  {
+    what: 'rubbish called gzip',
+    headers: { 'content-encoding': 'gzip' },
+    body: irisBody(),
+    status: 400,
+  },
 ]
 for (const { what, headers, body, status } of REFUSED) {
   test(`POST with ${what} is ${status} with a JSON error, on every route that takes POST`, async () => {
-    for (const route of POSTS) assertError(await exchange(server.port, request('POST', route, headers, body)), status)
+    for (const route of POSTS)
+      assertError(await exchange(server.port, request('POST', route, headers, body)), status)
   })
 }
 
 const NOWHERE = [
-  ...['/nowhere', '//v2', '/v2/models', '/v2/models/', '/v2/models/other', '/v2/models/other/infer', '/v2/models/__proto__/infer'],
+  ...[
+    '/nowhere',
+    '//v2',
+    '/v2/models',
+    '/v2/models/',
+    '/v2/models/other',
+    '/v2/models/other/infer',
+    '/v2/models/__proto__/infer',
+  ],
   ...[
     `${MODEL}/versions/v9`,
     `${MODEL}/versions/v9/infer`,
@@ -92,7 +156,12 @@ test('what is not there is 404 with a JSON error, for every method and whoever a
 })
 
 test('a % that means nothing is 400 with a JSON error', async () => {
-  for (const path of ['/v2/models/%', '/v2/models/%zz/infer', '/v2/models/%ff', `${MODEL}/versions/%c3`]) {
+  for (const path of [
+    '/v2/models/%',
+    '/v2/models/%zz/infer',
+    '/v2/models/%ff',
+    `${MODEL}/versions/%c3`,
+  ]) {
     assertError(await exchange(server.port, request('GET', path)), 400)
   }
 })
@@ -107,21 +176,30 @@ test('what is not ready says so, with a JSON error and Retry-After, and what doe
   assertError(model, 503)
   assert.deepEqual([model.json.name, model.json.ready], ['iris-classifier', false])
   assertError(await exchange(loading.port, request('GET', '/ready')), 503)
-  assert.deepEqual((await exchange(loading.port, request('GET', '/health'))).json, { status: 'ok', model_loaded: false })
+  assert.deepEqual((await exchange(loading.port, request('GET', '/health'))).json, {
+    status: 'ok',
+    model_loaded: false,
+  })
   for (const path of ['/', '/v2', '/v2/health/live', '/health/liveness', '/metrics']) {
     assert.equal((await exchange(loading.port, request('GET', path))).status, 200, path)
   }
 })
 
 test('a deadline that passes is 504 with a JSON error', async () => {
-  for (const path of [IRIS, '/']) assertError(await exchange(loading.port, request('POST', path, {}, irisBody())), 504)
+  for (const path of [IRIS, '/'])
+    assertError(await exchange(loading.port, request('POST', path, {}, irisBody())), 504)
   assertError(await exchange(loading.port, request('POST', '/', EVENT, irisBody())), 504)
   assertError(await exchange(loading.port, request('GET', MODEL)), 504)
 })
 
 test('a model that fails is 500 to a request and 422 to an event, with a JSON error', async () => {
-  const body = JSON.stringify({ inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }] })
-  assertError(await exchange(failing.port, request('POST', '/v2/models/failing/infer', {}, body)), 500)
+  const body = JSON.stringify({
+    inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }],
+  })
+  assertError(
+    await exchange(failing.port, request('POST', '/v2/models/failing/infer', {}, body)),
+    500,
+  )
   assertError(await exchange(failing.port, request('POST', '/', {}, body)), 500)
   assertError(await exchange(failing.port, request('POST', '/', EVENT, body)), 422)
 })
@@ -129,7 +207,25 @@ test('a model that fails is 500 to a request and 422 to an event, with a JSON er
 test('an event that is none is 400 or 415 with a JSON error', async () => {
   const { 'ce-id': _, ...noId } = EVENT
   assertError(await exchange(server.port, request('POST', '/', noId, irisBody())), 400)
-  assertError(await exchange(server.port, request('POST', '/', { 'content-type': 'application/cloudevents+json' }, '{}')), 400)
-  assertError(await exchange(server.port, request('POST', '/', { 'content-type': 'application/cloudevents-batch+json' }, '{}')), 400)
-  assertError(await exchange(server.port, request('POST', '/', { 'content-type': 'application/cloudevents+avro' }, 'x')), 415)
+  assertError(
+    await exchange(
+      server.port,
+      request('POST', '/', { 'content-type': 'application/cloudevents+json' }, '{}'),
+    ),
+    400,
+  )
+  assertError(
+    await exchange(
+      server.port,
+      request('POST', '/', { 'content-type': 'application/cloudevents-batch+json' }, '{}'),
+    ),
+    400,
+  )
+  assertError(
+    await exchange(
+      server.port,
+      request('POST', '/', { 'content-type': 'application/cloudevents+avro' }, 'x'),
+    ),
+    415,
+  )
 })

@@ -14,14 +14,32 @@ const FLOWERS = [
   [6.3, 3.3, 6, 2.5],
 ] as const
 const LABELS = ['setosa', 'virginica']
-const flowers = (rows: number) => Array.from({ length: rows }, (_, i) => FLOWERS[i % 2] as readonly number[])
+const flowers = (rows: number) =>
+  Array.from({ length: rows }, (_, i) => FLOWERS[i % 2] as readonly number[])
 
 const irisJson = (rows: readonly (readonly unknown[])[], more: object = {}) =>
-  JSON.stringify({ id: 'large', inputs: [{ name: 'input', datatype: 'FP32', shape: [rows.length, 4], data: rows }], ...more })
+  JSON.stringify({
+    id: 'large',
+    inputs: [{ name: 'input', datatype: 'FP32', shape: [rows.length, 4], data: rows }],
+    ...more,
+  })
 
-const post = async (server: { url: string }, body: string | Buffer, headers: Record<string, string> = {}, path = IRIS) => {
-  const answer = await fetch(server.url + path, { method: 'POST', body: Buffer.from(body), headers })
-  return { status: answer.status, headers: answer.headers, bytes: Buffer.from(await answer.arrayBuffer()) }
+const post = async (
+  server: { url: string },
+  body: string | Buffer,
+  headers: Record<string, string> = {},
+  path = IRIS,
+) => {
+  const answer = await fetch(server.url + path, {
+    method: 'POST',
+    body: Buffer.from(body),
+    headers,
+  })
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    bytes: Buffer.from(await answer.arrayBuffer()),
+  }
 }
 const jsonOf = ({ bytes }: { bytes: Buffer }) => JSON.parse(bytes.toString())
 
@@ -44,37 +62,74 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.ok(classes.data.every((label: string, i: number) => label === LABELS[i % 2]))
       assert.ok(Math.abs(probabilities.data[3 * (ROWS - 2)] - probabilities.data[0]) < 1e-6)
       const metrics = await (await fetch(`${server.url}/metrics`)).text()
-      assert.match(metrics, new RegExp(`^inference_predictions_total\\{label="virginica",version="v1.0.0"\\} ${ROWS / 2}$`, 'm'))
+      assert.match(
+        metrics,
+        new RegExp(
+          `^inference_predictions_total\\{label="virginica",version="v1.0.0"\\} ${ROWS / 2}$`,
+          'm',
+        ),
+      )
       assert.match(metrics, new RegExp(`^inference_batch_rows_sum(?:\\{.*\\})? ${ROWS}$`, 'm'))
     })
 
     test('as binary tensor data gets the same, as binary tensor data or as JSON', async () => {
       const tensor = Buffer.from(Float32Array.from(flowers(ROWS).flat()).buffer)
-      const input = { name: 'input', datatype: 'FP32', shape: [ROWS, 4], parameters: { binary_data_size: tensor.byteLength } }
-      const outputs = [{ name: 'predicted_class' }, { name: 'probabilities', parameters: { binary_data: true } }]
+      const input = {
+        name: 'input',
+        datatype: 'FP32',
+        shape: [ROWS, 4],
+        parameters: { binary_data_size: tensor.byteLength },
+      }
+      const outputs = [
+        { name: 'predicted_class' },
+        { name: 'probabilities', parameters: { binary_data: true } },
+      ]
       const header = Buffer.from(JSON.stringify({ inputs: [input], outputs }))
-      const answer = await post(server, Buffer.concat([header, tensor]), { 'inference-header-content-length': String(header.byteLength) })
+      const answer = await post(server, Buffer.concat([header, tensor]), {
+        'inference-header-content-length': String(header.byteLength),
+      })
       assert.equal(answer.status, 200)
       const length = Number(answer.headers.get('inference-header-content-length'))
       const response = JSON.parse(answer.bytes.toString('utf8', 0, length))
-      assert.ok(response.outputs[0].data.every((label: string, i: number) => label === LABELS[i % 2]))
+      assert.ok(
+        response.outputs[0].data.every((label: string, i: number) => label === LABELS[i % 2]),
+      )
       assert.deepEqual(response.outputs[1].parameters, { binary_data_size: ROWS * 12 })
       assert.equal(answer.bytes.byteLength, length + ROWS * 12)
       const probabilities = new Float32Array(
-        answer.bytes.buffer.slice(answer.bytes.byteOffset + length, answer.bytes.byteOffset + answer.bytes.byteLength),
+        answer.bytes.buffer.slice(
+          answer.bytes.byteOffset + length,
+          answer.bytes.byteOffset + answer.bytes.byteLength,
+        ),
       )
       assert.ok((probabilities[3 * (ROWS - 1) + 2] as number) > 0.9)
     })
 
     test('as the data of an event, in binary and in structured mode, gets its reply', async () => {
       const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request' }
-      const headers = Object.fromEntries(Object.entries(event).map(([name, value]) => [`ce-${name}`, value]))
-      const binary = await post(server, irisJson(flowers(ROWS)), { ...headers, 'content-type': 'application/json' }, '/')
+      const headers = Object.fromEntries(
+        Object.entries(event).map(([name, value]) => [`ce-${name}`, value]),
+      )
+      const binary = await post(
+        server,
+        irisJson(flowers(ROWS)),
+        { ...headers, 'content-type': 'application/json' },
+        '/',
+      )
       assert.deepEqual([binary.status, binary.headers.get('ce-type')], [200, 'a.response'])
       assert.deepEqual(jsonOf(binary).outputs[1].shape, [ROWS])
       const rows = 30_000
-      const structured = { ...event, data: JSON.parse(irisJson(flowers(rows))), datacontenttype: 'application/json' }
-      const reply = await post(server, JSON.stringify(structured), { 'content-type': 'application/cloudevents+json' }, '/')
+      const structured = {
+        ...event,
+        data: JSON.parse(irisJson(flowers(rows))),
+        datacontenttype: 'application/json',
+      }
+      const reply = await post(
+        server,
+        JSON.stringify(structured),
+        { 'content-type': 'application/cloudevents+json' },
+        '/',
+      )
       assert.equal(reply.status, 200, reply.bytes.toString('utf8', 0, 300))
       assert.deepEqual(jsonOf(reply).data.outputs[1].shape, [rows])
       assert.equal(jsonOf(reply).type, 'a.response')
@@ -85,16 +140,27 @@ for (const execution of ['auto', 'inline', 'worker']) {
       ;(rows[ROWS - 1] as unknown[])[3] = 'x'
       const answer = await post(server, irisJson(rows))
       assert.equal(answer.status, 400)
-      assert.match(jsonOf(answer).error, new RegExp(`^input "input": data\\[${4 * ROWS - 1}\\] is "x"; FP32 takes`))
+      assert.match(
+        jsonOf(answer).error,
+        new RegExp(`^input "input": data\\[${4 * ROWS - 1}\\] is "x"; FP32 takes`),
+      )
     })
 
     test('is no JSON of more than 16 MiB, which as binary tensor data would be taken', async () => {
-      const large = await startServer({ MODEL_DIR: testModel('identity-fp32'), EXECUTION: execution })
+      const large = await startServer({
+        MODEL_DIR: testModel('identity-fp32'),
+        EXECUTION: execution,
+      })
       try {
-        const body = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}`.padEnd(17_000_000)
+        const body = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}`.padEnd(
+          17_000_000,
+        )
         const answer = await post(large, body, {}, '/v2/models/identity-fp32/infer')
         assert.equal(answer.status, 413)
-        assert.match(jsonOf(answer).error, /^17000000 bytes of JSON are larger than the 16777216 bytes allowed; send .* binary tensor data/)
+        assert.match(
+          jsonOf(answer).error,
+          /^17000000 bytes of JSON are larger than the 16777216 bytes allowed; send .* binary tensor data/,
+        )
       } finally {
         await large.stop()
       }
@@ -103,7 +169,10 @@ for (const execution of ['auto', 'inline', 'worker']) {
     test('whose answer is larger than a body may be is refused, and told what to do', async () => {
       const answer = await post(server, irisJson(flowers(200_000)))
       assert.equal(answer.status, 413)
-      assert.match(jsonOf(answer).error, /^the answer is larger than the 8388608 bytes allowed \(MAX_BODY_BYTES\); send fewer rows, or/)
+      assert.match(
+        jsonOf(answer).error,
+        /^the answer is larger than the 8388608 bytes allowed \(MAX_BODY_BYTES\); send fewer rows, or/,
+      )
     })
 
     test('with a timeout that passed before it could run is answered 504', async () => {
@@ -114,10 +183,17 @@ for (const execution of ['auto', 'inline', 'worker']) {
 }
 
 test('texts that take more memory than a body may are refused', async t => {
-  const server = await startServer({ MODEL_DIR: testModel('identity-bytes'), MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
+  const server = await startServer({
+    MODEL_DIR: testModel('identity-bytes'),
+    MAX_BODY_BYTES: String(MAX_BODY_BYTES),
+  })
   t.after(server.stop)
   const words = (count: number) =>
-    JSON.stringify({ inputs: [{ name: 'x', datatype: 'BYTES', shape: [count], data: new Array(count).fill('word') }] })
+    JSON.stringify({
+      inputs: [
+        { name: 'x', datatype: 'BYTES', shape: [count], data: new Array(count).fill('word') },
+      ],
+    })
   const path = '/v2/models/identity-bytes/infer'
   assert.equal((await post(server, words(100_000), {}, path)).status, 200)
   const answer = await post(server, words(200_000), {}, path)
@@ -128,7 +204,9 @@ test('texts that take more memory than a body may are refused', async t => {
 test('bodies too many to hold are refused half-way, and the server goes on', async () => {
   const own = await startProcess({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
   const port = Number(new URL(own.url).port)
-  const body = irisJson(flowers(400_000), { outputs: [{ name: 'probabilities', parameters: { binary_data: true } }] })
+  const body = irisJson(flowers(400_000), {
+    outputs: [{ name: 'probabilities', parameters: { binary_data: true } }],
+  })
   assert.ok(body.length > 4 * 2 ** 20 && body.length < MAX_BODY_BYTES)
   const statuses = await Promise.all(
     Array.from({ length: 12 }, async () => {
@@ -141,7 +219,10 @@ test('bodies too many to hold are refused half-way, and the server goes on', asy
     }),
   )
   assert.deepEqual(new Set(statuses), new Set([200, 503]))
-  await until('there is room again', async () => (await exchange(port, request('POST', IRIS, {}, irisBody()))).status === 200)
+  await until(
+    'there is room again',
+    async () => (await exchange(port, request('POST', IRIS, {}, irisBody()))).status === 200,
+  )
   own.process.kill('SIGTERM')
   assert.deepEqual(await own.exited, [0, null])
 })

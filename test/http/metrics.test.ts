@@ -4,19 +4,34 @@ import { type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 import { type Server, startProcess, startServer, testModel } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
 
-const scrape = async (port: number) => readMetrics((await exchange(port, request('GET', '/metrics'))).body)
+const scrape = async (port: number) =>
+  readMetrics((await exchange(port, request('GET', '/metrics'))).body)
 const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
 const CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server']
-const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': 'a.request', 'content-type': 'application/json' }
+const EVENT = {
+  'ce-specversion': '1.0',
+  'ce-id': '1',
+  'ce-source': '/test',
+  'ce-type': 'a.request',
+  'content-type': 'application/json',
+}
 const FLOWERS = [
   [5.1, 3.5, 1.4, 0.2],
   [5.0, 3.4, 1.5, 0.2],
   [6.7, 3.0, 5.2, 2.3],
 ]
-const flowers = JSON.stringify({ inputs: [{ name: 'input', shape: [3, 4], datatype: 'FP32', data: FLOWERS }] })
+const flowers = JSON.stringify({
+  inputs: [{ name: 'input', shape: [3, 4], datatype: 'FP32', data: FLOWERS }],
+})
 
-async function post(server: Server, status: number, headers: Record<string, string>, body: string, path = headers === EVENT ? '/' : IRIS) {
+async function post(
+  server: Server,
+  status: number,
+  headers: Record<string, string>,
+  body: string,
+  path = headers === EVENT ? '/' : IRIS,
+) {
   assert.equal((await exchange(server.port, request('POST', path, headers, body))).status, status)
 }
 
@@ -30,7 +45,8 @@ test('requests and events are counted and timed by protocol and status, their ro
   const { headers, body } = await exchange(server.port, request('GET', '/metrics'))
   assert.match(headers['content-type'] ?? '', /^text\/plain; version=0\.0\.4/)
   const metrics = readMetrics(body)
-  const labels = (protocol: string, status: string) => `model="iris-classifier",version="v1.0.0",protocol="${protocol}",status="${status}"`
+  const labels = (protocol: string, status: string) =>
+    `model="iris-classifier",version="v1.0.0",protocol="${protocol}",status="${status}"`
   for (const [protocol, status, count] of [
     ['http', 'success', 5],
     ['http', 'error', 3],
@@ -38,24 +54,41 @@ test('requests and events are counted and timed by protocol and status, their ro
     ['cloudevent', 'error', 1],
   ] as const) {
     assert.equal(metrics.get(`inference_requests_total{${labels(protocol, status)}}`), count)
-    assert.equal(metrics.get(`inference_request_duration_seconds_count{${labels(protocol, status)}}`), count)
-    assert.equal(metrics.get(`inference_request_duration_seconds_bucket{le="+Inf",${labels(protocol, status)}}`), count)
+    assert.equal(
+      metrics.get(`inference_request_duration_seconds_count{${labels(protocol, status)}}`),
+      count,
+    )
+    assert.equal(
+      metrics.get(
+        `inference_request_duration_seconds_bucket{le="+Inf",${labels(protocol, status)}}`,
+      ),
+      count,
+    )
   }
   assert.equal(metrics.get('inference_predictions_total{label="setosa",version="v1.0.0"}'), 14)
   assert.equal(metrics.get('inference_predictions_total{label="virginica",version="v1.0.0"}'), 7)
   assert.equal(metrics.get('inference_batch_rows_count'), 7)
   assert.equal(metrics.get('inference_batch_rows_sum'), 21)
-  for (const gauge of ['inference_queue_rows', 'inference_requests_in_flight']) assert.equal(metrics.get(gauge), 0)
+  for (const gauge of ['inference_queue_rows', 'inference_requests_in_flight'])
+    assert.equal(metrics.get(gauge), 0)
   assert.equal(metrics.get('model_ready'), 1)
-  for (const cause of CAUSES) assert.equal(metrics.get(`inference_failures_total{cause="${cause}"}`), 0, cause)
+  for (const cause of CAUSES)
+    assert.equal(metrics.get(`inference_failures_total{cause="${cause}"}`), 0, cause)
   assert.ok(
-    [...metrics.keys()].some(name => /^function_info\{revision="flowers-00007",service="flowers",version="\d+\.\d+\.\d+"\}$/.test(name)),
+    [...metrics.keys()].some(name =>
+      /^function_info\{revision="flowers-00007",service="flowers",version="\d+\.\d+\.\d+"\}$/.test(
+        name,
+      ),
+    ),
   )
   assert.ok((metrics.get('process_resident_memory_bytes') ?? 0) > 0)
 })
 
 test('what is turned away is counted by its reason', async t => {
-  const server = await startServer({ MAX_BODY_BYTES: '1000', MAX_QUEUE_ROWS: '1', REQUEST_TIMEOUT_MS: '300' }, { load: false })
+  const server = await startServer(
+    { MAX_BODY_BYTES: '1000', MAX_QUEUE_ROWS: '1', REQUEST_TIMEOUT_MS: '300' },
+    { load: false },
+  )
   t.after(server.stop)
   const waiting = exchange(server.port, request('POST', IRIS, {}, irisBody()))
   await until('one waits', () => server.service.model.queuedRows === 1)
@@ -84,7 +117,9 @@ test('a request or event that the model fails on is a failure, and a caller’s 
   const server = await startServer({ MODEL_DIR: testModel('failing') })
   t.after(server.stop)
   const infer = '/v2/models/failing/infer'
-  const fails = JSON.stringify({ inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }] })
+  const fails = JSON.stringify({
+    inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }],
+  })
   await post(server, 500, {}, fails, infer)
   await post(server, 422, EVENT, fails)
   await post(server, 400, {}, '{}', infer)
@@ -102,7 +137,9 @@ test('every series that a counter can have is there before anything is counted',
   for (const [name, { type, labels }] of Object.entries<Declaration>(METRICS)) {
     if (type !== 'counter') continue
     const series = [...metrics].filter(([key]) => key.replace(/\{.*/, '') === name)
-    const values = Object.entries(labels).map(([label, known]) => (Array.isArray(known) ? known.length : label === 'label' ? 3 : 1))
+    const values = Object.entries(labels).map(([label, known]) =>
+      Array.isArray(known) ? known.length : label === 'label' ? 3 : 1,
+    )
     assert.equal(
       series.length,
       values.reduce((product, count) => product * count, 1),
@@ -133,7 +170,9 @@ test('cold_start_seconds tells each phase of the start, which together took no l
   const phases = [...metrics].filter(([name]) => name.startsWith('cold_start_seconds{'))
   assert.deepEqual(
     phases.map(([name]) => name),
-    ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'].map(phase => `cold_start_seconds{phase="${phase}"}`),
+    ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'].map(
+      phase => `cold_start_seconds{phase="${phase}"}`,
+    ),
   )
   for (const [name, seconds] of phases) assert.ok(seconds >= 0, `${name} is ${seconds}`)
   // process_start_time_seconds is whole seconds.
@@ -147,7 +186,8 @@ test('thousands of odd requests add no series', async t => {
   t.after(server.stop)
   // The first answer alone adds one, how long it took.
   await post(server, 200, {}, irisBody())
-  const series = async () => [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()
+  const series = async () =>
+    [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()
   const before = await series()
   const oddEvent = (i: number) => ({
     specversion: '1.0',
@@ -160,12 +200,37 @@ test('thousands of odd requests add no series', async t => {
   const odd = (i: number) => [
     request('GET', `/odd-${i}`),
     request('POST', `/v2/models/model-${i}/infer`, {}, irisBody(`${i}`)),
-    request('POST', `/v2/models/iris-classifier/versions/v${i}/infer`, { 'x-request-id': `odd-${i}` }, irisBody()),
-    request('POST', '/', { ...EVENT, 'ce-id': `${i}`, 'ce-source': `/odd-${i}`, 'ce-type': `odd.${i}` }, irisBody(`${i}`)),
-    request('POST', '/', { 'content-type': 'application/cloudevents+json' }, JSON.stringify(oddEvent(i))),
-    request('POST', '/', { 'content-type': 'application/cloudevents-batch+json' }, JSON.stringify([oddEvent(i)])),
+    request(
+      'POST',
+      `/v2/models/iris-classifier/versions/v${i}/infer`,
+      { 'x-request-id': `odd-${i}` },
+      irisBody(),
+    ),
+    request(
+      'POST',
+      '/',
+      { ...EVENT, 'ce-id': `${i}`, 'ce-source': `/odd-${i}`, 'ce-type': `odd.${i}` },
+      irisBody(`${i}`),
+    ),
+    request(
+      'POST',
+      '/',
+      { 'content-type': 'application/cloudevents+json' },
+      JSON.stringify(oddEvent(i)),
+    ),
+    request(
+      'POST',
+      '/',
+      { 'content-type': 'application/cloudevents-batch+json' },
+      JSON.stringify([oddEvent(i)]),
+    ),
     request('POST', IRIS, { 'content-type': `odd/${i}` }, irisBody(`${i}`)),
-    request('POST', IRIS, { traceparent: `odd-${i}`, 'user-agent': `odd-${i}` }, `{"id":"${i}"${' '.repeat(50 * (i % 12))}}`),
+    request(
+      'POST',
+      IRIS,
+      { traceparent: `odd-${i}`, 'user-agent': `odd-${i}` },
+      `{"id":"${i}"${' '.repeat(50 * (i % 12))}}`,
+    ),
     request(['PUT', 'DELETE', 'PATCH'][i % 3] as string, `/?odd=${i}`),
   ]
   const connection = await connect(server.port)

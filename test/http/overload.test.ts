@@ -6,7 +6,11 @@ import { connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } fro
 const slowRequest = (more?: object) => request('POST', SLOW, {}, slowBody(more))
 
 test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; the others are answered', async () => {
-  const server = await startProcess({ MODEL_DIR: testModel('slow'), MAX_QUEUE_ROWS: '4', MAX_BATCH_ROWS: '1' })
+  const server = await startProcess({
+    MODEL_DIR: testModel('slow'),
+    MAX_QUEUE_ROWS: '4',
+    MAX_BATCH_ROWS: '1',
+  })
   const port = Number(new URL(server.url).port)
   const order: number[] = []
   const connections = await Promise.all(Array.from({ length: 30 }, () => connect(port)))
@@ -28,7 +32,11 @@ test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; 
     assert.deepEqual([headers['retry-after'], headers.connection], ['1', 'keep-alive'])
     assert.match(json.error, /try again later/)
   }
-  assert.deepEqual(order.slice(-3), [200, 200, 200], 'who was turned away did not wait for who was not')
+  assert.deepEqual(
+    order.slice(-3),
+    [200, 200, 200],
+    'who was turned away did not wait for who was not',
+  )
   server.process.kill('SIGTERM')
   await server.exited
 })
@@ -37,11 +45,18 @@ test('a request larger than the whole queue is taken when nothing waits', async 
   const server = await startServer({ MAX_QUEUE_ROWS: '2' })
   t.after(server.stop)
   const inputs = [{ name: 'input', shape: [10, 4], datatype: 'FP32', data: Array(40).fill(1) }]
-  assert.equal((await exchange(server.port, request('POST', IRIS, {}, JSON.stringify({ inputs })))).status, 200)
+  assert.equal(
+    (await exchange(server.port, request('POST', IRIS, {}, JSON.stringify({ inputs })))).status,
+    200,
+  )
 })
 
 test('REQUEST_TIMEOUT_MS turns away with 504 who waited too long behind slow runs', async t => {
-  const server = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1', REQUEST_TIMEOUT_MS: '400' })
+  const server = await startServer({
+    MODEL_DIR: testModel('slow'),
+    MAX_BATCH_ROWS: '1',
+    REQUEST_TIMEOUT_MS: '400',
+  })
   t.after(server.stop)
   const connection = await connect(server.port)
   connection.send(slowRequest().repeat(20))
@@ -57,7 +72,11 @@ test('a request\u2019s own timeout, in microseconds, turns it away with 504; the
   const server = await startServer({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
   t.after(server.stop)
   const connection = await connect(server.port)
-  connection.send(slowRequest() + slowRequest({ parameters: { timeout: 1_000 } }) + slowRequest({ parameters: { timeout: 60_000_000 } }))
+  connection.send(
+    slowRequest() +
+      slowRequest({ parameters: { timeout: 1_000 } }) +
+      slowRequest({ parameters: { timeout: 60_000_000 } }),
+  )
   const statuses = []
   for (let i = 0; i < 3; i++) statuses.push((await connection.answer()).status)
   assert.deepEqual(statuses, [200, 504, 200])
@@ -95,6 +114,9 @@ test('requests that waited for a model that cannot be loaded get 503', async t =
   await until('it waits', () => server.service.model.queuedRows === 1)
   await assert.rejects(server.service.model.load(), /cannot be loaded/)
   const { status, headers, json } = await waiting
-  assert.deepEqual([status, headers['retry-after'], json.error], [503, '1', 'the model could not be loaded'])
+  assert.deepEqual(
+    [status, headers['retry-after'], json.error],
+    [503, '1', 'the model could not be loaded'],
+  )
   assert.equal((await exchange(server.port, request('GET', '/v2/health/ready'))).status, 503)
 })

@@ -25,24 +25,45 @@ async function open(env: Record<string, string> = {}) {
   const outputs = signature.outputs.map(({ name }) => ({ name, binary: false }))
   return {
     model,
-    infer: async (inputs: readonly Tensor[], who = caller(), request: Partial<InferenceRequest> = {}) =>
-      (await infer({ inputs, outputs, ...request }, who)).outputs,
+    infer: async (
+      inputs: readonly Tensor[],
+      who = caller(),
+      request: Partial<InferenceRequest> = {},
+    ) => (await infer({ inputs, outputs, ...request }, who)).outputs,
     /** [runs, rows in all of them] */
     runs: async () => {
       const text = await metrics.text()
-      return ['count', 'sum'].map(part => Number(new RegExp(`^inference_batch_rows_${part} (\\d+)`, 'm').exec(text)?.[1]))
+      return ['count', 'sum'].map(part =>
+        Number(new RegExp(`^inference_batch_rows_${part} (\\d+)`, 'm').exec(text)?.[1]),
+      )
     },
   }
 }
 
-const caller = (): Caller => ({ arrived: performance.now(), deadline: performance.now() + 30_000, gone: false })
+const caller = (): Caller => ({
+  arrived: performance.now(),
+  deadline: performance.now() + 30_000,
+  gone: false,
+})
 
 const irisRows = (...rows: number[][]): Tensor[] => [
-  { name: 'input', datatype: 'FP32', shape: [rows.length, 4], data: Float32Array.from(rows.flat()) },
+  {
+    name: 'input',
+    datatype: 'FP32',
+    shape: [rows.length, 4],
+    data: Float32Array.from(rows.flat()),
+  },
 ]
-const numbers = (...data: number[]): Tensor[] => [{ name: 'x', datatype: 'FP32', shape: [data.length], data: Float32Array.from(data) }]
+const numbers = (...data: number[]): Tensor[] => [
+  { name: 'x', datatype: 'FP32', shape: [data.length], data: Float32Array.from(data) },
+]
 const indices = (...data: number[]): Tensor[] => [
-  { name: 'index', datatype: 'INT64', shape: [data.length], data: BigInt64Array.from(data, BigInt) },
+  {
+    name: 'index',
+    datatype: 'INT64',
+    shape: [data.length],
+    data: BigInt64Array.from(data, BigInt),
+  },
 ]
 
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
@@ -50,7 +71,11 @@ const SETOSA = [5.1, 3.5, 1.4, 0.2]
 suite('requests that wait together', () => {
   test('share one run', async () => {
     const { infer, runs } = await open()
-    const answers = await Promise.all([infer(irisRows(SETOSA)), infer(irisRows(SETOSA, SETOSA)), infer(irisRows(SETOSA))])
+    const answers = await Promise.all([
+      infer(irisRows(SETOSA)),
+      infer(irisRows(SETOSA, SETOSA)),
+      infer(irisRows(SETOSA)),
+    ])
     assert.deepEqual(
       answers.map(([probabilities]) => probabilities?.shape),
       [
@@ -64,13 +89,18 @@ suite('requests that wait together', () => {
 
   test('share runs of at most MAX_BATCH_ROWS, and a larger request runs alone', async () => {
     const { infer, runs } = await open({ MAX_BATCH_ROWS: '2' })
-    await Promise.all([infer(irisRows(SETOSA, SETOSA, SETOSA)), ...Array.from({ length: 4 }, () => infer(irisRows(SETOSA)))])
+    await Promise.all([
+      infer(irisRows(SETOSA, SETOSA, SETOSA)),
+      ...Array.from({ length: 4 }, () => infer(irisRows(SETOSA))),
+    ])
     assert.deepEqual(await runs(), [3, 7])
   })
 
   test('are refused beyond MAX_QUEUE_ROWS, and taken again after', async () => {
     const { infer } = await open({ MAX_QUEUE_ROWS: '2' })
-    const answers = await Promise.allSettled([SETOSA, SETOSA, SETOSA].map(row => infer(irisRows(row))))
+    const answers = await Promise.allSettled(
+      [SETOSA, SETOSA, SETOSA].map(row => infer(irisRows(row))),
+    )
     assert.deepEqual(
       answers.map(({ status }) => status),
       ['fulfilled', 'fulfilled', 'rejected'],
@@ -98,10 +128,16 @@ suite('requests that wait together', () => {
 
   test('fail alone: one bad row spoils no other answer', async () => {
     const { infer } = await open({ MODEL_DIR: testModel('failing') })
-    const answers = await Promise.allSettled([infer(indices(0)), infer(indices(99)), infer(indices(2))])
+    const answers = await Promise.allSettled([
+      infer(indices(0)),
+      infer(indices(99)),
+      infer(indices(2)),
+    ])
     assert.ok((answers[1] as PromiseRejectedResult).reason instanceof ModelError)
     assert.deepEqual(
-      [answers[0], answers[2]].map(answer => Array.from((answer as PromiseFulfilledResult<[Tensor]>).value[0].data as Float32Array)),
+      [answers[0], answers[2]].map(answer =>
+        Array.from((answer as PromiseFulfilledResult<[Tensor]>).value[0].data as Float32Array),
+      ),
       [[10], [30]],
     )
   })
@@ -117,9 +153,16 @@ suite('requests that wait together', () => {
 
   test('are not run after their deadline, nor after the timeout the request itself names', async () => {
     const { infer, runs } = await open()
-    await assert.rejects(infer(irisRows(SETOSA), { ...caller(), deadline: performance.now() }), DeadlinePassed)
     await assert.rejects(
-      infer(irisRows(SETOSA), { ...caller(), arrived: performance.now() - 10 }, { timeoutMicroseconds: 5_000 }),
+      infer(irisRows(SETOSA), { ...caller(), deadline: performance.now() }),
+      DeadlinePassed,
+    )
+    await assert.rejects(
+      infer(
+        irisRows(SETOSA),
+        { ...caller(), arrived: performance.now() - 10 },
+        { timeoutMicroseconds: 5_000 },
+      ),
       DeadlinePassed,
     )
     assert.deepEqual(await runs(), [0, 0])
@@ -127,7 +170,11 @@ suite('requests that wait together', () => {
 })
 
 suite('requests are never joined', () => {
-  const apart = async (env: Record<string, string>, inputs: readonly Tensor[][], expected: number[][]) => {
+  const apart = async (
+    env: Record<string, string>,
+    inputs: readonly Tensor[][],
+    expected: number[][],
+  ) => {
     const { infer, runs } = await open(env)
     const answers = await Promise.all(inputs.map(input => infer(input)))
     assert.deepEqual(
@@ -179,9 +226,15 @@ suite('requests are never joined', () => {
 suite('any interleaving of requests gives the answers of one-by-one runs', () => {
   /** Requests, some sent at once and some a turn of the event loop later. */
   const interleavings = <T>(row: fc.Arbitrary<T>) =>
-    fc.array(fc.record({ rows: fc.array(row, { minLength: 1, maxLength: 4 }), pause: fc.boolean() }), { minLength: 1, maxLength: 12 })
+    fc.array(
+      fc.record({ rows: fc.array(row, { minLength: 1, maxLength: 4 }), pause: fc.boolean() }),
+      { minLength: 1, maxLength: 12 },
+    )
 
-  async function answers<T>(requests: readonly { rows: T[]; pause: boolean }[], infer: (rows: T[]) => Promise<readonly Tensor[]>) {
+  async function answers<T>(
+    requests: readonly { rows: T[]; pause: boolean }[],
+    infer: (rows: T[]) => Promise<readonly Tensor[]>,
+  ) {
     const sent: Promise<readonly Tensor[]>[] = []
     for (const { rows, pause } of requests) {
       sent.push(infer(rows))
@@ -207,7 +260,12 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
     ] as const
     for (const { name, datatype, row, pack } of models) {
       const { infer } = await open({ MODEL_DIR: testModel(name), MAX_BATCH_ROWS: '5' })
-      const tensor = (rows: unknown[]): Tensor => ({ name: 'x', datatype, shape: [rows.length], data: pack(rows as never) })
+      const tensor = (rows: unknown[]): Tensor => ({
+        name: 'x',
+        datatype,
+        shape: [rows.length],
+        data: pack(rows as never),
+      })
       await fc.assert(
         fc.asyncProperty(interleavings<bigint | string>(row), async requests => {
           const got = await answers(requests, rows => infer([tensor(rows)]))
@@ -237,7 +295,9 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
               assert.ok(Math.abs(value - (q?.[at] as number)) <= 1e-6, `${value} and ${q?.[at]}`)
             })
             rows.forEach((_, r) => {
-              const [first = 0, second = 0] = [...(q?.subarray(r * 3, r * 3 + 3) ?? [])].sort((a, b) => b - a)
+              const [first = 0, second = 0] = [...(q?.subarray(r * 3, r * 3 + 3) ?? [])].sort(
+                (a, b) => b - a,
+              )
               if (first - second > 1e-5) assert.equal(joined[i]?.[1]?.data[r], alone[1]?.data[r])
             })
           }

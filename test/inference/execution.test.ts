@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, suite, type TestContext, test } from 'node:test'
@@ -35,7 +43,10 @@ async function open(env: Record<string, string>) {
     servers.push(server)
     const name = server.service.model.name
     const infer = (body: unknown) =>
-      fetch(`${server.url}/v2/models/${name}/infer`, { method: 'POST', body: Buffer.from(JSON.stringify(body)) })
+      fetch(`${server.url}/v2/models/${name}/infer`, {
+        method: 'POST',
+        body: Buffer.from(JSON.stringify(body)),
+      })
     return { server, infer, workers }
   } finally {
     // Replacements are started later, and are wanted too.
@@ -48,16 +59,25 @@ afterEach(() => {
 })
 
 const slow = { MODEL_DIR: testModel('slow') }
-const slowRequest = (...data: number[]) => ({ inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }] })
+const slowRequest = (...data: number[]) => ({
+  inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }],
+})
 /** Lets runs of very many rows be joined. */
 const MANY = { MAX_BATCH_ROWS: '1000000', MAX_QUEUE_ROWS: '1000000' }
 /** Each body is small enough not to get a thread of its own. */
 async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<void> {
   const rows = 15_000
-  const request = { inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) }] }
-  for (const { status } of await Promise.all(Array.from({ length: 4 }, () => infer(request)))) assert.equal(status, 200)
+  const request = {
+    inputs: [
+      { name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) },
+    ],
+  }
+  for (const { status } of await Promise.all(Array.from({ length: 4 }, () => infer(request))))
+    assert.equal(status, 200)
 }
-const irisRequest = { inputs: [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }] }
+const irisRequest = {
+  inputs: [{ name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }],
+}
 
 suite('EXECUTION', () => {
   test('auto keeps a fast model on the main thread', async () => {
@@ -78,7 +98,9 @@ suite('EXECUTION', () => {
     assert.equal(workers.length, 0)
     for (let runs = 0; workers.length === 0 && runs < 200; runs++) await sendMany(infer)
     assert.equal(workers.length, 1)
-    await Promise.all(Array.from({ length: 20 }, async () => assert.equal((await infer(irisRequest)).status, 200)))
+    await Promise.all(
+      Array.from({ length: 20 }, async () => assert.equal((await infer(irisRequest)).status, 200)),
+    )
     assert.equal(server.service.model.notReady, undefined)
   })
 
@@ -111,7 +133,12 @@ suite('EXECUTION', () => {
 
 suite('a worker thread that dies', () => {
   const oneWorker = { EXECUTION: 'worker', ORT_THREADS: '1024' }
-  const row: Tensor = { name: 'input', datatype: 'FP32', shape: [1, 4], data: Float32Array.of(5.1, 3.5, 1.4, 0.2) }
+  const row: Tensor = {
+    name: 'input',
+    datatype: 'FP32',
+    shape: [1, 4],
+    data: Float32Array.of(5.1, 3.5, 1.4, 0.2),
+  }
 
   test('fails the run it was at, as something to try again, is counted, and replaced', async t => {
     const deaths: string[] = []
@@ -129,8 +156,13 @@ suite('a worker thread that dies', () => {
     // The thread fails on what is no command, and the command of the run lies behind it.
     workers[0]?.postMessage(null)
     const lost = session.run([structuredClone(row)], ['predicted_class'])
-    await assert.rejects(lost, (error: Error) => error instanceof NotReady && /thread .* ended/.test(error.message))
-    assert.deepEqual((await session.run([structuredClone(row)], ['predicted_class']))[0]?.data, ['setosa'])
+    await assert.rejects(
+      lost,
+      (error: Error) => error instanceof NotReady && /thread .* ended/.test(error.message),
+    )
+    assert.deepEqual((await session.run([structuredClone(row)], ['predicted_class']))[0]?.data, [
+      'setosa',
+    ])
     assert.equal(workers.length, 2)
     assert.equal(deaths.length, 1)
   })
@@ -168,7 +200,10 @@ suite('a worker thread that is started later', () => {
     t.after(() => rmSync(folder, { recursive: true }))
     cpSync('models/iris/v1.0.0/model.onnx', join(folder, 'model.onnx'))
     utimesSync(join(folder, 'model.onnx'), 1, 1)
-    writeFileSync(join(folder, 'model.json'), JSON.stringify({ name: 'iris-classifier', ...modelJson }))
+    writeFileSync(
+      join(folder, 'model.json'),
+      JSON.stringify({ name: 'iris-classifier', ...modelJson }),
+    )
     return folder
   }
 
@@ -216,7 +251,10 @@ suite('a worker thread that is started later', () => {
     const told = t.mock.method(server.service.log, 'error')
     renameSync(first, join(MODEL_DIR, 'kept'))
     for (let runs = 0; told.mock.callCount() === 0 && runs < 200; runs++) await sendMany(infer)
-    assert.match(String(told.mock.calls[0]?.arguments[0]), /stays on the main thread for now.*"model\.onnx" has changed/)
+    assert.match(
+      String(told.mock.calls[0]?.arguments[0]),
+      /stays on the main thread for now.*"model\.onnx" has changed/,
+    )
     renameSync(join(MODEL_DIR, 'kept'), first)
     for (let runs = 0; workers.length === 0 && runs < 200; runs++) await sendMany(infer)
     assert.equal(workers.length, 1)
@@ -236,14 +274,21 @@ test('tensors change threads with their memory, and leave the pool of small buff
   const pooled = Buffer.from([1, 2, 3, 4])
   const { tensors, transfer } = detach([
     { name: 'own', datatype: 'FP32', shape: [2], data: own },
-    { name: 'pooled', datatype: 'UINT8', shape: [4], data: new Uint8Array(pooled.buffer, pooled.byteOffset, 4) },
+    {
+      name: 'pooled',
+      datatype: 'UINT8',
+      shape: [4],
+      data: new Uint8Array(pooled.buffer, pooled.byteOffset, 4),
+    },
     { name: 'text', datatype: 'BYTES', shape: [1], data: ['a'] },
   ])
   port1.postMessage(tensors, transfer)
   const [arrived] = (await once(port2, 'message')) as [{ data: Tensor[] } | Tensor[]]
   port1.close()
   assert.deepEqual(
-    (Array.isArray(arrived) ? arrived : arrived.data).map(({ data }) => Array.from(data as Iterable<unknown>)),
+    (Array.isArray(arrived) ? arrived : arrived.data).map(({ data }) =>
+      Array.from(data as Iterable<unknown>),
+    ),
     [[1, 2], [1, 2, 3, 4], ['a']],
   )
   assert.equal(own.byteLength, 0)

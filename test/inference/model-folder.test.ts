@@ -19,7 +19,8 @@ suite('a model folder', () => {
   const put = (files: Record<string, string>) => {
     for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text)
   }
-  const read = (env: Record<string, string> = {}) => readModelFolder(readConfig({ MODEL_DIR: folder, ...env }))
+  const read = (env: Record<string, string> = {}) =>
+    readModelFolder(readConfig({ MODEL_DIR: folder, ...env }))
 
   test('gives model.onnx before any other .onnx file, else the only one', () => {
     put({ 'classifier.onnx': '' })
@@ -47,15 +48,31 @@ suite('a model folder', () => {
 
   const BAD: readonly { mistake: string; files: Record<string, string>; says: RegExp }[] = [
     { mistake: 'without a model', files: {}, says: /^no model: MODEL_DIR .* has no \.onnx file$/ },
-    { mistake: 'with two models', files: { 'a.onnx': '', 'b.onnx': '' }, says: /has 2 \.onnx files and none named model\.onnx$/ },
-    { mistake: 'whose model.json is not JSON', files: { 'model.onnx': '', 'model.json': '{' }, says: /model\.json is not valid JSON/ },
-    { mistake: 'whose model.json is no object', files: { 'model.onnx': '', 'model.json': '[]' }, says: /must hold a JSON object$/ },
+    {
+      mistake: 'with two models',
+      files: { 'a.onnx': '', 'b.onnx': '' },
+      says: /has 2 \.onnx files and none named model\.onnx$/,
+    },
+    {
+      mistake: 'whose model.json is not JSON',
+      files: { 'model.onnx': '', 'model.json': '{' },
+      says: /model\.json is not valid JSON/,
+    },
+    {
+      mistake: 'whose model.json is no object',
+      files: { 'model.onnx': '', 'model.json': '[]' },
+      says: /must hold a JSON object$/,
+    },
     {
       mistake: 'named with a slash',
       files: { 'model.onnx': '', 'model.json': '{"name": "a/b"}' },
       says: /name must be a string without \/$/,
     },
-    { mistake: 'whose version is a number', files: { 'model.onnx': '', 'model.json': '{"version": 1}' }, says: /version must be a string/ },
+    {
+      mistake: 'whose version is a number',
+      files: { 'model.onnx': '', 'model.json': '{"version": 1}' },
+      says: /version must be a string/,
+    },
     {
       mistake: 'whose labels are no strings',
       files: { 'model.onnx': '', 'model.json': '{"labels": [1]}' },
@@ -83,6 +100,9 @@ suite('a model folder', () => {
   }
 
   test('that is not there is refused, naming it', () => {
-    assert.throws(() => read({ MODEL_DIR: join(parent, 'nowhere') }), /MODEL_DIR .*nowhere cannot be read \(ENOENT\)$/)
+    assert.throws(
+      () => read({ MODEL_DIR: join(parent, 'nowhere') }),
+      /MODEL_DIR .*nowhere cannot be read \(ENOENT\)$/,
+    )
   })
 })

@@ -26,12 +26,15 @@ suite('the consumer', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
       timeout: 60_000,
     })
-    lines = createInterface({ input: consumer.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
+    lines = createInterface({ input: consumer.stdout as NodeJS.ReadableStream })[
+      Symbol.asyncIterator
+    ]()
     url = String((await nextLine()).url)
   })
   after(() => consumer.kill('SIGKILL'))
 
-  const post = (headers: Record<string, string>, body: string) => fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
+  const post = (headers: Record<string, string>, body: string) =>
+    fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
   const REQUEST = {
     'ce-specversion': '1.0',
     'ce-id': 'flower-1',
@@ -48,7 +51,10 @@ suite('the consumer', () => {
   })
 
   test('says of a dead letter what was lost, where, and why', async () => {
-    const answer = await post(lostBy(400, '{"error":"the event has no data; it must be an inference request"}'), '{"inputs":[]}')
+    const answer = await post(
+      lostBy(400, '{"error":"the event has no data; it must be an inference request"}'),
+      '{"inputs":[]}',
+    )
     assert.deepEqual([answer.status, await answer.text()], [204, ''])
     const { level, msg, event, destination, status, why, data, bytes } = await nextLine()
     assert.deepEqual(
@@ -56,7 +62,12 @@ suite('the consumer', () => {
       {
         level: 40,
         msg: 'lost',
-        event: { id: 'flower-1', source: '/garden', type: REQUEST['ce-type'], datacontenttype: 'application/json' },
+        event: {
+          id: 'flower-1',
+          source: '/garden',
+          type: REQUEST['ce-type'],
+          datacontenttype: 'application/json',
+        },
         destination: 'http://iris-classifier.iris.svc.cluster.local',
         status: 400,
         why: 'the event has no data; it must be an inference request',
@@ -68,7 +79,11 @@ suite('the consumer', () => {
 
   test('says why in the words the function answered', async () => {
     const server = await startServer()
-    const refused = await fetch(server.url, { method: 'POST', headers: REQUEST, body: '{"inputs":[]}' })
+    const refused = await fetch(server.url, {
+      method: 'POST',
+      headers: REQUEST,
+      body: '{"inputs":[]}',
+    })
     await server.stop()
     assert.equal(refused.status, 400)
     const body = await refused.text()
@@ -90,14 +105,20 @@ suite('the consumer', () => {
   })
 
   test('takes data larger than any limit, and shows its beginning', async () => {
-    assert.equal((await post(lostBy(413, '{"error":"too large"}'), 'x'.repeat(5_000_000))).status, 204)
+    assert.equal(
+      (await post(lostBy(413, '{"error":"too large"}'), 'x'.repeat(5_000_000))).status,
+      204,
+    )
     const { data, bytes, why } = await nextLine()
     assert.deepEqual([String(data).length, bytes, why], [1024, 5_000_000, 'too large'])
   })
 
   test('tells what is too long to be read by its beginning', async () => {
     const event = `{"specversion":"1.0","id":"long","source":"/garden","type":"a.b","data":"${'x'.repeat(2_000_000)}"}`
-    assert.equal((await post({ 'content-type': 'application/cloudevents+json' }, event)).status, 204)
+    assert.equal(
+      (await post({ 'content-type': 'application/cloudevents+json' }, event)).status,
+      204,
+    )
     const { level, msg, begins, bytes } = await nextLine()
     assert.deepEqual([level, begins, bytes], [40, event.slice(0, 1024), event.length])
     assert.match(msg, /^too long in structured mode/)
@@ -106,7 +127,9 @@ suite('the consumer', () => {
   test('counts dead letters by whether another try would have helped, and nothing else', async () => {
     const counts = async () => {
       const metrics = readMetrics(await (await fetch(`${url}/metrics`)).text())
-      return ['refused', 'exhausted'].map(reason => metrics.get(`dead_letters_total{reason="${reason}"}`) as number)
+      return ['refused', 'exhausted'].map(
+        reason => metrics.get(`dead_letters_total{reason="${reason}"}`) as number,
+      )
     }
     const before = await counts()
     for (const code of [400, 413, 422, 503, 429, -1]) await post(lostBy(code, ''), '')
@@ -122,16 +145,32 @@ suite('the consumer', () => {
     const type = 'com.example.iris.classify.response'
     await post({ ...REQUEST, 'ce-type': type }, '{"outputs":[]}')
     const { level, msg, event, data } = await nextLine()
-    assert.deepEqual([level, msg, (event as Line).type, data], [30, 'received', type, '{"outputs":[]}'])
+    assert.deepEqual(
+      [level, msg, (event as Line).type, data],
+      [30, 'received', type, '{"outputs":[]}'],
+    )
   })
 
   test('takes structured and batched events', async () => {
-    const event = { specversion: '1.0', id: '1', source: '/garden', type: 'a.b', knativeerrorcode: 503, data: { inputs: [] } }
+    const event = {
+      specversion: '1.0',
+      id: '1',
+      source: '/garden',
+      type: 'a.b',
+      knativeerrorcode: 503,
+      data: { inputs: [] },
+    }
     await post({ 'content-type': 'application/cloudevents+json' }, JSON.stringify(event))
     const { status, data } = await nextLine()
     assert.deepEqual([status, data], [503, '{"inputs":[]}'])
-    await post({ 'content-type': 'application/cloudevents-batch+json' }, JSON.stringify([event, { ...event, id: '2' }]))
-    assert.deepEqual([((await nextLine()).event as Line).id, ((await nextLine()).event as Line).id], ['1', '2'])
+    await post(
+      { 'content-type': 'application/cloudevents-batch+json' },
+      JSON.stringify([event, { ...event, id: '2' }]),
+    )
+    assert.deepEqual(
+      [((await nextLine()).event as Line).id, ((await nextLine()).event as Line).id],
+      ['1', '2'],
+    )
   })
 
   for (const { mistake, headers, body, says } of [
@@ -150,15 +189,20 @@ suite('the consumer', () => {
 
   test('goes on after a sender that hung up in the middle', async () => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
-    const head = Object.entries({ ...REQUEST, host: 'consumer', 'content-length': 100 }).map(([name, value]) => `${name}: ${value}`)
-    socket.write(`POST / HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\nhalf`, () => socket.resetAndDestroy())
+    const head = Object.entries({ ...REQUEST, host: 'consumer', 'content-length': 100 }).map(
+      ([name, value]) => `${name}: ${value}`,
+    )
+    socket.write(`POST / HTTP/1.1\r\n${head.join('\r\n')}\r\n\r\nhalf`, () =>
+      socket.resetAndDestroy(),
+    )
     await once(socket, 'close')
     await post(REQUEST, 'whole')
     assert.equal((await nextLine()).data, 'whole')
   })
 
   test('is ready, and has nothing else', async () => {
-    for (const path of ['/health/readiness', '/health/liveness']) assert.equal((await fetch(url + path)).status, 200)
+    for (const path of ['/health/readiness', '/health/liveness'])
+      assert.equal((await fetch(url + path)).status, 200)
     assert.equal((await fetch(`${url}/v2`)).status, 404)
     const get = await fetch(url)
     assert.deepEqual([get.status, get.headers.get('allow')], [405, 'POST'])

@@ -17,7 +17,11 @@ suite("KServe's arguments", () => {
     ['--flag value', ['--model_name', 'iris', '--model_dir', '/models', '--http_port', '9000']],
   ] as const) {
     test(`are read as ${how}, and win over the environment`, () => {
-      const { modelName, modelDir, port } = configOf(args, { MODEL_NAME: 'other', MODEL_DIR: '/other', PORT: '1' })
+      const { modelName, modelDir, port } = configOf(args, {
+        MODEL_NAME: 'other',
+        MODEL_DIR: '/other',
+        PORT: '1',
+      })
       assert.deepEqual([modelName, modelDir, port], ['iris', '/models', 9000])
     })
   }
@@ -28,10 +32,18 @@ suite("KServe's arguments", () => {
   })
 
   test('that only KServe’s own server has are taken, and said to have no effect', () => {
-    const { withoutEffect } = readArguments(['--workers=2', '--enable_predictor_health_check', '--grpc_port', '8081'], {}, NOWHERE)
+    const { withoutEffect } = readArguments(
+      ['--workers=2', '--enable_predictor_health_check', '--grpc_port', '8081'],
+      {},
+      NOWHERE,
+    )
     assert.deepEqual(
       withoutEffect.map(sentence => sentence.split(':')[0]),
-      ['--workers has no effect', '--enable_predictor_health_check has no effect', '--grpc_port has no effect'],
+      [
+        '--workers has no effect',
+        '--enable_predictor_health_check has no effect',
+        '--grpc_port has no effect',
+      ],
     )
   })
 
@@ -43,9 +55,18 @@ suite("KServe's arguments", () => {
     [['--model_name='], '--model_name needs a value'],
     [['--model_name'], '--model_name needs a value'],
     [['--model_name', '--http_port=80'], '--model_name needs a value'],
-    [['--model-name=iris'], 'argument --model-name is unknown; arguments are --model_name, --model_dir, --http_port'],
-    [['--verbose'], 'argument --verbose is unknown; arguments are --model_name, --model_dir, --http_port'],
-    [['--__proto__=1'], 'argument --__proto__ is unknown; arguments are --model_name, --model_dir, --http_port'],
+    [
+      ['--model-name=iris'],
+      'argument --model-name is unknown; arguments are --model_name, --model_dir, --http_port',
+    ],
+    [
+      ['--verbose'],
+      'argument --verbose is unknown; arguments are --model_name, --model_dir, --http_port',
+    ],
+    [
+      ['--__proto__=1'],
+      'argument --__proto__ is unknown; arguments are --model_name, --model_dir, --http_port',
+    ],
     [['-v'], 'argument -v is unknown; arguments are --model_name, --model_dir, --http_port'],
     [['iris'], 'argument "iris" is unknown; arguments are --model_name, --model_dir, --http_port'],
     [
@@ -54,7 +75,8 @@ suite("KServe's arguments", () => {
     ],
   ]
   for (const [args, says] of BAD) {
-    test(`${args.join(' ')} is refused in one line`, () => assert.throws(() => configOf(args), { message: says }))
+    test(`${args.join(' ')} is refused in one line`, () =>
+      assert.throws(() => configOf(args), { message: says }))
   }
 })
 

@@ -41,18 +41,29 @@ suite('the predictor', { concurrency: 2 }, () => {
     assert.equal(v1.body.predictions[0].predicted_class, 'setosa')
     const v2 = await supertest(server.url)
       .post('/v2/models/flowers/infer')
-      .send({ inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] })
+      .send({
+        inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }],
+      })
     assert.deepEqual([v2.body.model_version, v2.body.outputs[1].data], ['v2.0.0', ['setosa']])
     await end(server)
   })
 
   test('names a model without a name after its InferenceService, in V1, V2 and the source of events', async () => {
-    const server = await startProcess({ MODEL_DIR: testModel('identity-fp32'), INFERENCE_SERVICE_NAME: 'churn' })
+    const server = await startProcess({
+      MODEL_DIR: testModel('identity-fp32'),
+      INFERENCE_SERVICE_NAME: 'churn',
+    })
     assert.deepEqual((await supertest(server.url).get('/v1/models')).body, { models: ['churn'] })
     assert.equal((await supertest(server.url).get('/v2/models/churn/ready')).status, 200)
     const { headers } = await supertest(server.url)
       .post('/')
-      .set({ 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/t', 'ce-type': 't', 'content-type': 'application/json' })
+      .set({
+        'ce-specversion': '1.0',
+        'ce-id': '1',
+        'ce-source': '/t',
+        'ce-type': 't',
+        'content-type': 'application/json',
+      })
       .send({ inputs: [{ name: 'x', shape: [1], datatype: 'FP32', data: [1] }] })
     assert.equal(headers['ce-source'], '/onnx-function/churn/churn')
     await end(server)
@@ -60,19 +71,29 @@ suite('the predictor', { concurrency: 2 }, () => {
 
   test('sends the spans of V1 and V2 requests alike', async () => {
     const receiver = await startReceiver()
-    const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, INFERENCE_SERVICE_NAME: 'flowers' })
+    const server = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      INFERENCE_SERVICE_NAME: 'flowers',
+    })
     await supertest(server.url)
       .post('/v1/models/iris-classifier:predict')
       .send({ instances: [[5.1, 3.5, 1.4, 0.2]] })
     await supertest(server.url)
       .post('/v2/models/iris-classifier/versions/v1.0.0/infer')
-      .send({ inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }] })
+      .send({
+        inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }],
+      })
     await end(server)
     await receiver.close()
     const parts = ['decode', 'queue', 'run', 'encode']
     assert.deepEqual(
       receiver.spans.map(({ name }) => name),
-      ['POST /v1/models/{model}:predict', ...parts, 'POST /v2/models/{model}/versions/{version}/infer', ...parts],
+      [
+        'POST /v1/models/{model}:predict',
+        ...parts,
+        'POST /v2/models/{model}/versions/{version}/infer',
+        ...parts,
+      ],
     )
     assert.equal(receiver.spans[0]?.resource['service.name'], 'flowers')
   })
@@ -88,7 +109,9 @@ suite('the predictor', { concurrency: 2 }, () => {
 
   test('says of arguments that only KServe’s own server has that they have no effect', async () => {
     const server = await startProcess({}, ['--workers=4', '--enable_grpc', 'false'])
-    const told = server.log.map(line => JSON.parse(line).msg).filter(message => /has no effect/.test(message))
+    const told = server.log
+      .map(line => JSON.parse(line).msg)
+      .filter(message => /has no effect/.test(message))
     assert.deepEqual(
       told.map(message => message.split(' ')[0]),
       ['--workers', '--enable_grpc'],
@@ -103,7 +126,9 @@ suite('the predictor', { concurrency: 2 }, () => {
   ] as const) {
     test(`${args[0]} stops the start with one line and exit code 1`, async () => {
       const child = spawnFunction({}, args)
-      const [stdout, stderr] = [child.stdout, child.stderr].map(stream => stream?.setEncoding('utf8').toArray())
+      const [stdout, stderr] = [child.stdout, child.stderr].map(stream =>
+        stream?.setEncoding('utf8').toArray(),
+      )
       assert.deepEqual(await once(child, 'exit'), [1, null])
       const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
       assert.equal(lines.length, 1)

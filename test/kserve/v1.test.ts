@@ -37,7 +37,10 @@ suite('of the iris classifier', () => {
     const predictions = json.predictions as { predicted_class: string; probabilities: number[] }[]
     assert.deepEqual(Object.keys(json), ['predictions'])
     assert.deepEqual(
-      predictions.map(({ predicted_class, probabilities }) => [predicted_class, probabilities.length]),
+      predictions.map(({ predicted_class, probabilities }) => [
+        predicted_class,
+        probabilities.length,
+      ]),
       [
         ['setosa', 3],
         ['virginica', 3],
@@ -54,7 +57,10 @@ suite('of the iris classifier', () => {
 
   test('the input as a column, with its name or without, gets each output as a column', async () => {
     const { json } = await ask({ inputs: [SETOSA, VIRGINICA] })
-    const { predicted_class, probabilities } = json.outputs as { predicted_class: string[]; probabilities: number[][] }
+    const { predicted_class, probabilities } = json.outputs as {
+      predicted_class: string[]
+      probabilities: number[][]
+    }
     assert.deepEqual(predicted_class, ['setosa', 'virginica'])
     assert.deepEqual(
       probabilities.map(row => row.length),
@@ -68,7 +74,10 @@ suite('of the iris classifier', () => {
   })
 
   test('the signature of TensorFlow Serving’s clients may be named', async () => {
-    assert.equal((await ask({ signature_name: 'serving_default', instances: [SETOSA] })).status, 200)
+    assert.equal(
+      (await ask({ signature_name: 'serving_default', instances: [SETOSA] })).status,
+      200,
+    )
   })
 
   test('the models are listed, and this one is ready', async () => {
@@ -81,7 +90,10 @@ suite('of the iris classifier', () => {
   test('GET / says that the server is alive, as KServe’s V1 clients ask it; a browser still gets the page', async () => {
     const { body } = await supertest(iris.url).get('/')
     assert.deepEqual([body.status, body.name], ['alive', 'onnx-function'])
-    assert.match((await supertest(iris.url).get('/').set('Accept', 'text/html')).text, /^<!doctype html>/i)
+    assert.match(
+      (await supertest(iris.url).get('/').set('Accept', 'text/html')).text,
+      /^<!doctype html>/i,
+    )
   })
 
   test('the colon may be percent-encoded, and a slash or a query may follow', async () => {
@@ -99,8 +111,16 @@ suite('of the iris classifier', () => {
 
   const MISTAKES: readonly { mistake: string; body: unknown; says: RegExp }[] = [
     { mistake: 'that is no JSON', body: '{"instances":', says: /^the body is not valid JSON/ },
-    { mistake: 'that is an array', body: [SETOSA], says: /^a predict request is a JSON object, not an array of 1$/ },
-    { mistake: 'with neither instances nor inputs', body: {}, says: /^neither instances nor inputs is given; one must be$/ },
+    {
+      mistake: 'that is an array',
+      body: [SETOSA],
+      says: /^a predict request is a JSON object, not an array of 1$/,
+    },
+    {
+      mistake: 'with neither instances nor inputs',
+      body: {},
+      says: /^neither instances nor inputs is given; one must be$/,
+    },
     {
       mistake: 'with both',
       body: { instances: [SETOSA], inputs: [SETOSA] },
@@ -126,7 +146,11 @@ suite('of the iris classifier', () => {
       body: { instances: SETOSA },
       says: /^input "input": shape \[4\] has 1 dimensions; the model takes \[-1,4\]$/,
     },
-    { mistake: 'nested too deep', body: { instances: [[SETOSA]] }, says: /^input "input": shape \[1,1,4\] has 3 dimensions/ },
+    {
+      mistake: 'nested too deep',
+      body: { instances: [[SETOSA]] },
+      says: /^input "input": shape \[1,1,4\] has 3 dimensions/,
+    },
     {
       mistake: 'with text for a number',
       body: { instances: [['5.1', 3.5, 1.4, 0.2]] },
@@ -153,8 +177,16 @@ suite('of the iris classifier', () => {
       body: { signature_name: 'train', instances: [SETOSA] },
       says: /^signature_name is "train"; an ONNX model has only "serving_default"$/,
     },
-    { mistake: 'with a key twice', body: '{"instances":[],"instances":[]}', says: /same key twice/ },
-    { mistake: 'with __proto__ for an input', body: '{"inputs":{"__proto__":[[1,2,3,4]]}}', says: /^input "__proto__" is unknown/ },
+    {
+      mistake: 'with a key twice',
+      body: '{"instances":[],"instances":[]}',
+      says: /same key twice/,
+    },
+    {
+      mistake: 'with __proto__ for an input',
+      body: '{"inputs":{"__proto__":[[1,2,3,4]]}}',
+      says: /^input "__proto__" is unknown/,
+    },
   ]
   for (const { mistake, body, says } of MISTAKES) {
     test(`a request ${mistake} is 400, and the error says so`, async () => {
@@ -164,7 +196,14 @@ suite('of the iris classifier', () => {
     })
   }
 
-  const REFUSED: readonly { what: string; method: 'get' | 'post' | 'put'; path: string; status: number; says: RegExp; allow?: string }[] = [
+  const REFUSED: readonly {
+    what: string
+    method: 'get' | 'post' | 'put'
+    path: string
+    status: number
+    says: RegExp
+    allow?: string
+  }[] = [
     {
       what: 'another model',
       method: 'post',
@@ -172,12 +211,48 @@ suite('of the iris classifier', () => {
       status: 404,
       says: /^model "other" is unknown; this server has "iris-classifier"$/,
     },
-    { what: 'another model’s readiness', method: 'get', path: '/v1/models/other', status: 404, says: /^model "other" is unknown/ },
-    { what: 'an explanation', method: 'post', path: '/v1/models/iris-classifier:explain', status: 404, says: /unknown/ },
-    { what: 'no model', method: 'post', path: '/v1/models/:predict', status: 404, says: /^there is nothing at/ },
-    { what: 'a route that is not there', method: 'get', path: '/v1/nothing', status: 404, says: /^there is nothing at \/v1\/nothing/ },
-    { what: 'capitals', method: 'get', path: '/V1/models', status: 404, says: /^there is nothing at/ },
-    { what: 'a percent sign that encodes nothing', method: 'get', path: '/v1/models/%zz', status: 400, says: /%zz/ },
+    {
+      what: 'another model’s readiness',
+      method: 'get',
+      path: '/v1/models/other',
+      status: 404,
+      says: /^model "other" is unknown/,
+    },
+    {
+      what: 'an explanation',
+      method: 'post',
+      path: '/v1/models/iris-classifier:explain',
+      status: 404,
+      says: /unknown/,
+    },
+    {
+      what: 'no model',
+      method: 'post',
+      path: '/v1/models/:predict',
+      status: 404,
+      says: /^there is nothing at/,
+    },
+    {
+      what: 'a route that is not there',
+      method: 'get',
+      path: '/v1/nothing',
+      status: 404,
+      says: /^there is nothing at \/v1\/nothing/,
+    },
+    {
+      what: 'capitals',
+      method: 'get',
+      path: '/V1/models',
+      status: 404,
+      says: /^there is nothing at/,
+    },
+    {
+      what: 'a percent sign that encodes nothing',
+      method: 'get',
+      path: '/v1/models/%zz',
+      status: 400,
+      says: /%zz/,
+    },
     {
       what: 'GET of a prediction',
       method: 'get',
@@ -194,24 +269,44 @@ suite('of the iris classifier', () => {
       says: /takes GET/,
       allow: 'GET, HEAD, OPTIONS',
     },
-    { what: 'PUT of the models', method: 'put', path: '/v1/models', status: 405, says: /takes GET/, allow: 'GET, HEAD, OPTIONS' },
+    {
+      what: 'PUT of the models',
+      method: 'put',
+      path: '/v1/models',
+      status: 405,
+      says: /takes GET/,
+      allow: 'GET, HEAD, OPTIONS',
+    },
   ]
   for (const { what, method, path, status, says, allow } of REFUSED) {
     test(`${what} is ${status}`, async () => {
       const answer = await supertest(iris.url)[method](path)
-      assert.deepEqual([answer.status, answer.headers.allow, Object.keys(answer.body)], [status, allow, ['error']])
+      assert.deepEqual(
+        [answer.status, answer.headers.allow, Object.keys(answer.body)],
+        [status, allow, ['error']],
+      )
       assert.match(answer.body.error, says)
     })
   }
 
   test('form data is 415, and a body that is too large 413, while it is read', async t => {
-    const form = await supertest(iris.url).post('/v1/models/iris-classifier:predict').type('form').send({ a: 1 })
+    const form = await supertest(iris.url)
+      .post('/v1/models/iris-classifier:predict')
+      .type('form')
+      .send({ a: 1 })
     assert.equal(form.status, 415)
     const small = await startServer({ MAX_BODY_BYTES: '100' })
     t.after(small.stop)
-    assert.equal((await predict(small, 'iris-classifier', { instances: Array(50).fill(SETOSA) })).status, 413)
+    assert.equal(
+      (await predict(small, 'iris-classifier', { instances: Array(50).fill(SETOSA) })).status,
+      413,
+    )
     const endless = await connect(small.port)
-    endless.send(requestBytes('POST', '/v1/models/iris-classifier:predict', { 'transfer-encoding': 'chunked' }))
+    endless.send(
+      requestBytes('POST', '/v1/models/iris-classifier:predict', {
+        'transfer-encoding': 'chunked',
+      }),
+    )
     endless.send(`ff\r\n${'['.repeat(255)}\r\n`)
     const { status, headers } = await endless.answer()
     assert.deepEqual([status, headers.connection], [413, 'close'])
@@ -245,7 +340,10 @@ test('of a model that is loading: not ready is 503 with Retry-After, and a predi
   const own = await startServer({}, { load: false })
   t.after(own.stop)
   const ready = await supertest(own.url).get('/v1/models/iris-classifier')
-  assert.deepEqual([ready.status, ready.headers['retry-after'], ready.body.ready], [503, '1', false])
+  assert.deepEqual(
+    [ready.status, ready.headers['retry-after'], ready.body.ready],
+    [503, '1', false],
+  )
   const waiting = predict(own, 'iris-classifier', { instances: [SETOSA] })
   await own.service.model.load()
   assert.equal((await waiting).status, 200)
@@ -271,7 +369,10 @@ test('of several inputs and outputs: rows are objects, integers beyond 2^53 keep
   assert.deepEqual(columns.json, { outputs: { total: [13], doubled: [20] } })
   assert.deepEqual((await predict(own, name, { instances: [] })).json, { predictions: [] })
   for (const [body, says] of [
-    [{ instances: [[1, 2]] }, /^instances\[0\] is an array of 2; it must be an object with "a", "b"$/],
+    [
+      { instances: [[1, 2]] },
+      /^instances\[0\] is an array of 2; it must be an object with "a", "b"$/,
+    ],
     [{ instances: [{ a: [1, 2] }] }, /^instances\[0\] has no "b"$/],
     [{ inputs: [[1, 2]] }, /^inputs is an array of 1; it must be an object with "a", "b"$/],
     [{ inputs: { a: [[1, 2]] } }, /^input "b" is missing/],
@@ -288,7 +389,10 @@ test('an output without a row for each instance is asked for by columns', async 
   const { name } = own.service.model
   const rows = await predict(own, name, { instances: [1, 2, 3] })
   assert.equal(rows.status, 400)
-  assert.match(rows.json.error as string, /^output "sum" has the shape \[\], not one row for each of the 3 instances; ask by "inputs"/)
+  assert.match(
+    rows.json.error as string,
+    /^output "sum" has the shape \[\], not one row for each of the 3 instances; ask by "inputs"/,
+  )
   assert.deepEqual((await predict(own, name, { inputs: [1, 2, 3] })).json, { outputs: 6 })
 })
 
@@ -310,8 +414,15 @@ test('a body larger than V1 reads is 413 that points to V2, which takes it', asy
   t.after(server.stop)
   const rows = Array.from({ length: 50_000 }, () => SETOSA)
   const padding = ' '.repeat(4 * 2 ** 20)
-  const v1 = await predict(server, 'iris-classifier', `{"instances":${JSON.stringify(rows)}${padding}}`)
-  assert.deepEqual([v1.status, v1.json.error], [413, 'the body is larger than the 4194304 bytes allowed in V1; ask by V2'])
+  const v1 = await predict(
+    server,
+    'iris-classifier',
+    `{"instances":${JSON.stringify(rows)}${padding}}`,
+  )
+  assert.deepEqual(
+    [v1.status, v1.json.error],
+    [413, 'the body is larger than the 4194304 bytes allowed in V1; ask by V2'],
+  )
   const data = `${JSON.stringify(rows).slice(0, -1)}${padding}]`
   const v2 = await supertest(server.url)
     .post('/v2/models/iris-classifier/infer')
@@ -326,9 +437,18 @@ test('a model that fails on a request that fits it is 500', async t => {
   const own = await startServer({ MODEL_DIR: testModel('failing') })
   t.after(own.stop)
   const { cases, fails } = readCases('failing')
-  const columns = (inputs: readonly WrittenTensor[]) => ({ inputs: Object.fromEntries(inputs.map(tensor => [tensor.name, nest(tensor)])) })
-  assert.equal((await predict(own, own.service.model.name, columns((cases[0] as Case).inputs))).status, 200)
-  const { status, json } = await predict(own, own.service.model.name, columns(((fails as Case[])[0] as Case).inputs))
+  const columns = (inputs: readonly WrittenTensor[]) => ({
+    inputs: Object.fromEntries(inputs.map(tensor => [tensor.name, nest(tensor)])),
+  })
+  assert.equal(
+    (await predict(own, own.service.model.name, columns((cases[0] as Case).inputs))).status,
+    200,
+  )
+  const { status, json } = await predict(
+    own,
+    own.service.model.name,
+    columns(((fails as Case[])[0] as Case).inputs),
+  )
   assert.deepEqual([status, Object.keys(json)], [500, ['error']])
 })
 
@@ -344,7 +464,8 @@ const readCases = (model: string) =>
     readonly fails?: readonly Case[]
   }
 
-const elements = (shape: readonly number[]) => shape.reduce((product, dimension) => product * dimension, 1)
+const elements = (shape: readonly number[]) =>
+  shape.reduce((product, dimension) => product * dimension, 1)
 
 /** A tensor's data, nested as its shape says. */
 function nest({ shape, data }: Pick<WrittenTensor, 'shape' | 'data'>): unknown {
@@ -352,16 +473,21 @@ function nest({ shape, data }: Pick<WrittenTensor, 'shape' | 'data'>): unknown {
   const all = data ?? []
   if (length === undefined) return all[0]
   const size = elements(inner)
-  return Array.from({ length }, (_, i) => nest({ shape: inner, data: all.slice(i * size, (i + 1) * size) }))
+  return Array.from({ length }, (_, i) =>
+    nest({ shape: inner, data: all.slice(i * size, (i + 1) * size) }),
+  )
 }
 
 /** V1 cannot say the shape of what is empty, nor FP16 or bytes that are no text. */
 const isSayable = ({ inputs, outputs }: Case) =>
-  inputs.every(({ shape, data }) => elements(shape) > 0 && data !== undefined) && outputs.every(({ data }) => data !== undefined)
+  inputs.every(({ shape, data }) => elements(shape) > 0 && data !== undefined) &&
+  outputs.every(({ data }) => data !== undefined)
 
 const byName = (tensors: readonly WrittenTensor[], value: (tensor: WrittenTensor) => unknown) => {
   const [only, ...others] = tensors
-  return only !== undefined && others.length === 0 ? value(only) : Object.fromEntries(tensors.map(tensor => [tensor.name, value(tensor)]))
+  return only !== undefined && others.length === 0
+    ? value(only)
+    : Object.fromEntries(tensors.map(tensor => [tensor.name, value(tensor)]))
 }
 
 const MODELS = readdirSync(testModel('.')).filter(
@@ -379,20 +505,33 @@ for (const model of MODELS) {
         .set('Content-Type', 'application/json')
         .send(writeExactly({ inputs }))
       const { outputs } = parseExactly(v2.text) as { outputs?: readonly WrittenTensor[] }
-      const columns = await predict(server, name, { inputs: Object.fromEntries(inputs.map(tensor => [tensor.name, nest(tensor)])) })
+      const columns = await predict(server, name, {
+        inputs: Object.fromEntries(inputs.map(tensor => [tensor.name, nest(tensor)])),
+      })
       if (outputs === undefined) {
         assert.deepEqual(columns.status, v2.status === 400 ? 400 : v2.status, what)
         continue
       }
-      assert.equal(writeExactly(columns.json), writeExactly({ outputs: byName(outputs, nest) }), what)
+      assert.equal(
+        writeExactly(columns.json),
+        writeExactly({ outputs: byName(outputs, nest) }),
+        what,
+      )
 
       const rows = inputs[0]?.shape[0]
-      if (rows === undefined || [...inputs, ...outputs].some(({ shape }) => shape[0] !== rows)) continue
+      if (rows === undefined || [...inputs, ...outputs].some(({ shape }) => shape[0] !== rows))
+        continue
       const instances = Array.from({ length: rows }, (_, row) =>
         Object.fromEntries(inputs.map(tensor => [tensor.name, (nest(tensor) as unknown[])[row]])),
       )
-      const predictions = Array.from({ length: rows }, (_, row) => byName(outputs, tensor => (nest(tensor) as unknown[])[row]))
-      assert.equal(writeExactly((await predict(server, name, { instances })).json), writeExactly({ predictions }), what)
+      const predictions = Array.from({ length: rows }, (_, row) =>
+        byName(outputs, tensor => (nest(tensor) as unknown[])[row]),
+      )
+      assert.equal(
+        writeExactly((await predict(server, name, { instances })).json),
+        writeExactly({ predictions }),
+        what,
+      )
     }
   })
 }

@@ -32,9 +32,15 @@ describe('the page about a load', () => {
 
   test('has each version’s share, and what it answered', () => {
     const { counters } = RUN.recorded.aggregate
-    const aggregate = { ...RUN.recorded.aggregate, counters: { ...counters, 'canary.version.v2': 5, 'canary.answer.v2.setosa': 5 } }
+    const aggregate = {
+      ...RUN.recorded.aggregate,
+      counters: { ...counters, 'canary.version.v2': 5, 'canary.answer.v2.setosa': 5 },
+    }
     const html = page({ ...RUN, recorded: { ...RUN.recorded, aggregate } })
-    assert.match(html, /v1\.0\.0<\/td><td>15<\/td>.*75 %<\/td><td>versicolor 40 %, setosa 33 %, virginica 27 %/)
+    assert.match(
+      html,
+      /v1\.0\.0<\/td><td>15<\/td>.*75 %<\/td><td>versicolor 40 %, setosa 33 %, virginica 27 %/,
+    )
     assert.match(html, /v2<\/td><td>5<\/td>.*25 %<\/td><td>setosa 100 %/)
   })
 
@@ -44,8 +50,14 @@ describe('the page about a load', () => {
       { total: 400, phases: { process: 60, session: 40 } },
     ]
     const html = page({ ...RUN, wakeUps })
-    assert.match(html, /<title>400 ms: 300 ms platform, 100 ms ours<\/title>.*<title>200 ms: 50 ms platform, 150 ms ours<\/title>/s)
-    assert.match(html, /<td>our share<\/td><td>100 ms<\/td><td>100 ms<\/td><td>150 ms<\/td><td>150 ms<\/td>/)
+    assert.match(
+      html,
+      /<title>400 ms: 300 ms platform, 100 ms ours<\/title>.*<title>200 ms: 50 ms platform, 150 ms ours<\/title>/s,
+    )
+    assert.match(
+      html,
+      /<td>our share<\/td><td>100 ms<\/td><td>100 ms<\/td><td>150 ms<\/td><td>150 ms<\/td>/,
+    )
   })
 
   test('says what did not hold: too slow, never measured, or failed', () => {

@@ -7,8 +7,13 @@ export interface Operation {
   readonly method: string
   readonly operationId: string
   readonly tags: readonly string[]
-  readonly parameters?: readonly { readonly name: string; readonly examples?: Record<string, { value: unknown }> }[]
-  readonly requestBody?: { readonly content: Record<string, { readonly examples?: Record<string, unknown> }> }
+  readonly parameters?: readonly {
+    readonly name: string
+    readonly examples?: Record<string, { value: unknown }>
+  }[]
+  readonly requestBody?: {
+    readonly content: Record<string, { readonly examples?: Record<string, unknown> }>
+  }
   readonly responses: Record<string, unknown>
 }
 
@@ -27,14 +32,21 @@ export interface Example {
 
 /** An OpenAPI document as a client that knows nothing else reads it. */
 export class Document {
-  readonly json: { paths: Record<string, Record<string, Omit<Operation, 'path' | 'method'>>>; [field: string]: unknown }
+  readonly json: {
+    paths: Record<string, Record<string, Omit<Operation, 'path' | 'method'>>>
+    [field: string]: unknown
+  }
   readonly operations: readonly Operation[]
   readonly #ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false })
 
   constructor(json: unknown) {
     this.json = json as Document['json']
     this.operations = Object.entries(this.json.paths).flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, operation]) => ({ ...operation, path, method: method.toUpperCase() })),
+      Object.entries(methods).map(([method, operation]) => ({
+        ...operation,
+        path,
+        method: method.toUpperCase(),
+      })),
     )
     this.#ajv.addSchema(this.json, 'openapi.json')
   }
@@ -53,7 +65,10 @@ export class Document {
       .slice('#/'.length)
       .split('/')
       .reduce(
-        (at, key) => (at as Record<string, unknown> | undefined)?.[decodeURIComponent(key).replaceAll('~1', '/')],
+        (at, key) =>
+          (at as Record<string, unknown> | undefined)?.[
+            decodeURIComponent(key).replaceAll('~1', '/')
+          ],
         this.json as unknown,
       )
     assert.ok(ref.startsWith('#/') && target !== undefined, `${ref} points at nothing`)
@@ -63,19 +78,33 @@ export class Document {
   /** Every request the document shows; an operation without a body is its own. */
   examples(): Example[] {
     return this.operations.flatMap((operation): Example[] => {
-      if (operation.requestBody === undefined) return [{ name: operation.operationId, operation, headers: {}, body: undefined }]
+      if (operation.requestBody === undefined)
+        return [{ name: operation.operationId, operation, headers: {}, body: undefined }]
       return Object.entries(operation.requestBody.content).flatMap(([type, { examples = {} }]) =>
         Object.entries(examples).map(([name, reference]) => {
-          const { value, externalValue } = this.resolve<{ value?: unknown; externalValue?: string }>(reference)
-          const parameters = (operation.parameters ?? []).filter(({ examples }) => examples?.[name] !== undefined)
+          const { value, externalValue } = this.resolve<{
+            value?: unknown
+            externalValue?: string
+          }>(reference)
+          const parameters = (operation.parameters ?? []).filter(
+            ({ examples }) => examples?.[name] !== undefined,
+          )
           return {
             name: `${operation.operationId} ${name}`,
             operation,
             headers: {
               'content-type': type,
-              ...Object.fromEntries(parameters.map(parameter => [parameter.name, String(parameter.examples?.[name]?.value)])),
+              ...Object.fromEntries(
+                parameters.map(parameter => [
+                  parameter.name,
+                  String(parameter.examples?.[name]?.value),
+                ]),
+              ),
             },
-            body: externalValue === undefined ? Buffer.from(JSON.stringify(value)) : readDataUrl(externalValue),
+            body:
+              externalValue === undefined
+                ? Buffer.from(JSON.stringify(value))
+                : readDataUrl(externalValue),
           }
         }),
       )
@@ -87,7 +116,9 @@ export class Document {
     const what = `${operation.method} ${operation.path} ${answer.status}`
     const bytes = await answer.bytes()
     assert.ok(operation.responses[answer.status], `${what} is not described: ${Buffer.from(bytes)}`)
-    const { headers = {}, content } = this.resolve<ResponseObject>(operation.responses[answer.status])
+    const { headers = {}, content } = this.resolve<ResponseObject>(
+      operation.responses[answer.status],
+    )
     for (const [name, reference] of Object.entries(headers)) {
       const { required } = this.resolve<{ required?: boolean }>(reference)
       if (required) assert.ok(answer.headers.get(name), `${what} lacks ${name}`)
@@ -100,7 +131,11 @@ export class Document {
     assert.ok(content[type], `${what} is ${type}, which is not described`)
     const { schema } = content[type]
     if (schema !== undefined)
-      this.#checkSchema(what, schema, /json$/.test(type) ? JSON.parse(`${Buffer.from(bytes)}`) : `${Buffer.from(bytes)}`)
+      this.#checkSchema(
+        what,
+        schema,
+        /json$/.test(type) ? JSON.parse(`${Buffer.from(bytes)}`) : `${Buffer.from(bytes)}`,
+      )
   }
 
   /** @throws {assert.AssertionError} when the body is not what the operation takes */
@@ -112,8 +147,13 @@ export class Document {
 
   #checkSchema(what: string, schema: object, value: unknown): void {
     // Its references are the document's.
-    const validate = this.#ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi.json#/')))
-    assert.ok(validate(value), `${what}: ${this.#ajv.errorsText(validate.errors)} in ${JSON.stringify(value)}`)
+    const validate = this.#ajv.compile(
+      JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"openapi.json#/')),
+    )
+    assert.ok(
+      validate(value),
+      `${what}: ${this.#ajv.errorsText(validate.errors)} in ${JSON.stringify(value)}`,
+    )
   }
 }
 
@@ -129,5 +169,12 @@ export async function readDocument(url: string): Promise<Document> {
   return new Document(await answer.json())
 }
 
-export const sendExample = (url: string, { operation, headers, body }: Example): Promise<Response> =>
-  fetch(url + operation.path, { method: operation.method, headers, ...(body === undefined ? undefined : { body }) })
+export const sendExample = (
+  url: string,
+  { operation, headers, body }: Example,
+): Promise<Response> =>
+  fetch(url + operation.path, {
+    method: operation.method,
+    headers,
+    ...(body === undefined ? undefined : { body }),
+  })

@@ -30,7 +30,8 @@ describe('the form of GET / sends', () => {
     ['BOOL', 'true', 'true'],
     ['BYTES', ' "a" ', '" \\"a\\" "'],
   ] as const) {
-    test(`${JSON.stringify(typed)} in a field of ${datatype} as ${sent}`, () => assert.equal(elementJson(datatype, typed), sent))
+    test(`${JSON.stringify(typed)} in a field of ${datatype} as ${sent}`, () =>
+      assert.equal(elementJson(datatype, typed), sent))
   }
 
   for (const typed of ['abc', '', '5,1', '1e', '.', '0x10', 'true']) {
@@ -41,10 +42,20 @@ describe('the form of GET / sends', () => {
 
   test('every typed digit, beyond 2^53 too', () => {
     const request = inferenceRequest(
-      [{ name: 'x', shape: [2], datatype: 'INT64', data: dataJson('INT64', ['9007199254740993', '-9007199254740993']) }],
+      [
+        {
+          name: 'x',
+          shape: [2],
+          datatype: 'INT64',
+          data: dataJson('INT64', ['9007199254740993', '-9007199254740993']),
+        },
+      ],
       [{ name: 'y', datatype: 'INT64' }],
     )
-    assert.equal(request.json, '{"inputs":[{"name":"x","shape":[2],"datatype":"INT64","data":[9007199254740993,-9007199254740993]}]}')
+    assert.equal(
+      request.json,
+      '{"inputs":[{"name":"x","shape":[2],"datatype":"INT64","data":[9007199254740993,-9007199254740993]}]}',
+    )
     assert.deepEqual(request.headers, [['Content-Type', 'application/json']])
   })
 
@@ -66,14 +77,21 @@ describe('the form of GET / sends', () => {
 
   for (const typed of ['abc', '', '65520']) {
     test(`nothing where a field of FP16 holds ${JSON.stringify(typed)}, and says which`, () => {
-      assert.throws(() => halfBytes(['1', typed]), { element: 1, message: /^data\[1\] is .*; FP16 takes/ })
+      assert.throws(() => halfBytes(['1', typed]), {
+        element: 1,
+        message: /^data\[1\] is .*; FP16 takes/,
+      })
     })
   }
 
   test('JSON as it was written, in the shape it is nested in; what is no JSON is not sent', () => {
     const input = { name: 'x', datatype: 'FP32' }
     const keep = (shape: number[]) => shape
-    assert.deepEqual(writtenTensor(input, '[[1.50, 2], [3, 4]]\n', keep), { ...input, shape: [2, 2], data: '[[1.50, 2], [3, 4]]' })
+    assert.deepEqual(writtenTensor(input, '[[1.50, 2], [3, 4]]\n', keep), {
+      ...input,
+      shape: [2, 2],
+      data: '[[1.50, 2], [3, 4]]',
+    })
     assert.throws(() => writtenTensor(input, '[1,', keep), /not valid JSON/)
   })
 })
@@ -86,24 +104,41 @@ test('a dimension that grows repeats what is there, one that shrinks cuts off', 
 
 describe('the commands of the pages', () => {
   const arguments_ = (command: string) =>
-    execFileSync('bash', ['-c', `curl() { printf '%s\\n' "$@"; cat; }; ${command} </dev/null`], { encoding: 'utf8' })
+    execFileSync('bash', ['-c', `curl() { printf '%s\\n' "$@"; cat; }; ${command} </dev/null`], {
+      encoding: 'utf8',
+    })
 
   test('come to curl as they are meant, whatever they hold', () => {
     const body = `{"id":"it's $HOME \`id\` \\\\ !! é"}`
     const command = curl({ url: `http://x/it's[1]`, method: 'POST', headers: [['X', `a'b`]], body })
-    assert.equal(arguments_(command), [`http://x/it's[1]`, '--globoff', '-H', `X: a'b`, '-H', 'Content-Type:', '-d', body, ''].join('\n'))
+    assert.equal(
+      arguments_(command),
+      [`http://x/it's[1]`, '--globoff', '-H', `X: a'b`, '-H', 'Content-Type:', '-d', body, ''].join(
+        '\n',
+      ),
+    )
   })
 
   test('give binary tensor data by a pipe, and what is too long by a file', () => {
-    const request = { url: 'http://x/', method: 'POST', headers: [['Content-Type', 'a/b']] as [string, string][] }
+    const request = {
+      url: 'http://x/',
+      method: 'POST',
+      headers: [['Content-Type', 'a/b']] as [string, string][],
+    }
     const piped = curl({ ...request, body: '{}', tail: Buffer.from([65, 66]).toString('base64') })
-    assert.match(execFileSync('bash', ['-c', `curl() { cat; }; ${piped}`], { encoding: 'utf8' }), /^\{\}AB$/)
+    assert.match(
+      execFileSync('bash', ['-c', `curl() { cat; }; ${piped}`], { encoding: 'utf8' }),
+      /^\{\}AB$/,
+    )
     assert.match(curl({ ...request, file: 'request.bin' }), /--data-binary '@request.bin'$/)
   })
 
   test('an event in structured mode has the request as its data, digit by digit', () => {
     const event = structuredEvent({ specversion: '1.0', id: '1' }, '{"inputs":[9007199254740993]}')
-    assert.equal(event, '{"specversion":"1.0","id":"1","datacontenttype":"application/json","data":{"inputs":[9007199254740993]}}')
+    assert.equal(
+      event,
+      '{"specversion":"1.0","id":"1","datacontenttype":"application/json","data":{"inputs":[9007199254740993]}}',
+    )
   })
 })
 
@@ -184,14 +219,10 @@ describe('the answer on GET /', () => {
   })
 
   test('shortens numbers to four digits, and says -0', () => {
-    assert.deepEqual([0.9786807298660278, 8.261232551376452e-7, 12345678, -0, 'NaN', 2n ** 60n].map(short), [
-      '0.9787',
-      '8.261e-7',
-      '12345678',
-      '-0',
-      'NaN',
-      '1152921504606846976',
-    ])
+    assert.deepEqual(
+      [0.9786807298660278, 8.261232551376452e-7, 12345678, -0, 'NaN', 2n ** 60n].map(short),
+      ['0.9787', '8.261e-7', '12345678', '-0', 'NaN', '1152921504606846976'],
+    )
   })
 })
 
@@ -211,7 +242,11 @@ test('an error of the server is shown at the input and element it names, else ab
 })
 
 test('sliders reach beyond the example, and over all of a small integer', () => {
-  assert.deepEqual(sliderRange('FP32', ['5.1', '3.5', '1.4', '0.2']), { min: 0, max: 10, step: 0.1 })
+  assert.deepEqual(sliderRange('FP32', ['5.1', '3.5', '1.4', '0.2']), {
+    min: 0,
+    max: 10,
+    step: 0.1,
+  })
   assert.deepEqual(sliderRange('FP32', ['-2', '1']), { min: -5, max: 5, step: 0.05 })
   assert.deepEqual(sliderRange('INT64', ['3']), { min: 0, max: 5, step: 1 })
   assert.deepEqual(sliderRange('UINT8', ['7']), { min: 0, max: 255, step: 1 })
@@ -227,9 +262,19 @@ test('sliders reach beyond the example, and over all of a small integer', () => 
 
 describe('the rates on GET /', () => {
   /** What the function's own metrics say after so many answers. */
-  async function sampleOf(answers: readonly (readonly ['success' | 'error', number])[], at: number) {
+  async function sampleOf(
+    answers: readonly (readonly ['success' | 'error', number])[],
+    at: number,
+  ) {
     const metrics = createMetrics(
-      { model: 'm', version: undefined, labels: [], service: undefined, revision: undefined, functionVersion: '1' },
+      {
+        model: 'm',
+        version: undefined,
+        labels: [],
+        service: undefined,
+        revision: undefined,
+        functionVersion: '1',
+      },
       () => ({ queuedRows: 0, ready: true }),
     )
     for (const [status, seconds] of answers) {
@@ -258,7 +303,12 @@ describe('the rates on GET /', () => {
 
   test('say nothing of the latency where nothing was answered', async () => {
     const [before, after] = [await sampleOf([], 1), await sampleOf([], 2)]
-    assert.deepEqual(ratesBetween(before, after), { perSecond: 0, errorsPerSecond: 0, mean: undefined, p95: undefined })
+    assert.deepEqual(ratesBetween(before, after), {
+      perSecond: 0,
+      errorsPerSecond: 0,
+      mean: undefined,
+      p95: undefined,
+    })
   })
 
   test('begin anew where another process answers', async () => {

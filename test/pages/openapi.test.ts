@@ -50,7 +50,8 @@ for (const [name, env] of Object.entries(MODELS)) {
     })
 
     test('has no reference that points at nothing', () => {
-      for (const [, ref] of JSON.stringify(document.json).matchAll(/"\$ref":"([^"]*)"/g)) document.resolve({ $ref: ref })
+      for (const [, ref] of JSON.stringify(document.json).matchAll(/"\$ref":"([^"]*)"/g))
+        document.resolve({ $ref: ref })
     })
 
     test('lists the methods that each path takes, and no others', async () => {
@@ -95,12 +96,22 @@ describe('the OpenAPI document', () => {
       '/v2',
       '/v2/health/live',
       '/v2/health/ready',
-      ...['', '/infer', '/ready', '/versions/v1.0.0', '/versions/v1.0.0/infer', '/versions/v1.0.0/ready'].map(end => model + end),
+      ...[
+        '',
+        '/infer',
+        '/ready',
+        '/versions/v1.0.0',
+        '/versions/v1.0.0/infer',
+        '/versions/v1.0.0/ready',
+      ].map(end => model + end),
     ])
   })
 
   test('is of OpenAPI 3.1, named after the model and its version', () => {
-    const { openapi, info } = document.json as unknown as { openapi: string; info: Record<string, string> }
+    const { openapi, info } = document.json as unknown as {
+      openapi: string
+      info: Record<string, string>
+    }
     assert.deepEqual([openapi, info.title, info.version], ['3.1.0', 'iris-classifier', 'v1.0.0'])
   })
 
@@ -109,23 +120,35 @@ describe('the OpenAPI document', () => {
     assert.deepEqual(ids, [...new Set(ids)])
     const tags = new Set((document.json.tags as { name: string }[]).map(({ name }) => name))
     for (const { operationId, tags: own, responses, ...rest } of document.operations) {
-      assert.ok(operationId && 'summary' in rest && own.every(tag => tags.has(tag)) && responses[405], operationId)
+      assert.ok(
+        operationId && 'summary' in rest && own.every(tag => tags.has(tag)) && responses[405],
+        operationId,
+      )
     }
   })
 
   test('says what the model takes, name by name and dimension by dimension', () => {
-    const { InferenceRequest } = (document.json.components as { schemas: Record<string, unknown> }).schemas
-    const { items } = (InferenceRequest as { properties: { inputs: { items: { properties: unknown } } } }).properties.inputs
+    const { InferenceRequest } = (document.json.components as { schemas: Record<string, unknown> })
+      .schemas
+    const { items } = (
+      InferenceRequest as { properties: { inputs: { items: { properties: unknown } } } }
+    ).properties.inputs
     assert.deepEqual(items.properties, {
       name: { const: 'input' },
       shape: {
         type: 'array',
-        prefixItems: [{ type: 'integer', minimum: 0, description: 'The dimension "batch".' }, { const: 4 }],
+        prefixItems: [
+          { type: 'integer', minimum: 0, description: 'The dimension "batch".' },
+          { const: 4 },
+        ],
         minItems: 2,
         maxItems: 2,
       },
       datatype: { const: 'FP32' },
-      parameters: { type: 'object', additionalProperties: { type: ['string', 'number', 'boolean'] } },
+      parameters: {
+        type: 'object',
+        additionalProperties: { type: ['string', 'number', 'boolean'] },
+      },
       data: { $ref: '#/components/schemas/FP32Data' },
     })
   })
@@ -140,9 +163,14 @@ describe('the OpenAPI document', () => {
       { ...good, inputs: [] },
       { ...good, inputs: [input, input] },
       { ...good, outputs: [{ name: 'other' }] },
-      ...[{ name: 'other' }, { datatype: 'FP64' }, { shape: [1, 5] }, { shape: [4] }, { shape: [-1, 4] }, { data: ['a', 0, 0, 0] }].map(
-        change => ({ ...good, inputs: [{ ...input, ...change }] }),
-      ),
+      ...[
+        { name: 'other' },
+        { datatype: 'FP64' },
+        { shape: [1, 5] },
+        { shape: [4] },
+        { shape: [-1, 4] },
+        { data: ['a', 0, 0, 0] },
+      ].map(change => ({ ...good, inputs: [{ ...input, ...change }] })),
     ]) {
       const example: Example = { ...request, body: Buffer.from(JSON.stringify(wrong)) }
       assert.throws(() => document.checkRequest(example), JSON.stringify(wrong))
@@ -156,7 +184,10 @@ describe('the OpenAPI document', () => {
     const metadata = { ...tensor, dimensionNames: ['', '', ''], anyRank: false }
     const described = openApi(
       { name: 'large', version: undefined, description: undefined },
-      { signature: { inputs: [metadata], outputs: [metadata] }, example: [{ ...tensor, data: new Float32Array(3 * 224 * 224) }] },
+      {
+        signature: { inputs: [metadata], outputs: [metadata] },
+        example: [{ ...tensor, data: new Float32Array(3 * 224 * 224) }],
+      },
       { playground: true, auth: undefined },
     )
     assert.deepEqual(
@@ -170,14 +201,24 @@ describe('the OpenAPI document where callers are authenticated', () => {
   const SECRET = 'a-secret-of-the-tests'
   const authorization = `Bearer ${SECRET}`
   const fetchDocument = async ({ url }: Server) =>
-    new Document((await (await fetch(`${url}/openapi.json`, { headers: { authorization } })).json()) as Record<string, unknown>)
+    new Document(
+      (await (await fetch(`${url}/openapi.json`, { headers: { authorization } })).json()) as Record<
+        string,
+        unknown
+      >,
+    )
 
   test('names the bearer token, and what who has none gets: of everything but health', async t => {
     const server = await startServer({ AUTH_SECRET: SECRET })
     t.after(server.stop)
     const document = await fetchDocument(server)
-    const { security, components } = document.json as unknown as Record<string, unknown> & { components: Record<string, unknown> }
-    assert.deepEqual([security, components.securitySchemes], [[{ bearer: [] }], { bearer: { type: 'http', scheme: 'bearer' } }])
+    const { security, components } = document.json as unknown as Record<string, unknown> & {
+      components: Record<string, unknown>
+    }
+    assert.deepEqual(
+      [security, components.securitySchemes],
+      [[{ bearer: [] }], { bearer: { type: 'http', scheme: 'bearer' } }],
+    )
     for (const id of [
       'infer',
       'receive',
@@ -211,21 +252,40 @@ describe('an error is answered as the OpenAPI document says', () => {
   const servers: Server[] = []
   after(() => Promise.all(servers.map(server => server.stop())))
 
-  async function start(env: Record<string, string> = {}, options?: { load: boolean }): Promise<Server> {
+  async function start(
+    env: Record<string, string> = {},
+    options?: { load: boolean },
+  ): Promise<Server> {
     const server = await startServer(env, options)
     servers.push(server)
     return server
   }
 
-  async function check(server: Server, document: Document, id: string, expected: number, request: RequestInit = {}, path?: string) {
+  async function check(
+    server: Server,
+    document: Document,
+    id: string,
+    expected: number,
+    request: RequestInit = {},
+    path?: string,
+  ) {
     const operation = document.operation(id)
-    const answer = await fetch(server.url + (path ?? operation.path), { method: operation.method, ...request })
+    const answer = await fetch(server.url + (path ?? operation.path), {
+      method: operation.method,
+      ...request,
+    })
     assert.equal(answer.status, expected, await answer.clone().text())
     await document.check(answer, operation)
   }
 
   const json = { 'content-type': 'application/json' }
-  const eventHeaders = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': 'test', ...json }
+  const eventHeaders = {
+    'ce-specversion': '1.0',
+    'ce-id': '1',
+    'ce-source': '/test',
+    'ce-type': 'test',
+    ...json,
+  }
 
   test('400, 404, 405 and 415', async () => {
     const server = await start()
@@ -233,10 +293,24 @@ describe('an error is answered as the OpenAPI document says', () => {
     await check(server, document, 'infer', 400, { body: '{}', headers: json })
     await check(server, document, 'receive', 400, { body: '{}', headers: eventHeaders })
     await check(server, document, 'infer', 404, { body: '{}' }, '/v2/models/other/infer')
-    await check(server, document, 'modelMetadata', 404, {}, '/v2/models/iris-classifier/versions/other')
-    for (const { operationId } of document.operations) await check(server, document, operationId, 405, { method: 'DELETE' })
-    await check(server, document, 'infer', 415, { body: '{}', headers: { 'content-type': 'text/plain' } })
-    await check(server, document, 'receive', 415, { body: '{}', headers: { 'content-type': 'application/cloudevents+xml' } })
+    await check(
+      server,
+      document,
+      'modelMetadata',
+      404,
+      {},
+      '/v2/models/iris-classifier/versions/other',
+    )
+    for (const { operationId } of document.operations)
+      await check(server, document, operationId, 405, { method: 'DELETE' })
+    await check(server, document, 'infer', 415, {
+      body: '{}',
+      headers: { 'content-type': 'text/plain' },
+    })
+    await check(server, document, 'receive', 415, {
+      body: '{}',
+      headers: { 'content-type': 'application/cloudevents+xml' },
+    })
   })
 
   test('413', async () => {
@@ -260,12 +334,16 @@ describe('an error is answered as the OpenAPI document says', () => {
     const described = await start()
     const document = await readDocument(described.url)
     described.service.model.retire()
-    for (const id of ['ready', 'readiness', 'readyStatus', 'modelReady', 'modelReadyOfVersion']) await check(described, document, id, 503)
+    for (const id of ['ready', 'readiness', 'readyStatus', 'modelReady', 'modelReadyOfVersion'])
+      await check(described, document, id, 503)
     const loading = await start({ REQUEST_TIMEOUT_MS: '50' }, { load: false })
     for (const id of ['modelMetadata', 'openApi']) await check(loading, document, id, 504)
     await check(loading, document, 'infer', 504, { body: '{}', headers: json })
     await check(loading, document, 'root', 504, { headers: { accept: 'text/html' } })
-    const failed = await start({ MODEL_DIR: testModel('broken'), MODEL_NAME: 'iris-classifier', MODEL_VERSION: 'v1.0.0' }, { load: false })
+    const failed = await start(
+      { MODEL_DIR: testModel('broken'), MODEL_NAME: 'iris-classifier', MODEL_VERSION: 'v1.0.0' },
+      { load: false },
+    )
     await assert.rejects(failed.service.model.load())
     for (const id of ['modelMetadata', 'openApi']) await check(failed, document, id, 503)
     await check(failed, document, 'infer', 503, { body: '{}', headers: json })

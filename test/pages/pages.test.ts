@@ -37,15 +37,30 @@ describe('pages', () => {
     test(`GET ${path} answers ${type}, that nothing guesses at, stores unasked or learns the framework from`, async () => {
       const { status, headers } = await get(path)
       assert.deepEqual(
-        [status, headers['content-type'], headers['x-content-type-options'], headers['cache-control'], headers['x-powered-by']],
+        [
+          status,
+          headers['content-type'],
+          headers['x-content-type-options'],
+          headers['cache-control'],
+          headers['x-powered-by'],
+        ],
         [200, type, 'nosniff', 'no-cache', undefined],
       )
     })
 
     test(`HEAD ${path} answers as GET, without the body`, async () => {
       const whole = await get(path)
-      const head = await supertest(server.url).head(path).set('Accept', BROWSER).set('Accept-Encoding', 'gzip, deflate')
-      for (const header of ['content-type', 'content-length', 'etag', 'content-security-policy', 'vary']) {
+      const head = await supertest(server.url)
+        .head(path)
+        .set('Accept', BROWSER)
+        .set('Accept-Encoding', 'gzip, deflate')
+      for (const header of [
+        'content-type',
+        'content-length',
+        'etag',
+        'content-security-policy',
+        'vary',
+      ]) {
         assert.equal(head.headers[header], whole.headers[header], header)
       }
       assert.deepEqual([head.status, head.text], [200, undefined])
@@ -60,7 +75,10 @@ describe('pages', () => {
     test(`GET ${path} is the same compressed or not`, async () => {
       const compressed = await get(path).set('Accept-Encoding', 'gzip')
       const plain = await get(path).set('Accept-Encoding', 'identity')
-      assert.deepEqual([compressed.headers['content-encoding'], plain.headers['content-encoding']], ['gzip', undefined])
+      assert.deepEqual(
+        [compressed.headers['content-encoding'], plain.headers['content-encoding']],
+        ['gzip', undefined],
+      )
       assert.deepEqual([compressed.text, compressed.body], [plain.text, plain.body])
     })
   }
@@ -86,15 +104,23 @@ describe('pages', () => {
   test('a page is small', async () => {
     for (const path of ['/docs', '/']) {
       const { headers } = await get(path).set('Accept-Encoding', 'gzip')
-      assert.ok(Number(headers['content-length']) < 25_000, `${path}: ${headers['content-length']} bytes`)
+      assert.ok(
+        Number(headers['content-length']) < 25_000,
+        `${path}: ${headers['content-length']} bytes`,
+      )
     }
   })
 
   for (const accept of ['application/json', '*/*', 'text/plain', undefined]) {
     test(`GET / answers the server's metadata to who accepts ${accept ?? 'nothing in particular'}`, async () => {
       const request = supertest(server.url).get('/')
-      const { status, body } = await (accept === undefined ? request.unset('Accept') : request.set('Accept', accept))
-      assert.deepEqual([status, body.name, body.extensions], [200, 'onnx-function', ['binary_tensor_data']])
+      const { status, body } = await (accept === undefined
+        ? request.unset('Accept')
+        : request.set('Accept', accept))
+      assert.deepEqual(
+        [status, body.name, body.extensions],
+        [200, 'onnx-function', ['binary_tensor_data']],
+      )
     })
   }
 
@@ -115,7 +141,10 @@ describe('pages', () => {
   })
 
   test('the command on GET / answers when pasted into a shell', async () => {
-    const { stdout } = await promisify(execFile)('bash', ['-c', (await commandOf(server)).replace('curl', 'curl -sS')])
+    const { stdout } = await promisify(execFile)('bash', [
+      '-c',
+      (await commandOf(server)).replace('curl', 'curl -sS'),
+    ])
     assert.deepEqual(JSON.parse(stdout).outputs[1].data, ['setosa'])
   })
 
@@ -132,12 +161,16 @@ describe('pages', () => {
   })
 
   test('a request\u2019s own id comes back', async () => {
-    for (const { path } of PAGES) assert.equal((await get(path).set('X-Request-Id', 'abc')).headers['x-request-id'], 'abc')
+    for (const { path } of PAGES)
+      assert.equal((await get(path).set('X-Request-Id', 'abc')).headers['x-request-id'], 'abc')
   })
 
   test('another method is refused as everywhere', async () => {
     const { status, headers, body } = await supertest(server.url).post('/docs').send({})
-    assert.deepEqual([status, headers.allow, typeof body.error], [405, 'GET, HEAD, OPTIONS', 'string'])
+    assert.deepEqual(
+      [status, headers.allow, typeof body.error],
+      [405, 'GET, HEAD, OPTIONS', 'string'],
+    )
   })
 })
 
@@ -154,14 +187,19 @@ test('whatever a model calls itself, its page is only text', async t => {
   t.after(() => rmSync(folder, { recursive: true }))
   cpSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'), join(folder, 'model.onnx'))
   const name = evil.replaceAll('/', '\u2215')
-  writeFileSync(join(folder, 'model.json'), JSON.stringify({ name, version: name, description: evil, labels: [evil] }))
+  writeFileSync(
+    join(folder, 'model.json'),
+    JSON.stringify({ name, version: name, description: evil, labels: [evil] }),
+  )
   const server = await startServer({ MODEL_DIR: folder })
   t.after(() => server.stop())
   const answer = await fetch(server.url, { headers: { accept: 'text/html' } })
   const page = await answer.text()
   const iris = await startServer()
   t.after(() => iris.stop())
-  const policyOfIris = (await fetch(iris.url, { headers: { accept: 'text/html' } })).headers.get('content-security-policy')
+  const policyOfIris = (await fetch(iris.url, { headers: { accept: 'text/html' } })).headers.get(
+    'content-security-policy',
+  )
   assert.deepEqual(page.match(/<(script|img)\b/g), ['<script', '<script'])
   assert.equal(answer.headers.get('content-security-policy'), policyOfIris)
   // Once each: name in the title, the heading and the request, description, label, version.
@@ -169,7 +207,10 @@ test('whatever a model calls itself, its page is only text', async t => {
   const { body } = await supertest(server.url).get('/openapi.json')
   assert.equal(body.info.title, name)
   const shown = /^curl '([^']*(?:'\\''[^']*)*)'/.exec(await commandOf(server))
-  assert.equal(shown?.[1]?.replaceAll(`'\\''`, `'`), `${server.url}/v2/models/${encodeURIComponent(name)}/infer`)
+  assert.equal(
+    shown?.[1]?.replaceAll(`'\\''`, `'`),
+    `${server.url}/v2/models/${encodeURIComponent(name)}/infer`,
+  )
 })
 
 test('the page has the model\u2019s inputs to make a form of, and the example as somebody would type it', async t => {
@@ -192,11 +233,21 @@ test('an example that is too large, or the same everywhere, is not spelled out',
   const exampleOf = (datatype: 'FP32' | 'FP16', data: Float32Array | Uint16Array) => {
     const shape = [1, data.length]
     const metadata = { name: 'x', datatype, shape, dimensionNames: ['', ''], anyRank: false }
-    const loaded = { signature: { inputs: [metadata], outputs: [metadata] }, example: [{ name: 'x', datatype, shape, data }] }
-    const page = createPlayground('{{model}}', { name: 'm', version: undefined, description: undefined, labels: [] }, loaded)
+    const loaded = {
+      signature: { inputs: [metadata], outputs: [metadata] },
+      example: [{ name: 'x', datatype, shape, data }],
+    }
+    const page = createPlayground(
+      '{{model}}',
+      { name: 'm', version: undefined, description: undefined, labels: [] },
+      loaded,
+    )
     return JSON.parse(page('http://x')).inputs[0].example
   }
-  assert.deepEqual(exampleOf('FP32', new Float32Array(3 * 224 * 224).fill(0.5)), { shape: [1, 150_528], every: '0.5' })
+  assert.deepEqual(exampleOf('FP32', new Float32Array(3 * 224 * 224).fill(0.5)), {
+    shape: [1, 150_528],
+    every: '0.5',
+  })
   assert.equal(
     exampleOf(
       'FP32',
@@ -212,20 +263,38 @@ test('an example that is too large, or the same everywhere, is not spelled out',
     { shape: [1, 300_000] },
   )
   const halves = Uint16Array.from([0x3c00, 0x8000, 0x7bff, 0x0001, 0xfc00, 0x7e00, 0x2e66])
-  assert.deepEqual(exampleOf('FP16', halves).elements, ['1', '-0', '65504', '5.9605e-8', '-Infinity', 'NaN', '0.099976'])
+  assert.deepEqual(exampleOf('FP16', halves).elements, [
+    '1',
+    '-0',
+    '65504',
+    '5.9605e-8',
+    '-Infinity',
+    'NaN',
+    '0.099976',
+  ])
 })
 
 test('with PLAYGROUND=off, GET / gives a browser the server\u2019s metadata too, /openapi.json says so, and /docs stays', async t => {
   const server = await startServer({ PLAYGROUND: 'off' })
   t.after(() => server.stop())
   const root = await supertest(server.url).get('/').set('Accept', BROWSER)
-  assert.deepEqual([root.status, root.type, root.body.name], [200, 'application/json', 'onnx-function'])
+  assert.deepEqual(
+    [root.status, root.type, root.body.name],
+    [200, 'application/json', 'onnx-function'],
+  )
   const { body } = await supertest(server.url).get('/openapi.json')
   assert.deepEqual(Object.keys(body.paths['/'].get.responses[200].content), ['application/json'])
   assert.equal((await supertest(server.url).get('/docs')).type, 'text/html')
 })
 
-for (const model of ['two-in-two-out', 'scalar', 'identity-bytes', 'fp16-out', 'unknown-rank', 'identity-fp16']) {
+for (const model of [
+  'two-in-two-out',
+  'scalar',
+  'identity-bytes',
+  'fp16-out',
+  'unknown-rank',
+  'identity-fp16',
+]) {
   test(`GET / has a page for the model ${model}`, async t => {
     const server = await startServer({ MODEL_DIR: testModel(model) })
     t.after(() => server.stop())
@@ -243,7 +312,9 @@ describe('while the model loads', () => {
   test('what describes it waits for it, and the page to try things in does not', async t => {
     const server = await startServer({}, { load: false })
     t.after(() => server.stop())
-    const waiting = OF_THE_MODEL.map(path => fetch(server.url + path, { headers: { accept: BROWSER } }))
+    const waiting = OF_THE_MODEL.map(path =>
+      fetch(server.url + path, { headers: { accept: BROWSER } }),
+    )
     assert.equal((await fetch(`${server.url}/docs`)).status, 200)
     await server.service.model.load()
     assert.deepEqual(
@@ -259,7 +330,11 @@ describe('while the model loads', () => {
       const answer = await fetch(server.url + path, { headers: { accept: BROWSER } })
       assert.deepEqual(
         [answer.status, answer.headers.get('content-type'), await answer.json()],
-        [504, 'application/json; charset=utf-8', { error: 'the deadline passed before the model was loaded' }],
+        [
+          504,
+          'application/json; charset=utf-8',
+          { error: 'the deadline passed before the model was loaded' },
+        ],
       )
     })
   }
@@ -280,7 +355,9 @@ describe('the Express application by itself', () => {
   /** Behind a server that leaves every path to it. */
   async function serve(t: TestContext, service: EventService): Promise<string> {
     const pages = createPages(service, { playground: true, auth: undefined })
-    const server = createServer((request, response) => pages(request, response, { arrived: 0, deadline: 0, gone: false }))
+    const server = createServer((request, response) =>
+      pages(request, response, { arrived: 0, deadline: 0, gone: false }),
+    )
     await once(server.listen(0, '127.0.0.1'), 'listening')
     t.after(() => server.close())
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -292,14 +369,22 @@ describe('the Express application by itself', () => {
     const url = await serve(t, service)
     for (const path of ['/other', '/docs/more', '/%']) {
       const { status, body, headers } = await supertest(url).get(path)
-      assert.deepEqual([status, body, headers['x-powered-by']], [404, { error: `there is no page at ${path}` }, undefined])
+      assert.deepEqual(
+        [status, body, headers['x-powered-by']],
+        [404, { error: `there is no page at ${path}` }, undefined],
+      )
     }
   })
 
   test('keeps to itself what went wrong unexpectedly', async t => {
     const broken = { ...service.model, whenLoaded: () => Promise.reject(new Error('a secret')) }
-    const { status, body } = await supertest(await serve(t, { ...service, model: broken })).get('/openapi.json')
-    assert.deepEqual([status, body], [500, { error: 'the server failed on this request; its log says why' }])
+    const { status, body } = await supertest(await serve(t, { ...service, model: broken })).get(
+      '/openapi.json',
+    )
+    assert.deepEqual(
+      [status, body],
+      [500, { error: 'the server failed on this request; its log says why' }],
+    )
   })
 })
 

@@ -2,24 +2,38 @@ import '../seed.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc, { type Arbitrary } from 'fast-check'
-import { countBinaryElements, readBinaryTensor, writeBinaryTensor } from '../../function/protocol/binary.ts'
+import {
+  countBinaryElements,
+  readBinaryTensor,
+  writeBinaryTensor,
+} from '../../function/protocol/binary.ts'
 import { DATATYPES, type Datatype, rowOf } from '../../function/protocol/datatypes.ts'
 import { decodeRequest } from '../../function/protocol/decode.ts'
 import { encodeData, encodeResponse } from '../../function/protocol/encode.ts'
 import { BadRequest } from '../../function/protocol/errors.ts'
 import { parseJson } from '../../function/protocol/json.ts'
-import { elementCount, type Signature, type Tensor, type TensorMetadata } from '../../function/protocol/tensor.ts'
+import {
+  elementCount,
+  type Signature,
+  type Tensor,
+  type TensorMetadata,
+} from '../../function/protocol/tensor.ts'
 
 /** What fast-check calls a counterexample is printed with its seed, which runs it again. */
-const property = <T>(name: string, arbitrary: Arbitrary<T>, holds: (value: T) => void, runs = 300) =>
-  test(name, () => fc.assert(fc.property(arbitrary, holds), { numRuns: runs }))
+const property = <T>(
+  name: string,
+  arbitrary: Arbitrary<T>,
+  holds: (value: T) => void,
+  runs = 300,
+) => test(name, () => fc.assert(fc.property(arbitrary, holds), { numRuns: runs }))
 
 const integer = (bits: number, signed: boolean) => {
   const [min, max] = signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1]
   return fc.oneof(fc.constantFrom(min, max), fc.double({ min, max, noNaN: true }).map(Math.trunc))
 }
 
-const bigInteger = (min: bigint, max: bigint) => fc.oneof(fc.constantFrom(min, max, 2n ** 53n, 2n ** 53n + 1n), fc.bigInt({ min, max }))
+const bigInteger = (min: bigint, max: bigint) =>
+  fc.oneof(fc.constantFrom(min, max, 2n ** 53n, 2n ** 53n + 1n), fc.bigInt({ min, max }))
 
 /** Any text that ONNX Runtime for Node takes: well-formed, without NUL. */
 const text = fc
@@ -47,13 +61,15 @@ const shapes = fc.array(fc.nat({ max: 4 }), { maxLength: 4 })
 
 const tensorOf = (datatype: Datatype): Arbitrary<Tensor> =>
   shapes.chain(shape =>
-    fc.array(ELEMENTS[datatype], { minLength: elementCount(shape), maxLength: elementCount(shape) }).map(elements => {
-      const data = rowOf(datatype).allocate(elements.length)
-      elements.forEach((element, i) => {
-        data[i] = element
-      })
-      return { name: 'x', datatype, shape, data }
-    }),
+    fc
+      .array(ELEMENTS[datatype], { minLength: elementCount(shape), maxLength: elementCount(shape) })
+      .map(elements => {
+        const data = rowOf(datatype).allocate(elements.length)
+        elements.forEach((element, i) => {
+          data[i] = element
+        })
+        return { name: 'x', datatype, shape, data }
+      }),
   )
 
 const variableShape = ({ name, datatype, shape }: Tensor): TensorMetadata => ({
@@ -67,26 +83,44 @@ const variableShape = ({ name, datatype, shape }: Tensor): TensorMetadata => ({
 /** A model that takes it. */
 const taking = (tensor: Tensor): Signature => ({ inputs: [variableShape(tensor)], outputs: [] })
 
-const encode = (tensor: Tensor, binary: boolean) => encodeResponse({ modelName: 'identity', outputs: [tensor] }, [{ name: 'x', binary }])
+const encode = (tensor: Tensor, binary: boolean) =>
+  encodeResponse({ modelName: 'identity', outputs: [tensor] }, [{ name: 'x', binary }])
 
 /** A response's output as a request's input; the JSON keeps its length. */
 function asRequest(tensor: Tensor, binary: boolean): Buffer {
   const { json, binary: data } = encode(tensor, binary)
-  return Buffer.concat([Buffer.from(json.replace('"outputs":', '"inputs": ')), ...(data?.parts ?? [])])
+  return Buffer.concat([
+    Buffer.from(json.replace('"outputs":', '"inputs": ')),
+    ...(data?.parts ?? []),
+  ])
 }
 
 for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
-  property(`what ${datatype} is encoded to as binary decodes to the same`, tensorOf(datatype), tensor => {
-    const body = asRequest(tensor, true)
-    const { inputs } = decodeRequest(body, encode(tensor, true).binary?.jsonLength, taking(tensor))
-    assert.deepEqual(inputs, [tensor])
-  })
+  property(
+    `what ${datatype} is encoded to as binary decodes to the same`,
+    tensorOf(datatype),
+    tensor => {
+      const body = asRequest(tensor, true)
+      const { inputs } = decodeRequest(
+        body,
+        encode(tensor, true).binary?.jsonLength,
+        taking(tensor),
+      )
+      assert.deepEqual(inputs, [tensor])
+    },
+  )
 
-  property(`binary ${datatype} is read wherever its bytes begin`, fc.tuple(tensorOf(datatype), fc.nat({ max: 8 })), ([tensor, offset]) => {
-    const bytes = Buffer.concat([Buffer.alloc(offset), writeBinaryTensor(tensor)]).subarray(offset)
-    assert.deepEqual(readBinaryTensor(bytes, tensor.shape, variableShape(tensor)), tensor.data)
-    assert.equal(countBinaryElements(bytes, variableShape(tensor)), elementCount(tensor.shape))
-  })
+  property(
+    `binary ${datatype} is read wherever its bytes begin`,
+    fc.tuple(tensorOf(datatype), fc.nat({ max: 8 })),
+    ([tensor, offset]) => {
+      const bytes = Buffer.concat([Buffer.alloc(offset), writeBinaryTensor(tensor)]).subarray(
+        offset,
+      )
+      assert.deepEqual(readBinaryTensor(bytes, tensor.shape, variableShape(tensor)), tensor.data)
+      assert.equal(countBinaryElements(bytes, variableShape(tensor)), elementCount(tensor.shape))
+    },
+  )
 
   property(
     `any other number of bytes for ${datatype} is refused`,
@@ -97,26 +131,40 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
         ? Buffer.concat([bytes, Buffer.alloc(1 + (cut % 9))])
         : bytes.subarray(0, bytes.length === 0 ? 0 : cut % bytes.length)
       if (changed.length === bytes.length) return
-      assert.throws(() => readBinaryTensor(changed, tensor.shape, variableShape(tensor)), BadRequest)
+      assert.throws(
+        () => readBinaryTensor(changed, tensor.shape, variableShape(tensor)),
+        BadRequest,
+      )
     },
   )
 
   if (datatype === 'FP16') continue
 
-  property(`what ${datatype} is encoded to as JSON decodes to the same`, tensorOf(datatype), tensor => {
-    const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
-    assert.deepEqual(inputs, [tensor])
-  })
+  property(
+    `what ${datatype} is encoded to as JSON decodes to the same`,
+    tensorOf(datatype),
+    tensor => {
+      const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
+      assert.deepEqual(inputs, [tensor])
+    },
+  )
 
-  property(`${datatype} nested as its shape says is the same as flat`, tensorOf(datatype), tensor => {
-    const nested = nest(encodeElements(tensor), tensor.shape)
-    const body = `{"inputs":[{"name":"x","datatype":"${datatype}","shape":[${tensor.shape}],"data":${nested}}]}`
-    if (tensor.shape.length === 0) return
-    assert.deepEqual(decodeRequest(Buffer.from(body), undefined, taking(tensor)).inputs, [tensor])
-  })
+  property(
+    `${datatype} nested as its shape says is the same as flat`,
+    tensorOf(datatype),
+    tensor => {
+      const nested = nest(encodeElements(tensor), tensor.shape)
+      const body = `{"inputs":[{"name":"x","datatype":"${datatype}","shape":[${tensor.shape}],"data":${nested}}]}`
+      if (tensor.shape.length === 0) return
+      assert.deepEqual(decodeRequest(Buffer.from(body), undefined, taking(tensor)).inputs, [tensor])
+    },
+  )
 
   property(`what ${datatype} is encoded to is JSON for any parser`, tensorOf(datatype), tensor => {
-    assert.equal(JSON.parse(encode(tensor, false).json).outputs[0].data.length, elementCount(tensor.shape))
+    assert.equal(
+      JSON.parse(encode(tensor, false).json).outputs[0].data.length,
+      elementCount(tensor.shape),
+    )
   })
 }
 
@@ -144,9 +192,28 @@ const gap = fc.stringMatching(/^[ \t\r\n]{0,2}$/)
 const trickyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 5 }),
   fc
-    .array(fc.constantFrom('"', '\\', ':', '{', '}', '[', ']', ',', ' ', '\n', 'a', '__proto__', '\\u0022', 'é', '\ud800'), {
-      maxLength: 6,
-    })
+    .array(
+      fc.constantFrom(
+        '"',
+        '\\',
+        ':',
+        '{',
+        '}',
+        '[',
+        ']',
+        ',',
+        ' ',
+        '\n',
+        'a',
+        '__proto__',
+        '\\u0022',
+        'é',
+        '\ud800',
+      ),
+      {
+        maxLength: 6,
+      },
+    )
     .map(parts => parts.join('')),
 )
 
@@ -154,39 +221,58 @@ const trickyText = fc.oneof(
 const stringJson = (string: string) =>
   fc.array(fc.boolean(), { minLength: string.length, maxLength: string.length }).map(escaped => {
     const units = Array.from({ length: string.length }, (_, i) =>
-      escaped[i] ? `\\u${string.charCodeAt(i).toString(16).padStart(4, '0')}` : JSON.stringify(string.charAt(i)).slice(1, -1),
+      escaped[i]
+        ? `\\u${string.charCodeAt(i).toString(16).padStart(4, '0')}`
+        : JSON.stringify(string.charAt(i)).slice(1, -1),
     )
     return `"${units.join('')}"`
   })
 
 /** Without backslashes: once JSON.parse has seen such a key, it misreads others that are written with escapes (nodejs/node#63785). */
 const key = fc
-  .oneof(fc.constantFrom('a', 'b', '"', ':', '', '__proto__', 'constructor', 'toString', '1', '01'), trickyText)
+  .oneof(
+    fc.constantFrom('a', 'b', '"', ':', '', '__proto__', 'constructor', 'toString', '1', '01'),
+    trickyText,
+  )
   .map(name => name.replaceAll('\\', '/'))
 
-const written = fc.letrec<{ value: Written; leaf: Written; array: Written; object: Written }>(tie => ({
-  value: fc.oneof({ maxDepth: 4, depthSize: 'small' }, tie('leaf'), tie('array'), tie('object')),
-  leaf: fc
-    .oneof(
-      trickyText.chain(stringJson),
-      fc.constantFrom('true', 'false', 'null', '-0', '1.5e3', '12345678901234567890', '":"', '"\\\\"', '"\\":"'),
-      fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
-    )
-    .map(json => ({ json, duplicate: false })),
-  array: fc.tuple(fc.array(tie('value'), { maxLength: 4 }), gap).map(([values, space]) => ({
-    json: `[${space}${values.map(({ json }) => json + space)}]`,
-    duplicate: values.some(({ duplicate }) => duplicate),
-  })),
-  object: fc
-    .array(
-      key.chain(name => fc.tuple(fc.constant(name), stringJson(name), tie('value'), gap)),
-      { maxLength: 5 },
-    )
-    .map(fields => ({
-      json: `{${fields.map(([, name, { json }, space]) => `${space}${name}${space}:${space}${json}${space}`)}}`,
-      duplicate: new Set(fields.map(([name]) => name)).size < fields.length || fields.some(([, , { duplicate }]) => duplicate),
+const written = fc.letrec<{ value: Written; leaf: Written; array: Written; object: Written }>(
+  tie => ({
+    value: fc.oneof({ maxDepth: 4, depthSize: 'small' }, tie('leaf'), tie('array'), tie('object')),
+    leaf: fc
+      .oneof(
+        trickyText.chain(stringJson),
+        fc.constantFrom(
+          'true',
+          'false',
+          'null',
+          '-0',
+          '1.5e3',
+          '12345678901234567890',
+          '":"',
+          '"\\\\"',
+          '"\\":"',
+        ),
+        fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
+      )
+      .map(json => ({ json, duplicate: false })),
+    array: fc.tuple(fc.array(tie('value'), { maxLength: 4 }), gap).map(([values, space]) => ({
+      json: `[${space}${values.map(({ json }) => json + space)}]`,
+      duplicate: values.some(({ duplicate }) => duplicate),
     })),
-})).object
+    object: fc
+      .array(
+        key.chain(name => fc.tuple(fc.constant(name), stringJson(name), tie('value'), gap)),
+        { maxLength: 5 },
+      )
+      .map(fields => ({
+        json: `{${fields.map(([, name, { json }, space]) => `${space}${name}${space}:${space}${json}${space}`)}}`,
+        duplicate:
+          new Set(fields.map(([name]) => name)).size < fields.length ||
+          fields.some(([, , { duplicate }]) => duplicate),
+      })),
+  }),
+).object
 
 const bytes = (json: string) => Buffer.from(json)
 
@@ -219,13 +305,17 @@ property(
   3000,
 )
 
-property('any bytes are read or refused, never failed on', fc.uint8Array({ maxLength: 64 }), input => {
-  try {
-    parseJson(input, 'the bytes')
-  } catch (error) {
-    assert.ok(error instanceof BadRequest, String(error))
-  }
-})
+property(
+  'any bytes are read or refused, never failed on',
+  fc.uint8Array({ maxLength: 64 }),
+  input => {
+    try {
+      parseJson(input, 'the bytes')
+    } catch (error) {
+      assert.ok(error instanceof BadRequest, String(error))
+    }
+  },
+)
 
 property(
   'integers of 64 bits are exact wherever they stand',
@@ -240,14 +330,18 @@ property(
   },
 )
 
-property('only integers become bigints', fc.array(fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string())), values => {
-  const { exact } = parseJson(bytes(JSON.stringify({ values })), 'the text')
-  const read = exact() as { values: unknown[] }
-  read.values.forEach((value, i) => {
-    if (typeof value === 'bigint') assert.equal(Number(value), values[i])
-    else assert.deepEqual(value, JSON.parse(JSON.stringify(values[i])))
-  })
-})
+property(
+  'only integers become bigints',
+  fc.array(fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string())),
+  values => {
+    const { exact } = parseJson(bytes(JSON.stringify({ values })), 'the text')
+    const read = exact() as { values: unknown[] }
+    read.values.forEach((value, i) => {
+      if (typeof value === 'bigint') assert.equal(Number(value), values[i])
+      else assert.deepEqual(value, JSON.parse(JSON.stringify(values[i])))
+    })
+  },
+)
 
 test('an integer of more digits than 64 bits hold costs no time, and fits no tensor', () => {
   const tensor: Tensor = { name: 'x', datatype: 'INT64', shape: [1], data: new BigInt64Array(1) }
@@ -277,6 +371,16 @@ for (const { mistake, shape, data } of [
     const input = { name: 'x', datatype: 'UINT8', shape }
     const json = JSON.stringify({ inputs: [{ ...input, data }] })
     assert.throws(() => decodeRequest(bytes(json), undefined, taking(matrix)), BadRequest)
-    const binary = JSON.stringify({ inputs: [{ ...input, parameters: { binary_data_size: data.length } }] })
-    assert.throws(() => decodeRequest(Buffer.concat([bytes(binary), Buffer.alloc(data.length)]), binary.length, taking(matrix)), BadRequest)
+    const binary = JSON.stringify({
+      inputs: [{ ...input, parameters: { binary_data_size: data.length } }],
+    })
+    assert.throws(
+      () =>
+        decodeRequest(
+          Buffer.concat([bytes(binary), Buffer.alloc(data.length)]),
+          binary.length,
+          taking(matrix),
+        ),
+      BadRequest,
+    )
   })

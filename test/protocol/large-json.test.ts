@@ -74,7 +74,11 @@ const elements = fc.oneof(
   fc.array(fc.integer({ min: -100, max: 100 }).map(String)),
   fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }).map(String)),
   fc.array(fc.constantFrom('true', 'false')),
-  fc.array(fc.string({ unit: 'binary' }).map(string => JSON.stringify(string.replaceAll('\0', '').toWellFormed()))),
+  fc.array(
+    fc
+      .string({ unit: 'binary' })
+      .map(string => JSON.stringify(string.replaceAll('\0', '').toWellFormed())),
+  ),
   fc.array(element),
 )
 const space = fc.constantFrom('', '', '', ' ', '\n\t')
@@ -85,16 +89,21 @@ const nest = (parts: readonly string[], shape: readonly number[], gap: string): 
   const rows =
     shape.length === 1
       ? parts
-      : Array.from({ length: shape[0] as number }, (_, i) => nest(parts.slice(i * size, (i + 1) * size), shape.slice(1), gap))
+      : Array.from({ length: shape[0] as number }, (_, i) =>
+          nest(parts.slice(i * size, (i + 1) * size), shape.slice(1), gap),
+        )
   return `[${gap}${rows.join(`${gap},${gap}`)}${gap}]`
 }
 
 /** An array in JSON, and a shape that it has, or nearly. */
-const arrays = fc.tuple(elements, fc.integer({ min: 0, max: 4 }), space, fc.nat(2)).map(([parts, columns, gap, kind]) => {
-  const shape = columns === 0 ? [parts.length] : [Math.ceil(parts.length / columns), columns]
-  const text = kind === 0 ? nest(parts, shape, gap) : `[${gap}${parts.join(`${gap},${gap}`)}${gap}]`
-  return { text, shape }
-})
+const arrays = fc
+  .tuple(elements, fc.integer({ min: 0, max: 4 }), space, fc.nat(2))
+  .map(([parts, columns, gap, kind]) => {
+    const shape = columns === 0 ? [parts.length] : [Math.ceil(parts.length / columns), columns]
+    const text =
+      kind === 0 ? nest(parts, shape, gap) : `[${gap}${parts.join(`${gap},${gap}`)}${gap}]`
+    return { text, shape }
+  })
 
 const mutate = (text: string, at: number, replacement: string) => {
   const i = text.length === 0 ? 0 : 1 + (at % Math.max(text.length - 2, 1))
@@ -110,8 +119,16 @@ const outcome = (read: () => unknown) => {
   }
 }
 
-const same = (inPieces: { value?: unknown; refused?: string }, parsed: { value?: unknown; refused?: string }, text: string) => {
-  assert.equal(inPieces.refused === undefined, parsed.refused === undefined, `${text}: ${inPieces.refused} | ${parsed.refused}`)
+const same = (
+  inPieces: { value?: unknown; refused?: string },
+  parsed: { value?: unknown; refused?: string },
+  text: string,
+) => {
+  assert.equal(
+    inPieces.refused === undefined,
+    parsed.refused === undefined,
+    `${text}: ${inPieces.refused} | ${parsed.refused}`,
+  )
   assert.deepEqual(inPieces.value, parsed.value, text)
 }
 
@@ -121,7 +138,9 @@ for (const datatype of DATATYPES) {
       fc.property(
         arrays,
         fc.nat(40),
-        fc.option(fc.tuple(fc.nat(), fc.constantFrom('', ',', '[', ']', '"', '1', ' ', '}', 'e')), { freq: 3 }),
+        fc.option(fc.tuple(fc.nat(), fc.constantFrom('', ',', '[', ']', '"', '1', ' ', '}', 'e')), {
+          freq: 3,
+        }),
         (array, pieceBytes, mutation) => {
           const text = mutation === null ? array.text : mutate(array.text, ...mutation)
           const bytes = Buffer.from(text)
@@ -129,13 +148,24 @@ for (const datatype of DATATYPES) {
           const isBig = datatype === 'INT64' || datatype === 'UINT64'
           const parsed = outcome(() => {
             try {
-              return readJsonData(isBig ? parseExactly(text) : JSON.parse(text), array.shape, tensor)
+              return readJsonData(
+                isBig ? parseExactly(text) : JSON.parse(text),
+                array.shape,
+                tensor,
+              )
             } catch (error) {
               throw error instanceof SyntaxError ? new BadRequest(error.message) : error
             }
           })
           same(
-            outcome(() => readJsonData(new JsonData(bytes, 0, bytes.length, 'the body'), array.shape, tensor, pieceBytes)),
+            outcome(() =>
+              readJsonData(
+                new JsonData(bytes, 0, bytes.length, 'the body'),
+                array.shape,
+                tensor,
+                pieceBytes,
+              ),
+            ),
             parsed,
             text,
           )
@@ -159,19 +189,23 @@ test('a whole request read around its data is what it is when parsed, wherever a
   ]
   const bytes = fc.constantFrom(...'",:[]{}\\ 0123456789-eE.tfnuda\u0007\u00ff')
   fc.assert(
-    fc.property(fc.constantFrom(...requests), fc.array(fc.tuple(fc.nat(), bytes, fc.boolean()), { maxLength: 3 }), (request, changes) => {
-      let text = request
-      for (const [at, byte, insert] of changes) {
-        const i = at % text.length
-        text = text.slice(0, i) + byte + text.slice(insert ? i : i + 1)
-      }
-      const body = Buffer.from(text)
-      same(
-        outcome(() => decodeParsedRequest(parseAroundData(body, 'the body'), SIGNATURE)),
-        outcome(() => decodeParsedRequest(parseJson(body, 'the body'), SIGNATURE)),
-        text,
-      )
-    }),
+    fc.property(
+      fc.constantFrom(...requests),
+      fc.array(fc.tuple(fc.nat(), bytes, fc.boolean()), { maxLength: 3 }),
+      (request, changes) => {
+        let text = request
+        for (const [at, byte, insert] of changes) {
+          const i = at % text.length
+          text = text.slice(0, i) + byte + text.slice(insert ? i : i + 1)
+        }
+        const body = Buffer.from(text)
+        same(
+          outcome(() => decodeParsedRequest(parseAroundData(body, 'the body'), SIGNATURE)),
+          outcome(() => decodeParsedRequest(parseJson(body, 'the body'), SIGNATURE)),
+          text,
+        )
+      },
+    ),
     { numRuns: 20_000 },
   )
 })
@@ -185,20 +219,44 @@ const large = (data: string, shape: string, more = '') =>
 test('a body of megabytes is read with its mistakes named as in a small one', () => {
   const rows = 100_000
   const { inputs } = decodeRequest(large(numbers(rows), `[${rows},2]`), undefined, SIGNATURE)
-  assert.deepEqual([inputs[0]?.data[2 * rows - 2], inputs[0]?.data[2 * rows - 1]], [rows - 1, -(rows - 1) / 8])
-  const refuses = (body: Buffer, message: RegExp) => assert.throws(() => decodeRequest(body, undefined, SIGNATURE), message)
-  refuses(large(numbers(rows), `[${rows + 1},2]`), /at depth 1 it has an array of 100000, not an array of 100001$/)
-  refuses(large(numbers(rows).replace('[70000,', '['), `[${rows},2]`), /at depth 2 it has an array of 1, not an array of 2$/)
-  refuses(large(numbers(rows).replace('[70000,', '["seven",'), `[${rows},2]`), /data\[140000\] is "seven"; FP32 takes/)
-  refuses(large(numbers(rows).replace('[70000,', '[70000,,'), `[${rows},2]`), /: the body is not valid JSON: in the data of input "x": /)
-  refuses(large(`[${new Array(rows).fill(1)}]`, `[${rows},2]`), /shape \[100000,2\] holds 200000 elements, data holds 100000$/)
-  refuses(large(`[${'9,'.repeat(rows)}{"a":"${'b'.repeat(200_000)}"}]`, `[${rows},2]`), /data\[100000\] is an object; FP32 takes/)
+  assert.deepEqual(
+    [inputs[0]?.data[2 * rows - 2], inputs[0]?.data[2 * rows - 1]],
+    [rows - 1, -(rows - 1) / 8],
+  )
+  const refuses = (body: Buffer, message: RegExp) =>
+    assert.throws(() => decodeRequest(body, undefined, SIGNATURE), message)
+  refuses(
+    large(numbers(rows), `[${rows + 1},2]`),
+    /at depth 1 it has an array of 100000, not an array of 100001$/,
+  )
+  refuses(
+    large(numbers(rows).replace('[70000,', '['), `[${rows},2]`),
+    /at depth 2 it has an array of 1, not an array of 2$/,
+  )
+  refuses(
+    large(numbers(rows).replace('[70000,', '["seven",'), `[${rows},2]`),
+    /data\[140000\] is "seven"; FP32 takes/,
+  )
+  refuses(
+    large(numbers(rows).replace('[70000,', '[70000,,'), `[${rows},2]`),
+    /: the body is not valid JSON: in the data of input "x": /,
+  )
+  refuses(
+    large(`[${new Array(rows).fill(1)}]`, `[${rows},2]`),
+    /shape \[100000,2\] holds 200000 elements, data holds 100000$/,
+  )
+  refuses(
+    large(`[${'9,'.repeat(rows)}{"a":"${'b'.repeat(200_000)}"}]`, `[${rows},2]`),
+    /data\[100000\] is an object; FP32 takes/,
+  )
 })
 
 test('megabytes of JSON beside tensor data are too large', () => {
   const body = large('[1,2]', '[1,2]', `,"more":"${'a'.repeat(4 * 2 ** 20)}"`)
   assert.throws(
     () => decodeRequest(body, undefined, SIGNATURE),
-    (error: Error) => error instanceof TooLarge && /beside tensor data, larger than the 4194304 bytes/.test(error.message),
+    (error: Error) =>
+      error instanceof TooLarge &&
+      /beside tensor data, larger than the 4194304 bytes/.test(error.message),
   )
 })

@@ -12,8 +12,14 @@ import { placesIn } from '../../scripts/pin/places.ts'
 import { parseImage } from '../../scripts/pin/registry.ts'
 import { projectFolder } from '../server.ts'
 
-const platform = (architecture: string) => ({ digest: 'sha256:0', platform: { os: 'linux', architecture } })
-const INDEX = JSON.stringify({ schemaVersion: 2, manifests: [platform('amd64'), platform('arm64')] })
+const platform = (architecture: string) => ({
+  digest: 'sha256:0',
+  platform: { os: 'linux', architecture },
+})
+const INDEX = JSON.stringify({
+  schemaVersion: 2,
+  manifests: [platform('amd64'), platform('arm64')],
+})
 const ONE_ARCHITECTURE = JSON.stringify({ schemaVersion: 2, config: {}, layers: [] })
 const digestOf = (body: string) => `sha256:${createHash('sha256').update(body).digest('hex')}`
 
@@ -38,11 +44,17 @@ async function registry(t: TestContext, answers: Readonly<Record<string, Scripte
     const scope = `repository:${repository}:pull`
     if (request.headers.authorization !== `Bearer for scripted ${scope}`) {
       const challenge = `Bearer realm="${address}/token",service="scripted",scope="${scope}"`
-      response.writeHead(401, { 'www-authenticate': challenge }).end('{"errors":[{"code":"UNAUTHORIZED"}]}')
+      response
+        .writeHead(401, { 'www-authenticate': challenge })
+        .end('{"errors":[{"code":"UNAUTHORIZED"}]}')
       return
     }
     assert.match(request.headers.accept ?? '', /application\/vnd\.oci\.image\.index\.v1\+json/)
-    const { status = 200, body = '', headers = {} } = answers[`${repository}:${tag}`] ?? { status: 404 }
+    const {
+      status = 200,
+      body = '',
+      headers = {},
+    } = answers[`${repository}:${tag}`] ?? { status: 404 }
     response.writeHead(status, headers).end(body)
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -63,19 +75,28 @@ function project(t: TestContext, files: Readonly<Record<string, string>>) {
   return {
     read: (path: string) => readFileSync(join(folder, path), 'utf8'),
     async pin(...args: string[]) {
-      const child = spawn(process.execPath, [join(projectFolder, 'scripts/pin/run.ts'), ...args], { cwd: folder })
-      const [output, errors] = await Promise.all([child.stdout.setEncoding('utf8').toArray(), child.stderr.setEncoding('utf8').toArray()])
+      const child = spawn(process.execPath, [join(projectFolder, 'scripts/pin/run.ts'), ...args], {
+        cwd: folder,
+      })
+      const [output, errors] = await Promise.all([
+        child.stdout.setEncoding('utf8').toArray(),
+        child.stderr.setEncoding('utf8').toArray(),
+      ])
       const code = child.exitCode ?? (await once(child, 'exit'))[0]
       return { code, output: output.join(''), errors: errors.join('') }
     },
   }
 }
 
-const dockerfile = (image: string, digest = '') => `ARG BASE=${image}\n# Why.\nARG BASE_DIGEST=${digest}\nFROM \${BASE}\n`
+const dockerfile = (image: string, digest = '') =>
+  `ARG BASE=${image}\n# Why.\nARG BASE_DIGEST=${digest}\nFROM \${BASE}\n`
 
 suite('npm run pin', { concurrency: true }, () => {
   test('writes the digest of what the registry sends, by a token that it is told to fetch', async t => {
-    const { host, asked } = await registry(t, { 'library/node:24': { body: INDEX }, 'prom/prometheus:v3': { body: ONE_ARCHITECTURE } })
+    const { host, asked } = await registry(t, {
+      'library/node:24': { body: INDEX },
+      'prom/prometheus:v3': { body: ONE_ARCHITECTURE },
+    })
     const { pin, read } = project(t, {
       Dockerfile: dockerfile(`${host}/library/node:24`),
       'compose.yaml': `services:\n  prometheus:\n    image: ${host}/prom/prometheus:v3 # why\n`,
@@ -85,8 +106,14 @@ suite('npm run pin', { concurrency: true }, () => {
     assert.equal(code, 0, errors)
     assert.match(output, /Written: \.github\/workflows\/check\.yml, Dockerfile, compose\.yaml/)
     assert.equal(read('Dockerfile'), dockerfile(`${host}/library/node:24`, digestOf(INDEX)))
-    assert.match(read('compose.yaml'), new RegExp(`image: ${host}/prom/prometheus:v3@${digestOf(ONE_ARCHITECTURE)} # why\n`))
-    assert.match(read('.github/workflows/check.yml'), new RegExp(`image: "${host}/library/node:24@${digestOf(INDEX)}"`))
+    assert.match(
+      read('compose.yaml'),
+      new RegExp(`image: ${host}/prom/prometheus:v3@${digestOf(ONE_ARCHITECTURE)} # why\n`),
+    )
+    assert.match(
+      read('.github/workflows/check.yml'),
+      new RegExp(`image: "${host}/library/node:24@${digestOf(INDEX)}"`),
+    )
     assert.match(
       read('.github/workflows/check.yml'),
       new RegExp(`BUILDKIT_IMAGE: ${host}/prom/prometheus:v3@${digestOf(ONE_ARCHITECTURE)}\n`),
@@ -101,23 +128,42 @@ suite('npm run pin', { concurrency: true }, () => {
     const old = digestOf('old')
     const { pin, read } = project(t, { Dockerfile: dockerfile(`${host}/library/node:24`, old) })
     const checked = await pin('--check')
-    assert.deepEqual([checked.code, read('Dockerfile')], [1, dockerfile(`${host}/library/node:24`, old)])
+    assert.deepEqual(
+      [checked.code, read('Dockerfile')],
+      [1, dockerfile(`${host}/library/node:24`, old)],
+    )
     assert.match(checked.output, new RegExp(`${old} has moved: ${digestOf(INDEX)}`))
     assert.equal((await pin()).code, 0)
     assert.equal(read('Dockerfile'), dockerfile(`${host}/library/node:24`, digestOf(INDEX)))
   })
 
-  const REFUSALS: readonly { readonly where: string; readonly answer: Scripted; readonly says: RegExp }[] = [
-    { where: 'knows no such tag', answer: { status: 404 }, says: /answered 404: there is no such image or tag/ },
+  const REFUSALS: readonly {
+    readonly where: string
+    readonly answer: Scripted
+    readonly says: RegExp
+  }[] = [
+    {
+      where: 'knows no such tag',
+      answer: { status: 404 },
+      says: /answered 404: there is no such image or tag/,
+    },
     {
       where: 'was asked too often',
       answer: { status: 429, headers: { 'retry-after': '60' } },
       says: /answered 429: it was asked too often; try again in 60 s/,
     },
-    { where: 'shows it not to everybody', answer: { status: 403 }, says: /answered 403: it is not for everybody, or not there/ },
+    {
+      where: 'shows it not to everybody',
+      answer: { status: 403 },
+      says: /answered 403: it is not for everybody, or not there/,
+    },
     { where: 'is broken', answer: { status: 502 }, says: /answered 502$/m },
     { where: 'sends a page', answer: { body: '<html>' }, says: /sent no JSON/ },
-    { where: 'sends something else', answer: { body: '{}' }, says: /sent neither an index nor a manifest/ },
+    {
+      where: 'sends something else',
+      answer: { body: '{}' },
+      says: /sent neither an index nor a manifest/,
+    },
     {
       where: 'sends what does not have the digest it says',
       answer: { body: INDEX, headers: { 'docker-content-digest': digestOf('another') } },
@@ -131,8 +177,14 @@ suite('npm run pin', { concurrency: true }, () => {
   ]
   for (const { where, answer, says } of REFUSALS) {
     test(`writes nothing, of any image, where a registry ${where}`, async t => {
-      const { host } = await registry(t, { 'library/node:24': answer, 'prom/prometheus:v3': { body: INDEX } })
-      const files = { Dockerfile: dockerfile(`${host}/library/node:24`), 'compose.yaml': `image: ${host}/prom/prometheus:v3\n` }
+      const { host } = await registry(t, {
+        'library/node:24': answer,
+        'prom/prometheus:v3': { body: INDEX },
+      })
+      const files = {
+        Dockerfile: dockerfile(`${host}/library/node:24`),
+        'compose.yaml': `image: ${host}/prom/prometheus:v3\n`,
+      }
       const { pin, read } = project(t, files)
       const { code, errors } = await pin()
       assert.equal(code, 1)
@@ -148,31 +200,45 @@ suite('npm run pin', { concurrency: true }, () => {
     await once(server.listen(0, '127.0.0.1'), 'listening')
     const { port } = server.address() as AddressInfo
     await once(server.close(), 'close')
-    const { code, errors } = await project(t, { Dockerfile: dockerfile(`127.0.0.1:${port}/library/node:24`) }).pin()
+    const { code, errors } = await project(t, {
+      Dockerfile: dockerfile(`127.0.0.1:${port}/library/node:24`),
+    }).pin()
     assert.equal(code, 1)
-    assert.match(errors, new RegExp(`127\\.0\\.0\\.1:${port} cannot be reached: connect ECONNREFUSED`))
+    assert.match(
+      errors,
+      new RegExp(`127\\.0\\.0\\.1:${port} cannot be reached: connect ECONNREFUSED`),
+    )
   })
 })
 
 suite('an image', () => {
   for (const [reference, ...parts] of [
     ['node:24', 'registry-1.docker.io', 'library/node', '24'],
-    ['docker.io/library/node:24.21.0-bookworm-slim', 'registry-1.docker.io', 'library/node', '24.21.0-bookworm-slim'],
+    [
+      'docker.io/library/node:24.21.0-bookworm-slim',
+      'registry-1.docker.io',
+      'library/node',
+      '24.21.0-bookworm-slim',
+    ],
     ['prom/prometheus:v3.16.0', 'registry-1.docker.io', 'prom/prometheus', 'v3.16.0'],
     ['gcr.io/knative-releases/a/b:v1', 'gcr.io', 'knative-releases/a/b', 'v1'],
     ['localhost:5000/a:b', 'localhost:5000', 'a', 'b'],
   ] as const) {
-    test(`${reference} is of ${parts[0]}`, () => assert.deepEqual(Object.values(parseImage(reference)), parts))
+    test(`${reference} is of ${parts[0]}`, () =>
+      assert.deepEqual(Object.values(parseImage(reference)), parts))
   }
 
   test('that is built here or is a placeholder, or has no tag, is not pinned', () => {
-    const text = 'image: ghcr.io/example/onnx-function:0.1.0\nimage: dev.local/a:1\nimage: node\nimage: $OTHER\n'
+    const text =
+      'image: ghcr.io/example/onnx-function:0.1.0\nimage: dev.local/a:1\nimage: node\nimage: $OTHER\n'
     assert.deepEqual(placesIn('compose.yaml', text), [])
   })
 })
 
 test('this project’s own images are found: the base, and Prometheus and Grafana beside it', () => {
-  const found = ['Dockerfile', 'compose.yaml'].flatMap(path => placesIn(path, readFileSync(join(projectFolder, path), 'utf8')))
+  const found = ['Dockerfile', 'compose.yaml'].flatMap(path =>
+    placesIn(path, readFileSync(join(projectFolder, path), 'utf8')),
+  )
   assert.deepEqual(
     found.map(({ image }) => image.split(':')[0]),
     ['docker.io/library/node', 'prom/prometheus', 'grafana/grafana'],

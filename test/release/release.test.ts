@@ -31,15 +31,27 @@ suite('a release', NEEDS_GIT, () => {
     const { status, output } = release(['0.1.1'])
     assert.equal(status, 0, output)
     assert.match(output, /testing 0\.1\.1/)
-    assert.deepEqual([git('rev-parse', 'main^'), git('log', '-1', '--format=%s', 'main')], [before, 'Release 0.1.1'])
+    assert.deepEqual(
+      [git('rev-parse', 'main^'), git('log', '-1', '--format=%s', 'main')],
+      [before, 'Release 0.1.1'],
+    )
     assert.equal(JSON.parse(read('package.json')).version, '0.1.1')
     const lock = JSON.parse(read('package-lock.json'))
     assert.deepEqual([lock.version, lock.packages[''].version], ['0.1.1', '0.1.1'])
-    assert.equal(read('image.yaml'), 'image: registry.example.com/onnx-function:0.1.1 # and base:0.1.0\n')
-    assert.equal(read('kubernetes/image/kustomization.yaml'), 'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.1\n')
+    assert.equal(
+      read('image.yaml'),
+      'image: registry.example.com/onnx-function:0.1.1 # and base:0.1.0\n',
+    )
+    assert.equal(
+      read('kubernetes/image/kustomization.yaml'),
+      'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.1\n',
+    )
     assert.equal(read('docs/interface.json'), '{"metrics":[]}\n')
     const today = new Date().toISOString().slice(0, 10)
-    assert.equal(read('CHANGELOG.md'), CHANGELOG.replace('## Unreleased', `## Unreleased\n\n## 0.1.1 - ${today}`))
+    assert.equal(
+      read('CHANGELOG.md'),
+      CHANGELOG.replace('## Unreleased', `## Unreleased\n\n## 0.1.1 - ${today}`),
+    )
     assert.equal(state(made).status, '')
   })
 
@@ -47,8 +59,12 @@ suite('a release', NEEDS_GIT, () => {
     const { git, release, origin } = repository(t)
     assert.equal(release(['0.2.0']).status, 0)
     assert.equal(git('cat-file', '-t', 'v0.2.0'), 'tag')
-    assert.equal(git('tag', '--list', '--format=%(contents)', 'v0.2.0'), 'v0.2.0\n\n### Added\n\n- A thing, by `THING`.')
-    for (const ref of ['main', 'v0.2.0']) assert.equal(git('-C', origin, 'rev-parse', ref), git('rev-parse', ref))
+    assert.equal(
+      git('tag', '--list', '--format=%(contents)', 'v0.2.0'),
+      'v0.2.0\n\n### Added\n\n- A thing, by `THING`.',
+    )
+    for (const ref of ['main', 'v0.2.0'])
+      assert.equal(git('-C', origin, 'rev-parse', ref), git('rev-parse', ref))
   })
 
   test('that is made already is told so, and nothing is done twice', t => {
@@ -64,7 +80,10 @@ suite('a release', NEEDS_GIT, () => {
     const { release, git } = repository(t)
     const { status, output } = release(['0.1.0'])
     assert.equal(status, 0, output)
-    assert.equal(git('show', 'v0.1.0:image.yaml'), 'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0')
+    assert.equal(
+      git('show', 'v0.1.0:image.yaml'),
+      'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0',
+    )
   })
 
   test('without a remote ends with the tag, and says what is left to do', t => {
@@ -72,7 +91,10 @@ suite('a release', NEEDS_GIT, () => {
     git('remote', 'remove', 'origin')
     const { status, output } = release(['0.1.1'])
     assert.equal(status, 0, output)
-    assert.match(output, /There is no remote origin to push to\. Once there is: git push --atomic origin main v0\.1\.1/)
+    assert.match(
+      output,
+      /There is no remote origin to push to\. Once there is: git push --atomic origin main v0\.1\.1/,
+    )
   })
 })
 
@@ -82,7 +104,13 @@ suite('a dry run', NEEDS_GIT, () => {
     const before = state(made)
     const { status, output } = made.release(['0.1.1', '--dry-run'])
     assert.equal(status, 0, output)
-    for (const said of ['  CHANGELOG.md', '  image.yaml', '  package.json', '- A thing, by `THING`.', 'Nothing was written.']) {
+    for (const said of [
+      '  CHANGELOG.md',
+      '  image.yaml',
+      '  package.json',
+      '- A thing, by `THING`.',
+      'Nothing was written.',
+    ]) {
       assert.ok(output.includes(said), said)
     }
     assert.deepEqual(state(made), before)
@@ -99,9 +127,21 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
   }[] = [
     { where: 'without a version', args: [], says: /which version\? npm run release -- 0\.2\.0/ },
     { where: 'of what is no version', args: ['v0.2'], says: /which version\?/ },
-    { where: 'of a version that does not follow', args: ['0.0.9'], says: /after 0\.1\.0 the next version is 0\.1\.1 or later/ },
-    { where: 'from another branch', prepare: ({ git }) => git('switch', '--quiet', '-c', 'topic'), says: /made on main; this is topic/ },
-    { where: 'with something uncommitted', prepare: ({ write }) => write('new.txt', ''), says: /not committed[\s\S]*new\.txt/ },
+    {
+      where: 'of a version that does not follow',
+      args: ['0.0.9'],
+      says: /after 0\.1\.0 the next version is 0\.1\.1 or later/,
+    },
+    {
+      where: 'from another branch',
+      prepare: ({ git }) => git('switch', '--quiet', '-c', 'topic'),
+      says: /made on main; this is topic/,
+    },
+    {
+      where: 'with something uncommitted',
+      prepare: ({ write }) => write('new.txt', ''),
+      says: /not committed[\s\S]*new\.txt/,
+    },
     {
       where: 'where nothing is unreleased',
       prepare: ({ write, commit }) => {
@@ -133,7 +173,11 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
       },
       says: /origin has commits that this main lacks: git pull --ff-only/,
     },
-    { where: 'when its tests fail', env: { FAIL: '1' }, says: /npm test failed on the commit of 0\.1\.1; nothing was changed here/ },
+    {
+      where: 'when its tests fail',
+      env: { FAIL: '1' },
+      says: /npm test failed on the commit of 0\.1\.1; nothing was changed here/,
+    },
   ]
   for (const { where, prepare, args = ['0.1.1'], env, says } of cases) {
     test(where, t => {
@@ -150,7 +194,11 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
 
 suite('a release that was stopped is made whole by the same command:', NEEDS_GIT, () => {
   /** Makes git say no at one point. */
-  function refuse({ write, git, folder }: ReturnType<typeof repository>, hook: string, script: string): () => void {
+  function refuse(
+    { write, git, folder }: ReturnType<typeof repository>,
+    hook: string,
+    script: string,
+  ): () => void {
     git('config', 'core.hooksPath', '.git/refusing')
     write(`.git/refusing/${hook}`, `#!/bin/sh\n${script}\n`)
     chmodSync(join(folder, '.git/refusing', hook), 0o755)
@@ -170,13 +218,23 @@ suite('a release that was stopped is made whole by the same command:', NEEDS_GIT
 
   test('between its commit and its tag', t => {
     const made = repository(t)
-    const mend = refuse(made, 'reference-transaction', 'if [ "$1" = prepared ]; then ! grep -q refs/tags/; fi')
+    const mend = refuse(
+      made,
+      'reference-transaction',
+      'if [ "$1" = prepared ]; then ! grep -q refs/tags/; fi',
+    )
     assert.equal(made.release(['0.1.1']).status, 1)
     const commit = made.git('rev-parse', 'main')
-    assert.deepEqual([made.git('log', '-1', '--format=%s'), state(made).tags], ['Release 0.1.1', ''])
+    assert.deepEqual(
+      [made.git('log', '-1', '--format=%s'), state(made).tags],
+      ['Release 0.1.1', ''],
+    )
     mend()
     assert.equal(made.release(['0.1.1']).status, 0)
-    assert.deepEqual([made.git('rev-parse', 'main'), made.git('rev-parse', 'v0.1.1^{commit}')], [commit, commit])
+    assert.deepEqual(
+      [made.git('rev-parse', 'main'), made.git('rev-parse', 'v0.1.1^{commit}')],
+      [commit, commit],
+    )
     assert.equal(made.git('-C', made.origin, 'rev-parse', 'v0.1.1^{commit}'), commit)
   })
 
@@ -187,13 +245,21 @@ suite('a release that was stopped is made whole by the same command:', NEEDS_GIT
     const tag = made.git('rev-parse', 'v0.1.1')
     mend()
     assert.equal(made.release(['0.1.1']).status, 0)
-    assert.deepEqual([made.git('rev-parse', 'v0.1.1'), made.git('-C', made.origin, 'rev-parse', 'v0.1.1')], [tag, tag])
+    assert.deepEqual(
+      [made.git('rev-parse', 'v0.1.1'), made.git('-C', made.origin, 'rev-parse', 'v0.1.1')],
+      [tag, tag],
+    )
   })
 })
 
 test('what breaks asks for a new minor before 1.0.0, and for a new major from then on', () => {
   assert.deepEqual(
-    [leastAfter('0.3.1', false), leastAfter('0.3.1', true), leastAfter('1.3.1', false), leastAfter('1.3.1', true)],
+    [
+      leastAfter('0.3.1', false),
+      leastAfter('0.3.1', true),
+      leastAfter('1.3.1', false),
+      leastAfter('1.3.1', true),
+    ],
     ['0.3.2', '0.4.0', '1.3.2', '2.0.0'],
   )
 })

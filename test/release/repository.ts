@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { projectFolder } from '../server.ts'
 
 /** Why these tests cannot run here, false where they can: everything else of `npm test` needs only Node. */
-export const withoutGit = spawnSync('git', ['--version']).error !== undefined && 'git is not installed'
+export const withoutGit =
+  spawnSync('git', ['--version']).error !== undefined && 'git is not installed'
 
 export const CHANGELOG = `# Changelog
 
@@ -30,7 +31,8 @@ const FILES: Readonly<Record<string, string>> = {
   'package-lock.json': `${JSON.stringify({ name: 'onnx-function', version: '0.1.0', lockfileVersion: 3, packages: { '': MANIFEST } }, undefined, 2)}\n`,
   'CHANGELOG.md': CHANGELOG,
   'image.yaml': 'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0\n',
-  'kubernetes/image/kustomization.yaml': 'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.0\n',
+  'kubernetes/image/kustomization.yaml':
+    'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.0\n',
   'docs/interface.json': '{}\n',
   'interface.mjs': `console.log('{"metrics":[]}')\n`,
   'check.mjs': '',
@@ -49,9 +51,16 @@ export interface Repository {
   read(path: string): string
   write(path: string, text: string): void
   commit(subject: string): void
-  release(args: readonly string[], env?: Record<string, string>): { readonly status: number | null; readonly output: string }
+  release(
+    args: readonly string[],
+    env?: Record<string, string>,
+  ): { readonly status: number | null; readonly output: string }
   /** @returns once a line of its output is the given one */
-  startRelease(args: readonly string[], env: Record<string, string>, line: string): Promise<{ kill(): Promise<void> }>
+  startRelease(
+    args: readonly string[],
+    env: Record<string, string>,
+    line: string,
+  ): Promise<{ kill(): Promise<void> }>
 }
 
 /** A repository of its own on main, and a bare one that it pushes to, in a temporary folder that is the caller's to remove. */
@@ -67,9 +76,16 @@ export function createRepository(): Repository & { readonly temporary: string } 
     npm_config_cache: join(temporary, 'npm'),
   }
   mkdirSync(env.TMPDIR)
-  writeFileSync(env.GIT_CONFIG_GLOBAL, '[user]\n  name = Releaser\n  email = releaser@example.com\n[init]\n  defaultBranch = main\n')
+  writeFileSync(
+    env.GIT_CONFIG_GLOBAL,
+    '[user]\n  name = Releaser\n  email = releaser@example.com\n[init]\n  defaultBranch = main\n',
+  )
   const git = (...args: string[]) => {
-    const { stdout, stderr, status } = spawnSync('git', args, { cwd: folder, encoding: 'utf8', env })
+    const { stdout, stderr, status } = spawnSync('git', args, {
+      cwd: folder,
+      encoding: 'utf8',
+      env,
+    })
     if (status !== 0) throw new Error(`git ${args.join(' ')}: ${stderr}`)
     return stdout.trim()
   }
@@ -110,7 +126,10 @@ export function createRepository(): Repository & { readonly temporary: string } 
     startRelease: (args, more, line) => {
       // A group of its own, to be killed with all that it started.
       const options = { cwd: folder, env: { ...env, ...more }, detached: true }
-      const child = spawn(process.execPath, [...command, ...args], { ...options, stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, [...command, ...args], {
+        ...options,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
       const ended = new Promise<void>(resolve => child.once('exit', () => resolve()))
       return new Promise((resolve, reject) => {
         let output = ''

@@ -14,14 +14,22 @@ const texts = readdirSync(projectFolder, { withFileTypes: true })
   .flatMap(entry => {
     if (SKIPPED.has(entry.name)) return []
     if (!entry.isDirectory()) return [entry.name]
-    const inside = readdirSync(join(projectFolder, entry.name), { recursive: true, encoding: 'utf8' })
-    return inside.filter(path => !path.split('/').some(part => SKIPPED.has(part))).map(path => join(entry.name, path))
+    const inside = readdirSync(join(projectFolder, entry.name), {
+      recursive: true,
+      encoding: 'utf8',
+    })
+    return inside
+      .filter(path => !path.split('/').some(part => SKIPPED.has(part)))
+      .map(path => join(entry.name, path))
   })
   .filter(path => /\.(ya?ml|md|sh|ts|mjs|json)$|^Dockerfile$/.test(path) && path !== 'CHANGELOG.md')
 
 test('every image of this function, in every manifest, script and page, has the version of package.json', () => {
   const images = texts.flatMap(path =>
-    Array.from(readFileSync(join(projectFolder, path), 'utf8').matchAll(IMAGE), ([, , version]) => ({ path, version })),
+    Array.from(
+      readFileSync(join(projectFolder, path), 'utf8').matchAll(IMAGE),
+      ([, , version]) => ({ path, version }),
+    ),
   )
   assert.ok(images.some(({ path }) => path === 'kubernetes/image/kustomization.yaml'))
   assert.deepEqual(

@@ -3,23 +3,72 @@ import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { connect, exchange, IRIS, irisBody, type RawAnswer, readMetrics, request, until } from '../http/client.ts'
+import {
+  connect,
+  exchange,
+  IRIS,
+  irisBody,
+  type RawAnswer,
+  readMetrics,
+  request,
+  until,
+} from '../http/client.ts'
 import { type Server, spawnFunction, startProcess, startServer } from '../server.ts'
-import { AUDIENCE, claims, createKey, EVENTS_AUDIENCE, ISSUER, inSeconds, type Key, keySet, sign, startIssuer } from './tokens.ts'
+import {
+  AUDIENCE,
+  claims,
+  createKey,
+  EVENTS_AUDIENCE,
+  ISSUER,
+  inSeconds,
+  type Key,
+  keySet,
+  sign,
+  startIssuer,
+} from './tokens.ts'
 
 const SECRET = 'correct-horse-battery-staple'
 const MODEL = '/v2/models/iris-classifier'
-const HEALTH = ['/v2/health/live', '/v2/health/ready', '/health', '/ready', '/health/liveness', '/health/readiness']
-const V1 = process.env.ON_PREDICTOR === undefined ? [] : ['/v1/models', '/v1/models/iris-classifier', '/v1/models/nobody']
-const PROTECTED = ['/', '/v2', '/metrics', '/openapi.json', '/docs', MODEL, `${MODEL}/ready`, '/v2/models/nobody', '/nowhere', ...V1]
+const HEALTH = [
+  '/v2/health/live',
+  '/v2/health/ready',
+  '/health',
+  '/ready',
+  '/health/liveness',
+  '/health/readiness',
+]
+const V1 =
+  process.env.ON_PREDICTOR === undefined
+    ? []
+    : ['/v1/models', '/v1/models/iris-classifier', '/v1/models/nobody']
+const PROTECTED = [
+  '/',
+  '/v2',
+  '/metrics',
+  '/openapi.json',
+  '/docs',
+  MODEL,
+  `${MODEL}/ready`,
+  '/v2/models/nobody',
+  '/nowhere',
+  ...V1,
+]
 
 const temporary = mkdtempSync(join(tmpdir(), 'security-'))
 after(() => rmSync(temporary, { recursive: true }))
 
 const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
 const infer = (port: number, headers: Record<string, string>, target = IRIS) =>
-  exchange(port, request('POST', target, { 'content-type': 'application/json', ...headers }, irisBody()))
-const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/garden', 'ce-type': 'a.request' }
+  exchange(
+    port,
+    request('POST', target, { 'content-type': 'application/json', ...headers }, irisBody()),
+  )
+const EVENT = {
+  'ce-specversion': '1.0',
+  'ce-id': '1',
+  'ce-source': '/garden',
+  'ce-type': 'a.request',
+}
 
 function assertRefused(answer: RawAnswer, status: 401 | 403, says: RegExp): void {
   assert.equal(answer.status, status, answer.body)
@@ -36,16 +85,27 @@ suite('with a secret', () => {
 
   test('who sends it is answered, on every route', async () => {
     assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
-    assert.equal((await infer(server.port, { ...bearer(SECRET), ...EVENT }, '/')).headers['ce-type'], 'a.response')
+    assert.equal(
+      (await infer(server.port, { ...bearer(SECRET), ...EVENT }, '/')).headers['ce-type'],
+      'a.response',
+    )
     for (const target of ['/v2', '/metrics', '/docs', '/openapi.json', MODEL]) {
-      assert.equal((await exchange(server.port, request('GET', target, bearer(SECRET)))).status, 200, target)
+      assert.equal(
+        (await exchange(server.port, request('GET', target, bearer(SECRET)))).status,
+        200,
+        target,
+      )
     }
   })
 
   for (const target of HEALTH) {
     test(`${target} is answered to everybody`, async () => {
       assert.equal((await exchange(server.port, request('GET', target))).status, 200)
-      assert.equal((await exchange(server.port, request('GET', target, bearer('a-secret-that-is-none')))).status, 200)
+      assert.equal(
+        (await exchange(server.port, request('GET', target, bearer('a-secret-that-is-none'))))
+          .status,
+        200,
+      )
     })
   }
 
@@ -71,7 +131,10 @@ suite('with a secret', () => {
     ['it with no scheme', SECRET],
     ['nothing after the scheme', 'Bearer '],
     ['quotes around it', `Bearer "${SECRET}"`],
-    ['a token without a signature', `Bearer ${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`],
+    [
+      'a token without a signature',
+      `Bearer ${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`,
+    ],
   ]
   for (const [what, authorization] of WRONG) {
     test(`${what} is 401`, async () => {
@@ -96,10 +159,20 @@ suite('with a secret', () => {
   })
 
   test('the secret counts in no other place', async () => {
-    for (const target of [`/v2?access_token=${SECRET}`, `/v2?authorization=Bearer%20${SECRET}`, `//${SECRET}@a/v2`]) {
+    for (const target of [
+      `/v2?access_token=${SECRET}`,
+      `/v2?authorization=Bearer%20${SECRET}`,
+      `//${SECRET}@a/v2`,
+    ]) {
       assert.equal((await exchange(server.port, request('GET', target))).status, 401, target)
     }
-    for (const name of ['x-authorization', 'proxy-authorization', 'cookie', 'x-forwarded-user', 'x-api-key']) {
+    for (const name of [
+      'x-authorization',
+      'proxy-authorization',
+      'cookie',
+      'x-forwarded-user',
+      'x-api-key',
+    ]) {
       assert.equal((await infer(server.port, { [name]: `Bearer ${SECRET}` })).status, 401, name)
     }
   })
@@ -131,22 +204,39 @@ suite('with a secret', () => {
     test(`${target} is no way round`, async () => {
       for (const method of ['GET', 'POST']) {
         // 400 where it is no target at all.
-        assert.ok([400, 401].includes((await exchange(server.port, request(method, target))).status))
+        assert.ok(
+          [400, 401].includes((await exchange(server.port, request(method, target))).status),
+        )
       }
     })
   }
 
   test('headers that make another request of it elsewhere make none here', async () => {
-    for (const name of ['x-original-url', 'x-rewrite-url', 'x-http-method-override', 'x-forwarded-prefix', 'x-forwarded-uri']) {
-      assert.equal((await exchange(server.port, request('GET', '/metrics', { [name]: '/health' }))).status, 401, name)
+    for (const name of [
+      'x-original-url',
+      'x-rewrite-url',
+      'x-http-method-override',
+      'x-forwarded-prefix',
+      'x-forwarded-uri',
+    ]) {
+      assert.equal(
+        (await exchange(server.port, request('GET', '/metrics', { [name]: '/health' }))).status,
+        401,
+        name,
+      )
     }
   })
 
   test('the body of who is refused is neither asked for nor read to its end', async () => {
-    const waiting = await exchange(server.port, request('POST', IRIS, { expect: '100-continue', 'content-length': '5' }))
+    const waiting = await exchange(
+      server.port,
+      request('POST', IRIS, { expect: '100-continue', 'content-length': '5' }),
+    )
     assert.equal(waiting.status, 401)
     const connection = await connect(server.port)
-    connection.send(`POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`)
+    connection.send(
+      `POST ${IRIS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n`,
+    )
     assert.equal((await connection.answer()).headers.connection, 'close')
     connection.send('5\r\nhello\r\n')
     await connection.closed
@@ -154,9 +244,15 @@ suite('with a secret', () => {
 
   test('a connection on which one was refused takes the next, who is not', async () => {
     const connection = await connect(server.port)
-    connection.send(request('GET', '/v2') + request('GET', '/v2', bearer(SECRET)) + request('GET', '/v2'))
+    connection.send(
+      request('GET', '/v2') + request('GET', '/v2', bearer(SECRET)) + request('GET', '/v2'),
+    )
     assert.deepEqual(
-      [(await connection.answer()).status, (await connection.answer()).status, (await connection.answer()).status],
+      [
+        (await connection.answer()).status,
+        (await connection.answer()).status,
+        (await connection.answer()).status,
+      ],
       [401, 200, 401],
     )
     connection.socket.destroy()
@@ -164,9 +260,9 @@ suite('with a secret', () => {
 
   test('refusals are counted', async () => {
     const metrics = async () =>
-      readMetrics((await exchange(server.port, request('GET', '/metrics', bearer(SECRET)))).body).get(
-        'inference_rejected_total{reason="unauthenticated"}',
-      ) ?? 0
+      readMetrics(
+        (await exchange(server.port, request('GET', '/metrics', bearer(SECRET)))).body,
+      ).get('inference_rejected_total{reason="unauthenticated"}') ?? 0
     const before = await metrics()
     await infer(server.port, {})
     assert.equal((await metrics()) - before, 1)
@@ -212,12 +308,16 @@ suite('with a file of secrets', () => {
       ['hunter2', /secret 1 is not shown here; it must be at least 16/],
     ] as const) {
       writeFileSync(path, text)
-      await until('the log says so', () => server.log.some(line => /stays in use/.test(line) && says.test(line)))
+      await until('the log says so', () =>
+        server.log.some(line => /stays in use/.test(line) && says.test(line)),
+      )
       assert.equal((await infer(port, bearer(first))).status, 200)
       assert.equal((await infer(port, bearer('hunter2'))).status, 401)
     }
     rmSync(path)
-    await until('the log says that it is gone', () => server.log.some(line => /cannot be read \(ENOENT\)/.test(line)))
+    await until('the log says that it is gone', () =>
+      server.log.some(line => /cannot be read \(ENOENT\)/.test(line)),
+    )
     assert.equal((await infer(port, bearer(first))).status, 200)
     assert.ok(!server.log.some(line => /hunter2|first-first/.test(line)))
     server.process.kill('SIGTERM')
@@ -246,12 +346,22 @@ suite('with tokens', () => {
 
   test('one that is the issuer’s, for us, and not expired is taken', async () => {
     assert.equal((await infer(server.port, bearer(await sign(key)))).status, 200)
-    assert.equal((await infer(server.port, bearer(await sign(key, claims({ aud: ['others', AUDIENCE] }))))).status, 200)
+    assert.equal(
+      (await infer(server.port, bearer(await sign(key, claims({ aud: ['others', AUDIENCE] })))))
+        .status,
+      200,
+    )
   })
 
   test('the clocks may be half a minute apart', async () => {
-    assert.equal((await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(-15) }))))).status, 200)
-    assert.equal((await infer(server.port, bearer(await sign(key, claims({ nbf: inSeconds(15) }))))).status, 200)
+    assert.equal(
+      (await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(-15) }))))).status,
+      200,
+    )
+    assert.equal(
+      (await infer(server.port, bearer(await sign(key, claims({ nbf: inSeconds(15) }))))).status,
+      200,
+    )
   })
 
   const WRONG: readonly (readonly [what: string, claims: () => object, says: RegExp])[] = [
@@ -259,10 +369,18 @@ suite('with tokens', () => {
     ['not valid yet', () => ({ nbf: inSeconds(120) }), /not valid yet/],
     ['for somebody else', () => ({ aud: 'others' }), /for somebody else/],
     ['for nobody', () => ({ aud: undefined }), /for somebody else/],
-    ['for somebody whose name begins like ours', () => ({ aud: `${AUDIENCE}-2` }), /for somebody else/],
+    [
+      'for somebody whose name begins like ours',
+      () => ({ aud: `${AUDIENCE}-2` }),
+      /for somebody else/,
+    ],
     ['from another issuer', () => ({ iss: 'https://other.example' }), /another issuer/],
     ['from nobody', () => ({ iss: undefined }), /another issuer/],
-    ['from an issuer whose name begins like ours', () => ({ iss: `${ISSUER}.other.example` }), /another issuer/],
+    [
+      'from an issuer whose name begins like ours',
+      () => ({ iss: `${ISSUER}.other.example` }),
+      /another issuer/,
+    ],
     ['never going to expire', () => ({ exp: undefined }), /says not when it expires/],
     ['going to expire at no number', () => ({ exp: 'never' }), /says not when it expires/],
   ]
@@ -270,34 +388,64 @@ suite('with tokens', () => {
     test(`one that is ${what} is 401`, async () => {
       const answer = await infer(server.port, bearer(await sign(key, { ...claims(), ...wrong() })))
       assertRefused(answer, 401, says)
-      assert.match(answer.headers['www-authenticate'] ?? '', /error="invalid_token", error_description="the token /)
+      assert.match(
+        answer.headers['www-authenticate'] ?? '',
+        /error="invalid_token", error_description="the token /,
+      )
     })
   }
 
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const FORGED: readonly (readonly [what: string, forge: () => Promise<string>, says: RegExp])[] = [
-    ['signed by nobody (alg none)', async () => `${part({ alg: 'none' })}.${part(claims())}.`, /not signed with RS256|no token/],
+    [
+      'signed by nobody (alg none)',
+      async () => `${part({ alg: 'none' })}.${part(claims())}.`,
+      /not signed with RS256|no token/,
+    ],
     [
       'signed by nobody, in capitals',
       async () => `${part({ alg: 'NONE', kid: 'one' })}.${part(claims())}.`,
       /not signed with RS256|no token/,
     ],
-    ['without its signature', async () => `${(await sign(key)).split('.').slice(0, 2).join('.')}.`, /not signed by its issuer/],
+    [
+      'without its signature',
+      async () => `${(await sign(key)).split('.').slice(0, 2).join('.')}.`,
+      /not signed by its issuer/,
+    ],
     [
       'signed with the public key as the secret of an HMAC',
       async () => {
         const { createHmac, createPublicKey } = await import('node:crypto')
-        const pem = createPublicKey({ key: key.jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' })
+        const pem = createPublicKey({ key: key.jwk, format: 'jwk' }).export({
+          type: 'spki',
+          format: 'pem',
+        })
         const signed = `${part({ alg: 'HS256', kid: 'one' })}.${part(claims())}`
         return `${signed}.${createHmac('sha256', pem).update(signed).digest('base64url')}`
       },
       /not signed with RS256/,
     ],
-    ['signed by another key under the name of ours', () => sign({ privateKey: other.privateKey, kid: 'one' }), /not signed by its issuer/],
+    [
+      'signed by another key under the name of ours',
+      () => sign({ privateKey: other.privateKey, kid: 'one' }),
+      /not signed by its issuer/,
+    ],
     ['signed by another key under its own name', () => sign(other), /does not list/],
-    ['signed by a key that it brings with it', () => sign(other, claims(), 'RS256', { jwk: other.jwk }), /does not list/],
-    ['naming where its keys are', () => sign(other, claims(), 'RS256', { jku: 'http://127.0.0.1:1/keys' }), /does not list/],
-    ['naming a key by a path', () => sign(other, claims(), 'RS256', { kid: '../../../../dev/null' }), /does not list/],
+    [
+      'signed by a key that it brings with it',
+      () => sign(other, claims(), 'RS256', { jwk: other.jwk }),
+      /does not list/,
+    ],
+    [
+      'naming where its keys are',
+      () => sign(other, claims(), 'RS256', { jku: 'http://127.0.0.1:1/keys' }),
+      /does not list/,
+    ],
+    [
+      'naming a key by a path',
+      () => sign(other, claims(), 'RS256', { kid: '../../../../dev/null' }),
+      /does not list/,
+    ],
     [
       'changed afterwards',
       async () => {
@@ -335,23 +483,52 @@ suite('with tokens', () => {
   }
 
   test('an event needs one for events, and a request one for requests; the other is 403', async () => {
-    const [forRequests, forEvents] = [await sign(key), await sign(key, claims({ aud: EVENTS_AUDIENCE }))]
+    const [forRequests, forEvents] = [
+      await sign(key),
+      await sign(key, claims({ aud: EVENTS_AUDIENCE })),
+    ]
     assert.equal((await infer(server.port, { ...bearer(forEvents), ...EVENT }, '/')).status, 200)
     assert.equal((await infer(server.port, bearer(forRequests), '/')).status, 200)
-    assertRefused(await infer(server.port, { ...bearer(forRequests), ...EVENT }, '/'), 403, /not for events/)
+    assertRefused(
+      await infer(server.port, { ...bearer(forRequests), ...EVENT }, '/'),
+      403,
+      /not for events/,
+    )
     assertRefused(await infer(server.port, bearer(forEvents), '/'), 403, /not for requests/)
-    assertRefused(await exchange(server.port, request('GET', '/v2', bearer(forEvents))), 403, /not for requests/)
+    assertRefused(
+      await exchange(server.port, request('GET', '/v2', bearer(forEvents))),
+      403,
+      /not for requests/,
+    )
   })
 
   test('who dresses a request up as an event does not get it answered by a token for events', async () => {
     const forEvents = bearer(await sign(key, claims({ aud: EVENTS_AUDIENCE })))
-    assertRefused(await infer(server.port, { ...forEvents, ...EVENT }, IRIS), 403, /not for requests/)
-    assertRefused(await exchange(server.port, request('GET', '/metrics', { ...forEvents, ...EVENT })), 403, /not for requests/)
-    assertRefused(await exchange(server.port, request('GET', '/', { ...forEvents, ...EVENT })), 403, /not for requests/)
+    assertRefused(
+      await infer(server.port, { ...forEvents, ...EVENT }, IRIS),
+      403,
+      /not for requests/,
+    )
+    assertRefused(
+      await exchange(server.port, request('GET', '/metrics', { ...forEvents, ...EVENT })),
+      403,
+      /not for requests/,
+    )
+    assertRefused(
+      await exchange(server.port, request('GET', '/', { ...forEvents, ...EVENT })),
+      403,
+      /not for requests/,
+    )
   })
 
   test('a batch and a structured event are events, too', async () => {
-    const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request', data: JSON.parse(irisBody()) }
+    const event = {
+      specversion: '1.0',
+      id: '1',
+      source: '/a',
+      type: 'a.request',
+      data: JSON.parse(irisBody()),
+    }
     for (const [type, body] of [
       ['application/cloudevents+json', event],
       ['application/cloudevents-batch+json', [event]],
@@ -359,7 +536,12 @@ suite('with tokens', () => {
       const send = async (aud: string) =>
         exchange(
           server.port,
-          request('POST', '/', { ...bearer(await sign(key, claims({ aud }))), 'content-type': type }, JSON.stringify(body)),
+          request(
+            'POST',
+            '/',
+            { ...bearer(await sign(key, claims({ aud }))), 'content-type': type },
+            JSON.stringify(body),
+          ),
         )
       assert.equal((await send(EVENTS_AUDIENCE)).status, 200)
       assertRefused(await send(AUDIENCE), 403, /not for events/)
@@ -367,13 +549,25 @@ suite('with tokens', () => {
   })
 
   test('one of somebody who is not named is 403', async () => {
-    for (const sub of ['system:serviceaccount:garden:rabbit', 'system:serviceaccount:garden:gardener2', undefined, '']) {
-      assertRefused(await infer(server.port, bearer(await sign(key, claims({ sub })))), 403, /nobody who may ask/)
+    for (const sub of [
+      'system:serviceaccount:garden:rabbit',
+      'system:serviceaccount:garden:gardener2',
+      undefined,
+      '',
+    ]) {
+      assertRefused(
+        await infer(server.port, bearer(await sign(key, claims({ sub })))),
+        403,
+        /nobody who may ask/,
+      )
     }
   })
 
   test('what is answered to a forger holds nothing of the token', async () => {
-    const answer = await infer(server.port, bearer(await sign(key, claims({ iss: 'https://evil.example"\u00e9' }))))
+    const answer = await infer(
+      server.port,
+      bearer(await sign(key, claims({ iss: 'https://evil.example"\u00e9' }))),
+    )
     assert.doesNotMatch(answer.body + JSON.stringify(answer.headers), /evil/)
   })
 
@@ -407,7 +601,11 @@ suite('with a secret and tokens', () => {
     assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
     assert.equal((await infer(server.port, bearer(await sign(key, claims(), 'ES256')))).status, 200)
     // Without an audience of their own, events take the same tokens.
-    assert.equal((await infer(server.port, { ...bearer(await sign(key, claims(), 'ES256')), ...EVENT }, '/')).status, 200)
+    assert.equal(
+      (await infer(server.port, { ...bearer(await sign(key, claims(), 'ES256')), ...EVENT }, '/'))
+        .status,
+      200,
+    )
     assert.equal((await infer(server.port, bearer('neither-of-the-two'))).status, 401)
     await server.stop()
   })
@@ -418,7 +616,11 @@ suite('the keys of tokens', () => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const file = join(temporary, 'rotated.json')
     writeFileSync(file, keySet(one))
-    const server = await startServer({ AUTH_JWKS: file, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+    const server = await startServer({
+      AUTH_JWKS: file,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    })
     const status = async (key: Key) => (await infer(server.port, bearer(await sign(key)))).status
     assert.deepEqual([await status(one), await status(two)], [200, 401])
     writeFileSync(file, '{"keys": 1}')
@@ -433,8 +635,13 @@ suite('the keys of tokens', () => {
   test('from a URL are asked for again by a token of a new key, and else after ten minutes', async t => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const issuer = await startIssuer(keySet(one))
-    const server = await startServer({ AUTH_JWKS: issuer.url, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
-    const status = async (key: Key) => (await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(36_000) }))))).status
+    const server = await startServer({
+      AUTH_JWKS: issuer.url,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    })
+    const status = async (key: Key) =>
+      (await infer(server.port, bearer(await sign(key, claims({ exp: inSeconds(36_000) }))))).status
     assert.equal(issuer.asked, 0)
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     assert.equal(await status(one), 200)
@@ -464,7 +671,12 @@ suite('the keys of tokens', () => {
       const key = await createKey('one')
       const issuer = await startIssuer(keySet(key))
       issuer.give(code, body)
-      const server = await startServer({ AUTH_SECRET: SECRET, AUTH_JWKS: issuer.url, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+      const server = await startServer({
+        AUTH_SECRET: SECRET,
+        AUTH_JWKS: issuer.url,
+        AUTH_ISSUER: ISSUER,
+        AUTH_AUDIENCE: AUDIENCE,
+      })
       const token = bearer(await sign(key))
       const answer = await infer(server.port, token)
       assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
@@ -479,7 +691,11 @@ suite('the keys of tokens', () => {
   test('from a URL where nobody listens let nobody in by a token', async () => {
     const issuer = await startIssuer('')
     issuer.stop()
-    const server = await startServer({ AUTH_JWKS: issuer.url, AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE })
+    const server = await startServer({
+      AUTH_JWKS: issuer.url,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    })
     assert.equal((await infer(server.port, bearer(await sign(await createKey('one'))))).status, 503)
     await server.stop()
   })
@@ -492,24 +708,44 @@ suite('a start', () => {
     return path
   }
   const jwt = { AUTH_ISSUER: ISSUER, AUTH_AUDIENCE: AUDIENCE }
-  const FAILING: readonly (readonly [what: string, env: () => Record<string, string>, says: RegExp])[] = [
+  const FAILING: readonly (readonly [
+    what: string,
+    env: () => Record<string, string>,
+    says: RegExp,
+  ])[] = [
     ...['hunter2', 'hunter2 with spaces', '"hunter2-hunter2-hunter2"', '================'].map(
       secret =>
-        [`the secret ${secret}`, () => ({ AUTH_SECRET: secret }), /^AUTH_SECRET is not shown here; it must be at least 16/] as const,
+        [
+          `the secret ${secret}`,
+          () => ({ AUTH_SECRET: secret }),
+          /^AUTH_SECRET is not shown here; it must be at least 16/,
+        ] as const,
     ),
     [
       'a file of secrets that is not there',
       () => ({ AUTH_SECRET_FILE: '/nowhere' }),
       /AUTH_SECRET_FILE \/nowhere cannot be read \(ENOENT\)/,
     ],
-    ['a file of secrets that is empty', () => ({ AUTH_SECRET_FILE: file('empty', '') }), /AUTH_SECRET_FILE: it is empty/],
+    [
+      'a file of secrets that is empty',
+      () => ({ AUTH_SECRET_FILE: file('empty', '') }),
+      /AUTH_SECRET_FILE: it is empty/,
+    ],
     [
       'a file with a short secret',
       () => ({ AUTH_SECRET_FILE: file('short', 'hunter2') }),
       /AUTH_SECRET_FILE: secret 1 is not shown here; it must be at least 16/,
     ],
-    ['a file of keys that is none', () => ({ ...jwt, AUTH_JWKS: file('none', 'hello') }), /AUTH_JWKS: this is no JSON Web Key Set/],
-    ['a file of no keys', () => ({ ...jwt, AUTH_JWKS: file('other', '{"a":1}') }), /AUTH_JWKS: this is no JSON Web Key Set/],
+    [
+      'a file of keys that is none',
+      () => ({ ...jwt, AUTH_JWKS: file('none', 'hello') }),
+      /AUTH_JWKS: this is no JSON Web Key Set/,
+    ],
+    [
+      'a file of no keys',
+      () => ({ ...jwt, AUTH_JWKS: file('other', '{"a":1}') }),
+      /AUTH_JWKS: this is no JSON Web Key Set/,
+    ],
   ]
   for (const [what, env, says] of FAILING) {
     test(`with ${what} fails in one line`, async () => {

@@ -6,10 +6,16 @@ import { type Server, startServer } from '../server.ts'
 const PAGE = 'https://garden.example'
 const SECRET = 'correct-horse-battery-staple'
 
-const corsOf = (headers: Readonly<Record<string, string>>) => Object.keys(headers).filter(name => name.startsWith('access-control-'))
+const corsOf = (headers: Readonly<Record<string, string>>) =>
+  Object.keys(headers).filter(name => name.startsWith('access-control-'))
 
 const ask = (port: number, headers: Record<string, string> = {}, target = IRIS) =>
-  exchange(port, target === IRIS ? request('POST', target, headers, irisBody()) : request('GET', target, headers))
+  exchange(
+    port,
+    target === IRIS
+      ? request('POST', target, headers, irisBody())
+      : request('GET', target, headers),
+  )
 
 /** What a browser asks before a request that a form could not send. */
 const preflight = (port: number, origin: string, target = IRIS) =>
@@ -31,17 +37,38 @@ suite('without CORS_ORIGINS', () => {
 
   test('no page of another origin may read anything', async () => {
     for (const target of [IRIS, '/v2', '/docs', '/metrics', '/nowhere']) {
-      assert.deepEqual(corsOf((await ask(server.port, { origin: PAGE }, target)).headers), [], target)
+      assert.deepEqual(
+        corsOf((await ask(server.port, { origin: PAGE }, target)).headers),
+        [],
+        target,
+      )
     }
     const { status, headers } = await preflight(server.port, PAGE)
     assert.deepEqual([status, headers.allow, corsOf(headers)], [204, 'POST, OPTIONS', []])
   })
 
   test('no answer is taken for anything but what it says it is', async () => {
-    for (const target of [IRIS, '/v2', '/', '/docs', '/openapi.json', '/metrics', '/nowhere', '/health', '/v2/models/%3Cscript%3E']) {
-      assert.equal((await ask(server.port, {}, target)).headers['x-content-type-options'], 'nosniff', target)
+    for (const target of [
+      IRIS,
+      '/v2',
+      '/',
+      '/docs',
+      '/openapi.json',
+      '/metrics',
+      '/nowhere',
+      '/health',
+      '/v2/models/%3Cscript%3E',
+    ]) {
+      assert.equal(
+        (await ask(server.port, {}, target)).headers['x-content-type-options'],
+        'nosniff',
+        target,
+      )
     }
-    assert.equal((await exchange(server.port, 'rubbish\r\n\r\n')).headers['x-content-type-options'], 'nosniff')
+    assert.equal(
+      (await exchange(server.port, 'rubbish\r\n\r\n')).headers['x-content-type-options'],
+      'nosniff',
+    )
   })
 
   test('what a caller sent is never answered as a page', async () => {
@@ -55,14 +82,24 @@ suite('without CORS_ORIGINS', () => {
       request('POST', '/', { accept: 'text/html', 'ce-id': script }, irisBody()),
     ]
     for (const bytes of sent) {
-      assert.equal((await exchange(server.port, bytes)).headers['content-type'], 'application/json', bytes)
+      assert.equal(
+        (await exchange(server.port, bytes)).headers['content-type'],
+        'application/json',
+        bytes,
+      )
     }
   })
 
   test('a page shows what it was asked by as text', async () => {
-    const answer = await exchange(server.port, request('GET', '/', { accept: 'text/html', host: '"><script>alert(1)</script>' }))
+    const answer = await exchange(
+      server.port,
+      request('GET', '/', { accept: 'text/html', host: '"><script>alert(1)</script>' }),
+    )
     assert.doesNotMatch(answer.body, /<script>alert/)
-    assert.match(answer.headers['content-security-policy'] ?? '', /default-src 'none'.*frame-ancestors 'none'/)
+    assert.match(
+      answer.headers['content-security-policy'] ?? '',
+      /default-src 'none'.*frame-ancestors 'none'/,
+    )
   })
 
   test('pages are in no frame, and share no process with other origins’ pages', async () => {
@@ -72,7 +109,11 @@ suite('without CORS_ORIGINS', () => {
     ] as const) {
       const answer = await exchange(server.port, request('GET', target, headers))
       assert.deepEqual(
-        [answer.headers['referrer-policy'], answer.headers['cross-origin-opener-policy'], answer.headers['cross-origin-resource-policy']],
+        [
+          answer.headers['referrer-policy'],
+          answer.headers['cross-origin-opener-policy'],
+          answer.headers['cross-origin-resource-policy'],
+        ],
         ['no-referrer', 'same-origin', 'same-origin'],
       )
     }
@@ -107,7 +148,14 @@ suite('with CORS_ORIGINS', () => {
     })
   }
 
-  const OTHERS = ['https://garden.example.evil.example', 'http://garden.example', 'https://garden.example:8443', 'null', `${PAGE}/`, '*']
+  const OTHERS = [
+    'https://garden.example.evil.example',
+    'http://garden.example',
+    'https://garden.example:8443',
+    'null',
+    `${PAGE}/`,
+    '*',
+  ]
   for (const origin of [...OTHERS, PAGE.toUpperCase()]) {
     test(`a page of ${origin} may not`, async () => {
       const { headers } = await ask(server.port, { origin })
@@ -120,12 +168,21 @@ suite('with CORS_ORIGINS', () => {
     const { status, headers } = await ask(server.port)
     assert.deepEqual([status, corsOf(headers), headers.vary], [200, [], 'origin'])
     const large = await ask(server.port, { 'accept-encoding': 'gzip' }, '/metrics')
-    assert.deepEqual([large.headers.vary, large.headers['content-encoding']], ['accept-encoding, origin', 'gzip'])
-    assert.match((await ask(server.port, {}, '/docs')).headers.vary ?? '', /^origin, Accept-Encoding$/i)
+    assert.deepEqual(
+      [large.headers.vary, large.headers['content-encoding']],
+      ['accept-encoding, origin', 'gzip'],
+    )
+    assert.match(
+      (await ask(server.port, {}, '/docs')).headers.vary ?? '',
+      /^origin, Accept-Encoding$/i,
+    )
   })
 
   test('cookies are never let through', async () => {
-    assert.equal((await preflight(server.port, PAGE)).headers['access-control-allow-credentials'], undefined)
+    assert.equal(
+      (await preflight(server.port, PAGE)).headers['access-control-allow-credentials'],
+      undefined,
+    )
   })
 })
 
@@ -140,7 +197,10 @@ suite('with CORS_ORIGINS=* and a secret', () => {
     const { status, headers } = await preflight(server.port, PAGE)
     assert.deepEqual([status, headers['access-control-allow-origin']], [204, '*'])
     const answer = await ask(server.port, { origin: PAGE, authorization: `Bearer ${SECRET}` })
-    assert.deepEqual([answer.status, answer.headers['access-control-allow-origin'], answer.headers.vary], [200, '*', undefined])
+    assert.deepEqual(
+      [answer.status, answer.headers['access-control-allow-origin'], answer.headers.vary],
+      [200, '*', undefined],
+    )
   })
 
   test('a page reads why it is refused', async () => {
@@ -149,11 +209,22 @@ suite('with CORS_ORIGINS=* and a secret', () => {
   })
 
   test('what a browser asks before tells nothing of what there is', async () => {
-    const [there, nowhere] = [await preflight(server.port, PAGE, IRIS), await preflight(server.port, PAGE, '/nowhere')]
+    const [there, nowhere] = [
+      await preflight(server.port, PAGE, IRIS),
+      await preflight(server.port, PAGE, '/nowhere'),
+    ]
     const { date: _, ...first } = there.headers
     const { date: __, ...second } = nowhere.headers
     assert.deepEqual([there.status, first], [nowhere.status, second])
     // Without an origin it is a question as any other.
-    assert.equal((await exchange(server.port, request('OPTIONS', IRIS, { 'access-control-request-method': 'POST' }))).status, 401)
+    assert.equal(
+      (
+        await exchange(
+          server.port,
+          request('OPTIONS', IRIS, { 'access-control-request-method': 'POST' }),
+        )
+      ).status,
+      401,
+    )
   })
 })

@@ -26,7 +26,8 @@ async function answersTo(bytes: string): Promise<{ answers: RawAnswer[]; closed:
   const answers = [await connection.answer()]
   connection.send(request('GET', '/v2', { 'x-request-id': 'behind' }))
   try {
-    while (answers.at(-1)?.headers['x-request-id'] !== 'behind') answers.push(await connection.answer())
+    while (answers.at(-1)?.headers['x-request-id'] !== 'behind')
+      answers.push(await connection.answer())
   } catch {
     return { answers, closed: true }
   }

@@ -9,7 +9,12 @@ before(async () => {
 })
 after(() => server.stop())
 
-const EVENT = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/garden', 'ce-type': 'a.request' }
+const EVENT = {
+  'ce-specversion': '1.0',
+  'ce-id': '1',
+  'ce-source': '/garden',
+  'ce-type': 'a.request',
+}
 const ask = (method: string, target: string, headers: Record<string, string> = {}, body = '') =>
   exchange(server.port, request(method, target, headers, body))
 
@@ -43,15 +48,40 @@ suite('a header of an answer', () => {
 
     test(`is not made of attributes of an event that are ${JSON.stringify(line)}`, async () => {
       const encoded = encodeURIComponent(line)
-      for (const name of ['id', 'source', 'type', 'subject', 'traceparent', 'tracestate', 'correlationid', 'partitionkey']) {
+      for (const name of [
+        'id',
+        'source',
+        'type',
+        'subject',
+        'traceparent',
+        'tracestate',
+        'correlationid',
+        'partitionkey',
+      ]) {
         for (const value of [encoded, `"${encoded}"`]) {
           const answer = await ask('POST', '/', { ...EVENT, [`ce-${name}`]: value }, irisBody())
           // A line separator is a character as any other; what controls is refused.
-          assert.equal(answer.status, line.includes('\u2028') && name !== 'source' ? 200 : 400, `${name}: ${answer.body}`)
+          assert.equal(
+            answer.status,
+            line.includes('\u2028') && name !== 'source' ? 200 : 400,
+            `${name}: ${answer.body}`,
+          )
           assertOwn(answer)
         }
-        const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request', data: JSON.parse(irisBody()), [name]: line }
-        const structured = await ask('POST', '/', { 'content-type': 'application/cloudevents+json' }, JSON.stringify(event))
+        const event = {
+          specversion: '1.0',
+          id: '1',
+          source: '/a',
+          type: 'a.request',
+          data: JSON.parse(irisBody()),
+          [name]: line,
+        }
+        const structured = await ask(
+          'POST',
+          '/',
+          { 'content-type': 'application/cloudevents+json' },
+          JSON.stringify(event),
+        )
         assert.ok([200, 400].includes(structured.status), structured.body)
         assertOwn(structured)
       }
@@ -68,14 +98,24 @@ suite('a header of an answer', () => {
         assertOwn(await ask('GET', target))
         assertOwn(await ask('POST', target, {}, irisBody()))
       }
-      for (const name of ['x-request-id', 'content-type', 'accept', 'accept-encoding', 'inference-header-content-length', 'traceparent']) {
+      for (const name of [
+        'x-request-id',
+        'content-type',
+        'accept',
+        'accept-encoding',
+        'inference-header-content-length',
+        'traceparent',
+      ]) {
         assertOwn(await ask('POST', IRIS, { [name]: encoded }, irisBody()))
       }
     })
   }
 
   test('gives an id back that is not ASCII without it becoming anything else', async () => {
-    const answer = await exchange(server.port, Buffer.from(request('GET', '/v2', { 'x-request-id': '\xe9\xff\x80' }), 'latin1'))
+    const answer = await exchange(
+      server.port,
+      Buffer.from(request('GET', '/v2', { 'x-request-id': '\xe9\xff\x80' }), 'latin1'),
+    )
     assert.equal(answer.headers['x-request-id'], '\xe9\xff\x80')
     assertOwn(answer)
   })
@@ -86,8 +126,22 @@ suite('a header of an answer', () => {
       assert.equal(answer.status, 400)
       assertOwn(answer)
     }
-    const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request', data: JSON.parse(irisBody()), setcookie: 'a=b' }
-    assertOwn(await ask('POST', '/', { 'content-type': 'application/cloudevents+json' }, JSON.stringify(event)))
+    const event = {
+      specversion: '1.0',
+      id: '1',
+      source: '/a',
+      type: 'a.request',
+      data: JSON.parse(irisBody()),
+      setcookie: 'a=b',
+    }
+    assertOwn(
+      await ask(
+        'POST',
+        '/',
+        { 'content-type': 'application/cloudevents+json' },
+        JSON.stringify(event),
+      ),
+    )
   })
 })
 
@@ -138,7 +192,10 @@ suite('a path', () => {
 
 suite('a prototype', () => {
   const polluted = () => Object.keys(Object.prototype).concat(Object.keys(Array.prototype))
-  const [head, tail] = ['{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]', '}]']
+  const [head, tail] = [
+    '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]',
+    '}]',
+  ]
   const BODIES = [
     `{"__proto__":{"polluted":1},${head.slice(1)}${tail}}`,
     `${head}${tail},"__proto__":{"id":"polluted"}}`,
@@ -176,13 +233,38 @@ suite('a prototype', () => {
   }
 
   test('stays as it was after events and headers with its name', async () => {
-    const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request', data: JSON.parse(irisBody()) }
+    const event = {
+      specversion: '1.0',
+      id: '1',
+      source: '/a',
+      type: 'a.request',
+      data: JSON.parse(irisBody()),
+    }
     const text = `{"__proto__":{"polluted":1},${JSON.stringify(event).slice(1)}`
-    assert.equal((await ask('POST', '/', { 'content-type': 'application/cloudevents+json' }, text)).status, 400)
-    assert.equal((await ask('POST', '/', { 'content-type': 'application/cloudevents-batch+json' }, `[${text}]`)).status, 400)
-    assert.equal((await ask('POST', '/', { ...EVENT, 'ce-__proto__': '{"polluted":1}' }, irisBody())).status, 400)
+    assert.equal(
+      (await ask('POST', '/', { 'content-type': 'application/cloudevents+json' }, text)).status,
+      400,
+    )
+    assert.equal(
+      (
+        await ask(
+          'POST',
+          '/',
+          { 'content-type': 'application/cloudevents-batch+json' },
+          `[${text}]`,
+        )
+      ).status,
+      400,
+    )
+    assert.equal(
+      (await ask('POST', '/', { ...EVENT, 'ce-__proto__': '{"polluted":1}' }, irisBody())).status,
+      400,
+    )
     assert.equal((await ask('GET', '/v2', { __proto__: 'a', constructor: 'b' })).status, 200)
-    assert.equal((await ask('GET', '/v2?__proto__[polluted]=1&constructor.prototype.polluted=1')).status, 200)
+    assert.equal(
+      (await ask('GET', '/v2?__proto__[polluted]=1&constructor.prototype.polluted=1')).status,
+      200,
+    )
     assert.deepEqual(polluted(), [])
   })
 })
@@ -205,7 +287,10 @@ suite('a line of the log', () => {
     ]) {
       await exchange(port, bytes)
     }
-    await until('all of them are logged', () => own.log.filter(line => line.includes('"path"')).length === 7)
+    await until(
+      'all of them are logged',
+      () => own.log.filter(line => line.includes('"path"')).length === 7,
+    )
     for (const line of own.log) {
       const { level, msg } = JSON.parse(line)
       assert.ok(level < 60, line)
@@ -238,14 +323,19 @@ suite('a model named to do harm', () => {
       const target = `/v2/models/${encodeURIComponent(name)}`
       const answer = await exchange(own.port, request('GET', target))
       assert.deepEqual([answer.status, answer.json?.name], [200, name])
-      assert.equal((await exchange(own.port, request('POST', `${target}/infer`, {}, irisBody()))).status, 200)
+      assert.equal(
+        (await exchange(own.port, request('POST', `${target}/infer`, {}, irisBody()))).status,
+        200,
+      )
       const reply = await exchange(own.port, request('POST', '/', EVENT, irisBody()))
       assert.equal(reply.status, 200)
       assertOwn(reply)
       const page = await exchange(own.port, request('GET', '/', { accept: 'text/html' }))
       assert.doesNotMatch(page.body, /<script>alert/)
       const metrics = (await exchange(own.port, request('GET', '/metrics'))).body
-      assert.ok(metrics.split('\n').every(line => /^(?:#[^\n]*|\w+(?:\{[^\n]*\})? \S+|)$/.test(line)))
+      assert.ok(
+        metrics.split('\n').every(line => /^(?:#[^\n]*|\w+(?:\{[^\n]*\})? \S+|)$/.test(line)),
+      )
     })
   }
 })

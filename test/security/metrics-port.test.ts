@@ -11,37 +11,69 @@ suite('with METRICS_PORT', () => {
     server = await startServer({ METRICS_PORT: '0', AUTH_SECRET: SECRET })
   })
   after(() => server.stop())
-  const onMetricsPort = (method: string, target: string) => exchange(server.metricsPort as number, request(method, target))
+  const onMetricsPort = (method: string, target: string) =>
+    exchange(server.metricsPort as number, request(method, target))
 
   test('metrics are there, for who has no secret, and count what happens on the other port', async () => {
-    await exchange(server.port, request('POST', IRIS, { authorization: `Bearer ${SECRET}` }, irisBody()))
+    await exchange(
+      server.port,
+      request('POST', IRIS, { authorization: `Bearer ${SECRET}` }, irisBody()),
+    )
     const { status, body } = await onMetricsPort('GET', '/metrics')
     assert.equal(status, 200)
     assert.equal(
-      readMetrics(body).get('inference_requests_total{model="iris-classifier",version="v1.0.0",protocol="http",status="success"}'),
+      readMetrics(body).get(
+        'inference_requests_total{model="iris-classifier",version="v1.0.0",protocol="http",status="success"}',
+      ),
       1,
     )
   })
 
   test('metrics are nowhere else', async () => {
     for (const target of ['/metrics', '/metrics/', 'http://a/metrics', '/metrics?a']) {
-      assert.equal((await exchange(server.port, request('GET', target, { authorization: `Bearer ${SECRET}` }))).status, 404, target)
+      assert.equal(
+        (await exchange(server.port, request('GET', target, { authorization: `Bearer ${SECRET}` })))
+          .status,
+        404,
+        target,
+      )
     }
   })
 
   test('health is on both', async () => {
-    for (const target of ['/health/liveness', '/health/readiness', '/v2/health/ready', '/v2/health/live', '/health', '/ready']) {
+    for (const target of [
+      '/health/liveness',
+      '/health/readiness',
+      '/v2/health/ready',
+      '/v2/health/live',
+      '/health',
+      '/ready',
+    ]) {
       assert.equal((await onMetricsPort('GET', target)).status, 200, target)
       assert.equal((await exchange(server.port, request('GET', target))).status, 200, target)
     }
   })
 
   test('nothing else is on that port', async () => {
-    for (const target of ['/', '/v2', '/docs', '/openapi.json', '/v2/models/iris-classifier', '/v2/models/nobody', '/v1/models', '*']) {
+    for (const target of [
+      '/',
+      '/v2',
+      '/docs',
+      '/openapi.json',
+      '/v2/models/iris-classifier',
+      '/v2/models/nobody',
+      '/v1/models',
+      '*',
+    ]) {
       assert.equal((await onMetricsPort('GET', target)).status, 404, target)
     }
     for (const target of ['/', IRIS, '/v1/models/iris-classifier:predict']) {
-      assert.equal((await exchange(server.metricsPort as number, request('POST', target, {}, irisBody()))).status, 404, target)
+      assert.equal(
+        (await exchange(server.metricsPort as number, request('POST', target, {}, irisBody())))
+          .status,
+        404,
+        target,
+      )
     }
     assert.equal((await onMetricsPort('POST', '/metrics')).status, 405)
   })
@@ -60,7 +92,10 @@ suite('a process with METRICS_PORT', () => {
     const server = await startServer()
     const child = spawnFunction({ METRICS_PORT: String(server.port) })
     const output = (await child.stdout?.setEncoding('utf8').toArray()) as string[]
-    assert.match(JSON.parse(output.join('')).msg, new RegExp(`cannot listen on 127\\.0\\.0\\.1:${server.port}: it is taken`))
+    assert.match(
+      JSON.parse(output.join('')).msg,
+      new RegExp(`cannot listen on 127\\.0\\.0\\.1:${server.port}: it is taken`),
+    )
     await server.stop()
   })
 })

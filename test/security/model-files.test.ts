@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, suite, test } from 'node:test'
@@ -15,10 +25,17 @@ after(() => rmSync(temporary, { recursive: true }))
 const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
 
 /** A folder with the shipped model, or the one whose weights lie beside it. */
-function folderWith(sha256: (folder: string) => unknown, from: 'iris' | 'external-data' = 'iris'): string {
+function folderWith(
+  sha256: (folder: string) => unknown,
+  from: 'iris' | 'external-data' = 'iris',
+): string {
   const folder = mkdtempSync(join(temporary, 'model-'))
   const files = from === 'iris' ? ['model.onnx'] : ['model.onnx', 'weights.bin']
-  for (const file of files) cpSync(from === 'iris' ? `models/iris/v1.0.0/${file}` : join(testModel(from), file), join(folder, file))
+  for (const file of files)
+    cpSync(
+      from === 'iris' ? `models/iris/v1.0.0/${file}` : join(testModel(from), file),
+      join(folder, file),
+    )
   writeFileSync(join(folder, 'model.json'), JSON.stringify({ name: 'm', sha256: sha256(folder) }))
   return folder
 }
@@ -30,7 +47,10 @@ const load = async (folder: string, env: Record<string, string> = {}) => {
 }
 
 const own = (folder: string) => digest(join(folder, 'model.onnx'))
-const both = (folder: string) => ({ 'model.onnx': own(folder), 'weights.bin': digest(join(folder, 'weights.bin')) })
+const both = (folder: string) => ({
+  'model.onnx': own(folder),
+  'weights.bin': digest(join(folder, 'weights.bin')),
+})
 
 suite('sha256 in model.json', () => {
   test('of the file as it is lets the model be served, in either place', async () => {
@@ -45,20 +65,41 @@ suite('sha256 in model.json', () => {
     await load(folderWith(both, 'external-data'))
   })
 
-  const WRONG: readonly (readonly [what: string, spoil: (folder: string) => void, says: RegExp])[] = [
+  const WRONG: readonly (readonly [what: string, spoil: (folder: string) => void, says: RegExp])[] =
     [
-      'one bit of the graph is another',
-      f => flip(join(f, 'model.onnx')),
-      /^the model is not what model\.json's sha256 says: "model\.onnx" is [0-9a-f]{64}$/,
-    ],
-    ['one bit of the weights is another', f => flip(join(f, 'weights.bin')), /"weights\.bin" is [0-9a-f]{64}$/],
-    ['the graph is cut off', f => truncateSync(join(f, 'model.onnx'), 100), /"model\.onnx" is/],
-    ['the weights are gone', f => rmSync(join(f, 'weights.bin')), /"weights\.bin" is not there$/],
-    ['the graph is another model', f => cpSync('models/iris/v2.0.0/model.onnx', join(f, 'model.onnx')), /"model\.onnx" is/],
-    ['there are more weights', f => writeFileSync(join(f, 'more.bin'), ''), /names no digest of "more\.bin"/],
-    ['there are more weights in a folder below', f => add(f, 'sub/more.bin'), /names no digest of "sub\/more\.bin"/],
-    ['a file is there whose name an object has anyway', f => writeFileSync(join(f, 'constructor'), ''), /names no digest of "constructor"/],
-  ]
+      [
+        'one bit of the graph is another',
+        f => flip(join(f, 'model.onnx')),
+        /^the model is not what model\.json's sha256 says: "model\.onnx" is [0-9a-f]{64}$/,
+      ],
+      [
+        'one bit of the weights is another',
+        f => flip(join(f, 'weights.bin')),
+        /"weights\.bin" is [0-9a-f]{64}$/,
+      ],
+      ['the graph is cut off', f => truncateSync(join(f, 'model.onnx'), 100), /"model\.onnx" is/],
+      ['the weights are gone', f => rmSync(join(f, 'weights.bin')), /"weights\.bin" is not there$/],
+      [
+        'the graph is another model',
+        f => cpSync('models/iris/v2.0.0/model.onnx', join(f, 'model.onnx')),
+        /"model\.onnx" is/,
+      ],
+      [
+        'there are more weights',
+        f => writeFileSync(join(f, 'more.bin'), ''),
+        /names no digest of "more\.bin"/,
+      ],
+      [
+        'there are more weights in a folder below',
+        f => add(f, 'sub/more.bin'),
+        /names no digest of "sub\/more\.bin"/,
+      ],
+      [
+        'a file is there whose name an object has anyway',
+        f => writeFileSync(join(f, 'constructor'), ''),
+        /names no digest of "constructor"/,
+      ],
+    ]
   for (const [what, spoil, says] of WRONG) {
     test(`stops the start where ${what}`, async () => {
       const folder = folderWith(both, 'external-data')
@@ -118,11 +159,19 @@ suite('a graph that names its weights', () => {
     await (await openSession(graphOf('sub/weights', folder), 1)).close()
   })
 
-  const OUTSIDE: readonly (readonly [where: string, location: string, put: (parent: string) => void])[] = [
+  const OUTSIDE: readonly (readonly [
+    where: string,
+    location: string,
+    put: (parent: string) => void,
+  ])[] = [
     ['beside its folder', '../weights1', parent => cpSync(weights, join(parent, 'weights1'))],
     ['at an absolute path', '/etc/passwd', () => {}],
     ['of another process', '/proc/1/mem', () => {}],
-    ['behind a link out of its folder', 'weights.bin', parent => link(parent, join(parent, 'weights1'))],
+    [
+      'behind a link out of its folder',
+      'weights.bin',
+      parent => link(parent, join(parent, 'weights1')),
+    ],
   ]
   for (const [where, location, put] of OUTSIDE) {
     test(`${where} is refused: no file elsewhere becomes part of a model`, async () => {
@@ -130,7 +179,10 @@ suite('a graph that names its weights', () => {
       const folder = join(parent, 'model')
       mkdirSync(folder)
       put(parent)
-      await assert.rejects(openSession(graphOf(location, folder), 1), /the model cannot be loaded: /)
+      await assert.rejects(
+        openSession(graphOf(location, folder), 1),
+        /the model cannot be loaded: /,
+      )
     })
   }
 

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { connect as connectPlain } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,7 +21,10 @@ import { spawnFunction, startProcess, startServer, testModel } from '../server.t
 const CERTIFICATES = fileURLToPath(new URL('certificates', import.meta.url))
 const pem = (name: string) => readFileSync(join(CERTIFICATES, name), 'utf8')
 const ca = [pem('first.crt'), pem('second.crt')]
-const FIRST = { TLS_CERT_FILE: join(CERTIFICATES, 'first.crt'), TLS_KEY_FILE: join(CERTIFICATES, 'first.key') }
+const FIRST = {
+  TLS_CERT_FILE: join(CERTIFICATES, 'first.crt'),
+  TLS_KEY_FILE: join(CERTIFICATES, 'first.key'),
+}
 
 const temporary = mkdtempSync(join(tmpdir(), 'tls-'))
 after(() => rmSync(temporary, { recursive: true }))
@@ -28,18 +39,23 @@ interface SecureAnswer {
 
 const ask = (port: number, method = 'GET', path = '/v2', body?: string) =>
   new Promise<SecureAnswer>((resolve, reject) => {
-    const asked = httpsRequest({ host: '127.0.0.1', port, ca, method, path, agent: false }, async response => {
-      const name = String((response.socket as TLSSocket).getPeerCertificate().subject.CN)
-      const text = (await response.setEncoding('utf8').toArray()).join('')
-      resolve({ status: response.statusCode, body: text, headers: response.headers, name })
-    })
+    const asked = httpsRequest(
+      { host: '127.0.0.1', port, ca, method, path, agent: false },
+      async response => {
+        const name = String((response.socket as TLSSocket).getPeerCertificate().subject.CN)
+        const text = (await response.setEncoding('utf8').toArray()).join('')
+        resolve({ status: response.statusCode, body: text, headers: response.headers, name })
+      },
+    )
     asked.once('error', reject)
     asked.end(body)
   })
 
 const secureConnect = (port: number) =>
   new Promise<TLSSocket>((resolve, reject) => {
-    const socket = connectTls({ host: '127.0.0.1', port, ca, ALPNProtocols: ['http/1.1'] }, () => resolve(socket))
+    const socket = connectTls({ host: '127.0.0.1', port, ca, ALPNProtocols: ['http/1.1'] }, () =>
+      resolve(socket),
+    )
     socket.once('error', reject)
   })
 
@@ -56,7 +72,10 @@ suite('with a certificate', () => {
     const server = await startServer(FIRST)
     const socket = await secureConnect(server.port)
     socket.end('rubbish\r\n\r\n')
-    assert.match((await socket.setEncoding('utf8').toArray()).join(''), /^HTTP\/1\.1 400 .*"the request is not valid HTTP/s)
+    assert.match(
+      (await socket.setEncoding('utf8').toArray()).join(''),
+      /^HTTP\/1\.1 400 .*"the request is not valid HTTP/s,
+    )
     await server.stop()
   })
 
@@ -83,7 +102,9 @@ suite('with a certificate', () => {
         ciphers: 'DEFAULT@SECLEVEL=0',
       })
       await assert.rejects(
-        new Promise((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject)),
+        new Promise((resolve, reject) =>
+          socket.once('secureConnect', resolve).once('error', reject),
+        ),
         /protocol version|alert/,
       )
       await server.stop()
@@ -93,7 +114,9 @@ suite('with a certificate', () => {
   test('requests follow each other on one connection, and those in flight are answered when the process ends', async () => {
     const server = await startServer({ ...FIRST, MODEL_DIR: testModel('slow') })
     const [idle, busy] = [await secureConnect(server.port), await secureConnect(server.port)]
-    const body = JSON.stringify({ inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }] })
+    const body = JSON.stringify({
+      inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
+    })
     const received: string[] = []
     busy.setEncoding('utf8').on('data', text => received.push(text))
     const answers = () => received.join('').split('HTTP/1.1 200').length - 1
@@ -119,7 +142,9 @@ suite('with a certificate', () => {
     socket.on('error', () => {})
     const closed = new Promise(resolve => socket.once('close', resolve))
     // The head of a message that goes on; nothing follows.
-    await new Promise<void>(resolve => socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), () => resolve()))
+    await new Promise<void>(resolve =>
+      socket.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), () => resolve()),
+    )
     assert.equal((await ask(server.port)).status, 200)
     assert.ok(await server.close(5_000))
     await closed
@@ -147,7 +172,10 @@ suite('a certificate that is replaced', () => {
     }
     put('first.crt', 'first.key')
     for (const file of ['tls.crt', 'tls.key']) symlinkSync(`..data/${file}`, join(folder, file))
-    return { put, env: { TLS_CERT_FILE: join(folder, 'tls.crt'), TLS_KEY_FILE: join(folder, 'tls.key') } }
+    return {
+      put,
+      env: { TLS_CERT_FILE: join(folder, 'tls.crt'), TLS_KEY_FILE: join(folder, 'tls.key') },
+    }
   }
 
   test('as Kubernetes replaces it is used for new connections, without a request lost on open ones', async () => {
@@ -161,7 +189,9 @@ suite('a certificate that is replaced', () => {
     put('second.crt', 'second.key')
     await until('the second is used', async () => (await ask(server.port)).name === 'second')
     open.write(request('GET', '/v2'))
-    await until('the open connection was answered', () => received.join('').startsWith('HTTP/1.1 200'))
+    await until('the open connection was answered', () =>
+      received.join('').startsWith('HTTP/1.1 200'),
+    )
     open.destroy()
     await server.stop()
   })
@@ -173,11 +203,16 @@ suite('a certificate that is replaced', () => {
     assert.match(server.url, /^https:/)
     put('second.crt', 'first.key')
     await until('the log says so', () =>
-      server.log.some(line => /TLS_CERT_FILE, TLS_KEY_FILE: what was read before stays in use/.test(line)),
+      server.log.some(line =>
+        /TLS_CERT_FILE, TLS_KEY_FILE: what was read before stays in use/.test(line),
+      ),
     )
     assert.equal((await ask(port)).name, 'first')
     put('first.key', 'second.key')
-    await until('the log says so again', () => server.log.filter(line => /stays in use/.test(line)).length >= 2)
+    await until(
+      'the log says so again',
+      () => server.log.filter(line => /stays in use/.test(line)).length >= 2,
+    )
     assert.equal((await ask(port)).name, 'first')
     put('second.crt', 'second.key')
     await until('the good one is used', async () => (await ask(port)).name === 'second')
@@ -201,13 +236,21 @@ suite('a certificate that is replaced', () => {
 
 suite('a start', () => {
   const FAILING: readonly (readonly [what: string, env: Record<string, string>, says: RegExp])[] = [
-    ['a certificate that is not there', { ...FIRST, TLS_CERT_FILE: '/nowhere' }, /TLS_CERT_FILE \/nowhere cannot be read \(ENOENT\)/],
+    [
+      'a certificate that is not there',
+      { ...FIRST, TLS_CERT_FILE: '/nowhere' },
+      /TLS_CERT_FILE \/nowhere cannot be read \(ENOENT\)/,
+    ],
     [
       'a key of another certificate',
       { ...FIRST, TLS_KEY_FILE: join(CERTIFICATES, 'second.key') },
       /TLS_CERT_FILE, TLS_KEY_FILE: .*mismatch/,
     ],
-    ['a certificate for its key', { ...FIRST, TLS_KEY_FILE: FIRST.TLS_CERT_FILE }, /TLS_CERT_FILE, TLS_KEY_FILE: /],
+    [
+      'a certificate for its key',
+      { ...FIRST, TLS_KEY_FILE: FIRST.TLS_CERT_FILE },
+      /TLS_CERT_FILE, TLS_KEY_FILE: /,
+    ],
   ]
   for (const [what, env, says] of FAILING) {
     test(`with ${what} fails in one line`, async () => {

@@ -1,6 +1,13 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type CryptoKey, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose'
+import {
+  type CryptoKey,
+  exportJWK,
+  generateKeyPair,
+  type JWK,
+  type JWTPayload,
+  SignJWT,
+} from 'jose'
 
 export const ISSUER = 'https://issuer.example'
 export const AUDIENCE = 'iris-classifier'
@@ -19,7 +26,8 @@ export async function createKey(kid: string, alg = 'RS256'): Promise<Key> {
   return { kid, privateKey, publicKey, jwk: { ...(await exportJWK(publicKey)), kid, use: 'sig' } }
 }
 
-export const keySet = (...keys: readonly Key[]) => JSON.stringify({ keys: keys.map(({ jwk }) => jwk) })
+export const keySet = (...keys: readonly Key[]) =>
+  JSON.stringify({ keys: keys.map(({ jwk }) => jwk) })
 
 const now = () => Math.floor(Date.now() / 1000)
 
@@ -35,8 +43,12 @@ export const claims = (more: Readonly<Record<string, unknown>> = {}): JWTPayload
 
 export const inSeconds = (seconds: number) => now() + seconds
 
-export const sign = ({ privateKey, kid }: Pick<Key, 'privateKey' | 'kid'>, payload = claims(), alg = 'RS256', header: object = {}) =>
-  new SignJWT(payload).setProtectedHeader({ alg, kid, ...header }).sign(privateKey)
+export const sign = (
+  { privateKey, kid }: Pick<Key, 'privateKey' | 'kid'>,
+  payload = claims(),
+  alg = 'RS256',
+  header: object = {},
+) => new SignJWT(payload).setProtectedHeader({ alg, kid, ...header }).sign(privateKey)
 
 /** An issuer that gives its keys by HTTP. */
 export interface Issuer {
@@ -52,7 +64,9 @@ export async function startIssuer(body: string): Promise<Issuer> {
   let asked = 0
   const server: Server = createServer((_request, response) => {
     asked++
-    response.writeHead(answer.status, { 'content-type': 'application/json', connection: 'close' }).end(answer.body)
+    response
+      .writeHead(answer.status, { 'content-type': 'application/json', connection: 'close' })
+      .end(answer.body)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return {

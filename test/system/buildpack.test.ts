@@ -18,7 +18,10 @@ for (const builder of ['pack', 's2i']) {
     after(() => rmSync(folder, { recursive: true }))
 
     test('is built from what .funcignore leaves, and pruned', t => {
-      const output = execFileSync(process.execPath, ['scripts/buildpack.mjs', folder, builder], { cwd: projectFolder, encoding: 'utf8' })
+      const output = execFileSync(process.execPath, ['scripts/buildpack.mjs', folder, builder], {
+        cwd: projectFolder,
+        encoding: 'utf8',
+      })
       const [weight = '', start = ''] = output.trim().split('\n').slice(-2)
       t.diagnostic(weight)
       assert.match(
@@ -26,7 +29,9 @@ for (const builder of ['pack', 's2i']) {
         /^started by "node --max-semi-space-size=16 build\/main\.js" as user \d+ on http:\S+: setosa; ended by TERM with 0$/,
       )
       const { devDependencies } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-      const left = Object.keys(devDependencies).filter(name => existsSync(join(folder, 'node_modules', name)))
+      const left = Object.keys(devDependencies).filter(name =>
+        existsSync(join(folder, 'node_modules', name)),
+      )
       assert.deepEqual(left, [], 'development dependencies are still there')
     })
 
@@ -36,11 +41,18 @@ for (const builder of ['pack', 's2i']) {
     ]) {
       test(`runs the ${program} by ${start}, as nobody in particular, on the port it is given`, async t => {
         const { scripts } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-        const [node, ...args] = (program === 'function' ? scripts.start : (start as string)).split(' ')
+        const [node, ...args] = (program === 'function' ? scripts.start : (start as string)).split(
+          ' ',
+        )
         assert.equal(node, 'node')
         const child = spawn(process.execPath, args, {
           cwd: folder,
-          env: { PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none', NODE_ENV: 'production' },
+          env: {
+            PORT: '0',
+            LISTEN_HOST: '127.0.0.1',
+            KUBERNETES_SERVICE_HOST: 'none',
+            NODE_ENV: 'production',
+          },
           stdio: ['ignore', 'pipe', 'inherit'],
           timeout: 60_000,
           ...UNPRIVILEGED,
@@ -55,13 +67,15 @@ for (const builder of ['pack', 's2i']) {
           'ce-source': '/garden',
           'ce-type': 'com.example.iris.classify.request',
         }
-        const body = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+        const body =
+          '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
         const answer = await fetch(url, { method: 'POST', headers: event, body })
         if (program === 'function') {
           assert.equal(answer.headers.get('ce-type'), 'com.example.iris.classify.response')
           assert.match(await answer.text(), /"setosa"/)
         } else assert.equal(answer.status, 204)
-        for (const path of ['/health/liveness', '/health/readiness']) assert.equal((await fetch(url + path)).status, 200)
+        for (const path of ['/health/liveness', '/health/readiness'])
+          assert.equal((await fetch(url + path)).status, 200)
         child.kill('SIGTERM')
         assert.deepEqual(await once(child, 'exit'), [0, null])
       })

@@ -25,12 +25,17 @@ const infer = (name: string, shape: readonly number[], data: readonly number[]):
   body: JSON.stringify({ inputs: [{ name, shape, datatype: 'FP32', data }] }),
 })
 /** All of Fisher's, in an order that mixes the three kinds. */
-const IRISES = (expected.input as number[][]).map((_, i, all) => all[(i * 53) % all.length] as number[])
+const IRISES = (expected.input as number[][]).map(
+  (_, i, all) => all[(i * 53) % all.length] as number[],
+)
 
 /** Of the data both models were trained on; one request in twenty has forty rows. */
 const irises = (count: number) =>
   Array.from({ length: count }, (_, i) => {
-    const rows = Array.from({ length: i % 20 === 7 ? 40 : 1 }, (_, j) => IRISES[(i + j) % IRISES.length] as number[])
+    const rows = Array.from(
+      { length: i % 20 === 7 ? 40 : 1 },
+      (_, j) => IRISES[(i + j) % IRISES.length] as number[],
+    )
     return infer('input', [rows.length, 4], rows.flat())
   })
 const IRIS_REQUESTS = irises(600)
@@ -38,8 +43,11 @@ const withMistakes = (requests: readonly Request[]) =>
   requests.map((good, i) => (i % 20 === 0 ? infer('input', [1, 3], [5.1, 3.5, 1.4]) : good))
 /** Of no flower: short petals, and wide. What the two models learnt says nothing of these, and each says something else. */
 const strangers = (count: number) =>
-  Array.from({ length: count }, (_, i) => infer('input', [1, 4], [4 + (i % 4), 2 + (i % 5) / 2, 2.5 + (i % 5) / 2, 1.9 + (i % 3) * 0.3]))
-const pairs = (count: number) => Array.from({ length: count }, (_, i) => infer('x', [1, 2], [i, -i]))
+  Array.from({ length: count }, (_, i) =>
+    infer('input', [1, 4], [4 + (i % 4), 2 + (i % 5) / 2, 2.5 + (i % 5) / 2, 1.9 + (i % 3) * 0.3]),
+  )
+const pairs = (count: number) =>
+  Array.from({ length: count }, (_, i) => infer('x', [1, 2], [i, -i]))
 
 interface Version {
   readonly env: Readonly<Record<string, string>>
@@ -59,7 +67,10 @@ const FAST: Version = { env: { MODEL_DIR: testModel('zipmap') }, requests: pairs
 const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Version }>> = {
   like: { old: iris('v1.0.0', irises(1200)), new: iris('v2.0.0', irises(1200)) },
   // To one request in twenty, the new one has to say that it does not take it, as a version with another signature would.
-  'more-errors': { old: iris('v2.0.0', irises(1200)), new: iris('v2.0.0', withMistakes(irises(1200))) },
+  'more-errors': {
+    old: iris('v2.0.0', irises(1200)),
+    new: iris('v2.0.0', withMistakes(irises(1200))),
+  },
   slower: { old: FAST, new: SLOW },
   better: { old: SLOW, new: FAST },
   drifted: { old: iris('v1.0.0', strangers(1200)), new: iris('v2.0.0', strangers(1200)) },
@@ -73,7 +84,12 @@ interface Recorded {
 
 /** A version as a process, while it is asked. */
 async function record({ env, requests, callers }: Version): Promise<Recorded> {
-  const { url, process } = await startProcess({ ...env, MODEL_NAME: 'model' }, [], 60_000, PROGRAMS.function)
+  const { url, process } = await startProcess(
+    { ...env, MODEL_NAME: 'model' },
+    [],
+    60_000,
+    PROGRAMS.function,
+  )
   try {
     const scrape = async () => (await fetch(`${url}/metrics`)).text()
     const scrapes = [await scrape()]
@@ -103,8 +119,17 @@ async function record({ env, requests, callers }: Version): Promise<Recorded> {
 type Target = Readonly<Record<string, string>>
 const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new: Target } => {
   const standard = newSeries.includes('pod=~')
-  const service = newSeries.includes('-predictor",') ? 'iris-classifier-predictor' : 'iris-classifier'
-  const target = (revision: string, pod: string) => ({ namespace, service, revision, pod, job: 'pods', instance: `${pod}:8080` })
+  const service = newSeries.includes('-predictor",')
+    ? 'iris-classifier-predictor'
+    : 'iris-classifier'
+  const target = (revision: string, pod: string) => ({
+    namespace,
+    service,
+    revision,
+    pod,
+    job: 'pods',
+    instance: `${pod}:8080`,
+  })
   if (standard) {
     return {
       old: target('5c6b7d8f9', 'iris-classifier-predictor-5c6b7d8f9-x2x4z'),
@@ -112,7 +137,8 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
     }
   }
   const [before, after] = newSeries.includes('00002') ? ['00001', '00002'] : ['v1-0-0', 'v2-0-0']
-  const of = (revision: string) => target(`${service}-${revision}`, `${service}-${revision}-deployment-7f6-abcde`)
+  const of = (revision: string) =>
+    target(`${service}-${revision}`, `${service}-${revision}-deployment-7f6-abcde`)
   return { old: of(before as string), new: of(after as string) }
 }
 
@@ -122,9 +148,15 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
  */
 const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: number) =>
   scrapes.flatMap((text, i) =>
-    [...text.split('\n').filter(line => /^(inference_|process_resident)/.test(line)), `function_memory_limit_bytes ${limit}`].map(line => {
+    [
+      ...text.split('\n').filter(line => /^(inference_|process_resident)/.test(line)),
+      `function_memory_limit_bytes ${limit}`,
+    ].map(line => {
       const [, name, labels = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? []
-      const all = [...(labels === '' ? [] : [labels]), ...Object.entries(target).map(([key, value]) => `${key}="${value}"`)]
+      const all = [
+        ...(labels === '' ? [] : [labels]),
+        ...Object.entries(target).map(([key, value]) => `${key}="${value}"`),
+      ]
       return `${name}{${all.join(',')}} ${value} ${begin + 10 + i * 145}`
     }),
   )
@@ -135,12 +167,23 @@ const SINCE = new Date(Math.floor(Date.now() / 1000 - 601) * 1000)
 let prometheus: ChildProcess
 let url: string
 
-async function startPrometheus(config: string, data: string): Promise<{ process: ChildProcess; url: string }> {
+async function startPrometheus(
+  config: string,
+  data: string,
+): Promise<{ process: ChildProcess; url: string }> {
   const port = await freePort()
   const file = join(folder, `${port}.yml`)
   writeFileSync(file, config)
-  const args = [`--config.file=${file}`, `--storage.tsdb.path=${data}`, `--web.listen-address=127.0.0.1:${port}`]
-  const process = spawn('prometheus', args, { stdio: 'ignore', timeout: 240_000, killSignal: 'SIGKILL' })
+  const args = [
+    `--config.file=${file}`,
+    `--storage.tsdb.path=${data}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ]
+  const process = spawn('prometheus', args, {
+    stdio: 'ignore',
+    timeout: 240_000,
+    killSignal: 'SIGKILL',
+  })
   await once(process, 'spawn').catch(() => {
     throw new Error('these tests run Prometheus, which is not there: apt-get install prometheus')
   })
@@ -167,7 +210,11 @@ const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => (
   object: { ...rollout.object, metadata: { ...rollout.object.metadata, namespace } },
 })
 /** The cases in KServe's Knative mode, and one of them in the other modes. */
-const NAMESPACES: readonly { readonly namespace: string; readonly of: string; readonly rollout: Rollout }[] = [
+const NAMESPACES: readonly {
+  readonly namespace: string
+  readonly of: string
+  readonly rollout: Rollout
+}[] = [
   ...Object.keys(CASES).map(of => ({ namespace: of, of, rollout: inNamespace(of) })),
   { namespace: 'saturated', of: 'like', rollout: inNamespace('saturated') },
   ...Object.values(ROLLOUTS).map((rollout, i) => ({
@@ -178,7 +225,8 @@ const NAMESPACES: readonly { readonly namespace: string; readonly of: string; re
 ]
 
 /** A limit that what it used last nearly reaches. */
-const tightFor = ({ scrapes }: Recorded) => 1.05 * Number(/^process_resident_memory_bytes (\S+)$/m.exec(scrapes.at(-1) ?? '')?.[1])
+const tightFor = ({ scrapes }: Recorded) =>
+  1.05 * Number(/^process_resident_memory_bytes (\S+)$/m.exec(scrapes.at(-1) ?? '')?.[1])
 
 before(async () => {
   execFileSync('promtool', ['--version'], { stdio: 'ignore' })
@@ -191,12 +239,17 @@ before(async () => {
     const { old, new: fresh } = recorded[of] as { old: Recorded; new: Recorded }
     const target = targets(namespace, rollout)
     const begin = SINCE.getTime() / 1000
-    return [...dated(old, target.old, begin, 1e9), ...dated(fresh, target.new, begin, namespace === 'saturated' ? tightFor(fresh) : 1e9)]
+    return [
+      ...dated(old, target.old, begin, 1e9),
+      ...dated(fresh, target.new, begin, namespace === 'saturated' ? tightFor(fresh) : 1e9),
+    ]
   })
   const [text, data] = [join(folder, 'samples.txt'), join(folder, 'data')]
   mkdirSync(data)
   writeFileSync(text, [...lines.sort(), '# EOF', ''].join('\n'))
-  execFileSync('promtool', ['tsdb', 'create-blocks-from', 'openmetrics', text, data], { stdio: 'ignore' })
+  execFileSync('promtool', ['tsdb', 'create-blocks-from', 'openmetrics', text, data], {
+    stdio: 'ignore',
+  })
   const started = await startPrometheus('', data)
   prometheus = started.process
   url = started.url
@@ -210,9 +263,16 @@ after(async () => {
 async function judged(namespace: string, rollout: Rollout, args: readonly string[] = []) {
   const api = await startCanaryObject(rollout, 10, SINCE)
   try {
-    const result = await runCanary(api.kubeconfig, [...rollout.args, '--apply', '--prometheus', url, ...args])
+    const result = await runCanary(api.kubeconfig, [
+      ...rollout.args,
+      '--apply',
+      '--prometheus',
+      url,
+      ...args,
+    ])
     // To be read by who looks at docs/canary.md's tables: SHOW=1 npm run test:system.
-    if (process.env.SHOW !== undefined) process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
+    if (process.env.SHOW !== undefined)
+      process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
     return { ...result, percent: rollout.percent(api.object) }
   } finally {
     await api.close()
@@ -221,7 +281,10 @@ async function judged(namespace: string, rollout: Rollout, args: readonly string
 
 const verdictsIn = (out: string) =>
   Object.fromEntries(
-    Array.from(out.matchAll(/^(errors|latency|predictions|saturation) .* {2}([a-z ]+)$/gm), ([, check, verdict]) => [check, verdict]),
+    Array.from(
+      out.matchAll(/^(errors|latency|predictions|saturation) .* {2}([a-z ]+)$/gm),
+      ([, check, verdict]) => [check, verdict],
+    ),
   )
 
 describe('beside a real Prometheus, of two real versions, one', () => {
@@ -231,7 +294,12 @@ describe('beside a real Prometheus, of two real versions, one', () => {
     ['more-errors', { errors: 'worse', latency: 'same', predictions: 'same' }, 6, 0],
     ['slower', { errors: 'same', latency: 'worse', predictions: 'not counted' }, 6, 0],
     ['drifted', { errors: 'same', latency: 'same', predictions: 'worse' }, 6, 0],
-    ['saturated', { errors: 'same', latency: 'same', predictions: 'same', saturation: 'worse' }, 0, 10],
+    [
+      'saturated',
+      { errors: 'same', latency: 'same', predictions: 'same', saturation: 'worse' },
+      0,
+      10,
+    ],
     ['too-few', { errors: 'too few', latency: 'too few', predictions: 'too few' }, 0, 10],
   ] as const) {
     test(`that is ${namespace.replace('-', ' ')}: ${percent} %`, async () => {
@@ -259,7 +327,12 @@ for (const [i, [mode, rollout]] of Object.entries(ROLLOUTS).entries()) {
 test('without Prometheus nothing is done, and it says so', async () => {
   const api = await startCanaryObject(KSERVE, 10, SINCE)
   const nobody = `http://127.0.0.1:${await freePort()}`
-  const { code, err } = await runCanary(api.kubeconfig, ['iris-classifier', '--apply', '--prometheus', nobody])
+  const { code, err } = await runCanary(api.kubeconfig, [
+    'iris-classifier',
+    '--apply',
+    '--prometheus',
+    nobody,
+  ])
   await api.close()
   assert.equal(code, 3)
   assert.match(err, /does not answer: connect ECONNREFUSED/)
@@ -267,13 +340,29 @@ test('without Prometheus nothing is done, and it says so', async () => {
 })
 
 test('on two processes that are asked while it watches, it goes from 0 to the end, also where kill -9 ends it half-way', async t => {
-  const old = await startProcess({ MODEL_DIR: 'models/iris/v1.0.0', MODEL_NAME: 'model' }, [], 120_000, PROGRAMS.function)
-  const fresh = await startProcess({ MODEL_DIR: 'models/iris/v2.0.0', MODEL_NAME: 'model' }, [], 120_000, PROGRAMS.function)
+  const old = await startProcess(
+    { MODEL_DIR: 'models/iris/v1.0.0', MODEL_NAME: 'model' },
+    [],
+    120_000,
+    PROGRAMS.function,
+  )
+  const fresh = await startProcess(
+    { MODEL_DIR: 'models/iris/v2.0.0', MODEL_NAME: 'model' },
+    [],
+    120_000,
+    PROGRAMS.function,
+  )
   const target = targets('live', KSERVE)
   // Of its labels, job and instance are Prometheus' own.
-  const scraped = (url: string, { job: _, instance: __, ...labels }: Target) => ({ targets: [new URL(url).host], labels })
+  const scraped = (url: string, { job: _, instance: __, ...labels }: Target) => ({
+    targets: [new URL(url).host],
+    labels,
+  })
   const jobs = [scraped(old.url, target.old), scraped(fresh.url, target.new)]
-  const config = { global: { scrape_interval: '1s' }, scrape_configs: [{ job_name: 'pods', static_configs: jobs }] }
+  const config = {
+    global: { scrape_interval: '1s' },
+    scrape_configs: [{ job_name: 'pods', static_configs: jobs }],
+  }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
   const api = await startCanaryObject(inNamespace('live'), 0, new Date())
   let over = false
@@ -283,9 +372,11 @@ test('on two processes that are asked while it watches, it goes from 0 to the en
       const percent = KSERVE.percent(api.object) ?? 100
       const { url } = (i * 37) % 100 < percent ? fresh : old
       const { body } = IRIS_REQUESTS[i % IRIS_REQUESTS.length] as Request
-      await fetch(`${url}/v2/models/model/infer`, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } }).then(answer =>
-        answer.arrayBuffer(),
-      )
+      await fetch(`${url}/v2/models/model/infer`, {
+        method: 'POST',
+        body,
+        headers: { 'Content-Type': 'application/json' },
+      }).then(answer => answer.arrayBuffer())
     }
   })
   t.after(async () => {
@@ -310,7 +401,11 @@ test('on two processes that are asked while it watches, it goes from 0 to the en
     live.url,
   ]
   const first = startCanary(api.kubeconfig, args)
-  await until('it stands at 25 %', () => first.process.exitCode !== null || KSERVE.percent(api.object) === 25, 60_000)
+  await until(
+    'it stands at 25 %',
+    () => first.process.exitCode !== null || KSERVE.percent(api.object) === 25,
+    60_000,
+  )
   first.process.kill('SIGKILL')
   await first.exit
   assert.equal(KSERVE.percent(api.object), 25, first.out() + first.err())

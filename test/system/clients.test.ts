@@ -30,9 +30,12 @@ const LONGEST_MS = 15 * 60_000
 before(async () => {
   const start = (program: string) =>
     Promise.all(
-      [{}, ...['identity-int64', 'identity-fp16', 'identity-bytes'].map(name => ({ MODEL_DIR: testModel(name) }))].map(env =>
-        startProcess(env, [], LONGEST_MS, program),
-      ),
+      [
+        {},
+        ...['identity-int64', 'identity-fp16', 'identity-bytes'].map(name => ({
+          MODEL_DIR: testModel(name),
+        })),
+      ].map(env => startProcess(env, [], LONGEST_MS, program)),
     )
   servers = await start(PROGRAMS.function)
   predictors = await start(PROGRAMS.predictor)
@@ -52,7 +55,12 @@ describe('npm start', () => inferenceClients(() => urlsOf(servers)))
 describe('npm run start:predictor: the same, and V1', () =>
   inferenceClients(() => urlsOf(predictors), {
     'v1: predict': {
-      predictions: [{ probabilities: [0.9786807298660278, 0.021318482235074043, 8.261232551376452e-7], predicted_class: 'setosa' }],
+      predictions: [
+        {
+          probabilities: [0.9786807298660278, 0.021318482235074043, 8.261232551376452e-7],
+          predicted_class: 'setosa',
+        },
+      ],
     },
     'v1: explain': {
       error: `HTTPStatusError: model "iris-classifier:explain" is unknown; this server has "iris-classifier", '404 Not Found'`,
@@ -98,7 +106,10 @@ describe('the CloudEvents Go SDK', () => {
   })
   test('structured: the reply is read back', () => isReply(seen.structured))
   test('both modes of the same event get the same reply', () => {
-    assert.equal((seen.binary as SeenReply).attributes.id, (seen.structured as SeenReply).attributes.id)
+    assert.equal(
+      (seen.binary as SeenReply).attributes.id,
+      (seen.structured as SeenReply).attributes.id,
+    )
   })
   test('an event that is no request is not acknowledged, with status 400 and the reason', () => {
     assert.deepEqual(seen.malformed, {
@@ -134,21 +145,28 @@ describe('the CloudEvents Python SDK', () => {
     })
   }
   test('an event that is no request is 400, and the body says why', () => {
-    assert.deepEqual(seen.malformed, { status: 400, body: { error: 'input "input" is missing; the model takes "input"' } })
+    assert.deepEqual(seen.malformed, {
+      status: 400,
+      body: { error: 'input "input" is missing; the model takes "input"' },
+    })
   })
 })
 
 describe('curl', () => {
   before(() => need('curl', 'apt-get install curl'))
 
-  const post = (options: string) => shell(`curl -sS -w '\\n%{http_code}' ${options} '${iris.url}${INFER}'`)
+  const post = (options: string) =>
+    shell(`curl -sS -w '\\n%{http_code}' ${options} '${iris.url}${INFER}'`)
   for (const [what, options] of [
     ['-d with its header', `-H 'Content-Type: application/json' -d '${ROW}'`],
     ['--json', `--json '${ROW}'`],
     ['HTTP/1.0', `-0 --json '${ROW}'`],
     ['--compressed', `--compressed --json '${ROW}'`],
     ['Expect: 100-continue', `-H 'Expect: 100-continue' --json '${ROW}'`],
-    ['a chunked upload', `-X POST -H 'Content-Type: application/json' -H 'Transfer-Encoding: chunked' -d '${ROW}'`],
+    [
+      'a chunked upload',
+      `-X POST -H 'Content-Type: application/json' -H 'Transfer-Encoding: chunked' -d '${ROW}'`,
+    ],
     ['HTTP/2 asked for by Upgrade', `--http2 --json '${ROW}'`],
   ] as const) {
     test(`${what} is answered`, async () => {
@@ -160,7 +178,9 @@ describe('curl', () => {
 
   test('-T reads the body from a file and sends it in chunks', async () => {
     assert.match(
-      await shell(`curl -sS -X POST -H 'Content-Type: application/json' -T - '${iris.url}${INFER}' < ${temporary}/row.json`),
+      await shell(
+        `curl -sS -X POST -H 'Content-Type: application/json' -T - '${iris.url}${INFER}' < ${temporary}/row.json`,
+      ),
       /"setosa"/,
     )
   })
@@ -182,7 +202,10 @@ describe('curl', () => {
 
   test('-I and -X OPTIONS are answered', async () => {
     assert.match(await shell(`curl -sS -I '${iris.url}/v2/health/ready'`), /^HTTP\/1\.1 200 OK/)
-    assert.match(await shell(`curl -sS -i -X OPTIONS '${iris.url}${INFER}'`), /^HTTP\/1\.1 204 [\s\S]*allow: [^\r]*POST/i)
+    assert.match(
+      await shell(`curl -sS -i -X OPTIONS '${iris.url}${INFER}'`),
+      /^HTTP\/1\.1 204 [\s\S]*allow: [^\r]*POST/i,
+    )
   })
 
   for (const [name, says] of [
@@ -194,10 +217,16 @@ describe('curl', () => {
       const folder = name === 'iris' ? join(projectFolder, 'models/iris/v1.0.0') : testModel(name)
       const server = await startProcess({ MODEL_DIR: folder })
       const { found } = await checkModel(folder, readConfig({ MODEL_DIR: folder }))
-      const command = found?.served?.request?.curl?.replace('http://localhost:8080', server.url) ?? 'false'
-      const printed = await shell(`cd ${temporary} && ${command.replace(' | curl ', ' | curl -sS ')}`)
+      const command =
+        found?.served?.request?.curl?.replace('http://localhost:8080', server.url) ?? 'false'
+      const printed = await shell(
+        `cd ${temporary} && ${command.replace(' | curl ', ' | curl -sS ')}`,
+      )
       server.process.kill()
-      assert.match(name === 'identity-fp16' ? readFileSync(join(temporary, 'answer.bin'), 'latin1') : printed, says)
+      assert.match(
+        name === 'identity-fp16' ? readFileSync(join(temporary, 'answer.bin'), 'latin1') : printed,
+        says,
+      )
     })
   }
 })
@@ -206,7 +235,9 @@ describe('load generators', () => {
   test('ab, with and without keep-alive, has every request answered', async t => {
     await need('ab', 'apt-get install apache2-utils')
     for (const keepAlive of ['', '-k']) {
-      const report = await shell(`ab -q ${keepAlive} -n 2000 -c 16 -p ${temporary}/row.json -T application/json '${iris.url}${INFER}'`)
+      const report = await shell(
+        `ab -q ${keepAlive} -n 2000 -c 16 -p ${temporary}/row.json -T application/json '${iris.url}${INFER}'`,
+      )
       t.diagnostic(`${/Requests per second:.*/.exec(report)?.[0]} ${keepAlive}`)
       assert.match(report, /Complete requests: +2000\nFailed requests: +0\n/)
       assert.doesNotMatch(report, /Non-2xx/)
@@ -220,7 +251,9 @@ describe('load generators', () => {
       join(temporary, 'post.lua'),
       `wrk.method = 'POST'\nwrk.body = '${ROW}'\nwrk.headers['Content-Type'] = 'application/json'\n`,
     )
-    const report = await shell(`wrk -t 1 -c 16 -d 2s -s ${temporary}/post.lua '${iris.url}${INFER}'`)
+    const report = await shell(
+      `wrk -t 1 -c 16 -d 2s -s ${temporary}/post.lua '${iris.url}${INFER}'`,
+    )
     t.diagnostic(/Requests\/sec:.*/.exec(report)?.[0] ?? '')
     assert.ok(Number(/(\d+) requests in/.exec(report)?.[1]) > 0, report)
     assert.doesNotMatch(report, /Non-2xx|Socket errors/)
@@ -235,7 +268,10 @@ describe("a browser's fetch", () => {
       existsSync(CHROMIUM),
       `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
     )
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] })
+    browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ['--no-sandbox', '--disable-gpu', '--no-first-run'],
+    })
   })
   after(() => browser?.close())
 
@@ -248,11 +284,22 @@ describe("a browser's fetch", () => {
         const url = `${infer}`
         const metadata = await (await fetch(url.replace('/infer', ''))).json()
         const json = await (
-          await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: row as string })
+          await fetch(url, {
+            method: 'POST',
+            headers: { 'content-type': 'application/json' },
+            body: row as string,
+          })
         ).json()
         const asked = JSON.stringify({
           parameters: { binary_data_output: true },
-          inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', parameters: { binary_data_size: 16 } }],
+          inputs: [
+            {
+              name: 'input',
+              shape: [1, 4],
+              datatype: 'FP32',
+              parameters: { binary_data_size: 16 },
+            },
+          ],
         })
         const response = await fetch(url, {
           method: 'POST',
@@ -266,7 +313,11 @@ describe("a browser's fetch", () => {
       },
       [INFER, ROW],
     )
-    assert.deepEqual(seen, { name: 'iris-classifier', json: ['setosa'], probability: 0.9786807298660278 })
+    assert.deepEqual(seen, {
+      name: 'iris-classifier',
+      json: ['setosa'],
+      probability: 0.9786807298660278,
+    })
   })
 
   test('of a page from another origin is stopped by the browser: there are no CORS headers', async () => {
@@ -274,7 +325,11 @@ describe("a browser's fetch", () => {
     await page.goto(servers[1]?.url ?? '')
     const seen = await page.evaluate(
       ([url, row]) =>
-        fetch(url as string, { method: 'POST', headers: { 'content-type': 'application/json' }, body: row as string }).then(String, String),
+        fetch(url as string, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: row as string,
+        }).then(String, String),
       [iris.url + INFER, ROW],
     )
     assert.equal(seen, 'TypeError: Failed to fetch')

@@ -26,7 +26,10 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
   before(async () => {
     await need('go', 'install Go 1.26 or later, https://go.dev/dl')
     const program = here('.build/collector')
-    await promisify(execFile)('go', ['build', '-o', program, '.'], { cwd: here('collector'), timeout: 15 * 60_000 })
+    await promisify(execFile)('go', ['build', '-o', program, '.'], {
+      cwd: here('collector'),
+      timeout: 15 * 60_000,
+    })
     folder = mkdtempSync(join(tmpdir(), 'collector-'))
     const port = await freePort()
     const pipeline = { receivers: ['otlp'], exporters: ['file'] }
@@ -35,7 +38,9 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
       exporters: { file: { path: join(folder, 'taken.jsonl') } },
       service: { pipelines: { traces: pipeline, metrics: pipeline } },
     }
-    collector = spawn(program, ['--config', `yaml:${JSON.stringify(config)}`], { stdio: ['ignore', 'inherit', 'inherit'] })
+    collector = spawn(program, ['--config', `yaml:${JSON.stringify(config)}`], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
     await until('the collector listens', () =>
       connect(port).then(
         ({ socket }) => Boolean(socket.destroy()),
@@ -51,8 +56,16 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
     })
     const ask = (headers: Record<string, string>, body: string) =>
       exchange(Number(new URL(server.url).port), request('POST', IRIS, headers, body))
-    for (let i = 0; i < 7; i++) assert.equal((await ask({ traceparent: `00-${TRACE}-b7ad6b7169203331-01` }, irisBody())).status, 200)
-    for (let i = 0; i < 3; i++) assert.equal((await ask({ traceparent: `00-${TRACE}-b7ad6b7169203331-00` }, '{}')).status, 400)
+    for (let i = 0; i < 7; i++)
+      assert.equal(
+        (await ask({ traceparent: `00-${TRACE}-b7ad6b7169203331-01` }, irisBody())).status,
+        200,
+      )
+    for (let i = 0; i < 3; i++)
+      assert.equal(
+        (await ask({ traceparent: `00-${TRACE}-b7ad6b7169203331-00` }, '{}')).status,
+        400,
+      )
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
     collector.kill('SIGTERM')
@@ -68,12 +81,23 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
   })
 
   test('its last counts, and the zeros before them', () => {
-    const pushes = written.flatMap(({ resourceMetrics = [] }) => resourceMetrics.map(({ scopeMetrics }) => scopeMetrics[0]?.metrics ?? []))
+    const pushes = written.flatMap(({ resourceMetrics = [] }) =>
+      resourceMetrics.map(({ scopeMetrics }) => scopeMetrics[0]?.metrics ?? []),
+    )
     const counts = pushes.map(metrics => {
-      const points = metrics.find(({ name }) => name === 'inference_requests_total')?.sum?.dataPoints ?? []
-      return points.map(({ asDouble, attributes }) => [...attributes.map(({ value }) => value.stringValue), asDouble ?? 0])
+      const points =
+        metrics.find(({ name }) => name === 'inference_requests_total')?.sum?.dataPoints ?? []
+      return points.map(({ asDouble, attributes }) => [
+        ...attributes.map(({ value }) => value.stringValue),
+        asDouble ?? 0,
+      ])
     })
-    const labels = (protocol: string, status: string) => ['iris-classifier', 'v1.0.0', protocol, status]
+    const labels = (protocol: string, status: string) => [
+      'iris-classifier',
+      'v1.0.0',
+      protocol,
+      status,
+    ]
     const all = (success: number, error: number) => [
       [...labels('http', 'success'), success],
       [...labels('http', 'error'), error],
@@ -81,7 +105,9 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
       [...labels('cloudevent', 'error'), 0],
     ]
     assert.deepEqual([counts[0], counts.at(-1)], [all(0, 0), all(7, 3)])
-    const durations = pushes.at(-1)?.find(({ name }) => name === 'inference_request_duration_seconds')?.histogram?.dataPoints ?? []
+    const durations =
+      pushes.at(-1)?.find(({ name }) => name === 'inference_request_duration_seconds')?.histogram
+        ?.dataPoints ?? []
     assert.deepEqual(
       durations.map(({ count = 0 }) => Number(count)),
       [7, 3, 0, 0],
@@ -118,7 +144,10 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
 
 /** A line of what the collector wrote, in OTLP's JSON; what is 0 is left out. */
 interface Written {
-  readonly resourceSpans?: readonly { readonly resource: Attributed; readonly scopeSpans: readonly { readonly spans: readonly Span[] }[] }[]
+  readonly resourceSpans?: readonly {
+    readonly resource: Attributed
+    readonly scopeSpans: readonly { readonly spans: readonly Span[] }[]
+  }[]
   readonly resourceMetrics?: readonly {
     readonly resource: Attributed
     readonly scopeMetrics: readonly { readonly metrics: readonly Metric[] }[]
@@ -126,7 +155,10 @@ interface Written {
 }
 
 interface Attributed {
-  readonly attributes: readonly { readonly key: string; readonly value: { readonly stringValue?: string } }[]
+  readonly attributes: readonly {
+    readonly key: string
+    readonly value: { readonly stringValue?: string }
+  }[]
 }
 
 interface Span {

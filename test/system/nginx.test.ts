@@ -83,7 +83,9 @@ function answers(bytes: string): Promise<{ length: number; statuses: string[]; t
     })
     socket.once('error', reject)
     socket.once('close', () => {
-      const statuses = [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, status]) => status as string)
+      const statuses = [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(
+        ([, status]) => status as string,
+      )
       resolve({ length: statuses.length, statuses, text })
     })
     socket.write(Buffer.from(bytes, 'latin1'))
@@ -129,7 +131,10 @@ describe('through nginx', () => {
       assert.ok(!statuses.some(status => /^50[^1]$/.test(status)), statuses.join(' '))
       // The next callers, on the same connection to the function, get each their own answer.
       for (let i = 0; i < 3; i++) {
-        const { status, json, headers } = await exchange(port, request('POST', IRIS, { 'x-request-id': `own-${i}` }, irisBody(`${i}`)))
+        const { status, json, headers } = await exchange(
+          port,
+          request('POST', IRIS, { 'x-request-id': `own-${i}` }, irisBody(`${i}`)),
+        )
         assert.deepEqual([status, json.id, headers['x-request-id']], [200, `${i}`, `own-${i}`])
       }
     })

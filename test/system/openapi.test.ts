@@ -21,9 +21,17 @@ before(async () => {
   const had = join(venv, 'requirements.txt')
   if (existsSync(had) && readFileSync(had, 'utf8') === wanted) return
   await run('python3', ['-m', 'venv', '--clear', venv]).catch(error => {
-    throw new Error(`these tests run Schemathesis, and Python makes no place for it: apt-get install python3-venv\n${error.message}`)
+    throw new Error(
+      `these tests run Schemathesis, and Python makes no place for it: apt-get install python3-venv\n${error.message}`,
+    )
   })
-  await run(join(venv, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', '--requirement', join(folder, 'requirements.txt')])
+  await run(join(venv, 'bin/pip'), [
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--requirement',
+    join(folder, 'requirements.txt'),
+  ])
   writeFileSync(had, wanted)
 })
 after(() => rmSync(written, { recursive: true }))
@@ -35,7 +43,9 @@ const withoutPrefixItems = (schema: unknown): unknown =>
     : typeof schema === 'object' && schema !== null
       ? Object.fromEntries(
           Object.entries(schema).map(([key, value]) =>
-            key === 'prefixItems' ? ['items', { anyOf: withoutPrefixItems(value) }] : [key, withoutPrefixItems(value)],
+            key === 'prefixItems'
+              ? ['items', { anyOf: withoutPrefixItems(value) }]
+              : [key, withoutPrefixItems(value)],
           ),
         )
       : schema
@@ -47,12 +57,28 @@ const MODELS: Record<string, Record<string, string>> = {
 }
 
 for (const [name, env] of Object.entries(MODELS)) {
-  test(`what Schemathesis makes of the OpenAPI document is answered as that says: ${name}`, { timeout: 3_600_000 }, async () => {
+  test(`what Schemathesis makes of the OpenAPI document is answered as that says: ${name}`, {
+    timeout: 3_600_000,
+  }, async () => {
     const server = await start(env)
     try {
       const document = join(written, `${name}.json`)
-      writeFileSync(document, JSON.stringify(withoutPrefixItems(await (await fetch(`${server.url}/openapi.json`)).json())))
-      const options = ['--phases', 'examples,coverage,fuzzing', '--max-examples', EXAMPLES, '--seed', SEED, '--generation-database', 'none']
+      writeFileSync(
+        document,
+        JSON.stringify(
+          withoutPrefixItems(await (await fetch(`${server.url}/openapi.json`)).json()),
+        ),
+      )
+      const options = [
+        '--phases',
+        'examples,coverage,fuzzing',
+        '--max-examples',
+        EXAMPLES,
+        '--seed',
+        SEED,
+        '--generation-database',
+        'none',
+      ]
       const { stdout } = await run(
         join(venv, 'bin/schemathesis'),
         [

@@ -6,7 +6,13 @@ import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
+import {
+  type Browser,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+} from 'playwright-core'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -15,15 +21,26 @@ const { SCREENSHOTS } = process.env
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
 
-const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 900 }, colorScheme: 'light' }
-const PHONE: BrowserContextOptions = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, colorScheme: 'dark', hasTouch: true }
+const DESKTOP: BrowserContextOptions = {
+  viewport: { width: 1280, height: 900 },
+  colorScheme: 'light',
+}
+const PHONE: BrowserContextOptions = {
+  viewport: { width: 390, height: 844 },
+  deviceScaleFactor: 2,
+  colorScheme: 'dark',
+  hasTouch: true,
+}
 
 let browser: Browser
 let iris: ServerProcess
 let binary: ServerProcess
 
 before(async () => {
-  assert.ok(existsSync(CHROMIUM), `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`)
+  assert.ok(
+    existsSync(CHROMIUM),
+    `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
+  )
   browser = await chromium.launch({
     executablePath: CHROMIUM,
     args: [
@@ -56,7 +73,8 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       page.on('pageerror', error => complaints.push(String(error)))
       page.on('console', message => {
         // A refused request is the point of some tests; Chromium tells of it as of a mistake.
-        if (message.type() !== 'log' && !/status of 4\d\d/.test(message.text())) complaints.push(message.text())
+        if (message.type() !== 'log' && !/status of 4\d\d/.test(message.text()))
+          complaints.push(message.text())
       })
     })
 
@@ -83,7 +101,10 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await body.fill((await body.inputValue()).replace('[1, 4]', '[1, 5]'))
       await body.press('Control+Enter')
       await infer.getByText('400 Bad Request').waitFor()
-      assert.match(await text(infer.getByLabel('Body of the answer')), /"error": "input \\"input\\": shape \[1,5\] does not fit/)
+      assert.match(
+        await text(infer.getByLabel('Body of the answer')),
+        /"error": "input \\"input\\": shape \[1,5\] does not fit/,
+      )
       await picture(page, `docs-refused-${screen}`)
     })
 
@@ -109,7 +130,11 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await said.last().waitFor()
       assert.equal(await field.getAttribute('aria-invalid'), 'true')
       assert.equal(
-        await field.evaluate(element => document.getElementById(element.getAttribute('aria-describedby') ?? '')?.textContent?.slice(0, 7)),
+        await field.evaluate(element =>
+          document
+            .getElementById(element.getAttribute('aria-describedby') ?? '')
+            ?.textContent?.slice(0, 7),
+        ),
         'data[2]',
       )
       assert.ok(await field.evaluate(element => element === document.activeElement))
@@ -131,7 +156,8 @@ describe('the page at GET /', () => {
     complaints = []
     page.on('pageerror', error => complaints.push(String(error)))
     page.on('console', message => {
-      if (message.type() !== 'log' && !/status of [45]\d\d/.test(message.text())) complaints.push(message.text())
+      if (message.type() !== 'log' && !/status of [45]\d\d/.test(message.text()))
+        complaints.push(message.text())
     })
   })
   afterEach(async () => {
@@ -168,12 +194,24 @@ describe('the page at GET /', () => {
       answers: [/^total/, /doubled.*18014398509481986/s],
     },
     { model: 'identity-bool', fill: [['x, row 1, value', true]], answers: [/true/] },
-    { model: 'identity-bytes', fill: [['x, row 1, value', `it's "é" <b>`]], answers: [/it's "é" <b>/] },
-    { model: 'identity-int64', fill: [['x, row 1, value', '-9223372036854775808']], answers: [/-9223372036854775808/] },
+    {
+      model: 'identity-bytes',
+      fill: [['x, row 1, value', `it's "é" <b>`]],
+      answers: [/it's "é" <b>/],
+    },
+    {
+      model: 'identity-int64',
+      fill: [['x, row 1, value', '-9223372036854775808']],
+      answers: [/-9223372036854775808/],
+    },
     { model: 'identity-fp16', fill: [['x, row 1, value', '1.5']], answers: [/FP16.*1\.5/s] },
     { model: 'specials', fill: [], answers: [/./s] },
     { model: 'scalar', fill: [['x', '2']], answers: [/\d/] },
-    { model: 'unknown-rank', fill: [['x, nested as its shape or flat', '[[1, 2], [3, 4]]']], answers: [/\[2, 2\]/] },
+    {
+      model: 'unknown-rank',
+      fill: [['x, nested as its shape or flat', '[[1, 2], [3, 4]]']],
+      answers: [/\[2, 2\]/],
+    },
   ]
   for (const { model, fill, answers } of FORMS) {
     test(`has a form of its own for the model ${model}`, async () => {
@@ -200,7 +238,10 @@ describe('the page at GET /', () => {
     await page.getByRole('button', { name: 'Remove row 1' }).first().press('Enter')
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Add a row')
     await run()
-    assert.match(await page.locator('#curl').innerText(), /"shape":\[1,2\].*"shape":\[1\],"datatype":"INT64","data":\[5\]/s)
+    assert.match(
+      await page.locator('#curl').innerText(),
+      /"shape":\[1,2\].*"shape":\[1\],"datatype":"INT64","data":\[5\]/s,
+    )
   })
 
   test('has a field for the size of a dimension that is not the first', async () => {
@@ -239,7 +280,9 @@ describe('the page at GET /', () => {
     const server = await open({ MODEL_DIR: testModel('identity-fp32') })
     const dimension = page.getByLabel('Given as')
     await dimension.selectOption('JSON')
-    await page.getByLabel('x, nested as its shape or flat', { exact: true }).fill(`[${new Array(10_000).fill('0.5')}]`)
+    await page
+      .getByLabel('x, nested as its shape or flat', { exact: true })
+      .fill(`[${new Array(10_000).fill('0.5')}]`)
     await dimension.selectOption('made up')
     await page.getByLabel('x, Values').selectOption('ones')
     await run()
@@ -248,7 +291,9 @@ describe('the page at GET /', () => {
     const downloading = page.waitForEvent('download')
     await page.getByRole('link', { name: 'request.json' }).click()
     await (await downloading).saveAs(join(folder, 'request.json'))
-    const { stdout } = await shell(`cd ${folder} && ${(await page.locator('#curl').innerText()).replace('curl', 'curl -sS')}`)
+    const { stdout } = await shell(
+      `cd ${folder} && ${(await page.locator('#curl').innerText()).replace('curl', 'curl -sS')}`,
+    )
     assert.equal(JSON.parse(stdout).outputs[0].data.length, 10_000)
     assert.ok(server.url)
     rmSync(folder, { recursive: true })
@@ -257,10 +302,18 @@ describe('the page at GET /', () => {
   test('is used with the keyboard alone', async () => {
     await page.goto(iris.url)
     const field = page.getByLabel('input, row 1, [2], slider', { exact: true })
-    for (let i = 0; i < 30 && !(await field.evaluate(element => element === document.activeElement)); i++) await page.keyboard.press('Tab')
+    for (
+      let i = 0;
+      i < 30 && !(await field.evaluate(element => element === document.activeElement));
+      i++
+    )
+      await page.keyboard.press('Tab')
     await page.keyboard.press('End')
     await page.keyboard.press('Tab')
-    assert.equal(await page.evaluate(() => (document.activeElement as HTMLInputElement).value), '10')
+    assert.equal(
+      await page.evaluate(() => (document.activeElement as HTMLInputElement).value),
+      '10',
+    )
     await page.keyboard.press('ArrowLeft')
     await page.keyboard.press('Enter')
     await answered(page)
@@ -278,8 +331,16 @@ describe('the page at GET /', () => {
 
   for (const [what, env, prepare] of [
     ['iris', {}, () => page.getByLabel('Given as').selectOption('JSON')],
-    ['text with quotes', { MODEL_DIR: testModel('identity-bytes') }, () => page.getByLabel('x, row 1, value').fill(`it's "$HOME" \\n`)],
-    ['FP16', { MODEL_DIR: testModel('identity-fp16') }, () => page.getByLabel('x, row 1, value', { exact: true }).fill('2')],
+    [
+      'text with quotes',
+      { MODEL_DIR: testModel('identity-bytes') },
+      () => page.getByLabel('x, row 1, value').fill(`it's "$HOME" \\n`),
+    ],
+    [
+      'FP16',
+      { MODEL_DIR: testModel('identity-fp16') },
+      () => page.getByLabel('x, row 1, value', { exact: true }).fill('2'),
+    ],
   ] as const) {
     test(`has commands that do what the form does, to copy: ${what}`, async () => {
       await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
@@ -288,17 +349,29 @@ describe('the page at GET /', () => {
       await run()
       const response = (await page.locator('#raw pre').textContent()) ?? ''
       const modes = what === 'FP16' ? ['binary'] : ['binary', 'structured']
-      for (const [button, mode] of [['#copy-curl', ''], ...modes.map(mode => ['#copy-event', mode])] as [string, string][]) {
+      for (const [button, mode] of [
+        ['#copy-curl', ''],
+        ...modes.map(mode => ['#copy-event', mode]),
+      ] as [string, string][]) {
         if (mode !== '') await page.getByLabel('Mode').selectOption(mode)
         await page.locator(button).click()
         await page.locator(button, { hasText: 'Copied' }).waitFor()
-        const { stdout } = await shell((await page.evaluate(() => navigator.clipboard.readText())).replace('curl', 'curl -sSi'))
+        const { stdout } = await shell(
+          (await page.evaluate(() => navigator.clipboard.readText())).replace('curl', 'curl -sSi'),
+        )
         assert.match(stdout, /^HTTP\/1\.1 200 OK/)
         assert.equal(mode === 'binary', /^ce-type: com\.example\.inference\.response/m.test(stdout))
         const data = /"data":\[[^\]]*\]/g
-        if (what !== 'FP16') assert.deepEqual(stdout.match(data), response.replaceAll(/": \[/g, '":[').replaceAll(', ', ',').match(data))
+        if (what !== 'FP16')
+          assert.deepEqual(
+            stdout.match(data),
+            response.replaceAll(/": \[/g, '":[').replaceAll(', ', ',').match(data),
+          )
       }
-      assert.equal(await page.locator('#mode option[value=structured]').isDisabled(), what === 'FP16')
+      assert.equal(
+        await page.locator('#mode option[value=structured]').isDisabled(),
+        what === 'FP16',
+      )
     })
   }
 
@@ -334,7 +407,9 @@ describe('the page at GET /', () => {
     const context = await browser.newContext({ javaScriptEnabled: false })
     const plain = await context.newPage()
     await plain.goto(iris.url)
-    const { stdout } = await shell((await plain.locator('noscript pre').innerText()).replace('curl', 'curl -sS'))
+    const { stdout } = await shell(
+      (await plain.locator('noscript pre').innerText()).replace('curl', 'curl -sS'),
+    )
     assert.match(stdout, /setosa/)
     await context.close()
     await page.goto(iris.url)
@@ -381,7 +456,9 @@ describe('the API page', () => {
     await page.goto(`${iris.url}/docs`)
     const unnamed = await page.evaluate(
       () =>
-        Array.from(document.querySelectorAll<HTMLInputElement>('input, select, textarea')).filter(({ labels }) => !labels?.length).length,
+        Array.from(document.querySelectorAll<HTMLInputElement>('input, select, textarea')).filter(
+          ({ labels }) => !labels?.length,
+        ).length,
     )
     assert.equal(unnamed, 0)
   })
@@ -398,7 +475,9 @@ describe('the API page', () => {
       await receive.getByRole('button', { name: 'Send' }).click()
       const response = await answer
       assert.equal(response.status(), 200, mode)
-      sent.add(`${mode}: ${response.headers()['content-type']?.split(';')[0]} ${response.headers()['ce-type'] ?? ''}`.trim())
+      sent.add(
+        `${mode}: ${response.headers()['content-type']?.split(';')[0]} ${response.headers()['ce-type'] ?? ''}`.trim(),
+      )
     }
     assert.deepEqual(
       [...sent],
@@ -449,11 +528,18 @@ describe('the API page', () => {
       const form = operation(page, id)
       if (id !== 'health') {
         const body = form.getByLabel('Body', { exact: true })
-        await body.fill((await body.inputValue()).replace('req-001', `it's "$HOME" \\n`.replaceAll(/["\\]/g, '\\$&')))
+        await body.fill(
+          (await body.inputValue()).replace(
+            'req-001',
+            `it's "$HOME" \\n`.replaceAll(/["\\]/g, '\\$&'),
+          ),
+        )
       }
       await form.getByRole('button', { name: 'Copy' }).click()
       await form.getByRole('button', { name: 'Copied' }).waitFor()
-      const { stdout } = await shell((await page.evaluate(() => navigator.clipboard.readText())).replace('curl', 'curl -sSi'))
+      const { stdout } = await shell(
+        (await page.evaluate(() => navigator.clipboard.readText())).replace('curl', 'curl -sSi'),
+      )
       assert.match(stdout, /^HTTP\/1\.1 200 OK/, id)
       if (id !== 'health') assert.ok(stdout.includes(`"id":"it's \\"$HOME\\" \\\\n"`), stdout)
     }
@@ -478,11 +564,16 @@ const answered = (page: Page) =>
 async function accessibility(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
   const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: { run(options: unknown): Promise<{ violations: Violation[] }> } }).axe.run({
+    (
+      window as unknown as { axe: { run(options: unknown): Promise<{ violations: Violation[] }> } }
+    ).axe.run({
       runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
     }),
   )
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('; ')}`)
+  return violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('; ')}`,
+  )
 }
 
 interface Violation {
@@ -490,8 +581,10 @@ interface Violation {
   readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
 }
 
-const overflow = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+const overflow = (page: Page) =>
+  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
 
 async function picture(page: Page, name: string): Promise<void> {
-  if (SCREENSHOTS !== undefined) await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true })
+  if (SCREENSHOTS !== undefined)
+    await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true })
 }

@@ -10,7 +10,11 @@ describe('under faults', { concurrency: false }, () => {
   for (const name of NAMES) {
     test(name, { timeout: 300_000 }, async t => {
       let rows = 0
-      for await (const { fault, counts, claims, notRun } of rowsOf(name, { long: false, seed, progress: line => t.diagnostic(line) })) {
+      for await (const { fault, counts, claims, notRun } of rowsOf(name, {
+        long: false,
+        seed,
+        progress: line => t.diagnostic(line),
+      })) {
         rows++
         await t.test(fault, { skip: notRun ?? false }, t => {
           t.diagnostic(`seed ${seed}: ${JSON.stringify(counts)}`)

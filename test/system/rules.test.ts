@@ -8,15 +8,28 @@ import { promisify } from 'node:util'
 import { projectFolder } from '../server.ts'
 import { withFiles } from './monitoring/configuration.ts'
 import { knownSeries, unknownIn } from './monitoring/series.ts'
-import { alerts, find, PROMETHEUS, queriesOf, read, readYaml, recorded, unitTests } from './monitoring/sources.ts'
+import {
+  alerts,
+  find,
+  PROMETHEUS,
+  queriesOf,
+  read,
+  readYaml,
+  recorded,
+  unitTests,
+} from './monitoring/sources.ts'
 
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 after(() => rmSync(folder, { recursive: true }))
 
 /** Debian's, 2.42; and whatever else PROMTOOLS names, with spaces between, as a promtool of Prometheus 3. */
-const PROMTOOLS = ['promtool', ...(process.env.PROMTOOLS ?? '').split(' ').filter(name => name !== '')]
-const promtool = (program: string, ...args: readonly string[]) => run(program, args, { cwd: PROMETHEUS })
+const PROMTOOLS = [
+  'promtool',
+  ...(process.env.PROMTOOLS ?? '').split(' ').filter(name => name !== ''),
+]
+const promtool = (program: string, ...args: readonly string[]) =>
+  run(program, args, { cwd: PROMETHEUS })
 
 before(async () => {
   await promtool('promtool', '--version').catch(() => {
@@ -36,13 +49,15 @@ for (const program of PROMTOOLS) {
     for (const path of find('monitoring/prometheus/*.yml')) {
       const name = basename(path)
       test(`${name} is loaded, with its rules`, async t => {
-        if (/-3\.yml$/.test(name) && major < 3) return t.skip('only Prometheus 3 knows what is in it')
+        if (/-3\.yml$/.test(name) && major < 3)
+          return t.skip('only Prometheus 3 knows what is in it')
         const config = join(PROMETHEUS, name)
         try {
           await promtool(program, 'check', 'config', config)
         } catch (error) {
           // Debian builds Prometheus without Kubernetes' discovery: the rest of the file is checked with another one.
-          if (!/field kubernetes_sd_configs not found/.test((error as { stderr: string }).stderr)) throw error
+          if (!/field kubernetes_sd_configs not found/.test((error as { stderr: string }).stderr))
+            throw error
           writeFileSync(join(folder, name), withFiles(readYaml(path), 'targets.yml'))
           await promtool(program, 'check', 'config', join(folder, name))
           t.diagnostic('without kubernetes_sd_configs, which this build does not know')
@@ -69,7 +84,8 @@ suite('an alert', () => {
   const runbook = existsSync(join(projectFolder, 'docs/runbook.md')) ? read('docs/runbook.md') : ''
 
   for (const { alert, annotations, labels } of alerts) {
-    const asked = (of: (typeof tests)[number]) => (of.alert_rule_test ?? []).filter(({ alertname }) => alertname === alert)
+    const asked = (of: (typeof tests)[number]) =>
+      (of.alert_rule_test ?? []).filter(({ alertname }) => alertname === alert)
     const expected = ({ exp_alerts = [] }: { exp_alerts?: readonly unknown[] }) => exp_alerts.length
 
     test(`${alert} has a test that it fires, and resolves later on`, () => {
@@ -77,12 +93,17 @@ suite('an alert', () => {
         const fired = asked(each).findIndex(time => expected(time) > 0)
         return fired !== -1 && asked(each).some((time, i) => i > fired && expected(time) === 0)
       })
-      assert.ok(resolves, `no test in monitoring/prometheus/tests has ${alert} first in exp_alerts and then not any more`)
+      assert.ok(
+        resolves,
+        `no test in monitoring/prometheus/tests has ${alert} first in exp_alerts and then not any more`,
+      )
     })
 
     test(`${alert} has a test in which it does not fire`, () => {
       assert.ok(
-        tests.some(each => asked(each).length > 0 && asked(each).every(time => expected(time) === 0)),
+        tests.some(
+          each => asked(each).length > 0 && asked(each).every(time => expected(time) === 0),
+        ),
         `no test in monitoring/prometheus/tests asks for ${alert} and expects none`,
       )
     })
@@ -104,7 +125,11 @@ suite('an alert', () => {
       assert.equal(anchor, alert.toLowerCase())
       const [, paragraph] = runbook.split(new RegExp(`^## ${alert}$`, 'm'))
       for (const part of ['What it means', 'Look here', 'Do this'])
-        assert.match(paragraph?.split(/^## /m)[0] ?? '', new RegExp(`\\*\\*${part}\\.\\*\\*`), `docs/runbook.md, ${alert}: ${part}`)
+        assert.match(
+          paragraph?.split(/^## /m)[0] ?? '',
+          new RegExp(`\\*\\*${part}\\.\\*\\*`),
+          `docs/runbook.md, ${alert}: ${part}`,
+        )
     })
   }
 })
@@ -115,7 +140,10 @@ suite('no series or label that is not there is asked for', async () => {
     ...recorded.map(({ record, expr }) => ({ what: `the rule ${record}`, expr, legend: [] })),
     ...alerts.map(({ alert, expr }) => ({ what: `the alert ${alert}`, expr, legend: [] })),
     ...find('monitoring/grafana/dashboards/*.json').flatMap(path =>
-      queriesOf(JSON.parse(read(path))).map((query, i) => ({ what: `query ${i + 1} of ${path}`, ...query })),
+      queriesOf(JSON.parse(read(path))).map((query, i) => ({
+        what: `query ${i + 1} of ${path}`,
+        ...query,
+      })),
     ),
     ...find('{docs/*,README}.md').flatMap(path =>
       [...read(path).matchAll(/```promql\n([\s\S]*?)```/g)].map(([, expr = ''], i) => ({
@@ -127,20 +155,50 @@ suite('no series or label that is not there is asked for', async () => {
   ]
   for (const { what, expr, legend } of sources) {
     test(`by ${what}`, () => {
-      const shown = legend.length === 0 ? [] : unknownIn(`sum by (${legend.join(', ')}) (${expr})`, known)
+      const shown =
+        legend.length === 0 ? [] : unknownIn(`sum by (${legend.join(', ')}) (${expr})`, known)
       assert.deepEqual([...new Set([...unknownIn(expr, known), ...shown])], [], expr)
     })
   }
 
   for (const { mistake, expr, says } of [
-    { mistake: 'a metric', expr: 'rate(inference_request_total[5m])', says: /no series inference_request_total/ },
-    { mistake: 'a part of a histogram', expr: 'inference_batch_rows', says: /no series inference_batch_rows/ },
-    { mistake: 'a label', expr: 'inference_rejected_total{cause="overloaded"}', says: /has no label cause/ },
-    { mistake: 'a value', expr: 'inference_requests_total{status="ok"}', says: /has no status="ok"/ },
-    { mistake: 'what is summed by', expr: 'sum by (models) (inference_requests_total)', says: /no series here has the label models/ },
-    { mistake: 'a recorded series', expr: 'service:inference_requests:rate1m > 0', says: /no series service:inference_requests:rate1m/ },
-    { mistake: 'a name of Knative before 1.19', expr: 'revision_app_request_latencies_bucket', says: /no series revision_app/ },
+    {
+      mistake: 'a metric',
+      expr: 'rate(inference_request_total[5m])',
+      says: /no series inference_request_total/,
+    },
+    {
+      mistake: 'a part of a histogram',
+      expr: 'inference_batch_rows',
+      says: /no series inference_batch_rows/,
+    },
+    {
+      mistake: 'a label',
+      expr: 'inference_rejected_total{cause="overloaded"}',
+      says: /has no label cause/,
+    },
+    {
+      mistake: 'a value',
+      expr: 'inference_requests_total{status="ok"}',
+      says: /has no status="ok"/,
+    },
+    {
+      mistake: 'what is summed by',
+      expr: 'sum by (models) (inference_requests_total)',
+      says: /no series here has the label models/,
+    },
+    {
+      mistake: 'a recorded series',
+      expr: 'service:inference_requests:rate1m > 0',
+      says: /no series service:inference_requests:rate1m/,
+    },
+    {
+      mistake: 'a name of Knative before 1.19',
+      expr: 'revision_app_request_latencies_bucket',
+      says: /no series revision_app/,
+    },
   ]) {
-    test(`which is noticed of ${mistake}`, () => assert.match(unknownIn(expr, known).join('\n'), says))
+    test(`which is noticed of ${mistake}`, () =>
+      assert.match(unknownIn(expr, known).join('\n'), says))
   }
 })

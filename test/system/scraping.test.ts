@@ -31,12 +31,22 @@ interface Pod {
 }
 
 /** What Knative adds to a pod (knative/serving 1.23: pkg/apis/serving/v1/revision_helpers.go, pkg/networking/constants.go). */
-const KNATIVE_PORTS = { 'user-port': 8080, 'queue-port': 8012, 'https-port': 8112, 'http-autometric': 9090, 'http-usermetric': 9091 }
+const KNATIVE_PORTS = {
+  'user-port': 8080,
+  'queue-port': 8012,
+  'https-port': 8112,
+  'http-autometric': 9090,
+  'http-usermetric': 9091,
+}
 const knative = (service: string, revision: string) => ({
   'serving.knative.dev/service': service,
   'serving.knative.dev/revision': revision,
 })
-const ANNOTATED = { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '8080', 'prometheus.io/path': '/metrics' }
+const ANNOTATED = {
+  'prometheus.io/scrape': 'true',
+  'prometheus.io/port': '8080',
+  'prometheus.io/path': '/metrics',
+}
 
 const PODS: readonly Pod[] = [
   {
@@ -72,7 +82,12 @@ const PODS: readonly Pod[] = [
     labels: knative('iris-classifier', 'iris-classifier-00001'),
     ports: KNATIVE_PORTS,
   },
-  { name: 'shop-00001-deployment-a', namespace: 'shop', labels: knative('shop', 'shop-00001'), ports: KNATIVE_PORTS },
+  {
+    name: 'shop-00001-deployment-a',
+    namespace: 'shop',
+    labels: knative('shop', 'shop-00001'),
+    ports: KNATIVE_PORTS,
+  },
   {
     name: 'iris-classifier-7d9f-a',
     namespace: 'iris',
@@ -124,16 +139,34 @@ before(async () => {
     response.end()
   })
   const forbiddenPort = await listen(forbidden)
-  writeFileSync(join(folder, 'targets.yml'), stringify(PODS.flatMap(pod => targetsOf(pod, served.port, forbiddenPort))))
-  writeFileSync(join(folder, 'prometheus.yml'), withFiles(readYaml('monitoring/prometheus/kubernetes.yml'), 'targets.yml', '1s'))
+  writeFileSync(
+    join(folder, 'targets.yml'),
+    stringify(PODS.flatMap(pod => targetsOf(pod, served.port, forbiddenPort))),
+  )
+  writeFileSync(
+    join(folder, 'prometheus.yml'),
+    withFiles(readYaml('monitoring/prometheus/kubernetes.yml'), 'targets.yml', '1s'),
+  )
   const port = await freePort()
   url = `http://127.0.0.1:${port}`
-  const args = [`--config.file=${folder}/prometheus.yml`, `--storage.tsdb.path=${folder}/data`, `--web.listen-address=127.0.0.1:${port}`]
-  prometheus = spawn('prometheus', args, { stdio: 'ignore', timeout: 120_000, killSignal: 'SIGKILL' })
+  const args = [
+    `--config.file=${folder}/prometheus.yml`,
+    `--storage.tsdb.path=${folder}/data`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ]
+  prometheus = spawn('prometheus', args, {
+    stdio: 'ignore',
+    timeout: 120_000,
+    killSignal: 'SIGKILL',
+  })
   await once(prometheus, 'spawn').catch(() => {
     throw new Error('these tests run Prometheus, which is not there: apt-get install prometheus')
   })
-  await until('all is scraped', async () => (await query('up')).length === PODS.filter(({ scraped }) => scraped !== undefined).length)
+  await until(
+    'all is scraped',
+    async () =>
+      (await query('up')).length === PODS.filter(({ scraped }) => scraped !== undefined).length,
+  )
   await until('the rules are evaluated', async () => (await query('service:up:sum')).length > 0)
 })
 after(async () => {
@@ -153,9 +186,16 @@ async function listen(server: HttpServer): Promise<number> {
 }
 
 /** As Kubernetes' discovery of the role pod labels them. */
-function targetsOf({ name, namespace, phase = 'Running', labels = {}, annotations = {}, ports, scraped }: Pod, good: number, bad: number) {
+function targetsOf(
+  { name, namespace, phase = 'Running', labels = {}, annotations = {}, ports, scraped }: Pod,
+  good: number,
+  bad: number,
+) {
   const meta = (kind: string, of: Readonly<Record<string, string>>) =>
-    Object.entries(of).map(([key, value]) => [`__meta_kubernetes_pod_${kind}_${key.replace(/\W/g, '_')}`, value])
+    Object.entries(of).map(([key, value]) => [
+      `__meta_kubernetes_pod_${kind}_${key.replace(/\W/g, '_')}`,
+      value,
+    ])
   return Object.entries(ports).map(([portName, number]) => ({
     targets: [`127.0.0.1:${portName === scraped ? good : bad}`],
     labels: {
@@ -172,22 +212,45 @@ function targetsOf({ name, namespace, phase = 'Running', labels = {}, annotation
 type Series = Readonly<Record<string, string>>
 
 async function query(expression: string): Promise<{ metric: Series; value: number }[]> {
-  const answer = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(expression)}`).catch(() => undefined)
+  const answer = await fetch(`${url}/api/v1/query?query=${encodeURIComponent(expression)}`).catch(
+    () => undefined,
+  )
   if (answer === undefined || !answer.ok) return []
-  const { data } = (await answer.json()) as { data: { result: { metric: Series; value: [number, string] }[] } }
+  const { data } = (await answer.json()) as {
+    data: { result: { metric: Series; value: [number, string] }[] }
+  }
   return data.result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }))
 }
 
-const shown = ({ job, namespace, pod, service, revision }: Series) => [job, namespace, pod, service, revision].map(value => value ?? '')
+const shown = ({ job, namespace, pod, service, revision }: Series) =>
+  [job, namespace, pod, service, revision].map(value => value ?? '')
 
 test('of each pod one port is scraped: the user’s, or the one that the annotation names, once', async () => {
   const targets = await query('up')
   assert.deepEqual(targets.map(({ metric }) => shown(metric)).sort(), [
     ['annotated-pods', 'iris', 'iris-classifier-7d9f-a', 'iris-classifier', '7d9f'],
-    ['annotated-pods', 'iris-kserve', 'iris-classifier-predictor-5c6b-a', 'iris-classifier', '5c6b'],
+    [
+      'annotated-pods',
+      'iris-kserve',
+      'iris-classifier-predictor-5c6b-a',
+      'iris-classifier',
+      '5c6b',
+    ],
     ['knative', 'knative-serving', 'autoscaler-a', '', ''],
-    ['knative-pods', 'iris', 'iris-classifier-00002-deployment-a', 'iris-classifier', 'iris-classifier-00002'],
-    ['knative-pods', 'iris', 'iris-dead-letter-00001-deployment-a', 'iris-dead-letter', 'iris-dead-letter-00001'],
+    [
+      'knative-pods',
+      'iris',
+      'iris-classifier-00002-deployment-a',
+      'iris-classifier',
+      'iris-classifier-00002',
+    ],
+    [
+      'knative-pods',
+      'iris',
+      'iris-dead-letter-00001-deployment-a',
+      'iris-dead-letter',
+      'iris-dead-letter-00001',
+    ],
     [
       'knative-pods',
       'iris-kserve',
@@ -207,15 +270,22 @@ test('no other port is asked: none of the queue-proxy’s, and nothing of a pod 
 
 test('the function’s series carry the pod’s service and revision, whatever the process calls itself', async () => {
   const [info] = await query('function_info{pod="iris-classifier-00002-deployment-a"}')
-  assert.deepEqual([info?.metric.service, info?.metric.revision], ['iris-classifier', 'iris-classifier-00002'])
+  assert.deepEqual(
+    [info?.metric.service, info?.metric.revision],
+    ['iris-classifier', 'iris-classifier-00002'],
+  )
 })
 
 test('every rule is evaluated without an error', async () => {
   const rules = async () => {
-    const { data } = (await (await fetch(`${url}/api/v1/rules`)).json()) as { data: { groups: { rules: Rule[] }[] } }
+    const { data } = (await (await fetch(`${url}/api/v1/rules`)).json()) as {
+      data: { groups: { rules: Rule[] }[] }
+    }
     return data.groups.flatMap(({ rules }) => rules)
   }
-  await until('all have been evaluated', async () => (await rules()).every(({ health }) => health !== 'unknown'))
+  await until('all have been evaluated', async () =>
+    (await rules()).every(({ health }) => health !== 'unknown'),
+  )
   const all = await rules()
   assert.ok(all.length > 30)
   assert.deepEqual(

@@ -17,11 +17,16 @@ import { projectFolder } from '../server.ts'
 const CYCLES = Number(process.env.CYCLES ?? 8)
 const SEED = Number(process.env.SEED ?? 1)
 const IDLE_MS = 1_000
-const units = (name: string) => fileURLToPath(new URL(`../../scripts/systemd/${name}`, import.meta.url))
+const units = (name: string) =>
+  fileURLToPath(new URL(`../../scripts/systemd/${name}`, import.meta.url))
 
 before(() => {
   for (const tool of ['systemd-socket-activate', 'systemd-analyze']) {
-    assert.equal(spawnSync(tool, ['--version']).error, undefined, `these tests use ${tool}, which is not here: apt-get install systemd`)
+    assert.equal(
+      spawnSync(tool, ['--version']).error,
+      undefined,
+      `these tests use ${tool}, which is not here: apt-get install systemd`,
+    )
   }
 })
 
@@ -42,7 +47,9 @@ describe('under systemd-socket-activate', () => {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stderr?.resume()
-    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => log.push(JSON.parse(line)))
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line =>
+      log.push(JSON.parse(line)),
+    )
     // Once somebody can connect.
     for (let left = 400; left > 0; left--) {
       const connection = await connect(port).catch(() => undefined)
@@ -109,7 +116,9 @@ describe('under systemd-socket-activate', () => {
       // Mostly just when the process decides to end.
       await wait(next() < 0.6 ? between(IDLE_MS - 40, IDLE_MS + 80) : between(0, 2 * IDLE_MS))
     }
-    t.diagnostic(`seed ${SEED}: ${JSON.stringify(sent)} requests, ${times(/serving/)} starts, ${times(/ending$/)} ends`)
+    t.diagnostic(
+      `seed ${SEED}: ${JSON.stringify(sent)} requests, ${times(/serving/)} starts, ${times(/ending$/)} ends`,
+    )
     assert.equal(child.exitCode, null)
     assert.ok(times(/serving/) >= CYCLES)
   })
@@ -122,14 +131,25 @@ describe('the units', () => {
   }
 
   test('are what systemd expects', () => {
-    const { said, status } = analyze('verify', units('onnx-function.socket'), units('onnx-function.service'))
+    const { said, status } = analyze(
+      'verify',
+      units('onnx-function.socket'),
+      units('onnx-function.service'),
+    )
     // Of the paths, this machine has what it has.
-    const complaints = said.split('\n').filter(line => line.includes('onnx-function') && !/Command \S+ is not executable/.test(line))
+    const complaints = said
+      .split('\n')
+      .filter(line => line.includes('onnx-function') && !/Command \S+ is not executable/.test(line))
     assert.deepEqual([complaints, status === 0 || complaints.length === 0], [[], true], said)
   })
 
   test('leave an attacker next to nothing: systemd rates the exposure below 1 of 10', () => {
-    const { said, status } = analyze('security', '--offline=true', '--threshold=10', units('onnx-function.service'))
+    const { said, status } = analyze(
+      'security',
+      '--offline=true',
+      '--threshold=10',
+      units('onnx-function.service'),
+    )
     assert.equal(status, 0, said)
   })
 })

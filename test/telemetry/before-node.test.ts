@@ -6,8 +6,14 @@ import { fileURLToPath } from 'node:url'
 const MODULE = fileURLToPath(new URL('../../function/telemetry/before-node.ts', import.meta.url))
 const PRINT = `import('${MODULE}').then(({ secondsBeforeNode }) => process.stdout.write(String(secondsBeforeNode())))`
 
-test('what a process did before it became Node belongs to its start', { skip: process.platform !== 'linux' && 'only Linux tells' }, () => {
+test('what a process did before it became Node belongs to its start', {
+  skip: process.platform !== 'linux' && 'only Linux tells',
+}, () => {
   // exec keeps the process, so that its beginning is the shell's.
-  const { stdout } = spawnSync('sh', ['-c', 'sleep 0.3; exec "$0" --eval "$1"', process.execPath, PRINT], { encoding: 'utf8' })
+  const { stdout } = spawnSync(
+    'sh',
+    ['-c', 'sleep 0.3; exec "$0" --eval "$1"', process.execPath, PRINT],
+    { encoding: 'utf8' },
+  )
   assert.ok(Number(stdout) >= 0.3 - 0.02, `${stdout} s`)
 })

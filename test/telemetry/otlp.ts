@@ -33,7 +33,13 @@ export interface Point {
   readonly at: bigint
   /** Of a histogram the count. */
   readonly value: number
-  readonly histogram: { readonly sum: number; readonly counts: readonly number[]; readonly bounds: readonly number[] } | undefined
+  readonly histogram:
+    | {
+        readonly sum: number
+        readonly counts: readonly number[]
+        readonly bounds: readonly number[]
+      }
+    | undefined
   readonly resource: Attributes
 }
 
@@ -41,7 +47,9 @@ export interface Point {
 export const readSpans = (body: Uint8Array): Span[] =>
   messages(fields(body), 1).flatMap(resourceSpans => {
     const resource = readAttributes(messages(resourceSpans, 1).flatMap(owner => messages(owner, 1)))
-    return messages(resourceSpans, 2).flatMap(scopeSpans => messages(scopeSpans, 2).map(span => readSpan(span, resource)))
+    return messages(resourceSpans, 2).flatMap(scopeSpans =>
+      messages(scopeSpans, 2).map(span => readSpan(span, resource)),
+    )
   })
 
 const KINDS = ['internal', 'internal', 'server', 'client', 'producer', 'consumer'] as const
@@ -68,9 +76,13 @@ function readSpan(span: Fields, resource: Attributes): Span {
 /** An ExportMetricsServiceRequest's. @throws {Error} for counts that are not cumulative, and counters that are not monotonic */
 export const readPoints = (body: Uint8Array): Point[] =>
   messages(fields(body), 1).flatMap(resourceMetrics => {
-    const resource = readAttributes(messages(resourceMetrics, 1).flatMap(owner => messages(owner, 1)))
+    const resource = readAttributes(
+      messages(resourceMetrics, 1).flatMap(owner => messages(owner, 1)),
+    )
     return messages(resourceMetrics, 2).flatMap(scopeMetrics =>
-      messages(scopeMetrics, 2).flatMap(metric => readMetric(metric).map(point => ({ ...point, resource }))),
+      messages(scopeMetrics, 2).flatMap(metric =>
+        readMetric(metric).map(point => ({ ...point, resource })),
+      ),
     )
   })
 
@@ -80,7 +92,8 @@ function readMetric(metric: Fields): Omit<Point, 'resource'>[] {
   const [sum] = messages(metric, 7)
   const [histogram] = messages(metric, 9)
   for (const counted of [sum, histogram])
-    if (counted !== undefined && integer(counted, 2) !== 2n) throw new Error(`${named.name} is not cumulative`)
+    if (counted !== undefined && integer(counted, 2) !== 2n)
+      throw new Error(`${named.name} is not cumulative`)
   if (sum !== undefined && integer(sum, 3) !== 1n) throw new Error(`${named.name} is not monotonic`)
   const numbers = (of: Fields, type: Point['type']) =>
     messages(of, 1).map(point => ({
@@ -155,7 +168,12 @@ const integer = (message: Fields, field: number) => (message.get(field)?.[0] ?? 
 /** Numbers of eight bytes, packed or not. */
 function eights(message: Fields, field: number): DataView[] {
   const bytes = Buffer.concat(all(message, field))
-  return Array.from({ length: bytes.length / 8 }, (_, i) => new DataView(bytes.buffer, bytes.byteOffset + 8 * i, 8))
+  return Array.from(
+    { length: bytes.length / 8 },
+    (_, i) => new DataView(bytes.buffer, bytes.byteOffset + 8 * i, 8),
+  )
 }
-const fixed64 = (message: Fields, field: number) => eights(message, field)[0]?.getBigUint64(0, true) ?? 0n
-const double = (message: Fields, field: number) => eights(message, field)[0]?.getFloat64(0, true) ?? 0
+const fixed64 = (message: Fields, field: number) =>
+  eights(message, field)[0]?.getBigUint64(0, true) ?? 0n
+const double = (message: Fields, field: number) =>
+  eights(message, field)[0]?.getFloat64(0, true) ?? 0

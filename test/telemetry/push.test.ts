@@ -2,7 +2,18 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { endPush, startPush } from '../../function/index.ts'
 import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
-import { type Connection, connect, exchange, IRIS, irisBody, readMetrics, request, SLOW, slowBody, until } from '../http/client.ts'
+import {
+  type Connection,
+  connect,
+  exchange,
+  IRIS,
+  irisBody,
+  readMetrics,
+  request,
+  SLOW,
+  slowBody,
+  until,
+} from '../http/client.ts'
 import { type ServerProcess, startProcess, startServer, testModel } from '../server.ts'
 import type { Point, Span } from './otlp.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
@@ -63,8 +74,14 @@ function assertInOrder(parts: readonly Span[], whole: Span): void {
 
 describe('a request’s spans', { concurrency: 2 }, () => {
   test('are one of the server, and in it decode, queue, run and encode, one after the other', async () => {
-    const { spans } = await pushedBy({}, infer({ 'user-agent': 'a test', host: 'iris.example:8080' }))
-    assert.deepEqual(outline(spans), [['POST /v2/models/{model}/infer', 'server'], ...PARTS.map(name => [name, 'internal'])])
+    const { spans } = await pushedBy(
+      {},
+      infer({ 'user-agent': 'a test', host: 'iris.example:8080' }),
+    )
+    assert.deepEqual(outline(spans), [
+      ['POST /v2/models/{model}/infer', 'server'],
+      ...PARTS.map(name => [name, 'internal']),
+    ])
     const [server, ...parts] = spans as [Span, ...Span[]]
     assertInOrder(parts, server)
     assert.equal(server.parentSpanId, '')
@@ -84,11 +101,20 @@ describe('a request’s spans', { concurrency: 2 }, () => {
   })
 
   test('go on with the trace of its traceparent and tracestate, which log lines name too', async () => {
-    const { spans, log } = await pushedBy({ LOG_LEVEL: 'debug' }, infer({ traceparent: TRACEPARENT, tracestate: 'a=1,b=2' }))
+    const { spans, log } = await pushedBy(
+      { LOG_LEVEL: 'debug' },
+      infer({ traceparent: TRACEPARENT, tracestate: 'a=1,b=2' }),
+    )
     const [server] = spans as [Span]
-    assert.deepEqual([server.traceId, server.parentSpanId, server.traceState], [TRACE, ORIGIN, 'a=1,b=2'])
+    assert.deepEqual(
+      [server.traceId, server.parentSpanId, server.traceState],
+      [TRACE, ORIGIN, 'a=1,b=2'],
+    )
     const line = log.map(text => JSON.parse(text)).find(({ msg }) => msg === 'answered')
-    assert.deepEqual([line.traceparent, line.trace_id, line.span_id], [TRACEPARENT, TRACE, server.spanId])
+    assert.deepEqual(
+      [line.traceparent, line.trace_id, line.span_id],
+      [TRACEPARENT, TRACE, server.spanId],
+    )
   })
 
   for (const [what, traceparent] of [
@@ -112,7 +138,11 @@ describe('a request’s spans', { concurrency: 2 }, () => {
     ])
     const [server, decode] = spans as [Span, Span]
     assert.deepEqual(
-      [server.failed, server.attributes['http.response.status_code'], server.attributes['error.type']],
+      [
+        server.failed,
+        server.attributes['http.response.status_code'],
+        server.attributes['error.type'],
+      ],
       [false, 400, undefined],
     )
     assert.deepEqual([decode.failed, decode.attributes['error.type']], [true, 'BadRequest'])
@@ -120,10 +150,17 @@ describe('a request’s spans', { concurrency: 2 }, () => {
   })
 
   test('show a model that failed as a failure of the run and of the server', async () => {
-    const body = JSON.stringify({ inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }] })
-    const { spans } = await pushedBy({ MODEL_DIR: testModel('failing') }, infer({}, body, '/v2/models/failing/infer'))
+    const body = JSON.stringify({
+      inputs: [{ name: 'index', shape: [1], datatype: 'INT64', data: [99] }],
+    })
+    const { spans } = await pushedBy(
+      { MODEL_DIR: testModel('failing') },
+      infer({}, body, '/v2/models/failing/infer'),
+    )
     assert.deepEqual(
-      spans.filter(({ failed }) => failed).map(({ name, attributes }) => [name, attributes['error.type']]),
+      spans
+        .filter(({ failed }) => failed)
+        .map(({ name, attributes }) => [name, attributes['error.type']]),
       [
         ['POST /v2/models/{model}/infer', '500'],
         ['run', 'ModelError'],
@@ -137,7 +174,11 @@ describe('a request’s spans', { concurrency: 2 }, () => {
       await infer({}, irisBody(), '/v2/health/live')(server)
     })
     assert.deepEqual(
-      spans.map(({ name, attributes }) => [name, attributes['http.route'], attributes['http.response.status_code']]),
+      spans.map(({ name, attributes }) => [
+        name,
+        attributes['http.route'],
+        attributes['http.response.status_code'],
+      ]),
       [
         ['POST', undefined, 404],
         ['POST', undefined, 405],
@@ -147,7 +188,15 @@ describe('a request’s spans', { concurrency: 2 }, () => {
 
   test('are not made of probes, metadata, metrics and pages', async () => {
     const { spans } = await pushedBy({}, async server => {
-      for (const path of ['/', '/v2', '/v2/health/ready', '/health/liveness', '/v2/models/iris-classifier', '/metrics', '/docs'])
+      for (const path of [
+        '/',
+        '/v2',
+        '/v2/health/ready',
+        '/health/liveness',
+        '/v2/models/iris-classifier',
+        '/metrics',
+        '/docs',
+      ])
         await exchange(portOf(server), request('GET', path))
     })
     assert.deepEqual(spans, [])
@@ -159,11 +208,15 @@ describe('a request’s spans', { concurrency: 2 }, () => {
       connection.send(request('POST', IRIS, {}, irisBody()))
       await connection.answer()
       // Once more at the same time, when it is known that rows are independent.
-      const connections = await Promise.all(Array.from({ length: 8 }, () => connect(portOf(server))))
+      const connections = await Promise.all(
+        Array.from({ length: 8 }, () => connect(portOf(server))),
+      )
       for (const one of connections) one.send(request('POST', IRIS, {}, irisBody()))
       await Promise.all(connections.map(one => one.answer()))
     })
-    const runs = spans.filter(({ name }) => name === 'run').map(({ attributes }) => Number(attributes['inference.run.requests']))
+    const runs = spans
+      .filter(({ name }) => name === 'run')
+      .map(({ attributes }) => Number(attributes['inference.run.requests']))
     assert.equal(runs.length, 9)
     // Each of n requests says n, so that they count as many runs.
     const counted = runs.reduce((sum, n) => sum + 1 / n, 0)
@@ -172,7 +225,11 @@ describe('a request’s spans', { concurrency: 2 }, () => {
 
   test('of a large request, which another thread answers, have the same parts', async () => {
     const rows = 20_000
-    const body = JSON.stringify({ inputs: [{ name: 'input', shape: [rows, 4], datatype: 'FP32', data: new Array(rows * 4).fill(1.5) }] })
+    const body = JSON.stringify({
+      inputs: [
+        { name: 'input', shape: [rows, 4], datatype: 'FP32', data: new Array(rows * 4).fill(1.5) },
+      ],
+    })
     const { spans } = await pushedBy({}, infer({}, body))
     const [server, ...parts] = spans as [Span, ...Span[]]
     assert.deepEqual(
@@ -250,19 +307,34 @@ describe('an event’s spans', { concurrency: 2 }, () => {
   test('go on with the trace of the request that brings it, and are linked to the event’s own', async () => {
     const hop = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`
     const headers = { 'content-type': 'application/cloudevents+json', traceparent: hop }
-    const { spans } = await pushedBy({}, ({ url }) => post(url, headers, JSON.stringify({ ...EVENT, traceparent: TRACEPARENT })))
+    const { spans } = await pushedBy({}, ({ url }) =>
+      post(url, headers, JSON.stringify({ ...EVENT, traceparent: TRACEPARENT })),
+    )
     const [server, process] = spans as [Span, Span]
-    assert.deepEqual([server.traceId, server.parentSpanId, process.traceId], ['1'.repeat(32), '2'.repeat(16), '1'.repeat(32)])
+    assert.deepEqual(
+      [server.traceId, server.parentSpanId, process.traceId],
+      ['1'.repeat(32), '2'.repeat(16), '1'.repeat(32)],
+    )
     assert.deepEqual(process.links, [{ traceId: TRACE, spanId: ORIGIN }])
   })
 
   test('of a batch are one for each event, with its own failure', async () => {
-    const events = ['a', 'b', 'c'].map((id, i) => ({ ...EVENT, id, traceparent: `00-${TRACE}-${'1'.repeat(15)}${i}-01` }))
+    const events = ['a', 'b', 'c'].map((id, i) => ({
+      ...EVENT,
+      id,
+      traceparent: `00-${TRACE}-${'1'.repeat(15)}${i}-01`,
+    }))
     const batch = [events[0], { ...events[1], data: {} }, events[2]]
-    const { spans } = await pushedBy({}, ({ url }) => post(url, { 'content-type': BATCHED }, JSON.stringify(batch)))
+    const { spans } = await pushedBy({}, ({ url }) =>
+      post(url, { 'content-type': BATCHED }, JSON.stringify(batch)),
+    )
     const processes = spans.filter(({ kind }) => kind === 'consumer')
     assert.deepEqual(
-      processes.map(({ attributes, links, failed }) => [attributes['cloudevents.event_id'], links[0]?.spanId, failed]),
+      processes.map(({ attributes, links, failed }) => [
+        attributes['cloudevents.event_id'],
+        links[0]?.spanId,
+        failed,
+      ]),
       [
         ['a', `${'1'.repeat(15)}0`, false],
         ['b', `${'1'.repeat(15)}1`, true],
@@ -316,7 +388,10 @@ describe('what is sampled', { concurrency: 2 }, () => {
   ] as const) {
     const yes = Object.entries(of).flatMap(([parent, is]) => (is ? parent : []))
     test(`by ${sampler ?? 'no sampler’s name'} ${share ?? ''}: with a parent that is ${yes.join(', ') || 'of no kind'}`, async () => {
-      const env = { ...(sampler && { OTEL_TRACES_SAMPLER: sampler }), ...(share && { OTEL_TRACES_SAMPLER_ARG: share }) }
+      const env = {
+        ...(sampler && { OTEL_TRACES_SAMPLER: sampler }),
+        ...(share && { OTEL_TRACES_SAMPLER_ARG: share }),
+      }
       const { spans } = await pushedBy(env, async server => {
         await infer({ 'user-agent': 'none' })(server)
         await infer({ 'user-agent': 'sampled', traceparent: TRACEPARENT })(server)
@@ -333,8 +408,16 @@ describe('what is sampled', { concurrency: 2 }, () => {
 
 describe('the metrics pushed', { concurrency: 2 }, () => {
   const labelled = ({ name, labels }: Point) => `${name}${JSON.stringify(labels)}`
-  const valueIn = (points: readonly Point[] | undefined, name: string, labels: Record<string, string> = {}) =>
-    points?.find(point => point.name === name && Object.entries(labels).every(([label, value]) => point.labels[label] === value))?.value
+  const valueIn = (
+    points: readonly Point[] | undefined,
+    name: string,
+    labels: Record<string, string> = {},
+  ) =>
+    points?.find(
+      point =>
+        point.name === name &&
+        Object.entries(labels).every(([label, value]) => point.labels[label] === value),
+    )?.value
 
   test('are those of /metrics: the same names, labels, values and buckets', async () => {
     let text = ''
@@ -359,7 +442,9 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
     const counted = pushed.filter(({ name }) => /^(?:inference|cold_start|function)_/.test(name))
     const prometheus = counted.flatMap(({ name, labels, value, histogram }) => {
       const write = (suffix: string, more: Record<string, string | number> = {}) => {
-        const all = Object.entries({ ...more, ...labels }).map(([label, text]) => `${label}="${text}"`)
+        const all = Object.entries({ ...more, ...labels }).map(
+          ([label, text]) => `${label}="${text}"`,
+        )
         return `${name}${suffix}${all.length === 0 ? '' : `{${all.join(',')}}`}`
       }
       if (histogram === undefined) return [[write(''), value] as const]
@@ -368,7 +453,11 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
         below += count
         return [write('_bucket', { le: histogram.bounds[i] ?? '+Inf' }), below] as const
       })
-      return [...buckets, [write('_sum'), histogram.sum] as const, [write('_count'), value] as const]
+      return [
+        ...buckets,
+        [write('_sum'), histogram.sum] as const,
+        [write('_count'), value] as const,
+      ]
     })
     const expected = [...shown].filter(([name]) => /^(?:inference|cold_start|function)_/.test(name))
     assert.deepEqual(Object.fromEntries(prometheus), Object.fromEntries(expected))
@@ -378,14 +467,23 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
   test('arrive at the end, with the counts of requests that were in flight at TERM', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
-    const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, MODEL_DIR: testModel('slow') })
+    const server = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      MODEL_DIR: testModel('slow'),
+    })
     const connection = await inFlight(server)
     server.process.kill('SIGTERM')
     assert.equal((await connection.answer()).status, 200)
     assert.deepEqual(await server.exited, [0, null])
     const last = receiver.metrics.at(-1)
-    assert.equal(valueIn(last, 'inference_requests_total', { protocol: 'http', status: 'success' }), 1)
-    assert.equal(valueIn(last, 'inference_request_duration_seconds', { protocol: 'http', status: 'success' }), 1)
+    assert.equal(
+      valueIn(last, 'inference_requests_total', { protocol: 'http', status: 'success' }),
+      1,
+    )
+    assert.equal(
+      valueIn(last, 'inference_request_duration_seconds', { protocol: 'http', status: 'success' }),
+      1,
+    )
     assert.equal(valueIn(last, 'inference_requests_in_flight'), 0)
   })
 
@@ -402,7 +500,10 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
   test('come again and again while it runs', async () => {
     const receiver = await startReceiver()
     after(receiver.close)
-    const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_METRIC_EXPORT_INTERVAL: '50' })
+    const server = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_METRIC_EXPORT_INTERVAL: '50',
+    })
     await until('they came five times', () => receiver.metrics.length >= 5)
     await end(server)
   })
@@ -411,9 +512,12 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
     const { metrics } = await pushedBy({}, infer())
     const units = new Map(metrics.at(-1)?.map(({ name, unit }) => [name, unit]))
     assert.deepEqual(
-      ['inference_request_duration_seconds', 'process_cpu_seconds_total', 'process_resident_memory_bytes', 'inference_requests_total'].map(
-        name => units.get(name),
-      ),
+      [
+        'inference_request_duration_seconds',
+        'process_cpu_seconds_total',
+        'process_resident_memory_bytes',
+        'inference_requests_total',
+      ].map(name => units.get(name)),
       ['s', 's', 'By', ''],
     )
   })
@@ -421,15 +525,27 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
 
 describe('who pushes, is told by', { concurrency: 2 }, () => {
   test('the service and revision of Knative, the version and the process', async () => {
-    const { spans, metrics } = await pushedBy({ K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' }, infer())
-    const { 'service.instance.id': instance, 'service.version': version, ...rest } = (spans[0] as Span).resource
+    const { spans, metrics } = await pushedBy(
+      { K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' },
+      infer(),
+    )
+    const {
+      'service.instance.id': instance,
+      'service.version': version,
+      ...rest
+    } = (spans[0] as Span).resource
     assert.match(String(instance), /^[\da-f-]{36}$/)
     assert.match(String(version), /^\d+\.\d+\.\d+/)
-    assert.deepEqual(Object.fromEntries(Object.entries(rest).filter(([name]) => !name.startsWith('telemetry.sdk.'))), {
-      'kn.revision.name': 'flowers-00007',
-      'kn.service.name': 'flowers',
-      'service.name': 'flowers',
-    })
+    assert.deepEqual(
+      Object.fromEntries(
+        Object.entries(rest).filter(([name]) => !name.startsWith('telemetry.sdk.')),
+      ),
+      {
+        'kn.revision.name': 'flowers-00007',
+        'kn.service.name': 'flowers',
+        'service.name': 'flowers',
+      },
+    )
     assert.deepEqual(metrics[0]?.[0]?.resource, spans[0]?.resource)
   })
 
@@ -443,7 +559,10 @@ describe('who pushes, is told by', { concurrency: 2 }, () => {
       infer(),
     )
     const { resource } = spans[0] as Span
-    assert.deepEqual([resource['service.name'], resource['k8s.namespace.name'], resource['service.version']], ['mine', 'a b', '9'])
+    assert.deepEqual(
+      [resource['service.name'], resource['k8s.namespace.name'], resource['service.version']],
+      ['mine', 'a b', '9'],
+    )
   })
 })
 
@@ -458,10 +577,18 @@ describe('where to, is told by', { concurrency: 2 }, () => {
     })
     await infer()(server)
     await end(server)
-    assert.deepEqual([...new Set(receiver.requests.map(({ path }) => path))].sort(), ['/otlp/v1/metrics', '/otlp/v1/traces'])
+    assert.deepEqual([...new Set(receiver.requests.map(({ path }) => path))].sort(), [
+      '/otlp/v1/metrics',
+      '/otlp/v1/traces',
+    ])
     for (const { headers } of receiver.requests)
       assert.deepEqual(
-        [headers.authorization, headers['x-tenant'], headers['content-encoding'], headers['content-type']],
+        [
+          headers.authorization,
+          headers['x-tenant'],
+          headers['content-encoding'],
+          headers['content-type'],
+        ],
         ['Bearer abc', 'flowers', 'gzip', 'application/x-protobuf'],
       )
     assert.ok(receiver.spans.length > 0)
@@ -476,7 +603,9 @@ describe('where to, is told by', { concurrency: 2 }, () => {
       assert.deepEqual(requests, [])
       const receiver = await startReceiver()
       after(receiver.close)
-      const server = await startProcess({ [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${receiver.url}${path}` })
+      const server = await startProcess({
+        [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${receiver.url}${path}`,
+      })
       await infer()(server)
       await end(server)
       assert.deepEqual([...new Set(receiver.requests.map(request => request.path))], [path])
@@ -489,7 +618,9 @@ describe('where to, is told by', { concurrency: 2 }, () => {
   })
 })
 
-describe('requests are answered and the process ends well, with a collector that', { concurrency: 2 }, () => {
+describe('requests are answered and the process ends well, with a collector that', {
+  concurrency: 2,
+}, () => {
   const refused = async () => {
     const receiver = await startReceiver()
     await receiver.close()
@@ -497,8 +628,18 @@ describe('requests are answered and the process ends well, with a collector that
   }
   for (const [does, receive, timeout, said] of [
     ['refuses connections', refused, '300', /ECONNREFUSED/],
-    ['answers 400', () => startReceiver(response => response.writeHead(400).end('no')), '300', /Bad Request/],
-    ['answers what is no protobuf', () => startReceiver(response => response.end('nonsense')), '300', /deserialize/],
+    [
+      'answers 400',
+      () => startReceiver(response => response.writeHead(400).end('no')),
+      '300',
+      /Bad Request/,
+    ],
+    [
+      'answers what is no protobuf',
+      () => startReceiver(response => response.end('nonsense')),
+      '300',
+      /deserialize/,
+    ],
     ['hangs up', () => startReceiver(response => response.destroy()), '300', /socket hang up/],
     ['answers too late', () => startReceiver(() => {}), '300', /[Tt]imed? ?out/],
     // For longer than the test lets the process live.
@@ -513,8 +654,10 @@ describe('requests are answered and the process ends well, with a collector that
         DRAIN_TIMEOUT_MS: '1000',
       })
       for (let i = 0; i < 50; i++) assert.equal((await infer()(server)).status, 200)
-      const warnings = () => server.log.map(line => JSON.parse(line)).filter(({ level }) => level > 30)
-      if (said !== undefined) await until('it is said', () => warnings().some(({ msg }) => said.test(msg)))
+      const warnings = () =>
+        server.log.map(line => JSON.parse(line)).filter(({ level }) => level > 30)
+      if (said !== undefined)
+        await until('it is said', () => warnings().some(({ msg }) => said.test(msg)))
       await end(server)
       assert.equal(warnings().length, said === undefined ? 0 : 1)
     })

@@ -19,7 +19,9 @@ export interface Receiver {
 }
 
 /** @param answer instead of taking what is pushed */
-export async function startReceiver(answer?: (response: ServerResponse) => void): Promise<Receiver> {
+export async function startReceiver(
+  answer?: (response: ServerResponse) => void,
+): Promise<Receiver> {
   const requests: { path: string; headers: IncomingHttpHeaders }[] = []
   const spans: Span[] = []
   const metrics: Point[][] = []

@@ -15,7 +15,12 @@ export function readResponse(body, jsonLength) {
     if (data !== undefined) return { name, datatype, shape, data }
     const view = new DataView(body.buffer, body.byteOffset + at, parameters.binary_data_size)
     at += parameters.binary_data_size
-    return { name, datatype, shape, data: Array.from({ length: elementCount(shape) }, (_, i) => view.getFloat16(i * 2, true)) }
+    return {
+      name,
+      datatype,
+      shape,
+      data: Array.from({ length: elementCount(shape) }, (_, i) => view.getFloat16(i * 2, true)),
+    }
   })
   return { text, response, outputs }
 }
@@ -41,15 +46,24 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
   const size = rows === 0 ? 0 : data.length / rows
   return Array.from({ length: rows }, (_, row) => {
     const values = data.slice(row * size, (row + 1) * size)
-    if (datatype === 'BYTES' || datatype === 'BOOL') return { texts: values.slice(0, MOST_NUMBERS).map(String), of: size }
-    const labelled = isFloat(datatype) && labels.length > 1 && size === labels.length && shape.at(-1) === size
-    if (isFloat(datatype) && size > 1 && values.every(Number.isFinite) && (labelled || areShares(values))) {
+    if (datatype === 'BYTES' || datatype === 'BOOL')
+      return { texts: values.slice(0, MOST_NUMBERS).map(String), of: size }
+    const labelled =
+      isFloat(datatype) && labels.length > 1 && size === labels.length && shape.at(-1) === size
+    if (
+      isFloat(datatype) &&
+      size > 1 &&
+      values.every(Number.isFinite) &&
+      (labelled || areShares(values))
+    ) {
       return bars(values, labelled ? labels : undefined)
     }
     // An index into the labels, as the metrics count it.
     const isIndex = /^U?INT/.test(datatype) && shape.length === 1 && hasRows && labels.length > 0
     return {
-      numbers: values.slice(0, MOST_NUMBERS).map(value => ({ value, label: isIndex ? labels[Number(value)] : undefined })),
+      numbers: values
+        .slice(0, MOST_NUMBERS)
+        .map(value => ({ value, label: isIndex ? labels[Number(value)] : undefined })),
       of: size,
     }
   })
@@ -59,10 +73,19 @@ function bars(values, labels) {
   const shares = areShares(values)
   const longest = shares ? 1 : Math.max(...values.map(Math.abs)) || 1
   const negative = values.some(value => value < 0)
-  const all = values.map((value, i) => ({ name: labels?.[i] ?? `[${i}]`, value, length: Math.abs(value) / longest }))
+  const all = values.map((value, i) => ({
+    name: labels?.[i] ?? `[${i}]`,
+    value,
+    length: Math.abs(value) / longest,
+  }))
   const largest = [...all].sort((a, b) => b.value - a.value)
   const shown = all.length <= MOST_IN_ORDER ? all : largest.slice(0, MOST_BARS)
-  return { bars: shown.map(bar => ({ ...bar, isLargest: bar === largest[0] })), shares, negative, of: all.length }
+  return {
+    bars: shown.map(bar => ({ ...bar, isLargest: bar === largest[0] })),
+    shares,
+    negative,
+    of: all.length,
+  }
 }
 
 const isFloat = datatype => /^FP/.test(datatype)
@@ -71,11 +94,13 @@ const isFloat = datatype => /^FP/.test(datatype)
 const ROUNDING = 0.005
 
 const areShares = values =>
-  values.every(value => value >= 0 && value <= 1 + ROUNDING) && Math.abs(values.reduce((sum, value) => sum + value, 0) - 1) < ROUNDING
+  values.every(value => value >= 0 && value <= 1 + ROUNDING) &&
+  Math.abs(values.reduce((sum, value) => sum + value, 0) - 1) < ROUNDING
 
 /** Four digits of a number that has more. */
 export function short(value) {
-  if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value)) return Object.is(value, -0) ? '-0' : String(value)
+  if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value))
+    return Object.is(value, -0) ? '-0' : String(value)
   return String(Number(value.toPrecision(4)))
 }
 
@@ -85,9 +110,15 @@ export function short(value) {
  * @returns {{ input: number | undefined, element: number | undefined, text: string }}
  */
 export function placeOfError(error, inputs) {
-  const found = inputs.findIndex(({ shown }) => error.startsWith(`input ${shown}: `) || error.startsWith(`input ${shown} `))
+  const found = inputs.findIndex(
+    ({ shown }) => error.startsWith(`input ${shown}: `) || error.startsWith(`input ${shown} `),
+  )
   if (found === -1) return { input: undefined, element: undefined, text: error }
   const text = error.slice(`input ${inputs[found].shown}`.length).replace(/^: /, '')
   const element = /^data\[(\d+)\]/.exec(text)?.[1]
-  return { input: found, element: element === undefined ? undefined : Number(element), text: text.trim() }
+  return {
+    input: found,
+    element: element === undefined ? undefined : Number(element),
+    text: text.trim(),
+  }
 }

@@ -17,9 +17,11 @@ export function curl({ url, method, headers, body = '', tail = '', file }) {
   if (/[[\]{}]/.test(url)) parts.push('--globoff')
   if (method === 'HEAD') parts.push('--head')
   else if (method !== (hasBody ? 'POST' : 'GET')) parts.push(`-X ${method}`)
-  for (const [name, value] of headers) parts.push(`-H ${quote(value === '' ? `${name};` : `${name}: ${value}`)}`)
+  for (const [name, value] of headers)
+    parts.push(`-H ${quote(value === '' ? `${name};` : `${name}: ${value}`)}`)
   // curl would say that it sends a form.
-  if (hasBody && !headers.some(([name]) => name.toLowerCase() === 'content-type')) parts.push(`-H 'Content-Type:'`)
+  if (hasBody && !headers.some(([name]) => name.toLowerCase() === 'content-type'))
+    parts.push(`-H 'Content-Type:'`)
   if (file !== undefined) parts.push(`--data-binary ${quote(`@${file}`)}`)
   else if (tail !== '') {
     parts.push('--data-binary @-')

@@ -29,15 +29,23 @@ function examplesOf(api, operation) {
         .filter(({ examples }) => examples?.[name])
         .map(({ name: header, examples }) => [header, examples[name].value])
       const lines = [['Content-Type', type], ...headers].map(pair => pair.join(': ')).join('\n')
-      if (externalValue === undefined) return { summary, headers: lines, body: pretty(JSON.stringify(value)), tail: '' }
+      if (externalValue === undefined)
+        return { summary, headers: lines, body: pretty(JSON.stringify(value)), tail: '' }
       const bytes = fromBase64(externalValue.split(',')[1])
       const length = Number(headers[0][1])
-      return { summary, headers: lines, body: new TextDecoder().decode(bytes.subarray(0, length)), tail: toBase64(bytes.subarray(length)) }
+      return {
+        summary,
+        headers: lines,
+        body: new TextDecoder().decode(bytes.subarray(0, length)),
+        tail: toBase64(bytes.subarray(length)),
+      }
     }),
   )
   if (examples.length > 0) return examples
   const [type] = Object.keys(content)
-  return [{ summary: '', headers: type === undefined ? '' : `Content-Type: ${type}`, body: '', tail: '' }]
+  return [
+    { summary: '', headers: type === undefined ? '' : `Content-Type: ${type}`, body: '', tail: '' },
+  ]
 }
 
 /** @returns what the form says */
@@ -58,7 +66,8 @@ function read(form) {
   }
 }
 
-const curlOf = ({ path, method, headers, body, tail }) => curl({ url: location.origin + path, method, headers, body, tail })
+const curlOf = ({ path, method, headers, body, tail }) =>
+  curl({ url: location.origin + path, method, headers, body, tail })
 
 async function send({ method, path, headers, body, tail }) {
   const began = performance.now()
@@ -82,13 +91,19 @@ function show({ headers }, bytes) {
   if (/json/.test(type)) return shorten(pretty(text(bytes)))
   if (!/octet-stream/.test(type)) return shorten(text(bytes))
   const length = Number(headers.get('inference-header-content-length'))
-  const hex = Array.from(bytes.subarray(length, length + 512), byte => byte.toString(16).padStart(2, '0')).join(' ')
+  const hex = Array.from(bytes.subarray(length, length + 512), byte =>
+    byte.toString(16).padStart(2, '0'),
+  ).join(' ')
   return `${shorten(pretty(text(bytes.subarray(0, length))))}\n\n${bytes.length - length} bytes of binary tensor data:\n${hex}${bytes.length - length > 512 ? ' …' : ''}`
 }
 
-const shorten = text => (text.length > LONGEST ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} characters more)` : text)
+const shorten = text =>
+  text.length > LONGEST
+    ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} characters more)`
+    : text
 
-const describe = pairs => pairs.flatMap(([term, ...content]) => [make('dt', term), make('dd', ...content)])
+const describe = pairs =>
+  pairs.flatMap(([term, ...content]) => [make('dt', term), make('dd', ...content)])
 
 function operationElement(api, path, method, operation) {
   const element = $('template').content.firstElementChild.cloneNode(true)
@@ -103,7 +118,12 @@ function operationElement(api, path, method, operation) {
   $('.description', element).append(...prose(operation.description ?? ''))
   $('.description', element).hidden = operation.description === undefined
   $('.statuses dl', element).append(
-    ...describe(Object.entries(operation.responses).map(([status, response]) => [status, ...prose(resolve(api, response).description)])),
+    ...describe(
+      Object.entries(operation.responses).map(([status, response]) => [
+        status,
+        ...prose(resolve(api, response).description),
+      ]),
+    ),
   )
   field.example.append(...examples.map(({ summary }, i) => new Option(summary, String(i))))
   $('.examples', element).hidden = examples.length < 2
@@ -119,7 +139,8 @@ function operationElement(api, path, method, operation) {
   const update = () => {
     const bodiless = field.method.value === 'GET' || field.method.value === 'HEAD'
     field.body.parentElement.hidden = bodiless && field.body.value === ''
-    $('.tail', element).hidden = !/octet-stream/i.test(field.headers.value) && field.tail.value === ''
+    $('.tail', element).hidden =
+      !/octet-stream/i.test(field.headers.value) && field.tail.value === ''
     $('.curl pre', element).textContent = curlOf(read(form))
   }
   let jsonLength = 0
@@ -154,7 +175,10 @@ function operationElement(api, path, method, operation) {
       $('.answer .body', element).textContent = show(response, answer)
       $('.answer .body', element).hidden = answer.length === 0
       $('.answer .headers', element).replaceChildren(...describe([...response.headers]))
-      tell(`${response.status} ${response.statusText} · ${milliseconds.toFixed(1)} ms · ${answer.length} bytes`, response.ok)
+      tell(
+        `${response.status} ${response.statusText} · ${milliseconds.toFixed(1)} ms · ${answer.length} bytes`,
+        response.ok,
+      )
     } catch (error) {
       $('.answer .body', element).hidden = true
       $('.answer .headers', element).replaceChildren()
@@ -180,7 +204,11 @@ async function start() {
   if (!response.ok) throw new Error(api.error)
   document.title = `${api.info.title} · API`
   $('h1').textContent = api.info.title
-  $('#about').append(...[api.info.summary, ...api.info.description.split('\n\n')].map(text => make('p', ...prose(text))))
+  $('#about').append(
+    ...[api.info.summary, ...api.info.description.split('\n\n')].map(text =>
+      make('p', ...prose(text)),
+    ),
+  )
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({
       tag: operation.tags[0],

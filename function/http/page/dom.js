@@ -1,5 +1,6 @@
 /** @returns {any} */
-export const $ = (selector, within = /** @type {ParentNode} */ (document)) => within.querySelector(selector)
+export const $ = (selector, within = /** @type {ParentNode} */ (document)) =>
+  within.querySelector(selector)
 
 export function make(tag, ...content) {
   const element = document.createElement(tag)

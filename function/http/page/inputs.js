@@ -1,6 +1,15 @@
 import { make } from './dom.js'
 import { parseExactly } from './json.js'
-import { dataJson, elementCount, elementJson, halfBytes, nestedShape, resized, Unsendable, writtenTensor } from './request.js'
+import {
+  dataJson,
+  elementCount,
+  elementJson,
+  halfBytes,
+  nestedShape,
+  resized,
+  Unsendable,
+  writtenTensor,
+} from './request.js'
 import { sliderRange } from './slider.js'
 
 /** So many elements get a field each; more are written as JSON, and more than anybody writes are made up. */
@@ -23,18 +32,22 @@ export function createDimensions(inputs) {
   return {
     reset,
     keyOf,
-    shapeOf: input => input.shape.map((size, d) => (size === -1 ? sizes.get(keyOf(input, d)) : size)),
+    shapeOf: input =>
+      input.shape.map((size, d) => (size === -1 ? sizes.get(keyOf(input, d)) : size)),
     set: (input, d, size) => sizes.set(keyOf(input, d), size),
   }
 }
 
-const variable = ({ shape, anyRank }) => (anyRank ? [] : [...shape.keys()].filter(d => shape[d] === -1))
+const variable = ({ shape, anyRank }) =>
+  anyRank ? [] : [...shape.keys()].filter(d => shape[d] === -1)
 
 const emptyOf = datatype => ({ BOOL: 'false', BYTES: '' })[datatype] ?? '0'
 
 /** A shape in the graph's own words. */
 const shapeText = ({ shape, dimensionNames, anyRank }) =>
-  anyRank ? 'any shape' : `[${shape.map((size, d) => (size === -1 ? dimensionNames[d] || 'any' : size)).join(', ')}]`
+  anyRank
+    ? 'any shape'
+    : `[${shape.map((size, d) => (size === -1 ? dimensionNames[d] || 'any' : size)).join(', ')}]`
 
 /**
  * The part of the form for one input.
@@ -63,7 +76,12 @@ export function createInput(input, index, dimensions, changed) {
     changed({})
   }
   const sizeFields = new Map(variable(input).map(d => [d, sizeField(d)]))
-  const options = make('div', make('label', 'Given as', way), ...[...sizeFields.values()].map(field => field.parentElement), shapeShown)
+  const options = make(
+    'div',
+    make('label', 'Given as', way),
+    ...[...sizeFields.values()].map(field => field.parentElement),
+    shapeShown,
+  )
   options.className = 'options'
   const values = make('div')
   const problem = problemElement(`input-${index}-problem`)
@@ -95,7 +113,8 @@ export function createInput(input, index, dimensions, changed) {
   /** The example, in the shape there is now. */
   function exampleElements() {
     const { example } = input
-    if (example.elements === undefined) return new Array(elementCount(shape)).fill(example.every ?? emptyOf(datatype))
+    if (example.elements === undefined)
+      return new Array(elementCount(shape)).fill(example.every ?? emptyOf(datatype))
     return resized(example.elements, example.shape, shape, emptyOf(datatype))
   }
 
@@ -136,13 +155,20 @@ export function createInput(input, index, dimensions, changed) {
 
   function draw() {
     drawOptions()
-    const content = { fields: fieldsElement, json: writtenElement, made: madeElement, file: fileElement }[how]
+    const content = {
+      fields: fieldsElement,
+      json: writtenElement,
+      made: madeElement,
+      file: fileElement,
+    }[how]
     values.replaceChildren(...content())
   }
 
   /** What can be chosen, and how large it is. Fields for sizes stay, so that somebody can go on typing in them. */
   function drawOptions() {
-    shapeShown.textContent = anyRank ? '' : `${count(elementCount(shape), 'value')} in shape [${shape.join(', ')}]`
+    shapeShown.textContent = anyRank
+      ? ''
+      : `${count(elementCount(shape), 'value')} in shape [${shape.join(', ')}]`
     const size = elementCount(shape)
     const ways = [
       size <= MOST_FIELDS && !anyRank && ['fields', 'fields'],
@@ -150,7 +176,9 @@ export function createInput(input, index, dimensions, changed) {
       size > MOST_FIELDS && size <= MOST_MADE && ['made', 'made up'],
       datatype !== 'BYTES' && size > MOST_FIELDS && ['file', 'a file of bytes'],
     ].filter(Boolean)
-    way.replaceChildren(...ways.map(([value, text]) => new Option(text, value, false, value === how)))
+    way.replaceChildren(
+      ...ways.map(([value, text]) => new Option(text, value, false, value === how)),
+    )
     for (const [d, field] of sizeFields) {
       if (Number(field.value) !== shape[d]) field.value = String(shape[d])
       field.parentElement.hidden = how === 'json' || (d === 0 && how === 'fields')
@@ -158,16 +186,23 @@ export function createInput(input, index, dimensions, changed) {
   }
 
   function sizeField(d) {
-    const field = /** @type {HTMLInputElement} */ (Object.assign(make('input'), { type: 'number', min: '0', step: '1', required: true }))
+    const field = /** @type {HTMLInputElement} */ (
+      Object.assign(make('input'), { type: 'number', min: '0', step: '1', required: true })
+    )
     field.oninput = () => {
       if (field.validity.valid) setSize(d, Number(field.value))
     }
-    make('label', input.dimensionNames[d] || (d === 0 && hasRows ? 'rows' : `dimension ${d}`), field)
+    make(
+      'label',
+      input.dimensionNames[d] || (d === 0 && hasRows ? 'rows' : `dimension ${d}`),
+      field,
+    )
     return field
   }
 
   function switchTo(to) {
-    if (to === 'json' && (how === 'fields' || elementCount(shape) <= MOST_WRITTEN)) written = nested(elements, shape, datatype)
+    if (to === 'json' && (how === 'fields' || elementCount(shape) <= MOST_WRITTEN))
+      written = nested(elements, shape, datatype)
     if (to === 'fields') elements = readWritten() ?? elements
     if (to === 'made') makeUp(made)
     how = to
@@ -200,9 +235,17 @@ export function createInput(input, index, dimensions, changed) {
     const rows = hasRows ? shape[0] : 1
     const size = rows === 0 ? 0 : elements.length / rows
     const inner = hasRows ? shape.slice(1) : shape
-    const limits = size <= MOST_SLIDERS ? sliderRange(datatype, input.example.elements ?? [input.example.every]) : undefined
+    const limits =
+      size <= MOST_SLIDERS
+        ? sliderRange(datatype, input.example.elements ?? [input.example.every])
+        : undefined
     const groups = Array.from({ length: rows }, (_, row) => {
-      const fields = make('div', ...Array.from({ length: size }, (_, i) => fieldElement(row * size + i, placeText(i, inner), row, limits)))
+      const fields = make(
+        'div',
+        ...Array.from({ length: size }, (_, i) =>
+          fieldElement(row * size + i, placeText(i, inner), row, limits),
+        ),
+      )
       fields.className = size <= MOST_SLIDERS ? 'fields' : 'fields dense'
       return hasRows ? rowElement(row, fields) : fields
     })
@@ -233,9 +276,16 @@ export function createInput(input, index, dimensions, changed) {
   function fieldElement(at, place, row, limits) {
     const where = make('span', `${name}, ${hasRows ? `row ${row + 1}, ` : ''}`)
     where.className = 'sr'
-    const label = place === '' && !hasRows ? make('label', make('code', name)) : make('label', where, make('code', place || 'value'))
+    const label =
+      place === '' && !hasRows
+        ? make('label', make('code', name))
+        : make('label', where, make('code', place || 'value'))
     label.htmlFor = fieldId(at)
-    const field = Object.assign(make('input'), { id: fieldId(at), autocomplete: 'off', spellcheck: false })
+    const field = Object.assign(make('input'), {
+      id: fieldId(at),
+      autocomplete: 'off',
+      spellcheck: false,
+    })
     const wrapper = make('div', label)
     wrapper.className = 'field'
     if (datatype === 'BOOL') {
@@ -249,7 +299,8 @@ export function createInput(input, index, dimensions, changed) {
         if (range !== undefined && Number.isFinite(Number(field.value))) range.value = field.value
       }
     }
-    const range = limits && Object.assign(make('input'), { type: 'range', ...limits, value: elements[at] })
+    const range =
+      limits && Object.assign(make('input'), { type: 'range', ...limits, value: elements[at] })
     if (range !== undefined) {
       range.setAttribute('aria-label', `${label.textContent}, slider`)
       range.oninput = () => {
@@ -272,7 +323,13 @@ export function createInput(input, index, dimensions, changed) {
 
   function writtenElement() {
     const area = make('textarea')
-    Object.assign(area, { value: written, rows: 3, spellcheck: false, autocomplete: 'off', id: `input-${index}-json` })
+    Object.assign(area, {
+      value: written,
+      rows: 3,
+      spellcheck: false,
+      autocomplete: 'off',
+      id: `input-${index}-json`,
+    })
     area.oninput = () => {
       written = area.value
       const resize = followNesting()
@@ -296,8 +353,10 @@ export function createInput(input, index, dimensions, changed) {
     }
     const free = variable(input)
     const fixed = elementCount(input.shape.filter(size => size !== -1))
-    if (nesting.length === input.shape.length) for (const d of free) dimensions.set(input, d, nesting[d])
-    else if (nesting.length === 1 && free.length === 1 && nesting[0] % fixed === 0) dimensions.set(input, free[0], nesting[0] / fixed)
+    if (nesting.length === input.shape.length)
+      for (const d of free) dimensions.set(input, d, nesting[d])
+    else if (nesting.length === 1 && free.length === 1 && nesting[0] % fixed === 0)
+      dimensions.set(input, free[0], nesting[0] / fixed)
     else return false
     shape = shapeOf()
     return true
@@ -307,8 +366,16 @@ export function createInput(input, index, dimensions, changed) {
 
   function madeElement() {
     const ways = Object.keys(MAKERS).filter(way => datatype !== 'BYTES' || way === 'zeros')
-    const names = { zeros: datatype === 'BYTES' ? 'empty' : 'zeros', ones: 'ones', random: 'random' }
-    const select = make('select', new Option('the example', 'example'), ...ways.map(way => new Option(names[way], way)))
+    const names = {
+      zeros: datatype === 'BYTES' ? 'empty' : 'zeros',
+      ones: 'ones',
+      random: 'random',
+    }
+    const select = make(
+      'select',
+      new Option('the example', 'example'),
+      ...ways.map(way => new Option(names[way], way)),
+    )
     select.value = made
     const preview = make('p')
     preview.className = 'preview'
@@ -347,7 +414,8 @@ export function createInput(input, index, dimensions, changed) {
       if (file === undefined) throw new Unsendable('no file is chosen')
       return { ...tensor, bytes: file }
     }
-    if (how === 'json') return writtenTensor(input, written, nesting => (anyRank ? nesting : tensor.shape))
+    if (how === 'json')
+      return writtenTensor(input, written, nesting => (anyRank ? nesting : tensor.shape))
     if (datatype === 'FP16') return { ...tensor, bytes: halfBytes(elements) }
     if (how === 'fields') return { ...tensor, data: dataJson(datatype, elements) }
     madeData ??= dataJson(datatype, elements)
@@ -356,7 +424,8 @@ export function createInput(input, index, dimensions, changed) {
 
   /** Shows what is wrong where it is. @returns what to put the focus on */
   function mark(text, at) {
-    const field = at === undefined || how !== 'fields' ? undefined : document.getElementById(fieldId(at))
+    const field =
+      at === undefined || how !== 'fields' ? undefined : document.getElementById(fieldId(at))
     if (field) {
       const said = problemElement(`${fieldId(at)}-problem`)
       said.textContent = text
@@ -367,7 +436,9 @@ export function createInput(input, index, dimensions, changed) {
     }
     problem.textContent = text
     problem.hidden = false
-    const control = /** @type {HTMLElement} */ (values.querySelector('textarea, input, select') ?? options.querySelector('select, input'))
+    const control = /** @type {HTMLElement} */ (
+      values.querySelector('textarea, input, select') ?? options.querySelector('select, input')
+    )
     if (how !== 'fields') describe(control, problem)
     else element.setAttribute('aria-describedby', problem.id)
     return control

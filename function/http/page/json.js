@@ -34,5 +34,9 @@ export function pretty(text) {
 export const parseExactly = text => JSON.parse(text, /** @type {any} */ (exactInteger))
 
 function exactInteger(_key, value, context) {
-  return Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? '') ? BigInt(context.source) : value
+  return Number.isInteger(value) &&
+    !Number.isSafeInteger(value) &&
+    /^-?\d+$/.test(context?.source ?? '')
+    ? BigInt(context.source)
+    : value
 }

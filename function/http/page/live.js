@@ -17,7 +17,8 @@ export function showLive() {
   let isPolling = false
   let attentionUntil = performance.now() + ATTENTION_MS
 
-  const isLookedAt = () => document.visibilityState === 'visible' && performance.now() < attentionUntil
+  const isLookedAt = () =>
+    document.visibilityState === 'visible' && performance.now() < attentionUntil
 
   async function poll() {
     timer = undefined
@@ -45,11 +46,13 @@ export function showLive() {
 
   function attend() {
     attentionUntil = performance.now() + ATTENTION_MS
-    if (timer === undefined && !isPolling && document.visibilityState === 'visible') timer = setTimeout(poll, 0)
+    if (timer === undefined && !isPolling && document.visibilityState === 'visible')
+      timer = setTimeout(poll, 0)
   }
 
   $('#live').hidden = false
-  for (const event of ['pointermove', 'pointerdown', 'keydown', 'focus', 'scroll']) addEventListener(event, attend, { passive: true })
+  for (const event of ['pointermove', 'pointerdown', 'keydown', 'focus', 'scroll'])
+    addEventListener(event, attend, { passive: true })
   document.addEventListener('visibilitychange', () => {
     clearTimeout(timer)
     timer = undefined
@@ -70,20 +73,28 @@ function draw(samples) {
   $('#mean').textContent = durationText(mean)
   $('#p95').textContent = durationText(p95)
 
-  const rates = samples.slice(1).map((sample, i) => ({ at: sample.at, value: ratesBetween(samples[i], sample).perSecond }))
+  const rates = samples
+    .slice(1)
+    .map((sample, i) => ({ at: sample.at, value: ratesBetween(samples[i], sample).perSecond }))
   const most = Math.max(...rates.map(({ value }) => value), 1)
-  const points = rates.map(({ at, value }) => `${(KEPT_SECONDS - (last.at - at)).toFixed(2)} ${(31 - (value / most) * 29).toFixed(2)}`)
+  const points = rates.map(
+    ({ at, value }) =>
+      `${(KEPT_SECONDS - (last.at - at)).toFixed(2)} ${(31 - (value / most) * 29).toFixed(2)}`,
+  )
   const line = `M${points.join('L')}`
   const left = points[0].split(' ')[0]
   $('#live .line').setAttribute('d', line)
   $('#live .area').setAttribute('d', `${line}L${KEPT_SECONDS} 32L${left} 32Z`)
 }
 
-const rateText = rate => (rate >= 99.5 ? String(Math.round(rate)) : String(Number(rate.toPrecision(2))))
+const rateText = rate =>
+  rate >= 99.5 ? String(Math.round(rate)) : String(Number(rate.toPrecision(2)))
 
 const durationText = seconds => {
   if (seconds === undefined) return '–'
-  return seconds < 1 ? `${Number((seconds * 1000).toPrecision(2))} ms` : `${Number(seconds.toPrecision(2))} s`
+  return seconds < 1
+    ? `${Number((seconds * 1000).toPrecision(2))} ms`
+    : `${Number(seconds.toPrecision(2))} s`
 }
 
 function say(text) {

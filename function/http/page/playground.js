@@ -55,17 +55,28 @@ function showCommands() {
   }
   const { headers, json, bytes, answer } = request
   const size = bytes.reduce((sum, part) => sum + part.length, json.length)
-  const file = size > LONGEST_COMMAND ? (bytes.length > 0 ? 'request.bin' : 'request.json') : undefined
+  const file =
+    size > LONGEST_COMMAND ? (bytes.length > 0 ? 'request.bin' : 'request.json') : undefined
   const body = file === undefined ? { body: json, tail: toBase64(joined(bytes)) } : { file }
   const isStructured = bytes.length === 0 && answer === 'json' && file === undefined
   const [, structured] = $('#mode').options
   structured.disabled = !isStructured
   if (!isStructured) $('#mode').value = 'binary'
   const method = 'POST'
-  $('#curl').textContent = curl({ url: location.origin + model.inferPath, method, headers, ...body })
+  $('#curl').textContent = curl({
+    url: location.origin + model.inferPath,
+    method,
+    headers,
+    ...body,
+  })
   $('#event').textContent =
     $('#mode').value === 'binary'
-      ? curl({ url: `${location.origin}/`, method, headers: [...headers, ...eventHeaders(model.event)], ...body })
+      ? curl({
+          url: `${location.origin}/`,
+          method,
+          headers: [...headers, ...eventHeaders(model.event)],
+          ...body,
+        })
       : curl({
           url: `${location.origin}/`,
           method,
@@ -91,7 +102,12 @@ function offerDownload(file, json, bytes) {
   download = URL.createObjectURL(blob)
   const link = Object.assign(make('a', file), { href: download, download: file })
   $('#download').replaceChildren(
-    make('span', 'The request is too long for a command: it is in ', link, ` (${blob.size.toLocaleString('en')} bytes).`),
+    make(
+      'span',
+      'The request is too long for a command: it is in ',
+      link,
+      ` (${blob.size.toLocaleString('en')} bytes).`,
+    ),
   )
 }
 
@@ -137,11 +153,25 @@ async function ask({ focus }) {
   const { headers, json, bytes } = request
   const began = performance.now()
   try {
-    const response = await fetch(model.inferPath, { method: 'POST', headers, body: new Blob([json, ...bytes]), cache: 'no-store' })
+    const response = await fetch(model.inferPath, {
+      method: 'POST',
+      headers,
+      body: new Blob([json, ...bytes]),
+      cache: 'no-store',
+    })
     const body = new Uint8Array(await response.arrayBuffer())
     const milliseconds = performance.now() - began
-    if (response.ok) showAnswer(readResponse(body, response.headers.get('inference-header-content-length')), milliseconds)
-    else refused(placeOfError(errorOf(body), model.inputs), `${response.status} ${response.statusText}`.trim(), focus)
+    if (response.ok)
+      showAnswer(
+        readResponse(body, response.headers.get('inference-header-content-length')),
+        milliseconds,
+      )
+    else
+      refused(
+        placeOfError(errorOf(body), model.inputs),
+        `${response.status} ${response.statusText}`.trim(),
+        focus,
+      )
   } catch (error) {
     refused({ input: undefined, element: undefined, text: error.message }, 'No answer', focus)
   }
@@ -205,7 +235,9 @@ function showAnswer({ text, response, outputs }, milliseconds) {
   $('#outputs').replaceChildren(...shown.map(outputElement))
   $('#raw').hidden = false
   $('#raw pre').textContent =
-    text.length > LONGEST_RAW ? `${text.slice(0, LONGEST_RAW)} … (${text.length - LONGEST_RAW} characters more)` : pretty(text)
+    text.length > LONGEST_RAW
+      ? `${text.slice(0, LONGEST_RAW)} … (${text.length - LONGEST_RAW} characters more)`
+      : pretty(text)
   const { model_name: name, model_version: version = '' } = response
   const said = make('span', summary(shown))
   said.className = 'sr'
@@ -224,12 +256,20 @@ function outputElement({ name, datatype, shape, rows }) {
   const element = make('section', make('h3', make('code', name), type))
   element.className = rows.length > 1 ? 'output many' : 'output'
   rows.slice(0, MOST_ROWS).forEach((row, i) => {
-    const result = make('div', ...(rows.length > 1 ? [make('h4', `Row ${i + 1}`)] : []), ...rowElements(row))
+    const result = make(
+      'div',
+      ...(rows.length > 1 ? [make('h4', `Row ${i + 1}`)] : []),
+      ...rowElements(row),
+    )
     result.className = 'result'
     element.append(result)
   })
   if (rows.length > MOST_ROWS)
-    element.append(note(`${(rows.length - MOST_ROWS).toLocaleString('en')} more rows are in the response below.`))
+    element.append(
+      note(
+        `${(rows.length - MOST_ROWS).toLocaleString('en')} more rows are in the response below.`,
+      ),
+    )
   if (rows.length === 0) element.append(note('No rows.'))
   return element
 }
@@ -241,10 +281,16 @@ function rowElements(row) {
     said.className = 'said'
     return [said]
   }
-  const items = row.texts ?? row.numbers.map(({ value, label }) => (label === undefined ? short(value) : `${value} (${label})`))
+  const items =
+    row.texts ??
+    row.numbers.map(({ value, label }) =>
+      label === undefined ? short(value) : `${value} (${label})`,
+    )
   const list = make('ul', ...items.map(item => make('li', item)))
   list.className = items.length === 1 ? 'numbers one' : 'numbers'
-  return row.of > items.length ? [list, note(`The first ${items.length} of ${row.of.toLocaleString('en')} values.`)] : [list]
+  return row.of > items.length
+    ? [list, note(`The first ${items.length} of ${row.of.toLocaleString('en')} values.`)]
+    : [list]
 }
 
 function barElements({ bars, shares, negative, of }) {

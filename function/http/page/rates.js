@@ -24,7 +24,8 @@ export function readSample(text, at) {
 }
 
 /** Counters go on only within one process: another has other counts. */
-export const follows = (before, after) => before.started === after.started && before.requests <= after.requests
+export const follows = (before, after) =>
+  before.started === after.started && before.requests <= after.requests
 
 /**
  * Between two samples of one process; a latency is undefined where nothing was answered.
@@ -43,11 +44,15 @@ export function ratesBetween(from, to) {
 
 /** As Prometheus' histogram_quantile: straight within a bucket; beyond the last bound, that bound. */
 function quantile(share, from, to) {
-  const buckets = [...to].map(([le, count]) => ({ le, count: count - (from.get(le) ?? 0) })).sort((a, b) => a.le - b.le)
+  const buckets = [...to]
+    .map(([le, count]) => ({ le, count: count - (from.get(le) ?? 0) }))
+    .sort((a, b) => a.le - b.le)
   const rank = share * (buckets.at(-1)?.count ?? 0)
   if (rank === 0) return undefined
   const i = buckets.findIndex(({ count }) => count >= rank)
   const below = buckets[i - 1] ?? { le: 0, count: 0 }
   const { le, count } = buckets[i]
-  return le === Number.POSITIVE_INFINITY ? below.le : below.le + (le - below.le) * ((rank - below.count) / (count - below.count))
+  return le === Number.POSITIVE_INFINITY
+    ? below.le
+    : below.le + (le - below.le) * ((rank - below.count) / (count - below.count))
 }

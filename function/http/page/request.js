@@ -29,14 +29,20 @@ export function elementJson(datatype, text) {
 
 /** A number as JSON writes it, digit by digit: `.5` is 0.5, `007` is 7; undefined where the text is none. */
 function numeral(text) {
-  const [, sign, whole, fraction = '', exponent = ''] = /^([+-]?)(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i.exec(text) ?? []
+  const [, sign, whole, fraction = '', exponent = ''] =
+    /^([+-]?)(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i.exec(text) ?? []
   if (sign === undefined || whole + fraction === '') return undefined
   return `${sign === '-' ? '-' : ''}${whole.replace(/^0+(?=\d)/, '') || '0'}${fraction && `.${fraction}`}${exponent}`
 }
 
-export const dataJson = (datatype, texts) => `[${texts.map(text => elementJson(datatype, text)).join(',')}]`
+export const dataJson = (datatype, texts) =>
+  `[${texts.map(text => elementJson(datatype, text)).join(',')}]`
 
-const NOT_FINITE = { NaN: Number.NaN, Infinity: Number.POSITIVE_INFINITY, '-Infinity': Number.NEGATIVE_INFINITY }
+const NOT_FINITE = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  '-Infinity': Number.NEGATIVE_INFINITY,
+}
 
 /** FP16 has no JSON form. @throws {Unsendable} naming the first element that is no FP16 */
 export function halfBytes(texts) {
@@ -45,8 +51,14 @@ export function halfBytes(texts) {
     const written = numeral(text.trim())
     const value = written === undefined ? NOT_FINITE[text.trim()] : Number(written)
     view.setFloat16(i * 2, value ?? 0, true)
-    if (value === undefined || (written !== undefined && !Number.isFinite(view.getFloat16(i * 2, true)))) {
-      throw new Unsendable(`data[${i}] is ${JSON.stringify(text)}; FP16 takes numbers up to 65504, or NaN, Infinity, -Infinity`, i)
+    if (
+      value === undefined ||
+      (written !== undefined && !Number.isFinite(view.getFloat16(i * 2, true)))
+    ) {
+      throw new Unsendable(
+        `data[${i}] is ${JSON.stringify(text)}; FP16 takes numbers up to 65504, or NaN, Infinity, -Infinity`,
+        i,
+      )
     }
   })
   return new Uint8Array(view.buffer)
@@ -66,12 +78,19 @@ export function writtenTensor({ name, datatype }, text, shapeOf) {
   }
   const shape = shapeOf(nestedShape(value))
   if (datatype !== 'FP16') return { name, datatype, shape, data: text.trim() }
-  return { name, datatype, shape, bytes: halfBytes([value].flat(Number.POSITIVE_INFINITY).map(String)) }
+  return {
+    name,
+    datatype,
+    shape,
+    bytes: halfBytes([value].flat(Number.POSITIVE_INFINITY).map(String)),
+  }
 }
 
 /** The shape that nested arrays have if they are not ragged. */
 export function nestedShape(value) {
-  return Array.isArray(value) ? [value.length, ...(value.length > 0 ? nestedShape(value[0]) : [])] : []
+  return Array.isArray(value)
+    ? [value.length, ...(value.length > 0 ? nestedShape(value[0]) : [])]
+    : []
 }
 
 export const elementCount = shape => shape.reduce((product, size) => product * size, 1)
@@ -99,14 +118,19 @@ export function resized(elements, from, to, empty) {
  */
 export function inferenceRequest(tensors, outputs) {
   const inputs = tensors.map(({ name, shape, datatype, data, bytes }) => {
-    const rest = bytes === undefined ? `"data":${data}` : `"parameters":{"binary_data_size":${bytes.length}}`
+    const rest =
+      bytes === undefined ? `"data":${data}` : `"parameters":{"binary_data_size":${bytes.length}}`
     return `{"name":${JSON.stringify(name)},"shape":[${shape}],"datatype":"${datatype}",${rest}}`
   })
   const answer = outputs.some(isHalf) ? 'binary' : 'json'
-  const asked = outputs.map(output => ({ name: output.name, ...(isHalf(output) && { parameters: { binary_data: true } }) }))
+  const asked = outputs.map(output => ({
+    name: output.name,
+    ...(isHalf(output) && { parameters: { binary_data: true } }),
+  }))
   const json = `{"inputs":[${inputs.join(',')}]${answer === 'binary' ? `,"outputs":${JSON.stringify(asked)}` : ''}}`
   const bytes = tensors.flatMap(tensor => tensor.bytes ?? [])
-  if (bytes.length === 0) return { headers: [['Content-Type', 'application/json']], json, bytes, answer }
+  if (bytes.length === 0)
+    return { headers: [['Content-Type', 'application/json']], json, bytes, answer }
   const length = new TextEncoder().encode(json).length
   const headers = /** @type {[string, string][]} */ ([
     ['Content-Type', 'application/octet-stream'],
@@ -118,7 +142,8 @@ export function inferenceRequest(tensors, outputs) {
 const isHalf = ({ datatype }) => datatype === 'FP16'
 
 /** An event's attributes as the headers of its binary mode (CloudEvents, HTTP binding). */
-export const eventHeaders = attributes => Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value])
+export const eventHeaders = attributes =>
+  Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value])
 
 /** The event in structured mode, the request being its data as it is. */
 export const structuredEvent = (attributes, json) =>

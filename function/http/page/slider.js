@@ -13,13 +13,22 @@ export function sliderRange(datatype, example) {
   const largest = Math.max(...values.map(Math.abs))
   if (!(largest < 1e9)) return undefined
   const isInteger = !datatype.startsWith('FP')
-  if (largest === 0) return isInteger ? { min: datatype.startsWith('U') ? 0 : -10, max: 10, step: 1 } : { min: -1, max: 1, step: 0.01 }
+  if (largest === 0)
+    return isInteger
+      ? { min: datatype.startsWith('U') ? 0 : -10, max: 10, step: 1 }
+      : { min: -1, max: 1, step: 0.01 }
   const max = roundUp(largest * 1.5)
-  return { min: values.some(value => value < 0) ? -max : 0, max, step: isInteger ? Math.max(1, Math.round(max / 100)) : max / 100 }
+  return {
+    min: values.some(value => value < 0) ? -max : 0,
+    max,
+    step: isInteger ? Math.max(1, Math.round(max / 100)) : max / 100,
+  }
 }
 
 /** To 1, 2 or 5 times a power of ten. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value))
-  return [1, 2, 5, 10].map(factor => Number((factor * power).toPrecision(1))).find(rounded => rounded >= value)
+  return [1, 2, 5, 10]
+    .map(factor => Number((factor * power).toPrecision(1)))
+    .find(rounded => rounded >= value)
 }

@@ -5,14 +5,24 @@ export const knative: Mode = {
   name: 'Knative',
 
   read(object) {
-    const { latestCreatedRevisionName: created, latestReadyRevisionName: ready, observedGeneration } = object.status ?? {}
+    const {
+      latestCreatedRevisionName: created,
+      latestReadyRevisionName: ready,
+      observedGeneration,
+    } = object.status ?? {}
     // Of a status from before it could not be told which revision is the new one.
-    if (observedGeneration !== object.metadata.generation) return { action: 'wait', reason: 'Knative has not seen the last change yet' }
+    if (observedGeneration !== object.metadata.generation)
+      return { action: 'wait', reason: 'Knative has not seen the last change yet' }
     const { fresh, others } = split(object)
     const [old, ...more] = others.filter(({ percent = 0 }) => percent > 0)
-    if (fresh === undefined) return { action: 'idle', reason: `no canary: spec.traffic does not name ${created}` }
+    if (fresh === undefined)
+      return { action: 'idle', reason: `no canary: spec.traffic does not name ${created}` }
     if (old === undefined) return { action: 'idle', reason: `${created} has all traffic` }
-    if (more.length > 0) return { action: 'stand', reason: 'spec.traffic splits among three revisions or more: two can be compared' }
+    if (more.length > 0)
+      return {
+        action: 'stand',
+        reason: 'spec.traffic splits among three revisions or more: two can be compared',
+      }
     const set = history(object, ['spec', 'traffic'])
     if (set === undefined) return UNRECORDED
     return {
@@ -39,10 +49,15 @@ export const knative: Mode = {
 }
 
 /** The target for the latest revision, and those for others. */
-function split({ spec, status }: KubernetesObject): { fresh: KubernetesObject; others: KubernetesObject[] } {
+function split({ spec, status }: KubernetesObject): {
+  fresh: KubernetesObject
+  others: KubernetesObject[]
+} {
   const traffic: KubernetesObject[] = spec.traffic ?? []
   const latest = status?.latestCreatedRevisionName
-  const fresh = traffic.find(({ revisionName, latestRevision }) => latestRevision === true || revisionName === latest)
+  const fresh = traffic.find(
+    ({ revisionName, latestRevision }) => latestRevision === true || revisionName === latest,
+  )
   return { fresh, others: traffic.filter(target => target !== fresh) }
 }
 

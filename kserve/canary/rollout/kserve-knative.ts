@@ -14,8 +14,13 @@ export const kserveKnative: Mode = {
       latestReadyRevision: ready,
       latestRolledoutRevision: old,
     } = object.status?.components?.predictor ?? {}
-    if (percent === undefined) return { action: 'idle', reason: `no canary: ${created ?? 'the first revision'} gets all traffic` }
-    if (percent >= 100) return { action: 'idle', reason: `${created ?? 'the first revision'} was given all traffic` }
+    if (percent === undefined)
+      return {
+        action: 'idle',
+        reason: `no canary: ${created ?? 'the first revision'} gets all traffic`,
+      }
+    if (percent >= 100)
+      return { action: 'idle', reason: `${created ?? 'the first revision'} was given all traffic` }
     // It ignores the percent until one revision has had all traffic, and makes a second one a moment after it is asked to.
     if (old === undefined || created === undefined || created === old)
       return { action: 'wait', reason: 'KServe has no second revision yet' }
@@ -33,7 +38,9 @@ export const kserveKnative: Mode = {
   },
 
   // Its absence is what promotes.
-  patch: (_, percent) => ({ spec: { predictor: { canaryTrafficPercent: percent === 100 ? null : percent } } }),
+  patch: (_, percent) => ({
+    spec: { predictor: { canaryTrafficPercent: percent === 100 ? null : percent } },
+  }),
 }
 
 /** KServe's Knative Service is called after the InferenceService. */

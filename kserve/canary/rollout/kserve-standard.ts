@@ -7,11 +7,19 @@ export const kserveStandard: Mode = {
   read(object) {
     const { canary: [entry, ...others] = [], predictor } = object.spec
     if (entry === undefined) return { action: 'idle', reason: 'no canary: spec.canary is empty' }
-    if (others.length > 0) return { action: 'stand', reason: `spec.canary has ${others.length + 1} entries: which is meant cannot be told` }
-    if (entry.trafficPercent >= 100) return { action: 'idle', reason: `${entry.predictor.name} was given all traffic` }
+    if (others.length > 0)
+      return {
+        action: 'stand',
+        reason: `spec.canary has ${others.length + 1} entries: which is meant cannot be told`,
+      }
+    if (entry.trafficPercent >= 100)
+      return { action: 'idle', reason: `${entry.predictor.name} was given all traffic` }
     const set = history(object, ['spec', 'canary'])
     if (set === undefined) return UNRECORDED
-    const ready = object.status?.canaryStatuses?.find(({ name }: KubernetesObject) => name === entry.predictor.name)?.ready === true
+    const ready =
+      object.status?.canaryStatuses?.find(
+        ({ name }: KubernetesObject) => name === entry.predictor.name,
+      )?.ready === true
     return {
       canary: {
         percent: entry.trafficPercent,
@@ -39,6 +47,11 @@ export const kserveStandard: Mode = {
  * revision, an InferenceService says nothing.
  */
 function revision({ metadata }: KubernetesObject, predictor: string | undefined): Revision {
-  const name = [metadata.name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join('-')
-  return { name, series: `namespace="${metadata.namespace}",service="${metadata.name}",pod=~"${name}-[a-z0-9]+-[a-z0-9]{5}"` }
+  const name = [metadata.name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join(
+    '-',
+  )
+  return {
+    name,
+    series: `namespace="${metadata.namespace}",service="${metadata.name}",pod=~"${name}-[a-z0-9]+-[a-z0-9]{5}"`,
+  }
 }

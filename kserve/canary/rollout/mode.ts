@@ -13,5 +13,7 @@ const KSERVE: Readonly<Record<string, Mode>> = {
 /** Which way an object splits traffic; undefined where it does not say. */
 export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
   if (kind === RESOURCES.service.kind) return knative
-  return KSERVE[status?.deploymentMode ?? metadata.annotations?.['serving.kserve.io/deploymentMode']]
+  return KSERVE[
+    status?.deploymentMode ?? metadata.annotations?.['serving.kserve.io/deploymentMode']
+  ]
 }

@@ -24,7 +24,9 @@ export interface Revision {
 }
 
 /** Or there is none: `idle` as it should be, `wait` for the platform, `stand` where a person has to decide. */
-export type State = { readonly canary: Canary } | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
+export type State =
+  | { readonly canary: Canary }
+  | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
 
 /** A way to split traffic between two revisions. */
 export interface Mode {
@@ -42,7 +44,12 @@ export interface Resource {
 }
 
 export const RESOURCES = {
-  inferenceservice: { group: 'serving.kserve.io', version: 'v1beta1', plural: 'inferenceservices', kind: 'InferenceService' },
+  inferenceservice: {
+    group: 'serving.kserve.io',
+    version: 'v1beta1',
+    plural: 'inferenceservices',
+    kind: 'InferenceService',
+  },
   service: { group: 'serving.knative.dev', version: 'v1', plural: 'services', kind: 'Service' },
 } as const satisfies Record<string, Resource>
 
@@ -61,10 +68,16 @@ export function history(
     // Status is written by controllers, all the time.
     .filter(({ subresource }: KubernetesObject) => subresource === undefined)
     .sort((a: KubernetesObject, b: KubernetesObject) => Date.parse(b.time) - Date.parse(a.time))
-  const setter = changes.find(({ fieldsV1 }) => path.reduce((at, name) => at?.[`f:${name}`], fieldsV1) !== undefined)
+  const setter = changes.find(
+    ({ fieldsV1 }) => path.reduce((at, name) => at?.[`f:${name}`], fieldsV1) !== undefined,
+  )
   const [last] = changes
   if (setter === undefined) return undefined
-  return { since: new Date(last.time), setBy: setter.manager, untouched: last.manager === FIELD_MANAGER }
+  return {
+    since: new Date(last.time),
+    setBy: setter.manager,
+    untouched: last.manager === FIELD_MANAGER,
+  }
 }
 
 export const UNRECORDED = {

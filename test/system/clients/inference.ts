@@ -5,7 +5,8 @@ import { runPython, type Seen } from './run.ts'
 /** What is seen, by what was done. */
 export type Expected = Readonly<Record<string, unknown>>
 
-export const NOTHING_AT = (path: string) => `there is nothing at ${path}; GET / or /docs tells what there is`
+export const NOTHING_AT = (path: string) =>
+  `there is nothing at ${path}; GET / or /docs tells what there is`
 
 /** What both inference clients do alike. */
 const INFERS = {
@@ -32,7 +33,8 @@ function sees(look: () => Promise<Seen>, expected: Expected): void {
   before(async () => {
     seen = await look()
   })
-  for (const [what, value] of Object.entries(expected)) test(what, () => assert.deepEqual(seen[what], value))
+  for (const [what, value] of Object.entries(expected))
+    test(what, () => assert.deepEqual(seen[what], value))
   test('nothing else is left to say', t => {
     const { versions, ...rest } = seen
     t.diagnostic(JSON.stringify(versions))
@@ -46,7 +48,9 @@ function sees(look: () => Promise<Seen>, expected: Expected): void {
  */
 export function inferenceClients(urls: () => readonly string[], v1: Expected = {}): void {
   describe('tritonclient[http]', () => {
-    const refused = (status: number, message: string) => ({ error: `InferenceServerException: [${status}] ${message}` })
+    const refused = (status: number, message: string) => ({
+      error: `InferenceServerException: [${status}] ${message}`,
+    })
     const nothingAt = (path: string) => refused(404, NOTHING_AT(path))
     sees(() => runPython('inference', 'triton_client.py', ...urls()), {
       ...INFERS,
@@ -68,22 +72,42 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       'infer, gzip both ways': 'setosa',
       'infer, deflate both ways': 'setosa',
       async_infer: ['setosa'],
-      'error: another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
-      'error: a wrong shape': refused(400, 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
-      'error: an unknown output': refused(400, 'output "other" is unknown; the model gives "probabilities", "predicted_class"'),
-      'error: metadata of another model': refused(404, 'model "other" is unknown; this server has "iris-classifier"'),
+      'error: another model': refused(
+        404,
+        'model "other" is unknown; this server has "iris-classifier"',
+      ),
+      'error: a wrong shape': refused(
+        400,
+        'input "input": shape [1,3] does not fit; the model takes [-1,4]',
+      ),
+      'error: an unknown output': refused(
+        400,
+        'output "other" is unknown; the model gives "probabilities", "predicted_class"',
+      ),
+      'error: metadata of another model': refused(
+        404,
+        'model "other" is unknown; this server has "iris-classifier"',
+      ),
       'lacks: get_model_config': nothingAt('/v2/models/iris-classifier/config'),
       'lacks: get_inference_statistics': nothingAt('/v2/models/iris-classifier/stats'),
-      'lacks: get_inference_statistics of all': refused(404, 'model "stats" is unknown; this server has "iris-classifier"'),
+      'lacks: get_inference_statistics of all': refused(
+        404,
+        'model "stats" is unknown; this server has "iris-classifier"',
+      ),
       'lacks: get_model_repository_index': nothingAt('/v2/repository/index'),
       'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load'),
       'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload'),
       'lacks: get_trace_settings': nothingAt('/v2/trace/setting'),
       'lacks: get_log_settings': nothingAt('/v2/logging'),
       'lacks: get_system_shared_memory_status': nothingAt('/v2/systemsharedmemory/status'),
-      'lacks: register_system_shared_memory': nothingAt('/v2/systemsharedmemory/region/region/register'),
+      'lacks: register_system_shared_memory': nothingAt(
+        '/v2/systemsharedmemory/region/region/register',
+      ),
       'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status'),
-      'lacks: an input in shared memory': refused(400, 'input "input": neither data nor parameters.binary_data_size is given; one must be'),
+      'lacks: an input in shared memory': refused(
+        400,
+        'input "input": neither data nor parameters.binary_data_size is given; one must be',
+      ),
       // Asked for in a way the protocol has no word for: answered as if it were not asked.
       'lacks: an output in shared memory': [1, 3],
       'lacks: class_count': [1, 3],
@@ -92,13 +116,21 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
   })
 
   describe("KServe's InferenceRESTClient", () => {
-    const refused = (status: string, message: string) => ({ error: `HTTPStatusError: ${message}, '${status}'` })
+    const refused = (status: string, message: string) => ({
+      error: `HTTPStatusError: ${message}, '${status}'`,
+    })
     sees(() => runPython('inference', 'kserve_client.py', ...urls()), {
       ...INFERS,
       // The client leaves the answer's version out (kserve 0.21.0, InferResponse.from_bytes).
       'infer of a dict': null,
-      'error: another model': refused('404 Not Found', 'model "other" is unknown; this server has "iris-classifier"'),
-      'error: a wrong shape': refused('400 Bad Request', 'input "input": shape [1,3] does not fit; the model takes [-1,4]'),
+      'error: another model': refused(
+        '404 Not Found',
+        'model "other" is unknown; this server has "iris-classifier"',
+      ),
+      'error: a wrong shape': refused(
+        '400 Bad Request',
+        'input "input": shape [1,3] does not fit; the model takes [-1,4]',
+      ),
       'v1: predict': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:predict')),
       'v1: explain': refused('404 Not Found', NOTHING_AT('/v1/models/iris-classifier:explain')),
       'v1: is_server_live': { error: "AttributeError: 'NoneType' object has no attribute 'lower'" },

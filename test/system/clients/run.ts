@@ -22,12 +22,18 @@ export async function need(tool: string, install: string): Promise<void> {
 }
 
 /** Runs a Python program of this folder in the environment of that name. */
-export async function runPython(environment: string, program: string, ...urls: string[]): Promise<Seen> {
+export async function runPython(
+  environment: string,
+  program: string,
+  ...urls: string[]
+): Promise<Seen> {
   await need('python3', 'apt-get install python3 python3-venv python3-pip (3.11 or later)')
   const folder = here(`.venv/${environment}`)
   const failure = await makeEnvironment(folder, here(`requirements-${environment}.txt`))
   if (failure !== undefined) {
-    throw new Error(`no Python environment (apt-get install python3-venv python3-pip; PYTHON names another 3.11 or later): ${failure}`)
+    throw new Error(
+      `no Python environment (apt-get install python3-venv python3-pip; PYTHON names another 3.11 or later): ${failure}`,
+    )
   }
   const { stdout } = await run(`${folder}/bin/python`, [here(program), ...urls], LIMITS)
   return JSON.parse(stdout)
@@ -36,8 +42,12 @@ export async function runPython(environment: string, program: string, ...urls: s
 export async function runGo(...urls: string[]): Promise<Seen> {
   await need('go', 'install Go 1.23 or later, https://go.dev/dl')
   const program = here('.build/cloudevents-go')
-  await run('go', ['build', '-o', program, '.'], { cwd: here('cloudevents-go'), timeout: 5 * 60_000 })
+  await run('go', ['build', '-o', program, '.'], {
+    cwd: here('cloudevents-go'),
+    timeout: 5 * 60_000,
+  })
   return JSON.parse((await run(program, urls, LIMITS)).stdout)
 }
 
-export const shell = async (command: string): Promise<string> => (await run('bash', ['-c', command], LIMITS)).stdout
+export const shell = async (command: string): Promise<string> =>
+  (await run('bash', ['-c', command], LIMITS)).stdout

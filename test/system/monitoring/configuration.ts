@@ -12,10 +12,17 @@ interface Configuration {
  * The same configuration, but that finds its targets in a file where it would ask Kubernetes.
  * @param interval of scraping and evaluation, in place of its own
  */
-export function withFiles({ global, rule_files, scrape_configs, ...rest }: Configuration, file: string, interval?: string): string {
+export function withFiles(
+  { global, rule_files, scrape_configs, ...rest }: Configuration,
+  file: string,
+  interval?: string,
+): string {
   return stringify({
     ...rest,
-    global: interval === undefined ? global : { scrape_interval: interval, evaluation_interval: interval },
+    global:
+      interval === undefined
+        ? global
+        : { scrape_interval: interval, evaluation_interval: interval },
     rule_files: rule_files.map(pattern => join(PROMETHEUS, pattern)),
     scrape_configs: scrape_configs.map(({ kubernetes_sd_configs, scrape_interval, ...job }) => ({
       ...job,

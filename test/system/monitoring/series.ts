@@ -1,15 +1,40 @@
-import { createMetrics, DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../../function/telemetry/metrics.ts'
+import {
+  createMetrics,
+  DEAD_LETTER_METRICS,
+  type Declaration,
+  METRICS,
+} from '../../../function/telemetry/metrics.ts'
 import { parsePromQL } from './promql.ts'
 
 /** The labels of a series, each with all of its values where they are known. */
 type Labels = Readonly<Record<string, readonly string[] | undefined>>
 
 /** What Prometheus puts on each target: monitoring/prometheus/*.yml and operator/. */
-const OF_THE_TARGET: Labels = labels('job', 'instance', 'namespace', 'pod', 'container', 'endpoint', 'service', 'revision')
+const OF_THE_TARGET: Labels = labels(
+  'job',
+  'instance',
+  'namespace',
+  'pod',
+  'container',
+  'endpoint',
+  'service',
+  'revision',
+)
 
-const REVISION = ['k8s_namespace_name', 'kn_service_name', 'kn_configuration_name', 'kn_revision_name']
+const REVISION = [
+  'k8s_namespace_name',
+  'kn_service_name',
+  'kn_configuration_name',
+  'kn_revision_name',
+]
 const HTTP = ['http_request_method', 'http_response_status_code', 'kn_route_tag', 'url_scheme']
-const DISPATCH = ['cloudevents_type', 'http_response_status_code', 'kn_broker_name', 'kn_broker_namespace', 'messaging_destination_name']
+const DISPATCH = [
+  'cloudevents_type',
+  'http_response_status_code',
+  'kn_broker_name',
+  'kn_broker_namespace',
+  'messaging_destination_name',
+]
 
 /** Of Knative Serving 1.23 and Eventing 1.22 (their sources, by the OpenTelemetry names), kube-state-metrics 2 and Prometheus itself. */
 const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
@@ -18,22 +43,47 @@ const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
   kube_pod_info: ['node', 'created_by_kind', 'created_by_name', 'host_ip', 'pod_ip', 'uid'],
   ...Object.fromEntries(
     [
-      ...['desired', 'requested', 'count', 'not_ready_count', 'pending_count', 'terminating_count'].map(what => `pods_${what}`),
+      ...[
+        'desired',
+        'requested',
+        'count',
+        'not_ready_count',
+        'pending_count',
+        'terminating_count',
+      ].map(what => `pods_${what}`),
       ...['concurrency_stable', 'concurrency_panic', 'concurrency_target'],
-      ...['rps_stable_per_second', 'rps_panic_per_second', 'rps_target_per_second', 'panic_mode', 'capacity_excess'],
+      ...[
+        'rps_stable_per_second',
+        'rps_panic_per_second',
+        'rps_target_per_second',
+        'panic_mode',
+        'capacity_excess',
+      ],
       'request_concurrency',
     ].map(name => [`kn_revision_${name}`, REVISION]),
   ),
   kn_revision_request_queued: ['k8s_namespace_name', 'kn_revision_name'],
   kn_revision_request_active: ['k8s_namespace_name', 'kn_revision_name'],
   kn_serving_queue_depth: REVISION,
-  ...histogram('kn_serving_invocation_duration_seconds', [...REVISION, 'http_response_status_code']),
+  ...histogram('kn_serving_invocation_duration_seconds', [
+    ...REVISION,
+    'http_response_status_code',
+  ]),
   ...histogram('http_server_request_duration_seconds', [...REVISION, ...HTTP]),
-  ...histogram('kn_eventing_dispatch_duration_seconds', [...DISPATCH, 'messaging_operation_name', 'messaging_system', 'url_scheme']),
+  ...histogram('kn_eventing_dispatch_duration_seconds', [
+    ...DISPATCH,
+    'messaging_operation_name',
+    'messaging_system',
+    'url_scheme',
+  ]),
 }
 
 function histogram(name: string, labels: readonly string[]) {
-  return { [`${name}_bucket`]: [...labels, 'le'], [`${name}_sum`]: labels, [`${name}_count`]: labels }
+  return {
+    [`${name}_bucket`]: [...labels, 'le'],
+    [`${name}_sum`]: labels,
+    [`${name}_count`]: labels,
+  }
 }
 
 function labels(...names: readonly string[]): Labels {
@@ -46,14 +96,23 @@ export interface Recorded {
 }
 
 /** Every series there is to ask for, by its name. */
-export async function knownSeries(recorded: readonly Recorded[]): Promise<ReadonlyMap<string, Labels>> {
+export async function knownSeries(
+  recorded: readonly Recorded[],
+): Promise<ReadonlyMap<string, Labels>> {
   const known = new Map<string, Labels>()
   const add = (name: string, own: Labels) => known.set(name, { ...OF_THE_TARGET, ...own })
   for (const name of await processMetrics()) add(name, {})
-  for (const [name, declaration] of Object.entries<Declaration>({ ...METRICS, ...DEAD_LETTER_METRICS })) {
-    const own = Object.fromEntries(Object.entries(declaration.labels).map(([label, values]) => [label, valuesIn(values)]))
+  for (const [name, declaration] of Object.entries<Declaration>({
+    ...METRICS,
+    ...DEAD_LETTER_METRICS,
+  })) {
+    const own = Object.fromEntries(
+      Object.entries(declaration.labels).map(([label, values]) => [label, valuesIn(values)]),
+    )
     if (declaration.type !== 'histogram') add(name, own)
-    else for (const [part, its] of Object.entries(histogram(name, []))) add(part, { ...own, ...labels(...its) })
+    else
+      for (const [part, its] of Object.entries(histogram(name, [])))
+        add(part, { ...own, ...labels(...its) })
   }
   for (const [name, own] of Object.entries(OF_OTHERS)) add(name, labels(...own))
   // What a recorded series is made of has at most the labels of that.
@@ -70,10 +129,18 @@ export async function knownSeries(recorded: readonly Recorded[]): Promise<Readon
   return known
 }
 
-const valuesIn = (values: readonly string[] | string) => (typeof values === 'string' ? undefined : values)
+const valuesIn = (values: readonly string[] | string) =>
+  typeof values === 'string' ? undefined : values
 
 async function processMetrics(): Promise<string[]> {
-  const source = { model: '', version: '', labels: [], service: '', revision: '', functionVersion: '' }
+  const source = {
+    model: '',
+    version: '',
+    labels: [],
+    service: '',
+    revision: '',
+    functionVersion: '',
+  }
   const text = await createMetrics(source, () => ({ queuedRows: 0, ready: true })).text()
   return [...text.matchAll(/^# TYPE ((?:process|nodejs)_\S+)/gm)].map(([, name]) => name as string)
 }
@@ -95,6 +162,8 @@ export function unknownIn(expression: string, known: ReadonlyMap<string, Labels>
           : [`${name} has no ${label}="${value}"`]
       })
     }),
-    ...grouping.filter(label => !all.some(its => its !== undefined && label in its)).map(label => `no series here has the label ${label}`),
+    ...grouping
+      .filter(label => !all.some(its => its !== undefined && label in its))
+      .map(label => `no series here has the label ${label}`),
   ]
 }

@@ -16,7 +16,11 @@ export interface Alert {
 
 export interface UnitTest {
   readonly name: string
-  readonly alert_rule_test?: readonly { readonly alertname: string; readonly eval_time: string; readonly exp_alerts?: readonly unknown[] }[]
+  readonly alert_rule_test?: readonly {
+    readonly alertname: string
+    readonly eval_time: string
+    readonly exp_alerts?: readonly unknown[]
+  }[]
   readonly promql_expr_test?: readonly {
     readonly expr: string
     readonly eval_time: string
@@ -31,8 +35,9 @@ export const read = (path: string): string => readFileSync(join(projectFolder, p
 
 export const readYaml = (path: string) => parse(read(path))
 
-const rules: readonly (Alert | Recorded)[] = find('monitoring/prometheus/rules/*.yml').flatMap(path =>
-  readYaml(path).groups.flatMap(({ rules }: { rules: readonly (Alert | Recorded)[] }) => rules),
+const rules: readonly (Alert | Recorded)[] = find('monitoring/prometheus/rules/*.yml').flatMap(
+  path =>
+    readYaml(path).groups.flatMap(({ rules }: { rules: readonly (Alert | Recorded)[] }) => rules),
 )
 
 export const recorded = rules.filter(rule => 'record' in rule)
@@ -49,11 +54,17 @@ export function queriesOf(dashboard: unknown): { expr: string; legend: readonly 
   if (Array.isArray(dashboard)) return dashboard.flatMap(queriesOf)
   if (typeof dashboard !== 'object' || dashboard === null) return []
   const { expr, legendFormat, query, ...rest } = dashboard as Record<string, unknown>
-  const own = typeof expr === 'string' ? [{ expr, legend: labelsIn(String(legendFormat ?? '')) }] : []
+  const own =
+    typeof expr === 'string' ? [{ expr, legend: labelsIn(String(legendFormat ?? '')) }] : []
   // A variable's: label_values(a_series{…}, label).
-  const [, series, label] = /^label_values\((.*), *(\w+)\)$/.exec(typeof query === 'string' ? query : '') ?? []
-  const variable = series === undefined || label === undefined ? [] : [{ expr: `sum by (${label}) (${series})`, legend: [] }]
+  const [, series, label] =
+    /^label_values\((.*), *(\w+)\)$/.exec(typeof query === 'string' ? query : '') ?? []
+  const variable =
+    series === undefined || label === undefined
+      ? []
+      : [{ expr: `sum by (${label}) (${series})`, legend: [] }]
   return [...own, ...variable, ...queriesOf(query), ...queriesOf(Object.values(rest))]
 }
 
-const labelsIn = (legend: string) => [...legend.matchAll(/\{\{ *(\w+) *\}\}/g)].map(([, label]) => label as string)
+const labelsIn = (legend: string) =>
+  [...legend.matchAll(/\{\{ *(\w+) *\}\}/g)].map(([, label]) => label as string)

@@ -22,8 +22,11 @@ export interface Delivery {
 
 /** @param file a manifest that is a Trigger */
 export function readDelivery(file: string): Delivery {
-  const { retry, timeout, backoffDelay, backoffPolicy, retryAfterMax } = parse(readFileSync(file, 'utf8')).spec.delivery
-  if (retryAfterMax !== undefined) throw new Error(`${file} has retryAfterMax, of which the bridge knows nothing`)
+  const { retry, timeout, backoffDelay, backoffPolicy, retryAfterMax } = parse(
+    readFileSync(file, 'utf8'),
+  ).spec.delivery
+  if (retryAfterMax !== undefined)
+    throw new Error(`${file} has retryAfterMax, of which the bridge knows nothing`)
   const delay = milliseconds(backoffDelay)
   return {
     retry,
@@ -34,14 +37,16 @@ export function readDelivery(file: string): Delivery {
 
 function milliseconds(duration: string): number {
   const seconds = /^PT([\d.]+)S$/.exec(duration)?.[1]
-  if (seconds === undefined) throw new Error(`${duration} is no duration in seconds, such as PT0.5S`)
+  if (seconds === undefined)
+    throw new Error(`${duration} is no duration in seconds, such as PT0.5S`)
   return Number(seconds) * 1_000
 }
 
 export const QUEUES = { events: 'events', replies: 'replies', deadLetters: 'dead-letters' } as const
 
 /** As RabbitMQ keeps it: an HTTP message's headers and body, and the number of the event it belongs to. */
-export const queued = ({ headers, body }: Message, n: number) => [body, { headers, messageId: `${n}`, persistent: true }] as const
+export const queued = ({ headers, body }: Message, n: number) =>
+  [body, { headers, messageId: `${n}`, persistent: true }] as const
 
 export const numberOf = ({ properties }: ConsumeMessage) => Number(properties.messageId)
 
@@ -64,7 +69,13 @@ export interface Bridge {
 }
 
 /** @param workers events that are delivered at once */
-export async function startBridge(url: string, port: number, delivery: Delivery, workers: number, watch: Watch): Promise<Bridge> {
+export async function startBridge(
+  url: string,
+  port: number,
+  delivery: Delivery,
+  workers: number,
+  watch: Watch,
+): Promise<Bridge> {
   const connection = await connect(url)
   const channel = await connection.createConfirmChannel()
   const agent = keepAlive(workers)
@@ -78,7 +89,10 @@ export async function startBridge(url: string, port: number, delivery: Delivery,
   function die(): void {
     end.abort()
     agent.destroy()
-    const { stream, heartbeater } = connection.connection as unknown as { stream: Socket; heartbeater?: { clear(): void } }
+    const { stream, heartbeater } = connection.connection as unknown as {
+      stream: Socket
+      heartbeater?: { clear(): void }
+    }
     stream.destroy()
     // It would wait three minutes for who is not there any more.
     heartbeater?.clear()
@@ -90,7 +104,10 @@ export async function startBridge(url: string, port: number, delivery: Delivery,
 
   async function take(message: ConsumeMessage): Promise<void> {
     const n = numberOf(message)
-    const event: Message = { headers: message.properties.headers as Record<string, string>, body: message.content }
+    const event: Message = {
+      headers: message.properties.headers as Record<string, string>,
+      body: message.content,
+    }
     const { status, ...answer } = await deliver(event, n)
     if (status >= 300) {
       burying++
@@ -101,7 +118,12 @@ export async function startBridge(url: string, port: number, delivery: Delivery,
       burying--
     } else {
       if (answer.body.length > 0) {
-        await publish(channel, QUEUES.replies, { headers: answer.headers as Record<string, string>, body: answer.body }, n)
+        await publish(
+          channel,
+          QUEUES.replies,
+          { headers: answer.headers as Record<string, string>, body: answer.body },
+          n,
+        )
         if (burying === 0 && watch.replied(n)) return die()
       }
       channel.ack(message)
@@ -110,7 +132,10 @@ export async function startBridge(url: string, port: number, delivery: Delivery,
   }
 
   /** @returns the last answer */
-  async function deliver(event: Message, n: number): Promise<Pick<Answer, 'status' | 'headers' | 'body'>> {
+  async function deliver(
+    event: Message,
+    n: number,
+  ): Promise<Pick<Answer, 'status' | 'headers' | 'body'>> {
     for (let attempt = 0; ; attempt++) {
       const answer = await send(event, n)
       end.signal.throwIfAborted()
@@ -119,7 +144,10 @@ export async function startBridge(url: string, port: number, delivery: Delivery,
     }
   }
 
-  async function send(event: Message, n: number): Promise<Pick<Answer, 'status' | 'headers' | 'body'>> {
+  async function send(
+    event: Message,
+    n: number,
+  ): Promise<Pick<Answer, 'status' | 'headers' | 'body'>> {
     let hasBegun = false
     const began = (headers: IncomingHttpHeaders) => {
       hasBegun = true
@@ -127,12 +155,19 @@ export async function startBridge(url: string, port: number, delivery: Delivery,
     }
     const headers = { ...event.headers, prefer: 'reply' }
     try {
-      const answer = await post(port, '/', { ...event, headers }, agent, { timeoutMs: delivery.timeoutMs, began })
+      const answer = await post(port, '/', { ...event, headers }, agent, {
+        timeoutMs: delivery.timeoutMs,
+        began,
+      })
       watch.delivered(n, answer.status)
       return isEventOrNothing(answer) ? answer : { ...answer, status: 502 }
     } catch (error) {
       if (!isDead()) watch.delivered(n, hasBegun ? 'broken off' : 'none')
-      return { status: 500, headers: {}, body: Buffer.from(`dispatch error: ${(error as Error).message}`) }
+      return {
+        status: 500,
+        headers: {},
+        body: Buffer.from(`dispatch error: ${(error as Error).message}`),
+      }
     }
   }
 
@@ -161,7 +196,10 @@ const isTriedAgain = (status: number) => status >= 500 || [404, 408, 409, 429].i
 
 /** Any other body of a 2xx answer is a failure: 502. */
 const isEventOrNothing = ({ status, headers, body }: Answer) =>
-  status >= 300 || body.length === 0 || headers['ce-specversion'] !== undefined || headers['content-type']?.startsWith(STRUCTURED) === true
+  status >= 300 ||
+  body.length === 0 ||
+  headers['ce-specversion'] !== undefined ||
+  headers['content-type']?.startsWith(STRUCTURED) === true
 
 const STRUCTURED = 'application/cloudevents+json'
 
@@ -174,6 +212,10 @@ function withError({ headers, body }: Message, status: number, said: Buffer): Me
     knativeerrorcode: `${status}`,
     knativeerrordata: said.toString('base64').slice(0, MOST_ERROR_DATA),
   }
-  if (headers['content-type'] !== STRUCTURED) return { headers: { ...headers, ...inHeaders(extensions) }, body }
-  return { headers, body: Buffer.from(JSON.stringify({ ...JSON.parse(body.toString()), ...extensions })) }
+  if (headers['content-type'] !== STRUCTURED)
+    return { headers: { ...headers, ...inHeaders(extensions) }, body }
+  return {
+    headers,
+    body: Buffer.from(JSON.stringify({ ...JSON.parse(body.toString()), ...extensions })),
+  }
 }

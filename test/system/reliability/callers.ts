@@ -30,7 +30,9 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
   async function ask(id: string): Promise<void> {
     const deadline = performance.now() + PATIENCE_MS
     for (;;) {
-      const answer = await exchange(port, request('POST', IRIS, {}, irisBody(id))).catch(() => undefined)
+      const answer = await exchange(port, request('POST', IRIS, {}, irisBody(id))).catch(
+        () => undefined,
+      )
       if (answer !== undefined && !isRefusal(answer)) {
         const problem = wrongWith(answer, id)
         if (problem === undefined) calls.answered++
@@ -65,10 +67,15 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
 }
 
 /** That tells a caller to come again. */
-export const isRefusal = ({ status, headers }: RawAnswer) => status === 503 && headers['retry-after'] !== undefined
+export const isRefusal = ({ status, headers }: RawAnswer) =>
+  status === 503 && headers['retry-after'] !== undefined
 
 /** What is wrong with the answer to {@link irisBody}. */
 export function wrongWith({ status, json, body }: RawAnswer, id: string): string | undefined {
-  const right = status === 200 && json.id === id && json.model_version === 'v1.0.0' && json.outputs[1].data[0] === 'setosa'
+  const right =
+    status === 200 &&
+    json.id === id &&
+    json.model_version === 'v1.0.0' &&
+    json.outputs[1].data[0] === 'setosa'
   return right ? undefined : `${id} was answered ${status} ${body.slice(0, 200)}`
 }

@@ -28,18 +28,43 @@ interface Bad {
 }
 
 const BAD: readonly Bad[] = [
-  { kind: 'slow headers', connections: () => 300, gets: ['408'], says: '408 after REQUEST_TIMEOUT_MS' },
-  { kind: 'slow bodies', connections: () => 300, gets: ['408'], says: '408 after REQUEST_TIMEOUT_MS' },
-  { kind: 'slow readers', connections: () => 300, gets: ['cut'], says: 'cut after REQUEST_TIMEOUT_MS' },
+  {
+    kind: 'slow headers',
+    connections: () => 300,
+    gets: ['408'],
+    says: '408 after REQUEST_TIMEOUT_MS',
+  },
+  {
+    kind: 'slow bodies',
+    connections: () => 300,
+    gets: ['408'],
+    says: '408 after REQUEST_TIMEOUT_MS',
+  },
+  {
+    kind: 'slow readers',
+    connections: () => 300,
+    gets: ['cut'],
+    says: 'cut after REQUEST_TIMEOUT_MS',
+  },
   {
     kind: 'idle connections',
     connections: long => (long ? 10_000 : 2_000),
     gets: ['200', '408'],
     says: 'kept after an answer; 408 to who asks nothing',
   },
-  { kind: 'gzip bombs', connections: () => 20, gets: ['413|503'], says: '413, or 503 while the memory for bodies is full' },
+  {
+    kind: 'gzip bombs',
+    connections: () => 20,
+    gets: ['413|503'],
+    says: '413, or 503 while the memory for bodies is full',
+  },
   { kind: 'resets half-way', connections: () => 50, gets: [], says: 'nothing' },
-  { kind: 'pipelined floods', connections: () => 20, gets: ['floods answered', 'cut'], says: 'answered up to 128 ahead, beyond cut' },
+  {
+    kind: 'pipelined floods',
+    connections: () => 20,
+    gets: ['floods answered', 'cut'],
+    says: 'answered up to 128 ahead, beyond cut',
+  },
 ]
 
 const fault: Fault = {
@@ -51,10 +76,17 @@ const fault: Fault = {
 }
 export default fault
 
-async function beside({ kind, connections: connectionsOf, gets, says }: Bad, { long, seed, progress }: Run): Promise<Row> {
+async function beside(
+  { kind, connections: connectionsOf, gets, says }: Bad,
+  { long, seed, progress }: Run,
+): Promise<Row> {
   const [rounds, seconds] = long ? [3, 5] : [1, 2]
   const connections = connectionsOf(long)
-  const env = { MODEL_DIR: testModel('identity-fp32'), MAX_BODY_BYTES: `${MAX_BODY_BYTES}`, REQUEST_TIMEOUT_MS: `${REQUEST_TIMEOUT_MS}` }
+  const env = {
+    MODEL_DIR: testModel('identity-fp32'),
+    MAX_BODY_BYTES: `${MAX_BODY_BYTES}`,
+    REQUEST_TIMEOUT_MS: `${REQUEST_TIMEOUT_MS}`,
+  }
   const server = await startProcess(env, [], 10 * 60_000, 'build/main.js')
   const memory = watchMemory(server)
   const sockets = socketsOf(server)
@@ -91,16 +123,24 @@ async function beside({ kind, connections: connectionsOf, gets, says }: Bad, { l
         await once(bad, 'exit')
       }
       await until('all connections are gone', () => socketsOf(server) === sockets)
-      progress(`${kind}: p99 ${alone.at(-1)?.toFixed(2)} ms alone, ${disturbed.at(-1)?.toFixed(2)} ms beside; at most ${memory.most()} MiB`)
+      progress(
+        `${kind}: p99 ${alone.at(-1)?.toFixed(2)} ms alone, ${disturbed.at(-1)?.toFixed(2)} ms beside; at most ${memory.most()} MiB`,
+      )
     }
     const { median, min, max } = ratio(disturbed, alone)
     const bound = memoryBound(connections)
     const grown = memory.most() - before
-    const left = { connections: socketsOf(server) - sockets, requests: await requestsInFlight(port) }
+    const left = {
+      connections: socketsOf(server) - sockets,
+      requests: await requestsInFlight(port),
+    }
     const claims: Claim[] = [
       {
         what: 'who behaves is answered rightly, every time',
-        measured: totals.wrong.length === 0 ? `${totals.right} of ${totals.sent}` : `${totals.wrong.length} not: ${totals.wrong[0]}`,
+        measured:
+          totals.wrong.length === 0
+            ? `${totals.right} of ${totals.sent}`
+            : `${totals.wrong.length} not: ${totals.wrong[0]}`,
         holds: totals.right === totals.sent && totals.wrong.length === 0,
       },
       {
@@ -109,20 +149,31 @@ async function beside({ kind, connections: connectionsOf, gets, says }: Bad, { l
         holds: median <= 2,
         measurement: true,
       },
-      { what: `memory grows by less than ${bound} MiB`, measured: `${grown} MiB`, holds: grown < bound, measurement: true },
+      {
+        what: `memory grows by less than ${bound} MiB`,
+        measured: `${grown} MiB`,
+        holds: grown < bound,
+        measurement: true,
+      },
       {
         what: `they get: ${says}`,
         measured: Object.entries(seen)
           .map(([what, n]) => `${n} ${what}`)
           .join(', '),
-        holds: gets.every(isIn(seen)) && Object.keys(seen).every(what => !/^5/.test(what) || what === '503'),
+        holds:
+          gets.every(isIn(seen)) &&
+          Object.keys(seen).every(what => !/^5/.test(what) || what === '503'),
       },
       {
         what: 'then no connection and no request is left',
         measured: `${left.connections}, ${left.requests}`,
         holds: left.connections === 0 && left.requests === 0,
       },
-      { what: 'nothing is logged as an error', measured: `${errorsOf(server).length} lines`, holds: errorsOf(server).length === 0 },
+      {
+        what: 'nothing is logged as an error',
+        measured: `${errorsOf(server).length} lines`,
+        holds: errorsOf(server).length === 0,
+      },
     ]
     if (gets.includes('408') || kind === 'slow readers') {
       const bound = REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS + 2_000
@@ -133,7 +184,11 @@ async function beside({ kind, connections: connectionsOf, gets, says }: Bad, { l
         measurement: true,
       })
     }
-    return { fault: `${connections.toLocaleString('en')} ${kind}`, counts: { asked: totals.sent, rounds, ...seen }, claims }
+    return {
+      fault: `${connections.toLocaleString('en')} ${kind}`,
+      counts: { asked: totals.sent, rounds, ...seen },
+      claims,
+    }
   } finally {
     memory.stop()
     server.process.kill('SIGKILL')
@@ -142,7 +197,8 @@ async function beside({ kind, connections: connectionsOf, gets, says }: Bad, { l
 }
 
 /** As docs/performance.md has it: five bodies, 16 MiB of small ones; of each connection what Node keeps; and garbage not yet collected. */
-const memoryBound = (connections: number) => Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
+const memoryBound = (connections: number) =>
+  Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
 
 /** A hundred requests a second, each answer checked. */
 async function behave(port: number, seconds: number) {
@@ -150,7 +206,9 @@ async function behave(port: number, seconds: number) {
   const valuesOf = (index: number) => [index, -index, index / 4]
   const ask = (index: number) => {
     const input = { name: 'x', shape: [3], datatype: 'FP32', data: valuesOf(index) }
-    return Buffer.from(request('POST', PATH, {}, JSON.stringify({ id: `${index}`, inputs: [input] })))
+    return Buffer.from(
+      request('POST', PATH, {}, JSON.stringify({ id: `${index}`, inputs: [input] })),
+    )
   }
   const { sent, givenUp } = await openLoop(
     port,
@@ -179,8 +237,18 @@ interface Report {
   readonly longestMs: number
 }
 
-async function startBad(kind: Kind, port: number, connections: number, seed: number): Promise<ChildProcess> {
-  const child = fork(fileURLToPath(new URL('clients/bad.ts', import.meta.url)), [kind, `${port}`, `${connections}`, `${seed}`])
+async function startBad(
+  kind: Kind,
+  port: number,
+  connections: number,
+  seed: number,
+): Promise<ChildProcess> {
+  const child = fork(fileURLToPath(new URL('clients/bad.ts', import.meta.url)), [
+    kind,
+    `${port}`,
+    `${connections}`,
+    `${seed}`,
+  ])
   await Promise.race([
     once(child, 'message'),
     once(child, 'exit').then(() => {
@@ -191,7 +259,8 @@ async function startBad(kind: Kind, port: number, connections: number, seed: num
 }
 
 /** Whether it was seen, or one of what it names. */
-const isIn = (seen: Report['seen']) => (what: string) => what.split('|').some(one => (seen[one] ?? 0) > 0)
+const isIn = (seen: Report['seen']) => (what: string) =>
+  what.split('|').some(one => (seen[one] ?? 0) > 0)
 
 /** Waits until each has been dealt with in every way; that one never is, is for the claim to tell. */
 async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
@@ -206,7 +275,12 @@ async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Re
 }
 
 function watchMemory(server: ServerProcess) {
-  const now = () => Math.round(Number(/VmRSS:\s*(\d+)/.exec(readFileSync(`/proc/${server.process.pid}/status`, 'utf8'))?.[1]) / 1024)
+  const now = () =>
+    Math.round(
+      Number(
+        /VmRSS:\s*(\d+)/.exec(readFileSync(`/proc/${server.process.pid}/status`, 'utf8'))?.[1],
+      ) / 1024,
+    )
   let most = now()
   const timer = setInterval(() => {
     most = Math.max(most, now())
@@ -244,8 +318,12 @@ async function requestsInFlight(port: number): Promise<number> {
 
 async function startThread(port: number): Promise<void> {
   const input = { name: 'x', shape: [60_000], datatype: 'FP32', data: Array(60_000).fill(1.5) }
-  const { status } = await exchange(port, Buffer.from(request('POST', PATH, {}, JSON.stringify({ inputs: [input] }))))
+  const { status } = await exchange(
+    port,
+    Buffer.from(request('POST', PATH, {}, JSON.stringify({ inputs: [input] }))),
+  )
   assert.equal(status, 200)
 }
 
-const percentile99 = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? Number.NaN
+const percentile99 = (values: readonly number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? Number.NaN

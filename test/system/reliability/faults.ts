@@ -3,11 +3,22 @@ import { need } from '../clients/run.ts'
 import type { Fault, Row, Run } from './fault.ts'
 
 /** By their names on the command line, in the order of the table. */
-export const NAMES = ['restarts', 'killed', 'overload', 'clients', 'machine', 'input', 'soak'] as const
+export const NAMES = [
+  'restarts',
+  'killed',
+  'overload',
+  'clients',
+  'machine',
+  'input',
+  'soak',
+] as const
 export type Name = (typeof NAMES)[number]
 
 /** @throws {Error} where a program that it needs is missing, and from what it could not bring about */
-export async function* rowsOf(name: Name, { long, seed, progress }: Omit<Run, 'random'>): AsyncIterable<Row> {
+export async function* rowsOf(
+  name: Name,
+  { long, seed, progress }: Omit<Run, 'random'>,
+): AsyncIterable<Row> {
   const fault: Fault = (await import(`./${name}.ts`)).default
   for (const [program, install] of Object.entries(fault.needs)) await need(program, install)
   yield* fault.rows({ long, seed, random: random(seed), progress })

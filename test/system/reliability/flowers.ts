@@ -33,10 +33,20 @@ export function post(
   path: string,
   { headers, body }: Message,
   agent: Agent | false,
-  { timeoutMs = 60_000, began }: { timeoutMs?: number; began?(headers: IncomingHttpHeaders): void | Promise<void> } = {},
+  {
+    timeoutMs = 60_000,
+    began,
+  }: { timeoutMs?: number; began?(headers: IncomingHttpHeaders): void | Promise<void> } = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port, method: 'POST', path, headers: { ...headers, 'content-length': body.length }, agent }
+    const options = {
+      host: '127.0.0.1',
+      port,
+      method: 'POST',
+      path,
+      headers: { ...headers, 'content-length': body.length },
+      agent,
+    }
     const sent = request({ ...options, signal: AbortSignal.timeout(timeoutMs) })
     sent.on('error', reject)
     sent.on('response', async response => {
@@ -72,7 +82,12 @@ const TOLERANCE = 1e-5
 /** @param n tells which flower it is */
 export const flowerOf = (n: number) => FLOWERS[n % FLOWERS.length] as Flower
 
-const tensorOf = ({ values }: Flower) => ({ name: 'input', shape: [1, 4], datatype: 'FP32', data: values })
+const tensorOf = ({ values }: Flower) => ({
+  name: 'input',
+  shape: [1, 4],
+  datatype: 'FP32',
+  data: values,
+})
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 
@@ -89,7 +104,10 @@ export const inHeaders = (attributes: object): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
 
 /** An event in binary mode. */
-export const binaryEvent = (n: number, data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] })): Message => ({
+export const binaryEvent = (
+  n: number,
+  data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] }),
+): Message => ({
   headers: { ...JSON_TYPE, ...inHeaders(eventOf(n)) },
   body: Buffer.from(data),
 })
@@ -101,15 +119,31 @@ export const structuredEvent = (n: number): Message => ({
 
 /** An event about so many of the same flower, as binary tensor data; the reply is JSON, and many times as long. */
 export function largeEvent(n: number, rows: number): Message {
-  const tensor = Buffer.from(Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer)
+  const tensor = Buffer.from(
+    Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer,
+  )
   return inBinary(rows, tensor, inHeaders(eventOf(n)))
 }
 
-function inBinary(rows: number, tensor: Buffer, headers: Record<string, string>, more: object = {}): Message {
-  const input = { name: 'input', shape: [rows, 4], datatype: 'FP32', parameters: { binary_data_size: tensor.length } }
+function inBinary(
+  rows: number,
+  tensor: Buffer,
+  headers: Record<string, string>,
+  more: object = {},
+): Message {
+  const input = {
+    name: 'input',
+    shape: [rows, 4],
+    datatype: 'FP32',
+    parameters: { binary_data_size: tensor.length },
+  }
   const json = JSON.stringify({ ...more, inputs: [input] })
   return {
-    headers: { ...headers, 'content-type': 'application/octet-stream', 'inference-header-content-length': `${json.length}` },
+    headers: {
+      ...headers,
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': `${json.length}`,
+    },
     body: Buffer.concat([Buffer.from(json), tensor]),
   }
 }
@@ -133,7 +167,12 @@ const IN_JSON = (n: number): Question => ({
 
 const IN_BINARY = (n: number): Question => ({
   path: IRIS,
-  ...inBinary(1, Buffer.from(Float32Array.from(flowerOf(n).values).buffer), {}, { id: `${n}`, parameters: { binary_data_output: true } }),
+  ...inBinary(
+    1,
+    Buffer.from(Float32Array.from(flowerOf(n).values).buffer),
+    {},
+    { id: `${n}`, parameters: { binary_data_output: true } },
+  ),
   check({ headers, body }) {
     const length = Number(headers['inference-header-content-length'])
     const { id, outputs } = JSON.parse(body.toString('utf8', 0, length))
@@ -150,7 +189,11 @@ const IN_BINARY = (n: number): Question => ({
 const sizeOf = (outputs: { parameters: { binary_data_size: number } }[]) =>
   outputs.reduce((sum, { parameters }) => sum + parameters.binary_data_size, 0)
 
-const AS_EVENT = (n: number, event: Message): Question => ({ path: '/', ...event, check: answer => void checkReply(answer, n) })
+const AS_EVENT = (n: number, event: Message): Question => ({
+  path: '/',
+  ...event,
+  check: answer => void checkReply(answer, n),
+})
 
 export const QUESTIONS: readonly ((n: number) => Question)[] = [
   IN_JSON,
@@ -178,10 +221,15 @@ export function checkReply(message: Pick<Answer, 'headers' | 'body'>, n: number,
   return reply
 }
 
-function readReply({ headers, body }: Pick<Answer, 'headers' | 'body'>): Reply & { data: InferenceResponse } {
+function readReply({
+  headers,
+  body,
+}: Pick<Answer, 'headers' | 'body'>): Reply & { data: InferenceResponse } {
   const json = JSON.parse(body.toString())
   if (headers['content-type']?.startsWith('application/cloudevents+json')) return json
-  const [id, subject, type] = ['ce-id', 'ce-subject', 'ce-type'].map(name => `${headers[name]}`) as [string, string, string]
+  const [id, subject, type] = ['ce-id', 'ce-subject', 'ce-type'].map(
+    name => `${headers[name]}`,
+  ) as [string, string, string]
   return { id, subject, type, data: json }
 }
 
@@ -199,12 +247,19 @@ function checkOutputs({ outputs }: InferenceResponse, n: number, rows = 1): void
     ],
   )
   for (let row = 0; row < rows; row++) {
-    checkFlower(probabilities?.data.slice(row * FLOWERS.length, (row + 1) * FLOWERS.length) as number[], classes?.data[row], n)
+    checkFlower(
+      probabilities?.data.slice(row * FLOWERS.length, (row + 1) * FLOWERS.length) as number[],
+      classes?.data[row],
+      n,
+    )
   }
 }
 
 function checkFlower(probabilities: readonly number[], label: unknown, n: number): void {
   const { label: expected, probability } = flowerOf(n)
   assert.equal(label, expected)
-  assert.ok(Math.abs((probabilities[n % FLOWERS.length] as number) - probability) < TOLERANCE, `${expected}: ${probabilities}`)
+  assert.ok(
+    Math.abs((probabilities[n % FLOWERS.length] as number) - probability) < TOLERANCE,
+    `${expected}: ${probabilities}`,
+  )
 }

@@ -4,7 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type Counts, ENVIRONMENT, type Failure, fuzz, MODES, type ModeName } from '../../fuzz/fuzz.ts'
+import {
+  type Counts,
+  ENVIRONMENT,
+  type Failure,
+  fuzz,
+  MODES,
+  type ModeName,
+} from '../../fuzz/fuzz.ts'
 import { exchange, request, until } from '../../http/client.ts'
 import { freePort, projectFolder } from '../../server.ts'
 import { callers } from './callers.ts'
@@ -44,7 +51,11 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
   let sent = 0
   let sentAgain = 0
   try {
-    for (let turn = 0; (sent < requests || socket.ends() < restarts) && failures.length === 0; turn++) {
+    for (
+      let turn = 0;
+      (sent < requests || socket.ends() < restarts) && failures.length === 0;
+      turn++
+    ) {
       const events = Math.round(portion * EVENTS)
       const report = await fuzz({
         requests: portion - events,
@@ -56,18 +67,24 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
         restarts: true,
         restMs: 0,
       })
-      for (const [status, n] of report.byMode[mode]) statuses.set(status, (statuses.get(status) ?? 0) + n)
+      for (const [status, n] of report.byMode[mode])
+        statuses.set(status, (statuses.get(status) ?? 0) + n)
       failures.push(...report.failures)
       sent += portion
       sentAgain += report.sentAgain
-      if (turn % 4 === 3) progress(`${mode}: ${sent} sent, ${socket.ends()} restarts, ${failures.length} failures`)
+      if (turn % 4 === 3)
+        progress(`${mode}: ${sent} sent, ${socket.ends()} restarts, ${failures.length} failures`)
     }
   } finally {
     stopping = true
     await restarting
   }
   const calls = await load.stop()
-  const of = (from: number) => [...statuses].reduce((sum, [status, n]) => (Math.floor(Number(status) / 100) === from ? sum + n : sum), 0)
+  const of = (from: number) =>
+    [...statuses].reduce(
+      (sum, [status, n]) => (Math.floor(Number(status) / 100) === from ? sum + n : sum),
+      0,
+    )
   const [failure] = failures
   return {
     fault: `requests and events bent in every way, EXECUTION=${mode}`,
@@ -85,7 +102,10 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
     claims: [
       {
         what: 'every answer is the right kind of answer, none a 5xx for a caller’s mistake',
-        measured: failure === undefined ? '0 failures' : `${failure.problem}: ${failure.request}`.slice(0, 1_000),
+        measured:
+          failure === undefined
+            ? '0 failures'
+            : `${failure.problem}: ${failure.request}`.slice(0, 1_000),
         holds: failure === undefined,
       },
       { what: '0 crashes', measured: socket.crash() ?? '0', holds: socket.crash() === undefined },
@@ -94,7 +114,11 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
         measured: `${socket.drained()} of ${socket.ends()}`,
         holds: socket.drained() === socket.ends(),
       },
-      { what: '0 errors in the log', measured: socket.errors()[0] ?? '0', holds: socket.errors().length === 0 },
+      {
+        what: '0 errors in the log',
+        measured: socket.errors()[0] ?? '0',
+        holds: socket.errors().length === 0,
+      },
       {
         what: 'every caller beside is answered rightly',
         measured: calls.wrong[0] ?? 'each was looked at',
@@ -128,7 +152,8 @@ async function activate(env: Record<string, string>): Promise<Activated> {
     detached: true,
   })
   const kill = () => {
-    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL')
+    if (child.exitCode === null && child.signalCode === null)
+      process.kill(-(child.pid as number), 'SIGKILL')
   }
   process.once('exit', kill)
   const exited = once(child, 'exit')
@@ -161,8 +186,12 @@ async function activate(env: Record<string, string>): Promise<Activated> {
     },
     ends: () => ends,
     drained: () => told(/^drained$/),
-    errors: () => log.filter(({ level }) => level >= 50).map(line => JSON.stringify(line).slice(0, 500)),
-    crash: () => (child.exitCode === null && child.signalCode === null ? undefined : `${child.exitCode ?? child.signalCode}: ${stderr}`),
+    errors: () =>
+      log.filter(({ level }) => level >= 50).map(line => JSON.stringify(line).slice(0, 500)),
+    crash: () =>
+      child.exitCode === null && child.signalCode === null
+        ? undefined
+        : `${child.exitCode ?? child.signalCode}: ${stderr}`,
     async [Symbol.asyncDispose]() {
       kill()
       await exited
@@ -172,11 +201,18 @@ async function activate(env: Record<string, string>): Promise<Activated> {
 }
 
 const serversBelow = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number).filter(isServer)
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number)
+    .filter(isServer)
 
 const isServer = (pid: number): boolean => {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === 'build/main.js' && readdirSync(`/proc/${pid}/task`).length > 0
+    return (
+      readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[1] === 'build/main.js' &&
+      readdirSync(`/proc/${pid}/task`).length > 0
+    )
   } catch {
     return false
   }

@@ -3,13 +3,31 @@ import { fileURLToPath } from 'node:url'
 import { type ConfirmChannel, type ConsumeMessage, connect as connectTo } from 'amqplib'
 import { isListening, until } from '../../http/client.ts'
 import { freePort, spawnFunction } from '../../server.ts'
-import { type Bridge, numberOf, publish, QUEUES, queued, readDelivery, startBridge, type Watch } from './bridge.ts'
+import {
+  type Bridge,
+  numberOf,
+  publish,
+  QUEUES,
+  queued,
+  readDelivery,
+  startBridge,
+  type Watch,
+} from './bridge.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
-import { binaryEvent, checkReply, flowerOf, largeEvent, type Message, structuredEvent } from './flowers.ts'
+import {
+  binaryEvent,
+  checkReply,
+  flowerOf,
+  largeEvent,
+  type Message,
+  structuredEvent,
+} from './flowers.ts'
 import { startRabbitMQ } from './rabbitmq.ts'
 
 const LONGEST_MS = 30 * 60_000
-const TRIGGER = fileURLToPath(new URL('../../../knative/components/classify/classify.yaml', import.meta.url))
+const TRIGGER = fileURLToPath(
+  new URL('../../../knative/components/classify/classify.yaml', import.meta.url),
+)
 
 /** Events that the bridge delivers at once. */
 const WORKERS = 32
@@ -20,7 +38,10 @@ const PATIENCE_MS = 120_000
 
 const fault: Fault = {
   how: 'RabbitMQ and a bridge that follows Knative’s rules deliver events; the function is killed, and started again at once',
-  needs: { 'rabbitmq-server': 'apt-get install rabbitmq-server', epmd: 'apt-get install rabbitmq-server' },
+  needs: {
+    'rabbitmq-server': 'apt-get install rabbitmq-server',
+    epmd: 'apt-get install rabbitmq-server',
+  },
   async *rows(run) {
     yield killed(run)
   },
@@ -85,14 +106,31 @@ function makePlan({ long, random }: Run): Plan {
     const n = Math.floor(random() * total)
     if (!large.has(n)) poison.add(n)
   }
-  return { total, poison, kills, bridgeDeaths: new Set(Array.from({ length: deaths }, (_, i) => within(deaths, i))) }
+  return {
+    total,
+    poison,
+    kills,
+    bridgeDeaths: new Set(Array.from({ length: deaths }, (_, i) => within(deaths, i))),
+  }
 }
 
 /** Each of them is a mistake that another try would not mend. */
 const POISONS: readonly ((n: number) => Message)[] = [
   n => binaryEvent(n, '{"inputs":['),
-  n => binaryEvent(n, JSON.stringify({ inputs: [{ name: 'input', shape: [1, 5], datatype: 'FP32', data: [1, 2, 3, 4, 5] }] })),
-  n => binaryEvent(n, JSON.stringify({ inputs: [{ name: 'petals', shape: [1, 4], datatype: 'FP32', data: flowerOf(n).values }] })),
+  n =>
+    binaryEvent(
+      n,
+      JSON.stringify({
+        inputs: [{ name: 'input', shape: [1, 5], datatype: 'FP32', data: [1, 2, 3, 4, 5] }],
+      }),
+    ),
+  n =>
+    binaryEvent(
+      n,
+      JSON.stringify({
+        inputs: [{ name: 'petals', shape: [1, 4], datatype: 'FP32', data: flowerOf(n).values }],
+      }),
+    ),
   n => ({ ...binaryEvent(n), headers: { ...binaryEvent(n).headers, 'content-type': 'text/xml' } }),
 ]
 
@@ -102,7 +140,8 @@ function eventOf(n: number, { poison, kills }: Plan): Message {
   return n % 4 === 0 ? structuredEvent(n) : binaryEvent(n)
 }
 
-const isLarge = (n: number, kills: readonly Kill[]) => kills.some(({ moment, at }) => moment === 'answering' && at === n)
+const isLarge = (n: number, kills: readonly Kill[]) =>
+  kills.some(({ moment, at }) => moment === 'answering' && at === n)
 
 interface Supervised {
   readonly port: number
@@ -180,7 +219,12 @@ interface Seen {
   bridgeDeaths: number
 }
 
-async function deliverAll(plan: Plan, url: string, server: Supervised, { progress }: Run): Promise<Seen> {
+async function deliverAll(
+  plan: Plan,
+  url: string,
+  server: Supervised,
+  { progress }: Run,
+): Promise<Seen> {
   const seen: Seen = {
     done: new Set(),
     inAnswers: new Map(),
@@ -198,13 +242,19 @@ async function deliverAll(plan: Plan, url: string, server: Supervised, { progres
   const connection = await connectTo(url)
   const channel = await connection.createConfirmChannel()
   for (const queue of Object.values(QUEUES)) await channel.assertQueue(queue, { durable: true })
-  const readsReplies = await readAll(channel, QUEUES.replies, message => onReply(message, plan, seen))
-  const readsDeadLetters = await readAll(channel, QUEUES.deadLetters, message => onDeadLetter(message, plan, seen))
+  const readsReplies = await readAll(channel, QUEUES.replies, message =>
+    onReply(message, plan, seen),
+  )
+  const readsDeadLetters = await readAll(channel, QUEUES.deadLetters, message =>
+    onDeadLetter(message, plan, seen),
+  )
 
   const allDone = Promise.withResolvers<void>()
   const bridgeDeaths = new Set(plan.bridgeDeaths)
   const kills = plan.kills.filter(({ moment }) => moment === 'done')
-  const killsByAnswer = new Map(plan.kills.filter(({ moment }) => moment === 'answering').map(kill => [kill.at, kill]))
+  const killsByAnswer = new Map(
+    plan.kills.filter(({ moment }) => moment === 'answering').map(kill => [kill.at, kill]),
+  )
   const striking: Promise<void>[] = []
   let doneAt = performance.now()
 
@@ -240,7 +290,8 @@ async function deliverAll(plan: Plan, url: string, server: Supervised, { progres
     done(n) {
       seen.done.add(n)
       doneAt = performance.now()
-      if (seen.done.size % (plan.total / 10) === 0) progress(`${seen.done.size} of ${plan.total} events, ${server.kills} kills`)
+      if (seen.done.size % (plan.total / 10) === 0)
+        progress(`${seen.done.size} of ${plan.total} events, ${server.kills} kills`)
       if (kills[0] !== undefined && seen.done.size >= kills[0].at) strike(kills.shift() as Kill)
       if (seen.done.size === plan.total) allDone.resolve()
     },
@@ -257,7 +308,11 @@ async function deliverAll(plan: Plan, url: string, server: Supervised, { progres
     })
     while (!isOver) {
       bridge = await startBridge(url, server.port, readDelivery(TRIGGER), WORKERS, watch)
-      await Promise.race([bridge.died.then(() => seen.bridgeDeaths++), over, producing.then(() => over)])
+      await Promise.race([
+        bridge.died.then(() => seen.bridgeDeaths++),
+        over,
+        producing.then(() => over),
+      ])
     }
     await Promise.all(striking)
     await bridge?.close()
@@ -270,7 +325,11 @@ async function deliverAll(plan: Plan, url: string, server: Supervised, { progres
 }
 
 /** @returns what reads to the end of what is there now */
-async function readAll(channel: ConfirmChannel, queue: string, read: (message: ConsumeMessage) => void): Promise<() => Promise<void>> {
+async function readAll(
+  channel: ConfirmChannel,
+  queue: string,
+  read: (message: ConsumeMessage) => void,
+): Promise<() => Promise<void>> {
   const { promise: ended, resolve } = Promise.withResolvers<void>()
   const take = (message: ConsumeMessage | null) => {
     if (message === null) return
@@ -320,16 +379,27 @@ function onReply(message: ConsumeMessage, plan: Plan, seen: Seen): void {
 function onDeadLetter({ properties, content }: ConsumeMessage, plan: Plan, seen: Seen): void {
   const n = Number(properties.messageId)
   seen.deadLetters.set(n, (seen.deadLetters.get(n) ?? 0) + 1)
-  const { 'ce-id': id, 'ce-knativeerrorcode': code, 'ce-knativeerrordata': data } = properties.headers ?? {}
+  const {
+    'ce-id': id,
+    'ce-knativeerrorcode': code,
+    'ce-knativeerrordata': data,
+  } = properties.headers ?? {}
   const says = Buffer.from(`${data}`, 'base64').toString()
-  if (!plan.poison.has(n)) seen.wrong.set(n, `a good event is a dead letter: ${code} ${says || content}`)
+  if (!plan.poison.has(n))
+    seen.wrong.set(n, `a good event is a dead letter: ${code} ${says || content}`)
   else if (id !== `${n}` || code !== '400' || !/^\{"error":".+"\}$/.test(says))
     seen.wrong.set(n, `a dead letter says ${id}, ${code}, ${says}`)
 }
 
-function claimsOf({ total, poison, kills }: Plan, seen: Seen, { kills: killed, otherEnds }: Supervised): Claim[] {
+function claimsOf(
+  { total, poison, kills }: Plan,
+  seen: Seen,
+  { kills: killed, otherEnds }: Supervised,
+): Claim[] {
   const good = total - poison.size
-  const once = [...poison].filter(n => seen.deadLetters.get(n) === 1 && seen.refusals.get(n) === 1).length
+  const once = [...poison].filter(
+    n => seen.deadLetters.get(n) === 1 && seen.refusals.get(n) === 1,
+  ).length
   const planned = kills.reduce((sum, { again }) => sum + 1 + again, 0)
   const show = (n: number) => n.toLocaleString('en')
   return [

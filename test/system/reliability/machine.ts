@@ -23,14 +23,27 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { exchange as exchangeLarge } from '../../../bench/load.ts'
 import { binaryRows, jsonRows } from '../../../bench/requests.ts'
-import { type Connection, connect, exchange, IRIS, irisBody, readMetrics, request, until } from '../../http/client.ts'
+import {
+  type Connection,
+  connect,
+  exchange,
+  IRIS,
+  irisBody,
+  readMetrics,
+  request,
+  until,
+} from '../../http/client.ts'
 import { freePort, projectFolder, testModel } from '../../server.ts'
 import { type Calls, callers, isRefusal, wrongWith } from './callers.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
 const machine: Fault = {
   how: 'tmpfs, namespaces, prlimit, cgroups and libfaketime, each for the server’s process alone',
-  needs: { prlimit: 'apt-get install util-linux', unshare: 'apt-get install util-linux', faketime: 'apt-get install faketime' },
+  needs: {
+    prlimit: 'apt-get install util-linux',
+    unshare: 'apt-get install util-linux',
+    faketime: 'apt-get install faketime',
+  },
   async *rows(run) {
     for (const row of [
       fullDisk,
@@ -121,16 +134,32 @@ const statusOf = (port: number, path: string) =>
     () => undefined,
   )
 
-const isReady = (port: number) => until('the server is ready', async () => (await statusOf(port, '/v2/health/ready')) === 200, PATIENCE_MS)
+const isReady = (port: number) =>
+  until(
+    'the server is ready',
+    async () => (await statusOf(port, '/v2/health/ready')) === 200,
+    PATIENCE_MS,
+  )
 
 /** What systemd does by Restart=on-failure, and Kubernetes in any case. @param first what the shell does before */
-const supervised = (first = ':') => ['sh', '-c', `${first}; until "$@"; do sleep 0.1; done`, 'sh', ...SERVER]
+const supervised = (first = ':') => [
+  'sh',
+  '-c',
+  `${first}; until "$@"; do sleep 0.1; done`,
+  'sh',
+  ...SERVER,
+]
 
 /** The one server among a supervisor's children. */
 function childOf(pid: number): number | undefined {
-  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number)
   try {
-    return child !== undefined && readFileSync(`/proc/${child}/comm`, 'utf8').trim() !== 'sleep' ? child : undefined
+    return child !== undefined && readFileSync(`/proc/${child}/comm`, 'utf8').trim() !== 'sleep'
+      ? child
+      : undefined
   } catch {
     // It has ended meanwhile.
     return undefined
@@ -139,9 +168,21 @@ function childOf(pid: number): number | undefined {
 
 // What is claimed
 
-const none = (what: string, count: number): Claim => ({ what: `0 ${what}`, measured: `${count}`, holds: count === 0 })
-const some = (what: string, count: number): Claim => ({ what: `${what}: at least one`, measured: `${count}`, holds: count > 0 })
-const yes = (what: string, holds: boolean, measured = holds ? 'yes' : 'no'): Claim => ({ what, measured, holds })
+const none = (what: string, count: number): Claim => ({
+  what: `0 ${what}`,
+  measured: `${count}`,
+  holds: count === 0,
+})
+const some = (what: string, count: number): Claim => ({
+  what: `${what}: at least one`,
+  measured: `${count}`,
+  holds: count > 0,
+})
+const yes = (what: string, holds: boolean, measured = holds ? 'yes' : 'no'): Claim => ({
+  what,
+  measured,
+  holds,
+})
 const allRight = ({ wrong, answered }: Calls): Claim => ({
   what: 'every caller gets the right answer at last',
   measured: wrong.length === 0 ? 'each was looked at' : `${wrong.length} did not: ${wrong[0]}`,
@@ -160,7 +201,11 @@ const notRun = (fault: string, error: unknown): Row => ({
 /** Answers until that many more of them have come. */
 const answers = (calls: Calls, more: number) => {
   const wanted = calls.answered + more
-  return until(`${wanted} answers have come`, () => calls.answered >= wanted || calls.wrong.length > 0, PATIENCE_MS)
+  return until(
+    `${wanted} answers have come`,
+    () => calls.answered >= wanted || calls.wrong.length > 0,
+    PATIENCE_MS,
+  )
 }
 
 /** However busy the machine is. */
@@ -202,13 +247,28 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     const torn = lines.filter(line => line.startsWith('{') && !isJson(line))
     return {
       fault,
-      counts: { 'answers while it is full': whileFull.answered, 'answers after': room.answered, 'lines of the log after': whole },
+      counts: {
+        'answers while it is full': whileFull.answered,
+        'answers after': room.answered,
+        'lines of the log after': whole,
+      },
       claims: [
-        none('requests refused or unanswered', whileFull.refused + whileFull.unanswered + room.refused + room.unanswered),
+        none(
+          'requests refused or unanswered',
+          whileFull.refused + whileFull.unanswered + room.refused + room.unanswered,
+        ),
         allRight(whileFull),
-        yes('pages and metrics, first asked for meanwhile, are answered', page === 200 && metrics === 200, `${page}, ${metrics}`),
+        yes(
+          'pages and metrics, first asked for meanwhile, are answered',
+          page === 200 && metrics === 200,
+          `${page}, ${metrics}`,
+        ),
         yes('the disk was full', grew < 8_192, `the log grew by ${grew} bytes`),
-        yes('it logs again once there is room', whole >= room.answered, `${whole} lines for ${room.answered} answers`),
+        yes(
+          'it logs again once there is room',
+          whole >= room.answered,
+          `${whole} lines for ${room.answered} answers`,
+        ),
         yes(
           'the line that did not fit spoils no other',
           torn.every(line => line.lastIndexOf('{"level"') === 0),
@@ -239,13 +299,20 @@ touch /read-only "$PWD/read-only" ${folder}/read-only /tmp/read-only /dev/shm/re
   let server: Launched
   try {
     execFileSync('unshare', ['--mount', 'true'], { stdio: 'pipe' })
-    server = await launch(join(folder, 'log'), {}, { command: ['unshare', '--mount', 'sh', '-c', script, 'sh', ...SERVER] })
+    server = await launch(
+      join(folder, 'log'),
+      {},
+      { command: ['unshare', '--mount', 'sh', '-c', script, 'sh', ...SERVER] },
+    )
   } catch (error) {
     return notRun(fault, error)
   }
   try {
-    const written = ['/', `${projectFolder}/`, `${folder}/`, '/tmp/'].filter(at => rmIfThere(`${at}read-only`))
-    if (written.length > 0) return notRun(fault, `could not be made read-only: ${written.join(', ')}`)
+    const written = ['/', `${projectFolder}/`, `${folder}/`, '/tmp/'].filter(at =>
+      rmIfThere(`${at}read-only`),
+    )
+    if (written.length > 0)
+      return notRun(fault, `could not be made read-only: ${written.join(', ')}`)
     const load = callers(server.port, 4)
     await answers(load.calls, long ? 5_000 : 200)
     const calls = await load.stop()
@@ -323,16 +390,23 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
   renameSync(`${model}.new`, model)
   await isReady(server.port)
   const answer = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
-  const clear = told.filter(text => isJson(text) && /^the model cannot be /.test(JSON.parse(text).msg))
+  const clear = told.filter(
+    text => isJson(text) && /^the model cannot be /.test(JSON.parse(text).msg),
+  )
   return {
     fault: 'model file cut off, before the start',
     counts: { 'starts of a file cut off': files, ...outcomes },
     claims: [
-      yes('each start ends with exit code 1', outcomes['exit code 1'] === files, JSON.stringify(outcomes)),
+      yes(
+        'each start ends with exit code 1',
+        outcomes['exit code 1'] === files,
+        JSON.stringify(outcomes),
+      ),
       yes(
         'each says why in one line of the log',
         clear.length === files,
-        told.find(text => !clear.includes(text))?.slice(0, 300) ?? `such as ${JSON.parse(told[0] as string).msg}`,
+        told.find(text => !clear.includes(text))?.slice(0, 300) ??
+          `such as ${JSON.parse(told[0] as string).msg}`,
       ),
       yes('once the file is whole, the next start serves', wrongWith(answer, '1') === undefined),
     ],
@@ -358,9 +432,14 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
         const own = join(folder, `${EXECUTION}-${how}-${from === SHIPPED}`)
         mkdirSync(own)
         const MODEL_DIR = modelFolder(own, from, { ...DESCRIBED })
-        await using server = await launch(join(own, 'log'), { MODEL_DIR, EXECUTION, ORT_THREADS: '1' })
+        await using server = await launch(join(own, 'log'), {
+          MODEL_DIR,
+          EXECUTION,
+          ORT_THREADS: '1',
+        })
         const ask = async () => {
-          const body = from === SHIPPED ? irisBody('1') : JSON.stringify({ id: '1', inputs: x.inputs })
+          const body =
+            from === SHIPPED ? irisBody('1') : JSON.stringify({ id: '1', inputs: x.inputs })
           const { status, json } = await exchange(server.port, request('POST', IRIS, {}, body))
           return JSON.stringify([status, json])
         }
@@ -377,7 +456,13 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
   return {
     fault: 'model file or weights beside it cut off, overwritten or gone, while serving',
     counts: { ways: executions.length * 2 * Object.keys(SPOILT).length, answers: answered },
-    claims: [yes('every answer is what it was before', problems.length === 0, problems[0]?.slice(0, 400) ?? 'each was looked at')],
+    claims: [
+      yes(
+        'every answer is what it was before',
+        problems.length === 0,
+        problems[0]?.slice(0, 400) ?? 'each was looked at',
+      ),
+    ],
   }
 }
 
@@ -393,26 +478,44 @@ const LITTLE_HEAP = { NODE_OPTIONS: '--max-old-space-size=48' }
 
 async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row> {
   const times = long ? 10 : 1
-  const counts = { 'threads killed': 0, 'answers of the first model': 0, '503 with Retry-After': 0, 'times ready again': 0 }
+  const counts = {
+    'threads killed': 0,
+    'answers of the first model': 0,
+    '503 with Retry-After': 0,
+    'times ready again': 0,
+  }
   const wrong: string[] = []
   for (const sha256 of [undefined, digestOf(`${SHIPPED}/model.onnx`)]) {
     const own = join(folder, sha256 === undefined ? 'unknown' : 'known')
     mkdirSync(own)
-    const MODEL_DIR = modelFolder(own, SHIPPED, { ...DESCRIBED, ...(sha256 === undefined ? {} : { sha256 }) })
+    const MODEL_DIR = modelFolder(own, SHIPPED, {
+      ...DESCRIBED,
+      ...(sha256 === undefined ? {} : { sha256 }),
+    })
     const model = join(MODEL_DIR, 'model.onnx')
     utimesSync(model, 1, 1)
-    await using server = await launch(join(own, 'log'), { MODEL_DIR, EXECUTION: 'worker', ORT_THREADS: '1', ...LITTLE_HEAP })
+    await using server = await launch(join(own, 'log'), {
+      MODEL_DIR,
+      EXECUTION: 'worker',
+      ORT_THREADS: '1',
+      ...LITTLE_HEAP,
+    })
     for (let i = 0; i < times; i++) {
       renameSync(model, join(own, 'kept'))
       cpSync(i % 2 === 0 ? OTHER : '/dev/null', model)
       // Where a digest is known, the other file may look the same from outside.
       utimesSync(model, 1, 1)
-      for (let tries = 0; (await statusOf(server.port, '/v2/health/ready')) === 200 && tries < 50; tries++) {
+      for (
+        let tries = 0;
+        (await statusOf(server.port, '/v2/health/ready')) === 200 && tries < 50;
+        tries++
+      ) {
         const answer = await exchange(server.port, POISON).catch(() => undefined)
         if (answer?.status === 503) counts['threads killed']++
         const asked = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
         if (isRefusal(asked)) counts['503 with Retry-After']++
-        else if (wrongWith(asked, '1') === undefined && isFirst(asked.json)) counts['answers of the first model']++
+        else if (wrongWith(asked, '1') === undefined && isFirst(asked.json))
+          counts['answers of the first model']++
         else wrong.push(asked.body.slice(0, 300))
       }
       renameSync(join(own, 'kept'), model)
@@ -421,7 +524,9 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
       const asked = await exchange(server.port, request('POST', IRIS, {}, irisBody('1')))
       if (!isFirst(asked.json)) wrong.push(asked.body.slice(0, 300))
     }
-    const said = server.output().match(/could not be started; another try follows: [^"]*\\"model.onnx\\" (?:has changed|is)/)
+    const said = server
+      .output()
+      .match(/could not be started; another try follows: [^"]*\\"model.onnx\\" (?:has changed|is)/)
     if (said === null) wrong.push(`the log says not why: ${server.output().slice(-500)}`)
   }
   return {
@@ -439,11 +544,16 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
 }
 
 /** What the shipped version says to the last digit; the other says something else. */
-const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) => json.outputs[0].data[0] === 0.9786807298660278
+const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) =>
+  json.outputs[0].data[0] === 0.9786807298660278
 
 async function deadThreads({ long }: Run, folder: string): Promise<Row> {
   const deaths = long ? 50 : 3
-  await using server = await launch(join(folder, 'log'), { EXECUTION: 'worker', ORT_THREADS: '1', ...LITTLE_HEAP })
+  await using server = await launch(join(folder, 'log'), {
+    EXECUTION: 'worker',
+    ORT_THREADS: '1',
+    ...LITTLE_HEAP,
+  })
   const load = callers(server.port, 8)
   const statuses: Record<string, number> = {}
   for (let i = 0; i < deaths; i++) {
@@ -485,26 +595,39 @@ async function crash({ long }: Run, folder: string): Promise<Row> {
     const pid = childOf(server.pid)
     if (pid === undefined) throw new Error('the server does not run')
     process.kill(pid, 'SIGSEGV')
-    await until('another process runs', () => ![undefined, pid].includes(childOf(server.pid)), PATIENCE_MS)
+    await until(
+      'another process runs',
+      () => ![undefined, pid].includes(childOf(server.pid)),
+      PATIENCE_MS,
+    )
     await answers(load.calls, 20)
   }
   const calls = await load.stop()
   return {
     fault: 'a crash of native code (SIGSEGV), under a supervisor',
     counts: { crashes, answered: calls.answered, 'unanswered and asked again': calls.unanswered },
-    claims: [allRight(calls), yes('it serves again each time', calls.answered > crashes, `${crashes} times`)],
+    claims: [
+      allRight(calls),
+      yes('it serves again each time', calls.answered > crashes, `${crashes} times`),
+    ],
   }
 }
 
 async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const jumps = long ? 60 : 6
   const [LD_PRELOAD] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1')
-  if (LD_PRELOAD === undefined) throw new Error('there is no libfaketimeMT.so.1 below /usr/lib: apt-get install faketime')
+  if (LD_PRELOAD === undefined)
+    throw new Error('there is no libfaketimeMT.so.1 below /usr/lib: apt-get install faketime')
   const offset = join(folder, 'offset')
   const jump = (seconds: number) => writeFileSync(offset, `${seconds < 0 ? '' : '+'}${seconds}\n`)
   jump(0)
   // A jump is of the time of day: the clock that only runs is nobody's to set.
-  const env = { LD_PRELOAD, FAKETIME_TIMESTAMP_FILE: offset, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' }
+  const env = {
+    LD_PRELOAD,
+    FAKETIME_TIMESTAMP_FILE: offset,
+    FAKETIME_NO_CACHE: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+  }
   const { publicKey, privateKey } = await generateKeyPair('ES256')
   const jwks = join(folder, 'jwks.json')
   writeFileSync(jwks, JSON.stringify({ keys: [await exportJWK(publicKey)] }))
@@ -516,7 +639,11 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const DAY = 86_400
   const problems: string[] = []
   const began = performance.now()
-  await using server = await launch(join(folder, 'log'), { ...env, REQUEST_TIMEOUT_MS: '5000', EXECUTION: 'worker' })
+  await using server = await launch(join(folder, 'log'), {
+    ...env,
+    REQUEST_TIMEOUT_MS: '5000',
+    EXECUTION: 'worker',
+  })
   await using guarded = await launch(join(folder, 'guarded'), {
     ...env,
     AUTH_JWKS: jwks,
@@ -535,14 +662,20 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
       const { headers } = await exchange(server.port, request('GET', '/v2'))
       return Math.abs(Date.parse(headers.date as string) - Date.now() - seconds * 1_000) < 60_000
     })
-    const { status } = await exchange(guarded.port, request('POST', IRIS, { authorization: `Bearer ${token}` }, irisBody()))
+    const { status } = await exchange(
+      guarded.port,
+      request('POST', IRIS, { authorization: `Bearer ${token}` }, irisBody()),
+    )
     statuses[status] = (statuses[status] ?? 0) + 1
     const wanted = seconds > 3_600 + 30 || seconds < -600 - 30 ? 401 : 200
     if (status !== wanted) problems.push(`by ${seconds} s the token got ${status}, not ${wanted}`)
     await answers(load.calls, 10)
   }
   jump(0)
-  const { status } = await exchange(guarded.port, request('POST', IRIS, { authorization: `Bearer ${token}` }, irisBody()))
+  const { status } = await exchange(
+    guarded.port,
+    request('POST', IRIS, { authorization: `Bearer ${token}` }, irisBody()),
+  )
   const calls = await load.stop()
   const metrics = readMetrics((await exchange(server.port, request('GET', '/metrics'))).body)
   const labels = '{model="iris-classifier",version="v1.0.0",protocol="http",status="success"}'
@@ -561,7 +694,9 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
       jumps,
       answered: calls.answered,
       refused: calls.refused,
-      ...Object.fromEntries(Object.entries(statuses).map(([status, n]) => [`${status} to a token`, n])),
+      ...Object.fromEntries(
+        Object.entries(statuses).map(([status, n]) => [`${status} to a token`, n]),
+      ),
     },
     claims: [
       none('requests refused, unanswered or out of time', calls.refused + calls.unanswered),
@@ -573,7 +708,11 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
         seconds > 0 && seconds < mostSeconds,
         `${seconds.toFixed(1)} s in all, at most ${mostSeconds.toFixed(1)} can be`,
       ),
-      yes('so does IDLE_EXIT_SECONDS', alive === 200 && ended === 0, `${alive} after a day forward, then exit code ${ended}`),
+      yes(
+        'so does IDLE_EXIT_SECONDS',
+        alive === 200 && ended === 0,
+        `${alive} after a day forward, then exit code ${ended}`,
+      ),
     ],
   }
 }
@@ -584,7 +723,12 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
   const LIMIT = 64
   await using server = await launch(join(folder, 'log'))
   const kept = await connect(server.port)
-  const counts = { 'times without a descriptor left': 0, 'connections too many': 0, 'closed at once': 0, 'answers to who was connected': 0 }
+  const counts = {
+    'times without a descriptor left': 0,
+    'connections too many': 0,
+    'closed at once': 0,
+    'answers to who was connected': 0,
+  }
   const wrong: string[] = []
   const ask = async (connection: Connection) => {
     connection.send(request('POST', IRIS, {}, irisBody('kept')))
@@ -611,7 +755,10 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
       meanwhile[`${status} for ${path}`] = 1
     }
     for (const { socket } of flood) socket.destroy()
-    await until('somebody is let in again', async () => (await statusOf(server.port, '/v2/health/live')) === 200)
+    await until(
+      'somebody is let in again',
+      async () => (await statusOf(server.port, '/v2/health/live')) === 200,
+    )
   }
   kept.socket.destroy()
   const load = callers(server.port, 8)
@@ -654,23 +801,29 @@ interface Group extends AsyncDisposable {
 
 /** A cgroup whose memory is limited. @throws {Error} where none can be made */
 function limitMemory(mebibytes: number): Group {
-  const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false
+  const isFirst =
+    statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false
   const folder = `/sys/fs/cgroup/${isFirst ? 'memory/' : ''}onnx-function-${process.pid}-${mebibytes}`
   if (!isFirst) writeFileSync('/sys/fs/cgroup/cgroup.subtree_control', '+memory')
   mkdirSync(folder)
   const read = (file: string) => readFileSync(`${folder}/${file}`, 'utf8')
   try {
-    writeFileSync(`${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`, String(mebibytes * 2 ** 20))
+    writeFileSync(
+      `${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`,
+      String(mebibytes * 2 ** 20),
+    )
     // What does not fit is to fail, and not to go to the disk.
     const swap = `${folder}/${isFirst ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'}`
-    if (statSync(swap, { throwIfNoEntry: false }) !== undefined) writeFileSync(swap, isFirst ? String(mebibytes * 2 ** 20) : '0')
+    if (statSync(swap, { throwIfNoEntry: false }) !== undefined)
+      writeFileSync(swap, isFirst ? String(mebibytes * 2 ** 20) : '0')
   } catch (error) {
     rmdirSync(folder)
     throw error
   }
   return {
     folder,
-    kills: () => Number(/^oom_kill (\d+)$/m.exec(read(isFirst ? 'memory.oom_control' : 'memory.events'))?.[1]),
+    kills: () =>
+      Number(/^oom_kill (\d+)$/m.exec(read(isFirst ? 'memory.oom_control' : 'memory.events'))?.[1]),
     peakMiB: () => Number(read(isFirst ? 'memory.max_usage_in_bytes' : 'memory.peak')) / 2 ** 20,
     // Who was killed takes a moment to be gone.
     [Symbol.asyncDispose]: () => until('nobody is in the group', () => emptied(folder)),
@@ -699,7 +852,11 @@ function largeCallers(port: number, count: number) {
     while (!stopping) {
       const answer = await exchangeLarge(port, LARGE.request).catch(() => undefined)
       const kind =
-        answer === undefined ? 'unanswered' : answer.status === 503 && 'retry-after' in answer.headers ? 'refused' : String(answer.status)
+        answer === undefined
+          ? 'unanswered'
+          : answer.status === 503 && 'retry-after' in answer.headers
+            ? 'refused'
+            : String(answer.status)
       seen[`large bodies: ${kind}`] = (seen[`large bodies: ${kind}`] ?? 0) + 1
       if (answer?.status === 200) {
         try {
@@ -732,7 +889,11 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
   await using server = await launch(join(folder, 'log'), {}, { command: inGroup(limited) })
   const pid = childOf(server.pid)
   const [load, large] = [callers(server.port, 4, 10), largeCallers(server.port, 4)]
-  await until('enough large bodies are answered', () => (large.seen['large bodies: 200'] ?? 0) >= (long ? 50 : 4), PATIENCE_MS)
+  await until(
+    'enough large bodies are answered',
+    () => (large.seen['large bodies: 200'] ?? 0) >= (long ? 50 : 4),
+    PATIENCE_MS,
+  )
   await large.stop()
   const calls = await load.stop()
   return {
@@ -742,7 +903,10 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
       none('processes killed', limited.kills() + Number(pid !== childOf(server.pid))),
       allRight(calls),
       none('wrong answers to large bodies', large.wrong.length),
-      none('connections closed without an answer', calls.unanswered + (large.seen['large bodies: unanswered'] ?? 0)),
+      none(
+        'connections closed without an answer',
+        calls.unanswered + (large.seen['large bodies: unanswered'] ?? 0),
+      ),
       {
         what: 'peak within the limit',
         measured: `${limited.peakMiB().toFixed(0)} MiB, files it read among them`,
@@ -770,7 +934,16 @@ async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
   const calls = await load.stop()
   return {
     fault,
-    counts: { kills: limited.kills(), answered: calls.answered, 'unanswered and asked again': calls.unanswered, ...large.seen },
-    claims: [allRight(calls), some('kills', limited.kills()), none('wrong answers to large bodies', large.wrong.length)],
+    counts: {
+      kills: limited.kills(),
+      answered: calls.answered,
+      'unanswered and asked again': calls.unanswered,
+      ...large.seen,
+    },
+    claims: [
+      allRight(calls),
+      some('kills', limited.kills()),
+      none('wrong answers to large bodies', large.wrong.length),
+    ],
   }
 }

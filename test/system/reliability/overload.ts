@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict'
-import { closedLoop, type Exchange, exchange, type OpenAnswer, openLoop, paced } from '../../../bench/load.ts'
+import {
+  closedLoop,
+  type Exchange,
+  exchange,
+  type OpenAnswer,
+  openLoop,
+  paced,
+} from '../../../bench/load.ts'
 import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
 import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
@@ -28,7 +35,12 @@ const VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 
 /** Made before: the load is to send, not to make. */
 const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
-  inferenceOf(IRIS, index, { name: 'input', shape: [1, 4], datatype: 'FP32', data: index % 2 ? VIRGINICA : SETOSA }),
+  inferenceOf(IRIS, index, {
+    name: 'input',
+    shape: [1, 4],
+    datatype: 'FP32',
+    data: index % 2 ? VIRGINICA : SETOSA,
+  }),
 )
 
 /** 50 ms and more a run, for any number of rows: so its peak is some hundred a second, and ten times that can be sent by one process. */
@@ -38,7 +50,8 @@ const HEAVY: Case = {
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
   times: 10,
-  ask: index => inferenceOf(SLOW, index, { name: 'x', shape: [1, 2], datatype: 'FP32', data: valuesOf(index) }),
+  ask: index =>
+    inferenceOf(SLOW, index, { name: 'x', shape: [1, 2], datatype: 'FP32', data: valuesOf(index) }),
   check(body, index) {
     const { id, outputs } = JSON.parse(body.toString())
     assert.deepEqual([id, outputs[0].data], [`${index}`, valuesOf(index)])
@@ -87,8 +100,23 @@ interface Tally {
   lag: number
 }
 
-async function offer({ ask, check }: Case, port: number, perSecond: number, seconds: number): Promise<Tally> {
-  const tally: Tally = { sent: 0, right: 0, inTime: 0, refused: 0, wrong: [], givenUp: 0, refusalMs: [], answers: [], lag: 0 }
+async function offer(
+  { ask, check }: Case,
+  port: number,
+  perSecond: number,
+  seconds: number,
+): Promise<Tally> {
+  const tally: Tally = {
+    sent: 0,
+    right: 0,
+    inTime: 0,
+    refused: 0,
+    wrong: [],
+    givenUp: 0,
+    refusalMs: [],
+    answers: [],
+    lag: 0,
+  }
   const onAnswer = ({ status, headers, body, due, ms }: OpenAnswer, index: number) => {
     try {
       if (status === 503) {
@@ -108,7 +136,10 @@ async function offer({ ask, check }: Case, port: number, perSecond: number, seco
     }
   }
   const onFailure = (error: Error) => void tally.wrong.push(error.message)
-  const { sent, givenUp, lag } = await openLoop(port, perSecond, seconds, ask, onAnswer, { patienceMs: 100, onFailure })
+  const { sent, givenUp, lag } = await openLoop(port, perSecond, seconds, ask, onAnswer, {
+    patienceMs: 100,
+    onFailure,
+  })
   return Object.assign(tally, { sent, givenUp, lag })
 }
 
@@ -118,7 +149,13 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
   try {
     const port = Number(new URL(server.url).port)
     const target: Exchange = { request: one.ask(1), verify: ({ body }) => one.check(body, 1) }
-    const seen = { peaks: [] as number[], goodput: [] as number[], offered: [] as number[], probes: 0, probeP99: 0 }
+    const seen = {
+      peaks: [] as number[],
+      goodput: [] as number[],
+      offered: [] as number[],
+      probes: 0,
+      probeP99: 0,
+    }
     const all: Tally[] = []
     const overloads: Tally[] = []
     const calm = { before: [] as number[], after: [] as number[], refusedLate: 0 }
@@ -165,7 +202,8 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       )
     }
     const counts = await countsOf(port)
-    const sum = (of: (tally: Tally) => number, tallies = all) => tallies.reduce((total, tally) => total + of(tally), 0)
+    const sum = (of: (tally: Tally) => number, tallies = all) =>
+      tallies.reduce((total, tally) => total + of(tally), 0)
     const wrong = all.flatMap(tally => tally.wrong)
     const right = sum(tally => tally.right)
     const refused = sum(tally => tally.refused)
@@ -182,7 +220,9 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       {
         what: 'its metrics count the same',
         measured: `${counts.answered - counted.answered - closedRequests} answered, ${counts.rejected - counted.rejected} rejected`,
-        holds: counts.answered - counted.answered - closedRequests === right && counts.rejected - counted.rejected === refused,
+        holds:
+          counts.answered - counted.answered - closedRequests === right &&
+          counts.rejected - counted.rejected === refused,
       },
       {
         what: 'goodput ≥ 0.9 × the peak, or × what was sent where that is less',
@@ -209,7 +249,12 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
     ]
     if (refusalMs.length > 0) {
       const p99 = percentile(refusalMs, 99)
-      claims.splice(3, 0, { what: 'refusals: p99 < 10 ms', measured: `${p99.toFixed(1)} ms`, holds: p99 < 10, measurement: true })
+      claims.splice(3, 0, {
+        what: 'refusals: p99 < 10 ms',
+        measured: `${p99.toFixed(1)} ms`,
+        holds: p99 < 10,
+        measurement: true,
+      })
     }
     return {
       fault: one.fault,
@@ -240,7 +285,8 @@ async function countsOf(port: number): Promise<{ answered: number; rejected: num
   const { status, body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
   assert.equal(status, 200)
   const series = [...readMetrics(body.toString())]
-  const total = (start: RegExp) => series.filter(([name]) => start.test(name)).reduce((sum, [, value]) => sum + value, 0)
+  const total = (start: RegExp) =>
+    series.filter(([name]) => start.test(name)).reduce((sum, [, value]) => sum + value, 0)
   return {
     answered: total(/^inference_requests_total\{.*status="success"/),
     rejected: total(/^inference_rejected_total\{.*reason="overloaded"/),
@@ -249,7 +295,9 @@ async function countsOf(port: number): Promise<{ answered: number; rejected: num
 
 function percentile(values: readonly number[], percent: number): number {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN
+  return (
+    sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN
+  )
 }
 
 const median = (values: readonly number[]) => percentile(values, 50)

@@ -39,7 +39,12 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   }
   const children: ChildProcess[] = []
   const run = (program: string, ...args: string[]) => {
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'], timeout: longestMs, killSignal: 'SIGKILL' })
+    const child = spawn(program, args, {
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: longestMs,
+      killSignal: 'SIGKILL',
+    })
     children.push(child)
     return child
   }

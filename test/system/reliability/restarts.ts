@@ -42,7 +42,11 @@ const NGINX: Proxy = {
   what: 'TERM behind nginx, on sockets that systemd keeps',
   command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
   start: startOnKeptSocket,
-  configuration: (port, ports, folder) => `daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log;
+  configuration: (
+    port,
+    ports,
+    folder,
+  ) => `daemon off; worker_processes 1; pid ${folder}/pid; error_log ${folder}/error.log;
 events { worker_connections 512; }
 http {
   access_log off;
@@ -89,7 +93,10 @@ ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 `,
 }
 
-async function behind({ what, command: [program, ...args], start, configuration }: Proxy, run: Run): Promise<Row> {
+async function behind(
+  { what, command: [program, ...args], start, configuration }: Proxy,
+  run: Run,
+): Promise<Row> {
   const folder = mkdtempSync(join(tmpdir(), 'restarts-'))
   const instances: Instance[] = []
   let proxy: ChildProcess | undefined
@@ -190,12 +197,16 @@ async function startOnPort(env: Record<string, string>): Promise<Instance> {
 /** What does for one command what systemd does: it holds the socket, and starts the command when somebody connects. */
 async function startOnKeptSocket(): Promise<Instance> {
   const port = await freePort()
-  const keeper = spawn('scripts/systemd/activate.sh', [`127.0.0.1:${port}`, process.execPath, 'build/main.js'], {
-    cwd: projectFolder,
-    env: { PATH: process.env.PATH },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: LONGEST_MS,
-  })
+  const keeper = spawn(
+    'scripts/systemd/activate.sh',
+    [`127.0.0.1:${port}`, process.execPath, 'build/main.js'],
+    {
+      cwd: projectFolder,
+      env: { PATH: process.env.PATH },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LONGEST_MS,
+    },
+  )
   keeper.stderr.resume()
   let starts = 0
   createInterface({ input: keeper.stdout }).on('line', line => {
@@ -232,7 +243,12 @@ interface Restart {
 }
 
 /** One instance after the other, when so many requests have been answered since the one before was ready. */
-async function restart(instances: readonly Instance[], load: Load, { long, random, progress }: Run, what: string): Promise<Restart[]> {
+async function restart(
+  instances: readonly Instance[],
+  load: Load,
+  { long, random, progress }: Run,
+  what: string,
+): Promise<Restart[]> {
   const restarts: Restart[] = []
   const times = long ? 100 : 4
   while (restarts.length < times) {
@@ -243,7 +259,9 @@ async function restart(instances: readonly Instance[], load: Load, { long, rando
     await instance.restart()
     restarts.push({ inFlight, endedWell })
     if (restarts.length % 10 === 0)
-      progress(`${what}: ${restarts.length} of ${times}, ${load.answered} answered, ${load.failures.length} failed`)
+      progress(
+        `${what}: ${restarts.length} of ${times}, ${load.answered} answered, ${load.failures.length} failed`,
+      )
   }
   await load.answers(200)
   return restarts
@@ -287,12 +305,15 @@ function startLoad(port: number, random: () => number): Load {
     while (!stopped) {
       if (longestPauseMs > 0) await wait(random() * longestPauseMs)
       const n = asked++
-      const question = (QUESTIONS[Math.floor(random() * QUESTIONS.length)] as (typeof QUESTIONS)[number])(n)
+      const question = (
+        QUESTIONS[Math.floor(random() * QUESTIONS.length)] as (typeof QUESTIONS)[number]
+      )(n)
       inFlight++
       const began = performance.now()
       try {
         const answer = await post(port, question.path, question, agent)
-        if (answer.status !== 200) throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 200)}`)
+        if (answer.status !== 200)
+          throw new Error(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 200)}`)
         question.check(answer)
         if (longestPauseMs === 0 && !answer.reused && !told) closedUntold++
         told = answer.headers.connection === 'close'
@@ -311,7 +332,9 @@ function startLoad(port: number, random: () => number): Load {
   }
 
   const callers = [
-    ...Array.from({ length: KEEPING }, (_, i) => caller(PAUSES_MS[i % PAUSES_MS.length] as number, true)),
+    ...Array.from({ length: KEEPING }, (_, i) =>
+      caller(PAUSES_MS[i % PAUSES_MS.length] as number, true),
+    ),
     ...Array.from({ length: FRESH }, () => caller(FRESH_PAUSE_MS, false)),
   ]
   return {
@@ -339,7 +362,8 @@ function startLoad(port: number, random: () => number): Load {
   }
 }
 
-const sum = <Item>(items: readonly Item[], of: (item: Item) => number) => items.reduce((total, item) => total + of(item), 0)
+const sum = <Item>(items: readonly Item[], of: (item: Item) => number) =>
+  items.reduce((total, item) => total + of(item), 0)
 
 const nothingFailed = ({ answered, failures }: Pick<Load, 'answered' | 'failures'>, but = '') => ({
   what: `no request fails${but}`,
@@ -349,5 +373,9 @@ const nothingFailed = ({ answered, failures }: Pick<Load, 'answered' | 'failures
 
 function endedByThemselves(restarts: readonly Restart[]) {
   const well = restarts.filter(({ endedWell }) => endedWell).length
-  return { what: 'each instance ends by itself, with 0', measured: `${well} of ${restarts.length}`, holds: well === restarts.length }
+  return {
+    what: 'each instance ends by itself, with 0',
+    measured: `${well} of ${restarts.length}`,
+    holds: well === restarts.length,
+  }
 }

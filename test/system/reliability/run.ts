@@ -42,7 +42,12 @@ const countsOf = ({ counts }: Row) =>
   Object.entries(counts)
     .map(([what, n]) => `${n.toLocaleString('en')} ${what}`)
     .join(', ')
-const mark = (claim: Claim) => (claim.holds ? 'yes' : claim.measurement === true && !values.long ? 'not in this short run' : '**no**')
+const mark = (claim: Claim) =>
+  claim.holds
+    ? 'yes'
+    : claim.measurement === true && !values.long
+      ? 'not in this short run'
+      : '**no**'
 
 /** The table between the marks of that name in docs/reliability.md. */
 function write(name: Name, rows: readonly Row[], command: string): void {
@@ -62,8 +67,12 @@ function write(name: Name, rows: readonly Row[], command: string): void {
     `\`${command}\`, ${new Date().toISOString().slice(0, 10)}, Node ${process.versions.node}.`,
   ]
   const before = readFileSync(path, 'utf8')
-  const after = before.replace(new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- / -->)`), (_, from, to) => `${from}${lines.join('\n')}\n${to}`)
-  if (after === before && !before.includes(`<!-- ${name} -->`)) throw new Error(`${path} has no <!-- ${name} --> … <!-- / -->`)
+  const after = before.replace(
+    new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- / -->)`),
+    (_, from, to) => `${from}${lines.join('\n')}\n${to}`,
+  )
+  if (after === before && !before.includes(`<!-- ${name} -->`))
+    throw new Error(`${path} has no <!-- ${name} --> … <!-- / -->`)
   writeFileSync(path, after)
 }
 
@@ -72,10 +81,15 @@ for (const name of positionals.length > 0 ? (positionals as Name[]) : NAMES) {
   const command = `npm run reliability -- ${name}${values.long ? ' --long' : ''} --seed ${seed}`
   say(`\n${command}`)
   const rows: Row[] = []
-  for await (const row of rowsOf(name, { long: values.long, seed, progress: line => say(`  … ${line}`) })) {
+  for await (const row of rowsOf(name, {
+    long: values.long,
+    seed,
+    progress: line => say(`  … ${line}`),
+  })) {
     rows.push(row)
     say(`  ${row.fault}: ${row.notRun === undefined ? countsOf(row) : `NOT RUN: ${row.notRun}`}`)
-    for (const claim of row.claims) say(`    ${claim.holds ? '✔' : held(claim) ? '–' : '✖'} ${claim.what}: ${claim.measured}`)
+    for (const claim of row.claims)
+      say(`    ${claim.holds ? '✔' : held(claim) ? '–' : '✖'} ${claim.what}: ${claim.measured}`)
   }
   allHeld &&= rows.every(({ claims }) => claims.every(held))
   if (values.write) write(name, rows, command)

@@ -3,7 +3,15 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Exchange, exchange, paced, verified } from '../../../bench/load.ts'
-import { BINARY_EVENT, binaryRows, jsonRows, OTHER_REQUEST, PROBE, STRUCTURED_EVENT, V2_REQUEST } from '../../../bench/requests.ts'
+import {
+  BINARY_EVENT,
+  binaryRows,
+  jsonRows,
+  OTHER_REQUEST,
+  PROBE,
+  STRUCTURED_EVENT,
+  V2_REQUEST,
+} from '../../../bench/requests.ts'
 import { growth, spread } from '../../../bench/statistics.ts'
 import { ours, type Running, start } from '../../../bench/subjects.ts'
 import { IRIS, irisBody, readMetrics, request, until } from '../../http/client.ts'
@@ -47,11 +55,19 @@ const KINDS: Readonly<Record<string, Kind>> = {
 const MISTAKES: readonly (readonly [request: string, status: number, says: RegExp])[] = [
   [request('POST', IRIS, {}, irisBody('bad').replace('[1,4]', '[2,4]')), 400, /shape \[2,4\]/],
   [request('POST', IRIS, {}, '{"inputs":['), 400, /JSON/],
-  [request('POST', IRIS.replace('iris-classifier', 'nobody'), {}, irisBody()), 404, /"nobody" is unknown/],
+  [
+    request('POST', IRIS.replace('iris-classifier', 'nobody'), {}, irisBody()),
+    404,
+    /"nobody" is unknown/,
+  ],
   [request('POST', IRIS, { 'content-type': 'text/plain' }, irisBody()), 415, /text\/plain/],
   [request('DELETE', IRIS), 405, /DELETE is not for/],
   ['no HTTP\r\n\r\n', 400, /not valid HTTP/],
-  [request('POST', '/', { 'ce-specversion': '1.0', 'ce-id': '1' }, irisBody()), 400, /ce-(?:source|type)|source|type/],
+  [
+    request('POST', '/', { 'ce-specversion': '1.0', 'ce-id': '1' }, irisBody()),
+    400,
+    /ce-(?:source|type)|source|type/,
+  ],
 ]
 
 /** Goes to a thread of its own. */
@@ -81,7 +97,9 @@ const soak: Fault = {
       const end = performance.now() + totalMs
       for (let told = 0.1; performance.now() < end; ) {
         await oneWindow(old.port, windowMs, add)
-        await until('all connections are closed', () => descriptorsOf(old.pid) <= usual).catch(() => {})
+        await until('all connections are closed', () => descriptorsOf(old.pid) <= usual).catch(
+          () => {},
+        )
         const threads = readdirSync(`/proc/${old.pid}/task`).length
         seen.push({ descriptors: descriptorsOf(old.pid), threads, residentMiB: old.residentMiB() })
         const done = 1 - (end - performance.now()) / totalMs
@@ -106,7 +124,11 @@ const soak: Fault = {
       fault: `${Math.round(totalMs / 1_000)} s of mixed load`,
       counts,
       claims: [
-        { what: 'every answer is the right one', measured: wrong ?? 'each was looked at', holds: wrong === undefined },
+        {
+          what: 'every answer is the right one',
+          measured: wrong ?? 'each was looked at',
+          holds: wrong === undefined,
+        },
         same('descriptors, whenever nobody is connected', of('descriptors')),
         same('threads', of('threads')),
         steady('resident memory', 'MiB', of('residentMiB'), 0.1),
@@ -133,15 +155,27 @@ interface Watched extends Running {
 
 async function startWatched(): Promise<Watched> {
   const inspectPort = await freePort()
-  return { ...(await start(ours({ NODE_OPTIONS: `--inspect-port=127.0.0.1:${inspectPort}` }), undefined)), inspectPort }
+  return {
+    ...(await start(ours({ NODE_OPTIONS: `--inspect-port=127.0.0.1:${inspectPort}` }), undefined)),
+    inspectPort,
+  }
 }
 
 /** @throws {Error} at an answer that is not the right one */
-async function oneWindow(port: number, windowMs: number, add: (kind: string, requests: number) => void): Promise<void> {
-  const loads = Object.entries(KINDS).map(([kind, kinds]) => ({ kind, load: paced(port, ...kinds, 1) }))
+async function oneWindow(
+  port: number,
+  windowMs: number,
+  add: (kind: string, requests: number) => void,
+): Promise<void> {
+  const loads = Object.entries(KINDS).map(([kind, kinds]) => ({
+    kind,
+    load: paced(port, ...kinds, 1),
+  }))
   const beside = besides(port, windowMs, add)
   await beside.catch(() => {})
-  for (const { kind, requests } of await Promise.all(loads.map(async ({ kind, load }) => ({ kind, ...(await load.stop()) }))))
+  for (const { kind, requests } of await Promise.all(
+    loads.map(async ({ kind, load }) => ({ kind, ...(await load.stop()) })),
+  ))
     add(kind, requests)
   await beside
 }
@@ -156,7 +190,12 @@ async function compare(old: Running, young: Running, ms: number): Promise<Aged> 
       await wait(ms)
       const { p50, p99, requests } = await load.stop()
       const cpu = (server.cpuMs() - before) / requests
-      return { p50, p99, cpu, loopDelay: (await scrape(server.port)).get('nodejs_eventloop_lag_p99_seconds') as number }
+      return {
+        p50,
+        p99,
+        cpu,
+        loopDelay: (await scrape(server.port)).get('nodejs_eventloop_lag_p99_seconds') as number,
+      }
     }),
   )
   const over = (what: keyof Aged) => (a as Aged)[what] / (b as Aged)[what]
@@ -189,7 +228,11 @@ async function heapMiB(pid: number, inspectPort: number): Promise<number> {
 }
 
 /** What does not come as often: mistakes, large bodies, and scrapes. */
-async function besides(port: number, windowMs: number, add: (kind: string, requests: number) => void) {
+async function besides(
+  port: number,
+  windowMs: number,
+  add: (kind: string, requests: number) => void,
+) {
   const end = performance.now() + windowMs
   do {
     for (const [request, status, says] of MISTAKES) {
@@ -218,7 +261,11 @@ const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
 
 function same(what: string, values: readonly number[]): Claim {
   const { min, max } = spread(values)
-  return { what: `${what}: never more`, measured: min === max ? `${min}` : `${min} to ${max}`, holds: max <= (values[0] as number) }
+  return {
+    what: `${what}: never more`,
+    measured: min === max ? `${min}` : `${min} to ${max}`,
+    holds: max <= (values[0] as number),
+  }
 }
 
 /** Growth over all of it, by a line through the windows: even the most that it may be is less than that share. */
@@ -238,7 +285,8 @@ function steady(what: string, unit: string, values: readonly number[], share: nu
 function asYoung(what: string, ratios: readonly number[], most: number): Claim {
   const sorted = ratios.toSorted((a, b) => a - b)
   const off = (1.96 * Math.sqrt(sorted.length)) / 2
-  const at = (index: number) => sorted[Math.min(Math.max(Math.round(index), 0), sorted.length - 1)] ?? Number.NaN
+  const at = (index: number) =>
+    sorted[Math.min(Math.max(Math.round(index), 0), sorted.length - 1)] ?? Number.NaN
   const [least, upper] = [at(sorted.length / 2 - off - 1), at(sorted.length / 2 + off)]
   return {
     what: `${what}: at most ${most} × that of a process that has just been started`,

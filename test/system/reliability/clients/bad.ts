@@ -10,7 +10,10 @@ import { random } from '../../../random.ts'
  * and ends when who started it does.
  */
 
-const [kind, port, connections, seed] = [process.argv[2] as string, ...process.argv.slice(3).map(Number)] as [Kind, number, number, number]
+const [kind, port, connections, seed] = [
+  process.argv[2] as string,
+  ...process.argv.slice(3).map(Number),
+] as [Kind, number, number, number]
 const draw = random(seed)
 
 /** By what became of a connection or request: how many. */
@@ -21,7 +24,12 @@ const count = (what: string) => {
 let longestMs = 0
 
 const PATH = '/v2/models/identity-fp32/infer'
-const small = request('POST', PATH, {}, JSON.stringify({ inputs: [{ name: 'x', shape: [2], datatype: 'FP32', data: [1, 2] }] }))
+const small = request(
+  'POST',
+  PATH,
+  {},
+  JSON.stringify({ inputs: [{ name: 'x', shape: [2], datatype: 'FP32', data: [1, 2] }] }),
+)
 
 /** What each of the connections does until it is closed; then another takes its place. */
 const KINDS = {
@@ -76,17 +84,27 @@ export type Kind = keyof typeof KINDS
 
 const megabyte = (() => {
   const json = JSON.stringify({
-    inputs: [{ name: 'x', shape: [2 ** 18], datatype: 'FP32', parameters: { binary_data_size: 2 ** 20 } }],
+    inputs: [
+      { name: 'x', shape: [2 ** 18], datatype: 'FP32', parameters: { binary_data_size: 2 ** 20 } },
+    ],
     parameters: { binary_data_output: true },
   })
-  const headers = { 'inference-header-content-length': `${json.length}`, 'content-length': `${json.length + 2 ** 20}` }
+  const headers = {
+    'inference-header-content-length': `${json.length}`,
+    'content-length': `${json.length + 2 ** 20}`,
+  }
   return Buffer.concat([Buffer.from(request('POST', PATH, headers) + json), Buffer.alloc(2 ** 20)])
 })()
 
 /** 64 MiB of blanks. */
 const bomb = (() => {
   const body = gzipSync(Buffer.alloc(64 * 2 ** 20, ' '))
-  return Buffer.concat([Buffer.from(request('POST', PATH, { 'content-encoding': 'gzip', 'content-length': `${body.length}` })), body])
+  return Buffer.concat([
+    Buffer.from(
+      request('POST', PATH, { 'content-encoding': 'gzip', 'content-length': `${body.length}` }),
+    ),
+    body,
+  ])
 })()
 
 async function dribble(socket: Socket, byte: string): Promise<void> {
