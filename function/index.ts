@@ -1,83 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { setTimeout as wait } from 'node:timers/promises'
+import { type Answer, bytesOf, type Caller, errorAnswer, json } from './answer.ts'
 import { type Config, readConfig } from './config.ts'
 import { modeOf } from './events/cloudevent.ts'
-import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
-import { type Answer, bytesOf, errorAnswer, json } from './handler.ts'
-import type { Caller } from './inference/batcher.ts'
-import { infer, inferParsed } from './inference/infer.ts'
-import { functionVersion, serverMetadata } from './inference/metadata.ts'
-import { createModel } from './inference/model.ts'
-import { readModelFolder } from './inference/model-folder.ts'
-import { createLog, traceOf } from './telemetry/log.ts'
-import { createMetrics } from './telemetry/metrics.ts'
+import { receiveEvents, receiveParsed } from './events/receive.ts'
+import { infer, inferParsed } from './http/infer.ts'
+import { createService, endPush, type Service, startPush } from './service.ts'
+import { traceOf } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
-import { createTraces } from './telemetry/trace.ts'
 
 /*
- * The Knative function: one model, answering V2 requests and CloudEvents.
- *
- * `npm start` (main.ts) serves it whole. The exports at the end are the contract of Knative's own Node.js runtime,
- * faas-js-runtime 4, under which the same function answers on `/`: https://github.com/nodeshift/faas-js-runtime
+ * The contract of Knative's own Node.js runtime, faas-js-runtime 4, under which the function answers on `/`:
+ * https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does without that runtime.
  */
-
-/**
- * Everything that answers requests and events for the model that `config` names; the model is not loaded yet.
- * @throws {Error} of one line, when there is no model to serve
- */
-export function createFunction(config: Config): EventService {
-  const log = createLog(config.logLevel)
-  const folder = readModelFolder(config)
-  const metrics = createMetrics(
-    {
-      model: folder.name,
-      version: folder.version,
-      labels: folder.labels,
-      service: config.service,
-      revision: config.revision,
-      functionVersion,
-    },
-    () => ({ queuedRows: model.queuedRows, ready: model.notReady === undefined }),
-  )
-  const model = createModel(folder, config, metrics, log)
-  const source =
-    config.eventSource ??
-    `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
-  const traces = config.push?.traces ? createTraces() : undefined
-  return {
-    model,
-    metrics,
-    log,
-    traces,
-    replier: { source, modelName: folder.name, modelVersion: folder.version },
-  }
-}
-
-/**
- * From now on spans and metrics are pushed, where the configuration says so. To be called when the start is over: what pushes is
- * loaded here.
- */
-export async function startPush(service: EventService, config: Config): Promise<Push | undefined> {
-  if (config.push === undefined) return undefined
-  try {
-    const { createPush } = await import('./telemetry/push.ts')
-    return createPush(service, config, config.push, functionVersion)
-  } catch (error) {
-    service.log.error({ err: error }, 'spans and metrics are not pushed')
-    return undefined
-  }
-}
-
-/** Sends what there is to push, for the last time, and waits for it at most so long. */
-export async function endPush(
-  pushing: Promise<Push | undefined>,
-  timeoutMs: number,
-): Promise<void> {
-  await Promise.race([
-    pushing.then(push => push?.end()),
-    wait(timeoutMs, undefined, { ref: false }),
-  ])
-}
 
 /** Of what the runtime hands over, what is used. */
 export interface Context {
@@ -98,7 +32,7 @@ interface HealthReply {
   code(status: number): { send(body: unknown): unknown }
 }
 
-let service: EventService | undefined
+let service: Service | undefined
 let config: Config | undefined
 let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
@@ -111,7 +45,7 @@ export async function init(): Promise<void> {
     throw new Error(
       `variables with ${unkept} have no effect under this runtime; start build/main.js, or leave them out`,
     )
-  service = createFunction(config)
+  service = createService(config)
   await service.model.load()
   pushing = startPush(service, config)
 }
@@ -140,33 +74,33 @@ export async function handle(context: Context): Promise<StructuredReturn> {
 function answer(
   { method, headers, body = '' }: Context,
   caller: Caller,
-  service: EventService,
+  service: Service,
 ): Promise<Answer> | Answer {
-  if (method !== 'POST') return json(serverMetadata)
+  if (method !== 'POST') return json(service.dataPlane.server)
   const mode = modeOf(headers)
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   if (bytes instanceof Uint8Array) {
     const request = { method, path: '/', headers, body: bytes }
     return mode === undefined
-      ? infer(request, caller, service)
+      ? infer(request, caller, service.dataPlane)
       : receiveEvents(request, mode, caller, service)
   }
   // What was rounded by the runtime's parser is refused where an integer tensor is read, for it is beyond 2^53.
   const parsed = { value: body, exact: () => body }
   if (mode !== undefined) return receiveParsed(headers, parsed, caller, service)
-  return inferParsed(parsed, caller, service)
+  return inferParsed(parsed, caller, service.dataPlane)
 }
 
 /** The runtime asks whether to restart the process: it answers, so no. */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
   reply.code(200).send({ live: true })
 
+const NOT_INITIALIZED = { live: true, ready: false, error: 'init has not been called' }
+
 /** Whether the model takes requests. */
 export function readiness(_request: unknown, reply: HealthReply): unknown {
-  const error = service === undefined ? 'init has not been called' : service.model.notReady
-  return error === undefined
-    ? reply.code(200).send({ live: true, ready: true })
-    : reply.code(503).send({ live: true, ready: false, error })
+  const state = service?.dataPlane.ready() ?? NOT_INITIALIZED
+  return reply.code(state.ready ? 200 : 503).send(state)
 }
 
 /** The runtime is ending. */
@@ -175,7 +109,7 @@ export async function shutdown(): Promise<void> {
   await Promise.all([service?.model.close(), endPush(pushing, config?.drainTimeoutMs ?? 0)])
 }
 
-function current({ method, headers }: Context): { service: EventService; caller: Caller } {
+function current({ method, headers }: Context): { service: Service; caller: Caller } {
   if (service === undefined || config === undefined) throw new Error('init has not been called')
   const arrived = performance.now()
   const deadline = arrived + config.requestTimeoutMs

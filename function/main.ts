@@ -1,5 +1,5 @@
 import { readConfig } from './config.ts'
-import { live } from './life.ts'
+import { live } from './process.ts'
 
 /** `npm start`. */
 live(() => ({ config: readConfig(process.env) }))

@@ -5,11 +5,10 @@ import express, {
   type RequestHandler,
   type Response,
 } from 'express'
-import type { EventService } from '../function/events/receive.ts'
-import { json, Refused } from '../function/handler.ts'
+import { json, Refused } from '../function/answer.ts'
 import type { Front, Respond } from '../function/http/host.ts'
 import { createRoutes, type Route } from '../function/http/routes.ts'
-import { serverMetadata } from '../function/inference/metadata.ts'
+import type { Service } from '../function/service.ts'
 import { predict } from './v1.ts'
 
 /**
@@ -18,7 +17,7 @@ import { predict } from './v1.ts'
  * It decides what answers, not how: bodies are read, and answers written, by the listener, so that limits, errors, compression and
  * the end of the process are the same with and without it.
  */
-export function createPredictor(service: EventService): Front {
+export function createPredictor(service: Service): Front {
   const routeOf = createRoutes(service)
   const v2 = (name: string, verb: 'ready' | 'infer') =>
     routeOf(`/v2/models/${encodeURIComponent(name)}/${verb}`)
@@ -29,10 +28,12 @@ export function createPredictor(service: EventService): Front {
   // KServe's own clients take it for V1's liveness.
   const alive: Route = {
     ...routeOf('/'),
-    GET: () => json({ status: 'alive', ...serverMetadata }, 200, { vary: 'accept' }),
+    GET: () => json({ status: 'alive', ...service.dataPlane.server }, 200, { vary: 'accept' }),
   }
   const models: Route = { GET: () => json({ models: [service.model.name] }) }
-  const predicting: Route = { POST: (request, caller) => predict(request, caller, service) }
+  const predicting: Route = {
+    POST: (request, caller) => predict(request, caller, service.dataPlane),
+  }
 
   /** @throws {Refused} 404, naming the model that is not served here, as V2 does */
   function ofModel(name: string): Route | undefined {
@@ -60,7 +61,7 @@ export function createPredictor(service: EventService): Front {
   const onError: ErrorRequestHandler = (error, _request, response, _next) => {
     respondOf(response)(() => {
       // The router's own refusals, such as a % that encodes nothing, say whose mistake it is.
-      throw error.status === 400 ? new Refused(400, error.message) : error
+      throw error.status === 400 ? new Refused('BAD_HTTP', error.message) : error
     })
   }
   app.use(onError)

@@ -1,6 +1,6 @@
-import type { Answer, Request } from '../function/handler.ts'
-import type { Caller } from '../function/inference/batcher.ts'
-import { answerWith, checkMediaType, type Service } from '../function/inference/infer.ts'
+import { type Answer, type Caller, knownError, type Request } from '../function/answer.ts'
+import type { DataPlane } from '../function/dataplane.ts'
+import { checkMediaType } from '../function/http/infer.ts'
 import { hasJson } from '../function/protocol/datatypes.ts'
 import { decodeParsedRequest } from '../function/protocol/decode.ts'
 import { encodeData, type InferenceResponse } from '../function/protocol/encode.ts'
@@ -33,22 +33,33 @@ export interface V1Request extends InferenceRequest {
 const MOST_BYTES = 4 * 2 ** 20
 
 /** Answers `POST /v1/models/{model}:predict`, whatever becomes of it. */
-export const predict = (request: Request, caller: Caller, service: Service): Promise<Answer> =>
-  answerWith(
-    async loaded => {
-      checkMediaType(request, undefined)
-      if (request.body.byteLength > MOST_BYTES)
-        throw new TooLarge(
-          `the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`,
-        )
-      caller.trace?.enter('decode')
-      const v1 = decodePredict(parseJson(request.body, 'the body'), loaded.signature)
-      const body = encodePredict(await loaded.infer(v1, caller), v1.instances)
-      return { status: 200, headers: { 'content-type': 'application/json' }, body }
-    },
-    caller,
-    service,
-  )
+export async function predict(
+  request: Request,
+  caller: Caller,
+  dataPlane: DataPlane,
+): Promise<Answer> {
+  try {
+    const body = await dataPlane.infer(
+      async loaded => {
+        checkMediaType(request, undefined)
+        checkSize(request.body)
+        caller.trace?.enter('decode')
+        const v1 = decodePredict(parseJson(request.body, 'the body'), loaded.signature)
+        return encodePredict(await loaded.infer(v1, caller), v1.instances)
+      },
+      'http',
+      caller,
+    )
+    return { status: 200, headers: { 'content-type': 'application/json' }, body }
+  } catch (error) {
+    return knownError(error, 'http')
+  }
+}
+
+function checkSize({ byteLength }: Uint8Array): void {
+  if (byteLength <= MOST_BYTES) return
+  throw new TooLarge(`the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`)
+}
 
 /** @throws {BadRequest} naming what is wrong with the request, or why the model cannot be asked by V1 */
 export function decodePredict(json: ParsedJson, signature: Signature): V1Request {

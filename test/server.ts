@@ -4,10 +4,9 @@ import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Config, readConfig } from '../function/config.ts'
-import type { EventService } from '../function/events/receive.ts'
 import { type Front, listen } from '../function/http/host.ts'
 import { listenForMetrics } from '../function/http/metrics-port.ts'
-import { createFunction } from '../function/index.ts'
+import { createService, type Service } from '../function/service.ts'
 
 export const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 
@@ -19,7 +18,7 @@ export interface Server {
   readonly port: number
   /** Where metrics have one of their own. */
   readonly metricsPort: number | undefined
-  readonly service: EventService
+  readonly service: Service
   /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
   close(timeoutMs: number): Promise<boolean>
   readonly config: Config
@@ -39,7 +38,7 @@ const MODE = Object.fromEntries(
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
 export async function startServer(
   env: Record<string, string> = {},
-  { load = true, frontOf }: { load?: boolean; frontOf?: (service: EventService) => Front } = {},
+  { load = true, frontOf }: { load?: boolean; frontOf?: (service: Service) => Front } = {},
 ): Promise<Server> {
   const config = readConfig({
     PORT: '0',
@@ -48,7 +47,7 @@ export async function startServer(
     ...MODE,
     ...env,
   })
-  const service = createFunction(config)
+  const service = createService(config)
   const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor : frontOf
   const host = await listen(service, config, front?.(service))
   const metricsHost =

@@ -1,16 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { type Answer, knownError, Refused, type Request } from '../handler.ts'
-import type { Caller } from '../inference/batcher.ts'
-import {
-  countFailure,
-  inferJson,
-  partsOf,
-  readJsonLength,
-  type Service,
-  secondsSince,
-} from '../inference/infer.ts'
-import type { EncodedResponse } from '../protocol/encode.ts'
-import { BadRequest, ModelError, TooLarge } from '../protocol/errors.ts'
+import { type Answer, type Caller, knownError, Refused, type Request } from '../answer.ts'
+import type { DataPlane } from '../dataplane.ts'
+import { meaningOf } from '../errors.ts'
+import { readJsonLength } from '../protocol/binary.ts'
+import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
+import { BadRequest, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 import {
   beginJson,
@@ -26,8 +20,9 @@ import {
 } from './cloudevent.ts'
 import { type Replier, replyAttributes } from './reply.ts'
 
-/** What answering events takes besides the request. */
-export interface EventService extends Service {
+/** What answering events depends on. */
+export interface EventContext {
+  readonly dataPlane: DataPlane
   readonly replier: Replier
 }
 
@@ -40,22 +35,22 @@ export const receiveEvents = (
   request: Request,
   mode: Mode,
   caller: Caller,
-  service: EventService,
-): Promise<Answer> => orError(RECEIVERS[mode](request, caller, service))
+  context: EventContext,
+): Promise<Answer> => orError(RECEIVERS[mode](request, caller, context))
 
 /** The same for an event in binary mode whose data a runtime has parsed already. */
 export const receiveParsed = (
   headers: IncomingHttpHeaders,
   data: ParsedJson,
   caller: Caller,
-  service: EventService,
-): Promise<Answer> => orError(answerParsed(headers, data, caller, service))
+  context: EventContext,
+): Promise<Answer> => orError(answerParsed(headers, data, caller, context))
 
 async function orError(answer: Promise<Answer>): Promise<Answer> {
   try {
     return await answer
   } catch (error) {
-    return knownError(error, 422)
+    return knownError(error, 'event')
   }
 }
 
@@ -70,33 +65,33 @@ const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
 async function receiveBinary(
   { headers, body }: Request,
   caller: Caller,
-  service: EventService,
+  context: EventContext,
 ): Promise<Answer> {
   const jsonLength = readJsonLength(headers['inference-header-content-length'])
-  return answerEvent(readBinaryEvent(headers, body), jsonLength, caller, service)
+  return answerEvent(readBinaryEvent(headers, body), jsonLength, caller, context)
 }
 
 const answerParsed = async (
   headers: IncomingHttpHeaders,
   json: ParsedJson,
   caller: Caller,
-  service: EventService,
-) => answerEvent({ attributes: readHeaders(headers), data: { json } }, undefined, caller, service)
+  context: EventContext,
+) => answerEvent({ attributes: readHeaders(headers), data: { json } }, undefined, caller, context)
 
 /** @returns the reply in binary mode */
 async function answerEvent(
   event: CloudEvent,
   jsonLength: number | undefined,
   caller: Caller,
-  service: EventService,
+  context: EventContext,
 ): Promise<Answer> {
   goOn(event, caller)
-  if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
-  const response = await inferEvent(event, jsonLength, false, caller, service)
+  if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
+  const response = await inferEvent(event, jsonLength, false, caller, context)
   const { binary, json } = response
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
   const headers = toHeaders(
-    replyAttributes(event.attributes, 'response', service.replier, contentType),
+    replyAttributes(event.attributes, 'response', context.replier, contentType),
   )
   if (binary === undefined) return { status: 200, headers, body: json }
   return {
@@ -109,18 +104,18 @@ async function answerEvent(
 async function receiveStructured(
   { headers, body }: Request,
   caller: Caller,
-  service: EventService,
+  context: EventContext,
 ): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents+json')
   checkSize(body)
   const event = readStructuredEvent(body)
   goOn(event, caller)
-  if (wouldGoRound(event, service.replier)) return ACKNOWLEDGED
-  const { json } = await inferEvent(event, undefined, true, caller, service)
+  if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
+  const { json } = await inferEvent(event, undefined, true, caller, context)
   const attributes = replyAttributes(
     event.attributes,
     'response',
-    service.replier,
+    context.replier,
     'application/json',
   )
   return {
@@ -134,17 +129,17 @@ async function receiveStructured(
 async function receiveBatch(
   { headers, body }: Request,
   caller: Caller,
-  service: EventService,
+  context: EventContext,
 ): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
   checkSize(body)
-  const events = readBatch(body).filter(event => !wouldGoRound(event, service.replier))
+  const events = readBatch(body).filter(event => !wouldGoRound(event, context.replier))
   if (events.length === 0) return ACKNOWLEDGED
   const replies: string[] = []
   for (let i = 0; i < events.length; i += EVENTS_AT_A_TIME) {
     const together = events.slice(i, i + EVENTS_AT_A_TIME)
     replies.push(
-      ...(await Promise.all(together.map(event => replyInBatch(event, caller, service)))),
+      ...(await Promise.all(together.map(event => replyInBatch(event, caller, context)))),
     )
   }
   return {
@@ -158,16 +153,16 @@ async function receiveBatch(
 async function replyInBatch(
   event: CloudEvent,
   caller: Caller,
-  service: EventService,
+  context: EventContext,
 ): Promise<string> {
   try {
-    const { json } = await inferEvent(event, undefined, true, caller, service)
+    const { json } = await inferEvent(event, undefined, true, caller, context)
     return toJson(
-      replyAttributes(event.attributes, 'response', service.replier, 'application/json'),
+      replyAttributes(event.attributes, 'response', context.replier, 'application/json'),
       typeof json === 'string' ? json : Buffer.concat(json).toString(),
     )
   } catch (error) {
-    if (!(error instanceof BadRequest || error instanceof ModelError)) {
+    if (meaningOf(error)?.endsOneEvent !== true) {
       // Nobody will read the others' answers now.
       caller.gone = true
       throw error
@@ -175,10 +170,10 @@ async function replyInBatch(
     const attributes = replyAttributes(
       event.attributes,
       'error',
-      service.replier,
+      context.replier,
       'application/json',
     )
-    return toJson(attributes, JSON.stringify({ error: error.message }))
+    return toJson(attributes, JSON.stringify({ error: (error as Error).message }))
   }
 }
 
@@ -193,23 +188,19 @@ async function inferEvent(
   jsonLength: number | undefined,
   onlyJson: boolean,
   sender: Caller,
-  { model, metrics }: Service,
+  { dataPlane }: EventContext,
 ): Promise<EncodedResponse> {
   const caller = callerOf(event, sender)
-  metrics.began()
-  try {
-    const loaded = model.loaded ?? (await model.whenLoaded(caller))
-    const data = dataOf(event)
-    const encoded = await ('json' in data
-      ? inferJson(data.json, caller, loaded, onlyJson)
-      : loaded.inferBytes(data.bytes, jsonLength, onlyJson, caller))
-    metrics.answered('cloudevent', 'success', secondsSince(caller.arrived))
-    caller.trace?.answered()
-    return encoded
-  } catch (error) {
-    countFailure(error, 'cloudevent', caller, metrics)
-    throw error
-  }
+  return dataPlane.infer(
+    async loaded => {
+      const data = dataOf(event)
+      return 'json' in data
+        ? loaded.inferParsed(data.json, onlyJson, caller)
+        : loaded.inferBytes(data.bytes, jsonLength, onlyJson, caller)
+    },
+    'cloudevent',
+    caller,
+  )
 }
 
 /** A request that belongs to no trace goes on with that of its only event. */
@@ -264,7 +255,7 @@ function checkFormat(contentType = '', expected: string): void {
   const [type] = contentType.toLowerCase().split(';')
   if (type?.trim() === expected && isInUtf8(contentType)) return
   throw new Refused(
-    415,
+    'UNSUPPORTED_MEDIA_TYPE',
     `Content-Type ${show(contentType)} is not supported; events are taken as ${expected} in UTF-8`,
   )
 }

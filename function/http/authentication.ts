@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { AuthConfig } from '../config.ts'
+import type { RefusalCode } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { followFiles } from './followed-files.ts'
 import type { Verify } from './jwt.ts'
@@ -9,7 +10,10 @@ const { createHash, timingSafeEqual } = process.getBuiltinModule('node:crypto')
 
 /** Why a request is not let in. A value, because this room shares no code with the start, which would then read more files. */
 export interface Refusal {
-  readonly status: 400 | 401 | 403 | 503
+  readonly code: Extract<
+    RefusalCode,
+    'BAD_HTTP' | 'UNAUTHENTICATED' | 'FORBIDDEN' | 'KEYS_UNAVAILABLE'
+  >
   readonly message: string
   readonly headers: Readonly<Record<string, string>>
 }
@@ -36,7 +40,7 @@ export async function createAdmission(config: AuthConfig, log: Log): Promise<Adm
     if (typeof token !== 'string') return token
     if (isKnownSecret(token)) return undefined
     if (verify === undefined)
-      return refusedToken(401, 'the bearer token is not one that is known here')
+      return refusedToken('UNAUTHENTICATED', 'the bearer token is not one that is known here')
     return verify(token, request.method === 'POST' && route?.isEvent?.(request.headers) === true)
   }
 }
@@ -49,13 +53,13 @@ const CHALLENGE = 'Bearer realm="onnx-function"'
 
 /**
  * A token that is not taken (RFC 6750 section 3.1).
- * @param status 401 where another token would do, 403 where this one is genuine and does not allow what is asked
+ * @param code UNAUTHENTICATED where another token would do, FORBIDDEN where this one is genuine and does not allow what is asked
  * @param message without quotes
  */
-export function refusedToken(status: 401 | 403, message: string): Refusal {
-  const error = status === 401 ? 'invalid_token' : 'insufficient_scope'
+export function refusedToken(code: 'UNAUTHENTICATED' | 'FORBIDDEN', message: string): Refusal {
+  const error = code === 'UNAUTHENTICATED' ? 'invalid_token' : 'insufficient_scope'
   return {
-    status,
+    code,
     message,
     headers: {
       'www-authenticate': `${CHALLENGE}, error="${error}", error_description="${message}"`,
@@ -77,11 +81,11 @@ function bearerOf({ rawHeaders }: IncomingMessage): string | Refusal {
     (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization',
   )
   if (credentials.length > 1)
-    return { status: 400, message: 'there is more than one Authorization header', headers: {} }
+    return { code: 'BAD_HTTP', message: 'there is more than one Authorization header', headers: {} }
   const token = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(credentials[0] ?? '')?.[1]
   if (token !== undefined) return token
   const message = 'a bearer token is needed: send the header Authorization: Bearer TOKEN'
-  return { status: 401, message, headers: { 'www-authenticate': CHALLENGE } }
+  return { code: 'UNAUTHENTICATED', message, headers: { 'www-authenticate': CHALLENGE } }
 }
 
 /** Whether a token is one of the secrets; how long that takes tells nothing of them. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
-import { Refused } from '../handler.ts'
+import { Refused } from '../answer.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 
@@ -161,7 +161,10 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
   }
 
   const tooLarge = () =>
-    new Refused(413, `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`)
+    new Refused(
+      'BODY_TOO_LARGE',
+      `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`,
+    )
 
   /**
    * All of a stream in one buffer, because a body may come in chunks of a byte, each of which takes 500 more (measured). It is as
@@ -277,7 +280,7 @@ function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
   const decoder = DECODERS.get(name)
   if (decoder !== undefined) return decoder
   throw new Refused(
-    415,
+    'UNSUPPORTED_MEDIA_TYPE',
     `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or none`,
     {
       'accept-encoding': 'gzip, deflate',

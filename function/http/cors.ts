@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { Answer } from '../handler.ts'
+import type { Answer } from '../answer.ts'
 
 /** Which pages may read answers: the browser that shows them asks, and keeps to it (Fetch, "CORS protocol"). */
 export interface Cors {

@@ -7,15 +7,13 @@ import {
 } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import { type Answer, bytesOf, type Caller, errorAnswer, json, Refused, sizeOf } from '../answer.ts'
 import type { Config } from '../config.ts'
-import type { EventService } from '../events/receive.ts'
-import { type Answer, bytesOf, errorAnswer, json, Refused, sizeOf, statusOf } from '../handler.ts'
-import type { Caller } from '../inference/batcher.ts'
+import { meaningOf } from '../errors.ts'
 import { lazily } from '../lazily.ts'
-import { Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
+import type { Service } from '../service.ts'
 import { traceOf } from '../telemetry/log.ts'
-import type { RejectionReason } from '../telemetry/metrics.ts'
 import type { Admit } from './authentication.ts'
 import {
   compress,
@@ -87,7 +85,7 @@ type Begun = readonly [request: IncomingMessage, response: ServerResponse, calle
  * @param front what requests pass through before they are routed
  * @throws {Error} of one line, when the port cannot be had
  */
-export async function listen(service: EventService, config: Config, front?: Front): Promise<Host> {
+export async function listen(service: Service, config: Config, front?: Front): Promise<Host> {
   const { log, metrics, traces } = service
   const routes = createRoutes(service)
   const routeOf = config.metricsPort === undefined ? routes : withoutMetrics(routes)
@@ -258,7 +256,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       const route = lookUp(path, request, find)
       if (route === undefined)
         throw new Refused(
-          404,
+          'NOT_FOUND',
           `there is nothing at ${showPath(path)}; GET / or /docs tells what there is`,
         )
       watches = route.kind !== undefined
@@ -274,7 +272,7 @@ export async function listen(service: EventService, config: Config, front?: Fron
       const handler = method === 'GET' || method === 'POST' ? route[method] : undefined
       if (handler === undefined)
         throw new Refused(
-          405,
+          'METHOD_NOT_ALLOWED',
           `${request.method} is not for ${showPath(path)}; it takes ${allow(route)}`,
           { allow: allow(route) },
         )
@@ -306,10 +304,9 @@ export async function listen(service: EventService, config: Config, front?: Fron
       }
     } catch (error) {
       if (error instanceof HungUp) return
-      if (error instanceof Overloaded) metrics.rejected('overloaded')
-      const rejection = error instanceof Refused ? REJECTIONS[error.status] : undefined
-      if (rejection !== undefined) metrics.rejected(rejection)
-      if (statusOf(error) === undefined)
+      const meaning = meaningOf(error)
+      if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
+      if (meaning === undefined)
         log.error(
           { err: error, ...traceOf(request.headers, caller) },
           'a request failed unexpectedly',
@@ -507,16 +504,9 @@ async function letIn(
   find: () => Route | undefined,
 ): Promise<void> {
   const refusal = await admit(request, find)
-  if (refusal !== undefined) throw new Refused(refusal.status, refusal.message, refusal.headers)
+  if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
   // Meanwhile; whoever reads its body now would wait for ever.
   if (request.destroyed) throw new HungUp()
-}
-
-/** What is counted of refusals that happen before inference. */
-const REJECTIONS: Readonly<Record<number, RejectionReason>> = {
-  401: 'unauthenticated',
-  403: 'forbidden',
-  413: 'too_large',
 }
 
 const CUT_OFF = new Set([401, 403, 413, 503])
@@ -580,17 +570,21 @@ function checkHead({ httpVersion, headers, rawHeaders }: IncomingMessage): void 
   const coding = headers['transfer-encoding']
   if (coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked'))
     throw new Refused(
-      400,
+      'BAD_HTTP',
       `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`,
       CLOSE,
     )
-  if (httpVersion === '0.9') throw new Refused(400, 'the request says no version of HTTP', CLOSE)
+  if (httpVersion === '0.9')
+    throw new Refused('BAD_HTTP', 'the request says no version of HTTP', CLOSE)
   if (httpVersion !== '1.1') return
-  if (headers.host === undefined) throw new Refused(400, 'the Host header is missing')
+  if (headers.host === undefined) throw new Refused('BAD_HTTP', 'the Host header is missing')
   if (countHosts(rawHeaders) > 1)
-    throw new Refused(400, 'there is more than one Host header', CLOSE)
+    throw new Refused('BAD_HTTP', 'there is more than one Host header', CLOSE)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
-  throw new Refused(417, `Expect ${show(headers.expect)} cannot be met; only 100-continue`)
+  throw new Refused(
+    'EXPECTATION_FAILED',
+    `Expect ${show(headers.expect)} cannot be met; only 100-continue`,
+  )
 }
 
 const CLOSE = { connection: 'close' }

@@ -35,7 +35,7 @@ export function createVerify(
 
   function refusalOf(error: unknown): Refusal {
     const mistake = mistakeOf(error, algorithms)
-    if (mistake !== undefined) return refusedToken(401, mistake)
+    if (mistake !== undefined) return refusedToken('UNAUTHENTICATED', mistake)
     // Once, and not for each request until it is over.
     if (!failing)
       log.error(
@@ -44,7 +44,7 @@ export function createVerify(
       )
     failing = true
     return {
-      status: 503,
+      code: 'KEYS_UNAVAILABLE',
       message: 'who asks cannot be found out now; try again later',
       headers: { 'retry-after': '5' },
     }
@@ -61,12 +61,12 @@ export function createVerify(
     const wanted = isEvent ? eventsAudience : audience
     if (![claims.aud].flat().includes(wanted)) {
       return refusedToken(
-        403,
+        'FORBIDDEN',
         `the token is not for ${isEvent ? 'events' : 'requests that are no events'}`,
       )
     }
     if (subjects !== undefined && !subjects.includes(claims.sub ?? ''))
-      return refusedToken(403, 'the token is of nobody who may ask here')
+      return refusedToken('FORBIDDEN', 'the token is of nobody who may ask here')
     return undefined
   }
 }

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts'
-import type { EventService } from '../events/receive.ts'
+import type { Service } from '../service.ts'
 import { type Host, listen, pathOf } from './host.ts'
 import { createRoutes } from './routes.ts'
 
@@ -7,11 +7,7 @@ import { createRoutes } from './routes.ts'
  * The same listener on METRICS_PORT, for metrics and health alone. It asks nobody who they are: who reaches it is the network's to say.
  * @throws {Error} of one line, when the port cannot be had
  */
-export function listenForMetrics(
-  service: EventService,
-  config: Config,
-  port: number,
-): Promise<Host> {
+export function listenForMetrics(service: Service, config: Config, port: number): Promise<Host> {
   const routeOf = createRoutes(service)
   const open = {
     ...config,

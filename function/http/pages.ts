@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
+import { type Caller, errorAnswer, Refused } from '../answer.ts'
 import type { Config } from '../config.ts'
-import type { EventService } from '../events/receive.ts'
-import { errorAnswer, Refused, statusOf } from '../handler.ts'
-import type { Caller } from '../inference/batcher.ts'
+import { meaningOf } from '../errors.ts'
 import type { LoadedModel } from '../inference/model.ts'
+import type { Service } from '../service.ts'
 import { traceOf } from '../telemetry/log.ts'
 import { compress } from './body.ts'
 import { readPage } from './inline.ts'
@@ -20,7 +20,7 @@ const PLAYGROUND = readPage('playground.html')
 
 /** The Express application for documents and pages; loaded when the first of them is asked for. */
 export function createPages(
-  { model, log }: EventService,
+  { model, log }: Service,
   config: Pick<Config, 'playground' | 'auth'>,
 ): Pages {
   const app = express()
@@ -57,10 +57,10 @@ export function createPages(
     )
   })
   app.use(({ path }) => {
-    throw new Refused(404, `there is no page at ${path}`)
+    throw new Refused('NOT_FOUND', `there is no page at ${path}`)
   })
   const onError: ErrorRequestHandler = (error, request, response, _next) => {
-    if (statusOf(error) === undefined)
+    if (meaningOf(error) === undefined)
       log.error(
         { err: error, ...traceOf(request.headers, response.locals.caller) },
         'a page failed unexpectedly',

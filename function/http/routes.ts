@@ -1,11 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { type Answer, type Caller, json, Refused, type Request } from '../answer.ts'
+import type { Readiness } from '../dataplane.ts'
 import { modeOf } from '../events/cloudevent.ts'
-import { type EventService, receiveEvents } from '../events/receive.ts'
-import { type Answer, json, Refused, type Request } from '../handler.ts'
-import type { Caller } from '../inference/batcher.ts'
-import { infer } from '../inference/infer.ts'
-import { modelMetadata, serverMetadata } from '../inference/metadata.ts'
+import { receiveEvents } from '../events/receive.ts'
 import { show } from '../protocol/json.ts'
+import type { Service } from '../service.ts'
+import { infer } from './infer.ts'
 
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
@@ -29,46 +29,37 @@ export interface Route {
  * @returns the route of a path, undefined where there is none
  * @throws {Refused} 404, naming the model or version that is not served here
  */
-export function createRoutes(service: EventService): (path: string) => Route | undefined {
-  const { model, metrics } = service
+export function createRoutes(service: Service): (path: string) => Route | undefined {
+  const { model, dataPlane, metrics } = service
 
-  const server = () => json(serverMetadata)
-  const live = () => json({ live: true })
-  const ready = () =>
-    model.notReady === undefined
-      ? json({ live: true, ready: true })
-      : json({ live: true, ready: false, error: model.notReady }, 503, RETRY)
+  const server = () => json(dataPlane.server)
+  const live = () => json(dataPlane.live())
+  const ready = () => answerReadiness(dataPlane.ready())
   const plainHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
-  const plainReady = () =>
-    model.notReady === undefined
-      ? json({ status: 'ready' })
-      : json({ status: 'not ready', error: model.notReady }, 503, RETRY)
+  const plainReady = () => {
+    const { ready, error } = dataPlane.ready()
+    return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
+  }
   const prometheus = async (): Promise<Answer> => ({
     status: 200,
     headers: { 'content-type': metrics.contentType },
     body: await metrics.text(),
   })
-  const inferHandler: Handler = (request, caller) => infer(request, caller, service)
+  const inferHandler: Handler = (request, caller) => infer(request, caller, dataPlane)
   const root: Handler = (request, caller) => {
     const mode = modeOf(request.headers)
     return mode === undefined
-      ? infer(request, caller, service)
+      ? infer(request, caller, dataPlane)
       : receiveEvents(request, mode, caller, service)
   }
-  const modelReady = () =>
-    model.notReady === undefined
-      ? json({ name: model.name, ready: true })
-      : json({ name: model.name, ready: false, error: model.notReady }, 503, RETRY)
-  const described: Handler = async (_request, caller) => {
-    const { signature } = await model.whenLoaded(caller)
-    return json(modelMetadata(model.name, model.version, signature))
-  }
+  const modelReady = () => answerReadiness(dataPlane.modelReady())
+  const described: Handler = async (_request, caller) => json(await dataPlane.modelMetadata(caller))
 
   const routes = new Map<string, Route>([
     [
       '/',
       {
-        GET: () => json(serverMetadata, 200, { vary: 'accept' }),
+        GET: () => json(dataPlane.server, 200, { vary: 'accept' }),
         POST: root,
         page: 'html',
         isEvent: headers => modeOf(headers) !== undefined,
@@ -116,12 +107,15 @@ export function createRoutes(service: EventService): (path: string) => Route | u
 
 const MODEL_PATH = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer))?\/?$/
 
+const answerReadiness = (readiness: Readiness): Answer =>
+  readiness.ready ? json(readiness) : json(readiness, 503, RETRY)
+
 const RETRY = { 'retry-after': '1' }
 
 function checkServed(what: string, asked: string, served: string | undefined): void {
   if (asked === served) return
   throw new Refused(
-    404,
+    'NOT_FOUND',
     `${what} ${show(asked)} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`,
   )
 }
@@ -130,6 +124,6 @@ function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment)
   } catch {
-    throw new Refused(400, 'the path has a % that no two hexadecimal digits of UTF-8 follow')
+    throw new Refused('BAD_HTTP', 'the path has a % that no two hexadecimal digits of UTF-8 follow')
   }
 }

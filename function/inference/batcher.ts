@@ -1,25 +1,9 @@
-import { DeadlinePassed, ModelError, Overloaded } from '../protocol/errors.ts'
+import type { Caller } from '../answer.ts'
+import { DeadlinePassed, inferenceCodeOf, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
-import type { Trace } from '../telemetry/trace.ts'
 import { join, split } from './rows.ts'
 import type { Session } from './session.ts'
-
-/** Who waits for an answer, and until when. */
-export interface Caller {
-  /** On performance.now()'s clock, in milliseconds. */
-  readonly arrived: number
-  /** After this the run is not begun, same clock. */
-  readonly deadline: number
-  /** True once the caller hung up: nothing is run for them. */
-  gone: boolean
-  /** The trace it belongs to (W3C Trace Context): its HTTP request's, else its event's. */
-  traceparent?: string | undefined
-  /** Where its time goes; undefined while no traces are sent. */
-  readonly trace?: Trace | undefined
-  /** Who sent all the events of which this caller's is one. */
-  readonly sender?: Caller
-}
 
 export interface BatchLimits {
   readonly maxBatchRows: number
@@ -210,7 +194,7 @@ export function createBatcher(
       parts = split(await session.run(joined, namesOf(request)), rows)
       onRun(rows.reduce((sum, count) => sum + count, 0))
     } catch (error) {
-      if (error instanceof ModelError) await runOneByOne(batch)
+      if (inferenceCodeOf(error) === 'MODEL_FAILED') await runOneByOne(batch)
       else for (const { reject } of batch) reject(error)
       return
     }

@@ -1,13 +1,15 @@
+import type { Caller } from '../answer.ts'
 import type { Config } from '../config.ts'
-import { decodeRequest } from '../protocol/decode.ts'
+import { decodeParsedRequest, decodeRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse, type InferenceResponse } from '../protocol/encode.ts'
-import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
+import { DeadlinePassed, inferenceCodeOf, NotReady, Overloaded } from '../protocol/errors.ts'
+import type { ParsedJson } from '../protocol/json.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Trace } from '../telemetry/trace.ts'
-import { type Batcher, type Caller, createBatcher } from './batcher.ts'
+import { type Batcher, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
 import { type Execution, openExecution } from './execution.ts'
 import { whyNotJoined } from './independence.ts'
@@ -62,6 +64,8 @@ export interface LoadedModel {
     onlyJson: boolean,
     caller: Caller,
   ): Promise<EncodedResponse>
+  /** The same for a request whose JSON is parsed already. */
+  inferParsed(json: ParsedJson, onlyJson: boolean, caller: Caller): Promise<EncodedResponse>
 }
 
 /** Of JSON that is 2 ms of work, and so long nothing else is answered; handing it to a thread costs 0.1 ms (docs/performance.md). */
@@ -98,7 +102,7 @@ export function createModel(
       await warmUp(session, example)
       metrics.mark('warm-up')
       batcher = createBatcher(session, config, () => joins, metrics.ran)
-      loaded = { signature: session.signature, example, infer, inferBytes }
+      loaded = { signature: session.signature, example, infer, inferBytes, inferParsed }
       if (state === 'loading') state = 'ready'
       settled.resolve()
       joins = await mayJoin(session, example)
@@ -113,8 +117,10 @@ export function createModel(
     try {
       return exampleInputs(signature, folder.sample)
     } catch (error) {
-      if (error instanceof BadRequest)
-        throw new Error(`model.json: the sample does not fit the model: ${error.message}`)
+      if (inferenceCodeOf(error) === 'BAD_REQUEST')
+        throw new Error(
+          `model.json: the sample does not fit the model: ${(error as Error).message}`,
+        )
       throw error
     }
   }
@@ -192,6 +198,17 @@ export function createModel(
       answerTo(request, await (batcher as Batcher).infer(request, caller), caller),
       request.outputs,
     )
+  }
+
+  async function inferParsed(
+    json: ParsedJson,
+    onlyJson: boolean,
+    caller: Caller,
+  ): Promise<EncodedResponse> {
+    caller.trace?.enter('decode')
+    const request = decodeParsedRequest(json, (session as Execution).signature)
+    if (onlyJson) checkOnlyJson(request.outputs)
+    return encodeResponse(await infer(request, caller), request.outputs)
   }
 
   async function inferLarge(

@@ -1,7 +1,7 @@
+import type { Caller } from '../answer.ts'
 import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/tensor.ts'
-import type { Caller } from './batcher.ts'
 import type { Digests } from './digests.ts'
 import { readShapeless } from './onnx-file.ts'
 import {

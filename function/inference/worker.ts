@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { BadRequest, DeadlinePassed, TooLarge } from '../protocol/errors.ts'
+import { type InferenceErrorCode, inferenceCodeOf } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { openSession, type Session } from './session.ts'
@@ -25,12 +25,7 @@ interface RunCommand {
 /** The thread's answers, one a command; the first, to its start, is the open session's description. */
 export type WorkerAnswer<T> =
   | { readonly value: T }
-  | { readonly failure: string; readonly kind: FailureKind }
-
-/** Whose turn it is to act, which an error does not keep on its way to another thread. */
-export type FailureKind = keyof typeof KINDS | 'ModelError'
-
-const KINDS = { BadRequest, TooLarge, DeadlinePassed }
+  | { readonly code: InferenceErrorCode; readonly message: string }
 
 /*
  * A thread of its own for one session: ONNX Runtime's run() holds the thread it is called on, and this one has nothing else to do.
@@ -41,13 +36,9 @@ if (port === null) throw new Error('worker.ts is started as a worker thread, by 
 const { file, sha256, threads } = workerData as WorkerStart
 
 function fail(error: unknown): void {
-  const kind = (Object.keys(KINDS) as (keyof typeof KINDS)[]).find(
-    name => error instanceof KINDS[name],
-  )
-  port?.postMessage({
-    failure: (error as Error).message,
-    kind: kind ?? 'ModelError',
-  } satisfies WorkerAnswer<never>)
+  const code = inferenceCodeOf(error) ?? 'MODEL_FAILED'
+  const { message } = error as Error
+  port?.postMessage({ code, message } satisfies WorkerAnswer<never>)
 }
 
 interface Answered {

@@ -1,12 +1,12 @@
 import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
-import { BadRequest, DeadlinePassed, ModelError, NotReady, TooLarge } from '../protocol/errors.ts'
+import { DeadlinePassed, inferenceError, NotReady } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import type { Session } from './session.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 import type { WholeAnswer } from './whole.ts'
-import type { Command, FailureKind, WorkerAnswer, WorkerStart } from './worker.ts'
+import type { Command, WorkerAnswer, WorkerStart } from './worker.ts'
 
 /** One thread and its session; it does one thing at a time. */
 interface Lane {
@@ -181,13 +181,6 @@ export function copiesThatFit(
   )
 }
 
-const FAILURES: Readonly<Record<FailureKind, new (message: string) => Error>> = {
-  BadRequest,
-  TooLarge,
-  DeadlinePassed,
-  ModelError,
-}
-
 async function openLane(workerData: WorkerStart, onEnd: (reason: string) => void): Promise<Lane> {
   const worker = new Worker(WORKER, {
     workerData,
@@ -205,7 +198,7 @@ async function openLane(workerData: WorkerStart, onEnd: (reason: string) => void
   }
   worker.on('message', (answer: WorkerAnswer<unknown>) => {
     if ('value' in answer) current?.resolve(answer.value)
-    else current?.reject(new FAILURES[answer.kind](answer.failure))
+    else current?.reject(inferenceError(answer.code, answer.message))
   })
   worker.on('error', error => {
     cause = `its thread failed: ${error.message}`

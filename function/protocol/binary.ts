@@ -12,6 +12,21 @@ import { elementCount, type Tensor, type TensorData, type TensorMetadata } from 
 const LENGTH_PREFIX = 4
 
 /**
+ * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data, or undefined where all of the body is
+ * JSON.
+ * @throws {BadRequest} when the header is no length
+ */
+export function readJsonLength(header: string | string[] | undefined): number | undefined {
+  if (header === undefined) return undefined
+  if (!/^\d{1,15}$/.test(String(header))) {
+    throw new BadRequest(
+      `Inference-Header-Content-Length is ${show(header)}; it must be a number of bytes`,
+    )
+  }
+  return Number(header)
+}
+
+/**
  * Reads one tensor from exactly its bytes: a view where they are aligned, else a copy.
  * @throws {BadRequest} when the bytes are not what `shape` needs, or an element is not one of the datatype's values
  */

@@ -21,6 +21,12 @@ export interface EncodedResponse {
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
 
+/** The response's bytes, in parts to be sent one after the other. */
+export const partsOf = ({ json, binary }: EncodedResponse): (string | Uint8Array)[] => [
+  ...(typeof json === 'string' ? [json] : json),
+  ...(binary?.parts ?? []),
+]
+
 /** A response whose JSON is one text. */
 export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string

@@ -1,22 +1,65 @@
 /**
- * What can go wrong with one inference request, named by whose turn it is to act.
- * The message tells the caller what was wrong, where, and what would be right; the HTTP status is chosen once, at the edge.
+ * What can go wrong with one inference request, named by the side that has to act. The message tells the caller what was wrong,
+ * where, and what would be right. The code says the same to programs: errors.ts looks up statuses and metrics by it, and it crosses
+ * threads, which the class does not.
  */
 
 /** The request breaks the protocol or does not fit the model: the caller must change it. */
-export class BadRequest extends Error {}
+export class BadRequest extends Error {
+  readonly code = 'BAD_REQUEST'
+}
 
 /** The request, what is read from it or the answer to it takes more memory than one may. */
-export class TooLarge extends Error {}
+export class TooLarge extends Error {
+  readonly code = 'TOO_LARGE'
+}
 
 /** The model itself failed on a request that fits it. */
-export class ModelError extends Error {}
+export class ModelError extends Error {
+  readonly code = 'MODEL_FAILED'
+}
 
 /** No room now; the same request may succeed later. */
-export class Overloaded extends Error {}
+export class Overloaded extends Error {
+  readonly code = 'OVERLOADED'
+}
 
 /** The model is loading, has failed to load, or the process is ending; the same request may succeed later, or elsewhere. */
-export class NotReady extends Error {}
+export class NotReady extends Error {
+  readonly code = 'NOT_READY'
+}
 
 /** The request's deadline passed before its run began. */
-export class DeadlinePassed extends Error {}
+export class DeadlinePassed extends Error {
+  readonly code = 'DEADLINE_PASSED'
+}
+
+export type InferenceError =
+  | BadRequest
+  | TooLarge
+  | ModelError
+  | Overloaded
+  | NotReady
+  | DeadlinePassed
+
+export type InferenceErrorCode = InferenceError['code']
+
+const CLASSES: { readonly [Code in InferenceErrorCode]: new (message: string) => InferenceError } =
+  {
+    BAD_REQUEST: BadRequest,
+    TOO_LARGE: TooLarge,
+    MODEL_FAILED: ModelError,
+    OVERLOADED: Overloaded,
+    NOT_READY: NotReady,
+    DEADLINE_PASSED: DeadlinePassed,
+  }
+
+/** The code of an error of this file; undefined for any other. */
+export function inferenceCodeOf(error: unknown): InferenceErrorCode | undefined {
+  const code = (error as Partial<InferenceError> | undefined)?.code
+  return code !== undefined && Object.hasOwn(CLASSES, code) ? code : undefined
+}
+
+/** The error of a code, as another thread met it. */
+export const inferenceError = (code: InferenceErrorCode, message: string): InferenceError =>
+  new CLASSES[code](message)

@@ -12,9 +12,8 @@ import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import supertest from 'supertest'
 import { readConfig } from '../../function/config.ts'
-import type { EventService } from '../../function/events/receive.ts'
 import { createPages } from '../../function/http/pages.ts'
-import { createFunction } from '../../function/index.ts'
+import { createService, type Service } from '../../function/service.ts'
 import { projectFolder, type Server, startProcess, startServer, testModel } from '../server.ts'
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
@@ -353,7 +352,7 @@ describe('while the model loads', () => {
 
 describe('the Express application by itself', () => {
   /** Behind a server that leaves every path to it. */
-  async function serve(t: TestContext, service: EventService): Promise<string> {
+  async function serve(t: TestContext, service: Service): Promise<string> {
     const pages = createPages(service, { playground: true, auth: undefined })
     const server = createServer((request, response) =>
       pages(request, response, { arrived: 0, deadline: 0, gone: false }),
@@ -363,7 +362,7 @@ describe('the Express application by itself', () => {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 
-  const service = createFunction(readConfig({ LOG_LEVEL: 'silent' }))
+  const service = createService(readConfig({ LOG_LEVEL: 'silent' }))
 
   test('answers what is no page 404, in JSON', async t => {
     const url = await serve(t, service)

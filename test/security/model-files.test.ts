@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { readConfig } from '../../function/config.ts'
-import { createFunction } from '../../function/index.ts'
 import { openSession } from '../../function/inference/session.ts'
+import { createService } from '../../function/service.ts'
 import { startServer, testModel } from '../server.ts'
 
 const temporary = mkdtempSync(join(tmpdir(), 'model-files-'))
@@ -41,7 +41,7 @@ function folderWith(
 }
 
 const load = async (folder: string, env: Record<string, string> = {}) => {
-  const { model } = createFunction(readConfig({ MODEL_DIR: folder, LOG_LEVEL: 'silent', ...env }))
+  const { model } = createService(readConfig({ MODEL_DIR: folder, LOG_LEVEL: 'silent', ...env }))
   await model.load()
   await model.close()
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { endPush, startPush } from '../../function/index.ts'
+import { endPush, startPush } from '../../function/service.ts'
 import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
 import {
   type Connection,

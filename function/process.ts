@@ -1,10 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Config } from './config.ts'
-import type { EventService } from './events/receive.ts'
 import { type Front, type Host, listen } from './http/host.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
-import { createFunction, endPush, startPush } from './index.ts'
 import { curlCommand } from './inference/metadata.ts'
+import { createService, endPush, type Service, startPush } from './service.ts'
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
@@ -12,7 +11,7 @@ import type { Push } from './telemetry/push.ts'
 export interface Setup {
   readonly config: Config
   /** What requests pass through before they are routed. */
-  readonly frontOf?: (service: EventService) => Front
+  readonly frontOf?: (service: Service) => Front
 }
 
 /**
@@ -28,7 +27,7 @@ export function live(configure: () => Setup | Promise<Setup>): void {
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const { config, frontOf } = await configure()
-  const service = createFunction(config)
+  const service = createService(config)
   const { model, metrics } = service
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
@@ -91,7 +90,7 @@ function endAtOnce(code: number): never {
 
 /** @returns whether nothing is running any more */
 async function drain(
-  { model, log }: EventService,
+  { model, log }: Service,
   host: Host,
   { drainDelayMs, drainTimeoutMs }: Config,
   signal: string,
@@ -128,7 +127,7 @@ async function drain(
 
 /** Nobody is connected, and the listener is closed. A run may be left that its caller has given up. */
 async function endUnused(
-  { model, log }: EventService,
+  { model, log }: Service,
   { idleExitMs, drainTimeoutMs }: Config,
   pushing: Promise<Push | undefined>,
 ): Promise<never> {
@@ -141,7 +140,7 @@ async function endUnused(
 }
 
 function tellStarted(
-  { model, log }: EventService,
+  { model, log }: Service,
   { port }: Host,
   metricsHost: Host | undefined,
   { listenHost, listenFd, inCluster, tls, auth }: Config,

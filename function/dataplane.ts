@@ -1,0 +1,70 @@
+import type { Caller } from './answer.ts'
+import { meaningOf, UNFORESEEN } from './errors.ts'
+import { modelMetadata, serverMetadata } from './inference/metadata.ts'
+import type { LoadedModel, Model } from './inference/model.ts'
+import type { Metrics, Protocol } from './telemetry/metrics.ts'
+
+/** What every protocol asks of the server, in the Open Inference Protocol's words. */
+export interface DataPlane {
+  /** What this server is. */
+  readonly server: typeof serverMetadata
+  live(): { readonly live: true }
+  /** Whether requests are taken now; where they are not, why. */
+  ready(): { readonly live: true } & Readiness
+  modelReady(): { readonly name: string } & Readiness
+  /** @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded */
+  modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
+  /**
+   * Runs one inference once the model is loaded, and counts it.
+   * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
+   */
+  infer<Response>(
+    inferWith: (loaded: LoadedModel) => Promise<Response>,
+    protocol: Protocol,
+    caller: Caller,
+  ): Promise<Response>
+}
+
+export interface Readiness {
+  readonly ready: boolean
+  readonly error?: string
+}
+
+export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
+  const readiness = (): Readiness =>
+    model.notReady === undefined ? { ready: true } : { ready: false, error: model.notReady }
+  return {
+    server: serverMetadata,
+    live: () => ({ live: true }),
+    ready: () => ({ live: true, ...readiness() }),
+    modelReady: () => ({ name: model.name, ...readiness() }),
+    async modelMetadata(caller) {
+      const { signature } = await model.whenLoaded(caller)
+      return modelMetadata(model.name, model.version, signature)
+    },
+    async infer(inferWith, protocol, caller) {
+      metrics.began()
+      try {
+        const response = await inferWith(model.loaded ?? (await model.whenLoaded(caller)))
+        metrics.answered(protocol, 'success', secondsSince(caller.arrived))
+        caller.trace?.answered()
+        return response
+      } catch (error) {
+        metrics.answered(protocol, 'error', secondsSince(caller.arrived))
+        caller.trace?.answered(error)
+        countError(error, caller, metrics)
+        throw error
+      }
+    },
+  }
+}
+
+function countError(error: unknown, caller: Caller, metrics: Metrics): void {
+  const { rejected, failed } = meaningOf(error) ?? UNFORESEEN
+  // A client that hung up was not turned away.
+  if (rejected !== undefined && !(rejected === 'deadline' && caller.gone))
+    metrics.rejected(rejected)
+  if (failed !== undefined) metrics.failed(failed)
+}
+
+const secondsSince = (milliseconds: number) => (performance.now() - milliseconds) / 1000

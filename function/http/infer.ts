@@ -1,0 +1,93 @@
+import { type Answer, type Caller, knownError, Refused, type Request } from '../answer.ts'
+import type { DataPlane } from '../dataplane.ts'
+import { readJsonLength } from '../protocol/binary.ts'
+import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
+import { type ParsedJson, show } from '../protocol/json.ts'
+
+/*
+ * What is HTTP's own of an inference request: media types, and the header that says where the JSON ends. It needs no listener, so
+ * that the function answers in the same way under another runtime.
+ */
+
+/** Answers one V2 inference request over HTTP, whatever becomes of it. */
+export async function infer(
+  request: Request,
+  caller: Caller,
+  dataPlane: DataPlane,
+): Promise<Answer> {
+  try {
+    return toAnswer(
+      await dataPlane.infer(
+        loaded => {
+          const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
+          checkMediaType(request, jsonLength)
+          return loaded.inferBytes(request.body, jsonLength, false, caller)
+        },
+        'http',
+        caller,
+      ),
+    )
+  } catch (error) {
+    return knownError(error, 'http')
+  }
+}
+
+/** The same for a request whose JSON a runtime has parsed. */
+export async function inferParsed(
+  json: ParsedJson,
+  caller: Caller,
+  dataPlane: DataPlane,
+): Promise<Answer> {
+  try {
+    return toAnswer(
+      await dataPlane.infer(loaded => loaded.inferParsed(json, false, caller), 'http', caller),
+    )
+  } catch (error) {
+    return knownError(error, 'http')
+  }
+}
+
+function toAnswer(response: EncodedResponse): Answer {
+  const { json, binary } = response
+  if (binary === undefined)
+    return { status: 200, headers: { 'content-type': 'application/json' }, body: json }
+  return {
+    status: 200,
+    headers: {
+      'content-type': 'application/octet-stream',
+      'inference-header-content-length': String(binary.jsonLength),
+    },
+    body: partsOf(response),
+  }
+}
+
+/**
+ * Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor data extension).
+ * @throws {Refused} 415
+ */
+export function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {
+  const contentType = headers['content-type']
+  if (
+    contentType === undefined ||
+    isJsonType(contentType) ||
+    /^application\/octet-stream *(;|$)/i.test(contentType)
+  )
+    return
+  throw new Refused(
+    'UNSUPPORTED_MEDIA_TYPE',
+    jsonLength === undefined
+      ? `Content-Type ${show(contentType)} is not supported; send application/json (with curl: -H 'Content-Type: application/json')`
+      : `Content-Type ${show(contentType)} is not supported; send application/octet-stream`,
+  )
+}
+
+/** application/json, of UTF-8 where a charset is named. */
+function isJsonType(contentType: string): boolean {
+  const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
+  return (
+    type === 'application/json' &&
+    parameters.every(parameter => !parameter.startsWith('charset') || IS_UTF8.test(parameter))
+  )
+}
+
+const IS_UTF8 = /^charset *= *("?)utf-?8\1$/

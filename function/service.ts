@@ -1,0 +1,87 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Config } from './config.ts'
+import { createDataPlane, type DataPlane } from './dataplane.ts'
+import type { Replier } from './events/reply.ts'
+import { functionVersion } from './inference/metadata.ts'
+import { createModel, type Model } from './inference/model.ts'
+import { type ModelFolder, readModelFolder } from './inference/model-folder.ts'
+import { createLog, type Log } from './telemetry/log.ts'
+import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import type { Push } from './telemetry/push.ts'
+import { createTraces, type Traces } from './telemetry/trace.ts'
+
+/** What the process consists of, whichever protocols stand in front of it. */
+export interface Service {
+  readonly model: Model
+  readonly dataPlane: DataPlane
+  /** In whose name events are answered. */
+  readonly replier: Replier
+  readonly metrics: Metrics
+  readonly log: Log
+  /** Undefined while no traces are sent. */
+  readonly traces: Traces | undefined
+}
+
+/**
+ * The service for the model that `config` names; the model is not loaded yet.
+ * @throws {Error} of one line, when there is no model to serve
+ */
+export function createService(config: Config): Service {
+  const log = createLog(config.logLevel)
+  const folder = readModelFolder(config)
+  const metrics = createMetrics(
+    {
+      model: folder.name,
+      version: folder.version,
+      labels: folder.labels,
+      service: config.service,
+      revision: config.revision,
+      functionVersion,
+    },
+    () => ({ queuedRows: model.queuedRows, ready: model.notReady === undefined }),
+  )
+  const model = createModel(folder, config, metrics, log)
+  return {
+    model,
+    dataPlane: createDataPlane(model, metrics),
+    replier: replierOf(folder, config),
+    metrics,
+    log,
+    traces: config.push?.traces ? createTraces() : undefined,
+  }
+}
+
+function replierOf({ name, version }: ModelFolder, { eventSource, service }: Config): Replier {
+  const prefix = service === undefined ? '' : `${service}/`
+  return {
+    source: eventSource ?? `/onnx-function/${prefix}${encodeURIComponent(name)}`,
+    modelName: name,
+    modelVersion: version,
+  }
+}
+
+/**
+ * From now on spans and metrics are pushed, where the configuration says so. To be called when the start is over, because the code
+ * that pushes is loaded here.
+ */
+export async function startPush(service: Service, config: Config): Promise<Push | undefined> {
+  if (config.push === undefined) return undefined
+  try {
+    const { createPush } = await import('./telemetry/push.ts')
+    return createPush(service, config, config.push, functionVersion)
+  } catch (error) {
+    service.log.error({ err: error }, 'spans and metrics are not pushed')
+    return undefined
+  }
+}
+
+/** Pushes for the last time what there is, and waits for it at most so long. */
+export async function endPush(
+  pushing: Promise<Push | undefined>,
+  timeoutMs: number,
+): Promise<void> {
+  await Promise.race([
+    pushing.then(push => push?.end()),
+    wait(timeoutMs, undefined, { ref: false }),
+  ])
+}
