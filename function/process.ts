@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Config } from './config.ts'
-import { type Front, type Host, listen } from './http/host.ts'
+import { type Listener, listen, type Middleware } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { curlCommand } from './inference/metadata.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
@@ -11,7 +11,7 @@ import type { Push } from './telemetry/push.ts'
 export interface Setup {
   readonly config: Config
   /** What requests pass through before they are routed. */
-  readonly frontOf?: (service: Service) => Front
+  readonly middlewareOf?: (service: Service) => Middleware
 }
 
 /**
@@ -26,16 +26,16 @@ export function live(configure: () => Setup | Promise<Setup>): void {
 }
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
-  const { config, frontOf } = await configure()
+  const { config, middlewareOf } = await configure()
   const service = createService(config)
   const { model, metrics } = service
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
   // Before anybody can connect: a signal that is not listened for ends the process, and requests with it.
   const terminated = firstSignal()
-  const host = await listen(service, config, frontOf?.(service))
+  const listener = await listen(service, config, { middleware: middlewareOf?.(service) })
   // Until the process ends, so that what happens meanwhile is still told.
-  const metricsHost =
+  const metricsListener =
     config.metricsPort === undefined
       ? undefined
       : await listenForMetrics(service, config, config.metricsPort)
@@ -43,7 +43,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const loading = model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
   terminated.then(async signal => {
-    const idle = await drain(service, host, config, signal, loading, pushing)
+    const idle = await drain(service, listener, config, signal, loading, pushing)
     if (idle) process.exit(0)
     endAtOnce(0)
   })
@@ -51,14 +51,14 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
     await loading
   } catch (error) {
     // Requests that waited for the model are answered before the process ends.
-    await host.close(1_000)
+    await listener.close(1_000)
     await endPush(pushing, 1_000)
     throw error
   }
   // Unless it was told to end meanwhile.
-  if (!model.retired) tellStarted(service, host, metricsHost, config)
+  if (!model.retired) tellStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    await host.closeWhenUnused(config.idleExitMs)
+    await listener.closeWhenUnused(config.idleExitMs)
     if (!model.retired) await endUnused(service, config, pushing)
   }
 }
@@ -91,7 +91,7 @@ function endAtOnce(code: number): never {
 /** @returns whether nothing is running any more */
 async function drain(
   { model, log }: Service,
-  host: Host,
+  listener: Listener,
   { drainDelayMs, drainTimeoutMs }: Config,
   signal: string,
   loading: Promise<void>,
@@ -104,10 +104,10 @@ async function drain(
   // Requests in flight may take all the time there is.
   void pushing.then(push => push?.flush())
   if (drainDelayMs > 0) {
-    host.stopKeepAlive()
+    listener.stopKeepAlive()
     await wait(Math.min(drainDelayMs, drainTimeoutMs))
   }
-  const answered = await host.close(left())
+  const answered = await listener.close(left())
   if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
   // Runs that nobody waits for any more, maybe of the load, end first.
@@ -141,13 +141,13 @@ async function endUnused(
 
 function tellStarted(
   { model, log }: Service,
-  { port }: Host,
-  metricsHost: Host | undefined,
+  { port }: Listener,
+  metricsListener: Listener | undefined,
   { listenHost, listenFd, inCluster, tls, auth }: Config,
 ): void {
   const url = `${tls === undefined ? 'http' : 'https'}://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
   log.info(
-    { model: model.name, version: model.version, url, metricsPort: metricsHost?.port },
+    { model: model.name, version: model.version, url, metricsPort: metricsListener?.port },
     `serving ${model.name} ${model.version ?? ''} on ${url}`,
   )
   // For the person who started it by hand; in a pod, or systemd's journal, every line is JSON.

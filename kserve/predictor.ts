@@ -17,7 +17,7 @@ async function configure(): Promise<Setup> {
   if (isMountedLate(env)) await untilMounted(env.MODEL_DIR ?? MOUNTED_MODEL)
   return {
     config,
-    frontOf: service => {
+    middlewareOf: service => {
       for (const sentence of withoutEffect) service.log.warn(sentence)
       return createPredictor(service)
     },

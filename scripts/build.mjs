@@ -2,7 +2,7 @@
 // and what they share.
 // Plain JavaScript, because `npm run prepare` may find any Node; it does nothing where the bundler is not installed, as in a
 // production install of a tree that was built before.
-import { cp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 
 const esbuild = await import('esbuild').catch(() => undefined)
 if (esbuild === undefined) {
@@ -23,7 +23,10 @@ const options = {
   metafile: true,
   // Its native library is found beside it.
   external: ['onnxruntime-node/*'],
-  plugins: [{ name: 'builtins', setup: takeBuiltinsAsTheyAre }],
+  plugins: [
+    { name: 'builtins', setup: takeBuiltinsAsTheyAre },
+    { name: 'pages', setup: inlinePages },
+  ],
   // CommonJS packages in an ES module need require() for Node's own modules.
   banner: {
     js: "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);",
@@ -36,6 +39,17 @@ function takeBuiltinsAsTheyAre(build) {
   build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
     contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
   }))
+}
+
+/** Bundles the pages now: production has no bundler. */
+function inlinePages(build) {
+  build.onLoad({ filter: /function[/\\]http[/\\]pages[/\\]html\.ts$/ }, async () => {
+    const { bundlePage } = await import('../function/http/pages/bundle.mjs')
+    const [docs, playground] = ['docs', 'playground'].map(name => JSON.stringify(bundlePage(name)))
+    return {
+      contents: `export const DOCS_HTML = ${docs}\nexport const PLAYGROUND_HTML = ${playground}`,
+    }
+  })
 }
 
 const builds = [
@@ -52,10 +66,6 @@ const builds = [
   // Alone: if it shared chunks with the function, the function's start would read more files.
   await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } }),
 ]
-await cp('function/http/page', 'build/page', {
-  recursive: true,
-  filter: path => !path.endsWith('tsconfig.json'),
-})
 
 for (const [path, { bytes }] of builds.flatMap(({ metafile }) =>
   Object.entries(metafile.outputs),

@@ -57,7 +57,7 @@ test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
   const [predict] = requests(page)
   assert.ok(predict !== undefined)
   const { createPredictor } = await import('../kserve/app.ts')
-  const server = await startServer({}, { frontOf: createPredictor })
+  const server = await startServer({}, { middlewareOf: createPredictor })
   try {
     const { path, headers, body } = predict
     const answer = await fetch(server.url + path, {

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Config, readConfig } from '../function/config.ts'
-import { type Front, listen } from '../function/http/host.ts'
+import { listen, type Middleware } from '../function/http/listener.ts'
 import { listenForMetrics } from '../function/http/metrics-port.ts'
 import { createService, type Service } from '../function/service.ts'
 
@@ -38,7 +38,10 @@ const MODE = Object.fromEntries(
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
 export async function startServer(
   env: Record<string, string> = {},
-  { load = true, frontOf }: { load?: boolean; frontOf?: (service: Service) => Front } = {},
+  {
+    load = true,
+    middlewareOf,
+  }: { load?: boolean; middlewareOf?: (service: Service) => Middleware } = {},
 ): Promise<Server> {
   const config = readConfig({
     PORT: '0',
@@ -48,23 +51,23 @@ export async function startServer(
     ...env,
   })
   const service = createService(config)
-  const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor : frontOf
-  const host = await listen(service, config, front?.(service))
-  const metricsHost =
+  const create = onPredictor ? (await import('../kserve/app.ts')).createPredictor : middlewareOf
+  const listener = await listen(service, config, { middleware: create?.(service) })
+  const metricsListener =
     config.metricsPort === undefined
       ? undefined
       : await listenForMetrics(service, config, config.metricsPort)
   if (load) await service.model.load()
   return {
-    url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${host.port}`,
-    port: host.port,
-    metricsPort: metricsHost?.port,
+    url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${listener.port}`,
+    port: listener.port,
+    metricsPort: metricsListener?.port,
     service,
-    close: host.close,
+    close: timeoutMs => listener.close(timeoutMs),
     config,
     async stop() {
-      await host.close(1_000)
-      await metricsHost?.close(0)
+      await listener.close(1_000)
+      await metricsListener?.close(0)
       await service.model.close()
     },
   }

@@ -3,7 +3,7 @@
 //   npm run --silent interface
 import { VARIABLES } from '../../function/config.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
-import { openApi } from '../../function/http/openapi.ts'
+import { openApi } from '../../function/http/pages/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 
 /** Names by kind, each list in order. */
@@ -53,7 +53,7 @@ function routeNames(): string[] {
   const { paths } = openApi(
     model,
     { signature: { inputs: [], outputs: [] }, example: [] },
-    { playground: true, auth: undefined },
+    { playground: true, auth: undefined, metricsPort: undefined },
   )
   return Object.entries(paths as object)
     .flatMap(([path, methods]) =>

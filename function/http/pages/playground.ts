@@ -1,8 +1,10 @@
-import { curlCommand, functionVersion, serverMetadata, shortest } from '../inference/metadata.ts'
-import type { LoadedModel, Model } from '../inference/model.ts'
-import { show } from '../protocol/json.ts'
-import { elementCount, type Tensor, type TensorMetadata } from '../protocol/tensor.ts'
-import { EVENT, modelPath } from './openapi.ts'
+import { curlCommand, functionVersion, serverMetadata, shortest } from '../../inference/metadata.ts'
+import type { LoadedModel, Model } from '../../inference/model.ts'
+import { show } from '../../protocol/json.ts'
+import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
+import { EVENT } from './events.ts'
+
+const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 
 /** Of a larger example only its shape is in the page. */
 const MOST_ELEMENTS = 250_000
@@ -130,4 +132,4 @@ const escapeHtml = (text: string) =>
   text.replaceAll(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
 
 const fill = (template: string, values: Readonly<Record<string, string>>) =>
-  template.replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => values[name] ?? '')
+  template.replaceAll(/\{\{(\w+)\}\}/g, (braces, name: string) => values[name] ?? braces)

@@ -1,5 +1,5 @@
-import { type Datatype, hasJson, rowOf } from '../protocol/datatypes.ts'
-import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
+import { type Datatype, hasJson, rowOf } from '../../protocol/datatypes.ts'
+import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
 export type Schema = { readonly [keyword: string]: unknown }

@@ -1,24 +1,24 @@
 import type { ServerOptions } from 'node:https'
 import type { Socket } from 'node:net'
-import type { Config } from '../config.ts'
-import type { Log } from '../telemetry/log.ts'
-import { followFiles } from './followed-files.ts'
+import type { Config } from '../../config.ts'
+import type { Log } from '../../telemetry/log.ts'
+import { watchFiles } from './watched-files.ts'
 
 const { createServer } = process.getBuiltinModule('node:https')
 const { createSecureContext } = process.getBuiltinModule('node:tls')
 
-/** How long a client may take to agree on how to speak. */
+/** How long a client may take for the TLS handshake. */
 const HANDSHAKE_MS = 10_000
 
 export interface SecureServer {
   readonly server: ReturnType<typeof createServer>
-  /** Closes connections that have not come so far as to carry a request. */
+  /** Closes connections whose handshake is not complete. */
   dropHandshakes(): void
 }
 
 /**
- * A server of HTTPS, whose certificate is replaced when its files are; connections that are open keep the one they began with.
- * @throws {Error} of one line, when the files are no certificate and its key
+ * An HTTPS server. It replaces its certificate when the files change; open connections keep the one they began with.
+ * @throws {Error} of one line, when the files are not a certificate and its key
  */
 export function createSecureServer(
   options: ServerOptions,
@@ -33,13 +33,13 @@ export function createSecureServer(
     TLS_CERT_FILE: string
     TLS_KEY_FILE: string
   }) => {
-    // Both are tried before either is used: they may be written one after the other.
+    // Checked together before use: the two files may be written one after the other.
     createSecureContext({ cert, key })
     server.setSecureContext({ cert, key })
   }
-  followFiles({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }, use, log)
+  watchFiles({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }, use, log)
 
-  // Told apart by the other end: Node shows no way from the encrypted connection to the one beneath.
+  // Identified by their peer: Node offers no way from the encrypted connection to the socket beneath.
   const handshaking = new Map<string, Socket>()
   const peer = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
   server.on('connection', (socket: Socket) => {

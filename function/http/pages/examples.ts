@@ -1,7 +1,7 @@
-import { requestJson } from '../inference/metadata.ts'
-import type { LoadedModel } from '../inference/model.ts'
-import { writeBinaryTensor } from '../protocol/binary.ts'
-import { elementCount } from '../protocol/tensor.ts'
+import { requestJson } from '../../inference/metadata.ts'
+import type { LoadedModel } from '../../inference/model.ts'
+import { writeBinaryTensor } from '../../protocol/binary.ts'
+import { elementCount } from '../../protocol/tensor.ts'
 
 /** An example of more elements than this would make the document megabytes long, for a page that nobody would read. */
 const MOST_ELEMENTS = 10_000

@@ -7,18 +7,19 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose'
-import type { JwtConfig } from '../config.ts'
-import type { Log } from '../telemetry/log.ts'
-import { type Refusal, refusedToken } from './authentication.ts'
-import { followFiles } from './followed-files.ts'
+import type { JwtConfig } from '../../config.ts'
+import type { Log } from '../../telemetry/log.ts'
+import { type Refusal, refuseToken } from './refusal.ts'
+import { watchFiles } from './watched-files.ts'
 
 /**
- * Whether a token is from the issuer, for us and for this: undefined, where it is.
- * Else 401 where it is not genuine, 403 where it does not allow this, 503 where the issuer's keys cannot be had.
+ * Verifies that a token is from the issuer, for this service and for such a request.
+ * @returns undefined where it is; else 401 where it is not genuine, 403 where it does not allow the request, 503 where the issuer's
+ *   keys are not available
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
-/** @throws {Error} of one line, when the file of keys is none */
+/** @throws {Error} of one line, when the file holds no keys */
 export function createVerify(
   { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
   log: Log,
@@ -35,17 +36,14 @@ export function createVerify(
 
   function refusalOf(error: unknown): Refusal {
     const mistake = mistakeOf(error, algorithms)
-    if (mistake !== undefined) return refusedToken('UNAUTHENTICATED', mistake)
-    // Once, and not for each request until it is over.
+    if (mistake !== undefined) return refuseToken('UNAUTHENTICATED', mistake)
+    // Once, not for each request until the keys are back.
     if (!failing)
-      log.error(
-        { err: error },
-        'the keys of AUTH_JWKS cannot be had; nobody can be let in by a token',
-      )
+      log.error({ err: error }, 'the keys of AUTH_JWKS are not available; no token can be verified')
     failing = true
     return {
       code: 'KEYS_UNAVAILABLE',
-      message: 'who asks cannot be found out now; try again later',
+      message: 'tokens cannot be verified now; try again later',
       headers: { 'retry-after': '5' },
     }
   }
@@ -60,22 +58,22 @@ export function createVerify(
     failing = false
     const wanted = isEvent ? eventsAudience : audience
     if (![claims.aud].flat().includes(wanted)) {
-      return refusedToken(
+      return refuseToken(
         'FORBIDDEN',
-        `the token is not for ${isEvent ? 'events' : 'requests that are no events'}`,
+        `the token's audience does not include ${isEvent ? 'events' : 'requests other than events'}`,
       )
     }
     if (subjects !== undefined && !subjects.includes(claims.sub ?? ''))
-      return refusedToken('FORBIDDEN', 'the token is of nobody who may ask here')
+      return refuseToken('FORBIDDEN', "the token's subject is not allowed (AUTH_SUBJECTS)")
     return undefined
   }
 }
 
-/** What is wrong with the token; undefined, where it is not the token that is wrong. */
+/** What is wrong with the token; undefined where the fault is not the token's. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
   if (error instanceof errors.JWTExpired) return 'the token has expired'
   if (error instanceof errors.JWTClaimValidationFailed)
-    return CLAIMS[error.claim] ?? `the token's ${error.claim} is not as it must be`
+    return CLAIMS[error.claim] ?? `the token's ${error.claim} is not valid`
   if (error instanceof errors.JOSEAlgNotAllowed)
     return `the token is not signed with ${algorithms.join(' or ')}`
   if (error instanceof errors.JWSSignatureVerificationFailed)
@@ -83,20 +81,20 @@ function mistakeOf(error: unknown, algorithms: readonly string[]): string | unde
   if (error instanceof errors.JWKSNoMatchingKey)
     return 'the token is signed with a key that its issuer does not list'
   if (error instanceof errors.JWKSMultipleMatchingKeys)
-    return 'the token does not say with which of its issuer\u2019s keys it is signed (kid)'
+    return 'the token does not name the key it is signed with (kid), and its issuer has several'
   if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid)
-    return 'this is no token (JWT)'
-  // A header that must be understood, and is not; a key that no such algorithm takes.
+    return 'the token is not a JWT'
+  // A critical header that jose does not know, or a key that does not fit its algorithm.
   if (error instanceof errors.JOSENotSupported)
-    return 'the token asks for what is not supported here'
+    return 'the token uses a feature that is not supported here'
   return undefined
 }
 
 const CLAIMS: Readonly<Record<string, string>> = {
-  aud: 'the token is for somebody else (aud)',
+  aud: 'the token is for another audience (aud)',
   iss: 'the token is from another issuer (iss)',
   nbf: 'the token is not valid yet (nbf)',
-  exp: 'the token says not when it expires (exp)',
+  exp: 'the token has no valid expiry (exp)',
 }
 
 function keysOfFile(path: string, log: Log): JWTVerifyGetKey {
@@ -105,9 +103,9 @@ function keysOfFile(path: string, log: Log): JWTVerifyGetKey {
     try {
       keyOf = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet)
     } catch (error) {
-      throw new Error(`this is no JSON Web Key Set: ${(error as Error).message}`)
+      throw new Error(`this is not a JSON Web Key Set: ${(error as Error).message}`)
     }
   }
-  followFiles({ AUTH_JWKS: path }, use, log)
+  watchFiles({ AUTH_JWKS: path }, use, log)
   return (header, token) => (keyOf as JWTVerifyGetKey)(header, token)
 }

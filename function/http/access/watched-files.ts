@@ -1,20 +1,20 @@
-import type { Log } from '../telemetry/log.ts'
+import type { Log } from '../../telemetry/log.ts'
 
-// Not imported: the build would put what the start imports of it, too, into one more file for the start to read.
+// Not imported: the start imports it, too, so the build would put it into one more file for the start to read.
 const { readFileSync, watchFile } = process.getBuiltinModule('node:fs')
 
-/** A file that changes is looked at no later than after this; looking is one stat(). */
+/** How often a file is checked for changes, by one stat(). */
 const INTERVAL_MS = 1_000
 
 /**
- * Hands over the contents of files now, and again each time one of them has changed, for as long as the process lives.
- * What is asked is stat(), which follows links: Kubernetes changes a mounted Secret by pointing a link to another folder, which a watch
- * of the file itself would not see.
- * @param named the files' paths, by what the user named them with
- * @param use throws where the contents are no good: then what was used before stays in use, and the log says why
- * @throws {Error} of one line, when they are no good at first
+ * Hands over the contents of files now, and again each time one of them changes, for as long as the process lives.
+ * It polls by stat(), which follows links: Kubernetes changes a mounted Secret by pointing a link to another folder, which a watch of
+ * the file itself would not see.
+ * @param named the files' paths by their variables
+ * @param use throws where the contents are not valid: then the contents before stay in use, and the log says why
+ * @throws {Error} of one line, when they are not valid at first
  */
-export function followFiles<Name extends string>(
+export function watchFiles<Name extends string>(
   named: Readonly<Record<Name, string>>,
   use: (contents: Readonly<Record<Name, string>>) => void,
   log: Log,
@@ -38,7 +38,7 @@ export function followFiles<Name extends string>(
       read()
       log.info(`${names}: read again`)
     } catch (error) {
-      log.error(`${names}: what was read before stays in use: ${(error as Error).message}`)
+      log.error(`${names}: the contents before stay in use: ${(error as Error).message}`)
     }
   }
   for (const [, path] of files)

@@ -1,26 +1,27 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { Answer } from '../answer.ts'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Answer } from '../../answer.ts'
+import type { RequestHead } from '../head.ts'
 
-/** Which pages may read answers: the browser that shows them asks, and keeps to it (Fetch, "CORS protocol"). */
+/** Lets pages of other origins read answers. The browser asks and enforces it (Fetch, "CORS protocol"). */
 export interface Cors {
-  /** The answer to a browser's question before the request itself; undefined where this is none, or the page's origin may not. */
-  preflight(request: IncomingMessage): Answer | undefined
-  /** @param vary of the answer without them */
-  headers(request: IncomingHttpHeaders, vary?: string | number): Readonly<Record<string, string>>
+  /** The answer to a browser's preflight request; undefined for another request, or where the page's origin is not allowed. */
+  preflight(request: RequestHead): Answer | undefined
+  /** What an answer gets. @param vary of the answer before */
+  headers(request: IncomingHttpHeaders, vary?: string): Readonly<Record<string, string>>
 }
 
 const PREFLIGHT: Answer = {
   status: 204,
   headers: {
     'access-control-allow-methods': 'GET, HEAD, POST',
-    // The star stands for all but this one, and for itself where a request carries cookies, which none is let carry.
+    // The star covers all headers but this one. (With cookies it would be literal, but cookies are never allowed.)
     'access-control-allow-headers': '*, authorization',
     'access-control-max-age': '7200',
   },
   body: '',
 }
 
-/** @param origins whose pages; no answer differs by who asks from where, so no cookies are let through either */
+/** @param origins whose pages are allowed. Cookies are not: no answer depends on them. */
 export function createCors(origins: readonly string[] | '*'): Cors {
   const allowed = (origin: string | undefined) =>
     origin !== undefined && (origins === '*' || origins.includes(origin))
