@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts'
+import type { LoadedModel } from '../inference/loaded-model.ts'
 import { functionVersion, serverMetadata } from '../inference/metadata.ts'
-import type { LoadedModel, Model } from '../inference/model.ts'
+import type { Model } from '../inference/model.ts'
 import { type RequestExamples, requestExamples } from './examples.ts'
 import { inferenceSchemas, metadataSchema, type Schema } from './schemas.ts'
 
