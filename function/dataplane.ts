@@ -1,7 +1,8 @@
 import type { Caller } from './answer.ts'
 import { meaningOf, UNFORESEEN } from './errors.ts'
 import { modelMetadata, serverMetadata } from './inference/metadata.ts'
-import type { LoadedModel, Model } from './inference/model.ts'
+import type { Model } from './inference/model.ts'
+import type { Codec } from './protocol/codec.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
 
 /** What every protocol asks of the server, in the Open Inference Protocol's words. */
@@ -15,14 +16,11 @@ export interface DataPlane {
   /** @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded */
   modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
   /**
-   * Runs one inference once the model is loaded, and counts it.
+   * Answers one inference request once the model is loaded, and counts it.
+   * @param read begins to read the request; what it throws is counted, too
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
-  infer<Response>(
-    inferWith: (loaded: LoadedModel) => Promise<Response>,
-    protocol: Protocol,
-    caller: Caller,
-  ): Promise<Response>
+  infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
 }
 
 export interface Readiness {
@@ -42,10 +40,11 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       const { signature } = await model.whenLoaded(caller)
       return modelMetadata(model.name, model.version, signature)
     },
-    async infer(inferWith, protocol, caller) {
+    async infer(read, protocol, caller) {
       metrics.began()
       try {
-        const response = await inferWith(model.loaded ?? (await model.whenLoaded(caller)))
+        const loaded = model.loaded ?? (await model.whenLoaded(caller))
+        const response = await loaded.infer(read(), caller)
         metrics.answered(protocol, 'success', secondsSince(caller.arrived))
         caller.trace?.answered()
         return response

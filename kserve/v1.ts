@@ -1,9 +1,10 @@
 import { type Answer, type Caller, knownError, type Request } from '../function/answer.ts'
 import type { DataPlane } from '../function/dataplane.ts'
 import { checkMediaType } from '../function/http/infer.ts'
+import type { Codec, Encoder } from '../function/protocol/codec.ts'
 import { hasJson } from '../function/protocol/datatypes.ts'
 import { decodeParsedRequest } from '../function/protocol/decode.ts'
-import { encodeData, type InferenceResponse } from '../function/protocol/encode.ts'
+import { encodeData } from '../function/protocol/encode.ts'
 import { BadRequest, TooLarge } from '../function/protocol/errors.ts'
 import {
   isObject,
@@ -39,20 +40,42 @@ export async function predict(
   dataPlane: DataPlane,
 ): Promise<Answer> {
   try {
-    const body = await dataPlane.infer(
-      async loaded => {
-        checkMediaType(request, undefined)
-        checkSize(request.body)
-        caller.trace?.enter('decode')
-        const v1 = decodePredict(parseJson(request.body, 'the body'), loaded.signature)
-        return encodePredict(await loaded.infer(v1, caller), v1.instances)
-      },
-      'http',
-      caller,
-    )
+    const body = await dataPlane.infer(() => codecOf(request), 'http', caller)
     return { status: 200, headers: { 'content-type': 'application/json' }, body }
   } catch (error) {
     return knownError(error, 'http')
+  }
+}
+
+function codecOf(request: Request): PredictCodec {
+  checkMediaType(request, undefined)
+  checkSize(request.body)
+  return new PredictCodec(request.body)
+}
+
+/** Reads and writes V1. */
+class PredictCodec implements Codec<string> {
+  private readonly body: Uint8Array
+  private instances: number | undefined
+
+  constructor(body: Uint8Array) {
+    this.body = body
+  }
+
+  decode(signature: Signature): InferenceRequest {
+    const { instances, ...request } = decodePredict(parseJson(this.body, 'the body'), signature)
+    this.instances = instances
+    return request
+  }
+
+  encoder(): Encoder<string> {
+    let outputs: readonly Tensor[] = []
+    return {
+      add(tensors) {
+        outputs = tensors
+      },
+      finish: () => encodePredict(outputs, this.instances),
+    }
   }
 }
 
@@ -172,10 +195,7 @@ function tensorOf(value: unknown, fits: readonly number[]): { shape: number[]; d
  * @param instances how many rows were asked, or undefined for an answer by columns
  * @throws {BadRequest} when an output has not a row for each instance
  */
-export function encodePredict(
-  { outputs }: InferenceResponse,
-  instances: number | undefined,
-): string {
+export function encodePredict(outputs: readonly Tensor[], instances: number | undefined): string {
   if (instances === undefined)
     return `{"outputs":${byName(outputs, output => nested(output, 0, 0))}}`
   for (const { name, shape } of outputs) {

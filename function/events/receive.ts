@@ -3,6 +3,7 @@ import { type Answer, type Caller, knownError, Refused, type Request } from '../
 import type { DataPlane } from '../dataplane.ts'
 import { meaningOf } from '../errors.ts'
 import { readJsonLength } from '../protocol/binary.ts'
+import { BytesCodec, type Codec, ParsedCodec, type ResponseData } from '../protocol/codec.ts'
 import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { BadRequest, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
@@ -60,6 +61,16 @@ const MOST_JSON_BYTES = 2 ** 20
 /** Of a batch so many wait together, and can be one run; after that other requests have their turn. */
 const EVENTS_AT_A_TIME = 256
 
+/** What the way an event came by says of its data, and of the reply's. */
+interface Binding {
+  readonly responseData: ResponseData
+  /** Where the JSON of its data ends; only binary mode has a header that says it. */
+  readonly jsonLength: number | undefined
+}
+
+/** The reply in JSON cannot carry binary tensor data. */
+const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
+
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
 
 async function receiveBinary(
@@ -87,7 +98,7 @@ async function answerEvent(
 ): Promise<Answer> {
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
-  const response = await inferEvent(event, jsonLength, false, caller, context)
+  const response = await inferEvent(event, { responseData: 'binary', jsonLength }, caller, context)
   const { binary, json } = response
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
   const headers = toHeaders(
@@ -111,7 +122,7 @@ async function receiveStructured(
   const event = readStructuredEvent(body)
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
-  const { json } = await inferEvent(event, undefined, true, caller, context)
+  const { json } = await inferEvent(event, IN_JSON, caller, context)
   const attributes = replyAttributes(
     event.attributes,
     'response',
@@ -156,7 +167,7 @@ async function replyInBatch(
   context: EventContext,
 ): Promise<string> {
   try {
-    const { json } = await inferEvent(event, undefined, true, caller, context)
+    const { json } = await inferEvent(event, IN_JSON, caller, context)
     return toJson(
       replyAttributes(event.attributes, 'response', context.replier, 'application/json'),
       typeof json === 'string' ? json : Buffer.concat(json).toString(),
@@ -179,28 +190,22 @@ async function replyInBatch(
 
 /**
  * One event's inference, counted.
- * @param jsonLength as the model's inferBytes takes it; only binary mode has a header to say it
- * @param onlyJson the reply cannot carry binary tensor data
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
  */
-async function inferEvent(
+function inferEvent(
   event: CloudEvent,
-  jsonLength: number | undefined,
-  onlyJson: boolean,
+  binding: Binding,
   sender: Caller,
   { dataPlane }: EventContext,
 ): Promise<EncodedResponse> {
-  const caller = callerOf(event, sender)
-  return dataPlane.infer(
-    async loaded => {
-      const data = dataOf(event)
-      return 'json' in data
-        ? loaded.inferParsed(data.json, onlyJson, caller)
-        : loaded.inferBytes(data.bytes, jsonLength, onlyJson, caller)
-    },
-    'cloudevent',
-    caller,
-  )
+  return dataPlane.infer(() => codecOf(event, binding), 'cloudevent', callerOf(event, sender))
+}
+
+function codecOf(event: CloudEvent, { responseData, jsonLength }: Binding): Codec<EncodedResponse> {
+  const data = dataOf(event)
+  return 'json' in data
+    ? new ParsedCodec(data.json, responseData)
+    : new BytesCodec({ body: data.bytes, jsonLength, responseData })
 }
 
 /** A request that belongs to no trace goes on with that of its only event. */

@@ -1,6 +1,7 @@
 import { type Answer, type Caller, knownError, Refused, type Request } from '../answer.ts'
 import type { DataPlane } from '../dataplane.ts'
 import { readJsonLength } from '../protocol/binary.ts'
+import { BytesCodec, type Codec, ParsedCodec } from '../protocol/codec.ts'
 import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 
@@ -10,41 +11,32 @@ import { type ParsedJson, show } from '../protocol/json.ts'
  */
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */
-export async function infer(
-  request: Request,
+export const infer = (request: Request, caller: Caller, dataPlane: DataPlane): Promise<Answer> =>
+  answerTo(() => codecOf(request), caller, dataPlane)
+
+/** The same for a request whose JSON a runtime has parsed. */
+export const inferParsed = (
+  json: ParsedJson,
+  caller: Caller,
+  dataPlane: DataPlane,
+): Promise<Answer> => answerTo(() => new ParsedCodec(json, 'binary'), caller, dataPlane)
+
+async function answerTo(
+  read: () => Codec<EncodedResponse>,
   caller: Caller,
   dataPlane: DataPlane,
 ): Promise<Answer> {
   try {
-    return toAnswer(
-      await dataPlane.infer(
-        loaded => {
-          const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
-          checkMediaType(request, jsonLength)
-          return loaded.inferBytes(request.body, jsonLength, false, caller)
-        },
-        'http',
-        caller,
-      ),
-    )
+    return toAnswer(await dataPlane.infer(read, 'http', caller))
   } catch (error) {
     return knownError(error, 'http')
   }
 }
 
-/** The same for a request whose JSON a runtime has parsed. */
-export async function inferParsed(
-  json: ParsedJson,
-  caller: Caller,
-  dataPlane: DataPlane,
-): Promise<Answer> {
-  try {
-    return toAnswer(
-      await dataPlane.infer(loaded => loaded.inferParsed(json, false, caller), 'http', caller),
-    )
-  } catch (error) {
-    return knownError(error, 'http')
-  }
+function codecOf(request: Request): BytesCodec {
+  const jsonLength = readJsonLength(request.headers['inference-header-content-length'])
+  checkMediaType(request, jsonLength)
+  return new BytesCodec({ body: request.body, jsonLength, responseData: 'binary' })
 }
 
 function toAnswer(response: EncodedResponse): Answer {

@@ -1,189 +1,102 @@
 import type { Caller } from '../answer.ts'
-import { DeadlinePassed, inferenceCodeOf, Overloaded } from '../protocol/errors.ts'
+import { inferenceCodeOf } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
+import type { Executor } from './executor.ts'
+import { isOver, type Job, Queue, type QueueLimits } from './queue.ts'
 import { join, split } from './rows.ts'
-import type { Session } from './session.ts'
 
-export interface BatchLimits {
-  readonly maxBatchRows: number
-  readonly maxQueueRows: number
-  /** Also what waiting tensors may take together. */
-  readonly maxBodyBytes: number
+export interface BatcherOptions {
+  readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run'>
+  readonly limits: QueueLimits
+  /** Whether rows of this model are independent; asked at each request, because it is found out after the start. */
+  readonly mayJoin: () => boolean
+  /** Told the rows of each run. */
+  readonly onRun: (rows: number) => void
 }
 
-/** Requests on their way to a run: bounded, joined along the first dimension where that is sound, split again after. */
-export interface Batcher {
+/**
+ * Joins requests along the first dimension where that is sound, runs them, and splits the outputs again.
+ * There is no delay window: a run takes the requests that wait when it begins, so a lone request never waits for company.
+ */
+export class Batcher {
+  private readonly options: BatcherOptions
+  private readonly executor: BatcherOptions['executor']
+  private readonly queue: Queue
+  private readonly isBatched: boolean
+  private running = 0
+  private scheduled = false
+  private readonly startRuns = () => this.start()
+
+  constructor(options: BatcherOptions) {
+    this.options = options
+    this.executor = options.executor
+    this.queue = new Queue(options.limits)
+    this.isBatched = isBatched(options.executor.signature)
+  }
+
   /** Rows waiting now. */
-  readonly queuedRows: number
+  get queuedRows(): number {
+    return this.queue.rows
+  }
+
   /**
    * @returns the outputs asked for, in that order
    * @throws {Overloaded} at once, when more than `maxQueueRows` or `maxBodyBytes` would wait
    * @throws {DeadlinePassed} when the run had not begun in time
    * @throws {ModelError} when the model fails on this very request
    */
-  infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]>
-}
-
-interface Job {
-  readonly request: InferenceRequest
-  readonly rows: number
-  /** What it takes of the queue: as much as one run, at most; how large it may be is for the limits of bytes to say. */
-  readonly counted: number
-  readonly bytes: number
-  /** Its rows may share a run with those of others that ask for the same. */
-  readonly joins: boolean
-  readonly caller: Caller
-  readonly resolve: (outputs: Tensor[]) => void
-  readonly reject: (error: unknown) => void
-}
-
-/**
- * There is no delay window: a run takes what waits when it begins, so a lone request never waits for company.
- * @param mayJoin whether rows of this model are independent; asked at each request, because it is found out after the start
- * @param onRun told the rows of each run
- */
-export function createBatcher(
-  session: Session,
-  limits: BatchLimits,
-  mayJoin: () => boolean,
-  onRun: (rows: number) => void,
-): Batcher {
-  let queue: Job[] = []
-  let queuedRows = 0
-  let queuedBytes = 0
-  let running = 0
-  let scheduled = false
-  let alarm: NodeJS.Timeout | undefined
-  let alarmAt = 0
-  const batched = isBatched(session.signature)
-
-  function infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
+  infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
     caller.trace?.enter('queue')
-    const rows = batched ? rowsOf(request) : 1
-    const counted = Math.min(rows, limits.maxBatchRows)
+    const rows = this.isBatched ? rowsOf(request) : 1
+    const counted = Math.min(rows, this.options.limits.maxBatchRows)
     const bytes = bytesIn(request)
-    if (isFull(counted, bytes)) makeRoom(counted, bytes, caller)
+    this.queue.makeRoom(counted, bytes, caller)
     return new Promise((resolve, reject) => {
-      const joins = mayJoin() && hasRows(request)
+      const joins = this.options.mayJoin() && hasRows(request)
       const job = { request, rows, counted, bytes, joins, caller, resolve, reject }
-      queue.push(job)
-      queuedRows += counted
-      queuedBytes += bytes
-      if (running < session.concurrency) schedule()
-      else setAlarm(deadlineOf(job))
+      this.queue.add(job)
+      if (this.running < this.executor.concurrency) this.schedule()
+      else this.queue.watchDeadlines([job])
     })
   }
 
   /** Not at once: requests that have arrived by the end of this turn of the event loop join the same run. */
-  function schedule(): void {
-    if (scheduled) return
-    scheduled = true
-    setImmediate(startRuns)
+  private schedule(): void {
+    if (this.scheduled) return
+    this.scheduled = true
+    setImmediate(this.startRuns)
   }
 
-  /**
-   * Who hung up, or waited too long, does not count against the others. And a request or batch of events that is larger than the
-   * whole queue could never be taken, so it is while nobody else waits.
-   */
-  function makeRoom(rows: number, bytes: number, caller: Caller): void {
-    dropLate()
-    if (isFull(rows, bytes) && queue.some(job => senderOf(job.caller) !== senderOf(caller))) {
-      throw new Overloaded(
-        `${queuedRows} rows of ${queuedBytes} bytes are waiting already, and at most ${limits.maxQueueRows} of ${limits.maxBodyBytes} may; try again later`,
-      )
+  private start(): void {
+    this.scheduled = false
+    while (this.running < this.executor.concurrency && !this.queue.isEmpty) {
+      const batch = this.queue.takeBatch()
+      if (batch.length > 0) void this.run(batch)
     }
+    this.queue.watchDeadlines()
   }
 
-  const isFull = (rows: number, bytes: number) =>
-    queuedRows + rows > limits.maxQueueRows || queuedBytes + bytes > limits.maxBodyBytes
-
-  function startRuns(): void {
-    scheduled = false
-    while (running < session.concurrency && queue.length > 0) {
-      const batch = takeBatch()
-      if (batch.length > 0) void run(batch)
-    }
-    if (queue.length > 0) setAlarm(earliestDeadline())
-  }
-
-  async function run(batch: readonly Job[]): Promise<void> {
-    running++
+  private async run(batch: readonly Job[]): Promise<void> {
+    this.running++
     for (const { caller } of batch)
       caller.trace?.enter('run', { 'inference.run.requests': batch.length })
-    if (batch.length === 1) await runAlone(batch[0] as Job)
-    else await runJoined(batch)
-    running--
-    if (queue.length > 0) schedule()
+    if (batch.length === 1) await this.runAlone(batch[0] as Job)
+    else await this.runJoined(batch)
+    this.running--
+    if (!this.queue.isEmpty) this.schedule()
   }
 
-  /** Answers who waits behind a long run when their time is up, not when the run is over. */
-  function setAlarm(at: number): void {
-    if (alarm !== undefined && alarmAt <= at) return
-    clearTimeout(alarm)
-    alarmAt = at
-    alarm = setTimeout(
-      onAlarm,
-      Math.min(Math.max(at - performance.now(), 0) + 1, LONGEST_TIMER_MS),
-    ).unref()
-  }
-
-  function onAlarm(): void {
-    alarm = undefined
-    dropLate()
-    if (queue.length > 0) setAlarm(earliestDeadline())
-  }
-
-  function dropLate(): void {
-    keep(queue.filter(job => !isOver(job)))
-  }
-
-  function keep(jobs: Job[]): void {
-    queue = jobs
-    queuedRows = 0
-    queuedBytes = 0
-    for (const { counted, bytes } of jobs) {
-      queuedRows += counted
-      queuedBytes += bytes
-    }
-  }
-
-  const earliestDeadline = () =>
-    queue.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Number.POSITIVE_INFINITY)
-
-  /** The oldest request and those that may be joined to it, up to the limit; the rest keep their order. */
-  function takeBatch(): Job[] {
-    const batch: Job[] = []
-    const rest: Job[] = []
-    let rows = 0
-    for (const job of queue) {
-      if (isOver(job)) continue
-      const first = batch[0]
-      if (
-        first === undefined ||
-        (job.joins &&
-          first.joins &&
-          rows + job.rows <= limits.maxBatchRows &&
-          asksTheSame(job, first))
-      ) {
-        batch.push(job)
-        rows += job.rows
-      } else rest.push(job)
-    }
-    keep(rest)
-    return batch
-  }
-
-  async function runAlone({ request, rows, resolve, reject }: Job): Promise<void> {
-    onRun(rows)
+  private async runAlone({ request, rows, resolve, reject }: Job): Promise<void> {
+    this.options.onRun(rows)
     try {
-      resolve(await session.run(request.inputs, namesOf(request)))
+      resolve(await this.executor.run(request.inputs, namesOf(request)))
     } catch (error) {
       reject(error)
     }
   }
 
-  async function runJoined(batch: readonly Job[]): Promise<void> {
+  private async runJoined(batch: readonly Job[]): Promise<void> {
     const rows = batch.map(job => job.rows)
     const { request } = batch[0] as Job
     let parts: Tensor[][]
@@ -191,31 +104,21 @@ export function createBatcher(
       const joined = request.inputs.map((_, i) =>
         join(batch.map(job => job.request.inputs[i] as Tensor)),
       )
-      parts = split(await session.run(joined, namesOf(request)), rows)
-      onRun(rows.reduce((sum, count) => sum + count, 0))
+      parts = split(await this.executor.run(joined, namesOf(request)), rows)
+      this.options.onRun(rows.reduce((sum, count) => sum + count, 0))
     } catch (error) {
-      if (inferenceCodeOf(error) === 'MODEL_FAILED') await runOneByOne(batch)
+      if (inferenceCodeOf(error) === 'MODEL_FAILED') await this.runOneByOne(batch)
       else for (const { reject } of batch) reject(error)
       return
     }
     for (let i = 0; i < batch.length; i++) batch[i]?.resolve(parts[i] as Tensor[])
   }
 
-  /** One bad row fails the whole run; alone, each request gets what is its own. */
-  async function runOneByOne(batch: readonly Job[]): Promise<void> {
-    for (const job of batch) if (!isOver(job)) await runAlone(job)
-  }
-
-  return {
-    infer,
-    get queuedRows() {
-      return queuedRows
-    },
+  /** One bad row fails the whole run; alone, each request gets its own answer or error. */
+  private async runOneByOne(batch: readonly Job[]): Promise<void> {
+    for (const job of batch) if (!isOver(job)) await this.runAlone(job)
   }
 }
-
-/** setTimeout's own limit. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /** What the request counts for in the queue: a tensor without elements as one row. */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
@@ -229,20 +132,6 @@ function bytesIn({ inputs }: InferenceRequest): number {
   return bytes
 }
 
-const senderOf = (caller: Caller) => caller.sender ?? caller
-
-const deadlineOf = ({ request, caller }: Job) =>
-  request.timeoutMicroseconds === undefined
-    ? caller.deadline
-    : Math.min(caller.deadline, caller.arrived + request.timeoutMicroseconds / 1000)
-
-/** Whether nobody waits for this any more; who waits too long is told. */
-function isOver(job: Job): boolean {
-  if (!job.caller.gone && performance.now() < deadlineOf(job)) return false
-  job.reject(new DeadlinePassed('the deadline passed before the run could begin'))
-  return true
-}
-
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 
 /** Whether every input has as many rows as the first, and some. */
@@ -251,20 +140,4 @@ function hasRows({ inputs }: InferenceRequest): boolean {
   return (
     rows !== undefined && inputs.every(({ shape, data }) => shape[0] === rows && data.length > 0)
   )
-}
-
-/** Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the first. */
-const asksTheSame = ({ request: a }: Job, { request: b }: Job): boolean =>
-  (a.outputs === b.outputs ||
-    haveEqual(a.outputs, b.outputs, (one, other) => one.name === other.name)) &&
-  haveEqual(a.inputs, b.inputs, (one, other) =>
-    haveEqual(one.shape, other.shape, (length, as, i) => i === 0 || length === as),
-  )
-
-function haveEqual<T>(
-  all: readonly T[],
-  others: readonly T[],
-  equal: (one: T, other: T, i: number) => boolean,
-): boolean {
-  return all.length === others.length && all.every((one, i) => equal(one, others[i] as T, i))
 }

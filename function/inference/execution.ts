@@ -6,9 +6,10 @@ import { NotReady } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { type Executor, InlineExecutor } from './executor.ts'
+import type { LargeRequest, LargeResponse } from './large.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { openSession, type Session } from './session.ts'
-import type { WholeAnswer, WholeRequest } from './whole.ts'
 
 /**
  * A run on the main thread holds everything else up for as long as it lasts, so it must be shorter than what a probe may wait
@@ -19,13 +20,13 @@ export const SLOW_RUN_MS = 5
 /** Loading so much on the main thread would keep probes waiting for a noticeable time. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
-/** A session that runs where its runs are best served. */
-export interface Execution extends Session {
-  /**
-   * Runs the warm-up, and by its time decides where the model runs from now on.
-   * @throws {ModelError} when the model fails on these inputs
-   */
-  warmUp(inputs: readonly Tensor[]): Promise<void>
+/** Starts worker threads of the model. */
+type OpenWorkers = (size: PoolSize) => Promise<Executor>
+
+interface PoolSize {
+  /** Of ONNX Runtime, in each worker. */
+  readonly threads: number
+  readonly workers: number
 }
 
 /**
@@ -33,41 +34,35 @@ export interface Execution extends Session {
  * its runs take are best served (auto), which is watched as it goes on.
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openExecution(
-  { file, sha256 }: ModelFolder,
-  config: Config,
+export async function openExecutor(
+  folder: ModelFolder,
+  { execution, ortThreads: threads, cpus }: Config,
   metrics: Metrics,
   log: Log,
-): Promise<Execution> {
+): Promise<Executor> {
   // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id under the home folder, and starts
   // 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
-  const checkSame = rememberFiles(dirname(file))
-  const isAuto = config.execution === 'auto'
-  let place: 'inline' | 'worker' =
-    config.execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES)
-      ? 'worker'
-      : 'inline'
-  // What is fast enough for the main thread is too small to be shared out among threads.
-  let session =
-    place === 'worker'
-      ? await moveToWorkers()
-      : await openSession(file, isAuto ? 1 : config.ortThreads, sha256)
-  let moving: Promise<void> | undefined
-  let aside: Promise<Session> | undefined
-  let averageMs = 0
+  const { file, sha256 } = folder
+  const openWorkers = workersOf(folder, metrics, log)
+  const size = { threads, workers: Math.max(1, Math.floor(cpus / threads)) }
+  const isAuto = execution === 'auto'
+  if (execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES))
+    return openWorkers(size)
+  // A model that is fast enough for the main thread is too small to be shared out among threads.
+  const inline = new InlineExecutor(await openSession(file, isAuto ? 1 : threads, sha256))
+  return isAuto ? new AdaptiveExecutor(inline, openWorkers, size, log) : inline
+}
 
-  function moveToWorkers(): Promise<Session> {
-    return openThreads(config.ortThreads, Math.max(1, Math.floor(config.cpus / config.ortThreads)))
-  }
-
-  async function openThreads(threads: number, workers: number): Promise<Session> {
-    const { openWorkers } = await import('./workers.ts')
+/** The module that starts workers is loaded with the first of them: most models need none. */
+function workersOf({ file, sha256 }: ModelFolder, metrics: Metrics, log: Log): OpenWorkers {
+  const beforeLoad = rememberFiles(dirname(file))
+  return async size => {
+    const { openWorkers } = await import('./worker-pool.ts')
     return openWorkers(file, {
+      ...size,
       sha256,
-      threads,
-      workers,
-      beforeLoad: checkSame,
+      beforeLoad,
       onDeath(reason) {
         metrics.workerDied()
         log.error(`a worker thread of the model ended and is replaced: ${reason}`)
@@ -78,83 +73,109 @@ export async function openExecution(
         ),
     })
   }
+}
 
-  /** From the next run on; runs in progress end where they are. */
-  async function move(): Promise<void> {
-    const inline = session
-    try {
-      session = await moveToWorkers()
-    } catch (error) {
-      log.error(
-        `the model stays on the main thread for now, although its runs are slow: ${(error as Error).message}`,
-      )
-      moving = undefined
-      averageMs = 0
-      return
-    }
-    place = 'worker'
-    log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
-    await inline.close()
+/** Runs the model on the main thread until its runs are found to be slow, from then on in worker threads. */
+class AdaptiveExecutor implements Executor {
+  private readonly inline: Executor
+  private readonly openWorkers: OpenWorkers
+  private readonly size: PoolSize
+  private readonly log: Log
+  /** Set once the model has moved to workers. */
+  private workers: Executor | undefined
+  private moving: Promise<void> | undefined
+  /** Beside a model on the main thread, one more thread for large requests, from the first of them on. */
+  private largeWorker: Promise<Executor> | undefined
+  /** Of the last ten or so runs on the main thread. */
+  private averageMs = 0
+
+  constructor(inline: Executor, openWorkers: OpenWorkers, size: PoolSize, log: Log) {
+    this.inline = inline
+    this.openWorkers = openWorkers
+    this.size = size
+    this.log = log
   }
 
-  function run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    if (place === 'worker' || !isAuto) return session.run(inputs, outputs)
+  get signature(): Session['signature'] {
+    return this.inline.signature
+  }
+
+  get leftOut(): readonly string[] {
+    return this.inline.leftOut
+  }
+
+  get concurrency(): number {
+    return this.current.concurrency
+  }
+
+  get lost(): string | undefined {
+    return this.current.lost
+  }
+
+  async warmUp(inputs: readonly Tensor[]): Promise<void> {
+    const first = await this.time(inputs)
+    if (first <= SLOW_RUN_MS) return
+    // The first run also sets ONNX Runtime up; the second tells what a run takes.
+    if ((await this.time(inputs)) > SLOW_RUN_MS) await this.move()
+  }
+
+  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    if (this.workers !== undefined) return this.workers.run(inputs, outputs)
     const began = performance.now()
     // On this thread it is over when the call returns.
-    const tensors = session.run(inputs, outputs)
-    // The last ten or so runs count, none of them for more than two: one large request does not move a fast model.
-    averageMs += (Math.min(performance.now() - began, 2 * SLOW_RUN_MS) - averageMs) / 10
-    if (averageMs > SLOW_RUN_MS) moving ??= move()
+    const tensors = this.inline.run(inputs, outputs)
+    // None counts for more than two slow runs: one large request does not move a fast model.
+    const ms = Math.min(performance.now() - began, 2 * SLOW_RUN_MS)
+    this.averageMs += (ms - this.averageMs) / 10
+    if (this.averageMs > SLOW_RUN_MS) this.moving ??= this.move()
     return tensors
   }
 
-  /** Beside a model on the main thread there is one more thread for large requests, from the first of them on. */
-  async function inferWhole(request: WholeRequest, caller: Caller): Promise<WholeAnswer> {
-    if (place === 'worker' || !isAuto) return session.inferWhole(request, caller)
-    aside ??= openThreads(1, 1)
-    let thread: Session
+  async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
+    if (this.workers !== undefined) return this.workers.inferLarge(request, caller)
+    this.largeWorker ??= this.openWorkers({ threads: 1, workers: 1 })
+    let worker: Executor
     try {
-      thread = await aside
+      worker = await this.largeWorker
     } catch (error) {
-      aside = undefined
+      this.largeWorker = undefined
       throw new NotReady(
         `no thread could be started for a request this large: ${(error as Error).message}`,
       )
     }
-    return thread.inferWhole(request, caller)
+    return worker.inferLarge(request, caller)
   }
 
-  async function warmUp(inputs: readonly Tensor[]): Promise<void> {
-    const outputs = session.signature.outputs.map(({ name }) => name)
-    const timed = async () => {
-      const began = performance.now()
-      // A run may take its inputs' memory along to another thread.
-      await session.run(structuredClone(inputs), outputs)
-      return performance.now() - began
+  async close(): Promise<void> {
+    await this.moving
+    await (await this.largeWorker?.catch(() => undefined))?.close()
+    await this.current.close()
+  }
+
+  private get current(): Executor {
+    return this.workers ?? this.inline
+  }
+
+  private async time(inputs: readonly Tensor[]): Promise<number> {
+    const began = performance.now()
+    await this.inline.warmUp(inputs)
+    return performance.now() - began
+  }
+
+  /** From the next run on; runs in progress end where they are. */
+  private async move(): Promise<void> {
+    try {
+      this.workers = await this.openWorkers(this.size)
+    } catch (error) {
+      this.log.error(
+        `the model stays on the main thread for now, although its runs are slow: ${(error as Error).message}`,
+      )
+      this.moving = undefined
+      this.averageMs = 0
+      return
     }
-    const first = await timed()
-    if (place === 'worker' || !isAuto || first <= SLOW_RUN_MS) return
-    // The first run also sets ONNX Runtime up; the second tells what a run takes.
-    if ((await timed()) > SLOW_RUN_MS) await move()
-  }
-
-  return {
-    signature: session.signature,
-    leftOut: session.leftOut,
-    warmUp,
-    run,
-    inferWhole,
-    async close() {
-      await moving
-      await (await aside?.catch(() => undefined))?.close()
-      await session.close()
-    },
-    get concurrency() {
-      return session.concurrency
-    },
-    get lost() {
-      return session.lost
-    },
+    this.log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
+    await this.inline.close()
   }
 }
 

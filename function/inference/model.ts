@@ -1,21 +1,16 @@
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config.ts'
-import { decodeParsedRequest, decodeRequest } from '../protocol/decode.ts'
-import { type EncodedResponse, encodeResponse, type InferenceResponse } from '../protocol/encode.ts'
-import { DeadlinePassed, inferenceCodeOf, NotReady, Overloaded } from '../protocol/errors.ts'
-import type { ParsedJson } from '../protocol/json.ts'
-import type { InferenceRequest } from '../protocol/request.ts'
-import type { Signature, Tensor } from '../protocol/tensor.ts'
+import { inferenceCodeOf } from '../protocol/errors.ts'
+import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { Trace } from '../telemetry/trace.ts'
-import { type Batcher, createBatcher } from './batcher.ts'
 import { exampleInputs } from './example.ts'
-import { type Execution, openExecution } from './execution.ts'
+import { openExecutor } from './execution.ts'
+import type { Executor } from './executor.ts'
 import { whyNotJoined } from './independence.ts'
-import { countPredictions } from './labels.ts'
+import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
-import { checkOnlyJson, type WholeAnswer } from './whole.ts'
+import { ModelState } from './model-state.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
@@ -44,33 +39,6 @@ export interface Model extends ModelFolder {
   close(): Promise<void>
 }
 
-export interface LoadedModel {
-  readonly signature: Signature
-  /** Inputs that suit the model. */
-  readonly example: readonly Tensor[]
-  /**
-   * @throws {Overloaded|DeadlinePassed|ModelError} as {@link Batcher.infer}
-   */
-  infer(request: InferenceRequest, caller: Caller): Promise<InferenceResponse>
-  /**
-   * From the bytes of a request to those of its answer; a large one is read, run and answered in a thread of its own.
-   * @param jsonLength as {@link decodeRequest} takes it
-   * @param onlyJson the answer cannot be binary tensor data
-   * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
-   */
-  inferBytes(
-    body: Uint8Array,
-    jsonLength: number | undefined,
-    onlyJson: boolean,
-    caller: Caller,
-  ): Promise<EncodedResponse>
-  /** The same for a request whose JSON is parsed already. */
-  inferParsed(json: ParsedJson, onlyJson: boolean, caller: Caller): Promise<EncodedResponse>
-}
-
-/** Of JSON that is 2 ms of work, and so long nothing else is answered; handing it to a thread costs 0.1 ms (docs/performance.md). */
-const LARGE_BODY_BYTES = 128 * 1024
-
 /** @returns the model, not yet loaded */
 export function createModel(
   folder: ModelFolder,
@@ -78,216 +46,95 @@ export function createModel(
   metrics: Metrics,
   log: Log,
 ): Model {
-  let session: Execution | undefined
-  let batcher: Batcher | undefined
+  const state = new ModelState(config.maxQueueRows)
+  let executor: Executor | undefined
   let loaded: LoadedModel | undefined
-  let state: 'loading' | 'ready' | 'failed' | 'retired' = 'loading'
-  let waiting = 0
-  let joins = false
-  let wholeRequests = 0
-  const settled = Promise.withResolvers<void>()
-  // Nobody may be waiting when it fails; load()'s own caller is told.
-  settled.promise.catch(() => {})
 
   async function load(): Promise<void> {
     try {
-      session = await openExecution(folder, config, metrics, log)
+      executor = await openExecutor(folder, config, metrics, log)
       metrics.mark('session')
-      for (const output of session.leftOut) {
-        log.warn(
-          `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
-        )
-      }
-      const example = readExample(session)
-      await warmUp(session, example)
+      tellLeftOut(executor, log)
+      const example = readExample(executor, folder)
+      await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
-      batcher = createBatcher(session, config, () => joins, metrics.ran)
-      loaded = { signature: session.signature, example, infer, inferBytes, inferParsed }
-      if (state === 'loading') state = 'ready'
-      settled.resolve()
-      joins = await mayJoin(session, example)
+      loaded = new LoadedModel({ executor, example, folder, limits: config, metrics })
+      state.loaded()
+      loaded.joins = await mayJoin(executor, example, folder, log)
     } catch (error) {
-      state = 'failed'
-      settled.reject(new NotReady('the model could not be loaded'))
+      state.failed()
       throw error
     }
   }
-
-  function readExample({ signature }: Execution): readonly Tensor[] {
-    try {
-      return exampleInputs(signature, folder.sample)
-    } catch (error) {
-      if (inferenceCodeOf(error) === 'BAD_REQUEST')
-        throw new Error(
-          `model.json: the sample does not fit the model: ${(error as Error).message}`,
-        )
-      throw error
-    }
-  }
-
-  async function warmUp(opened: Execution, example: readonly Tensor[]): Promise<void> {
-    try {
-      await opened.warmUp(example)
-    } catch (error) {
-      if (folder.sample !== undefined)
-        throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
-      log.warn(
-        `the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`,
-      )
-    }
-  }
-
-  async function mayJoin(opened: Execution, example: readonly Tensor[]): Promise<boolean> {
-    const reason = folder.batch
-      ? await whyNotJoined(opened, example)
-      : 'model.json says "batch": false'
-    if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
-    return reason === undefined
-  }
-
-  async function whenLoaded(caller: Caller): Promise<LoadedModel> {
-    if (loaded === undefined) await wait(caller)
-    return loaded as LoadedModel
-  }
-
-  async function wait(caller: Caller): Promise<void> {
-    if (waiting >= config.maxQueueRows)
-      throw new Overloaded(
-        `${waiting} requests are waiting for the model to load already; try again later`,
-      )
-    waiting++
-    caller.trace?.enter('load')
-    const late = Promise.withResolvers<never>()
-    const timer = setTimeout(
-      () => late.reject(new DeadlinePassed('the deadline passed before the model was loaded')),
-      Math.max(caller.deadline - performance.now(), 0),
-    )
-    try {
-      await Promise.race([settled.promise, late.promise])
-    } finally {
-      clearTimeout(timer)
-      waiting--
-    }
-  }
-
-  const infer = async (request: InferenceRequest, caller: Caller) =>
-    answerTo(request, await (batcher as Batcher).infer(request, caller), caller)
-
-  function answerTo(
-    request: InferenceRequest,
-    outputs: readonly Tensor[],
-    { trace }: Caller,
-  ): InferenceResponse {
-    trace?.enter('encode')
-    countPredictions(outputs, folder.labels, metrics.predicted)
-    return { modelName: folder.name, modelVersion: folder.version, id: request.id, outputs }
-  }
-
-  async function inferBytes(
-    body: Uint8Array,
-    jsonLength: number | undefined,
-    onlyJson: boolean,
-    caller: Caller,
-  ): Promise<EncodedResponse> {
-    const { signature } = session as Execution
-    if (body.byteLength > LARGE_BODY_BYTES) return inferLarge(body, jsonLength, onlyJson, caller)
-    caller.trace?.enter('decode')
-    const request = decodeRequest(body, jsonLength, signature)
-    if (onlyJson) checkOnlyJson(request.outputs)
-    return encodeResponse(
-      answerTo(request, await (batcher as Batcher).infer(request, caller), caller),
-      request.outputs,
-    )
-  }
-
-  async function inferParsed(
-    json: ParsedJson,
-    onlyJson: boolean,
-    caller: Caller,
-  ): Promise<EncodedResponse> {
-    caller.trace?.enter('decode')
-    const request = decodeParsedRequest(json, (session as Execution).signature)
-    if (onlyJson) checkOnlyJson(request.outputs)
-    return encodeResponse(await infer(request, caller), request.outputs)
-  }
-
-  async function inferLarge(
-    body: Uint8Array,
-    jsonLength: number | undefined,
-    onlyJson: boolean,
-    caller: Caller,
-  ): Promise<EncodedResponse> {
-    if (queuedRows() >= config.maxQueueRows)
-      throw new Overloaded(`${queuedRows()} rows are waiting already; try again later`)
-    wholeRequests++
-    caller.trace?.enter('queue')
-    try {
-      const { name: modelName, version: modelVersion, labels } = folder
-      const { maxBodyBytes: maxBytes, maxBatchRows } = config
-      const arrivedAt = performance.timeOrigin + caller.arrived
-      const { response, runs, predicted, times } = await (session as Execution).inferWhole(
-        {
-          body,
-          jsonLength,
-          onlyJson,
-          arrivedAt,
-          maxBytes,
-          mayDivide: joins,
-          maxBatchRows,
-          modelName,
-          modelVersion,
-          labels,
-        },
-        caller,
-      )
-      if (caller.trace !== undefined) enterWhole(caller.trace, times, runs.length)
-      for (const rows of runs) metrics.ran(rows)
-      for (const [label, rows] of predicted) metrics.predicted(label, rows)
-      return response
-    } finally {
-      wholeRequests--
-    }
-  }
-
-  const queuedRows = () => (batcher?.queuedRows ?? 0) + waiting + wholeRequests
 
   return {
     ...folder,
     load,
-    whenLoaded,
-    retire: () => {
-      state = 'retired'
+    async whenLoaded(caller) {
+      if (loaded === undefined) await state.untilLoaded(caller)
+      return loaded as LoadedModel
     },
-    close: async () => session?.close(),
+    retire: () => state.retire(),
+    close: async () => executor?.close(),
     get loaded() {
       return loaded
     },
     get retired() {
-      return state === 'retired'
+      return state.retired
     },
     get notReady() {
-      return REASON[state] ?? session?.lost
+      return state.notReady ?? executor?.lost
     },
     get queuedRows() {
-      return queuedRows()
+      return (loaded?.queuedRows ?? 0) + state.waiting
     },
   }
 }
 
-/** The parts that another thread has done meanwhile. */
-function enterWhole(
-  trace: Trace,
-  { began, decoded, ran }: WholeAnswer['times'],
-  runs: number,
-): void {
-  trace.enter('decode', undefined, began - performance.timeOrigin)
-  trace.enter('run', { 'inference.request.runs': runs }, decoded - performance.timeOrigin)
-  trace.enter('encode', undefined, ran - performance.timeOrigin)
+function tellLeftOut({ leftOut }: Executor, log: Log): void {
+  for (const output of leftOut) {
+    log.warn(
+      `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
+    )
+  }
 }
 
-const REASON = {
-  loading: 'the model is loading',
-  ready: undefined,
-  failed: 'the model could not be loaded',
-  retired: 'the process is ending',
+function readExample({ signature }: Executor, { sample }: ModelFolder): readonly Tensor[] {
+  try {
+    return exampleInputs(signature, sample)
+  } catch (error) {
+    if (inferenceCodeOf(error) === 'BAD_REQUEST')
+      throw new Error(`model.json: the sample does not fit the model: ${(error as Error).message}`)
+    throw error
+  }
+}
+
+async function warmUp(
+  executor: Executor,
+  example: readonly Tensor[],
+  { sample }: ModelFolder,
+  log: Log,
+): Promise<void> {
+  try {
+    await executor.warmUp(example)
+  } catch (error) {
+    if (sample !== undefined)
+      throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
+    log.warn(
+      `the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`,
+    )
+  }
+}
+
+async function mayJoin(
+  executor: Executor,
+  example: readonly Tensor[],
+  folder: ModelFolder,
+  log: Log,
+): Promise<boolean> {
+  const reason = folder.batch
+    ? await whyNotJoined(executor, example)
+    : 'model.json says "batch": false'
+  if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
+  return reason === undefined
 }

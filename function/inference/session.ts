@@ -1,5 +1,4 @@
-import type { Caller } from '../answer.ts'
-import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
+import { DATATYPES, type Datatype, datatypeOfOnnx } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
@@ -11,17 +10,12 @@ import {
   type NativeSession,
   type NativeTensor,
 } from './onnxruntime.ts'
-import { inferWhole, type WholeAnswer, type WholeRequest } from './whole.ts'
 
 /** A loaded model. */
 export interface Session {
   readonly signature: Signature
   /** Outputs that are no tensors, which ONNX Runtime for Node cannot return; they are left out of the signature. */
   readonly leftOut: readonly string[]
-  /** Runs that can go on at the same time. */
-  readonly concurrency: number
-  /** Why there is nothing to run it now; undefined while there is. */
-  readonly lost: string | undefined
   /**
    * One run.
    * @param inputs every input, in graph order; their memory may be gone afterwards, to another thread
@@ -29,31 +23,8 @@ export interface Session {
    * @throws {ModelError} when the model fails on these inputs
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
-  /**
-   * A large request as a whole.
-   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
-   */
-  inferWhole(request: WholeRequest, caller: Caller): Promise<WholeAnswer>
   close(): Promise<void>
 }
-
-/** By TensorProto.DataType (onnx.proto); what is not here has no datatype in the Open Inference Protocol, or none in ONNX Runtime for Node. */
-const DATATYPE_OF: readonly (Datatype | undefined)[] = [
-  undefined,
-  'FP32',
-  'UINT8',
-  'INT8',
-  'UINT16',
-  'INT16',
-  'INT32',
-  'INT64',
-  'BYTES',
-  'BOOL',
-  'FP16',
-  'FP64',
-  'UINT32',
-  'UINT64',
-]
 
 const DATATYPE_NAMED = new Map(
   Object.entries(DATATYPES).map(([datatype, { ort }]) => [ort, datatype as Datatype]),
@@ -81,17 +52,12 @@ export async function openSession(
   } catch (error) {
     throw new Error(`the model cannot be loaded: ${oneLine(error)}`)
   }
-  const opened: Session = {
+  return {
     signature: await readSignature(session, file),
     leftOut: session.outputMetadata.filter(({ isTensor }) => !isTensor).map(({ name }) => name),
-    // A run holds the thread it is called on.
-    concurrency: 1,
-    lost: undefined,
     run: async (inputs, outputs) => run(session, inputs, outputs),
-    inferWhole: request => inferWhole(opened, request),
     close: async () => session.dispose(),
   }
-  return opened
 }
 
 async function readSignature(
@@ -122,7 +88,7 @@ function readTensorMetadata(
   { name, type, shape, symbolicDimensions }: NativeMetadata,
   shapeless: boolean,
 ): TensorMetadata {
-  const datatype = DATATYPE_OF[type]
+  const datatype = datatypeOfOnnx(type)
   if (datatype === undefined) {
     throw new Error(
       `the model cannot be served: the datatype of "${name}" (${type} in onnx.proto) is not one of ${Object.keys(DATATYPES).join(', ')}`,

@@ -1,12 +1,13 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { partsOf } from '../protocol/encode.ts'
 import { type InferenceErrorCode, inferenceCodeOf } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
+import { inferLarge, type LargeRequest } from './large.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach } from './transfer.ts'
-import { inferWhole, type WholeRequest } from './whole.ts'
 
-/** What a thread is started with. */
+/** What a worker is started with. */
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
@@ -15,14 +16,14 @@ export interface WorkerStart {
 }
 
 /** What the main thread asks for, once the session is open, one after the other: a run, or a large request as a whole. */
-export type Command = RunCommand | { readonly whole: WholeRequest }
+export type Command = RunCommand | { readonly large: LargeRequest }
 
 interface RunCommand {
   readonly inputs: readonly Tensor[]
   readonly outputs: readonly string[]
 }
 
-/** The thread's answers, one a command; the first, to its start, is the open session's description. */
+/** The worker's answers, one a command; the first, to its start, is the open session's description. */
 export type WorkerAnswer<T> =
   | { readonly value: T }
   | { readonly code: InferenceErrorCode; readonly message: string }
@@ -31,14 +32,31 @@ export type WorkerAnswer<T> =
  * A thread of its own for one session: ONNX Runtime's run() holds the thread it is called on, and this one has nothing else to do.
  */
 
-const port = parentPort
-if (port === null) throw new Error('worker.ts is started as a worker thread, by workers.ts')
-const { file, sha256, threads } = workerData as WorkerStart
+if (parentPort === null) throw new Error('worker.ts is started as a thread, by worker-thread.ts')
+await serve(parentPort, workerData as WorkerStart)
 
-function fail(error: unknown): void {
-  const code = inferenceCodeOf(error) ?? 'MODEL_FAILED'
-  const { message } = error as Error
-  port?.postMessage({ code, message } satisfies WorkerAnswer<never>)
+async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart): Promise<void> {
+  try {
+    const session = await openSession(file, threads, sha256)
+    port.on('message', (command: Command) => answer(port, session, command))
+    const { signature, leftOut } = session
+    port.postMessage({ value: { signature, leftOut } } satisfies WorkerAnswer<unknown>)
+  } catch (error) {
+    fail(port, error)
+  }
+}
+
+async function answer(port: MessagePort, session: Session, command: Command): Promise<void> {
+  // Outside the try: on anything that is no command the thread ends.
+  const isLarge = 'large' in command
+  try {
+    const { value, transfer } = isLarge
+      ? await answerLarge(session, command.large)
+      : await run(session, command)
+    port.postMessage({ value } satisfies WorkerAnswer<unknown>, transfer)
+  } catch (error) {
+    fail(port, error)
+  }
 }
 
 interface Answered {
@@ -46,13 +64,9 @@ interface Answered {
   readonly transfer: ArrayBuffer[]
 }
 
-async function answerWhole(session: Session, request: WholeRequest): Promise<Answered> {
-  const value = await inferWhole(session, request)
-  const { json, binary } = value.response
-  return {
-    value,
-    transfer: buffersOf([...(json as readonly Uint8Array[]), ...(binary?.parts ?? [])]),
-  }
+async function answerLarge(session: Session, request: LargeRequest): Promise<Answered> {
+  const value = await inferLarge(session, request)
+  return { value, transfer: buffersOf(partsOf(value.response) as Uint8Array[]) }
 }
 
 async function run(session: Session, { inputs, outputs }: RunCommand): Promise<Answered> {
@@ -60,22 +74,8 @@ async function run(session: Session, { inputs, outputs }: RunCommand): Promise<A
   return { value: tensors, transfer }
 }
 
-try {
-  const session = await openSession(file, threads, sha256)
-  port.on('message', async (command: Command) => {
-    const isWhole = 'whole' in command
-    try {
-      const { value, transfer } = isWhole
-        ? await answerWhole(session, command.whole)
-        : await run(session, command)
-      port.postMessage({ value } satisfies WorkerAnswer<unknown>, transfer)
-    } catch (error) {
-      fail(error)
-    }
-  })
-  port.postMessage({
-    value: { signature: session.signature, leftOut: session.leftOut },
-  } satisfies WorkerAnswer<unknown>)
-} catch (error) {
-  fail(error)
+function fail(port: MessagePort, error: unknown): void {
+  const code = inferenceCodeOf(error) ?? 'MODEL_FAILED'
+  const { message } = error as Error
+  port.postMessage({ code, message } satisfies WorkerAnswer<never>)
 }

@@ -1,4 +1,16 @@
-import type { TensorData } from './tensor.ts'
+/** FP16 is held as its bit pattern. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto, TensorProto.string_data). */
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | BigUint64Array
+  | readonly string[]
 
 /** What the protocol needs to know of a datatype; CONTRIBUTING.md says where else one leaves a trace. */
 export interface DatatypeRow {
@@ -6,19 +18,29 @@ export interface DatatypeRow {
   readonly bytes: number
   /** ONNX Runtime's name for it. */
   readonly ort: string
+  /** Its number in onnx.proto (TensorProto.DataType). */
+  readonly onnx: number
   /** An empty tensor's data of `length` elements; BYTES start as empty strings. */
   readonly allocate: (length: number) => Exclude<TensorData, readonly string[]> | string[]
   /** Reads little-endian elements without copying; `offset` is a multiple of `bytes`. BYTES are read elsewhere. */
   readonly view?: (buffer: ArrayBufferLike, offset: number, length: number) => TensorData
   /** The element that a JSON value stands for, or undefined where the datatype cannot hold it. Absent: JSON cannot say this datatype. */
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
+  /** The elements as JSON, with commas between them. Absent where `fromJson` is. */
+  readonly toJson?: (data: never) => string
+  /** Its elements go beyond 2^53, so that JSON.parse() would round them. */
+  readonly isBigInteger?: true
   /** What `fromJson` takes, for error messages. */
   readonly takes: string
 }
 
+/** Prints a bigint's every digit, too. */
+const join = (data: Exclude<TensorData, readonly string[]>) => data.join(',')
+
 function integer(least: number, most: number) {
   return {
     takes: `integers from ${least} to ${most}`,
+    toJson: join,
     fromJson: (value: unknown) =>
       typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
         ? value
@@ -30,6 +52,8 @@ function integer(least: number, most: number) {
 function bigInteger(least: bigint, most: bigint) {
   return {
     takes: `integers from ${least} to ${most}`,
+    isBigInteger: true as const,
+    toJson: join,
     fromJson: (value: unknown) => {
       if (typeof value === 'bigint') return value >= least && value <= most ? value : undefined
       if (typeof value !== 'number' || !Number.isSafeInteger(value)) return undefined
@@ -60,22 +84,38 @@ const float64 = (value: unknown) => {
 const text = (value: unknown) =>
   typeof value === 'string' && value.isWellFormed() && !value.includes('\0') ? value : undefined
 
+const booleansToJson = (data: Uint8Array) => Array.from(data, element => element !== 0).join()
+
+const textToJson = (data: readonly string[]) => JSON.stringify(data).slice(1, -1)
+
+/** JSON numbers cannot be NaN or infinite, and join() would lose the sign of −0. */
+function floatsToJson(data: Float32Array | Float64Array): string {
+  let json = ''
+  for (let i = 0; i < data.length; i++) {
+    const element = data[i] as number
+    if (i > 0) json += ','
+    if (Number.isFinite(element)) json += element === 0 && Object.is(element, -0) ? '-0' : element
+    else json += `"${element}"`
+  }
+  return json
+}
+
 // biome-ignore format: one row a datatype reads best as a table
 export const DATATYPES = {
-  BOOL:   { bytes: 1, ort: 'bool',    allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined },
-  UINT8:  { bytes: 1, ort: 'uint8',   allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
-  UINT16: { bytes: 2, ort: 'uint16',  allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     ...integer(0, 65535) },
-  UINT32: { bytes: 4, ort: 'uint32',  allocate: n => new Uint32Array(n),     view: (b, o, n) => new Uint32Array(b, o, n),     ...integer(0, 4294967295) },
-  UINT64: { bytes: 8, ort: 'uint64',  allocate: n => new BigUint64Array(n),  view: (b, o, n) => new BigUint64Array(b, o, n),  ...bigInteger(0n, 2n ** 64n - 1n) },
-  INT8:   { bytes: 1, ort: 'int8',    allocate: n => new Int8Array(n),       view: (b, o, n) => new Int8Array(b, o, n),       ...integer(-128, 127) },
-  INT16:  { bytes: 2, ort: 'int16',   allocate: n => new Int16Array(n),      view: (b, o, n) => new Int16Array(b, o, n),      ...integer(-32768, 32767) },
-  INT32:  { bytes: 4, ort: 'int32',   allocate: n => new Int32Array(n),      view: (b, o, n) => new Int32Array(b, o, n),      ...integer(-2147483648, 2147483647) },
-  INT64:  { bytes: 8, ort: 'int64',   allocate: n => new BigInt64Array(n),   view: (b, o, n) => new BigInt64Array(b, o, n),   ...bigInteger(-(2n ** 63n), 2n ** 63n - 1n) },
-  FP16:   { bytes: 2, ort: 'float16', allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
-  FP32:   { bytes: 4, ort: 'float32', allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32 },
-  FP64:   { bytes: 8, ort: 'float64', allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64 },
+  BOOL:   { bytes: 1, ort: 'bool',    onnx: 9,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined, toJson: booleansToJson },
+  UINT8:  { bytes: 1, ort: 'uint8',   onnx: 2,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
+  UINT16: { bytes: 2, ort: 'uint16',  onnx: 4,  allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     ...integer(0, 65535) },
+  UINT32: { bytes: 4, ort: 'uint32',  onnx: 12, allocate: n => new Uint32Array(n),     view: (b, o, n) => new Uint32Array(b, o, n),     ...integer(0, 4294967295) },
+  UINT64: { bytes: 8, ort: 'uint64',  onnx: 13, allocate: n => new BigUint64Array(n),  view: (b, o, n) => new BigUint64Array(b, o, n),  ...bigInteger(0n, 2n ** 64n - 1n) },
+  INT8:   { bytes: 1, ort: 'int8',    onnx: 3,  allocate: n => new Int8Array(n),       view: (b, o, n) => new Int8Array(b, o, n),       ...integer(-128, 127) },
+  INT16:  { bytes: 2, ort: 'int16',   onnx: 5,  allocate: n => new Int16Array(n),      view: (b, o, n) => new Int16Array(b, o, n),      ...integer(-32768, 32767) },
+  INT32:  { bytes: 4, ort: 'int32',   onnx: 6,  allocate: n => new Int32Array(n),      view: (b, o, n) => new Int32Array(b, o, n),      ...integer(-2147483648, 2147483647) },
+  INT64:  { bytes: 8, ort: 'int64',   onnx: 7,  allocate: n => new BigInt64Array(n),   view: (b, o, n) => new BigInt64Array(b, o, n),   ...bigInteger(-(2n ** 63n), 2n ** 63n - 1n) },
+  FP16:   { bytes: 2, ort: 'float16', onnx: 10, allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
+  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: floatsToJson },
+  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: floatsToJson },
   // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string is refused rather than shortened.
-  BYTES:  { bytes: 0, ort: 'string',  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text },
+  BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },
 } satisfies Record<string, DatatypeRow>
 
 export type Datatype = keyof typeof DATATYPES
@@ -85,6 +125,16 @@ export const rowOf = (datatype: Datatype): DatatypeRow => DATATYPES[datatype]
 
 /** Whether tensor data of it can be written in JSON. */
 export const hasJson = (datatype: Datatype) => rowOf(datatype).fromJson !== undefined
+
+/** Whether JSON.parse() would round its elements, so that they are read as bigints. */
+export const isBigInteger = (datatype: Datatype) => rowOf(datatype).isBigInteger === true
+
+const BY_ONNX_NUMBER = new Map(
+  Object.entries(DATATYPES).map(([datatype, { onnx }]) => [onnx, datatype as Datatype]),
+)
+
+/** The datatype of a number in onnx.proto; undefined where the Open Inference Protocol, or ONNX Runtime for Node, has none for it. */
+export const datatypeOfOnnx = (number: number) => BY_ONNX_NUMBER.get(number)
 
 export const isDatatype = (name: unknown): name is Datatype =>
   typeof name === 'string' && Object.hasOwn(DATATYPES, name)

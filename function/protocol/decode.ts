@@ -1,5 +1,5 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
-import { DATATYPES, type Datatype, hasJson, isDatatype, rowOf } from './datatypes.ts'
+import { DATATYPES, hasJson, isBigInteger, isDatatype, rowOf } from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
 import { readJsonData } from './json-data.ts'
@@ -420,8 +420,6 @@ function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly 
 }
 
 const WORDS = new WeakMap<TensorMetadata, { readonly input: string; readonly fits: string }>()
-
-const isBigInteger = (datatype: Datatype) => datatype === 'INT64' || datatype === 'UINT64'
 
 const listNames = (tensors: readonly TensorMetadata[]) =>
   tensors.length === 0 ? 'none' : tensors.map(({ name }) => show(name)).join(', ')

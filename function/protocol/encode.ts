@@ -1,15 +1,20 @@
 import { writeBinaryTensor } from './binary.ts'
+import { rowOf } from './datatypes.ts'
 import { ModelError, TooLarge } from './errors.ts'
 import type { RequestedOutput } from './request.ts'
 import type { Tensor, TensorData } from './tensor.ts'
 
-/** An inference response (Open Inference Protocol, "Inference Response JSON Object"), its outputs in the order asked for. */
-export interface InferenceResponse {
+/** What an inference response says besides its outputs. */
+export interface ResponseHead {
   readonly modelName: string
   /** Absent for a model without versions. */
   readonly modelVersion?: string | undefined
   /** Absent where the request had none. */
   readonly id?: string | undefined
+}
+
+/** An inference response (Open Inference Protocol, "Inference Response JSON Object"), its outputs in the order asked for. */
+export interface InferenceResponse extends ResponseHead {
   readonly outputs: readonly Tensor[]
 }
 
@@ -56,11 +61,7 @@ export function encodeResponse(
     : { json, binary: { jsonLength: Buffer.byteLength(json), parts } }
 }
 
-function beginResponse({
-  modelName,
-  modelVersion,
-  id,
-}: Omit<InferenceResponse, 'outputs'>): string {
+function beginResponse({ modelName, modelVersion, id }: ResponseHead): string {
   let json = `{"model_name":${quoted(modelName)}`
   if (modelVersion !== undefined) json += `,"model_version":${quoted(modelVersion)}`
   if (id !== undefined) json += `,"id":${JSON.stringify(id)}`
@@ -70,101 +71,104 @@ function beginResponse({
 const beginOutput = ({ name, datatype }: Tensor, shape: readonly number[], i: number) =>
   `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${shape}]`
 
-/** A response whose outputs come some rows at a time; nothing but its bytes is kept, in memory of their own. */
-export interface ResponseWriter {
-  /** @throws {TooLarge} when the response becomes larger than it may @throws {ModelError} when rows do not fit those before */
-  add(outputs: readonly Tensor[]): void
-  finish(response: Omit<InferenceResponse, 'outputs'>): EncodedResponse
-}
-
 /** So many elements are made into text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/**
- * @param requested one entry an output, in the order outputs are added
- * @param mostBytes that the response may have @param mostJsonBytes of it as JSON
- */
-export function createResponseWriter(
-  requested: readonly RequestedOutput[],
-  mostBytes: number,
-  mostJsonBytes = mostBytes,
-): ResponseWriter {
-  const written = requested.map(({ binary }) => ({
-    binary,
-    first: undefined as Tensor | undefined,
-    rows: 0,
-    parts: [] as Uint8Array[],
-  }))
-  let size = 0
-  let jsonSize = 0
+/** What a response may take, in bytes. */
+export interface ResponseLimits {
+  readonly maxBytes: number
+  /** Of its JSON. */
+  readonly maxJsonBytes: number
+}
 
-  function push(parts: Uint8Array[], part: Uint8Array): void {
-    size += part.byteLength
-    if (size > mostBytes) {
+/** One output of a response, of which some rows are written. */
+interface WrittenOutput {
+  readonly binary: boolean
+  first: Tensor | undefined
+  rows: number
+  readonly parts: Uint8Array[]
+}
+
+/** Writes a response whose outputs come some rows at a time. It keeps only the bytes, in memory of their own. */
+export class ResponseWriter {
+  private readonly outputs: readonly WrittenOutput[]
+  private readonly limits: ResponseLimits
+  private size = 0
+  private jsonSize = 0
+
+  /** @param requested one entry an output, in the order outputs are added */
+  constructor(requested: readonly RequestedOutput[], limits: ResponseLimits) {
+    this.outputs = requested.map(({ binary }) => ({ binary, first: undefined, rows: 0, parts: [] }))
+    this.limits = limits
+  }
+
+  /** @throws {TooLarge} when the response becomes larger than it may @throws {ModelError} when rows do not fit those before */
+  add(outputs: readonly Tensor[]): void {
+    for (let i = 0; i < outputs.length; i++) {
+      const output = outputs[i] as Tensor
+      const written = this.outputs[i] as WrittenOutput
+      written.first ??= output
+      checkSameRows(written.first, output)
+      written.rows += output.shape[0] ?? 0
+      if (written.binary) this.push(written.parts, writeBinaryTensor(output))
+      else this.addJson(written.parts, output)
+    }
+  }
+
+  finish(response: ResponseHead): EncodedResponse {
+    const json: Uint8Array[] = []
+    const binary: Uint8Array[] = []
+    let text = beginResponse(response)
+    this.outputs.forEach(({ binary: isBinary, first, rows, parts }, i) => {
+      if (first === undefined) throw new Error('a response has at least one run')
+      const shape = first.shape.length === 0 ? [] : [rows, ...first.shape.slice(1)]
+      text += beginOutput(first, shape, i)
+      if (isBinary) {
+        text += `,"parameters":{"binary_data_size":${sizeOf(parts)}}}`
+        binary.push(...parts)
+      } else {
+        json.push(UTF8.encode(`${text},"data":[`), ...parts)
+        text = ']}'
+      }
+    })
+    json.push(UTF8.encode(`${text}]}`))
+    return this.outputs.some(({ binary }) => binary)
+      ? { json, binary: { jsonLength: sizeOf(json), parts: binary } }
+      : { json }
+  }
+
+  private addJson(parts: Uint8Array[], output: Tensor): void {
+    const { maxJsonBytes } = this.limits
+    for (let from = 0; from < output.data.length; from += ELEMENTS_AT_A_TIME) {
+      const data = output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData
+      const text = encodeElements({ datatype: output.datatype, data })
+      const part = UTF8.encode(parts.length === 0 ? text : `,${text}`)
+      this.push(parts, part)
+      this.jsonSize += part.byteLength
+      if (this.jsonSize > maxJsonBytes) {
+        throw new TooLarge(
+          `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed; ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
+        )
+      }
+    }
+  }
+
+  private push(parts: Uint8Array[], part: Uint8Array): void {
+    const { maxBytes } = this.limits
+    this.size += part.byteLength
+    if (this.size > maxBytes) {
       throw new TooLarge(
-        `the answer is larger than the ${mostBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs or for binary tensor data`,
+        `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs or for binary tensor data`,
       )
     }
     parts.push(part)
   }
+}
 
-  function pushJson(parts: Uint8Array[], part: Uint8Array): void {
-    push(parts, part)
-    jsonSize += part.byteLength
-    if (jsonSize > mostJsonBytes) {
-      throw new TooLarge(
-        `the answer as JSON is larger than the ${mostJsonBytes} bytes allowed; ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
-      )
-    }
-  }
-
-  return {
-    add(outputs) {
-      outputs.forEach((output, i) => {
-        const state = written[i] as (typeof written)[number]
-        state.first ??= output
-        if (state.first.shape.slice(1).join() !== output.shape.slice(1).join()) {
-          throw new ModelError(
-            `output "${output.name}" has rows of shape [${state.first.shape.slice(1)}] and of [${output.shape.slice(1)}]`,
-          )
-        }
-        state.rows += output.shape[0] ?? 0
-        if (state.binary) push(state.parts, writeBinaryTensor(output))
-        else
-          for (let from = 0; from < output.data.length; from += ELEMENTS_AT_A_TIME) {
-            const text = encodeElements({
-              ...output,
-              data: output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData,
-            })
-            pushJson(state.parts, UTF8.encode(state.parts.length === 0 ? text : `,${text}`))
-          }
-      })
-    },
-    finish(response) {
-      const json: Uint8Array[] = []
-      const binary: Uint8Array[] = []
-      let text = beginResponse(response)
-      written.forEach(({ binary: isBinary, first, rows, parts }, i) => {
-        if (first === undefined) throw new Error('a response has at least one run')
-        text += beginOutput(
-          first,
-          first.shape.length === 0 ? [] : [rows, ...first.shape.slice(1)],
-          i,
-        )
-        if (isBinary) {
-          text += `,"parameters":{"binary_data_size":${sizeOf(parts)}}}`
-          binary.push(...parts)
-        } else {
-          json.push(UTF8.encode(`${text},"data":[`), ...parts)
-          text = ']}'
-        }
-      })
-      json.push(UTF8.encode(`${text}]}`))
-      return written.some(({ binary }) => binary)
-        ? { json, binary: { jsonLength: sizeOf(json), parts: binary } }
-        : { json }
-    },
-  }
+function checkSameRows(first: Tensor, { name, shape }: Tensor): void {
+  const [before, now] = [first.shape.slice(1), shape.slice(1)]
+  if (before.join() === now.join()) return
+  throw new ModelError(`output "${name}" has rows of shape [${before}] and of [${now}]`)
 }
 
 const UTF8 = new TextEncoder()
@@ -189,28 +193,7 @@ export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
   `[${encodeElements(tensor)}]`
 
 function encodeElements({ datatype, data }: Pick<Tensor, 'datatype' | 'data'>): string {
-  switch (datatype) {
-    case 'FP32':
-    case 'FP64':
-      return encodeFloats(data as Float32Array | Float64Array)
-    case 'BOOL':
-      return Array.from(data as Uint8Array, element => element !== 0).join()
-    case 'BYTES':
-      return JSON.stringify(data).slice(1, -1)
-    default:
-      // Integers, 64-bit ones too, are written in full: join() prints a bigint's every digit.
-      return (data as Int32Array).join(',')
-  }
-}
-
-/** JSON numbers cannot be NaN or infinite, and join() would lose the sign of −0. */
-function encodeFloats(data: Float32Array | Float64Array): string {
-  let json = ''
-  for (let i = 0; i < data.length; i++) {
-    const element = data[i] as number
-    if (i > 0) json += ','
-    if (Number.isFinite(element)) json += element === 0 && Object.is(element, -0) ? '-0' : element
-    else json += `"${element}"`
-  }
-  return json
+  const { toJson } = rowOf(datatype)
+  if (toJson === undefined) throw new Error(`${datatype} has no JSON form`)
+  return toJson(data as never)
 }

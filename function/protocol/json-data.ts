@@ -1,4 +1,4 @@
-import { type Datatype, rowOf } from './datatypes.ts'
+import { type Datatype, type DatatypeRow, isBigInteger, rowOf } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { parseExactly, show } from './json.ts'
 import {
@@ -32,7 +32,7 @@ export function readJsonData(
       `input ${show(name)}: ${datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`,
     )
   }
-  if (data instanceof JsonData) return readInPieces(data, shape, metadata, pieceBytes)
+  if (data instanceof JsonData) return new PieceReader(data, shape, metadata, pieceBytes).read()
   if (!Array.isArray(data))
     throw new BadRequest(`input ${show(name)}: data is ${show(data)}; it must be an array`)
   const isNested = shape.length > 1 && Array.isArray(data[0])
@@ -48,88 +48,134 @@ export function readJsonData(
 /** JSON.parse makes up to twenty times of what it parses: of 64 MiB at once that took 7 s and 2.7 GB, in pieces a second and 150 MB. */
 const PIECE_BYTES = 64 * 1024
 
-/** An array is parsed some parts at a time, and of them only the tensor's elements are kept. */
-function readInPieces(
-  { bytes, start, end, where }: JsonData,
-  shape: readonly number[],
-  { name, datatype }: TensorMetadata,
-  pieceBytes: number,
-): TensorData {
-  const isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
-  const deepest = isNested ? shape.length - 1 : 0
-  const expected = elementCount(shape)
-  const parse = datatype === 'INT64' || datatype === 'UINT64' ? parseExactly : JSON.parse
-  // An element takes a byte and a comma at least: nothing is allocated for what is not there.
-  if (expected > (end - start) / 2) throw wrongLength(start, 0)
-  const elements = rowOf(datatype).allocate(expected)
-  let count = 0
+/** An array that is being read. */
+interface OpenArray {
+  /** Where its bracket is. */
+  readonly begin: number
+  readonly depth: number
+  readonly expected: number
+  /** So many of its parts are read. */
+  length: number
+}
 
-  function readArray(begin: number, depth: number): void {
-    const expectedLength = isNested ? (shape[depth] as number) : expected
-    let length = 0
+/** Parses an array some parts at a time, and keeps only the tensor's elements of them. */
+class PieceReader {
+  private readonly json: JsonData
+  private readonly shape: readonly number[]
+  private readonly metadata: TensorMetadata
+  private readonly pieceBytes: number
+  private readonly isNested: boolean
+  private readonly elements: ReturnType<DatatypeRow['allocate']>
+  /** So many of the elements are read. */
+  private count = 0
+
+  constructor(
+    json: JsonData,
+    shape: readonly number[],
+    metadata: TensorMetadata,
+    pieceBytes: number,
+  ) {
+    const { bytes, start, end } = json
+    this.json = json
+    this.shape = shape
+    this.metadata = metadata
+    this.pieceBytes = pieceBytes
+    this.isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
+    const expected = elementCount(shape)
+    // An element takes a byte and a comma at least: nothing is allocated for what is not there.
+    if (expected > (end - start) / 2) throw this.wrongLength(start, 0)
+    this.elements = rowOf(metadata.datatype).allocate(expected)
+  }
+
+  read(): TensorData {
+    this.readArray(this.json.start, 0)
+    return this.elements
+  }
+
+  private readArray(begin: number, depth: number): void {
+    const { bytes } = this.json
+    const expected = this.isNested ? (this.shape[depth] as number) : this.elements.length
+    const array: OpenArray = { begin, depth, expected, length: 0 }
     let piece = begin + 1
     let at = piece
     for (;;) {
       const part = skipSpace(bytes, at)
       const behind = skipSpace(bytes, skipValue(bytes, part))
       const isLast = bytes[behind] !== COMMA
-      if (behind - part > pieceBytes && isBracket(bytes[part])) {
+      if (behind - part > this.pieceBytes && isBracket(bytes[part])) {
         // The comma before this part is at - 1.
-        if (piece < at) take(at - 1)
-        if (depth === deepest || bytes[part] !== OPEN_ARRAY)
-          throw wrongElement(name, count, showLarge(part), datatype)
-        readArray(part, depth + 1)
-        length++
+        if (piece < at) this.take(array, piece, at - 1)
+        this.readLargePart(array, part)
         piece = behind + 1
-      } else if (isLast || behind - piece > pieceBytes) {
-        take(behind)
+      } else if (isLast || behind - piece > this.pieceBytes) {
+        this.take(array, piece, behind)
         piece = behind + 1
       }
-      if (isLast && bytes[behind] !== CLOSE_ARRAY)
-        throw notJson(`neither a comma nor ] is at byte ${behind}`)
-      if (length > expectedLength || (isLast && length < expectedLength))
-        throw wrongLength(begin, depth)
-      if (isLast && depth === 0 && behind + 1 !== end)
-        throw notJson(`the array ends at byte ${behind}`)
-      if (isLast) return
+      if (isLast) {
+        this.checkEnd(array, behind)
+        return
+      }
+      if (array.length > expected) throw this.wrongLength(begin, depth)
       at = behind + 1
     }
-
-    function take(to: number): void {
-      const parts = parsePiece(piece, to)
-      if (parts.length === 0 && piece > begin + 1)
-        throw notJson(`a value is missing at byte ${piece}`)
-      length += parts.length
-      if (length > expectedLength) throw wrongLength(begin, depth)
-      const flat = isNested ? flatten(parts, shape, depth, name) : parts
-      fill(elements, count, flat, name, datatype)
-      count += flat.length
-    }
   }
 
-  function parsePiece(from: number, to: number): unknown[] {
+  /** Parses some parts of an array, from the first one's beginning to the last one's end. */
+  private take(array: OpenArray, from: number, to: number): void {
+    const { name, datatype } = this.metadata
+    const parts = this.parse(from, to)
+    if (parts.length === 0 && from > array.begin + 1)
+      throw this.notJson(`a value is missing at byte ${from}`)
+    array.length += parts.length
+    if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
+    const flat = this.isNested ? flatten(parts, this.shape, array.depth, name) : parts
+    fill(this.elements, this.count, flat, name, datatype)
+    this.count += flat.length
+  }
+
+  /** A part that is too large to be parsed at once: it must be an array of the next dimension. */
+  private readLargePart(array: OpenArray, at: number): void {
+    const { bytes } = this.json
+    const deepest = this.isNested ? this.shape.length - 1 : 0
+    if (array.depth === deepest || bytes[at] !== OPEN_ARRAY) {
+      const { name, datatype } = this.metadata
+      const shown =
+        bytes[at] === OPEN_ARRAY ? `an array of ${countElements(bytes, at)}` : 'an object'
+      throw wrongElement(name, this.count, shown, datatype)
+    }
+    this.readArray(at, array.depth + 1)
+    array.length++
+  }
+
+  /** @param at where the array's closing bracket must be */
+  private checkEnd({ begin, depth, expected, length }: OpenArray, at: number): void {
+    const { bytes, end } = this.json
+    if (bytes[at] !== CLOSE_ARRAY) throw this.notJson(`neither a comma nor ] is at byte ${at}`)
+    if (length !== expected) throw this.wrongLength(begin, depth)
+    if (depth === 0 && at + 1 !== end) throw this.notJson(`the array ends at byte ${at}`)
+  }
+
+  private parse(from: number, to: number): unknown[] {
+    const text = `[${textOf(this.json.bytes, from, to)}]`
     try {
-      return parse(`[${textOf(bytes, from, to)}]`) as unknown[]
+      return isBigInteger(this.metadata.datatype) ? (parseExactly(text) as []) : JSON.parse(text)
     } catch (error) {
-      throw notJson((error as Error).message)
+      throw this.notJson((error as Error).message)
     }
   }
 
-  function wrongLength(begin: number, depth: number): BadRequest {
-    const length = countElements(bytes, begin)
-    return isNested
-      ? ragged(name, shape, depth, `an array of ${length}`)
-      : miscounted(name, shape, length)
+  private wrongLength(begin: number, depth: number): BadRequest {
+    const { name } = this.metadata
+    const length = countElements(this.json.bytes, begin)
+    return this.isNested
+      ? ragged(name, this.shape, depth, `an array of ${length}`)
+      : miscounted(name, this.shape, length)
   }
 
-  const showLarge = (part: number) =>
-    bytes[part] === OPEN_ARRAY ? `an array of ${countElements(bytes, part)}` : 'an object'
-
-  const notJson = (why: string) =>
-    new BadRequest(`${where} is not valid JSON: in the data of input ${show(name)}: ${why}`)
-
-  readArray(start, 0)
-  return elements
+  private notJson(why: string): BadRequest {
+    const input = `input ${show(this.metadata.name)}`
+    return new BadRequest(`${this.json.where} is not valid JSON: in the data of ${input}: ${why}`)
+  }
 }
 
 const isBracket = (byte: number | undefined) => byte === OPEN_ARRAY || byte === OPEN_OBJECT

@@ -1,18 +1,6 @@
-import type { Datatype } from './datatypes.ts'
+import type { Datatype, TensorData } from './datatypes.ts'
 
-/** FP16 is held as its bit pattern. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto, TensorProto.string_data). */
-export type TensorData =
-  | Float32Array
-  | Float64Array
-  | Uint8Array
-  | Uint16Array
-  | Uint32Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array
-  | BigUint64Array
-  | readonly string[]
+export type { TensorData } from './datatypes.ts'
 
 /** What a text takes besides its own characters: a JavaScript string and its place, and ONNX Runtime's copy of it. */
 export const TEXT_BYTES = 64

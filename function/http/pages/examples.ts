@@ -1,5 +1,5 @@
+import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { requestJson } from '../../inference/metadata.ts'
-import type { LoadedModel } from '../../inference/model.ts'
 import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
 

@@ -1,6 +1,7 @@
 import type { Config } from '../../config.ts'
+import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { functionVersion, serverMetadata } from '../../inference/metadata.ts'
-import type { LoadedModel, Model } from '../../inference/model.ts'
+import type { Model } from '../../inference/model.ts'
 import { pathsOf, rowsFor } from '../routes.ts'
 import { eventSchemas } from './events.ts'
 import { requestExamples } from './examples.ts'

@@ -1,5 +1,6 @@
+import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { curlCommand, functionVersion, serverMetadata, shortest } from '../../inference/metadata.ts'
-import type { LoadedModel, Model } from '../../inference/model.ts'
+import type { Model } from '../../inference/model.ts'
 import { show } from '../../protocol/json.ts'
 import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
 import { EVENT } from './events.ts'

@@ -1,0 +1,61 @@
+import type { Caller } from '../answer.ts'
+import type { Tensor } from '../protocol/tensor.ts'
+import { inferLarge, type LargeRequest, type LargeResponse } from './large.ts'
+import type { Session } from './session.ts'
+
+/** A loaded model, and the threads that run it. */
+export interface Executor extends Session {
+  /** Runs that can go on at the same time. */
+  readonly concurrency: number
+  /** Why no thread can run it now; undefined while one can. */
+  readonly lost: string | undefined
+  /**
+   * Runs these inputs once, before the first request.
+   * @throws {ModelError} when the model fails on them
+   */
+  warmUp(inputs: readonly Tensor[]): Promise<void>
+  /**
+   * A large request from its bytes to its response's.
+   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
+   */
+  inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse>
+}
+
+/** Runs the model on the thread that asks for it. */
+export class InlineExecutor implements Executor {
+  readonly concurrency = 1
+  readonly lost = undefined
+  readonly signature: Session['signature']
+  readonly leftOut: Session['leftOut']
+  private readonly session: Session
+
+  constructor(session: Session) {
+    this.session = session
+    this.signature = session.signature
+    this.leftOut = session.leftOut
+  }
+
+  warmUp(inputs: readonly Tensor[]): Promise<void> {
+    return runOnce(this, inputs)
+  }
+
+  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    return this.session.run(inputs, outputs)
+  }
+
+  inferLarge(request: LargeRequest): Promise<LargeResponse> {
+    return inferLarge(this.session, request)
+  }
+
+  close(): Promise<void> {
+    return this.session.close()
+  }
+}
+
+export async function runOnce(session: Session, inputs: readonly Tensor[]): Promise<void> {
+  // A run may take its inputs' memory along to another thread.
+  await session.run(
+    structuredClone(inputs),
+    session.signature.outputs.map(({ name }) => name),
+  )
+}

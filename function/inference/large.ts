@@ -1,0 +1,115 @@
+import type { Caller } from '../answer.ts'
+import { LargeCodec, type RequestBytes } from '../protocol/codec.ts'
+import type { EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
+import { DeadlinePassed } from '../protocol/errors.ts'
+import type { InferenceRequest } from '../protocol/request.ts'
+import { isBatched, type Signature, type Tensor } from '../protocol/tensor.ts'
+import { type Part, Trace } from '../telemetry/trace.ts'
+import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
+import { takeRows } from './rows.ts'
+import type { Session } from './session.ts'
+
+/** A large inference request as it came, with all that answering it takes besides the session. Its memory may be gone afterwards, to another thread. */
+export interface LargeRequest {
+  readonly bytes: RequestBytes
+  readonly limits: ResponseLimits
+  /** When it came, in milliseconds since 1970: a clock that threads share. */
+  readonly arrivedAt: number
+  /** The run may be divided: rows are independent. */
+  readonly mayDivide: boolean
+  readonly maxBatchRows: number
+  readonly model: ModelIdentity
+}
+
+/** The response, and what is to be counted of it. */
+export interface LargeResponse {
+  readonly response: EncodedResponse
+  /** Rows of each run. */
+  readonly runs: readonly number[]
+  /** Rows by predicted label. */
+  readonly predicted: ReadonlyMap<string, number>
+  /** When each part of its way began, on the clock of arrivedAt. */
+  readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
+}
+
+/** What a run of small rows takes at a time: it stays in the processor's cache, and what the run makes stays small. */
+const RUN_BYTES = 64 * 1024
+
+/**
+ * A large request from its bytes to its response's, on the thread this is called on: run some rows at a time where rows are independent.
+ * @throws {BadRequest|TooLarge|ModelError}
+ * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
+ */
+export async function inferLarge(session: Session, request: LargeRequest): Promise<LargeResponse> {
+  const { bytes, limits, model, arrivedAt } = request
+  const { timeOrigin } = performance
+  const trace = new Trace(performance.now())
+  const caller: Caller = {
+    arrived: arrivedAt - timeOrigin,
+    deadline: Number.POSITIVE_INFINITY,
+    gone: false,
+    trace,
+  }
+  const runner = new RowsRunner(session, request)
+  const response = await infer(new LargeCodec(bytes, limits), model, runner, caller)
+  return {
+    response,
+    runs: runner.runs,
+    predicted: runner.rowsOfLabel,
+    parts: trace.parts.map(({ name, began }) => ({ name, beganAt: began + timeOrigin })),
+  }
+}
+
+/** Runs a request in the session of this thread, some rows at a time. */
+class RowsRunner implements Runner {
+  readonly signature: Signature
+  /** Rows of each run. */
+  readonly runs: number[] = []
+  readonly rowsOfLabel = new Map<string, number>()
+  private readonly session: Session
+  private readonly request: LargeRequest
+
+  constructor(session: Session, request: LargeRequest) {
+    this.signature = session.signature
+    this.session = session
+    this.request = request
+  }
+
+  runsOf(request: InferenceRequest, { arrived, trace }: Caller): Iterable<InferenceRequest> {
+    const { timeoutMicroseconds = Number.POSITIVE_INFINITY } = request
+    if ((performance.now() - arrived) * 1000 >= timeoutMicroseconds)
+      throw new DeadlinePassed('the deadline passed before the run could begin')
+    trace?.enter('run')
+    return this.divide(request)
+  }
+
+  run({ inputs, outputs }: InferenceRequest): Promise<Tensor[]> {
+    this.runs.push(inputs[0]?.shape[0] ?? 1)
+    return this.session.run(
+      inputs,
+      outputs.map(({ name }) => name),
+    )
+  }
+
+  readonly predicted = (label: string, rows: number): void => {
+    if (this.request.model.labels.includes(label))
+      this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
+  }
+
+  private *divide(request: InferenceRequest): Generator<InferenceRequest, void> {
+    const { inputs } = request
+    const { mayDivide, maxBatchRows } = this.request
+    const total = inputs[0]?.shape[0] ?? 0
+    const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)
+    const rowBytes = (8 * elements) / total
+    const most = Math.max(maxBatchRows, Math.floor(RUN_BYTES / rowBytes))
+    const isDivisible =
+      mayDivide && isBatched(this.signature) && inputs.every(({ shape }) => shape[0] === total)
+    if (!isDivisible || total <= most) yield request
+    else
+      for (let from = 0; from < total; from += most) {
+        const rows = Math.min(most, total - from)
+        yield { ...request, inputs: inputs.map(tensor => takeRows(tensor, from, rows)) }
+      }
+  }
+}

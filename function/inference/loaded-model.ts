@@ -1,0 +1,115 @@
+import type { Caller } from '../answer.ts'
+import type { Config } from '../config.ts'
+import type { Codec, RequestBytes } from '../protocol/codec.ts'
+import type { EncodedResponse } from '../protocol/encode.ts'
+import { Overloaded } from '../protocol/errors.ts'
+import type { Signature, Tensor } from '../protocol/tensor.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Trace } from '../telemetry/trace.ts'
+import { Batcher } from './batcher.ts'
+import type { Executor } from './executor.ts'
+import type { LargeResponse } from './large.ts'
+import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
+
+/** Of JSON that is 2 ms of work, and so long nothing else is answered; handing it to a thread costs 0.1 ms (docs/performance.md). */
+const LARGE_BODY_BYTES = 128 * 1024
+
+/**
+ * Of a request, and of an answer. The memory that JSON takes while it is read and written is several times its size: with 64 MiB of it
+ * 16 callers took a process past 512 MiB, with 16 MiB to 314 (docs/containers.md). Binary tensor data takes its own size.
+ */
+const MOST_JSON_BYTES = 16 * 2 ** 20
+
+export interface LoadedModelOptions {
+  readonly executor: Executor
+  /** Inputs that suit the model. */
+  readonly example: readonly Tensor[]
+  readonly folder: ModelIdentity
+  readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes'>
+  readonly metrics: Metrics
+}
+
+/** The model once it can be asked. */
+export class LoadedModel {
+  readonly signature: Signature
+  /** Inputs that suit the model. */
+  readonly example: readonly Tensor[]
+  /** Rows of different requests may share a run, and those of a large one be divided among runs. */
+  joins = false
+  private readonly options: LoadedModelOptions
+  private readonly batcher: Batcher
+  private readonly runner: Runner
+  private readonly identity: ModelIdentity
+  private largeRequests = 0
+
+  constructor(options: LoadedModelOptions) {
+    const { executor, example, folder, limits, metrics } = options
+    const { name, version, labels } = folder
+    this.identity = { name, version, labels }
+    this.signature = executor.signature
+    this.example = example
+    this.options = options
+    const mayJoin = () => this.joins
+    const batcher = new Batcher({ executor, limits, mayJoin, onRun: metrics.ran })
+    this.batcher = batcher
+    this.runner = {
+      signature: executor.signature,
+      runsOf: request => [request],
+      run: (request, caller) => batcher.infer(request, caller),
+      predicted: metrics.predicted,
+    }
+  }
+
+  /** Rows waiting for a run, and large requests, each as one. */
+  get queuedRows(): number {
+    return this.batcher.queuedRows + this.largeRequests
+  }
+
+  /**
+   * Answers one request; a large one is read, run and answered in a thread of its own.
+   * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
+   */
+  infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
+    const { bytes } = codec
+    if (bytes !== undefined && bytes.body.byteLength > LARGE_BODY_BYTES)
+      // The other thread writes the response as this codec does.
+      return this.inferLarge(bytes, caller) as Promise<Encoded>
+    return infer(codec, this.identity, this.runner, caller)
+  }
+
+  private async inferLarge(bytes: RequestBytes, caller: Caller): Promise<EncodedResponse> {
+    const { executor, limits, metrics } = this.options
+    if (this.queuedRows >= limits.maxQueueRows)
+      throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)
+    this.largeRequests++
+    caller.trace?.enter('queue')
+    try {
+      const maxBytes = limits.maxBodyBytes
+      const large = await executor.inferLarge(
+        {
+          bytes,
+          limits: { maxBytes, maxJsonBytes: Math.min(maxBytes, MOST_JSON_BYTES) },
+          arrivedAt: performance.timeOrigin + caller.arrived,
+          mayDivide: this.joins,
+          maxBatchRows: limits.maxBatchRows,
+          model: this.identity,
+        },
+        caller,
+      )
+      if (caller.trace !== undefined) enterParts(caller.trace, large)
+      for (const rows of large.runs) metrics.ran(rows)
+      for (const [label, rows] of large.predicted) metrics.predicted(label, rows)
+      return large.response
+    } finally {
+      this.largeRequests--
+    }
+  }
+}
+
+/** The parts that another thread has done meanwhile. */
+function enterParts(trace: Trace, { parts, runs }: LargeResponse): void {
+  for (const { name, beganAt } of parts) {
+    const attributes = name === 'run' ? { 'inference.request.runs': runs.length } : undefined
+    trace.enter(name, attributes, beganAt - performance.timeOrigin)
+  }
+}

@@ -1,0 +1,76 @@
+import type { Caller } from '../answer.ts'
+import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
+
+/** Why requests are not taken, by the state of the model. */
+const REASONS = {
+  loading: 'the model is loading',
+  ready: undefined,
+  failed: 'the model could not be loaded',
+  retired: 'the process is ending',
+}
+
+/** Whether the model can be asked, and the callers that wait until it is loaded. */
+export class ModelState {
+  private state: keyof typeof REASONS = 'loading'
+  private readonly settled = Promise.withResolvers<void>()
+  private readonly maxWaiting: number
+  private callers = 0
+
+  constructor(maxWaiting: number) {
+    this.maxWaiting = maxWaiting
+    // It may fail while no caller waits; the caller of load() is told.
+    this.settled.promise.catch(() => {})
+  }
+
+  /** Callers that wait for the model to load. */
+  get waiting(): number {
+    return this.callers
+  }
+
+  get retired(): boolean {
+    return this.state === 'retired'
+  }
+
+  /** Why requests are not taken now; undefined while they are. */
+  get notReady(): string | undefined {
+    return REASONS[this.state]
+  }
+
+  loaded(): void {
+    if (this.state === 'loading') this.state = 'ready'
+    this.settled.resolve()
+  }
+
+  failed(): void {
+    this.state = 'failed'
+    this.settled.reject(new NotReady('the model could not be loaded'))
+  }
+
+  retire(): void {
+    this.state = 'retired'
+  }
+
+  /**
+   * Resolves when the model is loaded.
+   * @throws {Overloaded|NotReady|DeadlinePassed}
+   */
+  async untilLoaded({ trace, deadline }: Caller): Promise<void> {
+    if (this.callers >= this.maxWaiting)
+      throw new Overloaded(
+        `${this.callers} requests are waiting for the model to load already; try again later`,
+      )
+    this.callers++
+    trace?.enter('load')
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(
+      () => late.reject(new DeadlinePassed('the deadline passed before the model was loaded')),
+      Math.max(deadline - performance.now(), 0),
+    )
+    try {
+      await Promise.race([this.settled.promise, late.promise])
+    } finally {
+      clearTimeout(timer)
+      this.callers--
+    }
+  }
+}

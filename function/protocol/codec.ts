@@ -1,0 +1,140 @@
+import { decodeParsedRequest, decodeRequest } from './decode.ts'
+import {
+  type EncodedResponse,
+  encodeResponse,
+  type ResponseHead,
+  type ResponseLimits,
+  ResponseWriter,
+} from './encode.ts'
+import { BadRequest, TooLarge } from './errors.ts'
+import type { ParsedJson } from './json.ts'
+import type { InferenceRequest, RequestedOutput } from './request.ts'
+import type { Signature, Tensor } from './tensor.ts'
+
+/** How one request is read, and its response written: all that an inference differs by between protocols. */
+export interface Codec<Encoded> {
+  /** @throws {BadRequest|TooLarge} */
+  decode(signature: Signature): InferenceRequest
+  /** What writes the response to the decoded request. */
+  encoder(request: InferenceRequest): Encoder<Encoded>
+  /** What another thread needs to do the same. Absent where the request is not just bytes. */
+  readonly bytes?: RequestBytes
+}
+
+/** Takes the outputs of a request's runs, one run after the other, and makes them the response. */
+export interface Encoder<Encoded> {
+  /** @throws {TooLarge|ModelError} */
+  add(outputs: readonly Tensor[]): void
+  /** @throws {BadRequest} when the protocol cannot say these outputs */
+  finish(response: ResponseHead): Encoded
+}
+
+/** What a response may carry: JSON alone (replies to events in JSON), or binary tensor data too. */
+export type ResponseData = 'json' | 'binary'
+
+/** An inference request of the Open Inference Protocol as bytes. */
+export interface RequestBytes {
+  readonly body: Uint8Array
+  /** As {@link decodeRequest} takes it. */
+  readonly jsonLength: number | undefined
+  readonly responseData: ResponseData
+}
+
+export class BytesCodec implements Codec<EncodedResponse> {
+  readonly bytes: RequestBytes
+
+  constructor(bytes: RequestBytes) {
+    this.bytes = bytes
+  }
+
+  decode(signature: Signature): InferenceRequest {
+    const { body, jsonLength, responseData } = this.bytes
+    return allowed(decodeRequest(body, jsonLength, signature), responseData)
+  }
+
+  encoder({ outputs }: InferenceRequest): Encoder<EncodedResponse> {
+    return new ResponseAtOnce(outputs)
+  }
+}
+
+/** For a request whose JSON is parsed already, by a runtime or with an event's envelope. */
+export class ParsedCodec implements Codec<EncodedResponse> {
+  private readonly json: ParsedJson
+  private readonly responseData: ResponseData
+
+  constructor(json: ParsedJson, responseData: ResponseData) {
+    this.json = json
+    this.responseData = responseData
+  }
+
+  decode(signature: Signature): InferenceRequest {
+    return allowed(decodeParsedRequest(this.json, signature), this.responseData)
+  }
+
+  encoder({ outputs }: InferenceRequest): Encoder<EncodedResponse> {
+    return new ResponseAtOnce(outputs)
+  }
+}
+
+/**
+ * For a large request: its text is given back as soon as it is read, and each run's outputs become bytes at once, so that never all
+ * rows and all outputs are held as JavaScript's own.
+ */
+export class LargeCodec implements Codec<EncodedResponse> {
+  readonly bytes: RequestBytes
+  private readonly limits: ResponseLimits
+
+  constructor(bytes: RequestBytes, limits: ResponseLimits) {
+    this.bytes = bytes
+    this.limits = limits
+  }
+
+  decode(signature: Signature): InferenceRequest {
+    const { body, jsonLength, responseData } = this.bytes
+    const { maxBytes, maxJsonBytes } = this.limits
+    if (jsonLength === undefined) checkJsonBytes(body, maxJsonBytes)
+    const request = decodeRequest(body, jsonLength, signature, maxBytes)
+    // Nothing refers to the text any more; it would wait for the garbage collector, beside what the run takes.
+    if (jsonLength === undefined) (body.buffer as ArrayBuffer).transfer(0)
+    return allowed(request, responseData)
+  }
+
+  encoder({ outputs }: InferenceRequest): Encoder<EncodedResponse> {
+    return new ResponseWriter(outputs, this.limits)
+  }
+}
+
+/** Writes the response to one run, when all of it is there. */
+class ResponseAtOnce implements Encoder<EncodedResponse> {
+  private readonly requested: readonly RequestedOutput[]
+  private outputs: readonly Tensor[] = []
+
+  constructor(requested: readonly RequestedOutput[]) {
+    this.requested = requested
+  }
+
+  add(outputs: readonly Tensor[]): void {
+    this.outputs = outputs
+  }
+
+  finish({ modelName, modelVersion, id }: ResponseHead): EncodedResponse {
+    return encodeResponse({ modelName, modelVersion, id, outputs: this.outputs }, this.requested)
+  }
+}
+
+/** @throws {BadRequest} for outputs that the response cannot carry */
+function allowed(request: InferenceRequest, responseData: ResponseData): InferenceRequest {
+  if (responseData === 'json' && request.outputs.some(({ binary }) => binary)) {
+    throw new BadRequest(
+      'binary_data outputs need an event in binary mode; the reply to a structured or batched one carries JSON',
+    )
+  }
+  return request
+}
+
+function checkJsonBytes({ byteLength }: Uint8Array, maxJsonBytes: number): void {
+  if (byteLength <= maxJsonBytes) return
+  throw new TooLarge(
+    `${byteLength} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed; send large tensors as binary tensor data (parameters.binary_data_size)`,
+  )
+}
