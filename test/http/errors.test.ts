@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { pathsOf, ROUTES } from '../../function/http/routes.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 import { exchange, IRIS, irisBody, type RawAnswer, request } from './client.ts'
 
@@ -14,29 +15,9 @@ before(async () => {
 after(() => Promise.all([server, loading, failing].map(each => each.stop())))
 
 const MODEL = '/v2/models/iris-classifier'
-const ROUTES = [
-  ...[
-    '/',
-    '/v2',
-    '/v2/',
-    '/v2/health/live',
-    '/v2/health/ready',
-    '/health',
-    '/ready',
-    '/health/liveness',
-    '/health/readiness',
-    '/metrics',
-  ],
-  ...[
-    '/openapi.json',
-    '/docs',
-    MODEL,
-    `${MODEL}/ready`,
-    `${MODEL}/versions/v1.0.0`,
-    `${MODEL}/versions/v1.0.0/ready`,
-    IRIS,
-  ],
-  `${MODEL}/versions/v1.0.0/infer`,
+const PATHS = [
+  '/v2/',
+  ...ROUTES.flatMap(({ path }) => pathsOf(path, { name: 'iris-classifier', version: 'v1.0.0' })),
 ]
 const EVENT = {
   'ce-specversion': '1.0',
@@ -55,7 +36,7 @@ function assertError({ status, headers, json, body }: RawAnswer, expected: numbe
   if (status === 503) assert.match(headers['retry-after'] ?? '', /^\d+$/)
 }
 
-for (const route of ROUTES) {
+for (const route of PATHS) {
   test(`a method that ${route} does not take is 405 with Allow and a JSON error`, async () => {
     for (const method of [
       'PUT',

@@ -2,10 +2,10 @@ import type { Config } from '../../config.ts'
 import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { functionVersion, serverMetadata } from '../../inference/metadata.ts'
 import type { Model } from '../../inference/model.ts'
-import { pathsOf, rowsFor } from '../routes.ts'
+import { pathsOf, rowsFor, type TableRoute } from '../routes.ts'
 import { eventSchemas } from './events.ts'
 import { requestExamples } from './examples.ts'
-import { type Described, OPERATIONS, type Operation, TAGS } from './operations.ts'
+import { type Described, OPERATIONS, type Operation, type OperationOf, TAGS } from './operations.ts'
 import { errorRefs, errorResponses, HEADERS, type OpenApi, object, schemaRef } from './parts.ts'
 import { type InferenceSchemas, inferenceSchemas, metadataSchema, type Schema } from './schemas.ts'
 
@@ -24,6 +24,7 @@ export function openApi(
   model: DescribedModel,
   { signature, example }: Pick<LoadedModel, 'signature' | 'example'>,
   config: DescribedConfig,
+  rows: readonly TableRoute[] = rowsFor(config),
 ): OpenApi {
   const { name, version, description } = model
   const schemas = inferenceSchemas({ name, version }, signature, schemaRef)
@@ -40,7 +41,7 @@ export function openApi(
     },
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     ...(config.auth && { security: [{ bearer: [] }] }),
-    paths: paths(model, described, config),
+    paths: describePaths(rows, model, described, config.auth),
     components: {
       ...(config.auth && { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }),
       schemas: {
@@ -65,31 +66,34 @@ const ABOUT =
   'Every refusal is JSON with an `error` that says what was wrong and what would be right.'
 
 /** Each path of the table, with each of its methods. */
-function paths(model: DescribedModel, described: Described, config: DescribedConfig): OpenApi {
+function describePaths(
+  rows: readonly TableRoute[],
+  model: DescribedModel,
+  described: Described,
+  auth: Config['auth'],
+): OpenApi {
+  const describeMethods = ({ path, ...row }: TableRoute, i: number) =>
+    (['GET', 'POST'] as const)
+      .filter(method => row[method] !== undefined)
+      .map(method => [
+        method.toLowerCase(),
+        withAuthentication(auth, describe(`${method} ${path}`, i, described)),
+      ])
   return Object.fromEntries(
-    rowsFor(config).flatMap(({ path: template, ...row }) =>
-      pathsOf(template, model).map((path, i) => [
+    rows.flatMap(row =>
+      pathsOf(row.path, model).map((path, i) => [
         path,
-        Object.fromEntries(
-          (['GET', 'POST'] as const)
-            .filter(method => row[method] !== undefined)
-            .map(method => [
-              method.toLowerCase(),
-              withAuthentication(config.auth, operation(`${method} ${template}`, i, described)),
-            ]),
-        ),
+        Object.fromEntries(describeMethods(row, i)),
       ]),
     ),
   )
 }
 
 /** @param i which of the template's paths: only the first is without the model's version */
-function operation(name: string, i: number, described: Described): Operation {
-  const describe = (
-    OPERATIONS as Readonly<Record<string, (typeof OPERATIONS)[keyof typeof OPERATIONS]>>
-  )[name]
-  if (describe === undefined) throw new Error(`pages/operations.ts does not describe ${name}`)
-  const { operationId, ...operation } = describe(described)
+function describe(name: string, i: number, described: Described): Operation {
+  const operationOf: OperationOf | undefined = (OPERATIONS as Record<string, OperationOf>)[name]
+  if (operationOf === undefined) throw new Error(`pages/operations.ts does not describe ${name}`)
+  const { operationId, ...operation } = operationOf(described)
   return { operationId: i === 0 ? operationId : `${operationId}OfVersion`, ...operation }
 }
 

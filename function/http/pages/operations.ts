@@ -47,8 +47,10 @@ type OperationName = {
   [Path in TableRow['path']]: `${Extract<keyof Extract<TableRow, { path: Path }>, 'GET' | 'POST'>} ${Path}`
 }[TableRow['path']]
 
+export type OperationOf = (described: Described) => Operation
+
 /** The description of each route. */
-export const OPERATIONS: Readonly<Record<OperationName, (described: Described) => Operation>> = {
+export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'POST /v2/models/{model}[/versions/{version}]/infer': describeInfer,
   'POST /': describeEvents,
   'GET /': describeRoot,
