@@ -25,3 +25,11 @@ export function copies(button, element) {
     }, 2000)
   }
 }
+
+export function smallButton(text, action) {
+  const button = make('button', text)
+  button.type = 'button'
+  button.className = 'small'
+  button.onclick = action
+  return button
+}

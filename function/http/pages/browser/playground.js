@@ -1,7 +1,8 @@
 import { placeOfError, readResponse, short, shownRows } from './answer.js'
 import { curl, toBase64 } from './curl.js'
 import { $, copies, make } from './dom.js'
-import { createDimensions, createInput } from './inputs.js'
+import { createDimensions } from './input/dimensions.js'
+import { Input } from './input/input.js'
 import { pretty } from './json.js'
 import { showLive } from './live.js'
 import { eventHeaders, inferenceRequest, structuredEvent, Unsendable } from './request.js'
@@ -9,7 +10,7 @@ import { eventHeaders, inferenceRequest, structuredEvent, Unsendable } from './r
 const model = JSON.parse($('#model').textContent)
 const form = $('form')
 const dimensions = createDimensions(model.inputs)
-const inputs = model.inputs.map((input, i) => createInput(input, i, dimensions, changed))
+const inputs = model.inputs.map((input, i) => new Input(input, i, dimensions, changed))
 
 /** A shell takes no longer word than 128 KiB; nobody reads one of a tenth of it. */
 const LONGEST_COMMAND = 16_000
