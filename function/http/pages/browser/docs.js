@@ -107,9 +107,28 @@ const describe = pairs =>
 
 function operationElement(api, path, method, operation) {
   const element = $('template').content.firstElementChild.cloneNode(true)
-  const form = $('form', element)
-  const field = form.elements
   const examples = examplesOf(api, operation)
+  showDescription(element, { api, path, method, operation })
+  const fields = $('form', element).elements
+  fields.example.append(...examples.map(({ summary }, i) => new Option(summary, String(i))))
+  $('.examples', element).hidden = examples.length < 2
+  const fill = ({ headers, body, tail }) => {
+    fields.method.value = method.toUpperCase()
+    fields.path.value = path
+    fields.headers.value = headers
+    fields.body.value = body
+    fields.tail.value = tail
+    update(element)
+  }
+  fields.example.onchange = () => fill(examples[fields.example.value])
+  keepLength(fields)
+  listen(element)
+  copies($('.copy', element), $('.curl pre', element))
+  fill(examples[0])
+  return element
+}
+
+function showDescription(element, { api, path, method, operation }) {
   element.id = operation.operationId
   $('summary b', element).textContent = method.toUpperCase()
   $('summary b', element).className = method
@@ -125,70 +144,70 @@ function operationElement(api, path, method, operation) {
       ]),
     ),
   )
-  field.example.append(...examples.map(({ summary }, i) => new Option(summary, String(i))))
-  $('.examples', element).hidden = examples.length < 2
+}
 
-  const fill = ({ headers, body, tail }) => {
-    field.method.value = method.toUpperCase()
-    field.path.value = path
-    field.headers.value = headers
-    field.body.value = body
-    field.tail.value = tail
-    update()
-  }
-  const update = () => {
-    const bodiless = field.method.value === 'GET' || field.method.value === 'HEAD'
-    field.body.parentElement.hidden = bodiless && field.body.value === ''
-    $('.tail', element).hidden =
-      !/octet-stream/i.test(field.headers.value) && field.tail.value === ''
-    $('.curl pre', element).textContent = curlOf(read(form))
-  }
+/** Shows the fields that the request has, and its curl. */
+function update(element) {
+  const form = $('form', element)
+  const { method, body, headers, tail } = form.elements
+  const bodiless = method.value === 'GET' || method.value === 'HEAD'
+  body.parentElement.hidden = bodiless && body.value === ''
+  $('.tail', element).hidden = !/octet-stream/i.test(headers.value) && tail.value === ''
+  $('.curl pre', element).textContent = curlOf(read(form))
+}
+
+/** The header that gives the length of the JSON follows it, as long as it was right. */
+function keepLength({ body, headers }) {
   let jsonLength = 0
-  const bodyLength = () => utf8.encode(field.body.value).length
-  field.body.onfocus = () => (jsonLength = bodyLength())
-  field.body.oninput = () => {
-    // The header that says how long the JSON is follows it, as long as it was right.
+  const bodyLength = () => utf8.encode(body.value).length
+  body.onfocus = () => (jsonLength = bodyLength())
+  body.oninput = () => {
     const was = new RegExp(`^(inference-header-content-length: *)${jsonLength}$`, 'im')
-    field.headers.value = field.headers.value.replace(was, (_, name) => name + bodyLength())
+    headers.value = headers.value.replace(was, (_, name) => name + bodyLength())
     jsonLength = bodyLength()
   }
-  field.example.onchange = () => fill(examples[field.example.value])
+}
+
+function listen(element) {
+  const form = $('form', element)
   form.oninput = event => {
-    if (event.target !== field.example) update()
+    if (event.target !== form.elements.example) update(element)
   }
   form.onkeydown = event => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
-  }
-
-  const status = $('.answer .status', element)
-  const tell = (text, good) => {
-    status.className = `status ${good ? 'good' : 'bad'}`
-    status.textContent = text
   }
   form.onsubmit = async event => {
     event.preventDefault()
     // Not the button disabled, which would take the focus from it.
     if (form.ariaBusy === 'true') return
     form.ariaBusy = 'true'
-    try {
-      const { response, answer, milliseconds } = await send(read(form))
-      $('.answer .body', element).textContent = show(response, answer)
-      $('.answer .body', element).hidden = answer.length === 0
-      $('.answer .headers', element).replaceChildren(...describe([...response.headers]))
-      tell(
-        `${response.status} ${response.statusText} · ${milliseconds.toFixed(1)} ms · ${answer.length} bytes`,
-        response.ok,
-      )
-    } catch (error) {
-      $('.answer .body', element).hidden = true
-      $('.answer .headers', element).replaceChildren()
-      tell(`Not sent, or no answer: ${error.message}`, false)
-    }
+    await showAnswer(element, read(form))
     form.ariaBusy = 'false'
   }
-  copies($('.copy', element), $('.curl pre', element))
-  fill(examples[0])
-  return element
+}
+
+async function showAnswer(element, request) {
+  const body = $('.answer .body', element)
+  const headers = $('.answer .headers', element)
+  const tell = (text, good) => {
+    const status = $('.answer .status', element)
+    status.className = `status ${good ? 'good' : 'bad'}`
+    status.textContent = text
+  }
+  try {
+    const { response, answer, milliseconds } = await send(request)
+    body.textContent = show(response, answer)
+    body.hidden = answer.length === 0
+    headers.replaceChildren(...describe([...response.headers]))
+    tell(
+      `${response.status} ${response.statusText} · ${milliseconds.toFixed(1)} ms · ${answer.length} bytes`,
+      response.ok,
+    )
+  } catch (error) {
+    body.hidden = true
+    headers.replaceChildren()
+    tell(`Not sent, or no answer: ${error.message}`, false)
+  }
 }
 
 function open(id) {
