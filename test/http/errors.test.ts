@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { json } from '../../function/answer.ts'
+import { readConfig } from '../../function/config.ts'
+import { listen } from '../../function/http/listener.ts'
 import { pathsOf, ROUTES } from '../../function/http/routes.ts'
+import { createService } from '../../function/service.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 import { exchange, IRIS, irisBody, type RawAnswer, request } from './client.ts'
 
@@ -209,4 +213,16 @@ test('an event that is none is 400 or 415 with a JSON error', async () => {
     ),
     415,
   )
+})
+
+test('an answer whose headers cannot be sent is 500, and the next request is answered', async t => {
+  const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent' })
+  const rows = [
+    { path: '/broken', GET: () => json({}, 200, { 'x-broken': '\u2019' }) },
+    { path: '/whole', GET: () => json({}) },
+  ]
+  const listener = await listen(createService(config), config, { rows })
+  t.after(() => listener.close(0))
+  assertError(await exchange(listener.port, request('GET', '/broken')), 500)
+  assert.equal((await exchange(listener.port, request('GET', '/whole'))).status, 200)
 })

@@ -148,7 +148,7 @@ describe('pages', () => {
     assert.ok(text.includes('https://iris.example/v2/models/iris-classifier/infer'))
   })
 
-  test('an address in the request line is no address to Express either', async () => {
+  test('a whole URL in the request line is answered like its path', async () => {
     const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')
     socket.write(`GET ${server.url}/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)

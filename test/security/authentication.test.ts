@@ -636,6 +636,22 @@ suite('the keys of tokens', () => {
     await server.stop()
   })
 
+  test('that fit a token equally are 401, with a header of ASCII alone as RFC 6750 wants it', async t => {
+    const [one, two] = [await createKey('one'), await createKey('two')]
+    const file = join(temporary, 'two.json')
+    writeFileSync(file, keySet(one, two))
+    const server = await startServer({
+      AUTH_JWKS: file,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    })
+    t.after(() => server.stop())
+    const token = await sign(one, claims(), 'RS256', { kid: undefined })
+    const answer = await infer(server.port, bearer(token))
+    assertRefused(answer, 401, /does not name the key it is signed with \(kid\)/)
+    assert.match(answer.headers['www-authenticate'] ?? '', /^[\x20-\x7e]+$/)
+  })
+
   test('from a URL are asked for again by a token of a new key, and else after ten minutes', async t => {
     const [one, two] = [await createKey('one'), await createKey('two')]
     const issuer = await startIssuer(keySet(one))
