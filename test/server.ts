@@ -21,6 +21,8 @@ export interface Server {
   readonly service: Service
   /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
   close(timeoutMs: number): Promise<boolean>
+  /** Stops listening when nothing was asked for so long. */
+  closeWhenUnused(ms: number): Promise<void>
   readonly config: Config
   stop(): Promise<void>
 }
@@ -61,6 +63,7 @@ export async function startServer(
     metricsPort: metricsHost?.port,
     service,
     close: host.close,
+    closeWhenUnused: host.closeWhenUnused,
     config,
     async stop() {
       await host.close(1_000)

@@ -46,7 +46,7 @@ export interface Host {
   readonly port: number
   /** From here on every answer closes its connection. */
   stopKeepAlive(): void
-  /** Stops listening once nobody is connected and nothing was asked for so long, and resolves then: there is nothing left to lose. */
+  /** Stops listening once no client is connected and, from now on, nothing was asked for so long; resolves then. */
   closeWhenUnused(ms: number): Promise<void>
   /** Stops listening and waits for requests in flight, at most so long; then cuts what is left. @returns whether all was answered */
   close(timeoutMs: number): Promise<boolean>
@@ -463,6 +463,8 @@ export async function listen(service: Service, config: Config, front?: Front): P
       closing = true
     },
     async closeWhenUnused(ms) {
+      // Not from when it began to listen: the model may have taken longer to load.
+      askedAt = performance.now()
       for (;;) {
         // What has arrived already is let in first.
         await nextTurn()
