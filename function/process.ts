@@ -25,16 +25,27 @@ export function live(configure: () => Setup | Promise<Setup>): void {
   })
 }
 
+/** A process that listens. */
+interface Running {
+  readonly service: Service
+  readonly config: Config
+  readonly listener: Listener
+  /** Settles when the model is loaded, or cannot be. */
+  readonly loading: Promise<void>
+  /** What sends spans and metrics, once the model is loaded. */
+  readonly pushing: Promise<Push | undefined>
+}
+
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const { config, middlewareOf } = await configure()
   const service = createService(config)
   const { model, metrics } = service
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Before anybody can connect: a signal that is not listened for ends the process, and requests with it.
+  // Before a client can connect: a signal without a listener ends the process, and requests with it.
   const terminated = firstSignal()
   const listener = await listen(service, config, { middleware: middlewareOf?.(service) })
-  // Until the process ends, so that what happens meanwhile is still told.
+  // Until the process ends, so that its last moments can be watched, too.
   const metricsListener =
     config.metricsPort === undefined
       ? undefined
@@ -42,11 +53,19 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   metrics.mark('listen')
   const loading = model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
-  terminated.then(async signal => {
-    const idle = await drain(service, listener, config, signal, loading, pushing)
-    if (idle) process.exit(0)
-    endAtOnce(0)
-  })
+  const running: Running = { service, config, listener, loading, pushing }
+  terminated.then(signal => drain(running, signal))
+  await untilLoaded(running)
+  // Unless it was told to end meanwhile.
+  if (!model.retired) tellStarted(service, listener, metricsListener, config)
+  if (config.idleExitMs > 0) {
+    await listener.closeWhenUnused(config.idleExitMs)
+    if (!model.retired) await endUnused(running)
+  }
+}
+
+/** @throws {Error} of one line, when the model cannot be served */
+async function untilLoaded({ listener, loading, pushing }: Running): Promise<void> {
   try {
     await loading
   } catch (error) {
@@ -54,12 +73,6 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
     await listener.close(1_000)
     await endPush(pushing, 1_000)
     throw error
-  }
-  // Unless it was told to end meanwhile.
-  if (!model.retired) tellStarted(service, listener, metricsListener, config)
-  if (config.idleExitMs > 0) {
-    await listener.closeWhenUnused(config.idleExitMs)
-    if (!model.retired) await endUnused(service, config, pushing)
   }
 }
 
@@ -82,21 +95,17 @@ function firstSignal(): Promise<NodeJS.Signals> {
  * Another program in the process' place ends them without asking.
  */
 function endAtOnce(code: number): never {
-  // That execve is experimental is nothing that who runs this can act on.
+  // Hide Node's ExperimentalWarning for execve: operators cannot act on it.
   process.removeAllListeners('warning')
   process.execve?.(process.execPath, [process.execPath, '--eval', `process.exit(${code})`], {})
   process.exit(code)
 }
 
-/** @returns whether nothing is running any more */
-async function drain(
-  { model, log }: Service,
-  listener: Listener,
-  { drainDelayMs, drainTimeoutMs }: Config,
-  signal: string,
-  loading: Promise<void>,
-  pushing: Promise<Push | undefined>,
-): Promise<boolean> {
+/** Answers the requests in flight, and ends the process within DRAIN_TIMEOUT_MS. */
+async function drain(running: Running, signal: string): Promise<never> {
+  const { service, config, listener, pushing } = running
+  const { drainDelayMs, drainTimeoutMs } = config
+  const { model, log } = service
   const deadline = performance.now() + drainTimeoutMs
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ signal, drainDelayMs, drainTimeoutMs }, 'draining')
@@ -110,31 +119,34 @@ async function drain(
   const answered = await listener.close(left())
   if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
-  // Runs that nobody waits for any more, maybe of the load, end first.
+  return end(running, left())
+}
+
+/** No client is connected, and the listener is closed. */
+function endUnused(running: Running): Promise<never> {
+  const { idleExitMs, drainTimeoutMs } = running.config
+  const { model, log } = running.service
+  log.info({ idleSeconds: idleExitMs / 1_000 }, 'nothing was asked for IDLE_EXIT_SECONDS; ending')
+  model.retire()
+  return end(running, drainTimeoutMs)
+}
+
+/**
+ * Ends the process with 0. Runs that no caller waits for any more, maybe of the load, end first where they do in time; and the last
+ * counts are pushed, because they are nowhere else.
+ */
+async function end({ service, loading, pushing }: Running, timeoutMs: number): Promise<never> {
   const closed = loading
-    .then(() => model.close())
+    .catch(() => {})
+    .then(() => service.model.close())
     .then(
       () => true,
       () => true,
     )
-  // What was counted until now is nowhere else, and nobody will ask for it any more.
   const [idle] = await Promise.all([
-    Promise.race([closed, wait(left(), false)]),
-    endPush(pushing, left()),
+    Promise.race([closed, wait(timeoutMs, false)]),
+    endPush(pushing, timeoutMs),
   ])
-  return idle
-}
-
-/** Nobody is connected, and the listener is closed. A run may be left that its caller has given up. */
-async function endUnused(
-  { model, log }: Service,
-  { idleExitMs, drainTimeoutMs }: Config,
-  pushing: Promise<Push | undefined>,
-): Promise<never> {
-  log.info({ idleSeconds: idleExitMs / 1_000 }, 'nothing was asked for IDLE_EXIT_SECONDS; ending')
-  model.retire()
-  const closed = Promise.race([model.close().then(() => true), wait(drainTimeoutMs, false)])
-  const [idle] = await Promise.all([closed, endPush(pushing, drainTimeoutMs)])
   if (idle) process.exit(0)
   endAtOnce(0)
 }

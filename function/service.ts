@@ -38,7 +38,11 @@ export function createService(config: Config): Service {
       revision: config.revision,
       functionVersion,
     },
-    () => ({ queuedRows: model.queuedRows, ready: model.notReady === undefined }),
+    () => ({
+      queuedRows: model.queuedRows,
+      ready: model.notReady === undefined,
+      batching: model.batching,
+    }),
   )
   const model = createModel(folder, config, metrics, log)
   return {

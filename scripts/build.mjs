@@ -2,7 +2,7 @@
 // and what they share.
 // Plain JavaScript, because `npm run prepare` may find any Node; it does nothing where the bundler is not installed, as in a
 // production install of a tree that was built before.
-import { rm } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 
 const esbuild = await import('esbuild').catch(() => undefined)
 if (esbuild === undefined) {
@@ -10,7 +10,22 @@ if (esbuild === undefined) {
   process.exit(0)
 }
 
-await rm('build', { recursive: true, force: true })
+for (const name of await readdir('build').catch(() => [])) {
+  if (!name.endsWith('.js.js')) await rm(`build/${name}`, { recursive: true })
+}
+
+const { engines } = JSON.parse(await readFile('package.json', 'utf8'))
+const leastNode = engines.node.replace('>=', '')
+
+/** Runs before anything else of the build, on whatever Node there is; a Node that is too old would fail somewhere with a stack. */
+function checkNode(process, least) {
+  const [has, needs] = [process.versions.node, least].map(version => version.split('.').map(Number))
+  if (has[0] > needs[0] || (has[0] === needs[0] && has[1] >= needs[1])) return
+  const msg = `Node ${process.versions.node} is too old: ${least} or later is needed. "npm ci" installs one for "npm start", but not with NODE_ENV=production`
+  process.stdout.write(`${JSON.stringify({ level: 60, time: new Date().toISOString(), msg })}\n`)
+  process.exit(1)
+}
+
 const options = {
   outdir: 'build',
   bundle: true,
@@ -29,8 +44,15 @@ const options = {
   ],
   // CommonJS packages in an ES module need require() for Node's own modules.
   banner: {
-    js: "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);",
+    js: [
+      minify(`(${checkNode})(process, ${JSON.stringify(leastNode)});`),
+      "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);",
+    ].join('\n'),
   },
+}
+
+function minify(code) {
+  return esbuild.transformSync(code, { minify: true }).code.trim()
 }
 
 /** An ES import of Node's own modules reads every export of theirs, and some load whole subsystems when read: 2 ms of a start of 80. */

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import { connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
-import { projectFolder, startProcess, testModel } from './server.ts'
+import { projectFolder, startProcess, startServer, testModel } from './server.ts'
 
 const INFER = request('POST', IRIS, {}, irisBody())
 
@@ -81,6 +81,16 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
   test('ends the process with 0 when nothing was asked for so long', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '1' })
     assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test('counts from ready, however long the model took to load', async t => {
+    const server = await startServer()
+    t.after(server.stop)
+    const listening = performance.now()
+    await until('it listens for longer than that', () => performance.now() > listening + 600)
+    const ready = performance.now()
+    await server.closeWhenUnused(500)
+    assert.ok(performance.now() - ready >= 500)
   })
 
   test('counts from the last answer, and does not end a request that takes longer', async () => {

@@ -21,6 +21,8 @@ export interface Server {
   readonly service: Service
   /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
   close(timeoutMs: number): Promise<boolean>
+  /** Stops listening when nothing was asked for so long. */
+  closeWhenUnused(ms: number): Promise<void>
   readonly config: Config
   stop(): Promise<void>
 }
@@ -64,6 +66,7 @@ export async function startServer(
     metricsPort: metricsListener?.port,
     service,
     close: timeoutMs => listener.close(timeoutMs),
+    closeWhenUnused: ms => listener.closeWhenUnused(ms),
     config,
     async stop() {
       await listener.close(1_000)

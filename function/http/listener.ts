@@ -184,9 +184,11 @@ export class Listener {
     this.#parts.sender.closing = true
   }
 
-  /** Stops listening once no client is connected and no request was answered for so long; resolves then. */
+  /** Stops listening once no client is connected and, from now on, no request was answered for so long; resolves then. */
   async closeWhenUnused(ms: number): Promise<void> {
     const { http, connections, responder } = this.#parts
+    // Not from when it began to listen: the model may have taken longer to load.
+    responder.lastUsed = performance.now()
     for (;;) {
       // Connections that have arrived already are accepted first.
       await nextTurn()

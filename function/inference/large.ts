@@ -3,7 +3,7 @@ import { LargeCodec, type RequestBytes } from '../protocol/codec.ts'
 import type { EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
 import { DeadlinePassed } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import { isBatched, type Signature, type Tensor } from '../protocol/tensor.ts'
+import type { Signature, Tensor } from '../protocol/tensor.ts'
 import { type Part, Trace } from '../telemetry/trace.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 import { takeRows } from './rows.ts'
@@ -103,9 +103,8 @@ class RowsRunner implements Runner {
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)
     const rowBytes = (8 * elements) / total
     const most = Math.max(maxBatchRows, Math.floor(RUN_BYTES / rowBytes))
-    const isDivisible =
-      mayDivide && isBatched(this.signature) && inputs.every(({ shape }) => shape[0] === total)
-    if (!isDivisible || total <= most) yield request
+    const isDivisible = mayDivide && inputs.every(({ shape }) => shape[0] === total)
+    if (!isDivisible || !(total > most)) yield request
     else
       for (let from = 0; from < total; from += most) {
         const rows = Math.min(most, total - from)

@@ -7,6 +7,7 @@ import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import { Batcher } from './batcher.ts'
+import { type Batching, UNDECIDED } from './batching.ts'
 import type { Executor } from './executor.ts'
 import type { LargeResponse } from './large.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
@@ -34,8 +35,8 @@ export class LoadedModel {
   readonly signature: Signature
   /** Inputs that suit the model. */
   readonly example: readonly Tensor[]
-  /** Rows of different requests may share a run, and those of a large one be divided among runs. */
-  joins = false
+  /** Decided after the model is ready. */
+  batching: Batching = UNDECIDED
   private readonly options: LoadedModelOptions
   private readonly batcher: Batcher
   private readonly runner: Runner
@@ -49,7 +50,7 @@ export class LoadedModel {
     this.signature = executor.signature
     this.example = example
     this.options = options
-    const mayJoin = () => this.joins
+    const mayJoin = () => this.batching.joins
     const batcher = new Batcher({ executor, limits, mayJoin, onRun: metrics.ran })
     this.batcher = batcher
     this.runner = {
@@ -90,7 +91,7 @@ export class LoadedModel {
           bytes,
           limits: { maxBytes, maxJsonBytes: Math.min(maxBytes, MOST_JSON_BYTES) },
           arrivedAt: performance.timeOrigin + caller.arrived,
-          mayDivide: this.joins,
+          mayDivide: this.batching.joins,
           maxBatchRows: limits.maxBatchRows,
           model: this.identity,
         },

@@ -4,10 +4,10 @@ import { inferenceCodeOf } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { type Batching, checkBatchTrue, UNDECIDED } from './batching.ts'
 import { exampleInputs } from './example.ts'
 import { openExecutor } from './execution.ts'
 import type { Executor } from './executor.ts'
-import { whyNotJoined } from './independence.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { ModelState } from './model-state.ts'
@@ -20,6 +20,8 @@ export interface Model extends ModelFolder {
   readonly notReady: string | undefined
   /** True from {@link retire} on. */
   readonly retired: boolean
+  /** Whether requests share runs; decided after the model is ready. */
+  readonly batching: Batching
   /** Rows waiting for a run, requests waiting for the model to load, and large requests, each as one. */
   readonly queuedRows: number
   /**
@@ -54,13 +56,14 @@ export function createModel(
     try {
       executor = await openExecutor(folder, config, metrics, log)
       metrics.mark('session')
+      if (folder.batch === true) checkBatchTrue(executor.signature)
       tellLeftOut(executor, log)
       const example = readExample(executor, folder)
       await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
       loaded = new LoadedModel({ executor, example, folder, limits: config, metrics })
       state.loaded()
-      loaded.joins = await mayJoin(executor, example, folder, log)
+      loaded.batching = await decide(executor, example, folder, log)
     } catch (error) {
       state.failed()
       throw error
@@ -78,6 +81,9 @@ export function createModel(
     close: async () => executor?.close(),
     get loaded() {
       return loaded
+    },
+    get batching() {
+      return loaded?.batching ?? UNDECIDED
     },
     get retired() {
       return state.retired
@@ -126,15 +132,17 @@ async function warmUp(
   }
 }
 
-async function mayJoin(
+async function decide(
   executor: Executor,
   example: readonly Tensor[],
   folder: ModelFolder,
   log: Log,
-): Promise<boolean> {
-  const reason = folder.batch
-    ? await whyNotJoined(executor, example)
-    : 'model.json says "batch": false'
-  if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
-  return reason === undefined
+): Promise<Batching> {
+  // Loaded after the start: until it is decided, requests have runs of their own.
+  const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
+  const decided = await decideBatching(folder, executor, example)
+  const { joins, reason, detail } = decided
+  const level = reason === 'sample_differs' ? 'error' : joins && detail ? 'warn' : 'info'
+  log[level]({ joins, reason }, describeBatching(decided))
+  return decided
 }

@@ -2,10 +2,11 @@ import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * ONNX Runtime's native half, as onnxruntime-node 1.30.0 calls it (its dist/backend.js and dist/binding.js; package.json pins
- * that version). Its JavaScript half is left out: it puts a setImmediate before each run, so that what a run takes cannot be told
- * from what the event loop did meanwhile, and requests that arrive in that turn miss the run; it makes a Tensor of each output,
- * and of FP16 a Float16Array that the native half cannot read.
+ * ONNX Runtime's native half, as onnxruntime-node calls it (its dist/backend.js and dist/binding.js). It is no public interface:
+ * package.json pins the version, and test/inference/onnxruntime.test.ts says what a new one changes. Its JavaScript half is left
+ * out: it puts a setImmediate before each run, so that the time of a run cannot be told from that of the event loop, and requests
+ * that arrive in that turn miss the run; it makes a Tensor of each output, and of FP16 a Float16Array that the native half cannot
+ * read.
  */
 
 /** One tensor as the native half takes and gives it. */
@@ -75,16 +76,27 @@ export const LOG_LEVEL = 4
 
 let binding: Binding | undefined
 
+function loadBinding(): Binding {
+  const file = `onnxruntime-node/bin/napi-v6/${process.platform}/${process.arch}/onnxruntime_binding.node`
+  try {
+    return createRequire(import.meta.url)(file) as Binding
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n')
+    throw new Error(
+      (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND'
+        ? `${file} is missing: "npm ci" installs it, for the platform it runs on`
+        : `ONNX Runtime cannot be loaded: ${reason}`,
+    )
+  }
+}
+
 /**
  * A session without a model. The first one loads the library, which takes about 20 ms and its environment 25 ms more.
  * @throws {Error} where there is no library for this platform
  */
 export function createNativeSession(): NativeSession {
   if (binding === undefined) {
-    const require = createRequire(import.meta.url)
-    binding = require(
-      `onnxruntime-node/bin/napi-v6/${process.platform}/${process.arch}/onnxruntime_binding.node`,
-    ) as Binding
+    binding = loadBinding()
     binding.initOrtOnce(LOG_LEVEL, Output, isMainThread)
   }
   return new binding.InferenceSession()
