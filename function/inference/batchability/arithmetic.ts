@@ -101,14 +101,20 @@ const compared =
     return sign === undefined ? undefined : truth(holds(sign))
   }
 
+/** Whether a ≥ b in every run. */
+function isNotLess(a: Size, b: Size): boolean {
+  const difference = subtract(a, b)
+  return difference !== undefined && isAtLeast(difference, 0)
+}
+
 function larger(a: Size, b: Size): Element {
-  const sign = compare(a, b)
-  return sign === undefined ? undefined : sign === -1 ? b : a
+  if (isNotLess(a, b)) return a
+  return isNotLess(b, a) ? b : undefined
 }
 
 function smaller(a: Size, b: Size): Element {
-  const sign = compare(a, b)
-  return sign === undefined ? undefined : sign === -1 ? a : b
+  if (isNotLess(a, b)) return b
+  return isNotLess(b, a) ? a : undefined
 }
 
 const isTrue = (element: Size): boolean | undefined => {
