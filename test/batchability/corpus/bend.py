@@ -1,0 +1,314 @@
+"""Writes bent copies of ONNX's backend tests into a folder, for refute.ts to try the prover on.
+
+    python bend.py FOLDER [--only REGEX]
+
+Each copy changes one thing (an attribute, a constant's value, the opset, which inputs are constants) in a test's model
+whose dimension 0 is made variable. FOLDER/index.jsonl has one line a model; FOLDER/KIND/CASE/inputs.json has the
+recorded inputs of a case. The same packages write the same folder: nothing here depends on time or on hash order.
+"""
+
+import argparse
+import base64
+import collections
+import json
+import pathlib
+import random
+import re
+import sys
+import warnings
+
+import numpy as np
+import onnx
+from onnx import TensorProto, checker, numpy_helper, shape_inference
+
+from bends import attribute_bends, constant_bends, opset_bends
+
+# By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
+DATATYPES = {
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
+    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+    "float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "BYTES", "str": "BYTES",
+}
+
+# Of one case, one choice of constants and one opset. A function's body has many nodes, which are alike.
+MOST_BENDS = 30
+MOST_BENDS_OF_MANY_NODES = 5
+MOST_BENDS_OF_OTHER_OPSETS = 10
+
+
+class Case:
+    """A backend test: its model and the recorded inputs, by name."""
+
+    def __init__(self, kind, name, model, recorded):
+        self.kind = kind
+        self.name = name
+        self.model = model
+        self.recorded = recorded
+
+    @property
+    def operator(self):
+        nodes = self.model.graph.node
+        if len(nodes) == 1:
+            return "::".join(filter(None, [nodes[0].domain, nodes[0].op_type]))
+        return "expanded function" if self.kind == "node" else self.kind
+
+
+def node_cases():
+    """ONNX's node tests are made by Python code, some of it random and unseeded."""
+    np.random.seed(0)
+    random.seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        tests = collect_testcases(None)
+    for test in sorted(tests, key=lambda test: test.name):
+        yield Case("node", test.name, test.model, dict(zip(names(test.model), test.data_sets[0][0])))
+
+
+def folder_cases(kind):
+    """Tests that the package carries as files."""
+    for folder in sorted((data_folder() / kind).glob("test_*")):
+        model = onnx.load(folder / "model.onnx")
+        recorded = {}
+        for i, value in enumerate(model.graph.input):
+            file = folder / "test_data_set_0" / f"input_{i}.pb"
+            if file.exists() and value.type.HasField("tensor_type"):
+                recorded[value.name] = onnx.load_tensor(file)
+        yield Case(kind, folder.name, model, recorded)
+
+
+def light_cases():
+    """Real image models whose weights are made up in the graph; nothing is recorded, so the image is made up, too."""
+    for file in sorted((data_folder() / "light").glob("*.onnx")):
+        model = onnx.load(file)
+        drawn = np.random.default_rng(0)
+        recorded = {}
+        for value in model.graph.input:
+            shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            if value.name not in {tensor.name for tensor in model.graph.initializer}:
+                recorded[value.name] = drawn.standard_normal(shape).astype(np.float32)
+        yield Case("light", file.stem, model, recorded)
+
+
+def data_folder():
+    return pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
+def names(model):
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    return [value.name for value in model.graph.input if value.name not in initialised]
+
+
+def as_array(value):
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
+def as_tensor(name, value):
+    tensor = TensorProto()
+    tensor.CopyFrom(value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value)))
+    tensor.name = name
+    return tensor
+
+
+def is_tensor_case(case):
+    typed = {value.name: value.type for value in case.model.graph.input}
+    return all(
+        typed[name].HasField("tensor_type") and case.recorded.get(name) is not None
+        for name in names(case.model)
+    )
+
+
+SENDABLE = {
+    getattr(TensorProto, name)
+    for name in "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FLOAT16 FLOAT DOUBLE STRING".split()
+}
+
+
+def has_rows(value):
+    """Whether a caller could send rows of it."""
+    if isinstance(value, TensorProto) and value.data_type not in SENDABLE:
+        return False
+    array = as_array(value)
+    return datatype_of(array) is not None and array.ndim > 0 and array.size > 0
+
+
+def datatype_of(array):
+    return DATATYPES.get("str" if array.dtype.name.startswith("str") else array.dtype.name)
+
+
+def constant_choices(case):
+    """Which inputs become initialisers: those without rows always; all but the first; each alone; all but each."""
+    given = names(case.model)
+    always = {name for name in given if not has_rows(case.recorded[name])}
+    rest = [name for name in given if name not in always]
+    choices = [set(), set(rest[1:])]
+    choices += [{name} for name in rest]
+    choices += [set(rest) - {name} for name in rest]
+    seen = []
+    for choice in choices:
+        whole = frozenset(always | choice)
+        if whole not in seen and len(whole) < len(given):
+            seen.append(whole)
+    return seen
+
+
+def with_constants(model, case, constants):
+    bent = onnx.ModelProto()
+    bent.CopyFrom(model)
+    kept = [value for value in bent.graph.input if value.name not in constants]
+    del bent.graph.input[:]
+    bent.graph.input.extend(kept)
+    used = {name for node in bent.graph.node for name in node.input}
+    bent.graph.initializer.extend(
+        as_tensor(name, case.recorded[name]) for name in sorted(constants) if name in used
+    )
+    return bent
+
+
+def variants(case):
+    """Pairs of what was bent and the model, rows not yet variable."""
+    choices = constant_choices(case)
+    most = MOST_BENDS if len(case.model.graph.node) == 1 else MOST_BENDS_OF_MANY_NODES
+    for place, constants in enumerate(choices):
+        label = "constants=" + ",".join(sorted(constants)) if constants else ""
+        model = with_constants(case.model, case, constants)
+        yield [label], model
+        # Bends of attributes and values where the inputs are all variable, and where all but the first are constants.
+        if place < 2:
+            for bend, bent in sampled(case, [*attribute_bends(model), *constant_bends(model)], most):
+                yield [label, bend], bent
+    for bend, (older, moved) in opset_bends(case.model, case.recorded, as_array):
+        for constants in choices[:2]:
+            label = "constants=" + ",".join(sorted(constants)) if constants else ""
+            model = with_constants(older, case, constants | moved)
+            if not model.graph.input:
+                continue
+            yield [bend, label], model
+            if len(model.graph.node) == 1:
+                for attribute, bent in sampled(case, attribute_bends(model), MOST_BENDS_OF_OTHER_OPSETS):
+                    yield [bend, label, attribute], bent
+
+
+def sampled(case, bends, most):
+    bends = list(bends)
+    return bends if len(bends) <= most else random.Random(case.name).sample(bends, most)
+
+
+def with_variable_rows(model, symbol):
+    """Dimension 0 of every input and output variable; the outputs' other dimensions as ONNX infers them.
+
+    Raises whatever the checker raises where that is no model.
+    """
+    bent = onnx.ModelProto()
+    bent.CopyFrom(model)
+    # Initialisers are no inputs from here on, which older versions of the format demand.
+    bent.ir_version = max(bent.ir_version, 4)
+    initialised = {tensor.name for tensor in bent.graph.initializer}
+    kept = [value for value in bent.graph.input if value.name not in initialised]
+    del bent.graph.input[:]
+    bent.graph.input.extend(kept)
+    del bent.graph.value_info[:]
+    for value in bent.graph.input:
+        free_rows(value, symbol)
+    declared = [len(value.type.tensor_type.shape.dim) for value in bent.graph.output]
+    for value in bent.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(bent, check_type=True, strict_mode=True)
+    for value, known, rank in zip(bent.graph.output, inferred.graph.output, declared):
+        if value.type.HasField("tensor_type"):
+            value.CopyFrom(known)
+            shape = value.type.tensor_type.shape
+            for _ in range(0 if known.type.tensor_type.HasField("shape") else rank):
+                shape.dim.add()
+            for dim in shape.dim:
+                dim.ClearField("dim_param")
+            free_rows(value, symbol)
+    checker.check_model(bent)
+    return bent
+
+
+def free_rows(value, symbol):
+    dims = value.type.tensor_type.shape.dim
+    if len(dims) == 0:
+        return
+    dims[0].Clear()
+    if symbol is not None:
+        dims[0].dim_param = symbol
+
+
+def write_inputs(file, recorded):
+    """Little-endian bytes in base64; strings as they are."""
+    tensors = {}
+    for name, value in recorded.items():
+        if not has_rows(value):
+            continue
+        array = as_array(value)
+        datatype = datatype_of(array)
+        if datatype == "BYTES":
+            data = [text(element) for element in array.reshape(-1).tolist()]
+        else:
+            data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+        tensors[name] = {"datatype": datatype, "shape": list(array.shape), "data": data}
+    file.write_text(json.dumps(tensors))
+
+
+def text(element):
+    return element.decode() if isinstance(element, bytes) else str(element)
+
+
+def write_case(case, folder, index, counts):
+    target = folder / case.kind / case.name
+    target.mkdir(parents=True, exist_ok=True)
+    write_inputs(target / "inputs.json", case.recorded)
+    seen = set()
+    for labels, model in variants(case):
+        # Names of dimensions must prove nothing, so some have none.
+        symbols = ["batch", None] if len(labels) == 1 else ["batch"]
+        for symbol in symbols:
+            try:
+                bytes_ = with_variable_rows(model, symbol).SerializeToString(deterministic=True)
+            except Exception:
+                # The checker's and shape inference's errors have no common class; a bend that is no model is no bend.
+                counts["bends that are no model"] += 1
+                continue
+            if bytes_ in seen:
+                continue
+            seen.add(bytes_)
+            number = f"{len(seen):03d}.onnx"
+            (target / number).write_bytes(bytes_)
+            line = {
+                "model": f"{case.kind}/{case.name}/{number}",
+                "operator": case.operator,
+                "bend": " ".join(filter(None, [*labels, "" if symbol else "unnamed"])),
+                "slow": case.kind == "light",
+            }
+            index.write(json.dumps(line) + "\n")
+            counts["models"] += 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--only", default="", help="a regular expression that a case's name must match")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    counts = collections.Counter()
+    kinds = ["simple", "pytorch-converted", "pytorch-operator"]
+    cases = [*node_cases(), *(case for kind in kinds for case in folder_cases(kind)), *light_cases()]
+    with open(options.folder / "index.jsonl", "w") as index:
+        for case in cases:
+            if not re.search(options.only, case.name):
+                continue
+            if not is_tensor_case(case):
+                counts["cases with inputs that are no tensors"] += 1
+                continue
+            counts["cases"] += 1
+            write_case(case, options.folder, index, counts)
+    for name, count in counts.items():
+        print(f"{count} {name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { openSession } from '../../../function/inference/session.ts'
+import { random } from '../../random.ts'
+import { loadProver, type Proof } from './prover.ts'
+import { type Recorded, RowMaker } from './rows.ts'
+import { Trial, type Tried } from './trial.ts'
+
+/** A model to ask the prover about and to run. */
+export interface Task {
+  readonly file: string
+  readonly slow: boolean
+  readonly seed: number
+}
+
+/** What comes back, the proof first: a run may end the process. */
+export type Report =
+  | { readonly proof: Proof }
+  | { readonly proverFailed: string }
+  | { readonly tried: Tried }
+  | { readonly notRun: string }
+
+const prover = await loadProver(process.env.PROVER)
+
+process.on('message', async (task: Task) => {
+  report(await askProver(task.file))
+  report(await tryRuns(task))
+})
+
+function report(message: Report): void {
+  process.send?.(message)
+}
+
+async function askProver(file: string): Promise<Report> {
+  try {
+    return { proof: await prover.proveIndependent(file) }
+  } catch (error) {
+    return { proverFailed: String((error as Error).stack) }
+  }
+}
+
+async function tryRuns({ file, slow, seed }: Task): Promise<Report> {
+  try {
+    const session = await openSession(file, 1)
+    try {
+      const all = JSON.parse(readFileSync(join(dirname(file), 'inputs.json'), 'utf8')) as Record<
+        string,
+        Recorded
+      >
+      const recorded = session.signature.inputs.map(({ name }) => all[name] as Recorded)
+      return { tried: await new Trial(session, new RowMaker(recorded, random(seed))).try(slow) }
+    } finally {
+      await session.close()
+    }
+  } catch (error) {
+    return { notRun: (error as Error).message }
+  }
+}
