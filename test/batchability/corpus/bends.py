@@ -204,12 +204,14 @@ def move_inputs(node, old, new, recorded):
         if formal in older_inputs or formal not in attributes or name not in recorded:
             continue
         value = recorded[name]
-        listed = old.attributes[attributes[formal]].type in (
-            defs.OpSchema.AttrType.INTS,
-            defs.OpSchema.AttrType.FLOATS,
-        )
+        kind = old.attributes[attributes[formal]].type
+        listed = kind in (defs.OpSchema.AttrType.INTS, defs.OpSchema.AttrType.FLOATS)
         plain = value.reshape(-1).tolist()
-        node.attribute.append(helper.make_attribute(attributes[formal], plain if listed else plain[0]))
+        if not listed and not plain:
+            continue
+        node.attribute.append(
+            helper.make_attribute(attributes[formal], plain if listed else plain[0], attr_type=int(kind))
+        )
         node.input[at] = ""
         moved.add(name)
     while len(node.input) > 0 and node.input[-1] == "":

@@ -40,14 +40,14 @@ function refute(answer: string) {
 }
 
 test('a prover that proves everything is found out', () => {
-  const { status, stdout } = refute('{ proven: true }')
+  const { status, stdout } = refute('{ isProven: true }')
   assert.match(stdout, /^PROVEN AND DIFFERENT: rows-dependent/m)
   assert.match(stdout, /3 models, 1 proven, no difference; 1 PROVEN AND DIFFERENT; .*1 not run/)
   assert.equal(status, 1)
 })
 
 test('a prover that refuses everything is told what it refused needlessly', () => {
-  const { status, stdout } = refute("{ proven: false, reason: 'no rule' }")
+  const { status, stdout } = refute("{ isProven: false, reason: 'no rule' }")
   assert.match(stdout, /^ +1 identity-fp32: 1 × no rule/m)
   assert.match(stdout, /1 refused, difference found; 1 refused, none found; 1 not run/)
   assert.equal(status, 0)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { openSession } from '../../../function/inference/session.ts'
+import { openSession, type Session } from '../../../function/inference/session.ts'
+import type { Signature } from '../../../function/protocol/tensor.ts'
 import { random } from '../../random.ts'
 import { loadProver, type Proof } from './prover.ts'
 import { type Recorded, RowMaker } from './rows.ts'
@@ -23,35 +24,36 @@ export type Report =
 const prover = await loadProver(process.env.PROVER)
 
 process.on('message', async (task: Task) => {
-  report(await askProver(task.file))
-  report(await tryRuns(task))
+  let session: Session
+  try {
+    session = await openSession(task.file, 1)
+  } catch (error) {
+    report({ notRun: (error as Error).message })
+    return
+  }
+  report(await askProver(task.file, session.signature))
+  report(await tryRuns(task, session))
+  await session.close()
 })
 
 function report(message: Report): void {
   process.send?.(message)
 }
 
-async function askProver(file: string): Promise<Report> {
+async function askProver(file: string, signature: Signature): Promise<Report> {
   try {
-    return { proof: await prover.proveIndependent(file) }
+    return { proof: await prover.proveIndependent(file, signature) }
   } catch (error) {
     return { proverFailed: String((error as Error).stack) }
   }
 }
 
-async function tryRuns({ file, slow, seed }: Task): Promise<Report> {
+async function tryRuns({ file, slow, seed }: Task, session: Session): Promise<Report> {
   try {
-    const session = await openSession(file, 1)
-    try {
-      const all = JSON.parse(readFileSync(join(dirname(file), 'inputs.json'), 'utf8')) as Record<
-        string,
-        Recorded
-      >
-      const recorded = session.signature.inputs.map(({ name }) => all[name] as Recorded)
-      return { tried: await new Trial(session, new RowMaker(recorded, random(seed))).try(slow) }
-    } finally {
-      await session.close()
-    }
+    const text = readFileSync(join(dirname(file), 'inputs.json'), 'utf8')
+    const all = JSON.parse(text) as Record<string, Recorded>
+    const recorded = session.signature.inputs.map(({ name }) => all[name] as Recorded)
+    return { tried: await new Trial(session, new RowMaker(recorded, random(seed))).try(slow) }
   } catch (error) {
     return { notRun: (error as Error).message }
   }

@@ -1,11 +1,13 @@
+import type { Signature } from '../../../function/protocol/tensor.ts'
+
 /** What the prover says of a model file. */
 export type Proof =
-  | { readonly proven: true }
-  | { readonly proven: false; readonly reason: string; readonly operator?: string }
+  | { readonly isProven: true }
+  | { readonly isProven: false; readonly reason: string }
 
 /** A module given with --prover exports this. */
 export interface Prover {
-  proveIndependent(file: string): Promise<Proof>
+  proveIndependent(file: string, signature: Signature): Promise<Proof>
 }
 
 const OURS = '../../../function/inference/batchability/prove.ts'
