@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, checker, numpy_helper, shape_inference
 
-from bends import attribute_bends, constant_bends, opset_bends
+from bends import NEWEST_OPSET, attribute_bends, constant_bends, opset_bends, schema_of
 
 # By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
 DATATYPES = {
@@ -30,10 +30,15 @@ DATATYPES = {
     "float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "BYTES", "str": "BYTES",
 }
 
-# Of one case, one choice of constants and one opset. A function's body has many nodes, which are alike.
-MOST_BENDS = 30
-MOST_BENDS_OF_MANY_NODES = 5
-MOST_BENDS_OF_OTHER_OPSETS = 10
+# ONNX Runtime 1.30 loads no newer format.
+NEWEST_IR = 13
+
+# Bends of all cases of one operator together, and of one case at least and at most, for each choice of constants.
+BENDS_OF_AN_OPERATOR = 300
+LEAST_BENDS, MOST_BENDS = 5, 30
+
+# Elements of all inputs; a case with more takes too long for many runs.
+LARGE = 30_000
 
 
 class Case:
@@ -93,6 +98,21 @@ def light_cases():
 
 def data_folder():
     return pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
+def cap_opset(model):
+    """Whether its operators are in the newest opset that ONNX Runtime loads; the model is then of that one."""
+    if any(opset.domain.startswith("ai.onnx.preview") for opset in model.opset_import):
+        return False
+    for opset in model.opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version > NEWEST_OPSET:
+            before = [schema_of(node, model) for node in model.graph.node]
+            opset.version = NEWEST_OPSET
+            after = [schema_of(node, model) for node in model.graph.node]
+            versions = [[schema and schema.since_version for schema in schemas] for schemas in (before, after)]
+            if versions[0] != versions[1]:
+                return False
+    return True
 
 
 def names(model):
@@ -166,10 +186,9 @@ def with_constants(model, case, constants):
     return bent
 
 
-def variants(case):
+def variants(case, most):
     """Pairs of what was bent and the model, rows not yet variable."""
     choices = constant_choices(case)
-    most = MOST_BENDS if len(case.model.graph.node) == 1 else MOST_BENDS_OF_MANY_NODES
     for place, constants in enumerate(choices):
         label = "constants=" + ",".join(sorted(constants)) if constants else ""
         model = with_constants(case.model, case, constants)
@@ -185,9 +204,8 @@ def variants(case):
             if not model.graph.input:
                 continue
             yield [bend, label], model
-            if len(model.graph.node) == 1:
-                for attribute, bent in sampled(case, attribute_bends(model), MOST_BENDS_OF_OTHER_OPSETS):
-                    yield [bend, label, attribute], bent
+            for attribute, bent in sampled(case, attribute_bends(model), most // 3):
+                yield [bend, label, attribute], bent
 
 
 def sampled(case, bends, most):
@@ -203,7 +221,7 @@ def with_variable_rows(model, symbol):
     bent = onnx.ModelProto()
     bent.CopyFrom(model)
     # Initialisers are no inputs from here on, which older versions of the format demand.
-    bent.ir_version = max(bent.ir_version, 4)
+    bent.ir_version = min(max(bent.ir_version, 4), NEWEST_IR)
     initialised = {tensor.name for tensor in bent.graph.initializer}
     kept = [value for value in bent.graph.input if value.name not in initialised]
     del bent.graph.input[:]
@@ -258,12 +276,13 @@ def text(element):
     return element.decode() if isinstance(element, bytes) else str(element)
 
 
-def write_case(case, folder, index, counts):
+def write_case(case, most, folder, index, counts):
     target = folder / case.kind / case.name
     target.mkdir(parents=True, exist_ok=True)
     write_inputs(target / "inputs.json", case.recorded)
+    is_slow = case.kind == "light" or sum(as_array(value).size for value in case.recorded.values()) > LARGE
     seen = set()
-    for labels, model in variants(case):
+    for labels, model in variants(case, most):
         # Names of dimensions must prove nothing, so some have none.
         symbols = ["batch", None] if len(labels) == 1 else ["batch"]
         for symbol in symbols:
@@ -282,7 +301,7 @@ def write_case(case, folder, index, counts):
                 "model": f"{case.kind}/{case.name}/{number}",
                 "operator": case.operator,
                 "bend": " ".join(filter(None, [*labels, "" if symbol else "unnamed"])),
-                "slow": case.kind == "light",
+                "slow": is_slow,
             }
             index.write(json.dumps(line) + "\n")
             counts["models"] += 1
@@ -297,15 +316,21 @@ def main():
     counts = collections.Counter()
     kinds = ["simple", "pytorch-converted", "pytorch-operator"]
     cases = [*node_cases(), *(case for kind in kinds for case in folder_cases(kind)), *light_cases()]
+    chosen = []
+    for case in cases:
+        if not is_tensor_case(case):
+            counts["cases with inputs that are no tensors"] += 1
+        elif not cap_opset(case.model):
+            counts["cases of operators newer than ONNX Runtime"] += 1
+        else:
+            chosen.append(case)
+    shared = collections.Counter(case.operator for case in chosen)
     with open(options.folder / "index.jsonl", "w") as index:
-        for case in cases:
-            if not re.search(options.only, case.name):
-                continue
-            if not is_tensor_case(case):
-                counts["cases with inputs that are no tensors"] += 1
-                continue
-            counts["cases"] += 1
-            write_case(case, options.folder, index, counts)
+        for case in chosen:
+            if re.search(options.only, case.name):
+                counts["cases"] += 1
+                most = min(MOST_BENDS, max(LEAST_BENDS, BENDS_OF_AN_OPERATOR // shared[case.operator]))
+                write_case(case, most, options.folder, index, counts)
     for name, count in counts.items():
         print(f"{count} {name}", file=sys.stderr)
 

@@ -37,6 +37,8 @@ ONNX = {"", "ai.onnx"}
 
 # ONNX Runtime has no kernels for versions of operators that ended before.
 FIRST_OPSET = 7
+# And loads no newer opset (1.30).
+NEWEST_OPSET = 26
 
 
 def schema_of(node, model):
@@ -177,6 +179,8 @@ def other_versions(model):
         versions = sorted(HISTORY.get((domain, node.op_type), []))
         for at, since in enumerate(versions):
             last = versions[at + 1] - 1 if at + 1 < len(versions) else max(since, own.get(domain, since))
+            if domain == "" and last > NEWEST_OPSET:
+                continue
             if domain == "" and last < FIRST_OPSET:
                 continue
             if domain in own and not since <= own[domain] <= last:

@@ -38,13 +38,23 @@ function readIndex(): Model[] {
   return lines.map(line => JSON.parse(line) as Model).filter(({ model }) => only.test(model))
 }
 
-/** As many as asked for, drawn by the seed, in the index's order. */
+/** As many as asked for, drawn by the seed, of each operator alike; in the index's order. */
 function choose(all: Model[]): Model[] {
   const most = Number(options.models ?? all.length)
   const next = random(seed)
-  const drawn = all.map((_, i) => ({ i, key: next() })).sort((a, b) => a.key - b.key)
-  const kept = new Set(drawn.slice(0, most).map(({ i }) => i))
-  return all.filter((_, i) => kept.has(i))
+  const drawn = all.map((model, i) => ({ model, i, key: next() })).sort((a, b) => a.key - b.key)
+  const taken = new Map<string, number>()
+  const turns = drawn.map(({ model, i }) => {
+    const turn = taken.get(model.operator) ?? 0
+    taken.set(model.operator, turn + 1)
+    return { i, turn }
+  })
+  // The sort is stable, so the drawn order holds within a turn.
+  const kept = turns.sort((a, b) => a.turn - b.turn).slice(0, most)
+  return kept
+    .map(({ i }) => i)
+    .sort((a, b) => a - b)
+    .map(i => all[i] as Model)
 }
 
 async function tryAll(): Promise<Outcome[]> {

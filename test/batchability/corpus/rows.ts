@@ -15,6 +15,12 @@ export interface Row {
   readonly data: readonly TensorData[]
 }
 
+/** The rows beside a caller's, over and over. */
+export interface Neighbours {
+  readonly name: string
+  readonly rows: readonly Row[]
+}
+
 type Next = () => number
 type Element = number | bigint | string
 
@@ -61,12 +67,13 @@ export class RowMaker {
   }
 
   /** What stands beside them. Integers and strings are only put into another order. */
-  neighbours(): Row[] {
-    return [
+  neighbours(): Neighbours[] {
+    const rows = [
       this.#recorded(1),
       this.#filled('recorded values in another order'),
       ...Object.entries(FLOATS).map(([name, float]) => this.#filled(name, float)),
     ]
+    return [...rows.map(row => ({ name: row.name, rows: [row] })), { name: 'all of them', rows }]
   }
 
   #recorded(index: number): Row {

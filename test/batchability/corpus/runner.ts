@@ -4,7 +4,7 @@ import type { Report, Task } from './child.ts'
 import type { Verdicts } from './summary.ts'
 
 /** A run cannot be ended, only its process. */
-const DEADLINE_MS = 10_000
+const DEADLINE_MS = 20_000
 const SLOW_DEADLINE_MS = 120_000
 
 /** Floats that a model takes for a size can ask for any memory. In KiB. */

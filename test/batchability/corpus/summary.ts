@@ -80,7 +80,14 @@ function reasons(outcomes: readonly Outcome[]): string {
     .join('\n')
 }
 
-function reason({ proof, notRun, tried }: Outcome): string {
+const LONGEST_REASON = 160
+
+function reason(outcome: Outcome): string {
+  const whole = wholeReason(outcome)
+  return whole.length > LONGEST_REASON ? `${whole.slice(0, LONGEST_REASON)}…` : whole
+}
+
+function wholeReason({ proof, notRun, tried }: Outcome): string {
   if (notRun !== undefined) return notRun
   if (tried?.compared === 0) return tried.failure ?? 'no run'
   // Names of nodes and tensors would tell all models apart.

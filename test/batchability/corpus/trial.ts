@@ -1,7 +1,7 @@
 import type { Session } from '../../../function/inference/session.ts'
 import type { Tensor } from '../../../function/protocol/tensor.ts'
 import { difference, isClose, type Place, sameBits, withoutRows } from './compare.ts'
-import type { Row, RowMaker } from './rows.ts'
+import type { Neighbours, Row, RowMaker } from './rows.ts'
 
 /** What the runs of one model showed. */
 export interface Tried {
@@ -36,7 +36,7 @@ export class Trial {
   async try(few: boolean): Promise<Tried> {
     const sizes = few ? [2] : this.#sizes()
     const callers = this.#maker.callers().slice(0, few ? 1 : undefined)
-    const neighbours = few ? this.#maker.neighbours().slice(0, 4) : this.#maker.neighbours()
+    const neighbours = this.#maker.neighbours().slice(0, few ? 4 : undefined)
     let found: string | undefined
     for (const rows of sizes) {
       for (const [i, caller] of callers.entries()) {
@@ -60,7 +60,7 @@ export class Trial {
     return recorded === 4 || (recorded > 5 && recorded <= 12) ? [2, 3, 5, recorded] : [2, 3, 5]
   }
 
-  async #tryCaller(caller: Row, neighbours: readonly Row[], rows: number) {
+  async #tryCaller(caller: Row, neighbours: readonly Neighbours[], rows: number) {
     const own = await this.#run(Array(rows).fill(caller))
     if (own === undefined) return undefined
     const rowless = withoutRows({ outputs: own, row: 0, rows })
@@ -69,50 +69,55 @@ export class Trial {
       return rowless
     }
     const single = await this.#run([caller])
-    const positions = [...new Set([0, rows >> 1, rows - 1])]
-    for (const row of positions) {
-      const place = { outputs: own, row, rows }
+    const places = [...new Set([0, rows >> 1, rows - 1])].map(row => ({ outputs: own, row, rows }))
+    for (const place of places) {
       const differs =
-        this.#beside(caller, place, single) ??
-        (await this.#besideOthers({ caller, neighbours, place, single }))
+        this.#besideCopies(caller, place, single) ??
+        (await this.#besideOthers(caller, neighbours, place))
       if (differs !== undefined) return differs
     }
     return undefined
   }
 
-  /** Beside its own copies against alone. */
-  #beside(caller: Row, place: Place, single: Tensor[] | undefined): string | undefined {
-    if (single === undefined) return undefined
+  /** Beside its own copies against alone, and against the first of them. */
+  #besideCopies(caller: Row, place: Place, single: Tensor[] | undefined): string | undefined {
+    if (place.row === 0 && single === undefined) return undefined
     this.#compared++
-    const differs = difference({ outputs: single, row: 0, rows: 1 }, place, isClose)
+    const first = difference({ ...place, row: 0 }, place, isClose)
+    if (first !== undefined) return `rows 0 and ${place.row} of copies (${caller.name}): ${first}`
+    if (single === undefined) return undefined
+    const alone = { outputs: single, row: 0, rows: 1 }
+    const differs = withoutRows(alone) ?? difference(alone, place, isClose)
     return (
       differs &&
       `alone and in row ${place.row} of ${place.rows} copies (${caller.name}): ${differs}`
     )
   }
 
-  /** Beside others against beside its own copies, bit for bit; beside ordinary others against alone. */
-  async #besideOthers(options: {
-    readonly caller: Row
-    readonly neighbours: readonly Row[]
-    readonly place: Place
-    readonly single: Tensor[] | undefined
-  }): Promise<string | undefined> {
-    const { caller, neighbours, place } = options
-    for (const neighbour of neighbours) {
-      const others: Row[] = Array(place.rows).fill(neighbour)
+  /** Beside others against beside its own copies, bit for bit. */
+  async #besideOthers(
+    caller: Row,
+    neighbours: readonly Neighbours[],
+    place: Place,
+  ): Promise<string | undefined> {
+    for (const { name, rows } of neighbours) {
+      const others = Array.from({ length: place.rows }, (_, i) => rows[i % rows.length] as Row)
       const outputs = await this.#run(others.with(place.row, caller))
       if (outputs === undefined) continue
       this.#compared++
       const mixed = { ...place, outputs }
       const differs = withoutRows(mixed) ?? difference(place, mixed, sameBits)
       if (differs === undefined) continue
-      const again = await this.#run(Array(place.rows).fill(caller))
-      const steady =
-        again && difference(place, { ...place, outputs: again }, sameBits) === undefined
-      return `row ${place.row} of ${place.rows} (${caller.name}) beside its copies and beside ${neighbour.name}: ${differs}${steady ? '' : ' (and not the same in each run)'}`
+      const steady = await this.#isSteady(caller, place)
+      return `row ${place.row} of ${place.rows} (${caller.name}) beside its copies and beside ${name}: ${differs}${steady ? '' : ' (and not the same in each run)'}`
     }
     return undefined
+  }
+
+  /** Whether the same run gives the same again: what is random differs without any neighbour. */
+  async #isSteady(caller: Row, place: Place): Promise<boolean> {
+    const outputs = await this.#run(Array(place.rows).fill(caller))
+    return outputs !== undefined && !difference(place, { ...place, outputs }, sameBits)
   }
 
   async #run(rows: readonly Row[]): Promise<Tensor[] | undefined> {
