@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import { openSession, type Session } from '../../../function/inference/session.ts'
 import type { Signature } from '../../../function/protocol/tensor.ts'
 import { random } from '../../random.ts'
-import { loadProver, type Proof } from './prover.ts'
+import { loadProver } from './prover.ts'
 import { type Recorded, RowMaker } from './rows.ts'
 import { Trial, type Tried } from './trial.ts'
 

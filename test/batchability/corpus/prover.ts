@@ -1,9 +1,5 @@
+import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import type { Signature } from '../../../function/protocol/tensor.ts'
-
-/** What the prover says of a model file. */
-export type Proof =
-  | { readonly isProven: true }
-  | { readonly isProven: false; readonly reason: string }
 
 /** A module given with --prover exports this. */
 export interface Prover {

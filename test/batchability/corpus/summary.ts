@@ -1,4 +1,4 @@
-import type { Proof } from './prover.ts'
+import type { Proof } from '../../../function/inference/batchability/prove.ts'
 import type { Tried } from './trial.ts'
 
 /** A line of bend.py's index. */
