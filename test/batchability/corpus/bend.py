@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, checker, numpy_helper, shape_inference
 
+import places
 from bends import NEWEST_OPSET, attribute_bends, constant_bends, opset_bends, schema_of
 
 # By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
@@ -197,6 +198,7 @@ def variants(case, most):
         if place < 2:
             for bend, bent in sampled(case, [*attribute_bends(model), *constant_bends(model)], most):
                 yield [label, bend], bent
+            yield from elsewhere(case, model, label, most)
     for bend, (older, moved) in opset_bends(case.model, case.recorded, as_array):
         for constants in choices[:2]:
             label = "constants=" + ",".join(sorted(constants)) if constants else ""
@@ -206,6 +208,18 @@ def variants(case, most):
             yield [bend, label], model
             for attribute, bent in sampled(case, attribute_bends(model), most // 3):
                 yield [bend, label, attribute], bent
+
+
+def elsewhere(case, model, label, most):
+    """The model with its rows at other places, and attributes bent there."""
+    for bend, bent in places.moved_models(model):
+        yield [label, bend], bent
+    parts = places.parts_model(model)
+    if parts is not None:
+        yield [label, f"rows of {places.PARTS} entries"], parts
+    for attribute, bent in sampled(case, attribute_bends(model), most // 5):
+        for bend, elsewhere_bent in places.moved_models(bent):
+            yield [label, attribute, bend], elsewhere_bent
 
 
 def sampled(case, bends, most):
@@ -263,13 +277,18 @@ def write_inputs(file, recorded):
         if not has_rows(value):
             continue
         array = as_array(value)
-        datatype = datatype_of(array)
-        if datatype == "BYTES":
-            data = [text(element) for element in array.reshape(-1).tolist()]
-        else:
-            data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-        tensors[name] = {"datatype": datatype, "shape": list(array.shape), "data": data}
+        for given, own in places.written(name, array):
+            tensors[given] = as_json(own)
     file.write_text(json.dumps(tensors))
+
+
+def as_json(array):
+    datatype = datatype_of(array)
+    if datatype == "BYTES":
+        data = [text(element) for element in array.reshape(-1).tolist()]
+    else:
+        data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return {"datatype": datatype, "shape": list(array.shape), "data": data}
 
 
 def text(element):

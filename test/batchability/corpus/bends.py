@@ -41,6 +41,11 @@ FIRST_OPSET = 7
 NEWEST_OPSET = 26
 
 
+KIND = defs.OpSchema.AttrType
+AS_ATTRIBUTE = {KIND.INT: int, KIND.INTS: int, KIND.FLOAT: float, KIND.FLOATS: float}
+LISTS = {KIND.INTS, KIND.FLOATS}
+
+
 def schema_of(node, model):
     domain = "" if node.domain in ONNX else node.domain
     for opset in model.opset_import:
@@ -68,11 +73,11 @@ def attribute_bends(model):
 
 def bent_values(node, name, kind, present):
     values = [] if present is None else [None]
-    if kind == defs.OpSchema.AttrType.INT:
+    if kind == KIND.INT:
         values += [0, 1, -1, 2]
-    elif kind == defs.OpSchema.AttrType.INTS:
+    elif kind == KIND.INTS:
         values += bent_lists(list(present.ints) if present else [])
-    elif kind == defs.OpSchema.AttrType.STRING and name in STRINGS:
+    elif kind == KIND.STRING and name in STRINGS:
         known = STRINGS[name]
         values += known.get(node.op_type, []) if isinstance(known, dict) else known
     return values
@@ -209,13 +214,11 @@ def move_inputs(node, old, new, recorded):
             continue
         value = recorded[name]
         kind = old.attributes[attributes[formal]].type
-        listed = kind in (defs.OpSchema.AttrType.INTS, defs.OpSchema.AttrType.FLOATS)
-        plain = value.reshape(-1).tolist()
-        if not listed and not plain:
+        if kind not in AS_ATTRIBUTE or (value.size == 0 and kind not in LISTS):
             continue
-        node.attribute.append(
-            helper.make_attribute(attributes[formal], plain if listed else plain[0], attr_type=int(kind))
-        )
+        plain = [AS_ATTRIBUTE[kind](element) for element in value.reshape(-1).tolist()]
+        held = plain if kind in LISTS else plain[0]
+        node.attribute.append(helper.make_attribute(attributes[formal], held, attr_type=int(kind)))
         node.input[at] = ""
         moved.add(name)
     while len(node.input) > 0 and node.input[-1] == "":
