@@ -10,11 +10,14 @@ recorded inputs of a case. The same packages write the same folder: nothing here
 import argparse
 import base64
 import collections
+import concurrent.futures
 import json
+import os
 import pathlib
 import random
 import re
 import sys
+import traceback
 import warnings
 
 import numpy as np
@@ -22,7 +25,7 @@ import onnx
 from onnx import TensorProto, checker, numpy_helper, shape_inference
 
 import places
-from bends import NEWEST_OPSET, attribute_bends, constant_bends, opset_bends, schema_of
+from bends import NEWEST_OPSET, ONNX, attribute_bends, constant_bends, opset_bends, schema_of
 
 # By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
 DATATYPES = {
@@ -37,6 +40,8 @@ NEWEST_IR = 13
 # Bends of all cases of one operator together, and of one case at least and at most, for each choice of constants.
 BENDS_OF_AN_OPERATOR = 300
 LEAST_BENDS, MOST_BENDS = 5, 30
+
+INDEX = "index.jsonl"
 
 # Elements of all inputs; a case with more takes too long for many runs.
 LARGE = 30_000
@@ -101,19 +106,23 @@ def data_folder():
     return pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
 
 
-def cap_opset(model):
-    """Whether its operators are in the newest opset that ONNX Runtime loads; the model is then of that one."""
-    if any(opset.domain.startswith("ai.onnx.preview") for opset in model.opset_import):
-        return False
+def at_known_opset(case):
+    """The case, at an opset that ONNX Runtime loads; None where its operators have none."""
+    if any(opset.domain.startswith("ai.onnx.preview") for opset in case.model.opset_import):
+        return None
+    if all(opset.domain not in ONNX or opset.version <= NEWEST_OPSET for opset in case.model.opset_import):
+        return case
+    before = [schema_of(node, case.model) for node in case.model.graph.node]
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
     for opset in model.opset_import:
-        if opset.domain in ("", "ai.onnx") and opset.version > NEWEST_OPSET:
-            before = [schema_of(node, model) for node in model.graph.node]
+        if opset.domain in ONNX:
             opset.version = NEWEST_OPSET
-            after = [schema_of(node, model) for node in model.graph.node]
-            versions = [[schema and schema.since_version for schema in schemas] for schemas in (before, after)]
-            if versions[0] != versions[1]:
-                return False
-    return True
+    after = [schema_of(node, model) for node in model.graph.node]
+    if [known and known.since_version for known in before] == [known and known.since_version for known in after]:
+        return Case(case.kind, case.name, model, case.recorded)
+    older = [bent for _, (bent, moved) in opset_bends(case.model, case.recorded, as_array) if not moved]
+    return Case(case.kind, case.name, older[-1], case.recorded) if older else None
 
 
 def names(model):
@@ -295,35 +304,70 @@ def text(element):
     return element.decode() if isinstance(element, bytes) else str(element)
 
 
-def write_case(case, most, folder, index, counts):
+def write_case(case, most, folder):
+    """Writes its models and a line of the index for each, as soon as it is written."""
     target = folder / case.kind / case.name
     target.mkdir(parents=True, exist_ok=True)
     write_inputs(target / "inputs.json", case.recorded)
     is_slow = case.kind == "light" or sum(as_array(value).size for value in case.recorded.values()) > LARGE
     seen = set()
-    for labels, model in variants(case, most):
-        # Names of dimensions must prove nothing, so some have none.
-        symbols = ["batch", None] if len(labels) == 1 else ["batch"]
-        for symbol in symbols:
-            try:
-                bytes_ = with_variable_rows(model, symbol).SerializeToString(deterministic=True)
-            except Exception:
-                # The checker's and shape inference's errors have no common class; a bend that is no model is no bend.
-                counts["bends that are no model"] += 1
-                continue
-            if bytes_ in seen:
-                continue
-            seen.add(bytes_)
-            number = f"{len(seen):03d}.onnx"
-            (target / number).write_bytes(bytes_)
-            line = {
-                "model": f"{case.kind}/{case.name}/{number}",
-                "operator": case.operator,
-                "bend": " ".join(filter(None, [*labels, "" if symbol else "unnamed"])),
-                "slow": is_slow,
-            }
-            index.write(json.dumps(line) + "\n")
-            counts["models"] += 1
+    with open(target / INDEX, "w", buffering=1) as index:
+        for labels, model in variants(case, most):
+            # Names of dimensions must prove nothing, so some have none.
+            for symbol in ["batch", None] if len(labels) == 1 else ["batch"]:
+                bytes_ = encoded(model, symbol)
+                if bytes_ is None or bytes_ in seen:
+                    continue
+                seen.add(bytes_)
+                number = f"{len(seen):03d}.onnx"
+                (target / number).write_bytes(bytes_)
+                line = {
+                    "model": f"{case.kind}/{case.name}/{number}",
+                    "operator": case.operator,
+                    "bend": " ".join(filter(None, [*labels, "" if symbol else "unnamed"])),
+                    "slow": is_slow,
+                }
+                index.write(json.dumps(line) + "\n")
+
+
+def encoded(model, symbol):
+    try:
+        return with_variable_rows(model, symbol).SerializeToString(deterministic=True)
+    except Exception:
+        # The checker's and shape inference's errors have no common class; a bend that is no model is no bend.
+        return None
+
+
+def write_apart(case, most, folder):
+    """In a process of its own, for ONNX's shape inference aborts at some bends. Whether it came to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            write_case(case, most, folder)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return status == 0
+
+
+def write_all(cases, folder, counts):
+    shared = collections.Counter(case.operator for case in cases)
+
+    def write(case):
+        share = BENDS_OF_AN_OPERATOR // shared[case.operator]
+        return write_apart(case, min(MOST_BENDS, max(LEAST_BENDS, share)), folder)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = list(pool.map(write, cases))
+    counts["cases"] = len(cases)
+    counts["of them ended by a crash of ONNX's shape inference"] = ended.count(False)
+    with open(folder / INDEX, "w") as index:
+        for case in cases:
+            lines = (folder / case.kind / case.name / INDEX).read_text().splitlines(keepends=True)
+            counts["models"] += len(lines)
+            index.writelines(lines)
 
 
 def main():
@@ -337,19 +381,15 @@ def main():
     cases = [*node_cases(), *(case for kind in kinds for case in folder_cases(kind)), *light_cases()]
     chosen = []
     for case in cases:
-        if not is_tensor_case(case):
-            counts["cases with inputs that are no tensors"] += 1
-        elif not cap_opset(case.model):
-            counts["cases of operators newer than ONNX Runtime"] += 1
+        if not re.search(options.only, case.name):
+            continue
+        known = at_known_opset(case) if is_tensor_case(case) else None
+        if known is not None:
+            chosen.append(known)
         else:
-            chosen.append(case)
-    shared = collections.Counter(case.operator for case in chosen)
-    with open(options.folder / "index.jsonl", "w") as index:
-        for case in chosen:
-            if re.search(options.only, case.name):
-                counts["cases"] += 1
-                most = min(MOST_BENDS, max(LEAST_BENDS, BENDS_OF_AN_OPERATOR // shared[case.operator]))
-                write_case(case, most, options.folder, index, counts)
+            newer = is_tensor_case(case)
+            counts["cases newer than ONNX Runtime" if newer else "cases with inputs that are no tensors"] += 1
+    write_all(chosen, options.folder, counts)
     for name, count in counts.items():
         print(f"{count} {name}", file=sys.stderr)
 
