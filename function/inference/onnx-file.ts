@@ -334,8 +334,15 @@ function readOpset(bytes: FileBytes, end: number, opsets: Map<string, number>): 
   opsets.set(domainName(domain), version)
 }
 
-/** Texts that a rule looks into, however many they are. */
-const WHOLE_ATTRIBUTES = new Set(['pool_strings'])
+/** Lists that a rule looks into, or counts, however long they are. */
+const WHOLE_ATTRIBUTES = new Set([
+  'pool_strings',
+  'cats_strings',
+  'cats_int64s',
+  'classlabels_strings',
+  'classlabels_int64s',
+  'classlabels_ints',
+])
 
 async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> {
   let attribute: Attribute = { name: '' }

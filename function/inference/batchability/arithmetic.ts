@@ -38,6 +38,7 @@ const MOST_ELEMENTS = 1_024
 export function evaluate(step: Step): Value | undefined {
   const operator = EVALUATED[step.node.operator]
   if (operator === undefined || step.node.domain !== 'ai.onnx') return undefined
+  if (!step.inputs.some(value => value?.elements !== undefined)) return undefined
   const smalls = step.inputs.map(smallOf)
   if (
     smalls.length === 0 ||
@@ -49,13 +50,17 @@ export function evaluate(step: Step): Value | undefined {
   return { dims: result.shape.map(fixed), elements: result.elements }
 }
 
+/** Of a constant whose values are not known, the elements are unknown ones. */
 function smallOf(value: Value | undefined): Small | undefined {
-  if (value?.elements === undefined || value.dims === undefined || isBatched(value))
-    return undefined
+  if (value?.dims === undefined || isBatched(value)) return undefined
   const shape = value.dims.map(asNumber)
-  return shape.includes(undefined)
-    ? undefined
-    : { shape: shape as number[], elements: value.elements }
+  if (shape.includes(undefined)) return undefined
+  const count = (shape as number[]).reduce((all, size) => all * size, 1)
+  if (count > MOST_ELEMENTS) return undefined
+  return {
+    shape: shape as number[],
+    elements: value.elements ?? new Array<Element>(count).fill(undefined),
+  }
 }
 
 type Evaluate = (inputs: readonly (Small | undefined)[], step: Step) => Small | undefined
@@ -121,6 +126,13 @@ const logical =
 
 /** Integers are divided towards zero, so only what divides without a rest is known of both integers and floats. */
 const divided: Operation = (a, b) => divide(a, b)
+
+/** Of two numbers that are not negative, for which both kinds of remainder are the same. */
+function remainder(a: Size, b: Size): Element {
+  const [one, other] = [asNumber(a), asNumber(b)]
+  if (one === undefined || other === undefined || one < 0 || other <= 0) return undefined
+  return fixed(one % other)
+}
 
 const broadcast =
   (operation: (a: Element, b: Element) => Element): Evaluate =>
@@ -371,6 +383,7 @@ const EVALUATED: Readonly<Record<string, Evaluate>> = {
   Sub: broadcast(both(subtract)),
   Mul: broadcast(both(multiply)),
   Div: broadcast(both(divided)),
+  Mod: broadcast(both(remainder)),
   Min: broadcast(both(smaller)),
   Max: broadcast(both(larger)),
   Equal: broadcast(both(compared(sign => sign === 0))),

@@ -1,21 +1,25 @@
 import type { Graph, Node } from '../onnx-file.ts'
+import { checkUnmarked } from './marks.ts'
 import type { Step } from './rule.ts'
+import { checkOpset } from './rules/table.ts'
 import { Scope } from './scope.ts'
-import { asNumber, equals, isAtLeast, type Size, unknownSize } from './size.ts'
+import { asNumber, equals, hasRows, isAtLeast, type Size, unknownSize } from './size.ts'
 import {
   type Batched,
   batched,
   dependsOnRows,
   isBatched,
+  isShapeDerived,
   Stop,
+  tensor,
   UNKNOWN,
   type Value,
 } from './value.ts'
 
 /*
- * Nodes with graphs of their own, which capture values of the graphs around them. On constants they are
- * walked only for what is in them; with rows there are two cases that are proven: a branch that the
- * rows do not choose, and a Scan that takes one row at a time and hands nothing on to the next.
+ * Nodes with graphs of their own, which capture values of the graphs around them. Three cases are
+ * proven: a branch that the rows do not choose, a body that is repeated as often whatever the rows are,
+ * and a Scan that takes one row at a time and hands nothing on to the next.
  */
 
 export const isControl = ({ domain, operator }: Node) =>
@@ -25,10 +29,10 @@ export const isControl = ({ domain, operator }: Node) =>
 export type WalkGraph = (graph: Graph, scope: Scope, outputs: readonly string[]) => Promise<void>
 
 export function walkControl(step: Step, scope: Scope, walk: WalkGraph): Promise<readonly Value[]> {
+  checkOpset(step.node.domain, step.opset)
   if (step.node.operator === 'If') return branch(step, scope, walk)
   const body = graphOf(step, 'body')
-  if (step.inputs.some(dependsOnRows) && step.node.operator === 'Scan')
-    return scanRows(step, body, { scope, walk })
+  if (step.node.operator === 'Scan' && scansRows(step)) return scanRows(step, body, { scope, walk })
   return repeat(step, body, { scope, walk })
 }
 
@@ -69,7 +73,9 @@ async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Va
 
 /** One of the two, and the rows do not decide which. */
 function either(a: Value, b: Value): Value {
-  if (isBatched(a) !== isBatched(b) || a.axis !== b.axis || a.padding !== b.padding)
+  checkUnmarked(a)
+  checkUnmarked(b)
+  if (isBatched(a) !== isBatched(b) || a.axis !== b.axis)
     throw new Stop('its branches have the batch at different places')
   if (a.dims === undefined || a.dims.length !== b.dims?.length) {
     if (isBatched(a) || dependsOnRows(a) || dependsOnRows(b))
@@ -87,19 +93,92 @@ function either(a: Value, b: Value): Value {
   return a.axis === undefined ? { dims } : batched(dims, a.axis)
 }
 
-/** A loop over constants: its body must have nothing in it that depends on rows, or is random. */
-async function repeat(
-  step: Step,
-  body: Graph,
-  { scope, walk }: Surroundings,
-): Promise<readonly Value[]> {
-  if (step.inputs.some(dependsOnRows)) throw new Stop('it repeats something that depends on rows')
+/**
+ * A Loop or Scan that is repeated as often whatever the rows are, along something that is the same for
+ * all of them. By induction: where a state goes in as batched, and the body makes of it one that is
+ * batched alike, it is so after each repetition.
+ */
+async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): Promise<Value[]> {
+  const { first, states, stackedAt } = repeated(step, body)
   const inner = new Scope(scope)
-  for (const { name } of body.inputs) inner.set(name, UNKNOWN)
+  const given = body.inputs.map((_, i) => {
+    const value = i < first || i >= first + states ? UNKNOWN : stateOf(step.input(i))
+    return i >= first + states ? sliceOf(step, i, first + states) : value
+  })
+  for (const [i, { name }] of body.inputs.entries()) inner.set(name, given[i] as Value)
   const values = await valuesOf(body, inner, walk)
-  if (values.some(dependsOnRows)) throw new Stop('its body takes something that depends on rows')
-  return step.node.outputs.map(() => UNKNOWN)
+  // Of a Loop, whether it goes on.
+  const condition = first > 0 ? values.shift() : undefined
+  if (dependsOnRows(condition)) throw new Stop('rows decide how often it is repeated')
+  return values.map((value, i) =>
+    i < states ? sameState(given[first + i] as Value, value) : stack(value, stackedAt(i - states)),
+  )
 }
+
+interface Repeated {
+  /** Inputs of the body before its states. */
+  readonly first: number
+  readonly states: number
+  /** The dimension along which an output is stacked. */
+  readonly stackedAt: (output: number) => number
+}
+
+/** A Loop takes a count and a condition; both, and what a Scan goes along, must be the same for all rows. */
+function repeated(step: Step, body: Graph): Repeated {
+  if (step.node.operator === 'Loop') {
+    for (const value of step.inputs.slice(0, 2))
+      if (dependsOnRows(value)) throw new Stop('rows decide how often it is repeated')
+    return { first: 2, states: body.inputs.length - 2, stackedAt: () => 0 }
+  }
+  if (step.opset < 9) throw new Stop('Scan before opset 9 has no rule')
+  const states = step.inputs.length - step.integer('num_scan_inputs', 0)
+  const places = step.integers('scan_output_axes')
+  return { first: 0, states, stackedAt: output => places?.[output] ?? 0 }
+}
+
+/** Values may change from one repetition to the next, so only the shape is known, and the batch. */
+function stateOf(value: Value): Value {
+  checkUnmarked(value)
+  if (isShapeDerived(value)) throw new Stop('it has the number of rows as a state')
+  const { dims, axis } = value
+  return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
+}
+
+function sliceOf(step: Step, index: number, firstScanned: number): Value {
+  const { dims, elements } = step.input(index)
+  const axis = step.integers('scan_input_axes')?.[index - firstScanned] ?? 0
+  if (elements?.some(one => one !== undefined && hasRows(one)))
+    throw new Stop('it goes along the number of rows')
+  if (dims === undefined) return UNKNOWN
+  return { dims: dims.toSpliced(axis < 0 ? axis + dims.length : axis, 1) }
+}
+
+function sameState(before: Value, after: Value): Value {
+  checkUnmarked(after)
+  if (before === after) return before
+  const isAlike =
+    before.axis === after.axis &&
+    before.dims?.length === after.dims?.length &&
+    (before.dims ?? []).every((size, i) => equals(size, after.dims?.[i] as Size))
+  if (isAlike && !isShapeDerived(after)) return before
+  if (!dependsOnRows(before) && !dependsOnRows(after) && before.dims === undefined) return UNKNOWN
+  throw new Stop('a state has another shape, or another batch, after a repetition')
+}
+
+function stack(value: Value, place: number): Value {
+  checkUnmarked(value)
+  if (isShapeDerived(value)) throw new Stop('it gives the number of rows as data')
+  const { dims, axis } = value
+  if (dims === undefined) return UNKNOWN
+  const at = place < 0 ? place + dims.length + 1 : place
+  return tensor(
+    dims.toSpliced(at, 0, unknownSize()),
+    axis !== undefined && axis >= at ? axis + 1 : axis,
+  )
+}
+
+const scansRows = (step: Step) =>
+  step.inputs.slice(-step.integer('num_scan_inputs', 1)).some(isBatched)
 
 /**
  * A Scan along the batch of all its scanned inputs. In the body a row is a constant like others: there
@@ -152,6 +231,7 @@ function sizeOfRows(value: Value): Size {
 
 /** One index of the batch. */
 function rowOf(value: Value, axis: number, first: Value): Value {
+  checkUnmarked(value)
   if (!isBatched(value) || value.axis !== (axis < 0 ? axis + value.dims.length : axis))
     throw new Stop('it goes along something else than the batch')
   if (!equals(sizeOfRows(value), sizeOfRows(first)))

@@ -10,6 +10,7 @@ import {
 import { Slices } from '../slices.ts'
 import { evaluate } from './arithmetic.ts'
 import { isControl, walkControl } from './control.ts'
+import { boundOfResult, checkBatchStays, lookup, withMarks } from './marks.ts'
 import { Step } from './rule.ts'
 import { tensorValue } from './rules/constants.ts'
 import { ruleOf } from './rules/table.ts'
@@ -41,7 +42,8 @@ export async function proveIndependent(file: string, signature: Signature): Prom
   const model = await readOnnxModel(file)
   try {
     const scope = new Scope()
-    for (const input of signature.inputs) scope.set(input.name, inputValue(input))
+    const sizes = new Map<string, Size>()
+    for (const input of signature.inputs) scope.set(input.name, inputValue(input, sizes))
     const names = signature.outputs.map(({ name }) => name)
     await new Walk(model).graph(model.graph, scope, names)
     for (const name of names) checkOutput(name, scope.get(name))
@@ -52,21 +54,33 @@ export async function proveIndependent(file: string, signature: Signature): Prom
   }
 }
 
-function inputValue({ name, shape, anyRank }: TensorMetadata): Value {
+/** @param sizes by name: a request's dimensions of the same name have one size, or it is refused */
+function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
+  const { name, shape, dimensionNames, anyRank } = input
   if (anyRank || shape.length === 0)
     throw new Stop(`input "${name}" has no first dimension in the graph`)
   if (shape[0] !== -1) throw new Stop(`input "${name}" has a fixed first dimension, ${shape[0]}`)
-  const rest = shape.slice(1).map(size => (size === -1 ? unknownSize() : fixed(size)))
+  const rest = shape.slice(1).map((size, i) => {
+    if (size !== -1) return fixed(size)
+    const named = dimensionNames[i + 1] ?? ''
+    const known = sizes.get(named) ?? unknownSize()
+    if (BINDS.test(named)) sizes.set(named, known)
+    return known
+  })
   return batched([ROWS, ...rest], 0)
 }
 
+/** Names that stand for one size; "?" and blanks stand for none. */
+const BINDS = /[^\s?]/
+
 function checkOutput(name: string, value: Value): void {
   if (!isBatched(value)) throw new Stop(`output "${name}" is the same for all rows`)
-  const { dims, axis, padding } = value
+  const { dims, axis, padding, repeats, isNumbered } = value
   if (axis !== 0) throw new Stop(`output "${name}" has the batch at dimension ${axis}, not 0`)
-  if (!equals(dims[0] as Size, ROWS))
+  if (repeats !== undefined || !equals(dims[0] as Size, ROWS))
     throw new Stop(`output "${name}" has ${show(dims[0] as Size)} rows for N`)
   if (padding !== undefined) throw new Stop(`output "${name}" is as wide as the longest row`)
+  if (isNumbered) throw new Stop(`output "${name}" depends on a row's number in the run`)
 }
 
 function reasonOf({ node, opset, message }: Stop): string {
@@ -191,25 +205,39 @@ function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly 
 function apply(step: Step): readonly Value[] {
   const { domain, operator } = step.node
   const { rule, shapes } = ruleOf(domain, operator, step.opset)
-  const [first] = step.inputs
   // The very same value, so that a Scan's state can be told to be handed on as it is.
   if (domain === 'ai.onnx' && operator === 'Identity') return [step.input(0)]
   if (!step.inputs.some(dependsOnRows)) return applyToConstants(rule, step)
-  if (first?.padding !== undefined && operator !== 'TfIdfVectorizer')
-    throw new Stop('its input is as wide as the longest row')
-  const evaluated = evaluate(step)
+  const evaluated = evaluateOrNot(step)
   if (evaluated !== undefined) return [evaluated]
   for (const [i, value] of step.inputs.entries())
     if (isShapeDerived(value) && !shapes.includes(i))
       throw new Stop(`input ${i} has the number of rows among its values`)
-  return rule(step)
+  const found = lookup(step)
+  if (found !== undefined) return found
+  const values = rule(step)
+  checkBatchStays(step, values)
+  return withMarks(step, values)
+}
+
+/** Shape arithmetic, where it can follow; what it cannot follow a rule may still allow. */
+function evaluateOrNot(step: Step): Value | undefined {
+  try {
+    return evaluate(step)
+  } catch (error) {
+    if (error instanceof Stop) return undefined
+    throw error
+  }
 }
 
 /** What is made of constants is one, whatever its shape; the rule tells the shape where it can. */
 function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): readonly Value[] {
+  const evaluated = evaluateOrNot(step)
+  if (evaluated !== undefined) return [evaluated]
   try {
-    const evaluated = evaluate(step)
-    return evaluated === undefined ? rule(step) : [evaluated]
+    const [first = UNKNOWN, ...others] = rule(step)
+    const below = first.below ?? boundOfResult(step)
+    return [below === undefined ? first : { ...first, below }, ...others]
   } catch (error) {
     if (!(error instanceof Stop)) throw error
     return step.node.outputs.map(() => UNKNOWN)

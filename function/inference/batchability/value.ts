@@ -1,5 +1,5 @@
 import type { Node } from '../onnx-file.ts'
-import { hasRows, perRow, ROWS, type Size, show } from './size.ts'
+import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts'
 
 /**
  * What is known of a tensor of the graph, in a run of N rows. It is one of:
@@ -9,15 +9,32 @@ import { hasRows, perRow, ROWS, type Size, show } from './size.ts'
  * - **constant**: neither. The tensor is the same whatever the rows are, and however many.
  * The sizes of all dimensions but the batch's are the same however many rows there are.
  */
-export interface Value {
+export type Value = {
   /** Undefined where even the number of dimensions is unknown; never for a batched tensor. */
   readonly dims?: readonly Size[]
   /** The batch dimension. */
   readonly axis?: number
   /** Row-major, of a small tensor of integers or booleans; undefined for one that is not known. */
   readonly elements?: readonly (Size | undefined)[]
+} & Marks
+
+/** What rules do not look at: it goes from inputs to outputs by what marks.ts knows of the operator. */
+export interface Marks {
+  /**
+   * Rows come again and again: index (o·N + i)·k + j of the batch dimension is of row i, for each o
+   * below this. Left out where it is 1.
+   */
+  readonly repeats?: Size
   /** Rows end in this text, up to the length of the longest row of the run. */
   readonly padding?: string
+  /** A row's elements depend on its number in the run, so they must not reach an output. */
+  readonly isNumbered?: true
+  /** Row i holds i·stride + c, with 0 ≤ c < below: places in row i of a tensor of stride·N. */
+  readonly address?: { readonly stride: Size; readonly below: Size }
+  /** The last dimension is an index that begins with the row's own number. */
+  readonly beginsWithRow?: true
+  /** Of a constant: its elements are integers from 0 up to, but not including, this. */
+  readonly below?: Size
 }
 
 export type Batched = Value & { readonly dims: readonly Size[]; readonly axis: number }
@@ -40,8 +57,9 @@ export const isShapeDerived = (value: Value | undefined): boolean =>
 export const dependsOnRows = (value: Value | undefined): boolean =>
   isBatched(value) || isShapeDerived(value)
 
-/** How many indices of the batch dimension one row has, as a size. */
-export const partsOf = ({ dims, axis }: Batched): Size => perRow(dims[axis] as Size) as Size
+/** How many neighbouring indices of the batch dimension one row has. */
+export const partsOf = ({ dims, axis, repeats = fixed(1) }: Batched): Size =>
+  divide(perRow(dims[axis] as Size) as Size, repeats) as Size
 
 /**
  * A batched tensor.

@@ -16,16 +16,32 @@ function tableOf(step: Step): Batched {
   return value
 }
 
-const columns = ({ dims }: Batched) => tensor([dims[0] as Size, unknownSize()], 0)
+const columns = ({ dims }: Batched, count?: number) =>
+  tensor([dims[0] as Size, count === undefined ? unknownSize() : fixed(count)], 0)
 
-/** Numbers of each row from its own features: a regression, the counts of words. */
-const table: Rule = step => (step.inputs.some(isBatched) ? [columns(tableOf(step))] : [UNKNOWN])
+/** A regression: numbers of each row from its own features. */
+const regressor =
+  (targets: (step: Step) => number | undefined): Rule =>
+  step =>
+    step.inputs.some(isBatched) ? [columns(tableOf(step), targets(step))] : [UNKNOWN]
 
-/** A label and the scores of each row. */
-const classifier: Rule = step => {
-  if (!step.inputs.some(isBatched)) return [UNKNOWN, UNKNOWN]
-  const value = tableOf(step)
-  return [tensor([value.dims[0] as Size], 0), columns(value)]
+const targetsIn = (attribute: string) => (step: Step) => step.attribute(attribute)?.number
+
+/** A label and the scores of each row. @param classes how many scores, where that is known */
+const classifier =
+  (classes: (step: Step) => number | undefined): Rule =>
+  step => {
+    if (!step.inputs.some(isBatched)) return [UNKNOWN, UNKNOWN]
+    const value = tableOf(step)
+    return [tensor([value.dims[0] as Size], 0), columns(value, classes(step))]
+  }
+
+/** Two classes have one score or two, by what else the node has. */
+function classLabels(step: Step): number | undefined {
+  const texts = step.attribute('classlabels_strings')?.texts
+  const numbers = step.integers('classlabels_int64s') ?? step.integers('classlabels_ints')
+  const count = (texts ?? numbers)?.length ?? 0
+  return count > 2 ? count : undefined
 }
 
 /** As many features as there were. */
@@ -36,7 +52,10 @@ const pointwise: Rule = step => [like(step.input(0))]
 /** A new last dimension of a place a category. */
 const oneHotEncoder: Rule = step => {
   const { dims, axis } = step.input(0)
-  return dims === undefined ? [UNKNOWN] : [tensor([...dims, unknownSize()], axis)]
+  if (dims === undefined) return [UNKNOWN]
+  const categories = step.attribute('cats_strings')?.texts ?? step.integers('cats_int64s')
+  const count = categories === undefined ? unknownSize() : fixed(categories.length)
+  return [tensor([...dims, count], axis)]
 }
 
 /** The features of several tables beside each other. */
@@ -80,7 +99,7 @@ const stringNormalizer: Rule = step => {
 }
 
 /** Words of each row up to the longest row's; what follows must not see the padding. */
-const tokenizer: Rule = step => {
+export const tokenizer: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]
   const dims = [...value.dims, unknownSize()]
@@ -100,11 +119,21 @@ const tfIdf: Rule = step => {
 
 /** ai.onnx.ml. */
 export const ML: Rules = {
-  ...each(
-    ['TreeEnsembleRegressor', 'LinearRegressor', 'SVMRegressor', 'TreeEnsemble'],
-    since(1, table),
-  ),
-  ...each(['TreeEnsembleClassifier', 'LinearClassifier', 'SVMClassifier'], since(1, classifier)),
+  ...each(['TreeEnsembleRegressor', 'TreeEnsemble'], since(1, regressor(targetsIn('n_targets')))),
+  LinearRegressor: [since(1, regressor(targetsIn('targets')))],
+  SVMRegressor: [
+    since(
+      1,
+      regressor(() => 1),
+    ),
+  ],
+  ...each(['TreeEnsembleClassifier', 'LinearClassifier'], since(1, classifier(classLabels))),
+  SVMClassifier: [
+    since(
+      1,
+      classifier(() => undefined),
+    ),
+  ],
   ...each(['Scaler', 'Imputer', 'Normalizer'], since(1, features)),
   ...each(['LabelEncoder', 'CategoryMapper', 'Binarizer'], since(1, pointwise)),
   OneHotEncoder: [since(1, oneHotEncoder)],
@@ -117,6 +146,3 @@ export const TEXT: Rules = {
   StringNormalizer: [since(10, stringNormalizer)],
   TfIdfVectorizer: [since(9, tfIdf)],
 }
-
-/** com.microsoft: only what scikit-learn's text pipelines need. */
-export const MICROSOFT: Rules = { Tokenizer: [since(1, tokenizer)] }

@@ -1,6 +1,6 @@
 import { sizeOf } from '../broadcast.ts'
-import { each, type Rule, type Rules, type Step, since } from '../rule.ts'
-import { asNumber, equals, fixed, isOne, type Size, show, unknownSize } from '../size.ts'
+import { type Rule, type Rules, type Step, since } from '../rule.ts'
+import { asNumber, equals, isOne, type Size, show, unknownSize } from '../size.ts'
 import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
@@ -67,17 +67,22 @@ function productOf(a: readonly Size[], b: readonly Size[], place: number | undef
 
 const matMul: Rule = step => [matrixProduct(step.input(0), step.input(1))]
 
-const gemm: Rule = step => {
-  const [a, b, c] = [step.input(0), step.input(1), step.inputs[2]]
+const gemm: Rule = step => [gemmOf(step, { a: 0, b: 1, c: 2 })]
+
+/** A product of two matrices and a bias, by the inputs they are. */
+export function gemmOf(
+  step: Step,
+  at: { readonly a: number; readonly b: number; readonly c: number },
+): Value {
+  const [a, b, c] = [step.input(at.a), step.input(at.b), step.inputs[at.c]]
+  const isTurned = step.integer('transA', 0) !== 0
   if (isBatched(b)) throw new Stop('its weight differs from row to row')
   if (isBatched(c) && !isBatched(a)) throw new Stop('only its bias differs from row to row')
-  if (isBatched(a) && (a.axis !== 0 || step.integer('transA', 0) !== 0))
-    throw new Stop('it sums over the batch')
+  if (isBatched(a) && (a.axis !== 0 || isTurned)) throw new Stop('it sums over the batch')
+  if (a.dims === undefined) return UNKNOWN
   const columns = b.dims?.at(step.integer('transB', 0) === 0 ? -1 : -2) ?? unknownSize()
-  if (a.dims === undefined) return [UNKNOWN]
-  const rows = a.dims.at(step.integer('transA', 0) === 0 ? -2 : -1) as Size
   if (isBatched(a) && c !== undefined) checkBias(c, a)
-  return [tensor([rows, columns], isBatched(a) ? 0 : undefined)]
+  return tensor([a.dims.at(isTurned ? -1 : -2) as Size, columns], a.axis)
 }
 
 /** A bias is broadcast to rows and columns: it has a row for each row, or one for all. */
@@ -129,56 +134,11 @@ function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Ma
   }
 }
 
-/** Pictures are convolved or pooled one by one: [N, channels, …], with weights that are the same for all. */
-const eachPicture =
-  (channelsOf: (step: Step) => Size): Rule =>
-  step => {
-    const value = step.input(0)
-    step.constantsFrom(1)
-    if (value.dims === undefined) return [UNKNOWN]
-    if (value.axis !== undefined && value.axis !== 0)
-      throw new Stop(`the batch is dimension ${value.axis}, not 0`)
-    step.onlyOutputs(1)
-    const [rows, , ...places] = value.dims as readonly [Size, Size, ...Size[]]
-    return [tensor([rows, channelsOf(step), ...places.map(() => unknownSize())], value.axis)]
-  }
-
-/** A convolution's weight is [channels out, channels in, …], a transposed one's the other way around. */
-const channelsAt = (dimension: number) => (step: Step) => {
-  const size = step.inputs[1]?.dims?.[dimension]
-  const groups = step.integer('group', 1)
-  if (size === undefined || (dimension === 1 && groups !== 1)) return unknownSize()
-  return size
-}
-
-const sameChannels = (step: Step) => step.dims(0)[1] as Size
-
-const globalPool: Rule = step => {
-  const { dims, axis } = step.input(0)
-  if (dims === undefined) return [UNKNOWN]
-  if (axis !== undefined && axis > 1) throw new Stop('it pools over the batch')
-  return [tensor([...dims.slice(0, 2), ...dims.slice(2).map(() => fixed(1))], axis)]
-}
-
-/** [N, channels, …] and a grid [N, …, 2] of places in the picture of the same row. */
-const gridSample: Rule = step => {
-  const [picture, grid] = [step.batched(0), step.batched(1)]
-  const [rows, others] = [picture.dims[0] as Size, grid.dims[0] as Size]
-  if (picture.axis !== 0 || grid.axis !== 0 || !equals(rows, others))
-    throw new Stop('pictures and grids have not the same batch at dimension 0')
-  return [tensor([rows, picture.dims[1] as Size, ...grid.dims.slice(1, -1)], 0)]
-}
-
-/** ONNX's products, convolutions and pools. */
+/** ONNX's products. */
 export const PRODUCTS: Rules = {
   MatMul: [since(7, matMul)],
   Gemm: [since(7, gemm)],
   Einsum: [since(12, einsum)],
-  ...each(['Conv', 'ConvInteger'], since(7, eachPicture(channelsAt(0)))),
-  ConvTranspose: [since(7, eachPicture(channelsAt(1)))],
-  ...each(['AveragePool', 'MaxPool', 'LpPool'], since(7, eachPicture(sameChannels))),
-  ...each(['GlobalAveragePool', 'GlobalMaxPool', 'GlobalLpPool'], since(7, globalPool)),
-  GridSample: [since(16, gridSample)],
 }
 
 /** Whether a tensor has one element, such as the scale of a whole tensor. */

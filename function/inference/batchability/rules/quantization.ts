@@ -3,6 +3,7 @@ import { type Size, unknownSize } from '../size.ts'
 import { isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 import { like } from './elementwise.ts'
 import { isSingle, matrixProduct } from './products.ts'
+import { checkPictures, places, windowed } from './windows.ts'
 
 /*
  * Quantisation with scales that are constants of the graph. Scales that are computed from what is to
@@ -59,13 +60,12 @@ const qlinearMatMul: Rule = step => {
 }
 
 const qlinearConv: Rule = step => {
-  const { dims, axis } = step.input(0)
+  const value = step.input(0)
   step.constantsFrom(1)
-  if (dims === undefined) return [UNKNOWN]
-  if (axis !== undefined && axis !== 0) throw new Stop(`the batch is dimension ${axis}, not 0`)
-  const [rows, , ...places] = dims as readonly [Size, Size, ...Size[]]
+  if (value.dims === undefined) return [UNKNOWN]
+  checkPictures(value)
   const channels = step.inputs[3]?.dims?.[0] ?? unknownSize()
-  return [tensor([rows, channels, ...places.map(() => unknownSize())], axis)]
+  return [tensor([value.dims[0] as Size, channels, ...places(step, windowed)], value.axis)]
 }
 
 /** Three results, all of the whole tensor. */

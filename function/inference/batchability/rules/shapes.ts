@@ -1,5 +1,5 @@
 import { sizeOf } from '../broadcast.ts'
-import { axisOf, each, notAlong, type Rule, type Rules, type Step, since } from '../rule.ts'
+import { axisOf, notAlong, type Rule, type Rules, type Step, since } from '../rule.ts'
 import {
   add,
   asNumber,
@@ -10,7 +10,9 @@ import {
   isAtLeast,
   isOne,
   multiply,
+  perRow,
   product,
+  ROWS,
   type Size,
   show,
   subtract,
@@ -64,36 +66,36 @@ const sizesOf = (step: Step, index: number): Size[] =>
   (step.elements(index) ?? []).map(element => element ?? unknownSize())
 
 /**
- * Row-major order stays, so the rows stay together where what comes before the batch stays the same:
- * from [p…, k·N, q…] to [p…, k'·N, q'…]. Only −1 and 0 are resolved; a size that is unknown may be
- * either, and is none of these two where the batch is looked for.
+ * Row-major order stays. Of [p…, r·N·k, q…], where rows come r times with k neighbouring indices each,
+ * a new dimension r'·N·k' is the batch again where p·r is p'·r': as many indices stand before a row. −1
+ * and 0 are resolved; a size that is unknown may be either, so it must stand after the batch.
  */
 const reshape: Rule = step => {
   const value = step.input(0)
   const target = step.elements(1) ?? step.integers('shape')?.map(fixed) ?? []
-  if (
-    step.integer('allowzero', 0) !== 0 &&
-    target.some(size => size !== undefined && asNumber(size) === 0)
-  )
+  if (step.integer('allowzero', 0) !== 0 && target.some(isZero))
     throw new Stop('it makes a dimension of size 0')
   if (!isBatched(value)) return [reshapedConstant(value, target)]
-  const dims = resolve(value, target)
-  const before = product(value.dims.slice(0, value.axis))
+  return [regrouped(value, resolve(value, target))]
+}
+
+const isZero = (size: Size | undefined) => size !== undefined && asNumber(size) === 0
+
+function regrouped(value: Batched, dims: readonly (Size | undefined)[]): Value {
   const at = dims.findIndex(size => size !== undefined && hasRows(size))
   const ahead = dims.slice(0, Math.max(at, 0))
   if (at === -1 || ahead.includes(undefined))
     throw new Stop(
-      `it is not known where the batch of ${showDims(value)} is in [${showSizes(target)}]`,
+      `it is not known where the batch of ${showDims(value)} is in [${showSizes(dims)}]`,
     )
+  const before = product([...value.dims.slice(0, value.axis), value.repeats ?? fixed(1)])
   const precedes = product(ahead as Size[])
-  if (before === undefined || precedes === undefined || !equals(before, precedes))
+  const repeats = before && precedes && divide(before, precedes)
+  const parts = perRow(dims[at] as Size)
+  if (repeats === undefined || parts === undefined || divide(parts, repeats) === undefined)
     throw new Stop(`[${showSizes(dims)}] does not keep the rows of ${showDims(value)} together`)
-  return [
-    batched(
-      dims.map(size => size ?? unknownSize()),
-      at,
-    ),
-  ]
+  const sizes = dims.map(size => size ?? unknownSize())
+  return { ...batched(sizes, at), ...(!isOne(repeats) && { repeats }) }
 }
 
 const showSizes = (sizes: readonly (Size | undefined)[]) =>
@@ -136,17 +138,14 @@ function reshapedConstant({ dims }: Value, target: readonly (Size | undefined)[]
 }
 
 const flatten: Rule = step => {
-  const { dims, axis } = step.input(0)
+  const value = step.input(0)
+  const { dims } = value
   if (dims === undefined) return [UNKNOWN]
   const at = step.integer('axis', 1)
   const split = at < 0 ? at + dims.length : at
-  const sides = [dims.slice(0, split), dims.slice(split)]
-  const sizes = sides.map(side => product(side) ?? unknownSize())
-  if (axis === undefined) return [constant(sizes)]
-  const to = axis < split ? 0 : 1
-  const ahead = to === 0 ? dims.slice(0, axis) : dims.slice(split, axis)
-  if (!ahead.every(isOne)) throw new Stop('rows are put after each other in pieces')
-  return [batched(sizes, to)]
+  const sizes = [dims.slice(0, split), dims.slice(split)].map(side => product(side))
+  if (isBatched(value)) return [regrouped(value, sizes)]
+  return [constant(sizes.map(size => size ?? unknownSize()))]
 }
 
 const transpose: Rule = step => {
@@ -200,12 +199,18 @@ const unsqueeze: Rule = step => {
   return [tensor(sizes, axis === undefined ? undefined : stays[axis])]
 }
 
+const concat: Rule = step => [
+  concatenated(
+    step,
+    step.inputs.map((_, i) => step.input(i)),
+  ),
+]
+
 /** All pieces have the batch at the same place, and it is not the one that grows. */
-const concat: Rule = step => {
-  const values = step.inputs.map((_, i) => step.input(i))
+export function concatenated(step: Step, values: readonly Value[]): Value {
   const first = values.find(isBatched)
   if (values.some(({ dims }) => dims === undefined)) {
-    if (first === undefined) return [UNKNOWN]
+    if (first === undefined) return UNKNOWN
     throw new Stop('the shape of an input is unknown')
   }
   const [{ dims: shape = [] }] = values as [Value]
@@ -218,16 +223,13 @@ const concat: Rule = step => {
   }
   const sizes = shape.map((_, place) => {
     const all = values.map(({ dims }) => dims?.[place] as Size)
-    if (place !== along)
-      return all.every(one => equals(one, all[0] as Size)) ? all[0] : sizeOfSame(all)
+    if (place !== along) return sizeOfSame(all)
     return all.reduce<Size | undefined>((sum, one) => sum && add(sum, one), fixed(0))
   })
-  return [
-    tensor(
-      sizes.map(one => one ?? unknownSize()),
-      first?.axis,
-    ),
-  ]
+  return tensor(
+    sizes.map(one => one ?? unknownSize()),
+    first?.axis,
+  )
 }
 
 /** Sizes that must be the same, or the run fails: a number where one of them is. */
@@ -250,8 +252,8 @@ const split: Rule = step => {
 const splitSizes = (step: Step): Size[] | undefined =>
   step.inputs[1] === undefined ? undefined : sizesOf(step, 1)
 
-/** 2^31 − 1 and more is how exporters write "to the end". */
-const TO_THE_END = 2 ** 31 - 1
+/** So much or more is how exporters write "to the end". No run has as many rows: no body could hold them. */
+const TO_THE_END = 1e9
 
 const slice: Rule = step => {
   const value = step.input(0)
@@ -341,9 +343,9 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 
 /** Both have the batch at the same place, and the lookup is along another: row i looks into row i. */
 const gatherElements: Rule = step => {
+  if (!step.inputs.some(isBatched)) return [like(step.input(1))]
   const [data, indices] = [step.batched(0), step.batched(1)]
-  const along = axisOf(step.integer('axis', 0), data.dims.length)
-  notAlong([along], data)
+  notAlong([axisOf(step.integer('axis', 0), data.dims.length)], data)
   checkSameBatch(data, indices)
   return [like(indices)]
 }
@@ -487,24 +489,18 @@ function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size
   return { sizes: step.elements(3) ?? [] }
 }
 
-/** Blocks of a picture become its depth, or the other way. */
-const blocks: Rule = step => {
-  const { dims, axis } = step.input(0)
-  if (dims === undefined) return [UNKNOWN]
-  if (axis !== undefined && axis !== 0) throw new Stop('the batch is not dimension 0')
-  return [tensor([dims[0] as Size, ...dims.slice(1).map(() => unknownSize())], axis)]
-}
-
+/** From 0 to N it gives each row its number, which may only be an index (marks.ts). */
 const range: Rule = step => {
-  const [start, limit, delta] = [
-    step.elements(0)?.[0],
-    step.elements(1)?.[0],
-    step.elements(2)?.[0],
-  ]
+  const [start, limit, delta] = [0, 1, 2].map(index => step.elements(index)?.[0])
+  const isCount = start && delta && asNumber(start) === 0 && isOne(delta)
+  if (isCount && limit && equals(limit, ROWS)) {
+    const address = { stride: fixed(1), below: fixed(1) }
+    return [{ ...batched([ROWS], 0), isNumbered: true, address }]
+  }
   if ([start, limit, delta].some(size => size !== undefined && hasRows(size)))
     throw new Stop('it counts the rows')
-  const isCount = start && delta && asNumber(start) === 0 && isOne(delta)
-  return [constant([isCount && limit && isAtLeast(limit, 0) ? limit : unknownSize()])]
+  if (!isCount || !limit || !isAtLeast(limit, 0)) return [constant([unknownSize()])]
+  return [{ ...constant([limit]), below: limit }]
 }
 
 /** The last two dimensions are looked at as matrices. */
@@ -562,5 +558,4 @@ export const SHAPES: Rules = {
   Trilu: [since(14, trilu)],
   OneHot: [since(9, oneHot)],
   ReverseSequence: [since(10, reverseSequence)],
-  ...each(['DepthToSpace', 'SpaceToDepth'], since(7, blocks)),
 }

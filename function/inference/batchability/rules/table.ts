@@ -2,12 +2,14 @@ import type { Rules, Version } from '../rule.ts'
 import { Stop } from '../value.ts'
 import { CONSTANTS } from './constants.ts'
 import { ELEMENTWISE } from './elementwise.ts'
-import { MICROSOFT, ML, TEXT } from './ml.ts'
+import { MICROSOFT } from './microsoft.ts'
+import { ML, TEXT } from './ml.ts'
 import { PRODUCTS } from './products.ts'
 import { QUANTIZATION } from './quantization.ts'
 import { RECURRENT } from './recurrent.ts'
 import { REDUCTIONS } from './reductions.ts'
 import { SHAPES } from './shapes.ts'
+import { WINDOWS } from './windows.ts'
 
 interface Domain {
   /** The newest opset whose changes were read; in a newer one an operator may mean something else. */
@@ -25,6 +27,7 @@ const DOMAINS: Readonly<Record<string, Domain>> = {
       ...SHAPES,
       ...REDUCTIONS,
       ...PRODUCTS,
+      ...WINDOWS,
       ...QUANTIZATION,
       ...RECURRENT,
       ...TEXT,
@@ -36,17 +39,19 @@ const DOMAINS: Readonly<Record<string, Domain>> = {
 
 /** The rule of an operator in that opset. @throws {Stop} where there is none */
 export function ruleOf(domain: string, operator: string, opset: number): Version {
-  const known = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain] : undefined
-  const versions =
-    known !== undefined && Object.hasOwn(known.rules, operator) ? known.rules[operator] : undefined
-  if (known === undefined || versions === undefined)
-    throw new Stop('there is no rule for this operator')
-  if (opset > known.newest)
-    throw new Stop(
-      `its opset ${opset} is newer than ${known.newest}, the newest that the rules know`,
-    )
+  const rules = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain]?.rules : undefined
+  const versions = rules && Object.hasOwn(rules, operator) ? rules[operator] : undefined
+  if (versions === undefined) throw new Stop('there is no rule for this operator')
+  checkOpset(domain, opset)
   const version = versions.findLast(({ since }) => since <= opset)
   if (version === undefined)
-    throw new Stop(`its opset ${opset} is older than ${versions[0]?.since}, the oldest with a rule`)
+    throw new Stop(`its opset is older than ${versions[0]?.since}, the oldest with a rule`)
   return version
+}
+
+/** @throws {Stop} where operators of that domain may have changed since the rules were written */
+export function checkOpset(domain: string, opset: number): void {
+  const newest = DOMAINS[domain]?.newest ?? 0
+  if (opset > newest)
+    throw new Stop(`its opset is newer than ${newest}, the newest that the rules know`)
 }
