@@ -16,7 +16,10 @@ export const declaredLength = ({ headers }: IncomingMessage): number =>
 
 /** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
 export class IncomingBody implements RequestBody {
-  /** What the body and then the answer take of the memory; undefined before the body is read, and after release. */
+  /**
+   * What the body and then the answer take of the memory; undefined before the body is read, and
+   * after release.
+   */
   reservation: Reservation | undefined
   /** All of it has been read, although Node's parser may say so only later in this turn. */
   wasRead = false
@@ -52,7 +55,7 @@ export class IncomingBody implements RequestBody {
     const decoder = decoderOf(request.headers['content-encoding'])
     const length = declaredLength(request)
     if (length > this.#maxBytes) throw tooLarge(this.#maxBytes)
-    // Only now: a client that would be refused is never asked for its body.
+    // Only now: a request that would be refused needs no body.
     if (request.headers.expect !== undefined && request.httpVersion === '1.1')
       this.#response.writeContinue()
     this.reservation = new Reservation(this.#memory)
@@ -79,8 +82,8 @@ export class IncomingBody implements RequestBody {
   }
 
   #receive(length: number): Buffer | Promise<Buffer> {
-    // A body that came in one packet with its head, as most do, is there by now. To read it as a stream, to its end, would cost 2 µs
-    // more, of 25 that an inference takes in all.
+    // A body that came in one packet with its head, as most do, is there by now. To read it as a
+    // stream, to its end, would cost 2 µs more, of 25 that an inference takes in all.
     if (length > 0 && this.#request.readableLength === length) {
       this.reservation?.add(length)
       return this.#request.read()
@@ -109,8 +112,9 @@ export class IncomingBody implements RequestBody {
 }
 
 /**
- * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes 500 more (measured). The buffer is
- * as large as the body where that is known, and else grows: pages that nothing was written to take no memory.
+ * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes
+ * 500 more (measured). The buffer is as large as the body where that is known, and else grows:
+ * pages that nothing was written to take no memory.
  */
 class Collector {
   readonly #expected: number

@@ -5,7 +5,10 @@ import { show } from '../protocol/json.ts'
 /** Loaded at first use: a start does not wait for it. */
 const zlib = () => process.getBuiltinModule('node:zlib')
 
-/** An answer smaller than this fits one network packet compressed or not; a larger one would take seconds and its size once more. */
+/**
+ * An answer smaller than this fits one network packet compressed or not; a larger one would take
+ * seconds and its size once more.
+ */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
 /** Whether an answer of so many bytes is compressed for clients that accept it. */
@@ -45,7 +48,10 @@ export function decoderOf(contentEncoding: string | undefined): Decoder | undefi
   )
 }
 
-/** The body compressed as the client prefers, or undefined where the client did not ask for it or it would not be smaller. */
+/**
+ * The body compressed as the client prefers, or undefined where the client did not ask for it or it
+ * would not be smaller.
+ */
 export async function compress(
   body: Uint8Array,
   acceptEncoding: string,
@@ -58,7 +64,10 @@ export async function compress(
   return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
 }
 
-/** Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is preferred (RFC 9110 section 12.5.3). */
+/**
+ * Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is
+ * preferred (RFC 9110 section 12.5.3).
+ */
 function preferredEncoding(acceptEncoding: string): 'gzip' | 'deflate' | undefined {
   const quality = new Map<string, number>()
   for (const item of acceptEncoding.toLowerCase().split(',')) {

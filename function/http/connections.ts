@@ -9,8 +9,9 @@ const { setImmediate: nextTurn } = process.getBuiltinModule('node:timers/promise
 export const NEXT_REQUEST_MS = 250
 
 /**
- * How many requests a client may pipeline on one connection. Node reads hundreds in one go, and so many from each of 150 connections
- * took 2.5 s, most of it for requests that were then not answered.
+ * How many requests a client may pipeline on one connection. Node reads hundreds in one go, and so
+ * many from each of 150 connections took 2.5 s, most of it for requests that were then not
+ * answered.
  */
 const MAX_PIPELINED = 128
 
@@ -79,8 +80,9 @@ export class Connections {
   }
 
   /**
-   * Begins a request, or lets it wait: requests of one connection are answered one after the other. A client that pipelines many has
-   * no more of the server at a time than others, and for a client that reads no answer no more than one is made.
+   * Begins a request, or lets it wait: requests of one connection are answered one after the other.
+   * A client that pipelines many has no more of the server at a time than others, and for a client
+   * that reads no answer no more than one is made.
    */
   take(exchange: Exchange, connection: Connection): void {
     const before = connection.latest
@@ -105,7 +107,8 @@ export class Connections {
     if (request.complete || request.closed) this.#becomeIdle(socket, connection)
     else {
       request.once('close', () => this.#becomeIdle(socket, connection))
-      // A body may be answered before the parser reports its end; without this, the parser would not read on to it.
+      // A body may be answered before the parser reports its end; without this, the parser would
+      // not read on to it.
       request.resume()
     }
     if (connection.pipelined.length > 0) this.#takeNext(socket, connection)
@@ -115,7 +118,8 @@ export class Connections {
     // Requests after an answer that closes the connection are not answered.
     const taken = pipelined.splice(0, socket.writable ? 1 : pipelined.length)
     this.#pipelined -= taken.length
-    // In the next turn of the event loop: else one connection would have this one to itself until it has read enough.
+    // In the next turn of the event loop: else one connection would have this one to itself until
+    // it has read enough.
     if (socket.writable && taken[0] !== undefined) setImmediate(this.#begin, taken[0])
   }
 
@@ -137,7 +141,8 @@ export class Connections {
   }
 
   /**
-   * Answers bytes that are no request, after the request before them has its own answer; then the connection closes.
+   * Answers bytes that are no request, after the request before them has its own answer; then the
+   * connection closes.
    * @param headers further lines of the head
    */
   refuse(socket: Socket, status: number, message: string, headers = ''): void {
@@ -160,8 +165,9 @@ export class Connections {
 }
 
 /**
- * A client that was answered just now, with the promise to keep the connection, may have sent its next request before it can know
- * that we end: that one is waited for, for a moment, and answered. A connection that has been idle for longer is closed.
+ * A client that was answered just now, with the promise to keep the connection, may have sent its
+ * next request before it can know that we end: that one is waited for, for a moment, and answered.
+ * A connection that has been idle for longer is closed.
  */
 function closeWhenIdle(socket: Socket, connection: Connection): void {
   if (!isIdle(socket, connection)) return

@@ -23,8 +23,8 @@ export function pathOf(target: string): string {
 export const CLOSE = { connection: 'close' }
 
 /**
- * The rules of HTTP/1.1 that Node leaves to us (RFC 9112 sections 3.2 and 6.1, RFC 9110 section 10.1.1), and heads that Node takes
- * but that a proxy before us may read in another way.
+ * The rules of HTTP/1.1 that Node leaves to us (RFC 9112 sections 3.2 and 6.1, RFC 9110 section
+ * 10.1.1), and heads that Node takes but that a proxy before us may read in another way.
  * @throws {Refused} 400, 417
  */
 export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): undefined {

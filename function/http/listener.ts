@@ -17,17 +17,22 @@ import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 /** A turn of the event loop so short that hardly any connection can have arrived in it. */
 const QUIET_TURN_MS = 0.02
 
-/** Answers a request by the route that `find` gives; without it, by the route of the request's path. */
+/**
+ * Answers a request by the route that `find` gives; without it, by the route of the request's path.
+ */
 export type Respond = (find?: FindRoute) => Promise<void>
 
-/** Stands between the listener and the routes, such as an Express application. It hands every request on by `respond`. */
+/**
+ * Stands between the listener and the routes, such as an Express application. It hands every
+ * request on by `respond`.
+ */
 export type Middleware = (
   request: IncomingMessage,
   response: ServerResponse,
   respond: Respond,
 ) => void
 
-/** What a listener serves, where it is not the configuration's whole table. */
+/** What a listener serves, where it is not all rows of the configuration. */
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
@@ -135,7 +140,10 @@ function callerOf(
   }
 }
 
-/** A request target that is a whole URL (RFC 9112 section 3.2.2) as a path; Express would read it by url.parse, of which Node warns. */
+/**
+ * A request target that is a whole URL (RFC 9112 section 3.2.2) as a path; Express would read it by
+ * url.parse, of which Node warns.
+ */
 function originForm(target: string): string {
   if (target.startsWith('/') || !URL.canParse(target)) return target
   const { pathname, search } = new URL(target)
@@ -184,7 +192,10 @@ export class Listener {
     this.#parts.sender.closing = true
   }
 
-  /** Stops listening once no client is connected and, from now on, no request was answered for so long; resolves then. */
+  /**
+   * Stops listening once no client is connected and, from now on, no request was answered for so
+   * long; resolves then.
+   */
   async closeWhenUnused(ms: number): Promise<void> {
     const { http, connections, responder } = this.#parts
     // Not from when it began to listen: the model may have taken longer to load.
@@ -198,12 +209,14 @@ export class Listener {
       else if (left > 0) await wait(left)
       else break
     }
-    // In the same turn as the last look: no connection can be accepted between them. Later ones stay in the backlog of systemd's socket.
+    // In the same turn as the last look: no connection can be accepted between them. Later ones
+    // stay in the backlog of systemd's socket.
     stopListening(http.server)
   }
 
   /**
-   * Stops listening and waits for requests in flight, at most so long; then closes the connections that are left.
+   * Stops listening and waits for requests in flight, at most so long; then closes the connections
+   * that are left.
    * @returns whether all requests were answered
    */
   async close(timeoutMs: number): Promise<boolean> {
@@ -212,7 +225,7 @@ export class Listener {
     const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
     await acceptAll(server)
     stopListening(server)
-    // Not before: clients that are told to close connect anew at once.
+    // Not before: a client whose connection closes opens another at once.
     sender.closing = true
     void connections.end()
     setTimeout(http.dropHandshakes, NEXT_REQUEST_MS).unref()
@@ -227,12 +240,16 @@ export class Listener {
   }
 }
 
-/** Not http's own close(): it also destroys connections whose last answer is still being read (Node 24). */
+/**
+ * Not http's own close(): it also destroys connections whose last answer is still being read (Node
+ * 24).
+ */
 const stopListening = (server: Server) => NetServer.prototype.close.call(server)
 
 /**
- * Closing the listener resets connections that are still in the accept queue, and the event loop accepts one a turn (libuv 1.45 and
- * later). Resolves after a short turn without a new connection; at the latest when the whole queue has had its turns.
+ * Closing the listener resets connections that are still in the accept queue, and the event loop
+ * accepts one a turn (libuv 1.45 and later). Resolves after a short turn without a new connection;
+ * at the latest after a turn for every place in the queue.
  */
 async function acceptAll(server: Server): Promise<void> {
   let accepted = 0

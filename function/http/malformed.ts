@@ -15,7 +15,10 @@ export const reasonOf = ({
 }: NodeJS.ErrnoException): [status: number, message: string] =>
   REASONS[code] ?? [400, `the request is not valid HTTP: ${message.replace(/^Parse Error: /, '')}`]
 
-/** An answer on a connection whose HTTP is malformed, so that there is no response object to give it to. */
+/**
+ * An answer on a connection whose HTTP is malformed, so that there is no response object to give it
+ * to.
+ */
 export function sendRaw(socket: Socket, status: number, message: string, headers: string): void {
   if (!socket.writable) {
     socket.destroy()

@@ -1,8 +1,9 @@
 import { Overloaded } from '../protocol/errors.ts'
 
 /**
- * Bodies and large answers in memory at once, over all requests, in units of the largest one allowed. Beside them there may be one
- * body more in tensors that wait, and for the request that is being answered its tensors and its answer: five in all.
+ * Bodies and large answers in memory at once, over all requests, in units of the largest one
+ * allowed. Beside them there may be one body more in tensors that wait, and for the request that is
+ * being answered its tensors and its answer: five in all.
  */
 const LARGE_BODIES = 2
 
@@ -17,7 +18,10 @@ type Room = Record<'small' | 'large', number>
 
 const roomOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
 
-/** The memory for request bodies and for answers that are still being read; one for the whole server. */
+/**
+ * The memory for request bodies and for answers that are still being read; one for the whole
+ * server.
+ */
 export class BodyMemory {
   readonly #used: Room = { small: 0, large: 0 }
   readonly #roomForBodies: Room

@@ -6,7 +6,8 @@ import { ROUTES, type TableRoute } from './routes.ts'
 const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind === 'metrics')
 
 /**
- * The same listener on METRICS_PORT, for metrics and health alone. No authentication here: restrict access at the network.
+ * The same listener on METRICS_PORT, for metrics and health alone. No authentication here: restrict
+ * access at the network.
  * @throws {Error} of one line, when the port cannot be had
  */
 export const listenForMetrics = (

@@ -12,17 +12,27 @@ import { createRoutes, type Route, type RouteLookup, rowsFor, type TableRoute } 
 
 /** The body of a request, read only once a route takes it. */
 export interface RequestBody {
-  /** @throws {Refused|BadRequest|Overloaded} @throws {HungUp} when the client closed the connection */
+  /**
+   * @throws {Refused|BadRequest|Overloaded} @throws {HungUp} when the client closed the connection
+   */
   read(): Promise<Uint8Array>
-  /** The answer takes the body's place in memory. @throws {Overloaded} when there is no room for it */
+  /**
+   * The answer takes the body's place in memory.
+   * @throws {Overloaded} when there is no room for it
+   */
   becomeAnswer(answer: Answer): void
   release(): void
 }
 
-/** The client closed the connection before its request was complete; an answer would reach no one. */
+/**
+ * The client closed the connection before its request was complete; an answer would reach no one.
+ */
 export class HungUp extends Error {}
 
-/** Finds the route of a request in another way than by its path. @throws {Refused} why there is none */
+/**
+ * Finds a request's route in another way than by its path.
+ * @throws {Refused} where there is none
+ */
 export type FindRoute = (routeOf: RouteLookup) => Route | undefined
 
 /** What answering a request depends on. */
@@ -32,7 +42,10 @@ export interface ResponderOptions {
   readonly cors: Cors | undefined
   readonly metrics: Metrics
   readonly log: Log
-  /** Ends connections of probes with the answer: they ask again and again, and a process that ends when unused would never end. */
+  /**
+   * Ends connections of probes with the answer: they ask again and again, and a process that ends
+   * when unused would never end.
+   */
   readonly closeProbes: boolean
 }
 
@@ -42,7 +55,7 @@ interface Exchange {
   readonly path: string
   readonly caller: Caller
   readonly body: RequestBody
-  /** @throws {Refused} why there is none */
+  /** @throws {Refused} where there is none */
   readonly findRoute: () => Route | undefined
   /** Known after the step that finds it. */
   route: Route | undefined
@@ -65,7 +78,10 @@ const STEPS: readonly Step[] = [
 
 /** Answers requests. It knows no socket and no version of HTTP but what a head says. */
 export class Responder {
-  /** When a request was last answered, on performance.now()'s clock; probes and scrapes do not count. */
+  /**
+   * When a request was last answered, on performance.now()'s clock; probes and scrapes do not
+   * count.
+   */
   lastUsed = performance.now()
   readonly #options: ResponderOptions
 
@@ -221,8 +237,8 @@ const allow = (route: Route | undefined) =>
 const shorten = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
 
 /**
- * The responder of a service. Authentication, CORS and pages are loaded only where they are asked for: no other start and no other
- * request pays for them.
+ * The responder of a service. Authentication, CORS and pages are loaded only where they are used:
+ * other starts and other requests do not pay for them.
  * @throws {Error} of one line, when what authenticates callers cannot be used
  */
 export async function createResponder(

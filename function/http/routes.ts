@@ -19,15 +19,15 @@ export interface Route<Answers = Handler> {
   /** Answers GET to clients that accept HTML. */
   readonly page?: Answers
   /**
-   * Routes that probes and scrapers ask, which keep no process awake. Health needs no authentication; a model's readiness does;
-   * metrics may have a port of their own.
+   * Routes that probes and scrapers ask, which keep no process awake. Health needs no
+   * authentication; a model's readiness does; metrics may have a port of their own.
    */
   readonly kind?: 'health' | 'readiness' | 'metrics'
   /** Whether a POST is an event; absent, none is. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
-/** Handlers of documents and pages; loaded when the first is asked for. */
+/** Handlers of documents and pages; loaded at the first request for one. */
 export interface Pages {
   docs(request: Request): Answer
   openApi(request: Request, caller: Caller): Promise<Answer>
@@ -48,7 +48,10 @@ type TableHandler = (
 
 /** A row of the table. */
 export interface TableRoute extends Route<TableHandler> {
-  /** `{model}` and `{version}` stand for this server's, percent-encoded; what is in brackets may be absent. */
+  /**
+   * `{model}` and `{version}` stand for this server's, percent-encoded; what is in brackets may be
+   * absent.
+   */
   readonly path: string
 }
 
@@ -72,7 +75,10 @@ const receive: TableHandler = ({ service }, request, caller) => {
     : receiveEvents(request, mode, caller, service)
 }
 
-/** All routes. Their descriptions are in pages/openapi.ts, which does not compile without one for each. */
+/**
+ * All routes. Their descriptions are in pages/openapi.ts, which does not compile without one for
+ * each.
+ */
 export const ROUTES = [
   {
     path: '/',
@@ -132,14 +138,18 @@ export const rowsFor = ({
     ({ page, ...row }: TableRoute) => (playground && page ? { ...row, page } : row),
   )
 
-/** Finds the route of a path. @throws {Refused} 404, naming the model or version that is not served here */
+/**
+ * Finds the route of a path.
+ * @throws {Refused} 404, naming the model or version that is not served here
+ */
 export type RouteLookup = (path: string) => Route | undefined
 
 /** Makes the table's rows answer for one service. */
 export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
   const { model } = context.service
   const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
-  // Paths as clients write them; the patterns are for those with a slash at the end or other escapes.
+  // Paths as clients write them; the patterns are for those with a slash at the end or other
+  // escapes.
   const byPath = new Map(
     routes.flatMap(({ path, route }) => pathsOf(path, model).map(path => [path, route] as const)),
   )

@@ -5,7 +5,10 @@ import { declaredLength, type IncomingBody } from './body.ts'
 import { compress, isWorthCompressing } from './compression.ts'
 import type { BodyMemory, Reservation } from './memory.ts'
 
-/** How long a refused client may go on sending, so that it can read the reason: closing at once would reset the connection. */
+/**
+ * How long a refused client may go on sending, so that it can read the reason: closing at once
+ * would reset the connection.
+ */
 export const LINGER_MS = 1_000
 
 /** Refusals for the size of a body or for its sender: what is left of the body is cut off. */
@@ -65,9 +68,11 @@ export class Sender {
   #write(destination: Destination, { status, headers: own, body }: Answer, length: number): void {
     const { request, response } = destination
     if (response.headersSent || response.destroyed) return
-    // Parts of an answer may be the caller's own text: browsers must not take it for anything but its declared type.
+    // Parts of an answer may be the caller's own text: browsers must not take it for anything but
+    // its declared type.
     const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-    // On the uncompressed answer, too: a cache must not give that to clients that accept compression, and the reverse.
+    // On the uncompressed answer, too: a cache must not give that to clients that accept
+    // compression, and the reverse.
     if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
     if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
     const requestId = request.headers['x-request-id']?.toString()
@@ -84,13 +89,19 @@ export class Sender {
     if (response.writableLength > 0 && !cutsOff) this.#waitForReader(destination, length)
   }
 
-  /** Node reads and drops the rest of a body. A body that is refused for its size or its sender is cut off instead. */
+  /**
+   * Node reads and drops the rest of a body. A body that is refused for its size or its sender is
+   * cut off instead.
+   */
   #cutsOff({ request, body }: Destination, status: number): boolean {
     if (body.wasRead || request.complete) return false
     return CUT_OFF.has(status) || declaredLength(request) > this.#config.maxBodyBytes
   }
 
-  /** An answer that does not fit the socket waits in memory for its client, for as long as a request may take to arrive. */
+  /**
+   * An answer that does not fit the socket waits in memory for its client, for as long as a request
+   * may take to arrive.
+   */
   #waitForReader({ response, body }: Destination, bytes: number): void {
     if (response.closed || bytes === 0) return
     let reservation: Reservation
@@ -119,8 +130,9 @@ function addTo(vary: string | undefined, name: string): string {
 }
 
 /**
- * Whether a connection ends with the answer. After a request to change the protocol, which is not granted, Node's parser does not
- * report a malformed request: it would get no answer until its time is over.
+ * Whether a connection ends with the answer. After a request to change the protocol, which is not
+ * granted, Node's parser does not report a malformed request: it would get no answer until its time
+ * is over.
  */
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
@@ -132,7 +144,10 @@ function endWithParts(response: ServerResponse, parts: readonly (string | Uint8A
   response.uncork()
 }
 
-/** Sends all of the answer, then waits a little for the client to stop sending before the connection closes. */
+/**
+ * Sends all of the answer, then waits a little for the client to stop sending before the connection
+ * closes.
+ */
 function lingerThenEnd(
   request: IncomingMessage,
   response: ServerResponse,

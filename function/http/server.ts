@@ -2,7 +2,8 @@ import { createServer, type Server, type ServerOptions } from 'node:http'
 import type { Config } from '../config.ts'
 import type { Log } from '../telemetry/log.ts'
 
-// The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502.
+// The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a
+// 502.
 const KEEP_ALIVE_MS = 95_000
 
 /** Connections that may wait to be accepted. */

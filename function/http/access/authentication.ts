@@ -10,7 +10,7 @@ const { createHash, timingSafeEqual } = process.getBuiltinModule('node:crypto')
 
 /**
  * Authenticates a request; health needs no authentication.
- * @param findRoute finds the request's route, or throws why there is none; only authenticated callers are told
+ * @param findRoute finds the request's route, or throws; only authenticated callers see that error
  * @returns undefined where the caller is authenticated and allowed
  */
 export type Authenticate = (
@@ -47,7 +47,10 @@ function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
   }
 }
 
-/** The token, or the refusal where there is none, or two, of which a proxy may have checked the other. */
+/**
+ * The token; a refusal where there is no token, or a second one: a proxy may have checked the
+ * other.
+ */
 function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
   const credentials = rawHeaders.filter(
     (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization',
@@ -88,7 +91,10 @@ function readSecrets(text: string): string[] {
   return secrets
 }
 
-/** A secret can be sent as a bearer token (RFC 6750 section 2.1), and cannot be guessed. Even a wrong one is not written to a log. */
+/**
+ * A secret can be sent as a bearer token (RFC 6750 section 2.1), and cannot be guessed. Even a
+ * wrong one is not written to a log.
+ */
 function checkSecret(secret: string, what: string): void {
   if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return
   throw new Error(

@@ -2,9 +2,12 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
-/** Lets pages of other origins read answers. The browser asks and enforces it (Fetch, "CORS protocol"). */
+/** Lets pages of other origins read answers; the browser enforces it (Fetch, "CORS protocol"). */
 export interface Cors {
-  /** The answer to a browser's preflight request; undefined for another request, or where the page's origin is not allowed. */
+  /**
+   * The answer to a browser's preflight request; undefined for another request, or where the page's
+   * origin is not allowed.
+   */
   preflight(request: RequestHead): Answer | undefined
   /** What an answer gets. @param vary of the answer before */
   headers(request: IncomingHttpHeaders, vary?: string): Readonly<Record<string, string>>
@@ -14,7 +17,8 @@ const PREFLIGHT: Answer = {
   status: 204,
   headers: {
     'access-control-allow-methods': 'GET, HEAD, POST',
-    // The star covers all headers but this one. (With cookies it would be literal, but cookies are never allowed.)
+    // The star covers all headers but this one. (With cookies it would be literal, but cookies are
+    // never allowed.)
     'access-control-allow-headers': '*, authorization',
     'access-control-max-age': '7200',
   },
@@ -27,20 +31,18 @@ export function createCors(origins: readonly string[] | '*'): Cors {
     origin !== undefined && (origins === '*' || origins.includes(origin))
   return {
     preflight({ method, headers }) {
-      const isAsking =
+      const isPreflight =
         method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
-      return isAsking && allowed(headers.origin) ? PREFLIGHT : undefined
+      return isPreflight && allowed(headers.origin) ? PREFLIGHT : undefined
     },
     headers({ origin }, vary) {
-      const varied = origins === '*' ? undefined : vary === undefined ? 'origin' : `${vary}, origin`
+      const readable = {
+        'access-control-allow-origin': origins === '*' ? '*' : (origin ?? ''),
+        'access-control-expose-headers': '*',
+      }
       return {
-        ...(varied === undefined ? undefined : { vary: varied }),
-        ...(allowed(origin)
-          ? {
-              'access-control-allow-origin': origins === '*' ? '*' : (origin as string),
-              'access-control-expose-headers': '*',
-            }
-          : undefined),
+        ...(origins !== '*' && { vary: vary === undefined ? 'origin' : `${vary}, origin` }),
+        ...(allowed(origin) && readable),
       }
     },
   }

@@ -14,8 +14,8 @@ import { watchFiles } from './watched-files.ts'
 
 /**
  * Verifies that a token is from the issuer, for this service and for such a request.
- * @returns undefined where it is; else 401 where it is not genuine, 403 where it does not allow the request, 503 where the issuer's
- *   keys are not available
+ * @returns undefined where it is; else 401 where it is not genuine, 403 where it does not allow the
+ *   request, 503 where the issuer's keys are not available
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 

@@ -17,7 +17,8 @@ export interface SecureServer {
 }
 
 /**
- * An HTTPS server. It replaces its certificate when the files change; open connections keep the one they began with.
+ * An HTTPS server. It replaces its certificate when the files change; open connections keep the one
+ * they began with.
  * @throws {Error} of one line, when the files are not a certificate and its key
  */
 export function createSecureServer(
@@ -39,7 +40,8 @@ export function createSecureServer(
   }
   watchFiles({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }, use, log)
 
-  // Identified by their peer: Node offers no way from the encrypted connection to the socket beneath.
+  // Identified by their peer: Node offers no way from the encrypted connection to the socket
+  // beneath.
   const handshaking = new Map<string, Socket>()
   const peer = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
   server.on('connection', (socket: Socket) => {

@@ -1,17 +1,19 @@
 import type { Log } from '../../telemetry/log.ts'
 
-// Not imported: the start imports it, too, so the build would put it into one more file for the start to read.
+// Not imported: the start imports it, too, so the build would put it into one more file for the
+// start to read.
 const { readFileSync, watchFile } = process.getBuiltinModule('node:fs')
 
 /** How often a file is checked for changes, by one stat(). */
 const INTERVAL_MS = 1_000
 
 /**
- * Hands over the contents of files now, and again each time one of them changes, for as long as the process lives.
- * It polls by stat(), which follows links: Kubernetes changes a mounted Secret by pointing a link to another folder, which a watch of
- * the file itself would not see.
+ * Hands over the contents of files now, and again each time one of them changes, for as long as the
+ * process lives. It polls by stat(), which follows links: Kubernetes changes a mounted Secret by
+ * pointing a link to another folder, which a watch of the file itself would not see.
  * @param named the files' paths by their variables
- * @param use throws where the contents are not valid: then the contents before stay in use, and the log says why
+ * @param use throws where the contents are not valid: then the contents before stay in use, and the
+ *   log says why
  * @throws {Error} of one line, when they are not valid at first
  */
 export function watchFiles<Name extends string>(

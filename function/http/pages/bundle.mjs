@@ -7,7 +7,8 @@ import { buildSync } from 'esbuild'
 const FOLDER = new URL('./browser/', import.meta.url)
 
 /**
- * Bundles a page of `browser/` into one file: its style sheet and its script become part of its HTML.
+ * Bundles a page of `browser/` into one file: its style sheet and its script become part of its
+ * HTML.
  * @param {string} name of NAME.html, which refers to NAME.css and NAME.js
  * @returns {string}
  */

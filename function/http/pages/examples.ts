@@ -3,14 +3,17 @@ import { requestJson } from '../../inference/metadata.ts'
 import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
 
-/** An example of more elements than this would make the document megabytes long, for a page that nobody would read. */
+/** An example of more elements would make the document megabytes long, and unreadable. */
 const MOST_ELEMENTS = 10_000
 
 /** Requests that the model answers 200. */
 export interface RequestExamples {
   /** Undefined where JSON cannot say it (FP16). */
   readonly json: Readonly<Record<string, unknown>> | undefined
-  /** JSON of `jsonLength` bytes, then binary tensor data; all outputs come as binary tensor data too. */
+  /**
+   * JSON of `jsonLength` bytes, then binary tensor data; all outputs come as binary tensor data
+   * too.
+   */
   readonly binary: { readonly jsonLength: number; readonly body: Buffer }
 }
 

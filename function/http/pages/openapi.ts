@@ -15,10 +15,12 @@ type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
 
 /**
- * The OpenAPI 3.1 description of everything this server answers, for the very model it serves: paths hold its name and version,
- * schemas its inputs and outputs, and the examples are requests that it answers with 200.
+ * The OpenAPI 3.1 description of everything this server answers, for the very model it serves:
+ * paths hold its name and version, schemas its inputs and outputs, and the examples are requests
+ * that it answers with 200.
  *
- * An example belongs to a request body; the example of a header parameter with the same name goes with it.
+ * An example belongs to a request body; the example of a header parameter with the same name goes
+ * with it.
  */
 export function openApi(
   model: DescribedModel,

@@ -3,7 +3,10 @@ import type { Schema } from './schemas.ts'
 /** An OpenAPI document, or a part of one. */
 export type OpenApi = { readonly [field: string]: unknown }
 
-/** One row a status of a refusal: the component's name, its description, and the header that it always has. */
+/**
+ * One row a status of a refusal: the component's name, its description, and the header that it
+ * always has.
+ */
 const ERRORS = {
   400: ['BadRequest', 'The request breaks the protocol or does not fit the model.'],
   401: ['Unauthorized', 'No bearer token, or one that is not valid.', 'WWW-Authenticate'],

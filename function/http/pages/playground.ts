@@ -10,13 +10,14 @@ const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 /** Of a larger example only its shape is in the page. */
 const MOST_ELEMENTS = 250_000
 
-/** Finding an FP32's few digits takes a microsecond, and nobody reads those of a picture. */
+/** Finding an FP32's few digits takes a microsecond, and a picture's are not read. */
 const MOST_SHORT = 1_000
 
 /**
- * The page that says what is served here, and to try it in.
+ * The page that shows what is served here, with a form to try it.
  * @param template playground.html
- * @returns the page for who found this server at an address, such as http://localhost:8080
+ * @returns the page for a client that reached this server at an address, such as
+ *   http://localhost:8080
  */
 export function createPlayground(
   template: string,
@@ -25,7 +26,7 @@ export function createPlayground(
 ): (address: string) => string {
   const { name, version, description, labels } = model
   const { inputs, outputs } = loaded.signature
-  // In a script element nothing is markup but its end.
+  // A script element has no markup except its own end.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
     const curl = curlCommand(address, name, loaded)
@@ -49,7 +50,7 @@ export function createPlayground(
   }
 }
 
-/** What the page's form is made from. */
+/** The data from which the page makes its form. */
 function describe(
   { name, labels }: Pick<Model, 'name' | 'labels'>,
   { signature: { inputs, outputs }, example }: Pick<LoadedModel, 'signature' | 'example'>,
@@ -73,7 +74,9 @@ function describe(
   }
 }
 
-/** Elements as somebody would type them; `every` instead where all are the same or there are too many. */
+/**
+ * Elements as one would type them; `every` instead where all are the same or there are too many.
+ */
 function exampleOf(tensor: Tensor) {
   const { shape } = tensor
   const texts = elementCount(shape) > MOST_ELEMENTS ? [] : elementTexts(tensor)

@@ -4,16 +4,18 @@ import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
 export type Schema = { readonly [keyword: string]: unknown }
 
-/** What a model's inference requests and responses look like: its own names, datatypes and shapes. */
+/**
+ * What a model's inference requests and responses look like: its own names, datatypes and shapes.
+ */
 export interface InferenceSchemas {
-  /** Undefined where an input is FP16, which JSON cannot say. */
+  /** Undefined where JSON cannot carry an input (FP16). */
   readonly request: Schema | undefined
   readonly response: Schema
-  /** The data arrays that these refer to, by the name of their component. */
+  /** The data arrays that these schemas refer to, by component name. */
   readonly data: Readonly<Record<string, Schema>>
 }
 
-/** What of a model its callers see in every answer. */
+/** A model's name and version, as every answer has them. */
 export interface ServedModel {
   readonly name: string
   readonly version: string | undefined
@@ -194,7 +196,10 @@ const float = (format: string): Schema => ({
   anyOf: [{ type: 'number', format }, { enum: ['NaN', 'Infinity', '-Infinity'] }],
 })
 
-/** An element of each datatype in JSON. The limits of 64-bit integers are no numbers that JSON readers keep, so `format` stands for them. */
+/**
+ * An element of each datatype in JSON. JSON readers round the limits of 64-bit integers, so
+ * `format` states them.
+ */
 const ELEMENT: Readonly<Record<Datatype, Schema>> = {
   BOOL: { type: 'boolean' },
   UINT8: integer(0, 255),
@@ -211,7 +216,10 @@ const ELEMENT: Readonly<Record<Datatype, Schema>> = {
   BYTES: { type: 'string' },
 }
 
-/** One schema stands as it is: generators make a needless union of a oneOf of one. None: nothing fits. */
+/**
+ * A single schema stands alone, because generators make a union of a oneOf of one. No schema:
+ * nothing fits.
+ */
 function oneOf(schemas: readonly Schema[]): Schema {
   const [first, ...others] = schemas
   if (first === undefined) return { not: {} }

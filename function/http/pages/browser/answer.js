@@ -2,7 +2,8 @@ import { parseExactly } from './json.js'
 import { elementCount } from './request.js'
 
 /**
- * An inference response as it came: its JSON, and outputs with their data, FP16 read from the binary tensor data behind the JSON.
+ * An inference response as it came: its JSON, and outputs with their data, FP16 read from the
+ * binary tensor data behind the JSON.
  * @param {Uint8Array} body
  * @param {string | null} jsonLength the Inference-Header-Content-Length
  */
@@ -32,14 +33,15 @@ const MOST_NUMBERS = 48
 /**
  * What of an output is shown, row by row.
  *
- * Bars stand where a length means something: for values of the model's labels, and for those that are shares of one (none negative,
- * their sum 1). Everything else is numbers.
+ * Bars stand where a length means something: for values of the model's labels, and for those that
+ * are shares of one (none negative, their sum 1). Everything else is numbers.
  * @param output with its data
  * @param {readonly string[]} labels of the model
  * @param {boolean} hasRows its first dimension counts rows
  * @typedef {{ name: string, value: number, length: number, isLargest: boolean }} Bar
  * @typedef {{ value: number | bigint | string, label: string | undefined }} ShownNumber
- * @returns {{ bars?: Bar[], shares?: boolean, negative?: boolean, texts?: string[], numbers?: ShownNumber[], of: number }[]}
+ * @returns {{ bars?: Bar[], shares?: boolean, negative?: boolean, texts?: string[], numbers?:
+ *   ShownNumber[], of: number }[]}
  */
 export function shownRows({ datatype, shape, data }, labels, hasRows) {
   const rows = hasRows ? shape[0] : 1

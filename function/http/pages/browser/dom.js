@@ -8,7 +8,10 @@ export function make(tag, ...content) {
   return element
 }
 
-/** Browsers give the clipboard only to pages of https or localhost; elsewhere, the selection is copied. */
+/**
+ * Browsers give the clipboard only to pages of https or localhost; elsewhere, the selection is
+ * copied.
+ */
 async function copyText(element) {
   if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent)
   getSelection().selectAllChildren(element)

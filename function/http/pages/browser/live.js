@@ -6,7 +6,10 @@ const POLL_MS = 2_000
 const KEPT_SECONDS = 120
 const LATENCY_SECONDS = 60
 const RATE_SECONDS = 6
-/** Each poll is a request, which keeps a function that would scale to zero awake: a page that is left open must not. */
+/**
+ * Each poll is a request, which keeps a function that would scale to zero awake: a page that is
+ * left open must not.
+ */
 const ATTENTION_MS = 60_000
 
 /** Shows how many requests the process answers, and how fast, while somebody looks at it. */

@@ -128,7 +128,10 @@ let answered = false
 let isRunning = false
 let isWanted = false
 
-/** Runs the model on what is in the form; while it runs, of all further wishes only the last is followed. */
+/**
+ * Runs the model on what is in the form; while it runs, of all further wishes only the last is
+ * followed.
+ */
 async function run({ focus }) {
   isWanted = true
   if (isRunning) return

@@ -2,7 +2,8 @@
  * What the metrics counted until now, over all of their labels.
  * @param {string} text in Prometheus' format
  * @param {number} at when it was asked for, in seconds
- * @typedef {{ at: number, started: number, requests: number, errors: number, seconds: number, buckets: Map<number, number> }} Sample
+ * @typedef {{ at: number, started: number, requests: number, errors: number, seconds: number,
+ *   buckets: Map<number, number> }} Sample
  * @returns {Sample}
  */
 export function readSample(text, at) {
@@ -42,7 +43,9 @@ export function ratesBetween(from, to) {
   }
 }
 
-/** As Prometheus' histogram_quantile: straight within a bucket; beyond the last bound, that bound. */
+/**
+ * As Prometheus' histogram_quantile: straight within a bucket; beyond the last bound, that bound.
+ */
 function quantile(share, from, to) {
   const buckets = [...to]
     .map(([le, count]) => ({ le, count: count - (from.get(le) ?? 0) }))

@@ -1,11 +1,11 @@
 /**
  * What the form holds, as an inference request.
  *
- * Elements are texts, as they were typed. What is no number is sent as a string all the same, so that the server says what is wrong
- * with it; only what cannot be sent at all is refused here.
+ * Elements are texts, as they were typed. What is no number is sent as a string all the same, so
+ * that the server says what is wrong with it; only what cannot be sent at all is refused here.
  *
- * @typedef {{ name: string, shape: number[], datatype: string, data?: string, bytes?: Uint8Array }} Tensor
- *   `data` is a JSON array; with `bytes` it is sent as binary tensor data
+ * @typedef {{ name: string, shape: number[], datatype: string, data?: string, bytes?: Uint8Array }}
+ *   Tensor `data` is a JSON array; with `bytes` it is sent as binary tensor data
  */
 
 /** What is in the form cannot be sent. */
@@ -27,7 +27,10 @@ export function elementJson(datatype, text) {
   return numeral(trimmed) ?? JSON.stringify(trimmed)
 }
 
-/** A number as JSON writes it, digit by digit: `.5` is 0.5, `007` is 7; undefined where the text is none. */
+/**
+ * A number as JSON writes it, digit by digit: `.5` is 0.5, `007` is 7; undefined where the text is
+ * none.
+ */
 function numeral(text) {
   const [, sign, whole, fraction = '', exponent = ''] =
     /^([+-]?)(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i.exec(text) ?? []
@@ -114,7 +117,8 @@ export function resized(elements, from, to, empty) {
 /**
  * @param {readonly Tensor[]} tensors
  * @param {readonly { name: string, datatype: string }[]} outputs of the model
- * @returns {{ headers: [string, string][], json: string, bytes: Uint8Array[], answer: 'json' | 'binary' }} `bytes` come behind the JSON
+ * @returns {{ headers: [string, string][], json: string, bytes: Uint8Array[], answer: 'json' |
+ *   'binary' }} `bytes` come behind the JSON
  */
 export function inferenceRequest(tensors, outputs) {
   const inputs = tensors.map(({ name, shape, datatype, data, bytes }) => {

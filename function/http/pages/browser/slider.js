@@ -1,9 +1,11 @@
 const LIMITS = { UINT8: [0, 255], INT8: [-128, 127] }
 
 /**
- * The range of an input's sliders. Metadata has no range but a small datatype's own, so the others reach somewhat beyond the example.
+ * The range of an input's sliders. Metadata has no range but a small datatype's own, so the others
+ * reach somewhat beyond the example.
  * @param {readonly string[]} example its elements in the example
- * @returns {{ min: number, max: number, step: number } | undefined} undefined where sliders are no use
+ * @returns {{ min: number, max: number, step: number } | undefined} undefined where sliders are no
+ *   use
  */
 export function sliderRange(datatype, example) {
   if (datatype === 'BOOL' || datatype === 'BYTES') return undefined

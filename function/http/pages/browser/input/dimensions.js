@@ -2,7 +2,10 @@
 export const variable = ({ shape, anyRank }) =>
   anyRank ? [] : [...shape.keys()].filter(d => shape[d] === -1)
 
-/** The sizes of variable dimensions. Inputs share the size of a dimension with the same name in the graph, as the server requires. */
+/**
+ * The sizes of variable dimensions. Inputs share the size of a dimension with the same name in the
+ * graph, as the server requires.
+ */
 export function createDimensions(inputs) {
   const sizes = new Map()
   const keyOf = ({ name, dimensionNames }, d) => dimensionNames[d] || JSON.stringify([name, d])

@@ -1,6 +1,9 @@
 import { elementCount, elementJson, resized } from '../request.js'
 
-/** So many elements get a field each; more are written as JSON, and more than anyone writes are made up. */
+/**
+ * So many elements get a field each; more are written as JSON, and more than anyone writes are made
+ * up.
+ */
 export const MOST_FIELDS = 64
 export const MOST_WRITTEN = 4_096
 export const MOST_MADE = 2_000_000

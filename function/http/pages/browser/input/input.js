@@ -15,8 +15,8 @@ export class Input {
   elements
 
   /**
-   * @param changed is told of every change; with `resize` where a dimension has another size, which other inputs may share, and with
-   *   `removed` where that is for a row less
+   * @param changed is told of every change; with `resize` where a dimension has another size, which
+   *   other inputs may share, and with `removed` where that is for a row less
    */
   constructor(metadata, index, dimensions, changed) {
     this.metadata = metadata
@@ -145,7 +145,10 @@ export class Input {
     this.values.replaceChildren(...this.ways[this.way].draw())
   }
 
-  /** The ways that are possible, and the size. Fields for sizes stay, so that one can go on typing in them. */
+  /**
+   * The ways that are possible, and the size. Fields for sizes stay, so that one can go on typing
+   * in them.
+   */
   drawOptions() {
     const { count, shape, metadata } = this
     const values = `${count.toLocaleString('en')} value${count === 1 ? '' : 's'}`
@@ -166,7 +169,11 @@ export class Input {
     return this.ways[this.way].read({ name, shape: [...this.shape], datatype })
   }
 
-  /** Shows a problem at its place. @param at the element it is of, where that is known @returns what to put the focus on */
+  /**
+   * Shows a problem at its place.
+   * @param at the element it is of, where that is known
+   * @returns what to put the focus on
+   */
   mark(text, at) {
     const { fields } = this.ways
     const field =

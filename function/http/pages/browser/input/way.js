@@ -32,7 +32,8 @@ export class Way {
    * The input has another shape.
    * @param {number[]} _from
    * @param {number[]} _to
-   * @returns {string | undefined} the way that the input is given from now on, where that is another
+   * @returns {string | undefined} the way that the input is given from now on, where that is
+   *   another
    */
   resize(_from, _to) {
     return undefined

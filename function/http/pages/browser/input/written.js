@@ -15,7 +15,10 @@ export class Written extends Way {
     this.text = count <= MOST_WRITTEN ? nested(elements, shape, metadata.datatype) : ''
   }
 
-  /** @param from the way before: what is in fields is always written out, because it may have been edited */
+  /**
+   * @param from the way before: what is in fields is always written out, because it may have been
+   *   edited
+   */
   begin(from) {
     const { elements, shape, metadata, count } = this.input
     if (from === 'fields' || count <= MOST_WRITTEN)
