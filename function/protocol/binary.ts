@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { rowOf } from './datatypes.ts'
+import { DATATYPES } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
@@ -37,7 +37,7 @@ export function readBinaryTensor(
 ): TensorData {
   const input = `input ${show(name)}`
   const elements = elementCount(shape)
-  const row = rowOf(datatype)
+  const row = DATATYPES[datatype]
   if (row.view === undefined) return readStrings(bytes, elements, shape, input)
   if (bytes.byteLength !== elements * row.bytes) {
     throw new BadRequest(
@@ -51,7 +51,7 @@ export function readBinaryTensor(
 
 /** How many elements the bytes hold, for a request that does not say; a remainder is left for {@link readBinaryTensor} to refuse. */
 export function countBinaryElements(bytes: Uint8Array, { name, datatype }: TensorMetadata): number {
-  const row = rowOf(datatype)
+  const row = DATATYPES[datatype]
   if (row.view !== undefined) return Math.floor(bytes.byteLength / row.bytes)
   let count = 0
   for (let at = 0; at < bytes.byteLength; count++)

@@ -101,7 +101,7 @@ function floatsToJson(data: Float32Array | Float64Array): string {
 }
 
 // biome-ignore format: one row a datatype reads best as a table
-export const DATATYPES = {
+const ROWS = {
   BOOL:   { bytes: 1, ort: 'bool',    onnx: 9,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined, toJson: booleansToJson },
   UINT8:  { bytes: 1, ort: 'uint8',   onnx: 2,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
   UINT16: { bytes: 2, ort: 'uint16',  onnx: 4,  allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     ...integer(0, 65535) },
@@ -118,16 +118,15 @@ export const DATATYPES = {
   BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },
 } satisfies Record<string, DatatypeRow>
 
-export type Datatype = keyof typeof DATATYPES
+export type Datatype = keyof typeof ROWS
 
-/** The datatype's row, typed alike for all of them. */
-export const rowOf = (datatype: Datatype): DatatypeRow => DATATYPES[datatype]
+export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 
 /** Whether tensor data of it can be written in JSON. */
-export const hasJson = (datatype: Datatype) => rowOf(datatype).fromJson !== undefined
+export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
 /** Whether JSON.parse() would round its elements, so that they are read as bigints. */
-export const isBigInteger = (datatype: Datatype) => rowOf(datatype).isBigInteger === true
+export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
 const BY_ONNX_NUMBER = new Map(
   Object.entries(DATATYPES).map(([datatype, { onnx }]) => [onnx, datatype as Datatype]),

@@ -1,5 +1,5 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
-import { DATATYPES, hasJson, isBigInteger, isDatatype, rowOf } from './datatypes.ts'
+import { DATATYPES, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
 import { readJsonData } from './json-data.ts'
@@ -217,7 +217,7 @@ function checkTensorBytes(
   most: number,
 ): number {
   const elements = elementCount(shape)
-  const bytes = elements * (rowOf(metadata.datatype).bytes || TEXT_BYTES)
+  const bytes = elements * (DATATYPES[metadata.datatype].bytes || TEXT_BYTES)
   // No element takes less than two bytes of a body: a shape beyond that is wrong, and is told so when its data is counted.
   if (bytes > most && elements <= most / 2) {
     throw new TooLarge(

@@ -1,5 +1,5 @@
 import { writeBinaryTensor } from './binary.ts'
-import { rowOf } from './datatypes.ts'
+import { DATATYPES } from './datatypes.ts'
 import { ModelError, TooLarge } from './errors.ts'
 import type { RequestedOutput } from './request.ts'
 import type { Tensor, TensorData } from './tensor.ts'
@@ -193,7 +193,7 @@ export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
   `[${encodeElements(tensor)}]`
 
 function encodeElements({ datatype, data }: Pick<Tensor, 'datatype' | 'data'>): string {
-  const { toJson } = rowOf(datatype)
+  const { toJson } = DATATYPES[datatype]
   if (toJson === undefined) throw new Error(`${datatype} has no JSON form`)
   return toJson(data as never)
 }

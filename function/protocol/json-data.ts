@@ -1,4 +1,4 @@
-import { type Datatype, type DatatypeRow, isBigInteger, rowOf } from './datatypes.ts'
+import { DATATYPES, type Datatype, type DatatypeRow, isBigInteger } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { parseExactly, show } from './json.ts'
 import {
@@ -27,7 +27,7 @@ export function readJsonData(
   pieceBytes = PIECE_BYTES,
 ): TensorData {
   const { name, datatype } = metadata
-  if (rowOf(datatype).fromJson === undefined) {
+  if (DATATYPES[datatype].fromJson === undefined) {
     throw new BadRequest(
       `input ${show(name)}: ${datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`,
     )
@@ -40,7 +40,7 @@ export function readJsonData(
   const flat = isNested ? flatten(data, shape, 0, name) : data
   const expected = elementCount(shape)
   if (flat.length !== expected) throw miscounted(name, shape, flat.length)
-  const elements = rowOf(datatype).allocate(expected)
+  const elements = DATATYPES[datatype].allocate(expected)
   fill(elements, 0, flat, name, datatype)
   return elements
 }
@@ -84,7 +84,7 @@ class PieceReader {
     const expected = elementCount(shape)
     // An element takes a byte and a comma at least: nothing is allocated for what is not there.
     if (expected > (end - start) / 2) throw this.wrongLength(start, 0)
-    this.elements = rowOf(metadata.datatype).allocate(expected)
+    this.elements = DATATYPES[metadata.datatype].allocate(expected)
   }
 
   read(): TensorData {
@@ -206,7 +206,7 @@ function fill(
   name: string,
   datatype: Datatype,
 ): void {
-  const { fromJson } = rowOf(datatype)
+  const { fromJson } = DATATYPES[datatype]
   for (let i = 0; i < values.length; i++) {
     const element = fromJson?.(values[i])
     if (element === undefined) throw wrongElement(name, from + i, show(values[i]), datatype)
@@ -221,7 +221,7 @@ const miscounted = (name: string, shape: readonly number[], length: number) =>
 
 const wrongElement = (name: string, at: number, shown: string, datatype: Datatype) =>
   new BadRequest(
-    `input ${show(name)}: data[${at}] is ${shown}; ${datatype} takes ${rowOf(datatype).takes}`,
+    `input ${show(name)}: data[${at}] is ${shown}; ${datatype} takes ${DATATYPES[datatype].takes}`,
   )
 
 const ragged = (name: string, shape: readonly number[], depth: number, shown: string) =>
