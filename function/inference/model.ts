@@ -22,7 +22,10 @@ export interface Model extends ModelFolder {
   readonly retired: boolean
   /** Whether requests share runs; decided after the model is ready. */
   readonly batching: Batching
-  /** Rows waiting for a run, requests waiting for the model to load, and large requests, each as one. */
+  /**
+   * Rows waiting for a run, requests waiting for the model to load, and large requests, each as
+   * one.
+   */
   readonly queuedRows: number
   /**
    * Loads the model and warms it up.
@@ -67,7 +70,7 @@ export function createModel(
       const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
       const batching = await decideBatching(folder, executor, example)
       loaded.batching = batching
-      // A process that ends has nothing to tell of its model any more.
+      // A process that ends says no more of its model.
       if (!state.retired) tellBatching(batching, describeBatching(batching), log)
     } catch (error) {
       state.failed()
