@@ -128,7 +128,7 @@ function writeNode({
   return Buffer.concat([
     ...inputs.map(name => text(1, name)),
     ...outputs.map(name => text(2, name)),
-    text(3, `the ${operator}`),
+    text(3, `${operator} of ${outputs.join()}`),
     text(4, operator),
     ...Object.entries(attributes).map(([name, value]) => message(5, writeAttribute(name, value))),
     text(7, domain),
