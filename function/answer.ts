@@ -75,7 +75,7 @@ export const json = (
   body: JSON.stringify(value),
 })
 
-/** @param to what the answer is for, as the table of errors has it */
+/** @param to which column of the table of errors says the status */
 export function errorAnswer(error: unknown, to: 'http' | 'event' = 'http'): Answer {
   const meaning = meaningOf(error)
   if (meaning === undefined)
@@ -89,7 +89,8 @@ const retryHeaders = ({ retryAfter }: Meaning): Readonly<Record<string, string>>
 
 /**
  * The answer to an error that has a code.
- * @throws the error itself where it has none: the caller of this function knows the request, and logs it with the error
+ * @throws the error itself where it has none: the caller of this function knows the request, and
+ * logs it with the error
  */
 export function knownError(error: unknown, to: 'http' | 'event'): Answer {
   if (meaningOf(error) === undefined) throw error

@@ -5,9 +5,9 @@ import type { Model } from './inference/model.ts'
 import type { Codec } from './protocol/codec.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
 
-/** What every protocol asks of the server, in the Open Inference Protocol's words. */
+/** The verbs that all protocols share, in the Open Inference Protocol's words. */
 export interface DataPlane {
-  /** What this server is. */
+  /** Name, version and extensions. */
   readonly server: typeof serverMetadata
   live(): { readonly live: true }
   /** Whether requests are taken now; where they are not, why. */
@@ -17,7 +17,7 @@ export interface DataPlane {
   modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
   /**
    * Answers one inference request once the model is loaded, and counts it.
-   * @param read begins to read the request; what it throws is counted, too
+   * @param read begins to read the request; its errors are counted, too
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>

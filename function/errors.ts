@@ -2,18 +2,21 @@ import type { InferenceErrorCode } from './protocol/errors.ts'
 import type { FailureCause, RejectionReason } from './telemetry/metrics.ts'
 
 /**
- * What an error means to those who are told of it. This table is the only place that says so: whoever meets an error looks it up by
+ * What an error means for HTTP, events and metrics. Only this table says it: look an error up by
  * its code.
  */
 export interface Meaning {
   /** The status of an answer to a request. */
   readonly http: number
   /**
-   * The status of an answer to an event. A Broker retries after 404, 408, 409, 429 and 5xx, and sends the event to the dead letter
-   * sink after any other: so only what may succeed later is 5xx.
+   * The status of an answer to an event. A Broker retries after 404, 408, 409, 429 and 5xx, and
+   * sends the event to the dead letter sink after any other status. So an error is 5xx only if a
+   * retry may succeed.
    */
   readonly event: number
-  /** It is the event's own, so that in a batch it does not fail the other events: the reply to it says what was wrong. */
+  /**
+   * In a batch, this error fails only its own event: the reply to that event says what was wrong.
+   */
   readonly endsOneEvent?: true
   /** Seconds after which to try again. */
   readonly retryAfter?: number
@@ -33,7 +36,7 @@ const INFERENCE = {
   DEADLINE_PASSED: { http: 504, event: 504, rejected: 'deadline' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
-/** HTTP's own refusals, for which the protocol has no word. */
+/** HTTP's own refusals, which the inference protocol does not define. */
 // biome-ignore format: one row a refusal reads best as a table
 const REFUSALS = {
   BAD_HTTP:               { http: 400, event: 400 },
@@ -47,7 +50,7 @@ const REFUSALS = {
   KEYS_UNAVAILABLE:       { http: 503, event: 503 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** An error that nobody foresaw: our own mistake. Its text is for the log, not for the caller. */
+/** An error without a code: our own mistake. Its text is for the log, not for the caller. */
 export const UNFORESEEN: Meaning = { http: 500, event: 500, failed: 'server' }
 
 export type RefusalCode = keyof typeof REFUSALS
@@ -55,7 +58,7 @@ export type ErrorCode = InferenceErrorCode | RefusalCode
 
 export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = { ...INFERENCE, ...REFUSALS }
 
-/** What an error means; undefined for one that nobody foresaw. */
+/** What an error means; undefined if it has no code of the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
   const code = (error as { readonly code?: unknown } | undefined)?.code
   return typeof code === 'string' && Object.hasOwn(MEANINGS, code)

@@ -9,15 +9,19 @@ import { traceOf } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
 /*
- * The contract of Knative's own Node.js runtime, faas-js-runtime 4, under which the function answers on `/`:
- * https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does without that runtime.
+ * The contract of Knative's own Node.js runtime, faas-js-runtime 4, under which the function
+ * answers on `/`: https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does without
+ * that runtime.
  */
 
-/** Of what the runtime hands over, what is used. */
+/** The parts of the runtime's context that are used. */
 export interface Context {
   readonly method: string
   readonly headers: IncomingHttpHeaders
-  /** application/json is parsed; text and events in structured mode are a string, anything else is bytes. */
+  /**
+   * application/json is parsed; text and events in structured mode are a string, anything else is
+   * bytes.
+   */
   readonly body?: unknown
 }
 
@@ -36,10 +40,14 @@ let service: Service | undefined
 let config: Config | undefined
 let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
-/** Reads the environment and loads the model. @throws {Error} of one line, when it cannot be served */
+/**
+ * Reads the environment and loads the model.
+ * @throws {Error} of one line, when it cannot be served
+ */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
-  // The runtime's own listener lets everybody in, and lets ?headers=… in a query take the place of the headers.
+  // The runtime's own listener admits every client, and lets ?headers=… in a query replace the
+  // headers.
   const unkept = config.auth !== undefined ? 'AUTH_' : config.tls !== undefined ? 'TLS_' : undefined
   if (unkept !== undefined)
     throw new Error(
@@ -51,8 +59,9 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Answers one call of the runtime. Its second argument is not used: for an event it is what the runtime's SDK made of it, with an id
- * made up where there is none, its header values still encoded, its integers beyond 2^53 rounded. The context's body has it as it came.
+ * Answers one call of the runtime. The second argument is not used: for an event it is the event as
+ * the runtime's SDK read it, with an invented id where the event has none, with header values still
+ * encoded and integers beyond 2^53 rounded. The context's body has the event as it came.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current(context)
@@ -85,13 +94,13 @@ function answer(
       ? infer(request, caller, service.dataPlane)
       : receiveEvents(request, mode, caller, service)
   }
-  // What was rounded by the runtime's parser is refused where an integer tensor is read, for it is beyond 2^53.
+  // The runtime's parser rounds integers beyond 2^53. Reading an integer tensor refuses those.
   const parsed = { value: body, exact: () => body }
   if (mode !== undefined) return receiveParsed(headers, parsed, caller, service)
   return inferParsed(parsed, caller, service.dataPlane)
 }
 
-/** The runtime asks whether to restart the process: it answers, so no. */
+/** The runtime asks whether to restart the process. It answers, so no. */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
   reply.code(200).send({ live: true })
 

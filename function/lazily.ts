@@ -1,6 +1,7 @@
 /**
- * What is loaded when it is first asked for, once. Where that fails, for want of memory or of file descriptors, who asks next tries again.
- * @returns asks for it
+ * Loads something once, when it is first needed. If that fails, for want of memory or file
+ * descriptors, the next call tries again.
+ * @returns the function that gives it
  */
 export function lazily<Loaded>(load: () => Promise<Loaded>): () => Promise<Loaded> {
   let loading: Promise<Loaded> | undefined

@@ -7,10 +7,10 @@ import { createService, endPush, type Service, startPush } from './service.ts'
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
-/** What a process serves with. */
+/** Configuration of a process that serves. */
 export interface Setup {
   readonly config: Config
-  /** What requests pass through before they are routed. */
+  /** Requests pass through it before they are routed. */
   readonly middlewareOf?: (service: Service) => Middleware
 }
 
@@ -32,7 +32,7 @@ interface Running {
   readonly listener: Listener
   /** Settles when the model is loaded, or cannot be. */
   readonly loading: Promise<void>
-  /** What sends spans and metrics, once the model is loaded. */
+  /** Sends spans and metrics, once the model is loaded. */
   readonly pushing: Promise<Push | undefined>
 }
 
@@ -42,7 +42,8 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const { model, metrics } = service
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Before a client can connect: a signal without a listener ends the process, and requests with it.
+  // Before a client can connect: a signal without a listener ends the process, and requests with
+  // it.
   const terminated = firstSignal()
   const listener = await listen(service, config, { middleware: middlewareOf?.(service) })
   // Until the process ends, so that its last moments can be watched, too.
@@ -91,8 +92,8 @@ function firstSignal(): Promise<NodeJS.Signals> {
 }
 
 /**
- * A thread that is ended within a run takes the process with it, by SIGABRT (ONNX Runtime 1.30), and process.exit() ends threads.
- * Another program in the process' place ends them without asking.
+ * process.exit() ends threads, and a thread that is ended within a run ends the process by SIGABRT
+ * (ONNX Runtime 1.30). Replacing the process by another program ends the threads without that.
  */
 function endAtOnce(code: number): never {
   // Hide Node's ExperimentalWarning for execve: operators cannot act on it.
@@ -132,8 +133,8 @@ function endUnused(running: Running): Promise<never> {
 }
 
 /**
- * Ends the process with 0. Runs that no caller waits for any more, maybe of the load, end first where they do in time; and the last
- * counts are pushed, because they are nowhere else.
+ * Ends the process with 0. Runs that no caller waits for any more, maybe of the load, end first
+ * where they do in time; and the last counts are pushed, because they are nowhere else.
  */
 async function end({ service, loading, pushing }: Running, timeoutMs: number): Promise<never> {
   const closed = loading
@@ -162,7 +163,7 @@ function tellStarted(
     { model: model.name, version: model.version, url, metricsPort: metricsListener?.port },
     `serving ${model.name} ${model.version ?? ''} on ${url}`,
   )
-  // For the person who started it by hand; in a pod, or systemd's journal, every line is JSON.
+  // For a person at a terminal. In a pod, or systemd's journal, every line is JSON.
   const isByHand = !inCluster && listenFd === undefined
   const curl =
     isByHand && auth === undefined && model.loaded !== undefined

@@ -10,11 +10,11 @@ import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Push } from './telemetry/push.ts'
 import { createTraces, type Traces } from './telemetry/trace.ts'
 
-/** What the process consists of, whichever protocols stand in front of it. */
+/** The parts of the process that all protocols share. */
 export interface Service {
   readonly model: Model
   readonly dataPlane: DataPlane
-  /** In whose name events are answered. */
+  /** The identity of replies to events. */
   readonly replier: Replier
   readonly metrics: Metrics
   readonly log: Log
@@ -65,8 +65,8 @@ function replierOf({ name, version }: ModelFolder, { eventSource, service }: Con
 }
 
 /**
- * From now on spans and metrics are pushed, where the configuration says so. To be called when the start is over, because the code
- * that pushes is loaded here.
+ * From now on spans and metrics are pushed, where the configuration says so. To be called when the
+ * start is over, because the code that pushes is loaded here.
  */
 export async function startPush(service: Service, config: Config): Promise<Push | undefined> {
   if (config.push === undefined) return undefined
@@ -79,7 +79,7 @@ export async function startPush(service: Service, config: Config): Promise<Push 
   }
 }
 
-/** Pushes for the last time what there is, and waits for it at most so long. */
+/** Pushes the last spans and metrics, and waits for that at most so long. */
 export async function endPush(
   pushing: Promise<Push | undefined>,
   timeoutMs: number,

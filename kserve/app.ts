@@ -12,10 +12,11 @@ import type { Service } from '../function/service.ts'
 import { predict } from './v1.ts'
 
 /**
- * The predictor as an Express application: V1's routes, and behind them everything that the function answers.
+ * The predictor as an Express application: V1's routes, and behind them everything that the
+ * function answers.
  *
- * It decides what answers, not how: bodies are read, and answers written, by the listener, so that limits, errors, compression and
- * the end of the process are the same with and without it.
+ * It only finds the route. The listener reads bodies and writes answers, so that limits, errors,
+ * compression and the end of the process are the same with and without it.
  */
 export function createPredictor(service: Service): Middleware {
   const v2 = (routeOf: RouteLookup, name: string, verb: 'ready' | 'infer') =>
@@ -66,10 +67,10 @@ export function createPredictor(service: Service): Middleware {
   app.use(onError)
 
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
-    // Express would read what is no path by url.parse, of which Node warns, and which will throw.
+    // Express would read a target that is no path by url.parse, which is deprecated and will throw.
     if (!request.url?.startsWith('/')) return respond()
     ;(response as Response).locals = { respond }
-    // What has no path is none of the application's.
+    // The application has no route for a target without a path.
     ;(app as RequestHandler)(request as Request, response as Response, () => respond())
   }
 }

@@ -2,17 +2,20 @@ import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { VariableName } from '../function/config.ts'
 
-/** Where KServe puts what STORAGE_URI, or a runtime's storageUri, names. */
+/** KServe puts the model here that STORAGE_URI, or a runtime's storageUri, names. */
 export const MOUNTED_MODEL = '/mnt/models'
 
-/** Arguments of KServe's model server that say what a variable says (kserve/kserve: python/kserve/kserve/model_server.py). */
+/**
+ * Arguments of KServe's model server that stand for a variable (kserve/kserve:
+ * python/kserve/kserve/model_server.py).
+ */
 const HONOURED: Readonly<Record<string, VariableName>> = {
   model_name: 'MODEL_NAME',
   model_dir: 'MODEL_DIR',
   http_port: 'PORT',
 }
 
-/** Its others, which manifests written for it carry, and what there is instead. */
+/** Its other arguments, which manifests written for it carry, and what to use instead. */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   workers: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
   max_threads: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
@@ -39,7 +42,7 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 
 const FLAGS = ['enable_predictor_health_check']
 
-/** What a predictor is started with. */
+/** The settings that a predictor is started with. */
 export interface PredictorArguments {
   /** The environment, with the arguments' values in the place of the variables they stand for. */
   readonly env: NodeJS.ProcessEnv
@@ -50,11 +53,12 @@ export interface PredictorArguments {
 }
 
 /**
- * Reads KServe's arguments, as `--flag value` or `--flag=value`; the last of two counts. They win over the environment.
- * Without a model folder in either, the model is what KServe mounts, where it mounts any.
+ * Reads KServe's arguments, as `--flag value` or `--flag=value`; the last of two counts. They win
+ * over the environment. If neither names a model folder, it is the folder that KServe mounts, if
+ * there is one.
  *
- * KServe itself adds no argument to a predictor's container: all come from an InferenceService or a runtime, so that an unknown one
- * is somebody's mistake.
+ * KServe itself adds no argument to a predictor's container. All come from an InferenceService or a
+ * runtime, so an unknown one is a mistake there.
  * @param args as process.argv, from the first argument on
  * @param mounted where KServe mounts models
  * @throws {Error} of one line, naming the argument and what is allowed
@@ -87,7 +91,10 @@ export function readArguments(
   return { env: { ...env, ...variables }, givenAs, withoutEffect }
 }
 
-/** KServe says so of a model that comes as an image: another container links its folder after this one has started. */
+/**
+ * KServe says so of a model that comes as an image: another container links its folder after this
+ * one has started.
+ */
 export const isMountedLate = (env: NodeJS.ProcessEnv) => env.MODEL_INIT_MODE === 'async'
 
 interface Token {

@@ -5,7 +5,10 @@ import { live, type Setup } from '../function/process.ts'
 import { createPredictor } from './app.ts'
 import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
 
-/** How long the container that holds the model may take to link its folder; its image was pulled before this process started. */
+/**
+ * How long the container that holds the model may take to link its folder; its image was pulled
+ * before this process started.
+ */
 const MOUNT_TIMEOUT_MS = 60_000
 
 /** `npm run start:predictor`: the function as KServe's custom predictor. */

@@ -17,11 +17,13 @@ import type { InferenceRequest } from '../function/protocol/request.ts'
 import type { Signature, Tensor } from '../function/protocol/tensor.ts'
 
 /*
- * KServe's V1 protocol, which is TensorFlow Serving's predict API: https://www.tensorflow.org/tfx/serving/api_rest#predict_api
+ * KServe's V1 protocol, which is TensorFlow Serving's predict API:
+ * https://www.tensorflow.org/tfx/serving/api_rest#predict_api
  *
- * By rows: {"instances": [row, …]} is answered by {"predictions": [row, …]}; by columns: {"inputs": …} by {"outputs": …}. Where
- * there is one tensor its value stands alone, otherwise an object has them by name. A value is nested as its shape says. V1 says
- * neither datatypes nor shapes, so what is sent is read as a V2 request of the model's datatypes, and held to all of its rules.
+ * By rows: {"instances": [row, …]} is answered by {"predictions": [row, …]}; by columns: {"inputs":
+ * …} by {"outputs": …}. Where there is one tensor its value stands alone, otherwise an object has
+ * them by name. A value is nested as its shape says. V1 says neither datatypes nor shapes, so the
+ * values are read as a V2 request of the model's datatypes, with all of V2's rules.
  */
 
 /** A V1 request that fits the model. */
@@ -30,7 +32,10 @@ export interface V1Request extends InferenceRequest {
   readonly instances: number | undefined
 }
 
-/** V1 is read on the main thread, and so long nothing else is answered: 4 MiB take 80 ms. V2 has no such bound. */
+/**
+ * V1 is read on the main thread, which answers nothing else meanwhile: 4 MiB take 80 ms. V2 has no
+ * such limit.
+ */
 const MOST_BYTES = 4 * 2 ** 20
 
 /** Answers `POST /v1/models/{model}:predict`, whatever becomes of it. */
@@ -84,7 +89,9 @@ function checkSize({ byteLength }: Uint8Array): void {
   throw new TooLarge(`the body is larger than the ${MOST_BYTES} bytes allowed in V1; ask by V2`)
 }
 
-/** @throws {BadRequest} naming what is wrong with the request, or why the model cannot be asked by V1 */
+/**
+ * @throws {BadRequest} naming the mistake in the request, or why the model cannot be asked by V1
+ */
 export function decodePredict(json: ParsedJson, signature: Signature): V1Request {
   const unsayable = [...signature.inputs, ...signature.outputs].find(
     ({ datatype }) => !hasJson(datatype),
@@ -127,7 +134,10 @@ function toV2(body: unknown, signature: Signature): JsonObject {
   }
 }
 
-/** The rows of a request by rows; undefined for one by columns. @throws {BadRequest} when it is neither */
+/**
+ * The rows of a request by rows; undefined for one by columns.
+ * @throws {BadRequest} when it is neither
+ */
 function instancesOf(body: unknown): readonly unknown[] | undefined {
   if (!isObject(body)) throw new BadRequest(`a predict request is a JSON object, not ${show(body)}`)
   const { instances, inputs, signature_name: signatureName = SIGNATURE } = body
@@ -174,7 +184,8 @@ function columnsOf(instances: readonly unknown[], signature: Signature): unknown
 const namesOf = ({ inputs }: Signature) => inputs.map(({ name }) => show(name)).join(', ')
 
 /**
- * A value nested as its shape says, with that shape, read from its first elements: whether the others agree is for V2 to check.
+ * A value nested as its shape says, with that shape, read from its first elements: whether the
+ * others agree is for V2 to check.
  * @param fits the model's shape, for what an empty value leaves open
  */
 function tensorOf(value: unknown, fits: readonly number[]): { shape: number[]; data: unknown } {
@@ -216,7 +227,10 @@ function byName(outputs: readonly Tensor[], toJson: (output: Tensor) => string):
   return `{${outputs.map(output => `${JSON.stringify(output.name)}:${toJson(output)}`).join(',')}}`
 }
 
-/** The part of a tensor that one index into its first `depth` dimensions, taken together, leaves: nested as the other dimensions say. */
+/**
+ * The part of a tensor that one index into its first `depth` dimensions, taken together, leaves:
+ * nested as the other dimensions say.
+ */
 function nested(tensor: Tensor, depth: number, index: number): string {
   const { shape, data } = tensor
   const left = shape.length - depth

@@ -5,11 +5,13 @@ import { isObject, type JsonObject, type ParsedJson, parseJson, show } from '../
 import { EMPTY_ARRAY, findMember } from '../protocol/json-scan.ts'
 
 /**
- * CloudEvents 1.0 as they travel over HTTP (CloudEvents spec: HTTP protocol binding, JSON event format, JSON batch format).
+ * CloudEvents 1.0 as they travel over HTTP (CloudEvents spec: HTTP protocol binding, JSON event
+ * format, JSON batch format).
  *
- * Ours rather than the SDK's HTTP.toEvent, which costs 18 µs an event beside about 35 µs for the whole of an inference and 39 ms of
- * the start (measured with 10.0.0), takes malformed JSON for "no event", turns data_base64 into one Uint32 a byte, drops falsy
- * values, invents ids, and neither reads nor writes percent-encoded header values. The tests check every reply with the SDK.
+ * Ours rather than the SDK's HTTP.toEvent, which costs 18 µs an event beside about 35 µs for the
+ * whole of an inference and 39 ms of the start (measured with 10.0.0), takes malformed JSON for "no
+ * event", turns data_base64 into one Uint32 a byte, drops falsy values, invents ids, and neither
+ * reads nor writes percent-encoded header values. The tests check every reply with the SDK.
  */
 export interface CloudEvent {
   readonly attributes: Attributes
@@ -26,7 +28,7 @@ export type EventData = { readonly bytes: Uint8Array } | { readonly json: Parsed
 
 export type Mode = 'binary' | 'structured' | 'batched'
 
-/** How the request carries events, or undefined when it carries none. Told before anything is parsed. */
+/** How the request carries events, or undefined if it carries none. Only headers are read. */
 export function modeOf(headers: IncomingHttpHeaders): Mode | undefined {
   const contentType = headers['content-type']?.toLowerCase() ?? ''
   if (contentType.startsWith('application/cloudevents-batch')) return 'batched'
@@ -87,7 +89,10 @@ export function readBatch(body: Uint8Array): CloudEvent[] {
   )
 }
 
-/** Headers for one event in binary mode; values are percent-encoded where the binding asks for it (section 3.1.3.2). */
+/**
+ * Headers for one event in binary mode; values are percent-encoded where the binding asks for it
+ * (section 3.1.3.2).
+ */
 export function toHeaders(attributes: Attributes): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(attributes)) {
@@ -128,7 +133,8 @@ function readJsonData(
     if (data !== undefined)
       throw new BadRequest(`${where} has both data and data_base64; only one may be`)
     const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined
-    // Buffer skips what is no Base64, and so writes something else back; a regular expression overflows the stack at 30 MB.
+    // Buffer skips characters that are no Base64, so encoding again shows them. A regular
+    // expression would overflow the stack at 30 MB.
     if (bytes?.toString('base64') !== base64)
       throw new BadRequest(`${where}: data_base64 is not Base64`)
     return { bytes: bytes as Buffer }
@@ -175,10 +181,13 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
 
 const isInteger = (value: unknown) => typeof value === 'number' && value === (value | 0)
 
-/** As nearly all values are, and told sooner than what a value must not hold. */
+/** Nearly all values match this, which is cheaper to check than FORBIDDEN. */
 const PLAIN = /^[\x20-\x7e]*$/
 
-/** What a String attribute must not hold (specification, "Type System"); in a reply's header it would be an injection. */
+/**
+ * Characters that a String attribute must not hold (specification, "Type System"); in a reply's
+ * header they would be an injection.
+ */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
@@ -187,7 +196,7 @@ const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\
 const isTime = (value: string) =>
   RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
 
-/** What each must be, where it is not. */
+/** For each attribute: what it must be, if the value is not that. */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
@@ -201,8 +210,8 @@ const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>>
 }
 
 /**
- * Header values may be quoted and are percent-encoded once (HTTP binding, section 3.1.3.2). UTF-8 that was sent without encoding
- * it, which Node shows as Latin-1, is read as what was meant.
+ * Header values may be quoted and are percent-encoded once (HTTP binding, section 3.1.3.2). Some
+ * clients send UTF-8 without encoding it. Node shows it as Latin-1; it is read as UTF-8.
  */
 function decodeHeader(value: string, header: string): string {
   if (/^[^"%\x80-\xff]*$/.test(value)) return value

@@ -21,16 +21,15 @@ import {
 } from './cloudevent.ts'
 import { type Replier, replyAttributes } from './reply.ts'
 
-/** What answering events depends on. */
+/** What an event handler depends on: the data plane and the identity of replies. */
 export interface EventContext {
   readonly dataPlane: DataPlane
   readonly replier: Replier
 }
 
 /**
- * Answers a request that carries events. A Broker takes a 2xx answer for delivered only if it is empty or a CloudEvent, retries
- * after 404, 408, 409, 429 and 5xx, and sends the event to the dead letter sink after any other status: so a mistake in the event
- * is 400, a model that fails on it 422, and only what may succeed later is 503 or 504.
+ * Answers a request that carries events. A Broker takes a 2xx answer for delivered only if it is
+ * empty or a CloudEvent. errors.ts says which status an error has for a Broker.
  */
 export const receiveEvents = (
   request: Request,
@@ -55,16 +54,22 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
   }
 }
 
-/** An event in JSON is read on the main thread; so long nothing else is answered (1 MiB: 20 ms, docs/performance.md). */
+/**
+ * An event in JSON is read on the main thread, which answers nothing else meanwhile (1 MiB: 20 ms,
+ * docs/performance.md).
+ */
 const MOST_JSON_BYTES = 2 ** 20
 
-/** Of a batch so many wait together, and can be one run; after that other requests have their turn. */
+/**
+ * So many events of a batch are asked together, and can share a run; then other requests have their
+ * turn.
+ */
 const EVENTS_AT_A_TIME = 256
 
-/** What the way an event came by says of its data, and of the reply's. */
+/** The event's mode decides how its data is read, and the reply's written. */
 interface Binding {
   readonly responseData: ResponseData
-  /** Where the JSON of its data ends; only binary mode has a header that says it. */
+  /** Where the JSON of its data ends. Only binary mode has a header for it. */
   readonly jsonLength: number | undefined
 }
 
@@ -160,7 +165,10 @@ async function receiveBatch(
   }
 }
 
-/** The reply, or an event that says what was wrong; what may succeed later fails the whole batch, to be delivered again. */
+/**
+ * The reply, or an event that says what was wrong. An error that a retry may cure fails the whole
+ * batch, which is then delivered again.
+ */
 async function replyInBatch(
   event: CloudEvent,
   caller: Caller,
@@ -174,7 +182,7 @@ async function replyInBatch(
     )
   } catch (error) {
     if (meaningOf(error)?.endsOneEvent !== true) {
-      // Nobody will read the others' answers now.
+      // The other answers are not sent any more.
       caller.gone = true
       throw error
     }
@@ -245,7 +253,10 @@ function dataOf({ data, attributes }: CloudEvent): EventData {
 
 const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batched: receiveBatch }
 
-/** Events that must not be classified, or they would go round for ever: our own replies, and KServe's log of requests and responses. */
+/**
+ * Events that must not be answered, or they would go round for ever: our own replies, and KServe's
+ * log of requests and responses.
+ */
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
   attributes.source === source || attributes.type.startsWith('org.kubeflow.serving.inference.')
 

@@ -1,18 +1,19 @@
 import type { Attributes } from './cloudevent.ts'
 
-/** Who replies. */
+/** The identity of replies. */
 export interface Replier {
-  /** The `source` of replies; events that carry it are our own, come back. */
+  /** The `source` of replies. An event that carries it is one of our own replies. */
   readonly source: string
   readonly modelName: string
   readonly modelVersion: string | undefined
 }
 
 /**
- * The attributes of the event that answers `request`.
- * They depend on nothing but the request and the model, so that an event delivered twice gets the same reply, and a consumer that
- * knows (source, id) pairs takes it once; hence no `time` either.
- * @param outcome the last word of the reply's type, in place of the request's `.request` or after its type
+ * The attributes of the event that answers `request`. They depend on the request and the model
+ * alone, so that an event delivered twice gets the same reply, which a consumer recognises by
+ * (source, id). That is why there is no `time`.
+ * @param outcome the last word of the reply's type, in place of the request's `.request` or after
+ * its type
  */
 export function replyAttributes(
   request: Attributes,

@@ -6,8 +6,8 @@ import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 
 /*
- * What is HTTP's own of an inference request: media types, and the header that says where the JSON ends. It needs no listener, so
- * that the function answers in the same way under another runtime.
+ * What is HTTP's own of an inference request: media types, and the header that says where the JSON
+ * ends. It needs no listener, so that the function answers in the same way under another runtime.
  */
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */
@@ -54,7 +54,8 @@ function toAnswer(response: EncodedResponse): Answer {
 }
 
 /**
- * Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor data extension).
+ * Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor
+ * data extension).
  * @throws {Refused} 415
  */
 export function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {

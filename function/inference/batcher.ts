@@ -9,15 +9,19 @@ import { join, split } from './rows.ts'
 export interface BatcherOptions {
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run'>
   readonly limits: QueueLimits
-  /** Whether rows of this model are independent; asked at each request, because it is found out after the start. */
+  /**
+   * Whether rows of this model are independent. Asked at each request, because it is decided after
+   * the start.
+   */
   readonly mayJoin: () => boolean
-  /** Told the rows of each run. */
+  /** Is given the rows of each run. */
   readonly onRun: (rows: number) => void
 }
 
 /**
- * Joins requests along the first dimension where that is sound, runs them, and splits the outputs again.
- * There is no delay window: a run takes the requests that wait when it begins, so a lone request never waits for company.
+ * Joins requests along the first dimension where that is sound, runs them, and splits the outputs
+ * again. There is no delay window: a run takes the requests that wait when it begins, so a lone
+ * request never waits for company.
  */
 export class Batcher {
   private readonly options: BatcherOptions
@@ -61,7 +65,10 @@ export class Batcher {
     })
   }
 
-  /** Not at once: requests that have arrived by the end of this turn of the event loop join the same run. */
+  /**
+   * Not at once: requests that have arrived by the end of this turn of the event loop join the same
+   * run.
+   */
   private schedule(): void {
     if (this.scheduled) return
     this.scheduled = true
@@ -120,7 +127,7 @@ export class Batcher {
   }
 }
 
-/** What the request counts for in the queue: a tensor without elements as one row. */
+/** The rows that the request counts for in the queue; a tensor without elements counts as one. */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }

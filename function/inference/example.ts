@@ -1,4 +1,4 @@
-import { rowOf } from '../protocol/datatypes.ts'
+import { DATATYPES } from '../protocol/datatypes.ts'
 import { decodeParsedRequest } from '../protocol/decode.ts'
 import {
   elementCount,
@@ -28,7 +28,12 @@ export function exampleInputs(
 
 function zeros({ name, datatype, shape }: TensorMetadata): Tensor {
   const smallest = shape.map(dimension => (dimension === -1 ? 1 : dimension))
-  return { name, datatype, shape: smallest, data: rowOf(datatype).allocate(elementCount(smallest)) }
+  return {
+    name,
+    datatype,
+    shape: smallest,
+    data: DATATYPES[datatype].allocate(elementCount(smallest)),
+  }
 }
 
 function shapeOf(data: unknown): number[] {

@@ -12,12 +12,12 @@ import type { ModelFolder } from './model-folder.ts'
 import { openSession, type Session } from './session.ts'
 
 /**
- * A run on the main thread holds everything else up for as long as it lasts, so it must be shorter than what a probe may wait
- * (10 ms, docs/performance.md), with room for what else is to be done; handing it to a worker costs about 0.1 ms.
+ * A run on the main thread blocks everything else, so it must be clearly shorter than the 10 ms
+ * that a probe may wait (docs/performance.md). Handing a run to a worker costs about 0.1 ms.
  */
 export const SLOW_RUN_MS = 5
 
-/** Loading so much on the main thread would keep probes waiting for a noticeable time. */
+/** Loading so many bytes on the main thread would delay probes noticeably. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
 /** Starts worker threads of the model. */
@@ -30,8 +30,8 @@ interface PoolSize {
 }
 
 /**
- * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or where its size and the time
- * its runs take are best served (auto), which is watched as it goes on.
+ * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or
+ * where its size and the time of its runs suggest (auto), which is measured all the time.
  * @throws {Error} of one line, when the file is no model that can be served
  */
 export async function openExecutor(
@@ -40,8 +40,8 @@ export async function openExecutor(
   metrics: Metrics,
   log: Log,
 ): Promise<Executor> {
-  // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id under the home folder, and starts
-  // 5 ms later.
+  // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id
+  // under the home folder, and starts 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const { file, sha256 } = folder
   const openWorkers = workersOf(folder, metrics, log)
@@ -54,7 +54,7 @@ export async function openExecutor(
   return isAuto ? new AdaptiveExecutor(inline, openWorkers, size, log) : inline
 }
 
-/** The module that starts workers is loaded with the first of them: most models need none. */
+/** Loads the module that starts workers with the first worker: most models need no worker. */
 function workersOf({ file, sha256 }: ModelFolder, metrics: Metrics, log: Log): OpenWorkers {
   const beforeLoad = rememberFiles(dirname(file))
   return async size => {
@@ -75,7 +75,10 @@ function workersOf({ file, sha256 }: ModelFolder, metrics: Metrics, log: Log): O
   }
 }
 
-/** Runs the model on the main thread until its runs are found to be slow, from then on in worker threads. */
+/**
+ * Runs the model on the main thread until its runs are found to be slow, from then on in worker
+ * threads.
+ */
 class AdaptiveExecutor implements Executor {
   private readonly inline: Executor
   private readonly openWorkers: OpenWorkers
@@ -84,7 +87,10 @@ class AdaptiveExecutor implements Executor {
   /** Set once the model has moved to workers. */
   private workers: Executor | undefined
   private moving: Promise<void> | undefined
-  /** Beside a model on the main thread, one more thread for large requests, from the first of them on. */
+  /**
+   * Beside a model on the main thread, one more thread for large requests, from the first of them
+   * on.
+   */
   private largeWorker: Promise<Executor> | undefined
   /** Of the last ten or so runs on the main thread. */
   private averageMs = 0
@@ -115,16 +121,16 @@ class AdaptiveExecutor implements Executor {
   async warmUp(inputs: readonly Tensor[]): Promise<void> {
     const first = await this.time(inputs)
     if (first <= SLOW_RUN_MS) return
-    // The first run also sets ONNX Runtime up; the second tells what a run takes.
+    // The first run also sets up ONNX Runtime; the second shows how long a run takes.
     if ((await this.time(inputs)) > SLOW_RUN_MS) await this.move()
   }
 
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
     if (this.workers !== undefined) return this.workers.run(inputs, outputs)
     const began = performance.now()
-    // On this thread it is over when the call returns.
+    // On this thread the run is over when the call returns.
     const tensors = this.inline.run(inputs, outputs)
-    // None counts for more than two slow runs: one large request does not move a fast model.
+    // A run counts for two slow ones at most: one large request does not move a fast model.
     const ms = Math.min(performance.now() - began, 2 * SLOW_RUN_MS)
     this.averageMs += (ms - this.averageMs) / 10
     if (this.averageMs > SLOW_RUN_MS) this.moving ??= this.move()
@@ -180,7 +186,8 @@ class AdaptiveExecutor implements Executor {
 }
 
 /**
- * A thread that is started later reads the model anew, and must not read another: what it answers would go by the first one's name.
+ * A thread that is started later reads the files again. It must not read another model, whose
+ * answers would carry the first one's name.
  * @returns throws an {Error} of one line where a file of the folder is not the one that it was
  */
 function rememberFiles(folder: string): () => void {

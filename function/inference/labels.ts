@@ -1,8 +1,10 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
 /**
- * Counts what a classifier said of each row: an output of label texts, or of indices into the labels.
- * @param add told a label and how many rows got it; neighbouring rows are often alike, and are told together
+ * Counts the labels that a classifier gave, from an output of label texts or of indices into the
+ * labels.
+ * @param add is given a label and how many rows got it; neighbouring rows are often alike, and are
+ * counted together
  */
 export function countPredictions(
   outputs: readonly Tensor[],

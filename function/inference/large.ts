@@ -9,11 +9,14 @@ import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 import { takeRows } from './rows.ts'
 import type { Session } from './session.ts'
 
-/** A large inference request as it came, with all that answering it takes besides the session. Its memory may be gone afterwards, to another thread. */
+/**
+ * A large inference request as it came, with everything that answering it takes besides the
+ * session. Its memory may move to another thread.
+ */
 export interface LargeRequest {
   readonly bytes: RequestBytes
   readonly limits: ResponseLimits
-  /** When it came, in milliseconds since 1970: a clock that threads share. */
+  /** Its arrival in milliseconds since 1970, a clock that threads share. */
   readonly arrivedAt: number
   /** The run may be divided: rows are independent. */
   readonly mayDivide: boolean
@@ -21,7 +24,7 @@ export interface LargeRequest {
   readonly model: ModelIdentity
 }
 
-/** The response, and what is to be counted of it. */
+/** The response, and the figures that the main thread counts. */
 export interface LargeResponse {
   readonly response: EncodedResponse
   /** Rows of each run. */
@@ -32,11 +35,15 @@ export interface LargeResponse {
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
 }
 
-/** What a run of small rows takes at a time: it stays in the processor's cache, and what the run makes stays small. */
+/**
+ * Input of one run where rows are small: it stays in the processor's cache, and the outputs stay
+ * small.
+ */
 const RUN_BYTES = 64 * 1024
 
 /**
- * A large request from its bytes to its response's, on the thread this is called on: run some rows at a time where rows are independent.
+ * A large request from its bytes to its response's, on the thread this is called on: run some rows
+ * at a time where rows are independent.
  * @throws {BadRequest|TooLarge|ModelError}
  * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
  */

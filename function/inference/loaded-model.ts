@@ -12,12 +12,16 @@ import type { Executor } from './executor.ts'
 import type { LargeResponse } from './large.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 
-/** Of JSON that is 2 ms of work, and so long nothing else is answered; handing it to a thread costs 0.1 ms (docs/performance.md). */
+/**
+ * So much JSON takes 2 ms, in which nothing else is answered; handing it to a thread costs 0.1 ms
+ * (docs/performance.md).
+ */
 const LARGE_BODY_BYTES = 128 * 1024
 
 /**
- * Of a request, and of an answer. The memory that JSON takes while it is read and written is several times its size: with 64 MiB of it
- * 16 callers took a process past 512 MiB, with 16 MiB to 314 (docs/containers.md). Binary tensor data takes its own size.
+ * Of a request, and of a response. Reading and writing JSON takes several times its size: with 64
+ * MiB of it, 16 callers took a process past 512 MiB; with 16 MiB, to 314 (docs/containers.md).
+ * Binary tensor data takes its own size.
  */
 const MOST_JSON_BYTES = 16 * 2 ** 20
 
@@ -30,7 +34,7 @@ export interface LoadedModelOptions {
   readonly metrics: Metrics
 }
 
-/** The model once it can be asked. */
+/** The model once it is loaded and warmed up. */
 export class LoadedModel {
   readonly signature: Signature
   /** Inputs that suit the model. */
@@ -73,7 +77,7 @@ export class LoadedModel {
   infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
     const { bytes } = codec
     if (bytes !== undefined && bytes.body.byteLength > LARGE_BODY_BYTES)
-      // The other thread writes the response as this codec does.
+      // The other thread writes the same response as this codec would.
       return this.inferLarge(bytes, caller) as Promise<Encoded>
     return infer(codec, this.identity, this.runner, caller)
   }
@@ -107,7 +111,7 @@ export class LoadedModel {
   }
 }
 
-/** The parts that another thread has done meanwhile. */
+/** Records the parts that another thread has done. */
 function enterParts(trace: Trace, { parts, runs }: LargeResponse): void {
   for (const { name, beganAt } of parts) {
     const attributes = name === 'run' ? { 'inference.request.runs': runs.length } : undefined

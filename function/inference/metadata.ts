@@ -6,14 +6,20 @@ import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 /** The version of this function, as package.json says it. */
 export const functionVersion = manifest.version
 
-/** What this server is (Open Inference Protocol, "Server Metadata Response JSON Object"); it names only extensions that work. */
+/**
+ * Open Inference Protocol, "Server Metadata Response JSON Object"; it names only extensions that
+ * work.
+ */
 export const serverMetadata = Object.freeze({
   name: manifest.name,
   version: functionVersion,
   extensions: ['binary_tensor_data'],
 })
 
-/** The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"); a variable dimension is −1. */
+/**
+ * The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"); a
+ * variable dimension is −1.
+ */
 export const modelMetadata = (
   name: string,
   version: string | undefined,
@@ -28,14 +34,14 @@ export const modelMetadata = (
 
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
-/** A longer request is nothing to copy. */
+/** A longer request is too long to copy. */
 const LONGEST_EXAMPLE = 2_000
 
 /**
- * A command that asks this server, ready to be pasted into a shell.
+ * A command that sends a request to this server, ready to be pasted into a shell.
  * @param url where it is, such as http://localhost:8080
  * @param wanted names of the outputs that may be asked for
- * @returns undefined where JSON cannot say the request (FP16), or it would be too long
+ * @returns undefined if JSON cannot carry the request (FP16), or it would be too long
  */
 export function curlCommand(
   url: string,
@@ -56,9 +62,10 @@ export const inferUrl = (url: string, modelName: string) =>
 export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 /**
- * An inference request for those inputs, as JSON text; where JSON cannot say all of the outputs (FP16), it asks for the others.
+ * An inference request for these inputs, as JSON text. It asks only for the outputs that JSON can
+ * carry (not FP16).
  * @param wanted names of the outputs that may be asked for
- * @returns undefined where JSON cannot say the inputs, or none of the outputs
+ * @returns undefined if JSON cannot carry the inputs, or any of the outputs
  */
 export function requestJson(
   inputs: readonly Tensor[],
@@ -80,7 +87,10 @@ export function requestJson(
   return `{"id":"req-001","inputs":[${tensors.join(',')}]${asked}}`
 }
 
-/** FP32 values as somebody wrote them: 5.1, not 5.099999904632568. Nine digits tell every FP32 apart. */
+/**
+ * FP32 values as a person writes them: 5.1, not 5.099999904632568. Nine digits tell every FP32
+ * apart.
+ */
 function shortened(tensor: Tensor): Tensor {
   if (tensor.datatype !== 'FP32') return tensor
   return {

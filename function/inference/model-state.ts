@@ -1,7 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 
-/** Why requests are not taken, by the state of the model. */
+/** Why requests are not taken, by state. */
 const REASONS = {
   loading: 'the model is loading',
   ready: undefined,
@@ -9,7 +9,7 @@ const REASONS = {
   retired: 'the process is ending',
 }
 
-/** Whether the model can be asked, and the callers that wait until it is loaded. */
+/** Whether the model takes requests, and the callers that wait for it to load. */
 export class ModelState {
   private state: keyof typeof REASONS = 'loading'
   private readonly settled = Promise.withResolvers<void>()
@@ -18,7 +18,7 @@ export class ModelState {
 
   constructor(maxWaiting: number) {
     this.maxWaiting = maxWaiting
-    // It may fail while no caller waits; the caller of load() is told.
+    // Loading may fail while no caller waits; load() throws it as well.
     this.settled.promise.catch(() => {})
   }
 

@@ -22,7 +22,10 @@ export interface Model extends ModelFolder {
   readonly retired: boolean
   /** Whether requests share runs; decided after the model is ready. */
   readonly batching: Batching
-  /** Rows waiting for a run, requests waiting for the model to load, and large requests, each as one. */
+  /**
+   * Rows waiting for a run, requests waiting for the model to load, and large requests, each as
+   * one.
+   */
   readonly queuedRows: number
   /**
    * Loads the model and warms it up.
@@ -63,7 +66,12 @@ export function createModel(
       metrics.mark('warm-up')
       loaded = new LoadedModel({ executor, example, folder, limits: config, metrics })
       state.loaded()
-      loaded.batching = await decide(executor, example, folder, log)
+      // Loaded after the start: until it is decided, requests have runs of their own.
+      const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
+      const batching = await decideBatching(folder, executor, example)
+      loaded.batching = batching
+      // A process that ends says no more of its model.
+      if (!state.retired) tellBatching(batching, describeBatching(batching), log)
     } catch (error) {
       state.failed()
       throw error
@@ -132,17 +140,7 @@ async function warmUp(
   }
 }
 
-async function decide(
-  executor: Executor,
-  example: readonly Tensor[],
-  folder: ModelFolder,
-  log: Log,
-): Promise<Batching> {
-  // Loaded after the start: until it is decided, requests have runs of their own.
-  const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
-  const decided = await decideBatching(folder, executor, example)
-  const { joins, reason, detail } = decided
+function tellBatching({ joins, reason, detail }: Batching, message: string, log: Log): void {
   const level = reason === 'sample_differs' ? 'error' : joins && detail ? 'warn' : 'info'
-  log[level]({ joins, reason }, describeBatching(decided))
-  return decided
+  log[level]({ joins, reason }, message)
 }

@@ -2,11 +2,12 @@ import { createRequire } from 'node:module'
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * ONNX Runtime's native half, as onnxruntime-node calls it (its dist/backend.js and dist/binding.js). It is no public interface:
- * package.json pins the version, and test/inference/onnxruntime.test.ts says what a new one changes. Its JavaScript half is left
- * out: it puts a setImmediate before each run, so that the time of a run cannot be told from that of the event loop, and requests
- * that arrive in that turn miss the run; it makes a Tensor of each output, and of FP16 a Float16Array that the native half cannot
- * read.
+ * ONNX Runtime's native half, as onnxruntime-node calls it (its dist/backend.js and
+ * dist/binding.js). It is no public interface: package.json pins the version, and
+ * test/inference/onnxruntime.test.ts says what a new one changes. Its JavaScript half is left out:
+ * it puts a setImmediate before each run, so that the time of a run cannot be told from that of the
+ * event loop, and requests that arrive in that turn miss the run; it makes a Tensor of each output,
+ * and of FP16 a Float16Array that the native half cannot read.
  */
 
 /** One tensor as the native half takes and gives it. */
@@ -58,7 +59,7 @@ interface Binding {
   readonly InferenceSession: new () => NativeSession
 }
 
-/** What the native half makes of an output. */
+/** The native half makes an object of this class for each output. */
 class Output implements NativeTensor {
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]
@@ -71,7 +72,10 @@ class Output implements NativeTensor {
   }
 }
 
-/** Fatal only: what fails in a run is told to its caller; ONNX Runtime would also write it to standard error, in colour. */
+/**
+ * Fatal only: a failed run is reported to its caller; ONNX Runtime would also write it to standard
+ * error, in colour.
+ */
 export const LOG_LEVEL = 4
 
 let binding: Binding | undefined
@@ -91,7 +95,8 @@ function loadBinding(): Binding {
 }
 
 /**
- * A session without a model. The first one loads the library, which takes about 20 ms and its environment 25 ms more.
+ * A session without a model. The first one loads the library, which takes about 20 ms and its
+ * environment 25 ms more.
  * @throws {Error} where there is no library for this platform
  */
 export function createNativeSession(): NativeSession {

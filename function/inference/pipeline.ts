@@ -4,18 +4,21 @@ import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
 
-/** Where requests run: in the queue of the main thread, or at once in the session of a worker thread. */
+/**
+ * Where requests run: in the queue of the main thread, or at once in the session of a worker
+ * thread.
+ */
 export interface Runner {
   readonly signature: Signature
   /** The runs that one request takes: itself, or some of its rows at a time. */
   runsOf(request: InferenceRequest, caller: Caller): Iterable<InferenceRequest>
   /** @returns the outputs asked for, in that order */
   run(request: InferenceRequest, caller: Caller): Promise<readonly Tensor[]>
-  /** Told how many rows got a label, where the model is a classifier. */
+  /** Is given the number of rows that got a label, if the model is a classifier. */
   predicted(label: string, rows: number): void
 }
 
-/** What the response says of the model. */
+/** The model as responses name it. */
 export interface ModelIdentity {
   readonly name: string
   readonly version: string | undefined
@@ -23,7 +26,8 @@ export interface ModelIdentity {
 }
 
 /**
- * Decode, run, encode: the way of every inference, whichever protocol it came by and whichever thread it is on.
+ * Decode, run, encode: the way of every inference, whichever protocol it came by and whichever
+ * thread it is on.
  * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
  */
 export async function infer<Encoded>(

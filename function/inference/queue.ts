@@ -7,7 +7,10 @@ import type { Tensor } from '../protocol/tensor.ts'
 export interface Job {
   readonly request: InferenceRequest
   readonly rows: number
-  /** What it takes of the queue: as much as one run, at most; how large it may be is for the limits of bytes to say. */
+  /**
+   * The rows it counts for in the queue: those of one run at most, because the byte limits bound a
+   * larger request.
+   */
   readonly counted: number
   readonly bytes: number
   /** Its rows may share a run with those of others that ask for the same. */
@@ -20,11 +23,13 @@ export interface Job {
 export interface QueueLimits {
   readonly maxBatchRows: number
   readonly maxQueueRows: number
-  /** Also what waiting tensors may take together. */
+  /** Also limits the bytes of all waiting tensors together. */
   readonly maxBodyBytes: number
 }
 
-/** Requests that wait for a run, the oldest first: bounded, and each no longer than its deadline. */
+/**
+ * Requests that wait for a run, the oldest first: bounded, and each no longer than its deadline.
+ */
 export class Queue {
   private readonly limits: QueueLimits
   private jobs: Job[] = []
@@ -58,8 +63,9 @@ export class Queue {
   }
 
   /**
-   * Callers that hung up or waited too long do not count against the others. And a request or batch of events that is larger than the
-   * whole queue could never be taken, so it is taken while no other caller waits.
+   * Callers that hung up or waited too long do not count against the others. And a request or batch
+   * of events that is larger than the whole queue could never be taken, so it is taken while no
+   * other caller waits.
    * @throws {Overloaded} where there is no room
    */
   makeRoom(rows: number, bytes: number, caller: Caller): void {
@@ -73,7 +79,10 @@ export class Queue {
     }
   }
 
-  /** The oldest request and those that may be joined to it, up to the limit; the rest keep their order. */
+  /**
+   * The oldest request and those that may be joined to it, up to the limit; the rest keep their
+   * order.
+   */
   takeBatch(): Job[] {
     const batch: Job[] = []
     const rest: Job[] = []
@@ -136,14 +145,17 @@ const deadlineOf = ({ request, caller }: Job) =>
     ? caller.deadline
     : Math.min(caller.deadline, caller.arrived + request.timeoutMicroseconds / 1000)
 
-/** Whether no caller waits for this any more; one that waited too long is told. */
+/** Whether no caller waits for the job any more. It rejects a job that waited too long. */
 export function isOver(job: Job): boolean {
   if (!job.caller.gone && performance.now() < deadlineOf(job)) return false
   job.reject(new DeadlinePassed('the deadline passed before the run could begin'))
   return true
 }
 
-/** Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the first. */
+/**
+ * Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the
+ * first.
+ */
 const canJoin = (a: Job, b: Job): boolean =>
   a.joins &&
   b.joins &&

@@ -1,4 +1,4 @@
-import { rowOf } from '../protocol/datatypes.ts'
+import { DATATYPES } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
 import { elementCount, type Tensor } from '../protocol/tensor.ts'
 
@@ -9,7 +9,7 @@ export function join(tensors: readonly Tensor[]): Tensor {
     tensors.reduce((sum, tensor) => sum + (tensor.shape[0] as number), 0),
     ...first.shape.slice(1),
   ]
-  const data = rowOf(first.datatype).allocate(elementCount(shape))
+  const data = DATATYPES[first.datatype].allocate(elementCount(shape))
   let at = 0
   for (const tensor of tensors) {
     if (Array.isArray(data))

@@ -14,11 +14,15 @@ import {
 /** A loaded model. */
 export interface Session {
   readonly signature: Signature
-  /** Outputs that are no tensors, which ONNX Runtime for Node cannot return; they are left out of the signature. */
+  /**
+   * Outputs that are no tensors, which ONNX Runtime for Node cannot return; they are left out of
+   * the signature.
+   */
   readonly leftOut: readonly string[]
   /**
    * One run.
-   * @param inputs every input, in graph order; their memory may be gone afterwards, to another thread
+   * @param inputs every input, in graph order; their memory may be gone afterwards, to another
+   * thread
    * @param outputs names of the outputs wanted; they come back in this order
    * @throws {ModelError} when the model fails on these inputs
    */
@@ -33,7 +37,8 @@ const DATATYPE_NAMED = new Map(
 /**
  * Loads an ONNX file, by its path so that external data beside it is found.
  * @param threads that ONNX Runtime uses within a run
- * @param sha256 what the files of its folder must be, as {@link checkDigests} takes it: each thread that loads them reads them anew
+ * @param sha256 digests of the folder's files, which each thread checks because it reads the files
+ * again
  * @throws {Error} of one line, when the file is no model that can be served
  */
 export async function openSession(
@@ -145,8 +150,9 @@ function fromNative(
 const REPLACEMENT = '\ufffd'
 
 /**
- * ONNX Runtime for Node hands strings over as text, with U+FFFD where the bytes were not UTF-8, so those bytes are lost.
- * Better no answer than a wrong one; a U+FFFD that came in with the request may of course go out again.
+ * ONNX Runtime for Node hands strings over as text, with U+FFFD where the bytes were not UTF-8, so
+ * those bytes are lost. Better no answer than a wrong one; a U+FFFD that came in with the request
+ * may of course go out again.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
   if (!strings.some(holdsReplacement)) return
@@ -163,6 +169,9 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 
 const holdsReplacement = (string: string) => string.includes(REPLACEMENT)
 
-/** As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a dead letter. */
+/**
+ * As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a
+ * dead letter.
+ */
 const oneLine = (error: unknown) =>
   (error as Error).message.replaceAll(/\s+/g, ' ').trim().slice(0, 500)

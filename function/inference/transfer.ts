@@ -4,22 +4,25 @@ import type { Tensor } from '../protocol/tensor.ts'
 /** Tensors on their way to another thread. */
 export interface Detached {
   readonly tensors: readonly Tensor[]
-  /** The memory that goes with them; here it is gone afterwards. */
+  /** Buffers that move with them; this thread has them no longer afterwards. */
   readonly transfer: ArrayBuffer[]
 }
 
-/** The same elements, in memory that can change threads; all that shares it goes along. */
+/**
+ * The same elements, in memory that can move to another thread; everything that shares the memory
+ * moves along.
+ */
 export const movable = <A extends Uint8Array | Float32Array>(view: A): A =>
   isMarkedAsUntransferable(view.buffer) ? (view.slice() as A) : view
 
-/** The distinct memory of bytes that are nobody else's. */
+/** The distinct buffers of bytes that no other code uses. */
 export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
   ...new Set(parts.map(({ buffer }) => buffer as ArrayBuffer)),
 ]
 
 /**
- * The tensors with memory that can change threads: theirs as it is, but for what lies in Node's shared pool of small buffers,
- * which must stay and is copied. Strings are always copied.
+ * The tensors, in memory that can move to another thread. Data in Node's shared pool of small
+ * buffers must stay there and is copied; strings are always copied.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()

@@ -12,21 +12,21 @@ const NO_THREAD = 'the model could not be loaded again after its thread ended'
 
 const RETRY_MS = 1_000
 
-/** A session's memory beyond its first copy leaves a quarter of what there is to requests and answers. */
+/** Further copies of the session leave this share of the memory to requests and responses. */
 const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
-  /** What the files of the model's folder must be, where that is known. */
+  /** Digests of the files of the model's folder, if they are known. */
   readonly sha256?: Digests | undefined
-  /** Throws an {Error} of one line where the files are not to be loaded any more. */
+  /** Throws an {Error} of one line if the files must not be loaded again. */
   readonly beforeLoad?: () => void
   /** Of ONNX Runtime, in each worker. */
   readonly threads: number
-  /** At most so many workers; fewer where their copies of the model would not fit the memory. */
+  /** At most so many workers; fewer if their copies of the model would not fit the memory. */
   readonly workers: number
-  /** Told of each thread that ended by itself. */
+  /** Called for each thread that ended by itself. */
   readonly onDeath: (reason: string) => void
-  /** Told of each thread that could not be started in its place. */
+  /** Called for each replacement that could not be started. */
   readonly onLoss: (reason: string) => void
 }
 
@@ -40,7 +40,10 @@ export async function openWorkers(file: string, options: WorkerOptions): Promise
   return pool
 }
 
-/** As many runs at once as there are workers. A thread that dies fails the run it was at, and is replaced. */
+/**
+ * As many runs at once as there are workers. A thread that dies fails the run it was at, and is
+ * replaced.
+ */
 export class WorkerPool implements Executor {
   private readonly file: string
   private readonly options: WorkerOptions
@@ -152,7 +155,10 @@ export class WorkerPool implements Executor {
     }
   }
 
-  /** @param deadline on performance.now()'s clock @throws {DeadlinePassed} when no worker is idle by then */
+  /**
+   * @param deadline on performance.now()'s clock
+   * @throws {DeadlinePassed} when no worker is idle by then
+   */
   private async take(deadline = Number.POSITIVE_INFINITY): Promise<WorkerThread> {
     if (this.closed) throw new NotReady('the process is ending')
     const worker = this.idle.pop()
@@ -187,7 +193,7 @@ export class WorkerPool implements Executor {
   }
 }
 
-/** How many more copies of so many bytes the memory that is left has room for. */
+/** The number of further copies of so many bytes that fit the memory that is left. */
 export function copiesThatFit(
   bytes: number,
   available = process.availableMemory(),

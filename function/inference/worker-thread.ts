@@ -10,26 +10,29 @@ const WORKER = new URL(
   import.meta.url,
 )
 
-/** What a thread makes lives no longer than a run; V8 would take three times as much for it (48 MiB a thread). */
+/**
+ * A thread's objects live no longer than a run; V8 would use three times as much for them (48 MiB a
+ * thread).
+ */
 const YOUNG_MB = 16
-// The size that the command line gives the main thread would win over that (Node 24).
+// The size that the command line gives the main thread would override it (Node 24).
 setFlagsFromString('--max-semi-space-size=0')
 
 type Description = Pick<Session, 'signature' | 'leftOut'>
 
-/** One worker thread and its session, from the main thread; it does one thing at a time. */
+/** The main thread's side of one worker. It runs one command at a time. */
 export class WorkerThread {
   private readonly worker: Worker
   private readonly onDeath: (reason: string) => void
   private state: 'starting' | 'open' | 'closing' = 'starting'
-  /** What the thread is asked for now, or was last. */
+  /** The answer to the current command, or to the last one. */
   private pending = Promise.withResolvers<unknown>()
   private cause = 'its thread ended'
   private described: Description | undefined
 
   /**
    * Starts a thread that loads the model.
-   * @param onDeath told why it ended by itself
+   * @param onDeath called with the reason if it ends by itself
    * @throws {Error} of one line, when the file is no model that can be served
    */
   static async open(start: WorkerStart, onDeath: (reason: string) => void): Promise<WorkerThread> {
@@ -63,7 +66,7 @@ export class WorkerThread {
   }
 
   /**
-   * @param transfer memory that goes along to the thread
+   * @param transfer buffers that move to the thread
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} the error that the thread met
    * @throws {NotReady} when it ended meanwhile
    */
@@ -76,7 +79,8 @@ export class WorkerThread {
   /** Waits for the run in progress. */
   async close(): Promise<void> {
     this.state = 'closing'
-    // Ended within a run, the thread would take the whole process with it: ONNX Runtime 1.30 throws where nothing can catch.
+    // A thread that is ended within a run ends the whole process: ONNX Runtime 1.30 throws where
+    // nothing can catch.
     await this.pending.promise.catch(() => {})
     await this.worker.terminate()
   }

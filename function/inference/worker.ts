@@ -7,7 +7,7 @@ import { inferLarge, type LargeRequest } from './large.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach } from './transfer.ts'
 
-/** What a worker is started with. */
+/** The data that a worker is started with. */
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
@@ -15,7 +15,10 @@ export interface WorkerStart {
   readonly threads: number
 }
 
-/** What the main thread asks for, once the session is open, one after the other: a run, or a large request as a whole. */
+/**
+ * A command of the main thread, once the session is open: one run, or a large request from its
+ * bytes to its response's.
+ */
 export type Command = RunCommand | { readonly large: LargeRequest }
 
 interface RunCommand {
@@ -23,13 +26,14 @@ interface RunCommand {
   readonly outputs: readonly string[]
 }
 
-/** The worker's answers, one a command; the first, to its start, is the open session's description. */
+/** The worker's answer to each command. The first one, to its start, describes the open session. */
 export type WorkerAnswer<T> =
   | { readonly value: T }
   | { readonly code: InferenceErrorCode; readonly message: string }
 
 /*
- * A thread of its own for one session: ONNX Runtime's run() holds the thread it is called on, and this one has nothing else to do.
+ * A thread of its own for one session, because ONNX Runtime's run() blocks the thread that calls
+ * it.
  */
 
 if (parentPort === null) throw new Error('worker.ts is started as a thread, by worker-thread.ts')
@@ -47,7 +51,7 @@ async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart):
 }
 
 async function answer(port: MessagePort, session: Session, command: Command): Promise<void> {
-  // Outside the try: on anything that is no command the thread ends.
+  // Outside the try: the thread ends on a message that is no command.
   const isLarge = 'large' in command
   try {
     const { value, transfer } = isLarge

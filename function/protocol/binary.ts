@@ -1,19 +1,20 @@
 import { isUtf8 } from 'node:buffer'
-import { rowOf } from './datatypes.ts'
+import { DATATYPES } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
- * Binary tensor data (Triton's extension_binary_data.md): little-endian elements, row-major; a BYTES element is its length in
- * four little-endian bytes, then its bytes. Typed arrays share that layout on every platform ONNX Runtime for Node is built for.
+ * Binary tensor data (Triton's extension_binary_data.md): little-endian elements, row-major; a
+ * BYTES element is its length in four little-endian bytes, then its bytes. Typed arrays share that
+ * layout on every platform ONNX Runtime for Node is built for.
  */
 
 const LENGTH_PREFIX = 4
 
 /**
- * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data, or undefined where all of the body is
- * JSON.
+ * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data, or
+ * undefined where all of the body is JSON.
  * @throws {BadRequest} when the header is no length
  */
 export function readJsonLength(header: string | string[] | undefined): number | undefined {
@@ -28,7 +29,8 @@ export function readJsonLength(header: string | string[] | undefined): number | 
 
 /**
  * Reads one tensor from exactly its bytes: a view where they are aligned, else a copy.
- * @throws {BadRequest} when the bytes are not what `shape` needs, or an element is not one of the datatype's values
+ * @throws {BadRequest} when the bytes are not what `shape` needs, or an element is not one of the
+ * datatype's values
  */
 export function readBinaryTensor(
   bytes: Uint8Array,
@@ -37,7 +39,7 @@ export function readBinaryTensor(
 ): TensorData {
   const input = `input ${show(name)}`
   const elements = elementCount(shape)
-  const row = rowOf(datatype)
+  const row = DATATYPES[datatype]
   if (row.view === undefined) return readStrings(bytes, elements, shape, input)
   if (bytes.byteLength !== elements * row.bytes) {
     throw new BadRequest(
@@ -49,9 +51,12 @@ export function readBinaryTensor(
   return row.view(aligned.buffer, aligned.byteOffset, elements)
 }
 
-/** How many elements the bytes hold, for a request that does not say; a remainder is left for {@link readBinaryTensor} to refuse. */
+/**
+ * How many elements the bytes hold, for a request that does not say; a remainder is left for {@link
+ * readBinaryTensor} to refuse.
+ */
 export function countBinaryElements(bytes: Uint8Array, { name, datatype }: TensorMetadata): number {
-  const row = rowOf(datatype)
+  const row = DATATYPES[datatype]
   if (row.view !== undefined) return Math.floor(bytes.byteLength / row.bytes)
   let count = 0
   for (let at = 0; at < bytes.byteLength; count++)
@@ -144,7 +149,8 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
 }
 
 function readText(bytes: Uint8Array, i: number, input: string): string {
-  // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refused rather than changed.
+  // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refused rather than
+  // changed.
   if (!isUtf8(bytes))
     throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')

@@ -11,13 +11,13 @@ import type { ParsedJson } from './json.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import type { Signature, Tensor } from './tensor.ts'
 
-/** How one request is read, and its response written: all that an inference differs by between protocols. */
+/** Reads one request and writes its response: the two ends where protocols differ. */
 export interface Codec<Encoded> {
   /** @throws {BadRequest|TooLarge} */
   decode(signature: Signature): InferenceRequest
-  /** What writes the response to the decoded request. */
+  /** Writes the response to the decoded request. */
   encoder(request: InferenceRequest): Encoder<Encoded>
-  /** What another thread needs to do the same. Absent where the request is not just bytes. */
+  /** All that another thread needs to do the same. Absent if the request is more than bytes. */
   readonly bytes?: RequestBytes
 }
 
@@ -29,7 +29,9 @@ export interface Encoder<Encoded> {
   finish(response: ResponseHead): Encoded
 }
 
-/** What a response may carry: JSON alone (replies to events in JSON), or binary tensor data too. */
+/**
+ * Whether a response may carry binary tensor data. A reply to an event in JSON carries JSON alone.
+ */
 export type ResponseData = 'json' | 'binary'
 
 /** An inference request of the Open Inference Protocol as bytes. */
@@ -77,8 +79,8 @@ export class ParsedCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * For a large request: its text is given back as soon as it is read, and each run's outputs become bytes at once, so that never all
- * rows and all outputs are held as JavaScript's own.
+ * For a large request: its text is given back as soon as it is read, and each run's outputs become
+ * bytes at once, so that never all rows and all outputs are held as JavaScript's own.
  */
 export class LargeCodec implements Codec<EncodedResponse> {
   readonly bytes: RequestBytes
@@ -94,7 +96,7 @@ export class LargeCodec implements Codec<EncodedResponse> {
     const { maxBytes, maxJsonBytes } = this.limits
     if (jsonLength === undefined) checkJsonBytes(body, maxJsonBytes)
     const request = decodeRequest(body, jsonLength, signature, maxBytes)
-    // Nothing refers to the text any more; it would wait for the garbage collector, beside what the run takes.
+    // The text is not needed any more. Free it now, before the run takes memory, too.
     if (jsonLength === undefined) (body.buffer as ArrayBuffer).transfer(0)
     return allowed(request, responseData)
   }

@@ -1,4 +1,7 @@
-/** FP16 is held as its bit pattern. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto, TensorProto.string_data). */
+/**
+ * FP16 is held as its bit pattern. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto,
+ * TensorProto.string_data).
+ */
 export type TensorData =
   | Float32Array
   | Float64Array
@@ -12,9 +15,12 @@ export type TensorData =
   | BigUint64Array
   | readonly string[]
 
-/** What the protocol needs to know of a datatype; CONTRIBUTING.md says where else one leaves a trace. */
+/** Everything that differs by datatype. CONTRIBUTING.md says how to add one. */
 export interface DatatypeRow {
-  /** Bytes an element takes in binary tensor data; 0 for BYTES, whose elements carry their own length. */
+  /**
+   * Bytes an element takes in binary tensor data; 0 for BYTES, whose elements carry their own
+   * length.
+   */
   readonly bytes: number
   /** ONNX Runtime's name for it. */
   readonly ort: string
@@ -22,15 +28,21 @@ export interface DatatypeRow {
   readonly onnx: number
   /** An empty tensor's data of `length` elements; BYTES start as empty strings. */
   readonly allocate: (length: number) => Exclude<TensorData, readonly string[]> | string[]
-  /** Reads little-endian elements without copying; `offset` is a multiple of `bytes`. BYTES are read elsewhere. */
+  /**
+   * Reads little-endian elements without copying; `offset` is a multiple of `bytes`. BYTES are read
+   * elsewhere.
+   */
   readonly view?: (buffer: ArrayBufferLike, offset: number, length: number) => TensorData
-  /** The element that a JSON value stands for, or undefined where the datatype cannot hold it. Absent: JSON cannot say this datatype. */
+  /**
+   * The element that a JSON value stands for, or undefined where the datatype cannot hold it.
+   * Absent: JSON cannot say this datatype.
+   */
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
   /** The elements as JSON, with commas between them. Absent where `fromJson` is. */
   readonly toJson?: (data: never) => string
-  /** Its elements go beyond 2^53, so that JSON.parse() would round them. */
+  /** Elements may exceed 2^53, and JSON.parse() would round them. */
   readonly isBigInteger?: true
-  /** What `fromJson` takes, for error messages. */
+  /** The values that `fromJson` takes, for error messages. */
   readonly takes: string
 }
 
@@ -48,7 +60,10 @@ function integer(least: number, most: number) {
   }
 }
 
-/** A number beyond 2^53 has lost its digits by the time it is a JavaScript number, so only a bigint is exact there (json.ts makes it). */
+/**
+ * A number beyond 2^53 has lost its digits by the time it is a JavaScript number, so only a bigint
+ * is exact there (json.ts makes it).
+ */
 function bigInteger(least: bigint, most: bigint) {
   return {
     takes: `integers from ${least} to ${most}`,
@@ -101,7 +116,7 @@ function floatsToJson(data: Float32Array | Float64Array): string {
 }
 
 // biome-ignore format: one row a datatype reads best as a table
-export const DATATYPES = {
+const ROWS = {
   BOOL:   { bytes: 1, ort: 'bool',    onnx: 9,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined, toJson: booleansToJson },
   UINT8:  { bytes: 1, ort: 'uint8',   onnx: 2,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
   UINT16: { bytes: 2, ort: 'uint16',  onnx: 4,  allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     ...integer(0, 65535) },
@@ -114,26 +129,29 @@ export const DATATYPES = {
   FP16:   { bytes: 2, ort: 'float16', onnx: 10, allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
   FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: floatsToJson },
   FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: floatsToJson },
-  // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string is refused rather than shortened.
+  // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string
+  // is refused rather than shortened.
   BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },
 } satisfies Record<string, DatatypeRow>
 
-export type Datatype = keyof typeof DATATYPES
+export type Datatype = keyof typeof ROWS
 
-/** The datatype's row, typed alike for all of them. */
-export const rowOf = (datatype: Datatype): DatatypeRow => DATATYPES[datatype]
+export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 
 /** Whether tensor data of it can be written in JSON. */
-export const hasJson = (datatype: Datatype) => rowOf(datatype).fromJson !== undefined
+export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
 /** Whether JSON.parse() would round its elements, so that they are read as bigints. */
-export const isBigInteger = (datatype: Datatype) => rowOf(datatype).isBigInteger === true
+export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
 const BY_ONNX_NUMBER = new Map(
   Object.entries(DATATYPES).map(([datatype, { onnx }]) => [onnx, datatype as Datatype]),
 )
 
-/** The datatype of a number in onnx.proto; undefined where the Open Inference Protocol, or ONNX Runtime for Node, has none for it. */
+/**
+ * The datatype of a number in onnx.proto; undefined if the Open Inference Protocol, or ONNX Runtime
+ * for Node, does not have it.
+ */
 export const datatypeOfOnnx = (number: number) => BY_ONNX_NUMBER.get(number)
 
 export const isDatatype = (name: unknown): name is Datatype =>

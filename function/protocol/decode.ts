@@ -1,5 +1,5 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
-import { DATATYPES, hasJson, isBigInteger, isDatatype, rowOf } from './datatypes.ts'
+import { DATATYPES, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
 import { readJsonData } from './json-data.ts'
@@ -17,16 +17,22 @@ import {
 /** More elements than any body can carry. */
 const MAX_ELEMENTS = 2 ** 31
 
-/** In an empty tensor no data stands behind the other dimensions, and a model may allocate by them: [0, 2^30] summed over its rows. */
+/**
+ * In an empty tensor no data stands behind the other dimensions, and a model may allocate by them:
+ * [0, 2^30] summed over its rows.
+ */
 const MAX_BESIDE_ZERO = 2 ** 20
 
 /** NumPy's limit too; no model needs more, and an error message must be able to show a shape. */
 const MAX_RANK = 64
 
 /**
- * Reads an inference request (Open Inference Protocol, "Inference Request JSON Object"; binary tensor data extension).
- * @param body JSON; or with `jsonLength`, that many bytes of JSON followed by the binary tensor data
- * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined that all is JSON
+ * Reads an inference request (Open Inference Protocol, "Inference Request JSON Object"; binary
+ * tensor data extension).
+ * @param body JSON; or with `jsonLength`, that many bytes of JSON followed by the binary tensor
+ * data
+ * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined
+ * that all is JSON
  * @param maxTensorBytes that the inputs may take as tensors, a text 64 bytes besides its own
  * @throws {BadRequest} naming the field, what it holds and what it should hold
  * @throws {TooLarge} when the inputs take more than that
@@ -210,15 +216,16 @@ function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   return shape
 }
 
-/** @returns what the tensor takes in memory, but for the characters of texts */
+/** @returns the tensor's bytes in memory, without the characters of texts */
 function checkTensorBytes(
   shape: readonly number[],
   metadata: TensorMetadata,
   most: number,
 ): number {
   const elements = elementCount(shape)
-  const bytes = elements * (rowOf(metadata.datatype).bytes || TEXT_BYTES)
-  // No element takes less than two bytes of a body: a shape beyond that is wrong, and is told so when its data is counted.
+  const bytes = elements * (DATATYPES[metadata.datatype].bytes || TEXT_BYTES)
+  // An element takes two bytes of a body at least. A larger shape is wrong; counting its data will
+  // say so.
   if (bytes > most && elements <= most / 2) {
     throw new TooLarge(
       `${wordsFor(metadata).input}: ${elements} elements of ${metadata.datatype} take ${bytes} bytes in memory, and ${most} are left of what is allowed (MAX_BODY_BYTES); send fewer rows`,
@@ -227,7 +234,10 @@ function checkTensorBytes(
   return bytes
 }
 
-/** Dimensions that share a name in the graph share a size (onnx.proto, TensorShapeProto.Dimension.dim_param). */
+/**
+ * Dimensions that share a name in the graph share a size (onnx.proto,
+ * TensorShapeProto.Dimension.dim_param).
+ */
 function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature): void {
   if (inputs.length < 2 && (inputs[0]?.dimensionNames.length ?? 0) < 2) return
   const sizes = new Map<string, { size: number; input: string }>()
@@ -248,7 +258,10 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
   }
 }
 
-/** The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be given. */
+/**
+ * The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be
+ * given.
+ */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
   const { parameters } = input
   const size =
@@ -362,7 +375,10 @@ function readTimeout(parameters: JsonObject | undefined): number | undefined {
   )
 }
 
-/** A raw binary request: the body is the only input's bytes, and its shape follows from them (binary tensor data extension, "Raw Binary Request"). */
+/**
+ * A raw binary request: the body is the only input's bytes, and its shape follows from them (binary
+ * tensor data extension, "Raw Binary Request").
+ */
 function decodeRaw(
   body: Uint8Array,
   signature: Signature,
@@ -406,7 +422,10 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
   return shape
 }
 
-/** How an error message names an input and what it takes: made once, because every request would pay for it otherwise. */
+/**
+ * How an error message names an input and its shape. Made once: otherwise every request would pay
+ * for it.
+ */
 function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly fits: string } {
   let words = WORDS.get(metadata)
   if (words === undefined) {

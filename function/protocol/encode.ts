@@ -1,10 +1,10 @@
 import { writeBinaryTensor } from './binary.ts'
-import { rowOf } from './datatypes.ts'
+import { DATATYPES } from './datatypes.ts'
 import { ModelError, TooLarge } from './errors.ts'
 import type { RequestedOutput } from './request.ts'
 import type { Tensor, TensorData } from './tensor.ts'
 
-/** What an inference response says besides its outputs. */
+/** An inference response without its outputs. */
 export interface ResponseHead {
   readonly modelName: string
   /** Absent for a model without versions. */
@@ -13,16 +13,24 @@ export interface ResponseHead {
   readonly id?: string | undefined
 }
 
-/** An inference response (Open Inference Protocol, "Inference Response JSON Object"), its outputs in the order asked for. */
+/**
+ * An inference response (Open Inference Protocol, "Inference Response JSON Object"), its outputs in
+ * the order asked for.
+ */
 export interface InferenceResponse extends ResponseHead {
   readonly outputs: readonly Tensor[]
 }
 
-/** A response as bytes: JSON alone, or JSON of `jsonLength` bytes followed by binary tensor data. */
+/**
+ * A response as bytes: JSON alone, or JSON of `jsonLength` bytes followed by binary tensor data.
+ */
 export interface EncodedResponse {
   /** In pieces where it is large. */
   readonly json: string | readonly Uint8Array[]
-  /** Absent where no output is binary; then the response is plain JSON (binary tensor data extension). */
+  /**
+   * Absent where no output is binary; then the response is plain JSON (binary tensor data
+   * extension).
+   */
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
 
@@ -71,10 +79,10 @@ function beginResponse({ modelName, modelVersion, id }: ResponseHead): string {
 const beginOutput = ({ name, datatype }: Tensor, shape: readonly number[], i: number) =>
   `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${shape}]`
 
-/** So many elements are made into text at a time. */
+/** So many elements become text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** What a response may take, in bytes. */
+/** Limits of a response, in bytes. */
 export interface ResponseLimits {
   readonly maxBytes: number
   /** Of its JSON. */
@@ -89,7 +97,10 @@ interface WrittenOutput {
   readonly parts: Uint8Array[]
 }
 
-/** Writes a response whose outputs come some rows at a time. It keeps only the bytes, in memory of their own. */
+/**
+ * Writes a response whose outputs come some rows at a time. It keeps only the bytes, in memory of
+ * their own.
+ */
 export class ResponseWriter {
   private readonly outputs: readonly WrittenOutput[]
   private readonly limits: ResponseLimits
@@ -102,7 +113,10 @@ export class ResponseWriter {
     this.limits = limits
   }
 
-  /** @throws {TooLarge} when the response becomes larger than it may @throws {ModelError} when rows do not fit those before */
+  /**
+   * @throws {TooLarge} when the response exceeds a limit
+   * @throws {ModelError} when these rows have another shape than those before
+   */
   add(outputs: readonly Tensor[]): void {
     for (let i = 0; i < outputs.length; i++) {
       const output = outputs[i] as Tensor
@@ -193,7 +207,7 @@ export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
   `[${encodeElements(tensor)}]`
 
 function encodeElements({ datatype, data }: Pick<Tensor, 'datatype' | 'data'>): string {
-  const { toJson } = rowOf(datatype)
+  const { toJson } = DATATYPES[datatype]
   if (toJson === undefined) throw new Error(`${datatype} has no JSON form`)
   return toJson(data as never)
 }

@@ -1,7 +1,7 @@
 /**
- * What can go wrong with one inference request, named by the side that has to act. The message tells the caller what was wrong,
- * where, and what would be right. The code says the same to programs: errors.ts looks up statuses and metrics by it, and it crosses
- * threads, which the class does not.
+ * The errors of an inference request, named by the side that has to act. The message tells the
+ * caller what was wrong, where, and what would be right. The code is for programs: statuses and
+ * metrics are looked up by it, and it crosses threads, which the class does not.
  */
 
 /** The request breaks the protocol or does not fit the model: the caller must change it. */
@@ -9,7 +9,7 @@ export class BadRequest extends Error {
   readonly code = 'BAD_REQUEST'
 }
 
-/** The request, what is read from it or the answer to it takes more memory than one may. */
+/** The request, its tensors or its response take more memory than a request may. */
 export class TooLarge extends Error {
   readonly code = 'TOO_LARGE'
 }
@@ -24,7 +24,10 @@ export class Overloaded extends Error {
   readonly code = 'OVERLOADED'
 }
 
-/** The model is loading, has failed to load, or the process is ending; the same request may succeed later, or elsewhere. */
+/**
+ * The model is loading, has failed to load, or the process is ending; the same request may succeed
+ * later, or elsewhere.
+ */
 export class NotReady extends Error {
   readonly code = 'NOT_READY'
 }
@@ -60,6 +63,6 @@ export function inferenceCodeOf(error: unknown): InferenceErrorCode | undefined 
   return code !== undefined && Object.hasOwn(CLASSES, code) ? code : undefined
 }
 
-/** The error of a code, as another thread met it. */
+/** Makes the error that another thread reported. */
 export const inferenceError = (code: InferenceErrorCode, message: string): InferenceError =>
   new CLASSES[code](message)

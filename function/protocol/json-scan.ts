@@ -2,10 +2,16 @@ import { isUtf8 } from 'node:buffer'
 import { BadRequest, TooLarge } from './errors.ts'
 import { type ParsedJson, parseJson, withoutMark } from './json.ts'
 
-/** JSON beside tensor data is names, shapes, an id, parameters; what it is parsed to takes up to twenty times its size. */
+/**
+ * JSON beside tensor data is names, shapes, an id, parameters; what it is parsed to takes up to
+ * twenty times its size.
+ */
 const MOST_BESIDE_DATA = 4 * 2 ** 20
 
-/** A JSON array of tensor data that has been found in a body but not read: from its bracket to behind the closing one. */
+/**
+ * A JSON array of tensor data that has been found in a body but not read: from its bracket to
+ * behind the closing one.
+ */
 export class JsonData {
   readonly bytes: Uint8Array
   readonly start: number
@@ -31,7 +37,8 @@ export const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 
 /**
- * Parses an inference request as {@link parseJson} does, but leaves each input's `data` where it lies, as {@link JsonData}.
+ * Parses an inference request as {@link parseJson} does, but leaves each input's `data` where it
+ * lies, as {@link JsonData}.
  * @throws {BadRequest} as parseJson @throws {TooLarge} when more than 4 MiB are left
  */
 export function parseAroundData(body: Uint8Array, where: string): ParsedJson {
@@ -70,7 +77,10 @@ function endOfText(bytes: Uint8Array): number {
 /** Stands for data, and makes no valid JSON of what was none. */
 export const EMPTY_ARRAY = Buffer.from('[]')
 
-/** Where each input's `data` lies. What is no valid JSON, or writes these keys with escapes, is left for JSON.parse to see. */
+/**
+ * Where each input's `data` lies. What is no valid JSON, or writes these keys with escapes, is left
+ * for JSON.parse to see.
+ */
 function findData(
   bytes: Uint8Array,
   where: string,
@@ -91,7 +101,10 @@ function findData(
   return found
 }
 
-/** Where a member's value lies in the object that `bytes` is; undefined where there is none of that name. */
+/**
+ * Where a member's value lies in the object that `bytes` is; undefined where there is none of that
+ * name.
+ */
 export function findMember(
   bytes: Uint8Array,
   name: string,
@@ -105,7 +118,10 @@ export function findMember(
   return found
 }
 
-/** @param visit told each key and where its value begins, says where that ends @returns behind the object */
+/**
+ * @param visit told each key and where its value begins, says where that ends
+ * @returns behind the object
+ */
 function eachMember(
   bytes: Uint8Array,
   begin: number,

@@ -10,15 +10,15 @@ const COLON = 0x3a
 export interface ParsedJson {
   readonly value: unknown
   /**
-   * The same with integers beyond 2^53 as bigints that keep all their digits.
-   * Costs several times a plain parse, once, so it is asked for only where an INT64 or UINT64 tensor is read.
+   * The same with integers beyond 2^53 as bigints that keep all their digits. Costs several times a
+   * plain parse, once, so it is asked for only where an INT64 or UINT64 tensor is read.
    */
   readonly exact: () => unknown
 }
 
 /**
- * Parses a request's JSON strictly (RFC 8259): UTF-8 only, no key twice in one object, at most 100 levels deep.
- * A byte order mark is ignored, as section 8.1 allows.
+ * Parses a request's JSON strictly (RFC 8259): UTF-8 only, no key twice in one object, at most 100
+ * levels deep. A byte order mark is ignored, as section 8.1 allows.
  * @throws {BadRequest} saying what `where` holds instead
  */
 export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
@@ -49,10 +49,16 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   return { value, exact }
 }
 
-/** Integers beyond 2^53 have 16 digits or more; the many digits after a decimal point are none of them. */
+/**
+ * Integers beyond 2^53 have 16 digits or more; the many digits after a decimal point are none of
+ * them.
+ */
 const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 
-/** The most digits that 64 bits hold are 20. A longer one fits no tensor, and making a bigint of ten million digits takes seconds. */
+/**
+ * The most digits that 64 bits hold are 20. A longer one fits no tensor, and making a bigint of ten
+ * million digits takes seconds.
+ */
 const BIG_INTEGER = /^-?\d{16,20}$/
 
 /** JSON.parse, but integers beyond 2^53 are bigints. */
@@ -96,8 +102,9 @@ export const withoutMark = (bytes: Uint8Array): Uint8Array =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 
 /**
- * The keys in the text: strings that a colon follows. JSON.parse keeps the last of two equal keys in silence, so comparing
- * with the keys it kept finds the others; both counts skip over numbers at the speed of indexOf.
+ * The keys in the text: strings that a colon follows. JSON.parse keeps the last of two equal keys
+ * in silence, so comparing with the keys it kept finds the others; both counts skip over numbers at
+ * the speed of indexOf.
  */
 function keysWritten(text: string): number {
   let keys = 0

@@ -9,11 +9,14 @@ export interface RequestedOutput {
 
 /** An inference request that fits the model: every input present once, checked, in graph order. */
 export interface InferenceRequest {
-  /** Absent where the caller gave none: none is invented. */
+  /** Absent if the caller gave none; we do not invent one. */
   readonly id?: string
   readonly inputs: readonly Tensor[]
   /** In the order the answer gives them. */
   readonly outputs: readonly RequestedOutput[]
-  /** How long the caller waits for the run to begin (schedule policy extension's `timeout`); absent means no limit of its own. */
+  /**
+   * How long the caller waits for the run to begin (schedule policy extension's `timeout`); absent
+   * means no limit of its own.
+   */
   readonly timeoutMicroseconds?: number
 }

@@ -2,10 +2,16 @@ import type { Datatype, TensorData } from './datatypes.ts'
 
 export type { TensorData } from './datatypes.ts'
 
-/** What a text takes besides its own characters: a JavaScript string and its place, and ONNX Runtime's copy of it. */
+/**
+ * Bytes of a text besides its characters: a JavaScript string and its place, and ONNX Runtime's
+ * copy of it.
+ */
 export const TEXT_BYTES = 64
 
-/** One tensor as the protocol names it. `data` is row-major and holds exactly the elements `shape` says. */
+/**
+ * One tensor as the protocol names it. `data` is row-major and holds exactly the elements `shape`
+ * says.
+ */
 export interface Tensor {
   readonly name: string
   readonly datatype: Datatype
@@ -13,13 +19,16 @@ export interface Tensor {
   readonly data: TensorData
 }
 
-/** What the model says of one input or output. */
+/** One input or output of the model. */
 export interface TensorMetadata {
   readonly name: string
   readonly datatype: Datatype
   /** −1 is a variable dimension. */
   readonly shape: readonly number[]
-  /** The graph's name for each variable dimension ('' where it has none): equal names must have equal sizes. */
+  /**
+   * The graph's name for each variable dimension ('' where it has none): equal names must have
+   * equal sizes.
+   */
   readonly dimensionNames: readonly string[]
   /** The graph gives no shape at all, so any rank fits; `shape` then says [-1]. */
   readonly anyRank: boolean
@@ -38,7 +47,10 @@ export function elementCount(shape: readonly number[]): number {
   return count
 }
 
-/** Whether every input begins with a variable dimension, so that requests of several rows make sense. */
+/**
+ * Whether every input begins with a variable dimension, so that requests of several rows make
+ * sense.
+ */
 export function isBatched({ inputs }: Signature): boolean {
   return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }

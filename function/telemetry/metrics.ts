@@ -1,5 +1,6 @@
 import { lazily } from '../lazily.ts'
 import { secondsBeforeNode } from './before-node.ts'
+import type { Described, Family, Sample } from './family.ts'
 
 /*
  * Every metric is declared here. Recording is adding to a number: prom-client's inc() and observe() take 1.9 µs of CPU a request
@@ -217,23 +218,6 @@ export interface Live {
   readonly queuedRows: number
   readonly ready: boolean
   readonly batching: { readonly joins: boolean; readonly reason: BatchingReason }
-}
-
-/** One series' value, as prom-client writes it. */
-export interface Sample {
-  readonly metricName?: string
-  readonly labels: Readonly<Record<string, string | number>>
-  readonly value: number
-}
-
-interface Described {
-  readonly name: string
-  readonly help: string
-  readonly type: 'counter' | 'gauge' | 'histogram'
-}
-
-export interface Family extends Described {
-  readonly samples: () => Sample[]
 }
 
 /** A family as it stands. */

@@ -7,7 +7,8 @@ import {
   type Histogram,
   type MetricData,
 } from '@opentelemetry/sdk-metrics'
-import type { Reading, Sample } from './metrics.ts'
+import type { Sample } from './family.ts'
+import type { Reading } from './metrics.ts'
 
 /*
  * What /metrics shows as OTLP's data points, under the same names: Prometheus, when it takes them, adds `_total`, `_seconds` and

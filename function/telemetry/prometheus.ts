@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client'
-import type { Family } from './metrics.ts'
+import type { Family } from './family.ts'
 
 export type Prometheus = Registry
 

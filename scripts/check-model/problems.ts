@@ -1,6 +1,6 @@
 import type { Config } from '../../function/config.ts'
 import { LARGE_MODEL_BYTES } from '../../function/inference/execution.ts'
-import { hasJson, rowOf } from '../../function/protocol/datatypes.ts'
+import { DATATYPES, hasJson } from '../../function/protocol/datatypes.ts'
 import { elementCount, type TensorMetadata } from '../../function/protocol/tensor.ts'
 import type { Checked, Problem } from './check.ts'
 import type { Served } from './measure.ts'
@@ -128,7 +128,8 @@ function servedProblems(
         ),
       )
   const bytes = signature.inputs.reduce(
-    (sum, { datatype, shape }) => sum + rowOf(datatype).bytes * elementCount(shape.map(Math.abs)),
+    (sum, { datatype, shape }) =>
+      sum + DATATYPES[datatype].bytes * elementCount(shape.map(Math.abs)),
     0,
   )
   if (bytes > maxBodyBytes)

@@ -1,10 +1,10 @@
-import { type Datatype, rowOf } from '../../function/protocol/datatypes.ts'
+import { DATATYPES, type Datatype } from '../../function/protocol/datatypes.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
 
 /** The example with other values, each one that its datatype surely has. */
 export function variedInputs(inputs: readonly Tensor[]): readonly Tensor[] {
   return inputs.map(tensor => {
-    const data = rowOf(tensor.datatype).allocate(tensor.data.length)
+    const data = DATATYPES[tensor.datatype].allocate(tensor.data.length)
     const vary = VARIATION[tensor.datatype]
     for (let i = 0; i < data.length; i++) data[i] = vary(tensor.data[i] as never)
     return { ...tensor, data }

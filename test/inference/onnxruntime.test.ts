@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { createNativeSession, type NativeSession } from '../../function/inference/onnxruntime.ts'
-import { DATATYPES, type Datatype, rowOf } from '../../function/protocol/datatypes.ts'
+import { DATATYPES, type Datatype } from '../../function/protocol/datatypes.ts'
 import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder, testModel } from '../server.ts'
 
@@ -90,7 +90,7 @@ suite('the native half of ONNX Runtime', () => {
 
   for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
     test(`takes and gives ${datatype} as the datatype table says`, () => {
-      const { ort, onnx, allocate } = rowOf(datatype)
+      const { ort, onnx, allocate } = DATATYPES[datatype]
       const session = open(join(testModel(`identity-${datatype.toLowerCase()}`), 'model.onnx'))
       const data = allocate(2)
       const results = session.run(

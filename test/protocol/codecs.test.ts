@@ -7,7 +7,7 @@ import {
   readBinaryTensor,
   writeBinaryTensor,
 } from '../../function/protocol/binary.ts'
-import { DATATYPES, type Datatype, rowOf } from '../../function/protocol/datatypes.ts'
+import { DATATYPES, type Datatype } from '../../function/protocol/datatypes.ts'
 import { decodeRequest } from '../../function/protocol/decode.ts'
 import { encodeData, encodeResponse } from '../../function/protocol/encode.ts'
 import { BadRequest } from '../../function/protocol/errors.ts'
@@ -64,7 +64,7 @@ const tensorOf = (datatype: Datatype): Arbitrary<Tensor> =>
     fc
       .array(ELEMENTS[datatype], { minLength: elementCount(shape), maxLength: elementCount(shape) })
       .map(elements => {
-        const data = rowOf(datatype).allocate(elements.length)
+        const data = DATATYPES[datatype].allocate(elements.length)
         elements.forEach((element, i) => {
           data[i] = element
         })

@@ -1,4 +1,4 @@
-import { type Datatype, hasJson, rowOf } from '../../protocol/datatypes.ts'
+import { DATATYPES, type Datatype, hasJson } from '../../protocol/datatypes.ts'
 import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
@@ -183,7 +183,7 @@ const dataName = (datatype: Datatype) => `${datatype}Data`
 /** Nested as the shape says, or flat: hence an array of elements or of arrays. */
 const dataSchema = (datatype: Datatype, ref: (name: string) => Schema): Schema => ({
   type: 'array',
-  description: `Row-major, flat or nested as the shape says: ${rowOf(datatype).takes}.`,
+  description: `Row-major, flat or nested as the shape says: ${DATATYPES[datatype].takes}.`,
   items: { anyOf: [ELEMENT[datatype], ref(dataName(datatype))] },
 })
 

@@ -1,5 +1,5 @@
 import type { Datatype } from '../../protocol/datatypes.ts'
-import { rowOf } from '../../protocol/datatypes.ts'
+import { DATATYPES } from '../../protocol/datatypes.ts'
 import { elementCount, type Tensor } from '../../protocol/tensor.ts'
 import { join, split } from '../rows.ts'
 import type { Session } from '../session.ts'
@@ -76,7 +76,7 @@ function hostile(inputs: readonly Tensor[], values: Hostile): readonly Tensor[] 
   return inputs.map(tensor => {
     const odd = values[tensor.datatype]
     const { length } = tensor.data
-    const data = rowOf(tensor.datatype).allocate(length)
+    const data = DATATYPES[tensor.datatype].allocate(length)
     for (let i = 0; i < length; i++)
       data[i] = (odd === undefined ? tensor.data[length - 1 - i] : odd[i % odd.length]) as never
     return { ...tensor, data }
