@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Caller } from '../answer.ts'
 import { sendRaw } from './malformed.ts'
-
-const { setImmediate: nextTurn } = process.getBuiltinModule('node:timers/promises')
 
 /** How long a client that keeps its connection busy may take to send the next request. */
 export const NEXT_REQUEST_MS = 250

@@ -1,11 +1,10 @@
+import { createHash } from 'node:crypto'
 import type { Answer, Request } from '../../answer.ts'
 import type { Service } from '../../service.ts'
 import type { Pages } from '../routes.ts'
 import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
 import { type DescribedConfig, openApi } from './openapi.ts'
 import { createPlayground } from './playground.ts'
-
-const { createHash } = process.getBuiltinModule('node:crypto')
 
 /** The handlers of documents and pages. */
 export function createPages({ model }: Service, config: DescribedConfig): Pages {
