@@ -1,4 +1,4 @@
-import { DATATYPES, type Datatype, rowOf } from '../../../function/protocol/datatypes.ts'
+import { DATATYPES, type Datatype } from '../../../function/protocol/datatypes.ts'
 import { elementCount, type Tensor, type TensorData } from '../../../function/protocol/tensor.ts'
 
 /** An input as the backend test recorded it, as bend.py writes it. */
