@@ -53,7 +53,7 @@ export async function predict(
 }
 
 function codecOf(request: Request): PredictCodec {
-  checkMediaType(request, undefined)
+  checkMediaType(request)
   checkSize(request.body)
   return new PredictCodec(request.body)
 }

@@ -73,8 +73,11 @@ interface Binding {
   readonly jsonLength: number | undefined
 }
 
-/** The reply in JSON cannot carry binary tensor data. */
+/** A reply in JSON cannot carry binary tensor data. */
 const IN_JSON: Binding = { responseData: 'json', jsonLength: undefined }
+
+/** In binary mode, an event whose data is all JSON. */
+const ALL_JSON: Binding = { responseData: 'binary', jsonLength: undefined }
 
 const ACKNOWLEDGED: Answer = { status: 204, headers: {}, body: '' }
 
@@ -84,7 +87,8 @@ async function receiveBinary(
   context: EventContext,
 ): Promise<Answer> {
   const jsonLength = readJsonLength(headers['inference-header-content-length'])
-  return answerEvent(readBinaryEvent(headers, body), jsonLength, caller, context)
+  const binding: Binding = { responseData: 'binary', jsonLength }
+  return answerEvent(readBinaryEvent(headers, body), binding, caller, context)
 }
 
 const answerParsed = async (
@@ -92,18 +96,18 @@ const answerParsed = async (
   json: ParsedJson,
   caller: Caller,
   context: EventContext,
-) => answerEvent({ attributes: readHeaders(headers), data: { json } }, undefined, caller, context)
+) => answerEvent({ attributes: readHeaders(headers), data: { json } }, ALL_JSON, caller, context)
 
 /** @returns the reply in binary mode */
 async function answerEvent(
   event: CloudEvent,
-  jsonLength: number | undefined,
+  binding: Binding,
   caller: Caller,
   context: EventContext,
 ): Promise<Answer> {
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
-  const response = await inferEvent(event, { responseData: 'binary', jsonLength }, caller, context)
+  const response = await inferEvent(event, binding, caller, context)
   const { binary, json } = response
   const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
   const headers = toHeaders(

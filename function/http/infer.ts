@@ -58,7 +58,7 @@ function toAnswer(response: EncodedResponse): Answer {
  * data extension).
  * @throws {Refused} 415
  */
-export function checkMediaType({ headers }: Request, jsonLength: number | undefined): void {
+export function checkMediaType({ headers }: Request, jsonLength?: number): void {
   const contentType = headers['content-type']
   if (
     contentType === undefined ||

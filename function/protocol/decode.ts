@@ -1,5 +1,5 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
-import { DATATYPES, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
+import { DATATYPES, type Datatype, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
 import { readJsonData } from './json-data.ts'
@@ -56,15 +56,19 @@ export function decodeRequest(
     json,
     jsonLength === undefined ? 'the body' : 'the JSON before the binary data',
   )
-  return readRequest(parsed, binary, signature, maxTensorBytes)
+  return readRequest(parsed.value, { exact: parsed.exact, binary, maxTensorBytes }, signature)
 }
 
 /**
  * Reads an inference request whose JSON is parsed already (by a runtime or an event's envelope).
  * @throws {BadRequest} as {@link decodeRequest}
  */
-export function decodeParsedRequest(json: ParsedJson, signature: Signature): InferenceRequest {
-  return readRequest(json, NOTHING, signature, Number.POSITIVE_INFINITY)
+export function decodeParsedRequest(
+  { value, exact }: ParsedJson,
+  signature: Signature,
+): InferenceRequest {
+  const data = { exact, binary: NOTHING, maxTensorBytes: Number.POSITIVE_INFINITY }
+  return readRequest(value, data, signature)
 }
 
 const NOTHING = new Uint8Array(0)
@@ -72,12 +76,16 @@ const NOTHING = new Uint8Array(0)
 /** From here on it matters more how much memory JSON takes than how fast it is parsed. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-function readRequest(
-  { value, exact }: ParsedJson,
-  binary: Uint8Array,
-  signature: Signature,
-  maxTensorBytes: number,
-): InferenceRequest {
+/** A request's data, besides its JSON's value. */
+interface RequestData {
+  /** As {@link ParsedJson.exact}. */
+  readonly exact: () => unknown
+  /** The binary tensor data behind the JSON. */
+  readonly binary: Uint8Array
+  readonly maxTensorBytes: number
+}
+
+function readRequest(value: unknown, data: RequestData, signature: Signature): InferenceRequest {
   if (!isObject(value))
     throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
   const id = value.id
@@ -87,7 +95,7 @@ function readRequest(
   const timeout = readTimeout(parameters)
   return {
     ...(id === undefined ? undefined : { id }),
-    inputs: readInputs(value.inputs, exact, binary, signature, maxTensorBytes),
+    inputs: new InputsReader(data, signature).read(value.inputs),
     outputs: readOutputs(
       value.outputs,
       booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false,
@@ -97,79 +105,99 @@ function readRequest(
   }
 }
 
-function readInputs(
-  inputs: unknown,
-  exact: () => unknown,
-  binary: Uint8Array,
-  signature: Signature,
-  maxTensorBytes: number,
-): Tensor[] {
-  if (!Array.isArray(inputs)) {
-    throw new BadRequest(
-      `inputs is ${inputs === undefined ? 'missing' : show(inputs)}; it must be an array of tensors`,
-    )
+/** Reads a request's inputs in the order they are given, which is that of their binary data. */
+class InputsReader {
+  private readonly data: RequestData
+  private readonly signature: Signature
+  /** In graph order. */
+  private readonly tensors: (Tensor | undefined)[]
+  /** So many bytes of the binary data are read. */
+  private binaryAt = 0
+  /** So many bytes the tensors take until now. */
+  private tensorBytes = 0
+
+  constructor(data: RequestData, signature: Signature) {
+    this.data = data
+    this.signature = signature
+    this.tensors = new Array(signature.inputs.length).fill(undefined)
   }
-  const tensors: (Tensor | undefined)[] = new Array(signature.inputs.length).fill(undefined)
-  let binaryAt = 0
-  let tensorBytes = 0
-  for (let i = 0; i < inputs.length; i++) {
-    const input: unknown = inputs[i]
+
+  read(inputs: unknown): Tensor[] {
+    if (!Array.isArray(inputs)) {
+      throw new BadRequest(
+        `inputs is ${inputs === undefined ? 'missing' : show(inputs)}; it must be an array of tensors`,
+      )
+    }
+    for (let i = 0; i < inputs.length; i++) this.readInput(inputs[i], i)
+    this.checkAllRead()
+    const tensors = this.tensors as Tensor[]
+    checkSharedDimensions(tensors, this.signature)
+    return tensors
+  }
+
+  private readInput(input: unknown, i: number): void {
     if (!isObject(input))
       throw new BadRequest(`inputs[${i}] is ${show(input)}; it must be an object`)
     if (typeof input.name !== 'string')
       throw new BadRequest(`inputs[${i}].name is ${showField(input.name)}; it must be a string`)
-    const at = signature.inputs.findIndex(({ name }) => name === input.name)
-    const metadata = signature.inputs[at]
+    const known = this.signature.inputs
+    const at = known.findIndex(({ name }) => name === input.name)
+    const metadata = known[at]
     if (metadata === undefined) {
       throw new BadRequest(
-        `input ${show(input.name)} is unknown; the model takes ${listNames(signature.inputs)}`,
+        `input ${show(input.name)} is unknown; the model takes ${listNames(known)}`,
       )
     }
-    if (tensors[at] !== undefined) throw new BadRequest(`input ${show(input.name)} is given twice`)
+    if (this.tensors[at] !== undefined)
+      throw new BadRequest(`input ${show(input.name)} is given twice`)
     checkDatatype(input.datatype, metadata)
+    const { name, datatype } = metadata
     const shape = readShape(input.shape, metadata)
-    tensorBytes += checkTensorBytes(shape, metadata, maxTensorBytes - tensorBytes)
-    const size = readBinarySize(input, metadata.name)
-    if (size === undefined) {
-      const source = isBigInteger(metadata.datatype)
-        ? (exact() as { inputs: JsonObject[] }).inputs[i]?.data
-        : input.data
-      tensors[at] = {
-        name: metadata.name,
-        datatype: metadata.datatype,
-        shape,
-        data: readJsonData(source, shape, metadata),
-      }
-    } else {
-      if (size > binary.byteLength - binaryAt) {
-        throw new BadRequest(
-          `input ${show(input.name)}: binary_data_size is ${size}, but ${binary.byteLength - binaryAt} bytes of binary data are left for it`,
-        )
-      }
-      const bytes = binary.subarray(binaryAt, binaryAt + size)
-      tensors[at] = {
-        name: metadata.name,
-        datatype: metadata.datatype,
-        shape,
-        data: readBinaryTensor(bytes, shape, metadata),
-      }
-      binaryAt += size
-    }
+    this.tensorBytes += checkTensorBytes(
+      shape,
+      metadata,
+      this.data.maxTensorBytes - this.tensorBytes,
+    )
+    const size = readBinarySize(input, name)
+    const data =
+      size === undefined
+        ? readJsonData(this.jsonOf(input, i, datatype), shape, metadata)
+        : readBinaryTensor(this.takeBinary(size, name), shape, metadata)
+    this.tensors[at] = { name, datatype, shape, data }
   }
-  if (binaryAt < binary.byteLength) {
+
+  private jsonOf(input: JsonObject, i: number, datatype: Datatype): unknown {
+    if (!isBigInteger(datatype)) return input.data
+    return (this.data.exact() as { inputs: JsonObject[] }).inputs[i]?.data
+  }
+
+  private takeBinary(size: number, name: string): Uint8Array {
+    const { binary } = this.data
+    const left = binary.byteLength - this.binaryAt
+    if (size > left) {
+      throw new BadRequest(
+        `input ${show(name)}: binary_data_size is ${size}, but ${left} bytes of binary data are left for it`,
+      )
+    }
+    const bytes = binary.subarray(this.binaryAt, this.binaryAt + size)
+    this.binaryAt += size
+    return bytes
+  }
+
+  private checkAllRead(): void {
+    const { byteLength } = this.data.binary
+    if (this.binaryAt < byteLength) {
+      throw new BadRequest(
+        `${byteLength - this.binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${this.binaryAt}`,
+      )
+    }
+    const { inputs } = this.signature
+    const missing = this.tensors.indexOf(undefined)
+    if (missing === -1) return
     throw new BadRequest(
-      `${binary.byteLength - binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${binaryAt}`,
+      `input ${show(inputs[missing]?.name)} is missing; the model takes ${listNames(inputs)}`,
     )
   }
-  for (let i = 0; i < tensors.length; i++) {
-    if (tensors[i] === undefined) {
-      throw new BadRequest(
-        `input ${show(signature.inputs[i]?.name)} is missing; the model takes ${listNames(signature.inputs)}`,
-      )
-    }
-  }
-  checkSharedDimensions(tensors as Tensor[], signature)
-  return tensors as Tensor[]
 }
 
 function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMetadata): void {

@@ -42,7 +42,7 @@ export function readJsonData(
   const expected = elementCount(shape)
   if (flat.length !== expected) throw miscounted(name, shape, flat.length)
   const elements = DATATYPES[datatype].allocate(expected)
-  fill(elements, 0, flat, name, datatype)
+  fill(elements, 0, flat, metadata)
   return elements
 }
 
@@ -127,14 +127,13 @@ class PieceReader {
 
   /** Parses some parts of an array, from the first one's beginning to the last one's end. */
   private take(array: OpenArray, from: number, to: number): void {
-    const { name, datatype } = this.metadata
     const parts = this.parse(from, to)
     if (parts.length === 0 && from > array.begin + 1)
       throw this.notJson(`a value is missing at byte ${from}`)
     array.length += parts.length
     if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
-    const flat = this.isNested ? flatten(parts, this.shape, array.depth, name) : parts
-    fill(this.elements, this.count, flat, name, datatype)
+    const flat = this.isNested ? flatten(parts, this.shape, array.depth, this.metadata.name) : parts
+    fill(this.elements, this.count, flat, this.metadata)
     this.count += flat.length
   }
 
@@ -208,8 +207,7 @@ function fill(
   elements: TensorData | string[],
   from: number,
   values: readonly unknown[],
-  name: string,
-  datatype: Datatype,
+  { name, datatype }: TensorMetadata,
 ): void {
   const { fromJson } = DATATYPES[datatype]
   for (let i = 0; i < values.length; i++) {

@@ -1,4 +1,4 @@
-import { DATATYPES, type Datatype, rowOf } from '../../../function/protocol/datatypes.ts'
+import { DATATYPES, type Datatype } from '../../../function/protocol/datatypes.ts'
 import { elementCount, type Tensor, type TensorData } from '../../../function/protocol/tensor.ts'
 
 /** An input as the backend test recorded it, as bend.py writes it. */
@@ -91,7 +91,7 @@ export class RowMaker {
     return {
       name,
       data: this.#inputs.map(({ recorded, data }) => {
-        const row = rowOf(recorded.datatype).allocate(rowSize(recorded)) as unknown as Element[]
+        const row = DATATYPES[recorded.datatype].allocate(rowSize(recorded)) as unknown as Element[]
         const floats = recorded.datatype.startsWith('FP') ? float : undefined
         for (let i = 0; i < row.length; i++) {
           row[i] =
@@ -108,7 +108,7 @@ export class RowMaker {
   join(rows: readonly Row[], names: readonly string[]): Tensor[] {
     return this.#inputs.map(({ recorded }, input) => {
       const size = rowSize(recorded)
-      const data = rowOf(recorded.datatype).allocate(size * rows.length)
+      const data = DATATYPES[recorded.datatype].allocate(size * rows.length)
       rows.forEach((row, at) => {
         const own = row.data[input] as TensorData
         if (Array.isArray(data)) data.splice(at * size, size, ...(own as readonly string[]))

@@ -1,6 +1,6 @@
 import { join, split } from '../../../function/inference/rows.ts'
 import type { Session } from '../../../function/inference/session.ts'
-import { rowOf } from '../../../function/protocol/datatypes.ts'
+import { DATATYPES } from '../../../function/protocol/datatypes.ts'
 import {
   elementCount,
   type Tensor,
@@ -71,7 +71,7 @@ function rowFor(
   valueAt: (place: number) => number,
 ): Tensor {
   const one = shape.map((size, i) => (i === 0 ? 1 : size === -1 ? 3 : size))
-  const data = rowOf(datatype).allocate(elementCount(one))
+  const data = DATATYPES[datatype].allocate(elementCount(one))
   for (let i = 0; i < data.length; i++) {
     const word = WORDS[(i + kind) % WORDS.length]
     if (datatype === 'BYTES') data[i] = word as never
