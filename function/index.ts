@@ -41,7 +41,7 @@ export function createFunction(config: Config): EventService {
   )
   const model = createModel(folder, config, metrics, log)
   const source =
-    config.eventSource ??
+    config.ceSource ??
     `/onnx-function/${config.service === undefined ? '' : `${config.service}/`}${encodeURIComponent(folder.name)}`
   const traces = config.push?.traces ? createTraces() : undefined
   return {

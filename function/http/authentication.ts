@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { AuthConfig } from '../config.ts'
+import type { AuthConfig } from '../config/access.ts'
 import type { Log } from '../telemetry/log.ts'
 import { followFiles } from './followed-files.ts'
 import type { Verify } from './jwt.ts'

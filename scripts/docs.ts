@@ -1,11 +1,21 @@
 /*
- * Writes what monitoring says twice: docs/metrics.md's tables, from the metrics' declarations, and the Prometheus operator's rule
- * objects, from Prometheus' own rule files.
+ * Writes the files that repeat what the code or another file declares: the tables of docs/metrics.md
+ * and docs/configuration.md, and the Prometheus operator's rule objects.
  *
- *   npm run monitoring:write
+ *   npm run docs:write
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { Variable } from '../function/config/variable.ts'
+import {
+  AUTH,
+  CORS,
+  LIMITS,
+  PLATFORM_VARIABLES,
+  PUSHING,
+  SERVING,
+  TLS,
+} from '../function/config/variables.ts'
 import {
   createMetrics,
   DEAD_LETTER_METRICS,
@@ -16,7 +26,8 @@ import {
 const pathOf = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const read = (path: string) => readFileSync(pathOf(path), 'utf8')
 
-const PAGE = 'docs/metrics.md'
+const METRICS_PAGE = 'docs/metrics.md'
+const CONFIGURATION_PAGE = 'docs/configuration.md'
 const RULES = 'monitoring/prometheus/rules'
 
 /** Of the Node.js process' own metrics, those that rules and dashboards ask for. There are more, which prom-client's page lists. */
@@ -30,27 +41,59 @@ const OF_THE_PROCESS = [
 
 /** Every generated file, as it should be. */
 export async function generated(): Promise<ReadonlyMap<string, string>> {
-  const tables: Readonly<Record<string, string>> = {
-    function: table(METRICS),
-    'dead-letters': table(DEAD_LETTER_METRICS),
-    process: await processTable(),
-  }
-  const page = Object.entries(tables).reduce(
-    (text, [name, rows]) => fill(text, name, rows),
-    read(PAGE),
-  )
-  const rules = readdirSync(pathOf(RULES)).map(file => [
-    `monitoring/prometheus/operator/rules-${file.replace('.yml', '.yaml')}`,
-    ruleObject(file.replace('.yml', ''), read(`${RULES}/${file}`)),
+  return new Map([
+    filled(METRICS_PAGE, {
+      function: table(METRICS),
+      'dead-letters': table(DEAD_LETTER_METRICS),
+      process: await processTable(),
+    }),
+    filled(CONFIGURATION_PAGE, {
+      serving: variableTable(SERVING),
+      limits: variableTable(LIMITS),
+      pushing: variableTable(PUSHING),
+      access: variableTable({ ...AUTH, ...TLS, ...CORS }),
+      platform: platformTable(),
+    }),
+    ...readdirSync(pathOf(RULES)).map(operatorRules),
   ])
-  return new Map([[PAGE, page], ...(rules as [string, string][])])
 }
 
-function fill(page: string, name: string, rows: string): string {
-  const between = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`)
-  if (!between.test(page)) throw new Error(`${PAGE} has no <!-- ${name} --> with an end`)
-  return page.replace(between, (_, begin, end) => `${begin}${rows}\n${end}`)
-}
+type Generated = [path: string, text: string]
+
+/** A page with tables written between its <!-- name --> and <!-- /name -->. */
+const filled = (path: string, tables: Readonly<Record<string, string>>): Generated => [
+  path,
+  Object.entries(tables).reduce((text, [name, rows]) => {
+    const between = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`)
+    if (!between.test(text)) throw new Error(`${path} has no <!-- ${name} --> with an end`)
+    return text.replace(between, (_, begin, end) => `${begin}${rows}\n${end}`)
+  }, read(path)),
+]
+
+const operatorRules = (file: string): Generated => [
+  `monitoring/prometheus/operator/rules-${file.replace('.yml', '.yaml')}`,
+  ruleObject(file.replace('.yml', ''), read(`${RULES}/${file}`)),
+]
+
+const variableTable = (rows: Readonly<Record<string, Variable>>) =>
+  [
+    '| variable | default | allowed | meaning |',
+    '|---|---|---|---|',
+    ...Object.values(rows).map(
+      ({ name, default: standard, allowed, meaning }) =>
+        `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`,
+    ),
+  ].join('\n')
+
+const platformTable = () =>
+  [
+    '| variable | set by | meaning |',
+    '|---|---|---|',
+    ...PLATFORM_VARIABLES.map(
+      ({ names, by, meaning }) =>
+        `| ${names.map(name => `\`${name}\``).join(', ')} | ${by} | ${meaning} |`,
+    ),
+  ].join('\n')
 
 const table = (metrics: Readonly<Record<string, Declaration>>) =>
   [
@@ -93,7 +136,7 @@ async function processTable(): Promise<string> {
 /** @param text of Prometheus' own rule file, which the object holds as it is, comments and all */
 function ruleObject(name: string, text: string): string {
   const indented = text.replace(/^(?=.)/gm, '  ')
-  return `# Made of ../rules/${name}.yml by npm run monitoring:write.
+  return `# Made of ../rules/${name}.yml by npm run docs:write.
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
