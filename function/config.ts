@@ -30,8 +30,8 @@ export interface Config extends Omit<Rows, 'ortThreads'> {
 }
 
 /**
- * @param env as process.env; an empty variable counts as not set, except those of authentication and TLS
- * @param givenAs what the user wrote instead of a variable, such as a command line's argument, for errors to name
+ * @param env as process.env; an empty variable counts as not set, except of authentication and TLS
+ * @param givenAs what the user wrote instead of a variable, such as `--http_port`, for errors
  * @throws {Error} of one line, which names the variable, its value and what is allowed
  */
 export function readConfig(
@@ -65,9 +65,8 @@ function checkPorts({ port, metricsPort }: Rows): void {
 
 function checkDrain({ drainDelayMs: delay, drainTimeoutMs: timeout }: Rows): void {
   if (delay === 0 || delay < timeout) return
-  throw new Error(
-    `DRAIN_DELAY_MS is "${delay}"; it must be less than DRAIN_TIMEOUT_MS (${timeout}), which includes it`,
-  )
+  const allowed = `less than DRAIN_TIMEOUT_MS (${timeout}), which includes it`
+  throw new Error(`DRAIN_DELAY_MS is "${delay}"; it must be ${allowed}`)
 }
 
 /** The first descriptor that systemd passes on (sd_listen_fds(3)). */

@@ -1,6 +1,6 @@
 /**
- * What is loaded when it is first asked for, once. Where that fails, for want of memory or of file descriptors, who asks next tries again.
- * @returns asks for it
+ * Loads at the first call, once. After a failure, for want of memory or of file descriptors, the
+ * next call tries again.
  */
 export function lazily<Loaded>(load: () => Promise<Loaded>): () => Promise<Loaded> {
   let loading: Promise<Loaded> | undefined

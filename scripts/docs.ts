@@ -1,6 +1,6 @@
 /*
- * Writes the files that repeat what the code or another file declares: the tables of docs/metrics.md
- * and docs/configuration.md, and the Prometheus operator's rule objects.
+ * Writes the files that repeat what the code or another file declares: the tables of
+ * docs/metrics.md and docs/configuration.md, and the Prometheus operator's rule objects.
  *
  *   npm run docs:write
  */
@@ -30,7 +30,7 @@ const METRICS_PAGE = 'docs/metrics.md'
 const CONFIGURATION_PAGE = 'docs/configuration.md'
 const RULES = 'monitoring/prometheus/rules'
 
-/** Of the Node.js process' own metrics, those that rules and dashboards ask for. There are more, which prom-client's page lists. */
+/** prom-client's metrics that rules and dashboards use; its own page lists the others. */
 const OF_THE_PROCESS = [
   'process_cpu_seconds_total',
   'process_resident_memory_bytes',
@@ -99,18 +99,20 @@ const table = (metrics: Readonly<Record<string, Declaration>>) =>
   [
     '| metric | type | unit | labels | what it says |',
     '|---|---|---|---|---|',
-    ...Object.entries(metrics).map(
-      ([name, { type, unit, labels, help, buckets }]) =>
-        `| \`${name}\` | ${type} | ${unit} | ${showLabels(labels)} | ${help}${buckets === undefined ? '' : ` Buckets: ${buckets.join(', ')}.`} |`,
-    ),
+    ...Object.entries(metrics).map(([name, { type, unit, labels, help, buckets }]) => {
+      const meaning = buckets === undefined ? help : `${help} Buckets: ${buckets.join(', ')}.`
+      return `| ${code(name)} | ${type} | ${unit} | ${showLabels(labels)} | ${meaning} |`
+    }),
   ].join('\n')
+
+const code = (text: string) => `\`${text}\``
 
 const showLabels = (labels: Declaration['labels']) =>
   Object.entries(labels)
-    .map(
-      ([label, values]) =>
-        `\`${label}\`: ${typeof values === 'string' ? values : values.map(value => `\`${value}\``).join(', ')}`,
-    )
+    .map(([label, values]) => {
+      const shown = typeof values === 'string' ? values : values.map(code).join(', ')
+      return `${code(label)}: ${shown}`
+    })
     .join('<br>') || '–'
 
 async function processTable(): Promise<string> {

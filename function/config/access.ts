@@ -68,7 +68,7 @@ export function readTls(source: Source): TlsConfig | undefined {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }
 
-/** Other empty variables count as not set. An empty secret or certificate would let everybody in. */
+/** Other empty variables count as not set. Here that would let everybody in. */
 function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
   for (const { name, allowed } of Object.values(rows))
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)

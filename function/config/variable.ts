@@ -1,6 +1,6 @@
 /*
- * An environment variable is one row: its name, the check of its text, the type of its value, and its
- * row in docs/configuration.md.
+ * An environment variable is one row: its name, the check of its text, the type of its value, and
+ * its row in docs/configuration.md.
  */
 
 export interface Variable<Name extends string = string, Value = unknown> {
@@ -14,7 +14,7 @@ export interface Variable<Name extends string = string, Value = unknown> {
   readonly unset: Value
 }
 
-/** How a text becomes a value, and which texts are allowed, in words for errors and documentation. */
+/** How a text becomes a value, and in words which texts are allowed. */
 export interface Kind<Value> {
   readonly allowed: string
   /** @returns undefined for a text that is not allowed */
@@ -122,7 +122,7 @@ export type Values<R extends Rows> = {
 export interface Source {
   /** As process.env; an empty variable counts as not set. */
   readonly env: NodeJS.ProcessEnv
-  /** What the user wrote instead of a variable, such as a command line's argument, for errors to name. */
+  /** What the user wrote instead of a variable, such as `--http_port`, for errors. */
   readonly givenAs?: Readonly<Partial<Record<string, string>>>
 }
 

@@ -47,7 +47,8 @@ export const SERVING = {
   metricsPort: variable('METRICS_PORT', integer({ min: 0, max: 65535 }), {
     otherwise: 'the same as `PORT`',
     meaning:
-      'A port for `/metrics` alone, which `PORT` then no longer serves; it answers health, too. It speaks plain HTTP and asks for no authentication. 0 takes a free one.',
+      'A port for `/metrics` alone, which `PORT` then no longer serves; it answers health, ' +
+      'too. It speaks plain HTTP and asks for no authentication. 0 takes a free one.',
   }),
   modelDir: variable('MODEL_DIR', folder, {
     default: fileURLToPath(new URL(SHIPPED_MODEL, SHIPPED_MODELS)),
@@ -65,12 +66,16 @@ export const SERVING = {
   execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
     default: 'auto',
     meaning:
-      'Where the model runs: `inline` on the main thread, or `worker` in worker threads, so that other requests do not wait for a run. `auto` moves a model to worker threads if a run takes more than 5 ms or its files are larger than 32 MiB.',
+      'Where the model runs: `inline` on the main thread, or `worker` in worker threads, so ' +
+      'that other requests do not wait for a run. `auto` moves a model to worker threads if a ' +
+      'run takes more than 5 ms or its files are larger than 32 MiB.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the CPUs this process may use',
     meaning:
-      'Threads that ONNX Runtime uses within a run, at most the number of CPUs (the cgroup’s quota). CPUs / `ORT_THREADS` worker threads run beside each other, if the memory has room for a copy of the model in each.',
+      'Threads that ONNX Runtime uses within a run, at most the number of CPUs (the cgroup’s ' +
+      'quota). CPUs / `ORT_THREADS` worker threads run beside each other, if the memory has ' +
+      'room for a copy of the model in each.',
   }),
   ceSource: variable(
     'CE_SOURCE',
@@ -86,7 +91,8 @@ export const SERVING = {
   playground: variable('PLAYGROUND', either('on', 'off'), {
     default: true,
     meaning:
-      'Whether `GET /` gives browsers the page that tries the model. If `off`, browsers get the server’s metadata as other clients do. `/docs` stays.',
+      'Whether `GET /` gives browsers the page that tries the model. If `off`, browsers get ' +
+      'the server’s metadata as other clients do. `/docs` stays.',
   }),
   logLevel: variable('LOG_LEVEL', oneOf(LOG_LEVELS), {
     default: 'info',
@@ -99,12 +105,16 @@ export const LIMITS = {
   maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
     default: 64 * 1024 * 1024,
     meaning:
-      'The largest body, also after decompression; a larger one is answered 413. The same limit holds for the tensors that a large request is read to, for the answer to it, and for all waiting requests together. All bodies and answers held at once are bounded by twice this; beyond that the answer is 503.',
+      'The largest body, also after decompression; a larger one is answered 413. The same ' +
+      'limit holds for the tensors that a large request is read to, for the answer to it, and ' +
+      'for all waiting requests together. All bodies and answers held at once are bounded by ' +
+      'twice this; beyond that the answer is 503.',
   }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
     meaning:
-      'Rows that may wait for a run; beyond that the answer is 503 with Retry-After. A request counts for at most `MAX_BATCH_ROWS`.',
+      'Rows that may wait for a run; beyond that the answer is 503 with Retry-After. A ' +
+      'request counts for at most `MAX_BATCH_ROWS`.',
   }),
   maxBatchRows: variable('MAX_BATCH_ROWS', integer({ min: 1 }), {
     default: 256,
@@ -113,12 +123,15 @@ export const LIMITS = {
   requestTimeoutMs: variable('REQUEST_TIMEOUT_MS', integer({ min: 1 }), {
     default: 30_000,
     meaning:
-      'How long a request may take to arrive (408), how long it may wait for its run (504), and how long the client may take to read the answer (the connection is closed).',
+      'How long a request may take to arrive (408), how long it may wait for its run (504), ' +
+      'and how long the client may take to read the answer (the connection is closed).',
   }),
   drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
     default: 0,
     meaning:
-      'How long new connections are accepted after TERM. Knative needs no delay; plain Kubernetes needs the time that its endpoints take to follow. It must be less than `DRAIN_TIMEOUT_MS`.',
+      'How long new connections are accepted after TERM. Knative needs no delay; plain ' +
+      'Kubernetes needs the time that its endpoints take to follow. It must be less than ' +
+      '`DRAIN_TIMEOUT_MS`.',
   }),
   drainTimeoutMs: variable('DRAIN_TIMEOUT_MS', integer({ min: 0 }), {
     default: 10_000,
@@ -127,7 +140,10 @@ export const LIMITS = {
   idleExitMs: variable('IDLE_EXIT_SECONDS', integer({ min: 0, max: 2_147_483, factor: 1_000 }), {
     default: 0,
     meaning:
-      'After so many seconds without a connection and without a request other than health and metrics, the process ends with exit code 0, for systemd to start it again ([one machine](single-machine.md)). Idle connections are closed no later than this. 0: never.',
+      'After so many seconds without a connection and without a request other than health and ' +
+      'metrics, the process ends with exit code 0, for systemd to start it again ([one ' +
+      'machine](single-machine.md)). Idle connections are closed no later than this. 0: ' +
+      'never.',
   }),
 } as const
 
@@ -141,12 +157,13 @@ const SAMPLERS = [
 ] as const
 export type SamplerName = (typeof SAMPLERS)[number]
 
-/** OpenTelemetry's own variables. Its exporters and resource detector read some of them themselves. */
+/** OpenTelemetry's variables; its exporters and resource detector read some of them themselves. */
 export const PUSHING = {
   endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl, {
     otherwise: 'nothing is pushed',
     meaning:
-      'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and `/v1/metrics` are added to it.',
+      'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and ' +
+      '`/v1/metrics` are added to it.',
   }),
   tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', httpUrl, {
     otherwise: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
@@ -188,7 +205,8 @@ export const PUSHING = {
   metricIntervalMs: variable('OTEL_METRIC_EXPORT_INTERVAL', integer({ min: 1 }), {
     default: 60_000,
     meaning:
-      'Milliseconds between two pushes of the metrics; they are pushed at the start and at the end as well.',
+      'Milliseconds between two pushes of the metrics; they are pushed at the start and at ' +
+      'the end as well.',
   }),
   disabled: variable('OTEL_SDK_DISABLED', either('true', 'false'), {
     default: false,
@@ -196,8 +214,8 @@ export const PUSHING = {
   }),
 } as const
 
-// A signature of each of these needs a private key. HMAC's algorithms are not among them: with them,
-// the issuer's public key would be enough to sign a token.
+// Each of these needs a private key to sign. HMAC does not: with it, anyone who has the issuer's
+// public key could sign a token.
 const JWT_ALGORITHMS = [
   'RS256',
   'RS384',
@@ -233,7 +251,9 @@ export const AUTH = {
   secret: variable('AUTH_SECRET', text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / ='), {
     otherwise: 'none',
     meaning:
-      'A secret that callers send as `Authorization: Bearer …`. If this, `AUTH_SECRET_FILE` or `AUTH_JWKS` is set, every request but health needs a secret or a token ([security](security.md)).',
+      'A secret that callers send as `Authorization: Bearer …`. If this, `AUTH_SECRET_FILE` ' +
+      'or `AUTH_JWKS` is set, every request but health needs a secret or a token ' +
+      '([security](security.md)).',
   }),
   secretFile: variable('AUTH_SECRET_FILE', file, {
     otherwise: 'none',
@@ -243,7 +263,9 @@ export const AUTH = {
   jwks: variable('AUTH_JWKS', keySource, {
     otherwise: 'none',
     meaning:
-      'The public keys of the token issuer (a JSON Web Key Set): callers send a token that one of them verifies. A file is read again when it changes; a URL is asked again for an unknown key, and every ten minutes. Needs `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
+      'The public keys of the token issuer (a JSON Web Key Set): callers send a token that ' +
+      'one of them verifies. A file is read again when it changes; a URL is asked again for ' +
+      'an unknown key, and every ten minutes. Needs `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
   }),
   issuer: variable('AUTH_ISSUER', text('text'), {
     otherwise: 'none',
@@ -256,7 +278,8 @@ export const AUTH = {
   eventsAudience: variable('AUTH_EVENTS_AUDIENCE', text('text'), {
     otherwise: 'the same as `AUTH_AUDIENCE`',
     meaning:
-      'The `aud` that tokens of events must name instead, such as the `audience` of a Trigger’s subscriber.',
+      'The `aud` that tokens of events must name instead, such as the `audience` of a ' +
+      'Trigger’s subscriber.',
   }),
   subjects: variable('AUTH_SUBJECTS', list('text, separated by commas'), {
     otherwise: 'all',
@@ -279,7 +302,8 @@ export const TLS = {
   certFile: variable('TLS_CERT_FILE', file, {
     otherwise: 'none',
     meaning:
-      'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. It is read again when it changes. Needs `TLS_KEY_FILE`.',
+      'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. It is read ' +
+      'again when it changes. Needs `TLS_KEY_FILE`.',
   }),
   keyFile: variable('TLS_KEY_FILE', file, {
     otherwise: 'none',
@@ -323,7 +347,8 @@ export const PLATFORM_VARIABLES = [
     names: ['K_SERVICE', 'K_REVISION'],
     by: 'Knative',
     meaning:
-      'name the service and revision in `function_info`, in pushed spans and metrics, and in the source of reply events',
+      'name the service and revision in `function_info`, in pushed spans and metrics, and in ' +
+      'the source of reply events',
   },
   {
     names: ['INFERENCE_SERVICE_NAME'],
@@ -334,13 +359,15 @@ export const PLATFORM_VARIABLES = [
     names: ['LISTEN_FDS', 'LISTEN_PID'],
     by: 'systemd',
     meaning:
-      'pass a socket that already listens, instead of `PORT` and `LISTEN_HOST`, if the id is this process’s ([one machine](single-machine.md))',
+      'pass a socket that already listens, instead of `PORT` and `LISTEN_HOST`, if the id is ' +
+      'this process’s ([one machine](single-machine.md))',
   },
   {
     names: ['MODEL_INIT_MODE'],
     by: 'KServe',
     meaning:
-      '`async`: the predictor waits up to a minute for the model folder, which another container links',
+      '`async`: the predictor waits up to a minute for the model folder, which another ' +
+      'container links',
   },
   {
     names: ['KUBERNETES_SERVICE_HOST'],

@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Trace } from './trace.ts'
 
 /*
- * One JSON object a line on standard output, as log collectors expect, in pino's format. Pino itself
- * takes 6 ms of a start of 80 (10.4, 25 interleaved starts), and nothing else of it would be used.
+ * One JSON object a line on standard output, as log collectors expect, in pino's format. Pino takes
+ * 6 ms of a start of 80 (10.4, 25 interleaved starts), and nothing else of it would be used.
  */
 
 const LEVELS = {
@@ -20,7 +20,7 @@ export type LogLevel = keyof typeof LEVELS
 
 export const LOG_LEVELS = Object.keys(LEVELS) as LogLevel[]
 
-/** Writes a sentence, or fields with one. An Error among the fields is written with its stack, code and causes. */
+/** Writes a sentence, or fields with one. An Error keeps its stack, code and causes. */
 type Write = (...happened: [message: string] | [fields: object, message: string]) => void
 
 export interface Log extends Readonly<Record<Exclude<LogLevel, 'silent'>, Write>> {
@@ -74,7 +74,7 @@ const describeErrors = (_key: string, value: unknown) =>
 /** An error can be its own cause. */
 const MAX_CAUSES = 5
 
-/** What JSON.stringify leaves out of an error. fetch() and node:net tell the reason only in the cause, or in the errors of the cause. */
+/** fetch() and node:net tell the reason only in the cause, or in the errors of the cause. */
 function describe(error: Error, depth: number): object {
   const { name, message, stack, cause } = error
   const { code, errors } = error as { code?: unknown; errors?: unknown }
@@ -96,7 +96,7 @@ interface Traced {
   readonly trace?: Trace | undefined
 }
 
-/** Ties a log line to its request: the caller's id, the trace, and if spans are pushed the span's ids, under OpenTelemetry's names. */
+/** Ties a log line to its request. trace_id and span_id are OpenTelemetry's names. */
 export function traceOf(headers: IncomingHttpHeaders, { traceparent, trace }: Traced) {
   const ids = trace?.ids(traceparent)
   return {

@@ -29,8 +29,8 @@ import type { SamplerName } from '../config/variables.ts'
 import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } from './trace.ts'
 
 /*
- * Spans by OpenTelemetry's semantic conventions for HTTP servers, messaging and CloudEvents: one for
- * the request, in it one for each event that the request carries, and in those the parts of the way.
+ * Spans by OpenTelemetry's semantic conventions for HTTP servers, messaging and CloudEvents: one of
+ * the request, in it one of each event that the request carries, and in those the parts of the way.
  *
  * They are made when the request is over, and only if it is sampled: no span is kept while the
  * request runs, and the SDK is not loaded before the start is over.
@@ -75,7 +75,7 @@ export class SpanRecorder {
     for (const event of trace.events) this.recordEvent(event, within, ended)
   }
 
-  /** Has no name and no attributes yet: no sampler of ours asks for them, and most requests may not be sampled. */
+  /** Without name and attributes: samplers ignore them, and most requests may not be sampled. */
   private startServer({ trace, request, ids, parent }: Finished): Span {
     const { traceparent, tracestate } = request.headers
     const state = traceparent === undefined ? trace.events[0]?.attributes.tracestate : tracestate
@@ -161,7 +161,7 @@ function remote(span: RemoteSpan | undefined, tracestate: unknown): SpanContext 
 const linksTo = (context: SpanContext | undefined): Link[] =>
   context === undefined ? [] : [{ context }]
 
-/** The path with placeholders for models and versions. An unknown path has none: it may be anything. */
+/** The path with placeholders for models and versions; undefined for an unknown path. */
 function routeOf({ request: { url = '/' }, status }: Finished): string | undefined {
   if (status === undefined || status === 404 || status === 405) return undefined
   return pathOf(url)

@@ -73,7 +73,7 @@ suite('the environment', () => {
     ['CORS_ORIGINS', 'null'],
   ]
   for (const [name, value] of BAD) {
-    test(`${name}=${JSON.stringify(value)} is refused in one line that names it, its value and what is allowed`, () => {
+    test(`${name}=${JSON.stringify(value)} is refused: the error names it and what is allowed`, () => {
       assert.throws(() => readConfig({ [name]: value }), {
         message: `${name} is ${JSON.stringify(value)}; it must be ${VARIABLES[name].allowed}`,
       })
@@ -95,7 +95,7 @@ suite('the environment', () => {
   const TLS = { TLS_CERT_FILE: '/tls/tls.crt', TLS_KEY_FILE: '/tls/tls.key' }
   for (const all of [TOKENS, TLS]) {
     for (const left of Object.keys(all)) {
-      test(`${Object.keys(all).join(', ')} belong together: without ${left} the start is refused`, () => {
+      test(`without ${left}, its companions are refused`, () => {
         assert.throws(
           () =>
             readConfig(Object.fromEntries(Object.entries(all).filter(([name]) => name !== left))),
@@ -135,7 +135,7 @@ suite('the environment', () => {
     assert.equal(readConfig({ METRICS_PORT: '9000' }).metricsPort, 9000)
   })
 
-  test('asks nobody who they are, speaks plain HTTP and lets no page read, unless told otherwise', () => {
+  test('sets no authentication, no TLS, no CORS and no metrics port by default', () => {
     const { auth, tls, corsOrigins, metricsPort } = readConfig({})
     assert.deepEqual(
       [auth, tls, corsOrigins, metricsPort],
