@@ -1,11 +1,10 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { AuthConfig } from '../config/access.ts'
 import type { Log } from '../telemetry/log.ts'
 import { followFiles } from './followed-files.ts'
 import type { Verify } from './jwt.ts'
 import type { Route } from './routes.ts'
-
-const { createHash, timingSafeEqual } = process.getBuiltinModule('node:crypto')
 
 /** Why a request is not let in. A value, because this room shares no code with the start, which would then read more files. */
 export interface Refusal {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
+import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
 import { Refused } from '../handler.ts'
 import { BadRequest, Overloaded } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
@@ -258,12 +259,9 @@ interface Decoder {
   readonly create: (options: { chunkSize: number }) => Transform
 }
 
-/** Loaded at first use: a start does not wait for it. */
-const zlib = () => process.getBuiltinModule('node:zlib')
-
-const GZIP: Decoder = { name: 'gzip', create: options => zlib().createGunzip(options) }
+const GZIP: Decoder = { name: 'gzip', create: options => createGunzip(options) }
 /** "deflate" is the zlib format (RFC 9110 section 8.4.1.2). */
-const DEFLATE: Decoder = { name: 'deflate', create: options => zlib().createInflate(options) }
+const DEFLATE: Decoder = { name: 'deflate', create: options => createInflate(options) }
 const INFLATED_CHUNK = 64 * 1024
 const DECODERS = new Map([
   ['gzip', GZIP],
@@ -294,7 +292,8 @@ export async function compress(
   const encoding = preferredEncoding(acceptEncoding)
   if (encoding === undefined) return undefined
   const compressed = await new Promise<Buffer>((resolve, reject) => {
-    zlib()[encoding](body, (error, result) => (error === null ? resolve(result) : reject(error)))
+    const compressIt = encoding === 'gzip' ? gzip : deflate
+    compressIt(body, (error, result) => (error === null ? resolve(result) : reject(error)))
   })
   return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
 }

@@ -1,7 +1,5 @@
+import { readFileSync, watchFile } from 'node:fs'
 import type { Log } from '../telemetry/log.ts'
-
-// Not imported: the build would put what the start imports of it, too, into one more file for the start to read.
-const { readFileSync, watchFile } = process.getBuiltinModule('node:fs')
 
 /** A file that changes is looked at no later than after this; looking is one stat(). */
 const INTERVAL_MS = 1_000

@@ -1,7 +1,6 @@
-// Not imported: the build would put what the start imports of them, too, into one more file for the start to read.
-const { createHash } = process.getBuiltinModule('node:crypto')
-const { createReadStream, readdirSync, statSync } = process.getBuiltinModule('node:fs')
-const { dirname, join } = process.getBuiltinModule('node:path')
+import { createHash } from 'node:crypto'
+import { createReadStream, readdirSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
 /** Hashed in one go, which takes about a millisecond: so long nothing else is answered. */
 const PIECE_BYTES = 2 ** 20
