@@ -16,12 +16,8 @@ import {
   SERVING,
   TLS,
 } from '../function/config/variables.ts'
-import {
-  createMetrics,
-  DEAD_LETTER_METRICS,
-  type Declaration,
-  METRICS,
-} from '../function/telemetry/metrics.ts'
+import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/telemetry/metrics.ts'
+import { createPrometheus } from '../function/telemetry/prometheus.ts'
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const read = (path: string) => readFileSync(pathOf(path), 'utf8')
@@ -116,15 +112,7 @@ const showLabels = (labels: Declaration['labels']) =>
     .join('<br>') || '–'
 
 async function processTable(): Promise<string> {
-  const source = {
-    model: '',
-    version: '',
-    labels: [],
-    service: '',
-    revision: '',
-    functionVersion: '',
-  }
-  const text = await createMetrics(source, () => ({ queuedRows: 0, ready: true })).text()
+  const text = await createPrometheus([]).metrics()
   const rows = OF_THE_PROCESS.map(name => {
     const [, help] = new RegExp(`^# HELP ${name} (.*)$`, 'm').exec(text) ?? []
     const [, type] = new RegExp(`^# TYPE ${name} (.*)$`, 'm').exec(text) ?? []
