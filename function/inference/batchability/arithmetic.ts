@@ -223,10 +223,10 @@ function reduceProd(
   const { shape, elements } = input as Small
   const axes = step.integers('axes') ?? axesInput?.elements
   if (shape.length !== 1 || (axes !== undefined && axes.length !== 1)) return undefined
-  if (axes === undefined && step.integer('noop_with_empty_axes', 0) !== 0) return undefined
+  if (axes === undefined && step.flag('noop_with_empty_axes', false)) return undefined
   const all = elements.includes(undefined) ? undefined : product(elements as Size[])
   return {
-    shape: step.integer('keepdims', 1) === 0 ? [] : [1],
+    shape: step.flag('keepdims', true) ? [1] : [],
     elements: [result(all, ...elements)],
   }
 }
@@ -325,7 +325,7 @@ function indicesOf(size: number, start: number, end: number, step: number): numb
 
 function reshape([data, target]: readonly (Small | undefined)[], step: Step): Small | undefined {
   const { shape, elements } = data as Small
-  if (step.integer('allowzero', 0) !== 0) return undefined
+  if (step.flag('allowzero', false)) return undefined
   const wanted = (target as Small).elements.map(numberOf)
   const sizes = wanted.map((size, i) => (size === 0 ? (shape[i] ?? 0) : size))
   const known = sizes.filter(size => size !== -1).reduce((all, size) => all * size, 1)

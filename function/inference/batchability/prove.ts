@@ -99,14 +99,19 @@ interface Context {
 
 const DEEPEST = 32
 
+/** Domains in which ONNX Runtime has operators of its own. */
+const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
+
 /** One walk through a model, in the order of its nodes. */
 class Walk {
-  readonly #functions: ReadonlyMap<string, ModelFunction>
+  readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
+  readonly #opsets: ReadonlyMap<string, number>
   readonly #slices = new Slices()
   #context: Context
 
   constructor({ functions, opsets }: OnnxModel) {
-    this.#functions = new Map(functions.map(own => [`${own.domain} ${own.name}`, own]))
+    this.#functions = Map.groupBy(functions, own => `${own.domain} ${own.name}`)
+    this.#opsets = opsets
     this.#context = { opsets, attributes: new Map(), depth: 0 }
   }
 
@@ -136,7 +141,7 @@ class Walk {
     scope: Scope,
     needed: ReadonlySet<string>,
   ): Promise<readonly Value[]> {
-    const own = this.#functions.get(`${node.domain} ${node.operator}`)
+    const [own] = this.#functions.get(`${node.domain} ${node.operator}`) ?? []
     const opset = this.#context.opsets.get(node.domain)
     try {
       const inputs = node.inputs.map(name => (name === '' ? undefined : scope.get(name)))
@@ -164,11 +169,23 @@ class Walk {
     return resolved
   }
 
+  /**
+   * ONNX Runtime 1.30 runs an operator of its own before a function of that name, and takes a
+   * function's nodes by the opsets of the model; which of several overloads it takes is not looked into.
+   */
+  #checkFunction({ domain, name, opsets }: ModelFunction): void {
+    if (RUNTIME_DOMAINS.test(domain)) throw new Stop('it is a function in a domain of ONNX Runtime')
+    if ((this.#functions.get(`${domain} ${name}`)?.length ?? 0) > 1)
+      throw new Stop('the file has several functions of this name')
+    for (const [imported, version] of opsets)
+      if (this.#opsets.has(imported) && this.#opsets.get(imported) !== version)
+        throw new Stop(`the function is of opset ${version}, and the model of another`)
+  }
+
   /** A function's nodes in its own scope, with its own opsets. */
   async #call(own: ModelFunction, call: Call): Promise<readonly Value[]> {
-    if (own.domain === 'ai.onnx')
-      throw new Stop('the file has a function of the name of an operator')
     const outside = this.#context
+    this.#checkFunction(own)
     if (outside.depth === DEEPEST) throw new Stop('functions call each other too deeply')
     const scope = new Scope()
     for (const [i, name] of own.inputs.entries()) {

@@ -111,6 +111,14 @@ export class Step {
     return this.attribute(name)?.number ?? otherwise
   }
 
+  /** An attribute that is 0 or 1. @throws {Stop} for any other: kernels take it for either */
+  flag(name: string, otherwise: boolean): boolean {
+    const number = this.attribute(name)?.number
+    if (number === undefined) return otherwise
+    if (number !== 0 && number !== 1) throw new Stop(`attribute ${name} is ${number}, not 0 or 1`)
+    return number === 1
+  }
+
   integers(name: string): readonly number[] | undefined {
     return this.attribute(name)?.numbers
   }

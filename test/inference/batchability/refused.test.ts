@@ -30,8 +30,9 @@ const graph = (
     inputs = { a: x('N', 4) },
     outputs = { out: x('N', '?') },
     opset = 17,
+    functions = [],
   }: Partial<WrittenModel> = {},
-): WrittenModel => ({ nodes, constants, inputs, outputs, opset })
+): WrittenModel => ({ nodes, constants, inputs, outputs, opset, functions })
 
 refuses('element-wise', {
   'a constant of two rows': [
@@ -728,6 +729,47 @@ refuses('text and classic machine learning', {
       operator => [operator, [one(operator, [x('N', 3)], { opset: ML }), /no rule/] as const],
     ),
   ),
+})
+
+/** A function of one operator, called once. */
+const calling = (
+  { domain = 'example.com', opset = 17, operators = ['Relu'] },
+  call = 'Own',
+): WrittenModel => ({
+  ...graph([node(`${call}@${domain}`, 'a', 'out')], {
+    opset: { '': 17, [domain]: 1 },
+    functions: operators.map(operator => ({
+      name: call,
+      domain,
+      inputs: ['v'],
+      outputs: ['w'],
+      opset,
+      nodes: [node(operator, 'v', 'w')],
+    })),
+  }),
+})
+
+refuses('what ONNX Runtime takes otherwise than ONNX says', {
+  'a flag that is neither 0 nor 1 (noop_with_empty_axes)': [
+    one('ReduceMax', [x('N', 3)], { attributes: { noop_with_empty_axes: 2 }, opset: 18 }),
+    /noop_with_empty_axes is 2, not 0 or 1/,
+  ],
+  'a flag that is neither 0 nor 1 (keepdims)': [
+    one('ArgMax', [x('N', 3, 2)], { attributes: { axis: 1, keepdims: 2 } }),
+    /keepdims is 2, not 0 or 1/,
+  ],
+  'a function that is there twice': [
+    calling({ operators: ['Relu', 'Softmax'] }),
+    /several functions of this name/,
+  ],
+  'a function of the name of an operator of ONNX Runtime': [
+    calling({ domain: 'ai.onnx.ml', operators: ['Identity'] }, 'Normalizer'),
+    /a function in a domain of ONNX Runtime/,
+  ],
+  'a function of another opset than the model': [
+    calling({ opset: 12, operators: ['Softmax'] }),
+    /of opset 12, and the model of another/,
+  ],
 })
 
 refuses('what is not known', {

@@ -61,7 +61,7 @@ const qlinearGlobalPool: Rule = step => {
   checkScales(step, [1, 2, 3, 4])
   if (value.dims === undefined) return [UNKNOWN]
   checkPictures(value)
-  const isLast = step.integer('channels_last', 0) !== 0
+  const isLast = step.flag('channels_last', false)
   const channels = isLast ? value.dims.length - 1 : 1
   const dims = value.dims.map((size, i) => (i === 0 || i === channels ? size : fixed(1)))
   return [tensor(dims, value.axis)]

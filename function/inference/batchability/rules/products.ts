@@ -75,12 +75,12 @@ export function gemmOf(
   at: { readonly a: number; readonly b: number; readonly c: number },
 ): Value {
   const [a, b, c] = [step.input(at.a), step.input(at.b), step.inputs[at.c]]
-  const isTurned = step.integer('transA', 0) !== 0
+  const isTurned = step.flag('transA', false)
   if (isBatched(b)) throw new Stop('its weight differs from row to row')
   if (isBatched(c) && !isBatched(a)) throw new Stop('only its bias differs from row to row')
   if (isBatched(a) && (a.axis !== 0 || isTurned)) throw new Stop('it sums over the batch')
   if (a.dims === undefined) return UNKNOWN
-  const columns = b.dims?.at(step.integer('transB', 0) === 0 ? -1 : -2) ?? unknownSize()
+  const columns = b.dims?.at(step.flag('transB', false) ? -2 : -1) ?? unknownSize()
   if (isBatched(a) && c !== undefined) checkBias(c, a)
   return tensor([a.dims.at(isTurned ? -1 : -2) as Size, columns], a.axis)
 }

@@ -16,7 +16,7 @@ const recurrent: Rule = step => {
   const x = step.input(0)
   if (!step.inputs.some(isBatched)) return step.node.outputs.map(() => UNKNOWN)
   if (!isBatched(x)) throw new Stop('its input is the same for all rows, but another one differs')
-  const at = step.integer('layout', 0) === 0 ? 1 : 0
+  const at = step.flag('layout', false) ? 0 : 1
   if (x.axis !== at) throw new Stop(`the batch is dimension ${x.axis} of its input, not ${at}`)
   const rows = x.dims[at] as Size
   for (const [index, value] of step.inputs.entries()) {

@@ -20,10 +20,10 @@ const reduce: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
   const axes = axesOf(step, 1, value.dims.length) ?? []
-  if (axes.length === 0 && step.integer('noop_with_empty_axes', 0) !== 0) return [like(value)]
+  if (axes.length === 0 && step.flag('noop_with_empty_axes', false)) return [like(value)]
   const along = axes.length === 0 ? value.dims.map((_, i) => i) : axes
   notAlong(along, value)
-  return [reduced(value, along, step.integer('keepdims', 1) !== 0)]
+  return [reduced(value, along, step.flag('keepdims', true))]
 }
 
 const arg: Rule = step => {
@@ -31,7 +31,7 @@ const arg: Rule = step => {
   if (value.dims === undefined) return [UNKNOWN]
   const axes = [axisOf(step.integer('axis', 0), value.dims.length)]
   notAlong(axes, value)
-  return [reduced(value, axes, step.integer('keepdims', 1) !== 0)]
+  return [reduced(value, axes, step.flag('keepdims', true))]
 }
 
 /** Before opset 13 the input is looked at as a matrix, whose rows are all dimensions before `axis`. */
@@ -119,11 +119,10 @@ const eachPicture: Rule = step => {
 const batchNormalization: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
-  if (step.integer('training_mode', 0) !== 0) throw new Stop('it is in training mode')
+  if (step.flag('training_mode', false)) throw new Stop('it is in training mode')
   if (step.opset < 14 && step.node.outputs.slice(1).some(name => name !== ''))
     throw new Stop('it is in training mode, for it has more than one output')
-  if (step.integer('spatial', 1) === 0)
-    throw new Stop('it has statistics of each place (spatial 0)')
+  if (!step.flag('spatial', true)) throw new Stop('it has statistics of each place (spatial 0)')
   if (value.axis === 1) throw new Stop('the batch is its channels')
   step.onlyOutputs(1)
   return [like(value)]

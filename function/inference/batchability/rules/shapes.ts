@@ -73,7 +73,7 @@ const sizesOf = (step: Step, index: number): Size[] =>
 const reshape: Rule = step => {
   const value = step.input(0)
   const target = step.elements(1) ?? step.integers('shape')?.map(fixed) ?? []
-  if (step.integer('allowzero', 0) !== 0 && target.some(isZero))
+  if (step.flag('allowzero', false) && target.some(isZero))
     throw new Stop('it makes a dimension of size 0')
   if (!isBatched(value)) return [reshapedConstant(value, target)]
   return [regrouped(value, resolve(value, target))]

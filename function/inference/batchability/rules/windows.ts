@@ -52,7 +52,7 @@ export function places(step: Step, sizeOf: (window: Window) => Size | undefined)
       dilation: step.integers('dilations')?.[i] ?? 1,
       pads: autoPad.startsWith('SAME') ? undefined : (pads[i] ?? 0) + (pads[i + sizes.length] ?? 0),
       outputPadding: step.integers('output_padding')?.[i] ?? 0,
-      roundsUp: step.integer('ceil_mode', 0) !== 0,
+      roundsUp: step.flag('ceil_mode', false),
     }
     return sizeOf(window) ?? unknownSize()
   })
