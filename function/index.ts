@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
-import { type Config, readConfig } from './config.ts'
+import { type Config, readConfig } from './config/config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { type EventService, receiveEvents, receiveParsed } from './events/receive.ts'
 import { type Answer, bytesOf, errorAnswer, json } from './handler.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import type { EventService } from './events/receive.ts'
 import { type Front, type Host, listen } from './http/host.ts'
 import { listenForMetrics } from './http/metrics-port.ts'

@@ -7,7 +7,7 @@ import {
 } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { EventService } from '../events/receive.ts'
 import { type Answer, bytesOf, errorAnswer, json, Refused, sizeOf, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'

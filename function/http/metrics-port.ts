@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { EventService } from '../events/receive.ts'
 import { type Host, listen, pathOf } from './host.ts'
 import { createRoutes } from './routes.ts'

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { functionVersion, serverMetadata } from '../inference/metadata.ts'
 import type { LoadedModel, Model } from '../inference/model.ts'
 import { type RequestExamples, requestExamples } from './examples.ts'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { EventService } from '../events/receive.ts'
 import { errorAnswer, Refused, statusOf } from '../handler.ts'
 import type { Caller } from '../inference/batcher.ts'

@@ -1,7 +1,7 @@
 import { createServer, type ServerOptions } from 'node:https'
 import type { Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 import { followFiles } from './followed-files.ts'
 

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { decodeRequest } from '../protocol/decode.ts'
 import { type EncodedResponse, encodeResponse, type InferenceResponse } from '../protocol/encode.ts'
 import { BadRequest, DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'

@@ -1,5 +1,5 @@
+import { readConfig } from '../../function/config/config.ts'
 import { VARIABLES } from '../../function/config/variables.ts'
-import { readConfig } from '../../function/config.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { DEAD_LETTER_METRICS, METRICS } from '../../function/telemetry/metrics.ts'
 import { readOptions } from '../../kserve/canary/options.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { readConfig } from '../../function/config/config.ts'
 import { VARIABLES, type VariableName } from '../../function/config/variables.ts'
-import { readConfig } from '../../function/config.ts'
 
 suite('the environment', () => {
   test('may be empty: every variable has a default', () => {

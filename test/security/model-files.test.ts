@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import { createFunction } from '../../function/index.ts'
 import { openSession } from '../../function/inference/session.ts'
 import { startServer, testModel } from '../server.ts'

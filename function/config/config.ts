@@ -1,8 +1,8 @@
-import { type AuthConfig, readAuth, readTls, type TlsConfig } from './config/access.ts'
-import { availableCpus } from './config/cpu-quota.ts'
-import { type PushConfig, readPush } from './config/push.ts'
-import { readRows, type Source, type Values } from './config/variable.ts'
-import { CORS, LIMITS, SERVING, type VariableName } from './config/variables.ts'
+import { type AuthConfig, readAuth, readTls, type TlsConfig } from './access.ts'
+import { availableCpus } from './cpu-quota.ts'
+import { type PushConfig, readPush } from './push.ts'
+import { readRows, type Source, type Values } from './variable.ts'
+import { CORS, LIMITS, SERVING, type VariableName } from './variables.ts'
 
 const ROWS = { ...SERVING, ...LIMITS, ...CORS }
 type Rows = Values<typeof ROWS>
