@@ -80,6 +80,14 @@ suite('the environment', () => {
     })
   }
 
+  for (const { name, default: shown, parse, unset } of Object.values(VARIABLES)) {
+    // The default folder is absolute; the documentation shows it from the project's folder.
+    if (unset === undefined || name === 'MODEL_DIR') continue
+    test(`${name}: the default that the documentation shows is allowed, and is the default`, () => {
+      assert.deepEqual(parse(shown), unset)
+    })
+  }
+
   test('DRAIN_DELAY_MS is refused where DRAIN_TIMEOUT_MS leaves nothing after it', () => {
     assert.throws(
       () => readConfig({ DRAIN_DELAY_MS: '10000' }),
