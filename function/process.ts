@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import { type Listener, listen, type Middleware } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { curlCommand } from './inference/metadata.ts'

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
-import { readConfig } from '../function/config.ts'
+import { readConfig } from '../function/config/config.ts'
 import { live, type Setup } from '../function/process.ts'
 import { createPredictor } from './app.ts'
 import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'

@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
+import { builtinModules } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -164,6 +165,14 @@ suite('a production tree', () => {
       ),
     )
     for (const file of files) assert.doesNotMatch(read(file), /OTLPExporter/, file)
+  })
+
+  test('takes no module of Node by an ES import, which would read all of its exports', () => {
+    const imported = new RegExp(
+      `(?:from|import\\(?)\\s*"(?:node:)?(?:${builtinModules.join('|')})"`,
+    )
+    for (const file of readdirSync(join(tree, 'build')).filter(name => name.endsWith('.js')))
+      assert.doesNotMatch(read(file), imported, file)
   })
 
   test('holds both versions of the model, and no other platform’s library', () => {

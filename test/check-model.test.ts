@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { readConfig } from '../function/config.ts'
+import { readConfig } from '../function/config/config.ts'
 import { checkModel, type Report } from '../scripts/check-model/check.ts'
 import { field, message, numberField } from '../scripts/check-model/operators.ts'
 import { projectFolder, startServer, testModel } from './server.ts'

@@ -1,9 +1,7 @@
 import type { Transform } from 'node:stream'
+import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
 import { Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
-
-/** Loaded at first use: a start does not wait for it. */
-const zlib = () => process.getBuiltinModule('node:zlib')
 
 /**
  * An answer smaller than this fits one network packet compressed or not; a larger one would take
@@ -21,9 +19,9 @@ export interface Decoder {
   create(options: { chunkSize: number }): Transform
 }
 
-const GZIP: Decoder = { name: 'gzip', create: options => zlib().createGunzip(options) }
+const GZIP: Decoder = { name: 'gzip', create: options => createGunzip(options) }
 /** "deflate" is the zlib format (RFC 9110 section 8.4.1.2). */
-const DEFLATE: Decoder = { name: 'deflate', create: options => zlib().createInflate(options) }
+const DEFLATE: Decoder = { name: 'deflate', create: options => createInflate(options) }
 const DECODERS = new Map([
   ['gzip', GZIP],
   ['x-gzip', GZIP],
@@ -59,7 +57,8 @@ export async function compress(
   const encoding = preferredEncoding(acceptEncoding)
   if (encoding === undefined) return undefined
   const compressed = await new Promise<Buffer>((resolve, reject) => {
-    zlib()[encoding](body, (error, result) => (error === null ? resolve(result) : reject(error)))
+    const compressBody = encoding === 'gzip' ? gzip : deflate
+    compressBody(body, (error, result) => (error === null ? resolve(result) : reject(error)))
   })
   return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
 }

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Service } from '../service.ts'
 import { type Listener, listen } from './listener.ts'
 import { ROUTES, type TableRoute } from './routes.ts'

@@ -1,5 +1,5 @@
 import { type Answer, type Caller, errorAnswer, Refused, type Request } from '../answer.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { meaningOf } from '../errors.ts'
 import { lazily } from '../lazily.ts'
 import type { Service } from '../service.ts'

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Answer, type Caller, json, Refused, type Request } from '../answer.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Readiness } from '../dataplane.ts'
 import { modeOf } from '../events/cloudevent.ts'
 import { receiveEvents } from '../events/receive.ts'

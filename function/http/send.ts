@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Answer, bytesOf, sizeOf } from '../answer.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { declaredLength, type IncomingBody } from './body.ts'
 import { compress, isWorthCompressing } from './compression.ts'
 import type { BodyMemory, Reservation } from './memory.ts'

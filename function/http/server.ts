@@ -1,5 +1,5 @@
 import { createServer, type Server, type ServerOptions } from 'node:http'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a

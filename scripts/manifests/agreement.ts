@@ -1,4 +1,5 @@
-import { readConfig, VARIABLES } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
+import { VARIABLES } from '../../function/config/variables.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { DEAD_LETTER_METRICS, METRICS } from '../../function/telemetry/metrics.ts'
 import { readOptions } from '../../kserve/canary/options.ts'

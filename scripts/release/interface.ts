@@ -1,7 +1,7 @@
 // Prints what users rely on by name, as the code has it: docs/interface.json is this, of the last release.
 //
 //   npm run --silent interface
-import { VARIABLES } from '../../function/config.ts'
+import { VARIABLES } from '../../function/config/variables.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { openApi } from '../../function/http/pages/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'

@@ -1,5 +1,5 @@
 import { type Answer, bytesOf, type Caller } from '../../function/answer.ts'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import type { RequestHead } from '../../function/http/head.ts'
 import { createResponder, HungUp } from '../../function/http/respond.ts'
 import type { TableRoute } from '../../function/http/routes.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { json } from '../../function/answer.ts'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import { listen } from '../../function/http/listener.ts'
 import { pathsOf, ROUTES } from '../../function/http/routes.ts'
 import { createService } from '../../function/service.ts'

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { request as requestHttps } from 'node:https'
 import { after, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { endPush, startPush } from '../../function/service.ts'
 import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
 import {
@@ -21,6 +25,9 @@ import { type Receiver, startReceiver } from './receiver.ts'
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const ORIGIN = 'b7ad6b7169203331'
 const TRACEPARENT = `00-${TRACE}-${ORIGIN}-01`
+
+const certificate = (name: string) =>
+  fileURLToPath(new URL(`../security/certificates/${name}`, import.meta.url))
 
 const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
@@ -114,6 +121,22 @@ describe('a request’s spans', { concurrency: 2 }, () => {
     assert.deepEqual(
       [line.traceparent, line.trace_id, line.span_id],
       [TRACEPARENT, TRACE, server.spanId],
+    )
+  })
+
+  test('have the scheme https under TLS', async () => {
+    const tls = {
+      TLS_CERT_FILE: certificate('first.crt'),
+      TLS_KEY_FILE: certificate('first.key'),
+    }
+    const { spans } = await pushedBy(tls, async ({ url }) => {
+      const request = requestHttps(url + IRIS, { method: 'POST', rejectUnauthorized: false })
+      const [response] = (await once(request.end(irisBody()), 'response')) as [IncomingMessage]
+      await response.toArray()
+    })
+    assert.deepEqual(
+      [spans[0]?.attributes['url.scheme'], spans[0]?.attributes['http.response.status_code']],
+      ['https', 200],
     )
   })
 

@@ -1,12 +1,11 @@
-import type { AuthConfig, JwtConfig } from '../../config.ts'
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { AuthConfig, JwtConfig } from '../../config/access.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { RequestHead } from '../head.ts'
 import type { Route } from '../routes.ts'
 import type { Verify } from './jwt.ts'
 import { CHALLENGE, type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'
-
-const { createHash, timingSafeEqual } = process.getBuiltinModule('node:crypto')
 
 /**
  * Authenticates a request; health needs no authentication.

@@ -7,7 +7,7 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose'
-import type { JwtConfig } from '../../config.ts'
+import type { JwtConfig } from '../../config/access.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'

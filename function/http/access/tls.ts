@@ -1,11 +1,9 @@
-import type { ServerOptions } from 'node:https'
+import { createServer, type ServerOptions } from 'node:https'
 import type { Socket } from 'node:net'
-import type { Config } from '../../config.ts'
+import { createSecureContext } from 'node:tls'
+import type { Config } from '../../config/config.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { watchFiles } from './watched-files.ts'
-
-const { createServer } = process.getBuiltinModule('node:https')
-const { createSecureContext } = process.getBuiltinModule('node:tls')
 
 /** How long a client may take for the TLS handshake. */
 const HANDSHAKE_MS = 10_000

@@ -1,8 +1,5 @@
+import { readFileSync, watchFile } from 'node:fs'
 import type { Log } from '../../telemetry/log.ts'
-
-// Not imported: the start imports it, too, so the build would put it into one more file for the
-// start to read.
-const { readFileSync, watchFile } = process.getBuiltinModule('node:fs')
 
 /** How often a file is checked for changes, by one stat(). */
 const INTERVAL_MS = 1_000

@@ -1,4 +1,4 @@
-import type { Config } from '../../config.ts'
+import type { Config } from '../../config/config.ts'
 import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { functionVersion, serverMetadata } from '../../inference/metadata.ts'
 import type { Model } from '../../inference/model.ts'

@@ -3,9 +3,9 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * The CPUs this process may use at once, at least 1: its cgroup's quota, else what the machine has.
- * ONNX Runtime counts the machine's cores, and so does Node where the cgroup is of version 1 (tried with Node 24.21).
- * @param root where /proc and /sys are, for tests
+ * The CPUs that this process may use at once, at least 1: its cgroup's quota, else the machine's.
+ * ONNX Runtime counts the machine's cores; so does Node with version 1 of cgroups (Node 24.21).
+ * @param root the folder of /proc and /sys, for tests
  */
 export function availableCpus(root = '/'): number {
   const quotas = cpuControllers(root).flatMap(({ path, read }) =>
@@ -17,32 +17,24 @@ export function availableCpus(root = '/'): number {
 interface Controller {
   /** This process's folder in the hierarchy. */
   readonly path: string
-  /** The folder's quota in CPUs, undefined where it has none. */
+  /** The folder's quota in CPUs, undefined for none. */
   readonly read: (folder: string) => number | undefined
 }
 
-/** The hierarchies that can limit the CPU: version 2's only one, or version 1's of the cpu controller (man 7 cgroups). */
+/** The hierarchies that limit the CPU: version 2's only one, version 1's of cpu (man 7 cgroups). */
 function cpuControllers(root: string): Controller[] {
   const lines = (text(posix.join(root, 'proc/self/cgroup')) ?? '').trim().split('\n')
   return lines.flatMap(line => {
     const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? []
     if (controllers === undefined || path === undefined) return []
-    if (controllers === '')
-      return [
-        { path, read: (folder: string) => readVersion2(posix.join(root, 'sys/fs/cgroup', folder)) },
-      ]
+    const inHierarchy = (folder: string) => posix.join(root, 'sys/fs/cgroup', controllers, folder)
+    if (controllers === '') return [{ path, read: folder => readVersion2(inHierarchy(folder)) }]
     if (!controllers.split(',').includes('cpu')) return []
-    return [
-      {
-        path,
-        read: (folder: string) =>
-          readVersion1(posix.join(root, 'sys/fs/cgroup', controllers, folder)),
-      },
-    ]
+    return [{ path, read: folder => readVersion1(inHierarchy(folder)) }]
   })
 }
 
-/** A quota holds for all folders below it, and a container sees its own folder as the root. */
+/** A quota holds for all folders below it; a container sees its own folder as the root. */
 const withParents = (path: string): string[] =>
   path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
 

@@ -12,8 +12,8 @@ import {
 import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
-import { availableCpus } from '../function/cpu-quota.ts'
-import { projectFolder } from './server.ts'
+import { availableCpus } from '../../function/config/cpu-quota.ts'
+import { projectFolder } from '../server.ts'
 
 const cores = availableParallelism()
 
@@ -88,7 +88,7 @@ suite('the CPUs a process may use', () => {
     mkdirSync(group)
     t.after(() => rmdirSync(group))
     writeFileSync(join(group, 'cpu.cfs_quota_us'), '100000')
-    const script = `echo $$ > ${group}/cgroup.procs && exec ${process.execPath} -p "require('./function/cpu-quota.ts').availableCpus()"`
+    const script = `echo $$ > ${group}/cgroup.procs && exec ${process.execPath} -p "require('./function/config/cpu-quota.ts').availableCpus()"`
     assert.equal(
       execFileSync('sh', ['-c', script], { cwd: projectFolder, encoding: 'utf8' }).trim(),
       '1',
