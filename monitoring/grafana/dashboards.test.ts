@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { parse } from 'yaml'
-import { readDashboards } from '../demo/judge.ts'
+import { readDashboards } from '../demo/dashboards.ts'
 import { DASHBOARDS, folder, written } from './generate.ts'
 
 const dashboards = readDashboards()
