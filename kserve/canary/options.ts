@@ -4,26 +4,26 @@ import { RESOURCES, type Resource } from './rollout/state.ts'
 
 export const HELP = `npm start --prefix kserve/canary -- NAME [options]
 
-  NAME                  of an InferenceService, or with --kind service of a Knative Service
-  -n, --namespace NAME  where it is (the kubeconfig's, or the pod's own)
-  --context NAME        of the kubeconfig
+  NAME                  an InferenceService; with --kind service, a Knative Service
+  -n, --namespace NAME  its namespace (the kubeconfig's, or the pod's own)
+  --context NAME        a context of the kubeconfig
   --prometheus URL      (PROMETHEUS_URL, or http://prometheus.monitoring.svc:9090)
 
-  --apply               do it; without, only say what would be done
-  --watch               go on until all traffic is moved, or moved back
-  --start               begin where the new revision stands at 0 %
-  --json                the table as JSON, a line a look
+  --apply               change the object; without it, a dry run
+  --watch               go on until all traffic has moved, or moved back
+  --start               start a new revision that stands at 0 %
+  --json                print each look as a line of JSON
 
-  --steps 10,25,50      percents at which it is judged before it gets everything
-  --hold 10m            how long each step lasts at least
-  --every 1m            how often it is looked at
-  --requests 500        how many requests each revision must have answered
-  --alpha 0.01          how probable it may be that a version that is no different is rolled back
-  --drift 0.1           the share of predictions that may move to another label
+  --steps 10,25,50      percents at which it is judged before it gets all traffic
+  --hold 10m            least duration of a step
+  --every 1m            time between two looks
+  --requests 500        requests that each revision must have answered since the step began
+  --alpha 0.01          largest probability of rolling back a version that is no different
+  --drift 0.1           share of predictions that may move to another label
 
-exit code  0 gone on, waits, or nothing to do    4 the API server does not answer, or refuses
-           2 called wrongly                      5 stands where a person has to decide
-           3 Prometheus does not answer          6 rolled back
+exit code  0 promoted, waiting, or nothing to do  4 the API server does not answer, or refuses
+           2 wrong arguments                      5 a person has to decide
+           3 Prometheus does not answer           6 rolled back
 `
 
 /** The command's arguments are wrong. */

@@ -95,7 +95,8 @@ async function ask(prometheus: Prometheus, subject: Subject, of: model.Model): P
         found => compare(found, expected, { zerosCount: kind === 'alert' }),
         (error: Error) => ({ right: false, got: error.message }),
       )
-      results.push({ kind, name, query, at, expected: shown(expected), ...answer })
+      const { is, may, others } = expected
+      results.push({ kind, name, query, at, expected: shown({ ...is, may, others }), ...answer })
     }
   }
   return results
@@ -119,28 +120,13 @@ function compare(
     got[key] = value
   }
   right &&= Object.keys(is).every(key => key in got)
-  return { right, got: list(model.mapValues(got, figure)) }
+  return { right, got: shown(got) }
 }
 
-const shown = ({ is, may = {} }: model.Expected) => {
-  const possible = Object.entries(may).map(([key, range]) => [`${key}?`, showRange(range)])
-  return list({ ...model.mapValues(is, showRange), ...Object.fromEntries(possible) })
-}
-
-const list = (values: Readonly<Record<string, string>>) =>
-  Object.entries(values)
-    .sort(([a], [b]) => a.localeCompare(b))
-    .map(([key, value]) => (key === '' ? value : `${key}: ${value}`))
-    .join('; ') || 'nothing'
-
-function showRange([least, most]: model.Range): string {
-  const middle = (least + most) / 2
-  const isExact = most - least <= Math.abs(middle) * 1e-4 + 1e-8
-  return isExact ? figure(middle) : `${figure(least)} to ${figure(most)}`
-}
-
-const figure = (value: number) =>
-  Math.abs(value) < 1e-8 ? '0' : String(Number(value.toPrecision(3)))
+/** With numbers of three digits. */
+const shown = (value: object) =>
+  JSON.stringify(value, (_, part) => (typeof part === 'number' ? rounded(part) : part))
+const rounded = (value: number) => (Number.isInteger(value) ? value : Number(value.toPrecision(3)))
 
 async function checkVariables(prometheus: Prometheus, { began }: Recorded): Promise<Result[]> {
   const results: Result[] = []

@@ -25,12 +25,8 @@ export const labelsOf = ({ address, spec: { service, revision, version } }: Pod)
   instance: address,
 })
 
-export interface CloudEvent {
-  readonly id: string
-  readonly type: string
-  readonly trigger: string
-  readonly data: string
-}
+const TYPES: Labels = { 'iris-ping': 'dev.knative.sources.ping' }
+const REQUEST_TYPE = 'com.example.iris.classify.request'
 
 const isFinal = (status: number) =>
   status >= 400 && status < 500 && ![404, 408, 409, 429].includes(status)
@@ -55,7 +51,12 @@ export class Traffic {
   }
 
   /** Delivers as a Broker: retries what may succeed later, sends the rest to the dead letter sink. */
-  async deliver({ id, type, trigger, data }: CloudEvent, pod: Pod, sink: Pod): Promise<void> {
+  async deliver(
+    { id, trigger, data }: Readonly<Record<'id' | 'trigger' | 'data', string>>,
+    pod: Pod,
+    sink: Pod,
+  ): Promise<void> {
+    const type = TYPES[trigger] ?? REQUEST_TYPE
     const headers = {
       'ce-specversion': '1.0',
       'ce-id': id,

@@ -36,6 +36,7 @@ const STYLE = `
   .values { display: flex; justify-content: space-around; align-items: center; height: 90%; text-align: center }
   .values b { font-size: 30px; font-weight: 500; display: block } code { background: #2c3235 }
   table { border-collapse: collapse; width: 100%; font-size: 12px } td b { font-weight: 400 }
+  i { display: inline-block; height: 14px; margin-right: 8px; vertical-align: middle } td:first-child { width: 12% }
   th, td { padding: 4px 6px; border-bottom: 1px solid #2c3235; text-align: left }`
 
 /** One series of a panel. */
@@ -148,23 +149,14 @@ const graph = chart(({ panel: { draw, unit }, lines }) => {
   }
 })
 
-const bars = chart(({ panel, lines }) => ({
-  grid: { left: 90, right: 70, top: 4, bottom: 4 },
-  xAxis: { type: 'value', show: false },
-  yAxis: { type: 'category', inverse: true, data: lines.map(({ name }) => name) },
-  series: {
-    type: 'bar',
-    label: {
-      show: true,
-      position: 'right',
-      formatter: ({ value }) => formatted(Number(value), panel.unit),
-    },
-    data: lines.map(line => ({
-      value: last(line),
-      itemStyle: { color: colorOf(last(line), panel, line.query) },
-    })),
-  },
-}))
+function bars({ panel, lines }: View): string {
+  const most = Math.max(...lines.map(last))
+  const rows = lines.map(line => {
+    const bar = `width:${(60 * last(line)) / most}%;background:${colorOf(last(line), panel, line.query)}`
+    return `<tr><td>${escaped(line.name)}</td><td><i style="${bar}"></i>${colored(line, panel)}</td></tr>`
+  })
+  return `<table>${rows.join('')}</table>`
+}
 
 /** A row of rectangles for each name. */
 const cells = (left: number, names: string[], data: object[]): echarts.EChartsOption => ({

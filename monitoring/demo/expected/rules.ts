@@ -172,29 +172,27 @@ export const ALERTS: Readonly<Record<string, model.Row>> = {
   EventDeliveryFails: { ...QUIET, died: failingTriggers, overloaded: failingTriggers },
 }
 
-/** What fires at the worst moment, by alert: the series that must, and those that may. */
+/** Series that fire at the worst moment, by alert: at least and at most. */
 const firing = (all: model.Model) =>
   Object.entries(ALERTS).map(([name, { overloaded = NOTHING }]) => {
     const { is, may = {} } = model.resolve(overloaded, all, 'overloaded')
-    const least = Object.keys(is).length
-    return { name, least, most: Object.keys({ ...is, ...may }).length }
+    return [name, Object.keys(is).length, Object.keys({ ...is, ...may }).length] as const
   })
-const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+const ONE: model.Range = [1, 1]
+const onesOf = (alerts: readonly (readonly [name: string, ...unknown[]])[]) =>
+  Object.fromEntries(alerts.map(([name]) => [name, ONE]))
 
 export const FIRING: Readonly<Record<'count' | 'alerts', model.Derive>> = {
   count: all => {
-    const found = firing(all)
-    const range = [
-      sum(found.map(({ least }) => least)),
-      sum(found.map(({ most }) => most)),
-    ] as const
+    const range = firing(all).reduce<model.Range>(
+      ([least, most], [, ...more]) => [least + more[0], most + more[1]],
+      [0, 0],
+    )
     return { by: [], is: { '': range } }
   },
   alerts: all => {
-    const found = firing(all).filter(({ most }) => most > 0)
-    const [sure, possible] = [found.filter(({ least }) => least > 0), found].map(list =>
-      series('alertname', Object.fromEntries(list.map(({ name }) => [name, 1]))),
-    )
-    return { ...(sure ?? NOTHING), may: possible?.is ?? {} }
+    const found = firing(all).filter(([, , most]) => most > 0)
+    const [sure, possible] = [found.filter(([, least]) => least > 0), found]
+    return { by: ['alertname'], is: onesOf(sure), may: onesOf(possible) }
   },
 }
