@@ -158,46 +158,47 @@ function bars({ panel, lines }: View): string {
   return `<table>${rows.join('')}</table>`
 }
 
-/** A row of rectangles for each name. */
-const cells = (left: number, names: string[], data: object[]): echarts.EChartsOption => ({
+/** A rectangle of a name's row. */
+type Rectangle = { at: number; name: string; color: string; opacity?: number }
+
+const rectangles = (left: number, data: readonly Rectangle[]): echarts.EChartsOption => ({
   grid: { left, right: 14, top: 4, bottom: 24 },
-  yAxis: { type: 'category', data: names, axisLabel: { interval: 0 } },
-  series: { type: 'scatter', symbol: 'rect', symbolSize: [7, 13], data },
+  yAxis: {
+    type: 'category',
+    data: [...new Set(data.map(({ name }) => name))],
+    axisLabel: { interval: 0 },
+  },
+  series: {
+    type: 'scatter',
+    symbol: 'rect',
+    symbolSize: [7, 13],
+    data: data.map(({ at, name, ...itemStyle }) => ({ value: [at, name], itemStyle })),
+  },
 })
 
 const timeline = chart(({ panel, lines }) => {
   const data = lines.flatMap(({ name, query, points }) =>
-    points.map(([at, value]) => {
-      const itemStyle = { color: colorOf(value, panel, query) }
-      return { value: [at, name], itemStyle }
-    }),
+    points.map(([at, value]) => ({ at, name, color: colorOf(value, panel, query) })),
   )
-  return cells(
-    190,
-    lines.map(({ name }) => name),
-    data,
-  )
+  return rectangles(190, data)
 })
 
 const heatmap = chart(({ lines }) => {
   const bound = ({ name }: Line) => Number(name.replace('+Inf', 'Infinity'))
-  const nameOf = (line: Line) => (line.name === '+Inf' ? line.name : formatted(bound(line), 's'))
   const sorted = lines.toSorted((a, b) => bound(a) - bound(b))
   // Each bucket includes the smaller ones.
   const counts = sorted.flatMap((line, i) =>
     line.points.map(([at, value], j) => {
-      const count = value - (sorted[i - 1]?.points[j]?.[1] ?? 0)
-      return { at, name: nameOf(line), count }
+      const name = line.name === '+Inf' ? line.name : formatted(bound(line), 's')
+      return { at, name, color: blue, count: value - (sorted[i - 1]?.points[j]?.[1] ?? 0) }
     }),
   )
   const most = Math.max(...counts.map(({ count }) => count))
-  const data = counts
-    .filter(({ count }) => count > 0)
-    .map(({ at, name, count }) => {
-      const itemStyle = { color: blue, opacity: 0.15 + 0.85 * (count / most) }
-      return { value: [at, name], itemStyle }
-    })
-  return cells(66, sorted.map(nameOf), data)
+  const opacityOf = (count: number) => (count > 0 ? 0.15 + 0.85 * (count / most) : 0)
+  return rectangles(
+    66,
+    counts.map(({ count, ...one }) => ({ ...one, opacity: opacityOf(count) })),
+  )
 })
 
 const DRAW: Readonly<Record<Panel['draw'], (view: View) => string>> = {
@@ -215,12 +216,8 @@ function content(
   const lines = panel.queries.flatMap((query, i) =>
     (answers[i] ?? []).map(({ labels, values }) => {
       const name = query.legend.replace(/\{\{(\w+)\}\}/g, (_, label) => labels[label] ?? '').trim()
-      return {
-        query,
-        labels,
-        name,
-        points: values.map(([at, value]) => [at * 1000, Number(value)] as const),
-      }
+      const points = values.map(([at, value]) => [at * 1000, Number(value)] as const)
+      return { query, labels, name, points }
     }),
   )
   return lines.length === 0 ? nothing(panel) : DRAW[panel.draw]({ ...view, panel, lines })
@@ -247,17 +244,18 @@ Knative’s and kube-state-metrics’ series come from a stand-in.</header><main
   return { html, height: HEAD + bottom * ROW + 16 }
 }
 
+const FLAGS = ['--headless', '--no-sandbox', '--hide-scrollbars']
+
 mkdirSync(folder, { recursive: true })
 for (const dashboard of drawing.dashboards) {
   const file = resolve(folder, dashboard.uid.replace('onnx-function-', ''))
   const { html, height } = page(dashboard)
   writeFileSync(`${file}.html`, html)
-  const flags = [
-    '--headless',
-    '--no-sandbox',
-    '--hide-scrollbars',
-    `--window-size=${WIDTH},${height}`,
-  ]
   const url = pathToFileURL(`${file}.html`).href
-  spawnSync('chromium', [...flags, `--screenshot=${file}.png`, url])
+  spawnSync('chromium', [
+    ...FLAGS,
+    `--window-size=${WIDTH},${height}`,
+    `--screenshot=${file}.png`,
+    url,
+  ])
 }
