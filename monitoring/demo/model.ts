@@ -134,7 +134,8 @@ const widened = ([least, most]: Range, share: number, more: number): Range =>
 /** `rate()`, which extrapolates to the window's ends. */
 export const rate: Measure = (list, end, seconds) => {
   const found = hull([end, seconds], (...window) => countOf(within(list, ...window)) / window[1])
-  const largest = Math.max(0, ...list.map(({ count }) => count))
+  const seen = within(list, end, seconds + 2 * SCRAPE_SECONDS)
+  const largest = Math.max(0, ...seen.map(({ count }) => count))
   return found && widened(found, 0.12, Math.max(3, largest) / seconds)
 }
 
@@ -165,12 +166,16 @@ export function quantileOf(list: readonly Observation[], q: number): number {
   return seconds[Math.min(seconds.length - 1, Math.floor(q * seconds.length))] ?? Number.NaN
 }
 
-/** The function's time is within the client's: a quantile is in the client's bucket, or before. */
+/**
+ * The function's time is within the client's: a quantile is in the client's bucket, or before. The
+ * function counts an answer before the client has it, so the client's next one is taken.
+ */
 export const quantile =
   (q: number, least = 1e-5): Measure =>
-  (...window) => {
-    const found = within(...window)
-    return found.length === 0 ? undefined : [least, upperBound(quantileOf(found, q))]
+  (list, end, seconds) => {
+    const found = within(list, end + SCRAPE_SECONDS, seconds + SCRAPE_SECONDS)
+    if (found.length === 0) return undefined
+    return [least, upperBound(quantileOf(found, q + 1 / found.length))]
   }
 
 /** The longest time, which was measured from outside: at least `least`. */
