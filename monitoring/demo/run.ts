@@ -8,7 +8,7 @@
  * where an answer is wrong.
  */
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import { inspect, parseArgs } from 'node:util'
 import { check } from './check.ts'
 import { draw } from './drawing.ts'
 import { startPrometheus } from './prometheus.ts'
@@ -41,7 +41,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 main().then(
   () => process.exit(),
   error => {
-    process.stderr.write(`${error.stack}\n`)
+    process.stderr.write(`${inspect(error)}\n`)
     process.exit(1)
   },
 )

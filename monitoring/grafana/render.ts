@@ -36,7 +36,7 @@ const STYLE = `
   .values { display: flex; justify-content: space-around; align-items: center; height: 90%; text-align: center }
   .values b { font-size: 30px; font-weight: 500; display: block } code { background: #2c3235 }
   table { border-collapse: collapse; width: 100%; font-size: 12px } td b { font-weight: 400 }
-  i { display: inline-block; height: 14px; margin-right: 8px; vertical-align: middle } td:first-child { width: 12% }
+  i { display: inline-block; height: 14px; margin-right: 8px; vertical-align: middle } td { white-space: nowrap }
   th, td { padding: 4px 6px; border-bottom: 1px solid #2c3235; text-align: left }`
 
 /** One series of a panel. */
