@@ -131,7 +131,7 @@ function checkContainers(object: Manifest, project: Project): string[] {
 function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
   const unread = env
     .filter(({ name }: Manifest) => !CANARY_ENVIRONMENT.includes(name))
-    .map(({ name }: Manifest) => `${at}.env: npm run canary reads no ${name}`)
+    .map(({ name }: Manifest) => `${at}.env: the canary reads no ${name}`)
   try {
     readOptions(args)
     return unread

@@ -1,15 +1,16 @@
-import { type ApiServer, type KubernetesObject, startApiServer } from './api-server.ts'
+import type { KubernetesObject } from '../rollout/state.ts'
+import { ApiServer, type Plural } from './api-server.ts'
 
-/** A canary under way in each mode, and what its controller does (KServe 0.20, Knative Serving 1.23), as far as this looks at it. */
+/** A canary in each mode, and the part of its controller that this needs (KServe 0.20, Knative 1.23). */
 export interface Rollout {
-  readonly plural: 'inferenceservices' | 'services'
+  readonly plural: Plural
   readonly args: readonly string[]
   readonly object: KubernetesObject
-  /** The spec with so many percent for the new revision. */
+  /** A patch that gives the new revision this percent. */
   readonly at: (percent: number) => object
   readonly percent: (object: KubernetesObject) => number | undefined
   readonly reconcile: (api: ApiServer) => (object: KubernetesObject) => void
-  /** Matchers of the new revision's series, as Prometheus has them. */
+  /** PromQL matchers of the new revision's series. */
   readonly newSeries: string
 }
 
@@ -41,7 +42,7 @@ const KSERVE_KNATIVE: Rollout = {
   },
   at: percent => ({ spec: { predictor: { canaryTrafficPercent: percent } } }),
   percent: ({ spec }) => spec.predictor.canaryTrafficPercent,
-  // pkg/apis/serving/v1beta1/inference_service_status.go: what has all traffic is rolled out.
+  // inference_service_status.go: a revision with all traffic is rolled out.
   reconcile: api => object => {
     if (object.spec.predictor.canaryTrafficPercent !== undefined) return
     const { latestCreatedRevision } = object.status.components.predictor
@@ -132,14 +133,15 @@ export const ROLLOUTS = {
   'Knative alone': KNATIVE,
 } as const
 
-/** An API server with a canary at so many percent, which somebody set then. */
+/** An API server with a canary at this percent, set by `by` at `since`. */
 export async function startCanaryObject(
   { plural, object, at, reconcile }: Rollout,
   percent: number,
   since: Date,
   by = 'kubectl-client-side-apply',
 ): Promise<ApiServer> {
-  const api = await startApiServer(object, plural)
+  const api = new ApiServer(object, plural)
+  await api.start()
   api.reconcile = reconcile(api)
   api.change(by, at(percent), since)
   return api

@@ -2,24 +2,24 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-const FOLDER = fileURLToPath(new URL('../../kserve/canary', import.meta.url))
+const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 
 export interface Running {
   readonly process: ChildProcess
-  /** What it has said so far. */
+  /** Its output so far. */
   readonly out: () => string
   readonly err: () => string
   /** Resolves with its exit code; null where a signal ended it. */
   readonly exit: Promise<number | null>
 }
 
-/** The command as a process, once its package is installed. */
+/** Starts the command as a process; its package must be installed. */
 export function startCanary(kubeconfig: string, args: readonly string[]): Running {
   const child = spawn(process.execPath, ['run.ts', ...args], {
     cwd: FOLDER,
     env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // So that a test that fails half-way leaves none behind.
+    // A failed test must leave no process behind.
     timeout: 60_000,
     killSignal: 'SIGKILL',
   })
@@ -38,7 +38,7 @@ export function startCanary(kubeconfig: string, args: readonly string[]): Runnin
   }
 }
 
-/** The same to its end. */
+/** The same, to its end. */
 export async function runCanary(kubeconfig: string, args: readonly string[]) {
   const { exit, out, err } = startCanary(kubeconfig, args)
   return { code: await exit, out: out(), err: err() }

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import {
-  type Buckets,
-  chiSquaredTail,
-  distance,
-  fisher,
-  pearson,
-  quantile,
-} from '../../kserve/canary/statistics.ts'
-import '../seed.ts'
+import { type Buckets, chiSquaredTail, distance, fisher, pearson, quantile } from '../statistics.ts'
+import './seed.ts'
 import reference from './reference.json' with { type: 'json' }
 
 const close = (actual: number, expected: number) =>
