@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { groups, points } from '../conformance/points.ts'
-import { startTarget } from './conformance/target.ts'
+import { targetOf } from '../conformance/test/target.ts'
+import { serve } from './served-models.ts'
 
 /** Every point of the conformance suite, on models that between them make each applicable. */
 
@@ -63,7 +64,8 @@ const models =
   process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
 
 for (const model of models) {
-  const { server, target } = await startTarget(model)
+  const { server, served } = await serve(model)
+  const target = await targetOf(served)
   for (const { name, level, source, notApplicable, check } of ALL_POINTS.includes(model)
     ? points
     : aboutTensors) {
