@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import { connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
-import { projectFolder, startProcess, testModel } from './server.ts'
+import { INHERITED, projectFolder, startProcess, testModel } from './server.ts'
 
 const INFER = request('POST', IRIS, {}, irisBody())
 
@@ -27,7 +27,7 @@ async function activated(
   const start = `sh -c 'LISTEN_PID=$$ exec "$0" function/main.ts' "$0"`
   const child = spawn('sh', ['-c', Array(times).fill(start).join(' && '), process.execPath], {
     cwd: projectFolder,
-    env: { PATH: process.env.PATH, PORT: '1', LISTEN_FDS: '1', ...env },
+    env: { ...INHERITED, PORT: '1', LISTEN_FDS: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe', descriptorOf(socket)],
     timeout: 30_000,
     killSignal: 'SIGKILL',

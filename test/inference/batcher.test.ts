@@ -1,4 +1,3 @@
-import '../seed.ts'
 import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +8,7 @@ import type { Caller } from '../../function/inference/batcher.ts'
 import { DeadlinePassed, ModelError, Overloaded } from '../../function/protocol/errors.ts'
 import type { InferenceRequest } from '../../function/protocol/request.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
+import { runs } from '../seed.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 
 const servers: Server[] = []
@@ -274,7 +274,7 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
             requests.map(({ rows }) => rows),
           )
         }),
-        { numRuns: 50 },
+        runs(50),
       )
     }
   })
@@ -302,7 +302,7 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
             })
           }
         }),
-        { numRuns: 50 },
+        runs(50),
       )
     })
   }

@@ -1,4 +1,3 @@
-import '../seed.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc, { type Arbitrary } from 'fast-check'
@@ -18,14 +17,11 @@ import {
   type Tensor,
   type TensorMetadata,
 } from '../../function/protocol/tensor.ts'
+import { runs } from '../seed.ts'
 
 /** What fast-check calls a counterexample is printed with its seed, which runs it again. */
-const property = <T>(
-  name: string,
-  arbitrary: Arbitrary<T>,
-  holds: (value: T) => void,
-  runs = 300,
-) => test(name, () => fc.assert(fc.property(arbitrary, holds), { numRuns: runs }))
+const property = <T>(name: string, arbitrary: Arbitrary<T>, holds: (value: T) => void, all = 300) =>
+  test(name, () => fc.assert(fc.property(arbitrary, holds), runs(all)))
 
 const integer = (bits: number, signed: boolean) => {
   const [min, max] = signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1]

@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
-import { projectFolder } from './server.ts'
-import { startReceiver } from './telemetry/receiver.ts'
+import { projectFolder } from '../server.ts'
+import { startReceiver } from '../telemetry/receiver.ts'
 
 const run = (script: string, ...args: string[]) =>
   execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })

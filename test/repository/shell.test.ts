@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { test } from 'node:test'
-import manifest from '../package.json' with { type: 'json' }
-import { projectFolder } from './server.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
 
 /** Files of the project, not what is installed or built. */
 const files = readdirSync(projectFolder, { recursive: true, withFileTypes: true })
