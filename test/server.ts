@@ -38,7 +38,7 @@ const MODE = Object.fromEntries(
 
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
-/** What processes that tests start get of this one's environment; test/compile-cache.ts sets the second. */
+/** What processes that tests start get of this one's environment; test/preload.ts sets the second. */
 export const INHERITED = {
   ...(PATH !== undefined && { PATH }),
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
