@@ -37,6 +37,14 @@ const MODE = Object.fromEntries(
   ),
 )
 
+const { PATH, NODE_COMPILE_CACHE } = process.env
+
+/** What processes that tests start get of this one's environment; test/preload.ts sets the second. */
+export const INHERITED = {
+  ...(PATH !== undefined && { PATH }),
+  ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
+}
+
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
 export async function startServer(
   env: Record<string, string> = {},
@@ -127,7 +135,13 @@ export const spawnFunction = (
 ): ChildProcess =>
   spawn(process.execPath, [program, ...args], {
     cwd: projectFolder,
-    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...MODE, ...env },
+    env: {
+      ...INHERITED,
+      PORT: '0',
+      LISTEN_HOST: '127.0.0.1',
+      ...MODE,
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
     // So that a test that fails half-way leaves none behind.
     timeout: longestMs,

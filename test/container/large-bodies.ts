@@ -1,6 +1,6 @@
 // What large bodies take of a container with 512 MiB and one CPU, at the default MAX_BODY_BYTES or another; prints the table of docs/containers.md.
 //
-//   npm run bench:container-memory [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
+//   npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'

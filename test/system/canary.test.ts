@@ -270,7 +270,7 @@ async function judged(namespace: string, rollout: Rollout, args: readonly string
       url,
       ...args,
     ])
-    // To be read by who looks at docs/canary.md's tables: SHOW=1 npm run test:system.
+    // To be read by who looks at docs/canary.md's tables: SHOW=1 npm test --prefix test/system.
     if (process.env.SHOW !== undefined)
       process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
     return { ...result, percent: rollout.percent(api.object) }

@@ -9,9 +9,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
 import { runInNewContext } from 'node:vm'
-import manifest from '../package.json' with { type: 'json' }
-import { projectFolder } from './server.ts'
-import { startReceiver } from './telemetry/receiver.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
+import { startReceiver } from '../telemetry/receiver.ts'
 
 const run = (script: string, ...args: string[]) =>
   execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })

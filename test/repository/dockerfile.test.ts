@@ -4,8 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import manifest from '../package.json' with { type: 'json' }
-import { projectFolder } from './server.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
 
 /** The Dockerfile's instructions, continued lines joined, comments left out. */
 const instructions = readFileSync(join(projectFolder, 'Dockerfile'), 'utf8')

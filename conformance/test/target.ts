@@ -1,14 +1,19 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { connect } from '../../conformance/connection.ts'
-import { parseJson } from '../../conformance/json.ts'
-import type { Target, Tensor, Value } from '../../conformance/point.ts'
-import { readTarget } from '../../conformance/target.ts'
-import { type Server, startServer, testModel } from '../server.ts'
+import { connect } from '../connection.ts'
+import { parseJson } from '../json.ts'
+import type { Target, Tensor, Value } from '../point.ts'
+import { readTarget } from '../target.ts'
 
-/** Our server with the iris classifier, or one of test/models, as the points see it. */
-
-/** Small enough to be passed at once, large enough for an id of 1 MB. */
-const MAX_BODY_BYTES = 2 * 2 ** 20
+/** A server with one model, and what only its author knows of it. */
+export interface Served {
+  readonly url: string
+  readonly model: string
+  readonly version: string | undefined
+  /** A file of requests that the model answers, fails on or refuses. */
+  readonly casesFile: string
+  /** Where the largest body is asked about. */
+  readonly maxBodyBytes: number | undefined
+}
 
 interface Case {
   readonly name: string
@@ -22,10 +27,8 @@ interface Cases {
   readonly refused?: readonly Case[]
 }
 
-function readCases(model: string): Cases {
-  const file = `${testModel(model)}/cases.json`
-  return existsSync(file) ? (parseJson(readFileSync(file, 'utf8')) as Cases) : { cases: [] }
-}
+const readCases = (file: string): Cases =>
+  existsSync(file) ? (parseJson(readFileSync(file, 'utf8')) as Cases) : { cases: [] }
 
 /** As points want values: INT64 and UINT64 are bigints, and what is not finite a number. */
 const readInputs = ({ inputs }: Case): readonly Tensor[] =>
@@ -45,21 +48,25 @@ function readValue(datatype: string, element: Value): Value {
 const isUnsayable = ({ outputs }: Case) =>
   outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
 
-export async function startTarget(model: string): Promise<{ server: Server; target: Target }> {
-  const { cases, fails = [], refused = [] } = readCases(model)
-  const folder = model === 'iris' ? {} : { MODEL_DIR: testModel(model) }
-  const server = await startServer({ MAX_BODY_BYTES: String(MAX_BODY_BYTES), ...folder })
+/** The server as the points see it. */
+export function targetOf({
+  url,
+  model,
+  version,
+  casesFile,
+  maxBodyBytes,
+}: Served): Promise<Target> {
+  const { cases, fails = [], refused = [] } = readCases(casesFile)
   const example = cases.find(({ name }) => name.startsWith('one ')) ?? cases[0]
   const failing = [...fails, ...cases.filter(isUnsayable)].map(readInputs)
   const mismatched = refused.filter(({ inputs }) => inputs.length > 1).map(readInputs)
-  const target = await readTarget({
-    send: connect(server.url),
-    model: server.service.model.name,
-    version: server.service.model.version,
+  return readTarget({
+    send: connect(url),
+    model,
+    version,
     example: example && readInputs(example),
-    ...(model === 'iris' && { limits: { maxBodyBytes: MAX_BODY_BYTES } }),
+    ...(maxBodyBytes !== undefined && { limits: { maxBodyBytes } }),
     ...(failing.length > 0 && { failing }),
     ...(mismatched.length > 0 && { mismatched }),
   })
-  return { server, target }
 }

@@ -7,10 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
-import { connect } from '../../conformance/connection.ts'
-import { projectFolder, type Server, startServer } from '../server.ts'
+import { fileURLToPath } from 'node:url'
+import { connect } from '../connection.ts'
+import { type Servers, startServers } from './servers.ts'
 import { withJson } from './wrong-server.ts'
 
+const suite = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
 const file = (name: string) => join(folder, name)
 after(() => rmSync(folder, { recursive: true }))
@@ -21,7 +23,7 @@ interface Run {
   readonly stderr: string
 }
 
-const conformance = (...args: string[]) => run(projectFolder, 'conformance/run.ts', ...args)
+const conformance = (...args: string[]) => run(suite, 'run.ts', ...args)
 
 const run = (cwd: string, ...args: string[]) =>
   new Promise<Run>(resolve =>
@@ -30,14 +32,17 @@ const run = (cwd: string, ...args: string[]) =>
     ),
   )
 
+let servers: Servers
+let url: string
+before(async () => {
+  servers = await startServers(['iris'])
+  url = servers.served.iris?.url as string
+})
+after(() => servers.stop())
+
 describe('npm run conformance', () => {
-  let server: Server
-  before(async () => {
-    server = await startServer()
-  })
-  after(() => server.stop())
   const iris = (...args: string[]) =>
-    conformance('--url', server.url, '--model', 'iris-classifier', ...args)
+    conformance('--url', url, '--model', 'iris-classifier', ...args)
 
   test('our server keeps every point, and the exit code says so', async () => {
     const { code, stdout } = await iris('--strict')
@@ -85,12 +90,12 @@ describe('npm run conformance', () => {
   })
 
   test('the folder stands alone', async () => {
-    cpSync(join(projectFolder, 'conformance'), file('alone'), { recursive: true })
+    cpSync(suite, file('alone'), { recursive: true })
     const { code, stderr } = await run(
       file('alone'),
       'run.ts',
       '--url',
-      server.url,
+      url,
       '--model',
       'iris-classifier',
       '--only',
@@ -161,7 +166,7 @@ describe('npm run conformance', () => {
   }
 
   test('a model that the server does not have, and a glob that matches nothing, are said in one line too', async () => {
-    const { code, stderr } = await conformance('--url', server.url, '--model', 'no-such-model')
+    const { code, stderr } = await conformance('--url', url, '--model', 'no-such-model')
     assert.deepEqual(
       [
         code,
@@ -182,8 +187,7 @@ describe('npm run conformance', () => {
 })
 
 describe('npm run conformance against a server that invents ids and forgets Allow, behind a path and a key', () => {
-  let server: Server
-  let url: string
+  let gateway: string
   const proxy = createServer(async (request, response) => {
     if (request.headers.authorization !== 'Bearer key')
       return response.writeHead(401).end('{"error":"no key"}')
@@ -195,7 +199,7 @@ describe('npm run conformance against a server that invents ids and forgets Allo
     } = headers
     const length = headers['inference-header-content-length']
     const body = await buffer(request)
-    const reply = await connect(server.url)({
+    const reply = await connect(url)({
       method: method as string,
       path: path.replace(/^\/gateway/, ''),
       headers: {
@@ -214,20 +218,18 @@ describe('npm run conformance against a server that invents ids and forgets Allo
   })
 
   before(async () => {
-    server = await startServer()
     await new Promise<void>(listening => proxy.listen(0, '127.0.0.1', listening))
-    url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/gateway`
+    gateway = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/gateway`
   })
   after(async () => {
     proxy.close()
     proxy.closeAllConnections()
-    await server.stop()
   })
 
   const ask = (...args: string[]) =>
     conformance(
       '--url',
-      url,
+      gateway,
       '--model',
       'iris-classifier',
       '--header',
@@ -250,7 +252,7 @@ describe('npm run conformance against a server that invents ids and forgets Allo
   })
 
   test('without the key it cannot be asked', async () => {
-    const { code, stderr } = await conformance('--url', url, '--model', 'iris-classifier')
+    const { code, stderr } = await conformance('--url', gateway, '--model', 'iris-classifier')
     assert.deepEqual([code, stderr.includes('401 {"error":"no key"}')], [2, true])
   })
 })

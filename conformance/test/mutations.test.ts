@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { after, test } from 'node:test'
-import type { Reply, Sent } from '../../conformance/connection.ts'
-import type { Point, Target } from '../../conformance/point.ts'
-import { points as extensions } from '../../conformance/points/extensions.ts'
-import { points } from '../../conformance/points.ts'
-import { projectFolder } from '../server.ts'
+import type { Reply, Sent } from '../connection.ts'
+import type { Point, Target } from '../point.ts'
+import { points as extensions } from '../points/extensions.ts'
+import { points } from '../points.ts'
 import { EXTENSIONS, extended } from './extended.ts'
 import { MUTATIONS } from './mutations.ts'
-import { startTarget } from './target.ts'
+import { startServers } from './servers.ts'
+import { type Served, targetOf } from './target.ts'
 import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
@@ -59,8 +59,13 @@ interface Right {
 }
 
 const started = new Map<string, Promise<Right>>()
-const stops: (() => Promise<void>)[] = []
-after(() => Promise.all(stops.map(stop => stop())))
+const servers = await startServers([...new Set(MODELS.map(servedAs))])
+after(() => servers.stop())
+
+/** Several of MODELS are one model, seen in several ways. */
+function servedAs(model: string): string {
+  return model.split(',')[0] as string
+}
 
 /** The right server with that model; started once. */
 function right(model: string): Promise<Right> {
@@ -70,11 +75,10 @@ function right(model: string): Promise<Right> {
 }
 
 async function start(model: string): Promise<Right> {
-  const { server, target: started } = await startTarget(model.split(',')[0] as string)
-  stops.push(server.stop)
-  const { limits, ...others } = started
+  const served = servers.served[servedAs(model)] as Served
+  const { limits, ...others } = await targetOf(served)
   const isExtended = model.endsWith('extensions')
-  const send = remembered(started.send)
+  const send = remembered(others.send)
   const target: Target = {
     ...others,
     // Bodies beyond the limit are large: only one model is asked about them.
@@ -117,7 +121,7 @@ const matches = (globs: readonly string[], name: string) =>
 
 const escaped = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&')
 
-/** What docs/mutations.md shows. */
+/** What mutations.md shows. */
 const table: string[] = []
 
 const SHOWN = 3
@@ -226,8 +230,8 @@ test('every point is turned red by one of these servers', () =>
     [],
   ))
 
-test('docs/mutations.md has this table; WRITE=1 writes it', () => {
-  const page = `${projectFolder}docs/mutations.md`
+test('mutations.md has this table; WRITE=1 writes it', () => {
+  const page = new URL('../mutations.md', import.meta.url)
   const text = readFileSync(page, 'utf8')
   const written = `${text.slice(0, text.indexOf('\n|---') + 1)}|---|---|---|---|\n${table.join('\n')}\n`
   if (process.env.WRITE !== undefined) writeFileSync(page, written)

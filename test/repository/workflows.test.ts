@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import manifest from '../package.json' with { type: 'json' }
-import { projectFolder } from './server.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
 
 const WORKFLOWS = '.github/workflows'
 const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib'
-import type { Reply, Send, Sent } from '../../conformance/connection.ts'
-import { parseJson, toJson } from '../../conformance/json.ts'
-import type { Target } from '../../conformance/point.ts'
+import type { Reply, Send, Sent } from '../connection.ts'
+import { parseJson, toJson } from '../json.ts'
+import type { Target } from '../point.ts'
 
 /** A server that does one thing wrong: our own, with its requests or answers bent on the way. */
 export interface Wrong {

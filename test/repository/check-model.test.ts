@@ -4,10 +4,10 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { readConfig } from '../function/config/config.ts'
-import { checkModel, type Report } from '../scripts/check-model/check.ts'
-import { field, message, numberField } from '../scripts/check-model/operators.ts'
-import { projectFolder, startServer, testModel } from './server.ts'
+import { readConfig } from '../../function/config/config.ts'
+import { checkModel, type Report } from '../../scripts/check-model/check.ts'
+import { field, message, numberField } from '../../scripts/check-model/operators.ts'
+import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
  * What is told of a model before it is deployed, for models with every property a graph can have. Each is loaded in a process of its

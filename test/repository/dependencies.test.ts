@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import manifest from '../package.json' with { type: 'json' }
-import { projectFolder } from './server.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
 
 const temporary = mkdtempSync(join(tmpdir(), 'dependencies-'))
 after(() => rmSync(temporary, { recursive: true }))

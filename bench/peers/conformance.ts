@@ -2,12 +2,12 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { install } from '../../bench/peers/install.ts'
-import { ours, PEERS, type Subject, start } from '../../bench/subjects.ts'
 import type { Result } from '../../conformance/ask.ts'
 import { points } from '../../conformance/points.ts'
 import { summaryOf, type Totals, totalsOf } from '../../conformance/report.ts'
-import { projectFolder } from '../server.ts'
+import { projectFolder } from '../../test/server.ts'
+import { ours, PEERS, type Subject, start } from '../subjects.ts'
+import { install } from './install.ts'
 
 /*
  * Runs the conformance suite against this server and its peers, each with the iris classifier, and writes docs/conformance.md.
@@ -162,7 +162,7 @@ for (const subject of SUBJECTS) {
 }
 const [{ report: first } = {} as Conformance] = asked
 const generated = [
-  `Suite ${first?.suite.version}, Node ${first?.suite.node}, ${first?.date.slice(0, 10)}; \`npm run conformance:peers\`, which starts each server and runs`,
+  `Suite ${first?.suite.version}, Node ${first?.suite.node}, ${first?.date.slice(0, 10)}; \`node bench/peers/conformance.ts\`, which starts each server and runs`,
   '',
   '```sh',
   'npm run conformance -- --url http://127.0.0.1:PORT --model iris-classifier',
@@ -178,5 +178,5 @@ const generated = [
   ...asked.map(section),
 ].join('\n')
 const text = readFileSync(page, 'utf8')
-const mark = '<!-- generated from here: npm run conformance:peers -->\n'
+const mark = '<!-- generated from here: node bench/peers/conformance.ts -->\n'
 writeFileSync(page, `${text.slice(0, text.indexOf(mark) + mark.length)}\n${generated.trimEnd()}\n`)

@@ -1,9 +1,9 @@
 import { gunzipSync, gzipSync, inflateSync } from 'node:zlib'
-import type { Reply, Sent } from '../../conformance/connection.ts'
-import { toBytes } from '../../conformance/datatypes.ts'
-import { parseJson, toJson } from '../../conformance/json.ts'
-import type { JsonTensor, Target } from '../../conformance/point.ts'
-import { elementCount, exampleRequest, nested } from '../../conformance/request.ts'
+import type { Reply, Sent } from '../connection.ts'
+import { toBytes } from '../datatypes.ts'
+import { parseJson, toJson } from '../json.ts'
+import type { JsonTensor, Target } from '../point.ts'
+import { elementCount, exampleRequest, nested } from '../request.ts'
 import { isInference, type Json, json, type Wrong, withJson } from './wrong-server.ts'
 
 /** Servers that are wrong in one thing each, and the points that must turn red for it: these, and no others. */

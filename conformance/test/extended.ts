@@ -1,6 +1,6 @@
-import type { Reply, Send, Sent } from '../../conformance/connection.ts'
-import { parseJson, toJson } from '../../conformance/json.ts'
-import { elementCount } from '../../conformance/request.ts'
+import type { Reply, Send, Sent } from '../connection.ts'
+import { parseJson, toJson } from '../json.ts'
+import { elementCount } from '../request.ts'
 import { isInference, type Json, json } from './wrong-server.ts'
 
 /** Extensions that this server does not have, added to it on the way as their documents say: what keeps their points, to be bent. */
