@@ -38,8 +38,11 @@ suite('a production tree', () => {
     })
     const said: string[] = []
     child.stderr.on('data', chunk => said.push(String(chunk)))
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-    return { url: JSON.parse(line).url as string, child, said }
+    for await (const line of createInterface({ input: child.stdout })) {
+      const { url } = JSON.parse(line)
+      if (url !== undefined) return { url: url as string, child, said }
+    }
+    throw new Error(`it ended before it served: ${said.join('')}`)
   }
 
   const read = (file: string) => readFileSync(join(tree, 'build', file), 'utf8')
