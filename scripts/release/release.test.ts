@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { suite, type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import manifest from '../../package.json' with { type: 'json' }
+import { leastAfter } from './preversion.ts'
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+const CHANGELOG = '# Changelog\n\n## Unreleased\n\n### Added\n\n- A thing, by `THING`.\n'
+const { preversion, version, postversion } = manifest.scripts
+const MANIFEST = {
+  name: 'onnx-function',
+  version: '0.1.0',
+  type: 'module',
+  scripts: { preversion, version, postversion, test: 'node test.mjs', check: 'node check.mjs' },
+}
+
+/** Of this project what a release needs, small: its tests fail if FAIL is set. */
+const FILES: Readonly<Record<string, string>> = {
+  '.gitignore': 'node_modules\n',
+  'package.json': JSON.stringify(MANIFEST, undefined, 2),
+  'package-lock.json': JSON.stringify({
+    ...{ name: 'onnx-function', version: '0.1.0', lockfileVersion: 3 },
+    packages: { '': { name: 'onnx-function', version: '0.1.0' } },
+  }),
+  'CHANGELOG.md': CHANGELOG,
+  'image.yaml': 'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0\n',
+  'kubernetes/image/kustomization.yaml':
+    'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.0\n',
+  'docs/interface.json': '{}\n',
+  'scripts/release/interface.ts': `console.log('{"metrics":[]}')\n`,
+  'check.mjs': '',
+  'test.mjs': 'process.exit(process.env.FAIL ? 1 : 0)\n',
+}
+
+/** A repository on main, and a bare one that it pushes to. */
+function repository(t: TestContext) {
+  const temporary = mkdtempSync(join(tmpdir(), 'release-'))
+  t.after(() => rmSync(temporary, { recursive: true }))
+  const [folder, origin] = [join(temporary, 'work'), join(temporary, 'origin.git')]
+  // Neither signing keys nor hooks of the user's.
+  const env = {
+    ...process.env,
+    PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
+    GIT_CONFIG_GLOBAL: join(temporary, 'gitconfig'),
+    GIT_CONFIG_NOSYSTEM: '1',
+  }
+  const user = '[user]\n  name = Releaser\n  email = releaser@example.com\n'
+  writeFileSync(env.GIT_CONFIG_GLOBAL, `${user}[init]\n  defaultBranch = main\n`)
+  const run = (command: string, args: readonly string[], more: object = {}) => {
+    const options = { cwd: folder, encoding: 'utf8', env: { ...env, ...more } } as const
+    const { status, stdout, stderr } = spawnSync(command, args, options)
+    return { status, output: stdout + stderr }
+  }
+  const git = (...args: string[]) => {
+    const { status, output } = run('git', args)
+    assert.equal(status, 0, output)
+    return output.trim()
+  }
+  const write = (path: string, text: string) => {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), text)
+  }
+  const commit = (subject: string) => {
+    git('add', '--all')
+    git('commit', '--quiet', '--message', subject)
+  }
+  mkdirSync(folder)
+  for (const file of ['changelog', 'git', 'preversion', 'version', 'postversion'])
+    cpSync(join(PROJECT, `scripts/release/${file}.ts`), join(folder, `scripts/release/${file}.ts`))
+  cpSync(join(PROJECT, '.npmrc'), join(folder, '.npmrc'))
+  for (const [path, text] of Object.entries(FILES)) write(path, text)
+  git('init', '--quiet')
+  commit('Begin')
+  git('init', '--quiet', '--bare', origin)
+  git('remote', 'add', 'origin', origin)
+  git('push', '--quiet', 'origin', 'main')
+  return {
+    origin,
+    git,
+    write,
+    commit,
+    read: (path: string) => readFileSync(join(folder, path), 'utf8'),
+    npm: (args: readonly string[], more?: object) => run('npm', args, more),
+    /** The first hook alone: npm itself takes a second. */
+    preversion: (next: string) =>
+      run(process.execPath, ['scripts/release/preversion.ts'], {
+        ...{ npm_old_version: '0.1.0', npm_new_version: next },
+      }),
+    /** What must not have changed if nothing was released. */
+    state: () => [git('rev-parse', 'main'), git('tag'), git('ls-remote', 'origin')].join('\n'),
+  }
+}
+
+suite('npm version', () => {
+  test('makes one commit, in which all that names the version follows package.json, and pushes it with its tag', t => {
+    const { git, read, npm, origin } = repository(t)
+    const before = git('rev-parse', 'main')
+    const { status, output } = npm(['version', '0.1.1'])
+    assert.equal(status, 0, output)
+    assert.equal(git('rev-parse', 'main^'), before)
+    assert.equal(git('log', '-1', '--format=%s'), 'Release 0.1.1')
+    assert.equal(git('status', '--porcelain'), '')
+    for (const path of ['package.json', 'package-lock.json'])
+      assert.equal(JSON.parse(read(path)).version, '0.1.1')
+    assert.match(read('image.yaml'), /onnx-function:0\.1\.1 # and base:0\.1\.0\n/)
+    assert.match(read('kubernetes/image/kustomization.yaml'), /newTag: 0\.1\.1\n/)
+    assert.equal(read('docs/interface.json'), '{"metrics":[]}\n')
+    const today = new Date().toISOString().slice(0, 10)
+    assert.equal(
+      read('CHANGELOG.md'),
+      CHANGELOG.replace('## Unreleased', `## Unreleased\n\n## 0.1.1 - ${today}`),
+    )
+    assert.equal(git('cat-file', '-t', 'v0.1.1'), 'tag')
+    const notes = git('tag', '--list', '--format=%(contents)', 'v0.1.1')
+    assert.equal(notes, 'v0.1.1\n\n### Added\n\n- A thing, by `THING`.')
+    for (const ref of ['main', 'v0.1.1'])
+      assert.equal(git('-C', origin, 'rev-parse', ref), git('rev-parse', ref))
+  })
+
+  test('may release the version that package.json has as the first of all', t => {
+    const { npm, git } = repository(t)
+    const { status, output } = npm(['version', '0.1.0', '--allow-same-version'])
+    assert.equal(status, 0, output)
+    assert.match(git('show', 'v0.1.0:CHANGELOG.md'), /^## 0\.1\.0 - /m)
+  })
+
+  test('changes nothing if the tests fail', t => {
+    const { npm, git, state } = repository(t)
+    const before = state()
+    const { status, output } = npm(['version', '0.1.1'], { FAIL: '1' })
+    assert.notEqual(status, 0, output)
+    assert.deepEqual([state(), git('status', '--porcelain')], [before, ''])
+  })
+
+  test('with --no-git-tag-version shows what it would change, and neither tags nor pushes', t => {
+    const { npm, git, state } = repository(t)
+    const before = state()
+    const { status, output } = npm(['version', '0.1.1', '--no-git-tag-version'])
+    assert.equal(status, 0, output)
+    assert.match(git('diff', 'HEAD'), /^\+## 0\.1\.1 - /m)
+    assert.equal(state(), before)
+  })
+})
+
+suite('a release is refused', () => {
+  type Repository = ReturnType<typeof repository>
+  const cases: readonly {
+    readonly where: string
+    readonly prepare?: (made: Repository) => void
+    readonly version?: string
+    readonly says: RegExp
+  }[] = [
+    {
+      where: 'of what is no version',
+      version: '1.0.0-rc.1',
+      says: /"1\.0\.0-rc\.1" is no version/,
+    },
+    { where: 'of a version that does not follow', version: '0.0.9', says: /is 0\.1\.1 or later/ },
+    {
+      where: 'from another branch',
+      prepare: ({ git }) => git('switch', '--quiet', '-c', 'topic'),
+      says: /made on main; this is topic/,
+    },
+    {
+      where: 'with something uncommitted',
+      prepare: ({ write }) => write('new.txt', ''),
+      says: /not committed[\s\S]*new\.txt/,
+    },
+    {
+      where: 'if nothing is unreleased',
+      prepare: ({ write, commit }) => {
+        write('CHANGELOG.md', '# Changelog\n\n## Unreleased\n\n## 0.1.0 - 2026-01-01\n\n- All.\n')
+        commit('Empty')
+      },
+      says: /nothing under Unreleased/,
+    },
+    {
+      where: 'as a patch, if something was removed',
+      prepare: ({ write, commit }) => {
+        write('CHANGELOG.md', CHANGELOG.replace('### Added', '### Removed'))
+        commit('Remove')
+      },
+      says: /after 0\.1\.0 the next version is 0\.2\.0 or later: Unreleased has Removed or Breaking/,
+    },
+    {
+      where: 'under a tag that exists',
+      prepare: ({ git }) => git('tag', 'v0.1.1'),
+      says: /the tag v0\.1\.1 exists already/,
+    },
+    {
+      where: 'on a main that lacks what others pushed',
+      prepare: ({ git, write, commit }) => {
+        write('theirs.txt', '')
+        commit('Theirs')
+        git('push', '--quiet', 'origin', 'main')
+        git('reset', '--quiet', '--hard', 'HEAD^')
+      },
+      says: /origin has commits that this main lacks: git pull --ff-only/,
+    },
+  ]
+  for (const { where, prepare, version = '0.1.1', says } of cases) {
+    test(where, t => {
+      const made = repository(t)
+      prepare?.(made)
+      const { status, output } = made.preversion(version)
+      assert.equal(status, 1, output)
+      assert.match(output, says)
+    })
+  }
+
+  test('not on a clean main that has all of origin, as the version that may follow', t => {
+    const { status, output } = repository(t).preversion('0.1.1')
+    assert.deepEqual([status, output], [0, ''])
+  })
+})
+
+suite('npm run postversion makes a release whole that was stopped', () => {
+  /** As npm leaves it after its commit. */
+  function committed(t: TestContext) {
+    const made = repository(t)
+    made.write('package.json', JSON.stringify({ ...MANIFEST, version: '0.1.1' }))
+    made.write(
+      'CHANGELOG.md',
+      CHANGELOG.replace('Unreleased', 'Unreleased\n\n## 0.1.1 - 2026-01-01'),
+    )
+    made.commit('Release 0.1.1')
+    return made
+  }
+
+  test('before its tag, or before its push, and does nothing twice', t => {
+    const { npm, git, origin, state } = committed(t)
+    assert.equal(npm(['run', 'postversion']).status, 0)
+    assert.equal(git('-C', origin, 'rev-parse', 'v0.1.1^{commit}'), git('rev-parse', 'main'))
+    const before = state()
+    git('push', '--quiet', '--delete', 'origin', 'v0.1.1')
+    assert.equal(npm(['run', 'postversion']).status, 0)
+    assert.equal(npm(['run', 'postversion']).status, 0)
+    assert.equal(state(), before)
+  })
+
+  test('pushes neither branch nor tag if one of them is refused', t => {
+    const { npm, git, write, commit, origin } = committed(t)
+    git('push', '--quiet', 'origin', 'main')
+    write('theirs.txt', '')
+    commit('Theirs')
+    git('push', '--quiet', 'origin', 'main')
+    git('reset', '--quiet', '--hard', 'HEAD^')
+    assert.notEqual(npm(['run', 'postversion']).status, 0)
+    assert.equal(git('-C', origin, 'tag'), '')
+  })
+
+  test('refuses a commit that is no release, and a tag of another commit', t => {
+    const { npm, git, write, commit } = committed(t)
+    git('tag', '--annotate', '--message', 'v0.1.1', 'v0.1.1', 'HEAD^')
+    assert.match(npm(['run', 'postversion']).output, /v0\.1\.1 is .*, not the release's commit/)
+    write('more.txt', '')
+    commit('More')
+    assert.match(npm(['run', 'postversion']).output, /this is no commit “Release 0\.1\.1”/)
+  })
+
+  test('says what to push if there is no remote', t => {
+    const { npm, git } = committed(t)
+    git('remote', 'remove', 'origin')
+    const { status, output } = npm(['run', 'postversion'])
+    assert.equal(status, 0, output)
+    assert.match(output, /Once there is: git push --quiet --atomic origin main v0\.1\.1/)
+  })
+})
+
+test('a break asks for a new minor before 1.0.0, and for a new major from then on', () => {
+  const versions = (['0.3.1', '1.3.1'] as const).flatMap(before => [
+    leastAfter(before, {}),
+    leastAfter(before, { isBreaking: true }),
+  ])
+  assert.deepEqual(versions, ['0.3.2', '0.4.0', '1.3.2', '2.0.0'])
+})
