@@ -1,6 +1,6 @@
 import {
   answers,
-  builtFrom,
+  BUILT_FROM,
   configOf,
   isBuilt,
   isVariable,
@@ -442,14 +442,7 @@ function checkSubscriptions(subscriptions: readonly Manifest[], { bundles }: Pro
 /** That builders get all that the build is made of, and not what they make. */
 function checkFuncIgnore({ text }: Project): string[] {
   const ignored = (text('.funcignore') ?? '').split('\n')
-  const needed = [
-    ...builtFrom(),
-    'models',
-    'scripts',
-    'package.json',
-    'package-lock.json',
-    '.npmrc',
-  ]
+  const needed = [...BUILT_FROM, 'models', 'scripts', 'package.json', 'package-lock.json', '.npmrc']
   return [
     ...needed
       .filter(path => ignored.includes(path))
@@ -468,7 +461,7 @@ function checkImage({ text }: Project): string[] {
       !text('Dockerfile')?.split('\n').includes(`EXPOSE ${PORT}`),
       `EXPOSE is not ${PORT}, on which the function listens`,
     ),
-    ...[...builtFrom()]
+    ...[...BUILT_FROM]
       .filter(folder => ignore.includes('*') && !ignore.includes(`!${folder}`))
       .map(folder => `.dockerignore leaves out ${folder}, which the build needs`),
   ]

@@ -55,12 +55,11 @@ export const replyTo = (event: Readonly<Record<string, string>>) =>
 export const isBuilt = (program: string) => existsSync(join(PROJECT, program))
 
 /** Folders of ours that the build was made of, by its source maps. */
-export const builtFrom = (): ReadonlySet<string> =>
-  new Set(
-    globSync('build/*.js.map', { cwd: PROJECT })
-      .flatMap(
-        map => JSON.parse(readFileSync(join(PROJECT, map), 'utf8')).sources as readonly string[],
-      )
-      .flatMap(source => /^\.\.\/(\w+)\//.exec(source)?.[1] ?? [])
-      .filter(folder => folder !== 'node_modules'),
-  )
+export const BUILT_FROM: ReadonlySet<string> = new Set(
+  globSync('build/*.js.map', { cwd: PROJECT })
+    .flatMap(
+      map => JSON.parse(readFileSync(join(PROJECT, map), 'utf8')).sources as readonly string[],
+    )
+    .flatMap(source => /^\.\.\/(\w+)\//.exec(source)?.[1] ?? [])
+    .filter(folder => folder !== 'node_modules'),
+)

@@ -60,11 +60,17 @@ const demand = (kind: string, value: Manifest, within: string): string[] =>
 function explain(at: string, errors: readonly ErrorObject[], why: string): string {
   const reasons = errors.map(({ parentSchema }) => parentSchema?.description).filter(Boolean)
   const { instancePath, keyword, params, message, data } = errors.at(-1) as ErrorObject
-  const where = [at, ...instancePath.split('/').slice(1)].filter(Boolean).join('.')
-  const wants =
-    keyword === 'enum' ? `must be one of ${params.allowedValues.join(', ')}` : (message ?? '')
+  const where = [at, ...instancePath.split('/').slice(1)]
+    .filter(Boolean)
+    .map(key => key.replaceAll('~1', '/'))
+    .join('.')
+  const wanted: Readonly<Record<string, string>> = {
+    const: `must be ${JSON.stringify(params.allowedValue)}`,
+    enum: `must be one of ${params.allowedValues?.join(', ')}`,
+    contains: 'lacks an item',
+  }
   const value = JSON.stringify(data)?.slice(0, 60)
-  return `${where || 'the object'} is ${value}; it ${wants}${because(reasons.at(0) ?? why)}`
+  return `${where || 'the object'} is ${value}; it ${wanted[keyword] ?? message}${because(reasons.at(0) ?? why)}`
 }
 
 const because = (why: string) => (why === '' ? '' : ` (${why})`)

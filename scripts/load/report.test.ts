@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+// As Artillery 2.0.34 wrote it, without its plugins' counters.
+import recorded from './recorded.json' with { type: 'json' }
+import { type Period, page, shares } from './report.ts'
+
+const { aggregate, intermediate } = recorded as unknown as {
+  aggregate: Period
+  intermediate: readonly Period[]
+}
+
+test('the page is whole by itself, and names are text', () => {
+  const html = page('steady on http://localhost:8080/<x>', intermediate)
+  assert.doesNotMatch(html, /<script|<link|src=|url\(|<x>/)
+  assert.match(html, /&lt;x>/)
+})
+
+test('the page has percentiles and rates over time', () => {
+  const html = page('steady', intermediate)
+  for (const name of ['median', 'p95', 'p99', 'requests', 'errors'])
+    assert.match(html, new RegExp(`d="M\\d+,\\d+(L\\d+,\\d+)+"><title>${name}</title>`))
+  assert.doesNotMatch(html, /NaN|undefined|Infinity/)
+})
+
+test('the page of a run without an answer has no figure that is none', () => {
+  const silent = intermediate.map(period => ({ ...period, counters: {}, summaries: {} }))
+  assert.doesNotMatch(page('silent', silent), /NaN|undefined|Infinity/)
+})
+
+test('each version has its share, and what it answered', () => {
+  const { counters } = aggregate
+  assert.deepEqual(shares({ ...counters, 'canary.version.v2': 5, 'canary.answer.v2.setosa': 5 }), [
+    'v1.0.0 answered 75 %: versicolor 40 %, setosa 33 %, virginica 27 %',
+    'v2 answered 25 %: setosa 100 %',
+  ])
+  assert.deepEqual(shares({}), [])
+})
