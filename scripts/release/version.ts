@@ -17,7 +17,7 @@ function follow(version: string): void {
   const today = new Date().toISOString().slice(0, 10)
   change('CHANGELOG.md', text => released(text, version, today))
   // Tests have versions of their own making, and the changelog tells of old ones.
-  const where = ['--', ':!CHANGELOG.md', ':!test/', ':!*.test.ts']
+  const where = ['--', ':!CHANGELOG.md', ':!test/']
   const paths = gitMaybe('grep', '--files-with-matches', '-I', 'onnx-function', ...where) ?? ''
   for (const path of paths.split('\n').filter(Boolean))
     change(path, text => text.replaceAll(IMAGE, `$1${version}`))

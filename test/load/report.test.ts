@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { type Period, page, shares } from '../../scripts/load/report.ts'
 // As Artillery 2.0.34 wrote it, without its plugins' counters.
 import recorded from './recorded.json' with { type: 'json' }
-import { type Period, page, shares } from './report.ts'
 
 const { aggregate, intermediate } = recorded as unknown as {
   aggregate: Period

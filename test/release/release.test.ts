@@ -4,11 +4,10 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import manifest from '../../package.json' with { type: 'json' }
-import { leastAfter } from './preversion.ts'
+import { leastAfter } from '../../scripts/release/preversion.ts'
+import { projectFolder } from '../server.ts'
 
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const CHANGELOG = '# Changelog\n\n## Unreleased\n\n### Added\n\n- A thing, by `THING`.\n'
 const { preversion, version, postversion } = manifest.scripts
 const MANIFEST = {
@@ -70,8 +69,11 @@ function repository(t: TestContext) {
   }
   mkdirSync(folder)
   for (const file of ['changelog', 'git', 'preversion', 'version', 'postversion'])
-    cpSync(join(PROJECT, `scripts/release/${file}.ts`), join(folder, `scripts/release/${file}.ts`))
-  cpSync(join(PROJECT, '.npmrc'), join(folder, '.npmrc'))
+    cpSync(
+      join(projectFolder, `scripts/release/${file}.ts`),
+      join(folder, `scripts/release/${file}.ts`),
+    )
+  cpSync(join(projectFolder, '.npmrc'), join(folder, '.npmrc'))
   for (const [path, text] of Object.entries(FILES)) write(path, text)
   git('init', '--quiet')
   commit('Begin')
