@@ -37,7 +37,11 @@ export function createFunction(config: Config): EventService {
       revision: config.revision,
       functionVersion,
     },
-    () => ({ queuedRows: model.queuedRows, ready: model.notReady === undefined }),
+    () => ({
+      queuedRows: model.queuedRows,
+      ready: model.notReady === undefined,
+      batching: model.batching,
+    }),
   )
   const model = createModel(folder, config, metrics, log)
   const source =

@@ -12,8 +12,8 @@ export interface ModelFolder {
   /** The classes a classifier tells apart, in the order of their index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
-  /** False where model.json says that requests must not be joined. */
-  readonly batch: boolean
+  /** What model.json says of joining requests: true is its author's word that rows are independent. */
+  readonly batch: boolean | undefined
   /** An input that suits the model, by input name: nested JSON data. */
   readonly sample: Readonly<Record<string, unknown>> | undefined
   /** What the files of the folder must be, model.json aside. */
@@ -46,7 +46,7 @@ export function describeModel(
     version: modelVersion ?? segment(json.version, 'version', path),
     labels: field(json.labels, isTexts, 'labels', 'an array of strings', path) ?? [],
     description: field(json.description, isText, 'description', 'a string', path),
-    batch: field(json.batch, isBoolean, 'batch', 'true or false', path) ?? true,
+    batch: field(json.batch, isBoolean, 'batch', 'true or false', path),
     sample: field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
     sha256: readDigests(json.sha256, basename(file), path),
   }

@@ -8,9 +8,9 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Trace } from '../telemetry/trace.ts'
 import { type Batcher, type Caller, createBatcher } from './batcher.ts'
+import { type Batching, checkBatchTrue, UNDECIDED } from './batching.ts'
 import { exampleInputs } from './example.ts'
 import { type Execution, openExecution } from './execution.ts'
-import { whyNotJoined } from './independence.ts'
 import { countPredictions } from './labels.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { checkOnlyJson, type WholeAnswer } from './whole.ts'
@@ -23,6 +23,8 @@ export interface Model extends ModelFolder {
   readonly notReady: string | undefined
   /** True from {@link retire} on. */
   readonly retired: boolean
+  /** Whether requests share runs; decided after the model is ready. */
+  readonly batching: Batching
   /** Rows waiting for a run, requests waiting for the model to load, and large requests, each as one. */
   readonly queuedRows: number
   /**
@@ -79,7 +81,7 @@ export function createModel(
   let loaded: LoadedModel | undefined
   let state: 'loading' | 'ready' | 'failed' | 'retired' = 'loading'
   let waiting = 0
-  let joins = false
+  let batching = UNDECIDED
   let wholeRequests = 0
   const settled = Promise.withResolvers<void>()
   // Nobody may be waiting when it fails; load()'s own caller is told.
@@ -89,6 +91,7 @@ export function createModel(
     try {
       session = await openExecution(folder, config, metrics, log)
       metrics.mark('session')
+      if (folder.batch === true) checkBatchTrue(session.signature)
       for (const output of session.leftOut) {
         log.warn(
           `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
@@ -97,11 +100,11 @@ export function createModel(
       const example = readExample(session)
       await warmUp(session, example)
       metrics.mark('warm-up')
-      batcher = createBatcher(session, config, () => joins, metrics.ran)
+      batcher = createBatcher(session, config, () => batching.joins, metrics.ran)
       loaded = { signature: session.signature, example, infer, inferBytes }
       if (state === 'loading') state = 'ready'
       settled.resolve()
-      joins = await mayJoin(session, example)
+      batching = await decide(session, example)
     } catch (error) {
       state = 'failed'
       settled.reject(new NotReady('the model could not be loaded'))
@@ -131,12 +134,14 @@ export function createModel(
     }
   }
 
-  async function mayJoin(opened: Execution, example: readonly Tensor[]): Promise<boolean> {
-    const reason = folder.batch
-      ? await whyNotJoined(opened, example)
-      : 'model.json says "batch": false'
-    if (reason !== undefined) log.info(`requests are run one by one: ${reason}`)
-    return reason === undefined
+  async function decide(opened: Execution, example: readonly Tensor[]): Promise<Batching> {
+    // Loaded after the start: until it is decided, requests have runs of their own.
+    const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
+    const decided = await decideBatching(folder, opened, example)
+    const { joins, reason, detail } = decided
+    const level = reason === 'sample_differs' ? 'error' : joins && detail ? 'warn' : 'info'
+    log[level]({ joins, reason }, describeBatching(decided))
+    return decided
   }
 
   async function whenLoaded(caller: Caller): Promise<LoadedModel> {
@@ -215,7 +220,7 @@ export function createModel(
           onlyJson,
           arrivedAt,
           maxBytes,
-          mayDivide: joins,
+          mayDivide: batching.joins,
           maxBatchRows,
           modelName,
           modelVersion,
@@ -244,6 +249,9 @@ export function createModel(
     close: async () => session?.close(),
     get loaded() {
       return loaded
+    },
+    get batching() {
+      return batching
     },
     get retired() {
       return state === 'retired'

@@ -1,71 +1,543 @@
-import { readFile } from 'node:fs/promises'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { Slices } from './slices.ts'
+
+/*
+ * What an ONNX file says of itself, read without ONNX Runtime: its graph, but for the weights, which
+ * are skipped by seeking. Files of more than 2 GiB can be read; external data is not opened. Field
+ * numbers are those of onnx.proto.
+ */
+
+export interface OnnxModel {
+  readonly irVersion: number | undefined
+  /** Name and version of what wrote the file. */
+  readonly producer: string
+  /** Version by domain; ONNX's own domain is `ai.onnx`. */
+  readonly opsets: ReadonlyMap<string, number>
+  readonly graph: Graph
+  readonly functions: readonly ModelFunction[]
+}
+
+export interface Graph {
+  readonly nodes: readonly Node[]
+  readonly initializers: readonly TensorProto[]
+  readonly inputs: readonly ValueInfo[]
+  readonly outputs: readonly ValueInfo[]
+}
+
+export interface Node {
+  readonly name: string
+  readonly operator: string
+  /** `ai.onnx` for ONNX's own. */
+  readonly domain: string
+  /** '' is an optional input that is left out. */
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
+  readonly attributes: ReadonlyMap<string, Attribute>
+}
+
+/** A function of the file's own, which nodes call like an operator. */
+export interface ModelFunction {
+  readonly name: string
+  readonly domain: string
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
+  readonly nodes: readonly Node[]
+  readonly opsets: ReadonlyMap<string, number>
+  /** Values of attributes that a call leaves out. */
+  readonly defaults: ReadonlyMap<string, Attribute>
+}
+
+export interface Attribute {
+  readonly name: string
+  readonly number?: number
+  readonly text?: string
+  readonly numbers?: readonly number[]
+  readonly texts?: readonly string[]
+  readonly tensor?: TensorProto
+  readonly graph?: Graph
+  /** In a function: the attribute of its call that gives the value. */
+  readonly reference?: string
+  /** Its values take more than {@link MOST_VALUE_BYTES}, and were skipped. */
+  readonly skipped?: true
+}
+
+export interface TensorProto {
+  readonly name: string
+  /** TensorProto.DataType. */
+  readonly type: number
+  readonly dims: readonly number[]
+  /** Of integers, booleans and FP32 of at most {@link MOST_VALUE_BYTES}; undefined for all else. */
+  readonly values?: readonly number[]
+  /** The file beside the model that holds its values. */
+  readonly external?: {
+    readonly location: string
+    readonly offset: number
+    readonly length: number
+  }
+}
+
+/** A graph input or output. */
+export interface ValueInfo {
+  readonly name: string
+  readonly type: ValueType
+}
+
+/** One kind is set, none where the file gives no type. */
+export interface ValueType {
+  readonly tensor?: {
+    readonly element: number
+    /** A number or a name ('' where it has none); undefined where not even their count is given. */
+    readonly dims: readonly (number | string)[] | undefined
+  }
+  readonly sequence?: ValueType
+  readonly map?: { readonly key: number; readonly value: ValueType }
+  readonly sparse?: number
+  readonly optional?: ValueType
+}
+
+/** Values of weights are not read; those of shapes, axes and the like are smaller than this. */
+export const MOST_VALUE_BYTES = 4_096
+
+/**
+ * @throws {Error} of one line, when the file cannot be read or is no ONNX model
+ */
+export async function readOnnxModel(path: string): Promise<OnnxModel> {
+  const bytes = new FileBytes(path)
+  try {
+    return await readModel(bytes)
+  } finally {
+    bytes.close()
+  }
+}
 
 /**
  * The names of the graph's inputs and outputs that the file gives no shape.
- * ONNX Runtime for Node shows them as it shows a scalar, [], although any rank fits them; only the file tells them apart.
- * Field numbers are those of onnx.proto: ModelProto.graph 7, GraphProto.input 11 and output 12, ValueInfoProto.name 1 and
- * type 2, TypeProto.tensor_type 1, TypeProto.Tensor.shape 2.
+ * ONNX Runtime for Node shows them as it shows a scalar, [], although any rank fits them; only the
+ * file tells them apart.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
-  const shapeless = new Set<string>()
-  for (const graph of fields(await readFile(path), 7)) {
-    for (const value of [...fields(graph, 11), ...fields(graph, 12)]) {
-      const [type] = fields(value, 2).flatMap(type => fields(type, 1))
-      const [name] = fields(value, 1)
-      if (type !== undefined && name !== undefined && fields(type, 2).length === 0)
-        shapeless.add(name.toString('utf8'))
-    }
+  const { graph } = await readOnnxModel(path)
+  const shapeless = [...graph.inputs, ...graph.outputs].filter(
+    ({ type: { tensor } }) => tensor !== undefined && tensor.dims === undefined,
+  )
+  return new Set(shapeless.map(({ name }) => name))
+}
+
+/** A file's bytes from a position on, which moves forward as they are taken. */
+class FileBytes {
+  readonly size: number
+  at = 0
+  readonly #file: number
+  #window = Buffer.allocUnsafe(64 * 1_024)
+  #begins = 0
+  #ends = 0
+  readonly #slices = new Slices()
+
+  constructor(path: string) {
+    this.#file = openSync(path, 'r')
+    this.size = fstatSync(this.#file).size
   }
-  return shapeless
-}
 
-/** The length-delimited fields of that number in one protocol buffers message. */
-const fields = (message: Buffer, wanted: number): Buffer[] => {
-  const found: Buffer[] = []
-  for (const { number, bytes } of readFields(message))
-    if (number === wanted && bytes !== undefined) found.push(bytes)
-  return found
-}
+  close(): void {
+    closeSync(this.#file)
+  }
 
-/** One field of a protocol buffers message: a number, or bytes (text, another message, packed numbers). */
-export interface Field {
-  readonly number: number
-  /** Of a varint; exact up to 2^53. */
-  readonly value?: number
-  readonly bytes?: Buffer
-}
+  /** The main thread serves requests meanwhile, so a long file is read in slices. */
+  async pause(): Promise<void> {
+    if (this.#slices.isOver) await this.#slices.next()
+  }
 
-/**
- * The fields of one protocol buffers message, in order; those of fixed width have neither value nor bytes here.
- * @throws {Error} of one line, when the bytes are no such message
- */
-export function* readFields(message: Buffer): Generator<Field> {
-  let at = 0
-  const varint = () => {
+  byte(): number {
+    if (this.at < this.#begins || this.at >= this.#ends) this.#read()
+    return this.#window[this.at++ - this.#begins] as number
+  }
+
+  /** A varint as a signed 64-bit integer; beyond 2^53 the nearest number. */
+  varint(): number {
     let value = 0
-    for (let shift = 0; shift < 70; shift += 7) {
-      const byte = message[at++]
-      if (byte === undefined) throw new Error('it is cut off')
+    for (let shift = 0; shift < 63; shift += 7) {
+      const byte = this.byte()
       // Multiplied, not shifted: lengths pass 2^31 in large models.
       value += (byte & 0x7f) * 2 ** shift
       if (byte < 0x80) return value
     }
-    throw new Error('it holds a number of more than 64 bits')
+    if (this.byte() !== 1) throw new Error('it holds a number of more than 64 bits')
+    // The sign: what is left is 2^63 above it, and exact only near zero.
+    this.at -= 10
+    let negative = 0
+    for (let shift = 0; shift < 63; shift += 7) negative += (~this.byte() & 0x7f) * 2 ** shift
+    this.at++
+    return -negative - 1
   }
-  while (at < message.length) {
-    const tag = varint()
-    const [number, wire] = [Math.floor(tag / 8), tag % 8]
+
+  /** The bytes, which may be gone at the next call. */
+  take(length: number): Buffer {
+    if (this.at + length > this.size) throw new Error('it is cut off')
+    if (length > this.#window.length) this.#window = Buffer.allocUnsafe(length)
+    if (this.at < this.#begins || this.at + length > this.#ends) this.#read()
+    const from = this.at - this.#begins
+    this.at += length
+    return this.#window.subarray(from, from + length)
+  }
+
+  text(length: number): string {
+    return this.take(length).toString('utf8')
+  }
+
+  /** Fills the window from the position on, as far as the file goes. */
+  #read(): void {
+    const window = this.#window
+    this.#begins = this.at
+    this.#ends = this.at
+    while (this.#ends - this.#begins < window.length) {
+      const filled = this.#ends - this.#begins
+      const length = readSync(this.#file, window, filled, window.length - filled, this.#ends)
+      if (length === 0) break
+      this.#ends += length
+    }
+    if (this.#ends === this.#begins) throw new Error('it is cut off')
+  }
+}
+
+/** One field of a message: a number, or so many bytes from the position on. */
+interface Field {
+  readonly number: number
+  readonly value: number
+  /** 0 where it is a number. */
+  readonly length: number
+  readonly isMessage: boolean
+}
+
+/**
+ * The fields of a message that ends at `end`. Whoever takes one may read its bytes, or not: the next
+ * one is found all the same.
+ */
+function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
+  if (end > bytes.size) throw new Error('it is cut off')
+  while (bytes.at < end) {
+    const tag = bytes.varint()
+    const number = Math.floor(tag / 8)
     if (number === 0) throw new Error('it holds a field without a number')
-    if (wire === 0) yield { number, value: varint() }
-    else if (wire === 2) {
-      const end = varint() + at
-      if (end > message.length) throw new Error('it is cut off')
-      yield { number, bytes: message.subarray(at, end) }
-      at = end
-    } else if (wire === 1 || wire === 5) {
-      at += wire === 1 ? 8 : 4
-      if (at > message.length) throw new Error('it is cut off')
-      yield { number }
-    } else throw new Error(`it holds a field of the unknown kind ${wire}`)
+    const length = lengthOf(tag % 8, bytes)
+    if (length === undefined) yield { number, value: bytes.varint(), length: 0, isMessage: false }
+    else {
+      const next = bytes.at + length
+      if (next > end) throw new Error('it is cut off')
+      yield { number, value: 0, length, isMessage: tag % 8 === 2 }
+      bytes.at = next
+    }
   }
+}
+
+/** By the wire type of a field; undefined for a varint, which is its own length. */
+function lengthOf(wireType: number, bytes: FileBytes): number | undefined {
+  if (wireType === 0) return undefined
+  if (wireType === 1) return 8
+  if (wireType === 2) return bytes.varint()
+  if (wireType === 5) return 4
+  throw new Error(`it holds a field of the unknown kind ${wireType}`)
+}
+
+const domainName = (domain: string) => (domain === '' ? 'ai.onnx' : domain)
+
+async function readModel(bytes: FileBytes): Promise<OnnxModel> {
+  let irVersion: number | undefined
+  const producer: [string, string] = ['', '']
+  const opsets = new Map<string, number>()
+  const functions: ModelFunction[] = []
+  let graph: Graph | undefined
+  for (const { number, value, length } of fields(bytes, bytes.size)) {
+    const end = bytes.at + length
+    if (number === 1) irVersion = value
+    else if (number === 2 || number === 3) producer[number - 2] = bytes.text(length)
+    else if (number === 7) {
+      if (graph !== undefined) throw new Error('it holds two graphs')
+      graph = await readGraph(bytes, end)
+    } else if (number === 8) readOpset(bytes, end, opsets)
+    else if (number === 25) functions.push(await readFunction(bytes, end))
+  }
+  if (graph === undefined) throw new Error('it holds no graph')
+  return { irVersion, producer: producer.filter(Boolean).join(' '), opsets, graph, functions }
+}
+
+async function readGraph(bytes: FileBytes, end: number): Promise<Graph> {
+  const nodes: Node[] = []
+  const initializers: TensorProto[] = []
+  const inputs: ValueInfo[] = []
+  const outputs: ValueInfo[] = []
+  for (const { number, length } of fields(bytes, end)) {
+    const until = bytes.at + length
+    if (number === 1) nodes.push(await readNode(bytes, until))
+    else if (number === 5) initializers.push(readTensor(bytes, until))
+    else if (number === 11) inputs.push(readValueInfo(bytes, until))
+    else if (number === 12) outputs.push(readValueInfo(bytes, until))
+    else if (number === 15) initializers.push(readSparseTensor(bytes, until))
+    await bytes.pause()
+  }
+  return { nodes, initializers, inputs, outputs }
+}
+
+async function readNode(bytes: FileBytes, end: number): Promise<Node> {
+  const texts = new Map<number, string[]>()
+  const attributes = new Map<string, Attribute>()
+  for (const { number, length } of fields(bytes, end)) {
+    if (number === 5) {
+      const attribute = await readAttribute(bytes, bytes.at + length)
+      attributes.set(attribute.name, attribute)
+    } else if (length <= MOST_VALUE_BYTES) {
+      const known = texts.get(number) ?? []
+      known.push(bytes.text(length))
+      texts.set(number, known)
+    }
+  }
+  return {
+    name: texts.get(3)?.at(-1) ?? '',
+    operator: texts.get(4)?.at(-1) ?? '',
+    domain: domainName(texts.get(7)?.at(-1) ?? ''),
+    inputs: texts.get(1) ?? [],
+    outputs: texts.get(2) ?? [],
+    attributes,
+  }
+}
+
+async function readFunction(bytes: FileBytes, end: number): Promise<ModelFunction> {
+  const nodes: Node[] = []
+  const inputs: string[] = []
+  const outputs: string[] = []
+  const opsets = new Map<string, number>()
+  const defaults = new Map<string, Attribute>()
+  let [name, domain] = ['', '']
+  for (const { number, length } of fields(bytes, end)) {
+    const until = bytes.at + length
+    if (number === 1) name = bytes.text(length)
+    else if (number === 4) inputs.push(bytes.text(length))
+    else if (number === 5) outputs.push(bytes.text(length))
+    else if (number === 7) nodes.push(await readNode(bytes, until))
+    else if (number === 9) readOpset(bytes, until, opsets)
+    else if (number === 10) domain = bytes.text(length)
+    else if (number === 11) {
+      const attribute = await readAttribute(bytes, until)
+      defaults.set(attribute.name, attribute)
+    }
+    await bytes.pause()
+  }
+  return { name, domain: domainName(domain), inputs, outputs, nodes, opsets, defaults }
+}
+
+function readOpset(bytes: FileBytes, end: number, opsets: Map<string, number>): void {
+  let domain = ''
+  let version = 0
+  for (const { number, value, length } of fields(bytes, end)) {
+    if (number === 1) domain = bytes.text(length)
+    else if (number === 2) version = value
+  }
+  opsets.set(domainName(domain), version)
+}
+
+/** Lists that a rule looks into, or counts, however long they are. */
+const WHOLE_ATTRIBUTES = new Set([
+  'pool_strings',
+  'cats_strings',
+  'cats_int64s',
+  'classlabels_strings',
+  'classlabels_int64s',
+  'classlabels_ints',
+])
+
+async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> {
+  let attribute: Attribute = { name: '' }
+  const numbers: number[] = []
+  const texts: string[] = []
+  const isLong = end - bytes.at > MOST_VALUE_BYTES
+  for (const field of fields(bytes, end)) {
+    const { number, length } = field
+    const isRepeated = number >= 7 && number <= 9
+    if (isLong && isRepeated && !WHOLE_ATTRIBUTES.has(attribute.name)) {
+      bytes.at = end
+      return { ...attribute, skipped: true }
+    }
+    if (number === 7 || number === 8) readNumbers(bytes, field, number === 7, numbers)
+    else if (number === 9) texts.push(bytes.text(length))
+    else attribute = { ...attribute, ...(await readSingle(bytes, field)) }
+    await bytes.pause()
+  }
+  return {
+    ...attribute,
+    ...(numbers.length > 0 && { numbers }),
+    ...(texts.length > 0 && { texts }),
+  }
+}
+
+/** One value of an AttributeProto, by its field number; nothing for what no rule asks for. */
+async function readSingle(
+  bytes: FileBytes,
+  { number, value, length }: Field,
+): Promise<Partial<Attribute>> {
+  const end = bytes.at + length
+  if (number === 1) return { name: bytes.text(length) }
+  if (number === 2) return { number: bytes.take(4).readFloatLE() }
+  if (number === 3) return { number: value }
+  if (number === 4)
+    return length <= MOST_VALUE_BYTES ? { text: bytes.text(length) } : { skipped: true }
+  if (number === 5) return { tensor: readTensor(bytes, end) }
+  if (number === 6) return { graph: await readGraph(bytes, end) }
+  if (number === 21) return { reference: bytes.text(length) }
+  return number >= 10 && number <= 15 && number !== 13 ? { skipped: true } : {}
+}
+
+/** Repeated numbers, packed or one a field. */
+function readNumbers(
+  bytes: FileBytes,
+  { value, length, isMessage }: Field,
+  areFloats: boolean,
+  into: number[],
+): void {
+  const end = bytes.at + length
+  if (length === 0 && !isMessage) into.push(value)
+  else if (areFloats) while (bytes.at < end) into.push(bytes.take(4).readFloatLE())
+  else while (bytes.at < end) into.push(bytes.varint())
+}
+
+function readTensor(bytes: FileBytes, end: number): TensorProto {
+  const dims: number[] = []
+  const values: number[] = []
+  const entries = new Map<string, string>()
+  let type = 0
+  let name = ''
+  let isExternal = false
+  let isKnown = true
+  for (const field of fields(bytes, end)) {
+    const { number, value, length } = field
+    if (number === 1) readNumbers(bytes, field, false, dims)
+    else if (number === 2) type = value
+    else if (number === 8) name = bytes.text(length)
+    else if (number === 13) readEntry(bytes, bytes.at + length, entries)
+    else if (number === 14) isExternal = value === 1
+    else if (number !== 12) isKnown = readValues(bytes, field, type, values) && isKnown
+  }
+  if (isExternal) {
+    const external = {
+      location: entries.get('location') ?? '',
+      offset: Number(entries.get('offset') ?? 0),
+      length: Number(entries.get('length') ?? 0),
+    }
+    return { name, type, dims, external }
+  }
+  const count = dims.reduce((product, size) => product * size, 1)
+  return isKnown && values.length === count ? { name, type, dims, values } : { name, type, dims }
+}
+
+/** TensorProto.DataType: bytes and reader of the types whose small values are read. */
+const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: number) => number]>> = {
+  1: [4, (raw, at) => raw.readFloatLE(at)],
+  2: [1, (raw, at) => raw.readUInt8(at)],
+  3: [1, (raw, at) => raw.readInt8(at)],
+  6: [4, (raw, at) => raw.readInt32LE(at)],
+  7: [8, (raw, at) => Number(raw.readBigInt64LE(at))],
+  9: [1, (raw, at) => raw.readUInt8(at)],
+}
+
+/** @returns whether they were read: integers, booleans and FP32, where they are few */
+function readValues(bytes: FileBytes, field: Field, type: number, into: number[]): boolean {
+  const { number, length } = field
+  const reader = READERS[type]
+  if (reader === undefined || length > MOST_VALUE_BYTES || into.length > MOST_VALUE_BYTES)
+    return false
+  if (number === 9) {
+    const raw = bytes.take(length)
+    for (let at = 0; at + reader[0] <= length; at += reader[0]) into.push(reader[1](raw, at))
+    return true
+  }
+  if (number !== 4 && number !== 5 && number !== 7) return false
+  if (number === 4 && length === 4) into.push(bytes.take(4).readFloatLE())
+  else readNumbers(bytes, field, number === 4, into)
+  return true
+}
+
+/** StringStringEntryProto: key 1, value 2. */
+function readEntry(bytes: FileBytes, end: number, into: Map<string, string>): void {
+  const texts = ['', '']
+  for (const { number, length } of fields(bytes, end)) texts[number - 1] = bytes.text(length)
+  into.set(texts[0] as string, texts[1] as string)
+}
+
+/** SparseTensorProto: values 1 (which carries the name), dims 3. */
+function readSparseTensor(bytes: FileBytes, end: number): TensorProto {
+  const dims: number[] = []
+  let values: TensorProto = { name: '', type: 0, dims: [] }
+  for (const field of fields(bytes, end)) {
+    if (field.number === 1) values = readTensor(bytes, bytes.at + field.length)
+    else if (field.number === 3) readNumbers(bytes, field, false, dims)
+  }
+  const { name, type, external } = values
+  return { name, type, dims, ...(external && { external }) }
+}
+
+function readValueInfo(bytes: FileBytes, end: number): ValueInfo {
+  let name = ''
+  let type: ValueType = {}
+  for (const { number, length } of fields(bytes, end)) {
+    if (number === 1) name = bytes.text(length)
+    else if (number === 2) type = readType(bytes, bytes.at + length)
+  }
+  return { name, type }
+}
+
+/** TypeProto: tensor 1, sequence 4, map 5, sparse tensor 8, optional 9. */
+function readType(bytes: FileBytes, end: number): ValueType {
+  for (const { number, length } of fields(bytes, end)) {
+    const until = bytes.at + length
+    if (number === 1) return ended(bytes, end, { tensor: readTensorType(bytes, until) })
+    if (number === 4) return ended(bytes, end, { sequence: readElementType(bytes, until) })
+    if (number === 5) return ended(bytes, end, { map: readMapType(bytes, until) })
+    if (number === 8) return ended(bytes, end, { sparse: readTensorType(bytes, until).element })
+    if (number === 9) return ended(bytes, end, { optional: readElementType(bytes, until) })
+  }
+  return {}
+}
+
+function ended(bytes: FileBytes, end: number, type: ValueType): ValueType {
+  bytes.at = end
+  return type
+}
+
+function readTensorType(bytes: FileBytes, end: number): NonNullable<ValueType['tensor']> {
+  let element = 0
+  let dims: (number | string)[] | undefined
+  for (const { number, value, length } of fields(bytes, end)) {
+    if (number === 1) element = value
+    else if (number === 2) dims = readShape(bytes, bytes.at + length)
+  }
+  return { element, dims }
+}
+
+/** TensorShapeProto.dim 1: dim_value 1 or dim_param 2. */
+function readShape(bytes: FileBytes, end: number): (number | string)[] {
+  const dims: (number | string)[] = []
+  for (const { number, length } of fields(bytes, end)) {
+    if (number !== 1) continue
+    let dim: number | string = ''
+    for (const field of fields(bytes, bytes.at + length)) {
+      if (field.number === 1) dim = field.value
+      else if (field.number === 2) dim = bytes.text(field.length)
+    }
+    dims.push(dim)
+  }
+  return dims
+}
+
+function readElementType(bytes: FileBytes, end: number): ValueType {
+  for (const { number, length } of fields(bytes, end))
+    if (number === 1) return ended(bytes, end, readType(bytes, bytes.at + length))
+  return {}
+}
+
+function readMapType(bytes: FileBytes, end: number): NonNullable<ValueType['map']> {
+  let key = 0
+  let type: ValueType = {}
+  for (const { number, value, length } of fields(bytes, end)) {
+    if (number === 1) key = value
+    else if (number === 2) type = readType(bytes, bytes.at + length)
+  }
+  return { key, value: type }
 }

@@ -2,7 +2,7 @@ import { decodeRequest } from '../protocol/decode.ts'
 import { createResponseWriter, type EncodedResponse } from '../protocol/encode.ts'
 import { BadRequest, DeadlinePassed, TooLarge } from '../protocol/errors.ts'
 import type { RequestedOutput } from '../protocol/request.ts'
-import { isBatched, type Tensor } from '../protocol/tensor.ts'
+import type { Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
 import { takeRows } from './rows.ts'
 import type { Session } from './session.ts'
@@ -78,7 +78,7 @@ export async function inferWhole(session: Session, request: WholeRequest): Promi
   )
   const runs: number[] = []
   const predicted = new Map<string, number>()
-  for (const rows of divide(inputs, session, request)) {
+  for (const rows of divide(inputs, request)) {
     const results = await session.run(rows, names)
     runs.push(rows[0]?.shape[0] ?? 1)
     countPredictions(results, request.labels, (label, rows) => {
@@ -118,16 +118,14 @@ export function checkOnlyJson(outputs: readonly RequestedOutput[]): void {
 
 function* divide(
   inputs: readonly Tensor[],
-  { signature }: Session,
   { mayDivide, maxBatchRows }: WholeRequest,
 ): Generator<readonly Tensor[], void> {
   const total = inputs[0]?.shape[0] ?? 0
   const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)
   const rowBytes = (8 * elements) / total
   const most = Math.max(maxBatchRows, Math.floor(RUN_BYTES / rowBytes))
-  const isDivisible =
-    mayDivide && isBatched(signature) && inputs.every(({ shape }) => shape[0] === total)
-  if (!isDivisible || total <= most) yield inputs
+  const isDivisible = mayDivide && inputs.every(({ shape }) => shape[0] === total)
+  if (!isDivisible || !(total > most)) yield inputs
   else
     for (let from = 0; from < total; from += most)
       yield inputs.map(tensor => takeRows(tensor, from, Math.min(most, total - from)))

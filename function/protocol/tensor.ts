@@ -50,10 +50,7 @@ export function elementCount(shape: readonly number[]): number {
   return count
 }
 
-/** Whether every input and output begins with a variable dimension, so that requests of several rows make sense. */
-export function isBatched({ inputs, outputs }: Signature): boolean {
-  return (
-    inputs.length > 0 &&
-    [...inputs, ...outputs].every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
-  )
+/** Whether every input begins with a variable dimension, so that requests of several rows make sense. */
+export function isBatched({ inputs }: Signature): boolean {
+  return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }

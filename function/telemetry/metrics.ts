@@ -36,6 +36,17 @@ export type StartPhase = (typeof START_PHASES)[number]
 const DEAD_LETTER_REASONS = ['refused', 'exhausted'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
+/** Why requests may share a run, or why each has its own. */
+const BATCHING_REASONS = [
+  'proven',
+  'model_json',
+  'fixed_dimension',
+  'not_proven',
+  'sample_differs',
+  'undecided',
+] as const
+export type BatchingReason = (typeof BATCHING_REASONS)[number]
+
 /** Seconds: from a run without waiting (tens of microseconds) to the default deadline. */
 const DURATION_BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
@@ -111,6 +122,12 @@ export const METRICS = {
     unit: 'seconds',
     help: `Seconds each phase of this process\u2019s start took, in the order ${START_PHASES.join(', ')}.`,
     labels: { phase: START_PHASES },
+  },
+  inference_batching_info: {
+    type: 'gauge',
+    unit: '1',
+    help: 'Always 1; whether requests may share a run, and by what reason they may or may not.',
+    labels: { joined: ['true', 'false'], reason: BATCHING_REASONS },
   },
   inference_queue_rows: {
     type: 'gauge',
@@ -199,6 +216,7 @@ export interface MetricsSource {
 export interface Live {
   readonly queuedRows: number
   readonly ready: boolean
+  readonly batching: { readonly joins: boolean; readonly reason: BatchingReason }
 }
 
 /** One series' value, as prom-client writes it. */
@@ -255,6 +273,10 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
       value: phase === 'process' ? value + beforeNode() : value,
     })),
   )
+  gauge('inference_batching_info', () => {
+    const { joins, reason } = live().batching
+    return [{ labels: { joined: String(joins), reason }, value: 1 }]
+  })
   gauge('inference_queue_rows', () => single(live().queuedRows))
   gauge('inference_requests_in_flight', () => single(inFlight))
   gauge('model_ready', () => single(Number(live().ready)))

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, normalize, resolve } from 'node:path'
 import type { Config } from '../../function/config.ts'
 import { checkDigests } from '../../function/inference/digests.ts'
@@ -60,7 +60,7 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
   }
   let onnx: OnnxFile
   try {
-    onnx = readOnnxFile(readModel(folder.file))
+    onnx = await readOnnxFile(folder.file)
   } catch (error) {
     return {
       ...sizes,
@@ -80,24 +80,9 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
   }
 }
 
-function readModel(file: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    throw new Error(
-      code === 'ERR_FS_FILE_TOO_LARGE'
-        ? 'the file is larger than 2 GiB'
-        : `the file cannot be read: ${message}`,
-    )
-  }
-}
-
 /** What to do about a file that is no ONNX model, by what it is instead. */
 function noModel(reason: string): string {
   if (/Git LFS/.test(reason)) return `${reason}. Run git lfs pull`
-  if (/2 GiB/.test(reason))
-    return `${reason}, which no ONNX file can be. Save the weights as external data: onnx.save_model(…, save_as_external_data=True)`
   if (/cut off|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
   if (/cannot be read/.test(reason)) return reason
@@ -137,7 +122,7 @@ function missingFiles(file: string, { externalFiles }: OnnxFile): Problem[] {
     const stat = statSync(path, { throwIfNoEntry: false })
     if (stat === undefined)
       return wrong(`is missing: ${holds}. Put it beside ${basename(file)}, under that name`)
-    if (stat.size < 1_024 && isLfsPointer(readFileSync(path)))
+    if (stat.size < 1_024 && isLfsPointer(path))
       return wrong('is a Git LFS pointer, not the weights. Run git lfs pull')
     if (stat.size < bytes)
       return wrong(

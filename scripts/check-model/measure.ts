@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { exampleInputs, variedInputs } from '../../function/inference/example.ts'
+import { decideBatching } from '../../function/inference/batchability/decide.ts'
+import { type Batching, checkBatchTrue } from '../../function/inference/batching.ts'
+import { exampleInputs } from '../../function/inference/example.ts'
 import { folderBytes, LARGE_MODEL_BYTES, SLOW_RUN_MS } from '../../function/inference/execution.ts'
-import { whyNotJoined } from '../../function/inference/independence.ts'
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
 import { join, split } from '../../function/inference/rows.ts'
 import { openSession, type Session } from '../../function/inference/session.ts'
@@ -9,6 +10,7 @@ import { isBatched, type Signature, type Tensor } from '../../function/protocol/
 import type { Operator } from './graph.ts'
 import { missingOperators } from './operators.ts'
 import { type ReadyRequest, tryRequest } from './request.ts'
+import { variedInputs } from './varied.ts'
 
 /** What the process that is to load the model is asked. */
 export interface Question {
@@ -45,8 +47,8 @@ export interface Served {
   readonly request: ReadyRequest | undefined
   /** Why the server refuses the request; undefined where it does not. */
   readonly refused: string | undefined
-  /** Undefined where requests can be joined. */
-  readonly notJoined: string | undefined
+  /** Whether requests share runs, as the server decides it. */
+  readonly batching: Batching
   readonly place: 'main thread' | 'worker threads'
   readonly threads: number
   readonly loadMs: number
@@ -97,6 +99,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const began = performance.now()
   let session = await openSession(folder.file, threads)
   const loadMs = performance.now() - began
+  if (folder.batch === true) checkBatchTrue(session.signature)
   const example = readExample(session, folder)
 
   await tell({ doing: 'running the model' })
@@ -128,9 +131,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
     lost: outputs.lost,
     notText: fails === undefined ? await notText(session, example, wanted) : [],
     ...(await ask(session, folder, example, fails === undefined ? wanted : [])),
-    notJoined: folder.batch
-      ? await whyNotJoined(session, example)
-      : 'model.json says "batch": false',
+    batching: await decideBatching(folder, session, example),
     place: large || slow ? 'worker threads' : 'main thread',
     threads,
     loadMs,

@@ -1,6 +1,7 @@
 import { cpus } from 'node:os'
 import { relative } from 'node:path'
 import ort from 'onnxruntime-node/package.json' with { type: 'json' }
+import { describeBatching } from '../../function/inference/batchability/decide.ts'
 import type { TensorMetadata } from '../../function/protocol/tensor.ts'
 import type { Report } from './check.ts'
 import type { Served } from './measure.ts'
@@ -77,7 +78,6 @@ function operatorsText(
 function servedText(served: Served): string[] {
   const {
     signature,
-    notJoined,
     request,
     place,
     threads,
@@ -103,9 +103,7 @@ function servedText(served: Served): string[] {
       ...tensorsText(signature.outputs),
       '',
     ],
-    notJoined === undefined
-      ? 'Requests that wait are joined into one run: two rows in one run gave what each gives alone.'
-      : `Requests are run one by one: ${notJoined}.`,
+    ...batchingText(served),
     ...(request === undefined ? [] : ['', ...requestText(request)]),
     ...[
       '',
@@ -126,6 +124,31 @@ function servedText(served: Served): string[] {
         : 'in worker threads, because a run or the loading takes long',
     ),
   ]
+}
+
+/** The proof, or what stopped it, what that costs, and what to do about it. */
+function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
+  const [first = '', ...rest] = describeBatching(batching)
+  const lines = [`${first.toUpperCase()}${rest.join('')}.`]
+  if (batching.joins) return lines
+  if (oneRowMs !== undefined && rows32Ms !== undefined) {
+    const times = (32 * oneRowMs) / rows32Ms
+    lines.push(
+      row(
+        'costs',
+        `32 waiting requests take ${ms(32 * oneRowMs)}; in one run ${ms(rows32Ms)} (${times.toFixed(1)} times)`,
+      ),
+    )
+  }
+  const advice = ADVICE[batching.reason]
+  if (advice !== undefined) lines.push(row('to join', advice))
+  return lines
+}
+
+const ADVICE: Partial<Record<Served['batching']['reason'], string>> = {
+  not_proven:
+    'export the model without that node (docs/batching.md), or, if you know that rows are independent, say "batch": true in model.json',
+  fixed_dimension: 'export the model with a variable first dimension of every input',
 }
 
 function tensorsText(tensors: readonly TensorMetadata[]): string[] {
@@ -188,8 +211,11 @@ export function showJson({
     inputs: served?.signature.inputs.map(tensor),
     outputs: served?.signature.outputs.map(tensor),
     outputs_left_out: served?.leftOut,
-    requests_are_joined: served && served.notJoined === undefined,
-    not_joined_because: served?.notJoined,
+    requests_are_joined: served?.batching.joins,
+    joined_reason: served?.batching.reason,
+    not_joined_because:
+      served?.batching.joins === false ? describeBatching(served.batching) : undefined,
+    not_proven_because: served?.batching.detail,
     request: served?.request?.curl,
     answer: served?.request?.answer.json,
     answer_binary_bytes: served?.request?.answer.binaryBytes,

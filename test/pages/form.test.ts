@@ -275,7 +275,11 @@ describe('the rates on GET /', () => {
         revision: undefined,
         functionVersion: '1',
       },
-      () => ({ queuedRows: 0, ready: true }),
+      () => ({
+        queuedRows: 0,
+        ready: true,
+        batching: { joins: true, reason: 'proven' },
+      }),
     )
     for (const [status, seconds] of answers) {
       metrics.began()

@@ -141,7 +141,11 @@ async function processMetrics(): Promise<string[]> {
     revision: '',
     functionVersion: '',
   }
-  const text = await createMetrics(source, () => ({ queuedRows: 0, ready: true })).text()
+  const text = await createMetrics(source, () => ({
+    queuedRows: 0,
+    ready: true,
+    batching: { joins: true, reason: 'proven' },
+  })).text()
   return [...text.matchAll(/^# TYPE ((?:process|nodejs)_\S+)/gm)].map(([, name]) => name as string)
 }
 

@@ -1,0 +1,421 @@
+import type { Step } from './rule.ts'
+import {
+  add,
+  asNumber,
+  divide,
+  equals,
+  fixed,
+  hasRows,
+  isAtLeast,
+  multiply,
+  product,
+  type Size,
+  subtract,
+} from './size.ts'
+import { isBatched, Stop, type Value } from './value.ts'
+
+/*
+ * Shape arithmetic: small integer tensors are worked out, whether they are constants of the graph or
+ * made from shapes, so that the shapes that reach Reshape, Expand and the like are known. An element
+ * that is not known is undefined, and never depends on N: what would is a Stop.
+ */
+
+type Element = Size | undefined
+
+/** A small tensor with its values. */
+interface Small {
+  readonly shape: readonly number[]
+  readonly elements: readonly Element[]
+}
+
+const MOST_ELEMENTS = 1_024
+
+/**
+ * A node's only output, where it is worked out of small tensors.
+ * @returns undefined where the operator is none of these, or an input is not such a tensor
+ * @throws {Stop} where a value would depend on N in a way that cannot be written down
+ */
+export function evaluate(step: Step): Value | undefined {
+  const operator = EVALUATED[step.node.operator]
+  if (operator === undefined || step.node.domain !== 'ai.onnx') return undefined
+  if (!step.inputs.some(value => value?.elements !== undefined)) return undefined
+  const smalls = step.inputs.map(smallOf)
+  if (
+    smalls.length === 0 ||
+    smalls.some((small, i) => small === undefined && step.inputs[i] !== undefined)
+  )
+    return undefined
+  const result = operator(smalls as (Small | undefined)[], step)
+  if (result === undefined || result.elements.length > MOST_ELEMENTS) return undefined
+  return { dims: result.shape.map(fixed), elements: result.elements }
+}
+
+/** Of a constant whose values are not known, the elements are unknown ones. */
+function smallOf(value: Value | undefined): Small | undefined {
+  if (value?.dims === undefined || isBatched(value)) return undefined
+  const shape = value.dims.map(asNumber)
+  if (shape.includes(undefined)) return undefined
+  const count = (shape as number[]).reduce((all, size) => all * size, 1)
+  if (count > MOST_ELEMENTS) return undefined
+  return {
+    shape: shape as number[],
+    elements: value.elements ?? new Array<Element>(count).fill(undefined),
+  }
+}
+
+type Evaluate = (inputs: readonly (Small | undefined)[], step: Step) => Small | undefined
+
+/** What of two elements, where both are known, is undefined where it cannot be told. */
+type Operation = (a: Size, b: Size) => Element
+
+/** A result that cannot be told may be any number, but not one that depends on N. */
+function result(value: Element, ...operands: readonly Element[]): Element {
+  if (value === undefined && operands.some(operand => operand !== undefined && hasRows(operand)))
+    throw new Stop('the number of rows is used in a calculation that the proof cannot follow')
+  return value
+}
+
+/** What INT32 and FP32 hold exactly, whichever it is: larger sizes are not worked out. */
+const MOST_EXACT = 2 ** 24
+
+const both = (operation: Operation) => (a: Element, b: Element) => {
+  const value = a === undefined || b === undefined ? undefined : operation(a, b)
+  const isExact = value !== undefined && [...value.values()].every(x => Math.abs(x) <= MOST_EXACT)
+  return result(isExact ? value : undefined, a, b)
+}
+
+const truth = (value: boolean) => fixed(value ? 1 : 0)
+
+/** The sign of a − b where it is the same in every run. */
+function compare(a: Size, b: Size): -1 | 0 | 1 | undefined {
+  if (equals(a, b)) return 0
+  const [above, below] = [subtract(a, b), subtract(b, a)]
+  if (above !== undefined && isAtLeast(above, 1)) return 1
+  return below !== undefined && isAtLeast(below, 1) ? -1 : undefined
+}
+
+const compared =
+  (holds: (sign: -1 | 0 | 1) => boolean): Operation =>
+  (a, b) => {
+    const sign = compare(a, b)
+    return sign === undefined ? undefined : truth(holds(sign))
+  }
+
+/** Whether a ≥ b in every run. */
+function isNotLess(a: Size, b: Size): boolean {
+  const difference = subtract(a, b)
+  return difference !== undefined && isAtLeast(difference, 0)
+}
+
+function larger(a: Size, b: Size): Element {
+  if (isNotLess(a, b)) return a
+  return isNotLess(b, a) ? b : undefined
+}
+
+function smaller(a: Size, b: Size): Element {
+  if (isNotLess(a, b)) return b
+  return isNotLess(b, a) ? a : undefined
+}
+
+const isTrue = (element: Size): boolean | undefined => {
+  if (isAtLeast(element, 1)) return true
+  const number = asNumber(element)
+  return number === undefined ? undefined : number !== 0
+}
+
+const logical =
+  (operation: (a: boolean, b: boolean) => boolean): Operation =>
+  (a, b) => {
+    const [one, other] = [isTrue(a), isTrue(b)]
+    return one === undefined || other === undefined ? undefined : truth(operation(one, other))
+  }
+
+/** Integers are divided towards zero, so only what divides without a rest is known of both integers and floats. */
+const divided: Operation = (a, b) => divide(a, b)
+
+/** Of two numbers that are not negative, for which both kinds of remainder are the same. */
+function remainder(a: Size, b: Size): Element {
+  const [one, other] = [asNumber(a), asNumber(b)]
+  if (one === undefined || other === undefined || one < 0 || other <= 0) return undefined
+  return fixed(one % other)
+}
+
+const broadcast =
+  (operation: (a: Element, b: Element) => Element): Evaluate =>
+  inputs => {
+    let all = inputs[0] as Small
+    for (const other of inputs.slice(1)) all = pairwise(all, other as Small, operation)
+    return all
+  }
+
+function pairwise(a: Small, b: Small, operation: (a: Element, b: Element) => Element): Small {
+  const shape = broadcastShape(a.shape, b.shape)
+  const [left, right] = [expanded(a, shape), expanded(b, shape)]
+  return { shape, elements: left.map((element, i) => operation(element, right[i])) }
+}
+
+function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
+  const rank = Math.max(a.length, b.length)
+  return Array.from({ length: rank }, (_, i) => {
+    const [one, other] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1]
+    if (one !== other && one !== 1 && other !== 1)
+      throw new Stop('the shapes do not fit each other')
+    return one === 1 ? other : one
+  })
+}
+
+const expanded = (small: Small, shape: readonly number[]): Element[] =>
+  pick(small, shape, index => {
+    const offset = shape.length - small.shape.length
+    return small.shape.map((size, i) => (size === 1 ? 0 : (index[i + offset] as number)))
+  })
+
+/** The elements of a tensor of that shape, each taken from an index of another. */
+function pick(
+  { shape, elements }: Small,
+  outShape: readonly number[],
+  from: (index: readonly number[]) => readonly number[],
+): Element[] {
+  const count = outShape.reduce((all, size) => all * size, 1)
+  if (count > MOST_ELEMENTS) throw new Stop('a shape of more elements than the proof follows')
+  const index = outShape.map(() => 0)
+  return Array.from({ length: count }, () => {
+    const at = from(index).reduce((sum, i, axis) => sum * (shape[axis] as number) + i, 0)
+    const element = elements[at]
+    for (let axis = index.length - 1; axis >= 0; axis--) {
+      index[axis] = (index[axis] as number) + 1
+      if ((index[axis] as number) < (outShape[axis] as number)) break
+      index[axis] = 0
+    }
+    return element
+  })
+}
+
+const each =
+  (operation: (element: Size) => Element): Evaluate =>
+  ([input]) => {
+    const { shape, elements } = input as Small
+    return {
+      shape,
+      elements: elements.map(element =>
+        result(element === undefined ? undefined : operation(element), element),
+      ),
+    }
+  }
+
+/** TensorProto.DataType of the integers that hold a shape: INT32 and INT64. */
+const SHAPE_TYPES = [6, 7]
+const BOOL = 9
+function cast(element: Size, to: number): Element {
+  if (SHAPE_TYPES.includes(to)) return element
+  if (to === BOOL) {
+    const value = isTrue(element)
+    return value === undefined ? undefined : truth(value)
+  }
+  const number = asNumber(element)
+  return number !== undefined && to === 1 && Math.abs(number) < MOST_EXACT ? element : undefined
+}
+
+function reduceProd(
+  [input, axesInput]: readonly (Small | undefined)[],
+  step: Step,
+): Small | undefined {
+  const { shape, elements } = input as Small
+  const axes = step.integers('axes') ?? axesInput?.elements
+  if (shape.length !== 1 || (axes !== undefined && axes.length !== 1)) return undefined
+  if (axes === undefined && step.flag('noop_with_empty_axes', false)) return undefined
+  const all = elements.includes(undefined) ? undefined : product(elements as Size[])
+  return {
+    shape: step.flag('keepdims', true) ? [1] : [],
+    elements: [result(all, ...elements)],
+  }
+}
+
+/** The axes of an operator that took them as an attribute before it took them as an input. */
+function axesOf(second: Small | undefined, step: Step, rank: number): number[] | undefined {
+  const axes = step.integers('axes') ?? second?.elements.map(numberOf)
+  return axes?.map(axis => (axis < 0 ? axis + rank : axis))
+}
+
+function numberOf(element: Element): number {
+  const number = element === undefined ? undefined : asNumber(element)
+  if (number === undefined) throw new Stop('an index or axis is not known from the graph')
+  return number
+}
+
+function unsqueeze(
+  [input, axesInput]: readonly (Small | undefined)[],
+  step: Step,
+): Small | undefined {
+  const { shape, elements } = input as Small
+  const count = step.integers('axes')?.length ?? axesInput?.elements.length ?? 0
+  const axes = axesOf(axesInput, step, shape.length + count)
+  if (axes === undefined) return undefined
+  const rest = [...shape]
+  const out = Array.from({ length: shape.length + axes.length }, (_, i) =>
+    axes.includes(i) ? 1 : (rest.shift() as number),
+  )
+  return { shape: out, elements }
+}
+
+function squeeze([input, axesInput]: readonly (Small | undefined)[], step: Step): Small {
+  const { shape, elements } = input as Small
+  const axes = axesOf(axesInput, step, shape.length)
+  const isGone = (size: number, i: number) => (axes === undefined ? size === 1 : axes.includes(i))
+  return { shape: shape.filter((size, i) => !isGone(size, i)), elements }
+}
+
+function gather([data, indices]: readonly (Small | undefined)[], step: Step): Small {
+  const [from, by] = [data as Small, indices as Small]
+  const axis = wrap(step.integer('axis', 0), from.shape.length)
+  const size = from.shape[axis] as number
+  const at = by.elements.map(element => wrap(numberOf(element), size))
+  if (at.some(i => !(i >= 0 && i < size))) throw new Stop('an index lies outside of the tensor')
+  const shape = [...from.shape.slice(0, axis), ...by.shape, ...from.shape.slice(axis + 1)]
+  const strides = by.shape.map((_, i) => by.shape.slice(i + 1).reduce((all, one) => all * one, 1))
+  const elements = pick(from, shape, index => {
+    const within = index.slice(axis, axis + by.shape.length)
+    const place = within.reduce((sum, i, n) => sum + i * (strides[n] as number), 0)
+    return [...index.slice(0, axis), at[place] as number, ...index.slice(axis + by.shape.length)]
+  })
+  return { shape, elements }
+}
+
+const wrap = (index: number, size: number) => (index < 0 ? index + size : index)
+
+function concat(inputs: readonly (Small | undefined)[], step: Step): Small | undefined {
+  const parts = inputs as readonly Small[]
+  if (parts.some(({ shape }) => shape.length !== 1) || wrap(step.integer('axis', 0), 1) !== 0)
+    return undefined
+  const elements = parts.flatMap(part => part.elements)
+  return { shape: [elements.length], elements }
+}
+
+function slice(inputs: readonly (Small | undefined)[], step: Step): Small {
+  const { shape, elements } = inputs[0] as Small
+  const list = (name: string, index: number) =>
+    step.integers(name) ?? inputs[index]?.elements.map(numberOf)
+  const starts = list('starts', 1) ?? []
+  const ends = list('ends', 2) ?? []
+  const axes = (list('axes', 3) ?? starts.map((_, i) => i)).map(axis => wrap(axis, shape.length))
+  const steps = list('steps', 4) ?? starts.map(() => 1)
+  const taken = shape.map((size, axis) => {
+    const i = axes.indexOf(axis)
+    if (i === -1) return Array.from({ length: size }, (_, at) => at)
+    return indicesOf(size, starts[i] as number, ends[i] as number, steps[i] as number)
+  })
+  const out = taken.map(({ length }) => length)
+  const from = (index: readonly number[]) => index.map((i, axis) => taken[axis]?.[i] as number)
+  return { shape: out, elements: pick({ shape, elements }, out, from) }
+}
+
+/** As ONNX's Slice counts: ends are clamped, and a negative step goes backwards. */
+function indicesOf(size: number, start: number, end: number, step: number): number[] {
+  const indices: number[] = []
+  const clamp = (at: number, least: number, most: number) => Math.min(Math.max(at, least), most)
+  if (step > 0) {
+    const last = clamp(wrap(end, size), 0, size)
+    for (let at = clamp(wrap(start, size), 0, size); at < last; at += step) indices.push(at)
+  } else if (step < 0) {
+    const last = clamp(wrap(end, size), -1, size - 1)
+    for (let at = clamp(wrap(start, size), 0, size - 1); at > last; at += step) indices.push(at)
+  }
+  return indices
+}
+
+function reshape([data, target]: readonly (Small | undefined)[], step: Step): Small | undefined {
+  const { shape, elements } = data as Small
+  if (step.flag('allowzero', false)) return undefined
+  const wanted = (target as Small).elements.map(numberOf)
+  const sizes = wanted.map((size, i) => (size === 0 ? (shape[i] ?? 0) : size))
+  const known = sizes.filter(size => size !== -1).reduce((all, size) => all * size, 1)
+  return { shape: sizes.map(size => (size === -1 ? elements.length / known : size)), elements }
+}
+
+function transpose([data]: readonly (Small | undefined)[], step: Step): Small {
+  const small = data as Small
+  const perm = step.integers('perm') ?? small.shape.map((_, i) => small.shape.length - 1 - i)
+  const shape = perm.map(axis => small.shape[axis] as number)
+  const elements = pick(small, shape, index => {
+    const from: number[] = []
+    for (const [i, axis] of perm.entries()) from[axis] = index[i] as number
+    return from
+  })
+  return { shape, elements }
+}
+
+function where([condition, a, b]: readonly (Small | undefined)[]): Small {
+  const [yes, no] = [a as Small, b as Small]
+  const test = condition as Small
+  const shape = broadcastShape(test.shape, broadcastShape(yes.shape, no.shape))
+  const [tests, ones, others] = [expanded(test, shape), expanded(yes, shape), expanded(no, shape)]
+  const elements = tests.map((element, i) => {
+    const holds = element === undefined ? undefined : isTrue(element)
+    const [one, other] = [ones[i], others[i]]
+    if (holds !== undefined) return holds ? one : other
+    const isSame = one !== undefined && other !== undefined && equals(one, other)
+    return result(isSame ? one : undefined, element, one, other)
+  })
+  return { shape, elements }
+}
+
+/** From 0 to a limit in steps of 1, and the like, where all three are numbers. */
+function range([start, limit, delta]: readonly (Small | undefined)[]): Small | undefined {
+  const [from, to, by] = [start, limit, delta].map(small => small?.elements[0])
+  const numbers = [from, to, by].map(size => (size === undefined ? undefined : asNumber(size)))
+  if (numbers.includes(undefined)) return undefined
+  const [first, last, each] = numbers as [number, number, number]
+  const length = Math.max(Math.ceil((last - first) / each), 0)
+  if (!(length <= MOST_ELEMENTS)) return undefined
+  return { shape: [length], elements: Array.from({ length }, (_, i) => fixed(first + i * each)) }
+}
+
+function tile([data, repeats]: readonly (Small | undefined)[]): Small {
+  const small = data as Small
+  const times = (repeats as Small).elements.map(numberOf)
+  const shape = small.shape.map((size, i) => size * (times[i] ?? 1))
+  const from = (index: readonly number[]) => index.map((at, i) => at % (small.shape[i] as number))
+  return { shape, elements: pick(small, shape, from) }
+}
+
+function expand([data, target]: readonly (Small | undefined)[]): Small {
+  const shape = broadcastShape((data as Small).shape, (target as Small).elements.map(numberOf))
+  return { shape, elements: expanded(data as Small, shape) }
+}
+
+const EVALUATED: Readonly<Record<string, Evaluate>> = {
+  __proto__: null as never,
+  Add: broadcast(both(add)),
+  Sub: broadcast(both(subtract)),
+  Mul: broadcast(both(multiply)),
+  Div: broadcast(both(divided)),
+  Mod: broadcast(both(remainder)),
+  Min: broadcast(both(smaller)),
+  Max: broadcast(both(larger)),
+  Equal: broadcast(both(compared(sign => sign === 0))),
+  Less: broadcast(both(compared(sign => sign < 0))),
+  LessOrEqual: broadcast(both(compared(sign => sign <= 0))),
+  Greater: broadcast(both(compared(sign => sign > 0))),
+  GreaterOrEqual: broadcast(both(compared(sign => sign >= 0))),
+  And: broadcast(both(logical((a, b) => a && b))),
+  Or: broadcast(both(logical((a, b) => a || b))),
+  Not: each(element => {
+    const value = isTrue(element)
+    return value === undefined ? undefined : truth(!value)
+  }),
+  Neg: each(element => multiply(element, fixed(-1))),
+  Identity: ([input]) => input,
+  Cast: (inputs, step) => each(element => cast(element, step.integer('to', 0)))(inputs, step),
+  Where: where,
+  ReduceProd: reduceProd,
+  Unsqueeze: unsqueeze,
+  Squeeze: squeeze,
+  Gather: gather,
+  Concat: concat,
+  Slice: slice,
+  Reshape: reshape,
+  Transpose: transpose,
+  Range: range,
+  Tile: tile,
+  Expand: expand,
+}

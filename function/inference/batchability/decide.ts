@@ -1,0 +1,57 @@
+import { isBatched, type Signature, type Tensor } from '../../protocol/tensor.ts'
+import type { Batching } from '../batching.ts'
+import type { ModelFolder } from '../model-folder.ts'
+import type { Session } from '../session.ts'
+import { type Proof, proveIndependent } from './prove.ts'
+import { sampledDifference } from './sampled-check.ts'
+
+/**
+ * Decides by the graph: what is not proven runs one request a run, unless model.json says
+ * `"batch": true`, its author's word. What is proven is tried with hostile neighbours all the same.
+ * @param example inputs that suit the model
+ */
+export async function decideBatching(
+  { file, batch }: Pick<ModelFolder, 'file' | 'batch'>,
+  session: Session,
+  example: readonly Tensor[],
+): Promise<Batching> {
+  if (batch === false) return { joins: false, reason: 'model_json', detail: undefined }
+  const { signature } = session
+  const proof = await prove(file, signature)
+  if (!proof.isProven) {
+    if (batch === true) return { joins: true, reason: 'model_json', detail: proof.reason }
+    const isFixed = !isBatched(signature)
+    return {
+      joins: false,
+      reason: isFixed ? 'fixed_dimension' : 'not_proven',
+      detail: proof.reason,
+    }
+  }
+  const difference = await sampledDifference(session, example)
+  if (difference === undefined) return { joins: true, reason: 'proven', detail: undefined }
+  return { joins: false, reason: 'sample_differs', detail: difference }
+}
+
+/** A file that cannot be read proves nothing. */
+async function prove(file: string, signature: Signature): Promise<Proof> {
+  try {
+    return await proveIndependent(file, signature)
+  } catch (error) {
+    return { isProven: false, reason: `the graph cannot be read: ${(error as Error).message}` }
+  }
+}
+
+/** One line for the log, or a report. */
+export function describeBatching({ joins, reason, detail }: Batching): string {
+  if (reason === 'undecided') return 'not decided yet; one request a run'
+  if (joins) {
+    return detail === undefined
+      ? 'requests share runs: the graph proves that rows are independent'
+      : `joined on model.json's word, not proven: ${detail}`
+  }
+  const why = {
+    model_json: 'model.json says "batch": false',
+    sample_differs: `the sample gets another answer beside other rows: ${detail}`,
+  } as const
+  return `one request a run: ${why[reason as keyof typeof why] ?? detail}`
+}

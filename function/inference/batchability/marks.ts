@@ -1,0 +1,188 @@
+import type { Step } from './rule.ts'
+import {
+  add,
+  asNumber,
+  equals,
+  fixed,
+  hasRows,
+  isAtLeast,
+  isOne,
+  multiply,
+  ROWS,
+  type Size,
+  subtract,
+} from './size.ts'
+import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value } from './value.ts'
+
+/*
+ * Marks: what a rule does not see of its inputs, and must not lose. Each mark either goes on to the
+ * output, or ends the proof: an operator that is not named here ends it.
+ */
+
+/** The outputs of a step, with what its inputs are marked with. @throws {Stop} */
+export function withMarks(step: Step, values: readonly Value[]): readonly Value[] {
+  const marks = [repeatsOf(step), paddingOf(step, values), numberOf(step)]
+  if (marks.every(mark => mark === undefined)) return values
+  return values.map(value => (isBatched(value) ? Object.assign({}, ...marks, value) : value))
+}
+
+const OWN_REPEATS = ['Reshape', 'Flatten']
+
+/** Rows that come again: every operator works on each index of the batch, and must leave all of them. */
+function repeatsOf(step: Step): Marks | undefined {
+  const values = step.inputs.filter(isBatched)
+  const repeated = values.find(value => value.repeats !== undefined)
+  if (repeated === undefined || OWN_REPEATS.includes(step.node.operator)) return undefined
+  const { repeats } = repeated as { repeats: Size }
+  for (const value of values)
+    if (value.repeats === undefined || !equals(value.repeats, repeats))
+      throw new Stop('rows are in another order in one of its inputs')
+  return { repeats }
+}
+
+/** @throws {Stop} where an output has not the very batch dimension of the inputs */
+export function checkBatchStays(step: Step, values: readonly Value[]): void {
+  const from = step.inputs.find(value => value?.repeats !== undefined)
+  if (from === undefined || OWN_REPEATS.includes(step.node.operator)) return
+  for (const value of values)
+    if (isBatched(value) && !equals(sizeOfBatch(value), sizeOfBatch(from as Batched)))
+      throw new Stop('it changes a batch whose rows come again and again')
+}
+
+const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
+
+/** Operators that leave the texts of a row in their order. */
+const KEEPS_ORDER = ['Flatten', 'Reshape', 'Squeeze']
+
+/** Padding must stay at the end of each row, and may only reach an operator that does not see it. */
+function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | undefined {
+  const padded = step.inputs.find(input => input?.padding !== undefined)
+  const { operator } = step.node
+  if (padded?.padding === undefined || operator === 'TfIdfVectorizer') return undefined
+  const { dims = [], axis, padding } = padded
+  const isOneText = dims.every((size, i) => i === axis || i === dims.length - 1 || isOne(size))
+  const isTable = value.axis === 0 && value.dims?.length === 2
+  const isKept = KEEPS_ORDER.includes(operator) && isOneText && axis === 0 && isTable
+  if (!isKept || !equals(value.dims?.[0] as Size, dims[0] as Size))
+    throw new Stop('its input is as wide as the longest row')
+  return { padding }
+}
+
+/** Operators that move elements, and change none. */
+const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
+
+/** What depends on a row's number may only become an index (lookup), or be asked for its shape. */
+function numberOf(step: Step): Marks | undefined {
+  if (!step.inputs.some(value => value?.isNumbered)) return undefined
+  const address = addressOf(step)
+  if (address !== undefined) return { isNumbered: true, address }
+  return beginsWithRow(step) ? { isNumbered: true, beginsWithRow: true } : { isNumbered: true }
+}
+
+function addressOf(step: Step): Marks['address'] {
+  const { operator } = step.node
+  const [first, second] = step.inputs
+  if (MOVES.includes(operator)) return isIntegerCast(step) ? first?.address : undefined
+  const [from, other] = first?.address === undefined ? [second, first] : [first, second]
+  const address = from?.address
+  if (address === undefined || other === undefined || isBatched(other)) return undefined
+  const { stride, below } = address
+  if (operator === 'Add') {
+    const sum = bounds(below, boundOf(other))
+    return sum && { stride, below: sum }
+  }
+  const [by, ...more] = other.elements ?? []
+  if (operator !== 'Mul' || by === undefined || more.length > 0) return undefined
+  if (hasRows(by) || !isAtLeast(by, 0)) return undefined
+  const [times, most] = [multiply(stride, by), scaled(below, by)]
+  return times && most && { stride: times, below: most }
+}
+
+/** TensorProto.DataType: INT32 and INT64 hold a row's number. */
+const INTEGERS = [6, 7]
+
+const isIntegerCast = (step: Step) =>
+  step.node.operator !== 'Cast' || INTEGERS.includes(step.integer('to', 0))
+
+/** One more than the largest sum of two numbers below these. */
+function bounds(a: Size, b: Size | undefined): Size | undefined {
+  const sum = b && add(a, b)
+  return sum && add(sum, fixed(-1))
+}
+
+/** One more than the largest of numbers below that, times so many. */
+function scaled(below: Size, by: Size): Size | undefined {
+  const largest = add(below, fixed(-1))
+  const product = largest && multiply(largest, by)
+  return product && add(product, fixed(1))
+}
+
+/** A constant's elements are integers from 0 up to below this; undefined where that is not known. */
+export function boundOf({ below, elements }: Value): Size | undefined {
+  if (below !== undefined || elements === undefined) return below
+  const numbers = elements.map(element => (element === undefined ? undefined : asNumber(element)))
+  if (numbers.some(number => number === undefined || number < 0)) return undefined
+  return fixed(Math.max(0, ...(numbers as number[])) + 1)
+}
+
+/** What is made of constants that have a bound. */
+export function boundOfResult(step: Step): Size | undefined {
+  const [first, second] = step.inputs
+  if (first === undefined) return undefined
+  if (MOVES.includes(step.node.operator)) return isIntegerCast(step) ? boundOf(first) : undefined
+  if (step.node.operator !== 'Add' || second === undefined) return undefined
+  const one = boundOf(first)
+  return one && bounds(one, boundOf(second))
+}
+
+/** An index of several parts, side by side, of which the first is the row's own number. */
+function beginsWithRow(step: Step): boolean {
+  const [first, ...others] = step.inputs
+  if (step.node.operator !== 'Concat' || !isBatched(first)) return false
+  const last = first.dims.length - 1
+  const isLast = [last, -1].includes(step.integer('axis', 0))
+  const isPlain = others.every(value => !value?.isNumbered)
+  return isLast && isOne(first.dims[last] as Size) && isRowNumber(first) && isPlain
+}
+
+const isRowNumber = ({ address }: Value) =>
+  address !== undefined && isOne(address.stride) && isOne(address.below)
+
+/**
+ * Rows that look into themselves by their number: GatherND with an index that begins with it, or
+ * Gather in a tensor of stride·N at places in row i alone.
+ * @returns undefined where the step is neither
+ */
+export function lookup(step: Step): readonly Value[] | undefined {
+  const [data, indices] = step.inputs
+  if (!isBatched(data) || !isBatched(indices) || data.axis !== 0) return undefined
+  if (data.repeats !== undefined || data.isNumbered || indices.repeats !== undefined)
+    return undefined
+  const { operator } = step.node
+  if (operator === 'GatherND' && indices.beginsWithRow) return [byRow(step, data, indices)]
+  if (operator !== 'Gather' || indices.address === undefined) return undefined
+  if (step.integer('axis', 0) !== 0) return undefined
+  const { stride, below } = indices.address
+  const whole = multiply(stride, ROWS)
+  const room = subtract(stride, below)
+  if (whole === undefined || room === undefined) return undefined
+  if (!equals(data.dims[0] as Size, whole) || !isAtLeast(room, 0)) return undefined
+  return [batched([...indices.dims, ...data.dims.slice(1)], indices.axis)]
+}
+
+function byRow(step: Step, data: Batched, indices: Batched): Value {
+  const width = asNumber(indices.dims.at(-1) as Size)
+  if (
+    width === undefined ||
+    step.integer('batch_dims', 0) !== 0 ||
+    !equals(data.dims[0] as Size, ROWS)
+  )
+    throw new Stop('rows point into a tensor of rows')
+  return batched([...indices.dims.slice(0, -1), ...data.dims.slice(width)], indices.axis)
+}
+
+/** @throws {Stop} where a value has a mark that graphs within nodes do not hand on */
+export function checkUnmarked(value: Value | undefined): void {
+  if (value?.repeats ?? value?.padding ?? value?.isNumbered)
+    throw new Stop('a value that it takes or gives is batched in a way that has no rule here')
+}

@@ -1,0 +1,280 @@
+import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
+import {
+  type Attribute,
+  type Graph,
+  type ModelFunction,
+  type Node,
+  type OnnxModel,
+  readOnnxModel,
+} from '../onnx-file.ts'
+import { Slices } from '../slices.ts'
+import { evaluate } from './arithmetic.ts'
+import { isControl, walkControl } from './control.ts'
+import { boundOfResult, checkBatchStays, lookup, withMarks } from './marks.ts'
+import { Step } from './rule.ts'
+import { tensorValue } from './rules/constants.ts'
+import { ruleOf } from './rules/table.ts'
+import { Scope } from './scope.ts'
+import { equals, fixed, ROWS, type Size, show, unknownSize } from './size.ts'
+import {
+  batched,
+  dependsOnRows,
+  isBatched,
+  isShapeDerived,
+  Stop,
+  UNKNOWN,
+  type Value,
+} from './value.ts'
+
+/** Whether every output row depends on its own input row alone; if not proven, why not. */
+export type Proof =
+  | { readonly isProven: true }
+  | { readonly isProven: false; readonly reason: string }
+
+/**
+ * Proves from the graph that rows are independent, so that requests of different callers may share a
+ * run, and a large one may be divided. It never runs the model. It works in slices on this thread.
+ * @param file an .onnx file; of its weights only those of a few bytes are read
+ * @param signature the inputs and outputs that are served
+ * @throws {Error} of one line, where the file cannot be read
+ */
+export async function proveIndependent(file: string, signature: Signature): Promise<Proof> {
+  const model = await readOnnxModel(file)
+  try {
+    const scope = new Scope()
+    const sizes = new Map<string, Size>()
+    for (const input of signature.inputs) scope.set(input.name, inputValue(input, sizes))
+    const names = signature.outputs.map(({ name }) => name)
+    await new Walk(model).graph(model.graph, scope, names)
+    for (const name of names) checkOutput(name, scope.get(name))
+    return { isProven: true }
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error
+    return { isProven: false, reason: reasonOf(error) }
+  }
+}
+
+/** @param sizes by name: a request's dimensions of the same name have one size, or it is refused */
+function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
+  const { name, shape, dimensionNames, anyRank } = input
+  if (anyRank || shape.length === 0)
+    throw new Stop(`input "${name}" has no first dimension in the graph`)
+  if (shape[0] !== -1) throw new Stop(`input "${name}" has a fixed first dimension, ${shape[0]}`)
+  const rest = shape.slice(1).map((size, i) => {
+    if (size !== -1) return fixed(size)
+    const named = dimensionNames[i + 1] ?? ''
+    const known = sizes.get(named) ?? unknownSize()
+    if (BINDS.test(named)) sizes.set(named, known)
+    return known
+  })
+  return batched([ROWS, ...rest], 0)
+}
+
+/** Names that stand for one size; "?" and blanks stand for none. */
+const BINDS = /[^\s?]/
+
+function checkOutput(name: string, value: Value): void {
+  if (!isBatched(value)) throw new Stop(`output "${name}" is the same for all rows`)
+  const { dims, axis, padding, repeats, isNumbered } = value
+  if (axis !== 0) throw new Stop(`output "${name}" has the batch at dimension ${axis}, not 0`)
+  if (repeats !== undefined || !equals(dims[0] as Size, ROWS))
+    throw new Stop(`output "${name}" has ${show(dims[0] as Size)} rows for N`)
+  if (padding !== undefined) throw new Stop(`output "${name}" is as wide as the longest row`)
+  if (isNumbered) throw new Stop(`output "${name}" depends on a row's number in the run`)
+}
+
+function reasonOf({ node, opset, message }: Stop): string {
+  if (node === undefined) return message
+  const name = node.name || node.outputs[0] || ''
+  return `node "${name}" (${node.operator}, ${node.domain} ${opset ?? '?'}): ${message}`
+}
+
+/** What nodes mean where they stand: in the graph, or in one of the file's functions. */
+interface Context {
+  readonly opsets: ReadonlyMap<string, number>
+  /** Of the call, by which a function's nodes are given theirs. */
+  readonly attributes: ReadonlyMap<string, Attribute>
+  readonly depth: number
+}
+
+const DEEPEST = 32
+
+/** Domains in which ONNX Runtime has operators of its own. */
+const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
+
+/** One walk through a model, in the order of its nodes. */
+class Walk {
+  readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
+  readonly #opsets: ReadonlyMap<string, number>
+  readonly #slices = new Slices()
+  #context: Context
+
+  constructor({ functions, opsets }: OnnxModel) {
+    this.#functions = Map.groupBy(functions, own => `${own.domain} ${own.name}`)
+    this.#opsets = opsets
+    this.#context = { opsets, attributes: new Map(), depth: 0 }
+  }
+
+  /** @param scope has the graph's inputs, and then all that the outputs need @throws {Stop} */
+  async graph(
+    { initializers, nodes }: Graph,
+    scope: Scope,
+    outputs: readonly string[],
+  ): Promise<void> {
+    for (const tensor of initializers) scope.set(tensor.name, tensorValue(tensor))
+    await this.#nodes(nodes, scope, outputs)
+  }
+
+  async #nodes(nodes: readonly Node[], scope: Scope, outputs: readonly string[]): Promise<void> {
+    const needed = namesNeeded(nodes, outputs)
+    for (const node of nodes) {
+      if (!node.outputs.some(name => needed.has(name))) continue
+      const values = await this.#valuesOf(node, scope, needed)
+      for (const [i, name] of node.outputs.entries())
+        if (name !== '') scope.set(name, values[i] ?? UNKNOWN)
+      if (this.#slices.isOver) await this.#slices.next()
+    }
+  }
+
+  async #valuesOf(
+    node: Node,
+    scope: Scope,
+    needed: ReadonlySet<string>,
+  ): Promise<readonly Value[]> {
+    const [own] = this.#functions.get(`${node.domain} ${node.operator}`) ?? []
+    const opset = this.#context.opsets.get(node.domain)
+    try {
+      const inputs = node.inputs.map(name => (name === '' ? undefined : scope.get(name)))
+      const wanted = (name: string) => needed.has(name)
+      const attributes = this.#attributesOf(node)
+      if (own !== undefined) return await this.#call(own, { node, inputs, attributes, needed })
+      if (opset === undefined) throw new Stop('the file does not say which opset it is of')
+      const step = new Step({ node, opset, inputs, attributes, wanted })
+      if (isControl(node)) return await walkControl(step, scope, this.graph.bind(this))
+      return apply(step)
+    } catch (error) {
+      if (error instanceof Stop && error.node === undefined) Object.assign(error, { node, opset })
+      throw error
+    }
+  }
+
+  #attributesOf({ attributes }: Node): ReadonlyMap<string, Attribute> {
+    if (this.#context.depth === 0) return attributes
+    const resolved = new Map<string, Attribute>()
+    for (const [name, attribute] of attributes) {
+      const { reference } = attribute
+      const value = reference === undefined ? attribute : this.#context.attributes.get(reference)
+      if (value !== undefined) resolved.set(name, value)
+    }
+    return resolved
+  }
+
+  /**
+   * ONNX Runtime 1.30 runs an operator of its own before a function of that name, and takes a
+   * function's nodes by the opsets of the model; which of several overloads it takes is not looked into.
+   */
+  #checkFunction({ domain, name, opsets }: ModelFunction): void {
+    if (RUNTIME_DOMAINS.test(domain)) throw new Stop('it is a function in a domain of ONNX Runtime')
+    if ((this.#functions.get(`${domain} ${name}`)?.length ?? 0) > 1)
+      throw new Stop('the file has several functions of this name')
+    for (const [imported, version] of opsets)
+      if (this.#opsets.has(imported) && this.#opsets.get(imported) !== version)
+        throw new Stop(`the function is of opset ${version}, and the model of another`)
+  }
+
+  /** A function's nodes in its own scope, with its own opsets. */
+  async #call(own: ModelFunction, call: Call): Promise<readonly Value[]> {
+    const outside = this.#context
+    this.#checkFunction(own)
+    if (outside.depth === DEEPEST) throw new Stop('functions call each other too deeply')
+    const scope = new Scope()
+    for (const [i, name] of own.inputs.entries()) {
+      const value = call.inputs[i]
+      if (value !== undefined) scope.set(name, value)
+    }
+    const attributes = new Map([...own.defaults, ...call.attributes])
+    this.#context = { opsets: own.opsets, attributes, depth: outside.depth + 1 }
+    try {
+      const taken = own.outputs.filter((_, i) => call.needed.has(call.node.outputs[i] ?? ''))
+      await this.#nodes(withoutMissing(own, call), scope, taken)
+      return own.outputs.map(name => (taken.includes(name) ? scope.get(name) : UNKNOWN))
+    } finally {
+      this.#context = outside
+    }
+  }
+}
+
+interface Call {
+  readonly node: Node
+  readonly inputs: readonly (Value | undefined)[]
+  readonly attributes: ReadonlyMap<string, Attribute>
+  readonly needed: ReadonlySet<string>
+}
+
+/** An input that the call leaves out is left out of the nodes that take it. */
+function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly Node[] {
+  const missing = inputs.filter((_, i) => call.inputs[i] === undefined)
+  if (missing.length === 0) return nodes
+  const rename = (name: string) => (missing.includes(name) ? '' : name)
+  return nodes.map(node => ({ ...node, inputs: node.inputs.map(rename) }))
+}
+
+function apply(step: Step): readonly Value[] {
+  const { domain, operator } = step.node
+  const { rule, shapes } = ruleOf(domain, operator, step.opset)
+  // The very same value, so that a Scan's state can be told to be handed on as it is.
+  if (domain === 'ai.onnx' && operator === 'Identity') return [step.input(0)]
+  if (!step.inputs.some(dependsOnRows)) return applyToConstants(rule, step)
+  const evaluated = evaluateOrNot(step)
+  if (evaluated !== undefined) return [evaluated]
+  for (const [i, value] of step.inputs.entries())
+    if (isShapeDerived(value) && !shapes.includes(i))
+      throw new Stop(`input ${i} has the number of rows among its values`)
+  const found = lookup(step)
+  if (found !== undefined) return found
+  const values = rule(step)
+  checkBatchStays(step, values)
+  return withMarks(step, values)
+}
+
+/** Shape arithmetic, where it can follow; what it cannot follow a rule may still allow. */
+function evaluateOrNot(step: Step): Value | undefined {
+  try {
+    return evaluate(step)
+  } catch (error) {
+    if (error instanceof Stop) return undefined
+    throw error
+  }
+}
+
+/** What is made of constants is one, whatever its shape; the rule tells the shape where it can. */
+function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): readonly Value[] {
+  const evaluated = evaluateOrNot(step)
+  if (evaluated !== undefined) return [evaluated]
+  try {
+    const [first = UNKNOWN, ...others] = rule(step)
+    const below = first.below ?? boundOfResult(step)
+    return [below === undefined ? first : { ...first, below }, ...others]
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error
+    return step.node.outputs.map(() => UNKNOWN)
+  }
+}
+
+/** All that the outputs are made of, graphs within nodes and what they capture included. */
+function namesNeeded(nodes: readonly Node[], outputs: readonly string[]): Set<string> {
+  const needed = new Set(outputs)
+  for (const node of nodes.toReversed())
+    if (node.outputs.some(name => needed.has(name)))
+      for (const name of namesIn(node)) needed.add(name)
+  return needed
+}
+
+function* namesIn({ inputs, attributes }: Node): Generator<string, void> {
+  yield* inputs
+  for (const { graph } of attributes.values()) {
+    if (graph === undefined) continue
+    for (const node of graph.nodes) yield* namesIn(node)
+    for (const { name } of graph.outputs) yield name
+  }
+}

@@ -1,0 +1,154 @@
+import type { Attribute, Node } from '../onnx-file.ts'
+import { asNumber, type Size } from './size.ts'
+import { type Batched, isBatched, Stop, type Value } from './value.ts'
+
+/**
+ * What a node's outputs are, by what its inputs are.
+ * @throws {Stop} where an output's row could depend on another row, or that cannot be told
+ */
+export type Rule = (step: Step) => readonly Value[]
+
+export interface Version {
+  readonly since: number
+  readonly rule: Rule
+  /** Inputs that may have N among their values: shapes. Anywhere else N as data ends the proof. */
+  readonly shapes: readonly number[]
+}
+
+/** An operator's rules, each from an opset on until the next one begins. */
+export type Versions = readonly Version[]
+
+/** The rules of a domain by operator. */
+export type Rules = Readonly<Record<string, Versions>>
+
+export const since = (opset: number, rule: Rule, shapes: readonly number[] = []): Version => ({
+  since: opset,
+  rule,
+  shapes,
+})
+
+/** The same rule for several operators. */
+export const each = (operators: readonly string[], ...versions: Versions): Rules =>
+  Object.fromEntries(operators.map(operator => [operator, versions]))
+
+/** A node with what its inputs are. */
+export class Step {
+  readonly node: Node
+  readonly opset: number
+  readonly inputs: readonly (Value | undefined)[]
+  readonly #attributes: ReadonlyMap<string, Attribute>
+  readonly #wanted: (output: string) => boolean
+
+  constructor(options: {
+    readonly node: Node
+    readonly opset: number
+    readonly inputs: readonly (Value | undefined)[]
+    /** With references to a function's attributes resolved. */
+    readonly attributes: ReadonlyMap<string, Attribute>
+    readonly wanted: (output: string) => boolean
+  }) {
+    this.node = options.node
+    this.opset = options.opset
+    this.inputs = options.inputs
+    this.#attributes = options.attributes
+    this.#wanted = options.wanted
+  }
+
+  /** @throws {Stop} where the node has no such input */
+  input(index: number): Value {
+    const value = this.inputs[index]
+    if (value === undefined) throw new Stop(`input ${index} is missing`)
+    return value
+  }
+
+  /** The batched input at that index. @throws {Stop} where it is not batched */
+  batched(index: number): Batched {
+    const value = this.input(index)
+    if (!isBatched(value)) throw new Stop(`input ${index} is not batched`)
+    return value
+  }
+
+  /** @throws {Stop} where one of the inputs from that index on depends on rows */
+  constantsFrom(index: number): void {
+    for (let i = index; i < this.inputs.length; i++)
+      if (isBatched(this.inputs[i])) throw new Stop(`input ${i} differs from row to row`)
+  }
+
+  /** The dimensions of an input. @throws {Stop} where not even their number is known */
+  dims(index: number): readonly Size[] {
+    const { dims } = this.input(index)
+    if (dims === undefined) throw new Stop(`the shape of input ${index} is unknown`)
+    return dims
+  }
+
+  /** The elements of a small integer input; undefined where it is left out. @throws {Stop} where they are unknown */
+  elements(index: number): readonly (Size | undefined)[] | undefined {
+    const value = this.inputs[index]
+    if (value === undefined) return undefined
+    if (value.elements === undefined || isBatched(value))
+      throw new Stop(`the values of input ${index} are not known from the graph`)
+    return value.elements
+  }
+
+  /** The same as numbers. @throws {Stop} where one is not a number */
+  numbers(index: number): readonly number[] | undefined {
+    return this.elements(index)?.map(element => {
+      const number = element === undefined ? undefined : asNumber(element)
+      if (number === undefined)
+        throw new Stop(`the values of input ${index} are not known from the graph`)
+      return number
+    })
+  }
+
+  attribute(name: string): Attribute | undefined {
+    const attribute = this.#attributes.get(name)
+    if (attribute?.skipped)
+      throw new Stop(`attribute ${name} is longer than what is read of a file`)
+    return attribute
+  }
+
+  integer(name: string, otherwise: number): number {
+    return this.attribute(name)?.number ?? otherwise
+  }
+
+  /** An attribute that is 0 or 1. @throws {Stop} for any other: kernels take it for either */
+  flag(name: string, otherwise: boolean): boolean {
+    const number = this.attribute(name)?.number
+    if (number === undefined) return otherwise
+    if (number !== 0 && number !== 1) throw new Stop(`attribute ${name} is ${number}, not 0 or 1`)
+    return number === 1
+  }
+
+  integers(name: string): readonly number[] | undefined {
+    return this.attribute(name)?.numbers
+  }
+
+  text(name: string, otherwise: string): string {
+    return this.attribute(name)?.text ?? otherwise
+  }
+
+  /** Whether anything in the graph takes that output. */
+  wants(output: number): boolean {
+    const name = this.node.outputs[output] ?? ''
+    return name !== '' && this.#wanted(name)
+  }
+
+  /** @throws {Stop} where anything in the graph takes an output from that index on */
+  onlyOutputs(count: number): void {
+    for (let i = count; i < this.node.outputs.length; i++)
+      if (this.wants(i)) throw new Stop(`output ${i} ("${this.node.outputs[i]}") has no rule`)
+  }
+}
+
+/** An axis counted from the end where it is negative. @throws {Stop} where there is none */
+export function axisOf(axis: number, rank: number): number {
+  const positive = axis < 0 ? axis + rank : axis
+  if (positive >= 0 && positive < rank) return positive
+  throw new Stop(`axis ${axis} is not one of ${rank} dimensions`)
+}
+
+/** @throws {Stop} where an axis is the batch's: the operator works across it */
+export function notAlong(axes: readonly number[], { axis }: Value): void {
+  if (axis !== undefined && axes.includes(axis))
+    throw new Stop(`it works along dimension ${axis}, which is the batch`)
+}

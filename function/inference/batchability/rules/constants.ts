@@ -1,0 +1,71 @@
+import type { Attribute, TensorProto } from '../../onnx-file.ts'
+import { each, type Rule, type Rules, since } from '../rule.ts'
+import { fixed } from '../size.ts'
+import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
+
+/*
+ * Constants, and operators whose result on constants is a constant again, but on rows depends on all of
+ * them, or has no rule yet. What is random has no rule at all.
+ */
+
+/** Longer tensors are no shapes. */
+const MOST_ELEMENTS = 1_024
+
+/** A weight or a constant of the graph; of a small one the integers are known. */
+export function tensorValue({ dims, values }: TensorProto): Value {
+  const sizes = dims.map(fixed)
+  if (values === undefined || values.length > MOST_ELEMENTS) return { dims: sizes }
+  return {
+    dims: sizes,
+    elements: values.map(value => (Number.isInteger(value) ? fixed(value) : undefined)),
+  }
+}
+
+const constant: Rule = step => {
+  const [attribute] = step.node.attributes.values()
+  return [attribute === undefined ? UNKNOWN : attributeValue(attribute)]
+}
+
+function attributeValue({ name, tensor, number, numbers, texts }: Attribute): Value {
+  if (tensor !== undefined) return tensorValue(tensor)
+  const base = { name, type: 0 }
+  if (number !== undefined) return tensorValue({ ...base, dims: [], values: [number] })
+  if (numbers !== undefined)
+    return tensorValue({ ...base, dims: [numbers.length], values: numbers })
+  if (texts !== undefined) return { dims: [fixed(texts.length)] }
+  return name === 'value_string' ? { dims: [] } : UNKNOWN
+}
+
+const onlyConstants: Rule = step => {
+  if (step.inputs.some(dependsOnRows))
+    throw new Stop('it looks at all rows at once, or has no rule')
+  return step.node.outputs.map(() => UNKNOWN)
+}
+
+const DETERMINISTIC = [
+  ...[
+    'AffineGrid',
+    'BlackmanWindow',
+    'CenterCropPad',
+    'Col2Im',
+    'Compress',
+    'Det',
+    'DFT',
+    'EyeLike',
+  ],
+  ...[
+    'HammingWindow',
+    'HannWindow',
+    'MelWeightMatrix',
+    'NonMaxSuppression',
+    'NonZero',
+    'ScatterND',
+  ],
+  ...['STFT', 'Unique', 'BitCast', 'RoiAlign', 'StringSplit'],
+]
+
+/** ONNX's constants, and what is made of nothing but constants. */
+export const CONSTANTS: Rules = {
+  Constant: [since(7, constant)],
+  ...each(DETERMINISTIC, since(7, onlyConstants)),
+}

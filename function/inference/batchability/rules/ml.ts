@@ -1,0 +1,148 @@
+import { each, type Rule, type Rules, type Step, since } from '../rule.ts'
+import { equals, fixed, product, type Size, unknownSize } from '../size.ts'
+import { type Batched, batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
+import { like } from './elementwise.ts'
+
+/*
+ * ONNX-ML: classic machine learning on a table [N, features], and text. On a 1-D batch these
+ * operators read features, not rows.
+ */
+
+/** The first input as a table of a row a row. */
+function tableOf(step: Step): Batched {
+  const value = step.batched(0)
+  if (value.dims.length !== 2 || value.axis !== 0)
+    throw new Stop('its input is not a table [N, features] with the batch first')
+  return value
+}
+
+const columns = ({ dims }: Batched, count?: number) =>
+  tensor([dims[0] as Size, count === undefined ? unknownSize() : fixed(count)], 0)
+
+/** A regression: numbers of each row from its own features. */
+const regressor =
+  (targets: (step: Step) => number | undefined): Rule =>
+  step =>
+    step.inputs.some(isBatched) ? [columns(tableOf(step), targets(step))] : [UNKNOWN]
+
+const targetsIn = (attribute: string) => (step: Step) => step.attribute(attribute)?.number
+
+/** A label and the scores of each row. @param classes how many scores, where that is known */
+const classifier =
+  (classes: (step: Step) => number | undefined): Rule =>
+  step => {
+    if (!step.inputs.some(isBatched)) return [UNKNOWN, UNKNOWN]
+    const value = tableOf(step)
+    return [tensor([value.dims[0] as Size], 0), columns(value, classes(step))]
+  }
+
+/** Two classes have one score or two, by what else the node has. */
+function classLabels(step: Step): number | undefined {
+  const texts = step.attribute('classlabels_strings')?.texts
+  const numbers = step.integers('classlabels_int64s') ?? step.integers('classlabels_ints')
+  const count = (texts ?? numbers)?.length ?? 0
+  return count > 2 ? count : undefined
+}
+
+/** As many features as there were. */
+const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step))] : [UNKNOWN])
+
+const pointwise: Rule = step => [like(step.input(0))]
+
+/** A new last dimension of a place a category. */
+const oneHotEncoder: Rule = step => {
+  const { dims, axis } = step.input(0)
+  if (dims === undefined) return [UNKNOWN]
+  const categories = step.attribute('cats_strings')?.texts ?? step.integers('cats_int64s')
+  const count = categories === undefined ? unknownSize() : fixed(categories.length)
+  return [tensor([...dims, count], axis)]
+}
+
+/** The features of several tables beside each other. */
+const featureVectorizer: Rule = step => {
+  const values = step.inputs.map((_, i) => step.input(i))
+  if (!values.some(isBatched)) return [UNKNOWN]
+  const first = tableOf(step)
+  for (const { dims, axis } of values)
+    if (axis !== 0 || dims?.length !== 2 || !equals(dims[0] as Size, first.dims[0] as Size))
+      throw new Stop('its inputs are not all tables of the same rows')
+  return [columns(first)]
+}
+
+/** Columns of a table; or constants that the rows point at, which come out as one row of them all. */
+const arrayFeatureExtractor: Rule = step => {
+  const [x, y] = [step.input(0), step.input(1)]
+  if (!isBatched(x) && !isBatched(y)) return [UNKNOWN]
+  if (isBatched(x) && isBatched(y)) throw new Stop('rows point into a tensor of rows')
+  if (isBatched(x)) {
+    if (x.axis === x.dims.length - 1) throw new Stop('it takes some of the rows')
+    return [batched([...x.dims.slice(0, -1), product(y.dims ?? []) ?? unknownSize()], x.axis)]
+  }
+  return [pointedAt(x, y as Batched)]
+}
+
+function pointedAt(x: Value, y: Batched): Value {
+  if (y.axis !== 0) throw new Stop('the batch is not dimension 0 of its indices')
+  const count = product(y.dims)
+  const [first] = x.dims ?? []
+  if (count === undefined || x.dims === undefined || x.dims.length > 2)
+    throw new Stop('the shape of an input is unknown')
+  return batched([x.dims.length === 2 ? (first as Size) : fixed(1), count], 1)
+}
+
+/** Without stop words each text is changed alone; with them texts are left out, and places move. */
+const stringNormalizer: Rule = step => {
+  const value = step.input(0)
+  if (isBatched(value) && step.node.attributes.has('stopwords'))
+    throw new Stop('it leaves out stop words, so texts change their place')
+  return [like(value)]
+}
+
+/** Words of each row up to the longest row's; what follows must not see the padding. */
+export const tokenizer: Rule = step => {
+  const value = step.input(0)
+  if (!isBatched(value)) return [UNKNOWN]
+  const dims = [...value.dims, unknownSize()]
+  return [{ ...batched(dims, value.axis), padding: step.text('pad_value', '') }]
+}
+
+/** A table of words: on a 1-D batch all rows would be one document. */
+const tfIdf: Rule = step => {
+  const value = step.input(0)
+  if (!isBatched(value)) return [UNKNOWN]
+  const table = tableOf(step)
+  const words = step.attribute('pool_strings')?.texts ?? []
+  if (value.padding !== undefined && words.includes(value.padding))
+    throw new Stop('its vocabulary has the text that short rows are padded with')
+  return [columns(table)]
+}
+
+/** ai.onnx.ml. */
+export const ML: Rules = {
+  ...each(['TreeEnsembleRegressor', 'TreeEnsemble'], since(1, regressor(targetsIn('n_targets')))),
+  LinearRegressor: [since(1, regressor(targetsIn('targets')))],
+  SVMRegressor: [
+    since(
+      1,
+      regressor(() => 1),
+    ),
+  ],
+  ...each(['TreeEnsembleClassifier', 'LinearClassifier'], since(1, classifier(classLabels))),
+  SVMClassifier: [
+    since(
+      1,
+      classifier(() => undefined),
+    ),
+  ],
+  ...each(['Scaler', 'Imputer', 'Normalizer'], since(1, features)),
+  ...each(['LabelEncoder', 'CategoryMapper', 'Binarizer'], since(1, pointwise)),
+  OneHotEncoder: [since(1, oneHotEncoder)],
+  FeatureVectorizer: [since(1, featureVectorizer)],
+  ArrayFeatureExtractor: [since(1, arrayFeatureExtractor)],
+}
+
+/** Text operators of ONNX's own domain. */
+export const TEXT: Rules = {
+  StringNormalizer: [since(10, stringNormalizer)],
+  TfIdfVectorizer: [since(9, tfIdf)],
+}

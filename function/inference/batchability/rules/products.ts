@@ -1,0 +1,145 @@
+import { sizeOf } from '../broadcast.ts'
+import { type Rule, type Rules, type Step, since } from '../rule.ts'
+import { asNumber, equals, isOne, type Size, show, unknownSize } from '../size.ts'
+import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
+
+/*
+ * Products: sums run over dimensions of both operands, and the batch must be none of them. Rows of a
+ * left operand stay rows; a batch of matrices stays one.
+ */
+
+/** @throws {Stop} where rows would be summed, or meet other rows */
+export function matrixProduct(a: Value, b: Value): Value {
+  if (a.dims === undefined || b.dims === undefined) {
+    if (isBatched(a) || isBatched(b)) throw new Stop('the shape of an operand is unknown')
+    return UNKNOWN
+  }
+  if (!isBatched(a) && !isBatched(b)) return productOf(a.dims, b.dims, undefined)
+  if (a.dims.length < 2 || b.dims.length < 2) checkVectors(a, b)
+  const place = isBatched(a)
+    ? a.axis - a.dims.length
+    : (b as Batched).axis - (b.dims.length as number)
+  if (isBatched(a) && place === -1) throw new Stop('it sums over the batch')
+  if (place === -1) throw new Stop('the batch is the columns of its right operand')
+  if (!isBatched(a) && place === -2) throw new Stop('it sums over the batch')
+  if (isBatched(b) && place === -2) throw new Stop('every row meets all rows')
+  if (place < -2) checkMatrices(a, b, place)
+  return productOf(a.dims, b.dims, place)
+}
+
+/** A vector has no dimension for rows, so the other operand must be the one that has them. */
+function checkVectors(a: Value, b: Value): void {
+  if (isBatched(a) && (a.dims as readonly Size[]).length < 2)
+    throw new Stop('it sums over the batch')
+  if (isBatched(b)) throw new Stop('the right operand of a product of vectors is batched')
+}
+
+/** A batch of matrices: the other operand has the same batch there, or one matrix for all. */
+function checkMatrices(a: Value, b: Value, place: number): void {
+  const batch = (isBatched(a) ? a : b) as Batched
+  const size = batch.dims[batch.axis] as Size
+  for (const operand of [a, b]) {
+    const dims = operand.dims as readonly Size[]
+    const at = dims.length + place
+    if (isBatched(operand)) {
+      if (operand.axis !== at || !equals(dims[at] as Size, size))
+        throw new Stop('its operands have the batch at different places')
+    } else if (at >= 0 && !isOne(dims[at] as Size))
+      throw new Stop(`an operand has size ${show(dims[at] as Size)} where the batch is`)
+  }
+}
+
+/** @param place of the batch in the result, from its end */
+function productOf(a: readonly Size[], b: readonly Size[], place: number | undefined): Value {
+  const [left, right] = [a.slice(0, -2), b.slice(0, -2)]
+  const rank = Math.max(left.length, right.length)
+  const stack = Array.from({ length: rank }, (_, i) => {
+    const sizes = [left[i - rank + left.length], right[i - rank + right.length]]
+    return sizeOf(sizes.filter(size => size !== undefined))
+  })
+  const rows = a.length > 1 ? [a.at(-2) as Size] : []
+  const columns = b.length > 1 ? [b.at(-1) as Size] : []
+  const dims = [...stack, ...rows, ...columns]
+  if (place === undefined) return tensor(dims, undefined)
+  // A vector on the right leaves no columns, so rows are the last dimension.
+  return tensor(dims, dims.length + place + (b.length > 1 ? 0 : 1))
+}
+
+const matMul: Rule = step => [matrixProduct(step.input(0), step.input(1))]
+
+const gemm: Rule = step => [gemmOf(step, { a: 0, b: 1, c: 2 })]
+
+/** A product of two matrices and a bias, by the inputs they are. */
+export function gemmOf(
+  step: Step,
+  at: { readonly a: number; readonly b: number; readonly c: number },
+): Value {
+  const [a, b, c] = [step.input(at.a), step.input(at.b), step.inputs[at.c]]
+  const isTurned = step.flag('transA', false)
+  if (isBatched(b)) throw new Stop('its weight differs from row to row')
+  if (isBatched(c) && !isBatched(a)) throw new Stop('only its bias differs from row to row')
+  if (isBatched(a) && (a.axis !== 0 || isTurned)) throw new Stop('it sums over the batch')
+  if (a.dims === undefined) return UNKNOWN
+  const columns = b.dims?.at(step.flag('transB', false) ? -2 : -1) ?? unknownSize()
+  if (isBatched(a) && c !== undefined) checkBias(c, a)
+  return tensor([a.dims.at(isTurned ? -1 : -2) as Size, columns], a.axis)
+}
+
+/** A bias is broadcast to rows and columns: it has a row for each row, or one for all. */
+function checkBias(c: Value, a: Batched): void {
+  if (c.dims === undefined) throw new Stop('the shape of its bias is unknown')
+  if (isBatched(c)) {
+    if (c.dims.length === 2 && c.axis === 0 && equals(c.dims[0] as Size, a.dims[0] as Size)) return
+    throw new Stop('its bias is batched, but has not one row for each row')
+  }
+  if (c.dims.length > 1 && !isOne(c.dims[0] as Size))
+    throw new Stop(`its bias has size ${show(c.dims[0] as Size)} where the batch is`)
+}
+
+/** The batch's letter stands once in the output and in each batched operand, and in no other. */
+const einsum: Rule = step => {
+  const equation = step.text('equation', '').replaceAll(' ', '')
+  const [left = '', right] = equation.split('->')
+  const terms = left.split(',')
+  const values = step.inputs.map((_, i) => step.input(i))
+  if (!values.some(isBatched)) return [UNKNOWN]
+  if (right === undefined || equation.includes('.'))
+    throw new Stop('its equation is not written out')
+  const letters = values.map((value, i) => (isBatched(value) ? terms[i]?.[value.axis] : undefined))
+  const letter = letters.find(one => one !== undefined) as string
+  const sizes = new Map<string, Size>()
+  for (const [i, value] of values.entries()) {
+    const term = terms[i] ?? ''
+    if (value.dims?.length !== term.length) throw new Stop('the shape of an operand is unknown')
+    const times = term.split(letter).length - 1
+    if (times !== (isBatched(value) ? 1 : 0) || (isBatched(value) && letters[i] !== letter))
+      throw new Stop(`the batch is "${letter}" in one operand, and not in another`)
+    noteSizes(value, term, letter, sizes)
+  }
+  if (right.split(letter).length !== 2) throw new Stop('it sums over the batch')
+  return [
+    tensor(
+      [...right].map(one => sizes.get(one) ?? unknownSize()),
+      right.indexOf(letter),
+    ),
+  ]
+}
+
+function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Map<string, Size>) {
+  for (const [at, one] of [...term].entries()) {
+    const [known, size] = [sizes.get(one), dims[at] as Size]
+    if (known === undefined || isOne(known)) sizes.set(one, size)
+    else if (one === letter && !equals(known, size))
+      throw new Stop(`batches of ${show(known)} and of ${show(size)} meet`)
+  }
+}
+
+/** ONNX's products. */
+export const PRODUCTS: Rules = {
+  MatMul: [since(7, matMul)],
+  Gemm: [since(7, gemm)],
+  Einsum: [since(12, einsum)],
+}
+
+/** Whether a tensor has one element, such as the scale of a whole tensor. */
+export const isSingle = ({ dims }: Value) => dims?.every(size => asNumber(size) === 1) ?? false

@@ -1,0 +1,57 @@
+import type { Rules, Version } from '../rule.ts'
+import { Stop } from '../value.ts'
+import { CONSTANTS } from './constants.ts'
+import { ELEMENTWISE } from './elementwise.ts'
+import { MICROSOFT } from './microsoft.ts'
+import { ML, TEXT } from './ml.ts'
+import { PRODUCTS } from './products.ts'
+import { QUANTIZATION } from './quantization.ts'
+import { RECURRENT } from './recurrent.ts'
+import { REDUCTIONS } from './reductions.ts'
+import { SHAPES } from './shapes.ts'
+import { WINDOWS } from './windows.ts'
+
+interface Domain {
+  /** The newest opset whose changes were read; in a newer one an operator may mean something else. */
+  readonly newest: number
+  readonly rules: Rules
+}
+
+/** Read in onnx 1.23.2's operator schemas, of which these are the newest. */
+const DOMAINS: Readonly<Record<string, Domain>> = {
+  'ai.onnx': {
+    newest: 28,
+    rules: {
+      ...CONSTANTS,
+      ...ELEMENTWISE,
+      ...SHAPES,
+      ...REDUCTIONS,
+      ...PRODUCTS,
+      ...WINDOWS,
+      ...QUANTIZATION,
+      ...RECURRENT,
+      ...TEXT,
+    },
+  },
+  'ai.onnx.ml': { newest: 5, rules: ML },
+  'com.microsoft': { newest: 1, rules: MICROSOFT },
+}
+
+/** The rule of an operator in that opset. @throws {Stop} where there is none */
+export function ruleOf(domain: string, operator: string, opset: number): Version {
+  const rules = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain]?.rules : undefined
+  const versions = rules && Object.hasOwn(rules, operator) ? rules[operator] : undefined
+  if (versions === undefined) throw new Stop('there is no rule for this operator')
+  checkOpset(domain, opset)
+  const version = versions.findLast(({ since }) => since <= opset)
+  if (version === undefined)
+    throw new Stop(`its opset is older than ${versions[0]?.since}, the oldest with a rule`)
+  return version
+}
+
+/** @throws {Stop} where operators of that domain may have changed since the rules were written */
+export function checkOpset(domain: string, opset: number): void {
+  const newest = DOMAINS[domain]?.newest ?? 0
+  if (opset > newest)
+    throw new Stop(`its opset is newer than ${newest}, the newest that the rules know`)
+}

@@ -1,0 +1,138 @@
+import { each, type Rule, type Rules, type Step, since } from '../rule.ts'
+import { add, asNumber, divide, equals, fixed, multiply, type Size, unknownSize } from '../size.ts'
+import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
+
+/*
+ * Windows: pictures [N, channels, …] are convolved or pooled one by one, with weights that are the
+ * same for all. The sizes of the places are worked out, for what follows may take them apart.
+ */
+
+/** @throws {Stop} where the batch is not dimension 0 */
+export function checkPictures({ axis }: Value): void {
+  if (axis !== undefined && axis !== 0) throw new Stop(`the batch is dimension ${axis}, not 0`)
+}
+
+/** @param channelsOf the result's channels @param sizeOf the result's size along a place */
+const eachPicture =
+  (channelsOf: (step: Step) => Size, sizeOf: (window: Window) => Size | undefined): Rule =>
+  step => {
+    const value = step.input(0)
+    step.constantsFrom(1)
+    step.onlyOutputs(1)
+    if (value.dims === undefined) return [UNKNOWN]
+    checkPictures(value)
+    return [tensor([value.dims[0] as Size, channelsOf(step), ...places(step, sizeOf)], value.axis)]
+  }
+
+/** What a window does along one place. */
+interface Window {
+  readonly size: Size
+  readonly kernel: number
+  readonly stride: number
+  readonly dilation: number
+  /** Both ends together; undefined where the result is as large as the input, divided by the stride. */
+  readonly pads: number | undefined
+  readonly outputPadding: number
+  readonly roundsUp: boolean
+}
+
+export function places(step: Step, sizeOf: (window: Window) => Size | undefined): Size[] {
+  const sizes = step.dims(0).slice(2)
+  const kernel = step.integers('kernel_shape') ?? kernelOf(step)
+  const pads = step.integers('pads') ?? []
+  const autoPad = step.text('auto_pad', 'NOTSET')
+  const isGiven = step.attribute('output_shape') !== undefined
+  return sizes.map((size, i) => {
+    const length = kernel?.[i]
+    if (length === undefined || isGiven) return unknownSize()
+    const window = {
+      size,
+      kernel: length,
+      stride: step.integers('strides')?.[i] ?? 1,
+      dilation: step.integers('dilations')?.[i] ?? 1,
+      pads: autoPad.startsWith('SAME') ? undefined : (pads[i] ?? 0) + (pads[i + sizes.length] ?? 0),
+      outputPadding: step.integers('output_padding')?.[i] ?? 0,
+      roundsUp: step.flag('ceil_mode', false),
+    }
+    return sizeOf(window) ?? unknownSize()
+  })
+}
+
+/** The weight is input 1; that of a quantised convolution input 3. */
+function kernelOf({ node, inputs }: Step): (number | undefined)[] | undefined {
+  const weight = inputs[node.operator === 'QLinearConv' ? 3 : 1]
+  return weight?.dims?.slice(2).map(asNumber)
+}
+
+/** How many places a window has; undefined where it depends on more than a sum. */
+export function windowed({ size, pads, ...window }: Window): Size | undefined {
+  const { kernel, stride, dilation, roundsUp } = window
+  const number = asNumber(size)
+  if (pads === undefined) {
+    if (stride === 1) return size
+    return number === undefined ? undefined : fixed(Math.ceil(number / stride))
+  }
+  const beyond = pads - dilation * (kernel - 1)
+  if (stride === 1) return add(size, fixed(beyond))
+  if (number === undefined) return undefined
+  const steps = (number + beyond - 1) / stride
+  if (roundsUp && !Number.isInteger(steps)) return undefined
+  return fixed(Math.floor(steps) + 1)
+}
+
+function transposed({ size, kernel, stride, dilation, pads, outputPadding }: Window) {
+  if (pads === undefined) return undefined
+  const scaled = multiply(size, fixed(stride))
+  return scaled && add(scaled, fixed(outputPadding + dilation * (kernel - 1) + 1 - stride - pads))
+}
+
+/** A convolution's weight is [channels out, …]. */
+const channelsOut = (step: Step) => step.inputs[1]?.dims?.[0] ?? unknownSize()
+
+/** A transposed one's is [channels in, channels out of each group, …]. */
+function channelsTransposed(step: Step): Size {
+  const each = step.inputs[1]?.dims?.[1]
+  return (each && multiply(each, fixed(step.integer('group', 1)))) ?? unknownSize()
+}
+
+const sameChannels = (step: Step) => step.dims(0)[1] as Size
+
+const globalPool: Rule = step => {
+  const { dims, axis } = step.input(0)
+  if (dims === undefined) return [UNKNOWN]
+  if (axis !== undefined && axis > 1) throw new Stop('it pools over the batch')
+  return [tensor([...dims.slice(0, 2), ...dims.slice(2).map(() => fixed(1))], axis)]
+}
+
+/** Channels become places, or the other way, in blocks of `blocksize` to each side. */
+const blocks: Rule = step => {
+  const value = step.input(0)
+  if (value.dims === undefined) return [UNKNOWN]
+  checkPictures(value)
+  const [rows, channels, ...sides] = value.dims as readonly [Size, Size, ...Size[]]
+  const side = fixed(step.integer('blocksize', 1))
+  const area = multiply(side, side) ?? side
+  const isOut = step.node.operator === 'DepthToSpace'
+  const [all, each] = isOut ? [divide, multiply] : [multiply, divide]
+  const sizes = [all(channels, area), ...sides.map(size => each(size, side))]
+  return [tensor([rows, ...sizes.map(size => size ?? unknownSize())], value.axis)]
+}
+
+/** [N, channels, …] and a grid [N, …, 2] of places in the picture of the same row. */
+const gridSample: Rule = step => {
+  const [picture, grid] = [step.batched(0), step.batched(1)]
+  const [rows, others] = [picture.dims[0] as Size, grid.dims[0] as Size]
+  if (picture.axis !== 0 || grid.axis !== 0 || !equals(rows, others))
+    throw new Stop('pictures and grids have not the same batch at dimension 0')
+  return [tensor([rows, picture.dims[1] as Size, ...grid.dims.slice(1, -1)], 0)]
+}
+
+/** ONNX's convolutions and pools. */
+export const WINDOWS: Rules = {
+  ...each(['Conv', 'ConvInteger'], since(7, eachPicture(channelsOut, windowed))),
+  ConvTranspose: [since(7, eachPicture(channelsTransposed, transposed))],
+  ...each(['AveragePool', 'MaxPool', 'LpPool'], since(7, eachPicture(sameChannels, windowed))),
+  ...each(['GlobalAveragePool', 'GlobalMaxPool', 'GlobalLpPool'], since(7, globalPool)),
+  ...each(['DepthToSpace', 'SpaceToDepth'], since(7, blocks)),
+  GridSample: [since(16, gridSample)],
+}

@@ -1,0 +1,84 @@
+import type { Datatype } from '../../protocol/datatypes.ts'
+import { rowOf } from '../../protocol/datatypes.ts'
+import { elementCount, type Tensor } from '../../protocol/tensor.ts'
+import { join, split } from '../rows.ts'
+import type { Session } from '../session.ts'
+
+/**
+ * The second lock on what is proven: the sample beside hostile neighbours must give, bit for bit, what
+ * it gives at the same place beside its own copy. Batches are of equal size, for kernels add in
+ * another order at another size. A run that fails proves nothing, and refuses nothing.
+ * @param example inputs that suit the model
+ * @returns what differed, in a few words; undefined where nothing did
+ */
+export async function sampledDifference(
+  session: Session,
+  example: readonly Tensor[],
+): Promise<string | undefined> {
+  const rows = example[0]?.shape[0]
+  if (rows === undefined || rows === 0) return undefined
+  if (example.some(({ shape }) => shape[0] !== rows)) return undefined
+  const run = (...both: readonly (readonly Tensor[])[]) => runJoined(session, both, rows)
+  const [first, last] = (await run(example, example)) ?? []
+  if (first === undefined || last === undefined) return undefined
+  for (const neighbour of [FINITE, NOT_FINITE].map(values => hostile(example, values))) {
+    const [before] = (await run(example, neighbour)) ?? []
+    const [, after] = (await run(neighbour, example)) ?? []
+    const different = (before && differing(first, before)) ?? (after && differing(last, after))
+    if (different !== undefined) return `output "${different}" of the sample`
+  }
+  return undefined
+}
+
+/** @returns the outputs of each, or undefined where the run fails */
+async function runJoined(
+  session: Session,
+  requests: readonly (readonly Tensor[])[],
+  rows: number,
+): Promise<Tensor[][] | undefined> {
+  const [first = []] = requests
+  const joined = first.map((_, i) => join(requests.map(inputs => inputs[i] as Tensor)))
+  try {
+    const names = session.signature.outputs.map(({ name }) => name)
+    return split(
+      await session.run(joined, names),
+      requests.map(() => rows),
+    )
+  } catch {
+    return undefined
+  }
+}
+
+/** The name of the first output that is not the same, bit for bit; one NaN is like another. */
+function differing(some: readonly Tensor[], others: readonly Tensor[]): string | undefined {
+  return some.find((tensor, i) => !isSame(tensor, others[i] as Tensor))?.name
+}
+
+function isSame(a: Tensor, b: Tensor): boolean {
+  if (a.shape.join() !== b.shape.join()) return false
+  for (let i = 0; i < elementCount(a.shape); i++) if (!Object.is(a.data[i], b.data[i])) return false
+  return true
+}
+
+/** Numbers by datatype: of other magnitudes than any sample's. FP16 is its bit pattern. */
+type Hostile = Partial<Record<Datatype, readonly number[]>>
+
+const LARGE = [3e6, -3e6, 1e30, 0, 1e-30, -1e30, 1e6]
+const FINITE: Hostile = { FP32: LARGE, FP64: LARGE, FP16: [0x7bff, 0xfbff, 0x0001, 0, 0x6400] }
+const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e30, -0]
+const NOT_FINITE: Hostile = { FP32: ODD, FP64: ODD, FP16: [0x7e00, 0x7c00, 0xfc00, 0x7bff, 0x8000] }
+
+/**
+ * Inputs of the same shapes. Integers and texts only change their places: made-up ones could be
+ * token ids that do not exist, or a number of iterations that never ends.
+ */
+function hostile(inputs: readonly Tensor[], values: Hostile): readonly Tensor[] {
+  return inputs.map(tensor => {
+    const odd = values[tensor.datatype]
+    const { length } = tensor.data
+    const data = rowOf(tensor.datatype).allocate(length)
+    for (let i = 0; i < length; i++)
+      data[i] = (odd === undefined ? tensor.data[length - 1 - i] : odd[i % odd.length]) as never
+    return { ...tensor, data }
+  })
+}

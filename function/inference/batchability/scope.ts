@@ -1,0 +1,22 @@
+import { Stop, type Value } from './value.ts'
+
+/** Values by name, and those of the graphs around this one. */
+export class Scope {
+  readonly #values = new Map<string, Value>()
+  readonly #outer: Scope | undefined
+
+  constructor(outer?: Scope) {
+    this.#outer = outer
+  }
+
+  set(name: string, value: Value): void {
+    this.#values.set(name, value)
+  }
+
+  /** @throws {Stop} where no node before has given it */
+  get(name: string): Value {
+    const value = this.#values.get(name) ?? this.#outer?.get(name)
+    if (value === undefined) throw new Stop(`no node gives "${name}"`)
+    return value
+  }
+}

@@ -1,0 +1,87 @@
+import type { Node } from '../onnx-file.ts'
+import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts'
+
+/**
+ * What is known of a tensor of the graph, in a run of N rows. It is one of:
+ * - **batched**: `axis` is set. Row i of the run lies at the indices [i·k, (i+1)·k) of that one
+ *   dimension, whose size is k·N; nothing at those indices depends on another row.
+ * - **shape-derived**: an element of `elements` has N in it. The tensor is the same for all rows.
+ * - **constant**: neither. The tensor is the same whatever the rows are, and however many.
+ * The sizes of all dimensions but the batch's are the same however many rows there are.
+ */
+export type Value = {
+  /** Undefined where even the number of dimensions is unknown; never for a batched tensor. */
+  readonly dims?: readonly Size[]
+  /** The batch dimension. */
+  readonly axis?: number
+  /** Row-major, of a small tensor of integers or booleans; undefined for one that is not known. */
+  readonly elements?: readonly (Size | undefined)[]
+} & Marks
+
+/** What rules do not look at: it goes from inputs to outputs by what marks.ts knows of the operator. */
+export interface Marks {
+  /**
+   * Rows come again and again: index (o·N + i)·k + j of the batch dimension is of row i, for each o
+   * below this. Left out where it is 1.
+   */
+  readonly repeats?: Size
+  /** Rows end in this text, up to the length of the longest row of the run. */
+  readonly padding?: string
+  /** A row's elements depend on its number in the run, so they must not reach an output. */
+  readonly isNumbered?: true
+  /** Row i holds i·stride + c, with 0 ≤ c < below: places in row i of a tensor of stride·N. */
+  readonly address?: { readonly stride: Size; readonly below: Size }
+  /** The last dimension is an index that begins with the row's own number. */
+  readonly beginsWithRow?: true
+  /** Of a constant: its elements are integers from 0 up to, but not including, this. */
+  readonly below?: Size
+}
+
+export type Batched = Value & { readonly dims: readonly Size[]; readonly axis: number }
+
+/** Why the walk ends: what was missing for a proof. */
+export class Stop extends Error {
+  /** The node it stopped at, the innermost one. */
+  node: Node | undefined
+  opset: number | undefined
+}
+
+/** A tensor that is the same whatever the rows are, and nothing else is known of it. */
+export const UNKNOWN: Value = {}
+
+export const isBatched = (value: Value | undefined): value is Batched => value?.axis !== undefined
+
+export const isShapeDerived = (value: Value | undefined): boolean =>
+  value?.elements?.some(element => element !== undefined && hasRows(element)) ?? false
+
+export const dependsOnRows = (value: Value | undefined): boolean =>
+  isBatched(value) || isShapeDerived(value)
+
+/** How many neighbouring indices of the batch dimension one row has. */
+export const partsOf = ({ dims, axis, repeats = fixed(1) }: Batched): Size =>
+  divide(perRow(dims[axis] as Size) as Size, repeats) as Size
+
+/**
+ * A batched tensor.
+ * @throws {Stop} where a dimension besides the batch's depends on N, or the batch's is not k·N
+ */
+export function batched(dims: readonly Size[], axis: number): Batched {
+  if (perRow(dims[axis] ?? ROWS) === undefined)
+    throw new Stop(`dimension ${axis} has size ${show(dims[axis] as Size)}, not a multiple of N`)
+  if (dims.some((size, i) => i !== axis && hasRows(size)))
+    throw new Stop(`the batch would be in two dimensions of [${dims.map(show)}]`)
+  return { dims, axis }
+}
+
+/** A tensor of those dimensions that is the same for all rows. @throws {Stop} where one is N's */
+export function constant(dims: readonly Size[]): Value {
+  if (dims.some(hasRows))
+    throw new Stop(
+      `the rows would be in a dimension of [${dims.map(show)}] that is not the batch's`,
+    )
+  return { dims }
+}
+
+/** Batched where there is an axis, else constant. */
+export const tensor = (dims: readonly Size[], axis: number | undefined): Value =>
+  axis === undefined ? constant(dims) : batched(dims, axis)

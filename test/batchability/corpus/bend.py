@@ -1,0 +1,398 @@
+"""Writes bent copies of ONNX's backend tests into a folder, for refute.ts to try the prover on.
+
+    python bend.py FOLDER [--only REGEX]
+
+Each copy changes one thing (an attribute, a constant's value, the opset, which inputs are constants) in a test's model
+whose dimension 0 is made variable. FOLDER/index.jsonl has one line a model; FOLDER/KIND/CASE/inputs.json has the
+recorded inputs of a case. The same packages write the same folder: nothing here depends on time or on hash order.
+"""
+
+import argparse
+import base64
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import re
+import sys
+import traceback
+import warnings
+
+import numpy as np
+import onnx
+from onnx import TensorProto, checker, numpy_helper, shape_inference
+
+import places
+from bends import NEWEST_OPSET, ONNX, attribute_bends, constant_bends, opset_bends, schema_of
+
+# By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
+DATATYPES = {
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
+    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+    "float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "BYTES", "str": "BYTES",
+}
+
+# ONNX Runtime 1.30 loads no newer format.
+NEWEST_IR = 13
+
+# Bends of all cases of one operator together, and of one case at least and at most, for each choice of constants.
+BENDS_OF_AN_OPERATOR = 300
+LEAST_BENDS, MOST_BENDS = 5, 30
+
+INDEX = "index.jsonl"
+
+# Elements of all inputs; a case with more takes too long for many runs.
+LARGE = 30_000
+
+
+class Case:
+    """A backend test: its model and the recorded inputs, by name."""
+
+    def __init__(self, kind, name, model, recorded):
+        self.kind = kind
+        self.name = name
+        self.model = model
+        self.recorded = recorded
+
+    @property
+    def operator(self):
+        nodes = self.model.graph.node
+        if len(nodes) == 1:
+            return "::".join(filter(None, [nodes[0].domain, nodes[0].op_type]))
+        return "expanded function" if self.kind == "node" else self.kind
+
+
+def node_cases():
+    """ONNX's node tests are made by Python code, some of it random and unseeded."""
+    np.random.seed(0)
+    random.seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        tests = collect_testcases(None)
+    for test in sorted(tests, key=lambda test: test.name):
+        yield Case("node", test.name, test.model, dict(zip(names(test.model), test.data_sets[0][0])))
+
+
+def folder_cases(kind):
+    """Tests that the package carries as files."""
+    for folder in sorted((data_folder() / kind).glob("test_*")):
+        model = onnx.load(folder / "model.onnx")
+        recorded = {}
+        for i, value in enumerate(model.graph.input):
+            file = folder / "test_data_set_0" / f"input_{i}.pb"
+            if file.exists() and value.type.HasField("tensor_type"):
+                recorded[value.name] = onnx.load_tensor(file)
+        yield Case(kind, folder.name, model, recorded)
+
+
+def light_cases():
+    """Real image models whose weights are made up in the graph; nothing is recorded, so the image is made up, too."""
+    for file in sorted((data_folder() / "light").glob("*.onnx")):
+        model = onnx.load(file)
+        drawn = np.random.default_rng(0)
+        recorded = {}
+        for value in model.graph.input:
+            shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            if value.name not in {tensor.name for tensor in model.graph.initializer}:
+                recorded[value.name] = drawn.standard_normal(shape).astype(np.float32)
+        yield Case("light", file.stem, model, recorded)
+
+
+def data_folder():
+    return pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
+def at_known_opset(case):
+    """The case, at an opset that ONNX Runtime loads; None where its operators have none."""
+    if any(opset.domain.startswith("ai.onnx.preview") for opset in case.model.opset_import):
+        return None
+    if all(opset.domain not in ONNX or opset.version <= NEWEST_OPSET for opset in case.model.opset_import):
+        return case
+    before = [schema_of(node, case.model) for node in case.model.graph.node]
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    for opset in model.opset_import:
+        if opset.domain in ONNX:
+            opset.version = NEWEST_OPSET
+    after = [schema_of(node, model) for node in model.graph.node]
+    if [known and known.since_version for known in before] == [known and known.since_version for known in after]:
+        return Case(case.kind, case.name, model, case.recorded)
+    older = [bent for _, (bent, moved) in opset_bends(case.model, case.recorded, as_array) if not moved]
+    return Case(case.kind, case.name, older[-1], case.recorded) if older else None
+
+
+def names(model):
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    return [value.name for value in model.graph.input if value.name not in initialised]
+
+
+def as_array(value):
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
+def as_tensor(name, value):
+    tensor = TensorProto()
+    tensor.CopyFrom(value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value)))
+    tensor.name = name
+    return tensor
+
+
+def is_tensor_case(case):
+    typed = {value.name: value.type for value in case.model.graph.input}
+    return all(
+        typed[name].HasField("tensor_type") and case.recorded.get(name) is not None
+        for name in names(case.model)
+    )
+
+
+SENDABLE = {
+    getattr(TensorProto, name)
+    for name in "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FLOAT16 FLOAT DOUBLE STRING".split()
+}
+
+
+def has_rows(value):
+    """Whether a caller could send rows of it."""
+    if isinstance(value, TensorProto) and value.data_type not in SENDABLE:
+        return False
+    array = as_array(value)
+    return datatype_of(array) is not None and array.ndim > 0 and array.size > 0
+
+
+def datatype_of(array):
+    return DATATYPES.get("str" if array.dtype.name.startswith("str") else array.dtype.name)
+
+
+def constant_choices(case):
+    """Which inputs become initialisers: those without rows always; all but the first; each alone; all but each."""
+    given = names(case.model)
+    always = {name for name in given if not has_rows(case.recorded[name])}
+    rest = [name for name in given if name not in always]
+    choices = [set(), set(rest[1:])]
+    choices += [{name} for name in rest]
+    choices += [set(rest) - {name} for name in rest]
+    seen = []
+    for choice in choices:
+        whole = frozenset(always | choice)
+        if whole not in seen and len(whole) < len(given):
+            seen.append(whole)
+    return seen
+
+
+def with_constants(model, case, constants):
+    bent = onnx.ModelProto()
+    bent.CopyFrom(model)
+    kept = [value for value in bent.graph.input if value.name not in constants]
+    del bent.graph.input[:]
+    bent.graph.input.extend(kept)
+    used = {name for node in bent.graph.node for name in node.input}
+    bent.graph.initializer.extend(
+        as_tensor(name, case.recorded[name]) for name in sorted(constants) if name in used
+    )
+    return bent
+
+
+def variants(case, most):
+    """Pairs of what was bent and the model, rows not yet variable."""
+    choices = constant_choices(case)
+    for place, constants in enumerate(choices):
+        label = "constants=" + ",".join(sorted(constants)) if constants else ""
+        model = with_constants(case.model, case, constants)
+        yield [label], model
+        # Bends of attributes and values where the inputs are all variable, and where all but the first are constants.
+        if place < 2:
+            for bend, bent in sampled(case, [*attribute_bends(model), *constant_bends(model)], most):
+                yield [label, bend], bent
+            yield from elsewhere(case, model, label, most)
+    for bend, (older, moved) in opset_bends(case.model, case.recorded, as_array):
+        for constants in choices[:2]:
+            label = "constants=" + ",".join(sorted(constants)) if constants else ""
+            model = with_constants(older, case, constants | moved)
+            if not model.graph.input:
+                continue
+            yield [bend, label], model
+            for attribute, bent in sampled(case, attribute_bends(model), most // 3):
+                yield [bend, label, attribute], bent
+
+
+def elsewhere(case, model, label, most):
+    """The model with its rows at other places, and attributes bent there."""
+    for bend, bent in places.moved_models(model):
+        yield [label, bend], bent
+    parts = places.parts_model(model)
+    if parts is not None:
+        yield [label, f"rows of {places.PARTS} entries"], parts
+    for attribute, bent in sampled(case, attribute_bends(model), most // 5):
+        for bend, elsewhere_bent in places.moved_models(bent):
+            yield [label, attribute, bend], elsewhere_bent
+
+
+def sampled(case, bends, most):
+    bends = list(bends)
+    return bends if len(bends) <= most else random.Random(case.name).sample(bends, most)
+
+
+def with_variable_rows(model, symbol):
+    """Dimension 0 of every input and output variable; the outputs' other dimensions as ONNX infers them.
+
+    Raises whatever the checker raises where that is no model.
+    """
+    bent = onnx.ModelProto()
+    bent.CopyFrom(model)
+    # Initialisers are no inputs from here on, which older versions of the format demand.
+    bent.ir_version = min(max(bent.ir_version, 4), NEWEST_IR)
+    initialised = {tensor.name for tensor in bent.graph.initializer}
+    kept = [value for value in bent.graph.input if value.name not in initialised]
+    del bent.graph.input[:]
+    bent.graph.input.extend(kept)
+    del bent.graph.value_info[:]
+    for value in bent.graph.input:
+        free_rows(value, symbol)
+    declared = [len(value.type.tensor_type.shape.dim) for value in bent.graph.output]
+    for value in bent.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(bent, check_type=True, strict_mode=True)
+    for value, known, rank in zip(bent.graph.output, inferred.graph.output, declared):
+        if value.type.HasField("tensor_type"):
+            value.CopyFrom(known)
+            shape = value.type.tensor_type.shape
+            for _ in range(0 if known.type.tensor_type.HasField("shape") else rank):
+                shape.dim.add()
+            for dim in shape.dim:
+                dim.ClearField("dim_param")
+            free_rows(value, symbol)
+    checker.check_model(bent)
+    return bent
+
+
+def free_rows(value, symbol):
+    dims = value.type.tensor_type.shape.dim
+    if len(dims) == 0:
+        return
+    dims[0].Clear()
+    if symbol is not None:
+        dims[0].dim_param = symbol
+
+
+def write_inputs(file, recorded):
+    """Little-endian bytes in base64; strings as they are."""
+    tensors = {}
+    for name, value in recorded.items():
+        if not has_rows(value):
+            continue
+        array = as_array(value)
+        for given, own in places.written(name, array):
+            tensors[given] = as_json(own)
+    file.write_text(json.dumps(tensors))
+
+
+def as_json(array):
+    datatype = datatype_of(array)
+    if datatype == "BYTES":
+        data = [text(element) for element in array.reshape(-1).tolist()]
+    else:
+        data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return {"datatype": datatype, "shape": list(array.shape), "data": data}
+
+
+def text(element):
+    return element.decode() if isinstance(element, bytes) else str(element)
+
+
+def write_case(case, most, folder):
+    """Writes its models and a line of the index for each, as soon as it is written."""
+    target = folder / case.kind / case.name
+    target.mkdir(parents=True, exist_ok=True)
+    write_inputs(target / "inputs.json", case.recorded)
+    is_slow = case.kind == "light" or sum(as_array(value).size for value in case.recorded.values()) > LARGE
+    seen = set()
+    with open(target / INDEX, "w", buffering=1) as index:
+        for labels, model in variants(case, most):
+            # Names of dimensions must prove nothing, so some have none.
+            for symbol in ["batch", None] if len(labels) == 1 else ["batch"]:
+                bytes_ = encoded(model, symbol)
+                if bytes_ is None or bytes_ in seen:
+                    continue
+                seen.add(bytes_)
+                number = f"{len(seen):03d}.onnx"
+                (target / number).write_bytes(bytes_)
+                line = {
+                    "model": f"{case.kind}/{case.name}/{number}",
+                    "operator": case.operator,
+                    "bend": " ".join(filter(None, [*labels, "" if symbol else "unnamed"])),
+                    "slow": is_slow,
+                }
+                index.write(json.dumps(line) + "\n")
+
+
+def encoded(model, symbol):
+    try:
+        return with_variable_rows(model, symbol).SerializeToString(deterministic=True)
+    except Exception:
+        # The checker's and shape inference's errors have no common class; a bend that is no model is no bend.
+        return None
+
+
+def write_apart(case, most, folder):
+    """In a process of its own, for ONNX's shape inference aborts at some bends. Whether it came to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            write_case(case, most, folder)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return status == 0
+
+
+def write_all(cases, folder, counts):
+    shared = collections.Counter(case.operator for case in cases)
+
+    def write(case):
+        share = BENDS_OF_AN_OPERATOR // shared[case.operator]
+        return write_apart(case, min(MOST_BENDS, max(LEAST_BENDS, share)), folder)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = list(pool.map(write, cases))
+    counts["cases"] = len(cases)
+    counts["of them ended by a crash of ONNX's shape inference"] = ended.count(False)
+    with open(folder / INDEX, "w") as index:
+        for case in cases:
+            lines = (folder / case.kind / case.name / INDEX).read_text().splitlines(keepends=True)
+            counts["models"] += len(lines)
+            index.writelines(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--only", default="", help="a regular expression that a case's name must match")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    counts = collections.Counter()
+    kinds = ["simple", "pytorch-converted", "pytorch-operator"]
+    cases = [*node_cases(), *(case for kind in kinds for case in folder_cases(kind)), *light_cases()]
+    chosen = []
+    for case in cases:
+        if not re.search(options.only, case.name):
+            continue
+        known = at_known_opset(case) if is_tensor_case(case) else None
+        if known is not None:
+            chosen.append(known)
+        else:
+            newer = is_tensor_case(case)
+            counts["cases newer than ONNX Runtime" if newer else "cases with inputs that are no tensors"] += 1
+    write_all(chosen, options.folder, counts)
+    for name, count in counts.items():
+        print(f"{count} {name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

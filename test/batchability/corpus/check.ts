@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+
+const models = join(import.meta.dirname, '../../models')
+const folder = mkdtempSync(join(tmpdir(), 'corpus-'))
+after(() => rmSync(folder, { recursive: true }))
+
+const INPUTS = {
+  'identity-fp32': { x: write('FP32', [2], new Float32Array([1, 2])) },
+  'rows-dependent': { x: write('FP32', [2, 3], new Float32Array([1, 2, 3, 4, 5, 6])) },
+  // Out of range, so that every run fails.
+  failing: { index: write('INT64', [2], new BigInt64Array([99n, 98n])) },
+}
+
+function write(datatype: string, shape: readonly number[], values: ArrayBufferView) {
+  return { datatype, shape, data: Buffer.from(values.buffer as ArrayBuffer).toString('base64') }
+}
+
+const lines = Object.entries(INPUTS).map(([name, inputs]) => {
+  mkdirSync(join(folder, name))
+  copyFileSync(join(models, name, 'model.onnx'), join(folder, name, 'model.onnx'))
+  writeFileSync(join(folder, name, 'inputs.json'), JSON.stringify(inputs))
+  return { model: `${name}/model.onnx`, operator: name, bend: '', slow: false }
+})
+writeFileSync(join(folder, 'index.jsonl'), lines.map(line => JSON.stringify(line)).join('\n'))
+
+function refute(answer: string) {
+  const prover = join(folder, 'prover.mjs')
+  writeFileSync(prover, `export const proveIndependent = async () => (${answer})`)
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(import.meta.dirname, 'refute.ts'), folder, '--prover', prover],
+    { encoding: 'utf8' },
+  )
+  return { status, stdout }
+}
+
+test('a prover that proves everything is found out', () => {
+  const { status, stdout } = refute('{ isProven: true }')
+  assert.match(stdout, /^PROVEN AND DIFFERENT: rows-dependent/m)
+  assert.match(stdout, /3 models, 1 proven, no difference; 1 PROVEN AND DIFFERENT; .*1 not run/)
+  assert.equal(status, 1)
+})
+
+test('a prover that refuses everything is told what it refused needlessly', () => {
+  const { status, stdout } = refute("{ isProven: false, reason: 'no rule' }")
+  assert.match(stdout, /^ +1 identity-fp32: 1 × no rule/m)
+  assert.match(stdout, /1 refused, difference found; 1 refused, none found; 1 not run/)
+  assert.equal(status, 0)
+})
+
+test('a prover that throws is found out', () => {
+  const { status, stdout } = refute("(() => { throw new Error('no such rule') })()")
+  assert.match(stdout, /^PROVER FAILED: identity-fp32.*\n.*no such rule/m)
+  assert.equal(status, 1)
+})

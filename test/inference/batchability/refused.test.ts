@@ -1,0 +1,798 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { constant, floats, input, int, ints, node, one, prove, x } from './models.ts'
+import type { WrittenModel } from './onnx-writer.ts'
+
+/** Models in which a row depends on others, or for which that is not ruled out; each with the reason that must be given. */
+type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
+
+function refuses(name: string, models: Refused): void {
+  describe(name, () => {
+    for (const [title, [model, reason]] of Object.entries(models)) {
+      test(title, async () => {
+        const proof = await prove(model)
+        assert.ok(!proof.isProven, 'it is taken for proven')
+        assert.match(proof.reason, reason)
+      })
+    }
+  })
+}
+
+const ML = { '': 17, 'ai.onnx.ml': 3 }
+const MS = { '': 17, 'com.microsoft': 1 }
+const ALONG = /works along dimension 0, which is the batch/
+
+/** Nodes with a graph around them: x [N,…] to out. */
+const graph = (
+  nodes: WrittenModel['nodes'],
+  {
+    constants = {},
+    inputs = { a: x('N', 4) },
+    outputs = { out: x('N', '?') },
+    opset = 17,
+    functions = [],
+  }: Partial<WrittenModel> = {},
+): WrittenModel => ({ nodes, constants, inputs, outputs, opset, functions })
+
+refuses('element-wise', {
+  'a constant of two rows': [
+    one('Add', [x('N', 2), floats([2, 2], 1, 1, 100, 100)]),
+    /input 1 has size 2 where the batch is/,
+  ],
+  'broadcasting of opset 6': [
+    one('Add', [x('N', 4), x('N')], { attributes: { broadcast: 1, axis: 0 }, opset: 6 }),
+    /opset is older than 7/,
+  ],
+  'the batch against another dimension': [
+    one('Add', [x('N', 4), x('N')]),
+    /input 1 has size N|where the batch is|two dimensions/,
+  ],
+  'rows against rows of another input': [
+    graph(
+      [
+        node('Unsqueeze', 'a one', 'queries'),
+        node('Unsqueeze', 'b zero', 'candidates'),
+        node('Sub', 'queries candidates', 'differences'),
+        node('ReduceSumSquare', 'differences two', 'distances', { keepdims: 0 }),
+        node('ArgMin', 'distances', 'out', { axis: 1, keepdims: 0 }),
+      ],
+      {
+        inputs: { a: x('N', 2), b: x('M', 2) },
+        constants: { zero: ints(0), one: ints(1), two: ints(2) },
+        opset: 18,
+      },
+    ),
+    /two dimensions/,
+  ],
+  'the number of rows as data': [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape zero', 'n'),
+        node('Cast', 'n', 'count', { to: 1 }),
+        node('Div', 'a count', 'out'),
+      ],
+      { constants: { zero: int(0) } },
+    ),
+    /number of rows/,
+  ],
+  "a row's own number": [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape zero', 'n'),
+        node('Range', 'zero n one', 'numbers'),
+        node('Cast', 'numbers', 'places', { to: 1 }),
+        node('Unsqueeze', 'places axis', 'column'),
+        node('Add', 'a column', 'out'),
+      ],
+      { constants: { zero: int(0), one: int(1), axis: ints(1) } },
+    ),
+    /depends on a row's number/,
+  ],
+})
+
+refuses('along an axis', {
+  'Softmax 12 flattens from its axis on': [
+    one('Softmax', [x('N', 3)], { attributes: { axis: 0 }, opset: 12 }),
+    /all dimensions from 0 on/,
+  ],
+  'LogSoftmax 12 of [3,N], with axis 1 by default': [
+    graph(
+      [node('Transpose', 'a', 't'), node('LogSoftmax', 't', 's'), node('Transpose', 's', 'out')],
+      { opset: 12 },
+    ),
+    /all dimensions from 1 on/,
+  ],
+  'Hardmax 12 of axis 0': [
+    one('Hardmax', [x('N', 3)], { attributes: { axis: 0 }, opset: 12 }),
+    /all dimensions from 0 on/,
+  ],
+  'Softmax 13 of [N], with the last axis by default': [
+    one('Softmax', [x('N')], { outputs: [x('N')] }),
+    ALONG,
+  ],
+  'Softmax 13 of axis -2': [one('Softmax', [x('N', 3)], { attributes: { axis: -2 } }), ALONG],
+  CumSum: [one('CumSum', [x('N', 3), int(0)]), ALONG],
+  TopK: [
+    one('TopK', [x('N', 3), ints(1)], {
+      attributes: { axis: 0 },
+      outputs: [x('N', 3), input('INT64', 'N', 3)],
+    }),
+    ALONG,
+  ],
+  'ArgMax, with axis 0 by default': [
+    one('ArgMax', [x('N', 3)], { outputs: [input('INT64', 'N', 3)] }),
+    ALONG,
+  ],
+  'a reduction without axes': [one('ReduceSum', [x('N', 3)]), ALONG],
+  'a reduction of opset 18 without axes': [one('ReduceMax', [x('N', 3)], { opset: 18 }), ALONG],
+  LpNormalization: [one('LpNormalization', [x('N', 3)], { attributes: { axis: 0 } }), ALONG],
+  'LayerNormalization over the batch, too': [
+    one('LayerNormalization', [x('N', 3), floats([1, 3])], { attributes: { axis: 0 } }),
+    ALONG,
+  ],
+  'MeanVarianceNormalization, with its default axes': [
+    one('MeanVarianceNormalization', [x('N', 3, 4, 4)]),
+    ALONG,
+  ],
+  'Trilu of [N,3]': [one('Trilu', [x('N', 3)]), ALONG],
+  'OneHot with the batch as its new last axis': [
+    graph([node('OneHot', 'a n values', 'out', { axis: 0 })], {
+      inputs: { a: x('N') },
+      constants: { n: ints(3), values: floats([2], 0, 1) },
+      outputs: { out: x('?', 'N') },
+    }),
+    /the batch at dimension 1/,
+  ],
+  'OneHot as wide as there are rows': [
+    graph([node('Shape', 'a', 'n'), node('OneHot', 'a n values', 'out')], {
+      inputs: { a: x('N') },
+      constants: { values: floats([2], 0, 1) },
+    }),
+    /number of rows among its values/,
+  ],
+  'ReverseSequence that takes the batch for time': [
+    one('ReverseSequence', [x('N', 3), ints(1, 2, 3)], {
+      attributes: { time_axis: 0, batch_axis: 1 },
+    }),
+    /not batched|batch_axis/,
+  ],
+  EyeLike: [one('EyeLike', [x('N', 3)]), /looks at all rows/],
+})
+
+refuses('training and chance', {
+  'BatchNormalization in training mode': [
+    one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
+      attributes: { training_mode: 1 },
+      outputs: [x('N', 3), x(3), x(3)],
+    }),
+    /training mode/,
+  ],
+  'BatchNormalization 9 with five outputs': [
+    one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
+      opset: 9,
+      outputs: [x('N', 3), x(3), x(3), x(3), x(3)],
+    }),
+    /training mode/,
+  ],
+  'BatchNormalization 7 with statistics of each place': [
+    one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
+      attributes: { spatial: 0 },
+      opset: 7,
+    }),
+    /spatial/,
+  ],
+  'BatchNormalization of opset 6, with is_test': [
+    one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
+      attributes: { is_test: 0 },
+      opset: 6,
+    }),
+    /older than 7/,
+  ],
+  'BatchNormalization with the batch as channels': [
+    graph(
+      [
+        node('Transpose', 'a', 't'),
+        node('BatchNormalization', 't s s s s', 'b'),
+        node('Transpose', 'b', 'out'),
+      ],
+      { constants: { s: floats([4]) } },
+    ),
+    /the batch is its channels/,
+  ],
+  'Dropout in training': [
+    one('Dropout', [x('N', 3), floats([], 0.5), constant('BOOL', [], [1])]),
+    /training mode/,
+  ],
+  ...Object.fromEntries(
+    ['RandomNormalLike', 'RandomUniformLike', 'Bernoulli', 'Multinomial'].map(operator => [
+      operator,
+      [one(operator, [x('N', 3)]), /no rule/] as const,
+    ]),
+  ),
+  'a random constant': [
+    graph([node('RandomNormal', '', 'noise', { shape: [1, 4] }), node('Add', 'a noise', 'out')]),
+    /RandomNormal.*no rule/,
+  ],
+})
+
+refuses('shapes', {
+  'Squeeze without axes, at opset 11 and 13': [
+    one('Squeeze', [x('N', 1, 3)], { opset: 11 }),
+    /no axes/,
+  ],
+  'Squeeze of the batch': [one('Squeeze', [x('N', 1, 3), ints(0)]), ALONG],
+  'Reshape to [1,-1]': [one('Reshape', [x('N', 12), ints(1, -1)]), /batch at dimension 1/],
+  'Reshape to [2,-1]': [one('Reshape', [x('N', 12), ints(2, -1)]), /does not keep the rows/],
+  'Reshape of 12 to [-1,6]': [one('Reshape', [x('N', 12), ints(-1, 6)]), /2·N rows for N/],
+  'Reshape to a size of 0': [
+    one('Reshape', [x('N', 12), ints(0, 12)], { attributes: { allowzero: 1 } }),
+    /size 0/,
+  ],
+  'Flatten of axis 0': [one('Flatten', [x('N', 3)], { attributes: { axis: 0 } }), /dimension 1/],
+  'Flatten of axis 2': [
+    one('Flatten', [x('N', 3, 2)], { attributes: { axis: 2 } }),
+    /3·N rows for N/,
+  ],
+  'Expand of dimension 0': [one('Expand', [x('N', 3), ints(2, 3)]), /batch of N is expanded to 2/],
+  'Tile of dimension 0': [one('Tile', [x('N', 3), ints(2, 1)]), /repeats the batch/],
+  'Slice backwards': [
+    one('Slice', [x('N', 3), ints(-1), ints(-1000), ints(0), ints(-1)]),
+    /some of the rows/,
+  ],
+  'Slice with a fixed end': [
+    one('Slice', [x('N', 3), ints(0), ints(2), ints(0)]),
+    /some of the rows/,
+  ],
+  'Slice 9 with a fixed end': [
+    one('Slice', [x('N', 3)], { attributes: { starts: [0], ends: [2] }, opset: 9 }),
+    /some of the rows/,
+  ],
+  'Pad of dimension 0': [one('Pad', [x('N', 3), ints(1, 0, 0, 0)]), /pads the batch/],
+  'Resize of dimension 0': [
+    one('Resize', [x('N', 3), undefined, floats([2], 2, 1)]),
+    /resizes the batch/,
+  ],
+  'Resize that crops': [
+    one('Resize', [x('N', 3), floats([4]), floats([2], 1, 2)], {
+      attributes: { coordinate_transformation_mode: 'tf_crop_and_resize' },
+    }),
+    /crops/,
+  ],
+  'Upsample of dimension 0': [
+    one('Upsample', [x('N', 3), floats([2], 2, 1)], { opset: 9 }),
+    /resizes the batch/,
+  ],
+  'Transpose, then Reshape as if it had not been': [
+    graph([node('Transpose', 'a', 't'), node('Reshape', 't shape', 'out')], {
+      constants: { shape: ints(-1, 4) },
+    }),
+    /does not keep the rows|rows for N/,
+  ],
+  'Concat of axis 0': [one('Concat', [x('N', 3), x('N', 3)], { attributes: { axis: 0 } }), ALONG],
+  'Concat with a constant': [
+    one('Concat', [x('N', 3), floats([1, 3])], { attributes: { axis: 1 } }),
+    /not the same batch/,
+  ],
+  'Split, with axis 0 by default': [
+    one('Split', [x('N', 3)], { outputs: [x('N', 3), x('N', 3)] }),
+    ALONG,
+  ],
+  'a constant that is given N rows and has two': [
+    graph([
+      node('Constant', '', 'c', { value: floats([2, 4]) }),
+      node('Shape', 'a', 'shape'),
+      node('Expand', 'c shape', 'out'),
+    ]),
+    /size 2 becomes N/,
+  ],
+})
+
+refuses('places', {
+  'Gather of row 0': [one('Gather', [x('N', 3), int(0)], { outputs: [x(3)] }), ALONG],
+  'Gather where rows point into rows': [
+    one('Gather', [x('N', 3), input('INT64', 'N')], { attributes: { axis: 1 } }),
+    /point into a tensor of rows/,
+  ],
+  'GatherND of rows by their index': [
+    one('GatherND', [x('N', 3), input('INT64', 'N', 1)]),
+    /point into a tensor of rows/,
+  ],
+  'GatherElements along the batch': [
+    one('GatherElements', [x('N', 3), input('INT64', 'N', 3)]),
+    ALONG,
+  ],
+  'GatherElements of a constant, which has a row for each': [
+    one('GatherElements', [floats([4, 3]), input('INT64', 'N', 3)], { attributes: { axis: 1 } }),
+    /not batched/,
+  ],
+  'ScatterElements along the batch': [
+    one('ScatterElements', [x('N', 3), input('INT64', 'N', 3), x('N', 3)]),
+    ALONG,
+  ],
+  'ScatterElements that adds': [
+    one('ScatterElements', [x('N', 3), input('INT64', 'N', 3), x('N', 3)], {
+      attributes: { axis: 1, reduction: 'add' },
+    }),
+    /reduces/,
+  ],
+  ScatterND: [one('ScatterND', [x('N', 3), input('INT64', 'N', 1), x('N', 3)]), /all rows/],
+  'an index that reaches beyond its row': [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape zero', 'n'),
+        node('Range', 'zero n one', 'numbers'),
+        node('Mul', 'numbers four', 'starts'),
+        node('Unsqueeze', 'starts axis', 'column'),
+        node('Add', 'column places', 'index'),
+        node('Reshape', 'a flat', 'elements'),
+        node('Gather', 'elements index', 'out'),
+      ],
+      {
+        constants: {
+          zero: int(0),
+          one: int(1),
+          four: int(4),
+          axis: ints(1),
+          flat: ints(-1),
+          // Element 4 is the next row's first.
+          places: constant('INT64', [1, 2], [0, 4]),
+        },
+      },
+    ),
+    /point into a tensor of rows/,
+  ],
+  Compress: [
+    one('Compress', [x('N', 3), constant('BOOL', [2], [1, 0])], { attributes: { axis: 0 } }),
+    /all rows/,
+  ],
+  NonZero: [one('NonZero', [x('N', 3)]), /all rows/],
+  Unique: [one('Unique', [x('N', 3)], { attributes: { axis: 0 } }), /all rows/],
+  NonMaxSuppression: [one('NonMaxSuppression', [x('N', 6, 4), x('N', 1, 6)]), /all rows/],
+  RoiAlign: [one('RoiAlign', [x('N', 1, 8, 8), floats([1, 4]), ints(0)]), /all rows/],
+  MaxRoiPool: [one('MaxRoiPool', [x('N', 1, 8, 8), floats([1, 5])]), /no rule/],
+  MaxUnpool: [one('MaxUnpool', [x('N', 1, 4, 4), input('INT64', 'N', 1, 4, 4)]), /no rule/],
+  "MaxPool's indices, which count across the batch": [
+    one('MaxPool', [x('N', 1, 4, 4)], {
+      attributes: { kernel_shape: [2, 2] },
+      outputs: [x('N', 1, 3, 3), input('INT64', 'N', 1, 3, 3)],
+    }),
+    /output 1/,
+  ],
+})
+
+refuses('products', {
+  'MatMul with [N]': [
+    one('MatMul', [x('N'), floats([3])], { outputs: [x()] }),
+    /sums over the batch/,
+  ],
+  'MatMul with the weight on the left': [
+    one('MatMul', [floats([3, 4]), x('N', 3)]),
+    /sums over the batch/,
+  ],
+  'MatMul of rows with rows': [
+    graph([node('Transpose', 'a', 't'), node('MatMul', 'a t', 'out')]),
+    /columns of its right operand|every row meets/,
+  ],
+  'Gemm with transA': [
+    one('Gemm', [x('N', 3), floats([5, 4])], { attributes: { transA: 1 } }),
+    /sums over the batch/,
+  ],
+  'Gemm with a bias of [N]': [one('Gemm', [x('N', 3), floats([3, 4]), x('N')]), /bias is batched/],
+  'Gemm with a bias of two rows': [
+    one('Gemm', [x('N', 3), floats([3, 4]), floats([2, 4])]),
+    /bias has size 2/,
+  ],
+  ...Object.fromEntries(
+    Object.entries({
+      'the batch summed': 'ij,jk->jk',
+      'the batch not in the output': 'ij,jk->k',
+      'an equation without an output': 'ij,jk',
+      'an ellipsis': '...j,jk->...k',
+      'the batch repeated': 'ii,ik->ik',
+    }).map(([title, equation]) => [
+      `Einsum with ${title}`,
+      [
+        one('Einsum', [x('N', 3), floats([3, 4])], { attributes: { equation } }),
+        /sums over the batch|not written out|in one operand/,
+      ] as const,
+    ]),
+  ),
+  'Conv with the batch as channels': [
+    graph(
+      [
+        node('Transpose', 'a', 't', { perm: [1, 0, 2] }),
+        node('Conv', 't w', 'c'),
+        node('Transpose', 'c', 'out', { perm: [1, 0, 2] }),
+      ],
+      { inputs: { a: x('N', 1, 8) }, constants: { w: floats([2, 2, 3]) } },
+    ),
+    /the batch is dimension 1, not 0/,
+  ],
+  'Conv along the batch (time first)': [
+    graph(
+      [
+        node('Transpose', 'a', 't'),
+        node('Unsqueeze', 't first', 'pictures'),
+        node('Conv', 'pictures w', 'c', { pads: [2, 0] }),
+        node('Squeeze', 'c first', 's'),
+        node('Transpose', 's', 'out'),
+      ],
+      { constants: { first: ints(0), w: floats([4, 4, 3]) } },
+    ),
+    /the batch is dimension 2, not 0/,
+  ],
+  'Conv with a weight of the rows': [
+    one('Conv', [x('N', 1, 8), x('N', 1, 3)]),
+    /input 1 differs from row to row/,
+  ],
+})
+
+refuses('recurrence', {
+  ...Object.fromEntries(
+    (['LSTM', 'GRU', 'RNN'] as const).map(operator => {
+      const gates = { LSTM: 4, GRU: 3, RNN: 1 }[operator]
+      return [
+        `${operator} with the batch at time`,
+        [
+          one(operator, [x('N', 1, 2), floats([1, gates * 3, 2]), floats([1, gates * 3, 3])], {
+            attributes: { hidden_size: 3 },
+            outputs: [x('N', 1, 1, 3)],
+          }),
+          /batch is dimension 0 of its input, not 1/,
+        ] as const,
+      ]
+    }),
+  ),
+  'LSTM with a state that has one entry': [
+    graph(
+      [
+        node('Transpose', 'a', 't', { perm: [1, 0, 2] }),
+        node('LSTM', 't w r - - h', 'y', { hidden_size: 3 }),
+        node('Transpose', 'y', 'out', { perm: [2, 0, 1, 3] }),
+      ],
+      {
+        inputs: { a: x('N', 5, 2) },
+        constants: { w: floats([1, 12, 2]), r: floats([1, 12, 3]), h: floats([1, 1, 3]) },
+      },
+    ),
+    /input 5 is not batched/,
+  ],
+})
+
+const branch = (nodes: WrittenModel['nodes'], out: string) => ({
+  nodes,
+  inputs: {},
+  outputs: { [out]: x('N', '?') },
+})
+
+/** A body that adds up its first state and hands it out. */
+const adding = {
+  nodes: [node('Add', 'sum row', 'next'), node('Identity', 'next', 'given')],
+  inputs: { sum: x(4), row: x(4) },
+  outputs: { next: x(4), given: x(4) },
+}
+
+refuses('graphs within nodes', {
+  'If there is one row': [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape zero', 'n'),
+        node('Equal', 'n one', 'single'),
+        node('If', 'single', 'out', {
+          then_branch: branch([node('Neg', 'a', 'y')], 'y'),
+          else_branch: branch([node('Abs', 'a', 'z')], 'z'),
+        }),
+      ],
+      { constants: { zero: int(0), one: int(1) } },
+    ),
+    /number of rows/,
+  ],
+  'If a row says so': [
+    graph(
+      [
+        node('If', 'c', 'out', {
+          then_branch: branch([node('Neg', 'a', 'y')], 'y'),
+          else_branch: branch([node('Abs', 'a', 'z')], 'z'),
+        }),
+      ],
+      { inputs: { a: x('N', 4), c: input('BOOL', 'N') } },
+    ),
+    /rows choose the branch/,
+  ],
+  'a Loop as long as there are rows': [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape zero', 'n'),
+        node('Loop', 'n - a', 'out', {
+          body: {
+            nodes: [node('Identity', 'go', 'on'), node('Add', 'v v', 'w')],
+            inputs: { i: input('INT64'), go: input('BOOL'), v: x('N', 4) },
+            outputs: { on: input('BOOL'), w: x('N', 4) },
+          },
+        }),
+      ],
+      { constants: { zero: int(0) } },
+    ),
+    /rows decide how often/,
+  ],
+  'a Loop whose condition a row decides': [
+    graph(
+      [
+        node('Loop', 'times - a', 'out', {
+          body: {
+            nodes: [
+              node('ReduceMax', 'v', 'most', { keepdims: 0 }),
+              node('Cast', 'most', 'on', { to: 9 }),
+              node('Identity', 'v', 'w'),
+            ],
+            inputs: { i: input('INT64'), go: input('BOOL'), v: x('N', 4) },
+            outputs: { on: input('BOOL'), w: x('N', 4) },
+          },
+        }),
+      ],
+      { constants: { times: int(3) } },
+    ),
+    ALONG,
+  ],
+  'a Loop whose state gets another batch': [
+    graph(
+      [
+        node('Loop', 'times - a', 'out', {
+          body: {
+            nodes: [node('Identity', 'go', 'on'), node('Transpose', 'v', 'w')],
+            inputs: { i: input('INT64'), go: input('BOOL'), v: x('?', '?') },
+            outputs: { on: input('BOOL'), w: x('?', '?') },
+          },
+        }),
+      ],
+      { constants: { times: int(3) } },
+    ),
+    /after a repetition/,
+  ],
+  'a Scan over the batch that hands a sum on': [
+    graph([node('Scan', 'start a', '- out', { body: adding, num_scan_inputs: 1 })], {
+      constants: { start: floats([4]) },
+    }),
+    /from row to row/,
+  ],
+  'a Scan over the batch backwards': [
+    graph([
+      node('Scan', 'a', 'out', {
+        body: {
+          nodes: [node('Neg', 'row', 'given')],
+          inputs: { row: x(4) },
+          outputs: { given: x(4) },
+        },
+        num_scan_inputs: 1,
+        scan_input_directions: [1],
+      }),
+    ]),
+    /backwards/,
+  ],
+  'a Scan whose outputs are stacked elsewhere': [
+    graph([
+      node('Scan', 'a', 'out', {
+        body: {
+          nodes: [node('Neg', 'row', 'given')],
+          inputs: { row: x(4) },
+          outputs: { given: x(4) },
+        },
+        num_scan_inputs: 1,
+        scan_output_axes: [1],
+      }),
+    ]),
+    /batch at dimension 1/,
+  ],
+  'a Scan over the batch whose body takes all rows': [
+    graph([
+      node('Scan', 'a', 'out', {
+        body: {
+          nodes: [node('Add', 'row a', 'given')],
+          inputs: { row: x(4) },
+          outputs: { given: x('N', 4) },
+        },
+        num_scan_inputs: 1,
+      }),
+    ]),
+    /takes "a", which depends on rows/,
+  ],
+})
+
+refuses('quantisation', {
+  DynamicQuantizeLinear: [
+    one('DynamicQuantizeLinear', [x('N', 4)], {
+      outputs: [input('UINT8', 'N', 4), x(), input('UINT8')],
+    }),
+    /largest value of the whole batch/,
+  ],
+  ...Object.fromEntries(
+    ['DynamicQuantizeMatMul', 'DynamicQuantizeLSTM', 'MatMulIntegerToFloat'].map(operator => [
+      operator,
+      [one(`${operator}@com.microsoft`, [x('N', 4)], { opset: MS }), /no rule/] as const,
+    ]),
+  ),
+  'QuantizeLinear by a scale of the rows': [
+    one('QuantizeLinear', [x('N', 4), x('N')], { outputs: [input('UINT8', 'N', 4)] }),
+    /input 1 differs/,
+  ],
+  'QuantizeLinear with a scale for each row': [
+    one('QuantizeLinear', [x('N', 4), floats([3])], { attributes: { axis: 0 } }),
+    /a scale for each row/,
+  ],
+  'MatMulInteger with a zero point of the rows': [
+    one('MatMulInteger', [
+      input('UINT8', 'N', 4),
+      constant('UINT8', [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]),
+      input('UINT8', 'N'),
+    ]),
+    /input 2 differs/,
+  ],
+  'MatMulInteger with a zero point for each of two rows': [
+    one('MatMulInteger', [
+      input('UINT8', 'N', 4),
+      constant('UINT8', [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]),
+      constant('UINT8', [2], [1, 2]),
+    ]),
+    /input 2 has a value for each row/,
+  ],
+  'QLinearMatMul with a scale of the rows': [
+    one('QLinearMatMul', [
+      input('UINT8', 'N', 4),
+      x('N', 1),
+      constant('UINT8', [], [0]),
+      constant('UINT8', [4, 1], [1, 2, 3, 4]),
+      floats([], 1),
+      constant('UINT8', [], [0]),
+      floats([], 1),
+      constant('UINT8', [], [0]),
+    ]),
+    /input 1 differs/,
+  ],
+})
+
+refuses('text and classic machine learning', {
+  'StringSplit, as wide as the longest row': [
+    one('StringSplit', [input('BYTES', 'N')], {
+      opset: 20,
+      outputs: [input('BYTES', 'N', '?'), input('INT64', 'N')],
+    }),
+    /all rows/,
+  ],
+  'StringNormalizer with stop words': [
+    one('StringNormalizer', [input('BYTES', 'N')], { attributes: { stopwords: ['the'] } }),
+    /stop words/,
+  ],
+  'TfIdfVectorizer of [N]: one document': [
+    one('TfIdfVectorizer', [input('BYTES', 'N')], {
+      attributes: {
+        mode: 'TF',
+        min_gram_length: 1,
+        max_gram_length: 1,
+        max_skip_count: 0,
+        ngram_counts: [0],
+        ngram_indexes: [0],
+        pool_strings: ['a'],
+      },
+    }),
+    /not a table/,
+  ],
+  'Tokenizer, padded to the longest row': [
+    one('Tokenizer@com.microsoft', [input('BYTES', 'N')], {
+      opset: MS,
+      attributes: { pad_value: '#', mark: 0, mincharnum: 1, separators: [' '] },
+      outputs: [input('BYTES', 'N', '?')],
+    }),
+    /as wide as the longest row/,
+  ],
+  'Tokenizer before a vocabulary that has the pad value': [
+    graph(
+      [
+        node('Tokenizer@com.microsoft', 'a', 'words', {
+          pad_value: '#',
+          mark: 0,
+          mincharnum: 1,
+          separators: [' '],
+        }),
+        node('TfIdfVectorizer', 'words', 'out', {
+          mode: 'TF',
+          min_gram_length: 1,
+          max_gram_length: 1,
+          max_skip_count: 0,
+          ngram_counts: [0],
+          ngram_indexes: [0, 1],
+          pool_strings: ['a', '#'],
+        }),
+      ],
+      { inputs: { a: input('BYTES', 'N') }, opset: MS },
+    ),
+    /padded with/,
+  ],
+  ...Object.fromEntries(
+    ['Scaler', 'Normalizer', 'LinearRegressor', 'TreeEnsembleClassifier', 'SVMRegressor'].map(
+      operator => [
+        `${operator} of [N]`,
+        [one(`${operator}@ai.onnx.ml`, [x('N')], { opset: ML }), /not a table/] as const,
+      ],
+    ),
+  ),
+  'ArrayFeatureExtractor of a batched [N]': [
+    one('ArrayFeatureExtractor@ai.onnx.ml', [x('N'), ints(0)], { opset: ML }),
+    /takes some of the rows/,
+  ],
+  ...Object.fromEntries(
+    ['SequenceConstruct', 'SplitToSequence', 'Optional', 'DictVectorizer@ai.onnx.ml'].map(
+      operator => [operator, [one(operator, [x('N', 3)], { opset: ML }), /no rule/] as const],
+    ),
+  ),
+})
+
+/** A function of one operator, called once. */
+const calling = (
+  { domain = 'example.com', opset = 17, operators = ['Relu'] },
+  call = 'Own',
+): WrittenModel => ({
+  ...graph([node(`${call}@${domain}`, 'a', 'out')], {
+    opset: { '': 17, [domain]: 1 },
+    functions: operators.map(operator => ({
+      name: call,
+      domain,
+      inputs: ['v'],
+      outputs: ['w'],
+      opset,
+      nodes: [node(operator, 'v', 'w')],
+    })),
+  }),
+})
+
+refuses('what ONNX Runtime takes otherwise than ONNX says', {
+  'a flag that is neither 0 nor 1 (noop_with_empty_axes)': [
+    one('ReduceMax', [x('N', 3)], { attributes: { noop_with_empty_axes: 2 }, opset: 18 }),
+    /noop_with_empty_axes is 2, not 0 or 1/,
+  ],
+  'a flag that is neither 0 nor 1 (keepdims)': [
+    one('ArgMax', [x('N', 3, 2)], { attributes: { axis: 1, keepdims: 2 } }),
+    /keepdims is 2, not 0 or 1/,
+  ],
+  'a function that is there twice': [
+    calling({ operators: ['Relu', 'Softmax'] }),
+    /several functions of this name/,
+  ],
+  'a function of the name of an operator of ONNX Runtime': [
+    calling({ domain: 'ai.onnx.ml', operators: ['Identity'] }, 'Normalizer'),
+    /a function in a domain of ONNX Runtime/,
+  ],
+  'a function of another opset than the model': [
+    calling({ opset: 12, operators: ['Softmax'] }),
+    /of opset 12, and the model of another/,
+  ],
+})
+
+refuses('what is not known', {
+  'an operator of com.microsoft without a rule': [
+    one('FusedMatMul@com.microsoft', [x('N', 3), floats([3, 3])], { opset: MS }),
+    /FusedMatMul, com\.microsoft 1\): there is no rule for this operator/,
+  ],
+  'an operator of another domain': [
+    one('Relu@example.com', [x('N', 3)], { opset: { '': 17, 'example.com': 1 } }),
+    /no rule/,
+  ],
+  'an opset that is newer than the rules': [
+    one('Relu', [x('N', 3)], { opset: 99 }),
+    /newer than 28/,
+  ],
+  'a domain whose opset the file does not say': [
+    one('Relu@example.com', [x('N', 3)]),
+    /does not say which opset/,
+  ],
+  'an input with a fixed first dimension': [one('Relu', [x(1, 3)]), /fixed first dimension, 1/],
+  'an input without dimensions': [one('Relu', [x()]), /no first dimension/],
+  'an output that is the same for all rows': [
+    graph([node('Identity', 'c', 'out')], { constants: { c: floats([1, 4]) } }),
+    /the same for all rows/,
+  ],
+})
