@@ -1,6 +1,6 @@
 // Prints what users rely on by name, as the code has it: docs/interface.json is this, of the last release.
 //
-//   npm run --silent interface
+//   node scripts/release/interface.ts
 import { VARIABLES } from '../../function/config/variables.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { openApi } from '../../function/http/pages/openapi.ts'

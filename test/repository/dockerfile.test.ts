@@ -19,19 +19,14 @@ const argumentsOf = (name: string, from = instructions) =>
 
 describe('the Dockerfile', () => {
   test('has the Node that the tests run on, by its exact tag', () => {
-    assert.equal(
-      argumentsOf('ARG')[0],
-      `BASE=docker.io/library/node:${manifest.devDependencies.node}-bookworm-slim`,
-    )
+    const [base = '', digest] = (argumentsOf('ARG')[0] as string).split('@')
+    assert.equal(base, `BASE=docker.io/library/node:${manifest.devDependencies.node}-bookworm-slim`)
+    assert.match(digest ?? '', /^(sha256:[0-9a-f]{64})?$/)
   })
 
-  test('holds the base to one digest in every stage, which `npm run pin` fills in, and who builds from another base leaves out', () => {
-    assert.match(argumentsOf('ARG')[1] as string, /^BASE_DIGEST=(sha256:[0-9a-f]{64})?$/)
+  test('has one base in every stage, so that one digest holds all of them', () => {
     for (const from of argumentsOf('FROM'))
-      assert.match(
-        from,
-        /^--platform=\$(BUILD|TARGET)PLATFORM \$\{BASE\}\$\{BASE_DIGEST:\+@\$\{BASE_DIGEST\}\}/,
-      )
+      assert.match(from, /^--platform=\$(BUILD|TARGET)PLATFORM \$\{BASE\}( |$)/)
   })
 
   test('installs what the lock file says, and runs no package’s install script', () => {

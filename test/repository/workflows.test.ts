@@ -91,6 +91,42 @@ test('the tools of the workflows have the versions of .ci/run, and Node that of 
   assert.equal(versions(/go-version: (\S+)/g).length, 1)
 })
 
+suite('Renovate watches', () => {
+  const renovate = JSON.parse(read('.github/renovate.json'))
+  const files = globSync(
+    ['**/requirements*.txt', 'monitoring/cluster/*.yaml', '.github/workflows/*', '**/package.json'],
+    { cwd: projectFolder, exclude: path => path.endsWith('node_modules') },
+  )
+  /** As Renovate reads `/…/` in its configuration. */
+  const isWatched = (path: string, { managerFilePatterns }: { managerFilePatterns: string[] }) =>
+    managerFilePatterns.some(pattern => new RegExp(pattern.slice(1, -1)).test(path))
+
+  test('the packages of every folder, of tests too, which its presets leave out', () => {
+    assert.ok(renovate.extends.includes('config:best-practices'))
+    assert.deepEqual(renovate.ignorePaths, ['**/node_modules/**'])
+    assert.equal(renovate.enabledManagers, undefined)
+  })
+
+  for (const [what, manager, pattern] of [
+    ['every list of Python packages', renovate.pip_requirements, /requirements.*\.txt$/],
+    ['the images of the monitoring', renovate.kubernetes, /^monitoring\/cluster\//],
+    ['every workflow', renovate.customManagers[0], /^\.github\/workflows\//],
+  ] as const) {
+    test(what, () => {
+      const found = files.filter(path => pattern.test(path))
+      assert.ok(found.length > 0)
+      for (const path of found) assert.ok(isWatched(path, manager), path)
+    })
+  }
+
+  test('an image that a workflow names in a variable', () => {
+    const named = paths.flatMap(path => read(path).match(/^ +[A-Z]+_IMAGE: .*$/gm) ?? [])
+    assert.ok(named.length > 0)
+    for (const line of named)
+      assert.match(line, new RegExp(renovate.customManagers[0].matchStrings[0]))
+  })
+})
+
 suite('a workflow is refused', () => {
   const path = `${WORKFLOWS}/check.yml`
   const good = read(path)
