@@ -156,8 +156,7 @@ const isRowNumber = ({ address }: Value) =>
 export function lookup(step: Step): readonly Value[] | undefined {
   const [data, indices] = step.inputs
   if (!isBatched(data) || !isBatched(indices) || data.axis !== 0) return undefined
-  if (data.repeats !== undefined || data.isNumbered || indices.repeats !== undefined)
-    return undefined
+  if (data.repeats ?? data.padding ?? data.isNumbered ?? indices.repeats) return undefined
   const { operator } = step.node
   if (operator === 'GatherND' && indices.beginsWithRow) return [byRow(step, data, indices)]
   if (operator !== 'Gather' || indices.address === undefined) return undefined

@@ -127,7 +127,14 @@ export const ML: Rules = {
       regressor(() => 1),
     ),
   ],
-  ...each(['TreeEnsembleClassifier', 'LinearClassifier'], since(1, classifier(classLabels))),
+  TreeEnsembleClassifier: [since(1, classifier(classLabels))],
+  // ONNX Runtime gives a score for each intercept, however many labels there are.
+  LinearClassifier: [
+    since(
+      1,
+      classifier(() => undefined),
+    ),
+  ],
   SVMClassifier: [
     since(
       1,

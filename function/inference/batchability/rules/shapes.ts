@@ -54,7 +54,9 @@ const constantOfShape: Rule = step => {
   const dims = sizesOf(step, 0)
   const axis = dims.findIndex(hasRows)
   if (axis !== -1) return [batched(dims, axis)]
-  const [value = 0] = step.attribute('value')?.tensor?.values ?? [0]
+  const given = step.attribute('value')
+  // Values of other types are not read.
+  const [value = Number.NaN] = given === undefined ? [0] : (given.tensor?.values ?? [])
   const count = dims.map(asNumber).reduce<number>((all, one) => all * (one ?? Number.NaN), 1)
   if (!(count <= MOST_KEPT)) return [constant(dims)]
   const element = Number.isInteger(value) ? fixed(value) : undefined
@@ -166,8 +168,8 @@ export function axesOf(step: Step, index: number, rank: number): number[] | unde
 const squeeze: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
-  const axes = axesOf(step, 1, value.dims.length)
-  if (axes === undefined) {
+  const axes = axesOf(step, 1, value.dims.length) ?? []
+  if (axes.length === 0) {
     // Which dimensions go would differ where N is 1.
     if (isBatched(value)) throw new Stop('it names no axes: at one row the batch goes, too')
     if (value.dims.some(dim => asNumber(dim) === undefined)) return [UNKNOWN]
@@ -443,6 +445,7 @@ const pad: Rule = step => {
   step.constantsFrom(2)
   const rank = value.dims.length
   const axes = step.numbers(3)?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)
+  if (new Set(axes).size < axes.length) throw new Stop('an axis is named twice')
   const pads = step.integers('pads')?.map(fixed) ?? step.elements(1) ?? []
   const sizes = value.dims.map((has, place) => {
     const i = axes.indexOf(place)
@@ -467,6 +470,7 @@ const resize: Rule = step => {
   if (step.text('keep_aspect_ratio_policy', 'stretch') !== 'stretch')
     throw new Stop('one dimension decides the scale of all')
   const rank = value.dims.length
+  checkNotBetweenRows(step, value)
   const axes = step.integers('axes')?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)
   const { scales, sizes } = scalesOf(step)
   const out = value.dims.map((has, place) => {
@@ -478,6 +482,16 @@ const resize: Rule = step => {
     return wanted ?? unknownSize()
   })
   return [tensor(out, value.axis)]
+}
+
+/**
+ * Between pixels ONNX Runtime takes a neighbour's 0 times along every dimension, even one of scale 1, and
+ * 0 times NaN is NaN. Pictures [N, channels, …] of two or three dimensions are taken one by one.
+ */
+function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
+  const isOnePicture = axis === 0 && (dims.length === 4 || dims.length === 5)
+  if (axis !== undefined && step.text('mode', 'nearest') !== 'nearest' && !isOnePicture)
+    throw new Stop('it interpolates, maybe between rows: the batch is not that of [N, channels, …]')
 }
 
 /** Scales or sizes, whichever is given; the other is left out or empty. */
