@@ -847,7 +847,7 @@ refuses('what a rule does not ask of its inputs', {
         },
       },
     ),
-    /as wide as the longest row/,
+    /point into a tensor of rows|same indices/,
   ],
   'an initialiser and a node of one name': [
     graph([node('Constant', '', 'c', { value: ints(1, -1) }), node('Reshape', 'a c', 'out')], {
