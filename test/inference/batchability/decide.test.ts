@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { readConfig } from '../../../function/config.ts'
+import { createFunction } from '../../../function/index.ts'
+import {
+  decideBatching,
+  describeBatching,
+} from '../../../function/inference/batchability/decide.ts'
+import { sampledDifference } from '../../../function/inference/batchability/sampled-check.ts'
+import { checkBatchTrue } from '../../../function/inference/batching.ts'
+import { exampleInputs } from '../../../function/inference/example.ts'
+import { openSession, type Session } from '../../../function/inference/session.ts'
+import { startServer, testModel } from '../../server.ts'
+import { floats, one, write, x } from './models.ts'
+
+const opened: Session[] = []
+after(() => Promise.all(opened.map(session => session.close())))
+
+async function decide(file: string, batch?: boolean) {
+  const session = await openSession(file, 1)
+  opened.push(session)
+  return decideBatching({ file, batch }, session, exampleInputs(session.signature, undefined))
+}
+
+const modelFile = (name: string) => join(testModel(name), 'model.onnx')
+
+describe('requests share runs', () => {
+  test('where the graph proves that rows are independent', async () => {
+    const decided = await decide(modelFile('two-in-two-out'))
+    assert.deepEqual(decided, { joins: true, reason: 'proven', detail: undefined })
+    assert.match(describeBatching(decided), /^requests share runs: the graph proves/)
+  })
+
+  test("on model.json's word, and the log names what is not proven", async () => {
+    const decided = await decide(modelFile('rows-dependent'), true)
+    assert.deepEqual([decided.joins, decided.reason], [true, 'model_json'])
+    assert.equal(
+      describeBatching(decided),
+      'joined on model.json\'s word, not proven: node "mean" (ReduceMean, ai.onnx 21): it works along dimension 0, which is the batch',
+    )
+  })
+
+  test('although an output is declared with one row, where it has one for each', async () => {
+    const file = write(one('Identity', [x('N', 2)], { outputs: [x(1, 2)] }))
+    assert.equal((await decide(file)).reason, 'proven')
+  })
+})
+
+describe('each request has a run of its own', () => {
+  test('where the proof stops', async () => {
+    const decided = await decide(modelFile('rows-dependent'))
+    assert.deepEqual([decided.joins, decided.reason], [false, 'not_proven'])
+    assert.match(describeBatching(decided), /^one request a run: node "mean" \(ReduceMean/)
+  })
+
+  test('where an input has a fixed first dimension', async () => {
+    assert.equal((await decide(modelFile('fixed'))).reason, 'fixed_dimension')
+  })
+
+  test('where model.json says "batch": false, proven or not', async () => {
+    const decided = await decide(modelFile('two-in-two-out'), false)
+    assert.deepEqual(decided, { joins: false, reason: 'model_json', detail: undefined })
+  })
+
+  test('and a metric says why', async () => {
+    const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
+    try {
+      const text = await (await fetch(`${server.url}/metrics`)).text()
+      assert.match(text, /^inference_batching_info\{joined="false",reason="not_proven"\} 1$/m)
+    } finally {
+      await server.stop()
+    }
+  })
+})
+
+const load = (modelDir: string) =>
+  createFunction(readConfig({ MODEL_DIR: modelDir, LOG_LEVEL: 'silent' })).model.load()
+
+describe('"batch": true stops the start', () => {
+  for (const [name, names] of [
+    ['fixed', /input "x" has shape \[2,3\]/],
+    ['scalar', /input "x" has no first dimension/],
+    ['vector-sum', /output "sum" has no first dimension/],
+  ] as const) {
+    test(`of ${name}, which leaves no room for more rows`, async t => {
+      const folder = mkdtempSync(join(tmpdir(), 'model-'))
+      t.after(() => rmSync(folder, { recursive: true }))
+      cpSync(testModel(name), folder, { recursive: true })
+      writeFileSync(join(folder, 'model.json'), '{"batch": true}')
+      await assert.rejects(load(folder), ({ message }: Error) => {
+        assert.match(message, /^model\.json: "batch": true, but /)
+        assert.match(message, names)
+        return true
+      })
+    })
+  }
+
+  test('and not of one with a variable first dimension throughout', async () => {
+    const session = await openSession(modelFile('two-in-two-out'), 1)
+    opened.push(session)
+    checkBatchTrue(session.signature)
+  })
+})
+
+describe('the second lock', () => {
+  const difference = async (file: string) => {
+    const session = await openSession(file, 1)
+    opened.push(session)
+    const { inputs } = session.signature
+    const example = inputs.map(({ name, datatype }) => ({
+      name,
+      datatype,
+      shape: [2, 4],
+      data: Float32Array.from([0.1, -2, 3, 0.5, 1, 0.25, -1, 2]),
+    }))
+    return sampledDifference(session, example)
+  }
+
+  test('finds a model that works across rows', async () => {
+    const file = write(one('Softmax', [x('N', 4)], { attributes: { axis: 0 } }))
+    assert.equal(await difference(file), 'output "out0" of the sample')
+  })
+
+  test('finds nothing in a model that does not', async () => {
+    assert.equal(await difference(write(one('MatMul', [x('N', 4), floats([4, 3])]))), undefined)
+  })
+
+  test('refuses nothing where a run fails', async () => {
+    assert.equal(await difference(write(one('MatMul', [x('N', 'M'), floats([5, 3])]))), undefined)
+  })
+})
