@@ -122,8 +122,8 @@ class Walk {
     outputs: readonly string[],
   ): Promise<void> {
     // An initialiser of an input's name is only its default: callers may send another value.
-    for (const tensor of initializers)
-      if (!scope.hasOwn(tensor.name)) scope.set(tensor.name, tensorValue(tensor))
+    const own = initializers.filter(({ name }) => !scope.hasOwn(name))
+    for (const tensor of own) scope.set(tensor.name, tensorValue(tensor))
     await this.#nodes(nodes, scope, outputs)
   }
 
