@@ -957,6 +957,46 @@ refuses('sizes that are not what they seem', {
   ],
 })
 
+refuses('operators of transformers', {
+  'Attention to the keys of one sequence': [
+    one('Attention', [x('N', 2, 3, 4), floats([1, 2, 3, 4]), floats([1, 2, 3, 4])], { opset: 23 }),
+    /input 1 is not batched/,
+  ],
+  'Attention with the batch as heads': [
+    graph(
+      [node('Transpose', 'a', 't', { perm: [1, 0, 2, 3] }), node('Attention', 't t t', 'out')],
+      { inputs: { a: x('N', 2, 3, 4) }, opset: 23 },
+    ),
+    /not dimension 0 of input 0/,
+  ],
+  'Attention with a mask [N,keys], where it is of the queries': [
+    one('Attention', [x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 3)], { opset: 23 }),
+    /mask has the batch elsewhere/,
+  ],
+  'Attention with a mask of two entries': [
+    one('Attention', [x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 2, 3, 4), floats([2, 1, 3, 3])], {
+      opset: 23,
+    }),
+    /mask has an entry for each row/,
+  ],
+  'RotaryEmbedding with caches of one row': [
+    one('RotaryEmbedding', [x('N', 2, 3, 4), floats([1, 3, 2]), floats([1, 3, 2])], { opset: 23 }),
+    /input 1 is not batched/,
+  ],
+  'RotaryEmbedding with the places of one row': [
+    one(
+      'RotaryEmbedding',
+      [x('N', 2, 3, 4), floats([5, 2]), floats([5, 2]), constant('INT64', [1, 3], [0, 1, 2])],
+      { opset: 23 },
+    ),
+    /input 3 is not batched/,
+  ],
+  'RMSNormalization over the batch, too': [
+    one('RMSNormalization', [x('N', 3), floats([3])], { opset: 23, attributes: { axis: 0 } }),
+    ALONG,
+  ],
+})
+
 refuses('what is not known', {
   'an operator of com.microsoft without a rule': [
     one('FusedMatMul@com.microsoft', [x('N', 3), floats([3, 3])], { opset: MS }),

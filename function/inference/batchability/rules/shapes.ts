@@ -346,9 +346,12 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 /** Both have the batch at the same place, and the lookup is along another: row i looks into row i. */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
-  const [data, indices] = [step.batched(0), step.batched(1)]
-  notAlong([axisOf(step.integer('axis', 0), data.dims.length)], data)
-  checkSameBatch(data, indices)
+  const [data, indices] = [step.input(0), step.batched(1)]
+  const along = axisOf(step.integer('axis', 0), indices.dims.length)
+  if (isBatched(data)) {
+    notAlong([along], data)
+    checkSameBatch(data, indices)
+  } else if (along !== indices.axis) throw new Stop('a constant has an entry for each row')
   return [like(indices)]
 }
 
