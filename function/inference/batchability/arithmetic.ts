@@ -253,7 +253,7 @@ function unsqueeze(
   const { shape, elements } = input as Small
   const count = step.integers('axes')?.length ?? axesInput?.elements.length ?? 0
   const axes = axesOf(axesInput, step, shape.length + count)
-  if (axes === undefined) return undefined
+  if (axes === undefined || new Set(axes).size < axes.length) return undefined
   const rest = [...shape]
   const out = Array.from({ length: shape.length + axes.length }, (_, i) =>
     axes.includes(i) ? 1 : (rest.shift() as number),

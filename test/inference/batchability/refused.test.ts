@@ -872,6 +872,10 @@ refuses('sizes that are not what they seem', {
     ),
     /names no axes/,
   ],
+  'Unsqueeze that names an axis twice': [
+    one('Unsqueeze', [x('N', 4)], { opset: 11, attributes: { axes: [0, 0] } }),
+    /an axis is named twice/,
+  ],
   'the end of a Slice, cut to INT32': [
     graph(
       [node('Cast', 'far', 'end', { to: TO_INT32 }), node('Slice', 'a start end start', 'out')],

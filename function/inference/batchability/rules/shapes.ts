@@ -194,6 +194,7 @@ const unsqueeze: Rule = step => {
   const count = (step.integers('axes') ?? step.elements(1) ?? []).length
   const rank = dims.length + count
   const axes = axesOf(step, 1, rank) ?? []
+  if (new Set(axes).size < axes.length) throw new Stop('an axis is named twice')
   const stays = Array.from({ length: rank }, (_, i) => i).filter(i => !axes.includes(i))
   const sizes = Array.from({ length: rank }, (_, i) =>
     axes.includes(i) ? fixed(1) : (dims[stays.indexOf(i)] as Size),
