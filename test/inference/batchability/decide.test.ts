@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { readConfig } from '../../../function/config.ts'
-import { createFunction } from '../../../function/index.ts'
 import {
   decideBatching,
   describeBatching,
@@ -13,6 +12,7 @@ import { sampledDifference } from '../../../function/inference/batchability/samp
 import { checkBatchTrue } from '../../../function/inference/batching.ts'
 import { exampleInputs } from '../../../function/inference/example.ts'
 import { openSession, type Session } from '../../../function/inference/session.ts'
+import { createService } from '../../../function/service.ts'
 import { startServer, testModel } from '../../server.ts'
 import { floats, one, write, x } from './models.ts'
 
@@ -77,7 +77,7 @@ describe('each request has a run of its own', () => {
 })
 
 const load = (modelDir: string) =>
-  createFunction(readConfig({ MODEL_DIR: modelDir, LOG_LEVEL: 'silent' })).model.load()
+  createService(readConfig({ MODEL_DIR: modelDir, LOG_LEVEL: 'silent' })).model.load()
 
 describe('"batch": true stops the start', () => {
   for (const [name, names] of [
