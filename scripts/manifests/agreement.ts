@@ -95,7 +95,7 @@ function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
   return [
     ...env
       .filter(({ name }: Manifest) => !CANARY_ENVIRONMENT.includes(name))
-      .map(({ name }: Manifest) => `${at}.env: npm run canary reads no ${name}`),
+      .map(({ name }: Manifest) => `${at}.env: the canary reads no ${name}`),
     ...(refused === undefined ? [] : [`${at}.args: ${refused}`]),
   ]
 }

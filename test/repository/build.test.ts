@@ -38,11 +38,15 @@ suite('a production tree', () => {
     })
     const said: string[] = []
     child.stderr.on('data', chunk => said.push(String(chunk)))
-    for await (const line of createInterface({ input: child.stdout })) {
-      const { url } = JSON.parse(line)
-      if (url !== undefined) return { url: url as string, child, said }
-    }
-    throw new Error(`it ended before it served: ${said.join('')}`)
+    const url = await new Promise<string>((resolve, reject) => {
+      createInterface({ input: child.stdout })
+        .on('line', line => {
+          const { url } = JSON.parse(line)
+          if (url !== undefined) resolve(url)
+        })
+        .once('close', () => reject(new Error(`it ended before it served: ${said.join('')}`)))
+    })
+    return { url, child, said }
   }
 
   const read = (file: string) => readFileSync(join(tree, 'build', file), 'utf8')
