@@ -36,8 +36,14 @@ suite('a production tree', () => {
     })
     const said: string[] = []
     child.stderr.on('data', chunk => said.push(String(chunk)))
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-    return { url: JSON.parse(line).url as string, child, said }
+    const url = await new Promise<string>((resolve, reject) => {
+      createInterface({ input: child.stdout }).on('line', line => {
+        const { url } = JSON.parse(line)
+        if (url !== undefined) resolve(url)
+      })
+      child.once('exit', () => reject(new Error(`it ended before it was ready: ${said.join('')}`)))
+    })
+    return { url, child, said }
   }
 
   const read = (file: string) => readFileSync(join(tree, 'build', file), 'utf8')
