@@ -339,6 +339,14 @@ property(
   },
 )
 
+test('fewer BYTES elements than the shape holds are refused, with their number', () => {
+  const one = Buffer.from('\x08\0\0\0abcdefgh')
+  const tensor: Tensor = { name: 'x', datatype: 'BYTES', shape: [1], data: [''] }
+  assert.throws(() => readBinaryTensor(one, [2], variableShape(tensor)), {
+    message: 'input "x": shape [2] holds 2 elements, the binary data 1',
+  })
+})
+
 test('an integer of more digits than 64 bits hold costs no time, and fits no tensor', () => {
   const tensor: Tensor = { name: 'x', datatype: 'INT64', shape: [1], data: new BigInt64Array(1) }
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
