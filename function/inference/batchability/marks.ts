@@ -156,7 +156,7 @@ const isRowNumber = ({ address }: Value) =>
 export function lookup(step: Step): readonly Value[] | undefined {
   const [data, indices] = step.inputs
   if (!isBatched(data) || !isBatched(indices) || data.axis !== 0) return undefined
-  if (data.repeats !== undefined || data.isNumbered || indices.repeats !== undefined)
+  if (step.inputs.some(value => value?.padding ?? value?.repeats) || data.isNumbered)
     return undefined
   const { operator } = step.node
   if (operator === 'GatherND' && indices.beginsWithRow) return [byRow(step, data, indices)]

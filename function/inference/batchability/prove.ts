@@ -121,7 +121,9 @@ class Walk {
     scope: Scope,
     outputs: readonly string[],
   ): Promise<void> {
-    for (const tensor of initializers) scope.set(tensor.name, tensorValue(tensor))
+    // An initialiser of an input's name is only its default: callers may send another value.
+    for (const tensor of initializers)
+      if (!scope.hasOwn(tensor.name)) scope.set(tensor.name, tensorValue(tensor))
     await this.#nodes(nodes, scope, outputs)
   }
 

@@ -13,6 +13,11 @@ export class Scope {
     this.#values.set(name, value)
   }
 
+  /** Whether this graph itself has it. */
+  hasOwn(name: string): boolean {
+    return this.#values.has(name)
+  }
+
   /** @throws {Stop} where no node before has given it */
   get(name: string): Value {
     const value = this.#values.get(name) ?? this.#outer?.get(name)
