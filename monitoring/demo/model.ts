@@ -139,8 +139,11 @@ export const rate: Measure = (list, end, seconds) => {
   return found && widened(found, 0.12, Math.max(3, largest) / seconds)
 }
 
-/** `increase()`. */
-export const increase: Measure = (...window) => near(countOf(within(...window)), 0.1, 5)
+/** `increase()` is `rate()` times the window. */
+export const increase: Measure = (list, end, seconds) => {
+  const [least, most] = rate(list, end, seconds) ?? [0, 0]
+  return [least * seconds, most * seconds]
+}
 /** A counter's growth without extrapolation, or the number of processes. */
 export const total: Measure = (...window) => exactly(countOf(within(...window)))
 
