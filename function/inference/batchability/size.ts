@@ -10,6 +10,9 @@ const ROWS_FACTOR = 'N'
 /** More terms than this are a graph that this page does not follow. */
 const MOST_TERMS = 32
 
+/** Of one term. A number that is squared again and again has twice as many each time. */
+const MOST_FACTORS = 32
+
 let symbols = 0
 
 export const fixed = (value: number): Size => (value === 0 ? new Map() : new Map([['', value]]))
@@ -65,7 +68,9 @@ export function multiply(a: Size, b: Size): Size | undefined {
   const product = new Map<string, number>()
   for (const [one, coefficient] of a) {
     for (const [other, times] of b) {
-      const term = [...factorsOf(one), ...factorsOf(other)].sort().join('*')
+      const factors = [...factorsOf(one), ...factorsOf(other)]
+      if (factors.length > MOST_FACTORS) return undefined
+      const term = factors.sort().join('*')
       put(product, term, (product.get(term) ?? 0) + coefficient * times)
     }
   }

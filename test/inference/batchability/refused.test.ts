@@ -858,6 +858,20 @@ refuses('what a rule does not ask of its inputs', {
 })
 
 refuses('sizes that are not what they seem', {
+  'the number of rows, squared again and again': [
+    graph(
+      [
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape first', 'square0'),
+        ...Array.from({ length: 8 }, (_, i) =>
+          node('Mul', `square${i} square${i}`, `square${i + 1}`),
+        ),
+        node('Expand', 'square8 shape', 'out'),
+      ],
+      { constants: { first: int(0) } },
+    ),
+    /node "Mul of square6" .* input 0 has the number of rows among its values/,
+  ],
   'Squeeze of an empty list of axes, which is all of size 1': [
     graph(
       [
