@@ -81,8 +81,9 @@ async function readSignature(
       'the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False)',
     )
   }
+  // ONNX Runtime reads files that our reader does not know: they are served all the same.
   const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0)
-    ? await readShapeless(file)
+    ? await readShapeless(file).catch(() => new Set<string>())
     : new Set<string>()
   const describe = (metadata: NativeMetadata) =>
     readTensorMetadata(metadata, shapeless.has(metadata.name))

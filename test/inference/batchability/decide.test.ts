@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
@@ -58,6 +58,17 @@ describe('each request has a run of its own', () => {
 
   test('where an input has a fixed first dimension', async () => {
     assert.equal((await decide(modelFile('fixed'))).reason, 'fixed_dimension')
+  })
+
+  test('where only ONNX Runtime can read the file, which is served all the same', async () => {
+    const file = write(
+      one('ReduceSum', [x('N', 4)], { attributes: { keepdims: 0 }, outputs: [x()] }),
+    )
+    // A group (field 100), which protocol buffers skip.
+    appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
+    const decided = await decide(file)
+    assert.equal(decided.joins, false)
+    assert.equal(decided.detail, 'the graph cannot be read: it holds a field of the unknown kind 3')
   })
 
   test('where model.json says "batch": false, proven or not', async () => {
