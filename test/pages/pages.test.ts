@@ -63,8 +63,13 @@ describe('pages', () => {
 
     test(`GET ${path} with the tag of what the client has is answered 304`, async () => {
       const { headers } = await get(path)
-      const again = await get(path).set('If-None-Match', String(headers.etag))
-      assert.equal(again.status, 304)
+      const weak = String(headers.etag)
+      for (const tag of [weak, weak.replace('W/', ''), `"other", ${weak}`]) {
+        const again = await get(path).set('If-None-Match', tag)
+        assert.equal(again.status, 304, tag)
+      }
+      const other = await get(path).set('If-None-Match', '"other"')
+      assert.equal(other.status, 200)
     })
 
     test(`GET ${path} is the same compressed or not`, async () => {

@@ -44,10 +44,11 @@ const page = (request: Request, headers: Answer['headers'], html: string): Answe
 
 /** The answer, or 304 where the client has it already (RFC 9110 section 13.1.2). */
 function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
-  // Weak, because the same tag stands for the compressed body.
-  const etag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  const known = request.headers['if-none-match']?.split(',').map(tag => tag.trim()) ?? []
-  return known.includes(etag) || known.includes('*')
+  const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  // Weak, because the same tag stands for the compressed body; so are those that it is compared to.
+  const etag = `W/${tag}`
+  const known = request.headers['if-none-match']?.split(',') ?? []
+  return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))
     ? { status: 304, headers: { ...headers, etag }, body: '' }
     : { status: 200, headers: { ...headers, etag }, body }
 }
