@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
-import { checkModel, type Report } from '../../scripts/check-model/check.ts'
+import { checkModel } from '../../scripts/check-model/check.ts'
 import { field, message, numberField } from '../../scripts/check-model/operators.ts'
+import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
