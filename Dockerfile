@@ -1,11 +1,10 @@
 # Why each line is as it is, with figures: docs/containers.md.
 
+# Renovate adds the digest: a tag can move, a digest cannot.
 ARG BASE=docker.io/library/node:24.21.0-bookworm-slim
-# sha256:… of that tag's index, which `npm run pin` fills in: a tag can move, a digest cannot. Empty for a base of your own.
-ARG BASE_DIGEST=
 
 # On the builder's own platform, whatever platform the image is for: only JavaScript is made here, so no emulation is needed.
-FROM --platform=$BUILDPLATFORM ${BASE}${BASE_DIGEST:+@${BASE_DIGEST}} AS build
+FROM --platform=$BUILDPLATFORM ${BASE} AS build
 WORKDIR /src
 COPY .npmrc package.json package-lock.json ./
 # No package's install script is needed: the base has Node, and ONNX Runtime's would download CUDA.
@@ -18,7 +17,7 @@ RUN node scripts/production-tree.mjs /app "$TARGETARCH"
 
 # Docker need not be told; buildah 1.28 otherwise takes the base for the stage above, of the wrong architecture.
 # hadolint ignore=DL3065
-FROM --platform=$TARGETPLATFORM ${BASE}${BASE_DIGEST:+@${BASE_DIGEST}}
+FROM --platform=$TARGETPLATFORM ${BASE}
 ENV NODE_ENV=production
 WORKDIR /app
 # What changes least comes first: a release of the function is a layer of 4 MB, 1 MB on the way.

@@ -458,7 +458,7 @@ export const ALONE: readonly Workload[] = [
   growthByModel,
 ]
 
-/** `npm run bench:peers`. */
+/** `npm run bench -- --peers`. */
 export const WITH_PEERS: readonly Workload[] = [
   ...[1, 64].map(count => connections(count, [...PEERS], 'peers-')),
   rows('json', PEERS, 'peers-'),

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Answer, bytesOf, type Caller, errorAnswer, json } from './answer.ts'
-import { type Config, readConfig } from './config.ts'
+import { type Config, readConfig } from './config/config.ts'
 import { modeOf } from './events/cloudevent.ts'
 import { receiveEvents, receiveParsed } from './events/receive.ts'
 import { infer, inferParsed } from './http/infer.ts'

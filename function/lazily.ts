@@ -1,7 +1,6 @@
 /**
- * Loads something once, when it is first needed. If that fails, for want of memory or file
- * descriptors, the next call tries again.
- * @returns the function that gives it
+ * Loads at the first call, once. After a failure, for want of memory or of file descriptors, the
+ * next call tries again.
  */
 export function lazily<Loaded>(load: () => Promise<Loaded>): () => Promise<Loaded> {
   let loading: Promise<Loaded> | undefined

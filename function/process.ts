@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Config } from './config.ts'
-import { type Front, type Host, listen } from './http/host.ts'
+import type { Config } from './config/config.ts'
+import { type Listener, listen, type Middleware } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { curlCommand } from './inference/metadata.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
@@ -11,7 +11,7 @@ import type { Push } from './telemetry/push.ts'
 export interface Setup {
   readonly config: Config
   /** Requests pass through it before they are routed. */
-  readonly frontOf?: (service: Service) => Front
+  readonly middlewareOf?: (service: Service) => Middleware
 }
 
 /**
@@ -29,7 +29,7 @@ export function live(configure: () => Setup | Promise<Setup>): void {
 interface Running {
   readonly service: Service
   readonly config: Config
-  readonly host: Host
+  readonly listener: Listener
   /** Settles when the model is loaded, or cannot be. */
   readonly loading: Promise<void>
   /** Sends spans and metrics, once the model is loaded. */
@@ -37,7 +37,7 @@ interface Running {
 }
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
-  const { config, frontOf } = await configure()
+  const { config, middlewareOf } = await configure()
   const service = createService(config)
   const { model, metrics } = service
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
@@ -45,33 +45,33 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   // Before a client can connect: a signal without a listener ends the process, and requests with
   // it.
   const terminated = firstSignal()
-  const host = await listen(service, config, frontOf?.(service))
+  const listener = await listen(service, config, { middleware: middlewareOf?.(service) })
   // Until the process ends, so that its last moments can be watched, too.
-  const metricsHost =
+  const metricsListener =
     config.metricsPort === undefined
       ? undefined
       : await listenForMetrics(service, config, config.metricsPort)
   metrics.mark('listen')
   const loading = model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
-  const running: Running = { service, config, host, loading, pushing }
+  const running: Running = { service, config, listener, loading, pushing }
   terminated.then(signal => drain(running, signal))
   await untilLoaded(running)
   // Unless it was told to end meanwhile.
-  if (!model.retired) tellStarted(service, host, metricsHost, config)
+  if (!model.retired) tellStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    await host.closeWhenUnused(config.idleExitMs)
+    await listener.closeWhenUnused(config.idleExitMs)
     if (!model.retired) await endUnused(running)
   }
 }
 
 /** @throws {Error} of one line, when the model cannot be served */
-async function untilLoaded({ host, loading, pushing }: Running): Promise<void> {
+async function untilLoaded({ listener, loading, pushing }: Running): Promise<void> {
   try {
     await loading
   } catch (error) {
     // Requests that waited for the model are answered before the process ends.
-    await host.close(1_000)
+    await listener.close(1_000)
     await endPush(pushing, 1_000)
     throw error
   }
@@ -104,7 +104,7 @@ function endAtOnce(code: number): never {
 
 /** Answers the requests in flight, and ends the process within DRAIN_TIMEOUT_MS. */
 async function drain(running: Running, signal: string): Promise<never> {
-  const { service, config, host, pushing } = running
+  const { service, config, listener, pushing } = running
   const { drainDelayMs, drainTimeoutMs } = config
   const { model, log } = service
   const deadline = performance.now() + drainTimeoutMs
@@ -114,10 +114,10 @@ async function drain(running: Running, signal: string): Promise<never> {
   // Requests in flight may take all the time there is.
   void pushing.then(push => push?.flush())
   if (drainDelayMs > 0) {
-    host.stopKeepAlive()
+    listener.stopKeepAlive()
     await wait(Math.min(drainDelayMs, drainTimeoutMs))
   }
-  const answered = await host.close(left())
+  const answered = await listener.close(left())
   if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
   return end(running, left())
@@ -154,13 +154,13 @@ async function end({ service, loading, pushing }: Running, timeoutMs: number): P
 
 function tellStarted(
   { model, log }: Service,
-  { port }: Host,
-  metricsHost: Host | undefined,
+  { port }: Listener,
+  metricsListener: Listener | undefined,
   { listenHost, listenFd, inCluster, tls, auth }: Config,
 ): void {
   const url = `${tls === undefined ? 'http' : 'https'}://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
   log.info(
-    { model: model.name, version: model.version, url, metricsPort: metricsHost?.port },
+    { model: model.name, version: model.version, url, metricsPort: metricsListener?.port },
     `serving ${model.name} ${model.version ?? ''} on ${url}`,
   )
   // For a person at a terminal. In a pod, or systemd's journal, every line is JSON.

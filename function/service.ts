@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import { createDataPlane, type DataPlane } from './dataplane.ts'
 import type { Replier } from './events/reply.ts'
 import { functionVersion } from './inference/metadata.ts'
@@ -55,10 +55,10 @@ export function createService(config: Config): Service {
   }
 }
 
-function replierOf({ name, version }: ModelFolder, { eventSource, service }: Config): Replier {
+function replierOf({ name, version }: ModelFolder, { ceSource, service }: Config): Replier {
   const prefix = service === undefined ? '' : `${service}/`
   return {
-    source: eventSource ?? `/onnx-function/${prefix}${encodeURIComponent(name)}`,
+    source: ceSource ?? `/onnx-function/${prefix}${encodeURIComponent(name)}`,
     modelName: name,
     modelVersion: version,
   }

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { readConfig } from '../function/config.ts'
+import { readConfig } from '../function/config/config.ts'
 import {
   type CloudEvent,
   modeOf,

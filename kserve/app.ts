@@ -6,8 +6,8 @@ import express, {
   type Response,
 } from 'express'
 import { json, Refused } from '../function/answer.ts'
-import type { Front, Respond } from '../function/http/host.ts'
-import { createRoutes, type Route } from '../function/http/routes.ts'
+import type { Middleware, Respond } from '../function/http/listener.ts'
+import type { Route, RouteLookup } from '../function/http/routes.ts'
 import type { Service } from '../function/service.ts'
 import { predict } from './v1.ts'
 
@@ -18,34 +18,33 @@ import { predict } from './v1.ts'
  * It only finds the route. The listener reads bodies and writes answers, so that limits, errors,
  * compression and the end of the process are the same with and without it.
  */
-export function createPredictor(service: Service): Front {
-  const routeOf = createRoutes(service)
-  const v2 = (name: string, verb: 'ready' | 'infer') =>
+export function createPredictor(service: Service): Middleware {
+  const v2 = (routeOf: RouteLookup, name: string, verb: 'ready' | 'infer') =>
     routeOf(`/v2/models/${encodeURIComponent(name)}/${verb}`)
   const app = express()
   app.disable('x-powered-by')
   app.enable('case sensitive routing')
 
   // KServe's own clients take it for V1's liveness.
-  const alive: Route = {
+  const alive = (routeOf: RouteLookup): Route => ({
     ...routeOf('/'),
     GET: () => json({ status: 'alive', ...service.dataPlane.server }, 200, { vary: 'accept' }),
-  }
+  })
   const models: Route = { GET: () => json({ models: [service.model.name] }) }
   const predicting: Route = {
     POST: (request, caller) => predict(request, caller, service.dataPlane),
   }
 
   /** @throws {Refused} 404, naming the model that is not served here, as V2 does */
-  function ofModel(name: string): Route | undefined {
+  function ofModel(name: string, routeOf: RouteLookup): Route | undefined {
     const [, asked] = name === service.model.name ? [] : (/^(.*):predict$/s.exec(name) ?? [])
-    if (asked === undefined) return v2(name, 'ready')
-    return v2(asked, 'infer') && predicting
+    if (asked === undefined) return v2(routeOf, name, 'ready')
+    return v2(routeOf, asked, 'infer') && predicting
   }
 
   app.all(
     '/',
-    answer(() => alive),
+    answer((_request, routeOf) => alive(routeOf)),
   )
   app.all(
     '/v1/models',
@@ -54,7 +53,7 @@ export function createPredictor(service: Service): Front {
   // Not `/:model\:predict`: some clients write the colon as %3A, which the parameter is free of.
   app.all(
     '/v1/models/:model',
-    answer(({ params }) => ofModel(params.model as string)),
+    answer(({ params }, routeOf) => ofModel(params.model as string, routeOf)),
   )
   app.use((_request, response) => {
     respondOf(response)()
@@ -77,9 +76,9 @@ export function createPredictor(service: Service): Front {
 }
 
 const answer =
-  (find: (request: Request) => Route | undefined): RequestHandler =>
+  (find: (request: Request, routeOf: RouteLookup) => Route | undefined): RequestHandler =>
   (request, response) => {
-    respondOf(response)(() => find(request))
+    respondOf(response)(routeOf => find(request, routeOf))
   }
 
 const respondOf = ({ locals }: Response): Respond => locals.respond

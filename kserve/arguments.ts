@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import type { VariableName } from '../function/config.ts'
+import type { VariableName } from '../function/config/variables.ts'
 
 /** KServe puts the model here that STORAGE_URI, or a runtime's storageUri, names. */
 export const MOUNTED_MODEL = '/mnt/models'

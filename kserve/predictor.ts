@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
-import { readConfig } from '../function/config.ts'
+import { readConfig } from '../function/config/config.ts'
 import { live, type Setup } from '../function/process.ts'
 import { createPredictor } from './app.ts'
 import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
@@ -20,7 +20,7 @@ async function configure(): Promise<Setup> {
   if (isMountedLate(env)) await untilMounted(env.MODEL_DIR ?? MOUNTED_MODEL)
   return {
     config,
-    frontOf: service => {
+    middlewareOf: service => {
       for (const sentence of withoutEffect) service.log.warn(sentence)
       return createPredictor(service)
     },

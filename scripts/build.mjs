@@ -1,8 +1,10 @@
-// Bundles function/ and kserve/ into build/: a file to start each with, one for each part that is loaded later or in another thread,
-// and what they share.
-// Plain JavaScript, because `npm run prepare` may find any Node; it does nothing where the bundler is not installed, as in a
-// production install of a tree that was built before.
-import { cp, readdir, readFile, rm } from 'node:fs/promises'
+// Bundles function/ and kserve/ into build/: a file to start each with, a file for each part that is
+// loaded later or in another thread, and the files that these share.
+// Plain JavaScript, because `npm run prepare` may find any Node. Without the bundler it does nothing:
+// a production install of a tree that was built before has none.
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { builtinModules } from 'node:module'
+import { relative } from 'node:path'
 
 const esbuild = await import('esbuild').catch(() => undefined)
 if (esbuild === undefined) {
@@ -26,38 +28,76 @@ function checkNode(process, least) {
   process.exit(1)
 }
 
+const minified = { minifySyntax: true, minifyWhitespace: true }
+// CommonJS packages in an ES module need require() for Node's own modules.
+const requireInModules =
+  "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);"
 const options = {
   outdir: 'build',
   bundle: true,
   format: 'esm',
   platform: 'node',
   target: 'node22.18',
-  minifySyntax: true,
-  minifyWhitespace: true,
+  ...minified,
   sourcemap: true,
   metafile: true,
   // Its native library is found beside it.
   external: ['onnxruntime-node/*'],
-  plugins: [{ name: 'builtins', setup: takeBuiltinsAsTheyAre }],
-  // CommonJS packages in an ES module need require() for Node's own modules.
-  banner: {
-    js: [
-      minify(`(${checkNode})(process, ${JSON.stringify(leastNode)});`),
-      "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);",
-    ].join('\n'),
-  },
+  plugins: [
+    { name: 'builtins', setup: loadBuiltinsAtFirstUse },
+    { name: 'pages', setup: inlinePages },
+  ],
+  banner: { js: await banner() },
 }
 
-function minify(code) {
-  return esbuild.transformSync(code, { minify: true }).code.trim()
+/** The check of Node comes first: a Node that is too old may fail at anything after it. */
+async function banner() {
+  const check = `(${checkNode})(process, ${JSON.stringify(leastNode)});`
+  return (await esbuild.transform(`${check}${requireInModules}${builtin}`, minified)).code
 }
 
-/** An ES import of Node's own modules reads every export of theirs, and some load whole subsystems when read: 2 ms of a start of 80. */
-function takeBuiltinsAsTheyAre(build) {
-  build.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: 'builtin' }))
-  build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
-    contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)})`,
+/**
+ * Makes `import { gunzip } from 'node:zlib'` load node:zlib when gunzip is first used. A real ES
+ * import loads it at once and reads all of its exports, and some of these load whole subsystems
+ * (node:http: undici; 30 ms and 9 MiB for what OpenTelemetry's exporters import). Each importer gets
+ * a module of its own: a shared one would be one more file for the start to read.
+ * Imports of a function must be named: a default import cannot be called.
+ */
+function loadBuiltinsAtFirstUse(build) {
+  const filter = new RegExp(`^(?:node:)?(?:${builtinModules.join('|')})$`)
+  build.onResolve({ filter }, ({ path, importer, kind }) =>
+    kind === 'require-call'
+      ? undefined
+      : { path, namespace: kind, suffix: `?${relative('.', importer)}` },
+  )
+  build.onLoad({ filter: /.*/, namespace: 'import-statement' }, ({ path }) => ({
+    contents: `module.exports = builtin(${JSON.stringify(path)})`,
   }))
+  // import() resolves to what `then` gives, as a promise does: to Node's module itself.
+  build.onLoad({ filter: /.*/, namespace: 'dynamic-import' }, ({ path }) => ({
+    contents: `export const then = use => use(process.getBuiltinModule(${JSON.stringify(path)}))`,
+  }))
+}
+
+/** Part of each file of the build. @returns an object that gets each export at its first use, and keeps it */
+function builtin(name) {
+  const get = (_, key, importer) => {
+    const value = process.getBuiltinModule(name)[key]
+    Object.defineProperty(importer, key, { value })
+    return value
+  }
+  return Object.create(new Proxy({}, { get }))
+}
+
+/** Bundles the pages now: production has no bundler. */
+function inlinePages(build) {
+  build.onLoad({ filter: /function[/\\]http[/\\]pages[/\\]html\.ts$/ }, async () => {
+    const { bundlePage } = await import('../function/http/pages/bundle.mjs')
+    const [docs, playground] = ['docs', 'playground'].map(name => JSON.stringify(bundlePage(name)))
+    return {
+      contents: `export const DOCS_HTML = ${docs}\nexport const PLAYGROUND_HTML = ${playground}`,
+    }
+  })
 }
 
 const builds = [
@@ -74,10 +114,6 @@ const builds = [
   // Alone: if it shared chunks with the function, the function's start would read more files.
   await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } }),
 ]
-await cp('function/http/page', 'build/page', {
-  recursive: true,
-  filter: path => !path.endsWith('tsconfig.json'),
-})
 
 for (const [path, { bytes }] of builds.flatMap(({ metafile }) =>
   Object.entries(metafile.outputs),

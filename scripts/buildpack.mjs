@@ -25,7 +25,11 @@ const target = resolve(folder)
 const run = (command, args, env = {}) =>
   execFileSync(command, args, {
     cwd: target,
-    env: { ...clean(process.env), ...env },
+    env: {
+      ...clean(process.env),
+      ONNXRUNTIME_NODE_INSTALL: buildEnv('ONNXRUNTIME_NODE_INSTALL'),
+      ...env,
+    },
     stdio: ['ignore', 'inherit', 'inherit'],
   })
 
@@ -44,10 +48,10 @@ for (const path of files) {
   cpSync(path, join(target, path))
 }
 
-const scripts =
-  /name: BP_NODE_RUN_SCRIPTS\n\s+value: (\S+)/
-    .exec(readFileSync('func.yaml', 'utf8'))?.[1]
-    ?.split(',') ?? []
+/** Of func.yaml's buildEnvs. */
+const buildEnv = name =>
+  new RegExp(`name: ${name}\\n\\s+value: (\\S+)`).exec(readFileSync('func.yaml', 'utf8'))?.[1]
+const scripts = buildEnv('BP_NODE_RUN_SCRIPTS')?.split(',') ?? []
 if (builder === 'pack') {
   // Only where a script is to run are development dependencies installed at all.
   run('npm', ['ci', '--unsafe-perm'], {

@@ -101,7 +101,7 @@ apply() {
 }
 percent() { kube get inferenceservice iris-classifier --namespace "$canary_namespace" --output 'jsonpath={.spec.predictor.canaryTrafficPercent}'; }
 judge() {
-  npm run --silent canary -- iris-classifier --context "$context" --namespace "$canary_namespace" \
+  npm start --silent --prefix kserve/canary -- iris-classifier --context "$context" --namespace "$canary_namespace" \
     --prometheus "http://127.0.0.1:$prometheus" --steps 10,50 --hold 30s --every 15s --requests 100 --watch --apply
 }
 
@@ -144,13 +144,13 @@ canary_host=$(url_host inferenceservice "$canary_namespace")
 ask "$canary_host" "$DISPUTED" --output /dev/null || fail "the route $canary_host did not answer"
 
 roll_out "$DISPUTED"
-[ "$code" = 6 ] || fail "a version that predicts otherwise: npm run canary ended with $code; right would be 6, rolled back"
+[ "$code" = 6 ] || fail "a version that predicts otherwise: the canary ended with $code; right would be 6, rolled back"
 [ "$(percent)" = 0 ] || fail "rolled back, and still $(percent) % of the traffic are the canary's"
 [[ $(ask "$canary_host" "$SETOSA") == *'"v1.0.0"'* ]] || fail 'rolled back, and not v1.0.0 that answers'
 echo 'a version that predicts otherwise was rolled back'
 
 roll_out "$SETOSA"
-[ "$code" = 0 ] || fail "a version that predicts the same: npm run canary ended with $code; right would be 0, promoted"
+[ "$code" = 0 ] || fail "a version that predicts the same: the canary ended with $code; right would be 0, promoted"
 [ -z "$(percent)" ] || fail "promoted, and still only $(percent) % of the traffic"
 promoted() { [[ $(ask "$canary_host" "$SETOSA") == *'"v2.0.0"'* ]]; }
 eventually 60 'a version that predicts the same was promoted, and answers' promoted

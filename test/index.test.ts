@@ -24,7 +24,7 @@ import {
   sdkEvents,
   without,
 } from './events/events.ts'
-import { projectFolder, startServer, testModel } from './server.ts'
+import { INHERITED, projectFolder, startServer, testModel } from './server.ts'
 import { startReceiver } from './telemetry/receiver.ts'
 
 interface Runtime {
@@ -41,7 +41,7 @@ async function startRuntime(
   const child = spawn(process.execPath, [cli, join(projectFolder, 'function/index.ts')], {
     cwd,
     env: {
-      PATH: process.env.PATH,
+      ...INHERITED,
       FUNC_PORT: '0',
       FUNC_LOG_LEVEL: 'info',
       LOG_LEVEL: 'silent',

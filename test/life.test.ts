@@ -183,76 +183,16 @@ describe('a start', { concurrency: 3 }, () => {
 })
 
 describe('a start that cannot work says why in one line and exits 1:', { concurrency: 3 }, () => {
-  const inModelJson = (name: string, json: string) => ({
-    MODEL_DIR: modelFolder(name, 'identity-fp32', { 'model.json': json }),
-  })
+  // What else is wrong in variables and folders: test/config.test.ts and test/inference/model-folder.test.ts.
   const HOPELESS: readonly { what: string; env: Record<string, string>; says: RegExp }[] = [
+    { what: 'a variable', env: { PORT: 'http' }, says: /^PORT is "http"; it must be / },
     { what: 'no folder', env: { MODEL_DIR: '/nowhere' }, says: /MODEL_DIR \/nowhere .*ENOENT/ },
-    {
-      what: 'an empty folder',
-      env: { MODEL_DIR: modelFolder('empty', undefined) },
-      says: /no \.onnx file/,
-    },
-    {
-      what: 'two models',
-      env: { MODEL_DIR: modelFolder('two', undefined, { 'a.onnx': '', 'b.onnx': '' }) },
-      says: /2 \.onnx files/,
-    },
-    {
-      what: 'an empty model',
-      env: { MODEL_DIR: modelFolder('nothing', undefined, { 'a.onnx': '' }) },
-      says: /cannot be loaded/,
-    },
     { what: 'a broken model', env: { MODEL_DIR: testModel('broken') }, says: /cannot be loaded/ },
-    {
-      what: 'no tensor output',
-      env: { MODEL_DIR: testModel('only-zipmap') },
-      says: /zipmap=False/,
-    },
-    {
-      what: 'model.json that is no JSON',
-      env: inModelJson('no-json', '{'),
-      says: /model\.json is not valid JSON/,
-    },
-    {
-      what: 'model.json with a wrong field',
-      env: inModelJson('field', '{"labels":"a"}'),
-      says: /model\.json: labels must be/,
-    },
-    {
-      what: 'a sample of another shape',
-      env: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
-      says: /sample does not fit/,
-    },
-    {
-      what: 'a sample of another input',
-      env: inModelJson('input', '{"sample":{"y":[1]}}'),
-      says: /sample does not fit/,
-    },
     {
       what: 'an address of another machine',
       env: { LISTEN_HOST: '192.0.2.1' },
       says: /cannot listen on 192\.0\.2\.1/,
     },
-    ...[
-      ['PORT', 'http'],
-      ['PORT', '65536'],
-      ['MODEL_NAME', 'a/b'],
-      ['MODEL_VERSION', 'a/b'],
-      ['LOG_LEVEL', 'loud'],
-      ['MAX_BODY_BYTES', '64MiB'],
-      ['MAX_QUEUE_ROWS', '0'],
-      ['MAX_BATCH_ROWS', '-1'],
-      ['REQUEST_TIMEOUT_MS', '1e3'],
-      ['DRAIN_DELAY_MS', '1.5'],
-      ['DRAIN_TIMEOUT_MS', '99999999999'],
-      ['ORT_THREADS', 'all'],
-      ['CE_SOURCE', ' a'],
-    ].map(([name, value]) => ({
-      what: `${name}="${value}"`,
-      env: { [name as string]: value as string },
-      says: new RegExp(`^${name} is "${value}"; it must be `),
-    })),
   ]
   for (const { what, env, says } of HOPELESS) {
     test(what, () => assertHopeless(env, says))
@@ -265,6 +205,39 @@ describe('a start that cannot work says why in one line and exits 1:', { concurr
     await assertHopeless({ PORT: `${port}` }, /cannot listen on 127\.0\.0\.1:\d+: it is taken/)
     other.close()
   })
+})
+
+describe('a model is refused in one line:', () => {
+  const inModelJson = (name: string, json: string) =>
+    modelFolder(name, 'identity-fp32', { 'model.json': json })
+  const REFUSED: readonly { what: string; folder: string; says: RegExp }[] = [
+    {
+      what: 'an empty file',
+      folder: modelFolder('nothing', undefined, { 'a.onnx': '' }),
+      says: /cannot be loaded/,
+    },
+    { what: 'without a tensor output', folder: testModel('only-zipmap'), says: /zipmap=False/ },
+    {
+      what: 'with a sample of another shape',
+      folder: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),
+      says: /sample does not fit/,
+    },
+    {
+      what: 'with a sample of another input',
+      folder: inModelJson('input', '{"sample":{"y":[1]}}'),
+      says: /sample does not fit/,
+    },
+  ]
+  for (const { what, folder, says } of REFUSED) {
+    test(what, async t => {
+      const server = await startServer({ MODEL_DIR: folder }, { load: false })
+      t.after(server.stop)
+      await assert.rejects(
+        server.service.model.load(),
+        ({ message }: Error) => says.test(message) && !/\n|\bat .*:\d+:\d+/.test(message),
+      )
+    })
+  }
 })
 
 async function assertHopeless(env: Record<string, string>, says: RegExp): Promise<void> {

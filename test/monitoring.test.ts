@@ -1,22 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/telemetry/metrics.ts'
-import { generated } from '../scripts/monitoring.ts'
 import { readMetrics } from './http/client.ts'
-import { projectFolder, startServer } from './server.ts'
-
-for (const [path, text] of await generated()) {
-  test(`${path} is what npm run monitoring:write makes of the metrics' declarations and of Prometheus' rules`, () => {
-    assert.ok(existsSync(join(projectFolder, path)), 'run npm run monitoring:write')
-    assert.equal(
-      readFileSync(join(projectFolder, path), 'utf8'),
-      text,
-      'run npm run monitoring:write',
-    )
-  })
-}
+import { startServer } from './server.ts'
 
 test('what the function is asked for is what is declared: each metric, its type, its labels, and no other value where all are known', async t => {
   const server = await startServer()

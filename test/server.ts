@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { type Config, readConfig } from '../function/config.ts'
-import { type Front, listen } from '../function/http/host.ts'
+import { type Config, readConfig } from '../function/config/config.ts'
+import { listen, type Middleware } from '../function/http/listener.ts'
 import { listenForMetrics } from '../function/http/metrics-port.ts'
 import { createService, type Service } from '../function/service.ts'
 
@@ -37,10 +37,21 @@ const MODE = Object.fromEntries(
   ),
 )
 
+const { PATH, NODE_COMPILE_CACHE } = process.env
+
+/** What processes that tests start get of this one's environment; test/preload.ts sets the second. */
+export const INHERITED = {
+  ...(PATH !== undefined && { PATH }),
+  ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
+}
+
 /** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
 export async function startServer(
   env: Record<string, string> = {},
-  { load = true, frontOf }: { load?: boolean; frontOf?: (service: Service) => Front } = {},
+  {
+    load = true,
+    middlewareOf,
+  }: { load?: boolean; middlewareOf?: (service: Service) => Middleware } = {},
 ): Promise<Server> {
   const config = readConfig({
     PORT: '0',
@@ -50,24 +61,24 @@ export async function startServer(
     ...env,
   })
   const service = createService(config)
-  const front = onPredictor ? (await import('../kserve/app.ts')).createPredictor : frontOf
-  const host = await listen(service, config, front?.(service))
-  const metricsHost =
+  const create = onPredictor ? (await import('../kserve/app.ts')).createPredictor : middlewareOf
+  const listener = await listen(service, config, { middleware: create?.(service) })
+  const metricsListener =
     config.metricsPort === undefined
       ? undefined
       : await listenForMetrics(service, config, config.metricsPort)
   if (load) await service.model.load()
   return {
-    url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${host.port}`,
-    port: host.port,
-    metricsPort: metricsHost?.port,
+    url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${listener.port}`,
+    port: listener.port,
+    metricsPort: metricsListener?.port,
     service,
-    close: host.close,
-    closeWhenUnused: host.closeWhenUnused,
+    close: timeoutMs => listener.close(timeoutMs),
+    closeWhenUnused: ms => listener.closeWhenUnused(ms),
     config,
     async stop() {
-      await host.close(1_000)
-      await metricsHost?.close(0)
+      await listener.close(1_000)
+      await metricsListener?.close(0)
       await service.model.close()
     },
   }
@@ -124,7 +135,13 @@ export const spawnFunction = (
 ): ChildProcess =>
   spawn(process.execPath, [program, ...args], {
     cwd: projectFolder,
-    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...MODE, ...env },
+    env: {
+      ...INHERITED,
+      PORT: '0',
+      LISTEN_HOST: '127.0.0.1',
+      ...MODE,
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
     // So that a test that fails half-way leaves none behind.
     timeout: longestMs,

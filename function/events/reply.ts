@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { Attributes } from './cloudevent.ts'
 
 /** The identity of replies. */
@@ -31,7 +32,7 @@ export function replyAttributes(
   ]
   return {
     specversion: '1.0',
-    id: sha256(JSON.stringify(identity)).slice(0, 32),
+    id: hash('sha256', JSON.stringify(identity), 'hex').slice(0, 32),
     source: replier.source,
     type,
     datacontenttype: contentType,
@@ -58,11 +59,3 @@ const replyType = (type: string, outcome: string) =>
   type.endsWith('.request')
     ? `${type.slice(0, -'.request'.length)}.${outcome}`
     : `${type}.${outcome}`
-
-/** Loaded with the first event: a start for a plain request does not wait for it. */
-function sha256(text: string): string {
-  crypto ??= process.getBuiltinModule('node:crypto')
-  return crypto.hash('sha256', text, 'hex')
-}
-
-let crypto: typeof import('node:crypto') | undefined

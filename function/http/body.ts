@@ -1,235 +1,104 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable, Transform } from 'node:stream'
-import { Refused } from '../answer.ts'
-import { BadRequest, Overloaded } from '../protocol/errors.ts'
-import { show } from '../protocol/json.ts'
+import type { Readable } from 'node:stream'
+import { type Answer, Refused, sizeOf } from '../answer.ts'
+import { BadRequest } from '../protocol/errors.ts'
+import { type Decoder, decoderOf } from './compression.ts'
+import { type BodyMemory, Reservation } from './memory.ts'
+import { HungUp, type RequestBody } from './respond.ts'
 
-/**
- * Bodies and large answers held in memory at once, over all requests, in units of the largest one allowed. Beside them there may be
- * one body more in tensors that wait, and of the one that is being answered its tensors and its answer: five in all.
- */
-const HELD_BODIES = 2
+const INFLATED_CHUNK_BYTES = 64 * 1024
 
-/** Smaller ones have room for themselves, so that they are not turned away for the sake of large ones. */
-const SMALL_BYTES = 128 * 1024
-const HELD_SMALL_BYTES = 16 * 2 ** 20
+/** Larger than the memory that Node reads into, which bodies share. */
+const FREED_BYTES = 2 ** 20
 
-/** Two of the largest answers in JSON. */
-const HELD_LARGE_ANSWER_BYTES = 32 * 2 ** 20
+export const declaredLength = ({ headers }: IncomingMessage): number =>
+  Number(headers['content-length'] ?? 0)
 
-/** An answer smaller than this fits one network packet compressed or not; a larger one would take seconds and its size once more. */
-const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
-
-/** Whether an answer of so many bytes is compressed for who asks for it. */
-export const isWorthCompressing = (bytes: number): boolean =>
-  bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
-
-/** What bodies may take of memory. */
-export interface BodyLimits {
-  readonly maxBodyBytes: number
-}
-
-/** Reads request bodies within the limits; one for the whole server, because memory is. */
-export interface BodyReader {
+/** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
+export class IncomingBody implements RequestBody {
   /**
-   * @returns the body, inflated, and what it holds of the memory for bodies
+   * What the body and then the answer take of the memory; undefined before the body is read, and
+   * after release.
+   */
+  reservation: Reservation | undefined
+  /** All of it has been read, although Node's parser may say so only later in this turn. */
+  wasRead = false
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #memory: BodyMemory
+  readonly #maxBytes: number
+  #bytes: Uint8Array | undefined
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    memory: BodyMemory,
+    maxBytes: number,
+  ) {
+    this.#request = request
+    this.#response = response
+    this.#memory = memory
+    this.#maxBytes = maxBytes
+  }
+
+  /**
+   * @returns the body, inflated
    * @throws {Refused} 413 too large, 415 unknown encoding
    * @throws {BadRequest} when it is not what its Content-Encoding says
    * @throws {Overloaded} when other requests' bodies fill the memory for them
+   * @throws {HungUp} when the client closes the connection before all of it has arrived
    */
-  read(
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<{ readonly body: Uint8Array; readonly held: Held }>
-  /**
-   * Room for an answer without a body.
-   * @throws {Overloaded}
-   */
-  holdAnswer(bytes: number): Held
-}
-
-/** What one request holds of the memory for bodies. */
-export interface Held {
-  /**
-   * The body is gone, and the answer has taken its place.
-   * @throws {Overloaded} when that is larger, and other requests fill the memory
-   */
-  becomeAnswer(bytes: number): void
-  /** Its client does not read it as fast as it came. @param cut ends that, where small requests need the room; it releases this */
-  waitsForReader(cut: () => void): void
-  release(): void
-}
-
-export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
-  const heldByAll = { small: 0, large: 0 }
-  const large = HELD_BODIES * maxBodyBytes
-  const most = { small: Math.min(HELD_SMALL_BYTES, large), large }
-  // Answers may be larger than the bodies that ask for them.
-  const mostWithAnswers = {
-    small: HELD_SMALL_BYTES,
-    large: Math.max(large, HELD_LARGE_ANSWER_BYTES),
-  }
-
-  /** Small answers that wait for their clients to read them, the oldest first. */
-  const unread = new Set<Holding>()
-
-  class Holding implements Held {
-    bytes = 0
-    cut: (() => void) | undefined
-
-    /** @throws {Overloaded} */
-    add(bytes: number): void {
-      this.become(this.bytes + bytes)
-      checkRoom(this, most)
-    }
-
-    becomeAnswer(bytes: number): void {
-      const grows = bytes > this.bytes
-      this.become(bytes)
-      if (grows) checkRoom(this, mostWithAnswers)
-    }
-
-    waitsForReader(cut: () => void): void {
-      this.cut = cut
-      if (poolOf(this.bytes) === 'small') unread.add(this)
-    }
-
-    release(): void {
-      this.become(0)
-      if (this.cut !== undefined) unread.delete(this)
-    }
-
-    private become(bytes: number): void {
-      heldByAll[poolOf(this.bytes)] -= this.bytes
-      heldByAll[poolOf(bytes)] += bytes
-      this.bytes = bytes
-    }
-  }
-
-  /** Who does not read small answers makes room for who does; large ones take their time. @throws {Overloaded} */
-  function checkRoom({ bytes }: Holding, most: Readonly<typeof heldByAll>): void {
-    const pool = poolOf(bytes)
-    // What is alone is not too much, however large.
-    const isFull = () => heldByAll[pool] > most[pool] && heldByAll[pool] > bytes
-    if (!isFull()) return
-    if (pool === 'small') {
-      for (const { cut } of unread) {
-        cut?.()
-        if (!isFull()) return
-      }
-    }
-    throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
-  }
-
-  async function read(request: IncomingMessage, response: ServerResponse) {
-    const decode = decoderOf(request.headers['content-encoding'])
+  async read(): Promise<Uint8Array> {
+    const request = this.#request
+    // While the caller was authenticated, say; reading would wait for ever.
+    if (request.destroyed) throw new HungUp()
+    const decoder = decoderOf(request.headers['content-encoding'])
     const length = declaredLength(request)
-    if (length > maxBodyBytes) throw tooLarge()
-    // Only now: a body that would be refused is never asked for.
+    if (length > this.#maxBytes) throw tooLarge(this.#maxBytes)
+    // Only now: a request that would be refused needs no body.
     if (request.headers.expect !== undefined && request.httpVersion === '1.1')
-      response.writeContinue()
-    const held = new Holding()
-    const hold = (bytes: number) => held.add(bytes)
-    try {
-      await undefined
-      // A body that came in one packet with its head, as most do, is there by now. To read it as a stream, to its end, would cost 2 µs
-      // more, of 25 that an inference takes in all.
-      const hasArrived = length > 0 && request.readableLength === length
-      if (hasArrived) held.add(length)
-      const received = hasArrived
-        ? request.read()
-        : await collect(request, length, hold, () => new HungUp())
-      return {
-        body: decode === undefined ? received : await inflateBody(decode, received, hold),
-        held,
-      }
-    } catch (error) {
-      held.release()
-      throw error
-    }
+      this.#response.writeContinue()
+    this.reservation = new Reservation(this.#memory)
+    await undefined
+    const received = await this.#receive(length)
+    this.#bytes = decoder === undefined ? received : await this.#inflate(decoder, received)
+    this.wasRead = true
+    return this.#bytes
   }
-
-  function holdAnswer(bytes: number): Held {
-    const held = new Holding()
-    try {
-      held.becomeAnswer(bytes)
-    } catch (error) {
-      held.release()
-      throw error
-    }
-    return held
-  }
-
-  const tooLarge = () =>
-    new Refused(
-      'BODY_TOO_LARGE',
-      `the body is larger than the ${maxBodyBytes} bytes allowed (MAX_BODY_BYTES)`,
-    )
 
   /**
-   * All of a stream in one buffer, because a body may come in chunks of a byte, each of which takes 500 more (measured). It is as
-   * large as the body where that is known, and else grows: what nothing was written to takes no memory.
-   * @param expected its length, 0 where that is not known
-   * @param broken what to throw when the stream fails
+   * The answer takes the body's place in memory.
+   * @throws {Overloaded} when it is larger, and other requests fill the memory
    */
-  function collect(
-    stream: Readable,
-    expected: number,
-    hold: (bytes: number) => void,
-    broken: (error: Error) => Error,
-  ): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
-      let body: Buffer = Buffer.alloc(0)
-      let size = 0
-      const add = (chunk: Buffer) => {
-        const total = size + chunk.byteLength
-        if (total > maxBodyBytes) throw tooLarge()
-        hold(chunk.byteLength)
-        if (size === 0) body = chunk
-        else {
-          if (total > body.byteLength) grow(total)
-          body.set(chunk, size)
-        }
-        size = total
-      }
-      const grow = (least: number) => {
-        const grown = Buffer.allocUnsafeSlow(
-          Math.max(least, expected || Math.min(2 * least, maxBodyBytes)),
-        )
-        grown.set(body.subarray(0, size))
-        free(body)
-        body = grown
-      }
-      stream.on('data', chunk => {
-        try {
-          add(chunk)
-        } catch (error) {
-          stream.removeAllListeners('data')
-          free(body)
-          // The end of the stream may still be told.
-          body = Buffer.alloc(0)
-          size = 0
-          reject(error)
-        }
-      })
-      stream.on('end', () => resolve(body.subarray(0, size)))
-      stream.on('error', error => reject(broken(error)))
-    })
+  becomeAnswer({ body }: Answer): void {
+    if (this.#bytes !== undefined) free(this.#bytes)
+    this.#bytes = undefined
+    this.reservation?.becomeAnswer(sizeOf(body))
   }
 
-  /** Piece by piece, so that what it grows to is held to the limits while it grows. */
-  async function inflateBody(
-    { name, create }: Decoder,
-    compressed: Buffer,
-    hold: (bytes: number) => void,
-  ): Promise<Buffer> {
-    const inflater = create({ chunkSize: INFLATED_CHUNK })
+  release(): void {
+    this.reservation?.release()
+    this.reservation = undefined
+  }
+
+  #receive(length: number): Buffer | Promise<Buffer> {
+    // A body that came in one packet with its head, as most do, is there by now. To read it as a
+    // stream, to its end, would cost 2 µs more, of 25 that an inference takes in all.
+    if (length > 0 && this.#request.readableLength === length) {
+      this.reservation?.add(length)
+      return this.#request.read()
+    }
+    return collect(this.#request, this.#collector(length), () => new HungUp())
+  }
+
+  /** Piece by piece, so that the limits hold while it grows. */
+  async #inflate({ name, create }: Decoder, compressed: Buffer): Promise<Buffer> {
+    const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
     inflater.end(compressed)
     try {
       return await collect(
         inflater,
-        0,
-        hold,
+        this.#collector(0),
         error => new BadRequest(`the body is not valid ${name} data: ${error.message}`),
       )
     } finally {
@@ -237,83 +106,94 @@ export function createBodyReader({ maxBodyBytes }: BodyLimits): BodyReader {
     }
   }
 
-  return { read, holdAnswer }
-}
-
-const poolOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
-
-/** Gives large memory back at once, and not when it is found that nobody needs it any more. */
-export function free({ buffer }: Uint8Array): void {
-  if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
-}
-
-/** Larger than what Node reads into, which bodies share. */
-const FREED_BYTES = 2 ** 20
-
-export const declaredLength = ({ headers }: IncomingMessage) =>
-  Number(headers['content-length'] ?? 0)
-
-/** The client closed the connection before its request was complete; there is nobody to answer. */
-export class HungUp extends Error {}
-
-interface Decoder {
-  readonly name: string
-  readonly create: (options: { chunkSize: number }) => Transform
-}
-
-/** Loaded at first use: a start does not wait for it. */
-const zlib = () => process.getBuiltinModule('node:zlib')
-
-const GZIP: Decoder = { name: 'gzip', create: options => zlib().createGunzip(options) }
-/** "deflate" is the zlib format (RFC 9110 section 8.4.1.2). */
-const DEFLATE: Decoder = { name: 'deflate', create: options => zlib().createInflate(options) }
-const INFLATED_CHUNK = 64 * 1024
-const DECODERS = new Map([
-  ['gzip', GZIP],
-  ['x-gzip', GZIP],
-  ['deflate', DEFLATE],
-])
-
-function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
-  const name = (contentEncoding ?? 'identity').trim().toLowerCase()
-  if (name === 'identity' || name === '') return undefined
-  const decoder = DECODERS.get(name)
-  if (decoder !== undefined) return decoder
-  throw new Refused(
-    'UNSUPPORTED_MEDIA_TYPE',
-    `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or none`,
-    {
-      'accept-encoding': 'gzip, deflate',
-    },
-  )
-}
-
-/** The body compressed as the client prefers, or undefined where it did not ask or it would not be worth it. */
-export async function compress(
-  body: Uint8Array,
-  acceptEncoding: string | undefined,
-): Promise<{ encoding: string; body: Uint8Array } | undefined> {
-  if (acceptEncoding === undefined || !isWorthCompressing(body.byteLength)) return undefined
-  const encoding = preferredEncoding(acceptEncoding)
-  if (encoding === undefined) return undefined
-  const compressed = await new Promise<Buffer>((resolve, reject) => {
-    zlib()[encoding](body, (error, result) => (error === null ? resolve(result) : reject(error)))
-  })
-  return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
-}
-
-/** Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is preferred (RFC 9110 section 12.5.3). */
-function preferredEncoding(acceptEncoding: string): 'gzip' | 'deflate' | undefined {
-  const quality = new Map<string, number>()
-  for (const item of acceptEncoding.toLowerCase().split(',')) {
-    const [name, ...parameters] = item.split(';').map(part => part.trim())
-    const q = parameters.find(parameter => parameter.startsWith('q='))
-    quality.set(
-      name === 'x-gzip' ? 'gzip' : (name ?? ''),
-      q === undefined ? 1 : Number(q.slice(2)) || 0,
-    )
+  #collector(expected: number): Collector {
+    return new Collector(expected, this.#maxBytes, bytes => this.reservation?.add(bytes))
   }
-  const of = (name: string) => quality.get(name) ?? quality.get('*') ?? 0
-  const best = of('gzip') >= of('deflate') ? 'gzip' : 'deflate'
-  return of(best) > 0 && of(best) >= (quality.get('identity') ?? 0) ? best : undefined
+}
+
+/**
+ * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes
+ * 500 more (measured). The buffer is as large as the body where that is known, and else grows:
+ * pages that nothing was written to take no memory.
+ */
+class Collector {
+  readonly #expected: number
+  readonly #maxBytes: number
+  readonly #reserve: (bytes: number) => void
+  #buffer: Buffer = Buffer.alloc(0)
+  #size = 0
+
+  /**
+   * @param expected bytes, 0 where that is not known
+   * @param reserve counts a chunk before it is kept, or throws
+   */
+  constructor(expected: number, maxBytes: number, reserve: (bytes: number) => void) {
+    this.#expected = expected
+    this.#maxBytes = maxBytes
+    this.#reserve = reserve
+  }
+
+  /** @throws {Refused} 413 @throws {Overloaded} */
+  add(chunk: Buffer): void {
+    const total = this.#size + chunk.byteLength
+    if (total > this.#maxBytes) throw tooLarge(this.#maxBytes)
+    this.#reserve(chunk.byteLength)
+    if (this.#size === 0) this.#buffer = chunk
+    else {
+      if (total > this.#buffer.byteLength) this.#grow(total)
+      this.#buffer.set(chunk, this.#size)
+    }
+    this.#size = total
+  }
+
+  #grow(least: number): void {
+    const size = this.#expected || Math.min(2 * least, this.#maxBytes)
+    const grown = Buffer.allocUnsafeSlow(Math.max(least, size))
+    grown.set(this.#buffer.subarray(0, this.#size))
+    free(this.#buffer)
+    this.#buffer = grown
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#size)
+  }
+
+  discard(): void {
+    free(this.#buffer)
+    this.#buffer = Buffer.alloc(0)
+    this.#size = 0
+  }
+}
+
+/** All of a stream. @param broken what to throw when the stream fails */
+function collect(
+  stream: Readable,
+  collector: Collector,
+  broken: (error: Error) => Error,
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    stream.on('data', chunk => {
+      try {
+        collector.add(chunk)
+      } catch (error) {
+        stream.removeAllListeners('data')
+        // The stream may still end.
+        collector.discard()
+        reject(error)
+      }
+    })
+    stream.on('end', () => resolve(collector.bytes))
+    stream.on('error', error => reject(broken(error)))
+  })
+}
+
+const tooLarge = (maxBytes: number) =>
+  new Refused(
+    'BODY_TOO_LARGE',
+    `the body is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES)`,
+  )
+
+/** Gives large memory back at once, not when the garbage collector finds it. */
+function free({ buffer }: Uint8Array): void {
+  if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
 }

@@ -1,28 +1,30 @@
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Service } from '../service.ts'
-import { type Host, listen, pathOf } from './host.ts'
-import { createRoutes } from './routes.ts'
+import { type Listener, listen } from './listener.ts'
+import { ROUTES, type TableRoute } from './routes.ts'
+
+const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind === 'metrics')
 
 /**
- * The same listener on METRICS_PORT, for metrics and health alone. It asks nobody who they are: who reaches it is the network's to say.
+ * The same listener on METRICS_PORT, for metrics and health alone. No authentication here: restrict
+ * access at the network.
  * @throws {Error} of one line, when the port cannot be had
  */
-export function listenForMetrics(service: Service, config: Config, port: number): Promise<Host> {
-  const routeOf = createRoutes(service)
-  const open = {
-    ...config,
-    port,
-    listenFd: undefined,
-    idleExitMs: 0,
-    metricsPort: undefined,
-    auth: undefined,
-    tls: undefined,
-    corsOrigins: undefined,
-  }
-  return listen(service, open, (request, _response, respond) => {
-    respond(() => {
-      const route = routeOf(pathOf(request.url ?? ''))
-      return route?.kind === 'health' || route?.kind === 'metrics' ? route : undefined
-    })
-  })
-}
+export const listenForMetrics = (
+  service: Service,
+  config: Config,
+  port: number,
+): Promise<Listener> =>
+  listen(
+    service,
+    {
+      ...config,
+      port,
+      listenFd: undefined,
+      idleExitMs: 0,
+      auth: undefined,
+      tls: undefined,
+      corsOrigins: undefined,
+    },
+    { rows: ROWS },
+  )

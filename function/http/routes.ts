@@ -1,118 +1,219 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Answer, type Caller, json, Refused, type Request } from '../answer.ts'
+import type { Config } from '../config/config.ts'
 import type { Readiness } from '../dataplane.ts'
 import { modeOf } from '../events/cloudevent.ts'
 import { receiveEvents } from '../events/receive.ts'
+import type { Model } from '../inference/model.ts'
 import { show } from '../protocol/json.ts'
 import type { Service } from '../service.ts'
 import { infer } from './infer.ts'
 
+/** Answers a request of one route; it knows no version of HTTP. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
-/** A path's handlers by method; HEAD and OPTIONS follow from them. */
-export interface Route {
-  readonly GET?: Handler
-  readonly POST?: Handler
-  /** A page, for which the Express application answers GET instead; on `/` only to who accepts HTML. */
-  readonly page?: 'always' | 'html'
+/** What a path answers by method; HEAD and OPTIONS follow from GET and POST. */
+export interface Route<Answers = Handler> {
+  readonly GET?: Answers
+  readonly POST?: Answers
+  /** Answers GET to clients that accept HTML. */
+  readonly page?: Answers
   /**
-   * What only watches, and so keeps no process awake: health, which is told to everybody; the model's readiness, which is not; and
-   * metrics, maybe on a port of their own.
+   * Routes that probes and scrapers ask, which keep no process awake. Health needs no
+   * authentication; a model's readiness does; metrics may have a port of their own.
    */
   readonly kind?: 'health' | 'readiness' | 'metrics'
-  /** Whether a POST is an event; where it is left out, none is. */
+  /** Whether a POST is an event; absent, none is. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
-/**
- * All routes, in one place.
- * @returns the route of a path, undefined where there is none
- * @throws {Refused} 404, naming the model or version that is not served here
- */
-export function createRoutes(service: Service): (path: string) => Route | undefined {
-  const { model, dataPlane, metrics } = service
-
-  const server = () => json(dataPlane.server)
-  const live = () => json(dataPlane.live())
-  const ready = () => answerReadiness(dataPlane.ready())
-  const plainHealth = () => json({ status: 'ok', model_loaded: model.loaded !== undefined })
-  const plainReady = () => {
-    const { ready, error } = dataPlane.ready()
-    return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
-  }
-  const prometheus = async (): Promise<Answer> => ({
-    status: 200,
-    headers: { 'content-type': metrics.contentType },
-    body: await metrics.text(),
-  })
-  const inferHandler: Handler = (request, caller) => infer(request, caller, dataPlane)
-  const root: Handler = (request, caller) => {
-    const mode = modeOf(request.headers)
-    return mode === undefined
-      ? infer(request, caller, dataPlane)
-      : receiveEvents(request, mode, caller, service)
-  }
-  const modelReady = () => answerReadiness(dataPlane.modelReady())
-  const described: Handler = async (_request, caller) => json(await dataPlane.modelMetadata(caller))
-
-  const routes = new Map<string, Route>([
-    [
-      '/',
-      {
-        GET: () => json(dataPlane.server, 200, { vary: 'accept' }),
-        POST: root,
-        page: 'html',
-        isEvent: headers => modeOf(headers) !== undefined,
-      },
-    ],
-    ['/v2', { GET: server }],
-    ['/v2/health/live', { GET: live, kind: 'health' }],
-    ['/v2/health/ready', { GET: ready, kind: 'health' }],
-    ['/health', { GET: plainHealth, kind: 'health' }],
-    ['/ready', { GET: plainReady, kind: 'health' }],
-    ['/health/liveness', { GET: live, kind: 'health' }],
-    ['/health/readiness', { GET: ready, kind: 'health' }],
-    ['/metrics', { GET: prometheus, kind: 'metrics' }],
-    ['/openapi.json', { GET: server, page: 'always' }],
-    ['/docs', { GET: server, page: 'always' }],
-  ])
-  const modelRoutes: Readonly<Record<string, Route>> = {
-    '': { GET: described },
-    ready: { GET: modelReady, kind: 'readiness' },
-    infer: { POST: inferHandler },
-  }
-
-  // The paths of this model as clients write them; the pattern below is for those with a trailing slash or other escapes.
-  const ours = `/v2/models/${encodeURIComponent(model.name)}`
-  const bases =
-    model.version === undefined
-      ? [ours]
-      : [ours, `${ours}/versions/${encodeURIComponent(model.version)}`]
-  for (const base of bases) {
-    for (const [verb, route] of Object.entries(modelRoutes))
-      routes.set(verb === '' ? base : `${base}/${verb}`, route)
-  }
-
-  return path => {
-    const route = routes.get(path) ?? routes.get(path.replace(/(?<=[^/])\/$/, ''))
-    if (route !== undefined) return route
-    const [, name, version, verb = ''] = MODEL_PATH.exec(path) ?? []
-    if (name === undefined) return undefined
-    checkServed('model', decodeSegment(name), model.name)
-    if (version !== undefined)
-      checkServed(`version of model "${model.name}"`, decodeSegment(version), model.version)
-    return modelRoutes[verb]
-  }
+/** Handlers of documents and pages; loaded at the first request for one. */
+export interface Pages {
+  docs(request: Request): Answer
+  openApi(request: Request, caller: Caller): Promise<Answer>
+  playground(request: Request, caller: Caller): Promise<Answer>
 }
 
-const MODEL_PATH = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|infer))?\/?$/
+/** What the handlers of the table depend on. */
+export interface RouteContext {
+  readonly service: Service
+  readonly pages: () => Promise<Pages>
+}
+
+type TableHandler = (
+  context: RouteContext,
+  request: Request,
+  caller: Caller,
+) => Answer | Promise<Answer>
+
+/** A row of the table. */
+export interface TableRoute extends Route<TableHandler> {
+  /**
+   * `{model}` and `{version}` stand for this server's, percent-encoded; what is in brackets may be
+   * absent.
+   */
+  readonly path: string
+}
+
+const RETRY = { 'retry-after': '1' }
 
 const answerReadiness = (readiness: Readiness): Answer =>
   readiness.ready ? json(readiness) : json(readiness, 503, RETRY)
 
-const RETRY = { 'retry-after': '1' }
+const live: TableHandler = ({ service: { dataPlane } }) => json(dataPlane.live())
+const ready: TableHandler = ({ service: { dataPlane } }) => answerReadiness(dataPlane.ready())
 
-function checkServed(what: string, asked: string, served: string | undefined): void {
+const plainReady: TableHandler = ({ service: { dataPlane } }) => {
+  const { ready, error } = dataPlane.ready()
+  return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
+}
+
+const receive: TableHandler = ({ service }, request, caller) => {
+  const mode = modeOf(request.headers)
+  return mode === undefined
+    ? infer(request, caller, service.dataPlane)
+    : receiveEvents(request, mode, caller, service)
+}
+
+/**
+ * All routes. Their descriptions are in pages/openapi.ts, which does not compile without one for
+ * each.
+ */
+export const ROUTES = [
+  {
+    path: '/',
+    GET: ({ service }) => json(service.dataPlane.server, 200, { vary: 'accept' }),
+    page: async ({ pages }, request, caller) => (await pages()).playground(request, caller),
+    POST: receive,
+    isEvent: headers => modeOf(headers) !== undefined,
+  },
+  { path: '/v2', GET: ({ service }) => json(service.dataPlane.server) },
+  { path: '/v2/health/live', GET: live, kind: 'health' },
+  { path: '/v2/health/ready', GET: ready, kind: 'health' },
+  {
+    path: '/v2/models/{model}[/versions/{version}]',
+    GET: async ({ service }, _request, caller) =>
+      json(await service.dataPlane.modelMetadata(caller)),
+  },
+  {
+    path: '/v2/models/{model}[/versions/{version}]/ready',
+    GET: ({ service }) => answerReadiness(service.dataPlane.modelReady()),
+    kind: 'readiness',
+  },
+  {
+    path: '/v2/models/{model}[/versions/{version}]/infer',
+    POST: ({ service }, request, caller) => infer(request, caller, service.dataPlane),
+  },
+  {
+    path: '/health',
+    GET: ({ service: { model } }) =>
+      json({ status: 'ok', model_loaded: model.loaded !== undefined }),
+    kind: 'health',
+  },
+  { path: '/ready', GET: plainReady, kind: 'health' },
+  { path: '/health/liveness', GET: live, kind: 'health' },
+  { path: '/health/readiness', GET: ready, kind: 'health' },
+  {
+    path: '/metrics',
+    GET: async ({ service: { metrics } }) => ({
+      status: 200,
+      headers: { 'content-type': metrics.contentType },
+      body: await metrics.text(),
+    }),
+    kind: 'metrics',
+  },
+  {
+    path: '/openapi.json',
+    GET: async ({ pages }, request, caller) => (await pages()).openApi(request, caller),
+  },
+  { path: '/docs', GET: async ({ pages }, request) => (await pages()).docs(request) },
+] as const satisfies readonly TableRoute[]
+
+/** The rows that a configuration serves. */
+export const rowsFor = ({
+  metricsPort,
+  playground,
+}: Pick<Config, 'metricsPort' | 'playground'>): TableRoute[] =>
+  ROUTES.filter(({ path }) => metricsPort === undefined || path !== '/metrics').map(
+    ({ page, ...row }: TableRoute) => (playground && page ? { ...row, page } : row),
+  )
+
+/**
+ * Finds the route of a path.
+ * @throws {Refused} 404, naming the model or version that is not served here
+ */
+export type RouteLookup = (path: string) => Route | undefined
+
+/** Makes the table's rows answer for one service. */
+export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
+  const { model } = context.service
+  const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
+  // Paths as clients write them; the patterns are for those with a slash at the end or other
+  // escapes.
+  const byPath = new Map(
+    routes.flatMap(({ path, route }) => pathsOf(path, model).map(path => [path, route] as const)),
+  )
+  const patterns = routes.map(({ path, route }) => ({ pattern: patternOf(path), route }))
+  return path => {
+    const route = byPath.get(path)
+    if (route !== undefined) return route
+    for (const { pattern, route } of patterns) {
+      const match = pattern.exec(path)
+      if (match === null) continue
+      checkServed(match.groups ?? {}, model)
+      return route
+    }
+    return undefined
+  }
+}
+
+function bind({ GET, POST, page, ...row }: TableRoute, context: RouteContext): Route {
+  const bound =
+    (handler: TableHandler): Handler =>
+    (request, caller) =>
+      handler(context, request, caller)
+  return {
+    ...row,
+    ...(GET && { GET: bound(GET) }),
+    ...(POST && { POST: bound(POST) }),
+    ...(page && { page: bound(page) }),
+  }
+}
+
+/** What of a model is in paths. */
+type Named = Pick<Model, 'name' | 'version'>
+
+/** A row's paths for one model: the one without the optional part first. */
+export function pathsOf(path: string, { name, version }: Named): string[] {
+  const short = path.replace(OPTIONAL_PART, '')
+  const long = path.replace(OPTIONAL_PART, '$1')
+  const templates = short === long || version === undefined ? [short] : [short, long]
+  return templates.map(template =>
+    template
+      .replace('{model}', encodeURIComponent(name))
+      .replace('{version}', encodeURIComponent(version ?? '')),
+  )
+}
+
+const OPTIONAL_PART = /\[(.*)\]/
+
+/** A row's paths for any model, however percent-encoded, with or without a slash at the end. */
+function patternOf(path: string): RegExp {
+  const source = path
+    .replaceAll('.', '\\.')
+    .replace(OPTIONAL_PART, '(?:$1)?')
+    .replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')
+  return new RegExp(path === '/' ? '^/$' : `^${source}/?$`)
+}
+
+/** @throws {Refused} 404 for another model or version, 400 where they are not percent-encoded */
+function checkServed(asked: Readonly<Record<string, string>>, { name, version }: Named): void {
+  if (asked.model !== undefined) checkName('model', decodeSegment(asked.model), name)
+  if (asked.version !== undefined)
+    checkName(`version of model "${name}"`, decodeSegment(asked.version), version)
+}
+
+function checkName(what: string, asked: string, served: string | undefined): void {
   if (asked === served) return
   throw new Refused(
     'NOT_FOUND',

@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Caller } from '../answer.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { NotReady } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'

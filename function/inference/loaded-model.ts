@@ -1,5 +1,5 @@
 import type { Caller } from '../answer.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Codec, RequestBytes } from '../protocol/codec.ts'
 import type { EncodedResponse } from '../protocol/encode.ts'
 import { Overloaded } from '../protocol/errors.ts'

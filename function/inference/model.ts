@@ -1,5 +1,5 @@
 import type { Caller } from '../answer.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { inferenceCodeOf } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'

@@ -277,6 +277,9 @@ async function readGraph(bytes: FileBytes, end: number): Promise<Graph> {
   return { nodes, initializers, inputs, outputs }
 }
 
+/** Inputs, outputs, name, operator and domain of a NodeProto; a text for people may be long. */
+const NODE_TEXTS = [1, 2, 3, 4, 7]
+
 async function readNode(bytes: FileBytes, end: number): Promise<Node> {
   const texts = new Map<number, string[]>()
   const attributes = new Map<string, Attribute>()
@@ -284,7 +287,7 @@ async function readNode(bytes: FileBytes, end: number): Promise<Node> {
     if (number === 5) {
       const attribute = await readAttribute(bytes, bytes.at + length)
       attributes.set(attribute.name, attribute)
-    } else if (length <= MOST_VALUE_BYTES) {
+    } else if (NODE_TEXTS.includes(number)) {
       const known = texts.get(number) ?? []
       known.push(bytes.text(length))
       texts.set(number, known)
@@ -344,13 +347,19 @@ const WHOLE_ATTRIBUTES = new Set([
   'classlabels_ints',
 ])
 
+/** AttributeProto.type, and of its values FLOAT and INT. */
+const KIND = 20
+const NUMBER_KINDS = [1, 2]
+
 async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> {
   let attribute: Attribute = { name: '' }
   const numbers: number[] = []
   const texts: string[] = []
   const isLong = end - bytes.at > MOST_VALUE_BYTES
+  let kind = 0
   for (const field of fields(bytes, end)) {
     const { number, length } = field
+    if (number === KIND) kind = field.value
     const isRepeated = number >= 7 && number <= 9
     if (isLong && isRepeated && !WHOLE_ATTRIBUTES.has(attribute.name)) {
       bytes.at = end
@@ -362,6 +371,8 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
     await bytes.pause()
   }
   return {
+    // Writers of proto3 leave out a 0.
+    ...(NUMBER_KINDS.includes(kind) && attribute.reference === undefined && { number: 0 }),
     ...attribute,
     ...(numbers.length > 0 && { numbers }),
     ...(texts.length > 0 && { texts }),

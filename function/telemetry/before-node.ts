@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 
-/** Of times in /proc, on every architecture of Linux (USER_HZ). */
+/** The unit of times in /proc, on every architecture of Linux (USER_HZ). */
 const TICKS_PER_SECOND = 100
 
 /**
- * How long the process was there before Node's own clock began: the kernel loaded the executable and its libraries, from a disk that may
- * be slow and a CPU that others use. To 10 ms, for the kernel tells no more; 0 where it tells nothing, outside Linux.
+ * Seconds between the process's start and the start of Node's own clock: the kernel loads the
+ * executable and its libraries, maybe from a slow disk and beside other load.
+ * @returns to 10 ms, the kernel's precision; 0 outside Linux
  */
 export function secondsBeforeNode(): number {
   let stat: string

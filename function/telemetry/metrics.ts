@@ -3,9 +3,9 @@ import { secondsBeforeNode } from './before-node.ts'
 import type { Described, Family, Sample } from './family.ts'
 
 /*
- * Every metric is declared here. Recording is adding to a number: prom-client's inc() and observe() take 1.9 µs of CPU a request
- * (15.1.3, four metrics), of about 35 for all of an inference, and loading it would hold the first answer up. It is loaded when
- * Prometheus asks, and writes the text.
+ * Every metric is declared here. To record is to add to a number: prom-client's inc() and observe()
+ * take 1.9 µs of CPU a request (15.1.3, four metrics), of about 35 for an inference, and loading it
+ * would delay the first answer. It is loaded when Prometheus first asks, and writes the text.
  */
 
 const PROTOCOLS = ['http', 'cloudevent'] as const
@@ -25,7 +25,7 @@ const REJECTION_REASONS = [
 ] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
-/** Why a request failed without a mistake of its caller: it was turned away, the model failed on it, or nobody foresaw it. */
+/** Why a request failed without a mistake of its caller. */
 const FAILURE_CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server'] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
@@ -33,7 +33,7 @@ export type FailureCause = (typeof FAILURE_CAUSES)[number]
 const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
 export type StartPhase = (typeof START_PHASES)[number]
 
-/** Why a Broker gave an event up: another try would have ended the same, or all of them had failed. */
+/** Why a Broker gave up an event: a retry would have failed as well, or all retries had failed. */
 const DEAD_LETTER_REASONS = ['refused', 'exhausted'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
@@ -54,12 +54,12 @@ const DURATION_BUCKETS = [
 ]
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
-/** What Prometheus is told of a metric, and docs/metrics.md tells people. */
+/** A metric as Prometheus and docs/metrics.md describe it. */
 export interface Declaration {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly unit: string
   readonly help: string
-  /** Each label with all of its values, or with what bounds them. */
+  /** Each label with all of its values, or with words for what bounds them. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
   /** Upper bounds, ascending. */
   readonly buckets?: readonly number[]
@@ -121,7 +121,9 @@ export const METRICS = {
   cold_start_seconds: {
     type: 'gauge',
     unit: 'seconds',
-    help: `Seconds each phase of this process\u2019s start took, in the order ${START_PHASES.join(', ')}.`,
+    help:
+      'Seconds each phase of this process’s start took, in the order ' +
+      `${START_PHASES.join(', ')}.`,
     labels: { phase: START_PHASES },
   },
   inference_batching_info: {
@@ -176,26 +178,26 @@ export const DEAD_LETTER_METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** What is counted and timed, and its text for Prometheus. */
+/** Counts and times requests, and writes them for Prometheus. */
 export interface Metrics extends Scraped {
   /** A request or event that arrived. */
   began(): void
-  /** One that had begun got its answer. @param seconds from its arrival */
+  /** A request or event got its answer. @param seconds from its arrival */
   answered(protocol: Protocol, status: Status, seconds: number): void
   /** @param rows of one run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
-  /** One that was taken failed, and its caller made no mistake. What is rejected is counted as a failure with it. */
+  /** An accepted request failed without a mistake of its caller. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
   /** A worker thread of the model ended by itself. */
   workerDied(): void
-  /** @param label that so many rows got; one the model folder does not name is not counted */
+  /** @param label is not counted if the model folder does not name it */
   predicted(label: string, rows: number): void
-  /** That phase of the start ends. @param at milliseconds since the process began; now, where not given */
+  /** The phase of the start ends. @param at milliseconds since the process began; default: now */
   mark(phase: StartPhase, at?: number): void
 }
 
-/** What Prometheus asks for. */
+/** Gives Prometheus its text. */
 export interface Scraped {
   readonly contentType: string
   /** All metrics, with those of the Node.js process, in Prometheus' text format. */
@@ -213,7 +215,7 @@ export interface MetricsSource {
   readonly functionVersion: string
 }
 
-/** Read when Prometheus asks, so that keeping them costs a request nothing. */
+/** Read when Prometheus asks, so that a request pays nothing for them. */
 export interface Live {
   readonly queuedRows: number
   readonly ready: boolean
@@ -229,11 +231,11 @@ export interface Reading extends Described {
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
   const { counter, countingCells, histogram, gauge, scraped } = createFamilies(METRICS)
+  const start = new ColdStart()
   let inFlight = 0
-  let phaseBegan = 0
-  let beforeNodeSeconds: number | undefined
 
-  // Of every series that can come, at 0: what is first seen at 1 has no rate, and in a pod that sleeps soon most things are the first.
+  // Every series that can come is there from the start, at 0. A series that is first seen at 1 has
+  // no rate, and in a pod that soon sleeps again most of them are seen for the first time.
   const requestKeys = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
   const requestLabels = (key: string) => {
     const [protocol = '', status = ''] = key.split(' ')
@@ -250,13 +252,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     source.labels,
   )
   const workerDeaths = counter('inference_worker_deaths_total', () => ({}), [''])
-  const coldStart = new Map<StartPhase, number>()
-  gauge('cold_start_seconds', () =>
-    [...coldStart].map(([phase, value]) => ({
-      labels: { phase },
-      value: phase === 'process' ? value + beforeNode() : value,
-    })),
-  )
+  gauge('cold_start_seconds', () => start.samples())
   gauge('inference_batching_info', () => {
     const { joins, reason } = live().batching
     return [{ labels: { joined: String(joins), reason }, value: 1 }]
@@ -274,22 +270,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
       value: 1,
     },
   ])
-  gauge('function_memory_limit_bytes', () => {
-    const limit = process.constrainedMemory()
-    // Where nothing limits it, Node says 0, or 2^64.
-    return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
-  })
-
-  /** Asked for at the first scrape: a start does not wait for it. */
-  function beforeNode(): number {
-    beforeNodeSeconds ??= secondsBeforeNode()
-    return beforeNodeSeconds
-  }
-
-  function mark(phase: StartPhase, at = performance.now()): void {
-    coldStart.set(phase, (at - phaseBegan) / 1000)
-    phaseBegan = at
-  }
+  gauge('function_memory_limit_bytes', memoryLimit)
 
   return {
     began() {
@@ -300,10 +281,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
       const key = `${protocol} ${status}`
       requests(key)
       duration(seconds, key)
-      if (coldStart.has('first-answer')) return
-      // A process that was ready long before anybody asked did not start slowly.
-      phaseBegan = Math.max(phaseBegan, performance.now() - seconds * 1000)
-      mark('first-answer')
+      start.answered(seconds)
     },
     ran: rows => batchRows(rows),
     rejected(reason) {
@@ -316,16 +294,50 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
       const cell = predictions.get(label)
       if (cell !== undefined) cell.value += rows
     },
-    mark,
+    mark: (phase, at) => start.mark(phase, at),
     ...scraped,
   }
 }
 
-/** Whether a refusal is the function's own; others are their callers' mistakes. */
+/** How long each phase of the start took. */
+class ColdStart {
+  private readonly seconds = new Map<StartPhase, number>()
+  private phaseBegan = 0
+  private beforeNode: number | undefined
+
+  mark(phase: StartPhase, at = performance.now()): void {
+    this.seconds.set(phase, (at - this.phaseBegan) / 1000)
+    this.phaseBegan = at
+  }
+
+  /** @param seconds of the answer: a process that was ready long before did not start slowly */
+  answered(seconds: number): void {
+    if (this.seconds.has('first-answer')) return
+    this.phaseBegan = Math.max(this.phaseBegan, performance.now() - seconds * 1000)
+    this.mark('first-answer')
+  }
+
+  samples() {
+    // Read at the first scrape, so that the start does not wait for it.
+    this.beforeNode ??= secondsBeforeNode()
+    return [...this.seconds].map(([phase, seconds]) => ({
+      labels: { phase },
+      value: phase === 'process' ? seconds + (this.beforeNode as number) : seconds,
+    }))
+  }
+}
+
+function memoryLimit(): Sample[] {
+  const limit = process.constrainedMemory()
+  // Without a limit, Node says 0 or 2^64.
+  return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
+}
+
+/** Whether a rejection is the function's failure; the others are the callers' mistakes. */
 const isFailure = (reason: string): reason is FailureCause =>
   (FAILURE_CAUSES as readonly string[]).includes(reason)
 
-/** What the dead letter sink counts. */
+/** The metrics of the dead letter sink. */
 export function createDeadLetterMetrics(): Scraped & {
   readonly lost: (reason: DeadLetterReason) => void
 } {
@@ -350,7 +362,7 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     families.push({ name, help, type, samples })
   }
 
-  /** @param keys of series that are there from the start, at 0 @returns what adds to the series of a key */
+  /** @param keys of series that exist from the start, at 0 @returns adds 1 to a series */
   function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
     const cells = countingCells(name, labelsOf, keys)
     return (key = '') => {

@@ -11,11 +11,11 @@ import type { Sample } from './family.ts'
 import type { Reading } from './metrics.ts'
 
 /*
- * What /metrics shows as OTLP's data points, under the same names: Prometheus, when it takes them, adds `_total`, `_seconds` and
- * `_bytes` only where they are not there yet.
+ * The metrics of /metrics as OTLP's data points, under the same names. Prometheus, when it receives
+ * them, adds `_total`, `_seconds` and `_bytes` only to names that lack them.
  */
 
-/** @param family as it stands now, counted since the process began */
+/** @param family counts since the start of the process */
 export function toMetricData({ name, help, type, values }: Reading): MetricData {
   const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
   const times = { startTime: hrTime(0), endTime: hrTime() }
@@ -33,11 +33,16 @@ export function toMetricData({ name, help, type, values }: Reading): MetricData 
   return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
 }
 
-/** In UCUM, as OTLP has it. */
-const unitOf = (name: string) =>
-  /_seconds(?:_total)?$/.test(name) ? 's' : /_bytes(?:_total)?$/.test(name) ? 'By' : ''
+/** In UCUM, as OTLP demands. */
+function unitOf(name: string): string {
+  if (/_seconds(?:_total)?$/.test(name)) return 's'
+  return /_bytes(?:_total)?$/.test(name) ? 'By' : ''
+}
 
-/** Prometheus' samples of a histogram, in its order: buckets that hold the smaller ones too, the sum, the count. */
+/**
+ * @param samples of a Prometheus histogram, in its order: buckets, each of which counts the smaller
+ * ones as well, then the sum, then the count
+ */
 function toHistograms(
   samples: readonly Sample[],
 ): { labels: Sample['labels']; histogram: Histogram }[] {

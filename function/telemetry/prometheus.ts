@@ -3,11 +3,11 @@ import type { Family } from './family.ts'
 
 export type Prometheus = Registry
 
-/** The families and the Node.js process' own metrics, as prom-client writes them; of the process from now on. */
+/** The families, and the metrics that prom-client collects of the Node.js process from now on. */
 export function createPrometheus(families: readonly Family[]): Prometheus {
   const registry = new Registry()
   for (const { samples, ...family } of families) {
-    // All that a registry asks of a metric.
+    // A registry asks a metric for nothing else.
     const metric = {
       ...family,
       get: async () => ({ ...family, values: samples(), aggregator: 'sum' }),

@@ -1,35 +1,36 @@
 import { hostname } from 'node:os'
 import { DiagLogLevel, diag } from '@opentelemetry/api'
-import { setGlobalErrorHandler } from '@opentelemetry/core'
+import { type InstrumentationScope, setGlobalErrorHandler } from '@opentelemetry/core'
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import {
   defaultResource,
   detectResources,
   envDetector,
+  type Resource,
   resourceFromAttributes,
 } from '@opentelemetry/resources'
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { BatchSpanProcessor } from '@opentelemetry/sdk-trace'
-import type { Config, PushConfig } from '../config.ts'
+import type { Config } from '../config/config.ts'
+import type { PushConfig } from '../config/push.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { toMetricData } from './points.ts'
-import { createSpans } from './spans.ts'
+import { SpanRecorder } from './spans.ts'
 import type { Traces } from './trace.ts'
 
 /*
- * Spans and metrics pushed by OTLP, by OpenTelemetry's own exporters. Loaded after the start, and only where an endpoint is set.
- *
- * Not an exporter of our own: all it could save is 90 kB of the build, 14 ms once and 9 MiB (docs/tracing.md), for retries, TLS,
- * compression, and the variables that platforms set.
+ * Spans and metrics are pushed by OTLP, by OpenTelemetry's own exporters. They are loaded after the
+ * start, and only where an endpoint is set. Code of our own could save 8 ms once and 3 MiB
+ * (docs/tracing.md), and would need retries, TLS, compression and the variables that platforms set.
  */
 
-/** What pushes, until the process ends. */
+/** Pushes until the process ends. */
 export interface Push {
-  /** Sends what there is now. */
+  /** Sends what has been recorded. */
   flush(): Promise<void>
-  /** Sends what there is now, and no more. */
+  /** Sends what has been recorded, and stops. */
   end(): Promise<void>
 }
 
@@ -39,84 +40,107 @@ export interface Pushed {
   readonly log: Log
 }
 
+interface Part {
+  forceFlush(): Promise<void>
+  shutdown(): Promise<void>
+}
+
+/** Whose spans and metrics they are. */
+interface Identity {
+  readonly resource: Resource
+  readonly scope: InstrumentationScope
+}
+
+type Warn = (...what: unknown[]) => void
+
 /** @param version of this function */
 export function createPush(
   { metrics, traces, log }: Pushed,
-  { service, revision, inCluster }: Config,
-  config: PushConfig,
+  config: Config,
+  push: PushConfig,
   version: string,
 ): Push {
-  // Whatever is wrong with the collector is for the log, and not for requests.
-  const tell = atMostOnceAMinute(log)
-  const ignore = () => {}
-  setGlobalErrorHandler(tell)
-  diag.setLogger(
-    { error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore },
-    DiagLogLevel.WARN,
-  )
-
+  // Trouble with the collector goes to the log; requests do not see it.
+  const warn = atMostOnceAMinute(log)
+  sendSdkWarningsTo(warn)
   const scope = { name: 'onnx-function', version }
-  const resource = defaultResource()
+  const identity = { resource: resourceOf(config, version), scope }
+  const parts: Part[] = []
+  if (traces !== undefined) {
+    const scheme = config.tls === undefined ? 'http' : 'https'
+    const processor = new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })
+    const recorder = new SpanRecorder({ push, processor, scheme, ...identity })
+    traces.sendTo(finished => warnInsteadOfThrowing(() => recorder.record(finished), warn))
+    parts.push(processor)
+  }
+  if (push.metrics) parts.push(createReader(metrics, push, identity))
+
+  async function all(act: (part: Part) => Promise<void>): Promise<void> {
+    for (const result of await Promise.allSettled(parts.map(act))) {
+      if (result.status === 'rejected') warn(result.reason)
+    }
+  }
+  const pushed = {
+    flush: () => all(part => part.forceFlush()),
+    end: () => all(part => part.shutdown()),
+  }
+  // A counter that is first seen at 7 has no increase: the first push shows all of them near 0.
+  void pushed.flush()
+  return pushed
+}
+
+function createReader(metrics: Metrics, push: PushConfig, { resource, scope }: Identity): Part {
+  const reader = new PeriodicExportingMetricReader({
+    exporter: new OTLPMetricExporter(),
+    exportIntervalMillis: push.metricIntervalMs,
+  })
+  reader.setMetricProducer({
+    collect: async () => ({
+      resourceMetrics: {
+        resource,
+        scopeMetrics: [{ scope, metrics: (await metrics.read()).map(toMetricData) }],
+      },
+      errors: [],
+    }),
+  })
+  return reader
+}
+
+const resourceOf = ({ service, revision, inCluster }: Config, version: string): Resource =>
+  defaultResource()
     .merge(
       resourceFromAttributes({
         'service.name': service ?? 'onnx-function',
         'service.version': version,
-        // A pod's host name is its own; Prometheus tells processes apart by it.
+        // A pod's host name is unique; Prometheus tells processes apart by this attribute.
         'service.instance.id': inCluster ? hostname() : crypto.randomUUID(),
         ...(inCluster && { 'k8s.pod.name': hostname() }),
-        // As Knative calls them in its own metrics.
+        // The names of Knative's own metrics.
         ...(revision && { 'kn.revision.name': revision }),
         ...(revision && service && { 'kn.service.name': service }),
       }),
     )
     .merge(detectResources({ detectors: [envDetector] }))
 
-  const parts: { forceFlush(): Promise<void>; shutdown(): Promise<void> }[] = []
-  if (traces !== undefined) {
-    const spans = new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })
-    const spansOf = createSpans(config, resource, scope)
-    traces.sendTo(finished => {
-      try {
-        for (const span of spansOf(finished)) spans.onEnd(span)
-      } catch (error) {
-        tell(error)
-      }
-    })
-    parts.push(spans)
-  }
-  if (config.metrics) {
-    const reader = new PeriodicExportingMetricReader({
-      exporter: new OTLPMetricExporter(),
-      exportIntervalMillis: config.metricIntervalMs,
-    })
-    reader.setMetricProducer({
-      collect: async () => ({
-        resourceMetrics: {
-          resource,
-          scopeMetrics: [{ scope, metrics: (await metrics.read()).map(toMetricData) }],
-        },
-        errors: [],
-      }),
-    })
-    parts.push(reader)
-  }
-
-  async function all(act: (part: (typeof parts)[number]) => Promise<void>): Promise<void> {
-    for (const result of await Promise.allSettled(parts.map(act))) {
-      if (result.status === 'rejected') tell(result.reason)
-    }
-  }
-  const push: Push = {
-    flush: () => all(part => part.forceFlush()),
-    end: () => all(part => part.shutdown()),
-  }
-  // Counts that begin when they are first seen have no increase: they are shown at the start as well.
-  void push.flush()
-  return push
+function sendSdkWarningsTo(warn: Warn): void {
+  const ignore = () => {}
+  setGlobalErrorHandler(warn)
+  diag.setLogger(
+    { error: warn, warn, info: ignore, debug: ignore, verbose: ignore },
+    DiagLogLevel.WARN,
+  )
 }
 
-/** A collector that is away would otherwise fill the log. @returns what is told of a trouble, by errors and sentences */
-function atMostOnceAMinute(log: Log): (...what: unknown[]) => void {
+function warnInsteadOfThrowing(act: () => void, warn: Warn): void {
+  try {
+    act()
+  } catch (error) {
+    warn(error)
+  }
+}
+
+/** A collector that is away would otherwise fill the log. */
+function atMostOnceAMinute(log: Log): Warn {
   let until = 0
   return (...what) => {
     if (performance.now() < until) return

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /*
- * Where the time of a request goes: a few numbers kept on its way, of which spans.ts makes spans afterwards. Nothing here is in use
- * while no OTLP endpoint is configured.
+ * Where the time of a request goes. Each part of its way leaves a few numbers, and spans.ts makes
+ * spans of them afterwards. Without an OTLP endpoint nothing here is used.
  */
 
 /** The parts of the way to an answer, in their order. */
@@ -10,21 +10,21 @@ export type Part = 'load' | 'decode' | 'queue' | 'run' | 'encode'
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
 
-/** One part of the way: until the next begins, or all of it is over. */
+/** A part of the way. It lasts until the next one begins, or until the answer. */
 export interface TimedPart {
   readonly name: Part
   readonly began: number
   readonly attributes: Attributes | undefined
 }
 
-/** The way of a request, or of one event that it carries, to its answer. Times are on performance.now()'s clock. */
+/** The way of a request, or of one event in it, to its answer. Times are performance.now()'s. */
 export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
   readonly events: EventTrace[] = []
-  /** When it was answered, or failed. */
+  /** The time of the answer, or of the failure. */
   ended: number | undefined
-  /** What went wrong instead of an answer, in the last part. */
+  /** The reason why the last part failed. */
   error: unknown
   private own: SpanIds | undefined
 
@@ -32,7 +32,7 @@ export class Trace {
     this.began = began
   }
 
-  /** The next part of the way begins, and the one before is over. */
+  /** The next part begins, and the one before ends. */
   enter(name: Part, attributes?: Attributes, at = performance.now()): void {
     this.parts.push({ name, began: at, attributes })
   }
@@ -42,14 +42,14 @@ export class Trace {
     this.error = error
   }
 
-  /** @param attributes of an event that the request carries @returns that event's own way */
+  /** @param attributes of an event that the request carries @returns the way of that event */
   event(attributes: Attributes): Trace {
     const trace = new EventTrace(attributes)
     this.events.push(trace)
     return trace
   }
 
-  /** What its span is called by, for log lines as well. @param traceparent of what it belongs to */
+  /** The ids of its span, for log lines as well. @param traceparent of its parent */
   ids(traceparent: string | undefined): SpanIds {
     this.own ??= {
       traceId: parseTraceparent(traceparent)?.traceId ?? randomHex(16),
@@ -67,7 +67,7 @@ export class EventTrace extends Trace {
     this.attributes = attributes
   }
 
-  /** The span that sent it on its way. */
+  /** The span of the event's producer. */
   origin(): RemoteSpan | undefined {
     return parseTraceparent(this.attributes.traceparent?.toString())
   }
@@ -83,7 +83,7 @@ export interface RemoteSpan extends SpanIds {
   readonly traceFlags: number
 }
 
-/** Of a request, what its span tells; Node's own has more. */
+/** The part of Node's request that a span describes. */
 export interface TracedRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
@@ -95,7 +95,7 @@ export interface TracedRequest {
 export interface Finished {
   readonly trace: Trace
   readonly request: TracedRequest
-  /** Undefined where the client was gone before there was an answer. */
+  /** Undefined if the client hung up before the answer. */
   readonly status: number | undefined
   readonly ids: SpanIds
   readonly parent: RemoteSpan | undefined
@@ -103,20 +103,20 @@ export interface Finished {
 }
 
 export interface Traces {
-  /** @returns undefined for requests that do not run the model: probes would be most of what is sent */
+  /** @returns undefined for requests that do not run the model: most spans would be of probes */
   begin(method: string | undefined, arrived: number): Trace | undefined
-  /** @param traceparent that the request goes on with (W3C Trace Context) */
+  /** @param traceparent that the request continues (W3C Trace Context) */
   finish(
     trace: Trace,
     request: TracedRequest,
     status: number | undefined,
     traceparent: string | undefined,
   ): void
-  /** Gives on every request that is over, those kept until now first. */
+  /** Passes on every finished request, first those that were kept. */
   sendTo(receiver: (finished: Finished) => void): void
 }
 
-/** Requests that are over before there is a receiver. */
+/** Bounds the requests that finish before there is a receiver. */
 const MOST_KEPT = 1_000
 
 export function createTraces(): Traces {
@@ -144,7 +144,7 @@ export function createTraces(): Traces {
   }
 }
 
-/** What a traceparent names; undefined where that is nothing (W3C Trace Context, section 3.2.2). */
+/** @returns undefined for an invalid traceparent (W3C Trace Context, section 3.2.2) */
 function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefined {
   const [, version, traceId, spanId, flags, more] = TRACEPARENT.exec(traceparent ?? '') ?? []
   if (traceId === undefined || spanId === undefined || (version === '00' && more !== ''))
@@ -155,7 +155,7 @@ function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefin
 const TRACEPARENT =
   /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
 
-/** As OpenTelemetry's SDK makes them: random enough to be different, where node:crypto takes 4 µs of about 35 for a request. */
+/** As OpenTelemetry's SDK does: node:crypto takes 4 µs, of about 35 for a request. */
 function randomHex(bytes: number): string {
   for (let i = 0; i < bytes; i += 4) RANDOM.writeUInt32BE(Math.floor(Math.random() * 2 ** 32), i)
   return RANDOM.toString('hex', 0, bytes)

@@ -12,9 +12,9 @@ import {
 } from '@kubernetes/client-node'
 import { FIELD_MANAGER, type KubernetesObject, type Resource } from './rollout/state.ts'
 
-/** The API server cannot be reached, or refuses. */
+/** The API server does not answer, or refuses a request. */
 export class ClusterError extends Error {
-  /** Its status; undefined where there was no answer. */
+  /** The response's status; undefined without a response. */
   readonly status: number | undefined
   constructor(message: string, status?: number) {
     super(message)
@@ -22,37 +22,16 @@ export class ClusterError extends Error {
   }
 }
 
-/** What is asked of the API server, with one object of one kind in mind. */
-export interface Cluster {
-  /** The object's kind, namespace and name. */
-  readonly what: string
-  /** @throws {ClusterError} */
-  read(): Promise<KubernetesObject>
-  /**
-   * Changes the object as it was read.
-   * @returns false where somebody has changed it since: nothing was written then
-   * @throws {ClusterError}
-   */
-  patch(read: KubernetesObject, change: object): Promise<boolean>
-  /** @throws {ClusterError} */
-  tell(
-    about: KubernetesObject,
-    type: 'Normal' | 'Warning',
-    reason: string,
-    note: string,
-  ): Promise<void>
-  /** Resolves once the object is another than was read, or at `deadline`. */
-  untilChanged(read: KubernetesObject, deadline: Date): Promise<void>
-}
-
 const TIMEOUT_MS = 10_000
-/** Between one watch that ended and the next. */
+/** Between the end of one watch and the next. */
 const PAUSE_MS = 1_000
-/** What the client makes up where it finds nothing. */
+/** The client's default where it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
 const MERGE_PATCH = 'application/merge-patch+json'
+/** The API server refuses a longer one. */
+const LONGEST_NOTE = 1024
 
-/** Options of one request: it is given up after a while. */
+/** Options of one request, with a timeout. */
 function request(contentType = 'application/json'): ConfigurationOptions {
   const header = setHeaderMiddleware('Content-Type', contentType)
   return {
@@ -76,11 +55,18 @@ export interface Target {
   readonly context: string | undefined
 }
 
+/** What an Event says about the object. */
+export interface EventOf {
+  readonly type: 'Normal' | 'Warning'
+  readonly reason: string
+  readonly note: string
+}
+
 /**
- * By $KUBECONFIG or ~/.kube/config, or the pod's own account where there is neither.
+ * Reads $KUBECONFIG or ~/.kube/config; without either, the pod's service account.
  * @throws {ClusterError} where no cluster is configured
  */
-export function connect({ resource, name, namespace: given, context }: Target): Cluster {
+export function connect({ resource, name, namespace, context }: Target): Cluster {
   const config = new KubeConfig()
   config.loadFromDefault()
   if (context !== undefined) config.setCurrentContext(context)
@@ -89,95 +75,128 @@ export function connect({ resource, name, namespace: given, context }: Target): 
   const current = config.getContextObject(config.currentContext)
   if (current === null)
     throw new ClusterError(`the kubeconfig has no context "${config.currentContext}"`)
-  const namespace = given ?? current.namespace ?? 'default'
-  const { group, version, plural, kind } = resource
-  const objects = config.makeApiClient(CustomObjectsApi)
-  const events = config.makeApiClient(EventsV1Api)
-  const what = `${kind} ${namespace}/${name}`
+  return new Cluster(config, resource, name, namespace ?? current.namespace ?? 'default')
+}
 
-  const failed = (doing: string) => (error: unknown) => {
-    if (!(error instanceof ApiException)) {
-      const { message, cause } = error as Error
-      throw new ClusterError(
-        `${doing}: the API server does not answer: ${(cause as Error | undefined)?.message || message}`,
-      )
-    }
-    throw new ClusterError(`${doing}: ${error.code} ${messageOf(error)}`, error.code)
+/** The API server, for one object of one kind. */
+export class Cluster {
+  /** The object's kind, namespace and name. */
+  readonly what: string
+  readonly #config: KubeConfig
+  readonly #kind: string
+  readonly #path: { group: string; version: string; plural: string; namespace: string }
+  readonly #name: string
+
+  constructor(
+    config: KubeConfig,
+    { group, version, plural, kind }: Resource,
+    name: string,
+    namespace: string,
+  ) {
+    this.what = `${kind} ${namespace}/${name}`
+    this.#config = config
+    this.#kind = kind
+    this.#path = { group, version, plural, namespace }
+    this.#name = name
   }
 
-  return {
-    what,
-    read: () =>
-      objects
-        .getNamespacedCustomObject({ group, version, namespace, plural, name }, request())
-        .catch(failed(`reading ${what}`)),
+  /** @throws {ClusterError} */
+  read(): Promise<KubernetesObject> {
+    return this.#config
+      .makeApiClient(CustomObjectsApi)
+      .getNamespacedCustomObject({ ...this.#path, name: this.#name }, request())
+      .catch(failed(`reading ${this.what}`))
+  }
 
-    async patch(read, change) {
-      // With the version that was read the API server refuses to write over anybody's change since.
-      const body = { ...change, metadata: { resourceVersion: read.metadata.resourceVersion } }
-      return objects
-        .patchNamespacedCustomObject(
-          { group, version, namespace, plural, name, body, fieldManager: FIELD_MANAGER },
-          request(MERGE_PATCH),
-        )
-        .then(
-          () => true,
-          (error: unknown) =>
-            error instanceof ApiException && error.code === 409
-              ? false
-              : failed(`changing ${what}`)(error),
-        )
-    },
+  /**
+   * Changes the object as it was read.
+   * @returns false where somebody has changed it since: nothing was written then
+   * @throws {ClusterError}
+   */
+  patch(read: KubernetesObject, change: object): Promise<boolean> {
+    // With this version the API server refuses to overwrite a later change.
+    const body = { ...change, metadata: { resourceVersion: read.metadata.resourceVersion } }
+    return this.#config
+      .makeApiClient(CustomObjectsApi)
+      .patchNamespacedCustomObject(
+        { ...this.#path, name: this.#name, body, fieldManager: FIELD_MANAGER },
+        request(MERGE_PATCH),
+      )
+      .then(
+        () => true,
+        (error: unknown) =>
+          error instanceof ApiException && error.code === 409
+            ? false
+            : failed(`changing ${this.what}`)(error),
+      )
+  }
 
-    async tell({ apiVersion, metadata }, type, reason, note) {
-      const body = {
-        metadata: { generateName: `${name}-`, namespace },
-        eventTime: new V1MicroTime(),
-        type,
-        reason,
-        action: reason,
-        // The API server takes no longer one.
-        note: note.length <= 1024 ? note : `${note.slice(0, 1023)}…`,
-        regarding: {
-          apiVersion,
-          kind,
-          namespace,
-          name,
-          uid: metadata.uid,
-          resourceVersion: metadata.resourceVersion,
-        },
-        reportingController: FIELD_MANAGER,
-        reportingInstance: process.env.HOSTNAME ?? FIELD_MANAGER,
-      }
-      await events
-        .createNamespacedEvent({ namespace, body }, request())
-        .catch(failed(`an event about ${what}`))
-    },
+  /** Writes an Event about the object. @throws {ClusterError} */
+  async writeEvent(
+    { apiVersion, metadata }: KubernetesObject,
+    { type, reason, note }: EventOf,
+  ): Promise<void> {
+    const { namespace } = this.#path
+    const body = {
+      metadata: { generateName: `${this.#name}-`, namespace },
+      eventTime: new V1MicroTime(),
+      type,
+      reason,
+      action: reason,
+      note: note.length <= LONGEST_NOTE ? note : `${note.slice(0, LONGEST_NOTE - 1)}…`,
+      regarding: {
+        apiVersion,
+        kind: this.#kind,
+        namespace,
+        name: this.#name,
+        uid: metadata.uid,
+        resourceVersion: metadata.resourceVersion,
+      },
+      reportingController: FIELD_MANAGER,
+      reportingInstance: process.env.HOSTNAME ?? FIELD_MANAGER,
+    }
+    await this.#config
+      .makeApiClient(EventsV1Api)
+      .createNamespacedEvent({ namespace, body }, request())
+      .catch(failed(`an event about ${this.what}`))
+  }
 
-    async untilChanged(read, deadline) {
-      const over = new AbortController()
-      const timer = setTimeout(() => over.abort(), Math.max(0, deadline.getTime() - Date.now()))
-      const path = `/apis/${group}/${version}/namespaces/${namespace}/${plural}`
-      const since = {
-        fieldSelector: `metadata.name=${name}`,
-        resourceVersion: read.metadata.resourceVersion,
+  /** Resolves once the object differs from the one that was read, or at `deadline`. */
+  async untilChanged(read: KubernetesObject, deadline: Date): Promise<void> {
+    const over = new AbortController()
+    const timer = setTimeout(() => over.abort(), Math.max(0, deadline.getTime() - Date.now()))
+    const { group, version, plural, namespace } = this.#path
+    const path = `/apis/${group}/${version}/namespaces/${namespace}/${plural}`
+    const since = {
+      fieldSelector: `metadata.name=${this.#name}`,
+      resourceVersion: read.metadata.resourceVersion,
+    }
+    try {
+      while (!over.signal.aborted) {
+        const ended = await watch(this.#config, path, since, over.signal)
+        if (ended === 'changed') return
+        if (ended === 'refused') return await aborted(over.signal)
+        // No change is missed meanwhile: the next watch starts from the version that was read.
+        await wait(PAUSE_MS, undefined, { signal: over.signal }).catch(() => {})
       }
-      try {
-        while (!over.signal.aborted) {
-          const ended = await watch(config, path, since, over.signal)
-          if (ended === 'told') return
-          if (ended === 'refused') return await aborted(over.signal)
-          // Nothing is missed meanwhile: it goes on from the version that was read.
-          await wait(PAUSE_MS, undefined, { signal: over.signal }).catch(() => {})
-        }
-      } finally {
-        clearTimeout(timer)
-      }
-    },
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }
 
-/** What a Status object says; the client keeps none of a 401. */
+/** A rejection handler that says what was being done. */
+const failed = (doing: string) => (error: unknown) => {
+  if (!(error instanceof ApiException)) {
+    const { message, cause } = error as Error
+    throw new ClusterError(
+      `${doing}: the API server does not answer: ${(cause as Error | undefined)?.message || message}`,
+    )
+  }
+  throw new ClusterError(`${doing}: ${error.code} ${messageOf(error)}`, error.code)
+}
+
+/** The message of a Status object; the client keeps none of a 401. */
 function messageOf({ code, body }: ApiException<unknown>): string {
   try {
     return (typeof body === 'string' ? JSON.parse(body) : body).message
@@ -192,28 +211,28 @@ const aborted = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => resolve(), { once: true })
   })
 
+/** Why a watch ended: read the object again, watch again, or give up watching. */
+type WatchEnd = 'changed' | 'closed' | 'refused'
+
 /**
- * Watches until something is told: a change, or that the version watched from is too old (410 Gone), which is to read again, too.
- * `closed` is what happens to every watch after a while; `refused` is what asking again would not mend.
+ * Watches until the object changes. A version that is too old (410 Gone) counts as a change.
+ * The API server closes every watch after a while. `refused` is an error that would come again.
  */
 async function watch(
   config: KubeConfig,
   path: string,
   query: Readonly<Record<string, string>>,
   signal: AbortSignal,
-): Promise<'told' | 'closed' | 'refused'> {
+): Promise<WatchEnd> {
   let stop = () => {}
-  const ended = new Promise<'told' | 'closed' | 'refused'>(resolve => {
+  const ended = new Promise<WatchEnd>(resolve => {
     const heard = (type: string, { code }: { code?: number }) =>
-      resolve(type !== 'ERROR' || code === 410 ? 'told' : 'refused')
+      resolve(type !== 'ERROR' || code === 410 ? 'changed' : 'refused')
     const done = (error: { name?: string; statusCode?: number } | null) => {
-      if (error?.statusCode === 410) resolve('told')
-      // Nothing was heard for a while, which ends it as well.
-      resolve(
-        error === null || error.name === 'TimeoutError' || error.name === 'AbortError'
-          ? 'closed'
-          : 'refused',
-      )
+      if (error?.statusCode === 410) resolve('changed')
+      // The client's own timeout, after a silence, ends a watch as well.
+      const closed = error === null || ['TimeoutError', 'AbortError'].includes(error.name ?? '')
+      resolve(closed ? 'closed' : 'refused')
     }
     new Watch(config).watch(path, query, heard, done).then(
       controller => {

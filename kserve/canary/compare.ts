@@ -8,14 +8,14 @@ import {
   shareOf,
 } from './statistics.ts'
 
-/** What one revision did since the step began. */
+/** One revision's counts since the step began. */
 export interface Sample {
   readonly requests: number
   readonly errors: number
   readonly durations: Buckets
-  /** Rows by predicted label; undefined where nothing counts them, as for a regression. */
+  /** Rows by predicted label; undefined for a model without labels, such as a regression. */
   readonly predictions: ReadonlyMap<string, number> | undefined
-  /** The fullest pod's memory as a share of its limit, and the 99th percentile of the busiest pod's event loop lag in seconds. */
+  /** The largest memory of a pod as a share of its limit; the largest p99 of event loop lag in seconds. */
   readonly memory: number | undefined
   readonly lag: number | undefined
 }
@@ -28,22 +28,25 @@ export interface Check {
   readonly old: string
   readonly new: string
   readonly test: string
-  /** What differs, and how much; a difference that has to be there besides a small p. */
+  /** The size of the difference, which must matter besides having a small p. */
   readonly effect: string
   readonly p: number | undefined
   readonly verdict: Verdict
 }
 
 export interface Limits {
-  /** Neither revision is judged before it has answered so many. */
+  /** No revision is judged before it has answered this many requests. */
   readonly requests: number
-  /** The largest p that is no chance, for this look at this check. */
+  /** The significance level of each check at this look. */
   readonly alpha: number
   /** The share of predictions that may move to another label. */
   readonly drift: number
 }
 
-/** Differences that matter. Whatever makes CanaryFails or CanarySlow fire is beyond them (monitoring/prometheus/rules/alerts.yml). */
+/**
+ * Differences that matter. The alerts CanaryFails and CanarySlow fire only beyond these limits
+ * (monitoring/prometheus/rules/alerts.yml).
+ */
 export const MATTERS = {
   errors: 0.01,
   slower: { times: 1.5, seconds: 0.01 },
@@ -87,20 +90,20 @@ function errors(old: Sample, fresh: Sample, { alpha }: Limits): Check {
     test: 'Fisher, one-sided',
     effect: `${signed(100 * difference)} points`,
     p: better ? fewer : more,
-    verdict: better ? 'better' : more < alpha && difference >= MATTERS.errors ? 'worse' : 'same',
+    verdict: verdictOf({ better, worse: more < alpha && difference >= MATTERS.errors }),
   }
 }
 
-/** How long what is beyond the limit takes: half as long again as the other's 95th percentile, and 10 ms more. */
+/** A request above this is slow: 1.5 times the other revision's 95th percentile and 10 ms more. */
 const limitOf = (p95: number) => MATTERS.slower.times * p95 + MATTERS.slower.seconds
 
-/** Whether `one` is slower than `other`: by more than matters, and in more of its requests than chance would have it. */
+/** Compares shares of slow requests: `p` that they are equal, and whether the difference matters. */
 function isSlower(
   one: Buckets,
   other: Buckets,
 ): { readonly p: number; readonly matters: boolean; readonly bound: number } {
   const limit = limitOf(quantile(0.95, other))
-  // The last bound at or below the limit: a bucket tells only how many are beyond its bound.
+  // The last bound at or below the limit: a histogram counts only at its bounds.
   const bound = one.findLast(([at]) => at <= limit && other.some(([same]) => same === at))?.[0] ?? 0
   const beyond = (buckets: Buckets): Share => {
     const of = buckets.at(-1)?.[1] ?? 0
@@ -122,7 +125,7 @@ function latency(old: Sample, fresh: Sample, { alpha }: Limits): Check {
     test: `Fisher, share above ${milliseconds(bound)}`,
     effect: `× ${(after / before).toPrecision(3)}`,
     p,
-    verdict: better ? 'better' : slower.matters && p < alpha ? 'worse' : 'same',
+    verdict: verdictOf({ better, worse: slower.matters && p < alpha }),
   }
 }
 
@@ -151,7 +154,7 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
     old: ofOld === 0 ? '–' : shown(before, ofOld),
     new: ofFresh === 0 ? '–' : shown(after, ofFresh),
   }
-  // Rows of one request are alike: for the test they weigh no more than the request they came in.
+  // Rows of one request are not independent: together they weigh as much as one request.
   const weigh = (row: readonly number[], { requests, errors }: Sample) =>
     row.map(count => count * Math.min(1, (requests - errors) / Math.max(1, total(row))))
   const [a, b] = [weigh(row(before), old), weigh(row(after), fresh)]
@@ -176,7 +179,7 @@ function predictions(old: Sample, fresh: Sample, { alpha, drift, requests }: Lim
   }
 }
 
-/** Gauges, which have no test: the new one is beyond an alert's limit, and the old one is not. */
+/** Gauges have no test. Worse: the new revision is beyond an alert's limit, the old one is not. */
 function saturation(old: Sample, fresh: Sample): Check {
   const shown = ({ memory, lag }: Sample) =>
     [
@@ -196,12 +199,13 @@ function saturation(old: Sample, fresh: Sample): Check {
     p: undefined,
     verdict: unknown
       ? 'no data'
-      : full(fresh) && !full(old)
-        ? 'worse'
-        : full(old) && !full(fresh)
-          ? 'better'
-          : 'same',
+      : verdictOf({ better: full(old) && !full(fresh), worse: full(fresh) && !full(old) }),
   }
+}
+
+function verdictOf({ better, worse }: { better: boolean; worse: boolean }): Verdict {
+  if (better) return 'better'
+  return worse ? 'worse' : 'same'
 }
 
 const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)

@@ -2,33 +2,33 @@ import type { Check } from './compare.ts'
 import { type Canary, FIELD_MANAGER } from './rollout/state.ts'
 
 export interface Plan {
-  /** Percents at which the new revision is judged; after the last it gets everything. */
+  /** Percents of traffic at which the new revision is judged; after the last it gets 100. */
   readonly steps: readonly number[]
-  /** How long a step lasts at least, and how often it is looked at, in seconds. */
+  /** A step's least duration, and the time between two looks, in seconds. */
   readonly hold: number
   readonly every: number
-  /** Whether a canary that stands at 0 is to begin. */
+  /** Whether a new revision at 0 % starts. */
   readonly start: boolean
 }
 
 export interface Decision {
   readonly action: 'start' | 'promote' | 'roll back' | 'wait' | 'rolled back' | 'stand' | 'idle'
-  /** The percent to set, where one is. */
+  /** The percent to set; undefined where nothing changes. */
   readonly to?: number
   readonly reason: string
 }
 
-/** One look: since the step began, at moments that were planned when it did. */
+/** One interim analysis of a step, at a moment that was fixed when the step began. */
 export interface Look {
-  /** From 1 on; 0 before the first. */
+  /** Counted from 1; 0 before the first look. */
   readonly number: number
   readonly at: Date
   readonly seconds: number
 }
 
 /**
- * The last planned look that has come. It depends on the step's beginning alone, so that whoever asks twice, or after a stop, is told the
- * same, and has looked no more often.
+ * The latest planned look. It depends on the step's beginning alone: a second run, or a run after a
+ * restart, gets the same look and spends no more alpha.
  */
 export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
   const number = Math.max(0, Math.floor((now.getTime() - since.getTime()) / 1000 / every))
@@ -36,24 +36,24 @@ export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
 }
 
 /**
- * What is left of alpha for one check at one look. Each step and each check gets the same part; within it the k-th look gets 1/(k(k+1)),
- * which sums to 1 however many there are. By Bonferroni's inequality a version that is no different is then rolled back with probability
- * alpha at most, over the whole rollout.
+ * The part of alpha that one check spends at one look. Each step and each check gets the same part;
+ * of it, the k-th look gets 1/(k(k+1)), which sums to 1 over any number of looks. By Bonferroni's
+ * inequality, the whole rollout rolls back an equal version with probability alpha at most.
  */
 export const spend = (alpha: number, { steps }: Plan, checks: number, look: number) =>
   alpha / steps.length / checks / (look * (look + 1))
 
-/** Whether there is anything to compare yet. */
+/** The decision that needs no comparison; undefined where the revisions are to be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
-  // Not even --start begins it again: whoever restarts the command that did it would.
+  // --start does not restart it: a restarted command would repeat the rollout that just failed.
   if (percent === 0 && setBy === FIELD_MANAGER && untouched) {
     return {
       action: 'rolled back',
       reason: `${fresh.name} was rolled back; ${old.name} has all traffic`,
     }
   }
-  // A person may have gone back by hand.
+  // A person may have set 0 by hand.
   if (percent === 0 && !plan.start)
     return {
       action: 'stand',
@@ -67,7 +67,7 @@ export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision 
   return undefined
 }
 
-/** What the checks say is to be done. */
+/** The decision that follows from the checks. */
 export function decide(
   { percent, new: fresh }: Canary,
   checks: readonly Check[],
@@ -91,7 +91,7 @@ export function decide(
     }
   if (unknown.length > 0)
     return { action: 'wait', reason: `too little is known of ${unknown.join(', ')}` }
-  // Nobody is served worse for it yet; more traffic would make it so.
+  // Callers get no worse answers yet; more traffic could change that.
   if (are('worse').length > 0)
     return {
       action: 'wait',

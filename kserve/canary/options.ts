@@ -2,31 +2,31 @@ import { parseArgs } from 'node:util'
 import type { Plan } from './decide.ts'
 import { RESOURCES, type Resource } from './rollout/state.ts'
 
-export const HELP = `npm run canary -- NAME [options]
+export const HELP = `npm start --prefix kserve/canary -- NAME [options]
 
-  NAME                  of an InferenceService, or with --kind service of a Knative Service
-  -n, --namespace NAME  where it is (the kubeconfig's, or the pod's own)
-  --context NAME        of the kubeconfig
+  NAME                  an InferenceService; with --kind service, a Knative Service
+  -n, --namespace NAME  its namespace (the kubeconfig's, or the pod's own)
+  --context NAME        a context of the kubeconfig
   --prometheus URL      (PROMETHEUS_URL, or http://prometheus.monitoring.svc:9090)
 
-  --apply               do it; without, only say what would be done
-  --watch               go on until all traffic is moved, or moved back
-  --start               begin where the new revision stands at 0 %
-  --json                the table as JSON, a line a look
+  --apply               change the object; without it, a dry run
+  --watch               go on until all traffic has moved, or moved back
+  --start               start a new revision that stands at 0 %
+  --json                print each look as a line of JSON
 
-  --steps 10,25,50      percents at which it is judged before it gets everything
-  --hold 10m            how long each step lasts at least
-  --every 1m            how often it is looked at
-  --requests 500        how many requests each revision must have answered
-  --alpha 0.01          how probable it may be that a version that is no different is rolled back
-  --drift 0.1           the share of predictions that may move to another label
+  --steps 10,25,50      percents at which it is judged before it gets all traffic
+  --hold 10m            least duration of a step
+  --every 1m            time between two looks
+  --requests 500        requests that each revision must have answered since the step began
+  --alpha 0.01          largest probability of rolling back a version that is no different
+  --drift 0.1           share of predictions that may move to another label
 
-exit code  0 gone on, waits, or nothing to do    4 the API server does not answer, or refuses
-           2 called wrongly                      5 stands where a person has to decide
-           3 Prometheus does not answer          6 rolled back
+exit code  0 promoted, waiting, or nothing to do  4 the API server does not answer, or refuses
+           2 wrong arguments                      5 a person has to decide
+           3 Prometheus does not answer           6 rolled back
 `
 
-/** Called wrongly. */
+/** The command's arguments are wrong. */
 export class UsageError extends Error {}
 
 export interface Options extends Plan {
@@ -89,22 +89,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     )
   if (!/^https?:$/.test(URL.parse(values.prometheus)?.protocol ?? ''))
     throw new UsageError(`--prometheus is "${values.prometheus}"; it is a URL`)
-  const steps = values.steps.split(',').map(Number)
-  if (
-    !steps.every((step, i) => Number.isInteger(step) && step > (steps[i - 1] ?? 0) && step < 100)
-  ) {
-    throw new UsageError(
-      `--steps is "${values.steps}"; it is whole percents that rise, from 1 to 99`,
-    )
-  }
-  const number = (flag: 'requests' | 'alpha' | 'drift', least: number, most: number) => {
-    const value = Number(values[flag])
-    if (!(value >= least && value <= most))
-      throw new UsageError(
-        `--${flag} is "${values[flag]}"; it is a number from ${least} to ${most}`,
-      )
-    return value
-  }
+  const steps = percents(values.steps)
   return {
     resource,
     name,
@@ -118,11 +103,25 @@ export function readOptions(args: readonly string[]): Options | undefined {
     steps,
     hold: seconds(values.hold, '--hold', 0),
     every: seconds(values.every, '--every', 1),
-    // With fewer no test finds what it should.
-    requests: number('requests', 50, 1e9),
-    alpha: number('alpha', 1e-9, 0.5),
-    drift: number('drift', 0, 1),
+    // With fewer requests no test has the power to find a difference.
+    requests: number('requests', values.requests, [50, 1e9]),
+    alpha: number('alpha', values.alpha, [1e-9, 0.5]),
+    drift: number('drift', values.drift, [0, 1]),
   }
+}
+
+function percents(text: string): number[] {
+  const steps = text.split(',').map(Number)
+  if (!steps.every((step, i) => Number.isInteger(step) && step > (steps[i - 1] ?? 0) && step < 100))
+    throw new UsageError(`--steps is "${text}"; it is whole percents that rise, from 1 to 99`)
+  return steps
+}
+
+function number(flag: string, text: string, [least, most]: readonly [number, number]): number {
+  const value = Number(text)
+  if (!(value >= least && value <= most))
+    throw new UsageError(`--${flag} is "${text}"; it is a number from ${least} to ${most}`)
+  return value
 }
 
 function seconds(text: string, flag: string, least: number): number {

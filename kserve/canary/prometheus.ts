@@ -1,7 +1,7 @@
 import type { Sample } from './compare.ts'
 import type { Look } from './decide.ts'
 
-/** Prometheus cannot be reached, or refuses. */
+/** Prometheus does not answer, or refuses a query. */
 export class PrometheusError extends Error {}
 
 const TIMEOUT_MS = 10_000
@@ -36,14 +36,14 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
 }
 
 /**
- * What a revision did from the step's beginning until the look.
+ * A revision's counts from the step's beginning until the look.
  * @param series PromQL matchers
  * @throws {PrometheusError}
  */
 export async function sample(url: string, series: string, { at, seconds }: Look): Promise<Sample> {
   const ask = (expression: string) => query(url, expression, at)
-  // Differences of what was scraped, pod by pod, and not increase(), which makes up what lies between the scrapes and the window's ends:
-  // a test takes every request for one that happened. A counter that began anew counts from its larger part, which is less than it was.
+  // Differences of scraped counters, pod by pod. increase() extrapolates to the window's ends, but a
+  // statistical test needs requests that happened. A restarted counter counts its larger part only.
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)

@@ -9,17 +9,17 @@ import type { KubernetesObject, State } from './rollout/state.ts'
 import { note, progress, type Report, table } from './table.ts'
 
 /*
- * `npm run canary -- NAME`: looks at the canary of an InferenceService, or of a Knative Service, and takes it on by a step, back, or leaves
- * it. docs/canary.md says what it goes by.
+ * `npm start -- NAME`: compares both revisions of an InferenceService or a Knative Service, and gives
+ * the new one more traffic, none, or leaves it as it is. docs/canary.md has the rules.
  */
 
-/** 1 is Node's own, for what nobody expected. */
+/** 1 is Node's own exit code for an uncaught error. */
 const EXIT = { fine: 0, usage: 2, prometheus: 3, cluster: 4, person: 5, rolledBack: 6 } as const
 
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const complain = (text: string) => process.stderr.write(`${text}\n`)
+const print = (text: string) => process.stdout.write(`${text}\n`)
+const printError = (text: string) => process.stderr.write(`${text}\n`)
 
-/** How a decision ends a run; undefined where there is more to come. */
+/** The exit code of a decision; undefined while the rollout goes on. */
 function exitOf({ decision: { action, to }, applied }: Report): number | undefined {
   switch (action) {
     case 'idle':
@@ -32,13 +32,14 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
     case 'wait':
       return undefined
     default:
-      // A dry run ends where something would be done: what came after it cannot be known.
+      // A dry run ends at the first change it would make: what follows depends on that change.
       return applied && to !== 100 ? undefined : EXIT.fine
   }
 }
 
 /**
- * Reads the object, looks at the canary, and does what is to be done; from the beginning where somebody has changed the object meanwhile.
+ * Reads the object, compares its revisions and applies the decision. Starts anew where somebody has
+ * changed the object meanwhile.
  * @throws {ClusterError | PrometheusError}
  */
 async function look(
@@ -61,11 +62,11 @@ async function look(
     const { to } = report.decision
     if (!options.apply || to === undefined) return { object, report }
     if (await cluster.patch(object, mode.patch(object, to))) {
-      const done = { ...report, applied: true }
-      await tell(cluster, object, done)
-      return { object, report: done }
+      const applied = { ...report, applied: true }
+      await writeEvent(cluster, object, applied)
+      return { object, report: applied }
     }
-    complain('somebody has changed the object meanwhile: nothing was written, it is read again')
+    printError('somebody has changed the object meanwhile: nothing was written, it is read again')
   }
 }
 
@@ -87,61 +88,70 @@ async function judge(
   return { canary, look, alpha, checks, decision: decide(canary, checks, options, look) }
 }
 
-/** An event for what was done. That it cannot be written takes nothing back. */
-async function tell(cluster: Cluster, object: KubernetesObject, report: Report): Promise<void> {
-  const { action } = report.decision
-  const reason = {
-    start: 'CanaryStarted',
-    promote: 'CanaryPromoted',
-    'roll back': 'CanaryRolledBack',
-  }[action as 'start']
+const REASONS = {
+  start: 'CanaryStarted',
+  promote: 'CanaryPromoted',
+  'roll back': 'CanaryRolledBack',
+} as const
+
+/** An Event for a change. The change stays where the Event cannot be written. */
+async function writeEvent(
+  cluster: Cluster,
+  object: KubernetesObject,
+  report: Report,
+): Promise<void> {
+  const action = report.decision.action as keyof typeof REASONS
+  const type = action === 'roll back' ? 'Warning' : 'Normal'
   await cluster
-    .tell(object, action === 'roll back' ? 'Warning' : 'Normal', reason, note(report))
+    .writeEvent(object, { type, reason: REASONS[action], note: note(report) })
     .catch((error: ClusterError) =>
-      complain(`${error.message}; what it says was done all the same`),
+      printError(`${error.message}; what it says was done all the same`),
     )
 }
 
-/** Looks until there is nothing left to do. */
+/** Repeats {@link look} until the rollout ends. @returns the exit code */
 async function watch(cluster: Cluster, options: Options): Promise<number> {
-  let shown = ''
+  let printed = ''
   for (;;) {
     const again = new Date(Date.now() + 1000 * options.every)
     try {
       const { object, report } = await look(cluster, options)
       const exit = exitOf(report)
-      const line = options.json
-        ? JSON.stringify(report)
-        : exit === undefined && !report.applied
-          ? progress(report)
-          : table(report)
-      // Controllers write to the object, too: what is the same is not said again.
-      if (line !== shown)
-        say(
-          options.json || exit !== undefined || report.applied
-            ? line
-            : `${new Date().toISOString().slice(11, 19)}  ${line}`,
-        )
-      shown = line
+      const text = textOf(report, options)
+      // Controllers also write to the object; the same text is printed once.
+      if (text !== printed)
+        print(isProgress(report, options) ? `${clock(new Date())}  ${text}` : text)
+      printed = text
       if (exit !== undefined) return exit
-      const { canary, look: last } = report
-      const next =
-        canary === undefined || last === undefined
-          ? again
-          : new Date(last.at.getTime() + 1000 * options.every)
-      if (!report.applied) await cluster.untilChanged(object, next)
+      if (!report.applied) await cluster.untilChanged(object, nextLook(report, options) ?? again)
     } catch (error) {
-      if (!passes(error)) throw error
-      complain(
-        `${(error as Error).message}; nothing is done without it, it is tried again at ${again.toISOString().slice(11, 19)}`,
+      if (!isTransient(error)) throw error
+      printError(
+        `${(error as Error).message}; nothing is done without it, it is tried again at ${clock(again)}`,
       )
       await wait(Math.max(0, again.getTime() - Date.now()))
     }
   }
 }
 
-/** Whether it may pass by itself: nobody answers, or says that it cannot now. */
-const passes = (error: unknown) =>
+/** While it waits, a watch prints a line instead of the table. */
+const isProgress = (report: Report, { json }: Options) =>
+  !json && !report.applied && exitOf(report) === undefined
+
+function textOf(report: Report, options: Options): string {
+  if (options.json) return JSON.stringify(report)
+  return isProgress(report, options) ? progress(report) : table(report)
+}
+
+const nextLook = ({ canary, look }: Report, { every }: Options) =>
+  canary === undefined || look === undefined
+    ? undefined
+    : new Date(look.at.getTime() + 1000 * every)
+
+const clock = (at: Date) => at.toISOString().slice(11, 19)
+
+/** Whether a later attempt may succeed: no answer, or a status that says so. */
+const isTransient = (error: unknown) =>
   error instanceof PrometheusError ||
   (error instanceof ClusterError &&
     (error.status === undefined || error.status === 429 || error.status >= 500))
@@ -149,20 +159,20 @@ const passes = (error: unknown) =>
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2))
   if (options === undefined) {
-    say(HELP)
+    print(HELP)
     return EXIT.fine
   }
   const cluster = connect(options)
   if (options.watch) return watch(cluster, options)
   const { report } = await look(cluster, options)
-  say(options.json ? JSON.stringify(report) : table(report))
+  print(options.json ? JSON.stringify(report) : table(report))
   return exitOf(report) ?? EXIT.fine
 }
 
 main().then(
   code => process.exit(code),
   (error: Error) => {
-    complain(error.message)
+    printError(error.message)
     if (error instanceof UsageError) process.exit(EXIT.usage)
     if (error instanceof PrometheusError) process.exit(EXIT.prometheus)
     if (error instanceof ClusterError) process.exit(EXIT.cluster)

@@ -1,9 +1,9 @@
 /*
- * The tests behind the decision, on counts alone. What they assume is in docs/canary.md; test/canary/statistics.test.ts holds them to
- * SciPy's values.
+ * The statistical tests behind the decision. docs/canary.md has their assumptions;
+ * test/statistics.test.ts compares them with SciPy.
  */
 
-/** Of so many, how many are of the kind in question. */
+/** `count` of `of`. */
 export interface Share {
   readonly count: number
   readonly of: number
@@ -12,8 +12,8 @@ export interface Share {
 export const shareOf = ({ count, of }: Share) => count / of
 
 /**
- * Fisher's exact test, one-sided: how probable it is that at least as many of the kind fall to `fresh` when both have the same share.
- * Exact for any counts, so that a first error in ten thousand requests needs no approximation.
+ * Fisher's exact test, one-sided: the probability of at least `fresh.count` where both shares are
+ * equal. It is exact for any counts: the first error in ten thousand requests needs no approximation.
  */
 export function fisher(old: Share, fresh: Share): number {
   const [all, kind, drawn] = [old.of + fresh.of, old.count + fresh.count, fresh.of]
@@ -22,7 +22,7 @@ export function fisher(old: Share, fresh: Share): number {
   if (least === most) return 1
   const start = (x: number) =>
     Math.exp(lnChoose(kind, x) + lnChoose(all - kind, drawn - x) - lnChoose(all, drawn))
-  // Summed on the side of the mean where terms fall, so that the first is the largest and none is lost.
+  // Summed away from the mean: the first term is the largest, so no digits are lost.
   if (fresh.count > (drawn * kind) / all) {
     let [term, sum] = [start(fresh.count), 0]
     for (let x = fresh.count; x <= most && term > sum * 1e-17; x++) {
@@ -40,13 +40,13 @@ export function fisher(old: Share, fresh: Share): number {
   return Math.max(0, 1 - sum)
 }
 
-/** What Pearson's test needs in each cell, by Cochran's rule. */
+/** Cochran's rule: the least expected count of a cell. */
 const LEAST_EXPECTED = 5
 
 /**
- * Pearson's chi-squared test of homogeneity: whether two rows of counts are from one distribution. Columns in which a row expects fewer
- * than five are counted together.
- * @returns undefined where that leaves a single column of several, which says nothing
+ * Pearson's chi-squared test of homogeneity: whether two rows of counts have one distribution.
+ * Columns that expect fewer than five in a row are merged.
+ * @returns undefined where merging leaves one column, which says nothing
  */
 export function pearson(
   old: readonly number[],
@@ -79,7 +79,7 @@ export function pearson(
 type Column = readonly [old: number, fresh: number]
 const sumOf = ([old, fresh]: Column) => old + fresh
 
-/** Total variation distance: of the predictions, the share that another label got. It does not depend on how traffic is split. */
+/** Total variation distance: the share of predictions with another label, however traffic is split. */
 export function distance(old: readonly number[], fresh: readonly number[]): number {
   const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
   const [ofOld, ofFresh] = [total(old), total(fresh)]
@@ -88,7 +88,7 @@ export function distance(old: readonly number[], fresh: readonly number[]): numb
   )
 }
 
-/** The probability that a chi-squared variable is larger: the regularised incomplete gamma function Q(degrees/2, x/2). */
+/** P(X > x) of a chi-squared variable: the regularised incomplete gamma function Q(degrees/2, x/2). */
 export function chiSquaredTail(x: number, degrees: number): number {
   const [a, z] = [degrees / 2, x / 2]
   if (z === 0) return 1
@@ -117,7 +117,7 @@ export function chiSquaredTail(x: number, degrees: number): number {
 
 const lnChoose = (n: number, k: number) => lnGamma(n + 1) - lnGamma(k + 1) - lnGamma(n - k + 1)
 
-/** ln Γ(x), x > 0, by Stirling's series (Abramowitz & Stegun 6.1.41), which from 10 on is exact to the last digits. */
+/** ln Γ(x), x > 0, by Stirling's series (Abramowitz & Stegun 6.1.41), exact from 10 on. */
 function lnGamma(x: number): number {
   if (x < 10) return lnGamma(x + 1) - Math.log(x)
   const s = 1 / (x * x)
@@ -125,10 +125,10 @@ function lnGamma(x: number): number {
   return (x - 0.5) * Math.log(x) - x + Math.log(2 * Math.PI) / 2 + series
 }
 
-/** A histogram as Prometheus has it: how many took at most so long, by the bound in seconds, ascending, +Inf last. */
+/** A Prometheus histogram: cumulative counts by upper bound in seconds, ascending, +Inf last. */
 export type Buckets = readonly (readonly [bound: number, count: number])[]
 
-/** As histogram_quantile has it: within a bucket values are taken to be spread evenly, beyond the last bound they are that bound. */
+/** As histogram_quantile: interpolates within a bucket; beyond the last bound, that bound. */
 export function quantile(q: number, buckets: Buckets): number {
   const all = buckets.at(-1)?.[1] ?? 0
   const rank = q * all

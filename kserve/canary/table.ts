@@ -2,26 +2,29 @@ import type { Check } from './compare.ts'
 import type { Decision, Look } from './decide.ts'
 import type { Canary } from './rollout/state.ts'
 
-/** One look at a canary, and what came of it. */
+/** The result of one look at a canary. */
 export interface Report {
   readonly object: string
   readonly mode: string
   readonly canary?: Canary
   readonly look?: Look
-  /** The largest p that is no chance, at this look. */
+  /** The significance level of each check at this look. */
   readonly alpha?: number
   readonly checks: readonly Check[]
   readonly decision: Decision
-  /** Whether it was done; a dry run does nothing. */
+  /** Whether the decision was carried out; a dry run changes nothing. */
   readonly applied: boolean
 }
 
 const COLUMNS = ['check', 'old', 'new', 'test', 'effect', 'p', 'verdict'] as const
 
-export const showP = (p: number | undefined) =>
-  p === undefined ? '–' : p >= 0.001 ? p.toFixed(3) : p < 1e-99 ? '< 1e-99' : p.toExponential(0)
+export function showP(p: number | undefined): string {
+  if (p === undefined) return '–'
+  if (p < 1e-99) return '< 1e-99'
+  return p >= 0.001 ? p.toFixed(3) : p.toExponential(0)
+}
 
-/** What is to be done, in words. */
+/** The decision in words. */
 export function said({ decision: { action, to, reason }, canary, applied }: Report): string {
   const words = to === undefined ? action : `${action}, ${canary?.percent} % → ${to} %`
   return `${words}: ${reason}${to === undefined || applied ? '' : ' (dry run: nothing was changed)'}`
@@ -56,7 +59,7 @@ export function table(report: Report): string {
   return [...head, ...(checks.length === 0 ? [] : ['', ...lines]), '', said(report), ''].join('\n')
 }
 
-/** The same for an Event, whose note is short. */
+/** The same for an Event, whose note has a length limit. */
 export const note = (report: Report) =>
   [
     said(report),
@@ -66,7 +69,7 @@ export const note = (report: Report) =>
     ),
   ].join('\n')
 
-/** The same in a line, for who watches. */
+/** The same on one line, for `--watch`. */
 export function progress({ canary, look, checks, decision: { action, reason } }: Report): string {
   const at =
     canary === undefined

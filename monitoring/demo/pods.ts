@@ -1,53 +1,70 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Labels, Prometheus } from './prometheus.ts'
 
-/*
- * Processes of this project in the place of pods: what a container would run, each on a port of its own.
- */
+/* Processes of this project in the place of pods, each on a port of its own. */
 
-export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 export const NAMESPACE = 'iris'
 
-export interface Pod {
-  readonly name: string
-  readonly service: string
-  readonly revision: string
-  readonly url: string
-  readonly address: string
-  /** From the start of the process until it told that it takes requests. */
-  readonly startedIn: number
-  readonly process: ChildProcess
-  /** What it logged, a line each. */
-  readonly log: readonly string[]
-  /** TERM; resolves when it is gone, and Prometheus has lost it. */
-  stop(): Promise<void>
-}
-
 export interface PodSpec {
-  readonly name: string
   readonly service: string
   readonly revision: string
+  /** The model's. */
+  readonly version: string
+  readonly model?: string
   readonly program?: string
-  readonly env?: Readonly<Record<string, string>>
-  /** As service discovery in Kubernetes gives a target; without, it has none, as beside compose.yaml. */
-  readonly labelled: boolean
-  /** So long it stands still before it loads its first module, as a process does that gets no CPU. */
+  readonly env?: Labels
+  /** Without labels from service discovery, as beside compose.yaml. */
+  readonly unlabelled?: boolean
+  /** Sleeps before it loads its first module, as a process without CPU does. */
   readonly stallSeconds?: number
 }
 
-export async function startPod(prometheus: Prometheus, spec: PodSpec): Promise<Pod> {
-  const {
-    name,
-    service,
-    revision,
-    program = 'function/main.ts',
-    env = {},
-    labelled,
-    stallSeconds = 0,
-  } = spec
+const pod = (
+  service: string,
+  n: number,
+  version: string,
+  more: Partial<PodSpec> = {},
+): PodSpec => ({
+  service,
+  revision: `${service}-0000${n}`,
+  version,
+  ...more,
+})
+/** A run takes 50 to 100 ms. */
+const SLOW = { MODEL_DIR: 'test/models/slow', MAX_BATCH_ROWS: '1', MAX_QUEUE_ROWS: '4' }
+
+export const PODS = {
+  sink: pod('iris-dead-letter', 1, '', { program: 'knative/consumer.ts' }),
+  stable: pod('iris-classifier', 1, 'v1.0.0'),
+  garden: pod('garden', 1, 'v1.0.0', { unlabelled: true, env: { DRAIN_DELAY_MS: '8000' } }),
+  canary: pod('iris-classifier', 2, 'v2.0.0', { env: { MODEL_DIR: 'models/iris/v2.0.0' } }),
+  slow: pod('slow', 1, '1', { model: 'slow', env: SLOW, stallSeconds: 2.5 }),
+  again: pod('iris-classifier', 1, 'v1.0.0'),
+}
+
+export type PodName = keyof typeof PODS
+
+export interface Pod {
+  readonly url: string
+  readonly address: string
+  readonly spec: PodSpec
+  /** Seconds from the start of the process until its log named its address. */
+  readonly startedIn: number
+  readonly process: ChildProcess
+  /** Sends TERM; resolves once the process has ended and Prometheus has lost the target. */
+  stop(): Promise<void>
+}
+
+const CLOCK_TICKS_A_SECOND = 100
+
+export async function startPod(prometheus: Prometheus, name: PodName): Promise<Pod> {
+  const spec = PODS[name]
+  const { service, revision, program = 'function/main.ts', env, unlabelled, stallSeconds } = spec
   const began = performance.now()
   const child = spawn(process.execPath, [...stall(stallSeconds), program], {
     cwd: PROJECT,
@@ -62,39 +79,43 @@ export async function startPod(prometheus: Prometheus, spec: PodSpec): Promise<P
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   process.once('exit', () => child.kill('SIGKILL'))
-  const log: string[] = []
   const exited = once(child, 'exit')
   const url = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).on('line', line => {
-      log.push(line)
       const { url } = JSON.parse(line)
       if (url !== undefined) resolve(url)
     })
-    exited.then(() => reject(new Error(`${name} ended: ${log.join('\n')}`)))
+    exited.then(() => reject(new Error(`${name} ended before it served`)))
   })
+  // The kernel counts a process' start in ticks, which may be earlier.
+  const startedIn = (performance.now() - began) / 1000 + 2 / CLOCK_TICKS_A_SECOND
   const address = `127.0.0.1:${new URL(url).port}`
-  const labels: Labels = labelled ? { namespace: NAMESPACE, pod: name, service, revision } : {}
-  prometheus.scrape(address, labels)
-  return {
-    name,
-    service,
-    revision,
-    url: `http://${address}`,
-    address,
-    startedIn: (performance.now() - began) / 1000,
-    process: child,
-    log,
-    async stop() {
-      child.kill('SIGTERM')
-      await exited
-      prometheus.forget(address)
-    },
+  const labels = { namespace: NAMESPACE, pod: `${revision}-${name}`, service, revision }
+  prometheus.scrape(address, unlabelled ? {} : labels)
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await exited
+    prometheus.forget(address)
   }
+  return { url: `http://${address}`, address, spec, startedIn, process: child, stop }
 }
 
-const stall = (seconds: number) =>
-  seconds === 0
-    ? []
-    : [
-        `--import=data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,${seconds * 1000})`,
-      ]
+const SLEEP = 'data:text/javascript,Atomics.wait(new Int32Array(new SharedArrayBuffer(4)),0,0,'
+const stall = (seconds = 0) => (seconds === 0 ? [] : [`--import=${SLEEP}${seconds * 1000})`])
+
+/** CPU time that the kernel has counted. */
+export function cpuSeconds({ process: { pid } }: Pod): number {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  // The program's name, in parentheses, may hold spaces.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_A_SECOND
+}
+
+export function residentBytes({ process: { pid } }: Pod): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
+}
+
+const limit = process.constrainedMemory()
+/** The container's, where there is one. */
+export const MEMORY_LIMIT = limit > 0 && Number.isSafeInteger(limit) ? limit : undefined

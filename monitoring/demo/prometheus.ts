@@ -1,32 +1,18 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { createServer } from 'node:net'
+import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/*
- * A real Prometheus on a free port of the loopback, with the rules of monitoring/prometheus/rules, whose targets come and go as pods do.
- */
+/* A real Prometheus with the rules of monitoring/prometheus/rules, whose targets come and go. */
 
 export const SCRAPE_SECONDS = 1
 
 export type Labels = Readonly<Record<string, string>>
-
-/** One series of an answer. */
-export interface Series {
-  readonly labels: Labels
-  readonly value: number
-}
+export type Series = { readonly labels: Labels; readonly value: number }
+export type RangeSeries = { readonly labels: Labels; readonly values: readonly Sample[] }
+type Sample = readonly [at: number, value: string]
 
 export interface Rule {
   readonly type: 'recording' | 'alerting'
@@ -36,209 +22,152 @@ export interface Rule {
   readonly lastError?: string
 }
 
-export interface Prometheus {
-  readonly version: string
-  /** From the next scrape on; `labels` are what service discovery gives the target. */
-  scrape(address: string, labels: Labels): void
-  /** As when a pod is gone: its series end at once. */
-  forget(address: string): void
-  /** @param at seconds since 1970 @throws {Error} with Prometheus' own words where the query fails */
-  query(expression: string, at: number): Promise<Series[]>
-  range(
-    expression: string,
-    start: number,
-    end: number,
-    step: number,
-  ): Promise<{ labels: Labels; values: [number, string][] }[]>
-  labelValues(label: string, selector: string, start: number, end: number): Promise<string[]>
-  rules(): Promise<Rule[]>
-  /** Resolves once the query has an answer. */
-  until(expression: string): Promise<void>
-  /** Resolves once everything that happened before the call is scraped, and the rules have seen it; the moment it is then. */
-  settled(): Promise<number>
-  stop(): Promise<void>
-}
+/** Seconds since 1970. */
+export const now = () => Date.now() / 1000
 
-/** Another build of it, where PROMETHEUS names one. */
+/** PROMETHEUS names another build. */
 const PROGRAM = process.env.PROMETHEUS ?? 'prometheus'
 const RULES = join(import.meta.dirname, '../prometheus/rules')
+const LONGEST_SECONDS = 60
+/** Rules build on rules, each an evaluation later. */
+const RULE_DEPTH = 3
 
 /** @throws {Error} naming what is missing */
 export async function startPrometheus(): Promise<Prometheus> {
   const { error, stdout, stderr } = spawnSync(PROGRAM, ['--version'], { encoding: 'utf8' })
-  if (error !== undefined) {
-    throw new Error(
-      `missing: ${PROGRAM}. apt-get install --no-install-recommends prometheus; systemctl disable --now prometheus, if you do not want the service that it starts`,
-    )
-  }
-  const version = /version (\S+)/.exec(stdout + stderr)?.[1] ?? 'unknown'
-  const folder = mkdtempSync(join(tmpdir(), 'monitoring-demo-'))
-  const targets = join(folder, 'targets.json')
-  const scraped = new Map<string, Labels>()
-  writeTargets()
+  if (error !== undefined)
+    throw new Error(`missing: ${PROGRAM}. apt-get install --no-install-recommends prometheus`)
+  const folder = fs.mkdtempSync(join(tmpdir(), 'monitoring-demo-'))
   copyRules(join(folder, 'rules'))
-  writeFileSync(join(folder, 'prometheus.yml'), configuration(targets))
-  const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
-  const child = spawn(
-    PROGRAM,
-    [
-      `--config.file=${join(folder, 'prometheus.yml')}`,
-      `--storage.tsdb.path=${join(folder, 'tsdb')}`,
-      `--web.listen-address=127.0.0.1:${port}`,
-      '--log.level=warn',
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
-  )
+  fs.writeFileSync(join(folder, 'targets.json'), '[]')
+  fs.writeFileSync(join(folder, 'prometheus.yml'), CONFIGURATION)
+  const args = [
+    `--config.file=${join(folder, 'prometheus.yml')}`,
+    `--storage.tsdb.path=${join(folder, 'tsdb')}`,
+    '--web.listen-address=127.0.0.1:0',
+  ]
+  const child = spawn(PROGRAM, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   process.once('exit', () => {
     child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
+    fs.rmSync(folder, { recursive: true, force: true })
   })
-  const said: string[] = []
-  child.stderr?.on('data', text => said.push(String(text)))
-  await untilReady(child, url, said)
+  const url = await addressOf(child)
+  const version = /version (\S+)/.exec(stdout + stderr)?.[1] ?? 'unknown'
+  return new Prometheus(url, version, join(folder, 'targets.json'))
+}
 
-  /** In the place of the old file at once: Prometheus may be reading it. */
-  function writeTargets(): void {
-    const groups = [...scraped].map(([address, labels]) => ({ targets: [address], labels }))
-    writeFileSync(`${targets}.new`, JSON.stringify(groups))
-    renameSync(`${targets}.new`, targets)
+export class Prometheus {
+  readonly version: string
+  readonly #url: string
+  readonly #file: string
+  readonly #targets = new Map<string, Labels>()
+
+  constructor(url: string, version: string, targetsFile: string) {
+    this.#url = url
+    this.version = version
+    this.#file = targetsFile
   }
 
-  async function ask<Data>(
-    path: string,
-    parameters: Readonly<Record<string, string>> = {},
-  ): Promise<Data> {
-    const answer = await fetch(`${url}/api/v1/${path}?${new URLSearchParams(parameters)}`)
-    const { status, data, error } = (await answer.json()) as {
-      status: string
-      data: Data
-      error?: string
-    }
-    if (status !== 'success') throw new Error(error)
-    return data
+  /** Adds a target, with the labels that service discovery gives it. */
+  scrape(address: string, labels: Labels): void {
+    this.#targets.set(address, labels)
+    this.#writeTargets()
   }
 
-  const query = async (expression: string, at: number): Promise<Series[]> => {
-    const { resultType, result } = await ask<Result>('query', {
-      query: expression,
-      time: at.toFixed(3),
-    })
+  /** Removes a target: its series end at once, as a deleted pod's do. */
+  forget(address: string): void {
+    this.#targets.delete(address)
+    this.#writeTargets()
+  }
+
+  /** @throws {Error} with Prometheus' own words where the query fails */
+  async query(query: string, at: number): Promise<Series[]> {
+    const { resultType, result } = await this.#ask<
+      | { resultType: 'scalar'; result: Sample }
+      | { resultType: 'vector'; result: { metric: Labels; value: Sample }[] }
+    >('query', { query, time: at.toFixed(3) })
     if (resultType === 'scalar') return [{ labels: {}, value: Number(result[1]) }]
     return result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }))
   }
 
-  return {
-    version,
-    scrape(address, labels) {
-      scraped.set(address, labels)
-      writeTargets()
-    },
-    forget(address) {
-      scraped.delete(address)
-      writeTargets()
-    },
-    query,
-    async range(expression, start, end, step) {
-      const times = { start: String(start), end: String(end), step: String(step) }
-      const { result } = await ask<{ result: { metric: Labels; values: [number, string][] }[] }>(
-        'query_range',
-        {
-          query: expression,
-          ...times,
-        },
-      )
-      return result.map(({ metric, values }) => ({ labels: metric, values }))
-    },
-    labelValues: (label, selector, start, end) =>
-      ask(`label/${label}/values`, { 'match[]': selector, start: String(start), end: String(end) }),
-    async rules() {
-      const { groups } = await ask<{ groups: { rules: Rule[] }[] }>('rules')
-      return groups.flatMap(({ rules }) => rules)
-    },
-    async until(expression) {
-      const deadline = Date.now() + 60_000
-      while ((await query(expression, Date.now() / 1000)).length === 0) {
-        if (Date.now() > deadline) throw new Error(`it never came to be that ${expression}`)
-        await wait(100)
-      }
-    },
-    async settled() {
-      const since = Date.now() / 1000
-      const addresses = [...scraped.keys()]
-      for (;;) {
-        const now = Date.now() / 1000
-        const latest = await query('timestamp(up)', now)
-        const times = new Map(latest.map(({ labels, value }) => [labels.instance, value]))
-        const gone = [...times.keys()].filter(instance => !addresses.includes(instance as string))
-        if (gone.length === 0 && addresses.every(address => (times.get(address) ?? 0) > since))
-          break
-        if (now > since + 60)
-          throw new Error(
-            `Prometheus did not scrape all of ${addresses.join(', ')} within a minute`,
-          )
-        await wait(50)
-      }
-      // Rules build on one another.
-      await wait(3 * SCRAPE_SECONDS * 1000)
-      return Date.now() / 1000
-    },
-    async stop() {
-      const exited = once(child, 'exit')
-      child.kill('SIGTERM')
-      await exited
-    },
+  async range(query: string, start: number, end: number): Promise<RangeSeries[]> {
+    const { result } = await this.#ask<{ result: { metric: Labels; values: Sample[] }[] }>(
+      'query_range',
+      { query, start: String(start), end: String(end), step: '0.5' },
+    )
+    return result.map(({ metric, values }) => ({ labels: metric, values }))
   }
-}
 
-type Result =
-  | { readonly resultType: 'scalar'; readonly result: [number, string] }
-  | {
-      readonly resultType: 'vector'
-      readonly result: { metric: Labels; value: [number, string] }[]
+  /** Values of a label since `start`. */
+  labelValues = (label: string, selector: string, start: number): Promise<string[]> =>
+    this.#ask(`label/${label}/values`, { 'match[]': selector, start: String(start) })
+
+  async rules(): Promise<Rule[]> {
+    const { groups } = await this.#ask<{ groups: { rules: Rule[] }[] }>('rules', {})
+    return groups.flatMap(({ rules }) => rules)
+  }
+
+  /** Resolves once the query has an answer. */
+  async until(query: string): Promise<void> {
+    const deadline = now() + LONGEST_SECONDS
+    while ((await this.query(query, now())).length === 0) {
+      if (now() > deadline) throw new Error(`no answer within a minute: ${query}`)
+      await wait(100)
     }
+  }
 
-/** What fires, fires at once: whether an alert's `for` has passed is for its unit tests to show. */
-function copyRules(folder: string): void {
-  mkdirSync(folder)
-  for (const file of readdirSync(RULES).filter(name => /\.ya?ml$/.test(name))) {
-    const text = readFileSync(join(RULES, file), 'utf8')
-    writeFileSync(join(folder, file), text.replace(/^ +(for|keep_firing_for|interval): .*\n/gm, ''))
+  /** Resolves once all targets were scraped after this call and the rules evaluated; with the time. */
+  async settled(): Promise<number> {
+    const count = this.#targets.size
+    await this.until(`count(timestamp(up) > ${now()}) == ${count} and count(up) == ${count}`)
+    await wait(RULE_DEPTH * SCRAPE_SECONDS * 1000)
+    return now()
+  }
+
+  /** Replaces the file in one step: Prometheus may be reading it. */
+  #writeTargets(): void {
+    const groups = [...this.#targets].map(([address, labels]) => ({ targets: [address], labels }))
+    fs.writeFileSync(`${this.#file}.new`, JSON.stringify(groups))
+    fs.renameSync(`${this.#file}.new`, this.#file)
+  }
+
+  async #ask<Data>(path: string, parameters: Labels): Promise<Data> {
+    const answer = await fetch(`${this.#url}/api/v1/${path}?${new URLSearchParams(parameters)}`)
+    const { data, error } = (await answer.json()) as { data?: Data; error?: string }
+    if (data === undefined) throw new Error(error)
+    return data
   }
 }
 
-const configuration = (targets: string) => `global:
-  scrape_interval: ${SCRAPE_SECONDS * 1000}ms
-  scrape_timeout: ${SCRAPE_SECONDS * 1000}ms
-  evaluation_interval: ${SCRAPE_SECONDS * 1000}ms
-rule_files: [rules/*.y*ml]
+/** Alerts fire at once here: their unit tests show that they wait for their `for`. */
+function copyRules(folder: string): void {
+  fs.cpSync(RULES, folder, { recursive: true })
+  for (const file of fs.readdirSync(folder).map(name => join(folder, name))) {
+    const text = fs.readFileSync(file, 'utf8')
+    fs.writeFileSync(file, text.replace(/^ +(for|keep_firing_for|interval): .*\n/gm, ''))
+  }
+}
+
+const CONFIGURATION = `global:
+  scrape_interval: ${SCRAPE_SECONDS}s
+  scrape_timeout: ${SCRAPE_SECONDS}s
+  evaluation_interval: ${SCRAPE_SECONDS}s
+rule_files: [rules/*.yml]
 scrape_configs:
   - job_name: onnx-function
-    file_sd_configs:
-      - files: [${targets}]
-        refresh_interval: 1s
+    file_sd_configs: [{files: [targets.json], refresh_interval: 1s}]
 `
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
-async function untilReady(
-  child: ChildProcess,
-  url: string,
-  said: readonly string[],
-): Promise<void> {
-  while (child.exitCode === null) {
-    const ready = await fetch(`${url}/-/ready`).then(
-      ({ ok }) => ok,
-      () => false,
-    )
-    if (ready) return
-    await wait(50)
+/** The address that its log names, once it is ready. */
+async function addressOf(child: ChildProcess): Promise<string> {
+  const lines = createInterface({ input: child.stderr as NodeJS.ReadableStream })
+  let log = ''
+  for await (const line of lines) {
+    log += `${line}\n`
+    if (!line.includes('ready to receive web requests')) continue
+    // A full pipe would stop Prometheus.
+    child.stderr?.resume()
+    return `http://${/"Listening on" address=(\S+)/.exec(log)?.[1]}`
   }
-  throw new Error(`Prometheus ended:\n${said.join('')}`)
+  throw new Error(`Prometheus ended:\n${log}`)
 }

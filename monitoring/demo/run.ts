@@ -1,56 +1,47 @@
 /*
  * The dashboards, rules and alerts on real data:
  *
- *   npm run monitoring:demo [-- --short] [-- --results FILE]
+ *   npm run demo --prefix monitoring [-- --short] [-- --results FILE]
  *
- * A real Prometheus scrapes the function through a scripted life; then every query is asked, and each answer must be what the script
- * caused. What only a cluster has comes from a stand-in (stand-in.ts). Exits with 1 if an answer is another.
+ * A real Prometheus scrapes the function during a scripted scenario. Then every query is asked, and
+ * each answer must follow from the traffic. stand-in.ts exports what only a cluster has. Exits with 1
+ * where an answer is wrong.
  */
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
-import { expect } from './expected.ts'
-import { judge } from './judge.ts'
-import { live } from './life.ts'
+import { inspect, parseArgs } from 'node:util'
+import { check } from './check.ts'
+import { draw } from './drawing.ts'
 import { startPrometheus } from './prometheus.ts'
-import { record } from './record.ts'
-import { summary, table, wrong } from './show.ts'
+import { report } from './report.ts'
+import { runScenario } from './scenario.ts'
 
 const { values } = parseArgs({
   options: { short: { type: 'boolean', default: false }, results: { type: 'string' } },
 })
-const say = (line: string) => process.stdout.write(`${line}\n`)
+const print = (line: string) => process.stdout.write(`${line}\n`)
 
 async function main(): Promise<void> {
   const prometheus = await startPrometheus()
-  try {
-    say(
-      `Prometheus ${prometheus.version}; Knative, its Broker and kube-state-metrics are a stand-in`,
-    )
-    const began = performance.now()
-    const tell = (what: string) =>
-      say(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${what}`)
-    const life = await live(prometheus, values.short ? 8 : 20, tell)
-    tell('every query is asked')
-    const verdicts = await judge(prometheus, life, expect(life))
-    say(`\n${table(verdicts, process.stdout.columns ?? 200)}\n`)
-    const mistakes = wrong(verdicts)
-    if (mistakes !== '') say(`${mistakes}\n`)
-    say(summary(verdicts))
-    if (values.results !== undefined)
-      writeFileSync(values.results, JSON.stringify(await record(prometheus, life, verdicts)))
-    if (mistakes !== '') process.exitCode = 1
-  } finally {
-    await prometheus.stop()
-  }
+  print(`Prometheus ${prometheus.version}; Knative and kube-state-metrics are a stand-in`)
+  const began = performance.now()
+  const log = (line: string) =>
+    print(`${((performance.now() - began) / 1000).toFixed(0).padStart(4)} s  ${line}`)
+  const recorded = await runScenario(prometheus, values.short ? 8 : 20, log)
+  log('every query is asked')
+  const results = await check(prometheus, recorded)
+  print(`\n${report(results)}`)
+  if (values.results !== undefined)
+    writeFileSync(values.results, JSON.stringify(await draw(prometheus, recorded)))
+  if (results.some(({ right }) => !right)) process.exitCode = 1
 }
 
-// So that what it started is ended with it.
+// On exit the processes it started are killed.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 main().then(
   () => process.exit(),
   error => {
-    process.stderr.write(`${error.stack}\n`)
+    process.stderr.write(`${inspect(error)}\n`)
     process.exit(1)
   },
 )

@@ -1,164 +1,130 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Gauge, Histogram, Registry } from 'prom-client'
+import { NAMESPACE, PODS } from './pods.ts'
 import type { Labels } from './prometheus.ts'
 
 /*
- * A STAND-IN for what only a cluster has: Knative's autoscaler, activator, queue-proxy and Broker, and kube-state-metrics. It carries
- * their names and labels as they document them, and what the demo tells it. Nothing here is Knative's.
+ * A STAND-IN for what only a cluster has: Knative's autoscaler, activator, queue-proxy and Broker, and
+ * kube-state-metrics. It exports the names and labels of Knative Serving 1.23, Eventing 1.22 and
+ * kube-state-metrics 2, with the values that the scenario sets. Nothing here is Knative's.
  */
 
-interface Family {
-  readonly type: 'gauge' | 'histogram'
-  readonly labels: readonly string[]
-  /** Whose it is. */
-  readonly of: string
-}
-
-const REVISION = [
-  'kn_service_name',
-  'kn_configuration_name',
-  'kn_revision_name',
-  'k8s_namespace_name',
-]
-
-/** Knative Serving 1.23 and Eventing 1.22, by their sources; kube-state-metrics 2. */
-const FAMILIES = {
-  kn_revision_pods_desired: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_pods_requested: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_pods_count: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_pods_not_ready_count: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_pods_pending_count: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_pods_terminating_count: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_concurrency_stable: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_concurrency_panic: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_concurrency_target: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_panic_mode: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_capacity_excess: { type: 'gauge', labels: REVISION, of: 'autoscaler' },
-  kn_revision_request_queued: {
-    type: 'gauge',
-    labels: ['kn_revision_name', 'k8s_namespace_name'],
-    of: 'activator',
-  },
-  // As resource attributes that Prometheus promotes, where the queue-proxy pushes.
-  kn_serving_invocation_duration_seconds: {
-    type: 'histogram',
-    labels: [...REVISION, 'http_response_status_code'],
-    of: 'queue-proxy',
-  },
-  kn_serving_queue_depth: { type: 'gauge', labels: REVISION, of: 'queue-proxy' },
-  kn_eventing_dispatch_duration_seconds: {
-    type: 'histogram',
-    labels: [
-      'messaging_destination_name',
-      'messaging_operation_name',
-      'messaging_system',
-      'cloudevents_type',
-      'kn_broker_name',
-      'kn_broker_namespace',
-      'http_response_status_code',
-      'url_scheme',
-    ],
-    of: 'Broker filter',
-  },
-  kube_pod_info: {
-    type: 'gauge',
-    labels: ['namespace', 'pod', 'node', 'created_by_kind'],
-    of: 'kube-state-metrics',
-  },
-} as const satisfies Readonly<Record<string, Family>>
-
-export type Name = keyof typeof FAMILIES
-type NameOf<Type extends Family['type']> = {
-  [N in Name]: (typeof FAMILIES)[N]['type'] extends Type ? N : never
-}[Name]
-type LabelsOf<N extends Name> = Readonly<Record<(typeof FAMILIES)[N]['labels'][number], string>>
-
-/** The queue-proxy's; the Broker's begin and end as these do. */
+/** Load that the autoscaler is said to see. */
+export const CONCURRENCY = { stable: 12, panic: 20, target: 22.4 } as const
+export const QUEUED = 3
+export const AT_QUEUE_PROXY = 2
+/** The queue-proxy's; the Broker's have the same range. */
 export const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-export interface StandIn {
-  readonly address: string
-  set<N extends NameOf<'gauge'>>(name: N, labels: LabelsOf<N>, value: number): void
-  remove<N extends NameOf<'gauge'>>(name: N, labels: LabelsOf<N>): void
-  observe<N extends NameOf<'histogram'>>(name: N, labels: LabelsOf<N>, seconds: number): void
-  stop(): void
+/** A revision as the autoscaler and the activator see it. */
+export interface RevisionState {
+  readonly pods: number
+  readonly desired: number
+  readonly waiting: boolean
+  readonly busy: boolean
 }
 
-export async function startStandIn(): Promise<StandIn> {
-  const gauges = new Map<string, number>()
-  const histograms = new Map<
-    string,
-    { name: string; labels: Labels; counts: number[]; sum: number }
-  >()
-  const server = createServer((_, response) => {
-    response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8').end(text())
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-
-  function text(): string {
-    const lines = Object.entries(FAMILIES).flatMap(([name, { type, of }]) => [
-      `# HELP ${name} A stand-in for the ${of}.`,
-      `# TYPE ${name} ${type}`,
-      ...[...gauges]
-        .filter(([key]) => key.startsWith(`${name}{`))
-        .map(([key, value]) => `${key} ${value}`),
-      ...[...histograms.values()]
-        .filter(histogram => histogram.name === name)
-        .flatMap(histogramLines),
-    ])
-    return `${lines.join('\n')}\n`
-  }
-
-  return {
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    set: (name, labels, value) => void gauges.set(series(name, labels), value),
-    remove: (name, labels) => void gauges.delete(series(name, labels)),
-    observe(name, labels, seconds) {
-      const key = series(name, labels)
-      const histogram = histograms.get(key) ?? {
-        name,
-        labels,
-        counts: new Array<number>(BUCKETS.length + 1).fill(0),
-        sum: 0,
-      }
-      const bucket = BUCKETS.findIndex(bound => seconds <= bound)
-      const at = bucket < 0 ? BUCKETS.length : bucket
-      histogram.counts[at] = (histogram.counts[at] ?? 0) + 1
-      histogram.sum += seconds
-      histograms.set(key, histogram)
-    },
-    stop() {
-      server.close()
-      server.closeAllConnections()
-    },
-  }
+const REVISION_GAUGES: Readonly<Record<string, (state: RevisionState) => number>> = {
+  kn_revision_pods_count: ({ pods }) => pods,
+  kn_revision_pods_desired: ({ desired }) => desired,
+  kn_revision_pods_requested: ({ desired }) => desired,
+  kn_revision_pods_pending_count: ({ pods, desired }) => Math.max(0, desired - pods),
+  kn_revision_pods_not_ready_count: () => 0,
+  kn_revision_pods_terminating_count: ({ pods, desired }) => Math.max(0, pods - desired),
+  kn_revision_concurrency_stable: ({ busy }) => (busy ? CONCURRENCY.stable : 0),
+  kn_revision_concurrency_panic: ({ busy }) => (busy ? CONCURRENCY.panic : 0),
+  kn_revision_concurrency_target: () => CONCURRENCY.target,
+  kn_revision_panic_mode: ({ waiting }) => Number(waiting),
+  kn_revision_capacity_excess: ({ pods, busy }) =>
+    pods * CONCURRENCY.target - (busy ? CONCURRENCY.stable : 0),
+  kn_serving_queue_depth: ({ busy }) => (busy ? AT_QUEUE_PROXY : 0),
 }
 
-const series = (name: string, labels: Labels) =>
-  `${name}{${Object.entries(labels)
-    .map(([label, value]) => `${label}="${value}"`)
-    .join(',')}}`
+const revisionLabels = ({ service, revision }: { service: string; revision: string }) => ({
+  kn_service_name: service,
+  kn_configuration_name: service,
+  kn_revision_name: revision,
+  k8s_namespace_name: NAMESPACE,
+})
+const REVISION = Object.keys(revisionLabels(PODS.stable))
 
-function histogramLines({
-  name,
-  labels,
-  counts,
-  sum,
-}: {
-  name: string
-  labels: Labels
-  counts: number[]
-  sum: number
-}): string[] {
-  let total = 0
-  const buckets = [...BUCKETS, '+Inf'].map((le, i) => {
-    total += counts[i] ?? 0
-    return `${series(`${name}_bucket`, { ...labels, le: String(le) })} ${total}`
+/** The Broker's labels that do not change here. */
+const BROKER = {
+  messaging_operation_name: 'send',
+  messaging_system: 'knative',
+  kn_broker_name: 'default',
+  kn_broker_namespace: NAMESPACE,
+  url_scheme: 'http',
+}
+
+const POD = { namespace: NAMESPACE, node: 'node-1', created_by_kind: 'ReplicaSet' }
+
+export class StandIn {
+  readonly #registry = new Registry()
+  readonly #gauges = Object.entries(REVISION_GAUGES).map(
+    ([name, value]) => [this.#gauge(name, REVISION), value] as const,
+  )
+  readonly #queued = this.#gauge('kn_revision_request_queued', REVISION.slice(2))
+  readonly #pods = this.#gauge('kube_pod_info', [...Object.keys(POD), 'pod'])
+  readonly #invocations = this.#histogram('kn_serving_invocation_duration_seconds', [
+    // As resource attributes that Prometheus promotes, where the queue-proxy pushes.
+    ...REVISION,
+    'http_response_status_code',
+  ])
+  readonly #dispatches = this.#histogram('kn_eventing_dispatch_duration_seconds', [
+    ...Object.keys(BROKER),
+    'messaging_destination_name',
+    'cloudevents_type',
+    'http_response_status_code',
+  ])
+  readonly #server = createServer(async (_, response) => {
+    response.setHeader('content-type', this.#registry.contentType)
+    response.end(await this.#registry.metrics())
   })
-  return [
-    ...buckets,
-    `${series(`${name}_sum`, labels)} ${sum}`,
-    `${series(`${name}_count`, labels)} ${total}`,
-  ]
+
+  /** @returns its address */
+  async start(): Promise<string> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  stop(): void {
+    this.#server.close()
+    this.#server.closeAllConnections()
+  }
+
+  setRevision(of: { service: string; revision: string }, state: RevisionState): void {
+    const labels = revisionLabels(of)
+    for (const [gauge, value] of this.#gauges) gauge.set(labels, value(state))
+    const { kn_revision_name, k8s_namespace_name } = labels
+    this.#queued.set({ kn_revision_name, k8s_namespace_name }, state.waiting ? QUEUED : 0)
+  }
+
+  setPods(pods: readonly string[]): void {
+    this.#pods.reset()
+    for (const pod of pods) this.#pods.set({ ...POD, pod }, 1)
+  }
+
+  /** A request through the queue-proxy. */
+  invoked(of: { service: string; revision: string }, status: number, seconds: number): void {
+    const labels = { ...revisionLabels(of), http_response_status_code: String(status) }
+    this.#invocations.observe(labels, seconds)
+  }
+
+  /** A delivery by the Broker. */
+  dispatched(labels: Labels, seconds: number): void {
+    this.#dispatches.observe({ ...BROKER, ...labels }, seconds)
+  }
+
+  #gauge(name: string, labelNames: string[]) {
+    return new Gauge({ name, help: 'A stand-in.', labelNames, registers: [this.#registry] })
+  }
+
+  #histogram(name: string, labelNames: string[]) {
+    const registers = [this.#registry]
+    return new Histogram({ name, help: 'A stand-in.', labelNames, buckets: BUCKETS, registers })
+  }
 }

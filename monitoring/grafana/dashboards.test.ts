@@ -3,14 +3,14 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { parse } from 'yaml'
-import { readDashboards } from '../demo/judge.ts'
+import { readDashboards } from '../demo/dashboards.ts'
 import { DASHBOARDS, folder, written } from './generate.ts'
 
 const dashboards = readDashboards()
 const project = join(import.meta.dirname, '../..')
 const yaml = (path: string) => parse(readFileSync(join(project, path), 'utf8'), { merge: true })
 
-test('the JSON is what the TypeScript says: npm run generate writes it', () => {
+test('the JSON is what the TypeScript says: npm run dashboards --prefix monitoring writes it', () => {
   for (const [file, dashboard] of Object.entries(DASHBOARDS))
     assert.equal(readFileSync(join(folder, file), 'utf8'), written(dashboard), file)
   assert.deepEqual(
@@ -21,7 +21,7 @@ test('the JSON is what the TypeScript says: npm run generate writes it', () => {
   )
 })
 
-test('uids stay: links and bookmarks have them', () => {
+test('uids do not change: links and bookmarks contain them', () => {
   assert.deepEqual(Object.fromEntries(dashboards.map(({ title, uid }) => [title, uid])), {
     Inference: 'onnx-function-inference',
     'Scale to zero': 'onnx-function-scale-to-zero',
@@ -31,11 +31,11 @@ test('uids stay: links and bookmarks have them', () => {
 
 for (const { title, panels, templating, ...more } of dashboards) {
   describe(title, () => {
-    test('is a file that Grafana takes for a dashboard of that uid, whatever it holds already', () => {
+    test('has no id, so that Grafana matches it by its uid', () => {
       assert.equal((more as { id?: unknown }).id, null)
     })
 
-    test('has variables for service, revision and model, and uses no other than it has', () => {
+    test('has variables for service, revision and model, and uses only its own', () => {
       const names = templating.list.map(({ name }) => name)
       for (const name of ['service', 'revision', 'model']) assert.ok(names.includes(name), name)
       const used = panels.flatMap(({ targets = [] }) =>
@@ -47,7 +47,7 @@ for (const { title, panels, templating, ...more } of dashboards) {
         assert.ok(names.includes(name), name)
     })
 
-    test('has panels that lie beside each other and not upon', () => {
+    test('has panels that do not overlap', () => {
       for (const [i, a] of panels.entries()) {
         assert.ok(a.gridPos.x >= 0 && a.gridPos.x + a.gridPos.w <= 24, a.title)
         for (const b of panels.slice(i + 1)) {
@@ -61,7 +61,7 @@ for (const { title, panels, templating, ...more } of dashboards) {
       }
     })
 
-    test('tells of each panel what it answers, in which unit, and asks the chosen data source', () => {
+    test('describes each panel, gives its unit, and queries the chosen data source', () => {
       for (const { title, description, type, fieldConfig, datasource } of panels.filter(
         ({ targets = [] }) => targets.length > 0,
       )) {
@@ -72,7 +72,7 @@ for (const { title, panels, templating, ...more } of dashboards) {
       }
     })
 
-    test('has a number and a title of its own for each panel', () => {
+    test('has a unique number and title for each panel', () => {
       assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length)
       assert.equal(new Set(panels.map(({ title }) => title)).size, panels.length)
     })
@@ -95,7 +95,7 @@ for (const [question, dashboard, panel] of [
   })
 }
 
-test('the four queries of many a first dashboard stand there word for word, the third beside one that sums first', () => {
+test('four common queries are there word for word, the third beside one that sums first', () => {
   const asked =
     dashboards
       .find(({ title }) => title === 'Inference')
@@ -119,7 +119,7 @@ describe('beside compose.yaml', () => {
   const { volumes } = yaml('compose.yaml').services.grafana
   const mounted = (path: string) => volumes.some((volume: string) => volume === path)
 
-  test('Grafana finds the dashboards, and the data source they begin with', () => {
+  test('Grafana finds the dashboards and their initial data source', () => {
     const [provider] = yaml(
       'monitoring/grafana/provisioning/dashboards/onnx-function.yml',
     ).providers

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, normalize, resolve } from 'node:path'
-import type { Config } from '../../function/config.ts'
+import type { Config } from '../../function/config/config.ts'
 import { checkDigests } from '../../function/inference/digests.ts'
 import { folderBytes } from '../../function/inference/execution.ts'
 import {

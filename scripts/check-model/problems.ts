@@ -1,4 +1,4 @@
-import type { Config } from '../../function/config.ts'
+import type { Config } from '../../function/config/config.ts'
 import { LARGE_MODEL_BYTES } from '../../function/inference/execution.ts'
 import { DATATYPES, hasJson } from '../../function/protocol/datatypes.ts'
 import { elementCount, type TensorMetadata } from '../../function/protocol/tensor.ts'

@@ -1,4 +1,4 @@
-import { binaryExample } from '../../function/http/examples.ts'
+import { binaryExample } from '../../function/http/pages/examples.ts'
 import { curlCommand, inferUrl, quoted, requestJson } from '../../function/inference/metadata.ts'
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
 import type { Session } from '../../function/inference/session.ts'

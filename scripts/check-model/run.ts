@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import { checkModel } from './check.ts'
 import { showJson, showText } from './show.ts'
 

@@ -8,18 +8,18 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import manifest from './package.json' with { type: 'json' }
-import { type Ensure, page, type Recorded, type WakeUp } from './report.ts'
+import { type Period, page, shares } from './report.ts'
 
 /*
  * `npm run load -- SCENARIO [--env ENVIRONMENT]`: installs Artillery, where it is not, starts this server, where no other is meant, sends
- * artillery.yml's scenario of that name, and writes a page about it.
+ * artillery.yml's scenario of that name, and draws how it went over time.
  */
 
 const HELP = `npm run load -- SCENARIO [--env local|knative|kserve] [--report FILE]
 
   SCENARIO       cold, steady, ramp, spike, mixed or canary
   --env          of artillery.yml; local, without TARGET, starts the built server by itself, for cold under systemd-socket-activate
-  --report FILE  where the page goes (load-SCENARIO.html in the temporary folder)
+  --report FILE  where the page of charts goes (load-SCENARIO.html in the temporary folder)
 
   TARGET=URL HOST_HEADER=NAME MODEL=NAME   another address, the host it is asked for, another model
   WAKE_UPS=20 SLEEP_SECONDS=150            how often cold wakes the function up, and how long it lets it fall asleep
@@ -28,10 +28,9 @@ const HELP = `npm run load -- SCENARIO [--env local|knative|kserve] [--report FI
 interface Script {
   readonly config: {
     readonly environments: Readonly<Record<string, { readonly target: string }>>
-    readonly ensure: Ensure
   }
   readonly scenarios: readonly { readonly name: string }[]
-  readonly 'x-load': Readonly<Record<string, { readonly phases: unknown; readonly ensure: Ensure }>>
+  readonly 'x-load': Readonly<Record<string, object>>
 }
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -121,7 +120,7 @@ async function main(): Promise<number> {
   const target = own?.target ?? process.env.TARGET ?? environment.target
   const folder = mkdtempSync(join(tmpdir(), 'onnx-function-load-'))
   try {
-    const [output, wakeUps] = [join(folder, 'recorded.json'), join(folder, 'wake-ups.jsonl')]
+    const output = join(folder, 'recorded.json')
     const options = [
       'run',
       '--environment',
@@ -142,7 +141,6 @@ async function main(): Promise<number> {
         env: {
           ...process.env,
           TARGET: target,
-          WAKE_UPS_FILE: wakeUps,
           ARTILLERY_DISABLE_TELEMETRY: '1',
         },
       },
@@ -151,21 +149,12 @@ async function main(): Promise<number> {
     if (!existsSync(output)) return code ?? 1
     const report = values.report ?? join(tmpdir(), `load-${scenario}.html`)
     mkdirSync(join(report, '..'), { recursive: true })
-    const run = {
-      scenario,
-      environment: values.env,
-      target,
-      date: new Date().toISOString().slice(0, 16).replace('T', ' '),
-      recorded: JSON.parse(readFileSync(output, 'utf8')) as Recorded,
-      ensure: (chosen ?? script.config).ensure,
-      wakeUps: existsSync(wakeUps)
-        ? readFileSync(wakeUps, 'utf8')
-            .trim()
-            .split('\n')
-            .map(line => JSON.parse(line) as WakeUp)
-        : [],
+    const { aggregate, intermediate } = JSON.parse(readFileSync(output, 'utf8')) as {
+      aggregate: Period
+      intermediate: readonly Period[]
     }
-    writeFileSync(report, page(run))
+    for (const line of shares(aggregate.counters)) say(line)
+    writeFileSync(report, page(`${scenario} on ${target}`, intermediate))
     say(`\nreport: ${report}`)
     return code ?? 1
   } finally {

@@ -1,8 +1,16 @@
-import { readConfig, VARIABLES } from '../../function/config.ts'
-import { replyAttributes } from '../../function/events/reply.ts'
-import { DEAD_LETTER_METRICS, METRICS } from '../../function/telemetry/metrics.ts'
-import { readOptions } from '../../kserve/canary/options.ts'
-import { containersOf, isShippedModel, kindOf, podOf } from './rules.ts'
+import {
+  answers,
+  BUILT_FROM,
+  configOf,
+  isBuilt,
+  isVariable,
+  PORT,
+  refusesArguments,
+  refusesEnvironment,
+  replyTo,
+  SERIES,
+} from './code.ts'
+import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf } from './objects.ts'
 import { type Bundle, exists, type Manifest, parse, read } from './sources.ts'
 
 /** What a problem is about, and what it is. */
@@ -11,7 +19,7 @@ export type Problem = readonly [where: string, what: string]
 /** Everything that is compared; a test breaks it one part at a time. */
 export interface Project {
   readonly bundles: readonly Bundle[]
-  /** Texts of files that are no manifests, by path; undefined where there is none. */
+  /** Texts of files that are no manifests, by path; undefined if there is none. */
   readonly text: (path: string) => string | undefined
 }
 
@@ -20,263 +28,217 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
   text: path => (exists(path) ? read(path) : undefined),
 })
 
-const PORT = Number(VARIABLES.PORT.default)
 /** What KServe reads of a predictor's environment, and not the function. */
 const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
-const PROGRAMS: Readonly<Record<string, { readonly source: string; readonly paths: string }>> = {
-  'build/main.js': { source: 'function/main.ts', paths: 'function/http/routes.ts' },
-  'build/consumer.js': { source: 'knative/consumer.ts', paths: 'knative/consumer.ts' },
-  'build/predictor.js': { source: 'kserve/predictor.ts', paths: 'function/http/routes.ts' },
-}
-
-/** The image of kserve/canary, which runs nothing of the function. */
+/** The image of kserve/canary, which runs nothing of the function, and the environment that its command reads. */
 const CANARY_IMAGE = 'onnx-function-canary'
-/** What its command reads of the environment. */
 const CANARY_ENVIRONMENT = ['PROMETHEUS_URL']
-
-/** That what is said in two places is the same in both. */
-export function checkAgreement(project: Project): Problem[] {
-  const declared = Object.keys({ ...METRICS, ...DEAD_LETTER_METRICS })
-  const names = new Set(
-    declared.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]),
-  )
-  return [
-    ...project.bundles.flatMap(bundle =>
-      bundle.objects.flatMap(object => {
-        const where = `${bundle.name}: ${object.kind} ${object.metadata.name}`
-        const problems = [
-          ...checkContainers(object, project),
-          ...checkTimes(object),
-          ...checkTypes(object, bundle, project),
-          ...checkMetrics(object, names),
-          ...checkMonitor(object, project),
-        ]
-        return problems.map((problem): Problem => [where, problem])
-      }),
-    ),
-    ...checkRevisions(project),
-    ...checkFunc(project),
-    ...checkImage(project),
-    ...checkCompose(project),
-  ]
-}
+const CONSUMER = 'build/consumer.js'
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-const packageJson = ({ text }: Project) => JSON.parse(text('package.json') ?? '{}')
+/** That what is said in two places is the same in both. */
+export const checkAgreement = (project: Project): Problem[] => [
+  ...project.bundles.flatMap(bundle =>
+    bundle.objects.flatMap(object =>
+      [
+        ...checkContainers(object, project),
+        ...checkTimes(object),
+        ...(CHECKS[object.kind]?.(object, bundle, project) ?? []),
+        ...checkMetrics(object),
+      ].map((what): Problem => [`${bundle.name}: ${object.kind} ${object.metadata.name}`, what]),
+    ),
+  ),
+  ...checkRevisions(project),
+  ...checkFunc(project).map((what): Problem => ['func.yaml', what]),
+  ...checkFuncIgnore(project).map((what): Problem => ['.funcignore', what]),
+  ...checkImage(project).map((what): Problem => ['Dockerfile', what]),
+  ...checkCompose(project).map((what): Problem => ['compose.yaml', what]),
+]
 
-/** The image as the Service of Knative names it; everything else follows. */
-const imageOf = (project: Project) =>
-  String(knativeService(project)?.spec.template.spec.containers[0].image)
+const packageJson = ({ text }: Project) => JSON.parse(text('package.json') ?? '{}')
 
 const knativeService = ({ bundles }: Project): Manifest =>
   bundles
     .find(({ name }) => name === 'knative/base')
-    ?.objects.find(object => kindOf(object) === 'serving.knative.dev/Service')
+    ?.objects.find(object => kindOf(object) === KNATIVE_SERVICE)
 
-const repository = (image: string) => image.replace(/@.*$/, '').replace(/:[^:/]*$/, '')
-const withoutRegistry = (image: string) => repository(image).split('/').at(-1)
+/** An image without registry, tag and digest. */
+const nameOf = (image: string) => /([^/:@]+)(:[^/]*)?(@.*)?$/.exec(image)?.[1]
 
-/** Name, tag, program, port, probes and environment of every container. */
-function checkContainers(object: Manifest, project: Project): string[] {
-  const image = imageOf(project)
-  const { version } = packageJson(project)
-  return containersOf(object).flatMap(({ container, at }) => {
-    const wrongVersion = when(
-      !/@sha256:/.test(container.image) && container.image?.split(':').at(-1) !== version,
-      `${at}.image is ${container.image}; package.json's version is ${version}`,
+/** The image as the Service of Knative names it; everything else follows. */
+const ourImage = (project: Project) =>
+  nameOf(knativeService(project)?.spec.template.spec.containers[0].image)
+
+/** Image, version, program, port, probes and environment of every container. */
+const checkContainers = (object: Manifest, project: Project): string[] =>
+  containersOf(object).flatMap(({ value: container, at }) => {
+    const image = String(container.image)
+    const { version } = packageJson(project)
+    const problems = when(
+      !image.includes('@sha256:') && image.split(':').at(-1) !== version,
+      `${at}.image is ${image}; package.json's version is ${version}`,
     )
-    if (withoutRegistry(String(container.image)) === CANARY_IMAGE)
-      return [...wrongVersion, ...checkCanary(container, at)]
-    const problems = [
-      ...when(
-        withoutRegistry(String(container.image)) !== withoutRegistry(image),
-        `${at}.image is ${container.image}; the others are ${repository(image)}`,
-      ),
-      ...wrongVersion,
+    if (nameOf(image) === CANARY_IMAGE) return [...problems, ...checkCanary(container, at)]
+    const ours = ourImage(project)
+    return [
+      ...problems,
+      ...when(nameOf(image) !== ours, `${at}.image is ${image}; the others are ${ours}`),
+      ...checkProgram(container, at),
+      ...checkEnvironment(container.env ?? [], at),
     ]
-    const program =
-      container.args?.find((argument: string) => argument.startsWith('build/')) ?? 'build/main.js'
-    const known = PROGRAMS[program]
-    if (known === undefined || !project.text('scripts/build.mjs')?.includes(`'${known.source}'`)) {
-      return [...problems, `${at}.args: scripts/build.mjs makes no ${program}`]
-    }
-    const ports = (container.ports ?? []).map(({ containerPort }: Manifest) => containerPort)
-    problems.push(
-      ...when(
-        ports.some((port: number) => port !== PORT),
-        `${at}.ports.containerPort is ${ports}; the function listens on ${PORT}`,
-      ),
-    )
-    for (const name of ['readinessProbe', 'livenessProbe', 'startupProbe']) {
+  })
+
+/** That the canary's command takes its arguments, and reads its environment. */
+function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
+  const refused = refusesArguments(args)
+  return [
+    ...env
+      .filter(({ name }: Manifest) => !CANARY_ENVIRONMENT.includes(name))
+      .map(({ name }: Manifest) => `${at}.env: the canary reads no ${name}`),
+    ...(refused === undefined ? [] : [`${at}.args: ${refused}`]),
+  ]
+}
+
+const programOf = ({ args = [] }: Manifest): string =>
+  args.find((argument: string) => argument.startsWith('build/')) ?? 'build/main.js'
+
+/** That a container's program is built, listens on its port, and answers its probes. */
+function checkProgram(container: Manifest, at: string): string[] {
+  const program = programOf(container)
+  if (!isBuilt(program)) return [`${at}.args: npm run build makes no ${program}`]
+  const isAnswered = (path: string) =>
+    answers(path) && (program !== CONSUMER || path.startsWith('/health/'))
+  return [
+    ...find(container, 'ports/*/containerPort').flatMap(({ value: port }) =>
+      when(port !== PORT, `${at}.ports.containerPort is ${port}; the function listens on ${PORT}`),
+    ),
+    ...['readinessProbe', 'livenessProbe', 'startupProbe'].flatMap(name => {
       const { path, port } = container[name]?.httpGet ?? {}
-      if (path === undefined) continue
-      problems.push(
+      return [
         ...when(
-          !project.text(known.paths)?.includes(`'${path}'`),
-          `${at}.${name}.httpGet.path: ${known.paths} has no ${path}`,
+          path !== undefined && !isAnswered(path),
+          `${at}.${name}.httpGet.path: ${program} has no ${path}`,
         ),
         ...when(
           typeof port === 'number' && port !== PORT,
           `${at}.${name}.httpGet.port is ${port}; the function listens on ${PORT}`,
         ),
-      )
-    }
-    return [...problems, ...checkEnvironment(container.env ?? [], at)]
-  })
+      ]
+    }),
+  ]
 }
 
-/** That the canary's command takes its arguments, and reads what it is given. */
-function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
-  const unread = env
-    .filter(({ name }: Manifest) => !CANARY_ENVIRONMENT.includes(name))
-    .map(({ name }: Manifest) => `${at}.env: npm run canary reads no ${name}`)
-  try {
-    readOptions(args)
-    return unread
-  } catch (error) {
-    return [...unread, `${at}.args: ${(error as Error).message}`]
-  }
-}
+/** A container's environment, or func.yaml's. */
+type Variables = readonly { readonly name: string; readonly value?: string }[]
+
+const environmentOf = (variables: Variables) =>
+  Object.fromEntries(variables.map(({ name, value }) => [name, value]))
 
 /** That the function knows every variable, and would start with these values. */
-function checkEnvironment(
-  variables: readonly { name: string; value?: string }[],
-  at: string,
-): string[] {
+function checkEnvironment(variables: Variables, at: string): string[] {
   const own = variables.filter(({ name }) => !PLATFORM_ENVIRONMENT.includes(name))
-  const unknown = own
-    .filter(({ name }) => !(name in VARIABLES))
-    .map(({ name }) => `${at}.env: docs/configuration.md has no ${name}`)
-  const twice = own
-    .filter(({ name }, i) => own.findIndex(other => other.name === name) !== i)
-    .map(({ name }) => `${at}.env: ${name} is there twice`)
-  const environment = Object.fromEntries(own.map(({ name, value }) => [name, value]))
-  const folder = environment.MODEL_DIR
-  const missing =
-    folder?.startsWith('models/') && !isShippedModel(folder)
-      ? [`${at}.env: MODEL_DIR is ${folder}, which images do not hold`]
-      : []
-  try {
-    readConfig(environment)
-    return [...unknown, ...twice, ...missing]
-  } catch (error) {
-    return [...unknown, ...twice, ...missing, `${at}.env: ${(error as Error).message}`]
-  }
+  const folder = environmentOf(own).MODEL_DIR
+  const refused = refusesEnvironment(environmentOf(own))
+  return [
+    ...own
+      .filter(({ name }) => !isVariable(name))
+      .map(({ name }) => `${at}.env: docs/configuration.md has no ${name}`),
+    ...own
+      .filter(({ name }, i) => own.findIndex(other => other.name === name) !== i)
+      .map(({ name }) => `${at}.env: ${name} is there twice`),
+    ...when(
+      folder?.startsWith('models/') === true && !exists(`${folder}/model.onnx`),
+      `${at}.env: MODEL_DIR is ${folder}, which images do not hold`,
+    ),
+    ...(refused === undefined ? [] : [`${at}.env: ${refused}`]),
+  ]
 }
 
-/** That a pod is let live until what it has taken is answered. */
+/** That a pod may live until it has answered all that it took. */
 function checkTimes(object: Manifest): string[] {
-  const pod = podOf(object)
   const [main] = containersOf(object)
-  if (pod === undefined || main === undefined || main.container.args?.includes('build/consumer.js'))
-    return []
-  const environment = Object.fromEntries(
-    (main.container.env ?? []).map(({ name, value }: Manifest) => [name, value]),
-  )
-  let config: ReturnType<typeof readConfig>
-  try {
-    config = readConfig(environment)
-  } catch {
-    return []
+  const pod = podsOf(object)[0]?.value
+  const environment = environmentOf(main?.value.env ?? [])
+  if (main === undefined || programOf(main.value) === CONSUMER) return []
+  if (refusesEnvironment(environment) !== undefined) return []
+  const { requestTimeoutMs, drainTimeoutMs, drainDelayMs } = configOf(environment)
+  if (kindOf(object) === KNATIVE_SERVICE) {
+    // Of the grace period, which is timeoutSeconds, 30 s pass before TERM (knative/serving: pkg/queue/drain).
+    const least = 30 + (requestTimeoutMs + drainTimeoutMs) / 1000
+    const { timeoutSeconds = 300 } = pod
+    return when(
+      timeoutSeconds < least,
+      `spec.template.spec.timeoutSeconds is ${timeoutSeconds}; draining may take ${least}`,
+    )
   }
-  const seconds = (milliseconds: number) => milliseconds / 1000
-  switch (kindOf(object)) {
-    case 'serving.knative.dev/Service': {
-      // Of the grace period, which is timeoutSeconds, 30 s pass before TERM (knative/serving: pkg/queue/drain).
-      const least = 30 + seconds(config.requestTimeoutMs) + seconds(config.drainTimeoutMs)
-      const { timeoutSeconds = 300 } = pod.spec
-      return when(
-        timeoutSeconds < least,
-        `spec.template.spec.timeoutSeconds is ${timeoutSeconds}; draining may take ${least}`,
-      )
-    }
-    case 'Deployment': {
-      const { terminationGracePeriodSeconds: grace = 30 } = pod.spec
-      return [
-        ...when(
-          config.drainDelayMs === 0,
-          `${main.at}.env: DRAIN_DELAY_MS is missing; requests on their way would be refused`,
-        ),
-        ...when(
-          grace <= seconds(config.drainTimeoutMs),
-          `spec.template.spec.terminationGracePeriodSeconds is ${grace}; DRAIN_TIMEOUT_MS is ${config.drainTimeoutMs}`,
-        ),
-        ...when(
-          config.drainTimeoutMs < config.drainDelayMs + config.requestTimeoutMs,
-          `${main.at}.env: DRAIN_TIMEOUT_MS is less than DRAIN_DELAY_MS and REQUEST_TIMEOUT_MS together`,
-        ),
-      ]
-    }
-    default:
-      return []
-  }
+  if (kindOf(object) !== 'Deployment') return []
+  const { terminationGracePeriodSeconds: grace = 30 } = pod
+  return [
+    ...when(
+      drainDelayMs === 0,
+      `${main.at}.env: DRAIN_DELAY_MS is missing; requests on their way would be refused`,
+    ),
+    ...when(
+      grace <= drainTimeoutMs / 1000,
+      `spec.template.spec.terminationGracePeriodSeconds is ${grace}; DRAIN_TIMEOUT_MS is ${drainTimeoutMs}`,
+    ),
+    ...when(
+      drainTimeoutMs < drainDelayMs + requestTimeoutMs,
+      `${main.at}.env: DRAIN_TIMEOUT_MS is less than DRAIN_DELAY_MS and REQUEST_TIMEOUT_MS together`,
+    ),
+  ]
 }
 
-/** The type of the reply to a type, as the function makes it. */
-function replyTo(type: string): string {
-  const request = { specversion: '1.0', id: '1', source: '/', type }
-  return replyAttributes(
-    request,
-    'response',
-    { source: '/', modelName: '', modelVersion: undefined },
-    'application/json',
-  ).type as string
+const CHECKS: Readonly<
+  Record<string, (object: Manifest, bundle: Bundle, project: Project) => string[]>
+> = {
+  Trigger: checkTypes,
+  PingSource: checkSample,
+  RequestReply: checkCorrelation,
+  PodMonitor: checkMonitor,
 }
 
-const typesOf = ({ spec }: Manifest): string[] =>
-  (Array.isArray(spec.filters) ? spec.filters : []).flatMap(({ exact }: Manifest) =>
-    exact?.type === undefined ? [] : [exact.type],
-  )
+const typesOf = (trigger: Manifest): string[] =>
+  find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])
 
 const PING = 'dev.knative.sources.ping'
 
-/** That every type somebody waits for is sent by somebody, and that the function's own replies do not come back to it. */
-function checkTypes(object: Manifest, bundle: Bundle, project: Project): string[] {
-  if (object.kind === 'RequestReply') {
-    const copied = new RegExp(
-      `'${object.spec.correlationAttribute}', '${object.spec.replyAttribute}'`,
-    )
-    return when(
-      !copied.test(project.text('function/events/reply.ts') ?? ''),
-      `spec: the function copies no ${object.spec.correlationAttribute} to ${object.spec.replyAttribute}`,
-    )
-  }
-  if (object.kind === 'PingSource') return checkSample(object)
-  if (object.kind !== 'Trigger') return []
+/** That every type that is waited for is sent, and that the function's own replies do not come back to it. */
+function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
   const triggers = bundle.objects.filter(({ kind }) => kind === 'Trigger')
-  const replies = triggers.flatMap(typesOf).map(replyTo)
-  const asked = sampleType(project)
-  return typesOf(object).flatMap(type => {
-    const fromFunction = object.spec.subscriber?.ref?.name === functionName(bundle)
-    if (fromFunction) {
-      const sent =
-        type === asked ||
-        (type === PING && bundle.objects.some(({ kind }) => kind === 'PingSource'))
-      return [
-        ...when(!sent, `spec.filters: nobody sends ${type}; the README's type is ${asked}`),
-        ...when(
-          replies.includes(type),
-          `spec.filters: ${type} is the type of the function's own replies`,
-        ),
-      ]
-    }
-    return when(
-      bundle.whole && !replies.includes(type),
-      `spec.filters: no Trigger here makes the function reply with ${type}`,
-    )
-  })
+  const replies = triggers.flatMap(typesOf).map(type => replyTo({ type }).type)
+  const asked = /ce-type: (\S+?)'/.exec(text('README.md') ?? '')?.[1]
+  const pinged = bundle.objects.some(({ kind }) => kind === 'PingSource')
+  if (object.spec.subscriber?.ref?.name !== functionName(bundle))
+    return typesOf(object)
+      .filter(type => bundle.whole && !replies.includes(type))
+      .map(type => `spec.filters: no Trigger here makes the function reply with ${type}`)
+  return typesOf(object).flatMap(type => [
+    ...when(
+      type !== asked && !(type === PING && pinged),
+      `spec.filters: nobody sends ${type}; the README's type is ${asked}`,
+    ),
+    ...when(
+      replies.includes(type),
+      `spec.filters: ${type} is the type of the function's own replies`,
+    ),
+  ])
 }
 
 /** The Service whose program is the function. */
 const functionName = ({ objects }: Bundle) =>
   objects.find(
-    object =>
-      kindOf(object) === 'serving.knative.dev/Service' &&
-      !object.spec.template.spec.containers[0].args,
+    object => kindOf(object) === KNATIVE_SERVICE && !object.spec.template.spec.containers[0].args,
   )?.metadata.name ?? 'iris-classifier'
 
-const sampleType = ({ text }: Project) => /ce-type: (\S+?)'/.exec(text('README.md') ?? '')?.[1]
+function checkCorrelation({ spec }: Manifest): string[] {
+  const { correlationAttribute: from, replyAttribute: to } = spec
+  return when(
+    replyTo({ [from]: 'asked' })[to] !== 'asked',
+    `spec: the function copies no ${from} to ${to}`,
+  )
+}
 
 /** That what is sent every minute is the shipped model's own sample. */
 function checkSample({ spec }: Manifest): string[] {
@@ -295,323 +257,259 @@ function checkSample({ spec }: Manifest): string[] {
   )
 }
 
-/** That a scaler or a rule asks for a metric that is there. */
-function checkMetrics(object: Manifest, known: ReadonlySet<string>): string[] {
-  const queries: string[] = []
-  const collect = (value: unknown, key = ''): void => {
-    if (typeof value === 'string' && ['query', 'expr'].includes(key)) queries.push(value)
-    else if (typeof value === 'object' && value !== null)
-      for (const [name, inner] of Object.entries(value)) collect(inner, name)
-  }
-  collect(object.spec)
-  const names = [
-    ...queries.flatMap(query =>
-      // What is recorded has a colon in its name, and is another series.
-      [
-        ...query.matchAll(
-          /(?<![\w:])(?:inference_|cold_start_|model_|function_|dead_letters_)\w+(?![\w:])/g,
-        ),
-      ].map(([name]) => name),
-    ),
-    ...(object.kind === 'HorizontalPodAutoscaler'
-      ? object.spec.metrics.flatMap(({ pods }: Manifest) =>
-          pods === undefined ? [] : [pods.metric?.name],
-        )
-      : []),
-  ]
-  const empty =
-    object.kind === 'ScaledObject' && queries.some(query => !/inference_/.test(query))
-      ? ['spec.triggers: the query asks for none of our metrics']
-      : []
-  return [
-    ...empty,
-    ...[...new Set(names)]
-      .filter(name => !known.has(name))
-      .map(name => `the function has no metric ${name}`),
-  ]
-}
-
 /** That a monitor selects pods of Services that are made. */
-function checkMonitor({ kind, spec }: Manifest, { bundles }: Project): string[] {
-  if (kind !== 'PodMonitor') return []
-  const services = bundles.flatMap(({ objects }) =>
+function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project): string[] {
+  const made = bundles.flatMap(({ objects }) =>
     objects.flatMap(object => {
-      if (kindOf(object) === 'serving.knative.dev/Service') return [object.metadata.name]
+      if (kindOf(object) === KNATIVE_SERVICE) return [object.metadata.name]
       // KServe's, in Knative mode.
       return object.kind === 'InferenceService' ? [`${object.metadata.name}-predictor`] : []
     }),
   )
-  const selected: string[] = (spec.selector?.matchExpressions ?? []).flatMap(
-    ({ key, values = [] }: Manifest) => (key === 'serving.knative.dev/service' ? values : []),
-  )
-  return selected
-    .filter(name => !services.includes(name))
-    .map(name => `spec.selector: nothing here makes a Knative Service "${name}"`)
+  return (spec.selector?.matchExpressions ?? [])
+    .filter(({ key }: Manifest) => key === 'serving.knative.dev/service')
+    .flatMap(({ values = [] }: Manifest) => values)
+    .filter((name: string) => !made.includes(name))
+    .map((name: string) => `spec.selector: nothing here makes a Knative Service "${name}"`)
+}
+
+/** All strings below a value whose key is that of a query. */
+function queriesOf(value: unknown, key = ''): string[] {
+  if (typeof value === 'string') return ['query', 'expr'].includes(key) ? [value] : []
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, inner]) => queriesOf(inner, name))
+}
+
+// A recording rule's name has a colon, and is another series.
+const OUR_SERIES =
+  /(?<![\w:])(?:inference_|cold_start_|model_|function_|dead_letters_)\w+(?![\w:])/g
+
+/** That a scaler or a rule asks for a metric that is there. */
+function checkMetrics(object: Manifest): string[] {
+  const queries = queriesOf(object.spec)
+  const names = [
+    ...queries.flatMap(query => query.match(OUR_SERIES) ?? []),
+    ...find(object, 'spec/metrics/*/pods/metric/name').flatMap(({ value }) => value ?? []),
+  ]
+  return [
+    ...when(
+      object.kind === 'ScaledObject' && queries.some(query => !/inference_/.test(query)),
+      'spec.triggers: the query asks for none of our metrics',
+    ),
+    ...[...new Set(names)]
+      .filter(name => !SERIES.has(name))
+      .map(name => `the function has no metric ${name}`),
+  ]
 }
 
 /** That a revision with a name is the same everywhere: Knative refuses another template under the same name. */
 function checkRevisions({ bundles }: Project): Problem[] {
   const templates = new Map<string, { where: string; spec: string }>()
   return bundles.flatMap(({ name: where, objects }) =>
-    objects.flatMap((object): Problem[] => {
-      const template =
-        kindOf(object) === 'serving.knative.dev/Service' ? object.spec.template : undefined
-      const name = template?.metadata?.name
-      if (name === undefined) return []
-      const revisions = (object.spec.traffic ?? []).flatMap(
-        ({ revisionName }: Manifest) => revisionName ?? [],
-      )
-      const problems: Problem[] = when(
-        !revisions.includes(name),
-        `spec.traffic does not name the revision ${name} it makes`,
-      ).map(what => [where, what])
-      const spec = JSON.stringify(template)
-      const other = templates.get(name)
-      if (other === undefined) templates.set(name, { where, spec })
-      else if (other.spec !== spec)
-        problems.push([
-          where,
-          `spec.template: the revision ${name} differs from that of ${other.where}`,
-        ])
-      return problems
-    }),
+    objects
+      .filter(object => kindOf(object) === KNATIVE_SERVICE)
+      .flatMap(({ spec }): Problem[] => {
+        const name = spec.template.metadata?.name
+        if (name === undefined) return []
+        const text = JSON.stringify(spec.template)
+        const other = templates.get(name) ?? { where, spec: text }
+        templates.set(name, other)
+        return [
+          ...when(
+            (spec.traffic ?? []).every(({ revisionName }: Manifest) => revisionName !== name),
+            `spec.traffic does not name the revision ${name} it makes`,
+          ),
+          ...when(
+            other.spec !== text,
+            `spec.template: the revision ${name} differs from that of ${other.where}`,
+          ),
+        ].map(what => [where, what])
+      }),
   )
 }
 
+/** Fields of func.yaml's deploy.options, and annotations of knative/base that say the same. */
+const SCALE = {
+  min: 'min-scale',
+  max: 'max-scale',
+  metric: 'metric',
+  target: 'target',
+  utilization: 'target-utilization-percentage',
+}
+
+/** Pairs of what func.yaml and knative/base say: a path in each. */
+const SAME: readonly (readonly [func: string, service: string])[] = [
+  ['name', 'metadata/name'],
+  ['deploy/options/resources/limits/concurrency', 'spec/template/spec/containerConcurrency'],
+  ...['requests', 'limits'].flatMap(what =>
+    ['cpu', 'memory'].map(
+      which =>
+        [
+          `deploy/options/resources/${what}/${which}`,
+          `CONTAINER/resources/${what}/${which}`,
+        ] as const,
+    ),
+  ),
+  ['deploy/healthEndpoints/liveness', 'CONTAINER/livenessProbe/httpGet/path'],
+  ['deploy/healthEndpoints/readiness', 'CONTAINER/readinessProbe/httpGet/path'],
+]
+
 /** That func.yaml says what the Service of Knative says. */
-function checkFunc(project: Project): Problem[] {
-  const text = project.text('func.yaml')
-  if (text === undefined) return []
-  const [func] = parse(text, 'func.yaml')
+function checkFunc(project: Project): string[] {
+  const [func] = parse(project.text('func.yaml') ?? '', 'func.yaml')
   const service = knativeService(project)
-  const problems: string[] = []
-  const same = (what: string, here: unknown, there: unknown) => {
-    if (String(here) !== String(there))
-      problems.push(`${what} is ${here}; knative/base has ${there}`)
-  }
-  if (service !== undefined) {
-    const { spec, metadata } = service.spec.template
-    const [container] = spec.containers
-    const { scale = {}, resources = {} } = func.deploy?.options ?? {}
-    const annotation = (name: string) => metadata.annotations[`autoscaling.knative.dev/${name}`]
-    same('name', func.name, service.metadata.name)
-    same('deploy.options.scale.min', scale.min, annotation('min-scale'))
-    same('deploy.options.scale.max', scale.max, annotation('max-scale'))
-    same('deploy.options.scale.metric', scale.metric, annotation('metric'))
-    same('deploy.options.scale.target', scale.target, annotation('target'))
-    same(
-      'deploy.options.scale.utilization',
-      scale.utilization,
-      annotation('target-utilization-percentage'),
-    )
-    same(
-      'deploy.options.resources.limits.concurrency',
-      resources.limits?.concurrency,
-      spec.containerConcurrency,
-    )
-    for (const what of ['requests', 'limits']) {
-      for (const which of ['cpu', 'memory'])
-        same(
-          `deploy.options.resources.${what}.${which}`,
-          resources[what]?.[which],
-          container.resources[what][which],
-        )
-    }
-    same(
-      'deploy.healthEndpoints.liveness',
-      func.deploy?.healthEndpoints?.liveness,
-      container.livenessProbe?.httpGet?.path,
-    )
-    same(
-      'deploy.healthEndpoints.readiness',
-      func.deploy?.healthEndpoints?.readiness,
-      container.readinessProbe?.httpGet?.path,
-    )
-    same('run.envs', JSON.stringify(func.run?.envs ?? []), JSON.stringify(container.env ?? []))
-  }
-  problems.push(...checkEnvironment(func.run?.envs ?? [], 'run'))
-  const { scripts, devDependencies } = packageJson(project)
-  const buildEnvs = Object.fromEntries(
-    (func.build?.buildEnvs ?? []).map(({ name, value }: Manifest) => [name, value]),
-  )
+  const one = (from: Manifest, path: string) =>
+    find(from, path.replace('CONTAINER', 'spec/template/spec/containers/0'))[0]?.value
+  const { annotations } = service.spec.template.metadata
+  const pairs = [
+    ...SAME.map(([here, there]) => [here, one(func, here), one(service, there)]),
+    ...Object.entries(SCALE).map(([name, annotation]) => [
+      `deploy/options/scale/${name}`,
+      one(func, `deploy/options/scale/${name}`),
+      annotations[`autoscaling.knative.dev/${annotation}`],
+    ]),
+    [
+      'run/envs',
+      JSON.stringify(func.run?.envs ?? []),
+      JSON.stringify(one(service, 'CONTAINER/env') ?? []),
+    ],
+  ]
+  return [
+    ...pairs
+      .filter(([, here, there]) => String(here) !== String(there))
+      .map(
+        ([path, here, there]) =>
+          `${path.replaceAll('/', '.')} is ${here}; knative/base has ${there}`,
+      ),
+    ...checkEnvironment(func.run?.envs ?? [], 'run'),
+    ...checkBuilders(func, packageJson(project)),
+    ...checkSubscriptions(func.deploy?.subscriptions ?? [], project),
+  ]
+}
+
+/** That builders use the scripts and the Node of package.json. */
+function checkBuilders(func: Manifest, { scripts, devDependencies }: Manifest): string[] {
+  const environment = environmentOf(func.build?.buildEnvs ?? [])
+  const { BP_NODE_RUN_SCRIPTS: script = '', BP_NODE_VERSION: node, NODE_CMD: start } = environment
   const [major] = devDependencies.node.split('.')
   const s2i = func.build?.builderImages?.s2i
-  problems.push(
+  return [
     ...when(
       !/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$/.test(func.created),
       `created is "${func.created}"; without a time func takes this for no function`,
     ),
     ...when(func.runtime !== 'typescript', `runtime is ${func.runtime}`),
+    ...when(scripts[script] === undefined, `build.buildEnvs: package.json has no script ${script}`),
     ...when(
-      scripts[buildEnvs.BP_NODE_RUN_SCRIPTS] === undefined,
-      `build.buildEnvs: package.json has no script ${buildEnvs.BP_NODE_RUN_SCRIPTS}`,
+      node !== `${major}.*`,
+      `build.buildEnvs: BP_NODE_VERSION is ${node}; package.json has Node ${major}`,
     ),
     ...when(
-      buildEnvs.BP_NODE_VERSION !== `${major}.*`,
-      `build.buildEnvs: BP_NODE_VERSION is ${buildEnvs.BP_NODE_VERSION}; package.json has Node ${major}`,
-    ),
-    ...when(
-      buildEnvs.NODE_CMD !== scripts.start,
-      `build.buildEnvs: NODE_CMD is "${buildEnvs.NODE_CMD}"; package.json starts "${scripts.start}"`,
+      start !== scripts.start,
+      `build.buildEnvs: NODE_CMD is "${start}"; package.json starts "${scripts.start}"`,
     ),
     // Its run script goes by both (sclorg/s2i-nodejs-container: 24-minimal/s2i/bin/run).
     ...when(
-      buildEnvs.INIT_WRAPPER !== 'false',
-      'build.buildEnvs: NODE_CMD is heeded only where INIT_WRAPPER is false',
+      environment.INIT_WRAPPER !== 'false',
+      'build.buildEnvs: NODE_CMD is heeded only if INIT_WRAPPER is false',
     ),
     ...when(
       !String(s2i).includes(`nodejs-${major}-`),
       `build.builderImages.s2i is ${s2i}; package.json has Node ${major}`,
     ),
     ...when(
-      'NODE_ENV' in buildEnvs,
+      'NODE_ENV' in environment,
       'build.buildEnvs: with NODE_ENV no builder installs what the build needs',
     ),
-  )
-  const types = project.bundles.flatMap(({ objects }) =>
-    objects.filter(({ kind }) => kind === 'Trigger').flatMap(typesOf),
-  )
-  for (const { source, filters } of func.deploy?.subscriptions ?? []) {
-    const brokers = project.bundles.flatMap(({ objects }) =>
-      objects.filter(({ kind }) => kind === 'Broker').map(({ metadata }) => metadata.name),
-    )
-    problems.push(
-      ...when(
-        !types.includes(filters?.type),
-        `deploy.subscriptions: no Trigger is for ${filters?.type}`,
-      ),
-      ...when(!brokers.includes(source), `deploy.subscriptions: there is no Broker "${source}"`),
-    )
-  }
-  const ignored = (project.text('.funcignore') ?? '')
-    .split('\n')
-    .filter(line => line !== '' && !line.startsWith('#'))
-  for (const folder of [
-    'function',
-    'knative',
-    'kserve',
-    'models',
-    'scripts',
-    'package.json',
-    'package-lock.json',
-    '.npmrc',
-  ]) {
-    problems.push(
-      ...when(ignored.includes(folder), `.funcignore leaves out ${folder}, which the build needs`),
-    )
-  }
-  problems.push(
-    ...['node_modules', '.git']
-      .filter(folder => !ignored.includes(folder))
-      .map(folder => `.funcignore does not leave out ${folder}`),
-  )
-  return problems.map(what => ['func.yaml', what])
+  ]
 }
 
-/** That the image is made from all it needs, by the Node that is tested, and runs as a number. */
-function checkImage(project: Project): Problem[] {
-  const dockerfile = project.text('Dockerfile')
-  if (dockerfile === undefined) return []
-  const { devDependencies } = packageJson(project)
-  const ignore = project.text('.dockerignore') ?? ''
-  const [command] = [/^CMD \["([^"]+)"\]/m.exec(dockerfile)?.[1]]
-  const sources = [
-    ...(project.text('scripts/build.mjs') ?? '').matchAll(
-      /'((?:function|knative|kserve)\/[\w/-]+\.ts)'/g,
+function checkSubscriptions(subscriptions: readonly Manifest[], { bundles }: Project): string[] {
+  const objects = bundles.flatMap(bundle => bundle.objects)
+  const types = objects.filter(({ kind }) => kind === 'Trigger').flatMap(typesOf)
+  const brokers = objects
+    .filter(({ kind }) => kind === 'Broker')
+    .map(({ metadata }) => metadata.name)
+  return subscriptions.flatMap(({ source, filters }) => [
+    ...when(
+      !types.includes(filters?.type),
+      `deploy.subscriptions: no Trigger is for ${filters?.type}`,
     ),
-  ].map(([, path]) => path as string)
-  const folders = new Set(sources.map(path => path.split('/')[0] as string))
+    ...when(!brokers.includes(source), `deploy.subscriptions: there is no Broker "${source}"`),
+  ])
+}
+
+/** That builders get all that the build is made of, and not what they make. */
+function checkFuncIgnore({ text }: Project): string[] {
+  const ignored = (text('.funcignore') ?? '').split('\n')
+  const needed = [...BUILT_FROM, 'models', 'scripts', 'package.json', 'package-lock.json', '.npmrc']
+  return [
+    ...needed
+      .filter(path => ignored.includes(path))
+      .map(path => `it leaves out ${path}, which the build needs`),
+    ...['node_modules', '.git']
+      .filter(path => !ignored.includes(path))
+      .map(path => `it does not leave out ${path}`),
+  ]
+}
+
+/** That the image is made from all it needs; test/dockerfile.test.ts has the rest. */
+function checkImage({ text }: Project): string[] {
+  const ignore = (text('.dockerignore') ?? '').split('\n').map(line => line.replace(/\/$/, ''))
   return [
     ...when(
-      !dockerfile.includes(`node:${devDependencies.node}-`),
-      `the base is not Node ${devDependencies.node}, which is tested`,
-    ),
-    ...when(
-      !new RegExp(`^EXPOSE ${PORT}$`, 'm').test(dockerfile),
+      !text('Dockerfile')?.split('\n').includes(`EXPOSE ${PORT}`),
       `EXPOSE is not ${PORT}, on which the function listens`,
     ),
-    ...when(
-      !/^USER \d+(:\d+)?$/m.test(dockerfile) || /^USER 0/m.test(dockerfile),
-      'USER is no number other than 0, and runAsNonRoot needs one',
-    ),
-    ...when(
-      !/^ENTRYPOINT \["node"(?:, "--[^"]+")*\]$/m.test(dockerfile),
-      'ENTRYPOINT is not node, to which manifests give a program',
-    ),
-    ...when(
-      command === undefined || PROGRAMS[command] === undefined,
-      `CMD is ${command}, which scripts/build.mjs does not make`,
-    ),
-    ...[...folders].flatMap(folder =>
-      when(
-        /^\*$/m.test(ignore) && !new RegExp(`^!${folder}/?$`, 'm').test(ignore),
-        `.dockerignore leaves out ${folder}, which scripts/build.mjs needs`,
-      ),
-    ),
-  ].map(what => ['Dockerfile', what])
+    ...[...BUILT_FROM]
+      .filter(folder => ignore.includes('*') && !ignore.includes(`!${folder}`))
+      .map(folder => `.dockerignore leaves out ${folder}, which the build needs`),
+  ]
 }
 
-/** That compose runs what is deployed. */
-function checkCompose(project: Project): Problem[] {
-  const text = project.text('compose.yaml')
-  if (text === undefined) return []
-  const [compose] = parse(text, 'compose.yaml')
-  const services = Object.entries<Manifest>(compose.services ?? {})
-  const ours = services.filter(
-    ([, { build, image }]) =>
-      build !== undefined || withoutRegistry(String(image)) === withoutRegistry(imageOf(project)),
-  )
-  const passwords = services.flatMap(([name, { environment = {} }]) =>
-    variablesOf(environment)
-      .filter(
-        ([variable, value]) =>
-          /PASSWORD|SECRET|TOKEN/.test(variable) && !/^(\$\{.*\})?$/s.test(value),
-      )
-      .map(([variable]) => `${name}: ${variable} is written down`),
+/** That compose runs what is deployed, and holds no password. */
+function checkCompose(project: Project): string[] {
+  const [{ services }] = parse(project.text('compose.yaml') ?? '', 'compose.yaml')
+  const all = Object.entries<Manifest>(services)
+  const ours = all.filter(
+    ([, { build, image }]) => build !== undefined || nameOf(String(image)) === ourImage(project),
   )
   return [
     ...when(ours.length === 0, 'no service is the function'),
-    ...passwords,
-    ...services.flatMap(([name, { image }]) =>
-      when(
-        image !== undefined &&
-          !/[:@]/.test(image.replace(/\$\{.*?\}/g, '')) &&
-          !image.includes('${'),
-        `${name}: ${image} has no tag`,
+    ...all.flatMap(([name, { environment, image }]) => [
+      ...variablesOf(environment)
+        .filter(
+          ({ name: variable, value }) =>
+            /PASSWORD|SECRET|TOKEN/.test(variable) && !/^(\$\{.*\})?$/s.test(value),
+        )
+        .map(({ name: variable }) => `${name}: ${variable} is written down`),
+      ...when(image !== undefined && !/[:@$]/.test(image), `${name}: ${image} has no tag`),
+    ]),
+    ...ours.flatMap(([name, { environment, ports = [] }]) => [
+      ...checkEnvironment(
+        variablesOf(environment).map(({ name: variable, value }) => ({
+          name: variable,
+          value: value.replace(/^\$\{[^:}]+(?::?-([^}]*))?\}$/, '$1'),
+        })),
+        name,
       ),
-    ),
-    ...ours.flatMap(([name, { environment = {}, ports = [], image }]) => {
-      return [
-        ...checkEnvironment(
-          variablesOf(environment).map(([variable, value]) => ({
-            name: variable,
-            value: value.replace(/^\$\{[^:}]+(?::?-([^}]*))?\}$/, '$1'),
-          })),
-          name,
-        ),
-        ...when(
-          !ports.every(
-            (port: unknown) =>
-              String(typeof port === 'object' ? (port as Manifest).target : port)
-                .split(':')
-                .at(-1) === String(PORT),
-          ),
+      ...ports.flatMap((port: Manifest) =>
+        when(
+          String(port.target ?? port)
+            .split(':')
+            .at(-1) !== String(PORT),
           `${name}: a port is not published from ${PORT}`,
         ),
-        ...when(
-          image !== undefined && withoutRegistry(image) !== withoutRegistry(imageOf(project)),
-          `${name}: the image is ${image}`,
-        ),
-      ]
-    }),
-  ].map(what => ['compose.yaml', what])
+      ),
+    ]),
+  ]
 }
 
 /** A service's environment, which is a list of NAME=value or a map. */
-const variablesOf = (environment: Manifest): [name: string, value: string][] =>
+const variablesOf = (environment: Manifest = {}): { name: string; value: string }[] =>
   Array.isArray(environment)
-    ? environment.map((entry: string) => [
-        entry.split('=')[0] as string,
-        entry.slice(entry.indexOf('=') + 1),
-      ])
-    : Object.entries(environment).map(([name, value]) => [name, String(value)])
+    ? environment.map((entry: string) => {
+        const [name = '', ...value] = entry.split('=')
+        return { name, value: value.join('=') }
+      })
+    : Object.entries(environment).map(([name, value]) => ({ name, value: String(value) }))

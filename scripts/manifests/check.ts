@@ -3,39 +3,37 @@
  *
  *   npm run manifests [-- --schemas FOLDER]...
  *
- * kustomize builds each folder; then come strict schemas, if there are any, the rules that admission webhooks add to them, and that
- * what is said in two places is the same in both. Exits with 1 and a line for each problem.
+ * kustomize builds each folder; then come strict schemas, if there are any, the webhooks of Knative Serving and KServe, if there is
+ * Go, what policy.yaml demands, that objects named are there, and that what is said in two places is the same in both.
+ * Exits with 1 and a line for each problem.
  */
 import { parseArgs } from 'node:util'
+import { askWebhooks, hasGo, isAsked } from './admission.ts'
 import { checkAgreement, type Problem, type Project, theProject } from './agreement.ts'
-import { kindOf, RULES } from './rules.ts'
+import { checkPolicy } from './policy.ts'
+import { checkReferences } from './references.ts'
 import { readSchemas, type Schemas } from './schemas.ts'
-import { type Bundle, findBundles, parse } from './sources.ts'
+import { type Bundle, findBundles, type Manifest, parse } from './sources.ts'
 
-/** Each object against the schema of its kind. */
-export const checkSchemas = (bundles: readonly Bundle[], schemas: Schemas): Problem[] =>
-  bundles.flatMap(({ name, objects }) =>
-    objects.flatMap(object =>
-      (schemas.of(object.apiVersion, object.kind)?.(object) ?? []).map(
-        (what): Problem => [`${name}: ${object.kind} ${object.metadata?.name}`, what],
-      ),
-    ),
-  )
-
-/** Each object against the rules for its kind. */
-export const checkRules = (bundles: readonly Bundle[]): Problem[] =>
+/** One check of every object, with its place before what it says. */
+const checkEach = (
+  bundles: readonly Bundle[],
+  check: (object: Manifest, bundle: Bundle) => readonly string[],
+): Problem[] =>
   bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
-      RULES.filter(({ kinds }) => kinds.includes(kindOf(object))).flatMap(({ check, source }) =>
-        check(object, bundle).map(
-          (what): Problem => [
-            `${bundle.name}: ${object.kind} ${object.metadata.name}`,
-            `${what} (${source})`,
-          ],
-        ),
+      check(object, bundle).map(
+        (what): Problem => [`${bundle.name}: ${object.kind} ${object.metadata?.name}`, what],
       ),
     ),
   )
+
+/** Each object as the admission webhooks of Serving and KServe see it. */
+function checkAdmission(bundles: readonly Bundle[]): Problem[] {
+  const asked = bundles.flatMap(({ objects }) => objects).filter(isAsked)
+  const said = new Map(askWebhooks(asked).map((problems, i) => [asked[i], problems]))
+  return checkEach(bundles, object => said.get(object) ?? [])
+}
 
 /** func.yaml against func's own schema. */
 export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schemas): Problem[] =>
@@ -45,33 +43,43 @@ export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schem
         (what): Problem => ['func.yaml', what],
       )
 
-/** All of it; what has no schema stays unsaid here. */
-export const checkAll = async (project: Project, schemas: Schemas): Promise<Problem[]> => [
-  ...checkSchemas(project.bundles, schemas),
+/** All but the webhooks; what has no schema stays unsaid here. */
+export const checkAll = (project: Project, schemas: Schemas): Problem[] => [
+  ...checkEach(
+    project.bundles,
+    object => schemas.of(object.apiVersion, object.kind)?.(object) ?? [],
+  ),
   ...checkFuncSchema(project, schemas),
-  ...checkRules(project.bundles),
+  ...checkEach(project.bundles, checkPolicy),
+  ...checkEach(project.bundles, checkReferences),
   ...checkAgreement(project),
 ]
 
-async function main(): Promise<void> {
+const say = (line: string) => process.stdout.write(`${line}\n`)
+
+function main(): void {
   const { values } = parseArgs({
     options: { schemas: { type: 'string', multiple: true, default: [] } },
   })
   const bundles = findBundles()
   const schemas = readSchemas(values.schemas)
-  const problems = await checkAll(theProject(bundles), schemas)
+  const problems = checkAll(theProject(bundles), schemas)
+  if (hasGo) problems.push(...checkAdmission(bundles))
   const objects = bundles.flatMap(({ objects }) => objects)
   const kinds = new Set(objects.map(({ apiVersion, kind }) => `${kind} (${apiVersion})`))
   const unchecked = [...kinds].filter(kind => {
     const [, name, apiVersion] = /^(\S+) \((.*)\)$/.exec(kind) ?? []
     return schemas.of(apiVersion as string, name as string) === undefined
   })
-  const say = (line: string) => process.stdout.write(`${line}\n`)
-
   for (const { name, objects } of bundles)
     say(`${name}: ${objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).join(', ')}`)
   say(
-    `${objects.length} objects of ${kinds.size} kinds in ${bundles.length} builds, against ${RULES.length} webhook rules and against each other; ${kinds.size - unchecked.length} kinds against a strict schema`,
+    `${objects.length} objects of ${kinds.size} kinds in ${bundles.length} builds, against policy.yaml and each other; ${kinds.size - unchecked.length} kinds against a strict schema`,
+  )
+  say(
+    hasGo
+      ? 'Knative Serving and KServe were asked by their own code'
+      : 'NOT asked: the webhooks of Knative Serving and KServe, which need Go',
   )
   if (unchecked.length > 0 || schemas.func === undefined) {
     say(
@@ -92,8 +100,10 @@ async function main(): Promise<void> {
 }
 
 if (import.meta.main) {
-  main().catch(error => {
-    process.stderr.write(`${error.message}\n`)
-    process.exit(1)
-  })
+  try {
+    main()
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`)
+    process.exitCode = 1
+  }
 }

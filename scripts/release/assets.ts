@@ -1,6 +1,6 @@
 // Writes what a release hands out, as the pipeline does for a tag:
 //
-//   npm run release:assets -- FOLDER IMAGE@sha256:DIGEST
+//   node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
 //
 // The notes, of CHANGELOG.md, beside FOLDER as FOLDER.md; in it the manifests that run this very image, the production tree for each
 // architecture, the bill of materials, and the checksums of all of them. The same commit and image give the same bytes,
@@ -32,7 +32,7 @@ const ARCHITECTURES = ['amd64', 'arm64']
 const [target, image] = process.argv.slice(2)
 if (target === undefined || image === undefined || !/^[\w./:-]+@sha256:[0-9a-f]{64}$/.test(image)) {
   process.stderr.write(
-    'which folder, and which image? npm run release:assets -- FOLDER IMAGE@sha256:DIGEST\n',
+    'which folder, and which image? node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST\n',
   )
   process.exit(1)
 }
@@ -40,7 +40,7 @@ const name = `${manifest.name}-${manifest.version}`
 const notes = section(readFileSync('CHANGELOG.md', 'utf8'), manifest.version)
 if (notes === undefined) {
   process.stderr.write(
-    `CHANGELOG.md has nothing about ${manifest.version}: npm run release makes a release\n`,
+    `CHANGELOG.md has nothing about ${manifest.version}: npm version makes a release\n`,
   )
   process.exit(1)
 }

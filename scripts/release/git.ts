@@ -1,21 +1,23 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 
-/** Runs git to its end. @returns what it printed, trimmed @throws {Error} with what it complained about */
-export function git(...args: string[]): string {
-  const { stdout, stderr, status, error } = spawnSync('git', args, {
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-  })
-  if (error !== undefined) throw new Error(`git is needed to make a release: ${error.message}`)
-  if (status !== 0) throw new Error(`git ${args.join(' ')}: ${stderr.trim()}`)
-  return stdout.trim()
-}
+/** Runs git to its end. @returns what it printed, trimmed @throws {Error} with git's own complaint */
+export const git = (...args: string[]): string =>
+  execFileSync('git', args, { encoding: 'utf8', maxBuffer: 2 ** 26 }).trim()
 
-/** The same, undefined where git says no. */
+/** The same; undefined if git fails, without its complaint. */
 export function gitMaybe(...args: string[]): string | undefined {
   try {
-    return git(...args)
+    return execFileSync('git', args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
   } catch {
     return undefined
   }
+}
+
+/** Prints why a hook of `npm version` refuses, without a stack, and fails. */
+export function refuse(why: string): never {
+  process.stderr.write(`${why}\n`)
+  process.exit(1)
 }

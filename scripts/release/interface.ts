@@ -1,9 +1,9 @@
 // Prints what users rely on by name, as the code has it: docs/interface.json is this, of the last release.
 //
-//   npm run --silent interface
-import { VARIABLES } from '../../function/config.ts'
+//   node scripts/release/interface.ts
+import { VARIABLES } from '../../function/config/variables.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
-import { openApi } from '../../function/http/openapi.ts'
+import { openApi } from '../../function/http/pages/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 
 /** Names by kind, each list in order. */
@@ -53,7 +53,7 @@ function routeNames(): string[] {
   const { paths } = openApi(
     model,
     { signature: { inputs: [], outputs: [] }, example: [] },
-    { playground: true, auth: undefined },
+    { playground: true, auth: undefined, metricsPort: undefined },
   )
   return Object.entries(paths as object)
     .flatMap(([path, methods]) =>

@@ -1,6 +1,6 @@
 // What a container adds to a start, and what a CPU quota does to it; prints the table of docs/containers.md.
 //
-//   npm run bench:container [-- --rounds 15]
+//   npm run cold-start --prefix test/container [-- --rounds 15]
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -79,8 +79,6 @@ export async function buildImage(architecture: Architecture): Promise<string> {
     ],
     // Docker sets it by itself.
     ...['--build-arg', `BUILDPLATFORM=linux/${NATIVE}`],
-    // The stand-in has another digest than the base.
-    ...['--build-arg', 'BASE_DIGEST='],
     ...['--build-arg', `VERSION=${manifest.version}`, '--build-arg', `REVISION=${revision}`],
     '.',
   )

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { before, describe, type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
-import { VARIABLES } from '../../function/config.ts'
+import { VARIABLES } from '../../function/config/variables.ts'
 import manifest from '../../package.json' with { type: 'json' }
 import { IRIS, readMetrics, SLOW, slowBody, until } from '../http/client.ts'
 import { projectFolder, testModel } from '../server.ts'

@@ -1,11 +1,11 @@
 // What large bodies take of a container with 512 MiB and one CPU, at the default MAX_BODY_BYTES or another; prints the table of docs/containers.md.
 //
-//   npm run bench:container-memory [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
+//   npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { table } from '../../bench/report.ts'
-import { VARIABLES } from '../../function/config.ts'
+import { VARIABLES } from '../../function/config/variables.ts'
 import { IRIS } from '../http/client.ts'
 import { testModel } from '../server.ts'
 import { type Large, largeBodies, largeTexts, SINGLE_ROW, SINGLE_TEXT } from './bodies.ts'

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { parse } from 'yaml'
-import { VARIABLES } from '../../function/config.ts'
+import { VARIABLES } from '../../function/config/variables.ts'
 import { projectFolder } from '../server.ts'
 
 interface Service {

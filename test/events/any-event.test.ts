@@ -1,11 +1,11 @@
-import '../seed.ts'
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import fc from 'fast-check'
+import { runs } from '../seed.ts'
 import { type Server, startServer } from '../server.ts'
 import { EVENT, type EventJson, IRIS, MODES, post, replyIn, SEND, STRUCTURED } from './events.ts'
 
-const RUNS = { numRuns: 150 }
+const RUNS = runs(150)
 
 /** Any text that an attribute may hold: no control characters, noncharacters or lone surrogates. */
 const text = fc
@@ -100,7 +100,7 @@ describe('any valid event', () => {
         )
         assert.equal(new Set(ids).size, 1)
       }),
-      { numRuns: 50 },
+      runs(50),
     ))
 })
 
@@ -135,7 +135,7 @@ describe('any JSON at all', () => {
         if (answer.status === 200) replyIn('structured', answer)
         else assert.equal(answer.status, 400, answer.text)
       }),
-      { numRuns: 400 },
+      runs(400),
     ))
 
   test('in place of an event is refused', () =>

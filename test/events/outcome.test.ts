@@ -51,7 +51,7 @@ describe('an event that the model itself fails on', () => {
 
 describe('while no run is possible, an event is to be delivered again', () => {
   test('with 504 when the model was not loaded within the deadline', async () => {
-    const server = await startServer({ REQUEST_TIMEOUT_MS: '250' }, { load: false })
+    const server = await startServer({ REQUEST_TIMEOUT_MS: '1000' }, { load: false })
     try {
       const answers = await Promise.all(MODES.map(mode => SEND[mode](server.url, EVENT)))
       for (const answer of answers) assert.match(refusal(504, answer), /deadline/)

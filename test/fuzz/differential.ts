@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { type Server, startServer } from '../server.ts'
 import { parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import { type Client, createClient, type HttpAnswer } from './client.ts'
-import { describe, folderOf, MODES, type ModelName, type ModeName } from './fuzz.ts'
+import { describe, ENVIRONMENT, folderOf, MODES, type ModelName, type ModeName } from './fuzz.ts'
 import { judge } from './judge.ts'
 import {
   type Asked,
@@ -58,6 +58,13 @@ interface Mistake {
 const SERVERS: readonly ModeName[] = ['inline-single', 'inline', 'worker-single', 'worker']
 const CONNECTIONS = 16
 
+/** On average, of 1 to 8. */
+const BURST = 4
+
+/** Then it is told what was found so far: long questions shrink slowly, for hours on a busy machine. */
+const START_MS = 60_000
+const QUESTION_MS = 3_000
+
 export interface Differential {
   readonly questions: number
   /** Requests sent, of all forms to all servers. */
@@ -109,7 +116,12 @@ export async function differential(
           for (const { status } of references) status === 200 ? answered++ : refused++
         },
       ),
-      { seed, numRuns: Math.ceil(questions / 4), interruptAfterTimeLimit: undefined as never },
+      {
+        seed,
+        numRuns: Math.ceil(questions / BURST),
+        interruptAfterTimeLimit: START_MS + QUESTION_MS * questions,
+        markInterruptAsFailure: true,
+      },
     )
     const joining = servers.filter((_, s) => !SERVERS[s]?.endsWith('-single'))
     const counted = await Promise.all(joining.map(runsOf))
@@ -135,7 +147,11 @@ interface Opened {
 }
 
 async function open(model: ModelName, mode: ModeName): Promise<Opened> {
-  const server = await startServer({ ...MODES[mode], MODEL_DIR: folderOf(model) })
+  const server = await startServer({
+    ...MODES[mode],
+    MODEL_DIR: folderOf(model),
+    REQUEST_TIMEOUT_MS: ENVIRONMENT.REQUEST_TIMEOUT_MS,
+  })
   const target = await describe(server.url, model)
   return {
     server,

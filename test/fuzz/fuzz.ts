@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import fc from 'fast-check'
-import { PROGRAMS, projectFolder, type ServerProcess, testModel } from '../server.ts'
+import { INHERITED, PROGRAMS, projectFolder, type ServerProcess, testModel } from '../server.ts'
 import {
   binaryOutputs,
   binaryRequest,
@@ -370,7 +370,7 @@ export async function start(
 ): Promise<ServerProcess & { readonly stderr: readonly string[] }> {
   const child = spawn(process.execPath, [program], {
     cwd: projectFolder,
-    env: { PATH: process.env.PATH, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },
+    env: { ...INHERITED, PORT: '0', LISTEN_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const kill = () => child.kill('SIGKILL')

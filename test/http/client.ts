@@ -28,11 +28,15 @@ export interface Connection {
 export async function connect(port: number): Promise<Connection> {
   const socket = connectSocket({ port, host: '127.0.0.1', noDelay: true })
   let received = Buffer.alloc(0)
+  let chunks: Buffer[] = []
+  /** How many bytes the next answer lacks: large ones are joined once. */
+  let wanted = 0
   let over = false
   let wake = () => {}
   socket.on('data', chunk => {
-    received = Buffer.concat([received, chunk])
-    wake()
+    chunks.push(chunk)
+    wanted -= chunk.length
+    if (wanted <= 0) wake()
   })
   const closed = new Promise<void>(resolve => {
     socket.once('close', () => {
@@ -47,11 +51,14 @@ export async function connect(port: number): Promise<Connection> {
 
   async function answer(to?: 'HEAD'): Promise<RawAnswer> {
     for (;;) {
-      const parsed = readAnswer(received, to)
-      if (parsed !== undefined) {
-        received = received.subarray(parsed.length)
-        return parsed.answer
+      received = Buffer.concat([received, ...chunks])
+      chunks = []
+      const { answer, length } = readAnswer(received, to)
+      if (answer !== undefined) {
+        received = received.subarray(length)
+        return answer
       }
+      wanted = length - received.length
       if (over)
         throw new Error(
           `the connection closed before an answer; it held ${JSON.stringify(received.toString('latin1', 0, 300))}`,
@@ -65,12 +72,13 @@ export async function connect(port: number): Promise<Connection> {
   return { socket, send: bytes => socket.write(bytes), answer, closed }
 }
 
+/** The answer that the bytes begin with, undefined where they are too few, and how many it has at least. */
 function readAnswer(
   bytes: Buffer,
   to: 'HEAD' | undefined,
-): { answer: RawAnswer; length: number } | undefined {
+): { answer: RawAnswer | undefined; length: number } {
   const headEnd = bytes.indexOf('\r\n\r\n')
-  if (headEnd === -1) return undefined
+  if (headEnd === -1) return { answer: undefined, length: bytes.length + 1 }
   const [statusLine = '', ...lines] = bytes.toString('latin1', 0, headEnd).split('\r\n')
   const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(statusLine)?.[1])
   const headers = Object.fromEntries(
@@ -81,7 +89,7 @@ function readAnswer(
   )
   const bodyless = to === 'HEAD' || status < 200 || status === 204
   const end = headEnd + 4 + (bodyless ? 0 : Number(headers['content-length']))
-  if (bytes.length < end) return undefined
+  if (bytes.length < end) return { answer: undefined, length: end }
   const body = bytes.toString('utf8', headEnd + 4, end)
   const isJson =
     headers['content-type']?.startsWith('application/json') &&

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { json } from '../../function/answer.ts'
+import { readConfig } from '../../function/config/config.ts'
+import { listen } from '../../function/http/listener.ts'
+import { pathsOf, ROUTES } from '../../function/http/routes.ts'
+import { createService } from '../../function/service.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 import { exchange, IRIS, irisBody, type RawAnswer, request } from './client.ts'
 
@@ -14,29 +19,9 @@ before(async () => {
 after(() => Promise.all([server, loading, failing].map(each => each.stop())))
 
 const MODEL = '/v2/models/iris-classifier'
-const ROUTES = [
-  ...[
-    '/',
-    '/v2',
-    '/v2/',
-    '/v2/health/live',
-    '/v2/health/ready',
-    '/health',
-    '/ready',
-    '/health/liveness',
-    '/health/readiness',
-    '/metrics',
-  ],
-  ...[
-    '/openapi.json',
-    '/docs',
-    MODEL,
-    `${MODEL}/ready`,
-    `${MODEL}/versions/v1.0.0`,
-    `${MODEL}/versions/v1.0.0/ready`,
-    IRIS,
-  ],
-  `${MODEL}/versions/v1.0.0/infer`,
+const PATHS = [
+  '/v2/',
+  ...ROUTES.flatMap(({ path }) => pathsOf(path, { name: 'iris-classifier', version: 'v1.0.0' })),
 ]
 const EVENT = {
   'ce-specversion': '1.0',
@@ -55,7 +40,7 @@ function assertError({ status, headers, json, body }: RawAnswer, expected: numbe
   if (status === 503) assert.match(headers['retry-after'] ?? '', /^\d+$/)
 }
 
-for (const route of ROUTES) {
+for (const route of PATHS) {
   test(`a method that ${route} does not take is 405 with Allow and a JSON error`, async () => {
     for (const method of [
       'PUT',
@@ -228,4 +213,16 @@ test('an event that is none is 400 or 415 with a JSON error', async () => {
     ),
     415,
   )
+})
+
+test('an answer whose headers cannot be sent is 500, and the next request is answered', async t => {
+  const config = readConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', LOG_LEVEL: 'silent' })
+  const rows = [
+    { path: '/broken', GET: () => json({}, 200, { 'x-broken': '\u2019' }) },
+    { path: '/whole', GET: () => json({}) },
+  ]
+  const listener = await listen(createService(config), config, { rows })
+  t.after(() => listener.close(0))
+  assertError(await exchange(listener.port, request('GET', '/broken')), 500)
+  assert.equal((await exchange(listener.port, request('GET', '/whole'))).status, 200)
 })

@@ -24,6 +24,8 @@ const irisJson = (rows: readonly (readonly unknown[])[], more: object = {}) =>
     ...more,
   })
 
+const LARGE = irisJson(flowers(ROWS))
+
 const post = async (
   server: { url: string },
   body: string | Buffer,
@@ -52,7 +54,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
     after(() => server.stop())
 
     test('in JSON gets all of its rows, in their order, and is counted', async () => {
-      const { status, bytes } = await post(server, irisJson(flowers(ROWS)))
+      const { status, bytes } = await post(server, LARGE)
       assert.equal(status, 200)
       const { id, outputs } = jsonOf({ bytes })
       assert.equal(id, 'large')
@@ -112,7 +114,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       )
       const binary = await post(
         server,
-        irisJson(flowers(ROWS)),
+        LARGE,
         { ...headers, 'content-type': 'application/json' },
         '/',
       )

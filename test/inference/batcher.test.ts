@@ -1,4 +1,3 @@
-import '../seed.ts'
 import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +9,7 @@ import type { Codec } from '../../function/protocol/codec.ts'
 import { DeadlinePassed, ModelError, Overloaded } from '../../function/protocol/errors.ts'
 import type { InferenceRequest } from '../../function/protocol/request.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
+import { runs } from '../seed.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 
 const servers: Server[] = []
@@ -290,7 +290,7 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
             requests.map(({ rows }) => rows),
           )
         }),
-        { numRuns: 50 },
+        runs(50),
       )
     }
   })
@@ -318,7 +318,7 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
             })
           }
         }),
-        { numRuns: 50 },
+        runs(50),
       )
     })
   }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import { readModelFolder } from '../../function/inference/model-folder.ts'
 
 suite('a model folder', () => {

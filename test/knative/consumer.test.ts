@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
 import { readMetrics } from '../http/client.ts'
-import { projectFolder, startServer } from '../server.ts'
+import { INHERITED, projectFolder, startServer } from '../server.ts'
 
 interface Line {
   readonly level: number
@@ -22,7 +22,7 @@ suite('the consumer', () => {
   before(async () => {
     consumer = spawn(process.execPath, ['knative/consumer.ts'], {
       cwd: projectFolder,
-      env: { PORT: '0', LISTEN_HOST: '127.0.0.1' },
+      env: { ...INHERITED, PORT: '0', LISTEN_HOST: '127.0.0.1' },
       stdio: ['ignore', 'pipe', 'inherit'],
       timeout: 60_000,
     })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import { readArguments } from '../../kserve/arguments.ts'
 import { testModel } from '../server.ts'
 

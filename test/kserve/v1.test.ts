@@ -230,21 +230,21 @@ suite('of the iris classifier', () => {
       method: 'post',
       path: '/v1/models/:predict',
       status: 404,
-      says: /^there is nothing at/,
+      says: /^not found: /,
     },
     {
       what: 'a route that is not there',
       method: 'get',
       path: '/v1/nothing',
       status: 404,
-      says: /^there is nothing at \/v1\/nothing/,
+      says: /^not found: \/v1\/nothing /,
     },
     {
       what: 'capitals',
       method: 'get',
       path: '/V1/models',
       status: 404,
-      says: /^there is nothing at/,
+      says: /^not found: /,
     },
     {
       what: 'a percent sign that encodes nothing',
@@ -258,7 +258,7 @@ suite('of the iris classifier', () => {
       method: 'get',
       path: '/v1/models/iris-classifier:predict',
       status: 405,
-      says: /takes POST/,
+      says: /allowed: POST/,
       allow: 'POST, OPTIONS',
     },
     {
@@ -266,7 +266,7 @@ suite('of the iris classifier', () => {
       method: 'post',
       path: '/v1/models/iris-classifier',
       status: 405,
-      says: /takes GET/,
+      says: /allowed: GET/,
       allow: 'GET, HEAD, OPTIONS',
     },
     {
@@ -274,7 +274,7 @@ suite('of the iris classifier', () => {
       method: 'put',
       path: '/v1/models',
       status: 405,
-      says: /takes GET/,
+      says: /allowed: GET/,
       allow: 'GET, HEAD, OPTIONS',
     },
   ]

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { describe, test } from 'node:test'
-import { placeOfError, readResponse, short, shownRows } from '../../function/http/page/answer.js'
-import { curl } from '../../function/http/page/curl.js'
-import { parseExactly, pretty } from '../../function/http/page/json.js'
-import { follows, ratesBetween, readSample } from '../../function/http/page/rates.js'
+import {
+  placeOfError,
+  readResponse,
+  short,
+  shownRows,
+} from '../../function/http/pages/browser/answer.js'
+import { curl } from '../../function/http/pages/browser/curl.js'
+import { parseExactly, pretty } from '../../function/http/pages/browser/json.js'
+import { follows, ratesBetween, readSample } from '../../function/http/pages/browser/rates.js'
 import {
   dataJson,
   elementJson,
@@ -13,8 +18,8 @@ import {
   resized,
   structuredEvent,
   writtenTensor,
-} from '../../function/http/page/request.js'
-import { sliderRange } from '../../function/http/page/slider.js'
+} from '../../function/http/pages/browser/request.js'
+import { sliderRange } from '../../function/http/pages/browser/slider.js'
 import { createMetrics } from '../../function/telemetry/metrics.ts'
 
 describe('the form of GET / sends', () => {

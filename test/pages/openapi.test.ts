@@ -179,7 +179,7 @@ describe('the OpenAPI document', () => {
   })
 
   test('has no example where the model\u2019s inputs are too large to show', async () => {
-    const { openApi } = await import('../../function/http/openapi.ts')
+    const { openApi } = await import('../../function/http/pages/openapi.ts')
     const tensor = { name: 'pixels', datatype: 'FP32', shape: [3, 224, 224] } as const
     const metadata = { ...tensor, dimensionNames: ['', '', ''], anyRank: false }
     const described = openApi(
@@ -188,7 +188,7 @@ describe('the OpenAPI document', () => {
         signature: { inputs: [metadata], outputs: [metadata] },
         example: [{ ...tensor, data: new Float32Array(3 * 224 * 224) }],
       },
-      { playground: true, auth: undefined },
+      { playground: true, auth: undefined, metricsPort: undefined },
     )
     assert.deepEqual(
       new Document(described).examples().filter(({ body }) => body !== undefined),

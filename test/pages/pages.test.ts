@@ -2,18 +2,14 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { after, before, describe, type TestContext, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import supertest from 'supertest'
-import { readConfig } from '../../function/config.ts'
-import { createPages } from '../../function/http/pages.ts'
-import { createService, type Service } from '../../function/service.ts'
 import { projectFolder, type Server, startProcess, startServer, testModel } from '../server.ts'
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
@@ -87,7 +83,7 @@ describe('pages', () => {
       const policy = String((await get(path)).headers['content-security-policy'])
       assert.match(
         policy,
-        /^default-src 'none'; script-src 'sha256-[\w+/=]+'; style-src 'sha256-[\w+/=]+' 'sha256-[\w+/=]+'; connect-src 'self';/,
+        /^default-src 'none'; script-src 'sha256-[\w+/=]+'; style-src 'sha256-[\w+/=]+'; connect-src 'self';/,
       )
       assert.doesNotMatch(policy, /unsafe|https?:|\*/)
     }
@@ -152,7 +148,7 @@ describe('pages', () => {
     assert.ok(text.includes('https://iris.example/v2/models/iris-classifier/infer'))
   })
 
-  test('an address in the request line is no address to Express either', async () => {
+  test('a whole URL in the request line is answered like its path', async () => {
     const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')
     socket.write(`GET ${server.url}/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
@@ -228,7 +224,7 @@ test('the page has the model\u2019s inputs to make a form of, and the example as
 })
 
 test('an example that is too large, or the same everywhere, is not spelled out', async () => {
-  const { createPlayground } = await import('../../function/http/playground.ts')
+  const { createPlayground } = await import('../../function/http/pages/playground.ts')
   const exampleOf = (datatype: 'FP32' | 'FP16', data: Float32Array | Uint16Array) => {
     const shape = [1, data.length]
     const metadata = { name: 'x', datatype, shape, dimensionNames: ['', ''], anyRank: false }
@@ -329,11 +325,7 @@ describe('while the model loads', () => {
       const answer = await fetch(server.url + path, { headers: { accept: BROWSER } })
       assert.deepEqual(
         [answer.status, answer.headers.get('content-type'), await answer.json()],
-        [
-          504,
-          'application/json; charset=utf-8',
-          { error: 'the deadline passed before the model was loaded' },
-        ],
+        [504, 'application/json', { error: 'the deadline passed before the model was loaded' }],
       )
     })
   }
@@ -350,41 +342,15 @@ describe('while the model loads', () => {
   })
 })
 
-describe('the Express application by itself', () => {
-  /** Behind a server that leaves every path to it. */
-  async function serve(t: TestContext, service: Service): Promise<string> {
-    const pages = createPages(service, { playground: true, auth: undefined })
-    const server = createServer((request, response) =>
-      pages(request, response, { arrived: 0, deadline: 0, gone: false }),
-    )
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    t.after(() => server.close())
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  }
-
-  const service = createService(readConfig({ LOG_LEVEL: 'silent' }))
-
-  test('answers what is no page 404, in JSON', async t => {
-    const url = await serve(t, service)
-    for (const path of ['/other', '/docs/more', '/%']) {
-      const { status, body, headers } = await supertest(url).get(path)
-      assert.deepEqual(
-        [status, body, headers['x-powered-by']],
-        [404, { error: `there is no page at ${path}` }, undefined],
-      )
-    }
-  })
-
-  test('keeps to itself what went wrong unexpectedly', async t => {
-    const broken = { ...service.model, whenLoaded: () => Promise.reject(new Error('a secret')) }
-    const { status, body } = await supertest(await serve(t, { ...service, model: broken })).get(
-      '/openapi.json',
-    )
-    assert.deepEqual(
-      [status, body],
-      [500, { error: 'the server failed on this request; its log says why' }],
-    )
-  })
+test('what goes wrong unexpectedly with a page is kept for the log', async t => {
+  const server = await startServer({}, { load: false })
+  t.after(() => server.stop())
+  t.mock.method(server.service.model, 'whenLoaded', () => Promise.reject(new Error('a secret')))
+  const { status, body } = await supertest(server.url).get('/openapi.json')
+  assert.deepEqual(
+    [status, body],
+    [500, { error: 'the server failed on this request; its log says why' }],
+  )
 })
 
 test('a page asked for while the process drains closes its connection', async t => {

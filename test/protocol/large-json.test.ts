@@ -1,4 +1,3 @@
-import '../seed.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -9,6 +8,7 @@ import { parseExactly, parseJson } from '../../function/protocol/json.ts'
 import { readJsonData } from '../../function/protocol/json-data.ts'
 import { JsonData, parseAroundData } from '../../function/protocol/json-scan.ts'
 import type { Signature, TensorMetadata } from '../../function/protocol/tensor.ts'
+import { runs } from '../seed.ts'
 
 /*
  * Tensor data of large bodies is read from the bytes, piece by piece. Whatever the bytes are, that must come to the same as JSON.parse
@@ -171,7 +171,7 @@ for (const datatype of DATATYPES) {
           )
         },
       ),
-      { numRuns: 1_500 },
+      runs(1_500),
     )
   })
 }
@@ -206,7 +206,7 @@ test('a whole request read around its data is what it is when parsed, wherever a
         )
       },
     ),
-    { numRuns: 20_000 },
+    runs(20_000),
   )
 })
 

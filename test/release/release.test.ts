@@ -1,137 +1,167 @@
 import assert from 'node:assert/strict'
-import { chmodSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { suite, type TestContext, test } from 'node:test'
-import { leastAfter } from '../../scripts/release/version.ts'
-import { CHANGELOG, createRepository, withoutGit } from './repository.ts'
+import manifest from '../../package.json' with { type: 'json' }
+import { leastAfter } from '../../scripts/release/preversion.ts'
+import { projectFolder } from '../server.ts'
 
-const NEEDS_GIT = { skip: withoutGit }
-
-function repository(t: TestContext) {
-  const made = createRepository()
-  t.after(() => rmSync(made.temporary, { recursive: true }))
-  return made
+const CHANGELOG = '# Changelog\n\n## Unreleased\n\n### Added\n\n- A thing, by `THING`.\n'
+const { preversion, version, postversion } = manifest.scripts
+const MANIFEST = {
+  name: 'onnx-function',
+  version: '0.1.0',
+  type: 'module',
+  scripts: { preversion, version, postversion, test: 'node test.mjs', check: 'node check.mjs' },
 }
 
-/** What must not have changed where a release was not made. */
-const state = ({ git, temporary }: ReturnType<typeof repository>) => ({
-  head: git('rev-parse', 'main'),
-  tags: git('tag', '--list'),
-  status: git('status', '--porcelain'),
-  workTrees: git('worktree', 'list').split('\n').length,
-  remote: git('ls-remote', 'origin'),
-  temporary: readdirSync(join(temporary, 'tmp')).filter(name => name.startsWith('onnx-function-')),
-})
+/** Of this project what a release needs, small: its tests fail if FAIL is set. */
+const FILES: Readonly<Record<string, string>> = {
+  '.gitignore': 'node_modules\n',
+  'package.json': JSON.stringify(MANIFEST, undefined, 2),
+  'package-lock.json': JSON.stringify({
+    ...{ name: 'onnx-function', version: '0.1.0', lockfileVersion: 3 },
+    packages: { '': { name: 'onnx-function', version: '0.1.0' } },
+  }),
+  'CHANGELOG.md': CHANGELOG,
+  'image.yaml': 'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0\n',
+  'kubernetes/image/kustomization.yaml':
+    'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.0\n',
+  'docs/interface.json': '{}\n',
+  'scripts/release/interface.ts': `console.log('{"metrics":[]}')\n`,
+  'check.mjs': '',
+  'test.mjs': 'process.exit(process.env.FAIL ? 1 : 0)\n',
+}
 
-suite('a release', NEEDS_GIT, () => {
-  test('is one commit, in which everything that names the version follows package.json', t => {
-    const made = repository(t)
-    const { git, read, release } = made
-    const before = git('rev-parse', 'main')
-    const { status, output } = release(['0.1.1'])
+/** A repository on main, and a bare one that it pushes to. */
+function repository(t: TestContext) {
+  const temporary = mkdtempSync(join(tmpdir(), 'release-'))
+  t.after(() => rmSync(temporary, { recursive: true }))
+  const [folder, origin] = [join(temporary, 'work'), join(temporary, 'origin.git')]
+  // Neither signing keys nor hooks of the user's.
+  const env = {
+    ...process.env,
+    PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
+    GIT_CONFIG_GLOBAL: join(temporary, 'gitconfig'),
+    GIT_CONFIG_NOSYSTEM: '1',
+  }
+  const user = '[user]\n  name = Releaser\n  email = releaser@example.com\n'
+  writeFileSync(env.GIT_CONFIG_GLOBAL, `${user}[init]\n  defaultBranch = main\n`)
+  const run = (command: string, args: readonly string[], more: object = {}) => {
+    const options = { cwd: folder, encoding: 'utf8', env: { ...env, ...more } } as const
+    const { status, stdout, stderr } = spawnSync(command, args, options)
+    return { status, output: stdout + stderr }
+  }
+  const git = (...args: string[]) => {
+    const { status, output } = run('git', args)
     assert.equal(status, 0, output)
-    assert.match(output, /testing 0\.1\.1/)
-    assert.deepEqual(
-      [git('rev-parse', 'main^'), git('log', '-1', '--format=%s', 'main')],
-      [before, 'Release 0.1.1'],
+    return output.trim()
+  }
+  const write = (path: string, text: string) => {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), text)
+  }
+  const commit = (subject: string) => {
+    git('add', '--all')
+    git('commit', '--quiet', '--message', subject)
+  }
+  mkdirSync(folder)
+  for (const file of ['changelog', 'git', 'preversion', 'version', 'postversion'])
+    cpSync(
+      join(projectFolder, `scripts/release/${file}.ts`),
+      join(folder, `scripts/release/${file}.ts`),
     )
-    assert.equal(JSON.parse(read('package.json')).version, '0.1.1')
-    const lock = JSON.parse(read('package-lock.json'))
-    assert.deepEqual([lock.version, lock.packages[''].version], ['0.1.1', '0.1.1'])
-    assert.equal(
-      read('image.yaml'),
-      'image: registry.example.com/onnx-function:0.1.1 # and base:0.1.0\n',
-    )
-    assert.equal(
-      read('kubernetes/image/kustomization.yaml'),
-      'images:\n- name: ghcr.io/example/onnx-function\n  newTag: 0.1.1\n',
-    )
+  cpSync(join(projectFolder, '.npmrc'), join(folder, '.npmrc'))
+  for (const [path, text] of Object.entries(FILES)) write(path, text)
+  git('init', '--quiet')
+  commit('Begin')
+  git('init', '--quiet', '--bare', origin)
+  git('remote', 'add', 'origin', origin)
+  git('push', '--quiet', 'origin', 'main')
+  return {
+    origin,
+    git,
+    write,
+    commit,
+    read: (path: string) => readFileSync(join(folder, path), 'utf8'),
+    npm: (args: readonly string[], more?: object) => run('npm', args, more),
+    /** The first hook alone: npm itself takes a second. */
+    preversion: (next: string) =>
+      run(process.execPath, ['scripts/release/preversion.ts'], {
+        ...{ npm_old_version: '0.1.0', npm_new_version: next },
+      }),
+    /** What must not have changed if nothing was released. */
+    state: () => [git('rev-parse', 'main'), git('tag'), git('ls-remote', 'origin')].join('\n'),
+  }
+}
+
+suite('npm version', () => {
+  test('makes one commit, in which all that names the version follows package.json, and pushes it with its tag', t => {
+    const { git, read, npm, origin } = repository(t)
+    const before = git('rev-parse', 'main')
+    const { status, output } = npm(['version', '0.1.1'])
+    assert.equal(status, 0, output)
+    assert.equal(git('rev-parse', 'main^'), before)
+    assert.equal(git('log', '-1', '--format=%s'), 'Release 0.1.1')
+    assert.equal(git('status', '--porcelain'), '')
+    for (const path of ['package.json', 'package-lock.json'])
+      assert.equal(JSON.parse(read(path)).version, '0.1.1')
+    assert.match(read('image.yaml'), /onnx-function:0\.1\.1 # and base:0\.1\.0\n/)
+    assert.match(read('kubernetes/image/kustomization.yaml'), /newTag: 0\.1\.1\n/)
     assert.equal(read('docs/interface.json'), '{"metrics":[]}\n')
     const today = new Date().toISOString().slice(0, 10)
     assert.equal(
       read('CHANGELOG.md'),
       CHANGELOG.replace('## Unreleased', `## Unreleased\n\n## 0.1.1 - ${today}`),
     )
-    assert.equal(state(made).status, '')
-  })
-
-  test('is an annotated tag that holds the notes, pushed together with main', t => {
-    const { git, release, origin } = repository(t)
-    assert.equal(release(['0.2.0']).status, 0)
-    assert.equal(git('cat-file', '-t', 'v0.2.0'), 'tag')
-    assert.equal(
-      git('tag', '--list', '--format=%(contents)', 'v0.2.0'),
-      'v0.2.0\n\n### Added\n\n- A thing, by `THING`.',
-    )
-    for (const ref of ['main', 'v0.2.0'])
+    assert.equal(git('cat-file', '-t', 'v0.1.1'), 'tag')
+    const notes = git('tag', '--list', '--format=%(contents)', 'v0.1.1')
+    assert.equal(notes, 'v0.1.1\n\n### Added\n\n- A thing, by `THING`.')
+    for (const ref of ['main', 'v0.1.1'])
       assert.equal(git('-C', origin, 'rev-parse', ref), git('rev-parse', ref))
   })
 
-  test('that is made already is told so, and nothing is done twice', t => {
-    const made = repository(t)
-    made.release(['0.1.1'])
-    const before = state(made)
-    const { status, output } = made.release(['0.1.1'])
-    assert.deepEqual([status, output.trim()], [0, `v0.1.1 is released; ${made.origin} has it.`])
-    assert.deepEqual(state(made), before)
+  test('may release the version that package.json has as the first of all', t => {
+    const { npm, git } = repository(t)
+    const { status, output } = npm(['version', '0.1.0', '--allow-same-version'])
+    assert.equal(status, 0, output)
+    assert.match(git('show', 'v0.1.0:CHANGELOG.md'), /^## 0\.1\.0 - /m)
   })
 
-  test('of the version that package.json has may be the first of all', t => {
-    const { release, git } = repository(t)
-    const { status, output } = release(['0.1.0'])
-    assert.equal(status, 0, output)
-    assert.equal(
-      git('show', 'v0.1.0:image.yaml'),
-      'image: registry.example.com/onnx-function:0.1.0 # and base:0.1.0',
-    )
+  test('changes nothing if the tests fail', t => {
+    const { npm, git, state } = repository(t)
+    const before = state()
+    const { status, output } = npm(['version', '0.1.1'], { FAIL: '1' })
+    assert.notEqual(status, 0, output)
+    assert.deepEqual([state(), git('status', '--porcelain')], [before, ''])
   })
 
-  test('without a remote ends with the tag, and says what is left to do', t => {
-    const { release, git } = repository(t)
-    git('remote', 'remove', 'origin')
-    const { status, output } = release(['0.1.1'])
+  test('with --no-git-tag-version shows what it would change, and neither tags nor pushes', t => {
+    const { npm, git, state } = repository(t)
+    const before = state()
+    const { status, output } = npm(['version', '0.1.1', '--no-git-tag-version'])
     assert.equal(status, 0, output)
-    assert.match(
-      output,
-      /There is no remote origin to push to\. Once there is: git push --atomic origin main v0\.1\.1/,
-    )
+    assert.match(git('diff', 'HEAD'), /^\+## 0\.1\.1 - /m)
+    assert.equal(state(), before)
   })
 })
 
-suite('a dry run', NEEDS_GIT, () => {
-  test('shows the notes and what would change, and changes nothing', t => {
-    const made = repository(t)
-    const before = state(made)
-    const { status, output } = made.release(['0.1.1', '--dry-run'])
-    assert.equal(status, 0, output)
-    for (const said of [
-      '  CHANGELOG.md',
-      '  image.yaml',
-      '  package.json',
-      '- A thing, by `THING`.',
-      'Nothing was written.',
-    ]) {
-      assert.ok(output.includes(said), said)
-    }
-    assert.deepEqual(state(made), before)
-  })
-})
-
-suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
+suite('a release is refused', () => {
+  type Repository = ReturnType<typeof repository>
   const cases: readonly {
     readonly where: string
-    readonly prepare?: (made: ReturnType<typeof repository>) => void
-    readonly args?: readonly string[]
-    readonly env?: Record<string, string>
+    readonly prepare?: (made: Repository) => void
+    readonly version?: string
     readonly says: RegExp
   }[] = [
-    { where: 'without a version', args: [], says: /which version\? npm run release -- 0\.2\.0/ },
-    { where: 'of what is no version', args: ['v0.2'], says: /which version\?/ },
     {
-      where: 'of a version that does not follow',
-      args: ['0.0.9'],
-      says: /after 0\.1\.0 the next version is 0\.1\.1 or later/,
+      where: 'of what is no version',
+      version: '1.0.0-rc.1',
+      says: /"1\.0\.0-rc\.1" is no version/,
     },
+    { where: 'of a version that does not follow', version: '0.0.9', says: /is 0\.1\.1 or later/ },
     {
       where: 'from another branch',
       prepare: ({ git }) => git('switch', '--quiet', '-c', 'topic'),
@@ -143,7 +173,7 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
       says: /not committed[\s\S]*new\.txt/,
     },
     {
-      where: 'where nothing is unreleased',
+      where: 'if nothing is unreleased',
       prepare: ({ write, commit }) => {
         write('CHANGELOG.md', '# Changelog\n\n## Unreleased\n\n## 0.1.0 - 2026-01-01\n\n- All.\n')
         commit('Empty')
@@ -151,7 +181,7 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
       says: /nothing under Unreleased/,
     },
     {
-      where: 'as a patch, where something was removed',
+      where: 'as a patch, if something was removed',
       prepare: ({ write, commit }) => {
         write('CHANGELOG.md', CHANGELOG.replace('### Added', '### Removed'))
         commit('Remove')
@@ -161,7 +191,7 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
     {
       where: 'under a tag that exists',
       prepare: ({ git }) => git('tag', 'v0.1.1'),
-      says: /v0\.1\.1 exists, and main has no commit “Release 0\.1\.1”/,
+      says: /the tag v0\.1\.1 exists already/,
     },
     {
       where: 'on a main that lacks what others pushed',
@@ -173,93 +203,80 @@ suite('a release is refused, and nothing changes,', NEEDS_GIT, () => {
       },
       says: /origin has commits that this main lacks: git pull --ff-only/,
     },
-    {
-      where: 'when its tests fail',
-      env: { FAIL: '1' },
-      says: /npm test failed on the commit of 0\.1\.1; nothing was changed here/,
-    },
   ]
-  for (const { where, prepare, args = ['0.1.1'], env, says } of cases) {
+  for (const { where, prepare, version = '0.1.1', says } of cases) {
     test(where, t => {
       const made = repository(t)
       prepare?.(made)
-      const before = state(made)
-      const { status, output } = made.release(args, env)
+      const { status, output } = made.preversion(version)
       assert.equal(status, 1, output)
       assert.match(output, says)
-      assert.deepEqual(state(made), before)
     })
   }
+
+  test('not on a clean main that has all of origin, as the version that may follow', t => {
+    const { status, output } = repository(t).preversion('0.1.1')
+    assert.deepEqual([status, output], [0, ''])
+  })
 })
 
-suite('a release that was stopped is made whole by the same command:', NEEDS_GIT, () => {
-  /** Makes git say no at one point. */
-  function refuse(
-    { write, git, folder }: ReturnType<typeof repository>,
-    hook: string,
-    script: string,
-  ): () => void {
-    git('config', 'core.hooksPath', '.git/refusing')
-    write(`.git/refusing/${hook}`, `#!/bin/sh\n${script}\n`)
-    chmodSync(join(folder, '.git/refusing', hook), 0o755)
-    return () => git('config', '--unset', 'core.hooksPath')
+suite('npm run postversion makes a release whole that was stopped', () => {
+  /** As npm leaves it after its commit. */
+  function committed(t: TestContext) {
+    const made = repository(t)
+    made.write('package.json', JSON.stringify({ ...MANIFEST, version: '0.1.1' }))
+    made.write(
+      'CHANGELOG.md',
+      CHANGELOG.replace('Unreleased', 'Unreleased\n\n## 0.1.1 - 2026-01-01'),
+    )
+    made.commit('Release 0.1.1')
+    return made
   }
 
-  test('killed while it tests, with its work tree left behind', async t => {
-    const made = repository(t)
-    const before = state(made)
-    const running = await made.startRelease(['0.1.1'], { SLOW: '1' }, 'testing 0.1.1')
-    await running.kill()
-    assert.deepEqual([made.git('rev-parse', 'main'), state(made).workTrees], [before.head, 2])
-    assert.equal(made.release(['0.1.1']).status, 0)
-    const { workTrees, temporary } = state(made)
-    assert.deepEqual([workTrees, temporary], [1, []])
+  test('before its tag, or before its push, and does nothing twice', t => {
+    const { npm, git, origin, state } = committed(t)
+    assert.equal(npm(['run', 'postversion']).status, 0)
+    assert.equal(git('-C', origin, 'rev-parse', 'v0.1.1^{commit}'), git('rev-parse', 'main'))
+    const before = state()
+    git('push', '--quiet', '--delete', 'origin', 'v0.1.1')
+    assert.equal(npm(['run', 'postversion']).status, 0)
+    assert.equal(npm(['run', 'postversion']).status, 0)
+    assert.equal(state(), before)
   })
 
-  test('between its commit and its tag', t => {
-    const made = repository(t)
-    const mend = refuse(
-      made,
-      'reference-transaction',
-      'if [ "$1" = prepared ]; then ! grep -q refs/tags/; fi',
-    )
-    assert.equal(made.release(['0.1.1']).status, 1)
-    const commit = made.git('rev-parse', 'main')
-    assert.deepEqual(
-      [made.git('log', '-1', '--format=%s'), state(made).tags],
-      ['Release 0.1.1', ''],
-    )
-    mend()
-    assert.equal(made.release(['0.1.1']).status, 0)
-    assert.deepEqual(
-      [made.git('rev-parse', 'main'), made.git('rev-parse', 'v0.1.1^{commit}')],
-      [commit, commit],
-    )
-    assert.equal(made.git('-C', made.origin, 'rev-parse', 'v0.1.1^{commit}'), commit)
+  test('pushes neither branch nor tag if one of them is refused', t => {
+    const { npm, git, write, commit, origin } = committed(t)
+    git('push', '--quiet', 'origin', 'main')
+    write('theirs.txt', '')
+    commit('Theirs')
+    git('push', '--quiet', 'origin', 'main')
+    git('reset', '--quiet', '--hard', 'HEAD^')
+    assert.notEqual(npm(['run', 'postversion']).status, 0)
+    assert.equal(git('-C', origin, 'tag'), '')
   })
 
-  test('between its tag and its push', t => {
-    const made = repository(t)
-    const mend = refuse(made, 'pre-push', 'exit 1')
-    assert.equal(made.release(['0.1.1']).status, 1)
-    const tag = made.git('rev-parse', 'v0.1.1')
-    mend()
-    assert.equal(made.release(['0.1.1']).status, 0)
-    assert.deepEqual(
-      [made.git('rev-parse', 'v0.1.1'), made.git('-C', made.origin, 'rev-parse', 'v0.1.1')],
-      [tag, tag],
-    )
+  test('refuses a commit that is no release, and a tag of another commit', t => {
+    const { npm, git, write, commit } = committed(t)
+    git('tag', '--annotate', '--message', 'v0.1.1', 'v0.1.1', 'HEAD^')
+    assert.match(npm(['run', 'postversion']).output, /v0\.1\.1 is .*, not the release's commit/)
+    write('more.txt', '')
+    commit('More')
+    assert.match(npm(['run', 'postversion']).output, /this is no commit “Release 0\.1\.1”/)
+  })
+
+  test('says what to push if there is no remote', t => {
+    const { npm, git } = committed(t)
+    git('remote', 'remove', 'origin')
+    const { status, output } = npm(['run', 'postversion'])
+    assert.equal(status, 0, output)
+    assert.match(output, /Once there is: git push --quiet --atomic origin main v0\.1\.1/)
   })
 })
 
-test('what breaks asks for a new minor before 1.0.0, and for a new major from then on', () => {
-  assert.deepEqual(
-    [
-      leastAfter('0.3.1', false),
-      leastAfter('0.3.1', true),
-      leastAfter('1.3.1', false),
-      leastAfter('1.3.1', true),
-    ],
-    ['0.3.2', '0.4.0', '1.3.2', '2.0.0'],
-  )
+test('a break asks for a new minor before 1.0.0, and for a new major from then on', () => {
+  const versions = (['0.3.1', '1.3.1'] as const).flatMap(before => [
+    leastAfter(before, {}),
+    leastAfter(before, { isBreaking: true }),
+  ])
+  assert.deepEqual(versions, ['0.3.2', '0.4.0', '1.3.2', '2.0.0'])
 })

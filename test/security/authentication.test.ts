@@ -309,7 +309,7 @@ suite('with a file of secrets', () => {
     ] as const) {
       writeFileSync(path, text)
       await until('the log says so', () =>
-        server.log.some(line => /stays in use/.test(line) && says.test(line)),
+        server.log.some(line => /stay in use/.test(line) && says.test(line)),
       )
       assert.equal((await infer(port, bearer(first))).status, 200)
       assert.equal((await infer(port, bearer('hunter2'))).status, 401)
@@ -367,12 +367,12 @@ suite('with tokens', () => {
   const WRONG: readonly (readonly [what: string, claims: () => object, says: RegExp])[] = [
     ['expired', () => ({ exp: inSeconds(-60) }), /has expired/],
     ['not valid yet', () => ({ nbf: inSeconds(120) }), /not valid yet/],
-    ['for somebody else', () => ({ aud: 'others' }), /for somebody else/],
-    ['for nobody', () => ({ aud: undefined }), /for somebody else/],
+    ['for somebody else', () => ({ aud: 'others' }), /for another audience/],
+    ['for nobody', () => ({ aud: undefined }), /for another audience/],
     [
       'for somebody whose name begins like ours',
       () => ({ aud: `${AUDIENCE}-2` }),
-      /for somebody else/,
+      /for another audience/,
     ],
     ['from another issuer', () => ({ iss: 'https://other.example' }), /another issuer/],
     ['from nobody', () => ({ iss: undefined }), /another issuer/],
@@ -381,8 +381,8 @@ suite('with tokens', () => {
       () => ({ iss: `${ISSUER}.other.example` }),
       /another issuer/,
     ],
-    ['never going to expire', () => ({ exp: undefined }), /says not when it expires/],
-    ['going to expire at no number', () => ({ exp: 'never' }), /says not when it expires/],
+    ['never going to expire', () => ({ exp: undefined }), /no valid expiry/],
+    ['going to expire at no number', () => ({ exp: 'never' }), /no valid expiry/],
   ]
   for (const [what, wrong, says] of WRONG) {
     test(`one that is ${what} is 401`, async () => {
@@ -400,12 +400,12 @@ suite('with tokens', () => {
     [
       'signed by nobody (alg none)',
       async () => `${part({ alg: 'none' })}.${part(claims())}.`,
-      /not signed with RS256|no token/,
+      /not signed with RS256|not a JWT/,
     ],
     [
       'signed by nobody, in capitals',
       async () => `${part({ alg: 'NONE', kid: 'one' })}.${part(claims())}.`,
-      /not signed with RS256|no token/,
+      /not signed with RS256|not a JWT/,
     ],
     [
       'without its signature',
@@ -471,10 +471,10 @@ suite('with tokens', () => {
       },
       /not supported/,
     ],
-    ['no token', async () => 'abcdefghijklmnopqrstuvwxyz', /no token/],
-    ['of two parts', async () => 'abc.def', /no token/],
-    ['of five parts, encrypted', async () => 'a.b.c.d.e', /no token/],
-    ['of no JSON', async () => 'e30.e30.e30', /no token|not signed/],
+    ['no token', async () => 'abcdefghijklmnopqrstuvwxyz', /not a JWT/],
+    ['of two parts', async () => 'abc.def', /not a JWT/],
+    ['of five parts, encrypted', async () => 'a.b.c.d.e', /not a JWT/],
+    ['of no JSON', async () => 'e30.e30.e30', /not a JWT|not signed/],
   ]
   for (const [what, forge, says] of FORGED) {
     test(`one that is ${what} is 401`, async () => {
@@ -492,13 +492,17 @@ suite('with tokens', () => {
     assertRefused(
       await infer(server.port, { ...bearer(forRequests), ...EVENT }, '/'),
       403,
-      /not for events/,
+      /not include events/,
     )
-    assertRefused(await infer(server.port, bearer(forEvents), '/'), 403, /not for requests/)
+    assertRefused(
+      await infer(server.port, bearer(forEvents), '/'),
+      403,
+      /not include requests other than events/,
+    )
     assertRefused(
       await exchange(server.port, request('GET', '/v2', bearer(forEvents))),
       403,
-      /not for requests/,
+      /not include requests other than events/,
     )
   })
 
@@ -507,17 +511,17 @@ suite('with tokens', () => {
     assertRefused(
       await infer(server.port, { ...forEvents, ...EVENT }, IRIS),
       403,
-      /not for requests/,
+      /not include requests other than events/,
     )
     assertRefused(
       await exchange(server.port, request('GET', '/metrics', { ...forEvents, ...EVENT })),
       403,
-      /not for requests/,
+      /not include requests other than events/,
     )
     assertRefused(
       await exchange(server.port, request('GET', '/', { ...forEvents, ...EVENT })),
       403,
-      /not for requests/,
+      /not include requests other than events/,
     )
   })
 
@@ -544,7 +548,7 @@ suite('with tokens', () => {
           ),
         )
       assert.equal((await send(EVENTS_AUDIENCE)).status, 200)
-      assertRefused(await send(AUDIENCE), 403, /not for events/)
+      assertRefused(await send(AUDIENCE), 403, /not include events/)
     }
   })
 
@@ -558,7 +562,7 @@ suite('with tokens', () => {
       assertRefused(
         await infer(server.port, bearer(await sign(key, claims({ sub })))),
         403,
-        /nobody who may ask/,
+        /subject is not allowed/,
       )
     }
   })
@@ -630,6 +634,22 @@ suite('the keys of tokens', () => {
     writeFileSync(file, keySet(two))
     await until('the old key is not taken any more', async () => (await status(one)) === 401)
     await server.stop()
+  })
+
+  test('that fit a token equally are 401, with a header of ASCII alone as RFC 6750 wants it', async t => {
+    const [one, two] = [await createKey('one'), await createKey('two')]
+    const file = join(temporary, 'two.json')
+    writeFileSync(file, keySet(one, two))
+    const server = await startServer({
+      AUTH_JWKS: file,
+      AUTH_ISSUER: ISSUER,
+      AUTH_AUDIENCE: AUDIENCE,
+    })
+    t.after(() => server.stop())
+    const token = await sign(one, claims(), 'RS256', { kid: undefined })
+    const answer = await infer(server.port, bearer(token))
+    assertRefused(answer, 401, /does not name the key it is signed with \(kid\)/)
+    assert.match(answer.headers['www-authenticate'] ?? '', /^[\x20-\x7e]+$/)
   })
 
   test('from a URL are asked for again by a token of a new key, and else after ten minutes', async t => {
@@ -739,12 +759,12 @@ suite('a start', () => {
     [
       'a file of keys that is none',
       () => ({ ...jwt, AUTH_JWKS: file('none', 'hello') }),
-      /AUTH_JWKS: this is no JSON Web Key Set/,
+      /AUTH_JWKS: this is not a JSON Web Key Set/,
     ],
     [
       'a file of no keys',
       () => ({ ...jwt, AUTH_JWKS: file('other', '{"a":1}') }),
-      /AUTH_JWKS: this is no JSON Web Key Set/,
+      /AUTH_JWKS: this is not a JSON Web Key Set/,
     ],
   ]
   for (const [what, env, says] of FAILING) {

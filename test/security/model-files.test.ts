@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { readConfig } from '../../function/config.ts'
+import { readConfig } from '../../function/config/config.ts'
 import { openSession } from '../../function/inference/session.ts'
 import { createService } from '../../function/service.ts'
 import { startServer, testModel } from '../server.ts'

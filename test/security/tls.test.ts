@@ -204,14 +204,14 @@ suite('a certificate that is replaced', () => {
     put('second.crt', 'first.key')
     await until('the log says so', () =>
       server.log.some(line =>
-        /TLS_CERT_FILE, TLS_KEY_FILE: what was read before stays in use/.test(line),
+        /TLS_CERT_FILE, TLS_KEY_FILE: the contents before stay in use/.test(line),
       ),
     )
     assert.equal((await ask(port)).name, 'first')
     put('first.key', 'second.key')
     await until(
       'the log says so again',
-      () => server.log.filter(line => /stays in use/.test(line)).length >= 2,
+      () => server.log.filter(line => /stay in use/.test(line)).length >= 2,
     )
     assert.equal((await ask(port)).name, 'first')
     put('second.crt', 'second.key')

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { stringify } from 'yaml'
+import { runCanary, startCanary } from '../../kserve/canary/test/command.ts'
+import { ROLLOUTS, type Rollout, startCanaryObject } from '../../kserve/canary/test/objects.ts'
 import expected from '../../models/iris/expected.json' with { type: 'json' }
-import { runCanary, startCanary } from '../canary/command.ts'
-import { ROLLOUTS, type Rollout, startCanaryObject } from '../canary/objects.ts'
 import { until } from '../http/client.ts'
 import { freePort, PROGRAMS, startProcess, testModel } from '../server.ts'
 
@@ -270,7 +270,7 @@ async function judged(namespace: string, rollout: Rollout, args: readonly string
       url,
       ...args,
     ])
-    // To be read by who looks at docs/canary.md's tables: SHOW=1 npm run test:system.
+    // To be read by who looks at docs/canary.md's tables: SHOW=1 npm test --prefix test/system.
     if (process.env.SHOW !== undefined)
       process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
     return { ...result, percent: rollout.percent(api.object) }
@@ -323,21 +323,6 @@ for (const [i, [mode, rollout]] of Object.entries(ROLLOUTS).entries()) {
     assert.equal(percent, 0)
   })
 }
-
-test('without Prometheus nothing is done, and it says so', async () => {
-  const api = await startCanaryObject(KSERVE, 10, SINCE)
-  const nobody = `http://127.0.0.1:${await freePort()}`
-  const { code, err } = await runCanary(api.kubeconfig, [
-    'iris-classifier',
-    '--apply',
-    '--prometheus',
-    nobody,
-  ])
-  await api.close()
-  assert.equal(code, 3)
-  assert.match(err, /does not answer: connect ECONNREFUSED/)
-  assert.equal(KSERVE.percent(api.object), 10)
-})
 
 test('on two processes that are asked while it watches, it goes from 0 to the end, also where kill -9 ends it half-way', async t => {
   const old = await startProcess(

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { start } from '../fuzz/fuzz.ts'
 import { testModel } from '../server.ts'
 
-/** Requests an operation and kind of data; `EXAMPLES=1000 SEED=2 npm run test:system` sends more, and others. */
+/** Requests an operation and kind of data; `EXAMPLES=1000 SEED=2 npm test --prefix test/system` sends more, and others. */
 const { EXAMPLES = '15', SEED = '1' } = process.env
 
 const folder = join(import.meta.dirname, 'openapi')

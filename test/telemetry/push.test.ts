@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { request as requestHttps } from 'node:https'
 import { after, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { endPush, startPush } from '../../function/service.ts'
 import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
 import {
@@ -22,33 +26,57 @@ const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const ORIGIN = 'b7ad6b7169203331'
 const TRACEPARENT = `00-${TRACE}-${ORIGIN}-01`
 
-const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
+const certificate = (name: string) =>
+  fileURLToPath(new URL(`../security/certificates/${name}`, import.meta.url))
+
+const portOf = ({ url }: Listening) => Number(new URL(url).port)
 
 async function end(server: ServerProcess): Promise<void> {
   server.process.kill('SIGTERM')
   assert.deepEqual(await server.exited, [0, null])
 }
 
-/** What a process pushes that serves what is asked of it here, and ends. */
+interface Listening {
+  readonly url: string
+}
+
+/**
+ * What is pushed by a server that answers what is asked of it here, and ends.
+ * @param env as variables, or made of the receiver's address
+ */
 async function pushedBy(
-  env: Record<string, string>,
-  ask: (server: ServerProcess) => Promise<unknown>,
-): Promise<Receiver & { log: readonly string[] }> {
+  env: Record<string, string> | ((url: string) => Record<string, string>),
+  ask: (server: Listening) => Promise<unknown>,
+): Promise<Receiver> {
   const receiver = await startReceiver()
-  after(receiver.close)
-  const server = await startProcess({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...env })
-  await ask(server)
-  await end(server)
-  return { ...receiver, log: server.log }
+  const all =
+    typeof env === 'function'
+      ? env(receiver.url)
+      : { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, ...env }
+  const server = await startServer(all)
+  // The exporters read the environment themselves.
+  Object.assign(process.env, all)
+  try {
+    const pushing = startPush(server.service, server.config)
+    await pushing
+    await ask(server)
+    await server.close(5_000)
+    await endPush(pushing, 10_000)
+  } finally {
+    for (const name of Object.keys(all)) delete process.env[name]
+    await server.stop()
+    await receiver.close()
+  }
+  return receiver
 }
 
 const infer =
   (headers: Record<string, string> = {}, body = irisBody(), path = IRIS) =>
-  (server: ServerProcess) =>
+  (server: Listening) =>
     exchange(portOf(server), request('POST', path, headers, body))
 
 /** @returns the connection of a request that is with test/models/slow */
-async function inFlight(server: ServerProcess): Promise<Connection> {
+async function inFlight(server: Listening): Promise<Connection> {
   const connection = await connect(portOf(server))
   connection.send(request('POST', SLOW, {}, slowBody()))
   await until('it is taken', async () => {
@@ -72,7 +100,7 @@ function assertInOrder(parts: readonly Span[], whole: Span): void {
   }
 }
 
-describe('a request’s spans', { concurrency: 2 }, () => {
+describe('a request’s spans', () => {
   test('are one of the server, and in it decode, queue, run and encode, one after the other', async () => {
     const { spans } = await pushedBy(
       {},
@@ -101,19 +129,39 @@ describe('a request’s spans', { concurrency: 2 }, () => {
   })
 
   test('go on with the trace of its traceparent and tracestate, which log lines name too', async () => {
-    const { spans, log } = await pushedBy(
-      { LOG_LEVEL: 'debug' },
-      infer({ traceparent: TRACEPARENT, tracestate: 'a=1,b=2' }),
-    )
-    const [server] = spans as [Span]
+    const receiver = await startReceiver()
+    after(receiver.close)
+    const process = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      LOG_LEVEL: 'debug',
+    })
+    await infer({ traceparent: TRACEPARENT, tracestate: 'a=1,b=2' })(process)
+    await end(process)
+    const [server] = receiver.spans as [Span]
     assert.deepEqual(
       [server.traceId, server.parentSpanId, server.traceState],
       [TRACE, ORIGIN, 'a=1,b=2'],
     )
-    const line = log.map(text => JSON.parse(text)).find(({ msg }) => msg === 'answered')
+    const line = process.log.map(text => JSON.parse(text)).find(({ msg }) => msg === 'answered')
     assert.deepEqual(
       [line.traceparent, line.trace_id, line.span_id],
       [TRACEPARENT, TRACE, server.spanId],
+    )
+  })
+
+  test('have the scheme https under TLS', async () => {
+    const tls = {
+      TLS_CERT_FILE: certificate('first.crt'),
+      TLS_KEY_FILE: certificate('first.key'),
+    }
+    const { spans } = await pushedBy(tls, async ({ url }) => {
+      const request = requestHttps(url + IRIS, { method: 'POST', rejectUnauthorized: false })
+      const [response] = (await once(request.end(irisBody()), 'response')) as [IncomingMessage]
+      await response.toArray()
+    })
+    assert.deepEqual(
+      [spans[0]?.attributes['url.scheme'], spans[0]?.attributes['http.response.status_code']],
+      ['https', 200],
     )
   })
 
@@ -252,6 +300,7 @@ describe('a request’s spans', { concurrency: 2 }, () => {
     // The exporters read the environment themselves.
     Object.assign(process.env, env)
     await endPush(startPush(server.service, server.config), 10_000)
+    delete process.env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
     const [whole, ...parts] = receiver.spans as [Span, ...Span[]]
     assert.deepEqual(
       parts.map(({ name }) => name),
@@ -270,7 +319,7 @@ describe('a request’s spans', { concurrency: 2 }, () => {
   })
 })
 
-describe('an event’s spans', { concurrency: 2 }, () => {
+describe('an event’s spans', () => {
   for (const mode of MODES) {
     test(`in ${mode} mode: the request’s, in it one that processes the event, and in that the parts; the reply belongs to the event’s trace`, async () => {
       const event = { ...EVENT, subject: 'iris', traceparent: TRACEPARENT, tracestate: 'a=1' }
@@ -375,7 +424,7 @@ test('the log names an event’s trace in each mode but the batched, without spa
   )
 })
 
-describe('what is sampled', { concurrency: 2 }, () => {
+describe('what is sampled', () => {
   const NOT_SAMPLED = `00-${TRACE}-${ORIGIN}-00`
   for (const [sampler, share, of] of [
     [undefined, undefined, { none: true, sampled: true, 'not sampled': false }],
@@ -406,7 +455,7 @@ describe('what is sampled', { concurrency: 2 }, () => {
   }
 })
 
-describe('the metrics pushed', { concurrency: 2 }, () => {
+describe('the metrics pushed', () => {
   const labelled = ({ name, labels }: Point) => `${name}${JSON.stringify(labels)}`
   const valueIn = (
     points: readonly Point[] | undefined,
@@ -523,7 +572,7 @@ describe('the metrics pushed', { concurrency: 2 }, () => {
   })
 })
 
-describe('who pushes, is told by', { concurrency: 2 }, () => {
+describe('who pushes, is told by', () => {
   test('the service and revision of Knative, the version and the process', async () => {
     const { spans, metrics } = await pushedBy(
       { K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' },
@@ -566,17 +615,16 @@ describe('who pushes, is told by', { concurrency: 2 }, () => {
   })
 })
 
-describe('where to, is told by', { concurrency: 2 }, () => {
+describe('where to, is told by', () => {
   test('OTEL_EXPORTER_OTLP_ENDPOINT, with the headers and the compression asked for', async () => {
-    const receiver = await startReceiver()
-    after(receiver.close)
-    const server = await startProcess({
-      OTEL_EXPORTER_OTLP_ENDPOINT: `${receiver.url}/otlp`,
-      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc,x-tenant=flowers',
-      OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
-    })
-    await infer()(server)
-    await end(server)
+    const receiver = await pushedBy(
+      url => ({
+        OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/otlp`,
+        OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc,x-tenant=flowers',
+        OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+      }),
+      infer(),
+    )
     assert.deepEqual([...new Set(receiver.requests.map(({ path }) => path))].sort(), [
       '/otlp/v1/metrics',
       '/otlp/v1/traces',
@@ -599,18 +647,18 @@ describe('where to, is told by', { concurrency: 2 }, () => {
     ['METRICS', '/mine/metrics'],
   ] as const) {
     test(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT as it is; alone, nothing else is pushed`, async () => {
-      const { requests } = await pushedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, async () => {})
-      assert.deepEqual(requests, [])
-      const receiver = await startReceiver()
-      after(receiver.close)
-      const server = await startProcess({
-        [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${receiver.url}${path}`,
-      })
-      await infer()(server)
-      await end(server)
-      assert.deepEqual([...new Set(receiver.requests.map(request => request.path))], [path])
+      const { requests } = await pushedBy(
+        url => ({ [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: `${url}${path}` }),
+        infer(),
+      )
+      assert.deepEqual([...new Set(requests.map(request => request.path))], [path])
     })
   }
+
+  test('no variable of these, that nothing is pushed', async () => {
+    const { requests } = await pushedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, infer())
+    assert.deepEqual(requests, [])
+  })
 
   test('OTEL_SDK_DISABLED, that nothing is pushed after all', async () => {
     const { requests } = await pushedBy({ OTEL_SDK_DISABLED: 'true' }, infer())

@@ -203,11 +203,14 @@ const each =
     }
   }
 
-/** TensorProto.DataType of the integers that hold a shape: INT32 and INT64. */
-const SHAPE_TYPES = [6, 7]
+/** TensorProto.DataType of the integers that hold a shape, and what they hold at most. */
+const SHAPE_TYPES: Readonly<Record<number, number>> = { 6: 2 ** 31 - 1, 7: 2 ** 63 }
 const BOOL = 9
 function cast(element: Size, to: number): Element {
-  if (SHAPE_TYPES.includes(to)) return element
+  const most = SHAPE_TYPES[to]
+  // INT64's largest number, "to the end", becomes -1 as INT32.
+  if (most !== undefined)
+    return [...element.values()].every(x => Math.abs(x) <= most) ? element : undefined
   if (to === BOOL) {
     const value = isTrue(element)
     return value === undefined ? undefined : truth(value)
@@ -250,7 +253,7 @@ function unsqueeze(
   const { shape, elements } = input as Small
   const count = step.integers('axes')?.length ?? axesInput?.elements.length ?? 0
   const axes = axesOf(axesInput, step, shape.length + count)
-  if (axes === undefined) return undefined
+  if (axes === undefined || new Set(axes).size < axes.length) return undefined
   const rest = [...shape]
   const out = Array.from({ length: shape.length + axes.length }, (_, i) =>
     axes.includes(i) ? 1 : (rest.shift() as number),
@@ -260,8 +263,8 @@ function unsqueeze(
 
 function squeeze([input, axesInput]: readonly (Small | undefined)[], step: Step): Small {
   const { shape, elements } = input as Small
-  const axes = axesOf(axesInput, step, shape.length)
-  const isGone = (size: number, i: number) => (axes === undefined ? size === 1 : axes.includes(i))
+  const axes = axesOf(axesInput, step, shape.length) ?? []
+  const isGone = (size: number, i: number) => (axes.length === 0 ? size === 1 : axes.includes(i))
   return { shape: shape.filter((size, i) => !isGone(size, i)), elements }
 }
 

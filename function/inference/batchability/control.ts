@@ -66,6 +66,8 @@ function branchOf(condition: Size): string {
 }
 
 async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Value[]> {
+  if (graph.inputs.some(({ name }) => graph.initializers.some(own => own.name === name)))
+    throw new Stop('an input of its graph has a default')
   const names = graph.outputs.map(({ name }) => name)
   await walk(graph, scope, names)
   return names.map(name => scope.get(name))

@@ -156,8 +156,7 @@ const isRowNumber = ({ address }: Value) =>
 export function lookup(step: Step): readonly Value[] | undefined {
   const [data, indices] = step.inputs
   if (!isBatched(data) || !isBatched(indices) || data.axis !== 0) return undefined
-  if (step.inputs.some(value => value?.padding ?? value?.repeats) || data.isNumbered)
-    return undefined
+  if (step.inputs.some(hasPaddingOrRepeats) || data.isNumbered) return undefined
   const { operator } = step.node
   if (operator === 'GatherND' && indices.beginsWithRow) return [byRow(step, data, indices)]
   if (operator !== 'Gather' || indices.address === undefined) return undefined
@@ -181,8 +180,12 @@ function byRow(step: Step, data: Batched, indices: Batched): Value {
   return batched([...indices.dims.slice(0, -1), ...data.dims.slice(width)], indices.axis)
 }
 
+/** The padding may be an empty text. */
+const hasPaddingOrRepeats = (value: Value | undefined) =>
+  value?.padding !== undefined || value?.repeats !== undefined
+
 /** @throws {Stop} where a value has a mark that graphs within nodes do not hand on */
 export function checkUnmarked(value: Value | undefined): void {
-  if (value?.repeats ?? value?.padding ?? value?.isNumbered)
+  if (hasPaddingOrRepeats(value) || value?.isNumbered)
     throw new Stop('a value that it takes or gives is batched in a way that has no rule here')
 }

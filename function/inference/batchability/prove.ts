@@ -122,8 +122,8 @@ class Walk {
     outputs: readonly string[],
   ): Promise<void> {
     // An initialiser of an input's name is only its default: callers may send another value.
-    for (const tensor of initializers)
-      if (!scope.hasOwn(tensor.name)) scope.set(tensor.name, tensorValue(tensor))
+    const own = initializers.filter(({ name }) => !scope.hasOwn(name))
+    for (const tensor of own) scope.set(tensor.name, tensorValue(tensor))
     await this.#nodes(nodes, scope, outputs)
   }
 
@@ -235,8 +235,24 @@ function apply(step: Step): readonly Value[] {
   const found = lookup(step)
   if (found !== undefined) return found
   const values = rule(step)
+  checkRowsStay(step, values)
   checkBatchStays(step, values)
   return withMarks(step, values)
+}
+
+/** Operators that look at the shape or the type of a batched tensor alone. */
+const OF_NO_ROW = ['Shape', 'Size', 'CastLike']
+
+/** What is made of rows is batched, and what is made of N has a shape: rules ask inputs one by one. */
+function checkRowsStay(step: Step, values: readonly Value[]): void {
+  if (OF_NO_ROW.includes(step.node.operator)) return
+  const isOfRows = step.inputs.some(isBatched)
+  for (const [i, name] of step.node.outputs.entries()) {
+    const value = values[i]
+    if (!step.wants(i) || isBatched(value)) continue
+    if (isOfRows || value?.dims === undefined)
+      throw new Stop(`it is not known where the batch is in output ${i} ("${name}")`)
+  }
 }
 
 /** Shape arithmetic, where it can follow; what it cannot follow a rule may still allow. */

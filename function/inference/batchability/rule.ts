@@ -104,6 +104,8 @@ export class Step {
     const attribute = this.#attributes.get(name)
     if (attribute?.skipped)
       throw new Stop(`attribute ${name} is longer than what is read of a file`)
+    if (attribute?.reference !== undefined)
+      throw new Stop(`attribute ${name} refers to a function's, and this is none`)
     return attribute
   }
 

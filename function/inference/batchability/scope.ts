@@ -9,7 +9,9 @@ export class Scope {
     this.#outer = outer
   }
 
+  /** @throws {Stop} where the graph has that name already: which of the two is meant is not looked into */
   set(name: string, value: Value): void {
+    if (this.#values.has(name)) throw new Stop(`"${name}" is given twice`)
     this.#values.set(name, value)
   }
 

@@ -10,7 +10,7 @@ export const knative: Mode = {
       latestReadyRevisionName: ready,
       observedGeneration,
     } = object.status ?? {}
-    // Of a status from before it could not be told which revision is the new one.
+    // An outdated status does not say which revision is the new one.
     if (observedGeneration !== object.metadata.generation)
       return { action: 'wait', reason: 'Knative has not seen the last change yet' }
     const { fresh, others } = split(object)
@@ -48,7 +48,7 @@ export const knative: Mode = {
   },
 }
 
-/** The target for the latest revision, and those for others. */
+/** The traffic target of the latest revision, and the others. */
 function split({ spec, status }: KubernetesObject): {
   fresh: KubernetesObject
   others: KubernetesObject[]

@@ -1,8 +1,8 @@
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
 /**
- * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. Nothing is written to annotations, because KServe copies each into the
- * revision's template, and so would make another revision.
+ * KServe in Knative mode: `spec.predictor.canaryTrafficPercent`. Annotations are left alone: KServe
+ * copies them into the revision's template, and a changed template is another revision.
  */
 export const kserveKnative: Mode = {
   name: 'KServe, Knative mode',
@@ -21,7 +21,7 @@ export const kserveKnative: Mode = {
       }
     if (percent >= 100)
       return { action: 'idle', reason: `${created ?? 'the first revision'} was given all traffic` }
-    // It ignores the percent until one revision has had all traffic, and makes a second one a moment after it is asked to.
+    // KServe ignores the percent until one revision has had all traffic, and creates the second later.
     if (old === undefined || created === undefined || created === old)
       return { action: 'wait', reason: 'KServe has no second revision yet' }
     const set = history(object, ['spec', 'predictor', 'canaryTrafficPercent'])
@@ -43,7 +43,7 @@ export const kserveKnative: Mode = {
   }),
 }
 
-/** KServe's Knative Service is called after the InferenceService. */
+/** KServe names its Knative Service after the InferenceService. */
 const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
   name,
   series: `namespace="${metadata.namespace}",service="${metadata.name}-predictor",revision="${name}"`,

@@ -1,6 +1,6 @@
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
-/** KServe in Standard mode: `spec.canary`, pods of their own and weights of the Gateway API. */
+/** KServe in Standard mode: `spec.canary`, a Deployment of its own and weights of the Gateway API. */
 export const kserveStandard: Mode = {
   name: 'KServe, Standard mode',
 
@@ -34,8 +34,9 @@ export const kserveStandard: Mode = {
   patch({ spec: { canary } }, percent) {
     const [entry] = canary
     if (percent < 100) return { spec: { canary: [{ ...entry, trafficPercent: percent }] } }
-    // With the canary's name and its pod template its Deployment becomes the stable one, and no pod is restarted. A canary's number of
-    // pods is its own; and its model must have a name by the schema of KServe 0.20, which the webhook refuses in the stable one.
+    // With the canary's name and pod template, its Deployment becomes the stable one without a
+    // restart. The canary's number of pods does not carry over. KServe 0.20's schema requires a name
+    // of a canary's model, and its webhook refuses that name in the stable predictor.
     const { minReplicas: _, ...of } = entry.predictor
     const { name: __, ...model } = of.model ?? {}
     return { spec: { predictor: of.model === undefined ? of : { ...of, model }, canary: null } }
@@ -43,8 +44,8 @@ export const kserveStandard: Mode = {
 }
 
 /**
- * By its pods, which Kubernetes calls after the Deployment, the hash of its template and five letters: of this hash, which is the label
- * revision, an InferenceService says nothing.
+ * Matches pods by name: Kubernetes appends the template's hash and five letters to the Deployment's.
+ * The hash, which is the label `revision`, is not in the InferenceService.
  */
 function revision({ metadata }: KubernetesObject, predictor: string | undefined): Revision {
   const name = [metadata.name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join(

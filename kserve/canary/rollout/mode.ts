@@ -3,14 +3,14 @@ import { kserveKnative } from './kserve-knative.ts'
 import { kserveStandard } from './kserve-standard.ts'
 import { type KubernetesObject, type Mode, RESOURCES } from './state.ts'
 
-/** KServe's names of its modes, the old ones too. */
+/** KServe's names of its modes, former ones included. */
 const KSERVE: Readonly<Record<string, Mode>> = {
   Knative: kserveKnative,
   Serverless: kserveKnative,
   Standard: kserveStandard,
 }
 
-/** Which way an object splits traffic; undefined where it does not say. */
+/** How an object splits traffic; undefined where it does not say. */
 export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
   if (kind === RESOURCES.service.kind) return knative
   return KSERVE[

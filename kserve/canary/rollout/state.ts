@@ -1,15 +1,15 @@
-/** A Kubernetes object as the API server gives it; a mode looks at the fields it knows. */
+/** A Kubernetes object as the API server returns it; each mode reads the fields it knows. */
 // biome-ignore lint/suspicious/noExplicitAny: a custom resource has no type of its own here
 export type KubernetesObject = any
 
-/** A canary under way, read from the object alone: nothing of it is kept anywhere else. */
+/** A canary in progress. All of it is read from the object: there is no other state. */
 export interface Canary {
   readonly percent: number
-  /** When anybody last changed the object: from then on what is counted was served by what it says now. */
+  /** The object's last change: everything counted since was served by the current specification. */
   readonly since: Date
-  /** Who set the percent, by the name of the field manager. */
+  /** The field manager that set the percent. */
   readonly setBy: string
-  /** The last change is this program's own. */
+  /** Whether this program made the last change. */
   readonly untouched: boolean
   readonly old: Revision
   readonly new: Revision
@@ -19,11 +19,11 @@ export interface Canary {
 
 export interface Revision {
   readonly name: string
-  /** PromQL matchers of its series, by what Prometheus puts on targets (docs/metrics.md#how-they-are-scraped). */
+  /** PromQL matchers of its series: the target labels of docs/metrics.md#how-they-are-scraped. */
   readonly series: string
 }
 
-/** Or there is none: `idle` as it should be, `wait` for the platform, `stand` where a person has to decide. */
+/** Without a canary: `idle` needs nothing, `wait` is for the platform, `stand` needs a person. */
 export type State =
   | { readonly canary: Canary }
   | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
@@ -32,7 +32,7 @@ export type State =
 export interface Mode {
   readonly name: string
   read(object: KubernetesObject): State
-  /** A merge patch that gives the new revision so many percent; 100 ends the canary. */
+  /** A merge patch that gives the new revision this percent of traffic; 100 ends the canary. */
   patch(object: KubernetesObject, percent: number): object
 }
 
@@ -53,11 +53,11 @@ export const RESOURCES = {
   service: { group: 'serving.knative.dev', version: 'v1', plural: 'services', kind: 'Service' },
 } as const satisfies Record<string, Resource>
 
-/** Under this name the API server records what is set here, and when; that record is all this remembers. */
+/** The API server records changes under this name, with their time. There is no other memory. */
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**
- * Who set a field, and since when the object is as it is, by the API server's own record (metadata.managedFields).
+ * The manager that set a field, and the time of the object's last change, from metadata.managedFields.
  * @param path of the field, such as ['spec', 'traffic']
  */
 export function history(
@@ -65,7 +65,7 @@ export function history(
   path: readonly string[],
 ): Pick<Canary, 'since' | 'setBy' | 'untouched'> | undefined {
   const changes: KubernetesObject[] = (metadata.managedFields ?? [])
-    // Status is written by controllers, all the time.
+    // Controllers write status all the time.
     .filter(({ subresource }: KubernetesObject) => subresource === undefined)
     .sort((a: KubernetesObject, b: KubernetesObject) => Date.parse(b.time) - Date.parse(a.time))
   const setter = changes.find(

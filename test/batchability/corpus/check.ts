@@ -28,13 +28,14 @@ const lines = Object.entries(INPUTS).map(([name, inputs]) => {
 })
 writeFileSync(join(folder, 'index.jsonl'), lines.map(line => JSON.stringify(line)).join('\n'))
 
-function refute(answer: string) {
+function refute(answer: string, ...options: string[]) {
   const prover = join(folder, 'prover.mjs')
   writeFileSync(prover, `export const proveIndependent = async () => (${answer})`)
   const { status, stdout } = spawnSync(
     process.execPath,
-    [join(import.meta.dirname, 'refute.ts'), folder, '--prover', prover],
-    { encoding: 'utf8' },
+    [join(import.meta.dirname, 'refute.ts'), folder, '--prover', prover, ...options],
+    // What is not ended holds the output open.
+    { encoding: 'utf8', timeout: 30_000 },
   )
   return { status, stdout }
 }
@@ -57,4 +58,11 @@ test('a prover that throws is found out', () => {
   const { status, stdout } = refute("(() => { throw new Error('no such rule') })()")
   assert.match(stdout, /^PROVER FAILED: identity-fp32.*\n.*no such rule/m)
   assert.equal(status, 1)
+})
+
+test('a process that does not come to an end is ended', () => {
+  const { status, stdout } = refute('(() => { for (;;); })()', '--deadline-ms', '500')
+  assert.match(stdout, /not done within 0\.5 s/)
+  assert.match(stdout, /^3 models, .* 3 not run$/m)
+  assert.equal(status, 0)
 })

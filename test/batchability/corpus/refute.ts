@@ -1,7 +1,8 @@
 /**
  * Tries to refute the prover of function/inference/batchability/ over the models that bend.py wrote:
  *
- *     node refute.ts FOLDER [--models N] [--seed S] [--only REGEX] [--report FILE] [--prover MODULE]
+ *     node refute.ts FOLDER [--models N] [--seed S] [--only REGEX] [--report FILE]
+ *       [--deadline-ms MS] [--prover MODULE]
  *
  * Exits 1 where a model is proven and its rows depend on each other.
  */
@@ -10,7 +11,7 @@ import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { random } from '../../random.ts'
-import { Runner } from './runner.ts'
+import { DEADLINE_MS, Runner } from './runner.ts'
 import { isDefect, type Model, type Outcome, summary } from './summary.ts'
 
 const { values: options, positionals } = parseArgs({
@@ -20,11 +21,13 @@ const { values: options, positionals } = parseArgs({
     seed: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
     report: { type: 'string' },
+    'deadline-ms': { type: 'string', default: String(DEADLINE_MS) },
     prover: { type: 'string' },
   },
 })
 const folder = resolve(positionals[0] ?? join(import.meta.dirname, '.build'))
 const seed = Number(options.seed)
+const deadlineMs = Number(options['deadline-ms'])
 const models = choose(readIndex())
 const outcomes = await tryAll()
 if (options.report !== undefined)
@@ -61,7 +64,7 @@ async function tryAll(): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
   let begun = 0
   const work = async () => {
-    const runner = new Runner(options.prover && resolve(options.prover))
+    const runner = new Runner(options.prover && resolve(options.prover), deadlineMs)
     for (let at = begun++; at < models.length; at = begun++) {
       const model = models[at] as Model
       const file = join(folder, model.model)

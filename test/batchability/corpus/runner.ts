@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import type { Report, Task } from './child.ts'
 import type { Verdicts } from './summary.ts'
 
-/** A run cannot be ended, only its process. */
-const DEADLINE_MS = 20_000
-const SLOW_DEADLINE_MS = 120_000
+/** A run cannot be ended, only its process. A slow model has more of it. */
+export const DEADLINE_MS = 20_000
+const SLOW_TIMES = 6
 
 /** Floats that a model takes for a size can ask for any memory. In KiB. */
 const MEMORY = 4_000_000
@@ -13,10 +13,12 @@ const MEMORY = 4_000_000
 /** Asks and runs one model after the other in a process of its own, and begins another one where a model ends it. */
 export class Runner {
   readonly #prover: string | undefined
+  readonly #deadlineMs: number
   #child: ChildProcess | undefined
 
-  constructor(prover: string | undefined) {
+  constructor(prover: string | undefined, deadlineMs: number) {
     this.#prover = prover
+    this.#deadlineMs = deadlineMs
   }
 
   async ask(task: Task): Promise<Verdicts> {
@@ -33,7 +35,7 @@ export class Runner {
         }
         resolve(notRun === undefined ? verdicts : { ...verdicts, notRun })
       }
-      const deadline = task.slow ? SLOW_DEADLINE_MS : DEADLINE_MS
+      const deadline = this.#deadlineMs * (task.slow ? SLOW_TIMES : 1)
       const timer = setTimeout(() => end(`not done within ${deadline / 1000} s`), deadline)
       child.on('message', (report: Report) => {
         Object.assign(verdicts, report)

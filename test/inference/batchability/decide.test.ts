@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { readConfig } from '../../../function/config.ts'
+import { readConfig } from '../../../function/config/config.ts'
 import {
   decideBatching,
   describeBatching,

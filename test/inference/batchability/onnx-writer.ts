@@ -144,7 +144,8 @@ function writeAttribute(name: string, value: AttributeValue): Buffer {
 }
 
 function attributeFields(value: AttributeValue): [kind: number, fields: Buffer[]] {
-  if (typeof value === 'number') return [KINDS.int, [integer(3, value)]]
+  // A 0 is left out, as writers of proto3 do.
+  if (typeof value === 'number') return [KINDS.int, value === 0 ? [] : [integer(3, value)]]
   if (typeof value === 'string') return [KINDS.string, [text(4, value)]]
   if (isList(value)) {
     if (typeof value[0] === 'string') return [KINDS.strings, value.map(one => text(9, String(one)))]

@@ -540,3 +540,50 @@ proves('text and classic machine learning', {
     { opset: MS, inputs: { a: text('N', 1) }, constants: { flat: ints(-1) } },
   ),
 })
+
+const HEADS = { q_num_heads: 2, kv_num_heads: 2 }
+const sequence = x('N', 3, 4)
+const heads = x('N', 2, 3, 4)
+
+proves('operators of transformers', {
+  'Attention of [N,S,E], with a causal mask': one('Attention', [sequence, sequence, sequence], {
+    opset: 23,
+    attributes: { ...HEADS, is_causal: 1 },
+    outputs: [x('N', '?', '?')],
+  }),
+  'Attention with a mask for all rows': one(
+    'Attention',
+    [heads, heads, heads, floats([1, 1, 3, 3])],
+    { opset: 23, outputs: [x('N', '?', '?', '?')] },
+  ),
+  'Attention with a mask of each row, and with a past': one(
+    'Attention',
+    [heads, heads, heads, x('N', 1, 3, 5), x('N', 2, 2, 4), x('N', 2, 2, 4)],
+    {
+      opset: 23,
+      outputs: [x('N', '?', '?', '?'), x('N', '?', '?', '?'), x('N', '?', '?', '?')],
+    },
+  ),
+  'Attention 24': one('Attention', [sequence, sequence, sequence], {
+    opset: 24,
+    attributes: HEADS,
+    outputs: [x('N', '?', '?')],
+  }),
+  'RotaryEmbedding with a place for each entry': one(
+    'RotaryEmbedding',
+    [heads, floats([5, 2]), floats([5, 2]), input('INT64', 'N', 3)],
+    { opset: 23, outputs: [x('N', '?', '?', '?')] },
+  ),
+  'RotaryEmbedding with caches of each row': one(
+    'RotaryEmbedding',
+    [heads, x('N', 3, 2), x('N', 3, 2)],
+    { opset: 23, outputs: [x('N', '?', '?', '?')] },
+  ),
+  RMSNormalization: one('RMSNormalization', [x('N', 3, 4), floats([4])], {
+    opset: 23,
+    outputs: [x('N', '?', '?')],
+  }),
+  'GatherElements of a constant': one('GatherElements', [floats([3, 2]), input('INT64', 'N', 2)], {
+    attributes: { axis: 0 },
+  }),
+})

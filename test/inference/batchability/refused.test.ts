@@ -305,7 +305,7 @@ refuses('places', {
   ],
   'GatherElements of a constant, which has a row for each': [
     one('GatherElements', [floats([4, 3]), input('INT64', 'N', 3)], { attributes: { axis: 1 } }),
-    /not batched/,
+    /an entry for each row/,
   ],
   'ScatterElements along the batch': [
     one('ScatterElements', [x('N', 3), input('INT64', 'N', 3), x('N', 3)]),
@@ -769,6 +769,235 @@ refuses('what ONNX Runtime takes otherwise than ONNX says', {
   'a function of another opset than the model': [
     calling({ opset: 12, operators: ['Softmax'] }),
     /of opset 12, and the model of another/,
+  ],
+})
+
+const TO_FLOAT = 1
+const TO_INT32 = 6
+const TO_INT64 = 7
+
+/** The number of rows, as a scalar and as a vector. */
+const COUNTED = [
+  node('Shape', 'a', 'shape'),
+  node('Gather', 'shape zero', 'n'),
+  node('Gather', 'shape first', 'n1'),
+]
+
+refuses('what a rule does not ask of its inputs', {
+  'axes that are rows, of a constant of unknown shape': [
+    graph(
+      [
+        node('NonZero', 'c', 'places'),
+        node('Cast', 'places', 'table', { to: TO_FLOAT }),
+        node('ReduceSum', 'table b', 'weight'),
+        node('Gemm', 'a weight', 'out'),
+      ],
+      { inputs: { a: x('N', 1), b: input('INT64', 'N') }, constants: { c: floats([2, 3]) } },
+    ),
+    /not known where the batch is in output 0 \("weight"\)/,
+  ],
+  'so much of a constant of unknown shape as there are rows': [
+    graph(
+      [
+        ...COUNTED,
+        node('NonZero', 'c', 'places'),
+        node('Cast', 'places', 'table', { to: TO_FLOAT }),
+        node('Slice', 'table first n1 one', 'part'),
+        node('ReduceSum', 'part', 'sum', { keepdims: 0 }),
+        node('Clip', 'a - sum', 'out'),
+      ],
+      { constants: { c: floats([4, 3]), zero: int(0), first: ints(0), one: ints(1) } },
+    ),
+    /not known where the batch is in output 0 \("part"\)/,
+  ],
+  'an axis that is a row': [
+    graph([node('CumSum', 'c b', 'weight'), node('Gemm', 'a weight', 'out')], {
+      inputs: { a: x('N', 2), b: input('INT64', 'N') },
+      constants: { c: floats([2, 3]) },
+    }),
+    /not known where the batch is in output 0 \("weight"\)/,
+  ],
+  'the last word of each row, which may be padding': [
+    graph(
+      [
+        ...COUNTED,
+        node('Tokenizer@com.microsoft', 'a', 'words', {
+          pad_value: '#',
+          mark: 0,
+          mincharnum: 1,
+          separators: [' '],
+        }),
+        node('Range', 'zero n one', 'numbers'),
+        node('Unsqueeze', 'numbers axis', 'column'),
+        node('Shape', 'column', 'size'),
+        node('Expand', 'last size', 'lasts'),
+        node('Concat', 'column lasts', 'places', { axis: 1 }),
+        node('GatherND', 'words places', 'out'),
+      ],
+      {
+        inputs: { a: input('BYTES', 'N') },
+        outputs: { out: input('BYTES', 'N') },
+        opset: MS,
+        constants: {
+          zero: int(0),
+          first: ints(0),
+          one: int(1),
+          axis: ints(1),
+          last: constant('INT64', [1, 1], [-1]),
+        },
+      },
+    ),
+    /point into a tensor of rows|same indices/,
+  ],
+  'an initialiser and a node of one name': [
+    graph([node('Constant', '', 'c', { value: ints(1, -1) }), node('Reshape', 'a c', 'out')], {
+      constants: { c: ints(-1, 4) },
+    }),
+    /"c" is given twice/,
+  ],
+})
+
+refuses('sizes that are not what they seem', {
+  'Squeeze of an empty list of axes, which is all of size 1': [
+    graph(
+      [
+        node('Squeeze', 'a none', 's'),
+        node('Softmax', 's', 'p', { axis: 1 }),
+        node('Reshape', 'p rows', 'out'),
+      ],
+      {
+        inputs: { a: x('N', 2, 4) },
+        constants: { none: constant('INT64', [0], []), rows: ints(-1, 8) },
+      },
+    ),
+    /names no axes/,
+  ],
+  'Unsqueeze that names an axis twice': [
+    one('Unsqueeze', [x('N', 4)], { opset: 11, attributes: { axes: [0, 0] } }),
+    /an axis is named twice/,
+  ],
+  'the end of a Slice, cut to INT32': [
+    graph(
+      [node('Cast', 'far', 'end', { to: TO_INT32 }), node('Slice', 'a start end start', 'out')],
+      {
+        constants: {
+          far: constant('INT64', [1], [2 ** 62 + 2 ** 31]),
+          start: constant('INT32', [1], [0]),
+        },
+      },
+    ),
+    /not known|takes some of the rows/,
+  ],
+  'a value of a type that is not read': [
+    graph(
+      [
+        node('ConstantOfShape', 'one', 'twos', { value: constant('FP64', [1], [2]) }),
+        node('Cast', 'twos', 'two', { to: TO_INT64 }),
+        node('Concat', 'two rest', 'target', { axis: 0 }),
+        node('Reshape', 'a target', 'out'),
+      ],
+      { constants: { one: ints(1), rest: ints(-1) } },
+    ),
+    /not known where the batch/,
+  ],
+  'pads that auto_pad overrules': [
+    graph(
+      [
+        node('AveragePool', 'a', 'p', { kernel_shape: [2], auto_pad: 'VALID', pads: [1, 1] }),
+        node('Reshape', 'p five', 'out'),
+      ],
+      { inputs: { a: x('N', 1, 4) }, constants: { five: ints(-1, 5) } },
+    ),
+    /not known where the batch/,
+  ],
+  'fewer scores than labels': [
+    graph(
+      [
+        node('LinearClassifier@ai.onnx.ml', 'a', 'label scores', {
+          coefficients: { float: [1, 2, 3, 4, 5, 6, 7, 8] },
+          intercepts: { float: [1, 2] },
+          classlabels_ints: [0, 1, 2, 3],
+        }),
+        node('Reshape', 'scores four', 'out'),
+      ],
+      { opset: ML, constants: { four: ints(-1, 4) } },
+    ),
+    /not known where the batch/,
+  ],
+  'a letter of Einsum that is broadcast': [
+    graph(
+      [
+        node('Einsum', 'a c', 'e', { equation: 'ns,s->ns' }),
+        node('Shape', 'a', 'shape'),
+        node('Gather', 'shape second', 's1'),
+        node('Concat', 'minus s1', 'target', { axis: 0 }),
+        node('Reshape', 'e target', 'out'),
+      ],
+      {
+        inputs: { a: x('N', 'S') },
+        constants: { c: floats([3]), second: ints(1), minus: ints(-1) },
+      },
+    ),
+    /not known where the batch/,
+  ],
+  ...Object.fromEntries(
+    ['linear', 'cubic'].map(mode => [
+      `Resize of [N,W] (${mode}), where 0 times the next row is taken`,
+      [
+        one('Resize', [x('N', 4), undefined, floats([2], 1, 2)], { attributes: { mode } }),
+        /interpolates, maybe between rows/,
+      ] as const,
+    ]),
+  ),
+  'Resize of [N,C,W], which is taken for a body of three dimensions': [
+    one('Resize', [x('N', 2, 4), undefined, floats([3], 1, 1, 2)], {
+      attributes: { mode: 'linear' },
+    }),
+    /interpolates, maybe between rows/,
+  ],
+  'Upsample of [N,W]': [
+    one('Upsample', [x('N', 4), floats([2], 1, 2)], { opset: 9, attributes: { mode: 'linear' } }),
+    /interpolates, maybe between rows/,
+  ],
+})
+
+refuses('operators of transformers', {
+  'Attention to the keys of one sequence': [
+    one('Attention', [x('N', 2, 3, 4), floats([1, 2, 3, 4]), floats([1, 2, 3, 4])], { opset: 23 }),
+    /input 1 is not batched/,
+  ],
+  'Attention with the batch as heads': [
+    graph(
+      [node('Transpose', 'a', 't', { perm: [1, 0, 2, 3] }), node('Attention', 't t t', 'out')],
+      { inputs: { a: x('N', 2, 3, 4) }, opset: 23 },
+    ),
+    /not dimension 0 of input 0/,
+  ],
+  'Attention with a mask [N,keys], where it is of the queries': [
+    one('Attention', [x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 3)], { opset: 23 }),
+    /mask has the batch elsewhere/,
+  ],
+  'Attention with a mask of two entries': [
+    one('Attention', [x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 2, 3, 4), floats([2, 1, 3, 3])], {
+      opset: 23,
+    }),
+    /mask has an entry for each row/,
+  ],
+  'RotaryEmbedding with caches of one row': [
+    one('RotaryEmbedding', [x('N', 2, 3, 4), floats([1, 3, 2]), floats([1, 3, 2])], { opset: 23 }),
+    /input 1 is not batched/,
+  ],
+  'RotaryEmbedding with the places of one row': [
+    one(
+      'RotaryEmbedding',
+      [x('N', 2, 3, 4), floats([5, 2]), floats([5, 2]), constant('INT64', [1, 3], [0, 1, 2])],
+      { opset: 23 },
+    ),
+    /input 3 is not batched/,
+  ],
+  'RMSNormalization over the batch, too': [
+    one('RMSNormalization', [x('N', 3), floats([3])], { opset: 23, attributes: { axis: 0 } }),
+    ALONG,
   ],
 })
 

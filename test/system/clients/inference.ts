@@ -5,8 +5,7 @@ import { runPython, type Seen } from './run.ts'
 /** What is seen, by what was done. */
 export type Expected = Readonly<Record<string, unknown>>
 
-export const NOTHING_AT = (path: string) =>
-  `there is nothing at ${path}; GET / or /docs tells what there is`
+export const NOTHING_AT = (path: string) => `not found: ${path} (see /docs for all routes)`
 
 /** What both inference clients do alike. */
 const INFERS = {

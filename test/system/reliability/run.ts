@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import type { Claim, Row } from './fault.ts'
 import { NAMES, type Name, rowsOf } from './faults.ts'
 
-const USAGE = `npm run reliability -- [NAME…] [--long] [--seed N] [--write]
+const USAGE = `npm run reliability --prefix test/system -- [NAME…] [--long] [--seed N] [--write]
 
 NAME     of ${NAMES.join(', ')}; all, where none is named
 --long   takes minutes to half an hour each; without it, some seconds
@@ -78,7 +78,7 @@ function write(name: Name, rows: readonly Row[], command: string): void {
 
 let allHeld = true
 for (const name of positionals.length > 0 ? (positionals as Name[]) : NAMES) {
-  const command = `npm run reliability -- ${name}${values.long ? ' --long' : ''} --seed ${seed}`
+  const command = `npm run reliability --prefix test/system -- ${name}${values.long ? ' --long' : ''} --seed ${seed}`
   say(`\n${command}`)
   const rows: Row[] = []
   for await (const row of rowsOf(name, {

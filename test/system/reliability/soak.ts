@@ -61,7 +61,7 @@ const MISTAKES: readonly (readonly [request: string, status: number, says: RegEx
     /"nobody" is unknown/,
   ],
   [request('POST', IRIS, { 'content-type': 'text/plain' }, irisBody()), 415, /text\/plain/],
-  [request('DELETE', IRIS), 405, /DELETE is not for/],
+  [request('DELETE', IRIS), 405, /DELETE is not allowed on/],
   ['no HTTP\r\n\r\n', 400, /not valid HTTP/],
   [
     request('POST', '/', { 'ce-specversion': '1.0', 'ce-id': '1' }, irisBody()),

@@ -44,6 +44,13 @@ function classLabels(step: Step): number | undefined {
   return count > 2 ? count : undefined
 }
 
+/** ONNX Runtime gives a score for each intercept, however many labels there are. */
+function linearScores(step: Step): number | undefined {
+  const intercepts = step.node.attributes.get('intercepts')?.numbers?.length
+  const labels = classLabels(step)
+  return labels === intercepts ? labels : undefined
+}
+
 /** As many features as there were. */
 const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step))] : [UNKNOWN])
 
@@ -127,7 +134,8 @@ export const ML: Rules = {
       regressor(() => 1),
     ),
   ],
-  ...each(['TreeEnsembleClassifier', 'LinearClassifier'], since(1, classifier(classLabels))),
+  TreeEnsembleClassifier: [since(1, classifier(classLabels))],
+  LinearClassifier: [since(1, classifier(linearScores))],
   SVMClassifier: [
     since(
       1,

@@ -128,9 +128,10 @@ const einsum: Rule = step => {
 function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Map<string, Size>) {
   for (const [at, one] of [...term].entries()) {
     const [known, size] = [sizes.get(one), dims[at] as Size]
-    if (known === undefined || isOne(known)) sizes.set(one, size)
-    else if (one === letter && !equals(known, size))
+    if (one === letter && known !== undefined && !equals(known, size))
       throw new Stop(`batches of ${show(known)} and of ${show(size)} meet`)
+    // Sizes of 1 are broadcast.
+    sizes.set(one, known === undefined ? size : sizeOf([known, size]))
   }
 }
 

@@ -99,6 +99,8 @@ const meanVariance: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
     const { length } = value.dims
+    if (step.attribute('axes') !== undefined && step.integers('axes') === undefined)
+      throw new Stop('its list of axes is empty')
     notAlong(
       (step.integers('axes') ?? [0, 2, 3]).map(axis => axisOf(axis, length)),
       value,

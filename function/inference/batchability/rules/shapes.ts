@@ -54,7 +54,9 @@ const constantOfShape: Rule = step => {
   const dims = sizesOf(step, 0)
   const axis = dims.findIndex(hasRows)
   if (axis !== -1) return [batched(dims, axis)]
-  const [value = 0] = step.attribute('value')?.tensor?.values ?? [0]
+  const given = step.attribute('value')
+  // Values of other types are not read.
+  const [value = Number.NaN] = given === undefined ? [0] : (given.tensor?.values ?? [])
   const count = dims.map(asNumber).reduce<number>((all, one) => all * (one ?? Number.NaN), 1)
   if (!(count <= MOST_KEPT)) return [constant(dims)]
   const element = Number.isInteger(value) ? fixed(value) : undefined
@@ -166,8 +168,8 @@ export function axesOf(step: Step, index: number, rank: number): number[] | unde
 const squeeze: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
-  const axes = axesOf(step, 1, value.dims.length)
-  if (axes === undefined) {
+  const axes = axesOf(step, 1, value.dims.length) ?? []
+  if (axes.length === 0) {
     // Which dimensions go would differ where N is 1.
     if (isBatched(value)) throw new Stop('it names no axes: at one row the batch goes, too')
     if (value.dims.some(dim => asNumber(dim) === undefined)) return [UNKNOWN]
@@ -192,6 +194,7 @@ const unsqueeze: Rule = step => {
   const count = (step.integers('axes') ?? step.elements(1) ?? []).length
   const rank = dims.length + count
   const axes = axesOf(step, 1, rank) ?? []
+  if (new Set(axes).size < axes.length) throw new Stop('an axis is named twice')
   const stays = Array.from({ length: rank }, (_, i) => i).filter(i => !axes.includes(i))
   const sizes = Array.from({ length: rank }, (_, i) =>
     axes.includes(i) ? fixed(1) : (dims[stays.indexOf(i)] as Size),
@@ -344,9 +347,12 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 /** Both have the batch at the same place, and the lookup is along another: row i looks into row i. */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
-  const [data, indices] = [step.batched(0), step.batched(1)]
-  notAlong([axisOf(step.integer('axis', 0), data.dims.length)], data)
-  checkSameBatch(data, indices)
+  const [data, indices] = [step.input(0), step.batched(1)]
+  const along = axisOf(step.integer('axis', 0), indices.dims.length)
+  if (isBatched(data)) {
+    notAlong([along], data)
+    checkSameBatch(data, indices)
+  } else if (along !== indices.axis) throw new Stop('a constant has an entry for each row')
   return [like(indices)]
 }
 
@@ -443,6 +449,7 @@ const pad: Rule = step => {
   step.constantsFrom(2)
   const rank = value.dims.length
   const axes = step.numbers(3)?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)
+  if (new Set(axes).size < axes.length) throw new Stop('an axis is named twice')
   const pads = step.integers('pads')?.map(fixed) ?? step.elements(1) ?? []
   const sizes = value.dims.map((has, place) => {
     const i = axes.indexOf(place)
@@ -467,6 +474,7 @@ const resize: Rule = step => {
   if (step.text('keep_aspect_ratio_policy', 'stretch') !== 'stretch')
     throw new Stop('one dimension decides the scale of all')
   const rank = value.dims.length
+  checkNotBetweenRows(step, value)
   const axes = step.integers('axes')?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)
   const { scales, sizes } = scalesOf(step)
   const out = value.dims.map((has, place) => {
@@ -478,6 +486,16 @@ const resize: Rule = step => {
     return wanted ?? unknownSize()
   })
   return [tensor(out, value.axis)]
+}
+
+/**
+ * Between pixels ONNX Runtime takes a neighbour's 0 times along every dimension, even one of scale 1, and
+ * 0 times NaN is NaN. Pictures [N, channels, …] of two or three dimensions are taken one by one.
+ */
+function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
+  const isOnePicture = axis === 0 && (dims.length === 4 || dims.length === 5)
+  if (axis !== undefined && step.text('mode', 'nearest') !== 'nearest' && !isOnePicture)
+    throw new Stop('it interpolates, maybe between rows: the batch is not that of [N, channels, …]')
 }
 
 /** Scales or sizes, whichever is given; the other is left out or empty. */

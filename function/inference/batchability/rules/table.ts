@@ -1,5 +1,6 @@
 import type { Rules, Version } from '../rule.ts'
 import { Stop } from '../value.ts'
+import { ATTENTION } from './attention.ts'
 import { CONSTANTS } from './constants.ts'
 import { ELEMENTWISE } from './elementwise.ts'
 import { MICROSOFT } from './microsoft.ts'
@@ -22,6 +23,7 @@ const DOMAINS: Readonly<Record<string, Domain>> = {
   'ai.onnx': {
     newest: 28,
     rules: {
+      ...ATTENTION,
       ...CONSTANTS,
       ...ELEMENTWISE,
       ...SHAPES,

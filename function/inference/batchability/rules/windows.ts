@@ -50,12 +50,18 @@ export function places(step: Step, sizeOf: (window: Window) => Size | undefined)
       kernel: length,
       stride: step.integers('strides')?.[i] ?? 1,
       dilation: step.integers('dilations')?.[i] ?? 1,
-      pads: autoPad.startsWith('SAME') ? undefined : (pads[i] ?? 0) + (pads[i + sizes.length] ?? 0),
+      pads: padsOf(autoPad, (pads[i] ?? 0) + (pads[i + sizes.length] ?? 0)),
       outputPadding: step.integers('output_padding')?.[i] ?? 0,
       roundsUp: step.flag('ceil_mode', false),
     }
     return sizeOf(window) ?? unknownSize()
   })
+}
+
+/** The attribute `pads` counts for nothing where `auto_pad` says otherwise. */
+function padsOf(autoPad: string, explicit: number): number | undefined {
+  if (autoPad.startsWith('SAME')) return undefined
+  return autoPad === 'VALID' ? 0 : explicit
 }
 
 /** The weight is input 1; that of a quantised convolution input 3. */

@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { after, test } from 'node:test'
+import type { Reply, Sent } from '../connection.ts'
+import type { Point, Target } from '../point.ts'
+import { points as extensions } from '../points/extensions.ts'
+import { points } from '../points.ts'
+import { EXTENSIONS, extended } from './extended.ts'
+import { MUTATIONS } from './mutations.ts'
+import { startServers } from './servers.ts'
+import { type Served, targetOf } from './target.ts'
+import { behind, json, keyOf, remembered } from './wrong-server.ts'
+
+/**
+ * That the conformance suite can fail: servers that are wrong in one thing turn exactly the right points red, and every point is turned
+ * red by one of them. Each is our own server, which keeps every point, with its requests or answers bent on the way.
+ */
+
+/** Models that between them make every point applicable. */
+const MODELS = [
+  'iris',
+  'iris, of limited bodies',
+  'iris, with extensions',
+  'two-in-two-out',
+  'failing',
+  'same-dimension',
+  'fixed',
+  'middle',
+  'scalar',
+  'fp16-out',
+  ...[
+    'bool',
+    'uint8',
+    'uint16',
+    'uint32',
+    'uint64',
+    'int8',
+    'int16',
+    'int32',
+    'int64',
+    'fp16',
+    'fp32',
+    'fp64',
+    'bytes',
+  ].map(datatype => `identity-${datatype}`),
+]
+
+interface Exchange {
+  readonly key: string
+  readonly sent: Sent
+  readonly reply: Reply
+}
+
+interface Right {
+  readonly target: Target
+  readonly points: readonly Point[]
+  /** What each of them asked and got. */
+  readonly exchanges: ReadonlyMap<Point, readonly Exchange[]>
+}
+
+const started = new Map<string, Promise<Right>>()
+const servers = await startServers([...new Set(MODELS.map(servedAs))])
+after(() => servers.stop())
+
+/** Several of MODELS are one model, seen in several ways. */
+function servedAs(model: string): string {
+  return model.split(',')[0] as string
+}
+
+/** The right server with that model; started once. */
+function right(model: string): Promise<Right> {
+  const known = started.get(model) ?? start(model)
+  started.set(model, known)
+  return known
+}
+
+async function start(model: string): Promise<Right> {
+  const served = servers.served[servedAs(model)] as Served
+  const { limits, ...others } = await targetOf(served)
+  const isExtended = model.endsWith('extensions')
+  const send = remembered(others.send)
+  const target: Target = {
+    ...others,
+    // Bodies beyond the limit are large: only one model is asked about them.
+    ...(limits && model.endsWith('bodies') && { limits }),
+    ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
+  }
+  const applicable = (isExtended ? extensions : points).filter(
+    ({ notApplicable }) => notApplicable?.(target) === undefined,
+  )
+  const exchanges = new Map<Point, readonly Exchange[]>()
+  for (const point of applicable) {
+    const seen: Exchange[] = []
+    await point.check({
+      ...target,
+      async send(sent) {
+        const reply = await target.send(sent)
+        seen.push({ key: keyOf(sent), sent, reply })
+        return reply
+      },
+    })
+    exchanges.set(point, seen)
+  }
+  return { target, points: applicable, exchanges }
+}
+
+const turnedRed = new Set<string>()
+
+async function isRed(point: Point, target: Target): Promise<boolean> {
+  try {
+    await point.check(target)
+    return false
+  } catch {
+    turnedRed.add(point.name)
+    return true
+  }
+}
+
+const matches = (globs: readonly string[], name: string) =>
+  globs.some(glob => new RegExp(`^${glob.split('*').map(escaped).join('.*')}$`, 's').test(name))
+
+const escaped = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&')
+
+/** What mutations.md shows. */
+const table: string[] = []
+
+const SHOWN = 3
+
+function rowOf(
+  wrong: string,
+  on: readonly string[],
+  count: number,
+  red: readonly string[],
+): string {
+  const [models, points] = [on, red.map(name => `\`${name.replaceAll('*', '…')}\``)].map(list =>
+    list.length > SHOWN ? `${list.slice(0, SHOWN).join('; ')}; and others` : list.join('; '),
+  )
+  return `| ${wrong} | ${models} | ${count} | ${points} |`
+}
+
+for (const { wrong, make, on = ['iris'], red, but = [] } of MUTATIONS) {
+  test(`a server that ${wrong} turns those points red, and no others`, async () => {
+    const [got, expected] = [new Set<string>(), new Set<string>()]
+    for (const model of on) {
+      const { target, points: applicable } = await right(model)
+      const bent = behind(target, make())
+      for (const point of applicable) {
+        if (await isRed(point, bent)) got.add(point.name)
+        if (matches(red, point.name) && !matches(but, point.name)) expected.add(point.name)
+      }
+    }
+    assert.deepEqual([...got].sort(), [...expected].sort())
+    table.push(rowOf(wrong, on, got.size, red))
+    for (const glob of red)
+      assert.ok(
+        [...got].some(name => matches([glob], name)),
+        `${glob} names no point`,
+      )
+  })
+}
+
+/** What is asked by so many points is no point's own question. */
+const SHARED_BY = 8
+
+/** The requests of a point that few others send, with answers of these statuses. */
+function ownRequests(
+  { exchanges }: Right,
+  point: Point,
+  isWanted: (status: number) => boolean,
+): ReadonlySet<string> {
+  const wanted = (exchanges.get(point) ?? [])
+    .filter(({ reply }) => isWanted(reply.status))
+    .map(({ key }) => key)
+  return new Set(wanted.filter(key => (askers(exchanges).get(key) ?? 0) < SHARED_BY))
+}
+
+const counted = new WeakMap<object, ReadonlyMap<string, number>>()
+
+function askers(exchanges: Right['exchanges']): ReadonlyMap<string, number> {
+  const known = counted.get(exchanges)
+  if (known !== undefined) return known
+  const counts = new Map<string, number>()
+  for (const seen of exchanges.values())
+    for (const key of new Set(seen.map(({ key }) => key)))
+      counts.set(key, (counts.get(key) ?? 0) + 1)
+  counted.set(exchanges, counts)
+  return counts
+}
+
+for (const model of MODELS) {
+  test(`${model}: a mistake that is answered as if it were none turns its point red`, async () => {
+    const server = await right(model)
+    for (const point of server.points) {
+      const mistakes = ownRequests(server, point, status => status >= 400)
+      if (mistakes.size === 0) continue
+      const bent = behind(server.target, {
+        answers: (reply, sent) => (mistakes.has(keyOf(sent)) ? json(200, { outputs: [] }) : reply),
+      })
+      const red = await isRed(point, bent)
+      if (/ is refused$| is 404 | is an error /.test(point.name))
+        assert.ok(red, `it is accepted, and nobody minds: ${point.name}`)
+    }
+  })
+
+  test(`${model}: a good request that is refused turns its point red`, async () => {
+    const server = await right(model)
+    for (const point of server.points) {
+      const good = ownRequests(server, point, status => status === 200)
+      if (good.size === 0) continue
+      const bent = behind(server.target, {
+        answers: (reply, sent) => (good.has(keyOf(sent)) ? json(400, { error: 'refused' }) : reply),
+      })
+      const red = await isRed(point, bent)
+      if (!ALSO_REFUSED.includes(point.name))
+        assert.ok(red, `it is refused, and nobody minds: ${point.name}`)
+    }
+  })
+}
+
+/** Points that ask good requests of their own and look at something else than whether these are answered. */
+const ALSO_REFUSED = [
+  'metadata comes as application/json',
+  'an error is short, however long the mistake',
+  'a compressed answer says that it varies',
+]
+
+test('every point is turned red by one of these servers', () =>
+  assert.deepEqual(
+    points.map(({ name }) => name).filter(name => !turnedRed.has(name)),
+    [],
+  ))
+
+test('mutations.md has this table; WRITE=1 writes it', () => {
+  const page = new URL('../mutations.md', import.meta.url)
+  const text = readFileSync(page, 'utf8')
+  const written = `${text.slice(0, text.indexOf('\n|---') + 1)}|---|---|---|---|\n${table.join('\n')}\n`
+  if (process.env.WRITE !== undefined) writeFileSync(page, written)
+  else assert.equal(text, written)
+})

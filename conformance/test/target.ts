@@ -1,0 +1,72 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { connect } from '../connection.ts'
+import { parseJson } from '../json.ts'
+import type { Target, Tensor, Value } from '../point.ts'
+import { readTarget } from '../target.ts'
+
+/** A server with one model, and what only its author knows of it. */
+export interface Served {
+  readonly url: string
+  readonly model: string
+  readonly version: string | undefined
+  /** A file of requests that the model answers, fails on or refuses. */
+  readonly casesFile: string
+  /** Where the largest body is asked about. */
+  readonly maxBodyBytes: number | undefined
+}
+
+interface Case {
+  readonly name: string
+  readonly inputs: readonly Tensor[]
+  readonly outputs?: readonly { readonly datatype: string; readonly data?: unknown }[]
+}
+
+interface Cases {
+  readonly cases: readonly Case[]
+  readonly fails?: readonly Case[]
+  readonly refused?: readonly Case[]
+}
+
+const readCases = (file: string): Cases =>
+  existsSync(file) ? (parseJson(readFileSync(file, 'utf8')) as Cases) : { cases: [] }
+
+/** As points want values: INT64 and UINT64 are bigints, and what is not finite a number. */
+const readInputs = ({ inputs }: Case): readonly Tensor[] =>
+  inputs.map(({ name, datatype, shape, data }) => ({
+    name,
+    datatype,
+    shape,
+    data: data.map(element => readValue(datatype, element)),
+  }))
+
+function readValue(datatype: string, element: Value): Value {
+  if (datatype === 'INT64' || datatype === 'UINT64') return BigInt(element)
+  return datatype.startsWith('FP') ? Number(element) : element
+}
+
+/** A case whose outputs JSON cannot say. */
+const isUnsayable = ({ outputs }: Case) =>
+  outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
+
+/** The server as the points see it. */
+export function targetOf({
+  url,
+  model,
+  version,
+  casesFile,
+  maxBodyBytes,
+}: Served): Promise<Target> {
+  const { cases, fails = [], refused = [] } = readCases(casesFile)
+  const example = cases.find(({ name }) => name.startsWith('one ')) ?? cases[0]
+  const failing = [...fails, ...cases.filter(isUnsayable)].map(readInputs)
+  const mismatched = refused.filter(({ inputs }) => inputs.length > 1).map(readInputs)
+  return readTarget({
+    send: connect(url),
+    model,
+    version,
+    example: example && readInputs(example),
+    ...(maxBodyBytes !== undefined && { limits: { maxBodyBytes } }),
+    ...(failing.length > 0 && { failing }),
+    ...(mismatched.length > 0 && { mismatched }),
+  })
+}

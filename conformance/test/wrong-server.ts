@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto'
+import { deflateSync, gunzipSync, gzipSync, inflateSync } from 'node:zlib'
+import type { Reply, Send, Sent } from '../connection.ts'
+import { parseJson, toJson } from '../json.ts'
+import type { Target } from '../point.ts'
+
+/** A server that does one thing wrong: our own, with its requests or answers bent on the way. */
+export interface Wrong {
+  /** What the server takes the request for. */
+  readonly reads?: (sent: Sent, target: Target) => Sent
+  /** What it answers instead. */
+  readonly answers?: (reply: Reply, sent: Sent, target: Target) => Reply
+}
+
+/** The same target, behind that fault. */
+export function behind(
+  target: Target,
+  { reads = sent => sent, answers = reply => reply }: Wrong,
+): Target {
+  return {
+    ...target,
+    send: async sent => answers(await target.send(reads(sent, target)), sent, target),
+  }
+}
+
+/** The same for the same request. */
+export function keyOf({ body = '', ...rest }: Sent): string {
+  return `${JSON.stringify(rest)} ${createHash('sha1').update(body).digest('base64')}`
+}
+
+/** Asks each request once: our server gives the same answer again. Requests sent at once are the same as one after another. */
+export function remembered(send: Send): Send {
+  const answers = new Map<string, Promise<Reply>>()
+  return sent => {
+    const key = keyOf(sent)
+    const known = answers.get(key)
+    if (known !== undefined) return known
+    const answer = send(sent)
+    answers.set(key, answer)
+    return answer
+  }
+}
+
+export const isInference = ({ method = 'POST', path }: Sent) =>
+  method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
+
+/** The answer with another JSON, whatever travels behind it and however it is compressed. */
+export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
+  const encoding = reply.headers['content-encoding']
+  const body =
+    encoding === 'gzip'
+      ? gunzipSync(reply.body)
+      : encoding === 'deflate'
+        ? inflateSync(reply.body)
+        : reply.body
+  const length = Number(reply.headers['inference-header-content-length'] ?? body.byteLength)
+  let json: Json
+  try {
+    json = parseJson(body.toString('utf8', 0, length)) as Json
+  } catch {
+    return reply
+  }
+  const header = Buffer.from(toJson(change(json)))
+  const changed = Buffer.concat([header, body.subarray(length)])
+  return {
+    status: reply.status,
+    headers: {
+      ...reply.headers,
+      'content-length': String(changed.byteLength),
+      ...(reply.headers['inference-header-content-length'] !== undefined && {
+        'inference-header-content-length': String(header.byteLength),
+      }),
+    },
+    body:
+      encoding === 'gzip'
+        ? gzipSync(changed)
+        : encoding === 'deflate'
+          ? deflateSync(changed)
+          : changed,
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: mutations look into whatever came
+export type Json = any
+
+export const json = (status: number, body: unknown, headers = {}): Reply => ({
+  status,
+  headers: { 'content-type': 'application/json', ...headers },
+  body: Buffer.from(toJson(body)),
+})

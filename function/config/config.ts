@@ -1,0 +1,82 @@
+import { type AuthConfig, readAuth, readTls, type TlsConfig } from './access.ts'
+import { availableCpus } from './cpu-quota.ts'
+import { type PushConfig, readPush } from './push.ts'
+import { readRows, type Source, type Values } from './variable.ts'
+import { CORS, LIMITS, SERVING, type VariableName } from './variables.ts'
+
+const ROWS = { ...SERVING, ...LIMITS, ...CORS }
+type Rows = Values<typeof ROWS>
+
+/** How the process is set up. Every value comes from the environment, and only from here. */
+export interface Config extends Omit<Rows, 'ortThreads'> {
+  /** At most `cpus`. */
+  readonly ortThreads: number
+  /** CPUs that this process may use at once. */
+  readonly cpus: number
+  /** A socket that already listens, passed on by systemd, instead of port and host. */
+  readonly listenFd: number | undefined
+  /** The Knative service, or KServe InferenceService, that this process belongs to. */
+  readonly service: string | undefined
+  readonly inferenceService: string | undefined
+  readonly revision: string | undefined
+  /** True in a Kubernetes pod. */
+  readonly inCluster: boolean
+  /** Undefined: nothing is pushed. */
+  readonly push: PushConfig | undefined
+  /** Undefined: requests need no authentication. */
+  readonly auth: AuthConfig | undefined
+  /** Undefined: plain HTTP. */
+  readonly tls: TlsConfig | undefined
+}
+
+/**
+ * @param env as process.env; an empty variable counts as not set, except of authentication and TLS
+ * @param givenAs what the user wrote instead of a variable, such as `--http_port`, for errors
+ * @throws {Error} of one line, which names the variable, its value and what is allowed
+ */
+export function readConfig(
+  env: NodeJS.ProcessEnv,
+  givenAs: Partial<Record<VariableName, string>> = {},
+): Config {
+  const source: Source = { env, givenAs }
+  const values = readRows(ROWS, source)
+  checkPorts(values)
+  checkDrain(values)
+  const cpus = availableCpus()
+  return Object.freeze({
+    ...values,
+    ortThreads: Math.min(cpus, values.ortThreads ?? cpus),
+    cpus,
+    listenFd: passedSocket(env),
+    service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
+    inferenceService: env.INFERENCE_SERVICE_NAME || undefined,
+    revision: env.K_REVISION || undefined,
+    inCluster: Boolean(env.KUBERNETES_SERVICE_HOST),
+    push: readPush(source),
+    auth: readAuth(source),
+    tls: readTls(source),
+  })
+}
+
+function checkPorts({ port, metricsPort }: Rows): void {
+  if (metricsPort === 0 || metricsPort !== port) return
+  throw new Error(`METRICS_PORT is "${metricsPort}"; it must differ from PORT, or be left out`)
+}
+
+function checkDrain({ drainDelayMs: delay, drainTimeoutMs: timeout }: Rows): void {
+  if (delay === 0 || delay < timeout) return
+  const allowed = `less than DRAIN_TIMEOUT_MS (${timeout}), which includes it`
+  throw new Error(`DRAIN_DELAY_MS is "${delay}"; it must be ${allowed}`)
+}
+
+/** The first descriptor that systemd passes on (sd_listen_fds(3)). */
+const LISTEN_FDS_START = 3
+
+/** Ignores sockets for another process, whose environment this one inherited. */
+function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
+  if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
+  if (LISTEN_FDS === '1') return LISTEN_FDS_START
+  throw new Error(
+    `LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; it must be 1: one socket for everything`,
+  )
+}

@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { posix } from 'node:path'
+
+/**
+ * The CPUs that this process may use at once, at least 1: its cgroup's quota, else the machine's.
+ * ONNX Runtime counts the machine's cores; so does Node with version 1 of cgroups (Node 24.21).
+ * @param root the folder of /proc and /sys, for tests
+ */
+export function availableCpus(root = '/'): number {
+  const quotas = cpuControllers(root).flatMap(({ path, read }) =>
+    withParents(path).flatMap(folder => read(folder) ?? []),
+  )
+  return Math.max(1, Math.floor(Math.min(availableParallelism(), ...quotas)))
+}
+
+interface Controller {
+  /** This process's folder in the hierarchy. */
+  readonly path: string
+  /** The folder's quota in CPUs, undefined for none. */
+  readonly read: (folder: string) => number | undefined
+}
+
+/** The hierarchies that limit the CPU: version 2's only one, version 1's of cpu (man 7 cgroups). */
+function cpuControllers(root: string): Controller[] {
+  const lines = (text(posix.join(root, 'proc/self/cgroup')) ?? '').trim().split('\n')
+  return lines.flatMap(line => {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? []
+    if (controllers === undefined || path === undefined) return []
+    const inHierarchy = (folder: string) => posix.join(root, 'sys/fs/cgroup', controllers, folder)
+    if (controllers === '') return [{ path, read: folder => readVersion2(inHierarchy(folder)) }]
+    if (!controllers.split(',').includes('cpu')) return []
+    return [{ path, read: folder => readVersion1(inHierarchy(folder)) }]
+  })
+}
+
+/** A quota holds for all folders below it; a container sees its own folder as the root. */
+const withParents = (path: string): string[] =>
+  path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
+
+function readVersion2(folder: string): number | undefined {
+  const [quota, period] = (text(posix.join(folder, 'cpu.max')) ?? 'max').trim().split(' ')
+  return Number(quota) / Number(period) || undefined
+}
+
+function readVersion1(folder: string): number | undefined {
+  const quota = Number(text(posix.join(folder, 'cpu.cfs_quota_us')) ?? -1)
+  return quota > 0 ? quota / Number(text(posix.join(folder, 'cpu.cfs_period_us'))) : undefined
+}
+
+function text(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}

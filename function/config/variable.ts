@@ -1,0 +1,141 @@
+/*
+ * An environment variable is one row: its name, the check of its text, the type of its value, and
+ * its row in docs/configuration.md.
+ */
+
+export interface Variable<Name extends string = string, Value = unknown> {
+  readonly name: Name
+  /** The default, as the documentation shows it. */
+  readonly default: string
+  readonly allowed: string
+  readonly meaning: string
+  readonly parse: (text: string) => Value | undefined
+  /** The value where the variable is not set. */
+  readonly unset: Value
+}
+
+/** How a text becomes a value, and in words which texts are allowed. */
+export interface Kind<Value> {
+  readonly allowed: string
+  /** @returns undefined for a text that is not allowed */
+  readonly parse: (text: string) => Value | undefined
+  /** The text of a default, where String() does not give it. */
+  readonly show?: (value: Value) => string
+}
+
+interface Defaulted<Value> {
+  readonly default: Value
+  readonly meaning: string
+}
+
+interface Optional {
+  /** What holds where the variable is not set. */
+  readonly otherwise: string
+  readonly meaning: string
+}
+
+type Read<Value, Row> = Row extends { readonly default: unknown } ? Value : Value | undefined
+
+export function variable<
+  const Name extends string,
+  Value,
+  const Row extends Defaulted<Value> | Optional,
+>(
+  name: Name,
+  { allowed, parse, show = String }: Kind<Value>,
+  row: Row,
+): Variable<Name, Read<Value, Row>> {
+  const { meaning } = row
+  const unset = ('default' in row ? row.default : undefined) as Read<Value, Row>
+  const shown = 'default' in row ? show(row.default) : row.otherwise
+  return { name, default: shown, allowed, meaning, parse: parse as never, unset }
+}
+
+interface Range {
+  readonly min: number
+  readonly max?: number
+  /** What the text counts in the value's unit: 1,000 for seconds that are kept as milliseconds. */
+  readonly factor?: number
+}
+
+export const integer = ({ min, max = 2 ** 31 - 1, factor = 1 }: Range): Kind<number> => ({
+  allowed: `an integer from ${min} to ${max}`,
+  parse(text) {
+    if (!/^\d{1,10}$/.test(text)) return undefined
+    const value = Number(text)
+    return value >= min && value <= max ? value * factor : undefined
+  },
+  show: value => String(value / factor),
+})
+
+/** A part of a whole. */
+export const share: Kind<number> = {
+  allowed: 'a number from 0 to 1',
+  parse: text => (/^(?:0?\.\d+|0|1(?:\.0+)?)$/.test(text) ? Number(text) : undefined),
+}
+
+export const oneOf = <const Value extends string>(values: readonly Value[]): Kind<Value> => ({
+  allowed: values.join(', '),
+  parse: text => values.find(value => value === text),
+})
+
+/** In any case, as OpenTelemetry's specification reads true and false. */
+export const either = (yes: string, no: string): Kind<boolean> => ({
+  allowed: `${yes}, ${no}`,
+  parse(text) {
+    const word = text.toLowerCase()
+    if (word === yes) return true
+    return word === no ? false : undefined
+  },
+  show: value => (value ? yes : no),
+})
+
+export const text = (
+  allowed: string,
+  isAllowed: (text: string) => boolean = () => true,
+): Kind<string> => ({ allowed, parse: text => (isAllowed(text) ? text : undefined) })
+
+export const httpUrl = text('an http or https URL', value =>
+  /^https?:$/.test(URL.parse(value)?.protocol ?? ''),
+)
+
+/** @param allowed in words, the commas included */
+export const list = (
+  allowed: string,
+  isAllowed: (item: string) => boolean = () => true,
+): Kind<readonly string[]> => ({
+  allowed,
+  parse(text) {
+    const items = text.split(',').map(item => item.trim())
+    return items.every(item => item !== '' && isAllowed(item)) ? items : undefined
+  },
+})
+
+/** Rows by the names of the fields that hold their values. */
+export type Rows = Readonly<Record<string, Variable>>
+
+export type Values<R extends Rows> = {
+  readonly [Field in keyof R]: R[Field] extends Variable<string, infer Value> ? Value : never
+}
+
+/** Where variables are read from. */
+export interface Source {
+  /** As process.env; an empty variable counts as not set. */
+  readonly env: NodeJS.ProcessEnv
+  /** What the user wrote instead of a variable, such as `--http_port`, for errors. */
+  readonly givenAs?: Readonly<Partial<Record<string, string>>>
+}
+
+/** @throws {Error} of one line, which names the variable, its value and what is allowed */
+export function readRows<R extends Rows>(rows: R, source: Source): Values<R> {
+  const values = Object.entries(rows).map(([field, row]) => [field, readRow(row, source)])
+  return Object.fromEntries(values) as Values<R>
+}
+
+function readRow({ name, unset, parse, allowed }: Variable, { env, givenAs }: Source): unknown {
+  const given = env[name]
+  if (given === undefined || given === '') return unset
+  const value = parse(given)
+  if (value !== undefined) return value
+  throw new Error(`${givenAs?.[name] ?? name} is ${JSON.stringify(given)}; it must be ${allowed}`)
+}

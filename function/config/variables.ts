@@ -1,0 +1,377 @@
+import { fileURLToPath } from 'node:url'
+import { LOG_LEVELS } from '../telemetry/log.ts'
+import {
+  either,
+  httpUrl,
+  integer,
+  type Kind,
+  list,
+  oneOf,
+  share,
+  text,
+  type Variable,
+  variable,
+} from './variable.ts'
+
+/*
+ * Every environment variable of the function: a row each, under the field that holds its value.
+ * `npm run docs:write` makes docs/configuration.md's tables of it.
+ */
+
+const file = text('a file')
+const segment = text('text without /', value => !value.includes('/'))
+
+/** The build is one folder below the project's, this file two. */
+const SHIPPED_MODELS = new URL(
+  import.meta.url.endsWith('.ts') ? '../../models/' : '../models/',
+  import.meta.url,
+)
+const SHIPPED_MODEL = 'iris/v1.0.0'
+
+const folder: Kind<string> = {
+  ...text('a folder'),
+  show: path => path.slice(fileURLToPath(new URL('..', SHIPPED_MODELS)).length),
+}
+
+/** The model, and how requests are served and events answered. */
+export const SERVING = {
+  port: variable('PORT', integer({ min: 0, max: 65535 }), {
+    default: 8080,
+    meaning:
+      'The port for everything: inference, events, health, metrics, pages. 0 takes a free one.',
+  }),
+  listenHost: variable('LISTEN_HOST', text('an address'), {
+    otherwise: 'all interfaces',
+    meaning: 'The address to listen on.',
+  }),
+  metricsPort: variable('METRICS_PORT', integer({ min: 0, max: 65535 }), {
+    otherwise: 'the same as `PORT`',
+    meaning:
+      'A port for `/metrics` alone, which `PORT` then no longer serves; it answers health, ' +
+      'too. It speaks plain HTTP and asks for no authentication. 0 takes a free one.',
+  }),
+  modelDir: variable('MODEL_DIR', folder, {
+    default: fileURLToPath(new URL(SHIPPED_MODEL, SHIPPED_MODELS)),
+    meaning:
+      'The model folder: `model.onnx` (or the only `*.onnx` there) and optionally `model.json`.',
+  }),
+  modelName: variable('MODEL_NAME', segment, {
+    otherwise: 'from `model.json`',
+    meaning: 'The model’s name in paths and answers.',
+  }),
+  modelVersion: variable('MODEL_VERSION', segment, {
+    otherwise: 'from `model.json`',
+    meaning: 'The model’s version in paths and answers.',
+  }),
+  execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
+    default: 'auto',
+    meaning:
+      'Where the model runs: `inline` on the main thread, or `worker` in worker threads, so ' +
+      'that other requests do not wait for a run. `auto` moves a model to worker threads if a ' +
+      'run takes more than 5 ms or its files are larger than 32 MiB.',
+  }),
+  ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
+    otherwise: 'the CPUs this process may use',
+    meaning:
+      'Threads that ONNX Runtime uses within a run, at most the number of CPUs (the cgroup’s ' +
+      'quota). CPUs / `ORT_THREADS` worker threads run beside each other, if the memory has ' +
+      'room for a copy of the model in each.',
+  }),
+  ceSource: variable(
+    'CE_SOURCE',
+    text(
+      'a URI reference',
+      value => value.trim() === value && URL.canParse(value, 'http://function/'),
+    ),
+    {
+      otherwise: '/onnx-function/{service}/{model}',
+      meaning: 'The `source` of reply events.',
+    },
+  ),
+  playground: variable('PLAYGROUND', either('on', 'off'), {
+    default: true,
+    meaning:
+      'Whether `GET /` gives browsers the page that tries the model. If `off`, browsers get ' +
+      'the server’s metadata as other clients do. `/docs` stays.',
+  }),
+  logLevel: variable('LOG_LEVEL', oneOf(LOG_LEVELS), {
+    default: 'info',
+    meaning: 'The lowest level that is logged; `debug` adds a line for each request.',
+  }),
+} as const
+
+/** Bounds of size and time. */
+export const LIMITS = {
+  maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
+    default: 64 * 1024 * 1024,
+    meaning:
+      'The largest body, also after decompression; a larger one is answered 413. The same ' +
+      'limit holds for the tensors that a large request is read to, for the answer to it, and ' +
+      'for all waiting requests together. All bodies and answers held at once are bounded by ' +
+      'twice this; beyond that the answer is 503.',
+  }),
+  maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
+    default: 4096,
+    meaning:
+      'Rows that may wait for a run; beyond that the answer is 503 with Retry-After. A ' +
+      'request counts for at most `MAX_BATCH_ROWS`.',
+  }),
+  maxBatchRows: variable('MAX_BATCH_ROWS', integer({ min: 1 }), {
+    default: 256,
+    meaning: 'Waiting requests join in one run up to so many rows; a larger request runs alone.',
+  }),
+  requestTimeoutMs: variable('REQUEST_TIMEOUT_MS', integer({ min: 1 }), {
+    default: 30_000,
+    meaning:
+      'How long a request may take to arrive (408), how long it may wait for its run (504), ' +
+      'and how long the client may take to read the answer (the connection is closed).',
+  }),
+  drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
+    default: 0,
+    meaning:
+      'How long new connections are accepted after TERM. Knative needs no delay; plain ' +
+      'Kubernetes needs the time that its endpoints take to follow. It must be less than ' +
+      '`DRAIN_TIMEOUT_MS`.',
+  }),
+  drainTimeoutMs: variable('DRAIN_TIMEOUT_MS', integer({ min: 0 }), {
+    default: 10_000,
+    meaning: 'How long requests in flight may take to finish after TERM, the delay included.',
+  }),
+  idleExitMs: variable('IDLE_EXIT_SECONDS', integer({ min: 0, max: 2_147_483, factor: 1_000 }), {
+    default: 0,
+    meaning:
+      'After so many seconds without a connection and without a request other than health and ' +
+      'metrics, the process ends with exit code 0, for systemd to start it again ([one ' +
+      'machine](single-machine.md)). Idle connections are closed no later than this. 0: ' +
+      'never.',
+  }),
+} as const
+
+const SAMPLERS = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const
+export type SamplerName = (typeof SAMPLERS)[number]
+
+/** OpenTelemetry's variables; its exporters and resource detector read some of them themselves. */
+export const PUSHING = {
+  endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl, {
+    otherwise: 'nothing is pushed',
+    meaning:
+      'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and ' +
+      '`/v1/metrics` are added to it.',
+  }),
+  tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', httpUrl, {
+    otherwise: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
+    meaning: 'Where spans are pushed to; nothing is added to it.',
+  }),
+  metricsEndpoint: variable('OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', httpUrl, {
+    otherwise: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
+    meaning: 'Where metrics are pushed to; nothing is added to it.',
+  }),
+  headers: variable('OTEL_EXPORTER_OTLP_HEADERS', text('name=value,name=value, percent-encoded'), {
+    otherwise: 'none',
+    meaning: 'Headers of each push, such as an API key.',
+  }),
+  protocol: variable('OTEL_EXPORTER_OTLP_PROTOCOL', oneOf(['http/protobuf']), {
+    default: 'http/protobuf',
+    meaning: 'The protocol of each push.',
+  }),
+  serviceName: variable('OTEL_SERVICE_NAME', text('text'), {
+    otherwise: 'the Knative or KServe service, else onnx-function',
+    meaning: 'The `service.name` of spans and metrics.',
+  }),
+  resourceAttributes: variable(
+    'OTEL_RESOURCE_ATTRIBUTES',
+    text('name=value,name=value, percent-encoded'),
+    {
+      otherwise: 'none',
+      meaning: 'Further resource attributes; they win over the process’s own.',
+    },
+  ),
+  sampler: variable('OTEL_TRACES_SAMPLER', oneOf(SAMPLERS), {
+    default: 'parentbased_always_on',
+    meaning:
+      'The requests that spans are sent for; the `parentbased_` samplers follow a `traceparent`.',
+  }),
+  samplerShare: variable('OTEL_TRACES_SAMPLER_ARG', share, {
+    default: 1,
+    meaning: 'The share that the `traceidratio` samplers take.',
+  }),
+  metricIntervalMs: variable('OTEL_METRIC_EXPORT_INTERVAL', integer({ min: 1 }), {
+    default: 60_000,
+    meaning:
+      'Milliseconds between two pushes of the metrics; they are pushed at the start and at ' +
+      'the end as well.',
+  }),
+  disabled: variable('OTEL_SDK_DISABLED', either('true', 'false'), {
+    default: false,
+    meaning: '`true`: nothing is pushed, whatever the other variables say.',
+  }),
+} as const
+
+// Each of these needs a private key to sign. HMAC does not: with it, anyone who has the issuer's
+// public key could sign a token.
+const JWT_ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+]
+
+const isUrl = (text: string) => /^\w+:\/\//.test(text)
+
+/** Over http, anyone on the path could replace the keys. */
+function isSafe({ protocol, hostname }: URL): boolean {
+  if (protocol === 'https:') return true
+  return protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+}
+
+const keySource: Kind<URL | string> = {
+  allowed: 'an https URL, an http URL of this machine, or a file',
+  parse(text) {
+    if (!isUrl(text)) return text
+    const url = URL.parse(text)
+    return url !== null && isSafe(url) ? url : undefined
+  },
+}
+
+/** Authentication. */
+export const AUTH = {
+  secret: variable('AUTH_SECRET', text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / ='), {
+    otherwise: 'none',
+    meaning:
+      'A secret that callers send as `Authorization: Bearer …`. If this, `AUTH_SECRET_FILE` ' +
+      'or `AUTH_JWKS` is set, every request but health needs a secret or a token ' +
+      '([security](security.md)).',
+  }),
+  secretFile: variable('AUTH_SECRET_FILE', file, {
+    otherwise: 'none',
+    meaning:
+      'A file of secrets, one a line, each of which is accepted. It is read again when it changes.',
+  }),
+  jwks: variable('AUTH_JWKS', keySource, {
+    otherwise: 'none',
+    meaning:
+      'The public keys of the token issuer (a JSON Web Key Set): callers send a token that ' +
+      'one of them verifies. A file is read again when it changes; a URL is asked again for ' +
+      'an unknown key, and every ten minutes. Needs `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
+  }),
+  issuer: variable('AUTH_ISSUER', text('text'), {
+    otherwise: 'none',
+    meaning: 'The `iss` that tokens must have.',
+  }),
+  audience: variable('AUTH_AUDIENCE', text('text'), {
+    otherwise: 'none',
+    meaning: 'The `aud` that tokens must name.',
+  }),
+  eventsAudience: variable('AUTH_EVENTS_AUDIENCE', text('text'), {
+    otherwise: 'the same as `AUTH_AUDIENCE`',
+    meaning:
+      'The `aud` that tokens of events must name instead, such as the `audience` of a ' +
+      'Trigger’s subscriber.',
+  }),
+  subjects: variable('AUTH_SUBJECTS', list('text, separated by commas'), {
+    otherwise: 'all',
+    meaning: 'The `sub` of tokens that are accepted; any other gets 403.',
+  }),
+  algorithms: variable(
+    'AUTH_ALGORITHMS',
+    list(`of ${JWT_ALGORITHMS.join(', ')}; separated by commas`, name =>
+      JWT_ALGORITHMS.includes(name),
+    ),
+    { default: ['RS256'], meaning: 'The algorithms that tokens may be signed with.' },
+  ),
+  clockSkewSeconds: variable('AUTH_CLOCK_SKEW_SECONDS', integer({ min: 0, max: 300 }), {
+    default: 30,
+    meaning: 'How many seconds the issuer’s clock may differ from this one.',
+  }),
+} as const
+
+export const TLS = {
+  certFile: variable('TLS_CERT_FILE', file, {
+    otherwise: 'none',
+    meaning:
+      'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. It is read ' +
+      'again when it changes. Needs `TLS_KEY_FILE`.',
+  }),
+  keyFile: variable('TLS_KEY_FILE', file, {
+    otherwise: 'none',
+    meaning: 'Its private key, in PEM.',
+  }),
+} as const
+
+const isOrigin = (text: string) => URL.parse(text)?.origin === text
+
+const origins: Kind<readonly string[] | '*'> = {
+  allowed: '*, or origins such as https://example.com, separated by commas',
+  parse: text => (text === '*' ? text : list('', isOrigin).parse(text)),
+}
+
+export const CORS = {
+  corsOrigins: variable('CORS_ORIGINS', origins, {
+    otherwise: 'none',
+    meaning: 'Origins of web pages whose scripts may read answers.',
+  }),
+} as const
+
+const ROWS = [SERVING, LIMITS, PUSHING, AUTH, TLS, CORS].flatMap(rows => Object.values(rows))
+
+type Named<Rows> = Rows extends Readonly<Record<string, Variable<infer Name>>> ? Name : never
+export type VariableName =
+  | Named<typeof SERVING>
+  | Named<typeof LIMITS>
+  | Named<typeof PUSHING>
+  | Named<typeof AUTH>
+  | Named<typeof TLS>
+  | Named<typeof CORS>
+
+/** Every variable a user may set. */
+export const VARIABLES = Object.fromEntries(ROWS.map(row => [row.name, row])) as Readonly<
+  Record<VariableName, Variable>
+>
+
+/** Variables that a platform sets. */
+export const PLATFORM_VARIABLES = [
+  {
+    names: ['K_SERVICE', 'K_REVISION'],
+    by: 'Knative',
+    meaning:
+      'name the service and revision in `function_info`, in pushed spans and metrics, and in ' +
+      'the source of reply events',
+  },
+  {
+    names: ['INFERENCE_SERVICE_NAME'],
+    by: 'KServe',
+    meaning: 'names the model if nothing else does, and the service if Knative does not',
+  },
+  {
+    names: ['LISTEN_FDS', 'LISTEN_PID'],
+    by: 'systemd',
+    meaning:
+      'pass a socket that already listens, instead of `PORT` and `LISTEN_HOST`, if the id is ' +
+      'this process’s ([one machine](single-machine.md))',
+  },
+  {
+    names: ['MODEL_INIT_MODE'],
+    by: 'KServe',
+    meaning:
+      '`async`: the predictor waits up to a minute for the model folder, which another ' +
+      'container links',
+  },
+  {
+    names: ['KUBERNETES_SERVICE_HOST'],
+    by: 'Kubernetes',
+    meaning: 'omits the example `curl` after the start, so that the log is JSON only',
+  },
+] as const

@@ -1,0 +1,102 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { AuthConfig, JwtConfig } from '../../config/access.ts'
+import type { Log } from '../../telemetry/log.ts'
+import type { RequestHead } from '../head.ts'
+import type { Route } from '../routes.ts'
+import type { Verify } from './jwt.ts'
+import { CHALLENGE, type Refusal, refuseToken } from './refusal.ts'
+import { watchFiles } from './watched-files.ts'
+
+/**
+ * Authenticates a request; health needs no authentication.
+ * @param findRoute finds the request's route, or throws; only authenticated callers see that error
+ * @returns undefined where the caller is authenticated and allowed
+ */
+export type Authenticate = (
+  request: RequestHead,
+  findRoute: () => Route | undefined,
+) => Promise<Refusal | undefined>
+
+/** @throws {Error} of one line, when a secret or a file cannot be used */
+export async function createAuthentication(config: AuthConfig, log: Log): Promise<Authenticate> {
+  const isKnownSecret = createSecrets(config, log)
+  const verify = config.jwt && (await createVerify(config.jwt, log))
+
+  return async (request, findRoute) => {
+    const route = routeOrNone(findRoute)
+    if (route?.kind === 'health') return undefined
+    const token = bearerOf(request)
+    if (typeof token !== 'string') return token
+    if (isKnownSecret(token)) return undefined
+    if (verify === undefined)
+      return refuseToken('UNAUTHENTICATED', 'the bearer token is not known here')
+    return verify(token, request.method === 'POST' && route?.isEvent?.(request.headers) === true)
+  }
+}
+
+/** jose is loaded only where it is used. */
+const createVerify = async (jwt: JwtConfig, log: Log): Promise<Verify> =>
+  (await import('./jwt.ts')).createVerify(jwt, log)
+
+function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
+  try {
+    return findRoute()
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The token; a refusal where there is no token, or a second one: a proxy may have checked the
+ * other.
+ */
+function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
+  const credentials = rawHeaders.filter(
+    (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization',
+  )
+  if (credentials.length > 1)
+    return { code: 'BAD_HTTP', message: 'there is more than one Authorization header', headers: {} }
+  const token = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(credentials[0] ?? '')?.[1]
+  if (token !== undefined) return token
+  const message = 'a bearer token is needed: send the header Authorization: Bearer TOKEN'
+  return { code: 'UNAUTHENTICATED', message, headers: { 'www-authenticate': CHALLENGE } }
+}
+
+/** Whether a token is one of the secrets. The time that takes reveals nothing of them. */
+function createSecrets({ secret, secretFile }: AuthConfig, log: Log): (token: string) => boolean {
+  if (secret !== undefined) checkSecret(secret, 'AUTH_SECRET')
+  const own = secret === undefined ? [] : [digest(secret)]
+  let known = own
+  if (secretFile !== undefined) {
+    const use = ({ AUTH_SECRET_FILE: text }: { AUTH_SECRET_FILE: string }) => {
+      known = [...own, ...readSecrets(text).map(digest)]
+    }
+    watchFiles({ AUTH_SECRET_FILE: secretFile }, use, log)
+  }
+  return token => {
+    const asked = digest(token)
+    // Each of them is compared, whichever it is.
+    return known.map(digest => timingSafeEqual(digest, asked)).includes(true)
+  }
+}
+
+/** Of one length, as a comparison in constant time needs it. */
+const digest = (text: string) => createHash('sha256').update(text).digest()
+
+function readSecrets(text: string): string[] {
+  const secrets = text.split(/\r?\n/).filter(line => line !== '')
+  if (secrets.length === 0) throw new Error('it is empty')
+  for (const [i, secret] of secrets.entries()) checkSecret(secret, `secret ${i + 1}`)
+  return secrets
+}
+
+/**
+ * A secret can be sent as a bearer token (RFC 6750 section 2.1), and cannot be guessed. Even a
+ * wrong one is not written to a log.
+ */
+function checkSecret(secret: string, what: string): void {
+  if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return
+  throw new Error(
+    `${what} is not shown here; it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / =`,
+  )
+}

@@ -1,0 +1,111 @@
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose'
+import type { JwtConfig } from '../../config/access.ts'
+import type { Log } from '../../telemetry/log.ts'
+import { type Refusal, refuseToken } from './refusal.ts'
+import { watchFiles } from './watched-files.ts'
+
+/**
+ * Verifies that a token is from the issuer, for this service and for such a request.
+ * @returns undefined where it is; else 401 where it is not genuine, 403 where it does not allow the
+ *   request, 503 where the issuer's keys are not available
+ */
+export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
+
+/** @throws {Error} of one line, when the file holds no keys */
+export function createVerify(
+  { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
+  log: Log,
+): Verify {
+  const keyOf = jwks instanceof URL ? createRemoteJWKSet(jwks) : keysOfFile(jwks, log)
+  const options = {
+    issuer,
+    audience: [audience, eventsAudience],
+    algorithms: [...algorithms],
+    clockTolerance: clockSkewSeconds,
+    requiredClaims: ['exp'],
+  }
+  let failing = false
+
+  function refusalOf(error: unknown): Refusal {
+    const mistake = mistakeOf(error, algorithms)
+    if (mistake !== undefined) return refuseToken('UNAUTHENTICATED', mistake)
+    // Once, not for each request until the keys are back.
+    if (!failing)
+      log.error({ err: error }, 'the keys of AUTH_JWKS are not available; no token can be verified')
+    failing = true
+    return {
+      code: 'KEYS_UNAVAILABLE',
+      message: 'tokens cannot be verified now; try again later',
+      headers: { 'retry-after': '5' },
+    }
+  }
+
+  return async (token, isEvent) => {
+    let claims: JWTPayload
+    try {
+      claims = (await jwtVerify(token, keyOf, options)).payload
+    } catch (error) {
+      return refusalOf(error)
+    }
+    failing = false
+    const wanted = isEvent ? eventsAudience : audience
+    if (![claims.aud].flat().includes(wanted)) {
+      return refuseToken(
+        'FORBIDDEN',
+        `the token's audience does not include ${isEvent ? 'events' : 'requests other than events'}`,
+      )
+    }
+    if (subjects !== undefined && !subjects.includes(claims.sub ?? ''))
+      return refuseToken('FORBIDDEN', "the token's subject is not allowed (AUTH_SUBJECTS)")
+    return undefined
+  }
+}
+
+/** What is wrong with the token; undefined where the fault is not the token's. */
+function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
+  if (error instanceof errors.JWTExpired) return 'the token has expired'
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return CLAIMS[error.claim] ?? `the token's ${error.claim} is not valid`
+  if (error instanceof errors.JOSEAlgNotAllowed)
+    return `the token is not signed with ${algorithms.join(' or ')}`
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return 'the token is not signed by its issuer'
+  if (error instanceof errors.JWKSNoMatchingKey)
+    return 'the token is signed with a key that its issuer does not list'
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
+    return 'the token does not name the key it is signed with (kid), and its issuer has several'
+  if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid)
+    return 'the token is not a JWT'
+  // A critical header that jose does not know, or a key that does not fit its algorithm.
+  if (error instanceof errors.JOSENotSupported)
+    return 'the token uses a feature that is not supported here'
+  return undefined
+}
+
+const CLAIMS: Readonly<Record<string, string>> = {
+  aud: 'the token is for another audience (aud)',
+  iss: 'the token is from another issuer (iss)',
+  nbf: 'the token is not valid yet (nbf)',
+  exp: 'the token has no valid expiry (exp)',
+}
+
+function keysOfFile(path: string, log: Log): JWTVerifyGetKey {
+  let keyOf: JWTVerifyGetKey | undefined
+  const use = ({ AUTH_JWKS: text }: { AUTH_JWKS: string }) => {
+    try {
+      keyOf = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet)
+    } catch (error) {
+      throw new Error(`this is not a JSON Web Key Set: ${(error as Error).message}`)
+    }
+  }
+  watchFiles({ AUTH_JWKS: path }, use, log)
+  return (header, token) => (keyOf as JWTVerifyGetKey)(header, token)
+}

@@ -1,0 +1,33 @@
+import type { RefusalCode } from '../../errors.ts'
+
+/**
+ * Why a request is refused. A value, because authentication shares no code with the start, which
+ * would then read more files.
+ */
+export interface Refusal {
+  readonly code: Extract<
+    RefusalCode,
+    'BAD_HTTP' | 'UNAUTHENTICATED' | 'FORBIDDEN' | 'KEYS_UNAVAILABLE'
+  >
+  readonly message: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export const CHALLENGE = 'Bearer realm="onnx-function"'
+
+/**
+ * The refusal of a token (RFC 6750 section 3.1).
+ * @param code UNAUTHENTICATED where another token would do, FORBIDDEN where this one is genuine and
+ *   does not allow the request
+ * @param message in ASCII, without double quotes (RFC 6750 allows no others in a header)
+ */
+export function refuseToken(code: 'UNAUTHENTICATED' | 'FORBIDDEN', message: string): Refusal {
+  const error = code === 'UNAUTHENTICATED' ? 'invalid_token' : 'insufficient_scope'
+  return {
+    code,
+    message,
+    headers: {
+      'www-authenticate': `${CHALLENGE}, error="${error}", error_description="${message}"`,
+    },
+  }
+}

@@ -1,0 +1,179 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Caller } from '../answer.ts'
+import { sendRaw } from './malformed.ts'
+
+/** How long a client that keeps its connection busy may take to send the next request. */
+export const NEXT_REQUEST_MS = 250
+
+/**
+ * How many requests a client may pipeline on one connection. Node reads hundreds in one go, and so
+ * many from each of 150 connections took 2.5 s, most of it for requests that were then not
+ * answered.
+ */
+const MAX_PIPELINED = 128
+
+/** A request, and where its answer goes. */
+export interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly caller: Caller
+}
+
+/** What is known of a connection. */
+export interface Connection {
+  /** The response to its newest request; those before it are sent first. */
+  latest: ServerResponse | undefined
+  /** Requests that arrived before the one ahead of them was answered, in their order. */
+  pipelined: Exchange[]
+  /** Bytes read when it was last idle: where more have come since, a request is on its way. */
+  idleBytes: number
+  /** When it was last idle, on performance.now()'s clock. */
+  idleSince: number
+  /** It is to be closed, because what it sent is not HTTP. */
+  malformed: boolean
+}
+
+const NONE: Exchange[] = []
+
+/** All open connections: whose turn it is on each, and when each may be closed. */
+export class Connections {
+  readonly #open = new Map<Socket, Connection>()
+  readonly #maxPipelined: number
+  readonly #begin: (exchange: Exchange) => void
+  /** Over all connections. */
+  #pipelined = 0
+  #ending = false
+
+  /**
+   * @param maxPipelined requests over all connections
+   * @param begin answers a request whose turn it is
+   */
+  constructor(maxPipelined: number, begin: (exchange: Exchange) => void) {
+    this.#maxPipelined = maxPipelined
+    this.#begin = begin
+  }
+
+  add(socket: Socket): void {
+    const connection: Connection = {
+      latest: undefined,
+      pipelined: NONE,
+      idleBytes: 0,
+      idleSince: performance.now(),
+      malformed: false,
+    }
+    this.#open.set(socket, connection)
+    socket.once('close', () => this.#open.delete(socket))
+    if (this.#ending) closeWhenIdle(socket, connection)
+  }
+
+  /** @returns undefined once it is closed */
+  of(socket: Socket): Connection | undefined {
+    return this.#open.get(socket)
+  }
+
+  /** Any open connection. */
+  first(): Socket | undefined {
+    return this.#open.keys().next().value
+  }
+
+  /**
+   * Begins a request, or lets it wait: requests of one connection are answered one after the other.
+   * A client that pipelines many has no more of the server at a time than others, and for a client
+   * that reads no answer no more than one is made.
+   */
+  take(exchange: Exchange, connection: Connection): void {
+    const before = connection.latest
+    connection.latest = exchange.response
+    if (before === undefined || before.closed) {
+      this.#begin(exchange)
+      return
+    }
+    if (connection.pipelined.length >= MAX_PIPELINED || this.#pipelined >= this.#maxPipelined) {
+      exchange.request.socket.destroy()
+      return
+    }
+    if (connection.pipelined.length === 0) connection.pipelined = [exchange]
+    else connection.pipelined.push(exchange)
+    this.#pipelined++
+  }
+
+  /** The answer to a request was sent, or its client hung up. */
+  answered({ request }: Exchange, connection: Connection): void {
+    const { socket } = request
+    // A refusal may be read before all of the body has come.
+    if (request.complete || request.closed) this.#becomeIdle(socket, connection)
+    else {
+      request.once('close', () => this.#becomeIdle(socket, connection))
+      // A body may be answered before the parser reports its end; without this, the parser would
+      // not read on to it.
+      request.resume()
+    }
+    if (connection.pipelined.length > 0) this.#takeNext(socket, connection)
+  }
+
+  #takeNext(socket: Socket, { pipelined }: Connection): void {
+    // Requests after an answer that closes the connection are not answered.
+    const taken = pipelined.splice(0, socket.writable ? 1 : pipelined.length)
+    this.#pipelined -= taken.length
+    // In the next turn of the event loop: else one connection would have this one to itself until
+    // it has read enough.
+    if (socket.writable && taken[0] !== undefined) setImmediate(this.#begin, taken[0])
+  }
+
+  #becomeIdle(socket: Socket, connection: Connection): void {
+    connection.idleBytes = socket.bytesRead
+    connection.idleSince = performance.now()
+    // An answer that promised to keep the connection, and was read only now.
+    if (this.#ending) closeWhenIdle(socket, connection)
+  }
+
+  /** Closes each connection once it is idle, now and from here on. */
+  async end(): Promise<void> {
+    this.#ending = true
+    for (const [socket, connection] of this.#open) {
+      // What the client has sent until now is read first.
+      await nextTurn()
+      closeWhenIdle(socket, connection)
+    }
+  }
+
+  /**
+   * Answers bytes that are no request, after the request before them has its own answer; then the
+   * connection closes.
+   * @param headers further lines of the head
+   */
+  refuse(socket: Socket, status: number, message: string, headers = ''): void {
+    const connection = this.#open.get(socket)
+    if (connection === undefined) {
+      // A handshake that failed: the client could not read an answer.
+      socket.destroy()
+      return
+    }
+    // The parser reports every piece that comes after the first malformed one, too.
+    if (connection.malformed) return
+    connection.malformed = true
+    const before = connection.latest
+    const send = () => sendRaw(socket, status, message, headers)
+    if (before === undefined || before.writableFinished || before.destroyed) send()
+    else if (before.req.complete) before.once('finish', send)
+    else if (before.headersSent) socket.destroy()
+    else send()
+  }
+}
+
+/**
+ * A client that was answered just now, with the promise to keep the connection, may have sent its
+ * next request before it can know that we end: that one is waited for, for a moment, and answered.
+ * A connection that has been idle for longer is closed.
+ */
+function closeWhenIdle(socket: Socket, connection: Connection): void {
+  if (!isIdle(socket, connection)) return
+  const left = connection.idleSince + NEXT_REQUEST_MS - performance.now()
+  if (left <= 0) socket.destroy()
+  else setTimeout(closeWhenIdle, left, socket, connection)
+}
+
+const isIdle = ({ bytesRead }: Socket, { latest, idleBytes }: Connection) =>
+  latest?.closed !== false && bytesRead === idleBytes

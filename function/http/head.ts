@@ -1,0 +1,56 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { Refused } from '../answer.ts'
+import { show } from '../protocol/json.ts'
+
+/** The head of a request; Node's IncomingMessage is one. */
+export interface RequestHead {
+  readonly method?: string | undefined
+  /** The request target: a path, with or without a query. */
+  readonly url?: string | undefined
+  readonly httpVersion: string
+  /** Lower-case names. */
+  readonly headers: IncomingHttpHeaders
+  /** Names and values in turn, as they came. */
+  readonly rawHeaders: readonly string[]
+}
+
+/** A request target without its query. */
+export function pathOf(target: string): string {
+  const query = target.indexOf('?')
+  return query === -1 ? target : target.slice(0, query)
+}
+
+export const CLOSE = { connection: 'close' }
+
+/**
+ * The rules of HTTP/1.1 that Node leaves to us (RFC 9112 sections 3.2 and 6.1, RFC 9110 section
+ * 10.1.1), and heads that Node takes but that a proxy before us may read in another way.
+ * @throws {Refused} 400, 417
+ */
+export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): undefined {
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked'))
+    throw new Refused(
+      'BAD_HTTP',
+      `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`,
+      CLOSE,
+    )
+  if (httpVersion === '0.9')
+    throw new Refused('BAD_HTTP', 'the request says no version of HTTP', CLOSE)
+  if (httpVersion !== '1.1') return
+  if (headers.host === undefined) throw new Refused('BAD_HTTP', 'the Host header is missing')
+  if (countHosts(rawHeaders) > 1)
+    throw new Refused('BAD_HTTP', 'there is more than one Host header', CLOSE)
+  if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
+  throw new Refused(
+    'EXPECTATION_FAILED',
+    `Expect ${show(headers.expect)} cannot be met; only 100-continue`,
+  )
+}
+
+function countHosts(rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.length === 4 && rawHeaders[i]?.toLowerCase() === 'host') count++
+  return count
+}

@@ -1,0 +1,265 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { Server as NetServer, type Socket } from 'node:net'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import type { Caller } from '../answer.ts'
+import type { Config } from '../config/config.ts'
+import type { Service } from '../service.ts'
+import { traceOf } from '../telemetry/log.ts'
+import { IncomingBody } from './body.ts'
+import { type Connection, Connections, type Exchange, NEXT_REQUEST_MS } from './connections.ts'
+import { reasonOf } from './malformed.ts'
+import { BodyMemory } from './memory.ts'
+import { createResponder, type FindRoute, type Responder } from './respond.ts'
+import type { TableRoute } from './routes.ts'
+import { Sender } from './send.ts'
+import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
+
+/** A turn of the event loop so short that hardly any connection can have arrived in it. */
+const QUIET_TURN_MS = 0.02
+
+/**
+ * Answers a request by the route that `find` gives; without it, by the route of the request's path.
+ */
+export type Respond = (find?: FindRoute) => Promise<void>
+
+/**
+ * Stands between the listener and the routes, such as an Express application. It hands every
+ * request on by `respond`.
+ */
+export type Middleware = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  respond: Respond,
+) => void
+
+/** What a listener serves, where it is not all rows of the configuration. */
+export interface ListenOptions {
+  readonly middleware?: Middleware | undefined
+  readonly rows?: readonly TableRoute[]
+}
+
+/**
+ * Listens on the configured port.
+ * @throws {Error} of one line, when the port cannot be had
+ */
+export async function listen(
+  service: Service,
+  config: Config,
+  { middleware, rows }: ListenOptions = {},
+): Promise<Listener> {
+  const responder = await createResponder(service, config, rows)
+  const memory = new BodyMemory(config.maxBodyBytes)
+  const sender = new Sender(memory, config)
+  const serving = { responder, memory, sender, maxBodyBytes: config.maxBodyBytes }
+  const connections = new Connections(config.maxQueueRows, exchange => {
+    if (middleware === undefined) serve(exchange, serving)
+    else middleware(exchange.request, exchange.response, find => serve(exchange, serving, find))
+  })
+  const http = await createHttpServer(config, service.log)
+  handleRequests(http, connections, service, config)
+  const port = await bind(http.server, config)
+  return new Listener({ port, http, connections, responder, sender })
+}
+
+interface Serving {
+  readonly responder: Responder
+  readonly memory: BodyMemory
+  readonly sender: Sender
+  readonly maxBodyBytes: number
+}
+
+/** Answers one request. */
+async function serve(
+  { request, response, caller }: Exchange,
+  { responder, memory, sender, maxBodyBytes }: Serving,
+  find?: FindRoute,
+): Promise<void> {
+  const body = new IncomingBody(request, response, memory, maxBodyBytes)
+  const destination = { request, response, body }
+  try {
+    const answer = await responder.respond(request, caller, body, find)
+    if (answer !== undefined) await sender.send(destination, answer)
+  } catch (error) {
+    await sender.send(destination, responder.refuse(error, request, caller))
+  } finally {
+    if (response.closed || response.writableLength === 0) body.release()
+  }
+}
+
+/** Listens to everything that arrives. */
+function handleRequests(
+  { server, connectionEvent }: HttpServer,
+  connections: Connections,
+  service: Service,
+  { requestTimeoutMs }: Config,
+): void {
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    const connection = connections.of(request.socket)
+    // The client hung up before its request was begun.
+    if (connection === undefined) return
+    const caller = callerOf(request, service, requestTimeoutMs)
+    const exchange = { request, response, caller }
+    response.on('close', () => onClose(exchange, connection))
+    request.url = originForm(request.url ?? '')
+    connections.take(exchange, connection)
+  }
+  const onClose = (exchange: Exchange, connection: Connection) => {
+    // The answer was sent, or the client hung up.
+    if (!exchange.response.writableFinished) exchange.caller.gone = true
+    connections.answered(exchange, connection)
+    report(exchange, service)
+  }
+  server.on(connectionEvent, (socket: Socket) => connections.add(socket))
+  server.on('request', onRequest)
+  server.on('checkContinue', onRequest)
+  server.on('checkExpectation', onRequest)
+  server.on('connect', (_request, socket: Socket) => {
+    // Node has let go of this socket: without a listener, its error would end the process.
+    socket.on('error', () => {})
+    socket.resume()
+    const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'
+    connections.refuse(socket, 405, 'CONNECT is not supported; this is no proxy', allow)
+  })
+  server.on('clientError', (error, socket: Socket) =>
+    connections.refuse(socket, ...reasonOf(error)),
+  )
+}
+
+function callerOf(
+  { method, headers }: IncomingMessage,
+  { traces }: Service,
+  requestTimeoutMs: number,
+): Caller {
+  const arrived = performance.now()
+  return {
+    arrived,
+    deadline: arrived + requestTimeoutMs,
+    gone: false,
+    traceparent: headers.traceparent as string | undefined,
+    trace: traces?.begin(method, arrived),
+  }
+}
+
+/**
+ * A request target that is a whole URL (RFC 9112 section 3.2.2) as a path; Express would read it by
+ * url.parse, of which Node warns.
+ */
+function originForm(target: string): string {
+  if (target.startsWith('/') || !URL.canParse(target)) return target
+  const { pathname, search } = new URL(target)
+  return pathname + search
+}
+
+/** Ends a request's trace and logs it. */
+function report({ request, response, caller }: Exchange, { traces, log }: Service): void {
+  if (caller.trace !== undefined) {
+    const status = response.headersSent ? response.statusCode : undefined
+    traces?.finish(caller.trace, request, status, caller.traceparent)
+  }
+  if (!log.isLevelEnabled('debug')) return
+  log.debug(
+    {
+      method: request.method,
+      path: request.url,
+      status: response.statusCode,
+      ms: performance.now() - caller.arrived,
+      ...traceOf(request.headers, caller),
+    },
+    caller.gone ? 'the client hung up' : 'answered',
+  )
+}
+
+interface Parts {
+  readonly port: number
+  readonly http: HttpServer
+  readonly connections: Connections
+  readonly responder: Responder
+  readonly sender: Sender
+}
+
+/** A port that is listened on, until it is closed. */
+export class Listener {
+  readonly port: number
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.port = parts.port
+    this.#parts = parts
+  }
+
+  /** From here on every answer closes its connection. */
+  stopKeepAlive(): void {
+    this.#parts.sender.closing = true
+  }
+
+  /**
+   * Stops listening once no client is connected and, from now on, no request was answered for so
+   * long; resolves then.
+   */
+  async closeWhenUnused(ms: number): Promise<void> {
+    const { http, connections, responder } = this.#parts
+    // Not from when it began to listen: the model may have taken longer to load.
+    responder.lastUsed = performance.now()
+    for (;;) {
+      // Connections that have arrived already are accepted first.
+      await nextTurn()
+      const socket = connections.first()
+      const left = responder.lastUsed + ms - performance.now()
+      if (socket !== undefined) await new Promise(resolve => socket.once('close', resolve))
+      else if (left > 0) await wait(left)
+      else break
+    }
+    // In the same turn as the last look: no connection can be accepted between them. Later ones
+    // stay in the backlog of systemd's socket.
+    stopListening(http.server)
+  }
+
+  /**
+   * Stops listening and waits for requests in flight, at most so long; then closes the connections
+   * that are left.
+   * @returns whether all requests were answered
+   */
+  async close(timeoutMs: number): Promise<boolean> {
+    const { http, connections, sender } = this.#parts
+    const { server } = http
+    const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
+    await acceptAll(server)
+    stopListening(server)
+    // Not before: a client whose connection closes opens another at once.
+    sender.closing = true
+    void connections.end()
+    setTimeout(http.dropHandshakes, NEXT_REQUEST_MS).unref()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<boolean>(resolve => {
+      timer = setTimeout(() => resolve(false), timeoutMs)
+    })
+    const finished = await Promise.race([done, late])
+    clearTimeout(timer)
+    server.closeAllConnections()
+    return finished
+  }
+}
+
+/**
+ * Not http's own close(): it also destroys connections whose last answer is still being read (Node
+ * 24).
+ */
+const stopListening = (server: Server) => NetServer.prototype.close.call(server)
+
+/**
+ * Closing the listener resets connections that are still in the accept queue, and the event loop
+ * accepts one a turn (libuv 1.45 and later). Resolves after a short turn without a new connection;
+ * at the latest after a turn for every place in the queue.
+ */
+async function acceptAll(server: Server): Promise<void> {
+  let accepted = 0
+  const count = () => accepted++
+  server.on('connection', count)
+  for (let turns = 0; turns < BACKLOG; turns++) {
+    const before = accepted
+    const began = performance.now()
+    await nextTurn()
+    if (accepted === before && performance.now() - began < QUIET_TURN_MS) break
+  }
+  server.off('connection', count)
+}

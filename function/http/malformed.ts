@@ -1,0 +1,36 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { LINGER_MS } from './send.ts'
+
+const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'the headers are larger than the 16 KiB allowed'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'],
+}
+
+/** What to answer to bytes that Node's parser refuses. */
+export const reasonOf = ({
+  code = '',
+  message,
+}: NodeJS.ErrnoException): [status: number, message: string] =>
+  REASONS[code] ?? [400, `the request is not valid HTTP: ${message.replace(/^Parse Error: /, '')}`]
+
+/**
+ * An answer on a connection whose HTTP is malformed, so that there is no response object to give it
+ * to.
+ */
+export function sendRaw(socket: Socket, status: number, message: string, headers: string): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const body = JSON.stringify({ error: message })
+  const lines = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'Content-Type: application/json',
+    'X-Content-Type-Options: nosniff',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ]
+  socket.end(`${lines.join('\r\n')}\r\n${headers}Connection: close\r\n\r\n${body}`)
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
+}

@@ -1,0 +1,57 @@
+import { elementCount, elementJson, resized } from '../request.js'
+
+/**
+ * So many elements get a field each; more are written as JSON, and more than anyone writes are made
+ * up.
+ */
+export const MOST_FIELDS = 64
+export const MOST_WRITTEN = 4_096
+export const MOST_MADE = 2_000_000
+
+const emptyOf = datatype => ({ BOOL: 'false', BYTES: '' })[datatype] ?? '0'
+
+/** The model's example as texts, in another shape. */
+export function exampleElements({ example, datatype }, shape) {
+  if (example.elements === undefined)
+    return new Array(elementCount(shape)).fill(example.every ?? emptyOf(datatype))
+  return resized(example.elements, example.shape, shape, emptyOf(datatype))
+}
+
+/** Elements of one shape as those of another. */
+export const reshaped = ({ datatype }, elements, from, to) =>
+  resized(elements, from, to, emptyOf(datatype))
+
+/** How values are made up; the same for every element, except random ones. */
+export const MAKERS = {
+  zeros: datatype => () => emptyOf(datatype),
+  ones: datatype => () => (datatype === 'BOOL' ? 'true' : '1'),
+  random: datatype => () => {
+    if (datatype === 'BOOL') return String(Math.random() < 0.5)
+    if (datatype.startsWith('FP')) return Math.random().toFixed(4)
+    return String(Math.floor(Math.random() * (datatype === 'UINT8' ? 256 : 10)))
+  },
+}
+
+/** As JSON, a line for each row. */
+export function nested(elements, shape, datatype) {
+  const write = (from, sizes) => {
+    const [size, ...inner] = sizes
+    if (size === undefined) return elementJson(datatype, elements[from])
+    const stride = elementCount(inner)
+    const parts = Array.from({ length: size }, (_, i) => write(from + i * stride, inner))
+    return `[${parts.join(inner.length === 0 ? ', ' : ',\n ')}]`
+  }
+  return shape.length === 0 ? `[${write(0, shape)}]` : write(0, shape)
+}
+
+/** The place of an element: [2], or [0, 2] where there are more dimensions; a scalar has none. */
+export function placeText(at, shape) {
+  if (shape.length === 0) return ''
+  const place = []
+  let rest = at
+  for (const size of [...shape].reverse()) {
+    place.unshift(rest % size)
+    rest = Math.floor(rest / size)
+  }
+  return `[${place.join(', ')}]`
+}

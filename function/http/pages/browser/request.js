@@ -1,0 +1,154 @@
+/**
+ * What the form holds, as an inference request.
+ *
+ * Elements are texts, as they were typed. What is no number is sent as a string all the same, so
+ * that the server says what is wrong with it; only what cannot be sent at all is refused here.
+ *
+ * @typedef {{ name: string, shape: number[], datatype: string, data?: string, bytes?: Uint8Array }}
+ *   Tensor `data` is a JSON array; with `bytes` it is sent as binary tensor data
+ */
+
+/** What is in the form cannot be sent. */
+export class Unsendable extends Error {
+  /** @param {string} message @param {number} [element] its place in the tensor's data */
+  constructor(message, element) {
+    super(message)
+    this.element = element
+    /** Which input it is of: said by who reads several. @type {number | undefined} */
+    this.input = undefined
+  }
+}
+
+/** @returns JSON for an element; a string where it is none of the datatype */
+export function elementJson(datatype, text) {
+  if (datatype === 'BYTES') return JSON.stringify(text)
+  const trimmed = text.trim()
+  if (datatype === 'BOOL' && (trimmed === 'true' || trimmed === 'false')) return trimmed
+  return numeral(trimmed) ?? JSON.stringify(trimmed)
+}
+
+/**
+ * A number as JSON writes it, digit by digit: `.5` is 0.5, `007` is 7; undefined where the text is
+ * none.
+ */
+function numeral(text) {
+  const [, sign, whole, fraction = '', exponent = ''] =
+    /^([+-]?)(\d*)(?:\.(\d*))?(e[+-]?\d+)?$/i.exec(text) ?? []
+  if (sign === undefined || whole + fraction === '') return undefined
+  return `${sign === '-' ? '-' : ''}${whole.replace(/^0+(?=\d)/, '') || '0'}${fraction && `.${fraction}`}${exponent}`
+}
+
+export const dataJson = (datatype, texts) =>
+  `[${texts.map(text => elementJson(datatype, text)).join(',')}]`
+
+const NOT_FINITE = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  '-Infinity': Number.NEGATIVE_INFINITY,
+}
+
+/** FP16 has no JSON form. @throws {Unsendable} naming the first element that is no FP16 */
+export function halfBytes(texts) {
+  const view = new DataView(new ArrayBuffer(texts.length * 2))
+  texts.forEach((text, i) => {
+    const written = numeral(text.trim())
+    const value = written === undefined ? NOT_FINITE[text.trim()] : Number(written)
+    view.setFloat16(i * 2, value ?? 0, true)
+    if (
+      value === undefined ||
+      (written !== undefined && !Number.isFinite(view.getFloat16(i * 2, true)))
+    ) {
+      throw new Unsendable(
+        `data[${i}] is ${JSON.stringify(text)}; FP16 takes numbers up to 65504, or NaN, Infinity, -Infinity`,
+        i,
+      )
+    }
+  })
+  return new Uint8Array(view.buffer)
+}
+
+/**
+ * Data that was written as JSON, as the tensor it is.
+ * @param shapeOf from the shape that its nesting shows to the one that is sent
+ * @throws {Unsendable} where it is not valid JSON
+ */
+export function writtenTensor({ name, datatype }, text, shapeOf) {
+  let value
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new Unsendable(`this is not valid JSON: ${error.message}`)
+  }
+  const shape = shapeOf(nestedShape(value))
+  if (datatype !== 'FP16') return { name, datatype, shape, data: text.trim() }
+  return {
+    name,
+    datatype,
+    shape,
+    bytes: halfBytes([value].flat(Number.POSITIVE_INFINITY).map(String)),
+  }
+}
+
+/** The shape that nested arrays have if they are not ragged. */
+export function nestedShape(value) {
+  return Array.isArray(value)
+    ? [value.length, ...(value.length > 0 ? nestedShape(value[0]) : [])]
+    : []
+}
+
+export const elementCount = shape => shape.reduce((product, size) => product * size, 1)
+
+/** Elements of one shape as those of another: what is new repeats what was there. */
+export function resized(elements, from, to, empty) {
+  if (elements.length === 0) return new Array(elementCount(to)).fill(empty)
+  return Array.from({ length: elementCount(to) }, (_, at) => {
+    let rest = at
+    let old = 0
+    let stride = 1
+    for (let d = to.length - 1; d >= 0; d--) {
+      old += ((rest % to[d]) % from[d]) * stride
+      stride *= from[d]
+      rest = Math.floor(rest / to[d])
+    }
+    return elements[old]
+  })
+}
+
+/**
+ * @param {readonly Tensor[]} tensors
+ * @param {readonly { name: string, datatype: string }[]} outputs of the model
+ * @returns {{ headers: [string, string][], json: string, bytes: Uint8Array[], answer: 'json' |
+ *   'binary' }} `bytes` come behind the JSON
+ */
+export function inferenceRequest(tensors, outputs) {
+  const inputs = tensors.map(({ name, shape, datatype, data, bytes }) => {
+    const rest =
+      bytes === undefined ? `"data":${data}` : `"parameters":{"binary_data_size":${bytes.length}}`
+    return `{"name":${JSON.stringify(name)},"shape":[${shape}],"datatype":"${datatype}",${rest}}`
+  })
+  const answer = outputs.some(isHalf) ? 'binary' : 'json'
+  const asked = outputs.map(output => ({
+    name: output.name,
+    ...(isHalf(output) && { parameters: { binary_data: true } }),
+  }))
+  const json = `{"inputs":[${inputs.join(',')}]${answer === 'binary' ? `,"outputs":${JSON.stringify(asked)}` : ''}}`
+  const bytes = tensors.flatMap(tensor => tensor.bytes ?? [])
+  if (bytes.length === 0)
+    return { headers: [['Content-Type', 'application/json']], json, bytes, answer }
+  const length = new TextEncoder().encode(json).length
+  const headers = /** @type {[string, string][]} */ ([
+    ['Content-Type', 'application/octet-stream'],
+    ['Inference-Header-Content-Length', String(length)],
+  ])
+  return { headers, json, bytes, answer }
+}
+
+const isHalf = ({ datatype }) => datatype === 'FP16'
+
+/** An event's attributes as the headers of its binary mode (CloudEvents, HTTP binding). */
+export const eventHeaders = attributes =>
+  Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value])
+
+/** The event in structured mode, the request being its data as it is. */
+export const structuredEvent = (attributes, json) =>
+  `${JSON.stringify({ ...attributes, datacontenttype: 'application/json' }).slice(0, -1)},"data":${json}}`

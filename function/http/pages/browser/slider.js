@@ -1,0 +1,36 @@
+const LIMITS = { UINT8: [0, 255], INT8: [-128, 127] }
+
+/**
+ * The range of an input's sliders. Metadata has no range but a small datatype's own, so the others
+ * reach somewhat beyond the example.
+ * @param {readonly string[]} example its elements in the example
+ * @returns {{ min: number, max: number, step: number } | undefined} undefined where sliders are no
+ *   use
+ */
+export function sliderRange(datatype, example) {
+  if (datatype === 'BOOL' || datatype === 'BYTES') return undefined
+  const [least, most] = LIMITS[datatype] ?? []
+  if (least !== undefined) return { min: least, max: most, step: 1 }
+  const values = example.map(Number)
+  const largest = Math.max(...values.map(Math.abs))
+  if (!(largest < 1e9)) return undefined
+  const isInteger = !datatype.startsWith('FP')
+  if (largest === 0)
+    return isInteger
+      ? { min: datatype.startsWith('U') ? 0 : -10, max: 10, step: 1 }
+      : { min: -1, max: 1, step: 0.01 }
+  const max = roundUp(largest * 1.5)
+  return {
+    min: values.some(value => value < 0) ? -max : 0,
+    max,
+    step: isInteger ? Math.max(1, Math.round(max / 100)) : max / 100,
+  }
+}
+
+/** To 1, 2 or 5 times a power of ten. */
+function roundUp(value) {
+  const power = 10 ** Math.floor(Math.log10(value))
+  return [1, 2, 5, 10]
+    .map(factor => Number((factor * power).toPrecision(1)))
+    .find(rounded => rounded >= value)
+}

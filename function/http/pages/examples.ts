@@ -1,0 +1,56 @@
+import type { LoadedModel } from '../../inference/loaded-model.ts'
+import { requestJson } from '../../inference/metadata.ts'
+import { writeBinaryTensor } from '../../protocol/binary.ts'
+import { elementCount } from '../../protocol/tensor.ts'
+
+/** An example of more elements would make the document megabytes long, and unreadable. */
+const MOST_ELEMENTS = 10_000
+
+/** Requests that the model answers 200. */
+export interface RequestExamples {
+  /** Undefined where JSON cannot say it (FP16). */
+  readonly json: Readonly<Record<string, unknown>> | undefined
+  /**
+   * JSON of `jsonLength` bytes, then binary tensor data; all outputs come as binary tensor data
+   * too.
+   */
+  readonly binary: { readonly jsonLength: number; readonly body: Buffer }
+}
+
+type Described = Pick<LoadedModel, 'signature' | 'example'>
+
+/** @returns undefined where the model's inputs are too large to show */
+export function requestExamples(loaded: Described): RequestExamples | undefined {
+  const elements = loaded.example.reduce((sum, { shape }) => sum + elementCount(shape), 0)
+  return elements > MOST_ELEMENTS
+    ? undefined
+    : { json: jsonExample(loaded), binary: binaryExample(loaded) }
+}
+
+function jsonExample({ signature, example }: Described): RequestExamples['json'] {
+  const json = requestJson(example, signature)
+  return json === undefined ? undefined : JSON.parse(json)
+}
+
+/** @param wanted names of the outputs to ask for; absent, all */
+export function binaryExample(
+  { example }: Pick<Described, 'example'>,
+  wanted?: readonly string[],
+): RequestExamples['binary'] {
+  const parts = example.map(writeBinaryTensor)
+  const inputs = example.map(({ name, shape, datatype }, i) => ({
+    name,
+    shape,
+    datatype,
+    parameters: { binary_data_size: parts[i]?.byteLength },
+  }))
+  const json = Buffer.from(
+    JSON.stringify({
+      id: 'req-001',
+      parameters: { binary_data_output: true },
+      inputs,
+      outputs: wanted?.map(name => ({ name })),
+    }),
+  )
+  return { jsonLength: json.byteLength, body: Buffer.concat([json, ...parts]) }
+}

@@ -1,0 +1,292 @@
+import type { ROUTES } from '../routes.ts'
+import { EVENT, exampleEvent } from './events.ts'
+import type { RequestExamples } from './examples.ts'
+import {
+  answer,
+  BYTES,
+  errorRefs,
+  HTML,
+  headerRefs,
+  notReady,
+  type OpenApi,
+  object,
+  schemaRef,
+  TEXT,
+} from './parts.ts'
+import type { Schema } from './schemas.ts'
+
+export const TAGS = {
+  Inference: 'The Open Inference Protocol, with its binary tensor data extension',
+  Events: 'CloudEvents 1.0',
+  Model: 'What the model takes and gives',
+  Health: 'Probes',
+  Server: 'About this server',
+}
+
+/** One method of a path, as OpenAPI describes it. */
+export interface Operation extends OpenApi {
+  readonly tags: readonly (keyof typeof TAGS)[]
+  readonly operationId: string
+  readonly summary: string
+  readonly responses: OpenApi
+}
+
+/** What of the served model descriptions depend on. */
+export interface Described {
+  readonly name: string
+  /** Undefined where JSON cannot express a request. */
+  readonly request: Schema | undefined
+  readonly examples: RequestExamples | undefined
+  readonly playground: boolean
+}
+
+type TableRow = (typeof ROUTES)[number]
+
+/** Method and path template of every route. */
+type OperationName = {
+  [Path in TableRow['path']]: `${Extract<keyof Extract<TableRow, { path: Path }>, 'GET' | 'POST'>} ${Path}`
+}[TableRow['path']]
+
+export type OperationOf = (described: Described) => Operation
+
+/** The description of each route. */
+export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
+  'POST /v2/models/{model}[/versions/{version}]/infer': describeInfer,
+  'POST /': describeEvents,
+  'GET /': describeRoot,
+  'GET /v2/models/{model}[/versions/{version}]': () => ({
+    tags: ['Model'],
+    operationId: 'modelMetadata',
+    summary: 'The model\u2019s inputs and outputs',
+    description: 'Read from the ONNX file itself; a variable dimension is -1.',
+    responses: {
+      200: answer('The metadata.', schemaRef('ModelMetadata')),
+      ...errorRefs(404, 405, 503, 504),
+    },
+  }),
+  'GET /v2/models/{model}[/versions/{version}]/ready': ({ name }) => ({
+    tags: ['Model'],
+    operationId: 'modelReady',
+    summary: 'Whether the model takes requests',
+    responses: {
+      200: answer('It does.', object({ name: { const: name }, ready: { const: true } })),
+      ...errorRefs(404, 405),
+      503: notReady({ name: { const: name }, ready: { const: false } }),
+    },
+  }),
+  'GET /v2/health/live': () => liveness('live', 'Whether the process answers'),
+  'GET /v2/health/ready': () => readiness('ready', 'Whether the model takes requests'),
+  'GET /health/liveness': () =>
+    liveness('liveness', 'Whether the process answers, for the probes of Knative Functions'),
+  'GET /health/readiness': () =>
+    readiness('readiness', 'Whether the model takes requests, for the probes of Knative Functions'),
+  'GET /health': () =>
+    get('Health', 'health', 'Whether the model is loaded', {
+      200: answer(
+        'The process answers.',
+        object({ status: { const: 'ok' }, model_loaded: { type: 'boolean' } }),
+      ),
+    }),
+  'GET /ready': () =>
+    get('Health', 'readyStatus', 'Whether the model takes requests, in one word', {
+      200: answer('It does.', object({ status: { const: 'ready' } })),
+      503: notReady({ status: { const: 'not ready' } }),
+    }),
+  'GET /v2': () =>
+    get('Server', 'serverMetadata', 'What this server is', {
+      200: answer('Name, version, and the extensions that work.', schemaRef('ServerMetadata')),
+    }),
+  'GET /metrics': () =>
+    get('Server', 'metrics', 'Metrics for Prometheus', {
+      200: { description: 'Every series.', content: { 'text/plain': { schema: TEXT } } },
+    }),
+  'GET /openapi.json': () =>
+    get('Server', 'openApi', 'This description', {
+      200: answer('An OpenAPI 3.1 document.', {
+        type: 'object',
+        required: ['openapi', 'info', 'paths'],
+      }),
+      ...errorRefs(503, 504),
+    }),
+  'GET /docs': () =>
+    get('Server', 'docs', 'A page to try all of this in', {
+      200: { description: 'The page.', content: HTML },
+    }),
+}
+
+const get = (
+  tag: keyof typeof TAGS,
+  operationId: string,
+  summary: string,
+  responses: OpenApi,
+): Operation => ({
+  tags: [tag],
+  operationId,
+  summary,
+  responses: { ...responses, ...errorRefs(405) },
+})
+
+const liveness = (operationId: string, summary: string): Operation =>
+  get('Health', operationId, summary, {
+    200: answer('It does.', object({ live: { const: true } })),
+  })
+
+const readiness = (operationId: string, summary: string): Operation =>
+  get('Health', operationId, summary, {
+    200: answer('It does.', object({ live: { const: true }, ready: { const: true } })),
+    503: notReady({ live: { const: true }, ready: { const: false } }),
+  })
+
+function describeRoot({ playground }: Described): Operation {
+  const metadata = schemaRef('ServerMetadata')
+  if (!playground)
+    return get('Server', 'root', 'What this server is', {
+      200: answer('The server\u2019s metadata.', metadata),
+    })
+  const summary = 'A page for a browser, the server\u2019s metadata for anything else'
+  return get('Server', 'root', summary, {
+    200: answer('By the `Accept` header.', metadata, HTML),
+    ...errorRefs(503, 504),
+  })
+}
+
+const REQUEST = { $ref: '#/components/examples/request' }
+
+function describeInfer({ request, examples }: Described): Operation {
+  return {
+    tags: ['Inference'],
+    operationId: 'infer',
+    summary: 'Run the model',
+    description:
+      'Requests that arrive together are joined into one run where the model\u2019s rows are independent.',
+    parameters: [jsonLengthParameter(examples)],
+    requestBody: {
+      required: true,
+      content: {
+        ...(request && {
+          'application/json': {
+            schema: schemaRef('InferenceRequest'),
+            ...(examples?.json && { examples: { request: REQUEST } }),
+          },
+        }),
+        ...binaryRequest(examples),
+      },
+    },
+    responses: {
+      200: {
+        ...answer('The outputs.', schemaRef('InferenceResponse'), BYTES),
+        headers: headerRefs('Inference-Header-Content-Length'),
+      },
+      ...errorRefs(400, 404, 405, 413, 415, 500, 503, 504),
+    },
+  }
+}
+
+function describeEvents({ request, examples }: Described): Operation {
+  return {
+    tags: ['Events'],
+    operationId: 'receive',
+    summary: 'Send a CloudEvent, or a bare inference request',
+    description:
+      'What a Knative Broker or `func invoke` sends. The event\u2019s data is an inference request, the reply\u2019s data the response. ' +
+      'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
+      'inference request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
+      'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.',
+    parameters: [...eventParameters(examples), jsonLengthParameter(examples)],
+    requestBody: {
+      required: true,
+      content: { ...(request && eventContents(examples?.json)), ...binaryRequest(examples) },
+    },
+    responses: {
+      200: {
+        ...answer(
+          'The outputs; to an event, the event that replies.',
+          schemaRef('InferenceResponse'),
+          { ...(request && REPLY_CONTENTS), ...BYTES },
+        ),
+        headers: headerRefs(
+          'Inference-Header-Content-Length',
+          'ce-id',
+          'ce-source',
+          'ce-type',
+          'ce-subject',
+        ),
+      },
+      204: {
+        description:
+          'An event of this function itself, or an empty batch: acknowledged, and not answered.',
+      },
+      ...errorRefs(400, 405, 413, 415, 422, 500, 503, 504),
+    },
+  }
+}
+
+const eventParameters = (examples: RequestExamples | undefined): OpenApi[] =>
+  Object.entries(EVENT).map(([attribute, value]) => ({
+    name: `ce-${attribute}`,
+    in: 'header',
+    description: `The event\u2019s ${attribute}, in binary mode.`,
+    schema: attribute === 'specversion' ? { const: '1.0' } : TEXT,
+    ...(examples?.json && { examples: { binaryMode: { value } } }),
+  }))
+
+/** A bare request, and an event in each mode that JSON carries. @param json the example request */
+function eventContents(json: RequestExamples['json']): OpenApi {
+  const content = (schema: Schema, examples: () => OpenApi) => ({
+    schema,
+    ...(json && { examples: examples() }),
+  })
+  return {
+    'application/json': content(schemaRef('InferenceRequest'), () => ({
+      binaryMode: { summary: 'An event in binary mode', value: json },
+      request: REQUEST,
+    })),
+    'application/cloudevents+json': content(schemaRef('RequestEvent'), () => ({
+      structuredMode: {
+        summary: 'An event in structured mode',
+        value: exampleEvent(json, 'evt-001'),
+      },
+    })),
+    'application/cloudevents-batch+json': content(
+      { type: 'array', items: schemaRef('RequestEvent') },
+      () => ({
+        batchedMode: {
+          summary: 'Two events in batched mode',
+          value: [exampleEvent(json, 'evt-001'), exampleEvent(json, 'evt-002')],
+        },
+      }),
+    ),
+  }
+}
+
+const REPLY_CONTENTS = {
+  'application/cloudevents+json': { schema: schemaRef('ReplyEvent') },
+  'application/cloudevents-batch+json': {
+    schema: {
+      type: 'array',
+      items: { anyOf: [schemaRef('ReplyEvent'), schemaRef('ErrorEvent')] },
+    },
+  },
+}
+
+const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
+  name: 'Inference-Header-Content-Length',
+  in: 'header',
+  description:
+    'Where binary tensor data follows the JSON: the bytes of JSON. 0: the body is the data of the only input, and nothing else.',
+  schema: { type: 'integer', minimum: 0 },
+  ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
+})
+
+const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
+  'application/octet-stream': {
+    ...(examples && {
+      examples: {
+        binaryTensors: {
+          summary: 'Binary tensor data',
+          externalValue: `data:application/octet-stream;base64,${examples.binary.body.toString('base64')}`,
+        },
+      },
+    }),
+  },
+})

@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto'
+import type { Answer, Request } from '../../answer.ts'
+import type { Service } from '../../service.ts'
+import type { Pages } from '../routes.ts'
+import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
+import { type DescribedConfig, openApi } from './openapi.ts'
+import { createPlayground } from './playground.ts'
+
+/** The handlers of documents and pages. */
+export function createPages({ model }: Service, config: DescribedConfig): Pages {
+  let description: string | undefined
+  let playground: ReturnType<typeof createPlayground> | undefined
+  return {
+    docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, DOCS_HTML),
+    async openApi(request, caller) {
+      description ??= JSON.stringify(openApi(model, await model.whenLoaded(caller), config))
+      return unlessFresh(request, JSON_HEADERS, description)
+    },
+    async playground(request, caller) {
+      playground ??= createPlayground(PLAYGROUND_HTML, model, await model.whenLoaded(caller))
+      // Another Accept gets the server's metadata.
+      const headers = {
+        'content-security-policy': PLAYGROUND_POLICY,
+        vary: 'accept, accept-encoding',
+      }
+      return page(request, headers, playground(addressOf(request)))
+    },
+  }
+}
+
+const COMMON_HEADERS = {
+  'cache-control': 'no-cache',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  vary: 'accept-encoding',
+}
+
+const JSON_HEADERS = { ...COMMON_HEADERS, 'content-type': 'application/json; charset=utf-8' }
+const HTML_HEADERS = { ...COMMON_HEADERS, 'content-type': 'text/html; charset=utf-8' }
+
+const page = (request: Request, headers: Answer['headers'], html: string): Answer =>
+  unlessFresh(request, { ...HTML_HEADERS, ...headers }, html)
+
+/** The answer, or 304 where the client has it already (RFC 9110 section 13.1.2). */
+function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
+  // Weak, because the same tag stands for the compressed body.
+  const etag = `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  const known = request.headers['if-none-match']?.split(',').map(tag => tag.trim()) ?? []
+  return known.includes(etag) || known.includes('*')
+    ? { status: 304, headers: { ...headers, etag }, body: '' }
+    : { status: 200, headers: { ...headers, etag }, body }
+}
+
+/** The address at which the client found this server, as far as it and the proxy before us say. */
+function addressOf({ headers }: Request): string {
+  const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
+  return `${scheme}://${headers.host ?? 'localhost'}`
+}
+
+/**
+ * Allows the style and the script in the page itself, and requests to its own server.
+ * @param html before the model's names are put into it
+ */
+function contentSecurityPolicy(html: string): string {
+  const sources = (inline: RegExp) =>
+    Array.from(html.matchAll(inline), ([, text = '']) => hashSource(text)).join(' ')
+  return [
+    "default-src 'none'",
+    `script-src ${sources(/<script type="module">([\s\S]*?)<\/script>/g)}`,
+    `style-src ${sources(/<style>([\s\S]*?)<\/style>/g)}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+  ].join('; ')
+}
+
+const hashSource = (text: string) =>
+  `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+
+const DOCS_POLICY = contentSecurityPolicy(DOCS_HTML)
+const PLAYGROUND_POLICY = contentSecurityPolicy(PLAYGROUND_HTML)

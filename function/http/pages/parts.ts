@@ -1,0 +1,97 @@
+import type { Schema } from './schemas.ts'
+
+/** An OpenAPI document, or a part of one. */
+export type OpenApi = { readonly [field: string]: unknown }
+
+/**
+ * One row a status of a refusal: the component's name, its description, and the header that it
+ * always has.
+ */
+const ERRORS = {
+  400: ['BadRequest', 'The request breaks the protocol or does not fit the model.'],
+  401: ['Unauthorized', 'No bearer token, or one that is not valid.', 'WWW-Authenticate'],
+  403: ['Forbidden', 'The token is genuine, and does not allow this.', 'WWW-Authenticate'],
+  404: ['NotFound', 'Another model or version than this server\u2019s.'],
+  405: ['MethodNotAllowed', 'Another method than `Allow` lists.', 'Allow'],
+  413: ['TooLarge', 'The body is larger than the server takes, as sent or inflated.'],
+  415: ['UnsupportedMediaType', 'Another Content-Type or Content-Encoding than the server reads.'],
+  422: ['EventFailed', 'The model itself failed on this event; the same event would fail again.'],
+  500: ['ModelFailed', 'The model itself failed on a request that fits it.'],
+  503: [
+    'Unavailable',
+    'The model is not ready, or too much is waiting; the same request may succeed later.',
+    'Retry-After',
+  ],
+  504: ['DeadlinePassed', 'The deadline passed before the run began.'],
+} as const
+
+export const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]): OpenApi =>
+  Object.fromEntries(
+    statuses.map(status => [status, { $ref: `#/components/responses/${ERRORS[status][0]}` }]),
+  )
+
+export const errorResponses = (): OpenApi =>
+  Object.fromEntries(
+    Object.values(ERRORS).map(([name, description, ...headers]) => [
+      name,
+      {
+        ...answer(description, schemaRef('Error')),
+        ...(headers.length > 0 && { headers: headerRefs(...headers) }),
+      },
+    ]),
+  )
+
+const STRING: Schema = { type: 'string' }
+
+export const HEADERS = {
+  Allow: { description: 'The methods this path takes.', required: true, schema: STRING },
+  'WWW-Authenticate': {
+    description: 'What is needed (RFC 6750).',
+    required: true,
+    schema: STRING,
+  },
+  'Retry-After': {
+    description: 'Seconds to wait before trying again.',
+    required: true,
+    schema: STRING,
+  },
+  'Inference-Header-Content-Length': {
+    description:
+      'Where the answer is application/octet-stream: the bytes of JSON before the binary tensor data.',
+    schema: { type: 'string', pattern: '^[0-9]+$' },
+  },
+  'ce-id': { description: 'In binary mode: the reply\u2019s id.', schema: STRING },
+  'ce-source': { description: 'In binary mode: this function.', schema: STRING },
+  'ce-type': {
+    description: 'In binary mode: the event\u2019s type with `.response` for `.request`.',
+    schema: STRING,
+  },
+  'ce-subject': { description: 'In binary mode: the event\u2019s id.', schema: STRING },
+}
+
+export const headerRefs = (...names: readonly (keyof typeof HEADERS)[]): OpenApi =>
+  Object.fromEntries(names.map(name => [name, { $ref: `#/components/headers/${name}` }]))
+
+export const schemaRef = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` })
+
+export const TEXT: Schema = { type: 'string', minLength: 1 }
+export const HTML = { 'text/html': { schema: TEXT } }
+/** JSON and then bytes; no schema describes that. */
+export const BYTES = { 'application/octet-stream': {} }
+
+export const object = (properties: Readonly<Record<string, Schema>>): Schema => ({
+  type: 'object',
+  required: Object.keys(properties),
+  properties,
+})
+
+/** @param others contents of other media types than JSON */
+export const answer = (description: string, schema: Schema, others: OpenApi = {}): OpenApi => ({
+  description,
+  content: { 'application/json': { schema }, ...others },
+})
+
+export const notReady = (properties: Readonly<Record<string, Schema>>): OpenApi => ({
+  ...answer('It does not, and why.', object({ ...properties, error: { type: 'string' } })),
+  headers: headerRefs('Retry-After'),
+})

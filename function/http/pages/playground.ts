@@ -1,0 +1,139 @@
+import type { LoadedModel } from '../../inference/loaded-model.ts'
+import { curlCommand, functionVersion, serverMetadata, shortest } from '../../inference/metadata.ts'
+import type { Model } from '../../inference/model.ts'
+import { show } from '../../protocol/json.ts'
+import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
+import { EVENT } from './events.ts'
+
+const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
+
+/** Of a larger example only its shape is in the page. */
+const MOST_ELEMENTS = 250_000
+
+/** Finding an FP32's few digits takes a microsecond, and a picture's are not read. */
+const MOST_SHORT = 1_000
+
+/**
+ * The page that shows what is served here, with a form to try it.
+ * @param template playground.html
+ * @returns the page for a client that reached this server at an address, such as
+ *   http://localhost:8080
+ */
+export function createPlayground(
+  template: string,
+  model: Pick<Model, 'name' | 'version' | 'description' | 'labels'>,
+  loaded: Pick<LoadedModel, 'signature' | 'example'>,
+): (address: string) => string {
+  const { name, version, description, labels } = model
+  const { inputs, outputs } = loaded.signature
+  // A script element has no markup except its own end.
+  const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
+  return address => {
+    const curl = curlCommand(address, name, loaded)
+    return fill(template, {
+      name: html`${name}`,
+      version: html`${version ?? ''}`,
+      description: html`${description ?? 'An ONNX model.'}`,
+      modelPath: html`${modelPath(name)}`,
+      ask:
+        curl === undefined
+          ? html`<p><a href="/docs#infer">The API\u2019s page</a> has an example.</p>`
+          : html`<pre tabindex="0">${curl}</pre>`,
+      tensors: table('Inputs', inputs) + table('Outputs', outputs),
+      labels:
+        labels.length === 0
+          ? ''
+          : html`<section><h2>Labels</h2><p>${labels.join(', ')}</p></section>`,
+      server: html`${serverMetadata.name} ${functionVersion}`,
+      model: described,
+    })
+  }
+}
+
+/** The data from which the page makes its form. */
+function describe(
+  { name, labels }: Pick<Model, 'name' | 'labels'>,
+  { signature: { inputs, outputs }, example }: Pick<LoadedModel, 'signature' | 'example'>,
+) {
+  return {
+    inferPath: `${modelPath(name)}/infer`,
+    labels,
+    event: EVENT,
+    inputs: inputs.map(input => ({
+      ...input,
+      /** As errors name it. */
+      shown: show(input.name),
+      example: exampleOf(example.find(({ name }) => name === input.name) as Tensor),
+    })),
+    outputs: outputs.map(({ name, datatype, shape, anyRank }) => ({
+      name,
+      datatype,
+      shape,
+      anyRank,
+    })),
+  }
+}
+
+/**
+ * Elements as one would type them; `every` instead where all are the same or there are too many.
+ */
+function exampleOf(tensor: Tensor) {
+  const { shape } = tensor
+  const texts = elementCount(shape) > MOST_ELEMENTS ? [] : elementTexts(tensor)
+  return texts.every(text => text === texts[0])
+    ? { shape, every: texts[0] }
+    : { shape, elements: texts }
+}
+
+function elementTexts({ datatype, data }: Tensor): string[] {
+  switch (datatype) {
+    case 'FP32':
+      return Array.from(data as Float32Array, value =>
+        floatText(data.length > MOST_SHORT ? value : shortest(value)),
+      )
+    case 'FP64':
+      return Array.from(data as Float64Array, floatText)
+    case 'FP16':
+      return Array.from(data as Uint16Array, bits => floatText(fiveDigits(valueOfHalf(bits))))
+    case 'BOOL':
+      return Array.from(data as Uint8Array, value => String(value !== 0))
+    default:
+      return Array.from<unknown, string>(data as Iterable<unknown>, String)
+  }
+}
+
+const floatText = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
+
+/** So many tell every FP16 apart. */
+const fiveDigits = (value: number) => (value === 0 ? value : Number(value.toPrecision(5)))
+
+/** IEEE 754 binary16. */
+function valueOfHalf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1
+  const exponent = (bits >> 10) & 0x1f
+  const fraction = bits & 0x3ff
+  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
+}
+
+const table = (caption: string, tensors: readonly TensorMetadata[]) =>
+  `<section>${html`<table><caption><h2>${caption}</h2></caption>`}
+    <thead><tr><th scope="col">Name</th><th scope="col">Datatype</th><th scope="col">Shape</th></tr></thead>
+    <tbody>${tensors.map(row).join('\n')}</tbody></table></section>`
+
+const row = ({ name, datatype, shape, dimensionNames, anyRank }: TensorMetadata) => {
+  const shown = shape
+    .map((dimension, i) => (dimension === -1 ? dimensionNames[i] || 'any' : dimension))
+    .join(', ')
+  return html`<tr><td><code>${name}</code></td><td><code>${datatype}</code></td><td><code>${anyRank ? 'any' : `[${shown}]`}</code></td></tr>`
+}
+
+/** The template's text is markup; everything put into it is text. */
+const html = (strings: TemplateStringsArray, ...values: readonly string[]) =>
+  String.raw({ raw: strings }, ...values.map(escapeHtml))
+
+const escapeHtml = (text: string) =>
+  text.replaceAll(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
+
+const fill = (template: string, values: Readonly<Record<string, string>>) =>
+  template.replaceAll(/\{\{(\w+)\}\}/g, (braces, name: string) => values[name] ?? braces)

@@ -1,0 +1,227 @@
+import { DATATYPES, type Datatype, hasJson } from '../../protocol/datatypes.ts'
+import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
+
+/** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
+export type Schema = { readonly [keyword: string]: unknown }
+
+/**
+ * What a model's inference requests and responses look like: its own names, datatypes and shapes.
+ */
+export interface InferenceSchemas {
+  /** Undefined where JSON cannot carry an input (FP16). */
+  readonly request: Schema | undefined
+  readonly response: Schema
+  /** The data arrays that these schemas refer to, by component name. */
+  readonly data: Readonly<Record<string, Schema>>
+}
+
+/** A model's name and version, as every answer has them. */
+export interface ServedModel {
+  readonly name: string
+  readonly version: string | undefined
+}
+
+/** @param ref turns the name of a component into a reference to it */
+export function inferenceSchemas(
+  { name, version }: ServedModel,
+  signature: Signature,
+  ref: (name: string) => Schema,
+): InferenceSchemas {
+  const { inputs, outputs } = signature
+  const datatypes = new Set([...inputs, ...outputs].map(({ datatype }) => datatype))
+  return {
+    request: !inputs.every(({ datatype }) => hasJson(datatype))
+      ? undefined
+      : requestSchema(signature, ref),
+    response: {
+      type: 'object',
+      required: ['model_name', ...(version === undefined ? [] : ['model_version']), 'outputs'],
+      properties: {
+        model_name: { const: name },
+        ...(version === undefined ? undefined : { model_version: { const: version } }),
+        id: { type: 'string', description: 'The request\u2019s, absent where it had none.' },
+        outputs: {
+          description: 'As asked for, in that order; without `outputs` in the request, all.',
+          type: 'array',
+          items: oneOf(
+            outputs.filter(({ datatype }) => hasJson(datatype)).map(output => outputSchema(output)),
+          ),
+        },
+      },
+    },
+    data: Object.fromEntries(
+      [...datatypes]
+        .filter(hasJson)
+        .map(datatype => [dataName(datatype), dataSchema(datatype, ref)]),
+    ),
+  }
+}
+
+function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Schema): Schema {
+  return {
+    type: 'object',
+    required: ['inputs'],
+    properties: {
+      id: { type: 'string', description: 'Comes back as it is.' },
+      parameters: {
+        ...PARAMETERS,
+        properties: {
+          binary_data_output: {
+            type: 'boolean',
+            description: 'True: outputs come as binary tensor data unless they say otherwise.',
+          },
+          timeout: {
+            type: 'integer',
+            minimum: 0,
+            description: 'Microseconds within which the run must begin; 0 is no limit of its own.',
+          },
+        },
+      },
+      inputs: {
+        description:
+          inputs.length > 1 ? 'Each input once, in any order.' : 'The model\u2019s input.',
+        type: 'array',
+        minItems: inputs.length,
+        maxItems: inputs.length,
+        ...(inputs.length > 0 && { items: oneOf(inputs.map(input => inputSchema(input, ref))) }),
+        ...(inputs.length > 1 && {
+          allOf: inputs.map(({ name }) => ({
+            contains: { properties: { name: { const: name } } },
+          })),
+        }),
+      },
+      outputs: {
+        description: 'The outputs wanted, in the order wanted; absent or empty means all.',
+        type: 'array',
+        maxItems: outputs.length,
+        items: {
+          type: 'object',
+          required: ['name'],
+          properties: {
+            name: { enum: outputs.map(({ name }) => name) },
+            parameters: {
+              ...PARAMETERS,
+              properties: {
+                binary_data: {
+                  type: 'boolean',
+                  description: 'True: this output comes as binary tensor data.',
+                },
+              },
+            },
+          },
+        },
+      },
+    },
+  }
+}
+
+const inputSchema = (
+  { name, datatype, ...shape }: TensorMetadata,
+  ref: (name: string) => Schema,
+): Schema => ({
+  type: 'object',
+  required: ['name', 'shape', 'datatype', 'data'],
+  properties: {
+    name: { const: name },
+    shape: shapeSchema(shape),
+    datatype: { const: datatype },
+    parameters: PARAMETERS,
+    data: ref(dataName(datatype)),
+  },
+})
+
+const outputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => ({
+  type: 'object',
+  required: ['name', 'shape', 'datatype', 'data'],
+  properties: {
+    name: { const: name },
+    shape: shapeSchema(shape),
+    datatype: { const: datatype },
+    data: { type: 'array', description: 'Flat, row-major.', items: ELEMENT[datatype] },
+  },
+})
+
+/** @returns the shape as metadata shows it, variable dimensions as −1 */
+export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schema => ({
+  type: 'object',
+  required: ['name', 'datatype', 'shape'],
+  properties: { name: { const: name }, datatype: { const: datatype }, shape: { const: shape } },
+})
+
+function shapeSchema({
+  shape,
+  dimensionNames,
+  anyRank,
+}: Pick<TensorMetadata, 'shape' | 'dimensionNames' | 'anyRank'>): Schema {
+  if (anyRank) return { type: 'array', description: 'Any shape.', items: DIMENSION }
+  return {
+    type: 'array',
+    ...(shape.length > 0 && {
+      prefixItems: shape.map((dimension, i) =>
+        dimension === -1 ? variable(dimensionNames[i]) : { const: dimension },
+      ),
+    }),
+    minItems: shape.length,
+    maxItems: shape.length,
+  }
+}
+
+const DIMENSION: Schema = { type: 'integer', minimum: 0 }
+
+const variable = (name: string | undefined): Schema =>
+  name === undefined || name === ''
+    ? DIMENSION
+    : { ...DIMENSION, description: `The dimension "${name}".` }
+
+const PARAMETERS: Schema = {
+  type: 'object',
+  additionalProperties: { type: ['string', 'number', 'boolean'] },
+}
+
+const dataName = (datatype: Datatype) => `${datatype}Data`
+
+/** Nested as the shape says, or flat: hence an array of elements or of arrays. */
+const dataSchema = (datatype: Datatype, ref: (name: string) => Schema): Schema => ({
+  type: 'array',
+  description: `Row-major, flat or nested as the shape says: ${DATATYPES[datatype].takes}.`,
+  items: { anyOf: [ELEMENT[datatype], ref(dataName(datatype))] },
+})
+
+const integer = (minimum: number, maximum: number): Schema => ({
+  type: 'integer',
+  minimum,
+  maximum,
+})
+const float = (format: string): Schema => ({
+  anyOf: [{ type: 'number', format }, { enum: ['NaN', 'Infinity', '-Infinity'] }],
+})
+
+/**
+ * An element of each datatype in JSON. JSON readers round the limits of 64-bit integers, so
+ * `format` states them.
+ */
+const ELEMENT: Readonly<Record<Datatype, Schema>> = {
+  BOOL: { type: 'boolean' },
+  UINT8: integer(0, 255),
+  UINT16: integer(0, 65535),
+  UINT32: integer(0, 4294967295),
+  UINT64: { type: 'integer', format: 'uint64', minimum: 0 },
+  INT8: integer(-128, 127),
+  INT16: integer(-32768, 32767),
+  INT32: integer(-2147483648, 2147483647),
+  INT64: { type: 'integer', format: 'int64' },
+  FP16: { not: {} },
+  FP32: float('float'),
+  FP64: float('double'),
+  BYTES: { type: 'string' },
+}
+
+/**
+ * A single schema stands alone, because generators make a union of a oneOf of one. No schema:
+ * nothing fits.
+ */
+function oneOf(schemas: readonly Schema[]): Schema {
+  const [first, ...others] = schemas
+  if (first === undefined) return { not: {} }
+  return others.length === 0 ? first : { oneOf: schemas }
+}

@@ -1,0 +1,261 @@
+import { type Answer, type Caller, errorAnswer, Refused, type Request } from '../answer.ts'
+import type { Config } from '../config/config.ts'
+import { meaningOf } from '../errors.ts'
+import { lazily } from '../lazily.ts'
+import type { Service } from '../service.ts'
+import { type Log, traceOf } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Authenticate } from './access/authentication.ts'
+import type { Cors } from './access/cors.ts'
+import { CLOSE, checkHead, pathOf, type RequestHead } from './head.ts'
+import { createRoutes, type Route, type RouteLookup, rowsFor, type TableRoute } from './routes.ts'
+
+/** The body of a request, read only once a route takes it. */
+export interface RequestBody {
+  /**
+   * @throws {Refused|BadRequest|Overloaded} @throws {HungUp} when the client closed the connection
+   */
+  read(): Promise<Uint8Array>
+  /**
+   * The answer takes the body's place in memory.
+   * @throws {Overloaded} when there is no room for it
+   */
+  becomeAnswer(answer: Answer): void
+  release(): void
+}
+
+/**
+ * The client closed the connection before its request was complete; an answer would reach no one.
+ */
+export class HungUp extends Error {}
+
+/**
+ * Finds a request's route in another way than by its path.
+ * @throws {Refused} where there is none
+ */
+export type FindRoute = (routeOf: RouteLookup) => Route | undefined
+
+/** What answering a request depends on. */
+export interface ResponderOptions {
+  readonly routeOf: RouteLookup
+  readonly authenticate: Authenticate | undefined
+  readonly cors: Cors | undefined
+  readonly metrics: Metrics
+  readonly log: Log
+  /**
+   * Ends connections of probes with the answer: they ask again and again, and a process that ends
+   * when unused would never end.
+   */
+  readonly closeProbes: boolean
+}
+
+/** One request on its way through the steps. */
+interface Exchange {
+  readonly head: RequestHead
+  readonly path: string
+  readonly caller: Caller
+  readonly body: RequestBody
+  /** @throws {Refused} where there is none */
+  readonly findRoute: () => Route | undefined
+  /** Known after the step that finds it. */
+  route: Route | undefined
+}
+
+/** @returns the answer, or undefined to go on with the next step */
+type Step = (
+  exchange: Exchange,
+  options: ResponderOptions,
+) => Answer | undefined | Promise<Answer | undefined>
+
+const STEPS: readonly Step[] = [
+  ({ head }) => checkHead(head),
+  answerPreflight,
+  authenticate,
+  requireRoute,
+  answerOptions,
+  callHandler,
+]
+
+/** Answers requests. It knows no socket and no version of HTTP but what a head says. */
+export class Responder {
+  /**
+   * When a request was last answered, on performance.now()'s clock; probes and scrapes do not
+   * count.
+   */
+  lastUsed = performance.now()
+  readonly #options: ResponderOptions
+
+  constructor(options: ResponderOptions) {
+    this.#options = options
+  }
+
+  /** @returns undefined where the client has hung up */
+  async respond(
+    head: RequestHead,
+    caller: Caller,
+    body: RequestBody,
+    find?: FindRoute,
+  ): Promise<Answer | undefined> {
+    const { routeOf } = this.#options
+    const path = pathOf(head.url ?? '')
+    const exchange: Exchange = {
+      head,
+      path,
+      caller,
+      body,
+      findRoute: () => routeFor(path, head, find, routeOf),
+      route: undefined,
+    }
+    try {
+      for (const step of STEPS) {
+        const result = step(exchange, this.#options)
+        const answer = result instanceof Promise ? await result : result
+        if (answer !== undefined) return this.#finish(exchange, answer)
+      }
+      throw new Error('no step answered the request')
+    } catch (error) {
+      body.release()
+      if (error instanceof HungUp) return undefined
+      return this.#finish(exchange, this.refuse(error, head, caller))
+    } finally {
+      if (exchange.route?.kind === undefined) this.lastUsed = performance.now()
+    }
+  }
+
+  /** The answer to an error; counted, and logged where it was not foreseen. */
+  refuse(error: unknown, { headers }: RequestHead, caller: Caller): Answer {
+    const { metrics, log } = this.#options
+    const meaning = meaningOf(error)
+    if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
+    if (meaning === undefined)
+      log.error({ err: error, ...traceOf(headers, caller) }, 'a request failed unexpectedly')
+    return errorAnswer(error)
+  }
+
+  /** Adds to an answer what every answer to such a request has. */
+  #finish({ head, route }: Exchange, answer: Answer): Answer {
+    const { cors, closeProbes } = this.#options
+    const isProbe = closeProbes && route?.kind !== undefined
+    if (cors === undefined && !isProbe) return answer
+    const { headers } = answer
+    return {
+      ...answer,
+      headers: {
+        ...headers,
+        ...cors?.headers(head.headers, headers.vary),
+        ...(isProbe ? CLOSE : undefined),
+      },
+    }
+  }
+}
+
+/** `OPTIONS *` asks about the server as a whole. */
+const ANYTHING: Route = {
+  GET: () => ({ status: 200, headers: {}, body: '' }),
+  POST: () => ({ status: 200, headers: {}, body: '' }),
+}
+
+const NO_BODY = new Uint8Array(0)
+
+function routeFor(
+  path: string,
+  { method }: RequestHead,
+  find: FindRoute | undefined,
+  routeOf: RouteLookup,
+): Route | undefined {
+  if (path === '*' && method === 'OPTIONS') return ANYTHING
+  return find === undefined ? routeOf(path) : find(routeOf)
+}
+
+function answerPreflight({ head }: Exchange, { cors }: ResponderOptions): Answer | undefined {
+  return cors?.preflight(head)
+}
+
+/** @throws {Refused} 400, 401, 403, 503 */
+function authenticate(
+  { head, findRoute }: Exchange,
+  { authenticate }: ResponderOptions,
+): Promise<undefined> | undefined {
+  return authenticate && checkCaller(authenticate, head, findRoute)
+}
+
+async function checkCaller(
+  authenticate: Authenticate,
+  head: RequestHead,
+  findRoute: Exchange['findRoute'],
+): Promise<undefined> {
+  const refusal = await authenticate(head, findRoute)
+  if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
+}
+
+/** @throws {Refused} 404 */
+function requireRoute(exchange: Exchange): undefined {
+  exchange.route = exchange.findRoute()
+  if (exchange.route === undefined)
+    throw new Refused(
+      'NOT_FOUND',
+      `not found: ${shorten(exchange.path)} (see /docs for all routes)`,
+    )
+}
+
+function answerOptions({ head, route }: Exchange): Answer | undefined {
+  if (head.method !== 'OPTIONS') return undefined
+  return { status: 204, headers: { allow: allow(route) }, body: '' }
+}
+
+/** @throws {Refused} 405 */
+function callHandler(exchange: Exchange): Answer | Promise<Answer> {
+  const { head, path, caller, route } = exchange
+  const method = head.method === 'HEAD' ? 'GET' : head.method
+  if (method === 'GET' && route?.GET !== undefined) {
+    const handler = route.page !== undefined && acceptsHtml(head) ? route.page : route.GET
+    return handler({ method, path, headers: head.headers, body: NO_BODY }, caller)
+  }
+  if (method === 'POST' && route?.POST !== undefined) return callWithBody(route.POST, exchange)
+  throw new Refused(
+    'METHOD_NOT_ALLOWED',
+    `${head.method} is not allowed on ${shorten(path)}; allowed: ${allow(route)}`,
+    { allow: allow(route) },
+  )
+}
+
+async function callWithBody(
+  handler: NonNullable<Route['POST']>,
+  { head: { headers }, path, caller, body }: Exchange,
+): Promise<Answer> {
+  const request: Request = { method: 'POST', path, headers, body: await body.read() }
+  const answer = await handler(request, caller)
+  body.becomeAnswer(answer)
+  return answer
+}
+
+const acceptsHtml = ({ headers }: RequestHead) => /\btext\/html\b/.test(headers.accept ?? '')
+
+const allow = (route: Route | undefined) =>
+  [route?.GET && 'GET, HEAD', route?.POST && 'POST', 'OPTIONS'].filter(Boolean).join(', ')
+
+const shorten = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
+
+/**
+ * The responder of a service. Authentication, CORS and pages are loaded only where they are used:
+ * other starts and other requests do not pay for them.
+ * @throws {Error} of one line, when what authenticates callers cannot be used
+ */
+export async function createResponder(
+  service: Service,
+  config: Config,
+  rows: readonly TableRoute[] = rowsFor(config),
+): Promise<Responder> {
+  const { auth, corsOrigins, idleExitMs } = config
+  const { log, metrics } = service
+  const pages = lazily(async () => (await import('./pages/pages.ts')).createPages(service, config))
+  return new Responder({
+    routeOf: createRoutes(rows, { service, pages }),
+    authenticate:
+      auth && (await (await import('./access/authentication.ts')).createAuthentication(auth, log)),
+    cors: corsOrigins && (await import('./access/cors.ts')).createCors(corsOrigins),
+    closeProbes: idleExitMs > 0,
+    metrics,
+    log,
+  })
+}

@@ -1,0 +1,164 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Answer, bytesOf, sizeOf } from '../answer.ts'
+import type { Config } from '../config/config.ts'
+import { declaredLength, type IncomingBody } from './body.ts'
+import { compress, isWorthCompressing } from './compression.ts'
+import type { BodyMemory, Reservation } from './memory.ts'
+
+/**
+ * How long a refused client may go on sending, so that it can read the reason: closing at once
+ * would reset the connection.
+ */
+export const LINGER_MS = 1_000
+
+/** Refusals for the size of a body or for its sender: what is left of the body is cut off. */
+const CUT_OFF = new Set([401, 403, 413, 503])
+
+const WITHOUT_LENGTH = new Set([204, 304])
+
+const ASCII = /^[\x20-\x7e]*$/
+
+/** Where an answer goes. */
+export interface Destination {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly body: IncomingBody
+}
+
+/** Sends answers. */
+export class Sender {
+  /** From here on each answer closes its connection. */
+  closing = false
+  readonly #memory: BodyMemory
+  readonly #config: Config
+
+  constructor(memory: BodyMemory, config: Config) {
+    this.#memory = memory
+    this.#config = config
+  }
+
+  /** Not async where it need not be: most answers are not compressed. */
+  send(destination: Destination, answer: Answer): void | Promise<void> {
+    const acceptEncoding = destination.request.headers['accept-encoding']
+    const length = sizeOf(answer.body)
+    if (acceptEncoding === undefined || !isWorthCompressing(length))
+      this.#write(destination, answer, length)
+    else return this.#sendCompressed(destination, answer, acceptEncoding)
+  }
+
+  async #sendCompressed(
+    destination: Destination,
+    answer: Answer,
+    acceptEncoding: string,
+  ): Promise<void> {
+    const body = bytesOf(answer.body)
+    const compressed = await compress(body, acceptEncoding)
+    if (compressed === undefined) this.#write(destination, answer, body.byteLength)
+    else {
+      const headers = {
+        ...answer.headers,
+        'content-encoding': compressed.encoding,
+        vary: addTo(answer.headers.vary, 'accept-encoding'),
+      }
+      const small = { ...answer, headers, body: [compressed.body] }
+      this.#write(destination, small, compressed.body.byteLength)
+    }
+  }
+
+  #write(destination: Destination, { status, headers: own, body }: Answer, length: number): void {
+    const { request, response } = destination
+    if (response.headersSent || response.destroyed) return
+    // Parts of an answer may be the caller's own text: browsers must not take it for anything but
+    // its declared type.
+    const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
+    // On the uncompressed answer, too: a cache must not give that to clients that accept
+    // compression, and the reverse.
+    if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
+    if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
+    const requestId = request.headers['x-request-id']?.toString()
+    if (requestId !== undefined) headers['x-request-id'] = requestId
+    const cutsOff = this.#cutsOff(destination, status)
+    if (this.closing || cutsOff || isLast(request)) headers.connection = 'close'
+    response.writeHead(status, headers)
+    if (request.method === 'HEAD') response.end()
+    else if (cutsOff) lingerThenEnd(request, response, bytesOf(body))
+    // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
+    else if (typeof body === 'string')
+      response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
+    else endWithParts(response, body)
+    if (response.writableLength > 0 && !cutsOff) this.#waitForReader(destination, length)
+  }
+
+  /**
+   * Node reads and drops the rest of a body. A body that is refused for its size or its sender is
+   * cut off instead.
+   */
+  #cutsOff({ request, body }: Destination, status: number): boolean {
+    if (body.wasRead || request.complete) return false
+    return CUT_OFF.has(status) || declaredLength(request) > this.#config.maxBodyBytes
+  }
+
+  /**
+   * An answer that does not fit the socket waits in memory for its client, for as long as a request
+   * may take to arrive.
+   */
+  #waitForReader({ response, body }: Destination, bytes: number): void {
+    if (response.closed || bytes === 0) return
+    let reservation: Reservation
+    try {
+      reservation = body.reservation ?? this.#memory.reserveForAnswer(bytes)
+    } catch {
+      response.destroy()
+      return
+    }
+    const close = () => {
+      response.destroy()
+      reservation.release()
+    }
+    reservation.waitForReader(close)
+    const late = setTimeout(close, this.#config.requestTimeoutMs)
+    response.once('close', () => {
+      clearTimeout(late)
+      reservation.release()
+    })
+  }
+}
+
+function addTo(vary: string | undefined, name: string): string {
+  if (vary === undefined) return name
+  return vary.split(', ').includes(name) ? vary : `${vary}, ${name}`
+}
+
+/**
+ * Whether a connection ends with the answer. After a request to change the protocol, which is not
+ * granted, Node's parser does not report a malformed request: it would get no answer until its time
+ * is over.
+ */
+const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
+
+/** Headers and parts in one write to the socket, without copying the tensors among them. */
+function endWithParts(response: ServerResponse, parts: readonly (string | Uint8Array)[]): void {
+  response.cork()
+  for (const part of parts) response.write(part)
+  response.end()
+  response.uncork()
+}
+
+/**
+ * Sends all of the answer, then waits a little for the client to stop sending before the connection
+ * closes.
+ */
+function lingerThenEnd(
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: string | Uint8Array,
+): void {
+  response.write(body)
+  request.resume()
+  const timer = setTimeout(() => response.end(), LINGER_MS)
+  request.once('close', () => {
+    clearTimeout(timer)
+    response.end()
+  })
+  request.once('end', () => response.end())
+}

@@ -1,0 +1,76 @@
+import { createServer, type Server, type ServerOptions } from 'node:http'
+import type { Config } from '../config/config.ts'
+import type { Log } from '../telemetry/log.ts'
+
+// The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a
+// 502.
+const KEEP_ALIVE_MS = 95_000
+
+/** Connections that may wait to be accepted. */
+export const BACKLOG = 1024
+
+/** Node's server, with or without TLS. */
+export interface HttpServer {
+  readonly server: Server
+  /** The event that announces a connection which can carry requests. */
+  readonly connectionEvent: 'connection' | 'secureConnection'
+  /** Closes connections that are still agreeing on TLS. */
+  dropHandshakes(): void
+}
+
+/** @throws {Error} of one line, when the certificate or its key cannot be used */
+export async function createHttpServer(config: Config, log: Log): Promise<HttpServer> {
+  const options: ServerOptions = {
+    keepAliveTimeout:
+      config.idleExitMs > 0 ? Math.min(config.idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS,
+    requestTimeout: config.requestTimeoutMs,
+    headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
+    connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
+    // Node would refuse a missing Host without a body; our answer gives the reason.
+    requireHostHeader: false,
+  }
+  if (config.tls === undefined)
+    return { server: createServer(options), connectionEvent: 'connection', dropHandshakes() {} }
+  const { createSecureServer } = await import('./access/tls.ts')
+  const { server, dropHandshakes } = createSecureServer(options, config.tls, log)
+  return { server, connectionEvent: 'secureConnection', dropHandshakes }
+}
+
+/**
+ * Listens on the configured port or socket.
+ * @returns the port
+ * @throws {Error} of one line, when the port cannot be had
+ */
+export async function bind(server: Server, config: Config): Promise<number> {
+  const { port, listenHost, listenFd } = config
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', error => reject(new Error(failureOf(error, config))))
+    if (listenFd !== undefined) server.listen({ fd: listenFd }, BACKLOG, resolve)
+    else {
+      const host = listenHost === undefined ? undefined : { host: listenHost }
+      server.listen({ port, ...host, backlog: BACKLOG }, resolve)
+    }
+  })
+  const address = server.address()
+  if (address === null || typeof address === 'string')
+    throw new Error(
+      'the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port',
+    )
+  return address.port
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'it is taken',
+  EACCES: 'this user may not',
+  EADDRNOTAVAIL: 'this machine has no such address',
+}
+
+function failureOf(
+  { code = '', message }: NodeJS.ErrnoException,
+  { port, listenHost = '', listenFd }: Config,
+): string {
+  const reason = REASONS[code] ?? message
+  return listenFd === undefined
+    ? `cannot listen on ${listenHost}:${port}: ${reason} (PORT, LISTEN_HOST)`
+    : `cannot listen on the socket passed as descriptor ${listenFd}: ${reason} (LISTEN_FDS)`
+}

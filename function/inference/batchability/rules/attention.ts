@@ -1,0 +1,72 @@
+import { type Rule, type Rules, type Step, since } from '../rule.ts'
+import { equals, isOne, type Size, unknownSize } from '../size.ts'
+import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
+import { like } from './elementwise.ts'
+
+/*
+ * Attention as one operator: each row's queries meet the keys and values of the same row, for all of
+ * them have the batch at dimension 0.
+ */
+
+/** Inputs: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen. */
+const MASK = 3
+const LENGTHS = 6
+
+/** @throws {Stop} where that input has not one entry for each row at dimension 0 */
+function checkRows(step: Step, index: number, rows: Size): Batched {
+  const value = step.batched(index)
+  if (value.axis === 0 && equals(value.dims[0] as Size, rows)) return value
+  throw new Stop(`the batch is not dimension 0 of input ${index}`)
+}
+
+const attention: Rule = step => {
+  if (!step.inputs.some(isBatched)) return step.node.outputs.map(() => UNKNOWN)
+  const q = step.batched(0)
+  const rows = q.dims[0] as Size
+  for (const [index, value] of step.inputs.entries())
+    if (value !== undefined && (index !== MASK || isBatched(value))) checkRows(step, index, rows)
+  if (step.inputs[LENGTHS] !== undefined) throw new Stop('lengths of its keys have no rule')
+  checkMask(step)
+  const four = tensor([rows, unknownSize(), unknownSize(), unknownSize()], 0)
+  if (q.dims.length === 4) {
+    const [, heads, length] = q.dims as [Size, Size, Size, Size]
+    const width = step.dims(2).at(-1) as Size
+    return [tensor([rows, heads, length, width], 0), four, four, four]
+  }
+  if (q.dims.length !== 3) throw new Stop('its queries have neither 3 nor 4 dimensions')
+  return [tensor([rows, q.dims[1] as Size, unknownSize()], 0), four, four, four]
+}
+
+/** It is broadcast to [N, heads, queries, keys] from the end, so a mask of the rows has all four. */
+function checkMask(step: Step): void {
+  if (step.inputs[MASK] === undefined) return
+  const { axis } = step.input(MASK)
+  const dims = step.dims(MASK)
+  if (axis !== undefined && dims.length !== 4)
+    throw new Stop('its mask has the batch elsewhere than [N, heads, queries, keys]')
+  if (axis === undefined && dims.length === 4 && !isOne(dims[0] as Size))
+    throw new Stop('its mask has an entry for each row')
+}
+
+/** Turned by the places of each row: caches for all rows and places of each, or caches of each row. */
+const rotary: Rule = step => {
+  const value = step.input(0)
+  if (!step.inputs.some(isBatched)) return [like(value)]
+  const rows = step.batched(0).dims[0] as Size
+  checkRows(step, 0, rows)
+  if (step.inputs[3] === undefined) {
+    checkRows(step, 1, rows)
+    checkRows(step, 2, rows)
+  } else {
+    checkRows(step, 3, rows)
+    for (const index of [1, 2])
+      if (isBatched(step.inputs[index])) throw new Stop(`input ${index} differs from row to row`)
+  }
+  return [like(value)]
+}
+
+/** ONNX's operators of transformers. */
+export const ATTENTION: Rules = {
+  Attention: [since(23, attention)],
+  RotaryEmbedding: [since(23, rotary)],
+}

@@ -1,0 +1,48 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { KubernetesObject } from '../rollout/state.ts'
+
+/* What the API server does to fields: merge patches, and whose each field is (FieldsV1). */
+
+const isMap = (value: unknown): value is Record<string, KubernetesObject> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** A merge patch (RFC 7386) on a value. */
+export function merged(value: KubernetesObject, patch: KubernetesObject): KubernetesObject {
+  if (!isMap(patch)) return patch
+  const next = isMap(value) ? { ...value } : {}
+  for (const [key, part] of Object.entries(patch)) {
+    if (part === null) delete next[key]
+    else next[key] = merged(next[key], part)
+  }
+  return next
+}
+
+/** Paths of the fields that differ; a list is one field, as Kubernetes treats these lists. */
+export function differences(
+  a: KubernetesObject,
+  b: KubernetesObject,
+  path: readonly string[] = [],
+): string[][] {
+  if (!isMap(b) || (!isMap(a) && a !== undefined)) return isDeepStrictEqual(a, b) ? [] : [[...path]]
+  return [...new Set([...Object.keys(a ?? {}), ...Object.keys(b)])].flatMap(key =>
+    differences(a?.[key], b[key], [...path, key]),
+  )
+}
+
+/** The fields with this path. */
+export function within(fields: KubernetesObject, path: readonly string[]): KubernetesObject {
+  const [key, ...rest] = path
+  if (key === undefined) return fields
+  return { ...fields, [`f:${key}`]: within(fields[`f:${key}`] ?? {}, rest) }
+}
+
+/** The fields without this path. */
+export function without(
+  fields: KubernetesObject,
+  [key, ...rest]: readonly string[],
+): KubernetesObject {
+  const { [`f:${key}`]: inner, ...others } = fields
+  if (inner === undefined) return fields
+  const left = rest.length === 0 ? {} : without(inner, rest)
+  return Object.keys(left).length === 0 ? others : { ...others, [`f:${key}`]: left }
+}

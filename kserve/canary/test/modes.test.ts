@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import { writesTo } from './api-server.ts'
+import { canaryAt, FAILS, FINE, KSERVE, prometheus, WATCH } from './harness.ts'
+import { ROLLOUTS, type Rollout } from './objects.ts'
+
+/* A whole rollout in each mode. */
+
+for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
+  describe(mode, () => {
+    test('a dry run says what it would do, and changes nothing', async t => {
+      const { api, run } = await canaryAt(10, t, { rollout })
+      const { code, out } = await run([])
+      assert.match(
+        out,
+        /promote, 10 % → 25 %: nothing is worse at 10 % \(dry run: nothing was changed\)/,
+      )
+      assert.deepEqual([code, writesTo(api)], [0, []])
+    })
+
+    test('--apply promotes by one step', async t => {
+      const { run, percent } = await canaryAt(10, t, { rollout })
+      assert.equal((await run(['--apply'])).code, 0)
+      assert.equal(percent(), 25)
+    })
+
+    test('a version that fails is rolled back to 0, with a warning, and stays there', async t => {
+      const { api, run, percent } = await canaryAt(50, t, { rollout })
+      prometheus.counts = FAILS
+      assert.deepEqual([(await run(['--apply'])).code, percent()], [6, 0])
+      assert.deepEqual([api.events[0].type, api.events[0].reason], ['Warning', 'CanaryRolledBack'])
+      prometheus.counts = FINE
+      const again = await run(['--apply', '--start'])
+      assert.match(again.out, /rolled back/)
+      assert.deepEqual([again.code, percent()], [6, 0])
+    })
+
+    test('--watch goes from 0 to the end by steps, and prints and records each', async t => {
+      const { api, run } = await canaryAt(0, t, { rollout })
+      const { code, out } = await run([...WATCH, '--start'])
+      assert.equal(code, 0, out)
+      assert.deepEqual(
+        Array.from(out.matchAll(/^(\w+), (\d+ % → \d+ %)/gm), ([step]) => step),
+        [
+          'start, 0 % → 10 %',
+          'promote, 10 % → 25 %',
+          'promote, 25 % → 50 %',
+          'promote, 50 % → 100 %',
+        ],
+      )
+      assert.deepEqual(
+        api.events.map(({ reason }) => reason),
+        ['CanaryStarted', 'CanaryPromoted', 'CanaryPromoted', 'CanaryPromoted'],
+      )
+    })
+
+    test('it waits for a revision that is not ready', async t => {
+      const { api, run } = await canaryAt(10, t, { rollout })
+      api.setStatus({
+        latestReadyRevisionName: 'iris-classifier-v1-0-0',
+        components: { predictor: { latestReadyRevision: 'iris-classifier-predictor-00001' } },
+        canaryStatuses: [{ name: 'v2-0-0', ready: false, trafficPercent: 10 }],
+      })
+      const { code, out } = await run(['--apply'])
+      assert.match(out, /wait: .*(not ready|no pod of v2-0-0 is ready)/)
+      assert.deepEqual([code, writesTo(api)], [0, []])
+    })
+  })
+}
+
+describe('all traffic', () => {
+  async function promoted(t: TestContext, rollout: Rollout) {
+    const { api, run } = await canaryAt(50, t, { rollout })
+    assert.equal((await run(['--apply'])).code, 0)
+    assert.equal((await run(['--apply'])).code, 0)
+    assert.equal(writesTo(api).filter(line => line.startsWith('PATCH')).length, 1)
+    return api.object.spec
+  }
+
+  test('in Knative mode goes to the new revision by removing the percent', async t => {
+    assert.deepEqual((await promoted(t, KSERVE)).predictor, KSERVE.object.spec.predictor)
+  })
+
+  test('in Standard mode goes to the canary’s name and model, with the predictor’s number of pods', async t => {
+    const rollout = ROLLOUTS['KServe in Standard mode']
+    const { model } = rollout.object.spec.predictor
+    assert.deepEqual(await promoted(t, rollout), {
+      predictor: {
+        name: 'v2-0-0',
+        minReplicas: 2,
+        terminationGracePeriodSeconds: 50,
+        model: { ...model, storageUri: 'pvc://iris-models/v2.0.0' },
+      },
+    })
+  })
+
+  test('of Knative alone goes to the new revision; the old one and the tags stay', async t => {
+    assert.deepEqual((await promoted(t, ROLLOUTS['Knative alone'])).traffic, [
+      { revisionName: 'iris-classifier-v1-0-0', percent: 0, tag: 'stable' },
+      { revisionName: 'iris-classifier-v2-0-0', percent: 100, tag: 'preview' },
+    ])
+  })
+})

@@ -1,0 +1,203 @@
+import { METRICS } from '../../function/telemetry/metrics.ts'
+import { type Labels, SCRAPE_SECONDS } from './prometheus.ts'
+import { type Moment, type Recorded, windowOf } from './scenario.ts'
+import type { Observation } from './traffic.ts'
+
+/*
+ * The model of the traffic: what a query must answer, derived from recorded observations alone. The
+ * cells of the tables in expected/ are values, or functions that this file makes.
+ */
+
+export type Range = readonly [least: number, most: number]
+
+export interface Expected {
+  /** Labels that tell the series apart. */
+  readonly by: readonly string[]
+  /** By the labels' values, joined by a space. Every other series must be 0 or not a number. */
+  readonly is: Readonly<Record<string, Range>>
+  /** Series that may be there. */
+  readonly may?: Readonly<Record<string, Range>>
+  /** The range of all other series. */
+  readonly others?: Range
+}
+
+export type Derive = (model: Model, at: Moment) => Expected
+/** A number or a range is the value of a single series without labels. */
+export type Cell = number | Range | Expected | Derive
+/** What one query must answer, by moment. */
+export type Row = Readonly<Partial<Record<Moment, Cell>>> & { readonly variables?: Labels }
+
+export interface Model {
+  readonly recorded: Recorded
+  readonly observations: readonly Observation[]
+}
+
+/** @param relabel makes an observation's labels those that the queries see */
+export const modelOf = (recorded: Recorded, relabel: (labels: Labels) => Labels): Model => ({
+  recorded,
+  observations: recorded.observations.map(one => ({ ...one, labels: relabel(one.labels) })),
+})
+
+export function resolve(cell: Cell, model: Model, at: Moment): Expected {
+  if (typeof cell === 'number') return one(exactly(cell))
+  if (typeof cell === 'function') return cell(model, at)
+  return 'is' in cell ? cell : one(cell)
+}
+
+const one = (range: Range | undefined): Expected => ({ by: [], is: range ? { '': range } : {} })
+export const NOTHING = one(undefined)
+
+/** Series by these labels; a number stands for itself. */
+export const series = (by: string, values: Readonly<Record<string, number | Range>>): Expected => ({
+  by: by.split(' '),
+  is: mapValues(values, value => (typeof value === 'number' ? exactly(value) : value)),
+})
+
+/** No value here can be below 0. */
+export const near = (value: number, share = 0.1, more = 0): Range => [
+  Math.max(0, value * (1 - share) - more),
+  value * (1 + share) + more,
+]
+export const exactly = (value: number): Range => near(value, 1e-6, 1e-9)
+
+/** A value of observations in the `seconds` before `end`; undefined where there is none. */
+export type Measure = (
+  observations: readonly Observation[],
+  end: number,
+  seconds: number,
+) => Range | undefined
+
+/** One value. @param over how far the query looks back; else the dashboards' window */
+export const all =
+  (measure: Measure, where: Labels = {}, over?: number): Derive =>
+  ({ recorded, observations }, at) =>
+    one(measure(select(observations, where), recorded.moments[at], over ?? windowOf(recorded)))
+
+/** A value for each group by these labels that has observations in the window. */
+export const by =
+  (labels: string, measure: Measure, where: Labels = {}, over?: number): Derive =>
+  ({ recorded, observations }, at) => {
+    const names = labels.split(' ')
+    const [end, seconds] = [recorded.moments[at], over ?? windowOf(recorded)]
+    const groups = Object.groupBy(select(observations, where), one => keyOf(one.labels, names))
+    const is = Object.entries(groups).flatMap(([key, list = []]) => {
+      const range = within(list, end, seconds).length > 0 && measure(list, end, seconds)
+      return range ? [[key, range] as const] : []
+    })
+    return { by: names, is: Object.fromEntries(is) }
+  }
+
+export const withOthers =
+  (others: Range, derive: Derive): Derive =>
+  (model, at) => ({ ...derive(model, at), others })
+
+/** An alert's series: those beyond its threshold fire; those on both sides of it may. */
+export const above =
+  (threshold: number, derive: Derive): Derive =>
+  (model, at) => {
+    const { by, is } = derive(model, at)
+    const beyond = (bound: 0 | 1) =>
+      Object.fromEntries(Object.entries(is).filter(([, range]) => range[bound] > threshold))
+    return { by, is: beyond(0), may: beyond(1) }
+  }
+
+/** Requests, where no other stream is named. */
+export const select = (observations: readonly Observation[], where: Labels) => {
+  const labels = Object.entries({ stream: 'requests', ...where })
+  return observations.filter(one => labels.every(([name, value]) => one.labels[name] === value))
+}
+/** Stands for a label that a series lacks. */
+export const NO_LABEL = '–'
+const keyOf = (labels: Labels, names: readonly string[]) =>
+  names.map(name => labels[name] ?? NO_LABEL).join(' ')
+export const within = (list: readonly Observation[], end: number, seconds: number) =>
+  list.filter(({ at }) => at <= end && at > end - seconds)
+export const countOf = (list: readonly Observation[]) =>
+  list.reduce((sum, { count }) => sum + count, 0)
+
+const DELAYS = [0, 0.5, 1, 1.5]
+
+/** The values in every window that Prometheus may see: its last scrape is old, its samples few. */
+function hull(
+  [end, seconds]: readonly [number, number],
+  value: (end: number, seconds: number) => number,
+): Range | undefined {
+  const values = DELAYS.flatMap(delay =>
+    [0, 1].map(less => value(end - delay * SCRAPE_SECONDS, seconds - less * SCRAPE_SECONDS)),
+  ).filter(value => !Number.isNaN(value))
+  return values.length === 0 ? undefined : [Math.min(...values), Math.max(...values)]
+}
+
+const widened = ([least, most]: Range, share: number, more: number): Range =>
+  most === 0 ? exactly(0) : [near(least, share, more)[0], near(most, share, more)[1]]
+
+/** `rate()`, which extrapolates to the window's ends. */
+export const rate: Measure = (list, end, seconds) => {
+  const found = hull([end, seconds], (...window) => countOf(within(list, ...window)) / window[1])
+  const seen = within(list, end, seconds + 2 * SCRAPE_SECONDS)
+  const largest = Math.max(0, ...seen.map(({ count }) => count))
+  return found && widened(found, 0.12, Math.max(3, largest) / seconds)
+}
+
+/** `increase()` is `rate()` times the window. */
+export const increase: Measure = (list, end, seconds) => {
+  const [least, most] = rate(list, end, seconds) ?? [0, 0]
+  return [least * seconds, most * seconds]
+}
+/** A counter's growth without extrapolation, or the number of processes. */
+export const total: Measure = (...window) => exactly(countOf(within(...window)))
+
+/** The share with these labels. @param scale 100 for percent */
+export const share =
+  (part: Labels, scale = 1): Measure =>
+  (list, end, seconds) => {
+    const parts = select(list, part)
+    const found = hull(
+      [end, seconds],
+      (...window) => countOf(within(parts, ...window)) / countOf(within(list, ...window)),
+    )
+    return found && widened([scale * found[0], scale * found[1]], 0.1, scale * 0.02)
+  }
+
+export const upperBound = (
+  seconds: number,
+  bounds: readonly number[] = METRICS.inference_request_duration_seconds.buckets,
+) => bounds.find(bound => seconds <= bound) ?? Number.POSITIVE_INFINITY
+
+export function quantileOf(list: readonly Observation[], q: number): number {
+  const seconds = list.map(one => one.seconds).sort((a, b) => a - b)
+  return seconds[Math.min(seconds.length - 1, Math.floor(q * seconds.length))] ?? Number.NaN
+}
+
+/**
+ * The function's time is within the client's: a quantile is in the client's bucket, or before. The
+ * function counts an answer before the client has it, so the client's next one is taken.
+ */
+export const quantile =
+  (q: number, least = 1e-5): Measure =>
+  (list, end, seconds) => {
+    const found = within(list, end + SCRAPE_SECONDS, seconds + SCRAPE_SECONDS)
+    if (found.length === 0) return undefined
+    return [least, upperBound(quantileOf(found, q + 1 / found.length))]
+  }
+
+/** The longest time, which was measured from outside: at least `least`. */
+export const longest: Measure = (...window) => {
+  const found = within(...window)
+  return [
+    Math.max(...found.map(({ least = 1e-5 }) => least)),
+    Math.max(...found.map(({ seconds }) => seconds)),
+  ]
+}
+
+/** A gauge: the last count. */
+export const gauge =
+  (tolerance: number, more = 0): Measure =>
+  (...window) =>
+    near(within(...window).at(-1)?.count ?? Number.NaN, tolerance, more)
+
+export const mapValues = <V, W>(
+  values: Readonly<Record<string, V>>,
+  f: (value: V) => W,
+): Record<string, W> =>
+  Object.fromEntries(Object.entries(values).map(([key, value]) => [key, f(value)]))

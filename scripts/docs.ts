@@ -1,0 +1,139 @@
+/*
+ * Writes the files that repeat what the code or another file declares: the tables of
+ * docs/metrics.md and docs/configuration.md, and the Prometheus operator's rule objects.
+ *
+ *   npm run docs:write
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Variable } from '../function/config/variable.ts'
+import {
+  AUTH,
+  CORS,
+  LIMITS,
+  PLATFORM_VARIABLES,
+  PUSHING,
+  SERVING,
+  TLS,
+} from '../function/config/variables.ts'
+import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/telemetry/metrics.ts'
+import { createPrometheus } from '../function/telemetry/prometheus.ts'
+
+const pathOf = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
+const read = (path: string) => readFileSync(pathOf(path), 'utf8')
+
+const METRICS_PAGE = 'docs/metrics.md'
+const CONFIGURATION_PAGE = 'docs/configuration.md'
+const RULES = 'monitoring/prometheus/rules'
+
+/** prom-client's metrics that rules and dashboards use; its own page lists the others. */
+const OF_THE_PROCESS = [
+  'process_cpu_seconds_total',
+  'process_resident_memory_bytes',
+  'process_start_time_seconds',
+  'nodejs_eventloop_lag_p99_seconds',
+  'nodejs_heap_size_used_bytes',
+]
+
+/** Every generated file, as it should be. */
+export async function generated(): Promise<ReadonlyMap<string, string>> {
+  return new Map([
+    filled(METRICS_PAGE, {
+      function: table(METRICS),
+      'dead-letters': table(DEAD_LETTER_METRICS),
+      process: await processTable(),
+    }),
+    filled(CONFIGURATION_PAGE, {
+      serving: variableTable(SERVING),
+      limits: variableTable(LIMITS),
+      pushing: variableTable(PUSHING),
+      access: variableTable({ ...AUTH, ...TLS, ...CORS }),
+      platform: platformTable(),
+    }),
+    ...readdirSync(pathOf(RULES)).map(operatorRules),
+  ])
+}
+
+type Generated = [path: string, text: string]
+
+/** A page with tables written between its <!-- name --> and <!-- /name -->. */
+const filled = (path: string, tables: Readonly<Record<string, string>>): Generated => [
+  path,
+  Object.entries(tables).reduce((text, [name, rows]) => {
+    const between = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- /${name} -->)`)
+    if (!between.test(text)) throw new Error(`${path} has no <!-- ${name} --> with an end`)
+    return text.replace(between, (_, begin, end) => `${begin}${rows}\n${end}`)
+  }, read(path)),
+]
+
+const operatorRules = (file: string): Generated => [
+  `monitoring/prometheus/operator/rules-${file.replace('.yml', '.yaml')}`,
+  ruleObject(file.replace('.yml', ''), read(`${RULES}/${file}`)),
+]
+
+const variableTable = (rows: Readonly<Record<string, Variable>>) =>
+  [
+    '| variable | default | allowed | meaning |',
+    '|---|---|---|---|',
+    ...Object.values(rows).map(
+      ({ name, default: standard, allowed, meaning }) =>
+        `| \`${name}\` | ${standard} | ${allowed} | ${meaning} |`,
+    ),
+  ].join('\n')
+
+const platformTable = () =>
+  [
+    '| variable | set by | meaning |',
+    '|---|---|---|',
+    ...PLATFORM_VARIABLES.map(
+      ({ names, by, meaning }) =>
+        `| ${names.map(name => `\`${name}\``).join(', ')} | ${by} | ${meaning} |`,
+    ),
+  ].join('\n')
+
+const table = (metrics: Readonly<Record<string, Declaration>>) =>
+  [
+    '| metric | type | unit | labels | what it says |',
+    '|---|---|---|---|---|',
+    ...Object.entries(metrics).map(([name, { type, unit, labels, help, buckets }]) => {
+      const meaning = buckets === undefined ? help : `${help} Buckets: ${buckets.join(', ')}.`
+      return `| ${code(name)} | ${type} | ${unit} | ${showLabels(labels)} | ${meaning} |`
+    }),
+  ].join('\n')
+
+const code = (text: string) => `\`${text}\``
+
+const showLabels = (labels: Declaration['labels']) =>
+  Object.entries(labels)
+    .map(([label, values]) => {
+      const shown = typeof values === 'string' ? values : values.map(code).join(', ')
+      return `${code(label)}: ${shown}`
+    })
+    .join('<br>') || '–'
+
+async function processTable(): Promise<string> {
+  const text = await createPrometheus([]).metrics()
+  const rows = OF_THE_PROCESS.map(name => {
+    const [, help] = new RegExp(`^# HELP ${name} (.*)$`, 'm').exec(text) ?? []
+    const [, type] = new RegExp(`^# TYPE ${name} (.*)$`, 'm').exec(text) ?? []
+    if (help === undefined || type === undefined)
+      throw new Error(`prom-client has no metric ${name}`)
+    return `| \`${name}\` | ${type} | ${help} |`
+  })
+  return ['| metric | type | what it says |', '|---|---|---|', ...rows].join('\n')
+}
+
+/** @param text of Prometheus' own rule file, which the object holds as it is, comments and all */
+function ruleObject(name: string, text: string): string {
+  const indented = text.replace(/^(?=.)/gm, '  ')
+  return `# Made of ../rules/${name}.yml by npm run docs:write.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: onnx-function-${name}
+spec:
+${indented}`
+}
+
+if (import.meta.main)
+  for (const [path, text] of await generated()) writeFileSync(pathOf(path), text)

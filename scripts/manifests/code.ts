@@ -1,0 +1,66 @@
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { readConfig } from '../../function/config/config.ts'
+import { VARIABLES } from '../../function/config/variables.ts'
+import { replyAttributes } from '../../function/events/reply.ts'
+import { readOptions } from '../../kserve/canary/options.ts'
+import { currentInterface } from '../release/interface.ts'
+import { PROJECT } from './sources.ts'
+
+/* What manifests are compared with, as the code itself has it. */
+
+const { routes, metrics } = currentInterface()
+
+export const PORT = Number(VARIABLES.PORT.default)
+
+export const isVariable = (name: string) => name in VARIABLES
+
+/** Whether the function answers GET of that path. */
+export const answers = (path: string) => routes.includes(`GET ${path}`)
+
+/** Names of series, those of histograms too. */
+export const SERIES: ReadonlySet<string> = new Set(
+  metrics.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]),
+)
+
+/** The configuration that an environment makes. @throws {Error} as the function refuses to start */
+export const configOf = (environment: Readonly<Record<string, string | undefined>>) =>
+  readConfig(environment)
+
+/** Why the command that judges a canary refuses its arguments. */
+export const refusesArguments = (args: readonly string[]) => messageOf(() => readOptions([...args]))
+
+/** Why the function would not start with that environment. */
+export const refusesEnvironment = (environment: Readonly<Record<string, string | undefined>>) =>
+  messageOf(() => configOf(environment))
+
+function messageOf(call: () => unknown): string | undefined {
+  try {
+    call()
+    return undefined
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+/** Attributes of the function's reply to an event. */
+export const replyTo = (event: Readonly<Record<string, string>>) =>
+  replyAttributes(
+    { specversion: '1.0', id: '1', source: '/', type: 'a', ...event },
+    'response',
+    { source: '/', modelName: '', modelVersion: undefined },
+    'application/json',
+  ) as Readonly<Record<string, string>>
+
+/** Whether the build has made that program. */
+export const isBuilt = (program: string) => existsSync(join(PROJECT, program))
+
+/** Folders of ours that the build was made of, by its source maps. */
+export const BUILT_FROM: ReadonlySet<string> = new Set(
+  globSync('build/*.js.map', { cwd: PROJECT })
+    .flatMap(
+      map => JSON.parse(readFileSync(join(PROJECT, map), 'utf8')).sources as readonly string[],
+    )
+    .flatMap(source => /^\.\.\/(\w+)\//.exec(source)?.[1] ?? [])
+    .filter(folder => folder !== 'node_modules'),
+)

@@ -1,0 +1,61 @@
+import type { Manifest } from './sources.ts'
+
+export const KNATIVE_SERVICE = 'serving.knative.dev/Service'
+
+/** A kind, told apart from another group's kind of the same name. */
+export const kindOf = ({ apiVersion, kind }: Manifest): string => {
+  const [group] = apiVersion.split('/')
+  return kind === 'Service' && group !== 'v1' ? `${group}/Service` : kind
+}
+
+/** Where the pods of a kind are; of an InferenceService, those of its canaries too. */
+const PODS: Readonly<Record<string, readonly string[]>> = {
+  [KNATIVE_SERVICE]: ['spec/template/spec'],
+  Deployment: ['spec/template/spec'],
+  Job: ['spec/template/spec'],
+  CronJob: ['spec/jobTemplate/spec/template/spec'],
+  InferenceService: ['spec/predictor', 'spec/canary/*/predictor'],
+  ServingRuntime: ['spec'],
+  ClusterServingRuntime: ['spec'],
+}
+
+/** A value, and where it was found, as messages name it. */
+export interface Found {
+  readonly at: string
+  readonly value: Manifest
+}
+
+/** Every field that a path leads to, in which `*` is every item. One that is missing has the value undefined. */
+export function find(value: Manifest, path: string, at = ''): Found[] {
+  if (path === '') return [{ at, value }]
+  const [key = '', ...rest] = path.split('/')
+  const join = (name: string) => (at === '' ? name : `${at}.${name}`)
+  if (key === '*')
+    return Object.entries(value ?? {}).flatMap(([name, inner]) =>
+      find(inner, rest.join('/'), join(name)),
+    )
+  const inner = value?.[key]
+  if (inner !== undefined) return find(inner, rest.join('/'), join(key))
+  return rest.includes('*') ? [] : [{ at: join(path.replaceAll('/', '.')), value: undefined }]
+}
+
+/** The pods that an object makes. */
+export const podsOf = (object: Manifest): readonly Found[] =>
+  (PODS[kindOf(object)] ?? []).flatMap(path => find(object, path))
+
+/** Everything that makes a container; a model's runtime brings its own. */
+export const containersOf = (object: Manifest): readonly Found[] =>
+  podsOf(object).flatMap(({ value, at }) =>
+    (value?.containers ?? []).map((container: Manifest) => ({
+      at: `${at}.containers`,
+      // A pod's security context holds for its containers.
+      value: {
+        ...container,
+        securityContext: { ...value.securityContext, ...container.securityContext },
+      },
+    })),
+  )
+
+/** Labels of the pods that a Deployment makes. */
+export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
+  object.spec.template.metadata?.labels ?? {}

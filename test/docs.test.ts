@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { generated } from '../scripts/docs.ts'
+import { projectFolder } from './server.ts'
+
+for (const [path, text] of await generated()) {
+  test(`${path} is what npm run docs:write makes of the code and of Prometheus' rules`, () => {
+    const file = join(projectFolder, path)
+    assert.ok(existsSync(file), 'run npm run docs:write')
+    assert.equal(readFileSync(file, 'utf8'), text, 'run npm run docs:write')
+  })
+}

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
+
+// One seed, so that the suite does the same every time; `npm run fuzz` tries others, and more of them.
+test('1,500 requests and 500 events, wrong in every way known here, each get the right kind of answer from a server that goes on', {
+  timeout: 120_000,
+}, async () => {
+  const { failures, memory, byKind, byMode } = await fuzz({
+    requests: 1_500,
+    events: 500,
+    seed: 20_260,
+    connections: 16,
+    pairs: somePairs(),
+    restMs: 0,
+  })
+  assert.deepEqual(failures, [])
+  assert.deepEqual(memory.filter(grewTooMuch), [])
+  for (const [kind, counts] of Object.entries(byKind))
+    if (kind !== 'large') assert.ok(counts.size > 0, `no request of the kind ${kind} was sent`)
+  for (const [mode, counts] of Object.entries(byMode))
+    assert.ok((counts.get(200) ?? 0) > 10, `no good requests in the mode ${mode}`)
+  assert.ok((byKind.event.get(200) ?? 0) > 20, 'good events are among them')
+})
+
+test('so do large bodies, up to a byte more than the largest one allowed', {
+  timeout: 120_000,
+}, async () => {
+  const pairs = [
+    { model: 'iris', mode: 'inline' },
+    { model: 'identity-bytes', mode: 'worker' },
+  ] as const
+  const { failures, byKind } = await fuzz({
+    requests: 0,
+    large: 8,
+    seed: 4,
+    connections: 2,
+    pairs,
+    restMs: 0,
+  })
+  assert.deepEqual(failures, [])
+  assert.ok(
+    (byKind.large.get(200) ?? 0) > 1 && (byKind.large.get(413) ?? 0) > 0,
+    'good ones and too large ones are among them',
+  )
+})

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { get, type IncomingMessage } from 'node:http'
+import { builtinModules } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, suite, test } from 'node:test'
+import { runInNewContext } from 'node:vm'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
+import { startReceiver } from '../telemetry/receiver.ts'
+
+const run = (script: string, ...args: string[]) =>
+  execFileSync(process.execPath, [script, ...args], { cwd: projectFolder, encoding: 'utf8' })
+
+suite('a production tree', () => {
+  let tree: string
+  let size: number
+  before(() => {
+    run('scripts/build.mjs')
+    tree = mkdtempSync(join(tmpdir(), 'production-'))
+    size = Number(/: ([\d.]+) MB$/m.exec(run('scripts/production-tree.mjs', tree))?.[1])
+  })
+  after(() => rmSync(tree, { recursive: true }))
+
+  /** The package's own start command, run in the tree; nothing of the checkout is there. */
+  async function start(env: Record<string, string>, script = 'start') {
+    const [command, ...args] = JSON.parse(readFileSync(join(tree, 'package.json'), 'utf8')).scripts[
+      script
+    ].split(' ')
+    const child = spawn(command === 'node' ? process.execPath : command, args, {
+      cwd: tree,
+      env: { PORT: '0', LISTEN_HOST: '127.0.0.1', KUBERNETES_SERVICE_HOST: 'none', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const said: string[] = []
+    child.stderr.on('data', chunk => said.push(String(chunk)))
+    const url = await new Promise<string>((resolve, reject) => {
+      createInterface({ input: child.stdout })
+        .on('line', line => {
+          const { url } = JSON.parse(line)
+          if (url !== undefined) resolve(url)
+        })
+        .once('close', () => reject(new Error(`it ended before it served: ${said.join('')}`)))
+    })
+    return { url, child, said }
+  }
+
+  const read = (file: string) => readFileSync(join(tree, 'build', file), 'utf8')
+
+  const request =
+    '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
+
+  for (const execution of ['inline', 'worker']) {
+    test(`answers requests, events, pages and metrics, with the model ${execution}`, async () => {
+      const { url, child } = await start({ EXECUTION: execution })
+      try {
+        const answer = await fetch(`${url}/v2/models/iris-classifier/infer`, {
+          method: 'POST',
+          body: Buffer.from(request),
+        })
+        assert.match(await answer.text(), /"setosa"/)
+        const event = await fetch(url, {
+          method: 'POST',
+          headers: {
+            'ce-id': '1',
+            'ce-source': '/a',
+            'ce-type': 'a.request',
+            'ce-specversion': '1.0',
+          },
+          body: Buffer.from(request),
+        })
+        assert.deepEqual([event.status, event.headers.get('ce-type')], [200, 'a.response'])
+        for (const [path, type] of [
+          ['/docs', /html/],
+          ['/openapi.json', /json/],
+          ['/metrics', /text\/plain/],
+        ] as const) {
+          const page = await fetch(url + path)
+          assert.equal(page.status, 200, path)
+          assert.match(page.headers.get('content-type') ?? '', type)
+        }
+        child.kill('SIGTERM')
+        assert.deepEqual(await once(child, 'exit'), [0, null])
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  }
+
+  test('starts KServe\u2019s predictor too, which answers V1, V2 and pages', async () => {
+    const { url, child } = await start({}, 'start:predictor')
+    try {
+      const post = (path: string, body: string) =>
+        fetch(url + path, { method: 'POST', body: Buffer.from(body) })
+      assert.match(
+        await (
+          await post('/v1/models/iris-classifier:predict', '{"instances":[[5.1,3.5,1.4,0.2]]}')
+        ).text(),
+        /"setosa"/,
+      )
+      assert.match(
+        await (await post('/v2/models/iris-classifier/infer', request)).text(),
+        /"setosa"/,
+      )
+      assert.equal((await fetch(`${url}/docs`)).status, 200)
+      child.kill('SIGTERM')
+      assert.deepEqual(await once(child, 'exit'), [0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
+
+  for (const script of ['start', 'start:predictor']) {
+    test(`takes request targets that are whole URLs, or none, and Node warns of nothing: ${script}`, async () => {
+      const { url, child, said } = await start({}, script)
+      const statusOf = async (path: string) => {
+        const [response] = (await once(get(url, { path, agent: false }), 'response')) as [
+          IncomingMessage,
+        ]
+        response.resume()
+        return response.statusCode
+      }
+      try {
+        const statuses = await Promise.all(
+          [
+            'http://function/docs',
+            'http://function/docs?a',
+            'http://[::1',
+            'https://a:99999/v2',
+          ].map(statusOf),
+        )
+        assert.deepEqual(statuses, [200, 200, 404, 404])
+        child.kill('SIGTERM')
+        await once(child, 'close')
+        assert.doesNotMatch(said.join(''), /Warning/)
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  }
+  test('pushes what it counts where an endpoint is set, and has nothing of what that takes among the files of its start', async () => {
+    const receiver = await startReceiver()
+    const { url, child } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
+    try {
+      await fetch(`${url}/v2/models/iris-classifier/infer`, {
+        method: 'POST',
+        body: Buffer.from(request),
+      })
+      child.kill('SIGTERM')
+      assert.deepEqual(await once(child, 'exit'), [0, null])
+      const counts = receiver.metrics
+        .at(-1)
+        ?.filter(({ name }) => name === 'inference_requests_total')
+        .map(({ value }) => value)
+      assert.deepEqual(counts, [1, 0, 0, 0])
+      assert.equal(receiver.spans.length, 5)
+    } finally {
+      child.kill('SIGKILL')
+      await receiver.close()
+    }
+    const files = new Set(['main.js'])
+    for (const file of files)
+      for (const [, imported] of read(file).matchAll(/(?:from|import)\s*"\.\/([^"]+)"/g))
+        files.add(imported as string)
+    assert.ok(
+      readdirSync(join(tree, 'build')).some(
+        file => file.startsWith('push-') && /OTLP/.test(read(file)),
+      ),
+    )
+    for (const file of files) assert.doesNotMatch(read(file), /OTLPExporter/, file)
+  })
+
+  test('takes no module of Node by an ES import, which would read all of its exports', () => {
+    const imported = new RegExp(
+      `(?:from|import\\(?)\\s*"(?:node:)?(?:${builtinModules.join('|')})"`,
+    )
+    for (const file of readdirSync(join(tree, 'build')).filter(name => name.endsWith('.js')))
+      assert.doesNotMatch(read(file), imported, file)
+  })
+
+  test('holds both versions of the model, and no other platform’s library', () => {
+    assert.deepEqual(readdirSync(join(tree, 'models/iris')).sort(), ['v1.0.0', 'v2.0.0'])
+    assert.deepEqual(readdirSync(join(tree, 'node_modules')), ['onnxruntime-node'])
+    assert.deepEqual(readdirSync(join(tree, 'node_modules/onnxruntime-node/bin/napi-v6')), [
+      process.platform,
+    ])
+  })
+
+  test('is at most 60 MB', () => {
+    assert.ok(size <= 60, `${size} MB`)
+  })
+
+  suite('says in one line what it lacks', () => {
+    let folder: string
+    before(() => {
+      folder = mkdtempSync(join(tmpdir(), 'lacking-'))
+      cpSync(tree, folder, { recursive: true })
+      rmSync(join(folder, 'node_modules'), { recursive: true })
+    })
+    after(() => rmSync(folder, { recursive: true }))
+
+    /** What a script of the package says before it ends with 1. */
+    function saidBy(script: 'start' | 'start:predictor'): string {
+      const [, ...args] = manifest.scripts[script].split(' ')
+      const env = { PORT: '0', LISTEN_HOST: '127.0.0.1' }
+      const child = spawnSync(process.execPath, args, { cwd: folder, env, encoding: 'utf8' })
+      assert.deepEqual([child.status, child.stderr], [1, ''])
+      return JSON.parse(child.stdout).msg
+    }
+
+    test('of its dependencies', () => {
+      assert.match(saidBy('start'), /^onnxruntime-node\S+ is missing: "npm ci" installs it/)
+    })
+
+    test('of a Node that is new enough', () => {
+      // Any Node runs this, so it is what each file of the build begins with.
+      const [check = ''] = /^\(function[\s\S]*?\)\(process,"[\d.]+"\);/.exec(read('main.js')) ?? []
+      const run = (node: string) => {
+        const said: string[] = []
+        const exits: number[] = []
+        const stdout = { write: (text: string) => said.push(text) }
+        const exit = (code: number) => exits.push(code)
+        runInNewContext(check, { process: { versions: { node }, stdout, exit } })
+        return { said: said.map(text => JSON.parse(text).msg), exits }
+      }
+      for (const old of ['18.20.8', '20.20.2', '22.17.1']) {
+        const { said, exits } = run(old)
+        assert.deepEqual(exits, [1])
+        assert.match(said.join(), new RegExp(`^Node ${old} is too old: 22.18 or later is needed`))
+      }
+      for (const node of ['22.18.0', manifest.devDependencies.node, '26.0.0'])
+        assert.deepEqual(run(node), { said: [], exits: [] })
+    })
+
+    for (const script of ['start', 'start:predictor'] as const) {
+      test(`of the build itself: ${script}`, () => {
+        const file = join(folder, manifest.scripts[script].split(' ').at(-1) as string)
+        rmSync(file)
+        assert.ok(saidBy(script).startsWith(`${file} is missing: make it with "npm run build"`))
+      })
+    }
+  })
+})
+
+test('where the bundler is not installed, preparing does nothing and succeeds', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'no-bundler-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const script = join(folder, 'build.mjs')
+  execFileSync('cp', [join(projectFolder, 'scripts/build.mjs'), script])
+  execFileSync(process.execPath, [script], { cwd: folder, stdio: ['ignore', 'pipe', 'ignore'] })
+  assert.deepEqual(readdirSync(folder), ['build.mjs'])
+})

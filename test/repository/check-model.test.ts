@@ -1,0 +1,570 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { readConfig } from '../../function/config/config.ts'
+import { checkModel, type Report } from '../../scripts/check-model/check.ts'
+import { field, message, numberField } from '../../scripts/check-model/operators.ts'
+import { projectFolder, startServer, testModel } from '../server.ts'
+
+/*
+ * What is told of a model before it is deployed, for models with every property a graph can have. Each is loaded in a process of its
+ * own, as a user's is.
+ */
+
+const temporary = mkdtempSync(join(tmpdir(), 'check-model-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+const check = (path: string): Promise<Report> => checkModel(path, readConfig({ MODEL_DIR: path }))
+const texts = ({ problems }: Report, ...levels: string[]) =>
+  problems
+    .filter(({ level }) => levels.includes(level))
+    .map(({ level, text }) => `${level}: ${text}`)
+/** All but the hints. */
+const wrong = (report: Report) => texts(report, 'error', 'warning')
+
+const command = (...args: string[]) =>
+  spawnSync(process.execPath, ['scripts/check-model/run.ts', ...args], {
+    cwd: projectFolder,
+    encoding: 'utf8',
+  })
+
+/** A model folder with that file in it. */
+function folderOf(
+  name: string,
+  model: Buffer | string,
+  files: Record<string, string> = {},
+): string {
+  const folder = join(temporary, name)
+  mkdirSync(folder)
+  for (const [file, content] of Object.entries({ 'model.onnx': model, ...files }))
+    writeFileSync(join(folder, file), content)
+  return folder
+}
+
+/* A small writer of ONNX files; field numbers are those of onnx.proto. */
+
+const node = (
+  name: string,
+  domain: string,
+  inputs: string[],
+  outputs: string[],
+  ...attributes: Buffer[]
+) =>
+  message(1, [
+    ...inputs.map(input => field(1, input)),
+    ...outputs.map(output => field(2, output)),
+    field(4, name),
+    field(7, domain),
+    ...attributes,
+  ])
+
+const FLOAT = 1
+const BFLOAT16 = 16
+
+/** A text is a dimension's name, a number its size. */
+const tensorType = (element: number, shape: readonly (number | string)[]) =>
+  message(1, [
+    numberField(1, element),
+    message(
+      2,
+      shape.map(dimension =>
+        message(1, [
+          typeof dimension === 'number' ? numberField(1, dimension) : field(2, dimension),
+        ]),
+      ),
+    ),
+  ])
+const value = (number: 11 | 12, name: string, type: Buffer) =>
+  message(number, [field(1, name), message(2, [type])])
+
+const graphOf = (...parts: Buffer[]) => Buffer.concat([field(2, 'graph'), ...parts])
+const file = (graph: Buffer, opsets: Record<string, number> = { '': 21 }, irVersion = 10) =>
+  Buffer.concat([
+    numberField(1, irVersion),
+    ...Object.entries(opsets).map(([domain, version]) =>
+      message(8, [field(1, domain), numberField(2, version)]),
+    ),
+    field(7, graph),
+  ])
+
+const x = value(11, 'x', tensorType(FLOAT, ['n', 2]))
+const y = value(12, 'y', tensorType(FLOAT, ['n', 2]))
+
+suite('npm run check-model', { concurrency: 2 }, () => {
+  test('tells what callers will see, in the text that the page about it shows', () => {
+    const { status, stdout, stderr } = command('models/iris/v1.0.0')
+    assert.deepEqual([status, stderr], [0, ''])
+    const page = readFileSync(join(projectFolder, 'docs/check-model.md'), 'utf8')
+    const shown = /```\n(iris-classifier v1\.0\.0: [\s\S]*?)```/.exec(page)?.[1] ?? ''
+    const withoutMeasured = (text: string) => text.replace(/On this machine[\s\S]*?\n\n/, '')
+    assert.equal(withoutMeasured(stdout), withoutMeasured(shown))
+    assert.match(
+      stdout,
+      /^ {2}one row {5}[\d.]+ (µs|ms) a run\n {2}32 rows {5}[\d.]+ (µs|ms) a run, [\d.]+ (µs|ms) a row$/m,
+    )
+    assert.match(
+      stdout,
+      /^ {2}memory {6}about [\d.]+ MiB for each copy of the model, \d+ MiB with Node and ONNX Runtime$/m,
+    )
+  })
+
+  test('tells the same as JSON', () => {
+    const { status, stdout } = command('models/iris/v1.0.0', '--json')
+    assert.equal(status, 0)
+    const { measured, file, request, answer, ...rest } = JSON.parse(stdout)
+    assert.equal(file, join(projectFolder, 'models/iris/v1.0.0/model.onnx'))
+    assert.match(request, /^curl 'http:\/\/localhost:8080\/v2\/models\/iris-classifier\/infer' /)
+    assert.deepEqual(JSON.parse(answer).outputs[1].data, ['setosa'])
+    assert.deepEqual(rest, {
+      ok: true,
+      name: 'iris-classifier',
+      version: 'v1.0.0',
+      file_bytes: 688,
+      folder_bytes: 1151,
+      ir_version: 8,
+      producer: 'skl2onnx 1.20.0',
+      opsets: { 'ai.onnx': 17, 'ai.onnx.ml': 1 },
+      onnxruntime: '1.30.0',
+      operators: ['Scaler', 'LinearClassifier', 'Normalizer'].map(name => ({
+        domain: 'ai.onnx.ml',
+        name,
+        opset: 1,
+        count: 1,
+      })),
+      missing_operators: [],
+      inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }],
+      outputs: [
+        { name: 'probabilities', datatype: 'FP32', shape: [-1, 3] },
+        { name: 'predicted_class', datatype: 'BYTES', shape: [-1] },
+      ],
+      outputs_left_out: [],
+      requests_are_joined: true,
+      joined_reason: 'proven',
+      answer_binary_bytes: 0,
+      problems: [],
+    })
+    for (const name of [
+      'load_ms',
+      'warm_up_ms',
+      'one_row_ms',
+      'rows_32_ms',
+      'model_bytes',
+      'process_bytes',
+    ]) {
+      assert.ok(measured[name] >= 0 && Number.isFinite(measured[name]), name)
+    }
+    assert.deepEqual([measured.threads, measured.runs_on], [1, 'main thread'])
+  })
+
+  for (const [mistake, args, says] of [
+    ['no model', [], 'one folder or file is checked, not 0'],
+    ['two models', ['a', 'b'], 'one folder or file is checked, not 2'],
+    ['an unknown option', ['--yaml', 'models/iris/v1.0.0'], "Unknown option '--yaml'"],
+    ['a path that is not there', ['/nowhere'], 'there is no /nowhere'],
+  ] as const) {
+    test(`${mistake} is a mistake in the command: exit code 2 and one line`, () => {
+      const { status, stdout, stderr } = command(...args)
+      assert.deepEqual([status, stdout], [2, ''])
+      assert.ok(stderr.startsWith(says), stderr)
+      assert.match(stderr, /^[^\n]+\n$/)
+    })
+  }
+
+  test('--help tells the exit codes', () => {
+    const { status, stdout } = command('--help')
+    assert.equal(status, 0)
+    assert.match(stdout, /The exit code is 0 where there is no error/)
+  })
+
+  test('a broken file is exit code 1 and one line, in text and in JSON', () => {
+    const { status, stdout, stderr } = command(testModel('broken'))
+    assert.deepEqual([status, stderr], [1, ''])
+    assert.match(
+      stdout,
+      /\n {2}error {7}the file is no ONNX model: it is cut off\. Copy or download it again, and compare its size\n$/,
+    )
+    const json = command(testModel('broken'), '--json')
+    assert.deepEqual([json.status, JSON.parse(json.stdout).ok], [1, false])
+  })
+})
+
+suite('of each test model', { concurrency: 2 }, () => {
+  const ERRORS: Record<string, string[]> = {
+    broken: [
+      'error: the file is no ONNX model: it is cut off. Copy or download it again, and compare its size',
+    ],
+    'only-zipmap': [
+      'error: the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False). With skl2onnx: convert_sklearn(model, …, options={id(model): {"zipmap": False}})',
+    ],
+    zipmap: [
+      'error: output "output_probability" is sequence(map(string,tensor(float))), no tensor: callers will not have it. Convert with zipmap=False; with skl2onnx: options={id(model): {"zipmap": False}}',
+    ],
+    'not-utf8': [
+      'error: output "text" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8',
+    ],
+    'fp16-out': [
+      'warning: output "half" is FP16, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph',
+    ],
+    'identity-fp16': [
+      'warning: output "y" is FP16, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph',
+      'warning: input "x" is FP16, which JSON cannot say: send it as binary tensor data, or cast it to FP32 in the graph',
+    ],
+    'zeros-fail': [
+      "warning: made-up inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Give model.json a sample",
+    ],
+  }
+  const ROWLESS = ['no-batch', 'fixed', 'middle', 'scalar', 'unknown-rank']
+  const NOT_JOINED: Record<string, RegExp> = {
+    'rows-dependent':
+      /^node "mean" \(ReduceMean, ai\.onnx 21\): it works along dimension 0, which is the batch$/,
+    slow: /^node "count" \(Loop, ai\.onnx 21\): it repeats something that depends on rows$/,
+    ...Object.fromEntries(
+      ROWLESS.map(name => [name, /^input "[xi]" has (a fixed|no) first dimension/]),
+    ),
+    'vector-sum':
+      /^node "sum" \(ReduceSum, ai\.onnx 21\): it works along dimension 0, which is the batch$/,
+  }
+
+  // Those with a property of their own; of the datatypes, those that JSON cannot say or that are not numbers.
+  const ODD = [
+    ...Object.keys(ERRORS),
+    ...Object.keys(NOT_JOINED),
+    ...[
+      'external-data',
+      'big-int-out',
+      'identity-bytes',
+      'other-file-name',
+      'specials',
+      'slow',
+      'two-in-two-out',
+    ],
+  ]
+  for (const name of new Set(ODD)) {
+    test(`${name}: what is wrong with it, whether requests are joined, and a request that a server answers as shown`, async () => {
+      const report = await check(testModel(name))
+      assert.deepEqual(wrong(report), ERRORS[name] ?? [])
+      for (const { text } of report.problems) assert.doesNotMatch(text, /\n/)
+      const served = report.found?.served
+      if (served === undefined) return
+      assert.equal(served.place, name === 'slow' ? 'worker threads' : 'main thread')
+      const reason = NOT_JOINED[name]
+      assert.equal(served.batching.joins, reason === undefined)
+      if (reason !== undefined) assert.match(served.batching.detail ?? '', reason)
+
+      const server = await startServer({ MODEL_DIR: testModel(name) })
+      try {
+        const metadata = await (
+          await fetch(`${server.url}/v2/models/${server.service.model.name}`)
+        ).json()
+        const seen = ({
+          name,
+          datatype,
+          shape,
+        }: {
+          name: string
+          datatype: string
+          shape: readonly number[]
+        }) => ({
+          name,
+          datatype,
+          shape,
+        })
+        assert.deepEqual(
+          {
+            inputs: served.signature.inputs.map(seen),
+            outputs: served.signature.outputs.map(seen),
+          },
+          {
+            inputs: (metadata as Report['onnx'])?.inputs,
+            outputs: (metadata as Report['onnx'])?.outputs,
+          },
+        )
+        if (served.exampleFails !== undefined) return
+        assert.ok((served.oneRowMs ?? 0) > 0)
+        assert.equal((served.rows32Ms ?? 0) > 0, !ROWLESS.includes(name))
+        assert.deepEqual(
+          await send(served.request?.curl ?? '', server.url),
+          served.request?.answer.json,
+        )
+      } finally {
+        await server.stop()
+      }
+    })
+  }
+})
+
+/** Does what the command would. @returns the JSON of the answer */
+async function send(curl: string, url: string): Promise<string> {
+  const address =
+    /'(http:\/\/localhost:8080[^']+)'/.exec(curl)?.[1]?.replace('http://localhost:8080', url) ?? ''
+  const jsonLength = /Inference-Header-Content-Length: (\d+)/.exec(curl)?.[1]
+  const body =
+    jsonLength === undefined
+      ? Buffer.from((/ -d '([\s\S]*)'$/.exec(curl)?.[1] ?? '').replaceAll("'\\''", "'"))
+      : Buffer.from(/^echo (\S+)/.exec(curl)?.[1] ?? '', 'base64')
+  const headers = { 'content-type': /Content-Type: ([^']+)/.exec(curl)?.[1] ?? '' }
+  const response = await fetch(address, {
+    method: 'POST',
+    headers:
+      jsonLength === undefined
+        ? headers
+        : { ...headers, 'inference-header-content-length': jsonLength },
+    body,
+  })
+  assert.equal(response.status, 200)
+  const answer = Buffer.from(await response.arrayBuffer())
+  return answer
+    .subarray(0, Number(response.headers.get('inference-header-content-length') ?? answer.length))
+    .toString()
+}
+
+suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
+  const CASES: [string, Buffer | string, Record<string, string>, string[]][] = [
+    [
+      'an empty file',
+      '',
+      {},
+      ['error: the file is empty. Copy or download it again, and compare its size'],
+    ],
+    [
+      'a text',
+      'not a model, although somebody called it one',
+      {},
+      [
+        'error: the file is no ONNX model: it holds a field of the unknown kind 6. Give the file that the exporter wrote',
+      ],
+    ],
+    [
+      'a Git LFS pointer',
+      'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 132735\n',
+      {},
+      ['error: the file is a Git LFS pointer, not the model. Run git lfs pull'],
+    ],
+    [
+      'operators nobody defined, one of them in a nested graph, another in a training graph',
+      file(
+        graphOf(
+          node('Foo', 'com.example', ['x'], ['a']),
+          node(
+            'If',
+            '',
+            ['c'],
+            ['b'],
+            message(5, [
+              field(1, 'then_branch'),
+              field(6, graphOf(node('Quux', '', ['x'], ['d']))),
+              numberField(20, 5),
+            ]),
+          ),
+          node('Adam', 'ai.onnx.preview.training', ['b'], ['y']),
+          node('Bar', 'com.unknown', ['b'], ['z']),
+          x,
+          y,
+        ),
+        { '': 21, 'com.example': 3, 'ai.onnx.preview.training': 1 },
+      ),
+      {},
+      [
+        'error: ONNX Runtime for Node lacks the operator com.example.Foo (1 in the graph): it is not in its operator set com.example 3. Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX',
+        'error: ONNX Runtime for Node lacks the operator ai.onnx.Quux (1 in the graph): it is not in its operator set ai.onnx 21. Export with another opset version, or with an operator that this one has',
+        'error: ONNX Runtime for Node lacks the operator ai.onnx.preview.training.Adam (1 in the graph): it is not in its operator set ai.onnx.preview.training 1. Export the model for inference, not for training',
+        'error: ONNX Runtime for Node lacks the operator com.unknown.Bar (1 in the graph): the file imports no operator set of the domain "com.unknown". Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX',
+      ],
+    ],
+    [
+      'an operator that its opset does not have yet',
+      file(graphOf(node('Gelu', '', ['x'], ['y']), x, y), { '': 17 }),
+      {},
+      [
+        'error: ONNX Runtime for Node lacks the operator ai.onnx.Gelu (1 in the graph): it is not in its operator set ai.onnx 17. Export with another opset version, or with an operator that this one has',
+      ],
+    ],
+    [
+      'an output of a datatype that the protocol lacks',
+      file(
+        graphOf(
+          node(
+            'Cast',
+            '',
+            ['x'],
+            ['y'],
+            message(5, [field(1, 'to'), numberField(3, BFLOAT16), numberField(20, 2)]),
+          ),
+          x,
+          value(12, 'y', tensorType(BFLOAT16, ['n', 2])),
+        ),
+      ),
+      {},
+      [
+        'error: the model cannot be served: the datatype of "y" (16 in onnx.proto) is not one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BYTES. It is tensor(bfloat16): cast it to float in the graph',
+      ],
+    ],
+    [
+      'a sample that does not fit',
+      file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
+      { 'model.json': '{"sample": {"x": [[1, 2, 3]]}}' },
+      [
+        'error: model.json: the sample does not fit the model: input "x": shape [1,3] does not fit; the model takes [-1,2]. Give model.json a sample that the model takes',
+      ],
+    ],
+    [
+      'a file that is not there, though it has a digest',
+      file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
+      { 'model.json': JSON.stringify({ sha256: { 'weights.bin': '0'.repeat(64) } }) },
+      ['error: the model is not what model.json\'s sha256 says: "weights.bin" is not there'],
+    ],
+    [
+      'a model.json that is not JSON',
+      file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
+      { 'model.json': '{' },
+      [
+        "error: FOLDER/model.json is not valid JSON: Expected property name or '}' in JSON at position 1 (line 1 column 2)",
+      ],
+    ],
+  ]
+  CASES.forEach(([what, model, files, expected], i) => {
+    test(`${what} is told, with what to do`, async () => {
+      const folder = folderOf(`case-${i}`, model, files)
+      assert.deepEqual(
+        wrong(await check(folder)).map(text => text.replaceAll(folder, 'FOLDER')),
+        expected,
+      )
+    })
+  })
+
+  test('a file of a later IR version is told, with what to do', async () => {
+    const [problem = ''] = wrong(
+      await check(
+        folderOf('later', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 21 }, 99)),
+      ),
+    )
+    assert.match(
+      problem,
+      /^error: the model cannot be loaded: .*Unsupported model IR version: 99, max supported IR version: \d+.*Set an older one/,
+    )
+  })
+
+  test('a file of a later opset is told, with what to do', async () => {
+    const [problem = ''] = wrong(
+      await check(
+        folderOf('opset', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 99 })),
+      ),
+    )
+    assert.match(
+      problem,
+      /^error: the model cannot be loaded: .*Opset 99 is under development.*Export with an older opset version$/,
+    )
+  })
+
+  test('weights that are missing, cut off, a Git LFS pointer or outside the folder are told', async () => {
+    const folder = folderOf('external', '')
+    copyFileSync(`${testModel('external-data')}/model.onnx`, join(folder, 'model.onnx'))
+    assert.deepEqual(wrong(await check(folder)), [
+      'error: external data "weights.bin" is missing: it holds the weights of 1 tensor. Put it beside model.onnx, under that name',
+    ])
+    writeFileSync(join(folder, 'weights.bin'), 'short')
+    assert.deepEqual(wrong(await check(folder)), [
+      'error: external data "weights.bin" has 5 bytes, and the model reads 32. Copy it again; it is cut off, or of another export',
+    ])
+    writeFileSync(join(folder, 'weights.bin'), 'version https://git-lfs.github.com/spec/v1\n')
+    assert.deepEqual(wrong(await check(folder)), [
+      'error: external data "weights.bin" is a Git LFS pointer, not the weights. Run git lfs pull',
+    ])
+    const away = readFileSync(join(folder, 'model.onnx'))
+      .toString('latin1')
+      .replace('weights.bin', '../bins.bin')
+    writeFileSync(join(folder, 'model.onnx'), Buffer.from(away, 'latin1'))
+    assert.deepEqual(wrong(await check(folder)), [
+      'error: external data "../bins.bin" lies outside the model\'s folder, where ONNX Runtime takes none. Save the model again, with its weights beside it',
+    ])
+  })
+
+  test('every file that is iris with one byte changed, or its end cut off, is answered in lines', async () => {
+    const iris = readFileSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'))
+    for (const at of [0, 3, 20, 100, 300, 500, 687]) {
+      const changed = Buffer.from(iris)
+      changed[at] = (changed[at] as number) ^ 0xff
+      for (const [kind, bytes] of [
+        ['changed', changed],
+        ['cut', iris.subarray(0, at)],
+      ] as const) {
+        for (const { text } of (await check(folderOf(`${kind}-${at}`, bytes))).problems)
+          assert.match(text, /^[^\n]+$/)
+      }
+    }
+  })
+})
+
+suite('of a model that could be better', { concurrency: 2 }, () => {
+  const NO_SAMPLE =
+    'hint: model.json has no sample, so the example and the warm-up are zeros: one good input there makes both real'
+
+  test('a first dimension fixed to 1 is a hint', async () => {
+    const [one, two] = [
+      value(11, 'x', tensorType(FLOAT, [1, 2])),
+      value(12, 'y', tensorType(FLOAT, [1, 2])),
+    ]
+    const report = await check(
+      folderOf('one', file(graphOf(node('Neg', '', ['x'], ['y']), one, two))),
+    )
+    assert.deepEqual(texts(report, 'error', 'warning', 'hint'), [
+      'hint: input "x" is fixed to 1 row ([1,2]): export it with a variable first dimension, and requests can be joined',
+      NO_SAMPLE,
+    ])
+  })
+
+  test('a graph that says any number of rows and takes only one is a warning', async () => {
+    const shape = message(5, [
+      field(1, 'value_ints'),
+      numberField(8, 1),
+      numberField(8, 2),
+      numberField(20, 7),
+    ])
+    const graph = graphOf(
+      node('Constant', '', [], ['shape'], shape),
+      node('Reshape', '', ['x', 'shape'], ['a']),
+      node('Add', '', ['x', 'a'], ['y']),
+      x,
+      y,
+    )
+    const [problem = ''] = wrong(await check(folderOf('reshape', file(graph))))
+    assert.match(
+      problem,
+      /^warning: the graph says that it takes any number of rows, but 32 fail: .*Export it with a batch dimension that holds throughout$/,
+    )
+  })
+
+  test('a large request is asked by a command that makes its zeros, and binary tensor data is hinted at', async () => {
+    const images = [
+      value(11, 'x', tensorType(FLOAT, ['n', 3, 224, 224])),
+      value(12, 'y', tensorType(FLOAT, ['n', 3, 224, 224])),
+    ]
+    const report = await check(
+      folderOf('images', file(graphOf(node('Neg', '', ['x'], ['y']), ...images))),
+    )
+    assert.deepEqual(texts(report, 'error', 'warning', 'hint'), [
+      'hint: one request has 0.6 MiB at least, and as JSON several times that: send binary tensor data',
+      NO_SAMPLE,
+    ])
+    const { curl, answer } = report.found?.served?.request ?? {}
+    assert.match(curl ?? '', /^\{ printf %s '.*'; head -c 602112 \/dev\/zero; \} \| curl /)
+    assert.deepEqual([answer?.cut, answer?.json.length], [true, 2_000])
+  })
+
+  test('a .onnx file is checked by itself, and it is told where the server would take another', async () => {
+    const model = file(graphOf(node('Neg', '', ['x'], ['y']), x, y))
+    const folder = folderOf('several', model, {
+      'model.json': '{"name":"named","sample":{"x":[[1,2]]}}',
+    })
+    writeFileSync(join(folder, 'other.onnx'), model)
+    const config = readConfig({ MODEL_DIR: folder })
+    const whole = await checkModel(join(folder, 'model.onnx'), config)
+    assert.deepEqual([whole.folder?.name, whole.problems], ['named', []])
+    assert.deepEqual(texts(await checkModel(join(folder, 'other.onnx'), config), 'hint'), [
+      'hint: of this folder the server takes model.onnx: put this file in a folder of its own to serve it',
+    ])
+  })
+})

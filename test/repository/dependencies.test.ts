@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { gunzipSync } from 'node:zlib'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
+
+const temporary = mkdtempSync(join(tmpdir(), 'dependencies-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+async function run(script: string, args: readonly string[] = [], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [script, ...args], {
+    cwd: projectFolder,
+    // npm remembers advisories from one registry for another.
+    env: { ...process.env, npm_config_cache: mkdtempSync(join(temporary, 'cache-')), ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const output = (await child.stdout.setEncoding('utf8').toArray()).join('')
+  const code =
+    child.exitCode ?? (await new Promise<number | null>(resolve => child.once('exit', resolve)))
+  return { code, output }
+}
+
+test('the bill of materials names what production has, and nothing else', async () => {
+  const file = join(temporary, 'sbom.json')
+  assert.equal((await run('scripts/sbom.mjs', [file])).code, 0)
+  const bom = JSON.parse(readFileSync(file, 'utf8'))
+  assert.deepEqual(
+    [bom.bomFormat, bom.metadata.component.name, bom.metadata.component.version],
+    ['CycloneDX', manifest.name, manifest.version],
+  )
+  const components = new Map<string, { version: string; hashes?: readonly unknown[] }>(
+    bom.components.map((component: { name: string }) => [component.name, component]),
+  )
+  for (const [name, version] of Object.entries(manifest.dependencies)) {
+    assert.equal(components.get(name)?.version, version)
+    assert.equal(components.get(name)?.hashes?.length, 1)
+  }
+  assert.equal(components.get('node')?.version, manifest.devDependencies.node)
+  const development = Object.keys(manifest.devDependencies).filter(name => name !== 'node')
+  assert.deepEqual(
+    development.filter(name => components.has(name)),
+    [],
+  )
+})
+
+suite('the audit', { concurrency: 2 }, () => {
+  /** @param answer to which advisories there are for packages, by name */
+  async function audit(answer: (names: readonly string[]) => unknown, status = 200) {
+    const registry = createServer(async (request, response) => {
+      const body = Buffer.concat(await request.toArray())
+      const asked =
+        body.length === 0
+          ? {}
+          : JSON.parse(
+              String(request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body),
+            )
+      // Of the packages themselves nothing is known here.
+      const known = request.method === 'POST' ? status : 404
+      response
+        .writeHead(known, { 'content-type': 'application/json' })
+        .end(JSON.stringify(answer(Object.keys(asked))))
+    })
+    await new Promise<void>(resolve => registry.listen(0, '127.0.0.1', resolve))
+    const url = `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`
+    const result = await run('scripts/audit.mjs', [], {
+      npm_config_registry: url,
+      npm_config_fetch_retries: '0',
+    })
+    registry.close()
+    return result
+  }
+
+  const advisory = (name: string, severity: string) => ({
+    [name]: [
+      {
+        id: 1,
+        url: 'https://advisories.example/1',
+        title: 'it burns',
+        severity,
+        vulnerable_versions: '*',
+        cwe: [],
+        cvss: { score: 9 },
+      },
+    ],
+  })
+
+  test('passes where nothing is known', async () => {
+    const { code, output } = await audit(() => ({}))
+    assert.equal(code, 0)
+    assert.match(output, /packages, 0 with known vulnerabilities/)
+  })
+
+  // The second is needed by what tests use, too.
+  for (const name of ['jose', 'prom-client']) {
+    test(`fails where ${name} is known to be vulnerable, and says why`, async () => {
+      const { code, output } = await audit(() => advisory(name, 'high'))
+      assert.equal(code, 1)
+      assert.match(output, new RegExp(`high: ${name} \\*: it burns https://advisories\\.example/1`))
+    })
+  }
+
+  test('passes where it is of little weight', async () => {
+    const { code, output } = await audit(() => advisory('jose', 'low'))
+    assert.equal(code, 0, output)
+  })
+
+  test('passes where only what is not shipped is known to be', async () => {
+    assert.equal(
+      (await audit(names => (names.includes('supertest') ? advisory('supertest', 'critical') : {})))
+        .code,
+      0,
+    )
+  })
+
+  test('does not fail, and says so, where the registry tells of no vulnerabilities', async () => {
+    const { code, output } = await audit(() => ({ error: 'no such thing' }), 404)
+    assert.equal(code, 0)
+    assert.match(output, /^NOT audited: the registry does not tell of vulnerabilities/)
+  })
+})

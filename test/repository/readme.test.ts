@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { projectFolder, startServer } from '../server.ts'
+
+const docs = readdirSync(join(projectFolder, 'docs')).filter(name => name.endsWith('.md'))
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'conformance/README.md',
+  ...docs.map(name => `docs/${name}`),
+]
+const read = (page: string) => readFileSync(join(projectFolder, page), 'utf8')
+
+/** The README's curl commands, as what they send. */
+function requests(page: string) {
+  return [...page.matchAll(/^curl [\s\S]*?(?=\n```)/gm)].map(([command]) => ({
+    path: new URL(/https?:\S+/.exec(command)?.[0] ?? '').pathname,
+    headers: Object.fromEntries(
+      [...command.matchAll(/-H '([^:]+): ([^']+)'/g)].map(([, name, value]) => [
+        name as string,
+        value as string,
+      ]),
+    ),
+    body: /-d '([\s\S]*)'/.exec(command)?.[1] ?? '',
+  }))
+}
+
+test("the README's curl commands get the answers it shows", async () => {
+  const page = read('README.md')
+  const [inference, event] = requests(page)
+  assert.ok(inference !== undefined && event !== undefined)
+  const server = await startServer()
+  try {
+    const post = ({ path, headers, body }: typeof inference) =>
+      fetch(server.url + path, { method: 'POST', headers, body: Buffer.from(body) })
+    const shown = JSON.parse(/```json\n(\{"model_name"[\s\S]*?)\n```/.exec(page)?.[1] ?? '')
+    assert.deepEqual(await (await post(inference)).json(), shown)
+
+    const reply = await post(event)
+    assert.equal(reply.status, 200)
+    const lines = [
+      ...(/```\nHTTP\/1\.1 200 OK\n([\s\S]*?)…/.exec(page)?.[1] ?? '').matchAll(
+        /^([\w-]+): (.*)$/gm,
+      ),
+    ]
+    assert.ok(lines.length >= 5)
+    for (const [, header, value] of lines) assert.equal(reply.headers.get(header as string), value)
+  } finally {
+    await server.stop()
+  }
+})
+
+test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
+  const page = read('docs/kserve.md')
+  const [predict] = requests(page)
+  assert.ok(predict !== undefined)
+  const { createPredictor } = await import('../../kserve/app.ts')
+  const server = await startServer({}, { middlewareOf: createPredictor })
+  try {
+    const { path, headers, body } = predict
+    const answer = await fetch(server.url + path, {
+      method: 'POST',
+      headers,
+      body: Buffer.from(body),
+    })
+    assert.deepEqual(
+      await answer.json(),
+      JSON.parse(/```json\n([\s\S]*?)\n```/.exec(page)?.[1] ?? ''),
+    )
+  } finally {
+    await server.stop()
+  }
+})
+
+/** Pages from the README by links, each with the links it has: as GitHub resolves them, a folder is its README. */
+function walk(): Map<
+  string,
+  readonly { readonly link: string; readonly path: string; readonly anchor: string | undefined }[]
+> {
+  const pages = new Map<string, { link: string; path: string; anchor: string | undefined }[]>()
+  const ahead = ['README.md']
+  for (let page = ahead.pop(); page !== undefined; page = ahead.pop()) {
+    if (pages.has(page) || !existsSync(join(projectFolder, page))) continue
+    // Code shows links that are none.
+    const text = read(page).replaceAll(/^( *)```[\s\S]*?^ *```/gm, '')
+    const links = [...text.matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link]) => {
+      const [path = '', anchor] = (link as string).split('#')
+      return {
+        link: link as string,
+        path: path === '' ? (page as string) : pageAt(join(page as string, '..', path)),
+        anchor,
+      }
+    })
+    pages.set(page, links)
+    ahead.push(...links.map(({ path }) => path).filter(path => path.endsWith('.md')))
+  }
+  return pages
+}
+
+function pageAt(path: string): string {
+  const index = join(path, 'README.md')
+  return existsSync(join(projectFolder, index)) ? index : path
+}
+
+/** The headings' anchors, as GitHub makes them. */
+function anchorsOf(page: string): Set<string> {
+  const anchors = new Set<string>()
+  for (const [, heading] of read(page)
+    .replaceAll(/^```[\s\S]*?^```/gm, '')
+    .matchAll(/^#{1,6} (.*)$/gm)) {
+    const plain = (heading as string).replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase()
+    const slug = plain.replaceAll(/[^\p{L}\p{N}\p{M}\p{Pc} -]/gu, '').replaceAll(' ', '-')
+    for (let n = 0, unique = slug; ; unique = `${slug}-${++n}`) {
+      if (anchors.has(unique)) continue
+      anchors.add(unique)
+      break
+    }
+  }
+  return anchors
+}
+
+const pages = walk()
+
+test('every page of docs/ is in its index', () => {
+  const listed = pages.get('docs/README.md')?.map(({ path }) => path)
+  assert.deepEqual(
+    docs
+      .map(name => `docs/${name}`)
+      .filter(page => page !== 'docs/README.md' && !listed?.includes(page)),
+    [],
+    'a line for it belongs into docs/README.md',
+  )
+})
+
+test('every page is reached from the README by links', () => {
+  assert.deepEqual(
+    PAGES.filter(page => !pages.has(page)),
+    [],
+  )
+})
+
+for (const [page, links] of pages) {
+  test(`every link of ${page} leads somewhere`, () => {
+    const dead = links.filter(({ path, anchor }) => {
+      if (!existsSync(join(projectFolder, path))) return true
+      return anchor !== undefined && path.endsWith('.md') && !anchorsOf(path).has(anchor)
+    })
+    assert.deepEqual(
+      dead.map(({ link }) => link),
+      [],
+    )
+  })
+}

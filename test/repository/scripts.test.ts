@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join, matchesGlob } from 'node:path'
+import { suite, test } from 'node:test'
+import { projectFolder } from '../server.ts'
+
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: projectFolder,
+  encoding: 'utf8',
+})
+  .trimEnd()
+  .split('\n')
+const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
+
+/** What cmd.exe, by which npm runs scripts on Windows, gives to a program as it stands, or does not know. */
+const ONLY_IN_A_SHELL: readonly (readonly [what: string, pattern: RegExp])[] = [
+  ['single quotes', /'/],
+  ['!', /!/],
+  ['$', /\$/],
+  ['`', /`/],
+  [';', /;/],
+  ['a variable before a command', /(^|&& )\w+=/],
+  ['a program by its path', /(^|&& )[^ ]*\//],
+]
+
+const mistakes = (script: string) =>
+  ONLY_IN_A_SHELL.filter(([, pattern]) => pattern.test(script)).map(([what]) => what)
+
+suite('every script of every package.json means the same to cmd.exe', () => {
+  for (const path of files.filter(path => /(^|\/)package\.json$/.test(path))) {
+    for (const [name, script] of Object.entries<string>(JSON.parse(read(path)).scripts ?? {}))
+      test(`${path}: ${name}`, () => assert.deepEqual(mistakes(script), []))
+  }
+
+  for (const [script, what] of [
+    ["node --test 'test/*.test.ts'", 'single quotes'],
+    ['node --test "test/!(system)/*.test.ts"', '!'],
+    ['shellcheck $(git ls-files)', '$'],
+    ['SEED=1 node --test', 'a variable before a command'],
+    ['tsc && ../../node_modules/.bin/node --test', 'a program by its path'],
+  ] as const)
+    test(`unlike ${script}`, () => assert.deepEqual(mistakes(script), [what]))
+})
+
+suite('.ci/budget', () => {
+  const parts = read('.ci/budget')
+    .split('\n')
+    .filter(line => line !== '' && !line.startsWith('#'))
+    .map(line => {
+      const [, when, part, minutes, command] = /^(\w+) +([\w-]+) +(\d+) {2}(.+)$/.exec(line) ?? []
+      return { when, part, minutes: Number(minutes), command: command ?? '' }
+    })
+
+  test('gives a change 60 minutes at most, with the 3 for tools', () => {
+    const change = parts.filter(({ when }) => when === 'change')
+    assert.equal(parts.length, change.length + parts.filter(({ when }) => when === 'night').length)
+    const sum = change.reduce((sum, { minutes }) => sum + minutes, 3)
+    assert.ok(sum <= 60, `${sum} minutes`)
+  })
+
+  test('has every test file in a part', () => {
+    const { scripts } = JSON.parse(read('package.json'))
+    const commands = [scripts.test, read('.ci/run'), ...parts.map(({ command }) => command)]
+    const named = commands.flatMap(command => [
+      ...[...command.matchAll(/[\w./{},*-]+\.test\.ts/g)].map(([glob]) => glob),
+      ...[...command.matchAll(/--prefix ([\w/]+)/g)].map(([, folder]) => `${folder}/**`),
+    ])
+    const isNamed = (path: string) => named.some(glob => matchesGlob(path, glob))
+    const tests = files.filter(path => path.endsWith('.test.ts'))
+    assert.ok(tests.length > 0)
+    assert.deepEqual(
+      tests.filter(path => !isNamed(path)),
+      [],
+    )
+  })
+
+  test('is all that runs each night, beside load and benchmarks', () => {
+    const nightly = read('.github/workflows/nightly.yml')
+    const night = parts.filter(({ when }) => when === 'night')
+    assert.deepEqual(
+      night.map(({ part }) => part).filter(part => !nightly.includes(`run: .ci/run ${part}\n`)),
+      [],
+    )
+  })
+})

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict'
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import manifest from '../../package.json' with { type: 'json' }
+import { projectFolder } from '../server.ts'
+
+const WORKFLOWS = '.github/workflows'
+const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
+const paths = globSync(['.github/workflows/*.{yml,yaml}', '.github/actions/*/action.yml'], {
+  cwd: projectFolder,
+}).sort()
+
+const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
+  .filter(
+    entry => entry.isDirectory() && !/^\.(?!ci$)|^(node_modules|build|coverage)$/.test(entry.name),
+  )
+  .map(({ name }) => name.replace('.', '\\.'))
+
+/** What a workflow says, without what it says to people. */
+const code = (text: string) => text.replaceAll(/^\s*#.*$| #.*$/gm, '')
+
+/** @returns what is wrong with a workflow, or an action of ours, by the rules that matter most; actionlint and zizmor know many more */
+function mistakes(path: string, text: string): string[] {
+  const isWorkflow = path.startsWith(WORKFLOWS)
+  const found: string[] = []
+  for (const [, action = '', comment = ''] of text.matchAll(/^[\s-]*uses: (\S+)(.*)$/gm)) {
+    if (action.startsWith('./')) {
+      if (!existsSync(join(projectFolder, action))) found.push(`${action} is not there`)
+    } else if (!/@[0-9a-f]{40}$/.test(action)) found.push(`${action} is not held to a commit`)
+    else if (!/^ # (v\d+\.\d+\.\d+|main of \d{4}-\d\d-\d\d.*)$/.test(comment))
+      found.push(`${action} does not say its version`)
+  }
+  if (isWorkflow && !/^permissions: \{\}$/m.test(text))
+    found.push('what no job asks for is not denied: permissions: {}')
+  if (/\b(pull_request_target|workflow_run)\b/.test(code(text)))
+    found.push('strangers’ code would run with our secrets')
+  const checkouts = text.match(/uses: actions\/checkout@/g)?.length ?? 0
+  if ((text.match(/persist-credentials: false/g)?.length ?? 0) < checkouts)
+    found.push('a clone keeps the token')
+  const jobs = text.match(/^ {4}runs-on:/gm)?.length ?? 0
+  if ((text.match(/^ {4}timeout-minutes:/gm)?.length ?? 0) < jobs) found.push('a job has no end')
+  for (const [, script = ''] of text.matchAll(/npm run (?:--silent )?([\w:-]+)/g)) {
+    if (!(script in manifest.scripts)) found.push(`npm run ${script} is not there`)
+  }
+  for (const [named] of code(text).matchAll(
+    new RegExp(`(?<![\\w./@$-])(?:\\./)?(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g'),
+  )) {
+    if (!existsSync(join(projectFolder, named))) found.push(`${named} is not there`)
+  }
+  return found
+}
+
+/** The workflows that a pull request starts, and those that they call. */
+function reachable(): string[] {
+  const reached = paths.filter(path => /^ {2}pull_request:/m.test(read(path)))
+  for (const path of reached) {
+    for (const [, called = ''] of read(path).matchAll(/uses: \.\/(\S+)/g)) {
+      const file = called.endsWith('.yml') ? called : join(called, 'action.yml')
+      if (!reached.includes(file)) reached.push(file)
+    }
+  }
+  return reached
+}
+
+/** What somebody who is nobody to us could misuse. */
+const powers = (text: string) =>
+  code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
+
+for (const path of paths) {
+  test(`${path} holds actions to commits, asks for the least, and runs what is there`, () => {
+    assert.deepEqual(mistakes(path, read(path)), [])
+  })
+}
+
+test('what a pull request starts has no secret and no token that writes, for it may come from a fork', () => {
+  assert.ok(reachable().length > 0)
+  for (const path of reachable()) assert.deepEqual(powers(read(path)), [], path)
+})
+
+test('the tools of the workflows have the versions of .ci/run, and Node that of package.json', () => {
+  const all = paths.map(read).join('\n')
+  const versions = (pattern: RegExp, text = all) => [
+    ...new Set(Array.from(text.matchAll(pattern), ([, version]) => version)),
+  ]
+  assert.deepEqual(versions(/node:([\d.]+)-/g), [manifest.devDependencies.node])
+  assert.deepEqual(
+    versions(/KUSTOMIZE: ([\d.]+)/g),
+    versions(/kustomize\/v5@v([\d.]+)/g, read('.ci/run')),
+  )
+  assert.equal(versions(/go-version: (\S+)/g).length, 1)
+})
+
+suite('Renovate watches', () => {
+  const renovate = JSON.parse(read('.github/renovate.json'))
+  const files = globSync(
+    ['**/requirements*.txt', 'monitoring/cluster/*.yaml', '.github/workflows/*', '**/package.json'],
+    { cwd: projectFolder, exclude: path => path.endsWith('node_modules') },
+  )
+  /** As Renovate reads `/…/` in its configuration. */
+  const isWatched = (path: string, { managerFilePatterns }: { managerFilePatterns: string[] }) =>
+    managerFilePatterns.some(pattern => new RegExp(pattern.slice(1, -1)).test(path))
+
+  test('the packages of every folder, of tests too, which its presets leave out', () => {
+    assert.ok(renovate.extends.includes('config:best-practices'))
+    assert.deepEqual(renovate.ignorePaths, ['**/node_modules/**'])
+    assert.equal(renovate.enabledManagers, undefined)
+  })
+
+  for (const [what, manager, pattern] of [
+    ['every list of Python packages', renovate.pip_requirements, /requirements.*\.txt$/],
+    ['the images of the monitoring', renovate.kubernetes, /^monitoring\/cluster\//],
+    ['every workflow', renovate.customManagers[0], /^\.github\/workflows\//],
+  ] as const) {
+    test(what, () => {
+      const found = files.filter(path => pattern.test(path))
+      assert.ok(found.length > 0)
+      for (const path of found) assert.ok(isWatched(path, manager), path)
+    })
+  }
+
+  test('an image that a workflow names in a variable', () => {
+    const named = paths.flatMap(path => read(path).match(/^ +[A-Z]+_IMAGE: .*$/gm) ?? [])
+    assert.ok(named.length > 0)
+    for (const line of named)
+      assert.match(line, new RegExp(renovate.customManagers[0].matchStrings[0]))
+  })
+})
+
+suite('a workflow is refused', () => {
+  const path = `${WORKFLOWS}/check.yml`
+  const good = read(path)
+  const CASES: readonly (readonly [
+    mistake: string,
+    from: string | RegExp,
+    to: string,
+    says: RegExp,
+  ])[] = [
+    [
+      'with an action by its tag',
+      /checkout@[0-9a-f]{40} # v\S+/,
+      'checkout@v7',
+      /checkout@v7 is not held to a commit/,
+    ],
+    [
+      'with an action by half a commit',
+      /(checkout@[0-9a-f]{20})[0-9a-f]{20}/,
+      '$1',
+      /is not held to a commit/,
+    ],
+    ['with a commit of no version', / # v\d\S+/, '', /does not say its version/],
+    [
+      'with an action of ours that is not there',
+      /uses: actions\/checkout\S+/,
+      'uses: ./.github/actions/none',
+      /none is not there/,
+    ],
+    ['with rights for every job', 'permissions: {}', 'permissions: read-all', /is not denied/],
+    [
+      'started by strangers with our rights',
+      'pull_request:',
+      'pull_request_target:',
+      /strangers’ code/,
+    ],
+    [
+      'with a token left in the clone',
+      'persist-credentials: false',
+      'fetch-depth: 0',
+      /keeps the token/,
+    ],
+    [
+      'with a job that may run for ever',
+      /timeout-minutes: \d+/,
+      'continue-on-error: true',
+      /has no end/,
+    ],
+    [
+      'that runs a script that is not there',
+      '- run: .ci/run',
+      '- run: npm run nothing',
+      /npm run nothing is not there/,
+    ],
+    [
+      'that runs a file that is not there',
+      '- run: .ci/run',
+      '- run: scripts/nothing.sh --all',
+      /scripts\/nothing\.sh is not there/,
+    ],
+  ]
+  for (const [mistake, from, to, says] of CASES) {
+    test(mistake, () => {
+      const bad = good.replace(from, to)
+      assert.notEqual(bad, good)
+      assert.match(mistakes(path, bad).join('\n'), says)
+    })
+  }
+
+  for (const power of [
+    'TOKEN: ${'.concat('{ secrets.TOKEN }}'),
+    'contents: write',
+    '    environment: production',
+    'TOKEN: ${'.concat('{ github.token }}'),
+  ]) {
+    test(`for strangers, with ${power.trim()}`, () =>
+      assert.equal(powers(`${good}\n${power}\n`).length, 1))
+  }
+})

@@ -1,0 +1,35 @@
+import { once } from 'node:events'
+import type { Served } from '../conformance/test/target.ts'
+import { type Server, startServer, testModel } from './server.ts'
+
+/** Small enough to be passed at once, large enough for an id of 1 MB. */
+const MAX_BODY_BYTES = 2 * 2 ** 20
+
+/** This server with the iris classifier, or one of test/models, for the conformance suite. */
+export async function serve(name: string): Promise<{ server: Server; served: Served }> {
+  const isIris = name === 'iris'
+  const server = await startServer({
+    MAX_BODY_BYTES: String(MAX_BODY_BYTES),
+    ...(!isIris && { MODEL_DIR: testModel(name) }),
+  })
+  const { name: model, version } = server.service.model
+  const served = {
+    url: server.url,
+    model,
+    version,
+    casesFile: `${testModel(name)}/cases.json`,
+    maxBodyBytes: isIris ? MAX_BODY_BYTES : undefined,
+  }
+  return { server, served }
+}
+
+/** As a program it serves the models named, prints where in one line, and ends with its standard input. */
+if (import.meta.main) {
+  const names = process.argv.slice(2)
+  const all = await Promise.all(names.map(serve))
+  const served = Object.fromEntries(all.map(({ served }, i) => [names[i], served]))
+  process.stdout.write(`${JSON.stringify(served)}\n`)
+  process.stdin.resume()
+  await once(process.stdin, 'end')
+  await Promise.all(all.map(({ server }) => server.stop()))
+}

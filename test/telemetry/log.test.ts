@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { suite, test } from 'node:test'
+import { until } from '../http/client.ts'
+import { projectFolder, startProcess } from '../server.ts'
+
+/** @param error as code @returns the log's field for it */
+function logged(error: string) {
+  const script = `import { createLog } from './function/telemetry/log.ts'
+    createLog('info').error({ err: ${error} }, 'it failed')`
+  const line = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: projectFolder,
+    encoding: 'utf8',
+  })
+  return JSON.parse(line).err
+}
+
+suite('an error in the log', () => {
+  test('has its type, message and stack', () => {
+    const { type, message, stack, ...rest } = logged(`new TypeError('no')`)
+    assert.deepEqual([type, message], ['TypeError', 'no'])
+    assert.match(stack, /^TypeError: no\n +at /)
+    assert.deepEqual(rest, {})
+  })
+
+  test('keeps its code, its cause, and the cause of that', () => {
+    const { cause } = logged(`new Error('a', { cause: Object.assign(
+      new Error('b', { cause: 'the disk' }), { code: 'EIO' }) })`)
+    assert.deepEqual([cause.message, cause.code, cause.cause], ['b', 'EIO', 'the disk'])
+  })
+
+  test('keeps each of several errors', () => {
+    const { errors } = logged(`new AggregateError([new Error('a'), new Error('b')])`)
+    assert.deepEqual(
+      errors.map(({ message }: Error) => message),
+      ['a', 'b'],
+    )
+  })
+
+  test('may be its own cause', () => {
+    const err = logged(`(error => Object.assign(error, { cause: error }))(new Error('a'))`)
+    assert.equal(err.cause.cause.message, 'a')
+  })
+})
+
+test('keys of AUTH_JWKS that cannot be fetched are logged with the reason', async () => {
+  const closed = createServer().listen(0, '127.0.0.1')
+  await once(closed, 'listening')
+  const { port } = closed.address() as AddressInfo
+  closed.close()
+  const server = await startProcess({
+    AUTH_JWKS: `http://127.0.0.1:${port}/keys`,
+    AUTH_ISSUER: 'issuer',
+    AUTH_AUDIENCE: 'iris',
+  })
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const token = `${part({ alg: 'RS256', kid: 'a' })}.${part({})}.AAAA`
+  const answer = await fetch(`${server.url}/v2`, { headers: { authorization: `Bearer ${token}` } })
+  assert.equal(answer.status, 503)
+  const errors = () =>
+    server.log.map(line => JSON.parse(line)).filter(({ err }) => err !== undefined)
+  await until('the reason is logged', () => errors().length > 0)
+  assert.equal(errors()[0].err.cause.code, 'ECONNREFUSED')
+  server.process.kill('SIGTERM')
+  assert.deepEqual(await server.exited, [0, null])
+})
