@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import manifest from '../package.json' with { type: 'json' }
 import type { Config } from './config/config.ts'
 import { type Listener, listen, type Middleware } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
@@ -25,6 +26,17 @@ export function live(configure: () => Setup | Promise<Setup>): void {
   })
 }
 
+/** @throws {Error} of one line, where Node is older than package.json asks for */
+export function checkNode(version: string): void {
+  const least = manifest.engines.node.replace('>=', '')
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number)
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return
+  throw new Error(
+    `Node ${version} is too old: ${least} or later is needed. "npm ci" installs one for "npm start", but not with NODE_ENV=production`,
+  )
+}
+
 /** A process that listens. */
 interface Running {
   readonly service: Service
@@ -37,6 +49,7 @@ interface Running {
 }
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
+  checkNode(process.versions.node)
   const { config, middlewareOf } = await configure()
   const service = createService(config)
   const { model, metrics } = service

@@ -221,7 +221,6 @@ suite('of each test model', { concurrency: 2 }, () => {
   const NOT_JOINED: Record<string, RegExp> = {
     'rows-dependent':
       /^node "mean" \(ReduceMean, ai\.onnx 21\): it works along dimension 0, which is the batch$/,
-    slow: /^node "count" \(Loop, ai\.onnx 21\): it repeats something that depends on rows$/,
     ...Object.fromEntries(
       ROWLESS.map(name => [name, /^input "[xi]" has (a fixed|no) first dimension/]),
     ),
