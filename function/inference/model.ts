@@ -60,7 +60,7 @@ export function createModel(
       executor = await openExecutor(folder, config, metrics, log)
       metrics.mark('session')
       if (folder.batch === true) checkBatchTrue(executor.signature)
-      tellLeftOut(executor, log)
+      logLeftOut(executor, log)
       const example = readExample(executor, folder)
       await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
@@ -70,8 +70,8 @@ export function createModel(
       const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
       const batching = await decideBatching(folder, executor, example)
       loaded.batching = batching
-      // A process that ends says no more of its model.
-      if (!state.retired) tellBatching(batching, describeBatching(batching), log)
+      // A process that is ending logs nothing more about its model.
+      if (!state.retired) logBatching(batching, describeBatching(batching), log)
     } catch (error) {
       state.failed()
       throw error
@@ -105,7 +105,7 @@ export function createModel(
   }
 }
 
-function tellLeftOut({ leftOut }: Executor, log: Log): void {
+function logLeftOut({ leftOut }: Executor, log: Log): void {
   for (const output of leftOut) {
     log.warn(
       `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
@@ -140,7 +140,7 @@ async function warmUp(
   }
 }
 
-function tellBatching({ joins, reason, detail }: Batching, message: string, log: Log): void {
+function logBatching({ joins, reason, detail }: Batching, message: string, log: Log): void {
   const level = reason === 'sample_differs' ? 'error' : joins && detail ? 'warn' : 'info'
   log[level]({ joins, reason }, message)
 }
