@@ -23,8 +23,12 @@ const unitsOf = (page: string): string[] =>
 
 const codeIn = (unit: string) => [...unit.matchAll(/`([^`]+)`/g)].map(([, code]) => code as string)
 
-/** `func.yaml`, `scripts/`, `.ci/run`; not a command, a media type or a module of Go. */
-const isPath = (code: string) => /^[\w./-]+(\/|\.[a-z]+)$|^\.?[\w-]+\/[\w./-]+$/.test(code)
+/** `Queue.takeBatch`: a member of a class. */
+const MEMBER = /^([A-Z][a-z]\w*)\.(#?\w+)$/
+
+/** `func.yaml`, `scripts/`, `.ci/run`; not a command, a route or a module of Go. */
+const isPath = (code: string) =>
+  /^[\w.][\w./-]*(\/|\.[a-z]+)$|^\.?[\w-]+\/[\w./-]+$/.test(code) && !MEMBER.test(code)
 
 /** A unit may name a path within function/, or within a folder that it has named before. */
 function resolvePaths(unit: string): { found: string[]; missing: string[] } {
@@ -90,6 +94,28 @@ test('every file and folder that CONTRIBUTING.md names exists', () => {
 
 test('every table and type that CONTRIBUTING.md says to edit is declared in a file named beside it', () => {
   assert.deepEqual(undeclaredNames(contributing), [])
+})
+
+const architecture = read('docs/architecture.md')
+const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read)
+
+/** Members whose class no file of function/ declares, or whose class's file does not name them. */
+const missingMembers = (page: string) =>
+  codeIn(page).filter(code => {
+    const [, owner, member] = MEMBER.exec(code) ?? []
+    if (owner === undefined || member === undefined) return false
+    const declares = new RegExp(`\\b(class|interface) ${owner}\\b`)
+    const has = new RegExp(`(?<![\\w#])${member}\\b`)
+    return !sources.some(text => declares.test(text) && has.test(text))
+  })
+
+test('every file, folder and member that docs/architecture.md names exists', () => {
+  assert.deepEqual(missingPaths(architecture), [])
+  assert.deepEqual(missingMembers(architecture), [])
+  assert.deepEqual(missingMembers('`Queue.takeBatch`, `Queue.lost`, `Gone.takeBatch`'), [
+    'Queue.lost',
+    'Gone.takeBatch',
+  ])
 })
 
 for (const page of tracked.filter(path => path.endsWith('.md') && path !== 'CHANGELOG.md'))
