@@ -1,5 +1,5 @@
 import { readConfig } from './config/config.ts'
-import { live } from './process.ts'
+import { runProcess } from './process.ts'
 
 /** `npm start`. */
-live(() => ({ config: readConfig(process.env) }))
+runProcess(() => ({ config: readConfig(process.env) }))

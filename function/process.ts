@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import manifest from '../package.json' with { type: 'json' }
 import type { Config } from './config/config.ts'
 import { type Listener, listen, type Middleware } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
@@ -18,11 +19,22 @@ export interface Setup {
  * The life of a process that serves the function, from its configuration to its exit code.
  * @param configure throws an {Error} of one line where it cannot
  */
-export function live(configure: () => Setup | Promise<Setup>): void {
+export function runProcess(configure: () => Setup | Promise<Setup>): void {
   start(configure).catch((error: Error) => {
     createLog('info').fatal(error.message)
     process.exit(1)
   })
+}
+
+/** @throws {Error} of one line, where Node is older than package.json asks for */
+export function checkNode(version: string): void {
+  const least = manifest.engines.node.replace('>=', '')
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number)
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return
+  throw new Error(
+    `Node ${version} is too old: ${least} or later is needed. "npm ci" installs one for "npm start", but not with NODE_ENV=production`,
+  )
 }
 
 /** A process that listens. */
@@ -37,6 +49,7 @@ interface Running {
 }
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
+  checkNode(process.versions.node)
   const { config, middlewareOf } = await configure()
   const service = createService(config)
   const { model, metrics } = service
@@ -57,8 +70,8 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const running: Running = { service, config, listener, loading, pushing }
   terminated.then(signal => drain(running, signal))
   await untilLoaded(running)
-  // Unless it was told to end meanwhile.
-  if (!model.retired) tellStarted(service, listener, metricsListener, config)
+  // A process that is ending already did not start.
+  if (!model.retired) logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
     await listener.closeWhenUnused(config.idleExitMs)
     if (!model.retired) await endUnused(running)
@@ -127,7 +140,7 @@ async function drain(running: Running, signal: string): Promise<never> {
 function endUnused(running: Running): Promise<never> {
   const { idleExitMs, drainTimeoutMs } = running.config
   const { model, log } = running.service
-  log.info({ idleSeconds: idleExitMs / 1_000 }, 'nothing was asked for IDLE_EXIT_SECONDS; ending')
+  log.info({ idleSeconds: idleExitMs / 1_000 }, 'no request for IDLE_EXIT_SECONDS; ending')
   model.retire()
   return end(running, drainTimeoutMs)
 }
@@ -152,7 +165,7 @@ async function end({ service, loading, pushing }: Running, timeoutMs: number): P
   endAtOnce(0)
 }
 
-function tellStarted(
+function logStarted(
   { model, log }: Service,
   { port }: Listener,
   metricsListener: Listener | undefined,

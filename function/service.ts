@@ -79,7 +79,7 @@ export async function startPush(service: Service, config: Config): Promise<Push 
   }
 }
 
-/** Pushes the last spans and metrics, and waits for that at most so long. */
+/** Pushes the last spans and metrics, and waits for it at most `timeoutMs`. */
 export async function endPush(
   pushing: Promise<Push | undefined>,
   timeoutMs: number,

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { readConfig } from '../function/config/config.ts'
-import { live, type Setup } from '../function/process.ts'
+import { runProcess, type Setup } from '../function/process.ts'
 import { createPredictor } from './app.ts'
 import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
 
@@ -12,7 +12,7 @@ import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
 const MOUNT_TIMEOUT_MS = 60_000
 
 /** `npm run start:predictor`: the function as KServe's custom predictor. */
-live(configure)
+runProcess(configure)
 
 async function configure(): Promise<Setup> {
   const { env, givenAs, withoutEffect } = readArguments(process.argv.slice(2), process.env)

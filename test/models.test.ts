@@ -31,6 +31,21 @@ const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so such an answer is refused in either form. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
+/** The same shapes with numbers of other magnitudes; of other datatypes the elements in another order. */
+const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
+  [
+    [3e6, -3e6, 1e30, 0],
+    ['NaN', 'Infinity', '-Infinity', 1e-30],
+  ].map(values =>
+    inputs.map(tensor => {
+      const { datatype, data } = tensor
+      if (data === undefined) return tensor
+      const isFloat = datatype === 'FP32' || datatype === 'FP64'
+      const odd = isFloat ? data.map((_, i) => values[i % 4] as number) : data.toReversed()
+      return { ...tensor, data: odd }
+    }),
+  )
+
 for (const name of MODELS) {
   const {
     cases,
@@ -97,6 +112,24 @@ for (const name of MODELS) {
         })
       }
     }
+
+    test('beside hostile neighbours every answer is the same', async () => {
+      const asked = (cases ?? []).filter(({ outputs }) => !outputs.some(isLost))
+      const neighbours = asked.flatMap(({ inputs }) => hostile(inputs))
+      const answers = await Promise.all(
+        [...asked.map(({ inputs }) => inputs), ...neighbours].map(async inputs => {
+          const response = await fetch(url, { method: 'POST', ...binaryRequest(inputs) })
+          return { response, body: Buffer.from(await response.arrayBuffer()) }
+        }),
+      )
+      for (const [i, { outputs }] of asked.entries()) {
+        const { response, body } = answers[i] as (typeof answers)[number]
+        assert.deepEqual(
+          binaryOutputs(response.headers, body).map(withoutNanSign),
+          outputs.map(toBytes),
+        )
+      }
+    })
 
     for (const { name, inputs } of fails) {
       test(`${name}: the model's own failure is 500, and says that it is the model's`, async () => {

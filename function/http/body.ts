@@ -17,8 +17,8 @@ export const declaredLength = ({ headers }: IncomingMessage): number =>
 /** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
 export class IncomingBody implements RequestBody {
   /**
-   * What the body and then the answer take of the memory; undefined before the body is read, and
-   * after release.
+   * The memory that is counted for the body and then for the answer; undefined before the body is
+   * read, and after release.
    */
   reservation: Reservation | undefined
   /** All of it has been read, although Node's parser may say so only later in this turn. */

@@ -133,7 +133,7 @@ export class Connections {
   async end(): Promise<void> {
     this.#ending = true
     for (const [socket, connection] of this.#open) {
-      // What the client has sent until now is read first.
+      // First read what the client has sent until now.
       await nextTurn()
       closeWhenIdle(socket, connection)
     }

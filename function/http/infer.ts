@@ -6,8 +6,9 @@ import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 
 /*
- * What is HTTP's own of an inference request: media types, and the header that says where the JSON
- * ends. It needs no listener, so that the function answers in the same way under another runtime.
+ * The parts of an inference request that only HTTP has: media types, and the header that says where
+ * the JSON ends. They need no listener, so the function answers in the same way under another
+ * runtime.
  */
 
 /** Answers one V2 inference request over HTTP, whatever becomes of it. */

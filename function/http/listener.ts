@@ -32,7 +32,7 @@ export type Middleware = (
   respond: Respond,
 ) => void
 
-/** What a listener serves, where it is not all rows of the configuration. */
+/** What a listener serves besides the routes of the configuration, or instead of them. */
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
@@ -40,7 +40,7 @@ export interface ListenOptions {
 
 /**
  * Listens on the configured port.
- * @throws {Error} of one line, when the port cannot be had
+ * @throws {Error} of one line, when it cannot listen on the port
  */
 export async function listen(
   service: Service,
@@ -193,8 +193,8 @@ export class Listener {
   }
 
   /**
-   * Stops listening once no client is connected and, from now on, no request was answered for so
-   * long; resolves then.
+   * Stops listening once no client is connected and no request was answered for `ms`, counted from
+   * now at the earliest; resolves then.
    */
   async closeWhenUnused(ms: number): Promise<void> {
     const { http, connections, responder } = this.#parts
@@ -215,8 +215,8 @@ export class Listener {
   }
 
   /**
-   * Stops listening and waits for requests in flight, at most so long; then closes the connections
-   * that are left.
+   * Stops listening and waits for requests in flight, at most `timeoutMs`; then closes the
+   * connections that are left.
    * @returns whether all requests were answered
    */
   async close(timeoutMs: number): Promise<boolean> {

@@ -8,7 +8,7 @@ const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind =
 /**
  * The same listener on METRICS_PORT, for metrics and health alone. No authentication here: restrict
  * access at the network.
- * @throws {Error} of one line, when the port cannot be had
+ * @throws {Error} of one line, when it cannot listen on the port
  */
 export const listenForMetrics = (
   service: Service,

@@ -50,7 +50,7 @@ export interface ResponderOptions {
 }
 
 /** One request on its way through the steps. */
-interface Exchange {
+interface StepContext {
   readonly head: RequestHead
   readonly path: string
   readonly caller: Caller
@@ -63,14 +63,14 @@ interface Exchange {
 
 /** @returns the answer, or undefined to go on with the next step */
 type Step = (
-  exchange: Exchange,
+  context: StepContext,
   options: ResponderOptions,
 ) => Answer | undefined | Promise<Answer | undefined>
 
 const STEPS: readonly Step[] = [
   ({ head }) => checkHead(head),
   answerPreflight,
-  authenticate,
+  checkCaller,
   requireRoute,
   answerOptions,
   callHandler,
@@ -98,7 +98,7 @@ export class Responder {
   ): Promise<Answer | undefined> {
     const { routeOf } = this.#options
     const path = pathOf(head.url ?? '')
-    const exchange: Exchange = {
+    const context: StepContext = {
       head,
       path,
       caller,
@@ -108,17 +108,17 @@ export class Responder {
     }
     try {
       for (const step of STEPS) {
-        const result = step(exchange, this.#options)
+        const result = step(context, this.#options)
         const answer = result instanceof Promise ? await result : result
-        if (answer !== undefined) return this.#finish(exchange, answer)
+        if (answer !== undefined) return this.#finish(context, answer)
       }
       throw new Error('no step answered the request')
     } catch (error) {
       body.release()
       if (error instanceof HungUp) return undefined
-      return this.#finish(exchange, this.refuse(error, head, caller))
+      return this.#finish(context, this.refuse(error, head, caller))
     } finally {
-      if (exchange.route?.kind === undefined) this.lastUsed = performance.now()
+      if (context.route?.kind === undefined) this.lastUsed = performance.now()
     }
   }
 
@@ -133,7 +133,7 @@ export class Responder {
   }
 
   /** Adds to an answer what every answer to such a request has. */
-  #finish({ head, route }: Exchange, answer: Answer): Answer {
+  #finish({ head, route }: StepContext, answer: Answer): Answer {
     const { cors, closeProbes } = this.#options
     const isProbe = closeProbes && route?.kind !== undefined
     if (cors === undefined && !isProbe) return answer
@@ -167,51 +167,49 @@ function routeFor(
   return find === undefined ? routeOf(path) : find(routeOf)
 }
 
-function answerPreflight({ head }: Exchange, { cors }: ResponderOptions): Answer | undefined {
+function answerPreflight({ head }: StepContext, { cors }: ResponderOptions): Answer | undefined {
   return cors?.preflight(head)
 }
 
-/** @throws {Refused} 400, 401, 403, 503 */
-function authenticate(
-  { head, findRoute }: Exchange,
+/** Not async: without authentication no request waits for this step. */
+function checkCaller(
+  { head, findRoute }: StepContext,
   { authenticate }: ResponderOptions,
 ): Promise<undefined> | undefined {
-  return authenticate && checkCaller(authenticate, head, findRoute)
+  return authenticate && refuseUnlessAllowed(authenticate, head, findRoute)
 }
 
-async function checkCaller(
+/** @throws {Refused} 400, 401, 403, 503 */
+async function refuseUnlessAllowed(
   authenticate: Authenticate,
   head: RequestHead,
-  findRoute: Exchange['findRoute'],
+  findRoute: StepContext['findRoute'],
 ): Promise<undefined> {
   const refusal = await authenticate(head, findRoute)
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
 /** @throws {Refused} 404 */
-function requireRoute(exchange: Exchange): undefined {
-  exchange.route = exchange.findRoute()
-  if (exchange.route === undefined)
-    throw new Refused(
-      'NOT_FOUND',
-      `not found: ${shorten(exchange.path)} (see /docs for all routes)`,
-    )
+function requireRoute(context: StepContext): undefined {
+  context.route = context.findRoute()
+  if (context.route === undefined)
+    throw new Refused('NOT_FOUND', `not found: ${shorten(context.path)} (see /docs for all routes)`)
 }
 
-function answerOptions({ head, route }: Exchange): Answer | undefined {
+function answerOptions({ head, route }: StepContext): Answer | undefined {
   if (head.method !== 'OPTIONS') return undefined
   return { status: 204, headers: { allow: allow(route) }, body: '' }
 }
 
 /** @throws {Refused} 405 */
-function callHandler(exchange: Exchange): Answer | Promise<Answer> {
-  const { head, path, caller, route } = exchange
+function callHandler(context: StepContext): Answer | Promise<Answer> {
+  const { head, path, caller, route } = context
   const method = head.method === 'HEAD' ? 'GET' : head.method
   if (method === 'GET' && route?.GET !== undefined) {
     const handler = route.page !== undefined && acceptsHtml(head) ? route.page : route.GET
     return handler({ method, path, headers: head.headers, body: NO_BODY }, caller)
   }
-  if (method === 'POST' && route?.POST !== undefined) return callWithBody(route.POST, exchange)
+  if (method === 'POST' && route?.POST !== undefined) return callWithBody(route.POST, context)
   throw new Refused(
     'METHOD_NOT_ALLOWED',
     `${head.method} is not allowed on ${shorten(path)}; allowed: ${allow(route)}`,
@@ -221,7 +219,7 @@ function callHandler(exchange: Exchange): Answer | Promise<Answer> {
 
 async function callWithBody(
   handler: NonNullable<Route['POST']>,
-  { head: { headers }, path, caller, body }: Exchange,
+  { head: { headers }, path, caller, body }: StepContext,
 ): Promise<Answer> {
   const request: Request = { method: 'POST', path, headers, body: await body.read() }
   const answer = await handler(request, caller)

@@ -76,7 +76,7 @@ const receive: TableHandler = ({ service }, request, caller) => {
 }
 
 /**
- * All routes. Their descriptions are in pages/openapi.ts, which does not compile without one for
+ * All routes. Their descriptions are in pages/operations.ts, which does not compile without one for
  * each.
  */
 export const ROUTES = [
@@ -180,7 +180,7 @@ function bind({ GET, POST, page, ...row }: TableRoute, context: RouteContext): R
   }
 }
 
-/** What of a model is in paths. */
+/** The parts of a model that paths name. */
 type Named = Pick<Model, 'name' | 'version'>
 
 /** A row's paths for one model: the one without the optional part first. */

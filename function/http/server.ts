@@ -39,7 +39,7 @@ export async function createHttpServer(config: Config, log: Log): Promise<HttpSe
 /**
  * Listens on the configured port or socket.
  * @returns the port
- * @throws {Error} of one line, when the port cannot be had
+ * @throws {Error} of one line, when it cannot listen on the port
  */
 export async function bind(server: Server, config: Config): Promise<number> {
   const { port, listenHost, listenFd } = config

@@ -2,15 +2,15 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** Hashed in one go, which takes about a millisecond: so long nothing else is answered. */
+/** Hashed in one go, which takes about a millisecond; nothing else is answered meanwhile. */
 const PIECE_BYTES = 2 ** 20
 
 /** SHA-256 in hexadecimal, by path in the model's folder. */
 export type Digests = Readonly<Record<string, string>>
 
 /**
- * Checks the files of a model's folder, weights included, before anything in them is believed. None may lie there without a digest:
- * which of them the graph would read is in the graph.
+ * Checks the files of a model's folder, weights included, before anything in them is believed. None
+ * may lie there without a digest: which of them the graph would read is in the graph.
  * @throws {Error} of one line, naming a file that is not what it should be
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
@@ -28,7 +28,10 @@ export async function checkDigests(file: string, digests: Digests): Promise<void
   }
 }
 
-/** By their paths in the folder; links are followed, but for those by which Kubernetes replaces all files at once (..data). */
+/**
+ * By their paths in the folder; links are followed, but for those by which Kubernetes replaces all
+ * files at once (..data).
+ */
 function filesIn(folder: string, below = ''): string[] {
   return readdirSync(join(folder, below)).flatMap(name => {
     if (name.startsWith('..')) return []

@@ -8,7 +8,8 @@ import {
 } from '../protocol/tensor.ts'
 
 /**
- * Inputs that fit the model: model.json's sample where there is one, else zeros and empty strings of the smallest shape.
+ * Inputs that fit the model: model.json's sample where there is one, else zeros and empty strings
+ * of the smallest shape.
  * @throws {BadRequest} when the sample does not fit
  */
 export function exampleInputs(

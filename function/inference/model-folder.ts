@@ -12,7 +12,9 @@ export interface ModelFolder {
   /** The classes a classifier tells apart, in the order of their index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
-  /** What model.json says of joining requests: true is its author's word that rows are independent. */
+  /**
+   * model.json's `batch`: true is its author's word that rows are independent, false never joins.
+   */
   readonly batch: boolean | undefined
   /** An input that suits the model, by input name: nested JSON data. */
   readonly sample: Readonly<Record<string, unknown>> | undefined

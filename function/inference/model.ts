@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { inferenceCodeOf } from '../protocol/errors.ts'
@@ -60,18 +61,19 @@ export function createModel(
       executor = await openExecutor(folder, config, metrics, log)
       metrics.mark('session')
       if (folder.batch === true) checkBatchTrue(executor.signature)
-      tellLeftOut(executor, log)
+      logLeftOut(executor, log)
       const example = readExample(executor, folder)
       await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
       loaded = new LoadedModel({ executor, example, folder, limits: config, metrics })
       state.loaded()
-      // Loaded after the start: until it is decided, requests have runs of their own.
+      await waitingAnswered()
+      // Until it is decided, requests have runs of their own.
       const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
       const batching = await decideBatching(folder, executor, example)
       loaded.batching = batching
-      // A process that ends says no more of its model.
-      if (!state.retired) tellBatching(batching, describeBatching(batching), log)
+      // A process that is ending logs nothing more about its model.
+      if (!state.retired) logBatching(batching, describeBatching(batching), log)
     } catch (error) {
       state.failed()
       throw error
@@ -105,7 +107,15 @@ export function createModel(
   }
 }
 
-function tellLeftOut({ leftOut }: Executor, log: Log): void {
+/**
+ * Requests that waited for the model are answered first, because the proof takes 10 ms of a start of
+ * 95. One turn decodes them, one runs them, one writes their answers.
+ */
+async function waitingAnswered(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await nextTurn()
+}
+
+function logLeftOut({ leftOut }: Executor, log: Log): void {
   for (const output of leftOut) {
     log.warn(
       `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
@@ -140,7 +150,7 @@ async function warmUp(
   }
 }
 
-function tellBatching({ joins, reason, detail }: Batching, message: string, log: Log): void {
+function logBatching({ joins, reason, detail }: Batching, message: string, log: Log): void {
   const level = reason === 'sample_differs' ? 'error' : joins && detail ? 'warn' : 'info'
   log[level]({ joins, reason }, message)
 }

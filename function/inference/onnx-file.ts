@@ -2,9 +2,9 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { Slices } from './slices.ts'
 
 /*
- * What an ONNX file says of itself, read without ONNX Runtime: its graph, but for the weights, which
- * are skipped by seeking. Files of more than 2 GiB can be read; external data is not opened. Field
- * numbers are those of onnx.proto.
+ * Reads an ONNX file without ONNX Runtime: its graph without the weights, which are skipped by
+ * seeking. Files of more than 2 GiB can be read; external data is not opened. Field numbers are
+ * those of onnx.proto.
  */
 
 export interface OnnxModel {
@@ -162,7 +162,7 @@ class FileBytes {
       if (byte < 0x80) return value
     }
     if (this.byte() !== 1) throw new Error('it holds a number of more than 64 bits')
-    // The sign: what is left is 2^63 above it, and exact only near zero.
+    // A negative number: its complement is read, which is exact near zero.
     this.at -= 10
     let negative = 0
     for (let shift = 0; shift < 63; shift += 7) negative += (~this.byte() & 0x7f) * 2 ** shift
@@ -209,8 +209,8 @@ interface Field {
 }
 
 /**
- * The fields of a message that ends at `end`. Whoever takes one may read its bytes, or not: the next
- * one is found all the same.
+ * The fields of a message that ends at `end`. The consumer of a field may read its bytes or skip
+ * them: the next field is found all the same.
  */
 function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   if (end > bytes.size) throw new Error('it is cut off')

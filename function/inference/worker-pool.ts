@@ -41,8 +41,8 @@ export async function openWorkers(file: string, options: WorkerOptions): Promise
 }
 
 /**
- * As many runs at once as there are workers. A thread that dies fails the run it was at, and is
- * replaced.
+ * As many runs at once as there are workers. When a thread dies, its run fails (worker-thread.ts
+ * says how), and the pool starts another.
  */
 export class WorkerPool implements Executor {
   private readonly file: string

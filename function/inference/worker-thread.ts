@@ -90,6 +90,9 @@ export class WorkerThread {
     else this.pending.reject(inferenceError(answer.code, answer.message))
   }
 
+  /**
+   * Every request of the run that the thread was at gets this error: 503, try again (errors.ts).
+   */
   private exited(): void {
     this.pending.reject(
       this.state === 'starting'

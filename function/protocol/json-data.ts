@@ -128,8 +128,9 @@ class PieceReader {
   /** Parses some parts of an array, from the first one's beginning to the last one's end. */
   private take(array: OpenArray, from: number, to: number): void {
     const parts = this.parse(from, to)
-    if (parts.length === 0 && from > array.begin + 1)
-      throw this.notJson(`a value is missing at byte ${from}`)
+    // Only an empty array has no value between its brackets.
+    const isWhole = from === array.begin + 1 && this.json.bytes[to] === CLOSE_ARRAY
+    if (parts.length === 0 && !isWhole) throw this.notJson(`a value is missing at byte ${from}`)
     array.length += parts.length
     if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
     const flat = this.isNested ? flatten(parts, this.shape, array.depth, this.metadata.name) : parts

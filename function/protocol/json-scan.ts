@@ -78,8 +78,7 @@ function endOfText(bytes: Uint8Array): number {
 export const EMPTY_ARRAY = Buffer.from('[]')
 
 /**
- * Where each input's `data` lies. What is no valid JSON, or writes these keys with escapes, is left
- * for JSON.parse to see.
+ * Where each input's `data` lies. JSON.parse sees the rest: invalid JSON, and keys with escapes.
  */
 function findData(
   bytes: Uint8Array,
@@ -102,8 +101,7 @@ function findData(
 }
 
 /**
- * Where a member's value lies in the object that `bytes` is; undefined where there is none of that
- * name.
+ * Where a member's value lies in the object that `bytes` holds; undefined if it has no such member.
  */
 export function findMember(
   bytes: Uint8Array,

@@ -10,8 +10,8 @@ const COLON = 0x3a
 export interface ParsedJson {
   readonly value: unknown
   /**
-   * The same with integers beyond 2^53 as bigints that keep all their digits. Costs several times a
-   * plain parse, once, so it is asked for only where an INT64 or UINT64 tensor is read.
+   * The same with integers beyond 2^53 as bigints, which keep all their digits. The first call
+   * costs several times a plain parse, so only readers of INT64 and UINT64 tensors make it.
    */
   readonly exact: () => unknown
 }
@@ -50,8 +50,7 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
 }
 
 /**
- * Integers beyond 2^53 have 16 digits or more; the many digits after a decimal point are none of
- * them.
+ * Integers beyond 2^53 have 16 digits or more. Digits after a decimal point do not count.
  */
 const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 

@@ -236,13 +236,9 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
 
   // Every series that can come is there from the start, at 0. A series that is first seen at 1 has
   // no rate, and in a pod that soon sleeps again most of them are seen for the first time.
-  const requestKeys = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
-  const requestLabels = (key: string) => {
-    const [protocol = '', status = ''] = key.split(' ')
-    return { model: source.model, version, protocol, status }
-  }
-  const requests = counter('inference_requests_total', requestLabels, requestKeys)
-  const duration = histogram('inference_request_duration_seconds', requestLabels, requestKeys)
+  const requestLabels = requestLabelsOf(source)
+  const requests = counter('inference_requests_total', requestLabels, REQUEST_KEYS)
+  const duration = histogram('inference_request_duration_seconds', requestLabels, REQUEST_KEYS)
   const batchRows = histogram('inference_batch_rows', () => ({}), [''])
   const rejections = counter('inference_rejected_total', reason => ({ reason }), REJECTION_REASONS)
   const failures = counter('inference_failures_total', cause => ({ cause }), FAILURE_CAUSES)
@@ -260,16 +256,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   gauge('inference_queue_rows', () => single(live().queuedRows))
   gauge('inference_requests_in_flight', () => single(inFlight))
   gauge('model_ready', () => single(Number(live().ready)))
-  gauge('function_info', () => [
-    {
-      labels: {
-        revision: source.revision ?? '',
-        service: source.service ?? '',
-        version: source.functionVersion,
-      },
-      value: 1,
-    },
-  ])
+  gauge('function_info', () => [{ labels: infoLabels(source), value: 1 }])
   gauge('function_memory_limit_bytes', memoryLimit)
 
   return {
@@ -298,6 +285,22 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     ...scraped,
   }
 }
+
+/** One series for each protocol and status. */
+const REQUEST_KEYS = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
+
+const requestLabelsOf =
+  ({ model, version = '' }: MetricsSource) =>
+  (key: string) => {
+    const [protocol = '', status = ''] = key.split(' ')
+    return { model, version, protocol, status }
+  }
+
+const infoLabels = ({ revision = '', service = '', functionVersion }: MetricsSource) => ({
+  revision,
+  service,
+  version: functionVersion,
+})
 
 /** How long each phase of the start took. */
 class ColdStart {
@@ -379,25 +382,10 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   }
 
   function histogram<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
-    const bounds = (declared[name] as Declaration).buckets ?? []
-    const empty = () => ({ counts: new Array<number>(bounds.length + 1).fill(0), sum: 0 })
-    const values = new Map(keys.map(key => [key, empty()]))
-    add(name, () =>
-      [...values].flatMap(([key, { counts, sum }]) =>
-        histogramSamples(name, labelsOf(key), bounds, counts, sum),
-      ),
-    )
-    return (value: number, key = '') => {
-      let entry = values.get(key)
-      if (entry === undefined) {
-        entry = empty()
-        values.set(key, entry)
-      }
-      let bucket = 0
-      while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++
-      entry.counts[bucket] = (entry.counts[bucket] as number) + 1
-      entry.sum += value
-    }
+    const { buckets = [] } = declared[name] as Declaration
+    const cells = new HistogramCells(buckets, keys)
+    add(name, () => cells.samples(name, labelsOf))
+    return (value: number, key = '') => cells.observe(value, key)
   }
 
   function gauge<N extends Name>(
@@ -418,26 +406,55 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   return { counter, countingCells, histogram, gauge, scraped }
 }
 
-type Labels = Readonly<Record<string, string>>
-
 const single = (value: number): Sample[] => [{ labels: {}, value }]
 
-/** A histogram as Prometheus counts it: each bucket holds the smaller ones too. */
-function histogramSamples(
-  name: string,
-  labels: Labels,
-  bounds: readonly number[],
-  counts: readonly number[],
-  sum: number,
-): Sample[] {
-  let total = 0
-  const buckets = [...bounds, '+Inf'].map((le, i) => {
-    total += counts[i] ?? 0
-    return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: total }
-  })
-  return [
-    ...buckets,
-    { metricName: `${name}_sum`, labels, value: sum },
-    { metricName: `${name}_count`, labels, value: total },
-  ]
+interface HistogramCell {
+  /** Of each bucket alone; the last is of the values above all bounds. */
+  readonly counts: number[]
+  sum: number
+}
+
+/** All series of one histogram, by key. */
+class HistogramCells {
+  private readonly bounds: readonly number[]
+  private readonly cells: Map<string, HistogramCell>
+
+  /** @param keys of series that exist from the start, at 0 */
+  constructor(bounds: readonly number[], keys: readonly string[]) {
+    this.bounds = bounds
+    this.cells = new Map(keys.map(key => [key, this.empty()]))
+  }
+
+  observe(value: number, key: string): void {
+    let cell = this.cells.get(key)
+    if (cell === undefined) {
+      cell = this.empty()
+      this.cells.set(key, cell)
+    }
+    let bucket = 0
+    while (bucket < this.bounds.length && value > (this.bounds[bucket] as number)) bucket++
+    cell.counts[bucket] = (cell.counts[bucket] as number) + 1
+    cell.sum += value
+  }
+
+  /** As Prometheus counts: each bucket holds the smaller ones too. */
+  samples(name: string, labelsOf: (key: string) => Sample['labels']): Sample[] {
+    return [...this.cells].flatMap(([key, { counts, sum }]) => {
+      const labels = labelsOf(key)
+      let total = 0
+      const buckets = [...this.bounds, '+Inf'].map((le, i) => {
+        total += counts[i] ?? 0
+        return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: total }
+      })
+      return [
+        ...buckets,
+        { metricName: `${name}_sum`, labels, value: sum },
+        { metricName: `${name}_count`, labels, value: total },
+      ]
+    })
+  }
+
+  private empty(): HistogramCell {
+    return { counts: new Array<number>(this.bounds.length + 1).fill(0), sum: 0 }
+  }
 }

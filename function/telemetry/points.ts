@@ -15,7 +15,7 @@ import type { Reading } from './metrics.ts'
  * them, adds `_total`, `_seconds` and `_bytes` only to names that lack them.
  */
 
-/** @param family counts since the start of the process */
+/** Counters and histograms count from the start of the process. */
 export function toMetricData({ name, help, type, values }: Reading): MetricData {
   const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
   const times = { startTime: hrTime(0), endTime: hrTime() }

@@ -15,7 +15,10 @@ export interface Sample {
   readonly durations: Buckets
   /** Rows by predicted label; undefined for a model without labels, such as a regression. */
   readonly predictions: ReadonlyMap<string, number> | undefined
-  /** The largest memory of a pod as a share of its limit; the largest p99 of event loop lag in seconds. */
+  /**
+   * The largest memory of a pod as a share of its limit; the largest p99 of event loop lag in
+   * seconds.
+   */
   readonly memory: number | undefined
   readonly lag: number | undefined
 }
@@ -97,7 +100,9 @@ function errors(old: Sample, fresh: Sample, { alpha }: Limits): Check {
 /** A request above this is slow: 1.5 times the other revision's 95th percentile and 10 ms more. */
 const limitOf = (p95: number) => MATTERS.slower.times * p95 + MATTERS.slower.seconds
 
-/** Compares shares of slow requests: `p` that they are equal, and whether the difference matters. */
+/**
+ * Compares shares of slow requests: `p` that they are equal, and whether the difference matters.
+ */
 function isSlower(
   one: Buckets,
   other: Buckets,

@@ -73,7 +73,10 @@ const parse = (args: readonly string[]) => {
   }
 }
 
-/** @returns undefined where help was asked for @throws {UsageError} naming the option, its value and what is allowed */
+/**
+ * @returns undefined where help was asked for
+ * @throws {UsageError} naming the option, its value and what is allowed
+ */
 export function readOptions(args: readonly string[]): Options | undefined {
   const { values, positionals } = parse(args)
   if (values.help) return undefined

@@ -9,8 +9,8 @@ import type { KubernetesObject, State } from './rollout/state.ts'
 import { note, progress, type Report, table } from './table.ts'
 
 /*
- * `npm start -- NAME`: compares both revisions of an InferenceService or a Knative Service, and gives
- * the new one more traffic, none, or leaves it as it is. docs/canary.md has the rules.
+ * `npm start -- NAME`: compares both revisions of an InferenceService or a Knative Service, and
+ * gives the new one more traffic, none, or leaves it as it is. docs/canary.md has the rules.
  */
 
 /** 1 is Node's own exit code for an uncaught error. */

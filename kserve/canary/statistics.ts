@@ -13,7 +13,8 @@ export const shareOf = ({ count, of }: Share) => count / of
 
 /**
  * Fisher's exact test, one-sided: the probability of at least `fresh.count` where both shares are
- * equal. It is exact for any counts: the first error in ten thousand requests needs no approximation.
+ * equal. It is exact for any counts: the first error in ten thousand requests needs no
+ * approximation.
  */
 export function fisher(old: Share, fresh: Share): number {
   const [all, kind, drawn] = [old.of + fresh.of, old.count + fresh.count, fresh.of]
@@ -79,7 +80,9 @@ export function pearson(
 type Column = readonly [old: number, fresh: number]
 const sumOf = ([old, fresh]: Column) => old + fresh
 
-/** Total variation distance: the share of predictions with another label, however traffic is split. */
+/**
+ * Total variation distance: the share of predictions with another label, however traffic is split.
+ */
 export function distance(old: readonly number[], fresh: readonly number[]): number {
   const total = (row: readonly number[]) => row.reduce((sum, count) => sum + count, 0)
   const [ofOld, ofFresh] = [total(old), total(fresh)]
@@ -88,7 +91,9 @@ export function distance(old: readonly number[], fresh: readonly number[]): numb
   )
 }
 
-/** P(X > x) of a chi-squared variable: the regularised incomplete gamma function Q(degrees/2, x/2). */
+/**
+ * P(X > x) of a chi-squared variable: the regularised incomplete gamma function Q(degrees/2, x/2).
+ */
 export function chiSquaredTail(x: number, degrees: number): number {
   const [a, z] = [degrees / 2, x / 2]
   if (z === 0) return 1

@@ -11,28 +11,9 @@ import {
   readModelFolder,
 } from '../../function/inference/model-folder.ts'
 import { isLfsPointer, type OnnxFile, readOnnxFile } from './graph.ts'
-import type { Found, Said, Served } from './measure.ts'
+import type { Found, Said } from './measure.ts'
 import { problemsOf } from './problems.ts'
-
-/** One thing to know before the model is deployed, and what to do about it, in one line. */
-export interface Problem {
-  /** An error must be mended, a warning should be; a hint makes it better. */
-  readonly level: 'error' | 'warning' | 'hint'
-  readonly text: string
-}
-
-export interface Report {
-  /** Absent where there is no model to speak of. */
-  readonly folder?: ModelFolder
-  readonly fileBytes?: number
-  /** The file with all that lies beside it. */
-  readonly folderBytes?: number
-  /** Undefined where the file is no ONNX model. */
-  readonly onnx?: OnnxFile
-  /** Undefined where the model was not tried. */
-  readonly found?: Found
-  readonly problems: readonly Problem[]
-}
+import type { Problem, Report } from './report.ts'
 
 /**
  * Looks at a model as the server will: what it is, what callers will see, how fast it runs here, and what is wrong with it.
@@ -160,8 +141,3 @@ async function examine(
       : `${died}: a server would die of it too`)
   )
 }
-
-export type Checked = Required<
-  Pick<Report, 'folder' | 'fileBytes' | 'folderBytes' | 'onnx' | 'found'>
->
-export type { Found, Served }

@@ -2,8 +2,8 @@ import type { Config } from '../../function/config/config.ts'
 import { LARGE_MODEL_BYTES } from '../../function/inference/execution.ts'
 import { DATATYPES, hasJson } from '../../function/protocol/datatypes.ts'
 import { elementCount, type TensorMetadata } from '../../function/protocol/tensor.ts'
-import type { Checked, Problem } from './check.ts'
 import type { Served } from './measure.ts'
+import type { Checked, Problem } from './report.ts'
 import { mebibytes } from './show.ts'
 
 /** What is wrong with a model that was tried, the worst first. */

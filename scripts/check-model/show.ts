@@ -3,8 +3,8 @@ import { relative } from 'node:path'
 import ort from 'onnxruntime-node/package.json' with { type: 'json' }
 import { describeBatching } from '../../function/inference/batchability/decide.ts'
 import type { TensorMetadata } from '../../function/protocol/tensor.ts'
-import type { Report } from './check.ts'
 import type { Served } from './measure.ts'
+import type { Report } from './report.ts'
 
 /** The report for people: plain text, as wide as its requests are. */
 export function showText({

@@ -130,6 +130,19 @@ test('a request or event that the model fails on is a failure, and a caller’s 
   )
 })
 
+test('every declared metric is in the answer, with its type', async t => {
+  const server = await startServer()
+  t.after(server.stop)
+  const { body } = await exchange(server.port, request('GET', '/metrics'))
+  const shown = [...body.toString().matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => [
+    name,
+    type,
+  ])
+  const types = new Map(shown as [string, string][])
+  for (const [name, { type }] of Object.entries<Declaration>(METRICS))
+    assert.equal(types.get(name), type, name)
+})
+
 test('every series that a counter can have is there before anything is counted', async t => {
   const server = await startServer()
   t.after(server.stop)

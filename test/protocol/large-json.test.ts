@@ -176,6 +176,12 @@ for (const datatype of DATATYPES) {
   })
 }
 
+test('a comma before the first value is refused, however much space is before it', () => {
+  const bytes = Buffer.from('[   ,1]')
+  const data = new JsonData(bytes, 0, bytes.length, 'the body')
+  assert.throws(() => readJsonData(data, [1], metadata('FP64', 1), 2), /a value is missing/)
+})
+
 const SIGNATURE: Signature = {
   inputs: [metadata('FP32', 2), { ...metadata('BYTES', 1), name: 'words' }],
   outputs: [{ ...metadata('FP32', 2), name: 'y' }],

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
-import { checkModel, type Report } from '../../scripts/check-model/check.ts'
+import { checkModel } from '../../scripts/check-model/check.ts'
 import { field, message, numberField } from '../../scripts/check-model/operators.ts'
+import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
@@ -220,7 +221,6 @@ suite('of each test model', { concurrency: 2 }, () => {
   const NOT_JOINED: Record<string, RegExp> = {
     'rows-dependent':
       /^node "mean" \(ReduceMean, ai\.onnx 21\): it works along dimension 0, which is the batch$/,
-    slow: /^node "count" \(Loop, ai\.onnx 21\): it repeats something that depends on rows$/,
     ...Object.fromEntries(
       ROWLESS.map(name => [name, /^input "[xi]" has (a fixed|no) first dimension/]),
     ),

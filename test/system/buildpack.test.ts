@@ -11,6 +11,15 @@ import { projectFolder } from '../server.ts'
 /** Of the images that func's builders make (source-to-image: 1001); here only root may become somebody else. */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 1001, gid: 1001 } : {}
 
+/** The address in the first line of the log that has one. */
+async function urlOf(lines: AsyncIterable<string>): Promise<string> {
+  for await (const line of lines) {
+    const { url } = JSON.parse(line)
+    if (url !== undefined) return url
+  }
+  throw new Error('it ended before it served')
+}
+
 for (const builder of ['pack', 's2i']) {
   suite(`what func's ${builder} builder makes of the function`, () => {
     const folder = mkdtempSync(join(tmpdir(), `${builder}-`))
@@ -58,8 +67,7 @@ for (const builder of ['pack', 's2i']) {
           ...UNPRIVILEGED,
         })
         t.after(() => child.kill('SIGKILL'))
-        const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-        const url = JSON.parse(line).url as string
+        const url = await urlOf(createInterface({ input: child.stdout }))
         const event = {
           'content-type': 'application/json',
           'ce-specversion': '1.0',

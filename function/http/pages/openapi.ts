@@ -11,7 +11,7 @@ import { type InferenceSchemas, inferenceSchemas, metadataSchema, type Schema } 
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
-/** What of the configuration changes the document. */
+/** The parts of the configuration that change the document. */
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
 
 /**

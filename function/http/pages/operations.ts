@@ -31,7 +31,7 @@ export interface Operation extends OpenApi {
   readonly responses: OpenApi
 }
 
-/** What of the served model descriptions depend on. */
+/** The parts of the served model that descriptions depend on. */
 export interface Described {
   readonly name: string
   /** Undefined where JSON cannot express a request. */

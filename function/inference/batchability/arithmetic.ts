@@ -15,9 +15,9 @@ import {
 import { isBatched, Stop, type Value } from './value.ts'
 
 /*
- * Shape arithmetic: small integer tensors are worked out, whether they are constants of the graph or
- * made from shapes, so that the shapes that reach Reshape, Expand and the like are known. An element
- * that is not known is undefined, and never depends on N: what would is a Stop.
+ * Shape arithmetic: computes small integer tensors, whether they are constants of the graph or made
+ * from shapes. So the shapes that reach Reshape, Expand and others are known. An element that is
+ * not known is undefined, and never depends on N: an element that would depend on N ends the proof.
  */
 
 type Element = Size | undefined
@@ -31,9 +31,9 @@ interface Small {
 const MOST_ELEMENTS = 1_024
 
 /**
- * A node's only output, where it is worked out of small tensors.
- * @returns undefined where the operator is none of these, or an input is not such a tensor
- * @throws {Stop} where a value would depend on N in a way that cannot be written down
+ * A node's only output, computed from small tensors.
+ * @returns undefined where the operator is not one of these, or an input is not a small tensor
+ * @throws {Stop} where a value would depend on N in a way that no polynomial expresses
  */
 export function evaluate(step: Step): Value | undefined {
   const operator = EVALUATED[step.node.operator]
@@ -50,7 +50,9 @@ export function evaluate(step: Step): Value | undefined {
   return { dims: result.shape.map(fixed), elements: result.elements }
 }
 
-/** Of a constant whose values are not known, the elements are unknown ones. */
+/**
+ * Undefined for a tensor that is not small. A constant without known values has unknown elements.
+ */
 function smallOf(value: Value | undefined): Small | undefined {
   if (value?.dims === undefined || isBatched(value)) return undefined
   const shape = value.dims.map(asNumber)
@@ -65,17 +67,17 @@ function smallOf(value: Value | undefined): Small | undefined {
 
 type Evaluate = (inputs: readonly (Small | undefined)[], step: Step) => Small | undefined
 
-/** What of two elements, where both are known, is undefined where it cannot be told. */
+/** Combines two known elements; undefined where the result is not known. */
 type Operation = (a: Size, b: Size) => Element
 
-/** A result that cannot be told may be any number, but not one that depends on N. */
+/** A result that is not known may be any number, but not one that depends on N. */
 function result(value: Element, ...operands: readonly Element[]): Element {
   if (value === undefined && operands.some(operand => operand !== undefined && hasRows(operand)))
     throw new Stop('the number of rows is used in a calculation that the proof cannot follow')
   return value
 }
 
-/** What INT32 and FP32 hold exactly, whichever it is: larger sizes are not worked out. */
+/** Both INT32 and FP32 hold integers up to this exactly. Larger sizes are not computed. */
 const MOST_EXACT = 2 ** 24
 
 const both = (operation: Operation) => (a: Element, b: Element) => {
@@ -130,10 +132,12 @@ const logical =
     return one === undefined || other === undefined ? undefined : truth(operation(one, other))
   }
 
-/** Integers are divided towards zero, so only what divides without a rest is known of both integers and floats. */
+/**
+ * Integers are rounded towards zero, floats are not: the result is known only without a remainder.
+ */
 const divided: Operation = (a, b) => divide(a, b)
 
-/** Of two numbers that are not negative, for which both kinds of remainder are the same. */
+/** Only of numbers that are not negative: there both kinds of remainder are the same. */
 function remainder(a: Size, b: Size): Element {
   const [one, other] = [asNumber(a), asNumber(b)]
   if (one === undefined || other === undefined || one < 0 || other <= 0) return undefined
@@ -203,7 +207,7 @@ const each =
     }
   }
 
-/** TensorProto.DataType of the integers that hold a shape, and what they hold at most. */
+/** TensorProto.DataType of the integers that hold a shape, with the largest that each holds. */
 const SHAPE_TYPES: Readonly<Record<number, number>> = { 6: 2 ** 31 - 1, 7: 2 ** 63 }
 const BOOL = 9
 function cast(element: Size, to: number): Element {

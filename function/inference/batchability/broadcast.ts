@@ -2,9 +2,10 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from './size.ts
 import { isBatched, Stop, tensor, UNKNOWN, type Value } from './value.ts'
 
 /**
- * What element-wise operators with broadcasting give (ONNX, "Multidirectional Broadcasting").
- * Batched operands must have the batch at the same place, counted from the end, and all others must
- * have size 1 there or no dimension: a constant of two rows would give a lone caller both.
+ * The output of element-wise operators with broadcasting (ONNX, "Multidirectional Broadcasting").
+ * Batched operands must have the batch at the same place, counted from the end. All others must
+ * have size 1 there, or no dimension: with a constant of two rows, a lone caller would get two
+ * rows.
  * @throws {Stop} where rows would not stay apart
  */
 export function broadcast(operands: readonly Value[]): Value {
@@ -30,7 +31,7 @@ export function broadcast(operands: readonly Value[]): Value {
   return tensor(dims, axis)
 }
 
-/** @param place from the end, as a negative number @param size the batch's */
+/** @param place from the end, as a negative number @param size of the batch */
 function checkBatch(operand: Value, place: number, size: Size, index: number): void {
   const dims = operand.dims as readonly Size[]
   const at = dims.length + place

@@ -18,8 +18,8 @@ import {
 
 /*
  * Nodes with graphs of their own, which capture values of the graphs around them. Three cases are
- * proven: a branch that the rows do not choose, a body that is repeated as often whatever the rows are,
- * and a Scan that takes one row at a time and hands nothing on to the next.
+ * proven: a branch that the rows do not choose, a body whose number of repetitions does not depend
+ * on the rows, and a Scan that takes one row at a time and hands nothing on to the next.
  */
 
 export const isControl = ({ domain, operator }: Node) =>
@@ -73,7 +73,7 @@ async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Va
   return names.map(name => scope.get(name))
 }
 
-/** One of the two, and the rows do not decide which. */
+/** One of the two branches; the rows do not decide which. */
 function either(a: Value, b: Value): Value {
   checkUnmarked(a)
   checkUnmarked(b)
@@ -96,9 +96,9 @@ function either(a: Value, b: Value): Value {
 }
 
 /**
- * A Loop or Scan that is repeated as often whatever the rows are, along something that is the same for
- * all of them. By induction: where a state goes in as batched, and the body makes of it one that is
- * batched alike, it is so after each repetition.
+ * A Loop or Scan whose number of repetitions does not depend on the rows. The proof is by
+ * induction: a state goes in batched, and the body gives back a state that is batched alike. So it
+ * is batched alike after each repetition.
  */
 async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): Promise<Value[]> {
   const { first, states, stackedAt } = repeated(step, body)
@@ -109,7 +109,7 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
   })
   for (const [i, { name }] of body.inputs.entries()) inner.set(name, given[i] as Value)
   const values = await valuesOf(body, inner, walk)
-  // Of a Loop, whether it goes on.
+  // A Loop begins with its condition to go on.
   const condition = first > 0 ? values.shift() : undefined
   if (dependsOnRows(condition)) throw new Stop('rows decide how often it is repeated')
   return values.map((value, i) =>
@@ -125,7 +125,7 @@ interface Repeated {
   readonly stackedAt: (output: number) => number
 }
 
-/** A Loop takes a count and a condition; both, and what a Scan goes along, must be the same for all rows. */
+/** The count and condition of a Loop, and the length of a Scan, must be the same for all rows. */
 function repeated(step: Step, body: Graph): Repeated {
   if (step.node.operator === 'Loop') {
     for (const value of step.inputs.slice(0, 2))
@@ -138,7 +138,7 @@ function repeated(step: Step, body: Graph): Repeated {
   return { first: 0, states, stackedAt: output => places?.[output] ?? 0 }
 }
 
-/** Values may change from one repetition to the next, so only the shape is known, and the batch. */
+/** Values may change between repetitions, so only the shape and the batch are known. */
 function stateOf(value: Value): Value {
   checkUnmarked(value)
   if (isShapeDerived(value)) throw new Stop('it has the number of rows as a state')
@@ -183,8 +183,8 @@ const scansRows = (step: Step) =>
   step.inputs.slice(-step.integer('num_scan_inputs', 1)).some(isBatched)
 
 /**
- * A Scan along the batch of all its scanned inputs. In the body a row is a constant like others: there
- * is only one. States must come out as they went in, or a row would depend on those before it.
+ * A Scan along the batch of all its scanned inputs. The body sees one row, as a constant. States
+ * must come out as they went in: otherwise a row would depend on the rows before it.
  */
 async function scanRows(
   step: Step,
@@ -217,7 +217,7 @@ async function scanRows(
   )
 }
 
-/** Values of the graphs around, as long as they do not depend on rows. */
+/** Values of the surrounding graphs that do not depend on rows. */
 class RowlessScope extends Scope {
   override get(name: string): Value {
     const value = super.get(name)

@@ -6,8 +6,9 @@ import { type Proof, proveIndependent } from './prove.ts'
 import { sampledDifference } from './sampled-check.ts'
 
 /**
- * Decides by the graph: what is not proven runs one request a run, unless model.json says
- * `"batch": true`, its author's word. What is proven is tried with hostile neighbours all the same.
+ * Decides by the graph. A model that is not proven runs one request a run, unless model.json says
+ * `"batch": true`, its author's word. A proven model is tried beside hostile neighbours all the
+ * same.
  * @param example inputs that suit the model
  */
 export async function decideBatching(
@@ -32,7 +33,7 @@ export async function decideBatching(
   return { joins: false, reason: 'sample_differs', detail: difference }
 }
 
-/** A file that cannot be read proves nothing. */
+/** A file that cannot be read is not proven. */
 async function prove(file: string, signature: Signature): Promise<Proof> {
   try {
     return await proveIndependent(file, signature)

@@ -15,11 +15,11 @@ import {
 import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value } from './value.ts'
 
 /*
- * Marks: what a rule does not see of its inputs, and must not lose. Each mark either goes on to the
- * output, or ends the proof: an operator that is not named here ends it.
+ * Marks: properties of inputs that the rules do not look at, and that must not be lost. Each mark
+ * goes on to the output, or ends the proof. An operator that is not named here ends it.
  */
 
-/** The outputs of a step, with what its inputs are marked with. @throws {Stop} */
+/** The outputs of a step, with the marks of its inputs. @throws {Stop} where one cannot go on */
 export function withMarks(step: Step, values: readonly Value[]): readonly Value[] {
   const marks = [repeatsOf(step), paddingOf(step, values), numberOf(step)]
   if (marks.every(mark => mark === undefined)) return values
@@ -28,7 +28,7 @@ export function withMarks(step: Step, values: readonly Value[]): readonly Value[
 
 const OWN_REPEATS = ['Reshape', 'Flatten']
 
-/** Rows that come again: every operator works on each index of the batch, and must leave all of them. */
+/** Repeated rows: every operator works on each index of the batch, and must keep all of them. */
 function repeatsOf(step: Step): Marks | undefined {
   const values = step.inputs.filter(isBatched)
   const repeated = values.find(value => value.repeats !== undefined)
@@ -40,7 +40,7 @@ function repeatsOf(step: Step): Marks | undefined {
   return { repeats }
 }
 
-/** @throws {Stop} where an output has not the very batch dimension of the inputs */
+/** @throws {Stop} where an output has repeated rows and another batch size than the inputs */
 export function checkBatchStays(step: Step, values: readonly Value[]): void {
   const from = step.inputs.find(value => value?.repeats !== undefined)
   if (from === undefined || OWN_REPEATS.includes(step.node.operator)) return
@@ -54,7 +54,9 @@ const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
 /** Operators that leave the texts of a row in their order. */
 const KEEPS_ORDER = ['Flatten', 'Reshape', 'Squeeze']
 
-/** Padding must stay at the end of each row, and may only reach an operator that does not see it. */
+/**
+ * Padding must stay at the end of each row, and may only reach an operator that does not see it.
+ */
 function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | undefined {
   const padded = step.inputs.find(input => input?.padding !== undefined)
   const { operator } = step.node
@@ -71,7 +73,7 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
 /** Operators that move elements, and change none. */
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
-/** What depends on a row's number may only become an index (lookup), or be asked for its shape. */
+/** A value that depends on a row's number may only become an index (lookup), or give its shape. */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined
   const address = addressOf(step)
@@ -110,14 +112,16 @@ function bounds(a: Size, b: Size | undefined): Size | undefined {
   return sum && add(sum, fixed(-1))
 }
 
-/** One more than the largest of numbers below that, times so many. */
+/** One more than the largest product of a number below that and `by`. */
 function scaled(below: Size, by: Size): Size | undefined {
   const largest = add(below, fixed(-1))
   const product = largest && multiply(largest, by)
   return product && add(product, fixed(1))
 }
 
-/** A constant's elements are integers from 0 up to below this; undefined where that is not known. */
+/**
+ * A constant's elements are integers from 0 up to, but not including, this; undefined if unknown.
+ */
 export function boundOf({ below, elements }: Value): Size | undefined {
   if (below !== undefined || elements === undefined) return below
   const numbers = elements.map(element => (element === undefined ? undefined : asNumber(element)))
@@ -125,7 +129,7 @@ export function boundOf({ below, elements }: Value): Size | undefined {
   return fixed(Math.max(0, ...(numbers as number[])) + 1)
 }
 
-/** What is made of constants that have a bound. */
+/** The bound of a result of constants that have bounds. */
 export function boundOfResult(step: Step): Size | undefined {
   const [first, second] = step.inputs
   if (first === undefined) return undefined
@@ -135,7 +139,7 @@ export function boundOfResult(step: Step): Size | undefined {
   return one && bounds(one, boundOf(second))
 }
 
-/** An index of several parts, side by side, of which the first is the row's own number. */
+/** Whether it is an index of several parts, of which the first is the row's own number. */
 function beginsWithRow(step: Step): boolean {
   const [first, ...others] = step.inputs
   if (step.node.operator !== 'Concat' || !isBatched(first)) return false
@@ -150,7 +154,7 @@ const isRowNumber = ({ address }: Value) =>
 
 /**
  * Rows that look into themselves by their number: GatherND with an index that begins with it, or
- * Gather in a tensor of stride·N at places in row i alone.
+ * Gather from a tensor of stride·N, at places that lie in row i.
  * @returns undefined where the step is neither
  */
 export function lookup(step: Step): readonly Value[] | undefined {

@@ -32,8 +32,9 @@ export type Proof =
   | { readonly isProven: false; readonly reason: string }
 
 /**
- * Proves from the graph that rows are independent, so that requests of different callers may share a
- * run, and a large one may be divided. It never runs the model. It works in slices on this thread.
+ * Proves from the graph that rows are independent, so that requests of different callers may share
+ * a run, and a large one may be divided. It never runs the model. It works in slices on this
+ * thread.
  * @param file an .onnx file; of its weights only those of a few bytes are read
  * @param signature the inputs and outputs that are served
  * @throws {Error} of one line, where the file cannot be read
@@ -89,10 +90,10 @@ function reasonOf({ node, opset, message }: Stop): string {
   return `node "${name}" (${node.operator}, ${node.domain} ${opset ?? '?'}): ${message}`
 }
 
-/** What nodes mean where they stand: in the graph, or in one of the file's functions. */
+/** The surroundings of nodes: the graph, or one of the file's functions. */
 interface Context {
   readonly opsets: ReadonlyMap<string, number>
-  /** Of the call, by which a function's nodes are given theirs. */
+  /** Of the call of a function; its nodes may refer to them. */
   readonly attributes: ReadonlyMap<string, Attribute>
   readonly depth: number
 }
@@ -172,8 +173,9 @@ class Walk {
   }
 
   /**
-   * ONNX Runtime 1.30 runs an operator of its own before a function of that name, and takes a
-   * function's nodes by the opsets of the model; which of several overloads it takes is not looked into.
+   * ONNX Runtime 1.30 prefers an operator of its own to a function of that name, and reads a
+   * function's nodes by the opsets of the model. We do not know which of several overloads it
+   * takes.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
     if (RUNTIME_DOMAINS.test(domain)) throw new Stop('it is a function in a domain of ONNX Runtime')
@@ -213,7 +215,7 @@ interface Call {
   readonly needed: ReadonlySet<string>
 }
 
-/** An input that the call leaves out is left out of the nodes that take it. */
+/** Where the call leaves out an input, the nodes of the function leave it out, too. */
 function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly Node[] {
   const missing = inputs.filter((_, i) => call.inputs[i] === undefined)
   if (missing.length === 0) return nodes
@@ -224,7 +226,7 @@ function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly 
 function apply(step: Step): readonly Value[] {
   const { domain, operator } = step.node
   const { rule, shapes } = ruleOf(domain, operator, step.opset)
-  // The very same value, so that a Scan's state can be told to be handed on as it is.
+  // The same object, so that scanRows sees that a state is handed on unchanged.
   if (domain === 'ai.onnx' && operator === 'Identity') return [step.input(0)]
   if (!step.inputs.some(dependsOnRows)) return applyToConstants(rule, step)
   const evaluated = evaluateOrNot(step)
@@ -240,10 +242,13 @@ function apply(step: Step): readonly Value[] {
   return withMarks(step, values)
 }
 
-/** Operators that look at the shape or the type of a batched tensor alone. */
+/** Operators that use only the shape or the type of a batched tensor. */
 const OF_NO_ROW = ['Shape', 'Size', 'CastLike']
 
-/** What is made of rows is batched, and what is made of N has a shape: rules ask inputs one by one. */
+/**
+ * A result of rows must be batched, and a result of N must have a shape; rules may not see all
+ * inputs.
+ */
 function checkRowsStay(step: Step, values: readonly Value[]): void {
   if (OF_NO_ROW.includes(step.node.operator)) return
   const isOfRows = step.inputs.some(isBatched)
@@ -255,7 +260,7 @@ function checkRowsStay(step: Step, values: readonly Value[]): void {
   }
 }
 
-/** Shape arithmetic, where it can follow; what it cannot follow a rule may still allow. */
+/** The result of shape arithmetic. Where that stops, a rule may still allow the node. */
 function evaluateOrNot(step: Step): Value | undefined {
   try {
     return evaluate(step)
@@ -265,7 +270,7 @@ function evaluateOrNot(step: Step): Value | undefined {
   }
 }
 
-/** What is made of constants is one, whatever its shape; the rule tells the shape where it can. */
+/** A result of constants is a constant. The rule gives its shape where it can. */
 function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): readonly Value[] {
   const evaluated = evaluateOrNot(step)
   if (evaluated !== undefined) return [evaluated]
@@ -279,7 +284,7 @@ function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): r
   }
 }
 
-/** All that the outputs are made of, graphs within nodes and what they capture included. */
+/** All values that the outputs depend on, those that graphs within nodes capture included. */
 function namesNeeded(nodes: readonly Node[], outputs: readonly string[]): Set<string> {
   const needed = new Set(outputs)
   for (const node of nodes.toReversed())

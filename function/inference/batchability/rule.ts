@@ -3,15 +3,17 @@ import { asNumber, type Size } from './size.ts'
 import { type Batched, isBatched, Stop, type Value } from './value.ts'
 
 /**
- * What a node's outputs are, by what its inputs are.
- * @throws {Stop} where an output's row could depend on another row, or that cannot be told
+ * Gives a node's outputs for its inputs.
+ * @throws {Stop} where an output's row may depend on another row
  */
 export type Rule = (step: Step) => readonly Value[]
 
 export interface Version {
   readonly since: number
   readonly rule: Rule
-  /** Inputs that may have N among their values: shapes. Anywhere else N as data ends the proof. */
+  /**
+   * Inputs that may have N among their values, because they are shapes. Elsewhere N ends the proof.
+   */
   readonly shapes: readonly number[]
 }
 
@@ -31,7 +33,7 @@ export const since = (opset: number, rule: Rule, shapes: readonly number[] = [])
 export const each = (operators: readonly string[], ...versions: Versions): Rules =>
   Object.fromEntries(operators.map(operator => [operator, versions]))
 
-/** A node with what its inputs are. */
+/** A node with its inputs. */
 export class Step {
   readonly node: Node
   readonly opset: number
@@ -43,7 +45,7 @@ export class Step {
     readonly node: Node
     readonly opset: number
     readonly inputs: readonly (Value | undefined)[]
-    /** With references to a function's attributes resolved. */
+    /** References to a function's attributes are resolved. */
     readonly attributes: ReadonlyMap<string, Attribute>
     readonly wanted: (output: string) => boolean
   }) {
@@ -81,7 +83,10 @@ export class Step {
     return dims
   }
 
-  /** The elements of a small integer input; undefined where it is left out. @throws {Stop} where they are unknown */
+  /**
+   * The elements of a small integer input; undefined where it is left out.
+   * @throws {Stop} where they are unknown
+   */
   elements(index: number): readonly (Size | undefined)[] | undefined {
     const value = this.inputs[index]
     if (value === undefined) return undefined
@@ -113,7 +118,7 @@ export class Step {
     return this.attribute(name)?.number ?? otherwise
   }
 
-  /** An attribute that is 0 or 1. @throws {Stop} for any other: kernels take it for either */
+  /** An attribute that is 0 or 1. @throws {Stop} for another number: kernels read it differently */
   flag(name: string, otherwise: boolean): boolean {
     const number = this.attribute(name)?.number
     if (number === undefined) return otherwise

@@ -5,11 +5,11 @@ import { join, split } from '../rows.ts'
 import type { Session } from '../session.ts'
 
 /**
- * The second lock on what is proven: the sample beside hostile neighbours must give, bit for bit, what
- * it gives at the same place beside its own copy. Batches are of equal size, for kernels add in
- * another order at another size. A run that fails proves nothing, and refuses nothing.
+ * The second lock behind the proof: beside hostile neighbours the sample must get the same answer,
+ * bit for bit, as at the same place beside its own copy. Batches are of equal size, because kernels
+ * add in another order at another size. A run that fails decides nothing.
  * @param example inputs that suit the model
- * @returns what differed, in a few words; undefined where nothing did
+ * @returns the difference, in a few words; undefined where there is none
  */
 export async function sampledDifference(
   session: Session,

@@ -1,6 +1,6 @@
 import { Stop, type Value } from './value.ts'
 
-/** Values by name, and those of the graphs around this one. */
+/** Values by name, with those of the surrounding graphs. */
 export class Scope {
   readonly #values = new Map<string, Value>()
   readonly #outer: Scope | undefined
@@ -9,7 +9,7 @@ export class Scope {
     this.#outer = outer
   }
 
-  /** @throws {Stop} where the graph has that name already: which of the two is meant is not looked into */
+  /** @throws {Stop} where the graph has that name already: a node could mean either value */
   set(name: string, value: Value): void {
     if (this.#values.has(name)) throw new Stop(`"${name}" is given twice`)
     this.#values.set(name, value)
@@ -20,7 +20,7 @@ export class Scope {
     return this.#values.has(name)
   }
 
-  /** @throws {Stop} where no node before has given it */
+  /** @throws {Stop} where no earlier node gives it */
   get(name: string): Value {
     const value = this.#values.get(name) ?? this.#outer?.get(name)
     if (value === undefined) throw new Stop(`no node gives "${name}"`)

@@ -1,13 +1,14 @@
 /**
  * The size of a dimension, or an element of a small integer tensor, as a polynomial: integer
- * coefficients over N, the number of rows of a run, and over other sizes that a run fixes (a sequence
- * length). Each key names the factors of a term, sorted and joined; '' is the constant term.
+ * coefficients over N, the number of rows of a run, and over other sizes that a run fixes (a
+ * sequence length). Each key names the factors of a term, sorted and joined; '' is the constant
+ * term.
  */
 export type Size = ReadonlyMap<string, number>
 
 const ROWS_FACTOR = 'N'
 
-/** More terms than this are a graph that this page does not follow. */
+/** With more terms than this, the size is unknown. */
 const MOST_TERMS = 32
 
 /** Of one term. A number that is squared again and again has twice as many each time. */
@@ -20,7 +21,7 @@ export const fixed = (value: number): Size => (value === 0 ? new Map() : new Map
 /** N, at least 1. */
 export const ROWS: Size = new Map([[ROWS_FACTOR, 1]])
 
-/** A size that nothing is known of but that the rows do not decide it. Never negative. */
+/** A size that does not depend on the rows; nothing else is known of it. Never negative. */
 export const unknownSize = (): Size => new Map([[`s${++symbols}`, 1]])
 
 /** The number it is in every run, or undefined. */
@@ -39,7 +40,7 @@ export function hasRows(size: Size): boolean {
   return false
 }
 
-/** k of k·N; undefined where it is not N times something that the rows do not decide. */
+/** k of k·N; undefined where the size is not N times a k without N. */
 export function perRow(size: Size): Size | undefined {
   const quotient = divide(size, ROWS)
   return quotient === undefined || quotient.size === 0 || hasRows(quotient) ? undefined : quotient
@@ -113,7 +114,7 @@ export function isAtLeast(size: Size, least: number): boolean {
   return sum >= least
 }
 
-/** As a message shows it: 2·N. */
+/** As messages show it: 2·N. */
 export function show(size: Size): string {
   const terms = [...size].map(([term, coefficient]) => {
     const factors = factorsOf(term).map(factor => (factor === ROWS_FACTOR ? 'N' : '?'))

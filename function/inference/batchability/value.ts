@@ -2,12 +2,12 @@ import type { Node } from '../onnx-file.ts'
 import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts'
 
 /**
- * What is known of a tensor of the graph, in a run of N rows. It is one of:
+ * A tensor of the graph, as far as it is known, in a run of N rows. It is one of:
  * - **batched**: `axis` is set. Row i of the run lies at the indices [i·k, (i+1)·k) of that one
  *   dimension, whose size is k·N; nothing at those indices depends on another row.
  * - **shape-derived**: an element of `elements` has N in it. The tensor is the same for all rows.
- * - **constant**: neither. The tensor is the same whatever the rows are, and however many.
- * The sizes of all dimensions but the batch's are the same however many rows there are.
+ * - **constant**: neither. The tensor is the same for any rows, and for any number of them.
+ * The sizes of all dimensions but the batch do not depend on the number of rows.
  */
 export type Value = {
   /** Undefined where even the number of dimensions is unknown; never for a batched tensor. */
@@ -18,11 +18,11 @@ export type Value = {
   readonly elements?: readonly (Size | undefined)[]
 } & Marks
 
-/** What rules do not look at: it goes from inputs to outputs by what marks.ts knows of the operator. */
+/** Properties that rules do not look at. marks.ts carries them from inputs to outputs. */
 export interface Marks {
   /**
-   * Rows come again and again: index (o·N + i)·k + j of the batch dimension is of row i, for each o
-   * below this. Left out where it is 1.
+   * Rows are repeated: index (o·N + i)·k + j of the batch dimension belongs to row i, for each o
+   * below this. Absent where it is 1.
    */
   readonly repeats?: Size
   /** Rows end in this text, up to the length of the longest row of the run. */
@@ -39,14 +39,14 @@ export interface Marks {
 
 export type Batched = Value & { readonly dims: readonly Size[]; readonly axis: number }
 
-/** Why the walk ends: what was missing for a proof. */
+/** The reason why the walk ends without a proof. */
 export class Stop extends Error {
   /** The node it stopped at, the innermost one. */
   node: Node | undefined
   opset: number | undefined
 }
 
-/** A tensor that is the same whatever the rows are, and nothing else is known of it. */
+/** A tensor that is the same for any rows; nothing else is known of it. */
 export const UNKNOWN: Value = {}
 
 export const isBatched = (value: Value | undefined): value is Batched => value?.axis !== undefined
@@ -73,7 +73,10 @@ export function batched(dims: readonly Size[], axis: number): Batched {
   return { dims, axis }
 }
 
-/** A tensor of those dimensions that is the same for all rows. @throws {Stop} where one is N's */
+/**
+ * A tensor of those dimensions that is the same for all rows.
+ * @throws {Stop} where one depends on N
+ */
 export function constant(dims: readonly Size[]): Value {
   if (dims.some(hasRows))
     throw new Stop(

@@ -1,6 +1,8 @@
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
-/** KServe in Standard mode: `spec.canary`, a Deployment of its own and weights of the Gateway API. */
+/**
+ * KServe in Standard mode: `spec.canary`, a Deployment of its own and weights of the Gateway API.
+ */
 export const kserveStandard: Mode = {
   name: 'KServe, Standard mode',
 
@@ -44,8 +46,8 @@ export const kserveStandard: Mode = {
 }
 
 /**
- * Matches pods by name: Kubernetes appends the template's hash and five letters to the Deployment's.
- * The hash, which is the label `revision`, is not in the InferenceService.
+ * Matches pods by name: Kubernetes appends the template's hash and five letters to the
+ * Deployment's. The hash, which is the label `revision`, is not in the InferenceService.
  */
 function revision({ metadata }: KubernetesObject, predictor: string | undefined): Revision {
   const name = [metadata.name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join(

@@ -57,7 +57,8 @@ export const RESOURCES = {
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**
- * The manager that set a field, and the time of the object's last change, from metadata.managedFields.
+ * The manager that set a field, and the time of the object's last change, from
+ * metadata.managedFields.
  * @param path of the field, such as ['spec', 'traffic']
  */
 export function history(

@@ -54,7 +54,9 @@ const verdicts = (fresh: Sample, old = GOOD) =>
 const decided = (fresh: Sample, old = GOOD, look = LOOK) =>
   decide(CANARY, compare(old, fresh, LIMITS), PLAN, look)
 
-/** Per pair of samples: verdicts on errors, latency, predictions and saturation, and the decision. */
+/**
+ * Per pair of samples: verdicts on errors, latency, predictions and saturation, and the decision.
+ */
 const CASES: readonly (readonly [what: string, fresh: Sample, old: Sample, ...is: string[]])[] = [
   ['is like the old one', of(1000), GOOD, 'same same same same', 'promote 50'],
   ['has fewer errors', of(1000), of(9000, { errors: 0.2 }), 'better same same same', 'promote 50'],

@@ -4,7 +4,9 @@ import { type Fault, writesTo } from './api-server.ts'
 import { runCanary } from './command.ts'
 import { canaryAt, FINE, KSERVE, prometheus, until, unusedAddress, WATCH } from './harness.ts'
 
-/* Faults of the API server and of Prometheus: each is named, and nothing is changed without either. */
+/*
+ * Faults of the API server and of Prometheus: each is named, and nothing is changed without either.
+ */
 
 const FAULTS: Readonly<Record<string, { fault: Fault; of?: string; says: RegExp }>> = {
   'forbids a change': {

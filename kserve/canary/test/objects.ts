@@ -1,7 +1,10 @@
 import type { KubernetesObject } from '../rollout/state.ts'
 import { ApiServer, type Plural } from './api-server.ts'
 
-/** A canary in each mode, and the part of its controller that this needs (KServe 0.20, Knative 1.23). */
+/**
+ * A canary in each mode, and the part of its controller that this needs (KServe 0.20, Knative
+ * 1.23).
+ */
 export interface Rollout {
   readonly plural: Plural
   readonly args: readonly string[]

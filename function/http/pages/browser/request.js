@@ -1,8 +1,8 @@
 /**
  * What the form holds, as an inference request.
  *
- * Elements are texts, as they were typed. What is no number is sent as a string all the same, so
- * that the server says what is wrong with it; only what cannot be sent at all is refused here.
+ * Elements are texts, as they were typed. A text that is not a number is sent as a string all the
+ * same, so that the server says what is wrong with it. Only what cannot be sent is refused here.
  *
  * @typedef {{ name: string, shape: number[], datatype: string, data?: string, bytes?: Uint8Array }}
  *   Tensor `data` is a JSON array; with `bytes` it is sent as binary tensor data

@@ -4,15 +4,15 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 import { like } from './elementwise.ts'
 
 /*
- * Attention as one operator: each row's queries meet the keys and values of the same row, for all of
- * them have the batch at dimension 0.
+ * Attention as one operator: each row's queries meet the keys and values of the same row, because
+ * all of them have the batch at dimension 0.
  */
 
 /** Inputs: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen. */
 const MASK = 3
 const LENGTHS = 6
 
-/** @throws {Stop} where that input has not one entry for each row at dimension 0 */
+/** @throws {Stop} where that input does not have one entry for each row at dimension 0 */
 function checkRows(step: Step, index: number, rows: Size): Batched {
   const value = step.batched(index)
   if (value.axis === 0 && equals(value.dims[0] as Size, rows)) return value
@@ -37,7 +37,9 @@ const attention: Rule = step => {
   return [tensor([rows, q.dims[1] as Size, unknownSize()], 0), four, four, four]
 }
 
-/** It is broadcast to [N, heads, queries, keys] from the end, so a mask of the rows has all four. */
+/**
+ * It is broadcast to [N, heads, queries, keys] from the end, so a mask of the rows has all four.
+ */
 function checkMask(step: Step): void {
   if (step.inputs[MASK] === undefined) return
   const { axis } = step.input(MASK)
@@ -48,7 +50,7 @@ function checkMask(step: Step): void {
     throw new Stop('its mask has an entry for each row')
 }
 
-/** Turned by the places of each row: caches for all rows and places of each, or caches of each row. */
+/** With the places of each row: one cache for all rows. Without places: a cache of each row. */
 const rotary: Rule = step => {
   const value = step.input(0)
   if (!step.inputs.some(isBatched)) return [like(value)]

@@ -4,14 +4,14 @@ import { fixed } from '../size.ts'
 import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Constants, and operators whose result on constants is a constant again, but on rows depends on all of
- * them, or has no rule yet. What is random has no rule at all.
+ * Constants, and operators that are allowed on constants alone: on rows their result depends on all
+ * rows, or they have no rule yet. Random operators have no rule at all.
  */
 
 /** Longer tensors are no shapes. */
 const MOST_ELEMENTS = 1_024
 
-/** A weight or a constant of the graph; of a small one the integers are known. */
+/** A weight or a constant of the graph. The integers of a small one are known. */
 export function tensorValue({ dims, values }: TensorProto): Value {
   const sizes = dims.map(fixed)
   if (values === undefined || values.length > MOST_ELEMENTS) return { dims: sizes }
@@ -64,7 +64,7 @@ const DETERMINISTIC = [
   ...['STFT', 'Unique', 'BitCast', 'RoiAlign', 'StringSplit'],
 ]
 
-/** ONNX's constants, and what is made of nothing but constants. */
+/** ONNX's constants, and operators on constants alone. */
 export const CONSTANTS: Rules = {
   Constant: [since(7, constant)],
   ...each(DETERMINISTIC, since(7, onlyConstants)),

@@ -5,11 +5,11 @@ import { isBatched, Stop, type Value } from '../value.ts'
 
 /*
  * Element-wise: an element of an output depends on the elements of the inputs at its own place.
- * Before opset 7 the operators with two operands broadcast by attributes of their own; no rule goes
- * back so far.
+ * Before opset 7, operators with two operands broadcast by attributes of their own. The rules begin
+ * later.
  */
 
-/** The shape and batch of the first input; what else there is must be the same for all rows. */
+/** The shape and batch of the first input; all other inputs must be the same for all rows. */
 export const like = (value: Value): Value => {
   const { dims, axis } = value
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
@@ -32,7 +32,7 @@ const prelu: Rule = step => {
   return [like(x)]
 }
 
-/** Only as for inference: training drops elements at random. The mask is no output of inference. */
+/** Only for inference: training drops elements at random. The mask is an output of training. */
 const dropout: Rule = step => {
   step.onlyOutputs(1)
   if (step.opset >= 12 && step.inputs[2] !== undefined) {

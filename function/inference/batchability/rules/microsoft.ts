@@ -9,11 +9,11 @@ import { concatenated } from './shapes.ts'
 import { checkPictures } from './windows.ts'
 
 /*
- * com.microsoft: what scikit-learn's converter and static quantisation (QOperator format) write. All
- * scales and zero points are constants, one of each for a whole tensor of rows.
+ * com.microsoft: the operators that scikit-learn's converter and static quantisation (QOperator
+ * format) write. All scales and zero points are constants, one of each for a whole tensor of rows.
  */
 
-/** @throws {Stop} where a scale or zero point is not one for the whole tensor */
+/** @throws {Stop} where the whole tensor does not share one scale or zero point */
 function checkScales(step: Step, indices: readonly number[]): void {
   for (const index of indices) {
     const value = step.inputs[index]

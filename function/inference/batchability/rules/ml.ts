@@ -8,7 +8,7 @@ import { like } from './elementwise.ts'
  * operators read features, not rows.
  */
 
-/** The first input as a table of a row a row. */
+/** The first input as a table, in which each row of the batch has a row. */
 function tableOf(step: Step): Batched {
   const value = step.batched(0)
   if (value.dims.length !== 2 || value.axis !== 0)
@@ -36,7 +36,7 @@ const classifier =
     return [tensor([value.dims[0] as Size], 0), columns(value, classes(step))]
   }
 
-/** Two classes have one score or two, by what else the node has. */
+/** For two classes there may be one score or two; other attributes decide. */
 function classLabels(step: Step): number | undefined {
   const texts = step.attribute('classlabels_strings')?.texts
   const numbers = step.integers('classlabels_int64s') ?? step.integers('classlabels_ints')
@@ -56,7 +56,7 @@ const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step
 
 const pointwise: Rule = step => [like(step.input(0))]
 
-/** A new last dimension of a place a category. */
+/** A new last dimension, with a place for each category. */
 const oneHotEncoder: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
@@ -76,7 +76,7 @@ const featureVectorizer: Rule = step => {
   return [columns(first)]
 }
 
-/** Columns of a table; or constants that the rows point at, which come out as one row of them all. */
+/** Columns of a table; or constants that the rows point at, which come out as one row. */
 const arrayFeatureExtractor: Rule = step => {
   const [x, y] = [step.input(0), step.input(1)]
   if (!isBatched(x) && !isBatched(y)) return [UNKNOWN]
@@ -105,7 +105,7 @@ const stringNormalizer: Rule = step => {
   return [like(value)]
 }
 
-/** Words of each row up to the longest row's; what follows must not see the padding. */
+/** Words of each row, padded to the longest row. Later operators must not see the padding. */
 export const tokenizer: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]

@@ -4,11 +4,11 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from '../size.t
 import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Products: sums run over dimensions of both operands, and the batch must be none of them. Rows of a
- * left operand stay rows; a batch of matrices stays one.
+ * Products: sums run over dimensions of both operands, and the batch must not be one of them. Rows
+ * of a left operand stay rows; a batch of matrices stays a batch.
  */
 
-/** @throws {Stop} where rows would be summed, or meet other rows */
+/** @throws {Stop} where rows would be summed, or multiplied by other rows */
 export function matrixProduct(a: Value, b: Value): Value {
   if (a.dims === undefined || b.dims === undefined) {
     if (isBatched(a) || isBatched(b)) throw new Stop('the shape of an operand is unknown')

@@ -6,11 +6,11 @@ import { isSingle, matrixProduct } from './products.ts'
 import { checkPictures, places, windowed } from './windows.ts'
 
 /*
- * Quantisation with scales that are constants of the graph. Scales that are computed from what is to
- * be quantised (DynamicQuantizeLinear) are the whole batch's, so there is no rule for them.
+ * Quantisation with scales that are constants of the graph. A scale that is computed from the
+ * tensor itself (DynamicQuantizeLinear) depends on the whole batch, so it has no rule.
  */
 
-/** One scale, or one for each index of `axis`, which is not the batch's; none for blocks of it. */
+/** One scale, or one for each index of `axis`, which must not be the batch. Blocks have no rule. */
 const linear: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)

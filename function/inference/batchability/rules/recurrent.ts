@@ -3,9 +3,9 @@ import { equals, fixed, type Size, unknownSize } from '../size.ts'
 import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 
 /*
- * Recurrent layers: each row is a sequence of its own. With layout 0 the batch is dimension 1 of X and
- * of the states and dimension 2 of Y; with layout 1 it is dimension 0 of all. Weights and biases are
- * the same for all rows.
+ * Recurrent layers: each row is a sequence of its own. With layout 0 the batch is dimension 1 of X
+ * and of the states and dimension 2 of Y; with layout 1 it is dimension 0 of all. Weights and
+ * biases are the same for all rows.
  */
 
 /** Inputs: X, W, R, B, sequence_lens, initial_h, and for LSTM initial_c and P. */
@@ -31,7 +31,7 @@ const recurrent: Rule = step => {
 /** Input 6 is a state of LSTM alone. */
 const isState = ({ node }: Step, index: number) => index === 5 || node.operator === 'LSTM'
 
-/** @throws {Stop} where that input has not one entry for each row, at that dimension */
+/** @throws {Stop} where that input does not have one entry for each row at that dimension */
 function checkRows(step: Step, index: number, axis: number, rows: Size): void {
   const value = step.batched(index)
   if (value.axis !== axis || !equals(value.dims[axis] as Size, rows))

@@ -6,8 +6,8 @@ import { like } from './elementwise.ts'
 import { axesOf, without } from './shapes.ts'
 
 /*
- * Reductions and what else works along an axis: none may be the batch's. Many have the batch among
- * their axes by default.
+ * Reductions and other operators that work along axes. None of the axes may be the batch, and by
+ * default it often is.
  */
 
 function reduced(value: Value, axes: readonly number[], keeps: boolean): Value {
@@ -34,7 +34,9 @@ const arg: Rule = step => {
   return [reduced(value, axes, step.flag('keepdims', true))]
 }
 
-/** Before opset 13 the input is looked at as a matrix, whose rows are all dimensions before `axis`. */
+/**
+ * Before opset 13 the input is looked at as a matrix, whose rows are all dimensions before `axis`.
+ */
 const flattened: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
@@ -109,7 +111,7 @@ const meanVariance: Rule = step => {
   return [like(value)]
 }
 
-/** Statistics of each picture alone; scale and bias have an element a channel. */
+/** Statistics of each picture alone; scale and bias have one element a channel. */
 const eachPicture: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -117,7 +119,7 @@ const eachPicture: Rule = step => {
   return [like(value)]
 }
 
-/** With statistics that are given; in training they are the batch's. */
+/** The statistics are inputs; in training they would be computed from the batch. */
 const batchNormalization: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)

@@ -31,8 +31,8 @@ import {
 import { like } from './elementwise.ts'
 
 /*
- * Shapes: operators that move elements without looking at them. What is asked of each is where the
- * rows are afterwards. Sizes come from shape arithmetic (arithmetic.ts), and N flows only into shapes.
+ * Shapes: operators that move elements without looking at them. Each rule says where the rows are
+ * afterwards. Sizes come from shape arithmetic (arithmetic.ts), and N flows only into shapes.
  */
 
 const shape: Rule = step => {
@@ -47,7 +47,7 @@ const shape: Rule = step => {
 
 const size: Rule = step => [{ dims: [], elements: [product(step.dims(0))] }]
 
-/** Elements of a small constant are kept, so that shapes that are made of one stay known. */
+/** Elements of a small constant are kept, so that shapes made from it stay known. */
 const MOST_KEPT = 1_024
 
 const constantOfShape: Rule = step => {
@@ -63,14 +63,15 @@ const constantOfShape: Rule = step => {
   return [{ dims, elements: Array.from({ length: count }, () => element) }]
 }
 
-/** The sizes that a shape operand gives; one that is unknown is a size that N is not in. */
+/** The sizes that a shape operand gives. An unknown size does not depend on N. */
 const sizesOf = (step: Step, index: number): Size[] =>
   (step.elements(index) ?? []).map(element => element ?? unknownSize())
 
 /**
- * Row-major order stays. Of [p…, r·N·k, q…], where rows come r times with k neighbouring indices each,
- * a new dimension r'·N·k' is the batch again where p·r is p'·r': as many indices stand before a row. −1
- * and 0 are resolved; a size that is unknown may be either, so it must stand after the batch.
+ * Row-major order stays. Let the batch be r·N·k in [p…, r·N·k, q…]: rows are repeated r times, with
+ * k neighbouring indices each. A new dimension r'·N·k' is the batch again if p·r equals p'·r',
+ * because then as many indices stand before a row. −1 and 0 are resolved. An unknown size may be
+ * either, so it must stand after the batch.
  */
 const reshape: Rule = step => {
   const value = step.input(0)
@@ -104,7 +105,7 @@ const showSizes = (sizes: readonly (Size | undefined)[]) =>
   sizes.map(size => (size === undefined ? '?' : show(size))).join(', ')
 const showDims = ({ dims }: Batched) => `[${showSizes(dims)}]`
 
-/** −1 and 0 of a Reshape's target, where what they stand for can be told. */
+/** Replaces −1 and 0 of a Reshape's target by the sizes they stand for, where these are known. */
 function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Size | undefined)[] {
   const sizes = target.map((size, i) =>
     size !== undefined && asNumber(size) === 0 ? dims[i] : size,
@@ -118,7 +119,7 @@ function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Siz
     others.includes(undefined) ? undefined : product(others as Size[]),
   ]
   const rest = all === undefined || known === undefined ? undefined : divide(all, known)
-  // Where N is another dimension's, this one is without it, whatever it is.
+  // If another dimension has N, this one does not, whatever its size.
   const isFree = others.some(size => size !== undefined && hasRows(size))
   return sizes.with(inferred, rest ?? (isFree ? unknownSize() : undefined))
 }
@@ -170,7 +171,7 @@ const squeeze: Rule = step => {
   if (value.dims === undefined) return [UNKNOWN]
   const axes = axesOf(step, 1, value.dims.length) ?? []
   if (axes.length === 0) {
-    // Which dimensions go would differ where N is 1.
+    // At N = 1 it would remove the batch as well.
     if (isBatched(value)) throw new Stop('it names no axes: at one row the batch goes, too')
     if (value.dims.some(dim => asNumber(dim) === undefined)) return [UNKNOWN]
     return [constant(value.dims.filter(dim => !isOne(dim)))]
@@ -255,7 +256,9 @@ const split: Rule = step => {
 const splitSizes = (step: Step): Size[] | undefined =>
   step.inputs[1] === undefined ? undefined : sizesOf(step, 1)
 
-/** So much or more is how exporters write "to the end". No run has as many rows: no body could hold them. */
+/**
+ * Exporters write "to the end" as this or more. No run has so many rows: no body could hold them.
+ */
 const TO_THE_END = 1e9
 
 const slice: Rule = step => {
@@ -280,7 +283,7 @@ const slice: Rule = step => {
   return [tensor(sizes, value.axis)]
 }
 
-/** So many elements that are not known, where the operand is the same for all rows. */
+/** That number of unknown elements, where the operand is the same for all rows. */
 function elementsOrUnknown(step: Step, index: number, count: number | undefined) {
   const value = step.inputs[index]
   if (
@@ -307,7 +310,7 @@ function takesAll({ start, end, step }: Cut, whole: Size): boolean {
   return beyond !== undefined && isAtLeast(beyond, 0)
 }
 
-/** The length of a part, where it can be told; else a size that N is not in. */
+/** The length of a part where it is known; else an unknown size without N. */
 function lengthOf({ start, end, step }: Cut, whole: Size): Size {
   for (const size of [start, end, step])
     if (size !== undefined && hasRows(size))
@@ -322,8 +325,8 @@ function lengthOf({ start, end, step }: Cut, whole: Size): Size {
 }
 
 /**
- * Rows look up constants (an embedding), or the same places of each row are taken. Rows that point
- * into other rows, or a row that is taken by its number, are refused.
+ * Rows look up constants (an embedding), or the operator takes the same places of each row. Rows
+ * that point into other rows are refused, and so is a row that is taken by its number.
  */
 const gather: Rule = step => {
   const [data, indices] = [step.input(0), step.input(1)]
@@ -344,7 +347,9 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
   return data.axis - 1 + (indices.dims?.length ?? 0)
 }
 
-/** Both have the batch at the same place, and the lookup is along another: row i looks into row i. */
+/**
+ * Both have the batch at the same place, and the lookup is along another: row i looks into row i.
+ */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
   const [data, indices] = [step.input(0), step.batched(1)]
@@ -387,7 +392,9 @@ const scatterElements: Rule = step => {
   return [like(data)]
 }
 
-/** Size 1 becomes N where the tensor is the same for all rows; the batch itself must stay as it is. */
+/**
+ * Size 1 becomes N where the tensor is the same for all rows; the batch itself must stay as it is.
+ */
 const expand: Rule = step => {
   const value = step.input(0)
   const target = step.elements(1) ?? []
@@ -489,8 +496,9 @@ const resize: Rule = step => {
 }
 
 /**
- * Between pixels ONNX Runtime takes a neighbour's 0 times along every dimension, even one of scale 1, and
- * 0 times NaN is NaN. Pictures [N, channels, …] of two or three dimensions are taken one by one.
+ * To interpolate, ONNX Runtime adds the neighbour times 0 along every dimension, even one of scale
+ * 1, and 0 times NaN is NaN. It takes pictures [N, channels, …] of two or three dimensions one by
+ * one.
  */
 function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
   const isOnePicture = axis === 0 && (dims.length === 4 || dims.length === 5)
@@ -498,7 +506,7 @@ function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
     throw new Stop('it interpolates, maybe between rows: the batch is not that of [N, channels, …]')
 }
 
-/** Scales or sizes, whichever is given; the other is left out or empty. */
+/** Scales or sizes; the node has one of the two, and the other is absent or empty. */
 function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size | undefined)[]>> {
   const at = step.node.operator === 'Upsample' || step.opset < 11 ? 1 : 2
   const scales = step.inputs[at]
@@ -507,7 +515,7 @@ function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size
   return { sizes: step.elements(3) ?? [] }
 }
 
-/** From 0 to N it gives each row its number, which may only be an index (marks.ts). */
+/** From 0 to N it gives each row its number, which may only become an index (marks.ts). */
 const range: Rule = step => {
   const [start, limit, delta] = [0, 1, 2].map(index => step.elements(index)?.[0])
   const isCount = start && delta && asNumber(start) === 0 && isOne(delta)
@@ -521,7 +529,7 @@ const range: Rule = step => {
   return [{ ...constant([limit]), below: limit }]
 }
 
-/** The last two dimensions are looked at as matrices. */
+/** The last two dimensions are matrices. */
 const trilu: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)

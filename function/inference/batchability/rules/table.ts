@@ -13,7 +13,7 @@ import { SHAPES } from './shapes.ts'
 import { WINDOWS } from './windows.ts'
 
 interface Domain {
-  /** The newest opset whose changes were read; in a newer one an operator may mean something else. */
+  /** The newest opset that we have read; in a newer one an operator may mean something else. */
   readonly newest: number
   readonly rules: Rules
 }

@@ -4,7 +4,7 @@ import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
  * Windows: pictures [N, channels, …] are convolved or pooled one by one, with weights that are the
- * same for all. The sizes of the places are worked out, for what follows may take them apart.
+ * same for all. The sizes of the places are computed, because later operators may divide them.
  */
 
 /** @throws {Stop} where the batch is not dimension 0 */
@@ -30,7 +30,9 @@ interface Window {
   readonly kernel: number
   readonly stride: number
   readonly dilation: number
-  /** Both ends together; undefined where the result is as large as the input, divided by the stride. */
+  /**
+   * Both ends together; undefined where the result is as large as the input, divided by the stride.
+   */
   readonly pads: number | undefined
   readonly outputPadding: number
   readonly roundsUp: boolean
@@ -58,7 +60,7 @@ export function places(step: Step, sizeOf: (window: Window) => Size | undefined)
   })
 }
 
-/** The attribute `pads` counts for nothing where `auto_pad` says otherwise. */
+/** `auto_pad` overrides the attribute `pads`. */
 function padsOf(autoPad: string, explicit: number): number | undefined {
   if (autoPad.startsWith('SAME')) return undefined
   return autoPad === 'VALID' ? 0 : explicit
@@ -70,7 +72,7 @@ function kernelOf({ node, inputs }: Step): (number | undefined)[] | undefined {
   return weight?.dims?.slice(2).map(asNumber)
 }
 
-/** How many places a window has; undefined where it depends on more than a sum. */
+/** How many places a window has; undefined where no sum expresses it. */
 export function windowed({ size, pads, ...window }: Window): Size | undefined {
   const { kernel, stride, dilation, roundsUp } = window
   const number = asNumber(size)

@@ -15,8 +15,8 @@ export class Input {
   elements
 
   /**
-   * @param changed is told of every change; with `resize` where a dimension has another size, which
-   *   other inputs may share, and with `removed` where that is for a row less
+   * @param changed called for every change: with `resize` where a dimension has another size, which
+   *   other inputs may share, and with `removed` where a row was removed
    */
   constructor(metadata, index, dimensions, changed) {
     this.metadata = metadata
@@ -121,7 +121,7 @@ export class Input {
     if (String(this.shape) === String(from)) return
     const other = this.ways[this.way].resize(from, this.shape)
     if (other !== undefined) this.#switchTo(other)
-    // What is being typed stays as it is.
+    // The text that is being typed stays as it is.
     else if (this.way === 'json') this.drawOptions()
     else this.#draw()
   }

@@ -1,8 +1,28 @@
+/**
+ * The parts of an input (input.js) that its ways use. Named here, so that the ways do not import
+ * the file that imports them.
+ * @typedef {object} GivenInput
+ * @property {any} metadata
+ * @property {number} index
+ * @property {any} dimensions
+ * @property {boolean} hasRows
+ * @property {number[]} shape
+ * @property {string[]} elements
+ * @property {number} count
+ * @property {HTMLElement} values
+ * @property {{ json: { readElements(): string[] | undefined } }} ways
+ * @property {(change: object) => void} changed
+ * @property {(dimension: number, size: number) => void} setSize
+ * @property {(row: number) => void} removeOwnRow
+ * @property {() => void} followDimensions
+ * @property {() => void} drawOptions
+ */
+
 /** A way to give an input. */
 export class Way {
   label = ''
 
-  /** @param {import('./input.js').Input} input */
+  /** @param {GivenInput} input */
   constructor(input) {
     this.input = input
   }
