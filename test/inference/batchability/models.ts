@@ -86,6 +86,18 @@ export function one(
   }
 }
 
+/** Nodes with a graph around them, unless told otherwise from a [N,4] to out. */
+export const graph = (
+  nodes: WrittenModel['nodes'],
+  {
+    constants = {},
+    inputs = { a: x('N', 4) },
+    outputs = { out: x('N', '?') },
+    opset = 17,
+    functions = [],
+  }: Partial<WrittenModel> = {},
+): WrittenModel => ({ nodes, constants, inputs, outputs, opset, functions })
+
 const nameOf = (index: number) => String.fromCharCode(97 + index)
 
 const folder = mkdtempSync(join(tmpdir(), 'batchability-'))

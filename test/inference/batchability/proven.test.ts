@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { constant, floats, input, int, ints, node, one, open, prove, x } from './models.ts'
+import { constant, floats, graph, input, int, ints, node, one, open, prove, x } from './models.ts'
 import { neighboursChange } from './neighbours.ts'
 import type { Declared, WrittenModel } from './onnx-writer.ts'
 
@@ -25,18 +25,6 @@ function proves(name: string, models: Readonly<Record<string, WrittenModel>>): v
     }
   })
 }
-
-/** Nodes with a graph around them: a [N,4] to out. */
-const graph = (
-  nodes: WrittenModel['nodes'],
-  {
-    constants = {},
-    inputs = { a: x('N', 4) },
-    outputs = { out: x('N', '?') },
-    opset = 17,
-    functions = [],
-  }: Partial<WrittenModel> = {},
-): WrittenModel => ({ nodes, constants, inputs, outputs, opset, functions })
 
 /** An opset of ONNX's own domain that goes with the others. */
 const ML = { '': 17, 'ai.onnx.ml': 3 }

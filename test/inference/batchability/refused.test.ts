@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { constant, floats, input, int, ints, node, one, prove, x } from './models.ts'
+import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
 import type { WrittenModel } from './onnx-writer.ts'
 
 /** Models in which a row depends on others, or for which that is not ruled out; each with the reason that must be given. */
@@ -21,18 +21,6 @@ function refuses(name: string, models: Refused): void {
 const ML = { '': 17, 'ai.onnx.ml': 3 }
 const MS = { '': 17, 'com.microsoft': 1 }
 const ALONG = /works along dimension 0, which is the batch/
-
-/** Nodes with a graph around them: x [N,…] to out. */
-const graph = (
-  nodes: WrittenModel['nodes'],
-  {
-    constants = {},
-    inputs = { a: x('N', 4) },
-    outputs = { out: x('N', '?') },
-    opset = 17,
-    functions = [],
-  }: Partial<WrittenModel> = {},
-): WrittenModel => ({ nodes, constants, inputs, outputs, opset, functions })
 
 refuses('element-wise', {
   'a constant of two rows': [
