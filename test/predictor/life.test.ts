@@ -1,3 +1,3 @@
 /** The predictor starts, fails, drains and ends as `npm start` does. */
 process.env.ON_PREDICTOR = 'yes'
-await import('../life.test.ts')
+await import('../process/life.test.ts')

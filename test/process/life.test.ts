@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import manifest from '../package.json' with { type: 'json' }
+import manifest from '../../package.json' with { type: 'json' }
 import {
   type Connection,
   connect,
@@ -18,7 +18,7 @@ import {
   SLOW,
   slowBody,
   until,
-} from './http/client.ts'
+} from '../http/client.ts'
 import {
   freePort,
   type ServerProcess,
@@ -26,7 +26,7 @@ import {
   startProcess,
   startServer,
   testModel,
-} from './server.ts'
+} from '../server.ts'
 
 const temporary = mkdtempSync(join(tmpdir(), 'onnx-function-'))
 after(() => rmSync(temporary, { recursive: true }))

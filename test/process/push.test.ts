@@ -19,8 +19,8 @@ import {
   until,
 } from '../http/client.ts'
 import { type ServerProcess, startProcess, startServer, testModel } from '../server.ts'
-import type { Point, Span } from './otlp.ts'
-import { type Receiver, startReceiver } from './receiver.ts'
+import type { Point, Span } from '../telemetry/otlp.ts'
+import { type Receiver, startReceiver } from '../telemetry/receiver.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const ORIGIN = 'b7ad6b7169203331'

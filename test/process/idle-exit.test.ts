@@ -7,8 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
-import { connect, exchange, IRIS, irisBody, request, SLOW, slowBody, until } from './http/client.ts'
-import { INHERITED, projectFolder, startProcess, startServer, testModel } from './server.ts'
+import {
+  connect,
+  exchange,
+  IRIS,
+  irisBody,
+  request,
+  SLOW,
+  slowBody,
+  until,
+} from '../http/client.ts'
+import { INHERITED, projectFolder, startProcess, startServer, testModel } from '../server.ts'
 
 const INFER = request('POST', IRIS, {}, irisBody())
 
