@@ -182,7 +182,10 @@ function logStarted(
     isByHand && auth === undefined && model.loaded !== undefined
       ? curlCommand(url, model.name, model.loaded)
       : undefined
-  if (curl !== undefined) process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
+  if (curl === undefined) return
+  // Its reader may be gone, or its disk full; the function goes on.
+  process.stderr.on('error', () => {})
+  process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
 
 const hostInUrl = (host: string) => (host.includes(':') ? `[${host}]` : host)

@@ -1,10 +1,21 @@
 import assert from 'node:assert/strict'
-import { execFile, spawnSync } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import manifest from '../../package.json' with { type: 'json' }
@@ -21,6 +32,8 @@ import {
 } from '../http/client.ts'
 import {
   freePort,
+  INHERITED,
+  projectFolder,
   type ServerProcess,
   spawnFunction,
   startProcess,
@@ -157,6 +170,29 @@ describe('a start', { concurrency: 3 }, () => {
     await server.exited
     assert.equal(told, '')
     for (const line of server.log) assert.equal(typeof JSON.parse(line).msg, 'string')
+  })
+
+  const hasFull = existsSync('/dev/full')
+  test('goes on where standard error is on a disk that is full', { skip: !hasFull }, async () => {
+    const full = openSync('/dev/full', 'w')
+    const child = spawn(process.execPath, ['function/main.ts'], {
+      cwd: projectFolder,
+      env: { ...INHERITED, PORT: '0', LISTEN_HOST: '127.0.0.1' },
+      stdio: ['ignore', 'pipe', full],
+      timeout: 30_000,
+      killSignal: 'SIGKILL',
+    })
+    closeSync(full)
+    const exited = once(child, 'exit')
+    const served = Promise.withResolvers<string>()
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
+      const { url } = JSON.parse(line)
+      if (url !== undefined) served.resolve(url)
+    })
+    const url = await Promise.race([served.promise, exited.then(() => assert.fail('it ended'))])
+    assert.equal((await fetch(`${url}/v2/health/ready`)).status, 200)
+    child.kill('SIGTERM')
+    assert.deepEqual(await exited, [0, null])
   })
 
   test('writes nothing into the home and temporary folders', async () => {
