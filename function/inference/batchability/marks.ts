@@ -21,7 +21,7 @@ import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value
 
 /** The outputs of a step, with the marks of its inputs. @throws {Stop} where one cannot go on */
 export function withMarks(step: Step, values: readonly Value[]): readonly Value[] {
-  const marks = [repeatsOf(step), paddingOf(step, values), numberOf(step)]
+  const marks = [repeatsOf(step, values), paddingOf(step, values), numberOf(step)]
   if (marks.every(mark => mark === undefined)) return values
   return values.map(value => (isBatched(value) ? Object.assign({}, ...marks, value) : value))
 }
@@ -29,7 +29,7 @@ export function withMarks(step: Step, values: readonly Value[]): readonly Value[
 const OWN_REPEATS = ['Reshape', 'Flatten']
 
 /** Repeated rows: every operator works on each index of the batch, and must keep all of them. */
-function repeatsOf(step: Step): Marks | undefined {
+function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
   const values = step.inputs.filter(isBatched)
   const repeated = values.find(value => value.repeats !== undefined)
   if (repeated === undefined || OWN_REPEATS.includes(step.node.operator)) return undefined
@@ -37,16 +37,10 @@ function repeatsOf(step: Step): Marks | undefined {
   for (const value of values)
     if (value.repeats === undefined || !equals(value.repeats, repeats))
       throw new Stop('rows are in another order in one of its inputs')
-  return { repeats }
-}
-
-/** @throws {Stop} where an output has repeated rows and another batch size than the inputs */
-export function checkBatchStays(step: Step, values: readonly Value[]): void {
-  const from = step.inputs.find(value => value?.repeats !== undefined)
-  if (from === undefined || OWN_REPEATS.includes(step.node.operator)) return
-  for (const value of values)
-    if (isBatched(value) && !equals(sizeOfBatch(value), sizeOfBatch(from as Batched)))
+  for (const result of results)
+    if (isBatched(result) && !equals(sizeOfBatch(result), sizeOfBatch(repeated)))
       throw new Stop('it changes a batch whose rows come again and again')
+  return { repeats }
 }
 
 const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
@@ -122,7 +116,7 @@ function scaled(below: Size, by: Size): Size | undefined {
 /**
  * A constant's elements are integers from 0 up to, but not including, this; undefined if unknown.
  */
-export function boundOf({ below, elements }: Value): Size | undefined {
+function boundOf({ below, elements }: Value): Size | undefined {
   if (below !== undefined || elements === undefined) return below
   const numbers = elements.map(element => (element === undefined ? undefined : asNumber(element)))
   if (numbers.some(number => number === undefined || number < 0)) return undefined

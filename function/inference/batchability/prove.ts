@@ -10,7 +10,7 @@ import {
 import { Slices } from '../slices.ts'
 import { evaluate } from './arithmetic.ts'
 import { isControl, walkControl } from './control.ts'
-import { boundOfResult, checkBatchStays, lookup, withMarks } from './marks.ts'
+import { boundOfResult, lookup, withMarks } from './marks.ts'
 import { Step } from './rule.ts'
 import { tensorValue } from './rules/constants.ts'
 import { ruleOf } from './rules/table.ts'
@@ -238,7 +238,6 @@ function apply(step: Step): readonly Value[] {
   if (found !== undefined) return found
   const values = rule(step)
   checkRowsStay(step, values)
-  checkBatchStays(step, values)
   return withMarks(step, values)
 }
 
