@@ -68,6 +68,12 @@ const plainReady: TableHandler = ({ service: { dataPlane } }) => {
   return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
 }
 
+const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
+
+/**
+ * A Broker takes an answer without `ce-` headers for a failed delivery, so an event is answered as
+ * one wherever a subscriber's URI may point.
+ */
 const receive: TableHandler = ({ service }, request, caller) => {
   const mode = modeOf(request.headers)
   return mode === undefined
@@ -85,7 +91,7 @@ export const ROUTES = [
     GET: ({ service }) => json(service.dataPlane.server, 200, { vary: 'accept' }),
     page: async ({ pages }, request, caller) => (await pages()).playground(request, caller),
     POST: receive,
-    isEvent: headers => modeOf(headers) !== undefined,
+    isEvent,
   },
   { path: '/v2', GET: ({ service }) => json(service.dataPlane.server) },
   { path: '/v2/health/live', GET: live, kind: 'health' },
@@ -102,7 +108,8 @@ export const ROUTES = [
   },
   {
     path: '/v2/models/{model}[/versions/{version}]/infer',
-    POST: ({ service }, request, caller) => infer(request, caller, service.dataPlane),
+    POST: receive,
+    isEvent,
   },
   {
     path: '/health',

@@ -4,7 +4,6 @@ import { CloudEvent, HTTP } from 'cloudevents'
 import { type Server, startServer } from '../server.ts'
 import {
   type Answer,
-  BATCHED,
   EVENT,
   eventHeaders,
   IRIS,
@@ -164,16 +163,7 @@ describe('the three content modes', () => {
   const NO_EVENTS: readonly [what: string, path: string, headers: Record<string, string>][] = [
     ['a request to / without event headers', '/', {}],
     ['a request to / with an extension header alone', '/', { 'ce-traceparent': '00-1-2-01' }],
-    [
-      'a request to the infer path with every ce- header',
-      'infer',
-      { 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't', 'ce-specversion': '1.0' },
-    ],
-    [
-      'a request to the infer path with broken ce- headers',
-      'infer',
-      { 'ce-id': '', 'ce-specversion': '7' },
-    ],
+    ['a request to the infer path with an extension header alone', 'infer', { 'ce-priority': '1' }],
   ]
   for (const [what, path, headers] of NO_EVENTS) {
     test(`${what} is a plain inference request`, async () => {
@@ -191,9 +181,19 @@ describe('the three content modes', () => {
     })
   }
 
-  test('an event format at the infer path is an unknown media type', async () => {
-    refusal(415, await post(infer, { 'content-type': STRUCTURED }, JSON_EVENT))
-    refusal(415, await post(infer, { 'content-type': BATCHED }, JSON_BATCH))
+  for (const mode of MODES) {
+    test(`the infer paths answer an event in ${mode} mode as / does`, async () => {
+      const expected = await SEND[mode](server.url, EVENT)
+      for (const path of [infer, infer.replace('/infer', '/versions/v1.0.0/infer')]) {
+        const answer = await SEND[mode](path, EVENT)
+        assert.deepEqual(replyIn(mode, answer), replyIn(mode, expected))
+      }
+    })
+  }
+
+  test('a broken event at an infer path is refused as an event', async () => {
+    const headers = { 'content-type': 'application/json', 'ce-id': '', 'ce-specversion': '7' }
+    assert.match(refusal(400, await post(infer, headers, JSON.stringify(IRIS))), /^the event: /)
   })
 
   test('GET / with ce- headers is no event', async () => {

@@ -51,8 +51,22 @@ export type OperationOf = (described: Described) => Operation
 
 /** The description of each route. */
 export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
-  'POST /v2/models/{model}[/versions/{version}]/infer': describeInfer,
-  'POST /': describeEvents,
+  'POST /v2/models/{model}[/versions/{version}]/infer': described => {
+    const inference = describeInference(described)
+    return {
+      ...inference,
+      tags: ['Inference', 'Events'],
+      operationId: 'infer',
+      summary: 'Run the model',
+      responses: { ...inference.responses, ...errorRefs(404) },
+    }
+  },
+  'POST /': described => ({
+    ...describeInference(described),
+    tags: ['Events', 'Inference'],
+    operationId: 'receive',
+    summary: 'Send a CloudEvent, or a bare inference request',
+  }),
   'GET /': describeRoot,
   'GET /v2/models/{model}[/versions/{version}]': () => ({
     tags: ['Model'],
@@ -152,43 +166,13 @@ function describeRoot({ playground }: Described): Operation {
 
 const REQUEST = { $ref: '#/components/examples/request' }
 
-function describeInfer({ request, examples }: Described): Operation {
+/** A path that answers a bare inference request, and one in an event by an event. */
+function describeInference({ request, examples }: Described) {
   return {
-    tags: ['Inference'],
-    operationId: 'infer',
-    summary: 'Run the model',
     description:
-      'Requests that arrive together are joined into one run where the model\u2019s rows are independent.',
-    parameters: [jsonLengthParameter(examples)],
-    requestBody: {
-      required: true,
-      content: {
-        ...(request && {
-          'application/json': {
-            schema: schemaRef('InferenceRequest'),
-            ...(examples?.json && { examples: { request: REQUEST } }),
-          },
-        }),
-        ...binaryRequest(examples),
-      },
-    },
-    responses: {
-      200: {
-        ...answer('The outputs.', schemaRef('InferenceResponse'), BYTES),
-        headers: headerRefs('Inference-Header-Content-Length'),
-      },
-      ...errorRefs(400, 404, 405, 413, 415, 500, 503, 504),
-    },
-  }
-}
-
-function describeEvents({ request, examples }: Described): Operation {
-  return {
-    tags: ['Events'],
-    operationId: 'receive',
-    summary: 'Send a CloudEvent, or a bare inference request',
-    description:
-      'What a Knative Broker or `func invoke` sends. The event\u2019s data is an inference request, the reply\u2019s data the response. ' +
+      'Requests that arrive together are joined into one run where the model\u2019s rows are independent. ' +
+      'A CloudEvent, as a Knative Broker or `func invoke` sends it, is answered by one: its data is an inference request, ' +
+      'the reply\u2019s data the response. ' +
       'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
       'inference request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
       'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.',
