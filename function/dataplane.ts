@@ -1,7 +1,9 @@
 import type { Caller } from './answer.ts'
 import { meaningOf, UNFORESEEN } from './errors.ts'
+import { type ModelConfiguration, modelConfiguration } from './inference/configuration.ts'
 import { modelMetadata, serverMetadata } from './inference/metadata.ts'
 import type { Model } from './inference/model.ts'
+import type { ModelStatistics } from './inference/statistics.ts'
 import type { Codec } from './protocol/codec.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
 
@@ -15,6 +17,13 @@ export interface DataPlane {
   modelReady(): { readonly name: string } & Readiness
   /** @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded */
   modelMetadata(caller: Caller): Promise<ReturnType<typeof modelMetadata>>
+  /**
+   * Triton's model configuration.
+   * @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded
+   */
+  configuration(caller: Caller): Promise<ModelConfiguration>
+  /** Triton's statistics, of the requests since the process began. */
+  statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
    * Answers one inference request once the model is loaded, and counts it.
    * @param read begins to read the request; its errors are counted, too
@@ -40,6 +49,13 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       const { signature } = await model.whenLoaded(caller)
       return modelMetadata(model.name, model.version, signature)
     },
+    async configuration(caller) {
+      const { signature, batching, concurrency, maxBatchRows } = await model.whenLoaded(caller)
+      const { name, file } = model
+      const { joins } = batching
+      return modelConfiguration({ name, file, signature, joins, concurrency, maxBatchRows })
+    },
+    statistics: () => ({ model_stats: [model.statistics.read(model.name, model.version)] }),
     async infer(read, protocol, caller) {
       metrics.began()
       try {
@@ -51,6 +67,7 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       } catch (error) {
         metrics.answered(protocol, 'error', secondsSince(caller.arrived))
         caller.trace?.answered(error)
+        model.statistics.failed(performance.now() - caller.arrived)
         countError(error, caller, metrics)
         throw error
       }

@@ -5,6 +5,7 @@ import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
 import type { Executor } from './executor.ts'
 import { isOver, type Job, Queue, type QueueLimits } from './queue.ts'
 import { join, split } from './rows.ts'
+import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run'>
@@ -16,6 +17,8 @@ export interface BatcherOptions {
   readonly mayJoin: () => boolean
   /** Is given the rows of each run. */
   readonly onRun: (rows: number) => void
+  /** Is given the times of each run that succeeded. */
+  readonly onRan: (times: RunTimes) => void
 }
 
 /**
@@ -45,12 +48,13 @@ export class Batcher {
   }
 
   /**
+   * @param times takes those of the run
    * @returns the outputs asked for, in that order
    * @throws {Overloaded} at once, when more than `maxQueueRows` or `maxBodyBytes` would wait
    * @throws {DeadlinePassed} when the run had not begun in time
    * @throws {ModelError} when the model fails on this very request
    */
-  infer(request: InferenceRequest, caller: Caller): Promise<Tensor[]> {
+  infer(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<Tensor[]> {
     caller.trace?.enter('queue')
     const rows = this.isBatched ? rowsOf(request) : 1
     const counted = Math.min(rows, this.options.limits.maxBatchRows)
@@ -58,7 +62,9 @@ export class Batcher {
     this.queue.makeRoom(counted, bytes, caller)
     return new Promise((resolve, reject) => {
       const joins = this.options.mayJoin() && hasRows(request)
-      const job = { request, rows, counted, bytes, joins, caller, resolve, reject }
+      const queuedAt = performance.now()
+      const work = { request, rows, counted, bytes, joins }
+      const job = { ...work, caller, queuedAt, times, resolve, reject }
       this.queue.add(job)
       if (this.running < this.executor.concurrency) this.schedule()
       else this.queue.watchDeadlines([job])
@@ -94,10 +100,16 @@ export class Batcher {
     if (!this.queue.isEmpty) this.schedule()
   }
 
-  private async runAlone({ request, rows, resolve, reject }: Job): Promise<void> {
+  private async runAlone(job: Job): Promise<void> {
+    const { request, rows, resolve, reject } = job
     this.options.onRun(rows)
+    const began = performance.now()
     try {
-      resolve(await this.executor.run(request.inputs, namesOf(request)))
+      const outputs = await this.executor.run(request.inputs, namesOf(request))
+      const times = { rows, input: 0, infer: performance.now() - began, output: 0 }
+      this.options.onRan(times)
+      addTimes(job, began, times)
+      resolve(outputs)
     } catch (error) {
       reject(error)
     }
@@ -107,12 +119,21 @@ export class Batcher {
     const rows = batch.map(job => job.rows)
     const { request } = batch[0] as Job
     let parts: Tensor[][]
+    const began = performance.now()
     try {
       const joined = request.inputs.map((_, i) =>
         join(batch.map(job => job.request.inputs[i] as Tensor)),
       )
-      parts = split(await this.executor.run(joined, namesOf(request)), rows)
-      this.options.onRun(rows.reduce((sum, count) => sum + count, 0))
+      const start = performance.now()
+      const outputs = await this.executor.run(joined, namesOf(request))
+      const end = performance.now()
+      parts = split(outputs, rows)
+      const total = rows.reduce((sum, count) => sum + count, 0)
+      this.options.onRun(total)
+      const output = performance.now() - end
+      const times = { rows: total, input: start - began, infer: end - start, output }
+      this.options.onRan(times)
+      for (const job of batch) addTimes(job, began, times)
     } catch (error) {
       if (inferenceCodeOf(error) === 'MODEL_FAILED') await this.runOneByOne(batch)
       else for (const { reject } of batch) reject(error)
@@ -125,6 +146,15 @@ export class Batcher {
   private async runOneByOne(batch: readonly Job[]): Promise<void> {
     for (const job of batch) if (!isOver(job)) await this.runAlone(job)
   }
+}
+
+/** A joined run takes each of its requests all of its time. */
+function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes): void {
+  times.rows += rows
+  times.queue += began - queuedAt
+  times.input += ran.input
+  times.infer += ran.infer
+  times.output += ran.output
 }
 
 /** The rows that the request counts for in the queue; a tensor without elements counts as one. */

@@ -8,6 +8,7 @@ import { type Part, Trace } from '../telemetry/trace.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 import { takeRows } from './rows.ts'
 import type { Session } from './session.ts'
+import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 
 /**
  * A large inference request as it came, with everything that answering it takes besides the
@@ -27,8 +28,9 @@ export interface LargeRequest {
 /** The response, and the figures that the main thread counts. */
 export interface LargeResponse {
   readonly response: EncodedResponse
-  /** Rows of each run. */
-  readonly runs: readonly number[]
+  readonly runs: readonly RunTimes[]
+  /** Of all runs together; the thread does not know how long the request waited for it. */
+  readonly times: RequestTimes
   /** Rows by predicted label. */
   readonly predicted: ReadonlyMap<string, number>
   /** When each part of its way began, on the clock of arrivedAt. */
@@ -62,6 +64,7 @@ export async function inferLarge(session: Session, request: LargeRequest): Promi
   return {
     response,
     runs: runner.runs,
+    times: runner.times,
     predicted: runner.rowsOfLabel,
     parts: trace.parts.map(({ name, began }) => ({ name, beganAt: began + timeOrigin })),
   }
@@ -70,8 +73,8 @@ export async function inferLarge(session: Session, request: LargeRequest): Promi
 /** Runs a request in the session of this thread, some rows at a time. */
 class RowsRunner implements Runner {
   readonly signature: Signature
-  /** Rows of each run. */
-  readonly runs: number[] = []
+  readonly runs: RunTimes[] = []
+  times = noTimes()
   readonly rowsOfLabel = new Map<string, number>()
   private readonly session: Session
   private readonly request: LargeRequest
@@ -90,12 +93,24 @@ class RowsRunner implements Runner {
     return this.divide(request)
   }
 
-  run({ inputs, outputs }: InferenceRequest): Promise<Tensor[]> {
-    this.runs.push(inputs[0]?.shape[0] ?? 1)
-    return this.session.run(
-      inputs,
-      outputs.map(({ name }) => name),
-    )
+  async run(
+    { inputs, outputs }: InferenceRequest,
+    _caller: Caller,
+    times: RequestTimes,
+  ): Promise<Tensor[]> {
+    const rows = inputs[0]?.shape[0] ?? 1
+    const names = outputs.map(({ name }) => name)
+    const began = performance.now()
+    const tensors = await this.session.run(inputs, names)
+    const infer = performance.now() - began
+    this.runs.push({ rows, input: 0, infer, output: 0 })
+    times.rows += rows
+    times.infer += infer
+    return tensors
+  }
+
+  succeeded(times: RequestTimes): void {
+    this.times = times
   }
 
   readonly predicted = (label: string, rows: number): void => {

@@ -11,6 +11,7 @@ import { type Batching, UNDECIDED } from './batching.ts'
 import type { Executor } from './executor.ts'
 import type { LargeResponse } from './large.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
+import type { Statistics } from './statistics.ts'
 
 /**
  * So much JSON takes 2 ms, in which nothing else is answered; handing it to a thread costs 0.1 ms
@@ -32,6 +33,7 @@ export interface LoadedModelOptions {
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes'>
   readonly metrics: Metrics
+  readonly statistics: Statistics
 }
 
 /** The model once it is loaded and warmed up. */
@@ -48,21 +50,37 @@ export class LoadedModel {
   private largeRequests = 0
 
   constructor(options: LoadedModelOptions) {
-    const { executor, example, folder, limits, metrics } = options
+    const { executor, example, folder, limits, metrics, statistics } = options
     const { name, version, labels } = folder
     this.identity = { name, version, labels }
     this.signature = executor.signature
     this.example = example
     this.options = options
     const mayJoin = () => this.batching.joins
-    const batcher = new Batcher({ executor, limits, mayJoin, onRun: metrics.ran })
+    const batcher = new Batcher({
+      executor,
+      limits,
+      mayJoin,
+      onRun: metrics.ran,
+      onRan: times => statistics.ran(times),
+    })
     this.batcher = batcher
     this.runner = {
       signature: executor.signature,
       runsOf: request => [request],
-      run: (request, caller) => batcher.infer(request, caller),
+      run: (request, caller, times) => batcher.infer(request, caller, times),
       predicted: metrics.predicted,
+      succeeded: (times, { arrived }) => statistics.succeeded(performance.now() - arrived, times),
     }
+  }
+
+  /** Runs that can go on at the same time. */
+  get concurrency(): number {
+    return this.options.executor.concurrency
+  }
+
+  get maxBatchRows(): number {
+    return this.options.limits.maxBatchRows
   }
 
   /** Rows waiting for a run, and large requests, each as one. */
@@ -83,11 +101,12 @@ export class LoadedModel {
   }
 
   private async inferLarge(bytes: RequestBytes, caller: Caller): Promise<EncodedResponse> {
-    const { executor, limits, metrics } = this.options
+    const { executor, limits } = this.options
     if (this.queuedRows >= limits.maxQueueRows)
       throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)
     this.largeRequests++
     caller.trace?.enter('queue')
+    const began = performance.now()
     try {
       const maxBytes = limits.maxBodyBytes
       const large = await executor.inferLarge(
@@ -102,12 +121,23 @@ export class LoadedModel {
         caller,
       )
       if (caller.trace !== undefined) enterParts(caller.trace, large)
-      for (const rows of large.runs) metrics.ran(rows)
-      for (const [label, rows] of large.predicted) metrics.predicted(label, rows)
+      this.count(large, performance.now() - began, caller)
       return large.response
     } finally {
       this.largeRequests--
     }
+  }
+
+  /** @param ms that another thread took to answer, and the request waited for that thread */
+  private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
+    const { metrics, statistics } = this.options
+    for (const run of runs) {
+      metrics.ran(run.rows)
+      statistics.ran(run)
+    }
+    for (const [label, rows] of predicted) metrics.predicted(label, rows)
+    times.queue = Math.max(ms - times.input - times.infer - times.output, 0)
+    statistics.succeeded(performance.now() - arrived, times)
   }
 }
 

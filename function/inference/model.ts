@@ -12,6 +12,7 @@ import type { Executor } from './executor.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { ModelState } from './model-state.ts'
+import { Statistics } from './statistics.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
@@ -28,6 +29,7 @@ export interface Model extends ModelFolder {
    * one.
    */
   readonly queuedRows: number
+  readonly statistics: Statistics
   /**
    * Loads the model and warms it up.
    * @throws {Error} of one line, when it cannot be served
@@ -53,6 +55,7 @@ export function createModel(
   log: Log,
 ): Model {
   const state = new ModelState(config.maxQueueRows)
+  const statistics = new Statistics()
   let executor: Executor | undefined
   let loaded: LoadedModel | undefined
 
@@ -65,7 +68,7 @@ export function createModel(
       const example = readExample(executor, folder)
       await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
-      loaded = new LoadedModel({ executor, example, folder, limits: config, metrics })
+      loaded = new LoadedModel({ executor, example, folder, limits: config, metrics, statistics })
       state.loaded()
       await waitingAnswered()
       // Until it is decided, requests have runs of their own.
@@ -82,6 +85,7 @@ export function createModel(
 
   return {
     ...folder,
+    statistics,
     load,
     async whenLoaded(caller) {
       if (loaded === undefined) await state.untilLoaded(caller)

@@ -3,6 +3,7 @@ import type { Codec } from '../protocol/codec.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
+import { noTimes, type RequestTimes } from './statistics.ts'
 
 /**
  * Where requests run: in the queue of the main thread, or at once in the session of a worker
@@ -12,10 +13,15 @@ export interface Runner {
   readonly signature: Signature
   /** The runs that one request takes: itself, or some of its rows at a time. */
   runsOf(request: InferenceRequest, caller: Caller): Iterable<InferenceRequest>
-  /** @returns the outputs asked for, in that order */
-  run(request: InferenceRequest, caller: Caller): Promise<readonly Tensor[]>
+  /**
+   * @param times takes those of the run
+   * @returns the outputs asked for, in that order
+   */
+  run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
   /** Is given the number of rows that got a label, if the model is a classifier. */
   predicted(label: string, rows: number): void
+  /** The whole request succeeded. */
+  succeeded(times: RequestTimes, caller: Caller): void
 }
 
 /** The model as responses name it. */
@@ -37,14 +43,23 @@ export async function infer<Encoded>(
   caller: Caller,
 ): Promise<Encoded> {
   const { trace } = caller
+  const times = noTimes()
   trace?.enter('decode')
+  const began = performance.now()
   const request = codec.decode(runner.signature)
+  times.input = performance.now() - began
   const encoder = codec.encoder(request)
   for (const run of runner.runsOf(request, caller)) {
-    const outputs = await runner.run(run, caller)
+    const outputs = await runner.run(run, caller, times)
+    const ran = performance.now()
     countPredictions(outputs, labels, runner.predicted)
     encoder.add(outputs)
+    times.output += performance.now() - ran
   }
   trace?.enter('encode')
-  return encoder.finish({ modelName: name, modelVersion: version, id: request.id })
+  const ended = performance.now()
+  const encoded = encoder.finish({ modelName: name, modelVersion: version, id: request.id })
+  times.output += performance.now() - ended
+  runner.succeeded(times, caller)
+  return encoded
 }

@@ -2,6 +2,7 @@ import type { Caller } from '../answer.ts'
 import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Tensor } from '../protocol/tensor.ts'
+import type { RequestTimes } from './statistics.ts'
 
 /** A request on its way to a run. */
 export interface Job {
@@ -16,6 +17,10 @@ export interface Job {
   /** Its rows may share a run with those of others that ask for the same. */
   readonly joins: boolean
   readonly caller: Caller
+  /** On performance.now()'s clock. */
+  readonly queuedAt: number
+  /** Takes those of the run. */
+  readonly times: RequestTimes
   readonly resolve: (outputs: Tensor[]) => void
   readonly reject: (error: unknown) => void
 }

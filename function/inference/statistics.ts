@@ -1,0 +1,153 @@
+/**
+ * Where the time of one request went, in milliseconds, as Triton divides it (statistics extension).
+ * A request that takes several runs adds up their times.
+ */
+export interface RequestTimes {
+  rows: number
+  /** It waited for its run to begin. */
+  queue: number
+  /** Decoding it, and joining it with others. */
+  input: number
+  /** ONNX Runtime's runs. */
+  infer: number
+  /** Splitting the outputs, and encoding them. */
+  output: number
+}
+
+/** Of one run, in milliseconds. */
+export type RunTimes = Readonly<Omit<RequestTimes, 'queue'>>
+
+export const noTimes = (): RequestTimes => ({ rows: 0, queue: 0, input: 0, infer: 0, output: 0 })
+
+/** How often, and for how long in all. */
+export interface StatisticDuration {
+  readonly count: number
+  readonly ns: number
+}
+
+interface Computed<Duration> {
+  readonly compute_input: Duration
+  readonly compute_infer: Duration
+  readonly compute_output: Duration
+}
+
+/** Triton's statistics extension, "Statistics Response JSON Object", of one model. */
+export interface ModelStatistics {
+  readonly name: string
+  readonly version: string
+  /** In milliseconds since 1970; 0 before the first request. */
+  readonly last_inference: number
+  /** Rows of the requests that succeeded. */
+  readonly inference_count: number
+  /** Runs that succeeded. */
+  readonly execution_count: number
+  readonly inference_stats: Computed<StatisticDuration> & {
+    readonly success: StatisticDuration
+    readonly fail: StatisticDuration
+    readonly queue: StatisticDuration
+    readonly cache_hit: StatisticDuration
+    readonly cache_miss: StatisticDuration
+  }
+  readonly batch_stats: readonly ({ readonly batch_size: number } & Computed<StatisticDuration>)[]
+  readonly memory_usage: readonly never[]
+}
+
+/** Callers choose the rows of a request. Runs of further sizes are not listed by size. */
+const MOST_BATCH_SIZES = 1_000
+
+/** Adds up what Triton's statistics extension reports. */
+export class Statistics {
+  #lastInference = 0
+  #rows = 0
+  #runs = 0
+  readonly #success = new Sum()
+  readonly #fail = new Sum()
+  readonly #queue = new Sum()
+  readonly #requests = new ComputedSums()
+  readonly #bySize = new Map<number, ComputedSums>()
+
+  /** @param ms from its arrival to its answer */
+  succeeded(ms: number, times: RequestTimes): void {
+    this.#lastInference = Date.now()
+    this.#rows += times.rows
+    this.#success.add(ms)
+    this.#queue.add(times.queue)
+    this.#requests.add(times)
+  }
+
+  /** @param ms from its arrival to its refusal */
+  failed(ms: number): void {
+    this.#lastInference = Date.now()
+    this.#fail.add(ms)
+  }
+
+  ran(times: RunTimes): void {
+    this.#runs++
+    let sums = this.#bySize.get(times.rows)
+    if (sums === undefined) {
+      if (this.#bySize.size >= MOST_BATCH_SIZES) return
+      sums = new ComputedSums()
+      this.#bySize.set(times.rows, sums)
+    }
+    sums.add(times)
+  }
+
+  read(name: string, version: string | undefined): ModelStatistics {
+    return {
+      name,
+      version: version ?? '',
+      last_inference: this.#lastInference,
+      inference_count: this.#rows,
+      execution_count: this.#runs,
+      inference_stats: {
+        success: this.#success.read(),
+        fail: this.#fail.read(),
+        queue: this.#queue.read(),
+        ...this.#requests.read(),
+        // Triton lists these for a server without a cache, too.
+        cache_hit: NONE,
+        cache_miss: NONE,
+      },
+      batch_stats: [...this.#bySize]
+        .sort(([one], [other]) => one - other)
+        .map(([size, sums]) => ({ batch_size: size, ...sums.read() })),
+      memory_usage: [],
+    }
+  }
+}
+
+const NONE: StatisticDuration = { count: 0, ns: 0 }
+
+class Sum {
+  #count = 0
+  #ms = 0
+
+  add(ms: number): void {
+    this.#count++
+    this.#ms += ms
+  }
+
+  read(): StatisticDuration {
+    return { count: this.#count, ns: Math.round(this.#ms * 1e6) }
+  }
+}
+
+class ComputedSums {
+  readonly #input = new Sum()
+  readonly #infer = new Sum()
+  readonly #output = new Sum()
+
+  add({ input, infer, output }: RunTimes): void {
+    this.#input.add(input)
+    this.#infer.add(infer)
+    this.#output.add(output)
+  }
+
+  read(): Computed<StatisticDuration> {
+    return {
+      compute_input: this.#input.read(),
+      compute_infer: this.#infer.read(),
+      compute_output: this.#output.read(),
+    }
+  }
+}
