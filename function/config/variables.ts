@@ -67,8 +67,10 @@ export const SERVING = {
     default: 'auto',
     meaning:
       'Where the model runs: `inline` on the main thread, or `worker` in worker threads, so ' +
-      'that other requests do not wait for a run. `auto` moves a model to worker threads if a ' +
-      'run takes more than 5 ms or its files are larger than 32 MiB.',
+      'that other requests do not wait for a run. `auto` runs a model in worker threads if values ' +
+      'of a request decide how long a run takes (a Loop, for instance), if a run takes more than ' +
+      '5 ms, or if its files are larger than 32 MiB. With `inline`, only SIGKILL ends a run that ' +
+      'does not end.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the CPUs this process may use',

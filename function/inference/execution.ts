@@ -7,6 +7,7 @@ import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type Executor, InlineExecutor } from './executor.ts'
+import type { GraphCheck } from './graph-check.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { openSession, type Session } from './session.ts'
@@ -29,17 +30,24 @@ interface PoolSize {
   readonly workers: number
 }
 
+export interface ExecutorOptions {
+  readonly folder: ModelFolder
+  readonly check: GraphCheck
+  readonly config: Config
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
 /**
  * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or
- * where its size and the time of its runs suggest (auto), which is measured all the time.
+ * where its graph, its size and the time of its runs suggest (auto), which is measured all the
+ * time. A run whose length its inputs' values decide may never end, so auto keeps it off the main
+ * thread.
  * @throws {Error} of one line, when the file is no model that can be served
  */
-export async function openExecutor(
-  folder: ModelFolder,
-  { execution, ortThreads: threads, cpus }: Config,
-  metrics: Metrics,
-  log: Log,
-): Promise<Executor> {
+export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
+  const { folder, check, config, metrics, log } = options
+  const { execution, ortThreads: threads, cpus } = config
   // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id
   // under the home folder, and starts 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
@@ -47,8 +55,8 @@ export async function openExecutor(
   const openWorkers = workersOf(folder, metrics, log)
   const size = { threads, workers: Math.max(1, Math.floor(cpus / threads)) }
   const isAuto = execution === 'auto'
-  if (execution === 'worker' || (isAuto && folderBytes(file) > LARGE_MODEL_BYTES))
-    return openWorkers(size)
+  const isBounded = check.byValues === undefined && folderBytes(file) <= LARGE_MODEL_BYTES
+  if (execution === 'worker' || (isAuto && !isBounded)) return openWorkers(size)
   // A model that is fast enough for the main thread is too small to be shared out among threads.
   const inline = new InlineExecutor(await openSession(file, isAuto ? 1 : threads, sha256))
   return isAuto ? new AdaptiveExecutor(inline, openWorkers, size, log) : inline

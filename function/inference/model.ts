@@ -9,6 +9,7 @@ import { type Batching, checkBatchTrue, UNDECIDED } from './batching.ts'
 import { exampleInputs } from './example.ts'
 import { openExecutor } from './execution.ts'
 import type { Executor } from './executor.ts'
+import { checkGraph, type GraphCheck } from './graph-check.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { ModelState } from './model-state.ts'
@@ -61,8 +62,10 @@ export function createModel(
 
   async function load(): Promise<void> {
     try {
-      executor = await openExecutor(folder, config, metrics, log)
+      const check = await checkGraph(folder.file)
+      executor = await openExecutor({ folder, check, config, metrics, log })
       metrics.mark('session')
+      logCheck(check, config, log)
       if (folder.batch === true) checkBatchTrue(executor.signature)
       logLeftOut(executor, log)
       const example = readExample(executor, folder)
@@ -117,6 +120,18 @@ export function createModel(
  */
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()
+}
+
+function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): void {
+  if (byValues === undefined) return
+  if (execution === 'inline')
+    log.warn(
+      `values of a request decide how long its run takes, and EXECUTION=inline runs it on the main thread, where only SIGKILL ends it: ${byValues}`,
+    )
+  else
+    log.info(
+      `the model runs in worker threads: values of a request decide how long its run takes: ${byValues}`,
+    )
 }
 
 function logLeftOut({ leftOut }: Executor, log: Log): void {

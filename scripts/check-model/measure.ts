@@ -3,6 +3,7 @@ import { decideBatching } from '../../function/inference/batchability/decide.ts'
 import { type Batching, checkBatchTrue } from '../../function/inference/batching.ts'
 import { exampleInputs } from '../../function/inference/example.ts'
 import { folderBytes, LARGE_MODEL_BYTES, SLOW_RUN_MS } from '../../function/inference/execution.ts'
+import { checkGraph } from '../../function/inference/graph-check.ts'
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
 import { join, split } from '../../function/inference/rows.ts'
 import { openSession, type Session } from '../../function/inference/session.ts'
@@ -49,6 +50,8 @@ export interface Served {
   readonly refused: string | undefined
   /** Whether requests share runs, as the server decides it. */
   readonly batching: Batching
+  /** The node by which values of a request decide how long its run takes. */
+  readonly byValues: string | undefined
   readonly place: 'main thread' | 'worker threads'
   readonly threads: number
   readonly loadMs: number
@@ -94,8 +97,9 @@ async function examine({ folder, operators, ortThreads }: Question): Promise<Fou
 /** @throws {Error} of one line, where the server would not start */
 async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const before = await memory()
-  const large = folderBytes(folder.file) > LARGE_MODEL_BYTES
-  let threads = large ? ortThreads : 1
+  const { byValues } = await checkGraph(folder.file)
+  const inWorkers = byValues !== undefined || folderBytes(folder.file) > LARGE_MODEL_BYTES
+  let threads = inWorkers ? ortThreads : 1
   const began = performance.now()
   let session = await openSession(folder.file, threads)
   const loadMs = performance.now() - began
@@ -110,7 +114,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const names = session.signature.outputs.map(({ name }) => name)
   const wanted = names.filter(name => outputs.lost.every(lost => lost.name !== name))
   const slow =
-    fails === undefined && !large && (await runMs(session, example, wanted)) > SLOW_RUN_MS
+    fails === undefined && !inWorkers && (await runMs(session, example, wanted)) > SLOW_RUN_MS
   if (slow && ortThreads > 1) {
     await session.close()
     threads = ortThreads
@@ -121,7 +125,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
     fails === undefined ? await time(session, rows?.[0] ?? example, rows?.[1], wanted) : undefined
   const inputs = rows?.[1] ?? example
   const processBytes = await memory()
-  const modelBytes = large
+  const modelBytes = inWorkers
     ? processBytes - before
     : await copyBytes(folder.file, threads, inputs, wanted)
   const served = {
@@ -132,7 +136,8 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
     notText: fails === undefined ? await notText(session, example, wanted) : [],
     ...(await ask(session, folder, example, fails === undefined ? wanted : [])),
     batching: await decideBatching(folder, session, example),
-    place: large || slow ? 'worker threads' : 'main thread',
+    byValues,
+    place: inWorkers || slow ? 'worker threads' : 'main thread',
     threads,
     loadMs,
     warmUpMs: outputs.warmUpMs,
@@ -148,7 +153,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
 
 /**
  * What another copy of the model takes, once it has run: the first one also sets ONNX Runtime up, which is more than a small model.
- * A large one is not loaded twice for this.
+ * One that runs in workers is not loaded twice for this.
  */
 async function copyBytes(
   file: string,

@@ -144,6 +144,12 @@ function servedProblems(
         `one request has ${mebibytes(bytes)} at least, and as JSON several times that: send binary tensor data`,
       ),
     )
+  if (served.byValues !== undefined)
+    found.push(
+      hint(
+        `values of a request decide how long its run takes or how much it returns, so the model runs in worker threads: ${served.byValues}`,
+      ),
+    )
   if (folderBytes > LARGE_MODEL_BYTES)
     found.push(
       hint(

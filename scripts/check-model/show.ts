@@ -121,7 +121,7 @@ function servedText(served: Served): string[] {
       'runs',
       place === 'main thread'
         ? 'on the main thread'
-        : 'in worker threads, because a run or the loading takes long',
+        : 'in worker threads, because a run or the loading may take long',
     ),
   ]
 }
@@ -216,6 +216,7 @@ export function showJson({
     not_joined_because:
       served?.batching.joins === false ? describeBatching(served.batching) : undefined,
     not_proven_because: served?.batching.detail,
+    work_depends_on_values_because: served?.byValues,
     request: served?.request?.curl,
     answer: served?.request?.answer.json,
     answer_binary_bytes: served?.request?.answer.binaryBytes,

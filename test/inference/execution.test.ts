@@ -86,7 +86,7 @@ suite('EXECUTION', () => {
     assert.equal(workers.length, 0)
   })
 
-  test('auto moves a model whose warm-up is slow to a worker thread', async () => {
+  test('auto runs a model in worker threads where values decide how long a run takes', async () => {
     const { infer, workers } = await open(slow)
     assert.equal((await infer(slowRequest(1, 2))).status, 200)
     assert.ok(workers.length >= 1)

@@ -19,7 +19,7 @@ interface Domain {
 }
 
 /** Read in onnx 1.23.2's operator schemas, of which these are the newest. */
-const DOMAINS: Readonly<Record<string, Domain>> = {
+export const DOMAINS: Readonly<Record<string, Domain>> = {
   'ai.onnx': {
     newest: 28,
     rules: {

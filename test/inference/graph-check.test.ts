@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { appendFileSync } from 'node:fs'
+import { suite, test } from 'node:test'
+import { DOMAINS } from '../../function/inference/batchability/rules/table.ts'
+import { checkGraph, PLAIN } from '../../function/inference/graph-check.ts'
+import { BY_SHAPES, BY_VALUES } from '../../function/inference/value-dependence.ts'
+import { graph, input, int, ints, node, one, write, x } from './batchability/models.ts'
+import type { WrittenModel } from './batchability/onnx-writer.ts'
+
+const check = (model: WrittenModel) => checkGraph(write(model))
+/** A row of integers that a caller sends. */
+const sent = input('INT64', 'k')
+const body = { nodes: [], inputs: {}, outputs: {} }
+
+suite('values of a request decide how long its run takes', () => {
+  for (const [name, model, reason] of [
+    ['Loop', one('Loop', [input('INT64'), undefined, x(4)], { attributes: { body } }), /steps/],
+    [
+      'Loop of a fixed count',
+      one('Loop', [int(3), undefined, x(4)], { attributes: { body } }),
+      /steps/,
+    ],
+    ['Scan', one('Scan', [x('N', 4)], { attributes: { num_scan_inputs: 1, body } }), /steps/],
+    [
+      'If',
+      one('If', [input('BOOL')], { attributes: { then_branch: body } }),
+      /which of its graphs/,
+    ],
+    ['Tile', one('Tile', [x('N', 4), sent]), /its input "b" says a size/],
+    ['Range', one('Range', [int(0), input('INT64'), int(1)]), /input "b"/],
+    ['Resize', one('Resize', [x('N', 4), undefined, undefined, sent]), /input "d"/],
+    ['Expand', one('Expand', [x('N', 4), sent]), /input "b"/],
+    ['ConstantOfShape', one('ConstantOfShape', [sent]), /input "a"/],
+    ['Reshape', one('Reshape', [x('N', 4), sent]), /input "b"/],
+    ['Pad', one('Pad', [x('N', 4), sent]), /input "b"/],
+    ['DFT', one('DFT', [x('N', 4, 1), input('INT64')]), /input "b"/],
+    ['ReduceSum', one('ReduceSum', [x('N', 4), sent]), /input "b"/],
+    ['RoiAlign', one('RoiAlign', [x(1, 1, 4, 4), x('N', 4), ints(0)]), /input "b"/],
+    ['NonZero', one('NonZero', [x('N', 4)]), /how much it returns/],
+    ['an operator that nothing is known of', one('Whatever@com.example', [x('N', 4)]), /not known/],
+  ] as const) {
+    test(`in ${name}`, async () => {
+      const { byValues } = await check(model)
+      assert.match(byValues ?? 'undefined', /^node "\w+ of out0" \(/)
+      assert.match(byValues ?? '', reason)
+    })
+  }
+
+  test('through other nodes, random ones, and functions of the file', async () => {
+    const tile = node('Tile', 'a size', 'out')
+    const through = [node('Cast', 'a', 'b', { to: 7 }), node('Mul', 'b b', 'size'), tile]
+    assert.match((await check(graph(through))).byValues ?? '', /of out" \(Tile\).*"size"/)
+    const random = [
+      node('RandomUniform', '', 'r', { shape: [2] }),
+      node('Cast', 'r', 'size', { to: 7 }),
+      tile,
+    ]
+    assert.match((await check(graph(random))).byValues ?? '', /of out" \(Tile\)/)
+    const own = { name: 'Own', domain: 'own', inputs: ['p'], outputs: ['q'], opset: 17 }
+    const called = (nodes: readonly ReturnType<typeof node>[], call: ReturnType<typeof node>[]) =>
+      check(graph(call, { functions: [{ ...own, nodes }], opset: { '': 17, own: 1 } }))
+    const inside = await called([node('Range', 'p p p', 'q')], [node('Own@own', 'a', 'out')])
+    assert.match(inside.byValues ?? '', /of q" \(Range\)/)
+    const after = await called([node('Abs', 'p', 'q')], [node('Own@own', 'a', 'size'), tile])
+    assert.match(after.byValues ?? '', /of out" \(Tile\)/)
+    const not = await called([node('Shape', 'p', 'q')], [node('Own@own', 'a', 'size'), tile])
+    assert.equal(not.byValues, undefined)
+  })
+
+  test('where a caller may send another value for an initialiser', async () => {
+    const repeats = {
+      constants: { size: ints(1, 2) },
+      inputs: { a: x('N', 4), size: input('INT64', 2) },
+    }
+    assert.match(
+      (await check(graph([node('Tile', 'a size', 'out')], repeats))).byValues ?? '',
+      /Tile/,
+    )
+  })
+
+  test('as far as is known of an opset that is newer, and a file that only ONNX Runtime reads', async () => {
+    const newer = one('Abs', [x('N', 4)], { opset: { '': 17, 'ai.onnx.ml': 99 } })
+    const nodes = [...newer.nodes, node('Add', 'a a', 'b')]
+    assert.match(
+      (await check({ ...newer, nodes })).byValues ?? '',
+      /opset 99 of ai.onnx.ml is newer/,
+    )
+    const file = write(one('Abs', [x('N', 4)]))
+    // A group (field 100), which protocol buffers skip.
+    appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
+    assert.match((await checkGraph(file)).byValues ?? '', /cannot be read/)
+  })
+})
+
+suite('shapes alone decide how long a run takes', () => {
+  for (const [name, model] of [
+    ['sizes are constants', one('Tile', [x('N', 4), ints(1, 2)])],
+    ['sizes follow from shapes', graph([node('Shape', 'a', 's'), node('Expand', 'a s', 'out')])],
+    [
+      'sizes are computed from shapes',
+      graph([
+        node('Shape', 'a', 's'),
+        node('Mul', 's s', 't'),
+        node('ConstantOfShape', 't', 'out'),
+      ]),
+    ],
+    ['values are only data', one('Gather', [x('N', 4), sent])],
+  ] as const) {
+    test(`where ${name}`, async () => {
+      assert.deepEqual(await check(model), { isPlain: false, byValues: undefined })
+    })
+  }
+
+  test('and grows with its elements in plain operators', async () => {
+    assert.deepEqual(await checkGraph('models/iris/v1.0.0/model.onnx'), {
+      isPlain: true,
+      byValues: undefined,
+    })
+    assert.equal((await check(one('Abs', [x('N', 4)]))).isPlain, true)
+  })
+})
+
+test('every operator that the proof of batching knows is known here, too', () => {
+  for (const [domain, { rules }] of Object.entries(DOMAINS))
+    for (const operator of Object.keys(rules))
+      assert.ok(
+        BY_SHAPES[domain]?.has(operator) || operator in BY_VALUES,
+        `${domain}.${operator} is neither in BY_SHAPES nor in BY_VALUES`,
+      )
+  for (const [domain, operators] of Object.entries(PLAIN))
+    for (const operator of operators) assert.ok(BY_SHAPES[domain]?.has(operator), operator)
+})
