@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { after, before, describe, suite, test } from 'node:test'
 import { promisify } from 'node:util'
-import { projectFolder } from '../server.ts'
+import { projectFolder, startServer } from '../server.ts'
 import { withFiles } from './monitoring/configuration.ts'
 import { knownSeries, unknownIn } from './monitoring/series.ts'
 import {
@@ -37,6 +37,14 @@ before(async () => {
   })
 })
 
+let exposed: string
+before(async () => {
+  const server = await startServer()
+  await fetch(`${server.url}/v2/models/iris-classifier/infer`, { method: 'POST', body: '{}' })
+  exposed = await (await fetch(`${server.url}/metrics`)).text()
+  await server.stop()
+})
+
 for (const program of PROMTOOLS) {
   describe(`by ${basename(program)}${program === 'promtool' ? '' : ` (${program})`}`, () => {
     let major: number
@@ -64,6 +72,13 @@ for (const program of PROMTOOLS) {
         }
       })
     }
+
+    test('its lint finds nothing in what the server exposes', async () => {
+      const checking = run(program, ['check', 'metrics'])
+      checking.child.stdin?.end(exposed)
+      const { stdout, stderr } = await checking
+      assert.equal(stdout + stderr, '')
+    })
 
     for (const path of unitTests.keys()) {
       test(`${basename(path)} holds`, async () => {
