@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 import type { Variable } from '../function/config/variable.ts'
 import {
   AUTH,
-  CORS,
   LIMITS,
+  ORIGINS,
   PLATFORM_VARIABLES,
   PUSHING,
   SERVING,
@@ -47,7 +47,7 @@ export async function generated(): Promise<ReadonlyMap<string, string>> {
       serving: variableTable(SERVING),
       limits: variableTable(LIMITS),
       pushing: variableTable(PUSHING),
-      access: variableTable({ ...AUTH, ...TLS, ...CORS }),
+      access: variableTable({ ...AUTH, ...TLS, ...ORIGINS }),
       platform: platformTable(),
     }),
     ...readdirSync(pathOf(RULES)).map(operatorRules),

@@ -2,9 +2,9 @@ import { type AuthConfig, readAuth, readTls, type TlsConfig } from './access.ts'
 import { availableCpus } from './cpu-quota.ts'
 import { type PushConfig, readPush } from './push.ts'
 import { readRows, type Source, type Values } from './variable.ts'
-import { CORS, LIMITS, SERVING, type VariableName } from './variables.ts'
+import { LIMITS, ORIGINS, SERVING, type VariableName } from './variables.ts'
 
-const ROWS = { ...SERVING, ...LIMITS, ...CORS }
+const ROWS = { ...SERVING, ...LIMITS, ...ORIGINS }
 type Rows = Values<typeof ROWS>
 
 /** How the process is set up. Every value comes from the environment, and only from here. */

@@ -313,6 +313,8 @@ export const TLS = {
   }),
 } as const
 
+const isDnsName = (text: string) => /^[a-z0-9-]+(?:\.[a-z0-9-]+)*$/.test(text)
+
 const isOrigin = (text: string) => URL.parse(text)?.origin === text
 
 const origins: Kind<readonly string[] | '*'> = {
@@ -320,14 +322,25 @@ const origins: Kind<readonly string[] | '*'> = {
   parse: text => (text === '*' ? text : list('', isOrigin).parse(text)),
 }
 
-export const CORS = {
+const senders: Kind<readonly string[] | '*'> = {
+  allowed: '*, or DNS names such as eventgrid.azure.net, separated by commas',
+  parse: text => (text === '*' ? text : list('', isDnsName).parse(text.toLowerCase())),
+}
+
+export const ORIGINS = {
   corsOrigins: variable('CORS_ORIGINS', origins, {
     otherwise: 'none',
     meaning: 'Origins of web pages whose scripts may read answers.',
   }),
+  webhookOrigins: variable('WEBHOOK_ORIGINS', senders, {
+    otherwise: 'none',
+    meaning:
+      'Senders of CloudEvents that may subscribe this server: it agrees where their ' +
+      '`WebHook-Request-Origin` is one of these.',
+  }),
 } as const
 
-const ROWS = [SERVING, LIMITS, PUSHING, AUTH, TLS, CORS].flatMap(rows => Object.values(rows))
+const ROWS = [SERVING, LIMITS, PUSHING, AUTH, TLS, ORIGINS].flatMap(rows => Object.values(rows))
 
 type Named<Rows> = Rows extends Readonly<Record<string, Variable<infer Name>>> ? Name : never
 export type VariableName =
@@ -336,7 +349,7 @@ export type VariableName =
   | Named<typeof PUSHING>
   | Named<typeof AUTH>
   | Named<typeof TLS>
-  | Named<typeof CORS>
+  | Named<typeof ORIGINS>
 
 /** Every variable a user may set. */
 export const VARIABLES = Object.fromEntries(ROWS.map(row => [row.name, row])) as Readonly<

@@ -25,6 +25,7 @@ export const listenForMetrics = (
       auth: undefined,
       tls: undefined,
       corsOrigins: undefined,
+      webhookOrigins: undefined,
     },
     { rows: ROWS },
   )

@@ -7,8 +7,16 @@ import { type Log, traceOf } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Authenticate } from './access/authentication.ts'
 import type { Cors } from './access/cors.ts'
+import type { Handshake } from './access/webhook.ts'
 import { CLOSE, checkHead, pathOf, type RequestHead } from './head.ts'
-import { createRoutes, type Route, type RouteLookup, rowsFor, type TableRoute } from './routes.ts'
+import {
+  createRoutes,
+  type Route,
+  type RouteLookup,
+  routeOrNone,
+  rowsFor,
+  type TableRoute,
+} from './routes.ts'
 
 /** The body of a request, read only once a route takes it. */
 export interface RequestBody {
@@ -40,6 +48,8 @@ export interface ResponderOptions {
   readonly routeOf: RouteLookup
   readonly authenticate: Authenticate | undefined
   readonly cors: Cors | undefined
+  /** Undefined where no sender of events may subscribe this server. */
+  readonly handshake: Handshake | undefined
   readonly metrics: Metrics
   readonly log: Log
   /**
@@ -70,6 +80,7 @@ type Step = (
 const STEPS: readonly Step[] = [
   ({ head }) => checkHead(head),
   answerPreflight,
+  answerHandshake,
   checkCaller,
   requireRoute,
   answerOptions,
@@ -171,6 +182,17 @@ function answerPreflight({ head }: StepContext, { cors }: ResponderOptions): Ans
   return cors?.preflight(head)
 }
 
+/** Before authentication: the sender asks without a token. Each event needs one. */
+function answerHandshake(
+  { head, path, findRoute }: StepContext,
+  { handshake }: ResponderOptions,
+): Answer | undefined {
+  const answer = handshake?.(head)
+  return answer !== undefined && path !== '*' && routeOrNone(findRoute)?.isEvent
+    ? answer
+    : undefined
+}
+
 /** Not async: without authentication no request waits for this step. */
 function checkCaller(
   { head, findRoute }: StepContext,
@@ -244,7 +266,7 @@ export async function createResponder(
   config: Config,
   rows: readonly TableRoute[] = rowsFor(config),
 ): Promise<Responder> {
-  const { auth, corsOrigins, idleExitMs } = config
+  const { auth, corsOrigins, webhookOrigins, idleExitMs } = config
   const { log, metrics } = service
   const pages = lazily(async () => (await import('./pages/pages.ts')).createPages(service, config))
   return new Responder({
@@ -252,6 +274,8 @@ export async function createResponder(
     authenticate:
       auth && (await (await import('./access/authentication.ts')).createAuthentication(auth, log)),
     cors: corsOrigins && (await import('./access/cors.ts')).createCors(corsOrigins),
+    handshake:
+      webhookOrigins && (await import('./access/webhook.ts')).createHandshake(webhookOrigins),
     closeProbes: idleExitMs > 0,
     metrics,
     log,

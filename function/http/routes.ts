@@ -235,3 +235,12 @@ function decodeSegment(segment: string): string {
     throw new Refused('BAD_HTTP', 'the path has a % that no two hexadecimal digits of UTF-8 follow')
   }
 }
+
+/** The route; undefined also where a model is named that is not served here: who asks may not know. */
+export function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
+  try {
+    return findRoute()
+  } catch {
+    return undefined
+  }
+}

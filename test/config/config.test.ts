@@ -71,6 +71,8 @@ suite('the environment', () => {
     ['CORS_ORIGINS', 'https://example.com/'],
     ['CORS_ORIGINS', 'https://example.com,*'],
     ['CORS_ORIGINS', 'null'],
+    ['WEBHOOK_ORIGINS', 'https://eventgrid.azure.net'],
+    ['WEBHOOK_ORIGINS', 'eventgrid.azure.net,*'],
   ]
   for (const [name, value] of BAD) {
     test(`${name}=${JSON.stringify(value)} is refused: the error names it and what is allowed`, () => {

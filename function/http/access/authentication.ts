@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { AuthConfig, JwtConfig } from '../../config/access.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { RequestHead } from '../head.ts'
-import type { Route } from '../routes.ts'
+import { type Route, routeOrNone } from '../routes.ts'
 import type { Verify } from './jwt.ts'
 import { CHALLENGE, type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'
@@ -37,14 +37,6 @@ export async function createAuthentication(config: AuthConfig, log: Log): Promis
 /** jose is loaded only where it is used. */
 const createVerify = async (jwt: JwtConfig, log: Log): Promise<Verify> =>
   (await import('./jwt.ts')).createVerify(jwt, log)
-
-function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
-  try {
-    return findRoute()
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * The token; a refusal where there is no token, or a second one: a proxy may have checked the
