@@ -172,9 +172,10 @@ function logStarted(
   { listenHost, listenFd, inCluster, tls, auth }: Config,
 ): void {
   const url = `${tls === undefined ? 'http' : 'https'}://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
+  const { name, version } = model
   log.info(
-    { model: model.name, version: model.version, url, metricsPort: metricsListener?.port },
-    `serving ${model.name} ${model.version ?? ''} on ${url}`,
+    { model: name, version, url, metricsPort: metricsListener?.port },
+    `serving ${version === undefined ? name : `${name} ${version}`} on ${url}`,
   )
   // For a person at a terminal. In a pod, or systemd's journal, every line is JSON.
   const isByHand = !inCluster && listenFd === undefined

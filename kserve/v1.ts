@@ -140,7 +140,10 @@ function toV2(body: unknown, signature: Signature): JsonObject {
  */
 function instancesOf(body: unknown): readonly unknown[] | undefined {
   if (!isObject(body)) throw new BadRequest(`a predict request is a JSON object, not ${show(body)}`)
-  const { instances, inputs, signature_name: signatureName = SIGNATURE } = body
+  // An optional member that is null counts as absent, as in V2.
+  const instances = body.instances ?? undefined
+  const inputs = body.inputs ?? undefined
+  const signatureName = body.signature_name ?? SIGNATURE
   if (signatureName !== SIGNATURE)
     throw new BadRequest(
       `signature_name is ${show(signatureName)}; an ONNX model has only "${SIGNATURE}"`,

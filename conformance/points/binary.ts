@@ -113,11 +113,6 @@ const SIZES: Mistake[] = [
     sized(() => true),
   ),
   wrong(
-    'a binary_data_size that is null',
-    'stricter',
-    sized(() => null),
-  ),
-  wrong(
     'a binary_data_size of 1e400',
     'required',
     sized(() => raw('1e400')),
@@ -289,7 +284,7 @@ const strings: Mistake[] = STRINGS.map(([mistake, count, bytes]) => ({
   notApplicable: all(binary, echoesVectorsOf('BYTES')),
 }))
 
-const FLAGS: Mistake[] = ['true', 1, 0, null, [], {}].flatMap(value => [
+const FLAGS: Mistake[] = ['true', 1, 0, [], {}].flatMap(value => [
   wrong(`binary_data_output that is ${JSON.stringify(value)}`, 'stricter', target => ({
     ...exampleBinary(target),
     json: { ...exampleBinary(target).json, parameters: { binary_data_output: value } },

@@ -47,10 +47,10 @@ const MISTAKES: Mistake[] = [
   wrong('an output that is its name alone', 'stricter', target =>
     outputsOf(target).map(({ name }) => name),
   ),
-  ...[null, {}, 'x', 1, true].map(outputs =>
+  ...[{}, 'x', 1, true].map(outputs =>
     wrong(`outputs that are ${JSON.stringify(outputs)}`, 'stricter', () => outputs),
   ),
-  ...[null, [], 'x', 1, true].map(parameters =>
+  ...[[], 'x', 1, true].map(parameters =>
     wrong(`an output’s parameters that are ${JSON.stringify(parameters)}`, 'stricter', target =>
       outputsOf(target).map(output => ({ ...output, parameters })),
     ),

@@ -158,7 +158,7 @@ const duplicates: Mistake[] = [
 )
 
 const fields: Mistake[] = [
-  ...[null, 1, true, {}, []].map(id =>
+  ...[1, true, {}, []].map(id =>
     wrong(`the id ${JSON.stringify(id)}`, REQUEST, 'stricter', example({ id })),
   ),
   wrong('a request without inputs', REQUEST, 'required', () => ({ id: '1' })),
@@ -216,7 +216,7 @@ const fields: Mistake[] = [
 ]
 
 const parameters: Mistake[] = [
-  ...[null, [], 'x', 1, true].flatMap(value => [
+  ...[[], 'x', 1, true].flatMap(value => [
     wrong(
       `parameters that are ${JSON.stringify(value)}`,
       PARAMETERS,
@@ -230,7 +230,7 @@ const parameters: Mistake[] = [
       input({ parameters: value }),
     ),
   ]),
-  ...[null, [], {}].flatMap(value => [
+  ...[[], {}].flatMap(value => [
     wrong(
       `a parameter that is ${JSON.stringify(value)}`,
       PARAMETERS,
@@ -252,6 +252,9 @@ interface Accepted {
   readonly level: Point['level']
   readonly body: (target: Target) => InferenceRequest | string | Uint8Array
 }
+
+/** Jackson, System.Text.Json and pydantic write an optional member without a value so. */
+const NULL = silent('common serializers write an absent member as null')
 
 const ACCEPTED: readonly Accepted[] = [
   {
@@ -289,6 +292,30 @@ const ACCEPTED: readonly Accepted[] = [
     source: PARAMETERS,
     level: 'required',
     body: example({ parameters: {} }),
+  },
+  ...['id', 'parameters', 'outputs'].map(member => ({
+    accepted: `${member} of null is absent`,
+    source: NULL,
+    level: 'stricter' as const,
+    body: example({ [member]: null }),
+  })),
+  {
+    accepted: 'a parameter of null is absent',
+    source: NULL,
+    level: 'stricter',
+    body: example({ parameters: { any: null, timeout: null, binary_data_output: null } }),
+  },
+  {
+    accepted: 'an input’s parameters of null are absent',
+    source: NULL,
+    level: 'stricter',
+    body: input({ parameters: null }),
+  },
+  {
+    accepted: 'an input’s parameter of null is absent',
+    source: NULL,
+    level: 'stricter',
+    body: input({ parameters: { any: null, binary_data_size: null } }),
   },
   {
     accepted: 'the key __proto__ is one unknown field among others',

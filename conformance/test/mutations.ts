@@ -520,6 +520,7 @@ export const MUTATIONS: readonly Mutation[] = [
       'an id * comes back exactly',
       'Content-Type * is JSON',
       '*unknown* ignored',
+      '* of null * absent',
       '* keeps −0 and denormal numbers *',
       '* times the rows are answered with * times the rows',
       'a chunked body is read, *',
@@ -1152,7 +1153,16 @@ export const MUTATIONS: readonly Mutation[] = [
       'an input’s unknown parameters are ignored',
       'a parameter called __proto__ is one among others',
       'an unknown field or parameter of an output is ignored',
+      '* parameter of null is absent',
     ],
+  },
+  {
+    wrong: 'refuses null where it stands for nothing',
+    make: instead(
+      sent => isInference(sent) && /"(?:id|outputs|parameters|any)":null/.test(String(sent.body)),
+      said('null'),
+    ),
+    red: ['* of null * absent'],
   },
   {
     wrong: 'ignores outputs',
@@ -1479,6 +1489,7 @@ export const MUTATIONS: readonly Mutation[] = [
       'a long answer to Accept-Encoding *',
       'an id * comes back exactly',
       '*unknown* ignored',
+      '* of null * absent',
       '* times the rows are answered with * times the rows',
       'a chunked body is read, *',
       '* makes * binary',
@@ -1614,7 +1625,6 @@ export const MUTATIONS: readonly Mutation[] = [
     red: [
       'binary_data that is * is refused',
       'an output’s parameters that are * is refused',
-      'outputs that are null is refused',
       'an output’s parameter that is an object is refused',
       'binary_data makes outputs binary',
       'binary_data false overrides binary_data_output',

@@ -85,10 +85,14 @@ interface RequestData {
   readonly maxTensorBytes: number
 }
 
+/**
+ * An optional member that is null counts as absent: Java's, C#'s and Python's serializers write it
+ * so. A required one must have a value.
+ */
 function readRequest(value: unknown, data: RequestData, signature: Signature): InferenceRequest {
   if (!isObject(value))
     throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
-  const id = value.id
+  const id = value.id ?? undefined
   if (id !== undefined && typeof id !== 'string')
     throw new BadRequest(`id is ${show(id)}; it must be a string`)
   const parameters = readParameters(value.parameters, 'parameters')
@@ -262,6 +266,9 @@ function checkTensorBytes(
   return bytes
 }
 
+/** A name that binds nothing: exporters write one for every dimension whose size they do not know. */
+const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
+
 /**
  * Dimensions that share a name in the graph share a size (onnx.proto,
  * TensorShapeProto.Dimension.dim_param).
@@ -274,7 +281,7 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
     const names = inputs[i]?.dimensionNames ?? []
     for (let d = 0; d < names.length; d++) {
       const dimension = names[d]
-      if (dimension === undefined || dimension === '') continue
+      if (dimension === undefined || isUnnamed(dimension)) continue
       const seen = sizes.get(dimension)
       if (seen === undefined) sizes.set(dimension, { size: shape[d] as number, input: name })
       else if (seen.size !== shape[d]) {
@@ -286,24 +293,32 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
   }
 }
 
+function inputParameters(input: JsonObject, name: string): JsonObject | undefined {
+  if (input.parameters === undefined) return undefined
+  const where = `input ${show(name)}: parameters`
+  const parameters = readParameters(input.parameters, where)
+  if (parameters?.content_type === 'base64')
+    throw new BadRequest(
+      `${where}.content_type is "base64", which this server does not decode; send the bytes as binary tensor data (parameters.binary_data_size), or the text itself without it`,
+    )
+  return parameters
+}
+
 /**
  * The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be
  * given.
  */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
-  const { parameters } = input
-  const size =
-    parameters === undefined
-      ? undefined
-      : readParameters(parameters, `input ${show(name)}: parameters`)?.binary_data_size
+  const size = inputParameters(input, name)?.binary_data_size
+  const isGiven = input.data !== undefined && input.data !== null
   if (size === undefined) {
-    if (input.data === undefined)
+    if (!isGiven)
       throw new BadRequest(
         `input ${show(name)}: neither data nor parameters.binary_data_size is given; one must be`,
       )
     return undefined
   }
-  if (input.data !== undefined)
+  if (isGiven)
     throw new BadRequest(
       `input ${show(name)}: both data and parameters.binary_data_size are given; only one may be`,
     )
@@ -320,7 +335,7 @@ function readOutputs(
   binaryByDefault: boolean,
   signature: Signature,
 ): readonly RequestedOutput[] {
-  if (outputs === undefined || (Array.isArray(outputs) && outputs.length === 0))
+  if (outputs === undefined || outputs === null || (Array.isArray(outputs) && outputs.length === 0))
     return allOutputs(signature, binaryByDefault)
   if (!Array.isArray(outputs))
     throw new BadRequest(`outputs is ${show(outputs)}; it must be an array`)
@@ -370,17 +385,23 @@ function requested({ name, datatype }: TensorMetadata, binary: boolean): Request
 }
 
 function readParameters(parameters: unknown, where: string): JsonObject | undefined {
-  if (parameters === undefined) return undefined
+  if (parameters === undefined || parameters === null) return undefined
   if (!isObject(parameters))
     throw new BadRequest(`${where} is ${show(parameters)}; it must be an object`)
-  for (const [key, value] of Object.entries(parameters)) {
+  const entries = Object.entries(parameters).filter(([, value]) => value !== null)
+  for (const [key, value] of entries) {
     if (typeof value === 'object') {
       throw new BadRequest(
         `${where}.${key} is ${show(value)}; a parameter is a string, a number or a boolean`,
       )
     }
+    // Ignored, it would leave the answer where the caller does not look for it.
+    if (key.startsWith('shared_memory_'))
+      throw new BadRequest(
+        `${where}.${key}: this server does not share memory with its callers; send and ask for binary tensor data (parameters.binary_data_size, binary_data)`,
+      )
   }
-  return parameters
+  return Object.fromEntries(entries)
 }
 
 function booleanParameter(

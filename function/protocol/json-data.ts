@@ -1,6 +1,6 @@
 import { DATATYPES, type Datatype, type DatatypeRow, isBigInteger } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
-import { parseExactly, show } from './json.ts'
+import { parseExactly, show, whyNotJson } from './json.ts'
 import {
   CLOSE_ARRAY,
   COMMA,
@@ -165,7 +165,7 @@ class PieceReader {
     try {
       return isBigInteger(this.metadata.datatype) ? (parseExactly(text) as []) : JSON.parse(text)
     } catch (error) {
-      throw this.notJson((error as Error).message)
+      throw this.notJson(whyNotJson(error, text))
     }
   }
 

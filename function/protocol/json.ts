@@ -34,7 +34,7 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw new BadRequest(`${where} is not valid JSON: ${(error as Error).message}`)
+    throw new BadRequest(`${where} is not valid JSON: ${whyNotJson(error, text)}`)
   }
   if (keysWritten(text) !== keysHeld(value, 1, where)) {
     throw new BadRequest(
@@ -48,6 +48,20 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   }
   return { value, exact }
 }
+
+/**
+ * What JSON.parse() says of a text; where it stopped at a bare NaN or Infinity, which Python's json
+ * module writes, with the words that stand for it.
+ */
+export function whyNotJson(error: unknown, text: string): string {
+  const { message } = error as Error
+  return BARE_STOP.test(message) && BARE_NUMBER.test(text)
+    ? `${message}; JSON has no such numbers: write "NaN", "Infinity" or "-Infinity", as strings`
+    : message
+}
+
+const BARE_STOP = /^Unexpected token '[NI]'|^No number after minus sign/
+const BARE_NUMBER = /[[,:\s](?:NaN|-?Infinity)\s*[\],}]/
 
 /**
  * Integers beyond 2^53 have 16 digits or more. Digits after a decimal point do not count.

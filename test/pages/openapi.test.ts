@@ -146,8 +146,8 @@ describe('the OpenAPI document', () => {
       },
       datatype: { const: 'FP32' },
       parameters: {
-        type: 'object',
-        additionalProperties: { type: ['string', 'number', 'boolean'] },
+        type: ['object', 'null'],
+        additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
       },
       data: { $ref: '#/components/schemas/FP32Data' },
     })

@@ -243,6 +243,20 @@ describe('a start that cannot work says why in one line and exits 1:', { concurr
   })
 })
 
+test('the start line names the model, and its version where it has one', async () => {
+  for (const [env, says] of [
+    [{}, /^serving iris-classifier v1\.0\.0 on http:/],
+    [{ MODEL_DIR: testModel('identity-fp32') }, /^serving identity-fp32 on http:/],
+  ] as const) {
+    const server = await startProcess(env)
+    const lines = server.log.map(line => JSON.parse(line)).filter(({ url }) => url !== undefined)
+    assert.equal(lines.length, 1)
+    assert.match(lines[0].msg, says)
+    server.process.kill()
+    await server.exited
+  }
+})
+
 describe('a model is refused in one line:', () => {
   const inModelJson = (name: string, json: string) =>
     modelFolder(name, 'identity-fp32', { 'model.json': json })

@@ -62,16 +62,16 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
     type: 'object',
     required: ['inputs'],
     properties: {
-      id: { type: 'string', description: 'Comes back as it is.' },
+      id: { type: ['string', 'null'], description: 'Comes back as it is.' },
       parameters: {
         ...PARAMETERS,
         properties: {
           binary_data_output: {
-            type: 'boolean',
+            type: ['boolean', 'null'],
             description: 'True: outputs come as binary tensor data unless they say otherwise.',
           },
           timeout: {
-            type: 'integer',
+            type: ['integer', 'null'],
             minimum: 0,
             description: 'Microseconds within which the run must begin; 0 is no limit of its own.',
           },
@@ -92,7 +92,7 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
       },
       outputs: {
         description: 'The outputs wanted, in the order wanted; absent or empty means all.',
-        type: 'array',
+        type: ['array', 'null'],
         maxItems: outputs.length,
         items: {
           type: 'object',
@@ -103,7 +103,7 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
               ...PARAMETERS,
               properties: {
                 binary_data: {
-                  type: 'boolean',
+                  type: ['boolean', 'null'],
                   description: 'True: this output comes as binary tensor data.',
                 },
               },
@@ -173,9 +173,10 @@ const variable = (name: string | undefined): Schema =>
     ? DIMENSION
     : { ...DIMENSION, description: `The dimension "${name}".` }
 
+/** In a request, null stands for what is not there. */
 const PARAMETERS: Schema = {
-  type: 'object',
-  additionalProperties: { type: ['string', 'number', 'boolean'] },
+  type: ['object', 'null'],
+  additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
 }
 
 const dataName = (datatype: Datatype) => `${datatype}Data`
