@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { type Answer, Refused, sizeOf } from '../answer.ts'
 import { BadRequest } from '../protocol/errors.ts'
 import { type Decoder, decoderOf } from './compression.ts'
+import type { RequestHead } from './head.ts'
 import { type BodyMemory, Reservation } from './memory.ts'
 import { HungUp, type RequestBody } from './respond.ts'
 
@@ -11,8 +11,18 @@ const INFLATED_CHUNK_BYTES = 64 * 1024
 /** Larger than the memory that Node reads into, which bodies share. */
 const FREED_BYTES = 2 ** 20
 
-export const declaredLength = ({ headers }: IncomingMessage): number =>
+export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
   Number(headers['content-length'] ?? 0)
+
+/** Where a body comes from. */
+export interface BodySource {
+  readonly head: RequestHead
+  readonly stream: Readable
+  readonly response: {
+    /** Asks a client for the body that it keeps back until then (100-continue). */
+    writeContinue(): void
+  }
+}
 
 /** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
 export class IncomingBody implements RequestBody {
@@ -23,20 +33,13 @@ export class IncomingBody implements RequestBody {
   reservation: Reservation | undefined
   /** All of it has been read, although Node's parser may say so only later in this turn. */
   wasRead = false
-  readonly #request: IncomingMessage
-  readonly #response: ServerResponse
+  readonly #source: BodySource
   readonly #memory: BodyMemory
   readonly #maxBytes: number
   #bytes: Uint8Array | undefined
 
-  constructor(
-    request: IncomingMessage,
-    response: ServerResponse,
-    memory: BodyMemory,
-    maxBytes: number,
-  ) {
-    this.#request = request
-    this.#response = response
+  constructor(source: BodySource, memory: BodyMemory, maxBytes: number) {
+    this.#source = source
     this.#memory = memory
     this.#maxBytes = maxBytes
   }
@@ -49,15 +52,14 @@ export class IncomingBody implements RequestBody {
    * @throws {HungUp} when the client closes the connection before all of it has arrived
    */
   async read(): Promise<Uint8Array> {
-    const request = this.#request
+    const { head, stream, response } = this.#source
     // While the caller was authenticated, say; reading would wait for ever.
-    if (request.destroyed) throw new HungUp()
-    const decoder = decoderOf(request.headers['content-encoding'])
-    const length = declaredLength(request)
+    if (stream.destroyed) throw new HungUp()
+    const decoder = decoderOf(head.headers['content-encoding'])
+    const length = declaredLength(head)
     if (length > this.#maxBytes) throw tooLarge(this.#maxBytes)
     // Only now: a request that would be refused needs no body.
-    if (request.headers.expect !== undefined && request.httpVersion === '1.1')
-      this.#response.writeContinue()
+    if (head.headers.expect !== undefined && head.httpVersion !== '1.0') response.writeContinue()
     this.reservation = new Reservation(this.#memory)
     await undefined
     const received = await this.#receive(length)
@@ -84,11 +86,12 @@ export class IncomingBody implements RequestBody {
   #receive(length: number): Buffer | Promise<Buffer> {
     // A body that came in one packet with its head, as most do, is there by now. To read it as a
     // stream, to its end, would cost 2 µs more, of 25 that an inference takes in all.
-    if (length > 0 && this.#request.readableLength === length) {
+    const { stream } = this.#source
+    if (length > 0 && stream.readableLength === length) {
       this.reservation?.add(length)
-      return this.#request.read()
+      return stream.read()
     }
-    return collect(this.#request, this.#collector(length), () => new HungUp())
+    return collect(stream, this.#collector(length), () => new HungUp())
   }
 
   /** Piece by piece, so that the limits hold while it grows. */
@@ -184,6 +187,8 @@ function collect(
     })
     stream.on('end', () => resolve(collector.bytes))
     stream.on('error', error => reject(broken(error)))
+    // A stream of HTTP/2 that its client cancels has neither an end nor an error.
+    stream.on('close', () => reject(broken(new Error('it was closed before its end'))))
   })
 }
 

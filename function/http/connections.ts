@@ -33,6 +33,14 @@ export interface Connection {
   idleSince: number
   /** It is to be closed, because what it sent is not HTTP. */
   malformed: boolean
+  /** Undefined while it speaks HTTP/1.1. */
+  session: Session | undefined
+}
+
+/** A connection that speaks HTTP/2. */
+export interface Session {
+  /** Closes the connection once its streams are answered; it takes no new ones soon. */
+  end(): void
 }
 
 const NONE: Exchange[] = []
@@ -62,10 +70,27 @@ export class Connections {
       idleBytes: 0,
       idleSince: performance.now(),
       malformed: false,
+      session: undefined,
     }
     this.#open.set(socket, connection)
     socket.once('close', () => this.#open.delete(socket))
     if (this.#ending) closeWhenIdle(socket, connection)
+  }
+
+  /** The connection speaks HTTP/2 from here on. */
+  handOver(socket: Socket, session: Session): void {
+    const connection = this.#open.get(socket)
+    if (connection !== undefined) connection.session = session
+  }
+
+  /** Ends the connections that speak HTTP/2; those of HTTP/1.1 end with their next answer. */
+  endSessions(): void {
+    for (const { session } of this.#open.values()) session?.end()
+  }
+
+  /** Cuts off the connections that speak HTTP/2, which Node's server does not know. */
+  destroySessions(): void {
+    for (const [socket, { session }] of this.#open) if (session !== undefined) socket.destroy()
   }
 
   /** @returns undefined once it is closed */
@@ -132,6 +157,7 @@ export class Connections {
   /** Closes each connection once it is idle, now and from here on. */
   async end(): Promise<void> {
     this.#ending = true
+    this.endSessions()
     for (const [socket, connection] of this.#open) {
       // First read what the client has sent until now.
       await nextTurn()
@@ -169,7 +195,7 @@ export class Connections {
  * A connection that has been idle for longer is closed.
  */
 function closeWhenIdle(socket: Socket, connection: Connection): void {
-  if (!isIdle(socket, connection)) return
+  if (connection.session !== undefined || !isIdle(socket, connection)) return
   const left = connection.idleSince + NEXT_REQUEST_MS - performance.now()
   if (left <= 0) socket.destroy()
   else setTimeout(closeWhenIdle, left, socket, connection)

@@ -37,15 +37,26 @@ export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): un
     )
   if (httpVersion === '0.9')
     throw new Refused('BAD_HTTP', 'the request says no version of HTTP', CLOSE)
-  if (httpVersion !== '1.1') return
-  if (headers.host === undefined) throw new Refused('BAD_HTTP', 'the Host header is missing')
-  if (countHosts(rawHeaders) > 1)
-    throw new Refused('BAD_HTTP', 'there is more than one Host header', CLOSE)
+  if (httpVersion === '1.0') return
+  if (httpVersion === '1.1') checkHost(headers, rawHeaders)
+  else checkAuthority(headers)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(
     'EXPECTATION_FAILED',
     `Expect ${show(headers.expect)} cannot be met; only 100-continue`,
   )
+}
+
+function checkHost(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
+  if (headers.host === undefined) throw new Refused('BAD_HTTP', 'the Host header is missing')
+  if (countHosts(rawHeaders) > 1)
+    throw new Refused('BAD_HTTP', 'there is more than one Host header', CLOSE)
+}
+
+/** HTTP/2 may name the host twice (RFC 9113 section 8.3.1). */
+function checkAuthority({ host, ':authority': authority }: IncomingHttpHeaders): void {
+  if (host !== undefined && authority !== undefined && host !== authority)
+    throw new Refused('BAD_HTTP', `:authority is ${show(authority)}, and Host is ${show(host)}`)
 }
 
 function countHosts(rawHeaders: readonly string[]): number {

@@ -1,14 +1,15 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
-import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
+import { lazily } from '../lazily.ts'
 import type { Service } from '../service.ts'
-import { traceOf } from '../telemetry/log.ts'
 import { IncomingBody } from './body.ts'
 import { type Connection, Connections, type Exchange, NEXT_REQUEST_MS } from './connections.ts'
+import { callerOf, report } from './exchange.ts'
 import { reasonOf } from './malformed.ts'
 import { BodyMemory } from './memory.ts'
+import { agreedOnHttp2, detach, type ParserError, prefacedBytes } from './preface.ts'
 import { createResponder, type FindRoute, type Responder } from './respond.ts'
 import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
@@ -50,13 +51,28 @@ export async function listen(
   const responder = await createResponder(service, config, rows)
   const memory = new BodyMemory(config.maxBodyBytes)
   const sender = new Sender(memory, config)
+  const loadHttp2 = lazily(async () => {
+    const { Http2 } = await import('./http2.ts')
+    const isClosing = () => sender.closing
+    return new Http2({ service, config, responder, memory, connections, isClosing })
+  })
   const serving = { responder, memory, sender, maxBodyBytes: config.maxBodyBytes }
   const connections = new Connections(config.maxQueueRows, exchange => {
     if (middleware === undefined) serve(exchange, serving)
     else middleware(exchange.request, exchange.response, find => serve(exchange, serving, find))
   })
   const http = await createHttpServer(config, service.log)
-  handleRequests(http, connections, service, config)
+  const handOver = (socket: Socket, received: Uint8Array) => {
+    detach(socket)
+    loadHttp2().then(
+      http2 => http2.takeOver(socket, received),
+      error => {
+        service.log.error({ err: error }, 'HTTP/2 cannot be loaded')
+        socket.destroy()
+      },
+    )
+  }
+  handleRequests(http, connections, { service, config, handOver })
   const port = await bind(http.server, config)
   return new Listener({ port, http, connections, responder, sender })
 }
@@ -74,7 +90,7 @@ async function serve(
   { responder, memory, sender, maxBodyBytes }: Serving,
   find?: FindRoute,
 ): Promise<void> {
-  const body = new IncomingBody(request, response, memory, maxBodyBytes)
+  const body = new IncomingBody({ head: request, stream: request, response }, memory, maxBodyBytes)
   const destination = { request, response, body }
   try {
     const answer = await responder.respond(request, caller, body, find)
@@ -86,12 +102,20 @@ async function serve(
   }
 }
 
+interface Handling {
+  readonly service: Service
+  readonly config: Config
+  /** Gives a connection to HTTP/2. @param received what was read of it */
+  readonly handOver: (socket: Socket, received: Uint8Array) => void
+}
+
+const NOTHING = new Uint8Array(0)
+
 /** Listens to everything that arrives. */
 function handleRequests(
   { server, connectionEvent }: HttpServer,
   connections: Connections,
-  service: Service,
-  { requestTimeoutMs }: Config,
+  { service, config: { requestTimeoutMs }, handOver }: Handling,
 ): void {
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const connection = connections.of(request.socket)
@@ -107,9 +131,16 @@ function handleRequests(
     // The answer was sent, or the client hung up.
     if (!exchange.response.writableFinished) exchange.caller.gone = true
     connections.answered(exchange, connection)
-    report(exchange, service)
+    const { request: head, response, caller } = exchange
+    report(
+      { head, caller, status: response.headersSent ? response.statusCode : undefined },
+      service,
+    )
   }
-  server.on(connectionEvent, (socket: Socket) => connections.add(socket))
+  server.on(connectionEvent, (socket: Socket) => {
+    connections.add(socket)
+    if (agreedOnHttp2(socket)) handOver(socket, NOTHING)
+  })
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', onRequest)
@@ -120,24 +151,11 @@ function handleRequests(
     const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'
     connections.refuse(socket, 405, 'CONNECT is not supported; this is no proxy', allow)
   })
-  server.on('clientError', (error, socket: Socket) =>
-    connections.refuse(socket, ...reasonOf(error)),
-  )
-}
-
-function callerOf(
-  { method, headers }: IncomingMessage,
-  { traces }: Service,
-  requestTimeoutMs: number,
-): Caller {
-  const arrived = performance.now()
-  return {
-    arrived,
-    deadline: arrived + requestTimeoutMs,
-    gone: false,
-    traceparent: headers.traceparent as string | undefined,
-    trace: traces?.begin(method, arrived),
-  }
+  server.on('clientError', (error: ParserError, socket: Socket) => {
+    const preface = prefacedBytes(error, socket)
+    if (preface === undefined) connections.refuse(socket, ...reasonOf(error))
+    else handOver(socket, preface)
+  })
 }
 
 /**
@@ -148,25 +166,6 @@ function originForm(target: string): string {
   if (target.startsWith('/') || !URL.canParse(target)) return target
   const { pathname, search } = new URL(target)
   return pathname + search
-}
-
-/** Ends a request's trace and logs it. */
-function report({ request, response, caller }: Exchange, { traces, log }: Service): void {
-  if (caller.trace !== undefined) {
-    const status = response.headersSent ? response.statusCode : undefined
-    traces?.finish(caller.trace, request, status, caller.traceparent)
-  }
-  if (!log.isLevelEnabled('debug')) return
-  log.debug(
-    {
-      method: request.method,
-      path: request.url,
-      status: response.statusCode,
-      ms: performance.now() - caller.arrived,
-      ...traceOf(request.headers, caller),
-    },
-    caller.gone ? 'the client hung up' : 'answered',
-  )
 }
 
 interface Parts {
@@ -190,6 +189,7 @@ export class Listener {
   /** From here on every answer closes its connection. */
   stopKeepAlive(): void {
     this.#parts.sender.closing = true
+    this.#parts.connections.endSessions()
   }
 
   /**
@@ -236,6 +236,7 @@ export class Listener {
     const finished = await Promise.race([done, late])
     clearTimeout(timer)
     server.closeAllConnections()
+    connections.destroySessions()
     return finished
   }
 }

@@ -2,10 +2,16 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { LINGER_MS } from './send.ts'
 
+export const LATE = 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'
+
 const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
   HPE_HEADER_OVERFLOW: [431, 'the headers are larger than the 16 KiB allowed'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request did not arrive in time (REQUEST_TIMEOUT_MS)'],
+  HPE_PAUSED_H2_UPGRADE: [
+    400,
+    'HTTP/2 begins with the first byte of a connection, and over TLS with ALPN; this connection speaks HTTP/1.1',
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 
 /** What to answer to bytes that Node's parser refuses. */

@@ -100,6 +100,10 @@ export class Responder {
     this.#options = options
   }
 
+  get authenticate(): Authenticate | undefined {
+    return this.#options.authenticate
+  }
+
   /** @returns undefined where the client has hung up */
   async respond(
     head: RequestHead,

@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
 import { type Answer, bytesOf, sizeOf } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { declaredLength, type IncomingBody } from './body.ts'
 import { compress, isWorthCompressing } from './compression.ts'
+import type { RequestHead } from './head.ts'
 import type { BodyMemory, Reservation } from './memory.ts'
 
 /**
@@ -25,7 +27,15 @@ export interface Destination {
   readonly body: IncomingBody
 }
 
-/** Sends answers. */
+/** What waiting for clients depends on. */
+export interface Waiting {
+  readonly memory: BodyMemory
+  readonly requestTimeoutMs: number
+  /** Ends the answer before it is complete. */
+  cutOff(): void
+}
+
+/** Sends answers over HTTP/1.1. */
 export class Sender {
   /** From here on each answer closes its connection. */
   closing = false
@@ -51,42 +61,29 @@ export class Sender {
     answer: Answer,
     acceptEncoding: string,
   ): Promise<void> {
-    const body = bytesOf(answer.body)
-    const compressed = await compress(body, acceptEncoding)
-    if (compressed === undefined) this.#write(destination, answer, body.byteLength)
-    else {
-      const headers = {
-        ...answer.headers,
-        'content-encoding': compressed.encoding,
-        vary: addTo(answer.headers.vary, 'accept-encoding'),
-      }
-      const small = { ...answer, headers, body: [compressed.body] }
-      this.#write(destination, small, compressed.body.byteLength)
-    }
+    const smaller = await compressAnswer(answer, acceptEncoding)
+    this.#write(destination, smaller, sizeOf(smaller.body))
   }
 
-  #write(destination: Destination, { status, headers: own, body }: Answer, length: number): void {
+  #write(destination: Destination, answer: Answer, length: number): void {
+    const { status, body } = answer
     const { request, response } = destination
     if (response.headersSent || response.destroyed) return
-    // Parts of an answer may be the caller's own text: browsers must not take it for anything but
-    // its declared type.
-    const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-    // On the uncompressed answer, too: a cache must not give that to clients that accept
-    // compression, and the reverse.
-    if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
-    if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
-    const requestId = request.headers['x-request-id']?.toString()
-    if (requestId !== undefined) headers['x-request-id'] = requestId
+    const headers = headersOf(answer, request, length)
     const cutsOff = this.#cutsOff(destination, status)
     if (this.closing || cutsOff || isLast(request)) headers.connection = 'close'
     response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
     else if (cutsOff) lingerThenEnd(request, response, bytesOf(body))
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
-    else if (typeof body === 'string')
-      response.end(requestId === undefined || ASCII.test(requestId) ? body : Buffer.from(body))
+    else if (typeof body === 'string') response.end(hasAsciiId(headers) ? body : Buffer.from(body))
     else endWithParts(response, body)
-    if (response.writableLength > 0 && !cutsOff) this.#waitForReader(destination, length)
+    if (response.writableLength > 0 && !cutsOff)
+      waitForReader(response, destination.body, length, {
+        memory: this.#memory,
+        requestTimeoutMs: this.#config.requestTimeoutMs,
+        cutOff: () => response.destroy(),
+      })
   }
 
   /**
@@ -97,31 +94,70 @@ export class Sender {
     if (body.wasRead || request.complete) return false
     return CUT_OFF.has(status) || declaredLength(request) > this.#config.maxBodyBytes
   }
+}
 
-  /**
-   * An answer that does not fit the socket waits in memory for its client, for as long as a request
-   * may take to arrive.
-   */
-  #waitForReader({ response, body }: Destination, bytes: number): void {
-    if (response.closed || bytes === 0) return
-    let reservation: Reservation
-    try {
-      reservation = body.reservation ?? this.#memory.reserveForAnswer(bytes)
-    } catch {
-      response.destroy()
-      return
-    }
-    const close = () => {
-      response.destroy()
-      reservation.release()
-    }
-    reservation.waitForReader(close)
-    const late = setTimeout(close, this.#config.requestTimeoutMs)
-    response.once('close', () => {
-      clearTimeout(late)
-      reservation.release()
-    })
+/** The answer as its client prefers it. */
+export async function compressAnswer(answer: Answer, acceptEncoding: string): Promise<Answer> {
+  const body = bytesOf(answer.body)
+  const compressed = await compress(body, acceptEncoding)
+  if (compressed === undefined) return answer
+  const headers = {
+    ...answer.headers,
+    'content-encoding': compressed.encoding,
+    vary: addTo(answer.headers.vary, 'accept-encoding'),
   }
+  return { ...answer, headers, body: [compressed.body] }
+}
+
+/** The headers of an answer, in every version of HTTP. @param length of its body */
+export function headersOf(
+  { status, headers: own }: Answer,
+  request: Pick<RequestHead, 'headers'>,
+  length: number,
+): Record<string, string | number> {
+  // Parts of an answer may be the caller's own text: browsers must not take it for anything but
+  // its declared type.
+  const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
+  // On the uncompressed answer, too: a cache must not give that to clients that accept
+  // compression, and the reverse.
+  if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
+  if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
+  const requestId = request.headers['x-request-id']?.toString()
+  if (requestId !== undefined) headers['x-request-id'] = requestId
+  return headers
+}
+
+const hasAsciiId = ({ 'x-request-id': id }: Readonly<Record<string, string | number>>) =>
+  id === undefined || ASCII.test(String(id))
+
+/**
+ * An answer that does not fit the socket waits in memory for its client, for as long as a request
+ * may take to arrive.
+ */
+export function waitForReader(
+  to: Writable,
+  body: Pick<IncomingBody, 'reservation'>,
+  bytes: number,
+  { memory, requestTimeoutMs, cutOff }: Waiting,
+): void {
+  if (to.closed || bytes === 0) return
+  let reservation: Reservation
+  try {
+    reservation = body.reservation ?? memory.reserveForAnswer(bytes)
+  } catch {
+    cutOff()
+    return
+  }
+  const close = () => {
+    cutOff()
+    reservation.release()
+  }
+  reservation.waitForReader(close)
+  const late = setTimeout(close, requestTimeoutMs)
+  to.once('close', () => {
+    clearTimeout(late)
+    reservation.release()
+  })
 }
 
 function addTo(vary: string | undefined, name: string): string {

@@ -18,11 +18,14 @@ export interface HttpServer {
   dropHandshakes(): void
 }
 
+/** How long a connection is kept without a request. */
+export const keepAliveMs = ({ idleExitMs }: Config): number =>
+  idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
+
 /** @throws {Error} of one line, when the certificate or its key cannot be used */
 export async function createHttpServer(config: Config, log: Log): Promise<HttpServer> {
   const options: ServerOptions = {
-    keepAliveTimeout:
-      config.idleExitMs > 0 ? Math.min(config.idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS,
+    keepAliveTimeout: keepAliveMs(config),
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),

@@ -24,7 +24,11 @@ export function createSecureServer(
   { certFile, keyFile }: NonNullable<Config['tls']>,
   log: Log,
 ): SecureServer {
-  const server = createServer({ ...options, handshakeTimeout: HANDSHAKE_MS })
+  const server = createServer({
+    ...options,
+    handshakeTimeout: HANDSHAKE_MS,
+    ALPNProtocols: ['h2', 'http/1.1'],
+  })
   const use = ({
     TLS_CERT_FILE: cert,
     TLS_KEY_FILE: key,

@@ -1,0 +1,48 @@
+import type { Caller } from '../answer.ts'
+import type { Service } from '../service.ts'
+import { traceOf } from '../telemetry/log.ts'
+import type { RequestHead } from './head.ts'
+
+/*
+ * What begins and what ends with every request, of whichever version of HTTP.
+ */
+
+/** The client of a request that begins now. */
+export function callerOf(
+  { method, headers }: RequestHead,
+  { traces }: Service,
+  requestTimeoutMs: number,
+): Caller {
+  const arrived = performance.now()
+  return {
+    arrived,
+    deadline: arrived + requestTimeoutMs,
+    gone: false,
+    traceparent: headers.traceparent as string | undefined,
+    trace: traces?.begin(method, arrived),
+  }
+}
+
+/** A request that is over. */
+export interface Finished {
+  readonly head: RequestHead
+  readonly caller: Caller
+  /** Undefined where the client hung up before the answer. */
+  readonly status: number | undefined
+}
+
+/** Ends a request's trace and logs it. */
+export function report({ head, caller, status }: Finished, { traces, log }: Service): void {
+  if (caller.trace !== undefined) traces?.finish(caller.trace, head, status, caller.traceparent)
+  if (!log.isLevelEnabled('debug')) return
+  log.debug(
+    {
+      method: head.method,
+      path: head.url,
+      status,
+      ms: performance.now() - caller.arrived,
+      ...traceOf(head.headers, caller),
+    },
+    caller.gone ? 'the client hung up' : 'answered',
+  )
+}

@@ -1,0 +1,194 @@
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { Socket } from 'node:net'
+import type { AnswerCall } from '../grpc/handler.ts'
+import { lazily } from '../lazily.ts'
+import { type Connections, NEXT_REQUEST_MS, type Session } from './connections.ts'
+import type { RequestHead } from './head.ts'
+import { LINGER_MS } from './send.ts'
+import { keepAliveMs } from './server.ts'
+import { answerStream, type StreamContext } from './stream.ts'
+
+/** Streams that a client may have open on one connection; the same as requests it may pipeline. */
+const MAX_STREAMS = 128
+
+/**
+ * Bytes that a client may send on one stream before they are read. So many are kept for a stream
+ * whose caller is still being authenticated.
+ */
+const STREAM_WINDOW_BYTES = 256 * 1024
+
+/** The same for a whole connection, whose bytes Node always takes. */
+const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
+
+/** As for HTTP/1.1. */
+const MAX_HEADER_BYTES = 16 * 1024
+
+/** How old a connection may become: clients of gRPC would else never see a new replica. */
+const MAX_AGE_MS = 3_600_000
+
+/** The number of no stream: all streams that the client has begun are answered (RFC 9113 section 6.8). */
+const NO_STREAM = 2 ** 31 - 1
+
+/** What serving HTTP/2 depends on. */
+export interface Http2Context extends StreamContext {
+  readonly connections: Connections
+  /** Whether new sessions are to end, too. */
+  isClosing(): boolean
+}
+
+/** Serves connections that speak HTTP/2. It listens to nothing: the HTTP/1.1 server does. */
+export class Http2 {
+  readonly #server: Http2Server = createServer({
+    settings: {
+      maxConcurrentStreams: MAX_STREAMS,
+      initialWindowSize: STREAM_WINDOW_BYTES,
+      maxHeaderListSize: MAX_HEADER_BYTES,
+    },
+  })
+  readonly #context: Http2Context
+  readonly #loadGrpc: () => Promise<AnswerCall>
+
+  constructor(context: Http2Context) {
+    this.#context = context
+    this.#loadGrpc = lazily(async () => {
+      const { createGrpc } = await import('../grpc/handler.ts')
+      const { service, config, memory, responder } = context
+      return createGrpc({ service, config, memory, authenticate: responder.authenticate })
+    })
+  }
+
+  /** @param received the connection's first bytes */
+  takeOver(socket: Socket, received: Uint8Array): void {
+    if (socket.destroyed) return
+    if (received.byteLength > 0) socket.unshift(received)
+    this.#server.once('session', session => this.#begin(session, socket))
+    this.#server.emit('connection', socket)
+  }
+
+  #begin(session: ServerHttp2Session, socket: Socket): void {
+    const { connections, config, isClosing } = this.#context
+    const open = new OpenSession(session, socket, {
+      firstMs: Math.min(config.requestTimeoutMs, 60_000),
+      idleMs: keepAliveMs(config),
+      ageMs: MAX_AGE_MS,
+    })
+    session.on('stream', (stream, headers, _flags, rawHeaders) => {
+      open.began(stream)
+      this.#answer(stream, headOf(headers, rawHeaders), open)
+    })
+    connections.handOver(socket, open)
+    if (isClosing()) open.end()
+  }
+
+  #answer(stream: ServerHttp2Stream, head: RequestHead, session: Session): void {
+    // A stream that its client cancels; without a listener, it would end the process.
+    stream.on('error', () => {})
+    if (IS_GRPC.test(head.headers['content-type'] ?? '')) void this.#answerCall(stream, head)
+    else void answerStream(stream, head, session, this.#context)
+  }
+
+  async #answerCall(stream: ServerHttp2Stream, head: RequestHead): Promise<void> {
+    const { responder, service } = this.#context
+    try {
+      const answer = await this.#loadGrpc()
+      if (!stream.destroyed) answer(stream, head)
+      responder.lastUsed = performance.now()
+    } catch (error) {
+      service.log.error({ err: error }, 'a call failed unexpectedly')
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    }
+  }
+}
+
+/** gRPC-Web and others whose names begin so are not gRPC. */
+const IS_GRPC = /^application\/grpc(?![-\w])/i
+
+function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): RequestHead {
+  headers.host ??= headers[':authority']
+  return {
+    method: headers[':method'],
+    url: headers[':path'] ?? '',
+    httpVersion: '2',
+    headers,
+    rawHeaders,
+  }
+}
+
+interface Times {
+  /** Until the client's first frame. */
+  readonly firstMs: number
+  /** Without a stream. */
+  readonly idleMs: number
+  readonly ageMs: number
+}
+
+/** The life of one connection: it ends when it is idle, or old, or when the process ends. */
+class OpenSession implements Session {
+  readonly #session: ServerHttp2Session
+  readonly #times: Times
+  #idle: NodeJS.Timeout
+  #streams = 0
+  #ending = false
+
+  constructor(session: ServerHttp2Session, socket: Socket, times: Times) {
+    this.#session = session
+    this.#times = times
+    this.#idle = setTimeout(() => this.#onIdle(), times.firstMs).unref()
+    // Between 0.9 and 1.1 of it: clients that came together do not come back together.
+    const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
+    session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
+    session.once('remoteSettings', () => this.#restartIdle())
+    session.once('close', () => {
+      clearTimeout(this.#idle)
+      clearTimeout(age)
+      // Node waits for the client to close its half.
+      const late = setTimeout(() => socket.destroy(), LINGER_MS)
+      socket.once('close', () => clearTimeout(late))
+    })
+  }
+
+  began(stream: ServerHttp2Stream): void {
+    this.#streams++
+    stream.once('close', () => {
+      this.#streams--
+      this.#idle.refresh()
+    })
+  }
+
+  /**
+   * Streams that the client opens before it can know of the end are answered, too (RFC 9113 section
+   * 6.8).
+   */
+  end(): void {
+    if (this.#ending || this.#session.destroyed) return
+    this.#ending = true
+    this.#session.goaway(constants.NGHTTP2_NO_ERROR, NO_STREAM)
+    setTimeout(() => this.#session.close(), NEXT_REQUEST_MS)
+  }
+
+  #restartIdle(): void {
+    clearTimeout(this.#idle)
+    this.#idle = setTimeout(() => this.#onIdle(), this.#times.idleMs).unref()
+  }
+
+  #onIdle(): void {
+    if (this.#streams > 0) this.#idle.refresh()
+    else if (this.#ending) this.#session.destroy()
+    else {
+      this.end()
+      this.#idle.refresh()
+    }
+  }
+
+  #onAge(): void {
+    this.end()
+    setTimeout(() => this.#session.destroy(), this.#times.ageMs).unref()
+  }
+}

@@ -1,0 +1,111 @@
+import { constants, type ServerHttp2Stream } from 'node:http2'
+import { type Answer, json, sizeOf } from '../answer.ts'
+import type { Config } from '../config/config.ts'
+import type { Service } from '../service.ts'
+import { IncomingBody } from './body.ts'
+import { isWorthCompressing } from './compression.ts'
+import type { Session } from './connections.ts'
+import { callerOf, report } from './exchange.ts'
+import type { RequestHead } from './head.ts'
+import { LATE } from './malformed.ts'
+import type { BodyMemory } from './memory.ts'
+import type { Responder } from './respond.ts'
+import { compressAnswer, headersOf, waitForReader } from './send.ts'
+
+/** What answering streams depends on. */
+export interface StreamContext {
+  readonly service: Service
+  readonly config: Config
+  readonly responder: Responder
+  readonly memory: BodyMemory
+}
+
+/** One request and its answer on a stream of HTTP/2. */
+interface Exchange {
+  readonly stream: ServerHttp2Stream
+  readonly head: RequestHead
+  readonly body: IncomingBody
+  readonly session: Session
+}
+
+/** Answers one request; never rejects. */
+export async function answerStream(
+  stream: ServerHttp2Stream,
+  head: RequestHead,
+  session: Session,
+  context: StreamContext,
+): Promise<void> {
+  const { service, config, responder, memory } = context
+  const caller = callerOf(head, service, config.requestTimeoutMs)
+  const response = { writeContinue: () => stream.additionalHeaders({ ':status': 100 }) }
+  const body = new IncomingBody({ head, stream, response }, memory, config.maxBodyBytes)
+  const exchange = { stream, head, body, session }
+  stream.once('close', () => {
+    if (!stream.writableFinished) caller.gone = true
+    const status = stream.headersSent ? Number(stream.sentHeaders[':status']) : undefined
+    report({ head, caller, status }, service)
+  })
+  if (!stream.endAfterHeaders) endLate(exchange, context)
+  try {
+    const answer = await responder.respond(head, caller, body)
+    if (answer !== undefined) await send(exchange, answer, context)
+  } catch (error) {
+    await send(exchange, responder.refuse(error, head, caller), context)
+  }
+}
+
+/** A request whose body does not arrive in time is answered, as over HTTP/1.1. */
+function endLate(exchange: Exchange, context: StreamContext): void {
+  const { stream } = exchange
+  const late = setTimeout(
+    () => void send(exchange, json({ error: LATE }, 408), context),
+    context.config.requestTimeoutMs,
+  )
+  const stop = () => clearTimeout(late)
+  stream.once('end', stop)
+  stream.once('close', stop)
+}
+
+async function send(exchange: Exchange, answer: Answer, context: StreamContext): Promise<void> {
+  const { 'accept-encoding': acceptEncoding } = exchange.head.headers
+  const compresses = acceptEncoding !== undefined && isWorthCompressing(sizeOf(answer.body))
+  write(exchange, compresses ? await compressAnswer(answer, acceptEncoding) : answer, context)
+}
+
+function write(exchange: Exchange, answer: Answer, { memory, config }: StreamContext): void {
+  const { stream, head, body, session } = exchange
+  if (stream.headersSent || stream.closed || stream.destroyed) {
+    body.release()
+    return
+  }
+  const length = sizeOf(answer.body)
+  const { connection, ...headers } = headersOf(answer, head, length)
+  const isEmpty = length === 0 || head.method === 'HEAD'
+  stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })
+  if (!isEmpty) end(stream, answer.body)
+  // What is left of the request is not wanted (RFC 9113 section 8.1).
+  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)
+  stream.resume()
+  if (connection === 'close') session.end()
+  // Node hands the bytes to the socket at the end of this turn.
+  setImmediate(() => {
+    if (stream.closed || stream.writableLength === 0) body.release()
+    else
+      waitForReader(stream, body, length, {
+        memory,
+        requestTimeoutMs: config.requestTimeoutMs,
+        cutOff: () => stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM),
+      })
+  })
+}
+
+function end(stream: ServerHttp2Stream, body: Answer['body']): void {
+  if (typeof body === 'string') {
+    stream.end(body)
+    return
+  }
+  stream.cork()
+  for (const part of body) stream.write(part)
+  stream.end()
+  stream.uncork()
+}
