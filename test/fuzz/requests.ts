@@ -1325,7 +1325,8 @@ const BROKEN = [
     'GET / HTTP/1.1\r\n\r\n',
   ],
   ...[
-    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0',
+    // Not a connection's first bytes: those would begin HTTP/2.
+    '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0',
     '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03',
     'SSH-2.0-OpenSSH_9.6\r\n',
     'PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n',

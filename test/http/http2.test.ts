@@ -32,3 +32,14 @@ test('a preface after a request of HTTP/1.1 is refused', async () => {
   assert.match(json.error, /HTTP\/2 begins with the first byte of a connection/)
   await connection.closed
 })
+
+test('what follows a preface is never taken for a request of HTTP/1.1', async () => {
+  const connection = await connect(server.port)
+  let received = ''
+  connection.socket.on('data', chunk => {
+    received += chunk.toString('latin1')
+  })
+  connection.send(PREFACE + request('GET', '/v2'))
+  await connection.closed
+  assert.doesNotMatch(received, /HTTP\/1/)
+})

@@ -79,7 +79,6 @@ const AMBIGUOUS: Readonly<Record<string, string>> = {
   'a space in a header’s name': 'GET /v2 HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n',
   'a space before the first header': 'GET /v2 HTTP/1.1\r\n Host: a\r\n\r\n',
   'a version of HTTP that does not exist': 'GET /v2 HTTP/1.2\r\nHost: a\r\n\r\n',
-  'HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
   'a method in small letters': 'get /v2 HTTP/1.1\r\nHost: a\r\n\r\n',
   'tabs in the request line': 'GET\t/v2\tHTTP/1.1\r\nHost: a\r\n\r\n',
   'a byte beyond ASCII in the target': 'GET /v2\xff HTTP/1.1\r\nHost: a\r\n\r\n',
