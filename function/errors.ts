@@ -34,6 +34,8 @@ const INFERENCE = {
   OVERLOADED:      { http: 503, event: 503, retryAfter: 1, rejected: 'overloaded' },
   NOT_READY:       { http: 503, event: 503, retryAfter: 1, rejected: 'not_ready' },
   DEADLINE_PASSED: { http: 504, event: 504, rejected: 'deadline' },
+  // A retry would end the next process, too.
+  RUN_TIMED_OUT:   { http: 504, event: 422, endsOneEvent: true, failed: 'model' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
 /** HTTP's own refusals, which the inference protocol does not define. */

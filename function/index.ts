@@ -100,9 +100,11 @@ function answer(
   return inferParsed(parsed, caller, service.dataPlane)
 }
 
-/** The runtime asks whether to restart the process. It answers, so no. */
+/** The runtime asks whether to restart the process: where a run does not end, nothing else helps. */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
-  reply.code(200).send({ live: true })
+  service?.model.isStuck
+    ? reply.code(503).send({ live: false, error: service.model.notReady })
+    : reply.code(200).send({ live: true })
 
 const NOT_INITIALIZED = { live: true, ready: false, error: 'init has not been called' }
 

@@ -39,6 +39,10 @@ export function checkNode(version: string): void {
 
 /** A process that listens. */
 interface Running {
+  /** Set once it drains; resolves with what is then left of DRAIN_TIMEOUT_MS. */
+  draining?: Promise<number>
+  /** TERM or INT came: it ends, and nothing takes its place. */
+  isEnding?: true
   readonly service: Service
   readonly config: Config
   readonly listener: Listener
@@ -68,7 +72,8 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   const loading = model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
   const running: Running = { service, config, listener, loading, pushing }
-  terminated.then(signal => drain(running, signal))
+  terminated.then(signal => endByDraining(running, signal))
+  model.whenStuck.then(() => replaceProcess(running))
   await untilLoaded(running)
   // A process that is ending already did not start.
   if (!model.retired) logStarted(service, listener, metricsListener, config)
@@ -79,14 +84,17 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
 }
 
 /** @throws {Error} of one line, when the model cannot be served */
-async function untilLoaded({ listener, loading, pushing }: Running): Promise<void> {
+async function untilLoaded(running: Running): Promise<void> {
+  const { service, listener, loading, pushing } = running
   try {
     await loading
   } catch (error) {
     // Requests that waited for the model are answered before the process ends.
     await listener.close(1_000)
     await endPush(pushing, 1_000)
-    throw error
+    if (await isIdle(running, 1_000)) throw error
+    service.log.fatal((error as Error).message)
+    endAtOnce(1)
   }
 }
 
@@ -109,20 +117,52 @@ function firstSignal(): Promise<NodeJS.Signals> {
  * (ONNX Runtime 1.30). Replacing the process by another program ends the threads without that.
  */
 function endAtOnce(code: number): never {
+  becomeProgram(['--eval', `process.exit(${code})`], {})
+}
+
+/** @returns never: the other program has this process's id, and nothing else of it */
+function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   // Hide Node's ExperimentalWarning for execve: operators cannot act on it.
   process.removeAllListeners('warning')
-  process.execve?.(process.execPath, [process.execPath, '--eval', `process.exit(${code})`], {})
-  process.exit(code)
+  process.execve?.(process.execPath, [process.execPath, ...args], env)
+  // Windows has no execve. process.exit() would wait for the run.
+  process.kill(process.pid, 'SIGKILL')
+  throw new Error('the process has been killed')
 }
 
 /** Answers the requests in flight, and ends the process within DRAIN_TIMEOUT_MS. */
-async function drain(running: Running, signal: string): Promise<never> {
+async function endByDraining(running: Running, signal: string): Promise<never> {
+  running.isEnding = true
+  running.draining ??= drain(running, { signal })
+  return end(running, await running.draining)
+}
+
+/**
+ * A run does not end, and no thread within a run can be ended. Other requests are answered as at
+ * TERM; then the same command takes the place of this process.
+ */
+async function replaceProcess(running: Running): Promise<void> {
+  const { service, pushing } = running
+  // It is ending, which no run can keep it from.
+  if (service.model.retired) return
+  running.draining = drain(running, {})
+  await endPush(pushing, await running.draining)
+  if (running.isEnding) return
+  service.log.info('the process replaces itself')
+  becomeProgram([...process.execArgv, ...process.argv.slice(1)], process.env)
+}
+
+/**
+ * Answers the requests in flight within DRAIN_TIMEOUT_MS.
+ * @returns what is left of it
+ */
+async function drain(running: Running, cause: { signal?: string }): Promise<number> {
   const { service, config, listener, pushing } = running
   const { drainDelayMs, drainTimeoutMs } = config
   const { model, log } = service
   const deadline = performance.now() + drainTimeoutMs
   const left = () => Math.max(deadline - performance.now(), 0)
-  log.info({ signal, drainDelayMs, drainTimeoutMs }, 'draining')
+  log.info({ ...cause, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
   // Requests in flight may take all the time there is.
   void pushing.then(push => push?.flush())
@@ -133,7 +173,7 @@ async function drain(running: Running, signal: string): Promise<never> {
   const answered = await listener.close(left())
   if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
-  return end(running, left())
+  return left()
 }
 
 /** No client is connected, and the listener is closed. */
@@ -149,20 +189,25 @@ function endUnused(running: Running): Promise<never> {
  * Ends the process with 0. Runs that no caller waits for any more, maybe of the load, end first
  * where they do in time; and the last counts are pushed, because they are nowhere else.
  */
-async function end({ service, loading, pushing }: Running, timeoutMs: number): Promise<never> {
+async function end(running: Running, timeoutMs: number): Promise<never> {
+  const [idle] = await Promise.all([
+    isIdle(running, timeoutMs),
+    endPush(running.pushing, timeoutMs),
+  ])
+  if (idle) process.exit(0)
+  endAtOnce(0)
+}
+
+/** Whether all threads of the model have ended in that time. */
+function isIdle({ service, loading }: Running, timeoutMs: number): Promise<boolean> {
   const closed = loading
     .catch(() => {})
     .then(() => service.model.close())
     .then(
       () => true,
-      () => true,
+      () => false,
     )
-  const [idle] = await Promise.all([
-    Promise.race([closed, wait(timeoutMs, false)]),
-    endPush(pushing, timeoutMs),
-  ])
-  if (idle) process.exit(0)
-  endAtOnce(0)
+  return Promise.race([closed, wait(timeoutMs, false)])
 }
 
 function logStarted(

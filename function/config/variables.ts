@@ -128,6 +128,13 @@ export const LIMITS = {
       'How long a request may take to arrive (408), how long it may wait for its run (504), ' +
       'and how long the client may take to read the answer (the connection is closed).',
   }),
+  runTimeoutMs: variable('RUN_TIMEOUT_MS', integer({ min: 0, max: 2_147_483_647 }), {
+    default: 60_000,
+    meaning:
+      'How long one run in a worker thread may last. Longer is a fault: its callers get 504, ' +
+      'readiness fails, other requests are finished within `DRAIN_TIMEOUT_MS`, and the process ' +
+      'replaces itself, because a thread within a run cannot be ended. 0: no limit.',
+  }),
   drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
     default: 0,
     meaning:

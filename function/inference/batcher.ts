@@ -8,7 +8,7 @@ import { join, split } from './rows.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
-  readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run'>
+  readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run' | 'whenFree'>
   readonly limits: QueueLimits
   /**
    * Whether rows of this model are independent. Asked at each request, because it is decided after
@@ -33,6 +33,8 @@ export class Batcher {
   private readonly isBatched: boolean
   private running = 0
   private scheduled = false
+  /** Large requests have all threads. */
+  private waits = false
   private readonly startRuns = () => this.start()
 
   constructor(options: BatcherOptions) {
@@ -66,7 +68,7 @@ export class Batcher {
       const work = { request, rows, counted, bytes, joins }
       const job = { ...work, caller, queuedAt, times, resolve, reject }
       this.queue.add(job)
-      if (this.running < this.executor.concurrency) this.schedule()
+      if (this.running < this.executor.concurrency && !this.waits) this.schedule()
       else this.queue.watchDeadlines([job])
     })
   }
@@ -83,7 +85,16 @@ export class Batcher {
 
   private start(): void {
     this.scheduled = false
+    this.waits = false
     while (this.running < this.executor.concurrency && !this.queue.isEmpty) {
+      const free = this.executor.whenFree()
+      if (free !== undefined) {
+        // Large requests have the threads. Until one is free requests wait in the queue, which
+        // keeps their deadlines; those that come meanwhile may join.
+        this.waits = true
+        void free.then(this.startRuns)
+        break
+      }
       const batch = this.queue.takeBatch()
       if (batch.length > 0) void this.run(batch)
     }

@@ -36,6 +36,8 @@ export interface ExecutorOptions {
   readonly config: Config
   readonly metrics: Metrics
   readonly log: Log
+  /** Called once a run lasts too long, with the shapes of its inputs. */
+  readonly onStuck: (shapes: string) => void
 }
 
 /**
@@ -46,13 +48,13 @@ export interface ExecutorOptions {
  * @throws {Error} of one line, when the file is no model that can be served
  */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
-  const { folder, check, config, metrics, log } = options
+  const { folder, check, config, log } = options
   const { execution, ortThreads: threads, cpus } = config
   // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id
   // under the home folder, and starts 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const { file, sha256 } = folder
-  const openWorkers = workersOf(folder, metrics, log)
+  const openWorkers = workersOf(options)
   const size = { threads, workers: Math.max(1, Math.floor(cpus / threads)) }
   const isAuto = execution === 'auto'
   const isBounded = check.byValues === undefined && folderBytes(file) <= LARGE_MODEL_BYTES
@@ -63,7 +65,8 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
 }
 
 /** Loads the module that starts workers with the first worker: most models need no worker. */
-function workersOf({ file, sha256 }: ModelFolder, metrics: Metrics, log: Log): OpenWorkers {
+function workersOf({ folder, config, metrics, log, onStuck }: ExecutorOptions): OpenWorkers {
+  const { file, sha256 } = folder
   const beforeLoad = rememberFiles(dirname(file))
   return async size => {
     const { openWorkers } = await import('./worker-pool.ts')
@@ -71,6 +74,8 @@ function workersOf({ file, sha256 }: ModelFolder, metrics: Metrics, log: Log): O
       ...size,
       sha256,
       beforeLoad,
+      runTimeoutMs: config.runTimeoutMs,
+      onStuck,
       onDeath(reason) {
         metrics.workerDied()
         log.error(`a worker thread of the model ended and is replaced: ${reason}`)
@@ -143,6 +148,14 @@ class AdaptiveExecutor implements Executor {
     this.averageMs += (ms - this.averageMs) / 10
     if (this.averageMs > SLOW_RUN_MS) this.moving ??= this.move()
     return tensors
+  }
+
+  tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    return this.current.tryRun(inputs, outputs)
+  }
+
+  whenFree(): Promise<void> | undefined {
+    return this.current.whenFree()
   }
 
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {

@@ -12,8 +12,16 @@ export interface Executor extends Session {
   /**
    * Runs these inputs once, before the first request.
    * @throws {ModelError} when the model fails on them
+   * @throws {RunTimedOut} when the run lasts too long
    */
   warmUp(inputs: readonly Tensor[]): Promise<void>
+  /**
+   * Like `run`, of inputs that no caller sent. If the run lasts too long, the process goes on all
+   * the same: in place of its thread another one serves.
+   */
+  tryRun: Session['run']
+  /** Undefined while a run would begin at once; else resolves when the next one may. */
+  whenFree(): Promise<void> | undefined
   /**
    * A large request from its bytes to its response's.
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
@@ -43,6 +51,14 @@ export class InlineExecutor implements Executor {
     return this.session.run(inputs, outputs)
   }
 
+  tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    return this.session.run(inputs, outputs)
+  }
+
+  whenFree(): undefined {
+    return undefined
+  }
+
   inferLarge(request: LargeRequest): Promise<LargeResponse> {
     return inferLarge(this.session, request)
   }
@@ -52,7 +68,10 @@ export class InlineExecutor implements Executor {
   }
 }
 
-export async function runOnce(session: Session, inputs: readonly Tensor[]): Promise<void> {
+export async function runOnce(
+  session: Pick<Session, 'signature' | 'run'>,
+  inputs: readonly Tensor[],
+): Promise<void> {
   // A run may take its inputs' memory along to another thread.
   await session.run(
     structuredClone(inputs),

@@ -13,6 +13,7 @@ import { checkGraph, type GraphCheck } from './graph-check.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { ModelState } from './model-state.ts'
+import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
 
 /** The one model this process serves, from before it is loaded until the process ends. */
@@ -23,6 +24,9 @@ export interface Model extends ModelFolder {
   readonly notReady: string | undefined
   /** True from {@link retire} on. */
   readonly retired: boolean
+  /** Resolves with the reason once a run does not end, so that the process must be replaced. */
+  readonly whenStuck: Promise<string>
+  readonly isStuck: boolean
   /** Whether requests share runs; decided after the model is ready. */
   readonly batching: Batching
   /**
@@ -45,6 +49,7 @@ export interface Model extends ModelFolder {
   whenLoaded(caller: Caller): Promise<LoadedModel>
   /** From here on the model says it is not ready; requests are answered all the same. */
   retire(): void
+  /** @throws {Error} when a run does not end: only another program in its place ends the process */
   close(): Promise<void>
 }
 
@@ -56,6 +61,7 @@ export function createModel(
   log: Log,
 ): Model {
   const state = new ModelState(config.maxQueueRows)
+  const stuck = new StuckRun(config.runTimeoutMs, log)
   const statistics = new Statistics()
   let executor: Executor | undefined
   let loaded: LoadedModel | undefined
@@ -63,7 +69,7 @@ export function createModel(
   async function load(): Promise<void> {
     try {
       const check = await checkGraph(folder.file)
-      executor = await openExecutor({ folder, check, config, metrics, log })
+      executor = await openExecutor({ folder, check, config, metrics, log, onStuck: stuck.found })
       metrics.mark('session')
       logCheck(check, config, log)
       if (folder.batch === true) checkBatchTrue(executor.signature)
@@ -76,7 +82,7 @@ export function createModel(
       await waitingAnswered()
       // Until it is decided, requests have runs of their own.
       const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
-      const batching = await decideBatching(folder, executor, example)
+      const batching = await decideBatching(folder, tried(executor), example)
       loaded.batching = batching
       // A process that is ending logs nothing more about its model.
       if (!state.retired) logBatching(batching, describeBatching(batching), log)
@@ -106,7 +112,11 @@ export function createModel(
       return state.retired
     },
     get notReady() {
-      return state.notReady ?? executor?.lost
+      return stuck.reason ?? state.notReady ?? executor?.lost
+    },
+    whenStuck: stuck.promise,
+    get isStuck() {
+      return stuck.reason !== undefined
     },
     get queuedRows() {
       return (loaded?.queuedRows ?? 0) + state.waiting
@@ -121,6 +131,37 @@ export function createModel(
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()
 }
+
+/** A run that lasts longer than RUN_TIMEOUT_MS. */
+class StuckRun {
+  /** Undefined while there is none. */
+  reason: string | undefined
+  private readonly first = Promise.withResolvers<string>()
+  private readonly limitMs: number
+  private readonly log: Log
+
+  constructor(limitMs: number, log: Log) {
+    this.limitMs = limitMs
+    this.log = log
+  }
+
+  get promise(): Promise<string> {
+    return this.first.promise
+  }
+
+  readonly found = (shapes: string): void => {
+    const lasts = `a run lasts longer than ${this.limitMs / 1_000} s (RUN_TIMEOUT_MS)`
+    this.log.error({ inputs: shapes }, `${lasts}; its inputs: ${shapes}`)
+    this.reason = `${lasts}, and a thread within a run cannot be ended: the process replaces itself`
+    this.first.resolve(this.reason)
+  }
+}
+
+/** The model for runs that no caller asks for. */
+const tried = (executor: Executor): Pick<Session, 'signature' | 'run'> => ({
+  signature: executor.signature,
+  run: (inputs, outputs) => executor.tryRun(inputs, outputs),
+})
 
 function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): void {
   if (byValues === undefined) return

@@ -1,16 +1,19 @@
 import type { Caller } from '../answer.ts'
-import { DeadlinePassed, NotReady } from '../protocol/errors.ts'
+import { DeadlinePassed, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { type Executor, runOnce } from './executor.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
+import type { Session } from './session.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
-import type { Command } from './worker.ts'
-import { WorkerThread } from './worker-thread.ts'
+import { type Sent, WorkerThread } from './worker-thread.ts'
 
 const NO_THREAD = 'the model could not be loaded again after its thread ended'
 
 const RETRY_MS = 1_000
+
+/** Where runs have no limit, those of inputs that no caller sent still do. */
+const LONGEST_TRY_MS = 60_000
 
 /** Further copies of the session leave this share of the memory to requests and responses. */
 const KEPT_FREE = 0.25
@@ -24,10 +27,14 @@ export interface WorkerOptions {
   readonly threads: number
   /** At most so many workers; fewer if their copies of the model would not fit the memory. */
   readonly workers: number
+  /** How long one run may last; 0: without a limit. */
+  readonly runTimeoutMs: number
   /** Called for each thread that ended by itself. */
   readonly onDeath: (reason: string) => void
   /** Called for each replacement that could not be started. */
   readonly onLoss: (reason: string) => void
+  /** Called for each run that lasts too long, with the shapes of its inputs. */
+  readonly onStuck: (shapes: string) => void
 }
 
 /**
@@ -42,17 +49,24 @@ export async function openWorkers(file: string, options: WorkerOptions): Promise
 
 /**
  * As many runs at once as there are workers. When a thread dies, its run fails (worker-thread.ts
- * says how), and the pool starts another.
+ * says how), and the pool starts another; so it does when a run lasts too long, whose thread is left
+ * alone. Large requests wait here; the others wait in their queue, which is told when a thread is
+ * free (`whenFree`). Where both wait, threads go to them by turns.
  */
 export class WorkerPool implements Executor {
   private readonly file: string
   private readonly options: WorkerOptions
   private readonly workers = new Set<WorkerThread>()
+  private readonly stuck = new Set<WorkerThread>()
   private readonly idle: WorkerThread[] = []
-  /** Tasks that wait for an idle worker. */
   private readonly waiting: PromiseWithResolvers<WorkerThread>[] = []
+  private freed: PromiseWithResolvers<void> | undefined
+  /** The last thread that became free went to a large request, although the queue waited. */
+  private isQueuesTurn = false
   private starting = 0
   private closed = false
+  /** From the first failure to replace the last thread until one is there. */
+  private isLost = false
   private description: WorkerThread['description'] | undefined
 
   constructor(file: string, options: WorkerOptions) {
@@ -85,34 +99,50 @@ export class WorkerPool implements Executor {
     return this.isLost ? NO_THREAD : undefined
   }
 
+  whenFree(): Promise<void> | undefined {
+    if (this.idle.length > 0 || this.isLost || this.closed) return undefined
+    this.freed ??= Promise.withResolvers()
+    return this.freed.promise
+  }
+
   warmUp(inputs: readonly Tensor[]): Promise<void> {
-    return runOnce(this, inputs)
+    const tryRun: Session['run'] = (...run) => this.tryRun(...run)
+    return runOnce({ signature: this.signature, run: tryRun }, inputs)
   }
 
   async run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
     const worker = await this.take()
-    const { tensors, transfer } = detach(inputs)
-    return (await this.runOn(worker, { inputs: tensors, outputs }, transfer)) as Tensor[]
+    return (await this.send(worker, runOf(inputs, outputs, this.options.runTimeoutMs))) as Tensor[]
+  }
+
+  async tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    const worker = await this.take()
+    const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)
+    try {
+      return (await worker.send(sent)) as Tensor[]
+    } finally {
+      this.done(worker)
+    }
   }
 
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
-    const worker = await this.take(caller.deadline)
+    const worker = await this.take(caller)
     if (caller.gone) {
       this.release(worker)
       throw new DeadlinePassed('the caller hung up')
     }
     const body = movable(request.bytes.body)
     const large = { ...request, bytes: { ...request.bytes, body } }
-    return (await this.runOn(worker, { large }, buffersOf([body]))) as LargeResponse
+    const transfer = buffersOf([body])
+    const limitMs = this.options.runTimeoutMs
+    return (await this.send(worker, { command: { large }, transfer, limitMs })) as LargeResponse
   }
 
+  /** @throws {Error} when a run does not end */
   async close(): Promise<void> {
     this.closed = true
-    await Promise.all([...this.workers].map(worker => worker.close()))
-  }
-
-  private get isLost(): boolean {
-    return this.workers.size + this.starting === 0
+    this.wakeQueue()
+    await Promise.all([...this.workers, ...this.stuck].map(worker => worker.close()))
   }
 
   private async open(): Promise<WorkerThread> {
@@ -126,6 +156,7 @@ export class WorkerPool implements Executor {
       )
       if (this.closed) await worker.close()
       else {
+        this.isLost = false
         this.workers.add(worker)
         this.release(worker)
       }
@@ -149,48 +180,87 @@ export class WorkerPool implements Executor {
       await this.open()
     } catch (error) {
       this.options.onLoss((error as Error).message)
-      if (this.isLost)
+      this.isLost = this.workers.size + this.starting === 0
+      if (this.isLost) {
         for (const { reject } of this.waiting.splice(0)) reject(new NotReady(NO_THREAD))
+        this.wakeQueue()
+      }
       setTimeout(() => this.closed || this.replace(), RETRY_MS).unref()
     }
   }
 
   /**
-   * @param deadline on performance.now()'s clock
+   * @param caller undefined waits without a deadline
    * @throws {DeadlinePassed} when no worker is idle by then
    */
-  private async take(deadline = Number.POSITIVE_INFINITY): Promise<WorkerThread> {
+  private async take(caller?: Caller): Promise<WorkerThread> {
     if (this.closed) throw new NotReady('the process is ending')
     const worker = this.idle.pop()
     if (worker !== undefined) return worker
     if (this.isLost) throw new NotReady(NO_THREAD)
     const next = Promise.withResolvers<WorkerThread>()
     this.waiting.push(next)
-    if (deadline === Number.POSITIVE_INFINITY) return next.promise
+    if (caller === undefined) return next.promise
     const alarm = setTimeout(() => {
       this.waiting.splice(this.waiting.indexOf(next), 1)
       next.reject(new DeadlinePassed('the deadline passed before the run could begin'))
-    }, deadline - performance.now())
+    }, caller.deadline - performance.now())
     return next.promise.finally(() => clearTimeout(alarm))
   }
 
   private release(worker: WorkerThread): void {
-    const next = this.waiting.shift()
-    if (next === undefined) this.idle.push(worker)
-    else next.resolve(worker)
+    this.idle.push(worker)
+    this.serve()
   }
 
-  private async runOn(
-    worker: WorkerThread,
-    command: Command,
-    transfer: readonly ArrayBuffer[],
-  ): Promise<unknown> {
+  /** Gives idle threads to the queue and to large requests, by turns where both wait. */
+  private serve(): void {
+    const { idle, waiting } = this
+    const queueFirst = this.freed !== undefined && (this.isQueuesTurn || waiting.length === 0)
+    const kept = queueFirst && idle.length > 0 ? 1 : 0
+    if (kept === 1) this.wakeQueue()
+    while (idle.length > kept && waiting.length > 0) {
+      this.isQueuesTurn = true
+      waiting.shift()?.resolve(idle.pop() as WorkerThread)
+    }
+    if (idle.length > kept) this.wakeQueue()
+  }
+
+  private wakeQueue(): void {
+    if (this.freed === undefined) return
+    this.freed.resolve()
+    this.freed = undefined
+    this.isQueuesTurn = false
+    // Its requests may be over by now: then the thread is for a large one.
+    setImmediate(() => this.serve())
+  }
+
+  private async send(worker: WorkerThread, sent: Sent): Promise<unknown> {
     try {
-      return await worker.send(command, transfer)
+      return await worker.send(sent)
+    } catch (error) {
+      if (error instanceof RunTimedOut) this.options.onStuck(worker.runs)
+      throw error
     } finally {
-      if (this.workers.has(worker)) this.release(worker)
+      this.done(worker)
     }
   }
+
+  private done(worker: WorkerThread): void {
+    if (!this.workers.has(worker)) return
+    if (!worker.isStuck) this.release(worker)
+    else {
+      this.workers.delete(worker)
+      this.stuck.add(worker)
+      if (!this.closed) void this.replace()
+    }
+  }
+}
+
+/** A run whose inputs move to the thread. */
+function runOf(inputs: readonly Tensor[], outputs: readonly string[], limitMs: number): Sent {
+  const { tensors, transfer } = detach(inputs)
+  return { command: { inputs: tensors, outputs }, transfer, limitMs }
 }
 
 /** The number of further copies of so many bytes that fit the memory that is left. */

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
-import { inferenceError, NotReady } from '../protocol/errors.ts'
+import { inferenceError, NotReady, RunTimedOut } from '../protocol/errors.ts'
+import { shapesOf } from '../protocol/tensor.ts'
 import type { Session } from './session.ts'
 import type { Command, WorkerAnswer, WorkerStart } from './worker.ts'
 
@@ -18,13 +19,26 @@ const YOUNG_MB = 16
 // The size that the command line gives the main thread would override it (Node 24).
 setFlagsFromString('--max-semi-space-size=0')
 
+const NOT_ENDED = 'a run of the model does not end'
+
+/** A command on its way to the thread. */
+export interface Sent {
+  readonly command: Command
+  /** Buffers that move to the thread. */
+  readonly transfer: readonly ArrayBuffer[]
+  readonly limitMs: number
+}
+
 type Description = Pick<Session, 'signature' | 'leftOut'>
 
 /** The main thread's side of one worker. It runs one command at a time. */
 export class WorkerThread {
   private readonly worker: Worker
   private readonly onDeath: (reason: string) => void
-  private state: 'starting' | 'open' | 'closing' = 'starting'
+  private state: 'starting' | 'open' | 'stuck' | 'closing' = 'starting'
+  private alarm: NodeJS.Timeout | undefined
+  /** Of the inputs of the run that it is at, for people. */
+  private shapes = ''
   /** The answer to the current command, or to the last one. */
   private pending = Promise.withResolvers<unknown>()
   private cause = 'its thread ended'
@@ -61,23 +75,37 @@ export class WorkerThread {
     this.worker.on('exit', () => this.exited())
   }
 
+  /** A run lasts too long. The thread cannot be ended within it, and is left alone. */
+  get isStuck(): boolean {
+    return this.state === 'stuck'
+  }
+
+  /** The shapes of the inputs of its last run, for people. */
+  get runs(): string {
+    return this.shapes
+  }
+
   get description(): Description {
     return this.described as Description
   }
 
   /**
-   * @param transfer buffers that move to the thread
+   * @param limitMs how long each run may last; 0: without a limit
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} the error that the thread met
    * @throws {NotReady} when it ended meanwhile
+   * @throws {RunTimedOut} when a run lasts longer
    */
-  send(command: Command, transfer: readonly ArrayBuffer[]): Promise<unknown> {
+  send({ command, transfer, limitMs }: Sent): Promise<unknown> {
     this.pending = Promise.withResolvers()
+    this.shapes = 'large' in command ? 'a large request, being read' : shapesOf(command.inputs)
     this.worker.postMessage(command, transfer)
+    if (limitMs > 0) this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
     return this.pending.promise
   }
 
-  /** Waits for the run in progress. */
+  /** Waits for the run in progress, but for one that has lasted too long. */
   async close(): Promise<void> {
+    if (this.state === 'stuck') throw new Error(NOT_ENDED)
     this.state = 'closing'
     // A thread that is ended within a run ends the whole process: ONNX Runtime 1.30 throws where
     // nothing can catch.
@@ -86,14 +114,34 @@ export class WorkerThread {
   }
 
   private receive(answer: WorkerAnswer<unknown>): void {
+    // The run came to an end after all, and so may the thread.
+    if (this.state === 'stuck') {
+      this.state = 'closing'
+      void this.worker.terminate()
+      return
+    }
+    if ('runs' in answer) {
+      this.shapes = answer.runs
+      this.alarm?.refresh()
+      return
+    }
+    clearTimeout(this.alarm)
     if ('value' in answer) this.pending.resolve(answer.value)
     else this.pending.reject(inferenceError(answer.code, answer.message))
+  }
+
+  private timedOut(limitMs: number): void {
+    this.state = 'stuck'
+    this.pending.reject(
+      new RunTimedOut(`the run lasted longer than ${limitMs / 1_000} s (RUN_TIMEOUT_MS)`),
+    )
   }
 
   /**
    * Every request of the run that the thread was at gets this error: 503, try again (errors.ts).
    */
   private exited(): void {
+    clearTimeout(this.alarm)
     this.pending.reject(
       this.state === 'starting'
         ? new Error(this.cause)

@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { partsOf } from '../protocol/encode.ts'
 import { type InferenceErrorCode, inferenceCodeOf } from '../protocol/errors.ts'
-import type { Tensor } from '../protocol/tensor.ts'
+import { shapesOf, type Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
 import { openSession, type Session } from './session.ts'
@@ -26,9 +26,13 @@ interface RunCommand {
   readonly outputs: readonly string[]
 }
 
-/** The worker's answer to each command. The first one, to its start, describes the open session. */
+/**
+ * The worker's answer to each command. The first one, to its start, describes the open session.
+ * Before each run of a large request it says the shapes of the run's inputs.
+ */
 export type WorkerAnswer<T> =
   | { readonly value: T }
+  | { readonly runs: string }
   | { readonly code: InferenceErrorCode; readonly message: string }
 
 /*
@@ -55,7 +59,7 @@ async function answer(port: MessagePort, session: Session, command: Command): Pr
   const isLarge = 'large' in command
   try {
     const { value, transfer } = isLarge
-      ? await answerLarge(session, command.large)
+      ? await answerLarge(port, session, command.large)
       : await run(session, command)
     port.postMessage({ value } satisfies WorkerAnswer<unknown>, transfer)
   } catch (error) {
@@ -68,9 +72,24 @@ interface Answered {
   readonly transfer: ArrayBuffer[]
 }
 
-async function answerLarge(session: Session, request: LargeRequest): Promise<Answered> {
-  const value = await inferLarge(session, request)
+async function answerLarge(
+  port: MessagePort,
+  session: Session,
+  request: LargeRequest,
+): Promise<Answered> {
+  const value = await inferLarge(tellingRuns(port, session), request)
   return { value, transfer: buffersOf(partsOf(value.response) as Uint8Array[]) }
+}
+
+/** The main thread bounds the time of each run. */
+function tellingRuns(port: MessagePort, session: Session): Session {
+  return {
+    ...session,
+    run(inputs, outputs) {
+      port.postMessage({ runs: shapesOf(inputs) } satisfies WorkerAnswer<never>)
+      return session.run(inputs, outputs)
+    },
+  }
 }
 
 async function run(session: Session, { inputs, outputs }: RunCommand): Promise<Answered> {

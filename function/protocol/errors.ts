@@ -37,6 +37,11 @@ export class DeadlinePassed extends Error {
   readonly code = 'DEADLINE_PASSED'
 }
 
+/** The run lasted longer than a run may: the same request would most likely do so again. */
+export class RunTimedOut extends Error {
+  readonly code = 'RUN_TIMED_OUT'
+}
+
 export type InferenceError =
   | BadRequest
   | TooLarge
@@ -44,6 +49,7 @@ export type InferenceError =
   | Overloaded
   | NotReady
   | DeadlinePassed
+  | RunTimedOut
 
 export type InferenceErrorCode = InferenceError['code']
 
@@ -55,6 +61,7 @@ const CLASSES: { readonly [Code in InferenceErrorCode]: new (message: string) =>
     OVERLOADED: Overloaded,
     NOT_READY: NotReady,
     DEADLINE_PASSED: DeadlinePassed,
+    RUN_TIMED_OUT: RunTimedOut,
   }
 
 /** The code of an error of this file; undefined for any other. */

@@ -54,3 +54,7 @@ export function elementCount(shape: readonly number[]): number {
 export function isBatched({ inputs }: Signature): boolean {
   return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }
+
+/** The tensors' names and shapes, for people. */
+export const shapesOf = (tensors: readonly Tensor[]): string =>
+  tensors.map(({ name, shape }) => `${name} [${shape}]`).join(', ')

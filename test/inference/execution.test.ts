@@ -131,6 +131,35 @@ suite('EXECUTION', () => {
   })
 })
 
+test('a small request gets the only thread by turns with large ones, and keeps its deadline behind them', async () => {
+  const { server } = await open({
+    ...slow,
+    EXECUTION: 'worker',
+    ORT_THREADS: '1024',
+    MAX_BATCH_ROWS: '1000000',
+  })
+  const done: string[] = []
+  const send = async (name: string, body: object) => {
+    const response = await fetch(`${server.url}/v2/models/slow/infer`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+    await response.arrayBuffer()
+    done.push(name)
+    return response.status
+  }
+  // More than 128 KiB of JSON each.
+  const large = slowRequest(...new Array<number>(40_000).fill(1.25))
+  const larges = Array.from({ length: 4 }, () => send('large', large))
+  await until('large requests wait', () => server.service.model.queuedRows >= larges.length)
+  const small = send('small', slowRequest(1, 2))
+  const late = send('late', { ...slowRequest(1, 2), parameters: { timeout: 1_000 } })
+  assert.deepEqual(await Promise.all([...larges, small, late]), [200, 200, 200, 200, 200, 504])
+  assert.ok(done.indexOf('late') <= 1, `${done}`)
+  assert.ok(done.indexOf('small') <= 3, `${done}`)
+})
+
 suite('a worker thread that dies', () => {
   const oneWorker = { EXECUTION: 'worker', ORT_THREADS: '1024' }
   const row: Tensor = {
@@ -144,6 +173,8 @@ suite('a worker thread that dies', () => {
     const deaths: string[] = []
     const { workers, ...noted } = noteWorkers()
     const session = await openWorkers('models/iris/v1.0.0/model.onnx', {
+      runTimeoutMs: 0,
+      onStuck: assert.fail,
       threads: 1,
       workers: 1,
       onDeath: reason => deaths.push(reason),

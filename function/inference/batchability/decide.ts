@@ -13,7 +13,7 @@ import { sampledDifference } from './sampled-check.ts'
  */
 export async function decideBatching(
   { file, batch }: Pick<ModelFolder, 'file' | 'batch'>,
-  session: Session,
+  session: Pick<Session, 'signature' | 'run'>,
   example: readonly Tensor[],
 ): Promise<Batching> {
   if (batch === false) return { joins: false, reason: 'model_json', detail: undefined }
@@ -28,7 +28,13 @@ export async function decideBatching(
       detail: proof.reason,
     }
   }
-  const difference = await sampledDifference(session, example)
+  let difference: string | undefined
+  try {
+    difference = await sampledDifference(session, example)
+  } catch (error) {
+    const detail = `the sample beside other rows: ${(error as Error).message}`
+    return { joins: false, reason: 'not_proven', detail }
+  }
   if (difference === undefined) return { joins: true, reason: 'proven', detail: undefined }
   return { joins: false, reason: 'sample_differs', detail: difference }
 }

@@ -1,5 +1,6 @@
 import type { Datatype } from '../../protocol/datatypes.ts'
 import { DATATYPES } from '../../protocol/datatypes.ts'
+import { RunTimedOut } from '../../protocol/errors.ts'
 import { elementCount, type Tensor } from '../../protocol/tensor.ts'
 import { join, split } from '../rows.ts'
 import type { Session } from '../session.ts'
@@ -10,9 +11,10 @@ import type { Session } from '../session.ts'
  * add in another order at another size. A run that fails decides nothing.
  * @param example inputs that suit the model
  * @returns the difference, in a few words; undefined where there is none
+ * @throws {RunTimedOut} where a run does not end
  */
 export async function sampledDifference(
-  session: Session,
+  session: Pick<Session, 'signature' | 'run'>,
   example: readonly Tensor[],
 ): Promise<string | undefined> {
   const rows = example[0]?.shape[0]
@@ -30,9 +32,12 @@ export async function sampledDifference(
   return undefined
 }
 
-/** @returns the outputs of each, or undefined where the run fails */
+/**
+ * @returns the outputs of each, or undefined where the run fails
+ * @throws {RunTimedOut} where it does not end
+ */
 async function runJoined(
-  session: Session,
+  session: Pick<Session, 'signature' | 'run'>,
   requests: readonly (readonly Tensor[])[],
   rows: number,
 ): Promise<Tensor[][] | undefined> {
@@ -44,7 +49,8 @@ async function runJoined(
       await session.run(joined, names),
       requests.map(() => rows),
     )
-  } catch {
+  } catch (error) {
+    if (error instanceof RunTimedOut) throw error
     return undefined
   }
 }

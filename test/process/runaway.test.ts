@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, type TestContext, test } from 'node:test'
+import { until } from '../http/client.ts'
+import { type WrittenModel, writeModel } from '../inference/batchability/onnx-writer.ts'
+import { freePort, type ServerProcess, startProcess } from '../server.ts'
+
+const temporary = mkdtempSync(join(tmpdir(), 'runaway-'))
+after(() => rmSync(temporary, { recursive: true }))
+
+/** Negates x so many times as n says: a caller decides how long a run takes. */
+const COUNTED: WrittenModel = {
+  opset: 17,
+  inputs: { n: { type: 'INT64', dims: [1] }, x: { type: 'FP32', dims: [1] } },
+  outputs: { y: { type: 'FP32', dims: [1] } },
+  nodes: [
+    {
+      operator: 'Loop',
+      inputs: ['n', '', 'x'],
+      outputs: ['y'],
+      attributes: {
+        body: {
+          inputs: {
+            i: { type: 'INT64', dims: [] },
+            go: { type: 'BOOL', dims: [] },
+            in: { type: 'FP32', dims: [1] },
+          },
+          outputs: { on: { type: 'BOOL', dims: [] }, out: { type: 'FP32', dims: [1] } },
+          nodes: [
+            { operator: 'Identity', inputs: ['go'], outputs: ['on'] },
+            { operator: 'Neg', inputs: ['in'], outputs: ['out'] },
+          ],
+        },
+      },
+    },
+  ],
+}
+
+/** It never ends with made-up zeros, only where n is not 0. */
+const ENDLESS_ON_ZERO: WrittenModel = {
+  ...COUNTED,
+  constants: {
+    zero: { type: 'INT64', shape: [1], values: [0] },
+    never: { type: 'INT64', shape: [1], values: ['1152921504606846976'] },
+  },
+  nodes: [
+    { operator: 'Equal', inputs: ['n', 'zero'], outputs: ['is'] },
+    { operator: 'Where', inputs: ['is', 'never', 'n'], outputs: ['times'] },
+    ...COUNTED.nodes.map(node => ({ ...node, inputs: ['times', '', 'x'] })),
+  ],
+}
+
+let folders = 0
+function folder(model: WrittenModel, modelJson: object = {}): string {
+  const path = join(temporary, `${++folders}`)
+  mkdirSync(path)
+  writeFileSync(join(path, 'model.onnx'), writeModel(model))
+  writeFileSync(join(path, 'model.json'), JSON.stringify({ name: 'm', ...modelJson }))
+  return path
+}
+
+/** At most half a minute, then the process is killed. */
+async function start(t: TestContext, env: Record<string, string>): Promise<ServerProcess> {
+  const server = await startProcess({ PORT: `${await freePort()}`, LOG_LEVEL: 'info', ...env })
+  t.after(() => server.process.kill('SIGKILL'))
+  return server
+}
+
+const NEVER = 2 ** 52
+const infer = (url: string, n: number) =>
+  fetch(`${url}/v2/models/m/infer`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      inputs: [
+        { name: 'n', datatype: 'INT64', shape: [1], data: [n] },
+        { name: 'x', datatype: 'FP32', shape: [1], data: [1] },
+      ],
+    }),
+  })
+const readiness = async (url: string) => {
+  const response = await fetch(`${url}/v2/health/ready`)
+  return { status: response.status, ...((await response.json()) as { error?: string }) }
+}
+const messages = (server: ServerProcess) =>
+  server.log.map(line => (JSON.parse(line) as { msg: string }).msg)
+const served = (server: ServerProcess) =>
+  messages(server).filter(message => message.startsWith('serving ')).length
+
+describe('a run that does not end', { concurrency: 2 }, () => {
+  test('gets 504, fails readiness, and the process takes its own place, with its command and port', async t => {
+    const server = await start(t, {
+      MODEL_DIR: folder(COUNTED),
+      RUN_TIMEOUT_MS: '500',
+      DRAIN_DELAY_MS: '500',
+      DRAIN_TIMEOUT_MS: '3000',
+    })
+    const { url } = server
+    assert.equal((await infer(url, 3)).status, 200)
+    const runaway = infer(url, NEVER)
+    await until('the run has begun', async () => (await fetch(`${url}/v2/health/live`)).ok)
+    const waited = infer(url, 5)
+    const answer = await runaway
+    assert.equal(answer.status, 504)
+    assert.match(
+      ((await answer.json()) as { error: string }).error,
+      /longer than 0.5 s \(RUN_TIMEOUT_MS\)/,
+    )
+    const { status, error } = await readiness(url)
+    assert.equal(status, 503)
+    assert.match(error ?? '', /the process replaces itself/)
+    assert.equal((await waited).status, 200, 'what waited is answered by another thread')
+    await until('it serves again', () => served(server) === 2)
+    assert.equal((await infer(url, 3)).status, 200)
+    assert.equal((await readiness(url)).status, 200)
+    assert.ok(messages(server).some(message => /its inputs: n \[1\], x \[1\]/.test(message)))
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test('does not keep TERM from ending the process within DRAIN_TIMEOUT_MS', async t => {
+    const server = await start(t, {
+      MODEL_DIR: folder(COUNTED),
+      RUN_TIMEOUT_MS: '0',
+      DRAIN_TIMEOUT_MS: '500',
+    })
+    const runaway = infer(server.url, NEVER).catch(() => undefined)
+    await until('the run has begun', async () => (await fetch(`${server.url}/v2/health/live`)).ok)
+    const began = performance.now()
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+    assert.ok(performance.now() - began < 10_000)
+    await runaway
+  })
+
+  test('in the warm-up with made-up inputs is a warning, and the model is served', async t => {
+    const server = await start(t, {
+      MODEL_DIR: folder(ENDLESS_ON_ZERO),
+      RUN_TIMEOUT_MS: '500',
+      DRAIN_TIMEOUT_MS: '500',
+    })
+    assert.ok(messages(server).some(message => /warm-up with made-up inputs failed/.test(message)))
+    assert.equal((await infer(server.url, 3)).status, 200)
+    assert.equal((await readiness(server.url)).status, 200)
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test("in the warm-up with model.json's sample ends the start with a reason", async t => {
+    const started = start(t, {
+      MODEL_DIR: folder(ENDLESS_ON_ZERO, { sample: { n: [0], x: [1] } }),
+      RUN_TIMEOUT_MS: '500',
+    })
+    await assert.rejects(started, /fails on model.json's sample: the run lasted longer than 0.5 s/)
+  })
+})
