@@ -35,7 +35,9 @@ export interface RequestBody {
 /**
  * The client closed the connection before its request was complete; an answer would reach no one.
  */
-export class HungUp extends Error {}
+export class HungUp extends Error {
+  readonly code = 'HUNG_UP'
+}
 
 /**
  * Finds a request's route in another way than by its path.
@@ -130,7 +132,7 @@ export class Responder {
       throw new Error('no step answered the request')
     } catch (error) {
       body.release()
-      if (error instanceof HungUp) return undefined
+      if ((error as Partial<HungUp>).code === 'HUNG_UP') return undefined
       return this.#finish(context, this.refuse(error, head, caller))
     } finally {
       if (context.route?.kind === undefined) this.lastUsed = performance.now()

@@ -1,7 +1,6 @@
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
-  errors,
   type JSONWebKeySet,
   type JWTPayload,
   type JWTVerifyGetKey,
@@ -69,25 +68,27 @@ export function createVerify(
   }
 }
 
+/** What is wrong with the token, by the code of jose's error. */
+const MISTAKES: Readonly<Record<string, string>> = {
+  ERR_JWT_EXPIRED: 'the token has expired',
+  ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'the token is not signed by its issuer',
+  ERR_JWKS_NO_MATCHING_KEY: 'the token is signed with a key that its issuer does not list',
+  ERR_JWKS_MULTIPLE_MATCHING_KEYS:
+    'the token does not name the key it is signed with (kid), and its issuer has several',
+  ERR_JWT_INVALID: 'the token is not a JWT',
+  ERR_JWS_INVALID: 'the token is not a JWT',
+  // A critical header that jose does not know, or a key that does not fit its algorithm.
+  ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
+}
+
 /** What is wrong with the token; undefined where the fault is not the token's. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
-  if (error instanceof errors.JWTExpired) return 'the token has expired'
-  if (error instanceof errors.JWTClaimValidationFailed)
-    return CLAIMS[error.claim] ?? `the token's ${error.claim} is not valid`
-  if (error instanceof errors.JOSEAlgNotAllowed)
+  const { code, claim } = error as { readonly code?: string; readonly claim?: string }
+  if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED')
+    return CLAIMS[claim ?? ''] ?? `the token's ${claim} is not valid`
+  if (code === 'ERR_JOSE_ALG_NOT_ALLOWED')
     return `the token is not signed with ${algorithms.join(' or ')}`
-  if (error instanceof errors.JWSSignatureVerificationFailed)
-    return 'the token is not signed by its issuer'
-  if (error instanceof errors.JWKSNoMatchingKey)
-    return 'the token is signed with a key that its issuer does not list'
-  if (error instanceof errors.JWKSMultipleMatchingKeys)
-    return 'the token does not name the key it is signed with (kid), and its issuer has several'
-  if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid)
-    return 'the token is not a JWT'
-  // A critical header that jose does not know, or a key that does not fit its algorithm.
-  if (error instanceof errors.JOSENotSupported)
-    return 'the token uses a feature that is not supported here'
-  return undefined
+  return MISTAKES[code ?? '']
 }
 
 const CLAIMS: Readonly<Record<string, string>> = {
