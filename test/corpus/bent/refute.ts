@@ -25,7 +25,7 @@ const { values: options, positionals } = parseArgs({
     prover: { type: 'string' },
   },
 })
-const folder = resolve(positionals[0] ?? join(import.meta.dirname, '.build'))
+const folder = resolve(positionals[0] ?? join(import.meta.dirname, '../.build/bent'))
 const seed = Number(options.seed)
 const deadlineMs = Number(options['deadline-ms'])
 const models = choose(readIndex())

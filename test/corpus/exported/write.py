@@ -1,6 +1,6 @@
 """Writes the graphs of exported models, without their weights, to test/models/graphs.
 
-    python write.py [--whole FOLDER] [NAME ...]
+    node python.ts exported/write.py [--whole FOLDER] [NAME ...]
 
 With --whole, the models themselves are written as well: FOLDER/NAME/model.onnx.
 """

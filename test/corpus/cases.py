@@ -1,0 +1,125 @@
+"""ONNX's backend tests: their models, and the inputs and outputs that are recorded with them."""
+
+import base64
+import pathlib
+import random
+import warnings
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+# By numpy's name, as the Open Inference Protocol calls them; other types cannot be sent to a server.
+DATATYPES = {
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
+    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+    "float16": "FP16", "float32": "FP32", "float64": "FP64", "object": "BYTES", "str": "BYTES",
+}
+
+SENDABLE = {
+    getattr(TensorProto, name)
+    for name in "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FLOAT16 FLOAT DOUBLE STRING".split()
+}
+
+FILE_KINDS = ["simple", "pytorch-converted", "pytorch-operator"]
+
+
+class Case:
+    """A backend test: its model, the recorded inputs by name, and the recorded outputs in the graph's order."""
+
+    def __init__(self, kind, name, model, recorded, outputs=(), tolerance=(1e-3, 1e-7)):
+        self.kind = kind
+        self.name = name
+        self.model = model
+        self.recorded = recorded
+        self.outputs = outputs
+        self.tolerance = tolerance
+
+    @property
+    def operator(self):
+        nodes = self.model.graph.node
+        if len(nodes) == 1:
+            return "::".join(filter(None, [nodes[0].domain, nodes[0].op_type]))
+        return "expanded function" if self.kind == "node" else self.kind
+
+
+def all_cases():
+    return [*node_cases(), *(case for kind in FILE_KINDS for case in folder_cases(kind)), *light_cases()]
+
+
+def node_cases():
+    """ONNX's node tests are made by Python code, some of it random and unseeded."""
+    np.random.seed(0)
+    random.seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        tests = collect_testcases(None)
+    for test in sorted(tests, key=lambda test: test.name):
+        given, expected = test.data_sets[0]
+        recorded = dict(zip(names(test.model), given))
+        yield Case("node", test.name, test.model, recorded, expected, (test.rtol, test.atol))
+
+
+def folder_cases(kind):
+    """Tests that the package carries as files."""
+    for folder in sorted((data_folder() / kind).glob("test_*")):
+        model = onnx.load(folder / "model.onnx")
+        data = folder / "test_data_set_0"
+        recorded = {}
+        for i, value in enumerate(model.graph.input):
+            file = data / f"input_{i}.pb"
+            if file.exists() and value.type.HasField("tensor_type"):
+                recorded[value.name] = onnx.load_tensor(file)
+        outputs = [
+            onnx.load_tensor(file) if value.type.HasField("tensor_type") else None
+            for i, value in enumerate(model.graph.output)
+            if (file := data / f"output_{i}.pb").exists()
+        ]
+        yield Case(kind, folder.name, model, recorded, outputs)
+
+
+def light_cases():
+    """Real image models whose weights are made up in the graph. The image counts from 0 to 1, as in ONNX's own runner."""
+    for file in sorted((data_folder() / "light").glob("*.onnx")):
+        model = onnx.load(file)
+        recorded = {}
+        for value in model.graph.input:
+            shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            if value.name not in {tensor.name for tensor in model.graph.initializer}:
+                size = np.prod(shape)
+                recorded[value.name] = (np.arange(size).reshape(shape) / size).astype(np.float32)
+        output = onnx.load_tensor(file.with_name(f"{file.stem}_output_0.pb"))
+        yield Case("light", file.stem, model, recorded, [output], (2e-3, 1e-7))
+
+
+def data_folder():
+    return pathlib.Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
+def names(model):
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    return [value.name for value in model.graph.input if value.name not in initialised]
+
+
+def as_array(value):
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
+def datatype_of(array):
+    return DATATYPES.get("str" if array.dtype.name.startswith("str") else array.dtype.name)
+
+
+def as_json(array):
+    """Little-endian bytes in base64; strings as they are."""
+    datatype = datatype_of(array)
+    if datatype == "BYTES":
+        data = [text(element) for element in array.reshape(-1).tolist()]
+    else:
+        data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    return {"datatype": datatype, "shape": list(array.shape), "data": data}
+
+
+def text(element):
+    return element.decode() if isinstance(element, bytes) else str(element)

@@ -1,0 +1,42 @@
+/**
+ * Runs a script in this package's own Python, which is installed first where it is not what the requirements say:
+ *
+ *     node python.ts SCRIPT [ARGUMENT...]
+ *
+ * PYTHON names another one than python3.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+const folder = import.meta.dirname
+const environment = join(folder, '.venv')
+const python = join(environment, 'bin/python')
+const packaged = join(folder, '.packaged')
+
+function install(): void {
+  const stamp = join(environment, 'installed')
+  const wanted = createHash('sha256')
+  for (const file of ['requirements.txt', 'packaged.txt'])
+    wanted.update(readFileSync(join(folder, file)))
+  const digest = wanted.digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return
+  for (const old of [environment, packaged]) rmSync(old, { recursive: true, force: true })
+  const run = (command: string, ...args: string[]) =>
+    execFileSync(command, args, { cwd: folder, stdio: 'inherit' })
+  run(process.env.PYTHON ?? 'python3', '-m', 'venv', environment)
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps']
+  run(python, ...pip, '-r', 'requirements.txt')
+  run(python, ...pip, '--target', packaged, '-r', 'packaged.txt')
+  writeFileSync(stamp, digest)
+}
+
+install()
+const { status, error } = spawnSync(python, process.argv.slice(2), {
+  cwd: folder,
+  stdio: 'inherit',
+  env: { ...process.env, PYTHONPATH: [folder, join(folder, 'exported')].join(delimiter) },
+})
+if (error !== undefined) throw error
+process.exitCode = status ?? 1

@@ -1,0 +1,168 @@
+"""Writes what serve.ts sends and expects: python record.py FOLDER [--only REGEX]
+
+FOLDER/KIND/NAME/model.onnx and case.json: the inputs, the outputs, and how far an output may be from them; or the reason
+why ONNX Runtime itself cannot run the model, or not as recorded. FOLDER/index.json lists the folders.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import real
+from cases import SENDABLE, all_cases, as_array, as_json, datatype_of, names
+
+# ONNX Runtime 1.30 loads no newer ones.
+NEWEST_IR, NEWEST_OPSET = 13, 26
+
+# A model that takes a value for a size can ask for any memory and time.
+SECONDS, BYTES = 60, 4 << 30
+
+NO_TENSOR = "an input or an output is no tensor"
+NO_DATATYPE = "a datatype that the protocol does not have"
+NOT_LOADED = "ONNX Runtime does not load it"
+NOT_RUN = "ONNX Runtime fails to run it"
+NOT_ENDED = f"ONNX Runtime does not run it within {SECONDS} s and {BYTES >> 30} GiB"
+DIFFERS = "ONNX Runtime's answer is not the recorded one"
+
+
+class Refused(Exception):
+    """The reason, and what ONNX Runtime said."""
+
+
+def known(model):
+    """The model at the newest opset that ONNX Runtime loads; what it means there, the recorded outputs tell."""
+    older = onnx.ModelProto()
+    older.CopyFrom(model)
+    older.ir_version = min(older.ir_version, NEWEST_IR)
+    for opset in older.opset_import:
+        if opset.domain in {"", "ai.onnx"}:
+            opset.version = min(opset.version, NEWEST_OPSET)
+    return older
+
+
+def check_types(model):
+    values = [value for value in model.graph.input if value.name in names(model)]
+    for value in [*values, *model.graph.output]:
+        if not value.type.HasField("tensor_type"):
+            raise Refused(NO_TENSOR, value.name)
+        if value.type.tensor_type.elem_type not in SENDABLE:
+            raise Refused(NO_DATATYPE, value.name)
+
+
+def run(model, feeds):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise Refused(NOT_LOADED, str(error)) from None
+    try:
+        answers = session.run(None, feeds)
+    except Exception as error:
+        raise Refused(NOT_RUN, str(error)) from None
+    return {output.name: answer for output, answer in zip(session.get_outputs(), answers)}
+
+
+def is_close(answer, expected, tolerance):
+    if answer.shape != expected.shape or datatype_of(answer) != datatype_of(expected):
+        return False
+    if answer.dtype.kind != "f":
+        return np.array_equal(answer.astype(expected.dtype), expected)
+    rtol, atol = tolerance
+    return np.allclose(answer, expected, rtol, atol, equal_nan=True)
+
+
+def backend_case(case):
+    """What is to be written of a backend test."""
+    check_types(case.model)
+    if any(value is None for value in [*case.recorded.values(), *case.outputs]):
+        raise Refused(NO_TENSOR, "not given")
+    feeds = {name: as_array(value) for name, value in case.recorded.items()}
+    expected = dict(zip((value.name for value in case.model.graph.output), map(as_array, case.outputs)))
+    model = known(case.model).SerializeToString()
+    answers = run(model, feeds)
+    for name, value in expected.items():
+        if not is_close(answers[name], value, case.tolerance):
+            raise Refused(DIFFERS, name)
+    return model, feeds, expected, case.tolerance
+
+
+def real_case(case):
+    """Nothing is recorded with real models: what ONNX Runtime answers in Python is expected."""
+    model, feeds = case.make()
+    return model, feeds, {name: real.as_tensor(answer) for name, answer in run(model, feeds).items()}, (1e-3, 1e-4)
+
+
+def written(name, value):
+    return {"name": name, **as_json(np.asarray(value))}
+
+
+def write(case, folder):
+    try:
+        model, feeds, outputs, (rtol, atol) = real_case(case) if case.kind == "real" else backend_case(case)
+    except Refused as refused:
+        reason, detail = refused.args
+        (folder / "case.json").write_text(json.dumps({"reason": reason, "detail": detail}))
+        return
+    (folder / "model.onnx").write_bytes(model)
+    told = {
+        "inputs": [written(*feed) for feed in feeds.items()],
+        "outputs": [written(*output) for output in outputs.items()],
+        "rtol": rtol,
+        "atol": atol,
+    }
+    (folder / "case.json").write_text(json.dumps(told))
+
+
+def write_apart(case, folder):
+    """In a process of its own, which is all that a bound of memory and time can end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "case.json").unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+        signal.alarm(SECONDS)
+        try:
+            write(case, folder)
+            os._exit(0)
+        except BaseException as error:
+            print(case.kind, case.name, repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        told = {"reason": NOT_ENDED, "detail": signal.Signals(os.WTERMSIG(status)).name}
+        (folder / "case.json").write_text(json.dumps(told))
+    return status == 0 or os.WIFSIGNALED(status)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--only", default="", help="a regular expression that KIND/NAME must match")
+    options = parser.parse_args()
+    shutil.rmtree(options.folder, ignore_errors=True)
+    chosen = {
+        f"{case.kind}/{case.name}": case
+        for case in [*all_cases(), *real.cases()]
+        if re.search(options.only, f"{case.kind}/{case.name}")
+    }
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = list(pool.map(lambda path: write_apart(chosen[path], options.folder / path), chosen))
+    (options.folder / "index.json").write_text(json.dumps(list(chosen)))
+    sys.exit(0 if all(ended) else "what could not be recorded is named above")
+
+
+if __name__ == "__main__":
+    main()

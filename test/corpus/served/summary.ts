@@ -1,0 +1,66 @@
+/** How one request went: it is right, or the answer is wrong, or the server refused it. */
+export interface Asked {
+  readonly right?: boolean
+  readonly wrong?: string
+  readonly refused?: string
+}
+
+export interface Result {
+  readonly name: string
+  /** Why ONNX Runtime itself cannot run it, or not as recorded. */
+  readonly notAsked?: string
+  /** What the server said instead of serving it. */
+  readonly notServed?: string
+  readonly json?: Asked
+  readonly binary?: Asked
+}
+
+/** As many models must be served as were when this was written. */
+const LEAST = { both: 1, 'binary only': 1 }
+
+/** Why JSON cannot ask or answer; binary tensor data must. */
+const NO_JSON = /FP16 .*cannot|JSON/
+
+/** Why a model that ONNX Runtime runs is not served. */
+const REASONS: readonly (readonly [reason: string, told: RegExp])[] = []
+
+const OTHER = 'other'
+
+/** The line of the table that a result is counted in. */
+export function verdict({ notAsked, notServed, json = {}, binary = {} }: Result): string {
+  if (notAsked !== undefined) return `not asked: ${notAsked}`
+  if (json.wrong ?? binary.wrong) return 'WRONG'
+  if (json.right && binary.right) return 'both'
+  const told = notServed ?? binary.refused ?? json.refused ?? ''
+  if (binary.right && NO_JSON.test(told)) return 'binary only'
+  return `refused: ${REASONS.find(([, pattern]) => pattern.test(told))?.[0] ?? OTHER}`
+}
+
+function count(results: readonly Result[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const result of results) counts.set(verdict(result), (counts.get(verdict(result)) ?? 0) + 1)
+  return counts
+}
+
+const isDefect = (line: string) => line === 'WRONG' || line === `refused: ${OTHER}`
+
+export function isExpected(
+  results: readonly Result[],
+  { isWhole }: { readonly isWhole: boolean },
+): boolean {
+  const counts = count(results)
+  if ([...counts.keys()].some(isDefect)) return false
+  return (
+    !isWhole || Object.entries(LEAST).every(([line, least]) => (counts.get(line) ?? 0) >= least)
+  )
+}
+
+export function summary(results: readonly Result[]): string {
+  const defects = results.filter(result => isDefect(verdict(result)))
+  const lines = [...count(results)].sort(([, a], [, b]) => b - a)
+  return [
+    ...defects.map(defect => JSON.stringify(defect)),
+    ...lines.map(([line, count]) => `${String(count).padStart(6)}  ${line}`),
+    '',
+  ].join('\n')
+}
