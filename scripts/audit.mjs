@@ -1,6 +1,6 @@
 // Asks the registry for known vulnerabilities in what is shipped, and fails on any that is more than low:
 //
-//   npm run audit
+//   node scripts/audit.mjs
 //
 // A registry that cannot be reached, or has no advisories (a mirror, a machine without network), says nothing of the packages: then this
 // says so and does not fail, so that a change can be checked there, too.

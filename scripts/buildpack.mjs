@@ -1,7 +1,7 @@
 // Does to a copy what func's builders do to the function in a container, prints what that weighs, and starts it as a pod would: by the
 // words of package.json, as nobody in particular, on a port that is free.
 //
-//   npm run buildpack -- FOLDER [pack | s2i]
+//   node scripts/buildpack.mjs FOLDER [pack | s2i]
 //
 // As read in paketo-buildpacks/npm-install (build.go, ci_build_process.go, prune_build_process.go), paketo-buildpacks/node-run-script
 // and sclorg/s2i-nodejs-container (24-minimal/s2i/bin/assemble).
@@ -17,7 +17,7 @@ const UNPRIVILEGED = 1001
 const [folder, builder = 'pack'] = process.argv.slice(2)
 if (folder === undefined || !['pack', 's2i'].includes(builder)) {
   process.stderr.write(
-    'which folder, and which builder? npm run buildpack -- FOLDER [pack | s2i]\n',
+    'which folder, and which builder? node scripts/buildpack.mjs FOLDER [pack | s2i]\n',
   )
   process.exit(1)
 }

@@ -3,7 +3,7 @@
 // `node build/predictor.js` KServe's predictor. Everything but ONNX Runtime's files is the same for every architecture, so a tree
 // is made for another one as well.
 //
-//   npm run build && npm run production-tree -- FOLDER [x64 | amd64 | arm64]
+//   npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
 import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ const target = process.argv[2]
 // A builder that knows of no other platform than its own says nothing.
 const architecture = process.argv[3] || process.arch
 if (target === undefined) {
-  process.stderr.write('which folder? npm run production-tree -- FOLDER [ARCHITECTURE]\n')
+  process.stderr.write('which folder? node scripts/production-tree.mjs FOLDER [ARCHITECTURE]\n')
   process.exit(1)
 }
 

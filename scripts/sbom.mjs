@@ -1,6 +1,6 @@
 // Writes what the function is made of as a CycloneDX document, for whoever keeps account of what runs where:
 //
-//   npm run sbom -- FILE
+//   node scripts/sbom.mjs FILE
 //
 // The packages of package-lock.json that production has, with their digests, and Node. Not in it: Debian's packages of the image's base,
 // which a scanner of images lists (docs/security.md).
@@ -9,7 +9,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 
 const target = process.argv[2]
 if (target === undefined) {
-  process.stderr.write('which file? npm run sbom -- FILE\n')
+  process.stderr.write('which file? node scripts/sbom.mjs FILE\n')
   process.exit(1)
 }
 const args = ['sbom', '--sbom-format=cyclonedx', '--sbom-type=application', '--package-lock-only']

@@ -42,7 +42,7 @@ install_serving() {
   # Names that lead to this machine, where a port is forwarded to. Without a domain, routes are for the cluster alone.
   again kubectl --context "$context" patch configmap config-domain --namespace knative-serving --type merge \
     --patch '{"data":{"127.0.0.1.sslip.io":""}}'
-  # Not needed for our manifests: feature flags (npm run manifests checks), and registries-skipping-tag-resolving, whose default has dev.local.
+  # Not needed for our manifests: feature flags (npm run check --prefix scripts/manifests checks), and registries-skipping-tag-resolving, whose default has dev.local.
 }
 ready_serving() {
   available knative-serving

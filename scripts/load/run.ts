@@ -11,11 +11,11 @@ import manifest from './package.json' with { type: 'json' }
 import { type Period, page, shares } from './report.ts'
 
 /*
- * `npm run load -- SCENARIO [--env ENVIRONMENT]`: installs Artillery, where it is not, starts this server, where no other is meant, sends
+ * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]`: installs Artillery, where it is not, starts this server, where no other is meant, sends
  * artillery.yml's scenario of that name, and draws how it went over time.
  */
 
-const HELP = `npm run load -- SCENARIO [--env local|knative|kserve] [--report FILE]
+const HELP = `node scripts/load/run.ts SCENARIO [--env local|knative|kserve] [--report FILE]
 
   SCENARIO       cold, steady, ramp, spike, mixed or canary
   --env          of artillery.yml; local, without TARGET, starts the built server by itself, for cold under systemd-socket-activate

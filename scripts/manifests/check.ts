@@ -1,12 +1,13 @@
 /*
  * Checks every manifest of the project without a cluster:
  *
- *   npm run manifests [-- --schemas FOLDER]...
+ *   npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
  *
  * kustomize builds each folder; then come strict schemas, if there are any, the webhooks of Knative Serving and KServe, if there is
  * Go, what policy.yaml demands, that objects named are there, and that what is said in two places is the same in both.
  * Exits with 1 and a line for each problem.
  */
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { askWebhooks, hasGo, isAsked } from './admission.ts'
 import { checkAgreement, type Problem, type Project, theProject } from './agreement.ts'
@@ -62,7 +63,9 @@ function main(): void {
     options: { schemas: { type: 'string', multiple: true, default: [] } },
   })
   const bundles = findBundles()
-  const schemas = readSchemas(values.schemas)
+  // npm runs this in the package's folder, and says where it was called.
+  const from = process.env.INIT_CWD ?? ''
+  const schemas = readSchemas(values.schemas.map(folder => resolve(from, folder)))
   const problems = checkAll(theProject(bundles), schemas)
   if (hasGo) problems.push(...checkAdmission(bundles))
   const objects = bundles.flatMap(({ objects }) => objects)
@@ -89,7 +92,7 @@ function main(): void {
     say(
       '  mkdir -p schemas && kubectl get crd -o yaml > schemas/crds.yaml && kubectl get --raw /openapi/v2 > schemas/openapi.json',
     )
-    say('  npm run manifests -- --schemas schemas')
+    say('  npm run check --prefix scripts/manifests -- --schemas schemas')
     say(
       "and, for func.yaml, func's own in the same folder: schema/func_yaml-schema.json of github.com/knative/func",
     )
