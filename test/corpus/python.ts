@@ -14,21 +14,26 @@ const folder = import.meta.dirname
 const environment = join(folder, '.venv')
 const python = join(environment, 'bin/python')
 const packaged = join(folder, '.packaged')
+const older = join(folder, '.older')
+/** Of ONNX, for the tests that came with them. */
+const OLDER = ['1.22.0', '1.21.0']
 
 function install(): void {
   const stamp = join(environment, 'installed')
-  const wanted = createHash('sha256')
+  const wanted = createHash('sha256').update(String(OLDER))
   for (const file of ['requirements.txt', 'packaged.txt'])
     wanted.update(readFileSync(join(folder, file)))
   const digest = wanted.digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return
-  for (const old of [environment, packaged]) rmSync(old, { recursive: true, force: true })
+  for (const old of [environment, packaged, older]) rmSync(old, { recursive: true, force: true })
   const run = (command: string, ...args: string[]) =>
     execFileSync(command, args, { cwd: folder, stdio: 'inherit' })
   run(process.env.PYTHON ?? 'python3', '-m', 'venv', environment)
   const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps']
   run(python, ...pip, '-r', 'requirements.txt')
   run(python, ...pip, '--target', packaged, '-r', 'packaged.txt')
+  for (const version of OLDER)
+    run(python, ...pip, '--target', join(older, version), `onnx==${version}`)
   writeFileSync(stamp, digest)
 }
 

@@ -23,11 +23,8 @@ import onnx
 from onnx import TensorProto, checker, numpy_helper, shape_inference
 
 import places
-from cases import SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
-from bends import NEWEST_OPSET, ONNX, attribute_bends, constant_bends, opset_bends, schema_of
-
-# ONNX Runtime 1.30 loads no newer format.
-NEWEST_IR = 13
+from bends import attribute_bends, constant_bends, opset_bends, schema_of
+from cases import NEWEST_IR, NEWEST_OPSET, ONNX, SENDABLE, Case, all_cases, as_array, as_json, datatype_of, names
 
 # Bends of all cases of one operator together, and of one case at least and at most, for each choice of constants.
 BENDS_OF_AN_OPERATOR = 300

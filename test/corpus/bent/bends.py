@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 from onnx import defs, helper, numpy_helper
 
+from cases import NEWEST_OPSET, ONNX
+
 # Attributes that say nothing of rows: types, sizes that must fit a weight, seeds.
 LEFT_ALONE = {
     "to", "dtype", "output_dtype", "stash_type", "seed", "saturate", "hidden_size", "equation", "output_datatype",
@@ -33,13 +35,8 @@ STRINGS = {
     "post_transform": ["NONE", "SOFTMAX", "LOGISTIC"],
 }
 
-ONNX = {"", "ai.onnx"}
-
 # ONNX Runtime has no kernels for versions of operators that ended before.
 FIRST_OPSET = 7
-# And loads no newer opset (1.30).
-NEWEST_OPSET = 26
-
 
 KIND = defs.OpSchema.AttrType
 AS_ATTRIBUTE = {KIND.INT: int, KIND.INTS: int, KIND.FLOAT: float, KIND.FLOATS: float}

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from bends import ONNX
+from cases import ONNX
 
 # Entries of one row.
 PARTS = 2
