@@ -12,9 +12,14 @@ export interface Operation {
     readonly examples?: Record<string, { value: unknown }>
   }[]
   readonly requestBody?: {
-    readonly content: Record<string, { readonly examples?: Record<string, unknown> }>
+    readonly content: Record<string, MediaType>
   }
   readonly responses: Record<string, unknown>
+}
+
+interface MediaType {
+  readonly examples?: Record<string, unknown>
+  readonly 'x-example'?: { readonly name: string; readonly base64: string }
 }
 
 interface ResponseObject {
@@ -80,35 +85,30 @@ export class Document {
     return this.operations.flatMap((operation): Example[] => {
       if (operation.requestBody === undefined)
         return [{ name: operation.operationId, operation, headers: {}, body: undefined }]
-      return Object.entries(operation.requestBody.content).flatMap(([type, { examples = {} }]) =>
-        Object.entries(examples).map(([name, reference]) => {
-          const { value, externalValue } = this.resolve<{
-            value?: unknown
-            externalValue?: string
-          }>(reference)
-          const parameters = (operation.parameters ?? []).filter(
-            ({ examples }) => examples?.[name] !== undefined,
-          )
-          return {
-            name: `${operation.operationId} ${name}`,
-            operation,
-            headers: {
-              'content-type': type,
-              ...Object.fromEntries(
-                parameters.map(parameter => [
-                  parameter.name,
-                  String(parameter.examples?.[name]?.value),
-                ]),
-              ),
-            },
-            body:
-              externalValue === undefined
-                ? Buffer.from(JSON.stringify(value))
-                : readDataUrl(externalValue),
-          }
-        }),
+      return Object.entries(operation.requestBody.content).flatMap(([type, media]) =>
+        this.#bodies(media).map(([name, body]) => ({
+          name: `${operation.operationId} ${name}`,
+          operation,
+          headers: {
+            'content-type': type,
+            ...Object.fromEntries(
+              (operation.parameters ?? [])
+                .filter(({ examples }) => examples?.[name] !== undefined)
+                .map(parameter => [parameter.name, String(parameter.examples?.[name]?.value)]),
+            ),
+          },
+          body,
+        })),
       )
     })
+  }
+
+  #bodies({ examples = {}, 'x-example': binary }: MediaType): [name: string, body: Buffer][] {
+    const json = Object.entries(examples).map(([name, reference]): [string, Buffer] => [
+      name,
+      Buffer.from(JSON.stringify(this.resolve<{ value: unknown }>(reference).value)),
+    ])
+    return binary ? [...json, [binary.name, Buffer.from(binary.base64, 'base64')]] : json
   }
 
   /** @throws {assert.AssertionError} when the answer is not what the operation's description says */
@@ -142,7 +142,8 @@ export class Document {
   checkRequest({ name, operation, headers, body }: Example): void {
     const type = headers['content-type'] ?? ''
     const schema = (operation.requestBody?.content[type] as { schema?: object } | undefined)?.schema
-    if (schema !== undefined) this.#checkSchema(name, schema, JSON.parse(`${body}`))
+    if (schema !== undefined && /json$/.test(type))
+      this.#checkSchema(name, schema, JSON.parse(`${body}`))
   }
 
   #checkSchema(what: string, schema: object, value: unknown): void {
@@ -155,12 +156,6 @@ export class Document {
       `${what}: ${this.#ajv.errorsText(validate.errors)} in ${JSON.stringify(value)}`,
     )
   }
-}
-
-function readDataUrl(url: string): Buffer {
-  const [, base64] = /^data:application\/octet-stream;base64,(.*)$/.exec(url) ?? []
-  assert.ok(base64 !== undefined, `${url} is no data: URL of bytes`)
-  return Buffer.from(base64, 'base64')
 }
 
 export async function readDocument(url: string): Promise<Document> {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import { start } from '../fuzz/fuzz.ts'
-import { testModel } from '../server.ts'
+import { projectFolder, testModel } from '../server.ts'
 
 /** Requests an operation and kind of data; `EXAMPLES=1000 SEED=2 npm test --prefix test/system` sends more, and others. */
 const { EXAMPLES = '15', SEED = '1' } = process.env
@@ -34,27 +35,135 @@ before(async () => {
   ])
   writeFileSync(had, wanted)
 })
+before(() => run('npm', ['ci', '--silent', '--ignore-scripts', '--prefix', folder]))
 after(() => rmSync(written, { recursive: true }))
 
-/** Schemathesis 4.32 makes a draft-7 `items` of `prefixItems` and then finds that this is none of draft 2020-12; so it is told less. */
-const withoutPrefixItems = (schema: unknown): unknown =>
-  Array.isArray(schema)
-    ? schema.map(withoutPrefixItems)
-    : typeof schema === 'object' && schema !== null
-      ? Object.fromEntries(
-          Object.entries(schema).map(([key, value]) =>
-            key === 'prefixItems'
-              ? ['items', { anyOf: withoutPrefixItems(value) }]
-              : [key, withoutPrefixItems(value)],
-          ),
-        )
-      : schema
+/** A program of this folder's package. */
+const tool = (name: string, ...args: readonly string[]) =>
+  run(join(folder, 'node_modules/.bin', name), args, {
+    cwd: written,
+    // They report to their makers who runs them.
+    env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
+    maxBuffer: 64 * 2 ** 20,
+  }).catch(({ stdout, stderr }) => assert.fail(`${name}: ${stdout}${stderr}`))
+
+const SECRET = 'a-secret-of-the-tests'
 
 const MODELS: Record<string, Record<string, string>> = {
   iris: {},
   'two inputs and outputs': { MODEL_DIR: testModel('two-in-two-out') },
   'binary data only': { MODEL_DIR: testModel('identity-fp16') },
 }
+
+async function saveDocument(url: string, name: string): Promise<string> {
+  const path = join(written, `${name.replaceAll(' ', '-')}.json`)
+  writeFileSync(path, await (await fetch(`${url}/openapi.json`)).text())
+  return path
+}
+
+for (const [name, env] of Object.entries({ ...MODELS, 'with tokens': { AUTH_SECRET: SECRET } })) {
+  test(`Redocly and Spectral find no error in the OpenAPI document: ${name}`, async () => {
+    const server = await start(env)
+    try {
+      const document = join(written, 'linted.json')
+      const answer = await fetch(`${server.url}/openapi.json`, {
+        headers: { authorization: `Bearer ${SECRET}` },
+      })
+      writeFileSync(document, await answer.text())
+      writeFileSync(join(written, '.spectral.yaml'), 'extends: ["spectral:oas"]\n')
+      await tool('redocly', 'lint', document)
+      await tool('spectral', 'lint', '--fail-severity', 'error', document)
+    } finally {
+      server.process.kill()
+    }
+  })
+}
+
+describe('a client made of the OpenAPI document', () => {
+  const row = { name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }
+  let server: Awaited<ReturnType<typeof start>>
+  let document: string
+  before(async () => {
+    server = await start({})
+    document = await saveDocument(server.url, 'client')
+  })
+  after(() => server.process.kill())
+
+  /** Checks a caller with strict types, bundles it, and lets it ask. @returns what it prints */
+  async function runTypeScript(source: string): Promise<string> {
+    writeFileSync(join(written, 'caller.ts'), source)
+    if (!existsSync(join(written, 'node_modules')))
+      symlinkSync(join(folder, 'node_modules'), join(written, 'node_modules'))
+    const options = ['--strict', '--noEmit', '--skipLibCheck', '--module', 'preserve']
+    await run(join(projectFolder, 'node_modules/.bin/tsc'), [...options, 'caller.ts'], {
+      cwd: written,
+    }).catch(({ stdout }) => assert.fail(stdout))
+    const bundle = join(written, 'caller.mjs')
+    await build({
+      entryPoints: [join(written, 'caller.ts')],
+      outfile: bundle,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+    })
+    return (await run(process.execPath, [bundle, server.url])).stdout.trim()
+  }
+
+  test('openapi-typescript: types for openapi-fetch', async () => {
+    await tool('openapi-typescript', document, '-o', join(written, 'schema.ts'))
+    const printed = await runTypeScript(`
+      import createClient from 'openapi-fetch'
+      import type { paths } from './schema'
+      declare const process: { argv: string[] }
+      const client = createClient<paths>({ baseUrl: process.argv[2] })
+      const { data } = await client.POST('/v2/models/iris-classifier/infer', {
+        body: { inputs: [${JSON.stringify(row)}] },
+      })
+      // The answer may be binary tensor data, too.
+      if (typeof data === 'object') console.log(data.outputs[1]?.data[0])
+      export {}
+    `)
+    assert.equal(printed, 'setosa')
+  })
+
+  test('@hey-api/openapi-ts: functions', async () => {
+    await tool('openapi-ts', '-i', document, '-o', join(written, 'sdk'))
+    const printed = await runTypeScript(`
+      import { infer } from './sdk'
+      declare const process: { argv: string[] }
+      const { data } = await infer({
+        baseUrl: process.argv[2],
+        body: { inputs: [${JSON.stringify(row)}] },
+      })
+      console.log(data?.outputs[1]?.data[0])
+      export {}
+    `)
+    assert.equal(printed, 'setosa')
+  })
+
+  test('openapi-python-client: a package', async () => {
+    const output = join(written, 'python')
+    const { stdout } = await run(join(venv, 'bin/openapi-python-client'), [
+      'generate',
+      '--meta=none',
+      `--path=${document}`,
+      `--output-path=${join(output, 'iris_client')}`,
+      `--config=${join(folder, 'openapi-python-client.yaml')}`,
+    ])
+    assert.doesNotMatch(stdout, /will not be generated/)
+    const caller = `
+import sys
+from iris_client import Client
+from iris_client.api.inference import infer
+from iris_client.models import InferenceRequest
+request = InferenceRequest.from_dict({"inputs": [${JSON.stringify(row)}]})
+answer = infer.sync(client=Client(base_url=sys.argv[1]), body=request)
+print(answer.outputs[1].data[0])
+`
+    const asked = await run(join(venv, 'bin/python'), ['-c', caller, server.url], { cwd: output })
+    assert.equal(asked.stdout.trim(), 'setosa')
+  })
+})
 
 for (const [name, env] of Object.entries(MODELS)) {
   test(`what Schemathesis makes of the OpenAPI document is answered as that says: ${name}`, {
@@ -63,12 +172,7 @@ for (const [name, env] of Object.entries(MODELS)) {
     const server = await start(env)
     try {
       const document = join(written, `${name}.json`)
-      writeFileSync(
-        document,
-        JSON.stringify(
-          withoutPrefixItems(await (await fetch(`${server.url}/openapi.json`)).json()),
-        ),
-      )
+      writeFileSync(document, await (await fetch(`${server.url}/openapi.json`)).text())
       const options = [
         '--phases',
         'examples,coverage,fuzzing',

@@ -6,8 +6,21 @@ import { pathsOf, rowsFor, type TableRoute } from '../routes.ts'
 import { eventSchemas } from './events.ts'
 import { requestExamples } from './examples.ts'
 import { type Described, OPERATIONS, type Operation, type OperationOf, TAGS } from './operations.ts'
-import { errorRefs, errorResponses, HEADERS, type OpenApi, object, schemaRef } from './parts.ts'
-import { type InferenceSchemas, inferenceSchemas, metadataSchema, type Schema } from './schemas.ts'
+import {
+  errorRefs,
+  errorResponses,
+  HEADERS,
+  type OpenApi,
+  object,
+  WITHOUT_AUTHENTICATION,
+} from './parts.ts'
+import {
+  type InferenceSchemas,
+  inferenceSchemas,
+  metadataSchema,
+  oneOf,
+  type Schema,
+} from './schemas.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
@@ -29,7 +42,7 @@ export function openApi(
   rows: readonly TableRoute[] = rowsFor(config),
 ): OpenApi {
   const { name, version, description } = model
-  const schemas = inferenceSchemas({ name, version }, signature, schemaRef)
+  const schemas = inferenceSchemas({ name, version }, signature)
   const examples = requestExamples({ signature, example })
   const described = { name, request: schemas.request, examples, playground: config.playground }
   const title = `An ONNX model${version === undefined ? '' : `, version ${version}`}`
@@ -42,7 +55,8 @@ export function openApi(
       description: [description, ABOUT].filter(Boolean).join('\n\n'),
     },
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
-    ...(config.auth && { security: [{ bearer: [] }] }),
+    servers: [{ url: '/' }],
+    security: config.auth ? [{ bearer: [] }] : [],
     paths: describePaths(rows, model, described, config.auth),
     components: {
       ...(config.auth && { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }),
@@ -54,8 +68,8 @@ export function openApi(
           error: { type: 'string', description: 'What was wrong, and what would be right.' },
         }),
       },
-      headers: HEADERS,
-      responses: errorResponses(),
+      headers: config.auth ? HEADERS : WITHOUT_AUTHENTICATION,
+      responses: errorResponses(config.auth),
       ...(examples?.json && {
         examples: { request: { summary: 'An inference request', value: examples.json } },
       }),
@@ -107,10 +121,9 @@ function withAuthentication(auth: Config['auth'], operation: Operation): OpenApi
   return { ...operation, responses: { ...operation.responses, ...refusals } }
 }
 
-const inferenceComponents = ({ request, response, data }: InferenceSchemas): OpenApi => ({
+const inferenceComponents = ({ request, response }: InferenceSchemas): OpenApi => ({
   ...(request && { InferenceRequest: request }),
   InferenceResponse: response,
-  ...data,
   ...(request && eventSchemas()),
 })
 
@@ -118,7 +131,8 @@ function modelMetadataSchema(
   { name, version }: DescribedModel,
   { inputs, outputs }: LoadedModel['signature'],
 ): Schema {
-  const versions = version === undefined ? undefined : { versions: { const: [version] } }
+  const versions =
+    version === undefined ? undefined : { versions: { type: 'array', items: { const: version } } }
   return object({
     name: { const: name },
     ...versions,
@@ -132,7 +146,7 @@ const tensors = (schemas: readonly Schema[]): Schema => ({
   type: 'array',
   minItems: schemas.length,
   maxItems: schemas.length,
-  ...(schemas.length > 0 && { prefixItems: schemas }),
+  items: oneOf(schemas),
 })
 
 const SERVER_METADATA = object({

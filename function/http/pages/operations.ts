@@ -51,22 +51,8 @@ export type OperationOf = (described: Described) => Operation
 
 /** The description of each route. */
 export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
-  'POST /v2/models/{model}[/versions/{version}]/infer': described => {
-    const inference = describeInference(described)
-    return {
-      ...inference,
-      tags: ['Inference', 'Events'],
-      operationId: 'infer',
-      summary: 'Run the model',
-      responses: { ...inference.responses, ...errorRefs(404) },
-    }
-  },
-  'POST /': described => ({
-    ...describeInference(described),
-    tags: ['Events', 'Inference'],
-    operationId: 'receive',
-    summary: 'Send a CloudEvent, or a bare inference request',
-  }),
+  'POST /v2/models/{model}[/versions/{version}]/infer': describeInfer,
+  'POST /': describeEvents,
   'GET /': describeRoot,
   'GET /v2/models/{model}[/versions/{version}]': () => ({
     tags: ['Model'],
@@ -116,10 +102,10 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
     }),
   'GET /openapi.json': () =>
     get('Server', 'openApi', 'This description', {
-      200: answer('An OpenAPI 3.1 document.', {
-        type: 'object',
-        required: ['openapi', 'info', 'paths'],
-      }),
+      200: answer(
+        'An OpenAPI 3.1 document.',
+        object({ openapi: TEXT, info: { type: 'object' }, paths: { type: 'object' } }),
+      ),
       ...errorRefs(503, 504),
     }),
   'GET /docs': () =>
@@ -166,13 +152,44 @@ function describeRoot({ playground }: Described): Operation {
 
 const REQUEST = { $ref: '#/components/examples/request' }
 
-/** A path that answers a bare inference request, and one in an event by an event. */
-function describeInference({ request, examples }: Described) {
+function describeInfer({ request, examples }: Described): Operation {
   return {
+    tags: ['Inference'],
+    operationId: 'infer',
+    summary: 'Run the model',
     description:
       'Requests that arrive together are joined into one run where the model\u2019s rows are independent. ' +
-      'A CloudEvent, as a Knative Broker or `func invoke` sends it, is answered by one: its data is an inference request, ' +
-      'the reply\u2019s data the response. ' +
+      'A CloudEvent is answered as at `/`.',
+    parameters: [jsonLengthParameter(examples)],
+    requestBody: {
+      required: true,
+      content: {
+        ...(request && {
+          'application/json': {
+            schema: schemaRef('InferenceRequest'),
+            ...(examples?.json && { examples: { request: REQUEST } }),
+          },
+        }),
+        ...binaryRequest(examples),
+      },
+    },
+    responses: {
+      200: {
+        ...answer('The outputs.', schemaRef('InferenceResponse'), BYTES),
+        headers: headerRefs('Inference-Header-Content-Length'),
+      },
+      ...errorRefs(400, 404, 405, 413, 415, 500, 503, 504),
+    },
+  }
+}
+
+function describeEvents({ request, examples }: Described): Operation {
+  return {
+    tags: ['Events'],
+    operationId: 'receive',
+    summary: 'Send a CloudEvent, or a bare inference request',
+    description:
+      'What a Knative Broker or `func invoke` sends. The event\u2019s data is an inference request, the reply\u2019s data the response. ' +
       'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
       'inference request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
       'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.',
@@ -210,7 +227,7 @@ const eventParameters = (examples: RequestExamples | undefined): OpenApi[] =>
     name: `ce-${attribute}`,
     in: 'header',
     description: `The event\u2019s ${attribute}, in binary mode.`,
-    schema: attribute === 'specversion' ? { const: '1.0' } : TEXT,
+    schema: attribute === 'specversion' ? { type: 'string', pattern: '^1\\.0$' } : TEXT,
     ...(examples?.json && { examples: { binaryMode: { value } } }),
   }))
 
@@ -264,12 +281,13 @@ const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => 
 
 const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
   'application/octet-stream': {
+    ...BYTES['application/octet-stream'],
+    // Not an Example Object: generators of clients take its externalValue for a file.
     ...(examples && {
-      examples: {
-        binaryTensors: {
-          summary: 'Binary tensor data',
-          externalValue: `data:application/octet-stream;base64,${examples.binary.body.toString('base64')}`,
-        },
+      'x-example': {
+        name: 'binaryTensors',
+        summary: 'Binary tensor data',
+        base64: examples.binary.body.toString('base64'),
       },
     }),
   },

@@ -1,3 +1,4 @@
+import type { Config } from '../../config/config.ts'
 import type { Schema } from './schemas.ts'
 
 /** An OpenAPI document, or a part of one. */
@@ -30,9 +31,14 @@ export const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]): OpenAp
     statuses.map(status => [status, { $ref: `#/components/responses/${ERRORS[status][0]}` }]),
   )
 
-export const errorResponses = (): OpenApi =>
-  Object.fromEntries(
-    Object.values(ERRORS).map(([name, description, ...headers]) => [
+/** @param auth undefined where callers need no authentication */
+export function errorResponses(auth: Config['auth']): OpenApi {
+  const used = Object.entries(ERRORS).filter(
+    ([status]) =>
+      (status !== '401' || auth !== undefined) && (status !== '403' || auth?.jwt !== undefined),
+  )
+  return Object.fromEntries(
+    used.map(([, [name, description, ...headers]]) => [
       name,
       {
         ...answer(description, schemaRef('Error')),
@@ -40,6 +46,7 @@ export const errorResponses = (): OpenApi =>
       },
     ]),
   )
+}
 
 const STRING: Schema = { type: 'string' }
 
@@ -69,6 +76,10 @@ export const HEADERS = {
   'ce-subject': { description: 'In binary mode: the event\u2019s id.', schema: STRING },
 }
 
+const { 'WWW-Authenticate': _, ...rest } = HEADERS
+/** The headers where callers need no authentication. */
+export const WITHOUT_AUTHENTICATION = rest
+
 export const headerRefs = (...names: readonly (keyof typeof HEADERS)[]): OpenApi =>
   Object.fromEntries(names.map(name => [name, { $ref: `#/components/headers/${name}` }]))
 
@@ -76,8 +87,9 @@ export const schemaRef = (name: string): Schema => ({ $ref: `#/components/schema
 
 export const TEXT: Schema = { type: 'string', minLength: 1 }
 export const HTML = { 'text/html': { schema: TEXT } }
-/** JSON and then bytes; no schema describes that. */
-export const BYTES = { 'application/octet-stream': {} }
+/** JSON and then bytes. */
+const BINARY: Schema = { type: 'string', format: 'binary' }
+export const BYTES = { 'application/octet-stream': { schema: BINARY } }
 
 export const object = (properties: Readonly<Record<string, Schema>>): Schema => ({
   type: 'object',

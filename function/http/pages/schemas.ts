@@ -11,8 +11,6 @@ export interface InferenceSchemas {
   /** Undefined where JSON cannot carry an input (FP16). */
   readonly request: Schema | undefined
   readonly response: Schema
-  /** The data arrays that these schemas refer to, by component name. */
-  readonly data: Readonly<Record<string, Schema>>
 }
 
 /** A model's name and version, as every answer has them. */
@@ -21,18 +19,15 @@ export interface ServedModel {
   readonly version: string | undefined
 }
 
-/** @param ref turns the name of a component into a reference to it */
 export function inferenceSchemas(
   { name, version }: ServedModel,
   signature: Signature,
-  ref: (name: string) => Schema,
 ): InferenceSchemas {
   const { inputs, outputs } = signature
-  const datatypes = new Set([...inputs, ...outputs].map(({ datatype }) => datatype))
   return {
     request: !inputs.every(({ datatype }) => hasJson(datatype))
       ? undefined
-      : requestSchema(signature, ref),
+      : requestSchema(signature),
     response: {
       type: 'object',
       required: ['model_name', ...(version === undefined ? [] : ['model_version']), 'outputs'],
@@ -49,15 +44,10 @@ export function inferenceSchemas(
         },
       },
     },
-    data: Object.fromEntries(
-      [...datatypes]
-        .filter(hasJson)
-        .map(datatype => [dataName(datatype), dataSchema(datatype, ref)]),
-    ),
   }
 }
 
-function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Schema): Schema {
+function requestSchema({ inputs, outputs }: Signature): Schema {
   return {
     type: 'object',
     required: ['inputs'],
@@ -83,7 +73,7 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
         type: 'array',
         minItems: inputs.length,
         maxItems: inputs.length,
-        ...(inputs.length > 0 && { items: oneOf(inputs.map(input => inputSchema(input, ref))) }),
+        ...(inputs.length > 0 && { items: oneOf(inputs.map(inputSchema)) }),
         ...(inputs.length > 1 && {
           allOf: inputs.map(({ name }) => ({
             contains: { properties: { name: { const: name } } },
@@ -115,10 +105,7 @@ function requestSchema({ inputs, outputs }: Signature, ref: (name: string) => Sc
   }
 }
 
-const inputSchema = (
-  { name, datatype, ...shape }: TensorMetadata,
-  ref: (name: string) => Schema,
-): Schema => ({
+const inputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'shape', 'datatype', 'data'],
   properties: {
@@ -126,7 +113,7 @@ const inputSchema = (
     shape: shapeSchema(shape),
     datatype: { const: datatype },
     parameters: PARAMETERS,
-    data: ref(dataName(datatype)),
+    data: dataSchema(datatype, shape),
   },
 })
 
@@ -145,7 +132,11 @@ const outputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => (
 export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'datatype', 'shape'],
-  properties: { name: { const: name }, datatype: { const: datatype }, shape: { const: shape } },
+  properties: {
+    name: { const: name },
+    datatype: { const: datatype },
+    shape: sized(shape.length, { type: 'integer', minimum: -1 }, `[${shape.join(', ')}]`),
+  },
 })
 
 function shapeSchema({
@@ -154,24 +145,22 @@ function shapeSchema({
   anyRank,
 }: Pick<TensorMetadata, 'shape' | 'dimensionNames' | 'anyRank'>): Schema {
   if (anyRank) return { type: 'array', description: 'Any shape.', items: DIMENSION }
-  return {
-    type: 'array',
-    ...(shape.length > 0 && {
-      prefixItems: shape.map((dimension, i) =>
-        dimension === -1 ? variable(dimensionNames[i]) : { const: dimension },
-      ),
-    }),
-    minItems: shape.length,
-    maxItems: shape.length,
-  }
+  const dimensions = shape.map((dimension, i) =>
+    dimension === -1 ? dimensionNames[i] || 'any' : dimension,
+  )
+  return sized(shape.length, DIMENSION, `[${dimensions.join(', ')}]`)
 }
 
 const DIMENSION: Schema = { type: 'integer', minimum: 0 }
 
-const variable = (name: string | undefined): Schema =>
-  name === undefined || name === ''
-    ? DIMENSION
-    : { ...DIMENSION, description: `The dimension "${name}".` }
+/** Not `prefixItems`, nor a `const` of an array: generators of clients and linters stumble over them. */
+const sized = (length: number, items: Schema, description: string): Schema => ({
+  type: 'array',
+  description,
+  minItems: length,
+  maxItems: length,
+  items,
+})
 
 /** In a request, null stands for what is not there. */
 const PARAMETERS: Schema = {
@@ -179,14 +168,19 @@ const PARAMETERS: Schema = {
   additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
 }
 
-const dataName = (datatype: Datatype) => `${datatype}Data`
+/** Flat, or nested as deep as the shape is long. Not by recursion, which some generators refuse. */
+function dataSchema(
+  datatype: Datatype,
+  { shape, anyRank }: Pick<TensorMetadata, 'shape' | 'anyRank'>,
+): Schema {
+  const description = `Row-major, flat or nested as the shape says: ${DATATYPES[datatype].takes}.`
+  if (anyRank) return { type: 'array', description, items: {} }
+  const flat = arrayOf(ELEMENT[datatype])
+  if (shape.length < 2) return { ...flat, description }
+  return { description, anyOf: [flat, shape.reduce(arrayOf, ELEMENT[datatype])] }
+}
 
-/** Nested as the shape says, or flat: hence an array of elements or of arrays. */
-const dataSchema = (datatype: Datatype, ref: (name: string) => Schema): Schema => ({
-  type: 'array',
-  description: `Row-major, flat or nested as the shape says: ${DATATYPES[datatype].takes}.`,
-  items: { anyOf: [ELEMENT[datatype], ref(dataName(datatype))] },
-})
+const arrayOf = (items: Schema): Schema => ({ type: 'array', items })
 
 const integer = (minimum: number, maximum: number): Schema => ({
   type: 'integer',
@@ -221,7 +215,7 @@ const ELEMENT: Readonly<Record<Datatype, Schema>> = {
  * A single schema stands alone, because generators make a union of a oneOf of one. No schema:
  * nothing fits.
  */
-function oneOf(schemas: readonly Schema[]): Schema {
+export function oneOf(schemas: readonly Schema[]): Schema {
   const [first, ...others] = schemas
   if (first === undefined) return { not: {} }
   return others.length === 0 ? first : { oneOf: schemas }

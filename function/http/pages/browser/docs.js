@@ -19,19 +19,24 @@ const resolve = (api, value) =>
         .reduce((at, key) => at[key], api)
     : value
 
+/** A media type's examples: JSON by name, and the one of binary tensor data. */
+const examplesIn = (api, { examples = {}, 'x-example': binary }) => [
+  ...Object.entries(examples).map(([name, reference]) => ({ name, ...resolve(api, reference) })),
+  ...(binary ? [binary] : []),
+]
+
 /** The document's examples of an operation, as the form's fields hold them. */
 function examplesOf(api, operation) {
   const { content = {} } = operation.requestBody ?? {}
-  const examples = Object.entries(content).flatMap(([type, { examples = {} }]) =>
-    Object.entries(examples).map(([name, reference]) => {
-      const { summary, value, externalValue } = resolve(api, reference)
+  const examples = Object.entries(content).flatMap(([type, media]) =>
+    examplesIn(api, media).map(({ name, summary, value, base64 }) => {
       const headers = (operation.parameters ?? [])
         .filter(({ examples }) => examples?.[name])
         .map(({ name: header, examples }) => [header, examples[name].value])
       const lines = [['Content-Type', type], ...headers].map(pair => pair.join(': ')).join('\n')
-      if (externalValue === undefined)
+      if (base64 === undefined)
         return { summary, headers: lines, body: pretty(JSON.stringify(value)), tail: '' }
-      const bytes = fromBase64(externalValue.split(',')[1])
+      const bytes = fromBase64(base64)
       const length = Number(headers[0][1])
       return {
         summary,
