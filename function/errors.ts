@@ -2,7 +2,7 @@ import type { InferenceErrorCode } from './protocol/errors.ts'
 import type { FailureCause, RejectionReason } from './telemetry/metrics.ts'
 
 /**
- * What an error means for HTTP, events and metrics. Only this table says it: look an error up by
+ * What an error means for HTTP, events, gRPC and metrics. Only this table says it: look an error up by
  * its code.
  */
 export interface Meaning {
@@ -14,6 +14,11 @@ export interface Meaning {
    * retry may succeed.
    */
   readonly event: number
+  /**
+   * The status of a call (gRPC, "Status codes and their use"). Clients try again by themselves only
+   * after UNAVAILABLE (14).
+   */
+  readonly grpc: number
   /**
    * In a batch, this error fails only its own event: the reply to that event says what was wrong.
    */
@@ -28,32 +33,34 @@ export interface Meaning {
 
 // biome-ignore format: one row an error reads best as a table
 const INFERENCE = {
-  BAD_REQUEST:     { http: 400, event: 400, endsOneEvent: true },
-  TOO_LARGE:       { http: 413, event: 413, rejected: 'too_large' },
-  MODEL_FAILED:    { http: 500, event: 422, endsOneEvent: true, failed: 'model' },
-  OVERLOADED:      { http: 503, event: 503, retryAfter: 1, rejected: 'overloaded' },
-  NOT_READY:       { http: 503, event: 503, retryAfter: 1, rejected: 'not_ready' },
-  DEADLINE_PASSED: { http: 504, event: 504, rejected: 'deadline' },
+  BAD_REQUEST:     { http: 400, event: 400, grpc: 3, endsOneEvent: true },
+  TOO_LARGE:       { http: 413, event: 413, grpc: 8, rejected: 'too_large' },
+  MODEL_FAILED:    { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'model' },
+  OVERLOADED:      { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'overloaded' },
+  NOT_READY:       { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'not_ready' },
+  DEADLINE_PASSED: { http: 504, event: 504, grpc: 4, rejected: 'deadline' },
   // A retry would end the next process, too.
-  RUN_TIMED_OUT:   { http: 504, event: 422, endsOneEvent: true, failed: 'model' },
+  RUN_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'model' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
-/** HTTP's own refusals, which the inference protocol does not define. */
+/** Refusals of HTTP and of gRPC, which the inference protocol does not define. */
 // biome-ignore format: one row a refusal reads best as a table
 const REFUSALS = {
-  BAD_HTTP:               { http: 400, event: 400 },
-  UNAUTHENTICATED:        { http: 401, event: 401, rejected: 'unauthenticated' },
-  FORBIDDEN:              { http: 403, event: 403, rejected: 'forbidden' },
-  NOT_FOUND:              { http: 404, event: 404 },
-  METHOD_NOT_ALLOWED:     { http: 405, event: 405 },
-  BODY_TOO_LARGE:         { http: 413, event: 413, rejected: 'too_large' },
-  UNSUPPORTED_MEDIA_TYPE: { http: 415, event: 415 },
-  EXPECTATION_FAILED:     { http: 417, event: 417 },
-  KEYS_UNAVAILABLE:       { http: 503, event: 503 },
+  BAD_HTTP:               { http: 400, event: 400, grpc: 3 },
+  UNAUTHENTICATED:        { http: 401, event: 401, grpc: 16, rejected: 'unauthenticated' },
+  FORBIDDEN:              { http: 403, event: 403, grpc: 7, rejected: 'forbidden' },
+  NOT_FOUND:              { http: 404, event: 404, grpc: 5 },
+  METHOD_NOT_ALLOWED:     { http: 405, event: 405, grpc: 12 },
+  BODY_TOO_LARGE:         { http: 413, event: 413, grpc: 8, rejected: 'too_large' },
+  UNSUPPORTED_MEDIA_TYPE: { http: 415, event: 415, grpc: 12 },
+  EXPECTATION_FAILED:     { http: 417, event: 417, grpc: 3 },
+  BAD_FRAME:              { http: 400, event: 400, grpc: 13 },
+  UNKNOWN_METHOD:         { http: 404, event: 404, grpc: 12 },
+  KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
 /** An error without a code: our own mistake. Its text is for the log, not for the caller. */
-export const UNFORESEEN: Meaning = { http: 500, event: 500, failed: 'server' }
+export const UNFORESEEN: Meaning = { http: 500, event: 500, grpc: 13, failed: 'server' }
 
 export type RefusalCode = keyof typeof REFUSALS
 export type ErrorCode = InferenceErrorCode | RefusalCode

@@ -1,6 +1,7 @@
 /*
  * Writes the files that repeat what the code or another file declares: the tables of
- * docs/metrics.md and docs/configuration.md, and the Prometheus operator's rule objects.
+ * docs/metrics.md and docs/configuration.md, docs/inference.proto, and the Prometheus operator's
+ * rule objects.
  *
  *   npm run docs:write
  */
@@ -16,6 +17,7 @@ import {
   SERVING,
   TLS,
 } from '../function/config/variables.ts'
+import { INFERENCE_PROTO } from '../function/protocol/inference-proto.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/telemetry/metrics.ts'
 import { createPrometheus } from '../function/telemetry/prometheus.ts'
 
@@ -50,6 +52,7 @@ export async function generated(): Promise<ReadonlyMap<string, string>> {
       access: variableTable({ ...AUTH, ...TLS, ...ORIGINS }),
       platform: platformTable(),
     }),
+    ['docs/inference.proto', INFERENCE_PROTO],
     ...readdirSync(pathOf(RULES)).map(operatorRules),
   ])
 }

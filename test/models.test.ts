@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
+import { type Client, connectGrpc } from './grpc/client.ts'
+import { outputsOf, rawRequest, typedRequest } from './grpc/messages.ts'
 import { type Server, startServer, testModel } from './server.ts'
 import {
   binaryOutputs,
@@ -13,7 +15,7 @@ import {
 
 /*
  * Any model is served by MODEL_DIR alone: one small model for each property a graph can have, every output checked by value,
- * as JSON and as binary tensor data.
+ * as JSON and as binary tensor data, and as raw and typed contents over gRPC.
  */
 
 interface Case {
@@ -56,16 +58,39 @@ for (const name of MODELS) {
   suite(`the model ${name}`, () => {
     let server: Server
     let url: string
+    let client: Client
     before(async () => {
       server = await startServer({ MODEL_DIR: testModel(name) })
       url = `${server.url}/v2/models/${server.service.model.name}/infer`
+      client = connectGrpc(server.port)
     })
-    after(() => server.stop())
+    after(async () => {
+      await client.close()
+      await server.stop()
+    })
 
     const postJson = (inputs: readonly WrittenTensor[]) =>
       fetch(url, { method: 'POST', body: Buffer.from(writeExactly({ inputs })) })
 
     for (const { name, inputs, outputs } of cases ?? []) {
+      const expected = outputs.map(output => ({
+        name: output.name,
+        datatype: output.datatype,
+        shape: output.shape,
+        bytes: toBytes(output),
+      }))
+      const inferByGrpc = async (request: typeof rawRequest) => {
+        const { model } = server.service
+        const answer = await client.call('ModelInfer', request(model.name, inputs))
+        const outputs = answer.messages.flatMap(outputsOf)
+        return {
+          status: answer.status,
+          message: answer.message,
+          isRaw: answer.messages[0]?.raw_output_contents.length > 0,
+          outputs: outputs.map(output => ({ ...output, bytes: withoutNanSign(output) })),
+        }
+      }
+
       if (outputs.some(isLost)) {
         test(`${name}: an answer whose bytes would be lost is an error, not a wrong answer`, async () => {
           for (const response of [
@@ -88,13 +113,26 @@ for (const name of MODELS) {
             ...output,
             bytes: withoutNanSign(output),
           })),
-          outputs.map(output => ({
-            name: output.name,
-            datatype: output.datatype,
-            shape: output.shape,
-            bytes: toBytes(output),
-          })),
+          expected,
         )
+      })
+
+      test(`${name}: raw contents in, the expected raw contents out`, async () => {
+        const { status, message, isRaw, outputs } = await inferByGrpc(rawRequest)
+        assert.equal(status, 0, message)
+        assert.deepEqual([isRaw, outputs], [true, expected])
+      })
+
+      test(`${name}: typed contents in, the expected ones out; raw where an output is FP16`, async () => {
+        const { status, message, isRaw, outputs } = await inferByGrpc(typedRequest)
+        if (inputs.some(({ datatype }) => datatype === 'FP16')) {
+          assert.equal(status, 3)
+          assert.match(message, /FP16 has no typed contents; send it in raw_input_contents/)
+        } else {
+          assert.equal(status, 0, message)
+          const hasFp16 = expected.some(({ datatype }) => datatype === 'FP16')
+          assert.deepEqual([isRaw, outputs], [hasFp16, expected])
+        }
       })
 
       if (inputs.some(jsonHasNoWord) || outputs.some(jsonHasNoWord)) {

@@ -1,9 +1,23 @@
 import type { ServerHttp2Stream } from 'node:http2'
+import { Refused } from '../answer.ts'
 import type { Config } from '../config/config.ts'
+import { meaningOf } from '../errors.ts'
 import type { Authenticate } from '../http/access/authentication.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory } from '../http/memory.ts'
+import { INFERENCE } from '../protocol/inference-proto.ts'
+import { show } from '../protocol/json.ts'
+import type { Method, ProtoFile } from '../protocol/protobuf-schema.ts'
 import type { Service } from '../service.ts'
+import { traceOf } from '../telemetry/log.ts'
+import { Call } from './call.ts'
+import { Cancelled } from './frames.ts'
+import { HEALTH_METHODS } from './health.ts'
+import { INFERENCE_METHODS, UNIMPLEMENTED } from './inference.ts'
+import type { Handler } from './method.ts'
+import { HEALTH, REFLECTION, REFLECTION_ALPHA } from './protos.ts'
+import { REFLECTION_METHODS } from './reflection.ts'
+import { statusOf } from './status.ts'
 
 /** What answering calls depends on. */
 export interface GrpcContext {
@@ -13,6 +27,8 @@ export interface GrpcContext {
   readonly memory: BodyMemory
   /** Undefined where callers need no authentication. */
   readonly authenticate: Authenticate | undefined
+  /** A call was answered that is no probe: the process is not idle. */
+  readonly onUsed: () => void
 }
 
 /**
@@ -22,17 +38,95 @@ export interface GrpcContext {
 export type AnswerCall = (stream: ServerHttp2Stream, head: RequestHead) => void
 
 /** Loaded at the first call. */
-export function createGrpc(_context: GrpcContext): AnswerCall {
-  return (stream, { url = '' }) => {
-    // Trailers-Only, as an error before any message is sent.
-    stream.respond(
-      {
-        ':status': 200,
-        'content-type': 'application/grpc',
-        'grpc-status': '12',
-        'grpc-message': `${url} is not implemented`,
-      },
-      { endStream: true },
-    )
+export function createGrpc(context: GrpcContext): AnswerCall {
+  return (stream, head) => void answerCall(new Call(stream, head, context), context)
+}
+
+interface Entry {
+  readonly method: Method
+  readonly handler: Handler
+}
+
+/** Every method by its path. */
+const METHODS: ReadonlyMap<string, Entry> = new Map([
+  ...entriesOf(INFERENCE, INFERENCE_METHODS),
+  ...entriesOf(HEALTH, HEALTH_METHODS),
+  ...entriesOf(REFLECTION, REFLECTION_METHODS),
+  ...entriesOf(REFLECTION_ALPHA, REFLECTION_METHODS),
+])
+
+function entriesOf(
+  { services }: ProtoFile,
+  handlers: Readonly<Record<string, Handler>>,
+): [string, Entry][] {
+  return services.flatMap(({ fullName, methods }) =>
+    methods.map((method): [string, Entry] => {
+      const handler = handlers[method.name]
+      if (handler === undefined) throw new Error(`${fullName}.${method.name} has no handler`)
+      return [`/${fullName}/${method.name}`, { method, handler }]
+    }),
+  )
+}
+
+/** Never rejects. */
+async function answerCall(call: Call, context: GrpcContext): Promise<void> {
+  const { service, authenticate } = context
+  try {
+    if (authenticate !== undefined) await refuseUnlessAllowed(call, authenticate)
+    checkHead(call.head)
+    const { method, handler } = findMethod(call.path)
+    call.open({ expectsMessage: !method.clientStreams })
+    await handler.answer(call, method, service)
+    call.end()
+    if (handler.kind === undefined) context.onUsed()
+  } catch (error) {
+    if (error instanceof Cancelled) call.cancel()
+    else refuse(call, error, service)
   }
+}
+
+/** The status of an error; counted, and logged where it was not foreseen. */
+function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
+  const meaning = meaningOf(error)
+  if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
+  if (meaning === undefined)
+    log.error(
+      { err: error, ...traceOf(call.head.headers, call.caller) },
+      'a call failed unexpectedly',
+    )
+  call.end(statusOf(error))
+}
+
+/** @throws {Refused} */
+async function refuseUnlessAllowed(call: Call, authenticate: Authenticate): Promise<void> {
+  const kind = METHODS.get(call.path)?.handler.kind
+  const refusal = await authenticate(call.head, () => (kind === undefined ? undefined : { kind }))
+  if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
+}
+
+/** @throws {Refused} where it is not the head of a call with protobuf messages */
+function checkHead({ method, headers }: RequestHead): void {
+  if (method !== 'POST')
+    throw new Refused('METHOD_NOT_ALLOWED', `a call is a POST request, not ${method}`)
+  const contentType = headers['content-type'] ?? ''
+  if (!/^application\/grpc(\+proto)?\s*(;|$)/i.test(contentType))
+    throw new Refused(
+      'UNSUPPORTED_MEDIA_TYPE',
+      `content-type ${show(contentType)} is not supported; send application/grpc or application/grpc+proto`,
+    )
+}
+
+/** @throws {Refused} where this server has no such method; it says what this server is */
+function findMethod(path: string): Entry {
+  const entry = METHODS.get(path)
+  if (entry !== undefined) return entry
+  const [, service = '', name = ''] = path.split('/')
+  const why =
+    service === INFERENCE.services[0]?.fullName
+      ? UNIMPLEMENTED.find(({ names }) => names.test(name))?.why
+      : undefined
+  throw new Refused(
+    'UNKNOWN_METHOD',
+    `${show(path)} is not implemented: ${why ?? 'reflection lists what this server has'}`,
+  )
 }

@@ -57,13 +57,13 @@ export class IncomingBody implements RequestBody {
     if (stream.destroyed) throw new HungUp()
     const decoder = decoderOf(head.headers['content-encoding'])
     const length = declaredLength(head)
-    if (length > this.#maxBytes) throw tooLarge(this.#maxBytes)
+    if (length > this.#maxBytes) throw tooLarge('body', this.#maxBytes)
     // Only now: a request that would be refused needs no body.
     if (head.headers.expect !== undefined && head.httpVersion !== '1.0') response.writeContinue()
     this.reservation = new Reservation(this.#memory)
     await undefined
     const received = await this.#receive(length)
-    this.#bytes = decoder === undefined ? received : await this.#inflate(decoder, received)
+    this.#bytes = decoder === undefined ? received : await inflate(decoder, received, this.#growth)
     this.wasRead = true
     return this.#bytes
   }
@@ -73,7 +73,7 @@ export class IncomingBody implements RequestBody {
    * @throws {Overloaded} when it is larger, and other requests fill the memory
    */
   becomeAnswer({ body }: Answer): void {
-    if (this.#bytes !== undefined) free(this.#bytes)
+    if (this.#bytes !== undefined) freeBody(this.#bytes)
     this.#bytes = undefined
     this.reservation?.becomeAnswer(sizeOf(body))
   }
@@ -94,23 +94,47 @@ export class IncomingBody implements RequestBody {
     return collect(stream, this.#collector(length), () => new HungUp())
   }
 
-  /** Piece by piece, so that the limits hold while it grows. */
-  async #inflate({ name, create }: Decoder, compressed: Buffer): Promise<Buffer> {
-    const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
-    inflater.end(compressed)
-    try {
-      return await collect(
-        inflater,
-        this.#collector(0),
-        error => new BadRequest(`the body is not valid ${name} data: ${error.message}`),
-      )
-    } finally {
-      inflater.destroy()
-    }
+  #collector(expected: number): Collector {
+    return new Collector(expected, this.#growth)
   }
 
-  #collector(expected: number): Collector {
-    return new Collector(expected, this.#maxBytes, bytes => this.reservation?.add(bytes))
+  get #growth(): Growth {
+    return {
+      what: 'body',
+      maxBytes: this.#maxBytes,
+      reserve: bytes => this.reservation?.add(bytes),
+    }
+  }
+}
+
+/** How something that is read may grow. */
+export interface Growth {
+  readonly what: 'body' | 'message'
+  readonly maxBytes: number
+  /** Counts a chunk before it is kept. @throws {Overloaded} */
+  readonly reserve: (bytes: number) => void
+}
+
+/**
+ * Inflates piece by piece, so that the limits hold while it grows.
+ * @throws {Refused} when it is too large
+ * @throws {BadRequest} when it is not what its encoding says
+ */
+export async function inflate(
+  { name, create }: Decoder,
+  compressed: Uint8Array,
+  growth: Growth,
+): Promise<Buffer> {
+  const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
+  inflater.end(compressed)
+  try {
+    return await collect(
+      inflater,
+      new Collector(0, growth),
+      error => new BadRequest(`the ${growth.what} is not valid ${name} data: ${error.message}`),
+    )
+  } finally {
+    inflater.destroy()
   }
 }
 
@@ -121,26 +145,22 @@ export class IncomingBody implements RequestBody {
  */
 class Collector {
   readonly #expected: number
-  readonly #maxBytes: number
-  readonly #reserve: (bytes: number) => void
+  readonly #growth: Growth
   #buffer: Buffer = Buffer.alloc(0)
   #size = 0
 
-  /**
-   * @param expected bytes, 0 where that is not known
-   * @param reserve counts a chunk before it is kept, or throws
-   */
-  constructor(expected: number, maxBytes: number, reserve: (bytes: number) => void) {
+  /** @param expected bytes, 0 where that is not known */
+  constructor(expected: number, growth: Growth) {
     this.#expected = expected
-    this.#maxBytes = maxBytes
-    this.#reserve = reserve
+    this.#growth = growth
   }
 
   /** @throws {Refused} 413 @throws {Overloaded} */
   add(chunk: Buffer): void {
     const total = this.#size + chunk.byteLength
-    if (total > this.#maxBytes) throw tooLarge(this.#maxBytes)
-    this.#reserve(chunk.byteLength)
+    const { what, maxBytes, reserve } = this.#growth
+    if (total > maxBytes) throw tooLarge(what, maxBytes)
+    reserve(chunk.byteLength)
     if (this.#size === 0) this.#buffer = chunk
     else {
       if (total > this.#buffer.byteLength) this.#grow(total)
@@ -150,10 +170,10 @@ class Collector {
   }
 
   #grow(least: number): void {
-    const size = this.#expected || Math.min(2 * least, this.#maxBytes)
+    const size = this.#expected || Math.min(2 * least, this.#growth.maxBytes)
     const grown = Buffer.allocUnsafeSlow(Math.max(least, size))
     grown.set(this.#buffer.subarray(0, this.#size))
-    free(this.#buffer)
+    freeBody(this.#buffer)
     this.#buffer = grown
   }
 
@@ -162,7 +182,7 @@ class Collector {
   }
 
   discard(): void {
-    free(this.#buffer)
+    freeBody(this.#buffer)
     this.#buffer = Buffer.alloc(0)
     this.#size = 0
   }
@@ -192,13 +212,13 @@ function collect(
   })
 }
 
-const tooLarge = (maxBytes: number) =>
+export const tooLarge = (what: Growth['what'], maxBytes: number) =>
   new Refused(
     'BODY_TOO_LARGE',
-    `the body is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES)`,
+    `the ${what} is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES)`,
   )
 
 /** Gives large memory back at once, not when the garbage collector finds it. */
-function free({ buffer }: Uint8Array): void {
+export function freeBody({ buffer }: Uint8Array): void {
   if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
 }

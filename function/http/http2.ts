@@ -60,7 +60,11 @@ export class Http2 {
     this.#loadGrpc = lazily(async () => {
       const { createGrpc } = await import('../grpc/handler.ts')
       const { service, config, memory, responder } = context
-      return createGrpc({ service, config, memory, authenticate: responder.authenticate })
+      const { authenticate } = responder
+      const onUsed = () => {
+        responder.lastUsed = performance.now()
+      }
+      return createGrpc({ service, config, memory, authenticate, onUsed })
     })
   }
 
@@ -95,11 +99,10 @@ export class Http2 {
   }
 
   async #answerCall(stream: ServerHttp2Stream, head: RequestHead): Promise<void> {
-    const { responder, service } = this.#context
+    const { service } = this.#context
     try {
       const answer = await this.#loadGrpc()
       if (!stream.destroyed) answer(stream, head)
-      responder.lastUsed = performance.now()
     } catch (error) {
       service.log.error({ err: error }, 'a call failed unexpectedly')
       stream.close(constants.NGHTTP2_INTERNAL_ERROR)

@@ -5,7 +5,7 @@ import type { Readiness } from '../dataplane.ts'
 import { modeOf } from '../events/cloudevent.ts'
 import { receiveEvents } from '../events/receive.ts'
 import type { Model } from '../inference/model.ts'
-import { show } from '../protocol/json.ts'
+import { checkServed } from '../served.ts'
 import type { Service } from '../service.ts'
 import { infer } from './infer.ts'
 
@@ -167,7 +167,7 @@ export function createRoutes(rows: readonly TableRoute[], context: RouteContext)
     for (const { pattern, route } of patterns) {
       const match = pattern.exec(path)
       if (match === null) continue
-      checkServed(match.groups ?? {}, model)
+      checkPath(match.groups ?? {}, model)
       return route
     }
     return undefined
@@ -214,18 +214,9 @@ function patternOf(path: string): RegExp {
 }
 
 /** @throws {Refused} 404 for another model or version, 400 where they are not percent-encoded */
-function checkServed(asked: Readonly<Record<string, string>>, { name, version }: Named): void {
-  if (asked.model !== undefined) checkName('model', decodeSegment(asked.model), name)
-  if (asked.version !== undefined)
-    checkName(`version of model "${name}"`, decodeSegment(asked.version), version)
-}
-
-function checkName(what: string, asked: string, served: string | undefined): void {
-  if (asked === served) return
-  throw new Refused(
-    'NOT_FOUND',
-    `${what} ${show(asked)} is unknown; ${served === undefined ? 'it has no versions' : `this server has "${served}"`}`,
-  )
+function checkPath({ model, version }: Readonly<Record<string, string>>, served: Named): void {
+  if (model !== undefined) checkServed({ model: decodeSegment(model) }, served)
+  if (version !== undefined) checkServed({ version: decodeSegment(version) }, served)
 }
 
 function decodeSegment(segment: string): string {

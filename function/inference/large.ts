@@ -1,6 +1,6 @@
 import type { Caller } from '../answer.ts'
-import { LargeCodec, type RequestBytes } from '../protocol/codec.ts'
-import type { EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
+import { type Codec, LargeCodec, type RequestBytes } from '../protocol/codec.ts'
+import type { EncodedMessage, EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
 import { DeadlinePassed } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
@@ -27,7 +27,7 @@ export interface LargeRequest {
 
 /** The response, and the figures that the main thread counts. */
 export interface LargeResponse {
-  readonly response: EncodedResponse
+  readonly response: EncodedResponse | EncodedMessage
   readonly runs: readonly RunTimes[]
   /** Of all runs together; the thread does not know how long the request waited for it. */
   readonly times: RequestTimes
@@ -50,7 +50,7 @@ const RUN_BYTES = 64 * 1024
  * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
  */
 export async function inferLarge(session: Session, request: LargeRequest): Promise<LargeResponse> {
-  const { bytes, limits, model, arrivedAt } = request
+  const { model, arrivedAt } = request
   const { timeOrigin } = performance
   const trace = new Trace(performance.now())
   const caller: Caller = {
@@ -60,7 +60,7 @@ export async function inferLarge(session: Session, request: LargeRequest): Promi
     trace,
   }
   const runner = new RowsRunner(session, request)
-  const response = await infer(new LargeCodec(bytes, limits), model, runner, caller)
+  const response = await infer(await codecOf(request), model, runner, caller)
   return {
     response,
     runs: runner.runs,
@@ -68,6 +68,13 @@ export async function inferLarge(session: Session, request: LargeRequest): Promi
     predicted: runner.rowsOfLabel,
     parts: trace.parts.map(({ name, began }) => ({ name, beganAt: began + timeOrigin })),
   }
+}
+
+/** The code for messages is loaded where there are any. */
+async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResponse['response']>> {
+  if (bytes.kind === undefined) return new LargeCodec(bytes, limits)
+  const { MessageCodec } = await import('../protocol/message.ts')
+  return new MessageCodec(bytes, limits)
 }
 
 /** Runs a request in the session of this thread, some rows at a time. */

@@ -1,7 +1,6 @@
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import type { Codec, RequestBytes } from '../protocol/codec.ts'
-import type { EncodedResponse } from '../protocol/encode.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -100,7 +99,10 @@ export class LoadedModel {
     return infer(codec, this.identity, this.runner, caller)
   }
 
-  private async inferLarge(bytes: RequestBytes, caller: Caller): Promise<EncodedResponse> {
+  private async inferLarge(
+    bytes: RequestBytes,
+    caller: Caller,
+  ): Promise<LargeResponse['response']> {
     const { executor, limits } = this.options
     if (this.queuedRows >= limits.maxQueueRows)
       throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)

@@ -13,7 +13,10 @@ export interface Detached {
  * moves along.
  */
 export const movable = <A extends Uint8Array | Float32Array>(view: A): A =>
-  isMarkedAsUntransferable(view.buffer) ? (view.slice() as A) : view
+  isMarkedAsUntransferable(view.buffer) ? (copy.call(view) as A) : view
+
+/** Not the view's own: a Buffer's slice() shares its memory. */
+const copy = Object.getPrototypeOf(Uint8Array.prototype).slice
 
 /** The distinct buffers of bytes that no other code uses. */
 export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [

@@ -5,7 +5,7 @@ import { shapesOf, type Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
 import { openSession, type Session } from './session.ts'
-import { buffersOf, detach } from './transfer.ts'
+import { buffersOf, detach, movable } from './transfer.ts'
 
 /** The data that a worker is started with. */
 export interface WorkerStart {
@@ -78,7 +78,11 @@ async function answerLarge(
   request: LargeRequest,
 ): Promise<Answered> {
   const value = await inferLarge(tellingRuns(port, session), request)
-  return { value, transfer: buffersOf(partsOf(value.response) as Uint8Array[]) }
+  const { response } = value
+  // Small parts of a message lie in Node's shared pool.
+  const moved = 'json' in response ? response : response.map(part => movable(part))
+  const transfer = buffersOf(partsOf(moved) as Uint8Array[])
+  return { value: { ...value, response: moved }, transfer }
 }
 
 /** The main thread bounds the time of each run. */

@@ -148,7 +148,7 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
   return at + LENGTH_PREFIX + length
 }
 
-function readText(bytes: Uint8Array, i: number, input: string): string {
+export function readText(bytes: Uint8Array, i: number, input: string): string {
   // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refused rather than
   // changed.
   if (!isUtf8(bytes))

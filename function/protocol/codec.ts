@@ -34,18 +34,30 @@ export interface Encoder<Encoded> {
  */
 export type ResponseData = 'json' | 'binary'
 
-/** An inference request of the Open Inference Protocol as bytes. */
-export interface RequestBytes {
+/** An inference request as bytes. */
+export type RequestBytes = BodyBytes | MessageBytes
+
+/** As the body of a request over HTTP, or the data of an event. */
+export interface BodyBytes {
+  readonly kind?: undefined
   readonly body: Uint8Array
   /** As {@link decodeRequest} takes it. */
   readonly jsonLength: number | undefined
   readonly responseData: ResponseData
 }
 
-export class BytesCodec implements Codec<EncodedResponse> {
-  readonly bytes: RequestBytes
+/** As a protobuf message, `ModelInferRequest`. */
+export interface MessageBytes {
+  readonly kind: 'message'
+  readonly body: Uint8Array
+  /** The response is to say that it is the last one. */
+  readonly isFinal: boolean
+}
 
-  constructor(bytes: RequestBytes) {
+export class BytesCodec implements Codec<EncodedResponse> {
+  readonly bytes: BodyBytes
+
+  constructor(bytes: BodyBytes) {
     this.bytes = bytes
   }
 
@@ -83,10 +95,10 @@ export class ParsedCodec implements Codec<EncodedResponse> {
  * bytes at once, so that never all rows and all outputs are held as JavaScript's own.
  */
 export class LargeCodec implements Codec<EncodedResponse> {
-  readonly bytes: RequestBytes
+  readonly bytes: BodyBytes
   private readonly limits: ResponseLimits
 
-  constructor(bytes: RequestBytes, limits: ResponseLimits) {
+  constructor(bytes: BodyBytes, limits: ResponseLimits) {
     this.bytes = bytes
     this.limits = limits
   }

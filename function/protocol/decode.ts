@@ -11,6 +11,7 @@ import {
   type Signature,
   TEXT_BYTES,
   type Tensor,
+  type TensorData,
   type TensorMetadata,
 } from './tensor.ts'
 
@@ -56,7 +57,10 @@ export function decodeRequest(
     json,
     jsonLength === undefined ? 'the body' : 'the JSON before the binary data',
   )
-  return readRequest(parsed.value, { exact: parsed.exact, binary, maxTensorBytes }, signature)
+  return readRequest(parsed.value, new InputsOfJson(parsed.exact, binary), {
+    signature,
+    maxTensorBytes,
+  })
 }
 
 /**
@@ -67,8 +71,8 @@ export function decodeParsedRequest(
   { value, exact }: ParsedJson,
   signature: Signature,
 ): InferenceRequest {
-  const data = { exact, binary: NOTHING, maxTensorBytes: Number.POSITIVE_INFINITY }
-  return readRequest(value, data, signature)
+  const maxTensorBytes = Number.POSITIVE_INFINITY
+  return readRequest(value, new InputsOfJson(exact, NOTHING), { signature, maxTensorBytes })
 }
 
 const NOTHING = new Uint8Array(0)
@@ -76,20 +80,34 @@ const NOTHING = new Uint8Array(0)
 /** From here on it matters more how much memory JSON takes than how fast it is parsed. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-/** A request's data, besides its JSON's value. */
-interface RequestData {
-  /** As {@link ParsedJson.exact}. */
-  readonly exact: () => unknown
-  /** The binary tensor data behind the JSON. */
-  readonly binary: Uint8Array
+/** Where the data of a request's inputs is. Inputs are read in the order they are given. */
+export interface InputData {
+  /**
+   * The data of inputs[i], whose shape fits the model.
+   * @throws {BadRequest} where it is not what the shape and the datatype need
+   */
+  read(input: JsonObject, i: number, shape: readonly number[], metadata: TensorMetadata): TensorData
+  /** @throws {BadRequest} where some of it belongs to no input */
+  checkAllRead(): void
+}
+
+/** The model that a request is for, and what its inputs may take. */
+interface RequestLimits {
+  readonly signature: Signature
   readonly maxTensorBytes: number
 }
 
 /**
- * An optional member that is null counts as absent: Java's, C#'s and Python's serializers write it
- * so. A required one must have a value.
+ * Reads an inference request, however it was written. An optional member that is null counts as
+ * absent: Java's, C#'s and Python's serializers write it so. A required one must have a value.
+ * @param value as the protocol's JSON has it, less the data
+ * @throws {BadRequest|TooLarge} as {@link decodeRequest}
  */
-function readRequest(value: unknown, data: RequestData, signature: Signature): InferenceRequest {
+export function readRequest(
+  value: unknown,
+  data: InputData,
+  { signature, maxTensorBytes }: RequestLimits,
+): InferenceRequest {
   if (!isObject(value))
     throw new BadRequest(`an inference request is a JSON object, not ${show(value)}`)
   const id = value.id ?? undefined
@@ -99,7 +117,7 @@ function readRequest(value: unknown, data: RequestData, signature: Signature): I
   const timeout = readTimeout(parameters)
   return {
     ...(id === undefined ? undefined : { id }),
-    inputs: new InputsReader(data, signature).read(value.inputs),
+    inputs: new InputsReader(data, signature, maxTensorBytes).read(value.inputs),
     outputs: readOutputs(
       value.outputs,
       booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false,
@@ -109,20 +127,73 @@ function readRequest(value: unknown, data: RequestData, signature: Signature): I
   }
 }
 
-/** Reads a request's inputs in the order they are given, which is that of their binary data. */
-class InputsReader {
-  private readonly data: RequestData
-  private readonly signature: Signature
-  /** In graph order. */
-  private readonly tensors: (Tensor | undefined)[]
+/** Data in the request's JSON, or behind it in the order of the inputs. */
+class InputsOfJson implements InputData {
+  /** As {@link ParsedJson.exact}. */
+  private readonly exact: () => unknown
+  /** The binary tensor data behind the JSON. */
+  private readonly binary: Uint8Array
   /** So many bytes of the binary data are read. */
   private binaryAt = 0
+
+  constructor(exact: () => unknown, binary: Uint8Array) {
+    this.exact = exact
+    this.binary = binary
+  }
+
+  read(
+    input: JsonObject,
+    i: number,
+    shape: readonly number[],
+    metadata: TensorMetadata,
+  ): TensorData {
+    const size = readBinarySize(input, metadata.name)
+    return size === undefined
+      ? readJsonData(this.jsonOf(input, i, metadata.datatype), shape, metadata)
+      : readBinaryTensor(this.takeBinary(size, metadata.name), shape, metadata)
+  }
+
+  checkAllRead(): void {
+    const { byteLength } = this.binary
+    if (this.binaryAt < byteLength) {
+      throw new BadRequest(
+        `${byteLength - this.binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${this.binaryAt}`,
+      )
+    }
+  }
+
+  private jsonOf(input: JsonObject, i: number, datatype: Datatype): unknown {
+    if (!isBigInteger(datatype)) return input.data
+    return (this.exact() as { inputs: JsonObject[] }).inputs[i]?.data
+  }
+
+  private takeBinary(size: number, name: string): Uint8Array {
+    const left = this.binary.byteLength - this.binaryAt
+    if (size > left) {
+      throw new BadRequest(
+        `input ${show(name)}: binary_data_size is ${size}, but ${left} bytes of binary data are left for it`,
+      )
+    }
+    const bytes = this.binary.subarray(this.binaryAt, this.binaryAt + size)
+    this.binaryAt += size
+    return bytes
+  }
+}
+
+/** Reads a request's inputs in the order they are given. */
+class InputsReader {
+  private readonly data: InputData
+  private readonly signature: Signature
+  private readonly maxTensorBytes: number
+  /** In graph order. */
+  private readonly tensors: (Tensor | undefined)[]
   /** So many bytes the tensors take until now. */
   private tensorBytes = 0
 
-  constructor(data: RequestData, signature: Signature) {
+  constructor(data: InputData, signature: Signature, maxTensorBytes: number) {
     this.data = data
     this.signature = signature
+    this.maxTensorBytes = maxTensorBytes
     this.tensors = new Array(signature.inputs.length).fill(undefined)
   }
 
@@ -157,44 +228,13 @@ class InputsReader {
     checkDatatype(input.datatype, metadata)
     const { name, datatype } = metadata
     const shape = readShape(input.shape, metadata)
-    this.tensorBytes += checkTensorBytes(
-      shape,
-      metadata,
-      this.data.maxTensorBytes - this.tensorBytes,
-    )
-    const size = readBinarySize(input, name)
-    const data =
-      size === undefined
-        ? readJsonData(this.jsonOf(input, i, datatype), shape, metadata)
-        : readBinaryTensor(this.takeBinary(size, name), shape, metadata)
+    this.tensorBytes += checkTensorBytes(shape, metadata, this.maxTensorBytes - this.tensorBytes)
+    const data = this.data.read(input, i, shape, metadata)
     this.tensors[at] = { name, datatype, shape, data }
   }
 
-  private jsonOf(input: JsonObject, i: number, datatype: Datatype): unknown {
-    if (!isBigInteger(datatype)) return input.data
-    return (this.data.exact() as { inputs: JsonObject[] }).inputs[i]?.data
-  }
-
-  private takeBinary(size: number, name: string): Uint8Array {
-    const { binary } = this.data
-    const left = binary.byteLength - this.binaryAt
-    if (size > left) {
-      throw new BadRequest(
-        `input ${show(name)}: binary_data_size is ${size}, but ${left} bytes of binary data are left for it`,
-      )
-    }
-    const bytes = binary.subarray(this.binaryAt, this.binaryAt + size)
-    this.binaryAt += size
-    return bytes
-  }
-
   private checkAllRead(): void {
-    const { byteLength } = this.data.binary
-    if (this.binaryAt < byteLength) {
-      throw new BadRequest(
-        `${byteLength - this.binaryAt} bytes of binary data are left over; the inputs' binary_data_size add up to ${this.binaryAt}`,
-      )
-    }
+    this.data.checkAllRead()
     const { inputs } = this.signature
     const missing = this.tensors.indexOf(undefined)
     if (missing === -1) return
@@ -227,6 +267,9 @@ function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
+    // What a number cannot hold exactly.
+    if (typeof dimension === 'bigint' && dimension > 0n)
+      throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
       throw new BadRequest(
         `${input}: shape has ${show(dimension)}; a dimension is an integer of 0 or more`,
@@ -293,7 +336,7 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
   }
 }
 
-function inputParameters(input: JsonObject, name: string): JsonObject | undefined {
+export function readInputParameters(input: JsonObject, name: string): JsonObject | undefined {
   if (input.parameters === undefined) return undefined
   const where = `input ${show(name)}: parameters`
   const parameters = readParameters(input.parameters, where)
@@ -309,7 +352,7 @@ function inputParameters(input: JsonObject, name: string): JsonObject | undefine
  * given.
  */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
-  const size = inputParameters(input, name)?.binary_data_size
+  const size = readInputParameters(input, name)?.binary_data_size
   const isGiven = input.data !== undefined && input.data !== null
   if (size === undefined) {
     if (!isGiven)

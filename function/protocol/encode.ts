@@ -34,11 +34,15 @@ export interface EncodedResponse {
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
 
+/** A response as a protobuf message: its bytes, to be sent one part after the other. */
+export type EncodedMessage = readonly Uint8Array[]
+
 /** The response's bytes, in parts to be sent one after the other. */
-export const partsOf = ({ json, binary }: EncodedResponse): (string | Uint8Array)[] => [
-  ...(typeof json === 'string' ? [json] : json),
-  ...(binary?.parts ?? []),
-]
+export function partsOf(response: EncodedResponse | EncodedMessage): (string | Uint8Array)[] {
+  if (!('json' in response)) return [...response]
+  const { json, binary } = response
+  return [...(typeof json === 'string' ? [json] : json), ...(binary?.parts ?? [])]
+}
 
 /** A response whose JSON is one text. */
 export interface EncodedAtOnce extends EncodedResponse {
@@ -179,7 +183,8 @@ export class ResponseWriter {
   }
 }
 
-function checkSameRows(first: Tensor, { name, shape }: Tensor): void {
+/** @throws {ModelError} where two runs of a request gave rows of different shapes */
+export function checkSameRows(first: Tensor, { name, shape }: Tensor): void {
   const [before, now] = [first.shape.slice(1), shape.slice(1)]
   if (before.join() === now.join()) return
   throw new ModelError(`output "${name}" has rows of shape [${before}] and of [${now}]`)

@@ -8,7 +8,7 @@ import type { Described, Family, Sample } from './family.ts'
  * would delay the first answer. It is loaded when Prometheus first asks, and writes the text.
  */
 
-const PROTOCOLS = ['http', 'cloudevent'] as const
+const PROTOCOLS = ['http', 'cloudevent', 'grpc'] as const
 export type Protocol = (typeof PROTOCOLS)[number]
 
 const STATUSES = ['success', 'error'] as const

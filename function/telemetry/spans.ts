@@ -29,7 +29,7 @@ import type { SamplerName } from '../config/variables.ts'
 import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } from './trace.ts'
 
 /*
- * Spans by OpenTelemetry's semantic conventions for HTTP servers, messaging and CloudEvents: one of
+ * Spans by OpenTelemetry's semantic conventions for HTTP and gRPC servers, messaging and CloudEvents: one of
  * the request, in it one of each event that the request carries, and in those the parts of the way.
  *
  * They are made when the request is over, and only if it is sampled: no span is kept while the
@@ -66,10 +66,16 @@ export class SpanRecorder {
     const { trace, request, status, ended } = finished
     const server = this.startServer(finished)
     if (!server.isRecording()) return
-    const route = routeOf(finished)
-    server.updateName([request.method, route].filter(Boolean).join(' '))
-    server.setAttributes({ 'url.scheme': this.scheme, ...httpAttributes(request, status, route) })
-    server.setStatus(serverStatus(status)).end(hrTime(ended))
+    if (request.rpc === undefined) {
+      const route = routeOf(finished)
+      server.updateName([request.method, route].filter(Boolean).join(' '))
+      server.setAttributes({ 'url.scheme': this.scheme, ...httpAttributes(request, status, route) })
+      server.setStatus(serverStatus(status)).end(hrTime(ended))
+    } else {
+      server.updateName(request.rpc)
+      server.setAttributes(rpcAttributes(request, status))
+      server.setStatus(rpcStatus(status)).end(hrTime(ended))
+    }
     const within = api.setSpan(ROOT_CONTEXT, server)
     this.recordParts(trace, within, ended)
     for (const event of trace.events) this.recordEvent(event, within, ended)
@@ -170,6 +176,28 @@ function routeOf({ request: { url = '/' }, status }: Finished): string | undefin
 }
 
 const pathOf = (url: string) => url.split('?', 1)[0] as string
+
+/** OpenTelemetry's conventions for gRPC. */
+function rpcAttributes(
+  { rpc = '', headers }: TracedRequest,
+  status: number | undefined,
+): Attributes {
+  const [service = '', method = ''] = rpc.split('/')
+  return {
+    'rpc.system': 'grpc',
+    'rpc.service': service,
+    'rpc.method': method,
+    ...(headers['user-agent'] && { 'user_agent.original': headers['user-agent'] }),
+    ...(status !== undefined && { 'rpc.grpc.status_code': status }),
+  }
+}
+
+/** UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: not the caller's mistakes. */
+const RPC_FAILURES = new Set<number | undefined>([undefined, 2, 4, 12, 13, 14, 15])
+
+const rpcStatus = (status: number | undefined): SpanStatus => ({
+  code: RPC_FAILURES.has(status) ? SpanStatusCode.ERROR : SpanStatusCode.UNSET,
+})
 
 function httpAttributes(
   { method = '', url = '/', httpVersion, headers }: TracedRequest,

@@ -88,6 +88,8 @@ export interface TracedRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
   readonly httpVersion?: string | undefined
+  /** The service and the method of a call by gRPC, such as `inference.GRPCInferenceService/ModelInfer`. */
+  readonly rpc?: string
   readonly headers: IncomingHttpHeaders
 }
 
@@ -95,7 +97,7 @@ export interface TracedRequest {
 export interface Finished {
   readonly trace: Trace
   readonly request: TracedRequest
-  /** Undefined if the client hung up before the answer. */
+  /** Of HTTP, or of gRPC for its calls. Undefined if the client hung up before the answer. */
   readonly status: number | undefined
   readonly ids: SpanIds
   readonly parent: RemoteSpan | undefined

@@ -1,0 +1,204 @@
+import type { ServerHttp2Stream } from 'node:http2'
+import { Refused } from '../answer.ts'
+import { inflate, tooLarge } from '../http/body.ts'
+import type { Decoder } from '../http/compression.ts'
+import { type BodyMemory, Reservation } from '../http/memory.ts'
+import { DeadlinePassed } from '../protocol/errors.ts'
+
+/** The client cancelled the call, or closed the connection: an answer would reach no one. */
+export class Cancelled extends Error {}
+
+/** One message of a call, and the memory that is counted for it until it is answered. */
+export interface Received {
+  readonly message: Uint8Array
+  readonly reservation: Reservation
+}
+
+export interface ReaderOptions {
+  readonly memory: BodyMemory
+  readonly maxBytes: number
+  /** That a message may take from its first byte, and the only one of a call from the call's begin. */
+  readonly longestMs: number
+  /** How compressed messages are inflated. */
+  readonly decoder: Decoder | undefined
+}
+
+/** A message as it came. */
+interface Waiting extends Received {
+  readonly isCompressed: boolean
+}
+
+/** Before each message: whether it is compressed, and its length in four bytes. */
+const PREFIX_BYTES = 5
+
+/** So many messages may wait to be read. Then the client may send no more for now. */
+const MOST_WAITING = 16
+
+/**
+ * Reads the messages of a call. A message's bytes are copied once, from what the socket gave. They
+ * end at a multiple of eight: so the tensor in the last field, which its raw contents are, lies as
+ * ONNX Runtime needs it.
+ */
+export class MessageReader {
+  readonly #stream: ServerHttp2Stream
+  readonly #options: ReaderOptions
+  readonly #prefix = Buffer.alloc(PREFIX_BYTES)
+  #prefixBytes = 0
+  #message: Buffer | undefined
+  #messageBytes = 0
+  #isCompressed = false
+  #reservation: Reservation
+  readonly #waiting: Waiting[] = []
+  #error: unknown
+  #ended = false
+  #wake: (() => void) | undefined
+  #late: NodeJS.Timeout | undefined
+
+  constructor(stream: ServerHttp2Stream, options: ReaderOptions) {
+    this.#stream = stream
+    this.#options = options
+    this.#reservation = new Reservation(options.memory)
+    stream.on('data', (chunk: Buffer) => this.#take(chunk))
+    stream.on('end', () => this.#end())
+    stream.on('close', () => this.#fail(new Cancelled()))
+  }
+
+  /** No message has arrived, or part of one, that was not read. */
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#prefixBytes === 0
+  }
+
+  /** A message has arrived that was not read. */
+  get hasMore(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  /** From here on, the next message must arrive in time. */
+  expectMessage(): void {
+    this.#late ??= setTimeout(
+      () => this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS')),
+      this.#options.longestMs,
+    )
+  }
+
+  /**
+   * @returns undefined where the client sends no more
+   * @throws {Refused|Overloaded|DeadlinePassed} @throws {Cancelled}
+   */
+  async next(): Promise<Received | undefined> {
+    while (this.#waiting.length === 0) {
+      if (this.#error !== undefined) throw this.#error
+      if (this.#ended) return undefined
+      await new Promise<void>(resolve => {
+        this.#wake = resolve
+      })
+    }
+    const received = this.#waiting.shift() as Waiting
+    if (this.#stream.isPaused()) this.#stream.resume()
+    return received.isCompressed ? this.#inflate(received) : received
+  }
+
+  /** What is left of the call is not read. */
+  stop(): void {
+    this.#fail(new Cancelled())
+    for (const { reservation } of this.#waiting.splice(0)) reservation.release()
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#error !== undefined) return
+    try {
+      let at = 0
+      while (at < chunk.length)
+        at = this.#message === undefined ? this.#takePrefix(chunk, at) : this.#takeBytes(chunk, at)
+    } catch (error) {
+      this.#fail(error)
+    }
+    if (this.#waiting.length >= MOST_WAITING) this.#stream.pause()
+  }
+
+  #takePrefix(chunk: Buffer, from: number): number {
+    const size = Math.min(PREFIX_BYTES - this.#prefixBytes, chunk.length - from)
+    this.#prefix.set(chunk.subarray(from, from + size), this.#prefixBytes)
+    this.#prefixBytes += size
+    if (this.#prefixBytes === PREFIX_BYTES) this.#begin()
+    else this.expectMessage()
+    return from + size
+  }
+
+  /** @throws {Refused} where the message cannot be taken, before any of it is kept */
+  #begin(): void {
+    const { maxBytes, decoder } = this.#options
+    const flag = this.#prefix[0] as number
+    const length = this.#prefix.readUInt32BE(1)
+    if (flag > 1)
+      throw new Refused('BAD_FRAME', `a message begins with the byte ${flag}; it must be 0 or 1`)
+    if (flag === 1 && decoder === undefined)
+      throw new Refused('BAD_FRAME', 'a message is compressed, but grpc-encoding names no encoding')
+    if (length > maxBytes) throw tooLarge('message', maxBytes)
+    this.#isCompressed = flag === 1
+    const before = (8 - (length % 8)) % 8
+    this.#message = Buffer.allocUnsafe(before + length).subarray(before)
+    this.#messageBytes = 0
+    if (length === 0) this.#complete()
+  }
+
+  #takeBytes(chunk: Buffer, from: number): number {
+    const message = this.#message as Buffer
+    const size = Math.min(message.length - this.#messageBytes, chunk.length - from)
+    this.#reservation.add(size)
+    message.set(chunk.subarray(from, from + size), this.#messageBytes)
+    this.#messageBytes += size
+    if (this.#messageBytes === message.length) this.#complete()
+    else this.expectMessage()
+    return from + size
+  }
+
+  #complete(): void {
+    clearTimeout(this.#late)
+    this.#late = undefined
+    this.#waiting.push({
+      message: this.#message as Buffer,
+      reservation: this.#reservation,
+      isCompressed: this.#isCompressed,
+    })
+    this.#message = undefined
+    this.#prefixBytes = 0
+    this.#reservation = new Reservation(this.#options.memory)
+    this.#continue()
+  }
+
+  async #inflate({ message, reservation }: Received): Promise<Received> {
+    const { decoder, maxBytes } = this.#options
+    try {
+      const inflated = await inflate(decoder as Decoder, message, {
+        what: 'message',
+        maxBytes,
+        reserve: bytes => reservation.add(bytes),
+      })
+      return { message: inflated, reservation }
+    } catch (error) {
+      reservation.release()
+      throw error
+    }
+  }
+
+  #end(): void {
+    if (this.#prefixBytes > 0)
+      this.#fail(new Refused('BAD_FRAME', 'the call ends within a message'))
+    this.#ended = true
+    this.#continue()
+  }
+
+  #fail(error: unknown): void {
+    this.#error ??= error
+    clearTimeout(this.#late)
+    this.#message = undefined
+    this.#reservation.release()
+    this.#continue()
+  }
+
+  #continue(): void {
+    this.#wake?.()
+    this.#wake = undefined
+  }
+}

@@ -1,0 +1,173 @@
+import { Refused } from '../answer.ts'
+import { meaningOf } from '../errors.ts'
+import { freeBody } from '../http/body.ts'
+import type { EncodedMessage } from '../protocol/encode.ts'
+import { MessageCodec, type RequestHead, readHead } from '../protocol/message.ts'
+import type { Message } from '../protocol/protobuf-decode.ts'
+import { encodeMessage, Parts } from '../protocol/protobuf-encode.ts'
+import type { Method } from '../protocol/protobuf-schema.ts'
+import { checkServed } from '../served.ts'
+import type { Service } from '../service.ts'
+import type { Call } from './call.ts'
+import type { Received } from './frames.ts'
+import { type Handler, unary } from './method.ts'
+import { statusOf } from './status.ts'
+import { Turn } from './turn.ts'
+
+/*
+ * inference.GRPCInferenceService, in front of the same data plane as HTTP.
+ */
+
+/** By the names of the methods. */
+export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
+  ServerLive: unary((_request, _call, { dataPlane }) => dataPlane.live(), 'health'),
+  ServerReady: unary((_request, _call, { dataPlane }) => ({ ...dataPlane.ready() }), 'health'),
+  ModelReady: unary((request, _call, service) => {
+    checkModel(request, service)
+    return { ...service.dataPlane.modelReady() }
+  }, 'readiness'),
+  ServerMetadata: unary((_request, _call, { dataPlane }) => dataPlane.server),
+  ModelMetadata: unary((request, { caller }, service) => {
+    checkModel(request, service)
+    return service.dataPlane.modelMetadata(caller)
+  }),
+  ModelConfig: unary(async (request, { caller }, service) => {
+    checkModel(request, service)
+    return { config: await service.dataPlane.configuration(caller) }
+  }),
+  ModelStatistics: unary((request, _call, service) => {
+    // Triton's: without a name, those of all models.
+    if (request.name !== '') checkModel(request, service)
+    return { ...service.dataPlane.statistics() }
+  }),
+  RepositoryIndex: unary((request, _call, service) => repositoryIndex(request, service)),
+  ModelInfer: { answer: inferOnce },
+  ModelStreamInfer: { answer: inferStream },
+}
+
+/** Methods that Triton has and this server has not, and why. */
+export const UNIMPLEMENTED: readonly { readonly names: RegExp; readonly why: string }[] = [
+  {
+    names: /^RepositoryModel(Load|Unload)$/,
+    why: 'this server has one model, which it loads when it starts',
+  },
+  {
+    names: /^(System|Cuda)SharedMemory/,
+    why: 'this server shares no memory with its clients; send tensors in the message',
+  },
+  { names: /^TraceSetting$/, why: 'traces are configured when the server starts (OTEL_...)' },
+  { names: /^LogSettings$/, why: 'the log is configured when the server starts (LOG_LEVEL)' },
+]
+
+/** @throws {Refused} NOT_FOUND for another model or version */
+function checkModel({ name, version }: Message, { model }: Service): void {
+  checkServed({ model: name, ...(version !== '' && { version }) }, model)
+}
+
+function repositoryIndex({ repository_name, ready }: Message, service: Service): Message {
+  if (repository_name !== '')
+    throw new Refused('NOT_FOUND', 'this server has one model, and no repositories with names')
+  const { model, dataPlane } = service
+  const { ready: isReady, error = '' } = dataPlane.modelReady()
+  const index = {
+    name: model.name,
+    version: model.version ?? '',
+    state: isReady ? 'READY' : 'UNAVAILABLE',
+    reason: error,
+  }
+  return { models: ready && !isReady ? [] : [index] }
+}
+
+async function inferOnce(call: Call, _method: Method, service: Service): Promise<void> {
+  const received = await call.readOnly()
+  const turn = new Turn(call, service, call.caller.arrived)
+  let response: EncodedMessage
+  try {
+    const head = readHead(received.message)
+    response = await infer(received, { head, turn, isFinal: false }, service)
+  } catch (error) {
+    // The data plane has counted it.
+    const status = statusOf(error)
+    turn.end(status)
+    if (meaningOf(error) === undefined) throw error
+    call.end(status)
+    return
+  } finally {
+    freeBody(received.message)
+  }
+  await call.send(response, received.reservation)
+  turn.end()
+}
+
+/** So many requests of one call are answered at a time; their answers keep the order. */
+const MOST_PENDING = 128
+
+/** One after the other in the order of requests, which are decoded and run as they come. */
+async function inferStream(call: Call, { output }: Method, service: Service): Promise<void> {
+  call.onTick = () => {}
+  let sent = Promise.resolve()
+  let failure: unknown
+  for (;;) {
+    const received = await call.read()
+    if (received === undefined) break
+    const answer = answerInStream(received, call, service)
+    call.pending++
+    sent = sent
+      .then(async () => call.send(encodeMessage(output, await answer).parts, received.reservation))
+      .catch(error => {
+        failure ??= error
+      })
+      .finally(() => {
+        call.pending--
+        received.reservation.release()
+      })
+    if (call.pending >= MOST_PENDING) await sent
+    if (failure !== undefined) throw failure
+  }
+  await sent
+  if (failure !== undefined) throw failure
+}
+
+/** A request that fails is answered by its error; the stream goes on. */
+async function answerInStream(received: Received, call: Call, service: Service): Promise<Message> {
+  const turn = new Turn(call, service, performance.now())
+  let id = ''
+  try {
+    const head = readHead(received.message)
+    id = head.id
+    const parts = await infer(received, { head, turn, isFinal: head.wantsFinal }, service)
+    turn.end()
+    return { infer_response: new Parts(parts) }
+  } catch (error) {
+    const status = statusOf(error)
+    if (meaningOf(error) === undefined)
+      service.log.error({ err: error, ...turn.logFields() }, 'a request failed unexpectedly')
+    turn.end(status)
+    return { error_message: status.message, infer_response: { id } }
+  } finally {
+    freeBody(received.message)
+  }
+}
+
+interface Asked {
+  readonly head: RequestHead
+  readonly turn: Turn
+  readonly isFinal: boolean
+}
+
+/**
+ * Answers a ModelInferRequest.
+ * @throws {Refused} NOT_FOUND
+ * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
+ */
+async function infer(
+  { message, reservation }: Received,
+  { head: { modelName, modelVersion }, turn, isFinal }: Asked,
+  { model, dataPlane }: Service,
+): Promise<EncodedMessage> {
+  checkServed({ model: modelName, ...(modelVersion !== '' && { version: modelVersion }) }, model)
+  const codec = new MessageCodec({ kind: 'message', body: message, isFinal })
+  const response = await dataPlane.infer(() => codec, 'grpc', turn)
+  reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  return response
+}

@@ -1,0 +1,30 @@
+import type { Route } from '../http/routes.ts'
+import { decodeMessage, type Message } from '../protocol/protobuf-decode.ts'
+import { encodeMessage } from '../protocol/protobuf-encode.ts'
+import type { Method } from '../protocol/protobuf-schema.ts'
+import type { Service } from '../service.ts'
+import type { Call } from './call.ts'
+
+/** Answers the calls of one method. */
+export interface Handler {
+  /** As the route over HTTP that says the same: health needs no authentication. */
+  readonly kind?: Route['kind']
+  /**
+   * Reads the call's messages, sends answers, and ends it where that is not by OK.
+   * @throws {Error} which becomes the call's status
+   */
+  readonly answer: (call: Call, method: Method, service: Service) => Promise<void>
+}
+
+/** Answers one message by one. */
+export const unary = (
+  answer: (request: Message, call: Call, service: Service) => Message | Promise<Message>,
+  kind?: Route['kind'],
+): Handler => ({
+  kind,
+  async answer(call, { input, output }, service) {
+    const { message, reservation } = await call.readOnly()
+    const response = await answer(decodeMessage(input, message), call, service)
+    await call.send(encodeMessage(output, response).parts, reservation)
+  },
+})

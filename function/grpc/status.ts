@@ -1,0 +1,56 @@
+import type { OutgoingHttpHeaders } from 'node:http2'
+import type { Refused } from '../answer.ts'
+import { meaningOf, UNFORESEEN } from '../errors.ts'
+
+/** How a call ends (gRPC over HTTP/2, "Responses"). */
+export interface Status {
+  readonly code: number
+  readonly message: string
+  /** Metadata that goes with it. */
+  readonly metadata?: OutgoingHttpHeaders
+}
+
+export const OK: Status = { code: 0, message: '' }
+
+export const DEADLINE_EXCEEDED = 4
+export const NOT_FOUND = 5
+export const UNIMPLEMENTED = 12
+export const UNAVAILABLE = 14
+
+/** Clients bound the metadata that they take, most of them to 8 KiB. */
+const LONGEST_MESSAGE = 800
+
+/** The status that tells of an error; the text of an unforeseen one is for the log only. */
+export function statusOf(error: unknown): Status {
+  const meaning = meaningOf(error)
+  if (meaning === undefined)
+    return {
+      code: UNFORESEEN.grpc,
+      message: 'the server failed on this request; its log says why',
+    }
+  const { grpc: code, retryAfter } = meaning
+  const { message, headers } = error as Refused
+  const challenge = headers?.['www-authenticate']
+  return {
+    code,
+    message,
+    metadata: {
+      ...(challenge !== undefined && { 'www-authenticate': challenge }),
+      // gRPC's proposal A6: the time that the client waits before it tries again.
+      ...(retryAfter !== undefined && { 'grpc-retry-pushback-ms': String(1000 * retryAfter) }),
+    },
+  }
+}
+
+/** As trailers have it. */
+export const trailersOf = ({ code, message, metadata }: Status): OutgoingHttpHeaders => ({
+  'grpc-status': String(code),
+  ...(message !== '' && { 'grpc-message': percentEncoded(message) }),
+  ...metadata,
+})
+
+const percentEncoded = (message: string) =>
+  message
+    .slice(0, LONGEST_MESSAGE)
+    .toWellFormed()
+    .replaceAll(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent)

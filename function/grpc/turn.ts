@@ -1,0 +1,50 @@
+import type { Caller } from '../answer.ts'
+import type { Service } from '../service.ts'
+import { traceOf } from '../telemetry/log.ts'
+import type { Trace } from '../telemetry/trace.ts'
+import type { Call } from './call.ts'
+import { OK, type Status } from './status.ts'
+
+/** An inference request of a call, from its arrival to its answer. A stream carries many. */
+export class Turn implements Caller {
+  readonly arrived: number
+  readonly deadline: number
+  readonly traceparent: string | undefined
+  readonly trace: Trace | undefined
+  readonly #call: Call
+  readonly #service: Service
+
+  /** @param arrived when the request did, on performance.now()'s clock */
+  constructor(call: Call, service: Service, arrived: number) {
+    this.#call = call
+    this.#service = service
+    this.arrived = arrived
+    this.deadline = Math.min(arrived + call.requestTimeoutMs, call.deadline)
+    this.traceparent = call.caller.traceparent
+    this.trace = service.traces?.begin('POST', arrived)
+  }
+
+  /** The call is over: nothing is run for it any more. */
+  get gone(): boolean {
+    return this.#call.caller.gone
+  }
+
+  /** @param status undefined where the client hung up before the answer */
+  end(status: Status | undefined = OK): void {
+    const { head, path } = this.#call
+    const { traces, log } = this.#service
+    const code = this.gone && status === OK ? undefined : status?.code
+    if (this.trace !== undefined) {
+      const request = { ...head, rpc: path.slice(1) }
+      traces?.finish(this.trace, request, code, this.traceparent)
+    }
+    if (!log.isLevelEnabled('debug')) return
+    const ms = performance.now() - this.arrived
+    log.debug({ path, status: code, ms, ...this.logFields() }, 'answered')
+  }
+
+  /** That tie a log line to this request. */
+  logFields() {
+    return traceOf(this.#call.head.headers, this)
+  }
+}

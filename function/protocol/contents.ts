@@ -1,0 +1,274 @@
+import { readText } from './binary.ts'
+import { DATATYPES, type Datatype } from './datatypes.ts'
+import { BadRequest } from './errors.ts'
+import { show } from './json.ts'
+import {
+  Cursor,
+  FIXED32,
+  FIXED64,
+  highBits,
+  LENGTH,
+  malformed,
+  readInteger,
+  readVarint,
+  VARINT,
+  varintEnd,
+} from './protobuf-cursor.ts'
+import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
+
+/*
+ * Typed contents: the data of a tensor as InferTensorContents has it, one field a group of
+ * datatypes. It is read from the message's bytes into the tensor's own memory, with nothing in
+ * between, and only when its shape is known to fit the model.
+ */
+
+interface ContentsField {
+  readonly number: number
+  readonly name: string
+  readonly wire: number
+}
+
+// biome-ignore format: one row a field reads best as a table
+const FIELDS = {
+  bool:   { number: 1, name: 'bool_contents',   wire: VARINT },
+  int:    { number: 2, name: 'int_contents',    wire: VARINT },
+  int64:  { number: 3, name: 'int64_contents',  wire: VARINT },
+  uint:   { number: 4, name: 'uint_contents',   wire: VARINT },
+  uint64: { number: 5, name: 'uint64_contents', wire: VARINT },
+  fp32:   { number: 6, name: 'fp32_contents',   wire: FIXED32 },
+  fp64:   { number: 7, name: 'fp64_contents',   wire: FIXED64 },
+  bytes:  { number: 8, name: 'bytes_contents',  wire: LENGTH },
+} as const satisfies Readonly<Record<string, ContentsField>>
+
+/** Undefined where only raw contents can carry it. */
+const FIELD_OF: Readonly<Record<Datatype, ContentsField | undefined>> = {
+  BOOL: FIELDS.bool,
+  UINT8: FIELDS.uint,
+  UINT16: FIELDS.uint,
+  UINT32: FIELDS.uint,
+  UINT64: FIELDS.uint64,
+  INT8: FIELDS.int,
+  INT16: FIELDS.int,
+  INT32: FIELDS.int,
+  INT64: FIELDS.int64,
+  FP16: undefined,
+  FP32: FIELDS.fp32,
+  FP64: FIELDS.fp64,
+  BYTES: FIELDS.bytes,
+}
+
+const NAMES = new Map<number, string>(
+  Object.values(FIELDS).map(({ number, name }) => [number, name]),
+)
+
+/** Whether a tensor of it can be written as typed contents. */
+export const hasContents = (datatype: Datatype) => FIELD_OF[datatype] !== undefined
+
+/**
+ * Reads a tensor's data from an InferTensorContents.
+ * @throws {BadRequest} naming the input, and what its contents should be
+ */
+export function readContents(
+  contents: Uint8Array,
+  shape: readonly number[],
+  metadata: TensorMetadata,
+): TensorData {
+  const { datatype } = metadata
+  const input = `input ${show(metadata.name)}`
+  const field = FIELD_OF[datatype]
+  if (field === undefined)
+    throw new BadRequest(
+      `${input}: ${datatype} has no typed contents; send it in raw_input_contents`,
+    )
+  const expected = elementCount(shape)
+  const found = countElements(contents, field, metadata)
+  if (found !== expected)
+    throw new BadRequest(
+      `${input}: shape [${shape}] holds ${expected} elements, ${field.name} holds ${found}`,
+    )
+  const data = DATATYPES[datatype].allocate(expected)
+  new ContentsReader(contents, field, input).fill(data, datatype)
+  return data
+}
+
+/** @throws {BadRequest} where another datatype's field has data */
+function countElements(contents: Uint8Array, field: ContentsField, metadata: TensorMetadata) {
+  const cursor = new Cursor(contents)
+  let count = 0
+  while (cursor.next()) {
+    const { number, wire, start, end } = cursor
+    if (number === field.number) {
+      if (wire === field.wire) count++
+      else if (wire === LENGTH) count += countPacked(contents, field, cursor)
+    } else if (NAMES.has(number) && (wire !== LENGTH || end > start))
+      throw new BadRequest(
+        `input ${show(metadata.name)}: ${NAMES.get(number)} is given; the data of ${metadata.datatype} goes in ${field.name}`,
+      )
+  }
+  return count
+}
+
+function countPacked(
+  contents: Uint8Array,
+  { name, wire }: ContentsField,
+  { start, end }: Pick<Cursor, 'start' | 'end'>,
+): number {
+  if (wire === VARINT) {
+    let count = 0
+    for (let at = start; at < end; at++) if ((contents[at] as number) < 0x80) count++
+    return count
+  }
+  const size = wire === FIXED32 ? 4 : 8
+  if ((end - start) % size !== 0) throw malformed(`${name} ends within an element`)
+  return (end - start) / size
+}
+
+/** The memory that the elements are written to. */
+type Elements = ReturnType<(typeof DATATYPES)[Datatype]['allocate']>
+
+/** Writes the elements of one field to a tensor's memory, in their order. */
+class ContentsReader {
+  readonly #contents: Uint8Array
+  readonly #field: ContentsField
+  readonly #input: string
+  /** So many are written. */
+  #count = 0
+
+  constructor(contents: Uint8Array, field: ContentsField, input: string) {
+    this.#contents = contents
+    this.#field = field
+    this.#input = input
+  }
+
+  fill(data: Elements, datatype: Datatype): void {
+    const cursor = new Cursor(this.#contents)
+    while (cursor.next()) {
+      if (cursor.number !== this.#field.number) continue
+      if (this.#field.wire === LENGTH) {
+        if (cursor.wire === LENGTH) this.#addText(data as string[], cursor.view)
+      } else if (this.#field.wire === VARINT) this.#addVarints(data, datatype, cursor)
+      else this.#addFixed(data as Float32Array, cursor)
+    }
+  }
+
+  #addText(data: string[], bytes: Uint8Array): void {
+    data[this.#count] = readText(bytes, this.#count, this.#input)
+    this.#count++
+  }
+
+  /** Of 4 or 8 bytes each, laid out as the tensor has them. */
+  #addFixed(data: Float32Array | Float64Array, { wire, view }: Cursor): void {
+    if (wire !== LENGTH && wire !== this.#field.wire) return
+    const size = data.BYTES_PER_ELEMENT
+    const target = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    target.set(view, this.#count * size)
+    this.#count += view.byteLength / size
+  }
+
+  #addVarints(data: Elements, datatype: Datatype, { wire, start, end }: Cursor): void {
+    if (wire !== LENGTH && wire !== VARINT) return
+    for (let at = start; at < end; at = varintEnd(this.#contents, at, end)) {
+      if (data instanceof BigInt64Array || data instanceof BigUint64Array)
+        this.#add64(data, at, end)
+      else this.#addNumber(data as Int32Array, datatype, { at, end })
+      this.#count++
+    }
+  }
+
+  #add64({ buffer, byteOffset }: BigInt64Array | BigUint64Array, at: number, end: number): void {
+    const low = readVarint(this.#contents, at, end)
+    const halves = new Uint32Array(buffer, byteOffset)
+    halves[2 * this.#count] = low
+    halves[2 * this.#count + 1] = highBits
+  }
+
+  #addNumber(data: Int32Array, datatype: Datatype, { at, end }: { at: number; end: number }) {
+    const signed = this.#field === FIELDS.int
+    const value = readInteger(this.#contents, at, { end, signed })
+    const { takes, fromJson } = DATATYPES[datatype]
+    const element = this.#field === FIELDS.bool ? Number(value !== 0) : fromJson?.(Number(value))
+    if (element === undefined)
+      throw new BadRequest(
+        `${this.#input}: ${this.#field.name}[${this.#count}] is ${value}; ${datatype} takes ${takes}`,
+      )
+    data[this.#count] = element as number
+  }
+}
+
+/** A tensor's data as an InferTensorContents. @throws {Error} for FP16 */
+export function writeContents({ datatype, data }: Pick<Tensor, 'datatype' | 'data'>): Uint8Array[] {
+  const field = FIELD_OF[datatype]
+  if (field === undefined) throw new Error(`${datatype} has no typed contents`)
+  if (data.length === 0) return []
+  if (Array.isArray(data)) return [writeTexts(field, data)]
+  const packed =
+    field.wire === VARINT
+      ? packVarints(data as Exclude<TensorData, readonly string[]>)
+      : bytesOf(data as Float32Array)
+  return [headOf(field, packed.byteLength), packed]
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) =>
+  new Uint8Array(buffer, byteOffset, byteLength)
+
+function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8Array {
+  const parts: Uint8Array[] = []
+  for (const text of texts) {
+    const bytes = Buffer.from(text)
+    parts.push(headOf({ number }, bytes.byteLength), bytes)
+  }
+  return Buffer.concat(parts)
+}
+
+/** The tag and the length of a LENGTH field. */
+function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
+  const head = [number * 8 + LENGTH]
+  let left = length
+  for (; left >= 0x80; left = Math.floor(left / 0x80)) head.push((left % 0x80) | 0x80)
+  head.push(left)
+  return Uint8Array.from(head)
+}
+
+type Numbers = Exclude<TensorData, readonly string[]>
+
+/** Elements of 64 bits are taken as two halves, because bigints are slow. */
+function packVarints(data: Numbers): Uint8Array {
+  const halves = halvesOf(data)
+  const packed = Buffer.allocUnsafeSlow(packedSize(halves))
+  let at = 0
+  for (let i = 0; i < halves.length; i += 2) {
+    let low = halves[i] as number
+    let high = halves[i + 1] as number
+    while (high !== 0 || low >= 0x80) {
+      packed[at++] = (low & 0x7f) | 0x80
+      low = ((low >>> 7) | (high << 25)) >>> 0
+      high >>>= 7
+    }
+    packed[at++] = low
+  }
+  return packed
+}
+
+/** A varint has 7 bits in a byte. */
+function packedSize(halves: Uint32Array): number {
+  let size = 0
+  for (let i = 0; i < halves.length; i += 2) {
+    const high = halves[i + 1] as number
+    const bits = high === 0 ? 32 - Math.clz32(halves[i] as number) : 64 - Math.clz32(high)
+    size += Math.max(Math.ceil(bits / 7), 1)
+  }
+  return size
+}
+
+/** Each element's low and high 32 bits; a negative one has the 64 bits of its two's complement. */
+function halvesOf(data: Numbers): Uint32Array {
+  if (data.BYTES_PER_ELEMENT === 8)
+    return new Uint32Array(data.buffer, data.byteOffset, 2 * data.length)
+  const halves = new Uint32Array(2 * data.length)
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i] as number
+    halves[2 * i] = value
+    halves[2 * i + 1] = value < 0 ? -1 : 0
+  }
+  return halves
+}

@@ -1,0 +1,224 @@
+import { readBinaryTensor, writeBinaryTensor } from './binary.ts'
+import type { Codec, Encoder, MessageBytes } from './codec.ts'
+import { hasContents, readContents, writeContents } from './contents.ts'
+import { type InputData, readInputParameters, readRequest } from './decode.ts'
+import {
+  checkSameRows,
+  type EncodedMessage,
+  type ResponseHead,
+  type ResponseLimits,
+} from './encode.ts'
+import { BadRequest, TooLarge } from './errors.ts'
+import { INFERENCE } from './inference-proto.ts'
+import { type JsonObject, show } from './json.ts'
+import { Cursor, LENGTH } from './protobuf-cursor.ts'
+import { decodeMessage, type Message } from './protobuf-decode.ts'
+import { encodeMessage, Parts } from './protobuf-encode.ts'
+import type { InferenceRequest } from './request.ts'
+import type { Signature, Tensor, TensorData, TensorMetadata } from './tensor.ts'
+
+/*
+ * An inference request and its response as protobuf messages. The request is read by the same code
+ * as JSON is (decode.ts), so that the same rules hold.
+ */
+
+const REQUEST = INFERENCE.message('ModelInferRequest')
+const RESPONSE = INFERENCE.message('ModelInferResponse')
+
+/** What must be known of a request before it is read. */
+export interface RequestHead {
+  readonly modelName: string
+  readonly modelVersion: string
+  readonly id: string
+  /** The request asks for a response that says whether it is the last one (Triton). */
+  readonly wantsFinal: boolean
+}
+
+/** The fields of ModelInferRequest that name things, and its parameters. */
+const HEAD_FIELDS = 4
+
+/** @throws {BadRequest} where the message is no protobuf */
+export function readHead(message: Uint8Array): RequestHead {
+  const cursor = new Cursor(message)
+  const fields: Uint8Array[] = []
+  let fieldBegan = 0
+  while (cursor.next()) {
+    if (cursor.number <= HEAD_FIELDS && cursor.wire === LENGTH)
+      fields.push(message.subarray(fieldBegan, cursor.end))
+    fieldBegan = cursor.end
+  }
+  const head = decodeMessage(REQUEST, Buffer.concat(fields))
+  const final = head.parameters.get('triton_enable_empty_final_response')
+  return {
+    modelName: head.model_name,
+    modelVersion: head.model_version,
+    id: head.id,
+    wantsFinal: final?.parameter_choice === true,
+  }
+}
+
+/** For a request as a message. */
+export class MessageCodec implements Codec<EncodedMessage> {
+  readonly bytes: MessageBytes
+  readonly #limits: ResponseLimits
+  /** The data came as raw contents. */
+  #isRaw = false
+
+  /** @param limits of what a large request may take */
+  constructor(bytes: MessageBytes, limits: ResponseLimits = UNLIMITED) {
+    this.bytes = bytes
+    this.#limits = limits
+  }
+
+  decode(signature: Signature): InferenceRequest {
+    const message = decodeMessage(REQUEST, this.bytes.body)
+    this.#isRaw = message.raw_input_contents.length > 0
+    const maxTensorBytes = this.#limits.maxBytes
+    return readRequest(asJson(message), new InputsOfMessage(message), { signature, maxTensorBytes })
+  }
+
+  encoder(): Encoder<EncodedMessage> {
+    return new MessageWriter({ ...this.bytes, isRaw: this.#isRaw, limits: this.#limits })
+  }
+}
+
+const UNLIMITED: ResponseLimits = {
+  maxBytes: Number.POSITIVE_INFINITY,
+  maxJsonBytes: Number.POSITIVE_INFINITY,
+}
+
+/** The request as JSON says it, less the data. */
+function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
+  return {
+    ...(id !== '' && { id }),
+    // How outputs are written follows from the request's data. What HTTP has parameters for means
+    // nothing here.
+    parameters: { ...parametersOf(parameters), binary_data_output: true },
+    inputs: inputs.map(({ name, datatype, shape, parameters }: Message) => ({
+      name,
+      datatype,
+      shape,
+      ...(parameters.size > 0 && { parameters: parametersOf(parameters) }),
+    })),
+    outputs: outputs.map(({ name, parameters }: Message) => ({
+      name,
+      parameters: { ...parametersOf(parameters), binary_data: true },
+    })),
+  }
+}
+
+/** One without a value is absent. */
+const parametersOf = (parameters: ReadonlyMap<string, Message>): JsonObject =>
+  Object.fromEntries(
+    [...parameters].map(([name, parameter]) => [name, parameter?.parameter_choice]),
+  )
+
+/** Data in the contents of each input, or in the raw contents of all. */
+class InputsOfMessage implements InputData {
+  readonly #inputs: readonly Message[]
+  readonly #raw: readonly Uint8Array[]
+
+  /** @throws {BadRequest} where there are not as many raw contents as inputs */
+  constructor({ inputs, raw_input_contents: raw }: Message) {
+    this.#inputs = inputs
+    this.#raw = raw
+    if (raw.length > 0 && raw.length !== inputs.length)
+      throw new BadRequest(
+        `raw_input_contents has ${raw.length} entries, but there are ${inputs.length} inputs; each input needs one`,
+      )
+  }
+
+  read(
+    input: JsonObject,
+    i: number,
+    shape: readonly number[],
+    metadata: TensorMetadata,
+  ): TensorData {
+    readInputParameters(input, metadata.name)
+    const { contents = NOTHING } = this.#inputs[i] as Message
+    const raw = this.#raw[i]
+    if (raw === undefined) return readContents(contents, shape, metadata)
+    if (contents.byteLength > 0)
+      throw new BadRequest(
+        `input ${show(metadata.name)}: both contents and raw_input_contents are given; only one may be`,
+      )
+    return readBinaryTensor(raw, shape, metadata)
+  }
+
+  checkAllRead(): void {}
+}
+
+const NOTHING = new Uint8Array(0)
+
+interface MessageWriterOptions {
+  readonly isRaw: boolean
+  readonly limits: ResponseLimits
+  readonly isFinal?: boolean
+}
+
+/** One output, of which some rows are written. */
+interface WrittenOutput {
+  readonly first: Tensor
+  rows: number
+  /** As raw contents, or as InferTensorContents: such messages put after each other are one. */
+  readonly parts: Uint8Array[]
+}
+
+/** Raw contents answer raw contents; typed ones answer typed ones where no output is FP16. */
+class MessageWriter implements Encoder<EncodedMessage> {
+  readonly #options: MessageWriterOptions
+  #outputs: readonly WrittenOutput[] = []
+  #isRaw = false
+  #size = 0
+
+  constructor(options: MessageWriterOptions) {
+    this.#options = options
+  }
+
+  add(outputs: readonly Tensor[]): void {
+    if (this.#outputs.length === 0) {
+      this.#outputs = outputs.map(first => ({ first, rows: 0, parts: [] }))
+      this.#isRaw = this.#options.isRaw || outputs.some(({ datatype }) => !hasContents(datatype))
+    }
+    outputs.forEach((output, i) => {
+      const written = this.#outputs[i] as WrittenOutput
+      checkSameRows(written.first, output)
+      written.rows += output.shape[0] ?? 0
+      const parts = this.#isRaw ? [writeBinaryTensor(output)] : writeContents(output)
+      this.#push(written.parts, parts)
+    })
+  }
+
+  finish({ modelName, modelVersion, id }: ResponseHead): EncodedMessage {
+    const contents = this.#outputs.map(({ parts }) => new Parts(parts))
+    const { parts } = encodeMessage(RESPONSE, {
+      model_name: modelName,
+      model_version: modelVersion,
+      id,
+      parameters: this.#options.isFinal ? FINAL : undefined,
+      outputs: this.#outputs.map(({ first, rows }, i) => ({
+        name: first.name,
+        datatype: first.datatype,
+        shape: first.shape.length === 0 ? [] : [rows, ...first.shape.slice(1)],
+        contents: this.#isRaw ? undefined : contents[i],
+      })),
+      raw_output_contents: this.#isRaw ? contents : undefined,
+    })
+    return parts
+  }
+
+  #push(to: Uint8Array[], parts: readonly Uint8Array[]): void {
+    const { maxBytes } = this.#options.limits
+    for (const part of parts) {
+      this.#size += part.byteLength
+      if (this.#size > maxBytes)
+        throw new TooLarge(
+          `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs`,
+        )
+      to.push(part)
+    }
+  }
+}
+
+/** This response is the request's last one, and its only one (Triton). */
+const FINAL = new Map([['triton_final_response', { bool_param: true }]])

@@ -1,0 +1,424 @@
+import assert from 'node:assert/strict'
+import { constants } from 'node:http2'
+import { after, before, suite, test } from 'node:test'
+import { deflateSync, gzipSync } from 'node:zlib'
+import type { Message } from '../../function/protocol/protobuf-decode.ts'
+import { until } from '../http/client.ts'
+import { type Server, startServer, testModel } from '../server.ts'
+import { type Client, connectGrpc, encode, frame } from './client.ts'
+import { rawRequest } from './messages.ts'
+
+const MODEL = 'iris-classifier'
+const MAX_BODY_BYTES = 1_000_000
+const FLOWER = { name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }
+const request = (more: Message = {}): Message => ({ ...rawRequest(MODEL, [FLOWER]), ...more })
+const flowers = (rows: number) =>
+  request({
+    inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4] }],
+    raw_input_contents: [Buffer.alloc(16 * rows)],
+  })
+const FRAME = frame(encode('ModelInfer', request()))
+
+/** One run at a time, on a thread of its own. */
+const ONE_SLOW_WORKER = {
+  MODEL_DIR: testModel('slow'),
+  EXECUTION: 'worker',
+  ORT_THREADS: '64',
+}
+/** For test/models/slow. */
+const SLOW = rawRequest('slow', [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 2] }])
+
+const opened: (() => Promise<void>)[] = []
+after(async () => {
+  for (const close of opened) await close()
+})
+
+/** A server and a connection to it, until the tests are over. */
+async function open(env: Record<string, string> = {}, load = true) {
+  const server = await startServer(env, { load })
+  const client = connectGrpc(server.port)
+  opened.push(async () => {
+    await client.close()
+    await server.stop()
+  })
+  return { server, client }
+}
+
+const counts = async ({ service }: Server, metric: string) => {
+  const text = await service.metrics.text()
+  return Number(new RegExp(`^${metric} (\\d+)`, 'm').exec(text)?.[1])
+}
+
+suite('a call', () => {
+  let server: Server
+  let client: Client
+  before(async () => {
+    ;({ server, client } = await open({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) }))
+  })
+
+  test('is answered by a message and by a status after it', async () => {
+    const { headers, trailers } = await client.call('ModelInfer', request())
+    assert.deepEqual(
+      [headers[':status'], headers['content-type'], headers['grpc-encoding']],
+      [200, 'application/grpc', undefined],
+    )
+    assert.equal(headers['grpc-accept-encoding'], 'identity,deflate,gzip')
+    assert.equal(trailers['grpc-status'], '0')
+  })
+
+  test('may come byte by byte', async () => {
+    const call = client.open('ModelInfer')
+    for (const byte of FRAME) call.stream.write(Buffer.from([byte]))
+    call.stream.end()
+    assert.equal((await call.answered).status, 0)
+  })
+
+  test('is answered when its message is there, before the client ends it', async () => {
+    const call = client.open('ModelInfer')
+    call.stream.write(FRAME)
+    assert.equal((await call.answered).status, 0)
+  })
+
+  test('gets its request id back, in an answer and in a refusal', async () => {
+    for (const model_name of [MODEL, 'x']) {
+      const metadata = { 'x-request-id': 'seven' }
+      const { headers } = await client.call('ModelInfer', request({ model_name }), metadata)
+      assert.equal(headers['x-request-id'], 'seven')
+    }
+  })
+
+  for (const [encoding, compress] of [
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+  ] as const) {
+    test(`may be compressed by ${encoding}, and is answered by what is worth it`, async () => {
+      const metadata = { 'grpc-encoding': encoding }
+      const send = (message: Message) =>
+        client.send('ModelInfer', frame(compress(encode('ModelInfer', message)), 1), metadata)
+      const small = await send(request())
+      assert.deepEqual([small.status, small.messages.length], [0, 1])
+      const large = client.open('ModelInfer', metadata)
+      large.stream.removeAllListeners('data')
+      const chunks: Buffer[] = []
+      large.stream.on('data', chunk => chunks.push(chunk))
+      large.stream.end(frame(compress(encode('ModelInfer', flowers(1_000))), 1))
+      const { status, headers } = await large.answered
+      assert.deepEqual([status, headers['grpc-encoding'], chunks[0]?.[0]], [0, encoding, 1])
+      assert.ok(Buffer.concat(chunks).length < 5_000)
+    })
+  }
+
+  test('that names an encoding may have messages that are not compressed', async () => {
+    const { status } = await client.send('ModelInfer', FRAME, { 'grpc-encoding': 'gzip' })
+    assert.equal(status, 0)
+  })
+
+  const bomb = frame(gzipSync(Buffer.alloc(MAX_BODY_BYTES + 1)), 1)
+  const length = (bytes: number) => {
+    const prefix = Buffer.alloc(5)
+    prefix.writeUInt32BE(bytes, 1)
+    return prefix
+  }
+  for (const [what, frames, status, message, metadata = {}] of [
+    ['no message', '', 13, 'the call has no message'],
+    ['two messages', Buffer.concat([FRAME, FRAME]), 13, 'the call has more than one message'],
+    ['a message that is cut off', FRAME.subarray(0, -1), 13, 'the call ends within a message'],
+    ['a prefix that is cut off', FRAME.subarray(0, 3), 13, 'the call ends within a message'],
+    [
+      'a flag that is none',
+      frame(Buffer.alloc(1), 2),
+      13,
+      'a message begins with the byte 2; it must be 0 or 1',
+    ],
+    [
+      'a compressed message of no encoding',
+      frame(Buffer.alloc(1), 1),
+      13,
+      'a message is compressed, but grpc-encoding names no encoding',
+    ],
+    [
+      'an encoding that is unknown',
+      FRAME,
+      12,
+      'grpc-encoding "snappy" is not supported; send identity, gzip or deflate',
+      { 'grpc-encoding': 'snappy' },
+    ],
+    [
+      'bytes that are not what the encoding says',
+      frame(Buffer.from('no gzip'), 1),
+      3,
+      'the message is not valid gzip data: incorrect header check',
+      { 'grpc-encoding': 'gzip' },
+    ],
+    [
+      'a message that is too large, by its declared length',
+      length(MAX_BODY_BYTES + 1),
+      8,
+      'the message is larger than the 1000000 bytes allowed (MAX_BODY_BYTES)',
+    ],
+    [
+      'a message that is too large when it is inflated',
+      bomb,
+      8,
+      'the message is larger than the 1000000 bytes allowed (MAX_BODY_BYTES)',
+      { 'grpc-encoding': 'gzip' },
+    ],
+    [
+      'a message that is no protobuf',
+      frame(Buffer.from([0x0a])),
+      3,
+      'the message is not valid protobuf: the number at byte 1 has no end',
+    ],
+    [
+      'a time that is none',
+      FRAME,
+      3,
+      'grpc-timeout is "1x"; it must be up to eight digits and one of H, M, S, m, u, n',
+      { 'grpc-timeout': '1x' },
+    ],
+    [
+      'JSON messages',
+      FRAME,
+      12,
+      'content-type "application/grpc+json" is not supported; send application/grpc or application/grpc+proto',
+      { 'content-type': 'application/grpc+json' },
+    ],
+  ] as readonly (readonly [string, string | Buffer, number, string, Record<string, string>?])[]) {
+    test(`with ${what} is refused, and the connection goes on`, async () => {
+      const answer = await client.send('ModelInfer', Buffer.from(frames), metadata)
+      assert.deepEqual([answer.status, answer.message], [status, message])
+      assert.equal((await client.call('ServerLive', {})).status, 0)
+    })
+  }
+
+  test('that is too large is refused before its bytes come', async () => {
+    const call = client.open('ModelInfer')
+    call.stream.write(length(MAX_BODY_BYTES + 1))
+    assert.equal((await call.answered).status, 8)
+  })
+
+  test('of a method that this server has not says what this server is', async () => {
+    for (const [method, why] of [
+      ['RepositoryModelLoad', 'this server has one model, which it loads when it starts'],
+      [
+        'SystemSharedMemoryStatus',
+        'this server shares no memory with its clients; send tensors in the message',
+      ],
+      [
+        'CudaSharedMemoryRegister',
+        'this server shares no memory with its clients; send tensors in the message',
+      ],
+      ['TraceSetting', 'traces are configured when the server starts (OTEL_...)'],
+      ['LogSettings', 'the log is configured when the server starts (LOG_LEVEL)'],
+      ['Other', 'reflection lists what this server has'],
+    ] as const) {
+      const path = `/inference.GRPCInferenceService/${method}`
+      const { status, message } = await client.send('ModelInfer', FRAME, { ':path': path })
+      assert.deepEqual([status, message], [12, `"${path}" is not implemented: ${why}`])
+    }
+  })
+
+  test('by another method than POST is refused', async () => {
+    const call = client.open('ModelInfer', { ':method': 'GET' })
+    assert.deepEqual([(await call.answered).status], [12])
+  })
+
+  test('says in ASCII what is wrong, whatever it is', async () => {
+    const { message } = await client.call('ModelInfer', request({ model_name: 'nöpe € 100%' }))
+    assert.equal(message, 'model "nöpe € 100%" is unknown; this server has "iris-classifier"')
+  })
+
+  test('of any name and any bytes is answered', async () => {
+    for (let i = 0; i < 50; i++) {
+      const bytes = Buffer.from(Array.from({ length: 40 }, (_, at) => (i * 31 + at * at * 7) % 256))
+      const { status } = await client.send('ModelInfer', frame(bytes))
+      assert.ok([3, 5].includes(status), `${status}`)
+    }
+    assert.equal(server.service.model.notReady, undefined)
+  })
+})
+
+suite('a deadline', () => {
+  test('ends the call when it passes, and nothing is run for it', async () => {
+    const { server, client } = await open(ONE_SLOW_WORKER)
+    const ask = (metadata = {}) => client.call('ModelInfer', SLOW, metadata)
+    const running = ask()
+    const late = await ask({ 'grpc-timeout': '1m' })
+    assert.equal(late.status, 4)
+    assert.match(late.message, /^the deadline passed/)
+    assert.equal((await running).status, 0)
+    await until('nothing waits', () => server.service.model.queuedRows === 0)
+    assert.equal(await counts(server, 'inference_batch_rows_count'), 1)
+  })
+
+  test('that is long is none', async () => {
+    const { client } = await open()
+    const { status } = await client.call('ModelInfer', request(), { 'grpc-timeout': '99999999H' })
+    assert.equal(status, 0)
+  })
+
+  test('holds for a message that does not come', async () => {
+    const { client } = await open({ REQUEST_TIMEOUT_MS: '100' })
+    for (const bytes of [Buffer.alloc(0), FRAME.subarray(0, 20)]) {
+      const call = client.open('ModelInfer')
+      call.stream.write(bytes)
+      const { status, message } = await call.answered
+      assert.deepEqual([status, message], [4, 'no message arrived within REQUEST_TIMEOUT_MS'])
+    }
+  })
+
+  test('while the model loads is NOT READY’s or its own', async () => {
+    const { client } = await open({}, false)
+    const { status } = await client.call('ModelInfer', request(), { 'grpc-timeout': '50m' })
+    assert.equal(status, 4)
+    assert.equal((await client.call('ServerReady', {})).messages[0]?.ready, false)
+    assert.equal((await client.call('ServerLive', {})).messages[0]?.live, true)
+  })
+})
+
+test('a call that is cancelled while it waits is not run', async () => {
+  const { server, client } = await open(ONE_SLOW_WORKER)
+  const running = client.call('ModelInfer', SLOW)
+  const waiting = client.open('ModelInfer')
+  waiting.write(SLOW)
+  const inFlight = () => counts(server, 'inference_requests_in_flight')
+  await until('both have arrived', async () => (await inFlight()) === 2)
+  waiting.stream.close(constants.NGHTTP2_CANCEL)
+  assert.equal((await running).status, 0)
+  await until('nothing waits', () => server.service.model.queuedRows === 0)
+  assert.equal(await counts(server, 'inference_batch_rows_count'), 1)
+})
+
+suite('authentication', () => {
+  const secret = 'a-secret-of-enough-characters'
+  test('is as over HTTP: health needs none', async () => {
+    const { client } = await open({ AUTH_SECRET: secret })
+    const allowed = { authorization: `Bearer ${secret}` }
+    for (const [method, asked, without] of [
+      ['ServerLive', {}, 0],
+      ['ServerReady', {}, 0],
+      ['grpc.health.v1.Health/Check', {}, 0],
+      ['ModelReady', { name: MODEL }, 16],
+      ['ServerMetadata', {}, 16],
+      ['ModelInfer', request(), 16],
+    ] as const) {
+      assert.equal((await client.call(method, asked)).status, without, method)
+      assert.equal((await client.call(method, asked, allowed)).status, 0, method)
+    }
+    const wrong = await client.call('ModelInfer', request(), { authorization: 'Bearer x' })
+    assert.deepEqual([wrong.status, wrong.message], [16, 'the bearer token is not known here'])
+    assert.match(String(wrong.trailers['www-authenticate']), /^Bearer /)
+  })
+})
+
+suite('a stream', () => {
+  test('answers requests in their order, those that fail by their error, and goes on', async () => {
+    const { client } = await open()
+    const { status, messages } = await client.call('ModelStreamInfer', [
+      request({ id: '1' }),
+      request({ id: '2', model_name: 'x' }),
+      request({ id: '3', raw_input_contents: [Buffer.alloc(3)] }),
+      request({ id: '4' }),
+    ])
+    assert.equal(status, 0)
+    assert.deepEqual(
+      messages.map(({ error_message, infer_response }) => [infer_response.id, error_message]),
+      [
+        ['1', ''],
+        ['2', 'model "x" is unknown; this server has "iris-classifier"'],
+        ['3', 'input "input": shape [1,4] of FP32 takes 16 bytes of binary data, but there are 3'],
+        ['4', ''],
+      ],
+    )
+  })
+
+  test('joins requests that come together in one run', async () => {
+    const { server, client } = await open()
+    const { messages } = await client.call('ModelStreamInfer', Array(10).fill(request()))
+    assert.equal(messages.length, 10)
+    assert.ok((await counts(server, 'inference_batch_rows_count')) < 10)
+  })
+
+  test('says that a response is the last one, where a request asks for that', async () => {
+    const { client } = await open()
+    const parameters = new Map([['triton_enable_empty_final_response', { bool_param: true }]])
+    const { messages } = await client.call('ModelStreamInfer', [request({ parameters }), request()])
+    assert.deepEqual(
+      messages.map(
+        ({ infer_response }) => infer_response.parameters.get('triton_final_response')?.bool_param,
+      ),
+      [true, undefined],
+    )
+  })
+
+  test('answers each request before the next one comes', async () => {
+    const { client } = await open()
+    const call = client.open('ModelStreamInfer')
+    for (let i = 0; i < 3; i++) {
+      call.write(request({ id: String(i) }))
+      assert.equal((await call.next())?.infer_response.id, String(i))
+    }
+    call.stream.end()
+    assert.equal((await call.answered).status, 0)
+  })
+
+  test('with a frame that is none ends, after the answers to those before', async () => {
+    const { client } = await open()
+    const call = client.open('ModelStreamInfer')
+    call.write(request())
+    assert.ok(await call.next())
+    call.stream.write(Buffer.from([9, 0, 0, 0, 0]))
+    assert.equal((await call.answered).status, 13)
+  })
+
+  test('of many requests is answered, whatever waits', async () => {
+    const { client } = await open()
+    const { status, messages } = await client.call('ModelStreamInfer', Array(1_000).fill(request()))
+    assert.deepEqual([status, messages.length], [0, 1_000])
+  })
+
+  test('that is idle ends with the connection when the process drains', async () => {
+    const { server, client } = await open()
+    const call = client.open('ModelStreamInfer')
+    call.write(request())
+    assert.ok(await call.next())
+    assert.equal(await server.close(10_000), true)
+    const { status, message } = await call.answered
+    assert.deepEqual([status, message], [14, 'the connection is ending; call again'])
+  })
+})
+
+suite('health', () => {
+  const check = (client: Client, service: string) =>
+    client.call('grpc.health.v1.Health/Check', { service })
+
+  test('is of the server, of each service and of the model', async () => {
+    const { client } = await open()
+    for (const service of ['', MODEL, 'inference.GRPCInferenceService', 'grpc.health.v1.Health'])
+      assert.equal((await check(client, service)).messages[0]?.status, 1, service)
+    const { status, message } = await check(client, 'x')
+    assert.deepEqual([status, message], [5, 'service "x" is unknown'])
+  })
+
+  test('is watched: it tells each change, and ends when the process drains', async () => {
+    const { server, client } = await open({}, false)
+    const watch = client.open('grpc.health.v1.Health/Watch')
+    watch.write({ service: '' })
+    watch.stream.end()
+    assert.equal((await watch.next())?.status, 2)
+    await server.service.model.load()
+    assert.equal((await watch.next())?.status, 1)
+    server.service.model.retire()
+    assert.equal((await watch.next())?.status, 2)
+    assert.equal(await server.close(10_000), true)
+    assert.equal((await watch.answered).status, 14)
+  })
+
+  test('of a service that is unknown is watched, too', async () => {
+    const { client } = await open()
+    const watch = client.open('grpc.health.v1.Health/Watch')
+    watch.write({ service: 'x' })
+    assert.equal((await watch.next())?.status, 3)
+    watch.stream.close(constants.NGHTTP2_CANCEL)
+  })
+})
