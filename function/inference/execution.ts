@@ -119,7 +119,7 @@ class AdaptiveExecutor implements Executor {
     return this.inline.signature
   }
 
-  get leftOut(): readonly string[] {
+  get leftOut(): Session['leftOut'] {
     return this.inline.leftOut
   }
 

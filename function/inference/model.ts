@@ -176,11 +176,8 @@ function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): vo
 }
 
 function logLeftOut({ leftOut }: Executor, log: Log): void {
-  for (const output of leftOut) {
-    log.warn(
-      `output "${output}" is no tensor and is left out; convert a scikit-learn model with zipmap=False to have it`,
-    )
-  }
+  for (const { name, why } of leftOut)
+    log.warn(`output "${name}" is no tensor and is left out: ${why}`)
 }
 
 function readExample({ signature }: Executor, { sample }: ModelFolder): readonly Tensor[] {

@@ -224,9 +224,33 @@ class FileBytes {
   }
 }
 
+/** Where a field of a message is in the file: its tag, its value, and what follows it. */
+export interface Place {
+  readonly number: number
+  readonly begin: number
+  readonly body: number
+  readonly end: number
+}
+
+/** The fields of the message that is between two positions of a file. */
+export function fieldsIn(path: string, from: number, end: number): Place[] {
+  const bytes = new FileBytes(path)
+  try {
+    bytes.at = from
+    const places: Place[] = []
+    for (const { number, begin, length } of fields(bytes, end))
+      places.push({ number, begin, body: bytes.at, end: bytes.at + length })
+    return places
+  } finally {
+    bytes.close()
+  }
+}
+
 /** One field of a message: a number, or so many bytes from the position on. */
 interface Field {
   readonly number: number
+  /** Where its tag is. */
+  readonly begin: number
   readonly value: number
   /** 0 where it is a number. */
   readonly length: number
@@ -240,15 +264,18 @@ interface Field {
 function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   if (end > bytes.size) throw new Error('it is cut off')
   while (bytes.at < end) {
+    const begin = bytes.at
     const tag = bytes.varint()
     const number = Math.floor(tag / 8)
     if (number === 0) throw new Error('it holds a field without a number')
     const length = lengthOf(tag % 8, bytes)
-    if (length === undefined) yield { number, value: bytes.varint(), length: 0, isMessage: false }
-    else {
+    if (length === undefined) {
+      const value = bytes.varint()
+      yield { number, begin, value, length: 0, isMessage: false }
+    } else {
       const next = bytes.at + length
       if (next > end) throw new Error('it is cut off')
-      yield { number, value: 0, length, isMessage: tag % 8 === 2 }
+      yield { number, begin, value: 0, length, isMessage: tag % 8 === 2 }
       bytes.at = next
     }
   }

@@ -1,6 +1,12 @@
 import { DATATYPES, type Datatype, datatypeOfOnnx } from '../protocol/datatypes.ts'
 import { ModelError } from '../protocol/errors.ts'
-import type { Signature, Tensor, TensorData, TensorMetadata } from '../protocol/tensor.ts'
+import {
+  isBatched,
+  type Signature,
+  type Tensor,
+  type TensorData,
+  type TensorMetadata,
+} from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { readShapeless } from './onnx-file.ts'
 import {
@@ -10,15 +16,20 @@ import {
   type NativeSession,
   type NativeTensor,
 } from './onnxruntime.ts'
+import type { ZipMap } from './zip-map.ts'
+
+/** An output that is no tensor, which ONNX Runtime for Node cannot return. */
+export interface LeftOut {
+  readonly name: string
+  /** Why it is not made a tensor, and what to do. */
+  readonly why: string
+}
 
 /** A loaded model. */
 export interface Session {
   readonly signature: Signature
-  /**
-   * Outputs that are no tensors, which ONNX Runtime for Node cannot return; they are left out of
-   * the signature.
-   */
-  readonly leftOut: readonly string[]
+  /** Outputs that the signature lacks. */
+  readonly leftOut: readonly LeftOut[]
   /**
    * One run.
    * @param inputs every input, in graph order; their memory may be gone afterwards, to another
@@ -47,9 +58,59 @@ export async function openSession(
   sha256?: Digests,
 ): Promise<Session> {
   if (sha256 !== undefined) await (await import('./digests.ts')).checkDigests(file, sha256)
+  const { native, zipMaps, why } = await load(file, threads)
+  return {
+    signature: await readSignature(native, file, { zipMaps, why }),
+    leftOut: notTensors(native).map(({ name }) => ({ name, why })),
+    run: async (inputs, outputs) => run(native, inputs, outputs),
+    close: async () => native.dispose(),
+  }
+}
+
+/** A model that ONNX Runtime has read. */
+interface Loaded {
+  readonly native: NativeSession
+  /** By the outputs that are their inputs now. */
+  readonly zipMaps: ReadonlyMap<string, ZipMap>
+  /** Why outputs that are no tensors are left out, and what to do. */
+  readonly why: string
+}
+
+const CONVERT = 'convert a scikit-learn model with zipmap=False to have it'
+const NO_ZIP_MAPS: ReadonlyMap<string, ZipMap> = new Map()
+
+/** With an output that is no tensor, the model is loaded again without its ZipMaps. */
+async function load(file: string, threads: number): Promise<Loaded> {
+  const native = loadNative(threads, (session, options) => session.loadModel(file, options))
+  const asItIs = (why: string) => ({ native, zipMaps: NO_ZIP_MAPS, why })
+  if (notTensors(native).length === 0) return asItIs('')
+  const { withoutZipMaps } = await import('./zip-map.ts')
+  const unzipped = await withoutZipMaps(file).catch(error => oneLine(error))
+  if (unzipped === undefined)
+    return asItIs('give each of its elements an output of its own in the graph')
+  if (typeof unzipped === 'string') return asItIs(`${unzipped}; ${CONVERT}`)
+  const { bytes, zipMaps } = unzipped
+  try {
+    const again = loadNative(threads, (session, options) =>
+      session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, options),
+    )
+    native.dispose()
+    return { native: again, zipMaps, why: CONVERT }
+  } catch (error) {
+    return asItIs(`without its ZipMap ${(error as Error).message}; ${CONVERT}`)
+  }
+}
+
+const notTensors = ({ outputMetadata }: NativeSession) =>
+  outputMetadata.filter(({ isTensor }) => !isTensor)
+
+function loadNative(
+  threads: number,
+  loadModel: (session: NativeSession, options: Readonly<Record<string, unknown>>) => void,
+): NativeSession {
   const session = createNativeSession()
   try {
-    session.loadModel(file, {
+    loadModel(session, {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       logSeverityLevel: LOG_LEVEL,
@@ -57,17 +118,13 @@ export async function openSession(
   } catch (error) {
     throw new Error(`the model cannot be loaded: ${oneLine(error)}`)
   }
-  return {
-    signature: await readSignature(session, file),
-    leftOut: session.outputMetadata.filter(({ isTensor }) => !isTensor).map(({ name }) => name),
-    run: async (inputs, outputs) => run(session, inputs, outputs),
-    close: async () => session.dispose(),
-  }
+  return session
 }
 
 async function readSignature(
   { inputMetadata, outputMetadata }: NativeSession,
   file: string,
+  { zipMaps, why }: Pick<Loaded, 'zipMaps' | 'why'>,
 ): Promise<Signature> {
   const notTensor = inputMetadata.find(({ isTensor }) => !isTensor)
   if (notTensor !== undefined) {
@@ -77,18 +134,39 @@ async function readSignature(
   }
   const outputs = outputMetadata.filter(({ isTensor }) => isTensor)
   if (outputs.length === 0) {
-    throw new Error(
-      'the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False)',
-    )
+    throw new Error(`the model cannot be served: none of its outputs is a tensor; ${why}`)
   }
   // ONNX Runtime reads files that our reader does not know: they are served all the same.
   const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0)
     ? await readShapeless(file).catch(() => new Set<string>())
     : new Set<string>()
-  const describe = (metadata: NativeMetadata) =>
-    readTensorMetadata(metadata, shapeless.has(metadata.name))
-  return { inputs: inputMetadata.map(describe), outputs: outputs.map(describe) }
+  const describe = (metadata: NativeMetadata) => {
+    const described = readTensorMetadata(metadata, shapeless.has(metadata.name))
+    const classes = zipMaps.get(metadata.name)?.classes
+    return classes === undefined ? described : { ...described, labels: classes }
+  }
+  const signature = { inputs: inputMetadata.map(describe), outputs: outputs.map(describe) }
+  return withProvenRows(file, signature)
 }
+
+/**
+ * Converters of LightGBM declare labels of shape [1], however many rows there are. Where the graph
+ * proves that an output has a row for each row of the inputs, its first dimension
+ * is variable, whatever the file declares.
+ */
+async function withProvenRows(file: string, signature: Signature): Promise<Signature> {
+  const isOdd = ({ shape }: TensorMetadata) => shape.length > 0 && shape[0] !== -1
+  if (!isBatched(signature) || !signature.outputs.some(isOdd)) return signature
+  const { proveIndependent } = await import('./batchability/prove.ts')
+  const outputs = signature.outputs.map(async output => {
+    if (!isOdd(output)) return output
+    const proof = await proveIndependent(file, { ...signature, outputs: [output] }).catch(() => NOT)
+    return proof.isProven ? { ...output, shape: [-1, ...output.shape.slice(1)] } : output
+  })
+  return { ...signature, outputs: await Promise.all(outputs) }
+}
+
+const NOT = { isProven: false } as const
 
 function readTensorMetadata(
   { name, type, shape, symbolicDimensions }: NativeMetadata,
@@ -172,7 +250,9 @@ const holdsReplacement = (string: string) => string.includes(REPLACEMENT)
 
 /**
  * As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a
- * dead letter.
+ * dead letter. Its beginning says what failed and its end says why; between them are C++ signatures.
  */
-const oneLine = (error: unknown) =>
-  (error as Error).message.replaceAll(/\s+/g, ' ').trim().slice(0, 500)
+function oneLine(error: unknown): string {
+  const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()
+  return line.length <= 500 ? line : `${line.slice(0, 150)} … ${line.slice(-347)}`
+}

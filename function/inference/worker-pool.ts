@@ -87,7 +87,7 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).signature
   }
 
-  get leftOut(): readonly string[] {
+  get leftOut(): Session['leftOut'] {
     return (this.description as WorkerThread['description']).leftOut
   }
 

@@ -32,6 +32,8 @@ export interface TensorMetadata {
   readonly dimensionNames: readonly string[]
   /** The graph gives no shape at all, so any rank fits; `shape` then says [-1]. */
   readonly anyRank: boolean
+  /** Of an output that the graph gives class names: those, in the order of its last dimension. */
+  readonly labels?: readonly string[]
 }
 
 /** The tensors a model takes and gives, in graph order. */

@@ -38,7 +38,7 @@ export interface Found {
 export interface Served {
   readonly signature: Signature
   /** Outputs that are no tensors. */
-  readonly leftOut: readonly string[]
+  readonly leftOut: Session['leftOut']
   /** Why the model fails on the example; then there is no request, and no time of a run. */
   readonly exampleFails: string | undefined
   /** Outputs whose text is not UTF-8 for inputs that are not the example's. */

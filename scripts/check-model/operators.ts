@@ -1,4 +1,5 @@
 import { createNativeSession } from '../../function/inference/onnxruntime.ts'
+import { field, message, numberField } from '../../function/inference/protobuf.ts'
 import type { Operator } from './graph.ts'
 
 /**
@@ -38,23 +39,4 @@ function oneNodeModel(domain: string, name: string, opset: number): Buffer {
   const node = message(1, [field(2, 'y'), field(4, name), field(7, domain)])
   const graph = message(7, [node, field(2, 'one'), message(12, [field(1, 'y')])])
   return Buffer.concat([numberField(1, 8), imported, graph])
-}
-
-/** A message within a protocol buffers message. */
-export const message = (number: number, fields: readonly Buffer[]) =>
-  field(number, Buffer.concat(fields))
-
-export function field(number: number, value: string | Buffer): Buffer {
-  const bytes = Buffer.from(value as string)
-  return Buffer.concat([varint(number * 8 + 2), varint(bytes.length), bytes])
-}
-
-export const numberField = (number: number, value: number) =>
-  Buffer.concat([varint(number * 8), varint(value)])
-
-function varint(value: number): Buffer {
-  const bytes: number[] = []
-  let rest = value
-  for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128)
-  return Buffer.from([...bytes, rest])
 }

@@ -48,10 +48,6 @@ function withFix(reason: string, { onnx }: Checked): string {
 
 const FIXES: readonly (readonly [RegExp, string])[] = [
   [
-    /zipmap=False/,
-    'With skl2onnx: convert_sklearn(model, …, options={id(model): {"zipmap": False}})',
-  ],
-  [
     /Unsupported model IR version/,
     'Set an older one and save it again: model.ir_version = 10; onnx.save(model, …)',
   ],
@@ -71,13 +67,9 @@ function servedProblems(
 ): Problem[] {
   const { signature, leftOut, lost, exampleFails, refused, rowsFail } = served
   const found: Problem[] = []
-  for (const name of leftOut) {
+  for (const { name, why } of leftOut) {
     const type = onnx.outputs.find(output => output.name === name)?.type ?? 'no tensor'
-    found.push(
-      error(
-        `output "${name}" is ${type}, no tensor: callers will not have it. ${leftOutFix(type)}`,
-      ),
-    )
+    found.push(error(`output "${name}" is ${type}, no tensor: callers will not have it: ${why}`))
   }
   for (const { name, reason } of lost)
     found.push(error(`output "${name}" cannot be returned: ${reason}. ${lostFix(reason)}`))
@@ -169,11 +161,6 @@ const isNotJson = ({ datatype }: TensorMetadata) => !hasJson(datatype)
 
 /** Where one request is that large, reading it as JSON shows. */
 const LARGE_REQUEST_BYTES = 100 * 1_024
-
-const leftOutFix = (type: string) =>
-  /map\(/.test(type)
-    ? 'Convert with zipmap=False; with skl2onnx: options={id(model): {"zipmap": False}}'
-    : 'Give each element an output of its own in the graph, or concatenate them into one tensor'
 
 const lostFix = (reason: string) =>
   /UTF-8/.test(reason)

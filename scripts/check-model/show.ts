@@ -210,7 +210,7 @@ export function showJson({
     missing_operators: found?.missing.map(({ operator: { domain, name } }) => `${domain}.${name}`),
     inputs: served?.signature.inputs.map(tensor),
     outputs: served?.signature.outputs.map(tensor),
-    outputs_left_out: served?.leftOut,
+    outputs_left_out: served?.leftOut.map(({ name }) => name),
     requests_are_joined: served?.batching.joins,
     joined_reason: served?.batching.reason,
     not_joined_because:

@@ -266,7 +266,6 @@ describe('a model is refused in one line:', () => {
       folder: modelFolder('nothing', undefined, { 'a.onnx': '' }),
       says: /cannot be loaded/,
     },
-    { what: 'without a tensor output', folder: testModel('only-zipmap'), says: /zipmap=False/ },
     {
       what: 'with a sample of another shape',
       folder: inModelJson('shape', '{"sample":{"x":[["a"]]}}'),

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
+import { field, message, numberField } from '../../function/inference/protobuf.ts'
 import { checkModel } from '../../scripts/check-model/check.ts'
-import { field, message, numberField } from '../../scripts/check-model/operators.ts'
 import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
@@ -197,12 +197,6 @@ suite('of each test model', { concurrency: 2 }, () => {
     broken: [
       'error: the file is no ONNX model: it is cut off. Copy or download it again, and compare its size',
     ],
-    'only-zipmap': [
-      'error: the model cannot be served: none of its outputs is a tensor (a scikit-learn classifier must be converted with zipmap=False). With skl2onnx: convert_sklearn(model, …, options={id(model): {"zipmap": False}})',
-    ],
-    zipmap: [
-      'error: output "output_probability" is sequence(map(string,tensor(float))), no tensor: callers will not have it. Convert with zipmap=False; with skl2onnx: options={id(model): {"zipmap": False}}',
-    ],
     'not-utf8': [
       'error: output "text" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8',
     ],
@@ -234,6 +228,8 @@ suite('of each test model', { concurrency: 2 }, () => {
     ...Object.keys(NOT_JOINED),
     ...[
       'external-data',
+      'zipmap',
+      'only-zipmap',
       'big-int-out',
       'identity-bytes',
       'other-file-name',

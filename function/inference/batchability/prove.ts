@@ -8,6 +8,7 @@ import {
   readOnnxModel,
 } from '../onnx-file.ts'
 import { Slices } from '../slices.ts'
+import { zipMapsOf } from '../zip-map.ts'
 import { evaluate } from './arithmetic.ts'
 import { isControl, walkControl } from './control.ts'
 import { boundOfResult, lookup, withMarks } from './marks.ts'
@@ -45,7 +46,9 @@ export async function proveIndependent(file: string, signature: Signature): Prom
     const scope = new Scope()
     const sizes = new Map<string, Size>()
     for (const input of signature.inputs) scope.set(input.name, inputValue(input, sizes))
-    const names = signature.outputs.map(({ name }) => name)
+    // A ZipMap that is served is served as its input.
+    const zipMaps = zipMapsOf(model.graph)
+    const names = signature.outputs.map(({ name }) => zipMaps.get(name)?.input ?? name)
     await new Walk(model).graph(model.graph, scope, names)
     for (const name of names) checkOutput(name, scope.get(name))
     return { isProven: true }

@@ -20,6 +20,8 @@ export type Type = keyof typeof TYPES
 export interface Declared {
   readonly type: Type
   readonly dims: readonly (number | string)[]
+  /** Of a ZipMap: a list of maps from keys of this type to FP32. */
+  readonly mapsFrom?: Type
 }
 
 /** A tensor with its values: an initialiser, or an attribute. */
@@ -182,7 +184,12 @@ function raw(type: Type, value: number): Buffer {
   return bytes
 }
 
-function writeDeclared(name: string, { type, dims }: Declared): Buffer {
+function writeDeclared(name: string, { type, dims, mapsFrom }: Declared): Buffer {
+  if (mapsFrom !== undefined) {
+    const value = message(2, message(1, integer(1, TYPES.FP32)))
+    const map = message(5, Buffer.concat([integer(1, TYPES[mapsFrom]), value]))
+    return Buffer.concat([text(1, name), message(2, message(4, message(1, map)))])
+  }
   const shape = dims.map(dim =>
     message(1, typeof dim === 'number' ? integer(1, dim) : text(2, dim)),
   )

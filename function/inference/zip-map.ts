@@ -1,0 +1,134 @@
+import { readFileSync, statSync } from 'node:fs'
+import {
+  fieldsIn,
+  type Graph,
+  type Node,
+  type OnnxModel,
+  type Place,
+  readOnnxModel,
+  type ValueInfo,
+} from './onnx-file.ts'
+import { field, message, numberField } from './protobuf.ts'
+
+/*
+ * Converters of scikit-learn, LightGBM, XGBoost and CatBoost end a classifier in a ZipMap, which
+ * makes a list of maps from class to probability of a tensor of probabilities. Requests and
+ * answers carry only tensors, so the tensor is served in its place.
+ */
+
+/** A ZipMap that makes an output of the graph. */
+export interface ZipMap {
+  /** The name of the tensor [N, classes]. */
+  readonly input: string
+  readonly classes: readonly string[]
+}
+
+/** A larger file is not held in memory a second time. */
+const MOST_BYTES = 64 * 2 ** 20
+
+/** By the output that each of them makes. */
+export function zipMapsOf({ nodes, outputs }: Graph): ReadonlyMap<string, ZipMap> {
+  const names = new Set(outputs.map(({ name }) => name))
+  const found = nodes.flatMap((node): [string, ZipMap][] => {
+    const [input = ''] = node.inputs
+    const [output = ''] = node.outputs
+    const classes = classesOf(node)
+    return isZipMap(node) && names.has(output) && classes.length > 0
+      ? [[output, { input, classes }]]
+      : []
+  })
+  return new Map(found)
+}
+
+const isZipMap = ({ domain, operator }: Node) => domain === 'ai.onnx.ml' && operator === 'ZipMap'
+
+function classesOf({ attributes }: Node): readonly string[] {
+  const texts = attributes.get('classlabels_strings')?.texts
+  return texts ?? attributes.get('classlabels_int64s')?.numbers?.map(String) ?? []
+}
+
+/** A model whose outputs are the inputs of its ZipMaps. */
+export interface Unzipped {
+  /** The .onnx file's bytes. */
+  readonly bytes: Buffer
+  readonly zipMaps: ReadonlyMap<string, ZipMap>
+}
+
+/**
+ * Takes the ZipMaps out of a model, in memory.
+ * @returns why not, where the model is not one for that; undefined where it has none
+ * @throws {Error} where the file cannot be read
+ */
+export async function withoutZipMaps(file: string): Promise<Unzipped | string | undefined> {
+  const model = await readOnnxModel(file)
+  const zipMaps = zipMapsOf(model.graph)
+  if (zipMaps.size === 0) return undefined
+  if (statSync(file).size > MOST_BYTES) return 'the file is larger than 64 MiB'
+  if (hasExternalData(model.graph)) return 'the model has external data'
+  return { bytes: rewrite(file, model, zipMaps), zipMaps }
+}
+
+const hasExternalData = ({ initializers, nodes }: Graph): boolean =>
+  initializers.some(({ external }) => external !== undefined) ||
+  nodes.some(({ attributes }) =>
+    [...attributes.values()].some(
+      ({ tensor, graph }) =>
+        tensor?.external !== undefined || (graph !== undefined && hasExternalData(graph)),
+    ),
+  )
+
+/** Fields of ModelProto and GraphProto (onnx.proto). */
+const MODEL = { graph: 7, opset: 8 }
+const GRAPH = { node: 1, output: 12 }
+
+/** Copies the file's fields, but for the nodes and outputs that change. */
+function rewrite(
+  file: string,
+  { graph, opsets }: OnnxModel,
+  zipMaps: ReadonlyMap<string, ZipMap>,
+): Buffer {
+  const whole = readFileSync(file)
+  const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>
+    number === MODEL.graph
+      ? message(number, graphFields(whole, fieldsIn(file, body, end), { graph, zipMaps }))
+      : whole.subarray(begin, end),
+  )
+  // Identity is ONNX's own operator; CatBoost's files import ai.onnx.ml alone.
+  if (!opsets.has('ai.onnx')) parts.push(message(MODEL.opset, [numberField(2, 13)]))
+  return Buffer.concat(parts)
+}
+
+function graphFields(
+  whole: Buffer,
+  places: readonly Place[],
+  { graph, zipMaps }: { graph: Graph; zipMaps: ReadonlyMap<string, ZipMap> },
+): Buffer[] {
+  // The fields come in the order in which the graph was read.
+  const nodes = graph.nodes.values()
+  const outputs = graph.outputs.values()
+  return places.map(({ number, begin, end }) => {
+    const bytes = whole.subarray(begin, end)
+    if (number === GRAPH.node) {
+      const node = nodes.next().value as Node
+      const zipMap = isZipMap(node) ? zipMaps.get(node.outputs[0] ?? '') : undefined
+      return zipMap === undefined ? bytes : identity(zipMap.input, node.outputs[0] as string)
+    }
+    if (number === GRAPH.output) {
+      const { name } = outputs.next().value as ValueInfo
+      const zipMap = zipMaps.get(name)
+      return zipMap === undefined ? bytes : probabilities(name, zipMap.classes.length)
+    }
+    return bytes
+  })
+}
+
+/** NodeProto: input 1, output 2, op_type 4. */
+const identity = (input: string, output: string) =>
+  message(GRAPH.node, [field(1, input), field(2, output), field(4, 'Identity')])
+
+/** A ValueInfoProto of FP32 [?, classes]: the first dimension has neither a size nor a name. */
+function probabilities(name: string, classes: number): Buffer {
+  const shape = message(2, [message(1, []), message(1, [numberField(1, classes)])])
+  const type = message(2, [message(1, [numberField(1, 1), shape])])
+  return message(GRAPH.output, [field(1, name), type])
+}
