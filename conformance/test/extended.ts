@@ -1,6 +1,5 @@
 import type { Reply, Send, Sent } from '../connection.ts'
-import { parseJson, toJson } from '../json.ts'
-import { elementCount } from '../request.ts'
+import { parseJson } from '../json.ts'
 import { isInference, type Json, json } from './wrong-server.ts'
 
 /** Extensions that this server does not have, added to it on the way as their documents say: what keeps their points, to be bent. */
@@ -38,19 +37,7 @@ export function extended(send: Send): Send {
     }
     if (!isInference(sent)) return send(sent)
     inferences++
-    const { outputs: asked, ...request } = parseJson(String(sent.body)) as Json
-    const counts = new Map<string, number>(
-      asked?.map(({ name, parameters }: Json) => [name, parameters?.classification]),
-    )
-    const reply = await send({
-      ...sent,
-      body: toJson({ ...request, outputs: asked?.map(({ name }: Json) => ({ name })) }),
-    })
-    const response = read(reply)
-    return json(200, {
-      ...response,
-      outputs: response.outputs.map((output: Json) => inClasses(output, counts.get(output.name))),
-    })
+    return send(sent)
   }
 
   return answer
@@ -72,21 +59,4 @@ const statistics = (name: string, count: number) => {
     inference_stats: { ...Object.fromEntries(durations), fail: { count: 0, ns: 0 } },
     batch_stats: [],
   }
-}
-
-function inClasses(output: Json, count: number | undefined): Json {
-  if (count === undefined) return output
-  const classes = elementCount(output.shape.slice(1))
-  const rows = Array.from(
-    { length: output.shape[0] },
-    (_, row) => output.data.slice(row * classes, (row + 1) * classes) as number[],
-  )
-  const highest = rows.flatMap(row =>
-    row
-      .map((value, index) => ({ value, index }))
-      .sort((one, other) => other.value - one.value)
-      .slice(0, count)
-      .map(({ value, index }) => `${value.toFixed(6)}:${index}`),
-  )
-  return { name: output.name, datatype: 'BYTES', shape: [rows.length, count], data: highest }
 }

@@ -74,6 +74,8 @@ function right(model: string): Promise<Right> {
   return known
 }
 
+const withoutExtensions = points.filter(point => !extensions.includes(point))
+
 async function start(model: string): Promise<Right> {
   const served = servers.served[servedAs(model)] as Served
   const { limits, ...others } = await targetOf(served)
@@ -85,7 +87,7 @@ async function start(model: string): Promise<Right> {
     ...(limits && model.endsWith('bodies') && { limits }),
     ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
   }
-  const applicable = (isExtended ? extensions : points).filter(
+  const applicable = (isExtended ? extensions : withoutExtensions).filter(
     ({ notApplicable }) => notApplicable?.(target) === undefined,
   )
   const exchanges = new Map<Point, readonly Exchange[]>()

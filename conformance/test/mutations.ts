@@ -178,7 +178,7 @@ const inStatistics = (change: (stats: Json) => Json) => (): Wrong => ({
 })
 
 /** Told by their form, "value:index". */
-const isClasses = ({ data }: Json) => /^[\d.]+:\d+$/.test(data?.[0])
+const isClasses = ({ data }: Json) => /^[\d.e-]+:\d+(:|$)/.test(data?.[0])
 
 const inClasses = (change: (output: Json) => Json) =>
   inResponse(response => ({
@@ -962,7 +962,9 @@ export const MUTATIONS: readonly Mutation[] = [
     on: EXTENDED,
     make: inClasses(({ data, ...output }) => ({
       ...output,
-      data: data.map((text: string) => text.replace(/\d+$/, index => String(Number(index) + 1))),
+      data: data.map((text: string) =>
+        text.replace(/(?<=^[^:]+:)\d+/, index => String(Number(index) + 1)),
+      ),
     })),
   },
   {
@@ -970,7 +972,7 @@ export const MUTATIONS: readonly Mutation[] = [
     on: EXTENDED,
     make: inClasses(({ data, ...output }) => ({
       ...output,
-      data: data.map((text: string) => text.split(':').reverse().join(':')),
+      data: data.map((text: string) => text.replace(/^([^:]+):(\d+)/, '$2:$1')),
     })),
   },
   {

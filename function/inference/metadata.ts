@@ -1,6 +1,7 @@
 import manifest from '../../package.json' with { type: 'json' }
 import { hasJson } from '../protocol/datatypes.ts'
 import { encodeData } from '../protocol/encode.ts'
+import { shortest } from '../protocol/shortest.ts'
 import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 
 /** The version of this function, as package.json says it. */
@@ -13,7 +14,7 @@ export const functionVersion = manifest.version
 export const serverMetadata = Object.freeze({
   name: manifest.name,
   version: functionVersion,
-  extensions: ['binary_tensor_data'],
+  extensions: ['binary_tensor_data', 'classification'],
 })
 
 /**
@@ -98,15 +99,4 @@ function shortened(tensor: Tensor): Tensor {
     datatype: 'FP64',
     data: Float64Array.from(tensor.data as Float32Array, shortest),
   }
-}
-
-/** An FP32 in as few digits as tell it apart. */
-export function shortest(value: number): number {
-  // toPrecision() loses the sign of −0.
-  if (value === 0) return value
-  for (let digits = 1; digits < 9; digits++) {
-    const short = Number(value.toPrecision(digits))
-    if (Math.fround(short) === value) return short
-  }
-  return value
 }

@@ -1,7 +1,8 @@
 import type { Caller } from '../answer.ts'
+import { classify } from '../protocol/classification.ts'
 import type { Codec } from '../protocol/codec.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import type { Signature, Tensor } from '../protocol/tensor.ts'
+import { isBatched, type Signature, type Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
 import { noTimes, type RequestTimes } from './statistics.ts'
 
@@ -31,6 +32,22 @@ export interface ModelIdentity {
   readonly labels: readonly string[]
 }
 
+/** The outputs, as classes where the request asks for that. */
+function asClasses(
+  outputs: readonly Tensor[],
+  { outputs: requested }: InferenceRequest,
+  { signature, labels }: { signature: Signature; labels: readonly string[] },
+): readonly Tensor[] {
+  if (requested.every(({ classes }) => classes === undefined)) return outputs
+  const batched = isBatched(signature)
+  return outputs.map((output, i) => {
+    const count = requested[i]?.classes
+    if (count === undefined) return output
+    const own = signature.outputs.find(({ name }) => name === output.name)?.labels ?? []
+    return classify(output, { count, batched, labels: labels.length > 0 ? labels : own })
+  })
+}
+
 /**
  * Decode, run, encode: the way of every inference, whichever protocol it came by and whichever
  * thread it is on.
@@ -53,7 +70,7 @@ export async function infer<Encoded>(
     const outputs = await runner.run(run, caller, times)
     const ran = performance.now()
     countPredictions(outputs, labels, runner.predicted)
-    encoder.add(outputs)
+    encoder.add(asClasses(outputs, request, { signature: runner.signature, labels }))
     times.output += performance.now() - ran
   }
   trace?.enter('encode')

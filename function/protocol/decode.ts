@@ -1,4 +1,5 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
+import { isComparable } from './classification.ts'
 import { DATATYPES, type Datatype, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
@@ -120,7 +121,10 @@ export function readRequest(
     inputs: new InputsReader(data, signature, maxTensorBytes).read(value.inputs),
     outputs: readOutputs(
       value.outputs,
-      booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false,
+      {
+        binary: booleanParameter(parameters, 'binary_data_output', 'parameters') ?? false,
+        classes: classesParameter(parameters, 'parameters'),
+      },
       signature,
     ),
     ...(timeout === undefined ? undefined : { timeoutMicroseconds: timeout }),
@@ -373,13 +377,19 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   return size
 }
 
+/** How outputs are wanted that say nothing themselves. */
+interface OutputForm {
+  readonly binary: boolean
+  readonly classes: number | undefined
+}
+
 function readOutputs(
   outputs: unknown,
-  binaryByDefault: boolean,
+  form: OutputForm,
   signature: Signature,
 ): readonly RequestedOutput[] {
   if (outputs === undefined || outputs === null || (Array.isArray(outputs) && outputs.length === 0))
-    return allOutputs(signature, binaryByDefault)
+    return allOutputs(signature, form)
   if (!Array.isArray(outputs))
     throw new BadRequest(`outputs is ${show(outputs)}; it must be an array`)
   const seen = new Set<string>()
@@ -395,21 +405,36 @@ function readOutputs(
     if (seen.has(metadata.name))
       throw new BadRequest(`output ${show(metadata.name)} is asked for twice`)
     seen.add(metadata.name)
-    const where = `output ${show(metadata.name)}: parameters`
-    return requested(
-      metadata,
-      booleanParameter(readParameters(output.parameters, where), 'binary_data', where) ??
-        binaryByDefault,
+    return readOutput(output, metadata, form)
+  })
+}
+
+function readOutput(
+  output: JsonObject,
+  metadata: TensorMetadata,
+  form: OutputForm,
+): RequestedOutput {
+  const where = `output ${show(metadata.name)}: parameters`
+  const parameters = readParameters(output.parameters, where)
+  const classes = classesParameter(parameters, where)
+  if (classes !== undefined && !isComparable(metadata.datatype))
+    throw new BadRequest(
+      `${where}.classification: ${metadata.datatype} has no highest values; ask for it of an output of numbers`,
     )
+  return requested(metadata, {
+    binary: booleanParameter(parameters, 'binary_data', where) ?? form.binary,
+    classes: classes ?? form.classes,
   })
 }
 
 /** Made once: most requests ask for no outputs by name. */
-function allOutputs(signature: Signature, binary: boolean): readonly RequestedOutput[] {
+function allOutputs(signature: Signature, form: OutputForm): readonly RequestedOutput[] {
+  const { binary, classes } = form
+  if (classes !== undefined) return signature.outputs.map(metadata => requested(metadata, form))
   const known = binary ? ALL_BINARY : ALL_JSON
   let outputs = known.get(signature)
   if (outputs === undefined) {
-    outputs = signature.outputs.map(metadata => requested(metadata, binary))
+    outputs = signature.outputs.map(metadata => requested(metadata, form))
     known.set(signature, outputs)
   }
   return outputs
@@ -418,13 +443,18 @@ function allOutputs(signature: Signature, binary: boolean): readonly RequestedOu
 const ALL_BINARY = new WeakMap<Signature, readonly RequestedOutput[]>()
 const ALL_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
 
-function requested({ name, datatype }: TensorMetadata, binary: boolean): RequestedOutput {
+function requested(
+  { name, datatype }: TensorMetadata,
+  { binary, classes }: OutputForm,
+): RequestedOutput {
   if (!binary && !hasJson(datatype)) {
     throw new BadRequest(
       `output ${show(name)}: ${datatype} has no JSON form; ask for it with parameters {"binary_data": true}`,
     )
   }
-  return { name, binary }
+  return classes !== undefined && isComparable(datatype)
+    ? { name, binary, classes }
+    : { name, binary }
 }
 
 function readParameters(parameters: unknown, where: string): JsonObject | undefined {
@@ -455,6 +485,16 @@ function booleanParameter(
   const value = parameters?.[name]
   if (value === undefined || typeof value === 'boolean') return value
   throw new BadRequest(`${where}.${name} is ${show(value)}; it must be true or false`)
+}
+
+/** How many classes (Triton, classification extension). */
+function classesParameter(parameters: JsonObject | undefined, where: string): number | undefined {
+  const count = parameters?.classification
+  if (count === undefined) return undefined
+  if (typeof count === 'number' && Number.isSafeInteger(count) && count > 0) return count
+  throw new BadRequest(
+    `${where}.classification is ${show(count)}; it must be a number of classes, 1 or more`,
+  )
 }
 
 /** Microseconds; 0 means no limit (Triton, schedule policy extension). */

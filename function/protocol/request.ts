@@ -5,6 +5,8 @@ export interface RequestedOutput {
   readonly name: string
   /** True: binary tensor data; false: JSON. */
   readonly binary: boolean
+  /** So many of its highest values instead of all (Triton's classification extension). */
+  readonly classes?: number
 }
 
 /** An inference request that fits the model: every input present once, checked, in graph order. */

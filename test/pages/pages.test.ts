@@ -119,7 +119,7 @@ describe('pages', () => {
         : request.set('Accept', accept))
       assert.deepEqual(
         [status, body.name, body.extensions],
-        [200, 'onnx-function', ['binary_tensor_data']],
+        [200, 'onnx-function', ['binary_tensor_data', 'classification']],
       )
     })
   }

@@ -1,7 +1,8 @@
 import type { LoadedModel } from '../../inference/loaded-model.ts'
-import { curlCommand, functionVersion, serverMetadata, shortest } from '../../inference/metadata.ts'
+import { curlCommand, functionVersion, serverMetadata } from '../../inference/metadata.ts'
 import type { Model } from '../../inference/model.ts'
 import { show } from '../../protocol/json.ts'
+import { shortest } from '../../protocol/shortest.ts'
 import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
 import { EVENT } from './events.ts'
 
@@ -24,8 +25,9 @@ export function createPlayground(
   model: Pick<Model, 'name' | 'version' | 'description' | 'labels'>,
   loaded: Pick<LoadedModel, 'signature' | 'example'>,
 ): (address: string) => string {
-  const { name, version, description, labels } = model
+  const { name, version, description } = model
   const { inputs, outputs } = loaded.signature
+  const labels = labelsOf(model.labels, outputs)
   // A script element has no markup except its own end.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
@@ -49,6 +51,10 @@ export function createPlayground(
     })
   }
 }
+
+/** Of model.json, else of the first output that the graph gives some. */
+const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[]) =>
+  labels.length > 0 ? labels : (outputs.find(output => output.labels)?.labels ?? [])
 
 /** The data from which the page makes its form. */
 function describe(

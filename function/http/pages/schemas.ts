@@ -1,3 +1,4 @@
+import { isComparable } from '../../protocol/classification.ts'
 import { DATATYPES, type Datatype, hasJson } from '../../protocol/datatypes.ts'
 import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 
@@ -38,9 +39,10 @@ export function inferenceSchemas(
         outputs: {
           description: 'As asked for, in that order; without `outputs` in the request, all.',
           type: 'array',
-          items: oneOf(
-            outputs.filter(({ datatype }) => hasJson(datatype)).map(output => outputSchema(output)),
-          ),
+          items: oneOf([
+            ...outputs.filter(({ datatype }) => hasJson(datatype)).map(outputSchema),
+            ...outputs.filter(({ datatype }) => isComparable(datatype)).map(classesSchema),
+          ]),
         },
       },
     },
@@ -60,6 +62,7 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
             type: ['boolean', 'null'],
             description: 'True: outputs come as binary tensor data unless they say otherwise.',
           },
+          classification: CLASSIFICATION,
           timeout: {
             type: ['integer', 'null'],
             minimum: 0,
@@ -96,6 +99,7 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
                   type: ['boolean', 'null'],
                   description: 'True: this output comes as binary tensor data.',
                 },
+                classification: CLASSIFICATION,
               },
             },
           },
@@ -127,6 +131,28 @@ const outputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => (
     data: { type: 'array', description: 'Flat, row-major.', items: ELEMENT[datatype] },
   },
 })
+
+/** An output as its highest values, with index and label. */
+const classesSchema = ({ name }: TensorMetadata): Schema => ({
+  type: 'object',
+  required: ['name', 'shape', 'datatype', 'data'],
+  properties: {
+    name: { const: name },
+    shape: { type: 'array', items: DIMENSION, minItems: 1, maxItems: 2 },
+    datatype: { const: 'BYTES' },
+    data: {
+      type: 'array',
+      description: '"value:index" or "value:index:label", of each row from the highest down.',
+      items: ELEMENT.BYTES,
+    },
+  },
+})
+
+const CLASSIFICATION: Schema = {
+  type: ['integer', 'null'],
+  minimum: 1,
+  description: 'So many of the highest values of each row, as "value:index:label", instead of all.',
+}
 
 /** @returns the shape as metadata shows it, variable dimensions as −1 */
 export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schema => ({

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { runPython, type Seen } from './run.ts'
 
+const NO_SHARED_MEMORY =
+  'this server does not share memory with its callers; send and ask for binary tensor data (parameters.binary_data_size, binary_data)'
+
 /** What is seen, by what was done. */
 export type Expected = Readonly<Record<string, unknown>>
 
@@ -54,7 +57,7 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
     sees(() => runPython('inference', 'triton_client.py', ...urls()), {
       ...INFERS,
       'is_model_ready of a version': true,
-      get_server_metadata: ['binary_tensor_data'],
+      get_server_metadata: ['binary_tensor_data', 'classification'],
       get_model_metadata: {
         name: 'iris-classifier',
         versions: ['v1.0.0'],
@@ -105,11 +108,13 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
       'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status'),
       'lacks: an input in shared memory': refused(
         400,
-        'input "input": neither data nor parameters.binary_data_size is given; one must be',
+        `input "input": parameters.shared_memory_region: ${NO_SHARED_MEMORY}`,
       ),
-      // Asked for in a way the protocol has no word for: answered as if it were not asked.
-      'lacks: an output in shared memory': [1, 3],
-      'lacks: class_count': [1, 3],
+      'lacks: an output in shared memory': refused(
+        400,
+        `output "probabilities": parameters.shared_memory_region: ${NO_SHARED_MEMORY}`,
+      ),
+      'infer, class_count': [1, 2],
       'lacks: sequence_id': ['setosa'],
     })
   })

@@ -116,7 +116,7 @@ def with_class_count():
 
 seen.see("lacks: an input in shared memory", from_shared_memory)
 seen.see("lacks: an output in shared memory", into_shared_memory)
-seen.see("lacks: class_count", with_class_count)
+seen.see("infer, class_count", with_class_count)
 seen.see("lacks: sequence_id", lambda: classes(client.infer(MODEL, given(ROW), sequence_id=5, sequence_start=True)))
 
 seen.tell("tritonclient")

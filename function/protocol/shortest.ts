@@ -1,0 +1,10 @@
+/** An FP32 in as few digits as tell it apart, as a person writes it: 5.1, not 5.099999904632568. */
+export function shortest(value: number): number {
+  // toPrecision() loses the sign of −0.
+  if (value === 0) return value
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits))
+    if (Math.fround(short) === value) return short
+  }
+  return value
+}
