@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import manifest from '../package.json' with { type: 'json' }
 import type { Config } from './config/config.ts'
-import { type Listener, listen, type Middleware } from './http/listener.ts'
+import { type Listener, type ListenOptions, listen } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { curlCommand } from './inference/metadata.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
@@ -11,8 +11,10 @@ import type { Push } from './telemetry/push.ts'
 /** Configuration of a process that serves. */
 export interface Setup {
   readonly config: Config
-  /** Requests pass through it before they are routed. */
-  readonly middlewareOf?: (service: Service) => Middleware
+  /** What is served besides the function's own routes. */
+  readonly listening?: ListenOptions
+  /** Sentences for the log. */
+  readonly warnings?: readonly string[]
 }
 
 /**
@@ -54,15 +56,16 @@ interface Running {
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   checkNode(process.versions.node)
-  const { config, middlewareOf } = await configure()
+  const { config, listening, warnings = [] } = await configure()
   const service = createService(config)
-  const { model, metrics } = service
+  const { model, metrics, log } = service
+  for (const sentence of warnings) log.warn(sentence)
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
   // Before a client can connect: a signal without a listener ends the process, and requests with
   // it.
   const terminated = firstSignal()
-  const listener = await listen(service, config, { middleware: middlewareOf?.(service) })
+  const listener = await listen(service, config, listening)
   // Until the process ends, so that its last moments can be watched, too.
   const metricsListener =
     config.metricsPort === undefined

@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { readConfig } from '../function/config/config.ts'
 import { runProcess, type Setup } from '../function/process.ts'
-import { createPredictor } from './app.ts'
+import { createApp } from './app.ts'
 import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
+import { predictorRows } from './routes.ts'
 
 /**
  * How long the container that holds the model may take to link its folder; its image was pulled
@@ -20,10 +21,8 @@ async function configure(): Promise<Setup> {
   if (isMountedLate(env)) await untilMounted(env.MODEL_DIR ?? MOUNTED_MODEL)
   return {
     config,
-    middlewareOf: service => {
-      for (const sentence of withoutEffect) service.log.warn(sentence)
-      return createPredictor(service)
-    },
+    listening: { middleware: createApp(), rows: predictorRows(config) },
+    warnings: withoutEffect,
   }
 }
 

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Config, readConfig } from '../function/config/config.ts'
-import { listen, type Middleware } from '../function/http/listener.ts'
+import { type ListenOptions, listen } from '../function/http/listener.ts'
 import { listenForMetrics } from '../function/http/metrics-port.ts'
 import { createService, type Service } from '../function/service.ts'
 
@@ -37,6 +37,13 @@ const MODE = Object.fromEntries(
   ),
 )
 
+/** What the predictor listens with. */
+export async function predictor(config: Config): Promise<ListenOptions> {
+  const { createApp } = await import('../kserve/app.ts')
+  const { predictorRows } = await import('../kserve/routes.ts')
+  return { middleware: createApp(), rows: predictorRows(config) }
+}
+
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
 /** What processes that tests start get of this one's environment; test/preload.ts sets the second. */
@@ -50,8 +57,8 @@ export async function startServer(
   env: Record<string, string> = {},
   {
     load = true,
-    middlewareOf,
-  }: { load?: boolean; middlewareOf?: (service: Service) => Middleware } = {},
+    listening = onPredictor ? predictor : () => undefined,
+  }: { load?: boolean; listening?: (config: Config) => Promise<ListenOptions> | undefined } = {},
 ): Promise<Server> {
   const config = readConfig({
     PORT: '0',
@@ -61,8 +68,7 @@ export async function startServer(
     ...env,
   })
   const service = createService(config)
-  const create = onPredictor ? (await import('../kserve/app.ts')).createPredictor : middlewareOf
-  const listener = await listen(service, config, { middleware: create?.(service) })
+  const listener = await listen(service, config, await listening(config))
   const metricsListener =
     config.metricsPort === undefined
       ? undefined

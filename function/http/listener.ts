@@ -10,7 +10,7 @@ import { callerOf, report } from './exchange.ts'
 import { reasonOf } from './malformed.ts'
 import { BodyMemory } from './memory.ts'
 import { agreedOnHttp2, detach, type ParserError, prefacedBytes } from './preface.ts'
-import { createResponder, type FindRoute, type Responder } from './respond.ts'
+import { createResponder, type Responder } from './respond.ts'
 import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
@@ -18,10 +18,8 @@ import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 /** A turn of the event loop so short that hardly any connection can have arrived in it. */
 const QUIET_TURN_MS = 0.02
 
-/**
- * Answers a request by the route that `find` gives; without it, by the route of the request's path.
- */
-export type Respond = (find?: FindRoute) => Promise<void>
+/** Answers a request by its route. */
+export type Respond = () => Promise<void>
 
 /**
  * Stands between the listener and the routes, such as an Express application. It hands every
@@ -59,7 +57,7 @@ export async function listen(
   const serving = { responder, memory, sender, maxBodyBytes: config.maxBodyBytes }
   const connections = new Connections(config.maxQueueRows, exchange => {
     if (middleware === undefined) serve(exchange, serving)
-    else middleware(exchange.request, exchange.response, find => serve(exchange, serving, find))
+    else middleware(exchange.request, exchange.response, () => serve(exchange, serving))
   })
   const http = await createHttpServer(config, service.log)
   const handOver = (socket: Socket, received: Uint8Array) => {
@@ -88,12 +86,11 @@ interface Serving {
 async function serve(
   { request, response, caller }: Exchange,
   { responder, memory, sender, maxBodyBytes }: Serving,
-  find?: FindRoute,
 ): Promise<void> {
   const body = new IncomingBody({ head: request, stream: request, response }, memory, maxBodyBytes)
   const destination = { request, response, body }
   try {
-    const answer = await responder.respond(request, caller, body, find)
+    const answer = await responder.respond(request, caller, body)
     if (answer !== undefined) await sender.send(destination, answer)
   } catch (error) {
     await sender.send(destination, responder.refuse(error, request, caller))

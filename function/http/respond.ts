@@ -39,12 +39,6 @@ export class HungUp extends Error {
   readonly code = 'HUNG_UP'
 }
 
-/**
- * Finds a request's route in another way than by its path.
- * @throws {Refused} where there is none
- */
-export type FindRoute = (routeOf: RouteLookup) => Route | undefined
-
 /** What answering a request depends on. */
 export interface ResponderOptions {
   readonly routeOf: RouteLookup
@@ -107,12 +101,7 @@ export class Responder {
   }
 
   /** @returns undefined where the client has hung up */
-  async respond(
-    head: RequestHead,
-    caller: Caller,
-    body: RequestBody,
-    find?: FindRoute,
-  ): Promise<Answer | undefined> {
+  async respond(head: RequestHead, caller: Caller, body: RequestBody): Promise<Answer | undefined> {
     const { routeOf } = this.#options
     const path = pathOf(head.url ?? '')
     const context: StepContext = {
@@ -120,7 +109,7 @@ export class Responder {
       path,
       caller,
       body,
-      findRoute: () => routeFor(path, head, find, routeOf),
+      findRoute: () => routeFor(path, head, routeOf),
       route: undefined,
     }
     try {
@@ -174,14 +163,9 @@ const ANYTHING: Route = {
 
 const NO_BODY = new Uint8Array(0)
 
-function routeFor(
-  path: string,
-  { method }: RequestHead,
-  find: FindRoute | undefined,
-  routeOf: RouteLookup,
-): Route | undefined {
+function routeFor(path: string, { method }: RequestHead, routeOf: RouteLookup): Route | undefined {
   if (path === '*' && method === 'OPTIONS') return ANYTHING
-  return find === undefined ? routeOf(path) : find(routeOf)
+  return routeOf(path)
 }
 
 function answerPreflight({ head }: StepContext, { cors }: ResponderOptions): Answer | undefined {

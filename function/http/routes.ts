@@ -40,7 +40,7 @@ export interface RouteContext {
   readonly pages: () => Promise<Pages>
 }
 
-type TableHandler = (
+export type TableHandler = (
   context: RouteContext,
   request: Request,
   caller: Caller,
@@ -208,6 +208,8 @@ const OPTIONAL_PART = /\[(.*)\]/
 function patternOf(path: string): RegExp {
   const source = path
     .replaceAll('.', '\\.')
+    // Some clients escape it.
+    .replaceAll(':', '(?::|%3A|%3a)')
     .replace(OPTIONAL_PART, '(?:$1)?')
     .replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')
   return new RegExp(path === '/' ? '^/$' : `^${source}/?$`)

@@ -230,7 +230,7 @@ suite('of the iris classifier', () => {
       method: 'post',
       path: '/v1/models/:predict',
       status: 404,
-      says: /^not found: /,
+      says: /^model ":predict" is unknown/,
     },
     {
       what: 'a route that is not there',
@@ -251,7 +251,7 @@ suite('of the iris classifier', () => {
       method: 'get',
       path: '/v1/models/%zz',
       status: 400,
-      says: /%zz/,
+      says: /a % that no two hexadecimal digits/,
     },
     {
       what: 'GET of a prediction',

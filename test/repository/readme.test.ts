@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { projectFolder, startServer } from '../server.ts'
+import { predictor, projectFolder, startServer } from '../server.ts'
 
 const docs = readdirSync(join(projectFolder, 'docs')).filter(name => name.endsWith('.md'))
 const PAGES = [
@@ -56,8 +56,7 @@ test('the V1 request in docs/kserve.md gets the answer it shows', async () => {
   const page = read('docs/kserve.md')
   const [predict] = requests(page)
   assert.ok(predict !== undefined)
-  const { createPredictor } = await import('../../kserve/app.ts')
-  const server = await startServer({}, { middlewareOf: createPredictor })
+  const server = await startServer({}, { listening: predictor })
   try {
     const { path, headers, body } = predict
     const answer = await fetch(server.url + path, {
