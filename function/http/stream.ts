@@ -57,10 +57,9 @@ export async function answerStream(
 /** A request whose body does not arrive in time is answered, as over HTTP/1.1. */
 function endLate(exchange: Exchange, context: StreamContext): void {
   const { stream } = exchange
-  const late = setTimeout(
-    () => void send(exchange, json({ error: LATE }, 408), context),
-    context.config.requestTimeoutMs,
-  )
+  const late = setTimeout(() => {
+    if (!stream.headersSent) void send(exchange, json({ error: LATE }, 408), context)
+  }, context.config.requestTimeoutMs)
   const stop = () => clearTimeout(late)
   stream.once('end', stop)
   stream.once('close', stop)
@@ -81,10 +80,11 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   const length = sizeOf(answer.body)
   const { connection, ...headers } = headersOf(answer, head, length)
   const isEmpty = length === 0 || head.method === 'HEAD'
+  // Nothing more of the request is wanted (RFC 9113 section 8.1).
+  if (!stream.endAfterHeaders && !stream.readableEnded)
+    stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
   stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })
   if (!isEmpty) end(stream, answer.body)
-  // What is left of the request is not wanted (RFC 9113 section 8.1).
-  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)
   stream.resume()
   if (connection === 'close') session.end()
   // Node hands the bytes to the socket at the end of this turn.
