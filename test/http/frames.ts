@@ -120,10 +120,17 @@ export class RawSession {
 
   /** @param own settings of the client */
   static async open(port: number, own: Readonly<Record<number, number>> = {}): Promise<RawSession> {
+    const session = await RawSession.openSilent(port)
+    session.send(settings(own))
+    return session
+  }
+
+  /** With nothing after the preface. */
+  static async openSilent(port: number): Promise<RawSession> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const session = new RawSession(socket)
     await once(socket, 'connect')
-    session.send(Buffer.from(PREFACE), settings(own))
+    session.send(Buffer.from(PREFACE))
     return session
   }
 
