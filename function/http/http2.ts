@@ -33,8 +33,11 @@ const MAX_HEADER_BYTES = 16 * 1024
 /** How old a connection may become: clients of gRPC would else never see a new replica. */
 const MAX_AGE_MS = 3_600_000
 
-/** The number of no stream: all streams that the client has begun are answered (RFC 9113 section 6.8). */
-const NO_STREAM = 2 ** 31 - 1
+/**
+ * A whole frame of GOAWAY that refuses no stream yet (RFC 9113 section 6.8). It is written to the
+ * socket, between frames of the session: after session.goaway() nghttp2 would ignore new streams.
+ */
+const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255, 0, 0, 0, 0)
 
 /** What serving HTTP/2 depends on. */
 export interface Http2Context extends StreamContext {
@@ -88,7 +91,8 @@ export class Http2 {
       this.#answer(stream, headOf(headers, rawHeaders), open)
     })
     connections.handOver(socket, open)
-    if (isClosing()) open.end()
+    // Not before the server's own settings, which are a session's first frame.
+    if (isClosing()) setImmediate(() => open.end())
   }
 
   #answer(stream: ServerHttp2Stream, head: RequestHead, session: Session): void {
@@ -133,8 +137,9 @@ interface Times {
 }
 
 /** The life of one connection: it ends when it is idle, or old, or when the process ends. */
-class OpenSession implements Session {
+export class OpenSession implements Session {
   readonly #session: ServerHttp2Session
+  readonly #socket: Socket
   readonly #times: Times
   #idle: NodeJS.Timeout
   #streams = 0
@@ -142,6 +147,7 @@ class OpenSession implements Session {
 
   constructor(session: ServerHttp2Session, socket: Socket, times: Times) {
     this.#session = session
+    this.#socket = socket
     this.#times = times
     this.#idle = setTimeout(() => this.#onIdle(), times.firstMs).unref()
     // Between 0.9 and 1.1 of it: clients that came together do not come back together.
@@ -170,9 +176,9 @@ class OpenSession implements Session {
    * 6.8).
    */
   end(): void {
-    if (this.#ending || this.#session.destroyed) return
+    if (this.#ending || this.#session.closed) return
     this.#ending = true
-    this.#session.goaway(constants.NGHTTP2_NO_ERROR, NO_STREAM)
+    this.#socket.write(SHUTDOWN_NOTICE)
     setTimeout(() => this.#session.close(), NEXT_REQUEST_MS)
   }
 

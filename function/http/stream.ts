@@ -41,7 +41,8 @@ export async function answerStream(
   const body = new IncomingBody({ head, stream, response }, memory, config.maxBodyBytes)
   const exchange = { stream, head, body, session }
   stream.once('close', () => {
-    if (!stream.writableFinished) caller.gone = true
+    // Node ends the answer of a stream that its client cancels.
+    if (stream.aborted || !stream.writableFinished) caller.gone = true
     const status = stream.headersSent ? Number(stream.sentHeaders[':status']) : undefined
     report({ head, caller, status }, service)
   })

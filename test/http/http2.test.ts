@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2'
+import { createServer } from 'node:http2'
+import type { AddressInfo, Socket } from 'node:net'
 import { after, before, test } from 'node:test'
-import { type Server, startServer } from '../server.ts'
-import { connect, IRIS, irisBody, request } from './client.ts'
+import { setTimeout as wait } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { OpenSession } from '../../function/http/http2.ts'
+import { type Server, startServer, testModel } from '../server.ts'
+import { connect, IRIS, irisBody, request, SLOW, slowBody, until } from './client.ts'
+import { block, frame, head, PREFACE, RawSession } from './frames.ts'
+import { answerOf, ask, open, openSession } from './http2-client.ts'
 
 let server: Server
 before(async () => {
@@ -12,16 +19,28 @@ before(async () => {
 after(() => server.stop())
 
 test('a connection that begins with the preface of HTTP/2 speaks it', async () => {
-  const session = connectHttp2(server.url)
-  const stream = session.request({ ':method': 'POST', ':path': IRIS })
-  stream.end(irisBody('two'))
-  const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders]
-  const { id } = JSON.parse(String(Buffer.concat(await stream.toArray())))
-  assert.deepEqual([headers[':status'], id], [200, 'two'])
+  const session = await openSession(server.url)
+  const answer = await ask(session, IRIS, { method: 'POST', body: irisBody('two') })
+  assert.deepEqual([answer.status, JSON.parse(String(answer.body)).id], [200, 'two'])
   session.destroy()
 })
 
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+test('the preface may come in any pieces', async () => {
+  for (const length of [1, 7, 23]) {
+    const connection = await connect(server.port)
+    const received = once(connection.socket, 'data')
+    for (let i = 0; i < PREFACE.length; i += length) {
+      connection.send(PREFACE.slice(i, i + length))
+      // So that the pieces are not one packet.
+      await wait(1)
+    }
+    // An empty frame of settings, whose answer is the server's.
+    connection.send(Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0))
+    const [[first]] = [await received]
+    assert.equal(first[3], 4)
+    connection.socket.destroy()
+  }
+})
 
 test('a preface after a request of HTTP/1.1 is refused', async () => {
   const connection = await connect(server.port)
@@ -42,4 +61,133 @@ test('what follows a preface is never taken for a request of HTTP/1.1', async ()
   connection.send(PREFACE + request('GET', '/v2'))
   await connection.closed
   assert.doesNotMatch(received, /HTTP\/1/)
+})
+
+test('a client that cancels has nothing run for it', async t => {
+  const own = await startServer({ MODEL_DIR: testModel('slow') }, { load: false })
+  t.after(own.stop)
+  const session = await openSession(own.url)
+  const cancelled = open(session, SLOW, { method: 'POST', body: slowBody() })
+  const kept = answerOf(open(session, SLOW, { method: 'POST', body: slowBody() }))
+  await once(cancelled, 'finish')
+  cancelled.close()
+  await once(cancelled, 'close')
+  await own.service.model.load()
+  assert.equal((await kept).status, 200)
+  const metrics = await ask(session, '/metrics')
+  assert.match(String(metrics.body), /^inference_requests_total\{.*"http",status="success"\} 1$/m)
+  session.destroy()
+})
+
+test('while the server closes, streams are answered that were begun before or by clients that could not know', async () => {
+  const own = await startServer()
+  const [session, idle] = [await RawSession.open(own.port), await RawSession.open(own.port)]
+  const body = Buffer.from(irisBody())
+  session.send(head(1, block('POST', IRIS), false))
+  idle.send(head(1, block('GET', '/v2')))
+  await idle.frame('headers')
+  const closed = own.close(10_000)
+  const { payload } = await session.frame('goaway')
+  assert.equal(payload.readUInt32BE(), 2 ** 31 - 1)
+  session.send(head(3, block('GET', '/v2')))
+  await session.frame('headers', ({ stream }) => stream === 3)
+  await session.frame('goaway', ({ payload }) => payload.readUInt32BE() === 3)
+  // Now it knows; what it began before is waited for.
+  session.send(frame('data', body, { stream: 1, flags: 1 }))
+  await session.frame('headers', ({ stream }) => stream === 1)
+  assert.deepEqual([await closed, await session.errorCode(), await idle.errorCode()], [true, 0, 0])
+  await own.service.model.close()
+})
+
+test('a process that is unused waits for connections of HTTP/2, too', async t => {
+  const own = await startServer()
+  t.after(own.stop)
+  const session = await openSession(own.url)
+  await ask(session, '/v2')
+  let isClosed = false
+  const closed = own.closeWhenUnused(50).then(() => {
+    isClosed = true
+  })
+  await wait(200)
+  assert.equal(isClosed, false)
+  session.close()
+  await closed
+})
+
+test('a probe ends its connection where IDLE_EXIT_SECONDS is set', async t => {
+  const own = await startServer({ IDLE_EXIT_SECONDS: '5' })
+  t.after(own.stop)
+  const session = await openSession(own.url)
+  assert.equal((await ask(session, '/health/readiness')).status, 200)
+  await until('it is closed', () => session.closed)
+})
+
+/** A connection whose times are these. @returns when it was closed, in milliseconds */
+async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks: boolean) {
+  const http2 = createServer().listen(0, '127.0.0.1')
+  await once(http2, 'listening')
+  let socket: Socket
+  http2.prependListener('connection', connection => {
+    socket = connection
+  })
+  http2.on('session', session => {
+    const open = new OpenSession(session, socket, times)
+    session.on('stream', stream => {
+      open.began(stream)
+      stream.respond({ ':status': 200 }, { endStream: true })
+    })
+  })
+  const session = await openSession(`http://127.0.0.1:${(http2.address() as AddressInfo).port}`)
+  const began = performance.now()
+  const closed = once(session, 'close')
+  while (!session.closed) {
+    if (asks) await ask(session, '/').catch(() => {})
+    else session.ping(() => {})
+    await wait(10)
+  }
+  await closed
+  http2.close()
+  return performance.now() - began
+}
+
+test('a connection ends when it is idle for its time, however often its client pings', async () => {
+  const took = await lifeOf({ firstMs: 60_000, idleMs: 100, ageMs: 60_000 }, false)
+  assert.ok(took >= 90 && took < 5_000, `${took}`)
+})
+
+test('a connection that is used ends at its age', async () => {
+  const took = await lifeOf({ firstMs: 60_000, idleMs: 60_000, ageMs: 200 }, true)
+  assert.ok(took >= 170 && took < 5_000, `${took}`)
+})
+
+test('over TLS, ALPN decides', async t => {
+  const folder = new URL('../security/certificates/', import.meta.url)
+  const own = await startServer({
+    TLS_CERT_FILE: fileURLToPath(new URL('first.crt', folder)),
+    TLS_KEY_FILE: fileURLToPath(new URL('first.key', folder)),
+  })
+  t.after(own.stop)
+  const session = await openSession(own.url)
+  const answer = await ask(session, IRIS, { method: 'POST', body: irisBody() })
+  assert.deepEqual([session.alpnProtocol, answer.status], ['h2', 200])
+  session.destroy()
+  for (const [ALPNProtocols, bytes, says] of [
+    [['http/1.1'], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
+    [[], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
+    [['http/1.1'], PREFACE, /^HTTP\/1\.1 400 /],
+    [[], PREFACE, /^HTTP\/1\.1 400 /],
+    // Frames, and no answer of HTTP/1.1.
+    [['h2'], request('GET', '/v2'), /^(?!HTTP\/1)/],
+  ] as const) {
+    const port = own.port
+    const socket = connectTls({
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: [...ALPNProtocols],
+    })
+    socket.write(bytes)
+    const [received] = await once(socket, 'data')
+    assert.match(received.toString('latin1'), says)
+    socket.destroy()
+  }
 })
