@@ -2,7 +2,7 @@
 // loaded later or in another thread, and the files that these share.
 // Plain JavaScript, because `npm run prepare` may find any Node. Without the bundler it does nothing:
 // a production install of a tree that was built before has none.
-import { readdir, rm } from 'node:fs/promises'
+import { cp, readdir, rm } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
 import { relative } from 'node:path'
 
@@ -113,3 +113,13 @@ for (const [path, { bytes }] of builds.flatMap(({ metafile }) =>
 )) {
   if (path.endsWith('.js')) process.stdout.write(`${path} ${(bytes / 1024).toFixed(0)} kB\n`)
 }
+
+// ONNX Runtime's text operators ask for en_US.UTF-8, of which they use the letters alone: C.UTF-8 has
+// the same ones, and every image has it. A system without glibc's files makes a build without them.
+const letters = '/usr/lib/locale/C.utf8'
+await cp(letters, 'build/locale/en_US.utf8', { recursive: true, dereference: true }).catch(
+  error => {
+    if (error.code !== 'ENOENT') throw error
+    process.stdout.write(`without a locale for text models: there is no ${letters}\n`)
+  },
+)

@@ -29,7 +29,7 @@ const SHIPPED_MODELS = new URL(
 const SHIPPED_MODEL = 'iris/v1.0.0'
 
 const folder: Kind<string> = {
-  ...text('a folder'),
+  ...text('a folder, or a .onnx file'),
   show: path => path.slice(fileURLToPath(new URL('..', SHIPPED_MODELS)).length),
 }
 
@@ -53,7 +53,8 @@ export const SERVING = {
   modelDir: variable('MODEL_DIR', folder, {
     default: fileURLToPath(new URL(SHIPPED_MODEL, SHIPPED_MODELS)),
     meaning:
-      'The model folder: `model.onnx` (or the only `*.onnx` there) and optionally `model.json`.',
+      'The model: a `.onnx` file, or a folder with it ([where a model comes from](models.md)) ' +
+      'and optionally `model.json`.',
   }),
   modelName: variable('MODEL_NAME', segment, {
     otherwise: 'from `model.json`',

@@ -1,11 +1,15 @@
-import { DATATYPES } from '../protocol/datatypes.ts'
-import { decodeParsedRequest } from '../protocol/decode.ts'
+import { writeBinaryTensor } from '../protocol/binary.ts'
+import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
+import { decodeParsedRequest, decodeRequest } from '../protocol/decode.ts'
+import { BadRequest } from '../protocol/errors.ts'
+import { show } from '../protocol/json.ts'
 import {
   elementCount,
   type Signature,
   type Tensor,
   type TensorMetadata,
 } from '../protocol/tensor.ts'
+import { isShaped, type SampleInput, type ShapedInput } from './sample.ts'
 
 /**
  * Inputs that fit the model: model.json's sample where there is one, else zeros and empty strings
@@ -14,17 +18,48 @@ import {
  */
 export function exampleInputs(
   signature: Signature,
-  sample: Readonly<Record<string, unknown>> | undefined,
+  sample: Readonly<Record<string, SampleInput>> | undefined,
 ): readonly Tensor[] {
   if (sample === undefined) return signature.inputs.map(zeros)
-  const inputs = Object.entries(sample).map(([name, data]) => ({
-    name,
-    shape: shapeOf(data),
-    datatype: signature.inputs.find(input => input.name === name)?.datatype,
-    data: Array.isArray(data) ? data : [data],
-  }))
+  const binary: Uint8Array[] = []
+  const inputs = Object.entries(sample).map(([name, input]) => {
+    const metadata = signature.inputs.find(other => other.name === name)
+    const known = { name, datatype: metadata?.datatype }
+    if (!isShaped(input))
+      return { ...known, shape: shapeOf(input), data: Array.isArray(input) ? input : [input] }
+    const bytes = metadata === undefined ? NOTHING : bytesOf(input, metadata)
+    binary.push(bytes)
+    const parameters = { binary_data_size: bytes.byteLength }
+    return { ...known, shape: input.shape, parameters }
+  })
   const value = { inputs, outputs: signature.outputs.map(binaryOutput) }
-  return decodeParsedRequest({ value, exact: () => value }, signature).inputs
+  if (binary.length === 0)
+    return decodeParsedRequest({ value, exact: () => value }, signature).inputs
+  const json = Buffer.from(JSON.stringify(value))
+  return decodeRequest(Buffer.concat([json, ...binary]), json.byteLength, signature).inputs
+}
+
+const NOTHING = new Uint8Array(0)
+
+/** More elements than a sample needs; a shape that is mistyped takes no memory. */
+const MOST_ELEMENTS = 2 ** 28
+
+function bytesOf({ shape, fill, bytes }: ShapedInput, metadata: TensorMetadata): Uint8Array {
+  if (bytes !== undefined) return bytes
+  const { name, datatype } = metadata
+  const count = elementCount(shape)
+  if (count > MOST_ELEMENTS)
+    throw new BadRequest(`input ${show(name)}: shape [${shape}] has ${count} elements`)
+  const data = DATATYPES[datatype].allocate(count)
+  data.fill(element(fill, datatype, name) as never)
+  return writeBinaryTensor({ name, datatype, shape, data })
+}
+
+function element(fill: unknown, datatype: Datatype, name: string): number | bigint | string {
+  const { fromJson, takes } = DATATYPES[datatype]
+  const value = fromJson?.(fill)
+  if (value !== undefined) return value
+  throw new BadRequest(`input ${show(name)}: fill is ${show(fill)}; ${datatype} takes ${takes}`)
 }
 
 function zeros({ name, datatype, shape }: TensorMetadata): Tensor {

@@ -10,6 +10,7 @@ import { type Executor, InlineExecutor } from './executor.ts'
 import type { GraphCheck } from './graph-check.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
 import type { ModelFolder } from './model-folder.ts'
+import { setEnvironment } from './onnxruntime.ts'
 import { openSession, type Session } from './session.ts'
 
 /**
@@ -50,9 +51,7 @@ export interface ExecutorOptions {
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
   const { folder, check, config, log } = options
   const { execution, ortThreads: threads, cpus } = config
-  // Set in this thread and before ONNX Runtime is loaded: version 1.30 else writes a device id
-  // under the home folder, and starts 5 ms later.
-  process.env.ORT_DISABLE_TELEMETRY = '1'
+  setEnvironment()
   const { file, sha256 } = folder
   const openWorkers = workersOf(options)
   const size = { threads, workers: Math.max(1, Math.floor(cpus / threads)) }

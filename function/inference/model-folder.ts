@@ -1,7 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { Digests } from './digests.ts'
+import { unreadable } from './file-kind.ts'
+import { findModel } from './find-model.ts'
+import { readSample, type SampleInput } from './sample.ts'
 
 /** What a model folder says before its graph is loaded. */
 export interface ModelFolder {
@@ -16,8 +19,8 @@ export interface ModelFolder {
    * model.json's `batch`: true is its author's word that rows are independent, false never joins.
    */
   readonly batch: boolean | undefined
-  /** An input that suits the model, by input name: nested JSON data. */
-  readonly sample: Readonly<Record<string, unknown>> | undefined
+  /** An input that suits the model, by input name. */
+  readonly sample: Readonly<Record<string, SampleInput>> | undefined
   /** What the files of the folder must be, model.json aside. */
   readonly sha256: Digests | undefined
 }
@@ -27,30 +30,22 @@ export interface ModelFolder {
  * @throws {Error} of one line, when there is no model to serve or model.json is wrong
  */
 export function readModelFolder(config: Config): ModelFolder {
-  const folder = resolve(config.modelDir)
-  return describeModel(join(folder, findModelFile(folder)), config)
-}
-
-/**
- * What the model.json beside that .onnx file says of it.
- * @throws {Error} of one line, when model.json is wrong
- */
-export function describeModel(
-  file: string,
-  { modelName, modelVersion, inferenceService }: Config,
-): ModelFolder {
-  const folder = dirname(file)
-  const path = join(folder, 'model.json')
+  const found = findModel(config.modelDir)
+  const { modelName, modelVersion, inferenceService } = config
+  const path = found.modelJson
   const json = readModelJson(path)
   return {
-    file,
-    name: modelName ?? segment(json.name, 'name', path) ?? inferenceService ?? basename(folder),
-    version: modelVersion ?? segment(json.version, 'version', path),
+    file: found.file,
+    name: modelName ?? segment(json.name, 'name', path) ?? inferenceService ?? found.name,
+    version: modelVersion ?? segment(json.version, 'version', path) ?? found.version,
     labels: field(json.labels, isTexts, 'labels', 'an array of strings', path) ?? [],
     description: field(json.description, isText, 'description', 'a string', path),
     batch: field(json.batch, isBoolean, 'batch', 'true or false', path),
-    sample: field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
-    sha256: readDigests(json.sha256, basename(file), path),
+    sample: readSample(
+      field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
+      path,
+    ),
+    sha256: readDigests(json.sha256, basename(found.file), path),
   }
 }
 
@@ -66,30 +61,13 @@ function readDigests(value: unknown, file: string, path: string): ModelFolder['s
   return typeof digests === 'string' ? { [file]: digests } : digests
 }
 
-function findModelFile(folder: string): string {
-  let files: string[]
-  try {
-    files = readdirSync(folder)
-  } catch (error) {
-    throw new Error(
-      `no model: MODEL_DIR ${folder} cannot be read (${(error as NodeJS.ErrnoException).code})`,
-    )
-  }
-  if (files.includes('model.onnx')) return 'model.onnx'
-  const models = files.filter(file => file.endsWith('.onnx'))
-  if (models[0] !== undefined && models.length === 1) return models[0]
-  const found =
-    models.length === 0 ? 'no .onnx file' : `${models.length} .onnx files and none named model.onnx`
-  throw new Error(`no model: MODEL_DIR ${folder} has ${found}`)
-}
-
 function readModelJson(path: string): Record<string, unknown> {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new Error(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`)
+    throw new Error(`${path} ${unreadable(error)}`)
   }
   let json: unknown
   try {

@@ -9,6 +9,7 @@ import {
 } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { readShapeless } from './onnx-file.ts'
+import { elementName } from './onnx-types.ts'
 import {
   createNativeSession,
   LOG_LEVEL,
@@ -81,7 +82,7 @@ const NO_ZIP_MAPS: ReadonlyMap<string, ZipMap> = new Map()
 
 /** With an output that is no tensor, the model is loaded again without its ZipMaps. */
 async function load(file: string, threads: number): Promise<Loaded> {
-  const native = loadNative(threads, (session, options) => session.loadModel(file, options))
+  const native = await loadFile(file, threads)
   const asItIs = (why: string) => ({ native, zipMaps: NO_ZIP_MAPS, why })
   if (notTensors(native).length === 0) return asItIs('')
   const { withoutZipMaps } = await import('./zip-map.ts')
@@ -91,35 +92,34 @@ async function load(file: string, threads: number): Promise<Loaded> {
   if (typeof unzipped === 'string') return asItIs(`${unzipped}; ${CONVERT}`)
   const { bytes, zipMaps } = unzipped
   try {
-    const again = loadNative(threads, (session, options) =>
-      session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, options),
-    )
+    const again = createNativeSession()
+    again.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, optionsOf(threads))
     native.dispose()
     return { native: again, zipMaps, why: CONVERT }
   } catch (error) {
-    return asItIs(`without its ZipMap ${(error as Error).message}; ${CONVERT}`)
+    return asItIs(`without its ZipMap it cannot be loaded: ${oneLine(error)}; ${CONVERT}`)
+  }
+}
+
+async function loadFile(file: string, threads: number): Promise<NativeSession> {
+  const session = createNativeSession()
+  try {
+    session.loadModel(file, optionsOf(threads))
+    return session
+  } catch (error) {
+    const { whyNotLoaded } = await import('./load-error.ts')
+    throw new Error(`the model cannot be loaded: ${await whyNotLoaded(file, oneLine(error))}`)
   }
 }
 
 const notTensors = ({ outputMetadata }: NativeSession) =>
   outputMetadata.filter(({ isTensor }) => !isTensor)
 
-function loadNative(
-  threads: number,
-  loadModel: (session: NativeSession, options: Readonly<Record<string, unknown>>) => void,
-): NativeSession {
-  const session = createNativeSession()
-  try {
-    loadModel(session, {
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      logSeverityLevel: LOG_LEVEL,
-    })
-  } catch (error) {
-    throw new Error(`the model cannot be loaded: ${oneLine(error)}`)
-  }
-  return session
-}
+const optionsOf = (threads: number) => ({
+  intraOpNumThreads: threads,
+  interOpNumThreads: 1,
+  logSeverityLevel: LOG_LEVEL,
+})
 
 async function readSignature(
   { inputMetadata, outputMetadata }: NativeSession,
@@ -175,7 +175,7 @@ function readTensorMetadata(
   const datatype = datatypeOfOnnx(type)
   if (datatype === undefined) {
     throw new Error(
-      `the model cannot be served: the datatype of "${name}" (${type} in onnx.proto) is not one of ${Object.keys(DATATYPES).join(', ')}`,
+      `the model cannot be served: the datatype of "${name}" is ${elementName(type)}, and requests carry only ${Object.keys(DATATYPES).join(', ')}`,
     )
   }
   const anyRank = shapeless && shape.length === 0

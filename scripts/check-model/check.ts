@@ -1,30 +1,24 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
-import { basename, dirname, isAbsolute, join, normalize, resolve } from 'node:path'
 import type { Config } from '../../function/config/config.ts'
 import { checkDigests } from '../../function/inference/digests.ts'
 import { folderBytes } from '../../function/inference/execution.ts'
-import {
-  describeModel,
-  type ModelFolder,
-  readModelFolder,
-} from '../../function/inference/model-folder.ts'
-import { isLfsPointer, type OnnxFile, readOnnxFile } from './graph.ts'
+import { externalDataProblems } from '../../function/inference/external-data.ts'
+import { type ModelFolder, readModelFolder } from '../../function/inference/model-folder.ts'
+import { type OnnxFile, readOnnxFile } from './graph.ts'
 import type { Found, Said } from './measure.ts'
 import { problemsOf } from './problems.ts'
 import type { Problem, Report } from './report.ts'
 
 /**
  * Looks at a model as the server will: what it is, what callers will see, how fast it runs here, and what is wrong with it.
- * @param path a model folder, or a .onnx file
- * @param config of a server that serves that folder
+ * @param config of a server that serves it
  */
-export async function checkModel(path: string, config: Config): Promise<Report> {
-  const isFile = statSync(path).isFile()
+export async function checkModel(config: Config): Promise<Report> {
   let folder: ModelFolder
   try {
-    folder = isFile ? describeModel(resolve(path), config) : readModelFolder(config)
+    folder = readModelFolder(config)
   } catch (error) {
     return { problems: [{ level: 'error', text: (error as Error).message }] }
   }
@@ -33,11 +27,10 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
     fileBytes: statSync(folder.file).size,
     folderBytes: folderBytes(folder.file),
   }
-  const alone = isFile ? whyNotServed(folder.file, config) : []
   try {
     if (folder.sha256 !== undefined) await checkDigests(folder.file, folder.sha256)
   } catch (error) {
-    return { ...sizes, problems: [{ level: 'error', text: (error as Error).message }, ...alone] }
+    return { ...sizes, problems: [{ level: 'error', text: (error as Error).message }] }
   }
   let onnx: OnnxFile
   try {
@@ -45,72 +38,29 @@ export async function checkModel(path: string, config: Config): Promise<Report> 
   } catch (error) {
     return {
       ...sizes,
-      problems: [{ level: 'error', text: noModel((error as Error).message) }, ...alone],
+      problems: [{ level: 'error', text: noModel((error as Error).message) }],
     }
   }
-  const files = missingFiles(folder.file, onnx)
-  if (files.length > 0) return { ...sizes, onnx, problems: [...files, ...alone] }
+  const files = externalDataProblems(folder.file, onnx.externalFiles).map(
+    (text): Problem => ({ level: 'error', text }),
+  )
+  if (files.length > 0) return { ...sizes, onnx, problems: files }
   const found = await examine(folder, onnx, config)
   if (typeof found === 'string')
-    return { ...sizes, onnx, problems: [{ level: 'error', text: found }, ...alone] }
+    return { ...sizes, onnx, problems: [{ level: 'error', text: found }] }
   return {
     ...sizes,
     onnx,
     found,
-    problems: [...problemsOf({ ...sizes, onnx, found }, config), ...alone],
+    problems: problemsOf({ ...sizes, onnx, found }, config),
   }
 }
 
-/** What to do about a file that is no ONNX model, by what it is instead. */
+/** What to do about a file that is no ONNX model, where the reason does not say it. */
 function noModel(reason: string): string {
-  if (/Git LFS/.test(reason)) return `${reason}. Run git lfs pull`
   if (/cut off|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
-  if (/cannot be read/.test(reason)) return reason
-  return `${reason}. Give the file that the exporter wrote`
-}
-
-/** A server takes a folder: this file must be the one it finds there. */
-function whyNotServed(file: string, config: Config): Problem[] {
-  const own = 'put this file in a folder of its own to serve it'
-  try {
-    const served = readModelFolder({ ...config, modelDir: dirname(resolve(file)) }).file
-    return served === file
-      ? []
-      : [{ level: 'hint', text: `of this folder the server takes ${basename(served)}: ${own}` }]
-  } catch {
-    return [
-      {
-        level: 'hint',
-        text: `the server takes no file of this folder, for it holds several and none named model.onnx: ${own}`,
-      },
-    ]
-  }
-}
-
-/** Weights that are to lie beside the model. ONNX Runtime names only the first, and takes none from outside the folder. */
-function missingFiles(file: string, { externalFiles }: OnnxFile): Problem[] {
-  return externalFiles.flatMap(({ location, tensors, bytes }) => {
-    const holds = `it holds the weights of ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'}`
-    const wrong = (text: string): Problem[] => [
-      { level: 'error', text: `external data "${location}" ${text}` },
-    ]
-    if (location === '' || isAbsolute(location) || normalize(location).startsWith('..'))
-      return wrong(
-        `lies outside the model's folder, where ONNX Runtime takes none. Save the model again, with its weights beside it`,
-      )
-    const path = join(dirname(file), location)
-    const stat = statSync(path, { throwIfNoEntry: false })
-    if (stat === undefined)
-      return wrong(`is missing: ${holds}. Put it beside ${basename(file)}, under that name`)
-    if (stat.size < 1_024 && isLfsPointer(path))
-      return wrong('is a Git LFS pointer, not the weights. Run git lfs pull')
-    if (stat.size < bytes)
-      return wrong(
-        `has ${stat.size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or of another export`,
-      )
-    return []
-  })
+  return /no ONNX model/.test(reason) ? `${reason}. Give the file that the exporter wrote` : reason
 }
 
 /** @returns what was found, or one line that says what became of the process */
@@ -134,10 +84,11 @@ async function examine(
   child.send({ folder, operators, ortThreads })
   const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
   const died = `the model ended the process at ${doing} (${signal ?? `exit code ${code}`})`
-  return (
-    result ??
-    (signal === 'SIGKILL'
-      ? `${died}: most likely it needs more memory than there is`
-      : `${died}: a server would die of it too`)
-  )
+  return result ?? `${died}: ${WHY_DIED[signal ?? ''] ?? 'a server would die of it too'}`
+}
+
+const WHY_DIED: Readonly<Record<string, string>> = {
+  SIGKILL: 'most likely it needs more memory than there is',
+  SIGFPE:
+    'one of its operators divides integers by zero inside ONNX Runtime, which does not check it (converted KNNImputers do). A server dies of it too, at its start and of any request that does the same: a sample in model.json may let it start, but export the model without that operator where callers may send such values',
 }

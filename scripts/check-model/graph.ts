@@ -1,12 +1,15 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
+import { type ExternalFile, externalFilesOf } from '../../function/inference/external-data.ts'
+import { kindOf } from '../../function/inference/file-kind.ts'
 import {
   type Graph,
   type Node,
+  type OnnxModel,
   readOnnxModel,
-  type TensorProto,
   type ValueInfo,
   type ValueType,
 } from '../../function/inference/onnx-file.ts'
+import { elementName } from '../../function/inference/onnx-types.ts'
 
 /* What an ONNX file says of itself: ONNX Runtime tells only the first thing it does not like. */
 
@@ -26,15 +29,6 @@ export interface GraphValue {
   readonly type: string
 }
 
-/** A file beside the model that holds weights. */
-export interface ExternalFile {
-  /** As the model names it, relative to its own folder. */
-  readonly location: string
-  readonly tensors: number
-  /** The size it must have at least. */
-  readonly bytes: number
-}
-
 export interface OnnxFile {
   readonly irVersion: number | undefined
   readonly producer: string
@@ -43,6 +37,8 @@ export interface OnnxFile {
   readonly operators: readonly Operator[]
   readonly outputs: readonly GraphValue[]
   readonly inputs: readonly GraphValue[]
+  /** Inputs with a value of their own in the file, which callers cannot replace. */
+  readonly overridable: readonly string[]
   readonly externalFiles: readonly ExternalFile[]
 }
 
@@ -52,14 +48,14 @@ export interface OnnxFile {
  */
 export async function readOnnxFile(path: string): Promise<OnnxFile> {
   if (statSync(path).size === 0) throw new Error('the file is empty')
-  if (isLfsPointer(path)) throw new Error('the file is a Git LFS pointer, not the model')
+  const kind = kindOf(path)
+  if (kind !== undefined) throw new Error(`the file is ${kind}`)
   try {
-    const { irVersion, producer, opsets, graph, functions } = await readOnnxModel(path)
+    const model = await readOnnxModel(path)
+    const { irVersion, producer, opsets, graph, functions } = model
     const counted = new Map<string, Operator>()
-    const external = new Map<string, ExternalFile>()
-    countOperators(graph, opsets, counted, external)
-    for (const own of functions)
-      countNodes(own.nodes, new Map([...opsets, ...own.opsets]), counted, external)
+    countOperators(graph, opsets, counted)
+    for (const own of functions) countNodes(own.nodes, new Map([...opsets, ...own.opsets]), counted)
     for (const own of functions) counted.delete(`${own.domain}\n${own.name}`)
     return {
       irVersion,
@@ -67,8 +63,9 @@ export async function readOnnxFile(path: string): Promise<OnnxFile> {
       opsets: Object.fromEntries(opsets),
       operators: [...counted.values()].sort((a, b) => b.count - a.count),
       inputs: withoutWeights(graph).map(describe),
+      overridable: overridable(model),
       outputs: graph.outputs.map(describe),
-      externalFiles: [...external.values()],
+      externalFiles: externalFilesOf(model),
     }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -80,51 +77,33 @@ export async function readOnnxFile(path: string): Promise<OnnxFile> {
   }
 }
 
-/** What Git holds in a large file's place, until `git lfs pull` (git-lfs/docs/spec.md). */
-export function isLfsPointer(path: string): boolean {
-  const file = openSync(path, 'r')
-  try {
-    const begin = Buffer.alloc(40)
-    const length = readSync(file, begin)
-    return begin.toString('latin1', 0, length).startsWith('version https://git-lfs.github.com/')
-  } finally {
-    closeSync(file)
-  }
-}
-
 function countOperators(
-  { initializers, nodes }: Graph,
+  { nodes }: Graph,
   opsets: ReadonlyMap<string, number>,
   counted: Map<string, Operator>,
-  external: Map<string, ExternalFile>,
 ): void {
-  for (const tensor of initializers) noteExternal(tensor, external)
-  countNodes(nodes, opsets, counted, external)
+  countNodes(nodes, opsets, counted)
 }
 
 function countNodes(
   nodes: readonly Node[],
   opsets: ReadonlyMap<string, number>,
   counted: Map<string, Operator>,
-  external: Map<string, ExternalFile>,
 ): void {
   for (const { domain, operator: name, attributes } of nodes) {
     const key = `${domain}\n${name}`
     const count = (counted.get(key)?.count ?? 0) + 1
     counted.set(key, { domain, name, opset: opsets.get(domain), count })
-    for (const { tensor, graph } of attributes.values()) {
-      if (tensor !== undefined) noteExternal(tensor, external)
-      if (graph !== undefined) countOperators(graph, opsets, counted, external)
-    }
+    for (const { graph } of attributes.values())
+      if (graph !== undefined) countOperators(graph, opsets, counted)
   }
 }
 
-function noteExternal({ external: from }: TensorProto, external: Map<string, ExternalFile>): void {
-  if (from === undefined) return
-  const { location, offset, length } = from
-  const known = external.get(location)
-  const bytes = Math.max(known?.bytes ?? 0, offset + length)
-  external.set(location, { location, tensors: (known?.tensors ?? 0) + 1, bytes })
+/** Before IR version 4 every weight had to be an input as well, so that it says nothing there. */
+function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
+  const weights = new Set(graph.initializers.map(({ name }) => name))
+  const names = graph.inputs.map(({ name }) => name).filter(name => weights.has(name))
+  return irVersion < 4 ? [] : names
 }
 
 /** Old files list their weights among the graph's inputs. */
@@ -135,42 +114,11 @@ function withoutWeights({ initializers, inputs }: Graph): ValueInfo[] {
 
 const describe = ({ name, type }: ValueInfo): GraphValue => ({ name, type: typeText(type) })
 
-/** TensorProto.DataType, by its number. */
-const ELEMENTS = [
-  ...[
-    'undefined',
-    'float',
-    'uint8',
-    'int8',
-    'uint16',
-    'int16',
-    'int32',
-    'int64',
-    'string',
-    'bool',
-    'float16',
-    'double',
-  ],
-  ...[
-    'uint32',
-    'uint64',
-    'complex64',
-    'complex128',
-    'bfloat16',
-    'float8e4m3fn',
-    'float8e4m3fnuz',
-    'float8e5m2',
-    'float8e5m2fnuz',
-  ],
-  ...['uint4', 'int4', 'float4e2m1'],
-]
-const element = (code: number | undefined) => ELEMENTS[code ?? 0] ?? `type ${code}`
-
 function typeText({ tensor, sequence, map, sparse, optional }: ValueType): string {
-  if (tensor !== undefined) return `tensor(${element(tensor.element)})`
+  if (tensor !== undefined) return `tensor(${elementName(tensor.element)})`
   if (sequence !== undefined) return `sequence(${typeText(sequence)})`
-  if (map !== undefined) return `map(${element(map.key)},${typeText(map.value)})`
-  if (sparse !== undefined) return `sparse_tensor(${element(sparse)})`
+  if (map !== undefined) return `map(${elementName(map.key)},${typeText(map.value)})`
+  if (sparse !== undefined) return `sparse_tensor(${elementName(sparse)})`
   if (optional !== undefined) return `optional(${typeText(optional)})`
   return 'unknown'
 }

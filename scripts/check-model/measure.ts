@@ -5,11 +5,12 @@ import { exampleInputs } from '../../function/inference/example.ts'
 import { folderBytes, LARGE_MODEL_BYTES, SLOW_RUN_MS } from '../../function/inference/execution.ts'
 import { checkGraph } from '../../function/inference/graph-check.ts'
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
+import { setEnvironment } from '../../function/inference/onnxruntime.ts'
 import { join, split } from '../../function/inference/rows.ts'
 import { openSession, type Session } from '../../function/inference/session.ts'
 import { isBatched, type Signature, type Tensor } from '../../function/protocol/tensor.ts'
 import type { Operator } from './graph.ts'
-import { missingOperators } from './operators.ts'
+import { missingOperators, type Newest, newestVersions } from './operators.ts'
 import { type ReadyRequest, tryRequest } from './request.ts'
 import { variedInputs } from './varied.ts'
 
@@ -28,6 +29,7 @@ export type Said =
   | { readonly failure: string }
 
 export interface Found {
+  readonly newest: Newest
   readonly missing: readonly { readonly operator: Operator; readonly reason: string }[]
   /** Why the model cannot be served; then there is nothing further. */
   readonly unservable?: string
@@ -83,14 +85,15 @@ process.once('message', async (question: Question) => {
 })
 
 async function examine({ folder, operators, ortThreads }: Question): Promise<Found> {
-  process.env.ORT_DISABLE_TELEMETRY = '1'
+  setEnvironment()
   await tell({ doing: 'asking ONNX Runtime for the operators' })
   const missing = missingOperators(operators)
+  const newest = newestVersions()
   await tell({ doing: 'loading the model' })
   try {
-    return { missing, served: await serve(folder, ortThreads) }
+    return { missing, newest, served: await serve(folder, ortThreads) }
   } catch (error) {
-    return { missing, unservable: (error as Error).message }
+    return { missing, newest, unservable: (error as Error).message }
   }
 }
 

@@ -15,28 +15,49 @@ export const missingOperators = (
     return reason === undefined ? [] : [{ operator, reason }]
   })
 
+/** The newest files that this ONNX Runtime reads. It says so where it refuses one of the future. */
+export function newestVersions(): Newest {
+  const said = (model: Buffer) => whyRefused(model) ?? ''
+  const ir = /max supported IR version: (\d+)/.exec(said(oneNodeModel('', 'Identity', 1, FUTURE)))
+  const opset = /till opset (\d+)/.exec(said(oneNodeModel('', 'Identity', FUTURE)))
+  return { irVersion: Number(ir?.[1]), opset: Number(opset?.[1]) }
+}
+
+export interface Newest {
+  readonly irVersion: number
+  /** Of ONNX's own domain. */
+  readonly opset: number
+}
+
+const FUTURE = 1_000
+
 /** That the node lacks its inputs is no matter: ONNX Runtime looks for the operator first. */
 function whyMissing({ domain, name, opset }: Operator): string | undefined {
   if (opset === undefined) return `the file imports no operator set of the domain "${domain}"`
-  const model = oneNodeModel(domain === 'ai.onnx' ? '' : domain, name, opset)
+  const said = whyRefused(oneNodeModel(domain === 'ai.onnx' ? '' : domain, name, opset)) ?? ''
+  if (/is not a registered function\/op|No Op registered for/.test(said))
+    return `it is not in its operator set ${domain} ${opset}`
+  return /is deprecated in domain_version/.test(said)
+    ? `it is no longer in the operator set ${domain} ${opset}`
+    : undefined
+}
+
+/** @returns ONNX Runtime's words, or undefined where it takes the model */
+function whyRefused(model: Buffer): string | undefined {
   try {
     const session = createNativeSession()
     session.loadModel(model.buffer, model.byteOffset, model.byteLength, { logSeverityLevel: 4 })
     session.dispose()
+    return undefined
   } catch (error) {
-    const said = (error as Error).message
-    if (/is not a registered function\/op|No Op registered for/.test(said))
-      return `it is not in its operator set ${domain} ${opset}`
-    if (/is deprecated in domain_version/.test(said))
-      return `it is no longer in the operator set ${domain} ${opset}`
+    return (error as Error).message
   }
-  return undefined
 }
 
 /** IR version 8 is of 2021: the node is to be refused, if at all, for its operator. Field numbers are those of onnx.proto. */
-function oneNodeModel(domain: string, name: string, opset: number): Buffer {
+function oneNodeModel(domain: string, name: string, opset: number, irVersion = 8): Buffer {
   const imported = message(8, [field(1, domain), numberField(2, opset)])
   const node = message(1, [field(2, 'y'), field(4, name), field(7, domain)])
   const graph = message(7, [node, field(2, 'one'), message(12, [field(1, 'y')])])
-  return Buffer.concat([numberField(1, 8), imported, graph])
+  return Buffer.concat([numberField(1, irVersion), imported, graph])
 }

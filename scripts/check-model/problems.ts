@@ -1,5 +1,9 @@
+import { statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import ort from 'onnxruntime-node/package.json' with { type: 'json' }
 import type { Config } from '../../function/config/config.ts'
 import { LARGE_MODEL_BYTES } from '../../function/inference/execution.ts'
+import { elementName } from '../../function/inference/onnx-types.ts'
 import { DATATYPES, hasJson } from '../../function/protocol/datatypes.ts'
 import { elementCount, type TensorMetadata } from '../../function/protocol/tensor.ts'
 import type { Served } from './measure.ts'
@@ -14,11 +18,13 @@ export function problemsOf(checked: Checked, config: Config): Problem[] {
       `ONNX Runtime for Node lacks the operator ${domain}.${name} (${count} in the graph): ${reason}. ${lackingFix(domain)}`,
     ),
   )
-  // Of operators that are missing ONNX Runtime complains too, of the first.
-  if (unservable !== undefined && lacking.length > 0) return lacking
+  const reasons = [...lacking, ...versionProblems(checked), ...typeProblems(checked)]
+  // Of these ONNX Runtime complains too, of the first.
+  if (unservable !== undefined && reasons.length > 0) return reasons
   const found = [
     ...lacking,
-    ...(unservable === undefined ? [] : [error(withFix(unservable, checked))]),
+    ...(unservable === undefined ? [] : [error(withFix(unservable))]),
+    ...fileProblems(checked),
   ]
   if (served !== undefined) found.push(...servedProblems(checked, served, config))
   return LEVELS.flatMap(level => found.filter(problem => problem.level === level))
@@ -37,28 +43,78 @@ const lackingFix = (domain: string) =>
       : 'Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX'
 
 /** What the server says when it does not start, and what to do about it. */
-function withFix(reason: string, { onnx }: Checked): string {
-  for (const [says, fix] of FIXES)
-    if (says.test(reason)) return `${reason.replace(/\.$/, '')}. ${fix}`
-  const odd = [...onnx.inputs, ...onnx.outputs].find(({ name }) =>
-    reason.includes(`the datatype of "${name}"`),
-  )
-  return odd === undefined ? reason : `${reason}. It is ${odd.type}: cast it to float in the graph`
+function withFix(reason: string): string {
+  const [, fix] = FIXES.find(([says]) => says.test(reason)) ?? []
+  return fix === undefined ? reason : `${reason.replace(/\.$/, '')}. ${fix}`
 }
 
 const FIXES: readonly (readonly [RegExp, string])[] = [
   [
-    /Unsupported model IR version/,
-    'Set an older one and save it again: model.ir_version = 10; onnx.save(model, …)',
-  ],
-  [
     /Could not find an implementation/,
     'The operator has no CPU kernel for these types: export with other types, or another opset version',
   ],
-  [/under development and support for this is limited/, 'Export with an older opset version'],
+  [
+    /official support for domain \S+ is till opset/,
+    'Export with that opset version, or an older one',
+  ],
   [/is no tensor, and requests carry only tensors/, 'Convert the model with tensor inputs'],
   [/sample/, 'Give model.json a sample that the model takes'],
 ]
+
+/** onnx writes its own newest versions, which are newer than those of a release of ONNX Runtime. */
+function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
+  const { irVersion = 0, opsets } = onnx
+  const opset = opsets['ai.onnx'] ?? 0
+  const isNewOpset = opset > newest.opset
+  if (!isNewOpset && !(irVersion > newest.irVersion)) return []
+  const convert = isNewOpset
+    ? `model = onnx.version_converter.convert_version(model, ${newest.opset}); `
+    : ''
+  return [
+    error(
+      `the file is of IR version ${irVersion} and opset ${opset}, and ONNX Runtime ${ort.version} reads those up to ${newest.irVersion} and ${newest.opset}. Save it again, in Python: import onnx, onnx.version_converter; model = onnx.load("model.onnx"); ${convert}model.ir_version = ${newest.irVersion}; onnx.save(model, "model.onnx")`,
+    ),
+  ]
+}
+
+/** Inputs and outputs of types that requests have no word for: BF16, float8, int4 and the like. */
+const typeProblems = ({ onnx }: Checked): Problem[] =>
+  Object.entries({ input: onnx.inputs, output: onnx.outputs }).flatMap(([kind, values]) =>
+    values
+      .filter(({ type }) => /^tensor\(/.test(type) && !SERVED_TYPES.has(type))
+      .map(({ name, type }) =>
+        error(
+          `${kind} "${name}" is ${type}, which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float or an integer of 8 bits or more in the graph`,
+        ),
+      ),
+  )
+
+const SERVED_TYPES = new Set(
+  Object.values(DATATYPES).map(({ onnx }) => `tensor(${elementName(onnx)})`),
+)
+
+/** What the file says that callers will not expect. */
+function fileProblems({ folder, onnx }: Checked): Problem[] {
+  const found: Problem[] = []
+  const [first, ...others] = onnx.overridable
+  if (first !== undefined)
+    found.push(
+      hint(
+        `input "${first}"${others.length > 0 ? ` and ${others.length} more have` : ' has'} a value in the file: it is a constant here, and callers cannot send another. Take it out of the file's initializers where they should`,
+      ),
+    )
+  const files = onnx.externalFiles.map(({ location }) => join(dirname(folder.file), location))
+  for (const path of [folder.file, ...files]) {
+    const { mode } = statSync(path)
+    if ((mode & 0o004) === 0)
+      found.push(
+        warning(
+          `${basename(path)} may be read by its owner alone (mode ${(mode & 0o777).toString(8)}), and the image runs as uid 10001: chmod a+r ${basename(path)}, or COPY --chmod=755 in the Dockerfile`,
+        ),
+      )
+  }
+  return found
+}
 
 function servedProblems(
   { folder, folderBytes, onnx }: Checked,
@@ -105,6 +161,13 @@ function servedProblems(
         `input "${name}" is ${datatype}, which JSON cannot say: send it as binary tensor data, or cast it to FP32 in the graph`,
       ),
     )
+  for (const { name, shape } of signature.inputs)
+    if (shape.includes(0))
+      found.push(
+        warning(
+          `input "${name}" has a dimension of 0 ([${shape}]), so that it holds nothing, and no other request fits: export it with a variable dimension`,
+        ),
+      )
   for (const { name, anyRank } of signature.inputs)
     if (anyRank)
       found.push(

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { readConfig } from '../../function/config/config.ts'
 import { checkModel } from './check.ts'
@@ -26,8 +26,7 @@ async function main(): Promise<void> {
     process.stdout.write(HELP)
     return
   }
-  const isFile = statSync(path).isFile()
-  const report = await checkModel(path, readConfig({ MODEL_DIR: isFile ? dirname(path) : path }))
+  const report = await checkModel(readConfig({ MODEL_DIR: path }))
   process.stdout.write(json ? showJson(report) : showText(report))
   process.exitCode = report.problems.some(({ level }) => level === 'error') ? 1 : 0
 }

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
 import { before, describe, type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import { parse } from 'yaml'
 import { VARIABLES } from '../../function/config/variables.ts'
 import manifest from '../../package.json' with { type: 'json' }
 import { IRIS, readMetrics, SLOW, slowBody, until } from '../http/client.ts'
+import { TEXT_MODEL } from '../inference/text-model.ts'
 import { projectFolder, testModel } from '../server.ts'
 import { largeBodies } from './bodies.ts'
 import {
@@ -45,6 +47,12 @@ async function inspect(image: string): Promise<Inspected> {
   const [inspected] = JSON.parse(await run('podman', 'image', 'inspect', image))
   return inspected
 }
+
+/** By their paths in the folder. */
+const filesBelow = (folder: string) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => relative(folder, join(entry.parentPath, entry.name)))
 
 /** Every file under /app, with its size; the image is mounted, not run. */
 async function filesIn(image: string): Promise<Map<string, number>> {
@@ -104,7 +112,7 @@ for (const architecture of [NATIVE, FOREIGN]) {
       const built = [...files.keys()]
         .filter(path => path.startsWith('/app/build/'))
         .map(path => path.slice('/app/build/'.length))
-      assert.deepEqual(built.sort(), readdirSync(join(projectFolder, 'build')).sort())
+      assert.deepEqual(built.sort(), filesBelow(join(projectFolder, 'build')).sort())
       const total = [...files.values()].reduce((sum, size) => sum + size, 0)
       t.diagnostic(`${architecture}: ${files.size} files, ${(total / 1e6).toFixed(1)} MB in /app`)
       assert.ok(total < 60e6, `${total} bytes`)
@@ -237,6 +245,24 @@ describe('a container', () => {
     const { url } = await start(t, '--env', 'MODEL_DIR=models/iris/v2.0.0')
     const { versions } = JSON.parse(await text(`${url}/v2/models/iris-classifier`))
     assert.deepEqual(versions, ['v2.0.0'])
+  })
+
+  test('runs a text model, whose locale no slim image has', async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'text-model-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    chmodSync(folder, 0o755)
+    writeFileSync(join(folder, 'model.onnx'), TEXT_MODEL)
+    const { url } = await start(
+      t,
+      ...['--volume', `${folder}:/mnt/text:ro`, '--env', 'MODEL_DIR=/mnt/text'],
+    )
+    const answer = await fetch(`${url}/v2/models/text/infer`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"inputs":[{"name":"text","datatype":"BYTES","shape":[2],"data":["HÉLLO","ΣΑΣ"]}]}',
+    })
+    const { outputs } = JSON.parse(await answer.text())
+    assert.deepEqual(outputs[0].data, ['héllo', 'σασ'])
   })
 
   test('is healthy by compose.yaml’s health check while it is ready, and not where nothing listens', async t => {

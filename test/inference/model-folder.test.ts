@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
 import { readModelFolder } from '../../function/inference/model-folder.ts'
@@ -17,7 +17,10 @@ suite('a model folder', () => {
   afterEach(() => rmSync(parent, { recursive: true }))
 
   const put = (files: Record<string, string>) => {
-    for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text)
+    for (const [file, text] of Object.entries(files)) {
+      mkdirSync(join(folder, dirname(file)), { recursive: true })
+      writeFileSync(join(folder, file), text)
+    }
   }
   const read = (env: Record<string, string> = {}) =>
     readModelFolder(readConfig({ MODEL_DIR: folder, ...env }))
@@ -28,6 +31,55 @@ suite('a model folder', () => {
     put({ 'model.onnx': '' })
     assert.equal(read().file, join(folder, 'model.onnx'))
   })
+
+  /** The first of these files is served. */
+  const LAYOUTS: readonly (readonly [what: string, files: readonly string[], version?: string])[] =
+    [
+      ['in any case of letters', ['Model.ONNX']],
+      ['before numbered folders', ['model.onnx', '2/model.onnx']],
+      ['of the highest number', ['10/model.onnx', '9/model.onnx', '2/model.onnx'], '10'],
+      ['of the highest number that has one', ['1/model.onnx', '2/other.txt'], '1'],
+      ['of another name in a numbered folder', ['3/churn.onnx'], '3'],
+      ['of Hugging Face', ['onnx/model.onnx', 'onnx/model_quantized.onnx', 'config.json']],
+      ['that is the only one below', ['exported/v2/best.onnx', 'README.md']],
+    ]
+  for (const [what, files, version] of LAYOUTS)
+    test(`gives the model ${what}`, () => {
+      put(Object.fromEntries(files.map(file => [file, ''])))
+      const found = read()
+      assert.deepEqual(
+        [found.file, found.name, found.version],
+        [join(folder, files[0] as string), 'from-the-folder', version],
+      )
+      assert.equal(read({ MODEL_VERSION: '7' }).version, '7')
+    })
+
+  test('has model.json beside the model, or above it', () => {
+    put({ '1/model.onnx': '', 'model.json': '{"name": "above", "version": "v1"}' })
+    assert.deepEqual([read().name, read().version], ['above', 'v1'])
+    put({ '1/model.json': '{"name": "beside"}' })
+    assert.deepEqual([read().name, read().version], ['beside', '1'])
+  })
+
+  test('may be the file itself, named by itself', () => {
+    put({ 'churn.ONNX': '', 'other.onnx': '', 'model.onnx': '' })
+    const named = read({ MODEL_DIR: join(folder, 'churn.ONNX') })
+    assert.deepEqual([named.file, named.name], [join(folder, 'churn.ONNX'), 'churn'])
+    assert.equal(read({ MODEL_DIR: join(folder, 'model.onnx') }).name, 'from-the-folder')
+  })
+
+  test('names the files below that it cannot choose between', () => {
+    put({ 'a/one.onnx': '', 'b/two.onnx': '' })
+    assert.throws(read, /has 2 \.onnx files, .*: a\/one\.onnx, b\/two\.onnx\. Name one of them$/)
+  })
+
+  for (const [what, path, says] of [
+    ['a URL', 's3://models/churn', /is the URL s3:.*downloads nothing.*storage initializer/],
+    ['a file of another kind', import.meta.filename, /is neither a folder nor a \.onnx file$/],
+    ['nothing', '/nowhere', /MODEL_DIR \/nowhere cannot be read \(ENOENT\)$/],
+  ] as const)
+    test(`is refused where it is ${what}`, () =>
+      assert.throws(() => read({ MODEL_DIR: path }), says))
 
   test('is named by MODEL_NAME, model.json, INFERENCE_SERVICE_NAME, the folder, in that order', () => {
     put({ 'model.onnx': '' })
@@ -49,9 +101,14 @@ suite('a model folder', () => {
   const BAD: readonly { mistake: string; files: Record<string, string>; says: RegExp }[] = [
     { mistake: 'without a model', files: {}, says: /^no model: MODEL_DIR .* has no \.onnx file$/ },
     {
+      mistake: 'with files of other kinds',
+      files: { 'model.ort': '', 'saved.pb': '' },
+      says: /has no \.onnx file, but model\.ort, saved\.pb$/,
+    },
+    {
       mistake: 'with two models',
       files: { 'a.onnx': '', 'b.onnx': '' },
-      says: /has 2 \.onnx files and none named model\.onnx$/,
+      says: /has 2 \.onnx files, of which none comes first \(model\.onnx\): a\.onnx, b\.onnx\. Name one of them$/,
     },
     {
       mistake: 'whose model.json is not JSON',

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
@@ -18,7 +27,7 @@ import { projectFolder, startServer, testModel } from '../server.ts'
 const temporary = mkdtempSync(join(tmpdir(), 'check-model-'))
 after(() => rmSync(temporary, { recursive: true }))
 
-const check = (path: string): Promise<Report> => checkModel(path, readConfig({ MODEL_DIR: path }))
+const check = (path: string): Promise<Report> => checkModel(readConfig({ MODEL_DIR: path }))
 const texts = ({ problems }: Report, ...levels: string[]) =>
   problems
     .filter(({ level }) => levels.includes(level))
@@ -395,7 +404,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ),
       {},
       [
-        'error: the model cannot be served: the datatype of "y" (16 in onnx.proto) is not one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, FP32, FP64, BYTES. It is tensor(bfloat16): cast it to float in the graph',
+        'error: output "y" is tensor(bfloat16), which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float or an integer of 8 bits or more in the graph',
       ],
     ],
     [
@@ -431,27 +440,57 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     })
   })
 
-  test('a file of a later IR version is told, with what to do', async () => {
-    const [problem = ''] = wrong(
-      await check(
-        folderOf('later', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 21 }, 99)),
+  for (const [what, opset, irVersion, convert] of [
+    ['IR version', 21, 99, ''],
+    ['opset', 99, 10, 'model = onnx\\.version_converter\\.convert_version\\(model, \\d+\\); '],
+    ['of both', 99, 99, 'model = onnx\\.version_converter\\.convert_version\\(model, \\d+\\); '],
+  ] as const)
+    test(`a file of a later ${what} is told, with what to do`, async () => {
+      const model = file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': opset }, irVersion)
+      assert.match(
+        wrong(await check(folderOf(`later-${what}`, model))).join('\n'),
+        new RegExp(
+          `^error: the file is of IR version ${irVersion} and opset ${opset}, and ONNX Runtime [\\d.]+ reads those up to \\d+ and \\d+\\. Save it again, in Python: .*model = onnx\\.load\\("model\\.onnx"\\); ${convert}model\\.ir_version = \\d+; onnx\\.save\\(model, "model\\.onnx"\\)$`,
+        ),
+      )
+    })
+
+  test('an input with a value of its own is a hint, and one of no elements a warning', async () => {
+    const w = message(5, [
+      numberField(1, 2),
+      numberField(2, FLOAT),
+      field(8, 'w'),
+      field(9, Buffer.alloc(8)),
+    ])
+    const graph = graphOf(
+      node('Add', '', ['x', 'w'], ['y']),
+      x,
+      value(11, 'w', tensorType(FLOAT, [2])),
+      y,
+      w,
+    )
+    assert.ok(
+      texts(await check(folderOf('overridable', file(graph))), 'hint')[0]?.startsWith(
+        'hint: input "w" has a value in the file: it is a constant here',
       ),
     )
+    const none = value(11, 'x', tensorType(FLOAT, [0, 2]))
+    const empty = file(
+      graphOf(node('Neg', '', ['x'], ['y']), none, value(12, 'y', tensorType(FLOAT, [0, 2]))),
+    )
     assert.match(
-      problem,
-      /^error: the model cannot be loaded: .*Unsupported model IR version: 99, max supported IR version: \d+.*Set an older one/,
+      texts(await check(folderOf('empty-input', empty)), 'warning').join('\n'),
+      /^warning: input "x" has a dimension of 0 \(\[0,2\]\), so that it holds nothing/,
     )
   })
 
-  test('a file of a later opset is told, with what to do', async () => {
-    const [problem = ''] = wrong(
-      await check(
-        folderOf('opset', file(graphOf(node('Neg', '', ['x'], ['y']), x, y), { '': 99 })),
-      ),
-    )
+  test('a file that only its owner may read is a warning', async () => {
+    const folder = folderOf('mode', '')
+    cpSync(testModel('external-data'), folder, { recursive: true })
+    chmodSync(join(folder, 'weights.bin'), 0o600)
     assert.match(
-      problem,
-      /^error: the model cannot be loaded: .*Opset 99 is under development.*Export with an older opset version$/,
+      texts(await check(folder), 'warning').join('\n'),
+      /^warning: weights\.bin may be read by its owner alone \(mode 600\), and the image runs as uid 10001: chmod a\+r weights\.bin, or COPY --chmod=755/,
     )
   })
 
@@ -550,17 +589,16 @@ suite('of a model that could be better', { concurrency: 2 }, () => {
     assert.deepEqual([answer?.cut, answer?.json.length], [true, 2_000])
   })
 
-  test('a .onnx file is checked by itself, and it is told where the server would take another', async () => {
+  test('a .onnx file is checked by itself, as a server serves it', async () => {
     const model = file(graphOf(node('Neg', '', ['x'], ['y']), x, y))
     const folder = folderOf('several', model, {
       'model.json': '{"name":"named","sample":{"x":[[1,2]]}}',
     })
     writeFileSync(join(folder, 'other.onnx'), model)
-    const config = readConfig({ MODEL_DIR: folder })
-    const whole = await checkModel(join(folder, 'model.onnx'), config)
-    assert.deepEqual([whole.folder?.name, whole.problems], ['named', []])
-    assert.deepEqual(texts(await checkModel(join(folder, 'other.onnx'), config), 'hint'), [
-      'hint: of this folder the server takes model.onnx: put this file in a folder of its own to serve it',
-    ])
+    for (const name of ['model.onnx', 'other.onnx']) {
+      const { folder: checked, problems } = await check(join(folder, name))
+      assert.deepEqual([checked?.file, checked?.name], [join(folder, name), 'named'])
+      assert.deepEqual(problems, [])
+    }
   })
 })

@@ -216,7 +216,7 @@ describe('curl', () => {
     test(`the command that npm run check-model prints for ${name} works as it is`, async () => {
       const folder = name === 'iris' ? join(projectFolder, 'models/iris/v1.0.0') : testModel(name)
       const server = await startProcess({ MODEL_DIR: folder })
-      const { found } = await checkModel(folder, readConfig({ MODEL_DIR: folder }))
+      const { found } = await checkModel(readConfig({ MODEL_DIR: folder }))
       const command =
         found?.served?.request?.curl?.replace('http://localhost:8080', server.url) ?? 'false'
       const printed = await shell(

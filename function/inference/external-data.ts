@@ -1,0 +1,71 @@
+import { accessSync, constants, statSync } from 'node:fs'
+import { basename, dirname, isAbsolute, join, normalize } from 'node:path'
+import { kindOf, LFS_POINTER, unreadable } from './file-kind.ts'
+import type { Graph, Node, OnnxModel, TensorProto } from './onnx-file.ts'
+
+/** A file beside the model that holds weights. */
+export interface ExternalFile {
+  /** As the model names it, relative to its own folder. */
+  readonly location: string
+  readonly tensors: number
+  /** The size it must have at least. */
+  readonly bytes: number
+}
+
+/** The files that the model's weights are in, those of nested graphs and functions included. */
+export function externalFilesOf({ graph, functions }: OnnxModel): ExternalFile[] {
+  const found = new Map<string, ExternalFile>()
+  noteGraph(graph, found)
+  for (const { nodes } of functions) noteNodes(nodes, found)
+  return [...found.values()]
+}
+
+function noteGraph({ initializers, nodes }: Graph, found: Map<string, ExternalFile>): void {
+  for (const tensor of initializers) noteTensor(tensor, found)
+  noteNodes(nodes, found)
+}
+
+function noteNodes(nodes: readonly Node[], found: Map<string, ExternalFile>): void {
+  for (const { attributes } of nodes)
+    for (const { tensor, graph } of attributes.values()) {
+      if (tensor !== undefined) noteTensor(tensor, found)
+      if (graph !== undefined) noteGraph(graph, found)
+    }
+}
+
+function noteTensor({ external }: TensorProto, found: Map<string, ExternalFile>): void {
+  if (external === undefined) return
+  const { location, offset, length } = external
+  const known = found.get(location)
+  const bytes = Math.max(known?.bytes ?? 0, offset + length)
+  found.set(location, { location, tensors: (known?.tensors ?? 0) + 1, bytes })
+}
+
+/** What is wrong with the weights beside a model. ONNX Runtime names only the first of them. */
+export const externalDataProblems = (file: string, files: readonly ExternalFile[]): string[] =>
+  files.flatMap(external => {
+    const wrong = problemOf(file, external)
+    return wrong === undefined ? [] : [`external data "${external.location}" ${wrong}`]
+  })
+
+function problemOf(file: string, { location, tensors, bytes }: ExternalFile): string | undefined {
+  if (location === '' || isAbsolute(location) || normalize(location).startsWith('..'))
+    return "lies outside the model's folder, where ONNX Runtime takes none. Save the model again, with its weights beside it"
+  const path = join(dirname(file), location)
+  const size = statSync(path, { throwIfNoEntry: false })?.size
+  if (size === undefined) {
+    const holds = `the weights of ${tensors} ${tensors === 1 ? 'tensor' : 'tensors'}`
+    return `is missing: it holds ${holds}. Put it beside ${basename(file)}, under that name`
+  }
+  try {
+    accessSync(path, constants.R_OK)
+  } catch (error) {
+    return unreadable(error)
+  }
+  // Only a pointer is so small; weights may begin with any bytes.
+  if (size < 1_024 && kindOf(path)?.startsWith(LFS_POINTER))
+    return 'is a Git LFS pointer, not the weights. Run git lfs pull'
+  return size < bytes
+    ? `has ${size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or of another export`
+    : undefined
+}

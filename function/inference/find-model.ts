@@ -1,0 +1,151 @@
+import { readdirSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { unreadable } from './file-kind.ts'
+
+/** The model that MODEL_DIR names. */
+export interface FoundModel {
+  /** The .onnx file. */
+  readonly file: string
+  /** Where model.json is, if there is one. */
+  readonly modelJson: string
+  /** What the model is called where nothing else says. */
+  readonly name: string
+  /** The number of its folder, in the layout of Triton's model repositories. */
+  readonly version: string | undefined
+}
+
+/**
+ * Finds the model: the file that is named, or in the folder that is named the first of
+ * - model.onnx, or the only .onnx file
+ * - the same in the folder of the highest number (Triton, OpenVINO, ModelMesh)
+ * - the same in onnx/ (Hugging Face)
+ * - the only .onnx file below
+ * @throws {Error} of one line, which names the files that were found
+ */
+export function findModel(modelDir: string): FoundModel {
+  if (/^[a-z][a-z\d+.-]+:\/\//i.test(modelDir))
+    throw new Error(
+      `no model: MODEL_DIR is the URL ${modelDir}, and this server downloads nothing. KServe's storage initializer does (storageUri); elsewhere put the model into the image or on a volume, and name its folder`,
+    )
+  const path = resolve(modelDir)
+  return isFile(path) ? namedFile(path) : withinFolder(path)
+}
+
+const isModel = (name: string) => /\.onnx$/i.test(name)
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile()
+  } catch (error) {
+    throw new Error(`no model: MODEL_DIR ${path} ${unreadable(error)}`)
+  }
+}
+
+function namedFile(file: string): FoundModel {
+  if (!isModel(file))
+    throw new Error(`no model: MODEL_DIR ${file} is neither a folder nor a .onnx file`)
+  const folder = dirname(file)
+  const own = basename(file).slice(0, -'.onnx'.length)
+  return {
+    file,
+    modelJson: join(folder, 'model.json'),
+    name: own.toLowerCase() === 'model' ? basename(folder) : own,
+    version: undefined,
+  }
+}
+
+function withinFolder(folder: string): FoundModel {
+  const tree = new Tree(folder)
+  const numbered = tree.folders
+    .filter(name => /^\d+$/.test(name))
+    .sort((one, other) => Number(other) - Number(one))
+  for (const below of ['', ...numbered, 'onnx']) {
+    const file = tree.modelIn(below)
+    if (file !== undefined) return tree.found(file, numbered.includes(below) ? below : undefined)
+  }
+  const [only, ...others] = tree.models()
+  if (only === undefined || others.length > 0) throw tree.refusal()
+  return tree.found(only, undefined)
+}
+
+/** So deep are models looked for: REPOSITORY/MODEL/1/model.onnx. */
+const DEPTH = 3
+const MOST_NAMED = 5
+
+/** A folder, and what is below it. */
+class Tree {
+  readonly folders: readonly string[]
+  readonly #folder: string
+
+  constructor(folder: string) {
+    this.#folder = folder
+    this.folders = this.#entries('').folders
+  }
+
+  /**
+   * In a folder below: model.onnx, or the only .onnx file.
+   * @throws {Error} where it has several, none of which comes first
+   */
+  modelIn(below: string): string | undefined {
+    if (below !== '' && !this.folders.includes(below)) return undefined
+    const models = this.#entries(below).files.filter(isModel)
+    if (models.length === 0) return undefined
+    const chosen = models.find(name => name.toLowerCase() === 'model.onnx')
+    const name = models.length === 1 ? models[0] : chosen
+    if (name === undefined) throw this.refusal()
+    return join(below, name)
+  }
+
+  /** All .onnx files, by their paths in the folder. */
+  models(below = '', depth = DEPTH): string[] {
+    const { files, folders } = this.#entries(below)
+    const deeper = depth === 0 ? [] : folders
+    return [
+      ...files.filter(isModel).map(name => join(below, name)),
+      ...deeper.flatMap(name => this.models(join(below, name), depth - 1)),
+    ]
+  }
+
+  found(file: string, version: string | undefined): FoundModel {
+    const path = join(this.#folder, file)
+    const beside = join(dirname(path), 'model.json')
+    const above = join(this.#folder, 'model.json')
+    return {
+      file: path,
+      modelJson: statSync(beside, { throwIfNoEntry: false }) === undefined ? above : beside,
+      name: basename(this.#folder),
+      version,
+    }
+  }
+
+  refusal(): Error {
+    const models = this.models()
+    const named = models.length > 0 ? models : this.#entries('').files
+    const shown = named.slice(0, MOST_NAMED).join(', ')
+    const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : ''
+    const has =
+      models.length > 0
+        ? `${models.length} .onnx files, of which none comes first (model.onnx): ${shown}${more}. Name one of them`
+        : `no .onnx file${named.length > 0 ? `, but ${shown}${more}` : ''}`
+    return new Error(`no model: MODEL_DIR ${this.#folder} has ${has}`)
+  }
+
+  #entries(below: string): { readonly files: string[]; readonly folders: string[] } {
+    const path = join(this.#folder, below)
+    let names: string[]
+    try {
+      names = readdirSync(path)
+    } catch (error) {
+      throw new Error(`no model: MODEL_DIR ${path} ${unreadable(error)}`)
+    }
+    // Links are followed; what begins with a dot is Git's, or Kubernetes' own copy (..data).
+    const entries = names
+      .filter(name => !name.startsWith('.'))
+      .sort()
+      .map(name => ({ name, entry: statSync(join(path, name), { throwIfNoEntry: false }) }))
+    return {
+      files: entries.filter(({ entry }) => entry?.isFile()).map(({ name }) => name),
+      folders: entries.filter(({ entry }) => entry?.isDirectory()).map(({ name }) => name),
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import { accessSync, constants, statSync } from 'node:fs'
+import { externalDataProblems, externalFilesOf } from './external-data.ts'
+import { kindOf, unreadable } from './file-kind.ts'
+import { readOnnxModel } from './onnx-file.ts'
+
+/**
+ * Why a model cannot be loaded, in words that say what to do: ONNX Runtime says of most files only
+ * that they cannot be parsed.
+ * @param said ONNX Runtime's own message
+ */
+export async function whyNotLoaded(file: string, said: string): Promise<string> {
+  try {
+    accessSync(file, constants.R_OK)
+  } catch (error) {
+    return `${file} ${unreadable(error)}`
+  }
+  if (statSync(file).size === 0) return `${file} is empty`
+  const kind = kindOf(file)
+  if (kind !== undefined) return `${file} is ${kind}`
+  if (/Protobuf parsing failed/.test(said)) return `${file} is no ONNX model, or it is cut off`
+  const locale = LOCALE.exec(said)?.[1]
+  if (locale !== undefined)
+    return `its text operators need the locale ${locale}, which this system lacks. Debian and Ubuntu have it after: apt-get install locales && localedef -i ${locale.split('.')[0]} -f UTF-8 ${locale}`
+  const [external] = await externalProblems(file)
+  return external === undefined ? said : `${external} (${said})`
+}
+
+const LOCALE = /Failed to construct locale with name:([\w.-]+)/
+
+/** A file that we cannot read may be one that ONNX Runtime can. */
+async function externalProblems(file: string): Promise<readonly string[]> {
+  try {
+    return externalDataProblems(file, externalFilesOf(await readOnnxModel(file)))
+  } catch {
+    return []
+  }
+}

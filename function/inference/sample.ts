@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { unreadable } from './file-kind.ts'
+
+/**
+ * An input of model.json's sample: nested JSON data; or instead of a million numbers a shape with
+ * the value of all elements, or with a file of them.
+ */
+export type SampleInput = unknown
+
+export interface ShapedInput {
+  readonly shape: readonly number[]
+  readonly fill?: unknown
+  /** Elements as in binary tensor data: little-endian, row-major. */
+  readonly bytes?: Uint8Array
+}
+
+/** JSON data is never an object, so an object says a shape. */
+export const isShaped = (input: SampleInput): input is ShapedInput =>
+  typeof input === 'object' && input !== null && !Array.isArray(input)
+
+/**
+ * Reads the files that a sample names.
+ * @param path of model.json; the files are beside it
+ * @throws {Error} of one line
+ */
+export function readSample(
+  sample: Readonly<Record<string, unknown>> | undefined,
+  path: string,
+): Readonly<Record<string, SampleInput>> | undefined {
+  if (sample === undefined) return undefined
+  const inputs = Object.entries(sample).map(([name, input]): [string, SampleInput] => [
+    name,
+    isShaped(input) ? readShaped(name, input as never, path) : input,
+  ])
+  return Object.fromEntries(inputs)
+}
+
+function readShaped(
+  name: string,
+  {
+    shape,
+    fill,
+    file,
+  }: { readonly shape?: unknown; readonly fill?: unknown; readonly file?: unknown },
+  path: string,
+): ShapedInput {
+  const wrong = (text: string) => new Error(`${path}: the sample's "${name}" ${text}`)
+  if (!isShape(shape)) throw wrong('has no shape; it must be an array of integers of 0 or more')
+  if ((fill === undefined) === (file === undefined))
+    throw wrong('has a shape; it must also have either fill, the value of all elements, or file')
+  if (file === undefined) return { shape, fill }
+  if (typeof file !== 'string') throw wrong('has a file that is no text; it must be a path')
+  try {
+    return { shape, bytes: readFileSync(join(dirname(path), file)) }
+  } catch (error) {
+    throw wrong(`is in ${file}, which ${unreadable(error)}`)
+  }
+}
+
+const isShape = (shape: unknown): shape is number[] =>
+  Array.isArray(shape) && shape.every(size => Number.isSafeInteger(size) && size >= 0)

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, afterEach, suite, test } from 'node:test'
+import { openSession } from '../../function/inference/session.ts'
+import { projectFolder, testModel } from '../server.ts'
+import { TEXT_MODEL } from './text-model.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'load-error-'))
+after(() => rmSync(folder, { recursive: true }))
+
+function put(name: string, bytes: string | Buffer): string {
+  const file = join(folder, name)
+  writeFileSync(file, bytes, 'latin1')
+  return file
+}
+
+suite('a file that is no ONNX model is called what it is:', () => {
+  for (const [what, bytes, says] of [
+    ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid', /Run git lfs pull/],
+    ['a pickle', '\x80\x04\x95\x00', /a Python pickle.*export it to ONNX/],
+    ['a .ort file', '\x14\x00\x00\x00ORTM', /ONNX Runtime's own form \(\.ort\)/],
+    ['a TensorFlow Lite model', '\x1c\x00\x00\x00TFL3', /TensorFlow Lite.*tf2onnx/],
+    ['an archive', 'PK\x03\x04', /a ZIP archive/],
+    ['an HDF5 file', '\x89HDF\r\n', /an HDF5 file/],
+    ['a compressed file', '\x1f\x8b', /compressed by gzip/],
+    ['a web page', '<!DOCTYPE html>', /a web page, not the model/],
+    ['an empty file', '', /is empty$/],
+    ['text', 'a model, honestly', /is no ONNX model, or it is cut off$/],
+  ] as const)
+    test(what, () => assert.rejects(openSession(put('model.onnx', bytes), 1), says))
+})
+
+suite('a text model', () => {
+  const { LOCPATH } = process.env
+  afterEach(() => {
+    // Deleted and not set to undefined, which would be the text "undefined".
+    if (LOCPATH === undefined) delete process.env.LOCPATH
+    else process.env.LOCPATH = LOCPATH
+  })
+
+  test('without its locale says which one it needs, and how to get it', async () => {
+    process.env.LOCPATH = folder
+    await assert.rejects(
+      openSession(put('text.onnx', TEXT_MODEL), 1),
+      /need the locale en_US\.UTF-8, which this system lacks\. .*localedef -i en_US -f UTF-8/,
+    )
+  })
+
+  const letters = '/usr/lib/locale/C.utf8'
+  test('runs with the letters of C.UTF-8, which the build takes for it', {
+    skip: !existsSync(letters) && `there is no ${letters}`,
+  }, async () => {
+    const locales = join(folder, 'locales')
+    cpSync(letters, join(locales, 'en_US.utf8'), { recursive: true, dereference: true })
+    process.env.LOCPATH = locales
+    const session = await openSession(put('text.onnx', TEXT_MODEL), 1)
+    const text = { name: 'text', datatype: 'BYTES', shape: [2], data: ['HÉLLO', 'ΣΑΣ'] } as const
+    assert.deepEqual((await session.run([text], ['small']))[0]?.data, ['héllo', 'σασ'])
+    await session.close()
+  })
+})
+
+suite('a file that the process may not read', () => {
+  const NOBODY = 65_534
+  /** As a user that owns nothing; root may read everything. */
+  const saidBy = (file: string) =>
+    execFileSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '--eval',
+        `import { openSession } from ${JSON.stringify(join(projectFolder, 'function/inference/session.ts'))}
+         process.env.ORT_DISABLE_TELEMETRY = '1'
+         await openSession(${JSON.stringify(file)}, 1).catch(({ message }) => console.log(message))`,
+      ],
+      { encoding: 'utf8', uid: NOBODY, gid: NOBODY, cwd: '/', stdio: ['ignore', 'pipe', 'ignore'] },
+    )
+  const needsRoot = { skip: process.getuid?.() !== 0 && 'only root can start a process as another' }
+
+  test('is told with the user and what to do, weights beside the model included', needsRoot, () => {
+    chmodSync(folder, 0o755)
+    const owned = join(folder, 'owned')
+    mkdirSync(owned)
+    cpSync(testModel('external-data'), owned, { recursive: true })
+    for (const name of ['weights.bin', 'model.onnx']) {
+      chmodSync(join(owned, name), 0o600)
+      const said = saidBy(join(owned, 'model.onnx'))
+      assert.match(said, /cannot be read \(EACCES\): the process runs as uid 65534\. Let others/)
+      assert.ok(said.includes(name), said)
+    }
+  })
+})

@@ -1,0 +1,16 @@
+import { writeModel } from './batchability/onnx-writer.ts'
+
+/** A model that makes letters small: ONNX Runtime asks the system for the locale en_US.UTF-8. */
+export const TEXT_MODEL: Buffer = writeModel({
+  opset: 21,
+  nodes: [
+    {
+      operator: 'StringNormalizer',
+      inputs: ['text'],
+      outputs: ['small'],
+      attributes: { case_change_action: 'LOWER' },
+    },
+  ],
+  inputs: { text: { type: 'BYTES', dims: ['n'] } },
+  outputs: { small: { type: 'BYTES', dims: ['n'] } },
+})
