@@ -99,6 +99,16 @@ suite('inference.GRPCInferenceService', () => {
     )
   })
 
+  test('gives an output as its highest classes', async () => {
+    const parameters = new Map([['classification', { int64_param: 2 }]])
+    for (const request of [raw, typed]) {
+      const outputs = [{ name: 'probabilities', parameters }]
+      const [output] = outputsOf(await answerTo('ModelInfer', request({ outputs })))
+      assert.deepEqual([output?.datatype, output?.shape], ['BYTES', [1, 2]])
+      assert.match(String(output?.bytes), /0\.97\d+:0:setosa[\s\S]*0\.02\d+:1:versicolor$/)
+    }
+  })
+
   test('takes parameters of every type, and HTTP’s own for nothing', async () => {
     const parameters = new Map<string, Message>([
       ['priority', { uint64_param: 1 }],
