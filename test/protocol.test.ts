@@ -1,33 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { askPoints, choosePoints, type Result } from '../conformance/ask.ts'
+import { DATATYPES } from '../conformance/datatypes.ts'
 import { groups, points } from '../conformance/points.ts'
 import { targetOf } from '../conformance/test/target.ts'
 import { serve } from './served-models.ts'
 
 /** Every point of the conformance suite, on models that between them make each applicable. */
 
-const DATATYPES = [
-  'bool',
-  'uint8',
-  'uint16',
-  'uint32',
-  'uint64',
-  'int8',
-  'int16',
-  'int32',
-  'int64',
-  'fp16',
-  'fp32',
-  'fp64',
-  'bytes',
-]
-
 /** Of one input and of several, with versions and without, and such as fail. */
 const ALL_POINTS = ['iris', 'two-in-two-out', 'failing', 'not-utf8']
 
 const POINTS_ABOUT_TENSORS = [
-  ...DATATYPES.map(datatype => `identity-${datatype}`),
+  ...Object.keys(DATATYPES).map(datatype => `identity-${datatype.toLowerCase()}`),
   'same-dimension',
   'fixed',
   'middle',

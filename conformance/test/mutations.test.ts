@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, test } from 'node:test'
 import type { Reply, Sent } from '../connection.ts'
+import { DATATYPES } from '../datatypes.ts'
 import type { Point, Target } from '../point.ts'
 import { points as extensions } from '../points/extensions.ts'
 import { points } from '../points.ts'
@@ -28,21 +29,7 @@ const MODELS = [
   'middle',
   'scalar',
   'fp16-out',
-  ...[
-    'bool',
-    'uint8',
-    'uint16',
-    'uint32',
-    'uint64',
-    'int8',
-    'int16',
-    'int32',
-    'int64',
-    'fp16',
-    'fp32',
-    'fp64',
-    'bytes',
-  ].map(datatype => `identity-${datatype}`),
+  ...Object.keys(DATATYPES).map(datatype => `identity-${datatype.toLowerCase()}`),
 ]
 
 interface Exchange {
@@ -131,15 +118,15 @@ const TABLE = new Map(
     .map(line => {
       const [wrong = '', models = '', count = '', points = ''] = line.slice(2, -2).split(' | ')
       const red = [...points.matchAll(/`([^`]+)`/g)].map(([, name]) => name as string)
-      return [wrong, { models, count, red }] as const
+      return [wrong, { models: models.split('; '), count: Number(count), red }] as const
     }),
 )
 
-for (const { wrong, make, on = ['iris'] } of MUTATIONS) {
+for (const [wrong, make] of Object.entries(MUTATIONS)) {
   test(`a server that ${wrong} turns the points of mutations.md red, and no others`, async () => {
     const { models, count, red } = TABLE.get(wrong) ?? assert.fail('mutations.md has no row for it')
     const [got, expected] = [new Set<string>(), new Set<string>()]
-    for (const model of on) {
+    for (const model of models) {
       const { target, points: applicable } = await right(model)
       const bent = behind(target, make())
       for (const point of applicable) {
@@ -148,7 +135,7 @@ for (const { wrong, make, on = ['iris'] } of MUTATIONS) {
       }
     }
     assert.deepEqual([...got].sort(), [...expected].sort())
-    assert.deepEqual([models, count], [on.join('; '), String(got.size)])
+    assert.equal(count, got.size)
     for (const glob of red)
       assert.ok(
         [...got].some(name => matches([glob], name)),
@@ -229,7 +216,4 @@ test('every point is turned red by one of these servers', () =>
   ))
 
 test('each row of mutations.md has its server', () =>
-  assert.deepEqual(
-    [...TABLE.keys()],
-    MUTATIONS.map(({ wrong }) => wrong),
-  ))
+  assert.deepEqual([...TABLE.keys()], Object.keys(MUTATIONS)))
