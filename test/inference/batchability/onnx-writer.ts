@@ -205,11 +205,11 @@ function varint(value: bigint): Buffer {
 }
 
 const tag = (field: number, wireType: number) => varint(BigInt(field * 8 + wireType))
-const integer = (field: number, value: number) =>
+export const integer = (field: number, value: number) =>
   Buffer.concat([tag(field, 0), varint(BigInt(value))])
-const message = (field: number, bytes: Buffer) =>
+export const message = (field: number, bytes: Buffer) =>
   Buffer.concat([tag(field, 2), varint(BigInt(bytes.length)), bytes])
-const text = (field: number, value: string) => message(field, Buffer.from(value))
+export const text = (field: number, value: string) => message(field, Buffer.from(value))
 
 function float(field: number, value: number): Buffer {
   const bytes = Buffer.alloc(4)
