@@ -575,3 +575,44 @@ proves('operators of transformers', {
     attributes: { axis: 0 },
   }),
 })
+
+const scale = floats([], 0.1)
+const zero = constant('UINT8', [], [3])
+const bytes = input('UINT8', 'N', 4)
+const QUANTIZED = { opset: MS, outputs: [input('UINT8', 'N', '?')] }
+const PICTURES = [x('N', '?', '?', '?')]
+
+proves('operators that few models have', {
+  DepthToSpace: one('DepthToSpace', [x('N', 4, 2, 2)], {
+    attributes: { blocksize: 2 },
+    outputs: PICTURES,
+  }),
+  SpaceToDepth: one('SpaceToDepth', [x('N', 1, 4, 4)], {
+    attributes: { blocksize: 2 },
+    outputs: PICTURES,
+  }),
+  'GridSample with a grid of each row': one('GridSample', [x('N', 1, 4, 4), x('N', 3, 3, 2)], {
+    outputs: PICTURES,
+  }),
+  InstanceNormalization: one('InstanceNormalization', [x('N', 3, 4), floats([3]), floats([3])], {
+    outputs: [x('N', '?', '?')],
+  }),
+  'CastLike a constant': one('CastLike', [x('N', 4), ints(0)], {
+    outputs: [input('INT64', 'N', '?')],
+  }),
+  'Sum before opset 8, which does not broadcast': one('Sum', [x('N', 4), x('N', 4)], { opset: 7 }),
+  'distances to constants': one('CDist@com.microsoft', [x('N', 3), floats([2, 3])], {
+    opset: MS,
+    attributes: { metric: 'euclidean' },
+  }),
+  FeatureVectorizer: one('FeatureVectorizer@ai.onnx.ml', [x('N', 2), x('N', 1)], {
+    opset: ML,
+    attributes: { inputdimensions: [2, 1] },
+  }),
+  QLinearSigmoid: one('QLinearSigmoid@com.microsoft', [bytes, scale, zero, scale, zero], QUANTIZED),
+  QLinearConcat: one(
+    'QLinearConcat@com.microsoft',
+    [scale, zero, bytes, scale, zero, bytes, scale, zero],
+    { ...QUANTIZED, attributes: { axis: 1 } },
+  ),
+})
