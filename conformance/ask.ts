@@ -2,8 +2,8 @@ import { AssertionError } from 'node:assert/strict'
 import { inspect } from 'node:util'
 import { show } from './answer.ts'
 import type { Reply } from './connection.ts'
-import type { Point, Target } from './point.ts'
-import { groups } from './points.ts'
+import { Inapplicable, type Point, type Target } from './point.ts'
+import { type Groups, groups } from './points.ts'
 import { get } from './request.ts'
 
 export type Outcome = 'pass' | 'fail' | 'not applicable'
@@ -27,12 +27,12 @@ export interface Asked extends Point {
 }
 
 /** Those whose name or group matches one of the globs, in which only `*` is special; all where there are none. */
-export function choosePoints(globs: readonly string[] = []): readonly Asked[] {
+export function choosePoints(globs: readonly string[] = [], of: Groups = groups): readonly Asked[] {
   const patterns = globs.map(
     glob =>
       new RegExp(`^${glob.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&').replaceAll('*', '.*')}$`, 's'),
   )
-  const all = Object.entries(groups).flatMap(([group, points]) =>
+  const all = Object.entries(of).flatMap(([group, points]) =>
     points.map(point => ({ ...point, group })),
   )
   return patterns.length === 0
@@ -106,6 +106,8 @@ async function ask(
     await check(watched)
     return { result: result('pass', last === undefined ? '' : show(last)), unreachable: false }
   } catch (error) {
+    if (error instanceof Inapplicable)
+      return { result: result('not applicable', error.message), unreachable: false }
     if (error instanceof AssertionError)
       return { result: result('fail', reasonOf(error)), unreachable: false }
     return { result: result('fail', reasonOf(error as Error)), unreachable: true }

@@ -16,6 +16,7 @@ export const HELP = `Says point by point whether a server keeps the Open Inferen
   --header 'K: V'    sent with every request, such as 'Authorization: Bearer …' or 'Host: …'; may be repeated
   --only GLOB        only points whose name or group matches; * stands for any text; may be repeated
                      groups: ${Object.keys(groups).join(', ')}
+  --grpc HOST:PORT   asks over gRPC, too: what gRPC has of its own, and each point over HTTP that it has words for
   --json FILE        writes the results as JSON
   --junit FILE       writes the results as JUnit XML
   --strict           stricter readings count too
@@ -35,6 +36,7 @@ export interface Options {
   readonly example: readonly Tensor[] | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly only: readonly string[]
+  readonly grpc: string | undefined
   readonly json: string | undefined
   readonly junit: string | undefined
   readonly strict: boolean
@@ -56,6 +58,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     request,
     header = [],
     only = [],
+    grpc,
     json,
     junit,
     strict = false,
@@ -72,6 +75,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     example: request === undefined ? undefined : readRequest(request),
     headers: readHeaders(header),
     only,
+    grpc,
     json,
     junit,
     strict,
@@ -93,6 +97,7 @@ function parse(args: readonly string[]) {
         request: text,
         header: list,
         only: list,
+        grpc: text,
         json: text,
         junit: text,
         strict: flag,

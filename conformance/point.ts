@@ -1,4 +1,5 @@
 import type { Send } from './connection.ts'
+import type { Call } from './grpc/connection.ts'
 
 /** One tensor of a JSON request or response, as the protocol writes it. */
 export interface JsonTensor {
@@ -23,6 +24,8 @@ export interface Tensor {
 /** A server that speaks the Open Inference Protocol, known only by its address and what its metadata says. */
 export interface Target {
   readonly send: Send
+  /** Where the server is asked over gRPC, too. */
+  readonly call?: Call
   readonly model: string
   /** That of the model which the server chooses by itself, where it has versions. */
   readonly version: string | undefined
@@ -48,6 +51,9 @@ export interface Target {
   /** What the server allows. Where known. */
   readonly limits?: { readonly maxBodyBytes: number }
 }
+
+/** What a point asks cannot be asked of this server, or in this way; the message is the reason. */
+export class Inapplicable extends Error {}
 
 /** One thing the protocol asks of a server. */
 export interface Point {

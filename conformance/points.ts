@@ -1,10 +1,12 @@
-import type { Point } from './point.ts'
+import { overGrpc } from './grpc/over-grpc.ts'
+import { Inapplicable, type Point } from './point.ts'
 import { points as binary } from './points/binary.ts'
 import { points as compression } from './points/compression.ts'
 import { points as data } from './points/data.ts'
 import { points as datatypes } from './points/datatypes.ts'
 import { points as errors } from './points/errors.ts'
 import { points as extensions } from './points/extensions.ts'
+import { points as grpc } from './points/grpc.ts'
 import { points as health } from './points/health.ts'
 import { points as outputs } from './points/outputs.ts'
 import { points as request } from './points/request.ts'
@@ -29,3 +31,25 @@ export const groups = {
 export type Group = keyof typeof groups
 
 export const points: readonly Point[] = Object.values(groups).flat()
+
+export type Groups = Readonly<Record<string, readonly Point[]>>
+
+/** What a point over HTTP asks, asked over gRPC where that has words for it. */
+const alsoOverGrpc = (point: Point): Point => ({
+  ...point,
+  name: `over gRPC: ${point.name}`,
+  async check(target) {
+    if (target.call === undefined) throw new Inapplicable('no address for gRPC is given')
+    await point.check({ ...target, send: overGrpc(target.call) })
+  },
+})
+
+/** What gRPC asks besides, and each point over HTTP that has a counterpart. */
+export const grpcGroups: Groups = {
+  grpc,
+  ...Object.fromEntries(
+    Object.entries(groups)
+      .filter(([group]) => group !== 'extensions' && group !== 'compression')
+      .map(([group, points]) => [`grpc-${group}`, points.map(alsoOverGrpc)]),
+  ),
+}

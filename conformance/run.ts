@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { type Asked, askPoints, choosePoints, Gone, type Result } from './ask.ts'
 import { connect } from './connection.ts'
+import { connectGrpc } from './grpc/connection.ts'
 import { HELP, type Options, readOptions, Usage } from './options.ts'
 import { unasked } from './points/extensions.ts'
-import { groups } from './points.ts'
+import { type Groups, groups, grpcGroups } from './points.ts'
 import {
   failuresOf,
   jsonOf,
@@ -25,14 +26,21 @@ const say = (text: string) => process.stderr.write(`conformance: ${text}\n`)
 
 /** @returns the exit code */
 async function run(options: Options): Promise<number> {
-  const points = choosePoints(options.only)
+  const asked: Groups = options.grpc === undefined ? groups : { ...groups, ...grpcGroups }
+  const points = choosePoints(options.only, asked)
   if (points.length === 0)
     throw new Usage(
-      `no point matches ${options.only.join(', ')}; groups are ${Object.keys(groups).join(', ')}`,
+      `no point matches ${options.only.join(', ')}; groups are ${Object.keys(asked).join(', ')}`,
     )
   const send = connect(options.url, { headers: options.headers })
   const target = await reach(options, () =>
-    readTarget({ send, model: options.model, version: options.version, example: options.example }),
+    readTarget({
+      send,
+      model: options.model,
+      version: options.version,
+      example: options.example,
+      ...(options.grpc !== undefined && { call: connectGrpc(options.grpc, options.headers) }),
+    }),
   )
   const subject: Subject = { url: options.url, model: options.model, version: target.version }
   let results: readonly Result[]

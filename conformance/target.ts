@@ -11,12 +11,14 @@ import {
 import type { Reply, Send } from './connection.ts'
 import { DATATYPES, plainValues } from './datatypes.ts'
 import { madeUp } from './example.ts'
+import type { Call } from './grpc/connection.ts'
 import type { JsonTensor, Target, Tensor } from './point.ts'
 import { get, modelPath, outputsOf, reshaped } from './request.ts'
 
 /** What cannot be read from the metadata. */
 export interface Known {
   readonly send: Send
+  readonly call?: Call
   readonly model: string
   readonly version?: string | undefined
   /** Inputs the model answers 200; made up of the smallest shape unless given. */

@@ -51,3 +51,20 @@ export async function runGo(...urls: string[]): Promise<Seen> {
 
 export const shell = async (command: string): Promise<string> =>
   (await run('bash', ['-c', command], LIMITS)).stdout
+
+/**
+ * A program in Go that others wrote, built once.
+ * @param path of its package, with its version
+ * @returns runs it, in the folder of the system tests, and gives what it prints
+ */
+export async function goTool(path: string): Promise<(...args: string[]) => Promise<string>> {
+  await need('go', 'install Go 1.23 or later, https://go.dev/dl')
+  const bin = here('.build')
+  await run('go', ['install', path], {
+    env: { ...process.env, GOBIN: bin },
+    timeout: 5 * 60_000,
+  })
+  const [, name] = /([^/]+)@/.exec(path) ?? []
+  return async (...args) =>
+    (await run(`${bin}/${name}`, args, { ...LIMITS, cwd: here('..') })).stdout
+}

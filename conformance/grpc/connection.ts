@@ -1,0 +1,132 @@
+import * as http2 from 'node:http2'
+import { gunzipSync, inflateSync } from 'node:zlib'
+
+/** gRPC's numbers for the ends of a call. */
+export const STATUS = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const
+
+export interface SentCall {
+  /** The path, such as /inference.GRPCInferenceService/ModelInfer. */
+  readonly method: string
+  /** What the client sends, with the prefix of each message. */
+  readonly frames: Uint8Array
+  readonly metadata?: Readonly<Record<string, string>>
+  /** The client cancels the call when it has sent that. */
+  readonly cancels?: boolean
+}
+
+export interface CallReply {
+  readonly status: number
+  readonly message: string
+  /** Inflated. */
+  readonly messages: readonly Buffer[]
+  /** Which of the messages came compressed. */
+  readonly compressed: readonly boolean[]
+  /** Of the headers and of the trailers. */
+  readonly metadata: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Makes one call.
+ * @throws {Error} when the server cannot be reached, or takes too long
+ */
+export type Call = (sent: SentCall) => Promise<CallReply>
+
+/** A message with the prefix that it has on the wire. */
+export function frame(message: Uint8Array, compressed = false): Buffer {
+  const prefix = Buffer.alloc(5)
+  prefix[0] = Number(compressed)
+  prefix.writeUInt32BE(message.byteLength, 1)
+  return Buffer.concat([prefix, message])
+}
+
+/** @param address HOST:PORT, or a URL of http or https */
+export function connectGrpc(
+  address: string,
+  headers: Readonly<Record<string, string>> = {},
+  timeoutMs = 30_000,
+): Call {
+  const url = /^https?:/.test(address) ? address : `http://${address}`
+  const always = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
+  )
+  let session: http2.ClientHttp2Session | undefined
+  const connected = () => {
+    if (session === undefined || session.closed || session.destroyed) {
+      session = http2.connect(url)
+      session.on('error', () => {})
+      // A run ends although the connection is open.
+      session.unref()
+    }
+    return session
+  }
+  return sent =>
+    makeCall(connected(), { ...sent, metadata: { ...always, ...sent.metadata } }, timeoutMs)
+}
+
+function makeCall(
+  session: http2.ClientHttp2Session,
+  { method, frames, metadata, cancels }: SentCall,
+  timeoutMs: number,
+): Promise<CallReply> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': method,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...metadata,
+    })
+    const late = setTimeout(() => {
+      reject(new Error(`no answer within ${timeoutMs / 1000} s`))
+      stream.close(http2.constants.NGHTTP2_CANCEL)
+    }, timeoutMs)
+    const received: Record<string, unknown> = {}
+    const chunks: Buffer[] = []
+    stream.on('response', headers => Object.assign(received, headers))
+    stream.on('trailers', trailers => Object.assign(received, trailers))
+    stream.on('data', chunk => chunks.push(chunk))
+    stream.on('error', reject)
+    stream.on('close', () => {
+      clearTimeout(late)
+      try {
+        resolve(readReply(Buffer.concat(chunks), received))
+      } catch (error) {
+        reject(error)
+      }
+    })
+    if (cancels) {
+      stream.write(frames)
+      stream.close(http2.constants.NGHTTP2_CANCEL)
+    } else stream.end(frames)
+  })
+}
+
+function readReply(bytes: Buffer, metadata: Record<string, unknown>): CallReply {
+  const messages: Buffer[] = []
+  const compressed: boolean[] = []
+  for (let at = 0; at < bytes.byteLength; ) {
+    const end = at + 5 + bytes.readUInt32BE(at + 1)
+    const message = bytes.subarray(at + 5, end)
+    const isCompressed = bytes[at] === 1
+    const inflate = metadata['grpc-encoding'] === 'gzip' ? gunzipSync : inflateSync
+    messages.push(isCompressed ? inflate(message) : message)
+    compressed.push(isCompressed)
+    at = end
+  }
+  const status = Number(metadata['grpc-status'] ?? (metadata[':status'] ? -1 : STATUS.CANCELLED))
+  const message = decodeURIComponent(String(metadata['grpc-message'] ?? ''))
+  return { status, message, messages, compressed, metadata }
+}
