@@ -1,6 +1,7 @@
 /*
- * A consumer of events that logs each as one line. It is the dead letter sink, whose lines say what was lost, where and why, and it
- * stands where replies go until there is something better to do with them. Part of the same image: `node build/consumer.js`.
+ * Logs each event that it gets as one line, and counts losses. It is the dead letter sink: all that
+ * reaches it was lost. With --replies it stands where replies go until there is something better to
+ * do with them. Part of the same image: `node build/consumer.js`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -26,6 +27,7 @@ const KEEP_ALIVE_MS = 95_000
 const config = readConfig(process.env)
 const log = createLog(config.logLevel)
 const metrics = createDeadLetterMetrics()
+const isForReplies = readArguments(process.argv.slice(2))
 
 const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request, response) => {
   const path = request.url?.split('?')[0]
@@ -45,9 +47,10 @@ const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request,
       response.destroy()
       return
     }
+    if (!isForReplies) metrics.lost('unreadable')
     log.error(
       { status: 400, error: error.message },
-      'this is no event, and nobody else will see it',
+      'the request is no event; this line is all that is kept of it',
     )
     answer(response, 400, { error: error.message })
   }
@@ -61,6 +64,16 @@ process.once('SIGTERM', () => {
 server.listen(config.port, config.listenHost, () => {
   log.info({ url: `http://localhost:${(server.address() as AddressInfo).port}` }, 'takes events')
 })
+
+/** @returns whether this is the consumer of replies; any other argument ends the process */
+function readArguments([argument, ...more]: readonly string[]): boolean {
+  if (argument === undefined) return false
+  if (argument === '--replies' && more.length === 0) return true
+  process.stderr.write(
+    `consumer: the arguments are ${process.argv.slice(2).join(' ')}; allowed: none, for dead letters, or --replies\n`,
+  )
+  process.exit(1)
+}
 
 interface Received {
   readonly event: CloudEvent
@@ -86,6 +99,7 @@ async function readEvents(request: IncomingMessage): Promise<Received[]> {
       { begins: head.toString('utf8', 0, SHOWN_BYTES), bytes },
       `too long in ${mode} mode to be read: no more is known of it`,
     )
+    if (!isForReplies) metrics.lost('unreadable')
     return []
   }
   const events = mode === 'batched' ? readBatch(head) : [readStructuredEvent(head)]
@@ -106,34 +120,46 @@ async function readBody(
   return { head: Buffer.concat(pieces), bytes }
 }
 
-/** The attributes that Knative's brokers add to an event they give up (Knative Eventing 1.22, pkg/kncloudevents/attributes). */
+/**
+ * The attributes that a Broker adds to an event that it gives up (Knative Eventing 1.22,
+ * pkg/kncloudevents/attributes). It adds none where there was no answer to report: a timeout, a
+ * refused connection, a pod that cannot start, or a 2xx whose body is no event.
+ */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
   const {
-    knativeerrordest,
-    knativeerrorcode,
-    knativeerrordata,
+    knativeerrordest: destination,
+    knativeerrorcode: code,
+    knativeerrordata: said,
     specversion,
-    knativearrivaltime,
+    knativearrivaltime: arrived,
     ...event
   } = attributes
   const shown = { event, data: showData(data), bytes }
-  if (knativeerrordest === undefined && knativeerrorcode === undefined) {
+  if (isForReplies && destination === undefined && code === undefined) {
     log.info(shown, 'received')
     return
   }
-  const status = Number(knativeerrorcode)
-  metrics.lost(isTriedAgain(status) ? 'exhausted' : 'refused')
-  const why =
-    knativeerrordata === undefined ? 'no answer that says why' : reasonOf(String(knativeerrordata))
-  log.warn(
-    { ...shown, destination: knativeerrordest, status, why, arrived: knativearrivaltime },
-    'lost',
-  )
+  const status = code === undefined ? undefined : Number(code)
+  const reason = lossOf(status)
+  metrics.lost(reason)
+  const why = said ? reasonOf(String(said)) : NO_REASON[reason]
+  log.warn({ ...shown, destination, status, why, arrived }, 'lost')
 }
 
-/** @param status -1 or NaN where there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
-const isTriedAgain = (status: number) =>
-  !(status >= 100 && status < 500) || [404, 408, 409, 429].includes(status)
+/** @param status -1 where there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
+function lossOf(status: number | undefined): 'refused' | 'exhausted' | 'no_answer' {
+  if (status === undefined || !(status >= 100)) return 'no_answer'
+  return status >= 500 || RETRIED.has(status) ? 'exhausted' : 'refused'
+}
+
+/** Statuses below 500 after which a Broker tries again. */
+const RETRIED: ReadonlySet<number> = new Set([404, 408, 409, 429])
+
+const NO_REASON = {
+  refused: 'the answer says no reason',
+  exhausted: 'the answer says no reason',
+  no_answer: 'no answer',
+} as const
 
 /** @param encoded the destination's answer in Base64, of which Knative keeps 1024 characters; plain text is left as it is */
 function reasonOf(encoded: string): string {

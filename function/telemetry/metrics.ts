@@ -33,8 +33,11 @@ export type FailureCause = (typeof FAILURE_CAUSES)[number]
 const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
 export type StartPhase = (typeof START_PHASES)[number]
 
-/** Why a Broker gave up an event: a retry would have failed as well, or all retries had failed. */
-const DEAD_LETTER_REASONS = ['refused', 'exhausted'] as const
+/**
+ * Why a Broker gave up an event: a retry would have failed as well, all retries were answered with a
+ * failure, the Broker names no answer, or the sink could not read the event.
+ */
+const DEAD_LETTER_REASONS = ['refused', 'exhausted', 'no_answer', 'unreadable'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
 /** Why requests may share a run, or why each has its own. */

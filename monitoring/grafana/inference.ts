@@ -270,7 +270,7 @@ const EVENTS: Row = {
     {
       title: 'How many events died?',
       description:
-        'Dead letters that the sink was sent, in the time shown. refused: another try would have ended the same. exhausted: all tries failed.',
+        'Dead letters that the sink was sent, in the time shown. refused: another try would have ended the same. exhausted: all tries were answered with a failure. no_answer: nobody answered. unreadable: no event.',
       draw: 'stat',
       unit: 'none',
       width: 3,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
@@ -13,35 +13,60 @@ interface Line {
   readonly [field: string]: unknown
 }
 
-suite('the consumer', () => {
-  let consumer: ChildProcess
-  let lines: AsyncIterator<string>
-  let url: string
-  const nextLine = async () => JSON.parse((await lines.next()).value) as Line
+interface Consumer {
+  readonly process: ChildProcess
+  readonly url: string
+  readonly nextLine: () => Promise<Line>
+  readonly post: (headers: Record<string, string>, body: string) => Promise<Response>
+  /** dead_letters_total by reason. */
+  readonly counts: () => Promise<Readonly<Record<string, number>>>
+}
 
-  before(async () => {
-    consumer = spawn(process.execPath, ['knative/consumer.ts'], {
-      cwd: projectFolder,
-      env: { ...INHERITED, PORT: '0', LISTEN_HOST: '127.0.0.1' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 60_000,
-    })
-    lines = createInterface({ input: consumer.stdout as NodeJS.ReadableStream })[
-      Symbol.asyncIterator
-    ]()
-    url = String((await nextLine()).url)
+async function startConsumer(args: readonly string[] = []): Promise<Consumer> {
+  const consumer = spawn(process.execPath, ['knative/consumer.ts', ...args], {
+    cwd: projectFolder,
+    env: { ...INHERITED, PORT: '0', LISTEN_HOST: '127.0.0.1' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 60_000,
   })
-  after(() => consumer.kill('SIGKILL'))
-
-  const post = (headers: Record<string, string>, body: string) =>
-    fetch(url, { method: 'POST', headers, body: Buffer.from(body) })
-  const REQUEST = {
-    'ce-specversion': '1.0',
-    'ce-id': 'flower-1',
-    'ce-source': '/garden',
-    'ce-type': 'com.example.iris.classify.request',
-    'content-type': 'application/json',
+  const input = consumer.stdout as NodeJS.ReadableStream
+  const lines = createInterface({ input })[Symbol.asyncIterator]()
+  const nextLine = async () => JSON.parse((await lines.next()).value) as Line
+  const url = String((await nextLine()).url)
+  return {
+    process: consumer,
+    url,
+    nextLine,
+    post: (headers, body) => fetch(url, { method: 'POST', headers, body: Buffer.from(body) }),
+    async counts() {
+      const text = await (await fetch(`${url}/metrics`)).text()
+      return Object.fromEntries(
+        [...readMetrics(text)].flatMap(([series, value]) => {
+          const [, reason] = /^dead_letters_total\{reason="(\w+)"\}$/.exec(series) ?? []
+          return reason === undefined ? [] : [[reason, value]]
+        }),
+      )
+    },
   }
+}
+
+const REQUEST = {
+  'ce-specversion': '1.0',
+  'ce-id': 'flower-1',
+  'ce-source': '/garden',
+  'ce-type': 'com.example.iris.classify.request',
+  'content-type': 'application/json',
+}
+
+suite('the dead letter sink', () => {
+  let consumer: Consumer
+  before(async () => {
+    consumer = await startConsumer()
+  })
+  after(() => consumer.process.kill('SIGKILL'))
+  const nextLine = () => consumer.nextLine()
+  const post: Consumer['post'] = (headers, body) => consumer.post(headers, body)
+
   /** As Knative's dispatcher writes it: Base64 of the answer's body, of which 1024 characters are kept. */
   const lostBy = (code: number, body: string) => ({
     ...REQUEST,
@@ -101,7 +126,18 @@ suite('the consumer', () => {
   test('says so when a destination gave no answer', async () => {
     const { 'ce-knativeerrordata': _, ...headers } = lostBy(-1, '')
     await post(headers, '')
-    assert.equal((await nextLine()).why, 'no answer that says why')
+    const { status, why } = await nextLine()
+    assert.deepEqual([status, why], [-1, 'no answer'])
+    await post(lostBy(503, ''), '')
+    assert.equal((await nextLine()).why, 'the answer says no reason')
+  })
+
+  test('logs and counts an event without the Broker’s attributes as lost: nobody answered it', async () => {
+    const before = await consumer.counts()
+    await post(REQUEST, '{"inputs":[]}')
+    const { level, msg, why, data } = await nextLine()
+    assert.deepEqual([level, msg, why, data], [40, 'lost', 'no answer', '{"inputs":[]}'])
+    assert.equal((await consumer.counts()).no_answer, 1 + Number(before.no_answer))
   })
 
   test('takes data larger than any limit, and shows its beginning', async () => {
@@ -124,30 +160,21 @@ suite('the consumer', () => {
     assert.match(msg, /^too long in structured mode/)
   })
 
-  test('counts dead letters by whether another try would have helped, and nothing else', async () => {
-    const counts = async () => {
-      const metrics = readMetrics(await (await fetch(`${url}/metrics`)).text())
-      return ['refused', 'exhausted'].map(
-        reason => metrics.get(`dead_letters_total{reason="${reason}"}`) as number,
-      )
-    }
-    const before = await counts()
+  test('counts each that it logs, by why it was given up, from 0', async () => {
+    const before = await consumer.counts()
+    assert.deepEqual(Object.keys(before), ['refused', 'exhausted', 'no_answer', 'unreadable'])
     for (const code of [400, 413, 422, 503, 429, -1]) await post(lostBy(code, ''), '')
     await post(REQUEST, '')
-    for (let i = 0; i < 7; i++) await nextLine()
-    assert.deepEqual(
-      (await counts()).map((count, i) => count - (before[i] as number)),
-      [3, 3],
+    await post({}, 'no event')
+    await post(
+      { 'content-type': 'application/cloudevents+json' },
+      `{"data":"${'x'.repeat(2_000_000)}"}`,
     )
-  })
-
-  test('logs a reply as received', async () => {
-    const type = 'com.example.iris.classify.response'
-    await post({ ...REQUEST, 'ce-type': type }, '{"outputs":[]}')
-    const { level, msg, event, data } = await nextLine()
+    for (let i = 0; i < 9; i++) await nextLine()
+    const after = await consumer.counts()
     assert.deepEqual(
-      [level, msg, (event as Line).type, data],
-      [30, 'received', type, '{"outputs":[]}'],
+      Object.entries(after).map(([reason, count]) => count - Number(before[reason])),
+      [3, 2, 2, 2],
     )
   })
 
@@ -188,7 +215,7 @@ suite('the consumer', () => {
   }
 
   test('goes on after a sender that hung up in the middle', async () => {
-    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    const socket = connect(Number(new URL(consumer.url).port), '127.0.0.1')
     const head = Object.entries({ ...REQUEST, host: 'consumer', 'content-length': 100 }).map(
       ([name, value]) => `${name}: ${value}`,
     )
@@ -202,14 +229,43 @@ suite('the consumer', () => {
 
   test('is ready, and has nothing else', async () => {
     for (const path of ['/health/readiness', '/health/liveness'])
-      assert.equal((await fetch(url + path)).status, 200)
-    assert.equal((await fetch(`${url}/v2`)).status, 404)
-    const get = await fetch(url)
+      assert.equal((await fetch(consumer.url + path)).status, 200)
+    assert.equal((await fetch(`${consumer.url}/v2`)).status, 404)
+    const get = await fetch(consumer.url)
     assert.deepEqual([get.status, get.headers.get('allow')], [405, 'POST'])
   })
 
   test('answers what it has and ends with 0 on TERM', async () => {
-    consumer.kill('SIGTERM')
-    assert.deepEqual(await once(consumer, 'exit'), [0, null])
+    consumer.process.kill('SIGTERM')
+    assert.deepEqual(await once(consumer.process, 'exit'), [0, null])
+  })
+})
+
+suite('the consumer of replies', () => {
+  test('logs a reply as received, and counts nothing but what a Broker says it gave up', async t => {
+    const { post, nextLine, counts, process } = await startConsumer(['--replies'])
+    t.after(() => process.kill('SIGKILL'))
+    const type = 'com.example.iris.classify.response'
+    await post({ ...REQUEST, 'ce-type': type }, '{"outputs":[]}')
+    const { level, msg, event, data } = await nextLine()
+    assert.deepEqual(
+      [level, msg, (event as Line).type, data],
+      [30, 'received', type, '{"outputs":[]}'],
+    )
+    await post({}, 'no event')
+    assert.equal((await nextLine()).level, 50)
+    assert.deepEqual(Object.values(await counts()), [0, 0, 0, 0])
+    await post({ ...REQUEST, 'ce-knativeerrorcode': '503' }, '')
+    assert.equal((await nextLine()).msg, 'lost')
+    assert.equal((await counts()).exhausted, 1)
+  })
+
+  test('refuses an argument it does not know', () => {
+    const { status, stderr } = spawnSync(process.execPath, ['knative/consumer.ts', '--reply'], {
+      cwd: projectFolder,
+      encoding: 'utf8',
+    })
+    assert.equal(status, 1)
+    assert.match(stderr, /the arguments are --reply; allowed: none, for dead letters, or --replies/)
   })
 })
