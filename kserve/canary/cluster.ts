@@ -10,7 +10,7 @@ import {
   V1MicroTime,
   Watch,
 } from '@kubernetes/client-node'
-import { FIELD_MANAGER, type KubernetesObject, type Resource } from './rollout/state.ts'
+import { FIELD_MANAGER, type Find, type KubernetesObject, type Resource } from './rollout/state.ts'
 
 /** The API server does not answer, or refuses a request. */
 export class ClusterError extends Error {
@@ -106,6 +106,19 @@ export class Cluster {
       .makeApiClient(CustomObjectsApi)
       .getNamespacedCustomObject({ ...this.#path, name: this.#name }, request())
       .catch(failed(`reading ${this.what}`))
+  }
+
+  /** Reads another object of the same namespace. @throws {ClusterError} */
+  readonly find: Find = ({ group, version, plural, kind }, name) => {
+    const { namespace } = this.#path
+    return this.#config
+      .makeApiClient(CustomObjectsApi)
+      .getNamespacedCustomObject({ group, version, plural, namespace, name }, request())
+      .catch((error: unknown) =>
+        error instanceof ApiException && error.code === 404
+          ? undefined
+          : failed(`reading ${kind} ${namespace}/${name}`)(error),
+      )
   }
 
   /**

@@ -7,12 +7,23 @@ export interface Plan {
   /** A step's least duration, and the time between two looks, in seconds. */
   readonly hold: number
   readonly every: number
+  /** After so many seconds too little to judge by is an error. */
+  readonly patience: number
   /** Whether a new revision at 0 % starts. */
   readonly start: boolean
 }
 
 export interface Decision {
-  readonly action: 'start' | 'promote' | 'roll back' | 'wait' | 'rolled back' | 'stand' | 'idle'
+  readonly action:
+    | 'start'
+    | 'promote'
+    | 'roll back'
+    | 'wait'
+    | 'rolled back'
+    | 'stand'
+    | 'idle'
+    | 'unrouted'
+    | 'stalled'
   /** The percent to set; undefined where nothing changes. */
   readonly to?: number
   readonly reason: string
@@ -43,6 +54,15 @@ export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
 export const spend = (alpha: number, { steps }: Plan, checks: number, look: number) =>
   alpha / steps.length / checks / (look * (look + 1))
 
+/** Controllers and Gateways have carried out a change by then, or something keeps them from it. */
+const SETTLED_S = 120
+
+/** To wait, until --patience is over. */
+function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decision {
+  if (seconds < patience) return { action: 'wait', reason }
+  return { action: 'stalled', reason: `${reason}, ${seconds} s after the last change` }
+}
+
 /** The decision that needs no comparison; undefined where the revisions are to be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
@@ -59,7 +79,14 @@ export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision 
       action: 'stand',
       reason: `${fresh.name} stands at 0 %, set by ${setBy}; --start begins`,
     }
-  if (notReady !== undefined) return { action: 'wait', reason: notReady }
+  // The Gateway answers the new revision's share of requests with errors, which no pod counts.
+  if (percent > 0 && canary.isDown && look.seconds >= SETTLED_S)
+    return { action: 'roll back', to: 0, reason: `${notReady}, and it has traffic` }
+  if (notReady !== undefined) return patiently(notReady, plan, look)
+  if (percent > 0 && canary.unrouted !== undefined) {
+    const { unrouted: reason } = canary
+    return { action: look.seconds < SETTLED_S ? 'wait' : 'unrouted', reason }
+  }
   if (percent === 0)
     return { action: 'start', to: nextStep(0, plan), reason: `${fresh.name} is ready` }
   if (look.number === 0)
@@ -84,13 +111,12 @@ export function decide(
       reason: `${fresh.name} is worse in ${judged.join(' and ')}`,
     }
   const unknown = are('too few', 'no data')
-  if (are('no data').includes('errors'))
-    return {
-      action: 'wait',
-      reason: 'Prometheus has nothing of either revision since the step began',
-    }
+  if (are('no data').includes('errors')) {
+    const reason = 'Prometheus has nothing of either revision since the step began'
+    return explained(patiently(reason, plan, look), NO_DATA)
+  }
   if (unknown.length > 0)
-    return { action: 'wait', reason: `too little is known of ${unknown.join(', ')}` }
+    return explained(patiently(`too little is known of ${unknown.join(', ')}`, plan, look), TOO_FEW)
   // Callers get no worse answers yet; more traffic could change that.
   if (are('worse').length > 0)
     return {
@@ -104,6 +130,41 @@ export function decide(
     to: nextStep(percent, plan),
     reason: `nothing is worse at ${percent} %`,
   }
+}
+
+const NO_DATA =
+  'likely nobody asks, callers reach the pods past the route, or Prometheus scrapes neither revision under these labels (docs/metrics.md)'
+const TOO_FEW =
+  'likely there is too little traffic for --requests and --patience, or callers reach the pods past the route'
+
+/** Adds likely reasons where waiting has become an error. */
+const explained = (decision: Decision, reasons: string): Decision =>
+  decision.action === 'stalled'
+    ? { ...decision, reason: `${decision.reason}: ${reasons}` }
+    : decision
+
+/**
+ * Whether a revision got less than a tenth of what its percent of all requests is, where that is
+ * enough to judge by. Chance does this with a probability below 1e-15, or 1e-100 for 500 requests.
+ */
+export function misrouted(
+  { percent, old, new: fresh }: Canary,
+  requests: { readonly old: number; readonly new: number },
+  enough: number,
+): Decision | undefined {
+  const all = requests.old + requests.new
+  for (const [{ name }, counted, share] of [
+    [fresh, requests.new, percent],
+    [old, requests.old, 100 - percent],
+  ] as const) {
+    const expected = (all * share) / 100
+    if (expected < enough || counted >= enough || counted >= expected / 10) continue
+    return {
+      action: 'unrouted',
+      reason: `${name} got ${counted} of ${all} requests, not ${share} %: likely the route does not carry the percent, callers reach the pods past it, or Prometheus does not scrape ${name} under these labels (docs/metrics.md)`,
+    }
+  }
+  return undefined
 }
 
 const nextStep = (percent: number, { steps }: Plan) => steps.find(step => step > percent) ?? 100

@@ -4,7 +4,8 @@ import { RESOURCES, type Resource } from './rollout/state.ts'
 
 export const HELP = `npm start --prefix kserve/canary -- NAME [options]
 
-  NAME                  an InferenceService; with --kind service, a Knative Service
+  NAME                  an InferenceService; with --kind service, a Knative Service; with
+                        --kind httproute, an HTTPRoute, of whose two backendRefs the last is the new
   -n, --namespace NAME  its namespace (the kubeconfig's, or the pod's own)
   --context NAME        a context of the kubeconfig
   --prometheus URL      (PROMETHEUS_URL, or http://prometheus.monitoring.svc:9090)
@@ -17,13 +18,16 @@ export const HELP = `npm start --prefix kserve/canary -- NAME [options]
   --steps 10,25,50      percents at which it is judged before it gets all traffic
   --hold 10m            least duration of a step
   --every 1m            time between two looks
+  --patience 2h         too little to judge by is an error after this long
   --requests 500        requests that each revision must have answered since the step began
   --alpha 0.01          largest probability of rolling back a version that is no different
   --drift 0.1           share of predictions that may move to another label
 
-exit code  0 promoted, waiting, or nothing to do  4 the API server does not answer, or refuses
-           2 wrong arguments                      5 a person has to decide
-           3 Prometheus does not answer           6 rolled back
+exit code  0 promoted, waiting, or nothing to do  5 a person has to decide
+           2 wrong arguments                      6 rolled back
+           3 Prometheus does not answer           7 the route does not carry the percent
+           4 the API server does not answer,      8 too little to judge by for --patience
+             or refuses
 `
 
 /** The command's arguments are wrong. */
@@ -59,6 +63,7 @@ const FLAGS = {
   steps: { type: 'string', default: '10,25,50' },
   hold: { type: 'string', default: '10m' },
   every: { type: 'string', default: '1m' },
+  patience: { type: 'string', default: '2h' },
   requests: { type: 'string', default: '500' },
   alpha: { type: 'string', default: '0.01' },
   drift: { type: 'string', default: '0.1' },
@@ -106,6 +111,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     steps,
     hold: seconds(values.hold, '--hold', 0),
     every: seconds(values.every, '--every', 1),
+    patience: seconds(values.patience, '--patience', 1),
     // With fewer requests no test has the power to find a difference.
     requests: number('requests', values.requests, [50, 1e9]),
     alpha: number('alpha', values.alpha, [1e-9, 0.5]),

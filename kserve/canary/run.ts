@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Cluster, ClusterError, connect } from './cluster.ts'
 import { CHECKS_WITH_P, compare } from './compare.ts'
-import { beforeLooking, decide, lookAt, spend } from './decide.ts'
+import { beforeLooking, decide, lookAt, misrouted, spend } from './decide.ts'
 import { HELP, type Options, readOptions, UsageError } from './options.ts'
 import { PrometheusError, sample } from './prometheus.ts'
 import { modeOf } from './rollout/mode.ts'
@@ -9,12 +9,21 @@ import type { KubernetesObject, State } from './rollout/state.ts'
 import { note, progress, type Report, table } from './table.ts'
 
 /*
- * `npm start -- NAME`: compares both revisions of an InferenceService or a Knative Service, and
- * gives the new one more traffic, none, or leaves it as it is. docs/canary.md has the rules.
+ * `npm start -- NAME`: compares both revisions of an InferenceService, a Knative Service or an
+ * HTTPRoute, and gives the new one more traffic, none, or leaves it as it is. docs/canary.md has the rules.
  */
 
 /** 1 is Node's own exit code for an uncaught error. */
-const EXIT = { fine: 0, usage: 2, prometheus: 3, cluster: 4, person: 5, rolledBack: 6 } as const
+const EXIT = {
+  fine: 0,
+  usage: 2,
+  prometheus: 3,
+  cluster: 4,
+  person: 5,
+  rolledBack: 6,
+  unrouted: 7,
+  stalled: 8,
+} as const
 
 const print = (text: string) => process.stdout.write(`${text}\n`)
 const printError = (text: string) => process.stderr.write(`${text}\n`)
@@ -29,6 +38,10 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
     case 'roll back':
     case 'rolled back':
       return EXIT.rolledBack
+    case 'unrouted':
+      return EXIT.unrouted
+    case 'stalled':
+      return EXIT.stalled
     case 'wait':
       return undefined
     default:
@@ -57,7 +70,7 @@ async function look(
       object: cluster.what,
       mode: mode.name,
       applied: false,
-      ...(await judge(mode.read(object), options)),
+      ...(await judge(await mode.read(object, cluster.find), options)),
     }
     const { to } = report.decision
     if (!options.apply || to === undefined) return { object, report }
@@ -85,7 +98,10 @@ async function judge(
     sample(options.prometheus, canary.new.series, look),
   ])
   const checks = compare(old, fresh, { ...options, alpha })
-  return { canary, look, alpha, checks, decision: decide(canary, checks, options, look) }
+  const requests = { old: old.requests, new: fresh.requests }
+  const decision =
+    misrouted(canary, requests, options.requests) ?? decide(canary, checks, options, look)
+  return { canary, look, alpha, checks, decision }
 }
 
 const REASONS = {

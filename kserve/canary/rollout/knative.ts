@@ -1,4 +1,11 @@
-import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
+import {
+  type Canary,
+  history,
+  type KubernetesObject,
+  type Mode,
+  type Revision,
+  UNRECORDED,
+} from './state.ts'
 
 /** Knative without KServe: `spec.traffic` of a Service, whose latest revision is the new one. */
 export const knative: Mode = {
@@ -32,6 +39,7 @@ export const knative: Mode = {
         old: revision(object, old.revisionName),
         new: revision(object, created),
         ...(ready === created ? {} : { notReady: `${created} is not ready` }),
+        ...unroutedIn(object.status.traffic, created, 'status.traffic of the Service'),
       },
     }
   },
@@ -65,3 +73,19 @@ const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
   name,
   series: `namespace="${metadata.namespace}",service="${metadata.name}",revision="${name}"`,
 })
+
+/**
+ * Knative's own word on where its route sends traffic. Less than the percent is no fault: Knative
+ * moves traffic slowly where it is told to (serving.knative.dev/rollout-duration).
+ */
+export function unroutedIn(
+  traffic: readonly KubernetesObject[] | undefined,
+  revision: string,
+  field: string,
+): Pick<Canary, 'unrouted'> {
+  const targets = (traffic ?? []).filter(({ revisionName }) => revisionName === revision)
+  if (targets.some(({ percent = 0 }) => percent > 0)) return {}
+  return {
+    unrouted: `${field} gives ${revision} nothing: Knative's route does not have the percent`,
+  }
+}

@@ -1,3 +1,4 @@
+import { unroutedIn } from './knative.ts'
 import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
 
 /**
@@ -13,6 +14,7 @@ export const kserveKnative: Mode = {
       latestCreatedRevision: created,
       latestReadyRevision: ready,
       latestRolledoutRevision: old,
+      traffic,
     } = object.status?.components?.predictor ?? {}
     if (percent === undefined)
       return {
@@ -33,6 +35,7 @@ export const kserveKnative: Mode = {
         old: revision(object, old),
         new: revision(object, created),
         ...(ready === created ? {} : { notReady: `${created} is not ready` }),
+        ...unroutedIn(traffic, created, 'status.components.predictor.traffic'),
       },
     }
   },

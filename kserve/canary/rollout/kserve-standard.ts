@@ -1,12 +1,22 @@
-import { history, type KubernetesObject, type Mode, type Revision, UNRECORDED } from './state.ts'
+import { deploymentRevision } from './deployment.ts'
+import { weightInRoute } from './http-route.ts'
+import {
+  type Find,
+  history,
+  type KubernetesObject,
+  type Mode,
+  type Revision,
+  UNRECORDED,
+} from './state.ts'
 
 /**
  * KServe in Standard mode: `spec.canary`, a Deployment of its own and weights of the Gateway API.
+ * KServe 0.20 reads `trafficPercent` for the status alone: its HTTPRoute keeps one backendRef.
  */
 export const kserveStandard: Mode = {
   name: 'KServe, Standard mode',
 
-  read(object) {
+  async read(object, find) {
     const { canary: [entry, ...others] = [], predictor } = object.spec
     if (entry === undefined) return { action: 'idle', reason: 'no canary: spec.canary is empty' }
     if (others.length > 0)
@@ -29,6 +39,7 @@ export const kserveStandard: Mode = {
         old: revision(object, predictor.name),
         new: revision(object, entry.predictor.name),
         ...(ready ? {} : { notReady: `no pod of ${entry.predictor.name} is ready` }),
+        ...(ready && entry.trafficPercent > 0 ? await routed(object, entry, find) : {}),
       },
     }
   },
@@ -45,16 +56,27 @@ export const kserveStandard: Mode = {
   },
 }
 
-/**
- * Matches pods by name: Kubernetes appends the template's hash and five letters to the
- * Deployment's. The hash, which is the label `revision`, is not in the InferenceService.
- */
 function revision({ metadata }: KubernetesObject, predictor: string | undefined): Revision {
-  const name = [metadata.name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join(
-    '-',
-  )
+  const matchers = [`service="${metadata.name}"`]
+  return deploymentRevision(metadata.namespace, predictorOf(metadata.name, predictor), matchers)
+}
+
+/** The name of a predictor's Deployment and Service. */
+const predictorOf = (name: string, predictor: string | undefined) =>
+  [name, ...(predictor === undefined ? [] : [predictor]), 'predictor'].join('-')
+
+/** Whether KServe's HTTPRoute, of the InferenceService's name, has the percent. */
+async function routed(
+  { metadata: { name } }: KubernetesObject,
+  { predictor, trafficPercent }: KubernetesObject,
+  find: Find,
+): Promise<{ readonly unrouted?: string }> {
+  const service = predictorOf(name, predictor.name)
+  const weight = await weightInRoute(find, { name, service })
+  if (weight === trafficPercent) return {}
+  const has =
+    weight === undefined ? `does not name the Service ${service}` : `gives ${service} ${weight} %`
   return {
-    name,
-    series: `namespace="${metadata.namespace}",service="${metadata.name}",pod=~"${name}-[a-z0-9]+-[a-z0-9]{5}"`,
+    unrouted: `the HTTPRoute "${name}" ${has}. KServe up to 0.20 sets no weights there; without the Gateway API as its ingress, it makes no HTTPRoute. docs/canary.md#without-knative has a weighted HTTPRoute of our own`,
   }
 }

@@ -1,3 +1,4 @@
+import { httpRoute } from './http-route.ts'
 import { knative } from './knative.ts'
 import { kserveKnative } from './kserve-knative.ts'
 import { kserveStandard } from './kserve-standard.ts'
@@ -13,6 +14,7 @@ const KSERVE: Readonly<Record<string, Mode>> = {
 /** How an object splits traffic; undefined where it does not say. */
 export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
   if (kind === RESOURCES.service.kind) return knative
+  if (kind === RESOURCES.httproute.kind) return httpRoute
   return KSERVE[
     status?.deploymentMode ?? metadata.annotations?.['serving.kserve.io/deploymentMode']
   ]

@@ -15,6 +15,10 @@ export interface Canary {
   readonly new: Revision
   /** Why the new revision cannot take traffic yet. */
   readonly notReady?: string
+  /** Whether requests to the new revision fail because it has no pod; a platform may hold them. */
+  readonly isDown?: boolean
+  /** Why the route that carries the traffic does not give the new revision its percent. */
+  readonly unrouted?: string
 }
 
 export interface Revision {
@@ -28,10 +32,16 @@ export type State =
   | { readonly canary: Canary }
   | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
 
+/**
+ * Reads another object of the same namespace; undefined where there is none.
+ * @throws {ClusterError}
+ */
+export type Find = (resource: Resource, name: string) => Promise<KubernetesObject | undefined>
+
 /** A way to split traffic between two revisions. */
 export interface Mode {
   readonly name: string
-  read(object: KubernetesObject): State
+  read(object: KubernetesObject, find: Find): State | Promise<State>
   /** A merge patch that gives the new revision this percent of traffic; 100 ends the canary. */
   patch(object: KubernetesObject, percent: number): object
 }
@@ -51,6 +61,12 @@ export const RESOURCES = {
     kind: 'InferenceService',
   },
   service: { group: 'serving.knative.dev', version: 'v1', plural: 'services', kind: 'Service' },
+  httproute: {
+    group: 'gateway.networking.k8s.io',
+    version: 'v1',
+    plural: 'httproutes',
+    kind: 'HTTPRoute',
+  },
 } as const satisfies Record<string, Resource>
 
 /** The API server records changes under this name, with their time. There is no other memory. */
@@ -65,13 +81,8 @@ export function history(
   { metadata }: KubernetesObject,
   path: readonly string[],
 ): Pick<Canary, 'since' | 'setBy' | 'untouched'> | undefined {
-  const changes: KubernetesObject[] = (metadata.managedFields ?? [])
-    // Controllers write status all the time.
-    .filter(({ subresource }: KubernetesObject) => subresource === undefined)
-    .sort((a: KubernetesObject, b: KubernetesObject) => Date.parse(b.time) - Date.parse(a.time))
-  const setter = changes.find(
-    ({ fieldsV1 }) => path.reduce((at, name) => at?.[`f:${name}`], fieldsV1) !== undefined,
-  )
+  const changes = changesOf(metadata)
+  const setter = changes.find(change => isAbout(change, path))
   const [last] = changes
   if (setter === undefined) return undefined
   return {
@@ -80,6 +91,24 @@ export function history(
     untouched: last.manager === FIELD_MANAGER,
   }
 }
+
+/** When a field was changed last, as far as metadata.managedFields tells. */
+export function changedAt(
+  { metadata }: KubernetesObject,
+  path: readonly string[],
+): Date | undefined {
+  const change = changesOf(metadata).find(change => isAbout(change, path))
+  return change === undefined ? undefined : new Date(change.time)
+}
+
+/** Entries of metadata.managedFields, the newest first; controllers write status all the time. */
+const changesOf = ({ managedFields = [] }: KubernetesObject): KubernetesObject[] =>
+  managedFields
+    .filter(({ subresource }: KubernetesObject) => subresource === undefined)
+    .sort((a: KubernetesObject, b: KubernetesObject) => Date.parse(b.time) - Date.parse(a.time))
+
+const isAbout = ({ fieldsV1 }: KubernetesObject, path: readonly string[]) =>
+  path.reduce((at, name) => at?.[`f:${name}`], fieldsV1) !== undefined
 
 export const UNRECORDED = {
   action: 'stand',

@@ -18,7 +18,7 @@ import { differences, merged, within, without } from './merge-patch.ts'
 /** Replaces the answer to a request. */
 export type Fault = { readonly status: number; readonly message?: string } | 'hang' | 'reset'
 
-export type Plural = 'inferenceservices' | 'services'
+export type Plural = (typeof RESOURCES)[keyof typeof RESOURCES]['plural']
 
 const GROUPS = Object.fromEntries(
   Object.values(RESOURCES).map(({ plural, group }) => [plural, group]),
@@ -34,6 +34,8 @@ export class ApiServer {
   fault: (method: string, path: string) => Fault | undefined = () => undefined
   /** Runs before a patch is compared, as a faster writer. */
   beforePatch: () => void = () => {}
+  /** Other objects that controllers make of this one, by path; they can be read only. */
+  beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
   /** The controller: runs after each change. */
   reconcile: (object: KubernetesObject) => void = () => {}
   readonly kubeconfig: string
@@ -182,6 +184,8 @@ export class ApiServer {
     const { namespace, name } = this.#object.metadata
     if (pathname === `/apis/events.k8s.io/v1/namespaces/${namespace}/events`)
       return this.#createEvent(response, JSON.parse(body.toString()))
+    const other = this.beside(this.#object)[pathname]
+    if (other !== undefined && method === 'GET') return json(response, 200, other)
     if (pathname !== `${this.#collection}/${name}`)
       return refuse(response, 404, `${this.#quoted(pathname.split('/').at(-1))} not found`)
     if (method === 'GET') return json(response, 200, this.#object)

@@ -11,11 +11,11 @@ import {
   MATTERS,
   type Sample,
 } from '../compare.ts'
-import { beforeLooking, decide, type Look, lookAt, type Plan, spend } from '../decide.ts'
+import { beforeLooking, decide, type Look, lookAt, misrouted, type Plan, spend } from '../decide.ts'
 import { type Canary, FIELD_MANAGER } from '../rollout/state.ts'
 import './seed.ts'
 
-const PLAN: Plan = { steps: [10, 25, 50], hold: 600, every: 60, start: false }
+const PLAN: Plan = { steps: [10, 25, 50], hold: 600, every: 60, patience: 7200, start: false }
 const LIMITS: Limits = { requests: 500, alpha: 1e-4, drift: 0.1 }
 const LOOK: Look = { number: 10, at: new Date('2026-01-01T03:10:00Z'), seconds: 600 }
 const CANARY: Canary = {
@@ -168,6 +168,21 @@ describe('a new version that', () => {
   })
 })
 
+test('a new version that has too little to judge by for as long as --patience is an error, with likely reasons', () => {
+  const late: Look = { ...LOOK, number: 120, seconds: 7200 }
+  for (const [fresh, reason] of [
+    [of(100), /too little is known of errors, .*7200 s after .*: likely there is too little/],
+    [{ ...of(0), memory: undefined, lag: undefined }, /too little is known/],
+  ] as const) {
+    const { action, reason: said } = decided(fresh, GOOD, late)
+    assert.equal(action, 'stalled')
+    assert.match(said, reason)
+  }
+  assert.match(decided(of(0), of(0), late).reason, /Prometheus has nothing .*: likely nobody asks/)
+  // What is known to be worse is rolled back, however late.
+  assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, late).action, 'roll back')
+})
+
 const sampled = fc
   .record({
     requests: fc.integer({ min: 0, max: 20_000 }),
@@ -220,7 +235,10 @@ describe('the decision', () => {
     fc.assert(
       fc.property(sampled, sampled, looks, (old, fresh, look) => {
         if (Math.min(old.requests, fresh.requests) < LIMITS.requests)
-          assert.equal(decide(CANARY, compare(old, fresh, LIMITS), PLAN, look).action, 'wait')
+          assert.equal(
+            decide(CANARY, compare(old, fresh, LIMITS), PLAN, look).action,
+            look.seconds < PLAN.patience ? 'wait' : 'stalled',
+          )
       }),
     )
   })
@@ -285,6 +303,23 @@ describe('before there is anything to compare', () => {
     assert.deepEqual(early({}, {}, 0), ['wait', undefined])
     assert.deepEqual(early({}, {}, 1), [undefined, undefined])
   })
+})
+
+describe('a revision that got less than a tenth of its percent', () => {
+  for (const [old, fresh, said] of [
+    [18_000, 0, 'iris-00002 got 0 of 18000 requests, not 25 %'],
+    [18_000, 449, 'iris-00002 got 449 of 18449 requests, not 25 %'],
+    [0, 700, 'iris-00001 got 0 of 700 requests, not 75 %'],
+    // Too little to tell, a tenth and more, and enough to judge by.
+    [1400, 0, undefined],
+    [3000, 100, undefined],
+    [1e6, 500, undefined],
+  ] as const)
+    test(`${fresh} beside ${old}: ${said === undefined ? 'no misrouting' : 'misrouted'}`, () => {
+      const decision = misrouted(CANARY, { old, new: fresh }, LIMITS.requests)
+      assert.equal(decision?.action, said && 'unrouted')
+      if (said !== undefined) assert.ok(decision?.reason.startsWith(said), decision?.reason)
+    })
 })
 
 describe('looks', () => {

@@ -69,14 +69,14 @@ export interface Canary {
   readonly run: (args: readonly string[]) => ReturnType<typeof runCanary>
 }
 
-/** A canary at this percent, set an hour ago; it goes when the test ends. */
+/** A canary at this percent, set an hour ago or at `since`; it goes when the test ends. */
 export async function canaryAt(
   percent: number,
   t: TestContext,
-  { rollout = KSERVE, by }: { rollout?: Rollout; by?: string } = {},
+  { rollout = KSERVE, by, since = HOUR_AGO }: { rollout?: Rollout; by?: string; since?: Date } = {},
 ): Promise<Canary> {
   prometheus.counts = FINE
-  const api = await startCanaryObject(rollout, percent, HOUR_AGO, by)
+  const api = await startCanaryObject(rollout, percent, since, by)
   t.after(() => api.close())
   const all = (args: readonly string[]) => [
     ...rollout.args,

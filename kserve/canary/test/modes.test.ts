@@ -55,14 +55,10 @@ for (const [mode, rollout] of Object.entries(ROLLOUTS)) {
     })
 
     test('it waits for a revision that is not ready', async t => {
-      const { api, run } = await canaryAt(10, t, { rollout })
-      api.setStatus({
-        latestReadyRevisionName: 'iris-classifier-v1-0-0',
-        components: { predictor: { latestReadyRevision: 'iris-classifier-predictor-00001' } },
-        canaryStatuses: [{ name: 'v2-0-0', ready: false, trafficPercent: 10 }],
-      })
-      const { code, out } = await run(['--apply'])
-      assert.match(out, /wait: .*(not ready|no pod of v2-0-0 is ready)/)
+      const { api, run } = await canaryAt(0, t, { rollout })
+      rollout.makeUnready(api)
+      const { code, out } = await run(['--apply', '--start'])
+      assert.match(out, /wait: .*(not ready|no pod of \S+ is ready)/)
       assert.deepEqual([code, writesTo(api)], [0, []])
     })
   })
@@ -92,6 +88,17 @@ describe('all traffic', () => {
         model: { ...model, storageUri: 'pvc://iris-models/v2.0.0' },
       },
     })
+  })
+
+  test('of an HTTPRoute goes to the last backend; the first keeps its place, with weight 0', async t => {
+    assert.deepEqual((await promoted(t, ROLLOUTS['an HTTPRoute'])).rules, [
+      {
+        backendRefs: [
+          { name: 'iris-classifier', port: 80, weight: 0 },
+          { name: 'iris-classifier-v2-0-0', port: 80, weight: 100 },
+        ],
+      },
+    ])
   })
 
   test('of Knative alone goes to the new revision; the old one and the tags stay', async t => {

@@ -2,8 +2,8 @@ import type { KubernetesObject } from '../rollout/state.ts'
 import { ApiServer, type Plural } from './api-server.ts'
 
 /**
- * A canary in each mode, and the part of its controller that this needs (KServe 0.20, Knative
- * 1.23).
+ * A canary in each mode, and the part of its controllers that this needs: Knative 1.23, KServe 0.20
+ * (in Standard mode what comes after it, which sets weights: kserve/kserve#5912), Gateway API 1.5.
  */
 export interface Rollout {
   readonly plural: Plural
@@ -13,6 +13,11 @@ export interface Rollout {
   readonly at: (percent: number) => object
   readonly percent: (object: KubernetesObject) => number | undefined
   readonly reconcile: (api: ApiServer) => (object: KubernetesObject) => void
+  readonly beside?: ApiServer['beside']
+  /** The new revision has no ready pod. */
+  readonly makeUnready: (api: ApiServer) => void
+  /** The route does not get the percent. */
+  readonly unroute: (api: ApiServer) => void
   /** PromQL matchers of the new revision's series. */
   readonly newSeries: string
 }
@@ -47,10 +52,27 @@ const KSERVE_KNATIVE: Rollout = {
   percent: ({ spec }) => spec.predictor.canaryTrafficPercent,
   // inference_service_status.go: a revision with all traffic is rolled out.
   reconcile: api => object => {
-    if (object.spec.predictor.canaryTrafficPercent !== undefined) return
-    const { latestCreatedRevision } = object.status.components.predictor
-    api.setStatus({ components: { predictor: { latestRolledoutRevision: latestCreatedRevision } } })
+    const percent = object.spec.predictor.canaryTrafficPercent
+    const { latestCreatedRevision, latestRolledoutRevision } = object.status.components.predictor
+    const traffic = [
+      { revisionName: latestCreatedRevision, latestRevision: true, percent: percent ?? 100 },
+      { revisionName: latestRolledoutRevision, percent: 100 - (percent ?? 100), tag: 'prev' },
+    ]
+    const rolledOut = percent === undefined ? latestCreatedRevision : latestRolledoutRevision
+    api.setStatus({ components: { predictor: { traffic, latestRolledoutRevision: rolledOut } } })
   },
+  makeUnready: api =>
+    api.setStatus({
+      components: { predictor: { latestReadyRevision: 'iris-classifier-predictor-00001' } },
+    }),
+  unroute: api =>
+    api.setStatus({
+      components: {
+        predictor: {
+          traffic: [{ revisionName: 'iris-classifier-predictor-00001', percent: 100 }],
+        },
+      },
+    }),
   newSeries:
     'namespace="iris",service="iris-classifier-predictor",revision="iris-classifier-predictor-00002"',
 }
@@ -59,6 +81,23 @@ const model = (version: string) => ({
   modelFormat: { name: 'onnx' },
   runtime: 'onnx-function',
   storageUri: `pvc://iris-models/${version}`,
+})
+
+const GROUPS = { httproutes: 'gateway.networking.k8s.io', deployments: 'apps' } as const
+
+const pathOf = (namespace: string, plural: keyof typeof GROUPS, name = 'iris-classifier') =>
+  `/apis/${GROUPS[plural]}/v1/namespaces/${namespace}/${plural}/${name}`
+
+/** An HTTPRoute with these backends. */
+const routeOf = (backendRefs: readonly object[]) => ({
+  apiVersion: 'gateway.networking.k8s.io/v1',
+  kind: 'HTTPRoute',
+  metadata,
+  spec: {
+    parentRefs: [{ name: 'public', namespace: 'gateways' }],
+    hostnames: ['iris.example.com'],
+    rules: [{ backendRefs: backendRefs.map(ref => ({ port: 80, ...ref })) }],
+  },
 })
 
 const KSERVE_STANDARD: Rollout = {
@@ -92,6 +131,21 @@ const KSERVE_STANDARD: Rollout = {
   }),
   percent: ({ spec }) => spec.canary?.[0].trafficPercent,
   reconcile: () => () => {},
+  beside: ({ metadata: { namespace }, spec: { canary } }) => ({
+    [pathOf(namespace, 'httproutes')]: routeOf([
+      { name: 'iris-classifier-predictor', weight: 100 - (canary?.[0].trafficPercent ?? 0) },
+      ...(canary === undefined
+        ? []
+        : [{ name: 'iris-classifier-v2-0-0-predictor', weight: canary[0].trafficPercent }]),
+    ]),
+  }),
+  makeUnready: api =>
+    api.setStatus({ canaryStatuses: [{ name: 'v2-0-0', ready: false, trafficPercent: 10 }] }),
+  // As KServe 0.20 writes it.
+  unroute: api => {
+    const route = routeOf([{ name: 'iris-classifier-predictor' }])
+    api.beside = ({ metadata }) => ({ [pathOf(metadata.namespace, 'httproutes')]: route })
+  },
   newSeries:
     'namespace="iris",service="iris-classifier",pod=~"iris-classifier-v2-0-0-predictor-[a-z0-9]+-[a-z0-9]{5}"',
 }
@@ -125,20 +179,105 @@ const KNATIVE: Rollout = {
   percent: ({ spec }) => spec.traffic?.[1].percent,
   reconcile: api => object => {
     if (object.status.observedGeneration !== object.metadata.generation)
-      api.setStatus({ observedGeneration: object.metadata.generation })
+      api.setStatus({
+        observedGeneration: object.metadata.generation,
+        traffic: object.spec.traffic,
+      })
   },
+  makeUnready: api => api.setStatus({ latestReadyRevisionName: 'iris-classifier-v1-0-0' }),
+  unroute: api =>
+    api.setStatus({ traffic: [{ revisionName: 'iris-classifier-v1-0-0', percent: 100 }] }),
   newSeries: 'namespace="iris",service="iris-classifier",revision="iris-classifier-v2-0-0"',
+}
+
+/** A Deployment, all of whose pods are of its template. */
+export const deploymentOf = (name: string, status: object = {}, templateSet = '2026-01-01') => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: {
+    ...metadata,
+    name,
+    generation: 3,
+    managedFields: [
+      {
+        manager: 'kubectl-client-side-apply',
+        operation: 'Update',
+        time: new Date(templateSet).toISOString(),
+        fieldsV1: { 'f:spec': { 'f:template': {} } },
+      },
+    ],
+  },
+  status: {
+    observedGeneration: 3,
+    replicas: 2,
+    updatedReplicas: 2,
+    availableReplicas: 2,
+    ...status,
+  },
+})
+
+/** Both versions' Deployments, by path. */
+export const deployments =
+  (ofNew: ReturnType<typeof deploymentOf>): ApiServer['beside'] =>
+  ({ metadata: { namespace } }) => ({
+    [pathOf(namespace, 'deployments')]: deploymentOf('iris-classifier'),
+    [pathOf(namespace, 'deployments', 'iris-classifier-v2-0-0')]: ofNew,
+  })
+
+/** What a Gateway says of a route that it serves, or does not. */
+const parentStatus = (observedGeneration: number, accepted = 'True') => [
+  {
+    parentRef: { name: 'public', namespace: 'gateways' },
+    controllerName: 'example.com/gateway',
+    conditions: [
+      {
+        type: 'Accepted',
+        status: accepted,
+        reason: accepted === 'True' ? 'Accepted' : 'NotAllowedByListeners',
+        message: 'no listener takes routes of this namespace',
+        observedGeneration,
+      },
+      { type: 'ResolvedRefs', status: 'True', reason: 'ResolvedRefs', observedGeneration },
+    ],
+  },
+]
+
+const HTTP_ROUTE: Rollout = {
+  plural: 'httproutes',
+  args: ['--kind', 'httproute', 'iris-classifier'],
+  object: { ...routeOf([]), status: {} },
+  at: percent => ({
+    spec: {
+      rules: [
+        {
+          backendRefs: [
+            { name: 'iris-classifier', port: 80, weight: 100 - percent },
+            { name: 'iris-classifier-v2-0-0', port: 80, weight: percent },
+          ],
+        },
+      ],
+    },
+  }),
+  percent: ({ spec }) => spec.rules[0].backendRefs[1]?.weight,
+  reconcile: api => object => api.setStatus({ parents: parentStatus(object.metadata.generation) }),
+  beside: deployments(deploymentOf('iris-classifier-v2-0-0')),
+  makeUnready: api => {
+    api.beside = deployments(deploymentOf('iris-classifier-v2-0-0', { availableReplicas: 0 }))
+  },
+  unroute: api => api.setStatus({ parents: parentStatus(api.object.metadata.generation, 'False') }),
+  newSeries: 'namespace="iris",pod=~"iris-classifier-v2-0-0-[a-z0-9]+-[a-z0-9]{5}"',
 }
 
 export const ROLLOUTS = {
   'KServe in Knative mode': KSERVE_KNATIVE,
   'KServe in Standard mode': KSERVE_STANDARD,
   'Knative alone': KNATIVE,
+  'an HTTPRoute': HTTP_ROUTE,
 } as const
 
 /** An API server with a canary at this percent, set by `by` at `since`. */
 export async function startCanaryObject(
-  { plural, object, at, reconcile }: Rollout,
+  { plural, object, at, reconcile, beside }: Rollout,
   percent: number,
   since: Date,
   by = 'kubectl-client-side-apply',
@@ -146,6 +285,7 @@ export async function startCanaryObject(
   const api = new ApiServer(object, plural)
   await api.start()
   api.reconcile = reconcile(api)
+  if (beside !== undefined) api.beside = beside
   api.change(by, at(percent), since)
   return api
 }
