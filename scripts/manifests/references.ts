@@ -32,6 +32,22 @@ const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
 }
 
+/** Ports of a Service that is applied, or that KServe makes of a predictor in Standard mode, with port 80. */
+function servicePorts(name: string, { objects }: Bundle): readonly number[] | undefined {
+  const service = objects.find(
+    object => kindOf(object) === 'Service' && object.metadata.name === name,
+  )
+  if (service !== undefined) return service.spec.ports.map(({ port }: Manifest) => port)
+  const predictors = objects
+    .filter(({ kind }) => kind === 'InferenceService')
+    .flatMap(({ metadata, spec: { predictor, canary = [] } }) =>
+      [predictor, ...canary.map((entry: Manifest) => entry.predictor)].map(({ name: own }) =>
+        [metadata.name, ...(own === undefined ? [] : [own]), 'predictor'].join('-'),
+      ),
+    )
+  return predictors.includes(name) ? [80] : undefined
+}
+
 /** Labels that Knative and KServe put on the pods of the object that has that name. */
 const OWNERS: Readonly<Record<string, string>> = {
   'serving.knative.dev/service': KNATIVE_SERVICE,
@@ -84,6 +100,13 @@ const CHECKS: Readonly<Record<string, (object: Manifest, bundle: Bundle) => stri
     ...when(minReplicaCount > maxReplicaCount, 'spec.minReplicaCount is more than maxReplicaCount'),
     ...ownReplicas(bundle),
   ],
+  HTTPRoute: ({ spec }, bundle) =>
+    find(spec, 'rules/*/backendRefs/*').flatMap(({ at, value: { name, port } }) => {
+      const ports = servicePorts(name, bundle)
+      if (ports === undefined)
+        return when(bundle.whole, `spec.${at}: there is no Service "${name}"`)
+      return when(!ports.includes(port), `spec.${at}: the Service "${name}" has no port ${port}`)
+    }),
   InterceptorRoute: ({ spec: { target } }, { objects }) => {
     const service = objects.find(
       object => kindOf(object) === 'Service' && object.metadata.name === target?.service,

@@ -9,6 +9,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"onnx-function/lines"
 )
 
 // knativeService applies a Service twice. Under a revision name that stays, Serving fills in no defaults at the second time, and
@@ -16,7 +17,7 @@ import (
 func knativeService(manifest []byte) []error {
 	ctx := apis.WithUserInfo(context.Background(), &authenticationv1.UserInfo{Username: "checker"})
 	created := &servingv1.Service{}
-	if err := decode(manifest, created); err != nil {
+	if err := lines.Decode(manifest, created); err != nil {
 		return []error{err}
 	}
 	if errs := admitService(apis.WithinCreate(ctx), created); len(errs) > 0 {

@@ -13,13 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"onnx-function/lines"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
 func inferenceService(manifest []byte) []error {
 	service := &v1beta1.InferenceService{}
-	if err := decode(manifest, service); err != nil {
+	if err := lines.Decode(manifest, service); err != nil {
 		return []error{err}
 	}
 	service.DefaultInferenceService(&v1beta1.InferenceServicesConfig{}, nil, nil, nil, nil)
@@ -28,9 +29,20 @@ func inferenceService(manifest []byte) []error {
 		return []error{err}
 	}
 	if service.Annotations[constants.DeploymentMode] == string(constants.Knative) && service.Spec.Predictor.Model == nil {
-		return admitService(apis.WithinCreate(context.Background()), knativePredictor(service))
+		return admitPredictor(knativePredictor(service))
 	}
 	return nil
+}
+
+// admitPredictor asks the Serving that KServe is built with.
+func admitPredictor(service *servingv1.Service) (errs []error) {
+	ctx := apis.WithinCreate(context.Background())
+	service.SetDefaults(ctx)
+	// A warning accepts the object.
+	for _, err := range service.Validate(ctx).Filter(apis.ErrorLevel).WrappedErrors() {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // knativePredictor is the Service of Knative that KServe makes of a predictor with containers of its own.
@@ -55,7 +67,7 @@ func knativePredictor(from *v1beta1.InferenceService) *servingv1.Service {
 
 func servingRuntime(manifest []byte) []error {
 	made := &v1alpha1.ServingRuntime{}
-	if err := decode(manifest, made); err != nil {
+	if err := lines.Decode(manifest, made); err != nil {
 		return []error{err}
 	}
 	decoder, list := admission.NewDecoder(scheme()), oneRuntime{namespaced: made}
@@ -64,7 +76,7 @@ func servingRuntime(manifest []byte) []error {
 
 func clusterServingRuntime(manifest []byte) []error {
 	made := &v1alpha1.ClusterServingRuntime{}
-	if err := decode(manifest, made); err != nil {
+	if err := lines.Decode(manifest, made); err != nil {
 		return []error{err}
 	}
 	decoder, list := admission.NewDecoder(scheme()), oneRuntime{cluster: made}

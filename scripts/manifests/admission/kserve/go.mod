@@ -1,14 +1,14 @@
-module onnx-function/admission
+module onnx-function/admission/kserve
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/kserve/kserve v0.20.0
-	gopkg.in/evanphx/json-patch.v4 v4.13.0
 	k8s.io/api v0.35.3
 	k8s.io/apimachinery v0.35.3
 	knative.dev/pkg v0.0.0-20260120122510-4a022ed9999a
 	knative.dev/serving v0.48.1
+	onnx-function/lines v0.0.0
 	sigs.k8s.io/controller-runtime v0.23.3
 )
 
@@ -120,6 +120,7 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260401024825-9d38bb4040a9 // indirect
 	google.golang.org/grpc v1.80.0 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
+	gopkg.in/evanphx/json-patch.v4 v4.13.0 // indirect
 	gopkg.in/go-playground/validator.v9 v9.31.0 // indirect
 	gopkg.in/inf.v0 v0.9.1 // indirect
 	k8s.io/apiextensions-apiserver v0.35.3 // indirect
@@ -146,3 +147,5 @@ replace (
 	k8s.io/client-go => k8s.io/client-go v0.34.5
 	k8s.io/component-base => k8s.io/component-base v0.34.3
 )
+
+replace onnx-function/lines => ../lines

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { loadAllYaml } from '@kubernetes/client-node'
+import { canaryAt } from './harness.ts'
+import { ROLLOUTS } from './objects.ts'
+
+/* That the CronJobs' roles allow all that a run asks the API server for, and nothing that none asks. */
+
+interface Rule {
+  readonly apiGroups: readonly string[]
+  readonly resources: readonly string[]
+  readonly resourceNames?: readonly string[]
+  readonly verbs: readonly string[]
+}
+
+const VERBS: Readonly<Record<string, string>> = { GET: 'get', PATCH: 'patch', POST: 'create' }
+
+/** One of a role's permissions, as text. */
+const permission = (verb: string, group: string, resource: string, name = '') =>
+  `${verb} ${group} ${resource} ${name}`.trim()
+
+function permissions(folder: string): Set<string> {
+  const path = fileURLToPath(new URL(`../${folder}`, import.meta.url))
+  const built = execFileSync('kubectl', ['kustomize', path], { encoding: 'utf8' })
+  const role = loadAllYaml(built).find(({ kind }) => kind === 'Role')
+  return new Set(
+    (role.rules as Rule[]).flatMap(({ apiGroups, resources, resourceNames = [''], verbs }) =>
+      verbs.flatMap(verb =>
+        resourceNames.map(name => permission(verb, String(apiGroups), String(resources), name)),
+      ),
+    ),
+  )
+}
+
+/** Needed for one promotion in each of these modes. */
+async function asked(modes: readonly (keyof typeof ROLLOUTS)[], t: Parameters<typeof canaryAt>[1]) {
+  const needed = new Set<string>()
+  for (const mode of modes) {
+    const { api, run } = await canaryAt(10, t, { rollout: ROLLOUTS[mode] })
+    assert.equal((await run(['--apply', '--start'])).code, 0)
+    for (const line of api.asked) {
+      const [, method = '', group = '', resource = '', name] =
+        /^(\w+) \/apis\/([^/]+)\/[^/]+\/namespaces\/[^/]+\/([^/?]+)(?:\/([^?]+))?/.exec(line) ?? []
+      needed.add(permission(VERBS[method] ?? method, group, resource, name))
+    }
+  }
+  return needed
+}
+
+for (const [folder, modes] of [
+  ['cronjob', ['KServe in Knative mode', 'KServe in Standard mode']],
+  ['cronjob-http-route', ['an HTTPRoute']],
+] as const)
+  test(`the role of ${folder} is what its modes ask for`, async t => {
+    assert.deepEqual([...(await asked(modes, t))].sort(), [...permissions(folder)].sort())
+  })

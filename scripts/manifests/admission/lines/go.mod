@@ -1,0 +1,3 @@
+module onnx-function/lines
+
+go 1.26.0

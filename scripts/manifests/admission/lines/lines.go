@@ -1,0 +1,61 @@
+// Package lines answers for admission code: it reads one JSON object a line, and writes one JSON line for each.
+package lines
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"os"
+)
+
+// A Webhook returns what is wrong with an object.
+type Webhook func(manifest []byte) []error
+
+// Serve answers from standard input to standard output, by apiVersion and kind: a list of errors, or null for any other kind.
+func Serve(webhooks map[string]Webhook) {
+	if err := answer(webhooks, os.Stdin, os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func answer(webhooks map[string]Webhook, in io.Reader, out io.Writer) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<24)
+	encoder := json.NewEncoder(out)
+	for lines.Scan() {
+		said, err := admit(webhooks, lines.Bytes())
+		if err != nil {
+			return err
+		}
+		if err := encoder.Encode(said); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+func admit(webhooks map[string]Webhook, manifest []byte) ([]string, error) {
+	var kind struct{ APIVersion, Kind string }
+	if err := json.Unmarshal(manifest, &kind); err != nil {
+		return nil, fmt.Errorf("a line of the input is no JSON object: %w", err)
+	}
+	check, known := webhooks[kind.APIVersion+" "+kind.Kind]
+	if !known {
+		return nil, nil
+	}
+	said := []string{}
+	for _, err := range check(manifest) {
+		said = append(said, err.Error())
+	}
+	return said, nil
+}
+
+// Decode fails on a field that the type does not have, as `kubectl apply` does.
+func Decode(manifest []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(manifest))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
+}
