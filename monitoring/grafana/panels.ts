@@ -9,6 +9,7 @@ import * as statetimeline from '@grafana/grafana-foundation-sdk/statetimeline'
 import * as table from '@grafana/grafana-foundation-sdk/table'
 import * as text from '@grafana/grafana-foundation-sdk/text'
 import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries'
+import { knativeSeries, sinceAll } from '../knative-series.ts'
 
 /*
  * A dashboard as data, and what Grafana's own builders make of it. Only how panels look is decided here; what they ask is in
@@ -178,7 +179,7 @@ const note = ({ title, markdown }: Note) =>
 function panel(spec: Panel) {
   const built = visualization(spec)
     .title(spec.title)
-    .description(spec.description)
+    .description(descriptionOf(spec))
     .datasource(DATA_SOURCE)
     .targets(spec.queries.map((query, i) => target(query, refId(i), spec.draw)))
     .unit(spec.unit)
@@ -316,4 +317,10 @@ function joined({ queries, rows, columns = {} }: Panel, built: table.PanelBuilde
       renameByName: Object.fromEntries(titles),
     },
   })
+}
+
+/** With the first version of Knative that a panel has data of. */
+function descriptionOf({ description, queries }: Panel): string {
+  const since = sinceAll(queries.flatMap(({ expr }) => knativeSeries(expr)))
+  return since === undefined ? description : `${description} ${since}.`
 }

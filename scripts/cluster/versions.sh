@@ -4,20 +4,21 @@
 
 # The default node of kind 0.30.0, by its digest (kubernetes-sigs/kind v0.30.0: pkg/apis/config/defaults/image.go).
 KIND_NODE=kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a
-# Of Kubernetes, what Knative 1.21 needs at least; of the tools, what the scripts were written for.
-KUBERNETES_LEAST=1.33
+# Of Kubernetes, what Knative 1.23 needs at least; of the tools, what the scripts were written for.
+KUBERNETES_LEAST=1.34
 KIND_LEAST=0.30
 KUBECTL_LEAST=1.32
 HELM_LEAST=3.13
 
-# Knative 1.21 is what KServe 0.20 is tested with (kserve/kserve v0.20.0: kserve-deps.env), each part at its last patch.
-SERVING=1.21.3
-KOURIER=1.21.1
-EVENTING=1.21.4
+# The newest whose schemas, admission code and metrics the manifests were checked with. KServe 0.20's own tests have Knative 1.21.1
+# (kserve/kserve v0.20.0: kserve-deps.env).
+SERVING=1.23.0
+KOURIER=1.23.0
+EVENTING=1.23.0
 KSERVE=0.20.0
 # KServe's webhooks need its certificates; this one is for Kubernetes 1.32 to 1.35 (cert-manager.io/docs/releases).
 CERT_MANAGER=1.20.3
-KEDA=2.20.2
+KEDA=2.21.0
 METRICS_SERVER=0.8.1
 
 PROMETHEUS=3.16.0

@@ -1,0 +1,60 @@
+/*
+ * The first version of Knative that has each series that rules and dashboards ask for, by the sources of Serving at the tags
+ * knative-v1.19.0 to knative-v1.23.0 and of Eventing at knative-v1.19.0 to knative-v1.22.0 and its module v0.50.0 (1.23).
+ */
+
+export interface Since {
+  readonly part: 'Serving' | 'Eventing'
+  /** The minor version. */
+  readonly version: string
+}
+
+const serving = (version: string): Since => ({ part: 'Serving', version })
+const eventing = (version: string): Since => ({ part: 'Eventing', version })
+
+export const KNATIVE_SERIES: Readonly<Record<string, Since>> = {
+  kn_revision_pods_desired: serving('1.19'),
+  kn_revision_pods_requested: serving('1.19'),
+  kn_revision_pods_count: serving('1.19'),
+  kn_revision_pods_not_ready_count: serving('1.19'),
+  kn_revision_pods_pending_count: serving('1.19'),
+  kn_revision_pods_terminating_count: serving('1.19'),
+  kn_revision_concurrency_stable: serving('1.19'),
+  kn_revision_concurrency_panic: serving('1.19'),
+  kn_revision_concurrency_target: serving('1.19'),
+  kn_revision_panic_mode: serving('1.19'),
+  kn_revision_capacity_excess: serving('1.19'),
+  // kn.queueproxy.app.duration and kn.queueproxy.depth before.
+  kn_serving_invocation_duration_seconds: serving('1.21'),
+  kn_serving_queue_depth: serving('1.21'),
+  kn_revision_request_queued: serving('1.22'),
+  kn_eventing_dispatch_duration_seconds: eventing('1.19'),
+}
+
+/**
+ * Knative's series in an expression.
+ * @throws {Error} naming one whose first version is not in the list
+ */
+export function knativeSeries(expression: string): Since[] {
+  // What stands in braces and after by are labels.
+  const bare = expression
+    .replaceAll(/\{[^}]*\}/g, '{}')
+    .replaceAll(/\b(?:by|on|without|ignoring)\s*\([^)]*\)/g, '')
+  const names = [...bare.matchAll(/(?<![\w:])kn_\w+/g)].map(([name]) => name)
+  return [...new Set(names)].map(name => {
+    const since = KNATIVE_SERIES[name] ?? KNATIVE_SERIES[name.replace(/_(bucket|sum|count)$/, '')]
+    if (since === undefined)
+      throw new Error(
+        `${name}: monitoring/knative-series.ts does not say which version has it first`,
+      )
+    return since
+  })
+}
+
+/** The version that has all of them: `Knative Serving 1.22 or later`; undefined where none is Knative's. */
+export function sinceAll(series: readonly Since[]): string | undefined {
+  const [latest] = series.toSorted((a, b) => minor(b) - minor(a))
+  return latest && `Knative ${latest.part} ${latest.version} or later`
+}
+
+export const minor = ({ version }: Since): number => Number(version.split('.')[1])
