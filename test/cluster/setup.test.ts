@@ -275,7 +275,7 @@ describe('setup-cluster.sh', () => {
       {
         when: 'the cluster is too old',
         code: 4,
-        says: /is Kubernetes 1\.32; .* needs 1\.33/,
+        says: /is Kubernetes 1\.32; .* needs 1\.34/,
         prepare: ({ environment }) => {
           environment.MINOR = '32'
         },
