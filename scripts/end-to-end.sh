@@ -42,7 +42,8 @@ eventually() {
 # forward NAMESPACE SERVICE: sets $port, of this machine.
 forward() {
   local log=$scratch/forward-$2
-  kube port-forward --namespace "$1" "service/$2" ":$3" >"$log" 2>&1 &
+  # In a subshell that becomes kubectl: to end a subshell around it would leave kubectl running.
+  (exec kubectl --context "$context" port-forward --namespace "$1" "service/$2" ":$3") >"$log" 2>&1 &
   background+=($!)
   eventually 30 "port-forward to $2" grep -q '^Forwarding' "$log"
   port=$(sed -n 's/^Forwarding from 127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$log" | head -n 1)

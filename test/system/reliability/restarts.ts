@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,6 +11,8 @@ import type { Fault, Row, Run } from './fault.ts'
 import { keepAlive, post, QUESTIONS } from './flowers.ts'
 
 const LONGEST_MS = 30 * 60_000
+/** A folder with the built version that is upgraded from; without it, no upgrade is tried. */
+const OLDER = process.env.UPGRADE_FROM
 const INSTANCES = 3
 
 const fault: Fault = {
@@ -24,6 +26,7 @@ const fault: Fault = {
     yield behind(NGINX, run)
     yield behind(HAPROXY, run)
     yield alone(run)
+    if (OLDER !== undefined) yield behind(upgradeFrom(OLDER), run)
   },
 }
 export default fault
@@ -41,7 +44,7 @@ interface Proxy {
 const NGINX: Proxy = {
   what: 'TERM behind nginx, on sockets that systemd keeps',
   command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
-  start: startOnKeptSocket,
+  start: () => startOnKeptSocket(),
   configuration: (
     port,
     ports,
@@ -92,6 +95,31 @@ backend function
 ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 `,
 }
+
+/** Each instance goes from the older build to this one, by a link as a package does it; with kubernetes/base's timings. */
+const upgradeFrom = (older: string): Proxy => ({
+  ...NGINX,
+  what: 'an upgrade behind nginx, on sockets that systemd keeps',
+  async start() {
+    const folder = mkdtempSync(join(tmpdir(), 'upgrade-'))
+    const program = join(folder, 'main.js')
+    symlinkSync(join(older, 'build/main.js'), program)
+    const env = { DRAIN_DELAY_MS: '10000', DRAIN_TIMEOUT_MS: '45000' }
+    const instance = await startOnKeptSocket({ program, env })
+    return {
+      ...instance,
+      terminate() {
+        rmSync(program, { force: true })
+        symlinkSync(join(projectFolder, 'build/main.js'), program)
+        return instance.terminate()
+      },
+      kill() {
+        instance.kill()
+        rmSync(folder, { recursive: true, force: true })
+      },
+    }
+  },
+})
 
 async function behind(
   { what, command: [program, ...args], start, configuration }: Proxy,
@@ -195,14 +223,20 @@ async function startOnPort(env: Record<string, string>): Promise<Instance> {
 }
 
 /** What does for one command what systemd does: it holds the socket, and starts the command when somebody connects. */
-async function startOnKeptSocket(): Promise<Instance> {
+async function startOnKeptSocket({
+  program = 'build/main.js',
+  env = {},
+}: {
+  program?: string
+  env?: Readonly<Record<string, string>>
+} = {}): Promise<Instance> {
   const port = await freePort()
   const keeper = spawn(
     'scripts/systemd/activate.sh',
-    [`127.0.0.1:${port}`, process.execPath, 'build/main.js'],
+    [`127.0.0.1:${port}`, process.execPath, program],
     {
       cwd: projectFolder,
-      env: { PATH: process.env.PATH },
+      env: { PATH: process.env.PATH, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: LONGEST_MS,
     },
@@ -222,7 +256,7 @@ async function startOnKeptSocket(): Promise<Instance> {
       served = starts
       const pid = Number(readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8'))
       process.kill(pid, 'SIGTERM')
-      await until('it has ended', () => !existsSync(`/proc/${pid}`))
+      await until('it has ended', () => !existsSync(`/proc/${pid}`), 60_000)
       // Which ends with the command, where that failed.
       return keeper.exitCode === null
     },
