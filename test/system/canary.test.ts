@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { stringify } from 'yaml'
+import type { ApiServer } from '../../kserve/canary/test/api-server.ts'
 import { runCanary, startCanary } from '../../kserve/canary/test/command.ts'
 import { ROLLOUTS, type Rollout, startCanaryObject } from '../../kserve/canary/test/objects.ts'
 import expected from '../../models/iris/expected.json' with { type: 'json' }
@@ -118,7 +119,8 @@ async function record({ env, requests, callers }: Version): Promise<Recorded> {
 /** What Prometheus puts on the target of a revision's pod. */
 type Target = Readonly<Record<string, string>>
 const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new: Target } => {
-  const standard = newSeries.includes('pod=~')
+  // A Deployment's pods are matched by name.
+  const [, deployment] = /pod=~"(\S+?)-\[/.exec(newSeries) ?? []
   const service = newSeries.includes('-predictor",')
     ? 'iris-classifier-predictor'
     : 'iris-classifier'
@@ -130,10 +132,10 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
     job: 'pods',
     instance: `${pod}:8080`,
   })
-  if (standard) {
+  if (deployment !== undefined) {
     return {
-      old: target('5c6b7d8f9', 'iris-classifier-predictor-5c6b7d8f9-x2x4z'),
-      new: target('7d9f64bc5', 'iris-classifier-v2-0-0-predictor-7d9f64bc5-b8k2m'),
+      old: target('5c6b7d8f9', `${deployment.replace('-v2-0-0', '')}-5c6b7d8f9-x2x4z`),
+      new: target('7d9f64bc5', `${deployment}-7d9f64bc5-b8k2m`),
     }
   }
   const [before, after] = newSeries.includes('00002') ? ['00001', '00002'] : ['v1-0-0', 'v2-0-0']
@@ -209,14 +211,22 @@ const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => (
   ...rollout,
   object: { ...rollout.object, metadata: { ...rollout.object.metadata, namespace } },
 })
-/** The cases in KServe's Knative mode, and one of them in the other modes. */
+const HTTP_ROUTE = ROLLOUTS['an HTTPRoute']
+/** The modes that all cases are tried in, each with what its namespaces begin with. */
+const IN_ALL_CASES = { '': KSERVE, 'route-': HTTP_ROUTE } as const
+/** The cases in two modes, and one of them in the other modes. */
 const NAMESPACES: readonly {
   readonly namespace: string
   readonly of: string
   readonly rollout: Rollout
 }[] = [
-  ...Object.keys(CASES).map(of => ({ namespace: of, of, rollout: inNamespace(of) })),
-  { namespace: 'saturated', of: 'like', rollout: inNamespace('saturated') },
+  ...Object.entries(IN_ALL_CASES).flatMap(([prefix, rollout]) =>
+    [...Object.keys(CASES), 'saturated'].map(name => ({
+      namespace: `${prefix}${name}`,
+      of: name === 'saturated' ? 'like' : name,
+      rollout: inNamespace(`${prefix}${name}`, rollout),
+    })),
+  ),
   ...Object.values(ROLLOUTS).map((rollout, i) => ({
     namespace: `mode-${i}`,
     of: 'more-errors',
@@ -241,7 +251,7 @@ before(async () => {
     const begin = SINCE.getTime() / 1000
     return [
       ...dated(old, target.old, begin, 1e9),
-      ...dated(fresh, target.new, begin, namespace === 'saturated' ? tightFor(fresh) : 1e9),
+      ...dated(fresh, target.new, begin, namespace.endsWith('saturated') ? tightFor(fresh) : 1e9),
     ]
   })
   const [text, data] = [join(folder, 'samples.txt'), join(folder, 'data')]
@@ -260,9 +270,15 @@ after(async () => {
 })
 
 /** @returns what it says of the case, and what became of the object */
-async function judged(namespace: string, rollout: Rollout, args: readonly string[] = []) {
+async function judged(
+  namespace: string,
+  rollout: Rollout,
+  args: readonly string[] = [],
+  prepare: (api: ApiServer) => void = () => {},
+) {
   const api = await startCanaryObject(rollout, 10, SINCE)
   try {
+    prepare(api)
     const result = await runCanary(api.kubeconfig, [
       ...rollout.args,
       '--apply',
@@ -287,34 +303,53 @@ const verdictsIn = (out: string) =>
     ),
   )
 
-describe('beside a real Prometheus, of two real versions, one', () => {
-  for (const [namespace, expected, code, percent] of [
-    ['like', { errors: 'same', latency: 'same', predictions: 'same' }, 0, 25],
-    ['better', { errors: 'same', latency: 'better', predictions: 'not counted' }, 0, 25],
-    ['more-errors', { errors: 'worse', latency: 'same', predictions: 'same' }, 6, 0],
-    ['slower', { errors: 'same', latency: 'worse', predictions: 'not counted' }, 6, 0],
-    ['drifted', { errors: 'same', latency: 'same', predictions: 'worse' }, 6, 0],
-    [
-      'saturated',
-      { errors: 'same', latency: 'same', predictions: 'same', saturation: 'worse' },
-      0,
-      10,
-    ],
-    ['too-few', { errors: 'too few', latency: 'too few', predictions: 'too few' }, 0, 10],
-  ] as const) {
-    test(`that is ${namespace.replace('-', ' ')}: ${percent} %`, async () => {
-      const { out, err, ...result } = await judged(namespace, inNamespace(namespace))
-      assert.deepEqual(verdictsIn(out), { saturation: 'same', ...expected }, out + err)
-      assert.deepEqual([result.code, result.percent], [code, percent])
-    })
-  }
+for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
+  describe(`beside a real Prometheus, of two real versions, ${rollout.plural}, one`, () => {
+    for (const [namespace, expected, code, percent] of [
+      ['like', { errors: 'same', latency: 'same', predictions: 'same' }, 0, 25],
+      ['better', { errors: 'same', latency: 'better', predictions: 'not counted' }, 0, 25],
+      ['more-errors', { errors: 'worse', latency: 'same', predictions: 'same' }, 6, 0],
+      ['slower', { errors: 'same', latency: 'worse', predictions: 'not counted' }, 6, 0],
+      ['drifted', { errors: 'same', latency: 'same', predictions: 'worse' }, 6, 0],
+      [
+        'saturated',
+        { errors: 'same', latency: 'same', predictions: 'same', saturation: 'worse' },
+        0,
+        10,
+      ],
+      ['too-few', { errors: 'too few', latency: 'too few', predictions: 'too few' }, 0, 10],
+    ] as const) {
+      test(`that is ${namespace.replace('-', ' ')}: ${percent} %`, async () => {
+        const { out, err, ...result } = await judged(
+          `${prefix}${namespace}`,
+          inNamespace(`${prefix}${namespace}`, rollout),
+        )
+        assert.deepEqual(verdictsIn(out), { saturation: 'same', ...expected }, out + err)
+        assert.deepEqual([result.code, result.percent], [code, percent])
+      })
+    }
 
-  test('that Prometheus knows nothing of: nothing is done', async () => {
-    const { out, code, percent } = await judged('no-data', inNamespace('nowhere'))
-    assert.match(out, /wait: Prometheus has nothing of either revision/)
-    assert.deepEqual([code, percent], [0, 10])
+    test('that Prometheus knows nothing of: nothing is done', async () => {
+      const { out, code, percent } = await judged(
+        `${prefix}no-data`,
+        inNamespace('nowhere', rollout),
+      )
+      assert.match(out, /wait: Prometheus has nothing of either revision/)
+      assert.deepEqual([code, percent], [0, 10])
+    })
+
+    test('whose route does not carry the percent: code 7, and nothing is done', async () => {
+      const { out, code, percent } = await judged(
+        `${prefix}like`,
+        inNamespace(`${prefix}like`, rollout),
+        [],
+        rollout.unroute,
+      )
+      assert.match(out, /\nunrouted: /)
+      assert.deepEqual([code, percent], [7, 10])
+    })
   })
-})
+}
 
 for (const [i, [mode, rollout]] of Object.entries(ROLLOUTS).entries()) {
   test(`${mode}: the revisions’ series are found by the labels that targets have there`, async () => {
