@@ -30,7 +30,7 @@ async function startConsumer(args: readonly string[] = []): Promise<Consumer> {
     timeout: 60_000,
   })
   const input = consumer.stdout as NodeJS.ReadableStream
-  const lines = createInterface({ input })[Symbol.asyncIterator]()
+  const lines: AsyncIterator<string> = createInterface({ input })[Symbol.asyncIterator]()
   const nextLine = async () => JSON.parse((await lines.next()).value) as Line
   const url = String((await nextLine()).url)
   return {
