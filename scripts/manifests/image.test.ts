@@ -24,6 +24,7 @@ test('an image named in kubernetes/image is the one that everything runs, but fo
     const others: Record<string, RegExp> = {
       'knative/overlays/local': /^dev\.local\//,
       'kserve/canary/cronjob': /\/onnx-function-canary:/,
+      'kserve/canary/cronjob-http-route': /\/onnx-function-canary:/,
     }
     const expected = others[name] ?? new RegExp(`^${yours}:7$`)
     for (const image of images) assert.match(image as string, expected, name)
