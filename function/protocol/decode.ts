@@ -343,12 +343,7 @@ function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature
 export function readInputParameters(input: JsonObject, name: string): JsonObject | undefined {
   if (input.parameters === undefined) return undefined
   const where = `input ${show(name)}: parameters`
-  const parameters = readParameters(input.parameters, where)
-  if (parameters?.content_type === 'base64')
-    throw new BadRequest(
-      `${where}.content_type is "base64", which this server does not decode; send the bytes as binary tensor data (parameters.binary_data_size), or the text itself without it`,
-    )
-  return parameters
+  return readParameters(input.parameters, where)
 }
 
 /**
@@ -468,13 +463,22 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
         `${where}.${key} is ${show(value)}; a parameter is a string, a number or a boolean`,
       )
     }
-    // Ignored, it would leave the answer where the caller does not look for it.
-    if (key.startsWith('shared_memory_'))
-      throw new BadRequest(
-        `${where}.${key}: this server does not share memory with its callers; send and ask for binary tensor data (parameters.binary_data_size, binary_data)`,
-      )
+    checkNotIgnored(`${where}.${key}`, key, value)
   }
   return Object.fromEntries(entries)
+}
+
+/** Other servers' parameters that the answer would be wrong without, or elsewhere than expected. */
+function checkNotIgnored(where: string, key: string, value: unknown): void {
+  const instead = 'binary tensor data (parameters.binary_data_size, binary_data)'
+  if (key.startsWith('shared_memory_'))
+    throw new BadRequest(
+      `${where}: this server does not share memory with its callers; send and ask for ${instead}`,
+    )
+  if (key === 'content_type' && value === 'base64')
+    throw new BadRequest(
+      `${where} is "base64", which this server neither reads nor writes; send and ask for ${instead}, or the text itself without it`,
+    )
 }
 
 function booleanParameter(

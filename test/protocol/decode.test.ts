@@ -96,7 +96,12 @@ suite('what would be ignored to the caller’s harm is refused with what to do:'
     [
       'base64 of another server’s codec',
       { inputs: [{ ...X, parameters: { content_type: 'base64' } }] },
-      /content_type is "base64", which this server does not decode; send the bytes as binary/,
+      /^input "x": parameters\.content_type is "base64", which .*; send and ask for binary/,
+    ],
+    [
+      'base64 asked for',
+      { inputs: [X], outputs: [{ name: 'y', parameters: { content_type: 'base64' } }] },
+      /^output "y": parameters\.content_type is "base64"/,
     ],
   ] as const)
     test(what, () => refuses(request, says))
