@@ -23,27 +23,48 @@ export interface FoundModel {
  * @throws {Error} of one line, which names the files that were found
  */
 export function findModel(modelDir: string): FoundModel {
-  if (/^[a-z][a-z\d+.-]+:\/\//i.test(modelDir))
+  if (modelDir.includes('://'))
     throw new Error(
       `no model: MODEL_DIR is the URL ${modelDir}, and this server downloads nothing. KServe's storage initializer does (storageUri); elsewhere put the model into the image or on a volume, and name its folder`,
     )
   const path = resolve(modelDir)
-  return isFile(path) ? namedFile(path) : withinFolder(path)
+  if (isModel(path) && isFile(path)) return namedFile(path)
+  const names = namesIn(path)
+  // Most folders have it; what else is there need not be looked at.
+  if (names.includes('model.onnx') && isFile(join(path, 'model.onnx')))
+    return {
+      file: join(path, 'model.onnx'),
+      modelJson: join(path, 'model.json'),
+      name: basename(path),
+      version: undefined,
+    }
+  return withinFolder(path)
 }
 
-const isModel = (name: string) => /\.onnx$/i.test(name)
+// Without a regular expression that ignores case: its first use takes 0.2 ms of a start.
+const isModel = (name: string) => name.toLowerCase().endsWith('.onnx')
 
 function isFile(path: string): boolean {
   try {
     return statSync(path).isFile()
+  } catch {
+    // Why not is told where it is read.
+    return false
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
   } catch (error) {
-    throw new Error(`no model: MODEL_DIR ${path} ${unreadable(error)}`)
+    const isOther = (error as NodeJS.ErrnoException).code === 'ENOTDIR'
+    throw new Error(
+      `no model: MODEL_DIR ${folder} ${isOther ? 'is neither a folder nor a .onnx file' : unreadable(error)}`,
+    )
   }
 }
 
 function namedFile(file: string): FoundModel {
-  if (!isModel(file))
-    throw new Error(`no model: MODEL_DIR ${file} is neither a folder nor a .onnx file`)
   const folder = dirname(file)
   const own = basename(file).slice(0, -'.onnx'.length)
   return {
@@ -132,14 +153,8 @@ class Tree {
 
   #entries(below: string): { readonly files: string[]; readonly folders: string[] } {
     const path = join(this.#folder, below)
-    let names: string[]
-    try {
-      names = readdirSync(path)
-    } catch (error) {
-      throw new Error(`no model: MODEL_DIR ${path} ${unreadable(error)}`)
-    }
     // Links are followed; what begins with a dot is Git's, or Kubernetes' own copy (..data).
-    const entries = names
+    const entries = namesIn(path)
       .filter(name => !name.startsWith('.'))
       .sort()
       .map(name => ({ name, entry: statSync(join(path, name), { throwIfNoEntry: false }) }))
