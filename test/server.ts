@@ -73,7 +73,10 @@ export async function startServer(
     config.metricsPort === undefined
       ? undefined
       : await listenForMetrics(service, config, config.metricsPort)
-  if (load) await service.model.load()
+  if (load) {
+    await service.model.load()
+    await service.model.whenDecided
+  }
   return {
     url: `${config.tls === undefined ? 'http' : 'https'}://127.0.0.1:${listener.port}`,
     port: listener.port,

@@ -70,7 +70,8 @@ export const SERVING = {
       'Where the model runs: `inline` on the main thread, or `worker` in worker threads, so ' +
       'that other requests do not wait for a run. `auto` runs a model in worker threads if values ' +
       'of a request decide how long a run takes (a Loop, for instance), if a run takes more than ' +
-      '5 ms, or if its files are larger than 32 MiB. With `inline`, only SIGKILL ends a run that ' +
+      '5 ms of CPU, if loading it takes more than 100 ms of CPU, or if its files are larger ' +
+      'than 32 MiB. With `inline`, only SIGKILL ends a run that ' +
       'does not end.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {

@@ -1,35 +1,20 @@
 import { readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
-import { NotReady } from '../protocol/errors.ts'
-import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { type AdaptiveOptions, openAdaptive } from './adaptive-executor.ts'
 import { type Executor, InlineExecutor } from './executor.ts'
 import type { GraphCheck } from './graph-check.ts'
-import type { LargeRequest, LargeResponse } from './large.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { setEnvironment } from './onnxruntime.ts'
-import { openSession, type Session } from './session.ts'
+import { openSession } from './session.ts'
 
-/**
- * A run on the main thread blocks everything else, so it must be clearly shorter than the 10 ms
- * that a probe may wait (docs/performance.md). Handing a run to a worker costs about 0.1 ms.
- */
-export const SLOW_RUN_MS = 5
-
-/** Loading so many bytes on the main thread would delay probes noticeably. */
+/** A larger model is not even tried on the main thread. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
-/** Starts worker threads of the model. */
-type OpenWorkers = (size: PoolSize) => Promise<Executor>
-
-interface PoolSize {
-  /** Of ONNX Runtime, in each worker. */
-  readonly threads: number
-  readonly workers: number
-}
+/** Loading so many bytes of plain operators takes some 25 ms of CPU. */
+const SMALL_MODEL_BYTES = 2 ** 20
 
 export interface ExecutorOptions {
   readonly folder: ModelFolder
@@ -55,16 +40,23 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   const { file, sha256 } = folder
   const openWorkers = workersOf(options)
   const size = { threads, workers: Math.max(1, Math.floor(cpus / threads)) }
-  const isAuto = execution === 'auto'
-  const isBounded = check.byValues === undefined && folderBytes(file) <= LARGE_MODEL_BYTES
-  if (execution === 'worker' || (isAuto && !isBounded)) return openWorkers(size)
-  // A model that is fast enough for the main thread is too small to be shared out among threads.
-  const inline = new InlineExecutor(await openSession(file, isAuto ? 1 : threads, sha256))
-  return isAuto ? new AdaptiveExecutor(inline, openWorkers, size, log) : inline
+  if (execution === 'inline') return new InlineExecutor(await openSession(file, threads, sha256))
+  const bytes = folderBytes(file)
+  if (execution === 'worker' || check.byValues !== undefined || bytes > LARGE_MODEL_BYTES)
+    return openWorkers(size)
+  return openAdaptive({
+    // A model that is fast enough for the main thread is too small to be shared out among threads.
+    openSession: () => openSession(file, 1, sha256),
+    openWorkers,
+    size,
+    plainBytes: check.isPlain && bytes <= SMALL_MODEL_BYTES ? bytes : undefined,
+    log,
+  })
 }
 
 /** Loads the module that starts workers with the first worker: most models need no worker. */
-function workersOf({ folder, config, metrics, log, onStuck }: ExecutorOptions): OpenWorkers {
+function workersOf(options: ExecutorOptions): AdaptiveOptions['openWorkers'] {
+  const { folder, config, metrics, log, onStuck } = options
   const { file, sha256 } = folder
   const beforeLoad = rememberFiles(dirname(file))
   return async size => {
@@ -84,124 +76,6 @@ function workersOf({ folder, config, metrics, log, onStuck }: ExecutorOptions): 
           `a worker thread of the model could not be started; another try follows: ${reason}`,
         ),
     })
-  }
-}
-
-/**
- * Runs the model on the main thread until its runs are found to be slow, from then on in worker
- * threads.
- */
-class AdaptiveExecutor implements Executor {
-  private readonly inline: Executor
-  private readonly openWorkers: OpenWorkers
-  private readonly size: PoolSize
-  private readonly log: Log
-  /** Set once the model has moved to workers. */
-  private workers: Executor | undefined
-  private moving: Promise<void> | undefined
-  /**
-   * Beside a model on the main thread, one more thread for large requests, from the first of them
-   * on.
-   */
-  private largeWorker: Promise<Executor> | undefined
-  /** Of the last ten or so runs on the main thread. */
-  private averageMs = 0
-
-  constructor(inline: Executor, openWorkers: OpenWorkers, size: PoolSize, log: Log) {
-    this.inline = inline
-    this.openWorkers = openWorkers
-    this.size = size
-    this.log = log
-  }
-
-  get signature(): Session['signature'] {
-    return this.inline.signature
-  }
-
-  get leftOut(): Session['leftOut'] {
-    return this.inline.leftOut
-  }
-
-  get concurrency(): number {
-    return this.current.concurrency
-  }
-
-  get lost(): string | undefined {
-    return this.current.lost
-  }
-
-  async warmUp(inputs: readonly Tensor[]): Promise<void> {
-    const first = await this.time(inputs)
-    if (first <= SLOW_RUN_MS) return
-    // The first run also sets up ONNX Runtime; the second shows how long a run takes.
-    if ((await this.time(inputs)) > SLOW_RUN_MS) await this.move()
-  }
-
-  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    if (this.workers !== undefined) return this.workers.run(inputs, outputs)
-    const began = performance.now()
-    // On this thread the run is over when the call returns.
-    const tensors = this.inline.run(inputs, outputs)
-    // A run counts for two slow ones at most: one large request does not move a fast model.
-    const ms = Math.min(performance.now() - began, 2 * SLOW_RUN_MS)
-    this.averageMs += (ms - this.averageMs) / 10
-    if (this.averageMs > SLOW_RUN_MS) this.moving ??= this.move()
-    return tensors
-  }
-
-  tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    return this.current.tryRun(inputs, outputs)
-  }
-
-  whenFree(): Promise<void> | undefined {
-    return this.current.whenFree()
-  }
-
-  async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
-    if (this.workers !== undefined) return this.workers.inferLarge(request, caller)
-    this.largeWorker ??= this.openWorkers({ threads: 1, workers: 1 })
-    let worker: Executor
-    try {
-      worker = await this.largeWorker
-    } catch (error) {
-      this.largeWorker = undefined
-      throw new NotReady(
-        `no thread could be started for a request this large: ${(error as Error).message}`,
-      )
-    }
-    return worker.inferLarge(request, caller)
-  }
-
-  async close(): Promise<void> {
-    await this.moving
-    await (await this.largeWorker?.catch(() => undefined))?.close()
-    await this.current.close()
-  }
-
-  private get current(): Executor {
-    return this.workers ?? this.inline
-  }
-
-  private async time(inputs: readonly Tensor[]): Promise<number> {
-    const began = performance.now()
-    await this.inline.warmUp(inputs)
-    return performance.now() - began
-  }
-
-  /** From the next run on; runs in progress end where they are. */
-  private async move(): Promise<void> {
-    try {
-      this.workers = await this.openWorkers(this.size)
-    } catch (error) {
-      this.log.error(
-        `the model stays on the main thread for now, although its runs are slow: ${(error as Error).message}`,
-      )
-      this.moving = undefined
-      this.averageMs = 0
-      return
-    }
-    this.log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
-    await this.inline.close()
   }
 }
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
-import { inferenceCodeOf } from '../protocol/errors.ts'
+import { inferenceCodeOf, NotReady } from '../protocol/errors.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -29,6 +29,8 @@ export interface Model extends ModelFolder {
   readonly isStuck: boolean
   /** Whether requests share runs; decided after the model is ready. */
   readonly batching: Batching
+  /** Resolves once that is decided, or the model could not be loaded. */
+  readonly whenDecided: Promise<void>
   /**
    * Rows waiting for a run, requests waiting for the model to load, and large requests, each as
    * one.
@@ -36,7 +38,7 @@ export interface Model extends ModelFolder {
   readonly queuedRows: number
   readonly statistics: Statistics
   /**
-   * Loads the model and warms it up.
+   * Loads the model and warms it up. Whether requests share runs is decided after that.
    * @throws {Error} of one line, when it cannot be served
    */
   load(): Promise<void>
@@ -65,8 +67,15 @@ export function createModel(
   const statistics = new Statistics()
   let executor: Executor | undefined
   let loaded: LoadedModel | undefined
+  const decided = Promise.withResolvers<void>()
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    closing ??= executor?.close()
+    await closing
+  }
 
   async function load(): Promise<void> {
+    const progress = tellProgress(log)
     try {
       const check = await checkGraph(folder.file)
       executor = await openExecutor({ folder, check, config, metrics, log, onStuck: stuck.found })
@@ -79,16 +88,14 @@ export function createModel(
       metrics.mark('warm-up')
       loaded = new LoadedModel({ executor, example, folder, limits: config, metrics, statistics })
       state.loaded()
-      await waitingAnswered()
-      // Until it is decided, requests have runs of their own.
-      const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
-      const batching = await decideBatching(folder, tried(executor), example)
-      loaded.batching = batching
-      // A process that is ending logs nothing more about its model.
-      if (!state.retired) logBatching(batching, describeBatching(batching), log)
+      void decide({ folder, loaded, executor, state, log }).then(decided.resolve)
     } catch (error) {
       state.failed()
+      decided.resolve()
+      void close().catch(() => {})
       throw error
+    } finally {
+      progress.stop()
     }
   }
 
@@ -101,7 +108,7 @@ export function createModel(
       return loaded as LoadedModel
     },
     retire: () => state.retire(),
-    close: async () => executor?.close(),
+    close,
     get loaded() {
       return loaded
     },
@@ -114,6 +121,7 @@ export function createModel(
     get notReady() {
       return stuck.reason ?? state.notReady ?? executor?.lost
     },
+    whenDecided: decided.promise,
     whenStuck: stuck.promise,
     get isStuck() {
       return stuck.reason !== undefined
@@ -130,6 +138,29 @@ export function createModel(
  */
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()
+}
+
+interface Deciding {
+  readonly folder: ModelFolder
+  readonly loaded: LoadedModel
+  readonly executor: Executor
+  readonly state: ModelState
+  readonly log: Log
+}
+
+/** Until it is decided, requests have runs of their own. */
+async function decide({ folder, loaded, executor, state, log }: Deciding): Promise<void> {
+  await waitingAnswered()
+  if (state.retired) return
+  try {
+    const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
+    const session = new TriedSession(executor, () => state.retired)
+    loaded.batching = await decideBatching(folder, session, loaded.example)
+    // A process that is ending logs nothing more about its model.
+    if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
+  } catch (error) {
+    log.error({ err: error }, 'it could not be decided whether requests may share runs')
+  }
 }
 
 /** A run that lasts longer than RUN_TIMEOUT_MS. */
@@ -157,11 +188,44 @@ class StuckRun {
   }
 }
 
-/** The model for runs that no caller asks for. */
-const tried = (executor: Executor): Pick<Session, 'signature' | 'run'> => ({
-  signature: executor.signature,
-  run: (inputs, outputs) => executor.tryRun(inputs, outputs),
-})
+/** The model for runs that no caller asks for, until the process ends. */
+class TriedSession implements Pick<Session, 'signature' | 'run'> {
+  readonly signature: Session['signature']
+  private readonly executor: Executor
+  private readonly isEnding: () => boolean
+
+  constructor(executor: Executor, isEnding: () => boolean) {
+    this.signature = executor.signature
+    this.executor = executor
+    this.isEnding = isEnding
+  }
+
+  async run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    if (this.isEnding()) throw new NotReady('the process is ending')
+    return this.executor.tryRun(inputs, outputs)
+  }
+}
+
+const FIRST_TOLD_S = 10
+const TOLD_EACH_S = 60
+
+/** A model that takes long to load, or to warm up, says so, because nothing else would. */
+export function tellProgress(log: Log): { stop(): void } {
+  const tell = (seconds: number) =>
+    log.info(
+      { seconds },
+      `the model has been loading and warming up for ${seconds} s; requests wait`,
+    )
+  let seconds = FIRST_TOLD_S
+  let timer = setTimeout(() => {
+    tell(seconds)
+    timer = setInterval(() => {
+      seconds += TOLD_EACH_S
+      tell(seconds)
+    }, TOLD_EACH_S * 1_000).unref()
+  }, FIRST_TOLD_S * 1_000).unref()
+  return { stop: () => clearTimeout(timer) }
+}
 
 function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): void {
   if (byValues === undefined) return

@@ -47,6 +47,11 @@ export async function openWorkers(file: string, options: WorkerOptions): Promise
   return pool
 }
 
+export interface TimedRun {
+  readonly tensors: Tensor[]
+  readonly cpuMs: number
+}
+
 /**
  * As many runs at once as there are workers. When a thread dies, its run fails (worker-thread.ts
  * says how), and the pool starts another; so it does when a run lasts too long, whose thread is left
@@ -91,6 +96,11 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).leftOut
   }
 
+  /** CPU time that its first worker took to load the model. */
+  get loadCpuMs(): number {
+    return (this.description as WorkerThread['description']).loadCpuMs
+  }
+
   get concurrency(): number {
     return Math.max(this.workers.size, 1)
   }
@@ -111,15 +121,26 @@ export class WorkerPool implements Executor {
   }
 
   async run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
-    const worker = await this.take()
-    return (await this.send(worker, runOf(inputs, outputs, this.options.runTimeoutMs))) as Tensor[]
+    return (await this.timedRun(inputs, outputs)).tensors
   }
 
   async tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    return (await this.tryTimedRun(inputs, outputs)).tensors
+  }
+
+  /** Like `run`; says the CPU time of the thread, too. */
+  async timedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
+    const worker = await this.take()
+    const sent = runOf(inputs, outputs, this.options.runTimeoutMs)
+    return (await this.send(worker, sent)) as TimedRun
+  }
+
+  /** Like `tryRun`; says the CPU time of the thread, too. */
+  async tryTimedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)
     try {
-      return (await worker.send(sent)) as Tensor[]
+      return (await worker.send(sent)) as TimedRun
     } finally {
       this.done(worker)
     }

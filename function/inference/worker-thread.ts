@@ -29,7 +29,7 @@ export interface Sent {
   readonly limitMs: number
 }
 
-type Description = Pick<Session, 'signature' | 'leftOut'>
+type Description = Pick<Session, 'signature' | 'leftOut'> & { readonly loadCpuMs: number }
 
 /** The main thread's side of one worker. It runs one command at a time. */
 export class WorkerThread {

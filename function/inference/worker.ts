@@ -4,6 +4,7 @@ import { type InferenceErrorCode, inferenceCodeOf } from '../protocol/errors.ts'
 import { shapesOf, type Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
+import { cpuMs } from './run-costs.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 
@@ -45,10 +46,12 @@ await serve(parentPort, workerData as WorkerStart)
 
 async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart): Promise<void> {
   try {
+    const began = cpuMs()
     const session = await openSession(file, threads, sha256)
+    const loadCpuMs = cpuMs() - began
     port.on('message', (command: Command) => answer(port, session, command))
     const { signature, leftOut } = session
-    port.postMessage({ value: { signature, leftOut } } satisfies WorkerAnswer<unknown>)
+    port.postMessage({ value: { signature, leftOut, loadCpuMs } } satisfies WorkerAnswer<unknown>)
   } catch (error) {
     fail(port, error)
   }
@@ -97,8 +100,11 @@ function tellingRuns(port: MessagePort, session: Session): Session {
 }
 
 async function run(session: Session, { inputs, outputs }: RunCommand): Promise<Answered> {
-  const { tensors, transfer } = detach(await session.run(inputs, outputs))
-  return { value: tensors, transfer }
+  const began = cpuMs()
+  const results = await session.run(inputs, outputs)
+  const taken = cpuMs() - began
+  const { tensors, transfer } = detach(results)
+  return { value: { tensors, cpuMs: taken }, transfer }
 }
 
 function fail(port: MessagePort, error: unknown): void {

@@ -1,0 +1,201 @@
+import type { Caller } from '../answer.ts'
+import { NotReady, RunTimedOut } from '../protocol/errors.ts'
+import type { Signature, Tensor } from '../protocol/tensor.ts'
+import type { Log } from '../telemetry/log.ts'
+import { type Executor, InlineExecutor } from './executor.ts'
+import type { LargeRequest, LargeResponse } from './large.ts'
+import { cpuMs, elementsOf, RunCosts, SLOW_RUN_MS } from './run-costs.ts'
+import type { Session } from './session.ts'
+import type { TimedRun, WorkerPool } from './worker-pool.ts'
+
+/** In CPU time. Where loading the model takes longer, the main thread does not load it. */
+const MOST_LOAD_MS = 100
+
+export interface PoolSize {
+  /** Of ONNX Runtime, in each worker. */
+  readonly threads: number
+  readonly workers: number
+}
+
+export interface AdaptiveOptions {
+  /** Loads the model on this thread. */
+  readonly openSession: () => Promise<Session>
+  readonly openWorkers: (size: PoolSize) => Promise<WorkerPool>
+  /** Of the workers that a slow model gets. */
+  readonly size: PoolSize
+  /** Bytes of a small file whose operators are all plain. */
+  readonly plainBytes: number | undefined
+  readonly log: Log
+}
+
+/**
+ * A model whose work follows from shapes: on the main thread, unless its runs are found to be slow;
+ * then in worker threads. A small file of plain operators is loaded on the main thread at once. Any
+ * other is loaded and warmed up in a worker first, which shows what it costs; the worker stays, for
+ * runs larger than any before and for large requests.
+ */
+export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
+  if (options.plainBytes !== undefined)
+    return new AdaptiveExecutor(new InlineExecutor(await options.openSession()), options)
+  return new AdaptiveExecutor(await options.openWorkers({ threads: 1, workers: 1 }), options)
+}
+
+class AdaptiveExecutor implements Executor {
+  readonly signature: Signature
+  readonly leftOut: Session['leftOut']
+  private readonly options: AdaptiveOptions
+  private readonly costs: RunCosts
+  /** Where runs are done: on this thread, or in workers. */
+  private current: InlineExecutor | WorkerPool
+  /** One thread, for runs larger than any before and for large requests. */
+  private aside: Promise<WorkerPool> | undefined
+  private runsAside = 0
+  private moving: Promise<void> | undefined
+
+  /** @param first a worker is on trial: the warm-up shows whether the model may leave it */
+  constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
+    this.signature = first.signature
+    this.leftOut = first.leftOut
+    this.options = options
+    this.costs = new RunCosts(options.plainBytes)
+    this.current = first
+  }
+
+  get concurrency(): number {
+    return this.current.concurrency + Math.min(this.runsAside, 1)
+  }
+
+  get lost(): string | undefined {
+    return this.current.lost
+  }
+
+  whenFree(): Promise<void> | undefined {
+    return this.current.whenFree()
+  }
+
+  async warmUp(inputs: readonly Tensor[]): Promise<void> {
+    const { current } = this
+    if (current instanceof InlineExecutor) {
+      await this.runInline(current, inputs, namesOf(this.signature))
+      return
+    }
+    try {
+      const isSlow = current.loadCpuMs > MOST_LOAD_MS || (await this.isSlow(current, inputs))
+      if (isSlow) await this.move()
+      else await (await this.enterMainThread(current)).warmUp(inputs)
+    } catch (error) {
+      // Such inputs show nothing of the cost of others, which the first of these will.
+      if (!(error instanceof RunTimedOut)) await this.enterMainThread(current)
+      throw error
+    }
+  }
+
+  tryRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    return this.current.tryRun(inputs, outputs)
+  }
+
+  run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]> {
+    const { current } = this
+    if (!(current instanceof InlineExecutor)) return current.run(inputs, outputs)
+    return this.costs.isUnknown(elementsOf(inputs))
+      ? this.runAside(current, inputs, outputs)
+      : this.runInline(current, inputs, outputs)
+  }
+
+  async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
+    if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)
+    let worker: WorkerPool
+    try {
+      worker = await this.openAside()
+    } catch (error) {
+      throw new NotReady(
+        `no thread could be started for a request this large: ${(error as Error).message}`,
+      )
+    }
+    return worker.inferLarge(request, caller)
+  }
+
+  async close(): Promise<void> {
+    await this.moving
+    await (await this.aside?.catch(() => undefined))?.close()
+    await this.current.close()
+  }
+
+  /** Whether the warm-up shows that the model is slow, which runs twice where it seems fast. */
+  private async isSlow(trial: WorkerPool, inputs: readonly Tensor[]): Promise<boolean> {
+    for (let runs = 0; runs < 2; runs++) {
+      const { cpuMs } = await trial.tryTimedRun(structuredClone(inputs), namesOf(this.signature))
+      if (this.costs.showsSlow(elementsOf(inputs), cpuMs)) return true
+    }
+    return false
+  }
+
+  private async enterMainThread(trial: WorkerPool): Promise<InlineExecutor> {
+    const inline = new InlineExecutor(await this.options.openSession())
+    this.current = inline
+    this.aside = Promise.resolve(trial)
+    return inline
+  }
+
+  private runInline(
+    inline: InlineExecutor,
+    inputs: readonly Tensor[],
+    outputs: readonly string[],
+  ): Promise<Tensor[]> {
+    const began = cpuMs()
+    // On this thread the run is over when the call returns.
+    const tensors = inline.run(inputs, outputs)
+    this.judge(elementsOf(inputs), cpuMs() - began)
+    return tensors
+  }
+
+  private async runAside(
+    inline: InlineExecutor,
+    inputs: readonly Tensor[],
+    outputs: readonly string[],
+  ): Promise<Tensor[]> {
+    const elements = elementsOf(inputs)
+    this.runsAside++
+    try {
+      const worker = await this.openAside().catch(() => undefined)
+      // Without a thread it is this one's, and no longer than shapes allow.
+      if (worker === undefined) return await this.runInline(inline, inputs, outputs)
+      const timed: TimedRun = await worker.timedRun(inputs, outputs)
+      this.judge(elements, timed.cpuMs)
+      return timed.tensors
+    } finally {
+      this.runsAside--
+    }
+  }
+
+  private openAside(): Promise<WorkerPool> {
+    this.aside ??= this.options.openWorkers({ threads: 1, workers: 1 }).catch(error => {
+      this.aside = undefined
+      throw error
+    })
+    return this.aside
+  }
+
+  private judge(elements: number, cpuMs: number): void {
+    if (this.costs.showsSlow(elements, cpuMs)) this.moving ??= this.move()
+  }
+
+  /** From the next run on; runs in progress end where they are. */
+  private async move(): Promise<void> {
+    const { openWorkers, size, log } = this.options
+    const left = this.current
+    try {
+      this.current = await openWorkers(size)
+    } catch (error) {
+      log.error(
+        `the model stays where it is for now, although its runs are slow: ${(error as Error).message}`,
+      )
+      this.moving = undefined
+      return
+    }
+    log.info(`the model runs in worker threads: its runs take more than ${SLOW_RUN_MS} ms`)
+    await left.close()
+  }
+}
+
+const namesOf = ({ outputs }: Signature) => outputs.map(({ name }) => name)

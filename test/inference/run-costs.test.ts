@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { RunCosts } from '../../function/inference/run-costs.ts'
+
+suite('what runs cost shows that a model is slow', () => {
+  test('by one run of more than 5 ms that is not the first', () => {
+    const costs = new RunCosts(undefined)
+    assert.equal(costs.showsSlow(4, 19), false)
+    assert.equal(costs.showsSlow(8, 5.1), true)
+  })
+
+  test('by a first run of more than 20 ms', () => {
+    assert.equal(new RunCosts(undefined).showsSlow(4, 20.1), true)
+  })
+
+  test('not by one run of a size that was fast before, but by two', () => {
+    const costs = new RunCosts(undefined)
+    for (const ms of [1, 1, 1]) costs.showsSlow(4, ms)
+    assert.equal(costs.showsSlow(4, 50), false)
+    assert.equal(costs.showsSlow(4, 1), false)
+    assert.equal(costs.showsSlow(4, 50), false)
+    assert.equal(costs.showsSlow(4, 50), true)
+  })
+})
+
+suite('a run is of unknown cost', () => {
+  test('where it has more elements than any before', () => {
+    const costs = new RunCosts(undefined)
+    assert.equal(costs.isUnknown(100), false, 'the first run is somewhere')
+    costs.showsSlow(4, 1)
+    assert.deepEqual(
+      [4, 5].map(elements => costs.isUnknown(elements)),
+      [false, true],
+    )
+    costs.showsSlow(100, 1)
+    assert.equal(costs.isUnknown(100), false)
+  })
+
+  test('only beyond what plain operators of a small file can do in 5 ms', () => {
+    const costs = new RunCosts(1_000)
+    costs.showsSlow(4, 1)
+    assert.deepEqual(
+      [20_000, 20_001].map(elements => costs.isUnknown(elements)),
+      [false, true],
+    )
+  })
+})
