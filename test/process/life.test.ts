@@ -143,7 +143,8 @@ describe('a start', { concurrency: 3 }, () => {
       ],
     ] as const) {
       const server = await startProcess(env)
-      const line = JSON.parse(server.log.at(-1) as string)
+      const lines = server.log.map(line => JSON.parse(line))
+      const line = lines.find(({ url }) => url !== undefined)
       assert.deepEqual([line.model, line.version, line.url], [name, version, server.url])
       let told = ''
       server.process.stderr?.on('data', chunk => {
