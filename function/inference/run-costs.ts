@@ -37,7 +37,17 @@ export class RunCosts {
 
   /** Whether a run of so many elements may cost more than any before. */
   isUnknown(elements: number): boolean {
-    return this.hasRun && elements > this.most && elements > this.plainElements
+    return elements > this.most && !this.isPlain(elements)
+  }
+
+  /** Whether plain operators cannot make a run of so many elements slow. */
+  isPlain(elements: number): boolean {
+    return elements <= this.plainElements
+  }
+
+  /** Records a run that was not measured. */
+  ran(): void {
+    this.hasRun = true
   }
 
   /**
