@@ -145,12 +145,17 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
  * TERM; then the same command takes the place of this process.
  */
 async function replaceProcess(running: Running): Promise<void> {
-  const { service, pushing } = running
+  const { service, config, pushing } = running
   // It is ending, which no run can keep it from.
   if (service.model.retired) return
   running.draining = drain(running, {})
   await endPush(pushing, await running.draining)
   if (running.isEnding) return
+  if (config.listenFd !== undefined) {
+    // The socket is closed here by now; whoever passed it still has it, and starts the process again.
+    service.log.info('the process ends, because it does not have the passed socket any more')
+    endAtOnce(1)
+  }
   service.log.info('the process replaces itself')
   becomeProgram([...process.execArgv, ...process.argv.slice(1)], process.env)
 }

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, type TestContext, test } from 'node:test'
 import { until } from '../http/client.ts'
 import { type WrittenModel, writeModel } from '../inference/batchability/onnx-writer.ts'
-import { freePort, type ServerProcess, startProcess } from '../server.ts'
+import { freePort, INHERITED, projectFolder, type ServerProcess, startProcess } from '../server.ts'
 
 const temporary = mkdtempSync(join(tmpdir(), 'runaway-'))
 after(() => rmSync(temporary, { recursive: true }))
@@ -146,6 +149,32 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.equal((await readiness(server.url)).status, 200)
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test('ends a process on a socket that systemd passed with 1: systemd starts it again', async t => {
+    const socket = createServer().listen(0, '127.0.0.1')
+    await once(socket, 'listening')
+    const { port } = socket.address() as AddressInfo
+    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
+    const start = 'LISTEN_PID=$$ exec "$0" function/main.ts'
+    const child = spawn('sh', ['-c', start, process.execPath], {
+      cwd: projectFolder,
+      env: {
+        ...INHERITED,
+        LISTEN_FDS: '1',
+        MODEL_DIR: folder(COUNTED),
+        RUN_TIMEOUT_MS: '500',
+        DRAIN_TIMEOUT_MS: '500',
+      },
+      stdio: ['ignore', 'ignore', 'ignore', fd],
+      timeout: 30_000,
+      killSignal: 'SIGKILL',
+    })
+    t.after(() => child.kill('SIGKILL'))
+    socket.close()
+    const exited = once(child, 'exit')
+    assert.equal((await infer(`http://127.0.0.1:${port}`, NEVER)).status, 504)
+    assert.deepEqual(await exited, [1, null])
   })
 
   test("in the warm-up with model.json's sample ends the start with a reason", async t => {
