@@ -1,0 +1,32 @@
+/*
+ * Loaded into the measured process by --import: tells the longest turn of its event loop, in CPU
+ * time of the main thread. While it measures, a callback runs in every turn, so that the loop never
+ * sleeps; it costs some microseconds a turn.
+ */
+
+const cpuMs = () => {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1_000
+}
+
+let isMeasuring = false
+let longest = 0
+let before = 0
+
+function turn(): void {
+  if (!isMeasuring) return
+  const now = cpuMs()
+  longest = Math.max(longest, now - before)
+  before = now
+  setImmediate(turn)
+}
+
+process.on('message', (message: 'begin' | 'end') => {
+  isMeasuring = message === 'begin'
+  if (isMeasuring) {
+    longest = 0
+    before = cpuMs()
+    setImmediate(turn)
+  } else process.send?.({ longest })
+})
+process.channel?.unref()
