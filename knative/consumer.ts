@@ -102,7 +102,10 @@ async function readEvents(request: IncomingMessage): Promise<Received[]> {
     if (!isForReplies) metrics.lost('unreadable')
     return []
   }
-  const events = mode === 'batched' ? readBatch(head) : [readStructuredEvent(head)]
+  const events =
+    mode === 'batched'
+      ? Array.from(readBatch(head), ({ event }) => event)
+      : [readStructuredEvent(head)]
   return events.map(event => ({ event, bytes }))
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Answer, type Caller, knownError, Refused, type Request } from '../answer.ts'
 import type { DataPlane } from '../dataplane.ts'
 import { meaningOf } from '../errors.ts'
@@ -7,6 +8,7 @@ import { BytesCodec, type Codec, ParsedCodec, type ResponseData } from '../proto
 import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { BadRequest, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
+import { Steps } from '../steps.ts'
 import {
   beginJson,
   type CloudEvent,
@@ -60,11 +62,14 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
  */
 const MOST_JSON_BYTES = 2 ** 20
 
+/** So many bytes of a batch are parsed in one turn. */
+const BYTES_AT_A_TIME = 64 * 1024
+
 /**
  * So many events of a batch are asked together, and can share a run; then other requests have their
- * turn.
+ * turn. Of larger events fewer: as many as have so many bytes.
  */
-const EVENTS_AT_A_TIME = 256
+const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
 /** The event's mode decides how its data is read, and the reply's written. */
 interface Binding {
@@ -153,20 +158,45 @@ async function receiveBatch(
 ): Promise<Answer> {
   checkFormat(headers['content-type'], 'application/cloudevents-batch+json')
   checkSize(body)
-  const events = readBatch(body).filter(event => !wouldGoRound(event, context.replier))
-  if (events.length === 0) return ACKNOWLEDGED
+  const groups = await readGroups(body, context)
+  if (groups.length === 0) return ACKNOWLEDGED
   const replies: string[] = []
-  for (let i = 0; i < events.length; i += EVENTS_AT_A_TIME) {
-    const together = events.slice(i, i + EVENTS_AT_A_TIME)
-    replies.push(
-      ...(await Promise.all(together.map(event => replyInBatch(event, caller, context)))),
-    )
+  for (const group of groups) {
+    replies.push(...(await Promise.all(group.map(event => replyInBatch(event, caller, context)))))
+    // Events that fail before they wait for a run need no turn of their own.
+    await nextTurn()
   }
   return {
     status: 200,
     headers: { 'content-type': 'application/cloudevents-batch+json; charset=utf-8' },
     body: `[${replies.join(',')}]`,
   }
+}
+
+/**
+ * The events of a batch that are to be answered, in groups of those that are asked together. All
+ * are read before the first is asked: one that is no event fails the whole batch.
+ */
+async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
+  const steps = new Steps(BYTES_AT_A_TIME)
+  const groups: CloudEvent[][] = []
+  let group: CloudEvent[] = []
+  let groupBytes = 0
+  for (const { event, bytes } of readBatch(body)) {
+    if (!wouldGoRound(event, replier)) {
+      const isFull = group.length === TOGETHER.events || groupBytes + bytes > TOGETHER.bytes
+      if (groups.length === 0 || isFull) {
+        group = []
+        groups.push(group)
+        groupBytes = 0
+      }
+      group.push(event)
+      groupBytes += bytes
+    }
+    const pause = steps.done(bytes)
+    if (pause !== undefined) await pause
+  }
+  return groups
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Transform } from 'node:stream'
+import { promisify } from 'node:util'
 import { createGunzip, createInflate, deflate, gzip } from 'node:zlib'
-import { Refused } from '../answer.ts'
+import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
@@ -46,28 +47,99 @@ export function decoderOf(contentEncoding: string | undefined): Decoder | undefi
   )
 }
 
-/**
- * The body compressed as the client prefers, or undefined where the client did not ask for it or it
- * would not be smaller.
- */
-export async function compress(
-  body: Uint8Array,
-  acceptEncoding: string,
-): Promise<{ encoding: string; body: Uint8Array } | undefined> {
-  const encoding = preferredEncoding(acceptEncoding)
-  if (encoding === undefined) return undefined
-  const compressed = await new Promise<Buffer>((resolve, reject) => {
-    const compressBody = encoding === 'gzip' ? gzip : deflate
-    compressBody(body, (error, result) => (error === null ? resolve(result) : reject(error)))
-  })
-  return compressed.byteLength < body.byteLength ? { encoding, body: compressed } : undefined
+/** What a client gets instead of the body. */
+export interface Compressed {
+  readonly encoding: Encoding
+  readonly body: Uint8Array
 }
+
+type Encoding = 'gzip' | 'deflate'
+
+/**
+ * So many answers are compressed at the same time, as libuv has threads; each takes 270 KiB besides
+ * the answer and what comes out.
+ */
+const AT_A_TIME = 4
+
+/** Of answers that wait for their turn; further ones are sent as they are. */
+const MOST_WAITING_BYTES = 16 * 2 ** 20
+
+/** Documents are few, but for those that name the host which the client asked. */
+const KEPT = { documents: 16, bytes: 256 * 1024 }
+
+/** Compresses answers, some at a time, and documents once. */
+export class Compressor {
+  /** By encoding and entity tag, the latest last. */
+  readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
+  readonly #waiting: (() => void)[] = []
+  #waitingBytes = 0
+  #running = 0
+
+  /**
+   * The answer's body compressed as the client prefers; undefined where the client did not ask for
+   * it, it would not be smaller, or too many answers wait for it.
+   * @param bytes of the body
+   */
+  async compress(
+    { body, headers }: Pick<Answer, 'body' | 'headers'>,
+    bytes: number,
+    acceptEncoding: string,
+  ): Promise<Compressed | undefined> {
+    const encoding = preferredEncoding(acceptEncoding)
+    if (encoding === undefined) return undefined
+    const compressed = await (headers.etag === undefined
+      ? this.#compress(encoding, body, bytes)
+      : this.#once(`${encoding} ${headers.etag}`, () => this.#compress(encoding, body, bytes)))
+    return compressed && compressed.byteLength < bytes ? { encoding, body: compressed } : undefined
+  }
+
+  async #once(
+    key: string,
+    compress: () => Promise<Uint8Array | undefined>,
+  ): Promise<Uint8Array | undefined> {
+    const known = this.#documents.get(key)
+    const document = known ?? compress()
+    this.#documents.delete(key)
+    this.#documents.set(key, document)
+    const oldest = this.#documents.keys().next().value
+    if (this.#documents.size > KEPT.documents && oldest !== undefined)
+      this.#documents.delete(oldest)
+    const compressed = await document
+    if (!(compressed && compressed.byteLength <= KEPT.bytes)) this.#documents.delete(key)
+    return compressed
+  }
+
+  async #compress(
+    encoding: Encoding,
+    body: Answer['body'],
+    bytes: number,
+  ): Promise<Uint8Array | undefined> {
+    if (this.#running < AT_A_TIME) this.#running++
+    else {
+      if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
+      this.#waitingBytes += bytes
+      // The one that ends hands its place on.
+      await new Promise<void>(resolve => this.#waiting.push(resolve))
+      this.#waitingBytes -= bytes
+    }
+    try {
+      return await (encoding === 'gzip' ? gzipped : deflated)(bytesOf(body))
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#running--
+      else next()
+    }
+  }
+}
+
+const gzipped = (body: Uint8Array) => promisify(gzip)(body)
+const deflated = (body: Uint8Array) => promisify(deflate)(body)
 
 /**
  * Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is
  * preferred (RFC 9110 section 12.5.3).
  */
-function preferredEncoding(acceptEncoding: string): 'gzip' | 'deflate' | undefined {
+function preferredEncoding(acceptEncoding: string): Encoding | undefined {
   const quality = new Map<string, number>()
   for (const item of acceptEncoding.toLowerCase().split(',')) {
     const [name, ...parameters] = item.split(';').map(part => part.trim())

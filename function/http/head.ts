@@ -20,6 +20,19 @@ export function pathOf(target: string): string {
   return query === -1 ? target : target.slice(0, query)
 }
 
+/**
+ * A request target that is a whole URL (RFC 9112 section 3.2.2) as a path. Not by URL: it takes
+ * milliseconds for a long host, and this is before authentication.
+ */
+export function originForm(target: string): string {
+  const [whole, rest] = ABSOLUTE_FORM.exec(target) ?? []
+  if (whole === undefined || rest === undefined) return target
+  return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+/** A scheme and an authority, and what is behind them without a fragment. */
+const ABSOLUTE_FORM = /^[a-z][a-z\d+.-]*:\/\/[^/?#]+([^#]*)/i
+
 export const CLOSE = { connection: 'close' }
 
 /**

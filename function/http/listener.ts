@@ -7,6 +7,7 @@ import type { Service } from '../service.ts'
 import { IncomingBody } from './body.ts'
 import { type Connection, Connections, type Exchange, NEXT_REQUEST_MS } from './connections.ts'
 import { callerOf, report } from './exchange.ts'
+import { originForm } from './head.ts'
 import { reasonOf } from './malformed.ts'
 import { BodyMemory } from './memory.ts'
 import { agreedOnHttp2, detach, type ParserError, prefacedBytes } from './preface.ts'
@@ -153,16 +154,6 @@ function handleRequests(
     if (preface === undefined) connections.refuse(socket, ...reasonOf(error))
     else handOver(socket, preface)
   })
-}
-
-/**
- * A request target that is a whole URL (RFC 9112 section 3.2.2) as a path; Express would read it by
- * url.parse, of which Node warns.
- */
-function originForm(target: string): string {
-  if (target.startsWith('/') || !URL.canParse(target)) return target
-  const { pathname, search } = new URL(target)
-  return pathname + search
 }
 
 interface Parts {

@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream'
 import { type Answer, bytesOf, sizeOf } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { declaredLength, type IncomingBody } from './body.ts'
-import { compress, isWorthCompressing } from './compression.ts'
+import { Compressor, isWorthCompressing } from './compression.ts'
 import type { RequestHead } from './head.ts'
 import type { BodyMemory, Reservation } from './memory.ts'
 
@@ -96,10 +96,12 @@ export class Sender {
   }
 }
 
+/** One for the process, whose listeners share libuv's threads. */
+const COMPRESSOR = new Compressor()
+
 /** The answer as its client prefers it. */
 export async function compressAnswer(answer: Answer, acceptEncoding: string): Promise<Answer> {
-  const body = bytesOf(answer.body)
-  const compressed = await compress(body, acceptEncoding)
+  const compressed = await COMPRESSOR.compress(answer, sizeOf(answer.body), acceptEncoding)
   if (compressed === undefined) return answer
   const headers = {
     ...answer.headers,

@@ -53,11 +53,11 @@ export function decodeRequest(
   }
   const json = jsonLength === undefined ? body : body.subarray(0, jsonLength)
   const binary = jsonLength === undefined ? NOTHING : body.subarray(jsonLength)
-  const parse = json.byteLength < LARGE_JSON_BYTES ? parseJson : parseAroundData
-  const parsed = parse(
-    json,
-    jsonLength === undefined ? 'the body' : 'the JSON before the binary data',
-  )
+  const where = jsonLength === undefined ? 'the body' : 'the JSON before the binary data'
+  const parsed =
+    json.byteLength < LARGE_JSON_BYTES
+      ? parseJson(json, where)
+      : parseAroundData(json, where, signature.inputs.length)
   return readRequest(parsed.value, new InputsOfJson(parsed.exact, binary), {
     signature,
     maxTensorBytes,

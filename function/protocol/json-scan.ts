@@ -1,12 +1,12 @@
 import { isUtf8 } from 'node:buffer'
 import { BadRequest, TooLarge } from './errors.ts'
-import { type ParsedJson, parseJson, withoutMark } from './json.ts'
+import { type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 
 /**
  * JSON beside tensor data is names, shapes, an id, parameters; what it is parsed to takes up to
- * twenty times its size.
+ * twenty times its size, and of 1 MiB of keys 90 ms.
  */
-const MOST_BESIDE_DATA = 4 * 2 ** 20
+const MOST_BESIDE_DATA = 256 * 1024
 
 /**
  * A JSON array of tensor data that has been found in a body but not read: from its bracket to
@@ -39,32 +39,64 @@ const CLOSE_OBJECT = 0x7d
 /**
  * Parses an inference request as {@link parseJson} does, but leaves each input's `data` where it
  * lies, as {@link JsonData}.
- * @throws {BadRequest} as parseJson @throws {TooLarge} when more than 4 MiB are left
+ * @param mostInputs of the model
+ * @throws {BadRequest} as parseJson, and when more inputs have data than the model takes
+ * @throws {TooLarge} when more than 256 KiB are beside the data
  */
-export function parseAroundData(body: Uint8Array, where: string): ParsedJson {
+export function parseAroundData(body: Uint8Array, where: string, mostInputs: number): ParsedJson {
   if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
   const bytes = withoutMark(body)
-  const found = findData(bytes, where)
-  const around: Uint8Array[] = []
-  let at = 0
-  for (const { data } of found) {
-    around.push(bytes.subarray(at, data.start), EMPTY_ARRAY)
-    at = data.end
-  }
-  around.push(bytes.subarray(at, endOfText(bytes)))
-  const size = around.reduce((sum, { byteLength }) => sum + byteLength, 0)
-  if (size > MOST_BESIDE_DATA) {
-    throw new TooLarge(
-      `${where} holds ${size} bytes of JSON beside tensor data, larger than the ${MOST_BESIDE_DATA} bytes allowed`,
-    )
-  }
-  const { value } = parseJson(Buffer.concat(around, size), where)
+  checkObject(bytes, where)
+  const found = findData(bytes, where, mostInputs)
+  const places = found.map(({ data }) => data)
+  const { value } = parseJson(without(bytes, places, where), where)
   for (const { input, data } of found) {
     // Valid JSON now, so that what was found is where it seemed to be.
     const { inputs } = value as { inputs: { data: unknown }[] }
     ;(inputs[input] as { data: unknown }).data = data
   }
   return { value, exact: () => value }
+}
+
+/** Megabytes that are no JSON object need not be parsed to be refused. */
+function checkObject(bytes: Uint8Array, where: string): void {
+  const begin = skipSpace(bytes, 0)
+  if (bytes[begin] === OPEN_OBJECT) return
+  throw new BadRequest(
+    begin === bytes.length
+      ? `${where} is empty; expected a JSON object`
+      : `${where} begins with ${show(textOf(bytes, begin, begin + 20))}; it must be a JSON object`,
+  )
+}
+
+/** Where a value lies. */
+export interface Place {
+  readonly start: number
+  readonly end: number
+}
+
+/**
+ * The bytes with an empty array in each of these places.
+ * @throws {TooLarge} when more than 256 KiB are left
+ */
+export function without(bytes: Uint8Array, places: readonly Place[], where: string): Uint8Array {
+  const around: Uint8Array[] = []
+  let at = 0
+  for (const { start, end } of places) {
+    around.push(bytes.subarray(at, start), EMPTY_ARRAY)
+    at = end
+  }
+  around.push(bytes.subarray(at, endOfText(bytes)))
+  const size = around.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  checkBesideData(size, where)
+  return Buffer.concat(around, size)
+}
+
+function checkBesideData(size: number, where: string): void {
+  if (size <= MOST_BESIDE_DATA) return
+  throw new TooLarge(
+    `${where} holds more than the ${MOST_BESIDE_DATA} bytes of JSON that are allowed beside tensor data`,
+  )
 }
 
 /** Where trailing white space begins. */
@@ -75,45 +107,86 @@ function endOfText(bytes: Uint8Array): number {
 }
 
 /** Stands for data, and makes no valid JSON of what was none. */
-export const EMPTY_ARRAY = Buffer.from('[]')
+const EMPTY_ARRAY = Buffer.from('[]')
 
 /**
  * Where each input's `data` lies. JSON.parse sees the rest: invalid JSON, and keys with escapes.
+ * The limits hold while it looks: views of millions of arrays would take all of the memory.
  */
 function findData(
   bytes: Uint8Array,
   where: string,
+  mostInputs: number,
 ): { readonly input: number; readonly data: JsonData }[] {
   const found: { input: number; data: JsonData }[] = []
-  eachMember(bytes, skipSpace(bytes, 0), (key, at) =>
-    key !== 'inputs'
-      ? skipValue(bytes, at)
-      : eachElement(bytes, at, (at, input) =>
-          eachMember(bytes, at, (key, at) => {
-            const end = skipValue(bytes, at)
-            if (key === 'data' && bytes[at] === OPEN_ARRAY)
-              found.push({ input, data: new JsonData(bytes, at, end, where) })
-            return end
-          }),
-        ),
-  )
+  let dataBytes = 0
+  const visitInput = (input: number) => (key: string, at: number) => {
+    checkBesideData(at - dataBytes, where)
+    const end = skipValue(bytes, at)
+    if (key === 'data' && bytes[at] === OPEN_ARRAY) {
+      if (found.length === mostInputs)
+        throw new BadRequest(
+          `more than ${mostInputs} inputs have data; the model takes ${mostInputs}`,
+        )
+      found.push({ input, data: new JsonData(bytes, at, end, where) })
+      dataBytes += end - at
+    }
+    return end
+  }
+  const visitElement = (at: number, input: number) => {
+    checkBesideData(at - dataBytes, where)
+    return eachMember(bytes, at, visitInput(input))
+  }
+  eachMember(bytes, skipSpace(bytes, 0), (key, at) => {
+    checkBesideData(at - dataBytes, where)
+    return key === 'inputs' ? eachElement(bytes, at, visitElement) : skipValue(bytes, at)
+  })
   return found
 }
 
 /**
- * Where a member's value lies in the object that `bytes` holds; undefined if it has no such member.
+ * Where the values of these members lie in the object that `bytes` holds, in the order of the bytes.
  */
-export function findMember(
+export function findMembers(
   bytes: Uint8Array,
-  name: string,
-): { readonly start: number; readonly end: number } | undefined {
-  let found: { start: number; end: number } | undefined
-  eachMember(bytes, skipSpace(bytes, 0), (key, start) => {
+  names: readonly string[],
+): readonly (Place & { readonly name: string })[] {
+  const found: (Place & { readonly name: string })[] = []
+  eachMember(bytes, skipSpace(bytes, 0), (name, start) => {
     const end = skipValue(bytes, start)
-    if (key === name) found = { start, end }
+    if (names.includes(name) && found.length <= names.length) found.push({ name, start, end })
     return end
   })
   return found
+}
+
+/** Whether the JSON text begins as an array. */
+export const isArray = (bytes: Uint8Array): boolean => bytes[skipSpace(bytes, 0)] === OPEN_ARRAY
+
+/** A JSON array that is written wrongly. */
+const notArray = (where: string, why: string) =>
+  new BadRequest(`${where} is not valid JSON: ${why}`)
+
+/**
+ * Where the elements of the array that `bytes` holds lie. Whether each is valid JSON is seen by
+ * parsing it.
+ * @throws {BadRequest} when they are no array
+ */
+export function* findElements(bytes: Uint8Array, where: string): Generator<Place, void> {
+  let at = skipSpace(bytes, skipSpace(bytes, 0) + 1)
+  const isEmpty = bytes[at] === CLOSE_ARRAY
+  while (!isEmpty) {
+    const start = at
+    const end = skipValue(bytes, start)
+    if (start === end) throw notArray(where, `a value is missing at byte ${start}`)
+    yield { start, end }
+    at = skipSpace(bytes, end)
+    if (bytes[at] === CLOSE_ARRAY) break
+    if (bytes[at] !== COMMA) throw notArray(where, `neither a comma nor ] is at byte ${at}`)
+    at = skipSpace(bytes, at + 1)
+  }
+  const behind = skipSpace(bytes, at + 1)
+  if (behind < bytes.length) throw notArray(where, `the array ends at byte ${at}`)
 }
 
 /**

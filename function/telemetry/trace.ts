@@ -17,6 +17,12 @@ export interface TimedPart {
   readonly attributes: Attributes | undefined
 }
 
+/**
+ * Events of one batch that have spans of their own. OpenTelemetry's queue drops what is above 2,048
+ * spans at once, and an event has four.
+ */
+const MOST_EVENTS = 512
+
 /** The way of a request, or of one event in it, to its answer. Times are performance.now()'s. */
 export class Trace {
   readonly began: number
@@ -42,8 +48,12 @@ export class Trace {
     this.error = error
   }
 
-  /** @param attributes of an event that the request carries @returns the way of that event */
-  event(attributes: Attributes): Trace {
+  /**
+   * @param attributes of an event that the request carries
+   * @returns the way of that event; undefined where the request has {@link MOST_EVENTS} already
+   */
+  event(attributes: Attributes): Trace | undefined {
+    if (this.events.length === MOST_EVENTS) return undefined
     const trace = new EventTrace(attributes)
     this.events.push(trace)
     return trace

@@ -206,7 +206,12 @@ test('a whole request read around its data is what it is when parsed, wherever a
         }
         const body = Buffer.from(text)
         same(
-          outcome(() => decodeParsedRequest(parseAroundData(body, 'the body'), SIGNATURE)),
+          outcome(() =>
+            decodeParsedRequest(
+              parseAroundData(body, 'the body', SIGNATURE.inputs.length),
+              SIGNATURE,
+            ),
+          ),
           outcome(() => decodeParsedRequest(parseJson(body, 'the body'), SIGNATURE)),
           text,
         )
@@ -257,12 +262,85 @@ test('a body of megabytes is read with its mistakes named as in a small one', ()
   )
 })
 
-test('megabytes of JSON beside tensor data are too large', () => {
+test('megabytes that are no JSON object are refused unread', () => {
+  const refuses = (text: string, message: RegExp) =>
+    assert.throws(
+      () => decodeRequest(Buffer.from(text), undefined, SIGNATURE),
+      (error: Error) => error instanceof BadRequest && message.test(error.message),
+    )
+  refuses('x'.repeat(300_000), /^the body begins with "xxxxxxxxxxxxxxxxxxxx"; it must be a JSON/)
+  refuses(`[${'1,'.repeat(300_000)}1]`, /^the body begins with "\[1,/)
+  refuses(' '.repeat(300_000), /^the body is empty/)
+})
+
+test('inputs beyond the model’s are refused while they are looked for', () => {
+  for (const inputs of ['{"data":[]},'.repeat(100_000), `{"a":1${',"data":[]'.repeat(100_000)}},`])
+    assert.throws(
+      () => parseAroundData(Buffer.from(`{"inputs":[${inputs}{}]}`), 'the body', 2),
+      /^Error: more than 2 inputs have data; the model takes 2$/,
+    )
+})
+
+const withReviver = (text: string) =>
+  JSON.parse(text, ((_key: string, value: unknown, { source }: { source: string }) =>
+    typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d{16,20}$/.test(source)
+      ? BigInt(source)
+      : value) as never)
+
+const leaf = fc.oneof(
+  number,
+  fc.constantFrom(
+    '12345678901234567.0',
+    '1e1234567890123456',
+    '0.1234567890123456789',
+    '01234567890123456',
+    '"1234567890123456789"',
+    '"a\\"1234567890123456789"',
+    '"\\\\"',
+    'null',
+    ' ',
+    '"',
+  ),
+)
+const tree = fc.letrec<{ value: string }>(tie => ({
+  value: fc.oneof(
+    { maxDepth: 3 },
+    leaf,
+    fc.array(tie('value')).map(values => `[${values.join(', ')}]`),
+    fc
+      .array(
+        fc.tuple(
+          fc.constantFrom('"a"', '"1234567890123456789"', '"__proto__"', '1234567890123456789'),
+          tie('value'),
+        ),
+      )
+      .map(members => `{${members.map(([key, value]) => `${key} :${value}`)}}`),
+  ),
+})).value
+
+test('integers beyond 2^53 are those that a reviver sees, in any JSON and in what is none', () => {
+  const attempt = (parse: (text: string) => unknown, text: string) => {
+    try {
+      return { value: parse(text) }
+    } catch (error) {
+      return { refused: (error as Error).name }
+    }
+  }
+  fc.assert(
+    fc.property(tree, value => {
+      const text = `[${value}]`
+      assert.deepStrictEqual(attempt(parseExactly, text), attempt(withReviver, text), text)
+    }),
+    runs(50_000),
+  )
+})
+
+test('more than 256 KiB of JSON beside tensor data are too large', () => {
   const body = large('[1,2]', '[1,2]', `,"more":"${'a'.repeat(4 * 2 ** 20)}"`)
   assert.throws(
     () => decodeRequest(body, undefined, SIGNATURE),
     (error: Error) =>
       error instanceof TooLarge &&
-      /beside tensor data, larger than the 4194304 bytes/.test(error.message),
+      /more than the 262144 bytes of JSON that are allowed beside tensor data/.test(error.message),
   )
 })

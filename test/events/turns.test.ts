@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { Caller } from '../../function/answer.ts'
+import type { DataPlane } from '../../function/dataplane.ts'
+import { readBatch } from '../../function/events/cloudevent.ts'
+import { receiveEvents } from '../../function/events/receive.ts'
+import { BadRequest } from '../../function/protocol/errors.ts'
+import { Trace } from '../../function/telemetry/trace.ts'
+import { BATCHED, EVENT } from './events.ts'
+
+/*
+ * No batch keeps others from their turn: what is counted is how many events are asked in one turn of
+ * the event loop.
+ */
+
+const caller = (trace?: Trace): Caller => ({ arrived: 0, deadline: 1e9, gone: false, trace })
+const replier = { source: '/replies', modelName: 'm', modelVersion: undefined }
+
+/** Sends a batch to a data plane of its own. @returns how many events each turn asked it */
+async function askedByTurn(events: readonly unknown[], infer: DataPlane['infer'], trace?: Trace) {
+  const asked: number[] = []
+  let now = 0
+  const counting = {
+    infer: (...all: Parameters<DataPlane['infer']>) => {
+      if (now === 0)
+        setImmediate(() => {
+          asked.push(now)
+          now = 0
+        })
+      now++
+      return infer(...all)
+    },
+  } as unknown as DataPlane
+  const request = {
+    method: 'POST',
+    path: '/',
+    headers: { 'content-type': BATCHED },
+    body: Buffer.from(JSON.stringify(events)),
+  }
+  const context = { dataPlane: counting, replier }
+  const { status } = await receiveEvents(request, 'batched', caller(trace), context)
+  assert.equal(status, 200)
+  await new Promise(setImmediate)
+  return asked
+}
+
+const fail = async () => {
+  throw new BadRequest('no')
+}
+
+describe('a batch of events', () => {
+  test('that all fail at once is asked some events a turn', async () => {
+    const events = Array.from({ length: 1_000 }, (_, i) => ({ ...EVENT, data: 1, id: `${i}` }))
+    assert.deepEqual(await askedByTurn(events, fail), [256, 256, 256, 232])
+  })
+
+  test('of large events is asked fewer of them a turn', async () => {
+    const events = Array.from({ length: 8 }, () => ({ ...EVENT, data: 'x'.repeat(60_000) }))
+    assert.deepEqual(await askedByTurn(events, fail), [2, 2, 2, 2])
+  })
+
+  test('is parsed event by event, so that reading it may pause', () => {
+    const batch = readBatch(Buffer.from(`[${JSON.stringify(EVENT)},{}]`))
+    assert.equal(batch.next().value?.event.attributes.id, EVENT.id)
+    assert.throws(() => batch.next(), /^Error: event 1 of the batch: specversion is missing/)
+  })
+
+  test('that is no array is refused with the place of the mistake', () => {
+    const event = JSON.stringify(EVENT)
+    const refused: readonly [text: string, message: RegExp][] = [
+      [`[${event},]`, /a value is missing at byte/],
+      [`[,${event}]`, /a value is missing at byte 1$/],
+      [`[${event} ${event}]`, /neither a comma nor \] is at byte/],
+      [`[${event}`, /neither a comma nor \] is at byte/],
+      [`[${event}] 1`, /the array ends at byte/],
+      ['[', /a value is missing at byte 1$/],
+      [event, /the batch is an object; it must be an array/],
+      ['', /the batch is empty/],
+    ]
+    for (const [text, message] of refused)
+      assert.throws(() => [...readBatch(Buffer.from(text))], message)
+    assert.deepEqual([...readBatch(Buffer.from(' [ ] '))], [])
+  })
+
+  test('has spans of its first 512 events', async () => {
+    const trace = new Trace(0)
+    await askedByTurn(new Array(1_000).fill({ ...EVENT, data: 1 }), fail, trace)
+    assert.equal(trace.events.length, 512)
+    assert.equal(trace.parts.length, 0)
+  })
+
+  test('may name schemas by hosts of any length: they are not resolved', async () => {
+    const dataschema = `http://${'漢'.repeat(5_200)}/`
+    const [event] = readBatch(Buffer.from(JSON.stringify([{ ...EVENT, dataschema }])))
+    assert.equal(event?.event.attributes.dataschema, dataschema)
+  })
+})
