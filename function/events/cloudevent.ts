@@ -69,7 +69,7 @@ export function readHeaders(headers: IncomingHttpHeaders): Attributes {
 /**
  * @param where what error messages call it
  * @throws {BadRequest} when the body is no CloudEvent in JSON
- * @throws {TooLarge} when more than 256 KiB are beside its data
+ * @throws {TooLarge} when more than 4 MiB are beside its data
  */
 export function readStructuredEvent(body: Uint8Array, where = 'the event'): CloudEvent {
   if (body.byteLength <= LARGE_BYTES) {
@@ -105,7 +105,6 @@ export interface BatchedEvent {
 /**
  * The events of a batch, each parsed when it is asked for: a batch at once takes 100 ms a MiB.
  * @throws {BadRequest} when the body is no array, or the next element no CloudEvent
- * @throws {TooLarge} when an event has more than 256 KiB beside its data
  */
 export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
   const bytes = withoutMark(body)

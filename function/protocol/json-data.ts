@@ -5,9 +5,9 @@ import {
   CLOSE_ARRAY,
   COMMA,
   countElements,
+  isBracket,
   JsonData,
   OPEN_ARRAY,
-  OPEN_OBJECT,
   skipSpace,
   skipValue,
   textOf,
@@ -182,8 +182,6 @@ class PieceReader {
     return new BadRequest(`${this.json.where} is not valid JSON: in the data of ${input}: ${why}`)
   }
 }
-
-const isBracket = (byte: number | undefined) => byte === OPEN_ARRAY || byte === OPEN_OBJECT
 
 /** @param parts each an array of the shape's dimensions behind `depth` */
 function flatten(

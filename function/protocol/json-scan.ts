@@ -3,10 +3,10 @@ import { BadRequest, TooLarge } from './errors.ts'
 import { type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 
 /**
- * JSON beside tensor data is names, shapes, an id, parameters; what it is parsed to takes up to
- * twenty times its size, and of 1 MiB of keys 90 ms.
+ * JSON beside tensor data is names, shapes, an id, parameters. What values are parsed to takes up to
+ * twenty times their size, and 100,000 keys take 90 ms.
  */
-const MOST_BESIDE_DATA = 256 * 1024
+const MOST_BESIDE_DATA = { bytes: 4 * 2 ** 20, values: 32 * 1024 }
 
 /**
  * A JSON array of tensor data that has been found in a body but not read: from its bracket to
@@ -40,8 +40,9 @@ const CLOSE_OBJECT = 0x7d
  * Parses an inference request as {@link parseJson} does, but leaves each input's `data` where it
  * lies, as {@link JsonData}.
  * @param mostInputs of the model
- * @throws {BadRequest} as parseJson, and when more inputs have data than the model takes
- * @throws {TooLarge} when more than 256 KiB are beside the data
+ * @throws {BadRequest} as parseJson, when more inputs have data than the model takes, and when more
+ * than 32,768 values are beside the data
+ * @throws {TooLarge} when more than 4 MiB are beside the data
  */
 export function parseAroundData(body: Uint8Array, where: string, mostInputs: number): ParsedJson {
   if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
@@ -77,7 +78,8 @@ export interface Place {
 
 /**
  * The bytes with an empty array in each of these places.
- * @throws {TooLarge} when more than 256 KiB are left
+ * @throws {BadRequest} when more than 32,768 values are left
+ * @throws {TooLarge} when more than 4 MiB are left
  */
 export function without(bytes: Uint8Array, places: readonly Place[], where: string): Uint8Array {
   const around: Uint8Array[] = []
@@ -89,13 +91,30 @@ export function without(bytes: Uint8Array, places: readonly Place[], where: stri
   around.push(bytes.subarray(at, endOfText(bytes)))
   const size = around.reduce((sum, { byteLength }) => sum + byteLength, 0)
   checkBesideData(size, where)
-  return Buffer.concat(around, size)
+  const rest = Buffer.concat(around, size)
+  if (countValues(rest) > MOST_BESIDE_DATA.values) {
+    throw new BadRequest(
+      `${where} holds more than the ${MOST_BESIDE_DATA.values} JSON values that are allowed beside tensor data`,
+    )
+  }
+  return rest
+}
+
+/** No fewer values than there are in the JSON; in what is no JSON, some number. */
+function countValues(bytes: Uint8Array): number {
+  let count = 1
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at]
+    if (byte === QUOTE) at = skipString(bytes, at) - 1
+    else if (byte === COMMA || isBracket(byte)) count++
+  }
+  return count
 }
 
 function checkBesideData(size: number, where: string): void {
-  if (size <= MOST_BESIDE_DATA) return
+  if (size <= MOST_BESIDE_DATA.bytes) return
   throw new TooLarge(
-    `${where} holds more than the ${MOST_BESIDE_DATA} bytes of JSON that are allowed beside tensor data`,
+    `${where} holds more than the ${MOST_BESIDE_DATA.bytes} bytes of JSON that are allowed beside tensor data`,
   )
 }
 
@@ -226,6 +245,8 @@ function eachElement(
   }
   return at + 1
 }
+
+export const isBracket = (byte: number | undefined) => byte === OPEN_ARRAY || byte === OPEN_OBJECT
 
 export function skipSpace(bytes: Uint8Array, from: number): number {
   let at = from

@@ -21,10 +21,10 @@ test('a body of exactly the limit is taken, one byte more is not', async () => {
   assert.equal((await exchange(server.port, request('POST', IRIS, {}, `${padded} `))).status, 413)
 })
 
-test('more than 256 KiB of JSON beside the tensor data gets 413, not 500, also as an event', async () => {
+test('more than 4 MiB of JSON beside the tensor data gets 413, not 500, also as an event', async () => {
   const large = await startServer()
   try {
-    const body = irisBody().replace('{', `{${' '.repeat(256 * 1024)}`)
+    const body = irisBody().replace('{', `{${' '.repeat(4 * 2 ** 20)}`)
     const event = {
       'ce-specversion': '1.0',
       'ce-id': '1',
@@ -40,7 +40,7 @@ test('more than 256 KiB of JSON beside the tensor data gets 413, not 500, also a
       assert.equal(status, 413)
       assert.match(
         json.error,
-        /^the body holds more than the 262144 bytes of JSON that are allowed beside tensor data$/,
+        /^the body holds more than the 4194304 bytes of JSON that are allowed beside tensor data$/,
       )
     }
   } finally {

@@ -335,12 +335,24 @@ test('integers beyond 2^53 are those that a reviver sees, in any JSON and in wha
   )
 })
 
-test('more than 256 KiB of JSON beside tensor data are too large', () => {
+test('megabytes of JSON beside tensor data are too large', () => {
   const body = large('[1,2]', '[1,2]', `,"more":"${'a'.repeat(4 * 2 ** 20)}"`)
   assert.throws(
     () => decodeRequest(body, undefined, SIGNATURE),
     (error: Error) =>
       error instanceof TooLarge &&
-      /more than the 262144 bytes of JSON that are allowed beside tensor data/.test(error.message),
+      /more than the 4194304 bytes of JSON that are allowed beside tensor data/.test(error.message),
+  )
+})
+
+test('many values beside tensor data are too many; one long one is not', () => {
+  const decode = (more: string) =>
+    decodeRequest(large('[1,2]', '[1,2]', more), undefined, SIGNATURE)
+  const padding = `,"padding":"${'[,'.repeat(100_000)}"`
+  assert.equal(decode(padding).inputs[0]?.data.length, 2)
+  assert.throws(
+    () => decode(`${padding},"more":[0${',[]'.repeat(20_000)}]`),
+    (error: Error) =>
+      error instanceof BadRequest && /more than the 32768 JSON values/.test(error.message),
   )
 })
