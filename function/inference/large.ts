@@ -70,9 +70,13 @@ export async function inferLarge(session: Session, request: LargeRequest): Promi
   }
 }
 
-/** The code for messages is loaded where there are any. */
+/** The code for messages, and for V1, is loaded where there are any. */
 async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResponse['response']>> {
   if (bytes.kind === undefined) return new LargeCodec(bytes, limits)
+  if (bytes.kind === 'predict') {
+    const { LargePredictCodec } = await import('../protocol/predict-large.ts')
+    return new LargePredictCodec(bytes, limits)
+  }
   const { MessageCodec } = await import('../protocol/message.ts')
   return new MessageCodec(bytes, limits)
 }

@@ -4,6 +4,7 @@ import type { Codec } from '../protocol/codec.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, type Signature, type Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
+import { Slices } from './slices.ts'
 import { noTimes, type RequestTimes } from './statistics.ts'
 
 /**
@@ -64,13 +65,17 @@ export async function infer<Encoded>(
   trace?.enter('decode')
   const began = performance.now()
   const request = codec.decode(runner.signature)
+  const steps = codec.readData?.()
+  if (steps !== undefined) await new Slices().through(steps)
   times.input = performance.now() - began
   const encoder = codec.encoder(request)
   for (const run of runner.runsOf(request, caller)) {
     const outputs = await runner.run(run, caller, times)
     const ran = performance.now()
     countPredictions(outputs, labels, runner.predicted)
-    encoder.add(asClasses(outputs, request, { signature: runner.signature, labels }))
+    const classes = asClasses(outputs, request, { signature: runner.signature, labels })
+    const writing = encoder.add(classes)
+    if (writing !== undefined) await new Slices().through(writing)
     times.output += performance.now() - ran
   }
   trace?.enter('encode')

@@ -1,4 +1,4 @@
-import { decodeParsedRequest, decodeRequest } from './decode.ts'
+import { beginRequest, decodeParsedRequest, decodeRequest } from './decode.ts'
 import {
   type EncodedResponse,
   encodeResponse,
@@ -15,6 +15,8 @@ import type { Signature, Tensor } from './tensor.ts'
 export interface Codec<Encoded> {
   /** @throws {BadRequest|TooLarge} */
   decode(signature: Signature): InferenceRequest
+  /** Reads the tensor data that decode() left unread, in steps. @throws {BadRequest} in a step */
+  readData?(): Iterable<void>
   /** Writes the response to the decoded request. */
   encoder(request: InferenceRequest): Encoder<Encoded>
   /** All that another thread needs to do the same. Absent if the request is more than bytes. */
@@ -23,8 +25,11 @@ export interface Codec<Encoded> {
 
 /** Takes the outputs of a request's runs, one run after the other, and makes them the response. */
 export interface Encoder<Encoded> {
-  /** @throws {TooLarge|ModelError} */
-  add(outputs: readonly Tensor[]): void
+  /**
+   * @returns the steps of writing them, where it takes long: others may have their turn in between
+   * @throws {TooLarge|ModelError} here, or in a step
+   */
+  add(outputs: readonly Tensor[]): Iterable<void> | undefined
   /** @throws {BadRequest} when the protocol cannot say these outputs */
   finish(response: ResponseHead): Encoded
 }
@@ -35,7 +40,7 @@ export interface Encoder<Encoded> {
 export type ResponseData = 'json' | 'binary'
 
 /** An inference request as bytes. */
-export type RequestBytes = BodyBytes | MessageBytes
+export type RequestBytes = BodyBytes | MessageBytes | PredictBytes
 
 /** As the body of a request over HTTP, or the data of an event. */
 export interface BodyBytes {
@@ -52,6 +57,12 @@ export interface MessageBytes {
   readonly body: Uint8Array
   /** The response is to say that it is the last one. */
   readonly isFinal: boolean
+}
+
+/** As KServe's V1 says it. */
+export interface PredictBytes {
+  readonly kind: 'predict'
+  readonly body: Uint8Array
 }
 
 export class BytesCodec implements Codec<EncodedResponse> {
@@ -97,6 +108,7 @@ export class ParsedCodec implements Codec<EncodedResponse> {
 export class LargeCodec implements Codec<EncodedResponse> {
   readonly bytes: BodyBytes
   private readonly limits: ResponseLimits
+  private unread: Iterable<void> = []
 
   constructor(bytes: BodyBytes, limits: ResponseLimits) {
     this.bytes = bytes
@@ -106,11 +118,17 @@ export class LargeCodec implements Codec<EncodedResponse> {
   decode(signature: Signature): InferenceRequest {
     const { body, jsonLength, responseData } = this.bytes
     const { maxBytes, maxJsonBytes } = this.limits
-    if (jsonLength === undefined) checkJsonBytes(body, maxJsonBytes)
-    const request = decodeRequest(body, jsonLength, signature, maxBytes)
-    // The text is not needed any more. Free it now, before the run takes memory, too.
-    if (jsonLength === undefined) (body.buffer as ArrayBuffer).transfer(0)
+    checkJsonBytes(jsonLength ?? body.byteLength, maxJsonBytes)
+    const { request, steps } = beginRequest(body, jsonLength, signature, maxBytes)
+    this.unread = steps
     return allowed(request, responseData)
+  }
+
+  *readData(): Generator<void, void> {
+    yield* this.unread
+    const { body, jsonLength } = this.bytes
+    // The text is not needed any more. Free it now, before the run takes memory, too.
+    if (jsonLength === undefined) free(body)
   }
 
   encoder({ outputs }: InferenceRequest): Encoder<EncodedResponse> {
@@ -127,7 +145,7 @@ class ResponseAtOnce implements Encoder<EncodedResponse> {
     this.requested = requested
   }
 
-  add(outputs: readonly Tensor[]): void {
+  add(outputs: readonly Tensor[]): undefined {
     this.outputs = outputs
   }
 
@@ -146,9 +164,15 @@ function allowed(request: InferenceRequest, responseData: ResponseData): Inferen
   return request
 }
 
-function checkJsonBytes({ byteLength }: Uint8Array, maxJsonBytes: number): void {
-  if (byteLength <= maxJsonBytes) return
+/** Gives memory back that nothing else shares. */
+export const free = ({ buffer }: Uint8Array): void => {
+  ;(buffer as ArrayBuffer).transfer(0)
+}
+
+/** @throws {TooLarge} */
+export function checkJsonBytes(bytes: number, maxJsonBytes: number): void {
+  if (bytes <= maxJsonBytes) return
   throw new TooLarge(
-    `${byteLength} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed; send large tensors as binary tensor data (parameters.binary_data_size)`,
+    `${bytes} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send large tensors as binary tensor data (parameters.binary_data_size)`,
   )
 }

@@ -15,6 +15,9 @@ export type TensorData =
   | BigUint64Array
   | readonly string[]
 
+/** The data of a tensor that is being written. */
+export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
+
 /** Everything that differs by datatype. CONTRIBUTING.md says how to add one. */
 export interface DatatypeRow {
   /**
@@ -27,7 +30,7 @@ export interface DatatypeRow {
   /** Its number in onnx.proto (TensorProto.DataType). */
   readonly onnx: number
   /** An empty tensor's data of `length` elements; BYTES start as empty strings. */
-  readonly allocate: (length: number) => Exclude<TensorData, readonly string[]> | string[]
+  readonly allocate: (length: number) => TensorElements
   /**
    * Reads little-endian elements without copying; `offset` is a multiple of `bytes`. BYTES are read
    * elsewhere.

@@ -3,7 +3,7 @@ import { isComparable } from './classification.ts'
 import { DATATYPES, type Datatype, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
-import { readJsonData } from './json-data.ts'
+import { type DataReader, readJsonData, readJsonDataLater } from './json-data.ts'
 import { parseAroundData } from './json-scan.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import {
@@ -28,6 +28,13 @@ const MAX_BESIDE_ZERO = 2 ** 20
 /** NumPy's limit too; no model needs more, and an error message must be able to show a shape. */
 const MAX_RANK = 64
 
+/** A request whose tensor data is not all read yet. */
+export interface Decoding {
+  readonly request: InferenceRequest
+  /** Read it, each in a few milliseconds. @throws {BadRequest} */
+  readonly steps: Iterable<void>
+}
+
 /**
  * Reads an inference request (Open Inference Protocol, "Inference Request JSON Object"; binary
  * tensor data extension).
@@ -39,13 +46,22 @@ const MAX_RANK = 64
  * @throws {BadRequest} naming the field, what it holds and what it should hold
  * @throws {TooLarge} when the inputs take more than that
  */
-export function decodeRequest(
+export const decodeRequest = (
+  body: Uint8Array,
+  jsonLength: number | undefined,
+  signature: Signature,
+  maxTensorBytes?: number,
+): InferenceRequest => finish(beginRequest(body, jsonLength, signature, maxTensorBytes))
+
+/** The same, but data of a large body is left for steps that follow. */
+export function beginRequest(
   body: Uint8Array,
   jsonLength: number | undefined,
   signature: Signature,
   maxTensorBytes = Number.POSITIVE_INFINITY,
-): InferenceRequest {
-  if (jsonLength === 0) return decodeRaw(body, signature, maxTensorBytes)
+): Decoding {
+  if (jsonLength === 0)
+    return { request: decodeRaw(body, signature, maxTensorBytes), steps: NO_STEPS }
   if (jsonLength !== undefined && jsonLength > body.byteLength) {
     throw new BadRequest(
       `Inference-Header-Content-Length is ${jsonLength}, but the body has ${body.byteLength} bytes`,
@@ -54,27 +70,37 @@ export function decodeRequest(
   const json = jsonLength === undefined ? body : body.subarray(0, jsonLength)
   const binary = jsonLength === undefined ? NOTHING : body.subarray(jsonLength)
   const where = jsonLength === undefined ? 'the body' : 'the JSON before the binary data'
-  const parsed =
+  const { value, exact } =
     json.byteLength < LARGE_JSON_BYTES
       ? parseJson(json, where)
       : parseAroundData(json, where, signature.inputs.length)
-  return readRequest(parsed.value, new InputsOfJson(parsed.exact, binary), {
-    signature,
-    maxTensorBytes,
-  })
+  const inputs = new InputsOfJson(exact, binary)
+  return { request: readRequest(value, inputs, { signature, maxTensorBytes }), steps: inputs.steps }
 }
 
 /**
  * Reads an inference request whose JSON is parsed already (by a runtime or an event's envelope).
  * @throws {BadRequest} as {@link decodeRequest}
  */
-export function decodeParsedRequest(
+export const decodeParsedRequest = (json: ParsedJson, signature: Signature): InferenceRequest =>
+  finish(beginParsedRequest(json, signature))
+
+/** The same, but data that lies in a large body is left for steps that follow. */
+export function beginParsedRequest(
   { value, exact }: ParsedJson,
   signature: Signature,
-): InferenceRequest {
-  const maxTensorBytes = Number.POSITIVE_INFINITY
-  return readRequest(value, new InputsOfJson(exact, NOTHING), { signature, maxTensorBytes })
+  maxTensorBytes = Number.POSITIVE_INFINITY,
+): Decoding {
+  const inputs = new InputsOfJson(exact, NOTHING)
+  return { request: readRequest(value, inputs, { signature, maxTensorBytes }), steps: inputs.steps }
 }
+
+function finish({ request, steps }: Decoding): InferenceRequest {
+  for (const _ of steps);
+  return request
+}
+
+const NO_STEPS: Iterable<void> = []
 
 const NOTHING = new Uint8Array(0)
 
@@ -139,10 +165,17 @@ class InputsOfJson implements InputData {
   private readonly binary: Uint8Array
   /** So many bytes of the binary data are read. */
   private binaryAt = 0
+  /** Read the data that lies in a large body. */
+  private readers: Set<DataReader> | undefined
 
   constructor(exact: () => unknown, binary: Uint8Array) {
     this.exact = exact
     this.binary = binary
+  }
+
+  /** Read what read() left. */
+  get steps(): Iterable<void> {
+    return this.readers === undefined ? NO_STEPS : stepsOf(this.readers)
   }
 
   read(
@@ -152,9 +185,12 @@ class InputsOfJson implements InputData {
     metadata: TensorMetadata,
   ): TensorData {
     const size = readBinarySize(input, metadata.name)
-    return size === undefined
-      ? readJsonData(this.jsonOf(input, i, metadata.datatype), shape, metadata)
-      : readBinaryTensor(this.takeBinary(size, metadata.name), shape, metadata)
+    if (size !== undefined)
+      return readBinaryTensor(this.takeBinary(size, metadata.name), shape, metadata)
+    const json = this.jsonOf(input, i, metadata.datatype)
+    if (Array.isArray(json)) return readJsonData(json, shape, metadata)
+    this.readers ??= new Set()
+    return readJsonDataLater(json, shape, metadata, this.readers)
   }
 
   checkAllRead(): void {
@@ -182,6 +218,10 @@ class InputsOfJson implements InputData {
     this.binaryAt += size
     return bytes
   }
+}
+
+function* stepsOf(readers: Iterable<DataReader>): Generator<void, void> {
+  for (const reader of readers) yield* reader.steps()
 }
 
 /** Reads a request's inputs in the order they are given. */

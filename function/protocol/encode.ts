@@ -121,7 +121,7 @@ export class ResponseWriter {
    * @throws {TooLarge} when the response exceeds a limit
    * @throws {ModelError} when these rows have another shape than those before
    */
-  add(outputs: readonly Tensor[]): void {
+  add(outputs: readonly Tensor[]): undefined {
     for (let i = 0; i < outputs.length; i++) {
       const output = outputs[i] as Tensor
       const written = this.outputs[i] as WrittenOutput

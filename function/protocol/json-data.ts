@@ -1,4 +1,4 @@
-import { DATATYPES, type Datatype, type DatatypeRow, isBigInteger } from './datatypes.ts'
+import { DATATYPES, type Datatype, isBigInteger, type TensorElements } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { parseExactly, show, whyNotJson } from './json.ts'
 import {
@@ -33,7 +33,11 @@ export function readJsonData(
       `input ${show(name)}: ${datatype} has no JSON form; send it as binary tensor data (parameters.binary_data_size)`,
     )
   }
-  if (data instanceof JsonData) return new PieceReader(data, shape, metadata, pieceBytes).read()
+  if (data instanceof JsonData) {
+    const reader = new PieceReader(data, shape, metadata, { pieceBytes })
+    for (const _ of reader.steps());
+    return reader.elements
+  }
   if (!Array.isArray(data))
     throw new BadRequest(`input ${show(name)}: data is ${show(data)}; it must be an array`)
   const isNested = shape.length > 1 && Array.isArray(data[0])
@@ -46,11 +50,47 @@ export function readJsonData(
   return elements
 }
 
+/** Reads tensor data into memory that is there already. */
+export interface DataReader {
+  /** Each takes a few milliseconds. @throws {BadRequest} */
+  steps(): Iterable<void>
+}
+
+/** Tensor data that is no array of its own in the body. */
+export abstract class ScatteredData {
+  /** Reads it, beside others. */
+  abstract readonly reader: DataReader
+  /** Memory for its elements. @throws {BadRequest} */
+  abstract allocate(shape: readonly number[], metadata: TensorMetadata): TensorData
+}
+
+/**
+ * The same as {@link readJsonData}, but data that lies in the body is read by a reader, afterwards.
+ * @param readers gets the reader
+ */
+export function readJsonDataLater(
+  data: unknown,
+  shape: readonly number[],
+  metadata: TensorMetadata,
+  readers: Set<DataReader>,
+): TensorData {
+  if (data instanceof ScatteredData) {
+    const elements = data.allocate(shape, metadata)
+    readers.add(data.reader)
+    return elements
+  }
+  if (!(data instanceof JsonData) || DATATYPES[metadata.datatype].fromJson === undefined)
+    return readJsonData(data, shape, metadata)
+  const reader = new PieceReader(data, shape, metadata)
+  readers.add(reader)
+  return reader.elements
+}
+
 /**
  * JSON.parse takes up to twenty times the memory of its text: 64 MiB at once took 7 s and 2.7 GB,
  * in pieces 1 s and 150 MB.
  */
-const PIECE_BYTES = 64 * 1024
+export const PIECE_BYTES = 64 * 1024
 
 /** An array that is being read. */
 interface OpenArray {
@@ -62,22 +102,32 @@ interface OpenArray {
   length: number
 }
 
+/** Where a reader's elements go, where that is not an array of their own. */
+interface PieceOptions {
+  readonly into?: TensorElements
+  /** The place of the first one there. */
+  readonly from?: number
+  readonly pieceBytes?: number
+}
+
 /** Parses an array some parts at a time, and keeps only the tensor's elements of them. */
-class PieceReader {
+export class PieceReader implements DataReader {
+  readonly elements: TensorElements
   private readonly json: JsonData
   private readonly shape: readonly number[]
   private readonly metadata: TensorMetadata
   private readonly pieceBytes: number
   private readonly isNested: boolean
-  private readonly elements: ReturnType<DatatypeRow['allocate']>
-  /** So many of the elements are read. */
-  private count = 0
+  /** How many elements the array must have. */
+  private readonly expected: number
+  /** The place of the next element. */
+  private next: number
 
   constructor(
     json: JsonData,
     shape: readonly number[],
     metadata: TensorMetadata,
-    pieceBytes: number,
+    { into, from = 0, pieceBytes = PIECE_BYTES }: PieceOptions = {},
   ) {
     const { bytes, start, end } = json
     this.json = json
@@ -85,21 +135,21 @@ class PieceReader {
     this.metadata = metadata
     this.pieceBytes = pieceBytes
     this.isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
-    const expected = elementCount(shape)
+    this.expected = elementCount(shape)
+    this.next = from
     // An element takes a byte and a comma at least. Nothing is allocated for elements that cannot
     // be there.
-    if (expected > (end - start) / 2) throw this.wrongLength(start, 0)
-    this.elements = DATATYPES[metadata.datatype].allocate(expected)
+    if (this.expected > (end - start) / 2) throw this.wrongLength(start, 0)
+    this.elements = into ?? DATATYPES[metadata.datatype].allocate(this.expected)
   }
 
-  read(): TensorData {
-    this.readArray(this.json.start, 0)
-    return this.elements
+  steps(): Generator<void, void> {
+    return this.readArray(this.json.start, 0)
   }
 
-  private readArray(begin: number, depth: number): void {
+  private *readArray(begin: number, depth: number): Generator<void, void> {
     const { bytes } = this.json
-    const expected = this.isNested ? (this.shape[depth] as number) : this.elements.length
+    const expected = this.isNested ? (this.shape[depth] as number) : this.expected
     const array: OpenArray = { begin, depth, expected, length: 0 }
     let piece = begin + 1
     let at = piece
@@ -110,11 +160,12 @@ class PieceReader {
       if (behind - part > this.pieceBytes && isBracket(bytes[part])) {
         // The comma before this part is at - 1.
         if (piece < at) this.take(array, piece, at - 1)
-        this.readLargePart(array, part)
+        yield* this.readLargePart(array, part)
         piece = behind + 1
       } else if (isLast || behind - piece > this.pieceBytes) {
         this.take(array, piece, behind)
         piece = behind + 1
+        yield
       }
       if (isLast) {
         this.checkEnd(array, behind)
@@ -134,21 +185,22 @@ class PieceReader {
     array.length += parts.length
     if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
     const flat = this.isNested ? flatten(parts, this.shape, array.depth, this.metadata.name) : parts
-    fill(this.elements, this.count, flat, this.metadata)
-    this.count += flat.length
+    if (this.next + flat.length > this.elements.length) throw this.wrongLength(array.begin, 0)
+    fill(this.elements, this.next, flat, this.metadata)
+    this.next += flat.length
   }
 
   /** A part that is too large to be parsed at once: it must be an array of the next dimension. */
-  private readLargePart(array: OpenArray, at: number): void {
+  private *readLargePart(array: OpenArray, at: number): Generator<void, void> {
     const { bytes } = this.json
     const deepest = this.isNested ? this.shape.length - 1 : 0
     if (array.depth === deepest || bytes[at] !== OPEN_ARRAY) {
       const { name, datatype } = this.metadata
       const shown =
         bytes[at] === OPEN_ARRAY ? `an array of ${countElements(bytes, at)}` : 'an object'
-      throw wrongElement(name, this.count, shown, datatype)
+      throw wrongElement(name, this.next, shown, datatype)
     }
-    this.readArray(at, array.depth + 1)
+    yield* this.readArray(at, array.depth + 1)
     array.length++
   }
 
@@ -202,8 +254,23 @@ function flatten(
   return level
 }
 
+/**
+ * Rows of a tensor that are parsed already.
+ * @param from the place of their first element
+ * @param rows each nested as the shape's dimensions behind the first say
+ */
+export function fillRows(
+  elements: TensorElements,
+  from: number,
+  rows: readonly unknown[],
+  shape: readonly number[],
+  metadata: TensorMetadata,
+): void {
+  fill(elements, from, flatten(rows, shape, 0, metadata.name), metadata)
+}
+
 function fill(
-  elements: TensorData | string[],
+  elements: TensorElements,
   from: number,
   values: readonly unknown[],
   { name, datatype }: TensorMetadata,
@@ -216,12 +283,12 @@ function fill(
   }
 }
 
-const miscounted = (name: string, shape: readonly number[], length: number) =>
+export const miscounted = (name: string, shape: readonly number[], length: number) =>
   new BadRequest(
     `input ${show(name)}: shape [${shape}] holds ${elementCount(shape)} elements, data holds ${length}`,
   )
 
-const wrongElement = (name: string, at: number, shown: string, datatype: Datatype) =>
+export const wrongElement = (name: string, at: number, shown: string, datatype: Datatype) =>
   new BadRequest(
     `input ${show(name)}: data[${at}] is ${shown}; ${datatype} takes ${DATATYPES[datatype].takes}`,
   )

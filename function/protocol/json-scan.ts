@@ -182,6 +182,10 @@ export function findMembers(
 /** Whether the JSON text begins as an array. */
 export const isArray = (bytes: Uint8Array): boolean => bytes[skipSpace(bytes, 0)] === OPEN_ARRAY
 
+/** Whether it begins as an object. */
+export const isObjectText = (bytes: Uint8Array): boolean =>
+  bytes[skipSpace(bytes, 0)] === OPEN_OBJECT
+
 /** A JSON array that is written wrongly. */
 const notArray = (where: string, why: string) =>
   new BadRequest(`${where} is not valid JSON: ${why}`)

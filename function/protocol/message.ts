@@ -175,7 +175,7 @@ class MessageWriter implements Encoder<EncodedMessage> {
     this.#options = options
   }
 
-  add(outputs: readonly Tensor[]): void {
+  add(outputs: readonly Tensor[]): undefined {
     if (this.#outputs.length === 0) {
       this.#outputs = outputs.map(first => ({ first, rows: 0, parts: [] }))
       this.#isRaw = this.#options.isRaw || outputs.some(({ datatype }) => !hasContents(datatype))
