@@ -37,7 +37,7 @@ export const SERVERS: Readonly<Record<string, ServerOptions>> = {
   pictures: {
     program: 'predictor',
     path: '/v2/models/echo/infer',
-    env: { ...echo('identity-fp32'), MAX_JSON_BYTES: String(64 * 2 ** 20) },
+    env: { ...echo('unknown-rank'), MAX_JSON_BYTES: String(64 * 2 ** 20) },
   },
 }
 

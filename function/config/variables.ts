@@ -114,6 +114,13 @@ export const LIMITS = {
       'for all waiting requests together. All bodies and answers held at once are bounded by ' +
       'twice this; beyond that the answer is 503.',
   }),
+  maxJsonBytes: variable('MAX_JSON_BYTES', integer({ min: 1 }), {
+    default: 16 * 1024 * 1024,
+    meaning:
+      'The largest JSON of a request, and of its answer, within `MAX_BODY_BYTES`; a larger one ' +
+      'is answered 413. JSON takes several times its size while it is read: with the default a ' +
+      'process stays within 512 MiB. Binary tensor data takes its own size.',
+  }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
     meaning:

@@ -18,19 +18,12 @@ import type { Statistics } from './statistics.ts'
  */
 const LARGE_BODY_BYTES = 128 * 1024
 
-/**
- * Of a request, and of a response. Reading and writing JSON takes several times its size: with 64
- * MiB of it, 16 callers took a process past 512 MiB; with 16 MiB, to 314 (docs/containers.md).
- * Binary tensor data takes its own size.
- */
-const MOST_JSON_BYTES = 16 * 2 ** 20
-
 export interface LoadedModelOptions {
   readonly executor: Executor
   /** Inputs that suit the model. */
   readonly example: readonly Tensor[]
   readonly folder: ModelIdentity
-  readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes'>
+  readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
   readonly metrics: Metrics
   readonly statistics: Statistics
 }
@@ -114,7 +107,7 @@ export class LoadedModel {
       const large = await executor.inferLarge(
         {
           bytes,
-          limits: { maxBytes, maxJsonBytes: Math.min(maxBytes, MOST_JSON_BYTES) },
+          limits: { maxBytes, maxJsonBytes: Math.min(maxBytes, limits.maxJsonBytes) },
           arrivedAt: performance.timeOrigin + caller.arrived,
           mayDivide: this.batching.joins,
           maxBatchRows: limits.maxBatchRows,

@@ -165,7 +165,7 @@ export class ResponseWriter {
       this.jsonSize += part.byteLength
       if (this.jsonSize > maxJsonBytes) {
         throw new TooLarge(
-          `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed; ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
+          `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
         )
       }
     }

@@ -161,7 +161,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
         assert.equal(answer.status, 413)
         assert.match(
           jsonOf(answer).error,
-          /^17000000 bytes of JSON are larger than the 16777216 bytes allowed; send .* binary tensor data/,
+          /^17000000 bytes of JSON are larger than the 16777216 bytes allowed \(MAX_JSON_BYTES\); send .* binary tensor data/,
         )
       } finally {
         await large.stop()

@@ -409,28 +409,32 @@ test('a model of a datatype that JSON cannot say is asked by V2', async t => {
   }
 })
 
-test('a body larger than V1 reads is 413 that points to V2, which takes it', async t => {
-  const server = await startServer()
+test('a large body is answered as a small one, up to MAX_JSON_BYTES, which the refusal names', async t => {
+  const server = await startServer({ MAX_JSON_BYTES: '1000000' })
   t.after(server.stop)
-  const rows = Array.from({ length: 50_000 }, () => SETOSA)
-  const padding = ' '.repeat(4 * 2 ** 20)
-  const v1 = await predict(
-    server,
-    'iris-classifier',
-    `{"instances":${JSON.stringify(rows)}${padding}}`,
+  const ask = (body: unknown) => predict(server, 'iris-classifier', body)
+  const rows = Array.from({ length: 5_000 }, (_, i) => (i % 2 === 0 ? SETOSA : VIRGINICA))
+  const small = (await ask({ instances: [SETOSA, VIRGINICA] })).json.predictions as unknown[]
+  const padding = ' '.repeat(200_000)
+  const byRows = await ask(`{"instances":${JSON.stringify(rows)}${padding}}`)
+  assert.equal(byRows.status, 200)
+  const predictions = byRows.json.predictions as unknown[]
+  assert.deepEqual([predictions.length, predictions.slice(-2)], [5_000, small])
+  const objects = { instances: rows.map(input => ({ input })) }
+  assert.deepEqual((await ask(objects)).json, byRows.json)
+  const byColumns = await ask({ inputs: { input: [...rows, ...rows].slice(0, 6_001) } })
+  const { predicted_class: classes } = byColumns.json.outputs as { predicted_class: string[] }
+  assert.deepEqual([classes.length, classes.at(-1)], [6_001, 'setosa'])
+
+  const tooLarge = await ask(`{"instances":[]${' '.repeat(1_000_000)}}`)
+  assert.equal(tooLarge.status, 413)
+  assert.match(
+    tooLarge.json.error as string,
+    /^1000016 bytes of JSON are larger than the 1000000 bytes allowed \(MAX_JSON_BYTES\)/,
   )
-  assert.deepEqual(
-    [v1.status, v1.json.error],
-    [413, 'the body is larger than the 4194304 bytes allowed in V1; ask by V2'],
-  )
-  const data = `${JSON.stringify(rows).slice(0, -1)}${padding}]`
-  const v2 = await supertest(server.url)
-    .post('/v2/models/iris-classifier/infer')
-    .set('Content-Type', 'application/json')
-    .send(
-      `{"inputs":[{"name":"input","datatype":"FP32","shape":[${rows.length},4],"data":${data}}],"outputs":[{"name":"predicted_class"}]}`,
-    )
-  assert.equal(v2.status, 200)
+  const answer = await ask({ inputs: new Array(30_000).fill([1, 2, 3, 4]) })
+  assert.equal(answer.status, 413)
+  assert.match(answer.json.error as string, /^the answer as JSON is larger .*MAX_JSON_BYTES/)
 })
 
 test('a model that fails on a request that fits it is 500', async t => {
