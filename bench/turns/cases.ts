@@ -241,6 +241,7 @@ const TARGETS: Case[] = [
 
 const V1: Case[] = [
   ['rows, 128 KiB', () => v1Rows(SMALL)],
+  ['rows, 1 MiB', () => v1Rows(MIB)],
   ['rows, 4 MiB', () => v1Rows(4 * MIB)],
   ['rows, 16 MiB', () => v1Rows(JSON_LIMIT)],
   [

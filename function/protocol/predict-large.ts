@@ -111,7 +111,15 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
     const { value } = parseJson(without(bytes, places, BODY), BODY)
     const found = places.map(place => [place.name, dataAt(bytes, place)])
     columns = { ...(value as JsonObject), ...Object.fromEntries(found) }
-  } else columns = namedColumns(dataAt(bytes, { start: 0, end: bytes.length }), signature)
+  } else {
+    const column = dataAt(bytes, { start: 0, end: bytes.length })
+    const [name, ...others] = names
+    columns =
+      name !== undefined && others.length === 0
+        ? { [name]: column }
+        : // Which says what is wrong with it.
+          namedColumns(isArray(bytes) ? new Array(countElements(bytes, 0)) : column, signature)
+  }
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }
 }
 

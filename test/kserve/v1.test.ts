@@ -433,7 +433,7 @@ test('a large body is answered as a small one, up to MAX_JSON_BYTES, which the r
     /^1000016 bytes of JSON are larger than the 1000000 bytes allowed \(MAX_JSON_BYTES\)/,
   )
   const answer = await ask({ inputs: new Array(30_000).fill([1, 2, 3, 4]) })
-  assert.equal(answer.status, 413)
+  assert.equal(answer.status, 413, answer.json.error as string)
   assert.match(answer.json.error as string, /^the answer as JSON is larger .*MAX_JSON_BYTES/)
 })
 

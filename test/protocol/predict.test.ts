@@ -56,7 +56,7 @@ const requestOf = ({ inputs }: Signature) =>
     .record({
       rows: fc.nat(5),
       dims: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 3, maxLength: 3 }),
-      form: fc.constantFrom('objects', 'plain', 'columns'),
+      form: fc.constantFrom('objects', 'plain', 'columns', 'column'),
     })
     .chain(({ rows, dims, form }) => {
       const shape = (rank: number) => dims.slice(0, rank - 1)
@@ -68,6 +68,7 @@ const requestOf = ({ inputs }: Signature) =>
           const members = inputs.map(({ name }, i) => `"${name}" : [${columns[i]}]`)
           return `{"inputs":{${members}}}`
         }
+        if (form === 'column') return `{"inputs" : [${columns[0]}]}`
         if (form === 'plain') return ` {"instances": [${columns[0]}] }`
         const objects = Array.from(
           { length: rows },
