@@ -167,9 +167,12 @@ class FileBytes {
     closeSync(this.#file)
   }
 
-  /** The main thread serves requests meanwhile, so a long file is read in slices. */
-  async pause(): Promise<void> {
-    if (this.#slices.isOver) await this.#slices.next()
+  /**
+   * The main thread serves requests meanwhile, so a long file is read in slices.
+   * @returns undefined while the slice is not over
+   */
+  pause(): Promise<void> | undefined {
+    return this.#slices.isOver ? this.#slices.next() : undefined
   }
 
   byte(): number {
@@ -320,10 +323,10 @@ async function readGraph(bytes: FileBytes, end: number): Promise<Graph> {
   for (const { number, length } of fields(bytes, end)) {
     const until = bytes.at + length
     if (number === 1) nodes.push(await readNode(bytes, until))
-    else if (number === 5) initializers.push(readTensor(bytes, until))
+    else if (number === 5) initializers.push(await readTensor(bytes, until))
     else if (number === 11) inputs.push(readValueInfo(bytes, until))
     else if (number === 12) outputs.push(readValueInfo(bytes, until))
-    else if (number === 15) initializers.push(readSparseTensor(bytes, until))
+    else if (number === 15) initializers.push(await readSparseTensor(bytes, until))
     await bytes.pause()
   }
   return { nodes, initializers, inputs, outputs }
@@ -427,7 +430,7 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
       bytes.at = end
       return { ...attribute, skipped: true }
     }
-    if (number === 7 || number === 8) readNumbers(bytes, field, number === 7, numbers)
+    if (number === 7 || number === 8) await readMany(bytes, field, number === 7, numbers)
     else if (number === 9) texts.push(bytes.text(length))
     else attribute = { ...attribute, ...(await readSingle(bytes, field)) }
     await bytes.pause()
@@ -452,26 +455,45 @@ async function readSingle(
   if (number === 3) return { number: value }
   if (number === 4)
     return length <= MOST_VALUE_BYTES ? { text: bytes.text(length) } : { skipped: true }
-  if (number === 5) return { tensor: readTensor(bytes, end) }
+  if (number === 5) return { tensor: await readTensor(bytes, end) }
   if (number === 6) return { graph: await readGraph(bytes, end) }
   if (number === 21) return { reference: bytes.text(length) }
   return number >= 10 && number <= 15 && number !== 13 ? { skipped: true } : {}
 }
 
-/** Repeated numbers, packed or one a field. */
+/** Numbers that are read at a time. */
+const NUMBERS_AT_A_TIME = 4_096
+
+/** Repeated numbers, packed or one a field, however many. */
+async function readMany(
+  bytes: FileBytes,
+  field: Field,
+  areFloats: boolean,
+  into: number[],
+): Promise<void> {
+  const end = bytes.at + field.length
+  do {
+    readNumbers(bytes, field, areFloats, into, end)
+    await bytes.pause()
+  } while (bytes.at < end)
+}
+
+/** Repeated numbers, packed or one a field: the next ones. */
 function readNumbers(
   bytes: FileBytes,
   { value, length, isMessage }: Field,
   areFloats: boolean,
   into: number[],
+  end = bytes.at + length,
 ): void {
-  const end = bytes.at + length
+  const most = into.length + NUMBERS_AT_A_TIME
   if (length === 0 && !isMessage) into.push(value)
-  else if (areFloats) while (bytes.at < end) into.push(bytes.take(4).readFloatLE())
-  else while (bytes.at < end) into.push(bytes.varint())
+  else if (areFloats)
+    while (bytes.at < end && into.length < most) into.push(bytes.take(4).readFloatLE())
+  else while (bytes.at < end && into.length < most) into.push(bytes.varint())
 }
 
-function readTensor(bytes: FileBytes, end: number): TensorProto {
+async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   const dims: number[] = []
   const values: number[] = []
   const entries = new Map<string, string>()
@@ -487,6 +509,9 @@ function readTensor(bytes: FileBytes, end: number): TensorProto {
     else if (number === 13) readEntry(bytes, bytes.at + length, entries)
     else if (number === 14) isExternal = value === 1
     else if (number !== 12) isKnown = readValues(bytes, field, type, values) && isKnown
+    // Every text is a field.
+    const pause = bytes.pause()
+    if (pause !== undefined) await pause
   }
   if (isExternal) {
     const external = {
@@ -535,11 +560,11 @@ function readEntry(bytes: FileBytes, end: number, into: Map<string, string>): vo
 }
 
 /** SparseTensorProto: values 1 (which carries the name), dims 3. */
-function readSparseTensor(bytes: FileBytes, end: number): TensorProto {
+async function readSparseTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   const dims: number[] = []
   let values: TensorProto = { name: '', type: 0, dims: [] }
   for (const field of fields(bytes, end)) {
-    if (field.number === 1) values = readTensor(bytes, bytes.at + field.length)
+    if (field.number === 1) values = await readTensor(bytes, bytes.at + field.length)
     else if (field.number === 3) readNumbers(bytes, field, false, dims)
   }
   const { name, type, external } = values

@@ -132,7 +132,7 @@ class Walk {
   }
 
   async #nodes(nodes: readonly Node[], scope: Scope, outputs: readonly string[]): Promise<void> {
-    const needed = namesNeeded(nodes, outputs)
+    const needed = await namesNeeded(nodes, outputs, this.#slices)
     for (const node of nodes) {
       if (!node.outputs.some(name => needed.has(name))) continue
       const values = await this.#valuesOf(node, scope, needed)
@@ -287,11 +287,17 @@ function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): r
 }
 
 /** All values that the outputs depend on, those that graphs within nodes capture included. */
-function namesNeeded(nodes: readonly Node[], outputs: readonly string[]): Set<string> {
+async function namesNeeded(
+  nodes: readonly Node[],
+  outputs: readonly string[],
+  slices: Slices,
+): Promise<Set<string>> {
   const needed = new Set(outputs)
-  for (const node of nodes.toReversed())
+  for (const node of nodes.toReversed()) {
     if (node.outputs.some(name => needed.has(name)))
       for (const name of namesIn(node)) needed.add(name)
+    if (slices.isOver) await slices.next()
+  }
   return needed
 }
 
