@@ -279,18 +279,18 @@ const PICTURES: Case[] = [
 ]
 
 const PAGES: Case[] = [
-  '/',
-  '/docs',
-  '/openapi.json',
-  '/metrics',
-  V2_PATH.replace('/infer', ''),
-].map(path => ({
-  name: `100 × GET ${path}, gzip`,
+  { path: '/', times: 100 },
+  { path: '/docs', times: 100 },
+  { path: '/openapi.json', times: 100 },
+  { path: V2_PATH.replace('/infer', ''), times: 100 },
+  { path: '/metrics', times: 1 },
+].map(({ path, times }) => ({
+  name: `${times} × GET ${path}, gzip`,
   server: 'iris',
   method: 'GET',
   path,
   headers: { accept: 'text/html', 'accept-encoding': 'gzip' },
-  times: 100,
+  times,
 }))
 
 const ANSWERS: Case[] = [

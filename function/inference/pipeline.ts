@@ -65,8 +65,13 @@ export async function infer<Encoded>(
   trace?.enter('decode')
   const began = performance.now()
   const request = codec.decode(runner.signature)
+  // Of a small request all is done in one turn.
+  let slices: Slices | undefined
   const steps = codec.readData?.()
-  if (steps !== undefined) await new Slices().through(steps)
+  if (steps !== undefined) {
+    slices = new Slices()
+    await slices.through(steps)
+  }
   times.input = performance.now() - began
   const encoder = codec.encoder(request)
   for (const run of runner.runsOf(request, caller)) {
@@ -75,7 +80,10 @@ export async function infer<Encoded>(
     countPredictions(outputs, labels, runner.predicted)
     const classes = asClasses(outputs, request, { signature: runner.signature, labels })
     const writing = encoder.add(classes)
-    if (writing !== undefined) await new Slices().through(writing)
+    if (writing !== undefined) {
+      slices ??= new Slices()
+      await slices.through(writing)
+    } else if (slices?.isOver) await slices.next()
     times.output += performance.now() - ran
   }
   trace?.enter('encode')
