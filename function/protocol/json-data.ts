@@ -42,11 +42,12 @@ export function readJsonData(
     throw new BadRequest(`input ${show(name)}: data is ${show(data)}; it must be an array`)
   const isNested = shape.length > 1 && Array.isArray(data[0])
   if (isNested && data.length !== shape[0]) throw ragged(name, shape, 0, show(data))
-  const flat = isNested ? flatten(data, shape, 0, name) : data
   const expected = elementCount(shape)
-  if (flat.length !== expected) throw miscounted(name, shape, flat.length)
+  if (!isNested && data.length !== expected) throw miscounted(name, shape, data.length)
   const elements = DATATYPES[datatype].allocate(expected)
-  fill(elements, 0, flat, metadata)
+  const filler = new Filler(elements, 0, { shape, metadata })
+  if (isNested) filler.nested(data, 0)
+  else filler.flat(data)
   return elements
 }
 
@@ -120,8 +121,7 @@ export class PieceReader implements DataReader {
   private readonly isNested: boolean
   /** How many elements the array must have. */
   private readonly expected: number
-  /** The place of the next element. */
-  private next: number
+  private readonly filler: Filler
 
   constructor(
     json: JsonData,
@@ -136,11 +136,11 @@ export class PieceReader implements DataReader {
     this.pieceBytes = pieceBytes
     this.isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
     this.expected = elementCount(shape)
-    this.next = from
     // An element takes a byte and a comma at least. Nothing is allocated for elements that cannot
     // be there.
     if (this.expected > (end - start) / 2) throw this.wrongLength(start, 0)
     this.elements = into ?? DATATYPES[metadata.datatype].allocate(this.expected)
+    this.filler = new Filler(this.elements, from, { shape, metadata })
   }
 
   steps(): Generator<void, void> {
@@ -184,10 +184,8 @@ export class PieceReader implements DataReader {
     if (parts.length === 0 && !isWhole) throw this.notJson(`a value is missing at byte ${from}`)
     array.length += parts.length
     if (array.length > array.expected) throw this.wrongLength(array.begin, array.depth)
-    const flat = this.isNested ? flatten(parts, this.shape, array.depth, this.metadata.name) : parts
-    if (this.next + flat.length > this.elements.length) throw this.wrongLength(array.begin, 0)
-    fill(this.elements, this.next, flat, this.metadata)
-    this.next += flat.length
+    if (this.isNested) this.filler.nested(parts, array.depth)
+    else this.filler.flat(parts)
   }
 
   /** A part that is too large to be parsed at once: it must be an array of the next dimension. */
@@ -198,7 +196,7 @@ export class PieceReader implements DataReader {
       const { name, datatype } = this.metadata
       const shown =
         bytes[at] === OPEN_ARRAY ? `an array of ${countElements(bytes, at)}` : 'an object'
-      throw wrongElement(name, this.next, shown, datatype)
+      throw wrongElement(name, this.filler.next, shown, datatype)
     }
     yield* this.readArray(at, array.depth + 1)
     array.length++
@@ -235,25 +233,6 @@ export class PieceReader implements DataReader {
   }
 }
 
-/** @param parts each an array of the shape's dimensions behind `depth` */
-function flatten(
-  parts: readonly unknown[],
-  shape: readonly number[],
-  depth: number,
-  name: string,
-): readonly unknown[] {
-  let level = parts
-  for (let d = depth + 1; d < shape.length; d++) {
-    const next: unknown[] = []
-    for (const part of level) {
-      if (!Array.isArray(part) || part.length !== shape[d]) throw ragged(name, shape, d, show(part))
-      for (const element of part) next.push(element)
-    }
-    level = next
-  }
-  return level
-}
-
 /**
  * Rows of a tensor that are parsed already.
  * @param from the place of their first element
@@ -263,24 +242,82 @@ export function fillRows(
   elements: TensorElements,
   from: number,
   rows: readonly unknown[],
-  shape: readonly number[],
-  metadata: TensorMetadata,
+  { shape, metadata }: Filled,
 ): void {
-  fill(elements, from, flatten(rows, shape, 0, metadata.name), metadata)
+  new Filler(elements, from, { shape, metadata }).nested(rows, 0)
 }
 
-function fill(
-  elements: TensorElements,
+/** What a tensor's elements are. */
+interface Filled {
+  readonly shape: readonly number[]
+  readonly metadata: TensorMetadata
+}
+
+/** Writes parsed elements, one behind the other. */
+class Filler {
+  /** The place of the next element. */
+  next: number
+  private readonly elements: TensorElements
+  private readonly shape: readonly number[]
+  private readonly metadata: TensorMetadata
+
+  constructor(elements: TensorElements, from: number, { shape, metadata }: Filled) {
+    this.elements = elements
+    this.next = from
+    this.shape = shape
+    this.metadata = metadata
+  }
+
+  /** @param parts of the dimension `depth`: each is nested as those behind it say */
+  nested(parts: readonly unknown[], depth: number): void {
+    const inner = depth + 1
+    if (inner === this.shape.length) {
+      this.flat(parts)
+      return
+    }
+    const length = this.shape[inner]
+    for (const part of parts) {
+      if (!Array.isArray(part) || part.length !== length)
+        throw ragged(this.metadata.name, this.shape, inner, show(part))
+      this.nested(part, inner)
+    }
+  }
+
+  flat(values: readonly unknown[]): void {
+    const { elements, next, metadata } = this
+    const areNumbers = !Array.isArray(elements) && metadata.datatype !== 'BOOL'
+    let i = areNumbers ? fillNumbers(elements, next, values) : 0
+    const { fromJson } = DATATYPES[metadata.datatype]
+    for (; i < values.length; i++) {
+      const element = fromJson?.(values[i])
+      if (element === undefined)
+        throw wrongElement(metadata.name, next + i, show(values[i]), metadata.datatype)
+      ;(elements as (typeof element)[])[next + i] = element
+    }
+    this.next += values.length
+  }
+}
+
+/**
+ * Writes numbers up to the first that is none, or that the array does not hold as it is: an integer
+ * comes back from it unchanged, and a float finite.
+ * @returns how many were written
+ */
+function fillNumbers(
+  elements: Exclude<TensorElements, string[]>,
   from: number,
   values: readonly unknown[],
-  { name, datatype }: TensorMetadata,
-): void {
-  const { fromJson } = DATATYPES[datatype]
+): number {
+  if (elements instanceof BigInt64Array || elements instanceof BigUint64Array) return 0
+  const areFloats = elements instanceof Float32Array || elements instanceof Float64Array
   for (let i = 0; i < values.length; i++) {
-    const element = fromJson?.(values[i])
-    if (element === undefined) throw wrongElement(name, from + i, show(values[i]), datatype)
-    ;(elements as (typeof element)[])[from + i] = element
+    const value = values[i]
+    if (typeof value !== 'number') return i
+    elements[from + i] = value
+    const written = elements[from + i] as number
+    if (areFloats ? !Number.isFinite(written) : written !== value) return i
   }
+  return values.length
 }
 
 export const miscounted = (name: string, shape: readonly number[], length: number) =>

@@ -4,8 +4,13 @@ import { BadRequest } from './errors.ts'
 /** Triton's limit for the same (docs/protocol: JSON nesting depth 100). */
 const MAX_DEPTH = 100
 
-const BACKSLASH = 0x5c
+const QUOTE = 0x22
 const COLON = 0x3a
+const OPEN_ARRAY = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_ARRAY = 0x5d
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
 
 export interface ParsedJson {
   readonly value: unknown
@@ -36,7 +41,10 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   } catch (error) {
     throw new BadRequest(`${where} is not valid JSON: ${whyNotJson(error, text)}`)
   }
-  if (keysWritten(text) !== keysHeld(value, 1, where)) {
+  const { keys, objects, depth } = countWritten(unmarked)
+  if (depth > MAX_DEPTH)
+    throw new BadRequest(`${where} is nested more than ${MAX_DEPTH} levels deep`)
+  if (keys !== keysHeld(value, objects)) {
     throw new BadRequest(
       `${where} has an object with the same key twice; which one counts cannot be told`,
     )
@@ -145,21 +153,58 @@ function showOther(value: unknown): string {
 export const withoutMark = (bytes: Uint8Array): Uint8Array =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 
+/** What valid JSON says of itself. */
+interface Written {
+  readonly keys: number
+  readonly objects: number
+  readonly depth: number
+}
+
 /**
- * The keys in the text: strings that a colon follows. JSON.parse keeps the last of two equal keys
- * in silence, so comparing with the keys it kept finds the others; both counts skip over numbers at
- * the speed of indexOf.
+ * The keys in the text: strings that a colon follows. JSON.parse keeps the last of two equal keys in
+ * silence, so comparing with the keys it kept finds the others.
  */
-function keysWritten(text: string): number {
-  let keys = 0
-  let open = text.indexOf('"')
-  while (open !== -1) {
-    let next = closingQuote(text, open) + 1
-    while (text.charCodeAt(next) <= 0x20) next++
-    if (text.charCodeAt(next) === COLON) keys++
-    open = text.indexOf('"', next)
+function countWritten(bytes: Uint8Array): Written {
+  const { length } = bytes
+  let [keys, objects, depth, deepest] = [0, 0, 0, 0]
+  for (let at = 0; at < length; at++) {
+    let byte = bytes[at] as number
+    // Numbers, commas and space end the loop for nothing.
+    while (byte < OPEN_ARRAY && byte !== QUOTE && at < length) {
+      at++
+      byte = bytes[at] as number
+    }
+    if (byte === QUOTE) {
+      at = behindString(bytes, at)
+      while ((bytes[at] as number) <= 0x20) at++
+      if (bytes[at] === COLON) keys++
+      else at--
+    } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
+      if (byte === OPEN_OBJECT) objects++
+      depth++
+      if (depth > deepest) deepest = depth
+    } else if (byte === CLOSE_ARRAY || byte === CLOSE_OBJECT) depth--
   }
-  return keys
+  return { keys, objects, depth: deepest }
+}
+
+/** Most strings are short; the end of a long one is found at the speed of indexOf. */
+const SHORT_STRING = 32
+
+function behindString(bytes: Uint8Array, open: number): number {
+  let at = open + 1
+  for (const near = at + SHORT_STRING; at < near; at++) {
+    if (bytes[at] === QUOTE) return at + 1
+    if (bytes[at] === BACKSLASH) at++
+  }
+  for (;;) {
+    at = bytes.indexOf(QUOTE, at)
+    if (at === -1) return bytes.length
+    let backslashes = 0
+    while (bytes[at - 1 - backslashes] === BACKSLASH) backslashes++
+    at++
+    if (backslashes % 2 === 0) return at
+  }
 }
 
 function closingQuote(text: string, open: number): number {
@@ -174,16 +219,34 @@ function isEscaped(text: string, at: number): boolean {
   return backslashes % 2 === 1
 }
 
-function keysHeld(value: unknown, depth: number, where: string): number {
-  if (typeof value !== 'object' || value === null) return 0
-  if (depth > MAX_DEPTH)
-    throw new BadRequest(`${where} is nested more than ${MAX_DEPTH} levels deep`)
+/**
+ * The keys that objects have, until so many objects are found. Arrays come last: of a request all
+ * objects are found before the elements of its tensors are looked at.
+ */
+function keysHeld(root: unknown, objects: number): number {
   let keys = 0
-  if (Array.isArray(value)) {
-    for (const element of value)
-      if (typeof element === 'object') keys += keysHeld(element, depth + 1, where)
-    return keys
+  let left = objects
+  const found: JsonObject[] = []
+  const arrays: (readonly unknown[])[] = []
+  const add = (value: unknown) => {
+    if (typeof value !== 'object' || value === null) return
+    if (Array.isArray(value)) arrays.push(value)
+    else found.push(value as JsonObject)
   }
-  for (const key in value) keys += 1 + keysHeld((value as JsonObject)[key], depth + 1, where)
+  add(root)
+  while (left > 0) {
+    const object = found.pop()
+    if (object === undefined) {
+      const array = arrays.pop()
+      if (array === undefined) break
+      for (const element of array) if (typeof element === 'object') add(element)
+    } else {
+      left--
+      for (const key in object) {
+        keys++
+        add(object[key])
+      }
+    }
+  }
   return keys
 }

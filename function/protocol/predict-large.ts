@@ -304,7 +304,8 @@ const valueAt = (bytes: Uint8Array, { start, end }: Place) => bytes.subarray(sta
 function fill(column: Column, row: number, values: readonly unknown[]): void {
   const { elements, metadata, shape } = column
   if (elements === undefined || metadata === undefined) return
-  fillRows(elements, row * elementCount(shape), values, [values.length, ...shape], metadata)
+  const filled = { shape: [values.length, ...shape], metadata }
+  fillRows(elements, row * elementCount(shape), values, filled)
 }
 
 function readValue(
