@@ -5,7 +5,6 @@ import type { Config } from '../config/config.ts'
 import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
-import { DeadlinePassed } from '../protocol/errors.ts'
 import { show } from '../protocol/json.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
 import { DEADLINE_EXCEEDED, OK, type Status, trailersOf, UNAVAILABLE } from './status.ts'
@@ -39,6 +38,8 @@ export class Call {
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Cuts off a client that reads nothing. */
+  #slow: NodeJS.Timeout | undefined
   #received: Received | undefined
 
   constructor(stream: ServerHttp2Stream, head: RequestHead, options: CallOptions) {
@@ -134,10 +135,16 @@ export class Call {
     return received
   }
 
-  /** Sends a message; resolves when the next one may be sent. */
+  /**
+   * Sends a message; resolves when the next one may be sent.
+   * @param reservation of its memory, which is released when it is sent
+   */
   async send(parts: readonly Uint8Array[], reservation?: Reservation): Promise<void> {
     const frame = await this.#frame(parts)
-    if (this.isOver) return
+    if (this.isOver) {
+      reservation?.release()
+      return
+    }
     if (!this.#stream.headersSent)
       this.#stream.respond(
         {
@@ -149,11 +156,47 @@ export class Call {
         },
         { waitForTrailers: true },
       )
-    this.#stream.cork()
+    const isFull = this.#write(frame, reservation)
+    if (isFull && this.#stream.writableNeedDrain) await this.#untilDrained()
+  }
+
+  /** @returns whether the client must read before more is written */
+  #write(frame: readonly Uint8Array[], reservation: Reservation | undefined): boolean {
+    const stream = this.#stream
+    let isSent = false
     let isFull = false
-    for (const part of frame) isFull = !this.#stream.write(part) || isFull
-    this.#stream.uncork()
-    if (isFull && this.#stream.writableNeedDrain) await this.#untilDrained(reservation)
+    stream.cork()
+    for (const [i, part] of frame.entries()) {
+      const isLast = i === frame.length - 1
+      const sent = () => {
+        isSent = true
+        reservation?.release()
+      }
+      isFull = !stream.write(part, isLast ? sent : undefined) || isFull
+    }
+    stream.uncork()
+    // Node hands the bytes to the socket at the end of this turn.
+    setImmediate(() => {
+      if (!isSent && !stream.destroyed) this.#waitForReader(reservation)
+    })
+    return isFull
+  }
+
+  /** A client that does not read its answers is cut off, as over HTTP/1.1. */
+  #waitForReader(reservation: Reservation | undefined): void {
+    const stream = this.#stream
+    const cutOff = () => {
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      reservation?.release()
+    }
+    reservation?.waitForReader(cutOff)
+    if (this.#slow !== undefined) return
+    const before = stream.writableLength
+    this.#slow = setTimeout(() => {
+      this.#slow = undefined
+      if (stream.writableLength >= before) cutOff()
+      else if (stream.writableLength > 0) this.#waitForReader(undefined)
+    }, this.requestTimeoutMs)
   }
 
   /** Ends the call. */
@@ -224,6 +267,7 @@ export class Call {
   #closed(): void {
     this.#over.resolve()
     clearTimeout(this.#timer)
+    clearTimeout(this.#slow)
     this.#received?.reservation.release()
     LONG_CALLS.delete(this)
     if (this.status === undefined) this.caller.gone = true
@@ -237,21 +281,11 @@ export class Call {
     return compressed.byteLength < size ? frameOf([compressed], true) : frameOf(parts, false)
   }
 
-  /**
-   * A client that does not read its answers is cut off, as over HTTP/1.1.
-   * @throws {DeadlinePassed} @throws {Cancelled}
-   */
-  #untilDrained(reservation: Reservation | undefined): Promise<void> {
+  /** @throws {Cancelled} */
+  #untilDrained(): Promise<void> {
     const stream = this.#stream
     return new Promise((resolve, reject) => {
-      const cutOff = () => {
-        stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
-        reject(new DeadlinePassed('the client did not read its answer'))
-      }
-      reservation?.waitForReader(cutOff)
-      const late = setTimeout(cutOff, this.#options.config.requestTimeoutMs)
       const settle = () => {
-        clearTimeout(late)
         stream.off('drain', settle)
         stream.off('close', settle)
         if (stream.destroyed) reject(new Cancelled())

@@ -60,7 +60,9 @@ export class MessageReader {
     this.#reservation = new Reservation(options.memory)
     stream.on('data', (chunk: Buffer) => this.#take(chunk))
     stream.on('end', () => this.#end())
-    stream.on('close', () => this.#fail(new Cancelled()))
+    stream.on('close', () => {
+      if (!this.#ended) this.#fail(new Cancelled())
+    })
   }
 
   /** No message has arrived, or part of one, that was not read. */

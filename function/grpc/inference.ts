@@ -119,7 +119,6 @@ async function inferStream(call: Call, { output }: Method, service: Service): Pr
       })
       .finally(() => {
         call.pending--
-        received.reservation.release()
       })
     if (call.pending >= MOST_PENDING) await sent
     if (failure !== undefined) throw failure

@@ -20,7 +20,6 @@ async function reflect(call: Call, { input, output }: Method): Promise<void> {
     const request = decodeMessage(input, received.message)
     const response = { original_request: request, valid_host: request.host, ...answer(request) }
     await call.send(encodeMessage(output, response).parts, received.reservation)
-    received.reservation.release()
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { constants } from 'node:http2'
+import { connect, constants } from 'node:http2'
 import { after, before, suite, test } from 'node:test'
 import { deflateSync, gzipSync } from 'node:zlib'
 import type { Message } from '../../function/protocol/protobuf-decode.ts'
@@ -287,6 +287,46 @@ test('a call that is cancelled while it waits is not run', async () => {
   assert.equal((await running).status, 0)
   await until('nothing waits', () => server.service.model.queuedRows === 0)
   assert.equal(await counts(server, 'inference_batch_rows_count'), 1)
+})
+
+suite('memory', () => {
+  test('of messages that are on their way is bounded, and freed when their clients hang up', async () => {
+    const { client } = await open({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
+    const prefix = Buffer.alloc(5)
+    prefix.writeUInt32BE(950_000, 1)
+    const begun = () => {
+      const call = client.open('ModelInfer')
+      call.stream.write(Buffer.concat([prefix, Buffer.alloc(900_000)]))
+      return call
+    }
+    const calls = [begun(), begun(), begun()]
+    const refused = await Promise.race(calls.map(({ answered }) => answered))
+    assert.deepEqual(
+      [refused.status, refused.message],
+      [14, 'other requests’ bodies fill the memory for them; try again later'],
+    )
+    assert.equal(refused.trailers['grpc-retry-pushback-ms'], '1000')
+    for (const { stream } of calls) stream.close(constants.NGHTTP2_CANCEL)
+    const whole = () => client.call('ModelInfer', flowers(20_000))
+    await until('there is room again', async () => (await whole()).status !== 14)
+  })
+
+  test('of an answer that its client does not read is given back', async () => {
+    const { server } = await open({ REQUEST_TIMEOUT_MS: '200' })
+    const session = connect(server.url, { settings: { initialWindowSize: 0 } })
+    opened.push(async () => session.destroy())
+    for (const method of ['ModelInfer', 'ModelStreamInfer']) {
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': `/inference.GRPCInferenceService/${method}`,
+        'content-type': 'application/grpc',
+      })
+      stream.on('error', () => {})
+      stream.write(FRAME)
+      await new Promise(resolve => stream.once('close', resolve))
+      assert.equal(stream.rstCode, constants.NGHTTP2_ENHANCE_YOUR_CALM, method)
+    }
+  })
 })
 
 suite('authentication', () => {

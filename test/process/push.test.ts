@@ -6,6 +6,8 @@ import { after, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { endPush, startPush } from '../../function/service.ts'
 import { BATCHED, EVENT, type EventJson, MODES, post, replyIn, SEND } from '../events/events.ts'
+import { connectGrpc } from '../grpc/client.ts'
+import { rawRequest } from '../grpc/messages.ts'
 import {
   type Connection,
   connect,
@@ -307,6 +309,38 @@ describe('a request’s spans', () => {
       ['load', ...PARTS],
     )
     assertInOrder(parts, whole)
+  })
+
+  test('of a call by gRPC are its own, and those of a stream one for each request', async () => {
+    const flower = { name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] }
+    const { spans } = await pushedBy({}, async server => {
+      const client = connectGrpc(portOf(server))
+      const good = rawRequest('iris-classifier', [flower])
+      const bad = { ...good, model_name: 'other' }
+      await client.call('ModelInfer', good, { traceparent: TRACEPARENT })
+      await client.call('ModelStreamInfer', [good, bad])
+      await client.close()
+    })
+    const calls = spans.filter(({ kind }) => kind === 'server')
+    assert.deepEqual(
+      calls.map(({ name, attributes, failed }) => [
+        name,
+        attributes['rpc.method'],
+        attributes['rpc.grpc.status_code'],
+        failed,
+      ]),
+      [
+        ['inference.GRPCInferenceService/ModelInfer', 'ModelInfer', 0, false],
+        ['inference.GRPCInferenceService/ModelStreamInfer', 'ModelStreamInfer', 5, false],
+        ['inference.GRPCInferenceService/ModelStreamInfer', 'ModelStreamInfer', 0, false],
+      ],
+    )
+    assert.deepEqual([calls[0]?.traceId, calls[0]?.parentSpanId], [TRACE, ORIGIN])
+    const parts = spans.filter(({ parentSpanId }) => parentSpanId === calls[0]?.spanId)
+    assert.deepEqual(
+      parts.map(({ name }) => name),
+      PARTS,
+    )
   })
 
   test('end where the client hung up', async () => {

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict'
+import type { ServerHttp2Stream } from 'node:http2'
+import { PassThrough } from 'node:stream'
+import { describe, test } from 'node:test'
+import { MessageReader } from '../../function/grpc/frames.ts'
+import { BodyMemory } from '../../function/http/memory.ts'
+import { MessageCodec } from '../../function/protocol/message.ts'
+import type { Signature } from '../../function/protocol/tensor.ts'
+import { encode, frame } from './client.ts'
+
+const SIGNATURE: Signature = {
+  inputs: [{ name: 'x', datatype: 'FP64', shape: [-1], dimensionNames: [''], anyRank: false }],
+  outputs: [],
+}
+
+const request = (id: string) =>
+  encode('ModelInfer', {
+    id,
+    inputs: [{ name: 'x', datatype: 'FP64', shape: [1_000] }],
+    raw_input_contents: [Buffer.from(new Float64Array(1_000).fill(0.1).buffer)],
+  })
+
+function readerOf(...chunks: readonly Buffer[]): MessageReader {
+  const stream = new PassThrough()
+  const reader = new MessageReader(stream as unknown as ServerHttp2Stream, {
+    memory: new BodyMemory(2 ** 20),
+    maxBytes: 2 ** 20,
+    longestMs: 1_000,
+    decoder: undefined,
+  })
+  for (const chunk of chunks) stream.write(chunk)
+  stream.end()
+  return reader
+}
+
+/** In pieces of so many bytes. */
+const cut = (bytes: Buffer, size: number) =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+    bytes.subarray(i * size, (i + 1) * size),
+  )
+
+describe('a message', () => {
+  // Raw contents begin wherever the fields before them end.
+  for (let length = 0; length < 8; length++) {
+    test(`with an id of ${length} letters is copied once: its tensor is read where the bytes lie`, async () => {
+      for (const size of [1_000_000, 1_021]) {
+        const reader = readerOf(...cut(frame(request('x'.repeat(length))), size))
+        const { message } = (await reader.next()) ?? assert.fail('no message')
+        const codec = new MessageCodec({ kind: 'message', body: message, isFinal: false })
+        const { data } = codec.decode(SIGNATURE).inputs[0] ?? assert.fail('no input')
+        assert.equal((data as Float64Array).buffer, message.buffer)
+        assert.equal((data as Float64Array)[999], 0.1)
+      }
+    })
+  }
+
+  test('is read, and those after it, however they are cut into pieces', async () => {
+    const frames = Buffer.concat(['a', '', 'bc'].map(text => frame(Buffer.from(text))))
+    for (const size of [1, 2, 3, 5, 7, 100]) {
+      const reader = readerOf(...cut(frames, size))
+      const read: (string | undefined)[] = []
+      for (let i = 0; i < 4; i++) read.push((await reader.next())?.message.toString())
+      assert.deepEqual(read, ['a', '', 'bc', undefined])
+    }
+  })
+})
