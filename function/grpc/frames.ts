@@ -8,6 +8,9 @@ import { DeadlinePassed } from '../protocol/errors.ts'
 /** The client cancelled the call, or closed the connection: an answer would reach no one. */
 export class Cancelled extends Error {}
 
+/** Made once: to note where each call ends would take a twentieth of its time. */
+const STOPPED = new Cancelled()
+
 /** One message of a call, and the memory that is counted for it until it is answered. */
 export interface Received {
   readonly message: Uint8Array
@@ -61,7 +64,7 @@ export class MessageReader {
     stream.on('data', (chunk: Buffer) => this.#take(chunk))
     stream.on('end', () => this.#end())
     stream.on('close', () => {
-      if (!this.#ended) this.#fail(new Cancelled())
+      if (!this.#ended) this.#fail(STOPPED)
     })
   }
 
@@ -102,7 +105,7 @@ export class MessageReader {
 
   /** What is left of the call is not read. */
   stop(): void {
-    this.#fail(new Cancelled())
+    this.#fail(STOPPED)
     for (const { reservation } of this.#waiting.splice(0)) reservation.release()
   }
 
