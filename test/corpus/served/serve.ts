@@ -3,7 +3,7 @@
  *
  *     node serve.ts FOLDER [--only REGEX] [--report FILE]
  *
- * Exits 1 where an answer is wrong, a refusal has no known reason, or fewer models than were served before are served.
+ * Exits 1 where an answer is wrong, a model is refused, or fewer models are served than when this was written.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

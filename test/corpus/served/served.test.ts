@@ -58,16 +58,17 @@ suite('a result is counted', () => {
     ['both', both],
     ['WRONG', { ...both, json: { wrong: '"y" is FP64' } }],
     ['not asked: an input is no tensor', { name: 'm', notAsked: 'an input is no tensor' }],
-    ['refused: other', { name: 'm', notServed: 'what nobody knows' }],
-    ['refused: other', { ...both, json: { refused: '400 what nobody knows' } }],
+    ['REFUSED', { name: 'm', notServed: 'it is no model' }],
+    ['REFUSED', { ...both, json: { refused: '400 no' } }],
+    ['binary only', { ...both, json: { refused: '400 input "x": FP16 has no JSON form' } }],
   ] as const)
     test(line, () => assert.equal(verdict(result), line))
 
-  test('one that is wrong, or refused without a known reason, is a failure', () => {
+  test('one that is wrong or refused is a failure', () => {
     const part = { isWhole: false }
     assert.ok(isExpected([both], part))
     assert.ok(!isExpected([both, { ...both, binary: { wrong: 'no output "y"' } }], part))
-    assert.ok(!isExpected([both, { name: 'm', notServed: 'what nobody knows' }], part))
+    assert.ok(!isExpected([both, { name: 'm', notServed: 'it is no model' }], part))
   })
 
   test('as many as before are demanded of a whole run', () =>
