@@ -33,6 +33,17 @@ export interface Caller {
   readonly trace?: Trace | undefined
   /** The client that sent all the events of which this caller's is one. */
   readonly sender?: Caller
+  /** Counts the memory of its answer; undefined where it is not counted. */
+  memory?: AnswerMemory | undefined
+}
+
+/** The memory of one answer, which is counted from before its run until it is sent. */
+export interface AnswerMemory {
+  /**
+   * Counts bytes of an answer that is about to be made, once others leave room for them.
+   * @throws {DeadlinePassed} when they do not in time, or the caller hung up
+   */
+  expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined
 }
 
 /** HTTP's own refusals: 404, 405, 415 and the like. */

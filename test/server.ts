@@ -58,15 +58,21 @@ export async function startServer(
   {
     load = true,
     listening = onPredictor ? predictor : () => undefined,
-  }: { load?: boolean; listening?: (config: Config) => Promise<ListenOptions> | undefined } = {},
+    memoryBytes,
+  }: {
+    load?: boolean
+    listening?: (config: Config) => Promise<ListenOptions> | undefined
+    memoryBytes?: number
+  } = {},
 ): Promise<Server> {
-  const config = readConfig({
+  const read = readConfig({
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
     LOG_LEVEL: 'silent',
     ...MODE,
     ...env,
   })
+  const config = memoryBytes === undefined ? read : { ...read, memoryBytes }
   const service = createService(config)
   const listener = await listen(service, config, await listening(config))
   const metricsListener =

@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os'
 import { type AuthConfig, readAuth, readTls, type TlsConfig } from './access.ts'
 import { availableCpus } from './cpu-quota.ts'
 import { type PushConfig, readPush } from './push.ts'
@@ -13,6 +14,8 @@ export interface Config extends Omit<Rows, 'ortThreads'> {
   readonly ortThreads: number
   /** CPUs that this process may use at once. */
   readonly cpus: number
+  /** Memory that this process may take: its cgroup's limit, else the machine's. */
+  readonly memoryBytes: number
   /** A socket that already listens, passed on by systemd, instead of port and host. */
   readonly listenFd: number | undefined
   /** The Knative service, or KServe InferenceService, that this process belongs to. */
@@ -47,6 +50,7 @@ export function readConfig(
     ...values,
     ortThreads: Math.min(cpus, values.ortThreads ?? cpus),
     cpus,
+    memoryBytes: Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem()),
     listenFd: passedSocket(env),
     service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,

@@ -258,10 +258,11 @@ function goOn({ attributes }: CloudEvent, caller: Caller): void {
 /** Where traces are sent, the time of each event is kept apart. */
 function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
   if (sender.trace === undefined) return sender
-  const { arrived, deadline } = sender
+  const { arrived, deadline, memory } = sender
   return {
     arrived,
     deadline,
+    memory,
     trace: sender.trace.event(attributes),
     sender,
     get gone() {

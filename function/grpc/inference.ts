@@ -165,6 +165,7 @@ async function infer(
   { model, dataPlane }: Service,
 ): Promise<EncodedMessage> {
   checkServed({ model: modelName, ...(modelVersion !== '' && { version: modelVersion }) }, model)
+  turn.memory = reservation
   const codec = new MessageCodec({ kind: 'message', body: message, isFinal })
   const response = await dataPlane.infer(() => codec, 'grpc', turn)
   reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))

@@ -1,4 +1,4 @@
-import type { Caller } from '../answer.ts'
+import type { AnswerMemory, Caller } from '../answer.ts'
 import type { Service } from '../service.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { Trace } from '../telemetry/trace.ts'
@@ -11,6 +11,7 @@ export class Turn implements Caller {
   readonly deadline: number
   readonly traceparent: string | undefined
   readonly trace: Trace | undefined
+  memory: AnswerMemory | undefined
   readonly #call: Call
   readonly #service: Service
 

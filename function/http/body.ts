@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { type Answer, Refused, sizeOf } from '../answer.ts'
+import { type Answer, type AnswerMemory, type Caller, Refused, sizeOf } from '../answer.ts'
 import { BadRequest } from '../protocol/errors.ts'
 import { type Decoder, decoderOf } from './compression.ts'
 import type { RequestHead } from './head.ts'
@@ -25,7 +25,7 @@ export interface BodySource {
 }
 
 /** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
-export class IncomingBody implements RequestBody {
+export class IncomingBody implements RequestBody, AnswerMemory {
   /**
    * The memory that is counted for the body and then for the answer; undefined before the body is
    * read, and after release.
@@ -66,6 +66,10 @@ export class IncomingBody implements RequestBody {
     this.#bytes = decoder === undefined ? received : await inflate(decoder, received, this.#growth)
     this.wasRead = true
     return this.#bytes
+  }
+
+  expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
+    return this.reservation?.expectAnswer(bytes, caller)
   }
 
   /**

@@ -20,6 +20,7 @@ export function callerOf(
     gone: false,
     traceparent: headers.traceparent as string | undefined,
     trace: traces?.begin(method, arrived),
+    memory: undefined,
   }
 }
 

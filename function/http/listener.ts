@@ -48,7 +48,7 @@ export async function listen(
   { middleware, rows }: ListenOptions = {},
 ): Promise<Listener> {
   const responder = await createResponder(service, config, rows)
-  const memory = new BodyMemory(config.maxBodyBytes)
+  const memory = new BodyMemory(config.maxBodyBytes, () => service.model.freeBytes)
   const sender = new Sender(memory, config)
   const loadHttp2 = lazily(async () => {
     const { Http2 } = await import('./http2.ts')
@@ -89,6 +89,7 @@ async function serve(
   { responder, memory, sender, maxBodyBytes }: Serving,
 ): Promise<void> {
   const body = new IncomingBody({ head: request, stream: request, response }, memory, maxBodyBytes)
+  caller.memory = body
   const destination = { request, response, body }
   try {
     const answer = await responder.respond(request, caller, body)

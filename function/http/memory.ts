@@ -1,4 +1,5 @@
-import { Overloaded } from '../protocol/errors.ts'
+import type { Caller } from '../answer.ts'
+import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 
 /**
  * Bodies and large answers in memory at once, over all requests, in units of the largest one
@@ -6,6 +7,9 @@ import { Overloaded } from '../protocol/errors.ts'
  * being answered its tensors and its answer: five in all.
  */
 const LARGE_BODIES = 2
+
+/** Bodies and answers take no more than this share of what the model leaves of the memory. */
+const SHARE_OF_FREE = 1 / 3
 
 /** Smaller bodies have room of their own, so that large ones do not crowd them out. */
 const SMALL_BYTES = 128 * 1024
@@ -15,6 +19,16 @@ const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
 
 type Room = Record<'small' | 'large', number>
+
+/** An answer that waits for others to leave room for it. */
+interface Waiting {
+  readonly reservation: Reservation
+  readonly bytes: number
+  readonly caller: Caller
+  readonly timer: NodeJS.Timeout
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
 
 const roomOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
 
@@ -26,11 +40,16 @@ export class BodyMemory {
   readonly #used: Room = { small: 0, large: 0 }
   readonly #roomForBodies: Room
   readonly #roomForAnswers: Room
+  readonly #free: () => number
+  /** Answers that wait for room before they are made, the oldest first. */
+  readonly #waiting: Record<keyof Room, Waiting[]> = { small: [], large: [] }
   /** Small answers that wait for their clients to read them, the oldest first. */
   readonly #unread = new Set<Reservation>()
 
-  constructor(maxBodyBytes: number) {
+  /** @param free bytes that the model leaves of the memory; known once it is loaded */
+  constructor(maxBodyBytes: number, free: () => number = () => Number.POSITIVE_INFINITY) {
     const large = LARGE_BODIES * maxBodyBytes
+    this.#free = free
     this.#roomForBodies = { small: Math.min(ROOM_FOR_SMALL_BYTES, large), large }
     // Answers may be larger than the bodies that ask for them.
     this.#roomForAnswers = {
@@ -56,9 +75,66 @@ export class BodyMemory {
 
   /** Only reservations call this. */
   resize(reservation: Reservation, bytes: number): void {
-    this.#used[roomOf(reservation.bytes)] -= reservation.bytes
+    const before = roomOf(reservation.bytes)
+    const isLess = roomOf(bytes) !== before || bytes < reservation.bytes
+    this.#used[before] -= reservation.bytes
     this.#used[roomOf(bytes)] += bytes
     reservation.bytes = bytes
+    if (isLess && this.#waiting[before].length > 0) this.#admit(this.#waiting[before])
+  }
+
+  /**
+   * Only reservations call this: counts an answer before it is made, once there is room beside
+   * those of others. One that is alone is always admitted.
+   */
+  expect(reservation: Reservation, bytes: number, caller: Caller): Promise<void> | undefined {
+    const total = reservation.bytes + bytes
+    const waiting = this.#waiting[roomOf(total)]
+    if (waiting.length === 0 && this.#hasRoom(reservation, total)) {
+      this.resize(reservation, total)
+      return undefined
+    }
+    return new Promise((resolve, reject) => {
+      const late = () => {
+        waiting.splice(waiting.indexOf(entry), 1)
+        reject(new DeadlinePassed('the deadline passed while other answers filled the memory'))
+        this.#admit(waiting)
+      }
+      const timer = setTimeout(late, Math.max(0, caller.deadline - performance.now())).unref()
+      const entry: Waiting = { reservation, bytes, caller, timer, resolve, reject }
+      waiting.push(entry)
+    })
+  }
+
+  /** Whether an answer fits now. */
+  hasRoom(reservation: Reservation, bytes: number): boolean {
+    return this.#hasRoom(reservation, reservation.bytes + bytes)
+  }
+
+  #hasRoom(reservation: Reservation, total: number): boolean {
+    const room = roomOf(total)
+    const own = roomOf(reservation.bytes) === room ? reservation.bytes : 0
+    const others = this.#used[room] - own
+    return others === 0 || others + total <= this.#available(this.#roomForAnswers, room)
+  }
+
+  /** In their order, as many as there is room for now. */
+  #admit(waiting: Waiting[]): void {
+    for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
+      const { reservation, bytes, caller, timer, resolve, reject } = next
+      if (!caller.gone && !this.#hasRoom(reservation, reservation.bytes + bytes)) return
+      waiting.shift()
+      clearTimeout(timer)
+      if (caller.gone) reject(new DeadlinePassed('the caller hung up'))
+      else {
+        this.resize(reservation, reservation.bytes + bytes)
+        resolve()
+      }
+    }
+  }
+
+  #available(room: Room, kind: keyof Room): number {
+    return kind === 'small' ? room.small : Math.min(room.large, SHARE_OF_FREE * this.#free())
   }
 
   /** Only reservations call this. */
@@ -85,7 +161,8 @@ export class BodyMemory {
   #check({ bytes }: Reservation, available: Room): void {
     const room = roomOf(bytes)
     // A single body is always admitted, whatever its size.
-    const isFull = () => this.#used[room] > available[room] && this.#used[room] > bytes
+    const most = this.#available(available, room)
+    const isFull = () => this.#used[room] > most && this.#used[room] > bytes
     if (!isFull()) return
     if (room === 'small') {
       for (const { closeConnection } of this.#unread) {
@@ -102,6 +179,7 @@ export class Reservation {
   bytes = 0
   closeConnection: (() => void) | undefined
   readonly #memory: BodyMemory
+  #expectsAnswer = false
 
   constructor(memory: BodyMemory) {
     this.#memory = memory
@@ -111,6 +189,18 @@ export class Reservation {
   add(bytes: number): void {
     this.#memory.resize(this, this.bytes + bytes)
     this.#memory.checkBody(this)
+  }
+
+  /**
+   * Counts an answer that is about to be made. The first one waits for room. Further ones, of a
+   * batch of events, do not wait while they hold what others may wait for.
+   * @throws {Overloaded} @throws {DeadlinePassed}
+   */
+  expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
+    if (this.#expectsAnswer && !this.#memory.hasRoom(this, bytes))
+      throw new Overloaded('other answers fill the memory; try again later')
+    this.#expectsAnswer = true
+    return this.#memory.expect(this, bytes, caller)
   }
 
   /**

@@ -39,6 +39,7 @@ export async function answerStream(
   const caller = callerOf(head, service, config.requestTimeoutMs)
   const response = { writeContinue: () => stream.additionalHeaders({ ':status': 100 }) }
   const body = new IncomingBody({ head, stream, response }, memory, config.maxBodyBytes)
+  caller.memory = body
   const exchange = { stream, head, body, session }
   stream.once('close', () => {
     // Node ends the answer of a stream that its client cancels.

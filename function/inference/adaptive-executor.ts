@@ -105,6 +105,7 @@ class AdaptiveExecutor implements Executor {
   }
 
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
+    // The sizes are those of runs on this thread, and a worker has its own.
     if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)
     let worker: WorkerPool
     try {

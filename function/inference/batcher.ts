@@ -5,9 +5,12 @@ import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
 import type { Executor } from './executor.ts'
 import { isOver, type Job, Queue, type QueueLimits } from './queue.ts'
 import { join, split } from './rows.ts'
+import type { RunSizes } from './run-sizes.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
+  /** What runs take of the memory: bounds them, and learns of each. */
+  readonly sizes: Pick<RunSizes, 'mostRows' | 'ran'>
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run' | 'whenFree'>
   readonly limits: QueueLimits
   /**
@@ -40,7 +43,7 @@ export class Batcher {
   constructor(options: BatcherOptions) {
     this.options = options
     this.executor = options.executor
-    this.queue = new Queue(options.limits)
+    this.queue = new Queue(options.limits, inputs => options.sizes.mostRows(inputs))
     this.isBatched = isBatched(options.executor.signature)
   }
 
@@ -117,6 +120,7 @@ export class Batcher {
     const began = performance.now()
     try {
       const outputs = await this.executor.run(request.inputs, namesOf(request))
+      this.options.sizes.ran(request.inputs, outputs)
       const times = { rows, input: 0, infer: performance.now() - began, output: 0 }
       this.options.onRan(times)
       addTimes(job, began, times)
@@ -138,6 +142,7 @@ export class Batcher {
       const start = performance.now()
       const outputs = await this.executor.run(joined, namesOf(request))
       const end = performance.now()
+      this.options.sizes.ran(joined, outputs)
       parts = split(outputs, rows)
       const total = rows.reduce((sum, count) => sum + count, 0)
       this.options.onRun(total)

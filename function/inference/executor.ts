@@ -1,6 +1,7 @@
 import type { Caller } from '../answer.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 import { inferLarge, type LargeRequest, type LargeResponse } from './large.ts'
+import type { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 
 /** A loaded model, and the threads that run it. */
@@ -24,9 +25,10 @@ export interface Executor extends Session {
   whenFree(): Promise<void> | undefined
   /**
    * A large request from its bytes to its response's.
+   * @param sizes of the runs that this thread asked for
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
    */
-  inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse>
+  inferLarge(request: LargeRequest, caller: Caller, sizes: RunSizes): Promise<LargeResponse>
 }
 
 /** Runs the model on the thread that asks for it. */
@@ -59,8 +61,8 @@ export class InlineExecutor implements Executor {
     return undefined
   }
 
-  inferLarge(request: LargeRequest): Promise<LargeResponse> {
-    return inferLarge(this.session, request)
+  inferLarge(request: LargeRequest, _: Caller, sizes: RunSizes): Promise<LargeResponse> {
+    return inferLarge(this.session, request, sizes)
   }
 
   close(): Promise<void> {

@@ -5,8 +5,9 @@ import { DeadlinePassed } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import { type Part, Trace } from '../telemetry/trace.ts'
+import { Admission } from './admission.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
-import { takeRows } from './rows.ts'
+import type { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 
@@ -17,6 +18,8 @@ import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 export interface LargeRequest {
   readonly bytes: RequestBytes
   readonly limits: ResponseLimits
+  /** Bytes that one run may take. */
+  readonly runBytes: number
   /** Its arrival in milliseconds since 1970, a clock that threads share. */
   readonly arrivedAt: number
   /** The run may be divided: rows are independent. */
@@ -49,7 +52,11 @@ const RUN_BYTES = 64 * 1024
  * @throws {BadRequest|TooLarge|ModelError}
  * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
  */
-export async function inferLarge(session: Session, request: LargeRequest): Promise<LargeResponse> {
+export async function inferLarge(
+  session: Session,
+  request: LargeRequest,
+  sizes: RunSizes,
+): Promise<LargeResponse> {
   const { model, arrivedAt } = request
   const { timeOrigin } = performance
   const trace = new Trace(performance.now())
@@ -59,7 +66,9 @@ export async function inferLarge(session: Session, request: LargeRequest): Promi
     gone: false,
     trace,
   }
-  const runner = new RowsRunner(session, request)
+  sizes.budget = request.runBytes
+  sizes.areRowsIndependent = request.mayDivide
+  const runner = new RowsRunner(session, request, sizes)
   const response = await infer(await codecOf(request), model, runner, caller)
   return {
     response,
@@ -84,24 +93,29 @@ async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResp
 /** Runs a request in the session of this thread, some rows at a time. */
 class RowsRunner implements Runner {
   readonly signature: Signature
+  readonly limits: ResponseLimits
   readonly runs: RunTimes[] = []
   times = noTimes()
   readonly rowsOfLabel = new Map<string, number>()
   private readonly session: Session
   private readonly request: LargeRequest
+  private readonly sizes: RunSizes
 
-  constructor(session: Session, request: LargeRequest) {
+  constructor(session: Session, request: LargeRequest, sizes: RunSizes) {
     this.signature = session.signature
+    this.limits = request.limits
+    this.sizes = sizes
     this.session = session
     this.request = request
   }
 
-  runsOf(request: InferenceRequest, { arrived, trace }: Caller): Iterable<InferenceRequest> {
+  runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest> {
     const { timeoutMicroseconds = Number.POSITIVE_INFINITY } = request
-    if ((performance.now() - arrived) * 1000 >= timeoutMicroseconds)
+    if ((performance.now() - caller.arrived) * 1000 >= timeoutMicroseconds)
       throw new DeadlinePassed('the deadline passed before the run could begin')
-    trace?.enter('run')
-    return this.divide(request)
+    caller.trace?.enter('run')
+    const admission = new Admission(this.signature, this.sizes, this.limits)
+    return admission.runs(request, caller, this.mostRows(request))
   }
 
   async run(
@@ -114,6 +128,7 @@ class RowsRunner implements Runner {
     const began = performance.now()
     const tensors = await this.session.run(inputs, names)
     const infer = performance.now() - began
+    this.sizes.ran(inputs, tensors)
     this.runs.push({ rows, input: 0, infer, output: 0 })
     times.rows += rows
     times.infer += infer
@@ -129,19 +144,11 @@ class RowsRunner implements Runner {
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 
-  private *divide(request: InferenceRequest): Generator<InferenceRequest, void> {
-    const { inputs } = request
-    const { mayDivide, maxBatchRows } = this.request
+  /** Of one run, so that its inputs stay in the processor's cache. */
+  private mostRows({ inputs }: InferenceRequest): number {
     const total = inputs[0]?.shape[0] ?? 0
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)
     const rowBytes = (8 * elements) / total
-    const most = Math.max(maxBatchRows, Math.floor(RUN_BYTES / rowBytes))
-    const isDivisible = mayDivide && inputs.every(({ shape }) => shape[0] === total)
-    if (!isDivisible || !(total > most)) yield request
-    else
-      for (let from = 0; from < total; from += most) {
-        const rows = Math.min(most, total - from)
-        yield { ...request, inputs: inputs.map(tensor => takeRows(tensor, from, rows)) }
-      }
+    return Math.max(this.request.maxBatchRows, Math.floor(RUN_BYTES / rowBytes) || 0)
   }
 }

@@ -1,15 +1,19 @@
 import type { Caller } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import type { Codec, RequestBytes } from '../protocol/codec.ts'
+import type { ResponseLimits } from '../protocol/encode.ts'
 import { Overloaded } from '../protocol/errors.ts'
+import type { InferenceRequest } from '../protocol/request.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Trace } from '../telemetry/trace.ts'
+import { Admission, type AnswerSize, LARGE_JSON_ELEMENTS } from './admission.ts'
 import { Batcher } from './batcher.ts'
 import { type Batching, UNDECIDED } from './batching.ts'
 import type { Executor } from './executor.ts'
 import type { LargeResponse } from './large.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
+import type { RunSizes } from './run-sizes.ts'
 import type { Statistics } from './statistics.ts'
 
 /**
@@ -26,6 +30,8 @@ export interface LoadedModelOptions {
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
   readonly metrics: Metrics
   readonly statistics: Statistics
+  /** What runs take of the memory; has learned of the warm-up. */
+  readonly sizes: RunSizes
 }
 
 /** The model once it is loaded and warmed up. */
@@ -33,37 +39,61 @@ export class LoadedModel {
   readonly signature: Signature
   /** Inputs that suit the model. */
   readonly example: readonly Tensor[]
-  /** Decided after the model is ready. */
-  batching: Batching = UNDECIDED
+  #batching: Batching = UNDECIDED
   private readonly options: LoadedModelOptions
   private readonly batcher: Batcher
+  private readonly admission: Admission
   private readonly runner: Runner
   private readonly identity: ModelIdentity
+  private readonly limits: ResponseLimits
   private largeRequests = 0
 
   constructor(options: LoadedModelOptions) {
-    const { executor, example, folder, limits, metrics, statistics } = options
+    const { executor, example, folder, limits, metrics, sizes } = options
     const { name, version, labels } = folder
     this.identity = { name, version, labels }
     this.signature = executor.signature
     this.example = example
     this.options = options
-    const mayJoin = () => this.batching.joins
-    const batcher = new Batcher({
+    const maxBytes = limits.maxBodyBytes
+    this.limits = { maxBytes, maxJsonBytes: Math.min(maxBytes, limits.maxJsonBytes) }
+    this.batcher = new Batcher({
       executor,
       limits,
-      mayJoin,
+      mayJoin: () => this.batching.joins,
       onRun: metrics.ran,
-      onRan: times => statistics.ran(times),
+      onRan: times => options.statistics.ran(times),
+      sizes,
     })
-    this.batcher = batcher
-    this.runner = {
-      signature: executor.signature,
-      runsOf: request => [request],
-      run: (request, caller, times) => batcher.infer(request, caller, times),
+    this.admission = new Admission(executor.signature, sizes, this.limits)
+    this.runner = this.createRunner(this.admission)
+  }
+
+  private createRunner(admission: Admission): Runner {
+    const { metrics, statistics, sizes } = this.options
+    return {
+      signature: this.signature,
+      limits: this.limits,
+      answerElsewhere: (request, bytes, caller) =>
+        sizes.isPlain(request.inputs)
+          ? undefined
+          : this.answerElsewhere(admission.sizeOf(request), bytes, caller),
+      runsOf: (request, caller) =>
+        sizes.isPlain(request.inputs) ? [request] : this.runsOf(request, caller),
+      run: (request, caller, times) => this.batcher.infer(request, caller, times),
       predicted: metrics.predicted,
       succeeded: (times, { arrived }) => statistics.succeeded(performance.now() - arrived, times),
     }
+  }
+
+  /** Decided after the model is ready. */
+  get batching(): Batching {
+    return this.#batching
+  }
+
+  set batching(batching: Batching) {
+    this.#batching = batching
+    this.options.sizes.areRowsIndependent = batching.joins
   }
 
   /** Runs that can go on at the same time. */
@@ -75,9 +105,9 @@ export class LoadedModel {
     return this.options.limits.maxBatchRows
   }
 
-  /** Rows waiting for a run, and large requests, each as one. */
+  /** Rows waiting for a run; large requests, and those that wait for memory, each as one. */
   get queuedRows(): number {
-    return this.batcher.queuedRows + this.largeRequests
+    return this.batcher.queuedRows + this.largeRequests + this.admission.waiting
   }
 
   /**
@@ -92,28 +122,59 @@ export class LoadedModel {
     return infer(codec, this.identity, this.runner, caller)
   }
 
+  private runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest> {
+    this.checkQueue()
+    return this.admission.runs(request, caller)
+  }
+
+  private checkQueue(): void {
+    if (this.queuedRows >= this.options.limits.maxQueueRows)
+      throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)
+  }
+
+  /** A thread writes JSON that would keep this one from answering others. */
+  private answerElsewhere(
+    size: AnswerSize | undefined,
+    bytes: RequestBytes,
+    caller: Caller,
+  ): Promise<LargeResponse['response']> | undefined {
+    if (size === undefined || size.jsonElements <= LARGE_JSON_ELEMENTS) return undefined
+    return this.inferAdmitted(size, bytes, caller)
+  }
+
+  private async inferAdmitted(
+    size: AnswerSize,
+    bytes: RequestBytes,
+    caller: Caller,
+  ): Promise<LargeResponse['response']> {
+    this.checkQueue()
+    await this.admission.admit(size, caller)
+    // A small body lies in memory that others share.
+    return this.inferLarge({ ...bytes, body: Uint8Array.from(bytes.body) }, caller)
+  }
+
   private async inferLarge(
     bytes: RequestBytes,
     caller: Caller,
   ): Promise<LargeResponse['response']> {
     const { executor, limits } = this.options
-    if (this.queuedRows >= limits.maxQueueRows)
-      throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)
+    this.checkQueue()
     this.largeRequests++
     caller.trace?.enter('queue')
     const began = performance.now()
     try {
-      const maxBytes = limits.maxBodyBytes
       const large = await executor.inferLarge(
         {
           bytes,
-          limits: { maxBytes, maxJsonBytes: Math.min(maxBytes, limits.maxJsonBytes) },
+          limits: this.limits,
+          runBytes: this.options.sizes.budget,
           arrivedAt: performance.timeOrigin + caller.arrived,
           mayDivide: this.batching.joins,
           maxBatchRows: limits.maxBatchRows,
           model: this.identity,
         },
         caller,
+        this.options.sizes,
       )
       if (caller.trace !== undefined) enterParts(caller.trace, large)
       this.count(large, performance.now() - began, caller)

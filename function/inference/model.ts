@@ -13,8 +13,24 @@ import { checkGraph, type GraphCheck } from './graph-check.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { ModelState } from './model-state.ts'
+import { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
+
+/** Runs that go on at the same time take so much of what the loaded model leaves of the memory. */
+const SHARE_OF_RUNS = 1 / 3
+
+/**
+ * Gives runs their share of the memory. Those of all workers can go on at the same time, and one of
+ * a large request beside them.
+ * @returns bytes that the loaded model leaves
+ */
+function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config): number {
+  const free = Math.max(0, memoryBytes - process.memoryUsage.rss())
+  const mostRuns = Math.max(1, Math.floor(cpus / ortThreads)) + 1
+  sizes.budget = (SHARE_OF_RUNS * free) / mostRuns
+  return free
+}
 
 /** The one model this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
@@ -31,6 +47,8 @@ export interface Model extends ModelFolder {
   readonly batching: Batching
   /** Resolves once that is decided, or the model could not be loaded. */
   readonly whenDecided: Promise<void>
+  /** Bytes of memory that the loaded model leaves; infinite until it is loaded. */
+  readonly freeBytes: number
   /**
    * Rows waiting for a run, requests waiting for the model to load, and large requests, each as
    * one.
@@ -68,6 +86,7 @@ export function createModel(
   let executor: Executor | undefined
   let loaded: LoadedModel | undefined
   const decided = Promise.withResolvers<void>()
+  let freeBytes = Number.POSITIVE_INFINITY
   let closing: Promise<void> | undefined
   const close = async () => {
     closing ??= executor?.close()
@@ -80,15 +99,17 @@ export function createModel(
       const check = await checkGraph(folder.file)
       executor = await openExecutor({ folder, check, config, metrics, log, onStuck: stuck.found })
       metrics.mark('session')
-      logCheck(check, config, log)
       if (folder.batch === true) checkBatchTrue(executor.signature)
-      logLeftOut(executor, log)
+      logFindings(check, executor, config, log)
       const example = readExample(executor, folder)
+      const sizes = new RunSizes(executor.signature, 0)
       await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
-      loaded = new LoadedModel({ executor, example, folder, limits: config, metrics, statistics })
+      freeBytes = shareMemory(sizes, config)
+      const parts = { executor, example, folder, metrics, statistics, sizes }
+      loaded = new LoadedModel({ ...parts, limits: config })
       state.loaded()
-      void decide({ folder, loaded, executor, state, log }).then(decided.resolve)
+      void decide({ folder, loaded, executor, sizes, state, log }).then(decided.resolve)
     } catch (error) {
       state.failed()
       decided.resolve()
@@ -111,6 +132,9 @@ export function createModel(
     close,
     get loaded() {
       return loaded
+    },
+    get freeBytes() {
+      return freeBytes
     },
     get batching() {
       return loaded?.batching ?? UNDECIDED
@@ -144,18 +168,28 @@ interface Deciding {
   readonly folder: ModelFolder
   readonly loaded: LoadedModel
   readonly executor: Executor
+  readonly sizes: RunSizes
   readonly state: ModelState
   readonly log: Log
 }
 
-/** Until it is decided, requests have runs of their own. */
-async function decide({ folder, loaded, executor, state, log }: Deciding): Promise<void> {
+/**
+ * Whether requests share runs, and how many rows a run may have. Until it is decided, requests have
+ * runs of their own.
+ */
+async function decide(deciding: Deciding): Promise<void> {
+  const { folder, loaded, executor, sizes, state, log } = deciding
   await waitingAnswered()
   if (state.retired) return
   try {
     const { decideBatching, describeBatching } = await import('./batchability/decide.ts')
+    const { learnExample, learnRows } = await import('./learn-sizes.ts')
     const session = new TriedSession(executor, () => state.retired)
-    loaded.batching = await decideBatching(folder, session, loaded.example)
+    const { example } = loaded
+    const fits = await learnExample(session, sizes, example)
+    // Beside other rows the example is tried only where the memory has room for them.
+    loaded.batching = await decideBatching(folder, session, fits ? example : [])
+    await learnRows(session, sizes, example)
     // A process that is ending logs nothing more about its model.
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
@@ -225,6 +259,11 @@ export function tellProgress(log: Log): { stop(): void } {
     }, TOLD_EACH_S * 1_000).unref()
   }, FIRST_TOLD_S * 1_000).unref()
   return { stop: () => clearTimeout(timer) }
+}
+
+function logFindings(check: GraphCheck, executor: Executor, config: Config, log: Log): void {
+  logCheck(check, config, log)
+  logLeftOut(executor, log)
 }
 
 function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): void {

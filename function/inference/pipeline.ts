@@ -1,6 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { classify } from '../protocol/classification.ts'
-import type { Codec } from '../protocol/codec.ts'
+import type { Codec, RequestBytes } from '../protocol/codec.ts'
+import type { ResponseLimits } from '../protocol/encode.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, type Signature, type Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
@@ -13,8 +14,21 @@ import { noTimes, type RequestTimes } from './statistics.ts'
  */
 export interface Runner {
   readonly signature: Signature
-  /** The runs that one request takes: itself, or some of its rows at a time. */
-  runsOf(request: InferenceRequest, caller: Caller): Iterable<InferenceRequest>
+  readonly limits: ResponseLimits
+  /** Answers a request elsewhere; undefined where it is answered here. */
+  answerElsewhere?(
+    request: InferenceRequest,
+    bytes: RequestBytes,
+    caller: Caller,
+  ): Promise<unknown> | undefined
+  /**
+   * The runs that one request takes, each asked for when the one before it has ended: itself, or
+   * some of its rows at a time.
+   */
+  runsOf(
+    request: InferenceRequest,
+    caller: Caller,
+  ): Iterable<InferenceRequest> | AsyncIterable<InferenceRequest>
   /**
    * @param times takes those of the run
    * @returns the outputs asked for, in that order
@@ -73,8 +87,12 @@ export async function infer<Encoded>(
     await slices.through(steps)
   }
   times.input = performance.now() - began
-  const encoder = codec.encoder(request)
-  for (const run of runner.runsOf(request, caller)) {
+  const { bytes } = codec
+  const elsewhere = bytes && runner.answerElsewhere?.(request, bytes, caller)
+  // The other thread writes the same response as this codec would.
+  if (elsewhere !== undefined) return elsewhere as Promise<Encoded>
+  const encoder = codec.encoder(request, runner.limits)
+  for await (const run of runner.runsOf(request, caller)) {
     const outputs = await runner.run(run, caller, times)
     const ran = performance.now()
     countPredictions(outputs, labels, runner.predicted)

@@ -32,11 +32,15 @@ export interface QueueLimits {
   readonly maxBodyBytes: number
 }
 
+/** Rows of one run that the memory allows, of inputs such as these. */
+type MostRows = (inputs: InferenceRequest['inputs']) => number
+
 /**
  * Requests that wait for a run, the oldest first: bounded, and each no longer than its deadline.
  */
 export class Queue {
   private readonly limits: QueueLimits
+  private readonly mostRows: MostRows
   private jobs: Job[] = []
   private rowCount = 0
   private byteCount = 0
@@ -48,8 +52,9 @@ export class Queue {
     this.watchDeadlines()
   }
 
-  constructor(limits: QueueLimits) {
+  constructor(limits: QueueLimits, mostRows: MostRows = () => Number.POSITIVE_INFINITY) {
     this.limits = limits
+    this.mostRows = mostRows
   }
 
   /** Rows waiting now. */
@@ -85,18 +90,20 @@ export class Queue {
   }
 
   /**
-   * The oldest request and those that may be joined to it, up to the limit; the rest keep their
-   * order.
+   * The oldest request and those that may be joined to it, up to the limits of rows and memory; the
+   * rest keep their order.
    */
   takeBatch(): Job[] {
     const batch: Job[] = []
     const rest: Job[] = []
     let rows = 0
+    let most = 0
     for (const job of this.jobs) {
       if (isOver(job)) continue
       const first = batch[0]
-      const fits = first === undefined || (canJoin(job, first) && this.fitsRun(rows + job.rows))
+      const fits = first === undefined || (rows + job.rows <= most && canJoin(job, first))
       if (fits) {
+        if (first === undefined) most = this.mostRowsWith(job)
         batch.push(job)
         rows += job.rows
       } else rest.push(job)
@@ -116,8 +123,8 @@ export class Queue {
     this.alarm = setTimeout(this.onAlarm, ms).unref()
   }
 
-  private fitsRun(rows: number): boolean {
-    return rows <= this.limits.maxBatchRows
+  private mostRowsWith({ joins, request }: Job): number {
+    return joins ? Math.min(this.limits.maxBatchRows, this.mostRows(request.inputs)) : 0
   }
 
   private isFull(rows: number, bytes: number): boolean {

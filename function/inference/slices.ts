@@ -14,6 +14,7 @@ export class Slices {
     await nextTurn()
     this.#began = performance.now()
   }
+
   /** Goes through work that is made of steps. */
   async through(steps: Iterable<void>): Promise<void> {
     for (const _ of steps) if (this.isOver) await this.next()

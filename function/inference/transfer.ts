@@ -12,11 +12,14 @@ export interface Detached {
  * The same elements, in memory that can move to another thread; everything that shares the memory
  * moves along.
  */
-export const movable = <A extends Uint8Array | Float32Array>(view: A): A =>
-  isMarkedAsUntransferable(view.buffer) ? (copy.call(view) as A) : view
+export const movable = (view: Uint8Array): Uint8Array =>
+  isMarkedAsUntransferable(view.buffer) ? copy.call(view) : view
 
 /** Not the view's own: a Buffer's slice() shares its memory. */
-const copy = Object.getPrototypeOf(Uint8Array.prototype).slice
+const copy: (this: Uint8Array) => Uint8Array = Object.getPrototypeOf(Uint8Array.prototype).slice
+
+const whole = (view: Float32Array<ArrayBuffer>) =>
+  view.byteLength < view.buffer.byteLength ? view.slice() : view
 
 /** The distinct buffers of bytes that no other code uses. */
 export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
@@ -24,14 +27,15 @@ export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
 ]
 
 /**
- * The tensors, in memory that can move to another thread. Data in Node's shared pool of small
- * buffers must stay there and is copied; strings are always copied.
+ * The tensors, in memory that can move to another thread. Data that is a part of a buffer is copied:
+ * the other parts are still needed here, such as those of a request's later runs. Strings are always
+ * copied.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()
   const moved = tensors.map(tensor => {
     if (Array.isArray(tensor.data)) return tensor
-    const data = movable(tensor.data as Float32Array<ArrayBuffer>)
+    const data = whole(tensor.data as Float32Array<ArrayBuffer>)
     transfer.add(data.buffer)
     return { ...tensor, data }
   })

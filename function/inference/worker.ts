@@ -5,6 +5,7 @@ import { shapesOf, type Tensor } from '../protocol/tensor.ts'
 import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
 import { cpuMs } from './run-costs.ts'
+import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 
@@ -49,7 +50,8 @@ async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart):
     const began = cpuMs()
     const session = await openSession(file, threads, sha256)
     const loadCpuMs = cpuMs() - began
-    port.on('message', (command: Command) => answer(port, session, command))
+    const loaded = { session, sizes: new RunSizes(session.signature, 0) }
+    port.on('message', (command: Command) => answer(port, loaded, command))
     const { signature, leftOut } = session
     port.postMessage({ value: { signature, leftOut, loadCpuMs } } satisfies WorkerAnswer<unknown>)
   } catch (error) {
@@ -57,13 +59,18 @@ async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart):
   }
 }
 
-async function answer(port: MessagePort, session: Session, command: Command): Promise<void> {
+interface Loaded {
+  readonly session: Session
+  readonly sizes: RunSizes
+}
+
+async function answer(port: MessagePort, loaded: Loaded, command: Command): Promise<void> {
   // Outside the try: the thread ends on a message that is no command.
   const isLarge = 'large' in command
   try {
     const { value, transfer } = isLarge
-      ? await answerLarge(port, session, command.large)
-      : await run(session, command)
+      ? await answerLarge(port, loaded, command.large)
+      : await run(loaded.session, command)
     port.postMessage({ value } satisfies WorkerAnswer<unknown>, transfer)
   } catch (error) {
     fail(port, error)
@@ -77,10 +84,10 @@ interface Answered {
 
 async function answerLarge(
   port: MessagePort,
-  session: Session,
+  { session, sizes }: Loaded,
   request: LargeRequest,
 ): Promise<Answered> {
-  const value = await inferLarge(tellingRuns(port, session), request)
+  const value = await inferLarge(tellingRuns(port, session), request, sizes)
   const { response } = value
   // Small parts of a message lie in Node's shared pool.
   const moved = 'json' in response ? response : response.map(part => movable(part))

@@ -64,11 +64,15 @@ export function countBinaryElements(bytes: Uint8Array, { name, datatype }: Tenso
   return count
 }
 
-/** The bytes of a tensor, in parts to be sent one after the other; typed arrays are not copied. */
+/**
+ * The bytes of a tensor. A typed array is copied only where it is a part of others' memory, which
+ * it would else keep for as long as a client takes to read it.
+ */
 export function writeBinaryTensor({ data }: Tensor): Uint8Array {
   if (!Array.isArray(data)) {
     const { buffer, byteOffset, byteLength } = data as Exclude<TensorData, readonly string[]>
-    return new Uint8Array(buffer, byteOffset, byteLength)
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength)
+    return byteLength < buffer.byteLength ? bytes.slice() : bytes
   }
   return writeStrings(data as readonly string[])
 }

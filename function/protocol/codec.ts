@@ -17,8 +17,8 @@ export interface Codec<Encoded> {
   decode(signature: Signature): InferenceRequest
   /** Reads the tensor data that decode() left unread, in steps. @throws {BadRequest} in a step */
   readData?(): Iterable<void>
-  /** Writes the response to the decoded request. */
-  encoder(request: InferenceRequest): Encoder<Encoded>
+  /** Writes the response to the decoded request, within the limits. */
+  encoder(request: InferenceRequest, limits: ResponseLimits): Encoder<Encoded>
   /** All that another thread needs to do the same. Absent if the request is more than bytes. */
   readonly bytes?: RequestBytes
 }
@@ -77,8 +77,8 @@ export class BytesCodec implements Codec<EncodedResponse> {
     return allowed(decodeRequest(body, jsonLength, signature), responseData)
   }
 
-  encoder({ outputs }: InferenceRequest): Encoder<EncodedResponse> {
-    return new ResponseAtOnce(outputs)
+  encoder({ outputs }: InferenceRequest, limits: ResponseLimits): Encoder<EncodedResponse> {
+    return new ResponseEncoder(outputs, limits)
   }
 }
 
@@ -96,8 +96,8 @@ export class ParsedCodec implements Codec<EncodedResponse> {
     return allowed(decodeParsedRequest(this.json, signature), this.responseData)
   }
 
-  encoder({ outputs }: InferenceRequest): Encoder<EncodedResponse> {
-    return new ResponseAtOnce(outputs)
+  encoder({ outputs }: InferenceRequest, limits: ResponseLimits): Encoder<EncodedResponse> {
+    return new ResponseEncoder(outputs, limits)
   }
 }
 
@@ -136,22 +136,48 @@ export class LargeCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** Writes the response to one run, when all of it is there. */
-class ResponseAtOnce implements Encoder<EncodedResponse> {
-  private readonly requested: readonly RequestedOutput[]
-  private outputs: readonly Tensor[] = []
+/** More elements are written in steps. */
+const AT_ONCE_ELEMENTS = 16 * 1024
 
-  constructor(requested: readonly RequestedOutput[]) {
+/** Writes the response to one run at once where that is little; any other in steps. */
+class ResponseEncoder implements Encoder<EncodedResponse> {
+  private readonly requested: readonly RequestedOutput[]
+  private readonly limits: ResponseLimits
+  private outputs: readonly Tensor[] | undefined
+  private writer: ResponseWriter | undefined
+
+  constructor(requested: readonly RequestedOutput[], limits: ResponseLimits) {
     this.requested = requested
+    this.limits = limits
   }
 
-  add(outputs: readonly Tensor[]): undefined {
-    this.outputs = outputs
+  add(outputs: readonly Tensor[]): Iterable<void> | undefined {
+    if (this.writer === undefined && this.outputs === undefined && isLittle(outputs)) {
+      this.outputs = outputs
+      return undefined
+    }
+    return this.write(outputs)
   }
 
   finish({ modelName, modelVersion, id }: ResponseHead): EncodedResponse {
-    return encodeResponse({ modelName, modelVersion, id, outputs: this.outputs }, this.requested)
+    const head = { modelName, modelVersion, id }
+    if (this.writer !== undefined) return this.writer.finish(head)
+    return encodeResponse({ ...head, outputs: this.outputs ?? [] }, this.requested)
   }
+
+  private *write(outputs: readonly Tensor[]): Generator<void, void> {
+    this.writer ??= new ResponseWriter(this.requested, this.limits)
+    // Of the first run, which was little, and not the only one.
+    if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
+    this.outputs = undefined
+    yield* this.writer.add(outputs)
+  }
+}
+
+function isLittle(outputs: readonly Tensor[]): boolean {
+  let elements = 0
+  for (const { data } of outputs) elements += data.length
+  return elements <= AT_ONCE_ELEMENTS
 }
 
 /** @throws {BadRequest} for outputs that the response cannot carry */

@@ -45,6 +45,11 @@ export interface DatatypeRow {
   readonly toJson?: (data: never) => string
   /** Elements may exceed 2^53, and JSON.parse() would round them. */
   readonly isBigInteger?: true
+  /**
+   * Bytes that an element takes in JSON with its comma. Absent for BYTES, whose elements are of any
+   * length, and where `toJson` is.
+   */
+  readonly jsonBytes?: { readonly least: number; readonly most: number }
   /** The values that `fromJson` takes, for error messages. */
   readonly takes: string
 }
@@ -55,6 +60,7 @@ const join = (data: Exclude<TensorData, readonly string[]>) => data.join(',')
 function integer(least: number, most: number) {
   return {
     takes: `integers from ${least} to ${most}`,
+    jsonBytes: { least: 2, most: 1 + Math.max(`${least}`.length, `${most}`.length) },
     toJson: join,
     fromJson: (value: unknown) =>
       typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
@@ -70,6 +76,7 @@ function integer(least: number, most: number) {
 function bigInteger(least: bigint, most: bigint) {
   return {
     takes: `integers from ${least} to ${most}`,
+    jsonBytes: { least: 2, most: 21 },
     isBigInteger: true as const,
     toJson: join,
     fromJson: (value: unknown) => {
@@ -79,6 +86,9 @@ function bigInteger(least: bigint, most: bigint) {
     },
   }
 }
+
+/** Of an FP64: a sign, 17 digits, a point, an exponent of five characters, and the comma. */
+const FLOAT_JSON = { least: 2, most: 25 }
 
 /** JSON has no numbers for these (RFC 8259 section 6), so they travel as strings. */
 const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
@@ -120,7 +130,7 @@ function floatsToJson(data: Float32Array | Float64Array): string {
 
 // biome-ignore format: one row a datatype reads best as a table
 const ROWS = {
-  BOOL:   { bytes: 1, ort: 'bool',    onnx: 9,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined, toJson: booleansToJson },
+  BOOL:   { bytes: 1, ort: 'bool',    onnx: 9,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      takes: 'true or false', fromJson: value => value === true ? 1 : value === false ? 0 : undefined, toJson: booleansToJson, jsonBytes: { least: 5, most: 6 } },
   UINT8:  { bytes: 1, ort: 'uint8',   onnx: 2,  allocate: n => new Uint8Array(n),      view: (b, o, n) => new Uint8Array(b, o, n),      ...integer(0, 255) },
   UINT16: { bytes: 2, ort: 'uint16',  onnx: 4,  allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     ...integer(0, 65535) },
   UINT32: { bytes: 4, ort: 'uint32',  onnx: 12, allocate: n => new Uint32Array(n),     view: (b, o, n) => new Uint32Array(b, o, n),     ...integer(0, 4294967295) },
@@ -130,8 +140,8 @@ const ROWS = {
   INT32:  { bytes: 4, ort: 'int32',   onnx: 6,  allocate: n => new Int32Array(n),      view: (b, o, n) => new Int32Array(b, o, n),      ...integer(-2147483648, 2147483647) },
   INT64:  { bytes: 8, ort: 'int64',   onnx: 7,  allocate: n => new BigInt64Array(n),   view: (b, o, n) => new BigInt64Array(b, o, n),   ...bigInteger(-(2n ** 63n), 2n ** 63n - 1n) },
   FP16:   { bytes: 2, ort: 'float16', onnx: 10, allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
-  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: floatsToJson },
-  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: floatsToJson },
+  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: floatsToJson, jsonBytes: FLOAT_JSON },
+  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: floatsToJson, jsonBytes: FLOAT_JSON },
   // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string
   // is refused rather than shortened.
   BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },

@@ -1,5 +1,5 @@
 import { writeBinaryTensor } from './binary.ts'
-import { DATATYPES } from './datatypes.ts'
+import { DATATYPES, type Datatype } from './datatypes.ts'
 import { ModelError, TooLarge } from './errors.ts'
 import type { RequestedOutput } from './request.ts'
 import type { Tensor, TensorData } from './tensor.ts'
@@ -80,8 +80,11 @@ function beginResponse({ modelName, modelVersion, id }: ResponseHead): string {
   return `${json},"outputs":[`
 }
 
-const beginOutput = ({ name, datatype }: Tensor, shape: readonly number[], i: number) =>
-  `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${shape}]`
+const beginOutput = (
+  { name, datatype }: Omit<Tensor, 'data'>,
+  shape: readonly number[],
+  i: number,
+) => `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${shape}]`
 
 /** So many elements become text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
@@ -93,10 +96,29 @@ export interface ResponseLimits {
   readonly maxJsonBytes: number
 }
 
+/** For an answer in JSON that is larger than JSON may be. */
+export const jsonTooLarge = (maxJsonBytes: number): TooLarge =>
+  new TooLarge(
+    `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
+  )
+
+/** For an answer that is larger than any may be. */
+export const answerTooLarge = (maxBytes: number): TooLarge =>
+  new TooLarge(
+    `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs or for binary tensor data`,
+  )
+
+/** The bytes that so many elements take in JSON at the least, between its brackets. */
+export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
+  Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
+
+/** An empty text, with its comma. */
+const LEAST_TEXT = 3
+
 /** One output of a response, of which some rows are written. */
 interface WrittenOutput {
   readonly binary: boolean
-  first: Tensor | undefined
+  first: Omit<Tensor, 'data'> | undefined
   rows: number
   readonly parts: Uint8Array[]
 }
@@ -118,18 +140,20 @@ export class ResponseWriter {
   }
 
   /**
+   * Writes the outputs of a run, in steps of a few milliseconds.
    * @throws {TooLarge} when the response exceeds a limit
    * @throws {ModelError} when these rows have another shape than those before
    */
-  add(outputs: readonly Tensor[]): undefined {
+  *add(outputs: readonly Tensor[]): Generator<void, void> {
+    this.checkLeast(outputs)
     for (let i = 0; i < outputs.length; i++) {
       const output = outputs[i] as Tensor
       const written = this.outputs[i] as WrittenOutput
-      written.first ??= output
+      written.first ??= shapeOf(output)
       checkSameRows(written.first, output)
       written.rows += output.shape[0] ?? 0
       if (written.binary) this.push(written.parts, writeBinaryTensor(output))
-      else this.addJson(written.parts, output)
+      else yield* this.addJson(written.parts, output)
     }
   }
 
@@ -155,36 +179,40 @@ export class ResponseWriter {
       : { json }
   }
 
-  private addJson(parts: Uint8Array[], output: Tensor): void {
+  /** Nothing is written where even the shortest JSON of these outputs is too long. */
+  private checkLeast(outputs: readonly Tensor[]): void {
+    let least = this.jsonSize
+    for (const [i, { datatype, data }] of outputs.entries())
+      if (!this.outputs[i]?.binary) least += leastJsonBytes(datatype, data.length)
+    if (least > this.limits.maxJsonBytes) throw jsonTooLarge(this.limits.maxJsonBytes)
+  }
+
+  private *addJson(parts: Uint8Array[], output: Tensor): Generator<void, void> {
     const { maxJsonBytes } = this.limits
     for (let from = 0; from < output.data.length; from += ELEMENTS_AT_A_TIME) {
       const data = output.data.slice(from, from + ELEMENTS_AT_A_TIME) as TensorData
       const text = encodeElements({ datatype: output.datatype, data })
       const part = UTF8.encode(parts.length === 0 ? text : `,${text}`)
-      this.push(parts, part)
       this.jsonSize += part.byteLength
-      if (this.jsonSize > maxJsonBytes) {
-        throw new TooLarge(
-          `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
-        )
-      }
+      if (this.jsonSize > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
+      this.push(parts, part)
+      yield
     }
   }
 
   private push(parts: Uint8Array[], part: Uint8Array): void {
     const { maxBytes } = this.limits
     this.size += part.byteLength
-    if (this.size > maxBytes) {
-      throw new TooLarge(
-        `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs or for binary tensor data`,
-      )
-    }
+    if (this.size > maxBytes) throw answerTooLarge(maxBytes)
     parts.push(part)
   }
 }
 
+/** Without the data, whose memory is to be given back. */
+const shapeOf = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
+
 /** @throws {ModelError} where two runs of a request gave rows of different shapes */
-export function checkSameRows(first: Tensor, { name, shape }: Tensor): void {
+export function checkSameRows(first: Pick<Tensor, 'shape'>, { name, shape }: Tensor): void {
   const [before, now] = [first.shape.slice(1), shape.slice(1)]
   if (before.join() === now.join()) return
   throw new ModelError(`output "${name}" has rows of shape [${before}] and of [${now}]`)

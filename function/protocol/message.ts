@@ -77,8 +77,8 @@ export class MessageCodec implements Codec<EncodedMessage> {
     return readRequest(asJson(message), new InputsOfMessage(message), { signature, maxTensorBytes })
   }
 
-  encoder(): Encoder<EncodedMessage> {
-    return new MessageWriter({ ...this.bytes, isRaw: this.#isRaw, limits: this.#limits })
+  encoder(_request: InferenceRequest, limits: ResponseLimits): Encoder<EncodedMessage> {
+    return new MessageWriter({ ...this.bytes, isRaw: this.#isRaw, limits })
   }
 }
 

@@ -1,0 +1,47 @@
+import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
+
+/** A cgroup whose memory is limited, without swap. */
+export interface Group extends AsyncDisposable {
+  /** Processes join by writing their id to its cgroup.procs. */
+  readonly folder: string
+  /** Times that the kernel ended a process in it. */
+  kills(): number
+  peakMiB(): number
+}
+
+/** @throws {Error} where no cgroup can be made: it takes root, and cgroups that can be written to */
+export function limitMemory(mebibytes: number): Group {
+  const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory()
+  const root = isFirst ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup'
+  if (!isFirst) writeFileSync(`${root}/cgroup.subtree_control`, '+memory')
+  const folder = `${root}/container-memory-${process.pid}-${Date.now()}`
+  mkdirSync(folder)
+  const bytes = String(mebibytes * 2 ** 20)
+  writeFileSync(`${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`, bytes)
+  const swap = `${folder}/${isFirst ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'}`
+  if (statSync(swap, { throwIfNoEntry: false }) !== undefined)
+    writeFileSync(swap, isFirst ? bytes : '0')
+  const read = (file: string) => readFileSync(`${folder}/${file}`, 'utf8')
+  const [events, peak] = isFirst
+    ? ['memory.oom_control', 'memory.max_usage_in_bytes']
+    : ['memory.events', 'memory.peak']
+  return {
+    folder,
+    kills: () => Number(/^oom_kill (\d+)$/m.exec(read(events))?.[1] ?? 0),
+    peakMiB: () => Number(read(peak)) / 2 ** 20,
+    [Symbol.asyncDispose]: () => removeEmptied(folder),
+  }
+}
+
+/** A process that was ended takes a moment to leave its group. */
+async function removeEmptied(folder: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return rmdirSync(folder)
+    } catch (error) {
+      if (tries === 200) throw error
+      await wait(50)
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type {
+  Constant,
+  Declared,
+  WrittenNode,
+} from '../../test/inference/batchability/onnx-writer.ts'
+import { writeModel } from '../../test/inference/batchability/onnx-writer.ts'
+
+/** What a row of the model makes. */
+export interface Picture {
+  readonly channels: number
+  readonly height: number
+  readonly width: number
+  /** The picture is the output; otherwise one number a row is made of it. */
+  readonly isOutput: boolean
+  /** The names of the output's dimensions say nothing, so that its size has to be learned. */
+  readonly isUndeclared?: boolean
+}
+
+/**
+ * A model of FP32 [N, 4] that makes a picture of each row. Its file has no large constants: the
+ * picture grows by one dimension a step.
+ */
+export function writePictureModel(picture: Picture): Buffer {
+  const { channels, height, width, isOutput, isUndeclared } = picture
+  const name = isOutput ? 'picture' : 'wide'
+  const nodes: WrittenNode[] = [
+    node('ReduceMean', ['x'], 'mean', { axes: [1], keepdims: 1 }),
+    node('Unsqueeze', ['mean', 'last'], 'corner'),
+    node('Add', ['corner', 'channels'], 'column'),
+    node('Add', ['column', 'rows'], 'lines'),
+    node('Add', ['lines', 'columns'], name),
+  ]
+  if (!isOutput) nodes.push(...flattened(name))
+  const shape = [channels, height, width]
+  const dims = isUndeclared ? ['a', 'b', 'c', 'd'] : ['N', ...shape]
+  return writeModel({
+    opset: 13,
+    nodes,
+    inputs: { x: { type: 'FP32', dims: ['N', 4] } },
+    outputs: isOutput ? { picture: fp32(dims) } : { y: fp32(['N', 1]) },
+    constants: {
+      last: { type: 'INT64', shape: [2], values: [2, 3] },
+      channels: ramp([1, channels, 1, 1]),
+      rows: ramp([1, 1, height, 1]),
+      columns: ramp([1, 1, 1, width]),
+    },
+  })
+}
+
+/** One number a row, in two steps that each need the whole picture. */
+const flattened = (name: string): WrittenNode[] => [
+  node('Exp', [name], 'wider'),
+  node('ReduceMean', ['wider'], 'flat', { axes: [2, 3], keepdims: 0 }),
+  node('ReduceMean', ['flat'], 'y', { axes: [1], keepdims: 1 }),
+]
+
+const node = (
+  operator: string,
+  inputs: readonly string[],
+  output: string,
+  attributes: WrittenNode['attributes'] = {},
+): WrittenNode => ({ operator, inputs, outputs: [output], attributes })
+
+const fp32 = (dims: Declared['dims']): Declared => ({ type: 'FP32', dims })
+
+function ramp(shape: readonly number[]): Constant {
+  const length = shape.reduce((product, size) => product * size, 1)
+  // Of many digits, so that they are long as JSON.
+  return { type: 'FP32', shape, values: Array.from({ length }, (_, i) => -i / 7_919) }
+}
+
+/** Writes the model to a folder of its own. */
+export function modelFolder(picture: Picture): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), 'picture-'))
+  writeFileSync(join(path, 'model.onnx'), writePictureModel(picture))
+  writeFileSync(join(path, 'model.json'), JSON.stringify({ name: 'picture' }))
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) }
+}

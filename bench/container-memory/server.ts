@@ -1,0 +1,58 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { Group } from './cgroup.ts'
+
+export interface StartedServer extends AsyncDisposable {
+  readonly url: string
+  /** How the process ended; undefined while it lives. */
+  readonly ended: string | undefined
+}
+
+/**
+ * `npm start`'s command with a program, in a cgroup; resolves once it says where it listens.
+ * @throws {Error} where it ends before
+ */
+export async function startIn(
+  { folder }: Group,
+  program: string,
+  modelDir: string,
+  env: Record<string, string> = {},
+): Promise<StartedServer> {
+  const command = `echo $$ > ${folder}/cgroup.procs && exec ${process.execPath} --max-semi-space-size=16 ${program}`
+  const child = spawn('sh', ['-c', command], {
+    env: {
+      PATH: process.env.PATH,
+      PORT: '0',
+      LISTEN_HOST: '127.0.0.1',
+      MODEL_DIR: modelDir,
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let ended: string | undefined
+  const exited = once(child, 'exit').then(([code, signal]) => {
+    ended = `ended: ${signal ?? code}`
+  })
+  child.stderr?.resume()
+  return {
+    url: await addressOf(child),
+    get ended() {
+      return ended
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+}
+
+function addressOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
+      const { url } = JSON.parse(line)
+      if (url !== undefined) resolve(url)
+    })
+    child.once('exit', code => reject(new Error(`the server ended with ${code} at its start`)))
+  })
+}

@@ -1,0 +1,122 @@
+import type { Caller } from '../answer.ts'
+import { DATATYPES, type Datatype } from '../protocol/datatypes.ts'
+import {
+  answerTooLarge,
+  jsonTooLarge,
+  leastJsonBytes,
+  type ResponseLimits,
+} from '../protocol/encode.ts'
+import type { InferenceRequest, RequestedOutput } from '../protocol/request.ts'
+import type { Signature } from '../protocol/tensor.ts'
+import { takeRows } from './rows.ts'
+import type { RunSizes } from './run-sizes.ts'
+
+/**
+ * So many elements of an answer in JSON take 5 ms to write, in which nothing else is answered;
+ * handing the request to a thread costs 0.1 ms.
+ */
+export const LARGE_JSON_ELEMENTS = 16 * 1024
+
+/** What a request's answer takes. */
+export interface AnswerSize {
+  /** Of the outputs, and of their JSON at most. */
+  readonly bytes: number
+  /** Elements of outputs that become JSON. */
+  readonly jsonElements: number
+}
+
+/** Holds requests to the limits before they are run: by the sizes of what they will make. */
+export class Admission {
+  readonly #sizes: RunSizes
+  readonly #limits: ResponseLimits
+  readonly #datatypes: ReadonlyMap<string, Datatype>
+  #waiting = 0
+
+  constructor(signature: Signature, sizes: RunSizes, limits: ResponseLimits) {
+    this.#sizes = sizes
+    this.#limits = limits
+    this.#datatypes = new Map(signature.outputs.map(({ name, datatype }) => [name, datatype]))
+  }
+
+  /** Requests that wait for room for their answers. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /**
+   * Waits for room for an answer.
+   * @throws {DeadlinePassed}
+   */
+  async admit({ bytes }: AnswerSize, caller: Caller): Promise<void> {
+    const admitted = caller.memory?.expectAnswer(bytes, caller)
+    if (admitted === undefined) return
+    this.#waiting++
+    caller.trace?.enter('queue')
+    try {
+      await admitted
+    } finally {
+      this.#waiting--
+    }
+  }
+
+  /**
+   * @returns undefined where the size is not known before a run
+   * @throws {TooLarge} when the answer cannot be within the limits
+   */
+  sizeOf({ inputs, outputs }: InferenceRequest): AnswerSize | undefined {
+    const sizes = this.#sizes.outputsOf(inputs, outputs)
+    if (sizes === undefined) return undefined
+    const { maxBytes, maxJsonBytes } = this.#limits
+    const json = { elements: 0, least: 0, most: 0 }
+    let bytes = 0
+    for (const [i, size] of sizes.entries()) {
+      const { name, binary, classes } = outputs[i] as RequestedOutput
+      bytes += size.bytes
+      // Of an output given as classes, a few texts a row are written.
+      if (binary || classes !== undefined) continue
+      const datatype = this.#datatypes.get(name) as Datatype
+      const { jsonBytes } = DATATYPES[datatype]
+      json.elements += size.elements
+      json.least += leastJsonBytes(datatype, size.elements)
+      // Escaped, a character of a text takes six bytes at most; it counts for two in memory.
+      json.most += jsonBytes === undefined ? 3 * size.bytes : size.elements * jsonBytes.most
+    }
+    if (json.least > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
+    if (bytes > maxBytes) throw answerTooLarge(maxBytes)
+    return { bytes: bytes + Math.min(json.most, maxJsonBytes), jsonElements: json.elements }
+  }
+
+  /**
+   * The runs of a request: as many rows at a time as the memory allows; one row where such rows were
+   * never run. The request waits for room for its answer as soon as its size is known.
+   * @param mostRows of a run, for other reasons than memory
+   * @throws {TooLarge|DeadlinePassed}
+   */
+  async *runs(
+    request: InferenceRequest,
+    caller: Caller,
+    mostRows = Number.POSITIVE_INFINITY,
+  ): AsyncGenerator<InferenceRequest, void> {
+    const { inputs } = request
+    const total = inputs[0]?.shape[0] ?? 0
+    const isDivisible =
+      this.#sizes.areRowsIndependent && inputs.every(({ shape }) => shape[0] === total)
+    let waitsForSize = true
+    for (let from = 0; from < total || from === 0; ) {
+      if (waitsForSize) waitsForSize = !(await this.#admit(request, caller))
+      const most = isDivisible ? Math.min(mostRows, this.#sizes.mostRows(inputs)) : total
+      const rows = Math.min(most, total - from)
+      if (!(rows < total)) return yield request
+      yield { ...request, inputs: inputs.map(tensor => takeRows(tensor, from, rows)) }
+      from += rows
+    }
+  }
+
+  /** @returns false where the size is not known before a run */
+  async #admit(request: InferenceRequest, caller: Caller): Promise<boolean> {
+    const size = this.sizeOf(request)
+    if (size === undefined) return false
+    await this.admit(size, caller)
+    return true
+  }
+}

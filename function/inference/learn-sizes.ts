@@ -1,0 +1,64 @@
+import type { Tensor } from '../protocol/tensor.ts'
+import { join } from './rows.ts'
+import type { RunSizes } from './run-sizes.ts'
+import type { Session } from './session.ts'
+
+type TriedSession = Pick<Session, 'signature' | 'run'>
+
+/** Runs of the example that take longer are not worth what they would say. */
+const LONG_RUN_MS = 1
+
+const TIMES_MORE_ROWS = 4
+const MOST_ROWS = 4096
+
+/**
+ * Runs the example, to learn what its outputs and a run take.
+ * @returns whether the memory allows a run of twice its rows
+ */
+export async function learnExample(
+  session: TriedSession,
+  sizes: RunSizes,
+  example: readonly Tensor[],
+): Promise<boolean> {
+  await tryRun(session, sizes, example)
+  return sizes.mostRows(example) >= 2 * sizes.rowsOf(example)
+}
+
+/**
+ * Where rows are independent: runs of more and more rows of the example, as long as they are short.
+ * What a row takes of a large run is less than what it takes of a small one, whose memory is ONNX
+ * Runtime's own for the most part.
+ */
+export async function learnRows(
+  session: TriedSession,
+  sizes: RunSizes,
+  example: readonly Tensor[],
+): Promise<void> {
+  if (!sizes.areRowsIndependent) return
+  const own = sizes.rowsOf(example)
+  for (let times = TIMES_MORE_ROWS; times * own <= MOST_ROWS; times *= TIMES_MORE_ROWS) {
+    if (times * own > sizes.mostRows(example)) return
+    const more = example.map(tensor => join(new Array<Tensor>(times).fill(tensor)))
+    if ((await tryRun(session, sizes, more)) > LONG_RUN_MS) return
+  }
+}
+
+/** @returns how long the run took; infinite where it failed */
+async function tryRun(
+  session: TriedSession,
+  sizes: RunSizes,
+  inputs: readonly Tensor[],
+): Promise<number> {
+  const names = session.signature.outputs.map(({ name }) => name)
+  // A run may take its inputs' memory along to another thread.
+  const own = structuredClone(inputs)
+  const began = performance.now()
+  try {
+    const outputs = await session.run(own, names)
+    const ms = performance.now() - began
+    sizes.ran(inputs, outputs)
+    return ms
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}

@@ -1,0 +1,226 @@
+import { DATATYPES } from '../protocol/datatypes.ts'
+import type { RequestedOutput } from '../protocol/request.ts'
+import {
+  elementCount,
+  isBatched,
+  type Signature,
+  TEXT_BYTES,
+  type Tensor,
+} from '../protocol/tensor.ts'
+
+/** The size of one output of a run. */
+export interface OutputSize {
+  readonly elements: number
+  readonly bytes: number
+}
+
+/** What the runs of one shape of rows took so far. */
+interface Seen {
+  /** The most rows of a run. */
+  rows: number
+  /** No larger run takes more than this for each of its rows. */
+  rowBytes: number
+  /** Of a row, by the output's name. */
+  readonly outputs: Map<string, OutputSize>
+  /** Runs of so many rows are neither held back nor counted. */
+  plainRows: number
+}
+
+/** Shapes of rows that are remembered: callers choose them. */
+const MOST_SHAPES = 1_000
+
+/** Outputs are there twice when a run ends: ONNX Runtime's, and JavaScript's copy. */
+const COPIES = 2
+
+/**
+ * Outputs of so many bytes are not counted before their run: as many as may wait
+ * (MAX_QUEUE_ROWS, 4096) take 16 MiB.
+ */
+export const PLAIN_BYTES = 4096
+
+/** Names that stand for one size; "?" and blanks stand for none. */
+const BINDS = /[^\s?]/
+
+/** The memory of the process besides JavaScript's own: that of ONNX Runtime, for the most part. */
+export function nativeBytes(): number {
+  const { rss, heapTotal, external } = process.memoryUsage()
+  return rss - heapTotal - external
+}
+
+/**
+ * Learns how much memory runs take, so that a run can be held to a budget before it begins.
+ *
+ * Sizes follow from shapes. Where rows are independent, the memory of a run of N rows is c + a·N,
+ * so that what one row took of a small run bounds what it takes of a larger one. ONNX Runtime keeps
+ * the memory that it once took, so that all native memory beside that before the first run bounds
+ * what any run took of it. Until one run of a row's shape has ended, a run has one row.
+ */
+export class RunSizes {
+  /** Bytes that one run may take. */
+  budget: number
+  /** Rows do not depend on each other: runs of more or fewer rows say what others take. */
+  areRowsIndependent = false
+  readonly #signature: Signature
+  readonly #isBatched: boolean
+  readonly #hasOneShape: boolean
+  readonly #seen = new Map<string, Seen>()
+  readonly #native: () => number
+  /** Native memory before the first run. */
+  #before: number
+  /** Until a run's output was larger than the graph declares. */
+  #trustsDeclared = true
+
+  /** @param native what native code has of the memory */
+  constructor(signature: Signature, budget: number, native = nativeBytes) {
+    this.#signature = signature
+    this.#isBatched = isBatched(signature)
+    this.#hasOneShape =
+      this.#isBatched && signature.inputs.every(({ shape }) => !shape.includes(-1, 1))
+    this.budget = budget
+    this.#native = native
+    this.#before = native()
+  }
+
+  /** The most rows that one run with such rows may have now. */
+  mostRows(inputs: readonly Tensor[]): number {
+    const seen = this.#seen.get(this.#keyOf(inputs))
+    return seen === undefined ? 1 : this.#mostRows(seen)
+  }
+
+  /** Whether these inputs need no look: they are no more than before, and make little. */
+  isPlain(inputs: readonly Tensor[]): boolean {
+    const seen = this.#seen.get(this.#keyOf(inputs))
+    if (seen === undefined) return false
+    const rows = this.rowsOf(inputs)
+    return rows <= seen.plainRows && (this.areRowsIndependent || rows === seen.rows)
+  }
+
+  /**
+   * The sizes of a run's outputs, in the order asked for.
+   * @returns undefined where they are not known yet
+   */
+  outputsOf(
+    inputs: readonly Tensor[],
+    requested: readonly RequestedOutput[],
+  ): OutputSize[] | undefined {
+    const seen = this.#seen.get(this.#keyOf(inputs))
+    const rows = this.rowsOf(inputs)
+    const isKnown = this.areRowsIndependent || rows === seen?.rows
+    const sizes: OutputSize[] = []
+    for (const { name } of requested) {
+      const row = isKnown ? seen?.outputs.get(name) : undefined
+      const size = row === undefined ? this.#declared(name, inputs) : times(row, rows)
+      if (size === undefined) return undefined
+      sizes.push(size)
+    }
+    return sizes
+  }
+
+  /** Learns from a run that has ended, where it can say more than those before it. */
+  ran(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+    const key = this.#keyOf(inputs)
+    const rows = this.rowsOf(inputs)
+    const seen = this.#seen.get(key)
+    if (seen !== undefined && this.#isKnown(seen, rows))
+      if (outputs.every(({ name }) => seen.outputs.has(name))) return
+    this.#learn(seen ?? this.#add(key), { rows, inputs, outputs })
+  }
+
+  #isKnown(seen: Seen, rows: number): boolean {
+    if (!this.areRowsIndependent) return rows === seen.rows
+    if (rows > seen.rows) return false
+    // Where memory holds back larger runs, it may have become less since it was measured.
+    const most = this.#mostRows(seen)
+    return rows < Math.min(seen.rows, most) || most >= 2 * seen.rows
+  }
+
+  #mostRows({ rowBytes }: Seen): number {
+    return Math.max(1, Math.floor(this.budget / rowBytes))
+  }
+
+  #learn(seen: Seen, { rows, inputs, outputs }: Run): void {
+    for (const output of outputs) {
+      const size = sizeOf(output)
+      const declared = this.#declared(output.name, inputs)
+      if (declared !== undefined && size.bytes > declared.bytes) this.#trustsDeclared = false
+      const row = times(size, 1 / rows)
+      const known = this.areRowsIndependent ? seen.outputs.get(output.name) : undefined
+      seen.outputs.set(output.name, larger(known, row))
+    }
+    const native = this.#native()
+    this.#before = Math.min(this.#before, native)
+    seen.rows = this.areRowsIndependent ? Math.max(seen.rows, rows) : rows
+    const outputBytes = [...seen.outputs.values()].reduce((sum, { bytes }) => sum + bytes, 0)
+    const taken = Math.max((native - this.#before) / seen.rows, COPIES * outputBytes)
+    seen.rowBytes = Math.max(1, Math.min(seen.rowBytes, taken))
+    const isComplete = seen.outputs.size === this.#signature.outputs.length
+    const little = Math.floor(PLAIN_BYTES / Math.max(1, outputBytes))
+    seen.plainRows = isComplete ? Math.min(this.#mostRows(seen), little) : 0
+  }
+
+  #add(key: string): Seen {
+    const seen = { rows: 0, rowBytes: Number.POSITIVE_INFINITY, outputs: new Map(), plainRows: 0 }
+    this.#seen.set(key, seen)
+    if (this.#seen.size > MOST_SHAPES) this.#seen.delete(this.#seen.keys().next().value as string)
+    return seen
+  }
+
+  /** The shape of a row of each input; the inputs' shapes where the model has no rows. */
+  #keyOf(inputs: readonly Tensor[]): string {
+    if (this.#hasOneShape) return ''
+    const from = this.#isBatched ? 1 : 0
+    return inputs.map(({ shape }) => shape.slice(from).join()).join(';')
+  }
+
+  rowsOf(inputs: readonly Tensor[]): number {
+    return this.#isBatched ? Math.max(1, inputs[0]?.shape[0] ?? 1) : 1
+  }
+
+  /** The size that the graph declares, its symbols bound by the inputs' shapes. */
+  #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
+    const output = this.#signature.outputs.find(one => one.name === name)
+    // The length of a text is not declared.
+    if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined
+    if (!this.#trustsDeclared) return undefined
+    let elements = 1
+    for (const [i, dimension] of output.shape.entries()) {
+      const symbol = output.dimensionNames[i] ?? ''
+      const length = dimension === -1 ? this.#valueOf(symbol, inputs) : dimension
+      if (length === undefined) return undefined
+      elements *= length
+    }
+    return { elements, bytes: elements * DATATYPES[output.datatype].bytes }
+  }
+
+  /** The size that the inputs give a symbol of the graph. */
+  #valueOf(symbol: string, inputs: readonly Tensor[]): number | undefined {
+    if (!BINDS.test(symbol)) return undefined
+    for (const [i, { dimensionNames }] of this.#signature.inputs.entries()) {
+      const at = dimensionNames.indexOf(symbol)
+      if (at !== -1) return inputs[i]?.shape[at]
+    }
+    return undefined
+  }
+}
+
+interface Run {
+  readonly rows: number
+  readonly inputs: readonly Tensor[]
+  readonly outputs: readonly Tensor[]
+}
+
+const times = ({ elements, bytes }: OutputSize, factor: number): OutputSize => ({
+  elements: elements * factor,
+  bytes: bytes * factor,
+})
+
+const larger = (a: OutputSize | undefined, b: OutputSize): OutputSize =>
+  a === undefined || a.bytes < b.bytes ? b : a
+
+function sizeOf({ shape, data }: Tensor): OutputSize {
+  const elements = elementCount(shape)
+  if (ArrayBuffer.isView(data)) return { elements, bytes: data.byteLength }
+  let bytes = TEXT_BYTES * elements
+  for (const text of data as readonly string[]) bytes += 2 * text.length
+  return { elements, bytes }
+}

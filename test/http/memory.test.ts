@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { Caller } from '../../function/answer.ts'
+import { BodyMemory, Reservation } from '../../function/http/memory.ts'
+import { DeadlinePassed, Overloaded } from '../../function/protocol/errors.ts'
+
+const MIB = 2 ** 20
+
+const callerFor = (ms = 60_000): Caller => ({
+  arrived: performance.now(),
+  deadline: performance.now() + ms,
+  gone: false,
+})
+
+/** A memory with room for 32 MiB of large answers. */
+function open(free?: number) {
+  const memory = new BodyMemory(16 * MIB, free === undefined ? undefined : () => free)
+  const expect = (mebibytes: number, caller = callerFor()) => {
+    const reservation = new Reservation(memory)
+    let isAdmitted = false
+    const admitted = Promise.resolve(reservation.expectAnswer(mebibytes * MIB, caller)).then(() => {
+      isAdmitted = true
+    })
+    return { reservation, admitted, isAdmitted: () => isAdmitted }
+  }
+  return { memory, expect }
+}
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
+
+suite('an answer that is about to be made', () => {
+  test('waits until others leave room, in the order in which they came', async () => {
+    const { expect } = open()
+    const [first, second, third, fourth] = [expect(20), expect(12), expect(20), expect(1)]
+    await Promise.all([first.admitted, second.admitted])
+    await turn()
+    assert.deepEqual([third.isAdmitted(), fourth.isAdmitted()], [false, false])
+    second.reservation.release()
+    await turn()
+    // 12 MiB are free, but the third is older.
+    assert.deepEqual([third.isAdmitted(), fourth.isAdmitted()], [false, false])
+    first.reservation.release()
+    await Promise.all([third.admitted, fourth.admitted])
+  })
+
+  test('is admitted alone, whatever its size', async () => {
+    const { expect } = open()
+    const first = expect(100)
+    await first.admitted
+    const second = expect(100)
+    await turn()
+    assert.equal(second.isAdmitted(), false)
+    first.reservation.release()
+    await second.admitted
+  })
+
+  test('waits for the client that reads the answer before it', async () => {
+    const { expect } = open()
+    const first = expect(30)
+    await first.admitted
+    first.reservation.becomeAnswer(30 * MIB)
+    const second = expect(30)
+    await turn()
+    assert.equal(second.isAdmitted(), false)
+    first.reservation.release()
+    await second.admitted
+  })
+
+  test('waits no longer than its deadline, and then lets the next one have the room', async () => {
+    const { expect } = open()
+    await expect(30).admitted
+    const [late, next] = [expect(30, callerFor(1)), expect(2)]
+    await assert.rejects(late.admitted, DeadlinePassed)
+    await next.admitted
+  })
+
+  test('is not made for a client that hung up', async () => {
+    const { expect } = open()
+    const first = expect(30)
+    const caller = callerFor()
+    const [gone, next] = [expect(30, caller), expect(30)]
+    caller.gone = true
+    first.reservation.release()
+    await assert.rejects(gone.admitted, DeadlinePassed)
+    await next.admitted
+  })
+
+  test('has a third of what the model leaves of the memory', async () => {
+    const { expect } = open(30 * MIB)
+    const [first, second] = [expect(8), expect(4)]
+    await turn()
+    assert.deepEqual([first.isAdmitted(), second.isAdmitted()], [true, false])
+    first.reservation.release()
+    await second.admitted
+  })
+
+  test('of a batch of events does not wait for room that the batch itself may fill', async () => {
+    const { expect } = open()
+    await expect(1).admitted
+    const batch = expect(20)
+    await batch.admitted
+    await batch.reservation.expectAnswer(4 * MIB, callerFor())
+    assert.throws(() => batch.reservation.expectAnswer(20 * MIB, callerFor()), Overloaded)
+  })
+})

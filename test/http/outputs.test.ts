@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect as connectSocket } from 'node:net'
+import { suite, test } from 'node:test'
+import { modelFolder, type Picture } from '../../bench/container-memory/models.ts'
+import { type Server, startServer } from '../server.ts'
+
+const MIB = 2 ** 20
+
+/** A server of a model that makes a picture of each row. */
+async function open(
+  t: { after(undo: () => void): void },
+  picture: Partial<Picture>,
+  env: Record<string, string> = {},
+  memoryBytes?: number,
+): Promise<Server> {
+  const whole = { channels: 1, height: 256, width: 256, isOutput: true, ...picture }
+  const folder = modelFolder(whole)
+  const server = await startServer(
+    { MODEL_DIR: folder.path, ...env },
+    memoryBytes === undefined ? {} : { memoryBytes },
+  )
+  t.after(async () => {
+    await server.stop()
+    folder[Symbol.dispose]()
+  })
+  return server
+}
+
+const binary = { parameters: { binary_data_output: true } }
+
+function bodyOf(rows: number, more: object = {}): string {
+  const data = Array.from({ length: rows * 4 }, (_, i) => i % 10)
+  return JSON.stringify({
+    inputs: [{ name: 'x', shape: [rows, 4], datatype: 'FP32', data }],
+    ...more,
+  })
+}
+
+async function ask({ url }: Server, rows: number, more: object = {}) {
+  const response = await fetch(`${url}/v2/models/picture/infer`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: bodyOf(rows, more),
+  })
+  return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) }
+}
+
+const errorOf = ({ bytes }: { bytes: Buffer }) => JSON.parse(String(bytes)).error as string
+
+async function runsOf({ service }: Server): Promise<number> {
+  const text = await service.metrics.text()
+  return Number(/^inference_batch_rows_count (\d+)/m.exec(text)?.[1])
+}
+
+/** A client that reads no more than the beginning of its answer. */
+async function startReading({ port }: Server, body: string) {
+  const socket = connectSocket(port, '127.0.0.1')
+  socket.write(
+    `POST /v2/models/picture/infer HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  )
+  await once(socket, 'readable')
+  return socket
+}
+
+suite('an answer that is too large', () => {
+  test('as JSON is refused before it is run where its shortest form is, and says what to do', async t => {
+    const server = await open(t, {}, { MAX_BODY_BYTES: String(8 * MIB) })
+    const before = await runsOf(server)
+    // 65 rows of 65,536 elements take more than 8 MiB of JSON at least, and 16 MiB as they are.
+    const refused = await ask(server, 65)
+    assert.equal(refused.status, 413)
+    assert.match(errorOf(refused), /8388608 bytes allowed; ask for binary tensor data .*fewer rows/)
+    assert.equal(await runsOf(server), before)
+    assert.equal((await ask(server, 1, binary)).status, 200)
+  })
+
+  test('in any form is refused before it is run, and names the variable', async t => {
+    const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB) })
+    const before = await runsOf(server)
+    const refused = await ask(server, 5, binary)
+    assert.equal(refused.status, 413)
+    assert.match(errorOf(refused), /1048576 bytes allowed \(MAX_BODY_BYTES\); send fewer rows/)
+    assert.equal(await runsOf(server), before)
+    assert.equal((await ask(server, 3, binary)).status, 200)
+  })
+
+  test('is refused before it is run, too, where its size was learned', async t => {
+    const server = await open(t, { isUndeclared: true }, { MAX_BODY_BYTES: String(MIB) })
+    const before = await runsOf(server)
+    assert.equal((await ask(server, 5, binary)).status, 413)
+    assert.equal(await runsOf(server), before)
+  })
+
+  test('as JSON is given up while it is written where only its values say so', async t => {
+    const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB) })
+    // 65,536 elements of some 18 digits.
+    const refused = await ask(server, 1)
+    assert.equal(refused.status, 413)
+    assert.match(errorOf(refused), /as JSON is larger than the 1048576 bytes allowed/)
+  })
+})
+
+test('an answer that is large in JSON is the same, written in another thread or in steps on this one', async t => {
+  const texts: string[] = []
+  for (const EXECUTION of ['auto', 'inline', 'worker'] as const) {
+    const server = await open(t, { height: 64 }, { EXECUTION })
+    const { status, bytes } = await ask(server, 3)
+    assert.equal(status, 200)
+    texts.push(String(bytes))
+  }
+  const [first, ...others] = texts
+  assert.equal(JSON.parse(first as string).outputs[0].data.length, 3 * 64 * 256)
+  for (const text of others) assert.ok(text === first, 'the same text')
+})
+
+test('rows that the memory does not take in one run are run one after the other', async t => {
+  for (const EXECUTION of ['inline', 'worker']) {
+    const whole = await open(t, { isOutput: false }, { EXECUTION })
+    const held = await open(t, { isOutput: false }, { EXECUTION }, 1)
+    const before = await runsOf(held)
+    const [one, other] = [await ask(whole, 6), await ask(held, 6)]
+    assert.deepEqual([one.status, other.status], [200, 200])
+    assert.equal(String(other.bytes), String(one.bytes))
+    assert.equal((await runsOf(held)) - before, 6)
+  }
+})
+
+test('requests do not share a run that the memory does not take', async t => {
+  const server = await open(t, { isOutput: false }, { EXECUTION: 'inline' }, 1)
+  const before = await runsOf(server)
+  const answers = await Promise.all(Array.from({ length: 8 }, () => ask(server, 1)))
+  assert.ok(answers.every(({ status }) => status === 200))
+  assert.equal((await runsOf(server)) - before, 8)
+})
+
+test('answers that clients do not read count: further ones wait, and are answered when the readers end', async t => {
+  const server = await open(
+    t,
+    { channels: 3, height: 1024, width: 1024 },
+    { EXECUTION: 'inline', MAX_BODY_BYTES: String(16 * MIB) },
+  )
+  // 12 MiB each; there is room for two and what the sockets take.
+  const body = bodyOf(1, binary)
+  const sockets = await Promise.all([1, 2].map(() => startReading(server, body)))
+  const before = await runsOf(server)
+  const third = ask(server, 1, binary)
+  while (server.service.model.queuedRows === 0) await new Promise(resolve => setImmediate(resolve))
+  assert.equal(await runsOf(server), before, 'the third waits')
+  sockets[0]?.destroy()
+  assert.equal((await third).status, 200)
+  for (const socket of sockets) socket.destroy()
+})
