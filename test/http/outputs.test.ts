@@ -70,7 +70,10 @@ suite('an answer that is too large', () => {
     // 65 rows of 65,536 elements take more than 8 MiB of JSON at least, and 16 MiB as they are.
     const refused = await ask(server, 65)
     assert.equal(refused.status, 413)
-    assert.match(errorOf(refused), /8388608 bytes allowed; ask for binary tensor data .*fewer rows/)
+    assert.match(
+      errorOf(refused),
+      /8388608 bytes allowed \(MAX_JSON_BYTES\); ask for binary tensor data .*fewer rows/,
+    )
     assert.equal(await runsOf(server), before)
     assert.equal((await ask(server, 1, binary)).status, 200)
   })
