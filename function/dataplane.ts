@@ -22,6 +22,8 @@ export interface DataPlane {
    * @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
+  /** Triton's model repository index: the one model. @param onlyReady without it while it is not */
+  repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
   /** Triton's statistics, of the requests since the process began. */
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
@@ -30,6 +32,16 @@ export interface DataPlane {
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
+}
+
+/** Triton's model repository extension, "Index". */
+export interface RepositoryEntry {
+  readonly name: string
+  /** Empty where the model has none. */
+  readonly version: string
+  readonly state: 'READY' | 'UNAVAILABLE'
+  /** Why it is not ready. */
+  readonly reason: string
 }
 
 export interface Readiness {
@@ -54,6 +66,12 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       const { name, file } = model
       const { joins } = batching
       return modelConfiguration({ name, file, signature, joins, concurrency, maxBatchRows })
+    },
+    repositoryIndex(onlyReady) {
+      const { ready, error: reason = '' } = readiness()
+      if (onlyReady && !ready) return []
+      const state = ready ? 'READY' : 'UNAVAILABLE'
+      return [{ name: model.name, version: model.version ?? '', state, reason }]
     },
     statistics: () => ({ model_stats: [model.statistics.read(model.name, model.version)] }),
     async infer(read, protocol, caller) {

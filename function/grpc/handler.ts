@@ -5,6 +5,7 @@ import { meaningOf } from '../errors.ts'
 import type { Authenticate } from '../http/access/authentication.ts'
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory } from '../http/memory.ts'
+import { whyNoMethod } from '../not-served.ts'
 import { INFERENCE } from '../protocol/inference-proto.ts'
 import { show } from '../protocol/json.ts'
 import type { Method, ProtoFile } from '../protocol/protobuf-schema.ts'
@@ -13,7 +14,7 @@ import { traceOf } from '../telemetry/log.ts'
 import { Call } from './call.ts'
 import { Cancelled } from './frames.ts'
 import { HEALTH_METHODS } from './health.ts'
-import { INFERENCE_METHODS, UNIMPLEMENTED } from './inference.ts'
+import { INFERENCE_METHODS } from './inference.ts'
 import type { Handler } from './method.ts'
 import { HEALTH, REFLECTION, REFLECTION_ALPHA } from './protos.ts'
 import { REFLECTION_METHODS } from './reflection.ts'
@@ -121,10 +122,7 @@ function findMethod(path: string): Entry {
   const entry = METHODS.get(path)
   if (entry !== undefined) return entry
   const [, service = '', name = ''] = path.split('/')
-  const why =
-    service === INFERENCE.services[0]?.fullName
-      ? UNIMPLEMENTED.find(({ names }) => names.test(name))?.why
-      : undefined
+  const why = service === INFERENCE.services[0]?.fullName ? whyNoMethod(name) : undefined
   throw new Refused(
     'UNKNOWN_METHOD',
     `${show(path)} is not implemented: ${why ?? 'reflection lists what this server has'}`,

@@ -45,20 +45,6 @@ export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
   ModelStreamInfer: { answer: inferStream },
 }
 
-/** Methods that Triton has and this server has not, and why. */
-export const UNIMPLEMENTED: readonly { readonly names: RegExp; readonly why: string }[] = [
-  {
-    names: /^RepositoryModel(Load|Unload)$/,
-    why: 'this server has one model, which it loads when it starts',
-  },
-  {
-    names: /^(System|Cuda)SharedMemory/,
-    why: 'this server shares no memory with its clients; send tensors in the message',
-  },
-  { names: /^TraceSetting$/, why: 'traces are configured when the server starts (OTEL_...)' },
-  { names: /^LogSettings$/, why: 'the log is configured when the server starts (LOG_LEVEL)' },
-]
-
 /** @throws {Refused} NOT_FOUND for another model or version */
 function checkModel({ name, version }: Message, { model }: Service): void {
   checkServed({ model: name, ...(version !== '' && { version }) }, model)
@@ -67,15 +53,7 @@ function checkModel({ name, version }: Message, { model }: Service): void {
 function repositoryIndex({ repository_name, ready }: Message, service: Service): Message {
   if (repository_name !== '')
     throw new Refused('NOT_FOUND', 'this server has one model, and no repositories with names')
-  const { model, dataPlane } = service
-  const { ready: isReady, error = '' } = dataPlane.modelReady()
-  const index = {
-    name: model.name,
-    version: model.version ?? '',
-    state: isReady ? 'READY' : 'UNAVAILABLE',
-    reason: error,
-  }
-  return { models: ready && !isReady ? [] : [index] }
+  return { models: service.dataPlane.repositoryIndex(ready === true) }
 }
 
 async function inferOnce(call: Call, _method: Method, service: Service): Promise<void> {

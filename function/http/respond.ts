@@ -2,6 +2,7 @@ import { type Answer, type Caller, errorAnswer, Refused, type Request } from '..
 import type { Config } from '../config/config.ts'
 import { meaningOf } from '../errors.ts'
 import { lazily } from '../lazily.ts'
+import { whyNoPath } from '../not-served.ts'
 import type { Service } from '../service.ts'
 import { type Log, traceOf } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -203,9 +204,13 @@ async function refuseUnlessAllowed(
 
 /** @throws {Refused} 404 */
 function requireRoute(context: StepContext): undefined {
+  const { path } = context
   context.route = context.findRoute()
   if (context.route === undefined)
-    throw new Refused('NOT_FOUND', `not found: ${shorten(context.path)} (see /docs for all routes)`)
+    throw new Refused(
+      'NOT_FOUND',
+      `not found: ${shorten(path)} (${whyNoPath(path) ?? 'see /docs for all routes'})`,
+    )
 }
 
 function answerOptions({ head, route }: StepContext): Answer | undefined {

@@ -8,6 +8,7 @@ import type { Model } from '../inference/model.ts'
 import { checkServed } from '../served.ts'
 import type { Service } from '../service.ts'
 import { infer } from './infer.ts'
+import { asksOnlyReady } from './repository.ts'
 
 /** Answers a request of one route; it knows no version of HTTP. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
@@ -97,6 +98,19 @@ export const ROUTES = [
   { path: '/v2/health/live', GET: live, kind: 'health' },
   { path: '/v2/health/ready', GET: ready, kind: 'health' },
   {
+    path: '/v2/models',
+    GET: ({ service: { model } }) => json({ models: [model.name] }),
+  },
+  {
+    // Of all models. Before the model's own paths: one may be called stats.
+    path: '/v2/models/stats',
+    GET: ({ service }) => json(service.dataPlane.statistics()),
+  },
+  {
+    path: '/v2/repository/index',
+    POST: ({ service }, { body }) => json(service.dataPlane.repositoryIndex(asksOnlyReady(body))),
+  },
+  {
     path: '/v2/models/{model}[/versions/{version}]',
     GET: async ({ service }, _request, caller) =>
       json(await service.dataPlane.modelMetadata(caller)),
@@ -105,6 +119,15 @@ export const ROUTES = [
     path: '/v2/models/{model}[/versions/{version}]/ready',
     GET: ({ service }) => answerReadiness(service.dataPlane.modelReady()),
     kind: 'readiness',
+  },
+  {
+    path: '/v2/models/{model}[/versions/{version}]/config',
+    GET: async ({ service }, _request, caller) =>
+      json(await service.dataPlane.configuration(caller)),
+  },
+  {
+    path: '/v2/models/{model}[/versions/{version}]/stats',
+    GET: ({ service }) => json(service.dataPlane.statistics()),
   },
   {
     path: '/v2/models/{model}[/versions/{version}]/infer',

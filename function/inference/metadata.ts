@@ -14,7 +14,7 @@ export const functionVersion = manifest.version
 export const serverMetadata = Object.freeze({
   name: manifest.name,
   version: functionVersion,
-  extensions: ['binary_tensor_data', 'classification'],
+  extensions: ['binary_tensor_data', 'classification', 'model_configuration', 'statistics'],
 })
 
 /**

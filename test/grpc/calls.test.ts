@@ -199,14 +199,17 @@ suite('a call', () => {
 
   test('of a method that this server has not says what this server is', async () => {
     for (const [method, why] of [
-      ['RepositoryModelLoad', 'this server has one model, which it loads when it starts'],
+      [
+        'RepositoryModelLoad',
+        'this server has one model, which is loaded when it starts; a new model is a new revision',
+      ],
       [
         'SystemSharedMemoryStatus',
-        'this server shares no memory with its clients; send tensors in the message',
+        'this server does not share memory with its callers; send tensors in the message',
       ],
       [
         'CudaSharedMemoryRegister',
-        'this server shares no memory with its clients; send tensors in the message',
+        'this server does not share memory with its callers; send tensors in the message',
       ],
       ['TraceSetting', 'traces are configured when the server starts (OTEL_...)'],
       ['LogSettings', 'the log is configured when the server starts (LOG_LEVEL)'],

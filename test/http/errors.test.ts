@@ -48,7 +48,7 @@ for (const route of PATHS) {
       'PATCH',
       'TRACE',
       'PROPFIND',
-      ...(route.endsWith('/infer') ? ['GET'] : route === '/' ? [] : ['POST']),
+      ...(/\/(infer|index)$/.test(route) ? ['GET'] : route === '/' ? [] : ['POST']),
     ]) {
       assertError(await exchange(server.port, request(method, route, { accept: 'text/html' })), 405)
     }
@@ -108,8 +108,7 @@ const NOWHERE = [
   ...[
     '/nowhere',
     '//v2',
-    '/v2/models',
-    '/v2/models/',
+    '/v2/repository',
     '/v2/models/other',
     '/v2/models/other/infer',
     '/v2/models/__proto__/infer',

@@ -104,14 +104,21 @@ describe('the OpenAPI document', () => {
       '/v2',
       '/v2/health/live',
       '/v2/health/ready',
+      '/v2/models',
       ...[
         '',
+        '/config',
         '/infer',
         '/ready',
+        '/stats',
         '/versions/v1.0.0',
+        '/versions/v1.0.0/config',
         '/versions/v1.0.0/infer',
         '/versions/v1.0.0/ready',
+        '/versions/v1.0.0/stats',
       ].map(end => model + end),
+      '/v2/models/stats',
+      '/v2/repository/index',
     ])
   })
 

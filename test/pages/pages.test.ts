@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import supertest from 'supertest'
+import { serverMetadata } from '../../function/inference/metadata.ts'
 import { projectFolder, type Server, startProcess, startServer, testModel } from '../server.ts'
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8'
@@ -119,7 +120,7 @@ describe('pages', () => {
         : request.set('Accept', accept))
       assert.deepEqual(
         [status, body.name, body.extensions],
-        [200, 'onnx-function', ['binary_tensor_data', 'classification']],
+        [200, 'onnx-function', serverMetadata.extensions],
       )
     })
   }

@@ -21,6 +21,7 @@ import {
   oneOf,
   type Schema,
 } from './schemas.ts'
+import { TRITON_SCHEMAS } from './triton.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
@@ -64,6 +65,7 @@ export function openApi(
         ...inferenceComponents(schemas),
         ModelMetadata: modelMetadataSchema(model, signature),
         ServerMetadata: SERVER_METADATA,
+        ...TRITON_SCHEMAS,
         Error: object({
           error: { type: 'string', description: 'What was wrong, and what would be right.' },
         }),

@@ -74,6 +74,48 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       503: notReady({ name: { const: name }, ready: { const: false } }),
     },
   }),
+  'GET /v2/models/{model}[/versions/{version}]/config': () => ({
+    tags: ['Model'],
+    operationId: 'modelConfiguration',
+    summary: 'The model’s configuration, as Triton’s clients ask for it',
+    responses: {
+      200: answer('The configuration.', schemaRef('ModelConfiguration')),
+      ...errorRefs(404, 405, 503, 504),
+    },
+  }),
+  'GET /v2/models/{model}[/versions/{version}]/stats': () => ({
+    tags: ['Model'],
+    operationId: 'modelStatistics',
+    summary: 'How many requests the model answered, and where their time went',
+    responses: { 200: STATISTICS, ...errorRefs(404, 405) },
+  }),
+  'GET /v2/models/stats': () =>
+    get('Model', 'statistics', 'The statistics of all models: there is one', { 200: STATISTICS }),
+  'GET /v2/models': ({ name }) =>
+    get('Model', 'models', 'The models that are served', {
+      200: answer('One.', object({ models: { type: 'array', items: { const: name } } })),
+    }),
+  'POST /v2/repository/index': ({ name }) => ({
+    tags: ['Model'],
+    operationId: 'repositoryIndex',
+    summary: 'The models that are served, and whether each is ready',
+    requestBody: {
+      content: {
+        'application/json': {
+          schema: {
+            type: 'object',
+            properties: {
+              ready: { type: 'boolean', description: 'True: only models that are ready.' },
+            },
+          },
+        },
+      },
+    },
+    responses: {
+      200: answer('One, or none.', { type: 'array', items: repositoryEntry(name) }),
+      ...errorRefs(400, 405, 413),
+    },
+  }),
   'GET /v2/health/live': () => liveness('live', 'Whether the process answers'),
   'GET /v2/health/ready': () => readiness('ready', 'Whether the model takes requests'),
   'GET /health/liveness': () =>
@@ -113,6 +155,16 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       200: { description: 'The page.', content: HTML },
     }),
 }
+
+const STATISTICS = answer('Triton’s statistics.', schemaRef('ModelStatistics'))
+
+const repositoryEntry = (name: string) =>
+  object({
+    name: { const: name },
+    version: { type: 'string' },
+    state: { enum: ['READY', 'UNAVAILABLE'] },
+    reason: { type: 'string' },
+  })
 
 const get = (
   tag: keyof typeof TAGS,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
+import { serverMetadata } from '../../../function/inference/metadata.ts'
 import { runPython, type Seen } from './run.ts'
 
 const NO_SHARED_MEMORY =
@@ -8,7 +9,12 @@ const NO_SHARED_MEMORY =
 /** What is seen, by what was done. */
 export type Expected = Readonly<Record<string, unknown>>
 
-export const NOTHING_AT = (path: string) => `not found: ${path} (see /docs for all routes)`
+export const NOTHING_AT = (path: string, why = 'see /docs for all routes') =>
+  `not found: ${path} (${why})`
+
+const ONE_MODEL =
+  'this server has one model, which is loaded when it starts; a new model is a new revision'
+const NO_REGIONS = 'this server does not share memory with its callers; send tensors in the message'
 
 /** What both inference clients do alike. */
 const INFERS = {
@@ -53,11 +59,11 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
     const refused = (status: number, message: string) => ({
       error: `InferenceServerException: [${status}] ${message}`,
     })
-    const nothingAt = (path: string) => refused(404, NOTHING_AT(path))
+    const nothingAt = (path: string, why: string) => refused(404, NOTHING_AT(path, why))
     sees(() => runPython('inference', 'triton_client.py', ...urls()), {
       ...INFERS,
       'is_model_ready of a version': true,
-      get_server_metadata: ['binary_tensor_data', 'classification'],
+      get_server_metadata: [...serverMetadata.extensions],
       get_model_metadata: {
         name: 'iris-classifier',
         versions: ['v1.0.0'],
@@ -90,22 +96,34 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
         404,
         'model "other" is unknown; this server has "iris-classifier"',
       ),
-      'lacks: get_model_config': nothingAt('/v2/models/iris-classifier/config'),
-      'lacks: get_inference_statistics': nothingAt('/v2/models/iris-classifier/stats'),
-      'lacks: get_inference_statistics of all': refused(
-        404,
-        'model "stats" is unknown; this server has "iris-classifier"',
+      get_model_config: {
+        max_batch_size: 256,
+        input: [{ name: 'input', data_type: 'TYPE_FP32', dims: [4] }],
+      },
+      get_inference_statistics: true,
+      'get_inference_statistics of all': 'iris-classifier',
+      get_model_repository_index: [
+        { name: 'iris-classifier', version: 'v1.0.0', state: 'READY', reason: '' },
+      ],
+      'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load', ONE_MODEL),
+      'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload', ONE_MODEL),
+      'lacks: get_trace_settings': nothingAt(
+        '/v2/trace/setting',
+        'traces are configured when the server starts (OTEL_...)',
       ),
-      'lacks: get_model_repository_index': nothingAt('/v2/repository/index'),
-      'lacks: load_model': nothingAt('/v2/repository/models/iris-classifier/load'),
-      'lacks: unload_model': nothingAt('/v2/repository/models/iris-classifier/unload'),
-      'lacks: get_trace_settings': nothingAt('/v2/trace/setting'),
-      'lacks: get_log_settings': nothingAt('/v2/logging'),
-      'lacks: get_system_shared_memory_status': nothingAt('/v2/systemsharedmemory/status'),
+      'lacks: get_log_settings': nothingAt(
+        '/v2/logging',
+        'the log is configured when the server starts (LOG_LEVEL)',
+      ),
+      'lacks: get_system_shared_memory_status': nothingAt(
+        '/v2/systemsharedmemory/status',
+        NO_REGIONS,
+      ),
       'lacks: register_system_shared_memory': nothingAt(
         '/v2/systemsharedmemory/region/region/register',
+        NO_REGIONS,
       ),
-      'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status'),
+      'lacks: get_cuda_shared_memory_status': nothingAt('/v2/cudasharedmemory/status', NO_REGIONS),
       'lacks: an input in shared memory': refused(
         400,
         `input "input": parameters.shared_memory_region: ${NO_SHARED_MEMORY}`,

@@ -1,0 +1,58 @@
+import { object } from './parts.ts'
+import type { Schema } from './schemas.ts'
+
+const TEXT: Schema = { type: 'string' }
+const COUNT: Schema = { type: 'integer', minimum: 0 }
+
+const list = (items: Schema): Schema => ({ type: 'array', items })
+
+const TENSORS = list(
+  object({
+    name: TEXT,
+    data_type: { type: 'string', pattern: '^TYPE_' },
+    dims: { ...list({ type: 'integer', minimum: -1 }), description: 'Without that of the rows.' },
+  }),
+)
+
+const DURATION = object({
+  count: COUNT,
+  ns: { ...COUNT, description: 'Nanoseconds in all.' },
+})
+
+const COMPUTED = { compute_input: DURATION, compute_infer: DURATION, compute_output: DURATION }
+
+/** What Triton's extensions answer, as much of it as this server says. */
+export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
+  ModelConfiguration: object({
+    name: TEXT,
+    platform: TEXT,
+    backend: TEXT,
+    max_batch_size: {
+      ...COUNT,
+      description: 'The most rows of a run; 0 where the first dimension is not that of the rows.',
+    },
+    input: TENSORS,
+    output: TENSORS,
+  }),
+  ModelStatistics: object({
+    model_stats: list(
+      object({
+        name: TEXT,
+        version: TEXT,
+        last_inference: { ...COUNT, description: 'Milliseconds since 1970.' },
+        inference_count: { ...COUNT, description: 'Rows.' },
+        execution_count: { ...COUNT, description: 'Runs.' },
+        inference_stats: object({
+          success: DURATION,
+          fail: DURATION,
+          queue: DURATION,
+          ...COMPUTED,
+          cache_hit: DURATION,
+          cache_miss: DURATION,
+        }),
+        batch_stats: list(object({ batch_size: COUNT, ...COMPUTED })),
+        memory_usage: list({}),
+      }),
+    ),
+  }),
+}
