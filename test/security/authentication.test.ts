@@ -3,6 +3,8 @@ import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
+import { createVerify } from '../../function/http/access/jwt.ts'
+import { createLog } from '../../function/telemetry/log.ts'
 import {
   connect,
   exchange,
@@ -689,7 +691,8 @@ suite('the keys of tokens', () => {
     ['sends elsewhere', 302, ''],
   ]
   for (const [what, code, body] of FAILURES) {
-    test(`from a URL that ${what} let nobody in by a token: 503, to be tried again`, async () => {
+    test(`from a URL that ${what} let nobody in by a token: 503, to be tried again`, async t => {
+      t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
       const key = await createKey('one')
       const issuer = await startIssuer(keySet(key))
       issuer.give(code, body)
@@ -701,14 +704,63 @@ suite('the keys of tokens', () => {
       })
       const token = bearer(await sign(key))
       const answer = await infer(server.port, token)
-      assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
+      assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '30'])
       assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
       issuer.give(200, keySet(key))
+      assert.equal((await infer(server.port, token)).status, 503)
+      t.mock.timers.tick(30_000)
       assert.equal((await infer(server.port, token)).status, 200)
       issuer.stop()
       await server.stop()
     })
   }
+
+  test('from a URL that fails are fetched once a cooldown, whoever makes up key ids', async t => {
+    const [known, unknown] = [await createKey('one'), await createKey('two')]
+    const issuer = await startIssuer(keySet(known))
+    t.after(issuer.stop)
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+    const lines: string[] = []
+    const note = (fields: object | string, message?: string) => {
+      lines.push(message ?? String(fields))
+    }
+    const verify = createVerify(
+      {
+        jwks: new URL(issuer.url),
+        issuer: ISSUER,
+        audience: AUDIENCE,
+        eventsAudience: AUDIENCE,
+        algorithms: ['RS256'],
+        subjects: undefined,
+        clockSkewSeconds: 30,
+      },
+      { ...createLog('silent'), info: note, error: note },
+    )
+    const late = claims({ exp: inSeconds(36_000) })
+    const good = await sign(known, late)
+    const codeOf = async (token: string) => (await verify(token, false))?.code
+    assert.equal(await codeOf(good), undefined)
+    issuer.give(500, '')
+    for (let outage = 0; outage < 3; outage++) {
+      t.mock.timers.tick(30_000)
+      const bad = await Promise.all(
+        Array.from({ length: 20 }, (_, i) =>
+          sign({ privateKey: unknown.privateKey, kid: `random-${i}` }, late),
+        ),
+      )
+      for (const token of bad) {
+        assert.equal(await codeOf(token), 'KEYS_UNAVAILABLE')
+        // Keys that were fetched before are trusted for ten minutes.
+        assert.equal(await codeOf(good), undefined)
+      }
+      assert.equal(issuer.asked, 2 + outage)
+    }
+    assert.match(lines.join(), /^the keys of AUTH_JWKS are not available[^,]*$/)
+    issuer.give(200, keySet(unknown))
+    t.mock.timers.tick(30_000)
+    assert.equal(await codeOf(await sign(unknown, late)), undefined)
+    assert.deepEqual(lines.slice(1), ['the keys of AUTH_JWKS are available again'])
+  })
 
   test('from a URL where nobody listens let nobody in by a token', async () => {
     const issuer = await startIssuer('')

@@ -18,12 +18,20 @@ import { watchFiles } from './watched-files.ts'
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
+/** The issuer is asked for its keys at most so often, whether or not it answers. */
+const COOLDOWN_MS = 30_000
+
 /** @throws {Error} of one line, when the file holds no keys */
 export function createVerify(
   { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
   log: Log,
 ): Verify {
-  const keyOf = jwks instanceof URL ? createRemoteJWKSet(jwks) : keysOfFile(jwks, log)
+  let failing = false
+  const onRead = () => {
+    if (failing) log.info('the keys of AUTH_JWKS are available again')
+    failing = false
+  }
+  const keyOf = jwks instanceof URL ? keysOfIssuer(jwks, onRead) : keysOfFile(jwks, onRead, log)
   const options = {
     issuer,
     audience: [audience, eventsAudience],
@@ -31,19 +39,22 @@ export function createVerify(
     clockTolerance: clockSkewSeconds,
     requiredClaims: ['exp'],
   }
-  let failing = false
 
   function refusalOf(error: unknown): Refusal {
     const mistake = mistakeOf(error, algorithms)
     if (mistake !== undefined) return refuseToken('UNAUTHENTICATED', mistake)
-    // Once, not for each request until the keys are back.
+    // Once, not for each request until the keys are back. A token that is verified by keys read
+    // earlier does not end the outage.
     if (!failing)
-      log.error({ err: error }, 'the keys of AUTH_JWKS are not available; no token can be verified')
+      log.error(
+        { err: error },
+        'the keys of AUTH_JWKS are not available; tokens that need them are refused with 503',
+      )
     failing = true
     return {
       code: 'KEYS_UNAVAILABLE',
       message: 'tokens cannot be verified now; try again later',
-      headers: { 'retry-after': '5' },
+      headers: { 'retry-after': String(COOLDOWN_MS / 1_000) },
     }
   }
 
@@ -54,7 +65,6 @@ export function createVerify(
     } catch (error) {
       return refusalOf(error)
     }
-    failing = false
     const wanted = isEvent ? eventsAudience : audience
     if (![claims.aud].flat().includes(wanted)) {
       return refuseToken(
@@ -98,7 +108,37 @@ const CLAIMS: Readonly<Record<string, string>> = {
   exp: 'the token has no valid expiry (exp)',
 }
 
-function keysOfFile(path: string, log: Log): JWTVerifyGetKey {
+/**
+ * Keys by URL. They are fetched when a token names a key that is not known, and when they are ten
+ * minutes old. jose has a cooldown, too, but only after a fetch that succeeded.
+ * @param onRead called each time the keys were fetched
+ */
+function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {
+  const keys = createRemoteJWKSet(url, { cooldownDuration: Number.POSITIVE_INFINITY })
+  let fetched = Promise.resolve()
+  let next = 0
+  /** Its result is that of the fetch before, until the cooldown is over. */
+  const refresh = () => {
+    if (Date.now() >= next) {
+      next = Date.now() + COOLDOWN_MS
+      fetched = keys.reload().then(onRead)
+    }
+    return fetched
+  }
+  return async (header, token) => {
+    if (!keys.fresh) await refresh()
+    try {
+      return await keys(header, token)
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ERR_JWKS_NO_MATCHING_KEY') throw error
+      await refresh()
+      return keys(header, token)
+    }
+  }
+}
+
+/** @param onRead called each time the file was read */
+function keysOfFile(path: string, onRead: () => void, log: Log): JWTVerifyGetKey {
   let keyOf: JWTVerifyGetKey | undefined
   const use = ({ AUTH_JWKS: text }: { AUTH_JWKS: string }) => {
     try {
@@ -106,6 +146,7 @@ function keysOfFile(path: string, log: Log): JWTVerifyGetKey {
     } catch (error) {
       throw new Error(`this is not a JSON Web Key Set: ${(error as Error).message}`)
     }
+    onRead()
   }
   watchFiles({ AUTH_JWKS: path }, use, log)
   return (header, token) => (keyOf as JWTVerifyGetKey)(header, token)
