@@ -1,6 +1,6 @@
 import { json } from '../function/answer.ts'
 import type { Config } from '../function/config/config.ts'
-import { rowsFor, type TableHandler, type TableRoute } from '../function/http/routes.ts'
+import { isEvent, rowsFor, type TableHandler, type TableRoute } from '../function/http/routes.ts'
 import { predict } from './v1.ts'
 
 /** Everything that the function answers, and KServe's V1. */
@@ -21,7 +21,8 @@ function v1Rows(rows: readonly TableRoute[]): TableRoute[] {
     // Before the next one, whose model would take the verb for a part of its name.
     {
       path: '/v1/models/{model}:predict',
-      POST: ({ service }, request, caller) => predict(request, caller, service.dataPlane),
+      POST: ({ service }, request, caller) => predict(request, caller, service),
+      isEvent,
     },
     { ...ready, path: '/v1/models/{model}' },
   ]

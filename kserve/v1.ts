@@ -1,23 +1,27 @@
 import { type Answer, type Caller, knownError, type Request } from '../function/answer.ts'
-import type { DataPlane } from '../function/dataplane.ts'
+import { modeOf } from '../function/events/cloudevent.ts'
+import { type CodecOf, receiveEvents } from '../function/events/receive.ts'
 import { checkMediaType } from '../function/http/infer.ts'
 import { PredictCodec } from '../function/protocol/predict.ts'
+import type { Service } from '../function/service.ts'
 
-/** Answers `POST /v1/models/{model}:predict`, whatever becomes of it. */
-export async function predict(
-  request: Request,
-  caller: Caller,
-  dataPlane: DataPlane,
-): Promise<Answer> {
+/**
+ * Answers `POST /v1/models/{model}:predict`, whatever becomes of it. An event whose data is a V1
+ * request is answered by an event: KServe's samples send them here.
+ */
+export async function predict(request: Request, caller: Caller, service: Service): Promise<Answer> {
+  const mode = modeOf(request.headers)
+  if (mode !== undefined) return receiveEvents(request, mode, caller, { ...service, codecOf })
   try {
-    const { json } = await dataPlane.infer(() => codecOf(request), 'http', caller)
+    const read = () => {
+      checkMediaType(request)
+      return new PredictCodec(request.body)
+    }
+    const { json } = await service.dataPlane.infer(read, 'http', caller)
     return { status: 200, headers: { 'content-type': 'application/json' }, body: json }
   } catch (error) {
     return knownError(error, 'http')
   }
 }
 
-function codecOf(request: Request): PredictCodec {
-  checkMediaType(request)
-  return new PredictCodec(request.body)
-}
+const codecOf: CodecOf = data => new PredictCodec('json' in data ? data.json : data.bytes)

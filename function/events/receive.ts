@@ -27,7 +27,12 @@ import { type Replier, replyAttributes } from './reply.ts'
 export interface EventContext {
   readonly dataPlane: DataPlane
   readonly replier: Replier
+  /** How an event's data is read, where it is not a V2 request. */
+  readonly codecOf?: CodecOf
 }
+
+/** Reads the data of events. @throws {BadRequest} */
+export type CodecOf = (data: EventData, binding: Binding) => Codec<EncodedResponse>
 
 /**
  * Answers a request that carries events. A Broker takes a 2xx answer for delivered only if it is
@@ -72,7 +77,7 @@ const BYTES_AT_A_TIME = 64 * 1024
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
 /** The event's mode decides how its data is read, and the reply's written. */
-interface Binding {
+export interface Binding {
   readonly responseData: ResponseData
   /** Where the JSON of its data ends. Only binary mode has a header for it. */
   readonly jsonLength: number | undefined
@@ -238,17 +243,16 @@ function inferEvent(
   event: CloudEvent,
   binding: Binding,
   sender: Caller,
-  { dataPlane }: EventContext,
+  { dataPlane, codecOf = v2Codec }: EventContext,
 ): Promise<EncodedResponse> {
-  return dataPlane.infer(() => codecOf(event, binding), 'cloudevent', callerOf(event, sender))
+  const read = () => codecOf(dataOf(event), binding)
+  return dataPlane.infer(read, 'cloudevent', callerOf(event, sender))
 }
 
-function codecOf(event: CloudEvent, { responseData, jsonLength }: Binding): Codec<EncodedResponse> {
-  const data = dataOf(event)
-  return 'json' in data
+const v2Codec: CodecOf = (data, { responseData, jsonLength }) =>
+  'json' in data
     ? new ParsedCodec(data.json, responseData)
     : new BytesCodec({ body: data.bytes, jsonLength, responseData })
-}
 
 /** A request that belongs to no trace goes on with that of its only event. */
 function goOn({ attributes }: CloudEvent, caller: Caller): void {

@@ -69,7 +69,8 @@ const plainReady: TableHandler = ({ service: { dataPlane } }) => {
   return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
 }
 
-const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
+/** Whether a POST is an event, where events are taken. */
+export const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
 
 /**
  * A Broker takes an answer without `ce-` headers for a failed delivery, so an event is answered as

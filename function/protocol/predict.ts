@@ -31,15 +31,20 @@ const UNLIMITED: ResponseLimits = {
 
 /** Reads and writes V1. */
 export class PredictCodec implements Codec<EncodedResponse> {
-  readonly bytes: PredictBytes
+  readonly bytes?: PredictBytes
+  private readonly read: () => ParsedJson
   private instances: number | undefined
 
-  constructor(body: Uint8Array) {
-    this.bytes = { kind: 'predict', body }
+  /** @param request bytes, or what came parsed with an event's envelope */
+  constructor(request: Uint8Array | ParsedJson) {
+    if (request instanceof Uint8Array) {
+      this.bytes = { kind: 'predict', body: request }
+      this.read = () => parseJson(request, 'the body')
+    } else this.read = () => request
   }
 
   decode(signature: Signature): InferenceRequest {
-    const json = parseJson(this.bytes.body, 'the body')
+    const json = this.read()
     const { instances, ...request } = decodePredict(json, signature)
     this.instances = instances
     return request

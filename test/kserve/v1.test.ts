@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import supertest from 'supertest'
+import { EVENT, MODES, refusal, replyIn, SEND } from '../events/events.ts'
 import { connect, readMetrics, request as requestBytes } from '../http/client.ts'
 import { parseExactly, type WrittenTensor, writeExactly } from '../tensors.ts'
 
@@ -53,6 +54,28 @@ suite('of the iris classifier', () => {
       (await ask({ instances: [{ input: SETOSA }, { input: VIRGINICA }] })).json,
       (await ask({ instances: [SETOSA, VIRGINICA] })).json,
     )
+  })
+
+  for (const mode of MODES) {
+    test(`an event in ${mode} mode is run once and answered by an event: a Broker takes another answer for a failure`, async () => {
+      const url = `${iris.url}/v1/models/iris-classifier:predict`
+      const counted = async () =>
+        readMetrics(await (await fetch(`${iris.url}/metrics`)).text()).get(
+          'inference_requests_total{model="iris-classifier",version="v1.0.0",protocol="cloudevent",status="success"}',
+        ) ?? 0
+      const before = await counted()
+      const data = { instances: [SETOSA, VIRGINICA] }
+      const reply = replyIn(mode, await SEND[mode](url, { ...EVENT, data }))
+      assert.equal(reply.type, 'com.example.iris.response')
+      assert.deepEqual(reply.data, JSON.parse(JSON.stringify((await ask(data)).json)))
+      assert.equal(await counted(), before + 1)
+    })
+  }
+
+  test('an event whose data is no V1 request is refused', async () => {
+    const event = { ...EVENT, data: { rows: [SETOSA] } }
+    const answer = await SEND.binary(`${iris.url}/v1/models/iris-classifier:predict`, event)
+    assert.equal(refusal(400, answer), 'neither instances nor inputs is given; one must be')
   })
 
   test('the input as a column, with its name or without, gets each output as a column', async () => {
