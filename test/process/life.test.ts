@@ -405,8 +405,8 @@ describe('the end', { concurrency: 3 }, () => {
     const lines = ((await stdout) ?? []).join('').trimEnd().split('\n')
     const said = lines.map(line => JSON.parse(line).msg)
     assert.deepEqual(
-      [said[0], said.at(-1), said.filter(message => /serving/.test(message))],
-      ['draining', 'drained', []],
+      said.filter(message => /^drain|serving/.test(message)),
+      ['draining', 'drained'],
     )
   })
 
