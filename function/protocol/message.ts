@@ -12,7 +12,7 @@ import { BadRequest, TooLarge } from './errors.ts'
 import { INFERENCE } from './inference-proto.ts'
 import { type JsonObject, show } from './json.ts'
 import { Cursor, LENGTH } from './protobuf-cursor.ts'
-import { decodeMessage, type Message } from './protobuf-decode.ts'
+import { checkFieldCount, decodeMessage, type Message } from './protobuf-decode.ts'
 import { encodeMessage, Parts } from './protobuf-encode.ts'
 import type { InferenceRequest } from './request.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from './tensor.ts'
@@ -37,12 +37,13 @@ export interface RequestHead {
 /** The fields of ModelInferRequest that name things, and its parameters. */
 const HEAD_FIELDS = 4
 
-/** @throws {BadRequest} where the message is no protobuf */
+/** @throws {BadRequest|TooLarge} where the message is no protobuf, or has too many fields */
 export function readHead(message: Uint8Array): RequestHead {
   const cursor = new Cursor(message)
   const fields: Uint8Array[] = []
   let fieldBegan = 0
-  while (cursor.next()) {
+  for (let count = 1; cursor.next(); count++) {
+    checkFieldCount(count)
     if (cursor.number <= HEAD_FIELDS && cursor.wire === LENGTH)
       fields.push(message.subarray(fieldBegan, cursor.end))
     fieldBegan = cursor.end

@@ -22,6 +22,12 @@ export type Message = Record<string, any>
  */
 const MOST_FIELDS = 64 * 1024
 
+/** @throws {TooLarge} where a message has so many fields that they are not read */
+export function checkFieldCount(count: number): void {
+  if (count > MOST_FIELDS)
+    throw new TooLarge(`the message has more than ${MOST_FIELDS} fields beside tensor data`)
+}
+
 /**
  * Reads a message. Bytes are views, and so are messages of lazy types. A map is a Map; an integer
  * that a number cannot hold is a bigint.
@@ -60,9 +66,7 @@ class Decoder {
   }
 
   #count(): void {
-    this.#fields++
-    if (this.#fields > MOST_FIELDS)
-      throw new TooLarge(`the message has more than ${MOST_FIELDS} fields beside tensor data`)
+    checkFieldCount(++this.#fields)
   }
 
   #add(message: Message, field: Field, { start, end }: Cursor): void {

@@ -151,6 +151,12 @@ suite('a call', () => {
       { 'grpc-encoding': 'gzip' },
     ],
     [
+      'a message of more fields than are read, also of unknown ones',
+      frame(Buffer.alloc(2 * 65_537, Buffer.of(15 * 8, 0))),
+      8,
+      'the message has more than 65536 fields beside tensor data',
+    ],
+    [
       'a message that is too large, by its declared length',
       length(MAX_BODY_BYTES + 1),
       8,
@@ -463,5 +469,17 @@ suite('health', () => {
     watch.write({ service: 'x' })
     assert.equal((await watch.next())?.status, 3)
     watch.stream.close(constants.NGHTTP2_CANCEL)
+  })
+
+  test('is watched without keeping the memory of the message that asks', async () => {
+    const { client } = await open({ MAX_BODY_BYTES: String(MAX_BODY_BYTES) })
+    const service = 'x'.repeat(MAX_BODY_BYTES - 100)
+    for (let i = 0; i < 3; i++) {
+      const watch = client.open('grpc.health.v1.Health/Watch')
+      watch.write({ service })
+      assert.equal((await watch.next())?.status, 3)
+    }
+    const { status, message } = await client.call('ModelInfer', flowers(9_000))
+    assert.equal(status, 0, message)
   })
 })
