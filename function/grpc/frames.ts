@@ -1,6 +1,6 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { Refused } from '../answer.ts'
-import { inflate, tooLarge } from '../http/body.ts'
+import { freeBody, inflate, roomFor, tooLarge } from '../http/body.ts'
 import type { Decoder } from '../http/compression.ts'
 import { type BodyMemory, Reservation } from '../http/memory.ts'
 import { DeadlinePassed } from '../protocol/errors.ts'
@@ -38,8 +38,8 @@ const PREFIX_BYTES = 5
 const MOST_WAITING = 16
 
 /**
- * Reads the messages of a call. A message's bytes are copied once, from what the socket gave. They
- * end at a multiple of eight: so the tensor in the last field, which its raw contents are, lies as
+ * Reads the messages of a call. Bytes of a small message are copied once, from what the socket gave;
+ * for a large one the memory grows. They end at a multiple of eight: so the tensor in the last field, which its raw contents are, lies as
  * ONNX Runtime needs it.
  */
 export class MessageReader {
@@ -48,6 +48,8 @@ export class MessageReader {
   readonly #prefix = Buffer.alloc(PREFIX_BYTES)
   #prefixBytes = 0
   #message: Buffer | undefined
+  /** As its prefix says. */
+  #length = 0
   #messageBytes = 0
   #isCompressed = false
   #reservation: Reservation
@@ -141,21 +143,38 @@ export class MessageReader {
       throw new Refused('BAD_FRAME', 'a message is compressed, but grpc-encoding names no encoding')
     if (length > maxBytes) throw tooLarge('message', maxBytes)
     this.#isCompressed = flag === 1
-    const before = (8 - (length % 8)) % 8
-    this.#message = Buffer.allocUnsafe(before + length).subarray(before)
+    this.#length = length
     this.#messageBytes = 0
+    this.#message = this.#allocate(0)
     if (length === 0) this.#complete()
   }
 
   #takeBytes(chunk: Buffer, from: number): number {
-    const message = this.#message as Buffer
-    const size = Math.min(message.length - this.#messageBytes, chunk.length - from)
+    const size = Math.min(this.#length - this.#messageBytes, chunk.length - from)
     this.#reservation.add(size)
+    const message = this.#withRoom(this.#messageBytes + size)
     message.set(chunk.subarray(from, from + size), this.#messageBytes)
     this.#messageBytes += size
-    if (this.#messageBytes === message.length) this.#complete()
+    if (this.#messageBytes === this.#length) this.#complete()
     else this.expectMessage()
     return from + size
+  }
+
+  /** The message's memory, which has room for so many bytes. */
+  #withRoom(bytes: number): Buffer {
+    const message = this.#message as Buffer
+    if (bytes <= message.length) return message
+    const grown = this.#allocate(bytes)
+    grown.set(message.subarray(0, this.#messageBytes))
+    freeBody(message)
+    this.#message = grown
+    return grown
+  }
+
+  /** Memory for so many bytes at least, but not for all that the prefix announces. */
+  #allocate(bytes: number): Buffer {
+    const before = (8 - (this.#length % 8)) % 8
+    return Buffer.allocUnsafe(before + roomFor(bytes, this.#length)).subarray(before)
   }
 
   #complete(): void {

@@ -146,8 +146,7 @@ export async function inflate(
 
 /**
  * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes
- * 500 more (measured). The buffer is as large as the body where that is known, and else grows:
- * pages that nothing was written to take no memory.
+ * 500 more (measured). Pages of the buffer that nothing was written to take no memory.
  */
 class Collector {
   readonly #expected: number
@@ -176,8 +175,9 @@ class Collector {
   }
 
   #grow(least: number): void {
-    const size = this.#expected || Math.min(2 * least, this.#growth.maxBytes)
-    const grown = Buffer.allocUnsafeSlow(Math.max(least, size))
+    const grown = Buffer.allocUnsafeSlow(
+      Math.max(least, roomFor(least, this.#expected || this.#growth.maxBytes)),
+    )
     grown.set(this.#buffer.subarray(0, this.#size))
     freeBody(this.#buffer)
     this.#buffer = grown
@@ -223,6 +223,17 @@ export const tooLarge = (what: Growth['what'], maxBytes: number) =>
     'BODY_TOO_LARGE',
     `the ${what} is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES)`,
   )
+
+/** What is allocated at first for something larger. */
+const FIRST_BYTES = 64 * 1024
+
+/**
+ * The memory to allocate for bytes of which so many are there, and which may become so many: in
+ * proportion to what is there. What is announced may never come, and V8 collects garbage for it:
+ * 128 announcements of 64 MiB kept all requests waiting for seconds.
+ */
+export const roomFor = (bytes: number, most: number): number =>
+  Math.min(most, Math.max(4 * bytes, FIRST_BYTES))
 
 /** Gives large memory back at once, not when the garbage collector finds it. */
 export function freeBody({ buffer }: Uint8Array): void {

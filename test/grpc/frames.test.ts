@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { ServerHttp2Stream } from 'node:http2'
 import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { MessageReader } from '../../function/grpc/frames.ts'
 import { BodyMemory } from '../../function/http/memory.ts'
 import { MessageCodec } from '../../function/protocol/message.ts'
@@ -21,6 +22,13 @@ const request = (id: string) =>
   })
 
 function readerOf(...chunks: readonly Buffer[]): MessageReader {
+  const { reader, stream } = openReader()
+  for (const chunk of chunks) stream.write(chunk)
+  stream.end()
+  return reader
+}
+
+function openReader() {
   const stream = new PassThrough()
   const reader = new MessageReader(stream as unknown as ServerHttp2Stream, {
     memory: new BodyMemory(2 ** 20),
@@ -28,9 +36,7 @@ function readerOf(...chunks: readonly Buffer[]): MessageReader {
     longestMs: 1_000,
     decoder: undefined,
   })
-  for (const chunk of chunks) stream.write(chunk)
-  stream.end()
-  return reader
+  return { stream, reader }
 }
 
 /** In pieces of so many bytes. */
@@ -61,6 +67,24 @@ describe('a message', () => {
       const read: (string | undefined)[] = []
       for (let i = 0; i < 4; i++) read.push((await reader.next())?.message.toString())
       assert.deepEqual(read, ['a', '', 'bc', undefined])
+    }
+  })
+
+  test('takes memory for what has come, not for what its prefix announces', async () => {
+    const prefix = Buffer.alloc(5)
+    prefix.writeUInt32BE(2 ** 20, 1)
+    const before = process.memoryUsage().arrayBuffers
+    const opened = Array.from({ length: 100 }, openReader)
+    for (const { stream } of opened) {
+      stream.write(prefix)
+      stream.write(Buffer.alloc(1))
+    }
+    await setImmediate()
+    assert.ok(process.memoryUsage().arrayBuffers - before < 10 * 2 ** 20)
+    for (const { reader, stream } of opened) {
+      stream.end(Buffer.alloc(2 ** 20 - 1, 1))
+      const { message } = (await reader.next()) ?? assert.fail('no message')
+      assert.deepEqual([message.length, message[0], message.at(-1)], [2 ** 20, 0, 1])
     }
   })
 })

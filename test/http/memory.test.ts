@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { Caller } from '../../function/answer.ts'
+import { roomFor } from '../../function/http/body.ts'
 import { BodyMemory, Reservation } from '../../function/http/memory.ts'
 import { DeadlinePassed, Overloaded } from '../../function/protocol/errors.ts'
 
@@ -102,4 +103,14 @@ suite('an answer that is about to be made', () => {
     await batch.reservation.expectAnswer(4 * MIB, callerFor())
     assert.throws(() => batch.reservation.expectAnswer(20 * MIB, callerFor()), Overloaded)
   })
+})
+
+test('A body gets memory in proportion to what has come of it, and no more than all of it', () => {
+  for (const [bytes, most, room] of [
+    [0, 2 ** 26, 2 ** 16],
+    [100_000, 2 ** 26, 400_000],
+    [2 ** 25, 2 ** 26, 2 ** 26],
+    [10, 20, 20],
+  ] as const)
+    assert.equal(roomFor(bytes, most), room)
 })
