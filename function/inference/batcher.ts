@@ -4,6 +4,7 @@ import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
 import type { Executor } from './executor.ts'
 import { isOver, type Job, Queue, type QueueLimits } from './queue.ts'
+import { hasReplacement } from './replacement.ts'
 import { join, split } from './rows.ts'
 import type { RunSizes } from './run-sizes.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
@@ -66,7 +67,8 @@ export class Batcher {
     const bytes = bytesIn(request)
     this.queue.makeRoom(counted, bytes, caller)
     return new Promise((resolve, reject) => {
-      const joins = this.options.mayJoin() && hasRows(request)
+      // In a shared run, one request's U+FFFD would excuse that of another's answer.
+      const joins = this.options.mayJoin() && hasRows(request) && !hasReplacement(request.inputs)
       const queuedAt = performance.now()
       const work = { request, rows, counted, bytes, joins }
       const job = { ...work, caller, queuedAt, times, resolve, reject }

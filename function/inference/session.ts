@@ -17,6 +17,7 @@ import {
   type NativeSession,
   type NativeTensor,
 } from './onnxruntime.ts'
+import { hasReplacement, isReplaced } from './replacement.ts'
 import type { ZipMap } from './zip-map.ts'
 
 /** An output that is no tensor, which ONNX Runtime for Node cannot return. */
@@ -226,27 +227,17 @@ function fromNative(
   }
 }
 
-const REPLACEMENT = '\ufffd'
-
 /**
  * ONNX Runtime for Node hands strings over as text, with U+FFFD where the bytes were not UTF-8, so
  * those bytes are lost. Better no answer than a wrong one; a U+FFFD that came in with the request
  * may of course go out again.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
-  if (!strings.some(holdsReplacement)) return
-  const cameIn = inputs.some(
-    ({ datatype, data }) =>
-      datatype === 'BYTES' && (data as readonly string[]).some(holdsReplacement),
+  if (!strings.some(isReplaced) || hasReplacement(inputs)) return
+  throw new ModelError(
+    `the model's output "${name}" holds bytes that are not UTF-8, which ONNX strings must be; ONNX Runtime for Node cannot return them`,
   )
-  if (!cameIn) {
-    throw new ModelError(
-      `the model's output "${name}" holds bytes that are not UTF-8, which ONNX strings must be; ONNX Runtime for Node cannot return them`,
-    )
-  }
 }
-
-const holdsReplacement = (string: string) => string.includes(REPLACEMENT)
 
 /**
  * As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a

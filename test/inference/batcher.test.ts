@@ -103,6 +103,15 @@ suite('requests that wait together', () => {
     assert.deepEqual(await runs(), [1, 4])
   })
 
+  test('do not where one has a U+FFFD: answers of others are looked through for it', async () => {
+    const { infer, runs } = await open({ MODEL_DIR: testModel('identity-bytes') })
+    const text = (...data: string[]): Tensor[] => [
+      { name: 'x', datatype: 'BYTES', shape: [data.length], data },
+    ]
+    await Promise.all(['a', '\ufffd', 'b', 'x\ufffd'].map(one => infer(text(one))))
+    assert.deepEqual(await runs(), [3, 4])
+  })
+
   test('share runs of at most MAX_BATCH_ROWS, and a larger request runs alone', async () => {
     const { infer, runs } = await open({ MAX_BATCH_ROWS: '2' })
     await Promise.all([
