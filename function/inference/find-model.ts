@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, type Stats, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
@@ -97,6 +97,8 @@ const MOST_NAMED = 5
 class Tree {
   readonly folders: readonly string[]
   readonly #folder: string
+  /** Says of a folder below that it cannot be read. */
+  #unread: Error | undefined
 
   constructor(folder: string) {
     this.#folder = folder
@@ -123,8 +125,18 @@ class Tree {
     const deeper = depth === 0 ? [] : folders
     return [
       ...files.filter(isModel).map(name => join(below, name)),
-      ...deeper.flatMap(name => this.models(join(below, name), depth - 1)),
+      ...deeper.flatMap(name => this.#modelsBelow(join(below, name), depth - 1)),
     ]
+  }
+
+  /** A folder that cannot be read may have nothing to do with models: lost+found of a volume. */
+  #modelsBelow(below: string, depth: number): string[] {
+    try {
+      return this.models(below, depth)
+    } catch (error) {
+      this.#unread ??= error as Error
+      return []
+    }
   }
 
   found(file: string, version: string | undefined): FoundModel {
@@ -141,6 +153,7 @@ class Tree {
 
   refusal(): Error {
     const models = this.models()
+    if (models.length === 0 && this.#unread !== undefined) return this.#unread
     const named = models.length > 0 ? models : this.#entries('').files
     const shown = named.slice(0, MOST_NAMED).join(', ')
     const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : ''
@@ -157,10 +170,20 @@ class Tree {
     const entries = namesIn(path)
       .filter(name => !name.startsWith('.'))
       .sort()
-      .map(name => ({ name, entry: statSync(join(path, name), { throwIfNoEntry: false }) }))
+      .map(name => ({ name, entry: entryAt(join(path, name)) }))
     return {
       files: entries.filter(({ entry }) => entry?.isFile()).map(({ name }) => name),
       folders: entries.filter(({ entry }) => entry?.isDirectory()).map(({ name }) => name),
     }
+  }
+}
+
+/** Undefined where a link leads nowhere, or to itself. */
+function entryAt(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ELOOP') return undefined
+    throw new Error(`no model: ${path} ${unreadable(error)}`)
   }
 }

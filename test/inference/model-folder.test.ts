@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
@@ -53,6 +53,13 @@ suite('a model folder', () => {
       )
       assert.equal(read({ MODEL_VERSION: '7' }).version, '7')
     })
+
+  test('may have links that lead to themselves, and folders that this user may not read', () => {
+    put({ 'churn/model.onnx': '' })
+    symlinkSync('self', join(folder, 'self'))
+    mkdirSync(join(folder, 'lost+found'), { mode: 0 })
+    assert.equal(read().file, join(folder, 'churn/model.onnx'))
+  })
 
   test('has model.json beside the model, or above it', () => {
     put({ '1/model.onnx': '', 'model.json': '{"name": "above", "version": "v1"}' })
