@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Caller } from '../answer.ts'
+import { afterReading } from './after-reading.ts'
 import { sendRaw } from './malformed.ts'
 
 /** How long a client that keeps its connection busy may take to send the next request. */
@@ -154,6 +155,12 @@ export class Connections {
     if (this.#ending) closeWhenIdle(socket, connection)
   }
 
+  /** Closes a connection on which nothing has come since it became idle. */
+  closeIdle(socket: Socket): void {
+    const connection = this.#open.get(socket)
+    if (connection === undefined || isIdle(socket, connection)) socket.destroy()
+  }
+
   /** Closes each connection once it is idle, now and from here on. */
   async end(): Promise<void> {
     this.#ending = true
@@ -198,7 +205,7 @@ function closeWhenIdle(socket: Socket, connection: Connection): void {
   if (connection.session !== undefined || !isIdle(socket, connection)) return
   const left = connection.idleSince + NEXT_REQUEST_MS - performance.now()
   if (left <= 0) socket.destroy()
-  else setTimeout(closeWhenIdle, left, socket, connection)
+  else setTimeout(afterReading, left, () => closeWhenIdle(socket, connection))
 }
 
 const isIdle = ({ bytesRead }: Socket, { latest, idleBytes }: Connection) =>

@@ -9,6 +9,7 @@ import {
 import type { Socket } from 'node:net'
 import type { AnswerCall } from '../grpc/handler.ts'
 import { lazily } from '../lazily.ts'
+import { afterReading } from './after-reading.ts'
 import { type Connections, NEXT_REQUEST_MS, type Session } from './connections.ts'
 import type { RequestHead } from './head.ts'
 import { LINGER_MS } from './send.ts'
@@ -149,7 +150,7 @@ export class OpenSession implements Session {
     this.#session = session
     this.#socket = socket
     this.#times = times
-    this.#idle = setTimeout(() => this.#onIdle(), times.firstMs).unref()
+    this.#idle = setTimeout(afterReading, times.firstMs, () => this.#onIdle()).unref()
     // Between 0.9 and 1.1 of it: clients that came together do not come back together.
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
@@ -179,12 +180,12 @@ export class OpenSession implements Session {
     if (this.#ending || this.#session.closed) return
     this.#ending = true
     this.#socket.write(SHUTDOWN_NOTICE)
-    setTimeout(() => this.#session.close(), NEXT_REQUEST_MS)
+    setTimeout(afterReading, NEXT_REQUEST_MS, () => this.#session.close())
   }
 
   #restartIdle(): void {
     clearTimeout(this.#idle)
-    this.#idle = setTimeout(() => this.#onIdle(), this.#times.idleMs).unref()
+    this.#idle = setTimeout(afterReading, this.#times.idleMs, () => this.#onIdle()).unref()
   }
 
   #onIdle(): void {

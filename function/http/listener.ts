@@ -4,6 +4,7 @@ import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promis
 import type { Config } from '../config/config.ts'
 import { lazily } from '../lazily.ts'
 import type { Service } from '../service.ts'
+import { afterReading } from './after-reading.ts'
 import { IncomingBody } from './body.ts'
 import { type Connection, Connections, type Exchange, NEXT_REQUEST_MS } from './connections.ts'
 import { callerOf, report } from './exchange.ts'
@@ -140,6 +141,8 @@ function handleRequests(
     connections.add(socket)
     if (agreedOnHttp2(socket)) handOver(socket, NOTHING)
   })
+  // Node would close a connection that was idle for too long, whatever has come on it.
+  server.on('timeout', (socket: Socket) => afterReading(() => connections.closeIdle(socket)))
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', onRequest)
@@ -217,7 +220,7 @@ export class Listener {
     // Not before: a client whose connection closes opens another at once.
     sender.closing = true
     void connections.end()
-    setTimeout(http.dropHandshakes, NEXT_REQUEST_MS).unref()
+    setTimeout(afterReading, NEXT_REQUEST_MS, http.dropHandshakes).unref()
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<boolean>(resolve => {
       timer = setTimeout(() => resolve(false), timeoutMs)

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
 import { type Answer, bytesOf, sizeOf } from '../answer.ts'
 import type { Config } from '../config/config.ts'
+import { afterReading } from './after-reading.ts'
 import { declaredLength, type IncomingBody } from './body.ts'
 import { Compressor, isWorthCompressing } from './compression.ts'
 import type { RequestHead } from './head.ts'
@@ -155,7 +156,7 @@ export function waitForReader(
     reservation.release()
   }
   reservation.waitForReader(close)
-  const late = setTimeout(close, requestTimeoutMs)
+  const late = setTimeout(afterReading, requestTimeoutMs, close)
   to.once('close', () => {
     clearTimeout(late)
     reservation.release()

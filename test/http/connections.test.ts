@@ -340,6 +340,43 @@ test('a request whose headers are under way when the server closes is answered, 
   assert.equal(await closed, true)
 })
 
+test('a request that came in time is answered after the end has begun, though the timer that would close its connection is late', async t => {
+  const own = await startServer()
+  t.after(own.stop)
+  const client = await connect(own.port)
+  client.send(inferenceOf())
+  await client.answer()
+  let now = performance.now()
+  t.mock.method(performance, 'now', () => now)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const closed = own.close(5_000)
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  client.send(inferenceOf())
+  // In the same turn: the event loop has not read the request when its timers run.
+  now += 10_000
+  t.mock.timers.tick(4_000)
+  const answer = await client.answer()
+  assert.deepEqual([answer.status, answer.headers.connection], [200, 'close'])
+  await client.closed
+  assert.equal(await closed, true)
+})
+
+test('a connection that was idle for too long is closed, but not on a request that came meanwhile', async t => {
+  const own = await startServer({ IDLE_EXIT_SECONDS: '1' })
+  t.after(own.stop)
+  const [used, idle] = await Promise.all([connect(own.port), connect(own.port)])
+  for (const client of [used, idle]) {
+    client.send(inferenceOf())
+    await client.answer()
+  }
+  await new Promise(setImmediate)
+  used.send(inferenceOf())
+  // Longer than the connections are kept; the event loop stands still, as on a busy machine.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500)
+  assert.equal((await used.answer()).status, 200)
+  await Promise.all([used.closed, idle.closed])
+})
+
 for (const [what, path, body] of [
   ['a request that is refused once its body is read', IRIS, '{}'],
   ['a request that is refused unread', '/nowhere', '{}'],
