@@ -4,7 +4,7 @@ import type { Config } from './config/config.ts'
 import { type Listener, type ListenOptions, listen } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { curlCommand } from './inference/metadata.ts'
-import { createService, endPush, type Service, startPush } from './service.ts'
+import { createService, endPush, flushPush, type Service, startPush } from './service.ts'
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
@@ -81,7 +81,8 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   // A process that is ending already did not start.
   if (!model.retired) logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    await listener.closeWhenUnused(config.idleExitMs)
+    // Not after the listener is closed: a client that connects then would wait for the push.
+    await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
     if (!model.retired) await endUnused(running)
   }
 }
@@ -184,13 +185,13 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   return left()
 }
 
-/** No client is connected, and the listener is closed. */
+/** No client is connected, the listener is closed, and all counts were pushed before. */
 function endUnused(running: Running): Promise<never> {
   const { idleExitMs, drainTimeoutMs } = running.config
   const { model, log } = running.service
   log.info({ idleSeconds: idleExitMs / 1_000 }, 'no request for IDLE_EXIT_SECONDS; ending')
   model.retire()
-  return end(running, drainTimeoutMs)
+  return exit(isIdle(running, drainTimeoutMs))
 }
 
 /**
@@ -198,11 +199,13 @@ function endUnused(running: Running): Promise<never> {
  * where they do in time; and the last counts are pushed, because they are nowhere else.
  */
 async function end(running: Running, timeoutMs: number): Promise<never> {
-  const [idle] = await Promise.all([
-    isIdle(running, timeoutMs),
-    endPush(running.pushing, timeoutMs),
-  ])
-  if (idle) process.exit(0)
+  const idle = isIdle(running, timeoutMs)
+  await endPush(running.pushing, timeoutMs)
+  return exit(idle)
+}
+
+async function exit(idle: Promise<boolean>): Promise<never> {
+  if (await idle) process.exit(0)
   endAtOnce(0)
 }
 

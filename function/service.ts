@@ -79,13 +79,19 @@ export async function startPush(service: Service, config: Config): Promise<Push 
   }
 }
 
-/** Pushes the last spans and metrics, and waits for it at most `timeoutMs`. */
-export async function endPush(
-  pushing: Promise<Push | undefined>,
-  timeoutMs: number,
-): Promise<void> {
-  await Promise.race([
+/** How long the end of a process waits for a push: the collector may be away. */
+const LAST_PUSH_MS = 2_000
+
+/** Pushes spans and metrics for the last time, and waits for it at most `timeoutMs`. */
+export const endPush = (pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> =>
+  briefly(
     pushing.then(push => push?.end()),
-    wait(timeoutMs, undefined, { ref: false }),
-  ])
-}
+    timeoutMs,
+  )
+
+/** Pushes what has been recorded until now. */
+export const flushPush = (pushing: Promise<Push | undefined>): Promise<void> =>
+  briefly(pushing.then(push => push?.flush()))
+
+const briefly = (pushed: Promise<void>, timeoutMs = LAST_PUSH_MS): Promise<void> =>
+  Promise.race([pushed, wait(Math.min(timeoutMs, LAST_PUSH_MS), undefined, { ref: false })])

@@ -22,7 +22,7 @@ export interface Server {
   /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
   close(timeoutMs: number): Promise<boolean>
   /** Stops listening when nothing was asked for so long. */
-  closeWhenUnused(ms: number): Promise<void>
+  closeWhenUnused(ms: number, prepare?: () => Promise<void>): Promise<void>
   readonly config: Config
   stop(): Promise<void>
 }
@@ -89,7 +89,7 @@ export async function startServer(
     metricsPort: metricsListener?.port,
     service,
     close: timeoutMs => listener.close(timeoutMs),
-    closeWhenUnused: ms => listener.closeWhenUnused(ms),
+    closeWhenUnused: (ms, prepare) => listener.closeWhenUnused(ms, prepare),
     config,
     async stop() {
       await listener.close(1_000)

@@ -187,19 +187,27 @@ export class Listener {
   /**
    * Stops listening once no client is connected and no request was answered for `ms`, counted from
    * now at the earliest; resolves then.
+   * @param prepare is awaited before it stops listening: clients that connect meanwhile are served
    */
-  async closeWhenUnused(ms: number): Promise<void> {
+  async closeWhenUnused(ms: number, prepare = async () => {}): Promise<void> {
     const { http, connections, responder } = this.#parts
     // Not from when it began to listen: the model may have taken longer to load.
     responder.lastUsed = performance.now()
+    let preparedFor: number | undefined
     for (;;) {
       // Connections that have arrived already are accepted first.
       await nextTurn()
       const socket = connections.first()
+      const handshake = http.handshakeEnds()
       const left = responder.lastUsed + ms - performance.now()
       if (socket !== undefined) await new Promise(resolve => socket.once('close', resolve))
+      else if (handshake !== undefined) await handshake
       else if (left > 0) await wait(left)
-      else break
+      else if (preparedFor === responder.lastUsed) break
+      else {
+        preparedFor = responder.lastUsed
+        await prepare()
+      }
     }
     // In the same turn as the last look: no connection can be accepted between them. Later ones
     // stay in the backlog of systemd's socket.

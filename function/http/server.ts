@@ -16,6 +16,8 @@ export interface HttpServer {
   readonly connectionEvent: 'connection' | 'secureConnection'
   /** Closes connections that are still agreeing on TLS. */
   dropHandshakes(): void
+  /** Resolves once one of the handshakes under way is over; undefined where there is none. */
+  handshakeEnds(): Promise<void> | undefined
 }
 
 /** How long a connection is kept without a request. */
@@ -33,10 +35,15 @@ export async function createHttpServer(config: Config, log: Log): Promise<HttpSe
     requireHostHeader: false,
   }
   if (config.tls === undefined)
-    return { server: createServer(options), connectionEvent: 'connection', dropHandshakes() {} }
+    return {
+      server: createServer(options),
+      connectionEvent: 'connection',
+      dropHandshakes() {},
+      handshakeEnds: () => undefined,
+    }
   const { createSecureServer } = await import('./access/tls.ts')
-  const { server, dropHandshakes } = createSecureServer(options, config.tls, log)
-  return { server, connectionEvent: 'secureConnection', dropHandshakes }
+  const secure = createSecureServer(options, config.tls, log)
+  return { ...secure, connectionEvent: 'secureConnection' }
 }
 
 /**

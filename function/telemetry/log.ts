@@ -43,7 +43,11 @@ export function createLog(least: LogLevel): Log {
   }
 }
 
+/** Bytes that wait for the reader of standard output; lines beyond are dropped and counted. */
+const MAX_WAITING_BYTES = 2 ** 20
+
 let output: NodeJS.WriteStream | undefined
+let dropped = 0
 /** True after a line that could not be written, or not all of it. */
 let torn = false
 
@@ -54,7 +58,14 @@ function writeLine(level: number, happened: readonly unknown[]): void {
     output.on('error', () => {
       torn = true
     })
+    // Once the reader goes on: the next line may be hours away.
+    output.on('drain', tellOfDropped)
   }
+  if (output.writableLength > MAX_WAITING_BYTES) {
+    dropped++
+    return
+  }
+  tellOfDropped()
   const [fields, message] = happened.length === 1 ? [undefined, happened[0]] : happened
   const line = {
     level,
@@ -66,6 +77,14 @@ function writeLine(level: number, happened: readonly unknown[]): void {
   const start = torn ? '\n' : ''
   torn = false
   output.write(`${start}${JSON.stringify(line, describeErrors)}\n`)
+}
+
+function tellOfDropped(): void {
+  const count = dropped
+  dropped = 0
+  if (count === 0) return
+  const reason = 'standard output was not read'
+  writeLine(LEVELS.warn, [{ dropped: count }, `${count} log lines were dropped: ${reason}`])
 }
 
 const describeErrors = (_key: string, value: unknown) =>

@@ -377,6 +377,20 @@ test('a connection that was idle for too long is closed, but not on a request th
   await Promise.all([used.closed, idle.closed])
 })
 
+test('a client that comes during the last push of an unused process is served, and what it counted is pushed', async t => {
+  const own = await startServer()
+  t.after(own.stop)
+  const pushes: (() => void)[] = []
+  const closed = own.closeWhenUnused(10, () => new Promise<void>(resolve => pushes.push(resolve)))
+  await until('it pushes', () => pushes.length === 1)
+  assert.equal((await exchange(own.port, inferenceOf({ connection: 'close' }))).status, 200)
+  pushes[0]?.()
+  await until('it pushes again', () => pushes.length === 2)
+  pushes[1]?.()
+  await closed
+  assert.equal(pushes.length, 2)
+})
+
 for (const [what, path, body] of [
   ['a request that is refused once its body is read', IRIS, '{}'],
   ['a request that is refused unread', '/nowhere', '{}'],

@@ -745,3 +745,22 @@ describe('requests are answered and the process ends well, with a collector that
     })
   }
 })
+
+for (const [how, env] of [
+  ['TERM', {}],
+  ['IDLE_EXIT_SECONDS', { IDLE_EXIT_SECONDS: '1' }],
+] as const) {
+  test(`a collector that never answers delays the end by ${how} for seconds, not for DRAIN_TIMEOUT_MS`, async t => {
+    const receiver = await startReceiver(() => {})
+    t.after(receiver.close)
+    const server = await startProcess({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
+      // Longer than the test lets the process live.
+      DRAIN_TIMEOUT_MS: '60000',
+      ...env,
+    })
+    if (how === 'TERM') server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+  })
+}

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict'
-import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  existsSync,
+  globSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import manifest from '../../package.json' with { type: 'json' }
@@ -89,6 +99,59 @@ test('the tools of the workflows have the versions of .ci/run, and Node that of 
     versions(/kustomize\/v5@v([\d.]+)/g, read('.ci/run')),
   )
   assert.equal(versions(/go-version: (\S+)/g).length, 1)
+})
+
+suite('the image of a tag', () => {
+  const steps = read('.github/workflows/image.yml').split(/^ {6}- /m)
+  const push = steps.find(step => step.startsWith('name: Build and push')) as string
+  const script = push.slice(push.indexOf('run: |\n') + 7).replaceAll(/^ {10}/gm, '')
+  const docker = `#!/bin/sh
+    case "$*" in
+    *"imagetools inspect"*) [ -n "$STANDING" ] && echo "$STANDING" ;;
+    *"buildx build"*) printf '{"containerimage.digest":"sha256:own"}' > "$RUNNER_TEMP/built.json" ;;
+    esac`
+
+  for (const [what, standing, outputs] of [
+    [
+      'that is there, whoever pushed it, is not called built',
+      'sha256:theirs',
+      ['sha256:theirs', false],
+    ],
+    ['that is not there is what was built', '', ['sha256:own', true]],
+  ] as const) {
+    test(what, t => {
+      const folder = mkdtempSync(join(tmpdir(), 'image-'))
+      t.after(() => rmSync(folder, { recursive: true }))
+      writeFileSync(join(folder, 'docker'), docker, { mode: 0o755 })
+      execFileSync('bash', ['-e', '-o', 'pipefail', '-c', script], {
+        env: {
+          PATH: `${folder}:${process.env.PATH}`,
+          STANDING: standing,
+          RUNNER_TEMP: folder,
+          GITHUB_OUTPUT: join(folder, 'output'),
+          GITHUB_STEP_SUMMARY: join(folder, 'summary'),
+          GITHUB_REPOSITORY: 'Example/Function',
+          GITHUB_SHA: 'a',
+          BUILDKIT_IMAGE: 'b',
+          TAG: 'c',
+          VERSION: 'd',
+        },
+      })
+      const [digest, built] = outputs
+      assert.equal(
+        readFileSync(join(folder, 'output'), 'utf8'),
+        `name=ghcr.io/example/function\ndigest=${digest}\nbuilt=${built}\n`,
+      )
+    })
+  }
+
+  test('is attested, and the tag put on it, only where this run built it', () => {
+    const signing = steps.filter(step => /actions\/attest@|imagetools create/.test(step))
+    assert.equal(signing.length, 3)
+    for (const step of signing) assert.match(step, /^ +if: steps\.push\.outputs\.built == 'true'$/m)
+    assert.doesNotMatch(push, /--tag/)
+    assert.match(steps.at(-1) as string, /imagetools create/)
+  })
 })
 
 suite('Renovate watches', () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, symlinkSync, unwatchFile, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, suite, test } from 'node:test'
+import { after, before, suite, type TestContext, test } from 'node:test'
 import { createVerify } from '../../function/http/access/jwt.ts'
+import { watchFiles } from '../../function/http/access/watched-files.ts'
 import { createLog } from '../../function/telemetry/log.ts'
 import {
   connect,
@@ -300,30 +301,88 @@ suite('with a file of secrets', () => {
     await server.stop()
   })
 
-  test('a file that becomes one of no secrets changes nothing, and the log says so', async () => {
+  test('a file of no valid secret changes nothing; one that is taken away lets nobody in, and the log says so', async () => {
     const path = join(temporary, 'secrets')
     writeFileSync(path, first)
-    const server = await startProcess({ AUTH_SECRET_FILE: path })
+    const server = await startProcess({ AUTH_SECRET: SECRET, AUTH_SECRET_FILE: path })
     const port = Number(new URL(server.url).port)
-    for (const [text, says] of [
-      ['', /it is empty/],
-      ['hunter2', /secret 1 is not shown here; it must be at least 16/],
-    ] as const) {
-      writeFileSync(path, text)
-      await until('the log says so', () =>
-        server.log.some(line => /stay in use/.test(line) && says.test(line)),
-      )
-      assert.equal((await infer(port, bearer(first))).status, 200)
-      assert.equal((await infer(port, bearer('hunter2'))).status, 401)
-    }
+    const status = async (secret: string) => (await infer(port, bearer(secret))).status
+    const logged = (says: RegExp) => server.log.some(line => says.test(line))
+    writeFileSync(path, 'hunter2')
+    await until('the log says so', () => logged(/stay in use: secret 1 is not shown here; it must/))
+    assert.deepEqual([await status(first), await status('hunter2')], [200, 401])
     rmSync(path)
-    await until('the log says that it is gone', () =>
-      server.log.some(line => /cannot be read \(ENOENT\)/.test(line)),
-    )
-    assert.equal((await infer(port, bearer(first))).status, 200)
-    assert.ok(!server.log.some(line => /hunter2|first-first/.test(line)))
+    await until('nobody is let in', () => logged(/not used any more: .* cannot be read \(ENOENT\)/))
+    const answer = await infer(port, bearer(first))
+    assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
+    assert.equal(await status('never-never-never-never'), 503)
+    assert.equal(await status(SECRET), 200)
+    assert.equal((await exchange(port, request('GET', '/v2/health/ready'))).status, 200)
+    writeFileSync(path, second)
+    await until('the file counts again', async () => (await status(second)) === 200)
+    assert.equal(await status(first), 401)
+    assert.ok(!logged(/hunter2|first-first/))
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
+  })
+})
+
+suite('a watched file', () => {
+  /** A file that is watched; looks are taken one by one. */
+  async function watched(t: TestContext, name: string) {
+    const path = join(temporary, name)
+    writeFileSync(path, 'before')
+    const happened: string[] = []
+    let wake = () => {}
+    const note = (what: string) => {
+      happened.push(what)
+      wake()
+    }
+    const error = (...[line]: readonly unknown[]) => note(String(line).replace(/:.*:/, ':'))
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    watchFiles(
+      { FILE: path },
+      ({ FILE }) => note(FILE),
+      { ...createLog('silent'), error },
+      () => note('lost'),
+    )
+    t.after(() => unwatchFile(path))
+    const next = () =>
+      new Promise<void>(resolve => {
+        wake = resolve
+      })
+    return { path, happened, next }
+  }
+
+  test('that is empty or gone at two looks is lost, and counts again once it holds something', async t => {
+    const { path, happened, next } = await watched(t, 'lost')
+    const gone = next()
+    rmSync(path)
+    await gone
+    const says = `FILE: FILE ${path} cannot be read (ENOENT)`
+    assert.deepEqual(happened, ['before', says])
+    writeFileSync(path, '')
+    t.mock.timers.tick(1_999)
+    assert.deepEqual(happened, ['before', says])
+    t.mock.timers.tick(1)
+    assert.deepEqual(happened, ['before', says, 'lost', 'FILE: it is empty'])
+    t.mock.timers.tick(20_000)
+    assert.equal(happened.length, 4)
+    writeFileSync(path, 'after')
+    t.mock.timers.tick(2_000)
+    assert.equal(happened.at(-1), 'after')
+  })
+
+  test('that is rewritten in place, or gone for a moment, is not lost', async t => {
+    const { path, happened, next } = await watched(t, 'rewritten')
+    const gone = next()
+    rmSync(path)
+    await gone
+    writeFileSync(path, 'after')
+    t.mock.timers.tick(2_000)
+    t.mock.timers.tick(20_000)
+    assert.ok(!happened.includes('lost'))
+    assert.equal(happened.at(-1), 'after')
   })
 })
 

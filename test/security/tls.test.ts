@@ -151,6 +151,36 @@ suite('with a certificate', () => {
     await server.stop()
   })
 
+  test('a client in its handshake is a client: a process without any other does not end', async t => {
+    const server = await startServer(FIRST)
+    t.after(() => server.stop())
+    const socket = connectPlain(server.port, '127.0.0.1')
+    // Connections are accepted in their order.
+    await ask(server.port)
+    let closed = false
+    const closing = server.closeWhenUnused(20).then(() => {
+      closed = true
+    })
+    const began = performance.now()
+    await until('it is longer than that', () => performance.now() > began + 100)
+    assert.equal(closed, false)
+    const secure = connectTls({ socket, ca, host: '127.0.0.1', ALPNProtocols: ['http/1.1'] })
+    secure.end(request('GET', '/v2', { connection: 'close' }))
+    assert.match((await secure.setEncoding('utf8').toArray()).join(''), /^HTTP\/1\.1 200/)
+    await closing
+  })
+
+  test('a process ends though a handshake failed', async t => {
+    const server = await startServer(FIRST)
+    t.after(() => server.stop())
+    const socket = connectPlain(server.port, '127.0.0.1')
+    socket.on('error', () => {})
+    await ask(server.port)
+    const closing = server.closeWhenUnused(20)
+    socket.end('GET / HTTP/1.1\r\n\r\n')
+    await closing
+  })
+
   test('health is answered without a secret, and nothing else', async () => {
     const server = await startServer({ ...FIRST, AUTH_SECRET: 'correct-horse-battery-staple' })
     assert.equal((await ask(server.port, 'GET', '/health/liveness')).status, 200)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { suite, test } from 'node:test'
 import { until } from '../http/client.ts'
 import { projectFolder, startProcess } from '../server.ts'
@@ -41,6 +42,31 @@ suite('an error in the log', () => {
     const err = logged(`(error => Object.assign(error, { cause: error }))(new Error('a'))`)
     assert.equal(err.cause.cause.message, 'a')
   })
+})
+
+test('a reader that stops makes lines be dropped and counted, not kept', async () => {
+  const script = `import { createLog } from './function/telemetry/log.ts'
+    const log = createLog('debug')
+    for (let i = 0; i < 50; i++) {
+      for (let j = 0; j < 200; j++) log.debug({ text: 'x'.repeat(400) }, 'written')
+      await new Promise(setImmediate)
+    }
+    process.send(process.stdout.writableLength)`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: projectFolder,
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  })
+  const [waiting] = await once(child, 'message')
+  assert.ok(waiting < 1.5 * 2 ** 20, `${waiting} bytes of 4.8 million wait`)
+  child.disconnect()
+  const text = ((await child.stdout?.setEncoding('utf8').toArray()) ?? []).join('')
+  const lines = text
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  const [last] = lines.filter(({ dropped }) => dropped !== undefined)
+  assert.equal(last.msg, `${last.dropped} log lines were dropped: standard output was not read`)
+  assert.equal(lines.filter(({ msg }) => msg === 'written').length + last.dropped, 10_000)
 })
 
 test('keys of AUTH_JWKS that cannot be fetched are logged with the reason', async () => {

@@ -19,7 +19,7 @@ export type Authenticate = (
 
 /** @throws {Error} of one line, when a secret or a file cannot be used */
 export async function createAuthentication(config: AuthConfig, log: Log): Promise<Authenticate> {
-  const isKnownSecret = createSecrets(config, log)
+  const secrets = new Secrets(config, log)
   const verify = config.jwt && (await createVerify(config.jwt, log))
 
   return async (request, findRoute) => {
@@ -27,10 +27,13 @@ export async function createAuthentication(config: AuthConfig, log: Log): Promis
     if (route?.kind === 'health') return undefined
     const token = bearerOf(request)
     if (typeof token !== 'string') return token
-    if (isKnownSecret(token)) return undefined
-    if (verify === undefined)
-      return refuseToken('UNAUTHENTICATED', 'the bearer token is not known here')
-    return verify(token, request.method === 'POST' && route?.isEvent?.(request.headers) === true)
+    if (secrets.isKnown(token)) return undefined
+    const isEvent = request.method === 'POST' && route?.isEvent?.(request.headers) === true
+    const refusal =
+      verify === undefined
+        ? refuseToken('UNAUTHENTICATED', 'the bearer token is not known here')
+        : await verify(token, isEvent)
+    return refusal !== undefined && secrets.lost ? SECRETS_UNAVAILABLE : refusal
   }
 }
 
@@ -54,21 +57,40 @@ function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
   return { code: 'UNAUTHENTICATED', message, headers: { 'www-authenticate': CHALLENGE } }
 }
 
-/** Whether a token is one of the secrets. The time that takes reveals nothing of them. */
-function createSecrets({ secret, secretFile }: AuthConfig, log: Log): (token: string) => boolean {
-  if (secret !== undefined) checkSecret(secret, 'AUTH_SECRET')
-  const own = secret === undefined ? [] : [digest(secret)]
-  let known = own
-  if (secretFile !== undefined) {
+const SECRETS_UNAVAILABLE: Refusal = {
+  code: 'KEYS_UNAVAILABLE',
+  message: 'the secret cannot be checked now; try again later',
+  headers: { 'retry-after': '5' },
+}
+
+/** The secrets that authenticate a caller. */
+class Secrets {
+  /** The file of secrets is empty or gone: which secrets hold is not known. */
+  lost = false
+  readonly #own: readonly Buffer[]
+  #known: readonly Buffer[]
+
+  constructor({ secret, secretFile }: AuthConfig, log: Log) {
+    if (secret !== undefined) checkSecret(secret, 'AUTH_SECRET')
+    this.#own = secret === undefined ? [] : [digest(secret)]
+    this.#known = this.#own
+    if (secretFile === undefined) return
     const use = ({ AUTH_SECRET_FILE: text }: { AUTH_SECRET_FILE: string }) => {
-      known = [...own, ...readSecrets(text).map(digest)]
+      this.#known = [...this.#own, ...readSecrets(text).map(digest)]
+      this.lost = false
     }
-    watchFiles({ AUTH_SECRET_FILE: secretFile }, use, log)
+    const lose = () => {
+      this.#known = this.#own
+      this.lost = true
+    }
+    watchFiles({ AUTH_SECRET_FILE: secretFile }, use, log, lose)
   }
-  return token => {
+
+  /** The time that this takes reveals nothing of the secrets. */
+  isKnown(token: string): boolean {
     const asked = digest(token)
     // Each of them is compared, whichever it is.
-    return known.map(digest => timingSafeEqual(digest, asked)).includes(true)
+    return this.#known.map(digest => timingSafeEqual(digest, asked)).includes(true)
   }
 }
 
@@ -77,7 +99,6 @@ const digest = (text: string) => createHash('sha256').update(text).digest()
 
 function readSecrets(text: string): string[] {
   const secrets = text.split(/\r?\n/).filter(line => line !== '')
-  if (secrets.length === 0) throw new Error('it is empty')
   for (const [i, secret] of secrets.entries()) checkSecret(secret, `secret ${i + 1}`)
   return secrets
 }

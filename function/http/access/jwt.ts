@@ -148,6 +148,11 @@ function keysOfFile(path: string, onRead: () => void, log: Log): JWTVerifyGetKey
     }
     onRead()
   }
-  watchFiles({ AUTH_JWKS: path }, use, log)
+  const lose = () => {
+    keyOf = () => {
+      throw new Error(`AUTH_JWKS ${path} is empty or gone`)
+    }
+  }
+  watchFiles({ AUTH_JWKS: path }, use, log, lose)
   return (header, token) => (keyOf as JWTVerifyGetKey)(header, token)
 }

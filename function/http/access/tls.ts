@@ -12,6 +12,14 @@ export interface SecureServer {
   readonly server: ReturnType<typeof createServer>
   /** Closes connections whose handshake is not complete. */
   dropHandshakes(): void
+  /** Resolves once one of the handshakes under way is over; undefined where there is none. */
+  handshakeEnds(): Promise<void> | undefined
+}
+
+interface Handshake {
+  readonly socket: Socket
+  readonly over: Promise<void>
+  readonly end: () => void
 }
 
 /**
@@ -44,18 +52,24 @@ export function createSecureServer(
 
   // Identified by their peer: Node offers no way from the encrypted connection to the socket
   // beneath.
-  const handshaking = new Map<string, Socket>()
+  const handshaking = new Map<string, Handshake>()
   const peer = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
+  const end = (key: string) => {
+    handshaking.get(key)?.end()
+    handshaking.delete(key)
+  }
   server.on('connection', (socket: Socket) => {
     const key = peer(socket)
-    handshaking.set(key, socket)
-    socket.once('close', () => handshaking.delete(key))
+    const { promise, resolve } = Promise.withResolvers<void>()
+    handshaking.set(key, { socket, over: promise, end: resolve })
+    socket.once('close', () => end(key))
   })
-  server.on('secureConnection', socket => handshaking.delete(peer(socket)))
+  server.on('secureConnection', socket => end(peer(socket)))
   return {
     server,
     dropHandshakes() {
-      for (const socket of handshaking.values()) socket.destroy()
+      for (const { socket } of handshaking.values()) socket.destroy()
     },
+    handshakeEnds: () => handshaking.values().next().value?.over,
   }
 }
