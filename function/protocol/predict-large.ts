@@ -90,10 +90,15 @@ interface Read {
   readonly instances: number | undefined
 }
 
+const LETTER_N = 'n'.charCodeAt(0)
+
 function readPredict(body: Uint8Array, signature: Signature, pieceBytes: number): Read {
   if (!isUtf8(body)) throw new BadRequest(`${BODY} is not valid UTF-8`)
   const bytes = withoutMark(body)
-  const members = findMembers(bytes, ['instances', 'inputs'])
+  // One that is null is parsed with the rest, and counts as absent.
+  const members = findMembers(bytes, ['instances', 'inputs']).filter(
+    ({ start }) => bytes[start] !== LETTER_N,
+  )
   const { value } = parseJson(without(bytes, members, BODY), BODY)
   const isByRows = instancesOf(value) !== undefined
   const place = members.find(({ name }) => name === (isByRows ? 'instances' : 'inputs'))

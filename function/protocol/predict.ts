@@ -120,12 +120,15 @@ export function requestOf(
 }
 
 /**
- * The rows of a request by rows; undefined for one by columns.
+ * The rows of a request by rows; undefined for one by columns. A member that is null counts as
+ * absent, as in V2.
  * @throws {BadRequest} when it is neither
  */
 export function instancesOf(body: unknown): readonly unknown[] | undefined {
   if (!isObject(body)) throw new BadRequest(`a predict request is a JSON object, not ${show(body)}`)
-  const { instances, inputs, signature_name: signatureName = SIGNATURE } = body
+  const signatureName = body.signature_name ?? SIGNATURE
+  const instances = body.instances ?? undefined
+  const inputs = body.inputs ?? undefined
   if (signatureName !== SIGNATURE)
     throw new BadRequest(
       `signature_name is ${show(signatureName)}; an ONNX model has only "${SIGNATURE}"`,

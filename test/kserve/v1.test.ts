@@ -103,6 +103,17 @@ suite('of the iris classifier', () => {
     )
   })
 
+  test('members that are null count as absent, in a small request and in a large one', async () => {
+    for (const rows of [1, 20_000]) {
+      const instances = new Array(rows).fill(SETOSA)
+      for (const body of [
+        { signature_name: null, instances, inputs: null },
+        { signature_name: null, instances: null, inputs: { input: instances } },
+      ])
+        assert.equal((await ask(body)).status, 200, `${rows} rows, ${Object.keys(body)}`)
+    }
+  })
+
   test('the models are listed, and this one is ready', async () => {
     const { body, status } = await supertest(iris.url).get('/v1/models')
     assert.deepEqual([status, body], [200, { models: ['iris-classifier'] }])
@@ -142,6 +153,11 @@ suite('of the iris classifier', () => {
     {
       mistake: 'with neither instances nor inputs',
       body: {},
+      says: /^neither instances nor inputs is given; one must be$/,
+    },
+    {
+      mistake: 'with nothing but null',
+      body: { instances: null, inputs: null },
       says: /^neither instances nor inputs is given; one must be$/,
     },
     {
