@@ -13,6 +13,9 @@ const LONGEST_VARINT = 10
 
 const MOST_NESTED_GROUPS = 100
 
+/** A group is passed over in one turn. */
+const MOST_FIELDS_OF_GROUP = 64 * 1024
+
 export const malformed = (why: string) =>
   new BadRequest(`the message is not valid protobuf: ${why}`)
 
@@ -86,7 +89,8 @@ export class Cursor {
   #skipGroup(): void {
     const { number } = this
     const open = [number]
-    while (open.length > 0) {
+    for (let fields = 0; open.length > 0; fields++) {
+      if (fields > MOST_FIELDS_OF_GROUP) throw malformed(`the group ${number} has too many fields`)
       if (this.#at >= this.#end) throw malformed(`the group ${number} has no end`)
       if (open.length > MOST_NESTED_GROUPS) throw malformed('its groups are nested too deep')
       this.#readTag()

@@ -133,6 +133,16 @@ describe('a message', () => {
   test('with deep groups is refused before they fill the memory', () =>
     assert.throws(() => decodeMessage(ALL, Buffer.alloc(10_000, hex('fb06'))), /nested too deep/))
 
+  test('with a long group is refused before all of it is passed over', () =>
+    assert.throws(
+      () =>
+        decodeMessage(
+          ALL,
+          Buffer.concat([hex('7b'), Buffer.alloc(140_000, hex('7801')), hex('7c')]),
+        ),
+      /the group 15 has too many fields/,
+    ))
+
   test('with more fields than a request needs is refused before they become objects', () => {
     assert.throws(() => decodeMessage(ALL, Buffer.alloc(140_000, hex('5a00'))), {
       code: 'TOO_LARGE',
