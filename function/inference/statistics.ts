@@ -34,6 +34,7 @@ interface Computed<Duration> {
 /** Triton's statistics extension, "Statistics Response JSON Object", of one model. */
 export interface ModelStatistics {
   readonly name: string
+  /** The model's version as Triton has it: a whole number. */
   readonly version: string
   /** In milliseconds since 1970; 0 before the first request. */
   readonly last_inference: number
@@ -95,7 +96,7 @@ export class Statistics {
   read(name: string, version: string | undefined): ModelStatistics {
     return {
       name,
-      version: version ?? '',
+      version: tritonVersion(version),
       last_inference: this.#lastInference,
       inference_count: this.#rows,
       execution_count: this.#runs,
@@ -115,6 +116,12 @@ export class Statistics {
     }
   }
 }
+
+/**
+ * The first number of a version, or 1: Triton numbers versions, and perf_analyzer ends with a C++ exception (`stoll`) where statistics name
+ * a version that is no number. 18 digits fit its 64 bits.
+ */
+const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 
 const NONE: StatisticDuration = { count: 0, ns: 0 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { Statistics } from '../../function/inference/statistics.ts'
 import { createApp } from './ask.ts'
 import { IRIS, irisBody } from './client.ts'
 
@@ -84,12 +85,26 @@ describe('what Triton’s clients ask besides the Open Inference Protocol', asyn
     for (const path of [`${MODEL}/stats`, `${MODEL}/versions/v1.0.0/stats`, '/v2/models/stats'])
       assert.deepEqual(await counts(path), [
         'iris-classifier',
-        'v1.0.0',
+        '1',
         rows + 1,
         answered + 1,
         failed + 1,
       ])
   })
+
+  for (const [version, number] of [
+    ['7', '7'],
+    ['v2.1.0', '2'],
+    ['candidate', '1'],
+    ['2026-11-29', '2026'],
+    ['007', '7'],
+    ['build-12345678901234567890', '123456789012345678'],
+    [undefined, '1'],
+  ] as const) {
+    test(`statistics call version ${version} ${number}, as Triton and perf_analyzer take numbers only`, () => {
+      assert.equal(new Statistics().read('iris', version).version, number)
+    })
+  }
 
   test('a model that is called stats has its own metadata at its path', async () => {
     const { ask, service } = await createApp({ MODEL_NAME: 'stats' })

@@ -142,6 +142,48 @@ describe("KServe's InferenceGRPCClient", () => {
   })
 })
 
+describe('open-inference-grpc', () => {
+  const refused = (status: string, message: string) => ({
+    error: `StatusCode.${status}: ${message}`,
+  })
+  sees('open_inference_grpc_client.py', {
+    ServerLive: true,
+    ServerReady: true,
+    ServerMetadata: 'onnx-function',
+    ModelReady: true,
+    'ModelReady of another model': refused('NOT_FOUND', OTHER),
+    ModelMetadata: ['iris-classifier', ['v1.0.0'], 'onnx_onnxv1', [['input', 'FP32', [-1, 4]]]],
+    'ModelInfer, typed': ['setosa'],
+    'ModelInfer, id': 'seven',
+    'ModelInfer, raw': 1,
+    'INT64, typed': LARGEST,
+    'FP16, raw': [1.5, -0.25],
+    'BYTES, typed': ['naïve', '日本語', ''],
+    'error: a wrong shape': refused('INVALID_ARGUMENT', SHAPE),
+    'error: another model': refused('NOT_FOUND', OTHER),
+    '4.8 MB, as grpcio is': refused(
+      'RESOURCE_EXHAUSTED',
+      'Stream removed (CLIENT: Received message larger than max (4800059 vs. 4194304))',
+    ),
+    '4.8 MB, without grpcio’s limit': 4_800_000,
+  })
+})
+
+describe('grpc-health-probe', () => {
+  let probe: (...options: string[]) => Promise<string>
+  before(async () => {
+    const run = await goTool('github.com/grpc-ecosystem/grpc-health-probe@v0.4.63')
+    probe = (...options) => run(`-addr=${new URL(servers[0]?.url ?? '').host}`, ...options)
+  })
+
+  for (const service of ['', 'iris-classifier', 'inference.GRPCInferenceService']) {
+    test(`finds ${service || 'the server'} serving`, () => probe(`-service=${service}`))
+  }
+
+  test('ends with 3, the code of a failed call, where it asks for a service that is not here', () =>
+    assert.rejects(probe('-service=other'), { code: 3, stderr: /service "other" is unknown/ }))
+})
+
 describe('grpcurl', () => {
   let grpcurl: (options: string, method: string) => Promise<string>
   before(async () => {
