@@ -3,7 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { CloudEvent, type CloudEventV1, HTTP } from 'cloudevents'
 import { type Browser, chromium } from 'playwright-core'
+import { install } from '../../bench/peers/install.ts'
 import { readConfig } from '../../function/config/config.ts'
 import { checkModel } from '../../scripts/check-model/check.ts'
 import { PROGRAMS, projectFolder, type ServerProcess, startProcess, testModel } from '../server.ts'
@@ -150,6 +152,69 @@ describe('the CloudEvents Python SDK', () => {
       body: { error: 'input "input" is missing; the model takes "input"' },
     })
   })
+})
+
+describe('the CloudEvents JavaScript SDK', () => {
+  const send = (mode: 'binary' | 'structured', subject: string) => {
+    const event = {
+      source: '/x',
+      type: 'com.example.iris.classify.request',
+      subject,
+      data: JSON.parse(ROW),
+    }
+    const { headers, body } = HTTP[mode](new CloudEvent(event))
+    return fetch(iris.url, { method: 'POST', headers: headers as HeadersInit, body: `${body}` })
+  }
+
+  for (const mode of ['binary', 'structured'] as const) {
+    test(`${mode}: the reply is read back`, async () => {
+      const answer = await send(mode, '12')
+      const message = { headers: Object.fromEntries(answer.headers), body: await answer.text() }
+      const reply = HTTP.toEvent<{ outputs: { data: unknown[] }[] }>(message) as CloudEventV1<{
+        outputs: { data: unknown[] }[]
+      }>
+      assert.equal(reply.type, 'com.example.iris.classify.response')
+      assert.deepEqual(reply.data?.outputs[1]?.data, ['setosa'])
+    })
+  }
+
+  test('binary: it sends headers as Latin-1, and is told that they are not UTF-8', async () => {
+    const answer = await send('binary', 'naïve')
+    assert.equal(answer.status, 400)
+    assert.deepEqual(await answer.json(), {
+      error: 'the event: the header ce-subject is not UTF-8, percent-encoded',
+    })
+  })
+
+  test('binary: what Latin-1 lacks, it cannot send', () =>
+    assert.rejects(async () => send('binary', '日本語'), TypeError))
+
+  test('structured: any text', async () => {
+    assert.equal((await send('structured', 'naïve 日本語')).status, 200)
+  })
+})
+
+describe('MLServer’s infer', () => {
+  before(async () => {
+    const failure = await install('mlserver')
+    assert.equal(failure, undefined)
+  })
+
+  for (const options of ['', ' --binary-data', ' --batch-size 2'] as const) {
+    test(`answers a file of requests${options}`, async () => {
+      const program = join(projectFolder, 'bench/peers/.venv/mlserver/bin/mlserver')
+      const input = join(temporary, 'requests.txt')
+      const output = join(temporary, 'responses.txt')
+      writeFileSync(input, `${ROW}\n${ROW.replace('5.1,3.5,1.4,0.2', '6.3,3.3,6,2.5')}\n`)
+      const where = `--url ${new URL(iris.url).host} --model-name iris-classifier`
+      await shell(
+        `${program} infer ${where} --input-data-path ${input} --output-data-path ${output}${options}`,
+      )
+      const lines = readFileSync(output, 'utf8').trim().split('\n')
+      const classes = lines.map(line => JSON.parse(line).outputs[1].data[0])
+      assert.deepEqual(classes.toSorted(), ['setosa', 'virginica'])
+    })
+  }
 })
 
 describe('curl', () => {

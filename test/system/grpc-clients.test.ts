@@ -51,8 +51,10 @@ describe('tritonclient[grpc]', () => {
       'UNIMPLEMENTED',
       `"/inference.GRPCInferenceService/${method}" is not implemented: ${why}`,
     )
-  const ONE_MODEL = 'this server has one model, which it loads when it starts'
-  const NO_MEMORY = 'this server shares no memory with its clients; send tensors in the message'
+  const ONE_MODEL =
+    'this server has one model, which is loaded when it starts; a new model is a new revision'
+  const NO_MEMORY =
+    'this server does not share memory with its callers; send tensors in the message'
   sees('triton_grpc_client.py', {
     is_server_live: true,
     is_server_ready: true,
@@ -177,7 +179,9 @@ describe('grpc-health-probe', () => {
   })
 
   for (const service of ['', 'iris-classifier', 'inference.GRPCInferenceService']) {
-    test(`finds ${service || 'the server'} serving`, () => probe(`-service=${service}`))
+    test(`finds ${service || 'the server'} serving`, async () => {
+      await probe(`-service=${service}`)
+    })
   }
 
   test('ends with 3, the code of a failed call, where it asks for a service that is not here', () =>

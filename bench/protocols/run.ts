@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs, promisify } from 'node:util'
+import { encode, frame } from '../../test/grpc/client.ts'
+import { rawRequest } from '../../test/grpc/messages.ts'
+import { digits, spreadText, table } from '../report.ts'
+import { binaryRows, V2_REQUEST } from '../requests.ts'
+import { ratio, spread } from '../statistics.ts'
+import { cores, ours, type Running, start } from '../subjects.ts'
+
+/*
+ * One row by each protocol that the port speaks, sent by nghttp2's h2load: each in turn, a round each, and another one begins each time. All ask
+ * the same process. h2load reads no grpc-status, so the server's own count of successes says whether all were answered.
+ */
+
+const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N]\n'
+const WARM_REQUESTS = 3_000
+
+const { path: PATH } = ours()
+const CALL = '/inference.GRPCInferenceService/ModelInfer'
+const MESSAGE = rawRequest('iris-classifier', [
+  { name: 'input', datatype: 'FP32', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] },
+])
+
+interface Protocol {
+  readonly name: string
+  readonly path: string
+  readonly headers: readonly string[]
+  readonly body: Uint8Array
+  readonly http1?: true
+  readonly connections: number
+  readonly streams: number
+}
+
+const JSON_ROW = {
+  path: PATH,
+  headers: ['content-type: application/json'],
+  body: bodyOf(V2_REQUEST.at(PATH).request).body,
+}
+const BINARY_ROW = { path: PATH, ...bodyOf(binaryRows(1).at(PATH).request) }
+const GRPC_ROW = {
+  path: CALL,
+  headers: ['content-type: application/grpc', 'te: trailers'],
+  body: frame(encode('ModelInfer', MESSAGE)),
+}
+
+const PROTOCOLS: readonly Protocol[] = [
+  { name: 'HTTP/1.1, JSON', ...JSON_ROW, http1: true, connections: 64, streams: 1 },
+  { name: 'HTTP/1.1, binary', ...BINARY_ROW, http1: true, connections: 64, streams: 1 },
+  { name: 'HTTP/2, JSON, 1 × 64', ...JSON_ROW, connections: 1, streams: 64 },
+  { name: 'HTTP/2, JSON, 8 × 8', ...JSON_ROW, connections: 8, streams: 8 },
+  { name: 'gRPC, 1 × 64', ...GRPC_ROW, connections: 1, streams: 64 },
+  { name: 'gRPC, 8 × 8', ...GRPC_ROW, connections: 8, streams: 8 },
+  { name: 'gRPC, 64 × 1', ...GRPC_ROW, connections: 64, streams: 1 },
+]
+
+/** The headers that say what a finished HTTP/1.1 request holds, and its body. */
+function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonly body: Buffer } {
+  const end = request.indexOf('\r\n\r\n')
+  const headers = request.toString('latin1', 0, end).split('\r\n').slice(1)
+  return {
+    headers: headers.filter(header => !/^(host|content-length):/i.test(header)),
+    body: request.subarray(end + 4),
+  }
+}
+
+interface Figures {
+  readonly perSecond: number
+  readonly cpuPerRequest: number
+}
+
+async function successes({ port }: Running): Promise<number> {
+  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  const counts = metrics.matchAll(/^inference_requests_total\{.*status="success"\} (\d+)$/gm)
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
+}
+
+async function measure(
+  server: Running,
+  protocol: Protocol,
+  file: string,
+  requests: number,
+): Promise<Figures> {
+  const { path, headers, http1, connections, streams } = protocol
+  const pin = cores === undefined ? [] : ['taskset', '-c', String(cores.load)]
+  const command = [
+    ...[...pin, 'h2load', ...(http1 ? ['--h1'] : []), '-n', String(requests)],
+    ...['-c', String(connections), '-m', String(streams), '-d', file],
+    ...headers.flatMap(header => ['-H', header]),
+    `http://127.0.0.1:${server.port}${path}`,
+  ]
+  const before = { cpuMs: server.cpuMs(), answered: await successes(server) }
+  const [program, ...args] = command as [string, ...string[]]
+  const { stdout } = await promisify(execFile)(program, args, { timeout: 120_000 })
+  const cpuMs = server.cpuMs() - before.cpuMs
+  const answered = (await successes(server)) - before.answered
+  assert.equal(
+    answered,
+    requests,
+    `${protocol.name}: of ${requests} requests ${answered} succeeded`,
+  )
+  const [, perSecond] = /finished in .*, ([0-9.]+) req\/s/.exec(stdout) ?? []
+  return { perSecond: Number(perSecond), cpuPerRequest: (cpuMs * 1_000) / requests }
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string' },
+      requests: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return
+  }
+  const rounds = Number(values.rounds ?? 9)
+  const requests = Number(values.requests ?? 6_000)
+  const folder = mkdtempSync(join(tmpdir(), 'protocols-'))
+  const files = PROTOCOLS.map(({ body }, i) => {
+    const file = join(folder, String(i))
+    writeFileSync(file, body)
+    return file
+  })
+  const server = await start(ours(), undefined)
+  const figures: Figures[][] = PROTOCOLS.map(() => [])
+  const turn = (i: number, count: number) =>
+    measure(server, PROTOCOLS[i] as Protocol, files[i] as string, count)
+  const load = [loadavg()[0] as number]
+  try {
+    for (const i of PROTOCOLS.keys()) await turn(i, WARM_REQUESTS)
+    for (let round = 0; round < rounds; round++) {
+      for (let next = 0; next < PROTOCOLS.length; next++) {
+        const i = (round + next) % PROTOCOLS.length
+        figures[i]?.push(await turn(i, requests))
+      }
+      load.push(loadavg()[0] as number)
+    }
+  } finally {
+    await server.stop()
+    rmSync(folder, { recursive: true })
+  }
+  process.stdout.write(`${report(figures)}\n\nload average of the machine: ${load.join(', ')}\n`)
+}
+
+function report(figures: readonly (readonly Figures[])[]): string {
+  const of = (i: number, figure: keyof Figures) => (figures[i] ?? []).map(round => round[figure])
+  const cell = (i: number, figure: keyof Figures, unit: string) =>
+    i === 0
+      ? `1 = ${digits(spread(of(0, figure)).median)}${unit}`
+      : spreadText(ratio(of(i, figure), of(0, figure)))
+  return table([
+    ['One row, by protocol: connections × streams', 'requests/s ↑', 'CPU/request ↓'],
+    ...PROTOCOLS.map(({ name }, i) => [
+      name,
+      cell(i, 'perSecond', '/s'),
+      cell(i, 'cpuPerRequest', ' µs'),
+    ]),
+  ])
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.stack}\n`)
+  process.exit(1)
+})
