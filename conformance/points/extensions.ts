@@ -181,6 +181,9 @@ const isCount = (value: unknown) =>
 
 const DURATIONS = ['success', 'fail', 'queue', 'compute_input', 'compute_infer', 'compute_output']
 
+/** Triton's versions are numbers. Where a server has others, its statistics may number them, for Triton's perf_analyzer reads numbers only. */
+const isNumbered = (version: string | undefined) => /^\d+$/.test(version ?? '')
+
 /** The statistics of the model, of the version asked for where it has versions. */
 async function statisticsOf(target: Target, path = `${modelPath(target)}/stats`): Promise<Json> {
   const { model_stats: stats } = await object(target, path)
@@ -188,7 +191,7 @@ async function statisticsOf(target: Target, path = `${modelPath(target)}/stats`)
   const own = (stats as Json[]).find(
     ({ name, version }) =>
       name === target.model &&
-      (target.version === undefined || version === undefined || version === target.version),
+      (!isNumbered(target.version) || version === undefined || version === target.version),
   )
   assert.ok(
     own !== undefined,

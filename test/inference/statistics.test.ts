@@ -57,7 +57,7 @@ suite('statistics', () => {
     const { name, version, last_inference, inference_count, batch_stats } = only()
     assert.deepEqual(
       [name, version, last_inference, inference_count, batch_stats],
-      ['iris-classifier', 'v1.0.0', 0, 0, []],
+      ['iris-classifier', '1', 0, 0, []],
     )
   })
 
