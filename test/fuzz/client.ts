@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { gunzipSync, inflateSync } from 'node:zlib'
+import { type Answered, connectGrpc, type Client as GrpcClient } from '../grpc/client.ts'
+import { type Frame, PREFACE, RawSession, TYPES } from '../http/frames.ts'
 import type { FuzzRequest } from './requests.ts'
 import { show } from './show.ts'
 
@@ -12,6 +14,8 @@ export interface HttpAnswer {
   readonly headers: ReadonlyMap<string, string>
   /** Inflated. */
   readonly body: Buffer
+  /** Of a call; its status is gRPC's. */
+  readonly call?: Answered
 }
 
 /** The server did what no HTTP server may. */
@@ -40,11 +44,17 @@ export interface Client {
 export function createClient(url: string, restarts = false): Client {
   const { hostname, port } = new URL(url)
   let kept: Wire | undefined
+  let grpc: GrpcClient | undefined
   let before: FuzzRequest | undefined
   let sentAgain = 0
   const patienceMs = restarts ? PATIENCE_WITH_RESTARTS_MS : PATIENCE_MS
 
   async function send(request: FuzzRequest): Promise<HttpAnswer[]> {
+    if (request.streams !== undefined) return sendFrames(request, Number(port))
+    if (request.call !== undefined) {
+      if (grpc === undefined || grpc.session.closed) grpc = connectGrpc(Number(port))
+      return [await sendCall(request, grpc)]
+    }
     if (request.ending !== 'keep')
       return sendAlone(await open(hostname, Number(port), patienceMs), request)
     // An idle connection may be closed by either side.
@@ -85,6 +95,8 @@ export function createClient(url: string, restarts = false): Client {
   }
 
   function close(): void {
+    void grpc?.close()
+    grpc = undefined
     kept?.destroy()
     kept = undefined
     before = undefined
@@ -113,6 +125,69 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
   } finally {
     wire.destroy()
   }
+}
+
+/** @throws {BadAnswer} where it is not answered */
+async function sendCall({ bytes, call }: FuzzRequest, grpc: GrpcClient): Promise<HttpAnswer> {
+  const { method, metadata } = call as NonNullable<typeof call>
+  const answered = await within(MOST_PATIENCE_MS, grpc.send(method, bytes, metadata))
+  if (answered === undefined) throw new BadAnswer('the call does not end')
+  const body = Buffer.from(answered.message)
+  if (Number.isNaN(answered.status)) {
+    // What is no call of gRPC is refused as a request.
+    const status = Number(answered.headers[':status'])
+    if (!(status >= 400)) throw new BadAnswer('the call ends without a status')
+    return { status, headers: new Map(), body }
+  }
+  return { status: answered.status, headers: new Map(), body, call: answered }
+}
+
+/**
+ * Frames on a connection of their own, which the client then has no more to say on.
+ * @returns the statuses that HPACK has a number for; others are not read
+ */
+async function sendFrames(
+  { bytes, streams = 0 }: FuzzRequest,
+  port: number,
+): Promise<HttpAnswer[]> {
+  const session = await RawSession.openSilent(port)
+  try {
+    session.send(bytes.subarray(PREFACE.length))
+    const asked = Array.from({ length: streams }, (_, i) => 2 * i + 1)
+    const ends = asked.map(id => session.end(id))
+    const all = await within(MOST_PATIENCE_MS, Promise.all(ends)).catch(error => {
+      throw new BadAnswer(error.message)
+    })
+    if (all === undefined) throw new BadAnswer('a whole request over HTTP/2 is not answered')
+    session.socket.end()
+    if (
+      (await within(
+        MOST_PATIENCE_MS,
+        session.closed.then(() => true),
+      )) === undefined
+    )
+      throw new BadAnswer('the connection stays open, though its client has ended it')
+  } finally {
+    session.socket.destroy()
+  }
+  const wrong = session.frames.find(({ type, payload }) => type > 9 || payload.length > 16_384)
+  if (wrong !== undefined) throw new BadAnswer(`a frame of type ${wrong.type}`)
+  return session.frames.flatMap(answerOfFrame)
+}
+
+/** The static table of HPACK (RFC 7541, appendix A) has these; the server writes `:status` first. */
+const STATUSES: Readonly<Record<number, number>> = {
+  136: 200,
+  137: 204,
+  139: 304,
+  140: 400,
+  141: 404,
+  142: 500,
+}
+
+function answerOfFrame({ type, payload }: Frame): HttpAnswer[] {
+  const status = type === TYPES.headers ? STATUSES[payload[0] as number] : undefined
+  return status === undefined ? [] : [{ status, headers: new Map(), body: Buffer.alloc(0) }]
 }
 
 /** A socket, and what has come from it. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { differential } from './differential.ts'
 
-describe('JSON or binary, HTTP or event, single or joined, inline or in a worker: the same question gets the same answer', () => {
+describe('JSON, binary, typed or raw, HTTP/1.1, HTTP/2, gRPC or event, single or joined, inline or in a worker: the same question gets the same answer', () => {
   const seed = Number(process.env.SEED ?? 1)
 
   for (const model of ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64'] as const) {

@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { MEANINGS } from '../../function/errors.ts'
+import type { Message } from '../../function/protocol/protobuf-decode.ts'
+import {
+  type Answered,
+  connectGrpc,
+  encode,
+  frame,
+  type Client as GrpcClient,
+} from '../grpc/client.ts'
+import { outputsOf as outputsOfMessage, rawRequest, typedRequest } from '../grpc/messages.ts'
+import { ask as askHttp2 } from '../http/http2-client.ts'
 import { type Server, startServer } from '../server.ts'
 import { parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import { type Client, createClient, type HttpAnswer } from './client.ts'
@@ -33,8 +44,8 @@ import {
 } from './written.ts'
 
 /**
- * One question in every form a caller can give it: JSON and binary tensor data, over HTTP and as an event in each of its modes, to
- * servers that run the model inline and in worker threads, joined and one request at a time. All must give the same answer.
+ * One question in every form a caller can give it: JSON and binary tensor data, over HTTP/1.1, HTTP/2 and as an event in each of
+ * its modes, and as a message of gRPC with typed or raw contents, to servers that run the model inline and in worker threads, joined and one request at a time. All must give the same answer.
  */
 export interface Question {
   readonly tensors: readonly WrittenTensor[]
@@ -102,7 +113,8 @@ export async function differential(
                 given,
                 expected,
                 target,
-                SERVERS[s]?.endsWith('-single') ?? false,
+                (SERVERS[s]?.endsWith('-single') ?? false) &&
+                  !isLong(burst[given.question] as Question),
               )
               assert.equal(
                 wrong,
@@ -131,8 +143,9 @@ export async function differential(
     }
     return { questions: asked, requests, answered, refused, joinedRuns }
   } finally {
-    for (const { server, clients } of servers) {
+    for (const { server, clients, grpc } of servers) {
       for (const client of clients) client.close()
+      await grpc.close()
       await server.stop()
     }
   }
@@ -144,6 +157,8 @@ interface Opened {
   readonly server: Server
   readonly target: Target
   readonly clients: readonly Client[]
+  /** Its session makes requests over HTTP/2, too. */
+  readonly grpc: GrpcClient
 }
 
 async function open(model: ModelName, mode: ModeName): Promise<Opened> {
@@ -157,6 +172,7 @@ async function open(model: ModelName, mode: ModeName): Promise<Opened> {
     server,
     target,
     clients: Array.from({ length: CONNECTIONS }, () => createClient(server.url)),
+    grpc: connectGrpc(server.port),
   }
 }
 
@@ -201,6 +217,9 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
 
 /** Elements of the largest tensor of a long question: so large is read in pieces, in a thread of its own. */
 const LONG = 30_000
+
+/** It is run in parts; what a run's memory begins at decides how ONNX Runtime adds (measured: 2e-8). */
+const isLong = ({ tensors }: Question) => tensors.some(({ data = [] }) => data.length >= LONG)
 
 /** The same rows over and over. */
 function lengthened<Plain extends Question>(plain: Plain): Plain {
@@ -273,6 +292,9 @@ type Form =
   | 'structured'
   | 'base64'
   | 'batched'
+  | 'JSON over HTTP/2'
+  | 'gRPC typed'
+  | 'gRPC raw'
 
 /** Numbers of other magnitudes than any that is asked. */
 const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
@@ -282,7 +304,9 @@ const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
  * the question's, and must change nothing. Undefined where the question is none of numbers.
  */
 function hostileTo(question: Question, target: Target): Asked | undefined {
-  if (question.mistake !== undefined || question.bends !== undefined) return undefined
+  // A long question shares no run.
+  if (isLong(question) || question.mistake !== undefined || question.bends !== undefined)
+    return undefined
   const tensors = question.tensors.map(tensor =>
     tensor.datatype.startsWith('FP') && tensor.data !== undefined
       ? { ...tensor, data: tensor.data.map((_, i) => HOSTILE[i % HOSTILE.length] as number) }
@@ -318,6 +342,65 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
     ['nested', post(infer, [JSON_TYPE], Buffer.from(jsonOf(question, target, true)))],
   )
   return forms
+}
+
+/** A question's message in each form that can say it. */
+function messagesOf(question: Question, target: Target): [Form, Message][] {
+  const { id = '', bends, mistake } = question
+  if (bends !== undefined || !id.isWellFormed()) return []
+  const isAll = question.outputs === undefined && inJson(target).length === target.outputs.length
+  const outputs = isAll ? [] : (question.outputs ?? inJson(target)).map(name => ({ name }))
+  const forms: [Form, Message][] = [
+    ['gRPC typed', typedRequest(target.name, question.tensors)],
+    ['gRPC raw', rawRequest(target.name, question.tensors)],
+  ]
+  return forms.flatMap(([form, message]): [Form, Message][] => {
+    const whole = mistakenMessage({ ...message, id, outputs }, mistake, target)
+    return whole === undefined ? [] : [[form, whole]]
+  })
+}
+
+const isText = (value: unknown) => typeof value === 'string' && value.isWellFormed()
+
+/** Which wrong values a message has a field for. What it leaves out has proto3's default, which is another mistake. */
+const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => boolean>> = {
+  id: isText,
+  name: isText,
+  datatype: isText,
+  shape: value =>
+    Array.isArray(value) && value.every(size => Number.isSafeInteger(size) && !Object.is(size, -0)),
+  inputs: value => Array.isArray(value) && value.length === 0,
+  // FP16 is an output that JSON refuses, and raw contents carry.
+  outputs: (value, target) =>
+    Array.isArray(value) &&
+    value.every(output => isText(output?.name)) &&
+    (value.length > 0 || inJson(target).length === target.outputs.length),
+}
+
+/** @returns undefined where no message can be wrong like that */
+function mistakenMessage(
+  message: Message,
+  mistake: Mistake | undefined,
+  target: Target,
+): Message | undefined {
+  if (mistake === undefined) return message
+  const { in: place, key } = mistake
+  const value = wrongValue(mistake)
+  if (IN_MESSAGES[key]?.(value, target) !== true) return undefined
+  if (place === 'request')
+    return { ...message, [key]: value, ...(key === 'inputs' && { raw_input_contents: [] }) }
+  const inputs = message.inputs.map((input: Message, i: number) =>
+    i === place ? { ...input, [key]: value } : input,
+  )
+  return { ...message, inputs }
+}
+
+function wrongValue({ value }: Mistake): unknown {
+  try {
+    return value === undefined ? undefined : JSON.parse(value)
+  } catch {
+    return undefined
+  }
 }
 
 const namesOf = ({ outputs }: Question, target: Target): Written | undefined =>
@@ -384,7 +467,7 @@ interface Given {
   /** Its place in the burst. */
   readonly question: number
   readonly sent: FuzzRequest
-  readonly answer: HttpAnswer
+  readonly answer: HttpAnswer | Answered
   /** Which event of a batch's answer. */
   readonly event?: number
   /** What is wrong with the answer by itself. */
@@ -405,38 +488,42 @@ interface Answer {
 }
 
 /** All questions in all forms at once, and those whose JSON is sound together in a batch. */
-async function ask(burst: readonly Question[], { target, clients }: Opened): Promise<Given[]> {
-  const all = burst.flatMap((question, i) =>
-    formsOf(question, target).map(([form, asked]) => ({ form, question: i, asked })),
-  )
+async function ask(
+  burst: readonly Question[],
+  { target, clients, grpc }: Opened,
+): Promise<Given[]> {
+  const send = async (client: Client, asked: Asked) => {
+    const sent = sentOf(asked)
+    const [answer] = await client.send(sent)
+    return judged(sent, answer as HttpAnswer, target)
+  }
   const neighbours = burst.map(question => hostileTo(question, target))
   const given: Given[] = []
-  const waiting: { form?: Form; question: number; asked: Asked }[] = all.flatMap((one, i) => {
-    const asked = neighbours[i % burst.length]
-    return asked === undefined ? [one] : [one, { question: one.question, asked }]
-  })
-  const send = async (client: Client, asked: Asked) => {
-    const sent: FuzzRequest = {
-      kind: 'json',
-      bytes: toHttp(asked),
-      cuts: [],
-      ending: 'keep',
-      asked,
-    }
-    const [answer] = await client.send(sent)
-    return {
-      sent,
-      answer: answer as HttpAnswer,
-      wrong: judge(sent, [answer as HttpAnswer], target),
-    }
-  }
+  const waiting = burst.flatMap((question, i) => [
+    ...formsOf(question, target).flatMap(([form, asked]) => {
+      const work = async (client: Client) =>
+        void given.push({ form, question: i, ...(await send(client, asked)) })
+      const neighbour = neighbours[i]
+      return neighbour === undefined
+        ? [work]
+        : [work, async (client: Client) => void (await send(client, neighbour))]
+    }),
+    async () => {
+      const asked = formsOf(question, target)[0]?.[1] as Asked
+      const answered = await sendHttp2(asked, grpc, target)
+      given.push({ form: 'JSON over HTTP/2', question: i, ...answered })
+    },
+    ...messagesOf(question, target).map(([form, message]) => async () => {
+      const bytes = frame(encode('ModelInfer', message))
+      const answer = await grpc.send('ModelInfer', bytes)
+      const sent: FuzzRequest = { kind: 'message', bytes, cuts: [], ending: 'keep' }
+      given.push({ form, question: i, sent, answer, wrong: undefined })
+    }),
+  ])
   await Promise.all(
     clients.map(async client => {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const { form, question, asked } = next
-        const answered = await send(client, asked)
-        if (form !== undefined) given.push({ form, question, ...answered })
-      }
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+        await next(client)
     }),
   )
   const sound = burst
@@ -456,6 +543,31 @@ async function ask(burst: readonly Question[], { target, clients }: Opened): Pro
   return given
 }
 
+const sentOf = (asked: Asked): FuzzRequest => ({
+  kind: 'json',
+  bytes: toHttp(asked),
+  cuts: [],
+  ending: 'keep',
+  asked,
+})
+
+const judged = (sent: FuzzRequest, answer: HttpAnswer, target: Target) => ({
+  sent,
+  answer,
+  wrong: judge(sent, [answer], target),
+})
+
+async function sendHttp2(asked: Asked, { session }: GrpcClient, target: Target) {
+  const { method, path, body } = asked
+  const named = asked.headers.map(([name, value]) => [name.toLowerCase(), value] as const)
+  const { host: _, ...headers } = Object.fromEntries(named)
+  const answer = await askHttp2(session, path, { method, headers, body })
+  const lines = Object.entries(answer.headers).map(
+    ([name, value]) => [name, String(value)] as const,
+  )
+  return judged(sentOf(asked), { ...answer, headers: new Map(lines) }, target)
+}
+
 const referenceOf = (given: readonly Given[], question: number) =>
   given.find(other => other.question === question && other.form === 'JSON') as Given
 const reference = (given: readonly Given[], question: number) =>
@@ -471,6 +583,7 @@ const isSound = ({ error = '' }: Answer) =>
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'
 
 function answerIn({ form, answer, event }: Given): Answer {
+  if ('messages' in answer) return answerOfCall(answer)
   const { status, headers, body } = answer
   const jsonLength = headers.get('inference-header-content-length')
   const end = jsonLength === undefined ? body.byteLength : Number(jsonLength)
@@ -480,6 +593,15 @@ function answerIn({ form, answer, event }: Given): Answer {
     return dataOf((json as unknown as Record<string, unknown>[])[event as number])
   if (form === 'structured' || form === 'base64') return dataOf(json)
   return outputsOf(json, body.subarray(end))
+}
+
+/** With HTTP's status, by the table of error codes. */
+function answerOfCall({ status: code, message, messages }: Answered): Answer {
+  const [response] = messages
+  if (code === 0 && response !== undefined)
+    return { status: 200, id: response.id, outputs: outputsOfMessage(response) }
+  const status = Object.values(MEANINGS).find(({ grpc }) => grpc === code)?.http ?? code
+  return { status, error: message }
 }
 
 function dataOf(event: Record<string, unknown> | undefined): Answer {
@@ -544,12 +666,15 @@ function difference(
     return undefined
   if (answer.status !== expected.status)
     return `${answer.status} ${answer.error ?? ''}, not ${expected.status} ${expected.error ?? ''}`
+  const isCall = form === 'gRPC typed' || form === 'gRPC raw'
   if (expected.error !== undefined)
     return inGeneral(answer.error) === inGeneral(expected.error)
       ? undefined
       : `"${answer.error}", not "${expected.error}"`
-  if (!Object.is(answer.id, expected.id))
-    return `the id ${JSON.stringify(answer.id)}, not ${JSON.stringify(expected.id)}`
+  // A message without an id has an empty one.
+  const id = isCall ? (expected.id ?? '') : expected.id
+  if (!Object.is(answer.id, id))
+    return `the id ${JSON.stringify(answer.id)}, not ${JSON.stringify(id)}`
   const [went, should] = [answer.outputs ?? [], expected.outputs ?? []]
   if (went.length !== should.length) return `${went.length} outputs, not ${should.length}`
   for (const [i, output] of should.entries()) {
@@ -580,7 +705,7 @@ const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
 const inGeneral = (error = '') =>
   error
     .replace(
-      /^(input .*?: ).*(?:elements, data holds|bytes of binary data|is cut off|of binary data can|elements, the binary data|are left over).*$/,
+      /^(input .*?: ).*(?:elements, (?:data|\w+_contents) holds|bytes of binary data|is cut off|of binary data can|elements, the binary data|are left over).*$/,
       '$1the data does not fill the shape',
     )
     .replace(/^\d+ bytes of binary data are left over.*$/, 'the data does not fill the shape')

@@ -17,10 +17,31 @@ test('1,500 requests and 500 events, wrong in every way known here, each get the
   assert.deepEqual(failures, [])
   assert.deepEqual(memory.filter(grewTooMuch), [])
   for (const [kind, counts] of Object.entries(byKind))
-    if (kind !== 'large') assert.ok(counts.size > 0, `no request of the kind ${kind} was sent`)
+    if (!['large', 'message', 'message framing', 'frames'].includes(kind))
+      assert.ok(counts.size > 0, `no request of the kind ${kind} was sent`)
   for (const [mode, counts] of Object.entries(byMode))
     assert.ok((counts.get(200) ?? 0) > 10, `no good requests in the mode ${mode}`)
   assert.ok((byKind.event.get(200) ?? 0) > 20, 'good events are among them')
+})
+
+test('so do 1,000 calls of gRPC and connections whose messages and frames are bent in the same ways', {
+  timeout: 120_000,
+}, async () => {
+  const pairs = somePairs().filter(({ mode }) => mode !== 'auto-single')
+  const { failures, memory, byKind } = await fuzz({
+    requests: 0,
+    http2: 1_000,
+    seed: 17,
+    connections: 16,
+    pairs,
+    restMs: 0,
+  })
+  assert.deepEqual(failures, [])
+  assert.deepEqual(memory.filter(grewTooMuch), [])
+  assert.ok((byKind.message.get(0) ?? 0) > 100, 'good calls are among them')
+  assert.ok((byKind.message.get(3) ?? 0) > 100, 'and such as are wrong')
+  assert.ok((byKind['message framing'].get(13) ?? 0) > 5, 'messages that are cut off, too')
+  assert.ok((byKind.frames.get(200) ?? 0) > 20, 'so are good requests in frames')
 })
 
 test('so do large bodies, up to a byte more than the largest one allowed', {

@@ -14,6 +14,7 @@ import {
   type WrittenTensor,
 } from '../tensors.ts'
 import { BadAnswer, type Client, createClient, type HttpAnswer } from './client.ts'
+import { http2Requests } from './http2.ts'
 import { judge } from './judge.ts'
 import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
@@ -71,8 +72,8 @@ export const somePairs = (): readonly Pair[] =>
     mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName,
   }))
 
-/** What is sent: any requests, or such as carry events, or large ones; these go to servers of their own. */
-const PARTS = { requests, events, large: largeRequests } as const
+/** What is sent: any requests, such as carry events, calls and frames, or large ones; these go to servers of their own. */
+const PARTS = { requests, events, http2: http2Requests, large: largeRequests } as const
 export type Part = keyof typeof PARTS
 
 export interface FuzzOptions {
@@ -80,6 +81,8 @@ export interface FuzzOptions {
   readonly requests: number
   /** Requests that carry events, beside those. */
   readonly events?: number
+  /** Calls of gRPC and connections of frames, beside those. */
+  readonly http2?: number
   /** Requests with large bodies, beside those. */
   readonly large?: number
   readonly seed: number
@@ -164,6 +167,7 @@ export const ENVIRONMENT = {
 export async function fuzz({
   requests,
   events = 0,
+  http2 = 0,
   large = 0,
   seed,
   connections,
@@ -274,7 +278,12 @@ export async function fuzz({
 
   const share = (total: number, at: number) => shareOf(total, at, pairs.length)
   const waiting = pairs.flatMap((pair, at) => [
-    () => fuzzPair(pair, at, { requests: share(requests, at), events: share(events, at) }),
+    () =>
+      fuzzPair(pair, at, {
+        requests: share(requests, at),
+        events: share(events, at),
+        http2: share(http2, at),
+      }),
     () => fuzzPair(pair, at, { large: share(large, at) }),
   ])
   const work = async () => {

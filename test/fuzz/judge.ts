@@ -1,9 +1,11 @@
 import { gunzipSync, inflateSync } from 'node:zlib'
 import { type CloudEvent, HTTP } from 'cloudevents'
+import type { Message } from '../../function/protocol/protobuf-decode.ts'
+import { outputsOf } from '../grpc/messages.ts'
 import { projectFolder } from '../server.ts'
 import { parseExactly, toBytes, type WrittenTensor } from '../tensors.ts'
 import type { HttpAnswer } from './client.ts'
-import type { Asked, Described, FuzzRequest, Target } from './requests.ts'
+import type { Asked, Call, Described, FuzzRequest, Target } from './requests.ts'
 import { show } from './show.ts'
 
 /** Knative's dispatcher keeps as much of an error in the dead letter's `knativeerrordata`; a JSON cut there is none. */
@@ -17,6 +19,7 @@ export function judge(
 ): string | undefined {
   for (const answer of answers) {
     const wrong =
+      judgeCall(request, answer, target) ??
       judgeAnswer(request, answer) ??
       (request.asked && answer.status < 300
         ? judgeSuccess(request.asked, answer, target)
@@ -26,16 +29,61 @@ export function judge(
   return undefined
 }
 
+/** Statuses of gRPC that tell of a server that fails: UNKNOWN, and INTERNAL but for broken framing. */
+const FAILURES = [2, 13, 15]
+
+function judgeCall(
+  { call, kind }: FuzzRequest,
+  { status, body, call: answered }: HttpAnswer,
+  target: Target,
+): string | undefined {
+  if (call === undefined || answered === undefined) return undefined
+  if (FAILURES.includes(status) && !(status === 13 && kind === 'message framing'))
+    return 'a caller cannot make the server fail'
+  if (status !== 0) {
+    if (call.right !== undefined) return 'a good call was refused'
+    if (body.includes(projectFolder)) return 'an error with a path of the server'
+    return body.byteLength > 0 ? undefined : 'an error without grpc-message'
+  }
+  if (call.method !== 'ModelInfer') return undefined
+  if (answered.messages.length !== 1) return `${answered.messages.length} answers`
+  const [response = {}] = answered.messages
+  if (response.model_name !== target.name) return `model_name ${response.model_name}`
+  const outputs = outputsOf(response)
+  for (const output of outputs) {
+    const wrong = judgeOutput(output, output.bytes, target)
+    if (wrong !== undefined) return `output ${output.name}: ${wrong}`
+  }
+  return call.right && judgeRightCall(call.right, response, target)
+}
+
+function judgeRightCall(
+  { id, tensors }: NonNullable<Call['right']>,
+  response: Message,
+  { identity, outputs: described }: Target,
+): string | undefined {
+  if (response.id !== id) return `the id ${JSON.stringify(id)} came back as ${response.id}`
+  const outputs = outputsOf(response)
+  if (outputs.length !== described.length) return `${outputs.length} outputs`
+  const [came, went] = [toBytes(tensors[0] as WrittenTensor), outputs[0]?.bytes as Buffer]
+  return !identity || came.equals(went) || nansAlike(came, went)
+    ? undefined
+    : `${came.toString('hex', 0, 40)} came back as ${went.toString('hex', 0, 40)}`
+}
+
 /** What holds for every answer, whatever was asked. */
 function judgeAnswer(
-  { asked, bytes }: FuzzRequest,
+  { asked, bytes, call, streams }: FuzzRequest,
   { status, headers, body }: HttpAnswer,
 ): string | undefined {
+  if (streams !== undefined && streams > 0 && status !== 200) return 'a good request was refused'
   if (asked?.right && status !== 200 && !(status === 413 && asked.mayBeTooLarge))
     return 'a good request was refused'
   // But it may set its own deadline.
   if (status >= 500 && !(status === 504 && bytes.includes('timeout')))
     return 'a caller cannot make the server fail'
+  // Of these only the status is read.
+  if (call !== undefined || streams !== undefined) return undefined
   if (status < 300 || asked?.method === 'HEAD' || (body.byteLength === 0 && bytes.includes('HEAD')))
     return undefined
   if (status === 304 && bytes.includes('If-None-Match')) return undefined

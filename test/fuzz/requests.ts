@@ -54,6 +54,9 @@ export const KINDS = [
   'event pipelined',
   'event hang-up',
   'large',
+  'message',
+  'message framing',
+  'frames',
 ] as const
 export type Kind = (typeof KINDS)[number]
 
@@ -81,6 +84,18 @@ export interface FuzzRequest {
   readonly ending: 'keep' | 'end' | 'destroy'
   /** What the bytes say, where they are one whole request. */
   readonly asked?: Asked
+  /** What they are the messages of, where it is a call of gRPC. */
+  readonly call?: Call
+  /** They are frames of HTTP/2; so many requests among them must be answered. */
+  readonly streams?: number
+}
+
+/** A call of gRPC, as its head has it. */
+export interface Call {
+  readonly method: string
+  readonly metadata: Readonly<Record<string, string>>
+  /** Nothing is wrong with it: what is asked, whose answer must fit. */
+  readonly right?: { readonly id: string; readonly tensors: readonly WrittenTensor[] } | undefined
 }
 
 /** A request whose framing is right. */
@@ -158,7 +173,7 @@ export function toHttp({ method, path, headers, body, chunks }: Asked): Buffer {
 const CRLF = Buffer.from('\r\n')
 const HOST = ['Host', 'function'] as const
 
-const cuts = () =>
+export const cuts = () =>
   fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, fc.array(fc.nat(20_000), { maxLength: 4 }))
 
 export const post = (
@@ -632,13 +647,13 @@ export const LENGTH_HEADER = 'Inference-Header-Content-Length'
 
 // Bytes
 
-interface Damage {
+export interface Damage {
   readonly how: 'flip' | 'insert' | 'delete' | 'truncate' | 'twice' | 'set'
   readonly at: number
   readonly by: number
 }
 
-const damages = (): fc.Arbitrary<Damage[]> =>
+export const damages = (): fc.Arbitrary<Damage[]> =>
   fc.array(
     fc.record({
       how: fc.constantFrom<Damage['how']>('flip', 'insert', 'delete', 'truncate', 'twice', 'set'),
@@ -653,7 +668,7 @@ const TELLING = [
   0x65, 0xc0, 0xed, 0x80, 0xef, 0x25,
 ]
 
-function damaged(bytes: Buffer, damages: readonly Damage[]): Buffer {
+export function damaged(bytes: Buffer, damages: readonly Damage[]): Buffer {
   let all = Buffer.from(bytes)
   for (const { how, at, by } of damages) {
     const place = at % (all.byteLength + 1)

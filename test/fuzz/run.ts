@@ -19,9 +19,9 @@ import {
 import { KINDS } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-const USAGE = `node test/fuzz/run.ts [--requests 20000] [--events 2000] [--large 100] [--differential 200] [--seed N] [--connections 16] [--model NAME]… [--mode NAME]… [--url URL --model NAME]
-node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|large --seed N --path P        one request again, as a failure says
-node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|large --seed N --together N    a batch again, for what fails in company only
+const USAGE = `node test/fuzz/run.ts [--requests 20000] [--events 2000] [--http2 2000] [--large 100] [--differential 200] [--seed N] [--connections 16] [--model NAME]… [--mode NAME]… [--url URL --model NAME]
+node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|http2|large --seed N --path P        one request again, as a failure says
+node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|http2|large --seed N --together N    a batch again, for what fails in company only
 
 models: ${MODELS.join(', ')}
 modes:  ${MODE_NAMES.join(', ')}
@@ -31,6 +31,7 @@ const { values } = parseArgs({
   options: {
     requests: { type: 'string', default: '20000' },
     events: { type: 'string', default: '2000' },
+    http2: { type: 'string', default: '2000' },
     large: { type: 'string', default: '100' },
     differential: { type: 'string', default: '200' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000_000) },
@@ -48,7 +49,7 @@ const { values } = parseArgs({
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
 function count(
-  name: 'requests' | 'events' | 'large' | 'differential' | 'connections' | 'together',
+  name: 'requests' | 'events' | 'http2' | 'large' | 'differential' | 'connections' | 'together',
   least = 1,
 ): number {
   const value = Number(values[name])
@@ -92,8 +93,8 @@ function origin(): Origin {
   if (values.model.length !== 1 || values.mode.length !== 1)
     fail('--path and --together need the --model and --mode it was found with')
   const [model, mode] = [models()[0] as ModelName, modes()[0] as ModeName]
-  if (!['requests', 'events', 'large'].includes(values.part))
-    fail(`--part is ${values.part}; it must be requests, events or large`)
+  if (!['requests', 'events', 'http2', 'large'].includes(values.part))
+    fail(`--part is ${values.part}; it must be requests, events, http2 or large`)
   return { model, mode, part: values.part as Part, seed: integerSeed(), url: values.url }
 }
 
@@ -120,17 +121,19 @@ async function together(): Promise<boolean> {
 
 async function many(): Promise<boolean> {
   const seed = integerSeed()
-  const [requests, events, large] = [count('requests', 0), count('events', 0), count('large', 0)]
-  const total = requests + events + large
+  const [requests, events] = [count('requests', 0), count('events', 0)]
+  const [http2, large] = [count('http2', 0), count('large', 0)]
+  const total = requests + events + http2 + large
   const pairs = everyPair(models(), modes())
   say(
-    `${requests} requests, ${events} events, ${large} large bodies for ${pairs.length} pairs of model and mode, seed ${seed}`,
+    `${requests} requests, ${events} events, ${http2} calls and connections of frames, ${large} large bodies for ${pairs.length} pairs of model and mode, seed ${seed}`,
   )
   const started = performance.now()
   let told = 0
   const report = await fuzz({
     requests,
     events,
+    http2,
     large,
     seed,
     connections: count('connections'),

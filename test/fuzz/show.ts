@@ -1,3 +1,4 @@
+import { pathOf } from '../grpc/client.ts'
 import type { FuzzRequest } from './requests.ts'
 
 /** Bytes as one line of ASCII, shortened in the middle. */
@@ -14,22 +15,29 @@ export function show(bytes: Buffer, most = 500): string {
 const LONGEST_COMMAND = 20_000
 
 /** The request as a shell command to a server on port 8080: curl where that sends these bytes, else the bytes; undefined where it is too long. */
-export function commandOf({ bytes, asked }: FuzzRequest): string | undefined {
+export function commandOf({ bytes, asked, call }: FuzzRequest): string | undefined {
+  const hex = `echo ${bytes.toString('hex')} | xxd -r -p`
   const command =
-    asked === undefined || !isPlain(asked)
-      ? `echo ${bytes.toString('hex')} | xxd -r -p | nc -q 5 localhost 8080`
-      : [
-          `curl -isg --http1.1 -X ${asked.method} --request-target ${quoted(asked.path)}`,
-          // Those that curl would add by itself.
-          ...['Accept', 'User-Agent', 'Content-Type']
-            .filter(name => !has(asked, name))
-            .map(name => `-H '${name}:'`),
-          ...asked.headers.map(
-            ([name, value]) => `-H ${quoted(value === '' ? `${name};` : `${name}: ${value}`)}`,
-          ),
-          ...(asked.body.byteLength > 0 ? [`--data-raw ${quoted(asked.body.toString())}`] : []),
-          'http://localhost:8080',
-        ].join(' ')
+    call !== undefined
+      ? `${hex} | curl -i --http2-prior-knowledge --data-binary @- -H 'content-type: application/grpc' -H 'te: trailers' ${Object.entries(
+          call.metadata,
+        )
+          .map(([name, value]) => `-H '${name}: ${value}' `)
+          .join('')}http://localhost:8080${pathOf(call.method)}`
+      : asked === undefined || !isPlain(asked)
+        ? `${hex} | nc -q 5 localhost 8080`
+        : [
+            `curl -isg --http1.1 -X ${asked.method} --request-target ${quoted(asked.path)}`,
+            // Those that curl would add by itself.
+            ...['Accept', 'User-Agent', 'Content-Type']
+              .filter(name => !has(asked, name))
+              .map(name => `-H '${name}:'`),
+            ...asked.headers.map(
+              ([name, value]) => `-H ${quoted(value === '' ? `${name};` : `${name}: ${value}`)}`,
+            ),
+            ...(asked.body.byteLength > 0 ? [`--data-raw ${quoted(asked.body.toString())}`] : []),
+            'http://localhost:8080',
+          ].join(' ')
   return command.length > LONGEST_COMMAND ? undefined : command
 }
 

@@ -1,4 +1,5 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
+import { unzipSync } from 'node:zlib'
 import { HEALTH, REFLECTION } from '../../function/grpc/protos.ts'
 import { INFERENCE_PROTO } from '../../function/protocol/inference-proto.ts'
 import { decodeMessage, type Message } from '../../function/protocol/protobuf-decode.ts'
@@ -97,7 +98,9 @@ function openCall(session: ClientHttp2Session, method: string, metadata: Metadat
     bytes = Buffer.concat([bytes, chunk])
     while (bytes.length >= 5 && bytes.length >= 5 + bytes.readUInt32BE(1)) {
       const end = 5 + bytes.readUInt32BE(1)
-      messages.push(decodeMessage(typesOf(method).output, bytes.subarray(5, end)))
+      const message = bytes.subarray(5, end)
+      const whole = bytes[0] === 1 ? unzipSync(message) : message
+      messages.push(decodeMessage(typesOf(method).output, whole))
       bytes = bytes.subarray(end)
     }
     wake()
@@ -138,7 +141,8 @@ export function frame(message: Uint8Array, flag = 0): Buffer {
 export const encode = (method: string, request: Message): Buffer =>
   Buffer.concat(encodeMessage(typesOf(method).input, request).parts)
 
-const pathOf = (method: string) =>
+/** Of Triton's service, unless it is told of another. */
+export const pathOf = (method: string) =>
   method.includes('/') ? `/${method}` : `/inference.GRPCInferenceService/${method}`
 
 function typesOf(method: string) {

@@ -19,9 +19,9 @@ export const TYPES = {
 
 type TypeName = keyof typeof TYPES
 
-const END_STREAM = 1
+export const END_STREAM = 1
 export const ACK = 1
-const END_HEADERS = 4
+export const END_HEADERS = 4
 
 export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 
@@ -104,7 +104,7 @@ export class RawSession {
   /** Resolves once the connection is closed, by whichever side. */
   readonly closed: Promise<void>
   #received = Buffer.alloc(0)
-  #wake = () => {}
+  readonly #waiting: (() => void)[] = []
 
   private constructor(socket: Socket) {
     this.socket = socket
@@ -140,14 +140,31 @@ export class RawSession {
 
   /** The first frame so far or later that is such. @throws where the connection closes before */
   async frame(type: TypeName, isIt: (frame: Frame) => boolean = () => true): Promise<Frame> {
+    return this.#found(frame => frame.type === TYPES[type] && isIt(frame), `a frame of ${type}`)
+  }
+
+  async #found(isIt: (frame: Frame) => boolean, what: string): Promise<Frame> {
     for (;;) {
-      const found = this.frames.find(frame => frame.type === TYPES[type] && isIt(frame))
+      const found = this.frames.find(isIt)
       if (found !== undefined) return found
-      if (this.socket.closed) throw new Error(`the connection closed without a frame of ${type}`)
+      if (this.socket.closed) throw new Error(`the connection closed without ${what}`)
       await new Promise<void>(resolve => {
-        this.#wake = resolve
+        this.#waiting.push(resolve)
       })
     }
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+
+  /** The first frame that ends a stream. @throws where the connection closes before */
+  async end(stream: number): Promise<Frame> {
+    const isEnd = (frame: Frame) =>
+      frame.stream === stream &&
+      (frame.type === TYPES.rstStream ||
+        (frame.type <= TYPES.headers && (frame.flags & END_STREAM) !== 0))
+    return this.#found(isEnd, `an end of the stream ${stream}`)
   }
 
   /** The code of the GOAWAY that the server ended with (section 7). */
