@@ -67,8 +67,7 @@ export class Batcher {
     const bytes = bytesIn(request)
     this.queue.makeRoom(counted, bytes, caller)
     return new Promise((resolve, reject) => {
-      // In a shared run, one request's U+FFFD would excuse that of another's answer.
-      const joins = this.options.mayJoin() && hasRows(request) && !hasReplacement(request.inputs)
+      const joins = this.options.mayJoin() && hasRows(request) && !hasOwnRun(request)
       const queuedAt = performance.now()
       const work = { request, rows, counted, bytes, joins }
       const job = { ...work, caller, queuedAt, times, resolve, reject }
@@ -186,6 +185,20 @@ function bytesIn({ inputs }: InferenceRequest): number {
     bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
   return bytes
 }
+
+/** 256 texts of so many words take 32 MiB. */
+const LONG_TEXT = 4_096
+
+/** In a shared run, one request's U+FFFD would excuse that of another's answer. */
+const hasOwnRun = (request: InferenceRequest) =>
+  hasReplacement(request.inputs) || hasLongText(request)
+
+/** A joined run makes the texts of other rows as many words long as the longest one has. */
+const hasLongText = ({ inputs }: InferenceRequest) =>
+  inputs.some(
+    ({ datatype, data }) =>
+      datatype === 'BYTES' && (data as readonly string[]).some(({ length }) => length > LONG_TEXT),
+  )
 
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 

@@ -1,17 +1,13 @@
 import { type Operator, readOperators } from './onnx-file.ts'
+import type { ValueDependence } from './value-dependence.ts'
 
 /** What the graph says of a run's work, before the model is loaded. */
-export interface GraphCheck {
+export interface GraphCheck extends ValueDependence {
   /**
    * Every operator is one of {@link PLAIN}: the work of a run grows with its inputs' elements, and
    * no faster.
    */
   readonly isPlain: boolean
-  /**
-   * The node by which a run's work or the sizes of its outputs depend on values of its inputs;
-   * undefined where they follow from the inputs' shapes alone.
-   */
-  readonly byValues: string | undefined
 }
 
 /**
@@ -21,14 +17,13 @@ export interface GraphCheck {
  */
 export async function checkGraph(file: string): Promise<GraphCheck> {
   try {
-    if ((await readOperators(file)).every(isPlain)) return { isPlain: true, byValues: undefined }
+    if ((await readOperators(file)).every(isPlain))
+      return { isPlain: true, byValues: undefined, sizesByValues: undefined }
     const { valueDependence } = await import('./value-dependence.ts')
-    return { isPlain: false, byValues: await valueDependence(file) }
+    return { isPlain: false, ...(await valueDependence(file)) }
   } catch (error) {
-    return {
-      isPlain: false,
-      byValues: `the graph cannot be read: ${(error as Error).message}`,
-    }
+    const reason = `the graph cannot be read: ${(error as Error).message}`
+    return { isPlain: false, byValues: reason, sizesByValues: reason }
   }
 }
 

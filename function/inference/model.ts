@@ -109,7 +109,7 @@ export function createModel(
       const parts = { executor, example, folder, metrics, statistics, sizes }
       loaded = new LoadedModel({ ...parts, limits: config })
       state.loaded()
-      void decide({ folder, loaded, executor, sizes, state, log }).then(decided.resolve)
+      void decide({ folder, check, loaded, executor, sizes, state, log }).then(decided.resolve)
     } catch (error) {
       state.failed()
       decided.resolve()
@@ -166,6 +166,7 @@ async function waitingAnswered(): Promise<void> {
 
 interface Deciding {
   readonly folder: ModelFolder
+  readonly check: GraphCheck
   readonly loaded: LoadedModel
   readonly executor: Executor
   readonly sizes: RunSizes
@@ -178,7 +179,7 @@ interface Deciding {
  * runs of their own.
  */
 async function decide(deciding: Deciding): Promise<void> {
-  const { folder, loaded, executor, sizes, state, log } = deciding
+  const { folder, check, loaded, executor, sizes, state, log } = deciding
   await waitingAnswered()
   if (state.retired) return
   try {
@@ -188,7 +189,7 @@ async function decide(deciding: Deciding): Promise<void> {
     const { example } = loaded
     const fits = await learnExample(session, sizes, example)
     // Beside other rows the example is tried only where the memory has room for them.
-    loaded.batching = await decideBatching(folder, session, fits ? example : [])
+    loaded.batching = await decideBatching(folder, session, fits ? example : [], check)
     await learnRows(session, sizes, example)
     // A process that is ending logs nothing more about its model.
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
@@ -266,7 +267,8 @@ function logFindings(check: GraphCheck, executor: Executor, config: Config, log:
   logLeftOut(executor, log)
 }
 
-function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): void {
+function logCheck(check: GraphCheck, { execution }: Config, log: Log): void {
+  const { byValues, sizesByValues } = check
   if (byValues === undefined) return
   if (execution === 'inline')
     log.warn(
@@ -276,6 +278,8 @@ function logCheck({ byValues }: GraphCheck, { execution }: Config, log: Log): vo
     log.info(
       `the model runs in worker threads: values of a request decide how long its run takes: ${byValues}`,
     )
+  if (sizesByValues !== undefined)
+    log.info(`values of a request decide how much memory its run takes: ${sizesByValues}`)
 }
 
 function logLeftOut({ leftOut }: Executor, log: Log): void {

@@ -7,20 +7,31 @@ import {
 } from './onnx-file.ts'
 import { Slices } from './slices.ts'
 
+/** The nodes by which runs depend on the values of the inputs, and not on their shapes alone. */
+export interface ValueDependence {
+  /** The first node whose work may take any time, or whose outputs any size. */
+  readonly byValues: string | undefined
+  /**
+   * The first node whose number of steps, or whose outputs' size, values decide: shapes do not bound
+   * the memory of a run. Loops of a count that shapes give, branches that shapes choose, and texts
+   * that are normalised or cut into words are bounded.
+   */
+  readonly sizesByValues: string | undefined
+}
+
 /**
- * The node by which a run's work, or the size of an output, depends on the values of the inputs and
- * not on their shapes alone. What is not known to be bounded by shapes counts as such. Runs of such
- * a model may take any time, whatever a request's size.
+ * What is not known to be bounded by shapes counts as dependent on values.
  * @param file an .onnx file; its weights are skipped
- * @returns undefined where there is none
  * @throws {Error} of one line, where the file cannot be read
  */
-export async function valueDependence(file: string): Promise<string | undefined> {
+export async function valueDependence(file: string): Promise<ValueDependence> {
   const model = await readOnnxModel(file)
   for (const [domain, version] of model.opsets) {
     const newest = NEWEST[domain]
-    if (newest !== undefined && version > newest)
-      return `opset ${version} of ${domain} is newer than ${newest}, the newest whose operators are known`
+    if (newest !== undefined && version > newest) {
+      const reason = `opset ${version} of ${domain} is newer than ${newest}, the newest whose operators are known`
+      return { byValues: reason, sizesByValues: reason }
+    }
   }
   return new Walk(model).graph(model.graph)
 }
@@ -50,7 +61,7 @@ export const BY_SHAPES: Readonly<Record<string, ReadonlySet<string>>> = {
     QLinearMatMul QuantizeLinear RMSNormalization RNN RandomNormal RandomNormalLike RandomUniform
     RandomUniformLike Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean
     ReduceMin ReduceProd ReduceSum ReduceSumSquare RegexFullMatch Relu Reshape Resize ReverseSequence RoiAlign
-    RotaryEmbedding Round STFT Scatter ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size
+    RotaryEmbedding Round STFT Scatter ScatterElements ScatterND Selu SequenceConstruct Shape Shrink Sigmoid Sign Sin Sinh Size
     Slice Softmax SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth Split Sqrt Squeeze StringConcat Sub
     Sum Swish Tan Tanh TfIdfVectorizer ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor`),
   ),
@@ -130,6 +141,12 @@ export const BY_VALUES: Readonly<Record<string, string>> = {
   Unique: COUNTED,
 }
 
+/**
+ * They return no more texts than they are given, or no more words than a text has characters: the
+ * bytes of a request bound them, and requests of long texts share no run.
+ */
+const BOUNDED = ['StringNormalizer', 'Tokenizer']
+
 /** Their results say nothing of the values of their inputs. */
 const OF_SHAPES = ['Shape', 'Size']
 
@@ -140,72 +157,161 @@ const RANDOM = ['Bernoulli', 'Multinomial', 'RandomNormal', 'RandomUniform']
 const MOST_NODES = 1_000_000
 const DEEPEST = 32
 
-/** One walk through the nodes in their order. */
+/** Where a walk is. */
+interface Place {
+  /** Names of tensors that depend on values of the inputs; those of nodes' outputs are added. */
+  readonly fromValues: Set<string>
+  readonly depth: number
+}
+
+/** One walk through the nodes in their order. It ends at the first node of a size by values. */
 class Walk {
+  #byValues: string | undefined
+  #sizesByValues: string | undefined
   readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
   readonly #slices = new Slices()
   #nodes = 0
+  /** Values decide how much a node returned, so that shapes after it may depend on them. */
+  #shapesVary = false
 
   constructor({ functions }: OnnxModel) {
     this.#functions = Map.groupBy(functions, own => `${own.domain} ${own.name}`)
   }
 
-  graph({ nodes, inputs }: Graph): Promise<string | undefined> {
-    return this.#walk(nodes, new Set(inputs.map(({ name }) => name)), 0)
+  async graph({ nodes, inputs }: Graph): Promise<ValueDependence> {
+    const fromValues = new Set(inputs.map(({ name }) => name))
+    await this.#walk(nodes, { fromValues, depth: 0 })
+    return { byValues: this.#byValues, sizesByValues: this.#sizesByValues }
   }
 
-  /**
-   * @param fromValues names of tensors that depend on values of the inputs; those of the nodes'
-   * outputs are added
-   */
-  async #walk(
-    nodes: readonly Node[],
-    fromValues: Set<string>,
-    depth: number,
-  ): Promise<string | undefined> {
+  #found(node: Node, why: string): void {
+    this.#noted(node, why)
+    this.#sizesByValues ??= reasonOf(node, why)
+  }
+
+  #noted(node: Node, why: string): void {
+    this.#byValues ??= reasonOf(node, why)
+  }
+
+  async #walk(nodes: readonly Node[], place: Place): Promise<void> {
     for (const node of nodes) {
       if (this.#slices.isOver) await this.#slices.next()
       const [own, overload] = this.#functions.get(`${node.domain} ${node.operator}`) ?? []
       // ONNX Runtime prefers its own operator to a function of that name.
       const isCall = own !== undefined && overload === undefined && !(node.domain in BY_SHAPES)
-      const reason = isCall
-        ? await this.#call(own, { node, fromValues, depth })
-        : dependence(node, fromValues)
-      if (reason !== undefined) return reason
+      if (isCall) await this.#call(own, node, place)
+      else if (node.domain === 'ai.onnx' && CONTROL.includes(node.operator))
+        await this.#control(node, place)
+      else this.#look(node, place)
+      if (this.#sizesByValues !== undefined) return
     }
-    return undefined
   }
 
-  async #call(
-    own: ModelFunction,
-    { node, fromValues, depth }: { node: Node; fromValues: Set<string>; depth: number },
-  ): Promise<string | undefined> {
-    this.#nodes += own.nodes.length
-    if (depth === DEEPEST || this.#nodes > MOST_NODES)
-      return reasonOf(node, 'its functions call each other too often to be looked at')
+  /** Walks nodes within a node, with tensors that depend on values there. */
+  async #inside(node: Node, nodes: readonly Node[], place: Place): Promise<void> {
+    this.#nodes += nodes.length
+    if (place.depth > DEEPEST || this.#nodes > MOST_NODES)
+      this.#found(node, 'its graphs hold each other too often to be looked at')
+    else await this.#walk(nodes, place)
+  }
+
+  async #call(own: ModelFunction, node: Node, { fromValues, depth }: Place): Promise<void> {
     const inside = new Set(own.inputs.filter((_, i) => fromValues.has(node.inputs[i] ?? '')))
-    const reason = await this.#walk(own.nodes, inside, depth + 1)
-    for (const [i, name] of own.outputs.entries())
-      if (inside.has(name)) fromValues.add(node.outputs[i] ?? '')
-    return reason
+    await this.#inside(node, own.nodes, { fromValues: inside, depth: depth + 1 })
+    pass(own.outputs, inside, node.outputs, fromValues)
+  }
+
+  async #control(node: Node, place: Place): Promise<void> {
+    this.#noted(node, BY_VALUES[node.operator] as string)
+    const body = node.attributes.get('body')?.graph
+    if (node.operator === 'If') await this.#branches(node, place)
+    else if (body !== undefined) await this.#repeat(node, body, place)
+  }
+
+  async #branches(node: Node, { fromValues, depth }: Place): Promise<void> {
+    if (fromValues.has(node.inputs[0] ?? '')) {
+      this.#found(node, BY_VALUES.If as string)
+      return
+    }
+    for (const name of ['then_branch', 'else_branch']) {
+      const branch = node.attributes.get(name)?.graph
+      if (branch === undefined) continue
+      const inside = new Set(fromValues)
+      await this.#inside(node, branch.nodes, { fromValues: inside, depth: depth + 1 })
+      pass(namesOf(branch.outputs), inside, node.outputs, fromValues)
+    }
+  }
+
+  /**
+   * A body's states may come to depend on values after a repetition, so it is walked until they are
+   * the same as before. The length of a Scan is that of its inputs.
+   */
+  async #repeat(node: Node, body: Graph, { fromValues, depth }: Place): Promise<void> {
+    const isLoop = node.operator === 'Loop'
+    const count = isLoop ? node.inputs.slice(0, 2).find(name => fromValues.has(name)) : undefined
+    if (count !== undefined)
+      this.#found(node, `its input "${count}" says how often it is repeated, ${COMES}`)
+    const [inputs, outputs] = [namesOf(body.inputs), namesOf(body.outputs)]
+    const scanned = node.attributes.get('num_scan_inputs')?.number ?? 0
+    // A Loop's body takes its step, and gives only whether it goes on.
+    const states = isLoop ? inputs.slice(1) : inputs.slice(0, inputs.length - scanned)
+    const given = new Set(inputs.filter((_, i) => fromValues.has(node.inputs[i] ?? '')))
+    for (let known = -1; known < given.size && this.#sizesByValues === undefined; ) {
+      known = given.size
+      const inside = new Set([...fromValues, ...given])
+      await this.#inside(node, body.nodes, { fromValues: inside, depth: depth + 1 })
+      if (isLoop && inside.has(outputs[0] ?? ''))
+        this.#found(node, `"${outputs[0]}" decides when it ends, ${COMES}`)
+      pass(outputs, inside, states, given)
+      pass(isLoop ? outputs.slice(1) : outputs, inside, node.outputs, fromValues)
+    }
+  }
+
+  /** Adds the node's outputs where they depend on values, or are random. */
+  #look(node: Node, { fromValues }: Place): void {
+    const { operator, domain, inputs, outputs } = node
+    const why = whySize(node, fromValues)
+    if (why !== undefined) this.#found(node, why)
+    if (BOUNDED.includes(operator)) {
+      this.#noted(node, BY_VALUES[operator] as string)
+      this.#shapesVary = true
+    }
+    const isOfShapes = domain === 'ai.onnx' && OF_SHAPES.includes(operator) && !this.#shapesVary
+    const isOfValues =
+      RANDOM.some(name => operator.startsWith(name)) || inputs.some(name => fromValues.has(name))
+    if (isOfValues && !isOfShapes) pass(outputs, new Set(outputs), outputs, fromValues)
   }
 }
 
-/** Why the node's work or outputs' sizes depend on values; adds its outputs where theirs do. */
-function dependence(node: Node, fromValues: Set<string>): string | undefined {
-  const { operator, domain, inputs, outputs } = node
-  if (Object.hasOwn(BY_VALUES, operator)) return reasonOf(node, BY_VALUES[operator] as string)
-  const isKnown = Object.hasOwn(BY_SHAPES, domain) && BY_SHAPES[domain]?.has(operator) === true
-  if (!isKnown)
-    return reasonOf(node, 'its work is not known to follow from the shapes of its inputs')
+const CONTROL = ['If', 'Loop', 'Scan']
+const COMES = 'and comes from input values'
+
+const isKnown = ({ domain, operator }: Node) =>
+  Object.hasOwn(BY_SHAPES, domain) && BY_SHAPES[domain]?.has(operator) === true
+
+/** Why shapes do not bound what the node takes; undefined where they do. */
+function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefined {
+  const { operator, inputs } = node
+  if (BOUNDED.includes(operator)) return undefined
+  if (Object.hasOwn(BY_VALUES, operator)) return BY_VALUES[operator]
+  if (!isKnown(node)) return 'its work is not known to follow from the shapes of its inputs'
   const size = sizesOf(node).find(i => fromValues.has(inputs[i] ?? ''))
-  if (size !== undefined)
-    return reasonOf(node, `its input "${inputs[size]}" says a size, and comes from input values`)
-  const isOfValues =
-    RANDOM.some(name => operator.startsWith(name)) || inputs.some(name => fromValues.has(name))
-  if (isOfValues && !OF_SHAPES.includes(operator))
-    for (const name of outputs) if (name !== '') fromValues.add(name)
-  return undefined
+  return size === undefined ? undefined : `its input "${inputs[size]}" says a size, ${COMES}`
+}
+
+const namesOf = (values: Graph['inputs']) => values.map(({ name }) => name)
+
+/** Names outside depend on values where those inside at the same places do. */
+function pass(
+  names: readonly string[],
+  inside: ReadonlySet<string>,
+  outer: readonly string[],
+  outside: Set<string>,
+): void {
+  for (const [i, name] of names.entries()) {
+    const other = outer[i] ?? ''
+    if (other !== '' && inside.has(name)) outside.add(other)
+  }
 }
 
 const reasonOf = ({ name, outputs, operator }: Node, why: string) =>

@@ -46,6 +46,7 @@ const BATCHING_REASONS = [
   'model_json',
   'fixed_dimension',
   'not_proven',
+  'sizes_by_values',
   'sample_differs',
   'undecided',
 ] as const

@@ -55,6 +55,7 @@ export interface Served {
   readonly batching: Batching
   /** The node by which values of a request decide how long its run takes. */
   readonly byValues: string | undefined
+  readonly sizesByValues: string | undefined
   readonly place: 'main thread' | 'worker threads'
   readonly threads: number
   readonly loadMs: number
@@ -101,7 +102,8 @@ async function examine({ folder, operators, ortThreads }: Question): Promise<Fou
 /** @throws {Error} of one line, where the server would not start */
 async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const before = await memory()
-  const { byValues } = await checkGraph(folder.file)
+  const check = await checkGraph(folder.file)
+  const { byValues, sizesByValues } = check
   const inWorkers = byValues !== undefined || folderBytes(folder.file) > LARGE_MODEL_BYTES
   let threads = inWorkers ? ortThreads : 1
   const began = performance.now()
@@ -139,8 +141,9 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
     lost: outputs.lost,
     notText: fails === undefined ? await notText(session, example, wanted) : [],
     ...(await ask(session, folder, example, fails === undefined ? wanted : [])),
-    batching: await decideBatching(folder, session, example),
+    batching: await decideBatching(folder, session, example, check),
     byValues,
+    sizesByValues,
     place: inWorkers || slow ? 'worker threads' : 'main thread',
     threads,
     loadMs,

@@ -205,6 +205,12 @@ function servedProblems(
         `values of a request decide how long its run takes or how much it returns, so the model runs in worker threads: ${served.byValues}`,
       ),
     )
+  if (served.sizesByValues !== undefined)
+    found.push(
+      hint(
+        `no limit on requests bounds the memory of a run, and one request may end the container: ${served.sizesByValues}; limit the address space (docs/containers.md)`,
+      ),
+    )
   if (folderBytes > LARGE_MODEL_BYTES)
     found.push(
       hint(

@@ -148,6 +148,8 @@ function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
 const ADVICE: Partial<Record<Served['batching']['reason'], string>> = {
   not_proven:
     'export the model without that node (docs/batching.md), or, if you know that rows are independent, say "batch": true in model.json',
+  sizes_by_values:
+    'export the model with sizes that follow from shapes, or, if you know how large they get, say "batch": true in model.json',
   fixed_dimension: 'export the model with a variable first dimension of every input',
 }
 
@@ -217,6 +219,7 @@ export function showJson({
       served?.batching.joins === false ? describeBatching(served.batching) : undefined,
     not_proven_because: served?.batching.detail,
     work_depends_on_values_because: served?.byValues,
+    memory_depends_on_values_because: served?.sizesByValues,
     request: served?.request?.curl,
     answer: served?.request?.answer.json,
     answer_binary_bytes: served?.request?.answer.binaryBytes,

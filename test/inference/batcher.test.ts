@@ -227,6 +227,17 @@ suite('requests are never joined', () => {
     await apart({ MODEL_DIR: testModel('vector-sum') }, [numbers(1, 2), numbers(3)], [[3], [3]])
   })
 
+  test('where a text is long, which would make the words of other rows as many', async () => {
+    const { infer, runs } = await open({ MODEL_DIR: testModel('identity-bytes') })
+    const text = (data: string[]): Tensor[] => [
+      { name: 'x', datatype: 'BYTES', shape: [data.length], data },
+    ]
+    await Promise.all([infer(text(['a'])), infer(text(['b'])), infer(text(['c'.repeat(4_096)]))])
+    assert.deepEqual(await runs(), [1, 3])
+    await Promise.all([infer(text(['a'])), infer(text(['b'])), infer(text(['c'.repeat(4_097)]))])
+    assert.deepEqual(await runs(), [3, 6])
+  })
+
   test('where model.json says "batch": false', async t => {
     const folder = mkdtempSync(join(tmpdir(), 'model-'))
     t.after(() => rmSync(folder, { recursive: true }))

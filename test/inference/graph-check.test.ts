@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import { DOMAINS } from '../../function/inference/batchability/rules/table.ts'
 import { checkGraph, PLAIN } from '../../function/inference/graph-check.ts'
 import { BY_SHAPES, BY_VALUES } from '../../function/inference/value-dependence.ts'
-import { graph, input, int, ints, node, one, write, x } from './batchability/models.ts'
+import { floats, graph, input, int, ints, node, one, write, x } from './batchability/models.ts'
 import type { WrittenModel } from './batchability/onnx-writer.ts'
 
 const check = (model: WrittenModel) => checkGraph(write(model))
@@ -107,7 +107,11 @@ suite('shapes alone decide how long a run takes', () => {
     ['values are only data', one('Gather', [x('N', 4), sent])],
   ] as const) {
     test(`where ${name}`, async () => {
-      assert.deepEqual(await check(model), { isPlain: false, byValues: undefined })
+      assert.deepEqual(await check(model), {
+        isPlain: false,
+        byValues: undefined,
+        sizesByValues: undefined,
+      })
     })
   }
 
@@ -115,9 +119,102 @@ suite('shapes alone decide how long a run takes', () => {
     assert.deepEqual(await checkGraph('models/iris/v1.0.0/model.onnx'), {
       isPlain: true,
       byValues: undefined,
+      sizesByValues: undefined,
     })
     assert.equal((await check(one('Abs', [x('N', 4)]))).isPlain, true)
   })
+})
+
+/** Its body hands on the first state as the second, which decides whether it goes on. */
+const endsByState = (first: string) =>
+  node('Loop', `times - ${first} table`, 'b out', {
+    body: {
+      nodes: [
+        node('Identity', 'v', 'next'),
+        node('ReduceMax', 'w', 'most', { keepdims: 0 }),
+        node('Cast', 'most', 'on', { to: 9 }),
+      ],
+      inputs: { i: input('INT64'), go: input('BOOL'), v: x('N', 4), w: x('N', 4) },
+      outputs: { on: input('BOOL'), v: x('N', 4), next: x('N', 4) },
+    },
+  })
+const counts = { constants: { times: int(3), table: floats([4, 4]) } }
+const tiling = { nodes: [node('Tile', 'a k', 't')], inputs: {}, outputs: { t: x('N', '?') } }
+const texts = { inputs: { a: input('BYTES', 'N') } }
+const choice = [
+  node('Shape', 'a', 's'),
+  node('ReduceMax', 's', 'size', { keepdims: 0 }),
+  node('Cast', 'size', 'c', { to: 9 }),
+]
+const ifElse = node('If', 'c', 'out', { then_branch: tiling, else_branch: tiling })
+
+suite('shapes bound the memory of a run, though not its graph for the main thread', () => {
+  for (const [name, model] of [
+    ['a Loop of a fixed count', graph([endsByState('table')], counts)],
+    [
+      'a Scan',
+      graph([
+        node('Scan', 'a', 'out', {
+          num_scan_inputs: 1,
+          body: { nodes: [node('Abs', 'v', 'w')], inputs: { v: x(4) }, outputs: { w: x(4) } },
+        }),
+      ]),
+    ],
+    ['an If by a shape', graph([...choice, ifElse], { constants: { k: ints(1, 2) } })],
+    ['texts', graph([node('StringNormalizer', 'a', 'out')], texts)],
+    ['words', graph([node('Tokenizer@com.microsoft', 'a', 'out')], texts)],
+  ] as const) {
+    test(`in ${name}`, async () => {
+      const { byValues, sizesByValues } = await check(model)
+      assert.match(byValues ?? 'undefined', /^node "/)
+      assert.equal(sizesByValues, undefined)
+    })
+  }
+})
+
+suite('values decide how much memory a run takes', () => {
+  for (const [name, model, reason] of [
+    [
+      'a Loop of a count from the input',
+      one('Loop', [input('INT64'), undefined, x(4)], { attributes: { body } }),
+      /\(Loop\): its input "a" says how often/,
+    ],
+    [
+      'a Loop that a state ends, two repetitions after it came from the input',
+      graph([endsByState('a')], counts),
+      /\(Loop\): "on" decides when it ends/,
+    ],
+    [
+      'a Tile in a branch that a shape chooses',
+      graph([...choice, ifElse], { inputs: { a: x('N', 4), k: input('INT64', 2) } }),
+      /of t" \(Tile\)/,
+    ],
+    [
+      'an If by a value',
+      graph([ifElse], {
+        constants: { k: ints(1, 2) },
+        inputs: { a: x('N', 4), c: input('BOOL') },
+      }),
+      /\(If\)/,
+    ],
+    [
+      'a size of how many texts are left',
+      graph(
+        [
+          node('StringNormalizer', 'a', 'b'),
+          node('Shape', 'b', 's'),
+          node('ConstantOfShape', 's', 'out'),
+        ],
+        texts,
+      ),
+      /\(ConstantOfShape\): its input "s"/,
+    ],
+    ['NonZero', one('NonZero', [x('N', 4)]), /how much it returns/],
+  ] as const) {
+    test(`in ${name}`, async () => {
+      assert.match((await check(model)).sizesByValues ?? 'undefined', reason)
+    })
+  }
 })
 
 test('every operator that the proof of batching knows is known here, too', () => {

@@ -1,5 +1,6 @@
 import { isBatched, type Signature, type Tensor } from '../../protocol/tensor.ts'
 import type { Batching } from '../batching.ts'
+import type { GraphCheck } from '../graph-check.ts'
 import type { ModelFolder } from '../model-folder.ts'
 import type { Session } from '../session.ts'
 import { type Proof, proveIndependent } from './prove.ts'
@@ -8,13 +9,15 @@ import { sampledDifference } from './sampled-check.ts'
 /**
  * Decides by the graph. A model that is not proven runs one request a run, unless model.json says
  * `"batch": true`, its author's word. A proven model is tried beside hostile neighbours all the
- * same.
+ * same. Where values of a request decide sizes, no run can be held to the memory beforehand: a joined
+ * one would take the memory of many requests.
  * @param example inputs that suit the model
  */
 export async function decideBatching(
   { file, batch }: Pick<ModelFolder, 'file' | 'batch'>,
   session: Pick<Session, 'signature' | 'run'>,
   example: readonly Tensor[],
+  { sizesByValues }: Pick<GraphCheck, 'sizesByValues'>,
 ): Promise<Batching> {
   if (batch === false) return { joins: false, reason: 'model_json', detail: undefined }
   const { signature } = session
@@ -35,8 +38,11 @@ export async function decideBatching(
     const detail = `the sample beside other rows: ${(error as Error).message}`
     return { joins: false, reason: 'not_proven', detail }
   }
-  if (difference === undefined) return { joins: true, reason: 'proven', detail: undefined }
-  return { joins: false, reason: 'sample_differs', detail: difference }
+  if (difference !== undefined)
+    return { joins: false, reason: 'sample_differs', detail: difference }
+  if (sizesByValues === undefined) return { joins: true, reason: 'proven', detail: undefined }
+  if (batch !== true) return { joins: false, reason: 'sizes_by_values', detail: sizesByValues }
+  return { joins: true, reason: 'model_json', detail: `what a run may take; ${sizesByValues}` }
 }
 
 /** A file that cannot be read is not proven. */
@@ -58,6 +64,7 @@ export function describeBatching({ joins, reason, detail }: Batching): string {
   }
   const why = {
     model_json: 'model.json says "batch": false',
+    sizes_by_values: `values decide how much memory a run takes: ${detail}`,
     sample_differs: `the sample gets another answer beside other rows: ${detail}`,
   } as const
   return `one request a run: ${why[reason as keyof typeof why] ?? detail}`

@@ -11,10 +11,11 @@ import {
 import { sampledDifference } from '../../../function/inference/batchability/sampled-check.ts'
 import { checkBatchTrue } from '../../../function/inference/batching.ts'
 import { exampleInputs } from '../../../function/inference/example.ts'
+import { checkGraph } from '../../../function/inference/graph-check.ts'
 import { openSession, type Session } from '../../../function/inference/session.ts'
 import { createService } from '../../../function/service.ts'
 import { startServer, testModel } from '../../server.ts'
-import { floats, one, write, x } from './models.ts'
+import { floats, graph, input, ints, node, one, write, x } from './models.ts'
 
 const opened: Session[] = []
 after(() => Promise.all(opened.map(session => session.close())))
@@ -22,8 +23,15 @@ after(() => Promise.all(opened.map(session => session.close())))
 async function decide(file: string, batch?: boolean) {
   const session = await openSession(file, 1)
   opened.push(session)
-  return decideBatching({ file, batch }, session, exampleInputs(session.signature, undefined))
+  const example = exampleInputs(session.signature, undefined)
+  return decideBatching({ file, batch }, session, example, await checkGraph(file))
 }
+
+/** Callers may send another value for the initialiser. */
+const tiled = graph([node('Tile', 'a size', 'out')], {
+  constants: { size: ints(1, 2) },
+  inputs: { a: x('N', 4), size: input('INT64', 2) },
+})
 
 const modelFile = (name: string) => join(testModel(name), 'model.onnx')
 
@@ -74,6 +82,19 @@ describe('each request has a run of its own', () => {
   test('where model.json says "batch": false, proven or not', async () => {
     const decided = await decide(modelFile('two-in-two-out'), false)
     assert.deepEqual(decided, { joins: false, reason: 'model_json', detail: undefined })
+  })
+
+  test('where values may decide a size, although rows are independent', async () => {
+    const file = write(tiled)
+    const decided = await decide(file)
+    assert.deepEqual([decided.joins, decided.reason], [false, 'sizes_by_values'])
+    assert.match(
+      describeBatching(decided),
+      /^one request a run: values decide how much memory a run takes: node "\w+ of out" \(Tile\): its input "size"/,
+    )
+    const onWord = await decide(file, true)
+    assert.deepEqual([onWord.joins, onWord.reason], [true, 'model_json'])
+    assert.match(describeBatching(onWord), /what a run may take; node "\w+ of out" \(Tile\)/)
   })
 
   test('and a metric says why', async () => {
