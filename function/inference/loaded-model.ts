@@ -12,6 +12,7 @@ import { Batcher } from './batcher.ts'
 import { type Batching, UNDECIDED } from './batching.ts'
 import type { Executor } from './executor.ts'
 import type { LargeResponse } from './large.ts'
+import { within } from './model-state.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
 import type { RunSizes } from './run-sizes.ts'
 import type { Statistics } from './statistics.ts'
@@ -32,6 +33,8 @@ export interface LoadedModelOptions {
   readonly statistics: Statistics
   /** What runs take of the memory; has learned of the warm-up. */
   readonly sizes: RunSizes
+  /** Resolves once `batching` is decided, or cannot be. */
+  readonly whenDecided: Promise<void>
 }
 
 /** The model once it is loaded and warmed up. */
@@ -47,6 +50,8 @@ export class LoadedModel {
   private readonly identity: ModelIdentity
   private readonly limits: ResponseLimits
   private largeRequests = 0
+  private undecidedRequests = 0
+  private mayDecide = true
 
   constructor(options: LoadedModelOptions) {
     const { executor, example, folder, limits, metrics, sizes } = options
@@ -67,6 +72,9 @@ export class LoadedModel {
     })
     this.admission = new Admission(executor.signature, sizes, this.limits)
     this.runner = this.createRunner(this.admission)
+    void options.whenDecided.then(() => {
+      this.mayDecide = false
+    })
   }
 
   private createRunner(admission: Admission): Runner {
@@ -107,7 +115,8 @@ export class LoadedModel {
 
   /** Rows waiting for a run; large requests, and those that wait for memory, each as one. */
   get queuedRows(): number {
-    return this.batcher.queuedRows + this.largeRequests + this.admission.waiting
+    const waiting = this.undecidedRequests + this.admission.waiting
+    return this.batcher.queuedRows + this.largeRequests + waiting
   }
 
   /**
@@ -124,7 +133,31 @@ export class LoadedModel {
 
   private runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest> {
     this.checkQueue()
-    return this.admission.runs(request, caller)
+    const { sizes } = this.options
+    const isLarge = sizes.rowsOf(request.inputs) > sizes.mostRows(request.inputs)
+    return this.mayDecide && isLarge
+      ? this.runsOnceDecided(request, caller)
+      : this.admission.runs(request, caller)
+  }
+
+  private async *runsOnceDecided(request: InferenceRequest, caller: Caller) {
+    await this.untilDecided(caller)
+    yield* this.admission.runs(request, caller)
+  }
+
+  /**
+   * A request of more rows than the memory is known to have room for can be divided as soon as it is
+   * known whether it may be.
+   * @throws {DeadlinePassed}
+   */
+  private async untilDecided({ trace, deadline }: Caller): Promise<void> {
+    this.undecidedRequests++
+    trace?.enter('queue')
+    try {
+      await within(this.options.whenDecided, deadline, 'the run could begin')
+    } finally {
+      this.undecidedRequests--
+    }
   }
 
   private checkQueue(): void {
@@ -159,6 +192,7 @@ export class LoadedModel {
   ): Promise<LargeResponse['response']> {
     const { executor, limits } = this.options
     this.checkQueue()
+    if (this.mayDecide) await this.untilDecided(caller)
     this.largeRequests++
     caller.trace?.enter('queue')
     const began = performance.now()

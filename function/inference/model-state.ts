@@ -61,16 +61,31 @@ export class ModelState {
       )
     this.callers++
     trace?.enter('load')
-    const late = Promise.withResolvers<never>()
-    const timer = setTimeout(
-      () => late.reject(new DeadlinePassed('the deadline passed before the model was loaded')),
-      Math.max(deadline - performance.now(), 0),
-    )
     try {
-      await Promise.race([this.settled.promise, late.promise])
+      await within(this.settled.promise, deadline, 'the model was loaded')
     } finally {
-      clearTimeout(timer)
       this.callers--
     }
+  }
+}
+
+/**
+ * @param deadline on performance.now()'s clock
+ * @throws {DeadlinePassed} where the deadline passes before
+ */
+export async function within(
+  settled: Promise<void>,
+  deadline: number,
+  before: string,
+): Promise<void> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(
+    () => late.reject(new DeadlinePassed(`the deadline passed before ${before}`)),
+    Math.max(deadline - performance.now(), 0),
+  )
+  try {
+    await Promise.race([settled, late.promise])
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -107,7 +107,7 @@ export function createModel(
       metrics.mark('warm-up')
       freeBytes = shareMemory(sizes, config)
       const parts = { executor, example, folder, metrics, statistics, sizes }
-      loaded = new LoadedModel({ ...parts, limits: config })
+      loaded = new LoadedModel({ ...parts, limits: config, whenDecided: decided.promise })
       state.loaded()
       void decide({ folder, check, loaded, executor, sizes, state, log }).then(decided.resolve)
     } catch (error) {

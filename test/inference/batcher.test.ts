@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import { afterEach, suite, test } from 'node:test'
 import fc from 'fast-check'
 import type { Caller } from '../../function/answer.ts'
+import { readConfig } from '../../function/config/config.ts'
 import type { Codec } from '../../function/protocol/codec.ts'
 import { DeadlinePassed, ModelError, Overloaded } from '../../function/protocol/errors.ts'
 import type { InferenceRequest } from '../../function/protocol/request.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
+import { createService } from '../../function/service.ts'
 import { runs } from '../seed.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 
@@ -192,6 +194,24 @@ suite('requests that wait together', () => {
     )
     assert.deepEqual(await runs(), [0, 0])
   })
+})
+
+test('a request of many rows waits until it is known whether it may be divided', async () => {
+  const config = readConfig({ MODEL_DIR: testModel('identity-fp32'), LOG_LEVEL: 'silent' })
+  const { model } = createService(config)
+  await model.load()
+  const loaded = await model.whenLoaded(caller())
+  const outputs = [{ name: 'y', binary: false }]
+  const infer = (rows: number, who = caller()) =>
+    loaded.infer(decoded({ inputs: numbers(...new Array(rows).fill(1)), outputs }), who)
+  assert.equal(model.batching.reason, 'undecided')
+  const late = { ...caller(), deadline: performance.now() }
+  const [many, tooLate] = await Promise.allSettled([infer(64), infer(64, late)])
+  assert.equal(model.batching.reason, 'proven')
+  assert.equal(many.status === 'fulfilled' && many.value[0]?.data.length, 64)
+  assert.ok(tooLate.status === 'rejected' && tooLate.reason instanceof DeadlinePassed)
+  assert.equal(loaded.queuedRows, 0)
+  await model.close()
 })
 
 suite('requests are never joined', () => {
