@@ -178,8 +178,10 @@ class Walk {
     this.#functions = Map.groupBy(functions, own => `${own.domain} ${own.name}`)
   }
 
-  async graph({ nodes, inputs }: Graph): Promise<ValueDependence> {
-    const fromValues = new Set(inputs.map(({ name }) => name))
+  async graph({ nodes, inputs, initializers }: Graph): Promise<ValueDependence> {
+    const fromValues = new Set(namesOf(inputs))
+    // Inputs that have a value in the file cannot be sent: all weights are such in old files.
+    for (const { name } of initializers) fromValues.delete(name)
     await this.#walk(nodes, { fromValues, depth: 0 })
     return { byValues: this.#byValues, sizesByValues: this.#sizesByValues }
   }
