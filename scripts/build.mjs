@@ -93,25 +93,25 @@ function inlinePages(build) {
   })
 }
 
-const builds = [
-  await esbuild.build({
-    ...options,
-    entryPoints: {
-      main: 'function/main.ts',
-      predictor: 'kserve/predictor.ts',
-      worker: 'function/inference/worker.ts',
-    },
-    splitting: true,
-    chunkNames: '[name]-[hash]',
-  }),
-  // Alone: if it shared chunks with the function, the function's start would read more files.
-  await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } }),
-]
+const together = await esbuild.build({
+  ...options,
+  entryPoints: {
+    main: 'function/main.ts',
+    predictor: 'kserve/predictor.ts',
+    worker: 'function/inference/worker.ts',
+  },
+  splitting: true,
+  chunkNames: '[name]-[hash]',
+})
+// Alone: it shares little with the function.
+await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } })
 
-for (const [path, { bytes }] of builds.flatMap(({ metafile }) =>
-  Object.entries(metafile.outputs),
-)) {
-  if (path.endsWith('.js')) process.stdout.write(`${path} ${(bytes / 1024).toFixed(0)} kB\n`)
+const { joinStart } = await import('./join-start.mjs')
+const { plugins: _plugins, banner: _banner, ...rest } = options
+const files = await joinStart(esbuild, rest, together.metafile.outputs)
+for (const { path, contents } of files) {
+  if (path.endsWith('.js'))
+    process.stdout.write(`${relative('.', path)} ${(contents.length / 1024).toFixed(0)} kB\n`)
 }
 
 // ONNX Runtime's text operators ask for en_US.UTF-8, of which they use the letters alone: C.UTF-8 has

@@ -1,0 +1,92 @@
+import { rm, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+
+const START = './start.js'
+
+/**
+ * Makes one file, start.js, of all that main.js imports before it runs. esbuild writes a file for
+ * each set of modules that several parts share, and each file that a start reads costs it a
+ * millisecond.
+ *
+ * @param esbuild the bundler
+ * @param options of the build that wrote the files, without plugins and banner: the files have both
+ * @param outputs of that build's metafile
+ * @returns the files that are left, with their bytes
+ */
+export async function joinStart(esbuild, options, outputs) {
+  const joined = [...staticImports(outputs, 'build/main.js')]
+  // Several may export the same name.
+  const exportsOf = new Map(
+    joined.map((path, i) => [
+      `./${basename(path)}`,
+      outputs[path].exports.map(name => ({ name, alias: `${name}_${i}` })),
+    ]),
+  )
+  const others = Object.keys(outputs).filter(path => /\.js$/.test(path) && !joined.includes(path))
+  // Imports without names, which fromStart drops.
+  const logOverride = { 'ignored-bare-import': 'silent' }
+  const common = { ...options, splitting: false, write: false, logOverride }
+  const builds = await Promise.all([
+    esbuild.build({
+      ...common,
+      stdin: { contents: startOf(exportsOf), resolveDir: 'build' },
+      outdir: undefined,
+      outfile: 'build/start.js',
+      plugins: [{ name: 'start', setup: build => onlyJoined(build, exportsOf) }],
+    }),
+    ...others.map(path =>
+      esbuild.build({
+        ...common,
+        entryPoints: [path],
+        plugins: [{ name: 'others', setup: build => fromStart(build, exportsOf) }],
+      }),
+    ),
+  ])
+  await Promise.all(joined.flatMap(path => [rm(path), rm(`${path}.map`)]))
+  const files = builds.flatMap(({ outputFiles }) => outputFiles)
+  await Promise.all(files.map(({ path, contents }) => writeFile(path, contents)))
+  return files
+}
+
+/** The files that a file imports, and that these import, without import(). */
+function staticImports(outputs, path, found = new Set()) {
+  for (const { path: imported, kind, external } of outputs[path].imports) {
+    if (external || kind !== 'import-statement' || found.has(imported)) continue
+    found.add(imported)
+    staticImports(outputs, imported, found)
+  }
+  return found
+}
+
+const list = names => names.map(([from, to]) => `${from} as ${to}`).join(', ')
+
+const startOf = exportsOf =>
+  [...exportsOf]
+    .map(
+      ([file, names]) =>
+        `export { ${list(names.map(({ name, alias }) => [name, alias]))} } from '${file}'`,
+    )
+    .join('\n')
+
+/** In start.js: whatever is no part of it is loaded later. */
+function onlyJoined(build, exportsOf) {
+  build.onResolve({ filter: /^\.\// }, ({ path, kind }) =>
+    kind === 'entry-point' || exportsOf.has(path) ? undefined : { path, external: true },
+  )
+}
+
+/** In the other files: start.js has what they import from the files that became one. */
+function fromStart(build, exportsOf) {
+  build.onResolve({ filter: /^\.\// }, ({ path, kind }) => {
+    if (kind === 'entry-point') return undefined
+    // Who imports a file for its names alone, and needs none of them, needs no file.
+    return exportsOf.has(path)
+      ? { path, namespace: 'joined', sideEffects: false }
+      : { path, external: true, sideEffects: path !== START }
+  })
+  build.onLoad({ filter: /.*/, namespace: 'joined' }, ({ path }) => ({
+    contents: `export { ${list(
+      exportsOf.get(path).map(({ name, alias }) => [alias, name]),
+    )} } from '${START}'`,
+  }))
+}
