@@ -101,7 +101,8 @@ const sources = tracked.filter(path => /^function\/.*\.ts$/.test(path)).map(read
 
 /** Members whose class no file of function/ declares, or whose class's file does not name them. */
 const missingMembers = (page: string) =>
-  codeIn(page).filter(code => {
+  // The fence of a block would pair the marks behind it wrongly.
+  codeIn(page.replaceAll(/^```.*?^```/gms, '')).filter(code => {
     const [, owner, member] = MEMBER.exec(code) ?? []
     if (owner === undefined || member === undefined) return false
     const declares = new RegExp(`\\b(class|interface) ${owner}\\b`)
