@@ -103,6 +103,8 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
       [...labels('http', 'error'), error],
       [...labels('cloudevent', 'success'), 0],
       [...labels('cloudevent', 'error'), 0],
+      [...labels('grpc', 'success'), 0],
+      [...labels('grpc', 'error'), 0],
     ]
     assert.deepEqual([counts[0], counts.at(-1)], [all(0, 0), all(7, 3)])
     const durations =
@@ -110,7 +112,7 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
         ?.dataPoints ?? []
     assert.deepEqual(
       durations.map(({ count = 0 }) => Number(count)),
-      [7, 3, 0, 0],
+      [7, 3, 0, 0, 0, 0],
     )
   })
 
