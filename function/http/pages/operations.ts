@@ -105,7 +105,10 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
           schema: {
             type: 'object',
             properties: {
-              ready: { type: 'boolean', description: 'True: only models that are ready.' },
+              ready: {
+                type: ['boolean', 'null'],
+                description: 'True: only models that are ready.',
+              },
             },
           },
         },
