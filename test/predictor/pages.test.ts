@@ -1,4 +1,4 @@
 /** The predictor has the same pages. */
 process.env.ON_PREDICTOR = 'yes'
-await import('../pages/openapi.test.ts')
+await import('../pages/openapi.long.ts')
 await import('../pages/pages.test.ts')

@@ -1,6 +1,6 @@
 /** The predictor lets in whom `npm start` lets in, V1 included, and stands the same attacks. */
 process.env.ON_PREDICTOR = 'yes'
-await import('../security/authentication.test.ts')
+await import('../security/authentication.long.ts')
 await import('../security/browsers.test.ts')
 await import('../security/framing.test.ts')
 await import('../security/injection.test.ts')
