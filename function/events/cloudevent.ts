@@ -40,7 +40,8 @@ export function modeOf(headers: IncomingHttpHeaders): Mode | undefined {
   const contentType = headers['content-type']?.toLowerCase() ?? ''
   if (contentType.startsWith('application/cloudevents-batch')) return 'batched'
   if (contentType.startsWith('application/cloudevents')) return 'structured'
-  return REQUIRED.some(name => headers[`ce-${name}`] !== undefined) ? 'binary' : undefined
+  for (const header of REQUIRED_HEADERS) if (headers[header] !== undefined) return 'binary'
+  return undefined
 }
 
 /** @throws {BadRequest} naming the attribute that is missing or wrong */
@@ -142,6 +143,8 @@ export const beginJson = (attributes: Attributes): string =>
   `${JSON.stringify(attributes).slice(0, -1)},"data":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
+/** Every request is asked for them. */
+const REQUIRED_HEADERS = REQUIRED.map(name => `ce-${name}`)
 
 function readJsonEvent(event: unknown, exact: () => unknown, where: string): CloudEvent {
   if (!isObject(event)) throw new BadRequest(`${where} is ${show(event)}; it must be a JSON object`)

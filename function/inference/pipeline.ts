@@ -92,7 +92,7 @@ export async function infer<Encoded>(
   // The other thread writes the same response as this codec would.
   if (elsewhere !== undefined) return elsewhere as Promise<Encoded>
   const encoder = codec.encoder(request, runner.limits)
-  for await (const run of runner.runsOf(request, caller)) {
+  const answerRun = async (run: InferenceRequest) => {
     const outputs = await runner.run(run, caller, times)
     const ran = performance.now()
     countPredictions(outputs, labels, runner.predicted)
@@ -104,6 +104,10 @@ export async function infer<Encoded>(
     } else if (slices?.isOver) await slices.next()
     times.output += performance.now() - ran
   }
+  const runs = runner.runsOf(request, caller)
+  // Of what is there at once, `for await` would make three promises more.
+  if (Symbol.iterator in runs) for (const run of runs) await answerRun(run)
+  else for await (const run of runs) await answerRun(run)
   trace?.enter('encode')
   const ended = performance.now()
   const encoded = encoder.finish({ modelName: name, modelVersion: version, id: request.id })
