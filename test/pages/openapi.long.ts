@@ -4,7 +4,6 @@ import { after, before, describe, test } from 'node:test'
 import { type Server, startServer, testModel } from '../server.ts'
 import { Document, type Example, readDocument, sendExample } from './document.ts'
 
-/** Each stands for something an example must get right: datatypes, ranks, how many, and what JSON cannot say. */
 /** Numbers, or the words for what JSON's numbers cannot say. */
 const FLAT = {
   type: 'array',
@@ -13,6 +12,7 @@ const FLAT = {
   },
 }
 
+/** Each stands for something an example must get right: datatypes, ranks, how many, and what JSON cannot say. */
 const MODELS: Readonly<Record<string, Record<string, string>>> = {
   iris: {},
   'the other iris': { MODEL_DIR: 'models/iris/v2.0.0' },
