@@ -59,18 +59,44 @@ const REFUSALS = {
   KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
+/** What the author's own code throws (transform/errors.ts), or fails of. */
+// biome-ignore format: one row an error reads best as a table
+const TRANSFORM = {
+  // The error carries its own status.
+  TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true },
+  // The error carries its own seconds. In a batch of events, the Broker sends all of them again.
+  TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency' },
+  TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform' },
+} as const satisfies Readonly<Record<string, Meaning>>
+
 /** An error without a code: our own mistake. Its text is for the log, not for the caller. */
 export const UNFORESEEN: Meaning = { http: 500, event: 500, grpc: 13, failed: 'server' }
 
 export type RefusalCode = keyof typeof REFUSALS
-export type ErrorCode = InferenceErrorCode | RefusalCode
+export type TransformCode = keyof typeof TRANSFORM
+export type ErrorCode = InferenceErrorCode | RefusalCode | TransformCode
 
-export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = { ...INFERENCE, ...REFUSALS }
+export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = {
+  ...INFERENCE,
+  ...REFUSALS,
+  ...TRANSFORM,
+}
 
 /** What an error means; undefined if it has no code of the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
-  const code = (error as { readonly code?: unknown } | undefined)?.code
-  return typeof code === 'string' && Object.hasOwn(MEANINGS, code)
-    ? MEANINGS[code as ErrorCode]
-    : undefined
+  const { code, status, retryAfter } = (error ?? {}) as Partial<AuthorsError>
+  if (typeof code !== 'string' || !Object.hasOwn(MEANINGS, code)) return undefined
+  const meaning = MEANINGS[code as ErrorCode]
+  if (code === 'TRANSFORM_REFUSED' && status !== undefined)
+    return { ...meaning, http: status, event: status }
+  if (code === 'TRANSFORM_UNAVAILABLE' && retryAfter !== undefined)
+    return { ...meaning, retryAfter }
+  return meaning
+}
+
+/** Errors of transform/errors.ts, which say a part of their meaning themselves. */
+interface AuthorsError {
+  readonly code: string
+  readonly status: number
+  readonly retryAfter: number
 }

@@ -26,7 +26,15 @@ const REJECTION_REASONS = [
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /** Why a request failed without a mistake of its caller. */
-const FAILURE_CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server'] as const
+const FAILURE_CAUSES = [
+  'overloaded',
+  'deadline',
+  'not_ready',
+  'model',
+  'transform',
+  'dependency',
+  'server',
+] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
 /** The parts of a start, in their order: each lasts from the end of the one before. */

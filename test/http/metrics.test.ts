@@ -8,7 +8,7 @@ const scrape = async (port: number) =>
   readMetrics((await exchange(port, request('GET', '/metrics'))).body)
 const portOf = ({ url }: { url: string }) => Number(new URL(url).port)
 
-const CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'server']
+const CAUSES = ['overloaded', 'deadline', 'not_ready', 'model', 'transform', 'dependency', 'server']
 const EVENT = {
   'ce-specversion': '1.0',
   'ce-id': '1',
@@ -103,7 +103,7 @@ test('what is turned away is counted by its reason', async t => {
   // What is too large is its caller's mistake.
   assert.deepEqual(
     CAUSES.map(cause => metrics.get(`inference_failures_total{cause="${cause}"}`)),
-    [1, 1, 0, 0, 0],
+    [1, 1, 0, 0, 0, 0, 0],
   )
 
   const broken = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
@@ -126,7 +126,7 @@ test('a request or event that the model fails on is a failure, and a caller’s 
   const metrics = await scrape(server.port)
   assert.deepEqual(
     CAUSES.map(cause => metrics.get(`inference_failures_total{cause="${cause}"}`)),
-    [0, 0, 0, 2, 0],
+    [0, 0, 0, 2, 0, 0, 0],
   )
 })
 

@@ -1,0 +1,204 @@
+import type { Datatype } from '../protocol/datatypes.ts'
+import type { JsonSchema } from './json-schema.ts'
+
+/** A tensor of the model, for the compiler: `shape` has `number` for a variable dimension. */
+export interface TensorType {
+  readonly datatype: Datatype
+  readonly shape: readonly number[]
+}
+
+/** The tensors of a model, for the compiler. `onnx-function types` writes it from the ONNX file. */
+export interface ModelTypes {
+  readonly inputs: Readonly<Record<string, TensorType>>
+  readonly outputs: Readonly<Record<string, TensorType>>
+}
+
+/** The elements of an input, as the author writes them in arrays. */
+interface Elements {
+  readonly BOOL: boolean
+  readonly UINT8: number
+  readonly UINT16: number
+  readonly UINT32: number
+  /** A number must be a safe integer. */
+  readonly UINT64: bigint | number
+  readonly INT8: number
+  readonly INT16: number
+  readonly INT32: number
+  readonly INT64: bigint | number
+  readonly FP16: number
+  readonly FP32: number
+  readonly FP64: number
+  readonly BYTES: string
+}
+
+/** The data of a tensor, row-major. */
+interface Data {
+  /** 0 or 1. */
+  readonly BOOL: Uint8Array
+  readonly UINT8: Uint8Array
+  readonly UINT16: Uint16Array
+  readonly UINT32: Uint32Array
+  readonly UINT64: BigUint64Array
+  readonly INT8: Int8Array
+  readonly INT16: Int16Array
+  readonly INT32: Int32Array
+  readonly INT64: BigInt64Array
+  /** Bit patterns. */
+  readonly FP16: Uint16Array
+  readonly FP32: Float32Array
+  readonly FP64: Float64Array
+  readonly BYTES: readonly string[]
+}
+
+type DimensionOfTuple = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 | 13 | 14 | 15 | 16
+
+type Tuple<
+  Length extends number,
+  Element,
+  Found extends readonly Element[] = readonly [],
+> = Found['length'] extends Length ? Found : Tuple<Length, Element, readonly [...Found, Element]>
+
+/**
+ * Arrays in arrays, one level for each dimension. A fixed dimension up to 16 is a tuple, so that the
+ * compiler counts its elements; the server counts all others.
+ */
+export type Nested<Element, Shape extends readonly number[]> = number extends Shape['length']
+  ? NestedAny<Element>
+  : Shape extends readonly [infer Dimension, ...infer Rest extends readonly number[]]
+    ? Dimension extends DimensionOfTuple
+      ? Tuple<Dimension, Nested<Element, Rest>>
+      : readonly Nested<Element, Rest>[]
+    : Element
+
+/** Of any rank. */
+type NestedAny<Element> = Element | readonly NestedAny<Element>[]
+
+/**
+ * A tensor that the author makes: nested arrays, whose shape the server reads off, or a shape with
+ * flat data. A typed array of the datatype is taken as it is, without a copy.
+ */
+export type InputTensor<Type extends TensorType> =
+  | Nested<Elements[Type['datatype']], Type['shape']>
+  | {
+      readonly shape: Readonly<Type['shape']>
+      readonly data: Data[Type['datatype']] | readonly Elements[Type['datatype']][]
+    }
+
+/** A tensor that the model made. */
+export interface OutputTensor<Type extends TensorType, Name = string> {
+  readonly name: Name
+  readonly datatype: Type['datatype']
+  readonly shape: Readonly<Type['shape']>
+  readonly data: Data[Type['datatype']]
+}
+
+/** Every input of the model. */
+export type Inputs<Model extends ModelTypes> = {
+  readonly [Name in keyof Model['inputs']]: InputTensor<Model['inputs'][Name]>
+}
+
+/** Every output of the model. */
+export type Outputs<Model extends ModelTypes> = {
+  readonly [Name in keyof Model['outputs']]: OutputTensor<Model['outputs'][Name], Name>
+}
+
+/** One input or output of the served model. */
+export interface ModelTensor {
+  readonly name: string
+  readonly datatype: Datatype
+  /** −1 is a variable dimension. */
+  readonly shape: readonly number[]
+}
+
+/** The model that is served. */
+export interface ServedModel {
+  readonly name: string
+  readonly version?: string | undefined
+  /** The class names of model.json. */
+  readonly labels?: readonly string[] | undefined
+  readonly inputs: readonly ModelTensor[]
+  readonly outputs: readonly ModelTensor[]
+}
+
+type Write = (message: string, fields?: Readonly<Record<string, unknown>>) => void
+
+/** Writes the server's log. It writes what it is given, and no data of a request by itself. */
+export interface TransformLog {
+  readonly info: Write
+  readonly warn: Write
+  readonly error: Write
+}
+
+/** The attributes of a CloudEvent, extensions among them. */
+export interface EventAttributes {
+  readonly specversion: string
+  readonly id: string
+  readonly source: string
+  readonly type: string
+  readonly subject?: string
+  readonly time?: string
+  readonly datacontenttype?: string
+  readonly dataschema?: string
+  readonly [extension: string]: string | undefined
+}
+
+/** The event that answers an event. */
+export interface EventReply {
+  /** Absent: the request's, with `.request` replaced by `.response`. */
+  type?: string
+  /** More attributes; specversion, id and source are the server's. */
+  readonly attributes: Record<string, string>
+}
+
+/** What setup() is given. */
+export interface SetupContext {
+  readonly model: ServedModel
+  readonly log: TransformLog
+}
+
+/** What both halves of one call are given: the same object. */
+export interface Context extends SetupContext {
+  /** Aborted at the deadline, and when the caller hangs up. Hand it to fetch(). */
+  readonly signal: AbortSignal
+  /** Of the HTTP request; lower-case names. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** Of the data: the HTTP request's, or the event's datacontenttype. */
+  readonly contentType?: string | undefined
+  /** Only of an event. */
+  readonly event?: EventAttributes | undefined
+  /** Only of an event. */
+  readonly reply?: EventReply | undefined
+  /** An empty object of this call, to hand something from preprocess to postprocess. */
+  readonly state: Record<string, unknown>
+}
+
+/** An answer that is not JSON. */
+export interface BodyAnswer {
+  readonly body: string | Uint8Array
+  readonly contentType: string
+}
+
+/**
+ * The author's code before and after the model. Every part may be left out, and both halves may be
+ * async.
+ */
+export interface Transform<Model extends ModelTypes = ModelTypes, Data = unknown> {
+  /** What callers send: checked before preprocess, and shown in OpenAPI and on the page. */
+  readonly input?: JsonSchema
+  /** What callers get: shown in OpenAPI and on the page. */
+  readonly output?: JsonSchema
+  /** Once a thread, before it takes work. The start fails when it throws. */
+  readonly setup?: (context: SetupContext) => void | Promise<void>
+  /** Once a thread, before it ends. */
+  readonly close?: () => void | Promise<void>
+  /**
+   * Makes the model's inputs.
+   * @param data JSON parsed, text as a string, anything else as bytes (Uint8Array)
+   */
+  readonly preprocess?: (data: Data, context: Context) => Inputs<Model> | Promise<Inputs<Model>>
+  /**
+   * Makes the answer: a JSON value; a {@link BodyAnswer}; undefined for no reply event (over HTTP 204).
+   * @param outputs exactly the rows that preprocess returned
+   */
+  readonly postprocess?: (outputs: Outputs<Model>, data: Data, context: Context) => unknown
+}

@@ -1,0 +1,24 @@
+import type { ModelTypes, Transform } from './contract.ts'
+import type { FromSchema, JsonSchema } from './json-schema.ts'
+
+/** A transform whose data has the type that the schema `input` says. */
+export type TransformOf<Model extends ModelTypes, Schema> = Omit<
+  Transform<Model, FromSchema<Schema>>,
+  'input'
+> & { readonly input?: Schema }
+
+/**
+ * Types a transform, and returns it unchanged: the tensors by the model, the data by the schema.
+ *
+ *     export default defineTransform<Model>()({ preprocess: …, postprocess: … })
+ *
+ * It is called twice because TypeScript infers all type parameters of a call or none: the first
+ * call names the model, the second infers the schema. Without it,
+ * `export default { … } satisfies Transform<Model>` has the tensors' types, and data is unknown.
+ */
+export const defineTransform =
+  <Model extends ModelTypes = ModelTypes>() =>
+  <const Schema extends JsonSchema = true>(
+    transform: TransformOf<Model, Schema>,
+  ): Transform<Model, FromSchema<Schema>> =>
+    transform as Transform<Model, FromSchema<Schema>>
