@@ -159,4 +159,4 @@ type RequiredOf<Schema> = Schema extends { readonly required: readonly (infer Na
   : never
 
 /** One object type, which an editor shows in one piece. */
-type Flat<Type> = { [Name in keyof Type]: Type[Name] }
+type Flat<Type> = { [Name in keyof Type]: Type[Name] } & {}

@@ -1,16 +1,10 @@
 import type { Transform } from '../../../function/transform/contract.ts'
 import { defineTransform } from '../../../function/transform/define.ts'
-
-interface Model {
-  inputs: { input: { datatype: 'FP32'; shape: [batch: number, 4] } }
-  outputs: {
-    label: { datatype: 'INT64'; shape: [batch: number] }
-    probabilities: { datatype: 'FP32'; shape: [batch: number, 3] }
-  }
-}
+import type { Model } from './iris.onnx'
 
 const LABELS = ['setosa', 'versicolor', 'virginica']
 
+/** Data typed by the schema, tensors by the model. */
 export default defineTransform<Model>()({
   input: {
     type: 'object',
@@ -25,35 +19,64 @@ export default defineTransform<Model>()({
   },
   output: { type: 'object', properties: { species: { enum: LABELS } } },
   preprocess: ({ sepalLength, sepalWidth, petalLength, petalWidth, note }, { log }) => {
-    log.info('asked', { length: note?.toUpperCase() })
+    log.info('asked', { letters: note?.length })
     return { input: [[sepalLength, sepalWidth, petalLength, petalWidth]] }
   },
-  postprocess: ({ label, probabilities }, { sepalLength }) => ({
-    species: LABELS[Number(label.data[0])],
+  postprocess: ({ predicted_class, probabilities }, { sepalLength }) => ({
+    species: LABELS[Number(predicted_class.data[0])],
     confidence: Math.max(...probabilities.data),
-    big: sepalLength > 5,
+    large: sepalLength > 5,
   }),
 })
 
+/** Any number of rows; methods; data that no schema describes. */
 export const rows = defineTransform<Model>()({
   preprocess(data) {
-    const list = data as { a: number; b: number }[]
-    return { input: list.map(({ a, b }) => [a, b, a, b]) }
+    const flowers = data as readonly { length: number; width: number }[]
+    return { input: flowers.map(({ length, width }) => [length, width, length, width]) }
   },
 })
 
+/** Flat data, async, with everything a transform may have. */
 export const flat = defineTransform<Model>()({
-  preprocess: async (data: unknown) => ({
-    input: { shape: [1, 4], data: new Float32Array(data as number[]) },
-  }),
+  input: { type: 'array', items: { type: 'number' } },
+  async setup({ model, log }) {
+    log.info(model.name, { version: model.version, inputs: model.inputs.length })
+  },
+  close: () => {},
+  preprocess: async (data, { signal, headers, event, reply, state }) => {
+    await fetch(`http://features/${headers['x-user'] ?? event?.subject}`, { signal })
+    if (reply !== undefined) reply.attributes.score = '1'
+    state.count = data.length
+    return { input: { shape: [data.length / 4, 4], data: new Float32Array(data) } }
+  },
+  postprocess: ({ probabilities }, _data, { state }) =>
+    state.count === 0 ? undefined : { body: probabilities.data.join(), contentType: 'text/csv' },
 })
 
+/** Without defineTransform, and data whose type the author writes. */
 export const plain = {
-  preprocess: ({ a }) => ({ input: [[a, a, a, a]] }),
-  postprocess: ({ label }) => label.data[0],
-} satisfies Transform<Model, { a: number }>
+  preprocess: ({ length }) => ({ input: [[length, length, length, length]] }),
+  postprocess: ({ predicted_class }) => predicted_class.data[0],
+} satisfies Transform<Model, { length: number }>
 
+/** Without a model's types. */
 export const untyped = defineTransform()({
   preprocess: data => ({ input: [[1, 2, 3, Number(data)]] }),
-  postprocess: outputs => outputs.label?.data.length,
+  postprocess: outputs => outputs.predicted_class?.data.length,
+})
+
+/** After the answer alone: what comes in is an inference request. */
+export const after = defineTransform<Model>()({
+  postprocess: ({ predicted_class }) => LABELS[Number(predicted_class.data[0])],
+})
+
+/** A picture, which no schema describes. */
+export const picture = defineTransform<Model>()({
+  preprocess: data => {
+    if (!(data instanceof Uint8Array)) throw new TypeError('no picture')
+    const [height, width] = [data[0], data[1]]
+    if (width !== 4 || height === undefined) throw new RangeError('not 4 pixels wide')
+    return { input: { shape: [height, width], data: Array.from(data) } }
+  },
 })

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { openSession } from '../../function/inference/session.ts'
+import type { Signature, TensorMetadata } from '../../function/protocol/tensor.ts'
+import { modelTypes, modelTypesFile } from '../../function/transform/model-types.ts'
+import { testModel } from '../server.ts'
+
+/* TypeScript's compiler reads all files of types/ and the types of every test model, in one run. */
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const TYPES = fileURLToPath(new URL('types', import.meta.url))
+const MODELS = readdirSync(testModel('')).filter(
+  name =>
+    existsSync(join(testModel(name), 'cases.json')) &&
+    existsSync(join(testModel(name), 'model.onnx')),
+)
+
+const tensor = (name: string, dimensions: readonly (string | number)[]): TensorMetadata => ({
+  name,
+  datatype: 'FP32',
+  shape: dimensions.map(dimension => (typeof dimension === 'number' ? dimension : -1)),
+  dimensionNames: dimensions.map(dimension => (typeof dimension === 'number' ? '' : dimension)),
+  anyRank: false,
+})
+
+/** Names that graphs may have. */
+const ODD: Signature = {
+  inputs: [
+    ["it's", ['N', 'N']],
+    ['say "x"', ['function', 'class']],
+    ['a\\', ['batch size', 4]],
+    ['a/b:0', []],
+    ['*/ // `', [0]],
+    ['line\nend\u2028end', ['']],
+    ['__proto__', ['N', 224, '?']],
+    ['constructor', [1]],
+    ['1st', [16, 17]],
+    ['日本', ['日本']],
+    ['', ['$_1']],
+  ].map(([name, dimensions]) => tensor(name as string, dimensions as (string | number)[])),
+  outputs: [],
+}
+
+/** The compiler's errors, each with the lines that go on with it. */
+let errors: readonly string[]
+
+before(async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'types-'))
+  after(() => rmSync(folder, { recursive: true }))
+  write(folder, 'odd', ODD)
+  for (const model of MODELS) write(folder, model, await signatureOf(model))
+  const config = {
+    extends: join(TYPES, 'tsconfig.json'),
+    compilerOptions: { typeRoots: [join(ROOT, 'node_modules/@types')] },
+    include: [folder, TYPES],
+  }
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', folder, '--pretty', 'false'], {
+    encoding: 'utf8',
+  })
+  errors = stdout
+    .trim()
+    .split(/\n(?! )/)
+    .filter(error => error !== '')
+})
+
+async function signatureOf(model: string): Promise<Signature> {
+  const session = await openSession(join(testModel(model), 'model.onnx'), 1)
+  await session.close()
+  return session.signature
+}
+
+/** The model's types, and a transform that names every tensor. */
+function write(folder: string, model: string, signature: Signature): void {
+  const { inputs, outputs } = signature
+  const names = (tensors: readonly TensorMetadata[]) => JSON.stringify(tensors.map(t => t.name))
+  writeFileSync(
+    join(folder, modelTypesFile(`${model}.onnx`)),
+    modelTypes(signature, `${model}.onnx`),
+  )
+  writeFileSync(
+    join(folder, `${model}.ts`),
+    `import type { Transform } from '${join(ROOT, 'function/transform/contract.ts')}'
+import type { Model } from './${model}.onnx'
+export const inputs: readonly (keyof Model['inputs'])[] = ${names(inputs)}
+export const outputs: readonly (keyof Model['outputs'])[] = ${names(outputs)}
+export const transform: Transform<Model> = {}
+`,
+  )
+}
+
+test('right transforms compile, schemas have the types they should, and so do all models', () => {
+  assert.ok(MODELS.length > 20)
+  assert.deepEqual(
+    errors.filter(error => !error.includes('wrong.ts')),
+    [],
+  )
+})
+
+test('every mistake fails the compiler where it is, and nothing else does', () => {
+  const lines = readFileSync(join(TYPES, 'wrong.ts'), 'utf8').split('\n')
+  const mistakes = lines.flatMap((line, i) => {
+    const [, words] = /\/\/ wrong: (.*)/.exec(line) ?? []
+    // The line after the comment, and lines count from 1.
+    return words === undefined ? [] : [{ line: i + 2, words }]
+  })
+  assert.ok(mistakes.length > 15)
+  const found = errors.filter(error => error.includes('wrong.ts'))
+  assert.deepEqual(
+    found.map(error => Number(/wrong\.ts\((\d+),/.exec(error)?.[1])),
+    mistakes.map(({ line }) => line),
+  )
+  for (const [i, { line, words }] of mistakes.entries())
+    assert.ok(found[i]?.includes(words), `line ${line}: ${words}\n${found[i]}`)
+})
