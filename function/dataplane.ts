@@ -78,6 +78,7 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
       metrics.began()
       try {
         const loaded = model.loaded ?? (await model.whenLoaded(caller))
+        loaded.checkRoom(caller)
         const response = await loaded.infer(read(), caller)
         metrics.answered(protocol, 'success', secondsSince(caller.arrived))
         caller.trace?.answered()

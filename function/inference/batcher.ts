@@ -1,9 +1,11 @@
 import type { Caller } from '../answer.ts'
-import { inferenceCodeOf } from '../protocol/errors.ts'
+import { inferenceCodeOf, Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import { isBatched, TEXT_BYTES, type Tensor } from '../protocol/tensor.ts'
 import type { Executor } from './executor.ts'
-import { isOver, type Job, Queue, type QueueLimits } from './queue.ts'
+import { isOver, Job } from './job.ts'
+import { Pace } from './pace.ts'
+import { Queue, type QueueLimits } from './queue.ts'
 import { hasReplacement } from './replacement.ts'
 import { join, split } from './rows.ts'
 import type { RunSizes } from './run-sizes.ts'
@@ -34,8 +36,11 @@ export class Batcher {
   private readonly options: BatcherOptions
   private readonly executor: BatcherOptions['executor']
   private readonly queue: Queue
+  private readonly pace = new Pace()
   private readonly isBatched: boolean
   private running = 0
+  /** Runs follow one another: from the first until nothing waits. */
+  private isBusy = false
   private scheduled = false
   /** Large requests have all threads. */
   private waits = false
@@ -54,9 +59,20 @@ export class Batcher {
   }
 
   /**
+   * Before a request is read, so that a refusal costs little.
+   * @throws {Overloaded} when there is no room for any, or none could be run in time
+   */
+  checkRoom(caller: Caller): void {
+    if (this.queue.isEmpty) return
+    this.queue.checkRoom(1, 1, caller)
+    this.checkTime(caller.arrived, caller.deadline)
+  }
+
+  /**
    * @param times takes those of the run
    * @returns the outputs asked for, in that order
-   * @throws {Overloaded} at once, when more than `maxQueueRows` or `maxBodyBytes` would wait
+   * @throws {Overloaded} at once, when more than `maxQueueRows` or `maxBodyBytes` would wait, or the
+   * run could not begin in time
    * @throws {DeadlinePassed} when the run had not begun in time
    * @throws {ModelError} when the model fails on this very request
    */
@@ -64,17 +80,35 @@ export class Batcher {
     caller.trace?.enter('queue')
     const rows = this.isBatched ? rowsOf(request) : 1
     const counted = Math.min(rows, this.options.limits.maxBatchRows)
-    const bytes = bytesIn(request)
-    this.queue.makeRoom(counted, bytes, caller)
+    const joins = this.options.mayJoin() && hasRows(request) && !hasOwnRun(request)
+    const work = { request, rows, counted, bytes: bytesIn(request), joins }
+    const job = new Job(work, caller, times)
+    this.queue.checkRoom(counted, job.bytes, caller)
+    this.checkTime(job.queuedAt, job.deadline)
     return new Promise((resolve, reject) => {
-      const joins = this.options.mayJoin() && hasRows(request) && !hasOwnRun(request)
-      const queuedAt = performance.now()
-      const work = { request, rows, counted, bytes, joins }
-      const job = { ...work, caller, queuedAt, times, resolve, reject }
+      job.resolve = resolve
+      job.reject = reject
       this.queue.add(job)
       if (this.running < this.executor.concurrency && !this.waits) this.schedule()
-      else this.queue.watchDeadlines([job])
+      else this.queue.watchDeadlines()
     })
+  }
+
+  /**
+   * Refuses at once what could only wait for its deadline. It is not refused while no run goes on:
+   * the next one shows how long runs take now.
+   * @throws {Overloaded}
+   */
+  private checkTime(now: number, deadline: number): void {
+    const { rows, runs } = this.queue
+    // The request may have its rows in the last of these runs.
+    const ahead = runs - 1
+    if (!this.isBusy || ahead < 1) return
+    const ms = this.pace.leastMs(ahead, (rows * ahead) / runs) / this.executor.concurrency
+    if (now + ms <= deadline) return
+    throw new Overloaded(
+      `${rows} rows are waiting already, for ${runs} runs, and those before this request’s run take ${seconds(ms)} s at the least, as runs go now; its deadline is in ${seconds(Math.max(deadline - now, 0))} s; try again later`,
+    )
   }
 
   /**
@@ -107,35 +141,42 @@ export class Batcher {
 
   private async run(batch: readonly Job[]): Promise<void> {
     this.running++
+    this.isBusy = true
     for (const { caller } of batch)
       caller.trace?.enter('run', { 'inference.run.requests': batch.length })
     if (batch.length === 1) await this.runAlone(batch[0] as Job)
     else await this.runJoined(batch)
     this.running--
     if (!this.queue.isEmpty) this.schedule()
+    else if (this.running === 0) this.isBusy = false
   }
 
   private async runAlone(job: Job): Promise<void> {
     const { request, rows, resolve, reject } = job
     this.options.onRun(rows)
-    const began = performance.now()
+    const run = this.pace.began(rows, performance.now())
     try {
       const outputs = await this.executor.run(request.inputs, namesOf(request))
+      const ended = performance.now()
+      this.pace.ended(run, ended)
       this.options.sizes.ran(request.inputs, outputs)
-      const times = { rows, input: 0, infer: performance.now() - began, output: 0 }
+      const times = { rows, input: 0, infer: ended - run.beganAt, output: 0 }
       this.options.onRan(times)
-      addTimes(job, began, times)
+      addTimes(job, run.beganAt, times)
       resolve(outputs)
     } catch (error) {
+      this.pace.failed(run)
       reject(error)
     }
   }
 
   private async runJoined(batch: readonly Job[]): Promise<void> {
     const rows = batch.map(job => job.rows)
+    const total = rows.reduce((sum, count) => sum + count, 0)
     const { request } = batch[0] as Job
     let parts: Tensor[][]
     const began = performance.now()
+    const run = this.pace.began(total, began)
     try {
       const joined = request.inputs.map((_, i) =>
         join(batch.map(job => job.request.inputs[i] as Tensor)),
@@ -143,15 +184,16 @@ export class Batcher {
       const start = performance.now()
       const outputs = await this.executor.run(joined, namesOf(request))
       const end = performance.now()
+      this.pace.ended(run, end)
       this.options.sizes.ran(joined, outputs)
       parts = split(outputs, rows)
-      const total = rows.reduce((sum, count) => sum + count, 0)
       this.options.onRun(total)
       const output = performance.now() - end
       const times = { rows: total, input: start - began, infer: end - start, output }
       this.options.onRan(times)
       for (const job of batch) addTimes(job, began, times)
     } catch (error) {
+      this.pace.failed(run)
       if (inferenceCodeOf(error) === 'MODEL_FAILED') await this.runOneByOne(batch)
       else for (const { reject } of batch) reject(error)
       return
@@ -161,7 +203,7 @@ export class Batcher {
 
   /** One bad row fails the whole run; alone, each request gets its own answer or error. */
   private async runOneByOne(batch: readonly Job[]): Promise<void> {
-    for (const job of batch) if (!isOver(job)) await this.runAlone(job)
+    for (const job of batch) if (!isOver(job, performance.now())) await this.runAlone(job)
   }
 }
 
@@ -199,6 +241,9 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
     ({ datatype, data }) =>
       datatype === 'BYTES' && (data as readonly string[]).some(({ length }) => length > LONG_TEXT),
   )
+
+/** For people. */
+const seconds = (ms: number) => (ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)
 
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 

@@ -120,6 +120,14 @@ export class LoadedModel {
   }
 
   /**
+   * Before a request is read.
+   * @throws {Overloaded} when there is no room for any, or none could be run in time
+   */
+  checkRoom(caller: Caller): void {
+    this.batcher.checkRoom(caller)
+  }
+
+  /**
    * Answers one request; a large one is read, run and answered in a thread of its own.
    * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
    */

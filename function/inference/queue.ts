@@ -1,29 +1,9 @@
 import type { Caller } from '../answer.ts'
-import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
+import { Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import type { Tensor } from '../protocol/tensor.ts'
-import type { RequestTimes } from './statistics.ts'
-
-/** A request on its way to a run. */
-export interface Job {
-  readonly request: InferenceRequest
-  readonly rows: number
-  /**
-   * The rows it counts for in the queue: those of one run at most, because the byte limits bound a
-   * larger request.
-   */
-  readonly counted: number
-  readonly bytes: number
-  /** Its rows may share a run with those of others that ask for the same. */
-  readonly joins: boolean
-  readonly caller: Caller
-  /** On performance.now()'s clock. */
-  readonly queuedAt: number
-  /** Takes those of the run. */
-  readonly times: RequestTimes
-  readonly resolve: (outputs: Tensor[]) => void
-  readonly reject: (error: unknown) => void
-}
+import { isOver, type Job, senderOf } from './job.ts'
+import { Kind, Kinds } from './kinds.ts'
+import { Line } from './line.ts'
 
 export interface QueueLimits {
   readonly maxBatchRows: number
@@ -35,15 +15,32 @@ export interface QueueLimits {
 /** Rows of one run that the memory allows, of inputs such as these. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
+/** setTimeout's own limit. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * After a look at so many jobs the next one waits so many microseconds. A job takes some ten
+ * nanoseconds, so that looking takes no more than about a hundredth of the time.
+ */
+const PAUSE_MS = 1e-3
+
 /**
  * Requests that wait for a run, the oldest first: bounded, and each no longer than its deadline.
+ * What a request costs here does not depend on how many others wait.
  */
 export class Queue {
   private readonly limits: QueueLimits
   private readonly mostRows: MostRows
-  private jobs: Job[] = []
+  private readonly all = new Line<Job>()
+  private readonly kinds = new Kinds<Job>()
   private rowCount = 0
   private byteCount = 0
+  private runCount = 0
+  /** How often the next job has another sender than the one before it. */
+  private senderChanges = 0
+  /** No job has an earlier deadline. */
+  private earliest = Number.POSITIVE_INFINITY
+  private nextLook = 0
   private alarm: NodeJS.Timeout | undefined
   private alarmAt = 0
   private readonly onAlarm = () => {
@@ -62,60 +59,71 @@ export class Queue {
     return this.rowCount
   }
 
+  /** Runs that these take at the least. */
+  get runs(): number {
+    return this.runCount
+  }
+
   get isEmpty(): boolean {
-    return this.jobs.length === 0
+    return this.all.isEmpty
+  }
+
+  /**
+   * A request or batch of events that is larger than the whole queue could never be taken, so it is
+   * taken while no other client waits.
+   * @throws {Overloaded} where there is no room
+   */
+  checkRoom(rows: number, bytes: number, caller: Caller): void {
+    const { maxQueueRows, maxBodyBytes } = this.limits
+    if (this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes) return
+    if (this.isAllOf(senderOf(caller))) return
+    // Callers that hung up do not keep others out for long.
+    this.earliest = 0
+    this.watchDeadlines()
+    throw new Overloaded(
+      `${this.rowCount} rows of ${this.byteCount} bytes are waiting already, and at most ${maxQueueRows} of ${maxBodyBytes} may; try again later`,
+    )
   }
 
   add(job: Job): void {
-    this.jobs.push(job)
-    this.rowCount += job.counted
-    this.byteCount += job.bytes
+    const kind = job.joins ? this.kinds.of(job.request) : new Kind<Job>()
+    job.kind = kind
+    this.senderChanges += changes(this.all.newest?.item, job)
+    this.all.add(job.place)
+    kind.add(job.placeOfKind)
+    this.count(job, kind, 1)
+    this.earliest = Math.min(this.earliest, job.deadline)
   }
 
   /**
-   * Callers that hung up or waited too long do not count against the others. And a request or batch
-   * of events that is larger than the whole queue could never be taken, so it is taken while no
-   * other caller waits.
-   * @throws {Overloaded} where there is no room
-   */
-  makeRoom(rows: number, bytes: number, caller: Caller): void {
-    if (!this.isFull(rows, bytes)) return
-    this.dropLate()
-    const sender = senderOf(caller)
-    if (this.isFull(rows, bytes) && this.jobs.some(job => senderOf(job.caller) !== sender)) {
-      throw new Overloaded(
-        `${this.rowCount} rows of ${this.byteCount} bytes are waiting already, and at most ${this.limits.maxQueueRows} of ${this.limits.maxBodyBytes} may; try again later`,
-      )
-    }
-  }
-
-  /**
-   * The oldest request and those that may be joined to it, up to the limits of rows and memory; the
-   * rest keep their order.
+   * The oldest request and those that may be joined to it, in their order, up to the limits of rows
+   * and memory.
    */
   takeBatch(): Job[] {
     const batch: Job[] = []
-    const rest: Job[] = []
+    const now = performance.now()
     let rows = 0
     let most = 0
-    for (const job of this.jobs) {
-      if (isOver(job)) continue
-      const first = batch[0]
-      const fits = first === undefined || (rows + job.rows <= most && canJoin(job, first))
-      if (fits) {
-        if (first === undefined) most = this.mostRowsWith(job)
+    let next = this.all.oldest?.item
+    while (next !== undefined) {
+      const job = next
+      const kind = job.kind as Kind<Job>
+      if (batch.length > 0 && rows + job.rows > most) break
+      this.remove(job)
+      if (!isOver(job, now)) {
+        if (batch.length === 0) most = this.mostRowsWith(job)
         batch.push(job)
         rows += job.rows
-      } else rest.push(job)
+      }
+      next = (batch.length === 0 ? this.all : kind).oldest?.item
     }
-    this.keep(rest)
     return batch
   }
 
   /** Answers callers behind a long run when their time is up, not when the run is over. */
-  watchDeadlines(jobs: readonly Job[] = this.jobs): void {
-    if (jobs.length === 0) return
-    const at = jobs.reduce((earliest, job) => Math.min(earliest, deadlineOf(job)), Infinity)
+  watchDeadlines(): void {
+    if (this.isEmpty) return
+    const at = Math.max(this.earliest, this.nextLook)
     if (this.alarm !== undefined && this.alarmAt <= at) return
     clearTimeout(this.alarm)
     this.alarmAt = at
@@ -127,60 +135,49 @@ export class Queue {
     return joins ? Math.min(this.limits.maxBatchRows, this.mostRows(request.inputs)) : 0
   }
 
-  private isFull(rows: number, bytes: number): boolean {
-    const { maxQueueRows, maxBodyBytes } = this.limits
-    return this.rowCount + rows > maxQueueRows || this.byteCount + bytes > maxBodyBytes
+  private isAllOf(sender: Caller): boolean {
+    const { oldest } = this.all
+    return oldest === undefined || (this.senderChanges === 0 && oldest.item.sender === sender)
   }
 
   private dropLate(): void {
-    this.keep(this.jobs.filter(job => !isOver(job)))
-  }
-
-  private keep(jobs: Job[]): void {
-    this.jobs = jobs
-    this.rowCount = 0
-    this.byteCount = 0
-    for (const { counted, bytes } of jobs) {
-      this.rowCount += counted
-      this.byteCount += bytes
+    const now = performance.now()
+    let looked = 0
+    this.earliest = Number.POSITIVE_INFINITY
+    for (let place = this.all.oldest; place !== undefined; looked++) {
+      const { item: job, newer } = place
+      if (isOver(job, now)) this.remove(job)
+      else this.earliest = Math.min(this.earliest, job.deadline)
+      place = newer
     }
+    this.nextLook = now + looked * PAUSE_MS
+  }
+
+  private remove(job: Job): void {
+    const kind = job.kind as Kind<Job>
+    const older = job.place.older?.item
+    const newer = job.place.newer?.item
+    this.senderChanges += changes(older, newer) - changes(older, job) - changes(job, newer)
+    this.all.remove(job.place)
+    kind.remove(job.placeOfKind)
+    this.count(job, kind, -1)
+    job.kind = undefined
+    if (kind.isEmpty) this.kinds.forgetIfEmpty(kind)
+    if (this.isEmpty) this.earliest = Number.POSITIVE_INFINITY
+  }
+
+  private count({ counted, bytes }: Job, kind: Kind<Job>, sign: 1 | -1): void {
+    this.rowCount += sign * counted
+    this.byteCount += sign * bytes
+    const before = this.runsOf(kind)
+    kind.rows += sign * counted
+    this.runCount += this.runsOf(kind) - before
+  }
+
+  private runsOf({ rows }: Kind<Job>): number {
+    return Math.ceil(rows / this.limits.maxBatchRows)
   }
 }
 
-/** setTimeout's own limit. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
-
-const senderOf = (caller: Caller) => caller.sender ?? caller
-
-const deadlineOf = ({ request, caller }: Job) =>
-  request.timeoutMicroseconds === undefined
-    ? caller.deadline
-    : Math.min(caller.deadline, caller.arrived + request.timeoutMicroseconds / 1000)
-
-/** Whether no caller waits for the job any more. It rejects a job that waited too long. */
-export function isOver(job: Job): boolean {
-  if (!job.caller.gone && performance.now() < deadlineOf(job)) return false
-  job.reject(new DeadlinePassed('the deadline passed before the run could begin'))
-  return true
-}
-
-/**
- * Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the
- * first.
- */
-const canJoin = (a: Job, b: Job): boolean =>
-  a.joins &&
-  b.joins &&
-  (a.request.outputs === b.request.outputs ||
-    haveEqual(a.request.outputs, b.request.outputs, (one, other) => one.name === other.name)) &&
-  haveEqual(a.request.inputs, b.request.inputs, (one, other) =>
-    haveEqual(one.shape, other.shape, (length, as, i) => i === 0 || length === as),
-  )
-
-function haveEqual<T>(
-  all: readonly T[],
-  others: readonly T[],
-  equal: (one: T, other: T, i: number) => boolean,
-): boolean {
-  return all.length === others.length && all.every((one, i) => equal(one, others[i] as T, i))
-}
+const changes = (older: Job | undefined, newer: Job | undefined): number =>
+  older !== undefined && newer !== undefined && older.sender !== newer.sender ? 1 : 0

@@ -19,8 +19,21 @@ export class ModelError extends Error {
   readonly code = 'MODEL_FAILED'
 }
 
+/**
+ * Turns away a request that came at a bad time, many at once under overload. It has no stack trace:
+ * that would cost more than all else of a refusal, and nobody reads it.
+ */
+class TurnedAway extends Error {
+  constructor(message: string) {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    super(message)
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
 /** No room now; the same request may succeed later. */
-export class Overloaded extends Error {
+export class Overloaded extends TurnedAway {
   readonly code = 'OVERLOADED'
 }
 
@@ -33,7 +46,7 @@ export class NotReady extends Error {
 }
 
 /** The request's deadline passed before its run began. */
-export class DeadlinePassed extends Error {
+export class DeadlinePassed extends TurnedAway {
   readonly code = 'DEADLINE_PASSED'
 }
 

@@ -1,0 +1,64 @@
+/** Of runs that ended, half is forgotten in this time; all after so long without a run. */
+const HALF_LIFE_MS = 1_000
+const FORGET_MS = 2_000
+
+/** A run that is going on. */
+export interface Going {
+  readonly rows: number
+  readonly beganAt: number
+}
+
+/**
+ * How fast runs are now. Times are on performance.now()'s clock.
+ */
+export class Pace {
+  /** Of the runs of the last seconds. */
+  #runs = 0
+  #rows = 0
+  #ms = 0
+  #endedAt = 0
+  readonly #going = new Set<Going>()
+
+  began(rows: number, beganAt: number): Going {
+    if (this.#going.size === 0 && beganAt - this.#endedAt > FORGET_MS) this.#forget(0)
+    const run = { rows, beganAt }
+    this.#going.add(run)
+    return run
+  }
+
+  ended(run: Going, endedAt: number): void {
+    this.#going.delete(run)
+    this.#forget(2 ** ((this.#endedAt - endedAt) / HALF_LIFE_MS))
+    this.#runs++
+    this.#rows += run.rows
+    this.#ms += endedAt - run.beganAt
+    this.#endedAt = endedAt
+  }
+
+  /** Nothing is learned from its time. */
+  failed(run: Going): void {
+    this.#going.delete(run)
+  }
+
+  /**
+   * The time that runs take at the least, one after the other, in milliseconds. A run of more rows
+   * than those lately takes as long as they at least, and one of fewer takes its share of that at
+   * least. Runs that are going on count as well, by the time that they took so far.
+   * @param rows in all these runs
+   */
+  leastMs(runs: number, rows: number): number {
+    let ms = 0
+    if (this.#runs > 0) ms = this.#ms * Math.min(runs / this.#runs, rows / this.#rows)
+    if (this.#going.size === 0) return ms
+    const now = performance.now()
+    for (const run of this.#going)
+      ms = Math.max(ms, (now - run.beganAt) * Math.min(runs, rows / run.rows))
+    return ms
+  }
+
+  #forget(share: number): void {
+    this.#runs *= share
+    this.#rows *= share
+    this.#ms *= share
+  }
+}

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict'
+import { mock, suite, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Caller } from '../../function/answer.ts'
+import { Batcher } from '../../function/inference/batcher.ts'
+import { noTimes } from '../../function/inference/statistics.ts'
+import { DeadlinePassed, Overloaded } from '../../function/protocol/errors.ts'
+import type { InferenceRequest } from '../../function/protocol/request.ts'
+import type { Signature, Tensor } from '../../function/protocol/tensor.ts'
+
+const TENSOR = { name: 'x', datatype: 'FP32', shape: [-1], dimensionNames: [''], anyRank: false }
+const SIGNATURE = { inputs: [TENSOR], outputs: [TENSOR] } as Signature
+
+/** A batcher whose runs end when the test says so, on a clock that only the test moves. */
+class Stand {
+  readonly batcher: Batcher
+  /** Ends the run that is going on. */
+  #end: (() => void) | undefined
+  /** Rows of the runs that began. */
+  readonly began: number[] = []
+  #now = 1e6
+
+  constructor(t: { after(end: () => void): void }, { joins }: { joins: boolean }) {
+    const clock = mock.method(performance, 'now', () => this.#now)
+    t.after(() => clock.mock.restore())
+    this.batcher = new Batcher({
+      sizes: { mostRows: () => Number.POSITIVE_INFINITY, ran: () => {} },
+      executor: {
+        signature: SIGNATURE,
+        concurrency: 1,
+        whenFree: () => undefined,
+        run: inputs => this.#run(inputs),
+      },
+      limits: { maxBatchRows: 4, maxQueueRows: 100, maxBodyBytes: 1e6 },
+      mayJoin: () => joins,
+      onRun: () => {},
+      onRan: () => {},
+    })
+  }
+
+  #run(inputs: readonly Tensor[]): Promise<Tensor[]> {
+    this.began.push(inputs[0]?.shape[0] as number)
+    return new Promise(resolve => {
+      this.#end = () => resolve([...inputs])
+    })
+  }
+
+  /** @returns what becomes of one row within so many seconds: of a refusal its text */
+  ask(seconds: number): Promise<string> {
+    const caller: Caller = { arrived: this.#now, deadline: this.#now + seconds * 1e3, gone: false }
+    const request: InferenceRequest = {
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [1], data: new Float32Array(1) }],
+      outputs: [{ name: 'x', binary: false }],
+    }
+    const outcome = async () => {
+      this.batcher.checkRoom(caller)
+      await this.batcher.infer(request, caller, noTimes())
+      return 'answered'
+    }
+    return outcome().catch(error => {
+      assert.ok(error instanceof Overloaded || error instanceof DeadlinePassed)
+      return error.message
+    })
+  }
+
+  pass(seconds: number): void {
+    this.#now += seconds * 1e3
+  }
+
+  /** Lets runs begin. */
+  async turn(): Promise<void> {
+    await nextTurn()
+    await nextTurn()
+  }
+
+  /** The run that is going on ends after so many seconds; the next one begins. */
+  async endAfter(seconds: number): Promise<void> {
+    this.pass(seconds)
+    const end = this.#end
+    this.#end = undefined
+    end?.()
+    await this.turn()
+  }
+
+  async endAll(): Promise<void> {
+    while (this.#end !== undefined) await this.endAfter(0)
+  }
+}
+
+suite('what cannot begin before its deadline', () => {
+  test('is refused at once, with the figures, from the time that runs take', async t => {
+    const stand = new Stand(t, { joins: false })
+    const answers = [stand.ask(60), stand.ask(60)]
+    await stand.turn()
+    await stand.endAfter(10)
+    // The second one runs, and three more can begin within 25 s.
+    for (let i = 0; i < 3; i++) answers.push(stand.ask(25))
+    assert.equal(
+      await stand.ask(15),
+      '3 rows are waiting already, for 3 runs, and those before this request\u2019s run take 20 s at the least, as runs go now; its deadline is in 15 s; try again later',
+    )
+    answers.push(stand.ask(25))
+    await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
+  })
+
+  test('is refused by the time that the run going on takes, before any has ended', async t => {
+    const stand = new Stand(t, { joins: false })
+    const answers = [stand.ask(60)]
+    await stand.turn()
+    for (let i = 0; i < 3; i++) answers.push(stand.ask(60))
+    stand.pass(10)
+    assert.match(await stand.ask(15), /take 20 s at the least/)
+    answers.push(stand.ask(25))
+    await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
+  })
+
+  test('is not what can join the rows of the next run', async t => {
+    const stand = new Stand(t, { joins: true })
+    const answers = [stand.ask(60)]
+    await stand.turn()
+    for (let i = 0; i < 3; i++) answers.push(stand.ask(15))
+    stand.pass(14)
+    answers.push(stand.ask(15))
+    await stand.endAfter(0)
+    await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
+    assert.deepEqual(stand.began, [1, 4])
+  })
+
+  test('is not known while no run goes on', async t => {
+    const stand = new Stand(t, { joins: false })
+    const first = stand.ask(60)
+    await stand.turn()
+    await stand.endAfter(50)
+    const answers = Array.from({ length: 9 }, () => stand.ask(20))
+    await stand.turn()
+    assert.match(await stand.ask(20), /take 350 s at the least/)
+    await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all([first, ...answers]))], ['answered'])
+  })
+
+  test('is forgotten within seconds', async t => {
+    const stand = new Stand(t, { joins: false })
+    const first = stand.ask(60)
+    await stand.turn()
+    await stand.endAfter(50)
+    await first
+    stand.pass(3)
+    const answers = Array.from({ length: 9 }, () => stand.ask(20))
+    await stand.turn()
+    answers.push(stand.ask(20))
+    await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
+  })
+
+  test('is so by the runs of the last seconds, not by older ones', async t => {
+    const stand = new Stand(t, { joins: false })
+    const answers = Array.from({ length: 60 }, () => stand.ask(60))
+    await stand.turn()
+    await stand.endAfter(10)
+    assert.match(await stand.ask(20), /take 570 s at the least/)
+    for (let i = 0; i < 50; i++) await stand.endAfter(0.2)
+    answers.push(stand.ask(20))
+    await stand.endAll()
+    assert.deepEqual([...new Set(await Promise.all(answers))], ['answered'])
+  })
+})

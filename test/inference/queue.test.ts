@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict'
+import { mock, suite, test } from 'node:test'
+import fc from 'fast-check'
+import type { Caller } from '../../function/answer.ts'
+import { Job, type Work } from '../../function/inference/job.ts'
+import { Queue } from '../../function/inference/queue.ts'
+import { noTimes } from '../../function/inference/statistics.ts'
+import { DeadlinePassed, Overloaded } from '../../function/protocol/errors.ts'
+import { runs } from '../seed.ts'
+
+const LIMITS = { maxBatchRows: 8, maxQueueRows: 32, maxBodyBytes: 1_000 }
+
+/** Of a queue: what it looked at, and what became of each job. */
+class Seen {
+  /** Jobs that it asked whether their callers are still there. */
+  looks = 0
+  readonly jobs: TestJob[] = []
+}
+
+interface TestJob {
+  readonly job: Job
+  readonly kind: number
+  readonly caller: Caller
+  state: 'waits' | 'taken' | 'over'
+}
+
+interface Asked {
+  /** Below 0, the job has a run of its own. */
+  readonly kind: number
+  readonly rows: number
+  readonly bytes: number
+  readonly lastsMs: number
+  readonly sender: number
+}
+
+const SENDERS: readonly Caller[] = [0, 1, 2].map(() => ({
+  arrived: 0,
+  deadline: Number.POSITIVE_INFINITY,
+  gone: false,
+}))
+
+function jobOf({ kind, rows, bytes, lastsMs, sender }: Asked, seen: Seen): TestJob {
+  let isGone = false
+  const caller: Caller = {
+    arrived: performance.now(),
+    deadline: performance.now() + lastsMs,
+    sender: SENDERS[sender] as Caller,
+    get gone() {
+      seen.looks++
+      return isGone
+    },
+    set gone(gone) {
+      isGone = gone
+    },
+  }
+  const inputs = [{ name: 'x', datatype: 'FP32', shape: [rows, kind], data: [] }] as const
+  const outputs = [{ name: kind % 2 ? 'y' : 'z', binary: false }]
+  const work: Work = { request: { inputs, outputs }, rows, counted: rows, bytes, joins: kind >= 0 }
+  const job = new Job(work, caller, noTimes())
+  const one: TestJob = { job, kind, caller, state: 'waits' }
+  job.reject = error => {
+    assert.ok(error instanceof DeadlinePassed)
+    assert.equal(one.state, 'waits', 'a job is rejected once')
+    one.state = 'over'
+  }
+  return one
+}
+
+/** performance.now() and timers that only this test moves. */
+function stopClock(t: { after(end: () => void): void }) {
+  let now = 1_000
+  const clock = mock.method(performance, 'now', () => now)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.after(() => {
+    clock.mock.restore()
+    mock.timers.reset()
+  })
+  return (ms: number) => {
+    now += ms
+    mock.timers.tick(ms)
+  }
+}
+
+const isOver = ({ job, caller }: TestJob) => caller.gone || performance.now() >= job.deadline
+
+/** What the next batch must be, by a plain look at all that wait. */
+function expectedBatch(waiting: readonly TestJob[]): TestJob[] {
+  const alive = waiting.filter(one => !isOver(one))
+  const [first] = alive
+  if (first === undefined) return []
+  const batch = [first]
+  let { rows } = first.job
+  if (first.kind < 0) return batch
+  for (const one of alive.slice(1).filter(({ kind }) => kind === first.kind)) {
+    rows += one.job.rows
+    if (rows > LIMITS.maxBatchRows) break
+    batch.push(one)
+  }
+  return batch
+}
+
+const asked: fc.Arbitrary<Asked> = fc.record({
+  kind: fc.integer({ min: -1, max: 3 }),
+  rows: fc.integer({ min: 1, max: 8 }),
+  bytes: fc.integer({ min: 0, max: 400 }),
+  lastsMs: fc.constantFrom(0, 5, 50, 500, 1e9),
+  sender: fc.nat(2),
+})
+
+type Step =
+  | { readonly do: 'ask'; readonly asked: Asked }
+  | { readonly do: 'take' }
+  | { readonly do: 'wait'; readonly ms: number }
+  | { readonly do: 'hang up'; readonly at: number }
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('ask' as const), asked }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('take' as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.nat(100) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('hang up' as const), at: fc.nat(9) }) },
+)
+
+/** A queue beside a list of all jobs that were taken into it. */
+class Beside {
+  readonly queue = new Queue(LIMITS)
+  readonly seen = new Seen()
+  readonly #wait: (ms: number) => void
+
+  constructor(wait: (ms: number) => void) {
+    this.#wait = wait
+  }
+
+  get waiting(): TestJob[] {
+    return this.seen.jobs.filter(({ state }) => state === 'waits')
+  }
+
+  do(next: Step): void {
+    if (next.do === 'ask') this.#ask(next.asked)
+    else if (next.do === 'take') this.#take()
+    else if (next.do === 'wait') this.#letPass(next.ms)
+    else {
+      const one = this.waiting[next.at]
+      if (one !== undefined) one.caller.gone = true
+    }
+    this.#compare()
+  }
+
+  #ask(wanted: Asked): void {
+    const one = jobOf(wanted, this.seen)
+    const { rows, bytes, sender } = one.job
+    const waiting = this.waiting
+    const sum = (of: (job: Job) => number) => waiting.reduce((all, { job }) => all + of(job), 0)
+    const isFull =
+      sum(job => job.rows) + rows > LIMITS.maxQueueRows ||
+      sum(job => job.bytes) + bytes > LIMITS.maxBodyBytes
+    const others = waiting.some(({ job }) => job.sender !== sender)
+    this.seen.looks = 0
+    const check = () => this.queue.checkRoom(rows, bytes, one.caller)
+    if (isFull && others) assert.throws(check, Overloaded)
+    else {
+      check()
+      this.queue.add(one.job)
+      this.queue.watchDeadlines()
+      this.seen.jobs.push(one)
+    }
+    assert.equal(this.seen.looks, 0, 'neither a refusal nor an entry looks at others')
+  }
+
+  #take(): void {
+    const expected = expectedBatch(this.waiting)
+    const before = this.waiting.length
+    this.seen.looks = 0
+    const batch = this.queue.takeBatch()
+    const { looks } = this.seen
+    assert.deepEqual(
+      batch,
+      expected.map(({ job }) => job),
+    )
+    for (const one of expected) one.state = 'taken'
+    assert.equal(looks, before - this.waiting.length, 'only what leaves is looked at')
+  }
+
+  /** Deadlines are seen a millisecond after at the latest, or at the end of the pause after a look. */
+  #letPass(ms: number): void {
+    for (let i = 0; i < ms; i++) this.#wait(1)
+    const late = this.waiting.filter(({ job }) => performance.now() >= job.deadline + 2)
+    assert.deepEqual(late, [])
+  }
+
+  #compare(): void {
+    const waiting = this.waiting
+    const rows = waiting.reduce((all, { job }) => all + job.rows, 0)
+    assert.equal(this.queue.rows, rows)
+    assert.equal(this.queue.isEmpty, waiting.length === 0)
+    const kinds = Map.groupBy(waiting, one => (one.kind < 0 ? one : one.kind))
+    const least = [...kinds.values()].map(all =>
+      Math.ceil(all.reduce((sum, { job }) => sum + job.rows, 0) / LIMITS.maxBatchRows),
+    )
+    assert.equal(
+      this.queue.runs,
+      least.reduce((sum, count) => sum + count, 0),
+    )
+  }
+}
+
+suite('the queue', () => {
+  test('whatever comes: order, bounds, no lost job, and work for what leaves alone', t => {
+    const wait = stopClock(t)
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), steps => {
+        const beside = new Beside(wait)
+        for (const next of steps) beside.do(next)
+        while (!beside.queue.isEmpty) beside.do({ do: 'take' })
+        assert.ok(beside.seen.jobs.every(({ state }) => state !== 'waits'))
+      }),
+      runs(1_000),
+    )
+  })
+
+  test('a batch of many kinds costs no more than one of few', t => {
+    stopClock(t)
+    const queue = new Queue({ ...LIMITS, maxQueueRows: 1e6, maxBodyBytes: 1e9 })
+    const seen = new Seen()
+    const ask = { rows: 1, bytes: 1, lastsMs: 1e9, sender: 0 }
+    for (let i = 0; i < 1_000; i++)
+      for (let kind = 0; kind < 4; kind++) queue.add(jobOf({ ...ask, kind }, seen).job)
+    assert.deepEqual([queue.rows, queue.runs], [4_000, 500])
+    seen.looks = 0
+    assert.equal(queue.takeBatch().length, 8)
+    assert.equal(seen.looks, 8)
+  })
+
+  test('a full queue is looked through a moment later, for callers that hung up', t => {
+    const wait = stopClock(t)
+    const beside = new Beside(wait)
+    const ask = { kind: 0, rows: 8, bytes: 1, lastsMs: 1e9 }
+    for (let i = 0; i < 4; i++) beside.do({ do: 'ask', asked: { ...ask, sender: 0 } })
+    beside.do({ do: 'hang up', at: 0 })
+    const other = { ...ask, sender: 1 }
+    const newcomer = jobOf(other, beside.seen).caller
+    const enter = () => beside.queue.checkRoom(8, 1, newcomer)
+    assert.throws(enter, Overloaded)
+    wait(2)
+    enter()
+  })
+
+  test('a refusal has no stack trace', t => {
+    stopClock(t)
+    const queue = new Queue(LIMITS)
+    const seen = new Seen()
+    const ask = { kind: 0, rows: 32, bytes: 1, lastsMs: 1e9 }
+    queue.add(jobOf({ ...ask, sender: 0 }, seen).job)
+    const { caller } = jobOf({ ...ask, sender: 1 }, seen)
+    assert.throws(
+      () => queue.checkRoom(1, 1, caller),
+      ({ stack, message }: Error) =>
+        message.startsWith('32 rows of 1 bytes') && !stack?.includes('\n'),
+    )
+  })
+})
