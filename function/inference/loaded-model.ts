@@ -11,6 +11,7 @@ import { Admission, type AnswerSize, LARGE_JSON_ELEMENTS } from './admission.ts'
 import { Batcher } from './batcher.ts'
 import { type Batching, UNDECIDED } from './batching.ts'
 import type { Executor } from './executor.ts'
+import type { FeatureNames } from './features.ts'
 import type { LargeResponse } from './large.ts'
 import { within } from './model-state.ts'
 import { infer, type ModelIdentity, type Runner } from './pipeline.ts'
@@ -27,6 +28,8 @@ export interface LoadedModelOptions {
   readonly executor: Executor
   /** Inputs that suit the model. */
   readonly example: readonly Tensor[]
+  /** By input name; inputs without names are left out. */
+  readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
   readonly metrics: Metrics
@@ -42,6 +45,7 @@ export class LoadedModel {
   readonly signature: Signature
   /** Inputs that suit the model. */
   readonly example: readonly Tensor[]
+  readonly features: LoadedModelOptions['features']
   #batching: Batching = UNDECIDED
   private readonly options: LoadedModelOptions
   private readonly batcher: Batcher
@@ -59,6 +63,7 @@ export class LoadedModel {
     this.identity = { name, version, labels }
     this.signature = executor.signature
     this.example = example
+    this.features = options.features
     this.options = options
     const maxBytes = limits.maxBodyBytes
     this.limits = { maxBytes, maxJsonBytes: Math.min(maxBytes, limits.maxJsonBytes) }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { Digests } from './digests.ts'
+import type { Features } from './features.ts'
 import { unreadable } from './file-kind.ts'
 import { findModel } from './find-model.ts'
 import { readSample, type SampleInput } from './sample.ts'
@@ -15,6 +16,8 @@ export interface ModelFolder {
   /** The classes a classifier tells apart, in the order of their index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
+  /** Names of the elements of an input's last dimension. */
+  readonly features: Features | undefined
   /**
    * model.json's `batch`: true is its author's word that rows are independent, false never joins.
    */
@@ -40,6 +43,13 @@ export function readModelFolder(config: Config): ModelFolder {
     version: modelVersion ?? segment(json.version, 'version', path) ?? found.version,
     labels: field(json.labels, isTexts, 'labels', 'an array of strings', path) ?? [],
     description: field(json.description, isText, 'description', 'a string', path),
+    features: field(
+      json.features,
+      isFeatures,
+      'features',
+      'an array of different names, or an object of input name to such an array',
+      path,
+    ),
     batch: field(json.batch, isBoolean, 'batch', 'true or false', path),
     sample: readSample(
       field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
@@ -98,6 +108,10 @@ const isDigests = (value: unknown): value is string | Record<string, string> =>
   isDigest(value) || (isRecord(value) && Object.values(value).every(isDigest))
 const isText = (value: unknown): value is string => typeof value === 'string'
 const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
+const isNames = (value: unknown): value is string[] =>
+  isTexts(value) && !value.includes('') && new Set(value).size === value.length
+const isFeatures = (value: unknown): value is Features =>
+  isNames(value) || (isRecord(value) && Object.values(value).every(isNames))
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
 const isSegment = (value: unknown): value is string =>
   isText(value) && value !== '' && !value.includes('/')

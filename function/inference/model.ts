@@ -9,6 +9,7 @@ import { type Batching, checkBatchTrue, UNDECIDED } from './batching.ts'
 import { exampleInputs } from './example.ts'
 import { openExecutor } from './execution.ts'
 import type { Executor } from './executor.ts'
+import { featuresByInput } from './features.ts'
 import { checkGraph, type GraphCheck } from './graph-check.ts'
 import { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
@@ -101,12 +102,12 @@ export function createModel(
       metrics.mark('session')
       if (folder.batch === true) checkBatchTrue(executor.signature)
       logFindings(check, executor, config, log)
-      const example = readExample(executor, folder)
+      const { example, features } = describeInputs(executor, folder)
       const sizes = new RunSizes(executor.signature, 0)
       await warmUp(executor, example, folder, log)
       metrics.mark('warm-up')
       freeBytes = shareMemory(sizes, config)
-      const parts = { executor, example, folder, metrics, statistics, sizes }
+      const parts = { executor, example, features, folder, metrics, statistics, sizes }
       loaded = new LoadedModel({ ...parts, limits: config, whenDecided: decided.promise })
       state.loaded()
       void decide({ folder, check, loaded, executor, sizes, state, log }).then(decided.resolve)
@@ -286,6 +287,12 @@ function logLeftOut({ leftOut }: Executor, log: Log): void {
   for (const { name, why } of leftOut)
     log.warn(`output "${name}" is no tensor and is left out: ${why}`)
 }
+
+/** What model.json says of the inputs. @throws {Error} of one line, when it does not fit them */
+const describeInputs = (executor: Executor, folder: ModelFolder) => ({
+  example: readExample(executor, folder),
+  features: featuresByInput(folder.features, executor.signature),
+})
 
 function readExample({ signature }: Executor, { sample }: ModelFolder): readonly Tensor[] {
   try {

@@ -184,6 +184,7 @@ def write(folder):
             f"(scikit-learn's load_iris; stratified split, seed {SEED}); accuracy {accuracy} on the "
             f"{len(held_out)} rows held out. Input: sepal length, sepal width, petal length, petal width in cm.",
             "labels": list(classifier.classes_),
+            "features": load_iris().feature_names,
             "accuracy": accuracy,
             "sample": {"input": [SAMPLE]},
         }

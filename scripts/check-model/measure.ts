@@ -3,6 +3,7 @@ import { decideBatching } from '../../function/inference/batchability/decide.ts'
 import { type Batching, checkBatchTrue } from '../../function/inference/batching.ts'
 import { exampleInputs } from '../../function/inference/example.ts'
 import { folderBytes, LARGE_MODEL_BYTES } from '../../function/inference/execution.ts'
+import { featuresByInput } from '../../function/inference/features.ts'
 import { checkGraph } from '../../function/inference/graph-check.ts'
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
 import { setEnvironment } from '../../function/inference/onnxruntime.ts'
@@ -40,6 +41,8 @@ export interface Found {
 /** Times are in milliseconds, medians where there are several; memory is in bytes. */
 export interface Served {
   readonly signature: Signature
+  /** What model.json calls the elements of an input's last dimension, by input name. */
+  readonly features: Readonly<Record<string, readonly string[]>>
   /** Outputs that are no tensors. */
   readonly leftOut: Session['leftOut']
   /** Why the model fails on the example; then there is no request, and no time of a run. */
@@ -111,6 +114,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const loadMs = performance.now() - began
   if (folder.batch === true) checkBatchTrue(session.signature)
   const example = readExample(session, folder)
+  const features = featuresByInput(folder.features, session.signature)
 
   await tell({ doing: 'running the model' })
   const outputs = await tryOutputs(session, example)
@@ -136,6 +140,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
     : await copyBytes(folder.file, threads, inputs, wanted)
   const served = {
     signature: session.signature,
+    features,
     leftOut: session.leftOut,
     exampleFails: fails,
     lost: outputs.lost,

@@ -58,6 +58,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
     'Export with that opset version, or an older one',
   ],
   [/is no tensor, and requests carry only tensors/, 'Convert the model with tensor inputs'],
+  [/features/, 'Name each element of the last dimension once, in its order'],
   [/sample/, 'Give model.json a sample that the model takes'],
 ]
 

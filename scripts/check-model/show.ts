@@ -78,6 +78,7 @@ function operatorsText(
 function servedText(served: Served): string[] {
   const {
     signature,
+    features,
     request,
     place,
     threads,
@@ -97,7 +98,7 @@ function servedText(served: Served): string[] {
     ...[
       '',
       'Inputs',
-      ...tensorsText(signature.inputs),
+      ...tensorsText(signature.inputs, features),
       '',
       'Outputs',
       ...tensorsText(signature.outputs),
@@ -153,13 +154,18 @@ const ADVICE: Partial<Record<Served['batching']['reason'], string>> = {
   fixed_dimension: 'export the model with a variable first dimension of every input',
 }
 
-function tensorsText(tensors: readonly TensorMetadata[]): string[] {
+function tensorsText(
+  tensors: readonly TensorMetadata[],
+  features: Served['features'] = {},
+): string[] {
   const width = Math.max(...tensors.map(({ name }) => name.length))
-  return tensors.map(({ name, datatype, shape, dimensionNames, anyRank }) => {
+  return tensors.flatMap(({ name, datatype, shape, dimensionNames, anyRank }) => {
     const names = dimensionNames.some(dimension => dimension !== '')
       ? `  (${dimensionNames.map((dimension, i) => (shape[i] === -1 ? dimension || '?' : shape[i])).join(', ')})`
       : ''
-    return `  ${name.padEnd(width)}  ${datatype.padEnd(6)}  [${shape}]${anyRank ? '  (any number of dimensions)' : names}`
+    const line = `  ${name.padEnd(width)}  ${datatype.padEnd(6)}  [${shape}]${anyRank ? '  (any number of dimensions)' : names}`
+    const named = features[name]
+    return named === undefined ? [line] : [line, `  ${' '.repeat(width)}  ${named.join(', ')}`]
   })
 }
 
@@ -210,7 +216,10 @@ export function showJson({
     onnxruntime: ort.version,
     operators: onnx?.operators,
     missing_operators: found?.missing.map(({ operator: { domain, name } }) => `${domain}.${name}`),
-    inputs: served?.signature.inputs.map(tensor),
+    inputs: served?.signature.inputs.map(input => ({
+      ...tensor(input),
+      features: served.features[input.name],
+    })),
     outputs: served?.signature.outputs.map(tensor),
     outputs_left_out: served?.leftOut.map(({ name }) => name),
     requests_are_joined: served?.batching.joins,

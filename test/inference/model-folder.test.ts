@@ -143,6 +143,16 @@ suite('a model folder', () => {
       says: /labels must be an array of strings$/,
     },
     {
+      mistake: 'whose features are no strings',
+      files: { 'model.onnx': '', 'model.json': '{"features": {"x": [1]}}' },
+      says: /features must be an array of different names, or an object of input name to such an array$/,
+    },
+    {
+      mistake: 'two of whose features have one name',
+      files: { 'model.onnx': '', 'model.json': '{"features": ["a", "a"]}' },
+      says: /features must be an array of different names/,
+    },
+    {
       mistake: 'whose batch is no boolean',
       files: { 'model.onnx': '', 'model.json': '{"batch": 1}' },
       says: /batch must be true or false$/,

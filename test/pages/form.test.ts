@@ -8,6 +8,7 @@ import {
   shownRows,
 } from '../../function/http/pages/browser/answer.js'
 import { curl } from '../../function/http/pages/browser/curl.js'
+import { placeText } from '../../function/http/pages/browser/input/elements.js'
 import { parseExactly, pretty } from '../../function/http/pages/browser/json.js'
 import { follows, ratesBetween, readSample } from '../../function/http/pages/browser/rates.js'
 import {
@@ -99,6 +100,21 @@ describe('the form of GET / sends', () => {
     })
     assert.throws(() => writtenTensor(input, '[1,', keep), /not valid JSON/)
   })
+})
+
+test('an element is called by its feature, else by its place', () => {
+  const names = ['width', 'height']
+  assert.deepEqual(
+    [
+      placeText(1, [2]),
+      placeText(3, [2, 2]),
+      placeText(0, []),
+      placeText(1, [2], names),
+      placeText(3, [2, 2], names),
+      placeText(1, [3], names),
+    ],
+    ['[1]', '[1, 1]', '', 'height', '[1] height', '[1]'],
+  )
 })
 
 test('a dimension that grows repeats what is there, one that shrinks cuts off', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -131,6 +131,7 @@ describe('pages', () => {
       '<h1>iris-classifier <small>v1.0.0</small></h1>',
       'Logistic regression',
       'setosa, versicolor, virginica',
+      'sepal length (cm), sepal width (cm), petal length (cm), petal width (cm)',
       '<code>[batch, 4]</code>',
       'href="/docs"',
       'href="/openapi.json"',
@@ -229,6 +230,24 @@ test('the page has the model\u2019s inputs to make a form of, and the example as
   }
 })
 
+test('the page has the names that model.json gives the elements of each input', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'model-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  cpSync(testModel('two-in-two-out'), folder, { recursive: true })
+  const json = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8'))
+  writeFileSync(
+    join(folder, 'model.json'),
+    JSON.stringify({ ...json, features: { a: ['<b>', 'c'] } }),
+  )
+  const server = await startServer({ MODEL_DIR: folder })
+  t.after(() => server.stop())
+  const { text } = await supertest(server.url).get('/').set('Accept', BROWSER)
+  const model = JSON.parse(/<script id="model"[^>]*>(.*)<\/script>/.exec(text)?.[1] ?? '')
+  const named = model.inputs.map(({ features }: { features?: string[] }) => features)
+  assert.deepEqual(named, [['<b>', 'c'], undefined])
+  assert.ok(text.includes('<h2>Features of a</h2><p>&#60;b&#62;, c</p>'))
+})
+
 test('an example that is too large, or the same everywhere, is not spelled out', async () => {
   const { createPlayground } = await import('../../function/http/pages/playground.ts')
   const exampleOf = (datatype: 'FP32' | 'FP16', data: Float32Array | Uint16Array) => {
@@ -237,6 +256,7 @@ test('an example that is too large, or the same everywhere, is not spelled out',
     const loaded = {
       signature: { inputs: [metadata], outputs: [metadata] },
       example: [{ name: 'x', datatype, shape, data }],
+      features: {},
     }
     const page = createPlayground(
       '{{model}}',

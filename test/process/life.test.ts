@@ -277,6 +277,11 @@ describe('a model is refused in one line:', () => {
       folder: inModelJson('input', '{"sample":{"y":[1]}}'),
       says: /sample does not fit/,
     },
+    {
+      what: 'with features of another number',
+      folder: inModelJson('features', '{"features":["a","b"]}'),
+      says: /^model\.json: the features do not fit the model: input "x": shape \[-1\] has only rows/,
+    },
   ]
   for (const { what, folder, says } of REFUSED) {
     test(what, async t => {

@@ -416,6 +416,14 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ],
     ],
     [
+      'features that do not fit',
+      file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
+      { 'model.json': '{"features": ["a", "b", "c"]}' },
+      [
+        'error: model.json: the features do not fit the model: input "x": 3 names, but the last dimension of [-1,2] has 2 elements. Name each element of the last dimension once, in its order',
+      ],
+    ],
+    [
       'a file that is not there, though it has a digest',
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': JSON.stringify({ sha256: { 'weights.bin': '0'.repeat(64) } }) },

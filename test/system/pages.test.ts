@@ -12,6 +12,7 @@ import {
   chromium,
   type Locator,
   type Page,
+  type Route,
 } from 'playwright-core'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 
@@ -31,6 +32,8 @@ const PHONE: BrowserContextOptions = {
   colorScheme: 'dark',
   hasTouch: true,
 }
+
+const PETAL_LENGTH = 'input, row 1, petal length (cm)'
 
 let browser: Browser
 let iris: ServerProcess
@@ -108,11 +111,15 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await picture(page, `docs-refused-${screen}`)
     })
 
-    test('GET / runs the example, and shows the answer as bars', async () => {
+    test('GET / has run the example when it opens, and shows the answer as bars', async () => {
+      const asked: string[] = []
+      page.on('request', request => {
+        if (request.method() === 'POST') asked.push(new URL(request.url()).pathname)
+      })
       await page.goto(iris.url)
       await page.getByRole('heading', { name: 'iris-classifier v1.0.0' }).waitFor()
-      await page.getByRole('button', { name: 'Run', exact: true }).click()
       await answered(page)
+      assert.deepEqual(asked, ['/v2/models/iris-classifier/infer'])
       assert.equal(await text(page.locator('.said')), 'setosa')
       assert.match(await text(page.locator('.bars .largest')), /^setosa0\.9787$/)
       assert.deepEqual(await accessibility(page), [])
@@ -123,7 +130,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
 
     test('GET / shows an error at the field it names', async () => {
       await page.goto(iris.url)
-      const field = page.getByLabel('input, row 1, [2]', { exact: true })
+      const field = page.getByLabel(PETAL_LENGTH, { exact: true })
       await field.fill('long')
       await field.press('Enter')
       const said = page.getByText('data[2] is "long"; FP32 takes numbers')
@@ -254,7 +261,7 @@ describe('the page at GET /', () => {
 
   test('takes rows pasted as JSON, and has the shape follow', async () => {
     await page.goto(iris.url)
-    await page.getByLabel('Given as').selectOption('JSON')
+    await page.getByLabel('Input as').selectOption('JSON')
     const json = page.getByLabel('input, nested as its shape or flat', { exact: true })
     await json.fill('[[5.1,3.5,1.4,0.2],\n [6.3,3.3,6.0,2.5]]')
     await page.getByText('8 values in shape [2, 4]').waitFor()
@@ -278,7 +285,7 @@ describe('the page at GET /', () => {
   test('makes values up where there are too many to type, and gives the request as a file', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'page-'))
     const server = await open({ MODEL_DIR: testModel('identity-fp32') })
-    const dimension = page.getByLabel('Given as')
+    const dimension = page.getByLabel('Input as')
     await dimension.selectOption('JSON')
     await page
       .getByLabel('x, nested as its shape or flat', { exact: true })
@@ -301,7 +308,7 @@ describe('the page at GET /', () => {
 
   test('is used with the keyboard alone', async () => {
     await page.goto(iris.url)
-    const field = page.getByLabel('input, row 1, [2], slider', { exact: true })
+    const field = page.getByLabel(`${PETAL_LENGTH}, slider`, { exact: true })
     for (
       let i = 0;
       i < 30 && !(await field.evaluate(element => element === document.activeElement));
@@ -322,15 +329,84 @@ describe('the page at GET /', () => {
 
   test('runs at each change where that is wished', async () => {
     await page.goto(iris.url)
-    await page.getByLabel('Run at each change').check()
-    await page.getByLabel('input, row 1, [2]', { exact: true }).fill('9')
+    await page.getByLabel('Run on change').check()
+    await page.getByLabel(PETAL_LENGTH, { exact: true }).fill('9')
     await page.locator('.said', { hasText: 'versicolor' }).waitFor()
-    await page.getByRole('button', { name: 'Back to the example' }).click()
+    await page.getByRole('button', { name: 'Reset' }).click()
     await page.locator('.said', { hasText: 'setosa' }).waitFor()
   })
 
+  test('sends one request at a time where it runs on change, and the last change last', async () => {
+    await page.goto(iris.url)
+    await answered(page)
+    const first = Promise.withResolvers<Route>()
+    const last = Promise.withResolvers<Route>()
+    let sent = 0
+    await page.route('**/infer', route => {
+      sent++
+      if (sent === 1) first.resolve(route)
+      else last.resolve(route)
+    })
+    await page.getByLabel('Run on change').check()
+    await first.promise
+    for (const value of ['3', '6', '9'])
+      await page.getByLabel(PETAL_LENGTH, { exact: true }).fill(value)
+    assert.equal(sent, 1)
+    await (await first.promise).continue()
+    const route = await last.promise
+    assert.match(route.request().postData() ?? '', /5\.1,3\.5,9,0\.2/)
+    await route.continue()
+    await page.locator('.said', { hasText: 'versicolor' }).waitFor()
+    assert.equal(sent, 2)
+  })
+
+  test('runs the example once somebody sees it, not while it is prerendered', async () => {
+    await page.addInitScript(() => {
+      Object.defineProperty(document, 'prerendering', { value: true, configurable: true })
+      Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
+    })
+    let asked = 0
+    page.on('request', request => {
+      if (request.url() !== `${iris.url}/`) asked++
+    })
+    await page.goto(iris.url, { waitUntil: 'networkidle' })
+    assert.equal(asked, 0)
+    await page.evaluate(() => {
+      Object.defineProperty(document, 'prerendering', { value: false })
+      Object.defineProperty(document, 'visibilityState', { value: 'visible' })
+      for (const event of ['prerenderingchange', 'visibilitychange'])
+        document.dispatchEvent(new Event(event))
+    })
+    await answered(page)
+    assert.equal(await text(page.locator('.said')), 'setosa')
+  })
+
+  test('says that it waits for the answer to the example, and whether the form has changed meanwhile', async () => {
+    await page.clock.install()
+    const asked = Promise.withResolvers<Route>()
+    await page.route('**/infer', route => asked.resolve(route))
+    await page.goto(iris.url)
+    const route = await asked.promise
+    assert.equal(await text(page.locator('#status')), 'Running the example…')
+    await page.clock.runFor(2_000)
+    await page.getByText('The model may still be starting.').waitFor()
+    await page.getByLabel(PETAL_LENGTH, { exact: true }).fill('9')
+    await route.continue()
+    await answered(page)
+    await page.getByText('The form has changed since this answer.').waitFor()
+    assert.equal(await text(page.locator('.said')), 'setosa')
+  })
+
+  test('says kindly that the example has no answer', async () => {
+    const server = await open({ MODEL_DIR: testModel('zeros-fail') })
+    await page.getByText('The example has no answer yet (500 Internal Server Error).').waitFor()
+    assert.match(await text(page.locator('#problem')), /failed on this request/)
+    assert.equal(await page.locator('[aria-invalid]').count(), 0)
+    assert.ok(server.url)
+  })
+
   for (const [what, env, prepare] of [
-    ['iris', {}, () => page.getByLabel('Given as').selectOption('JSON')],
+    ['iris', {}, () => page.getByLabel('Input as').selectOption('JSON')],
     [
       'text with quotes',
       { MODEL_DIR: testModel('identity-bytes') },

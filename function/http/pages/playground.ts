@@ -23,7 +23,7 @@ const MOST_SHORT = 1_000
 export function createPlayground(
   template: string,
   model: Pick<Model, 'name' | 'version' | 'description' | 'labels'>,
-  loaded: Pick<LoadedModel, 'signature' | 'example'>,
+  loaded: Pick<LoadedModel, 'signature' | 'example' | 'features'>,
 ): (address: string) => string {
   const { name, version, description } = model
   const { inputs, outputs } = loaded.signature
@@ -42,6 +42,12 @@ export function createPlayground(
           ? html`<p><a href="/docs#infer">The API\u2019s page</a> has an example.</p>`
           : html`<pre tabindex="0">${curl}</pre>`,
       tensors: table('Inputs', inputs) + table('Outputs', outputs),
+      features: Object.entries(loaded.features)
+        .map(([input, names]) => {
+          const of = inputs.length === 1 ? '' : ` of ${input}`
+          return html`<section><h2>Features${of}</h2><p>${names.join(', ')}</p></section>`
+        })
+        .join('\n'),
       labels:
         labels.length === 0
           ? ''
@@ -59,7 +65,11 @@ const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[])
 /** The data from which the page makes its form. */
 function describe(
   { name, labels }: Pick<Model, 'name' | 'labels'>,
-  { signature: { inputs, outputs }, example }: Pick<LoadedModel, 'signature' | 'example'>,
+  {
+    signature: { inputs, outputs },
+    example,
+    features,
+  }: Pick<LoadedModel, 'signature' | 'example' | 'features'>,
 ) {
   return {
     inferPath: `${modelPath(name)}/infer`,
@@ -69,6 +79,7 @@ function describe(
       ...input,
       /** As errors name it. */
       shown: show(input.name),
+      features: features[input.name],
       example: exampleOf(example.find(({ name }) => name === input.name) as Tensor),
     })),
     outputs: outputs.map(({ name, datatype, shape, anyRank }) => ({

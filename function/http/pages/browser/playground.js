@@ -1,187 +1,124 @@
-import { placeOfError, readResponse, short, shownRows } from './answer.js'
-import { curl, toBase64 } from './curl.js'
+import { showCommands, showNoCommands } from './commands.js'
 import { $, copies, make } from './dom.js'
-import { createDimensions } from './input/dimensions.js'
-import { Input } from './input/input.js'
 import { pretty } from './json.js'
 import { showLive } from './live.js'
-import { eventHeaders, inferenceRequest, structuredEvent, Unsendable } from './request.js'
+import { Unsendable } from './request.js'
+import { whenSeen } from './seen.js'
+import { TensorForm } from './tensor-form.js'
 
 const model = JSON.parse($('#model').textContent)
 const form = $('form')
-const dimensions = createDimensions(model.inputs)
-const inputs = model.inputs.map((input, i) => new Input(input, i, dimensions, changed))
+const fields = new TensorForm(model, changed)
 
-/** A shell takes no longer word than 128 KiB; nobody reads one of a tenth of it. */
-const LONGEST_COMMAND = 16_000
-
-const MOST_ROWS = 20
 const LONGEST_RAW = 50_000
 
-function changed({ resize = false, removed = undefined }) {
-  if (removed) for (const input of inputs) input.removeRow(removed)
-  if (resize) for (const input of inputs) input.resize()
-  unmark()
-  showCommands()
-  if (answered && !$('#at-once').checked) $('#changed').hidden = false
-  if ($('#at-once').checked) run({ focus: false })
+/** After so long, the page says that it waits. */
+const LONG_MS = 1_500
+
+/** How often the form has changed. */
+let changes = 0
+
+function changed() {
+  changes++
+  fields.unmark()
+  tellCommands()
+  if ($('#on-change').checked) run({ focus: false })
+  else if (isAnswered) $('#changed').hidden = false
 }
 
-/** @throws {{ input: number, error: Unsendable }} */
-function readRequest() {
-  const tensors = inputs.map((input, i) => {
-    try {
-      return input.read()
-    } catch (error) {
-      if (!(error instanceof Unsendable)) throw error
-      throw Object.assign(error, { input: i })
-    }
-  })
-  return inferenceRequest(tensors, model.outputs)
-}
-
-// Commands
-
-/** The body that the shown download and commands are of. */
-let download
-
-function showCommands() {
-  let request
+function tellCommands() {
   try {
-    request = readRequest()
+    showCommands(fields.read(), fields.path, model.event)
   } catch (error) {
     if (!(error instanceof Unsendable)) throw error
-    tellCommands(`Nothing can be sent: ${model.inputs[error.input].name}: ${error.message}`)
-    return
+    showNoCommands(`Nothing to send yet: ${error.where}${error.message}`)
   }
-  const { headers, json, bytes, answer } = request
-  const size = bytes.reduce((sum, part) => sum + part.length, json.length)
-  const file =
-    size > LONGEST_COMMAND ? (bytes.length > 0 ? 'request.bin' : 'request.json') : undefined
-  const body = file === undefined ? { body: json, tail: toBase64(joined(bytes)) } : { file }
-  const isStructured = bytes.length === 0 && answer === 'json' && file === undefined
-  const [, structured] = $('#mode').options
-  structured.disabled = !isStructured
-  if (!isStructured) $('#mode').value = 'binary'
-  const method = 'POST'
-  $('#curl').textContent = curl({
-    url: location.origin + model.inferPath,
-    method,
-    headers,
-    ...body,
-  })
-  $('#event').textContent =
-    $('#mode').value === 'binary'
-      ? curl({
-          url: `${location.origin}/`,
-          method,
-          headers: [...headers, ...eventHeaders(model.event)],
-          ...body,
-        })
-      : curl({
-          url: `${location.origin}/`,
-          method,
-          headers: [['Content-Type', 'application/cloudevents+json']],
-          body: structuredEvent(model.event, json),
-        })
-  offerDownload(file, json, bytes)
 }
 
-function tellCommands(text) {
-  $('#curl').textContent = text
-  $('#event').textContent = text
-  offerDownload(undefined)
-}
+// Running
 
-/** Where the body is no part of the command, it is a file beside it. */
-function offerDownload(file, json, bytes) {
-  if (download !== undefined) URL.revokeObjectURL(download)
-  download = undefined
-  $('#download').hidden = file === undefined
-  if (file === undefined) return
-  const blob = new Blob([json, ...bytes], { type: 'application/octet-stream' })
-  download = URL.createObjectURL(blob)
-  const link = Object.assign(make('a', file), { href: download, download: file })
-  $('#download').replaceChildren(
-    make(
-      'span',
-      'The request is too long for a command: it is in ',
-      link,
-      ` (${blob.size.toLocaleString('en')} bytes).`,
-    ),
-  )
-}
-
-function joined(parts) {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
-}
-
-// Asking
-
-let answered = false
+let isAnswered = false
 let isRunning = false
-let isWanted = false
+/** @type {Run | undefined} */
+let wanted
 
 /**
- * Runs the model on what is in the form; while it runs, of all further wishes only the last is
- * followed.
+ * @typedef {{ focus: boolean, isFirst?: boolean }} Run whether to focus on a field that is refused,
+ *   and whether the page has just been opened
  */
-async function run({ focus }) {
-  isWanted = true
+
+/**
+ * Sends what is in the form. One request is in flight at a time; of what is wanted meanwhile, only
+ * the last is sent.
+ * @param {Run} options
+ */
+async function run(options) {
+  wanted = options
   if (isRunning) return
   isRunning = true
   form.setAttribute('aria-busy', 'true')
-  while (isWanted) {
-    isWanted = false
-    await ask({ focus })
+  while (wanted !== undefined) {
+    const next = wanted
+    wanted = undefined
+    await send(next)
   }
   form.removeAttribute('aria-busy')
   isRunning = false
 }
 
-async function ask({ focus }) {
+/** @param {Run} options */
+async function send(options) {
   let request
   try {
-    request = readRequest()
+    request = fields.read()
   } catch (error) {
     if (!(error instanceof Unsendable)) throw error
-    refused({ input: error.input, element: error.element, text: error.message }, 'Not sent', focus)
+    if (options.isFirst) $('#status').textContent = 'Fill in the form and press Run.'
+    else refused('Not sent', error.message, { ...options, place: fields.refuseToSend(error) })
     return
   }
-  const { headers, json, bytes } = request
-  const began = performance.now()
+  const waits = setTimeout(tellWaiting, LONG_MS, options)
+  const sent = changes
   try {
-    const response = await fetch(model.inferPath, {
-      method: 'POST',
-      headers,
-      body: new Blob([json, ...bytes]),
-      cache: 'no-store',
-    })
-    const body = new Uint8Array(await response.arrayBuffer())
-    const milliseconds = performance.now() - began
-    if (response.ok)
-      showAnswer(
-        readResponse(body, response.headers.get('inference-header-content-length')),
-        milliseconds,
-      )
-    else
-      refused(
-        placeOfError(errorOf(body), model.inputs),
-        `${response.status} ${response.statusText}`.trim(),
-        focus,
-      )
+    receive(await post(request), { ...options, sent })
   } catch (error) {
-    refused({ input: undefined, element: undefined, text: error.message }, 'No answer', focus)
+    refused('No answer', error.message, options)
+  } finally {
+    clearTimeout(waits)
   }
 }
 
-/** What the server says is wrong; what a proxy before it answers may be anything. */
+/** @returns what came back, and after how many milliseconds */
+async function post({ headers, json, bytes }) {
+  const began = performance.now()
+  const response = await fetch(fields.path, {
+    method: 'POST',
+    headers,
+    body: new Blob([json, ...bytes]),
+    cache: 'no-store',
+  })
+  const body = new Uint8Array(await response.arrayBuffer())
+  return { response, body, milliseconds: performance.now() - began }
+}
+
+/**
+ * @param got what came back
+ * @param {Run & { sent: number }} options how often the form had changed when it was sent
+ */
+function receive(got, options) {
+  const { response, body, milliseconds } = got
+  if (response.ok) {
+    showAnswer(fields.shown(body, response.headers), milliseconds)
+    $('#changed').hidden = options.sent === changes
+    return
+  }
+  const text = errorOf(body)
+  const status = `${response.status} ${response.statusText}`.trim()
+  const place = options.isFirst ? undefined : fields.refuse(text)
+  refused(status, text, { ...options, place })
+}
+
+/** The server's error; a proxy before it may answer with anything. */
 function errorOf(body) {
   const text = new TextDecoder().decode(body)
   try {
@@ -191,27 +128,35 @@ function errorOf(body) {
   }
 }
 
-function refused({ input, element, text }, status, focus) {
-  clearAnswer()
-  const place = inputs[input]
-  if (place === undefined) {
-    tell(status, 'bad')
-    $('#problem').textContent = text
-    $('#problem').hidden = false
-    return
-  }
-  unmark()
-  const control = place.mark(text, element)
-  tell(status, 'bad', `: input ${model.inputs[input].name}: ${text}`)
-  if (focus) control.focus()
+function tellWaiting({ isFirst = false }) {
+  $('#status').textContent = isFirst
+    ? 'Running the example… The model may still be starting.'
+    : 'Waiting for the answer…'
 }
 
-function unmark() {
-  for (const input of inputs) input.unmark()
+/**
+ * @param {string} status
+ * @param {string} text
+ * @param {Run & { place?: { control: HTMLElement, text: string } }} options the place that it is
+ *   shown at already
+ */
+function refused(status, text, { focus, isFirst, place }) {
+  clearAnswer()
+  if (place !== undefined) {
+    tell(status, 'bad', `: ${place.text}`)
+    if (focus) place.control.focus()
+    return
+  }
+  if (isFirst)
+    $('#status').textContent =
+      `The example has no answer yet (${status}). Press Run to try again, or change the values.`
+  else tell(status, 'bad')
+  $('#problem').textContent = text
+  $('#problem').hidden = false
 }
 
 function clearAnswer() {
-  answered = false
+  isAnswered = false
   $('#changed').hidden = true
   $('#problem').hidden = true
   $('#outputs').replaceChildren()
@@ -224,113 +169,24 @@ function tell(word, kind, ...rest) {
   $('#status').replaceChildren(element, ...rest)
 }
 
-// The answer
-
-function showAnswer({ text, response, outputs }, milliseconds) {
+function showAnswer({ elements, raw, by, summary }, milliseconds) {
   clearAnswer()
-  unmark()
-  answered = true
-  const shown = outputs.map(output => {
-    const { shape, anyRank } = model.outputs.find(({ name }) => name === output.name)
-    return { ...output, rows: shownRows(output, model.labels, shape[0] === -1 && !anyRank) }
-  })
-  // What a classifier says in a word comes first.
-  shown.sort((a, b) => Number(b.datatype === 'BYTES') - Number(a.datatype === 'BYTES'))
-  $('#outputs').replaceChildren(...shown.map(outputElement))
+  fields.unmark()
+  isAnswered = true
+  $('#outputs').replaceChildren(...elements)
   $('#raw').hidden = false
   $('#raw pre').textContent =
-    text.length > LONGEST_RAW
-      ? `${text.slice(0, LONGEST_RAW)} … (${text.length - LONGEST_RAW} characters more)`
-      : pretty(text)
-  const { model_name: name, model_version: version = '' } = response
-  const said = make('span', summary(shown))
+    raw.length > LONGEST_RAW
+      ? `${raw.slice(0, LONGEST_RAW)} … (${raw.length - LONGEST_RAW} more characters)`
+      : pretty(raw)
+  const said = make('span', summary)
   said.className = 'sr'
-  tell('Answered', 'good', ` in ${milliseconds.toFixed(1)} ms by ${name} ${version}`, said)
-}
-
-/** For who hears the page: the word, where the answer is one. */
-function summary([{ rows } = { rows: [] }]) {
-  const [row] = rows
-  return rows.length === 1 && row.texts?.length === 1 ? `: ${row.texts[0]}` : ''
-}
-
-function outputElement({ name, datatype, shape, rows }) {
-  const type = make('span', make('code', datatype), ' ', make('code', `[${shape.join(', ')}]`))
-  type.className = 'type'
-  const element = make('section', make('h3', make('code', name), type))
-  element.className = rows.length > 1 ? 'output many' : 'output'
-  rows.slice(0, MOST_ROWS).forEach((row, i) => {
-    const result = make(
-      'div',
-      ...(rows.length > 1 ? [make('h4', `Row ${i + 1}`)] : []),
-      ...rowElements(row),
-    )
-    result.className = 'result'
-    element.append(result)
-  })
-  if (rows.length > MOST_ROWS)
-    element.append(
-      note(
-        `${(rows.length - MOST_ROWS).toLocaleString('en')} more rows are in the response below.`,
-      ),
-    )
-  if (rows.length === 0) element.append(note('No rows.'))
-  return element
-}
-
-function rowElements(row) {
-  if (row.bars) return barElements(row)
-  if (row.texts?.length === 1 && row.of === 1) {
-    const said = make('p', row.texts[0] === '' ? '(empty text)' : row.texts[0])
-    said.className = 'said'
-    return [said]
-  }
-  const items =
-    row.texts ??
-    row.numbers.map(({ value, label }) =>
-      label === undefined ? short(value) : `${value} (${label})`,
-    )
-  const list = make('ul', ...items.map(item => make('li', item)))
-  list.className = items.length === 1 ? 'numbers one' : 'numbers'
-  return row.of > items.length
-    ? [list, note(`The first ${items.length} of ${row.of.toLocaleString('en')} values.`)]
-    : [list]
-}
-
-function barElements({ bars, shares, negative, of }) {
-  const list = make('ul', ...bars.map(barElement))
-  list.className = negative ? 'bars signed' : 'bars'
-  const notes = [
-    ...(bars.length < of ? [`The ${bars.length} largest of ${of.toLocaleString('en')}.`] : []),
-    ...(shares ? [] : ['These do not add up to 1: lengths are relative to the largest.']),
-  ]
-  return notes.length === 0 ? [list] : [list, note(notes.join(' '))]
-
-  function barElement({ name, value, length, isLargest }) {
-    const bar = make('span')
-    bar.className = value < 0 ? 'bar negative' : 'bar'
-    bar.style.width = `${(length * (negative ? 50 : 100)).toFixed(2)}%`
-    const track = make('span', bar)
-    track.className = 'track'
-    track.setAttribute('aria-hidden', 'true')
-    const number = make('span', short(value))
-    number.className = 'value'
-    number.title = String(value)
-    const item = make('li', make('span', name), track, number)
-    if (isLargest) item.className = 'largest'
-    return item
-  }
-}
-
-function note(text) {
-  const element = make('p', text)
-  element.className = 'note'
-  return element
+  tell('Answered', 'good', ` in ${milliseconds.toFixed(1)} ms${by}`, said)
 }
 
 // The page
 
-$('#inputs').append(...inputs.map(({ element }) => element))
+$('#inputs').append(...fields.elements)
 form.onsubmit = event => {
   event.preventDefault()
   run({ focus: true })
@@ -339,16 +195,18 @@ form.onkeydown = event => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) form.requestSubmit()
 }
 $('#reset').onclick = () => {
-  dimensions.reset()
-  for (const input of inputs) input.reset()
-  changed({})
+  fields.reset()
+  changed()
 }
-$('#at-once').onchange = () => {
-  if ($('#at-once').checked) run({ focus: false })
+$('#on-change').onchange = () => {
+  if ($('#on-change').checked) run({ focus: false })
 }
-$('#mode').onchange = showCommands
+$('#mode').onchange = tellCommands
 copies($('#copy-curl'), $('#curl'))
 copies($('#copy-event'), $('#event'))
 $('#playground').hidden = false
-showCommands()
+tellCommands()
 showLive()
+whenSeen(() => {
+  if (changes === 0 && !isRunning) run({ focus: false, isFirst: true })
+})

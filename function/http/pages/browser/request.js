@@ -14,8 +14,10 @@ export class Unsendable extends Error {
   constructor(message, element) {
     super(message)
     this.element = element
-    /** Which input it is of: said by who reads several. @type {number | undefined} */
+    /** Which input it is of: set where several are read. @type {number | undefined} */
     this.input = undefined
+    /** That input for people. */
+    this.where = ''
   }
 }
 

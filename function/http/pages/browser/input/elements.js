@@ -44,8 +44,17 @@ export function nested(elements, shape, datatype) {
   return shape.length === 0 ? `[${write(0, shape)}]` : write(0, shape)
 }
 
-/** The place of an element: [2], or [0, 2] where there are more dimensions; a scalar has none. */
-export function placeText(at, shape) {
+/**
+ * What an element is called: its feature, or its place. That is [2], or [0, 2] where there are more
+ * dimensions; a scalar has none.
+ * @param {readonly string[]} [features] names of the last dimension's elements
+ */
+export function placeText(at, shape, features) {
+  if (features !== undefined && shape.at(-1) === features.length) {
+    const outer = shape.slice(0, -1)
+    const before = placeText(Math.floor(at / features.length), outer)
+    return `${before}${before && ' '}${features[at % features.length]}`
+  }
   if (shape.length === 0) return ''
   const place = []
   let rest = at

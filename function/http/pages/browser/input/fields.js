@@ -38,13 +38,13 @@ export class Fields extends Way {
     const rows = hasRows ? shape[0] : 1
     const size = rows === 0 ? 0 : elements.length / rows
     const inner = hasRows ? shape.slice(1) : shape
-    const { example, datatype } = metadata
+    const { example, datatype, features } = metadata
     const limits =
       size <= MOST_SLIDERS ? sliderRange(datatype, example.elements ?? [example.every]) : undefined
     const groups = Array.from({ length: rows }, (_, row) => {
       const places = Array.from({ length: size }, (_, i) => ({
         at: row * size + i,
-        place: placeText(i, inner),
+        place: placeText(i, inner, features),
         row,
       }))
       const fields = make('div', ...places.map(place => this.#field(place, limits)))
@@ -106,7 +106,7 @@ export class Fields extends Way {
     if (place === '' && !hasRows) return make('label', make('code', metadata.name))
     const where = make('span', `${metadata.name}, ${hasRows ? `row ${row + 1}, ` : ''}`)
     where.className = 'sr'
-    return make('label', where, make('code', place || 'value'))
+    return make('label', where, metadata.features ? place : make('code', place || 'value'))
   }
 
   /** A slider that follows a field, and the field follows it. */

@@ -48,7 +48,7 @@ export class Input {
     this.sizeFields = new Map(variable(metadata).map(d => [d, this.#sizeField(d)]))
     this.options = make(
       'div',
-      make('label', 'Given as', this.select),
+      make('label', 'Input as', this.select),
       ...[...this.sizeFields.values()].map(field => field.parentElement),
       this.shapeShown,
     )
