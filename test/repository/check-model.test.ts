@@ -133,7 +133,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
       name: 'iris-classifier',
       version: 'v1.0.0',
       file_bytes: 688,
-      folder_bytes: 1151,
+      folder_bytes: 1249,
       ir_version: 8,
       producer: 'skl2onnx 1.20.0',
       opsets: { 'ai.onnx': 17, 'ai.onnx.ml': 1 },
@@ -145,7 +145,19 @@ suite('npm run check-model', { concurrency: 2 }, () => {
         count: 1,
       })),
       missing_operators: [],
-      inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }],
+      inputs: [
+        {
+          name: 'input',
+          datatype: 'FP32',
+          shape: [-1, 4],
+          features: [
+            'sepal length (cm)',
+            'sepal width (cm)',
+            'petal length (cm)',
+            'petal width (cm)',
+          ],
+        },
+      ],
       outputs: [
         { name: 'probabilities', datatype: 'FP32', shape: [-1, 3] },
         { name: 'predicted_class', datatype: 'BYTES', shape: [-1] },
