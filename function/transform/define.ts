@@ -1,9 +1,9 @@
 import type { ModelTypes, Transform } from './contract.ts'
-import type { FromSchema, JsonSchema } from './json-schema.ts'
+import type { DataOf, JsonSchema } from './json-schema.ts'
 
 /** A transform whose data has the type that the schema `input` says. */
 export type TransformOf<Model extends ModelTypes, Schema> = Omit<
-  Transform<Model, FromSchema<Schema>>,
+  Transform<Model, DataOf<Schema>>,
   'input'
 > & { readonly input?: Schema }
 
@@ -20,5 +20,5 @@ export const defineTransform =
   <Model extends ModelTypes = ModelTypes>() =>
   <const Schema extends JsonSchema = true>(
     transform: TransformOf<Model, Schema>,
-  ): Transform<Model, FromSchema<Schema>> =>
-    transform as Transform<Model, FromSchema<Schema>>
+  ): Transform<Model, DataOf<Schema>> =>
+    transform as Transform<Model, DataOf<Schema>>

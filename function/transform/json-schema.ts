@@ -91,6 +91,22 @@ export type FromSchema<Schema> = Schema extends false
           ? OfKeywords<Schema> & OfBranch<Branch>
           : OfKeywords<Schema>
 
+/**
+ * The type of the data that a transform gets: of a schema that says `contentMediaType` and no `type`,
+ * text or bytes.
+ */
+export type DataOf<Schema> = Schema extends { readonly type: unknown }
+  ? FromSchema<Schema>
+  : Schema extends { readonly contentMediaType: infer MediaType }
+    ? OfMediaType<MediaType>
+    : FromSchema<Schema>
+
+type OfMediaType<MediaType> = MediaType extends `text/${string}`
+  ? string
+  : MediaType extends 'application/json' | `${string}+json`
+    ? unknown
+    : Uint8Array
+
 /** Once for each branch: the union. */
 type OfBranch<Branch> = Branch extends unknown ? FromSchema<Branch> : never
 

@@ -71,6 +71,16 @@ export const after = defineTransform<Model>()({
   postprocess: ({ predicted_class }) => LABELS[Number(predicted_class.data[0])],
 })
 
+/** Bytes and text of a media type. */
+export const png = defineTransform<Model>()({
+  input: { contentMediaType: 'image/png' },
+  preprocess: data => ({ input: { shape: [data.byteLength / 4, 4], data: Array.from(data) } }),
+})
+export const text = defineTransform<Model>()({
+  input: { contentMediaType: 'text/plain' },
+  preprocess: data => ({ input: [[data.length, data.trim().length, 0, 0]] }),
+})
+
 /** A picture, which no schema describes. */
 export const picture = defineTransform<Model>()({
   preprocess: data => {

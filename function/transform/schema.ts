@@ -1,0 +1,201 @@
+import type { CodeOptions } from 'ajv'
+import { BadRequest, Refused, TransformFailed } from './errors.ts'
+import type { JsonSchema } from './json-schema.ts'
+
+/** A rule that data breaks, as Ajv says it. */
+interface Violation {
+  /** A JSON pointer to the value that breaks it. */
+  readonly instancePath: string
+  readonly keyword: string
+  readonly params: Readonly<Record<string, unknown>>
+  readonly message?: string
+}
+
+/** Ajv's function for a schema, compiled at the start or by `onnx-function build`. */
+export interface Validate {
+  (data: unknown): boolean
+  readonly errors?: readonly Violation[] | null
+}
+
+/**
+ * Checks what a caller sent.
+ * @throws {BadRequest} naming the path, the rule and the value shown
+ * @throws {Refused} with 415 where the media type is not the schema's
+ */
+export type CheckInput = (data: unknown, contentType?: string) => void
+
+/**
+ * Ajv's options. `format` is an annotation, as draft 2020-12 has it. Own properties only: `{}` has
+ * no member "constructor". An unknown keyword is most likely misspelt, so it is an error.
+ */
+export const AJV_OPTIONS = {
+  strictSchema: true,
+  strictNumbers: true,
+  strictTypes: false,
+  strictTuples: false,
+  validateFormats: false,
+  ownProperties: true,
+  meta: false,
+  validateSchema: false,
+  logger: false,
+} as const
+
+/**
+ * @param schema of the transform's input
+ * @param validate the schema's function where a build made it; without, Ajv is loaded and makes it
+ * @throws {Error} of one line, when the schema is none that can be checked
+ */
+export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
+  const mediaType = mediaTypeOf(schema)
+  if (mediaType !== undefined) return mediaTypeCheck(mediaType)
+  const isValid = validate ?? (await compileSchema(schema, 'input')).validate
+  return (data, contentType) => {
+    if (schema !== true && data instanceof Uint8Array)
+      throw wrongMediaType(contentType, 'application/json')
+    if (!run(isValid, data)) throw new BadRequest(violationText(isValid.errors ?? [], data))
+  }
+}
+
+/**
+ * The media type of data that is not JSON: of a schema that says `contentMediaType`, and no `type`.
+ */
+export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined {
+  if (typeof schema !== 'object' || schema?.type !== undefined) return undefined
+  const mediaType = schema?.contentMediaType?.toLowerCase()
+  return mediaType === undefined || /[/+]json$/.test(mediaType) ? undefined : mediaType
+}
+
+/** `image/*` takes all pictures. */
+function mediaTypeCheck(expected: string): CheckInput {
+  const [kind, subtype] = expected.split('/')
+  return (_data, contentType) => {
+    const [type = ''] = (contentType ?? '').split(';')
+    const sent = type.trim().toLowerCase()
+    if (sent === expected || (subtype === '*' && sent.startsWith(`${kind}/`))) return
+    throw wrongMediaType(contentType, expected)
+  }
+}
+
+const wrongMediaType = (sent: string | undefined, expected: string) =>
+  new Refused(415, `the content type is ${sent ?? 'absent'}; expected ${expected}`)
+
+/** A recursive schema may end the stack on data that is nested deep enough. */
+function run(validate: Validate, data: unknown): boolean {
+  try {
+    return validate(data)
+  } catch (error) {
+    throw new TransformFailed(error)
+  }
+}
+
+/**
+ * Ajv's function for a schema, with the Ajv that made it. The draft's own meta-schema takes 75 ms of
+ * CPU to compile, so only {@link schemaMistake} asks it: what it would find at the start, Ajv's
+ * compiler finds as well, but for values that the keywords' own types allow.
+ * @param name of the schema, for errors: input or output
+ * @param code how Ajv writes the function's code
+ * @throws {Error} of one line, when the schema is none that can be checked
+ */
+export async function compileSchema(schema: JsonSchema, name: string, code: CodeOptions = {}) {
+  const { default: all } = await import('ajv/dist/2020.js')
+  const ajv = new all.Ajv2020({ ...AJV_OPTIONS, code })
+  try {
+    refuseOtherDrafts(schema)
+    const validate = ajv.compile(schema)
+    // A $ref that leads back to itself ends the stack on any data.
+    for (const value of [null, 0, '', [], {}]) validate(value)
+    return { ajv, validate }
+  } catch (error) {
+    throw unusable(name, error instanceof RangeError ? ENDLESS : (error as Error).message)
+  }
+}
+
+const ENDLESS = 'a $ref leads back to itself without end'
+const DRAFT = 'https://json-schema.org/draft/2020-12/schema'
+
+function refuseOtherDrafts(schema: unknown): void {
+  if (typeof schema === 'boolean') return
+  if (typeof schema !== 'object' || schema === null || Array.isArray(schema))
+    throw new Error(`expected an object, true or false; got ${shown(schema)}`)
+  const { $schema = DRAFT, $async } = schema as { $schema?: unknown; $async?: unknown }
+  if ($schema !== DRAFT) throw new Error(`$schema is ${shown($schema)}; expected "${DRAFT}"`)
+  if ($async !== undefined) throw new Error('unknown keyword: "$async"')
+}
+
+const unusable = (name: string, why: string) =>
+  new Error(`the schema "${name}": ${why.replace(/^strict mode: /, '').replaceAll('\n', ' ')}`)
+
+/**
+ * What is wrong with a schema, by the draft's meta-schema and by Ajv's compiler; undefined where
+ * nothing is. For check-model and builds, which have the time.
+ */
+export async function schemaMistake(schema: JsonSchema, name: string): Promise<string | undefined> {
+  try {
+    await compileSchema(schema, name)
+    const { default: all } = await import('ajv/dist/2020.js')
+    const ajv = new all.Ajv2020({ logger: false, validateFormats: false })
+    if (ajv.validateSchema(schema)) return undefined
+    return unusable(name, violationText(ajv.errors ?? [], schema)).message
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+/** The rule that the data breaks, and where. Where there were alternatives, the last error sums them up. */
+export function violationText(violations: readonly Violation[], data: unknown): string {
+  const last = violations.at(-1)
+  if (last === undefined) return 'the data does not fit the schema'
+  const { instancePath, keyword } = last
+  const alternatives = new Set(
+    violations.slice(0, -1).map(each => relativeText(each, instancePath)),
+  )
+  const why = [...alternatives].slice(0, MOST_ALTERNATIVES).join(', or ')
+  const rule = `${ruleText(last)} (${keyword})${why === '' ? '' : `: ${why}`}`
+  const place = instancePath === '' ? 'the data' : cut(instancePath, LONGEST_PATH)
+  return `${place} ${rule}; got ${shown(valueAt(data, instancePath))}`
+}
+
+const MOST_ALTERNATIVES = 4
+const LONGEST_PATH = 200
+const LONGEST_TEXT = 80
+const MOST_NAMES = 8
+
+function relativeText(violation: Violation, path: string): string {
+  const rest = violation.instancePath.slice(path.length)
+  return `${rest === '' ? '' : `${cut(rest, LONGEST_PATH)} `}${ruleText(violation)}`
+}
+
+function ruleText({ keyword, params, message = `must fit ${keyword}` }: Violation): string {
+  const { allowedValues, allowedValue, additionalProperty, unevaluatedProperty } = params
+  if (keyword === 'enum')
+    return `must be one of ${cut(JSON.stringify(allowedValues), LONGEST_PATH)}`
+  if (keyword === 'const') return `must be ${cut(JSON.stringify(allowedValue), LONGEST_PATH)}`
+  const extra = additionalProperty ?? unevaluatedProperty
+  if (extra !== undefined)
+    return `must not have the property ${JSON.stringify(cut(String(extra), LONGEST_TEXT))}`
+  return message
+}
+
+/** @param pointer RFC 6901 */
+function valueAt(data: unknown, pointer: string): unknown {
+  let value = data
+  for (const part of pointer.split('/').slice(1)) {
+    const name = part.replaceAll('~1', '/').replaceAll('~0', '~')
+    value = (value as Record<string, unknown> | undefined)?.[name]
+  }
+  return value
+}
+
+/** A value in a few words, however large it is. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(cut(value, LONGEST_TEXT))
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value !== 'object' || value === null) return String(value)
+  const names = Object.keys(value)
+  if (names.length === 0) return 'an empty object'
+  const first = names.slice(0, MOST_NAMES).map(name => cut(name, LONGEST_TEXT))
+  return `an object with ${first.join(', ')}${names.length > MOST_NAMES ? ', …' : ''}`
+}
+
+const cut = (text: string, length: number) =>
+  text.length > length ? `${text.slice(0, length)}…` : text
