@@ -1,0 +1,34 @@
+import type { Transform } from './contract.ts'
+import type { JsonSchema } from './json-schema.ts'
+
+/**
+ * The parts of a transform that documents, pages and check-model show. It is plain data, which crosses
+ * threads.
+ */
+export interface DescribedTransform {
+  readonly input?: JsonSchema
+  readonly output?: JsonSchema
+  /** Which halves there are. */
+  readonly preprocess: boolean
+  readonly postprocess: boolean
+}
+
+/** @throws {Error} of one line, when a schema is no plain JSON */
+export function describeTransform(transform: Transform): DescribedTransform {
+  const { input, output, preprocess, postprocess } = transform
+  return {
+    ...(input !== undefined && { input: plain(input, 'input') }),
+    ...(output !== undefined && { output: plain(output, 'output') }),
+    preprocess: preprocess !== undefined,
+    postprocess: postprocess !== undefined,
+  }
+}
+
+/** A copy that later changes of the author's object do not change. */
+function plain(schema: JsonSchema, name: string): JsonSchema {
+  try {
+    return JSON.parse(JSON.stringify(schema))
+  } catch (error) {
+    throw new Error(`the schema "${name}" is no JSON: ${(error as Error).message.split('\n')[0]}`)
+  }
+}

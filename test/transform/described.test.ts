@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { describeTransform } from '../../function/transform/described.ts'
+
+test('a transform is described by its schemas and its halves, as plain data', () => {
+  const input = { type: 'object', examples: [new Date(0)] } as const
+  const described = describeTransform({ input, output: true, postprocess: () => 1 })
+  assert.deepEqual(structuredClone(described), {
+    input: { type: 'object', examples: ['1970-01-01T00:00:00.000Z'] },
+    output: true,
+    preprocess: false,
+    postprocess: true,
+  })
+  assert.deepEqual(describeTransform({}), { preprocess: false, postprocess: false })
+})
+
+test('a schema that is no JSON is refused in one line', () => {
+  const loop: { properties?: object } = {}
+  loop.properties = { loop }
+  assert.throws(() => describeTransform({ input: loop as object }), {
+    message: 'the schema "input" is no JSON: Converting circular structure to JSON',
+  })
+  assert.throws(() => describeTransform({ output: { default: 1n } }), /^Error: the schema "output"/)
+})
