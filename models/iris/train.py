@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 NAME = "iris-classifier"
 SEED = 42
 HELD_OUT_ROWS = 45
+FEATURES = ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"]
 SAMPLE = [5.1, 3.5, 1.4, 0.2]
 
 # ONNX Runtime computes in FP32, scikit-learn in FP64.
@@ -185,6 +186,7 @@ def write(folder):
             f"{len(held_out)} rows held out. Input: sepal length, sepal width, petal length, petal width in cm.",
             "labels": list(classifier.classes_),
             "features": load_iris().feature_names,
+            "features": FEATURES,
             "accuracy": accuracy,
             "sample": {"input": [SAMPLE]},
         }
