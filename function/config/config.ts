@@ -9,9 +9,10 @@ const ROWS = { ...SERVING, ...LIMITS, ...ORIGINS }
 type Rows = Values<typeof ROWS>
 
 /** How the process is set up. Every value comes from the environment, and only from here. */
-export interface Config extends Omit<Rows, 'ortThreads'> {
+export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   /** At most `cpus`. */
   readonly ortThreads: number
+  readonly maxConnections: number
   /** CPUs that this process may use at once. */
   readonly cpus: number
   /** Memory that this process may take: its cgroup's limit, else the machine's. */
@@ -46,11 +47,13 @@ export function readConfig(
   checkPorts(values)
   checkDrain(values)
   const cpus = availableCpus()
+  const memoryBytes = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
   return Object.freeze({
     ...values,
     ortThreads: Math.min(cpus, values.ortThreads ?? cpus),
     cpus,
-    memoryBytes: Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem()),
+    memoryBytes,
+    maxConnections: values.maxConnections ?? connectionsFor(memoryBytes),
     listenFd: passedSocket(env),
     service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,
@@ -61,6 +64,21 @@ export function readConfig(
     tls: readTls(source),
   })
 }
+
+/**
+ * A connection takes 30 KB, with TLS 75, and a stream of HTTP/2 with the largest headers 40: all of
+ * them together take a fifth of the memory.
+ */
+const MEMORY_PER_CONNECTION = 512 * 1024
+const LEAST_CONNECTIONS = 64
+/** What V8's heap has room for, whatever the machine's memory. */
+const MOST_CONNECTIONS = 32_768
+
+const connectionsFor = (memoryBytes: number) =>
+  Math.min(
+    Math.max(Math.floor(memoryBytes / MEMORY_PER_CONNECTION), LEAST_CONNECTIONS),
+    MOST_CONNECTIONS,
+  )
 
 function checkPorts({ port, metricsPort }: Rows): void {
   if (metricsPort === 0 || metricsPort !== port) return

@@ -131,6 +131,14 @@ export const LIMITS = {
     default: 256,
     meaning: 'Waiting requests join in one run up to so many rows; a larger request runs alone.',
   }),
+  maxConnections: variable('MAX_CONNECTIONS', integer({ min: 8 }), {
+    otherwise: 'one for each 512 KiB of the memory limit, 64 to 32768',
+    meaning:
+      'Connections that may be open at a time, streams of HTTP/2 over all connections, and, ' +
+      'with TLS, four times the handshakes under way. For one more, a connection that waits ' +
+      'for its client is dropped; where all are at work, the new one is. `METRICS_PORT` has ' +
+      '64 of its own.',
+  }),
   requestTimeoutMs: variable('REQUEST_TIMEOUT_MS', integer({ min: 1 }), {
     default: 30_000,
     meaning:

@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Caller } from '../answer.ts'
 import { afterReading } from './after-reading.ts'
+import type { Connection, Exchange, Session } from './connection.ts'
+import { ConnectionLimit, type Drops } from './connection-limit.ts'
 import { sendRaw } from './malformed.ts'
 
 /** How long a client that keeps its connection busy may take to send the next request. */
@@ -15,33 +15,11 @@ export const NEXT_REQUEST_MS = 250
  */
 const MAX_PIPELINED = 128
 
-/** A request, and where its answer goes. */
-export interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly caller: Caller
-}
-
-/** What is known of a connection. */
-export interface Connection {
-  /** The response to its newest request; those before it are sent first. */
-  latest: ServerResponse | undefined
-  /** Requests that arrived before the one ahead of them was answered, in their order. */
-  pipelined: Exchange[]
-  /** Bytes read when it was last idle: where more have come since, a request is on its way. */
-  idleBytes: number
-  /** When it was last idle, on performance.now()'s clock. */
-  idleSince: number
-  /** It is to be closed, because what it sent is not HTTP. */
-  malformed: boolean
-  /** Undefined while it speaks HTTP/1.1. */
-  session: Session | undefined
-}
-
-/** A connection that speaks HTTP/2. */
-export interface Session {
-  /** Closes the connection once its streams are answered; it takes no new ones soon. */
-  end(): void
+/** How much clients may have open at a time. */
+export interface Bounds {
+  readonly connections: number
+  /** Requests sent ahead, over all connections. */
+  readonly pipelined: number
 }
 
 const NONE: Exchange[] = []
@@ -49,18 +27,17 @@ const NONE: Exchange[] = []
 /** All open connections: whose turn it is on each, and when each may be closed. */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
+  readonly #limit: ConnectionLimit
   readonly #maxPipelined: number
   readonly #begin: (exchange: Exchange) => void
   /** Over all connections. */
   #pipelined = 0
   #ending = false
 
-  /**
-   * @param maxPipelined requests over all connections
-   * @param begin answers a request whose turn it is
-   */
-  constructor(maxPipelined: number, begin: (exchange: Exchange) => void) {
-    this.#maxPipelined = maxPipelined
+  /** @param begin answers a request whose turn it is */
+  constructor(bounds: Bounds, drops: Drops, begin: (exchange: Exchange) => void) {
+    this.#limit = new ConnectionLimit(bounds.connections, this.#open, drops)
+    this.#maxPipelined = bounds.pipelined
     this.#begin = begin
   }
 
@@ -74,14 +51,30 @@ export class Connections {
       session: undefined,
     }
     this.#open.set(socket, connection)
-    socket.once('close', () => this.#open.delete(socket))
+    socket.once('close', () => this.#forget(socket))
+    const victim = this.#limit.opened(socket)
+    if (victim !== undefined) this.#drop(victim)
     if (this.#ending) closeWhenIdle(socket, connection)
+  }
+
+  #forget(socket: Socket): void {
+    this.#open.delete(socket)
+    this.#limit.used(socket)
+  }
+
+  #drop(socket: Socket): void {
+    const session = this.#open.get(socket)?.session
+    // Now, not once it is closed: the next to come would find one too many, too.
+    this.#forget(socket)
+    if (session === undefined) socket.destroy()
+    else session.drop()
   }
 
   /** The connection speaks HTTP/2 from here on. */
   handOver(socket: Socket, session: Session): void {
     const connection = this.#open.get(socket)
     if (connection !== undefined) connection.session = session
+    this.#limit.used(socket)
   }
 
   /** Ends the connections that speak HTTP/2; those of HTTP/1.1 end with their next answer. */
@@ -112,6 +105,7 @@ export class Connections {
   take(exchange: Exchange, connection: Connection): void {
     const before = connection.latest
     connection.latest = exchange.response
+    if (before === undefined) this.#limit.used(exchange.request.socket)
     if (before === undefined || before.closed) {
       this.#begin(exchange)
       return

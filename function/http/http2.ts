@@ -10,11 +10,14 @@ import type { Socket } from 'node:net'
 import type { AnswerCall } from '../grpc/handler.ts'
 import { lazily } from '../lazily.ts'
 import { afterReading } from './after-reading.ts'
-import { type Connections, NEXT_REQUEST_MS, type Session } from './connections.ts'
+import type { Session } from './connection.ts'
+import type { Drops } from './connection-limit.ts'
+import { type Connections, NEXT_REQUEST_MS } from './connections.ts'
 import type { RequestHead } from './head.ts'
 import { LINGER_MS } from './send.ts'
 import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
+import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
 /** Streams that a client may have open on one connection; the same as requests it may pipeline. */
 const MAX_STREAMS = 128
@@ -43,6 +46,7 @@ const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255
 /** What serving HTTP/2 depends on. */
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
+  readonly drops: Drops
   /** Whether new sessions are to end, too. */
   isClosing(): boolean
 }
@@ -57,10 +61,12 @@ export class Http2 {
     },
   })
   readonly #context: Http2Context
+  readonly #limit: StreamLimit
   readonly #loadGrpc: () => Promise<AnswerCall>
 
   constructor(context: Http2Context) {
     this.#context = context
+    this.#limit = new StreamLimit(context.config.maxConnections, context.drops)
     this.#loadGrpc = lazily(async () => {
       const { createGrpc } = await import('../grpc/handler.ts')
       const { service, config, memory, responder } = context
@@ -88,6 +94,9 @@ export class Http2 {
       ageMs: MAX_AGE_MS,
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
+      // A stream that its client cancels; without a listener, it would end the process.
+      stream.on('error', () => {})
+      if (!this.#limit.admit(stream)) return
       open.began(stream)
       this.#answer(stream, headOf(headers, rawHeaders), open)
     })
@@ -97,8 +106,6 @@ export class Http2 {
   }
 
   #answer(stream: ServerHttp2Stream, head: RequestHead, session: Session): void {
-    // A stream that its client cancels; without a listener, it would end the process.
-    stream.on('error', () => {})
     if (IS_GRPC.test(head.headers['content-type'] ?? '')) void this.#answerCall(stream, head)
     else void answerStream(stream, head, session, this.#context)
   }
@@ -142,8 +149,9 @@ export class OpenSession implements Session {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket
   readonly #times: Times
+  readonly #streams = new Set<ServerHttp2Stream>()
   #idle: NodeJS.Timeout
-  #streams = 0
+  idleSince = performance.now()
   #ending = false
 
   constructor(session: ServerHttp2Session, socket: Socket, times: Times) {
@@ -165,11 +173,23 @@ export class OpenSession implements Session {
   }
 
   began(stream: ServerHttp2Stream): void {
-    this.#streams++
+    this.#streams.add(stream)
     stream.once('close', () => {
-      this.#streams--
+      this.#streams.delete(stream)
+      this.idleSince = performance.now()
       this.#idle.refresh()
     })
+  }
+
+  get state(): 'idle' | 'waiting' | 'working' {
+    if (this.#streams.size === 0) return 'idle'
+    for (const stream of this.#streams) if (!waitsForClient(stream)) return 'working'
+    return 'waiting'
+  }
+
+  /** The client is told that streams it has just opened were not answered. */
+  drop(): void {
+    this.#session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
   /**
@@ -189,7 +209,7 @@ export class OpenSession implements Session {
   }
 
   #onIdle(): void {
-    if (this.#streams > 0) this.#idle.refresh()
+    if (this.#streams.size > 0) this.#idle.refresh()
     else if (this.#ending) this.#session.destroy()
     else {
       this.end()

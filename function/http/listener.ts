@@ -6,7 +6,9 @@ import { lazily } from '../lazily.ts'
 import type { Service } from '../service.ts'
 import { afterReading } from './after-reading.ts'
 import { IncomingBody } from './body.ts'
-import { type Connection, Connections, type Exchange, NEXT_REQUEST_MS } from './connections.ts'
+import type { Connection, Exchange } from './connection.ts'
+import { Drops } from './connection-limit.ts'
+import { Connections, NEXT_REQUEST_MS } from './connections.ts'
 import { callerOf, report } from './exchange.ts'
 import { originForm } from './head.ts'
 import { reasonOf } from './malformed.ts'
@@ -51,17 +53,19 @@ export async function listen(
   const responder = await createResponder(service, config, rows)
   const memory = new BodyMemory(config.maxBodyBytes, () => service.model.freeBytes)
   const sender = new Sender(memory, config)
+  const drops = new Drops(service, config.maxConnections)
   const loadHttp2 = lazily(async () => {
     const { Http2 } = await import('./http2.ts')
     const isClosing = () => sender.closing
-    return new Http2({ service, config, responder, memory, connections, isClosing })
+    return new Http2({ service, config, responder, memory, connections, drops, isClosing })
   })
   const serving = { responder, memory, sender, maxBodyBytes: config.maxBodyBytes }
-  const connections = new Connections(config.maxQueueRows, exchange => {
+  const bounds = { connections: config.maxConnections, pipelined: config.maxQueueRows }
+  const connections = new Connections(bounds, drops, exchange => {
     if (middleware === undefined) serve(exchange, serving)
     else middleware(exchange.request, exchange.response, () => serve(exchange, serving))
   })
-  const http = await createHttpServer(config, service.log)
+  const http = await createHttpServer(config, service.log, drops)
   const handOver = (socket: Socket, received: Uint8Array) => {
     detach(socket)
     loadHttp2().then(

@@ -5,6 +5,9 @@ import { ROUTES, type TableRoute } from './routes.ts'
 
 const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind === 'metrics')
 
+/** Connections at a time, beside those of PORT: monitoring sees a server under attack. */
+const MOST_CONNECTIONS = 64
+
 /**
  * The same listener on METRICS_PORT, for metrics and health alone. No authentication here: restrict
  * access at the network.
@@ -21,6 +24,7 @@ export const listenForMetrics = (
       ...config,
       port,
       listenFd: undefined,
+      maxConnections: MOST_CONNECTIONS,
       idleExitMs: 0,
       auth: undefined,
       tls: undefined,

@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerOptions } from 'node:http'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Drops } from './connection-limit.ts'
 
 // The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a
 // 502.
@@ -8,6 +9,9 @@ const KEEP_ALIVE_MS = 95_000
 
 /** Connections that may wait to be accepted. */
 export const BACKLOG = 1024
+
+/** TLS handshakes at a time, beside MAX_CONNECTIONS and as a share of it. */
+const SHARE_OF_HANDSHAKES = 1 / 4
 
 /** Node's server, with or without TLS. */
 export interface HttpServer {
@@ -25,7 +29,11 @@ export const keepAliveMs = ({ idleExitMs }: Config): number =>
   idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
 
 /** @throws {Error} of one line, when the certificate or its key cannot be used */
-export async function createHttpServer(config: Config, log: Log): Promise<HttpServer> {
+export async function createHttpServer(
+  config: Config,
+  log: Log,
+  drops: Drops,
+): Promise<HttpServer> {
   const options: ServerOptions = {
     keepAliveTimeout: keepAliveMs(config),
     requestTimeout: config.requestTimeoutMs,
@@ -42,7 +50,8 @@ export async function createHttpServer(config: Config, log: Log): Promise<HttpSe
       handshakeEnds: () => undefined,
     }
   const { createSecureServer } = await import('./access/tls.ts')
-  const secure = createSecureServer(options, config.tls, log)
+  const limit = { most: Math.ceil(SHARE_OF_HANDSHAKES * config.maxConnections), drops }
+  const secure = createSecureServer(options, config.tls, { log, limit })
   return { ...secure, connectionEvent: 'secureConnection' }
 }
 

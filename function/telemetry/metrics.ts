@@ -25,6 +25,13 @@ const REJECTION_REASONS = [
 ] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
+/**
+ * What was ended because of MAX_CONNECTIONS: a connection that waited for its client, a TLS
+ * handshake, a new connection because no other could be dropped, or a stream of HTTP/2.
+ */
+const DROP_REASONS = ['idle', 'handshake', 'refused', 'stream'] as const
+export type DropReason = (typeof DROP_REASONS)[number]
+
 /** Why a request failed without a mistake of its caller. */
 const FAILURE_CAUSES = [
   'overloaded',
@@ -111,6 +118,12 @@ export const METRICS = {
     unit: 'requests',
     help: 'Requests turned away without a run.',
     labels: { reason: REJECTION_REASONS },
+  },
+  inference_connections_dropped_total: {
+    type: 'counter',
+    unit: 'connections',
+    help: 'Connections and streams ended because as many were open as MAX_CONNECTIONS allows.',
+    labels: { reason: DROP_REASONS },
   },
   inference_failures_total: {
     type: 'counter',
@@ -199,6 +212,8 @@ export interface Metrics extends Scraped {
   /** @param rows of one run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
+  /** A connection or stream was ended to keep within MAX_CONNECTIONS. */
+  dropped(reason: DropReason): void
   /** An accepted request failed without a mistake of its caller. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
   /** A worker thread of the model ended by itself. */
@@ -253,6 +268,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   const duration = histogram('inference_request_duration_seconds', requestLabels, REQUEST_KEYS)
   const batchRows = histogram('inference_batch_rows', () => ({}), [''])
   const rejections = counter('inference_rejected_total', reason => ({ reason }), REJECTION_REASONS)
+  const drops = counter('inference_connections_dropped_total', reason => ({ reason }), DROP_REASONS)
   const failures = counter('inference_failures_total', cause => ({ cause }), FAILURE_CAUSES)
   const predictions = countingCells(
     'inference_predictions_total',
@@ -287,6 +303,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
       rejections(reason)
       if (isFailure(reason)) failures(reason)
     },
+    dropped: drops,
     failed: failures,
     workerDied: () => workerDeaths(),
     predicted(label, rows) {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { Config } from '../../config/config.ts'
 import type { Log } from '../../telemetry/log.ts'
+import type { Drops } from '../connection-limit.ts'
 import { watchFiles } from './watched-files.ts'
 
 /** How long a client may take for the TLS handshake. */
@@ -14,6 +15,18 @@ export interface SecureServer {
   dropHandshakes(): void
   /** Resolves once one of the handshakes under way is over; undefined where there is none. */
   handshakeEnds(): Promise<void> | undefined
+}
+
+/** What creating a server needs besides its options. */
+interface Around {
+  readonly log: Log
+  readonly limit: HandshakeLimit
+}
+
+/** Handshakes at a time; for one more, the oldest is dropped. */
+interface HandshakeLimit {
+  readonly most: number
+  readonly drops: Drops
 }
 
 interface Handshake {
@@ -30,7 +43,7 @@ interface Handshake {
 export function createSecureServer(
   options: ServerOptions,
   { certFile, keyFile }: NonNullable<Config['tls']>,
-  log: Log,
+  { log, limit }: Around,
 ): SecureServer {
   const server = createServer({
     ...options,
@@ -50,26 +63,58 @@ export function createSecureServer(
   }
   watchFiles({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }, use, log)
 
-  // Identified by their peer: Node offers no way from the encrypted connection to the socket
-  // beneath.
-  const handshaking = new Map<string, Handshake>()
-  const peer = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
-  const end = (key: string) => {
-    handshaking.get(key)?.end()
-    handshaking.delete(key)
-  }
-  server.on('connection', (socket: Socket) => {
-    const key = peer(socket)
-    const { promise, resolve } = Promise.withResolvers<void>()
-    handshaking.set(key, { socket, over: promise, end: resolve })
-    socket.once('close', () => end(key))
-  })
-  server.on('secureConnection', socket => end(peer(socket)))
+  const handshakes = new Handshakes(limit)
+  server.on('connection', (socket: Socket) => handshakes.began(socket))
+  server.on('secureConnection', socket => handshakes.ended(socket))
   return {
     server,
-    dropHandshakes() {
-      for (const { socket } of handshaking.values()) socket.destroy()
-    },
-    handshakeEnds: () => handshaking.values().next().value?.over,
+    dropHandshakes: () => handshakes.dropAll(),
+    handshakeEnds: () => handshakes.firstEnds(),
   }
 }
+
+/**
+ * The handshakes under way, the oldest first. They are identified by their peer: Node offers no way
+ * from the encrypted connection to the socket beneath.
+ */
+class Handshakes {
+  readonly #limit: HandshakeLimit
+  readonly #open = new Map<string, Handshake>()
+
+  constructor(limit: HandshakeLimit) {
+    this.#limit = limit
+  }
+
+  began(socket: Socket): void {
+    const { most, drops } = this.#limit
+    const key = peerOf(socket)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#open.set(key, { socket, over: promise, end: resolve })
+    socket.once('close', () => this.#end(key))
+    if (this.#open.size <= most) return
+    const [oldest, { socket: dropped }] = this.#open.entries().next().value as [string, Handshake]
+    drops.count('handshake')
+    this.#end(oldest)
+    dropped.destroy()
+  }
+
+  ended(socket: Socket): void {
+    this.#end(peerOf(socket))
+  }
+
+  /** Resolves once one of them is over; undefined where there is none. */
+  firstEnds(): Promise<void> | undefined {
+    return this.#open.values().next().value?.over
+  }
+
+  dropAll(): void {
+    for (const { socket } of this.#open.values()) socket.destroy()
+  }
+
+  #end(key: string): void {
+    this.#open.get(key)?.end()
+    this.#open.delete(key)
+  }
+}
+
+const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`

@@ -1,0 +1,151 @@
+import type { Socket } from 'node:net'
+import type { Log } from '../telemetry/log.ts'
+import type { DropReason, Metrics } from '../telemetry/metrics.ts'
+import type { Connection } from './connection.ts'
+
+/** A client is waited for at least so long before another takes its place. */
+export const SETTLED_MS = 1_000
+
+/** So many connections are looked at for a new one: to refuse it must cost little. */
+export const MOST_LOOKS = 64
+
+/** Where more connections than this share have not sent a request, it is they who make it full. */
+const SHARE_OF_UNUSED = 1 / 4
+
+/** The log tells at most so often that connections are dropped. */
+const LOGGED_EVERY_MS = 60_000
+
+/** Counts and logs what is dropped because MAX_CONNECTIONS are open. */
+export class Drops {
+  readonly #metrics: Pick<Metrics, 'dropped'>
+  readonly #log: Pick<Log, 'warn'>
+  readonly #most: number
+  #loggedAt = Number.NEGATIVE_INFINITY
+  #notLogged = 0
+
+  constructor(
+    { metrics, log }: { metrics: Pick<Metrics, 'dropped'>; log: Pick<Log, 'warn'> },
+    most: number,
+  ) {
+    this.#metrics = metrics
+    this.#log = log
+    this.#most = most
+  }
+
+  count(reason: DropReason): void {
+    this.#metrics.dropped(reason)
+    this.#notLogged++
+    const now = performance.now()
+    if (now - this.#loggedAt < LOGGED_EVERY_MS) return
+    this.#log.warn(
+      { reason, dropped: this.#notLogged, maxConnections: this.#most },
+      'connections are dropped: as many are open as MAX_CONNECTIONS allows',
+    )
+    this.#loggedAt = now
+    this.#notLogged = 0
+  }
+}
+
+/** Goes round over a collection that changes, some steps at a time. */
+export class Round<Item> {
+  readonly #items: Iterable<Item>
+  #left: Iterator<Item>
+
+  constructor(items: Iterable<Item>) {
+    this.#items = items
+    this.#left = items[Symbol.iterator]()
+  }
+
+  /** The next ones; it begins again at the end, once. */
+  *next(most: number): Generator<Item> {
+    let begins = 0
+    for (let taken = 0; taken < most; ) {
+      const { done, value } = this.#left.next()
+      if (done !== true) {
+        taken++
+        yield value
+      } else if (begins++ === 0) this.#left = this.#items[Symbol.iterator]()
+      else return
+    }
+  }
+}
+
+/**
+ * Keeps the number of open connections within a bound. Where there is one too many, a connection
+ * that waits for its client is dropped, so that health probes and honest clients get in; where all
+ * are at work, the new one is refused.
+ */
+export class ConnectionLimit {
+  readonly #most: number
+  readonly #open: ReadonlyMap<Socket, Connection>
+  readonly #drops: Drops
+  /** Those that have not sent the head of a request, the oldest first. */
+  readonly #unused = new Set<Socket>()
+  readonly #round: Round<[Socket, Connection]>
+
+  constructor(most: number, open: ReadonlyMap<Socket, Connection>, drops: Drops) {
+    this.#most = most
+    this.#open = open
+    this.#drops = drops
+    this.#round = new Round(open)
+  }
+
+  /**
+   * A connection was opened.
+   * @returns the one to drop for it, which may be itself
+   */
+  opened(socket: Socket): Socket | undefined {
+    this.#unused.add(socket)
+    if (this.#open.size <= this.#most) return undefined
+    const victim = this.#longestWaiting(socket) ?? socket
+    this.#drops.count(victim === socket ? 'refused' : 'idle')
+    return victim
+  }
+
+  /** A whole head has arrived on it, or it is closed. */
+  used(socket: Socket): void {
+    this.#unused.delete(socket)
+  }
+
+  #longestWaiting(newcomer: Socket): Socket | undefined {
+    const settled = performance.now() - SETTLED_MS
+    const oldest = this.#unused.values().next().value as Socket
+    if ((this.#open.get(oldest)?.idleSince ?? 0) <= settled) return oldest
+    let stuck: Socket | undefined
+    let idle: Socket | undefined
+    for (const [socket, connection] of this.#round.next(MOST_LOOKS)) {
+      if (socket === newcomer) continue
+      const state = stateOf(socket, connection)
+      if (state === 'idle') {
+        if (idleSinceOf(connection) <= settled) return socket
+        idle ??= socket
+      } else if (state === 'waiting' && isStuck(socket, connection, settled)) stuck ??= socket
+    }
+    if (stuck !== undefined) return stuck
+    const unused = oldest === newcomer ? undefined : oldest
+    // Many that send no request drop each other, and not those that do.
+    const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
+    return isFlood ? (unused ?? idle) : (idle ?? unused)
+  }
+}
+
+const idleSinceOf = ({ session, idleSince }: Connection) => session?.idleSince ?? idleSince
+
+/** Whether a connection has no request, waits for its client within one, or is at work. */
+function stateOf(
+  { bytesRead }: Socket,
+  { latest, session, idleBytes }: Connection,
+): 'idle' | 'waiting' | 'working' {
+  if (session !== undefined) return session.state
+  if (latest?.closed !== false) return bytesRead === idleBytes ? 'idle' : 'waiting'
+  return latest.req.complete && !latest.writableEnded ? 'working' : 'waiting'
+}
+
+/** Whether nothing has come from the client since an earlier look. */
+function isStuck(socket: Socket, connection: Connection, settled: number): boolean {
+  const { bytesRead } = socket
+  const { seen } = connection
+  if (seen?.bytes === bytesRead) return seen.at <= settled
+  connection.seen = { bytes: bytesRead, at: performance.now() }
+  return false
+}
