@@ -51,6 +51,7 @@ const REFUSALS = {
   FORBIDDEN:              { http: 403, event: 403, grpc: 7, rejected: 'forbidden' },
   NOT_FOUND:              { http: 404, event: 404, grpc: 5 },
   METHOD_NOT_ALLOWED:     { http: 405, event: 405, grpc: 12 },
+  TOO_SLOW:               { http: 408, event: 408, grpc: 4, rejected: 'slow' },
   BODY_TOO_LARGE:         { http: 413, event: 413, grpc: 8, rejected: 'too_large' },
   UNSUPPORTED_MEDIA_TYPE: { http: 415, event: 415, grpc: 12 },
   EXPECTATION_FAILED:     { http: 417, event: 417, grpc: 3 },

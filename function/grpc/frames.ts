@@ -1,9 +1,10 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { Refused } from '../answer.ts'
-import { freeBody, inflate, roomFor, tooLarge } from '../http/body.ts'
+import type { Arrival, Arriving, Needing } from '../http/arrivals.ts'
+import { addressOf, freeBody, inflate, roomFor, stalled, tooLarge } from '../http/body.ts'
 import type { Decoder } from '../http/compression.ts'
-import { type BodyMemory, Reservation } from '../http/memory.ts'
-import { DeadlinePassed } from '../protocol/errors.ts'
+import { type BodyMemory, FULL, Reservation } from '../http/memory.ts'
+import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 
 /** The client cancelled the call, or closed the connection: an answer would reach no one. */
 export class Cancelled extends Error {}
@@ -42,7 +43,7 @@ const MOST_WAITING = 16
  * for a large one the memory grows. They end at a multiple of eight: so the tensor in the last field, which its raw contents are, lies as
  * ONNX Runtime needs it.
  */
-export class MessageReader {
+export class MessageReader implements Arriving {
   readonly #stream: ServerHttp2Stream
   readonly #options: ReaderOptions
   readonly #prefix = Buffer.alloc(PREFIX_BYTES)
@@ -58,6 +59,7 @@ export class MessageReader {
   #ended = false
   #wake: (() => void) | undefined
   #late: NodeJS.Timeout | undefined
+  #arrival: Arrival | undefined
 
   constructor(stream: ServerHttp2Stream, options: ReaderOptions) {
     this.#stream = stream
@@ -80,12 +82,36 @@ export class MessageReader {
     return this.#waiting.length > 0
   }
 
+  get bytes(): number {
+    return this.#reservation.bytes
+  }
+
+  get address(): string | undefined {
+    return addressOf(this.#stream)
+  }
+
+  onStalled(): void {
+    this.#fail(stalled('message'))
+  }
+
+  onEvicted(): void {
+    this.#fail(new Overloaded(FULL))
+  }
+
   /** From here on, the next message must arrive in time. */
   expectMessage(): void {
-    this.#late ??= setTimeout(
+    if (this.#arrival !== undefined) return
+    this.#arrival = this.#options.memory.arrivals.begin(this)
+    this.#late = setTimeout(
       () => this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS')),
       this.#options.longestMs,
     )
+  }
+
+  #expectNothing(): void {
+    clearTimeout(this.#late)
+    if (this.#arrival !== undefined) this.#options.memory.arrivals.end(this.#arrival)
+    this.#arrival = undefined
   }
 
   /**
@@ -101,7 +127,10 @@ export class MessageReader {
       })
     }
     const received = this.#waiting.shift() as Waiting
-    if (this.#stream.isPaused()) this.#stream.resume()
+    if (this.#stream.isPaused()) {
+      if (this.#prefixBytes > 0) this.expectMessage()
+      this.#stream.resume()
+    }
     return received.isCompressed ? this.#inflate(received) : received
   }
 
@@ -120,7 +149,10 @@ export class MessageReader {
     } catch (error) {
       this.#fail(error)
     }
-    if (this.#waiting.length >= MOST_WAITING) this.#stream.pause()
+    if (this.#waiting.length < MOST_WAITING) return
+    this.#stream.pause()
+    // It is not for the client that the rest does not arrive.
+    this.#expectNothing()
   }
 
   #takePrefix(chunk: Buffer, from: number): number {
@@ -151,7 +183,7 @@ export class MessageReader {
 
   #takeBytes(chunk: Buffer, from: number): number {
     const size = Math.min(this.#length - this.#messageBytes, chunk.length - from)
-    this.#reservation.add(size)
+    this.#arrival?.add(size, this.#length)
     const message = this.#withRoom(this.#messageBytes + size)
     message.set(chunk.subarray(from, from + size), this.#messageBytes)
     this.#messageBytes += size
@@ -171,15 +203,21 @@ export class MessageReader {
     return grown
   }
 
+  /** What has arrived is whole. */
+  get #needing(): Needing {
+    return this.#arrival ?? { lately: Number.POSITIVE_INFINITY, address: this.address }
+  }
+
   /** Memory for so many bytes at least, but not for all that the prefix announces. */
   #allocate(bytes: number): Buffer {
     const before = (8 - (this.#length % 8)) % 8
-    return Buffer.allocUnsafe(before + roomFor(bytes, this.#length)).subarray(before)
+    const room = before + roomFor(bytes, this.#length)
+    this.#reservation.add(room - (this.#message?.length ?? 0), this.#needing)
+    return Buffer.allocUnsafe(room).subarray(before)
   }
 
   #complete(): void {
-    clearTimeout(this.#late)
-    this.#late = undefined
+    this.#expectNothing()
     this.#waiting.push({
       message: this.#message as Buffer,
       reservation: this.#reservation,
@@ -197,7 +235,7 @@ export class MessageReader {
       const inflated = await inflate(decoder as Decoder, message, {
         what: 'message',
         maxBytes,
-        reserve: bytes => reservation.add(bytes),
+        reserve: bytes => reservation.add(bytes, this.#needing),
       })
       return { message: inflated, reservation }
     } catch (error) {
@@ -215,7 +253,7 @@ export class MessageReader {
 
   #fail(error: unknown): void {
     this.#error ??= error
-    clearTimeout(this.#late)
+    this.#expectNothing()
     this.#message = undefined
     this.#reservation.release()
     this.#continue()

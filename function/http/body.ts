@@ -1,9 +1,18 @@
+import type { Http2Session } from 'node:http2'
+import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { type Answer, type AnswerMemory, type Caller, Refused, sizeOf } from '../answer.ts'
-import { BadRequest } from '../protocol/errors.ts'
+import { BadRequest, Overloaded } from '../protocol/errors.ts'
+import {
+  type Arrival,
+  type Arriving,
+  LEAST_BYTES,
+  LEAST_BYTES_MS,
+  type Needing,
+} from './arrivals.ts'
 import { type Decoder, decoderOf } from './compression.ts'
 import type { RequestHead } from './head.ts'
-import { type BodyMemory, Reservation } from './memory.ts'
+import { type BodyMemory, FULL, Reservation } from './memory.ts'
 import { HungUp, type RequestBody } from './respond.ts'
 
 const INFLATED_CHUNK_BYTES = 64 * 1024
@@ -14,10 +23,20 @@ const FREED_BYTES = 2 ** 20
 export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
   Number(headers['content-length'] ?? 0)
 
+/** A body's stream: of HTTP/1.1, which has a socket, or of HTTP/2, which has a session. */
+export type BodyStream = Readable & {
+  readonly socket?: Socket | undefined
+  readonly session?: Http2Session | undefined
+}
+
+/** The address that a body comes from; undefined once its connection is closed. */
+export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
+  session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
+
 /** Where a body comes from. */
 export interface BodySource {
   readonly head: RequestHead
-  readonly stream: Readable
+  readonly stream: BodyStream
   readonly response: {
     /** Asks a client for the body that it keeps back until then (100-continue). */
     writeContinue(): void
@@ -25,12 +44,15 @@ export interface BodySource {
 }
 
 /** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
-export class IncomingBody implements RequestBody, AnswerMemory {
+export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needing {
   /**
    * The memory that is counted for the body and then for the answer; undefined before the body is
    * read, and after release.
    */
   reservation: Reservation | undefined
+  /** Of a body that has not arrived in one piece, until it has arrived. */
+  #arrival: Arrival | undefined
+  #refuse: (error: Error) => void = () => {}
   /** All of it has been read, although Node's parser may say so only later in this turn. */
   wasRead = false
   readonly #source: BodySource
@@ -87,6 +109,28 @@ export class IncomingBody implements RequestBody, AnswerMemory {
     this.reservation = undefined
   }
 
+  get bytes(): number {
+    return this.reservation?.bytes ?? 0
+  }
+
+  get address(): string | undefined {
+    return addressOf(this.#source.stream)
+  }
+
+  /** Of a body that is whole; one that arrives has an Arrival. */
+  get lately(): number {
+    return Number.POSITIVE_INFINITY
+  }
+
+  onStalled(): void {
+    this.#refuse(stalled('body'))
+  }
+
+  onEvicted(): void {
+    this.#refuse(new Overloaded(FULL))
+    this.reservation?.release()
+  }
+
   #receive(length: number): Buffer | Promise<Buffer> {
     // A body that came in one packet with its head, as most do, is there by now. To read it as a
     // stream, to its end, would cost 2 µs more, of 25 that an inference takes in all.
@@ -94,21 +138,37 @@ export class IncomingBody implements RequestBody, AnswerMemory {
     // Without a body, a stream of HTTP/2 may be at its end by now.
     if (stream.readableEnded) return Buffer.alloc(0)
     if (length > 0 && stream.readableLength === length) {
-      this.reservation?.add(length)
+      this.reservation?.add(length, this)
       return stream.read()
     }
-    return collect(stream, this.#collector(length), () => new HungUp())
+    return this.#collect(length)
   }
 
-  #collector(expected: number): Collector {
-    return new Collector(expected, this.#growth)
+  async #collect(length: number): Promise<Buffer> {
+    const { arrivals } = this.#memory
+    const arrival = arrivals.begin(this)
+    this.#arrival = arrival
+    const onBytes = (bytes: number) => arrival.add(bytes, length)
+    const collector = new Collector(length, { ...this.#growth, onBytes })
+    const onBegun = (refuse: (error: Error) => void) => {
+      this.#refuse = refuse
+    }
+    try {
+      return await collect(this.#source.stream, collector, {
+        broken: () => new HungUp(),
+        onBegun,
+      })
+    } finally {
+      arrivals.end(arrival)
+      this.#arrival = undefined
+    }
   }
 
   get #growth(): Growth {
     return {
       what: 'body',
       maxBytes: this.#maxBytes,
-      reserve: bytes => this.reservation?.add(bytes),
+      reserve: bytes => this.reservation?.add(bytes, this.#arrival ?? this),
     }
   }
 }
@@ -117,8 +177,10 @@ export class IncomingBody implements RequestBody, AnswerMemory {
 export interface Growth {
   readonly what: 'body' | 'message'
   readonly maxBytes: number
-  /** Counts a chunk before it is kept. @throws {Overloaded} */
+  /** Counts memory before it is taken. @throws {Overloaded} */
   readonly reserve: (bytes: number) => void
+  /** Bytes have come. */
+  readonly onBytes?: (bytes: number) => void
 }
 
 /**
@@ -134,11 +196,10 @@ export async function inflate(
   const inflater = create({ chunkSize: INFLATED_CHUNK_BYTES })
   inflater.end(compressed)
   try {
-    return await collect(
-      inflater,
-      new Collector(0, growth),
-      error => new BadRequest(`the ${growth.what} is not valid ${name} data: ${error.message}`),
-    )
+    return await collect(inflater, new Collector(0, growth), {
+      broken: error =>
+        new BadRequest(`the ${growth.what} is not valid ${name} data: ${error.message}`),
+    })
   } finally {
     inflater.destroy()
   }
@@ -146,7 +207,8 @@ export async function inflate(
 
 /**
  * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes
- * 500 more (measured). Pages of the buffer that nothing was written to take no memory.
+ * 500 more (measured). All of the buffer is counted: at most twice what has come, and never what
+ * was only announced.
  */
 class Collector {
   readonly #expected: number
@@ -163,11 +225,13 @@ class Collector {
   /** @throws {Refused} 413 @throws {Overloaded} */
   add(chunk: Buffer): void {
     const total = this.#size + chunk.byteLength
-    const { what, maxBytes, reserve } = this.#growth
+    const { what, maxBytes, reserve, onBytes } = this.#growth
     if (total > maxBytes) throw tooLarge(what, maxBytes)
-    reserve(chunk.byteLength)
-    if (this.#size === 0) this.#buffer = chunk
-    else {
+    onBytes?.(chunk.byteLength)
+    if (this.#size === 0) {
+      reserve(chunk.byteLength)
+      this.#buffer = chunk
+    } else {
       if (total > this.#buffer.byteLength) this.#grow(total)
       this.#buffer.set(chunk, this.#size)
     }
@@ -175,9 +239,10 @@ class Collector {
   }
 
   #grow(least: number): void {
-    const grown = Buffer.allocUnsafeSlow(
-      Math.max(least, roomFor(least, this.#expected || this.#growth.maxBytes)),
-    )
+    const { maxBytes, reserve } = this.#growth
+    const room = Math.max(least, roomFor(least, this.#expected || maxBytes))
+    reserve(room - this.#buffer.byteLength)
+    const grown = Buffer.allocUnsafeSlow(room)
     grown.set(this.#buffer.subarray(0, this.#size))
     freeBody(this.#buffer)
     this.#buffer = grown
@@ -194,21 +259,32 @@ class Collector {
   }
 }
 
-/** All of a stream. @param broken what to throw when the stream fails */
+interface Collecting {
+  /** What to throw when the stream fails. */
+  readonly broken: (error: Error) => Error
+  /** Gets what ends it before all has come. */
+  readonly onBegun?: (refuse: (error: unknown) => void) => void
+}
+
+/** All of a stream. */
 function collect(
   stream: Readable,
   collector: Collector,
-  broken: (error: Error) => Error,
+  { broken, onBegun }: Collecting,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
+    const refuse = (error: unknown) => {
+      stream.removeAllListeners('data')
+      // The stream may still end.
+      collector.discard()
+      reject(error)
+    }
+    onBegun?.(refuse)
     stream.on('data', chunk => {
       try {
         collector.add(chunk)
       } catch (error) {
-        stream.removeAllListeners('data')
-        // The stream may still end.
-        collector.discard()
-        reject(error)
+        refuse(error)
       }
     })
     stream.on('end', () => resolve(collector.bytes))
@@ -224,8 +300,14 @@ export const tooLarge = (what: Growth['what'], maxBytes: number) =>
     `the ${what} is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES)`,
   )
 
-/** What is allocated at first for something larger. */
-const FIRST_BYTES = 64 * 1024
+export const stalled = (what: Growth['what']) =>
+  new Refused(
+    'TOO_SLOW',
+    `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
+  )
+
+/** What is allocated at least for something larger. */
+const LEAST_ROOM_BYTES = 4 * 1024
 
 /**
  * The memory to allocate for bytes of which so many are there, and which may become so many: in
@@ -233,7 +315,7 @@ const FIRST_BYTES = 64 * 1024
  * 128 announcements of 64 MiB kept all requests waiting for seconds.
  */
 export const roomFor = (bytes: number, most: number): number =>
-  Math.min(most, Math.max(4 * bytes, FIRST_BYTES))
+  Math.min(most, Math.max(2 * bytes, LEAST_ROOM_BYTES))
 
 /** Gives large memory back at once, not when the garbage collector finds it. */
 export function freeBody({ buffer }: Uint8Array): void {

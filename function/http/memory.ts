@@ -1,5 +1,6 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
+import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
 
 /**
  * Bodies and large answers in memory at once, over all requests, in units of the largest one
@@ -14,6 +15,18 @@ const SHARE_OF_FREE = 1 / 3
 /** Smaller bodies have room of their own, so that large ones do not crowd them out. */
 const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
+
+/** Bodies that are still arriving leave this share of it to those that are whole. */
+const KEPT_FOR_WHOLE = 1 / 8
+
+/** They may take this share of the room for large ones besides, as long as those leave it. */
+const LENT_TO_SMALL = 1 / 2
+
+/**
+ * Room that bodies leave to small answers: else bodies that fill all of it could not be answered,
+ * and so would not leave it.
+ */
+const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 
 /** Two of the largest answers in JSON. */
 const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
@@ -37,6 +50,7 @@ const roomOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
  * server.
  */
 export class BodyMemory {
+  readonly arrivals = new Arrivals()
   readonly #used: Room = { small: 0, large: 0 }
   readonly #roomForBodies: Room
   readonly #roomForAnswers: Room
@@ -53,7 +67,7 @@ export class BodyMemory {
     this.#roomForBodies = { small: Math.min(ROOM_FOR_SMALL_BYTES, large), large }
     // Answers may be larger than the bodies that ask for them.
     this.#roomForAnswers = {
-      small: ROOM_FOR_SMALL_BYTES,
+      small: ROOM_FOR_SMALL_BYTES + ROOM_BESIDE_BODIES_BYTES,
       large: Math.max(large, ROOM_FOR_LARGE_ANSWERS_BYTES),
     }
   }
@@ -90,7 +104,8 @@ export class BodyMemory {
   expect(reservation: Reservation, bytes: number, caller: Caller): Promise<void> | undefined {
     const total = reservation.bytes + bytes
     const waiting = this.#waiting[roomOf(total)]
-    if (waiting.length === 0 && this.#hasRoom(reservation, total)) {
+    const isFull = () => !this.#hasRoom(reservation, total)
+    if (waiting.length === 0 && this.#makeRoom(isFull, roomOf(total), WHOLE)) {
       this.resize(reservation, total)
       return undefined
     }
@@ -133,8 +148,11 @@ export class BodyMemory {
     }
   }
 
+  /** Each kind gets its own room, and small ones besides what they may of the large ones'. */
   #available(room: Room, kind: keyof Room): number {
-    return kind === 'small' ? room.small : Math.min(room.large, SHARE_OF_FREE * this.#free())
+    const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
+    if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)
+    return room.small + Math.max(0, Math.min(LENT_TO_SMALL * large, large - this.#used.large))
   }
 
   /** Only reservations call this. */
@@ -148,31 +166,50 @@ export class BodyMemory {
   }
 
   /** @throws {Overloaded} when there is no room for the body's bytes */
-  checkBody(reservation: Reservation): void {
-    this.#check(reservation, this.#roomForBodies)
+  checkBody(reservation: Reservation, needing: Needing): void {
+    this.#check(reservation, this.#roomForBodies, needing)
   }
 
   /** @throws {Overloaded} when there is no room for the answer's bytes */
   checkAnswer(reservation: Reservation): void {
-    this.#check(reservation, this.#roomForAnswers)
+    this.#check(reservation, this.#roomForAnswers, WHOLE)
   }
 
-  /** Unread small answers make room for other small requests; large answers keep their time. */
-  #check({ bytes }: Reservation, available: Room): void {
+  #check({ bytes }: Reservation, available: Room, needing: Needing): void {
     const room = roomOf(bytes)
     // A single body is always admitted, whatever its size.
-    const most = this.#available(available, room)
-    const isFull = () => this.#used[room] > most && this.#used[room] > bytes
-    if (!isFull()) return
+    const isKept = room === 'small' && needing.lately < Number.POSITIVE_INFINITY
+    const kept = isKept ? KEPT_FOR_WHOLE * available.small : 0
+    const isFull = () =>
+      this.#used[room] > this.#available(available, room) - kept && this.#used[room] > bytes
+    if (!this.#makeRoom(isFull, room, needing)) throw new Overloaded(FULL)
+  }
+
+  /**
+   * Unread small answers make room for other small requests, and then bodies that make less
+   * progress; large answers keep their time.
+   * @returns whether there is room
+   */
+  #makeRoom(isFull: () => boolean, room: keyof Room, needing: Needing): boolean {
+    if (!isFull()) return true
     if (room === 'small') {
       for (const { closeConnection } of this.#unread) {
         closeConnection?.()
-        if (!isFull()) return
+        if (!isFull()) return true
       }
     }
-    throw new Overloaded('other requests\u2019 bodies fill the memory for them; try again later')
+    // A small one makes room for a large one only where it is in the room for large ones.
+    const frees = ({ bytes }: Arriving) =>
+      roomOf(bytes) === room || (room === 'large' && this.#used.small > ROOM_FOR_SMALL_BYTES)
+    while (this.arrivals.evictFor(needing, frees)) if (!isFull()) return true
+    return false
   }
 }
+
+/** Of a request that has arrived. */
+const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
+
+export const FULL = 'other requests\u2019 bodies fill the memory for them; try again later'
 
 /** The memory that one request takes, for its body and then for its answer. */
 export class Reservation {
@@ -185,10 +222,13 @@ export class Reservation {
     this.#memory = memory
   }
 
-  /** Bytes of the body have arrived. @throws {Overloaded} when other requests fill the memory */
-  add(bytes: number): void {
+  /**
+   * Memory for bytes of the body, which have arrived.
+   * @throws {Overloaded} when other requests fill the memory, and make as much progress
+   */
+  add(bytes: number, needing: Needing): void {
     this.#memory.resize(this, this.bytes + bytes)
-    this.#memory.checkBody(this)
+    this.#memory.checkBody(this, needing)
   }
 
   /**

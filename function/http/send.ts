@@ -14,8 +14,8 @@ import type { BodyMemory, Reservation } from './memory.ts'
  */
 export const LINGER_MS = 1_000
 
-/** Refusals for the size of a body or for its sender: the rest of the body is cut off. */
-const CUT_OFF = new Set([401, 403, 413, 503])
+/** Refusals for the size or the speed of a body, or for its sender: the rest of the body is cut off. */
+const CUT_OFF = new Set([401, 403, 408, 413, 503])
 
 const WITHOUT_LENGTH = new Set([204, 304])
 

@@ -20,6 +20,7 @@ const REJECTION_REASONS = [
   'deadline',
   'not_ready',
   'too_large',
+  'slow',
   'unauthenticated',
   'forbidden',
 ] as const
