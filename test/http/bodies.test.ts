@@ -198,18 +198,21 @@ async function holdBody(port: number, bytes: number) {
 }
 
 test('bodies held at once are bounded: beyond, 503 and Retry-After; once they are gone, requests are taken again', async t => {
-  const own = await startServer({ MAX_BODY_BYTES: '100000' })
+  const own = await startServer({ MAX_BODY_BYTES: '100000' }, { load: false })
   t.after(own.stop)
-  const held = await Promise.all(Array.from({ length: 2 }, () => holdBody(own.port, 99_000)))
-  const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(50_000)))
-  await until('the memory for bodies is full', async () => (await post()).status === 503)
-  const { headers, json } = await post()
+  const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(90_000)))
+  // They are whole, and wait for the model.
+  const held = [post(), post(), post()]
+  await until('they have arrived', () => own.service.model.queuedRows === 3)
+  const { status, headers, json } = await post()
+  assert.equal(status, 503)
   assert.deepEqual(
     [headers['retry-after'], headers.connection, typeof json.error],
     ['1', 'close', 'string'],
   )
-  for (const { socket } of held) socket.destroy()
-  await until('there is room again', async () => (await post()).status === 200)
+  await own.service.model.load()
+  for (const { status } of await Promise.all(held)) assert.equal(status, 200)
+  assert.equal((await post()).status, 200)
 })
 
 test('large bodies turn no small one away: those have room for themselves', async t => {
