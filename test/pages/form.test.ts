@@ -151,11 +151,20 @@ describe('the commands of the pages', () => {
       execFileSync('bash', ['-c', `curl() { cat; }; ${piped}`], { encoding: 'utf8' }),
       /^\{\}AB$/,
     )
+    const bytes = curl({ ...request, tail: Buffer.from([65, 66]).toString('base64') })
+    assert.match(
+      execFileSync('bash', ['-c', `curl() { cat; }; ${bytes}`], { encoding: 'utf8' }),
+      /^AB$/,
+    )
     assert.match(curl({ ...request, file: 'request.bin' }), /--data-binary '@request.bin'$/)
   })
 
   test('an event in structured mode has the request as its data, digit by digit', () => {
-    const event = structuredEvent({ specversion: '1.0', id: '1' }, '{"inputs":[9007199254740993]}')
+    const event = structuredEvent(
+      { specversion: '1.0', id: '1' },
+      'application/json',
+      '"data":{"inputs":[9007199254740993]}',
+    )
     assert.equal(
       event,
       '{"specversion":"1.0","id":"1","datacontenttype":"application/json","data":{"inputs":[9007199254740993]}}',

@@ -1,9 +1,12 @@
 import type { LoadedModel } from '../../inference/loaded-model.ts'
-import { curlCommand, functionVersion, serverMetadata } from '../../inference/metadata.ts'
+import { curlCommand, functionVersion, quoted, serverMetadata } from '../../inference/metadata.ts'
 import type { Model } from '../../inference/model.ts'
 import { show } from '../../protocol/json.ts'
 import { shortest } from '../../protocol/shortest.ts'
 import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
+import type { DescribedTransform } from '../../transform/described.ts'
+import { exampleOf as exampleOfSchema } from '../../transform/example.ts'
+import { mediaTypeOf } from '../../transform/schema.ts'
 import { EVENT } from './events.ts'
 
 const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
@@ -23,7 +26,7 @@ const MOST_SHORT = 1_000
 export function createPlayground(
   template: string,
   model: Pick<Model, 'name' | 'version' | 'description' | 'labels'>,
-  loaded: Pick<LoadedModel, 'signature' | 'example' | 'features'>,
+  loaded: Described,
 ): (address: string) => string {
   const { name, version, description } = model
   const { inputs, outputs } = loaded.signature
@@ -31,7 +34,7 @@ export function createPlayground(
   // A script element has no markup except its own end.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
-    const curl = curlCommand(address, name, loaded)
+    const curl = commandOf(address, name, loaded)
     return fill(template, {
       name: html`${name}`,
       version: html`${version ?? ''}`,
@@ -41,7 +44,7 @@ export function createPlayground(
         curl === undefined
           ? html`<p><a href="/docs#infer">The API\u2019s page</a> has an example.</p>`
           : html`<pre tabindex="0">${curl}</pre>`,
-      tensors: table('Inputs', inputs) + table('Outputs', outputs),
+      tensors: tables(loaded),
       features: Object.entries(loaded.features)
         .map(([input, names]) => {
           const of = inputs.length === 1 ? '' : ` of ${input}`
@@ -58,6 +61,28 @@ export function createPlayground(
   }
 }
 
+type Described = Pick<LoadedModel, 'signature' | 'example' | 'features'> & {
+  readonly transform?: DescribedTransform | undefined
+}
+
+/** Undefined where there is no example, or it is too long for a command. */
+function commandOf(address: string, name: string, described: Described): string | undefined {
+  const { transform } = described
+  if (transform === undefined) return curlCommand(address, name, described)
+  const { mediaType, example } = describeTransform(transform)
+  if (!transform.preprocess || mediaType !== undefined || example === undefined) return undefined
+  return `curl ${quoted(`${address}/`)} -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(example))}`
+}
+
+const describeTransform = ({ preprocess, postprocess, input, output }: DescribedTransform) => ({
+  preprocess,
+  postprocess,
+  input,
+  output,
+  mediaType: mediaTypeOf(input),
+  example: input && exampleOfSchema(input),
+})
+
 /** Of model.json, else of the first output that the graph gives some. */
 const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[]) =>
   labels.length > 0 ? labels : (outputs.find(output => output.labels)?.labels ?? [])
@@ -65,16 +90,13 @@ const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[])
 /** The data from which the page makes its form. */
 function describe(
   { name, labels }: Pick<Model, 'name' | 'labels'>,
-  {
-    signature: { inputs, outputs },
-    example,
-    features,
-  }: Pick<LoadedModel, 'signature' | 'example' | 'features'>,
+  { signature: { inputs, outputs }, example, features, transform }: Described,
 ) {
   return {
     inferPath: `${modelPath(name)}/infer`,
     labels,
     event: EVENT,
+    transform: transform && describeTransform(transform),
     inputs: inputs.map(input => ({
       ...input,
       /** As errors name it. */
@@ -132,6 +154,12 @@ function valueOfHalf(bits: number): number {
   if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
+
+/** With a transform, callers send and get something else at `POST /`. */
+const tables = ({ signature: { inputs, outputs }, transform }: Described) =>
+  transform === undefined
+    ? table('Inputs', inputs) + table('Outputs', outputs)
+    : table('Model inputs', inputs) + table('Model outputs', outputs)
 
 const table = (caption: string, tensors: readonly TensorMetadata[]) =>
   `<section>${html`<table><caption><h2>${caption}</h2></caption>`}

@@ -71,7 +71,8 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
   })
 }
 
-function bars(values, labels) {
+/** @param {readonly string[]} [labels] else values are called by their place */
+export function bars(values, labels) {
   const shares = areShares(values)
   const longest = shares ? 1 : Math.max(...values.map(Math.abs)) || 1
   const negative = values.some(value => value < 0)
@@ -95,7 +96,8 @@ const isFloat = datatype => /^FP/.test(datatype)
 /** The rounding of FP16 leaves so much. */
 const ROUNDING = 0.005
 
-const areShares = values =>
+/** Whether values are shares of one: none negative, and their sum is 1. */
+export const areShares = values =>
   values.every(value => value >= 0 && value <= 1 + ROUNDING) &&
   Math.abs(values.reduce((sum, value) => sum + value, 0) - 1) < ROUNDING
 

@@ -12,16 +12,16 @@ let download
 
 /**
  * Shows a request as commands: as it is, and as the data of an event.
- * @param request
+ * @param {import('./request.js').Request} request
  * @param {string} path that it is sent to
- * @param event the attributes of the event
+ * @param attributes of the event
  */
-export function showCommands({ headers, json, bytes, answer }, path, event) {
-  const size = bytes.reduce((sum, part) => sum + part.length, json.length)
-  const file =
-    size > LONGEST_COMMAND ? (bytes.length > 0 ? 'request.bin' : 'request.json') : undefined
-  const body = file === undefined ? { body: json, tail: toBase64(joined(bytes)) } : { file }
-  const isStructured = bytes.length === 0 && answer === 'json' && file === undefined
+export function showCommands(request, path, attributes) {
+  const { headers, json, bytes } = request
+  const file = request.file ?? downloadOf(request)
+  const tail = toBase64(joined(bytes))
+  const body = file === undefined ? { body: json, tail } : { file }
+  const isStructured = request.event !== undefined && file === undefined
   const [, structured] = $('#mode').options
   structured.disabled = !isStructured
   if (!isStructured) $('#mode').value = 'binary'
@@ -29,14 +29,32 @@ export function showCommands({ headers, json, bytes, answer }, path, event) {
   $('#curl').textContent = curl({ url: location.origin + path, method: METHOD, headers, ...body })
   $('#event').textContent =
     $('#mode').value === 'binary'
-      ? curl({ url, method: METHOD, headers: [...headers, ...eventHeaders(event)], ...body })
+      ? curl({ url, method: METHOD, headers: [...headers, ...eventHeaders(attributes)], ...body })
       : curl({
           url,
           method: METHOD,
           headers: [['Content-Type', 'application/cloudevents+json']],
-          body: structuredEvent(event, json),
+          body: structuredEvent(attributes, request.event, dataMember(request, tail)),
         })
-  offerDownload(file, json, bytes)
+  if (request.file === undefined) offerDownload(file, json, bytes)
+  else tellFile(request.file)
+}
+
+/** The name of the file that a request is downloaded as, where it is too long for a command. */
+function downloadOf({ json, bytes }) {
+  const size = bytes.reduce((sum, part) => sum + part.length, json.length)
+  if (size <= LONGEST_COMMAND) return undefined
+  return bytes.length > 0 ? 'request.bin' : 'request.json'
+}
+
+/**
+ * The data of an event in structured mode (CloudEvents, JSON format section 3.1).
+ * @param {import('./request.js').Request} request
+ * @param {string} base64 of its bytes
+ */
+function dataMember({ json, bytes, event }, base64) {
+  if (bytes.length > 0) return `"data_base64":"${base64}"`
+  return `"data":${event === 'application/json' ? json : JSON.stringify(json)}`
 }
 
 /** Shows instead of commands why there are none. */
@@ -44,6 +62,13 @@ export function showNoCommands(text) {
   $('#curl').textContent = text
   $('#event').textContent = text
   offerDownload(undefined)
+}
+
+/** The commands read a file that the person has. */
+function tellFile(name) {
+  offerDownload(undefined)
+  $('#download').hidden = false
+  $('#download').textContent = `The commands read ${name} from the folder that they are run in.`
 }
 
 /** Where the body is no part of the command, it is a file beside it. */

@@ -25,7 +25,9 @@ export function curl({ url, method, headers, body = '', tail = '', file }) {
   if (file !== undefined) parts.push(`--data-binary ${quote(`@${file}`)}`)
   else if (tail !== '') {
     parts.push('--data-binary @-')
-    return `{ printf %s ${quote(body)}; printf %s ${quote(tail)} | base64 -d; } |\n  ${parts.join(' \\\n  ')}`
+    const bytes = `printf %s ${quote(tail)} | base64 -d`
+    const all = body === '' ? bytes : `{ printf %s ${quote(body)}; ${bytes}; }`
+    return `${all} |\n  ${parts.join(' \\\n  ')}`
   } else if (body !== '') parts.push(`${body.startsWith('@') ? '--data-raw' : '-d'} ${quote(body)}`)
   return parts.join(' \\\n  ')
 }

@@ -3,17 +3,28 @@ import { $, copies, make } from './dom.js'
 import { pretty } from './json.js'
 import { showLive } from './live.js'
 import { Unsendable } from './request.js'
+import { shownResponse } from './response.js'
 import { whenSeen } from './seen.js'
 import { TensorForm } from './tensor-form.js'
+import { shownAnswer } from './value/answer.js'
+import { ValueForm } from './value/value-form.js'
 
 const model = JSON.parse($('#model').textContent)
 const form = $('form')
-const fields = new TensorForm(model, changed)
+const { transform } = model
+const fields =
+  transform?.preprocess === true
+    ? new ValueForm(transform, changed)
+    : new TensorForm(model, changed)
+/** What people call by `POST /`, with a transform and without one. */
+const path = transform === undefined ? model.inferPath : '/'
 
 const LONGEST_RAW = 50_000
 
 /** After so long, the page says that it waits. */
 const LONG_MS = 1_500
+
+const FILL_IN = 'Fill in the form and press Run.'
 
 /** How often the form has changed. */
 let changes = 0
@@ -28,7 +39,7 @@ function changed() {
 
 function tellCommands() {
   try {
-    showCommands(fields.read(), fields.path, model.event)
+    showCommands(fields.read(), path, model.event)
   } catch (error) {
     if (!(error instanceof Unsendable)) throw error
     showNoCommands(`Nothing to send yet: ${error.where}${error.message}`)
@@ -73,7 +84,7 @@ async function send(options) {
     request = fields.read()
   } catch (error) {
     if (!(error instanceof Unsendable)) throw error
-    if (options.isFirst) $('#status').textContent = 'Fill in the form and press Run.'
+    if (options.isFirst) $('#status').textContent = FILL_IN
     else refused('Not sent', error.message, { ...options, place: fields.refuseToSend(error) })
     return
   }
@@ -91,7 +102,7 @@ async function send(options) {
 /** @returns what came back, and after how many milliseconds */
 async function post({ headers, json, bytes }) {
   const began = performance.now()
-  const response = await fetch(fields.path, {
+  const response = await fetch(path, {
     method: 'POST',
     headers,
     body: new Blob([json, ...bytes]),
@@ -108,7 +119,11 @@ async function post({ headers, json, bytes }) {
 function receive(got, options) {
   const { response, body, milliseconds } = got
   if (response.ok) {
-    showAnswer(fields.shown(body, response.headers), milliseconds)
+    const shown =
+      transform?.postprocess === true
+        ? shownAnswer(body, response.headers, transform.output)
+        : shownResponse(body, response.headers, model)
+    showAnswer(shown, milliseconds)
     $('#changed').hidden = options.sent === changes
     return
   }
@@ -169,19 +184,29 @@ function tell(word, kind, ...rest) {
   $('#status').replaceChildren(element, ...rest)
 }
 
-function showAnswer({ elements, raw, by, summary }, milliseconds) {
+/**
+ * @param {{ elements: HTMLElement[], raw?: string, by?: string, summary?: string }} shown
+ * @param {number} milliseconds
+ */
+function showAnswer({ elements, raw, by = '', summary = '' }, milliseconds) {
   clearAnswer()
   fields.unmark()
   isAnswered = true
   $('#outputs').replaceChildren(...elements)
-  $('#raw').hidden = false
-  $('#raw pre').textContent =
-    raw.length > LONGEST_RAW
-      ? `${raw.slice(0, LONGEST_RAW)} … (${raw.length - LONGEST_RAW} more characters)`
-      : pretty(raw)
+  showRaw(raw)
   const said = make('span', summary)
   said.className = 'sr'
   tell('Answered', 'good', ` in ${milliseconds.toFixed(1)} ms${by}`, said)
+}
+
+/** @param {string | undefined} text undefined where the answer is no text */
+function showRaw(text) {
+  $('#raw').hidden = text === undefined
+  if (text === undefined) return
+  $('#raw pre').textContent =
+    text.length > LONGEST_RAW
+      ? `${text.slice(0, LONGEST_RAW)} … (${text.length - LONGEST_RAW} more characters)`
+      : pretty(text)
 }
 
 // The page
@@ -208,5 +233,7 @@ $('#playground').hidden = false
 tellCommands()
 showLive()
 whenSeen(() => {
-  if (changes === 0 && !isRunning) run({ focus: false, isFirst: true })
+  if (changes > 0 || isRunning) return
+  if (fields.hasExample) run({ focus: false, isFirst: true })
+  else $('#status').textContent = FILL_IN
 })

@@ -119,8 +119,15 @@ export function resized(elements, from, to, empty) {
 /**
  * @param {readonly Tensor[]} tensors
  * @param {readonly { name: string, datatype: string }[]} outputs of the model
- * @returns {{ headers: [string, string][], json: string, bytes: Uint8Array[], answer: 'json' |
- *   'binary' }} `bytes` come behind the JSON
+ * @returns {Request}
+ *
+ * @typedef {object} Request
+ * @property {[string, string][]} headers
+ * @property {string} json or another text
+ * @property {Uint8Array[]} bytes behind the JSON
+ * @property {string} [event] its content type as an event's data; absent where it cannot be the data
+ *   of an event in structured mode
+ * @property {string} [file] the name of the person's own file that it is
  */
 export function inferenceRequest(tensors, outputs) {
   const inputs = tensors.map(({ name, shape, datatype, data, bytes }) => {
@@ -136,21 +143,35 @@ export function inferenceRequest(tensors, outputs) {
   const json = `{"inputs":[${inputs.join(',')}]${answer === 'binary' ? `,"outputs":${JSON.stringify(asked)}` : ''}}`
   const bytes = tensors.flatMap(tensor => tensor.bytes ?? [])
   if (bytes.length === 0)
-    return { headers: [['Content-Type', 'application/json']], json, bytes, answer }
+    return {
+      headers: [['Content-Type', 'application/json']],
+      json,
+      bytes,
+      ...(answer === 'json' && { event: 'application/json' }),
+    }
   const length = new TextEncoder().encode(json).length
   const headers = /** @type {[string, string][]} */ ([
     ['Content-Type', 'application/octet-stream'],
     ['Inference-Header-Content-Length', String(length)],
   ])
-  return { headers, json, bytes, answer }
+  return { headers, json, bytes }
 }
 
 const isHalf = ({ datatype }) => datatype === 'FP16'
 
-/** An event's attributes as the headers of its binary mode (CloudEvents, HTTP binding). */
+/**
+ * An event's attributes as the headers of its binary mode (CloudEvents, HTTP binding).
+ * @param {Readonly<Record<string, string>>} attributes
+ * @returns {[string, string][]}
+ */
 export const eventHeaders = attributes =>
   Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value])
 
-/** The event in structured mode, the request being its data as it is. */
-export const structuredEvent = (attributes, json) =>
-  `${JSON.stringify({ ...attributes, datacontenttype: 'application/json' }).slice(0, -1)},"data":${json}}`
+/**
+ * The event in structured mode.
+ * @param attributes
+ * @param {string} datacontenttype
+ * @param {string} member its data as it is: `"data":…` or `"data_base64":…`
+ */
+export const structuredEvent = (attributes, datacontenttype, member) =>
+  `${JSON.stringify({ ...attributes, datacontenttype }).slice(0, -1)},${member}}`

@@ -76,7 +76,7 @@ function rowElements(row) {
     : [list]
 }
 
-function barElements({ bars, shares, negative, of }) {
+export function barElements({ bars, shares, negative, of }) {
   const list = make('ul', ...bars.map(barElement))
   list.className = negative ? 'bars signed' : 'bars'
   const notes = [

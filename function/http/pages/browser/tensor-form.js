@@ -2,10 +2,11 @@ import { placeOfError } from './answer.js'
 import { createDimensions } from './input/dimensions.js'
 import { Input } from './input/input.js'
 import { inferenceRequest, Unsendable } from './request.js'
-import { shownResponse } from './response.js'
 
 /** The form of a model's inputs, which asks for inference. */
 export class TensorForm {
+  /** The server makes one up where model.json has none. */
+  hasExample = true
   #model
   #dimensions
   #inputs
@@ -13,7 +14,6 @@ export class TensorForm {
   /** @param changed called for every change */
   constructor(model, changed) {
     this.#model = model
-    this.path = model.inferPath
     this.#dimensions = createDimensions(model.inputs)
     this.#inputs = model.inputs.map(
       (input, i) =>
@@ -79,10 +79,5 @@ export class TensorForm {
 
   unmark() {
     for (const input of this.#inputs) input.unmark()
-  }
-
-  /** @param {Uint8Array} body @param {Headers} headers */
-  shown(body, headers) {
-    return shownResponse(body, headers, this.#model)
   }
 }

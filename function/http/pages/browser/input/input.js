@@ -1,4 +1,5 @@
 import { make } from '../dom.js'
+import { describe, problemElement, undescribe } from '../problem.js'
 import { elementCount } from '../request.js'
 import { shapeText, variable } from './dimensions.js'
 import { exampleElements, MOST_FIELDS, MOST_MADE, MOST_WRITTEN } from './elements.js'
@@ -200,23 +201,6 @@ export class Input {
   unmark() {
     this.problem.hidden = true
     this.element.removeAttribute('aria-describedby')
-    for (const said of this.values.querySelectorAll('.problem')) said.remove()
-    for (const control of this.element.querySelectorAll('[aria-invalid]')) {
-      control.removeAttribute('aria-invalid')
-      control.removeAttribute('aria-describedby')
-    }
+    undescribe(this.element)
   }
-}
-
-function describe(control, said) {
-  control.setAttribute('aria-invalid', 'true')
-  control.setAttribute('aria-describedby', said.id)
-}
-
-function problemElement(id) {
-  const said = make('p')
-  said.id = id
-  said.className = 'problem'
-  said.hidden = true
-  return said
 }

@@ -1,0 +1,131 @@
+import { make } from '../dom.js'
+import { parseExactly } from '../json.js'
+import { fieldRange, textsOf, valueJson } from './schema.js'
+
+/** The properties of a JSON object, a field each. */
+export class NamedFields {
+  label = 'fields'
+  #fields
+  #changed
+  /** @type {string[]} */
+  #texts = []
+  #ranges = []
+
+  /** @param {import('./schema.js').Field[]} fields */
+  constructor(fields, changed) {
+    this.#fields = fields
+    this.#changed = changed
+  }
+
+  /** @param {string} json of the value that is in the form before */
+  begin(json) {
+    try {
+      this.#texts = textsOf(this.#fields, parseExactly(json))
+    } catch {
+      // What was written is not valid JSON: the fields stay as they were.
+    }
+  }
+
+  reset(example) {
+    this.#texts = textsOf(this.#fields, example)
+    this.#ranges = this.#fields.map((field, i) => fieldRange(field, this.#texts[i]))
+  }
+
+  /** @returns the value as JSON @throws {Unsendable} */
+  json() {
+    return valueJson(this.#fields, this.#texts)
+  }
+
+  read() {
+    return { contentType: 'application/json', text: this.json() }
+  }
+
+  draw() {
+    const list = make('div', ...this.#fields.map((field, i) => this.#draw(field, i)))
+    list.className = 'fields'
+    return [list]
+  }
+
+  #draw(field, at) {
+    const { label, hint, isRequired, kind } = field
+    const id = idOf(at)
+    const name = Object.assign(make('label', label), { htmlFor: id })
+    const control = this.#control(field, at)
+    control.id = id
+    const wrapper = make('div', name)
+    wrapper.className = 'field'
+    const range = this.#ranges[at]
+    if (range !== undefined) {
+      wrapper.classList.add('slides')
+      wrapper.append(this.#slider(control, label, range))
+    }
+    wrapper.append(control)
+    const isLeftOut = !isRequired && kind !== 'boolean'
+    const said = [hint.replace(/\.$/, ''), isLeftOut ? 'optional' : ''].filter(Boolean).join('; ')
+    if (said === '') return wrapper
+    const note = Object.assign(make('p', said), {
+      id: `${id}-hint`,
+      className: 'note',
+    })
+    control.setAttribute('aria-describedby', note.id)
+    wrapper.append(note)
+    return wrapper
+  }
+
+  #control({ kind, choices, isRequired }, at) {
+    const value = this.#texts[at]
+    if (kind === 'boolean') {
+      const box = Object.assign(make('input'), { type: 'checkbox', checked: value === 'true' })
+      box.onchange = () => this.#edit(at, String(box.checked))
+      return box
+    }
+    if (kind === 'choice') {
+      const empty = value === '' || !isRequired ? [new Option('', '')] : []
+      const select = make('select', ...empty, ...choices.map(text => new Option(shown(text), text)))
+      select.value = value
+      select.onchange = () => this.#edit(at, select.value)
+      return select
+    }
+    const control = make(kind === 'json' || value.includes('\n') ? 'textarea' : 'input')
+    Object.assign(control, { autocomplete: 'off', spellcheck: false, value, rows: 2 })
+    if (kind === 'number') control.inputMode = 'decimal'
+    if (kind === 'integer') control.inputMode = 'numeric'
+    if (control.type === 'text') control.setAttribute('type', 'text')
+    control.oninput = () => this.#edit(at, control.value)
+    return control
+  }
+
+  /** A slider that follows a field, and the field follows it. */
+  #slider(field, label, range) {
+    const slider = Object.assign(make('input'), { type: 'range', ...range, value: field.value })
+    slider.setAttribute('aria-label', `${label}, slider`)
+    const edited = field.oninput
+    slider.oninput = () => {
+      field.value = slider.value
+      edited()
+    }
+    field.oninput = () => {
+      edited()
+      if (Number.isFinite(Number(field.value))) slider.value = field.value
+    }
+    return slider
+  }
+
+  #edit(at, text) {
+    this.#texts[at] = text
+    this.#changed()
+  }
+
+  /** @returns the control of a field, where it is shown */
+  controlOf(at) {
+    return document.getElementById(idOf(at))
+  }
+}
+
+const idOf = at => `field-${at}`
+
+/** A choice for people: a string without its quotes. */
+function shown(json) {
+  const value = JSON.parse(json)
+  return typeof value === 'string' ? value : json
+}

@@ -1,0 +1,105 @@
+import { fromBase64, toBase64 } from '../curl.js'
+import { make } from '../dom.js'
+import { Unsendable } from '../request.js'
+
+/** A larger picture is not shown before it is sent. */
+const MOST_SHOWN_BYTES = 2_000_000
+
+/**
+ * @typedef {object} Picked
+ * @property {Uint8Array} bytes
+ * @property {string} type
+ * @property {string} [name] of a file; the example has none
+ */
+
+/** A file, dropped anywhere on the page or chosen. */
+export class PickedFile {
+  label = 'a file'
+  #expected
+  #changed
+  /** @type {Picked | undefined} */
+  #picked
+  #redraw = () => {}
+
+  /** @param {string | undefined} expected its media type, which may be a range such as image/* */
+  constructor(expected, changed) {
+    this.#expected = expected
+    this.#changed = changed
+    addEventListener('dragover', event => {
+      if (this.#isShown) event.preventDefault()
+    })
+    addEventListener('drop', event => {
+      if (!this.#isShown) return
+      event.preventDefault()
+      const [file] = event.dataTransfer.files
+      if (file !== undefined) this.#pick(file)
+    })
+  }
+
+  #box = /** @type {HTMLElement | undefined} */ (undefined)
+
+  get #isShown() {
+    return this.#box?.isConnected ?? false
+  }
+
+  begin() {}
+
+  /** @param {unknown} example Base64 */
+  reset(example) {
+    this.#picked =
+      typeof example === 'string' && this.#expected !== undefined
+        ? { bytes: fromBase64(example), type: this.#expected }
+        : undefined
+  }
+
+  json() {
+    return undefined
+  }
+
+  /** @throws {Unsendable} */
+  read() {
+    if (this.#picked === undefined) throw new Unsendable('no file is chosen')
+    const { bytes, type, name } = this.#picked
+    return { contentType: type, bytes, file: name }
+  }
+
+  async #pick(file) {
+    const bytes = new Uint8Array(await file.arrayBuffer())
+    const isExact = this.#expected !== undefined && !this.#expected.includes('*')
+    const type = isExact ? this.#expected : file.type || 'application/octet-stream'
+    this.#picked = { bytes, type, name: file.name }
+    this.#redraw()
+    this.#changed()
+  }
+
+  draw() {
+    const chooser = Object.assign(make('input'), { type: 'file', accept: this.#expected ?? '' })
+    chooser.onchange = () => {
+      const [file] = chooser.files
+      if (file !== undefined) this.#pick(file)
+    }
+    const shown = make('div')
+    shown.className = 'picked'
+    const label = make('label', 'Drop a file on this page, or choose one', chooser)
+    label.className = 'written'
+    const box = make('div', label, shown)
+    box.className = 'drop'
+    this.#redraw = () => shown.replaceChildren(...this.#picture())
+    this.#redraw()
+    this.#box = box
+    return [box]
+  }
+
+  #picture() {
+    if (this.#picked === undefined) return []
+    const { bytes, type, name = 'the example' } = this.#picked
+    const text = make('span', `${name}: ${bytes.length.toLocaleString('en')} bytes of ${type}`)
+    text.className = 'note'
+    if (!type.startsWith('image/') || bytes.length > MOST_SHOWN_BYTES) return [text]
+    return [pictureOf(bytes, type, name), text]
+  }
+}
+
+/** The page may load no pictures but those within its own document. */
+export const pictureOf = (bytes, type, alt) =>
+  Object.assign(make('img'), { src: `data:${type};base64,${toBase64(bytes)}`, alt })

@@ -1,0 +1,142 @@
+import { elementJson, Unsendable } from '../request.js'
+import { sliderRange } from '../slider.js'
+
+/**
+ * What a JSON Schema says of the fields of a form. A field's content is a text, as it was typed; the
+ * server judges it.
+ *
+ * @typedef {'number' | 'integer' | 'boolean' | 'string' | 'choice' | 'json'} Kind
+ * @typedef {object} Field
+ * @property {string | undefined} name of the property; undefined where the value itself is the field
+ * @property {string} label
+ * @property {string} hint
+ * @property {Kind} kind
+ * @property {boolean} isRequired
+ * @property {readonly string[]} choices as JSON
+ * @property {number} minimum
+ * @property {number} maximum
+ */
+
+const MOST_FIELDS = 64
+
+/** @returns {Field[] | undefined} undefined where the schema does not say which fields there are */
+export function fieldsOf(schema) {
+  const whole = resolve(schema, schema)
+  const entries = Object.entries(whole.properties ?? {})
+  if (entries.length > 0 && entries.length <= MOST_FIELDS)
+    return entries.map(([name, property]) =>
+      fieldOf(resolve(property, schema), name, whole.required?.includes(name) ?? false),
+    )
+  const field = fieldOf(whole, undefined, true)
+  return field.kind === 'json' || field.kind === 'string' ? undefined : [field]
+}
+
+/** @returns {Field} */
+function fieldOf(schema, name, isRequired) {
+  const { title, description = '', const: only } = schema
+  const values = only === undefined ? schema.enum : [only]
+  return {
+    name,
+    label: title ?? name ?? 'value',
+    hint: description,
+    kind: values === undefined ? kindOf(schema) : 'choice',
+    isRequired,
+    choices: (values ?? []).map(value => JSON.stringify(value)),
+    minimum: schema.minimum ?? schema.exclusiveMinimum ?? Number.NEGATIVE_INFINITY,
+    maximum: schema.maximum ?? schema.exclusiveMaximum ?? Number.POSITIVE_INFINITY,
+  }
+}
+
+const TYPED = ['number', 'integer', 'boolean', 'string']
+
+/** @returns {Kind} */
+function kindOf({ type }) {
+  const types = [type].flat().filter(each => each !== 'null')
+  return types.length === 1 && TYPED.includes(types[0]) ? types[0] : 'json'
+}
+
+/** Follows references within the schema, as far as people nest them. */
+function resolve(schema, root, depth = 0) {
+  const { $ref } = schema
+  if (typeof $ref !== 'string' || !$ref.startsWith('#/') || depth > 8) return Object(schema)
+  const target = $ref
+    .slice(2)
+    .split('/')
+    .reduce((part, key) => part?.[decodeURIComponent(key).replaceAll('~1', '/')], root)
+  return target === undefined ? {} : resolve(target, root, depth + 1)
+}
+
+/** @param {Field[]} fields @returns {string[]} the texts of the fields for a value */
+export const textsOf = (fields, value) =>
+  fields.map(field => textOf(field, field.name === undefined ? value : value?.[field.name]))
+
+function textOf({ kind }, value) {
+  if (value === undefined) return kind === 'boolean' ? 'false' : ''
+  if (kind === 'choice') return JSON.stringify(value)
+  return kind === 'json' ? written(value) : String(value)
+}
+
+const written = value => JSON.stringify(value, undefined, 2)
+
+/**
+ * The texts of the fields as JSON. What is optional and empty is left out.
+ * @throws {Unsendable} with the place of the first field that is no JSON
+ */
+export function valueJson(fields, texts) {
+  const parts = fields.map((field, i) => fieldJson(field, texts[i], i))
+  const [only] = fields
+  if (only.name === undefined) return parts[0]
+  const members = fields.flatMap(({ name }, i) =>
+    parts[i] === undefined ? [] : `${JSON.stringify(name)}:${parts[i]}`,
+  )
+  return `{${members.join(',')}}`
+}
+
+function fieldJson({ kind, isRequired, label }, text, at) {
+  if (text === '' && !isRequired) return undefined
+  if (kind === 'string') return JSON.stringify(text)
+  if (kind === 'boolean') return text
+  if (kind === 'choice') return text || '""'
+  if (kind !== 'json') return elementJson('FP64', text)
+  try {
+    JSON.parse(text)
+    return text
+  } catch (error) {
+    throw new Unsendable(`${label} is not valid JSON: ${error.message}`, at)
+  }
+}
+
+/**
+ * The range of a number's slider: around the example, within the schema's limits.
+ * @param {Field} field
+ * @param {string} example
+ */
+export function fieldRange({ kind, minimum, maximum }, example) {
+  const isInteger = kind === 'integer'
+  if ((kind !== 'number' && !isInteger) || example === '') return undefined
+  const range = sliderRange(isInteger ? 'INT64' : 'FP64', [example])
+  if (range === undefined) return undefined
+  const lowest = minimum < 0 && Number.isFinite(minimum) ? -range.max : range.min
+  const [min, max] = [Math.max(lowest, minimum), Math.min(range.max, maximum)]
+  if (min >= max) return undefined
+  return { min, max, step: isInteger ? range.step : Number(((max - min) / 100).toPrecision(1)) }
+}
+
+/**
+ * Which field an error of the server names: by a pointer (`/amount must be …`), as what is missing, or
+ * by its name alone.
+ * @returns {number} its place, or -1
+ */
+export function placeOfViolation(text, fields) {
+  const missing = /^the data must have required property '(.*?)'/.exec(text)?.[1]
+  return fields.findIndex(({ name }) => {
+    if (name === undefined) return text.startsWith('the data ')
+    const pointer = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
+    return (
+      name === missing ||
+      [pointer, name].some(begin => ENDS.some(end => text.startsWith(begin + end)))
+    )
+  })
+}
+
+const ENDS = [' ', '/', ':']

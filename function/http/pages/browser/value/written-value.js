@@ -1,0 +1,75 @@
+import { make } from '../dom.js'
+import { pretty } from '../json.js'
+import { Unsendable } from '../request.js'
+
+/** A value as it is written or pasted: JSON, or a text. */
+export class WrittenValue {
+  #changed
+  #isText
+  #text = ''
+  #mediaType
+
+  /** @param {string} mediaType of a text; application/json for JSON */
+  constructor(mediaType, changed) {
+    this.#changed = changed
+    this.#mediaType = mediaType
+    this.#isText = mediaType !== 'application/json'
+    this.label = this.#isText ? 'text' : 'JSON'
+  }
+
+  begin(json) {
+    if (json === undefined) return
+    this.#text = this.#isText ? textIn(json) : pretty(json)
+  }
+
+  reset(example) {
+    if (example === undefined) this.#text = ''
+    else this.begin(JSON.stringify(example))
+  }
+
+  /** @returns the value as JSON */
+  json() {
+    return this.#isText ? JSON.stringify(this.#text) : this.#text
+  }
+
+  /** @throws {Unsendable} */
+  read() {
+    if (!this.#isText)
+      try {
+        JSON.parse(this.#text)
+      } catch (error) {
+        throw new Unsendable(
+          this.#text.trim() === ''
+            ? 'the form is empty'
+            : `this is not valid JSON: ${error.message}`,
+        )
+      }
+    return { contentType: this.#mediaType, text: this.#text }
+  }
+
+  draw() {
+    const area = Object.assign(make('textarea'), {
+      value: this.#text,
+      rows: 4,
+      spellcheck: this.#isText,
+      autocomplete: 'off',
+    })
+    area.oninput = () => {
+      this.#text = area.value
+      this.#changed()
+    }
+    const label = make('label', this.#isText ? 'Text' : 'JSON', area)
+    label.className = 'written'
+    return [label]
+  }
+}
+
+/** A JSON string's text; other JSON as it is. */
+function textIn(json) {
+  try {
+    const value = JSON.parse(json)
+    return typeof value === 'string' ? value : json
+  } catch {
+    return json
+  }
+}
