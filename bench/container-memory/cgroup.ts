@@ -34,6 +34,27 @@ export function limitMemory(mebibytes: number): Group {
   }
 }
 
+/** Of so short a period that a server that has used its share does not stand still for long. */
+const PERIOD_US = 10_000
+
+/**
+ * A cgroup whose processes get so many CPUs.
+ * @throws {Error} where none can be made
+ */
+export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asyncDispose> {
+  const isFirst = statSync('/sys/fs/cgroup/cpu', { throwIfNoEntry: false })?.isDirectory()
+  const root = isFirst ? '/sys/fs/cgroup/cpu' : '/sys/fs/cgroup'
+  if (!isFirst) writeFileSync(`${root}/cgroup.subtree_control`, '+cpu')
+  const folder = `${root}/overload-${process.pid}-${Date.now()}`
+  mkdirSync(folder)
+  const quota = String(Math.round(cpus * PERIOD_US))
+  if (isFirst) {
+    writeFileSync(`${folder}/cpu.cfs_period_us`, String(PERIOD_US))
+    writeFileSync(`${folder}/cpu.cfs_quota_us`, quota)
+  } else writeFileSync(`${folder}/cpu.max`, `${quota} ${PERIOD_US}`)
+  return { folder, [Symbol.asyncDispose]: () => removeEmptied(folder) }
+}
+
 /** A process that was ended takes a moment to leave its group. */
 async function removeEmptied(folder: string): Promise<void> {
   for (let tries = 0; ; tries++) {

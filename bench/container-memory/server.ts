@@ -5,6 +5,7 @@ import type { Group } from './cgroup.ts'
 
 export interface StartedServer extends AsyncDisposable {
   readonly url: string
+  readonly pid: number
   /** How the process ended; undefined while it lives. */
   readonly ended: string | undefined
 }
@@ -14,7 +15,7 @@ export interface StartedServer extends AsyncDisposable {
  * @throws {Error} where it ends before
  */
 export async function startIn(
-  { folder }: Group,
+  { folder }: Pick<Group, 'folder'>,
   program: string,
   modelDir: string,
   env: Record<string, string> = {},
@@ -37,6 +38,7 @@ export async function startIn(
   child.stderr?.resume()
   return {
     url: await addressOf(child),
+    pid: child.pid as number,
     get ended() {
       return ended
     },

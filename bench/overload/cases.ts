@@ -1,0 +1,78 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { encode, frame } from '../../test/grpc/client.ts'
+import { rawRequest } from '../../test/grpc/messages.ts'
+import type { CallBytes } from './streams.ts'
+
+/** Callers wait so long, and say so; those of the load that finds the peak longer. */
+export const PATIENCE_MS = 1_000
+export const LONG_MS = 30_000
+
+const project = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+export interface OverloadedModel {
+  readonly title: string
+  /** As routes name it. */
+  readonly name: string
+  readonly env: Readonly<Record<string, string>>
+  /** Of the load that finds the peak. */
+  readonly underWay: number
+  readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
+}
+
+/** Requests are joined up to 16 rows a run, so that ten times the peak can be sent by one process. */
+const slow = (ms: number, folder: string): OverloadedModel => ({
+  title: `${ms} ms and more a run`,
+  name: 'slow',
+  env: { MODEL_DIR: folder, MAX_BATCH_ROWS: '16' },
+  underWay: 48,
+  input: { name: 'x', shape: [1, 2], data: [1, 2] },
+})
+
+/** test/models' slow goes round 60,000 times, which is 50 ms: another one goes round a tenth as often. */
+function writeFasterModel(): string {
+  const folder = join(mkdtempSync(join(tmpdir(), 'overload-')), 'slow')
+  mkdirSync(folder)
+  const bytes = readFileSync(project('test/models/slow/model.onnx'))
+  const rounds = Buffer.alloc(8)
+  rounds.writeBigInt64LE(60_000n)
+  const at = bytes.indexOf(rounds)
+  if (at === -1) throw new Error('test/models/slow does not go round 60,000 times any more')
+  bytes.writeBigInt64LE(6_000n, at)
+  writeFileSync(join(folder, 'model.onnx'), bytes)
+  writeFileSync(join(folder, 'model.json'), readFileSync(project('test/models/slow/model.json')))
+  process.on('exit', () => rmSync(join(folder, '..'), { recursive: true }))
+  return folder
+}
+
+export const MODELS: readonly OverloadedModel[] = [
+  {
+    title: 'iris',
+    name: 'iris-classifier',
+    env: {},
+    underWay: 64,
+    input: { name: 'input', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] },
+  },
+  slow(5, writeFasterModel()),
+  slow(50, project('test/models/slow')),
+]
+
+/** A request over HTTP/1.1. */
+export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): Buffer {
+  const body = JSON.stringify({
+    inputs: [{ ...input, datatype: 'FP32' }],
+    parameters: { timeout: patienceMs * 1_000 },
+  })
+  return Buffer.from(
+    `POST /v2/models/${name}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
+}
+
+/** The same as a call. */
+export const callOf = ({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): CallBytes => ({
+  path: '/inference.GRPCInferenceService/ModelInfer',
+  timeout: `${patienceMs}m`,
+  message: frame(encode('ModelInfer', rawRequest(name, [{ ...input, datatype: 'FP32' }]))),
+})
