@@ -17,13 +17,25 @@ const alive: TableHandler = ({ service }) =>
 function v1Rows(rows: readonly TableRoute[]): TableRoute[] {
   const ready = rows.find(({ kind }) => kind === 'readiness')
   return [
-    { path: '/v1/models', GET: ({ service }) => json({ models: [service.model.name] }) },
+    {
+      path: '/v1/models',
+      GET: ({ service }) => json({ models: [service.model.name] }),
+      operations: async () => (await operations()).MODELS,
+    },
     // Before the next one, whose model would take the verb for a part of its name.
     {
       path: '/v1/models/{model}:predict',
       POST: ({ service }, request, caller) => predict(request, caller, service),
       isEvent,
+      operations: async () => (await operations()).PREDICT,
     },
-    { ...ready, path: '/v1/models/{model}' },
+    {
+      ...ready,
+      path: '/v1/models/{model}',
+      operations: async () => (await operations()).READY,
+    },
   ]
 }
+
+/** With the first /openapi.json. */
+const operations = () => import('./operations.ts')

@@ -28,7 +28,7 @@ export interface Server {
 }
 
 /** Tests can be run on KServe's predictor instead of `npm start`: test/kserve does so with those of HTTP, events and the process' life. */
-const onPredictor = process.env.ON_PREDICTOR !== undefined
+export const onPredictor = process.env.ON_PREDICTOR !== undefined
 
 /** The whole suite can be run in another mode, by the variable of that name. */
 const MODE = Object.fromEntries(

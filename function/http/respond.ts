@@ -263,7 +263,9 @@ export async function createResponder(
 ): Promise<Responder> {
   const { auth, corsOrigins, webhookOrigins, idleExitMs } = config
   const { log, metrics } = service
-  const pages = lazily(async () => (await import('./pages/pages.ts')).createPages(service, config))
+  const pages = lazily(async () =>
+    (await import('./pages/pages.ts')).createPages(service, config, rows),
+  )
   return new Responder({
     routeOf: createRoutes(rows, { service, pages }),
     authenticate:

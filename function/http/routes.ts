@@ -8,6 +8,7 @@ import type { Model } from '../inference/model.ts'
 import { checkServed } from '../served.ts'
 import type { Service } from '../service.ts'
 import { infer } from './infer.ts'
+import type { Operations } from './pages/operation.ts'
 import { asksOnlyReady } from './repository.ts'
 
 /** Answers a request of one route; it knows no version of HTTP. */
@@ -54,6 +55,8 @@ export interface TableRoute extends Route<TableHandler> {
    * absent.
    */
   readonly path: string
+  /** How OpenAPI describes it, where pages/operations.ts does not know it. */
+  readonly operations?: () => Promise<Operations>
 }
 
 const RETRY = { 'retry-after': '1' }
@@ -198,7 +201,10 @@ export function createRoutes(rows: readonly TableRoute[], context: RouteContext)
   }
 }
 
-function bind({ GET, POST, page, ...row }: TableRoute, context: RouteContext): Route {
+function bind(
+  { GET, POST, page, operations: _, ...row }: TableRoute,
+  context: RouteContext,
+): Route {
   const bound =
     (handler: TableHandler): Handler =>
     (request, caller) =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import { type Server, startServer, testModel } from '../server.ts'
+import { onPredictor, type Server, startServer, testModel } from '../server.ts'
 import { Document, type Example, readDocument, sendExample } from './document.ts'
 
 /** Numbers, or the words for what JSON's numbers cannot say. */
@@ -92,7 +92,7 @@ describe('the OpenAPI document', () => {
 
   test('describes every path there is', () => {
     const model = '/v2/models/iris-classifier'
-    assert.deepEqual(Object.keys(document.json.paths).sort(), [
+    const paths = [
       '/',
       '/docs',
       '/health',
@@ -119,7 +119,12 @@ describe('the OpenAPI document', () => {
       ].map(end => model + end),
       '/v2/models/stats',
       '/v2/repository/index',
-    ])
+    ]
+    const v1 = ['', '/iris-classifier', '/iris-classifier:predict'].map(end => `/v1/models${end}`)
+    assert.deepEqual(
+      Object.keys(document.json.paths).sort(),
+      [...paths, ...(onPredictor ? v1 : [])].sort(),
+    )
   })
 
   test('is of OpenAPI 3.1, named after the model and its version', () => {

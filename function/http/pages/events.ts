@@ -1,5 +1,5 @@
-import type { RequestExamples } from './examples.ts'
 import { type OpenApi, object, schemaRef, TEXT } from './parts.ts'
+import type { Schema } from './schemas.ts'
 
 /** The attributes of the event in examples. */
 export const EVENT = {
@@ -10,48 +10,61 @@ export const EVENT = {
 }
 
 /** The example event in structured mode. */
-export const exampleEvent = (data: RequestExamples['json'], id: string) => ({
+export const exampleEvent = (data: unknown, id: string) => ({
   ...EVENT,
   id,
   datacontenttype: 'application/json',
   data,
 })
 
-export function eventSchemas(): OpenApi {
+/** What events carry, each undefined where JSON cannot say it: then it is data_base64. */
+export interface EventData {
+  readonly request: Schema | undefined
+  readonly reply: Schema | undefined
+  /** Whether the author's own code may choose the reply's type. */
+  readonly anyType: boolean
+}
+
+const BASE64 = { ...TEXT, contentEncoding: 'base64' }
+
+export function eventSchemas({ request, reply, anyType }: EventData): OpenApi {
   const attributes = {
     specversion: { const: '1.0' },
     id: TEXT,
     source: TEXT,
     datacontenttype: TEXT,
   }
-  const reply = {
+  const answer = {
     ...attributes,
     subject: { ...TEXT, description: 'The id of the event that is answered.' },
   }
+  const response = anyType ? TEXT : { type: 'string', pattern: '\\.response$' }
   return {
     RequestEvent: {
       type: 'object',
-      required: ['specversion', 'id', 'source', 'type'],
+      required: [...ATTRIBUTES, ...(request ? [] : ['data_base64'])],
       properties: {
         ...attributes,
         type: {
           ...TEXT,
           description: 'The reply\u2019s is the same, with `.response` for `.request` or after it.',
         },
-        data: schemaRef('InferenceRequest'),
-        data_base64: { ...TEXT, contentEncoding: 'base64', description: 'In place of `data`.' },
+        ...(request && { data: request }),
+        data_base64: { ...BASE64, ...(request && { description: 'In place of `data`.' }) },
       },
-      oneOf: [{ required: ['data'] }, { required: ['data_base64'] }],
+      ...(request && { oneOf: [{ required: ['data'] }, { required: ['data_base64'] }] }),
     },
     ReplyEvent: object({
-      ...reply,
-      type: { type: 'string', pattern: '\\.response$' },
-      data: schemaRef('InferenceResponse'),
+      ...answer,
+      type: response,
+      ...(reply ? { data: reply } : { data_base64: BASE64 }),
     }),
     ErrorEvent: object({
-      ...reply,
+      ...answer,
       type: { type: 'string', pattern: '\\.error$' },
       data: schemaRef('Error'),
     }),
   }
 }
+
+const ATTRIBUTES = ['specversion', 'id', 'source', 'type']

@@ -2,6 +2,7 @@ import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { requestJson } from '../../inference/metadata.ts'
 import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
+import { BYTES, type OpenApi } from './parts.ts'
 
 /** An example of more elements would make the document megabytes long, and unreadable. */
 const MOST_ELEMENTS = 10_000
@@ -54,3 +55,31 @@ export function binaryExample(
   )
   return { jsonLength: json.byteLength, body: Buffer.concat([json, ...parts]) }
 }
+
+/** The example request, in the document's components. */
+export const REQUEST = { $ref: '#/components/examples/request' }
+
+/** The header that says where binary tensor data begins. */
+export const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
+  name: 'Inference-Header-Content-Length',
+  in: 'header',
+  description:
+    'Where binary tensor data follows the JSON: the bytes of JSON. 0: the body is the data of the only input, and nothing else.',
+  schema: { type: 'integer', minimum: 0 },
+  ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
+})
+
+/** A request with binary tensor data. */
+export const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
+  'application/octet-stream': {
+    ...BYTES['application/octet-stream'],
+    // Not an Example Object: generators of clients take its externalValue for a file.
+    ...(examples && {
+      'x-example': {
+        name: 'binaryTensors',
+        summary: 'Binary tensor data',
+        base64: examples.binary.body.toString('base64'),
+      },
+    }),
+  },
+})

@@ -2,10 +2,19 @@ import type { Config } from '../../config/config.ts'
 import type { LoadedModel } from '../../inference/loaded-model.ts'
 import { functionVersion, serverMetadata } from '../../inference/metadata.ts'
 import type { Model } from '../../inference/model.ts'
+import type { DescribedTransform } from '../../transform/described.ts'
 import { pathsOf, rowsFor, type TableRoute } from '../routes.ts'
+import { authorComponents } from './author-schemas.ts'
 import { eventSchemas } from './events.ts'
 import { requestExamples } from './examples.ts'
-import { type Described, OPERATIONS, type Operation, type OperationOf, TAGS } from './operations.ts'
+import {
+  type Described,
+  type Operation,
+  type OperationOf,
+  type Operations,
+  TAGS,
+} from './operation.ts'
+import { OPERATIONS } from './operations.ts'
 import {
   errorRefs,
   errorResponses,
@@ -14,6 +23,7 @@ import {
   object,
   WITHOUT_AUTHENTICATION,
 } from './parts.ts'
+import { eventData } from './receive.ts'
 import {
   type InferenceSchemas,
   inferenceSchemas,
@@ -24,6 +34,16 @@ import {
 import { TRITON_SCHEMAS } from './triton.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
+
+/** The parts of the loaded model, and of the author's own code, that the document shows. */
+export type DescribedLoaded = Pick<LoadedModel, 'signature' | 'example'> & {
+  readonly transform?: DescribedTransform | undefined
+}
+
+/** A row with its own description where pages/operations.ts has none. */
+export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
+  readonly described?: Operations | undefined
+}
 
 /** The parts of the configuration that change the document. */
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
@@ -38,14 +58,20 @@ export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'
  */
 export function openApi(
   model: DescribedModel,
-  { signature, example }: Pick<LoadedModel, 'signature' | 'example'>,
+  { signature, example, transform }: DescribedLoaded,
   config: DescribedConfig,
-  rows: readonly TableRoute[] = rowsFor(config),
+  rows: readonly DescribedRow[] = rowsFor(config),
 ): OpenApi {
   const { name, version, description } = model
   const schemas = inferenceSchemas({ name, version }, signature)
   const examples = requestExamples({ signature, example })
-  const described = { name, request: schemas.request, examples, playground: config.playground }
+  const described: Described = {
+    name,
+    request: schemas.request,
+    examples,
+    playground: config.playground,
+    transform,
+  }
   const title = `An ONNX model${version === undefined ? '' : `, version ${version}`}`
   return {
     openapi: '3.1.0',
@@ -63,6 +89,7 @@ export function openApi(
       ...(config.auth && { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }),
       schemas: {
         ...inferenceComponents(schemas),
+        ...componentsOf(described),
         ModelMetadata: modelMetadataSchema(model, signature),
         ServerMetadata: SERVER_METADATA,
         ...TRITON_SCHEMAS,
@@ -71,7 +98,7 @@ export function openApi(
         }),
       },
       headers: config.auth ? HEADERS : WITHOUT_AUTHENTICATION,
-      responses: errorResponses(config.auth),
+      responses: errorResponses(config.auth, transform !== undefined),
       ...(examples?.json && {
         examples: { request: { summary: 'An inference request', value: examples.json } },
       }),
@@ -85,17 +112,20 @@ const ABOUT =
 
 /** Each path of the table, with each of its methods. */
 function describePaths(
-  rows: readonly TableRoute[],
+  rows: readonly DescribedRow[],
   model: DescribedModel,
   described: Described,
   auth: Config['auth'],
 ): OpenApi {
-  const describeMethods = ({ path, ...row }: TableRoute, i: number) =>
+  const describeMethods = ({ path, described: own, ...row }: DescribedRow, i: number) =>
     (['GET', 'POST'] as const)
       .filter(method => row[method] !== undefined)
       .map(method => [
         method.toLowerCase(),
-        withAuthentication(auth, describe(`${method} ${path}`, i, described)),
+        withAuthentication(
+          auth,
+          describe(own?.[method] ?? operationNamed(`${method} ${path}`), i, described),
+        ),
       ])
   return Object.fromEntries(
     rows.flatMap(row =>
@@ -107,10 +137,14 @@ function describePaths(
   )
 }
 
-/** @param i which of the template's paths: only the first is without the model's version */
-function describe(name: string, i: number, described: Described): Operation {
-  const operationOf: OperationOf | undefined = (OPERATIONS as Record<string, OperationOf>)[name]
+function operationNamed(name: string): OperationOf {
+  const operationOf = (OPERATIONS as Record<string, OperationOf>)[name]
   if (operationOf === undefined) throw new Error(`pages/operations.ts does not describe ${name}`)
+  return operationOf
+}
+
+/** @param i which of the template's paths: only the first is without the model's version */
+function describe(operationOf: OperationOf, i: number, described: Described): Operation {
   const { operationId, ...operation } = operationOf(described)
   return { operationId: i === 0 ? operationId : `${operationId}OfVersion`, ...operation }
 }
@@ -126,8 +160,14 @@ function withAuthentication(auth: Config['auth'], operation: Operation): OpenApi
 const inferenceComponents = ({ request, response }: InferenceSchemas): OpenApi => ({
   ...(request && { InferenceRequest: request }),
   InferenceResponse: response,
-  ...(request && eventSchemas()),
 })
+
+/** Of events, and of the author's own code. */
+function componentsOf(described: Described): OpenApi {
+  const data = eventData(described)
+  const { transform } = described
+  return { ...(data && eventSchemas(data)), ...(transform && authorComponents(transform)) }
+}
 
 function modelMetadataSchema(
   { name, version }: DescribedModel,

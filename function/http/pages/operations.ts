@@ -1,6 +1,6 @@
 import type { ROUTES } from '../routes.ts'
-import { EVENT, exampleEvent } from './events.ts'
-import type { RequestExamples } from './examples.ts'
+import { binaryRequest, jsonLengthParameter, REQUEST } from './examples.ts'
+import type { Described, Operation, OperationOf, TAGS } from './operation.ts'
 import {
   answer,
   BYTES,
@@ -13,32 +13,7 @@ import {
   schemaRef,
   TEXT,
 } from './parts.ts'
-import type { Schema } from './schemas.ts'
-
-export const TAGS = {
-  Inference: 'The Open Inference Protocol, with its binary tensor data extension',
-  Events: 'CloudEvents 1.0',
-  Model: 'What the model takes and gives',
-  Health: 'Probes',
-  Server: 'About this server',
-}
-
-/** One method of a path, as OpenAPI describes it. */
-export interface Operation extends OpenApi {
-  readonly tags: readonly (keyof typeof TAGS)[]
-  readonly operationId: string
-  readonly summary: string
-  readonly responses: OpenApi
-}
-
-/** The parts of the served model that descriptions depend on. */
-export interface Described {
-  readonly name: string
-  /** Undefined where JSON cannot express a request. */
-  readonly request: Schema | undefined
-  readonly examples: RequestExamples | undefined
-  readonly playground: boolean
-}
+import { describeReceive } from './receive.ts'
 
 type TableRow = (typeof ROUTES)[number]
 
@@ -47,12 +22,10 @@ type OperationName = {
   [Path in TableRow['path']]: `${Extract<keyof Extract<TableRow, { path: Path }>, 'GET' | 'POST'>} ${Path}`
 }[TableRow['path']]
 
-export type OperationOf = (described: Described) => Operation
-
 /** The description of each route. */
 export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'POST /v2/models/{model}[/versions/{version}]/infer': describeInfer,
-  'POST /': describeEvents,
+  'POST /': describeReceive,
   'GET /': describeRoot,
   'GET /v2/models/{model}[/versions/{version}]': () => ({
     tags: ['Model'],
@@ -205,8 +178,6 @@ function describeRoot({ playground }: Described): Operation {
   })
 }
 
-const REQUEST = { $ref: '#/components/examples/request' }
-
 function describeInfer({ request, examples }: Described): Operation {
   return {
     tags: ['Inference'],
@@ -237,113 +208,3 @@ function describeInfer({ request, examples }: Described): Operation {
     },
   }
 }
-
-function describeEvents({ request, examples }: Described): Operation {
-  return {
-    tags: ['Events'],
-    operationId: 'receive',
-    summary: 'Send a CloudEvent, or a bare inference request',
-    description:
-      'What a Knative Broker or `func invoke` sends. The event\u2019s data is an inference request, the reply\u2019s data the response. ' +
-      'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
-      'inference request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
-      'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.',
-    parameters: [...eventParameters(examples), jsonLengthParameter(examples)],
-    requestBody: {
-      required: true,
-      content: { ...(request && eventContents(examples?.json)), ...binaryRequest(examples) },
-    },
-    responses: {
-      200: {
-        ...answer(
-          'The outputs; to an event, the event that replies.',
-          schemaRef('InferenceResponse'),
-          { ...(request && REPLY_CONTENTS), ...BYTES },
-        ),
-        headers: headerRefs(
-          'Inference-Header-Content-Length',
-          'ce-id',
-          'ce-source',
-          'ce-type',
-          'ce-subject',
-        ),
-      },
-      204: {
-        description:
-          'An event of this function itself, or an empty batch: acknowledged, and not answered.',
-      },
-      ...errorRefs(400, 405, 413, 415, 422, 500, 503, 504),
-    },
-  }
-}
-
-const eventParameters = (examples: RequestExamples | undefined): OpenApi[] =>
-  Object.entries(EVENT).map(([attribute, value]) => ({
-    name: `ce-${attribute}`,
-    in: 'header',
-    description: `The event\u2019s ${attribute}, in binary mode.`,
-    schema: attribute === 'specversion' ? { type: 'string', pattern: '^1\\.0$' } : TEXT,
-    ...(examples?.json && { examples: { binaryMode: { value } } }),
-  }))
-
-/** A bare request, and an event in each mode that JSON carries. @param json the example request */
-function eventContents(json: RequestExamples['json']): OpenApi {
-  const content = (schema: Schema, examples: () => OpenApi) => ({
-    schema,
-    ...(json && { examples: examples() }),
-  })
-  return {
-    'application/json': content(schemaRef('InferenceRequest'), () => ({
-      binaryMode: { summary: 'An event in binary mode', value: json },
-      request: REQUEST,
-    })),
-    'application/cloudevents+json': content(schemaRef('RequestEvent'), () => ({
-      structuredMode: {
-        summary: 'An event in structured mode',
-        value: exampleEvent(json, 'evt-001'),
-      },
-    })),
-    'application/cloudevents-batch+json': content(
-      { type: 'array', items: schemaRef('RequestEvent') },
-      () => ({
-        batchedMode: {
-          summary: 'Two events in batched mode',
-          value: [exampleEvent(json, 'evt-001'), exampleEvent(json, 'evt-002')],
-        },
-      }),
-    ),
-  }
-}
-
-const REPLY_CONTENTS = {
-  'application/cloudevents+json': { schema: schemaRef('ReplyEvent') },
-  'application/cloudevents-batch+json': {
-    schema: {
-      type: 'array',
-      items: { anyOf: [schemaRef('ReplyEvent'), schemaRef('ErrorEvent')] },
-    },
-  },
-}
-
-const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
-  name: 'Inference-Header-Content-Length',
-  in: 'header',
-  description:
-    'Where binary tensor data follows the JSON: the bytes of JSON. 0: the body is the data of the only input, and nothing else.',
-  schema: { type: 'integer', minimum: 0 },
-  ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
-})
-
-const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
-  'application/octet-stream': {
-    ...BYTES['application/octet-stream'],
-    // Not an Example Object: generators of clients take its externalValue for a file.
-    ...(examples && {
-      'x-example': {
-        name: 'binaryTensors',
-        summary: 'Binary tensor data',
-        base64: examples.binary.body.toString('base64'),
-      },
-    }),
-  },
-})

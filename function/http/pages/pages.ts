@@ -1,19 +1,24 @@
 import { createHash } from 'node:crypto'
 import type { Answer, Request } from '../../answer.ts'
 import type { Service } from '../../service.ts'
-import type { Pages } from '../routes.ts'
+import type { Pages, TableRoute } from '../routes.ts'
 import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
-import { type DescribedConfig, openApi } from './openapi.ts'
+import { type DescribedConfig, type DescribedRow, openApi } from './openapi.ts'
 import { createPlayground } from './playground.ts'
 
 /** The handlers of documents and pages. */
-export function createPages({ model }: Service, config: DescribedConfig): Pages {
+export function createPages(
+  { model }: Service,
+  config: DescribedConfig,
+  rows: readonly TableRoute[],
+): Pages {
   let description: string | undefined
   let playground: ReturnType<typeof createPlayground> | undefined
   return {
     docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, DOCS_HTML),
     async openApi(request, caller) {
-      description ??= JSON.stringify(openApi(model, await model.whenLoaded(caller), config))
+      const loaded = await model.whenLoaded(caller)
+      description ??= JSON.stringify(openApi(model, loaded, config, await describeRows(rows)))
       return unlessFresh(request, JSON_HEADERS, description)
     },
     async playground(request, caller) {
@@ -27,6 +32,9 @@ export function createPages({ model }: Service, config: DescribedConfig): Pages 
     },
   }
 }
+
+const describeRows = (rows: readonly TableRoute[]): Promise<DescribedRow[]> =>
+  Promise.all(rows.map(async row => ({ ...row, described: await row.operations?.() })))
 
 const COMMON_HEADERS = {
   'cache-control': 'no-cache',

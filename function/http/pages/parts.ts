@@ -17,6 +17,7 @@ const ERRORS = {
   413: ['TooLarge', 'The body is larger than the server takes, as sent or inflated.'],
   415: ['UnsupportedMediaType', 'Another Content-Type or Content-Encoding than the server reads.'],
   422: ['EventFailed', 'The model itself failed on this event; the same event would fail again.'],
+  '4XX': ['Refused', 'The model\u2019s own rules refuse this request.'],
   500: ['ModelFailed', 'The model itself failed on a request that fits it.'],
   503: [
     'Unavailable',
@@ -31,12 +32,17 @@ export const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]): OpenAp
     statuses.map(status => [status, { $ref: `#/components/responses/${ERRORS[status][0]}` }]),
   )
 
-/** @param auth undefined where callers need no authentication */
-export function errorResponses(auth: Config['auth']): OpenApi {
-  const used = Object.entries(ERRORS).filter(
-    ([status]) =>
-      (status !== '401' || auth !== undefined) && (status !== '403' || auth?.jwt !== undefined),
-  )
+/**
+ * @param auth undefined where callers need no authentication
+ * @param transform whether the author's own code may refuse requests
+ */
+export function errorResponses(auth: Config['auth'], transform: boolean): OpenApi {
+  const isUsed: Readonly<Record<string, boolean>> = {
+    401: auth !== undefined,
+    403: auth?.jwt !== undefined,
+    '4XX': transform,
+  }
+  const used = Object.entries(ERRORS).filter(([status]) => isUsed[status] ?? true)
   return Object.fromEntries(
     used.map(([, [name, description, ...headers]]) => [
       name,

@@ -1,0 +1,36 @@
+import type { DescribedTransform } from '../../transform/described.ts'
+import type { RequestExamples } from './examples.ts'
+import type { OpenApi } from './parts.ts'
+import type { Schema } from './schemas.ts'
+
+export const TAGS = {
+  Inference: 'The Open Inference Protocol, with its binary tensor data extension',
+  Events: 'CloudEvents 1.0',
+  Model: 'What the model takes and gives',
+  Health: 'Probes',
+  Server: 'About this server',
+}
+
+/** One method of a path, as OpenAPI describes it. */
+export interface Operation extends OpenApi {
+  readonly tags: readonly (keyof typeof TAGS)[]
+  readonly operationId: string
+  readonly summary: string
+  readonly responses: OpenApi
+}
+
+/** The parts of the served model that descriptions depend on. */
+export interface Described {
+  readonly name: string
+  /** Undefined where JSON cannot express a request. */
+  readonly request: Schema | undefined
+  readonly examples: RequestExamples | undefined
+  readonly playground: boolean
+  /** The author's own code, which stands before and after the model at `POST /` and in V1. */
+  readonly transform: DescribedTransform | undefined
+}
+
+export type OperationOf = (described: Described) => Operation
+
+/** The descriptions of one path, by method. */
+export type Operations = Readonly<Partial<Record<'GET' | 'POST', OperationOf>>>

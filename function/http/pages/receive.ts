@@ -1,0 +1,176 @@
+import { exampleOf } from '../../transform/example.ts'
+import { mediaTypeOf } from '../../transform/schema.ts'
+import { inputRef, outputRef } from './author-schemas.ts'
+import { EVENT, type EventData, exampleEvent } from './events.ts'
+import { binaryRequest, jsonLengthParameter, REQUEST } from './examples.ts'
+import type { Described, Operation } from './operation.ts'
+import { answer, BYTES, errorRefs, headerRefs, type OpenApi, schemaRef, TEXT } from './parts.ts'
+import type { Schema } from './schemas.ts'
+
+/** What `POST /` takes, bare and as the data of an event. */
+interface Taken {
+  /** As JSON or text; undefined where that cannot be. */
+  readonly data: Schema | undefined
+  readonly example: unknown
+  /** By media type, besides `application/json`. */
+  readonly others: OpenApi
+}
+
+/** `POST /`: a bare request or an event, through the author's own code where there is any. */
+export function describeReceive(described: Described): Operation {
+  const { transform, examples } = described
+  const taken = takenBy(described)
+  const isTensors = transform?.preprocess !== true
+  const errors = errorRefs(400, 405, 413, 415, 422, 500, 503, 504)
+  return {
+    tags: ['Events'],
+    operationId: 'receive',
+    summary: `Send a CloudEvent, or ${isTensors ? 'a bare inference request' : 'its data alone'}`,
+    description: transform === undefined ? `${SENT} ${TENSORS} ${MODES}` : `${SENT} ${MODES}`,
+    parameters: [
+      ...eventParameters(taken.example !== undefined),
+      ...(isTensors ? [jsonLengthParameter(examples)] : []),
+    ],
+    requestBody: { required: true, content: requestContents(taken, isTensors) },
+    responses: {
+      200: answerOf(described),
+      204: { description: transform?.postprocess ? NOTHING : ACKNOWLEDGED },
+      ...errors,
+      ...(transform && errorRefs('4XX')),
+    },
+  }
+}
+
+const SENT = 'What a Knative Broker or `func invoke` sends.'
+const TENSORS = 'The event\u2019s data is an inference request, the reply\u2019s data the response.'
+const MODES =
+  'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
+  'request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
+  'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.'
+const ACKNOWLEDGED =
+  'An event of this function itself, or an empty batch: acknowledged, and not answered.'
+const NOTHING =
+  'There is nothing to answer. Of an event this is also the answer to one of this function itself, and to an empty batch.'
+
+function takenBy({ request, examples, transform }: Described): Taken {
+  if (!transform?.preprocess)
+    return {
+      data: request && schemaRef('InferenceRequest'),
+      example: request && examples?.json,
+      others: binaryRequest(examples),
+    }
+  const { input } = transform
+  const mediaType = mediaTypeOf(input)
+  if (mediaType !== undefined)
+    return { data: undefined, example: undefined, others: contentOf(mediaType) }
+  const isText = typeof input === 'object' && [input.type].flat().includes('string')
+  const text = isText ? { 'text/plain': { schema: inputRef(transform) } } : {}
+  return {
+    data: inputRef(transform),
+    example: input === undefined ? undefined : exampleOf(input),
+    others: input === undefined ? { ...contentOf('text/plain'), ...BYTES } : text,
+  }
+}
+
+/** Text, or bytes. */
+const contentOf = (mediaType: string): OpenApi => ({
+  [mediaType]: mediaType.startsWith('text/')
+    ? { schema: { type: 'string' } }
+    : BYTES['application/octet-stream'],
+})
+
+/** A bare request, and an event in each mode. */
+function requestContents({ data, example, others }: Taken, isTensors: boolean): OpenApi {
+  const content = (schema: Schema, examples: () => OpenApi) => ({
+    schema,
+    ...(example !== undefined && { examples: examples() }),
+  })
+  const bare = isTensors ? REQUEST : { summary: 'A bare request', value: example }
+  const events = {
+    'application/cloudevents+json': content(schemaRef('RequestEvent'), () => ({
+      structuredMode: {
+        summary: 'An event in structured mode',
+        value: exampleEvent(example, 'evt-001'),
+      },
+    })),
+    'application/cloudevents-batch+json': content(
+      { type: 'array', items: schemaRef('RequestEvent') },
+      () => ({
+        batchedMode: {
+          summary: 'Two events in batched mode',
+          value: [exampleEvent(example, 'evt-001'), exampleEvent(example, 'evt-002')],
+        },
+      }),
+    ),
+  }
+  if (data === undefined) return isTensors ? others : { ...others, ...events }
+  const json = content(data, () => ({
+    binaryMode: { summary: 'An event in binary mode', value: example },
+    request: bare,
+  }))
+  return { 'application/json': json, ...events, ...others }
+}
+
+const eventParameters = (hasExample: boolean): OpenApi[] =>
+  Object.entries(EVENT).map(([attribute, value]) => ({
+    name: `ce-${attribute}`,
+    in: 'header',
+    description: `The event\u2019s ${attribute}, in binary mode.`,
+    schema: attribute === 'specversion' ? { type: 'string', pattern: '^1\\.0$' } : TEXT,
+    ...(hasExample && { examples: { binaryMode: { value } } }),
+  }))
+
+function answerOf(described: Described): OpenApi {
+  const { request, transform } = described
+  const headers = ['ce-id', 'ce-source', 'ce-type', 'ce-subject'] as const
+  const replies = request || transform?.preprocess ? REPLY_CONTENTS : {}
+  if (!transform?.postprocess)
+    return {
+      ...answer(
+        'The outputs; to an event, the event that replies.',
+        schemaRef('InferenceResponse'),
+        { ...replies, ...BYTES },
+      ),
+      headers: headerRefs('Inference-Header-Content-Length', ...headers),
+    }
+  const { output } = transform
+  const mediaType = mediaTypeOf(output)
+  const description = 'The answer; to an event, the event that replies.'
+  if (mediaType !== undefined)
+    return {
+      description,
+      content: { ...contentOf(mediaType), ...replies },
+      headers: headerRefs(...headers),
+    }
+  // Without a schema, the answer may be of any media type.
+  const any = output === undefined ? { '*/*': {} } : {}
+  return {
+    ...answer(description, outputRef(transform), { ...replies, ...any }),
+    headers: headerRefs(...headers),
+  }
+}
+
+const REPLY_CONTENTS = {
+  'application/cloudevents+json': { schema: schemaRef('ReplyEvent') },
+  'application/cloudevents-batch+json': {
+    schema: {
+      type: 'array',
+      items: { anyOf: [schemaRef('ReplyEvent'), schemaRef('ErrorEvent')] },
+    },
+  },
+}
+
+/** The data of events and of their replies. @returns undefined where events cannot be described */
+export function eventData(described: Described): EventData | undefined {
+  const { request, transform } = described
+  if (request === undefined && !transform?.preprocess) return undefined
+  const reply = () => {
+    if (!transform?.postprocess) return schemaRef('InferenceResponse')
+    return mediaTypeOf(transform.output) === undefined ? outputRef(transform) : undefined
+  }
+  return {
+    request: takenBy(described).data,
+    reply: reply(),
+    anyType: transform !== undefined,
+  }
+}
