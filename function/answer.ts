@@ -25,8 +25,10 @@ export interface Caller {
   readonly arrived: number
   /** After this the run is not begun, same clock. */
   readonly deadline: number
-  /** True once the client hung up: nothing is run for it any more. */
+  /** True once the client hung up ({@link hangUp}): nothing is run for it any more. */
   gone: boolean
+  /** Called when it hangs up. Only the author's own code waits for that. */
+  onGone?: Set<() => void>
   /** The trace it belongs to (W3C Trace Context): its HTTP request's, else its event's. */
   traceparent?: string | undefined
   /** Where its time goes; undefined while no traces are sent. */
@@ -35,6 +37,12 @@ export interface Caller {
   readonly sender?: Caller
   /** Counts the memory of its answer; undefined where it is not counted. */
   memory?: AnswerMemory | undefined
+}
+
+/** The client hung up, or gets no answer any more. */
+export function hangUp(caller: Caller): void {
+  caller.gone = true
+  if (caller.onGone !== undefined) for (const act of caller.onGone) act()
 }
 
 /** The memory of one answer, which is counted from before its run until it is sent. */

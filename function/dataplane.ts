@@ -4,8 +4,10 @@ import { type ModelConfiguration, modelConfiguration } from './inference/configu
 import { modelMetadata, serverMetadata } from './inference/metadata.ts'
 import type { Model } from './inference/model.ts'
 import type { ModelStatistics } from './inference/statistics.ts'
+import type { Transformer } from './inference/transformer.ts'
 import type { Codec } from './protocol/codec.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
+import type { Call, Reply } from './transform/call.ts'
 
 /** The verbs that all protocols share, in the Open Inference Protocol's words. */
 export interface DataPlane {
@@ -32,6 +34,14 @@ export interface DataPlane {
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
+  /** Whether the author's own code stands before and after the model, for those who do not ask in tensors. */
+  readonly transforms: boolean
+  /**
+   * Answers one call of the author's code once the model is loaded, and counts it like `infer`.
+   * @param read makes the call; its errors are counted, too
+   * @throws what `infer` throws, and what transform/errors.ts has
+   */
+  transform(read: () => Call, protocol: Protocol, caller: Caller): Promise<Reply>
 }
 
 /** Triton's model repository extension, "Index". */
@@ -80,18 +90,46 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
         const loaded = model.loaded ?? (await model.whenLoaded(caller))
         loaded.checkRoom(caller)
         const response = await loaded.infer(read(), caller)
-        metrics.answered(protocol, 'success', secondsSince(caller.arrived))
-        caller.trace?.answered()
+        countAnswer(protocol, caller, metrics)
         return response
       } catch (error) {
-        metrics.answered(protocol, 'error', secondsSince(caller.arrived))
-        caller.trace?.answered(error)
-        model.statistics.failed(performance.now() - caller.arrived)
-        countError(error, caller, metrics)
+        countFailure(error, protocol, caller, { model, metrics })
+        throw error
+      }
+    },
+    transforms: model.transform !== undefined,
+    async transform(read, protocol, caller) {
+      metrics.began()
+      try {
+        await model.whenLoaded(caller)
+        const reply = await (model.transformer as Transformer).call(read(), caller)
+        countAnswer(protocol, caller, metrics)
+        return reply
+      } catch (error) {
+        countFailure(error, protocol, caller, { model, metrics })
+        const by = meaningOf(error)?.mistakeOf
+        if (by !== undefined) metrics.transformFailed(by)
         throw error
       }
     },
   }
+}
+
+function countAnswer(protocol: Protocol, caller: Caller, metrics: Metrics): void {
+  metrics.answered(protocol, 'success', secondsSince(caller.arrived))
+  caller.trace?.answered()
+}
+
+function countFailure(
+  error: unknown,
+  protocol: Protocol,
+  caller: Caller,
+  { model, metrics }: { readonly model: Model; readonly metrics: Metrics },
+): void {
+  metrics.answered(protocol, 'error', secondsSince(caller.arrived))
+  caller.trace?.answered(error)
+  model.statistics.failed(performance.now() - caller.arrived)
+  countError(error, caller, metrics)
 }
 
 function countError(error: unknown, caller: Caller, metrics: Metrics): void {

@@ -1,5 +1,5 @@
 import type { InferenceErrorCode } from './protocol/errors.ts'
-import type { FailureCause, RejectionReason } from './telemetry/metrics.ts'
+import type { FailureCause, Mistake, RejectionReason } from './telemetry/metrics.ts'
 
 /**
  * What an error means for HTTP, events, gRPC and metrics. Only this table says it: look an error up by
@@ -29,11 +29,13 @@ export interface Meaning {
   readonly rejected?: RejectionReason
   /** Counted as a failure, and not as turned away. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
+  /** By whose mistake the author's own code gave no answer. */
+  readonly mistakeOf?: Mistake
 }
 
 // biome-ignore format: one row an error reads best as a table
 const INFERENCE = {
-  BAD_REQUEST:     { http: 400, event: 400, grpc: 3, endsOneEvent: true },
+  BAD_REQUEST:     { http: 400, event: 400, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
   TOO_LARGE:       { http: 413, event: 413, grpc: 8, rejected: 'too_large' },
   MODEL_FAILED:    { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'model' },
   OVERLOADED:      { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'overloaded' },
@@ -64,10 +66,12 @@ const REFUSALS = {
 // biome-ignore format: one row an error reads best as a table
 const TRANSFORM = {
   // The error carries its own status.
-  TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true },
+  TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
   // The error carries its own seconds. In a batch of events, the Broker sends all of them again.
-  TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency' },
-  TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform' },
+  TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency', mistakeOf: 'dependency' },
+  TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
+  // Its thread was within the author's code for too long, and was ended. A retry would do so again.
+  TRANSFORM_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
 } as const satisfies Readonly<Record<string, Meaning>>
 
 /** An error without a code: our own mistake. Its text is for the log, not for the caller. */

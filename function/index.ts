@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
 import { type Answer, bytesOf, type Caller, errorAnswer, json } from './answer.ts'
 import { type Config, readConfig } from './config/config.ts'
 import { modeOf } from './events/cloudevent.ts'
@@ -80,25 +81,49 @@ export async function handle(context: Context): Promise<StructuredReturn> {
   return structured(answered)
 }
 
-function answer(
-  { method, headers, body = '' }: Context,
-  caller: Caller,
-  service: Service,
-): Promise<Answer> | Answer {
+function answer(context: Context, caller: Caller, service: Service): Promise<Answer> | Answer {
+  const { method, headers, body = '' } = context
   if (method !== 'POST') return json(service.dataPlane.server)
   const mode = modeOf(headers)
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
+  if (service.dataPlane.transforms) return answerByTransform(context, bytes, caller, service)
   if (bytes instanceof Uint8Array) {
     const request = { method, path: '/', headers, body: bytes }
     return mode === undefined
       ? infer(request, caller, service.dataPlane)
       : receiveEvents(request, mode, caller, service)
   }
-  // The runtime's parser rounds integers beyond 2^53. Reading an integer tensor refuses those.
-  const parsed = { value: body, exact: () => body }
-  if (mode !== undefined) return receiveParsed(headers, parsed, caller, service)
-  return inferParsed(parsed, caller, service.dataPlane)
+  if (mode !== undefined) return receiveParsed(headers, parsed(body), caller, service)
+  return inferParsed(parsed(body), caller, service.dataPlane)
 }
+
+/** The author's own code stands before and after the model, as at `POST /` of our own listener. */
+async function answerByTransform(
+  { method, headers }: Context,
+  body: unknown,
+  caller: Caller,
+  service: Service,
+): Promise<Answer> {
+  const mode = modeOf(headers)
+  const isBytes = body instanceof Uint8Array
+  const request = { method, path: '/', headers, body: isBytes ? body : NO_BODY }
+  if (mode !== undefined) {
+    const { answerByTransform: byTransform } = await import('./events/transform.ts')
+    const context = { ...service, answer: byTransform(request) }
+    return isBytes
+      ? receiveEvents(request, mode, caller, context)
+      : receiveParsed(headers, parsed(body), caller, context)
+  }
+  const { transform, transformParsed } = await import('./http/transform.ts')
+  return isBytes
+    ? transform(request, caller, service.dataPlane)
+    : transformParsed(body, headers, caller, service.dataPlane)
+}
+
+const NO_BODY = new Uint8Array(0)
+
+/** The runtime's parser rounds integers beyond 2^53. Reading an integer tensor refuses those. */
+const parsed = (value: unknown) => ({ value, exact: () => value })
 
 /** The runtime asks whether to restart the process: where a run does not end, nothing else helps. */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
@@ -117,7 +142,10 @@ export function readiness(_request: unknown, reply: HealthReply): unknown {
 /** The runtime is ending. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
-  await Promise.all([service?.model.close(), endPush(pushing, config?.drainTimeoutMs ?? 0)])
+  const timeoutMs = config?.drainTimeoutMs ?? 0
+  // A transform's close() may not end.
+  const closed = Promise.race([service?.model.close(), wait(timeoutMs, undefined, { ref: false })])
+  await Promise.all([closed, endPush(pushing, timeoutMs)])
 }
 
 function current({ method, headers }: Context): { service: Service; caller: Caller } {

@@ -1,9 +1,7 @@
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { MOUNTED_MODEL } from '../function/config/config.ts'
 import type { VariableName } from '../function/config/variables.ts'
-
-/** KServe puts the model here that STORAGE_URI, or a runtime's storageUri, names. */
-export const MOUNTED_MODEL = '/mnt/models'
 
 /**
  * Arguments of KServe's model server that stand for a variable (kserve/kserve:

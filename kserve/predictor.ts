@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
-import { readConfig } from '../function/config/config.ts'
+import { MOUNTED_MODEL, readConfig } from '../function/config/config.ts'
 import { runProcess, type Setup } from '../function/process.ts'
 import { createApp } from './app.ts'
-import { isMountedLate, MOUNTED_MODEL, readArguments } from './arguments.ts'
+import { isMountedLate, readArguments } from './arguments.ts'
 import { predictorRows } from './routes.ts'
 
 /**

@@ -11,6 +11,7 @@ import type { Service } from '../function/service.ts'
  */
 export async function predict(request: Request, caller: Caller, service: Service): Promise<Answer> {
   const mode = modeOf(request.headers)
+  if (service.dataPlane.transforms) return predictByTransform(request, mode, caller, service)
   if (mode !== undefined) return receiveEvents(request, mode, caller, { ...service, codecOf })
   try {
     const read = () => {
@@ -22,6 +23,18 @@ export async function predict(request: Request, caller: Caller, service: Service
   } catch (error) {
     return knownError(error, 'http')
   }
+}
+
+/** The author's own code stands before and after the model. */
+async function predictByTransform(
+  request: Request,
+  mode: ReturnType<typeof modeOf>,
+  caller: Caller,
+  service: Service,
+): Promise<Answer> {
+  const { answerByPredictions, predictBare } = await import('./v1-transform.ts')
+  if (mode === undefined) return predictBare(request, caller, service.dataPlane)
+  return receiveEvents(request, mode, caller, { ...service, answer: answerByPredictions(request) })
 }
 
 const codecOf: CodecOf = data => new PredictCodec('json' in data ? data.json : data.bytes)

@@ -105,6 +105,9 @@ const together = await esbuild.build({
 })
 // Alone: it shares little with the function.
 await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } })
+// What `onnx-function` gives an author's transform (function/transform/load.ts). Alone, too: errors are
+// told apart by their codes, so that it needs no class of the server's.
+await esbuild.build({ ...options, entryPoints: { transform: 'function/transform/exports.ts' } })
 
 const { joinStart } = await import('./join-start.mjs')
 const { plugins: _plugins, banner: _banner, ...rest } = options

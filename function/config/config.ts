@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os'
+import { resolve } from 'node:path'
 import { type AuthConfig, readAuth, readTls, type TlsConfig } from './access.ts'
 import { availableCpus } from './cpu-quota.ts'
 import { type PushConfig, readPush } from './push.ts'
@@ -17,6 +18,8 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   readonly cpus: number
   /** Memory that this process may take: its cgroup's limit, else the machine's. */
   readonly memoryBytes: number
+  /** The model comes from a store, as KServe mounts it: what lies beside it is not this project's. */
+  readonly isModelStored: boolean
   /** A socket that already listens, passed on by systemd, instead of port and host. */
   readonly listenFd: number | undefined
   /** The Knative service, or KServe InferenceService, that this process belongs to. */
@@ -54,6 +57,7 @@ export function readConfig(
     cpus,
     memoryBytes,
     maxConnections: values.maxConnections ?? connectionsFor(memoryBytes),
+    isModelStored: isStored(values.modelDir, givenAs.MODEL_DIR),
     listenFd: passedSocket(env),
     service: env.K_SERVICE || env.INFERENCE_SERVICE_NAME || undefined,
     inferenceService: env.INFERENCE_SERVICE_NAME || undefined,
@@ -79,6 +83,13 @@ const connectionsFor = (memoryBytes: number) =>
     Math.max(Math.floor(memoryBytes / MEMORY_PER_CONNECTION), LEAST_CONNECTIONS),
     MOST_CONNECTIONS,
   )
+
+/** KServe puts the model here that STORAGE_URI, or a runtime's storageUri, names. */
+export const MOUNTED_MODEL = '/mnt/models'
+
+/** @param givenAs KServe's own argument for the folder of the model */
+const isStored = (folder: string, givenAs: string | undefined) =>
+  givenAs === '--model_dir' || `${resolve(folder)}/`.startsWith(`${MOUNTED_MODEL}/`)
 
 function checkPorts({ port, metricsPort }: Rows): void {
   if (metricsPort === 0 || metricsPort !== port) return

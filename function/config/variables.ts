@@ -64,6 +64,13 @@ export const SERVING = {
     otherwise: 'from `model.json`',
     meaning: 'The model’s version in paths and answers.',
   }),
+  transform: variable('TRANSFORM', text('a file, or off'), {
+    otherwise: 'transform.js, .mjs or .ts beside the model',
+    meaning:
+      'Your own code before and after the model ([transform](transform.md)): a file, or `off`. ' +
+      'Beside a model that KServe’s storage mounts (`--model_dir`, `/mnt/models`) none is loaded ' +
+      'by itself, because a model store must not become code.',
+  }),
   execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
     default: 'auto',
     meaning:
@@ -71,8 +78,8 @@ export const SERVING = {
       'that other requests do not wait for a run. `auto` runs a model in worker threads if values ' +
       'of a request decide how long a run takes (a Loop, for instance), if a run takes more than ' +
       '5 ms of CPU, if loading it takes more than 100 ms of CPU, or if its files are larger ' +
-      'than 32 MiB. With `inline`, only SIGKILL ends a run that ' +
-      'does not end.',
+      'than 32 MiB. A model with a transform always does, and so does the transform. With ' +
+      '`inline`, only SIGKILL ends a run, or a loop of a transform, that does not end.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the CPUs this process may use',

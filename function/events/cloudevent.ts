@@ -30,8 +30,12 @@ export type Attributes = { readonly id: string; readonly source: string; readonl
   readonly [name: string]: string | number | boolean
 }
 
-/** Bytes as they came, or JSON that came within the event's own. */
-export type EventData = { readonly bytes: Uint8Array } | { readonly json: ParsedJson }
+/**
+ * Bytes as they came; or JSON that came within the event's own, parsed or, where it is large, as text.
+ */
+export type EventData =
+  | { readonly bytes: Uint8Array; readonly isJson?: boolean }
+  | { readonly json: ParsedJson }
 
 export type Mode = 'binary' | 'structured' | 'batched'
 
@@ -88,7 +92,7 @@ export function readStructuredEvent(body: Uint8Array, where = 'the event'): Clou
       (value as Record<string, unknown>).data_base64 = parseJson(bytesOf(place), where).value
   const event = readJsonEvent(value, exact, where)
   const data = large.find(({ name }) => name === 'data')
-  return data === undefined ? event : { ...event, data: { bytes: bytesOf(data) } }
+  return data === undefined ? event : { ...event, data: { bytes: bytesOf(data), isJson: true } }
 }
 
 /** Of a larger event the data is not parsed with the rest: it goes the way of large requests. */
@@ -139,8 +143,8 @@ export const toJson = (attributes: Attributes, data: string): string =>
   `${beginJson(attributes)}${data}}`
 
 /** The same up to its data, which and a bracket are to follow. */
-export const beginJson = (attributes: Attributes): string =>
-  `${JSON.stringify(attributes).slice(0, -1)},"data":`
+export const beginJson = (attributes: Attributes, member = 'data'): string =>
+  `${JSON.stringify(attributes).slice(0, -1)},"${member}":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
 /** Every request is asked for them. */

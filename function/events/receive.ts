@@ -1,6 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Answer, type Caller, knownError, Refused, type Request } from '../answer.ts'
+import {
+  type Answer,
+  bytesOf,
+  type Caller,
+  hangUp,
+  knownError,
+  Refused,
+  type Request,
+} from '../answer.ts'
 import type { DataPlane } from '../dataplane.ts'
 import { meaningOf } from '../errors.ts'
 import { readJsonLength } from '../protocol/binary.ts'
@@ -8,8 +16,12 @@ import { BytesCodec, type Codec, ParsedCodec, type ResponseData } from '../proto
 import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { BadRequest, TooLarge } from '../protocol/errors.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
+import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import { Steps } from '../steps.ts'
+import type { Content, Reply } from '../transform/call.ts'
+import type { BodyAnswer } from '../transform/contract.ts'
 import {
+  type Attributes,
   beginJson,
   type CloudEvent,
   type EventData,
@@ -29,7 +41,16 @@ export interface EventContext {
   readonly replier: Replier
   /** How an event's data is read, where it is not a V2 request. */
   readonly codecOf?: CodecOf
+  /** Answers events, where that is not one inference for each. */
+  readonly answer?: AnswerEvent
 }
+
+/** @throws {BadRequest} and what the data plane throws */
+export type AnswerEvent = (
+  event: CloudEvent,
+  caller: Caller,
+  context: EventContext,
+) => Promise<Reply>
 
 /** Reads the data of events. @throws {BadRequest} */
 export type CodecOf = (data: EventData, binding: Binding) => Codec<EncodedResponse>
@@ -117,19 +138,28 @@ async function answerEvent(
 ): Promise<Answer> {
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
-  const response = await inferEvent(event, binding, caller, context)
-  const { binary, json } = response
-  const contentType = binary === undefined ? 'application/json' : 'application/octet-stream'
+  const { content, event: says } = await replyTo(event, binding, caller, context)
+  if (content === undefined) return ACKNOWLEDGED
+  const contentType = contentTypeOf(content)
   const headers = toHeaders(
-    replyAttributes(event.attributes, 'response', context.replier, contentType),
+    replyAttributes(event.attributes, 'response', context.replier, { contentType, event: says }),
   )
+  if (!('json' in content)) return { status: 200, headers, body: partsOfBody(content) }
+  const { binary, json } = content
   if (binary === undefined) return { status: 200, headers, body: json }
   return {
     status: 200,
     headers: { ...headers, 'inference-header-content-length': String(binary.jsonLength) },
-    body: partsOf(response),
+    body: partsOf(content),
   }
 }
+
+function contentTypeOf(content: Content): string {
+  if (!('json' in content)) return content.contentType
+  return content.binary === undefined ? 'application/json' : 'application/octet-stream'
+}
+
+const partsOfBody = ({ body }: BodyAnswer) => (typeof body === 'string' ? body : [body])
 
 async function receiveStructured(
   { headers, body }: Request,
@@ -141,19 +171,35 @@ async function receiveStructured(
   const event = readStructuredEvent(body)
   goOn(event, caller)
   if (wouldGoRound(event, context.replier)) return ACKNOWLEDGED
-  const { json } = await inferEvent(event, IN_JSON, caller, context)
-  const attributes = replyAttributes(
-    event.attributes,
-    'response',
-    context.replier,
-    'application/json',
-  )
+  const reply = await replyTo(event, IN_JSON, caller, context)
+  if (reply.content === undefined) return ACKNOWLEDGED
   return {
     status: 200,
     headers: { 'content-type': 'application/cloudevents+json; charset=utf-8' },
-    body:
-      typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}'],
+    body: replyInJson(event, reply.content, reply, context),
   }
+}
+
+/** A reply as an event in JSON. */
+function replyInJson(
+  { attributes: request }: CloudEvent,
+  content: Content,
+  { event }: Reply,
+  { replier }: EventContext,
+): string | readonly (string | Uint8Array)[] {
+  const contentType = contentTypeOf(content)
+  const attributes = replyAttributes(request, 'response', replier, { contentType, event })
+  if (!('json' in content)) return bodyInJson(attributes, content)
+  const { json } = content
+  return typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}']
+}
+
+/** Text as a string, anything else in Base64: JSON text as a string would be another value. */
+function bodyInJson(attributes: Attributes, { body, contentType }: BodyAnswer): string {
+  if (typeof body === 'string' && !isJson(mediaTypeOf(contentType).type))
+    return toJson(attributes, JSON.stringify(body))
+  const base64 = Buffer.from(body as Uint8Array).toString('base64')
+  return `${beginJson(attributes, 'data_base64')}"${base64}"}`
 }
 
 async function receiveBatch(
@@ -167,10 +213,12 @@ async function receiveBatch(
   if (groups.length === 0) return ACKNOWLEDGED
   const replies: string[] = []
   for (const group of groups) {
-    replies.push(...(await Promise.all(group.map(event => replyInBatch(event, caller, context)))))
+    const answered = await Promise.all(group.map(event => replyInBatch(event, caller, context)))
+    replies.push(...answered.filter(reply => reply !== undefined))
     // Events that fail before they wait for a run need no turn of their own.
     await nextTurn()
   }
+  if (replies.length === 0) return ACKNOWLEDGED
   return {
     status: 200,
     headers: { 'content-type': 'application/cloudevents-batch+json; charset=utf-8' },
@@ -207,46 +255,45 @@ async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<
 /**
  * The reply, or an event that says what was wrong. An error that a retry may cure fails the whole
  * batch, which is then delivered again.
+ * @returns undefined for an event that the author's code does not reply to
  */
 async function replyInBatch(
   event: CloudEvent,
   caller: Caller,
   context: EventContext,
-): Promise<string> {
+): Promise<string | undefined> {
   try {
-    const { json } = await inferEvent(event, IN_JSON, caller, context)
-    return toJson(
-      replyAttributes(event.attributes, 'response', context.replier, 'application/json'),
-      typeof json === 'string' ? json : Buffer.concat(json).toString(),
-    )
+    const reply = await replyTo(event, IN_JSON, caller, context)
+    if (reply.content === undefined) return undefined
+    const json = replyInJson(event, reply.content, reply, context)
+    return typeof json === 'string' ? json : bytesOf(json).toString()
   } catch (error) {
     if (meaningOf(error)?.endsOneEvent !== true) {
       // The other answers are not sent any more.
-      caller.gone = true
+      hangUp(caller)
       throw error
     }
-    const attributes = replyAttributes(
-      event.attributes,
-      'error',
-      context.replier,
-      'application/json',
-    )
+    const contentType = 'application/json'
+    const attributes = replyAttributes(event.attributes, 'error', context.replier, { contentType })
     return toJson(attributes, JSON.stringify({ error: (error as Error).message }))
   }
 }
 
 /**
- * One event's inference, counted.
+ * What answers one event; counted.
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
  */
-function inferEvent(
+async function replyTo(
   event: CloudEvent,
   binding: Binding,
   sender: Caller,
-  { dataPlane, codecOf = v2Codec }: EventContext,
-): Promise<EncodedResponse> {
+  context: EventContext,
+): Promise<Reply> {
+  const { dataPlane, codecOf = v2Codec, answer } = context
+  const caller = callerOf(event, sender)
+  if (answer !== undefined) return answer(event, caller, context)
   const read = () => codecOf(dataOf(event), binding)
-  return dataPlane.infer(read, 'cloudevent', callerOf(event, sender))
+  return { content: await dataPlane.infer(read, 'cloudevent', caller) }
 }
 
 const v2Codec: CodecOf = (data, { responseData, jsonLength }) =>

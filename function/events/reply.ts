@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { Reply } from '../transform/call.ts'
 import type { Attributes } from './cloudevent.ts'
 
 /** The identity of replies. */
@@ -7,6 +8,13 @@ export interface Replier {
   readonly source: string
   readonly modelName: string
   readonly modelVersion: string | undefined
+}
+
+/** What a reply carries. */
+export interface ReplyContent {
+  readonly contentType: string
+  /** What the author's own code says of it. */
+  readonly event?: Reply['event']
 }
 
 /**
@@ -20,9 +28,9 @@ export function replyAttributes(
   request: Attributes,
   outcome: 'response' | 'error',
   replier: Replier,
-  contentType: string,
+  { contentType, event }: ReplyContent,
 ): Attributes {
-  const type = replyType(request.type, outcome)
+  const type = event?.type ?? replyType(request.type, outcome)
   const identity = [
     request.source,
     request.id,
@@ -43,6 +51,7 @@ export function replyAttributes(
     // The trace of the event's origin goes on unchanged (distributed tracing extension).
     ...copy(request, 'traceparent', 'traceparent'),
     ...copy(request, 'tracestate', 'tracestate'),
+    ...event?.attributes,
   }
 }
 

@@ -40,7 +40,8 @@ function codecOf(request: Request): BytesCodec {
   return new BytesCodec({ body: request.body, jsonLength, responseData: 'binary' })
 }
 
-function toAnswer(response: EncodedResponse): Answer {
+/** A response in JSON, which may have binary tensor data behind it. */
+export function toAnswer(response: EncodedResponse): Answer {
   const { json, binary } = response
   if (binary === undefined)
     return { status: 200, headers: { 'content-type': 'application/json' }, body: json }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import { hangUp } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { lazily } from '../lazily.ts'
 import type { Service } from '../service.ts'
@@ -133,7 +134,7 @@ function handleRequests(
   }
   const onClose = (exchange: Exchange, connection: Connection) => {
     // The answer was sent, or the client hung up.
-    if (!exchange.response.writableFinished) exchange.caller.gone = true
+    if (!exchange.response.writableFinished) hangUp(exchange.caller)
     connections.answered(exchange, connection)
     const { request: head, response, caller } = exchange
     report(

@@ -86,6 +86,26 @@ const receive: TableHandler = ({ service }, request, caller) => {
     : receiveEvents(request, mode, caller, service)
 }
 
+/** At `POST /` the author's own code stands before and after the model, where there is any. */
+const receiveData: TableHandler = (context, request, caller) =>
+  context.service.dataPlane.transforms
+    ? receiveByTransform(context, request, caller)
+    : receive(context, request, caller)
+
+async function receiveByTransform(
+  { service }: RouteContext,
+  request: Request,
+  caller: Caller,
+): Promise<Answer> {
+  const mode = modeOf(request.headers)
+  if (mode !== undefined) {
+    const { answerByTransform } = await import('../events/transform.ts')
+    return receiveEvents(request, mode, caller, { ...service, answer: answerByTransform(request) })
+  }
+  const { transform } = await import('./transform.ts')
+  return transform(request, caller, service.dataPlane)
+}
+
 /**
  * All routes. Their descriptions are in pages/operations.ts, which does not compile without one for
  * each.
@@ -95,7 +115,7 @@ export const ROUTES = [
     path: '/',
     GET: ({ service }) => json(service.dataPlane.server, 200, { vary: 'accept' }),
     page: async ({ pages }, request, caller) => (await pages()).playground(request, caller),
-    POST: receive,
+    POST: receiveData,
     isEvent,
   },
   { path: '/v2', GET: ({ service }) => json(service.dataPlane.server) },

@@ -1,5 +1,5 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
-import { type Answer, json, sizeOf } from '../answer.ts'
+import { type Answer, hangUp, json, sizeOf } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import type { Service } from '../service.ts'
 import { IncomingBody } from './body.ts'
@@ -43,7 +43,7 @@ export async function answerStream(
   const exchange = { stream, head, body, session }
   stream.once('close', () => {
     // Node ends the answer of a stream that its client cancels.
-    if (stream.aborted || !stream.writableFinished) caller.gone = true
+    if (stream.aborted || !stream.writableFinished) hangUp(caller)
     const status = stream.headersSent ? Number(stream.sentHeaders[':status']) : undefined
     report({ head, caller, status }, service)
   })

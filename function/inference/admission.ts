@@ -7,8 +7,8 @@ import {
   type ResponseLimits,
 } from '../protocol/encode.ts'
 import type { InferenceRequest, RequestedOutput } from '../protocol/request.ts'
+import { takeRows } from '../protocol/rows.ts'
 import type { Signature } from '../protocol/tensor.ts'
-import { takeRows } from './rows.ts'
 import type { RunSizes } from './run-sizes.ts'
 
 /**

@@ -1,14 +1,19 @@
 import { readdirSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type AdaptiveOptions, openAdaptive } from './adaptive-executor.ts'
 import { type Executor, InlineExecutor } from './executor.ts'
 import type { GraphCheck } from './graph-check.ts'
+import type { LoadedModel } from './loaded-model.ts'
 import type { ModelFolder } from './model-folder.ts'
 import { setEnvironment } from './onnxruntime.ts'
 import { openSession } from './session.ts'
+import type { Statistics } from './statistics.ts'
+import type { Transformer } from './transformer.ts'
+import type { WorkerPool } from './worker-pool.ts'
+import type { CallOptions } from './worker-thread.ts'
 
 /** A larger model is not even tried on the main thread. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
@@ -21,6 +26,7 @@ export interface ExecutorOptions {
   readonly check: GraphCheck
   readonly config: Config
   readonly metrics: Metrics
+  readonly statistics: Statistics
   readonly log: Log
   /** Called once a run lasts too long, with the shapes of its inputs. */
   readonly onStuck: (shapes: string) => void
@@ -38,12 +44,13 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   const { execution, ortThreads: threads, cpus } = config
   setEnvironment()
   const { file, sha256 } = folder
-  const openWorkers = workersOf(options)
+  const calls = folder.transform === undefined ? undefined : await callsOf(options)
+  const openWorkers = workersOf(options, calls)
   const size = { threads, workers: Math.max(1, Math.floor(cpus / threads)) }
   if (execution === 'inline') return new InlineExecutor(await openSession(file, threads, sha256))
   const bytes = folderBytes(file)
-  if (execution === 'worker' || check.byValues !== undefined || bytes > LARGE_MODEL_BYTES)
-    return openWorkers(size)
+  const isAside = check.byValues !== undefined || bytes > LARGE_MODEL_BYTES
+  if (execution === 'worker' || calls !== undefined || isAside) return openWorkers(size)
   return openAdaptive({
     // A model that is fast enough for the main thread is too small to be shared out among threads.
     openSession: () => openSession(file, 1, sha256),
@@ -54,17 +61,91 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   })
 }
 
+export interface TransformerOptions extends Omit<ExecutorOptions, 'check' | 'onStuck'> {
+  readonly executor: Executor
+  readonly loaded: LoadedModel
+  /** Bytes that the loaded model leaves. */
+  readonly freeBytes: number
+  /** Bytes that one run may take. */
+  readonly runBytes: number
+}
+
+/**
+ * Opens the author's own code: on the main thread where EXECUTION says so (inline), else in the
+ * threads that run the model, because nothing shows that code does not loop for ever.
+ * @returns undefined where there is none
+ * @throws {Error} of one line, where it cannot be used
+ */
+export async function openTransformer(
+  options: TransformerOptions,
+): Promise<Transformer | undefined> {
+  const { folder, executor, loaded, config, metrics, log, freeBytes, runBytes } = options
+  if (folder.ignoredTransform !== undefined)
+    log.warn(
+      `${folder.ignoredTransform} is not loaded: it lies beside a stored model, and a model store must not become code; TRANSFORM=PATH loads it`,
+    )
+  const { transform: file } = folder
+  if (file === undefined) return undefined
+  const limits = { ...limitsOf(config), freeBytes: () => freeBytes }
+  if (executor instanceof InlineExecutor) {
+    const { InlineTransformer } = await import('./inline-transformer.ts')
+    return InlineTransformer.open({ file, identity: folder, loaded, limits, metrics, log })
+  }
+  const { WorkerTransformer } = await import('./worker-transformer.ts')
+  return new WorkerTransformer(executor as WorkerPool, limits, runBytes)
+}
+
+const limitsOf = ({ maxBatchRows, maxQueueRows, maxBodyBytes, maxJsonBytes }: Config) => ({
+  maxBatchRows,
+  maxQueueRows,
+  maxBodyBytes,
+  maxBytes: maxBodyBytes,
+  maxJsonBytes,
+})
+
+/** What the threads need for calls of the author's code. */
+async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefined> {
+  const { folder, config, metrics, statistics } = options
+  const { name, version, labels, transform: file } = folder
+  if (file === undefined || config.execution === 'inline') return undefined
+  const { ThreadCalls } = await import('./thread-calls.ts')
+  return {
+    start: {
+      file,
+      model: { name, version, labels },
+      limits: limitsOf(config),
+      logLevel: config.logLevel,
+    },
+    create: own => new ThreadCalls(own),
+    places: config.maxQueueRows,
+    limitMs: config.runTimeoutMs,
+    count({ ran, predicted, took, succeeded }) {
+      for (const times of ran) {
+        metrics.ran(times.rows)
+        statistics.ran(times)
+      }
+      for (const [label, rows] of predicted) metrics.predicted(label, rows)
+      for (const [half, seconds] of took) metrics.transformTook(half, seconds)
+      for (const [ms, times] of succeeded) statistics.succeeded(ms, times)
+    },
+  }
+}
+
 /** Loads the module that starts workers with the first worker: most models need no worker. */
-function workersOf(options: ExecutorOptions): AdaptiveOptions['openWorkers'] {
+function workersOf(
+  options: ExecutorOptions,
+  calls: CallOptions | undefined,
+): AdaptiveOptions['openWorkers'] {
   const { folder, config, metrics, log, onStuck } = options
-  const { file, sha256 } = folder
-  const beforeLoad = rememberFiles(dirname(file))
+  const { file, sha256, transform } = folder
+  const beforeLoad = rememberFiles(dirname(file), transform)
   return async size => {
     const { openWorkers } = await import('./worker-pool.ts')
     return openWorkers(file, {
       ...size,
       sha256,
       beforeLoad,
+      calls,
       runTimeoutMs: config.runTimeoutMs,
       onStuck,
       onDeath(reason) {
@@ -84,12 +165,13 @@ function workersOf(options: ExecutorOptions): AdaptiveOptions['openWorkers'] {
  * answers would carry the first one's name.
  * @returns throws an {Error} of one line where a file of the folder is not the one that it was
  */
-function rememberFiles(folder: string): () => void {
+function rememberFiles(folder: string, transform: string | undefined): () => void {
   const which = (name: string) => {
-    const file = statSync(join(folder, name), { throwIfNoEntry: false })
+    const file = statSync(resolve(folder, name), { throwIfNoEntry: false })
     return file?.isFile() ? `${file.ino} ${file.size} ${file.mtimeMs}` : undefined
   }
-  const names = readdirSync(folder).filter(name => name !== 'model.json')
+  const beside = readdirSync(folder).filter(name => name !== 'model.json')
+  const names = transform === undefined ? beside : [...beside, transform]
   const known = new Map(names.map(name => [name, which(name)]))
   return () => {
     for (const [name, before] of known) {

@@ -1,5 +1,5 @@
+import { join } from '../protocol/rows.ts'
 import type { Tensor } from '../protocol/tensor.ts'
-import { join } from './rows.ts'
 import type { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 

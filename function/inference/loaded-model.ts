@@ -32,8 +32,8 @@ export interface LoadedModelOptions {
   readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
-  readonly metrics: Metrics
-  readonly statistics: Statistics
+  readonly metrics: Pick<Metrics, 'ran' | 'predicted'>
+  readonly statistics: Pick<Statistics, 'ran' | 'succeeded'>
   /** What runs take of the memory; has learned of the warm-up. */
   readonly sizes: RunSizes
   /** Resolves once `batching` is decided, or cannot be. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Config } from '../config/config.ts'
+import { findTransform } from '../transform/find.ts'
 import type { Digests } from './digests.ts'
 import type { Features } from './features.ts'
 import { unreadable } from './file-kind.ts'
@@ -26,6 +27,10 @@ export interface ModelFolder {
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
   /** What the files of the folder must be, model.json aside. */
   readonly sha256: Digests | undefined
+  /** The file of the author's own code. */
+  readonly transform: string | undefined
+  /** A file of such code that lies beside a stored model, and is not loaded. */
+  readonly ignoredTransform: string | undefined
 }
 
 /**
@@ -37,6 +42,9 @@ export function readModelFolder(config: Config): ModelFolder {
   const { modelName, modelVersion, inferenceService } = config
   const path = found.modelJson
   const json = readModelJson(path)
+  const sha256 = readDigests(json.sha256, basename(found.file), path)
+  const { transform, ignored } = findTransform(found, config)
+  if (config.transform === undefined) checkCovered(transform, found.file, sha256)
   return {
     file: found.file,
     name: modelName ?? segment(json.name, 'name', path) ?? inferenceService ?? found.name,
@@ -55,8 +63,23 @@ export function readModelFolder(config: Config): ModelFolder {
       field(json.sample, isRecord, 'sample', 'an object of input name to data', path),
       path,
     ),
-    sha256: readDigests(json.sha256, basename(found.file), path),
+    sha256,
+    transform,
+    ignoredTransform: ignored,
   }
+}
+
+/** @throws {Error} where the digests leave code out that is found by itself */
+function checkCovered(
+  transform: string | undefined,
+  file: string,
+  sha256: Digests | undefined,
+): void {
+  if (transform === undefined || sha256 === undefined) return
+  if (dirname(transform) === dirname(file)) return
+  throw new Error(
+    `model.json has sha256, which does not cover ${transform}; put it beside the model, name it by TRANSFORM, or set TRANSFORM=off`,
+  )
 }
 
 /** One digest alone is the .onnx file's. */

@@ -7,7 +7,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type Batching, checkBatchTrue, UNDECIDED } from './batching.ts'
 import { exampleInputs } from './example.ts'
-import { openExecutor } from './execution.ts'
+import { openExecutor, openTransformer, type TransformerOptions } from './execution.ts'
 import type { Executor } from './executor.ts'
 import { featuresByInput } from './features.ts'
 import { checkGraph, type GraphCheck } from './graph-check.ts'
@@ -17,6 +17,7 @@ import { ModelState } from './model-state.ts'
 import { RunSizes } from './run-sizes.ts'
 import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
+import type { Transformer } from './transformer.ts'
 
 /** Runs that go on at the same time take so much of what the loaded model leaves of the memory. */
 const SHARE_OF_RUNS = 1 / 3
@@ -37,6 +38,8 @@ function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config)
 export interface Model extends ModelFolder {
   /** Undefined until the model is loaded and warmed up. */
   readonly loaded: LoadedModel | undefined
+  /** Answers calls of the author's own code, where there is any and the model is loaded. */
+  readonly transformer: Transformer | undefined
   /** Why requests are not taken now; undefined while they are. */
   readonly notReady: string | undefined
   /** True from {@link retire} on. */
@@ -86,11 +89,12 @@ export function createModel(
   const statistics = new Statistics()
   let executor: Executor | undefined
   let loaded: LoadedModel | undefined
+  let transformer: Transformer | undefined
   const decided = Promise.withResolvers<void>()
   let freeBytes = Number.POSITIVE_INFINITY
   let closing: Promise<void> | undefined
   const close = async () => {
-    closing ??= executor?.close()
+    closing ??= Promise.resolve(transformer?.close()).then(() => executor?.close())
     await closing
   }
 
@@ -98,19 +102,14 @@ export function createModel(
     const progress = tellProgress(log)
     try {
       const check = await checkGraph(folder.file)
-      executor = await openExecutor({ folder, check, config, metrics, log, onStuck: stuck.found })
-      metrics.mark('session')
-      if (folder.batch === true) checkBatchTrue(executor.signature)
-      logFindings(check, executor, config, log)
-      const { example, features } = describeInputs(executor, folder)
-      const sizes = new RunSizes(executor.signature, 0)
-      await warmUp(executor, example, folder, log)
-      metrics.mark('warm-up')
-      freeBytes = shareMemory(sizes, config)
-      const parts = { executor, example, features, folder, metrics, statistics, sizes }
-      loaded = new LoadedModel({ ...parts, limits: config, whenDecided: decided.promise })
+      const opening = { folder, config, metrics, statistics, log, check }
+      executor = await openExecutor({ ...opening, onStuck: stuck.found })
+      const opened = await openModel({ ...opening, executor, whenDecided: decided.promise })
+      loaded = opened.loaded
+      transformer = opened.transformer
+      freeBytes = opened.freeBytes
       state.loaded()
-      void decide({ folder, check, loaded, executor, sizes, state, log }).then(decided.resolve)
+      void decide({ ...opening, ...opened, executor, state }).then(decided.resolve)
     } catch (error) {
       state.failed()
       decided.resolve()
@@ -134,6 +133,9 @@ export function createModel(
     get loaded() {
       return loaded
     },
+    get transformer() {
+      return transformer
+    },
     get freeBytes() {
       return freeBytes
     },
@@ -152,9 +154,32 @@ export function createModel(
       return stuck.reason !== undefined
     },
     get queuedRows() {
-      return (loaded?.queuedRows ?? 0) + state.waiting
+      return (loaded?.queuedRows ?? 0) + (transformer?.count ?? 0) + state.waiting
     },
   }
+}
+
+interface Opening extends Omit<TransformerOptions, 'loaded' | 'freeBytes' | 'runBytes'> {
+  readonly check: GraphCheck
+  readonly whenDecided: Promise<void>
+}
+
+/** A loaded model after its warm-up, with the author's own code. */
+async function openModel(opening: Opening) {
+  const { folder, config, metrics, statistics, log, check, executor, whenDecided } = opening
+  metrics.mark('session')
+  if (folder.batch === true) checkBatchTrue(executor.signature)
+  logFindings(check, executor, config, log)
+  const { example, features } = describeInputs(executor, folder)
+  const sizes = new RunSizes(executor.signature, 0)
+  await warmUp(executor, example, folder, log)
+  metrics.mark('warm-up')
+  const freeBytes = shareMemory(sizes, config)
+  const parts = { executor, example, features, folder, metrics, statistics, sizes }
+  const loaded = new LoadedModel({ ...parts, limits: config, whenDecided })
+  const runBytes = sizes.budget
+  const transformer = await openTransformer({ ...opening, loaded, freeBytes, runBytes })
+  return { loaded, transformer, freeBytes, sizes }
 }
 
 /**
@@ -169,6 +194,7 @@ interface Deciding {
   readonly folder: ModelFolder
   readonly check: GraphCheck
   readonly loaded: LoadedModel
+  readonly transformer: Transformer | undefined
   readonly executor: Executor
   readonly sizes: RunSizes
   readonly state: ModelState
@@ -180,7 +206,7 @@ interface Deciding {
  * runs of their own.
  */
 async function decide(deciding: Deciding): Promise<void> {
-  const { folder, check, loaded, executor, sizes, state, log } = deciding
+  const { folder, check, loaded, transformer, executor, sizes, state, log } = deciding
   await waitingAnswered()
   if (state.retired) return
   try {
@@ -196,6 +222,8 @@ async function decide(deciding: Deciding): Promise<void> {
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
     log.error({ err: error }, 'it could not be decided whether requests may share runs')
+  } finally {
+    transformer?.decided(loaded.batching.joins)
   }
 }
 

@@ -78,7 +78,9 @@ export async function infer<Encoded>(
   const times = noTimes()
   trace?.enter('decode')
   const began = performance.now()
-  const request = codec.decode(runner.signature)
+  const decoded = codec.decode(runner.signature)
+  // Not always awaited: that would cost every request a turn of the microtasks.
+  const request = decoded instanceof Promise ? await decoded : decoded
   // Of a small request all is done in one turn.
   let slices: Slices | undefined
   const steps = codec.readData?.()
@@ -108,9 +110,10 @@ export async function infer<Encoded>(
   // Of what is there at once, `for await` would make three promises more.
   if (Symbol.iterator in runs) for (const run of runs) await answerRun(run)
   else for await (const run of runs) await answerRun(run)
-  trace?.enter('encode')
+  trace?.enter(encoder.part ?? 'encode')
   const ended = performance.now()
-  const encoded = encoder.finish({ modelName: name, modelVersion: version, id: request.id })
+  const finished = encoder.finish({ modelName: name, modelVersion: version, id: request.id })
+  const encoded = finished instanceof Promise ? await finished : finished
   times.output += performance.now() - ended
   runner.succeeded(times, caller)
   return encoded

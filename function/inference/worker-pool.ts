@@ -1,12 +1,15 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import type { Signature, Tensor } from '../protocol/tensor.ts'
+import type { CallSettings } from './call-messages.ts'
 import type { Digests } from './digests.ts'
 import { type Executor, runOnce } from './executor.ts'
 import type { LargeRequest, LargeResponse } from './large.ts'
+import { within } from './model-state.ts'
 import type { Session } from './session.ts'
+import type { ThreadCalls } from './thread-calls.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
-import { type Sent, WorkerThread } from './worker-thread.ts'
+import { type CallOptions, type Sent, WorkerThread } from './worker-thread.ts'
 
 const NO_THREAD = 'the model could not be loaded again after its thread ended'
 
@@ -35,6 +38,8 @@ export interface WorkerOptions {
   readonly onLoss: (reason: string) => void
   /** Called for each run that lasts too long, with the shapes of its inputs. */
   readonly onStuck: (shapes: string) => void
+  /** The author's own code, which the threads run. */
+  readonly calls?: CallOptions | undefined
 }
 
 /**
@@ -73,6 +78,10 @@ export class WorkerPool implements Executor {
   /** From the first failure to replace the last thread until one is there. */
   private isLost = false
   private description: WorkerThread['description'] | undefined
+  /** For calls of the author's code, as threads that are started later get them. */
+  private settings: CallSettings | undefined
+  /** Resolves when the next thread is there. */
+  private started = Promise.withResolvers<void>()
 
   constructor(file: string, options: WorkerOptions) {
     this.file = file
@@ -159,6 +168,25 @@ export class WorkerPool implements Executor {
     return (await this.send(worker, { command: { large }, transfer, limitMs })) as LargeResponse
   }
 
+  /** The thread that has the fewest calls. @throws {NotReady|DeadlinePassed} */
+  async forCalls({ deadline }: Caller): Promise<ThreadCalls> {
+    for (;;) {
+      if (this.closed) throw new NotReady('the process is ending')
+      if (this.isLost) throw new NotReady(NO_THREAD)
+      let least: ThreadCalls | undefined
+      for (const { calls } of this.workers)
+        if (calls !== undefined && calls.count < (least?.count ?? Infinity)) least = calls
+      if (least !== undefined) return least
+      await within(this.started.promise, deadline, 'a thread was there')
+    }
+  }
+
+  /** Tells all threads, also those that are started later. */
+  setCalls(settings: CallSettings): void {
+    this.settings = settings
+    for (const { calls } of this.workers) calls?.send({ settings })
+  }
+
   /** @throws {Error} when a run does not end */
   async close(): Promise<void> {
     this.closed = true
@@ -167,19 +195,28 @@ export class WorkerPool implements Executor {
   }
 
   private async open(): Promise<WorkerThread> {
-    const { sha256, threads, beforeLoad } = this.options
+    const { sha256, threads, beforeLoad, calls } = this.options
     this.starting++
     try {
       beforeLoad?.()
       const worker: WorkerThread = await WorkerThread.open(
-        { file: this.file, sha256, threads },
-        reason => this.died(worker, reason),
+        { file: this.file, sha256, threads, calls },
+        {
+          onDeath: reason => this.died(worker, reason),
+          onStuck: () => {
+            this.options.onStuck(worker.runs)
+            this.leave(worker)
+          },
+        },
       )
       if (this.closed) await worker.close()
       else {
         this.isLost = false
         this.workers.add(worker)
+        if (this.settings !== undefined) worker.calls?.send({ settings: this.settings })
         this.release(worker)
+        this.started.resolve()
+        this.started = Promise.withResolvers()
       }
       return worker
     } finally {
@@ -189,8 +226,7 @@ export class WorkerPool implements Executor {
 
   private died(worker: WorkerThread, reason: string): void {
     this.workers.delete(worker)
-    const at = this.idle.indexOf(worker)
-    if (at !== -1) this.idle.splice(at, 1)
+    this.withoutIdle(worker)
     if (this.closed) return
     this.options.onDeath(reason)
     void this.replace()
@@ -269,12 +305,21 @@ export class WorkerPool implements Executor {
 
   private done(worker: WorkerThread): void {
     if (!this.workers.has(worker)) return
-    if (!worker.isStuck) this.release(worker)
-    else {
-      this.workers.delete(worker)
-      this.stuck.add(worker)
-      if (!this.closed) void this.replace()
-    }
+    if (worker.isStuck) this.leave(worker)
+    else this.release(worker)
+  }
+
+  /** Another thread takes the place of one whose run does not end. */
+  private leave(worker: WorkerThread): void {
+    this.workers.delete(worker)
+    this.withoutIdle(worker)
+    this.stuck.add(worker)
+    if (!this.closed) void this.replace()
+  }
+
+  private withoutIdle(worker: WorkerThread): void {
+    const at = this.idle.indexOf(worker)
+    if (at !== -1) this.idle.splice(at, 1)
   }
 }
 

@@ -2,8 +2,11 @@ import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { inferenceError, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import { shapesOf } from '../protocol/tensor.ts'
+import type { CallCommand } from './call-messages.ts'
+import type { CallStart } from './call-server.ts'
 import type { Session } from './session.ts'
-import type { Command, WorkerAnswer, WorkerStart } from './worker.ts'
+import type { ThreadCalls, ThreadCallsOptions } from './thread-calls.ts'
+import type { CallsTold, Command, WorkerAnswer, WorkerStart } from './worker.ts'
 
 /** In the build the worker is a file beside the bundle; here it is TypeScript beside this file. */
 const WORKER = new URL(
@@ -20,13 +23,32 @@ const YOUNG_MB = 16
 setFlagsFromString('--max-semi-space-size=0')
 
 const NOT_ENDED = 'a run of the model does not end'
+const ENDED = 'the thread that ran the model ended; try again'
 
 /** A command on its way to the thread. */
 export interface Sent {
-  readonly command: Command
+  readonly command: Exclude<Command, CallCommand>
   /** Buffers that move to the thread. */
   readonly transfer: readonly ArrayBuffer[]
   readonly limitMs: number
+}
+
+/** Where the thread runs the author's code: what its calls depend on. */
+export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
+  readonly start: Omit<CallStart, 'memory'>
+  readonly create: (options: ThreadCallsOptions) => ThreadCalls
+}
+
+/** A thread as it is started. */
+export interface ThreadStart extends Omit<WorkerStart, 'calls'> {
+  readonly calls?: CallOptions | undefined
+}
+
+interface ThreadEvents {
+  /** It ended by itself, or was ended within a loop of the author's code. */
+  readonly onDeath: (reason: string) => void
+  /** A run of calls does not end. */
+  readonly onStuck: () => void
 }
 
 type Description = Pick<Session, 'signature' | 'leftOut'> & { readonly loadCpuMs: number }
@@ -34,7 +56,7 @@ type Description = Pick<Session, 'signature' | 'leftOut'> & { readonly loadCpuMs
 /** The main thread's side of one worker. It runs one command at a time. */
 export class WorkerThread {
   private readonly worker: Worker
-  private readonly onDeath: (reason: string) => void
+  private readonly events: ThreadEvents
   private state: 'starting' | 'open' | 'stuck' | 'closing' = 'starting'
   private alarm: NodeJS.Timeout | undefined
   /** Of the inputs of the run that it is at, for people. */
@@ -43,14 +65,16 @@ export class WorkerThread {
   private pending = Promise.withResolvers<unknown>()
   private cause = 'its thread ended'
   private described: Description | undefined
+  /** Calls of the author's code; undefined where there is none. */
+  readonly calls: ThreadCalls | undefined
+  private readonly closed = Promise.withResolvers<void>()
 
   /**
    * Starts a thread that loads the model.
-   * @param onDeath called with the reason if it ends by itself
    * @throws {Error} of one line, when the file is no model that can be served
    */
-  static async open(start: WorkerStart, onDeath: (reason: string) => void): Promise<WorkerThread> {
-    const thread = new WorkerThread(start, onDeath)
+  static async open(start: ThreadStart, events: ThreadEvents): Promise<WorkerThread> {
+    const thread = new WorkerThread(start, events)
     try {
       thread.described = (await thread.pending.promise) as Description
       thread.state = 'open'
@@ -62,10 +86,16 @@ export class WorkerThread {
     }
   }
 
-  private constructor(start: WorkerStart, onDeath: (reason: string) => void) {
-    this.onDeath = onDeath
+  private constructor({ calls, ...start }: ThreadStart, events: ThreadEvents) {
+    this.events = events
+    this.calls = calls?.create({
+      ...calls,
+      post: (command, transfer) => this.worker.postMessage(command, transfer ?? []),
+      onBlocked: isRun => this.blocked(isRun),
+    })
+    const memory = this.calls?.watch.memory
     this.worker = new Worker(WORKER, {
-      workerData: start,
+      workerData: { ...start, calls: calls && { ...calls.start, memory } } as WorkerStart,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     })
     this.worker.on('message', (answer: WorkerAnswer<unknown>) => this.receive(answer))
@@ -97,6 +127,7 @@ export class WorkerThread {
    */
   send({ command, transfer, limitMs }: Sent): Promise<unknown> {
     this.pending = Promise.withResolvers()
+    this.calls?.posted()
     this.shapes = 'large' in command ? 'a large request, being read' : shapesOf(command.inputs)
     this.worker.postMessage(command, transfer)
     if (limitMs > 0) this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
@@ -110,6 +141,10 @@ export class WorkerThread {
     // A thread that is ended within a run ends the whole process: ONNX Runtime 1.30 throws where
     // nothing can catch.
     await this.pending.promise.catch(() => {})
+    if (this.calls !== undefined) {
+      this.calls.send({ close: true })
+      await this.closed.promise
+    }
     await this.worker.terminate()
   }
 
@@ -123,18 +158,45 @@ export class WorkerThread {
     if ('runs' in answer) {
       this.shapes = answer.runs
       this.alarm?.refresh()
-      return
-    }
+    } else if ('calls' in answer) this.calls?.receive(answer.calls)
+    else if ('closed' in answer) this.closed.resolve()
+    else this.answered(answer)
+  }
+
+  /** The answer to its command. */
+  private answered(
+    answer: Exclude<WorkerAnswer<unknown>, CallsTold | { readonly runs: string }>,
+  ): void {
     clearTimeout(this.alarm)
     if ('value' in answer) this.pending.resolve(answer.value)
     else this.pending.reject(inferenceError(answer.code, answer.message))
   }
 
   private timedOut(limitMs: number): void {
+    // It waits for calls, each of which is watched, rather than runs.
+    if (this.calls?.isBusy === true && !this.calls.watch.isWithinRun) {
+      this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
+      return
+    }
     this.state = 'stuck'
+    this.calls?.fail(new NotReady(NOT_ENDED))
     this.pending.reject(
       new RunTimedOut(`the run lasted longer than ${limitMs / 1_000} s (RUN_TIMEOUT_MS)`),
     )
+  }
+
+  /** Calls kept the thread for too long. A loop of the author's code can be ended, a run cannot. */
+  private blocked(isRun: boolean): void {
+    clearTimeout(this.alarm)
+    this.pending.reject(new NotReady(NOT_ENDED))
+    if (isRun) {
+      this.state = 'stuck'
+      this.shapes = 'those of calls of the transform'
+      this.events.onStuck()
+      return
+    }
+    this.cause = 'the transform did not give it back in time'
+    void this.worker.terminate()
   }
 
   /**
@@ -142,11 +204,9 @@ export class WorkerThread {
    */
   private exited(): void {
     clearTimeout(this.alarm)
-    this.pending.reject(
-      this.state === 'starting'
-        ? new Error(this.cause)
-        : new NotReady('the thread that ran the model ended; try again'),
-    )
-    if (this.state === 'open') this.onDeath(this.cause)
+    this.closed.resolve()
+    this.calls?.fail(new NotReady(ENDED))
+    this.pending.reject(this.state === 'starting' ? new Error(this.cause) : new NotReady(ENDED))
+    if (this.state === 'open') this.events.onDeath(this.cause)
   }
 }

@@ -2,6 +2,8 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { partsOf } from '../protocol/encode.ts'
 import { type InferenceErrorCode, inferenceCodeOf } from '../protocol/errors.ts'
 import { shapesOf, type Tensor } from '../protocol/tensor.ts'
+import type { CallAnswers, CallCommand } from './call-messages.ts'
+import type { CallServer, CallStart } from './call-server.ts'
 import type { Digests } from './digests.ts'
 import { inferLarge, type LargeRequest } from './large.ts'
 import { cpuMs } from './run-costs.ts'
@@ -15,13 +17,15 @@ export interface WorkerStart {
   readonly sha256: Digests | undefined
   /** Of ONNX Runtime. */
   readonly threads: number
+  /** The author's own code, where there is any. */
+  readonly calls?: CallStart | undefined
 }
 
 /**
  * A command of the main thread, once the session is open: one run, or a large request from its
  * bytes to its response's.
  */
-export type Command = RunCommand | { readonly large: LargeRequest }
+export type Command = RunCommand | { readonly large: LargeRequest } | CallCommand
 
 interface RunCommand {
   readonly inputs: readonly Tensor[]
@@ -36,6 +40,10 @@ export type WorkerAnswer<T> =
   | { readonly value: T }
   | { readonly runs: string }
   | { readonly code: InferenceErrorCode; readonly message: string }
+  | CallsTold
+
+/** Calls that are over, or that the author's code is closed. */
+export type CallsTold = { readonly calls: CallAnswers } | { readonly closed: true }
 
 /*
  * A thread of its own for one session, because ONNX Runtime's run() blocks the thread that calls
@@ -45,13 +53,19 @@ export type WorkerAnswer<T> =
 if (parentPort === null) throw new Error('worker.ts is started as a thread, by worker-thread.ts')
 await serve(parentPort, workerData as WorkerStart)
 
-async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart): Promise<void> {
+async function serve(port: MessagePort, start: WorkerStart): Promise<void> {
+  const { file, threads, sha256 } = start
   try {
     const began = cpuMs()
-    const session = await openSession(file, threads, sha256)
+    const opened = await openSession(file, threads, sha256)
     const loadCpuMs = cpuMs() - began
+    const session = start.calls === undefined ? opened : await watched(opened, start.calls.memory)
     const loaded = { session, sizes: new RunSizes(session.signature, 0) }
-    port.on('message', (command: Command) => answer(port, loaded, command))
+    const calls = start.calls && (await openCalls(port, start.calls, loaded))
+    port.on('message', (command: Command) => {
+      if (calls?.take(command) !== true)
+        return answer(port, loaded, command as Exclude<Command, CallCommand>)
+    })
     const { signature, leftOut } = session
     port.postMessage({ value: { signature, leftOut, loadCpuMs } } satisfies WorkerAnswer<unknown>)
   } catch (error) {
@@ -59,12 +73,33 @@ async function serve(port: MessagePort, { file, threads, sha256 }: WorkerStart):
   }
 }
 
+/** Tells the main thread when it is within a run, which nothing can end. */
+async function watched(session: Session, memory: SharedArrayBuffer): Promise<Session> {
+  const { ThreadWatch } = await import('./thread-watch.ts')
+  const watch = new ThreadWatch(memory)
+  return {
+    ...session,
+    run: (inputs, outputs) => watch.run(() => session.run(inputs, outputs)),
+  }
+}
+
+async function openCalls(port: MessagePort, start: CallStart, loaded: Loaded): Promise<CallServer> {
+  const { CallServer } = await import('./call-server.ts')
+  return CallServer.open(start, loaded, (told, transfer) =>
+    port.postMessage(told satisfies WorkerAnswer<never>, transfer),
+  )
+}
+
 interface Loaded {
   readonly session: Session
   readonly sizes: RunSizes
 }
 
-async function answer(port: MessagePort, loaded: Loaded, command: Command): Promise<void> {
+async function answer(
+  port: MessagePort,
+  loaded: Loaded,
+  command: Exclude<Command, CallCommand>,
+): Promise<void> {
   // Outside the try: the thread ends on a message that is no command.
   const isLarge = 'large' in command
   try {

@@ -13,8 +13,8 @@ import type { Signature, Tensor } from './tensor.ts'
 
 /** Reads one request and writes its response: the two ends where protocols differ. */
 export interface Codec<Encoded> {
-  /** @throws {BadRequest|TooLarge} */
-  decode(signature: Signature): InferenceRequest
+  /** A promise only where the author's own code reads the request. @throws {BadRequest|TooLarge} */
+  decode(signature: Signature): InferenceRequest | Promise<InferenceRequest>
   /** Reads the tensor data that decode() left unread, in steps. @throws {BadRequest} in a step */
   readData?(): Iterable<void>
   /** Writes the response to the decoded request, within the limits. */
@@ -25,13 +25,18 @@ export interface Codec<Encoded> {
 
 /** Takes the outputs of a request's runs, one run after the other, and makes them the response. */
 export interface Encoder<Encoded> {
+  /** What a trace calls finish(), where that is more than to encode. */
+  readonly part?: 'postprocess'
   /**
    * @returns the steps of writing them, where it takes long: others may have their turn in between
    * @throws {TooLarge|ModelError} here, or in a step
    */
   add(outputs: readonly Tensor[]): Iterable<void> | undefined
-  /** @throws {BadRequest} when the protocol cannot say these outputs */
-  finish(response: ResponseHead): Encoded
+  /**
+   * A promise only where the author's own code makes the answer.
+   * @throws {BadRequest} when the protocol cannot say these outputs
+   */
+  finish(response: ResponseHead): Encoded | Promise<Encoded>
 }
 
 /**

@@ -300,7 +300,11 @@ function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMe
   )
 }
 
-function readShape(shape: unknown, metadata: TensorMetadata): number[] {
+/**
+ * A shape that fits the model.
+ * @throws {BadRequest}
+ */
+export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const { input, fits } = wordsFor(metadata)
   if (!Array.isArray(shape))
     throw new BadRequest(`${input}: shape is ${showField(shape)}; it must be an array of integers`)
@@ -359,8 +363,9 @@ const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() =
 /**
  * Dimensions that share a name in the graph share a size (onnx.proto,
  * TensorShapeProto.Dimension.dim_param).
+ * @throws {BadRequest}
  */
-function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature): void {
+export function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature): void {
   if (inputs.length < 2 && (inputs[0]?.dimensionNames.length ?? 0) < 2) return
   const sizes = new Map<string, { size: number; input: string }>()
   for (let i = 0; i < tensors.length; i++) {

@@ -74,6 +74,14 @@ const DURATION_BUCKETS = [
 ]
 const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 
+/** The author's own code before and after the model. */
+const HALVES = ['preprocess', 'postprocess'] as const
+export type Half = (typeof HALVES)[number]
+
+/** By whose mistake the author's own code gave no answer. */
+const MISTAKES = ['caller', 'author', 'dependency'] as const
+export type Mistake = (typeof MISTAKES)[number]
+
 /** A metric as Prometheus and docs/metrics.md describe it. */
 export interface Declaration {
   readonly type: 'counter' | 'gauge' | 'histogram'
@@ -143,6 +151,19 @@ export const METRICS = {
     unit: 'threads',
     help: 'Worker threads of the model that ended by themselves and were replaced.',
     labels: {},
+  },
+  transform_duration_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Seconds that a call took in preprocess and in postprocess of the transform.',
+    labels: { half: HALVES },
+    buckets: DURATION_BUCKETS,
+  },
+  transform_errors_total: {
+    type: 'counter',
+    unit: 'calls',
+    help: 'Calls that the transform did not answer, by whose mistake: of the caller, of its author, or of something it depends on.',
+    labels: { by: MISTAKES },
   },
   cold_start_seconds: {
     type: 'gauge',
@@ -219,6 +240,10 @@ export interface Metrics extends Scraped {
   failed(cause: Exclude<FailureCause, RejectionReason>): void
   /** A worker thread of the model ended by itself. */
   workerDied(): void
+  /** A call of the author's code was in one half of it for so long. */
+  transformTook(half: Half, seconds: number): void
+  /** A call of the author's code was not answered. */
+  transformFailed(by: Mistake): void
   /** @param label is not counted if the model folder does not name it */
   predicted(label: string, rows: number): void
   /** The phase of the start ends. @param at milliseconds since the process began; default: now */
@@ -277,6 +302,8 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     source.labels,
   )
   const workerDeaths = counter('inference_worker_deaths_total', () => ({}), [''])
+  const halves = histogram('transform_duration_seconds', half => ({ half }), HALVES)
+  const mistakes = counter('transform_errors_total', by => ({ by }), MISTAKES)
   gauge('cold_start_seconds', () => start.samples())
   gauge('inference_batching_info', () => {
     const { joins, reason } = live().batching
@@ -307,6 +334,8 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
     dropped: drops,
     failed: failures,
     workerDied: () => workerDeaths(),
+    transformTook: (half, seconds) => halves(seconds, half),
+    transformFailed: mistakes,
     predicted(label, rows) {
       const cell = predictions.get(label)
       if (cell !== undefined) cell.value += rows

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http'
  */
 
 /** The parts of the way to an answer, in their order. */
-export type Part = 'load' | 'decode' | 'queue' | 'run' | 'encode'
+export type Part = 'load' | 'decode' | 'preprocess' | 'queue' | 'run' | 'postprocess' | 'encode'
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
 

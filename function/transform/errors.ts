@@ -49,6 +49,11 @@ export class TransformFailed extends Error {
   }
 }
 
+/** The author's code did not give its thread back in time. */
+export class TransformTimedOut extends Error {
+  readonly code = 'TRANSFORM_TIMED_OUT'
+}
+
 type Thrown = {
   readonly code?: unknown
   readonly message?: unknown

@@ -31,10 +31,11 @@ function eventAttributes(): string[] {
     tracestate: 's',
   }
   const replier = { source: '/b', modelName: 'm', modelVersion: undefined }
+  const content = { contentType: 'application/json' }
   const types = (['response', 'error'] as const).map(
-    outcome => replyAttributes(request, outcome, replier, 'application/json').type,
+    outcome => replyAttributes(request, outcome, replier, content).type,
   )
-  const attributes = Object.keys(replyAttributes(request, 'response', replier, 'application/json'))
+  const attributes = Object.keys(replyAttributes(request, 'response', replier, content))
   return [...attributes, ...types.map(reply => `type: ${type} → ${reply}`)].sort()
 }
 

@@ -1,8 +1,8 @@
 import type { Datatype } from '../../protocol/datatypes.ts'
 import { DATATYPES } from '../../protocol/datatypes.ts'
 import { RunTimedOut } from '../../protocol/errors.ts'
+import { join, split } from '../../protocol/rows.ts'
 import { elementCount, type Tensor } from '../../protocol/tensor.ts'
-import { join, split } from '../rows.ts'
 import type { Session } from '../session.ts'
 
 /**

@@ -1,6 +1,6 @@
-import { join, split } from '../../../function/inference/rows.ts'
 import type { Session } from '../../../function/inference/session.ts'
 import { DATATYPES } from '../../../function/protocol/datatypes.ts'
+import { join, split } from '../../../function/protocol/rows.ts'
 import {
   elementCount,
   type Tensor,

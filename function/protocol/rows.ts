@@ -1,6 +1,6 @@
-import { DATATYPES } from '../protocol/datatypes.ts'
-import { ModelError } from '../protocol/errors.ts'
-import { elementCount, type Tensor } from '../protocol/tensor.ts'
+import { DATATYPES } from './datatypes.ts'
+import { ModelError } from './errors.ts'
+import { elementCount, type Tensor } from './tensor.ts'
 
 /** Tensors of one input, put after each other along the first dimension. */
 export function join(tensors: readonly Tensor[]): Tensor {

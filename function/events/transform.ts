@@ -1,0 +1,39 @@
+import type { Request } from '../answer.ts'
+import { BadRequest } from '../protocol/errors.ts'
+import type { Call, CallData } from '../transform/call.ts'
+import type { EventAttributes } from '../transform/contract.ts'
+import { type CloudEvent, modeOf } from './cloudevent.ts'
+import type { AnswerEvent } from './receive.ts'
+
+/** Answers each event by one call of the author's code. */
+export const answerByTransform =
+  (request: Request): AnswerEvent =>
+  (event, caller, { dataPlane }) =>
+    dataPlane.transform(() => callOf(event, request), 'cloudevent', caller)
+
+function callOf({ attributes, data }: CloudEvent, { headers }: Request): Call {
+  if (data === undefined) throw new BadRequest('the event has no data')
+  const { datacontenttype } = attributes
+  // Bytes of an event in JSON are JSON only where it says so.
+  const isBytes = datacontenttype === undefined && !('json' in data) && modeOf(headers) !== 'binary'
+  return {
+    kind: 'event',
+    data: dataOf(data),
+    contentType:
+      isBytes && !isJsonText(data) ? 'application/octet-stream' : datacontenttype?.toString(),
+    headers,
+    event: attributesAsText(attributes),
+  }
+}
+
+type Data = NonNullable<CloudEvent['data']>
+
+const isJsonText = (data: Data) => 'isJson' in data && data.isJson === true
+
+const dataOf = (data: Data): CallData => ('json' in data ? { value: data.json.value } : data)
+
+/** The author's code gets attributes as text, as they are in headers. */
+export const attributesAsText = (attributes: CloudEvent['attributes']) =>
+  Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [name, String(value)]),
+  ) as unknown as EventAttributes

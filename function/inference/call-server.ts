@@ -1,0 +1,301 @@
+import type { Caller } from '../answer.ts'
+import { meaningOf } from '../errors.ts'
+import type { EncodedResponse, ResponseLimits } from '../protocol/encode.ts'
+import { DeadlinePassed } from '../protocol/errors.ts'
+import { createLog, type Log, type LogLevel } from '../telemetry/log.ts'
+import type { Half } from '../telemetry/metrics.ts'
+import { type Attributes, type Part, type SpanIds, Trace } from '../telemetry/trace.ts'
+import type { Call, Reply } from '../transform/call.ts'
+import { type Host, TransformCodec } from '../transform/codec.ts'
+import { RunningCall } from '../transform/running.ts'
+import { openTransform, type ThreadTransform } from '../transform/thread.ts'
+import { UNDECIDED } from './batching.ts'
+import {
+  type CallAnswer,
+  type CallAnswers,
+  type CallCommand,
+  type CallMessage,
+  type CallSettings,
+  toCallError,
+} from './call-messages.ts'
+import { InlineExecutor } from './executor.ts'
+import { LoadedModel } from './loaded-model.ts'
+import type { ModelIdentity } from './pipeline.ts'
+import type { QueueLimits } from './queue.ts'
+import type { RunSizes } from './run-sizes.ts'
+import { servedModel } from './served-model.ts'
+import type { Session } from './session.ts'
+import { Slices } from './slices.ts'
+import type { RequestTimes, RunTimes } from './statistics.ts'
+import { type At, ThreadWatch } from './thread-watch.ts'
+
+/** The author's code on a thread, and what it needs of the main thread. */
+export interface CallStart {
+  /** Of the author's code. */
+  readonly file: string
+  readonly model: ModelIdentity
+  readonly limits: QueueLimits & ResponseLimits
+  readonly logLevel: LogLevel
+  /** Of {@link ThreadWatch}. */
+  readonly memory: SharedArrayBuffer
+}
+
+interface OpenCall {
+  readonly caller: Caller
+  readonly running: RunningCall
+}
+
+/** Tells the main thread. */
+type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBuffer[]) => void
+
+/**
+ * Answers calls on this thread: preprocess, a run that calls share where the model allows it,
+ * postprocess. Several are under way at once, because the author's code may wait for something.
+ */
+export class CallServer {
+  readonly #transform: ThreadTransform
+  readonly #watch: ThreadWatch
+  readonly #sizes: RunSizes
+  readonly #tell: Tell
+  readonly #host: Host
+  readonly #model: LoadedModel
+  readonly #decided = Promise.withResolvers<void>()
+  readonly #open = new Map<number, OpenCall>()
+  #done = new Done()
+  readonly #flush = () => this.#post()
+
+  /** @throws {Error} of one line, where the author's code cannot be used */
+  static async open(
+    start: CallStart,
+    { session, sizes }: { readonly session: Session; readonly sizes: RunSizes },
+    tell: Tell,
+  ): Promise<CallServer> {
+    const log = createLog(start.logLevel)
+    const model = servedModel(start.model, session.signature)
+    const transform = await openTransform(start.file, model, log)
+    return new CallServer(start, { session, sizes, transform, log, tell })
+  }
+
+  private constructor(
+    { model: folder, limits, memory }: CallStart,
+    {
+      session,
+      sizes,
+      transform,
+      log,
+      tell,
+    }: {
+      readonly session: Session
+      readonly sizes: RunSizes
+      readonly transform: ThreadTransform
+      readonly log: Log
+      readonly tell: Tell
+    },
+  ) {
+    this.#transform = transform
+    this.#watch = new ThreadWatch(memory)
+    this.#sizes = sizes
+    this.#tell = tell
+    this.#host = {
+      loaded: transform,
+      model: transform.model,
+      limits,
+      log,
+      run: (caller, work) => this.#watch.author((caller.trace as ThreadTrace).place, work),
+      took: (half, seconds) => this.#recording.took.push([half, seconds]),
+    }
+    this.#model = new LoadedModel({
+      executor: new InlineExecutor(session),
+      example: [],
+      features: {},
+      folder,
+      limits: { ...limits, maxBodyBytes: limits.maxBytes },
+      metrics: {
+        ran: () => {},
+        predicted: (label, rows) => this.#recording.predicted.push([label, rows]),
+      },
+      statistics: {
+        ran: times => this.#recording.ran.push(times),
+        succeeded: (ms, times) => this.#recording.succeeded.push([ms, times]),
+      },
+      sizes,
+      whenDecided: this.#decided.promise,
+    })
+  }
+
+  /** @returns false for a command that has nothing to do with calls */
+  take(command: object): boolean {
+    this.#watch.receive()
+    const given = command as Partial<UnionOf<CallCommand>>
+    if (given.calls !== undefined) void this.#begin(given.calls)
+    else if (given.ended !== undefined) for (const { id, why } of given.ended) this.#end(id, why)
+    else if (given.settings !== undefined) this.#set(given.settings)
+    else if (given.close !== undefined) void this.#close()
+    else return given.ping !== undefined
+    return true
+  }
+
+  /** In slices: an end that is told meanwhile is read between them. */
+  async #begin(calls: readonly CallMessage[]): Promise<void> {
+    const slices = new Slices()
+    for (const call of calls) {
+      if (slices.isOver) await slices.next()
+      void this.#answer(call)
+    }
+  }
+
+  async #answer(message: CallMessage): Promise<void> {
+    const { id, place, traceparent, arrivedAt, deadlineAt } = message
+    const { timeOrigin } = performance
+    const trace = new ThreadTrace(place, this.#watch, message.trace)
+    const caller: Caller = {
+      arrived: arrivedAt - timeOrigin,
+      deadline: deadlineAt - timeOrigin,
+      gone: false,
+      traceparent,
+      trace,
+    }
+    const running = new RunningCall()
+    this.#open.set(id, { caller, running })
+    let answer: CallAnswer
+    try {
+      if (performance.now() >= caller.deadline)
+        throw new DeadlinePassed('the deadline passed before the call began')
+      const codec = new TransformCodec(callOf(message), caller, running, this.#host)
+      const reply = await this.#model.infer(codec, caller)
+      answer = { id, reply: this.#recording.moved(reply), parts: trace.told }
+    } catch (error) {
+      if (meaningOf(error) === undefined)
+        this.#host.log.error({ err: error }, 'a call failed unexpectedly')
+      answer = { id, error: toCallError(error), parts: trace.told }
+    }
+    this.#open.delete(id)
+    this.#recording.answers.push(answer)
+  }
+
+  #end(id: number, why: string): void {
+    const open = this.#open.get(id)
+    if (open === undefined) return
+    open.caller.gone = true
+    open.running.end(new DeadlinePassed(why))
+  }
+
+  #set({ runBytes, joins }: CallSettings): void {
+    this.#sizes.budget = runBytes
+    if (joins === undefined) return
+    this.#model.batching = { ...UNDECIDED, joins }
+    this.#decided.resolve()
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#transform.close()
+    } catch (error) {
+      this.#host.log.error({ err: error }, 'close() of the transform failed')
+    }
+    this.#tell({ closed: true })
+  }
+
+  /** What is told at the end of this turn. */
+  get #recording(): Done {
+    if (!this.#done.isScheduled) {
+      this.#done.isScheduled = true
+      setImmediate(this.#flush)
+    }
+    return this.#done
+  }
+
+  #post(): void {
+    const { answers, ran, predicted, took, succeeded, transfer } = this.#done
+    this.#done = new Done()
+    this.#tell({ calls: { answers, ran, predicted, took, succeeded } }, transfer)
+  }
+}
+
+type UnionOf<U> = (U extends unknown ? (one: U) => void : never) extends (all: infer All) => void
+  ? All
+  : never
+
+/** What one turn did. */
+class Done implements CallAnswers {
+  readonly answers: CallAnswer[] = []
+  readonly ran: RunTimes[] = []
+  readonly predicted: [label: string, rows: number][] = []
+  readonly took: [half: Half, seconds: number][] = []
+  readonly succeeded: [ms: number, times: RequestTimes][] = []
+  readonly transfer: ArrayBuffer[] = []
+  isScheduled = false
+
+  /** The reply, its bytes in memory that moves along. The author may keep what he returned. */
+  moved(reply: Reply): Reply {
+    const { content } = reply
+    if (content === undefined) return reply
+    if ('json' in content) return { ...reply, content: this.#movedJson(content) }
+    if (typeof content.body === 'string') return reply
+    return { ...reply, content: { ...content, body: this.#copy(content.body) } }
+  }
+
+  #movedJson(response: EncodedResponse): EncodedResponse {
+    const { json, binary } = response
+    if (typeof json === 'string' && binary === undefined) return response
+    return {
+      json: typeof json === 'string' ? json : json.map(part => this.#copy(part)),
+      ...(binary && { binary: { ...binary, parts: binary.parts.map(part => this.#copy(part)) } }),
+    }
+  }
+
+  #copy(bytes: Uint8Array): Uint8Array {
+    const copy = new Uint8Array(bytes)
+    this.transfer.push(copy.buffer)
+    return copy
+  }
+}
+
+/** Marks in the shared memory where the call is; keeps its parts where they are traced. */
+class ThreadTrace extends Trace {
+  readonly place: number
+  readonly #watch: ThreadWatch
+  readonly #ids: SpanIds | undefined
+
+  constructor(place: number, watch: ThreadWatch, ids: SpanIds | undefined) {
+    super(0)
+    this.place = place
+    this.#watch = watch
+    this.#ids = ids
+  }
+
+  override enter(name: Part, attributes?: Attributes, at?: number): void {
+    const where = WHERE[name]
+    if (where !== undefined) this.#watch.set(this.place, where)
+    if (this.#ids !== undefined) super.enter(name, attributes, at)
+  }
+
+  /** Those of the request's span; as without a trace where it is not traced. */
+  override ids(): SpanIds {
+    return this.#ids as SpanIds
+  }
+
+  get told(): CallAnswer['parts'] {
+    if (this.#ids === undefined) return undefined
+    const { timeOrigin } = performance
+    return this.parts.map(({ name, began }) => ({ name, beganAt: began + timeOrigin }))
+  }
+}
+
+const WHERE: Readonly<Partial<Record<Part, At>>> = {
+  preprocess: 'author',
+  queue: 'queue',
+  run: 'run',
+  postprocess: 'author',
+}
+
+function callOf({ kind, data, contentType, headers, event, jsonLength }: CallMessage): Call {
+  return {
+    kind,
+    data: 'latin1' in data ? { ...data, bytes: Buffer.from(data.latin1, 'latin1') } : data,
+    contentType,
+    headers: JSON.parse(headers),
+    ...(event !== undefined && { event }),
+    jsonLength,
+  }
+}

@@ -1,0 +1,141 @@
+import type { Caller } from '../answer.ts'
+import { DeadlinePassed, Overloaded, TooLarge } from '../protocol/errors.ts'
+import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
+import type { Call, Reply } from '../transform/call.ts'
+
+/** A call of the author's code that is under way. */
+export interface StartedCall {
+  readonly reply: Promise<Reply>
+  /**
+   * Nothing waits for it any more.
+   * @returns false where it goes on all the same, because its thread is within it
+   */
+  end(error: DeadlinePassed): boolean
+}
+
+export interface CallLimits {
+  /** At most so many calls at a time. */
+  readonly maxQueueRows: number
+  /** Bytes that the loaded model leaves. */
+  readonly freeBytes: () => number
+}
+
+/** JSON that is parsed takes up to twenty times its bytes. */
+const PARSED = 20
+
+/** What is parsed for calls takes no more of the memory that the model leaves. */
+const SHARE = 1 / 3
+
+/** A call that its thread is within is looked at again. */
+const AGAIN_MS = 1_000
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+interface OpenCall {
+  readonly caller: Caller
+  readonly end: StartedCall['end']
+}
+
+/**
+ * The calls of the author's code: bounded in number and memory, and each no longer than its
+ * deadline.
+ */
+export class Calls {
+  readonly #limits: CallLimits
+  readonly #open = new Set<OpenCall>()
+  readonly #bySender = new Map<Caller, number>()
+  #bytes = 0
+  #alarm: NodeJS.Timeout | undefined
+  #alarmAt = Number.POSITIVE_INFINITY
+
+  constructor(limits: CallLimits) {
+    this.#limits = limits
+  }
+
+  /** Calls that are not answered yet. */
+  get count(): number {
+    return this.#open.size
+  }
+
+  /**
+   * @throws {Overloaded} at once, where too many calls are under way
+   * @throws {TooLarge} where its JSON would take too much memory
+   * @throws {DeadlinePassed}
+   */
+  async run(call: Call, caller: Caller, start: () => StartedCall): Promise<Reply> {
+    const bytes = bytesOf(call)
+    const sender = caller.sender ?? caller
+    this.#admit(bytes, sender)
+    const started = start()
+    const open = { caller, end: started.end }
+    const onGone = () => started.end(new DeadlinePassed('the caller hung up'))
+    this.#open.add(open)
+    this.#bytes += bytes
+    this.#bySender.set(sender, (this.#bySender.get(sender) ?? 0) + 1)
+    sender.onGone ??= new Set()
+    sender.onGone.add(onGone)
+    this.#watch(caller.deadline)
+    try {
+      return await started.reply
+    } finally {
+      sender.onGone.delete(onGone)
+      this.#open.delete(open)
+      this.#bytes -= bytes
+      this.#left(sender)
+    }
+  }
+
+  #left(sender: Caller): void {
+    const count = (this.#bySender.get(sender) ?? 1) - 1
+    if (count === 0) this.#bySender.delete(sender)
+    else this.#bySender.set(sender, count)
+  }
+
+  /**
+   * A batch of events, or a V1 request, that is larger than all the room could never be answered: it
+   * is taken while no other caller has calls.
+   */
+  #admit(bytes: number, sender: Caller): void {
+    const room = SHARE * this.#limits.freeBytes()
+    if (bytes > room)
+      throw new TooLarge(
+        `the data takes some ${bytes} bytes of memory once it is read, and ${Math.floor(room)} are there for it; send less, or bytes instead of JSON`,
+      )
+    const { maxQueueRows } = this.#limits
+    const isFull = this.#open.size >= maxQueueRows || this.#bytes + bytes > room
+    if (isFull && this.#open.size > (this.#bySender.get(sender) ?? 0))
+      throw new Overloaded(
+        `${this.#open.size} calls of ${this.#bytes} bytes are in the transform already, and at most ${maxQueueRows} may (MAX_QUEUE_ROWS), of ${Math.floor(room)} bytes; try again later`,
+      )
+  }
+
+  #watch(deadline: number): void {
+    if (deadline >= this.#alarmAt) return
+    clearTimeout(this.#alarm)
+    this.#alarmAt = deadline
+    const ms = Math.min(Math.max(deadline - performance.now(), 0) + 1, LONGEST_TIMER_MS)
+    this.#alarm = setTimeout(() => this.#endLate(), ms).unref()
+  }
+
+  #endLate(): void {
+    this.#alarmAt = Number.POSITIVE_INFINITY
+    const now = performance.now()
+    let next = Number.POSITIVE_INFINITY
+    for (const { caller, end } of this.#open) {
+      const isHeld =
+        caller.deadline <= now &&
+        !end(new DeadlinePassed('the deadline passed before the call was answered'))
+      if (caller.deadline > now) next = Math.min(next, caller.deadline)
+      else if (isHeld) next = Math.min(next, now + AGAIN_MS)
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#watch(next)
+  }
+}
+
+/** The memory that the data of a call takes. */
+function bytesOf({ data, contentType }: Call): number {
+  if ('value' in data) return 0
+  const { byteLength } = data.bytes
+  const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)
+  return isParsed ? PARSED * byteLength : byteLength
+}

@@ -1,0 +1,17 @@
+import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
+import type { ServedModel } from '../transform/contract.ts'
+import type { ModelIdentity } from './pipeline.ts'
+
+/** The model as the author's code sees it. */
+export const servedModel = (
+  { name, version, labels }: ModelIdentity,
+  { inputs, outputs }: Signature,
+): ServedModel => ({
+  name,
+  version,
+  labels,
+  inputs: inputs.map(describe),
+  outputs: outputs.map(describe),
+})
+
+const describe = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })

@@ -1,0 +1,44 @@
+import type { Caller } from '../answer.ts'
+import type { DeadlinePassed } from '../protocol/errors.ts'
+import type { Call, Reply } from '../transform/call.ts'
+import { type CallLimits, Calls, type StartedCall } from './calls.ts'
+import type { Transformer } from './transformer.ts'
+import type { WorkerPool } from './worker-pool.ts'
+
+/** The author's code in the threads that run the model. */
+export class WorkerTransformer implements Transformer {
+  readonly #pool: WorkerPool
+  readonly #calls: Calls
+  readonly #runBytes: number
+
+  constructor(pool: WorkerPool, limits: CallLimits, runBytes: number) {
+    this.#pool = pool
+    this.#calls = new Calls(limits)
+    this.#runBytes = runBytes
+    pool.setCalls({ runBytes, joins: undefined })
+  }
+
+  get count(): number {
+    return this.#calls.count
+  }
+
+  call(call: Call, caller: Caller): Promise<Reply> {
+    return this.#calls.run(call, caller, () => {
+      let started: StartedCall | undefined
+      const start = async () => {
+        const thread = await this.#pool.forCalls(caller)
+        started = thread.start(call, caller)
+        return started.reply
+      }
+      // Until a thread is there it waits no longer than its deadline by itself.
+      return { reply: start(), end: (error: DeadlinePassed) => started?.end(error) ?? true }
+    })
+  }
+
+  decided(joins: boolean): void {
+    this.#pool.setCalls({ runBytes: this.#runBytes, joins })
+  }
+
+  /** The threads close the author's code themselves (WorkerPool.close). */
+  async close(): Promise<void> {}
+}

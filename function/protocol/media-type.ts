@@ -1,0 +1,14 @@
+/** application/json, application/*+json, or nothing said. */
+export const isJson = (type: string) => type === '' || /^[^/]+\/(?:[^/]+\+)?json$/.test(type)
+
+export interface MediaType {
+  /** In lower case, without parameters; empty where none is given. */
+  readonly type: string
+  readonly charset: string
+}
+
+export function mediaTypeOf(contentType = ''): MediaType {
+  const type = (contentType.split(';', 1)[0] as string).trim().toLowerCase()
+  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]?.toLowerCase()
+  return { type, charset: charset === undefined || charset === 'utf8' ? 'utf-8' : charset }
+}

@@ -1,0 +1,280 @@
+import type { Caller } from '../answer.ts'
+import { BytesCodec, type Codec, type Encoder, ParsedCodec } from '../protocol/codec.ts'
+import { hasJson } from '../protocol/datatypes.ts'
+import type { EncodedResponse, ResponseHead, ResponseLimits } from '../protocol/encode.ts'
+import { BadRequest, TooLarge } from '../protocol/errors.ts'
+import { parseJson, show } from '../protocol/json.ts'
+import { PredictCodec } from '../protocol/predict.ts'
+import { PredictWriter } from '../protocol/predict-writer.ts'
+import type { InferenceRequest, RequestedOutput } from '../protocol/request.ts'
+import { join } from '../protocol/rows.ts'
+import type { Signature, Tensor } from '../protocol/tensor.ts'
+import { type Log, traceOf } from '../telemetry/log.ts'
+import type { Half } from '../telemetry/metrics.ts'
+import type { Call, Content, Reply } from './call.ts'
+import { authorsLog, CallContext } from './context.ts'
+import type { Context, ServedModel } from './contract.ts'
+import { checkDescribed, readData } from './data.ts'
+import { TransformFailed, transformError } from './errors.ts'
+import type { LoadedTransform } from './load.ts'
+import { contentOf, eventOf } from './reply.ts'
+import type { RunningCall } from './running.ts'
+import { tensorsOf } from './tensors.ts'
+
+/** The thread that runs the author's code. */
+export interface Host {
+  readonly loaded: LoadedTransform
+  readonly model: ServedModel
+  readonly limits: ResponseLimits
+  readonly log: Log
+  /** Does the author's synchronous work: the main thread watches that it ends. */
+  run<Result>(caller: Caller, work: () => Result): Result
+  /** Is given how long a half of a call took, waiting included. */
+  took(half: Half, seconds: number): void
+}
+
+/**
+ * The author's code at the two ends of the pipeline: preprocess makes the request of what came,
+ * postprocess makes the answer of the outputs. Where one of the two is missing, its end is as it is
+ * without a transform.
+ */
+export class TransformCodec implements Codec<Reply> {
+  readonly #call: Call
+  readonly #caller: Caller
+  readonly #running: RunningCall
+  readonly #host: Host
+  readonly #context: CallContext
+  #data: unknown
+
+  constructor(call: Call, caller: Caller, running: RunningCall, host: Host) {
+    this.#call = call
+    this.#caller = caller
+    this.#running = running
+    this.#host = host
+    const log = authorsLog(host.log, () => traceOf(call.headers, caller))
+    this.#context = new CallContext(call, running, { model: host.model, log })
+  }
+
+  /** @throws {BadRequest|Refused|Unavailable|TransformFailed|TooLarge|DeadlinePassed} */
+  decode(signature: Signature): InferenceRequest | Promise<InferenceRequest> {
+    const { author, checkInput } = this.#host.loaded
+    const { preprocess } = author
+    if (preprocess === undefined) return this.#decodeTensors(signature)
+    const data = readData(this.#call)
+    this.#data = data
+    if (checkInput !== undefined) {
+      checkDescribed(this.#call, data)
+      checkInput(data)
+    }
+    return this.#callAuthor(
+      'preprocess',
+      () => preprocess.call(author, data, this.#context as Context),
+      returned => ({
+        inputs: tensorsOf(returned, signature, this.#host.limits.maxBytes),
+        outputs: author.postprocess === undefined ? inJson(signature) : allOutputs(signature),
+      }),
+    )
+  }
+
+  encoder(request: InferenceRequest, limits: ResponseLimits): Encoder<Reply> {
+    if (this.#host.loaded.author.postprocess !== undefined) return this.#postprocessing(limits)
+    const isInstance = this.#call.kind === 'instance'
+    const encoder = isInstance ? new PredictWriter(1, limits) : NO_REQUEST.encoder(request, limits)
+    return {
+      add: outputs => this.#writing(encoder.add(outputs)),
+      finish: head => this.#finishTensors(encoder, head),
+    }
+  }
+
+  /** @throws {TransformFailed} where an instance has not one row: preprocess made the rows */
+  *#writing(steps: Iterable<void> = []): Generator<void, void> {
+    try {
+      yield* steps
+    } catch (error) {
+      throw error instanceof BadRequest
+        ? this.#failed('preprocess', new Error(error.message))
+        : error
+    }
+  }
+
+  /** Tensors, as they are taken without a transform. */
+  #decodeTensors(signature: Signature): InferenceRequest {
+    const { json, codec } = tensorsCodec(this.#call)
+    this.#data = json
+    this.#host.loaded.checkInput?.(json)
+    const request = codec.decode(signature) as InferenceRequest
+    return { ...request, outputs: allOutputs(signature) }
+  }
+
+  #postprocessing(limits: ResponseLimits): Encoder<Reply> {
+    const runs: (readonly Tensor[])[] = []
+    return {
+      part: 'postprocess',
+      add(outputs) {
+        runs.push(outputs)
+        return undefined
+      },
+      finish: () => this.#postprocess(joinRuns(runs), limits),
+    }
+  }
+
+  #postprocess(outputs: readonly Tensor[], limits: ResponseLimits): Reply | Promise<Reply> {
+    const { author } = this.#host.loaded
+    const byName = Object.fromEntries(outputs.map(output => [output.name, output]))
+    return this.#callAuthor(
+      'postprocess',
+      () => author.postprocess?.(byName as never, this.#data, this.#context as Context),
+      returned => this.#replyWith(contentOf(returned, this.#call, limits)),
+    )
+  }
+
+  /** @throws {TransformFailed} where the outputs cannot be an answer by themselves */
+  #finishTensors(encoder: Encoder<EncodedResponse>, head: ResponseHead): Reply {
+    try {
+      const response = encoder.finish(head) as EncodedResponse
+      return this.#replyWith(this.#call.kind === 'instance' ? onlyPrediction(response) : response)
+    } catch (error) {
+      throw error instanceof BadRequest
+        ? this.#failed('preprocess', new Error(error.message))
+        : error
+    }
+  }
+
+  #replyWith(content: Content | undefined): Reply {
+    const event = eventOf(this.#context.reply)
+    return event === undefined ? { content } : { content, event }
+  }
+
+  /** @param use makes what is needed of what the author's code returned */
+  #callAuthor<Used>(
+    half: Half,
+    work: () => unknown,
+    use: (returned: unknown) => Used,
+  ): Used | Promise<Used> {
+    this.#caller.trace?.enter(half)
+    const began = performance.now()
+    try {
+      const returned = this.#host.run(this.#caller, work)
+      if (isPromise(returned)) return this.#untilReturned(half, returned, { began, use })
+      const used = use(returned)
+      this.#host.took(half, (performance.now() - began) / 1000)
+      return used
+    } catch (error) {
+      this.#host.took(half, (performance.now() - began) / 1000)
+      throw this.#failed(half, error)
+    }
+  }
+
+  async #untilReturned<Used>(
+    half: Half,
+    promise: PromiseLike<unknown>,
+    { began, use }: { readonly began: number; readonly use: (returned: unknown) => Used },
+  ): Promise<Used> {
+    try {
+      return use(await this.#running.until(promise))
+    } catch (error) {
+      throw this.#running.ended ?? this.#failed(half, error)
+    } finally {
+      this.#host.took(half, (performance.now() - began) / 1000)
+    }
+  }
+
+  /** What a half threw, as an error of the table; logged where it is not the caller's mistake. */
+  #failed(half: Half, thrown: unknown): Error {
+    if (thrown instanceof TooLarge) return thrown
+    const error = transformError(thrown)
+    const fields = traceOf(this.#call.headers, this.#caller)
+    const text = oneLine((thrown as Partial<Error> | undefined)?.message ?? thrown)
+    if (error instanceof TransformFailed)
+      this.#host.log.error({ err: thrown, ...fields }, `the transform failed in ${half}: ${text}`)
+    else if ((error as { code?: string }).code === 'TRANSFORM_UNAVAILABLE')
+      this.#host.log.warn(
+        { err: thrown, ...fields },
+        `${half} says that it is unavailable: ${text}`,
+      )
+    return error
+  }
+}
+
+const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+  typeof (value as Partial<PromiseLike<unknown>> | undefined | null)?.then === 'function'
+
+function oneLine(thrown: unknown): string {
+  try {
+    return String(thrown).replaceAll(/\s+/g, ' ').slice(0, 500)
+  } catch {
+    return 'a value that is no text'
+  }
+}
+
+const NO_REQUEST = new ParsedCodec({ value: undefined, exact: () => undefined }, 'json')
+
+/** The JSON of a request that is tensors, and what reads it. */
+function tensorsCodec({ kind, data, jsonLength }: Call): {
+  readonly json: unknown
+  readonly codec: Codec<unknown>
+} {
+  if ('bytes' in data && jsonLength !== undefined) {
+    const { bytes } = data
+    const isAllBinary = jsonLength === 0
+    return {
+      json: isAllBinary ? bytes : parseJson(bytes.subarray(0, jsonLength), 'the JSON').value,
+      codec: new BytesCodec({ body: bytes, jsonLength, responseData: 'binary' }),
+    }
+  }
+  const where = kind === 'instance' ? 'the instance' : 'the body'
+  const json = 'value' in data ? asParsed(data.value) : parseJson(data.bytes, where)
+  if (kind !== 'instance') return { json: json.value, codec: new ParsedCodec(json, 'json') }
+  const request = {
+    value: { instances: [json.value] },
+    exact: () => ({ instances: [json.exact()] }),
+  }
+  return { json: json.value, codec: new PredictCodec(request) }
+}
+
+const asParsed = (value: unknown) => ({ value, exact: () => value })
+
+/** Made once: requests that want the same outputs may share a run. */
+const ALL = new WeakMap<Signature, readonly RequestedOutput[]>()
+const ALL_IN_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
+
+/** As tensors: no JSON is made of them. */
+const allOutputs = (signature: Signature) => outputsOf(signature, true, ALL)
+
+/** @throws {Error} where JSON cannot say an output */
+function inJson(signature: Signature): readonly RequestedOutput[] {
+  const odd = signature.outputs.find(({ datatype }) => !hasJson(datatype))
+  if (odd !== undefined)
+    throw new Error(
+      `output ${show(odd.name)} is ${odd.datatype}, which JSON cannot say; write a postprocess`,
+    )
+  return outputsOf(signature, false, ALL_IN_JSON)
+}
+
+function outputsOf(
+  signature: Signature,
+  binary: boolean,
+  known: WeakMap<Signature, readonly RequestedOutput[]>,
+): readonly RequestedOutput[] {
+  let outputs = known.get(signature)
+  if (outputs === undefined) {
+    outputs = signature.outputs.map(({ name }) => ({ name, binary }))
+    known.set(signature, outputs)
+  }
+  return outputs
+}
+
+function joinRuns(runs: readonly (readonly Tensor[])[]): readonly Tensor[] {
+  const [first = [], ...more] = runs
+  if (more.length === 0) return first
+  return first.map((_, i) => join(runs.map(outputs => outputs[i] as Tensor)))
+}
+
+const BEFORE = '{"predictions":['
+const BEHIND = ']}'
+
+/** The one prediction of a V1 response. */
+function onlyPrediction({ json }: EncodedResponse): EncodedResponse {
+  const text = typeof json === 'string' ? json : Buffer.concat(json).toString()
+  return { json: text.slice(BEFORE.length, -BEHIND.length) }
+}

@@ -1,0 +1,46 @@
+import { Refused } from '../answer.ts'
+import { BadRequest } from '../protocol/errors.ts'
+import { parseJson, show } from '../protocol/json.ts'
+import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
+import type { Call } from './call.ts'
+
+/**
+ * The data of a call, as the author's code gets it: JSON parsed, text as a string, anything else as
+ * bytes. Integers of JSON beyond 2^53 are rounded, as JSON.parse does: an author's code that adds
+ * numbers would fail on a bigint that only some callers send.
+ * @throws {BadRequest} for data that is not what its media type says
+ */
+export function readData({ data, contentType }: Call): unknown {
+  if ('value' in data) return data.value
+  const { bytes, isJson: isJsonText } = data
+  if (isJsonText === true) return parseJson(bytes, 'the data').value
+  const { type, charset } = mediaTypeOf(contentType)
+  if (isJson(type)) {
+    if (charset !== 'utf-8') throw new BadRequest(`JSON is in UTF-8, not in ${show(charset)}`)
+    return parseJson(bytes, 'the data').value
+  }
+  return type.startsWith('text/') ? readText(bytes, charset) : bytes
+}
+
+/** @throws {Refused} 415, for bytes where the author's schema describes JSON */
+export function checkDescribed({ contentType }: Call, data: unknown): void {
+  if (!(data instanceof Uint8Array)) return
+  throw new Refused(
+    'UNSUPPORTED_MEDIA_TYPE',
+    `Content-Type ${show(contentType)} is not supported; send application/json (with curl: -H 'Content-Type: application/json')`,
+  )
+}
+
+function readText(bytes: Uint8Array, charset: string): string {
+  let decoder: InstanceType<typeof TextDecoder>
+  try {
+    decoder = new TextDecoder(charset, { fatal: true })
+  } catch {
+    throw new BadRequest(`the charset ${show(charset)} of the text is unknown; send UTF-8`)
+  }
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    throw new BadRequest(`the text is not valid ${charset.toUpperCase()}`)
+  }
+}

@@ -1,0 +1,67 @@
+import { DATATYPES } from '../protocol/datatypes.ts'
+
+/** Deeper values are most likely circular. */
+const MAX_DEPTH = 100
+
+/**
+ * A value as JSON, as JSON.stringify writes it, with two differences: a bigint is an exact integer,
+ * and a typed array an array.
+ * @returns undefined for a value that JSON leaves out, such as a function
+ * @throws {Error} for NaN, infinities, and a value that is nested too deep: null in their place would
+ * be a wrong answer
+ */
+export const toJson = (value: unknown): string | undefined => write(value, 0)
+
+function write(given: unknown, depth: number): string | undefined {
+  switch (typeof given) {
+    case 'string':
+      return JSON.stringify(given)
+    case 'number':
+      return writeNumber(given)
+    case 'boolean':
+    case 'bigint':
+      return String(given)
+    case 'object':
+      return given === null ? 'null' : writeObject(given, depth)
+    default:
+      return undefined
+  }
+}
+
+function writeNumber(value: number): string {
+  if (!Number.isFinite(value)) throw new Error(`it returned ${value}, which JSON cannot say`)
+  return Object.is(value, -0) ? '-0' : String(value)
+}
+
+function writeObject(value: object, depth: number): string | undefined {
+  if (depth === MAX_DEPTH)
+    throw new Error(
+      `it returned a value of more than ${MAX_DEPTH} levels, or one that holds itself`,
+    )
+  if (Array.isArray(value)) return `[${writeAll(value, depth)}]`
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView))
+    return `[${writeElements(value as Uint8Array)}]`
+  const { toJSON } = value as { readonly toJSON?: unknown }
+  if (typeof toJSON === 'function') return write(toJSON.call(value), depth + 1)
+  let json = ''
+  for (const key of Object.keys(value)) {
+    const member = write((value as Record<string, unknown>)[key], depth + 1)
+    if (member !== undefined) json += `${json === '' ? '' : ','}${JSON.stringify(key)}:${member}`
+  }
+  return `{${json}}`
+}
+
+function writeAll(values: readonly unknown[], depth: number): string {
+  let json = ''
+  for (let i = 0; i < values.length; i++)
+    json += `${i === 0 ? '' : ','}${write(values[i], depth + 1) ?? 'null'}`
+  return json
+}
+
+function writeElements(elements: Uint8Array | Float32Array): string {
+  if (!(elements instanceof Float32Array || elements instanceof Float64Array))
+    return Array.from(elements as ArrayLike<number>, String).join()
+  const odd = (elements as Float32Array).findIndex(element => !Number.isFinite(element))
+  if (odd !== -1) throw new Error(`it returned ${elements[odd]}, which JSON cannot say`)
+  return DATATYPES.FP64.toJson?.(elements as never) as string
+}

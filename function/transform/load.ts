@@ -1,0 +1,106 @@
+import { registerHooks } from 'node:module'
+import { pathToFileURL } from 'node:url'
+import { isObject, show } from '../protocol/json.ts'
+import type { Transform } from './contract.ts'
+
+/** The author's own code, ready to be called. */
+export interface LoadedTransform {
+  /** The object that its file exports. */
+  readonly author: Transform
+  /**
+   * Checks data by the author's schema. Absent where there is none.
+   * @throws {BadRequest}
+   */
+  readonly checkInput?: (data: unknown) => void
+}
+
+/**
+ * Loads the author's own code into this thread.
+ * @throws {Error} of one line, which names the file
+ */
+export async function loadTransform(file: string): Promise<LoadedTransform> {
+  const url = pathToFileURL(file).href
+  resolveToThisServer(url)
+  return { author: checked(await importDefault(file, url), file) }
+}
+
+async function importDefault(file: string, url: string): Promise<unknown> {
+  try {
+    return ((await import(url)) as { readonly default?: unknown }).default
+  } catch (error) {
+    throw new Error(`the transform ${file} cannot be loaded: ${whyNotLoaded(error)}`)
+  }
+}
+
+/** What Node says of TypeScript that it cannot run, as of any other file, in one line. */
+function whyNotLoaded(error: unknown): string {
+  const { code, message, stack } = (error ?? {}) as NodeJS.ErrnoException
+  const line = String(message ?? error)
+    .replaceAll(/\s+/g, ' ')
+    .trim()
+  if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
+    return `${line}. Node runs TypeScript by removing its types; set "erasableSyntaxOnly" in tsconfig.json to see what it cannot remove`
+  // Where a file is no JavaScript, only the stack names it.
+  const place = error instanceof SyntaxError ? stack?.split('\n', 1)[0]?.trim() : undefined
+  return place === undefined || line.includes(place) ? line : `${line} (${place})`
+}
+
+const FUNCTIONS = ['setup', 'close', 'preprocess', 'postprocess'] as const
+const MEMBERS: readonly string[] = [...FUNCTIONS, 'input', 'output']
+
+/** @throws {Error} where this is no transform */
+function checked(author: unknown, file: string): Transform {
+  const wrong = (text: string) => new Error(`the transform ${file} ${text}`)
+  if (!isObject(author))
+    throw wrong(
+      `has ${author === undefined ? 'no default export' : `the default export ${show(author)}`}; it must be an object with preprocess or postprocess, as defineTransform()({…}) gives`,
+    )
+  const transform = author as Transform
+  for (const name of Object.keys(author))
+    if (!MEMBERS.includes(name))
+      throw wrong(`has ${show(name)}; a transform has ${MEMBERS.join(', ')} and nothing else`)
+  for (const name of FUNCTIONS) {
+    const member = transform[name]
+    if (member !== undefined && typeof member !== 'function')
+      throw wrong(`: ${name} is ${show(member)}; it must be a function`)
+  }
+  if (transform.preprocess === undefined && transform.postprocess === undefined)
+    throw wrong('has neither preprocess nor postprocess')
+  return transform
+}
+
+/** The name that authors import this package by. */
+const PACKAGE = 'onnx-function'
+
+/** In the build it is a file beside the bundle; here it is TypeScript beside this file. */
+const EXPORTS = new URL(
+  import.meta.url.endsWith('.ts') ? './exports.ts' : './transform.js',
+  import.meta.url,
+).href
+
+/** URLs of the author's modules. */
+const authors = new Set<string>()
+
+/**
+ * An author's `import … from 'onnx-function'` gets this very server's exports, wherever the file lies
+ * and in each thread. Other modules of the process get what Node finds.
+ */
+function resolveToThisServer(url: string): void {
+  const isFirst = authors.size === 0
+  authors.add(url)
+  if (!isFirst) return
+  registerHooks({
+    resolve(specifier, context, nextResolve) {
+      const isAuthors = context.parentURL !== undefined && authors.has(context.parentURL)
+      if (isAuthors && specifier === PACKAGE)
+        return {
+          url: EXPORTS,
+          shortCircuit: true,
+          format: EXPORTS.endsWith('.ts') ? 'module-typescript' : 'module',
+        }
+      const resolved = nextResolve(specifier, context)
+      if (isAuthors && resolved.url.startsWith('file:')) authors.add(resolved.url)
+      return resolved
+    },
+  })
+}

@@ -1,0 +1,80 @@
+import type { ResponseLimits } from '../protocol/encode.ts'
+import { answerTooLarge } from '../protocol/encode.ts'
+import { TooLarge } from '../protocol/errors.ts'
+import type { Call, Content, Reply } from './call.ts'
+import type { BodyAnswer, EventReply } from './contract.ts'
+import { toJson } from './json.ts'
+
+/**
+ * What postprocess returned, as an answer.
+ * @throws {Error} where it is none: the author's mistake
+ * @throws {TooLarge}
+ */
+export function contentOf(
+  value: unknown,
+  { kind }: Call,
+  { maxBytes, maxJsonBytes }: ResponseLimits,
+): Content | undefined {
+  if (kind === 'instance' && (value === undefined || isBody(value)))
+    throw new Error(
+      `it returned ${value === undefined ? 'undefined' : 'a body'}; a V1 prediction is JSON`,
+    )
+  if (value === undefined) return undefined
+  if (isBody(value)) {
+    const { body, contentType } = value
+    if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(contentType))
+      throw new Error('it returned a contentType that is no media type in ASCII')
+    if (Buffer.byteLength(body) > maxBytes) throw answerTooLarge(maxBytes)
+    return { body, contentType }
+  }
+  const json = toJson(value)
+  if (json === undefined) throw new Error(`it returned a ${typeof value}, which JSON cannot say`)
+  if (json.length > maxJsonBytes)
+    throw new TooLarge(
+      `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for less`,
+    )
+  return { json }
+}
+
+/** An object with exactly these two keys. */
+function isBody(value: unknown): value is BodyAnswer {
+  if (typeof value !== 'object' || value === null) return false
+  const { body, contentType } = value as Partial<BodyAnswer>
+  return (
+    typeof contentType === 'string' &&
+    (typeof body === 'string' || body instanceof Uint8Array) &&
+    Object.keys(value).length === 2
+  )
+}
+
+/** The server's, and what HTTP and the JSON format make of the data. */
+const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
+
+const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
+
+/**
+ * What the author says of the reply event; undefined where that is nothing.
+ * @throws {Error} where an event cannot have it
+ */
+export function eventOf(reply: EventReply | undefined): Reply['event'] {
+  if (reply === undefined) return undefined
+  const { type, attributes } = reply
+  const names = Object.keys(attributes)
+  if (type === undefined && names.length === 0) return undefined
+  if (type !== undefined && !isAttribute(type))
+    throw new Error('reply.type must be text that is not empty, without control characters')
+  for (const name of names) {
+    if (FIXED.includes(name) || !/^[a-z0-9]+$/.test(name))
+      throw new Error(
+        `reply.attributes has ${JSON.stringify(name)}; names are of lower-case letters and digits, and not ${FIXED.join(', ')}`,
+      )
+    if (!isAttribute(attributes[name]))
+      throw new Error(
+        `reply.attributes.${name} must be text that is not empty, without control characters`,
+      )
+  }
+  return { ...(type !== undefined && { type }), attributes: { ...attributes } }
+}
+
+const isAttribute = (value: unknown) =>
+  typeof value === 'string' && value !== '' && !FORBIDDEN.test(value)

@@ -1,0 +1,224 @@
+import { DATATYPES, type Datatype, type TensorElements } from '../protocol/datatypes.ts'
+import { checkSharedDimensions, readShape } from '../protocol/decode.ts'
+import { TooLarge } from '../protocol/errors.ts'
+import { isObject, show } from '../protocol/json.ts'
+import {
+  elementCount,
+  type Signature,
+  TEXT_BYTES,
+  type Tensor,
+  type TensorData,
+  type TensorMetadata,
+} from '../protocol/tensor.ts'
+
+/**
+ * The tensors that preprocess returned: nested arrays, or a shape with flat data. A typed array of
+ * the datatype is taken as it is, without a copy.
+ * @param maxBytes that the tensors may take
+ * @throws {Error} that names the input, what it must be and what it is: the author's mistake
+ * @throws {TooLarge}
+ */
+export function tensorsOf(returned: unknown, signature: Signature, maxBytes: number): Tensor[] {
+  const { inputs } = signature
+  const names = inputs.map(({ name }) => show(name)).join(', ')
+  if (!isObject(returned) || ArrayBuffer.isView(returned))
+    throw new Error(`it returned ${showValue(returned)}; it must return an object with ${names}`)
+  for (const name in returned)
+    if (!inputs.some(input => input.name === name))
+      throw new Error(`it returned ${show(name)}, which the model does not take; it takes ${names}`)
+  const tensors = inputs.map(metadata => tensorOf(returned, metadata))
+  asMistake(() => checkSharedDimensions(tensors, signature))
+  checkBytes(tensors, maxBytes)
+  return tensors
+}
+
+function checkBytes(tensors: readonly Tensor[], maxBytes: number): void {
+  let bytes = 0
+  for (const { data } of tensors)
+    bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
+  if (bytes <= maxBytes) return
+  throw new TooLarge(
+    `the request becomes tensors of ${bytes} bytes, and ${maxBytes} are allowed (MAX_BODY_BYTES)`,
+  )
+}
+
+function tensorOf(
+  returned: { readonly [name: string]: unknown },
+  metadata: TensorMetadata,
+): Tensor {
+  const { name, datatype } = metadata
+  if (!Object.hasOwn(returned, name))
+    throw new Error(`it returned no ${show(name)}; ${fits(metadata)}`)
+  const value = returned[name]
+  if (isFlat(value)) {
+    const { shape, data } = value
+    if (!isShape(shape)) throw wrong(metadata, `its shape is ${showValue(shape)}`)
+    const given = shape.slice()
+    checkFits(given, metadata)
+    return { name, datatype, shape: given, data: flatData(data, given, metadata) }
+  }
+  const shape = nestedShape(value, metadata)
+  checkFits(shape, metadata)
+  return { name, datatype, shape, data: nestedData(value, shape, metadata) }
+}
+
+interface Flat {
+  readonly shape: unknown
+  readonly data: unknown
+}
+
+const isFlat = (value: unknown): value is Flat =>
+  isObject(value) && !ArrayBuffer.isView(value) && 'shape' in value && 'data' in value
+
+const isShape = (shape: unknown): shape is readonly number[] =>
+  Array.isArray(shape) && shape.every(length => Number.isSafeInteger(length) && length >= 0)
+
+function checkFits(shape: readonly number[], metadata: TensorMetadata): void {
+  try {
+    readShape(shape, metadata)
+  } catch {
+    throw wrong(metadata, `it has the shape [${shape}]`)
+  }
+}
+
+/** What refuses a caller's tensors refuses the author's, and is then no mistake of the caller. */
+function asMistake(check: () => void): void {
+  try {
+    check()
+  } catch (error) {
+    throw new Error((error as Error).message)
+  }
+}
+
+type List = readonly unknown[] | Exclude<TensorData, readonly string[]>
+
+const isList = (value: unknown): value is List =>
+  Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))
+
+function flatData(data: unknown, shape: readonly number[], metadata: TensorMetadata): TensorData {
+  const count = elementCount(shape)
+  if (!isList(data)) throw wrong(metadata, `its data is ${showValue(data)}`)
+  if (data.length !== count)
+    throw wrong(metadata, `its shape [${shape}] has ${count} elements, and its data ${data.length}`)
+  const typed = typedData(data, metadata.datatype)
+  if (typed !== undefined) return typed
+  const filler = new Filler(count, [count], metadata)
+  filler.fill(data, 0)
+  return filler.elements
+}
+
+/** A typed array of the datatype, or one whose memory can be read as one. */
+function typedData(data: List, datatype: Datatype): TensorData | undefined {
+  if (Array.isArray(data)) return undefined
+  const { buffer, byteOffset, length } = data as Uint8Array
+  const isAlike =
+    (data instanceof Uint8ClampedArray && datatype === 'UINT8') ||
+    (datatype === 'FP16' && Object.prototype.toString.call(data) === '[object Float16Array]')
+  if (isAlike) return DATATYPES[datatype].view?.(buffer, byteOffset, length)
+  const own = DATATYPES[datatype].allocate(0)
+  if (Array.isArray(own)) return undefined
+  return data instanceof (own.constructor as new () => object) ? (data as TensorData) : undefined
+}
+
+/** The shape of nested arrays, by the first elements. */
+function nestedShape(value: unknown, { shape: expected }: TensorMetadata): number[] {
+  const shape: number[] = []
+  let level = value
+  while (isList(level)) {
+    shape.push(level.length)
+    level = level[0]
+  }
+  if (shape.at(-1) !== 0) return shape
+  // What an empty array leaves open, the model's shape says.
+  return [...shape, ...expected.slice(shape.length).map(length => Math.max(length, 0))]
+}
+
+function nestedData(
+  value: unknown,
+  shape: readonly number[],
+  metadata: TensorMetadata,
+): TensorElements {
+  const filler = new Filler(elementCount(shape), shape, metadata)
+  filler.fill(shape.length === 0 ? [value] : (value as List), 0)
+  return filler.elements
+}
+
+/** Writes nested elements, one behind the other. */
+class Filler {
+  readonly elements: TensorElements
+  readonly #shape: readonly number[]
+  readonly #metadata: TensorMetadata
+  readonly #read: (value: unknown) => unknown
+  #next = 0
+
+  constructor(count: number, shape: readonly number[], metadata: TensorMetadata) {
+    this.#shape = shape
+    this.#metadata = metadata
+    this.#read = READERS[metadata.datatype] ?? (() => undefined)
+    this.elements = DATATYPES[metadata.datatype].allocate(count)
+  }
+
+  fill(list: List, depth: number): void {
+    const length = this.#shape[depth + 1]
+    for (const value of list) {
+      if (length === undefined) this.#write(value)
+      else if (isList(value) && value.length === length) this.fill(value, depth + 1)
+      else
+        throw wrong(
+          this.#metadata,
+          `it begins as [${this.#shape}], but has ${showValue(value)} at depth ${depth + 1}, not an array of ${length}`,
+        )
+    }
+  }
+
+  #write(value: unknown): void {
+    const element = this.#read(value)
+    if (element === undefined)
+      throw wrong(this.#metadata, `element ${this.#next} is ${showValue(value)}`)
+    ;(this.elements as unknown[])[this.#next++] = element
+  }
+}
+
+/** The bits of a number as FP16; undefined where this Node has none (before 24). */
+const bits = new Uint16Array(1)
+const halves = typeof Float16Array === 'undefined' ? undefined : new Float16Array(bits.buffer)
+
+function half(value: unknown): number | undefined {
+  if (typeof value !== 'number' || halves === undefined) return undefined
+  halves[0] = value
+  return bits[0]
+}
+
+const single = (value: unknown) => {
+  if (typeof value !== 'number') return undefined
+  return Number.isFinite(Math.fround(value)) || !Number.isFinite(value) ? value : undefined
+}
+
+/** The author's values, in which NaN and infinities are numbers, as they are not in JSON. */
+const READERS: Readonly<Partial<Record<Datatype, (value: unknown) => unknown>>> = {
+  ...Object.fromEntries(Object.entries(DATATYPES).map(([name, { fromJson }]) => [name, fromJson])),
+  FP16: half,
+  FP32: single,
+  FP64: value => (typeof value === 'number' ? value : undefined),
+}
+
+const wrong = (metadata: TensorMetadata, got: string) =>
+  new Error(`input ${show(metadata.name)}: ${got}; ${fits(metadata)}`)
+
+const fits = ({ anyRank, shape, datatype }: TensorMetadata) =>
+  `the model takes ${datatype} (${TAKES[datatype] ?? DATATYPES[datatype].takes}) of ${anyRank ? 'any shape' : `shape [${shape}]`}`
+
+const TAKES: Readonly<Partial<Record<Datatype, string>>> = {
+  FP16: 'numbers, or their bits in a Uint16Array',
+  FP32: 'numbers that an FP32 can hold',
+  FP64: 'numbers',
+}
+
+/** No value: the log must not show data. */
+function showValue(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (value === undefined || value === null) return String(value)
+  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name}`
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}

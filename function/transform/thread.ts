@@ -1,0 +1,56 @@
+import type { Log } from '../telemetry/log.ts'
+import { authorsLog } from './context.ts'
+import type { ServedModel } from './contract.ts'
+import { type LoadedTransform, loadTransform } from './load.ts'
+
+/** The author's code on one thread, from its setup to its end. */
+export interface ThreadTransform extends LoadedTransform {
+  readonly model: ServedModel
+  /** @throws what the author's close() throws */
+  close(): Promise<void>
+}
+
+/**
+ * Loads the author's code into this thread, and sets it up before it takes work.
+ * @throws {Error} of one line
+ */
+export async function openTransform(
+  file: string,
+  model: ServedModel,
+  log: Log,
+): Promise<ThreadTransform> {
+  logStray(log)
+  const loaded = await loadTransform(file)
+  const { author } = loaded
+  try {
+    await author.setup?.({ model, log: authorsLog(log, () => ({})) })
+  } catch (error) {
+    const { message = String(error) } = (error ?? {}) as Partial<Error>
+    log.error({ err: error }, 'setup() of the transform failed')
+    throw new Error(`setup() of the transform ${file} failed: ${message.replaceAll(/\s+/g, ' ')}`)
+  }
+  return {
+    ...loaded,
+    model,
+    close: async () => {
+      await author.close?.()
+    },
+  }
+}
+
+let isLogging = false
+
+/**
+ * Errors of the author's code that no call is there for, such as a promise that nobody awaits or a
+ * timer's callback, are logged and end nothing.
+ */
+function logStray(log: Log): void {
+  if (isLogging) return
+  isLogging = true
+  process.on('unhandledRejection', error =>
+    log.error({ err: error }, 'a promise of the transform was rejected, and nothing awaits it'),
+  )
+  process.on('uncaughtException', error =>
+    log.error({ err: error }, 'the transform threw an error outside of a call'),
+  )
+}

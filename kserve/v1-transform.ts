@@ -1,0 +1,142 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { type Answer, type Caller, hangUp, knownError, type Request } from '../function/answer.ts'
+import type { DataPlane } from '../function/dataplane.ts'
+import type { AnswerEvent } from '../function/events/receive.ts'
+import { attributesAsText } from '../function/events/transform.ts'
+import { checkMediaType, toAnswer } from '../function/http/infer.ts'
+import type { EncodedResponse } from '../function/protocol/encode.ts'
+import { BadRequest } from '../function/protocol/errors.ts'
+import { parseJson, withoutMark } from '../function/protocol/json.ts'
+import {
+  findElements,
+  findMembers,
+  OPEN_ARRAY,
+  type Place,
+  without,
+} from '../function/protocol/json-scan.ts'
+import { instancesOf } from '../function/protocol/predict.ts'
+import type { Protocol } from '../function/telemetry/metrics.ts'
+import type { Call, CallData, Reply } from '../function/transform/call.ts'
+
+/*
+ * V1 by the author's own code: one call an instance, one prediction an answer.
+ */
+
+/** So many instances are under way together; of large ones fewer. */
+const TOGETHER = { instances: 256, bytes: 128 * 1024 }
+
+/** Answers a V1 request over HTTP, whatever becomes of it. */
+export async function predictBare(
+  request: Request,
+  caller: Caller,
+  dataPlane: DataPlane,
+): Promise<Answer> {
+  const { headers, body } = request
+  try {
+    checkMediaType(request)
+    const asking: Asking = { headers, caller, dataPlane, protocol: 'http' }
+    return toAnswer(await predictByTransform(body, asking))
+  } catch (error) {
+    return knownError(error, 'http')
+  }
+}
+
+/** What a V1 request is asked with. */
+interface Asking {
+  readonly headers: Request['headers']
+  readonly caller: Caller
+  readonly dataPlane: DataPlane
+  readonly protocol: Protocol
+  readonly event?: Call['event']
+}
+
+/** @throws {BadRequest} and what the data plane throws */
+async function predictByTransform(body: Uint8Array, asking: Asking): Promise<EncodedResponse> {
+  const predictions: string[] = []
+  for (const group of groupsOf(instancesIn(body))) {
+    predictions.push(...(await askTogether(group, predictions.length, asking)))
+    await nextTurn()
+  }
+  return { json: `{"predictions":[${predictions.join(',')}]}` }
+}
+
+async function askTogether(
+  group: readonly CallData[],
+  first: number,
+  asking: Asking,
+): Promise<string[]> {
+  try {
+    return await Promise.all(group.map((data, i) => predictionOf(data, first + i, asking)))
+  } catch (error) {
+    // The others are not waited for.
+    hangUp(asking.caller)
+    throw error
+  }
+}
+
+async function predictionOf(
+  data: CallData,
+  i: number,
+  { headers, caller, dataPlane, protocol, event }: Asking,
+): Promise<string> {
+  const contentType = 'application/json'
+  const call: Call = { kind: 'instance', data, contentType, headers, ...(event && { event }) }
+  try {
+    const { content } = await dataPlane.transform(() => call, protocol, caller)
+    return (content as { json: string }).json
+  } catch (error) {
+    throw named(error, i)
+  }
+}
+
+/** An error that is the caller's to mend says which instance it is about. */
+function named(error: unknown, i: number): unknown {
+  const { code, message } = error as { readonly code?: string; readonly message: string }
+  if (code !== 'BAD_REQUEST' && code !== 'TRANSFORM_REFUSED') return error
+  return Object.assign(new Error(`instances[${i}]: ${message}`), error)
+}
+
+/**
+ * The instances of a V1 request, each as it lies in the body: threads parse them.
+ * @throws {BadRequest}
+ */
+function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {
+  const bytes = withoutMark(body)
+  const isArray = ({ start }: Place) => bytes[start] === OPEN_ARRAY
+  const [place, ...others] = findMembers(bytes, ['instances']).filter(isArray)
+  const places = place === undefined || others.length > 0 ? [] : [place]
+  const { value } = parseJson(without(bytes, places, 'the body'), 'the body')
+  if (instancesOf(value) === undefined)
+    throw new BadRequest(
+      'inputs is given, but this model has a transform, which takes one instance a call; send instances',
+    )
+  if (place === undefined) return
+  const array = bytes.subarray(place.start, place.end)
+  for (const { start, end } of findElements(array, 'instances')) yield array.subarray(start, end)
+}
+
+function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void> {
+  let group: CallData[] = []
+  let size = 0
+  for (const bytes of instances) {
+    if (group.length === TOGETHER.instances || size + bytes.byteLength > TOGETHER.bytes) {
+      yield group
+      group = []
+      size = 0
+    }
+    group.push({ bytes, isJson: true })
+    size += bytes.byteLength
+  }
+  yield group
+}
+
+/** An event whose data is a V1 request is answered by an event with the predictions. */
+export const answerByPredictions =
+  ({ headers }: Request): AnswerEvent =>
+  async ({ data, attributes }, caller, { dataPlane }): Promise<Reply> => {
+    if (data === undefined) throw new BadRequest('the event has no data; it must be a V1 request')
+    const body = 'bytes' in data ? data.bytes : Buffer.from(JSON.stringify(data.json.value))
+    const event = attributesAsText(attributes)
+    const asking: Asking = { headers, caller, dataPlane, protocol: 'cloudevent', event }
+    return { content: await predictByTransform(body, asking) }
+  }

@@ -1,0 +1,3 @@
+import { testTransform } from './table.ts'
+
+testTransform('worker')
