@@ -123,6 +123,10 @@ export class CallServer {
     })
   }
 
+  get described(): ThreadTransform['described'] {
+    return this.#transform.described
+  }
+
   /** @returns false for a command that has nothing to do with calls */
   take(command: object): boolean {
     this.#watch.receive()

@@ -51,6 +51,10 @@ export class InlineTransformer implements Transformer {
     }
   }
 
+  get described(): Transformer['described'] {
+    return this.#transform.described
+  }
+
   get count(): number {
     return this.#calls.count
   }

@@ -105,6 +105,11 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).leftOut
   }
 
+  /** The author's own code, as its first worker found it. */
+  get transform(): WorkerThread['description']['transform'] {
+    return this.description?.transform
+  }
+
   /** CPU time that its first worker took to load the model. */
   get loadCpuMs(): number {
     return (this.description as WorkerThread['description']).loadCpuMs

@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { inferenceError, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import { shapesOf } from '../protocol/tensor.ts'
+import type { DescribedTransform } from '../transform/described.ts'
 import type { CallCommand } from './call-messages.ts'
 import type { CallStart } from './call-server.ts'
 import type { Session } from './session.ts'
@@ -51,7 +52,10 @@ interface ThreadEvents {
   readonly onStuck: () => void
 }
 
-type Description = Pick<Session, 'signature' | 'leftOut'> & { readonly loadCpuMs: number }
+type Description = Pick<Session, 'signature' | 'leftOut'> & {
+  readonly loadCpuMs: number
+  readonly transform: DescribedTransform | undefined
+}
 
 /** The main thread's side of one worker. It runs one command at a time. */
 export class WorkerThread {

@@ -18,6 +18,10 @@ export class WorkerTransformer implements Transformer {
     pool.setCalls({ runBytes, joins: undefined })
   }
 
+  get described(): Transformer['described'] {
+    return this.#pool.transform as Transformer['described']
+  }
+
   get count(): number {
     return this.#calls.count
   }

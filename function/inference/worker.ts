@@ -67,7 +67,8 @@ async function serve(port: MessagePort, start: WorkerStart): Promise<void> {
         return answer(port, loaded, command as Exclude<Command, CallCommand>)
     })
     const { signature, leftOut } = session
-    port.postMessage({ value: { signature, leftOut, loadCpuMs } } satisfies WorkerAnswer<unknown>)
+    const described = { signature, leftOut, loadCpuMs, transform: calls?.described }
+    port.postMessage({ value: described } satisfies WorkerAnswer<unknown>)
   } catch (error) {
     fail(port, error)
   }

@@ -14,7 +14,7 @@ import type { Half } from '../telemetry/metrics.ts'
 import type { Call, Content, Reply } from './call.ts'
 import { authorsLog, CallContext } from './context.ts'
 import type { Context, ServedModel } from './contract.ts'
-import { checkDescribed, readData } from './data.ts'
+import { readData } from './data.ts'
 import { TransformFailed, transformError } from './errors.ts'
 import type { LoadedTransform } from './load.ts'
 import { contentOf, eventOf } from './reply.ts'
@@ -62,10 +62,7 @@ export class TransformCodec implements Codec<Reply> {
     if (preprocess === undefined) return this.#decodeTensors(signature)
     const data = readData(this.#call)
     this.#data = data
-    if (checkInput !== undefined) {
-      checkDescribed(this.#call, data)
-      checkInput(data)
-    }
+    checkInput?.(data, this.#call.contentType)
     return this.#callAuthor(
       'preprocess',
       () => preprocess.call(author, data, this.#context as Context),
@@ -101,7 +98,7 @@ export class TransformCodec implements Codec<Reply> {
   #decodeTensors(signature: Signature): InferenceRequest {
     const { json, codec } = tensorsCodec(this.#call)
     this.#data = json
-    this.#host.loaded.checkInput?.(json)
+    this.#host.loaded.checkInput?.(json, this.#call.contentType)
     const request = codec.decode(signature) as InferenceRequest
     return { ...request, outputs: allOutputs(signature) }
   }

@@ -1,4 +1,3 @@
-import { Refused } from '../answer.ts'
 import { BadRequest } from '../protocol/errors.ts'
 import { parseJson, show } from '../protocol/json.ts'
 import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
@@ -20,15 +19,6 @@ export function readData({ data, contentType }: Call): unknown {
     return parseJson(bytes, 'the data').value
   }
   return type.startsWith('text/') ? readText(bytes, charset) : bytes
-}
-
-/** @throws {Refused} 415, for bytes where the author's schema describes JSON */
-export function checkDescribed({ contentType }: Call, data: unknown): void {
-  if (!(data instanceof Uint8Array)) return
-  throw new Refused(
-    'UNSUPPORTED_MEDIA_TYPE',
-    `Content-Type ${show(contentType)} is not supported; send application/json (with curl: -H 'Content-Type: application/json')`,
-  )
 }
 
 function readText(bytes: Uint8Array, charset: string): string {

@@ -2,16 +2,23 @@ import { registerHooks } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { isObject, show } from '../protocol/json.ts'
 import type { Transform } from './contract.ts'
+import { type DescribedTransform, describeTransform } from './described.ts'
+import type { CheckInput, Validate } from './schema.ts'
 
 /** The author's own code, ready to be called. */
 export interface LoadedTransform {
   /** The object that its file exports. */
   readonly author: Transform
-  /**
-   * Checks data by the author's schema. Absent where there is none.
-   * @throws {BadRequest}
-   */
-  readonly checkInput?: (data: unknown) => void
+  readonly described: DescribedTransform
+  /** Checks data by the author's schema. Absent where there is none. */
+  readonly checkInput?: CheckInput
+}
+
+/** What the file exports. */
+interface Exports {
+  readonly default?: unknown
+  /** The function of the input's schema, where a build made it. */
+  readonly validate?: Validate
 }
 
 /**
@@ -21,12 +28,22 @@ export interface LoadedTransform {
 export async function loadTransform(file: string): Promise<LoadedTransform> {
   const url = pathToFileURL(file).href
   resolveToThisServer(url)
-  return { author: checked(await importDefault(file, url), file) }
+  const exports = await importFile(file, url)
+  const author = checked(exports.default, file)
+  try {
+    const described = describeTransform(author)
+    const { input } = author
+    if (input === undefined) return { author, described }
+    const { inputCheck } = await import('./schema.ts')
+    return { author, described, checkInput: await inputCheck(input, exports.validate) }
+  } catch (error) {
+    throw new Error(`the transform ${file}: ${(error as Error).message}`)
+  }
 }
 
-async function importDefault(file: string, url: string): Promise<unknown> {
+async function importFile(file: string, url: string): Promise<Exports> {
   try {
-    return ((await import(url)) as { readonly default?: unknown }).default
+    return (await import(url)) as Exports
   } catch (error) {
     throw new Error(`the transform ${file} cannot be loaded: ${whyNotLoaded(error)}`)
   }
