@@ -60,6 +60,7 @@ export class MessageReader implements Arriving {
   #wake: (() => void) | undefined
   #late: NodeJS.Timeout | undefined
   #arrival: Arrival | undefined
+  #isInflating = false
 
   constructor(stream: ServerHttp2Stream, options: ReaderOptions) {
     this.#stream = stream
@@ -72,9 +73,9 @@ export class MessageReader implements Arriving {
     })
   }
 
-  /** No message has arrived, or part of one, that was not read. */
+  /** No message has arrived, or part of one, that was not read, and none is being inflated. */
   get isIdle(): boolean {
-    return this.#waiting.length === 0 && this.#prefixBytes === 0
+    return this.#waiting.length === 0 && this.#prefixBytes === 0 && !this.#isInflating
   }
 
   /** A message has arrived that was not read. */
@@ -231,6 +232,7 @@ export class MessageReader implements Arriving {
 
   async #inflate({ message, reservation }: Received): Promise<Received> {
     const { decoder, maxBytes } = this.#options
+    this.#isInflating = true
     try {
       const inflated = await inflate(decoder as Decoder, message, {
         what: 'message',
@@ -241,6 +243,8 @@ export class MessageReader implements Arriving {
     } catch (error) {
       reservation.release()
       throw error
+    } finally {
+      this.#isInflating = false
     }
   }
 
