@@ -53,11 +53,8 @@ interface Listener {
   failed(error: Error): void
 }
 
-/** Opens a socket: plain, or with TLS. */
-export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
-
 /** One keep-alive connection that has one request in flight at a time. */
-function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
+function connect(port: number, listener: Listener): Connection {
   /** Length of the latest answer: the next is most often as long, and then its head need not be read. */
   let usual = -1
   /** Of the answer being read: its head while that is incomplete, its status, and the bytes still to come. */
@@ -118,7 +115,7 @@ function connect(port: number, listener: Listener, dial: Dial = net.connect): Co
     else listener.answered(status, answer)
   }
 
-  const socket = dial({
+  const socket = net.connect({
     port,
     host: '127.0.0.1',
     noDelay: true,
@@ -468,12 +465,10 @@ export async function openLoop(
   {
     connections = 1_000,
     patienceMs = PATIENCE_MS,
-    dial,
     onFailure,
   }: {
     connections?: number
     patienceMs?: number
-    dial?: Dial | undefined
     onFailure: (error: Error, index: number) => void
   },
 ): Promise<{ sent: number; givenUp: number; lag: number }> {
@@ -506,7 +501,7 @@ export async function openLoop(
       idle.push(taken)
     }
     const taken: Seat = {
-      ...connect(port, { answered, failed: error => lose(taken, error) }, dial),
+      ...connect(port, { answered, failed: error => lose(taken, error) }),
       index: -1,
     }
     all.add(taken)

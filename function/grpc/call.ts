@@ -37,8 +37,6 @@ export class Call {
   readonly #over = Promise.withResolvers<void>()
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
-  /** At the last tick, the connection was ending and nothing was to be answered. */
-  #mayEnd = false
   #timer: NodeJS.Timeout | undefined
   /** Cuts off a client that reads nothing. */
   #slow: NodeJS.Timeout | undefined
@@ -95,12 +93,9 @@ export class Call {
   }
 
   tick(): void {
-    // A watch tells that the server is ending before it ends itself.
-    this.#onTick?.()
-    const mayEnd = this.isConnectionEnding && this.isIdle
-    if (mayEnd && this.#mayEnd)
+    if (this.isConnectionEnding && this.isIdle)
       this.end({ code: UNAVAILABLE, message: 'the connection is ending; call again' })
-    this.#mayEnd = mayEnd
+    else this.#onTick?.()
   }
 
   /**

@@ -295,6 +295,39 @@ test('an example that is too large, or the same everywhere, is not spelled out',
   ])
 })
 
+test('with a transform, the page has its schemas, and a command that asks POST /', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'transform-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'transform.js')
+  writeFileSync(
+    file,
+    `export default {
+      input: { type: 'object', required: ['it\\'s'], properties: { 'it\\'s': { type: 'number', minimum: 5 } } },
+      output: { type: 'string' },
+      preprocess: data => ({ input: [[data['it\\'s'], 3.5, 1.4, 0.2]] }),
+      postprocess: ({ predicted_class }) => predicted_class.data[0],
+    }`,
+  )
+  const server = await startServer({ TRANSFORM: file, EXECUTION: 'inline' })
+  t.after(() => server.stop())
+  const { text } = await supertest(server.url).get('/').set('Accept', BROWSER)
+  const { transform } = JSON.parse(/<script id="model"[^>]*>(.*)<\/script>/.exec(text)?.[1] ?? '')
+  const { input, ...rest } = transform
+  assert.deepEqual(Object.keys(input.properties), ["it's"])
+  assert.deepEqual(rest, {
+    preprocess: true,
+    postprocess: true,
+    output: { type: 'string' },
+    example: { "it's": 5 },
+  })
+  assert.ok(text.includes('<h2>Model inputs</h2>'))
+  const command = (await commandOf(server)).replace('curl', 'curl -sS')
+  const { stdout } = await promisify(execFile)('bash', ['-c', command])
+  assert.equal(stdout, '"setosa"')
+  const { body } = await supertest(server.url).get('/openapi.json')
+  assert.ok(JSON.stringify(body.paths['/'].post.requestBody).includes("it's"))
+})
+
 test('with PLAYGROUND=off, GET / gives a browser the server\u2019s metadata too, /openapi.json says so, and /docs stays', async t => {
   const server = await startServer({ PLAYGROUND: 'off' })
   t.after(() => server.stop())

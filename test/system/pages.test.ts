@@ -1,37 +1,22 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import {
-  type Browser,
-  type BrowserContextOptions,
-  chromium,
-  type Locator,
-  type Page,
-  type Route,
-} from 'playwright-core'
+import type { Browser, Page, Route } from 'playwright-core'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
-
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-/** Where pictures of the pages go, for somebody to look at; none are made where it is not set. */
-const { SCREENSHOTS } = process.env
-
-const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
-
-const DESKTOP: BrowserContextOptions = {
-  viewport: { width: 1280, height: 900 },
-  colorScheme: 'light',
-}
-const PHONE: BrowserContextOptions = {
-  viewport: { width: 390, height: 844 },
-  deviceScaleFactor: 2,
-  colorScheme: 'dark',
-  hasTouch: true,
-}
+import {
+  accessibility,
+  answered,
+  DESKTOP,
+  launch,
+  overflow,
+  PHONE,
+  picture,
+  text,
+} from './browser.ts'
 
 const PETAL_LENGTH = 'input, row 1, petal length (cm)'
 
@@ -40,22 +25,7 @@ let iris: ServerProcess
 let binary: ServerProcess
 
 before(async () => {
-  assert.ok(
-    existsSync(CHROMIUM),
-    `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
-  )
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  })
+  browser = await launch()
   iris = await startProcess({}, [], 600_000)
   binary = await startProcess({ MODEL_DIR: testModel('identity-fp16') }, [], 600_000)
 })
@@ -624,43 +594,4 @@ describe('the API page', () => {
 
 const shell = (command: string) => promisify(execFile)('bash', ['-c', command])
 
-const text = async (locator: Locator) => (await locator.textContent()) ?? ''
-
 const operation = (page: Page, id: string) => page.locator(`#${id}`)
-
-/** Waits for the answer to what was just asked. */
-const answered = (page: Page) =>
-  page
-    .locator('form:not([aria-busy]) >> visible=true')
-    .first()
-    .waitFor()
-    .then(() => page.locator('#status .good').waitFor())
-
-/** What axe finds against WCAG 2.2 AA. */
-async function accessibility(page: Page): Promise<string[]> {
-  await page.evaluate(AXE)
-  const { violations } = await page.evaluate(() =>
-    (
-      window as unknown as { axe: { run(options: unknown): Promise<{ violations: Violation[] }> } }
-    ).axe.run({
-      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-    }),
-  )
-  return violations.map(
-    ({ id, nodes }) =>
-      `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('; ')}`,
-  )
-}
-
-interface Violation {
-  readonly id: string
-  readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
-}
-
-const overflow = (page: Page) =>
-  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-
-async function picture(page: Page, name: string): Promise<void> {
-  if (SCREENSHOTS !== undefined)
-    await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true })
-}

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Answer, Request } from '../../answer.ts'
+import type { Answer, Caller, Request } from '../../answer.ts'
 import type { Service } from '../../service.ts'
 import type { Pages, TableRoute } from '../routes.ts'
 import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
@@ -17,12 +17,12 @@ export function createPages(
   return {
     docs: request => page(request, { 'content-security-policy': DOCS_POLICY }, DOCS_HTML),
     async openApi(request, caller) {
-      const loaded = await model.whenLoaded(caller)
-      description ??= JSON.stringify(openApi(model, loaded, config, await describeRows(rows)))
+      const described = await describedModel(model, caller)
+      description ??= JSON.stringify(openApi(model, described, config, await describeRows(rows)))
       return unlessFresh(request, JSON_HEADERS, description)
     },
     async playground(request, caller) {
-      playground ??= createPlayground(PLAYGROUND_HTML, model, await model.whenLoaded(caller))
+      playground ??= createPlayground(PLAYGROUND_HTML, model, await describedModel(model, caller))
       // Another Accept gets the server's metadata.
       const headers = {
         'content-security-policy': PLAYGROUND_POLICY,
@@ -31,6 +31,12 @@ export function createPages(
       return page(request, headers, playground(addressOf(request)))
     },
   }
+}
+
+/** What documents say of the model once it is loaded, and of the author's code. */
+async function describedModel(model: Service['model'], caller: Caller) {
+  const { signature, example, features } = await model.whenLoaded(caller)
+  return { signature, example, features, transform: model.transformer?.described }
 }
 
 const describeRows = (rows: readonly TableRoute[]): Promise<DescribedRow[]> =>

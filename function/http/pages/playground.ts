@@ -5,7 +5,7 @@ import { show } from '../../protocol/json.ts'
 import { shortest } from '../../protocol/shortest.ts'
 import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
 import type { DescribedTransform } from '../../transform/described.ts'
-import { exampleOf as exampleOfSchema } from '../../transform/example.ts'
+import { exampleOf } from '../../transform/example.ts'
 import { mediaTypeOf } from '../../transform/schema.ts'
 import { EVENT } from './events.ts'
 
@@ -80,7 +80,7 @@ const describeTransform = ({ preprocess, postprocess, input, output }: Described
   input,
   output,
   mediaType: mediaTypeOf(input),
-  example: input && exampleOfSchema(input),
+  example: exampleOf(input ?? true),
 })
 
 /** Of model.json, else of the first output that the graph gives some. */
@@ -102,7 +102,7 @@ function describe(
       /** As errors name it. */
       shown: show(input.name),
       features: features[input.name],
-      example: exampleOf(example.find(({ name }) => name === input.name) as Tensor),
+      example: tensorExample(example.find(({ name }) => name === input.name) as Tensor),
     })),
     outputs: outputs.map(({ name, datatype, shape, anyRank }) => ({
       name,
@@ -116,7 +116,7 @@ function describe(
 /**
  * Elements as one would type them; `every` instead where all are the same or there are too many.
  */
-function exampleOf(tensor: Tensor) {
+function tensorExample(tensor: Tensor) {
   const { shape } = tensor
   const texts = elementCount(shape) > MOST_ELEMENTS ? [] : elementTexts(tensor)
   return texts.every(text => text === texts[0])

@@ -19,6 +19,8 @@ export class PickedFile {
   #changed
   /** @type {Picked | undefined} */
   #picked
+  /** Why there is no file. */
+  #problem = 'no file is chosen'
   #redraw = () => {}
 
   /** @param {string | undefined} expected its media type, which may be a range such as image/* */
@@ -58,16 +60,22 @@ export class PickedFile {
 
   /** @throws {Unsendable} */
   read() {
-    if (this.#picked === undefined) throw new Unsendable('no file is chosen')
+    if (this.#picked === undefined) throw new Unsendable(this.#problem)
     const { bytes, type, name } = this.#picked
     return { contentType: type, bytes, file: name }
   }
 
   async #pick(file) {
-    const bytes = new Uint8Array(await file.arrayBuffer())
     const isExact = this.#expected !== undefined && !this.#expected.includes('*')
     const type = isExact ? this.#expected : file.type || 'application/octet-stream'
-    this.#picked = { bytes, type, name: file.name }
+    try {
+      const bytes = new Uint8Array(await file.arrayBuffer())
+      this.#picked = { bytes, type, name: file.name }
+    } catch (error) {
+      // A folder is dropped like a file.
+      this.#picked = undefined
+      this.#problem = `${file.name} cannot be read: ${error.message}`
+    }
     this.#redraw()
     this.#changed()
   }

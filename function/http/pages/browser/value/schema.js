@@ -1,3 +1,4 @@
+import { pretty } from '../json.js'
 import { elementJson, Unsendable } from '../request.js'
 import { sliderRange } from '../slider.js'
 
@@ -73,10 +74,8 @@ export const textsOf = (fields, value) =>
 function textOf({ kind }, value) {
   if (value === undefined) return kind === 'boolean' ? 'false' : ''
   if (kind === 'choice') return JSON.stringify(value)
-  return kind === 'json' ? written(value) : String(value)
+  return kind === 'json' ? pretty(JSON.stringify(value)) : String(value)
 }
-
-const written = value => JSON.stringify(value, undefined, 2)
 
 /**
  * The texts of the fields as JSON. What is optional and empty is left out.
