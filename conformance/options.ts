@@ -6,6 +6,7 @@ import { groups } from './points.ts'
 
 export const HELP = `Says point by point whether a server keeps the Open Inference Protocol (KServe "V2") over HTTP.
 
+  onnx-function conformance --url URL --model NAME [options]   where onnx-function is installed
   npm run conformance -- --url URL --model NAME [options]      from a clone of onnx-function
   node run.ts --url URL --model NAME [options]                 in this folder; Node 24 or later
 

@@ -1,5 +1,8 @@
+#!/usr/bin/env node
 import { readConfig } from './config/config.ts'
 import { runProcess } from './process.ts'
 
-/** `npm start`. */
-runProcess(() => ({ config: readConfig(process.env) }))
+/** `npm start`, and the command `onnx-function`: without arguments both serve, and load no more. */
+const [, , ...args] = process.argv
+if (args.length === 0) runProcess(() => ({ config: readConfig(process.env) }))
+else void import('./cli/command.ts').then(({ runCommand }) => runCommand(args))

@@ -1,9 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import manifest from '../package.json' with { type: 'json' }
 import type { Config } from './config/config.ts'
 import { type Listener, type ListenOptions, listen } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
+import { urlOf } from './http/server.ts'
 import { curlCommand } from './inference/metadata.ts'
+import { checkNode } from './node-version.ts'
 import { createService, endPush, flushPush, type Service, startPush } from './service.ts'
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
@@ -15,6 +16,11 @@ export interface Setup {
   readonly listening?: ListenOptions
   /** Sentences for the log. */
   readonly warnings?: readonly string[]
+  /**
+   * Another process holds the port (node:cluster), and starts this one again. It listens only once
+   * the model is loaded, because until then another answers.
+   */
+  readonly isSupervised?: boolean
 }
 
 /**
@@ -28,16 +34,11 @@ export function runProcess(configure: () => Setup | Promise<Setup>): void {
   })
 }
 
-/** @throws {Error} of one line, where Node is older than package.json asks for */
-export function checkNode(version: string): void {
-  const least = manifest.engines.node.replace('>=', '')
-  const [major = 0, minor = 0] = version.split('.').map(Number)
-  const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number)
-  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return
-  throw new Error(
-    `Node ${version} is too old: ${least} or later is needed. "npm ci" installs one for "npm start", but not with NODE_ENV=production`,
-  )
-}
+/**
+ * A process that another takes the place of is in no hurry: a client whose machine stands still for
+ * a moment finds its connection open.
+ */
+const SUPERVISED_PATIENCE_MS = 2_000
 
 /** A process that listens. */
 interface Running {
@@ -47,6 +48,7 @@ interface Running {
   isEnding?: true
   readonly service: Service
   readonly config: Config
+  readonly isSupervised: boolean
   readonly listener: Listener
   /** Settles when the model is loaded, or cannot be. */
   readonly loading: Promise<void>
@@ -56,7 +58,7 @@ interface Running {
 
 async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   checkNode(process.versions.node)
-  const { config, listening, warnings = [] } = await configure()
+  const { config, listening, warnings = [], isSupervised = false } = await configure()
   const service = createService(config)
   const { model, metrics, log } = service
   for (const sentence of warnings) log.warn(sentence)
@@ -65,6 +67,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   // Before a client can connect: a signal without a listener ends the process, and requests with
   // it.
   const terminated = firstSignal()
+  if (isSupervised) await model.load()
   const listener = await listen(service, config, listening)
   // Until the process ends, so that its last moments can be watched, too.
   const metricsListener =
@@ -72,9 +75,9 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
       ? undefined
       : await listenForMetrics(service, config, config.metricsPort)
   metrics.mark('listen')
-  const loading = model.load()
+  const loading = isSupervised ? Promise.resolve() : model.load()
   const pushing = loading.catch(() => {}).then(() => startPush(service, config))
-  const running: Running = { service, config, listener, loading, pushing }
+  const running: Running = { service, config, isSupervised, listener, loading, pushing }
   terminated.then(signal => endByDraining(running, signal))
   model.whenStuck.then(() => replaceProcess(running))
   await untilLoaded(running)
@@ -146,13 +149,13 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
  * TERM; then the same command takes the place of this process.
  */
 async function replaceProcess(running: Running): Promise<void> {
-  const { service, config, pushing } = running
+  const { service, config, isSupervised, pushing } = running
   // It is ending, which no run can keep it from.
   if (service.model.retired) return
   running.draining = drain(running, {})
   await endPush(pushing, await running.draining)
   if (running.isEnding) return
-  if (config.listenFd !== undefined) {
+  if (isSupervised || config.listenFd !== undefined) {
     // The socket is closed here by now; whoever passed it still has it, and starts the process again.
     service.log.info('the process ends, because it does not have the passed socket any more')
     endAtOnce(1)
@@ -166,7 +169,7 @@ async function replaceProcess(running: Running): Promise<void> {
  * @returns what is left of it
  */
 async function drain(running: Running, cause: { signal?: string }): Promise<number> {
-  const { service, config, listener, pushing } = running
+  const { service, config, isSupervised, listener, pushing } = running
   const { drainDelayMs, drainTimeoutMs } = config
   const { model, log } = service
   const deadline = performance.now() + drainTimeoutMs
@@ -179,7 +182,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
     listener.stopKeepAlive()
     await wait(Math.min(drainDelayMs, drainTimeoutMs))
   }
-  const answered = await listener.close(left())
+  const answered = await listener.close(left(), isSupervised ? SUPERVISED_PATIENCE_MS : undefined)
   if (answered) log.info('drained')
   else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
   return left()
@@ -225,9 +228,10 @@ function logStarted(
   { model, log }: Service,
   { port }: Listener,
   metricsListener: Listener | undefined,
-  { listenHost, listenFd, inCluster, tls, auth }: Config,
+  config: Config,
 ): void {
-  const url = `${tls === undefined ? 'http' : 'https'}://${listenHost === undefined ? 'localhost' : hostInUrl(listenHost)}:${port}`
+  const { listenFd, inCluster, auth } = config
+  const url = urlOf(config, port)
   const { name, version } = model
   log.info(
     { model: name, version, url, metricsPort: metricsListener?.port },
@@ -244,5 +248,3 @@ function logStarted(
   process.stderr.on('error', () => {})
   process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }
-
-const hostInUrl = (host: string) => (host.includes(':') ? `[${host}]` : host)

@@ -5,8 +5,9 @@
 // A registry that cannot be reached, or has no advisories (a mirror, a machine without network), says nothing of the packages: then this
 // says so and does not fail, so that a change can be checked there, too.
 import { spawnSync } from 'node:child_process'
+import { shippedPackages } from './shipped.mjs'
 
-const { stdout, error } = spawnSync('npm', ['audit', '--omit=dev', '--json'], {
+const { stdout, error } = spawnSync('npm', ['audit', '--json'], {
   encoding: 'utf8',
   timeout: 120_000,
 })
@@ -17,7 +18,10 @@ if (report?.auditReportVersion === undefined) {
   process.stdout.write(`NOT audited: the registry does not tell of vulnerabilities (${reason})\n`)
   process.exit(0)
 }
-const found = Object.values(report.vulnerabilities)
+const shipped = await shippedPackages()
+const found = Object.values(report.vulnerabilities).filter(({ nodes }) =>
+  nodes.some(path => shipped.has(path)),
+)
 for (const { name, severity, via } of found) {
   const titles = via.map(cause =>
     typeof cause === 'string' ? cause : `${cause.range}: ${cause.title} ${cause.url}`,
@@ -26,7 +30,7 @@ for (const { name, severity, via } of found) {
 }
 const grave = found.filter(({ severity }) => !['info', 'low'].includes(severity))
 process.stdout.write(
-  `${report.metadata.dependencies.prod} packages, ${found.length} with known vulnerabilities, ${grave.length} more than low\n`,
+  `${shipped.size} packages, ${found.length} with known vulnerabilities, ${grave.length} more than low\n`,
 )
 process.exit(grave.length === 0 ? 0 : 1)
 

@@ -2,7 +2,8 @@
 // loaded later or in another thread, and the files that these share.
 // Plain JavaScript, because `npm run prepare` may find any Node. Without the bundler it does nothing:
 // a production install of a tree that was built before has none.
-import { cp, readdir, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
 import { relative } from 'node:path'
 
@@ -15,6 +16,10 @@ if (esbuild === undefined) {
 for (const name of await readdir('build').catch(() => [])) {
   if (!name.endsWith('.js.js')) await rm(`build/${name}`, { recursive: true })
 }
+
+/** What a project imports of the package. */
+const PACKAGE = 'function/package.ts'
+const KNATIVE = 'function/index.ts'
 
 const minified = { minifySyntax: true, minifyWhitespace: true }
 // CommonJS packages in an ES module need require() for Node's own modules.
@@ -97,17 +102,27 @@ const together = await esbuild.build({
   ...options,
   entryPoints: {
     main: 'function/main.ts',
+    package: PACKAGE,
+    index: KNATIVE,
     predictor: 'kserve/predictor.ts',
     worker: 'function/inference/worker.ts',
+    measure: 'scripts/check-model/measure.ts',
   },
   splitting: true,
   chunkNames: '[name]-[hash]',
 })
 // Alone: it shares little with the function.
-await esbuild.build({ ...options, entryPoints: { consumer: 'knative/consumer.ts' } })
+const consumer = await esbuild.build({
+  ...options,
+  entryPoints: { consumer: 'knative/consumer.ts' },
+})
 // What `onnx-function` gives an author's transform (function/transform/load.ts). Alone, too: errors are
 // told apart by their codes, so that it needs no class of the server's.
 await esbuild.build({ ...options, entryPoints: { transform: 'function/transform/exports.ts' } })
+
+const { BUNDLED, packagesOf } = await import('./shipped.mjs')
+const inputs = { ...together.metafile.inputs, ...consumer.metafile.inputs }
+await writeFile(BUNDLED, JSON.stringify(packagesOf(inputs)))
 
 const { joinStart } = await import('./join-start.mjs')
 const { plugins: _plugins, banner: _banner, ...rest } = options
@@ -115,6 +130,12 @@ const files = await joinStart(esbuild, rest, together.metafile.outputs)
 for (const { path, contents } of files) {
   if (path.endsWith('.js'))
     process.stdout.write(`${relative('.', path)} ${(contents.length / 1024).toFixed(0)} kB\n`)
+}
+
+// The image has no compiler, and needs no declarations.
+if (existsSync('node_modules/typescript')) {
+  const { writeDeclarations } = await import('./declarations.mjs')
+  await writeDeclarations([PACKAGE, KNATIVE], 'build/types')
 }
 
 // ONNX Runtime's text operators ask for en_US.UTF-8, of which they use the letters alone: C.UTF-8 has

@@ -30,7 +30,11 @@ if (!existsSync(join(runtime, files))) {
 
 await rm(target, { recursive: true, force: true })
 await mkdir(target, { recursive: true })
-await cp('build', join(target, 'build'), { recursive: true })
+// Declarations are for projects that import the package.
+await cp('build', join(target, 'build'), {
+  recursive: true,
+  filter: path => path !== join('build', 'types'),
+})
 
 for (const version of await readdir('models/iris')) {
   for (const file of ['model.onnx', 'model.json']) {

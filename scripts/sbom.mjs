@@ -2,10 +2,11 @@
 //
 //   node scripts/sbom.mjs FILE
 //
-// The packages of package-lock.json that production has, with their digests, and Node. Not in it: Debian's packages of the image's base,
+// The packages of package-lock.json that production has, installed or taken in by the build, with their digests, and Node. Not in it: Debian's packages of the image's base,
 // which a scanner of images lists (docs/security.md).
 import { spawnSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
+import { shippedPackages } from './shipped.mjs'
 
 const target = process.argv[2]
 if (target === undefined) {
@@ -20,15 +21,17 @@ if (status !== 0) {
 }
 const bom = JSON.parse(stdout)
 const { name, devDependencies } = JSON.parse(await readFile('package.json', 'utf8'))
-const { packages } = JSON.parse(await readFile('package-lock.json', 'utf8'))
-// Not npm's own --omit=dev, which also leaves out what both production and development need (npm 11.19: prom-client, debug).
-const shipped = new Set(
-  Object.entries(packages)
-    .filter(([path, { dev }]) => path !== '' && dev !== true)
-    .map(([path, { version }]) => `${path.split('node_modules/').at(-1)}@${version}`),
-)
+const packages = [...(await shippedPackages()).values()]
+const shipped = new Set(packages.map(({ name, version }) => `${name}@${version}`))
 const isShipped = ref => shipped.has(ref) || ref === bom.metadata.component['bom-ref']
-bom.components = bom.components.filter(component => isShipped(component['bom-ref']))
+bom.components = bom.components
+  .filter(component => isShipped(component['bom-ref']))
+  // npm takes what the build has taken in for no part of production.
+  .map(({ properties = [], scope: _scope, ...component }) => ({
+    ...component,
+    scope: 'required',
+    properties: properties.filter(({ name }) => name !== 'cdx:npm:package:development'),
+  }))
 bom.dependencies = bom.dependencies
   .filter(({ ref }) => isShipped(ref))
   .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(isShipped) }))

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { type AuthConfig, readAuth, readTls, type TlsConfig } from './access.ts'
@@ -53,6 +54,7 @@ export function readConfig(
   const memoryBytes = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
   return Object.freeze({
     ...values,
+    modelDir: env.MODEL_DIR ? values.modelDir : (modelHere() ?? values.modelDir),
     ortThreads: Math.min(cpus, values.ortThreads ?? cpus),
     cpus,
     memoryBytes,
@@ -90,6 +92,9 @@ export const MOUNTED_MODEL = '/mnt/models'
 /** @param givenAs KServe's own argument for the folder of the model */
 const isStored = (folder: string, givenAs: string | undefined) =>
   givenAs === '--model_dir' || `${resolve(folder)}/`.startsWith(`${MOUNTED_MODEL}/`)
+
+/** The model of the project that the process is started in. */
+const modelHere = () => (existsSync('model') ? 'model' : undefined)
 
 function checkPorts({ port, metricsPort }: Rows): void {
   if (metricsPort === 0 || metricsPort !== port) return

@@ -54,7 +54,8 @@ export const SERVING = {
     default: fileURLToPath(new URL(SHIPPED_MODEL, SHIPPED_MODELS)),
     meaning:
       'The model: a `.onnx` file, or a folder with it ([where a model comes from](models.md)) ' +
-      'and optionally `model.json`.',
+      'and optionally `model.json`. If it is not set and the process is started in a folder that ' +
+      'has a folder `model`, that is served.',
   }),
   modelName: variable('MODEL_NAME', segment, {
     otherwise: 'from `model.json`',

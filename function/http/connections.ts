@@ -33,6 +33,7 @@ export class Connections {
   /** Over all connections. */
   #pipelined = 0
   #ending = false
+  #patienceMs = NEXT_REQUEST_MS
 
   /** @param begin answers a request whose turn it is */
   constructor(bounds: Bounds, drops: Drops, begin: (exchange: Exchange) => void) {
@@ -54,7 +55,7 @@ export class Connections {
     socket.once('close', () => this.#forget(socket))
     const victim = this.#limit.opened(socket)
     if (victim !== undefined) this.#drop(victim)
-    if (this.#ending) closeWhenIdle(socket, connection)
+    if (this.#ending) closeWhenIdle(socket, connection, this.#patienceMs)
   }
 
   #forget(socket: Socket): void {
@@ -146,7 +147,7 @@ export class Connections {
     connection.idleBytes = socket.bytesRead
     connection.idleSince = performance.now()
     // An answer that promised to keep the connection, and was read only now.
-    if (this.#ending) closeWhenIdle(socket, connection)
+    if (this.#ending) closeWhenIdle(socket, connection, this.#patienceMs)
   }
 
   /** Closes a connection on which nothing has come since it became idle. */
@@ -155,14 +156,18 @@ export class Connections {
     if (connection === undefined || isIdle(socket, connection)) socket.destroy()
   }
 
-  /** Closes each connection once it is idle, now and from here on. */
-  async end(): Promise<void> {
+  /**
+   * Closes each connection once it is idle, now and from here on.
+   * @param patienceMs a client that was answered within this time may send its next request
+   */
+  async end(patienceMs = NEXT_REQUEST_MS): Promise<void> {
     this.#ending = true
+    this.#patienceMs = patienceMs
     this.endSessions()
     for (const [socket, connection] of this.#open) {
       // First read what the client has sent until now.
       await nextTurn()
-      closeWhenIdle(socket, connection)
+      closeWhenIdle(socket, connection, patienceMs)
     }
   }
 
@@ -195,11 +200,11 @@ export class Connections {
  * next request before it can know that we end: that one is waited for, for a moment, and answered.
  * A connection that has been idle for longer is closed.
  */
-function closeWhenIdle(socket: Socket, connection: Connection): void {
+function closeWhenIdle(socket: Socket, connection: Connection, patienceMs: number): void {
   if (connection.session !== undefined || !isIdle(socket, connection)) return
-  const left = connection.idleSince + NEXT_REQUEST_MS - performance.now()
+  const left = connection.idleSince + patienceMs - performance.now()
   if (left <= 0) socket.destroy()
-  else setTimeout(afterReading, left, () => closeWhenIdle(socket, connection))
+  else setTimeout(afterReading, left, () => closeWhenIdle(socket, connection, patienceMs))
 }
 
 const isIdle = ({ bytesRead }: Socket, { latest, idleBytes }: Connection) =>

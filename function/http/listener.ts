@@ -176,10 +176,12 @@ interface Parts {
 /** A port that is listened on, until it is closed. */
 export class Listener {
   readonly port: number
+  readonly responder: Responder
   readonly #parts: Parts
 
   constructor(parts: Parts) {
     this.port = parts.port
+    this.responder = parts.responder
     this.#parts = parts
   }
 
@@ -222,9 +224,10 @@ export class Listener {
   /**
    * Stops listening and waits for requests in flight, at most `timeoutMs`; then closes the
    * connections that are left.
+   * @param patienceMs how long an idle connection is kept for the next request on it
    * @returns whether all requests were answered
    */
-  async close(timeoutMs: number): Promise<boolean> {
+  async close(timeoutMs: number, patienceMs?: number): Promise<boolean> {
     const { http, connections, sender } = this.#parts
     const { server } = http
     const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
@@ -232,7 +235,7 @@ export class Listener {
     stopListening(server)
     // Not before: a client whose connection closes opens another at once.
     sender.closing = true
-    void connections.end()
+    void connections.end(patienceMs)
     setTimeout(afterReading, NEXT_REQUEST_MS, http.dropHandshakes).unref()
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<boolean>(resolve => {

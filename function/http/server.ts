@@ -78,6 +78,12 @@ export async function bind(server: Server, config: Config): Promise<number> {
   return address.port
 }
 
+/** Where a listener is, without a slash at the end. */
+export function urlOf({ listenHost = 'localhost', tls }: Config, port: number): string {
+  const host = listenHost.includes(':') ? `[${listenHost}]` : listenHost
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'it is taken',
   EACCES: 'this user may not',

@@ -63,13 +63,19 @@ function noModel(reason: string): string {
   return /no ONNX model/.test(reason) ? `${reason}. Give the file that the exporter wrote` : reason
 }
 
+/** In the build a file beside this one. */
+const MEASURE = new URL(
+  import.meta.url.endsWith('.ts') ? './measure.ts' : './measure.js',
+  import.meta.url,
+)
+
 /** @returns what was found, or one line that says what became of the process */
 async function examine(
   folder: ModelFolder,
   { operators }: OnnxFile,
   { ortThreads }: Config,
 ): Promise<Found | string> {
-  const child = fork(new URL('./measure.ts', import.meta.url), {
+  const child = fork(MEASURE, {
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
     // What ONNX Runtime or the C library says on the way down is told in our words.

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, suite, test } from 'node:test'
-import { checkNode } from '../../function/process.ts'
+import { checkNode } from '../../function/node-version.ts'
 import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 import { startReceiver } from '../telemetry/receiver.ts'
@@ -228,7 +228,7 @@ suite('a production tree', () => {
       const files = readdirSync(join(tree, 'build')).filter(name => /^[^.]+\.js$/.test(name))
       // What a file imports runs before it.
       const firstOf = (file: string): string => {
-        const [, imported] = /^import[^;]*"\.\/([^"]+)"/.exec(read(file)) ?? []
+        const [, imported] = /^(?:#!.*\n)?import[^;]*"\.\/([^"]+)"/.exec(read(file)) ?? []
         return imported === undefined ? file : firstOf(imported)
       }
       for (const file of files)

@@ -182,8 +182,8 @@ suite('npm run check-model', { concurrency: 2 }, () => {
   })
 
   for (const [mistake, args, says] of [
-    ['no model', [], 'one folder or file is checked, not 0'],
-    ['two models', ['a', 'b'], 'one folder or file is checked, not 2'],
+    ['no model', [], 'which folder or file is to be checked?'],
+    ['two models', ['a', 'b'], 'b is one argument too many'],
     ['an unknown option', ['--yaml', 'models/iris/v1.0.0'], "Unknown option '--yaml'"],
     ['a path that is not there', ['/nowhere'], 'there is no /nowhere'],
   ] as const) {

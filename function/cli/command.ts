@@ -1,0 +1,59 @@
+import manifest from '../../package.json' with { type: 'json' }
+import { checkNode } from '../node-version.ts'
+import { Usage } from './usage.ts'
+
+/** A command, and what `--help` says of it. */
+interface Command {
+  readonly usage: string
+  readonly summary: string
+  /** @returns its function, which is loaded only where it is asked for */
+  readonly load: () => Promise<(args: readonly string[]) => void | Promise<void>>
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  serve: {
+    usage: '[serve] [MODEL] [--port N] [--watch]',
+    summary: 'serves a .onnx file or a model folder',
+    load: async () => (await import('./serve.ts')).serve,
+  },
+  check: {
+    usage: 'check MODEL [--json]',
+    summary: 'tells what callers will see of a model, and what is wrong with it',
+    load: async () => (await import('./check.ts')).check,
+  },
+  conformance: {
+    usage: 'conformance --url URL --model NAME',
+    summary: 'says point by point whether any server keeps the protocol',
+    load: async () => (await import('./conformance.ts')).conformance,
+  },
+}
+
+const HELP = `Serves an ONNX model: the Open Inference Protocol, CloudEvents and your own TypeScript before and after it.
+
+${Object.values(COMMANDS)
+  .map(({ usage, summary }) => `  onnx-function ${usage.padEnd(44)} ${summary}`)
+  .join('\n')}
+  onnx-function --version | --help
+
+COMMAND --help tells more of a command. Everything else is set by environment variables.
+`
+
+/** The command line. @param args as process.argv, from the first argument on */
+export async function runCommand(args: readonly string[]): Promise<void> {
+  try {
+    checkNode(process.versions.node)
+    const [first = '', ...rest] = args
+    if (['--help', '-h', 'help'].includes(first)) process.stdout.write(HELP)
+    else if (['--version', '-v'].includes(first)) process.stdout.write(`${manifest.version}\n`)
+    else if (Object.hasOwn(COMMANDS, first)) await (await COMMANDS[first]?.load())?.(rest)
+    else await (await COMMANDS.serve?.load())?.(args)
+  } catch (error) {
+    fail(error as Error)
+  }
+}
+
+function fail(error: Error): void {
+  const hint = error instanceof Usage ? '; --help tells more' : ''
+  process.stderr.write(`onnx-function: ${error.message.split('\n')[0]}${hint}\n`)
+  process.exitCode = error instanceof Usage ? 2 : 1
+}

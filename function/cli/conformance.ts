@@ -1,0 +1,2 @@
+/** `onnx-function conformance`. */
+export { conformance } from '../../conformance/command.ts'

@@ -1,0 +1,28 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+
+/** The command line is wrong; the message says how in one line. */
+export class Usage extends Error {}
+
+/**
+ * The options and the positional arguments of a command.
+ * @throws {Usage} where an option is unknown, lacks its value, or there are too many arguments
+ */
+export function readArguments<const Options extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  { options, positionals: most }: { readonly options: Options; readonly positionals: number },
+) {
+  const { values, positionals } = parse(args, options)
+  if (positionals.length > most) throw new Usage(`${positionals[most]} is one argument too many`)
+  return { values, positionals }
+}
+
+function parse<const Options extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: Options,
+) {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true })
+  } catch (error) {
+    throw new Usage((error as Error).message.split('. ')[0])
+  }
+}

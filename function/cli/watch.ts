@@ -1,0 +1,107 @@
+import type { Cluster, Worker } from 'node:cluster'
+import { type FSWatcher, statSync, watch as watchFiles } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Config } from '../config/config.ts'
+import { runProcess } from '../process.ts'
+import { createLog, type Log } from '../telemetry/log.ts'
+
+// Its members are functions that belong to it.
+const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
+
+/** An editor, or a training script, writes several files, or one in pieces. */
+const QUIET_MS = 100
+
+/**
+ * Serves, in a process of its own, and at each change of the model's folder starts another: it takes
+ * over once it is ready, and the one before it ends when it has answered what it has. Node's cluster
+ * holds the port, and gives each connection to one of them, so that none is lost.
+ */
+export async function watch(configure: () => Config): Promise<void> {
+  if (cluster.isWorker) {
+    runProcess(() => ({ config: configure(), isSupervised: true }))
+    return
+  }
+  // What is wrong with the configuration ends this process, too.
+  const config = configure()
+  const log = createLog(config.logLevel)
+  const supervisor = new Supervisor(log)
+  const folders = new Set([folderOf(config.modelDir)])
+  for (const folder of folders) watchFolder(folder, () => supervisor.replace(), log)
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => supervisor.end(signal))
+  supervisor.replace()
+}
+
+const folderOf = (model: string) =>
+  statSync(model, { throwIfNoEntry: false })?.isDirectory() === false ? dirname(model) : model
+
+function watchFolder(folder: string, onChange: () => void, log: Log): FSWatcher {
+  let timer: NodeJS.Timeout | undefined
+  const changed = () => {
+    clearTimeout(timer)
+    timer = setTimeout(onChange, QUIET_MS)
+  }
+  const watcher = watchFiles(folder, { recursive: true }, changed)
+  watcher.on('error', error => log.error({ err: error }, `${folder} cannot be watched any more`))
+  return watcher
+}
+
+/** The process that serves, and the one that will. */
+class Supervisor {
+  private readonly log: Log
+  private serving: Worker | undefined
+  private next: Worker | undefined
+  private isEnding = false
+
+  constructor(log: Log) {
+    this.log = log
+  }
+
+  /** Starts another process with the files as they are now. */
+  replace(): void {
+    if (this.isEnding) return
+    // It has not served anything, and has read older files.
+    this.next?.process.kill('SIGKILL')
+    const worker = cluster.fork()
+    this.next = worker
+    worker.once('listening', () => this.takesOver(worker))
+    worker.once('exit', (code: number | null) => this.ended(worker, code ?? 1))
+  }
+
+  /** @param signal this process got; a terminal sends INT to its children, too */
+  end(signal: 'SIGTERM' | 'SIGINT'): void {
+    const isKnown = signal === 'SIGINT' && process.stdin.isTTY
+    const workers = Object.values(cluster.workers ?? {})
+    for (const worker of workers) {
+      if (this.isEnding) worker?.process.kill('SIGKILL')
+      else if (!isKnown) worker?.process.kill('SIGTERM')
+    }
+    this.isEnding = true
+    if (workers.length === 0) process.exit(0)
+  }
+
+  private takesOver(worker: Worker): void {
+    if (worker !== this.next) return
+    const before = this.serving
+    this.serving = worker
+    this.next = undefined
+    before?.process.kill('SIGTERM')
+  }
+
+  private ended(worker: Worker, code: number): void {
+    const others = Object.values(cluster.workers ?? {}).filter(other => other !== worker)
+    if (this.isEnding) {
+      if (others.length === 0) process.exit(code)
+    } else if (worker === this.next) {
+      this.next = undefined
+      // It has said why.
+      if (this.serving === undefined) process.exit(code)
+    } else if (worker === this.serving) {
+      this.serving = undefined
+      // No request came for IDLE_EXIT_SECONDS.
+      if (code === 0) process.exit(0)
+      this.log.warn({ code }, 'the process that served has ended; another takes its place')
+      this.replace()
+    }
+  }
+}

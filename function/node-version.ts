@@ -1,0 +1,12 @@
+import manifest from '../package.json' with { type: 'json' }
+
+/** @throws {Error} of one line, where Node is older than package.json asks for */
+export function checkNode(version: string): void {
+  const least = manifest.engines.node.replace('>=', '')
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number)
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return
+  throw new Error(
+    `Node ${version} is too old: ${least} or later is needed. "npm ci" installs one for "npm start", but not with NODE_ENV=production`,
+  )
+}

@@ -1,0 +1,237 @@
+import { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { bytesOf, type Caller } from './answer.ts'
+import { type Config, readConfig } from './config/config.ts'
+import { IncomingBody } from './http/body.ts'
+import { callerOf, report } from './http/exchange.ts'
+import type { RequestHead } from './http/head.ts'
+import { listen } from './http/listener.ts'
+import { BodyMemory } from './http/memory.ts'
+import { listenForMetrics } from './http/metrics-port.ts'
+import { createResponder, type Responder } from './http/respond.ts'
+import { urlOf } from './http/server.ts'
+import { checkNode } from './node-version.ts'
+import { createService, endPush, type Service, startPush } from './service.ts'
+
+/*
+ * The exports of the package: what a project imports from 'onnx-function'.
+ */
+
+export type {
+  BodyAnswer,
+  Context,
+  EventAttributes,
+  EventReply,
+  Inputs,
+  InputTensor,
+  ModelTensor,
+  ModelTypes,
+  Outputs,
+  OutputTensor,
+  ServedModel,
+  SetupContext,
+  TensorType,
+  Transform,
+  TransformLog,
+} from './transform/contract.ts'
+export { defineTransform } from './transform/define.ts'
+export { BadRequest, Refused, Unavailable } from './transform/errors.ts'
+export type { FromSchema, JsonSchema } from './transform/json-schema.ts'
+
+/** What is served. */
+export interface FunctionOptions {
+  /** A model folder, or a `.onnx` file; absent, what MODEL_DIR in `env` names. */
+  readonly model?: string | URL | undefined
+  /** The file of the author's own code, or 'off'; absent, what lies beside the model. */
+  readonly transform?: string | URL | undefined
+  /**
+   * The environment variables of docs/configuration.md; nothing is read from process.env. Without
+   * them: a free port of the loopback, and warnings and errors in the log.
+   */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
+}
+
+/** A function that has loaded its model. */
+export interface LoadedFunction {
+  /**
+   * Answers a request without a socket, by the same steps as one that came over HTTP.
+   * @param target a path, such as '/v2/models/iris/infer', a URL, or a Request
+   */
+  request(target: string | URL | Request, init?: RequestInit): Promise<Response>
+  /** Finishes the requests in flight, and ends the model's threads. */
+  close(): Promise<void>
+}
+
+/** A function that listens. */
+export interface StartedFunction extends LoadedFunction {
+  /** Without a slash at its end, such as http://127.0.0.1:41234. */
+  readonly url: string
+}
+
+/**
+ * Loads a model without listening, for tests. Several may be there at once.
+ * @throws {Error} of one line, when it cannot be served
+ */
+export async function load(options: FunctionOptions = {}): Promise<LoadedFunction> {
+  const { service, config } = prepare(options)
+  const responder = await createResponder(service, config)
+  await loadOrClose(service)
+  return loadedFunction(service, config, responder)
+}
+
+/**
+ * Serves a model on a port, for tests. Resolves once it is ready.
+ * @throws {Error} of one line, when it cannot be served
+ */
+export async function start(options: FunctionOptions = {}): Promise<StartedFunction> {
+  const { service, config } = prepare(options)
+  const listener = await listen(service, config)
+  const metricsListener =
+    config.metricsPort === undefined
+      ? undefined
+      : await listenForMetrics(service, config, config.metricsPort)
+  const stop = async () => {
+    await Promise.all([listener.close(config.drainTimeoutMs), metricsListener?.close(0)])
+  }
+  await loadOrClose(service, stop)
+  const loaded = loadedFunction(service, config, listener.responder)
+  return {
+    ...loaded,
+    url: urlOf(config, listener.port),
+    async close() {
+      await stop()
+      await loaded.close()
+    },
+  }
+}
+
+/**
+ * Loads a model, answers one request without a socket, and ends. A test with several requests is
+ * faster with {@link load}.
+ * @throws {Error} of one line, when the model cannot be served
+ */
+export async function request(
+  target: string | URL | Request,
+  { model, transform, env, ...init }: FunctionOptions & RequestInit = {},
+): Promise<Response> {
+  const loaded = await load({ model, transform, env })
+  try {
+    return await loaded.request(target, init)
+  } finally {
+    await loaded.close()
+  }
+}
+
+interface Prepared {
+  readonly service: Service
+  readonly config: Config
+}
+
+function prepare({ model, transform, env }: FunctionOptions): Prepared {
+  checkNode(process.versions.node)
+  const config = readConfig({
+    PORT: '0',
+    LISTEN_HOST: '127.0.0.1',
+    LOG_LEVEL: 'warn',
+    ...env,
+    ...(model !== undefined && { MODEL_DIR: pathOf(model) }),
+    ...(transform !== undefined && { TRANSFORM: pathOf(transform) }),
+  })
+  return { service: createService(config), config }
+}
+
+const pathOf = (file: string | URL) => (typeof file === 'string' ? file : fileURLToPath(file))
+
+/** @param stop what ends before the threads of the model do */
+async function loadOrClose(service: Service, stop = async () => {}): Promise<void> {
+  try {
+    await service.model.load()
+    await service.model.whenDecided
+  } catch (error) {
+    await stop()
+    await service.model.close()
+    throw error
+  }
+}
+
+function loadedFunction(service: Service, config: Config, responder: Responder): LoadedFunction {
+  const pushing = startPush(service, config)
+  const memory = new BodyMemory(config.maxBodyBytes, () => service.model.freeBytes)
+  return {
+    request: (target, init) =>
+      answer(requestOf(target, init), { service, config, responder, memory }),
+    async close() {
+      service.model.retire()
+      await Promise.all([service.model.close(), endPush(pushing, config.drainTimeoutMs)])
+    },
+  }
+}
+
+/** Where a target that is a path is taken to be. */
+const BASE = 'http://localhost'
+
+const requestOf = (target: string | URL | Request, init?: RequestInit): Request =>
+  new Request(typeof target === 'string' ? new URL(target, BASE) : target, init)
+
+interface Answering extends Prepared {
+  readonly responder: Responder
+  readonly memory: BodyMemory
+}
+
+async function answer(
+  request: Request,
+  { service, config, responder, memory }: Answering,
+): Promise<Response> {
+  const bytes = Buffer.from(await request.arrayBuffer())
+  request.signal.throwIfAborted()
+  const head = headOf(request, bytes.byteLength)
+  const caller = callerOf(head, service, config.requestTimeoutMs)
+  const body = new IncomingBody(
+    { head, stream: Readable.from(bytes, { objectMode: false }), response: NO_RESPONSE },
+    memory,
+    config.maxBodyBytes,
+  )
+  caller.memory = body
+  const hungUp = hangUp(request.signal, caller)
+  try {
+    const answered = await Promise.race([responder.respond(head, caller, body), hungUp.promise])
+    if (answered === undefined) throw request.signal.reason
+    report({ head, caller, status: answered.status }, service)
+    const hasBody = request.method !== 'HEAD' && ![204, 304].includes(answered.status)
+    return new Response(hasBody ? Buffer.from(bytesOf(answered.body)) : null, {
+      status: answered.status,
+      headers: answered.headers,
+    })
+  } finally {
+    hungUp.forget()
+    body.release()
+  }
+}
+
+const NO_RESPONSE = { writeContinue() {} }
+
+function headOf({ method, url, headers }: Request, length: number): RequestHead {
+  const { pathname, search, host } = new URL(url)
+  const names = new Headers(headers)
+  names.set('host', host)
+  if (length > 0) names.set('content-length', String(length))
+  const all = Object.fromEntries(names)
+  return {
+    method,
+    url: pathname + search,
+    httpVersion: '1.1',
+    headers: all,
+    rawHeaders: Object.entries(all).flat(),
+  }
+}
+
+/** A caller whose signal is aborted has hung up. */
+function hangUp(signal: AbortSignal, caller: Caller) {
+  const { promise, resolve } = Promise.withResolvers<undefined>()
+  const onAbort = () => {
+    caller.gone = true
+    resolve(undefined)
+  }
+  signal.addEventListener('abort', onAbort)
+  return { promise, forget: () => signal.removeEventListener('abort', onAbort) }
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type IncomingMessage, request as sendRequest } from 'node:http'
+import { describe, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import * as exported from '../function/package.ts'
+import { load, request, start } from '../function/package.ts'
+import { IRIS, irisBody } from './http/client.ts'
+import { testModel } from './server.ts'
+
+const POST = { method: 'POST', headers: { 'content-type': 'application/json' } }
+// biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
+const jsonOf = (answer: Response): Promise<any> => answer.json()
+
+const ask = { ...POST, body: irisBody('1') }
+
+test('a project finds these names in the package', () => {
+  assert.deepEqual(Object.keys(exported).sort(), [
+    'BadRequest',
+    'Refused',
+    'Unavailable',
+    'defineTransform',
+    'load',
+    'request',
+    'start',
+  ])
+})
+
+describe('start()', () => {
+  test('serves a model on a free port of the loopback, and closes it', async () => {
+    const server = await start()
+    assert.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/)
+    const answer = await fetch(server.url + IRIS, ask)
+    assert.deepEqual([answer.status, (await jsonOf(answer)).id], [200, '1'])
+    await server.close()
+    await assert.rejects(fetch(server.url))
+  })
+
+  test('serves several in one process, each with its own model and environment', async () => {
+    const options = [
+      { model: testModel('identity-fp32'), env: { MODEL_NAME: 'first' } },
+      {
+        model: new URL('./models/scalar/model.onnx', import.meta.url),
+        env: { EXECUTION: 'worker' },
+      },
+    ]
+    const servers = await Promise.all(options.map(start))
+    try {
+      const models = servers.map(async ({ url }) => (await fetch(`${url}/v2/models`)).json())
+      assert.deepEqual(await Promise.all(models), [{ models: ['first'] }, { models: ['scalar'] }])
+    } finally {
+      await Promise.all(servers.map(server => server.close()))
+    }
+  })
+
+  test('answers what is in flight before it closes', async () => {
+    const server = await start()
+    const head = { ...POST.headers, expect: '100-continue' }
+    const sending = sendRequest(server.url + IRIS, { method: 'POST', headers: head })
+    sending.flushHeaders()
+    await once(sending, 'continue')
+    const closed = server.close()
+    sending.end(irisBody('1'))
+    const [answer] = (await once(sending, 'response')) as [IncomingMessage]
+    assert.equal(answer.statusCode, 200)
+    answer.resume()
+    await closed
+  })
+
+  test('rejects with one line where there is no model, and listens no longer', async () => {
+    await assert.rejects(start({ model: 'nowhere' }), /^Error: no model: MODEL_DIR .*nowhere/)
+    await assert.rejects(
+      start({ model: testModel('broken') }),
+      /^Error: the model cannot be loaded/,
+    )
+    await assert.rejects(
+      start({ env: { PORT: 'x' } }),
+      /^Error: PORT is "x"; it must be an integer/,
+    )
+  })
+})
+
+describe('request()', () => {
+  test('answers one request without a socket', async () => {
+    const answer = await request(IRIS, ask)
+    assert.equal(answer.headers.get('content-type'), 'application/json')
+    assert.deepEqual((await jsonOf(answer)).outputs[1].data, ['setosa'])
+  })
+
+  test('of a loaded function goes all the way: head, limits, encodings, route, method', async () => {
+    const app = await load({
+      env: { MAX_BODY_BYTES: '1000', AUTH_SECRET: 'a-secret-of-the-tests' },
+    })
+    const headers = { ...POST.headers, authorization: 'Bearer a-secret-of-the-tests' }
+    const zipped = { ...ask, headers: { ...headers, 'content-encoding': 'gzip' } }
+    const statuses = [
+      app.request('/v2'),
+      app.request('/v2', { headers }),
+      app.request('/nowhere', { headers }),
+      app.request(IRIS, { headers }),
+      app.request(IRIS, { ...ask, headers }),
+      app.request(IRIS, { ...ask, headers, body: 'x'.repeat(1001) }),
+      app.request(IRIS, { ...zipped, body: gzipSync(irisBody('1')) }),
+      app.request('/v2', { method: 'OPTIONS', headers }),
+      app.request(new Request(`http://elsewhere/v2`, { method: 'HEAD', headers })),
+    ].map(async answer => (await answer).status)
+    assert.deepEqual(await Promise.all(statuses), [401, 200, 404, 405, 200, 413, 200, 204, 200])
+    await app.close()
+  })
+
+  test('rejects where its signal is aborted, as a caller that hangs up', async t => {
+    const app = await load({ model: testModel('slow') })
+    t.after(() => app.close())
+    const controller = new AbortController()
+    const inputs = [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1.5, 2] }]
+    const body = JSON.stringify({ inputs })
+    const answering = app.request('/', { ...POST, body, signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await assert.rejects(answering, /enough/)
+    const later = new AbortController()
+    const running = app.request('/', { ...POST, body, signal: later.signal })
+    setImmediate(() => later.abort(new Error('too late')))
+    await assert.rejects(running, /too late/)
+  })
+})

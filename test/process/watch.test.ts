@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { irisBody, until } from '../http/client.ts'
+import { PROGRAMS, projectFolder, type ServerProcess, startProcess } from '../server.ts'
+
+const childrenOf = ({ pid }: ChildProcess): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
+
+suite('onnx-function --watch', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'watch-'))
+  const iris = join(projectFolder, 'models/iris/v1.0.0')
+  let server: ServerProcess
+  before(async () => {
+    cpSync(iris, folder, { recursive: true })
+    server = await startProcess({}, ['serve', folder, '--watch'], 60_000, PROGRAMS.function)
+  })
+  after(() => {
+    server.process.kill('SIGKILL')
+    rmSync(folder, { recursive: true })
+  })
+
+  const writeVersion = (version: string) =>
+    writeFileSync(join(folder, 'model.json'), JSON.stringify({ name: 'iris', version }))
+  const ask = async () => {
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch(server.url, { method: 'POST', headers, body: irisBody('1') })
+    return {
+      status: answer.status,
+      version: ((await answer.json()) as { model_version: string }).model_version,
+    }
+  }
+  const said = (what: RegExp) => server.log.filter(line => what.test(line)).length
+
+  test('serves what is changed once it is ready, and no request fails meanwhile', async () => {
+    const versions = new Set<string>()
+    for (const version of ['v2', 'v3']) {
+      writeVersion(version)
+      for (let last = ''; last !== version; ) {
+        const answers = await Promise.all(Array.from({ length: 8 }, ask))
+        for (const { status } of answers) assert.equal(status, 200)
+        last = answers[0]?.version ?? ''
+        versions.add(last)
+      }
+    }
+    assert.deepEqual([...versions], ['v1.0.0', 'v2', 'v3'])
+  })
+
+  test('goes on with the old model where the new one is broken, and one line says why', async () => {
+    writeFileSync(join(folder, 'model.onnx'), 'broken')
+    await until('the new one failed', () => said(/the model cannot be loaded/) > 0)
+    assert.equal(said(/the model cannot be loaded/), 1)
+    assert.deepEqual(await ask(), { status: 200, version: 'v3' })
+    writeVersion('v4')
+    cpSync(join(iris, 'model.onnx'), join(folder, 'model.onnx'))
+    await until('v4 serves', async () => (await ask()).version === 'v4')
+  })
+
+  test('starts another process where the one that serves has died', async () => {
+    const workers = () => server.log.filter(line => /"url"/.test(line)).length
+    const before = workers()
+    await until('one alone is left', () => childrenOf(server.process).length === 1)
+    const [pid] = childrenOf(server.process)
+    process.kill(pid as number, 'SIGKILL')
+    await until('another serves', () => workers() > before)
+    assert.equal(said(/the process that served has ended; another takes its place/), 1)
+    assert.equal((await ask()).status, 200)
+  })
+
+  test('ends with 0 at TERM, and so does what serves', async () => {
+    const children = childrenOf(server.process)
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+    for (const child of children)
+      assert.throws(() => process.kill(child, 0), { code: 'ESRCH' }, `${child} is still there`)
+  })
+
+  test('ends with 1 where nothing can be served at first', async () => {
+    writeFileSync(join(folder, 'model.onnx'), 'broken')
+    const starting = startProcess({}, [folder, '--watch'], 60_000, PROGRAMS.function)
+    await assert.rejects(starting, /the model cannot be loaded/)
+  })
+})
