@@ -1,5 +1,7 @@
 import type { Cluster, Worker } from 'node:cluster'
+import { once } from 'node:events'
 import { type FSWatcher, statSync, watch as watchFiles } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { dirname } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { runProcess } from '../process.ts'
@@ -18,18 +20,33 @@ const QUIET_MS = 100
  */
 export async function watch(configure: () => Config): Promise<void> {
   if (cluster.isWorker) {
-    runProcess(() => ({ config: configure(), isSupervised: true }))
+    runProcess(() => ({ config: onChosenPort(configure(), process.env), isSupervised: true }))
     return
   }
   // What is wrong with the configuration ends this process, too.
   const config = configure()
   const log = createLog(config.logLevel)
-  const supervisor = new Supervisor(log)
+  const supervisor = new Supervisor(log, await choosePort(config))
   const folders = new Set([folderOf(config.modelDir)])
   for (const folder of folders) watchFolder(folder, () => supervisor.replace(), log)
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => supervisor.end(signal))
   supervisor.replace()
+}
+
+/** The port, where the configuration says any: all processes must have the same one. */
+const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
+
+const onChosenPort = (config: Config, { [CHOSEN_PORT]: chosen }: NodeJS.ProcessEnv): Config =>
+  chosen === undefined ? config : { ...config, port: Number(chosen) }
+
+async function choosePort({ port, listenHost }: Config): Promise<NodeJS.ProcessEnv> {
+  if (port !== 0) return {}
+  const server = createServer().listen({ port: 0, host: listenHost })
+  await once(server, 'listening')
+  const chosen = (server.address() as AddressInfo).port
+  await new Promise(resolve => server.close(resolve))
+  return { [CHOSEN_PORT]: String(chosen) }
 }
 
 const folderOf = (model: string) =>
@@ -52,9 +69,12 @@ class Supervisor {
   private serving: Worker | undefined
   private next: Worker | undefined
   private isEnding = false
+  private readonly env: NodeJS.ProcessEnv
 
-  constructor(log: Log) {
+  /** @param env what its processes get besides this one's */
+  constructor(log: Log, env: NodeJS.ProcessEnv) {
     this.log = log
+    this.env = env
   }
 
   /** Starts another process with the files as they are now. */
@@ -62,7 +82,7 @@ class Supervisor {
     if (this.isEnding) return
     // It has not served anything, and has read older files.
     this.next?.process.kill('SIGKILL')
-    const worker = cluster.fork()
+    const worker = cluster.fork(this.env)
     this.next = worker
     worker.once('listening', () => this.takesOver(worker))
     worker.once('exit', (code: number | null) => this.ended(worker, code ?? 1))
