@@ -133,7 +133,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
       name: 'iris-classifier',
       version: 'v1.0.0',
       file_bytes: 688,
-      folder_bytes: 1249,
+      folder_bytes: 1247,
       ir_version: 8,
       producer: 'skl2onnx 1.20.0',
       opsets: { 'ai.onnx': 17, 'ai.onnx.ml': 1 },
