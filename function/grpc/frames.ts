@@ -1,5 +1,6 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { Refused } from '../answer.ts'
+import { afterReading } from '../http/after-reading.ts'
 import type { Arrival, Arriving, Needing } from '../http/arrivals.ts'
 import { addressOf, freeBody, inflate, roomFor, stalled, tooLarge } from '../http/body.ts'
 import type { Decoder } from '../http/compression.ts'
@@ -102,14 +103,18 @@ export class MessageReader implements Arriving {
   expectMessage(): void {
     if (this.#arrival !== undefined) return
     this.#arrival = this.#options.memory.arrivals.begin(this)
-    this.#late = setTimeout(
-      () => this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS')),
-      this.#options.longestMs,
-    )
+    const late = () => {
+      // It may have come just now.
+      if (this.#late !== timer) return
+      this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS'))
+    }
+    const timer = setTimeout(afterReading, this.#options.longestMs, late)
+    this.#late = timer
   }
 
   #expectNothing(): void {
     clearTimeout(this.#late)
+    this.#late = undefined
     if (this.#arrival !== undefined) this.#options.memory.arrivals.end(this.#arrival)
     this.#arrival = undefined
   }

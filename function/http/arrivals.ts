@@ -7,6 +7,9 @@ export const LEAST_BYTES_MS = 5_000
 /** Progress is that of the last two samples: a client may send a second's worth at a time. */
 const SAMPLED_EVERY_MS = 500
 
+/** One that makes as much progress as this in two samples is never ended for others. */
+const FAST_BYTES = 64 * 1024
+
 /** What needs memory. */
 export interface Needing {
   /** Bytes that have come of it in the last second, or half of it; infinite where it is whole. */
@@ -15,20 +18,20 @@ export interface Needing {
   readonly address: string | undefined
 }
 
-/** What holds memory while it arrives. */
+/** What holds memory while it arrives, or while it is read. */
 export interface Arriving extends Pick<Needing, 'address'> {
   /** Bytes of memory. */
   readonly bytes: number
-  /** The client is too slow. */
-  onStalled(): void
+  /** The client is too slow; absent where it may take its time as long as others need no room. */
+  onStalled?(): void
   /** Others need the memory, and make more progress. It gives the memory back at once. */
   onEvicted(): void
 }
 
-/** A body or message that arrives piece by piece, and how fast it does. */
+/** A body that arrives piece by piece, or a large answer that is read, and how fast it goes. */
 export class Arrival implements Needing {
   readonly source: Arriving
-  /** Bytes that have come. */
+  /** Bytes that have come, or have been read. */
   received = 0
   /** All of it has come. */
   isWhole = false
@@ -56,7 +59,7 @@ export class Arrival implements Needing {
   }
 
   /** Bytes have come. @param expected of all of it, where that is known */
-  add(bytes: number, expected: number): void {
+  add(bytes: number, expected = Number.NaN): void {
     this.received += bytes
     this.isWhole = this.received === expected
   }
@@ -74,7 +77,7 @@ export class Arrival implements Needing {
   }
 }
 
-/** All bodies and messages that are arriving: which of them makes way for others. */
+/** All bodies that are arriving, and large answers that are read: which makes way for others. */
 export class Arrivals {
   readonly #open = new Set<Arrival>()
   #timer: NodeJS.Timeout | undefined
@@ -93,7 +96,7 @@ export class Arrivals {
 
   sample(now = performance.now()): void {
     for (const arrival of this.#open)
-      if (arrival.sample(now)) {
+      if (arrival.sample(now) && arrival.source.onStalled !== undefined) {
         this.end(arrival)
         arrival.source.onStalled()
       }
@@ -121,7 +124,8 @@ export class Arrivals {
 /** The slowest, if it makes at most half as much progress: two that are as fast do not take turns. */
 function slowerThan(needing: Needing, candidates: readonly Arrival[]): Arrival | undefined {
   const slowest = slowestOf(candidates.filter(arrival => arrival.isSettled && arrival !== needing))
-  return slowest !== undefined && 2 * slowest.lately <= needing.lately ? slowest : undefined
+  const most = Math.min(needing.lately / 2, FAST_BYTES)
+  return slowest !== undefined && slowest.lately <= most ? slowest : undefined
 }
 
 /** The slowest of the address that holds most, unless the one that needs room holds its share. */

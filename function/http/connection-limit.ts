@@ -138,7 +138,7 @@ function stateOf(
 ): 'idle' | 'waiting' | 'working' {
   if (session !== undefined) return session.state
   if (latest?.closed !== false) return bytesRead === idleBytes ? 'idle' : 'waiting'
-  return latest.req.complete && !latest.writableEnded ? 'working' : 'waiting'
+  return latest.req.complete && !latest.headersSent ? 'working' : 'waiting'
 }
 
 /** Whether nothing has come from the client since an earlier look. */

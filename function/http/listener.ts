@@ -103,7 +103,7 @@ async function serve(
   } catch (error) {
     await sender.send(destination, responder.refuse(error, request, caller))
   } finally {
-    if (response.closed || response.writableLength === 0) body.release()
+    if (response.closed) body.release()
   }
 }
 

@@ -3,10 +3,12 @@ import type { Writable } from 'node:stream'
 import { type Answer, bytesOf, sizeOf } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { afterReading } from './after-reading.ts'
+import type { Arrival } from './arrivals.ts'
 import { declaredLength, type IncomingBody } from './body.ts'
 import { Compressor, isWorthCompressing } from './compression.ts'
 import type { RequestHead } from './head.ts'
 import type { BodyMemory, Reservation } from './memory.ts'
+import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
 /**
  * How long a refused client may go on sending, so that it can read the reason: closing at once
@@ -32,6 +34,8 @@ export interface Destination {
 export interface Waiting {
   readonly memory: BodyMemory
   readonly requestTimeoutMs: number
+  /** Of the client. */
+  readonly address: string | undefined
   /** Ends the answer before it is complete. */
   cutOff(): void
 }
@@ -69,20 +73,27 @@ export class Sender {
   #write(destination: Destination, answer: Answer, length: number): void {
     const { status, body } = answer
     const { request, response } = destination
-    if (response.headersSent || response.destroyed) return
+    if (response.headersSent || response.destroyed) {
+      destination.body.release()
+      return
+    }
     const headers = headersOf(answer, request, length)
     const cutsOff = this.#cutsOff(destination, status)
     if (this.closing || cutsOff || isLast(request)) headers.connection = 'close'
+    let reading: Arrival | undefined
     response.writeHead(status, headers)
     if (request.method === 'HEAD') response.end()
     else if (cutsOff) lingerThenEnd(request, response, bytesOf(body))
+    else if (length > SLICE_BYTES) writeInSlices(response, body, bytes => reading?.add(bytes))
     // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
     else if (typeof body === 'string') response.end(hasAsciiId(headers) ? body : Buffer.from(body))
     else endWithParts(response, body)
-    if (response.writableLength > 0 && !cutsOff)
-      waitForReader(response, destination.body, length, {
+    if (cutsOff || isHandedOver(response)) destination.body.release()
+    else
+      reading = waitForReader(response, destination.body, length, {
         memory: this.#memory,
         requestTimeoutMs: this.#config.requestTimeoutMs,
+        address: request.socket.remoteAddress,
         cutOff: () => response.destroy(),
       })
   }
@@ -135,21 +146,22 @@ const hasAsciiId = ({ 'x-request-id': id }: Readonly<Record<string, string | num
 
 /**
  * An answer that does not fit the socket waits in memory for its client, for as long as a request
- * may take to arrive.
+ * may take to arrive, or until others need the memory whose clients make more progress.
+ * @returns what counts the progress of its client
  */
 export function waitForReader(
   to: Writable,
   body: Pick<IncomingBody, 'reservation'>,
   bytes: number,
-  { memory, requestTimeoutMs, cutOff }: Waiting,
-): void {
-  if (to.closed || bytes === 0) return
+  { memory, requestTimeoutMs, address, cutOff }: Waiting,
+): Arrival | undefined {
+  if (to.closed || bytes === 0) return undefined
   let reservation: Reservation
   try {
     reservation = body.reservation ?? memory.reserveForAnswer(bytes)
   } catch {
     cutOff()
-    return
+    return undefined
   }
   const close = () => {
     cutOff()
@@ -157,11 +169,23 @@ export function waitForReader(
   }
   reservation.waitForReader(close)
   const late = setTimeout(afterReading, requestTimeoutMs, close)
+  const reading = memory.arrivals.begin({
+    get bytes() {
+      return reservation.bytes
+    },
+    address,
+    onEvicted: close,
+  })
   to.once('close', () => {
     clearTimeout(late)
+    memory.arrivals.end(reading)
     reservation.release()
   })
+  return reading
 }
+
+/** All of an answer has been given to the kernel. */
+export const isHandedOver = (to: Writable): boolean => to.writableEnded && to.writableLength === 0
 
 function addTo(vary: string | undefined, name: string): string {
   if (vary === undefined) return name

@@ -3,7 +3,7 @@ import { type Drops, MOST_LOOKS, Round, SETTLED_MS } from './connection-limit.ts
 
 /** Whether a stream's body arrives, or its answer is being read. */
 export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
-  stream.writableEnded || !(stream.endAfterHeaders || stream.readableEnded)
+  stream.headersSent || !(stream.endAfterHeaders || stream.readableEnded)
 
 /**
  * Keeps the number of open streams, over all connections, within a bound: one connection may have

@@ -2,7 +2,9 @@ import { constants, type ServerHttp2Stream } from 'node:http2'
 import { type Answer, hangUp, json, sizeOf } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import type { Service } from '../service.ts'
-import { IncomingBody } from './body.ts'
+import { afterReading } from './after-reading.ts'
+import type { Arrival } from './arrivals.ts'
+import { addressOf, IncomingBody } from './body.ts'
 import { isWorthCompressing } from './compression.ts'
 import type { Session } from './connection.ts'
 import { callerOf, report } from './exchange.ts'
@@ -10,7 +12,8 @@ import type { RequestHead } from './head.ts'
 import { LATE } from './malformed.ts'
 import type { BodyMemory } from './memory.ts'
 import type { Responder } from './respond.ts'
-import { compressAnswer, headersOf, waitForReader } from './send.ts'
+import { compressAnswer, headersOf, isHandedOver, waitForReader } from './send.ts'
+import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
 /** What answering streams depends on. */
 export interface StreamContext {
@@ -59,9 +62,11 @@ export async function answerStream(
 /** A request whose body does not arrive in time is answered, as over HTTP/1.1. */
 function endLate(exchange: Exchange, context: StreamContext): void {
   const { stream } = exchange
-  const late = setTimeout(() => {
-    if (!stream.headersSent) void send(exchange, json({ error: LATE }, 408), context)
-  }, context.config.requestTimeoutMs)
+  const refuse = () => {
+    if (stream.readableEnded || stream.closed || stream.headersSent) return
+    void send(exchange, json({ error: LATE }, 408), context)
+  }
+  const late = setTimeout(afterReading, context.config.requestTimeoutMs, refuse)
   const stop = () => clearTimeout(late)
   stream.once('end', stop)
   stream.once('close', stop)
@@ -86,16 +91,20 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   if (!stream.endAfterHeaders && !stream.readableEnded)
     stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
   stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })
-  if (!isEmpty) end(stream, answer.body)
+  let reading: Arrival | undefined
+  if (length > SLICE_BYTES && !isEmpty)
+    writeInSlices(stream, answer.body, bytes => reading?.add(bytes))
+  else if (!isEmpty) end(stream, answer.body)
   stream.resume()
   if (connection === 'close') session.end()
   // Node hands the bytes to the socket at the end of this turn.
   setImmediate(() => {
-    if (stream.closed || stream.writableLength === 0) body.release()
+    if (stream.closed || isHandedOver(stream)) body.release()
     else
-      waitForReader(stream, body, length, {
+      reading = waitForReader(stream, body, length, {
         memory,
         requestTimeoutMs: config.requestTimeoutMs,
+        address: addressOf(stream),
         cutOff: () => stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM),
       })
   })

@@ -91,6 +91,8 @@ backend function
   balance roundrobin
   option httpchk GET /health/readiness
   http-check expect status 200
+  # A check that a busy machine answers late does not say that an instance is down.
+  timeout check 2s
   default-server check inter 100ms fall 1 rise 1
 ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 `,

@@ -1,0 +1,70 @@
+import { test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { startServer, testModel } from '../server.ts'
+import { type Connection, connect, request, until } from './client.ts'
+
+const MIB = 2 ** 20
+
+/** A request that is answered with as many bytes as it has. */
+function echo(bytes: number): Buffer {
+  const json = JSON.stringify({
+    inputs: [
+      {
+        name: 'x',
+        shape: [bytes / 4],
+        datatype: 'FP32',
+        parameters: { binary_data_size: bytes },
+      },
+    ],
+    parameters: { binary_data_output: true },
+  })
+  const head = request('POST', '/v2/models/identity-fp32/infer', {
+    'content-length': String(json.length + bytes),
+    'inference-header-content-length': String(json.length),
+  })
+  return Buffer.concat([Buffer.from(head + json), Buffer.alloc(bytes)])
+}
+
+test('large answers that are not read make way for others; one that is read slowly does not', async t => {
+  const server = await startServer({
+    MODEL_DIR: testModel('identity-fp32'),
+    MAX_BODY_BYTES: String(12 * MIB),
+  })
+  t.after(server.stop)
+  const ask = async (connection: Connection, bytes: number) => {
+    connection.send(echo(bytes))
+    const { status } = await connection.answer()
+    return status
+  }
+  const silent: Connection[] = []
+  const fill = async () => {
+    const connection = await connect(server.port)
+    connection.socket.pause()
+    connection.send(echo(11 * MIB))
+    silent.push(connection)
+  }
+  // It takes what the socket gives at a time, and rests.
+  const reader = await connect(server.port)
+  let read = 0
+  reader.socket.removeAllListeners('data')
+  reader.socket.on('data', chunk => {
+    read += chunk.length
+    reader.socket.pause()
+    setTimeout(() => reader.socket.resume(), 2)
+  })
+  reader.send(echo(10 * MIB))
+  await until('it reads', () => read > 0)
+  await until('others are cut off', async () => {
+    await fill()
+    await wait(200)
+    for (const { socket } of silent) if (socket.writable) socket.write('G')
+    return silent.some(({ socket }) => socket.destroyed)
+  })
+  const honest = await connect(server.port)
+  await until('an honest one is answered', async () => {
+    const other = honest.socket.destroyed ? await connect(server.port) : honest
+    return (await ask(other, 8 * MIB).catch(() => 0)) === 200
+  })
+  await until('the slow reader has read all', () => read > 10 * MIB, 60_000)
+  for (const { socket } of [...silent, reader, honest]) socket.destroy()
+})
