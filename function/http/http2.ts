@@ -92,6 +92,8 @@ export class Http2 {
       firstMs: Math.min(config.requestTimeoutMs, 60_000),
       idleMs: keepAliveMs(config),
       ageMs: MAX_AGE_MS,
+      // One to answer its last requests, and one to read the answers.
+      leavingMs: 2 * config.requestTimeoutMs,
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
       // A stream that its client cancels; without a listener, it would end the process.
@@ -142,6 +144,8 @@ interface Times {
   /** Without a stream. */
   readonly idleMs: number
   readonly ageMs: number
+  /** For the streams that are open when the client says GOAWAY. */
+  readonly leavingMs: number
 }
 
 /** The life of one connection: it ends when it is idle, or old, or when the process ends. */
@@ -163,9 +167,16 @@ export class OpenSession implements Session {
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
     session.once('remoteSettings', () => this.#restartIdle())
+    // Node closes the session with its last stream. After a frame that is an error there is no last
+    // one: nghttp2 then neither reads nor writes, and Node keeps the streams.
+    let leaving: NodeJS.Timeout | undefined
+    session.once('goaway', () => {
+      leaving = setTimeout(() => session.destroy(), times.leavingMs).unref()
+    })
     session.once('close', () => {
       clearTimeout(this.#idle)
       clearTimeout(age)
+      clearTimeout(leaving)
       // Node waits for the client to close its half.
       const late = setTimeout(() => socket.destroy(), LINGER_MS)
       socket.once('close', () => clearTimeout(late))

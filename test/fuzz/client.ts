@@ -163,7 +163,7 @@ async function sendFrames(
     if (
       (await within(
         MOST_PATIENCE_MS,
-        session.closed.then(() => true),
+        isOver(session, bytes).then(() => true),
       )) === undefined
     )
       throw new BadAnswer('the connection stays open, though its client has ended it')
@@ -183,6 +183,25 @@ const STATUSES: Readonly<Record<number, number>> = {
   140: 400,
   141: 404,
   142: 500,
+}
+
+/**
+ * Resolves once the server closes the connection. To a client that said GOAWAY its own GOAWAY with
+ * an error is enough: it then leaves the streams their time, which is long here.
+ */
+async function isOver(session: RawSession, sent: Buffer): Promise<void> {
+  const over = [session.closed]
+  if (saysGoaway(sent)) {
+    const error = session.frame('goaway', ({ payload }) => payload.readUInt32BE(4) !== 0)
+    over.push(error.then(() => {}).catch(() => {}))
+  }
+  await Promise.race(over)
+}
+
+function saysGoaway(bytes: Buffer): boolean {
+  for (let at = PREFACE.length; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3))
+    if (bytes[at + 3] === TYPES.goaway) return true
+  return false
 }
 
 function answerOfFrame({ type, payload }: Frame): HttpAnswer[] {

@@ -122,6 +122,8 @@ test('a probe ends its connection where IDLE_EXIT_SECONDS is set', async t => {
   await until('it is closed', () => session.closed)
 })
 
+const LONG = { firstMs: 60_000, idleMs: 60_000, ageMs: 60_000, leavingMs: 60_000 }
+
 /** A connection whose times are these. @returns when it was closed, in milliseconds */
 async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks: boolean) {
   const http2 = createServer().listen(0, '127.0.0.1')
@@ -151,13 +153,23 @@ async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks:
 }
 
 test('a connection ends when it is idle for its time, however often its client pings', async () => {
-  const took = await lifeOf({ firstMs: 60_000, idleMs: 100, ageMs: 60_000 }, false)
+  const took = await lifeOf({ ...LONG, idleMs: 100 }, false)
   assert.ok(took >= 90 && took < 5_000, `${took}`)
 })
 
 test('a connection that is used ends at its age', async () => {
-  const took = await lifeOf({ firstMs: 60_000, idleMs: 60_000, ageMs: 200 }, true)
+  const took = await lifeOf({ ...LONG, ageMs: 200 }, true)
   assert.ok(took >= 170 && took < 5_000, `${took}`)
+})
+
+test('a connection ends whose client said GOAWAY, and then sends what is no frame', async t => {
+  const own = await startServer({ REQUEST_TIMEOUT_MS: '200' })
+  t.after(own.stop)
+  const session = await RawSession.open(own.port)
+  session.send(head(1, block('POST', IRIS), false), frame('goaway', Buffer.alloc(8)))
+  // Larger than any frame may be, so that the stream is never over.
+  session.send(frame('data', Buffer.alloc(20_000), { stream: 1 }))
+  assert.equal(await session.errorCode(), 6)
 })
 
 test('over TLS, ALPN decides', async t => {
