@@ -160,7 +160,7 @@ export interface Running {
   stop(): Promise<void>
 }
 
-const START_LIMIT_MS = 30_000
+const START_LIMIT_MS = 120_000
 
 /**
  * @param first the request its first answer is waited for with
@@ -274,7 +274,7 @@ export async function runFloor(file: string, ...args: string[]): Promise<unknown
   return JSON.parse(stdout)
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as net.AddressInfo

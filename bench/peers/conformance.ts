@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Result } from '../../conformance/ask.ts'
-import { points } from '../../conformance/points.ts'
+import { grpcGroups, points } from '../../conformance/points.ts'
 import { summaryOf, type Totals, totalsOf } from '../../conformance/report.ts'
 import { projectFolder } from '../../test/server.ts'
-import { ours, PEERS, type Subject, start } from '../subjects.ts'
+import { freePort, ours, PEERS, type Subject, start } from '../subjects.ts'
 import { install } from './install.ts'
 
 /*
@@ -14,6 +14,9 @@ import { install } from './install.ts'
  */
 
 const page = join(projectFolder, 'docs/conformance.md')
+
+/** Over HTTP and over gRPC. */
+const POINTS = [...points, ...Object.values(grpcGroups).flat()]
 
 /** What run.ts writes with --json. */
 interface Report {
@@ -40,8 +43,10 @@ const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name
 async function ask(subject: Subject): Promise<Conformance> {
   const reports: Report[] = []
   let server = ''
-  for (let left = points.map(({ name }) => name); left.length > 0; ) {
-    const running = await start(subject, undefined)
+  for (let left = POINTS.map(({ name }) => name); left.length > 0; ) {
+    const grpcPort = await freePort()
+    const env = { ...subject.env, GRPC_PORT: String(grpcPort) }
+    const running = await start({ ...subject, env }, undefined)
     try {
       const url = `http://127.0.0.1:${running.port}`
       const { name, version } = (await (await fetch(`${url}/v2`)).json()) as {
@@ -49,7 +54,9 @@ async function ask(subject: Subject): Promise<Conformance> {
         version: string
       }
       server = `${name} ${version}`
-      const report = await conformance(url, left)
+      // This server has one port for both.
+      const grpc = `127.0.0.1:${subject === SUBJECTS[0] ? running.port : grpcPort}`
+      const report = await conformance({ url, grpc, names: left })
       reports.push(report)
       const asked = new Set(report.points.map(({ point }) => point))
       left = left.filter(point => !asked.has(point))
@@ -67,17 +74,26 @@ async function ask(subject: Subject): Promise<Conformance> {
   }
 }
 
+interface Asked {
+  readonly url: string
+  readonly grpc: string
+  /** Of the points. */
+  readonly names: readonly string[]
+}
+
 /** @throws {Error} when the server cannot be asked */
-async function conformance(url: string, names: readonly string[]): Promise<Report> {
+async function conformance({ url, grpc, names }: Asked): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
   const file = join(folder, 'results.json')
-  const only = names.length === points.length ? [] : names.map(name => `--only=${name}`)
+  const only = names.length === POINTS.length ? [] : names.map(name => `--only=${name}`)
   const args = [
     'conformance/run.ts',
     '--url',
     url,
     '--model',
     'iris-classifier',
+    '--grpc',
+    grpc,
     '--json',
     file,
     ...only,
@@ -165,7 +181,7 @@ const generated = [
   `Suite ${first?.suite.version}, Node ${first?.suite.node}, ${first?.date.slice(0, 10)}; \`node bench/peers/conformance.ts\`, which starts each server and runs`,
   '',
   '```sh',
-  'npm run conformance -- --url http://127.0.0.1:PORT --model iris-classifier',
+  'npm run conformance -- --url http://127.0.0.1:PORT --model iris-classifier --grpc 127.0.0.1:PORT',
   '```',
   '',
   '| server | required points that hold | stricter readings that hold | not applicable |',

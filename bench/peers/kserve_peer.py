@@ -1,6 +1,7 @@
-"""The KServe Python SDK's custom predictor; without gRPC and without its log lines for each request, which would only make it slower."""
+"""The KServe Python SDK's custom predictor; with gRPC where GRPC_PORT says so, and without its log lines for each request, which would only make it slower."""
 
 import logging
+import os
 
 import uvicorn
 
@@ -46,7 +47,14 @@ class Iris(Model):
 if __name__ == "__main__":
     iris = Iris(model.NAME)
     iris.load()
-    server = ModelServer(http_port=model.PORT, enable_grpc=False, enable_latency_logging=False, workers=1)
+    grpc_port = os.environ.get("GRPC_PORT")
+    server = ModelServer(
+        http_port=model.PORT,
+        enable_grpc=grpc_port is not None,
+        grpc_port=int(grpc_port or 0),
+        enable_latency_logging=False,
+        workers=1,
+    )
     for name in ("kserve.trace", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     server.start([iris])

@@ -1,6 +1,7 @@
 """MLServer with a custom runtime around ONNX Runtime, for it has none of its own; in one process, without its debug mode and metrics."""
 
 import asyncio
+import os
 import socket
 
 import model
@@ -35,7 +36,7 @@ async def main():
         debug=False,
         host="127.0.0.1",
         http_port=model.PORT,
-        grpc_port=free_port(),
+        grpc_port=int(os.environ.get("GRPC_PORT") or free_port()),
         metrics_endpoint=None,
         parallel_workers=0,
     )

@@ -1,5 +1,6 @@
 """PyTriton: the Triton server in front of a Python function. It joins requests that wait, as it is made for."""
 
+import os
 import socket
 
 import model
@@ -26,7 +27,7 @@ if __name__ == "__main__":
     config = TritonConfig(
         http_port=model.PORT,
         http_address="127.0.0.1",
-        grpc_port=free_port(),
+        grpc_port=int(os.environ.get("GRPC_PORT") or free_port()),
         grpc_address="127.0.0.1",
         allow_metrics=False,
     )

@@ -4,19 +4,21 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { encode, frame } from '../../test/grpc/client.ts'
+import { connectGrpc, encode, frame } from '../../test/grpc/client.ts'
 import { rawRequest } from '../../test/grpc/messages.ts'
+import { install } from '../peers/install.ts'
 import { digits, spreadText, table } from '../report.ts'
 import { binaryRows, V2_REQUEST } from '../requests.ts'
 import { ratio, spread } from '../statistics.ts'
-import { cores, ours, type Running, start } from '../subjects.ts'
+import { cores, freePort, ours, PEERS, type Running, start } from '../subjects.ts'
 
 /*
  * One row by each protocol that the port speaks, sent by nghttp2's h2load: each in turn, a round each, and another one begins each time. All ask
- * the same process. h2load reads no grpc-status, so the server's own count of successes says whether all were answered.
+ * the same process. h2load reads no grpc-status, so the server's own count of successes says whether all were answered. With --peers, the gRPC of
+ * other servers of the same model, each asked once before by a client that reads the status.
  */
 
-const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N]\n'
+const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N] [--peers]\n'
 const WARM_REQUESTS = 3_000
 
 const { path: PATH } = ours()
@@ -67,6 +69,18 @@ function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonl
   }
 }
 
+/** A protocol, and the server that is asked by it. */
+interface Row {
+  readonly name: string
+  readonly protocol: Protocol
+  /** h2load takes the body from it. */
+  readonly file: string
+  readonly server: Running
+  readonly port: number
+  /** The server counts its successes. */
+  readonly counts: boolean
+}
+
 interface Figures {
   readonly perSecond: number
   readonly cpuPerRequest: number
@@ -78,32 +92,48 @@ async function successes({ port }: Running): Promise<number> {
   return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
 }
 
-async function measure(
-  server: Running,
-  protocol: Protocol,
-  file: string,
-  requests: number,
-): Promise<Figures> {
-  const { path, headers, http1, connections, streams } = protocol
+async function measure(row: Row, requests: number): Promise<Figures> {
+  const { server, file, port, counts } = row
+  const { path, headers, http1, connections, streams } = row.protocol
   const pin = cores === undefined ? [] : ['taskset', '-c', String(cores.load)]
   const command = [
     ...[...pin, 'h2load', ...(http1 ? ['--h1'] : []), '-n', String(requests)],
     ...['-c', String(connections), '-m', String(streams), '-d', file],
     ...headers.flatMap(header => ['-H', header]),
-    `http://127.0.0.1:${server.port}${path}`,
+    `http://127.0.0.1:${port}${path}`,
   ]
-  const before = { cpuMs: server.cpuMs(), answered: await successes(server) }
+  const before = { cpuMs: server.cpuMs(), answered: counts ? await successes(server) : 0 }
   const [program, ...args] = command as [string, ...string[]]
   const { stdout } = await promisify(execFile)(program, args, { timeout: 120_000 })
   const cpuMs = server.cpuMs() - before.cpuMs
-  const answered = (await successes(server)) - before.answered
-  assert.equal(
-    answered,
-    requests,
-    `${protocol.name}: of ${requests} requests ${answered} succeeded`,
-  )
+  if (counts) {
+    const answered = (await successes(server)) - before.answered
+    assert.equal(answered, requests, `${row.name}: of ${requests} requests ${answered} succeeded`)
+  }
+  assert.match(stdout, new RegExp(`${requests} succeeded, 0 failed`), row.name)
   const [, perSecond] = /finished in .*, ([0-9.]+) req\/s/.exec(stdout) ?? []
   return { perSecond: Number(perSecond), cpuPerRequest: (cpuMs * 1_000) / requests }
+}
+
+/** The gRPC of each peer that can be installed. */
+async function peerRows(file: string): Promise<Row[]> {
+  const rows: Row[] = []
+  const [, , , , protocol] = PROTOCOLS as [Protocol, Protocol, Protocol, Protocol, Protocol]
+  for (const peer of PEERS) {
+    if (peer.name === 'FastAPI') continue
+    const reason = await install(peer.name.toLowerCase().split(' ')[0] as string)
+    if (reason !== undefined) throw new Error(`${peer.name} cannot be installed: ${reason}`)
+    const port = await freePort()
+    const env = { ...peer.env, GRPC_PORT: String(port) }
+    const server = await start({ ...peer, env }, undefined)
+    const name = `${peer.name}: ${protocol.name}`
+    rows.push({ name, protocol, file, server, port, counts: false })
+    const client = connectGrpc(port)
+    const { status, message } = await client.call('ModelInfer', MESSAGE)
+    await client.close()
+    assert.equal(status, 0, `${peer.name}: ${message}`)
+  }
+  return rows
 }
 
 async function main(): Promise<void> {
@@ -111,6 +141,7 @@ async function main(): Promise<void> {
     options: {
       rounds: { type: 'string' },
       requests: { type: 'string' },
+      peers: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   })
@@ -121,33 +152,37 @@ async function main(): Promise<void> {
   const rounds = Number(values.rounds ?? 9)
   const requests = Number(values.requests ?? 6_000)
   const folder = mkdtempSync(join(tmpdir(), 'protocols-'))
-  const files = PROTOCOLS.map(({ body }, i) => {
-    const file = join(folder, String(i))
-    writeFileSync(file, body)
-    return file
-  })
   const server = await start(ours(), undefined)
-  const figures: Figures[][] = PROTOCOLS.map(() => [])
-  const turn = (i: number, count: number) =>
-    measure(server, PROTOCOLS[i] as Protocol, files[i] as string, count)
+  const rows: Row[] = PROTOCOLS.map((protocol, i) => {
+    const file = join(folder, String(i))
+    writeFileSync(file, protocol.body)
+    return { name: protocol.name, protocol, file, server, port: server.port, counts: true }
+  })
   const load = [loadavg()[0] as number]
+  const figures: Figures[][] = []
   try {
-    for (const i of PROTOCOLS.keys()) await turn(i, WARM_REQUESTS)
+    if (values.peers) rows.push(...(await peerRows((rows[4] as Row).file)))
+    for (const row of rows) {
+      await measure(row, WARM_REQUESTS)
+      figures.push([])
+    }
     for (let round = 0; round < rounds; round++) {
-      for (let next = 0; next < PROTOCOLS.length; next++) {
-        const i = (round + next) % PROTOCOLS.length
-        figures[i]?.push(await turn(i, requests))
+      for (let next = 0; next < rows.length; next++) {
+        const i = (round + next) % rows.length
+        figures[i]?.push(await measure(rows[i] as Row, requests))
       }
       load.push(loadavg()[0] as number)
     }
   } finally {
-    await server.stop()
+    for (const stopped of new Set(rows.map(({ server }) => server))) await stopped.stop()
     rmSync(folder, { recursive: true })
   }
-  process.stdout.write(`${report(figures)}\n\nload average of the machine: ${load.join(', ')}\n`)
+  process.stdout.write(
+    `${report(rows, figures)}\n\nload average of the machine: ${load.join(', ')}\n`,
+  )
 }
 
-function report(figures: readonly (readonly Figures[])[]): string {
+function report(rows: readonly Row[], figures: readonly (readonly Figures[])[]): string {
   const of = (i: number, figure: keyof Figures) => (figures[i] ?? []).map(round => round[figure])
   const cell = (i: number, figure: keyof Figures, unit: string) =>
     i === 0
@@ -155,7 +190,7 @@ function report(figures: readonly (readonly Figures[])[]): string {
       : spreadText(ratio(of(i, figure), of(0, figure)))
   return table([
     ['One row, by protocol: connections × streams', 'requests/s ↑', 'CPU/request ↓'],
-    ...PROTOCOLS.map(({ name }, i) => [
+    ...rows.map(({ name }, i) => [
       name,
       cell(i, 'perSecond', '/s'),
       cell(i, 'cpuPerRequest', ' µs'),
