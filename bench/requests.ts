@@ -76,6 +76,22 @@ export const jsonRows = (rows: number): Target =>
 /** A single row, as everybody sends it first. */
 export const V2_REQUEST = jsonRows(1)
 
+/** The probabilities alone, under whatever name. */
+const mostLikely = (answer: HttpAnswer) => {
+  const { outputs }: V2Response = JSON.parse(answer.body.toString())
+  assert.equal(outputs.length, 1)
+  const [setosa, ...others] = outputs.flatMap(({ data }) => data.flat()) as [number, ...number[]]
+  assert.ok(Math.abs(setosa - 0.97868) < 1e-4 && others.length === 2, `answered ${setosa}`)
+}
+
+export const PROBABILITIES_REQUEST = target(
+  mostLikely,
+  JSON_TYPE,
+  JSON.stringify({ ...requestOf(1), outputs: [{ name: 'probabilities' }] }),
+)
+/** For a server that names outputs itself. */
+export const ANY_OUTPUT_REQUEST = target(mostLikely, JSON_TYPE, JSON.stringify(requestOf(1)))
+
 /** Another flower: who answers setosa to it runs no model. */
 export const OTHER_REQUEST = target(
   ({ body }) => {

@@ -6,6 +6,7 @@ import { parseArgs, promisify } from 'node:util'
 import { chart } from './chart.ts'
 import { exchange } from './load.ts'
 import { install } from './peers/install.ts'
+import { buildNative } from './peers/native.ts'
 import { machineLines, rowsOf, table, targetRows, writeReport } from './report.ts'
 import { V2_REQUEST } from './requests.ts'
 import {
@@ -18,12 +19,23 @@ import {
   writeResults,
 } from './results.ts'
 import * as subjects from './subjects.ts'
-import { buildFloors, cores, ours, PEERS, pinLoad, type Running, start } from './subjects.ts'
-import { ALONE, type Contender, WITH_PEERS, type Workload } from './workloads.ts'
+import {
+  buildFloors,
+  cores,
+  FURNACE,
+  LIMIT,
+  ours,
+  PEERS,
+  pinLoad,
+  type Running,
+  start,
+} from './subjects.ts'
+import { ALONE, type Contender, WITH_NATIVE, WITH_PEERS, type Workload } from './workloads.ts'
 
-const HELP = `node bench/run.ts [--peers] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
+const HELP = `node bench/run.ts [--peers|--native] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
 
   --peers       beside the Python peers, which are installed first
+  --native      beside servers in Rust, which are built first (cargo)
   --quick       a look, in results/quick.json; without it the figures go to results/latest.json and docs/performance.md
   --full        also what takes long: a million requests, growth curves
   --rounds N    how often each subject is measured (7; quick: 3)
@@ -34,6 +46,7 @@ const HELP = `node bench/run.ts [--peers] [--quick] [--full] [--rounds N] [--sec
 
 interface Options {
   readonly peers: boolean
+  readonly native: boolean
   readonly quick: boolean
   readonly full: boolean
   readonly rounds: number
@@ -46,6 +59,7 @@ function readOptions(): Options {
   const { values } = parseArgs({
     options: {
       peers: { type: 'boolean', default: false },
+      native: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       full: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
@@ -74,10 +88,12 @@ const progress = (text: string) => {
 
 async function main(): Promise<void> {
   const options = readOptions()
-  const { peers, quick, full, only, list } = options
-  const chosen = (peers ? WITH_PEERS : ALONE).filter(
-    workload => (full || !workload.full) && matchesGlob(workload.name, only),
-  )
+  const { peers, native, quick, full, only, list } = options
+  const chosen = [
+    ...(peers ? WITH_PEERS : []),
+    ...(native ? WITH_NATIVE : []),
+    ...(peers || native ? [] : ALONE),
+  ].filter(workload => (full || !workload.full) && matchesGlob(workload.name, only))
   if (list) {
     print(chosen.map(({ name, title }) => `${name.padEnd(26)}${title}\n`).join(''))
     return
@@ -85,7 +101,10 @@ async function main(): Promise<void> {
   if (chosen.length === 0) throw new Error(`no workload's name matches ${only}; --list names them`)
   await pinLoad()
   await buildFloors()
-  const missing = peers ? await installPeers() : new Map<string, string>()
+  const missing = new Map([
+    ...(peers ? await installPeers() : []),
+    ...(native ? await buildNativePeers() : []),
+  ])
   const run = await describe(options)
   const answerOfOurs = await learnAnswer()
   const file = resultsFile(quick)
@@ -117,6 +136,15 @@ async function installPeers(): Promise<ReadonlyMap<string, string>> {
     if (reason !== undefined) missing.set(name, `not installed: ${reason}`)
   }
   return missing
+}
+
+/** @returns by peer why it is missing */
+async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
+  progress('building the native peers')
+  const reason = await buildNative()
+  if (reason === undefined) return new Map()
+  const names = [LIMIT, ...FURNACE].map(({ name }) => name)
+  return new Map(names.map(name => [name, `not built: ${reason}`]))
 }
 
 /** What ours answers to the usual request, whole: the static floors answer the same. */

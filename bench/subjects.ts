@@ -53,7 +53,7 @@ const floor = (name: string) => node(`bench/build/${name}.js`)
 
 export const buildFloors = () =>
   build({
-    entryPoints: ['static', 'node-http', 'express', 'faas'].map(name =>
+    entryPoints: ['static', 'node-http', 'http-join', 'express', 'faas'].map(name =>
       join(benchFolder, `floors/${name}.ts`),
     ),
     outdir: join(benchFolder, 'build'),
@@ -86,6 +86,11 @@ export const NODE_HTTP: Subject = {
   command: floor('node-http'),
   path: V2_PATH,
 }
+export const HTTP_JOIN: Subject = {
+  name: 'node:http, joined runs',
+  command: floor('http-join'),
+  path: V2_PATH,
+}
 export const EXPRESS: Subject = {
   name: 'Express 5, one run a request',
   command: floor('express'),
@@ -109,6 +114,34 @@ export const PEERS: readonly Subject[] = [
   { name: 'KServe SDK', command: python('kserve', 'bench/peers/kserve_peer.py'), path: V2_PATH },
   { name: 'FastAPI', command: python('fastapi', 'bench/peers/fastapi_peer.py'), path: V2_PATH },
   { name: 'PyTriton', command: python('pytriton', 'bench/peers/pytriton_peer.py'), path: V2_PATH },
+]
+
+/** Of peers/native, which `cargo build --release` makes there. */
+const native = (name: string, program: string, env: Record<string, string> = {}): Subject => ({
+  name,
+  command: [
+    join(
+      process.env.CARGO_TARGET_DIR ?? join(benchFolder, 'peers/native/target'),
+      'release',
+      program,
+    ),
+  ],
+  env: {
+    ...env,
+    ORT_DYLIB_PATH: join(
+      projectFolder,
+      `node_modules/onnxruntime-node/bin/napi-v6/${process.platform}/${process.arch}/libonnxruntime.so.1`,
+    ),
+  },
+  path: V2_PATH,
+})
+
+/** What a native server can do at most: hyper, one run a request, nothing checked. */
+export const LIMIT = native('native limit', 'limit')
+/** A server of the protocol in Rust; without texts, so that it has the probabilities alone. */
+export const FURNACE: readonly Subject[] = [
+  native('furnace-server, batches of 8', 'furnace', { FURNACE_BATCH: '8' }),
+  native('furnace-server, no batches', 'furnace', { FURNACE_BATCH: '1' }),
 ]
 
 /** Servers on the first core, load on the second; undefined where there is no taskset, or only one core. */

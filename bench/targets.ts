@@ -24,6 +24,7 @@ export interface Target {
 const OURS = 'onnx-function'
 const STATIC = 'node:http, static answer'
 const NODE_HTTP = 'node:http, one run a request'
+const HTTP_JOIN = 'node:http, joined runs'
 
 const between = (
   what: string,
@@ -62,6 +63,20 @@ export const TARGETS: readonly Target[] = [
     'requests/s',
     STATIC,
     { atLeast: 0.95 },
+  ),
+  between(
+    '64 connections, requests/s, of bare `node:http` with joined runs',
+    'native-connections-64',
+    'requests/s',
+    HTTP_JOIN,
+    { atLeast: 0.95 },
+  ),
+  between(
+    '64 connections, probabilities alone, requests/s, of furnace-server with batches',
+    'native-probabilities-64',
+    'requests/s',
+    'furnace-server, batches of 8',
+    { atLeast: 1.05 },
   ),
   between(
     '64 connections, requests/s, of Express',
@@ -106,7 +121,7 @@ export const TARGETS: readonly Target[] = [
     'events',
     'requests/s',
     'V2 requests',
-    { atLeast: 0.7 },
+    { atLeast: 0.85 },
     'binary events',
   ),
   between(
@@ -114,7 +129,7 @@ export const TARGETS: readonly Target[] = [
     'start',
     'start to first 200',
     NODE_HTTP,
-    { atMost: 1.15 },
+    { atMost: 0.85 },
   ),
   ...PEERS.map(peer =>
     between(`start to first 200, of ${peer}`, 'peers-start', 'start to first 200', peer, {

@@ -2,10 +2,12 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { closedLoop, exchange, paced, verified, watchLag } from './load.ts'
 import { createWeights } from './models/weights.ts'
 import {
+  ANY_OUTPUT_REQUEST,
   BINARY_EVENT,
   binaryRows,
   jsonOfSize,
   jsonRows,
+  PROBABILITIES_REQUEST,
   PROBE,
   SLOW_REQUEST,
   STRUCTURED_EVENT,
@@ -115,6 +117,24 @@ const connections = (count: number, others = FLOORS, prefix = ''): Workload => (
     ours(),
     ...others.filter(subject => subject !== subjects.STATIC),
   ].map(subject => underLoad(subject, V2_REQUEST, count)),
+})
+
+/** Beside servers in Rust on the very same library, and what joining runs costs without a server's duties. */
+const withNative = (count: number): Workload =>
+  connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
+
+/** The same without labels, which furnace-server cannot say. */
+const probabilities = (count: number): Workload => ({
+  name: `native-probabilities-${count}`,
+  title: `One row as JSON, the probabilities alone, ${count} connection${count === 1 ? '' : 's'}`,
+  metrics: [PER_SECOND, P50, P99, CPU],
+  contenders: [
+    underLoad(ours(), PROBABILITIES_REQUEST, count),
+    ...subjects.FURNACE.map(subject => ({
+      ...underLoad(subject, ANY_OUTPUT_REQUEST, count),
+      first: ANY_OUTPUT_REQUEST,
+    })),
+  ],
 })
 
 /** What spans and metrics cost, by OpenTelemetry's variables. */
@@ -456,6 +476,14 @@ export const ALONE: readonly Workload[] = [
   ...growthByRows,
   ...growthByConnections,
   growthByModel,
+]
+
+/** `npm run bench -- --native`. */
+export const WITH_NATIVE: readonly Workload[] = [
+  ...[1, 64].flatMap(count => [withNative(count), probabilities(count)]),
+  rows('json', [subjects.NODE_HTTP, subjects.HTTP_JOIN, subjects.LIMIT], 'native-'),
+  starts([subjects.NODE_HTTP, ours(), subjects.HTTP_JOIN, subjects.LIMIT], 'native-', 10),
+  memory([ours(), subjects.HTTP_JOIN, subjects.LIMIT], [10_000], 'native-'),
 ]
 
 /** `npm run bench -- --peers`. */
