@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { onPredictor, type Server, startServer, testModel } from '../server.ts'
 import { Document, type Example, readDocument, sendExample } from './document.ts'
 
@@ -12,9 +13,12 @@ const FLAT = {
   },
 }
 
+const fields = fileURLToPath(new URL('../transform/authors/fields.ts', import.meta.url))
+
 /** Each stands for something an example must get right: datatypes, ranks, how many, and what JSON cannot say. */
 const MODELS: Readonly<Record<string, Record<string, string>>> = {
   iris: {},
+  'a transform': { TRANSFORM: fields, EXECUTION: 'inline' },
   'the other iris': { MODEL_DIR: 'models/iris/v2.0.0' },
   ...Object.fromEntries(
     [

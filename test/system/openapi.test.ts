@@ -51,6 +51,7 @@ const SECRET = 'a-secret-of-the-tests'
 
 const MODELS: Record<string, Record<string, string>> = {
   iris: {},
+  'a transform': { TRANSFORM: join(projectFolder, 'test/transform/authors/fields.ts') },
   'two inputs and outputs': { MODEL_DIR: testModel('two-in-two-out') },
   'binary data only': { MODEL_DIR: testModel('identity-fp16') },
 }
