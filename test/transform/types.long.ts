@@ -54,6 +54,7 @@ before(async () => {
   after(() => rmSync(folder, { recursive: true }))
   write(folder, 'odd', ODD)
   for (const model of MODELS) write(folder, model, await signatureOf(model))
+  writeDocumented(folder)
   const config = {
     extends: join(TYPES, 'tsconfig.json'),
     compilerOptions: { typeRoots: [join(ROOT, 'node_modules/@types')] },
@@ -94,6 +95,18 @@ export const outputs: readonly (keyof Model['outputs'])[] = ${names(outputs)}
 export const transform: Transform<Model> = {}
 `,
   )
+}
+
+/** The first example of docs/transform.md, and the types that the page shows. */
+function writeDocumented(folder: string): void {
+  const page = readFileSync(join(ROOT, 'docs/transform.md'), 'utf8')
+  const [example = '', , types = ''] = Array.from(
+    page.matchAll(/```ts\n([\s\S]*?)```/g),
+    ([, code]) => code,
+  )
+  assert.match(types, /^export interface Model/)
+  writeFileSync(join(folder, 'documented.d.onnx.ts'), types)
+  writeFileSync(join(folder, 'documented.ts'), example.replace('./model.onnx', './documented.onnx'))
 }
 
 test('right transforms compile, schemas have the types they should, and so do all models', () => {
