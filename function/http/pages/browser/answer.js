@@ -105,7 +105,9 @@ export const areShares = values =>
 export function short(value) {
   if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value))
     return Object.is(value, -0) ? '-0' : String(value)
-  return String(Number(value.toPrecision(4)))
+  const rounded = Number(value.toPrecision(4))
+  // 0.00002068 is longer than what it is shown in, and harder to read.
+  return Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded)
 }
 
 /**
