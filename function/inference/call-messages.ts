@@ -31,6 +31,8 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly id: number
   /** In the shared memory. */
   readonly place: number
+  /** Calls of one message that have the same number are of one client. */
+  readonly sender: number
   /** Small bytes as Latin-1 text, which moves faster. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
   /** As JSON: most calls do not ask for them. */

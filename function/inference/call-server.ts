@@ -142,23 +142,18 @@ export class CallServer {
   /** In slices: an end that is told meanwhile is read between them. */
   async #begin(calls: readonly CallMessage[]): Promise<void> {
     const slices = new Slices()
+    const senders: Caller[] = []
     for (const call of calls) {
       if (slices.isOver) await slices.next()
-      void this.#answer(call)
+      void this.#answer(call, senders)
     }
   }
 
-  async #answer(message: CallMessage): Promise<void> {
-    const { id, place, traceparent, arrivedAt, deadlineAt } = message
-    const { timeOrigin } = performance
-    const trace = new ThreadTrace(place, this.#watch, message.trace)
-    const caller: Caller = {
-      arrived: arrivedAt - timeOrigin,
-      deadline: deadlineAt - timeOrigin,
-      gone: false,
-      traceparent,
-      trace,
-    }
+  /** @param senders of the calls of one message, by their numbers */
+  async #answer(message: CallMessage, senders: Caller[]): Promise<void> {
+    const { id } = message
+    const trace = new ThreadTrace(message.place, this.#watch, message.trace)
+    const caller = callerOf(message, trace, senders)
     const running = new RunningCall()
     this.#open.set(id, { caller, running })
     let answer: CallAnswer
@@ -291,6 +286,26 @@ const WHERE: Readonly<Partial<Record<Part, At>>> = {
   queue: 'queue',
   run: 'run',
   postprocess: 'author',
+}
+
+function callerOf(
+  { arrivedAt, deadlineAt, traceparent, sender: number }: CallMessage,
+  trace: Trace,
+  senders: Caller[],
+): Caller {
+  const { timeOrigin } = performance
+  const [arrived, deadline] = [arrivedAt - timeOrigin, deadlineAt - timeOrigin]
+  const sender = senders[number]
+  const caller: Caller = {
+    arrived,
+    deadline,
+    gone: false,
+    traceparent,
+    trace,
+    ...(sender && { sender }),
+  }
+  senders[number] ??= caller
+  return caller
 }
 
 function callOf({ kind, data, contentType, headers, event, jsonLength }: CallMessage): Call {

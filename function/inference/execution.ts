@@ -103,6 +103,19 @@ const limitsOf = ({ maxBatchRows, maxQueueRows, maxBodyBytes, maxJsonBytes }: Co
   maxJsonBytes,
 })
 
+/** All threads' heaps together leave more than half of the memory to the model and to requests. */
+const SHARE_OF_HEAPS = 0.4
+/** V8's own limit, where the memory is large. */
+const MOST_HEAP_MB = 4_096
+
+const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
+  Math.min(
+    MOST_HEAP_MB,
+    Math.ceil(
+      (SHARE_OF_HEAPS * memoryBytes) / 2 ** 20 / Math.max(1, Math.floor(cpus / ortThreads)),
+    ),
+  )
+
 /** What the threads need for calls of the author's code. */
 async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefined> {
   const { folder, config, metrics, statistics } = options
@@ -117,6 +130,7 @@ async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefine
       logLevel: config.logLevel,
     },
     create: own => new ThreadCalls(own),
+    heapMb: heapMbOf(config),
     places: config.maxQueueRows,
     limitMs: config.runTimeoutMs,
     count({ ran, predicted, took, succeeded }) {

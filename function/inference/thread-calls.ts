@@ -21,8 +21,12 @@ export interface ThreadCallsOptions {
   readonly limitMs: number
   /** Counts what the thread did. */
   readonly count: (done: Omit<CallAnswers, 'answers'>) => void
-  /** The thread was within a piece of work for too long. @param isRun it is a run of the model */
-  readonly onBlocked: (isRun: boolean) => void
+  /**
+   * The thread was within a piece of work for too long.
+   * @param isRun it is a run of the model
+   * @param others what requests get that wait for the thread
+   */
+  readonly onBlocked: (isRun: boolean, others: NotReady) => void
 }
 
 /** So often a thread that has calls is asked whether it goes on. */
@@ -50,6 +54,8 @@ export class ThreadCalls {
   /** Messages that the thread was sent. */
   #sent = 0
   #outbox: CallMessage[] = []
+  /** The clients of these, by a number each. */
+  readonly #senders = new Map<Caller, number>()
   #transfer: ArrayBuffer[] = []
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
@@ -82,7 +88,8 @@ export class ThreadCalls {
     })
     const data = dataToPost(call.data, this.#transfer)
     if (this.#outbox.length === 0) setImmediate(this.#flush)
-    this.#outbox.push(messageOf(call, caller, { id, place, data }))
+    const sender = this.#numberOf(caller.sender ?? caller)
+    this.#outbox.push(messageOf(call, caller, { id, place, sender, data }))
     this.#ticking ??= setInterval(() => this.#tick(), this.#tickMs).unref()
     return { reply, end: error => this.#end(id, error) }
   }
@@ -131,7 +138,15 @@ export class ThreadCalls {
     return open
   }
 
+  #numberOf(sender: Caller): number {
+    const known = this.#senders.get(sender)
+    if (known !== undefined) return known
+    this.#senders.set(sender, this.#senders.size)
+    return this.#senders.size - 1
+  }
+
   #post(): void {
+    this.#senders.clear()
     const [calls, transfer] = [this.#outbox, this.#transfer]
     this.#outbox = []
     this.#transfer = []
@@ -178,8 +193,9 @@ export class ThreadCalls {
       ? new RunTimedOut(`the run lasted longer than ${seconds}`)
       : new TransformTimedOut(`the transform kept its thread for longer than ${seconds}`)
     for (const [id] of blamed) this.#take(id)?.reject(error)
-    this.fail(new NotReady('another request kept the thread for too long; try again'))
-    onBlocked(isRun)
+    const others = new NotReady('another request kept the thread for too long; try again')
+    this.fail(others)
+    onBlocked(isRun, others)
   }
 }
 
@@ -201,7 +217,7 @@ function dataToPost(data: CallData, transfer: ArrayBuffer[]): CallMessage['data'
 function messageOf(
   { kind, contentType, headers, event, jsonLength }: Call,
   { arrived, deadline, traceparent, trace }: Caller,
-  own: Pick<CallMessage, 'id' | 'place' | 'data'>,
+  own: Pick<CallMessage, 'id' | 'place' | 'sender' | 'data'>,
 ): CallMessage {
   const { timeOrigin } = performance
   return {

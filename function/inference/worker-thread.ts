@@ -36,6 +36,8 @@ export interface Sent {
 
 /** Where the thread runs the author's code: what its calls depend on. */
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
+  /** Of V8's heap: code that takes more ends its thread, and nothing else. */
+  readonly heapMb: number
   readonly start: Omit<CallStart, 'memory'>
   readonly create: (options: ThreadCallsOptions) => ThreadCalls
 }
@@ -95,12 +97,15 @@ export class WorkerThread {
     this.calls = calls?.create({
       ...calls,
       post: (command, transfer) => this.worker.postMessage(command, transfer ?? []),
-      onBlocked: isRun => this.blocked(isRun),
+      onBlocked: (isRun, others) => this.blocked(isRun, others),
     })
     const memory = this.calls?.watch.memory
     this.worker = new Worker(WORKER, {
       workerData: { ...start, calls: calls && { ...calls.start, memory } } as WorkerStart,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+      resourceLimits: {
+        maxYoungGenerationSizeMb: YOUNG_MB,
+        ...(calls && { maxOldGenerationSizeMb: calls.heapMb }),
+      },
     })
     this.worker.on('message', (answer: WorkerAnswer<unknown>) => this.receive(answer))
     this.worker.on('error', error => {
@@ -190,16 +195,17 @@ export class WorkerThread {
   }
 
   /** Calls kept the thread for too long. A loop of the author's code can be ended, a run cannot. */
-  private blocked(isRun: boolean): void {
+  private blocked(isRun: boolean, others: NotReady): void {
     clearTimeout(this.alarm)
-    this.pending.reject(new NotReady(NOT_ENDED))
+    this.pending.reject(others)
     if (isRun) {
       this.state = 'stuck'
       this.shapes = 'those of calls of the transform'
       this.events.onStuck()
       return
     }
-    this.cause = 'the transform did not give it back in time'
+    this.state = 'closing'
+    this.events.onDeath('the transform kept it for too long')
     void this.worker.terminate()
   }
 

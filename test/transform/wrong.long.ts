@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
+import { EVENT, post, refusal, SEND } from '../events/events.ts'
+import { type Server, startServer } from '../server.ts'
+import { author } from './table.ts'
+
+/*
+ * Faults of the author's code, and what their callers, the others and probes get.
+ */
+
+const RUN_TIMEOUT_MS = 1_000
+const REQUEST_TIMEOUT_MS = 3_000
+
+const ask = (server: Server, data: unknown, signal?: AbortSignal) =>
+  fetch(`${server.url}/`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(data),
+    signal: signal ?? null,
+  })
+
+async function result(answer: Promise<Response>): Promise<readonly [number, unknown]> {
+  const { status, ...rest } = await answer.then(async response => ({
+    status: response.status,
+    body: JSON.parse(await response.text()),
+  }))
+  return [status, rest.body.error ?? rest.body.label]
+}
+
+const LATE = 'the deadline passed before the call was answered'
+const KEPT = 'the transform kept its thread for longer than 1 s (RUN_TIMEOUT_MS)'
+const OTHERS = 'another request kept the thread for too long; try again'
+const ENDED = 'the thread that ran the model ended; try again'
+
+async function probeMs({ url }: Server): Promise<number> {
+  const began = performance.now()
+  const probe = await fetch(`${url}/v2/health/ready`)
+  assert.equal(probe.status, 200)
+  await probe.arrayBuffer()
+  return performance.now() - began
+}
+
+describe('in a worker', { timeout: 60_000 }, () => {
+  let server: Server
+  before(async () => {
+    const env = {
+      TRANSFORM: author('wrong.ts'),
+      EXECUTION: 'auto',
+      RUN_TIMEOUT_MS: String(RUN_TIMEOUT_MS),
+      REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS),
+    }
+    server = await startServer(env, { memoryBytes: 2 ** 29 })
+  })
+  after(() => server.stop())
+
+  for (const fault of ['loop', 'asyncloop', 'postloop']) {
+    test(`${fault}: its thread is ended and replaced`, async () => {
+      assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+      const looping = result(ask(server, { do: fault }))
+      await wait(200)
+      const others = [1, 2, 3].map(() => result(ask(server, {})))
+      assert.ok((await probeMs(server)) < 500)
+      assert.deepEqual(await looping, [504, KEPT])
+      for (const other of others) assert.deepEqual(await other, [503, OTHERS])
+      assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+    })
+    test(`${fault}: a Broker does not send the event again`, async () => {
+      const answer = await SEND.binary(server.url, { ...EVENT, data: { do: fault } })
+      assert.equal(refusal(422, answer), KEPT)
+    })
+  }
+
+  for (const fault of ['never', 'postnever'])
+    test(`${fault}: 504 at its deadline, and its place is free`, async () => {
+      const waiting = result(ask(server, { do: fault }))
+      assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+      assert.deepEqual(await waiting, [504, LATE])
+      assert.equal(server.service.model.transformer?.count, 0)
+    })
+
+  for (const fault of ['leak', 'timer'])
+    test(`${fault}: the call and its thread are unharmed`, async () => {
+      assert.deepEqual(await result(ask(server, { do: fault })), [200, 'setosa'])
+      await wait(20)
+      assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+    })
+
+  test('process.exit() ends its thread: 503, and the next call is answered', async () => {
+    assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
+    assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+  })
+
+  test('probes are answered while the author’s code blocks its thread', async () => {
+    const blocking = [1, 2, 3].map(() => result(ask(server, { do: 'block', ms: 200 })))
+    await wait(100)
+    assert.ok((await probeMs(server)) < 150)
+    for (const answer of blocking) assert.deepEqual(await answer, [200, 'setosa'])
+  })
+
+  test('many calls that block shortly are no loop, however long they take together', async () => {
+    const blocking = Array.from({ length: 8 }, () => result(ask(server, { do: 'block', ms: 250 })))
+    for (const answer of blocking) assert.deepEqual(await answer, [200, 'setosa'])
+  })
+
+  test('the signal is aborted when the caller hangs up', async () => {
+    const before = await (await ask(server, {})).json()
+    const controller = new AbortController()
+    const asking = ask(server, { do: 'wait', ms: 10_000 }, controller.signal)
+    await wait(100)
+    controller.abort()
+    await assert.rejects(asking)
+    while (server.service.model.transformer?.count !== 0) await wait(5)
+    const { hungUp } = (await (await ask(server, {})).json()) as { hungUp: number }
+    assert.equal(hungUp, (before as { hungUp: number }).hungUp + 1)
+  })
+
+  test('tensors are served by the same threads', async () => {
+    const body = {
+      inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5, 3, 1, 0] }],
+    }
+    const url = `${server.url}/v2/models/iris-classifier/infer`
+    const looping = result(ask(server, { do: 'loop' }))
+    await wait(100)
+    const answer = await post(url, { 'content-type': 'application/json' }, JSON.stringify(body))
+    assert.deepEqual([answer.status, (await looping)[0]], [503, 504])
+    const again = await post(url, { 'content-type': 'application/json' }, JSON.stringify(body))
+    assert.equal(again.status, 200)
+  })
+})
+
+for (const EXECUTION of ['inline', 'worker'])
+  describe(`with room for few calls, EXECUTION=${EXECUTION}`, { timeout: 60_000 }, () => {
+    let server: Server
+    before(async () => {
+      const env = { TRANSFORM: author('wrong.ts'), MAX_QUEUE_ROWS: '4', MAX_BODY_BYTES: '65536' }
+      server = await startServer({ ...env, EXECUTION }, { memoryBytes: 2 ** 29 })
+    })
+    after(() => server.stop())
+
+    test('more calls at a time are refused at once', async () => {
+      const waiting = [1, 2, 3, 4].map(() => result(ask(server, { do: 'wait', ms: 300 })))
+      while (server.service.model.transformer?.count !== 4) await wait(1)
+      const [status, error] = await result(ask(server, {}))
+      assert.equal(status, 503)
+      assert.match(String(error), /^4 calls .* are in the transform already, and at most 4 may/)
+      for (const answer of waiting) assert.deepEqual(await answer, [200, 'setosa'])
+    })
+    test('a batch of more events is answered, where no other caller is there', async () => {
+      const events = Array.from({ length: 9 }, (_, i) => ({ ...EVENT, id: `${i}`, data: {} }))
+      const type = { 'content-type': 'application/cloudevents-batch+json' }
+      const answer = await post(server.url, type, JSON.stringify(events))
+      assert.equal(JSON.parse(answer.text).length, 9)
+    })
+    test('rows that preprocess makes are bounded by MAX_BODY_BYTES', async () => {
+      assert.equal((await result(ask(server, { rows: 512 })))[0], 200)
+      const [status, error] = await result(ask(server, { rows: 5_000 }))
+      assert.equal(status, 413)
+      assert.match(String(error), /becomes tensors of 80000 bytes, and 65536 are allowed/)
+    })
+    if (EXECUTION === 'worker')
+      test('code that takes all memory ends its thread: 503, and the next call is answered', async () => {
+        assert.deepEqual(await result(ask(server, { do: 'memory' })), [503, ENDED])
+        assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+      })
+  })
