@@ -101,7 +101,7 @@ export function createDataPlane(model: Model, metrics: Metrics): DataPlane {
     async transform(read, protocol, caller) {
       metrics.began()
       try {
-        await model.whenLoaded(caller)
+        if (model.loaded === undefined) await model.whenLoaded(caller)
         const reply = await (model.transformer as Transformer).call(read(), caller)
         countAnswer(protocol, caller, metrics)
         return reply

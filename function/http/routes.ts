@@ -5,6 +5,7 @@ import type { Readiness } from '../dataplane.ts'
 import { modeOf } from '../events/cloudevent.ts'
 import { receiveEvents } from '../events/receive.ts'
 import type { Model } from '../inference/model.ts'
+import { lazily } from '../lazily.ts'
 import { checkServed } from '../served.ts'
 import type { Service } from '../service.ts'
 import { infer } from './infer.ts'
@@ -92,6 +93,9 @@ const receiveData: TableHandler = (context, request, caller) =>
     ? receiveByTransform(context, request, caller)
     : receive(context, request, caller)
 
+const overHttp = lazily(() => import('./transform.ts'))
+const byEvents = lazily(() => import('../events/transform.ts'))
+
 async function receiveByTransform(
   { service }: RouteContext,
   request: Request,
@@ -99,10 +103,10 @@ async function receiveByTransform(
 ): Promise<Answer> {
   const mode = modeOf(request.headers)
   if (mode !== undefined) {
-    const { answerByTransform } = await import('../events/transform.ts')
+    const { answerByTransform } = await byEvents()
     return receiveEvents(request, mode, caller, { ...service, answer: answerByTransform(request) })
   }
-  const { transform } = await import('./transform.ts')
+  const { transform } = await overHttp()
   return transform(request, caller, service.dataPlane)
 }
 

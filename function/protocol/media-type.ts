@@ -7,7 +7,16 @@ export interface MediaType {
   readonly charset: string
 }
 
+/** Most callers send one content type. */
+let last = { contentType: '', mediaType: { type: '', charset: 'utf-8' } }
+
 export function mediaTypeOf(contentType = ''): MediaType {
+  if (contentType !== last.contentType)
+    last = { contentType, mediaType: readMediaType(contentType) }
+  return last.mediaType
+}
+
+function readMediaType(contentType: string): MediaType {
   const type = (contentType.split(';', 1)[0] as string).trim().toLowerCase()
   const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]?.toLowerCase()
   return { type, charset: charset === undefined || charset === 'utf8' ? 'utf-8' : charset }

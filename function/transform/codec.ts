@@ -51,7 +51,7 @@ export class TransformCodec implements Codec<Reply> {
     this.#caller = caller
     this.#running = running
     this.#host = host
-    const log = authorsLog(host.log, () => traceOf(call.headers, caller))
+    const log = () => authorsLog(host.log, () => traceOf(call.headers, caller))
     this.#context = new CallContext(call, running, { model: host.model, log })
   }
 

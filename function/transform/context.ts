@@ -9,27 +9,32 @@ export class CallContext implements Context {
   readonly event: Context['event']
   readonly reply: EventReply | undefined
   readonly model: ServedModel
-  readonly log: TransformLog
   readonly state: Record<string, unknown> = {}
   readonly #headers: Call['headers']
   readonly #running: RunningCall
+  readonly #makeLog: () => TransformLog
 
   constructor(
     { contentType, event, headers }: Call,
     running: RunningCall,
-    { model, log }: { readonly model: ServedModel; readonly log: TransformLog },
+    { model, log }: { readonly model: ServedModel; readonly log: () => TransformLog },
   ) {
     this.contentType = contentType
     this.event = event
     this.reply = event === undefined ? undefined : { attributes: {} }
     this.model = model
-    this.log = log
+    this.#makeLog = log
     this.#headers = headers
     this.#running = running
   }
 
   get headers(): Context['headers'] {
     return this.#headers as Context['headers']
+  }
+
+  /** Made when it is asked for, like the signal: most calls do not. */
+  get log(): TransformLog {
+    return this.#makeLog()
   }
 
   get signal(): AbortSignal {

@@ -20,17 +20,22 @@ import {
  */
 export function tensorsOf(returned: unknown, signature: Signature, maxBytes: number): Tensor[] {
   const { inputs } = signature
-  const names = inputs.map(({ name }) => show(name)).join(', ')
   if (!isObject(returned) || ArrayBuffer.isView(returned))
-    throw new Error(`it returned ${showValue(returned)}; it must return an object with ${names}`)
+    throw new Error(
+      `it returned ${showValue(returned)}; it must return an object with ${namesOf(inputs)}`,
+    )
   for (const name in returned)
     if (!inputs.some(input => input.name === name))
-      throw new Error(`it returned ${show(name)}, which the model does not take; it takes ${names}`)
+      throw new Error(
+        `it returned ${show(name)}, which the model does not take; it takes ${namesOf(inputs)}`,
+      )
   const tensors = inputs.map(metadata => tensorOf(returned, metadata))
   asMistake(() => checkSharedDimensions(tensors, signature))
   checkBytes(tensors, maxBytes)
   return tensors
 }
+
+const namesOf = (inputs: Signature['inputs']) => inputs.map(({ name }) => show(name)).join(', ')
 
 function checkBytes(tensors: readonly Tensor[], maxBytes: number): void {
   let bytes = 0
