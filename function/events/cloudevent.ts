@@ -35,7 +35,7 @@ export type Attributes = { readonly id: string; readonly source: string; readonl
  */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
-  | { readonly json: ParsedJson }
+  | { readonly json: ParsedJson; readonly jsonBytes?: number }
 
 export type Mode = 'binary' | 'structured' | 'batched'
 
@@ -79,7 +79,10 @@ export function readHeaders(headers: IncomingHttpHeaders): Attributes {
 export function readStructuredEvent(body: Uint8Array, where = 'the event'): CloudEvent {
   if (body.byteLength <= LARGE_BYTES) {
     const { value, exact } = parseJson(body, where)
-    return readJsonEvent(value, exact, where)
+    const event = readJsonEvent(value, exact, where)
+    const { data } = event
+    if (data === undefined || 'bytes' in data) return event
+    return { ...event, data: { ...data, jsonBytes: body.byteLength } }
   }
   const bytes = withoutMark(body)
   const large = findMembers(bytes, ['data', 'data_base64']).filter(

@@ -30,7 +30,8 @@ type Data = NonNullable<CloudEvent['data']>
 
 const isJsonText = (data: Data) => 'isJson' in data && data.isJson === true
 
-const dataOf = (data: Data): CallData => ('json' in data ? { value: data.json.value } : data)
+const dataOf = (data: Data): CallData =>
+  'json' in data ? { value: data.json.value, jsonBytes: data.jsonBytes } : data
 
 /** The author's code gets attributes as text, as they are in headers. */
 export const attributesAsText = (attributes: CloudEvent['attributes']) =>

@@ -7,6 +7,7 @@ import type { Half } from '../telemetry/metrics.ts'
 import { type Attributes, type Part, type SpanIds, Trace } from '../telemetry/trace.ts'
 import type { Call, Reply } from '../transform/call.ts'
 import { type Host, TransformCodec } from '../transform/codec.ts'
+import { logThrown, oneLine } from '../transform/context.ts'
 import { RunningCall } from '../transform/running.ts'
 import { openTransform, type ThreadTransform } from '../transform/thread.ts'
 import { UNDECIDED } from './batching.ts'
@@ -190,7 +191,8 @@ export class CallServer {
     try {
       await this.#transform.close()
     } catch (error) {
-      this.#host.log.error({ err: error }, 'close() of the transform failed')
+      const text = `close() of the transform failed: ${oneLine(error)}`
+      logThrown(this.#host.log, 'error', { thrown: error, fields: {}, text })
     }
     this.#tell({ closed: true })
   }

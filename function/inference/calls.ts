@@ -134,7 +134,7 @@ export class Calls {
 
 /** The memory that the data of a call takes. */
 function bytesOf({ data, contentType }: Call): number {
-  if ('value' in data) return 0
+  if ('value' in data) return PARSED * (data.jsonBytes ?? 0)
   const { byteLength } = data.bytes
   const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)
   return isParsed ? PARSED * byteLength : byteLength

@@ -11,6 +11,7 @@ import {
 } from './call-messages.ts'
 import type { StartedCall } from './calls.ts'
 import { ThreadWatch } from './thread-watch.ts'
+import { movable } from './transfer.ts'
 
 /** What the calls of one thread depend on. */
 export interface ThreadCallsOptions {
@@ -36,6 +37,8 @@ const TICKS = 4
 
 /** Smaller bytes go as text. */
 const LITTLE = 4_096
+
+const OWN_BYTES = 128 * 1024
 
 interface OpenCall {
   readonly caller: Caller
@@ -199,6 +202,10 @@ export class ThreadCalls {
   }
 }
 
+/** A large body has memory of its own, which may move. Smaller ones share theirs. */
+const isOwn = ({ byteLength, buffer }: Uint8Array) =>
+  byteLength > OWN_BYTES && byteLength === buffer.byteLength
+
 /** @param transfer gets the memory that moves along */
 function dataToPost(data: CallData, transfer: ArrayBuffer[]): CallMessage['data'] {
   if ('value' in data) return data
@@ -208,10 +215,9 @@ function dataToPost(data: CallData, transfer: ArrayBuffer[]): CallMessage['data'
       latin1: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'),
       isJson,
     }
-  // A copy: the request's own memory is counted until its answer is sent.
-  const copy = new Uint8Array(bytes)
-  transfer.push(copy.buffer)
-  return { bytes: copy, isJson }
+  const moved = isOwn(bytes) ? movable(bytes) : new Uint8Array(bytes)
+  transfer.push(moved.buffer as ArrayBuffer)
+  return { bytes: moved, isJson }
 }
 
 function messageOf(

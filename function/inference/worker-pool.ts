@@ -68,6 +68,8 @@ export class WorkerPool implements Executor {
   private readonly options: WorkerOptions
   private readonly workers = new Set<WorkerThread>()
   private readonly stuck = new Set<WorkerThread>()
+  /** Of threads that are not ended yet. */
+  private readonly ending = new Set<Promise<unknown>>()
   private readonly idle: WorkerThread[] = []
   private readonly waiting: PromiseWithResolvers<WorkerThread>[] = []
   private freed: PromiseWithResolvers<void> | undefined
@@ -196,7 +198,8 @@ export class WorkerPool implements Executor {
   async close(): Promise<void> {
     this.closed = true
     this.wakeQueue()
-    await Promise.all([...this.workers, ...this.stuck].map(worker => worker.close()))
+    const closed = [...this.workers, ...this.stuck].map(worker => worker.close())
+    await Promise.all([...closed, ...this.ending])
   }
 
   private async open(): Promise<WorkerThread> {
@@ -232,6 +235,11 @@ export class WorkerPool implements Executor {
   private died(worker: WorkerThread, reason: string): void {
     this.workers.delete(worker)
     this.withoutIdle(worker)
+    const { ending } = worker
+    if (ending !== undefined) {
+      this.ending.add(ending)
+      void ending.then(() => this.ending.delete(ending))
+    }
     if (this.closed) return
     this.options.onDeath(reason)
     void this.replace()

@@ -74,6 +74,8 @@ export class WorkerThread {
   /** Calls of the author's code; undefined where there is none. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
+  /** Of a thread that is ended within the author's code: what that calls may have to return first. */
+  ending: Promise<unknown> | undefined
 
   /**
    * Starts a thread that loads the model.
@@ -205,8 +207,8 @@ export class WorkerThread {
       return
     }
     this.state = 'closing'
+    this.ending = this.worker.terminate()
     this.events.onDeath('the transform kept it for too long')
-    void this.worker.terminate()
   }
 
   /**

@@ -20,12 +20,12 @@ export interface Call {
 }
 
 /**
- * Bytes as they came; or JSON that came within an event's own, parsed or, where it is large, as text:
- * then it is JSON whatever the content type says.
+ * Bytes as they came; or JSON that came within an event's own, parsed, with how many bytes it was; or
+ * as text, where it is large: then it is JSON whatever the content type says.
  */
 export type CallData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
-  | { readonly value: unknown }
+  | { readonly value: unknown; readonly jsonBytes?: number | undefined }
 
 /** What a call is answered with. */
 export interface Reply {

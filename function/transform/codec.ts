@@ -2,7 +2,7 @@ import type { Caller } from '../answer.ts'
 import { BytesCodec, type Codec, type Encoder, ParsedCodec } from '../protocol/codec.ts'
 import { hasJson } from '../protocol/datatypes.ts'
 import type { EncodedResponse, ResponseHead, ResponseLimits } from '../protocol/encode.ts'
-import { BadRequest, TooLarge } from '../protocol/errors.ts'
+import { BadRequest, inferenceCodeOf, TooLarge } from '../protocol/errors.ts'
 import { parseJson, show } from '../protocol/json.ts'
 import { PredictCodec } from '../protocol/predict.ts'
 import { PredictWriter } from '../protocol/predict-writer.ts'
@@ -12,7 +12,7 @@ import type { Signature, Tensor } from '../protocol/tensor.ts'
 import { type Log, traceOf } from '../telemetry/log.ts'
 import type { Half } from '../telemetry/metrics.ts'
 import type { Call, Content, Reply } from './call.ts'
-import { authorsLog, CallContext } from './context.ts'
+import { authorsLog, CallContext, logThrown, oneLine } from './context.ts'
 import type { Context, ServedModel } from './contract.ts'
 import { readData } from './data.ts'
 import { TransformFailed, transformError } from './errors.ts'
@@ -88,10 +88,14 @@ export class TransformCodec implements Codec<Reply> {
     try {
       yield* steps
     } catch (error) {
-      throw error instanceof BadRequest
-        ? this.#failed('preprocess', new Error(error.message))
-        : error
+      throw this.#notTensors(error)
     }
+  }
+
+  /** preprocess made the rows: what is wrong with their outputs is no mistake of the caller. */
+  #notTensors(error: unknown): unknown {
+    const isOther = inferenceCodeOf(error) !== undefined && !(error instanceof BadRequest)
+    return isOther ? error : this.#failed('preprocess', new Error((error as Error).message))
   }
 
   /** Tensors, as they are taken without a transform. */
@@ -131,9 +135,7 @@ export class TransformCodec implements Codec<Reply> {
       const response = encoder.finish(head) as EncodedResponse
       return this.#replyWith(this.#call.kind === 'instance' ? onlyPrediction(response) : response)
     } catch (error) {
-      throw error instanceof BadRequest
-        ? this.#failed('preprocess', new Error(error.message))
-        : error
+      throw this.#notTensors(error)
     }
   }
 
@@ -181,14 +183,16 @@ export class TransformCodec implements Codec<Reply> {
     if (thrown instanceof TooLarge) return thrown
     const error = transformError(thrown)
     const fields = traceOf(this.#call.headers, this.#caller)
-    const text = oneLine((thrown as Partial<Error> | undefined)?.message ?? thrown)
+    const text = oneLine(thrown)
+    const { log } = this.#host
     if (error instanceof TransformFailed)
-      this.#host.log.error({ err: thrown, ...fields }, `the transform failed in ${half}: ${text}`)
-    else if ((error as { code?: string }).code === 'TRANSFORM_UNAVAILABLE')
-      this.#host.log.warn(
-        { err: thrown, ...fields },
-        `${half} says that it is unavailable: ${text}`,
-      )
+      logThrown(log, 'error', { thrown, fields, text: `the transform failed in ${half}: ${text}` })
+    else if (codeOf(error) === 'TRANSFORM_UNAVAILABLE')
+      logThrown(log, 'warn', {
+        thrown,
+        fields,
+        text: `${half} says that it is unavailable: ${text}`,
+      })
     return error
   }
 }
@@ -196,13 +200,7 @@ export class TransformCodec implements Codec<Reply> {
 const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof (value as Partial<PromiseLike<unknown>> | undefined | null)?.then === 'function'
 
-function oneLine(thrown: unknown): string {
-  try {
-    return String(thrown).replaceAll(/\s+/g, ' ').slice(0, 500)
-  } catch {
-    return 'a value that is no text'
-  }
-}
+const codeOf = (error: object) => (error as { readonly code?: unknown }).code
 
 const NO_REQUEST = new ParsedCodec({ value: undefined, exact: () => undefined }, 'json')
 

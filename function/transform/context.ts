@@ -44,7 +44,39 @@ export class CallContext implements Context {
 
 /** @param fields that each line has, such as the ids of a trace; asked for when a line is written */
 export function authorsLog(log: Log, fields: () => object): TransformLog {
-  const at = (level: 'info' | 'warn' | 'error') => (message: string, more?: object) =>
-    log[level]({ ...more, ...fields() }, String(message))
+  const at = (level: Level) => (message: string, more?: object) =>
+    write(log, level, { ...more, ...fields() }, oneLine(message))
   return { info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+type Level = 'info' | 'warn' | 'error'
+
+interface Thrown {
+  /** Whatever the author's code threw. */
+  readonly thrown: unknown
+  readonly fields: object
+  readonly text: string
+}
+
+/** Logs what the author's code threw, with its cause and stack where it is an error. */
+export const logThrown = (log: Log, level: Level, { thrown, fields, text }: Thrown): void =>
+  write(log, level, { ...(thrown instanceof Error && { err: thrown }), ...fields }, text)
+
+/** A value that cannot be logged, such as one that holds itself, must not fail the call. */
+function write(log: Log, level: Level, fields: object, text: string): void {
+  try {
+    log[level](fields, text)
+  } catch (error) {
+    log[level](`${text} (its fields cannot be logged: ${oneLine(error)})`)
+  }
+}
+
+/** What the author's code threw or wrote, as one line. */
+export function oneLine(value: unknown): string {
+  try {
+    const text = value instanceof Error ? value.message : value
+    return String(text).replaceAll(/\s+/g, ' ').slice(0, 500)
+  } catch {
+    return 'a value that is no text'
+  }
 }

@@ -67,8 +67,13 @@ type Thrown = {
  */
 export function transformError(thrown: unknown): Error {
   const error = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as Thrown
-  const isKnown = typeof error.message === 'string' && isAuthors(error)
-  return isKnown ? (thrown as Error) : new TransformFailed(thrown)
+  try {
+    const isKnown = typeof error.message === 'string' && isAuthors(error)
+    return isKnown ? (thrown as Error) : new TransformFailed(thrown)
+  } catch {
+    // Its members may be the author's code, too.
+    return new TransformFailed(undefined)
+  }
 }
 
 function isAuthors({ code, status, retryAfter }: Thrown): boolean {

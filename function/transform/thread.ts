@@ -1,5 +1,5 @@
 import type { Log } from '../telemetry/log.ts'
-import { authorsLog } from './context.ts'
+import { authorsLog, logThrown, oneLine } from './context.ts'
 import type { ServedModel } from './contract.ts'
 import { type LoadedTransform, loadTransform } from './load.ts'
 
@@ -25,9 +25,9 @@ export async function openTransform(
   try {
     await author.setup?.({ model, log: authorsLog(log, () => ({})) })
   } catch (error) {
-    const { message = String(error) } = (error ?? {}) as Partial<Error>
-    log.error({ err: error }, 'setup() of the transform failed')
-    throw new Error(`setup() of the transform ${file} failed: ${message.replaceAll(/\s+/g, ' ')}`)
+    const text = `setup() of the transform ${file} failed: ${oneLine(error)}`
+    logThrown(log, 'error', { thrown: error, fields: {}, text })
+    throw new Error(text)
   }
   return {
     ...loaded,
@@ -47,10 +47,8 @@ let isLogging = false
 function logStray(log: Log): void {
   if (isLogging) return
   isLogging = true
-  process.on('unhandledRejection', error =>
-    log.error({ err: error }, 'a promise of the transform was rejected, and nothing awaits it'),
-  )
-  process.on('uncaughtException', error =>
-    log.error({ err: error }, 'the transform threw an error outside of a call'),
-  )
+  const tell = (what: string) => (thrown: unknown) =>
+    logThrown(log, 'error', { thrown, fields: {}, text: `${what}: ${oneLine(thrown)}` })
+  process.on('unhandledRejection', tell('a promise of the transform was rejected, unawaited'))
+  process.on('uncaughtException', tell('the transform threw an error outside of a call'))
 }

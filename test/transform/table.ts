@@ -52,13 +52,14 @@ export const ROWS: readonly Row[] = [
   { says: 'a date, and what JSON leaves out', data: { give: 'date' }, gives: { at: '1970-01-01T00:00:00.000Z', empty: [null] } },
   { says: 'a key of that name is a key', data: JSON.parse('{"give":"value","value":{"__proto__":1,"toString":2}}'), gives: JSON.parse('{"__proto__":1,"toString":2}') },
   { says: 'the model', data: { give: 'model' }, gives: { name: 'iris-classifier', version: 'v1.0.0', labels: ['setosa', 'versicolor', 'virginica'], inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }], outputs: [{ name: 'probabilities', datatype: 'FP32', shape: [-1, 3] }, { name: 'predicted_class', datatype: 'BYTES', shape: [-1] }] } },
+  { says: 'a thenable that settles twice', data: { give: 'thenable' }, gives: 'first' },
   { says: 'BadRequest', data: { throws: 'bad' }, fails: [400, 400, 'the flower has no petals'], v1: [400, 'instances[1]: the flower has no petals'] },
   { says: 'BadRequest of postprocess', data: { give: 'throws' }, fails: [400, 400, 'nothing to say of this flower'], v1: [400, 'instances[1]: nothing to say of this flower'] },
   { says: 'Refused', data: { throws: 'refused' }, fails: [409, 409, 'this flower was classified before'], v1: [409, 'instances[1]: this flower was classified before'] },
   { says: 'Unavailable', data: { throws: 'unavailable' }, fails: [503, 503, 'the feature store is down'] },
-  ...['error', 'nothing', 'text', 'code', 'odd'].map(throws => ({ says: `another error: ${throws}`, data: { throws }, fails: failed })),
+  ...['error', 'nothing', 'text', 'code', 'odd', 'getter'].map(throws => ({ says: `another error: ${throws}`, data: { throws }, fails: failed })),
   ...['shape', 'ragged', 'element', 'name', 'more', 'nothing', 'number', 'length', 'negative'].map(wrong => ({ says: `inputs that do not fit: ${wrong}`, data: { wrong }, fails: failed })),
-  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows'].map(give => ({ says: `an answer that is none: ${give}`, data: { give }, fails: failed })),
+  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter'].map(give => ({ says: `an answer that is none: ${give}`, data: { give }, fails: failed })),
 ]
 
 /** Everything in that mode of execution. */
@@ -188,11 +189,12 @@ function testEvents(url: () => string): void {
         ['flower.classified', 'sépale 7', 'ok', '/onnx-function/iris-classifier'],
       )
     })
-    test(`the author must not give the reply a source (${mode})`, async () => {
-      const answer = await send(mode, { give: 'replysource' })
-      if (mode === 'batched') assert.deepEqual(replyIn(mode, answer).data, { error: FAILED })
-      else assert.deepEqual([answer.status, errorOf(answer)], [422, FAILED])
-    })
+    for (const give of ['replysource', 'noreply'])
+      test(`the author must not give the reply what it cannot have: ${give} (${mode})`, async () => {
+        const answer = await send(mode, { give })
+        if (mode === 'batched') assert.deepEqual(replyIn(mode, answer).data, { error: FAILED })
+        else assert.deepEqual([answer.status, errorOf(answer)], [422, FAILED])
+      })
     test(`the context has the event's attributes (${mode})`, async () => {
       const reply = replyIn(mode, await send(mode, { give: 'context' }, { tenant: 'acme' }))
       const { event } = reply.data as { event: unknown }

@@ -29,6 +29,12 @@ const THROWS: Record<string, () => unknown> = {
   nothing: () => undefined,
   text: () => 'secret of the author',
   code: () => Object.assign(new Error('secret of the author'), { code: 'NOT_FOUND' }),
+  getter: () =>
+    Object.defineProperty(new Error('secret of the author'), 'code', {
+      get() {
+        throw new Error('secret of the author')
+      },
+    }),
   odd: () => ({
     get code() {
       throw new Error('secret of the author')
@@ -110,6 +116,29 @@ const GIVE: Record<string, Give> = {
     reply.attributes.source = '/elsewhere'
     return 'ok'
   },
+  noreply(_outputs, _asked, context) {
+    Object.assign(context, { reply: { attributes: undefined } })
+    return 'ok'
+  },
+  getters: () => ({
+    get a() {
+      throw new Error('secret of the author')
+    },
+  }),
+  thengetter: () =>
+    Object.defineProperty({}, 'then', {
+      get() {
+        throw new Error('secret of the author')
+      },
+    }),
+  thenable: () => ({
+    // biome-ignore lint/suspicious/noThenProperty: an author may return such a thing
+    then(resolve: (value: unknown) => void, reject: (error: unknown) => void) {
+      resolve('first')
+      reject(new Error('second'))
+      throw new Error('third')
+    },
+  }),
   late: async () => {
     await wait(5)
     return 'late'
