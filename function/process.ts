@@ -3,7 +3,6 @@ import type { Config } from './config/config.ts'
 import { type Listener, type ListenOptions, listen } from './http/listener.ts'
 import { listenForMetrics } from './http/metrics-port.ts'
 import { urlOf } from './http/server.ts'
-import { curlCommand } from './inference/metadata.ts'
 import { checkNode } from './node-version.ts'
 import { createService, endPush, flushPush, type Service, startPush } from './service.ts'
 import { createLog } from './telemetry/log.ts'
@@ -82,7 +81,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   model.whenStuck.then(() => replaceProcess(running))
   await untilLoaded(running)
   // A process that is ending already did not start.
-  if (!model.retired) logStarted(service, listener, metricsListener, config)
+  if (!model.retired) await logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
     // Not after the listener is closed: a client that connects then would wait for the push.
     await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
@@ -224,12 +223,12 @@ function isIdle({ service, loading }: Running, timeoutMs: number): Promise<boole
   return Promise.race([closed, wait(timeoutMs, false)])
 }
 
-function logStarted(
+async function logStarted(
   { model, log }: Service,
   { port }: Listener,
   metricsListener: Listener | undefined,
   config: Config,
-): void {
+): Promise<void> {
   const { listenFd, inCluster, auth } = config
   const url = urlOf(config, port)
   const { name, version } = model
@@ -239,10 +238,10 @@ function logStarted(
   )
   // For a person at a terminal. In a pod, or systemd's journal, every line is JSON.
   const isByHand = !inCluster && listenFd === undefined
-  const curl =
-    isByHand && auth === undefined && model.loaded !== undefined
-      ? curlCommand(url, model.name, model.loaded)
-      : undefined
+  if (!isByHand || auth !== undefined || model.loaded === undefined) return
+  // Not for every start: the transform's example is made of its schema.
+  const { tryCommand } = await import('./inference/try-it.ts')
+  const curl = tryCommand(url, name, model.loaded, model.transformer?.described)
   if (curl === undefined) return
   // Its reader may be gone, or its disk full; the function goes on.
   process.stderr.on('error', () => {})

@@ -39,6 +39,7 @@ const options = {
   plugins: [
     { name: 'builtins', setup: loadBuiltinsAtFirstUse },
     { name: 'pages', setup: inlinePages },
+    { name: 'template', setup: inlineTemplate },
   ],
   banner: { js: await banner() },
 }
@@ -95,6 +96,14 @@ function inlinePages(build) {
     return {
       contents: `export const DOCS_HTML = ${docs}\nexport const PLAYGROUND_HTML = ${playground}`,
     }
+  })
+}
+
+/** Takes in the files of a new project, for `onnx-function init`. */
+function inlineTemplate(build) {
+  build.onLoad({ filter: /function[/\\]cli[/\\]template-files\.ts$/ }, async () => {
+    const { readTemplate } = await import('../function/cli/template.mjs')
+    return { contents: `export const FILES = ${JSON.stringify(readTemplate())}` }
   })
 }
 

@@ -1,5 +1,5 @@
-// Does to a copy what func's builders do to the function in a container, prints what that weighs, and starts it as a pod would: by the
-// words of package.json, as nobody in particular, on a port that is free.
+// Does to a copy of the function in this folder, which is a Git repository, what func's builders do to it in a container, prints what
+// that weighs, and starts it as a pod would: by the words of package.json, as nobody in particular, on a port that is free.
 //
 //   node scripts/buildpack.mjs FOLDER [pack | s2i]
 //
@@ -99,7 +99,8 @@ async function started() {
   if (url === undefined) throw new Error('it ended before it was ready')
   const body =
     '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
-  const answer = await fetch(url, {
+  const { models } = await (await fetch(`${url}/v2/models`)).json()
+  const answer = await fetch(`${url}/v2/models/${models[0]}/infer`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body,

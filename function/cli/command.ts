@@ -21,6 +21,21 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'tells what callers will see of a model, and what is wrong with it',
     load: async () => (await import('./check.ts')).check,
   },
+  types: {
+    usage: 'types [MODEL] [--check]',
+    summary: 'writes the TypeScript types of a model',
+    load: async () => (await import('./types.ts')).types,
+  },
+  build: {
+    usage: 'build [TRANSFORM] [--out FILE]',
+    summary: 'bundles a transform and what it imports',
+    load: async () => (await import('./build.ts')).build,
+  },
+  init: {
+    usage: 'init FOLDER',
+    summary: 'writes a small project',
+    load: async () => (await import('./init.ts')).init,
+  },
   conformance: {
     usage: 'conformance --url URL --model NAME',
     summary: 'says point by point whether any server keeps the protocol',

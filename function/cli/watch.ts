@@ -1,11 +1,13 @@
 import type { Cluster, Worker } from 'node:cluster'
 import { once } from 'node:events'
-import { type FSWatcher, statSync, watch as watchFiles } from 'node:fs'
+import { existsSync, type FSWatcher, statSync, watch as watchFiles } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { dirname } from 'node:path'
 import type { Config } from '../config/config.ts'
+import { findModel } from '../inference/find-model.ts'
 import { runProcess } from '../process.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
+import { findTransform } from '../transform/find.ts'
 
 // Its members are functions that belong to it.
 const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
@@ -20,14 +22,18 @@ const QUIET_MS = 100
  */
 export async function watch(configure: () => Config): Promise<void> {
   if (cluster.isWorker) {
-    runProcess(() => ({ config: onChosenPort(configure(), process.env), isSupervised: true }))
+    runProcess(() => ({
+      config: preferSource(onChosenPort(configure(), process.env)),
+      isSupervised: true,
+    }))
     return
   }
   // What is wrong with the configuration ends this process, too.
   const config = configure()
   const log = createLog(config.logLevel)
   const supervisor = new Supervisor(log, await choosePort(config))
-  const folders = new Set([folderOf(config.modelDir)])
+  const { modelDir, transform = 'off' } = config
+  const folders = new Set([modelDir, ...(transform === 'off' ? [] : [transform])].map(folderOf))
   for (const folder of folders) watchFolder(folder, () => supervisor.replace(), log)
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => supervisor.end(signal))
@@ -36,6 +42,14 @@ export async function watch(configure: () => Config): Promise<void> {
 
 /** The port, where the configuration says any: all processes must have the same one. */
 const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
+
+/** transform.js, which is taken first, may have been built from an older transform.ts. */
+function preferSource(config: Config): Config {
+  if (config.transform !== undefined) return config
+  const { transform } = findTransform(findModel(config.modelDir), config)
+  const source = transform?.replace(/\.m?js$/, '.ts')
+  return source !== undefined && existsSync(source) ? { ...config, transform: source } : config
+}
 
 const onChosenPort = (config: Config, { [CHOSEN_PORT]: chosen }: NodeJS.ProcessEnv): Config =>
   chosen === undefined ? config : { ...config, port: Number(chosen) }

@@ -49,6 +49,29 @@ suite('onnx-function --watch', () => {
     assert.deepEqual([...versions], ['v1.0.0', 'v2', 'v3'])
   })
 
+  test('serves a changed transform.ts, although a transform.js lies beside it', async () => {
+    const write = (name: string, answer: string) =>
+      writeFileSync(
+        join(folder, name),
+        `export default { preprocess: (data: { row: number[] }) => ({ input: [data.row] }), postprocess: () => '${answer}' }`.replace(
+          name.endsWith('.js') ? ': { row: number[] }' : '',
+          '',
+        ),
+      )
+    const answer = async () => {
+      const headers = { 'content-type': 'application/json' }
+      const body = '{"row":[5.1,3.5,1.4,0.2]}'
+      return (await fetch(server.url, { method: 'POST', headers, body })).text()
+    }
+    write('transform.js', 'built')
+    for (const edited of ['one', 'two']) {
+      write('transform.ts', edited)
+      await until(`${edited} is served`, async () => (await answer()) === `"${edited}"`)
+    }
+    for (const name of ['transform.js', 'transform.ts']) rmSync(join(folder, name))
+    await until('no transform is served', async () => /"error"/.test(await answer()))
+  })
+
   test('goes on with the old model where the new one is broken, and one line says why', async () => {
     writeFileSync(join(folder, 'model.onnx'), 'broken')
     await until('the new one failed', () => said(/the model cannot be loaded/) > 0)

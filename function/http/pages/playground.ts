@@ -1,6 +1,7 @@
 import type { LoadedModel } from '../../inference/loaded-model.ts'
-import { curlCommand, functionVersion, quoted, serverMetadata } from '../../inference/metadata.ts'
+import { functionVersion, serverMetadata } from '../../inference/metadata.ts'
 import type { Model } from '../../inference/model.ts'
+import { tryCommand } from '../../inference/try-it.ts'
 import { show } from '../../protocol/json.ts'
 import { shortest } from '../../protocol/shortest.ts'
 import { elementCount, type Tensor, type TensorMetadata } from '../../protocol/tensor.ts'
@@ -34,7 +35,7 @@ export function createPlayground(
   // A script element has no markup except its own end.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
-    const curl = commandOf(address, name, loaded)
+    const curl = tryCommand(address, name, loaded, loaded.transform)
     return fill(template, {
       name: html`${name}`,
       version: html`${version ?? ''}`,
@@ -63,15 +64,6 @@ export function createPlayground(
 
 type Described = Pick<LoadedModel, 'signature' | 'example' | 'features'> & {
   readonly transform?: DescribedTransform | undefined
-}
-
-/** Undefined where there is no example, or it is too long for a command. */
-function commandOf(address: string, name: string, described: Described): string | undefined {
-  const { transform } = described
-  if (transform === undefined) return curlCommand(address, name, described)
-  const { mediaType, example } = describeTransform(transform)
-  if (!transform.preprocess || mediaType !== undefined || example === undefined) return undefined
-  return `curl ${quoted(`${address}/`)} -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(example))}`
 }
 
 const describeTransform = ({ preprocess, postprocess, input, output }: DescribedTransform) => ({

@@ -1,0 +1,155 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type * as Esbuild from 'esbuild'
+import { loadTransform } from '../transform/load.ts'
+import { standaloneValidate } from '../transform/standalone.ts'
+import { readArguments, Usage } from './usage.ts'
+
+const HELP = `Bundles a transform and what it imports into one JavaScript file.
+
+  onnx-function build [TRANSFORM] [--out FILE]
+
+TRANSFORM   a file, or the folder that it lies in; else the folder model
+--out FILE  what is written; else transform.js beside it
+--help      this
+
+The check of the transform's input schema is compiled into it. Packages with native code, and onnx-function, are not: they are
+named, and must lie in node_modules where it runs. The bundler is the project's own: npm i --save-dev esbuild.
+`
+
+const SOURCES = ['transform.ts', 'transform.mts', 'transform.mjs', 'transform.js']
+
+/** `onnx-function build`. */
+export async function build(args: readonly string[]): Promise<void> {
+  const { values, positionals } = readArguments(args, {
+    options: { out: { type: 'string', short: 'o' }, help: { type: 'boolean', short: 'h' } },
+    positionals: 1,
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return
+  }
+  const source = sourceIn(resolve(positionals[0] ?? 'model'))
+  const target = resolve(values.out ?? join(dirname(source), 'transform.js'))
+  if (source === target)
+    throw new Usage(`${relative('.', source)} is JavaScript: --out says where the bundle goes`)
+  const { code, kept } = await bundle(source, await loadBundler(source))
+  writeFileSync(target, code)
+  const size = `${(Buffer.byteLength(code) / 1024).toFixed(1)} kB`
+  const native = kept.length === 0 ? '' : `; kept in node_modules: ${kept.join(', ')}`
+  process.stdout.write(`${relative('.', target)}: ${size}${native}\n`)
+}
+
+/** @throws {Usage} */
+function sourceIn(path: string): string {
+  const entry = statSync(path, { throwIfNoEntry: false })
+  if (entry === undefined) throw new Usage(`there is no ${path}`)
+  if (!entry.isDirectory()) return path
+  const source = SOURCES.map(name => join(path, name)).find(file => existsSync(file))
+  if (source === undefined) throw new Usage(`${path} has no transform.ts`)
+  return source
+}
+
+/** esbuild, of the project: serving needs none. @throws {Error} of one line */
+async function loadBundler(source: string): Promise<typeof Esbuild> {
+  for (const from of [source, join(process.cwd(), 'package.json')]) {
+    try {
+      const file = createRequire(from).resolve('esbuild')
+      return (await import(pathToFileURL(file).href)).default
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error
+    }
+  }
+  throw new Error('esbuild is needed, which this project has not: npm i --save-dev esbuild')
+}
+
+interface Bundle {
+  readonly code: string
+  /** Packages that are left out, because they have native code. */
+  readonly kept: readonly string[]
+}
+
+/** CommonJS packages need require(), which ES modules do not have. */
+const REQUIRE = `import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);`
+
+async function bundle(source: string, esbuild: typeof Esbuild): Promise<Bundle> {
+  const { author } = await loadTransform(source)
+  const validate = author.input === undefined ? '' : await standaloneValidate(author.input)
+  const kept = new Set<string>()
+  const entry = `export { default } from ${JSON.stringify(source)}${validate === '' ? '' : `\nexport { validate } from 'validate'`}`
+  const { outputFiles, warnings } = await esbuild.build({
+    stdin: { contents: entry, resolveDir: dirname(source), loader: 'js' },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'node22.18',
+    external: ['onnx-function'],
+    banner: { js: REQUIRE },
+    logLevel: 'silent',
+    plugins: [
+      { name: 'native', setup: build => keepNative(build, kept) },
+      { name: 'validate', setup: build => provide(build, validate) },
+    ],
+  })
+  for (const { text } of warnings) process.stderr.write(`onnx-function build: ${text}\n`)
+  return { code: outputFiles[0]?.text ?? '', kept: [...kept].sort() }
+}
+
+/** Makes `import … from 'validate'` give this code. */
+function provide(build: Esbuild.PluginBuild, code: string): void {
+  build.onResolve({ filter: /^validate$/ }, ({ path, importer }) =>
+    importer === '<stdin>' ? { path, namespace: 'validate' } : undefined,
+  )
+  build.onLoad({ filter: /.*/, namespace: 'validate' }, () => ({ contents: code }))
+}
+
+const PACKAGE_NAME = /^(?:@[^/]+\/)?[^./][^/]*/
+
+/** Leaves packages with native code where they are, and notes their names. */
+function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
+  build.onResolve({ filter: /^[^./]/ }, ({ path, resolveDir }) => {
+    const [name] = PACKAGE_NAME.exec(path) ?? []
+    if (name === undefined || path.startsWith('node:')) return undefined
+    const folder = packageFolder(name, resolveDir)
+    if (folder === undefined || !isNative(folder)) return undefined
+    kept.add(name)
+    return { path, external: true }
+  })
+}
+
+/** Where Node finds a package, upwards from a folder. */
+function packageFolder(name: string, from: string): string | undefined {
+  for (let folder = from; ; folder = dirname(folder)) {
+    const candidate = join(folder, 'node_modules', name)
+    if (existsSync(join(candidate, 'package.json'))) return candidate
+    if (folder === dirname(folder)) return undefined
+  }
+}
+
+/** Packages that load native code of the package that depends on them. */
+const LOADERS = [
+  'bindings',
+  'node-gyp-build',
+  'node-pre-gyp',
+  '@mapbox/node-pre-gyp',
+  'prebuild-install',
+]
+
+/**
+ * Whether a package has native code: it is compiled at install (binding.gyp), brings it, loads it, or
+ * has a package of its own for each platform, as napi-rs's have.
+ */
+function isNative(folder: string): boolean {
+  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  const { gypfile, napi, binary, dependencies = {}, optionalDependencies = {} } = manifest
+  if (gypfile || napi || binary) return true
+  if (LOADERS.some(name => Object.hasOwn(dependencies, name))) return true
+  const platforms = /(?:linux|darwin|win32)[-_](?:x64|arm64)/
+  if (Object.keys(optionalDependencies).some(name => platforms.test(name))) return true
+  return readdirSync(folder, { recursive: true }).some(file =>
+    /\.node$|(?:^|[/\\])binding\.gyp$/.test(String(file)),
+  )
+}

@@ -1,0 +1,19 @@
+/**
+ * The func.yaml of a new function, as `func create` writes it from a template's manifest.
+ * @param manifest the template's manifest.yaml: lists and objects under names at the left edge
+ */
+export function funcYaml(name: string, manifest: string, created = new Date()): string {
+  const parts = new Map(
+    manifest.split(/^(?=\w)/m).map(part => [/^\w+/.exec(part)?.[0], part.trimEnd()] as const),
+  )
+  const under = (key: string, ...names: readonly string[]) =>
+    [`${key}:`, ...names.map(each => (parts.get(each) ?? '').replaceAll(/^/gm, '  '))].join('\n')
+  return `${[
+    'specVersion: 0.36.0',
+    `name: ${name}`,
+    'runtime: typescript',
+    `created: ${created.toISOString()}`,
+    under('build', 'builderImages', 'buildEnvs'),
+    under('deploy', 'healthEndpoints'),
+  ].join('\n')}\n`
+}

@@ -1,0 +1,84 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { funcYaml } from './func-yaml.ts'
+import { FILES } from './template-files.ts'
+import { readArguments, Usage } from './usage.ts'
+
+const HELP = `Writes a small project: a model, TypeScript before and after it, and a test.
+
+  onnx-function init FOLDER
+
+FOLDER  is made; its name is the function's: a-z, 0-9 and -, first a letter
+--help  this
+
+func create -l typescript -t onnx --repository REPOSITORY writes the same.
+`
+
+/** The name that the template has in the place of the project's. */
+const TEMPLATE_NAME = 'my-classifier'
+
+/** As Kubernetes names Services (RFC 1035). */
+const NAME = /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/
+
+/** This package's folder, of which the build is one below, and this file two. */
+const PACKAGE = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url),
+)
+
+/** `onnx-function init`. */
+export function init(args: readonly string[]): void {
+  const { values, positionals } = readArguments(args, {
+    options: { help: { type: 'boolean', short: 'h' } },
+    positionals: 1,
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return
+  }
+  const [given] = positionals
+  if (given === undefined) throw new Usage('which folder is to be made?')
+  const folder = resolve(given)
+  const name = basename(folder)
+  if (!NAME.test(name))
+    throw new Usage(`"${name}" is no name: it may have a-z, 0-9 and -, and begins with a letter`)
+  if (isFilled(folder)) throw new Usage(`${folder} is not empty`)
+  writeProject(folder, name)
+  packInto(join(folder, 'vendor'))
+  process.stdout.write(
+    `${given} is written. Now:\n\n  cd ${given}\n  npm ci\n  npm test\n  npm start\n`,
+  )
+}
+
+function isFilled(folder: string): boolean {
+  try {
+    return readdirSync(folder).length > 0
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+function writeProject(folder: string, name: string): void {
+  const { 'manifest.yaml': manifest = '', ...files } = FILES
+  if (manifest === '') throw new Error('this build has no template: it was made without templates/')
+  const named = (text: string) => text.replaceAll(TEMPLATE_NAME, name)
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), path.endsWith('.onnx') ? text : named(text), 'latin1')
+  }
+  writeFileSync(join(folder, 'func.yaml'), funcYaml(name, manifest))
+}
+
+/** The project brings this very package, because a registry does not have it. */
+function packInto(folder: string): void {
+  mkdirSync(folder, { recursive: true })
+  const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, PACKAGE]
+  execFileSync('npm', args, {
+    shell: process.platform === 'win32',
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const [tarball = ''] = readdirSync(folder)
+  renameSync(join(folder, tarball), join(folder, 'onnx-function.tgz'))
+}

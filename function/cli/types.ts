@@ -1,0 +1,64 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+import { readConfig } from '../config/config.ts'
+import { readModelFolder } from '../inference/model-folder.ts'
+import { openSession } from '../inference/session.ts'
+import { modelTypes, modelTypesFile } from '../transform/model-types.ts'
+import { readArguments, Usage } from './usage.ts'
+
+const HELP = `Writes the types of a model's inputs and outputs, which a transform imports.
+
+  onnx-function types [MODEL] [--check]
+
+MODEL    a .onnx file, or a folder with one; else what MODEL_DIR names, else the folder model
+--check  writes nothing; the exit code is 1 where the file is not what would be written
+--help   this
+
+The file lies beside the model: of model.onnx it is model.d.onnx.ts, which TypeScript takes for './model.onnx' where tsconfig.json
+sets allowArbitraryExtensions.
+`
+
+/** `onnx-function types`. */
+export async function types(args: readonly string[]): Promise<void> {
+  const { values, positionals } = readArguments(args, {
+    options: { check: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    positionals: 1,
+  })
+  if (values.help) {
+    process.stdout.write(HELP)
+    return
+  }
+  const [model] = positionals
+  const config = readConfig({ ...process.env, ...(model !== undefined && { MODEL_DIR: model }) })
+  const { file } = readModelFolder(config)
+  const target = join(dirname(file), modelTypesFile(basename(file)))
+  const text = await typesOf(file)
+  if (values.check) checkWritten(target, text)
+  else {
+    writeFileSync(target, text)
+    process.stdout.write(`${shown(target)} is written\n`)
+  }
+}
+
+async function typesOf(file: string): Promise<string> {
+  const session = await openSession(file, 1)
+  try {
+    return modelTypes(session.signature, basename(file))
+  } finally {
+    await session.close()
+  }
+}
+
+function checkWritten(target: string, text: string): void {
+  let written: string | undefined
+  try {
+    written = readFileSync(target, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  if (written === undefined) throw new Usage(`there is no ${shown(target)}`)
+  if (written !== text)
+    throw new Error(`${shown(target)} is not of this model: onnx-function types writes it again`)
+}
+
+const shown = (file: string) => relative('.', file)

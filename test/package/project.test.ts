@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { parse } from 'yaml'
+import { functionOf, templatesOf } from './language-pack.ts'
+import { filesIn, pack, projectFolder, runNode, runTool, serve } from './run.ts'
+
+/*
+ * The project that `onnx-function init` and `func create` write: that they write the same, and that it works.
+ */
+
+const folder = mkdtempSync(join(tmpdir(), 'project-'))
+// For builders, which start what they made as somebody else.
+chmodSync(folder, 0o755)
+after(() => rmSync(folder, { recursive: true }))
+
+const tools = { npm: 'npm-11', node: 'node-least' } as const
+const project = join(folder, 'my-flowers')
+const template = join(projectFolder, 'templates/typescript/onnx')
+
+const npm = async (...args: string[]) => {
+  const ran = await runTool(tools, 'npm-cli.js', args, { cwd: project })
+  assert.equal(ran.code, 0, `npm ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
+  return ran.stdout
+}
+
+before(async () => {
+  const { tarball } = pack(folder)
+  const installed = join(folder, 'installed')
+  mkdirSync(installed)
+  const args = ['install', '--ignore-scripts', tarball]
+  assert.equal((await runTool(tools, 'npm-cli.js', args, { cwd: installed })).code, 0)
+  const program = join(installed, 'node_modules/onnx-function/build/main.js')
+  const written = await runNode(tools.node, [program, 'init', project], { cwd: folder })
+  assert.equal(written.code, 0, written.stderr)
+})
+
+describe('the language pack', () => {
+  const [only, ...others] = templatesOf(projectFolder)
+
+  test('is found by func as the template onnx of typescript', () => {
+    assert.deepEqual([only?.runtime, only?.name, others], ['typescript', 'onnx', []])
+    assert.equal(only?.manifest.name, 'onnx-function')
+  })
+
+  test('gives func.yaml what func create wrote when it was run', () => {
+    assert.ok(only !== undefined)
+    const { specVersion, name, runtime, created, ...rest } = parse(
+      readFileSync(new URL('func-create.yaml', import.meta.url), 'utf8'),
+    )
+    assert.deepEqual([specVersion, name, runtime], ['0.36.0', 'my-classifier', 'typescript'])
+    assert.ok(Date.parse(created) > 0)
+    assert.deepEqual(functionOf(only), rest)
+  })
+
+  test('gives the same project as onnx-function init', () => {
+    const named = (text: string) => text.replaceAll('my-classifier', 'my-flowers')
+    const { 'manifest.yaml': _manifest, ...created } = filesIn(template)
+    const {
+      'func.yaml': funcYaml,
+      'vendor/onnx-function.tgz': tarball,
+      ...written
+    } = filesIn(project)
+    assert.deepEqual(
+      written,
+      Object.fromEntries(Object.entries(created).map(([path, text]) => [path, named(text)])),
+    )
+    assert.ok(tarball !== undefined && only !== undefined)
+    const { specVersion, name, runtime, created: at, ...rest } = parse(funcYaml ?? '')
+    assert.deepEqual([specVersion, name, runtime], ['0.36.0', 'my-flowers', 'typescript'])
+    assert.ok(Date.parse(at) > 0)
+    assert.deepEqual(rest, functionOf(only))
+  })
+
+  test('has the model that ships', () => {
+    const iris = readFileSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'))
+    assert.ok(iris.equals(readFileSync(join(template, 'model/model.onnx'))))
+  })
+})
+
+describe('the project', () => {
+  before(() => npm('ci'))
+
+  test('passes its tests', async () => {
+    await npm('test')
+  })
+
+  test('passes its check: types, and the model', async () => {
+    await npm('run', 'check')
+  })
+
+  test('has the types that the model has', async () => {
+    await npm('run', 'types', '--', '--check')
+  })
+
+  test('refuses to be written over', async () => {
+    const program = join(project, 'node_modules/onnx-function/build/main.js')
+    const { code, stderr } = await runNode(tools.node, [program, 'init', project], { cwd: folder })
+    assert.equal(code, 2)
+    assert.match(stderr, /my-flowers is not empty; --help tells more\n$/)
+  })
+
+  for (const builder of ['pack', 's2i'])
+    test(`is what func's ${builder} builder makes a function of`, t => {
+      const source = join(folder, `source-${builder}`)
+      cpSync(project, source, {
+        recursive: true,
+        filter: path => !path.endsWith('node_modules'),
+      })
+      execFileSync('git', ['init', '--quiet'], { cwd: source })
+      const script = join(projectFolder, 'scripts/buildpack.mjs')
+      const target = join(folder, builder)
+      const output = execFileSync(process.execPath, [script, target, builder], {
+        cwd: source,
+        encoding: 'utf8',
+      })
+      const [weight = '', start = ''] = output.trim().split('\n').slice(-2)
+      t.diagnostic(weight)
+      assert.match(
+        start,
+        /^started by "node .*" as user \d+ on http:\S+: setosa; ended by TERM with 0$/,
+      )
+      // The build's own transform.js, and of the packages what runs.
+      assert.ok(readFileSync(join(target, 'model/transform.js'), 'utf8').includes('setosa'))
+      assert.throws(() => readFileSync(join(target, 'node_modules/typescript/package.json')))
+    })
+})
+
+describe('onnx-function build', () => {
+  const inProject = (path: string) => join(project, path)
+  const program = inProject('node_modules/onnx-function/build/main.js')
+  const build = (...args: string[]) =>
+    runNode(tools.node, [program, 'build', ...args], { cwd: project })
+
+  test('bundles a pure package, and names and keeps a native one', async () => {
+    const pure = {
+      'package.json': '{"name":"pure","version":"1.0.0","main":"index.js"}',
+      'index.js': 'exports.double = x => x * 2',
+    }
+    mkdirSync(inProject('node_modules/pure'))
+    for (const [file, text] of Object.entries(pure))
+      writeFileSync(inProject(`node_modules/pure/${file}`), text)
+    const source = `import { double } from 'pure'
+import { InferenceSession } from 'onnxruntime-node'
+export default { postprocess: () => [double(21), typeof InferenceSession.create] }`
+    writeFileSync(inProject('own.mjs'), source)
+    const { code, stdout, stderr } = await build('own.mjs', '--out', 'own.js')
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.match(stdout, /^own\.js: [\d.]+ kB; kept in node_modules: onnxruntime-node\n$/)
+    rmSync(inProject('node_modules/pure'), { recursive: true })
+    const script = "import('./own.js').then(own => console.log(own.default.postprocess().join()))"
+    const ran = await runNode(tools.node, ['--eval', script], { cwd: project })
+    assert.deepEqual([ran.stdout, ran.stderr], ['42,function\n', ''])
+  })
+
+  test('says in one line that the project has no bundler', async () => {
+    const bare = join(folder, 'bare')
+    mkdirSync(bare)
+    writeFileSync(join(bare, 'transform.mjs'), 'export default { preprocess: x => x }')
+    const { code, stderr } = await runNode(tools.node, [program, 'build', bare], { cwd: bare })
+    assert.deepEqual(
+      [code, stderr],
+      [
+        1,
+        'onnx-function: esbuild is needed, which this project has not: npm i --save-dev esbuild\n',
+      ],
+    )
+  })
+
+  test('makes a transform that answers as its source does', async () => {
+    assert.equal((await build()).code, 0)
+    const server = await serve(['node', program], {
+      cwd: project,
+      node: tools.node,
+      env: { PORT: '0', LISTEN_HOST: '127.0.0.1' },
+    })
+    const ask = async (petalWidth: number) => {
+      const body = { sepalLength: 5.1, sepalWidth: 3.5, petalLength: 1.4, petalWidth }
+      const headers = { 'content-type': 'application/json' }
+      const answer = await fetch(server.url, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+      })
+      return { status: answer.status, text: await answer.text() }
+    }
+    assert.match((await ask(0.2)).text, /"species":"setosa"/)
+    const curl = await server.line(/^ {2}curl .*$/)
+    assert.match(curl, /-d '\{"sepalLength":5\.1,/)
+    const command = `${curl} --silent --fail`
+    assert.match(execFileSync('sh', ['-c', command], { encoding: 'utf8' }), /"species":"setosa"/)
+    const refused = await ask(-1)
+    assert.equal(refused.status, 400)
+    assert.match(refused.text, /petalWidth/)
+    assert.equal(await server.stop(), 0)
+  })
+})
