@@ -64,6 +64,7 @@ export function checkMediaType({ headers }: Request, jsonLength?: number): void 
   const contentType = headers['content-type']
   if (
     contentType === undefined ||
+    contentType === 'application/json' ||
     isJsonType(contentType) ||
     /^application\/octet-stream *(;|$)/i.test(contentType)
   )

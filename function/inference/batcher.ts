@@ -38,6 +38,7 @@ export class Batcher {
   private readonly queue: Queue
   private readonly pace = new Pace()
   private readonly isBatched: boolean
+  private readonly takesTexts: boolean
   private running = 0
   /** Runs follow one another: from the first until nothing waits. */
   private isBusy = false
@@ -50,7 +51,9 @@ export class Batcher {
     this.options = options
     this.executor = options.executor
     this.queue = new Queue(options.limits, inputs => options.sizes.mostRows(inputs))
-    this.isBatched = isBatched(options.executor.signature)
+    const { signature } = options.executor
+    this.isBatched = isBatched(signature)
+    this.takesTexts = signature.inputs.some(({ datatype }) => datatype === 'BYTES')
   }
 
   /** Rows waiting now. */
@@ -80,7 +83,8 @@ export class Batcher {
     caller.trace?.enter('queue')
     const rows = this.isBatched ? rowsOf(request) : 1
     const counted = Math.min(rows, this.options.limits.maxBatchRows)
-    const joins = this.options.mayJoin() && hasRows(request) && !hasOwnRun(request)
+    const joins =
+      this.options.mayJoin() && hasRows(request) && !(this.takesTexts && hasOwnRun(request))
     const work = { request, rows, counted, bytes: bytesIn(request), joins }
     const job = new Job(work, caller, times)
     this.queue.checkRoom(counted, job.bytes, caller)

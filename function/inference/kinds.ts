@@ -1,10 +1,14 @@
 import type { InferenceRequest } from '../protocol/request.ts'
 import { Line } from './line.ts'
 
+interface Shaped {
+  readonly shape: readonly number[]
+}
+
 /** What requests must have in common to share a run; of tensors only the shapes. */
 interface Common {
   readonly outputs: InferenceRequest['outputs']
-  readonly inputs: readonly { readonly shape: readonly number[] }[]
+  readonly inputs: readonly Shaped[]
 }
 
 /** Those that may share a run, the oldest first. */
@@ -52,19 +56,23 @@ export class Kinds<Item> {
  * Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the
  * first.
  */
-const haveInCommon = (a: Common, b: Common): boolean =>
-  (a.outputs === b.outputs ||
-    haveEqual(a.outputs, b.outputs, (one, other) => one.name === other.name)) &&
-  haveEqual(a.inputs, b.inputs, (one, other) =>
-    haveEqual(one.shape, other.shape, (length, as, i) => i === 0 || length === as),
-  )
+function haveInCommon(a: Common, b: Common): boolean {
+  if (a.outputs !== b.outputs && !haveEqualNames(a.outputs, b.outputs)) return false
+  if (a.inputs.length !== b.inputs.length) return false
+  for (let i = 0; i < a.inputs.length; i++) {
+    const [one, other] = [a.inputs[i] as Shaped, b.inputs[i] as Shaped]
+    if (!haveEqualRows(one.shape, other.shape)) return false
+  }
+  return true
+}
 
-function haveEqual<T>(
-  all: readonly T[],
-  others: readonly T[],
-  equal: (one: T, other: T, i: number) => boolean,
-): boolean {
-  return all.length === others.length && all.every((one, i) => equal(one, others[i] as T, i))
+const haveEqualNames = (a: Common['outputs'], b: Common['outputs']): boolean =>
+  a.length === b.length && a.every(({ name }, i) => name === b[i]?.name)
+
+function haveEqualRows(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 1; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }
 
 /** Equal where {@link haveInCommon} is true, and only there. */

@@ -94,6 +94,7 @@ async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResp
 class RowsRunner implements Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
+  readonly labels: readonly string[]
   readonly runs: RunTimes[] = []
   times = noTimes()
   readonly rowsOfLabel = new Map<string, number>()
@@ -104,6 +105,7 @@ class RowsRunner implements Runner {
   constructor(session: Session, request: LargeRequest, sizes: RunSizes) {
     this.signature = session.signature
     this.limits = request.limits
+    this.labels = request.model.labels
     this.sizes = sizes
     this.session = session
     this.request = request
@@ -140,7 +142,7 @@ class RowsRunner implements Runner {
   }
 
   readonly predicted = (label: string, rows: number): void => {
-    if (this.request.model.labels.includes(label))
+    if (this.labels.includes(label))
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 

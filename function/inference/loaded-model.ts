@@ -87,15 +87,14 @@ export class LoadedModel {
     return {
       signature: this.signature,
       limits: this.limits,
+      labels: this.identity.labels,
+      isPlain: ({ inputs }) => sizes.isPlain(inputs),
       answerElsewhere: (request, bytes, caller) =>
-        sizes.isPlain(request.inputs)
-          ? undefined
-          : this.answerElsewhere(admission.sizeOf(request), bytes, caller),
-      runsOf: (request, caller) =>
-        sizes.isPlain(request.inputs) ? [request] : this.runsOf(request, caller),
+        this.answerElsewhere(admission.sizeOf(request), bytes, caller),
+      runsOf: (request, caller) => this.runsOf(request, caller),
       run: (request, caller, times) => this.batcher.infer(request, caller, times),
       predicted: metrics.predicted,
-      succeeded: (times, { arrived }) => statistics.succeeded(performance.now() - arrived, times),
+      succeeded: (times, { arrived }, ended) => statistics.succeeded(times, arrived, ended),
     }
   }
 
@@ -240,7 +239,7 @@ export class LoadedModel {
     }
     for (const [label, rows] of predicted) metrics.predicted(label, rows)
     times.queue = Math.max(ms - times.input - times.infer - times.output, 0)
-    statistics.succeeded(performance.now() - arrived, times)
+    statistics.succeeded(times, arrived, performance.now())
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Caller } from '../answer.ts'
 import { classify } from '../protocol/classification.ts'
-import type { Codec, RequestBytes } from '../protocol/codec.ts'
+import type { Codec, Encoder, RequestBytes } from '../protocol/codec.ts'
 import type { ResponseLimits } from '../protocol/encode.ts'
-import type { InferenceRequest } from '../protocol/request.ts'
+import type { InferenceRequest, RequestedOutput } from '../protocol/request.ts'
 import { isBatched, type Signature, type Tensor } from '../protocol/tensor.ts'
 import { countPredictions } from './labels.ts'
 import { Slices } from './slices.ts'
@@ -15,6 +15,10 @@ import { noTimes, type RequestTimes } from './statistics.ts'
 export interface Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
+  /** Of a classifier's classes, where the model folder names them. */
+  readonly labels: readonly string[]
+  /** Whether the request is its own only run, and is answered here. Absent where none is. */
+  isPlain?(request: InferenceRequest): boolean
   /** Answers a request elsewhere; undefined where it is answered here. */
   answerElsewhere?(
     request: InferenceRequest,
@@ -25,10 +29,7 @@ export interface Runner {
    * The runs that one request takes, each asked for when the one before it has ended: itself, or
    * some of its rows at a time.
    */
-  runsOf(
-    request: InferenceRequest,
-    caller: Caller,
-  ): Iterable<InferenceRequest> | AsyncIterable<InferenceRequest>
+  runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**
    * @param times takes those of the run
    * @returns the outputs asked for, in that order
@@ -36,8 +37,8 @@ export interface Runner {
   run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
   /** Is given the number of rows that got a label, if the model is a classifier. */
   predicted(label: string, rows: number): void
-  /** The whole request succeeded. */
-  succeeded(times: RequestTimes, caller: Caller): void
+  /** The whole request succeeded. @param ended on performance.now()'s clock */
+  succeeded(times: RequestTimes, caller: Caller, ended: number): void
 }
 
 /** The model as responses name it. */
@@ -50,10 +51,11 @@ export interface ModelIdentity {
 /** The outputs, as classes where the request asks for that. */
 function asClasses(
   outputs: readonly Tensor[],
-  { outputs: requested }: InferenceRequest,
-  { signature, labels }: { signature: Signature; labels: readonly string[] },
+  requested: readonly RequestedOutput[],
+  signature: Signature,
+  labels: readonly string[],
 ): readonly Tensor[] {
-  if (requested.every(({ classes }) => classes === undefined)) return outputs
+  if (requested.every(wantsNoClasses)) return outputs
   const batched = isBatched(signature)
   return outputs.map((output, i) => {
     const count = requested[i]?.classes
@@ -63,6 +65,19 @@ function asClasses(
   })
 }
 
+const wantsNoClasses = ({ classes }: RequestedOutput) => classes === undefined
+
+/** Counts and writes the outputs of a run. @returns the steps of writing them, where it takes long */
+function write(
+  outputs: readonly Tensor[],
+  encoder: Encoder<unknown>,
+  request: InferenceRequest,
+  { signature, labels, predicted }: Runner,
+): Iterable<void> | undefined {
+  countPredictions(outputs, labels, predicted)
+  return encoder.add(asClasses(outputs, request.outputs, signature, labels))
+}
+
 /**
  * Decode, run, encode: the way of every inference, whichever protocol it came by and whichever
  * thread it is on.
@@ -70,7 +85,7 @@ function asClasses(
  */
 export async function infer<Encoded>(
   codec: Codec<Encoded>,
-  { name, version, labels }: ModelIdentity,
+  { name, version }: ModelIdentity,
   runner: Runner,
   caller: Caller,
 ): Promise<Encoded> {
@@ -89,32 +104,37 @@ export async function infer<Encoded>(
     await slices.through(steps)
   }
   times.input = performance.now() - began
+  const isPlain = runner.isPlain?.(request) === true
   const { bytes } = codec
-  const elsewhere = bytes && runner.answerElsewhere?.(request, bytes, caller)
+  const elsewhere = !isPlain && bytes && runner.answerElsewhere?.(request, bytes, caller)
   // The other thread writes the same response as this codec would.
-  if (elsewhere !== undefined) return elsewhere as Promise<Encoded>
+  if (elsewhere) return elsewhere as Promise<Encoded>
   const encoder = codec.encoder(request, runner.limits)
-  const answerRun = async (run: InferenceRequest) => {
-    const outputs = await runner.run(run, caller, times)
-    const ran = performance.now()
-    countPredictions(outputs, labels, runner.predicted)
-    const classes = asClasses(outputs, request, { signature: runner.signature, labels })
-    const writing = encoder.add(classes)
-    if (writing !== undefined) {
-      slices ??= new Slices()
-      await slices.through(writing)
-    } else if (slices?.isOver) await slices.next()
-    times.output += performance.now() - ran
+  let ran = began
+  if (isPlain) {
+    const outputs = await runner.run(request, caller, times)
+    ran = performance.now()
+    const writing = write(outputs, encoder, request, runner)
+    if (writing !== undefined) await (slices ?? new Slices()).through(writing)
+  } else {
+    for await (const run of runner.runsOf(request, caller)) {
+      const outputs = await runner.run(run, caller, times)
+      ran = performance.now()
+      const writing = write(outputs, encoder, request, runner)
+      if (writing !== undefined) {
+        slices ??= new Slices()
+        await slices.through(writing)
+      } else if (slices?.isOver) await slices.next()
+      const written = performance.now()
+      times.output += written - ran
+      ran = written
+    }
   }
-  const runs = runner.runsOf(request, caller)
-  // Of what is there at once, `for await` would make three promises more.
-  if (Symbol.iterator in runs) for (const run of runs) await answerRun(run)
-  else for await (const run of runs) await answerRun(run)
   trace?.enter(encoder.part ?? 'encode')
-  const ended = performance.now()
   const finished = encoder.finish({ modelName: name, modelVersion: version, id: request.id })
   const encoded = finished instanceof Promise ? await finished : finished
-  times.output += performance.now() - ended
-  runner.succeeded(times, caller)
+  const ended = performance.now()
+  times.output += ended - ran
+  runner.succeeded(times, caller, ended)
   return encoded
 }

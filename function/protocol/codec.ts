@@ -165,9 +165,9 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
   }
 
   finish({ modelName, modelVersion, id }: ResponseHead): EncodedResponse {
-    const head = { modelName, modelVersion, id }
-    if (this.writer !== undefined) return this.writer.finish(head)
-    return encodeResponse({ ...head, outputs: this.outputs ?? [] }, this.requested)
+    if (this.writer !== undefined) return this.writer.finish({ modelName, modelVersion, id })
+    const outputs = this.outputs ?? []
+    return encodeResponse({ modelName, modelVersion, id, outputs }, this.requested)
   }
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {

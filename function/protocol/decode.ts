@@ -224,6 +224,8 @@ function* stepsOf(readers: Iterable<DataReader>): Generator<void, void> {
   for (const reader of readers) yield* reader.steps()
 }
 
+const notRead = () => undefined
+
 /** Reads a request's inputs in the order they are given. */
 class InputsReader {
   private readonly data: InputData
@@ -238,7 +240,7 @@ class InputsReader {
     this.data = data
     this.signature = signature
     this.maxTensorBytes = maxTensorBytes
-    this.tensors = new Array(signature.inputs.length).fill(undefined)
+    this.tensors = signature.inputs.map(notRead)
   }
 
   read(inputs: unknown): Tensor[] {

@@ -84,7 +84,14 @@ const beginOutput = (
   { name, datatype }: Omit<Tensor, 'data'>,
   shape: readonly number[],
   i: number,
-) => `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${shape}]`
+) =>
+  `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${textOf(shape)}]`
+
+/** A shape of one or two dimensions, as most are, without the work of Array.prototype.join. */
+function textOf(shape: readonly number[]): string {
+  if (shape.length === 1) return String(shape[0])
+  return shape.length === 2 ? `${shape[0]},${shape[1]}` : shape.join()
+}
 
 /** So many elements become text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
