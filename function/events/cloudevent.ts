@@ -60,13 +60,14 @@ export const readBinaryEvent = (headers: IncomingHttpHeaders, body: Uint8Array):
  */
 export function readHeaders(headers: IncomingHttpHeaders): Attributes {
   const attributes: Record<string, string> = Object.create(null)
-  for (const [header, value] of Object.entries(headers)) {
-    if (header.startsWith('ce-') && value !== undefined)
-      attributes[header.slice(3)] = decodeHeader(String(value), header)
+  for (const header in headers) {
+    const value = headers[header]
+    // The binding maps datacontenttype to Content-Type and nothing else (section 3.1.1).
+    if (!header.startsWith('ce-') || value === undefined || header === 'ce-datacontenttype')
+      continue
+    attributes[NAMES.get(header) ?? header.slice(3)] = decodeHeader(String(value), header)
   }
   const contentType = headers['content-type']
-  // The binding maps datacontenttype to Content-Type and nothing else (section 3.1.1).
-  delete attributes.datacontenttype
   if (contentType !== undefined) attributes.datacontenttype = contentType
   return checkAttributes(attributes, 'the event')
 }
@@ -134,12 +135,23 @@ export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
  */
 export function toHeaders(attributes: Attributes): Record<string, string> {
   const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === 'datacontenttype') headers['content-type'] = String(value)
-    else headers[`ce-${name}`] = encodeHeader(String(value))
+  for (const name in attributes) {
+    const value = String(attributes[name])
+    if (name === 'datacontenttype') headers['content-type'] = value
+    else headers[HEADERS.get(name) ?? `ce-${name}`] = encodeHeader(value)
   }
   return headers
 }
+
+/** Made once: a name that is put together is looked for among all of V8's each time. */
+const HEADERS: ReadonlyMap<string, string> = new Map(
+  ['specversion', 'id', 'source', 'type', 'subject', 'time', 'causationid', 'traceparent'].map(
+    name => [name, `ce-${name}`],
+  ),
+)
+const NAMES: ReadonlyMap<string, string> = new Map(
+  [...HEADERS].map(([name, header]) => [header, name]),
+)
 
 /** One event in the JSON event format. @param data JSON text, put in as it is */
 export const toJson = (attributes: Attributes, data: string): string =>
@@ -197,8 +209,9 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
     throw new BadRequest(
       `${where}: specversion is ${show(attributes.specversion)}; it must be "1.0"`,
     )
-  for (const [name, value] of Object.entries(attributes)) {
-    if (!/^[a-z0-9]+$/.test(name) || name === 'data') {
+  for (const name in attributes) {
+    const value = attributes[name]
+    if (!HEADERS.has(name) && (!/^[a-z0-9]+$/.test(name) || name === 'data')) {
       throw new BadRequest(
         `${where}: ${show(name)} is no attribute name; those are of lower-case letters and digits, and not "data"`,
       )

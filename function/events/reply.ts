@@ -38,7 +38,7 @@ export function replyAttributes(
     replier.modelName,
     replier.modelVersion ?? null,
   ]
-  return {
+  const reply: Attributes = {
     specversion: '1.0',
     id: hash('sha256', JSON.stringify(identity), 'hex').slice(0, 32),
     source: replier.source,
@@ -46,23 +46,22 @@ export function replyAttributes(
     datacontenttype: contentType,
     subject: request.id,
     causationid: request.id,
-    // Knative's RequestReply matches the reply on it.
-    ...copy(request, 'correlationid', 'replyid'),
-    // The trace of the event's origin goes on unchanged (distributed tracing extension).
-    ...copy(request, 'traceparent', 'traceparent'),
-    ...copy(request, 'tracestate', 'tracestate'),
-    ...event?.attributes,
   }
+  const { correlationid, traceparent, tracestate } = request
+  const passesOn = correlationid !== undefined || traceparent !== undefined
+  return passesOn || tracestate !== undefined || event?.attributes !== undefined
+    ? { ...reply, ...passedOn(request), ...event?.attributes }
+    : reply
 }
 
-function copy(
-  request: Attributes,
-  from: string,
-  to: string,
-): Record<string, string | number | boolean> {
-  const value = request[from]
-  return value === undefined ? {} : { [to]: value }
-}
+/** Attributes of a request that its reply has as well. */
+const passedOn = ({ correlationid, traceparent, tracestate }: Partial<Attributes>) => ({
+  // Knative's RequestReply matches the reply on it.
+  ...(correlationid !== undefined && { replyid: correlationid }),
+  // The trace of the event's origin goes on unchanged (distributed tracing extension).
+  ...(traceparent !== undefined && { traceparent }),
+  ...(tracestate !== undefined && { tracestate }),
+})
 
 const replyType = (type: string, outcome: string) =>
   type.endsWith('.request')
