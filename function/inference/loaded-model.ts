@@ -94,7 +94,7 @@ export class LoadedModel {
       runsOf: (request, caller) => this.runsOf(request, caller),
       run: (request, caller, times) => this.batcher.infer(request, caller, times),
       predicted: metrics.predicted,
-      succeeded: (times, { arrived }, ended) => statistics.succeeded(times, arrived, ended),
+      succeeded: (times, { arrived }, ended) => statistics.succeeded(ended - arrived, times),
     }
   }
 
@@ -239,7 +239,7 @@ export class LoadedModel {
     }
     for (const [label, rows] of predicted) metrics.predicted(label, rows)
     times.queue = Math.max(ms - times.input - times.infer - times.output, 0)
-    statistics.succeeded(times, arrived, performance.now())
+    statistics.succeeded(performance.now() - arrived, times)
   }
 }
 

@@ -58,8 +58,7 @@ const MOST_BATCH_SIZES = 1_000
 
 /** Adds up what Triton's statistics extension reports. */
 export class Statistics {
-  /** On performance.now()'s clock; undefined before the first. */
-  #lastEnded: number | undefined
+  #lastInference = 0
   #rows = 0
   #runs = 0
   readonly #success = new Sum()
@@ -68,18 +67,18 @@ export class Statistics {
   readonly #requests = new ComputedSums()
   readonly #bySize = new Map<number, ComputedSums>()
 
-  /** @param arrived @param ended on performance.now()'s clock */
-  succeeded(times: RequestTimes, arrived: number, ended: number): void {
-    this.#lastEnded = ended
+  /** @param ms from its arrival to its answer */
+  succeeded(ms: number, times: RequestTimes): void {
+    this.#lastInference = Date.now()
     this.#rows += times.rows
-    this.#success.add(ended - arrived)
+    this.#success.add(ms)
     this.#queue.add(times.queue)
     this.#requests.add(times)
   }
 
   /** @param ms from its arrival to its refusal */
   failed(ms: number): void {
-    this.#lastEnded = performance.now()
+    this.#lastInference = Date.now()
     this.#fail.add(ms)
   }
 
@@ -98,7 +97,7 @@ export class Statistics {
     return {
       name,
       version: tritonVersion(version),
-      last_inference: dateOf(this.#lastEnded),
+      last_inference: this.#lastInference,
       inference_count: this.#rows,
       execution_count: this.#runs,
       inference_stats: {
@@ -123,10 +122,6 @@ export class Statistics {
  * a version that is no number. 18 digits fit its 64 bits.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
-
-/** In milliseconds since 1970; 0 before the first request. @param at on performance.now()'s clock */
-const dateOf = (at: number | undefined): number =>
-  at === undefined ? 0 : Math.round(Date.now() - (performance.now() - at))
 
 const NONE: StatisticDuration = { count: 0, ns: 0 }
 
