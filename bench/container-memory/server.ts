@@ -5,6 +5,8 @@ import type { Group } from './cgroup.ts'
 
 export interface StartedServer extends AsyncDisposable {
   readonly url: string
+  /** Where METRICS_PORT asks for one. */
+  readonly metricsPort: number | undefined
   readonly pid: number
   /** How the process ended; undefined while it lives. */
   readonly ended: string | undefined
@@ -37,7 +39,7 @@ export async function startIn(
   })
   child.stderr?.resume()
   return {
-    url: await addressOf(child),
+    ...(await startOf(child)),
     pid: child.pid as number,
     get ended() {
       return ended
@@ -49,11 +51,11 @@ export async function startIn(
   }
 }
 
-function addressOf(child: ChildProcess): Promise<string> {
+function startOf(child: ChildProcess): Promise<Pick<StartedServer, 'url' | 'metricsPort'>> {
   return new Promise((resolve, reject) => {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
-      const { url } = JSON.parse(line)
-      if (url !== undefined) resolve(url)
+      const { url, metricsPort } = JSON.parse(line)
+      if (url !== undefined) resolve({ url, metricsPort })
     })
     child.once('exit', code => reject(new Error(`the server ended with ${code} at its start`)))
   })

@@ -8,6 +8,7 @@ export const NAMES = [
   'killed',
   'overload',
   'clients',
+  'connections',
   'machine',
   'input',
   'soak',
