@@ -22,11 +22,14 @@ import { StreamLimit, waitsForClient } from './stream-limit.ts'
 /** Streams that a client may have open on one connection; the same as requests it may pipeline. */
 const MAX_STREAMS = 128
 
-/**
- * Bytes that a client may send on one stream before they are read. So many are kept for a stream
- * whose caller is still being authenticated.
- */
+/** Bytes that a client may send on one stream before they are read. */
 const STREAM_WINDOW_BYTES = 256 * 1024
+
+/**
+ * With authentication, which may take as long as the issuer does to give its keys, it is no more
+ * than HTTP/2's own default: so many bytes of each stream are not counted until then.
+ */
+const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
 /** The same for a whole connection, whose bytes Node always takes. */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
@@ -53,19 +56,21 @@ export interface Http2Context extends StreamContext {
 
 /** Serves connections that speak HTTP/2. It listens to nothing: the HTTP/1.1 server does. */
 export class Http2 {
-  readonly #server: Http2Server = createServer({
-    settings: {
-      maxConcurrentStreams: MAX_STREAMS,
-      initialWindowSize: STREAM_WINDOW_BYTES,
-      maxHeaderListSize: MAX_HEADER_BYTES,
-    },
-  })
+  readonly #server: Http2Server
   readonly #context: Http2Context
   readonly #limit: StreamLimit
   readonly #loadGrpc: () => Promise<AnswerCall>
 
   constructor(context: Http2Context) {
     this.#context = context
+    this.#server = createServer({
+      settings: {
+        maxConcurrentStreams: MAX_STREAMS,
+        initialWindowSize:
+          context.config.auth === undefined ? STREAM_WINDOW_BYTES : UNAUTHENTICATED_WINDOW_BYTES,
+        maxHeaderListSize: MAX_HEADER_BYTES,
+      },
+    })
     this.#limit = new StreamLimit(context.config.maxConnections, context.drops)
     this.#loadGrpc = lazily(async () => {
       const { createGrpc } = await import('../grpc/handler.ts')

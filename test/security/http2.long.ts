@@ -138,7 +138,9 @@ test('a client that opens no window for its answers loses them in REQUEST_TIMEOU
   session.socket.destroy()
 })
 
-test('answers that no client reads take 16 MiB: beyond, the oldest are cut off', async () => {
+test('answers that no client reads take 17 MiB and what large bodies may leave: beyond, the oldest are cut off', async t => {
+  const server = await startServer({ MAX_BODY_BYTES: String(2 ** 20) })
+  t.after(server.stop)
   const metrics = block('GET', '/openapi.json')
   const sessions = await Promise.all(times(10, () => RawSession.open(server.port, { 4: 0 })))
   for (const session of sessions) session.send(...times(128, i => head(2 * i + 1, metrics)))
@@ -164,4 +166,17 @@ test('a connection that sends the preface and then nothing is closed as one that
   await silent.closed
   assert.equal(session.socket.closed, false)
   session.socket.destroy()
+})
+
+test('where callers are authenticated, a stream has a window of 64 KiB until its body is read', async t => {
+  for (const [env, bytes] of [
+    [{}, 256 * 1024],
+    [{ AUTH_SECRET: 'sixteen-and-more' }, 65_535],
+  ] as const) {
+    const own = await startServer(env)
+    t.after(own.stop)
+    const session = await openSession(own.url)
+    await until('its settings came', () => session.remoteSettings.initialWindowSize === bytes)
+    session.destroy()
+  }
 })
