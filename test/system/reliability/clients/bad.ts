@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
@@ -44,9 +45,12 @@ const KINDS = {
   /** Of large answers and of many small ones, none is read. */
   async 'slow readers'(socket: Socket) {
     socket.pause()
-    const large = draw() < 0.5
-    socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(250))
-    if (large) for (let i = 0; i < 20; i++) socket.write(megabyte)
+    // Few, because reading and answering megabytes is work: many would be a flood.
+    const large = draw() < 0.1
+    // No more ahead than is taken: a connection that sends more is cut at once.
+    socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
+    // More than the kernel keeps for a socket.
+    if (large) for (let i = 0; i < 6; i++) socket.write(megabyte)
     // Without reading, its end is only seen by writing.
     while (!socket.destroyed) {
       await wait(250)
@@ -55,6 +59,30 @@ const KINDS = {
   },
   async 'idle connections'(socket: Socket) {
     if (draw() < 0.5) socket.write(request('GET', '/v2'))
+    await once(socket, 'close')
+  },
+  /** The first bytes of a ClientHello. */
+  async 'TLS handshakes'(socket: Socket) {
+    socket.write(Buffer.from('16030100f5010000f10303', 'hex'))
+    await once(socket, 'close')
+  },
+  /** None of an answer can be sent. */
+  async 'HTTP/2 streams without windows'(socket: Socket) {
+    const session = connectHttp2('http://test', {
+      createConnection: () => socket,
+      settings: { initialWindowSize: 0 },
+    })
+    session.on('error', () => {})
+    const read = async () => {
+      while (!session.destroyed) {
+        const stream = session.request({ ':path': '/openapi.json' })
+        stream.on('error', () => {})
+        await new Promise(resolve => stream.once('close', resolve))
+        count('cut')
+        await wait(250)
+      }
+    }
+    for (let i = 0; i < 4; i++) void read().catch(() => {})
     await once(socket, 'close')
   },
   async 'gzip bombs'(socket: Socket) {
@@ -122,13 +150,14 @@ async function one(isFirst: boolean): Promise<void> {
     wasReset = 'code' in error && error.code !== 'ECONNREFUSED'
   })
   let answers = 0
-  socket.on('data', data => {
+  const onData = (data: Buffer) => {
     for (const [, status] of data.toString('latin1').matchAll(/HTTP\/1\.1 (\d{3}) /g)) {
       answers++
       if (status === '408') longestMs = Math.max(longestMs, performance.now() - began)
       if (kind !== 'pipelined floods' || status !== '200') count(`${status}`)
     }
-  })
+  }
+  if (kind !== 'HTTP/2 streams without windows') socket.on('data', onData)
   const closed = new Promise(resolve => socket.once('close', resolve))
   await once(socket, 'connect').catch(() => {})
   count('connections')
@@ -143,7 +172,8 @@ async function one(isFirst: boolean): Promise<void> {
 async function again(isFirst: boolean): Promise<never> {
   for (let first = isFirst; ; first = false) {
     await one(first)
-    await wait(50)
+    // Those that are slow are no flood.
+    await wait(kind === 'slow readers' ? 1_000 : 50)
   }
 }
 
