@@ -53,8 +53,11 @@ interface Listener {
   failed(error: Error): void
 }
 
+/** Opens a socket: plain, or with TLS. */
+export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
+
 /** One keep-alive connection that has one request in flight at a time. */
-function connect(port: number, listener: Listener): Connection {
+function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
   /** Length of the latest answer: the next is most often as long, and then its head need not be read. */
   let usual = -1
   /** Of the answer being read: its head while that is incomplete, its status, and the bytes still to come. */
@@ -115,7 +118,7 @@ function connect(port: number, listener: Listener): Connection {
     else listener.answered(status, answer)
   }
 
-  const socket = net.connect({
+  const socket = dial({
     port,
     host: '127.0.0.1',
     noDelay: true,
@@ -465,10 +468,12 @@ export async function openLoop(
   {
     connections = 1_000,
     patienceMs = PATIENCE_MS,
+    dial,
     onFailure,
   }: {
     connections?: number
     patienceMs?: number
+    dial?: Dial | undefined
     onFailure: (error: Error, index: number) => void
   },
 ): Promise<{ sent: number; givenUp: number; lag: number }> {
@@ -501,7 +506,7 @@ export async function openLoop(
       idle.push(taken)
     }
     const taken: Seat = {
-      ...connect(port, { answered, failed: error => lose(taken, error) }),
+      ...connect(port, { answered, failed: error => lose(taken, error) }, dial),
       index: -1,
     }
     all.add(taken)

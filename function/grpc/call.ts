@@ -37,6 +37,8 @@ export class Call {
   readonly #over = Promise.withResolvers<void>()
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
+  /** At the last tick, the connection was ending and nothing was to be answered. */
+  #mayEnd = false
   #timer: NodeJS.Timeout | undefined
   /** Cuts off a client that reads nothing. */
   #slow: NodeJS.Timeout | undefined
@@ -93,9 +95,12 @@ export class Call {
   }
 
   tick(): void {
-    if (this.isConnectionEnding && this.isIdle)
+    // A watch tells that the server is ending before it ends itself.
+    this.#onTick?.()
+    const mayEnd = this.isConnectionEnding && this.isIdle
+    if (mayEnd && this.#mayEnd)
       this.end({ code: UNAVAILABLE, message: 'the connection is ending; call again' })
-    else this.#onTick?.()
+    this.#mayEnd = mayEnd
   }
 
   /**

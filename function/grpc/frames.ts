@@ -61,6 +61,7 @@ export class MessageReader implements Arriving {
   #wake: (() => void) | undefined
   #late: NodeJS.Timeout | undefined
   #arrival: Arrival | undefined
+  #isInflating = false
 
   constructor(stream: ServerHttp2Stream, options: ReaderOptions) {
     this.#stream = stream
@@ -73,9 +74,9 @@ export class MessageReader implements Arriving {
     })
   }
 
-  /** No message has arrived, or part of one, that was not read. */
+  /** No message has arrived, or part of one, that was not read, and none is being inflated. */
   get isIdle(): boolean {
-    return this.#waiting.length === 0 && this.#prefixBytes === 0
+    return this.#waiting.length === 0 && this.#prefixBytes === 0 && !this.#isInflating
   }
 
   /** A message has arrived that was not read. */
@@ -236,6 +237,7 @@ export class MessageReader implements Arriving {
 
   async #inflate({ message, reservation }: Received): Promise<Received> {
     const { decoder, maxBytes } = this.#options
+    this.#isInflating = true
     try {
       const inflated = await inflate(decoder as Decoder, message, {
         what: 'message',
@@ -246,6 +248,8 @@ export class MessageReader implements Arriving {
     } catch (error) {
       reservation.release()
       throw error
+    } finally {
+      this.#isInflating = false
     }
   }
 

@@ -61,7 +61,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   const turn = new Turn(call, service, call.caller.arrived)
   let response: EncodedMessage
   try {
-    const head = readHead(received.message)
+    const head = await headOf(received, turn, service)
     response = await infer(received, { head, turn, isFinal: false }, service)
   } catch (error) {
     // The data plane has counted it.
@@ -110,7 +110,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
   const turn = new Turn(call, service, performance.now())
   let id = ''
   try {
-    const head = readHead(received.message)
+    const head = await headOf(received, turn, service)
     id = head.id
     const parts = await infer(received, { head, turn, isFinal: head.wantsFinal }, service)
     turn.end()
@@ -123,6 +123,24 @@ async function answerInStream(received: Received, call: Call, service: Service):
     return { error_message: status.message, infer_response: { id } }
   } finally {
     freeBody(received.message)
+  }
+}
+
+/**
+ * The head of a request; where it cannot be read, the data plane counts the error as any other.
+ * @throws {BadRequest}
+ */
+async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {
+  try {
+    return readHead(message)
+  } catch (error) {
+    return dataPlane.infer<never>(
+      () => {
+        throw error
+      },
+      'grpc',
+      turn,
+    )
   }
 }
 
@@ -140,12 +158,18 @@ interface Asked {
 async function infer(
   { message, reservation }: Received,
   { head: { modelName, modelVersion }, turn, isFinal }: Asked,
-  { model, dataPlane }: Service,
+  { model, dataPlane, metrics }: Service,
 ): Promise<EncodedMessage> {
   checkServed({ model: modelName, ...(modelVersion !== '' && { version: modelVersion }) }, model)
   turn.memory = reservation
   const codec = new MessageCodec({ kind: 'message', body: message, isFinal })
   const response = await dataPlane.infer(() => codec, 'grpc', turn)
-  reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  try {
+    reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  } catch (error) {
+    // The data plane has counted the answer, which was made.
+    metrics.rejected('overloaded')
+    throw error
+  }
   return response
 }

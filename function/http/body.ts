@@ -12,7 +12,7 @@ import {
 } from './arrivals.ts'
 import { type Decoder, decoderOf } from './compression.ts'
 import type { RequestHead } from './head.ts'
-import { type BodyMemory, FULL, Reservation } from './memory.ts'
+import { type BodyMemory, FULL, Reservation, SMALL_BYTES } from './memory.ts'
 import { HungUp, type RequestBody } from './respond.ts'
 
 const INFLATED_CHUNK_BYTES = 64 * 1024
@@ -207,8 +207,8 @@ export async function inflate(
 
 /**
  * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes
- * 500 more (measured). All of the buffer is counted: at most twice what has come, and never what
- * was only announced.
+ * 500 more (measured). All of the buffer is counted, and it grows with what has come: what was only
+ * announced takes no memory.
  */
 class Collector {
   readonly #expected: number
@@ -306,16 +306,20 @@ export const stalled = (what: Growth['what']) =>
     `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
   )
 
-/** What is allocated at least for something larger. */
-const LEAST_ROOM_BYTES = 4 * 1024
+/** Memory that is allocated ahead of the bytes of a small body. */
+const LEAST_AHEAD_BYTES = 4 * 1024
+const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
  * The memory to allocate for bytes of which so many are there, and which may become so many: in
  * proportion to what is there. What is announced may never come, and V8 collects garbage for it:
- * 128 announcements of 64 MiB kept all requests waiting for seconds.
+ * 128 announcements of 64 MiB kept all requests waiting for seconds. For small bodies it is little
+ * more than what is there, because many of them share their room; large ones are copied less often.
  */
-export const roomFor = (bytes: number, most: number): number =>
-  Math.min(most, Math.max(2 * bytes, LEAST_ROOM_BYTES))
+export function roomFor(bytes: number, most: number): number {
+  const ahead = bytes <= SMALL_BYTES ? Math.min(bytes, MOST_AHEAD_BYTES) : bytes
+  return Math.min(most, bytes + Math.max(ahead, LEAST_AHEAD_BYTES))
+}
 
 /** Gives large memory back at once, not when the garbage collector finds it. */
 export function freeBody({ buffer }: Uint8Array): void {

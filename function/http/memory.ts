@@ -13,7 +13,7 @@ const LARGE_BODIES = 2
 const SHARE_OF_FREE = 1 / 3
 
 /** Smaller bodies have room of their own, so that large ones do not crowd them out. */
-const SMALL_BYTES = 128 * 1024
+export const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 
 /** Bodies that are still arriving leave this share of it to those that are whole. */

@@ -463,6 +463,22 @@ suite('health', () => {
     assert.equal((await watch.answered).status, 14)
   })
 
+  test('is watched: the end is told before the watch ends, however soon it comes', async () => {
+    const { server, client } = await open()
+    const watches = Array.from({ length: 20 }, () => client.open('grpc.health.v1.Health/Watch'))
+    for (const watch of watches) {
+      watch.write({ service: '' })
+      assert.equal((await watch.next())?.status, 1)
+    }
+    server.service.model.retire()
+    const closed = server.close(10_000)
+    for (const watch of watches) {
+      assert.equal((await watch.next())?.status, 2)
+      assert.equal((await watch.answered).status, 14)
+    }
+    assert.equal(await closed, true)
+  })
+
   test('of a service that is unknown is watched, too', async () => {
     const { client } = await open()
     const watch = client.open('grpc.health.v1.Health/Watch')

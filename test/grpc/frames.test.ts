@@ -3,7 +3,9 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { PassThrough } from 'node:stream'
 import { describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { MessageReader } from '../../function/grpc/frames.ts'
+import { decoderOf } from '../../function/http/compression.ts'
 import { BodyMemory } from '../../function/http/memory.ts'
 import { MessageCodec } from '../../function/protocol/message.ts'
 import type { Signature } from '../../function/protocol/tensor.ts'
@@ -28,13 +30,13 @@ function readerOf(...chunks: readonly Buffer[]): MessageReader {
   return reader
 }
 
-function openReader() {
+function openReader(encoding?: string) {
   const stream = new PassThrough()
   const reader = new MessageReader(stream as unknown as ServerHttp2Stream, {
     memory: new BodyMemory(2 ** 20),
     maxBytes: 2 ** 20,
     longestMs: 1_000,
-    decoder: undefined,
+    decoder: decoderOf(encoding),
   })
   return { stream, reader }
 }
@@ -68,6 +70,17 @@ describe('a message', () => {
       for (let i = 0; i < 4; i++) read.push((await reader.next())?.message.toString())
       assert.deepEqual(read, ['a', '', 'bc', undefined])
     }
+  })
+
+  test('that is being inflated is none that nobody works at: a call is not idle meanwhile', async () => {
+    const { stream, reader } = openReader('gzip')
+    stream.write(frame(gzipSync(Buffer.alloc(500_000)), 1))
+    await setImmediate()
+    assert.equal(reader.isIdle, false, 'it has not been read')
+    const next = reader.next()
+    assert.equal(reader.isIdle, false, 'it is being inflated')
+    assert.equal((await next)?.message.length, 500_000)
+    assert.equal(reader.isIdle, true)
   })
 
   test('takes memory for what has come, not for what its prefix announces', async () => {

@@ -3,7 +3,7 @@ import { after, before, suite, test } from 'node:test'
 import type { Message } from '../../function/protocol/protobuf-decode.ts'
 import { type Server, startServer, testModel } from '../server.ts'
 import { toBytes } from '../tensors.ts'
-import { type Client, connectGrpc } from './client.ts'
+import { type Client, connectGrpc, frame } from './client.ts'
 import { outputsOf, rawRequest, typedRequest } from './messages.ts'
 
 const MODEL = 'iris-classifier'
@@ -260,6 +260,9 @@ suite('inference.GRPCInferenceService', () => {
       [await counted('success'), await counted('error')],
       before.map(count => count + 1),
     )
+    // One that is no ModelInferRequest.
+    const { status } = await client.send('ModelInfer', frame(Buffer.from([0xff])))
+    assert.deepEqual([status, await counted('error')], [3, (before[1] as number) + 2])
   })
 })
 

@@ -108,7 +108,8 @@ suite('an answer that is about to be made', () => {
 test('A body gets memory in proportion to what has come of it, and no more than all of it', () => {
   for (const [bytes, most, room] of [
     [0, 2 ** 26, 2 ** 12],
-    [100_000, 2 ** 26, 200_000],
+    [100_000, 2 ** 26, 100_000 + 2 ** 14],
+    [200_000, 2 ** 26, 400_000],
     [2 ** 25, 2 ** 26, 2 ** 26],
     [10, 20, 20],
   ] as const)

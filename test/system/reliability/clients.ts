@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { exchange, openLoop } from '../../../bench/load.ts'
 import { ratio } from '../../../bench/statistics.ts'
@@ -18,6 +19,12 @@ const REQUEST_TIMEOUT_MS = 4_000
 /** Node looks every so often whose time is over. */
 const CHECKED_EVERY_MS = 4_000
 
+const CERTIFICATES = fileURLToPath(new URL('../../security/certificates/', import.meta.url))
+const TLS = {
+  TLS_CERT_FILE: `${CERTIFICATES}first.crt`,
+  TLS_KEY_FILE: `${CERTIFICATES}first.key`,
+}
+
 /** What becomes of bad clients, beside that others do not notice. */
 interface Bad {
   readonly kind: Kind
@@ -25,6 +32,7 @@ interface Bad {
   /** What each gets, and is to be seen; `|` between what either is right. */
   readonly gets: readonly string[]
   readonly says: string
+  readonly overTls?: true
 }
 
 const BAD: readonly Bad[] = [
@@ -53,6 +61,19 @@ const BAD: readonly Bad[] = [
     says: 'kept after an answer; 408 to who asks nothing',
   },
   {
+    kind: 'TLS handshakes',
+    connections: () => 300,
+    gets: ['cut'],
+    says: 'cut after 10 s',
+    overTls: true,
+  },
+  {
+    kind: 'HTTP/2 streams without windows',
+    connections: () => 300,
+    gets: ['cut'],
+    says: 'cut after REQUEST_TIMEOUT_MS, or where others need the memory',
+  },
+  {
     kind: 'gzip bombs',
     connections: () => 20,
     gets: ['413|503'],
@@ -77,7 +98,7 @@ const fault: Fault = {
 export default fault
 
 async function beside(
-  { kind, connections: connectionsOf, gets, says }: Bad,
+  { kind, connections: connectionsOf, gets, says, overTls }: Bad,
   { long, seed, progress }: Run,
 ): Promise<Row> {
   const [rounds, seconds] = long ? [3, 5] : [1, 2]
@@ -86,23 +107,26 @@ async function beside(
     MODEL_DIR: testModel('identity-fp32'),
     MAX_BODY_BYTES: `${MAX_BODY_BYTES}`,
     REQUEST_TIMEOUT_MS: `${REQUEST_TIMEOUT_MS}`,
+    METRICS_PORT: '0',
+    ...(overTls && TLS),
   }
   const server = await startProcess(env, [], 10 * 60_000, 'build/main.js')
   const memory = watchMemory(server)
   const sockets = socketsOf(server)
   try {
     const port = Number(new URL(server.url).port)
+    const to = { port, overTls }
     const totals = { right: 0, sent: 0, wrong: [] as string[] }
     const ask = async () => {
-      const { ms, right, sent, wrong } = await behave(port, seconds)
+      const { ms, right, sent, wrong } = await behave(to, seconds)
       totals.right += right
       totals.sent += sent
       totals.wrong.push(...wrong)
       return percentile99(ms)
     }
     // Its code is compiled, and it has the thread for large requests.
-    await behave(port, 1)
-    await startThread(port)
+    await behave(to, 1)
+    if (!overTls) await startThread(port)
     await until('the load is gone', () => socketsOf(server) === sockets)
     const before = memory.now()
     memory.forget()
@@ -132,7 +156,7 @@ async function beside(
     const grown = memory.most() - before
     const left = {
       connections: socketsOf(server) - sockets,
-      requests: await requestsInFlight(port),
+      requests: await requestsInFlight(metricsPortOf(server)),
     }
     const claims: Claim[] = [
       {
@@ -200,8 +224,13 @@ async function beside(
 const memoryBound = (connections: number) =>
   Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
 
+interface Target {
+  readonly port: number
+  readonly overTls: true | undefined
+}
+
 /** A hundred requests a second, each answer checked. */
-async function behave(port: number, seconds: number) {
+async function behave({ port, overTls }: Target, seconds: number) {
   const result = { ms: [] as number[], right: 0, sent: 0, wrong: [] as string[] }
   const valuesOf = (index: number) => [index, -index, index / 4]
   const ask = (index: number) => {
@@ -226,7 +255,10 @@ async function behave(port: number, seconds: number) {
         result.wrong.push((error as Error).message)
       }
     },
-    { onFailure: error => void result.wrong.push(error.message) },
+    {
+      dial: overTls && (to => connectTls({ ...to, rejectUnauthorized: false })),
+      onFailure: error => void result.wrong.push(error.message),
+    },
   )
   result.sent = sent + givenUp
   return result
@@ -310,6 +342,9 @@ function socketsOf(server: ServerProcess): number {
 }
 
 const errorsOf = ({ log }: ServerProcess) => log.filter(line => JSON.parse(line).level > 30)
+
+const metricsPortOf = ({ log }: ServerProcess): number =>
+  log.map(line => JSON.parse(line).metricsPort).find(port => port !== undefined)
 
 async function requestsInFlight(port: number): Promise<number> {
   const { body } = await exchange(port, Buffer.from(request('GET', '/metrics')))
