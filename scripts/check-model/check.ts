@@ -7,9 +7,11 @@ import { folderBytes } from '../../function/inference/execution.ts'
 import { externalDataProblems } from '../../function/inference/external-data.ts'
 import { type ModelFolder, readModelFolder } from '../../function/inference/model-folder.ts'
 import { type OnnxFile, readOnnxFile } from './graph.ts'
-import type { Found, Said } from './measure.ts'
+import type { Found, Question, Said } from './measure.ts'
+import type { Problem } from './problem.ts'
 import { problemsOf } from './problems.ts'
-import type { Problem, Report } from './report.ts'
+import type { Report } from './report.ts'
+import type { TransformFolder, TriedTransform } from './try-transform.ts'
 
 /**
  * Looks at a model as the server will: what it is, what callers will see, how fast it runs here, and what is wrong with it.
@@ -48,13 +50,26 @@ export async function checkModel(config: Config): Promise<Report> {
   const found = await examine(folder, onnx, config)
   if (typeof found === 'string')
     return { ...sizes, onnx, problems: [{ level: 'error', text: found }] }
+  const transform = found.served && (await examineTransform(folder, config))
+  const problems = [...problemsOf({ ...sizes, onnx, found }, config), ...ignored(folder)]
   return {
     ...sizes,
     onnx,
     found,
-    problems: problemsOf({ ...sizes, onnx, found }, config),
+    ...(transform && { transform }),
+    problems: [...(transform?.problems ?? []), ...problems],
   }
 }
+
+const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
+  file === undefined
+    ? []
+    : [
+        {
+          level: 'hint',
+          text: `${file} is not loaded: it lies beside a stored model; TRANSFORM names it`,
+        },
+      ]
 
 /** What to do about a file that is no ONNX model, where the reason does not say it. */
 function noModel(reason: string): string {
@@ -75,22 +90,58 @@ async function examine(
   { operators }: OnnxFile,
   { ortThreads }: Config,
 ): Promise<Found | string> {
+  const { child, exited } = startMeasuring({ folder, operators, ortThreads })
+  let doing = 'starting'
+  let result: Found | string | undefined
+  child.on('message', (said: Said) => {
+    if ('doing' in said) doing = said.doing
+    else if ('found' in said) result = said.found
+    else if ('failure' in said) result = `${doing} failed: ${said.failure}`
+  })
+  const [code, signal] = await exited
+  const died = `the model ended the process at ${doing} (${signal ?? `exit code ${code}`})`
+  return result ?? `${died}: ${WHY_DIED[signal ?? ''] ?? 'a server would die of it too'}`
+}
+
+function startMeasuring(question: Question | TransformFolder) {
   const child = fork(MEASURE, {
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
     // What ONNX Runtime or the C library says on the way down is told in our words.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
-  let doing = 'starting'
-  let result: Found | string | undefined
+  child.send(question)
+  return { child, exited: once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]> }
+}
+
+/** A server ends such a call after this, too. */
+const MOST_MS = 30_000
+
+/** The author's own code, asked once, in a process of its own: it may end it, or not end. */
+async function examineTransform(
+  folder: ModelFolder,
+  { runTimeoutMs }: Config,
+): Promise<TriedTransform | undefined> {
+  const { transform: file } = folder
+  if (file === undefined) return undefined
+  const { child, exited } = startMeasuring({ ...folder, transform: file })
+  const most = runTimeoutMs > 0 ? Math.min(runTimeoutMs, MOST_MS) : MOST_MS
+  const timer = setTimeout(() => child.kill('SIGKILL'), most)
+  let tried: TriedTransform | undefined
+  let failure: string | undefined
   child.on('message', (said: Said) => {
-    if ('doing' in said) doing = said.doing
-    else result = 'found' in said ? said.found : `${doing} failed: ${said.failure}`
+    if ('tried' in said) tried = said.tried
+    else if ('failure' in said) failure = said.failure
   })
-  child.send({ folder, operators, ortThreads })
-  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
-  const died = `the model ended the process at ${doing} (${signal ?? `exit code ${code}`})`
-  return result ?? `${died}: ${WHY_DIED[signal ?? ''] ?? 'a server would die of it too'}`
+  const [code, signal] = await exited
+  clearTimeout(timer)
+  if (tried !== undefined) return tried
+  const ended =
+    signal === 'SIGKILL'
+      ? `did not answer within ${most} ms`
+      : `ended the process (${signal ?? `exit code ${code}`})`
+  const text = `the transform ${file} ${failure === undefined ? ended : `could not be tried: ${failure}`}`
+  return { file, parts: [], problems: [{ level: 'error', text }] }
 }
 
 const WHY_DIED: Readonly<Record<string, string>> = {

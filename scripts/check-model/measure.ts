@@ -14,6 +14,7 @@ import { isBatched, type Signature, type Tensor } from '../../function/protocol/
 import type { Operator } from './graph.ts'
 import { missingOperators, type Newest, newestVersions } from './operators.ts'
 import { type ReadyRequest, tryRequest } from './request.ts'
+import type { TransformFolder, TriedTransform } from './try-transform.ts'
 import { variedInputs } from './varied.ts'
 
 /** What the process that is to load the model is asked. */
@@ -28,6 +29,7 @@ export interface Question {
 export type Said =
   | { readonly doing: string }
   | { readonly found: Found }
+  | { readonly tried: TriedTransform }
   | { readonly failure: string }
 
 export interface Found {
@@ -80,13 +82,16 @@ const ROWS = 32
 
 const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))
 
-process.once('message', async (question: Question) => {
+process.once('message', async (question: Question | TransformFolder) => {
   try {
-    await tell({ found: await examine(question) })
+    if ('operators' in question) await tell({ found: await examine(question) })
+    else await tell({ tried: await (await import('./try-transform.ts')).tryTransform(question) })
   } catch (error) {
     await tell({ failure: (error as Error).message })
   }
   process.disconnect()
+  // The author's own code may have opened what keeps a process alive.
+  process.exit()
 })
 
 async function examine({ folder, operators, ortThreads }: Question): Promise<Found> {

@@ -7,7 +7,8 @@ import { elementName } from '../../function/inference/onnx-types.ts'
 import { DATATYPES, hasJson } from '../../function/protocol/datatypes.ts'
 import { elementCount, type TensorMetadata } from '../../function/protocol/tensor.ts'
 import type { Served } from './measure.ts'
-import type { Checked, Problem } from './report.ts'
+import type { Problem } from './problem.ts'
+import type { Checked } from './report.ts'
 import { mebibytes } from './show.ts'
 
 /** What is wrong with a model that was tried, the worst first. */

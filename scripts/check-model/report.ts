@@ -1,13 +1,8 @@
 import type { ModelFolder } from '../../function/inference/model-folder.ts'
 import type { OnnxFile } from './graph.ts'
 import type { Found } from './measure.ts'
-
-/** One thing to know before the model is deployed, and what to do about it, in one line. */
-export interface Problem {
-  /** An error must be mended, a warning should be; a hint makes it better. */
-  readonly level: 'error' | 'warning' | 'hint'
-  readonly text: string
-}
+import type { Problem } from './problem.ts'
+import type { TriedTransform } from './try-transform.ts'
 
 export interface Report {
   /** Absent where there is no model to speak of. */
@@ -19,6 +14,8 @@ export interface Report {
   readonly onnx?: OnnxFile
   /** Undefined where the model was not tried. */
   readonly found?: Found
+  /** Undefined where there is none, or the model cannot be served. */
+  readonly transform?: TriedTransform
   readonly problems: readonly Problem[]
 }
 

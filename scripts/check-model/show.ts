@@ -5,6 +5,7 @@ import { describeBatching } from '../../function/inference/batchability/decide.t
 import type { TensorMetadata } from '../../function/protocol/tensor.ts'
 import type { Served } from './measure.ts'
 import type { Report } from './report.ts'
+import type { TriedTransform } from './try-transform.ts'
 
 /** The report for people: plain text, as wide as its requests are. */
 export function showText({
@@ -13,6 +14,7 @@ export function showText({
   folderBytes = 0,
   onnx,
   found,
+  transform,
   problems,
 }: Report): string {
   const lines: string[] = []
@@ -40,13 +42,25 @@ export function showText({
     )
     say(row('operators', operatorsText(onnx.operators, found)))
   }
-  if (found?.served !== undefined) say(...servedText(found.served))
+  if (found?.served !== undefined) say(...servedText(found.served, transform !== undefined))
+  if (transform !== undefined) say(...transformText(transform))
   say(
     '',
     problems.length === 0 ? 'No problems.' : 'Problems',
     ...problems.map(({ level, text }) => row(level, text)),
   )
   return `${lines.join('\n')}\n`
+}
+
+function transformText({ file, parts, example, curl, answer }: TriedTransform): string[] {
+  return [
+    '',
+    'Transform',
+    row('file', relative(process.cwd(), file)),
+    ...(parts.length === 0 ? [] : [row('parts', parts.join(', '))]),
+    ...(example === undefined ? [] : [row('request', curl ?? example)]),
+    ...(answer === undefined ? [] : [row('answer', answer)]),
+  ]
 }
 
 const row = (name: string, value: string) => `  ${name.padEnd(11)} ${value}`
@@ -75,7 +89,7 @@ function operatorsText(
   return `${total}: ${named.join(', ')}${more}${had}`
 }
 
-function servedText(served: Served): string[] {
+function servedText(served: Served, hasTransform: boolean): string[] {
   const {
     signature,
     features,
@@ -118,13 +132,15 @@ function servedText(served: Served): string[] {
         `about ${mebibytes(modelBytes)} for each copy of the model, ${mebibytes(processBytes)} with Node and ONNX Runtime`,
       ),
     ],
-    row(
-      'runs',
-      place === 'main thread'
-        ? 'on the main thread'
-        : 'in worker threads, because a run or the loading may take long',
-    ),
+    row('runs', placeText(place, hasTransform)),
   ]
+}
+
+function placeText(place: Served['place'], hasTransform: boolean): string {
+  if (hasTransform) return 'in worker threads, with the transform'
+  return place === 'main thread'
+    ? 'on the main thread'
+    : 'in worker threads, because a run or the loading may take long'
 }
 
 /** The proof, or what stopped it, what that costs, and what to do about it. */
@@ -199,6 +215,7 @@ export function showJson({
   folderBytes,
   onnx,
   found,
+  transform,
   problems,
 }: Report): string {
   const served = found?.served
@@ -242,6 +259,12 @@ export function showJson({
       rows_32_ms: served.rows32Ms,
       model_bytes: served.modelBytes,
       process_bytes: served.processBytes,
+    },
+    transform: transform && {
+      file: transform.file,
+      parts: transform.parts,
+      request: transform.example,
+      answer: transform.answer,
     },
     problems,
   }
