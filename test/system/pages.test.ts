@@ -186,7 +186,7 @@ describe('the page at GET /', () => {
     { model: 'scalar', fill: [['x', '2']], answers: [/\d/] },
     {
       model: 'unknown-rank',
-      fill: [['x, nested as its shape or flat', '[[1, 2], [3, 4]]']],
+      fill: [['x, nested or flat', '[[1, 2], [3, 4]]']],
       answers: [/\[2, 2\]/],
     },
   ]
@@ -232,7 +232,7 @@ describe('the page at GET /', () => {
   test('takes rows pasted as JSON, and has the shape follow', async () => {
     await page.goto(iris.url)
     await page.getByLabel('Input as').selectOption('JSON')
-    const json = page.getByLabel('input, nested as its shape or flat', { exact: true })
+    const json = page.getByLabel('input, nested or flat', { exact: true })
     await json.fill('[[5.1,3.5,1.4,0.2],\n [6.3,3.3,6.0,2.5]]')
     await page.getByText('8 values in shape [2, 4]').waitFor()
     await run()
@@ -258,9 +258,9 @@ describe('the page at GET /', () => {
     const dimension = page.getByLabel('Input as')
     await dimension.selectOption('JSON')
     await page
-      .getByLabel('x, nested as its shape or flat', { exact: true })
+      .getByLabel('x, nested or flat', { exact: true })
       .fill(`[${new Array(10_000).fill('0.5')}]`)
-    await dimension.selectOption('made up')
+    await dimension.selectOption('generated')
     await page.getByLabel('x, Values').selectOption('ones')
     await run()
     assert.match((await outputs())[0] ?? '', /9,980 more rows/)

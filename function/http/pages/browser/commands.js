@@ -68,7 +68,7 @@ export function showNoCommands(text) {
 function tellFile(name) {
   offerDownload(undefined)
   $('#download').hidden = false
-  $('#download').textContent = `The commands read ${name} from the folder that they are run in.`
+  $('#download').textContent = `Run the commands in the folder that holds ${name}.`
 }
 
 /** Where the body is no part of the command, it is a file beside it. */

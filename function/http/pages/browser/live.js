@@ -26,13 +26,13 @@ export function showLive() {
   async function poll() {
     timer = undefined
     if (!isLookedAt()) {
-      say('Paused, so that a function nobody asks may scale to zero; it goes on when you do.')
+      say('Paused so that an idle function can scale to zero. Move or type to resume.')
       return
     }
     isPolling = true
     try {
       const response = await fetch('/metrics', { cache: 'no-store' })
-      if (!response.ok) throw new Error(`GET /metrics is answered ${response.status}`)
+      if (!response.ok) throw new Error(`GET /metrics answered ${response.status}`)
       const sample = readSample(await response.text(), performance.now() / 1000)
       const last = samples.at(-1)
       if (last !== undefined && !follows(last, sample)) samples = []
@@ -41,7 +41,7 @@ export function showLive() {
       say('')
     } catch (error) {
       samples = []
-      say(`Not known: ${error.message}`)
+      say(`No metrics: ${error.message}`)
     }
     isPolling = false
     timer = setTimeout(poll, POLL_MS)

@@ -21,7 +21,7 @@ export function exampleElements({ example, datatype }, shape) {
 export const reshaped = ({ datatype }, elements, from, to) =>
   resized(elements, from, to, emptyOf(datatype))
 
-/** How values are made up; the same for every element, except random ones. */
+/** How values are generated: the same for every element, except random ones. */
 export const MAKERS = {
   zeros: datatype => () => emptyOf(datatype),
   ones: datatype => () => (datatype === 'BOOL' ? 'true' : '1'),

@@ -12,7 +12,7 @@ import { Written } from './written.js'
 export class Input {
   /** @type {number[]} */
   shape
-  /** One text an element, for fields and for values that are made up. @type {string[]} */
+  /** One text an element, for fields and for generated values. @type {string[]} */
   elements
 
   /**

@@ -5,9 +5,9 @@ import { Way } from './way.js'
 
 const SHOWN = 8
 
-/** Values that are made up, because there are too many to type. */
+/** Generated values, because there are too many to type. */
 export class Made extends Way {
-  label = 'made up'
+  label = 'generated'
   #what = 'example'
   /** As JSON; it does not change by typing. */
   #data

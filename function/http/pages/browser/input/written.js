@@ -41,12 +41,7 @@ export class Written extends Way {
       this.input.drawOptions()
       this.input.changed({ resize })
     }
-    const label = make(
-      'label',
-      make('span', `${metadata.name}, `),
-      'nested as its shape or flat',
-      area,
-    )
+    const label = make('label', make('span', `${metadata.name}, `), 'nested or flat', area)
     label.className = 'written'
     label.firstElementChild.className = 'sr'
     return [label]
