@@ -5,7 +5,7 @@ import type { AnswerEvent } from '../function/events/receive.ts'
 import { attributesAsText } from '../function/events/transform.ts'
 import { checkMediaType, toAnswer } from '../function/http/infer.ts'
 import type { EncodedResponse } from '../function/protocol/encode.ts'
-import { BadRequest } from '../function/protocol/errors.ts'
+import { BadRequest, TooLarge } from '../function/protocol/errors.ts'
 import { parseJson, withoutMark } from '../function/protocol/json.ts'
 import {
   findElements,
@@ -15,6 +15,7 @@ import {
   without,
 } from '../function/protocol/json-scan.ts'
 import { instancesOf } from '../function/protocol/predict.ts'
+import type { Service } from '../function/service.ts'
 import type { Protocol } from '../function/telemetry/metrics.ts'
 import type { Call, CallData, Reply } from '../function/transform/call.ts'
 
@@ -29,17 +30,24 @@ const TOGETHER = { instances: 256, bytes: 128 * 1024 }
 export async function predictBare(
   request: Request,
   caller: Caller,
-  dataPlane: DataPlane,
+  { dataPlane, model }: Service,
 ): Promise<Answer> {
   const { headers, body } = request
   try {
     checkMediaType(request)
+    // The whole of it is scanned here, in one turn.
+    if (body.byteLength > model.maxJsonBytes) throw tooLarge(body, model.maxJsonBytes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'http' }
     return toAnswer(await predictByTransform(body, asking))
   } catch (error) {
     return knownError(error, 'http')
   }
 }
+
+const tooLarge = ({ byteLength }: Uint8Array, maxJsonBytes: number) =>
+  new TooLarge(
+    `${byteLength} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send fewer instances`,
+  )
 
 /** What a V1 request is asked with. */
 interface Asking {

@@ -33,7 +33,7 @@ async function predictByTransform(
   service: Service,
 ): Promise<Answer> {
   const { answerByPredictions, predictBare } = await import('./v1-transform.ts')
-  if (mode === undefined) return predictBare(request, caller, service.dataPlane)
+  if (mode === undefined) return predictBare(request, caller, service)
   return receiveEvents(request, mode, caller, { ...service, answer: answerByPredictions(request) })
 }
 

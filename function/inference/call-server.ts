@@ -43,6 +43,7 @@ export interface CallStart {
 
 interface OpenCall {
   readonly caller: Caller
+  readonly trace: ThreadTrace
   readonly running: RunningCall
 }
 
@@ -144,21 +145,28 @@ export class CallServer {
   async #begin(calls: readonly CallMessage[]): Promise<void> {
     const slices = new Slices()
     const senders: Caller[] = []
-    for (const call of calls) {
+    // All at once, so that those that have not begun can be ended.
+    const open = calls.map(call => this.#admit(call, senders))
+    for (const [i, call] of calls.entries()) {
       if (slices.isOver) await slices.next()
-      void this.#answer(call, senders)
+      void this.#answer(call, open[i] as OpenCall)
     }
   }
 
   /** @param senders of the calls of one message, by their numbers */
-  async #answer(message: CallMessage, senders: Caller[]): Promise<void> {
-    const { id } = message
+  #admit(message: CallMessage, senders: Caller[]): OpenCall {
     const trace = new ThreadTrace(message.place, this.#watch, message.trace)
     const caller = callerOf(message, trace, senders)
-    const running = new RunningCall()
-    this.#open.set(id, { caller, running })
+    const open = { caller, trace, running: new RunningCall() }
+    this.#open.set(message.id, open)
+    return open
+  }
+
+  async #answer(message: CallMessage, { caller, trace, running }: OpenCall): Promise<void> {
+    const { id } = message
     let answer: CallAnswer
     try {
+      if (running.ended !== undefined) throw running.ended
       if (performance.now() >= caller.deadline)
         throw new DeadlinePassed('the deadline passed before the call began')
       const codec = new TransformCodec(callOf(message), caller, running, this.#host)

@@ -16,6 +16,8 @@ export interface StartedCall {
 export interface CallLimits {
   /** At most so many calls at a time. */
   readonly maxQueueRows: number
+  /** Of one call. */
+  readonly maxJsonBytes: number
   /** Bytes that the loaded model leaves. */
   readonly freeBytes: () => number
 }
@@ -63,7 +65,12 @@ export class Calls {
    * @throws {DeadlinePassed}
    */
   async run(call: Call, caller: Caller, start: () => StartedCall): Promise<Reply> {
-    const bytes = bytesOf(call)
+    const json = jsonBytesOf(call)
+    if (json > this.#limits.maxJsonBytes)
+      throw new TooLarge(
+        `${json} bytes of JSON are larger than the ${this.#limits.maxJsonBytes} bytes allowed (MAX_JSON_BYTES)`,
+      )
+    const bytes = PARSED * json + bytesOf(call)
     const sender = caller.sender ?? caller
     this.#admit(bytes, sender)
     const started = start()
@@ -132,10 +139,11 @@ export class Calls {
   }
 }
 
-/** The memory that the data of a call takes. */
-function bytesOf({ data, contentType }: Call): number {
-  if ('value' in data) return PARSED * (data.jsonBytes ?? 0)
-  const { byteLength } = data.bytes
+/** The JSON that a call's data is parsed of. */
+function jsonBytesOf({ data, contentType }: Call): number {
+  if ('value' in data) return data.jsonBytes ?? 0
   const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)
-  return isParsed ? PARSED * byteLength : byteLength
+  return isParsed ? data.bytes.byteLength : 0
 }
+
+const bytesOf = ({ data }: Call) => ('value' in data ? 0 : data.bytes.byteLength)

@@ -174,6 +174,10 @@ function workersOf(
   }
 }
 
+/** Beside a transform are files of its project, which may change: a log, notes, a package's files. */
+const IS_OF_PROJECT =
+  /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
+
 /**
  * A thread that is started later reads the files again. It must not read another model, whose
  * answers would carry the first one's name.
@@ -185,7 +189,10 @@ function rememberFiles(folder: string, transform: string | undefined): () => voi
     return file?.isFile() ? `${file.ino} ${file.size} ${file.mtimeMs}` : undefined
   }
   const beside = readdirSync(folder).filter(name => name !== 'model.json')
-  const names = transform === undefined ? beside : [...beside, transform]
+  const names =
+    transform === undefined
+      ? beside
+      : [...beside.filter(name => !IS_OF_PROJECT.test(name)), transform]
   const known = new Map(names.map(name => [name, which(name)]))
   return () => {
     for (const [name, before] of known) {

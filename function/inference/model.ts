@@ -59,6 +59,8 @@ export interface Model extends ModelFolder {
    */
   readonly queuedRows: number
   readonly statistics: Statistics
+  /** Of one request. */
+  readonly maxJsonBytes: number
   /**
    * Loads the model and warms it up. Whether requests share runs is decided after that.
    * @throws {Error} of one line, when it cannot be served
@@ -109,7 +111,8 @@ export function createModel(
       transformer = opened.transformer
       freeBytes = opened.freeBytes
       state.loaded()
-      void decide({ ...opening, ...opened, executor, state }).then(decided.resolve)
+      const deciding = decide({ ...opening, ...opened, executor, state })
+      void deciding.then(opened.decided).then(decided.resolve)
     } catch (error) {
       state.failed()
       decided.resolve()
@@ -123,6 +126,7 @@ export function createModel(
   return {
     ...folder,
     statistics,
+    maxJsonBytes: config.maxJsonBytes,
     load,
     async whenLoaded(caller) {
       if (loaded === undefined) await state.untilLoaded(caller)
@@ -179,7 +183,8 @@ async function openModel(opening: Opening) {
   const loaded = new LoadedModel({ ...parts, limits: config, whenDecided })
   const runBytes = sizes.budget
   const transformer = await openTransformer({ ...opening, loaded, freeBytes, runBytes })
-  return { loaded, transformer, freeBytes, sizes }
+  const decided = () => transformer?.decided(loaded.batching.joins)
+  return { loaded, transformer, freeBytes, sizes, decided }
 }
 
 /**
@@ -194,7 +199,6 @@ interface Deciding {
   readonly folder: ModelFolder
   readonly check: GraphCheck
   readonly loaded: LoadedModel
-  readonly transformer: Transformer | undefined
   readonly executor: Executor
   readonly sizes: RunSizes
   readonly state: ModelState
@@ -206,7 +210,7 @@ interface Deciding {
  * runs of their own.
  */
 async function decide(deciding: Deciding): Promise<void> {
-  const { folder, check, loaded, transformer, executor, sizes, state, log } = deciding
+  const { folder, check, loaded, executor, sizes, state, log } = deciding
   await waitingAnswered()
   if (state.retired) return
   try {
@@ -222,8 +226,6 @@ async function decide(deciding: Deciding): Promise<void> {
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
     log.error({ err: error }, 'it could not be decided whether requests may share runs')
-  } finally {
-    transformer?.decided(loaded.batching.joins)
   }
 }
 

@@ -25,9 +25,9 @@ export interface ThreadCallsOptions {
   /**
    * The thread was within a piece of work for too long.
    * @param isRun it is a run of the model
-   * @param others what requests get that wait for the thread
+   * @param error of the thread's command
    */
-  readonly onBlocked: (isRun: boolean, others: NotReady) => void
+  readonly onBlocked: (isRun: boolean, error: Error) => void
 }
 
 /** So often a thread that has calls is asked whether it goes on. */
@@ -150,7 +150,9 @@ export class ThreadCalls {
 
   #post(): void {
     this.#senders.clear()
-    const [calls, transfer] = [this.#outbox, this.#transfer]
+    // The thread was told of the end of others before.
+    const calls = this.#outbox.filter(({ id }) => this.#open.has(id))
+    const transfer = this.#transfer
     this.#outbox = []
     this.#transfer = []
     this.#sent++
@@ -198,7 +200,8 @@ export class ThreadCalls {
     for (const [id] of blamed) this.#take(id)?.reject(error)
     const others = new NotReady('another request kept the thread for too long; try again')
     this.fail(others)
-    onBlocked(isRun, others)
+    // A run that is of no call is that of the thread's command.
+    onBlocked(isRun, isRun && blamed.length === 0 ? error : others)
   }
 }
 

@@ -324,7 +324,7 @@ export class WorkerPool implements Executor {
 
   /** Another thread takes the place of one whose run does not end. */
   private leave(worker: WorkerThread): void {
-    this.workers.delete(worker)
+    if (!this.workers.delete(worker)) return
     this.withoutIdle(worker)
     this.stuck.add(worker)
     if (!this.closed) void this.replace()

@@ -99,7 +99,7 @@ export class WorkerThread {
     this.calls = calls?.create({
       ...calls,
       post: (command, transfer) => this.worker.postMessage(command, transfer ?? []),
-      onBlocked: (isRun, others) => this.blocked(isRun, others),
+      onBlocked: (isRun, error) => this.blocked(isRun, error),
     })
     const memory = this.calls?.watch.memory
     this.worker = new Worker(WORKER, {
@@ -184,8 +184,8 @@ export class WorkerThread {
   }
 
   private timedOut(limitMs: number): void {
-    // It waits for calls, each of which is watched, rather than runs.
-    if (this.calls?.isBusy === true && !this.calls.watch.isWithinRun) {
+    // Beside calls, what the thread is at is watched, and the command may have to wait.
+    if (this.calls?.isBusy === true) {
       this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
       return
     }
@@ -197,11 +197,13 @@ export class WorkerThread {
   }
 
   /** Calls kept the thread for too long. A loop of the author's code can be ended, a run cannot. */
-  private blocked(isRun: boolean, others: NotReady): void {
+  private blocked(isRun: boolean, error: Error): void {
     clearTimeout(this.alarm)
-    this.pending.reject(others)
+    if (isRun) this.state = 'stuck'
+    this.pending.reject(error)
     if (isRun) {
-      this.state = 'stuck'
+      // The pool sees by itself that its command lasts too long.
+      if (error instanceof RunTimedOut) return
       this.shapes = 'those of calls of the transform'
       this.events.onStuck()
       return

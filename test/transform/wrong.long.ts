@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { EVENT, post, refusal, SEND } from '../events/events.ts'
-import { type Server, startServer } from '../server.ts'
+import { projectFolder, type Server, startServer } from '../server.ts'
 import { author } from './table.ts'
 
 /*
@@ -129,11 +132,36 @@ describe('in a worker', { timeout: 60_000 }, () => {
   })
 })
 
+test('files of the project may change, and a thread is replaced all the same', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'transform-'))
+  cpSync(join(projectFolder, 'models/iris/v1.0.0'), folder, { recursive: true })
+  cpSync(author('wrong.ts'), join(folder, 'transform.ts'))
+  writeFileSync(join(folder, 'author.log'), '')
+  const server = await startServer({ MODEL_DIR: folder, RUN_TIMEOUT_MS: '1000' })
+  try {
+    writeFileSync(join(folder, 'author.log'), 'a line')
+    assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
+    assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+    // Another transform must not take the place of the first one.
+    appendFileSync(join(folder, 'transform.ts'), '\n')
+    assert.deepEqual(await result(ask(server, { do: 'exit' })), [503, ENDED])
+    assert.equal((await result(ask(server, {})))[0], 503)
+  } finally {
+    await server.stop()
+    rmSync(folder, { recursive: true })
+  }
+})
+
 for (const EXECUTION of ['inline', 'worker'])
   describe(`with room for few calls, EXECUTION=${EXECUTION}`, { timeout: 60_000 }, () => {
     let server: Server
     before(async () => {
-      const env = { TRANSFORM: author('wrong.ts'), MAX_QUEUE_ROWS: '4', MAX_BODY_BYTES: '65536' }
+      const env = {
+        TRANSFORM: author('wrong.ts'),
+        MAX_QUEUE_ROWS: '4',
+        MAX_BODY_BYTES: '65536',
+        MAX_JSON_BYTES: '32768',
+      }
       server = await startServer({ ...env, EXECUTION }, { memoryBytes: 2 ** 29 })
     })
     after(() => server.stop())
@@ -151,6 +179,11 @@ for (const EXECUTION of ['inline', 'worker'])
       const type = { 'content-type': 'application/cloudevents-batch+json' }
       const answer = await post(server.url, type, JSON.stringify(events))
       assert.equal(JSON.parse(answer.text).length, 9)
+    })
+    test('JSON is bounded by MAX_JSON_BYTES', async () => {
+      const [status, error] = await result(ask(server, { more: 'x'.repeat(40_000) }))
+      assert.equal(status, 413)
+      assert.match(String(error), /^40\d\d\d bytes of JSON are larger than the 32768 bytes allowed/)
     })
     test('rows that preprocess makes are bounded by MAX_BODY_BYTES', async () => {
       assert.equal((await result(ask(server, { rows: 512 })))[0], 200)
