@@ -72,10 +72,11 @@ export class Calls {
       )
     const bytes = PARSED * json + bytesOf(call)
     const sender = caller.sender ?? caller
+    if (sender.gone) throw hungUp()
     this.#admit(bytes, sender)
     const started = start()
     const open = { caller, end: started.end }
-    const onGone = () => started.end(new DeadlinePassed('the caller hung up'))
+    const onGone = () => started.end(hungUp())
     this.#open.add(open)
     this.#bytes += bytes
     this.#bySender.set(sender, (this.#bySender.get(sender) ?? 0) + 1)
@@ -138,6 +139,8 @@ export class Calls {
     if (next < Number.POSITIVE_INFINITY) this.#watch(next)
   }
 }
+
+export const hungUp = () => new DeadlinePassed('the caller hung up')
 
 /** The JSON that a call's data is parsed of. */
 function jsonBytesOf({ data, contentType }: Call): number {

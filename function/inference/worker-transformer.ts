@@ -1,7 +1,7 @@
 import type { Caller } from '../answer.ts'
 import type { DeadlinePassed } from '../protocol/errors.ts'
 import type { Call, Reply } from '../transform/call.ts'
-import { type CallLimits, Calls, type StartedCall } from './calls.ts'
+import { type CallLimits, Calls, hungUp, type StartedCall } from './calls.ts'
 import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
@@ -31,6 +31,7 @@ export class WorkerTransformer implements Transformer {
       let started: StartedCall | undefined
       const start = async () => {
         const thread = await this.#pool.forCalls(caller)
+        if (caller.gone) throw hungUp()
         started = thread.start(call, caller)
         return started.reply
       }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -116,6 +117,23 @@ describe('in a worker', { timeout: 60_000 }, () => {
     while (server.service.model.transformer?.count !== 0) await wait(5)
     const { hungUp } = (await (await ask(server, {})).json()) as { hungUp: number }
     assert.equal(hungUp, (before as { hungUp: number }).hungUp + 1)
+  })
+
+  test('a caller that hangs up at once keeps no place', async () => {
+    const body = JSON.stringify({ do: 'never' })
+    const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`
+    for (let i = 0; i < 100; i++)
+      await new Promise<void>(resolve => {
+        const socket = connect(server.port, '127.0.0.1', () =>
+          socket.write(head + body, () => {
+            socket.destroy()
+            resolve()
+          }),
+        )
+      })
+    const began = performance.now()
+    while (server.service.model.transformer?.count !== 0) await wait(5)
+    assert.ok(performance.now() - began < REQUEST_TIMEOUT_MS / 2)
   })
 
   test('tensors are served by the same threads', async () => {
