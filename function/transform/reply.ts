@@ -52,6 +52,15 @@ const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
 
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
+/** Attributes that the specification gives a form. A Broker cannot read an event without it. */
+const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
+  time: {
+    pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,
+    is: 'a time of RFC 3339',
+  },
+  dataschema: { pattern: /^[a-z][a-z\d+.-]*:\S+$/i, is: 'an absolute URI' },
+}
+
 /**
  * What the author says of the reply event; undefined where that is nothing.
  * @throws {Error} where an event cannot have it
@@ -72,6 +81,9 @@ export function eventOf(reply: EventReply | undefined): Reply['event'] {
       throw new Error(
         `reply.attributes.${name} must be text that is not empty, without control characters`,
       )
+    const form = Object.hasOwn(FORMS, name) ? FORMS[name] : undefined
+    if (form !== undefined && !form.pattern.test(attributes[name] as string))
+      throw new Error(`reply.attributes.${name} must be ${form.is}`)
   }
   return { ...(type !== undefined && { type }), attributes: { ...attributes } }
 }

@@ -3,3 +3,4 @@ import { testTransform } from './table.ts'
 
 testTransform('worker')
 testJoined('worker')
+testJoined('inline')

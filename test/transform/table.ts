@@ -189,7 +189,7 @@ function testEvents(url: () => string): void {
         ['flower.classified', 'sépale 7', 'ok', '/onnx-function/iris-classifier'],
       )
     })
-    for (const give of ['replysource', 'noreply'])
+    for (const give of ['replysource', 'replytime', 'noreply'])
       test(`the author must not give the reply what it cannot have: ${give} (${mode})`, async () => {
         const answer = await send(mode, { give })
         if (mode === 'batched') assert.deepEqual(replyIn(mode, answer).data, { error: FAILED })

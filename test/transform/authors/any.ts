@@ -116,6 +116,11 @@ const GIVE: Record<string, Give> = {
     reply.attributes.source = '/elsewhere'
     return 'ok'
   },
+  replytime(_outputs, _asked, { reply }) {
+    if (reply === undefined) return 'none'
+    reply.attributes.time = 'now'
+    return 'ok'
+  },
   noreply(_outputs, _asked, context) {
     Object.assign(context, { reply: { attributes: undefined } })
     return 'ok'
