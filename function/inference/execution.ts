@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { changedSource } from '../transform/find.ts'
 import { type AdaptiveOptions, openAdaptive } from './adaptive-executor.ts'
 import { type Executor, InlineExecutor } from './executor.ts'
 import type { GraphCheck } from './graph-check.ts'
@@ -86,6 +87,9 @@ export async function openTransformer(
     )
   const { transform: file } = folder
   if (file === undefined) return undefined
+  const source = changedSource(file)
+  if (source !== undefined)
+    log.warn(`${file} is older than ${source}: onnx-function build makes it again`)
   const limits = { ...limitsOf(config), freeBytes: () => freeBytes }
   if (executor instanceof InlineExecutor) {
     const { InlineTransformer } = await import('./inline-transformer.ts')

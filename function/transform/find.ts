@@ -57,3 +57,10 @@ function fileIn(folder: string): string | undefined {
 }
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+
+/** The transform.ts that a transform.js was made from, where it has been changed since. */
+export function changedSource(file: string): string | undefined {
+  const source = file.replace(/\.m?js$/, '.ts')
+  const written = statSync(source, { throwIfNoEntry: false })
+  return written !== undefined && written.mtimeMs > statSync(file).mtimeMs ? source : undefined
+}
