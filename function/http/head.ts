@@ -25,6 +25,7 @@ export function pathOf(target: string): string {
  * milliseconds for a long host, and this is before authentication.
  */
 export function originForm(target: string): string {
+  if (target.startsWith('/')) return target
   const [whole, rest] = ABSOLUTE_FORM.exec(target) ?? []
   if (whole === undefined || rest === undefined) return target
   return rest.startsWith('/') ? rest : `/${rest}`

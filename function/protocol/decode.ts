@@ -362,13 +362,28 @@ function checkTensorBytes(
 /** A name that binds nothing: exporters write one for every dimension whose size they do not know. */
 const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
 
+/** Looked for once: most models have none, and every request would pay for it. */
+function hasSharedNames(inputs: readonly TensorMetadata[]): boolean {
+  let isShared = SHARED_NAMES.get(inputs)
+  if (isShared === undefined) {
+    const names = inputs.flatMap(({ dimensionNames }) => dimensionNames).filter(isNamed)
+    isShared = new Set(names).size < names.length
+    SHARED_NAMES.set(inputs, isShared)
+  }
+  return isShared
+}
+
+const SHARED_NAMES = new WeakMap<readonly TensorMetadata[], boolean>()
+
+const isNamed = (dimension: string) => !isUnnamed(dimension)
+
 /**
  * Dimensions that share a name in the graph share a size (onnx.proto,
  * TensorShapeProto.Dimension.dim_param).
  * @throws {BadRequest}
  */
 export function checkSharedDimensions(tensors: readonly Tensor[], { inputs }: Signature): void {
-  if (inputs.length < 2 && (inputs[0]?.dimensionNames.length ?? 0) < 2) return
+  if (!hasSharedNames(inputs)) return
   const sizes = new Map<string, { size: number; input: string }>()
   for (let i = 0; i < tensors.length; i++) {
     const { name, shape } = tensors[i] as Tensor
