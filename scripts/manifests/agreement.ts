@@ -10,8 +10,9 @@ import {
   replyTo,
   SERIES,
 } from './code.ts'
-import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf } from './objects.ts'
-import { type Bundle, exists, type Manifest, parse, read } from './sources.ts'
+import { checkTypesOfExample, EXAMPLE_FUNCTIONS } from './examples.ts'
+import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf, typesOf } from './objects.ts'
+import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './sources.ts'
 
 /** What a problem is about, and what it is. */
 export type Problem = readonly [where: string, what: string]
@@ -51,6 +52,9 @@ export const checkAgreement = (project: Project): Problem[] => [
   ),
   ...checkRevisions(project),
   ...checkFunc(project).map((what): Problem => ['func.yaml', what]),
+  ...EXAMPLE_FUNCTIONS.flatMap(file =>
+    checkFuncOfExample(file, project).map((what): Problem => [file, what]),
+  ),
   ...checkFuncIgnore(project).map((what): Problem => ['.funcignore', what]),
   ...checkImage(project).map((what): Problem => ['Dockerfile', what]),
   ...checkCompose(project).map((what): Problem => ['compose.yaml', what]),
@@ -199,13 +203,12 @@ const CHECKS: Readonly<
   PodMonitor: checkMonitor,
 }
 
-const typesOf = (trigger: Manifest): string[] =>
-  find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])
-
 const PING = 'dev.knative.sources.ping'
 
 /** That every type that is waited for is sent, and that the function's own replies do not come back to it. */
 function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
+  const example = exampleOf(bundle.name)
+  if (example !== undefined) return checkTypesOfExample(object, bundle, { example, text })
   const triggers = bundle.objects.filter(({ kind }) => kind === 'Trigger')
   const replies = triggers.flatMap(typesOf).map(type => replyTo({ type }).type)
   const asked = /ce-type: (\S+?)'/.exec(text('README.md') ?? '')?.[1]
@@ -382,16 +385,26 @@ function checkFunc(project: Project): string[] {
           `${path.replaceAll('/', '.')} is ${here}; knative/base has ${there}`,
       ),
     ...checkEnvironment(func.run?.envs ?? [], 'run'),
-    ...checkBuilders(func, packageJson(project)),
+    ...checkBuilders(func, packageJson(project), project),
     ...checkSubscriptions(func.deploy?.subscriptions ?? [], project),
   ]
 }
 
-/** That builders use the scripts and the Node of package.json. */
-function checkBuilders(func: Manifest, { scripts, devDependencies }: Manifest): string[] {
+/** That an example is built and configured as the function itself is. */
+function checkFuncOfExample(file: string, project: Project): string[] {
+  const [func] = parse(project.text(file) ?? '', file)
+  const example = JSON.parse(project.text(file.replace('func.yaml', 'package.json')) ?? '{}')
+  return [
+    ...checkEnvironment(func.run?.envs ?? [], 'run'),
+    ...checkBuilders(func, example, project),
+  ]
+}
+
+/** That builders use the scripts of package.json, and the Node that the function is tested with. */
+function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project): string[] {
   const environment = environmentOf(func.build?.buildEnvs ?? [])
-  const { BP_NODE_RUN_SCRIPTS: script = '', BP_NODE_VERSION: node, NODE_CMD: start } = environment
-  const [major] = devDependencies.node.split('.')
+  const { BP_NODE_RUN_SCRIPTS: script, BP_NODE_VERSION: node, NODE_CMD: start } = environment
+  const [major] = packageJson(project).devDependencies.node.split('.')
   const s2i = func.build?.builderImages?.s2i
   return [
     ...when(
@@ -399,7 +412,10 @@ function checkBuilders(func: Manifest, { scripts, devDependencies }: Manifest): 
       `created is "${func.created}"; without a time func takes this for no function`,
     ),
     ...when(func.runtime !== 'typescript', `runtime is ${func.runtime}`),
-    ...when(scripts[script] === undefined, `build.buildEnvs: package.json has no script ${script}`),
+    ...when(
+      script !== undefined && scripts[script] === undefined,
+      `build.buildEnvs: package.json has no script ${script}`,
+    ),
     ...when(
       node !== `${major}.*`,
       `build.buildEnvs: BP_NODE_VERSION is ${node}; package.json has Node ${major}`,

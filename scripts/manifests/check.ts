@@ -11,6 +11,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { askWebhooks, hasGo, isAsked } from './admission.ts'
 import { checkAgreement, type Problem, type Project, theProject } from './agreement.ts'
+import { EXAMPLE_FUNCTIONS } from './examples.ts'
 import { checkPolicy } from './policy.ts'
 import { checkReferences } from './references.ts'
 import { readSchemas, type Schemas } from './schemas.ts'
@@ -36,13 +37,11 @@ function checkAdmission(bundles: readonly Bundle[]): Problem[] {
   return checkEach(bundles, object => said.get(object) ?? [])
 }
 
-/** func.yaml against func's own schema. */
+/** Each func.yaml against func's own schema. */
 export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schemas): Problem[] =>
-  func === undefined
-    ? []
-    : func(parse(text('func.yaml') ?? '', 'func.yaml')[0]).map(
-        (what): Problem => ['func.yaml', what],
-      )
+  ['func.yaml', ...EXAMPLE_FUNCTIONS].flatMap(file =>
+    (func?.(parse(text(file) ?? '', file)[0]) ?? []).map((what): Problem => [file, what]),
+  )
 
 /** All but the webhooks; what has no schema stays unsaid here. */
 export const checkAll = (project: Project, schemas: Schemas): Problem[] => [

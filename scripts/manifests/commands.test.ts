@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { exists, filesBelow, kustomize, PROJECT, read } from './sources.ts'
+import { exampleOf, exists, filesBelow, kustomize, PROJECT, read } from './sources.ts'
 
 const FOLDERS = readdirSync(PROJECT, { withFileTypes: true })
   .filter(entry => entry.isDirectory() && !/^\.|^(node_modules|build)$/.test(entry.name))
@@ -15,6 +16,9 @@ const PAGES = [
 const { scripts } = JSON.parse(read('package.json'))
 /** A path from here, and not the end of another one. */
 const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
+
+/** Where a page's commands are typed: an example's in its folder. */
+const folderOf = (page: string) => exampleOf(page) ?? '.'
 
 /** The shell commands a page shows, a block at a time. */
 const blocks = (page: string) =>
@@ -49,7 +53,9 @@ test('what the pages apply builds', () => {
   const folders = new Set(
     PAGES.flatMap(page =>
       blocks(page).flatMap(block =>
-        [...block.matchAll(/apply (?:-n \S+ )?-k ([\w/-]+)/g)].map(([, path]) => String(path)),
+        [...block.matchAll(/apply (?:-n \S+ )?-k ([\w/-]+)/g)].map(([, path]) =>
+          join(folderOf(page), String(path)),
+        ),
       ),
     ),
   )

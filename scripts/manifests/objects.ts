@@ -59,3 +59,7 @@ export const containersOf = (object: Manifest): readonly Found[] =>
 /** Labels of the pods that a Deployment makes. */
 export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
   object.spec.template.metadata?.labels ?? {}
+
+/** The types of events that a Trigger filters by. */
+export const typesOf = (trigger: Manifest): string[] =>
+  find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])

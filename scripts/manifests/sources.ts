@@ -17,12 +17,12 @@ export interface Bundle {
   /** Nothing else is built from it, so what it refers to must be in it. */
   readonly whole: boolean
   readonly objects: readonly Manifest[]
-  /** What is applied besides: for a file that stands alone, all that is built. */
+  /** What is there besides: for a file that stands alone, all that is built; for an example, what func deploys. */
   readonly beside: readonly Manifest[]
 }
 
 /** Where manifests are; a folder that is not there yet has none. */
-const FOLDERS = ['knative', 'kserve', 'kubernetes', 'monitoring']
+const FOLDERS = ['knative', 'kserve', 'kubernetes', 'monitoring', 'examples']
 
 /** Other people's programs, which no rule for ours is about: monitoring.test.ts is for them. */
 const OTHERS = /^monitoring\/(kustomization\.yaml$|cluster\/)/
@@ -51,6 +51,17 @@ export function filesBelow(folder: string): string[] {
   })
 }
 
+/** The example that a path is in: a project of its own. */
+export const exampleOf = (path: string) => /^examples\/[^/]+(?=\/)/.exec(path)?.[0]
+
+/** The Service that `func deploy` makes of an example, which its manifests name. */
+function deployedByFunc(folder: string): Manifest[] {
+  const file = `${exampleOf(folder)}/func.yaml`
+  if (!exists(file)) return []
+  const [{ name }] = parse(read(file), file)
+  return [{ apiVersion: 'serving.knative.dev/v1', kind: 'Service', metadata: { name } }]
+}
+
 /**
  * Every manifest of the project, as it would be applied.
  * @throws {Error} naming a folder that does not build, or a file that is in no kustomization beside it
@@ -76,7 +87,7 @@ export function findBundles(): Bundle[] {
       name: folder,
       whole: !built.has(folder),
       objects: parse(kustomize(folder), folder),
-      beside: [],
+      beside: deployedByFunc(folder),
     })
   }
   const beside = bundles.flatMap(({ objects }) => objects)

@@ -66,6 +66,8 @@ suite('.ci/budget', () => {
       ...[...command.matchAll(/[\w./{},*-]+\.test\.ts/g)].map(([glob]) => glob),
       ...[...command.matchAll(/--prefix ([\w/]+)/g)].map(([, folder]) => `${folder}/**`),
     ])
+    // test/examples/examples.test.ts runs them.
+    named.push('examples/*/*.test.ts')
     const isNamed = (path: string) => named.some(glob => matchesGlob(path, glob))
     // The template's own test is run in the project that is made of it (test/package).
     const tests = files.filter(path => path.endsWith('.test.ts') && !path.startsWith('templates/'))

@@ -3,9 +3,9 @@
 
     python3.11 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python train.py
 
-writes ../model/model.onnx, ../model/model.json and, beside this file, held-out.json: the 450 pictures that
-training never saw, each as a PNG, with Python's own answers. With --check it writes nothing and exits 1 if
-a file would differ.
+writes ../model/model.onnx, ../model/model.json, ../digit.png and, beside this file, held-out.json: the 450
+pictures that training never saw, each as a PNG, with Python's own answers. With --check it writes nothing
+and exits 1 if a file would differ.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def files():
         "description": f"Softmax regression on 8 × 8 pictures of handwritten digits, white on black. Trained on {len(training)} "
         f"of scikit-learn's 1,797 (load_digits; stratified split, seed {SEED}); accuracy {accuracy} on the {len(held_out)} held out.",
         "labels": [str(digit) for digit in range(10)],
-        "sample": {"pixels": [(held_out[0] / 255).round(4).tolist()]},
+        "sample": {"pixels": [(held_out[1] / 255).round(4).tolist()]},
     }
     fields = ",\n".join(
         f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in description.items()
@@ -140,6 +140,7 @@ def files():
     return {
         HERE.parent / "model" / "model.onnx": onnx_bytes,
         HERE.parent / "model" / "model.json": f"{{\n{fields}\n}}\n".encode(),
+        HERE.parent / "digit.png": png(held_out[1]),
         HERE / "held-out.json": f"[\n{answers}\n]\n".encode(),
     }
 
