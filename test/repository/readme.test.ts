@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { predictor, projectFolder, startServer } from '../server.ts'
@@ -29,7 +38,8 @@ function requests(page: string) {
 
 test("the README's curl commands get the answers it shows", async () => {
   const page = read('README.md')
-  const [inference, event] = requests(page)
+  const inference = requests(page).find(({ path }) => path.startsWith('/v2/'))
+  const event = requests(page).find(({ headers }) => 'ce-id' in headers)
   assert.ok(inference !== undefined && event !== undefined)
   const server = await startServer()
   try {
@@ -47,6 +57,25 @@ test("the README's curl commands get the answers it shows", async () => {
     ]
     assert.ok(lines.length >= 5)
     for (const [, header, value] of lines) assert.equal(reply.headers.get(header as string), value)
+  } finally {
+    await server.stop()
+  }
+})
+
+test("the README's transform answers what the README shows", async t => {
+  const page = read('README.md')
+  const [, code, command, shown] =
+    /```ts\n(.*?)```\n\n```sh\n(curl .*?\n```)\n\n```json\n(.*?)\n```/s.exec(page) ??
+    assert.fail('it shows none')
+  const folder = mkdtempSync(join(tmpdir(), 'readme-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  cpSync(join(projectFolder, 'models/iris/v1.0.0'), folder, { recursive: true })
+  writeFileSync(join(folder, 'transform.ts'), String(code))
+  const [{ path, headers, body } = assert.fail()] = requests(String(command))
+  const server = await startServer({ MODEL_DIR: folder })
+  try {
+    const response = await fetch(server.url + path, { method: 'POST', headers, body })
+    assert.equal(await response.text(), shown)
   } finally {
     await server.stop()
   }
