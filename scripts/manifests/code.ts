@@ -49,7 +49,7 @@ export const replyTo = (event: Readonly<Record<string, string>>) =>
     { specversion: '1.0', id: '1', source: '/', type: 'a', ...event },
     'response',
     { source: '/', modelName: '', modelVersion: undefined },
-    'application/json',
+    { contentType: 'application/json' },
   ) as Readonly<Record<string, string>>
 
 /** Whether the build has made that program. */

@@ -40,6 +40,7 @@ suite('what a release hands out', () => {
       'models',
       'scripts/release',
       'scripts/sbom.mjs',
+      'scripts/shipped.mjs',
       'scripts/production-tree.mjs',
     ]
     for (const part of [...parts, 'LICENSE', 'package.json', 'package-lock.json']) {
