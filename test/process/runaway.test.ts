@@ -6,6 +6,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, type TestContext, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import { until } from '../http/client.ts'
 import { type WrittenModel, writeModel } from '../inference/batchability/onnx-writer.ts'
 import { freePort, INHERITED, projectFolder, type ServerProcess, startProcess } from '../server.ts'
@@ -119,6 +120,40 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     assert.equal((await infer(url, 3)).status, 200)
     assert.equal((await readiness(url)).status, 200)
     assert.ok(messages(server).some(message => /its inputs: n \[1\], x \[1\]/.test(message)))
+    server.process.kill('SIGTERM')
+    assert.deepEqual(await server.exited, [0, null])
+  })
+
+  test('of a call of a transform gets 504, the thread’s other calls 503, and the process takes its own place', async t => {
+    const path = folder(COUNTED)
+    const code =
+      'export default { preprocess: n => ({ n: [n], x: [1] }), postprocess: ({ y }) => y.data[0] }'
+    writeFileSync(join(path, 'transform.mjs'), code)
+    const server = await start(t, {
+      MODEL_DIR: path,
+      RUN_TIMEOUT_MS: '1000',
+      DRAIN_DELAY_MS: '500',
+      DRAIN_TIMEOUT_MS: '3000',
+    })
+    const { url } = server
+    const call = async (n: number) => {
+      const headers = { 'content-type': 'application/json' }
+      const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify(n) })
+      return [answer.status, await answer.json()]
+    }
+    assert.deepEqual(await call(3), [200, -1])
+    const runaway = call(NEVER)
+    await until('the run has begun', async () => (await fetch(`${url}/v2/health/live`)).ok)
+    await wait(200)
+    const waited = call(5)
+    assert.deepEqual(await runaway, [
+      504,
+      { error: 'the run lasted longer than 1 s (RUN_TIMEOUT_MS)' },
+    ])
+    assert.equal((await waited)[0], 503)
+    assert.match((await readiness(url)).error ?? '', /the process replaces itself/)
+    await until('it serves again', () => served(server) === 2)
+    assert.deepEqual(await call(4), [200, 1])
     server.process.kill('SIGTERM')
     assert.deepEqual(await server.exited, [0, null])
   })
