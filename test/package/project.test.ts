@@ -83,6 +83,14 @@ describe('the language pack', () => {
     assert.deepEqual(rest, functionOf(only))
   })
 
+  test('locks what the package depends on', () => {
+    const read = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
+    const { dependencies, engines } = read(join(projectFolder, 'package.json'))
+    const lock = read(join(template, 'package-lock.json'))
+    const locked = lock.packages['node_modules/onnx-function']
+    assert.deepEqual([locked.dependencies, locked.engines], [dependencies, engines])
+  })
+
   test('has the model that ships', () => {
     const iris = readFileSync(join(projectFolder, 'models/iris/v1.0.0/model.onnx'))
     assert.ok(iris.equals(readFileSync(join(template, 'model/model.onnx'))))
