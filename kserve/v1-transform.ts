@@ -76,8 +76,8 @@ async function askTogether(
   try {
     return await Promise.all(group.map((data, i) => predictionOf(data, first + i, asking)))
   } catch (error) {
-    // The others are not waited for.
-    hangUp(asking.caller)
+    // The others are not waited for. Those of an event may have the caller of a whole batch.
+    if (asking.event === undefined) hangUp(asking.caller)
     throw error
   }
 }

@@ -235,13 +235,14 @@ class Done implements CallAnswers {
   readonly transfer: ArrayBuffer[] = []
   isScheduled = false
 
-  /** The reply, its bytes in memory that moves along. The author may keep what he returned. */
+  /** The reply, its bytes in memory that moves along. */
   moved(reply: Reply): Reply {
     const { content } = reply
     if (content === undefined) return reply
     if ('json' in content) return { ...reply, content: this.#movedJson(content) }
     if (typeof content.body === 'string') return reply
-    return { ...reply, content: { ...content, body: this.#copy(content.body) } }
+    this.transfer.push(content.body.buffer as ArrayBuffer)
+    return reply
   }
 
   #movedJson(response: EncodedResponse): EncodedResponse {

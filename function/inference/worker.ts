@@ -51,9 +51,21 @@ export type CallsTold = { readonly calls: CallAnswers } | { readonly closed: tru
  */
 
 if (parentPort === null) throw new Error('worker.ts is started as a thread, by worker-thread.ts')
-await serve(parentPort, workerData as WorkerStart)
+await serve(ownPort(parentPort), workerData as WorkerStart)
 
-async function serve(port: MessagePort, start: WorkerStart): Promise<void> {
+type Port = Pick<MessagePort, 'on' | 'postMessage'>
+
+/**
+ * The author's code, or a library of its, may post to this port as well. The main thread would take
+ * that for an answer.
+ */
+function ownPort(port: MessagePort): Port {
+  const own = { on: port.on.bind(port), postMessage: port.postMessage.bind(port) } as Port
+  port.postMessage = () => {}
+  return own
+}
+
+async function serve(port: Port, start: WorkerStart): Promise<void> {
   const { file, threads, sha256 } = start
   try {
     const began = cpuMs()
@@ -84,7 +96,7 @@ async function watched(session: Session, memory: SharedArrayBuffer): Promise<Ses
   }
 }
 
-async function openCalls(port: MessagePort, start: CallStart, loaded: Loaded): Promise<CallServer> {
+async function openCalls(port: Port, start: CallStart, loaded: Loaded): Promise<CallServer> {
   const { CallServer } = await import('./call-server.ts')
   return CallServer.open(start, loaded, (told, transfer) =>
     port.postMessage(told satisfies WorkerAnswer<never>, transfer),
@@ -97,7 +109,7 @@ interface Loaded {
 }
 
 async function answer(
-  port: MessagePort,
+  port: Port,
   loaded: Loaded,
   command: Exclude<Command, CallCommand>,
 ): Promise<void> {
@@ -119,7 +131,7 @@ interface Answered {
 }
 
 async function answerLarge(
-  port: MessagePort,
+  port: Port,
   { session, sizes }: Loaded,
   request: LargeRequest,
 ): Promise<Answered> {
@@ -132,7 +144,7 @@ async function answerLarge(
 }
 
 /** The main thread bounds the time of each run. */
-function tellingRuns(port: MessagePort, session: Session): Session {
+function tellingRuns(port: Port, session: Session): Session {
   return {
     ...session,
     run(inputs, outputs) {
@@ -150,7 +162,7 @@ async function run(session: Session, { inputs, outputs }: RunCommand): Promise<A
   return { value: { tensors, cpuMs: taken }, transfer }
 }
 
-function fail(port: MessagePort, error: unknown): void {
+function fail(port: Port, error: unknown): void {
   const code = inferenceCodeOf(error) ?? 'MODEL_FAILED'
   const { message } = error as Error
   port.postMessage({ code, message } satisfies WorkerAnswer<never>)

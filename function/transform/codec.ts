@@ -14,8 +14,8 @@ import type { Half } from '../telemetry/metrics.ts'
 import type { Call, Content, Reply } from './call.ts'
 import { authorsLog, CallContext, logThrown, oneLine } from './context.ts'
 import type { Context, ServedModel } from './contract.ts'
-import { readData } from './data.ts'
-import { TransformFailed, transformError } from './errors.ts'
+import { ownBytes, readData } from './data.ts'
+import { isA, TransformFailed, transformError } from './errors.ts'
 import type { LoadedTransform } from './load.ts'
 import { contentOf, eventOf } from './reply.ts'
 import type { RunningCall } from './running.ts'
@@ -57,12 +57,12 @@ export class TransformCodec implements Codec<Reply> {
 
   /** @throws {BadRequest|Refused|Unavailable|TransformFailed|TooLarge|DeadlinePassed} */
   decode(signature: Signature): InferenceRequest | Promise<InferenceRequest> {
-    const { author, checkInput } = this.#host.loaded
+    const { author } = this.#host.loaded
     const { preprocess } = author
     if (preprocess === undefined) return this.#decodeTensors(signature)
     const data = readData(this.#call)
     this.#data = data
-    checkInput?.(data, this.#call.contentType)
+    this.#check(data)
     return this.#callAuthor(
       'preprocess',
       () => preprocess.call(author, data, this.#context as Context),
@@ -98,11 +98,18 @@ export class TransformCodec implements Codec<Reply> {
     return isOther ? error : this.#failed('preprocess', new Error((error as Error).message))
   }
 
+  /** The author's work, too: a pattern may take for ever. */
+  #check(data: unknown): void {
+    const { checkInput } = this.#host.loaded
+    if (checkInput === undefined) return
+    this.#host.run(this.#caller, () => checkInput(data, this.#call.contentType))
+  }
+
   /** Tensors, as they are taken without a transform. */
   #decodeTensors(signature: Signature): InferenceRequest {
     const { json, codec } = tensorsCodec(this.#call)
     this.#data = json
-    this.#host.loaded.checkInput?.(json, this.#call.contentType)
+    this.#check(json)
     const request = codec.decode(signature) as InferenceRequest
     return { ...request, outputs: allOutputs(signature) }
   }
@@ -121,7 +128,7 @@ export class TransformCodec implements Codec<Reply> {
 
   #postprocess(outputs: readonly Tensor[], limits: ResponseLimits): Reply | Promise<Reply> {
     const { author } = this.#host.loaded
-    const byName = Object.fromEntries(outputs.map(output => [output.name, output]))
+    const byName = Object.fromEntries(outputs.map(output => [output.name, ownTensor(output)]))
     return this.#callAuthor(
       'postprocess',
       () => author.postprocess?.(byName as never, this.#data, this.#context as Context),
@@ -180,7 +187,7 @@ export class TransformCodec implements Codec<Reply> {
 
   /** What a half threw, as an error of the table; logged where it is not the caller's mistake. */
   #failed(half: Half, thrown: unknown): Error {
-    if (thrown instanceof TooLarge) return thrown
+    if (isA(thrown, TooLarge)) return thrown
     const error = transformError(thrown)
     const fields = traceOf(this.#call.headers, this.#caller)
     const text = oneLine(thrown)
@@ -195,6 +202,13 @@ export class TransformCodec implements Codec<Reply> {
       })
     return error
   }
+}
+
+/** In memory of its own: `data.buffer` of a shared run would be of other callers' rows, too. */
+function ownTensor(tensor: Tensor): Tensor {
+  const { data } = tensor
+  if (!ArrayBuffer.isView(data) || data.byteLength === data.buffer.byteLength) return tensor
+  return { ...tensor, data: (data as Float32Array).slice() }
 }
 
 const isPromise = (value: unknown): value is PromiseLike<unknown> =>
@@ -213,7 +227,9 @@ function tensorsCodec({ kind, data, jsonLength }: Call): {
     const { bytes } = data
     const isAllBinary = jsonLength === 0
     return {
-      json: isAllBinary ? bytes : parseJson(bytes.subarray(0, jsonLength), 'the JSON').value,
+      json: isAllBinary
+        ? ownBytes(bytes)
+        : parseJson(bytes.subarray(0, jsonLength), 'the JSON').value,
       codec: new BytesCodec({ body: bytes, jsonLength, responseData: 'binary' }),
     }
   }

@@ -1,6 +1,7 @@
 import type { Log } from '../telemetry/log.ts'
 import type { Call } from './call.ts'
 import type { Context, EventReply, ServedModel, TransformLog } from './contract.ts'
+import { isA } from './errors.ts'
 import type { RunningCall } from './running.ts'
 
 /** What both halves of one call are given. */
@@ -60,7 +61,7 @@ interface Thrown {
 
 /** Logs what the author's code threw, with its cause and stack where it is an error. */
 export const logThrown = (log: Log, level: Level, { thrown, fields, text }: Thrown): void =>
-  write(log, level, { ...(thrown instanceof Error && { err: thrown }), ...fields }, text)
+  write(log, level, { ...(isA(thrown, Error) && { err: thrown }), ...fields }, text)
 
 /** A value that cannot be logged, such as one that holds itself, must not fail the call. */
 function write(log: Log, level: Level, fields: object, text: string): void {
@@ -71,11 +72,15 @@ function write(log: Log, level: Level, fields: object, text: string): void {
   }
 }
 
+/** Of a text of megabytes, no more is looked at. */
+const MOST_READ = 5_000
+const MOST_SHOWN = 500
+
 /** What the author's code threw or wrote, as one line. */
 export function oneLine(value: unknown): string {
   try {
     const text = value instanceof Error ? value.message : value
-    return String(text).replaceAll(/\s+/g, ' ').slice(0, 500)
+    return String(text).slice(0, MOST_READ).replaceAll(/\s+/g, ' ').slice(0, MOST_SHOWN)
   } catch {
     return 'a value that is no text'
   }

@@ -75,7 +75,8 @@ type NestedAny<Element> = Element | readonly NestedAny<Element>[]
 
 /**
  * A tensor that the author makes: nested arrays, whose shape the server reads off, or a shape with
- * flat data. A typed array of the datatype is taken as it is, without a copy.
+ * flat data. A typed array of the datatype is copied at once up to 1 MiB; a larger one is taken as it
+ * is, and must not be written to any more.
  */
 export type InputTensor<Type extends TensorType> =
   | Nested<Elements[Type['datatype']], Type['shape']>

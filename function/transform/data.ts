@@ -18,7 +18,16 @@ export function readData({ data, contentType }: Call): unknown {
     if (charset !== 'utf-8') throw new BadRequest(`JSON is in UTF-8, not in ${show(charset)}`)
     return parseJson(bytes, 'the data').value
   }
-  return type.startsWith('text/') ? readText(bytes, charset) : bytes
+  return type.startsWith('text/') ? readText(bytes, charset) : ownBytes(bytes)
+}
+
+/**
+ * Bytes as the author's code gets them, whatever their size: a plain Uint8Array in memory of its own.
+ * In Node's shared pool, `new Float32Array(bytes.buffer)` would be of other callers' data.
+ */
+export function ownBytes(bytes: Uint8Array): Uint8Array {
+  const { buffer, byteLength } = bytes
+  return byteLength === buffer.byteLength ? new Uint8Array(buffer) : new Uint8Array(bytes)
 }
 
 function readText(bytes: Uint8Array, charset: string): string {

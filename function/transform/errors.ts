@@ -1,4 +1,6 @@
-export { BadRequest } from '../protocol/errors.ts'
+import { BadRequest } from '../protocol/errors.ts'
+
+export { BadRequest }
 
 /*
  * Errors that an author throws in a transform. They are told apart by their code, never by
@@ -63,23 +65,37 @@ type Thrown = {
 
 /**
  * What a transform threw, as an error of the table of errors. Only the author's own errors keep
- * their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404.
+ * their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. It is one of ours in
+ * any case, with members that cross threads and say the same each time.
  */
 export function transformError(thrown: unknown): Error {
-  const error = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as Thrown
   try {
-    const isKnown = typeof error.message === 'string' && isAuthors(error)
-    return isKnown ? (thrown as Error) : new TransformFailed(thrown)
+    return authorsOwn((thrown ?? {}) as Thrown) ?? new TransformFailed(thrown)
   } catch {
     // Its members may be the author's code, too.
     return new TransformFailed(undefined)
   }
 }
 
-function isAuthors({ code, status, retryAfter }: Thrown): boolean {
-  if (code === 'TRANSFORM_REFUSED') return isRefusalStatus(status)
-  if (code === 'TRANSFORM_UNAVAILABLE') return isSeconds(retryAfter)
-  return code === 'BAD_REQUEST'
+function authorsOwn({ code, message, status, retryAfter }: Thrown): Error | undefined {
+  if (typeof message !== 'string') return undefined
+  if (code === 'BAD_REQUEST') return new BadRequest(message)
+  if (code === 'TRANSFORM_REFUSED' && isRefusalStatus(status)) return new Refused(status, message)
+  if (code === 'TRANSFORM_UNAVAILABLE' && isSeconds(retryAfter))
+    return new Unavailable(message, { retryAfter })
+  return undefined
+}
+
+/** Not so of a proxy that does not tell its prototype. */
+export function isA<Type>(
+  value: unknown,
+  type: abstract new (...given: never) => Type,
+): value is Type {
+  try {
+    return value instanceof type
+  } catch {
+    return false
+  }
 }
 
 const isRefusalStatus = (status: unknown): status is number =>

@@ -6,7 +6,8 @@ import type { BodyAnswer, EventReply } from './contract.ts'
 import { toJson } from './json.ts'
 
 /**
- * What postprocess returned, as an answer.
+ * What postprocess returned, as an answer. Bytes are copied at once: the author may fill the same
+ * array again for the next call.
  * @throws {Error} where it is none: the author's mistake
  * @throws {TooLarge}
  */
@@ -15,17 +16,18 @@ export function contentOf(
   { kind }: Call,
   { maxBytes, maxJsonBytes }: ResponseLimits,
 ): Content | undefined {
-  if (kind === 'instance' && (value === undefined || isBody(value)))
+  const answer = bodyOf(value)
+  if (kind === 'instance' && (value === undefined || answer !== undefined))
     throw new Error(
       `it returned ${value === undefined ? 'undefined' : 'a body'}; a V1 prediction is JSON`,
     )
   if (value === undefined) return undefined
-  if (isBody(value)) {
-    const { body, contentType } = value
+  if (answer !== undefined) {
+    const { body, contentType } = answer
     if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(contentType))
       throw new Error('it returned a contentType that is no media type in ASCII')
     if (Buffer.byteLength(body) > maxBytes) throw answerTooLarge(maxBytes)
-    return { body, contentType }
+    return { body: typeof body === 'string' ? body : new Uint8Array(body), contentType }
   }
   const json = toJson(value)
   if (json === undefined) throw new Error(`it returned a ${typeof value}, which JSON cannot say`)
@@ -36,15 +38,18 @@ export function contentOf(
   return { json }
 }
 
-/** An object with exactly these two keys. */
-function isBody(value: unknown): value is BodyAnswer {
-  if (typeof value !== 'object' || value === null) return false
+/**
+ * Of an object with exactly these two keys. They are read once, since a getter may say something
+ * else the next time.
+ */
+function bodyOf(value: unknown): BodyAnswer | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
   const { body, contentType } = value as Partial<BodyAnswer>
-  return (
+  const isBody =
     typeof contentType === 'string' &&
     (typeof body === 'string' || body instanceof Uint8Array) &&
     Object.keys(value).length === 2
-  )
+  return isBody ? { body, contentType } : undefined
 }
 
 /** The server's, and what HTTP and the JSON format make of the data. */
@@ -67,7 +72,8 @@ const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: st
  */
 export function eventOf(reply: EventReply | undefined): Reply['event'] {
   if (reply === undefined) return undefined
-  const { type, attributes } = reply
+  const { type } = reply
+  const attributes = Object.fromEntries(Object.entries(reply.attributes))
   const names = Object.keys(attributes)
   if (type === undefined && names.length === 0) return undefined
   if (type !== undefined && !isAttribute(type))
@@ -85,7 +91,7 @@ export function eventOf(reply: EventReply | undefined): Reply['event'] {
     if (form !== undefined && !form.pattern.test(attributes[name] as string))
       throw new Error(`reply.attributes.${name} must be ${form.is}`)
   }
-  return { ...(type !== undefined && { type }), attributes: { ...attributes } }
+  return { ...(type !== undefined && { type }), attributes }
 }
 
 const isAttribute = (value: unknown) =>

@@ -13,7 +13,8 @@ import {
 
 /**
  * The tensors that preprocess returned: nested arrays, or a shape with flat data. A typed array of
- * the datatype is taken as it is, without a copy.
+ * the datatype is copied at once where it is small: the author may fill it again for the next call,
+ * before this one's run. A large one is taken as it is.
  * @param maxBytes that the tensors may take
  * @throws {Error} that names the input, what it must be and what it is: the author's mistake
  * @throws {TooLarge}
@@ -106,23 +107,36 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
   if (data.length !== count)
     throw wrong(metadata, `its shape [${shape}] has ${count} elements, and its data ${data.length}`)
   const typed = typedData(data, metadata.datatype)
-  if (typed !== undefined) return typed
+  if (typed !== undefined)
+    return typed.byteLength > MOST_COPIED ? typed : copyOf(typed, metadata.datatype)
   const filler = new Filler(count, [count], metadata)
   filler.fill(data, 0)
   return filler.elements
 }
 
+/** Copying as much takes some 0.1 ms. */
+const MOST_COPIED = 2 ** 20
+
+type TypedData = Exclude<TensorData, readonly string[]>
+
+/** Not the array's own slice(): that of a Buffer shares its memory. */
+function copyOf(data: TypedData, datatype: Datatype): TypedData {
+  const copy = DATATYPES[datatype].allocate(data.length) as Float32Array
+  copy.set(data as Float32Array)
+  return copy
+}
+
 /** A typed array of the datatype, or one whose memory can be read as one. */
-function typedData(data: List, datatype: Datatype): TensorData | undefined {
+function typedData(data: List, datatype: Datatype): TypedData | undefined {
   if (Array.isArray(data)) return undefined
   const { buffer, byteOffset, length } = data as Uint8Array
   const isAlike =
     (data instanceof Uint8ClampedArray && datatype === 'UINT8') ||
     (datatype === 'FP16' && Object.prototype.toString.call(data) === '[object Float16Array]')
-  if (isAlike) return DATATYPES[datatype].view?.(buffer, byteOffset, length)
+  if (isAlike) return DATATYPES[datatype].view?.(buffer, byteOffset, length) as TypedData
   const own = DATATYPES[datatype].allocate(0)
   if (Array.isArray(own)) return undefined
-  return data instanceof (own.constructor as new () => object) ? (data as TensorData) : undefined
+  return data instanceof (own.constructor as new () => object) ? (data as TypedData) : undefined
 }
 
 /** The shape of nested arrays, by the first elements. */

@@ -12,11 +12,18 @@ import { author } from './table.ts'
 const measure = fc.double({ min: 0.1, max: 8, noNaN: true })
 const rows = fc.array(fc.tuple(measure, measure, measure, measure), { maxLength: 40 })
 
-async function ask({ url }: Server, data: unknown): Promise<readonly number[]> {
-  const headers = { 'content-type': 'application/json' }
-  const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify(data) })
-  return (await answer.json()) as number[]
-}
+const send = ({ url }: Server, data: unknown) =>
+  fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(data),
+  })
+
+const ask = async (server: Server, data: unknown) =>
+  (await (await send(server, data)).json()) as readonly number[]
+
+/** Those asked for together, so that they share runs. */
+const MANY = Array.from({ length: 32 }, (_, i) => i)
 
 const runsOf = async ({ service }: Server) =>
   service.model.statistics.read('iris', '1').execution_count
@@ -49,6 +56,29 @@ export function testJoined(execution: 'inline' | 'worker'): void {
         runs(100),
       )
       assert.ok((await runsOf(server)) - before < calls, 'no call shared a run')
+    })
+
+    test('the author may fill the same array of inputs for each call', async () => {
+      const data = MANY.map(i => ({ give: 'probabilities', fills: [7 - i / 8, 3, 1 + i / 8, 1] }))
+      const alone: (readonly number[])[] = []
+      for (const each of data) alone.push(await ask(server, each))
+      const together = await Promise.all(data.map(each => ask(server, each)))
+      for (const [i, answer] of together.entries())
+        assertClose(answer, alone[i] as readonly number[])
+    })
+    test('and the same bytes of answers', async () => {
+      const answers = MANY.map(async value => {
+        const answer = await send(server, { give: 'body', value })
+        return [...new Uint8Array(await answer.arrayBuffer())]
+      })
+      assert.deepEqual(
+        await Promise.all(answers),
+        MANY.map(value => new Array(8).fill(value)),
+      )
+    })
+    test('the memory of outputs holds no rows of other callers', async () => {
+      const answers = await Promise.all(MANY.map(() => ask(server, { give: 'memory' })))
+      assert.deepEqual(new Set(answers), new Set([true]))
     })
   })
 }

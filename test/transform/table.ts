@@ -53,13 +53,15 @@ export const ROWS: readonly Row[] = [
   { says: 'a key of that name is a key', data: JSON.parse('{"give":"value","value":{"__proto__":1,"toString":2}}'), gives: JSON.parse('{"__proto__":1,"toString":2}') },
   { says: 'the model', data: { give: 'model' }, gives: { name: 'iris-classifier', version: 'v1.0.0', labels: ['setosa', 'versicolor', 'virginica'], inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 4] }], outputs: [{ name: 'probabilities', datatype: 'FP32', shape: [-1, 3] }, { name: 'predicted_class', datatype: 'BYTES', shape: [-1] }] } },
   { says: 'a thenable that settles twice', data: { give: 'thenable' }, gives: 'first' },
+  { says: 'messages to the main thread reach nobody', data: { give: 'posts' }, gives: 'posted' },
+  ...['members', 'once'].map(throws => ({ says: `BadRequest with odd members: ${throws}`, data: { throws }, fails: [400, 400, 'the flower has no petals'] as const, v1: [400, 'instances[1]: the flower has no petals'] as const })),
   { says: 'BadRequest', data: { throws: 'bad' }, fails: [400, 400, 'the flower has no petals'], v1: [400, 'instances[1]: the flower has no petals'] },
   { says: 'BadRequest of postprocess', data: { give: 'throws' }, fails: [400, 400, 'nothing to say of this flower'], v1: [400, 'instances[1]: nothing to say of this flower'] },
   { says: 'Refused', data: { throws: 'refused' }, fails: [409, 409, 'this flower was classified before'], v1: [409, 'instances[1]: this flower was classified before'] },
   { says: 'Unavailable', data: { throws: 'unavailable' }, fails: [503, 503, 'the feature store is down'] },
-  ...['error', 'nothing', 'text', 'code', 'odd', 'getter'].map(throws => ({ says: `another error: ${throws}`, data: { throws }, fails: failed })),
+  ...['error', 'nothing', 'text', 'code', 'odd', 'getter', 'proxy'].map(throws => ({ says: `another error: ${throws}`, data: { throws }, fails: failed })),
   ...['shape', 'ragged', 'element', 'name', 'more', 'nothing', 'number', 'length', 'negative'].map(wrong => ({ says: `inputs that do not fit: ${wrong}`, data: { wrong }, fails: failed })),
-  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter'].map(give => ({ says: `an answer that is none: ${give}`, data: { give }, fails: failed })),
+  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `an answer that is none: ${give}`, data: { give }, fails: failed })),
 ]
 
 /** Everything in that mode of execution. */
@@ -81,6 +83,21 @@ export function testTransform(execution: 'inline' | 'worker'): void {
     testRows(url, predict)
     testContent(url)
     testEvents(url)
+    test('in a batch of events with V1 requests, a bad instance fails its event alone', async () => {
+      const instances = [[{ waits: 20 }], [{}, { throws: 'bad' }], [{ waits: 20 }]]
+      const body = instances.map((each, i) => ({ ...EVENT, id: `${i}`, data: { instances: each } }))
+      const type = { 'content-type': 'application/cloudevents-batch+json' }
+      const path = '/v1/models/iris-classifier:predict'
+      const answer = await post(`${server.url}${path}`, type, JSON.stringify(body))
+      assert.deepEqual(
+        (JSON.parse(answer.text) as EventJson[]).map(({ data }) => data),
+        [
+          { predictions: ['setosa'] },
+          { error: 'instances[1]: the flower has no petals' },
+          { predictions: ['setosa'] },
+        ],
+      )
+    })
   })
 }
 
@@ -188,6 +205,9 @@ function testEvents(url: () => string): void {
         [reply.type, reply.tenant, reply.data, reply.source],
         ['flower.classified', 'sépale 7', 'ok', '/onnx-function/iris-classifier'],
       )
+    })
+    test(`an attribute of the reply is read once (${mode})`, async () => {
+      assert.equal(replyIn(mode, await send(mode, { give: 'replygetter' })).tenant, 'sépale 7')
     })
     for (const give of ['replysource', 'replytime', 'noreply'])
       test(`the author must not give the reply what it cannot have: ${give} (${mode})`, async () => {

@@ -136,6 +136,23 @@ describe('in a worker', { timeout: 60_000 }, () => {
     assert.ok(performance.now() - began < REQUEST_TIMEOUT_MS / 2)
   })
 
+  test('calls that their caller no longer waits for do not begin', async () => {
+    const { counted } = (await (await ask(server, { do: 'count' })).json()) as { counted: number }
+    const events = [{ do: 'block', ms: 400 }, { do: 'count' }, { do: 'count' }]
+    const controller = new AbortController()
+    const asking = fetch(server.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents-batch+json' },
+      body: JSON.stringify(events.map((data, i) => ({ ...EVENT, id: `${i}`, data }))),
+      signal: controller.signal,
+    })
+    await wait(150)
+    controller.abort()
+    await assert.rejects(asking)
+    const after = (await (await ask(server, { do: 'count' })).json()) as { counted: number }
+    assert.equal(after.counted, counted + 1)
+  })
+
   test('tensors are served by the same threads', async () => {
     const body = {
       inputs: [{ name: 'input', shape: [1, 4], datatype: 'FP32', data: [5, 3, 1, 0] }],

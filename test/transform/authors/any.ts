@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { parentPort } from 'node:worker_threads'
 import { BadRequest, defineTransform, Refused, Unavailable } from 'onnx-function'
 import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
@@ -8,12 +9,18 @@ import type { Context, Outputs } from '../../../function/transform/contract.ts'
 
 const ROW = [5.1, 3.5, 1.4, 0.2]
 
+/** Filled again for each call. */
+const filled = new Float32Array(ROW.length)
+const written = new Uint8Array(8)
+
 interface Asked {
   /** What preprocess throws. */
   readonly throws?: string
   /** What preprocess returns in place of rows. */
   readonly wrong?: string
   readonly rows?: number[][]
+  /** A row that preprocess gives in the same array as that of other calls. */
+  readonly fills?: number[]
   /** Milliseconds that preprocess waits. */
   readonly waits?: number
   /** What postprocess gives. */
@@ -32,6 +39,30 @@ const THROWS: Record<string, () => unknown> = {
   getter: () =>
     Object.defineProperty(new Error('secret of the author'), 'code', {
       get() {
+        throw new Error('secret of the author')
+      },
+    }),
+  members: () =>
+    Object.assign(new BadRequest('the flower has no petals'), {
+      status: () => 1,
+      retryAfter: Symbol(),
+    }),
+  once() {
+    const codes = ['BAD_REQUEST']
+    return {
+      message: 'the flower has no petals',
+      get code() {
+        if (codes.length === 0) throw new Error('secret of the author')
+        return codes.pop()
+      },
+    }
+  },
+  proxy: () =>
+    new Proxy(new Error('secret of the author'), {
+      get() {
+        throw new Error('secret of the author')
+      },
+      getPrototypeOf() {
         throw new Error('secret of the author')
       },
     }),
@@ -71,6 +102,18 @@ const GIVE: Record<string, Give> = {
   bytes: () => ({ body: new Uint8Array([1, 2, 255]), contentType: 'image/png' }),
   text: () => ({ body: 'sépale', contentType: 'text/plain; charset=utf-8' }),
   json: () => ({ body: '{"a":1}', contentType: 'application/json' }),
+  body: (_, { value }) => ({ body: written.fill(Number(value)), contentType: 'image/png' }),
+  detached() {
+    const body = new Uint8Array(4)
+    structuredClone(body, { transfer: [body.buffer] })
+    return { body, contentType: 'image/png' }
+  },
+  memory: ({ probabilities: { data } }) => data.byteLength === data.buffer.byteLength,
+  posts() {
+    for (const message of ['text', null, { value: 1 }, { other: 1 }])
+      parentPort?.postMessage(message)
+    return 'posted'
+  },
   class: ({ predicted_class }) => predicted_class.data[0],
   classes: ({ predicted_class }) => predicted_class.data,
   probabilities: ({ probabilities }) => probabilities.data,
@@ -121,6 +164,13 @@ const GIVE: Record<string, Give> = {
     reply.attributes.time = 'now'
     return 'ok'
   },
+  replygetter(_outputs, _asked, { reply }) {
+    const values: unknown[] = ['sépale 7']
+    const get = () => values.pop() ?? (() => 1)
+    if (reply !== undefined)
+      Object.defineProperty(reply.attributes, 'tenant', { get, enumerable: true })
+    return 'ok'
+  },
   noreply(_outputs, _asked, context) {
     Object.assign(context, { reply: { attributes: undefined } })
     return 'ok'
@@ -161,12 +211,19 @@ export default defineTransform<Model>()({
     context.state.seen = 'preprocess'
     if (asked.throws !== undefined) throw THROWS[asked.throws]?.()
     if (asked.wrong !== undefined) return WRONG[asked.wrong]?.() as never
+    if (asked.fills !== undefined) {
+      filled.set(asked.fills)
+      return { input: { shape: [1, 4], data: filled } }
+    }
     const inputs = { input: (asked.rows ?? [ROW]) as [number, number, number, number][] }
     return asked.waits === undefined ? inputs : wait(asked.waits, inputs)
   },
   postprocess(outputs, data, context) {
     if (typeof data === 'string') return { text: data }
-    if (data instanceof Uint8Array) return { bytes: [...data] }
+    if (data instanceof Uint8Array) {
+      const isOwn = data.constructor === Uint8Array && data.byteLength === data.buffer.byteLength
+      return isOwn ? { bytes: [...data] } : { others: data.buffer.byteLength }
+    }
     const asked = data as Asked
     return GIVE[asked.give ?? 'class']?.(outputs, asked, context)
   },

@@ -4,6 +4,7 @@ import { defineTransform } from 'onnx-function'
 /* A transform of the iris model with the faults that wrong.ts tests; its module state is its thread's own. */
 
 let hungUp = 0
+let counted = 0
 
 function loop(): never {
   for (;;);
@@ -25,6 +26,9 @@ const FAULTS: Record<string, (asked: Asked, signal: AbortSignal) => unknown> = {
   asyncloop: async () => {
     await wait(1)
     loop()
+  },
+  count: () => {
+    counted++
   },
   never: () => new Promise(() => {}),
   wait: ({ ms = 0 }, signal) => {
@@ -60,6 +64,6 @@ export default defineTransform()({
     const asked = data as Asked
     if (asked.do === 'postnever') await new Promise(() => {})
     if (asked.do === 'postloop') loop()
-    return { label: outputs.predicted_class?.data[0], hungUp }
+    return { label: outputs.predicted_class?.data[0], hungUp, counted }
   },
 })
