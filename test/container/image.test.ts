@@ -112,7 +112,10 @@ for (const architecture of [NATIVE, FOREIGN]) {
       const built = [...files.keys()]
         .filter(path => path.startsWith('/app/build/'))
         .map(path => path.slice('/app/build/'.length))
-      assert.deepEqual(built.sort(), filesBelow(join(projectFolder, 'build')).sort())
+      const here = filesBelow(join(projectFolder, 'build')).filter(
+        path => !IS_FOR_CLONES.test(path),
+      )
+      assert.deepEqual(built.map(nameOf).sort(), here.map(nameOf).sort())
       const total = [...files.values()].reduce((sum, size) => sum + size, 0)
       t.diagnostic(`${architecture}: ${files.size} files, ${(total / 1e6).toFixed(1)} MB in /app`)
       assert.ok(total < 60e6, `${total} bytes`)
@@ -126,10 +129,16 @@ for (const architecture of [NATIVE, FOREIGN]) {
       for (const { size, made } of layers)
         t.diagnostic(`${architecture}: ${(size / 1e6).toFixed(1).padStart(6)} MB  ${made}`)
       const build = layers.find(({ made }) => made === 'COPY … in build')
-      assert.ok(build !== undefined && build.size < 5e6, `${build?.size} bytes`)
+      assert.ok(build !== undefined && build.size < 10e6, `${build?.size} bytes`)
     })
   })
 }
+
+/** What a start without a build runs, and the types of the package: no part of an image. */
+const IS_FOR_CLONES = /\.js\.js$|^types\//
+
+/** Of a file of the build, without its hash: the image's build has no template of a project in it. */
+const nameOf = (path: string) => path.replace(/-[A-Z0-9]{8}(?=\.js)/, '')
 
 interface Layer {
   readonly size: number
@@ -307,6 +316,8 @@ describe('a container', () => {
       'run',
       '--rm',
       '--read-only',
+      '--network',
+      'none',
       '--ulimit',
       'nofile=4096:4096',
       '--ulimit',
