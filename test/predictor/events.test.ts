@@ -1,6 +1,6 @@
 /** The predictor takes the same events, and gives the same replies. */
 process.env.ON_PREDICTOR = 'yes'
-await import('../events/any-event.test.ts')
+await import('../events/any-event.long.ts')
 await import('../events/batch.test.ts')
 await import('../events/data.test.ts')
 await import('../events/headers.test.ts')
