@@ -46,7 +46,10 @@ export class Drops {
   }
 }
 
-/** Goes round over a collection that changes, some steps at a time. */
+/**
+ * Goes round over a collection that changes, some steps at a time. It must take a step whenever
+ * something is added: an iterator that stands still keeps what has left the collection since.
+ */
 export class Round<Item> {
   readonly #items: Iterable<Item>
   #left: Iterator<Item>
@@ -54,6 +57,11 @@ export class Round<Item> {
   constructor(items: Iterable<Item>) {
     this.#items = items
     this.#left = items[Symbol.iterator]()
+  }
+
+  /** Goes one step on without a look. */
+  step(): void {
+    if (this.#left.next().done === true) this.#left = this.#items[Symbol.iterator]()
   }
 
   /** The next ones; it begins again at the end, once. */
@@ -96,6 +104,7 @@ export class ConnectionLimit {
    */
   opened(socket: Socket): Socket | undefined {
     this.#unused.add(socket)
+    this.#round.step()
     if (this.#open.size <= this.#most) return undefined
     const victim = this.#longestWaiting(socket) ?? socket
     this.#drops.count(victim === socket ? 'refused' : 'idle')

@@ -34,6 +34,7 @@ export class StreamLimit {
       stuck.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
     }
     this.#open.set(stream, performance.now())
+    this.#round.step()
     stream.once('close', () => this.#open.delete(stream))
     return true
   }
