@@ -7,6 +7,6 @@ export function checkNode(version: string): void {
   const [leastMajor = 0, leastMinor = 0] = least.split('.').map(Number)
   if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return
   throw new Error(
-    `Node ${version} is too old: ${least} or later is needed. "npm ci" installs one for "npm start", but not with NODE_ENV=production`,
+    `Node ${version} is too old: ${least} or later is needed (in a clone, "npm ci" installs one for "npm start", but not with NODE_ENV=production)`,
   )
 }

@@ -66,15 +66,25 @@ async function choosePort({ port, listenHost }: Config): Promise<NodeJS.ProcessE
 const folderOf = (model: string) =>
   statSync(model, { throwIfNoEntry: false })?.isDirectory() === false ? dirname(model) : model
 
-function watchFolder(folder: string, onChange: () => void, log: Log): FSWatcher {
+function watchFolder(folder: string, onChange: () => void, log: Log): void {
   let timer: NodeJS.Timeout | undefined
-  const changed = () => {
-    clearTimeout(timer)
-    timer = setTimeout(onChange, QUIET_MS)
+  const open = (): FSWatcher => {
+    const opened = watchFiles(folder, { recursive: true }, () => {
+      clearTimeout(timer)
+      timer = setTimeout(settled, QUIET_MS)
+    })
+    const sentence = `${folder} cannot be watched any more`
+    return opened.on('error', error => log.error({ err: error }, sentence))
   }
-  const watcher = watchFiles(folder, { recursive: true }, changed)
-  watcher.on('error', error => log.error({ err: error }, `${folder} cannot be watched any more`))
-  return watcher
+  let watcher = open()
+  // On Linux Node watches each file by itself: one that was replaced (git and many editors rename a
+  // new file over the old one) it does not see any more, but for a new watcher.
+  const settled = () => {
+    const before = watcher
+    watcher = open()
+    before.close()
+    onChange()
+  }
 }
 
 /** The process that serves, and the one that will. */

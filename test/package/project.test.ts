@@ -32,6 +32,7 @@ const template = join(projectFolder, 'templates/typescript/onnx')
 const npm = async (...args: string[]) => {
   const ran = await runTool(tools, 'npm-cli.js', args, { cwd: project })
   assert.equal(ran.code, 0, `npm ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
+  assert.doesNotMatch(ran.stderr, /npm warn/i)
   return ran.stdout
 }
 

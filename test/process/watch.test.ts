@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -70,6 +70,17 @@ suite('onnx-function --watch', () => {
     }
     for (const name of ['transform.js', 'transform.ts']) rmSync(join(folder, name))
     await until('no transform is served', async () => /"error"/.test(await answer()))
+  })
+
+  test('sees a file that was replaced, and then is written in place', async () => {
+    const file = join(folder, 'model.json')
+    writeFileSync(join(folder, 'new.json'), JSON.stringify({ name: 'iris', version: 'replaced' }))
+    renameSync(join(folder, 'new.json'), file)
+    await until('the new file is served', async () => (await ask()).version === 'replaced')
+    for (const version of ['in-place', 'v3']) {
+      writeVersion(version)
+      await until(`${version} is served`, async () => (await ask()).version === version)
+    }
   })
 
   test('goes on with the old model where the new one is broken, and one line says why', async () => {
