@@ -75,6 +75,15 @@ describe('in a worker', { timeout: 60_000 }, () => {
     })
   }
 
+  test('a pattern that takes for ever is its caller’s fault, not that of the others', async () => {
+    const slow = result(ask(server, { name: `${'a'.repeat(40)}!` }))
+    await wait(200)
+    const other = result(ask(server, {}))
+    assert.deepEqual(await slow, [504, KEPT])
+    assert.deepEqual(await other, [503, OTHERS])
+    assert.deepEqual(await result(ask(server, {})), [200, 'setosa'])
+  })
+
   for (const fault of ['never', 'postnever'])
     test(`${fault}: 504 at its deadline, and its place is free`, async () => {
       const waiting = result(ask(server, { do: fault }))

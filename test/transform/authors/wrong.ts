@@ -54,6 +54,7 @@ const FAULTS: Record<string, (asked: Asked, signal: AbortSignal) => unknown> = {
 }
 
 export default defineTransform()({
+  input: { properties: { name: { type: 'string', pattern: '^(a+)+$' } } },
   async preprocess(data, { signal }) {
     const asked = data as Asked
     await FAULTS[asked.do ?? '']?.(asked, signal)
