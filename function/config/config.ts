@@ -93,8 +93,8 @@ export const MOUNTED_MODEL = '/mnt/models'
 const isStored = (folder: string, givenAs: string | undefined) =>
   givenAs === '--model_dir' || `${resolve(folder)}/`.startsWith(`${MOUNTED_MODEL}/`)
 
-/** The model of the project that the process is started in. */
-const modelHere = () => (existsSync('model') ? 'model' : undefined)
+/** The model of the folder that the process is started in. */
+const modelHere = () => ['model', 'model.onnx'].find(path => existsSync(path))
 
 function checkPorts({ port, metricsPort }: Rows): void {
   if (metricsPort === 0 || metricsPort !== port) return

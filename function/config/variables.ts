@@ -55,7 +55,7 @@ export const SERVING = {
     meaning:
       'The model: a `.onnx` file, or a folder with it ([where a model comes from](models.md)) ' +
       'and optionally `model.json`. If it is not set and the process is started in a folder that ' +
-      'has a folder `model`, that is served.',
+      'has a folder `model`, or a file `model.onnx`, that is served.',
   }),
   modelName: variable('MODEL_NAME', segment, {
     otherwise: 'from `model.json`',

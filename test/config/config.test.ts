@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { readConfig } from '../../function/config/config.ts'
 import { VARIABLES, type VariableName } from '../../function/config/variables.ts'
@@ -169,4 +172,19 @@ suite('the environment', () => {
     assert.equal(readConfig({ INFERENCE_SERVICE_NAME: 'other' }).service, 'other')
     assert.equal(readConfig({ K_REVISION: 'iris-00001' }).revision, 'iris-00001')
   })
+})
+
+test('without MODEL_DIR the model is that of the folder the process is started in', t => {
+  const [before, folder] = [process.cwd(), mkdtempSync(join(tmpdir(), 'started-in-'))]
+  t.after(() => {
+    process.chdir(before)
+    rmSync(folder, { recursive: true })
+  })
+  process.chdir(folder)
+  assert.match(readConfig({}).modelDir, /models.iris.v1\.0\.0/)
+  writeFileSync('model.onnx', '')
+  assert.equal(readConfig({}).modelDir, 'model.onnx')
+  mkdirSync('model')
+  assert.equal(readConfig({}).modelDir, 'model')
+  assert.equal(readConfig({ MODEL_DIR: 'other' }).modelDir, 'other')
 })
