@@ -1,39 +1,38 @@
 import { afterReading } from './after-reading.ts'
 
-/** A client that sends less of a body than this in so long is not waited for any longer. */
+/** A client that sends less than this much of a body in this time is refused. */
 export const LEAST_BYTES = 1024
 export const LEAST_BYTES_MS = 5_000
 
-/** Progress is that of the last two samples: a client may send a second's worth at a time. */
+/** Progress is measured over two samples: a client may send a second's worth of data at a time. */
 const SAMPLED_EVERY_MS = 500
 
-/** One that makes as much progress as this in two samples is never ended for others. */
+/** An arrival with this much progress in two samples is never evicted. */
 const FAST_BYTES = 64 * 1024
 
-/** What needs memory. */
+/** Something that needs memory. */
 export interface Needing {
-  /** Bytes that have come of it in the last second, or half of it; infinite where it is whole. */
+  /** Bytes that arrived in the last half to whole second; infinite if it is complete. */
   readonly lately: number
-  /** Of its client. */
+  /** The client's address. */
   readonly address: string | undefined
 }
 
-/** What holds memory while it arrives, or while it is read. */
+/** Something that holds memory while it arrives or is being read. */
 export interface Arriving extends Pick<Needing, 'address'> {
-  /** Bytes of memory. */
+  /** Memory in use, in bytes. */
   readonly bytes: number
-  /** The client is too slow; absent where it may take its time as long as others need no room. */
+  /** Called when the client is too slow. Absent if it may be slow until others need the room. */
   onStalled?(): void
-  /** Others need the memory, and make more progress. It gives the memory back at once. */
+  /** Called when others need the memory and make more progress. Must release the memory at once. */
   onEvicted(): void
 }
 
-/** A body that arrives piece by piece, or a large answer that is read, and how fast it goes. */
+/** A body that arrives in pieces, or a large answer being read, with its progress. */
 export class Arrival implements Needing {
   readonly source: Arriving
-  /** Bytes that have come, or have been read. */
+  /** Bytes that have arrived or have been read. */
   received = 0
-  /** All of it has come. */
   isWhole = false
   #atSample = 0
   #inSample = 0
@@ -53,12 +52,12 @@ export class Arrival implements Needing {
     return this.isWhole ? Number.POSITIVE_INFINITY : this.#inSample + this.received - this.#atSample
   }
 
-  /** Whether it has been here long enough to be judged by its progress. */
+  /** Whether there are enough samples to judge its progress. */
   get isSettled(): boolean {
     return this.#samples > 1
   }
 
-  /** Bytes have come. @param expected of all of it, where that is known */
+  /** Counts bytes that arrived. @param expected total size, if known */
   add(bytes: number, expected = Number.NaN): void {
     this.received += bytes
     this.isWhole = this.received === expected
@@ -77,7 +76,7 @@ export class Arrival implements Needing {
   }
 }
 
-/** All bodies that are arriving, and large answers that are read: which makes way for others. */
+/** All bodies that are arriving and large answers that are being read. Chooses which to evict. */
 export class Arrivals {
   readonly #open = new Set<Arrival>()
   #timer: NodeJS.Timeout | undefined
@@ -89,7 +88,7 @@ export class Arrivals {
     return arrival
   }
 
-  /** It has arrived, or does not any more. */
+  /** Called when it has arrived, or has been given up. */
   end(arrival: Arrival): void {
     this.#open.delete(arrival)
   }
@@ -106,10 +105,10 @@ export class Arrivals {
   }
 
   /**
-   * Ends one that makes less progress than the one that needs room, or that is of an address which
-   * holds more than its share while another address would be refused.
-   * @param frees whether its memory is of use
-   * @returns whether there was one
+   * Evicts an arrival that makes less progress than `needing`, or one from an address that holds
+   * more than its share while another address would be refused.
+   * @param frees whether its memory would help
+   * @returns whether one was evicted
    */
   evictFor(needing: Needing, frees: (source: Arriving) => boolean): boolean {
     const candidates = [...this.#open].filter(({ source }) => source.bytes > 0 && frees(source))
@@ -121,14 +120,14 @@ export class Arrivals {
   }
 }
 
-/** The slowest, if it makes at most half as much progress: two that are as fast do not take turns. */
+/** The slowest, if at most half as fast: equally fast clients must not evict each other. */
 function slowerThan(needing: Needing, candidates: readonly Arrival[]): Arrival | undefined {
   const slowest = slowestOf(candidates.filter(arrival => arrival.isSettled && arrival !== needing))
   const most = Math.min(needing.lately / 2, FAST_BYTES)
   return slowest !== undefined && slowest.lately <= most ? slowest : undefined
 }
 
-/** The slowest of the address that holds most, unless the one that needs room holds its share. */
+/** The slowest of the address that holds most, unless `needing`'s own address holds its share. */
 function ofGreedyAddress(needing: Needing, candidates: readonly Arrival[]): Arrival | undefined {
   if (needing.address === undefined) return undefined
   const held = new Map<string | undefined, number>([[needing.address, 0]])

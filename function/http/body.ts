@@ -17,19 +17,19 @@ import { HungUp, type RequestBody } from './respond.ts'
 
 const INFLATED_CHUNK_BYTES = 64 * 1024
 
-/** Larger than the memory that Node reads into, which bodies share. */
+/** Larger than the buffer that Node reads into, which bodies share. */
 const FREED_BYTES = 2 ** 20
 
 export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
   Number(headers['content-length'] ?? 0)
 
-/** A body's stream: of HTTP/1.1, which has a socket, or of HTTP/2, which has a session. */
+/** A body's stream: HTTP/1.1 streams have a socket, HTTP/2 streams have a session. */
 export type BodyStream = Readable & {
   readonly socket?: Socket | undefined
   readonly session?: Http2Session | undefined
 }
 
-/** The address that a body comes from; undefined once its connection is closed. */
+/** The address of a body's client; undefined after its connection closed. */
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 
@@ -38,7 +38,7 @@ export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream
   readonly response: {
-    /** Asks a client for the body that it keeps back until then (100-continue). */
+    /** Asks the client for a body that it holds back (100-continue). */
     writeContinue(): void
   }
 }
@@ -46,14 +46,14 @@ export interface BodySource {
 /** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
 export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needing {
   /**
-   * The memory that is counted for the body and then for the answer; undefined before the body is
-   * read, and after release.
+   * The memory counted for the body, then for the answer. Undefined before the body is read and
+   * after release.
    */
   reservation: Reservation | undefined
-  /** Of a body that has not arrived in one piece, until it has arrived. */
+  /** Set while a body arrives in more than one piece. */
   #arrival: Arrival | undefined
   #refuse: (error: Error) => void = () => {}
-  /** All of it has been read, although Node's parser may say so only later in this turn. */
+  /** The whole body has been read, even if Node's parser reports that only later in this turn. */
   wasRead = false
   readonly #source: BodySource
   readonly #memory: BodyMemory
@@ -68,19 +68,19 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
 
   /**
    * @returns the body, inflated
-   * @throws {Refused} 413 too large, 415 unknown encoding
-   * @throws {BadRequest} when it is not what its Content-Encoding says
-   * @throws {Overloaded} when other requests' bodies fill the memory for them
-   * @throws {HungUp} when the client closes the connection before all of it has arrived
+   * @throws {Refused} 413 if it is too large, 415 if its encoding is unknown
+   * @throws {BadRequest} if it does not match its Content-Encoding
+   * @throws {Overloaded} if other requests' bodies fill the memory
+   * @throws {HungUp} if the client closes the connection before the whole body arrived
    */
   async read(): Promise<Uint8Array> {
     const { head, stream, response } = this.#source
-    // While the caller was authenticated, say; reading would wait for ever.
+    // The client may have left during authentication; reading would then wait forever.
     if (stream.destroyed) throw new HungUp()
     const decoder = decoderOf(head.headers['content-encoding'])
     const length = declaredLength(head)
     if (length > this.#maxBytes) throw tooLarge('body', this.#maxBytes)
-    // Only now: a request that would be refused needs no body.
+    // Not earlier: a request that is refused needs no body.
     if (head.headers.expect !== undefined && head.httpVersion !== '1.0') response.writeContinue()
     this.reservation = new Reservation(this.#memory)
     await undefined
@@ -95,8 +95,8 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   /**
-   * The answer takes the body's place in memory.
-   * @throws {Overloaded} when it is larger, and other requests fill the memory
+   * Hands the body's place in memory to the answer.
+   * @throws {Overloaded} if the answer is larger and other requests fill the memory
    */
   becomeAnswer({ body }: Answer): void {
     if (this.#bytes !== undefined) freeBody(this.#bytes)
@@ -117,7 +117,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
     return addressOf(this.#source.stream)
   }
 
-  /** Of a body that is whole; one that arrives has an Arrival. */
+  /** For a complete body; an arriving one has an Arrival. */
   get lately(): number {
     return Number.POSITIVE_INFINITY
   }
@@ -132,10 +132,10 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   #receive(length: number): Buffer | Promise<Buffer> {
-    // A body that came in one packet with its head, as most do, is there by now. To read it as a
-    // stream, to its end, would cost 2 µs more, of 25 that an inference takes in all.
+    // Most bodies arrive in one packet with their head and are complete by now. Reading them as a
+    // stream would cost 2 µs more, of the 25 µs of an inference.
     const { stream } = this.#source
-    // Without a body, a stream of HTTP/2 may be at its end by now.
+    // Without a body, an HTTP/2 stream may have ended by now.
     if (stream.readableEnded) return Buffer.alloc(0)
     if (length > 0 && stream.readableLength === length) {
       this.reservation?.add(length, this)
@@ -173,20 +173,20 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 }
 
-/** How something that is read may grow. */
+/** Limits on the growth of a body or message while it is read. */
 export interface Growth {
   readonly what: 'body' | 'message'
   readonly maxBytes: number
-  /** Counts memory before it is taken. @throws {Overloaded} */
+  /** Counts memory before it is allocated. @throws {Overloaded} */
   readonly reserve: (bytes: number) => void
-  /** Bytes have come. */
+  /** Called when bytes arrive. */
   readonly onBytes?: (bytes: number) => void
 }
 
 /**
- * Inflates piece by piece, so that the limits hold while it grows.
- * @throws {Refused} when it is too large
- * @throws {BadRequest} when it is not what its encoding says
+ * Inflates piece by piece, so that the limits apply while it grows.
+ * @throws {Refused} if it is too large
+ * @throws {BadRequest} if it is not valid in its encoding
  */
 export async function inflate(
   { name, create }: Decoder,
@@ -206,9 +206,9 @@ export async function inflate(
 }
 
 /**
- * Collects chunks in one buffer, because a body may come in chunks of a byte, each of which takes
- * 500 more (measured). All of the buffer is counted, and it grows with what has come: what was only
- * announced takes no memory.
+ * Collects chunks in one buffer: a body may arrive in chunks of one byte, and each chunk takes 500
+ * more (measured). The whole buffer is counted. It grows with the bytes received, so an announced
+ * length alone takes no memory.
  */
 class Collector {
   readonly #expected: number
@@ -216,7 +216,7 @@ class Collector {
   #buffer: Buffer = Buffer.alloc(0)
   #size = 0
 
-  /** @param expected bytes, 0 where that is not known */
+  /** @param expected size in bytes, 0 if unknown */
   constructor(expected: number, growth: Growth) {
     this.#expected = expected
     this.#growth = growth
@@ -260,13 +260,13 @@ class Collector {
 }
 
 interface Collecting {
-  /** What to throw when the stream fails. */
+  /** The error to throw if the stream fails. */
   readonly broken: (error: Error) => Error
-  /** Gets what ends it before all has come. */
+  /** Receives a function that ends the collection early. */
   readonly onBegun?: (refuse: (error: unknown) => void) => void
 }
 
-/** All of a stream. */
+/** Collects a whole stream. */
 function collect(
   stream: Readable,
   collector: Collector,
@@ -275,7 +275,7 @@ function collect(
   return new Promise((resolve, reject) => {
     const refuse = (error: unknown) => {
       stream.removeAllListeners('data')
-      // The stream may still end.
+      // The stream may still emit 'end'.
       collector.discard()
       reject(error)
     }
@@ -289,7 +289,7 @@ function collect(
     })
     stream.on('end', () => resolve(collector.bytes))
     stream.on('error', error => reject(broken(error)))
-    // A stream of HTTP/2 that its client cancels has neither an end nor an error.
+    // An HTTP/2 stream that its client cancels emits neither 'end' nor 'error'.
     stream.on('close', () => reject(broken(new Error('it was closed before its end'))))
   })
 }
@@ -306,22 +306,22 @@ export const stalled = (what: Growth['what']) =>
     `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
   )
 
-/** Memory that is allocated ahead of the bytes of a small body. */
+/** Limits on the memory allocated ahead of the bytes of a small body. */
 const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
- * The memory to allocate for bytes of which so many are there, and which may become so many: in
- * proportion to what is there. What is announced may never come, and V8 collects garbage for it:
- * 128 announcements of 64 MiB kept all requests waiting for seconds. For small bodies it is little
- * more than what is there, because many of them share their room; large ones are copied less often.
+ * The memory to allocate for a body with `bytes` received and at most `most` to come, in proportion
+ * to the bytes received. An announced body may never come, and V8 collects garbage for it: 128
+ * announcements of 64 MiB blocked all requests for seconds. Small bodies get little extra, because
+ * many of them share their room; large ones get more, so that they are copied less often.
  */
 export function roomFor(bytes: number, most: number): number {
   const ahead = bytes <= SMALL_BYTES ? Math.min(bytes, MOST_AHEAD_BYTES) : bytes
   return Math.min(most, bytes + Math.max(ahead, LEAST_AHEAD_BYTES))
 }
 
-/** Gives large memory back at once, not when the garbage collector finds it. */
+/** Frees a large buffer at once, without waiting for the garbage collector. */
 export function freeBody({ buffer }: Uint8Array): void {
   if (buffer.byteLength > FREED_BYTES) (buffer as ArrayBuffer).transfer(0)
 }

@@ -5,16 +5,16 @@ import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
- * An answer smaller than this fits one network packet compressed or not; a larger one would take
- * seconds and its size once more.
+ * A smaller answer fits one network packet either way; a larger one would take seconds, and its own
+ * size in memory again.
  */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
-/** Whether an answer of so many bytes is compressed for clients that accept it. */
+/** Whether an answer of this size is compressed for clients that accept it. */
 export const isWorthCompressing = (bytes: number): boolean =>
   bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
 
-/** How a body of one Content-Encoding is inflated. */
+/** Inflates bodies of one Content-Encoding. */
 export interface Decoder {
   readonly name: string
   create(options: { chunkSize: number }): Transform
@@ -30,7 +30,7 @@ const DECODERS = new Map([
 ])
 
 /**
- * @returns undefined where the body is not compressed
+ * @returns undefined if the body is not compressed
  * @throws {Refused} 415
  */
 export function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
@@ -47,7 +47,7 @@ export function decoderOf(contentEncoding: string | undefined): Decoder | undefi
   )
 }
 
-/** What a client gets instead of the body. */
+/** An answer's body in compressed form. */
 export interface Compressed {
   readonly encoding: Encoding
   readonly body: Uint8Array
@@ -56,29 +56,29 @@ export interface Compressed {
 type Encoding = 'gzip' | 'deflate'
 
 /**
- * So many answers are compressed at the same time, as libuv has threads; each takes 270 KiB besides
- * the answer and what comes out.
+ * Concurrent compressions, as many as libuv has threads. Each takes 270 KiB besides its input and
+ * output.
  */
 const AT_A_TIME = 4
 
-/** Of answers that wait for their turn; further ones are sent as they are. */
+/** Limit on answers waiting for compression; beyond it, answers are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
-/** Documents are few, but for those that name the host which the client asked. */
+/** There are few documents, except for those that contain the host name of the request. */
 const KEPT = { documents: 16, bytes: 256 * 1024 }
 
-/** Compresses answers, some at a time, and documents once. */
+/** Compresses answers, a few at a time, and each document once. */
 export class Compressor {
-  /** By encoding and entity tag, the latest last. */
+  /** By encoding and entity tag, most recently used last. */
   readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
   readonly #waiting: (() => void)[] = []
   #waitingBytes = 0
   #running = 0
 
   /**
-   * The answer's body compressed as the client prefers; undefined where the client did not ask for
-   * it, it would not be smaller, or too many answers wait for it.
-   * @param bytes of the body
+   * Compresses an answer's body as the client prefers. Undefined if the client does not accept
+   * compression, the body would not become smaller, or too many answers are waiting.
+   * @param bytes size of the body
    */
   async compress(
     { body, headers }: Pick<Answer, 'body' | 'headers'>,
@@ -118,7 +118,7 @@ export class Compressor {
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
-      // The one that ends hands its place on.
+      // A compression that ends passes its slot on.
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#waitingBytes -= bytes
     }
@@ -136,7 +136,7 @@ const gzipped = (body: Uint8Array) => promisify(gzip)(body)
 const deflated = (body: Uint8Array) => promisify(deflate)(body)
 
 /**
- * Of gzip and deflate the one of higher quality, gzip between equals; neither where identity is
+ * Whichever of gzip and deflate has the higher quality; gzip if equal, undefined if identity is
  * preferred (RFC 9110 section 12.5.3).
  */
 function preferredEncoding(acceptEncoding: string): Encoding | undefined {

@@ -3,19 +3,19 @@ import type { Log } from '../telemetry/log.ts'
 import type { DropReason, Metrics } from '../telemetry/metrics.ts'
 import type { Connection } from './connection.ts'
 
-/** A client is waited for at least so long before another takes its place. */
+/** Minimum time to wait for a client before another may take its place. */
 export const SETTLED_MS = 1_000
 
-/** So many connections are looked at for a new one: to refuse it must cost little. */
+/** Most connections examined for a new one: refusing a connection must be cheap. */
 export const MOST_LOOKS = 64
 
-/** Where more connections than this share have not sent a request, it is they who make it full. */
+/** If more than this share of the connections have sent no request, drop those first. */
 const SHARE_OF_UNUSED = 1 / 4
 
-/** The log tells at most so often that connections are dropped. */
+/** Minimum interval between log lines about dropped connections. */
 const LOGGED_EVERY_MS = 60_000
 
-/** Counts and logs what is dropped because MAX_CONNECTIONS are open. */
+/** Counts and logs connections dropped because of MAX_CONNECTIONS. */
 export class Drops {
   readonly #metrics: Pick<Metrics, 'dropped'>
   readonly #log: Pick<Log, 'warn'>
@@ -47,8 +47,8 @@ export class Drops {
 }
 
 /**
- * Goes round over a collection that changes, some steps at a time. It must take a step whenever
- * something is added: an iterator that stands still keeps what has left the collection since.
+ * Cycles through a changing collection, a few steps at a time. It must take a step for every item
+ * added: an idle iterator keeps alive all items removed since its last step.
  */
 export class Round<Item> {
   readonly #items: Iterable<Item>
@@ -59,12 +59,12 @@ export class Round<Item> {
     this.#left = items[Symbol.iterator]()
   }
 
-  /** Goes one step on without a look. */
+  /** Advances by one step. */
   step(): void {
     if (this.#left.next().done === true) this.#left = this.#items[Symbol.iterator]()
   }
 
-  /** The next ones; it begins again at the end, once. */
+  /** The next items, at most `most`; wraps around once. */
   *next(most: number): Generator<Item> {
     let begins = 0
     for (let taken = 0; taken < most; ) {
@@ -79,15 +79,15 @@ export class Round<Item> {
 }
 
 /**
- * Keeps the number of open connections within a bound. Where there is one too many, a connection
- * that waits for its client is dropped, so that health probes and honest clients get in; where all
- * are at work, the new one is refused.
+ * Limits the number of open connections. Over the limit, it drops a connection that waits for its
+ * client, so that health probes and honest clients get in. If all connections are busy, it refuses
+ * the new one.
  */
 export class ConnectionLimit {
   readonly #most: number
   readonly #open: ReadonlyMap<Socket, Connection>
   readonly #drops: Drops
-  /** Those that have not sent the head of a request, the oldest first. */
+  /** Connections that have not sent a request head, oldest first. */
   readonly #unused = new Set<Socket>()
   readonly #round: Round<[Socket, Connection]>
 
@@ -100,7 +100,7 @@ export class ConnectionLimit {
 
   /**
    * A connection was opened.
-   * @returns the one to drop for it, which may be itself
+   * @returns the connection to drop for it, possibly itself
    */
   opened(socket: Socket): Socket | undefined {
     this.#unused.add(socket)
@@ -111,7 +111,7 @@ export class ConnectionLimit {
     return victim
   }
 
-  /** A whole head has arrived on it, or it is closed. */
+  /** A complete head has arrived on the connection, or it was closed. */
   used(socket: Socket): void {
     this.#unused.delete(socket)
   }
@@ -132,7 +132,7 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // Many that send no request drop each other, and not those that do.
+    // In a flood of connections without a request, drop those, not the ones in use.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }
@@ -140,7 +140,7 @@ export class ConnectionLimit {
 
 const idleSinceOf = ({ session, idleSince }: Connection) => session?.idleSince ?? idleSince
 
-/** Whether a connection has no request, waits for its client within one, or is at work. */
+/** Whether a connection is idle, waits for its client within a request, or is busy. */
 function stateOf(
   { bytesRead }: Socket,
   { latest, session, idleBytes }: Connection,
@@ -150,7 +150,7 @@ function stateOf(
   return latest.req.complete && !latest.headersSent ? 'working' : 'waiting'
 }
 
-/** Whether nothing has come from the client since an earlier look. */
+/** Whether the client has sent nothing since an earlier look. */
 function isStuck(socket: Socket, connection: Connection, settled: number): boolean {
   const { bytesRead } = socket
   const { seen } = connection

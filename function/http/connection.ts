@@ -1,39 +1,39 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../answer.ts'
 
-/** A request, and where its answer goes. */
+/** A request and its response. */
 export interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly caller: Caller
 }
 
-/** What is known of a connection. */
+/** State of a connection. */
 export interface Connection {
-  /** The response to its newest request; those before it are sent first. */
+  /** The response to the newest request; earlier responses are sent first. */
   latest: ServerResponse | undefined
-  /** Requests that arrived before the one ahead of them was answered, in their order. */
+  /** Requests that arrived before the previous one was answered, in order. */
   pipelined: Exchange[]
-  /** Bytes read when it was last idle: where more have come since, a request is on its way. */
+  /** Bytes read when it last became idle; if more have been read since, a request is arriving. */
   idleBytes: number
-  /** When it was last idle, on performance.now()'s clock. */
+  /** When it last became idle, by performance.now(). */
   idleSince: number
-  /** It is to be closed, because what it sent is not HTTP. */
+  /** To be closed, because the client sent malformed HTTP. */
   malformed: boolean
-  /** Undefined while it speaks HTTP/1.1. */
+  /** Undefined for HTTP/1.1. */
   session: Session | undefined
-  /** What had been read when it was last looked at because others wanted its place. */
+  /** Bytes read at the last look that searched for a connection to drop. */
   seen?: { readonly bytes: number; readonly at: number }
 }
 
-/** A connection that speaks HTTP/2. */
+/** A connection that uses HTTP/2. */
 export interface Session {
-  /** When it last had a stream, on performance.now()'s clock. */
+  /** When it last had a stream, by performance.now(). */
   readonly idleSince: number
-  /** Idle without a stream; waiting where every stream waits for the client. */
+  /** 'idle' without a stream, 'waiting' if every stream waits for the client. */
   readonly state: 'idle' | 'waiting' | 'working'
-  /** Closes the connection once its streams are answered; it takes no new ones soon. */
+  /** Closes the connection once its streams are answered. It stops accepting new ones soon. */
   end(): void
-  /** Closes it at once. */
+  /** Closes the connection at once. */
   drop(): void
 }

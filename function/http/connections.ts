@@ -5,26 +5,25 @@ import type { Connection, Exchange, Session } from './connection.ts'
 import { ConnectionLimit, type Drops } from './connection-limit.ts'
 import { sendRaw } from './malformed.ts'
 
-/** How long a client that keeps its connection busy may take to send the next request. */
+/** Time for a client to send its next request while it keeps its connection busy. */
 export const NEXT_REQUEST_MS = 250
 
 /**
- * How many requests a client may pipeline on one connection. Node reads hundreds in one go, and so
- * many from each of 150 connections took 2.5 s, most of it for requests that were then not
- * answered.
+ * Most requests that a client may pipeline on one connection. Node reads hundreds at once: that
+ * many from each of 150 connections took 2.5 s, mostly for requests that were then not answered.
  */
 const MAX_PIPELINED = 128
 
-/** How much clients may have open at a time. */
+/** Limits over all clients. */
 export interface Bounds {
   readonly connections: number
-  /** Requests sent ahead, over all connections. */
+  /** Pipelined requests over all connections. */
   readonly pipelined: number
 }
 
 const NONE: Exchange[] = []
 
-/** All open connections: whose turn it is on each, and when each may be closed. */
+/** All open connections: which request is next on each, and when each may be closed. */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
   readonly #limit: ConnectionLimit
@@ -35,7 +34,7 @@ export class Connections {
   #ending = false
   #patienceMs = NEXT_REQUEST_MS
 
-  /** @param begin answers a request whose turn it is */
+  /** @param begin answers a request when it is next */
   constructor(bounds: Bounds, drops: Drops, begin: (exchange: Exchange) => void) {
     this.#limit = new ConnectionLimit(bounds.connections, this.#open, drops)
     this.#maxPipelined = bounds.pipelined
@@ -65,43 +64,43 @@ export class Connections {
 
   #drop(socket: Socket): void {
     const session = this.#open.get(socket)?.session
-    // Now, not once it is closed: the next to come would find one too many, too.
+    // Forget it now, not on 'close': otherwise the next new connection would also exceed the limit.
     this.#forget(socket)
     if (session === undefined) socket.destroy()
     else session.drop()
   }
 
-  /** The connection speaks HTTP/2 from here on. */
+  /** The connection uses HTTP/2 from now on. */
   handOver(socket: Socket, session: Session): void {
     const connection = this.#open.get(socket)
     if (connection !== undefined) connection.session = session
     this.#limit.used(socket)
   }
 
-  /** Ends the connections that speak HTTP/2; those of HTTP/1.1 end with their next answer. */
+  /** Ends HTTP/2 connections. HTTP/1.1 connections end with their next answer. */
   endSessions(): void {
     for (const { session } of this.#open.values()) session?.end()
   }
 
-  /** Cuts off the connections that speak HTTP/2, which Node's server does not know. */
+  /** Destroys HTTP/2 connections, which Node's server does not know. */
   destroySessions(): void {
     for (const [socket, { session }] of this.#open) if (session !== undefined) socket.destroy()
   }
 
-  /** @returns undefined once it is closed */
+  /** @returns undefined if it is closed */
   of(socket: Socket): Connection | undefined {
     return this.#open.get(socket)
   }
 
-  /** Any open connection. */
+  /** Returns any open connection. */
   first(): Socket | undefined {
     return this.#open.keys().next().value
   }
 
   /**
-   * Begins a request, or lets it wait: requests of one connection are answered one after the other.
-   * A client that pipelines many has no more of the server at a time than others, and for a client
-   * that reads no answer no more than one is made.
+   * Begins a request, or queues it: requests of one connection are answered in order. A client that
+   * pipelines many gets no more of the server than others, and at most one answer is made for a
+   * client that does not read.
    */
   take(exchange: Exchange, connection: Connection): void {
     const before = connection.latest
@@ -120,15 +119,15 @@ export class Connections {
     this.#pipelined++
   }
 
-  /** The answer to a request was sent, or its client hung up. */
+  /** The answer to a request was sent, or the client hung up. */
   answered({ request }: Exchange, connection: Connection): void {
     const { socket } = request
-    // A refusal may be read before all of the body has come.
+    // The client may read a refusal before its whole body has arrived.
     if (request.complete || request.closed) this.#becomeIdle(socket, connection)
     else {
       request.once('close', () => this.#becomeIdle(socket, connection))
-      // A body may be answered before the parser reports its end; without this, the parser would
-      // not read on to it.
+      // A body may be answered before the parser reports its end, which it reaches only by reading
+      // on.
       request.resume()
     }
     if (connection.pipelined.length > 0) this.#takeNext(socket, connection)
@@ -138,52 +137,50 @@ export class Connections {
     // Requests after an answer that closes the connection are not answered.
     const taken = pipelined.splice(0, socket.writable ? 1 : pipelined.length)
     this.#pipelined -= taken.length
-    // In the next turn of the event loop: else one connection would have this one to itself until
-    // it has read enough.
+    // In the next turn of the event loop: otherwise one connection could occupy a whole turn.
     if (socket.writable && taken[0] !== undefined) setImmediate(this.#begin, taken[0])
   }
 
   #becomeIdle(socket: Socket, connection: Connection): void {
     connection.idleBytes = socket.bytesRead
     connection.idleSince = performance.now()
-    // An answer that promised to keep the connection, and was read only now.
+    // The answer promised to keep the connection open but was read only now.
     if (this.#ending) closeWhenIdle(socket, connection, this.#patienceMs)
   }
 
-  /** Closes a connection on which nothing has come since it became idle. */
+  /** Closes a connection that has received nothing since it became idle. */
   closeIdle(socket: Socket): void {
     const connection = this.#open.get(socket)
     if (connection === undefined || isIdle(socket, connection)) socket.destroy()
   }
 
   /**
-   * Closes each connection once it is idle, now and from here on.
-   * @param patienceMs a client that was answered within this time may send its next request
+   * Closes each connection when it is idle, now and in future.
+   * @param patienceMs a client answered within this time may send one more request
    */
   async end(patienceMs = NEXT_REQUEST_MS): Promise<void> {
     this.#ending = true
     this.#patienceMs = patienceMs
     this.endSessions()
     for (const [socket, connection] of this.#open) {
-      // First read what the client has sent until now.
+      // Read everything that clients have sent so far first.
       await nextTurn()
       closeWhenIdle(socket, connection, patienceMs)
     }
   }
 
   /**
-   * Answers bytes that are no request, after the request before them has its own answer; then the
-   * connection closes.
-   * @param headers further lines of the head
+   * Answers malformed bytes after the request before them is answered, then closes the connection.
+   * @param headers additional header lines
    */
   refuse(socket: Socket, status: number, message: string, headers = ''): void {
     const connection = this.#open.get(socket)
     if (connection === undefined) {
-      // A handshake that failed: the client could not read an answer.
+      // A failed handshake: the client could not read an answer.
       socket.destroy()
       return
     }
-    // The parser reports every piece that comes after the first malformed one, too.
+    // The parser also reports each piece after the first malformed one.
     if (connection.malformed) return
     connection.malformed = true
     const before = connection.latest
@@ -196,9 +193,8 @@ export class Connections {
 }
 
 /**
- * A client that was answered just now, with the promise to keep the connection, may have sent its
- * next request before it can know that we end: that one is waited for, for a moment, and answered.
- * A connection that has been idle for longer is closed.
+ * A recently answered client may have sent its next request before it can know about the shutdown:
+ * wait for it briefly and answer it. Close connections that have been idle for longer.
  */
 function closeWhenIdle(socket: Socket, connection: Connection, patienceMs: number): void {
   if (connection.session !== undefined || !isIdle(socket, connection)) return

@@ -3,11 +3,9 @@ import type { Service } from '../service.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RequestHead } from './head.ts'
 
-/*
- * What begins and what ends with every request, of whichever version of HTTP.
- */
+/* Steps at the start and the end of every request, in any version of HTTP. */
 
-/** The client of a request that begins now. */
+/** Creates the caller for a request that begins now. */
 export function callerOf(
   { method, headers }: RequestHead,
   { traces }: Service,
@@ -24,11 +22,11 @@ export function callerOf(
   }
 }
 
-/** A request that is over. */
+/** A finished request. */
 export interface Finished {
   readonly head: RequestHead
   readonly caller: Caller
-  /** Undefined where the client hung up before the answer. */
+  /** Undefined if the client hung up before the answer. */
   readonly status: number | undefined
 }
 

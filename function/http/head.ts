@@ -2,27 +2,27 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
-/** The head of a request; Node's IncomingMessage is one. */
+/** The head of a request. Node's IncomingMessage implements it. */
 export interface RequestHead {
   readonly method?: string | undefined
-  /** The request target: a path, with or without a query. */
+  /** The request target: a path with or without a query. */
   readonly url?: string | undefined
   readonly httpVersion: string
-  /** Lower-case names. */
+  /** Names are lower-case. */
   readonly headers: IncomingHttpHeaders
-  /** Names and values in turn, as they came. */
+  /** Alternating names and values, as received. */
   readonly rawHeaders: readonly string[]
 }
 
-/** A request target without its query. */
+/** Returns a request target without its query. */
 export function pathOf(target: string): string {
   const query = target.indexOf('?')
   return query === -1 ? target : target.slice(0, query)
 }
 
 /**
- * A request target that is a whole URL (RFC 9112 section 3.2.2) as a path. Not by URL: it takes
- * milliseconds for a long host, and this is before authentication.
+ * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. Not with URL, which
+ * takes milliseconds for a long host: this runs before authentication.
  */
 export function originForm(target: string): string {
   if (target.startsWith('/')) return target
@@ -31,14 +31,14 @@ export function originForm(target: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-/** A scheme and an authority, and what is behind them without a fragment. */
+/** Scheme and authority, then the rest up to a fragment. */
 const ABSOLUTE_FORM = /^[a-z][a-z\d+.-]*:\/\/[^/?#]+([^#]*)/i
 
 export const CLOSE = { connection: 'close' }
 
 /**
- * The rules of HTTP/1.1 that Node leaves to us (RFC 9112 sections 3.2 and 6.1, RFC 9110 section
- * 10.1.1), and heads that Node takes but that a proxy before us may read in another way.
+ * Checks the rules of HTTP/1.1 that Node does not (RFC 9112 sections 3.2 and 6.1, RFC 9110 section
+ * 10.1.1), and refuses heads that Node accepts but a proxy may read differently.
  * @throws {Refused} 400, 417
  */
 export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): undefined {
@@ -67,7 +67,7 @@ function checkHost(headers: IncomingHttpHeaders, rawHeaders: readonly string[]):
     throw new Refused('BAD_HTTP', 'there is more than one Host header', CLOSE)
 }
 
-/** HTTP/2 may name the host twice (RFC 9113 section 8.3.1). */
+/** An HTTP/2 request may name the host twice (RFC 9113 section 8.3.1). */
 function checkAuthority({ host, ':authority': authority }: IncomingHttpHeaders): void {
   if (host !== undefined && authority !== undefined && host !== authority)
     throw new Refused('BAD_HTTP', `:authority is ${show(authority)}, and Host is ${show(host)}`)

@@ -8,16 +8,16 @@ import { CHALLENGE, type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'
 
 /**
- * Authenticates a request; health needs no authentication.
+ * Authenticates a request. Health routes need no authentication.
  * @param findRoute finds the request's route, or throws; only authenticated callers see that error
- * @returns undefined where the caller is authenticated and allowed
+ * @returns undefined if the caller is authenticated and allowed
  */
 export type Authenticate = (
   request: RequestHead,
   findRoute: () => Route | undefined,
 ) => Promise<Refusal | undefined>
 
-/** @throws {Error} of one line, when a secret or a file cannot be used */
+/** @throws {Error} with a one-line message, if a secret or a file cannot be used */
 export async function createAuthentication(config: AuthConfig, log: Log): Promise<Authenticate> {
   const secrets = new Secrets(config, log)
   const verify = config.jwt && (await createVerify(config.jwt, log))
@@ -37,13 +37,13 @@ export async function createAuthentication(config: AuthConfig, log: Log): Promis
   }
 }
 
-/** jose is loaded only where it is used. */
+/** Load jose only if it is used. */
 const createVerify = async (jwt: JwtConfig, log: Log): Promise<Verify> =>
   (await import('./jwt.ts')).createVerify(jwt, log)
 
 /**
- * The token; a refusal where there is no token, or a second one: a proxy may have checked the
- * other.
+ * Returns the token, or a refusal if there is no token or more than one Authorization header: a
+ * proxy may have checked a different one.
  */
 function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
   const credentials = rawHeaders.filter(
@@ -65,7 +65,7 @@ const SECRETS_UNAVAILABLE: Refusal = {
 
 /** The secrets that authenticate a caller. */
 class Secrets {
-  /** The file of secrets is empty or gone: which secrets hold is not known. */
+  /** The secrets file is empty or missing, so the valid secrets are unknown. */
   lost = false
   readonly #own: readonly Buffer[]
   #known: readonly Buffer[]
@@ -86,15 +86,15 @@ class Secrets {
     watchFiles({ AUTH_SECRET_FILE: secretFile }, use, log, lose)
   }
 
-  /** The time that this takes reveals nothing of the secrets. */
+  /** Takes constant time, so that timing reveals nothing about the secrets. */
   isKnown(token: string): boolean {
     const asked = digest(token)
-    // Each of them is compared, whichever it is.
+    // Compare with every secret, even after a match.
     return this.#known.map(digest => timingSafeEqual(digest, asked)).includes(true)
   }
 }
 
-/** Of one length, as a comparison in constant time needs it. */
+/** Hashes to a fixed length, which timingSafeEqual requires. */
 const digest = (text: string) => createHash('sha256').update(text).digest()
 
 function readSecrets(text: string): string[] {
@@ -104,8 +104,8 @@ function readSecrets(text: string): string[] {
 }
 
 /**
- * A secret can be sent as a bearer token (RFC 6750 section 2.1), and cannot be guessed. Even a
- * wrong one is not written to a log.
+ * Checks that a secret can be sent as a bearer token (RFC 6750 section 2.1) and is hard to guess.
+ * The error does not show the secret, because errors are logged.
  */
 function checkSecret(secret: string, what: string): void {
   if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return

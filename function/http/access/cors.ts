@@ -2,14 +2,14 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
-/** Lets pages of other origins read answers; the browser enforces it (Fetch, "CORS protocol"). */
+/** Lets pages of other origins read answers. The browser enforces it (Fetch, "CORS protocol"). */
 export interface Cors {
   /**
-   * The answer to a browser's preflight request; undefined for another request, or where the page's
-   * origin is not allowed.
+   * Answers a browser's preflight request. Undefined for any other request, or if the page's origin
+   * is not allowed.
    */
   preflight(request: RequestHead): Answer | undefined
-  /** What an answer gets. @param vary of the answer before */
+  /** Headers to add to an answer. @param vary the answer's own Vary header */
   headers(request: IncomingHttpHeaders, vary?: string): Readonly<Record<string, string>>
 }
 
@@ -17,15 +17,15 @@ const PREFLIGHT: Answer = {
   status: 204,
   headers: {
     'access-control-allow-methods': 'GET, HEAD, POST',
-    // The star covers all headers but this one. (With cookies it would be literal, but cookies are
-    // never allowed.)
+    // `*` covers every header except Authorization. (It is literal for requests with credentials,
+    // but cookies are never allowed.)
     'access-control-allow-headers': '*, authorization',
     'access-control-max-age': '7200',
   },
   body: '',
 }
 
-/** @param origins whose pages are allowed. Cookies are not: no answer depends on them. */
+/** @param origins of the allowed pages. Cookies are not allowed: no answer depends on them. */
 export function createCors(origins: readonly string[] | '*'): Cors {
   const allowed = (origin: string | undefined) =>
     origin !== undefined && (origins === '*' || origins.includes(origin))

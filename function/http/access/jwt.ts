@@ -12,16 +12,16 @@ import { type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'
 
 /**
- * Verifies that a token is from the issuer, for this service and for such a request.
- * @returns undefined where it is; else 401 where it is not genuine, 403 where it does not allow the
- *   request, 503 where the issuer's keys are not available
+ * Verifies that a token is from the issuer, for this service and for this kind of request.
+ * @returns undefined if it is; otherwise 401 if the token is not genuine, 403 if it does not allow
+ *   the request, 503 if the issuer's keys are not available
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
-/** The issuer is asked for its keys at most so often, whether or not it answers. */
+/** Minimum time between two fetches of the issuer's keys, whether or not they succeed. */
 const COOLDOWN_MS = 30_000
 
-/** @throws {Error} of one line, when the file holds no keys */
+/** @throws {Error} with a one-line message, if the file holds no keys */
 export function createVerify(
   { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
   log: Log,
@@ -43,8 +43,8 @@ export function createVerify(
   function refusalOf(error: unknown): Refusal {
     const mistake = mistakeOf(error, algorithms)
     if (mistake !== undefined) return refuseToken('UNAUTHENTICATED', mistake)
-    // Once, not for each request until the keys are back. A token that is verified by keys read
-    // earlier does not end the outage.
+    // Log the outage once, not for each request. A token verified with cached keys does not end the
+    // outage.
     if (!failing)
       log.error(
         { err: error },
@@ -78,7 +78,7 @@ export function createVerify(
   }
 }
 
-/** What is wrong with the token, by the code of jose's error. */
+/** Messages for faults of the token, by the code of jose's error. */
 const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWT_EXPIRED: 'the token has expired',
   ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'the token is not signed by its issuer',
@@ -87,11 +87,11 @@ const MISTAKES: Readonly<Record<string, string>> = {
     'the token does not name the key it is signed with (kid), and its issuer has several',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
-  // A critical header that jose does not know, or a key that does not fit its algorithm.
+  // A critical header that jose does not know, or a key that does not match its algorithm.
   ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
 }
 
-/** What is wrong with the token; undefined where the fault is not the token's. */
+/** Returns what is wrong with the token, or undefined if the fault is not the token's. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
   const { code, claim } = error as { readonly code?: string; readonly claim?: string }
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED')
@@ -109,15 +109,15 @@ const CLAIMS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Keys by URL. They are fetched when a token names a key that is not known, and when they are ten
- * minutes old. jose has a cooldown, too, but only after a fetch that succeeded.
- * @param onRead called each time the keys were fetched
+ * Keys from a URL. They are fetched when a token names an unknown key, and when they are ten
+ * minutes old. jose has a cooldown too, but only after a successful fetch.
+ * @param onRead called after each successful fetch
  */
 function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {
   const keys = createRemoteJWKSet(url, { cooldownDuration: Number.POSITIVE_INFINITY })
   let fetched = Promise.resolve()
   let next = 0
-  /** Its result is that of the fetch before, until the cooldown is over. */
+  /** During the cooldown, returns the result of the previous fetch. */
   const refresh = () => {
     if (Date.now() >= next) {
       next = Date.now() + COOLDOWN_MS
@@ -137,7 +137,7 @@ function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {
   }
 }
 
-/** @param onRead called each time the file was read */
+/** @param onRead called each time the file has been read */
 function keysOfFile(path: string, onRead: () => void, log: Log): JWTVerifyGetKey {
   let keyOf: JWTVerifyGetKey | undefined
   const use = ({ AUTH_JWKS: text }: { AUTH_JWKS: string }) => {

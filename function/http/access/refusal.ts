@@ -1,8 +1,8 @@
 import type { RefusalCode } from '../../errors.ts'
 
 /**
- * Why a request is refused. A value, because authentication shares no code with the start, which
- * would then read more files.
+ * Why a request is refused. A plain value: an error class would be shared with the start-up code,
+ * which would then load more files.
  */
 export interface Refusal {
   readonly code: Extract<
@@ -16,10 +16,10 @@ export interface Refusal {
 export const CHALLENGE = 'Bearer realm="onnx-function"'
 
 /**
- * The refusal of a token (RFC 6750 section 3.1).
- * @param code UNAUTHENTICATED where another token would do, FORBIDDEN where this one is genuine and
- *   does not allow the request
- * @param message in ASCII, without double quotes (RFC 6750 allows no others in a header)
+ * Refuses a token (RFC 6750 section 3.1).
+ * @param code UNAUTHENTICATED if another token would do; FORBIDDEN if this one is genuine but does
+ *   not allow the request
+ * @param message ASCII without double quotes (RFC 6750 allows no others in a header)
  */
 export function refuseToken(code: 'UNAUTHENTICATED' | 'FORBIDDEN', message: string): Refusal {
   const error = code === 'UNAUTHENTICATED' ? 'invalid_token' : 'insufficient_scope'

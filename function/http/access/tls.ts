@@ -6,24 +6,24 @@ import type { Log } from '../../telemetry/log.ts'
 import type { Drops } from '../connection-limit.ts'
 import { watchFiles } from './watched-files.ts'
 
-/** How long a client may take for the TLS handshake. */
+/** Time limit for the client's TLS handshake. */
 const HANDSHAKE_MS = 10_000
 
 export interface SecureServer {
   readonly server: ReturnType<typeof createServer>
-  /** Closes connections whose handshake is not complete. */
+  /** Closes connections whose handshake is incomplete. */
   dropHandshakes(): void
-  /** Resolves once one of the handshakes under way is over; undefined where there is none. */
+  /** Resolves when the oldest open handshake ends; undefined if no handshake is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
-/** What creating a server needs besides its options. */
+/** Dependencies of a server besides its options. */
 interface Around {
   readonly log: Log
   readonly limit: HandshakeLimit
 }
 
-/** Handshakes at a time; for one more, the oldest is dropped. */
+/** Limit on concurrent handshakes. Beyond it, the oldest is dropped. */
 interface HandshakeLimit {
   readonly most: number
   readonly drops: Drops
@@ -36,9 +36,9 @@ interface Handshake {
 }
 
 /**
- * An HTTPS server. It replaces its certificate when the files change; open connections keep the one
- * they began with.
- * @throws {Error} of one line, when the files are not a certificate and its key
+ * Creates an HTTPS server. It replaces its certificate when the files change; open connections keep
+ * theirs.
+ * @throws {Error} with a one-line message, if the files are not a certificate and its key
  */
 export function createSecureServer(
   options: ServerOptions,
@@ -57,7 +57,7 @@ export function createSecureServer(
     TLS_CERT_FILE: string
     TLS_KEY_FILE: string
   }) => {
-    // Checked together before use: the two files may be written one after the other.
+    // Check both before use: the two files may be written one after the other.
     createSecureContext({ cert, key })
     server.setSecureContext({ cert, key })
   }
@@ -74,8 +74,8 @@ export function createSecureServer(
 }
 
 /**
- * The handshakes under way, the oldest first. They are identified by their peer: Node offers no way
- * from the encrypted connection to the socket beneath.
+ * Open handshakes, oldest first. They are identified by their peer: Node offers no way from the
+ * encrypted connection to the socket beneath.
  */
 class Handshakes {
   readonly #limit: HandshakeLimit
@@ -102,7 +102,7 @@ class Handshakes {
     this.#end(peerOf(socket))
   }
 
-  /** Resolves once one of them is over; undefined where there is none. */
+  /** Resolves when the oldest ends; undefined if there is none. */
   firstEnds(): Promise<void> | undefined {
     return this.#open.values().next().value?.over
   }

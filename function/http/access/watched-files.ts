@@ -1,22 +1,22 @@
 import { readFileSync, watchFile } from 'node:fs'
 import type { Log } from '../../telemetry/log.ts'
 
-/** How often a file is checked for changes, by one stat(). */
+/** Interval between checks of a file; each is one stat(). */
 const INTERVAL_MS = 1_000
 
-/** How long after a look that found a file empty, gone or not readable it is looked at again. */
+/** Delay before the second look at a file that was empty, missing or unreadable. */
 const AGAIN_MS = 2_000
 
 /**
- * Hands over the contents of files now, and again each time one of them changes, for as long as the
- * process lives. It polls by stat(), which follows links: Kubernetes changes a mounted Secret by
- * pointing a link to another folder, which a watch of the file itself would not see.
- * @param named the files' paths by their variables
- * @param use throws where the contents are not valid: then the contents before stay in use, and the
- *   log says why
- * @param lose called where a file is empty or gone at two looks in a row: somebody took it away. A
- *   single look may fall into a rewrite in place. Without it the contents before stay in use
- * @throws {Error} of one line, when they are not valid at first
+ * Hands over the contents of files now, and again each time one of them changes, until the process
+ * ends. It polls with stat(), which follows links: Kubernetes updates a mounted Secret by pointing
+ * a link at another folder, and a watch on the file itself would not see that.
+ * @param named paths of the files, by the variable that names them
+ * @param use throws if the contents are not valid; the previous contents then stay in use, and the
+ *   log gives the reason
+ * @param lose called if a file is empty or missing in two looks in a row, so somebody removed it. A
+ *   single look may catch a rewrite in place. Without `lose`, the previous contents stay in use
+ * @throws {Error} with a one-line message, if the first contents are not valid
  */
 export function watchFiles<Name extends string>(
   named: Readonly<Record<Name, string>>,
@@ -37,7 +37,7 @@ export function watchFiles<Name extends string>(
     clearTimeout(again)
     again = undefined
   }
-  /** @param before why the look before this one could not read them */
+  /** @param before why the previous look could not read the files */
   const look = (before?: Error) => {
     try {
       use(readAll(named))
@@ -55,7 +55,7 @@ export function watchFiles<Name extends string>(
         log.error(`${names}: the contents before are not used any more: ${message}`)
       }
       if (!(error instanceof Unreadable)) stop()
-      // No change would tell that a file can be read again.
+      // A file can become readable again without any change that stat() shows.
       else if (before !== undefined || again === undefined)
         again = setTimeout(look, AGAIN_MS, error).unref()
     }
@@ -64,7 +64,7 @@ export function watchFiles<Name extends string>(
     watchFile(path, { interval: INTERVAL_MS, persistent: false }, () => look())
 }
 
-/** A file holds nothing, or cannot be read. */
+/** A file is empty or cannot be read. */
 class Unreadable extends Error {
   readonly code: string | undefined
 
@@ -74,7 +74,7 @@ class Unreadable extends Error {
   }
 }
 
-/** Without a code it is empty. Any other code, such as EMFILE, tells nothing of the file. */
+/** Without a code, the file is empty. Other codes, such as EMFILE, say nothing about the file. */
 const isMissing = (error: unknown) =>
   error instanceof Unreadable && [undefined, 'ENOENT', 'ENOTDIR'].includes(error.code)
 

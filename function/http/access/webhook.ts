@@ -3,14 +3,15 @@ import type { RequestHead } from '../head.ts'
 
 /**
  * Answers senders that ask whether they may deliver events here, as Azure Event Grid does (HTTP 1.1
- * Web Hooks for Event Delivery 1.0, section 4). Undefined for another request, or where the sender
+ * Web Hooks for Event Delivery 1.0, section 4). Undefined for any other request, or if the sender
  * is not allowed.
  */
 export type Handshake = (request: RequestHead) => Answer | undefined
 
 /**
- * The answer names no rate: what is too much is refused, and the sender delivers it again.
- * WebHook-Request-Callback is not asked: whoever names an address could make this server send to it.
+ * The answer names no rate: under overload the server refuses events, and the sender delivers them
+ * again. WebHook-Request-Callback is ignored: an attacker could use it to make this server call any
+ * address.
  *
  * @param origins DNS names of senders, as they write them in WebHook-Request-Origin
  */
