@@ -19,42 +19,42 @@ import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
 import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
-/** Streams that a client may have open on one connection; the same as requests it may pipeline. */
+/** Most open streams per connection; the same as the limit on pipelined requests. */
 const MAX_STREAMS = 128
 
 /** Bytes that a client may send on one stream before they are read. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
- * With authentication, which may take as long as the issuer does to give its keys, it is no more
- * than HTTP/2's own default: so many bytes of each stream are not counted until then.
+ * With authentication, HTTP/2's own default: that many bytes of each stream are not counted while
+ * authentication waits for the issuer's keys.
  */
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
-/** The same for a whole connection, whose bytes Node always takes. */
+/** The same for a whole connection, whose bytes Node always reads. */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
-/** As for HTTP/1.1. */
+/** The same as for HTTP/1.1. */
 const MAX_HEADER_BYTES = 16 * 1024
 
-/** How old a connection may become: clients of gRPC would else never see a new replica. */
+/** Maximum age of a connection: otherwise gRPC clients would never find a new replica. */
 const MAX_AGE_MS = 3_600_000
 
 /**
- * A whole frame of GOAWAY that refuses no stream yet (RFC 9113 section 6.8). It is written to the
- * socket, between frames of the session: after session.goaway() nghttp2 would ignore new streams.
+ * A GOAWAY frame that refuses no stream yet (RFC 9113 section 6.8). It is written to the socket
+ * between the session's frames: after session.goaway(), nghttp2 would ignore new streams.
  */
 const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255, 0, 0, 0, 0)
 
-/** What serving HTTP/2 depends on. */
+/** Dependencies of the HTTP/2 server. */
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
   readonly drops: Drops
-  /** Whether new sessions are to end, too. */
+  /** Whether new sessions must end, too. */
   isClosing(): boolean
 }
 
-/** Serves connections that speak HTTP/2. It listens to nothing: the HTTP/1.1 server does. */
+/** Serves HTTP/2 connections. It does not listen: the HTTP/1.1 server hands connections over. */
 export class Http2 {
   readonly #server: Http2Server
   readonly #context: Http2Context
@@ -97,18 +97,18 @@ export class Http2 {
       firstMs: Math.min(config.requestTimeoutMs, 60_000),
       idleMs: keepAliveMs(config),
       ageMs: MAX_AGE_MS,
-      // One to answer its last requests, and one to read the answers.
+      // One timeout to answer the last requests, one to read the answers.
       leavingMs: 2 * config.requestTimeoutMs,
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
-      // A stream that its client cancels; without a listener, it would end the process.
+      // Without a listener, a stream that its client cancels would end the process.
       stream.on('error', () => {})
       if (!this.#limit.admit(stream)) return
       open.began(stream)
       this.#answer(stream, headOf(headers, rawHeaders), open)
     })
     connections.handOver(socket, open)
-    // Not before the server's own settings, which are a session's first frame.
+    // Not before the server's own settings, which must be the session's first frame.
     if (isClosing()) setImmediate(() => open.end())
   }
 
@@ -129,7 +129,7 @@ export class Http2 {
   }
 }
 
-/** gRPC-Web and others whose names begin so are not gRPC. */
+/** Not gRPC-Web, nor any other type with this prefix. */
 const IS_GRPC = /^application\/grpc(?![-\w])/i
 
 function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): RequestHead {
@@ -144,16 +144,16 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
 }
 
 interface Times {
-  /** Until the client's first frame. */
+  /** Time for the client's first frame. */
   readonly firstMs: number
-  /** Without a stream. */
+  /** Time without a stream. */
   readonly idleMs: number
   readonly ageMs: number
-  /** For the streams that are open when the client says GOAWAY. */
+  /** Time for the streams that are open when the client sends GOAWAY. */
   readonly leavingMs: number
 }
 
-/** The life of one connection: it ends when it is idle, or old, or when the process ends. */
+/** One connection. It ends when it is idle or old, or when the process ends. */
 export class OpenSession implements Session {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket
@@ -168,12 +168,13 @@ export class OpenSession implements Session {
     this.#socket = socket
     this.#times = times
     this.#idle = setTimeout(afterReading, times.firstMs, () => this.#onIdle()).unref()
-    // Between 0.9 and 1.1 of it: clients that came together do not come back together.
+    // Between 0.9 and 1.1 times the age, so that clients that connected together do not reconnect
+    // together.
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
     session.once('remoteSettings', () => this.#restartIdle())
-    // Node closes the session with its last stream. After a frame that is an error there is no last
-    // one: nghttp2 then neither reads nor writes, and Node keeps the streams.
+    // Node closes the session with its last stream. After an invalid frame there is no last stream:
+    // nghttp2 stops reading and writing, and Node keeps the streams.
     let leaving: NodeJS.Timeout | undefined
     session.once('goaway', () => {
       leaving = setTimeout(() => session.destroy(), times.leavingMs).unref()
@@ -203,14 +204,13 @@ export class OpenSession implements Session {
     return 'waiting'
   }
 
-  /** The client is told that streams it has just opened were not answered. */
+  /** Tells the client that its newest streams were not answered. */
   drop(): void {
     this.#session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
   /**
-   * Streams that the client opens before it can know of the end are answered, too (RFC 9113 section
-   * 6.8).
+   * Also answers streams that the client opens before it sees the GOAWAY (RFC 9113 section 6.8).
    */
   end(): void {
     if (this.#ending || this.#session.closed) return

@@ -6,16 +6,15 @@ import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 
 /*
- * The parts of an inference request that only HTTP has: media types, and the header that says where
- * the JSON ends. They need no listener, so the function answers in the same way under another
- * runtime.
+ * HTTP's own parts of an inference request: media types, and the header with the length of the
+ * JSON. No listener is needed, so the function answers in the same way under another runtime.
  */
 
-/** Answers one V2 inference request over HTTP, whatever becomes of it. */
+/** Answers one V2 inference request over HTTP; errors become answers. */
 export const infer = (request: Request, caller: Caller, dataPlane: DataPlane): Promise<Answer> =>
   answerTo(() => codecOf(request), caller, dataPlane)
 
-/** The same for a request whose JSON a runtime has parsed. */
+/** The same for a request whose JSON a runtime has already parsed. */
 export const inferParsed = (
   json: ParsedJson,
   caller: Caller,
@@ -40,7 +39,7 @@ function codecOf(request: Request): BytesCodec {
   return new BytesCodec({ body: request.body, jsonLength, responseData: 'binary' })
 }
 
-/** A response in JSON, which may have binary tensor data behind it. */
+/** Makes an answer of JSON, followed by any binary tensor data. */
 export function toAnswer(response: EncodedResponse): Answer {
   const { json, binary } = response
   if (binary === undefined)
@@ -56,7 +55,7 @@ export function toAnswer(response: EncodedResponse): Answer {
 }
 
 /**
- * Without Inference-Header-Content-Length the body is JSON, whatever it is called (binary tensor
+ * Without Inference-Header-Content-Length the body is JSON, whatever its media type (binary tensor
  * data extension).
  * @throws {Refused} 415
  */
@@ -77,7 +76,7 @@ export function checkMediaType({ headers }: Request, jsonLength?: number): void 
   )
 }
 
-/** application/json, of UTF-8 where a charset is named. */
+/** Whether the media type is application/json, with no charset or UTF-8. */
 function isJsonType(contentType: string): boolean {
   const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
   return (

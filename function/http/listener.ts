@@ -20,15 +20,15 @@ import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 
-/** A turn of the event loop so short that hardly any connection can have arrived in it. */
+/** In a shorter turn of the event loop, hardly any connection can have arrived. */
 const QUIET_TURN_MS = 0.02
 
 /** Answers a request by its route. */
 export type Respond = () => Promise<void>
 
 /**
- * Stands between the listener and the routes, such as an Express application. It hands every
- * request on by `respond`.
+ * Runs before the routes, such as an Express application. It passes requests on by calling
+ * `respond`.
  */
 export type Middleware = (
   request: IncomingMessage,
@@ -36,7 +36,7 @@ export type Middleware = (
   respond: Respond,
 ) => void
 
-/** What a listener serves besides the routes of the configuration, or instead of them. */
+/** Changes to what a listener serves. */
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
@@ -44,7 +44,7 @@ export interface ListenOptions {
 
 /**
  * Listens on the configured port.
- * @throws {Error} of one line, when it cannot listen on the port
+ * @throws {Error} with a one-line message, if it cannot listen on the port
  */
 export async function listen(
   service: Service,
@@ -110,13 +110,13 @@ async function serve(
 interface Handling {
   readonly service: Service
   readonly config: Config
-  /** Gives a connection to HTTP/2. @param received what was read of it */
+  /** Hands a connection to HTTP/2. @param received bytes already read from it */
   readonly handOver: (socket: Socket, received: Uint8Array) => void
 }
 
 const NOTHING = new Uint8Array(0)
 
-/** Listens to everything that arrives. */
+/** Attaches listeners to every event of the server. */
 function handleRequests(
   { server, connectionEvent }: HttpServer,
   connections: Connections,
@@ -124,7 +124,7 @@ function handleRequests(
 ): void {
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const connection = connections.of(request.socket)
-    // The client hung up before its request was begun.
+    // The client hung up before its request began.
     if (connection === undefined) return
     const caller = callerOf(request, service, requestTimeoutMs)
     const exchange = { request, response, caller }
@@ -146,13 +146,13 @@ function handleRequests(
     connections.add(socket)
     if (agreedOnHttp2(socket)) handOver(socket, NOTHING)
   })
-  // Node would close a connection that was idle for too long, whatever has come on it.
+  // Node would close a connection that was idle for too long even if a request has arrived on it.
   server.on('timeout', (socket: Socket) => afterReading(() => connections.closeIdle(socket)))
   server.on('request', onRequest)
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', onRequest)
   server.on('connect', (_request, socket: Socket) => {
-    // Node has let go of this socket: without a listener, its error would end the process.
+    // Node no longer handles this socket's errors: without a listener, one would end the process.
     socket.on('error', () => {})
     socket.resume()
     const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'
@@ -173,7 +173,7 @@ interface Parts {
   readonly sender: Sender
 }
 
-/** A port that is listened on, until it is closed. */
+/** An open port. */
 export class Listener {
   readonly port: number
   readonly responder: Responder
@@ -185,7 +185,7 @@ export class Listener {
     this.#parts = parts
   }
 
-  /** From here on every answer closes its connection. */
+  /** From now on, every answer closes its connection. */
   stopKeepAlive(): void {
     this.#parts.sender.closing = true
     this.#parts.connections.endSessions()
@@ -193,16 +193,16 @@ export class Listener {
 
   /**
    * Stops listening once no client is connected and no request was answered for `ms`, counted from
-   * now at the earliest; resolves then.
-   * @param prepare is awaited before it stops listening: clients that connect meanwhile are served
+   * now at the earliest. Resolves then.
+   * @param prepare awaited before listening stops; clients that connect meanwhile are served
    */
   async closeWhenUnused(ms: number, prepare = async () => {}): Promise<void> {
     const { http, connections, responder } = this.#parts
-    // Not from when it began to listen: the model may have taken longer to load.
+    // Not from the start of listening: loading the model may have taken longer than `ms`.
     responder.lastUsed = performance.now()
     let preparedFor: number | undefined
     for (;;) {
-      // Connections that have arrived already are accepted first.
+      // First accept connections that have already arrived.
       await nextTurn()
       const socket = connections.first()
       const handshake = http.handshakeEnds()
@@ -216,15 +216,15 @@ export class Listener {
         await prepare()
       }
     }
-    // In the same turn as the last look: no connection can be accepted between them. Later ones
-    // stay in the backlog of systemd's socket.
+    // In the same turn as the last check, so that no connection can be accepted in between. Later
+    // ones stay in the backlog of systemd's socket.
     stopListening(http.server)
   }
 
   /**
    * Stops listening and waits for requests in flight, at most `timeoutMs`; then closes the
-   * connections that are left.
-   * @param patienceMs how long an idle connection is kept for the next request on it
+   * remaining connections.
+   * @param patienceMs how long an idle connection is kept for its next request
    * @returns whether all requests were answered
    */
   async close(timeoutMs: number, patienceMs?: number): Promise<boolean> {
@@ -233,7 +233,7 @@ export class Listener {
     const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
     await acceptAll(server)
     stopListening(server)
-    // Not before: a client whose connection closes opens another at once.
+    // Not earlier: a client whose connection closes opens another at once.
     sender.closing = true
     void connections.end(patienceMs)
     setTimeout(afterReading, NEXT_REQUEST_MS, http.dropHandshakes).unref()
@@ -249,16 +249,13 @@ export class Listener {
   }
 }
 
-/**
- * Not http's own close(): it also destroys connections whose last answer is still being read (Node
- * 24).
- */
+/** http's own close() also destroys connections whose last answer is still being read (Node 24). */
 const stopListening = (server: Server) => NetServer.prototype.close.call(server)
 
 /**
  * Closing the listener resets connections that are still in the accept queue, and the event loop
- * accepts one a turn (libuv 1.45 and later). Resolves after a short turn without a new connection;
- * at the latest after a turn for every place in the queue.
+ * accepts one a turn (libuv 1.45 and later). Resolves after a short turn without a new connection,
+ * at the latest after one turn for every place in the queue.
  */
 async function acceptAll(server: Server): Promise<void> {
   let accepted = 0

@@ -14,17 +14,14 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 
-/** What to answer to bytes that Node's parser refuses. */
+/** The status and reason for bytes that Node's parser rejects. */
 export const reasonOf = ({
   code = '',
   message,
 }: NodeJS.ErrnoException): [status: number, message: string] =>
   REASONS[code] ?? [400, `the request is not valid HTTP: ${message.replace(/^Parse Error: /, '')}`]
 
-/**
- * An answer on a connection whose HTTP is malformed, so that there is no response object to give it
- * to.
- */
+/** Writes an answer to a connection with malformed HTTP, which has no response object. */
 export function sendRaw(socket: Socket, status: number, message: string, headers: string): void {
   if (!socket.writable) {
     socket.destroy()

@@ -3,28 +3,28 @@ import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
 
 /**
- * Bodies and large answers in memory at once, over all requests, in units of the largest one
- * allowed. Beside them there may be one body more in tensors that wait, and for the request that is
- * being answered its tensors and its answer: five in all.
+ * Concurrent bodies and large answers in memory, in units of the largest allowed body. There may
+ * also be one body in waiting tensors, and the tensors and answer of the running request: five in
+ * all.
  */
 const LARGE_BODIES = 2
 
-/** Bodies and answers take no more than this share of what the model leaves of the memory. */
+/** Largest share for bodies and answers of the memory that the model leaves free. */
 const SHARE_OF_FREE = 1 / 3
 
-/** Smaller bodies have room of their own, so that large ones do not crowd them out. */
+/** Smaller bodies have their own room, so that large ones cannot crowd them out. */
 export const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 
-/** Bodies that are still arriving leave this share of it to those that are whole. */
+/** Share of the room that arriving bodies must leave to complete ones. */
 const KEPT_FOR_WHOLE = 1 / 8
 
-/** They may take this share of the room for large ones besides, as long as those leave it. */
+/** Share of the room for large bodies that small ones may borrow while it is unused. */
 const LENT_TO_SMALL = 1 / 2
 
 /**
- * Room that bodies leave to small answers: else bodies that fill all of it could not be answered,
- * and so would not leave it.
+ * Room for small answers that bodies cannot take. Otherwise bodies that fill all of the room could
+ * not be answered, and would never leave it.
  */
 const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 
@@ -33,7 +33,7 @@ const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
 
 type Room = Record<'small' | 'large', number>
 
-/** An answer that waits for others to leave room for it. */
+/** An answer that waits for room. */
 interface Waiting {
   readonly reservation: Reservation
   readonly bytes: number
@@ -45,27 +45,24 @@ interface Waiting {
 
 const roomOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
 
-/**
- * The memory for request bodies and for answers that are still being read; one for the whole
- * server.
- */
+/** The memory for request bodies and unread answers; one instance for the whole server. */
 export class BodyMemory {
   readonly arrivals = new Arrivals()
   readonly #used: Room = { small: 0, large: 0 }
   readonly #roomForBodies: Room
   readonly #roomForAnswers: Room
   readonly #free: () => number
-  /** Answers that wait for room before they are made, the oldest first. */
+  /** Answers that wait for room before they are made, oldest first. */
   readonly #waiting: Record<keyof Room, Waiting[]> = { small: [], large: [] }
-  /** Small answers that wait for their clients to read them, the oldest first. */
+  /** Small answers that wait for their clients to read them, oldest first. */
   readonly #unread = new Set<Reservation>()
 
-  /** @param free bytes that the model leaves of the memory; known once it is loaded */
+  /** @param free bytes of memory that the model leaves free; known once it is loaded */
   constructor(maxBodyBytes: number, free: () => number = () => Number.POSITIVE_INFINITY) {
     const large = LARGE_BODIES * maxBodyBytes
     this.#free = free
     this.#roomForBodies = { small: Math.min(ROOM_FOR_SMALL_BYTES, large), large }
-    // Answers may be larger than the bodies that ask for them.
+    // Answers may be larger than the bodies of their requests.
     this.#roomForAnswers = {
       small: ROOM_FOR_SMALL_BYTES + ROOM_BESIDE_BODIES_BYTES,
       large: Math.max(large, ROOM_FOR_LARGE_ANSWERS_BYTES),
@@ -73,8 +70,8 @@ export class BodyMemory {
   }
 
   /**
-   * Room for an answer to a request without a body.
-   * @throws {Overloaded} when other requests fill the memory
+   * Reserves room for an answer to a request without a body.
+   * @throws {Overloaded} if other requests fill the memory
    */
   reserveForAnswer(bytes: number): Reservation {
     const reservation = new Reservation(this)
@@ -87,7 +84,7 @@ export class BodyMemory {
     return reservation
   }
 
-  /** Only reservations call this. */
+  /** For reservations only. */
   resize(reservation: Reservation, bytes: number): void {
     const before = roomOf(reservation.bytes)
     const isLess = roomOf(bytes) !== before || bytes < reservation.bytes
@@ -98,8 +95,8 @@ export class BodyMemory {
   }
 
   /**
-   * Only reservations call this: counts an answer before it is made, once there is room beside
-   * those of others. One that is alone is always admitted.
+   * For reservations only: counts an answer before it is made, once there is room. A single answer
+   * is always admitted.
    */
   expect(reservation: Reservation, bytes: number, caller: Caller): Promise<void> | undefined {
     const total = reservation.bytes + bytes
@@ -133,7 +130,7 @@ export class BodyMemory {
     return others === 0 || others + total <= this.#available(this.#roomForAnswers, room)
   }
 
-  /** In their order, as many as there is room for now. */
+  /** Admits waiting answers in order, as many as there is room for. */
   #admit(waiting: Waiting[]): void {
     for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
       const { reservation, bytes, caller, timer, resolve, reject } = next
@@ -148,29 +145,29 @@ export class BodyMemory {
     }
   }
 
-  /** Each kind gets its own room, and small ones besides what they may of the large ones'. */
+  /** Each kind has its own room. Small ones may also borrow from the room of the large ones. */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
     if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)
     return room.small + Math.max(0, Math.min(LENT_TO_SMALL * large, large - this.#used.large))
   }
 
-  /** Only reservations call this. */
+  /** For reservations only. */
   waitForReader(reservation: Reservation): void {
     if (roomOf(reservation.bytes) === 'small') this.#unread.add(reservation)
   }
 
-  /** Only reservations call this. */
+  /** For reservations only. */
   stopWaiting(reservation: Reservation): void {
     this.#unread.delete(reservation)
   }
 
-  /** @throws {Overloaded} when there is no room for the body's bytes */
+  /** @throws {Overloaded} if there is no room for the body's bytes */
   checkBody(reservation: Reservation, needing: Needing): void {
     this.#check(reservation, this.#roomForBodies, needing)
   }
 
-  /** @throws {Overloaded} when there is no room for the answer's bytes */
+  /** @throws {Overloaded} if there is no room for the answer's bytes */
   checkAnswer(reservation: Reservation): void {
     this.#check(reservation, this.#roomForAnswers, WHOLE)
   }
@@ -186,8 +183,8 @@ export class BodyMemory {
   }
 
   /**
-   * Unread small answers make room for other small requests, and then bodies that make less
-   * progress; large answers keep their time.
+   * For small requests, drops unread small answers first, then bodies that make less progress.
+   * Large answers keep their time.
    * @returns whether there is room
    */
   #makeRoom(isFull: () => boolean, room: keyof Room, needing: Needing): boolean {
@@ -198,7 +195,7 @@ export class BodyMemory {
         if (!isFull()) return true
       }
     }
-    // A small one makes room for a large one only where it is in the room for large ones.
+    // Small bodies are evicted for a large one only if they have borrowed its room.
     const frees = ({ bytes }: Arriving) =>
       roomOf(bytes) === room || (room === 'large' && this.#used.small > ROOM_FOR_SMALL_BYTES)
     while (this.arrivals.evictFor(needing, frees)) if (!isFull()) return true
@@ -206,12 +203,12 @@ export class BodyMemory {
   }
 }
 
-/** Of a request that has arrived. */
+/** Stands for a request that has arrived completely. */
 const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
 export const FULL = 'other requests\u2019 bodies fill the memory for them; try again later'
 
-/** The memory that one request takes, for its body and then for its answer. */
+/** The memory of one request, for its body and then for its answer. */
 export class Reservation {
   bytes = 0
   closeConnection: (() => void) | undefined
@@ -223,8 +220,8 @@ export class Reservation {
   }
 
   /**
-   * Memory for bytes of the body, which have arrived.
-   * @throws {Overloaded} when other requests fill the memory, and make as much progress
+   * Counts bytes of the body that have arrived.
+   * @throws {Overloaded} if other requests fill the memory and make as much progress
    */
   add(bytes: number, needing: Needing): void {
     this.#memory.resize(this, this.bytes + bytes)
@@ -232,8 +229,8 @@ export class Reservation {
   }
 
   /**
-   * Counts an answer that is about to be made. The first one waits for room. Further ones, of a
-   * batch of events, do not wait while they hold what others may wait for.
+   * Counts an answer that is about to be made. The first one waits for room. Later answers to a
+   * batch of events do not wait, because they hold memory that others may wait for.
    * @throws {Overloaded} @throws {DeadlinePassed}
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
@@ -244,8 +241,8 @@ export class Reservation {
   }
 
   /**
-   * The answer has taken the body's place.
-   * @throws {Overloaded} when it is larger, and other requests fill the memory
+   * The answer has replaced the body.
+   * @throws {Overloaded} if it is larger, and other requests fill the memory
    */
   becomeAnswer(bytes: number): void {
     const grows = bytes > this.bytes
@@ -254,8 +251,9 @@ export class Reservation {
   }
 
   /**
-   * The client reads its answer more slowly than it came.
-   * @param closeConnection called where other small requests need the room; it must release this
+   * Called if the client has not read its whole answer.
+   * @param closeConnection called if other small requests need the room; must release this
+   *   reservation
    */
   waitForReader(closeConnection: () => void): void {
     this.closeConnection = closeConnection

@@ -5,13 +5,13 @@ import { ROUTES, type TableRoute } from './routes.ts'
 
 const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind === 'metrics')
 
-/** Connections at a time, beside those of PORT: monitoring sees a server under attack. */
+/** Separate from the limit on PORT, so that monitoring can see a server under attack. */
 const MOST_CONNECTIONS = 64
 
 /**
- * The same listener on METRICS_PORT, for metrics and health alone. No authentication here: restrict
+ * The same listener on METRICS_PORT, for metrics and health only. No authentication here: restrict
  * access at the network.
- * @throws {Error} of one line, when it cannot listen on the port
+ * @throws {Error} with a one-line message, if it cannot listen on the port
  */
 export const listenForMetrics = (
   service: Service,

@@ -2,8 +2,8 @@ import { BadRequest } from '../protocol/errors.ts'
 import { isObject, parseJson, show } from '../protocol/json.ts'
 
 /**
- * What an index request asks (Triton's model repository extension, "Index"). Its clients send no
- * body, or `{"ready": true}`.
+ * Whether an index request asks only for ready models (Triton's model repository extension,
+ * "Index"). Clients send no body, or `{"ready": true}`.
  * @throws {BadRequest}
  */
 export function asksOnlyReady(body: Uint8Array): boolean {

@@ -19,56 +19,52 @@ import {
   type TableRoute,
 } from './routes.ts'
 
-/** The body of a request, read only once a route takes it. */
+/** The body of a request, read only after a route has been found. */
 export interface RequestBody {
-  /**
-   * @throws {Refused|BadRequest|Overloaded} @throws {HungUp} when the client closed the connection
-   */
+  /** @throws {Refused|BadRequest|Overloaded} @throws {HungUp} if the client has hung up */
   read(): Promise<Uint8Array>
   /**
-   * The answer takes the body's place in memory.
-   * @throws {Overloaded} when there is no room for it
+   * Hands the body's place in memory to the answer.
+   * @throws {Overloaded} if there is no room for it
    */
   becomeAnswer(answer: Answer): void
   release(): void
 }
 
-/**
- * The client closed the connection before its request was complete; an answer would reach no one.
- */
+/** The client closed the connection before its request was complete, so no answer is sent. */
 export class HungUp extends Error {
   readonly code = 'HUNG_UP'
 }
 
-/** What answering a request depends on. */
+/** Dependencies of a responder. */
 export interface ResponderOptions {
   readonly routeOf: RouteLookup
   readonly authenticate: Authenticate | undefined
   readonly cors: Cors | undefined
-  /** Undefined where no sender of events may subscribe this server. */
+  /** Undefined if no event sender may subscribe this server. */
   readonly handshake: Handshake | undefined
   readonly metrics: Metrics
   readonly log: Log
   /**
-   * Ends connections of probes with the answer: they ask again and again, and a process that ends
-   * when unused would never end.
+   * Close the connections of probes after the answer: probes repeat, and would keep alive a process
+   * that should exit when unused.
    */
   readonly closeProbes: boolean
 }
 
-/** One request on its way through the steps. */
+/** State of one request between the steps. */
 interface StepContext {
   readonly head: RequestHead
   readonly path: string
   readonly caller: Caller
   readonly body: RequestBody
-  /** @throws {Refused} where there is none */
+  /** @throws {Refused} if there is no route */
   readonly findRoute: () => Route | undefined
-  /** Known after the step that finds it. */
+  /** Set by the step that finds it. */
   route: Route | undefined
 }
 
-/** @returns the answer, or undefined to go on with the next step */
+/** @returns the answer, or undefined to continue with the next step */
 type Step = (
   context: StepContext,
   options: ResponderOptions,
@@ -84,12 +80,9 @@ const STEPS: readonly Step[] = [
   callHandler,
 ]
 
-/** Answers requests. It knows no socket and no version of HTTP but what a head says. */
+/** Answers requests. It knows no sockets, and no HTTP version beyond the request head. */
 export class Responder {
-  /**
-   * When a request was last answered, on performance.now()'s clock; probes and scrapes do not
-   * count.
-   */
+  /** When a request was last answered, by performance.now(). Probes and scrapes do not count. */
   lastUsed = performance.now()
   readonly #options: ResponderOptions
 
@@ -101,7 +94,7 @@ export class Responder {
     return this.#options.authenticate
   }
 
-  /** @returns undefined where the client has hung up */
+  /** @returns undefined if the client has hung up */
   async respond(head: RequestHead, caller: Caller, body: RequestBody): Promise<Answer | undefined> {
     const { routeOf } = this.#options
     const path = pathOf(head.url ?? '')
@@ -129,7 +122,7 @@ export class Responder {
     }
   }
 
-  /** The answer to an error; counted, and logged where it was not foreseen. */
+  /** Makes the answer to an error. Counts it, and logs it if it was unexpected. */
   refuse(error: unknown, { headers }: RequestHead, caller: Caller): Answer {
     const { metrics, log } = this.#options
     const meaning = meaningOf(error)
@@ -139,7 +132,7 @@ export class Responder {
     return errorAnswer(error)
   }
 
-  /** Adds to an answer what every answer to such a request has. */
+  /** Adds the headers that every answer to such a request has. */
   #finish({ head, route }: StepContext, answer: Answer): Answer {
     const { cors, closeProbes } = this.#options
     const isProbe = closeProbes && route?.kind !== undefined
@@ -184,7 +177,7 @@ function answerHandshake(
     : undefined
 }
 
-/** Not async: without authentication no request waits for this step. */
+/** Not async: without authentication, requests do not wait for this step. */
 function checkCaller(
   { head, findRoute }: StepContext,
   { authenticate }: ResponderOptions,
@@ -252,9 +245,9 @@ const allow = (route: Route | undefined) =>
 const shorten = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
 
 /**
- * The responder of a service. Authentication, CORS and pages are loaded only where they are used:
- * other starts and other requests do not pay for them.
- * @throws {Error} of one line, when what authenticates callers cannot be used
+ * Creates the responder of a service. Authentication, CORS and pages are loaded only if used, so
+ * that they do not slow down other starts and requests.
+ * @throws {Error} with a one-line message, if the configured authentication cannot be used
  */
 export async function createResponder(
   service: Service,

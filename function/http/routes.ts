@@ -12,32 +12,32 @@ import { infer } from './infer.ts'
 import type { Operations } from './pages/operation.ts'
 import { asksOnlyReady } from './repository.ts'
 
-/** Answers a request of one route; it knows no version of HTTP. */
+/** Answers a request of one route, independently of the HTTP version. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
-/** What a path answers by method; HEAD and OPTIONS follow from GET and POST. */
+/** Handlers of one path by method. HEAD and OPTIONS follow from GET and POST. */
 export interface Route<Answers = Handler> {
   readonly GET?: Answers
   readonly POST?: Answers
   /** Answers GET to clients that accept HTML. */
   readonly page?: Answers
   /**
-   * Routes that probes and scrapers ask, which keep no process awake. Health needs no
-   * authentication; a model's readiness does; metrics may have a port of their own.
+   * Routes of probes and scrapers, which do not keep a process awake. Health needs no
+   * authentication; a model's readiness does. Metrics may have a port of their own.
    */
   readonly kind?: 'health' | 'readiness' | 'metrics'
-  /** Whether a POST is an event; absent, none is. */
+  /** Whether a POST is an event; if absent, no POST is. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
-/** Handlers of documents and pages; loaded at the first request for one. */
+/** Handlers of documents and pages, loaded at the first request for one. */
 export interface Pages {
   docs(request: Request): Answer
   openApi(request: Request, caller: Caller): Promise<Answer>
   playground(request: Request, caller: Caller): Promise<Answer>
 }
 
-/** What the handlers of the table depend on. */
+/** Dependencies of the handlers. */
 export interface RouteContext {
   readonly service: Service
   readonly pages: () => Promise<Pages>
@@ -52,11 +52,11 @@ export type TableHandler = (
 /** A row of the table. */
 export interface TableRoute extends Route<TableHandler> {
   /**
-   * `{model}` and `{version}` stand for this server's, percent-encoded; what is in brackets may be
-   * absent.
+   * `{model}` and `{version}` stand for this server's, percent-encoded; the part in brackets is
+   * optional.
    */
   readonly path: string
-  /** How OpenAPI describes it, where pages/operations.ts does not know it. */
+  /** The OpenAPI description, for rows that pages/operations.ts does not describe. */
   readonly operations?: () => Promise<Operations>
 }
 
@@ -73,12 +73,12 @@ const plainReady: TableHandler = ({ service: { dataPlane } }) => {
   return ready ? json({ status: 'ready' }) : json({ status: 'not ready', error }, 503, RETRY)
 }
 
-/** Whether a POST is an event, where events are taken. */
+/** Whether a POST is an event, on routes that accept events. */
 export const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
 
 /**
- * A Broker takes an answer without `ce-` headers for a failed delivery, so an event is answered as
- * one wherever a subscriber's URI may point.
+ * A Broker treats an answer without `ce-` headers as a failed delivery, so events are answered as
+ * events on every path that a subscriber's URI may name.
  */
 const receive: TableHandler = ({ service }, request, caller) => {
   const mode = modeOf(request.headers)
@@ -87,7 +87,7 @@ const receive: TableHandler = ({ service }, request, caller) => {
     : receiveEvents(request, mode, caller, service)
 }
 
-/** At `POST /` the author's own code stands before and after the model, where there is any. */
+/** At `POST /`, the author's own code, if any, runs before and after the model. */
 const receiveData: TableHandler = (context, request, caller) =>
   context.service.dataPlane.transforms
     ? receiveByTransform(context, request, caller)
@@ -111,8 +111,8 @@ async function receiveByTransform(
 }
 
 /**
- * All routes. Their descriptions are in pages/operations.ts, which does not compile without one for
- * each.
+ * All routes. pages/operations.ts describes them, and does not compile unless it describes each
+ * one.
  */
 export const ROUTES = [
   {
@@ -130,7 +130,7 @@ export const ROUTES = [
     GET: ({ service: { model } }) => json({ models: [model.name] }),
   },
   {
-    // Of all models. Before the model's own paths: one may be called stats.
+    // For all models. Before the model's own paths, because a model may be called "stats".
     path: '/v2/models/stats',
     GET: ({ service }) => json(service.dataPlane.statistics()),
   },
@@ -202,11 +202,11 @@ export const rowsFor = ({
  */
 export type RouteLookup = (path: string) => Route | undefined
 
-/** Makes the table's rows answer for one service. */
+/** Binds the table's rows to one service. */
 export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
   const { model } = context.service
   const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
-  // Paths as clients write them; the patterns are for those with a slash at the end or other
+  // Paths as clients usually write them. The patterns match paths with a trailing slash or other
   // escapes.
   const byPath = new Map(
     routes.flatMap(({ path, route }) => pathsOf(path, model).map(path => [path, route] as const)),
@@ -258,18 +258,18 @@ export function pathsOf(path: string, { name, version }: Named): string[] {
 
 const OPTIONAL_PART = /\[(.*)\]/
 
-/** A row's paths for any model, however percent-encoded, with or without a slash at the end. */
+/** Matches a row's paths for any model, in any escaping, with or without a trailing slash. */
 function patternOf(path: string): RegExp {
   const source = path
     .replaceAll('.', '\\.')
-    // Some clients escape it.
+    // Some clients escape the colon.
     .replaceAll(':', '(?::|%3A|%3a)')
     .replace(OPTIONAL_PART, '(?:$1)?')
     .replaceAll(/\{(\w+)\}/g, '(?<$1>[^/]+)')
   return new RegExp(path === '/' ? '^/$' : `^${source}/?$`)
 }
 
-/** @throws {Refused} 404 for another model or version, 400 where they are not percent-encoded */
+/** @throws {Refused} 404 for another model or version, 400 if the percent-encoding is invalid */
 function checkPath({ model, version }: Readonly<Record<string, string>>, served: Named): void {
   if (model !== undefined) checkServed({ model: decodeSegment(model) }, served)
   if (version !== undefined) checkServed({ version: decodeSegment(version) }, served)
@@ -283,7 +283,10 @@ function decodeSegment(segment: string): string {
   }
 }
 
-/** The route; undefined also where a model is named that is not served here: who asks may not know. */
+/**
+ * The route, or undefined if there is none. Hides the error for an unknown model from callers that
+ * are not authenticated.
+ */
 export function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
   try {
     return findRoute()

@@ -16,25 +16,25 @@ import { SLICE_BYTES, writeInSlices } from './slices.ts'
  */
 export const LINGER_MS = 1_000
 
-/** Refusals for the size or the speed of a body, or for its sender: the rest of the body is cut off. */
+/** Statuses for the size, speed or sender of a body: the rest of the body is cut off. */
 const CUT_OFF = new Set([401, 403, 408, 413, 503])
 
 const WITHOUT_LENGTH = new Set([204, 304])
 
 const ASCII = /^[\x20-\x7e]*$/
 
-/** Where an answer goes. */
+/** A request and where to send its answer. */
 export interface Destination {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly body: IncomingBody
 }
 
-/** What waiting for clients depends on. */
+/** Dependencies for waiting until a client has read its answer. */
 export interface Waiting {
   readonly memory: BodyMemory
   readonly requestTimeoutMs: number
-  /** Of the client. */
+  /** The client's address. */
   readonly address: string | undefined
   /** Ends the answer before it is complete. */
   cutOff(): void
@@ -42,7 +42,7 @@ export interface Waiting {
 
 /** Sends answers over HTTP/1.1. */
 export class Sender {
-  /** From here on each answer closes its connection. */
+  /** If true, each answer closes its connection. */
   closing = false
   readonly #memory: BodyMemory
   readonly #config: Config
@@ -52,7 +52,7 @@ export class Sender {
     this.#config = config
   }
 
-  /** Not async where it need not be: most answers are not compressed. */
+  /** Async only if needed: most answers are not compressed. */
   send(destination: Destination, answer: Answer): void | Promise<void> {
     const acceptEncoding = destination.request.headers['accept-encoding']
     const length = sizeOf(answer.body)
@@ -85,7 +85,7 @@ export class Sender {
     if (request.method === 'HEAD') response.end()
     else if (cutsOff) lingerThenEnd(request, response, bytesOf(body))
     else if (length > SLICE_BYTES) writeInSlices(response, body, bytes => reading?.add(bytes))
-    // Node writes the headers as UTF-8 with a body that is text, though it read them as Latin-1.
+    // With a text body, Node writes the headers as UTF-8, although it read them as Latin-1.
     else if (typeof body === 'string') response.end(hasAsciiId(headers) ? body : Buffer.from(body))
     else endWithParts(response, body)
     if (cutsOff || isHandedOver(response)) destination.body.release()
@@ -99,8 +99,8 @@ export class Sender {
   }
 
   /**
-   * Node reads and drops the rest of a body. A body that is refused for its size or its sender is
-   * cut off instead.
+   * Node reads and drops the rest of a body. A body refused for its size or sender is cut off
+   * instead.
    */
   #cutsOff({ request, body }: Destination, status: number): boolean {
     if (body.wasRead || request.complete) return false
@@ -108,10 +108,10 @@ export class Sender {
   }
 }
 
-/** One for the process, whose listeners share libuv's threads. */
+/** One for the process, because all listeners share libuv's threads. */
 const COMPRESSOR = new Compressor()
 
-/** The answer as its client prefers it. */
+/** Compresses an answer as its client prefers. */
 export async function compressAnswer(answer: Answer, acceptEncoding: string): Promise<Answer> {
   const compressed = await COMPRESSOR.compress(answer, sizeOf(answer.body), acceptEncoding)
   if (compressed === undefined) return answer
@@ -129,11 +129,10 @@ export function headersOf(
   request: Pick<RequestHead, 'headers'>,
   length: number,
 ): Record<string, string | number> {
-  // Parts of an answer may be the caller's own text: browsers must not take it for anything but
-  // its declared type.
+  // Answers may contain the caller's own text: browsers must use only the declared type.
   const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-  // On the uncompressed answer, too: a cache must not give that to clients that accept
-  // compression, and the reverse.
+  // On uncompressed answers too: a cache must not give them to clients that accept compression, or
+  // the reverse.
   if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
   if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
   const requestId = request.headers['x-request-id']?.toString()
@@ -145,9 +144,9 @@ const hasAsciiId = ({ 'x-request-id': id }: Readonly<Record<string, string | num
   id === undefined || ASCII.test(String(id))
 
 /**
- * An answer that does not fit the socket waits in memory for its client, for as long as a request
- * may take to arrive, or until others need the memory whose clients make more progress.
- * @returns what counts the progress of its client
+ * Keeps an answer that does not fit the socket's buffer in memory for its client: at most as long
+ * as a request may take to arrive, or until faster clients need the memory.
+ * @returns the arrival that counts the client's progress
  */
 export function waitForReader(
   to: Writable,
@@ -184,7 +183,7 @@ export function waitForReader(
   return reading
 }
 
-/** All of an answer has been given to the kernel. */
+/** Whether the kernel has the whole answer. */
 export const isHandedOver = (to: Writable): boolean => to.writableEnded && to.writableLength === 0
 
 function addTo(vary: string | undefined, name: string): string {
@@ -193,13 +192,12 @@ function addTo(vary: string | undefined, name: string): string {
 }
 
 /**
- * Whether a connection ends with the answer. After a request to change the protocol, which is not
- * granted, Node's parser does not report a malformed request: it would get no answer until its time
- * is over.
+ * Whether a connection ends with the answer. After a refused protocol upgrade, Node's parser does
+ * not report a malformed request: it would stay unanswered until it times out.
  */
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
-/** Headers and parts in one write to the socket, without copying the tensors among them. */
+/** Writes headers and parts to the socket at once, without copying the tensors. */
 function endWithParts(response: ServerResponse, parts: readonly (string | Uint8Array)[]): void {
   response.cork()
   for (const part of parts) response.write(part)
@@ -208,7 +206,7 @@ function endWithParts(response: ServerResponse, parts: readonly (string | Uint8A
 }
 
 /**
- * Sends all of the answer, then waits a little for the client to stop sending before the connection
+ * Sends the whole answer, then waits briefly for the client to stop sending before the connection
  * closes.
  */
 function lingerThenEnd(

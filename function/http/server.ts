@@ -3,24 +3,24 @@ import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Drops } from './connection-limit.ts'
 
-// The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a
-// 502.
+// The queue-proxy keeps idle connections for 90 s. If this server closed first, the queue-proxy's
+// next request would become a 502.
 const KEEP_ALIVE_MS = 95_000
 
 /** Connections that may wait to be accepted. */
 export const BACKLOG = 1024
 
-/** TLS handshakes at a time, beside MAX_CONNECTIONS and as a share of it. */
+/** Limit on TLS handshakes, as a share of MAX_CONNECTIONS and in addition to it. */
 const SHARE_OF_HANDSHAKES = 1 / 4
 
 /** Node's server, with or without TLS. */
 export interface HttpServer {
   readonly server: Server
-  /** The event that announces a connection which can carry requests. */
+  /** The event for a new connection that can carry requests. */
   readonly connectionEvent: 'connection' | 'secureConnection'
-  /** Closes connections that are still agreeing on TLS. */
+  /** Closes connections whose TLS handshake is incomplete. */
   dropHandshakes(): void
-  /** Resolves once one of the handshakes under way is over; undefined where there is none. */
+  /** Resolves when the oldest open handshake ends; undefined if no handshake is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
@@ -28,7 +28,7 @@ export interface HttpServer {
 export const keepAliveMs = ({ idleExitMs }: Config): number =>
   idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
 
-/** @throws {Error} of one line, when the certificate or its key cannot be used */
+/** @throws {Error} with a one-line message, if the certificate or its key cannot be used */
 export async function createHttpServer(
   config: Config,
   log: Log,
@@ -39,7 +39,7 @@ export async function createHttpServer(
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
-    // Node would refuse a missing Host without a body; our answer gives the reason.
+    // Node would refuse a missing Host without a body; our own answer gives the reason.
     requireHostHeader: false,
   }
   if (config.tls === undefined)
@@ -58,7 +58,7 @@ export async function createHttpServer(
 /**
  * Listens on the configured port or socket.
  * @returns the port
- * @throws {Error} of one line, when it cannot listen on the port
+ * @throws {Error} with a one-line message, if it cannot listen on the port
  */
 export async function bind(server: Server, config: Config): Promise<number> {
   const { port, listenHost, listenFd } = config
@@ -78,7 +78,7 @@ export async function bind(server: Server, config: Config): Promise<number> {
   return address.port
 }
 
-/** Where a listener is, without a slash at the end. */
+/** The URL of a listener, without a trailing slash. */
 export function urlOf({ listenHost = 'localhost', tls }: Config, port: number): string {
   const host = listenHost.includes(':') ? `[${listenHost}]` : listenHost
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`

@@ -1,12 +1,12 @@
 import type { Writable } from 'node:stream'
 import { type Answer, bytesOf } from '../answer.ts'
 
-/** A larger answer is written in slices, so that it is seen how fast its client reads. */
+/** Larger answers are written in slices, to measure how fast their client reads. */
 export const SLICE_BYTES = 256 * 1024
 
 /**
- * Writes a body slice by slice, each when the one before has been given to the kernel.
- * @param onWritten is told of each
+ * Writes a body slice by slice, each after the kernel has taken the previous one.
+ * @param onWritten called after each slice
  */
 export function writeInSlices(
   to: Writable,
@@ -19,7 +19,7 @@ export function writeInSlices(
     if (done) to.end()
     else
       to.write(value, error => {
-        // Else it is closed, which others look after.
+        // On an error the stream closes, which is handled elsewhere.
         if (error) return
         onWritten(value.byteLength)
         next()

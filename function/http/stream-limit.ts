@@ -1,18 +1,18 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { type Drops, MOST_LOOKS, Round, SETTLED_MS } from './connection-limit.ts'
 
-/** Whether a stream's body arrives, or its answer is being read. */
+/** Whether a stream's body is arriving or its answer is being read. */
 export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
   stream.headersSent || !(stream.endAfterHeaders || stream.readableEnded)
 
 /**
- * Keeps the number of open streams, over all connections, within a bound: one connection may have
- * many, each of which takes as much memory as a connection.
+ * Limits the number of open streams over all connections. One connection may have many, and each
+ * takes as much memory as a connection.
  */
 export class StreamLimit {
   readonly #most: number
   readonly #drops: Drops
-  /** When each began, on performance.now()'s clock. */
+  /** When each began, by performance.now(). */
   readonly #open = new Map<ServerHttp2Stream, number>()
   readonly #round = new Round(this.#open)
 
@@ -21,7 +21,7 @@ export class StreamLimit {
     this.#drops = drops
   }
 
-  /** @returns whether the stream may be answered; else it is refused, so that clients try again */
+  /** @returns whether the stream may be answered; otherwise it is refused, so that clients retry */
   admit(stream: ServerHttp2Stream): boolean {
     if (this.#open.size >= this.#most) {
       const stuck = this.#longestWaiting()

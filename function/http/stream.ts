@@ -15,7 +15,7 @@ import type { Responder } from './respond.ts'
 import { compressAnswer, headersOf, isHandedOver, waitForReader } from './send.ts'
 import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
-/** What answering streams depends on. */
+/** Dependencies for answering streams. */
 export interface StreamContext {
   readonly service: Service
   readonly config: Config
@@ -23,7 +23,7 @@ export interface StreamContext {
   readonly memory: BodyMemory
 }
 
-/** One request and its answer on a stream of HTTP/2. */
+/** One request and its answer on an HTTP/2 stream. */
 interface Exchange {
   readonly stream: ServerHttp2Stream
   readonly head: RequestHead
@@ -45,7 +45,7 @@ export async function answerStream(
   caller.memory = body
   const exchange = { stream, head, body, session }
   stream.once('close', () => {
-    // Node ends the answer of a stream that its client cancels.
+    // Node also finishes the answer of a stream that its client cancels.
     if (stream.aborted || !stream.writableFinished) hangUp(caller)
     const status = stream.headersSent ? Number(stream.sentHeaders[':status']) : undefined
     report({ head, caller, status }, service)
@@ -59,7 +59,7 @@ export async function answerStream(
   }
 }
 
-/** A request whose body does not arrive in time is answered, as over HTTP/1.1. */
+/** Answers a request whose body does not arrive in time, as over HTTP/1.1. */
 function endLate(exchange: Exchange, context: StreamContext): void {
   const { stream } = exchange
   const refuse = () => {
@@ -87,7 +87,7 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   const length = sizeOf(answer.body)
   const { connection, ...headers } = headersOf(answer, head, length)
   const isEmpty = length === 0 || head.method === 'HEAD'
-  // Nothing more of the request is wanted (RFC 9113 section 8.1).
+  // The rest of the request is not needed (RFC 9113 section 8.1).
   if (!stream.endAfterHeaders && !stream.readableEnded)
     stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
   stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })

@@ -5,18 +5,16 @@ import { readJsonLength } from '../protocol/binary.ts'
 import type { Call, CallData, Reply } from '../transform/call.ts'
 import { toAnswer as toTensors } from './infer.ts'
 
-/*
- * The author's own code over HTTP. It needs no listener, like infer.ts.
- */
+/* The author's own code over HTTP. It needs no listener, like infer.ts. */
 
-/** Answers one bare request by the author's code, whatever becomes of it. */
+/** Answers one bare request with the author's code; errors become answers. */
 export const transform = (
   { headers, body }: Request,
   caller: Caller,
   dataPlane: DataPlane,
 ): Promise<Answer> => answerTo({ bytes: body }, headers, caller, dataPlane)
 
-/** The same for a request whose JSON a runtime has parsed. */
+/** The same for a request whose JSON a runtime has already parsed. */
 export const transformParsed = (
   value: unknown,
   headers: IncomingHttpHeaders,
