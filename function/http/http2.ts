@@ -209,9 +209,7 @@ export class OpenSession implements Session {
     this.#session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
-  /**
-   * Also answers streams that the client opens before it sees the GOAWAY (RFC 9113 section 6.8).
-   */
+  /** Also answers streams that the client opens before it sees GOAWAY (RFC 9113 section 6.8). */
   end(): void {
     if (this.#ending || this.#session.closed) return
     this.#ending = true

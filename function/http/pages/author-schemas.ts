@@ -5,7 +5,7 @@ import type { Schema } from './schemas.ts'
 
 /**
  * The author's schemas as components of the document: Input, Output, and one for each of their
- * `$defs`, because generators of clients do not look for types within a component.
+ * `$defs`, because client generators do not look for types within a component.
  */
 export const authorComponents = ({
   input,
@@ -15,7 +15,7 @@ export const authorComponents = ({
   ...(output !== undefined && componentsOf('Output', output)),
 })
 
-/** @returns the schema that takes anything, where the author wrote none */
+/** @returns a schema that accepts anything, if the author wrote none */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')
 
@@ -47,19 +47,19 @@ function componentName(name: string, definition: string, taken: ReadonlySet<stri
 }
 
 interface Moved {
-  /** Of the component. */
+  /** Name of the component. */
   readonly name: string
   /** The schema's own $id. */
   readonly id: string
-  /** Of the components that the schema's $defs became. */
+  /** Names of the components made from the schema's $defs. */
   readonly names: ReadonlyMap<string, string>
 }
 
-/** Values, not schemas. */
+/** Keywords with values, not schemas. */
 const VALUES = new Set(['examples', 'default', 'const', 'enum', 'required'])
-/** They say names that only this schema knows. */
+/** Keywords whose names are valid only within this schema. */
 const LOCAL = new Set(['$id', '$anchor', '$dynamicAnchor', '$dynamicRef'])
-/** Their members are schemas, by names of the author's. */
+/** Keywords that map the author's names to schemas. */
 const NAMED = new Set(['properties', 'patternProperties', 'dependentSchemas', '$defs'])
 
 function moveReferences(schema: unknown, moved: Moved): Schema {
@@ -83,11 +83,11 @@ function moveKeyword(keyword: string, value: unknown, moved: Moved): [string, un
   return [[keyword, Object.fromEntries(members)]]
 }
 
-/** The elements of `type` are words. */
+/** The elements of `type` are strings. */
 const moveEach = (each: unknown, moved: Moved) =>
   typeof each === 'string' ? each : moveReferences(each, moved)
 
-/** @returns undefined for a reference that is no path within the schema: the document then says less */
+/** @returns undefined if the reference is not a path in the schema; the document then omits it */
 function newReference(ref: string, { name, id, names }: Moved): string | undefined {
   const path = id !== '' && ref.startsWith(id) ? ref.slice(id.length) : ref
   if (path !== '' && path !== '#' && !path.startsWith('#/')) return undefined

@@ -2,13 +2,12 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 
-// Plain JavaScript, because the build imports it under any Node.
+// Plain JavaScript, so that the build can import it in any version of Node.
 
 const FOLDER = new URL('./browser/', import.meta.url)
 
 /**
- * Bundles a page of `browser/` into one file: its style sheet and its script become part of its
- * HTML.
+ * Bundles a page of `browser/` into one file, with its style sheet and its script in its HTML.
  * @param {string} name of NAME.html, which refers to NAME.css and NAME.js
  * @returns {string}
  */

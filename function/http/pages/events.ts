@@ -17,11 +17,11 @@ export const exampleEvent = (data: unknown, id: string) => ({
   data,
 })
 
-/** What events carry, each undefined where JSON cannot say it: then it is data_base64. */
+/** Schemas of event data; undefined if JSON cannot express it, which then goes into data_base64. */
 export interface EventData {
   readonly request: Schema | undefined
   readonly reply: Schema | undefined
-  /** Whether the author's own code may choose the reply's type. */
+  /** Whether the author's own code may choose the reply's media type. */
   readonly anyType: boolean
 }
 

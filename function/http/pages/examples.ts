@@ -4,23 +4,23 @@ import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
 import { BYTES, type OpenApi } from './parts.ts'
 
-/** An example of more elements would make the document megabytes long, and unreadable. */
+/** An example with more elements would make the document unreadable and megabytes long. */
 const MOST_ELEMENTS = 10_000
 
-/** Requests that the model answers 200. */
+/** Requests that the model answers with 200. */
 export interface RequestExamples {
-  /** Undefined where JSON cannot say it (FP16). */
+  /** Undefined if JSON cannot express it (FP16). */
   readonly json: Readonly<Record<string, unknown>> | undefined
   /**
-   * JSON of `jsonLength` bytes, then binary tensor data; all outputs come as binary tensor data
-   * too.
+   * JSON of `jsonLength` bytes, then binary tensor data. All outputs are also returned as binary
+   * tensor data.
    */
   readonly binary: { readonly jsonLength: number; readonly body: Buffer }
 }
 
 type Described = Pick<LoadedModel, 'signature' | 'example'>
 
-/** @returns undefined where the model's inputs are too large to show */
+/** @returns undefined if the model's inputs are too large to show */
 export function requestExamples(loaded: Described): RequestExamples | undefined {
   const elements = loaded.example.reduce((sum, { shape }) => sum + elementCount(shape), 0)
   return elements > MOST_ELEMENTS
@@ -33,7 +33,7 @@ function jsonExample({ signature, example }: Described): RequestExamples['json']
   return json === undefined ? undefined : JSON.parse(json)
 }
 
-/** @param wanted names of the outputs to ask for; absent, all */
+/** @param wanted names of the requested outputs; all if absent */
 export function binaryExample(
   { example }: Pick<Described, 'example'>,
   wanted?: readonly string[],
@@ -73,7 +73,7 @@ export const jsonLengthParameter = (examples: RequestExamples | undefined): Open
 export const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
   'application/octet-stream': {
     ...BYTES['application/octet-stream'],
-    // Not an Example Object: generators of clients take its externalValue for a file.
+    // Not an Example Object: client generators treat its externalValue as a file.
     ...(examples && {
       'x-example': {
         name: 'binaryTensors',

@@ -35,12 +35,12 @@ import { TRITON_SCHEMAS } from './triton.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
-/** The parts of the loaded model, and of the author's own code, that the document shows. */
+/** The parts of the loaded model and of the author's code that the document shows. */
 export type DescribedLoaded = Pick<LoadedModel, 'signature' | 'example'> & {
   readonly transform?: DescribedTransform | undefined
 }
 
-/** A row with its own description where pages/operations.ts has none. */
+/** A row with its own description, if pages/operations.ts has none. */
 export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
   readonly described?: Operations | undefined
 }
@@ -49,12 +49,11 @@ export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
 
 /**
- * The OpenAPI 3.1 description of everything this server answers, for the very model it serves:
- * paths hold its name and version, schemas its inputs and outputs, and the examples are requests
- * that it answers with 200.
+ * The OpenAPI 3.1 description of all routes of this server, for the model it serves: paths contain
+ * its name and version, schemas its inputs and outputs. It answers each example request with 200.
  *
- * An example belongs to a request body; the example of a header parameter with the same name goes
- * with it.
+ * An example of a request body belongs together with the example of a header parameter of the same
+ * name.
  */
 export function openApi(
   model: DescribedModel,
@@ -110,7 +109,7 @@ const ABOUT =
   'HEAD is answered as GET, OPTIONS with `Allow`; a slash at the end of a path changes nothing. Bodies may be gzip or deflate, both ways. ' +
   'Every refusal is JSON with an `error` that says what was wrong and what would be right.'
 
-/** Each path of the table, with each of its methods. */
+/** Describes each path of the table, with each of its methods. */
 function describePaths(
   rows: readonly DescribedRow[],
   model: DescribedModel,
@@ -143,13 +142,13 @@ function operationNamed(name: string): OperationOf {
   return operationOf
 }
 
-/** @param i which of the template's paths: only the first is without the model's version */
+/** @param i index of the template's path: only the first has no model version */
 function describe(operationOf: OperationOf, i: number, described: Described): Operation {
   const { operationId, ...operation } = operationOf(described)
   return { operationId: i === 0 ? operationId : `${operationId}OfVersion`, ...operation }
 }
 
-/** Everything but health is answered only to authenticated callers. */
+/** Every route except health requires an authenticated caller. */
 function withAuthentication(auth: Config['auth'], operation: Operation): OpenApi {
   if (auth === undefined) return operation
   if (operation.tags.includes('Health')) return { ...operation, security: [] }
@@ -162,7 +161,7 @@ const inferenceComponents = ({ request, response }: InferenceSchemas): OpenApi =
   InferenceResponse: response,
 })
 
-/** Of events, and of the author's own code. */
+/** The components of events and of the author's code. */
 function componentsOf(described: Described): OpenApi {
   const data = eventData(described)
   const { transform } = described

@@ -22,11 +22,11 @@ export interface Operation extends OpenApi {
 /** The parts of the served model that descriptions depend on. */
 export interface Described {
   readonly name: string
-  /** Undefined where JSON cannot express a request. */
+  /** Undefined if JSON cannot express a request. */
   readonly request: Schema | undefined
   readonly examples: RequestExamples | undefined
   readonly playground: boolean
-  /** The author's own code, which stands before and after the model at `POST /` and in V1. */
+  /** The author's code, which runs before and after the model at `POST /` and in V1. */
   readonly transform: DescribedTransform | undefined
 }
 

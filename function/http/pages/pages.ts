@@ -6,7 +6,7 @@ import { DOCS_HTML, PLAYGROUND_HTML } from './html.ts'
 import { type DescribedConfig, type DescribedRow, openApi } from './openapi.ts'
 import { createPlayground } from './playground.ts'
 
-/** The handlers of documents and pages. */
+/** Creates the handlers of documents and pages. */
 export function createPages(
   { model }: Service,
   config: DescribedConfig,
@@ -23,7 +23,7 @@ export function createPages(
     },
     async playground(request, caller) {
       playground ??= createPlayground(PLAYGROUND_HTML, model, await describedModel(model, caller))
-      // Another Accept gets the server's metadata.
+      // For other Accept headers, the answer is the server's metadata.
       const headers = {
         'content-security-policy': PLAYGROUND_POLICY,
         vary: 'accept, accept-encoding',
@@ -33,7 +33,7 @@ export function createPages(
   }
 }
 
-/** What documents say of the model once it is loaded, and of the author's code. */
+/** The parts of the loaded model and of the author's code that documents describe. */
 async function describedModel(model: Service['model'], caller: Caller) {
   const { signature, example, features } = await model.whenLoaded(caller)
   return { signature, example, features, transform: model.transformer?.described }
@@ -56,10 +56,10 @@ const HTML_HEADERS = { ...COMMON_HEADERS, 'content-type': 'text/html; charset=ut
 const page = (request: Request, headers: Answer['headers'], html: string): Answer =>
   unlessFresh(request, { ...HTML_HEADERS, ...headers }, html)
 
-/** The answer, or 304 where the client has it already (RFC 9110 section 13.1.2). */
+/** The answer, or 304 if the client already has it (RFC 9110 section 13.1.2). */
 function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  // Weak, because the same tag stands for the compressed body; so are those that it is compared to.
+  // Weak, because the compressed body has the same tag. Tags to compare with are weak too.
   const etag = `W/${tag}`
   const known = request.headers['if-none-match']?.split(',') ?? []
   return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))
@@ -67,15 +67,15 @@ function unlessFresh(request: Request, headers: Answer['headers'], body: string)
     : { status: 200, headers: { ...headers, etag }, body }
 }
 
-/** The address at which the client found this server, as far as it and the proxy before us say. */
+/** The URL at which the client reached this server, from its headers and those of a proxy. */
 function addressOf({ headers }: Request): string {
   const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
   return `${scheme}://${headers.host ?? 'localhost'}`
 }
 
 /**
- * Allows the style and the script in the page itself, and requests to its own server.
- * @param html before the model's names are put into it
+ * Allows the page's own inline style and script, and requests to its own server.
+ * @param html before the model's names are inserted
  */
 function contentSecurityPolicy(html: string): string {
   const sources = (inline: RegExp) =>

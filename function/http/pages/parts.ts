@@ -5,7 +5,7 @@ import type { Schema } from './schemas.ts'
 export type OpenApi = { readonly [field: string]: unknown }
 
 /**
- * One row a status of a refusal: the component's name, its description, and the header that it
+ * One row per status of a refusal: the component's name, its description, and the header that it
  * always has.
  */
 const ERRORS = {
@@ -33,8 +33,8 @@ export const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]): OpenAp
   )
 
 /**
- * @param auth undefined where callers need no authentication
- * @param transform whether the author's own code may refuse requests
+ * @param auth undefined if callers need no authentication
+ * @param transform whether the author's code may refuse requests
  */
 export function errorResponses(auth: Config['auth'], transform: boolean): OpenApi {
   const isUsed: Readonly<Record<string, boolean>> = {
@@ -83,7 +83,7 @@ export const HEADERS = {
 }
 
 const { 'WWW-Authenticate': _, ...rest } = HEADERS
-/** The headers where callers need no authentication. */
+/** The headers if callers need no authentication. */
 export const WITHOUT_AUTHENTICATION = rest
 
 export const headerRefs = (...names: readonly (keyof typeof HEADERS)[]): OpenApi =>
@@ -93,7 +93,7 @@ export const schemaRef = (name: string): Schema => ({ $ref: `#/components/schema
 
 export const TEXT: Schema = { type: 'string', minLength: 1 }
 export const HTML = { 'text/html': { schema: TEXT } }
-/** JSON and then bytes. */
+/** Binary data, alone or after JSON. */
 const BINARY: Schema = { type: 'string', format: 'binary' }
 export const BYTES = { 'application/octet-stream': { schema: BINARY } }
 
@@ -103,7 +103,7 @@ export const object = (properties: Readonly<Record<string, Schema>>): Schema => 
   properties,
 })
 
-/** @param others contents of other media types than JSON */
+/** @param others contents of media types other than JSON */
 export const answer = (description: string, schema: Schema, others: OpenApi = {}): OpenApi => ({
   description,
   content: { 'application/json': { schema }, ...others },

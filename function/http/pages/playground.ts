@@ -12,17 +12,16 @@ import { EVENT } from './events.ts'
 
 const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 
-/** Of a larger example only its shape is in the page. */
+/** For a larger example, the page contains only its shape. */
 const MOST_ELEMENTS = 250_000
 
-/** Finding an FP32's few digits takes a microsecond, and a picture's are not read. */
+/** Finding an FP32's shortest digits takes a microsecond; nobody reads those of a picture. */
 const MOST_SHORT = 1_000
 
 /**
- * The page that shows what is served here, with a form to try it.
+ * The page that describes the served model, with a form to try it.
  * @param template playground.html
- * @returns the page for a client that reached this server at an address, such as
- *   http://localhost:8080
+ * @returns the page for a client that reached this server at a URL such as http://localhost:8080
  */
 export function createPlayground(
   template: string,
@@ -32,7 +31,7 @@ export function createPlayground(
   const { name, version, description } = model
   const { inputs, outputs } = loaded.signature
   const labels = labelsOf(model.labels, outputs)
-  // A script element has no markup except its own end.
+  // The contents of a script element have no markup except its end tag.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
     const curl = tryCommand(address, name, loaded, loaded.transform)
@@ -75,7 +74,7 @@ const describeTransform = ({ preprocess, postprocess, input, output }: Described
   example: exampleOf(input ?? true),
 })
 
-/** Of model.json, else of the first output that the graph gives some. */
+/** The labels of model.json, otherwise those of the first output with labels in the graph. */
 const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[]) =>
   labels.length > 0 ? labels : (outputs.find(output => output.labels)?.labels ?? [])
 
@@ -91,7 +90,7 @@ function describe(
     transform: transform && describeTransform(transform),
     inputs: inputs.map(input => ({
       ...input,
-      /** As errors name it. */
+      /** The name as error texts show it. */
       shown: show(input.name),
       features: features[input.name],
       example: tensorExample(example.find(({ name }) => name === input.name) as Tensor),
@@ -105,9 +104,7 @@ function describe(
   }
 }
 
-/**
- * Elements as one would type them; `every` instead where all are the same or there are too many.
- */
+/** Elements as a person would type them; `every` instead if all are equal or there are too many. */
 function tensorExample(tensor: Tensor) {
   const { shape } = tensor
   const texts = elementCount(shape) > MOST_ELEMENTS ? [] : elementTexts(tensor)
@@ -135,10 +132,10 @@ function elementTexts({ datatype, data }: Tensor): string[] {
 
 const floatText = (value: number) => (Object.is(value, -0) ? '-0' : String(value))
 
-/** So many tell every FP16 apart. */
+/** Five digits distinguish all FP16 values. */
 const fiveDigits = (value: number) => (value === 0 ? value : Number(value.toPrecision(5)))
 
-/** IEEE 754 binary16. */
+/** Decodes IEEE 754 binary16. */
 function valueOfHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1
   const exponent = (bits >> 10) & 0x1f
@@ -147,7 +144,7 @@ function valueOfHalf(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
-/** With a transform, callers send and get something else at `POST /`. */
+/** With a transform, `POST /` has other inputs and outputs. */
 const tables = ({ signature: { inputs, outputs }, transform }: Described) =>
   transform === undefined
     ? table('Inputs', inputs) + table('Outputs', outputs)
@@ -165,7 +162,7 @@ const row = ({ name, datatype, shape, dimensionNames, anyRank }: TensorMetadata)
   return html`<tr><td><code>${name}</code></td><td><code>${datatype}</code></td><td><code>${anyRank ? 'any' : `[${shown}]`}</code></td></tr>`
 }
 
-/** The template's text is markup; everything put into it is text. */
+/** The template's own text is markup; inserted values are escaped. */
 const html = (strings: TemplateStringsArray, ...values: readonly string[]) =>
   String.raw({ raw: strings }, ...values.map(escapeHtml))
 

@@ -7,16 +7,16 @@ import type { Described, Operation } from './operation.ts'
 import { answer, BYTES, errorRefs, headerRefs, type OpenApi, schemaRef, TEXT } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
-/** What `POST /` takes, bare and as the data of an event. */
+/** The input of `POST /`, bare or as the data of an event. */
 interface Taken {
-  /** As JSON or text; undefined where that cannot be. */
+  /** As JSON or text; undefined if neither can express it. */
   readonly data: Schema | undefined
   readonly example: unknown
-  /** By media type, besides `application/json`. */
+  /** By media type, except `application/json`. */
   readonly others: OpenApi
 }
 
-/** `POST /`: a bare request or an event, through the author's own code where there is any. */
+/** `POST /`: a bare request or an event, through the author's code if there is any. */
 export function describeReceive(described: Described): Operation {
   const { transform, examples } = described
   const taken = takenBy(described)
@@ -142,7 +142,7 @@ function answerOf(described: Described): OpenApi {
       content: { ...contentOf(mediaType), ...replies },
       headers: headerRefs(...headers),
     }
-  // Without a schema, the answer may be of any media type.
+  // Without a schema, the answer may have any media type.
   const any = output === undefined ? { '*/*': {} } : {}
   return {
     ...answer(description, outputRef(transform), { ...replies, ...any }),
@@ -160,7 +160,7 @@ const REPLY_CONTENTS = {
   },
 }
 
-/** The data of events and of their replies. @returns undefined where events cannot be described */
+/** The data of events and of their replies. @returns undefined if events cannot be described */
 export function eventData(described: Described): EventData | undefined {
   const { request, transform } = described
   if (request === undefined && !transform?.preprocess) return undefined

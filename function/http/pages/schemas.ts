@@ -5,16 +5,14 @@ import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
 export type Schema = { readonly [keyword: string]: unknown }
 
-/**
- * What a model's inference requests and responses look like: its own names, datatypes and shapes.
- */
+/** Schemas of a model's inference requests and responses, with its names, datatypes and shapes. */
 export interface InferenceSchemas {
-  /** Undefined where JSON cannot carry an input (FP16). */
+  /** Undefined if JSON cannot carry an input (FP16). */
   readonly request: Schema | undefined
   readonly response: Schema
 }
 
-/** A model's name and version, as every answer has them. */
+/** A model's name and version, as in every answer. */
 export interface ServedModel {
   readonly name: string
   readonly version: string | undefined
@@ -179,7 +177,7 @@ function shapeSchema({
 
 const DIMENSION: Schema = { type: 'integer', minimum: 0 }
 
-/** Not `prefixItems`, nor a `const` of an array: generators of clients and linters stumble over them. */
+/** Not `prefixItems` or an array `const`: many client generators and linters fail on them. */
 const sized = (length: number, items: Schema, description: string): Schema => ({
   type: 'array',
   description,
@@ -188,13 +186,13 @@ const sized = (length: number, items: Schema, description: string): Schema => ({
   items,
 })
 
-/** In a request, null stands for what is not there. */
+/** In a request, null means absent. */
 const PARAMETERS: Schema = {
   type: ['object', 'null'],
   additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
 }
 
-/** Flat, or nested as deep as the shape is long. Not by recursion, which some generators refuse. */
+/** Flat, or nested as deep as the shape is long. Not recursive: some generators refuse that. */
 function dataSchema(
   datatype: Datatype,
   { shape, anyRank }: Pick<TensorMetadata, 'shape' | 'anyRank'>,
@@ -238,8 +236,8 @@ const ELEMENT: Readonly<Record<Datatype, Schema>> = {
 }
 
 /**
- * A single schema stands alone, because generators make a union of a oneOf of one. No schema:
- * nothing fits.
+ * A single schema is returned as it is, because generators turn a oneOf with one member into a
+ * union. Without a schema, nothing matches.
  */
 export function oneOf(schemas: readonly Schema[]): Schema {
   const [first, ...others] = schemas

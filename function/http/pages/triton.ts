@@ -21,7 +21,7 @@ const DURATION = object({
 
 const COMPUTED = { compute_input: DURATION, compute_infer: DURATION, compute_output: DURATION }
 
-/** What Triton's extensions answer, as much of it as this server says. */
+/** Schemas of Triton's extensions, limited to the fields that this server returns. */
 export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
   ModelConfiguration: object({
     name: TEXT,

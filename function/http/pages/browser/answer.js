@@ -2,8 +2,8 @@ import { parseExactly } from './json.js'
 import { elementCount } from './request.js'
 
 /**
- * An inference response as it came: its JSON, and outputs with their data, FP16 read from the
- * binary tensor data behind the JSON.
+ * Reads an inference response: its JSON, and outputs with their data. FP16 is read from the binary
+ * tensor data after the JSON.
  * @param {Uint8Array} body
  * @param {string | null} jsonLength the Inference-Header-Content-Length
  */
@@ -31,10 +31,10 @@ const MOST_BARS = 10
 const MOST_NUMBERS = 48
 
 /**
- * What of an output is shown, row by row.
+ * Selects what to show of an output, row by row.
  *
- * Bars stand where a length means something: for values of the model's labels, and for those that
- * are shares of one (none negative, their sum 1). Everything else is numbers.
+ * Values of the model's labels, and values that are shares of one (none negative, sum 1), get bars.
+ * Everything else is shown as numbers.
  * @param output with its data
  * @param {readonly string[]} labels of the model
  * @param {boolean} hasRows its first dimension counts rows
@@ -60,7 +60,7 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
     ) {
       return bars(values, labelled ? labels : undefined)
     }
-    // An index into the labels, as the metrics count it.
+    // An index into the labels, with the same rule as the metrics.
     const isIndex = /^U?INT/.test(datatype) && shape.length === 1 && hasRows && labels.length > 0
     return {
       numbers: values
@@ -71,7 +71,7 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
   })
 }
 
-/** @param {readonly string[]} [labels] else values are called by their place */
+/** @param {readonly string[]} [labels] if absent, values are named by their index */
 export function bars(values, labels) {
   const shares = areShares(values)
   const longest = shares ? 1 : Math.max(...values.map(Math.abs)) || 1
@@ -93,25 +93,25 @@ export function bars(values, labels) {
 
 const isFloat = datatype => /^FP/.test(datatype)
 
-/** The rounding of FP16 leaves so much. */
+/** The rounding error of FP16. */
 const ROUNDING = 0.005
 
-/** Whether values are shares of one: none negative, and their sum is 1. */
+/** Whether no value is negative and their sum is 1. */
 export const areShares = values =>
   values.every(value => value >= 0 && value <= 1 + ROUNDING) &&
   Math.abs(values.reduce((sum, value) => sum + value, 0) - 1) < ROUNDING
 
-/** Four digits of a number that has more. */
+/** Rounds a number to four digits. */
 export function short(value) {
   if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value))
     return Object.is(value, -0) ? '-0' : String(value)
   const rounded = Number(value.toPrecision(4))
-  // 0.00002068 is longer than what it is shown in, and harder to read.
+  // 0.00002068 is too wide for its cell, and harder to read.
   return Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded)
 }
 
 /**
- * Which input, and which of its elements, an error of the server names.
+ * Finds the input and the element that an error of the server names.
  * @param {readonly { shown: string }[]} inputs with their names as the server shows them in errors
  * @returns {{ input: number | undefined, element: number | undefined, text: string }}
  */

@@ -2,18 +2,18 @@ import { curl, toBase64 } from './curl.js'
 import { $, make } from './dom.js'
 import { eventHeaders, structuredEvent } from './request.js'
 
-/** A shell takes no longer word than 128 KiB; nobody reads one of a tenth of it. */
+/** A shell accepts at most 128 KiB in one word; nobody reads even a tenth of that. */
 const LONGEST_COMMAND = 16_000
 
 const METHOD = 'POST'
 
-/** The body that the shown download and commands are of. */
+/** The body of the download and commands shown. */
 let download
 
 /**
  * Shows a request as commands: as it is, and as the data of an event.
  * @param {import('./request.js').Request} request
- * @param {string} path that it is sent to
+ * @param {string} path the request's path
  * @param attributes of the event
  */
 export function showCommands(request, path, attributes) {
@@ -40,7 +40,7 @@ export function showCommands(request, path, attributes) {
   else tellFile(request.file)
 }
 
-/** The name of the file that a request is downloaded as, where it is too long for a command. */
+/** The file name to download a request as, if it is too long for a command. */
 function downloadOf({ json, bytes }) {
   const size = bytes.reduce((sum, part) => sum + part.length, json.length)
   if (size <= LONGEST_COMMAND) return undefined
@@ -57,21 +57,21 @@ function dataMember({ json, bytes, event }, base64) {
   return `"data":${event === 'application/json' ? json : JSON.stringify(json)}`
 }
 
-/** Shows instead of commands why there are none. */
+/** Shows a text instead of the commands. */
 export function showNoCommands(text) {
   $('#curl').textContent = text
   $('#event').textContent = text
   offerDownload(undefined)
 }
 
-/** The commands read a file that the person has. */
+/** The commands read the person's own file. */
 function tellFile(name) {
   offerDownload(undefined)
   $('#download').hidden = false
   $('#download').textContent = `Run the commands in the folder that holds ${name}.`
 }
 
-/** Where the body is no part of the command, it is a file beside it. */
+/** Offers the body as a file, if it is not part of the command. */
 function offerDownload(file, json, bytes) {
   if (download !== undefined) URL.revokeObjectURL(download)
   download = undefined

@@ -1,4 +1,4 @@
-/** As one word to a shell. */
+/** Quotes a text as one word for a shell. */
 export const quote = text => `'${text.replaceAll("'", `'\\''`)}'`
 
 /**
@@ -8,8 +8,8 @@ export const quote = text => `'${text.replaceAll("'", `'\\''`)}'`
  * @param {string} request.method
  * @param {readonly (readonly [name: string, value: string])[]} request.headers
  * @param {string} [request.body]
- * @param {string} [request.tail] bytes behind the body, in Base64
- * @param {string} [request.file] what the body is read from instead
+ * @param {string} [request.tail] bytes after the body, in Base64
+ * @param {string} [request.file] file to read the body from instead
  */
 export function curl({ url, method, headers, body = '', tail = '', file }) {
   const hasBody = body !== '' || tail !== '' || file !== undefined
@@ -19,7 +19,7 @@ export function curl({ url, method, headers, body = '', tail = '', file }) {
   else if (method !== (hasBody ? 'POST' : 'GET')) parts.push(`-X ${method}`)
   for (const [name, value] of headers)
     parts.push(`-H ${quote(value === '' ? `${name};` : `${name}: ${value}`)}`)
-  // curl would say that it sends a form.
+  // Otherwise curl would declare a form.
   if (hasBody && !headers.some(([name]) => name.toLowerCase() === 'content-type'))
     parts.push(`-H 'Content-Type:'`)
   if (file !== undefined) parts.push(`--data-binary ${quote(`@${file}`)}`)

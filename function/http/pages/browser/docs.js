@@ -4,13 +4,13 @@ import { pretty } from './json.js'
 
 const utf8 = new TextEncoder()
 
-/** Text with `code` in it. */
+/** Formats text that contains `code`. */
 const prose = text => text.split('`').map((part, i) => (i % 2 === 1 ? make('code', part) : part))
 
 /** A path that may break after its slashes. */
 const breakable = path => path.split(/(?<=\/)(?=.)/).flatMap(part => [part, make('wbr')])
 
-/** What a reference of the document stands for. */
+/** Resolves a reference within the document. */
 const resolve = (api, value) =>
   value?.$ref
     ? value.$ref
@@ -53,7 +53,7 @@ function examplesOf(api, operation) {
   ]
 }
 
-/** @returns what the form says */
+/** @returns the contents of the form */
 function read(form) {
   const { method, path, headers, body, tail } = form.elements
   const lines = headers.value.split('\n').filter(line => line.trim() !== '')
@@ -79,7 +79,7 @@ async function send({ method, path, headers, body, tail }) {
   const response = await fetch(location.origin + path, {
     method,
     headers,
-    // A Blob without a type, so that no Content-Type is sent but the form's.
+    // A Blob without a type, so that the form's Content-Type is the only one sent.
     body: body === '' && tail === '' ? undefined : new Blob([body, fromBase64(tail)]),
     cache: 'no-store',
     redirect: 'manual',
@@ -151,7 +151,7 @@ function showDescription(element, { api, path, method, operation }) {
   )
 }
 
-/** Shows the fields that the request has, and its curl. */
+/** Shows the fields that the request has, and its curl command. */
 function update(element) {
   const form = $('form', element)
   const { method, body, headers, tail } = form.elements
@@ -161,7 +161,7 @@ function update(element) {
   $('.curl pre', element).textContent = curlOf(read(form))
 }
 
-/** The header that gives the length of the JSON follows it, as long as it was right. */
+/** Updates the header with the length of the JSON when the JSON changes, if it was right. */
 function keepLength({ body, headers }) {
   let jsonLength = 0
   const bodyLength = () => utf8.encode(body.value).length
@@ -183,7 +183,7 @@ function listen(element) {
   }
   form.onsubmit = async event => {
     event.preventDefault()
-    // Not the button disabled, which would take the focus from it.
+    // Not disabled: a disabled button would lose the focus.
     if (form.ariaBusy === 'true') return
     form.ariaBusy = 'true'
     await showAnswer(element, read(form))

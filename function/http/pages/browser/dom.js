@@ -8,17 +8,14 @@ export function make(tag, ...content) {
   return element
 }
 
-/**
- * Browsers give the clipboard only to pages of https or localhost; elsewhere, the selection is
- * copied.
- */
+/** Browsers allow clipboard access only on https and localhost; elsewhere, copy the selection. */
 async function copyText(element) {
   if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent)
   getSelection().selectAllChildren(element)
   document.execCommand('copy')
 }
 
-/** A button that copies what the element shows, and says so. */
+/** Makes a button copy the element's text and confirm it. */
 export function copies(button, element) {
   button.onclick = async () => {
     await copyText(element)

@@ -1,4 +1,4 @@
-/** JSON laid out token by token: JSON.parse would round integers beyond 2^53. */
+/** Formats JSON token by token: JSON.parse would round integers beyond 2^53. */
 export function pretty(text) {
   try {
     JSON.parse(text)
@@ -30,7 +30,7 @@ export function pretty(text) {
   return read('')
 }
 
-/** As JSON.parse, with integers beyond 2^53 as bigints, which keep their digits. */
+/** Like JSON.parse, but integers beyond 2^53 become bigints, which keep their digits. */
 export const parseExactly = text => JSON.parse(text, /** @type {any} */ (exactInteger))
 
 function exactInteger(_key, value, context) {

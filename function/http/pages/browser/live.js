@@ -2,17 +2,17 @@ import { $ } from './dom.js'
 import { follows, ratesBetween, readSample } from './rates.js'
 
 const POLL_MS = 2_000
-/** Of the line, the rate, the latencies. */
+/** Periods of the line, the rate and the latencies. */
 const KEPT_SECONDS = 120
 const LATENCY_SECONDS = 60
 const RATE_SECONDS = 6
 /**
- * Each poll is a request, which keeps a function that would scale to zero awake: a page that is
- * left open must not.
+ * Each poll is a request, which keeps a function from scaling to zero. A page that is left open
+ * must stop polling.
  */
 const ATTENTION_MS = 60_000
 
-/** Shows how many requests the process answers, and how fast, while somebody looks at it. */
+/** Shows how many requests the process answers, and how fast, while somebody looks at the page. */
 export function showLive() {
   /** @type {import('./rates.js').Sample[]} */
   let samples = []

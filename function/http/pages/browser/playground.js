@@ -16,17 +16,17 @@ const fields =
   transform?.preprocess === true
     ? new ValueForm(transform, changed)
     : new TensorForm(model, changed)
-/** What people call by `POST /`, with a transform and without one. */
+/** The path that callers use, with or without a transform. */
 const path = transform === undefined ? model.inferPath : '/'
 
 const LONGEST_RAW = 50_000
 
-/** After so long, the page says that it waits. */
+/** Delay before the page shows that it waits. */
 const LONG_MS = 1_500
 
 const FILL_IN = 'Fill in the form and press Run.'
 
-/** How often the form has changed. */
+/** Number of changes to the form. */
 let changes = 0
 
 function changed() {
@@ -54,13 +54,13 @@ let isRunning = false
 let wanted
 
 /**
- * @typedef {{ focus: boolean, isFirst?: boolean }} Run whether to focus on a field that is refused,
- *   and whether the page has just been opened
+ * @typedef {{ focus: boolean, isFirst?: boolean }} Run whether to focus on a refused field, and
+ * whether the page has just been opened
  */
 
 /**
- * Sends what is in the form. One request is in flight at a time; of what is wanted meanwhile, only
- * the last is sent.
+ * Sends the contents of the form. One request is in flight at a time; of further ones, only the
+ * last is sent.
  * @param {Run} options
  */
 async function run(options) {
@@ -99,7 +99,7 @@ async function send(options) {
   }
 }
 
-/** @returns what came back, and after how many milliseconds */
+/** @returns the response, and the time it took in milliseconds */
 async function post({ headers, json, bytes }) {
   const began = performance.now()
   const response = await fetch(path, {
@@ -113,8 +113,8 @@ async function post({ headers, json, bytes }) {
 }
 
 /**
- * @param got what came back
- * @param {Run & { sent: number }} options how often the form had changed when it was sent
+ * @param got the response
+ * @param {Run & { sent: number }} options with the number of changes to the form when it was sent
  */
 function receive(got, options) {
   const { response, body, milliseconds } = got
@@ -133,7 +133,7 @@ function receive(got, options) {
   refused(status, text, { ...options, place })
 }
 
-/** The server's error; a proxy before it may answer with anything. */
+/** The server's error. A proxy may answer in any other format. */
 function errorOf(body) {
   const text = new TextDecoder().decode(body)
   try {
@@ -152,8 +152,8 @@ function tellWaiting({ isFirst = false }) {
 /**
  * @param {string} status
  * @param {string} text
- * @param {Run & { place?: { control: HTMLElement, text: string } }} options the place that it is
- *   shown at already
+ * @param {Run & { place?: { control: HTMLElement, text: string } }} options with the place that
+ *   already shows the error
  */
 function refused(status, text, { focus, isFirst, place }) {
   clearAnswer()
@@ -199,7 +199,7 @@ function showAnswer({ elements, raw, by = '', summary = '' }, milliseconds) {
   tell('Answered', 'good', ` in ${milliseconds.toFixed(1)} ms${by}`, said)
 }
 
-/** @param {string | undefined} text undefined where the answer is no text */
+/** @param {string | undefined} text undefined if the answer is not text */
 function showRaw(text) {
   $('#raw').hidden = text === undefined
   if (text === undefined) return

@@ -1,17 +1,17 @@
 import { make } from './dom.js'
 
-/** A place for what is wrong with a control. */
+/** An element for a problem with a control. */
 export const problemElement = id =>
   Object.assign(make('p'), { id, className: 'problem', hidden: true })
 
-/** Says that a control is wrong, and why. */
+/** Marks a control as invalid, with the reason. */
 export function describe(control, problem) {
   control.dataset.described = control.getAttribute('aria-describedby') ?? ''
   control.setAttribute('aria-invalid', 'true')
   control.setAttribute('aria-describedby', `${problem.id} ${control.dataset.described}`.trim())
 }
 
-/** Takes back what is said of the controls within an element. */
+/** Removes the problems of all controls within an element. */
 export function undescribe(element) {
   for (const problem of element.querySelectorAll('.field > .problem')) problem.remove()
   for (const control of element.querySelectorAll('[aria-invalid]')) {

@@ -1,7 +1,7 @@
 /**
- * What the metrics counted until now, over all of their labels.
+ * The counts of the metrics, summed over all labels.
  * @param {string} text in Prometheus' format
- * @param {number} at when it was asked for, in seconds
+ * @param {number} at time of the request, in seconds
  * @typedef {{ at: number, started: number, requests: number, errors: number, seconds: number,
  *   buckets: Map<number, number> }} Sample
  * @returns {Sample}
@@ -24,12 +24,12 @@ export function readSample(text, at) {
   return sample
 }
 
-/** Counters go on only within one process: another has other counts. */
+/** Counters continue only within one process; another process starts its own. */
 export const follows = (before, after) =>
   before.started === after.started && before.requests <= after.requests
 
 /**
- * Between two samples of one process; a latency is undefined where nothing was answered.
+ * Rates between two samples of one process. A latency is undefined if no request was answered.
  * @param {Sample} from @param {Sample} to
  */
 export function ratesBetween(from, to) {
@@ -43,9 +43,7 @@ export function ratesBetween(from, to) {
   }
 }
 
-/**
- * As Prometheus' histogram_quantile: straight within a bucket; beyond the last bound, that bound.
- */
+/** Like Prometheus' histogram_quantile: linear within a bucket, at most the last bound. */
 function quantile(share, from, to) {
   const buckets = [...to]
     .map(([le, count]) => ({ le, count: count - (from.get(le) ?? 0) }))

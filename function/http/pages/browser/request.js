@@ -1,27 +1,27 @@
 /**
- * What the form holds, as an inference request.
+ * The contents of the form, as an inference request.
  *
- * Elements are texts, as they were typed. A text that is not a number is sent as a string all the
- * same, so that the server says what is wrong with it. Only what cannot be sent is refused here.
+ * Elements are texts, as they were typed. A text that is not a number is sent as a string, so that
+ * the server's error explains it. The page refuses only input that cannot be sent.
  *
  * @typedef {{ name: string, shape: number[], datatype: string, data?: string, bytes?: Uint8Array }}
  *   Tensor `data` is a JSON array; with `bytes` it is sent as binary tensor data
  */
 
-/** What is in the form cannot be sent. */
+/** The contents of the form cannot be sent. */
 export class Unsendable extends Error {
-  /** @param {string} message @param {number} [element] its place in the tensor's data */
+  /** @param {string} message @param {number} [element] its index in the tensor's data */
   constructor(message, element) {
     super(message)
     this.element = element
-    /** Which input it is of: set where several are read. @type {number | undefined} */
+    /** Index of the input, if there are several. @type {number | undefined} */
     this.input = undefined
-    /** That input for people. */
+    /** The input's name for people. */
     this.where = ''
   }
 }
 
-/** @returns JSON for an element; a string where it is none of the datatype */
+/** @returns JSON for an element; a string if it is not of the datatype */
 export function elementJson(datatype, text) {
   if (datatype === 'BYTES') return JSON.stringify(text)
   const trimmed = text.trim()
@@ -30,8 +30,8 @@ export function elementJson(datatype, text) {
 }
 
 /**
- * A number as JSON writes it, digit by digit: `.5` is 0.5, `007` is 7; undefined where the text is
- * none.
+ * A number in JSON's notation, digit by digit: `.5` is 0.5, `007` is 7. Undefined if the text is
+ * not a number.
  */
 function numeral(text) {
   const [, sign, whole, fraction = '', exponent = ''] =
@@ -49,7 +49,7 @@ const NOT_FINITE = {
   '-Infinity': Number.NEGATIVE_INFINITY,
 }
 
-/** FP16 has no JSON form. @throws {Unsendable} naming the first element that is no FP16 */
+/** FP16 has no JSON form. @throws {Unsendable} naming the first element that is not an FP16 */
 export function halfBytes(texts) {
   const view = new DataView(new ArrayBuffer(texts.length * 2))
   texts.forEach((text, i) => {
@@ -70,9 +70,9 @@ export function halfBytes(texts) {
 }
 
 /**
- * Data that was written as JSON, as the tensor it is.
- * @param shapeOf from the shape that its nesting shows to the one that is sent
- * @throws {Unsendable} where it is not valid JSON
+ * A tensor from data written as JSON.
+ * @param shapeOf maps the shape of the nesting to the shape to send
+ * @throws {Unsendable} if it is not valid JSON
  */
 export function writtenTensor({ name, datatype }, text, shapeOf) {
   let value
@@ -91,7 +91,7 @@ export function writtenTensor({ name, datatype }, text, shapeOf) {
   }
 }
 
-/** The shape that nested arrays have if they are not ragged. */
+/** The shape of nested arrays, provided they are not ragged. */
 export function nestedShape(value) {
   return Array.isArray(value)
     ? [value.length, ...(value.length > 0 ? nestedShape(value[0]) : [])]
@@ -100,7 +100,7 @@ export function nestedShape(value) {
 
 export const elementCount = shape => shape.reduce((product, size) => product * size, 1)
 
-/** Elements of one shape as those of another: what is new repeats what was there. */
+/** Fits elements of one shape to another; new elements repeat the old ones. */
 export function resized(elements, from, to, empty) {
   if (elements.length === 0) return new Array(elementCount(to)).fill(empty)
   return Array.from({ length: elementCount(to) }, (_, at) => {
@@ -124,10 +124,10 @@ export function resized(elements, from, to, empty) {
  * @typedef {object} Request
  * @property {[string, string][]} headers
  * @property {string} json or another text
- * @property {Uint8Array[]} bytes behind the JSON
- * @property {string} [event] its content type as an event's data; absent where it cannot be the data
+ * @property {Uint8Array[]} bytes after the JSON
+ * @property {string} [event] its content type as an event's data; absent if it cannot be the data
  *   of an event in structured mode
- * @property {string} [file] the name of the person's own file that it is
+ * @property {string} [file] the name of the person's own file
  */
 export function inferenceRequest(tensors, outputs) {
   const inputs = tensors.map(({ name, shape, datatype, data, bytes }) => {
@@ -171,7 +171,7 @@ export const eventHeaders = attributes =>
  * The event in structured mode.
  * @param attributes
  * @param {string} datacontenttype
- * @param {string} member its data as it is: `"data":…` or `"data_base64":…`
+ * @param {string} member its data as a JSON member: `"data":…` or `"data_base64":…`
  */
 export const structuredEvent = (attributes, datacontenttype, member) =>
   `${JSON.stringify({ ...attributes, datacontenttype }).slice(0, -1)},${member}}`

@@ -4,7 +4,7 @@ import { make } from './dom.js'
 const MOST_ROWS = 20
 
 /**
- * What the page shows of an inference response.
+ * The elements that show an inference response.
  * @param {Uint8Array} body
  * @param {Headers} headers
  * @param model with its labels and outputs
@@ -16,7 +16,7 @@ export function shownResponse(body, headers, model) {
     const { shape, anyRank } = model.outputs.find(({ name }) => name === output.name)
     return { ...output, rows: shownRows(output, model.labels, shape[0] === -1 && !anyRank) }
   })
-  // What a classifier says in a word comes first.
+  // A classifier's text output comes first.
   shown.sort((a, b) => Number(b.datatype === 'BYTES') - Number(a.datatype === 'BYTES'))
   const { model_name: name, model_version: version = '' } = response
   return {
@@ -27,7 +27,7 @@ export function shownResponse(body, headers, model) {
   }
 }
 
-/** The word, where the answer is one: for those who hear the page. */
+/** A one-word answer, for users of screen readers. */
 function summary([{ rows } = { rows: [] }]) {
   const [row] = rows
   return rows.length === 1 && row.texts?.length === 1 ? `: ${row.texts[0]}` : ''

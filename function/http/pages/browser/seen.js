@@ -1,7 +1,7 @@
 const isSeen = () =>
   !(/** @type {any} */ (document).prerendering) && document.visibilityState === 'visible'
 
-/** Calls once somebody sees the page: not while it is prerendered, or in a tab in the background. */
+/** Calls `action` when the page is first visible: not while prerendered or in a background tab. */
 export function whenSeen(action) {
   const controller = new AbortController()
   const look = () => {

@@ -1,11 +1,10 @@
 const LIMITS = { UINT8: [0, 255], INT8: [-128, 127] }
 
 /**
- * The range of an input's sliders. Metadata has no range but a small datatype's own, so the others
- * reach somewhat beyond the example.
+ * The range of an input's sliders. Metadata has a range only for small datatypes; for others, the
+ * range extends somewhat beyond the example.
  * @param {readonly string[]} example its elements in the example
- * @returns {{ min: number, max: number, step: number } | undefined} undefined where sliders are no
- *   use
+ * @returns {{ min: number, max: number, step: number } | undefined} undefined if sliders are no use
  */
 export function sliderRange(datatype, example) {
   if (datatype === 'BOOL' || datatype === 'BYTES') return undefined
@@ -27,7 +26,7 @@ export function sliderRange(datatype, example) {
   }
 }
 
-/** To 1, 2 or 5 times a power of ten. */
+/** Rounds up to 1, 2 or 5 times a power of ten. */
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value))
   return [1, 2, 5, 10]

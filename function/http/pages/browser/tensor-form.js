@@ -3,9 +3,9 @@ import { createDimensions } from './input/dimensions.js'
 import { Input } from './input/input.js'
 import { inferenceRequest, Unsendable } from './request.js'
 
-/** The form of a model's inputs, which asks for inference. */
+/** The form of a model's inputs. It makes inference requests. */
 export class TensorForm {
-  /** The server makes one up where model.json has none. */
+  /** Without an example in model.json, the server generates one. */
   hasExample = true
   #model
   #dimensions
@@ -38,7 +38,7 @@ export class TensorForm {
     for (const input of this.#inputs) input.reset()
   }
 
-  /** @returns the request that the form holds @throws {Unsendable} */
+  /** @returns the request in the form @throws {Unsendable} */
   read() {
     const tensors = this.#inputs.map((input, i) => {
       try {
@@ -52,17 +52,17 @@ export class TensorForm {
   }
 
   /**
-   * Shows at its place why the request was refused.
+   * Shows the server's error at the field that it names.
    * @param {string} text of the server
-   * @returns {{ control: HTMLElement, text: string } | undefined} the field to focus on and what to
-   *   say of it; undefined where the text names no input
+   * @returns {{ control: HTMLElement, text: string } | undefined} the field to focus on and its
+   *   text; undefined if the error names no input
    */
   refuse(text) {
     const place = placeOfError(text, this.#model.inputs)
     return place.input === undefined ? undefined : this.#mark(place)
   }
 
-  /** Shows at its place what cannot be sent. @param {Unsendable} error */
+  /** Shows an error at the field that cannot be sent. @param {Unsendable} error */
   refuseToSend({ input, element, message }) {
     return this.#mark({ input, element, text: message })
   }

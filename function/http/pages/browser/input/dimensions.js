@@ -1,9 +1,9 @@
-/** The places of an input's variable dimensions. */
+/** Indexes of an input's variable dimensions. */
 export const variable = ({ shape, anyRank }) =>
   anyRank ? [] : [...shape.keys()].filter(d => shape[d] === -1)
 
 /**
- * The sizes of variable dimensions. Inputs share the size of a dimension with the same name in the
+ * The sizes of variable dimensions. Inputs share the size of dimensions with the same name in the
  * graph, as the server requires.
  */
 export function createDimensions(inputs) {
@@ -24,7 +24,7 @@ export function createDimensions(inputs) {
   }
 }
 
-/** A shape in the graph's own words. */
+/** A shape with the graph's own names. */
 export const shapeText = ({ shape, dimensionNames, anyRank }) =>
   anyRank
     ? 'any shape'

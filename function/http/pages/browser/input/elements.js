@@ -1,8 +1,8 @@
 import { elementCount, elementJson, resized } from '../request.js'
 
 /**
- * So many elements get a field each; more are written as JSON, and more than anyone writes are made
- * up.
+ * Up to MOST_FIELDS elements get a field each. More are written as JSON; beyond MOST_WRITTEN they
+ * are generated.
  */
 export const MOST_FIELDS = 64
 export const MOST_WRITTEN = 4_096
@@ -17,7 +17,7 @@ export function exampleElements({ example, datatype }, shape) {
   return resized(example.elements, example.shape, shape, emptyOf(datatype))
 }
 
-/** Elements of one shape as those of another. */
+/** Fits elements of one shape to another. */
 export const reshaped = ({ datatype }, elements, from, to) =>
   resized(elements, from, to, emptyOf(datatype))
 
@@ -32,7 +32,7 @@ export const MAKERS = {
   },
 }
 
-/** As JSON, a line for each row. */
+/** Formats elements as JSON, one line per row. */
 export function nested(elements, shape, datatype) {
   const write = (from, sizes) => {
     const [size, ...inner] = sizes
@@ -45,8 +45,8 @@ export function nested(elements, shape, datatype) {
 }
 
 /**
- * What an element is called: its feature, or its place. That is [2], or [0, 2] where there are more
- * dimensions; a scalar has none.
+ * The name of an element: its feature or its index, such as [2], or [0, 2] with more dimensions. A
+ * scalar has none.
  * @param {readonly string[]} [features] names of the last dimension's elements
  */
 export function placeText(at, shape, features) {

@@ -4,10 +4,10 @@ import { sliderRange } from '../slider.js'
 import { MOST_FIELDS, placeText, reshaped } from './elements.js'
 import { Way } from './way.js'
 
-/** A row of more elements has fields without sliders. */
+/** Rows with more elements have fields without sliders. */
 const MOST_SLIDERS = 8
 
-/** A field for each element. */
+/** One field per element. */
 export class Fields extends Way {
   label = 'fields'
 
@@ -19,7 +19,7 @@ export class Fields extends Way {
     this.input.elements = this.input.ways.json.readElements() ?? this.input.elements
   }
 
-  /** Too many elements for fields are written as JSON. */
+  /** Too many elements for fields: continue as JSON. */
   resize(from, to) {
     const { input } = this
     input.elements = reshaped(input.metadata, input.elements, from, to)
@@ -73,7 +73,7 @@ export class Fields extends Way {
     return group
   }
 
-  /** @param limits of a slider beside the field, if it is to have one */
+  /** @param limits of the slider beside the field, if it has one */
   #field({ at, place, row }, limits) {
     const { metadata, elements } = this.input
     const label = this.#label(place, row)
@@ -109,7 +109,7 @@ export class Fields extends Way {
     return make('label', where, metadata.features ? place : make('code', place || 'value'))
   }
 
-  /** A slider that follows a field, and the field follows it. */
+  /** A slider and a field that follow each other. */
   #slider(at, field, { label, limits }) {
     const value = this.input.elements[at]
     const slider = Object.assign(make('input'), { type: 'range', ...limits, value })

@@ -8,16 +8,16 @@ import { BytesFile } from './file.js'
 import { Made } from './made.js'
 import { Written } from './written.js'
 
-/** The part of the form for one input: what it holds, and the way it is given. */
+/** The part of the form for one input: its value, and how the value is given. */
 export class Input {
   /** @type {number[]} */
   shape
-  /** One text an element, for fields and for generated values. @type {string[]} */
+  /** One text per element, for fields and generated values. @type {string[]} */
   elements
 
   /**
-   * @param changed called for every change: with `resize` where a dimension has another size, which
-   *   other inputs may share, and with `removed` where a row was removed
+   * @param changed called for every change: with `resize` if the size of a dimension changed, which
+   *   other inputs may share, and with `removed` if a row was removed
    */
   constructor(metadata, index, dimensions, changed) {
     this.metadata = metadata
@@ -37,7 +37,7 @@ export class Input {
     this.reset()
   }
 
-  /** The elements of the page that stay. */
+  /** Creates the permanent elements. */
   #make() {
     const { metadata, index } = this
     this.shapeShown = make('output')
@@ -77,18 +77,18 @@ export class Input {
     return field
   }
 
-  /** How many elements there are. */
+  /** Number of elements. */
   get count() {
     return elementCount(this.shape)
   }
 
-  /** Takes the sizes that the dimensions have now. */
+  /** Applies the current sizes of the dimensions. */
   followDimensions() {
     const { metadata, dimensions } = this
     this.shape = metadata.anyRank ? metadata.example.shape : dimensions.shapeOf(metadata)
   }
 
-  /** Goes back to the example. */
+  /** Returns to the example. */
   reset() {
     this.followDimensions()
     this.elements = this.count > MOST_MADE ? [] : exampleElements(this.metadata, this.shape)
@@ -115,14 +115,14 @@ export class Input {
     this.changed({ resize: true })
   }
 
-  /** A dimension has another size. */
+  /** Applies a changed dimension. */
   resize() {
     const from = this.shape
     this.followDimensions()
     if (String(this.shape) === String(from)) return
     const other = this.ways[this.way].resize(from, this.shape)
     if (other !== undefined) this.#switchTo(other)
-    // The text that is being typed stays as it is.
+    // Do not redraw the text while the person types.
     else if (this.way === 'json') this.drawOptions()
     else this.#draw()
   }
@@ -147,8 +147,8 @@ export class Input {
   }
 
   /**
-   * The ways that are possible, and the size. Fields for sizes stay, so that one can go on typing
-   * in them.
+   * Draws the possible ways and the sizes. Keeps the fields for sizes, so that the person can go on
+   * typing in them.
    */
   drawOptions() {
     const { count, shape, metadata } = this
@@ -172,8 +172,8 @@ export class Input {
 
   /**
    * Shows a problem at its place.
-   * @param at the element it is of, where that is known
-   * @returns what to put the focus on
+   * @param at index of the element, if known
+   * @returns the element to focus on
    */
   mark(text, at) {
     const { fields } = this.ways

@@ -5,11 +5,11 @@ import { Way } from './way.js'
 
 const SHOWN = 8
 
-/** Generated values, because there are too many to type. */
+/** Generated values, for inputs with too many elements to type. */
 export class Made extends Way {
   label = 'generated'
   #what = 'example'
-  /** As JSON; it does not change by typing. */
+  /** As JSON; typing does not change it. */
   #data
 
   isPossible(count) {

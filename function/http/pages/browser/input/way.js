@@ -1,6 +1,6 @@
 /**
- * The parts of an input (input.js) that its ways use. Named here, so that the ways do not import
- * the file that imports them.
+ * The parts of an input (input.js) that its ways use. Declared here, because input.js imports the
+ * ways.
  * @typedef {object} GivenInput
  * @property {any} metadata
  * @property {number} index
@@ -18,7 +18,7 @@
  * @property {() => void} drawOptions
  */
 
-/** A way to give an input. */
+/** One way to enter an input. */
 export class Way {
   label = ''
 
@@ -27,7 +27,7 @@ export class Way {
     this.input = input
   }
 
-  /** @param {number} _count of the input's elements @returns {boolean} */
+  /** @param {number} _count number of elements @returns {boolean} */
   isPossible(_count) {
     return true
   }
@@ -42,18 +42,17 @@ export class Way {
     return tensor
   }
 
-  /** The input is given in this way from now on. @param {string} _from the way before */
+  /** Called when the person switches to this way. @param {string} _from the previous way */
   begin(_from) {}
 
-  /** Back to the example. */
+  /** Returns to the example. */
   reset() {}
 
   /**
-   * The input has another shape.
+   * Called when the input's shape changed.
    * @param {number[]} _from
    * @param {number[]} _to
-   * @returns {string | undefined} the way that the input is given from now on, where that is
-   *   another
+   * @returns {string | undefined} the way to switch to, if any
    */
   resize(_from, _to) {
     return undefined

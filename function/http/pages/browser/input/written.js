@@ -5,7 +5,7 @@ import { variable } from './dimensions.js'
 import { MOST_WRITTEN, nested } from './elements.js'
 import { Way } from './way.js'
 
-/** JSON, as it is written or pasted. */
+/** Typed or pasted JSON. */
 export class Written extends Way {
   label = 'JSON'
   text = ''
@@ -15,10 +15,7 @@ export class Written extends Way {
     this.text = count <= MOST_WRITTEN ? nested(elements, shape, metadata.datatype) : ''
   }
 
-  /**
-   * @param from the way before: what is in fields is always written out, because it may have been
-   *   edited
-   */
+  /** @param from the previous way; fields are always written out: they may have been edited */
   begin(from) {
     const { elements, shape, metadata, count } = this.input
     if (from === 'fields' || count <= MOST_WRITTEN)
@@ -47,7 +44,7 @@ export class Written extends Way {
     return [label]
   }
 
-  /** Variable dimensions get the size that the written data has. @returns whether any did */
+  /** Sets variable dimensions to the size of the written data. @returns whether any changed */
   #followNesting() {
     const { metadata, dimensions } = this.input
     if (metadata.anyRank) return false
@@ -68,7 +65,7 @@ export class Written extends Way {
     return true
   }
 
-  /** @returns the elements that are written, where they are as many as the shape says */
+  /** @returns the written elements, if their number matches the shape */
   readElements() {
     try {
       const flat = [parseExactly(this.text)].flat(Number.POSITIVE_INFINITY).map(String)

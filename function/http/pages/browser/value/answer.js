@@ -8,10 +8,10 @@ const MOST_MEMBERS = 12
 const LONGEST_WORD = 80
 
 /**
- * What the page shows of an answer that a transform made: JSON, a text, a picture, or nothing.
+ * The elements that show a transform's answer: JSON, a text, a picture, or nothing.
  * @param {Uint8Array} body
  * @param {Headers} headers
- * @param output the transform's schema of it
+ * @param output the transform's schema of its output
  */
 export function shownAnswer(body, headers, output) {
   const type = headers.get('content-type')?.toLowerCase() ?? ''
@@ -49,7 +49,7 @@ function valueElements(value, output) {
   })
 }
 
-/** Bars of numbers that are shares of one, in an array or by name. */
+/** Bars for numbers that are shares of one, in an array or an object. */
 function barsOf(value) {
   const entries = Object.entries(Object(value))
   const numbers = entries.map(([, number]) => number)
@@ -70,14 +70,14 @@ function word(value) {
 
 const json = value => Object.assign(make('pre', pretty(jsonText(value))), { tabIndex: 0 })
 
-/** Integers beyond 2^53 are bigints. */
+/** Formats JSON in which integers beyond 2^53 are bigints. */
 const jsonText = value =>
   JSON.stringify(value, (_, each) => (typeof each === 'bigint' ? rawJson(String(each)) : each))
 
-/** Not in all browsers that we know: others round. */
+/** Browsers without JSON.rawJSON round the number. */
 const rawJson = text => /** @type {any} */ (JSON).rawJSON?.(text) ?? Number(text)
 
-/** The first word of the answer: for those who hear the page. */
+/** The first value of the answer, for users of screen readers. */
 function summary(value) {
   const first = typeof value === 'object' && value !== null ? Object.values(value)[0] : value
   return typeof first === 'object' ? '' : `: ${first}`

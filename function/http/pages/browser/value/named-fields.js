@@ -2,7 +2,7 @@ import { make } from '../dom.js'
 import { parseExactly } from '../json.js'
 import { fieldRange, textsOf, valueJson } from './schema.js'
 
-/** The properties of a JSON object, a field each. */
+/** The properties of a JSON object, one field each. */
 export class NamedFields {
   label = 'fields'
   #fields
@@ -17,12 +17,12 @@ export class NamedFields {
     this.#changed = changed
   }
 
-  /** @param {string} json of the value that is in the form before */
+  /** @param {string} json the previous value in the form */
   begin(json) {
     try {
       this.#texts = textsOf(this.#fields, parseExactly(json))
     } catch {
-      // What was written is not valid JSON: the fields stay as they were.
+      // The written text is not valid JSON: keep the fields as they were.
     }
   }
 
@@ -95,7 +95,7 @@ export class NamedFields {
     return control
   }
 
-  /** A slider that follows a field, and the field follows it. */
+  /** A slider and a field that follow each other. */
   #slider(field, label, range) {
     const slider = Object.assign(make('input'), { type: 'range', ...range, value: field.value })
     slider.setAttribute('aria-label', `${label}, slider`)
@@ -116,7 +116,7 @@ export class NamedFields {
     this.#changed()
   }
 
-  /** @returns the control of a field, where it is shown */
+  /** @returns the control of a field, if it is shown */
   controlOf(at) {
     return document.getElementById(idOf(at))
   }
@@ -124,7 +124,7 @@ export class NamedFields {
 
 const idOf = at => `field-${at}`
 
-/** A choice for people: a string without its quotes. */
+/** A choice as shown to people: strings have no quotes. */
 function shown(json) {
   const value = JSON.parse(json)
   return typeof value === 'string' ? value : json

@@ -19,7 +19,7 @@ export class PickedFile {
   #changed
   /** @type {Picked | undefined} */
   #picked
-  /** Why there is no file. */
+  /** The reason why there is no file. */
   #problem = 'no file is chosen'
   #redraw = () => {}
 
@@ -72,7 +72,7 @@ export class PickedFile {
       const bytes = new Uint8Array(await file.arrayBuffer())
       this.#picked = { bytes, type, name: file.name }
     } catch (error) {
-      // A folder is dropped like a file.
+      // For example a dropped folder.
       this.#picked = undefined
       this.#problem = `${file.name} cannot be read: ${error.message}`
     }
@@ -108,6 +108,6 @@ export class PickedFile {
   }
 }
 
-/** The page may load no pictures but those within its own document. */
+/** As a data URL: the page may load pictures only from its own document. */
 export const pictureOf = (bytes, type, alt) =>
   Object.assign(make('img'), { src: `data:${type};base64,${toBase64(bytes)}`, alt })

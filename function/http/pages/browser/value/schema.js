@@ -3,12 +3,12 @@ import { elementJson, Unsendable } from '../request.js'
 import { sliderRange } from '../slider.js'
 
 /**
- * What a JSON Schema says of the fields of a form. A field's content is a text, as it was typed; the
- * server judges it.
+ * The form fields that a JSON Schema describes. A field holds text, as it was typed; the server
+ * validates it.
  *
  * @typedef {'number' | 'integer' | 'boolean' | 'string' | 'choice' | 'json'} Kind
  * @typedef {object} Field
- * @property {string | undefined} name of the property; undefined where the value itself is the field
+ * @property {string | undefined} name of the property; undefined if the value itself is the field
  * @property {string} label
  * @property {string} hint
  * @property {Kind} kind
@@ -20,7 +20,7 @@ import { sliderRange } from '../slider.js'
 
 const MOST_FIELDS = 64
 
-/** @returns {Field[] | undefined} undefined where the schema does not say which fields there are */
+/** @returns {Field[] | undefined} undefined if the schema does not describe fields */
 export function fieldsOf(schema) {
   const whole = resolve(schema, schema)
   const entries = Object.entries(whole.properties ?? {})
@@ -56,7 +56,7 @@ function kindOf({ type }) {
   return types.length === 1 && TYPED.includes(types[0]) ? types[0] : 'json'
 }
 
-/** Follows references within the schema, as far as people nest them. */
+/** Follows references within the schema, up to a depth limit. */
 function resolve(schema, root, depth = 0) {
   const { $ref } = schema
   if (typeof $ref !== 'string' || !$ref.startsWith('#/') || depth > 8) return Object(schema)
@@ -78,8 +78,8 @@ function textOf({ kind }, value) {
 }
 
 /**
- * The texts of the fields as JSON. What is optional and empty is left out.
- * @throws {Unsendable} with the place of the first field that is no JSON
+ * The texts of the fields as JSON, without optional fields that are empty.
+ * @throws {Unsendable} with the index of the first field that is not JSON
  */
 export function valueJson(fields, texts) {
   const parts = fields.map((field, i) => fieldJson(field, texts[i], i))
@@ -122,9 +122,9 @@ export function fieldRange({ kind, minimum, maximum }, example) {
 }
 
 /**
- * Which field an error of the server names: by a pointer (`/amount must be …`), as what is missing, or
- * by its name alone.
- * @returns {number} its place, or -1
+ * Finds the field that a server error names: by a pointer (`/amount must be …`), as missing, or by
+ * its name alone.
+ * @returns {number} its index, or -1
  */
 export function placeOfViolation(text, fields) {
   const missing = /^the data must have required property '(.*?)'/.exec(text)?.[1]

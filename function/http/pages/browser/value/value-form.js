@@ -5,9 +5,9 @@ import { PickedFile } from './picked-file.js'
 import { fieldsOf, placeOfViolation } from './schema.js'
 import { WrittenValue } from './written-value.js'
 
-/** The form of what a transform takes. */
+/** The form for a transform's input. */
 export class ValueForm {
-  /** Whether there is something to send before a person has filled in the form. */
+  /** Whether there is something to send before a person fills in the form. */
   hasExample
   #example
   #fields
@@ -61,7 +61,7 @@ export class ValueForm {
     this.#draw()
   }
 
-  /** @returns {string | undefined} undefined where a field is no JSON, or a file is chosen */
+  /** @returns {string | undefined} undefined if a field is not JSON, or a file is chosen */
   #jsonNow() {
     try {
       return this.#way.json()
@@ -75,7 +75,7 @@ export class ValueForm {
     this.#values.replaceChildren(...this.#way.draw())
   }
 
-  /** @returns the request that the form holds @throws {Unsendable} */
+  /** @returns the request in the form @throws {Unsendable} */
   read() {
     const { contentType, text = '', bytes, file } = this.#way.read()
     return {
@@ -88,9 +88,9 @@ export class ValueForm {
   }
 
   /**
-   * Shows at its place why the request was refused.
+   * Shows the server's error at the field that it names.
    * @param {string} text of the server
-   * @returns {{ control: HTMLElement, text: string } | undefined} undefined where it names no place
+   * @returns {{ control: HTMLElement, text: string } | undefined} undefined if it names no field
    */
   refuse(text) {
     const at = this.#fields === undefined ? -1 : placeOfViolation(text, this.#fields)
@@ -98,7 +98,7 @@ export class ValueForm {
     return at === -1 && !/^(the data|\/\S+) /.test(text) ? undefined : this.#mark(text)
   }
 
-  /** Shows at its place what cannot be sent. */
+  /** Shows an error at the field that cannot be sent. */
   refuseToSend({ message, element }) {
     return this.#mark(message, element)
   }
@@ -121,7 +121,7 @@ export class ValueForm {
   }
 }
 
-/** The ways to give the input, the best first. */
+/** The ways to enter the input, best first. */
 function waysOf({ input, mediaType, fields }, changed) {
   const json = new WrittenValue('application/json', changed)
   if (mediaType !== undefined) {

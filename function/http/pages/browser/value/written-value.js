@@ -2,7 +2,7 @@ import { make } from '../dom.js'
 import { pretty } from '../json.js'
 import { Unsendable } from '../request.js'
 
-/** A value as it is written or pasted: JSON, or a text. */
+/** A typed or pasted value: JSON or text. */
 export class WrittenValue {
   #changed
   #isText
@@ -64,7 +64,7 @@ export class WrittenValue {
   }
 }
 
-/** A JSON string's text; other JSON as it is. */
+/** The text of a JSON string; other JSON unchanged. */
 function textIn(json) {
   try {
     const value = JSON.parse(json)
