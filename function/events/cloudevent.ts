@@ -12,34 +12,33 @@ import {
 import { findElements, findMembers, isArray, type Place, without } from '../protocol/json-scan.ts'
 
 /**
- * CloudEvents 1.0 as they travel over HTTP (CloudEvents spec: HTTP protocol binding, JSON event
- * format, JSON batch format).
+ * CloudEvents 1.0 over HTTP (CloudEvents spec: HTTP protocol binding, JSON event format, JSON batch
+ * format).
  *
- * Ours rather than the SDK's HTTP.toEvent, which costs 18 µs an event beside about 35 µs for the
- * whole of an inference and 39 ms of the start (measured with 10.0.0), takes malformed JSON for "no
- * event", turns data_base64 into one Uint32 a byte, drops falsy values, invents ids, and neither
- * reads nor writes percent-encoded header values. The tests check every reply with the SDK.
+ * Our own code instead of the SDK's HTTP.toEvent, which takes 18 µs per event, beside about 35 µs
+ * for a whole inference, and 39 ms at the start (measured with 10.0.0). The SDK also treats
+ * malformed JSON as "no event", turns data_base64 into one Uint32 per byte, drops falsy values,
+ * invents ids, and does not handle percent-encoded header values. The tests check every reply with
+ * the SDK.
  */
 export interface CloudEvent {
   readonly attributes: Attributes
   readonly data: EventData | undefined
 }
 
-/** Context attributes by name, `specversion`, `id`, `source` and `type` always among them. */
+/** Context attributes by name; `specversion`, `id`, `source` and `type` are always present. */
 export type Attributes = { readonly id: string; readonly source: string; readonly type: string } & {
   readonly [name: string]: string | number | boolean
 }
 
-/**
- * Bytes as they came; or JSON that came within the event's own, parsed or, where it is large, as text.
- */
+/** Bytes as received; or JSON from the event's own JSON, parsed, or as text if it is large. */
 export type EventData =
   | { readonly bytes: Uint8Array; readonly isJson?: boolean }
   | { readonly json: ParsedJson; readonly jsonBytes?: number }
 
 export type Mode = 'binary' | 'structured' | 'batched'
 
-/** How the request carries events, or undefined if it carries none. Only headers are read. */
+/** How the request carries events; undefined if it carries none. Reads only headers. */
 export function modeOf(headers: IncomingHttpHeaders): Mode | undefined {
   const contentType = headers['content-type']?.toLowerCase() ?? ''
   if (contentType.startsWith('application/cloudevents-batch')) return 'batched'
@@ -73,9 +72,9 @@ export function readHeaders(headers: IncomingHttpHeaders): Attributes {
 }
 
 /**
- * @param where what error messages call it
- * @throws {BadRequest} when the body is no CloudEvent in JSON
- * @throws {TooLarge} when more than 4 MiB are beside its data
+ * @param where the event's name in error messages
+ * @throws {BadRequest} if the body is not a CloudEvent in JSON
+ * @throws {TooLarge} if more than 4 MiB are outside its data
  */
 export function readStructuredEvent(body: Uint8Array, where = 'the event'): CloudEvent {
   if (body.byteLength <= LARGE_BYTES) {
@@ -99,21 +98,21 @@ export function readStructuredEvent(body: Uint8Array, where = 'the event'): Clou
   return data === undefined ? event : { ...event, data: { bytes: bytesOf(data), isJson: true } }
 }
 
-/** Of a larger event the data is not parsed with the rest: it goes the way of large requests. */
+/** Above this size, the data is not parsed with the event but like that of a large request. */
 const LARGE_BYTES = 128 * 1024
 
-/** Smaller data is. */
+/** Smaller members are parsed with the event even then. */
 const MOST_PARSED_BYTES = 1024
 
-/** An event of a batch, and how many bytes it took there. */
+/** An event of a batch, and its size there in bytes. */
 export interface BatchedEvent {
   readonly event: CloudEvent
   readonly bytes: number
 }
 
 /**
- * The events of a batch, each parsed when it is asked for: a batch at once takes 100 ms a MiB.
- * @throws {BadRequest} when the body is no array, or the next element no CloudEvent
+ * The events of a batch, each parsed on demand: parsing a whole batch takes 100 ms per MiB.
+ * @throws {BadRequest} if the body is not an array, or the next element not a CloudEvent
  */
 export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
   const bytes = withoutMark(body)
@@ -130,8 +129,8 @@ export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
 }
 
 /**
- * Headers for one event in binary mode; values are percent-encoded where the binding asks for it
- * (section 3.1.3.2).
+ * Headers for one event in binary mode. Values are percent-encoded as the binding requires (section
+ * 3.1.3.2).
  */
 export function toHeaders(attributes: Attributes): Record<string, string> {
   const headers: Record<string, string> = {}
@@ -143,7 +142,7 @@ export function toHeaders(attributes: Attributes): Record<string, string> {
   return headers
 }
 
-/** Made once: a name that is put together is looked for among all of V8's each time. */
+/** Built once: V8 looks up each newly concatenated name in its table of all names. */
 const HEADERS: ReadonlyMap<string, string> = new Map(
   ['specversion', 'id', 'source', 'type', 'subject', 'time', 'causationid', 'traceparent'].map(
     name => [name, `ce-${name}`],
@@ -153,22 +152,22 @@ const NAMES: ReadonlyMap<string, string> = new Map(
   [...HEADERS].map(([name, header]) => [header, name]),
 )
 
-/** One event in the JSON event format. @param data JSON text, put in as it is */
+/** One event in the JSON event format. @param data JSON text, inserted unchanged */
 export const toJson = (attributes: Attributes, data: string): string =>
   `${beginJson(attributes)}${data}}`
 
-/** The same up to its data, which and a bracket are to follow. */
+/** The same up to its data; the caller appends the data and a closing brace. */
 export const beginJson = (attributes: Attributes, member = 'data'): string =>
   `${JSON.stringify(attributes).slice(0, -1)},"${member}":`
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
-/** Every request is asked for them. */
+/** Built once: every request is checked for them. */
 const REQUIRED_HEADERS = REQUIRED.map(name => `ce-${name}`)
 
 function readJsonEvent(event: unknown, exact: () => unknown, where: string): CloudEvent {
   if (!isObject(event)) throw new BadRequest(`${where} is ${show(event)}; it must be a JSON object`)
   const { data, data_base64: base64, ...rest } = event
-  // null stands for an attribute that is not there (JSON event format, section 2.2).
+  // null means that the attribute is absent (JSON event format, section 2.2).
   const attributes = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null))
   return {
     attributes: checkAttributes(attributes, where),
@@ -186,7 +185,7 @@ function readJsonData(
     if (data !== undefined)
       throw new BadRequest(`${where} has both data and data_base64; only one may be`)
     const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined
-    // Buffer skips characters that are no Base64, so encoding again shows them. A regular
+    // Buffer skips characters that are not Base64; encoding again reveals them. A regular
     // expression would overflow the stack at 30 MB.
     if (bytes?.toString('base64') !== base64)
       throw new BadRequest(`${where}: data_base64 is not Base64`)
@@ -239,24 +238,24 @@ const isInteger = (value: unknown) => typeof value === 'number' && value === (va
 const PLAIN = /^[\x20-\x7e]*$/
 
 /**
- * Characters that a String attribute must not hold (specification, "Type System"); in a reply's
- * header they would be an injection.
+ * Characters that a String attribute must not contain (specification, "Type System"). In a reply's
+ * header, they would allow an injection.
  */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/
 
-/** A leap second is one (RFC 3339, section 5.7), though not to Date. */
+/** Leap seconds are valid (RFC 3339, section 5.7), but not for Date. */
 const isTime = (value: string) =>
   RFC_3339.test(value) && !Number.isNaN(Date.parse(value.replace(/:60(?=[.Zz+-])/, ':59')))
 
 /**
- * A scheme and something behind it (RFC 3986, section 4.3). Not URL.canParse: it takes 20 ms for a
- * host of 5,200 letters that are not ASCII, and the time grows with the square.
+ * A scheme followed by anything (RFC 3986, section 4.3). Not URL.canParse, which takes 20 ms for a
+ * host of 5,200 non-ASCII letters, and the time grows with the square.
  */
 const ABSOLUTE_URI = /^[a-z][a-z\d+.-]*:\S+$/i
 
-/** For each attribute: what it must be, if the value is not that. */
+/** For each attribute, returns what it must be if the value is not valid. */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
@@ -271,7 +270,7 @@ const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>>
 
 /**
  * Header values may be quoted and are percent-encoded once (HTTP binding, section 3.1.3.2). Some
- * clients send UTF-8 without encoding it. Node shows it as Latin-1; it is read as UTF-8.
+ * clients send raw UTF-8, which Node decodes as Latin-1; it is read as UTF-8.
  */
 function decodeHeader(value: string, header: string): string {
   if (/^[^"%\x80-\xff]*$/.test(value)) return value
@@ -287,7 +286,7 @@ function decodeHeader(value: string, header: string): string {
   return bytes.toString()
 }
 
-/** Everything but printable ASCII, and of that the space, the quote and the percent sign. */
+/** Everything except printable ASCII, and also space, quote and percent sign. */
 const encodeHeader = (value: string) =>
   NEEDS_NO_CODE.test(value)
     ? value

@@ -35,17 +35,17 @@ import {
 } from './cloudevent.ts'
 import { type Replier, replyAttributes } from './reply.ts'
 
-/** What an event handler depends on: the data plane and the identity of replies. */
+/** Dependencies of an event handler: the data plane and the identity of replies. */
 export interface EventContext {
   readonly dataPlane: DataPlane
   readonly replier: Replier
-  /** How an event's data is read, where it is not a V2 request. */
+  /** Reads an event's data, if it is not a V2 request. */
   readonly codecOf?: CodecOf
-  /** Answers events, where that is not one inference for each. */
+  /** Answers events, if an event is not simply one inference. */
   readonly answer?: AnswerEvent
 }
 
-/** @throws {BadRequest} and what the data plane throws */
+/** @throws {BadRequest} and the errors of the data plane */
 export type AnswerEvent = (
   event: CloudEvent,
   caller: Caller,
@@ -56,8 +56,8 @@ export type AnswerEvent = (
 export type CodecOf = (data: EventData, binding: Binding) => Codec<EncodedResponse>
 
 /**
- * Answers a request that carries events. A Broker takes a 2xx answer for delivered only if it is
- * empty or a CloudEvent. errors.ts says which status an error has for a Broker.
+ * Answers a request that carries events. A Broker counts an event as delivered only if the 2xx
+ * answer is empty or a CloudEvent. errors.ts lists the status of each error for a Broker.
  */
 export const receiveEvents = (
   request: Request,
@@ -66,7 +66,7 @@ export const receiveEvents = (
   context: EventContext,
 ): Promise<Answer> => orError(RECEIVERS[mode](request, caller, context))
 
-/** The same for an event in binary mode whose data a runtime has parsed already. */
+/** The same for an event in binary mode whose data a runtime has already parsed. */
 export const receiveParsed = (
   headers: IncomingHttpHeaders,
   data: ParsedJson,
@@ -83,24 +83,24 @@ async function orError(answer: Promise<Answer>): Promise<Answer> {
 }
 
 /**
- * An event in JSON is read on the main thread, which answers nothing else meanwhile (1 MiB: 20 ms,
+ * Events in JSON are read on the main thread, which blocks all other requests (1 MiB: 20 ms,
  * docs/performance.md).
  */
 const MOST_JSON_BYTES = 2 ** 20
 
-/** So many bytes of a batch are parsed in one turn. */
+/** Bytes of a batch parsed in one turn. */
 const BYTES_AT_A_TIME = 64 * 1024
 
 /**
- * So many events of a batch are asked together, and can share a run; then other requests have their
- * turn. Of larger events fewer: as many as have so many bytes.
+ * Events of a batch that run together and may share a run, before other requests get a turn. Larger
+ * events form smaller groups, limited by bytes.
  */
 const TOGETHER = { events: 256, bytes: 128 * 1024 }
 
-/** The event's mode decides how its data is read, and the reply's written. */
+/** How to read an event's data and write the reply's; depends on the event's mode. */
 export interface Binding {
   readonly responseData: ResponseData
-  /** Where the JSON of its data ends. Only binary mode has a header for it. */
+  /** Length of the JSON in the data. Only binary mode has a header for it. */
   readonly jsonLength: number | undefined
 }
 
@@ -194,7 +194,7 @@ function replyInJson(
   return typeof json === 'string' ? toJson(attributes, json) : [beginJson(attributes), ...json, '}']
 }
 
-/** Text as a string, anything else in Base64: JSON text as a string would be another value. */
+/** Text becomes a string, all else Base64: JSON text in a string would be a different value. */
 function bodyInJson(attributes: Attributes, { body, contentType }: BodyAnswer): string {
   if (typeof body === 'string' && !isJson(mediaTypeOf(contentType).type))
     return toJson(attributes, JSON.stringify(body))
@@ -227,8 +227,8 @@ async function receiveBatch(
 }
 
 /**
- * The events of a batch that are to be answered, in groups of those that are asked together. All
- * are read before the first is asked: one that is no event fails the whole batch.
+ * The events of a batch to be answered, in groups that run together. The whole batch is read first:
+ * one invalid event fails the whole batch.
  */
 async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<CloudEvent[][]> {
   const steps = new Steps(BYTES_AT_A_TIME)
@@ -253,8 +253,8 @@ async function readGroups(body: Uint8Array, { replier }: EventContext): Promise<
 }
 
 /**
- * The reply, or an event that says what was wrong. An error that a retry may cure fails the whole
- * batch, which is then delivered again.
+ * The reply, or an event that describes the error. A retryable error fails the whole batch, which
+ * is then delivered again.
  * @returns undefined for an event that the author's code does not reply to
  */
 async function replyInBatch(
@@ -269,7 +269,7 @@ async function replyInBatch(
     return typeof json === 'string' ? json : bytesOf(json).toString()
   } catch (error) {
     if (meaningOf(error)?.endsOneEvent !== true) {
-      // The other answers are not sent any more.
+      // Cancel the other events: their answers will not be sent.
       hangUp(caller)
       throw error
     }
@@ -280,7 +280,7 @@ async function replyInBatch(
 }
 
 /**
- * What answers one event; counted.
+ * Answers one event, and counts it.
  * @throws {BadRequest|ModelError|Overloaded|NotReady|DeadlinePassed}
  */
 async function replyTo(
@@ -301,12 +301,12 @@ const v2Codec: CodecOf = (data, { responseData, jsonLength }) =>
     ? new ParsedCodec(data.json, responseData)
     : new BytesCodec({ body: data.bytes, jsonLength, responseData })
 
-/** A request that belongs to no trace goes on with that of its only event. */
+/** A request without a trace continues the trace of its only event. */
 function goOn({ attributes }: CloudEvent, caller: Caller): void {
   caller.traceparent ??= attributes.traceparent?.toString()
 }
 
-/** Where traces are sent, the time of each event is kept apart. */
+/** If traces are exported, each event has its own timing. */
 function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
   if (sender.trace === undefined) return sender
   const { arrived, deadline, memory } = sender
@@ -340,7 +340,7 @@ function dataOf({ data, attributes }: CloudEvent): EventData {
 const RECEIVERS = { binary: receiveBinary, structured: receiveStructured, batched: receiveBatch }
 
 /**
- * Events that must not be answered, or they would go round for ever: our own replies, and KServe's
+ * Events that must not be answered, because they would loop forever: our own replies, and KServe's
  * log of requests and responses.
  */
 const wouldGoRound = ({ attributes }: CloudEvent, { source }: Replier) =>
@@ -362,7 +362,7 @@ function checkFormat(contentType = '', expected: string): void {
   )
 }
 
-/** Whether a content type names no other charset. */
+/** Whether a content type has no charset, or UTF-8. */
 function isInUtf8(contentType: string): boolean {
   const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(contentType)?.[1]
   return charset === undefined || /^utf-?8$/i.test(charset)

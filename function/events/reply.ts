@@ -4,25 +4,24 @@ import type { Attributes } from './cloudevent.ts'
 
 /** The identity of replies. */
 export interface Replier {
-  /** The `source` of replies. An event that carries it is one of our own replies. */
+  /** The `source` of replies. An event with this source is one of our own replies. */
   readonly source: string
   readonly modelName: string
   readonly modelVersion: string | undefined
 }
 
-/** What a reply carries. */
+/** The content of a reply. */
 export interface ReplyContent {
   readonly contentType: string
-  /** What the author's own code says of it. */
+  /** Settings from the author's own code. */
   readonly event?: Reply['event']
 }
 
 /**
- * The attributes of the event that answers `request`. They depend on the request and the model
- * alone, so that an event delivered twice gets the same reply, which a consumer recognises by
- * (source, id). That is why there is no `time`.
- * @param outcome the last word of the reply's type, in place of the request's `.request` or after
- * its type
+ * The attributes of the event that answers `request`. They depend only on the request and the
+ * model, so an event delivered twice gets the same reply, and a consumer recognises it by (source,
+ * id). For the same reason there is no `time`.
+ * @param outcome last word of the reply's type; replaces the request's `.request` or is appended
  */
 export function replyAttributes(
   request: Attributes,
@@ -54,11 +53,11 @@ export function replyAttributes(
     : reply
 }
 
-/** Attributes of a request that its reply has as well. */
+/** Attributes that a reply copies from its request. */
 const passedOn = ({ correlationid, traceparent, tracestate }: Partial<Attributes>) => ({
-  // Knative's RequestReply matches the reply on it.
+  // Knative's RequestReply matches replies by it.
   ...(correlationid !== undefined && { replyid: correlationid }),
-  // The trace of the event's origin goes on unchanged (distributed tracing extension).
+  // The event's original trace is passed on unchanged (distributed tracing extension).
   ...(traceparent !== undefined && { traceparent }),
   ...(tracestate !== undefined && { tracestate }),
 })

@@ -5,7 +5,7 @@ import type { EventAttributes } from '../transform/contract.ts'
 import { type CloudEvent, modeOf } from './cloudevent.ts'
 import type { AnswerEvent } from './receive.ts'
 
-/** Answers each event by one call of the author's code. */
+/** Answers each event with one call of the author's code. */
 export const answerByTransform =
   (request: Request): AnswerEvent =>
   (event, caller, { dataPlane }) =>
@@ -14,7 +14,7 @@ export const answerByTransform =
 function callOf({ attributes, data }: CloudEvent, { headers }: Request): Call {
   if (data === undefined) throw new BadRequest('the event has no data')
   const { datacontenttype } = attributes
-  // Bytes of an event in JSON are JSON only where it says so.
+  // Bytes of an event in JSON count as JSON only if its datacontenttype says so.
   const isBytes = datacontenttype === undefined && !('json' in data) && modeOf(headers) !== 'binary'
   return {
     kind: 'event',
@@ -33,7 +33,7 @@ const isJsonText = (data: Data) => 'isJson' in data && data.isJson === true
 const dataOf = (data: Data): CallData =>
   'json' in data ? { value: data.json.value, jsonBytes: data.jsonBytes } : data
 
-/** The author's code gets attributes as text, as they are in headers. */
+/** The author's code gets attributes as text, as in headers. */
 export const attributesAsText = (attributes: CloudEvent['attributes']) =>
   Object.fromEntries(
     Object.entries(attributes).map(([name, value]) => [name, String(value)]),

@@ -9,7 +9,7 @@ import { show } from '../protocol/json.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
 import { DEADLINE_EXCEEDED, OK, type Status, trailersOf, UNAVAILABLE } from './status.ts'
 
-/** What carrying calls depends on. */
+/** Dependencies of a call. */
 export interface CallOptions {
   readonly memory: BodyMemory
   readonly config: Pick<Config, 'maxBodyBytes' | 'requestTimeoutMs'>
@@ -18,18 +18,18 @@ export interface CallOptions {
 const CONTENT_TYPE = 'application/grpc'
 const ACCEPTED = 'identity,deflate,gzip'
 
-/** A message is sent in one piece up to here: a write to a stream costs more than this copy. */
+/** Messages up to this size are sent in one piece: a write to a stream costs more than the copy. */
 const MOST_JOINED = 16 * 1024
 
-/** One call: its messages, its answers, its status, its deadline. */
+/** One call: its messages, answers, status and deadline. */
 export class Call {
   readonly head: RequestHead
   readonly caller: Caller
-  /** That grpc-timeout sets, on performance.now()'s clock. */
+  /** From grpc-timeout, by performance.now(). */
   readonly deadline: number
   /** Undefined until the call is over. */
   status: Status | undefined
-  /** Answers that are being made. */
+  /** Number of answers being made. */
   pending = 0
   readonly #stream: ServerHttp2Stream
   readonly #options: CallOptions
@@ -37,10 +37,10 @@ export class Call {
   readonly #over = Promise.withResolvers<void>()
   #reader: MessageReader | undefined
   #onTick: (() => void) | undefined
-  /** At the last tick, the connection was ending and nothing was to be answered. */
+  /** At the last tick, the connection was ending and no answer was due. */
   #mayEnd = false
   #timer: NodeJS.Timeout | undefined
-  /** Cuts off a client that reads nothing. */
+  /** Cuts off a client that does not read. */
   #slow: NodeJS.Timeout | undefined
   #received: Received | undefined
 
@@ -73,7 +73,7 @@ export class Call {
     return this.status !== undefined || this.#stream.destroyed
   }
 
-  /** Resolves when it is. */
+  /** Resolves when the call is over. */
   get over(): Promise<void> {
     return this.#over.promise
   }
@@ -83,19 +83,19 @@ export class Call {
     return this.pending === 0 && this.#reader?.isIdle !== false
   }
 
-  /** The connection takes no new calls: long ones end when they are idle. */
+  /** The connection accepts no new calls; long calls end when they are idle. */
   get isConnectionEnding(): boolean {
     return this.#stream.session?.closed !== false
   }
 
-  /** Called several times a second while the call goes on, if it is a long one. */
+  /** Called several times a second during a long call. */
   set onTick(onTick: () => void) {
     this.#onTick = onTick
     LONG_CALLS.add(this)
   }
 
   tick(): void {
-    // A watch tells that the server is ending before it ends itself.
+    // First, because a watch must report that the server is ending before the watch itself ends.
     this.#onTick?.()
     const mayEnd = this.isConnectionEnding && this.isIdle
     if (mayEnd && this.#mayEnd)
@@ -104,8 +104,8 @@ export class Call {
   }
 
   /**
-   * Begins to read messages; the first one must arrive in time where `expects` says so.
-   * @throws {Refused} for a call whose metadata cannot be read
+   * Starts to read messages. With `expectsMessage`, the first one must arrive in time.
+   * @throws {Refused} if the call's metadata cannot be read
    */
   open({ expectsMessage }: { readonly expectsMessage: boolean }): void {
     this.#setDeadline()
@@ -121,14 +121,14 @@ export class Call {
   }
 
   /**
-   * @returns the next message; undefined where the client sends no more
+   * @returns the next message; undefined after the last one
    * @throws {Refused|BadRequest|Overloaded|DeadlinePassed} @throws {Cancelled}
    */
   async read(): Promise<Received | undefined> {
     return this.#reader?.next()
   }
 
-  /** @throws {Refused} where the call has no message, or several */
+  /** @throws {Refused} if the call has no message, or more than one */
   async readOnly(): Promise<Received> {
     const received = await this.read()
     if (received === undefined) throw new Refused('BAD_FRAME', 'the call has no message')
@@ -141,8 +141,8 @@ export class Call {
   }
 
   /**
-   * Sends a message; resolves when the next one may be sent.
-   * @param reservation of its memory, which is released when it is sent
+   * Sends a message. Resolves when the next one may be sent.
+   * @param reservation of its memory, released after sending
    */
   async send(parts: readonly Uint8Array[], reservation?: Reservation): Promise<void> {
     const frame = await this.#frame(parts)
@@ -187,7 +187,7 @@ export class Call {
     return isFull
   }
 
-  /** A client that does not read its answers is cut off, as over HTTP/1.1. */
+  /** Cuts off a client that does not read its answers, as over HTTP/1.1. */
   #waitForReader(reservation: Reservation | undefined): void {
     const stream = this.#stream
     const cutOff = () => {
@@ -224,7 +224,7 @@ export class Call {
     this.#reader?.stop()
   }
 
-  /** Nothing waits for it any more. */
+  /** The client no longer waits for the call. */
   cancel(): void {
     if (this.status !== undefined) return
     this.#reader?.stop()
@@ -232,8 +232,8 @@ export class Call {
   }
 
   /**
-   * What is left of the request is not wanted (RFC 9113 section 8.1). Clients stop by themselves
-   * when they read the status; to close the stream at once may lose it.
+   * Drops the rest of the request (RFC 9113 section 8.1). Clients stop by themselves when they read
+   * the status; closing the stream at once could lose the status.
    */
   #dropRest(): void {
     const stream = this.#stream
@@ -243,7 +243,7 @@ export class Call {
     stream.once('close', () => clearTimeout(late))
   }
 
-  /** @throws {Refused} UNIMPLEMENTED, naming the encodings that are known */
+  /** @throws {Refused} UNIMPLEMENTED, naming the supported encodings */
   #decoder(): Decoder | undefined {
     if (this.#encoding === 'identity' || this.#encoding === 'gzip' || this.#encoding === 'deflate')
       return decoderOf(this.#encoding)
@@ -278,7 +278,7 @@ export class Call {
     if (this.status === undefined) this.caller.gone = true
   }
 
-  /** @returns the bytes that go over the wire */
+  /** @returns the message as sent, with its prefix */
   async #frame(parts: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
     const size = sizeOf(parts)
     if (this.#encoding === 'identity' || !isWorthCompressing(size)) return frameOf(parts, false)
@@ -302,7 +302,7 @@ export class Call {
   }
 }
 
-/** @returns milliseconds; NaN where it is not what the protocol says */
+/** @returns milliseconds; NaN if the header is not valid */
 function timeoutOf({ headers }: RequestHead): number {
   const timeout = headers['grpc-timeout']
   if (timeout === undefined) return Number.POSITIVE_INFINITY
@@ -310,7 +310,7 @@ function timeoutOf({ headers }: RequestHead): number {
   return Number(digits) * (UNIT_MS[unit] ?? Number.NaN)
 }
 
-/** How long a client whose call has ended may go on sending. */
+/** How long a client may go on sending after its call has ended. */
 const STOP_MS = 100
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -322,7 +322,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   n: 1e-6,
 }
 
-/** setTimeout's own limit. */
+/** The limit of setTimeout. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 function requestIdOf({ headers }: RequestHead): OutgoingHttpHeaders {
@@ -347,12 +347,12 @@ const compress = (encoding: string, bytes: Uint8Array): Promise<Buffer> =>
     run(bytes, (error, result) => (error === null ? resolve(result) : reject(error)))
   })
 
-/** How often long calls look whether something has changed. Probes that watch expect no less. */
+/** How often long calls check for changes. Probes that watch expect changes within this time. */
 const TICK_MS = 250
 
 /**
- * Calls that last: streams of inference requests, and those that watch the health. One timer looks
- * after all of them, because neither readiness nor the end of a connection is announced.
+ * Long calls: streams of inference requests, and health watches. One timer polls for all of them,
+ * because neither readiness nor the end of a connection emits an event.
  */
 class LongCalls {
   readonly #calls = new Set<Call>()

@@ -11,9 +11,7 @@ import {
 } from '../protocol/protobuf-schema.ts'
 import { DESCRIPTOR } from './protos.ts'
 
-/*
- * Files as descriptor.proto describes them, which clients of reflection read.
- */
+/* Encodes files as descriptor.proto defines them, for clients of reflection. */
 
 /** FieldDescriptorProto.Type. */
 const TYPE_NUMBERS: Readonly<Record<Scalar, number>> = {
@@ -48,7 +46,7 @@ export function describeFile(file: ProtoFile): Uint8Array {
   return Buffer.concat(encodeMessage(type, description).parts)
 }
 
-/** Everything that a file defines, as clients name it. */
+/** The full names of everything that a file defines. */
 export function symbolsOf({ types, services }: ProtoFile): string[] {
   const ofType = (type: MessageType | EnumType): string[] => [
     type.fullName,

@@ -7,13 +7,13 @@ import type { Decoder } from '../http/compression.ts'
 import { type BodyMemory, FULL, Reservation } from '../http/memory.ts'
 import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 
-/** The client cancelled the call, or closed the connection: an answer would reach no one. */
+/** The client cancelled the call or closed the connection, so no answer is sent. */
 export class Cancelled extends Error {}
 
-/** Made once: to note where each call ends would take a twentieth of its time. */
+/** Created once: capturing a stack trace for each call would take a twentieth of its time. */
 const STOPPED = new Cancelled()
 
-/** One message of a call, and the memory that is counted for it until it is answered. */
+/** One message of a call, with the memory counted for it until it is answered. */
 export interface Received {
   readonly message: Uint8Array
   readonly reservation: Reservation
@@ -22,27 +22,30 @@ export interface Received {
 export interface ReaderOptions {
   readonly memory: BodyMemory
   readonly maxBytes: number
-  /** That a message may take from its first byte, and the only one of a call from the call's begin. */
+  /**
+   * Time limit for a message from its first byte. For a call's only message, it starts with the
+   * call.
+   */
   readonly longestMs: number
-  /** How compressed messages are inflated. */
+  /** Inflates compressed messages. */
   readonly decoder: Decoder | undefined
 }
 
-/** A message as it came. */
+/** A message as received. */
 interface Waiting extends Received {
   readonly isCompressed: boolean
 }
 
-/** Before each message: whether it is compressed, and its length in four bytes. */
+/** Before each message: one byte that says whether it is compressed, four with its length. */
 const PREFIX_BYTES = 5
 
-/** So many messages may wait to be read. Then the client may send no more for now. */
+/** Most messages that may wait to be read; at this limit, the stream is paused. */
 const MOST_WAITING = 16
 
 /**
- * Reads the messages of a call. Bytes of a small message are copied once, from what the socket gave;
- * for a large one the memory grows. They end at a multiple of eight: so the tensor in the last field, which its raw contents are, lies as
- * ONNX Runtime needs it.
+ * Reads the messages of a call. A small message is copied once, from the socket's buffer; a large
+ * one goes into memory that grows. Its end is aligned to eight bytes, so that the raw tensor
+ * contents in the last field are aligned as ONNX Runtime requires.
  */
 export class MessageReader implements Arriving {
   readonly #stream: ServerHttp2Stream
@@ -50,7 +53,7 @@ export class MessageReader implements Arriving {
   readonly #prefix = Buffer.alloc(PREFIX_BYTES)
   #prefixBytes = 0
   #message: Buffer | undefined
-  /** As its prefix says. */
+  /** From the prefix. */
   #length = 0
   #messageBytes = 0
   #isCompressed = false
@@ -74,12 +77,12 @@ export class MessageReader implements Arriving {
     })
   }
 
-  /** No message has arrived, or part of one, that was not read, and none is being inflated. */
+  /** No message, nor part of one, is waiting or being inflated. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#prefixBytes === 0 && !this.#isInflating
   }
 
-  /** A message has arrived that was not read. */
+  /** A message is waiting to be read. */
   get hasMore(): boolean {
     return this.#waiting.length > 0
   }
@@ -100,12 +103,12 @@ export class MessageReader implements Arriving {
     this.#fail(new Overloaded(FULL))
   }
 
-  /** From here on, the next message must arrive in time. */
+  /** From now on, the next message must arrive in time. */
   expectMessage(): void {
     if (this.#arrival !== undefined) return
     this.#arrival = this.#options.memory.arrivals.begin(this)
     const late = () => {
-      // It may have come just now.
+      // The message may have just arrived.
       if (this.#late !== timer) return
       this.#fail(new DeadlinePassed('no message arrived within REQUEST_TIMEOUT_MS'))
     }
@@ -121,7 +124,7 @@ export class MessageReader implements Arriving {
   }
 
   /**
-   * @returns undefined where the client sends no more
+   * @returns undefined after the last message
    * @throws {Refused|Overloaded|DeadlinePassed} @throws {Cancelled}
    */
   async next(): Promise<Received | undefined> {
@@ -140,7 +143,7 @@ export class MessageReader implements Arriving {
     return received.isCompressed ? this.#inflate(received) : received
   }
 
-  /** What is left of the call is not read. */
+  /** Stops reading; the rest of the call is ignored. */
   stop(): void {
     this.#fail(STOPPED)
     for (const { reservation } of this.#waiting.splice(0)) reservation.release()
@@ -157,7 +160,7 @@ export class MessageReader implements Arriving {
     }
     if (this.#waiting.length < MOST_WAITING) return
     this.#stream.pause()
-    // It is not for the client that the rest does not arrive.
+    // The server, not the client, has stopped the rest.
     this.#expectNothing()
   }
 
@@ -170,7 +173,7 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** @throws {Refused} where the message cannot be taken, before any of it is kept */
+  /** @throws {Refused} before storing any of the message, if it cannot be accepted */
   #begin(): void {
     const { maxBytes, decoder } = this.#options
     const flag = this.#prefix[0] as number
@@ -198,7 +201,7 @@ export class MessageReader implements Arriving {
     return from + size
   }
 
-  /** The message's memory, which has room for so many bytes. */
+  /** The message's memory, with room for at least `bytes`. */
   #withRoom(bytes: number): Buffer {
     const message = this.#message as Buffer
     if (bytes <= message.length) return message
@@ -209,12 +212,12 @@ export class MessageReader implements Arriving {
     return grown
   }
 
-  /** What has arrived is whole. */
+  /** Without an arrival, the message is complete. */
   get #needing(): Needing {
     return this.#arrival ?? { lately: Number.POSITIVE_INFINITY, address: this.address }
   }
 
-  /** Memory for so many bytes at least, but not for all that the prefix announces. */
+  /** Allocates at least `bytes`, but not all that the prefix announces. */
   #allocate(bytes: number): Buffer {
     const before = (8 - (this.#length % 8)) % 8
     const room = before + roomFor(bytes, this.#length)

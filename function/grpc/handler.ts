@@ -20,21 +20,21 @@ import { HEALTH, REFLECTION, REFLECTION_ALPHA } from './protos.ts'
 import { REFLECTION_METHODS } from './reflection.ts'
 import { statusOf } from './status.ts'
 
-/** What answering calls depends on. */
+/** Dependencies for answering calls. */
 export interface GrpcContext {
   readonly service: Service
   readonly config: Config
-  /** The memory for messages, which are bodies. */
+  /** The memory for messages, shared with HTTP bodies. */
   readonly memory: BodyMemory
-  /** Undefined where callers need no authentication. */
+  /** Undefined if callers need no authentication. */
   readonly authenticate: Authenticate | undefined
-  /** A call was answered that is no probe: the process is not idle. */
+  /** Called after each call that is not a probe: the process is not idle. */
   readonly onUsed: () => void
 }
 
 /**
  * Answers one call.
- * @param head of the stream; its `url` is the method's path. Pseudo-headers are among its headers
+ * @param head of the stream; its `url` is the method's path, and its headers include pseudo-headers
  */
 export type AnswerCall = (stream: ServerHttp2Stream, head: RequestHead) => void
 
@@ -48,7 +48,7 @@ interface Entry {
   readonly handler: Handler
 }
 
-/** Every method by its path. */
+/** All methods by path. */
 const METHODS: ReadonlyMap<string, Entry> = new Map([
   ...entriesOf(INFERENCE, INFERENCE_METHODS),
   ...entriesOf(HEALTH, HEALTH_METHODS),
@@ -86,7 +86,7 @@ async function answerCall(call: Call, context: GrpcContext): Promise<void> {
   }
 }
 
-/** The status of an error; counted, and logged where it was not foreseen. */
+/** The status for an error. Counts it, and logs it if it was unexpected. */
 function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   const meaning = meaningOf(error)
   if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
@@ -105,7 +105,7 @@ async function refuseUnlessAllowed(call: Call, authenticate: Authenticate): Prom
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
-/** @throws {Refused} where it is not the head of a call with protobuf messages */
+/** @throws {Refused} if it is not the head of a call with protobuf messages */
 function checkHead({ method, headers }: RequestHead): void {
   if (method !== 'POST')
     throw new Refused('METHOD_NOT_ALLOWED', `a call is a POST request, not ${method}`)
@@ -117,7 +117,9 @@ function checkHead({ method, headers }: RequestHead): void {
     )
 }
 
-/** @throws {Refused} where this server has no such method; it says what this server is */
+/**
+ * @throws {Refused} if this server has no such method; the message says where to find all methods
+ */
 function findMethod(path: string): Entry {
   const entry = METHODS.get(path)
   if (entry !== undefined) return entry

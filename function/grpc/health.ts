@@ -9,7 +9,7 @@ import type { Call } from './call.ts'
 import { type Handler, unary } from './method.ts'
 import { FILES } from './protos.ts'
 
-/** grpc.health.v1, which Kubernetes' probes ask: the server as '', each service, and the model. */
+/** grpc.health.v1, for Kubernetes' probes: the server as '', each service, and the model. */
 export const HEALTH_METHODS: Readonly<Record<string, Handler>> = {
   Check: unary(({ service: asked }, _call, service) => {
     if (!isKnown(asked, service))
@@ -29,7 +29,7 @@ const isKnown = (asked: string, { model }: Service): boolean =>
 const healthOf = ({ dataPlane }: Service): Health =>
   dataPlane.ready().ready ? 'SERVING' : 'NOT_SERVING'
 
-/** Tells the status now, and each time that it changes, until the client has enough. */
+/** Sends the status now and after each change, until the call ends. */
 async function watch(call: Call, { input, output }: Method, service: Service): Promise<void> {
   const watchesKnown = await asksForKnown(call, input, service)
   let told: Health | undefined
@@ -44,7 +44,7 @@ async function watch(call: Call, { input, output }: Method, service: Service): P
   await call.over
 }
 
-/** A watch keeps no memory for its message: it may last for ever, and needs no authentication. */
+/** Frees the memory of a watch's message: a watch may last forever and needs no authentication. */
 async function asksForKnown(call: Call, input: MessageType, service: Service): Promise<boolean> {
   const { message, reservation } = await call.readOnly()
   const known = isKnown(decodeMessage(input, message).service, service)

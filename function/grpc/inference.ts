@@ -14,11 +14,9 @@ import { type Handler, unary } from './method.ts'
 import { statusOf } from './status.ts'
 import { Turn } from './turn.ts'
 
-/*
- * inference.GRPCInferenceService, in front of the same data plane as HTTP.
- */
+/* inference.GRPCInferenceService, on the same data plane as HTTP. */
 
-/** By the names of the methods. */
+/** By method name. */
 export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
   ServerLive: unary((_request, _call, { dataPlane }) => dataPlane.live(), 'health'),
   ServerReady: unary((_request, _call, { dataPlane }) => ({ ...dataPlane.ready() }), 'health'),
@@ -36,7 +34,7 @@ export const INFERENCE_METHODS: Readonly<Record<string, Handler>> = {
     return { config: await service.dataPlane.configuration(caller) }
   }),
   ModelStatistics: unary((request, _call, service) => {
-    // Triton's: without a name, those of all models.
+    // As in Triton: without a name, the statistics of all models.
     if (request.name !== '') checkModel(request, service)
     return { ...service.dataPlane.statistics() }
   }),
@@ -64,7 +62,7 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
     const head = await headOf(received, turn, service)
     response = await infer(received, { head, turn, isFinal: false }, service)
   } catch (error) {
-    // The data plane has counted it.
+    // The data plane has already counted the error.
     const status = statusOf(error)
     turn.end(status)
     if (meaningOf(error) === undefined) throw error
@@ -77,10 +75,10 @@ async function inferOnce(call: Call, _method: Method, service: Service): Promise
   turn.end()
 }
 
-/** So many requests of one call are answered at a time; their answers keep the order. */
+/** Most requests of one call answered concurrently; answers keep the order of requests. */
 const MOST_PENDING = 128
 
-/** One after the other in the order of requests, which are decoded and run as they come. */
+/** Requests are decoded and run as they arrive. Answers are sent in the order of requests. */
 async function inferStream(call: Call, { output }: Method, service: Service): Promise<void> {
   call.onTick = () => {}
   let sent = Promise.resolve()
@@ -105,7 +103,7 @@ async function inferStream(call: Call, { output }: Method, service: Service): Pr
   if (failure !== undefined) throw failure
 }
 
-/** A request that fails is answered by its error; the stream goes on. */
+/** Answers a failed request with its error; the stream continues. */
 async function answerInStream(received: Received, call: Call, service: Service): Promise<Message> {
   const turn = new Turn(call, service, performance.now())
   let id = ''
@@ -127,7 +125,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
 }
 
 /**
- * The head of a request; where it cannot be read, the data plane counts the error as any other.
+ * Reads the head of a request. If that fails, the data plane counts the error like any other.
  * @throws {BadRequest}
  */
 async function headOf({ message }: Received, turn: Turn, { dataPlane }: Service) {
@@ -167,7 +165,7 @@ async function infer(
   try {
     reservation.becomeAnswer(response.reduce((sum, { byteLength }) => sum + byteLength, 0))
   } catch (error) {
-    // The data plane has counted the answer, which was made.
+    // The data plane has counted the request as answered, because the answer was made.
     metrics.rejected('overloaded')
     throw error
   }

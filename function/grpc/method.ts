@@ -7,16 +7,16 @@ import type { Call } from './call.ts'
 
 /** Answers the calls of one method. */
 export interface Handler {
-  /** As the route over HTTP that says the same: health needs no authentication. */
+  /** As for the equivalent HTTP route: health needs no authentication. */
   readonly kind?: Route['kind']
   /**
-   * Reads the call's messages, sends answers, and ends it where that is not by OK.
+   * Reads the call's messages and sends answers. Ends the call unless its status is OK.
    * @throws {Error} which becomes the call's status
    */
   readonly answer: (call: Call, method: Method, service: Service) => Promise<void>
 }
 
-/** Answers one message by one. */
+/** Answers one message with one message. */
 export const unary = (
   answer: (request: Message, call: Call, service: Service) => Message | Promise<Message>,
   kind?: Route['kind'],

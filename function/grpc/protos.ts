@@ -1,7 +1,7 @@
 import { INFERENCE } from '../protocol/inference-proto.ts'
 import { parseProto } from '../protocol/protobuf-schema.ts'
 
-/** grpc/grpc-proto, grpc/health/v1/health.proto, less its List. */
+/** grpc/grpc-proto, grpc/health/v1/health.proto, without List. */
 export const HEALTH = parseProto(
   'grpc/health/v1/health.proto',
   `syntax = "proto3";
@@ -24,7 +24,7 @@ service Health {
 }`,
 )
 
-/** grpc/grpc-proto, grpc/reflection/v1/reflection.proto; v1alpha differs by its name alone. */
+/** grpc/grpc-proto, grpc/reflection/v1/reflection.proto; v1alpha differs only in its name. */
 const reflection = (version: string) =>
   parseProto(
     `grpc/reflection/${version}/reflection.proto`,
@@ -79,7 +79,7 @@ message ErrorResponse {
 export const REFLECTION = reflection('v1')
 export const REFLECTION_ALPHA = reflection('v1alpha')
 
-/** All that this server speaks. */
+/** All files that this server implements. */
 export const FILES = [INFERENCE, HEALTH, REFLECTION, REFLECTION_ALPHA]
 
 /** The part of google/protobuf/descriptor.proto that describes the files above. */

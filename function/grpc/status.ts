@@ -6,7 +6,7 @@ import { meaningOf, UNFORESEEN } from '../errors.ts'
 export interface Status {
   readonly code: number
   readonly message: string
-  /** Metadata that goes with it. */
+  /** Metadata sent with the status. */
   readonly metadata?: OutgoingHttpHeaders
 }
 
@@ -17,10 +17,10 @@ export const NOT_FOUND = 5
 export const UNIMPLEMENTED = 12
 export const UNAVAILABLE = 14
 
-/** Clients bound the metadata that they take, most of them to 8 KiB. */
+/** Clients limit the metadata that they accept, most of them to 8 KiB. */
 const LONGEST_MESSAGE = 800
 
-/** The status that tells of an error; the text of an unforeseen one is for the log only. */
+/** The status for an error. The text of an unexpected error goes only to the log. */
 export function statusOf(error: unknown): Status {
   const meaning = meaningOf(error)
   if (meaning === undefined)
@@ -36,13 +36,13 @@ export function statusOf(error: unknown): Status {
     message,
     metadata: {
       ...(challenge !== undefined && { 'www-authenticate': challenge }),
-      // gRPC's proposal A6: the time that the client waits before it tries again.
+      // gRPC proposal A6: how long the client waits before it retries.
       ...(retryAfter !== undefined && { 'grpc-retry-pushback-ms': String(1000 * retryAfter) }),
     },
   }
 }
 
-/** As trailers have it. */
+/** The status as trailers. */
 export const trailersOf = ({ code, message, metadata }: Status): OutgoingHttpHeaders => ({
   'grpc-status': String(code),
   ...(message !== '' && { 'grpc-message': percentEncoded(message) }),

@@ -15,7 +15,7 @@ export class Turn implements Caller {
   readonly #call: Call
   readonly #service: Service
 
-  /** @param arrived when the request did, on performance.now()'s clock */
+  /** @param arrived when the request arrived, by performance.now() */
   constructor(call: Call, service: Service, arrived: number) {
     this.#call = call
     this.#service = service
@@ -25,12 +25,12 @@ export class Turn implements Caller {
     this.trace = service.traces?.begin('POST', arrived)
   }
 
-  /** The call is over: nothing is run for it any more. */
+  /** The call is over, so its requests are not run. */
   get gone(): boolean {
     return this.#call.caller.gone
   }
 
-  /** @param status undefined where the client hung up before the answer */
+  /** @param status undefined if the client hung up before the answer */
   end(status: Status | undefined = OK): void {
     const { head, path } = this.#call
     const { traces, log } = this.#service
@@ -44,7 +44,7 @@ export class Turn implements Caller {
     log.debug({ path, status: code, ms, ...this.logFields() }, 'answered')
   }
 
-  /** That tie a log line to this request. */
+  /** Fields that connect a log line with this request. */
   logFields() {
     return traceOf(this.#call.head.headers, this)
   }
