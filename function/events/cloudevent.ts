@@ -255,7 +255,7 @@ const isTime = (value: string) =>
  */
 const ABSOLUTE_URI = /^[a-z][a-z\d+.-]*:\S+$/i
 
-/** For each attribute, returns what it must be if the value is not valid. */
+/** For each attribute: the kind of value it must have, or undefined if the value is valid. */
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),

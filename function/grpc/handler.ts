@@ -117,9 +117,7 @@ function checkHead({ method, headers }: RequestHead): void {
     )
 }
 
-/**
- * @throws {Refused} if this server has no such method; the message says where to find all methods
- */
+/** @throws {Refused} if this server has no such method */
 function findMethod(path: string): Entry {
   const entry = METHODS.get(path)
   if (entry !== undefined) return entry

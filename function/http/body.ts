@@ -207,8 +207,8 @@ export async function inflate(
 
 /**
  * Collects chunks in one buffer: a body may arrive in chunks of one byte, and each chunk takes 500
- * more (measured). The whole buffer is counted. It grows with the bytes received, so an announced
- * length alone takes no memory.
+ * bytes more (measured). The whole buffer is counted. It grows with the bytes received, so an
+ * announced length alone takes no memory.
  */
 class Collector {
   readonly #expected: number
@@ -311,8 +311,8 @@ const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
- * The memory to allocate for a body with `bytes` received and at most `most` to come, in proportion
- * to the bytes received. An announced body may never come, and V8 collects garbage for it: 128
+ * The memory to allocate for a body with `bytes` received of at most `most`, in proportion to the
+ * bytes received. An announced body may never come, and V8 collects garbage for it: 128
  * announcements of 64 MiB blocked all requests for seconds. Small bodies get little extra, because
  * many of them share their room; large ones get more, so that they are copied less often.
  */

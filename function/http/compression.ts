@@ -64,7 +64,9 @@ const AT_A_TIME = 4
 /** Limit on answers waiting for compression; beyond it, answers are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
-/** There are few documents, except for those that contain the host name of the request. */
+/**
+ * Limits on the kept documents: those that contain the request's host name are unbounded in number.
+ */
 const KEPT = { documents: 16, bytes: 256 * 1024 }
 
 /** Compresses answers, a few at a time, and each document once. */

@@ -36,7 +36,7 @@ export type Middleware = (
   respond: Respond,
 ) => void
 
-/** Changes to what a listener serves. */
+/** Options that replace or extend the configured routes. */
 export interface ListenOptions {
   readonly middleware?: Middleware | undefined
   readonly rows?: readonly TableRoute[]
@@ -116,7 +116,7 @@ interface Handling {
 
 const NOTHING = new Uint8Array(0)
 
-/** Attaches listeners to every event of the server. */
+/** Attaches the server's listeners. */
 function handleRequests(
   { server, connectionEvent }: HttpServer,
   connections: Connections,

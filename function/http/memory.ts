@@ -145,7 +145,7 @@ export class BodyMemory {
     }
   }
 
-  /** Each kind has its own room. Small ones may also borrow from the room of the large ones. */
+  /** Each kind has its own room. Small ones may also borrow room of the large ones. */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
     if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)

@@ -19,7 +19,7 @@ import {
   type TableRoute,
 } from './routes.ts'
 
-/** The body of a request, read only after a route has been found. */
+/** The body of a request, read only by the route's handler. */
 export interface RequestBody {
   /** @throws {Refused|BadRequest|Overloaded} @throws {HungUp} if the client has hung up */
   read(): Promise<Uint8Array>

@@ -284,8 +284,8 @@ function decodeSegment(segment: string): string {
 }
 
 /**
- * The route, or undefined if there is none. Hides the error for an unknown model from callers that
- * are not authenticated.
+ * The route, or undefined if the path has no route. Hides the error for an unknown model from
+ * callers that are not authenticated.
  */
 export function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
   try {

@@ -1,8 +1,8 @@
 import type { RefusalCode } from '../../errors.ts'
 
 /**
- * Why a request is refused. A plain value: an error class would be shared with the start-up code,
- * which would then load more files.
+ * Why a request is refused. A plain object, not an error class: sharing a class with the start-up
+ * code would make the start load more files.
  */
 export interface Refusal {
   readonly code: Extract<

@@ -102,7 +102,7 @@ class Handshakes {
     this.#end(peerOf(socket))
   }
 
-  /** Resolves when the oldest ends; undefined if there is none. */
+  /** Resolves when the oldest ends; undefined if no handshake is open. */
   firstEnds(): Promise<void> | undefined {
     return this.#open.values().next().value?.over
   }

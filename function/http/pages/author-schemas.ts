@@ -15,7 +15,7 @@ export const authorComponents = ({
   ...(output !== undefined && componentsOf('Output', output)),
 })
 
-/** @returns a schema that accepts anything, if the author wrote none */
+/** @returns a schema that accepts anything, if the author wrote no schema */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')
 
@@ -38,7 +38,7 @@ function componentsOf(name: string, schema: JsonSchema): Record<string, Schema> 
   )
 }
 
-/** `Input` and `postal address` are `InputPostal_address`. */
+/** `Input` and `postal address` become `InputPostal_address`. */
 function componentName(name: string, definition: string, taken: ReadonlySet<string>): string {
   const words = definition.replaceAll(/[^A-Za-z0-9._-]/g, '_')
   let component = name + words.slice(0, 1).toUpperCase() + words.slice(1)

@@ -40,7 +40,7 @@ export type DescribedLoaded = Pick<LoadedModel, 'signature' | 'example'> & {
   readonly transform?: DescribedTransform | undefined
 }
 
-/** A row with its own description, if pages/operations.ts has none. */
+/** A row with its own description, if pages/operations.ts does not describe it. */
 export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
   readonly described?: Operations | undefined
 }

@@ -15,7 +15,7 @@ const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 /** For a larger example, the page contains only its shape. */
 const MOST_ELEMENTS = 250_000
 
-/** Finding an FP32's shortest digits takes a microsecond; nobody reads those of a picture. */
+/** Finding an FP32's shortest digits takes a microsecond; readers ignore those of a picture. */
 const MOST_SHORT = 1_000
 
 /**

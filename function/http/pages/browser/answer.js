@@ -33,7 +33,7 @@ const MOST_NUMBERS = 48
 /**
  * Selects what to show of an output, row by row.
  *
- * Values of the model's labels, and values that are shares of one (none negative, sum 1), get bars.
+ * Values of the model's labels, and values that are shares of one (not negative, sum 1), get bars.
  * Everything else is shown as numbers.
  * @param output with its data
  * @param {readonly string[]} labels of the model

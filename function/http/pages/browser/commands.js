@@ -2,7 +2,7 @@ import { curl, toBase64 } from './curl.js'
 import { $, make } from './dom.js'
 import { eventHeaders, structuredEvent } from './request.js'
 
-/** A shell accepts at most 128 KiB in one word; nobody reads even a tenth of that. */
+/** A shell accepts at most 128 KiB in one word; people do not read even a tenth of that. */
 const LONGEST_COMMAND = 16_000
 
 const METHOD = 'POST'

@@ -9,7 +9,7 @@ const MOST_SHOWN_BYTES = 2_000_000
  * @typedef {object} Picked
  * @property {Uint8Array} bytes
  * @property {string} type
- * @property {string} [name] of a file; the example has none
+ * @property {string} [name] of a file; absent for the example
  */
 
 /** A file, dropped anywhere on the page or chosen. */
