@@ -64,9 +64,7 @@ const AT_A_TIME = 4
 /** Limit on answers waiting for compression; beyond it, answers are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
-/**
- * Limits on the kept documents: those that contain the request's host name are unbounded in number.
- */
+/** Limits on kept documents: those that contain the request's host name are unlimited in number. */
 const KEPT = { documents: 16, bytes: 256 * 1024 }
 
 /** Compresses answers, a few at a time, and each document once. */

@@ -29,7 +29,7 @@ export class Connections {
   readonly #limit: ConnectionLimit
   readonly #maxPipelined: number
   readonly #begin: (exchange: Exchange) => void
-  /** Over all connections. */
+  /** Count over all connections. */
   #pipelined = 0
   #ending = false
   #patienceMs = NEXT_REQUEST_MS
