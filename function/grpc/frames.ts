@@ -160,7 +160,7 @@ export class MessageReader implements Arriving {
     }
     if (this.#waiting.length < MOST_WAITING) return
     this.#stream.pause()
-    // The server, not the client, has stopped the rest.
+    // No time limit while the stream is paused: the delay is not the client's.
     this.#expectNothing()
   }
 

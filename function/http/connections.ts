@@ -163,7 +163,7 @@ export class Connections {
     this.#patienceMs = patienceMs
     this.endSessions()
     for (const [socket, connection] of this.#open) {
-      // Read everything that clients have sent so far first.
+      // First read everything that clients have sent so far.
       await nextTurn()
       closeWhenIdle(socket, connection, patienceMs)
     }
