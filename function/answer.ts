@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Meaning, meaningOf, type RefusalCode, UNFORESEEN } from './errors.ts'
 import type { Trace } from './telemetry/trace.ts'
 
-/** A request as handlers see it: whole, inflated, and of no particular HTTP version. */
+/** A request as handlers see it: complete, decompressed, and independent of the HTTP version. */
 export interface Request {
   readonly method: string
   /** Without the query. */
@@ -15,46 +15,50 @@ export interface Request {
 export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** Parts are sent one after the other; text as UTF-8. */
+  /** Parts are sent in order; text is encoded as UTF-8. */
   readonly body: string | readonly (string | Uint8Array)[]
 }
 
-/** The client that waits for an answer, and until when. */
+/** The client that waits for an answer, and its deadline. */
 export interface Caller {
   /** On performance.now()'s clock, in milliseconds. */
   readonly arrived: number
-  /** After this the run is not begun, same clock. */
+  /** No run begins after this time (same clock). */
   readonly deadline: number
-  /** True once the client hung up ({@link hangUp}): nothing is run for it any more. */
+  /** True once the client hung up ({@link hangUp}): no more work is started for it. */
   gone: boolean
-  /** Called when it hangs up. Only the author's own code waits for that. */
+  /** Called when the client hangs up. Only the author's own code uses this. */
   onGone?: Set<() => void>
-  /** The trace it belongs to (W3C Trace Context): its HTTP request's, else its event's. */
+  /**
+   * The trace this call belongs to (W3C Trace Context): from its HTTP request, else from its event.
+   */
   traceparent?: string | undefined
-  /** Where its time goes; undefined while no traces are sent. */
+  /** Records where the time goes; undefined while no traces are sent. */
   readonly trace?: Trace | undefined
-  /** The client that sent all the events of which this caller's is one. */
+  /**
+   * The client that sent the whole batch of events, if this caller stands for one event of a batch.
+   */
   readonly sender?: Caller
-  /** Counts the memory of its answer; undefined where it is not counted. */
+  /** Counts the memory of the answer; undefined if it is not counted. */
   memory?: AnswerMemory | undefined
 }
 
-/** The client hung up, or gets no answer any more. */
+/** The client hung up, or will not receive an answer. */
 export function hangUp(caller: Caller): void {
   caller.gone = true
   if (caller.onGone !== undefined) for (const act of caller.onGone) act()
 }
 
-/** The memory of one answer, which is counted from before its run until it is sent. */
+/** The memory of one answer, counted from before its run until it is sent. */
 export interface AnswerMemory {
   /**
-   * Counts bytes of an answer that is about to be made, once others leave room for them.
-   * @throws {DeadlinePassed} when they do not in time, or the caller hung up
+   * Reserves memory for an answer that is about to be made. Waits until other answers leave room.
+   * @throws {DeadlinePassed} if there is no room before the deadline, or the caller hung up
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined
 }
 
-/** HTTP's own refusals: 404, 405, 415 and the like. */
+/** Refusals by HTTP itself: 404, 405, 415 and the like. */
 export class Refused extends Error {
   readonly code: RefusalCode
   readonly headers: Readonly<Record<string, string>>
@@ -72,13 +76,13 @@ export class Refused extends Error {
 
 const NO_HEADERS = {}
 
-/** A body in one piece. */
+/** Joins a body into one piece. */
 export function bytesOf(body: Answer['body'] | Uint8Array): Uint8Array {
   if (typeof body === 'string') return Buffer.from(body)
   return body instanceof Uint8Array ? body : Buffer.concat(body.map(part => bytesOf(part)))
 }
 
-/** In bytes. */
+/** The size of a body in bytes. */
 export const sizeOf = (body: Answer['body']): number =>
   typeof body === 'string'
     ? Buffer.byteLength(body)
@@ -94,7 +98,7 @@ export const json = (
   body: JSON.stringify(value),
 })
 
-/** @param to which column of the table of errors says the status */
+/** @param to selects the status column of the table of errors */
 export function errorAnswer(error: unknown, to: 'http' | 'event' = 'http'): Answer {
   const meaning = meaningOf(error)
   if (meaning === undefined)
@@ -108,8 +112,8 @@ const retryHeaders = ({ retryAfter }: Meaning): Readonly<Record<string, string>>
 
 /**
  * The answer to an error that has a code.
- * @throws the error itself where it has none: the caller of this function knows the request, and
- * logs it with the error
+ * @throws the error itself if it has no code: this function's caller knows the request, and logs
+ * both
  */
 export function knownError(error: unknown, to: 'http' | 'event'): Answer {
   if (meaningOf(error) === undefined) throw error

@@ -9,12 +9,12 @@ import type { Codec } from './protocol/codec.ts'
 import type { Metrics, Protocol } from './telemetry/metrics.ts'
 import type { Call, Reply } from './transform/call.ts'
 
-/** The verbs that all protocols share, in the Open Inference Protocol's words. */
+/** The operations that all protocols share, named as in the Open Inference Protocol. */
 export interface DataPlane {
   /** Name, version and extensions. */
   readonly server: typeof serverMetadata
   live(): { readonly live: true }
-  /** Whether requests are taken now; where they are not, why. */
+  /** Whether the server takes requests now, and if not, the reason. */
   ready(): { readonly live: true } & Readiness
   modelReady(): { readonly name: string } & Readiness
   /** @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded */
@@ -24,22 +24,28 @@ export interface DataPlane {
    * @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
-  /** Triton's model repository index: the one model. @param onlyReady without it while it is not */
+  /**
+   * Triton's model repository index, which lists the one model. @param onlyReady leaves it out
+   * while it is not ready
+   */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
-  /** Triton's statistics, of the requests since the process began. */
+  /** Triton's statistics of the requests since the process began. */
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
   /**
    * Answers one inference request once the model is loaded, and counts it.
-   * @param read begins to read the request; its errors are counted, too
+   * @param read starts reading the request; its errors are also counted
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
-  /** Whether the author's own code stands before and after the model, for those who do not ask in tensors. */
+  /**
+   * Whether the author's own code runs before and after the model, for callers that do not send
+   * tensors.
+   */
   readonly transforms: boolean
   /**
    * Answers one call of the author's code once the model is loaded, and counts it like `infer`.
-   * @param read makes the call; its errors are counted, too
-   * @throws what `infer` throws, and what transform/errors.ts has
+   * @param read makes the call; its errors are also counted
+   * @throws the errors of `infer`, and those of transform/errors.ts
    */
   transform(read: () => Call, protocol: Protocol, caller: Caller): Promise<Reply>
 }
@@ -47,10 +53,10 @@ export interface DataPlane {
 /** Triton's model repository extension, "Index". */
 export interface RepositoryEntry {
   readonly name: string
-  /** Empty where the model has none. */
+  /** Empty if the model has no version. */
   readonly version: string
   readonly state: 'READY' | 'UNAVAILABLE'
-  /** Why it is not ready. */
+  /** Why the model is not ready. */
   readonly reason: string
 }
 
@@ -134,7 +140,7 @@ function countFailure(
 
 function countError(error: unknown, caller: Caller, metrics: Metrics): void {
   const { rejected, failed } = meaningOf(error) ?? UNFORESEEN
-  // A client that hung up was not turned away.
+  // A client that hung up does not count as rejected.
   if (rejected !== undefined && !(rejected === 'deadline' && caller.gone))
     metrics.rejected(rejected)
   if (failed !== undefined) metrics.failed(failed)

@@ -19,17 +19,15 @@ export interface Meaning {
    * after UNAVAILABLE (14).
    */
   readonly grpc: number
-  /**
-   * In a batch, this error fails only its own event: the reply to that event says what was wrong.
-   */
+  /** In a batch, this error fails only its own event; the reply to that event describes it. */
   readonly endsOneEvent?: true
-  /** Seconds after which to try again. */
+  /** The number of seconds after which the client may try again. */
   readonly retryAfter?: number
-  /** Counted as turned away without a run. */
+  /** Counted as rejected without a run. */
   readonly rejected?: RejectionReason
-  /** Counted as a failure, and not as turned away. */
+  /** Counted as a failure, not as rejected. */
   readonly failed?: Exclude<FailureCause, RejectionReason>
-  /** By whose mistake the author's own code gave no answer. */
+  /** The party whose mistake kept the author's own code from answering. */
   readonly mistakeOf?: Mistake
 }
 
@@ -41,7 +39,7 @@ const INFERENCE = {
   OVERLOADED:      { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'overloaded' },
   NOT_READY:       { http: 503, event: 503, grpc: 14, retryAfter: 1, rejected: 'not_ready' },
   DEADLINE_PASSED: { http: 504, event: 504, grpc: 4, rejected: 'deadline' },
-  // A retry would end the next process, too.
+  // A retry would end the next process as well.
   RUN_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'model' },
 } as const satisfies Readonly<Record<InferenceErrorCode, Meaning>>
 
@@ -62,19 +60,20 @@ const REFUSALS = {
   KEYS_UNAVAILABLE:       { http: 503, event: 503, grpc: 14 },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** What the author's own code throws (transform/errors.ts), or fails of. */
+/** Errors that the author's own code throws (transform/errors.ts), and failures of that code. */
 // biome-ignore format: one row an error reads best as a table
 const TRANSFORM = {
   // The error carries its own status.
   TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
-  // The error carries its own seconds. In a batch of events, the Broker sends all of them again.
+  // The error carries its own delay. The Broker sends all events of a batch again.
   TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency', mistakeOf: 'dependency' },
   TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
-  // Its thread was within the author's code for too long, and was ended. A retry would do so again.
+  // The thread spent too long in the author's code and was ended. A retry would have the same
+  // result.
   TRANSFORM_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
 } as const satisfies Readonly<Record<string, Meaning>>
 
-/** An error without a code: our own mistake. Its text is for the log, not for the caller. */
+/** An error without a code is our own mistake. Its text goes to the log, not to the caller. */
 export const UNFORESEEN: Meaning = { http: 500, event: 500, grpc: 13, failed: 'server' }
 
 export type RefusalCode = keyof typeof REFUSALS
@@ -87,7 +86,7 @@ export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = {
   ...TRANSFORM,
 }
 
-/** What an error means; undefined if it has no code of the table. */
+/** What an error means; undefined if its code is not in the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
   const { code, status, retryAfter } = (error ?? {}) as Partial<AuthorsError>
   if (typeof code !== 'string' || !Object.hasOwn(MEANINGS, code)) return undefined
@@ -99,7 +98,7 @@ export function meaningOf(error: unknown): Meaning | undefined {
   return meaning
 }
 
-/** Errors of transform/errors.ts, which say a part of their meaning themselves. */
+/** Errors of transform/errors.ts, which carry a part of their meaning themselves. */
 interface AuthorsError {
   readonly code: string
   readonly status: number

@@ -10,17 +10,17 @@ import { traceOf } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
 /*
- * The contract of Knative's own Node.js runtime, faas-js-runtime 4, under which the function
- * answers on `/`: https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does without
+ * The contract of Knative's own Node.js runtime, faas-js-runtime 4, through which the function
+ * answers on `/`: https://github.com/nodeshift/faas-js-runtime. `npm start` (main.ts) does not use
  * that runtime.
  */
 
-/** The parts of the runtime's context that are used. */
+/** The parts of the runtime's context that this function uses. */
 export interface Context {
   readonly method: string
   readonly headers: IncomingHttpHeaders
   /**
-   * application/json is parsed; text and events in structured mode are a string, anything else is
+   * application/json is parsed; text and structured-mode events are a string; anything else is
    * bytes.
    */
   readonly body?: unknown
@@ -43,7 +43,7 @@ let pushing: Promise<Push | undefined> = Promise.resolve(undefined)
 
 /**
  * Reads the environment and loads the model.
- * @throws {Error} of one line, when it cannot be served
+ * @throws {Error} of one line if the model cannot be served
  */
 export async function init(): Promise<void> {
   config = readConfig(process.env)
@@ -60,9 +60,9 @@ export async function init(): Promise<void> {
 }
 
 /**
- * Answers one call of the runtime. The second argument is not used: for an event it is the event as
- * the runtime's SDK read it, with an invented id where the event has none, with header values still
- * encoded and integers beyond 2^53 rounded. The context's body has the event as it came.
+ * Answers one call of the runtime. The second argument is not used: it holds the event as the
+ * runtime's SDK read it, with an invented id if the event has none, header values still encoded,
+ * and integers beyond 2^53 rounded. The context's body holds the event as it arrived.
  */
 export async function handle(context: Context): Promise<StructuredReturn> {
   const { service, caller } = current(context)
@@ -97,7 +97,7 @@ function answer(context: Context, caller: Caller, service: Service): Promise<Ans
   return inferParsed(parsed(body), caller, service.dataPlane)
 }
 
-/** The author's own code stands before and after the model, as at `POST /` of our own listener. */
+/** The author's own code runs before and after the model, as at `POST /` of our own listener. */
 async function answerByTransform(
   { method, headers }: Context,
   body: unknown,
@@ -122,10 +122,12 @@ async function answerByTransform(
 
 const NO_BODY = new Uint8Array(0)
 
-/** The runtime's parser rounds integers beyond 2^53. Reading an integer tensor refuses those. */
+/**
+ * The runtime's parser rounds integers beyond 2^53. The reader of integer tensors refuses those.
+ */
 const parsed = (value: unknown) => ({ value, exact: () => value })
 
-/** The runtime asks whether to restart the process: where a run does not end, nothing else helps. */
+/** The runtime asks whether to restart the process: if a run does not end, only a restart helps. */
 export const liveness = (_request: unknown, reply: HealthReply): unknown =>
   service?.model.isStuck
     ? reply.code(503).send({ live: false, error: service.model.notReady })
@@ -139,11 +141,11 @@ export function readiness(_request: unknown, reply: HealthReply): unknown {
   return reply.code(state.ready ? 200 : 503).send(state)
 }
 
-/** The runtime is ending. */
+/** The runtime calls this when it ends. */
 export async function shutdown(): Promise<void> {
   service?.model.retire()
   const timeoutMs = config?.drainTimeoutMs ?? 0
-  // A transform's close() may not end.
+  // A transform's close() may never return.
   const closed = Promise.race([service?.model.close(), wait(timeoutMs, undefined, { ref: false })])
   await Promise.all([closed, endPush(pushing, timeoutMs)])
 }

@@ -1,6 +1,6 @@
 /**
- * Loads at the first call, once. After a failure, for want of memory or of file descriptors, the
- * next call tries again.
+ * Loads once, at the first call. After a failure, such as too little memory or too few file
+ * descriptors, the next call tries again.
  */
 export function lazily<Loaded>(load: () => Promise<Loaded>): () => Promise<Loaded> {
   let loading: Promise<Loaded> | undefined

@@ -1,6 +1,6 @@
 import manifest from '../package.json' with { type: 'json' }
 
-/** @throws {Error} of one line, where Node is older than package.json asks for */
+/** @throws {Error} of one line if Node is older than package.json requires */
 export function checkNode(version: string): void {
   const least = manifest.engines.node.replace('>=', '')
   const [major = 0, minor = 0] = version.split('.').map(Number)

@@ -1,12 +1,12 @@
 /*
- * What Triton's clients may ask for and this server does not do, with the reason that they are told:
- * over HTTP 404, over gRPC UNIMPLEMENTED.
+ * Requests of Triton's clients that this server does not support, with the reason in the answer:
+ * 404 over HTTP, UNIMPLEMENTED over gRPC.
  */
 
 interface NotServed {
-  /** Of Triton's HTTP protocol. */
+  /** Paths of Triton's HTTP protocol. */
   readonly paths: RegExp
-  /** Of inference.GRPCInferenceService. */
+  /** Methods of inference.GRPCInferenceService. */
   readonly methods: RegExp
   readonly why: string
 }
@@ -34,10 +34,10 @@ const NOT_SERVED: readonly NotServed[] = [
   },
 ]
 
-/** @returns undefined for a path that is none of Triton's */
+/** @returns undefined if the path is not one of Triton's */
 export const whyNoPath = (path: string): string | undefined =>
   NOT_SERVED.find(({ paths }) => paths.test(path))?.why
 
-/** @returns undefined for a method that is none of Triton's */
+/** @returns undefined if the method is not one of Triton's */
 export const whyNoMethod = (method: string): string | undefined =>
   NOT_SERVED.find(({ methods }) => methods.test(method))?.why

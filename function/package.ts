@@ -13,9 +13,7 @@ import { urlOf } from './http/server.ts'
 import { checkNode } from './node-version.ts'
 import { createService, endPush, type Service, startPush } from './service.ts'
 
-/*
- * The exports of the package: what a project imports from 'onnx-function'.
- */
+/* The exports of the package: the names that a project imports from 'onnx-function'. */
 
 export type {
   BodyAnswer,
@@ -38,15 +36,15 @@ export { defineTransform } from './transform/define.ts'
 export { BadRequest, Refused, Unavailable } from './transform/errors.ts'
 export type { FromSchema, JsonSchema } from './transform/json-schema.ts'
 
-/** What is served. */
+/** What to serve. */
 export interface FunctionOptions {
-  /** A model folder, or a `.onnx` file; absent, what MODEL_DIR in `env` names. */
+  /** A model folder or a `.onnx` file. Default: the one that MODEL_DIR in `env` names. */
   readonly model?: string | URL | undefined
-  /** The file of the author's own code, or 'off'; absent, what lies beside the model. */
+  /** The file of the author's own code, or 'off'. Default: the file beside the model. */
   readonly transform?: string | URL | undefined
   /**
-   * The environment variables of docs/configuration.md; nothing is read from process.env. Without
-   * them: a free port of the loopback, and warnings and errors in the log.
+   * The environment variables of docs/configuration.md; process.env is not read. Defaults: a free
+   * port on the loopback interface, and only warnings and errors in the log.
    */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
 }
@@ -54,23 +52,23 @@ export interface FunctionOptions {
 /** A function that has loaded its model. */
 export interface LoadedFunction {
   /**
-   * Answers a request without a socket, by the same steps as one that came over HTTP.
+   * Answers a request without a socket, through the same steps as a request over HTTP.
    * @param target a path, such as '/v2/models/iris/infer', a URL, or a Request
    */
   request(target: string | URL | Request, init?: RequestInit): Promise<Response>
-  /** Finishes the requests in flight, and ends the model's threads. */
+  /** Finishes the requests in flight and ends the model's threads. */
   close(): Promise<void>
 }
 
 /** A function that listens. */
 export interface StartedFunction extends LoadedFunction {
-  /** Without a slash at its end, such as http://127.0.0.1:41234. */
+  /** Without a trailing slash, such as http://127.0.0.1:41234. */
   readonly url: string
 }
 
 /**
- * Loads a model without listening, for tests. Several may be there at once.
- * @throws {Error} of one line, when it cannot be served
+ * Loads a model without listening, for tests. Several may exist at once.
+ * @throws {Error} of one line if the model cannot be served
  */
 export async function load(options: FunctionOptions = {}): Promise<LoadedFunction> {
   const { service, config } = prepare(options)
@@ -81,7 +79,7 @@ export async function load(options: FunctionOptions = {}): Promise<LoadedFunctio
 
 /**
  * Serves a model on a port, for tests. Resolves once it is ready.
- * @throws {Error} of one line, when it cannot be served
+ * @throws {Error} of one line if the model cannot be served
  */
 export async function start(options: FunctionOptions = {}): Promise<StartedFunction> {
   const { service, config } = prepare(options)
@@ -106,9 +104,9 @@ export async function start(options: FunctionOptions = {}): Promise<StartedFunct
 }
 
 /**
- * Loads a model, answers one request without a socket, and ends. A test with several requests is
- * faster with {@link load}.
- * @throws {Error} of one line, when the model cannot be served
+ * Loads a model, answers one request without a socket, and ends. For several requests, {@link load}
+ * is faster.
+ * @throws {Error} of one line if the model cannot be served
  */
 export async function request(
   target: string | URL | Request,
@@ -142,7 +140,7 @@ function prepare({ model, transform, env }: FunctionOptions): Prepared {
 
 const pathOf = (file: string | URL) => (typeof file === 'string' ? file : fileURLToPath(file))
 
-/** @param stop what ends before the threads of the model do */
+/** @param stop ends everything that must end before the model's threads */
 async function loadOrClose(service: Service, stop = async () => {}): Promise<void> {
   try {
     await service.model.load()
@@ -167,7 +165,7 @@ function loadedFunction(service: Service, config: Config, responder: Responder):
   }
 }
 
-/** Where a target that is a path is taken to be. */
+/** The base URL of targets that are paths. */
 const BASE = 'http://localhost'
 
 const requestOf = (target: string | URL | Request, init?: RequestInit): Request =>

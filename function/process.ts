@@ -8,23 +8,23 @@ import { createService, endPush, flushPush, type Service, startPush } from './se
 import { createLog } from './telemetry/log.ts'
 import type { Push } from './telemetry/push.ts'
 
-/** Configuration of a process that serves. */
+/** The configuration of a serving process. */
 export interface Setup {
   readonly config: Config
-  /** What is served besides the function's own routes. */
+  /** Served besides the function's own routes. */
   readonly listening?: ListenOptions
-  /** Sentences for the log. */
+  /** Messages for the log. */
   readonly warnings?: readonly string[]
   /**
-   * Another process holds the port (node:cluster), and starts this one again. It listens only once
-   * the model is loaded, because until then another answers.
+   * Another process holds the port (node:cluster) and restarts this one. This process listens only
+   * once the model is loaded: another one answers until then.
    */
   readonly isSupervised?: boolean
 }
 
 /**
- * The life of a process that serves the function, from its configuration to its exit code.
- * @param configure throws an {Error} of one line where it cannot
+ * Runs a process that serves the function, from its configuration to its exit code.
+ * @param configure throws an {Error} of one line if the configuration is invalid
  */
 export function runProcess(configure: () => Setup | Promise<Setup>): void {
   start(configure).catch((error: Error) => {
@@ -34,24 +34,24 @@ export function runProcess(configure: () => Setup | Promise<Setup>): void {
 }
 
 /**
- * A process that another takes the place of is in no hurry: a client whose machine stands still for
- * a moment finds its connection open.
+ * How long a supervised process keeps idle connections open while it drains, so that a client whose
+ * machine pauses briefly can still send its next request.
  */
 const SUPERVISED_PATIENCE_MS = 2_000
 
 /** A process that listens. */
 interface Running {
-  /** Set once it drains; resolves with what is then left of DRAIN_TIMEOUT_MS. */
+  /** Set once the process drains; resolves with the time left of DRAIN_TIMEOUT_MS. */
   draining?: Promise<number>
-  /** TERM or INT came: it ends, and nothing takes its place. */
+  /** SIGTERM or SIGINT came: the process ends and is not replaced. */
   isEnding?: true
   readonly service: Service
   readonly config: Config
   readonly isSupervised: boolean
   readonly listener: Listener
-  /** Settles when the model is loaded, or cannot be. */
+  /** Settles when the model is loaded or fails to load. */
   readonly loading: Promise<void>
-  /** Sends spans and metrics, once the model is loaded. */
+  /** Sends spans and metrics once the model is loaded. */
   readonly pushing: Promise<Push | undefined>
 }
 
@@ -63,12 +63,12 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   for (const sentence of warnings) log.warn(sentence)
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Before a client can connect: a signal without a listener ends the process, and requests with
-  // it.
+  // Before a client can connect: without a listener, a signal would end the process and its
+  // requests.
   const terminated = firstSignal()
   if (isSupervised) await model.load()
   const listener = await listen(service, config, listening)
-  // Until the process ends, so that its last moments can be watched, too.
+  // Stays open until the process ends, so that its last moments can be observed.
   const metricsListener =
     config.metricsPort === undefined
       ? undefined
@@ -80,22 +80,23 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   terminated.then(signal => endByDraining(running, signal))
   model.whenStuck.then(() => replaceProcess(running))
   await untilLoaded(running)
-  // A process that is ending already did not start.
+  // A process that is already ending has not started.
   if (!model.retired) await logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    // Not after the listener is closed: a client that connects then would wait for the push.
+    // Push before the listener closes: otherwise a client that connects then would wait for the
+    // push.
     await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
     if (!model.retired) await endUnused(running)
   }
 }
 
-/** @throws {Error} of one line, when the model cannot be served */
+/** @throws {Error} of one line if the model cannot be served */
 async function untilLoaded(running: Running): Promise<void> {
   const { service, listener, loading, pushing } = running
   try {
     await loading
   } catch (error) {
-    // Requests that waited for the model are answered before the process ends.
+    // Answer requests that waited for the model before the process ends.
     await listener.close(1_000)
     await endPush(pushing, 1_000)
     if (await isIdle(running, 1_000)) throw error
@@ -104,7 +105,7 @@ async function untilLoaded(running: Running): Promise<void> {
   }
 }
 
-/** Resolves at the first TERM or INT; the second ends at once. */
+/** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
 function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   let received = false
@@ -119,14 +120,14 @@ function firstSignal(): Promise<NodeJS.Signals> {
 }
 
 /**
- * process.exit() ends threads, and a thread that is ended within a run ends the process by SIGABRT
+ * process.exit() ends threads, and ending a thread within a run aborts the process with SIGABRT
  * (ONNX Runtime 1.30). Replacing the process by another program ends the threads without that.
  */
 function endAtOnce(code: number): never {
   becomeProgram(['--eval', `process.exit(${code})`], {})
 }
 
-/** @returns never: the other program has this process's id, and nothing else of it */
+/** @returns never: the other program keeps only this process's id */
 function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   // Hide Node's ExperimentalWarning for execve: operators cannot act on it.
   process.removeAllListeners('warning')
@@ -136,7 +137,7 @@ function becomeProgram(args: readonly string[], env: NodeJS.ProcessEnv): never {
   throw new Error('the process has been killed')
 }
 
-/** Answers the requests in flight, and ends the process within DRAIN_TIMEOUT_MS. */
+/** Answers the requests in flight and ends the process within DRAIN_TIMEOUT_MS. */
 async function endByDraining(running: Running, signal: string): Promise<never> {
   running.isEnding = true
   running.draining ??= drain(running, { signal })
@@ -144,18 +145,19 @@ async function endByDraining(running: Running, signal: string): Promise<never> {
 }
 
 /**
- * A run does not end, and no thread within a run can be ended. Other requests are answered as at
- * TERM; then the same command takes the place of this process.
+ * A run does not end, and a thread cannot be ended within a run. Answer the other requests as at
+ * SIGTERM; then run the same command in place of this process.
  */
 async function replaceProcess(running: Running): Promise<void> {
   const { service, config, isSupervised, pushing } = running
-  // It is ending, which no run can keep it from.
+  // The process is already ending; a run cannot prevent that.
   if (service.model.retired) return
   running.draining = drain(running, {})
   await endPush(pushing, await running.draining)
   if (running.isEnding) return
   if (isSupervised || config.listenFd !== undefined) {
-    // The socket is closed here by now; whoever passed it still has it, and starts the process again.
+    // The socket is already closed here. The process that passed it still holds it, and restarts
+    // this one.
     service.log.info('the process ends, because it does not have the passed socket any more')
     endAtOnce(1)
   }
@@ -165,7 +167,7 @@ async function replaceProcess(running: Running): Promise<void> {
 
 /**
  * Answers the requests in flight within DRAIN_TIMEOUT_MS.
- * @returns what is left of it
+ * @returns the time left
  */
 async function drain(running: Running, cause: { signal?: string }): Promise<number> {
   const { service, config, isSupervised, listener, pushing } = running
@@ -175,7 +177,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   const left = () => Math.max(deadline - performance.now(), 0)
   log.info({ ...cause, drainDelayMs, drainTimeoutMs }, 'draining')
   model.retire()
-  // Requests in flight may take all the time there is.
+  // Requests in flight may use the whole timeout, so push now.
   void pushing.then(push => push?.flush())
   if (drainDelayMs > 0) {
     listener.stopKeepAlive()
@@ -187,7 +189,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   return left()
 }
 
-/** No client is connected, the listener is closed, and all counts were pushed before. */
+/** No client is connected, the listener is closed, and all counts have been pushed. */
 function endUnused(running: Running): Promise<never> {
   const { idleExitMs, drainTimeoutMs } = running.config
   const { model, log } = running.service
@@ -197,8 +199,8 @@ function endUnused(running: Running): Promise<never> {
 }
 
 /**
- * Ends the process with 0. Runs that no caller waits for any more, maybe of the load, end first
- * where they do in time; and the last counts are pushed, because they are nowhere else.
+ * Ends the process with code 0. First waits, within the timeout, for runs that no caller needs any
+ * more, such as those of the load, and pushes the last counts, which exist only here.
  */
 async function end(running: Running, timeoutMs: number): Promise<never> {
   const idle = isIdle(running, timeoutMs)
@@ -211,7 +213,7 @@ async function exit(idle: Promise<boolean>): Promise<never> {
   endAtOnce(0)
 }
 
-/** Whether all threads of the model have ended in that time. */
+/** Whether all threads of the model have ended within that time. */
 function isIdle({ service, loading }: Running, timeoutMs: number): Promise<boolean> {
   const closed = loading
     .catch(() => {})
@@ -236,14 +238,14 @@ async function logStarted(
     { model: name, version, url, metricsPort: metricsListener?.port },
     `serving ${version === undefined ? name : `${name} ${version}`} on ${url}`,
   )
-  // For a person at a terminal. In a pod, or systemd's journal, every line is JSON.
+  // Only for a person at a terminal. In a pod, or in systemd's journal, every line is JSON.
   const isByHand = !inCluster && listenFd === undefined
   if (!isByHand || auth !== undefined || model.loaded === undefined) return
-  // Not for every start: the transform's example is made of its schema.
+  // Imported only here, not at every start: the transform's example is built from its schema.
   const { tryCommand } = await import('./inference/try-it.ts')
   const curl = tryCommand(url, name, model.loaded, model.transformer?.described)
   if (curl === undefined) return
-  // Its reader may be gone, or its disk full; the function goes on.
+  // The reader may be gone, or the disk full; the function continues.
   process.stderr.on('error', () => {})
   process.stderr.write(`\nTry it:\n  ${curl}\n\n`)
 }

@@ -7,7 +7,7 @@ interface Served {
   readonly version: string | undefined
 }
 
-/** @throws {Refused} 404, where a request names another model or version */
+/** @throws {Refused} 404 if a request names another model or version */
 export function checkServed(
   { model, version }: { readonly model?: string; readonly version?: string },
   served: Served,

@@ -14,7 +14,7 @@ import { createTraces, type Traces } from './telemetry/trace.ts'
 export interface Service {
   readonly model: Model
   readonly dataPlane: DataPlane
-  /** The identity of replies to events. */
+  /** Identifies this server in replies to events. */
   readonly replier: Replier
   readonly metrics: Metrics
   readonly log: Log
@@ -23,8 +23,8 @@ export interface Service {
 }
 
 /**
- * The service for the model that `config` names; the model is not loaded yet.
- * @throws {Error} of one line, when there is no model to serve
+ * Creates the service for the model that `config` names; the model is not loaded yet.
+ * @throws {Error} of one line if there is no model to serve
  */
 export function createService(config: Config): Service {
   const log = createLog(config.logLevel)
@@ -65,8 +65,8 @@ function replierOf({ name, version }: ModelFolder, { ceSource, service }: Config
 }
 
 /**
- * From now on spans and metrics are pushed, where the configuration says so. To be called when the
- * start is over, because the code that pushes is loaded here.
+ * Starts pushing spans and metrics, if configured. Call it after startup, because it loads the code
+ * that pushes.
  */
 export async function startPush(service: Service, config: Config): Promise<Push | undefined> {
   if (config.push === undefined) return undefined
@@ -79,17 +79,17 @@ export async function startPush(service: Service, config: Config): Promise<Push 
   }
 }
 
-/** How long the end of a process waits for a push: the collector may be away. */
+/** How long the end of a process waits for a push: the collector may be unreachable. */
 const LAST_PUSH_MS = 2_000
 
-/** Pushes spans and metrics for the last time, and waits for it at most `timeoutMs`. */
+/** Pushes spans and metrics for the last time, and waits at most `timeoutMs`. */
 export const endPush = (pushing: Promise<Push | undefined>, timeoutMs: number): Promise<void> =>
   briefly(
     pushing.then(push => push?.end()),
     timeoutMs,
   )
 
-/** Pushes what has been recorded until now. */
+/** Pushes everything recorded so far. */
 export const flushPush = (pushing: Promise<Push | undefined>): Promise<void> =>
   briefly(pushing.then(push => push?.flush()))
 

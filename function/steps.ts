@@ -1,16 +1,19 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Work on the main thread in steps of a size, between which requests have their turns. */
+/**
+ * Divides work on the main thread into steps of a given size; requests get their turns between
+ * them.
+ */
 export class Steps {
   readonly #most: number
   #done = 0
 
-  /** @param most work of a step: bytes, elements or whatever is counted */
+  /** @param most work per step: bytes, elements or any other unit */
   constructor(most: number) {
     this.#most = most
   }
 
-  /** So much more is done. @returns a promise of the next turn where the step is over */
+  /** Adds finished work. @returns a promise of the next turn if the step is over */
   done(work: number): Promise<void> | undefined {
     this.#done += work
     if (this.#done < this.#most) return undefined

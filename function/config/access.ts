@@ -3,24 +3,26 @@ import { AUTH, TLS } from './variables.ts'
 
 type AuthValues = Values<typeof AUTH>
 
-/** What authenticates a request: a shared secret, or a token. At least one of the three is set. */
+/**
+ * How requests are authenticated: by a shared secret or a token. At least one of the three is set.
+ */
 export interface AuthConfig {
   readonly secret: string | undefined
-  /** One secret a line. */
+  /** One secret per line. */
   readonly secretFile: string | undefined
   readonly jwt: JwtConfig | undefined
 }
 
-/** The tokens (JWT) that are accepted. */
+/** Which tokens (JWT) are accepted. */
 export interface JwtConfig {
   readonly issuer: string
   readonly audience: string
-  /** For tokens of events. */
+  /** The audience of tokens sent with events. */
   readonly eventsAudience: string
-  /** The issuer's public keys: a URL, or a file. */
+  /** The issuer's public keys: a URL or a file. */
   readonly jwks: URL | string
   readonly algorithms: readonly string[]
-  /** Undefined: every subject that the issuer gives a token for this audience. */
+  /** Undefined: accepts every subject to which the issuer gives a token for this audience. */
   readonly subjects: readonly string[] | undefined
   readonly clockSkewSeconds: number
 }
@@ -30,7 +32,7 @@ export interface TlsConfig {
   readonly keyFile: string
 }
 
-/** @returns undefined where requests need no authentication */
+/** @returns undefined if requests need no authentication */
 export function readAuth(source: Source): AuthConfig | undefined {
   refuseEmpty(AUTH, source)
   const values = readRows(AUTH, source)
@@ -42,7 +44,7 @@ export function readAuth(source: Source): AuthConfig | undefined {
 
 function readJwt(values: AuthValues): JwtConfig | undefined {
   const { jwks, issuer, audience, eventsAudience, subjects, algorithms, clockSkewSeconds } = values
-  // Alone, each of the others would let everybody in.
+  // Each of the others alone would admit everyone.
   requireTogether(AUTH, values, {
     any: ['jwks', 'issuer', 'audience', 'eventsAudience', 'subjects'],
     all: ['jwks', 'issuer', 'audience'],
@@ -68,13 +70,13 @@ export function readTls(source: Source): TlsConfig | undefined {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }
 
-/** Other empty variables count as not set. Here that would let everybody in. */
+/** Other empty variables count as not set. Here an empty variable would admit everyone. */
 function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
   for (const { name, allowed } of Object.values(rows))
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)
 }
 
-/** If any of these is set, all of those must be. */
+/** If any variable of `any` is set, all of the others must be set. */
 function requireTogether<Rows extends typeof AUTH | typeof TLS>(
   rows: Rows,
   values: Values<Rows>,

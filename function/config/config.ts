@@ -10,20 +10,22 @@ import { LIMITS, ORIGINS, SERVING, type VariableName } from './variables.ts'
 const ROWS = { ...SERVING, ...LIMITS, ...ORIGINS }
 type Rows = Values<typeof ROWS>
 
-/** How the process is set up. Every value comes from the environment, and only from here. */
+/** The configuration of the process. Every value is read from the environment, and only here. */
 export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   /** At most `cpus`. */
   readonly ortThreads: number
   readonly maxConnections: number
-  /** CPUs that this process may use at once. */
+  /** The CPUs that this process may use at once. */
   readonly cpus: number
-  /** Memory that this process may take: its cgroup's limit, else the machine's. */
+  /** The memory that this process may use: its cgroup's limit, else the machine's memory. */
   readonly memoryBytes: number
-  /** The model comes from a store, as KServe mounts it: what lies beside it is not this project's. */
+  /**
+   * The model comes from a store that KServe mounts: files beside it do not belong to this project.
+   */
   readonly isModelStored: boolean
-  /** A socket that already listens, passed on by systemd, instead of port and host. */
+  /** A listening socket passed on by systemd, used instead of port and host. */
   readonly listenFd: number | undefined
-  /** The Knative service, or KServe InferenceService, that this process belongs to. */
+  /** The Knative service, or KServe InferenceService, to which this process belongs. */
   readonly service: string | undefined
   readonly inferenceService: string | undefined
   readonly revision: string | undefined
@@ -38,9 +40,10 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
 }
 
 /**
- * @param env as process.env; an empty variable counts as not set, except of authentication and TLS
- * @param givenAs what the user wrote instead of a variable, such as `--http_port`, for errors
- * @throws {Error} of one line, which names the variable, its value and what is allowed
+ * @param env like process.env; an empty variable counts as not set, except for authentication and
+ * TLS
+ * @param givenAs what the user wrote instead of a variable, such as `--http_port`; for errors
+ * @throws {Error} of one line that names the variable, its value and the allowed values
  */
 export function readConfig(
   env: NodeJS.ProcessEnv,
@@ -72,12 +75,12 @@ export function readConfig(
 }
 
 /**
- * A connection takes 30 KB, with TLS 75, and a stream of HTTP/2 with the largest headers 40: all of
- * them together take a fifth of the memory.
+ * A connection takes 30 KB, one with TLS 75 KB, and an HTTP/2 stream with the largest headers 40
+ * KB: together they take at most a fifth of the memory.
  */
 const MEMORY_PER_CONNECTION = 512 * 1024
 const LEAST_CONNECTIONS = 64
-/** What V8's heap has room for, whatever the machine's memory. */
+/** V8's heap has room for this many connections, whatever the machine's memory. */
 const MOST_CONNECTIONS = 32_768
 
 const connectionsFor = (memoryBytes: number) =>
@@ -86,14 +89,14 @@ const connectionsFor = (memoryBytes: number) =>
     MOST_CONNECTIONS,
   )
 
-/** KServe puts the model here that STORAGE_URI, or a runtime's storageUri, names. */
+/** KServe mounts the model of STORAGE_URI, or of a runtime's storageUri, here. */
 export const MOUNTED_MODEL = '/mnt/models'
 
-/** @param givenAs KServe's own argument for the folder of the model */
+/** @param givenAs KServe's own argument for the model folder */
 const isStored = (folder: string, givenAs: string | undefined) =>
   givenAs === '--model_dir' || `${resolve(folder)}/`.startsWith(`${MOUNTED_MODEL}/`)
 
-/** The model of the folder that the process is started in. */
+/** The model in the folder in which the process was started. */
 const modelHere = () => ['model', 'model.onnx'].find(path => existsSync(path))
 
 function checkPorts({ port, metricsPort }: Rows): void {
@@ -107,10 +110,10 @@ function checkDrain({ drainDelayMs: delay, drainTimeoutMs: timeout }: Rows): voi
   throw new Error(`DRAIN_DELAY_MS is "${delay}"; it must be ${allowed}`)
 }
 
-/** The first descriptor that systemd passes on (sd_listen_fds(3)). */
+/** The first file descriptor that systemd passes on (sd_listen_fds(3)). */
 const LISTEN_FDS_START = 3
 
-/** Ignores sockets for another process, whose environment this one inherited. */
+/** Ignores sockets meant for another process whose environment this one inherited. */
 function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
   if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
   if (LISTEN_FDS === '1') return LISTEN_FDS_START

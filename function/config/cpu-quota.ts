@@ -3,9 +3,9 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * The CPUs that this process may use at once, at least 1: its cgroup's quota, else the machine's.
- * ONNX Runtime counts the machine's cores; so does Node with version 1 of cgroups (Node 24.21).
- * @param root the folder of /proc and /sys, for tests
+ * The CPUs that this process may use at once, at least 1: its cgroup's quota, else the machine's
+ * CPUs. ONNX Runtime counts the machine's cores; so does Node with cgroups version 1 (Node 24.21).
+ * @param root the folder that holds /proc and /sys, for tests
  */
 export function availableCpus(root = '/'): number {
   const quotas = cpuControllers(root).flatMap(({ path, read }) =>
@@ -17,11 +17,14 @@ export function availableCpus(root = '/'): number {
 interface Controller {
   /** This process's folder in the hierarchy. */
   readonly path: string
-  /** The folder's quota in CPUs, undefined for none. */
+  /** The folder's quota in CPUs; undefined if it has no quota. */
   readonly read: (folder: string) => number | undefined
 }
 
-/** The hierarchies that limit the CPU: version 2's only one, version 1's of cpu (man 7 cgroups). */
+/**
+ * The hierarchies that limit the CPU: the only one of version 2, and the cpu hierarchy of version 1
+ * (man 7 cgroups).
+ */
 function cpuControllers(root: string): Controller[] {
   const lines = (text(posix.join(root, 'proc/self/cgroup')) ?? '').trim().split('\n')
   return lines.flatMap(line => {
@@ -34,7 +37,7 @@ function cpuControllers(root: string): Controller[] {
   })
 }
 
-/** A quota holds for all folders below it; a container sees its own folder as the root. */
+/** A quota applies to all folders below it; a container sees its own folder as the root. */
 const withParents = (path: string): string[] =>
   path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
 

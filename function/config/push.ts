@@ -2,19 +2,19 @@ import { readRows, type Source } from './variable.ts'
 import { PUSHING, type SamplerName } from './variables.ts'
 
 /**
- * What is pushed by OTLP. OpenTelemetry's own code reads from the environment where to push, with
- * which headers and under which names.
+ * The data pushed by OTLP. OpenTelemetry's own code reads the destination, headers and names from
+ * the environment.
  */
 export interface PushConfig {
   readonly traces: boolean
   readonly metrics: boolean
   readonly sampler: SamplerName
-  /** Of the sampler, if it takes a share. */
+  /** The share of traces that a ratio sampler keeps. */
   readonly samplerShare: number
   readonly metricIntervalMs: number
 }
 
-/** @returns undefined where nothing is pushed */
+/** @returns undefined if nothing is pushed */
 export function readPush(source: Source): PushConfig | undefined {
   const values = readRows(PUSHING, source)
   const { endpoint, tracesEndpoint, metricsEndpoint, disabled } = values

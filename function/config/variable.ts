@@ -1,25 +1,25 @@
 /*
- * An environment variable is one row: its name, the check of its text, the type of its value, and
+ * One environment variable is one row: its name, the check of its text, the type of its value, and
  * its row in docs/configuration.md.
  */
 
 export interface Variable<Name extends string = string, Value = unknown> {
   readonly name: Name
-  /** The default, as the documentation shows it. */
+  /** The default as the documentation shows it. */
   readonly default: string
   readonly allowed: string
   readonly meaning: string
   readonly parse: (text: string) => Value | undefined
-  /** The value where the variable is not set. */
+  /** The value if the variable is not set. */
   readonly unset: Value
 }
 
-/** How a text becomes a value, and in words which texts are allowed. */
+/** How a text becomes a value, and which texts are allowed, in words. */
 export interface Kind<Value> {
   readonly allowed: string
   /** @returns undefined for a text that is not allowed */
   readonly parse: (text: string) => Value | undefined
-  /** The text of a default, where String() does not give it. */
+  /** The text of a default, if String() does not give it. */
   readonly show?: (value: Value) => string
 }
 
@@ -29,7 +29,7 @@ interface Defaulted<Value> {
 }
 
 interface Optional {
-  /** What holds where the variable is not set. */
+  /** Describes the behavior if the variable is not set. */
   readonly otherwise: string
   readonly meaning: string
 }
@@ -54,7 +54,9 @@ export function variable<
 interface Range {
   readonly min: number
   readonly max?: number
-  /** What the text counts in the value's unit: 1,000 for seconds that are kept as milliseconds. */
+  /**
+   * The factor from the text's unit to the value's unit: 1,000 for seconds kept as milliseconds.
+   */
   readonly factor?: number
 }
 
@@ -68,7 +70,7 @@ export const integer = ({ min, max = 2 ** 31 - 1, factor = 1 }: Range): Kind<num
   show: value => String(value / factor),
 })
 
-/** A part of a whole. */
+/** A fraction of a whole. */
 export const share: Kind<number> = {
   allowed: 'a number from 0 to 1',
   parse: text => (/^(?:0?\.\d+|0|1(?:\.0+)?)$/.test(text) ? Number(text) : undefined),
@@ -79,7 +81,7 @@ export const oneOf = <const Value extends string>(values: readonly Value[]): Kin
   parse: text => values.find(value => value === text),
 })
 
-/** In any case, as OpenTelemetry's specification reads true and false. */
+/** Ignores case, as OpenTelemetry's specification reads true and false. */
 export const either = (yes: string, no: string): Kind<boolean> => ({
   allowed: `${yes}, ${no}`,
   parse(text) {
@@ -99,7 +101,7 @@ export const httpUrl = text('an http or https URL', value =>
   /^https?:$/.test(URL.parse(value)?.protocol ?? ''),
 )
 
-/** @param allowed in words, the commas included */
+/** @param allowed in words, including the commas */
 export const list = (
   allowed: string,
   isAllowed: (item: string) => boolean = () => true,
@@ -118,15 +120,15 @@ export type Values<R extends Rows> = {
   readonly [Field in keyof R]: R[Field] extends Variable<string, infer Value> ? Value : never
 }
 
-/** Where variables are read from. */
+/** The source from which variables are read. */
 export interface Source {
-  /** As process.env; an empty variable counts as not set. */
+  /** Like process.env; an empty variable counts as not set. */
   readonly env: NodeJS.ProcessEnv
-  /** What the user wrote instead of a variable, such as `--http_port`, for errors. */
+  /** What the user wrote instead of a variable, such as `--http_port`; for errors. */
   readonly givenAs?: Readonly<Partial<Record<string, string>>>
 }
 
-/** @throws {Error} of one line, which names the variable, its value and what is allowed */
+/** @throws {Error} of one line that names the variable, its value and the allowed values */
 export function readRows<R extends Rows>(rows: R, source: Source): Values<R> {
   const values = Object.entries(rows).map(([field, row]) => [field, readRow(row, source)])
   return Object.fromEntries(values) as Values<R>

@@ -8,11 +8,11 @@ import { cpuMs, elementsOf, RunCosts, SLOW_RUN_MS } from './run-costs.ts'
 import type { Session } from './session.ts'
 import type { TimedRun, WorkerPool } from './worker-pool.ts'
 
-/** In CPU time. Where loading the model takes longer, the main thread does not load it. */
+/** CPU time. If loading the model takes longer, the main thread does not load it. */
 const MOST_LOAD_MS = 100
 
 export interface PoolSize {
-  /** Of ONNX Runtime, in each worker. */
+  /** ONNX Runtime's threads in each worker. */
   readonly threads: number
   readonly workers: number
 }
@@ -21,18 +21,18 @@ export interface AdaptiveOptions {
   /** Loads the model on this thread. */
   readonly openSession: () => Promise<Session>
   readonly openWorkers: (size: PoolSize) => Promise<WorkerPool>
-  /** Of the workers that a slow model gets. */
+  /** The size of the worker pool for a slow model. */
   readonly size: PoolSize
-  /** Bytes of a small file whose operators are all plain. */
+  /** The size in bytes of a small file with only plain operators. */
   readonly plainBytes: number | undefined
   readonly log: Log
 }
 
 /**
- * A model whose work follows from shapes: on the main thread, unless its runs are found to be slow;
+ * Runs a model whose work depends on shapes alone: on the main thread, unless its runs prove slow;
  * then in worker threads. A small file of plain operators is loaded on the main thread at once. Any
- * other is loaded and warmed up in a worker first, which shows what it costs; the worker stays, for
- * runs larger than any before and for large requests.
+ * other model is first loaded and warmed up in a worker, which measures its cost; the worker stays,
+ * for runs larger than any before and for large requests.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)
@@ -45,16 +45,19 @@ class AdaptiveExecutor implements Executor {
   readonly leftOut: Session['leftOut']
   private readonly options: AdaptiveOptions
   private readonly costs: RunCosts
-  /** Where runs are done: on this thread, or in workers. */
+  /** The executor in use: this thread or workers. */
   private current: InlineExecutor | WorkerPool
   /** One thread, for runs larger than any before and for large requests. */
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
   private moving: Promise<void> | undefined
-  /** The last run took long by the clock, so the next one shows its CPU time. */
+  /** The last run was slow by the wall clock, so measure the CPU time of the next one. */
   private wasLong = false
 
-  /** @param first a worker is on trial: the warm-up shows whether the model may leave it */
+  /**
+   * @param first a worker is on trial: the warm-up decides whether the model moves to the main
+   * thread
+   */
   constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
     this.signature = first.signature
     this.leftOut = first.leftOut
@@ -86,7 +89,7 @@ class AdaptiveExecutor implements Executor {
       if (isSlow) await this.move()
       else await (await this.enterMainThread(current)).warmUp(inputs)
     } catch (error) {
-      // Such inputs show nothing of the cost of others, which the first of these will.
+      // The failed inputs show nothing about the cost of others; the first of those will.
       if (!(error instanceof RunTimedOut)) await this.enterMainThread(current)
       throw error
     }
@@ -105,7 +108,7 @@ class AdaptiveExecutor implements Executor {
   }
 
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
-    // The sizes are those of runs on this thread, and a worker has its own.
+    // `sizes` describes runs on this thread; a worker keeps its own.
     if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)
     let worker: WorkerPool
     try {
@@ -124,7 +127,7 @@ class AdaptiveExecutor implements Executor {
     await this.current.close()
   }
 
-  /** Whether the warm-up shows that the model is slow, which runs twice where it seems fast. */
+  /** Whether the warm-up shows that the model is slow. Runs it twice if the model seems fast. */
   private async isSlow(trial: WorkerPool, inputs: readonly Tensor[]): Promise<boolean> {
     for (let runs = 0; runs < 2; runs++) {
       const { cpuMs } = await trial.tryTimedRun(structuredClone(inputs), namesOf(this.signature))
@@ -147,7 +150,7 @@ class AdaptiveExecutor implements Executor {
   ): Promise<Tensor[]> {
     const elements = elementsOf(inputs)
     if (this.costs.isPlain(elements) && !this.wasLong) {
-      // Asking for CPU time takes a system call, of which iris has none to spare.
+      // Measuring CPU time takes a system call, which is too costly for models such as iris.
       const beganAt = performance.now()
       const tensors = inline.run(inputs, outputs)
       this.wasLong = performance.now() - beganAt > SLOW_RUN_MS
@@ -171,7 +174,7 @@ class AdaptiveExecutor implements Executor {
     this.runsAside++
     try {
       const worker = await this.openAside().catch(() => undefined)
-      // Without a thread it is this one's, and no longer than shapes allow.
+      // Without a worker, run here: shapes bound the time.
       if (worker === undefined) return await this.runInline(inline, inputs, outputs)
       const timed: TimedRun = await worker.timedRun(inputs, outputs)
       this.judge(elements, timed.cpuMs)
@@ -193,7 +196,7 @@ class AdaptiveExecutor implements Executor {
     if (this.costs.showsSlow(elements, cpuMs)) this.moving ??= this.move()
   }
 
-  /** From the next run on; runs in progress end where they are. */
+  /** Applies from the next run on; runs in progress end where they began. */
   private async move(): Promise<void> {
     const { openWorkers, size, log } = this.options
     const left = this.current

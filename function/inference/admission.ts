@@ -12,20 +12,20 @@ import type { Signature } from '../protocol/tensor.ts'
 import type { RunSizes } from './run-sizes.ts'
 
 /**
- * So many elements of an answer in JSON take 5 ms to write, in which nothing else is answered;
+ * Writing an answer with this many elements as JSON takes 5 ms, which blocks all other answers;
  * handing the request to a thread costs 0.1 ms.
  */
 export const LARGE_JSON_ELEMENTS = 16 * 1024
 
-/** What a request's answer takes. */
+/** The size of the answer to a request. */
 export interface AnswerSize {
-  /** Of the outputs, and of their JSON at most. */
+  /** Bytes of the outputs and of the largest JSON they may become. */
   readonly bytes: number
-  /** Elements of outputs that become JSON. */
+  /** Elements of the outputs that become JSON. */
   readonly jsonElements: number
 }
 
-/** Holds requests to the limits before they are run: by the sizes of what they will make. */
+/** Checks requests against the limits before they run, by the sizes of their answers. */
 export class Admission {
   readonly #sizes: RunSizes
   readonly #limits: ResponseLimits
@@ -38,13 +38,13 @@ export class Admission {
     this.#datatypes = new Map(signature.outputs.map(({ name, datatype }) => [name, datatype]))
   }
 
-  /** Requests that wait for room for their answers. */
+  /** The number of requests that wait for memory for their answers. */
   get waiting(): number {
     return this.#waiting
   }
 
   /**
-   * Waits for room for an answer.
+   * Waits for memory for an answer.
    * @throws {DeadlinePassed}
    */
   async admit({ bytes }: AnswerSize, caller: Caller): Promise<void> {
@@ -60,8 +60,8 @@ export class Admission {
   }
 
   /**
-   * @returns undefined where the size is not known before a run
-   * @throws {TooLarge} when the answer cannot be within the limits
+   * @returns undefined if the size is not known before a run
+   * @throws {TooLarge} if the answer exceeds the limits
    */
   sizeOf({ inputs, outputs }: InferenceRequest): AnswerSize | undefined {
     const sizes = this.#sizes.outputsOf(inputs, outputs)
@@ -72,13 +72,13 @@ export class Admission {
     for (const [i, size] of sizes.entries()) {
       const { name, binary, classes } = outputs[i] as RequestedOutput
       bytes += size.bytes
-      // Of an output given as classes, a few texts a row are written.
+      // An output given as classes becomes a few texts per row.
       if (binary || classes !== undefined) continue
       const datatype = this.#datatypes.get(name) as Datatype
       const { jsonBytes } = DATATYPES[datatype]
       json.elements += size.elements
       json.least += leastJsonBytes(datatype, size.elements)
-      // Escaped, a character of a text takes six bytes at most; it counts for two in memory.
+      // Escaped, a character of a text takes at most six bytes; in memory it counts as two.
       json.most += jsonBytes === undefined ? 3 * size.bytes : size.elements * jsonBytes.most
     }
     if (json.least > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
@@ -87,9 +87,9 @@ export class Admission {
   }
 
   /**
-   * The runs of a request: as many rows at a time as the memory allows; one row where such rows were
-   * never run. The request waits for room for its answer as soon as its size is known.
-   * @param mostRows of a run, for other reasons than memory
+   * Divides a request into runs: as many rows at a time as the memory allows, or one row if rows of
+   * this shape never ran. The request waits for memory for its answer as soon as its size is known.
+   * @param mostRows of a run, for reasons other than memory
    * @throws {TooLarge|DeadlinePassed}
    */
   async *runs(
@@ -112,7 +112,7 @@ export class Admission {
     }
   }
 
-  /** @returns false where the size is not known before a run */
+  /** @returns false if the size is not known before a run */
   async #admit(request: InferenceRequest, caller: Caller): Promise<boolean> {
     const size = this.sizeOf(request)
     if (size === undefined) return false

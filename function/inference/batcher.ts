@@ -12,25 +12,25 @@ import type { RunSizes } from './run-sizes.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
-  /** What runs take of the memory: bounds them, and learns of each. */
+  /** Limits the memory of runs, and learns from each run. */
   readonly sizes: Pick<RunSizes, 'mostRows' | 'ran'>
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run' | 'whenFree'>
   readonly limits: QueueLimits
   /**
-   * Whether rows of this model are independent. Asked at each request, because it is decided after
-   * the start.
+   * Whether rows of this model are independent. Called for each request, because this is decided
+   * after startup.
    */
   readonly mayJoin: () => boolean
-  /** Is given the rows of each run. */
+  /** Receives the number of rows of each run. */
   readonly onRun: (rows: number) => void
-  /** Is given the times of each run that succeeded. */
+  /** Receives the times of each run that succeeded. */
   readonly onRan: (times: RunTimes) => void
 }
 
 /**
- * Joins requests along the first dimension where that is sound, runs them, and splits the outputs
- * again. There is no delay window: a run takes the requests that wait when it begins, so a lone
- * request never waits for company.
+ * Joins requests along the first dimension if rows are independent, runs them, and splits the
+ * outputs. There is no delay window: a run takes the requests that are waiting when it begins, so a
+ * lone request never waits for others.
  */
 export class Batcher {
   private readonly options: BatcherOptions
@@ -40,10 +40,10 @@ export class Batcher {
   private readonly isBatched: boolean
   private readonly takesTexts: boolean
   private running = 0
-  /** Runs follow one another: from the first until nothing waits. */
+  /** True from the first run of a sequence until no request waits. */
   private isBusy = false
   private scheduled = false
-  /** Large requests have all threads. */
+  /** Large requests occupy all threads. */
   private waits = false
   private readonly startRuns = () => this.start()
 
@@ -62,8 +62,8 @@ export class Batcher {
   }
 
   /**
-   * Before a request is read, so that a refusal costs little.
-   * @throws {Overloaded} when there is no room for any, or none could be run in time
+   * Called before a request is read, so that a refusal costs little.
+   * @throws {Overloaded} if the queue is full, or no request could run in time
    */
   checkRoom(caller: Caller): void {
     if (this.queue.isEmpty) return
@@ -72,12 +72,12 @@ export class Batcher {
   }
 
   /**
-   * @param times takes those of the run
-   * @returns the outputs asked for, in that order
-   * @throws {Overloaded} at once, when more than `maxQueueRows` or `maxBodyBytes` would wait, or the
+   * @param times receives the times of the run
+   * @returns the requested outputs, in that order
+   * @throws {Overloaded} at once, if more than `maxQueueRows` or `maxBodyBytes` would wait, or the
    * run could not begin in time
-   * @throws {DeadlinePassed} when the run had not begun in time
-   * @throws {ModelError} when the model fails on this very request
+   * @throws {DeadlinePassed} if the run did not begin in time
+   * @throws {ModelError} if the model fails on this request
    */
   infer(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<Tensor[]> {
     caller.trace?.enter('queue')
@@ -99,13 +99,13 @@ export class Batcher {
   }
 
   /**
-   * Refuses at once what could only wait for its deadline. It is not refused while no run goes on:
-   * the next one shows how long runs take now.
+   * Refuses at once a request that would only wait until its deadline. While no run is in progress,
+   * accepts every request: the next run shows how long runs take now.
    * @throws {Overloaded}
    */
   private checkTime(now: number, deadline: number): void {
     const { rows, runs } = this.queue
-    // The request may have its rows in the last of these runs.
+    // The last of these runs may include the request's rows.
     const ahead = runs - 1
     if (!this.isBusy || ahead < 1) return
     const ms = this.pace.leastMs(ahead, (rows * ahead) / runs) / this.executor.concurrency
@@ -116,8 +116,7 @@ export class Batcher {
   }
 
   /**
-   * Not at once: requests that have arrived by the end of this turn of the event loop join the same
-   * run.
+   * Not at once: requests that arrive by the end of this turn of the event loop join the same run.
    */
   private schedule(): void {
     if (this.scheduled) return
@@ -131,8 +130,8 @@ export class Batcher {
     while (this.running < this.executor.concurrency && !this.queue.isEmpty) {
       const free = this.executor.whenFree()
       if (free !== undefined) {
-        // Large requests have the threads. Until one is free requests wait in the queue, which
-        // keeps their deadlines; those that come meanwhile may join.
+        // Large requests occupy the threads. Until one is free, requests wait in the queue, which
+        // enforces their deadlines; requests that arrive meanwhile may join.
         this.waits = true
         void free.then(this.startRuns)
         break
@@ -205,13 +204,13 @@ export class Batcher {
     for (let i = 0; i < batch.length; i++) batch[i]?.resolve(parts[i] as Tensor[])
   }
 
-  /** One bad row fails the whole run; alone, each request gets its own answer or error. */
+  /** One bad row fails the whole run. Run alone, each request gets its own answer or error. */
   private async runOneByOne(batch: readonly Job[]): Promise<void> {
     for (const job of batch) if (!isOver(job, performance.now())) await this.runAlone(job)
   }
 }
 
-/** A joined run takes each of its requests all of its time. */
+/** Each request of a joined run counts the whole time of the run. */
 function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes): void {
   times.rows += rows
   times.queue += began - queuedAt
@@ -220,7 +219,9 @@ function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes):
   times.output += ran.output
 }
 
-/** The rows that the request counts for in the queue; a tensor without elements counts as one. */
+/**
+ * The rows that the request counts for in the queue; a tensor without elements counts as one row.
+ */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
@@ -232,26 +233,29 @@ function bytesIn({ inputs }: InferenceRequest): number {
   return bytes
 }
 
-/** 256 texts of so many words take 32 MiB. */
+/** 256 texts of this many words take 32 MiB. */
 const LONG_TEXT = 4_096
 
-/** In a shared run, one request's U+FFFD would excuse that of another's answer. */
+/**
+ * A run of its own: in a shared run, a U+FFFD in one request would excuse one in the answer to
+ * another.
+ */
 const hasOwnRun = (request: InferenceRequest) =>
   hasReplacement(request.inputs) || hasLongText(request)
 
-/** A joined run makes the texts of other rows as many words long as the longest one has. */
+/** A joined run pads the texts of all rows to the number of words of the longest text. */
 const hasLongText = ({ inputs }: InferenceRequest) =>
   inputs.some(
     ({ datatype, data }) =>
       datatype === 'BYTES' && (data as readonly string[]).some(({ length }) => length > LONG_TEXT),
   )
 
-/** For people. */
+/** Formats a time for an error message. */
 const seconds = (ms: number) => (ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)
 
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 
-/** Whether every input has as many rows as the first, and some. */
+/** Whether every input has the same number of rows as the first, and at least one. */
 function hasRows({ inputs }: InferenceRequest): boolean {
   const rows = inputs[0]?.shape[0]
   return (

@@ -1,20 +1,20 @@
 import type { Signature } from '../protocol/tensor.ts'
 import type { BatchingReason } from '../telemetry/metrics.ts'
 
-/** Whether requests of different callers may share a run, and a large one may be divided. */
+/** Whether requests of different callers may share a run, and a large request may be divided. */
 export interface Batching {
   readonly joins: boolean
   readonly reason: BatchingReason
-  /** For people: what the proof stopped at, where it did. */
+  /** The point at which the proof stopped, as text for people; undefined if it did not stop. */
   readonly detail: string | undefined
 }
 
-/** Until it is decided, each request has a run of its own. */
+/** Until this is decided, each request gets its own run. */
 export const UNDECIDED: Batching = { joins: false, reason: 'undecided', detail: undefined }
 
 /**
- * `"batch": true` means nothing where the shapes leave no room for more rows.
- * @throws {Error} of one line, naming the input or output
+ * Rejects `"batch": true` if the shapes leave no room for more rows.
+ * @throws {Error} of one line that names the input or output
  */
 export function checkBatchTrue({ inputs, outputs }: Signature): void {
   for (const [kind, tensors] of Object.entries({ input: inputs, output: outputs })) {

@@ -4,48 +4,48 @@ import type { Call, CallData, Reply } from '../transform/call.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 /*
- * What a thread that runs the author's code is told, and what it tells. Calls and answers of one turn
- * go together.
+ * Messages to and from a thread that runs the author's code. Calls and answers of one turn share a
+ * message.
  */
 
-/** To the thread. */
+/** Messages to the thread. */
 export type CallCommand =
   | { readonly calls: readonly CallMessage[] }
-  /** Calls that nothing waits for any more, and why. */
+  /** Calls whose answers no caller needs any more, and the reason. */
   | { readonly ended: readonly { readonly id: number; readonly why: string }[] }
   | { readonly settings: CallSettings }
-  /** Asks whether the thread goes on. */
+  /** Asks whether the thread still makes progress. */
   | { readonly ping: true }
-  /** The author's close(). */
+  /** Runs the author's close(). */
   | { readonly close: true }
 
-/** What is known of the model once it is loaded. */
+/** Facts about the model that are known once it is loaded. */
 export interface CallSettings {
-  /** Bytes that one run may take. */
+  /** The bytes that one run may use. */
   readonly runBytes: number
-  /** Whether requests share runs; undefined until it is decided. */
+  /** Whether requests share runs; undefined until this is decided. */
   readonly joins: boolean | undefined
 }
 
 export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly id: number
-  /** In the shared memory. */
+  /** The call's place in the shared memory. */
   readonly place: number
-  /** Calls of one message that have the same number are of one client. */
+  /** Calls of one message with the same number belong to the same client. */
   readonly sender: number
-  /** Small bytes as Latin-1 text, which moves faster. */
+  /** Small bodies travel as Latin-1 text, which moves faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
-  /** As JSON: most calls do not ask for them. */
+  /** As JSON, because most calls never read them. */
   readonly headers: string
-  /** In milliseconds since 1970, a clock that threads share. */
+  /** In milliseconds since 1970, a clock that all threads share. */
   readonly arrivedAt: number
   readonly deadlineAt: number
   readonly traceparent: string | undefined
-  /** Where its parts are traced, those of its span. */
+  /** The ids of the call's span, if it is traced. */
   readonly trace: SpanIds | undefined
 }
 
-/** From the thread. */
+/** Messages from the thread. */
 export interface CallAnswers {
   readonly answers: readonly CallAnswer[]
   readonly ran: readonly RunTimes[]
@@ -62,7 +62,7 @@ export interface CallAnswer {
   readonly parts?: readonly { readonly name: Part; readonly beganAt: number }[] | undefined
 }
 
-/** What other threads need to know of an error. */
+/** The parts of an error that other threads need. */
 export interface CallError {
   readonly code: string | undefined
   readonly message: string
@@ -70,7 +70,7 @@ export interface CallError {
   readonly retryAfter?: number | undefined
 }
 
-/** An error that another thread met. Its class did not cross; its code says what it is. */
+/** An error from another thread. Its class is lost in transit; its code identifies it. */
 export class ThreadError extends Error {
   readonly code: string | undefined
   readonly status: number | undefined

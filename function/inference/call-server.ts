@@ -30,14 +30,14 @@ import { Slices } from './slices.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 import { type At, ThreadWatch } from './thread-watch.ts'
 
-/** The author's code on a thread, and what it needs of the main thread. */
+/** The author's code on a thread, and everything it needs from the main thread. */
 export interface CallStart {
-  /** Of the author's code. */
+  /** The file of the author's code. */
   readonly file: string
   readonly model: ModelIdentity
   readonly limits: QueueLimits & ResponseLimits
   readonly logLevel: LogLevel
-  /** Of {@link ThreadWatch}. */
+  /** The memory of {@link ThreadWatch}. */
   readonly memory: SharedArrayBuffer
 }
 
@@ -47,12 +47,13 @@ interface OpenCall {
   readonly running: RunningCall
 }
 
-/** Tells the main thread. */
+/** Sends a message to the main thread. */
 type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBuffer[]) => void
 
 /**
- * Answers calls on this thread: preprocess, a run that calls share where the model allows it,
- * postprocess. Several are under way at once, because the author's code may wait for something.
+ * Answers calls on this thread: preprocess, a run that calls share if the model allows it,
+ * postprocess. Several calls are in progress at once, because the author's code may wait for
+ * something.
  */
 export class CallServer {
   readonly #transform: ThreadTransform
@@ -66,7 +67,7 @@ export class CallServer {
   #done = new Done()
   readonly #flush = () => this.#post()
 
-  /** @throws {Error} of one line, where the author's code cannot be used */
+  /** @throws {Error} of one line if the author's code cannot be used */
   static async open(
     start: CallStart,
     { session, sizes }: { readonly session: Session; readonly sizes: RunSizes },
@@ -129,7 +130,7 @@ export class CallServer {
     return this.#transform.described
   }
 
-  /** @returns false for a command that has nothing to do with calls */
+  /** @returns false for a command that does not concern calls */
   take(command: object): boolean {
     this.#watch.receive()
     const given = command as Partial<UnionOf<CallCommand>>
@@ -141,11 +142,11 @@ export class CallServer {
     return true
   }
 
-  /** In slices: an end that is told meanwhile is read between them. */
+  /** In slices, so that a command to end calls is read in between. */
   async #begin(calls: readonly CallMessage[]): Promise<void> {
     const slices = new Slices()
     const senders: Caller[] = []
-    // All at once, so that those that have not begun can be ended.
+    // All at once, so that calls that have not begun can be ended.
     const open = calls.map(call => this.#admit(call, senders))
     for (const [i, call] of calls.entries()) {
       if (slices.isOver) await slices.next()
@@ -153,7 +154,7 @@ export class CallServer {
     }
   }
 
-  /** @param senders of the calls of one message, by their numbers */
+  /** @param senders the clients of the calls of one message, by number */
   #admit(message: CallMessage, senders: Caller[]): OpenCall {
     const trace = new ThreadTrace(message.place, this.#watch, message.trace)
     const caller = callerOf(message, trace, senders)
@@ -205,7 +206,7 @@ export class CallServer {
     this.#tell({ closed: true })
   }
 
-  /** What is told at the end of this turn. */
+  /** The messages to send at the end of this turn. */
   get #recording(): Done {
     if (!this.#done.isScheduled) {
       this.#done.isScheduled = true
@@ -225,7 +226,7 @@ type UnionOf<U> = (U extends unknown ? (one: U) => void : never) extends (all: i
   ? All
   : never
 
-/** What one turn did. */
+/** The results of one turn. */
 class Done implements CallAnswers {
   readonly answers: CallAnswer[] = []
   readonly ran: RunTimes[] = []
@@ -235,7 +236,7 @@ class Done implements CallAnswers {
   readonly transfer: ArrayBuffer[] = []
   isScheduled = false
 
-  /** The reply, its bytes in memory that moves along. */
+  /** The reply, with its bytes in memory that can be transferred. */
   moved(reply: Reply): Reply {
     const { content } = reply
     if (content === undefined) return reply
@@ -261,7 +262,7 @@ class Done implements CallAnswers {
   }
 }
 
-/** Marks in the shared memory where the call is; keeps its parts where they are traced. */
+/** Marks the state of the call in the shared memory, and records its parts if it is traced. */
 class ThreadTrace extends Trace {
   readonly place: number
   readonly #watch: ThreadWatch
@@ -280,7 +281,7 @@ class ThreadTrace extends Trace {
     if (this.#ids !== undefined) super.enter(name, attributes, at)
   }
 
-  /** Those of the request's span; as without a trace where it is not traced. */
+  /** The ids of the request's span, or those of an untraced call. */
   override ids(): SpanIds {
     return this.#ids as SpanIds
   }

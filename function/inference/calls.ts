@@ -3,32 +3,32 @@ import { DeadlinePassed, Overloaded, TooLarge } from '../protocol/errors.ts'
 import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import type { Call, Reply } from '../transform/call.ts'
 
-/** A call of the author's code that is under way. */
+/** A call of the author's code that is in progress. */
 export interface StartedCall {
   readonly reply: Promise<Reply>
   /**
-   * Nothing waits for it any more.
-   * @returns false where it goes on all the same, because its thread is within it
+   * No caller needs the call any more.
+   * @returns false if the call continues anyway, because its thread is working on it
    */
   end(error: DeadlinePassed): boolean
 }
 
 export interface CallLimits {
-  /** At most so many calls at a time. */
+  /** The largest number of calls at a time. */
   readonly maxQueueRows: number
-  /** Of one call. */
+  /** The limit of one call. */
   readonly maxJsonBytes: number
-  /** Bytes that the loaded model leaves. */
+  /** The bytes that the loaded model leaves free. */
   readonly freeBytes: () => number
 }
 
-/** JSON that is parsed takes up to twenty times its bytes. */
+/** Parsed JSON takes up to twenty times its size in bytes. */
 const PARSED = 20
 
-/** What is parsed for calls takes no more of the memory that the model leaves. */
+/** The parsed data of calls takes at most this share of the memory that the model leaves free. */
 const SHARE = 1 / 3
 
-/** A call that its thread is within is looked at again. */
+/** How soon to check again a call on which its thread is working. */
 const AGAIN_MS = 1_000
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1
@@ -39,8 +39,7 @@ interface OpenCall {
 }
 
 /**
- * The calls of the author's code: bounded in number and memory, and each no longer than its
- * deadline.
+ * The calls of the author's code: limits their number and memory, and ends each at its deadline.
  */
 export class Calls {
   readonly #limits: CallLimits
@@ -54,14 +53,14 @@ export class Calls {
     this.#limits = limits
   }
 
-  /** Calls that are not answered yet. */
+  /** The number of calls that have no answer yet. */
   get count(): number {
     return this.#open.size
   }
 
   /**
-   * @throws {Overloaded} at once, where too many calls are under way
-   * @throws {TooLarge} where its JSON would take too much memory
+   * @throws {Overloaded} at once, if too many calls are in progress
+   * @throws {TooLarge} if its JSON would take too much memory
    * @throws {DeadlinePassed}
    */
   async run(call: Call, caller: Caller, start: () => StartedCall): Promise<Reply> {
@@ -100,8 +99,8 @@ export class Calls {
   }
 
   /**
-   * A batch of events, or a V1 request, that is larger than all the room could never be answered: it
-   * is taken while no other caller has calls.
+   * A batch of events or a V1 request that exceeds the whole limit could never be admitted: admit
+   * it while no other caller has calls.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()
@@ -142,7 +141,7 @@ export class Calls {
 
 export const hungUp = () => new DeadlinePassed('the caller hung up')
 
-/** The JSON that a call's data is parsed of. */
+/** The size of the JSON from which a call's data is parsed. */
 function jsonBytesOf({ data, contentType }: Call): number {
   if ('value' in data) return data.jsonBytes ?? 0
   const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)

@@ -2,25 +2,25 @@ import { basename } from 'node:path'
 import type { Datatype } from '../protocol/datatypes.ts'
 import { isBatched, type Signature, type TensorMetadata } from '../protocol/tensor.ts'
 
-/** What Triton's model configuration says of a model. */
+/** The facts about a model in Triton's model configuration. */
 export interface ConfiguredModel {
   readonly name: string
   /** The .onnx file. */
   readonly file: string
   readonly signature: Signature
   readonly maxBatchRows: number
-  /** Requests may share a run. */
+  /** Whether requests may share a run. */
   readonly joins: boolean
-  /** Runs that can go on at the same time. */
+  /** The number of runs that can be in progress at the same time. */
   readonly concurrency: number
 }
 
-/** The part of Triton's ModelConfig (model_config.proto) that means something here. */
+/** The part of Triton's ModelConfig (model_config.proto) that applies to this server. */
 export type ModelConfiguration = ReturnType<typeof modelConfiguration>
 
 /**
- * Triton's model configuration (model configuration extension). With a `max_batch_size` above 0 the
- * first dimension is that of the rows, and `dims` leave it out.
+ * Triton's model configuration (model configuration extension). If `max_batch_size` is above 0, the
+ * first dimension holds the rows, and `dims` omits it.
  */
 export function modelConfiguration(model: ConfiguredModel) {
   const { name, file, signature, maxBatchRows, joins, concurrency } = model

@@ -2,16 +2,18 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** Hashed in one go, which takes about a millisecond; nothing else is answered meanwhile. */
+/**
+ * The piece that is hashed at once. It takes about a millisecond, which blocks all other answers.
+ */
 const PIECE_BYTES = 2 ** 20
 
-/** SHA-256 in hexadecimal, by path in the model's folder. */
+/** SHA-256 digests in hexadecimal, by path in the model folder. */
 export type Digests = Readonly<Record<string, string>>
 
 /**
- * Checks the files of a model's folder, weights included, before anything in them is believed. None
- * may lie there without a digest: which of them the graph would read is in the graph.
- * @throws {Error} of one line, naming a file that is not what it should be
+ * Checks the files of a model folder, weights included, before their content is used. Every file
+ * needs a digest: only the graph says which of them it reads.
+ * @throws {Error} of one line that names a file with a wrong or missing digest
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)
@@ -29,7 +31,7 @@ export async function checkDigests(file: string, digests: Digests): Promise<void
 }
 
 /**
- * By their paths in the folder; links are followed, but for those by which Kubernetes replaces all
+ * Files by their paths in the folder. Follows links, except those by which Kubernetes replaces all
  * files at once (..data).
  */
 function filesIn(folder: string, below = ''): string[] {

@@ -12,9 +12,9 @@ import {
 import { isShaped, type SampleInput, type ShapedInput } from './sample.ts'
 
 /**
- * Inputs that fit the model: model.json's sample where there is one, else zeros and empty strings
- * of the smallest shape.
- * @throws {BadRequest} when the sample does not fit
+ * Inputs that fit the model: model.json's sample if there is one, else zeros and empty strings of
+ * the smallest shape.
+ * @throws {BadRequest} if the sample does not fit the model
  */
 export function exampleInputs(
   signature: Signature,
@@ -41,7 +41,7 @@ export function exampleInputs(
 
 const NOTHING = new Uint8Array(0)
 
-/** More elements than a sample needs; a shape that is mistyped takes no memory. */
+/** More elements than a sample needs; the limit keeps a mistyped shape from taking memory. */
 const MOST_ELEMENTS = 2 ** 28
 
 function bytesOf({ shape, fill, bytes }: ShapedInput, metadata: TensorMetadata): Uint8Array {

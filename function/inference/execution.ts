@@ -16,10 +16,10 @@ import type { Transformer } from './transformer.ts'
 import type { WorkerPool } from './worker-pool.ts'
 import type { CallOptions } from './worker-thread.ts'
 
-/** A larger model is not even tried on the main thread. */
+/** A larger model is never tried on the main thread. */
 export const LARGE_MODEL_BYTES = 32 * 2 ** 20
 
-/** Loading so many bytes of plain operators takes some 25 ms of CPU. */
+/** Loading this many bytes of plain operators takes about 25 ms of CPU time. */
 const SMALL_MODEL_BYTES = 2 ** 20
 
 export interface ExecutorOptions {
@@ -29,16 +29,16 @@ export interface ExecutorOptions {
   readonly metrics: Metrics
   readonly statistics: Statistics
   readonly log: Log
-  /** Called once a run lasts too long, with the shapes of its inputs. */
+  /** Called when a run lasts too long, with the shapes of its inputs. */
   readonly onStuck: (shapes: string) => void
 }
 
 /**
- * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or
- * where its graph, its size and the time of its runs suggest (auto), which is measured all the
- * time. A run whose length its inputs' values decide may never end, so auto keeps it off the main
+ * Loads the model in the place that EXECUTION gives: on the main thread (inline), in worker threads
+ * (worker), or wherever its graph, its size and the measured time of its runs suggest (auto). If
+ * input values decide the length of a run, the run may never end, so auto keeps it off the main
  * thread.
- * @throws {Error} of one line, when the file is no model that can be served
+ * @throws {Error} of one line if the file is not a model that can be served
  */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
   const { folder, check, config, log } = options
@@ -53,7 +53,7 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   const isAside = check.byValues !== undefined || bytes > LARGE_MODEL_BYTES
   if (execution === 'worker' || calls !== undefined || isAside) return openWorkers(size)
   return openAdaptive({
-    // A model that is fast enough for the main thread is too small to be shared out among threads.
+    // A model that is fast enough for the main thread is too small to divide among threads.
     openSession: () => openSession(file, 1, sha256),
     openWorkers,
     size,
@@ -65,17 +65,17 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
 export interface TransformerOptions extends Omit<ExecutorOptions, 'check' | 'onStuck'> {
   readonly executor: Executor
   readonly loaded: LoadedModel
-  /** Bytes that the loaded model leaves. */
+  /** The bytes that the loaded model leaves free. */
   readonly freeBytes: number
-  /** Bytes that one run may take. */
+  /** The bytes that one run may use. */
   readonly runBytes: number
 }
 
 /**
- * Opens the author's own code: on the main thread where EXECUTION says so (inline), else in the
- * threads that run the model, because nothing shows that code does not loop for ever.
- * @returns undefined where there is none
- * @throws {Error} of one line, where it cannot be used
+ * Opens the author's own code: on the main thread if EXECUTION is inline, else in the threads that
+ * run the model, because the code may contain an endless loop.
+ * @returns undefined if there is none
+ * @throws {Error} of one line if it cannot be used
  */
 export async function openTransformer(
   options: TransformerOptions,
@@ -107,9 +107,12 @@ const limitsOf = ({ maxBatchRows, maxQueueRows, maxBodyBytes, maxJsonBytes }: Co
   maxJsonBytes,
 })
 
-/** All threads' heaps together leave more than half of the memory to the model and to requests. */
+/**
+ * The heaps of all threads together leave more than half of the memory to the model and to
+ * requests.
+ */
 const SHARE_OF_HEAPS = 0.4
-/** V8's own limit, where the memory is large. */
+/** V8's own limit on a machine with much memory. */
 const MOST_HEAP_MB = 4_096
 
 const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
@@ -120,7 +123,7 @@ const heapMbOf = ({ memoryBytes, cpus, ortThreads }: Config) =>
     ),
   )
 
-/** What the threads need for calls of the author's code. */
+/** The options that threads need for calls of the author's code. */
 async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefined> {
   const { folder, config, metrics, statistics } = options
   const { name, version, labels, transform: file } = folder
@@ -149,7 +152,9 @@ async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefine
   }
 }
 
-/** Loads the module that starts workers with the first worker: most models need no worker. */
+/**
+ * Loads the module that starts workers together with the first worker: most models need no worker.
+ */
 function workersOf(
   options: ExecutorOptions,
   calls: CallOptions | undefined,
@@ -178,14 +183,17 @@ function workersOf(
   }
 }
 
-/** Beside a transform are files of its project, which may change: a log, notes, a package's files. */
+/**
+ * A transform's project has other files beside it that may change: a log, notes, files of a
+ * package.
+ */
 const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
 
 /**
- * A thread that is started later reads the files again. It must not read another model, whose
- * answers would carry the first one's name.
- * @returns throws an {Error} of one line where a file of the folder is not the one that it was
+ * A thread that starts later reads the files again. It must not read another model, because its
+ * answers would carry the first model's name.
+ * @returns a function that throws an {Error} of one line if a file of the folder has changed
  */
 function rememberFiles(folder: string, transform: string | undefined): () => void {
   const which = (name: string) => {
@@ -208,7 +216,7 @@ function rememberFiles(folder: string, transform: string | undefined): () => voi
   }
 }
 
-/** The model with the weights beside it. */
+/** The size of the model and of the weights beside it. */
 export function folderBytes(file: string): number {
   const folder = dirname(file)
   return readdirSync(folder).reduce(

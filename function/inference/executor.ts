@@ -6,32 +6,32 @@ import type { Session } from './session.ts'
 
 /** A loaded model, and the threads that run it. */
 export interface Executor extends Session {
-  /** Runs that can go on at the same time. */
+  /** The number of runs that can be in progress at the same time. */
   readonly concurrency: number
-  /** Why no thread can run it now; undefined while one can. */
+  /** Why no thread can run the model now; undefined while one can. */
   readonly lost: string | undefined
   /**
    * Runs these inputs once, before the first request.
-   * @throws {ModelError} when the model fails on them
-   * @throws {RunTimedOut} when the run lasts too long
+   * @throws {ModelError} if the model fails on them
+   * @throws {RunTimedOut} if the run lasts too long
    */
   warmUp(inputs: readonly Tensor[]): Promise<void>
   /**
-   * Like `run`, of inputs that no caller sent. If the run lasts too long, the process goes on all
-   * the same: in place of its thread another one serves.
+   * Like `run`, for inputs that no caller sent. If the run lasts too long, the process continues:
+   * another thread replaces the one that is stuck.
    */
   tryRun: Session['run']
-  /** Undefined while a run would begin at once; else resolves when the next one may. */
+  /** Undefined while a run would begin at once; else resolves when the next run may begin. */
   whenFree(): Promise<void> | undefined
   /**
-   * A large request from its bytes to its response's.
-   * @param sizes of the runs that this thread asked for
+   * Answers a large request, from its bytes to those of its response.
+   * @param sizes of the runs on the calling thread
    * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError}
    */
   inferLarge(request: LargeRequest, caller: Caller, sizes: RunSizes): Promise<LargeResponse>
 }
 
-/** Runs the model on the thread that asks for it. */
+/** Runs the model on the calling thread. */
 export class InlineExecutor implements Executor {
   readonly concurrency = 1
   readonly lost = undefined
@@ -74,7 +74,7 @@ export async function runOnce(
   session: Pick<Session, 'signature' | 'run'>,
   inputs: readonly Tensor[],
 ): Promise<void> {
-  // A run may take its inputs' memory along to another thread.
+  // A run may transfer its inputs' memory to another thread.
   await session.run(
     structuredClone(inputs),
     session.signature.outputs.map(({ name }) => name),

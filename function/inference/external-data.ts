@@ -5,14 +5,14 @@ import type { Graph, Node, OnnxModel, TensorProto } from './onnx-file.ts'
 
 /** A file beside the model that holds weights. */
 export interface ExternalFile {
-  /** As the model names it, relative to its own folder. */
+  /** The path in the model, relative to the model's folder. */
   readonly location: string
   readonly tensors: number
-  /** The size it must have at least. */
+  /** The smallest size that holds all its tensors. */
   readonly bytes: number
 }
 
-/** The files that the model's weights are in, those of nested graphs and functions included. */
+/** The files that hold the model's weights, including those of nested graphs and functions. */
 export function externalFilesOf({ graph, functions }: OnnxModel): ExternalFile[] {
   const found = new Map<string, ExternalFile>()
   noteGraph(graph, found)
@@ -41,7 +41,7 @@ function noteTensor({ external }: TensorProto, found: Map<string, ExternalFile>)
   found.set(location, { location, tensors: (known?.tensors ?? 0) + 1, bytes })
 }
 
-/** What is wrong with the weights beside a model. ONNX Runtime names only the first of them. */
+/** The problems with the weights beside a model. ONNX Runtime names only the first. */
 export const externalDataProblems = (file: string, files: readonly ExternalFile[]): string[] =>
   files.flatMap(external => {
     const wrong = problemOf(file, external)
@@ -62,7 +62,7 @@ function problemOf(file: string, { location, tensors, bytes }: ExternalFile): st
   } catch (error) {
     return unreadable(error)
   }
-  // Only a pointer is so small; weights may begin with any bytes.
+  // Only a pointer is this small; weights may begin with any bytes.
   if (size < 1_024 && kindOf(path)?.startsWith(LFS_POINTER))
     return 'is a Git LFS pointer, not the weights. Run git lfs pull'
   return size < bytes

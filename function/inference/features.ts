@@ -1,15 +1,15 @@
 import { show } from '../protocol/json.ts'
 import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
-/** The names of the elements of an input's last dimension, in their order. */
+/** The names of the elements of an input's last dimension, in order. */
 export type FeatureNames = readonly string[]
 
-/** As model.json says it: of the only input, or by input name. */
+/** As in model.json: the names for the only input, or by input name. */
 export type Features = FeatureNames | Readonly<Record<string, FeatureNames>>
 
 /**
- * @returns the names by input name; inputs without names are left out
- * @throws {Error} of one line, when they do not fit the model
+ * @returns the names by input name; inputs without names are omitted
+ * @throws {Error} of one line if the names do not fit the model
  */
 export function featuresByInput(
   features: Features | undefined,

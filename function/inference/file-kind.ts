@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/* What a file is that was taken for an ONNX model, and what to do about it. */
+/* Recognizes files that are not ONNX models, and says what to do about them. */
 
 export const LFS_POINTER = 'a Git LFS pointer'
 const EXPORT = 'export it to ONNX, and give that file'
@@ -8,13 +8,13 @@ const EXPORT = 'export it to ONNX, and give that file'
 const PICKLE = `a Python pickle, as scikit-learn, joblib and PyTorch write it. In Python, ${EXPORT}`
 const WEB_PAGE = 'a web page, not the model. Download it again, and look at the answer'
 
-/** What files of other kinds hold at a place near their begin. */
+/** Content that identifies other kinds of files, at an offset near the start. */
 const KINDS: readonly (readonly [at: number, holds: string, kind: string])[] = [
-  // What Git holds in a large file's place (git-lfs/docs/spec.md).
+  // The file that Git LFS keeps in place of a large file (git-lfs/docs/spec.md).
   [0, 'version https://git-lfs.github.com/', `${LFS_POINTER}, not the model. Run git lfs pull`],
   [4, 'ORTM', "in ONNX Runtime's own form (.ort). Give the .onnx file that it was made from"],
   [4, 'TFL3', 'a TensorFlow Lite model. Convert it by tf2onnx, and give that file'],
-  // The protocols 2 to 5.
+  // Pickle protocols 2 to 5.
   ...['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05'].map(
     protocol => [0, protocol, PICKLE] as const,
   ),
@@ -43,7 +43,7 @@ function beginOf(path: string): string {
   }
 }
 
-/** Why a file or folder cannot be read: the system's code, and the user it refuses. */
+/** Why a file or folder cannot be read: the system's error code, and the user who is refused. */
 export function unreadable(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException
   return code === 'EACCES'

@@ -6,21 +6,21 @@ import { unreadable } from './file-kind.ts'
 export interface FoundModel {
   /** The .onnx file. */
   readonly file: string
-  /** Where model.json is, if there is one. */
+  /** Where model.json would be; the file is optional. */
   readonly modelJson: string
-  /** What the model is called where nothing else says. */
+  /** The model's name if nothing else gives one. */
   readonly name: string
-  /** The number of its folder, in the layout of Triton's model repositories. */
+  /** The number of its folder, as in Triton's model repositories. */
   readonly version: string | undefined
 }
 
 /**
- * Finds the model: the file that is named, or in the folder that is named the first of
+ * Finds the model: the named file, or in the named folder the first of
  * - model.onnx, or the only .onnx file
- * - the same in the folder of the highest number (Triton, OpenVINO, ModelMesh)
+ * - the same in the folder with the highest number (Triton, OpenVINO, ModelMesh)
  * - the same in onnx/ (Hugging Face)
  * - the only .onnx file below
- * @throws {Error} of one line, which names the files that were found
+ * @throws {Error} of one line that names the files found
  */
 export function findModel(modelDir: string): FoundModel {
   if (modelDir.includes('://'))
@@ -30,7 +30,7 @@ export function findModel(modelDir: string): FoundModel {
   const path = resolve(modelDir)
   if (isModel(path) && isFile(path)) return namedFile(path)
   const names = namesIn(path)
-  // Most folders have it; what else is there need not be looked at.
+  // Most folders contain it, so the rest need not be examined.
   if (names.includes('model.onnx') && isFile(join(path, 'model.onnx')))
     return {
       file: join(path, 'model.onnx'),
@@ -41,14 +41,14 @@ export function findModel(modelDir: string): FoundModel {
   return withinFolder(path)
 }
 
-// Without a regular expression that ignores case: its first use takes 0.2 ms of a start.
+// No case-insensitive regular expression: its first use takes 0.2 ms at startup.
 const isModel = (name: string) => name.toLowerCase().endsWith('.onnx')
 
 function isFile(path: string): boolean {
   try {
     return statSync(path).isFile()
   } catch {
-    // Why not is told where it is read.
+    // The code that reads the file reports the reason.
     return false
   }
 }
@@ -89,15 +89,15 @@ function withinFolder(folder: string): FoundModel {
   return tree.found(only, undefined)
 }
 
-/** So deep are models looked for: REPOSITORY/MODEL/1/model.onnx. */
+/** The depth of the search: REPOSITORY/MODEL/1/model.onnx. */
 const DEPTH = 3
 const MOST_NAMED = 5
 
-/** A folder, and what is below it. */
+/** A folder and everything below it. */
 class Tree {
   readonly folders: readonly string[]
   readonly #folder: string
-  /** Says of a folder below that it cannot be read. */
+  /** The error of a folder below that cannot be read. */
   #unread: Error | undefined
 
   constructor(folder: string) {
@@ -106,8 +106,8 @@ class Tree {
   }
 
   /**
-   * In a folder below: model.onnx, or the only .onnx file.
-   * @throws {Error} where it has several, none of which comes first
+   * The model in a folder below: model.onnx, or the only .onnx file.
+   * @throws {Error} if it has several .onnx files and no model.onnx
    */
   modelIn(below: string): string | undefined {
     if (below !== '' && !this.folders.includes(below)) return undefined
@@ -129,7 +129,7 @@ class Tree {
     ]
   }
 
-  /** A folder that cannot be read may have nothing to do with models: lost+found of a volume. */
+  /** A folder that cannot be read may be unrelated to models, such as a volume's lost+found. */
   #modelsBelow(below: string, depth: number): string[] {
     try {
       return this.models(below, depth)
@@ -166,7 +166,8 @@ class Tree {
 
   #entries(below: string): { readonly files: string[]; readonly folders: string[] } {
     const path = join(this.#folder, below)
-    // Links are followed; what begins with a dot is Git's, or Kubernetes' own copy (..data).
+    // Follows links. Names that begin with a dot belong to Git or are Kubernetes' own copy
+    // (..data).
     const entries = namesIn(path)
       .filter(name => !name.startsWith('.'))
       .sort()
@@ -178,7 +179,7 @@ class Tree {
   }
 }
 
-/** Undefined where a link leads nowhere, or to itself. */
+/** Undefined if a link leads nowhere or to itself. */
 function entryAt(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false })

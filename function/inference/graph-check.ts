@@ -1,19 +1,19 @@
 import { type Operator, readOperators } from './onnx-file.ts'
 import type { ValueDependence } from './value-dependence.ts'
 
-/** What the graph says of a run's work, before the model is loaded. */
+/** Facts about a run's work that the graph shows before the model is loaded. */
 export interface GraphCheck extends ValueDependence {
   /**
-   * Every operator is one of {@link PLAIN}: the work of a run grows with its inputs' elements, and
-   * no faster.
+   * Every operator is one of {@link PLAIN}: the work of a run grows at most in proportion to the
+   * elements of its inputs.
    */
   readonly isPlain: boolean
 }
 
 /**
- * Reads an .onnx file, without its weights, and loads nothing. Where all operators are plain, it
- * reads their names only: a start of iris can spare no more. A file that only ONNX Runtime can read
- * may hold any operator.
+ * Reads an .onnx file without its weights, and does not load the model. If all operators are plain,
+ * reads only their names, to keep startup short. A file that only ONNX Runtime can read may contain
+ * any operator.
  */
 export async function checkGraph(file: string): Promise<GraphCheck> {
   try {
@@ -31,8 +31,8 @@ const isPlain = ({ operator, domain }: Operator) =>
   Object.hasOwn(PLAIN, domain) && PLAIN[domain]?.includes(operator) === true
 
 /**
- * Operators whose outputs hold no more elements than their first input holds rows and their
- * attributes hold numbers, so that neither a load nor a run can make much of a small file.
+ * Operators whose outputs hold at most as many elements as the rows of their first input times the
+ * numbers in their attributes: neither loading nor running a small file can be expensive.
  */
 export const PLAIN: Readonly<Record<string, readonly string[]>> = {
   'ai.onnx':

@@ -13,7 +13,7 @@ import { servedModel } from './served-model.ts'
 import type { Transformer } from './transformer.ts'
 
 export interface InlineOptions {
-  /** Of the author's code. */
+  /** The file of the author's code. */
   readonly file: string
   readonly identity: ModelIdentity
   readonly loaded: LoadedModel
@@ -22,14 +22,14 @@ export interface InlineOptions {
   readonly log: Log
 }
 
-/** The author's code on the main thread, which nothing frees from a loop that does not end. */
+/** The author's code on the main thread. An endless loop in it blocks the process for good. */
 export class InlineTransformer implements Transformer {
   readonly #loaded: LoadedModel
   readonly #calls: Calls
   readonly #host: Host
   readonly #transform: ThreadTransform
 
-  /** @throws {Error} of one line, where the author's code cannot be used */
+  /** @throws {Error} of one line if the author's code cannot be used */
   static async open(options: InlineOptions): Promise<InlineTransformer> {
     const { file, identity, loaded, log } = options
     const model = servedModel(identity, loaded.signature)
@@ -73,7 +73,7 @@ export class InlineTransformer implements Transformer {
     })
   }
 
-  /** The model on this thread knows by itself. */
+  /** Nothing to do: the model on this thread has the setting itself. */
   decided(): void {}
 
   close(): Promise<void> {

@@ -6,17 +6,17 @@ import type { Kind } from './kinds.ts'
 import { Place } from './line.ts'
 import type { RequestTimes } from './statistics.ts'
 
-/** What a request needs of a run. */
+/** The properties of a request that matter for its run. */
 export interface Work {
   readonly request: InferenceRequest
   readonly rows: number
   /**
-   * The rows it counts for in the queue: those of one run at most, because the byte limits bound a
-   * larger request.
+   * The rows that the request counts for in the queue: at most those of one run, because byte
+   * limits bound a larger request.
    */
   readonly counted: number
   readonly bytes: number
-  /** Its rows may share a run with those of others that ask for the same. */
+  /** Whether its rows may share a run with those of other requests of the same kind. */
   readonly joins: boolean
 }
 
@@ -28,18 +28,18 @@ export class Job implements Work {
   readonly bytes: number
   readonly joins: boolean
   readonly caller: Caller
-  /** The client; of events of one batch it is the same one. */
+  /** The client; events of one batch share it. */
   readonly sender: Caller
-  /** Takes those of the run. */
+  /** Receives the times of the run. */
   readonly times: RequestTimes
-  /** On performance.now()'s clock, as the deadline. */
+  /** On performance.now()'s clock, like the deadline. */
   readonly queuedAt = performance.now()
   readonly deadline: number
-  /** Among all that wait. */
+  /** The place among all waiting jobs. */
   readonly place = new Place<Job>(this)
-  /** Among those that it may be joined with. */
+  /** The place among the jobs that it may be joined with. */
   readonly placeOfKind = new Place<Job>(this)
-  /** Set by the queue while it waits. */
+  /** Set by the queue while the job waits. */
   kind: Kind<Job> | undefined
   resolve!: (outputs: Tensor[]) => void
   reject!: (error: unknown) => void
@@ -64,7 +64,7 @@ const deadlineOf = ({ timeoutMicroseconds }: InferenceRequest, { arrived, deadli
     ? deadline
     : Math.min(deadline, arrived + timeoutMicroseconds / 1000)
 
-/** Whether no caller waits for the job any more. It rejects a job that waited too long. */
+/** Whether no caller waits for the job any more. Rejects a job that waited too long. */
 export function isOver(job: Job, now: number): boolean {
   if (!job.caller.gone && now < job.deadline) return false
   job.reject(new DeadlinePassed('the deadline passed before the run could begin'))

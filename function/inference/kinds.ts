@@ -5,19 +5,19 @@ interface Shaped {
   readonly shape: readonly number[]
 }
 
-/** What requests must have in common to share a run; of tensors only the shapes. */
+/** The properties that requests must share to share a run; of tensors only the shapes. */
 interface Common {
   readonly outputs: InferenceRequest['outputs']
   readonly inputs: readonly Shaped[]
 }
 
-/** Those that may share a run, the oldest first. */
+/** Requests that may share a run, the oldest first. */
 export class Kind<Item> extends Line<Item> {
   readonly key: string
   readonly common: Common | undefined
   rows = 0
 
-  /** Without a key it is for one item, which has a run of its own. */
+  /** Without a key, the kind holds one item that gets its own run. */
   constructor(key = '', common?: Common) {
     super()
     this.key = key
@@ -25,10 +25,13 @@ export class Kind<Item> extends Line<Item> {
   }
 }
 
-/** The kinds of the requests that wait. */
+/** The kinds of the waiting requests. */
 export class Kinds<Item> {
   readonly #byKey = new Map<string, Kind<Item>>()
-  /** Found without a key: most requests are of the same kind as the one before. */
+  /**
+   * The kind of the last request, found without a key: most requests have the same kind as the one
+   * before.
+   */
   #last: Kind<Item> | undefined
 
   of(request: InferenceRequest): Kind<Item> {
@@ -53,7 +56,7 @@ export class Kinds<Item> {
 }
 
 /**
- * Whether one run can answer both: the same outputs, and inputs of the same dimensions but for the
+ * Whether one run can answer both: the same outputs, and inputs of the same dimensions except the
  * first.
  */
 function haveInCommon(a: Common, b: Common): boolean {
@@ -75,6 +78,6 @@ function haveEqualRows(a: readonly number[], b: readonly number[]): boolean {
   return true
 }
 
-/** Equal where {@link haveInCommon} is true, and only there. */
+/** Two keys are equal if and only if {@link haveInCommon} is true. */
 const keyOf = ({ outputs, inputs }: Common): string =>
   JSON.stringify([outputs.map(({ name }) => name), inputs.map(({ shape }) => shape.slice(1))])

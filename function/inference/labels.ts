@@ -1,10 +1,9 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
 /**
- * Counts the labels that a classifier gave, from an output of label texts or of indices into the
- * labels.
- * @param add is given a label and how many rows got it; neighbouring rows are often alike, and are
- * counted together
+ * Counts the labels that a classifier returned, from an output of label texts or of indices into
+ * the labels.
+ * @param add receives a label and its number of rows; equal neighbouring rows are counted together
  */
 export function countPredictions(
   outputs: readonly Tensor[],

@@ -12,17 +12,17 @@ import type { Session } from './session.ts'
 import { noTimes, type RequestTimes, type RunTimes } from './statistics.ts'
 
 /**
- * A large inference request as it came, with everything that answering it takes besides the
- * session. Its memory may move to another thread.
+ * A large inference request as it arrived, with everything except the session that its answer
+ * needs. Its memory may move to another thread.
  */
 export interface LargeRequest {
   readonly bytes: RequestBytes
   readonly limits: ResponseLimits
-  /** Bytes that one run may take. */
+  /** The bytes that one run may use. */
   readonly runBytes: number
-  /** Its arrival in milliseconds since 1970, a clock that threads share. */
+  /** The arrival in milliseconds since 1970, a clock that all threads share. */
   readonly arrivedAt: number
-  /** The run may be divided: rows are independent. */
+  /** Whether the run may be divided: rows are independent. */
   readonly mayDivide: boolean
   readonly maxBatchRows: number
   readonly model: ModelIdentity
@@ -32,25 +32,27 @@ export interface LargeRequest {
 export interface LargeResponse {
   readonly response: EncodedResponse | EncodedMessage
   readonly runs: readonly RunTimes[]
-  /** Of all runs together; the thread does not know how long the request waited for it. */
+  /**
+   * The times of all runs together; the thread does not know how long the request waited for it.
+   */
   readonly times: RequestTimes
   /** Rows by predicted label. */
   readonly predicted: ReadonlyMap<string, number>
-  /** When each part of its way began, on the clock of arrivedAt. */
+  /** When each part of the request's way began, on the clock of arrivedAt. */
   readonly parts: readonly { readonly name: Part; readonly beganAt: number }[]
 }
 
 /**
- * Input of one run where rows are small: it stays in the processor's cache, and the outputs stay
+ * The input size of one run if rows are small: it fits the processor's cache, and keeps the outputs
  * small.
  */
 const RUN_BYTES = 64 * 1024
 
 /**
- * A large request from its bytes to its response's, on the thread this is called on: run some rows
- * at a time where rows are independent.
+ * Answers a large request on the calling thread, from its bytes to those of its response. Runs some
+ * rows at a time if rows are independent.
  * @throws {BadRequest|TooLarge|ModelError}
- * @throws {DeadlinePassed} when the request's own `timeout` passed before the run could begin
+ * @throws {DeadlinePassed} if the request's own `timeout` passed before the run could begin
  */
 export async function inferLarge(
   session: Session,
@@ -79,7 +81,7 @@ export async function inferLarge(
   }
 }
 
-/** The code for messages, and for V1, is loaded where there are any. */
+/** Loads the code for protobuf messages, and for V1, only when needed. */
 async function codecOf({ bytes, limits }: LargeRequest): Promise<Codec<LargeResponse['response']>> {
   if (bytes.kind === undefined) return new LargeCodec(bytes, limits)
   if (bytes.kind === 'predict') {
@@ -146,7 +148,7 @@ class RowsRunner implements Runner {
       this.rowsOfLabel.set(label, (this.rowsOfLabel.get(label) ?? 0) + rows)
   }
 
-  /** Of one run, so that its inputs stay in the processor's cache. */
+  /** The rows of one run, so that its inputs stay in the processor's cache. */
   private mostRows({ inputs }: InferenceRequest): number {
     const total = inputs[0]?.shape[0] ?? 0
     const elements = inputs.reduce((sum, { data }) => sum + data.length, 0)

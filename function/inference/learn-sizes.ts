@@ -5,14 +5,14 @@ import type { Session } from './session.ts'
 
 type TriedSession = Pick<Session, 'signature' | 'run'>
 
-/** Runs of the example that take longer are not worth what they would say. */
+/** Longer runs of the example cost more than their result is worth. */
 const LONG_RUN_MS = 1
 
 const TIMES_MORE_ROWS = 4
 const MOST_ROWS = 4096
 
 /**
- * Runs the example, to learn what its outputs and a run take.
+ * Runs the example to learn the sizes of its outputs and the memory of a run.
  * @returns whether the memory allows a run of twice its rows
  */
 export async function learnExample(
@@ -25,9 +25,9 @@ export async function learnExample(
 }
 
 /**
- * Where rows are independent: runs of more and more rows of the example, as long as they are short.
- * What a row takes of a large run is less than what it takes of a small one, whose memory is ONNX
- * Runtime's own for the most part.
+ * If rows are independent, runs the example with more and more rows, as long as the runs are short.
+ * A row takes less memory in a large run than in a small one, whose memory is mostly ONNX Runtime's
+ * own.
  */
 export async function learnRows(
   session: TriedSession,
@@ -43,14 +43,14 @@ export async function learnRows(
   }
 }
 
-/** @returns how long the run took; infinite where it failed */
+/** @returns how long the run took; infinite if it failed */
 async function tryRun(
   session: TriedSession,
   sizes: RunSizes,
   inputs: readonly Tensor[],
 ): Promise<number> {
   const names = session.signature.outputs.map(({ name }) => name)
-  // A run may take its inputs' memory along to another thread.
+  // A run may transfer its inputs' memory to another thread.
   const own = structuredClone(inputs)
   const began = performance.now()
   try {

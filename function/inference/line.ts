@@ -9,7 +9,7 @@ export class Place<Item> {
   }
 }
 
-/** Items in the order they came. Each may leave from wherever it stands, at the same small cost. */
+/** Items in order of arrival. Any item can leave from any place at the same small cost. */
 export class Line<Item> {
   oldest: Place<Item> | undefined
   newest: Place<Item> | undefined

@@ -4,8 +4,8 @@ import { kindOf, unreadable } from './file-kind.ts'
 import { readOnnxModel } from './onnx-file.ts'
 
 /**
- * Why a model cannot be loaded, in words that say what to do: ONNX Runtime says of most files only
- * that they cannot be parsed.
+ * Why a model cannot be loaded, and what to do: for most files, ONNX Runtime says only that they
+ * cannot be parsed.
  * @param said ONNX Runtime's own message
  */
 export async function whyNotLoaded(file: string, said: string): Promise<string> {
@@ -27,7 +27,7 @@ export async function whyNotLoaded(file: string, said: string): Promise<string> 
 
 const LOCALE = /Failed to construct locale with name:([\w.-]+)/
 
-/** A file that we cannot read may be one that ONNX Runtime can. */
+/** ONNX Runtime may be able to read a file that our reader cannot. */
 async function externalProblems(file: string): Promise<readonly string[]> {
   try {
     return externalDataProblems(file, externalFilesOf(await readOnnxModel(file)))

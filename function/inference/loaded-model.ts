@@ -19,8 +19,8 @@ import type { RunSizes } from './run-sizes.ts'
 import type { Statistics } from './statistics.ts'
 
 /**
- * So much JSON takes 2 ms, in which nothing else is answered; handing it to a thread costs 0.1 ms
- * (docs/performance.md).
+ * Reading this much JSON takes 2 ms, which blocks all other answers; handing it to a thread costs
+ * 0.1 ms (docs/performance.md).
  */
 const LARGE_BODY_BYTES = 128 * 1024
 
@@ -28,15 +28,15 @@ export interface LoadedModelOptions {
   readonly executor: Executor
   /** Inputs that suit the model. */
   readonly example: readonly Tensor[]
-  /** By input name; inputs without names are left out. */
+  /** By input name; inputs without names are omitted. */
   readonly features: Readonly<Record<string, FeatureNames>>
   readonly folder: ModelIdentity
   readonly limits: Pick<Config, 'maxBatchRows' | 'maxQueueRows' | 'maxBodyBytes' | 'maxJsonBytes'>
   readonly metrics: Pick<Metrics, 'ran' | 'predicted'>
   readonly statistics: Pick<Statistics, 'ran' | 'succeeded'>
-  /** What runs take of the memory; has learned of the warm-up. */
+  /** The memory that runs take, learned so far from the warm-up. */
   readonly sizes: RunSizes
-  /** Resolves once `batching` is decided, or cannot be. */
+  /** Resolves once `batching` is decided, or cannot be decided. */
   readonly whenDecided: Promise<void>
 }
 
@@ -108,7 +108,7 @@ export class LoadedModel {
     this.options.sizes.areRowsIndependent = batching.joins
   }
 
-  /** Runs that can go on at the same time. */
+  /** The number of runs that can be in progress at the same time. */
   get concurrency(): number {
     return this.options.executor.concurrency
   }
@@ -117,22 +117,25 @@ export class LoadedModel {
     return this.options.limits.maxBatchRows
   }
 
-  /** Rows waiting for a run; large requests, and those that wait for memory, each as one. */
+  /**
+   * Rows waiting for a run. Large requests, and requests that wait for memory, count as one row
+   * each.
+   */
   get queuedRows(): number {
     const waiting = this.undecidedRequests + this.admission.waiting
     return this.batcher.queuedRows + this.largeRequests + waiting
   }
 
   /**
-   * Before a request is read.
-   * @throws {Overloaded} when there is no room for any, or none could be run in time
+   * Called before a request is read.
+   * @throws {Overloaded} if the queue is full, or no request could run in time
    */
   checkRoom(caller: Caller): void {
     this.batcher.checkRoom(caller)
   }
 
   /**
-   * Answers one request; a large one is read, run and answered in a thread of its own.
+   * Answers one request. A large request is read, run and answered in a separate thread.
    * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
    */
   infer<Encoded>(codec: Codec<Encoded>, caller: Caller): Promise<Encoded> {
@@ -158,8 +161,8 @@ export class LoadedModel {
   }
 
   /**
-   * A request of more rows than the memory is known to have room for can be divided as soon as it is
-   * known whether it may be.
+   * Waits until it is decided whether a request may be divided, if it has more rows than the memory
+   * is known to hold.
    * @throws {DeadlinePassed}
    */
   private async untilDecided({ trace, deadline }: Caller): Promise<void> {
@@ -177,7 +180,7 @@ export class LoadedModel {
       throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)
   }
 
-  /** A thread writes JSON that would keep this one from answering others. */
+  /** A thread writes JSON that would block other answers on this thread. */
   private answerElsewhere(
     size: AnswerSize | undefined,
     bytes: RequestBytes,
@@ -194,7 +197,7 @@ export class LoadedModel {
   ): Promise<LargeResponse['response']> {
     this.checkQueue()
     await this.admission.admit(size, caller)
-    // A small body lies in memory that others share.
+    // A small body lies in memory that it shares with others, so it is copied.
     return this.inferLarge({ ...bytes, body: Uint8Array.from(bytes.body) }, caller)
   }
 
@@ -230,7 +233,7 @@ export class LoadedModel {
     }
   }
 
-  /** @param ms that another thread took to answer, and the request waited for that thread */
+  /** @param ms the other thread's time, plus the request's wait for that thread */
   private count({ runs, predicted, times }: LargeResponse, ms: number, { arrived }: Caller): void {
     const { metrics, statistics } = this.options
     for (const run of runs) {
@@ -243,7 +246,7 @@ export class LoadedModel {
   }
 }
 
-/** Records the parts that another thread has done. */
+/** Records the parts that another thread completed. */
 function enterParts(trace: Trace, { parts, runs }: LargeResponse): void {
   for (const { name, beganAt } of parts) {
     const attributes = name === 'run' ? { 'inference.request.runs': runs.length } : undefined
