@@ -161,8 +161,8 @@ export class LoadedModel {
   }
 
   /**
-   * Waits until it is decided whether a request may be divided, if it has more rows than the memory
-   * is known to hold.
+   * Waits until it is decided whether requests with more rows than the known memory holds may be
+   * divided.
    * @throws {DeadlinePassed}
    */
   private async untilDecided({ trace, deadline }: Caller): Promise<void> {

@@ -4,12 +4,11 @@ import { encodeData } from '../protocol/encode.ts'
 import { shortest } from '../protocol/shortest.ts'
 import type { Signature, Tensor, TensorMetadata } from '../protocol/tensor.ts'
 
-/** The version of this function, as package.json says it. */
+/** The version of this function, from package.json. */
 export const functionVersion = manifest.version
 
 /**
- * Open Inference Protocol, "Server Metadata Response JSON Object"; it names only extensions that
- * work.
+ * Open Inference Protocol, "Server Metadata Response JSON Object". Lists only extensions that work.
  */
 export const serverMetadata = Object.freeze({
   name: manifest.name,
@@ -18,7 +17,7 @@ export const serverMetadata = Object.freeze({
 })
 
 /**
- * The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"); a
+ * The model as callers see it (Open Inference Protocol, "Model Metadata Response JSON Object"). A
  * variable dimension is −1.
  */
 export const modelMetadata = (
@@ -35,13 +34,13 @@ export const modelMetadata = (
 
 const tensorMetadata = ({ name, datatype, shape }: TensorMetadata) => ({ name, datatype, shape })
 
-/** A longer request is too long to copy. */
+/** A longer request is too long to copy and paste. */
 const LONGEST_EXAMPLE = 2_000
 
 /**
- * A command that sends a request to this server, ready to be pasted into a shell.
- * @param url where it is, such as http://localhost:8080
- * @param wanted names of the outputs that may be asked for
+ * A command that sends a request to this server, ready to paste into a shell.
+ * @param url of the server, such as http://localhost:8080
+ * @param wanted names of the outputs to request
  * @returns undefined if JSON cannot carry the request (FP16), or it would be too long
  */
 export function curlCommand(
@@ -59,14 +58,14 @@ export function curlCommand(
 export const inferUrl = (url: string, modelName: string) =>
   `${url}/v2/models/${encodeURIComponent(modelName)}/infer`
 
-/** As one word to a shell. */
+/** Quotes a text as one word for a shell. */
 export const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 /**
- * An inference request for these inputs, as JSON text. It asks only for the outputs that JSON can
- * carry (not FP16).
- * @param wanted names of the outputs that may be asked for
- * @returns undefined if JSON cannot carry the inputs, or any of the outputs
+ * An inference request for these inputs, as JSON text. Requests only outputs that JSON can carry
+ * (not FP16).
+ * @param wanted names of the outputs to request
+ * @returns undefined if JSON cannot carry the inputs, or cannot carry any of the outputs
  */
 export function requestJson(
   inputs: readonly Tensor[],
@@ -89,8 +88,8 @@ export function requestJson(
 }
 
 /**
- * FP32 values as a person writes them: 5.1, not 5.099999904632568. Nine digits tell every FP32
- * apart.
+ * Writes FP32 values as a person would: 5.1, not 5.099999904632568. Nine digits identify every FP32
+ * value.
  */
 function shortened(tensor: Tensor): Tensor {
   if (tensor.datatype !== 'FP32') return tensor

@@ -8,34 +8,32 @@ import { unreadable } from './file-kind.ts'
 import { findModel } from './find-model.ts'
 import { readSample, type SampleInput } from './sample.ts'
 
-/** What a model folder says before its graph is loaded. */
+/** The facts about a model that its folder gives before the graph is loaded. */
 export interface ModelFolder {
-  /** The .onnx file; external data is found beside it. */
+  /** The .onnx file; external data lies beside it. */
   readonly file: string
   readonly name: string
   readonly version: string | undefined
-  /** The classes a classifier tells apart, in the order of their index. */
+  /** The classes of a classifier, in the order of their index. */
   readonly labels: readonly string[]
   readonly description: string | undefined
   /** Names of the elements of an input's last dimension. */
   readonly features: Features | undefined
-  /**
-   * model.json's `batch`: true is its author's word that rows are independent, false never joins.
-   */
+  /** model.json's `batch`: true declares that rows are independent; false never joins requests. */
   readonly batch: boolean | undefined
   /** An input that suits the model, by input name. */
   readonly sample: Readonly<Record<string, SampleInput>> | undefined
-  /** What the files of the folder must be, model.json aside. */
+  /** The digests of the folder's files, except model.json. */
   readonly sha256: Digests | undefined
   /** The file of the author's own code. */
   readonly transform: string | undefined
-  /** A file of such code that lies beside a stored model, and is not loaded. */
+  /** A file of such code beside a stored model; it is not loaded. */
   readonly ignoredTransform: string | undefined
 }
 
 /**
- * Reads MODEL_DIR: which file is the model, and what model.json says of it.
- * @throws {Error} of one line, when there is no model to serve or model.json is wrong
+ * Reads MODEL_DIR: finds the model file and reads model.json.
+ * @throws {Error} of one line if there is no model to serve or model.json is wrong
  */
 export function readModelFolder(config: Config): ModelFolder {
   const found = findModel(config.modelDir)
@@ -69,7 +67,7 @@ export function readModelFolder(config: Config): ModelFolder {
   }
 }
 
-/** @throws {Error} where the digests leave code out that is found by itself */
+/** @throws {Error} if the digests omit code that was found without being named */
 function checkCovered(
   transform: string | undefined,
   file: string,
@@ -82,7 +80,7 @@ function checkCovered(
   )
 }
 
-/** One digest alone is the .onnx file's. */
+/** A single digest is that of the .onnx file. */
 function readDigests(value: unknown, file: string, path: string): ModelFolder['sha256'] {
   const digests = field(
     value,

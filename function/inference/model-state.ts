@@ -1,7 +1,7 @@
 import type { Caller } from '../answer.ts'
 import { DeadlinePassed, NotReady, Overloaded } from '../protocol/errors.ts'
 
-/** Why requests are not taken, by state. */
+/** The reason for refusing requests, by state. */
 const REASONS = {
   loading: 'the model is loading',
   ready: undefined,
@@ -18,11 +18,11 @@ export class ModelState {
 
   constructor(maxWaiting: number) {
     this.maxWaiting = maxWaiting
-    // Loading may fail while no caller waits; load() throws it as well.
+    // Loading may fail while no caller waits; load() throws the error as well.
     this.settled.promise.catch(() => {})
   }
 
-  /** Callers that wait for the model to load. */
+  /** The number of callers that wait for the model to load. */
   get waiting(): number {
     return this.callers
   }
@@ -31,7 +31,7 @@ export class ModelState {
     return this.state === 'retired'
   }
 
-  /** Why requests are not taken now; undefined while they are. */
+  /** Why requests are not taken now; undefined while they are taken. */
   get notReady(): string | undefined {
     return REASONS[this.state]
   }
@@ -71,7 +71,7 @@ export class ModelState {
 
 /**
  * @param deadline on performance.now()'s clock
- * @throws {DeadlinePassed} where the deadline passes before
+ * @throws {DeadlinePassed} if the deadline passes first
  */
 export async function within(
   settled: Promise<void>,

@@ -19,13 +19,13 @@ import type { Session } from './session.ts'
 import { Statistics } from './statistics.ts'
 import type { Transformer } from './transformer.ts'
 
-/** Runs that go on at the same time take so much of what the loaded model leaves of the memory. */
+/** Concurrent runs may together use this share of the memory that the loaded model leaves free. */
 const SHARE_OF_RUNS = 1 / 3
 
 /**
- * Gives runs their share of the memory. Those of all workers can go on at the same time, and one of
- * a large request beside them.
- * @returns bytes that the loaded model leaves
+ * Divides the memory among runs: one in each worker, and one of a large request beside them, can be
+ * in progress at the same time.
+ * @returns the bytes that the loaded model leaves free
  */
 function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config): number {
   const free = Math.max(0, memoryBytes - process.memoryUsage.rss())
@@ -34,48 +34,50 @@ function shareMemory(sizes: RunSizes, { memoryBytes, cpus, ortThreads }: Config)
   return free
 }
 
-/** The one model this process serves, from before it is loaded until the process ends. */
+/** The one model that this process serves, from before it is loaded until the process ends. */
 export interface Model extends ModelFolder {
   /** Undefined until the model is loaded and warmed up. */
   readonly loaded: LoadedModel | undefined
-  /** Answers calls of the author's own code, where there is any and the model is loaded. */
+  /** Answers calls of the author's own code, if there is any and the model is loaded. */
   readonly transformer: Transformer | undefined
-  /** Why requests are not taken now; undefined while they are. */
+  /** Why requests are not taken now; undefined while they are taken. */
   readonly notReady: string | undefined
   /** True from {@link retire} on. */
   readonly retired: boolean
-  /** Resolves with the reason once a run does not end, so that the process must be replaced. */
+  /** Resolves with the reason when a run does not end and the process must be replaced. */
   readonly whenStuck: Promise<string>
   readonly isStuck: boolean
   /** Whether requests share runs; decided after the model is ready. */
   readonly batching: Batching
-  /** Resolves once that is decided, or the model could not be loaded. */
+  /** Resolves once `batching` is decided, or the model could not be loaded. */
   readonly whenDecided: Promise<void>
-  /** Bytes of memory that the loaded model leaves; infinite until it is loaded. */
+  /** The bytes of memory that the loaded model leaves free; infinite until it is loaded. */
   readonly freeBytes: number
   /**
-   * Rows waiting for a run, requests waiting for the model to load, and large requests, each as
-   * one.
+   * Rows waiting for a run. Requests that wait for the model to load, and large requests, count as
+   * one row each.
    */
   readonly queuedRows: number
   readonly statistics: Statistics
-  /** Of one request. */
+  /** The limit of one request. */
   readonly maxJsonBytes: number
   /**
-   * Loads the model and warms it up. Whether requests share runs is decided after that.
-   * @throws {Error} of one line, when it cannot be served
+   * Loads the model and warms it up. Whether requests share runs is decided afterwards.
+   * @throws {Error} of one line if the model cannot be served
    */
   load(): Promise<void>
   /**
-   * The loaded model, waiting for it where it is still loading.
-   * @throws {Overloaded} when too many wait already
-   * @throws {DeadlinePassed} when it takes longer than this caller's deadline
-   * @throws {NotReady} when it could not be loaded
+   * The loaded model. Waits for it while it loads.
+   * @throws {Overloaded} if too many requests are waiting
+   * @throws {DeadlinePassed} if loading takes longer than the caller's deadline
+   * @throws {NotReady} if the model could not be loaded
    */
   whenLoaded(caller: Caller): Promise<LoadedModel>
-  /** From here on the model says it is not ready; requests are answered all the same. */
+  /** From now on the model reports that it is not ready; it still answers requests. */
   retire(): void
-  /** @throws {Error} when a run does not end: only another program in its place ends the process */
+  /**
+   * @throws {Error} if a run does not end: only replacing the process by another program ends it
+   */
   close(): Promise<void>
 }
 
@@ -168,7 +170,7 @@ interface Opening extends Omit<TransformerOptions, 'loaded' | 'freeBytes' | 'run
   readonly whenDecided: Promise<void>
 }
 
-/** A loaded model after its warm-up, with the author's own code. */
+/** Loads and warms up the model, with the author's own code. */
 async function openModel(opening: Opening) {
   const { folder, config, metrics, statistics, log, check, executor, whenDecided } = opening
   metrics.mark('session')
@@ -188,8 +190,8 @@ async function openModel(opening: Opening) {
 }
 
 /**
- * Requests that waited for the model are answered first, because the proof takes 10 ms of a start of
- * 95. One turn decodes them, one runs them, one writes their answers.
+ * Answers waiting requests first, because the proof takes 10 ms of a 95 ms startup. One turn
+ * decodes them, one runs them, one writes their answers.
  */
 async function waitingAnswered(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await nextTurn()
@@ -206,8 +208,8 @@ interface Deciding {
 }
 
 /**
- * Whether requests share runs, and how many rows a run may have. Until it is decided, requests have
- * runs of their own.
+ * Decides whether requests share runs, and how many rows a run may have. Until then, each request
+ * gets its own run.
  */
 async function decide(deciding: Deciding): Promise<void> {
   const { folder, check, loaded, executor, sizes, state, log } = deciding
@@ -219,7 +221,7 @@ async function decide(deciding: Deciding): Promise<void> {
     const session = new TriedSession(executor, () => state.retired)
     const { example } = loaded
     const fits = await learnExample(session, sizes, example)
-    // Beside other rows the example is tried only where the memory has room for them.
+    // The example is tried beside other rows only if the memory has room for them.
     loaded.batching = await decideBatching(folder, session, fits ? example : [], check)
     await learnRows(session, sizes, example)
     // A process that is ending logs nothing more about its model.
@@ -231,7 +233,7 @@ async function decide(deciding: Deciding): Promise<void> {
 
 /** A run that lasts longer than RUN_TIMEOUT_MS. */
 class StuckRun {
-  /** Undefined while there is none. */
+  /** Undefined while all runs end in time. */
   reason: string | undefined
   private readonly first = Promise.withResolvers<string>()
   private readonly limitMs: number
@@ -254,7 +256,7 @@ class StuckRun {
   }
 }
 
-/** The model for runs that no caller asks for, until the process ends. */
+/** The model for runs that no caller requested, until the process ends. */
 class TriedSession implements Pick<Session, 'signature' | 'run'> {
   readonly signature: Session['signature']
   private readonly executor: Executor
@@ -275,7 +277,7 @@ class TriedSession implements Pick<Session, 'signature' | 'run'> {
 const FIRST_TOLD_S = 10
 const TOLD_EACH_S = 60
 
-/** A model that takes long to load, or to warm up, says so, because nothing else would. */
+/** Logs progress if loading or warming up takes long, because nothing else would show it. */
 export function tellProgress(log: Log): { stop(): void } {
   const tell = (seconds: number) =>
     log.info(
@@ -318,7 +320,9 @@ function logLeftOut({ leftOut }: Executor, log: Log): void {
     log.warn(`output "${name}" is no tensor and is left out: ${why}`)
 }
 
-/** What model.json says of the inputs. @throws {Error} of one line, when it does not fit them */
+/**
+ * The description of the inputs in model.json. @throws {Error} of one line if it does not fit them
+ */
 const describeInputs = (executor: Executor, folder: ModelFolder) => ({
   example: readExample(executor, folder),
   features: featuresByInput(folder.features, executor.signature),

@@ -2,14 +2,14 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { Slices } from './slices.ts'
 
 /*
- * Reads an ONNX file without ONNX Runtime: its graph without the weights, which are skipped by
- * seeking. Files of more than 2 GiB can be read; external data is not opened. Field numbers are
+ * Reads an ONNX file without ONNX Runtime: the graph without its weights, which are skipped by
+ * seeking. Files larger than 2 GiB can be read; external data is not opened. Field numbers are
  * those of onnx.proto.
  */
 
 export interface OnnxModel {
   readonly irVersion: number | undefined
-  /** Name and version of what wrote the file. */
+  /** Name and version of the program that wrote the file. */
   readonly producer: string
   /** Version by domain; ONNX's own domain is `ai.onnx`. */
   readonly opsets: ReadonlyMap<string, number>
@@ -27,15 +27,15 @@ export interface Graph {
 export interface Node {
   readonly name: string
   readonly operator: string
-  /** `ai.onnx` for ONNX's own. */
+  /** `ai.onnx` for ONNX's own domain. */
   readonly domain: string
-  /** '' is an optional input that is left out. */
+  /** '' stands for an optional input that is omitted. */
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
   readonly attributes: ReadonlyMap<string, Attribute>
 }
 
-/** A function of the file's own, which nodes call like an operator. */
+/** A function defined in the file, which nodes call like an operator. */
 export interface ModelFunction {
   readonly name: string
   readonly domain: string
@@ -43,7 +43,7 @@ export interface ModelFunction {
   readonly outputs: readonly string[]
   readonly nodes: readonly Node[]
   readonly opsets: ReadonlyMap<string, number>
-  /** Values of attributes that a call leaves out. */
+  /** Values of attributes that a call omits. */
   readonly defaults: ReadonlyMap<string, Attribute>
 }
 
@@ -55,9 +55,9 @@ export interface Attribute {
   readonly texts?: readonly string[]
   readonly tensor?: TensorProto
   readonly graph?: Graph
-  /** In a function: the attribute of its call that gives the value. */
+  /** In a function: the attribute of the call that gives the value. */
   readonly reference?: string
-  /** Its values take more than {@link MOST_VALUE_BYTES}, and were skipped. */
+  /** The values take more than {@link MOST_VALUE_BYTES} and were skipped. */
   readonly skipped?: true
 }
 
@@ -66,9 +66,12 @@ export interface TensorProto {
   /** TensorProto.DataType. */
   readonly type: number
   readonly dims: readonly number[]
-  /** Of integers, booleans and FP32 of at most {@link MOST_VALUE_BYTES}; undefined for all else. */
+  /**
+   * Integers, booleans and FP32 values of at most {@link MOST_VALUE_BYTES}; undefined for all
+   * others.
+   */
   readonly values?: readonly number[]
-  /** The file beside the model that holds its values. */
+  /** The file beside the model that holds the values. */
   readonly external?: {
     readonly location: string
     readonly offset: number
@@ -82,11 +85,11 @@ export interface ValueInfo {
   readonly type: ValueType
 }
 
-/** One kind is set, none where the file gives no type. */
+/** One kind is set, or none if the file gives no type. */
 export interface ValueType {
   readonly tensor?: {
     readonly element: number
-    /** A number or a name ('' where it has none); undefined where not even their count is given. */
+    /** Each a number or a name ('' if it has no name); undefined if even their count is unknown. */
     readonly dims: readonly (number | string)[] | undefined
   }
   readonly sequence?: ValueType
@@ -95,12 +98,10 @@ export interface ValueType {
   readonly optional?: ValueType
 }
 
-/** Values of weights are not read; those of shapes, axes and the like are smaller than this. */
+/** Values of weights are not read; values of shapes, axes and the like are smaller than this. */
 export const MOST_VALUE_BYTES = 4_096
 
-/**
- * @throws {Error} of one line, when the file cannot be read or is no ONNX model
- */
+/** @throws {Error} of one line if the file cannot be read or is not an ONNX model */
 export async function readOnnxModel(path: string): Promise<OnnxModel> {
   const bytes = new FileBytes(path)
   try {
@@ -114,9 +115,9 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
 export type Operator = Pick<Node, 'operator' | 'domain'>
 
 /**
- * The operators of the graph's own nodes, in their order, and nothing else, which is cheaper than
+ * The operators of the graph's own nodes, in order, and nothing else, which is cheaper than reading
  * the whole graph.
- * @throws {Error} of one line, when the file cannot be read or is no ONNX model
+ * @throws {Error} of one line if the file cannot be read or is not an ONNX model
  */
 export async function readOperators(path: string): Promise<readonly Operator[]> {
   const bytes = new FileBytes(path)
@@ -136,9 +137,8 @@ export async function readOperators(path: string): Promise<readonly Operator[]> 
 }
 
 /**
- * The names of the graph's inputs and outputs that the file gives no shape.
- * ONNX Runtime for Node shows them as it shows a scalar, [], although any rank fits them; only the
- * file tells them apart.
+ * The names of graph inputs and outputs without a shape in the file. ONNX Runtime for Node reports
+ * them as [], like a scalar, although they accept any rank; only the file shows the difference.
  */
 export async function readShapeless(path: string): Promise<ReadonlySet<string>> {
   const { graph } = await readOnnxModel(path)
@@ -148,7 +148,7 @@ export async function readShapeless(path: string): Promise<ReadonlySet<string>> 
   return new Set(shapeless.map(({ name }) => name))
 }
 
-/** A file's bytes from a position on, which moves forward as they are taken. */
+/** Reads a file's bytes from a position, which moves forward. */
 class FileBytes {
   readonly size: number
   at = 0
@@ -168,7 +168,7 @@ class FileBytes {
   }
 
   /**
-   * The main thread serves requests meanwhile, so a long file is read in slices.
+   * Reads a long file in slices, because the main thread serves requests meanwhile.
    * @returns undefined while the slice is not over
    */
   pause(): Promise<void> | undefined {
@@ -180,17 +180,17 @@ class FileBytes {
     return this.#window[this.at++ - this.#begins] as number
   }
 
-  /** A varint as a signed 64-bit integer; beyond 2^53 the nearest number. */
+  /** Reads a varint as a signed 64-bit integer; beyond 2^53 the nearest number. */
   varint(): number {
     let value = 0
     for (let shift = 0; shift < 63; shift += 7) {
       const byte = this.byte()
-      // Multiplied, not shifted: lengths pass 2^31 in large models.
+      // Multiply instead of shifting: lengths exceed 2^31 in large models.
       value += (byte & 0x7f) * 2 ** shift
       if (byte < 0x80) return value
     }
     if (this.byte() !== 1) throw new Error('it holds a number of more than 64 bits')
-    // A negative number: its complement is read, which is exact near zero.
+    // A negative number: read its complement, which is exact near zero.
     this.at -= 10
     let negative = 0
     for (let shift = 0; shift < 63; shift += 7) negative += (~this.byte() & 0x7f) * 2 ** shift
@@ -198,7 +198,7 @@ class FileBytes {
     return -negative - 1
   }
 
-  /** The bytes, which may be gone at the next call. */
+  /** Returns bytes that are valid only until the next call. */
   take(length: number): Buffer {
     if (this.at + length > this.size) throw new Error('it is cut off')
     if (length > this.#window.length) this.#window = Buffer.allocUnsafe(length)
@@ -227,7 +227,7 @@ class FileBytes {
   }
 }
 
-/** Where a field of a message is in the file: its tag, its value, and what follows it. */
+/** The position of a message's field in the file: its tag, its value and its end. */
 export interface Place {
   readonly number: number
   readonly begin: number
@@ -235,7 +235,7 @@ export interface Place {
   readonly end: number
 }
 
-/** The fields of the message that is between two positions of a file. */
+/** The fields of the message between two positions of a file. */
 export function fieldsIn(path: string, from: number, end: number): Place[] {
   const bytes = new FileBytes(path)
   try {
@@ -249,20 +249,20 @@ export function fieldsIn(path: string, from: number, end: number): Place[] {
   }
 }
 
-/** One field of a message: a number, or so many bytes from the position on. */
+/** One field of a message: a number, or `length` bytes from the position on. */
 interface Field {
   readonly number: number
-  /** Where its tag is. */
+  /** The position of its tag. */
   readonly begin: number
   readonly value: number
-  /** 0 where it is a number. */
+  /** 0 if the field is a number. */
   readonly length: number
   readonly isMessage: boolean
 }
 
 /**
- * The fields of a message that ends at `end`. The consumer of a field may read its bytes or skip
- * them: the next field is found all the same.
+ * The fields of a message that ends at `end`. The consumer may read or skip a field's bytes: the
+ * next field is found either way.
  */
 function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   if (end > bytes.size) throw new Error('it is cut off')
@@ -284,7 +284,7 @@ function* fields(bytes: FileBytes, end: number): Generator<Field, void> {
   }
 }
 
-/** By the wire type of a field; undefined for a varint, which is its own length. */
+/** The length of a field by its wire type; undefined for a varint, which has its own end. */
 function lengthOf(wireType: number, bytes: FileBytes): number | undefined {
   if (wireType === 0) return undefined
   if (wireType === 1) return 8
@@ -332,7 +332,10 @@ async function readGraph(bytes: FileBytes, end: number): Promise<Graph> {
   return { nodes, initializers, inputs, outputs }
 }
 
-/** Inputs, outputs, name, operator and domain of a NodeProto; a text for people may be long. */
+/**
+ * Inputs, outputs, name, operator and domain of a NodeProto. Texts for people may be long, so they
+ * are not read.
+ */
 const NODE_TEXTS = [1, 2, 3, 4, 7]
 
 async function readNode(bytes: FileBytes, end: number): Promise<Node> {
@@ -402,7 +405,7 @@ function readOpset(bytes: FileBytes, end: number, opsets: Map<string, number>): 
   opsets.set(domainName(domain), version)
 }
 
-/** Lists that a rule looks into, or counts, however long they are. */
+/** Lists that rules read or count, whatever their length. */
 const WHOLE_ATTRIBUTES = new Set([
   'pool_strings',
   'cats_strings',
@@ -412,7 +415,7 @@ const WHOLE_ATTRIBUTES = new Set([
   'classlabels_ints',
 ])
 
-/** AttributeProto.type, and of its values FLOAT and INT. */
+/** AttributeProto.type; the values FLOAT and INT. */
 const KIND = 20
 const NUMBER_KINDS = [1, 2]
 
@@ -436,7 +439,7 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
     await bytes.pause()
   }
   return {
-    // Writers of proto3 leave out a 0.
+    // proto3 writers omit a 0.
     ...(NUMBER_KINDS.includes(kind) && attribute.reference === undefined && { number: 0 }),
     ...attribute,
     ...(numbers.length > 0 && { numbers }),
@@ -444,7 +447,7 @@ async function readAttribute(bytes: FileBytes, end: number): Promise<Attribute> 
   }
 }
 
-/** One value of an AttributeProto, by its field number; nothing for what no rule asks for. */
+/** Reads one value of an AttributeProto by its field number; ignores fields that no rule uses. */
 async function readSingle(
   bytes: FileBytes,
   { number, value, length }: Field,
@@ -461,10 +464,10 @@ async function readSingle(
   return number >= 10 && number <= 15 && number !== 13 ? { skipped: true } : {}
 }
 
-/** Numbers that are read at a time. */
+/** The count of numbers read at a time. */
 const NUMBERS_AT_A_TIME = 4_096
 
-/** Repeated numbers, packed or one a field, however many. */
+/** Reads repeated numbers, packed or one per field, of any count. */
 async function readMany(
   bytes: FileBytes,
   field: Field,
@@ -478,7 +481,7 @@ async function readMany(
   } while (bytes.at < end)
 }
 
-/** Repeated numbers, packed or one a field: the next ones. */
+/** Reads the next repeated numbers, packed or one per field. */
 function readNumbers(
   bytes: FileBytes,
   { value, length, isMessage }: Field,
@@ -509,7 +512,7 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
     else if (number === 13) readEntry(bytes, bytes.at + length, entries)
     else if (number === 14) isExternal = value === 1
     else if (number !== 12) isKnown = readValues(bytes, field, type, values) && isKnown
-    // Every text is a field.
+    // Each text is a field of its own.
     const pause = bytes.pause()
     if (pause !== undefined) await pause
   }
@@ -525,7 +528,7 @@ async function readTensor(bytes: FileBytes, end: number): Promise<TensorProto> {
   return isKnown && values.length === count ? { name, type, dims, values } : { name, type, dims }
 }
 
-/** TensorProto.DataType: bytes and reader of the types whose small values are read. */
+/** TensorProto.DataType: size and reader of the types whose small values are read. */
 const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: number) => number]>> = {
   1: [4, (raw, at) => raw.readFloatLE(at)],
   2: [1, (raw, at) => raw.readUInt8(at)],
@@ -535,7 +538,7 @@ const READERS: Readonly<Record<number, readonly [number, (raw: Buffer, at: numbe
   9: [1, (raw, at) => raw.readUInt8(at)],
 }
 
-/** @returns whether they were read: integers, booleans and FP32, where they are few */
+/** @returns whether the values were read: only a few integers, booleans or FP32 values are */
 function readValues(bytes: FileBytes, field: Field, type: number, into: number[]): boolean {
   const { number, length } = field
   const reader = READERS[type]

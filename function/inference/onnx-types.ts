@@ -1,4 +1,4 @@
-/** TensorProto.DataType (onnx.proto), by its number, in the words of ONNX's type strings. */
+/** TensorProto.DataType (onnx.proto) by number, named as in ONNX's type strings. */
 const ELEMENTS = [
   ...['undefined', 'float', 'uint8', 'int8', 'uint16', 'int16', 'int32', 'int64', 'string'],
   ...['bool', 'float16', 'double', 'uint32', 'uint64', 'complex64', 'complex128', 'bfloat16'],
@@ -6,6 +6,6 @@ const ELEMENTS = [
   ...['float4e2m1', 'float8e8m0', 'uint2', 'int2', 'float6e2m3', 'float6e3m2'],
 ]
 
-/** What onnx.proto calls an element type; its number for one of a later version. */
+/** The name of an element type in onnx.proto, or its number if a later version defined it. */
 export const elementName = (number: number | undefined): string =>
   ELEMENTS[number ?? 0] ?? `type ${number}`

@@ -4,15 +4,15 @@ import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * ONNX Runtime's native half, as onnxruntime-node calls it (its dist/backend.js and
- * dist/binding.js). It is no public interface: package.json pins the version, and
- * test/inference/onnxruntime.test.ts says what a new one changes. Its JavaScript half is left out:
- * it puts a setImmediate before each run, so that the time of a run cannot be told from that of the
- * event loop, and requests that arrive in that turn miss the run; it makes a Tensor of each output,
- * and of FP16 a Float16Array that the native half cannot read.
+ * ONNX Runtime's native half, called as onnxruntime-node calls it (its dist/backend.js and
+ * dist/binding.js). It is not a public interface: package.json pins the version, and
+ * test/inference/onnxruntime.test.ts shows changes in a new one. The JavaScript half is not used:
+ * it delays each run by a setImmediate, so that the time of a run includes that of the event loop,
+ * and requests that arrive in that turn miss the run; it also makes a Tensor of each output, and
+ * for FP16 a Float16Array that the native half cannot read.
  */
 
-/** One tensor as the native half takes and gives it. */
+/** One tensor as the native half takes and returns it. */
 export interface NativeTensor {
   /** onnxruntime-node's name of the datatype. */
   readonly type: string
@@ -29,7 +29,7 @@ export interface NativeMetadata {
   readonly type: number
   /** -1 for a variable dimension. */
   readonly shape: readonly number[]
-  /** The graph's names for variable dimensions, '' for the others. */
+  /** The graph's names of variable dimensions; '' for all others. */
   readonly symbolicDimensions: readonly string[]
 }
 
@@ -43,7 +43,7 @@ export interface NativeSession {
   ): void
   readonly inputMetadata: readonly NativeMetadata[]
   readonly outputMetadata: readonly NativeMetadata[]
-  /** Holds the calling thread until it is done. @param fetches the outputs wanted, each null */
+  /** Blocks the calling thread until it is done. @param fetches the requested outputs, each null */
   run(
     feeds: Readonly<Record<string, NativeTensor>>,
     fetches: Readonly<Record<string, null>>,
@@ -61,7 +61,7 @@ interface Binding {
   readonly InferenceSession: new () => NativeSession
 }
 
-/** The native half makes an object of this class for each output. */
+/** The native half creates an object of this class for each output. */
 class Output implements NativeTensor {
   readonly type: string
   readonly data: ArrayBufferView | readonly string[]
@@ -75,27 +75,27 @@ class Output implements NativeTensor {
 }
 
 /**
- * Fatal only: a failed run is reported to its caller; ONNX Runtime would also write it to standard
- * error, in colour.
+ * Fatal only: failed runs are reported to their callers; ONNX Runtime would also write them to
+ * standard error, in colour.
  */
 export const LOG_LEVEL = 4
 
 /**
- * The locale en_US.UTF-8, which the build brings: text operators need it, and slim images have no
- * other than C.UTF-8.
+ * The locale en_US.UTF-8, included in the build: text operators need it, and slim images have only
+ * C.UTF-8.
  */
 const LOCALES = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../../build/locale' : './locale', import.meta.url),
 )
-/** With LOCPATH glibc does not look into this file, where a system has the locales it was given. */
+/** If LOCPATH is set, glibc ignores this file, which holds a system's installed locales. */
 const LOCALES_OF_SYSTEM = '/usr/lib/locale/locale-archive'
 
 /**
- * Sets what ONNX Runtime reads of the environment. To be called on the main thread, whose
- * process.env alone is the process' own, before the library is loaded.
+ * Sets the environment variables that ONNX Runtime reads. Call it before the library is loaded, on
+ * the main thread: only its process.env changes the process environment.
  */
 export function setEnvironment(): void {
-  // Version 1.30 else writes a device id under the home folder, and starts 5 ms later.
+  // Otherwise version 1.30 writes a device id under the home folder, and starts 5 ms later.
   process.env.ORT_DISABLE_TELEMETRY = '1'
   const isOurs = process.env.LOCPATH === undefined && !existsSync(LOCALES_OF_SYSTEM)
   if (isOurs && existsSync(LOCALES)) process.env.LOCPATH = LOCALES
@@ -118,9 +118,9 @@ function loadBinding(): Binding {
 }
 
 /**
- * A session without a model. The first one loads the library, which takes about 20 ms and its
- * environment 25 ms more.
- * @throws {Error} where there is no library for this platform
+ * A session without a model. The first one loads the library, which takes about 20 ms, and its
+ * environment, 25 ms more.
+ * @throws {Error} if there is no library for this platform
  */
 export function createNativeSession(): NativeSession {
   if (binding === undefined) {

@@ -1,18 +1,18 @@
-/** Of runs that ended, half is forgotten in this time; all after so long without a run. */
+/**
+ * The weight of finished runs halves in this time. All are forgotten after FORGET_MS without a run.
+ */
 const HALF_LIFE_MS = 1_000
 const FORGET_MS = 2_000
 
-/** A run that is going on. */
+/** A run in progress. */
 export interface Going {
   readonly rows: number
   readonly beganAt: number
 }
 
-/**
- * How fast runs are now. Times are on performance.now()'s clock.
- */
+/** Measures how fast runs are now. Times are on performance.now()'s clock. */
 export class Pace {
-  /** Of the runs of the last seconds. */
+  /** Runs of the last seconds. */
   #runs = 0
   #rows = 0
   #ms = 0
@@ -35,16 +35,16 @@ export class Pace {
     this.#endedAt = endedAt
   }
 
-  /** Nothing is learned from its time. */
+  /** The time of a failed run teaches nothing. */
   failed(run: Going): void {
     this.#going.delete(run)
   }
 
   /**
-   * The time that runs take at the least, one after the other, in milliseconds. A run of more rows
-   * than those lately takes as long as they at least, and one of fewer takes its share of that at
-   * least. Runs that are going on count as well, by the time that they took so far.
-   * @param rows in all these runs
+   * The least time that these runs take one after the other, in milliseconds. A run with more rows
+   * than recent ones takes at least as long as they did; one with fewer takes at least its share.
+   * Runs in progress count with the time they have taken so far.
+   * @param rows total of all these runs
    */
   leastMs(runs: number, rows: number): number {
     let ms = 0

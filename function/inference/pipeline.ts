@@ -9,46 +9,46 @@ import { Slices } from './slices.ts'
 import { noTimes, type RequestTimes } from './statistics.ts'
 
 /**
- * Where requests run: in the queue of the main thread, or at once in the session of a worker
+ * The place where requests run: the queue of the main thread, or directly the session of a worker
  * thread.
  */
 export interface Runner {
   readonly signature: Signature
   readonly limits: ResponseLimits
-  /** Of a classifier's classes, where the model folder names them. */
+  /** The names of a classifier's classes, if the model folder gives them. */
   readonly labels: readonly string[]
-  /** Whether the request is its own only run, and is answered here. Absent where none is. */
+  /** Whether the request is a single run that is answered here. Absent if that is never so. */
   isPlain?(request: InferenceRequest): boolean
-  /** Answers a request elsewhere; undefined where it is answered here. */
+  /** Answers a request elsewhere; undefined if it is answered here. */
   answerElsewhere?(
     request: InferenceRequest,
     bytes: RequestBytes,
     caller: Caller,
   ): Promise<unknown> | undefined
   /**
-   * The runs that one request takes, each asked for when the one before it has ended: itself, or
+   * The runs of one request, each requested when the one before has ended: the whole request, or
    * some of its rows at a time.
    */
   runsOf(request: InferenceRequest, caller: Caller): AsyncIterable<InferenceRequest>
   /**
-   * @param times takes those of the run
-   * @returns the outputs asked for, in that order
+   * @param times receives the times of the run
+   * @returns the requested outputs, in that order
    */
   run(request: InferenceRequest, caller: Caller, times: RequestTimes): Promise<readonly Tensor[]>
-  /** Is given the number of rows that got a label, if the model is a classifier. */
+  /** Receives the number of rows that got a label, if the model is a classifier. */
   predicted(label: string, rows: number): void
   /** The whole request succeeded. @param ended on performance.now()'s clock */
   succeeded(times: RequestTimes, caller: Caller, ended: number): void
 }
 
-/** The model as responses name it. */
+/** The model's identity in responses. */
 export interface ModelIdentity {
   readonly name: string
   readonly version: string | undefined
   readonly labels: readonly string[]
 }
 
-/** The outputs, as classes where the request asks for that. */
+/** The outputs, as classes if the request asks for them. */
 function asClasses(
   outputs: readonly Tensor[],
   requested: readonly RequestedOutput[],
@@ -67,7 +67,7 @@ function asClasses(
 
 const wantsNoClasses = ({ classes }: RequestedOutput) => classes === undefined
 
-/** Counts and writes the outputs of a run. @returns the steps of writing them, where it takes long */
+/** Counts and writes the outputs of a run. @returns the steps of writing, if that takes long */
 function write(
   outputs: readonly Tensor[],
   encoder: Encoder<unknown>,
@@ -79,8 +79,7 @@ function write(
 }
 
 /**
- * Decode, run, encode: the way of every inference, whichever protocol it came by and whichever
- * thread it is on.
+ * Decodes, runs and encodes every inference, for all protocols and on any thread.
  * @throws {BadRequest|TooLarge|Overloaded|DeadlinePassed|ModelError}
  */
 export async function infer<Encoded>(
@@ -94,9 +93,9 @@ export async function infer<Encoded>(
   trace?.enter('decode')
   const began = performance.now()
   const decoded = codec.decode(runner.signature)
-  // Not always awaited: that would cost every request a turn of the microtasks.
+  // Awaited only if needed: an await costs each request a microtask turn.
   const request = decoded instanceof Promise ? await decoded : decoded
-  // Of a small request all is done in one turn.
+  // A small request is completed in one turn.
   let slices: Slices | undefined
   const steps = codec.readData?.()
   if (steps !== undefined) {

@@ -8,25 +8,25 @@ import { Line } from './line.ts'
 export interface QueueLimits {
   readonly maxBatchRows: number
   readonly maxQueueRows: number
-  /** Also limits the bytes of all waiting tensors together. */
+  /** Also limits the total bytes of all waiting tensors. */
   readonly maxBodyBytes: number
 }
 
-/** Rows of one run that the memory allows, of inputs such as these. */
+/** The most rows of one run, with inputs such as these, that the memory allows. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
 
 /** setTimeout's own limit. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * After a look at so many jobs the next one waits so many microseconds. A job takes some ten
- * nanoseconds, so that looking takes no more than about a hundredth of the time.
+ * After checking n jobs, wait n times this long before the next check. Checking a job takes some
+ * ten nanoseconds, so checks take at most about a hundredth of the time.
  */
 const PAUSE_MS = 1e-3
 
 /**
- * Requests that wait for a run, the oldest first: bounded, and each no longer than its deadline.
- * What a request costs here does not depend on how many others wait.
+ * Requests that wait for a run, the oldest first. Limits their number, and ends each at its
+ * deadline. The cost per request does not depend on the number of waiting requests.
  */
 export class Queue {
   private readonly limits: QueueLimits
@@ -36,7 +36,7 @@ export class Queue {
   private rowCount = 0
   private byteCount = 0
   private runCount = 0
-  /** How often the next job has another sender than the one before it. */
+  /** How often a job's sender differs from that of the job before it. */
   private senderChanges = 0
   /** No job has an earlier deadline. */
   private earliest = Number.POSITIVE_INFINITY
@@ -59,7 +59,7 @@ export class Queue {
     return this.rowCount
   }
 
-  /** Runs that these take at the least. */
+  /** The least number of runs that the waiting requests need. */
   get runs(): number {
     return this.runCount
   }
@@ -69,15 +69,15 @@ export class Queue {
   }
 
   /**
-   * A request or batch of events that is larger than the whole queue could never be taken, so it is
-   * taken while no other client waits.
-   * @throws {Overloaded} where there is no room
+   * A request or batch of events larger than the whole queue could never be admitted, so it is
+   * admitted while no other client waits.
+   * @throws {Overloaded} if there is no room
    */
   checkRoom(rows: number, bytes: number, caller: Caller): void {
     const { maxQueueRows, maxBodyBytes } = this.limits
     if (this.rowCount + rows <= maxQueueRows && this.byteCount + bytes <= maxBodyBytes) return
     if (this.isAllOf(senderOf(caller))) return
-    // Callers that hung up do not keep others out for long.
+    // Jobs of callers that hung up must not keep others out for long.
     this.earliest = 0
     this.watchDeadlines()
     throw new Overloaded(
@@ -96,7 +96,7 @@ export class Queue {
   }
 
   /**
-   * The oldest request and those that may be joined to it, in their order, up to the limits of rows
+   * Takes the oldest request and those that may be joined to it, in order, up to the limits of rows
    * and memory.
    */
   takeBatch(): Job[] {
@@ -120,7 +120,7 @@ export class Queue {
     return batch
   }
 
-  /** Answers callers behind a long run when their time is up, not when the run is over. */
+  /** Answers callers behind a long run at their deadline, not at the end of the run. */
   watchDeadlines(): void {
     if (this.isEmpty) return
     const at = Math.max(this.earliest, this.nextLook)

@@ -1,6 +1,6 @@
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Stands in a text for bytes that were not UTF-8, unless the text itself has it. */
+/** Replaces bytes that were not UTF-8, unless the original text contains it. */
 const REPLACEMENT = '\ufffd'
 
 export const isReplaced = (text: string) => text.includes(REPLACEMENT)

@@ -1,26 +1,26 @@
 /**
  * A run on the main thread blocks everything else, so it must be clearly shorter than the 10 ms
  * that a probe may wait (docs/performance.md). Handing a run to a worker costs about 0.1 ms.
- * In CPU time, because another process may take the CPU away from any run.
+ * Measured as CPU time, because other processes may take the CPU during any run.
  */
 export const SLOW_RUN_MS = 5
 
-/** The first run of a session also sets ONNX Runtime up. */
+/** The first run of a session also initializes ONNX Runtime. */
 const FIRST_RUN_MS = 20
 
 /**
- * A plain operator visits no number of the file more than once for each element of the input, which
- * takes about 1 ns: so many of both cannot be slow.
+ * A plain operator reads each number of the file at most once per input element, at about 1 ns. If
+ * both together stay below this number, the run cannot be slow.
  */
 const PLAIN_NUMBERS = SLOW_RUN_MS * 1e6
 const BYTES_A_NUMBER = 4
 
-/** Sizes of runs that were fast are remembered up to so many. */
+/** The most sizes of fast runs that are remembered. */
 const MOST_SIZES = 1_024
 
 /**
- * What runs of the model cost on one thread, by the elements of their inputs, as far as is known.
- * The graph's work follows from shapes.
+ * The known cost of runs on one thread, by the number of input elements. The work of the graph
+ * depends on shapes alone.
  */
 export class RunCosts {
   private readonly plainElements: number
@@ -29,18 +29,18 @@ export class RunCosts {
   private readonly fast = new Set<number>()
   private isSuspected = false
 
-  /** @param plainBytes of the file, where all operators are plain */
+  /** @param plainBytes size of the file if all operators are plain */
   constructor(plainBytes: number | undefined) {
     this.plainElements =
       plainBytes === undefined ? 0 : (PLAIN_NUMBERS * BYTES_A_NUMBER) / Math.max(plainBytes, 1)
   }
 
-  /** Whether a run of so many elements may cost more than any before. */
+  /** Whether a run with this many elements may cost more than any before. */
   isUnknown(elements: number): boolean {
     return elements > this.most && !this.isPlain(elements)
   }
 
-  /** Whether plain operators cannot make a run of so many elements slow. */
+  /** Whether the operators are plain and a run with this many elements cannot be slow. */
   isPlain(elements: number): boolean {
     return elements <= this.plainElements
   }
@@ -52,8 +52,8 @@ export class RunCosts {
 
   /**
    * Records a run.
-   * @returns whether it shows that the model is slow. Of a size that was fast before it takes two
-   * runs in a row: V8 may have collected garbage meanwhile.
+   * @returns whether it shows that the model is slow. For a size that was fast before, two slow
+   * runs in a row are needed: V8 may have collected garbage during one.
    */
   showsSlow(elements: number, cpuMs: number): boolean {
     const limit = this.hasRun ? SLOW_RUN_MS : FIRST_RUN_MS
@@ -75,8 +75,8 @@ export const elementsOf = (inputs: readonly { readonly data: ArrayLike<unknown> 
   inputs.reduce((sum, { data }) => sum + data.length, 0)
 
 /**
- * CPU time that this thread has taken so far. Node 22 tells only of the whole process, so that a run
- * beside which other threads work looks slower than it is.
+ * The CPU time that this thread has used. Node 22 reports only that of the whole process, so a run
+ * looks slower there while other threads work.
  */
 export function cpuMs(): number {
   const { user, system } = (process.threadCpuUsage ?? process.cpuUsage)()

@@ -14,51 +14,51 @@ export interface OutputSize {
   readonly bytes: number
 }
 
-/** What the runs of one shape of rows took so far. */
+/** The memory that runs with one shape of rows have taken so far. */
 interface Seen {
-  /** The most rows of a run. */
+  /** The most rows of a run so far. */
   rows: number
-  /** No larger run takes more than this for each of its rows. */
+  /** No larger run takes more than this per row. */
   rowBytes: number
-  /** Of a row, by the output's name. */
+  /** The size of one row, by output name. */
   readonly outputs: Map<string, OutputSize>
-  /** Runs of so many rows are neither held back nor counted. */
+  /** Runs with up to this many rows are neither held back nor counted. */
   plainRows: number
 }
 
-/** Shapes of rows that are remembered: callers choose them. */
+/** The most shapes of rows that are remembered: callers choose the shapes. */
 const MOST_SHAPES = 1_000
 
-/** Outputs are there twice when a run ends: ONNX Runtime's, and JavaScript's copy. */
+/** When a run ends, its outputs exist twice: in ONNX Runtime and as JavaScript's copy. */
 const COPIES = 2
 
 /**
- * Outputs of so many bytes are not counted before their run: as many as may wait
- * (MAX_QUEUE_ROWS, 4096) take 16 MiB.
+ * Outputs up to this size are not counted before their run: as many as may wait (MAX_QUEUE_ROWS,
+ * 4096) take 16 MiB.
  */
 export const PLAIN_BYTES = 4096
 
-/** Names that stand for one size; "?" and blanks stand for none. */
+/** Matches names that stand for one size; "?" and blanks do not. */
 const BINDS = /[^\s?]/
 
-/** The memory of the process besides JavaScript's own: that of ONNX Runtime, for the most part. */
+/** The memory of the process outside JavaScript: mostly ONNX Runtime's. */
 export function nativeBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage()
   return rss - heapTotal - external
 }
 
 /**
- * Learns how much memory runs take, so that a run can be held to a budget before it begins.
+ * Learns how much memory runs take, so that a run can be kept within a budget before it begins.
  *
- * Sizes follow from shapes. Where rows are independent, the memory of a run of N rows is c + a·N,
- * so that what one row took of a small run bounds what it takes of a larger one. ONNX Runtime keeps
- * the memory that it once took, so that all native memory beside that before the first run bounds
- * what any run took of it. Until one run of a row's shape has ended, a run has one row.
+ * Sizes follow from shapes. If rows are independent, a run of N rows takes c + a·N bytes, so the
+ * memory per row of a small run bounds that of a larger run. ONNX Runtime keeps the memory it has
+ * allocated, so the growth of native memory since before the first run bounds the memory of each
+ * run. Until a run with a given row shape has ended, runs have one row.
  */
 export class RunSizes {
-  /** Bytes that one run may take. */
+  /** The bytes that one run may use. */
   budget: number
-  /** Rows do not depend on each other: runs of more or fewer rows say what others take. */
+  /** Rows are independent: the size of a run predicts that of runs with more or fewer rows. */
   areRowsIndependent = false
   readonly #signature: Signature
   readonly #isBatched: boolean
@@ -67,10 +67,10 @@ export class RunSizes {
   readonly #native: () => number
   /** Native memory before the first run. */
   #before: number
-  /** Until a run's output was larger than the graph declares. */
+  /** False once a run's output was larger than the graph declares. */
   #trustsDeclared = true
 
-  /** @param native what native code has of the memory */
+  /** @param native measures the memory of native code */
   constructor(signature: Signature, budget: number, native = nativeBytes) {
     this.#signature = signature
     this.#isBatched = isBatched(signature)
@@ -87,7 +87,7 @@ export class RunSizes {
     return seen === undefined ? 1 : this.#mostRows(seen)
   }
 
-  /** Whether these inputs need no look: they are no more than before, and make little. */
+  /** Whether these inputs need no check: they have no more rows than before, and small outputs. */
   isPlain(inputs: readonly Tensor[]): boolean {
     const seen = this.#seen.get(this.#keyOf(inputs))
     if (seen === undefined) return false
@@ -96,8 +96,8 @@ export class RunSizes {
   }
 
   /**
-   * The sizes of a run's outputs, in the order asked for.
-   * @returns undefined where they are not known yet
+   * The sizes of a run's outputs, in the requested order.
+   * @returns undefined if they are not known yet
    */
   outputsOf(
     inputs: readonly Tensor[],
@@ -116,7 +116,7 @@ export class RunSizes {
     return sizes
   }
 
-  /** Learns from a run that has ended, where it can say more than those before it. */
+  /** Learns from a finished run, if it can add to earlier ones. */
   ran(inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
     const key = this.#keyOf(inputs)
     const rows = this.rowsOf(inputs)
@@ -129,7 +129,7 @@ export class RunSizes {
   #isKnown(seen: Seen, rows: number): boolean {
     if (!this.areRowsIndependent) return rows === seen.rows
     if (rows > seen.rows) return false
-    // Where memory holds back larger runs, it may have become less since it was measured.
+    // If memory limits larger runs, more may be free now than at the last measurement.
     const most = this.#mostRows(seen)
     return rows < Math.min(seen.rows, most) || most >= 2 * seen.rows
   }
@@ -165,7 +165,7 @@ export class RunSizes {
     return seen
   }
 
-  /** The shape of a row of each input; the inputs' shapes where the model has no rows. */
+  /** The shape of a row of each input; the whole shapes if the model has no rows. */
   #keyOf(inputs: readonly Tensor[]): string {
     if (this.#hasOneShape) return ''
     const from = this.#isBatched ? 1 : 0
@@ -176,10 +176,10 @@ export class RunSizes {
     return this.#isBatched ? Math.max(1, inputs[0]?.shape[0] ?? 1) : 1
   }
 
-  /** The size that the graph declares, its symbols bound by the inputs' shapes. */
+  /** The size that the graph declares, with its symbols bound to the inputs' shapes. */
   #declared(name: string, inputs: readonly Tensor[]): OutputSize | undefined {
     const output = this.#signature.outputs.find(one => one.name === name)
-    // The length of a text is not declared.
+    // Graphs do not declare the length of a text.
     if (output === undefined || output.anyRank || output.datatype === 'BYTES') return undefined
     if (!this.#trustsDeclared) return undefined
     let elements = 1
@@ -192,7 +192,7 @@ export class RunSizes {
     return { elements, bytes: elements * DATATYPES[output.datatype].bytes }
   }
 
-  /** The size that the inputs give a symbol of the graph. */
+  /** The value that the inputs' shapes give to a symbol of the graph. */
   #valueOf(symbol: string, inputs: readonly Tensor[]): number | undefined {
     if (!BINDS.test(symbol)) return undefined
     for (const [i, { dimensionNames }] of this.#signature.inputs.entries()) {

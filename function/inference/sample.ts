@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path'
 import { unreadable } from './file-kind.ts'
 
 /**
- * An input of model.json's sample: nested JSON data; or instead of a million numbers a shape with
- * the value of all elements, or with a file of them.
+ * An input of model.json's sample: nested JSON data, or a shape with one value for all elements or
+ * with a file that holds them, for large inputs.
  */
 export type SampleInput = unknown
 
@@ -15,13 +15,13 @@ export interface ShapedInput {
   readonly bytes?: Uint8Array
 }
 
-/** JSON data is never an object, so an object says a shape. */
+/** JSON data is never an object, so an object gives a shape. */
 export const isShaped = (input: SampleInput): input is ShapedInput =>
   typeof input === 'object' && input !== null && !Array.isArray(input)
 
 /**
  * Reads the files that a sample names.
- * @param path of model.json; the files are beside it
+ * @param path of model.json; the files lie beside it
  * @throws {Error} of one line
  */
 export function readSample(

@@ -20,7 +20,7 @@ import {
 import { hasReplacement, isReplaced } from './replacement.ts'
 import type { ZipMap } from './zip-map.ts'
 
-/** An output that is no tensor, which ONNX Runtime for Node cannot return. */
+/** An output that is not a tensor, which ONNX Runtime for Node cannot return. */
 export interface LeftOut {
   readonly name: string
   /** Why it is not made a tensor, and what to do. */
@@ -30,14 +30,13 @@ export interface LeftOut {
 /** A loaded model. */
 export interface Session {
   readonly signature: Signature
-  /** Outputs that the signature lacks. */
+  /** Outputs that are missing from the signature. */
   readonly leftOut: readonly LeftOut[]
   /**
    * One run.
-   * @param inputs every input, in graph order; their memory may be gone afterwards, to another
-   * thread
-   * @param outputs names of the outputs wanted; they come back in this order
-   * @throws {ModelError} when the model fails on these inputs
+   * @param inputs every input, in graph order; the run may transfer their memory to another thread
+   * @param outputs names of the requested outputs, which are returned in this order
+   * @throws {ModelError} if the model fails on these inputs
    */
   run(inputs: readonly Tensor[], outputs: readonly string[]): Promise<Tensor[]>
   close(): Promise<void>
@@ -48,11 +47,11 @@ const DATATYPE_NAMED = new Map(
 )
 
 /**
- * Loads an ONNX file, by its path so that external data beside it is found.
+ * Loads an ONNX file, by path so that external data beside it is found.
  * @param threads that ONNX Runtime uses within a run
  * @param sha256 digests of the folder's files, which each thread checks because it reads the files
  * again
- * @throws {Error} of one line, when the file is no model that can be served
+ * @throws {Error} of one line if the file is not a model that can be served
  */
 export async function openSession(
   file: string,
@@ -69,19 +68,19 @@ export async function openSession(
   }
 }
 
-/** A model that ONNX Runtime has read. */
+/** A model that ONNX Runtime has loaded. */
 interface Loaded {
   readonly native: NativeSession
-  /** By the outputs that are their inputs now. */
+  /** ZipMaps by the outputs that replace them: their inputs. */
   readonly zipMaps: ReadonlyMap<string, ZipMap>
-  /** Why outputs that are no tensors are left out, and what to do. */
+  /** Why outputs that are not tensors are omitted, and what to do. */
   readonly why: string
 }
 
 const CONVERT = 'convert a scikit-learn model with zipmap=False to have it'
 const NO_ZIP_MAPS: ReadonlyMap<string, ZipMap> = new Map()
 
-/** With an output that is no tensor, the model is loaded again without its ZipMaps. */
+/** If an output is not a tensor, loads the model again without its ZipMaps. */
 async function load(file: string, threads: number): Promise<Loaded> {
   const native = await loadFile(file, threads)
   const asItIs = (why: string) => ({ native, zipMaps: NO_ZIP_MAPS, why })
@@ -137,7 +136,7 @@ async function readSignature(
   if (outputs.length === 0) {
     throw new Error(`the model cannot be served: none of its outputs is a tensor; ${why}`)
   }
-  // ONNX Runtime reads files that our reader does not know: they are served all the same.
+  // ONNX Runtime may read files that our reader cannot: they are served anyway.
   const shapeless = [...inputMetadata, ...outputs].some(({ shape }) => shape.length === 0)
     ? await readShapeless(file).catch(() => new Set<string>())
     : new Set<string>()
@@ -151,9 +150,9 @@ async function readSignature(
 }
 
 /**
- * Converters of LightGBM declare labels of shape [1], however many rows there are. Where the graph
- * proves that an output has a row for each row of the inputs, its first dimension
- * is variable, whatever the file declares.
+ * Converters of LightGBM declare labels of shape [1], whatever the number of rows. If the graph
+ * proves that an output has one row per input row, its first dimension is variable, whatever the
+ * file declares.
  */
 async function withProvenRows(file: string, signature: Signature): Promise<Signature> {
   const isOdd = ({ shape }: TensorMetadata) => shape.length > 0 && shape[0] !== -1
@@ -196,7 +195,7 @@ function run(
   inputs: readonly Tensor[],
   outputs: readonly string[],
 ): Tensor[] {
-  // Made from entries: a name may be __proto__.
+  // Built from entries, because a name may be __proto__.
   const feeds = Object.fromEntries(
     inputs.map(({ name, datatype, shape, data }) => [
       name,
@@ -228,9 +227,9 @@ function fromNative(
 }
 
 /**
- * ONNX Runtime for Node hands strings over as text, with U+FFFD where the bytes were not UTF-8, so
- * those bytes are lost. Better no answer than a wrong one; a U+FFFD that came in with the request
- * may of course go out again.
+ * ONNX Runtime for Node returns strings as text, with U+FFFD in place of bytes that were not UTF-8;
+ * the bytes are lost. No answer is better than a wrong one. A U+FFFD that came with the request may
+ * be returned.
  */
 function checkText(name: string, strings: readonly string[], inputs: readonly Tensor[]): void {
   if (!strings.some(isReplaced) || hasReplacement(inputs)) return
@@ -240,8 +239,9 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 }
 
 /**
- * As one line; ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes of an answer with a
- * dead letter. Its beginning says what failed and its end says why; between them are C++ signatures.
+ * Shortens a message to one line. ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes
+ * of an answer with a dead letter. The beginning says what failed, the end says why; C++ signatures
+ * lie between.
  */
 function oneLine(error: unknown): string {
   const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()

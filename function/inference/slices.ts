@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 const SLICE_MS = 5
 
-/** Work on the main thread in slices, between which requests have their turns. */
+/** Divides work on the main thread into slices of time; requests get their turns between them. */
 export class Slices {
   #began = performance.now()
 
@@ -15,7 +15,7 @@ export class Slices {
     this.#began = performance.now()
   }
 
-  /** Goes through work that is made of steps. */
+  /** Does work that consists of steps. */
   async through(steps: Iterable<void>): Promise<void> {
     for (const _ of steps) if (this.isOver) await this.next()
   }

@@ -1,25 +1,25 @@
 /**
- * Where the time of one request went, in milliseconds, as Triton divides it (statistics extension).
- * A request that takes several runs adds up their times.
+ * The time of one request in milliseconds, divided as Triton does (statistics extension). Times of
+ * a request with several runs are added up.
  */
 export interface RequestTimes {
   rows: number
-  /** It waited for its run to begin. */
+  /** The wait for its run to begin. */
   queue: number
-  /** Decoding it, and joining it with others. */
+  /** Decoding it and joining it with others. */
   input: number
   /** ONNX Runtime's runs. */
   infer: number
-  /** Splitting the outputs, and encoding them. */
+  /** Splitting and encoding the outputs. */
   output: number
 }
 
-/** Of one run, in milliseconds. */
+/** The times of one run, in milliseconds. */
 export type RunTimes = Readonly<Omit<RequestTimes, 'queue'>>
 
 export const noTimes = (): RequestTimes => ({ rows: 0, queue: 0, input: 0, infer: 0, output: 0 })
 
-/** How often, and for how long in all. */
+/** A count, and the total time. */
 export interface StatisticDuration {
   readonly count: number
   readonly ns: number
@@ -31,10 +31,12 @@ interface Computed<Duration> {
   readonly compute_output: Duration
 }
 
-/** Triton's statistics extension, "Statistics Response JSON Object", of one model. */
+/**
+ * The statistics of one model (Triton's statistics extension, "Statistics Response JSON Object").
+ */
 export interface ModelStatistics {
   readonly name: string
-  /** The model's version as Triton has it: a whole number. */
+  /** The model's version as Triton writes it: a whole number. */
   readonly version: string
   /** In milliseconds since 1970; 0 before the first request. */
   readonly last_inference: number
@@ -53,10 +55,10 @@ export interface ModelStatistics {
   readonly memory_usage: readonly never[]
 }
 
-/** Callers choose the rows of a request. Runs of further sizes are not listed by size. */
+/** Callers choose the rows of a request. Further sizes are not listed. */
 const MOST_BATCH_SIZES = 1_000
 
-/** Adds up what Triton's statistics extension reports. */
+/** Adds up the figures of Triton's statistics extension. */
 export class Statistics {
   #lastInference = 0
   #rows = 0
@@ -67,7 +69,7 @@ export class Statistics {
   readonly #requests = new ComputedSums()
   readonly #bySize = new Map<number, ComputedSums>()
 
-  /** @param ms from its arrival to its answer */
+  /** @param ms from the request's arrival to its answer */
   succeeded(ms: number, times: RequestTimes): void {
     this.#lastInference = Date.now()
     this.#rows += times.rows
@@ -76,7 +78,7 @@ export class Statistics {
     this.#requests.add(times)
   }
 
-  /** @param ms from its arrival to its refusal */
+  /** @param ms from the request's arrival to its refusal */
   failed(ms: number): void {
     this.#lastInference = Date.now()
     this.#fail.add(ms)
@@ -105,7 +107,7 @@ export class Statistics {
         fail: this.#fail.read(),
         queue: this.#queue.read(),
         ...this.#requests.read(),
-        // Triton lists these for a server without a cache, too.
+        // Triton also lists these for a server without a cache.
         cache_hit: NONE,
         cache_miss: NONE,
       },
@@ -118,8 +120,9 @@ export class Statistics {
 }
 
 /**
- * The first number of a version, or 1: Triton numbers versions, and perf_analyzer ends with a C++ exception (`stoll`) where statistics name
- * a version that is no number. 18 digits fit its 64 bits.
+ * The first number in a version, or 1: Triton numbers versions, and perf_analyzer ends with a C++
+ * exception (`stoll`) if statistics contain a version that is not a number. 18 digits fit its 64
+ * bits.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 

@@ -13,29 +13,29 @@ import type { StartedCall } from './calls.ts'
 import { ThreadWatch } from './thread-watch.ts'
 import { movable } from './transfer.ts'
 
-/** What the calls of one thread depend on. */
+/** The dependencies of one thread's calls. */
 export interface ThreadCallsOptions {
   readonly post: (command: CallCommand, transfer?: readonly ArrayBuffer[]) => void
-  /** At most so many calls have a place in the shared memory. */
+  /** The number of calls that get a place in the shared memory. */
   readonly places: number
-  /** How long the thread may be within one piece of work; 0: without a limit. */
+  /** The longest time that the thread may spend on one piece of work; 0 means no limit. */
   readonly limitMs: number
-  /** Counts what the thread did. */
+  /** Counts the thread's work. */
   readonly count: (done: Omit<CallAnswers, 'answers'>) => void
   /**
-   * The thread was within a piece of work for too long.
-   * @param isRun it is a run of the model
-   * @param error of the thread's command
+   * The thread spent too long on one piece of work.
+   * @param isRun whether that is a run of the model
+   * @param error for the thread's command
    */
   readonly onBlocked: (isRun: boolean, error: Error) => void
 }
 
-/** So often a thread that has calls is asked whether it goes on. */
+/** The longest interval at which a thread with calls is asked whether it makes progress. */
 const MOST_TICK_MS = 1_000
-/** A thread that is to be ended after a time is asked so many times before. */
+/** How many times a thread with a time limit is asked within that time. */
 const TICKS = 4
 
-/** Smaller bytes go as text. */
+/** Smaller bodies travel as text. */
 const LITTLE = 4_096
 
 const OWN_BYTES = 128 * 1024
@@ -47,22 +47,22 @@ interface OpenCall {
   readonly reject: (error: unknown) => void
 }
 
-/** The main thread's side of the calls of one thread. */
+/** The main thread's side of one thread's calls. */
 export class ThreadCalls {
   readonly watch: ThreadWatch
   readonly #options: ThreadCallsOptions
   readonly #open = new Map<number, OpenCall>()
   readonly #places: number[]
   #nextId = 0
-  /** Messages that the thread was sent. */
+  /** The number of messages sent to the thread. */
   #sent = 0
   #outbox: CallMessage[] = []
-  /** The clients of these, by a number each. */
+  /** The number of each client in the outbox. */
   readonly #senders = new Map<Caller, number>()
   #transfer: ArrayBuffer[] = []
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
-  /** So many times in a row the thread had not gone on. */
+  /** How many times in a row the thread had made no progress. */
   #silentTicks = 0
   readonly #flush = () => this.#post()
 
@@ -72,12 +72,12 @@ export class ThreadCalls {
     this.#places = this.watch.places()
   }
 
-  /** Calls that are not answered yet. */
+  /** The number of calls that have no answer yet. */
   get count(): number {
     return this.#open.size
   }
 
-  /** The thread has work of calls, so that anything else may have to wait. */
+  /** The thread is working on calls, so any other command may have to wait. */
   get isBusy(): boolean {
     return this.#open.size > 0
   }
@@ -97,12 +97,12 @@ export class ThreadCalls {
     return { reply, end: error => this.#end(id, error) }
   }
 
-  /** The thread is sent a message that has nothing to do with calls. */
+  /** Counts a message to the thread that does not concern calls. */
   posted(): void {
     this.#sent++
   }
 
-  /** Sends a command that is no call. */
+  /** Sends a command that is not a call. */
   send(command: CallCommand): void {
     this.#sent++
     this.#options.post(command)
@@ -116,7 +116,7 @@ export class ThreadCalls {
     }
   }
 
-  /** The thread ended. */
+  /** Rejects all calls because the thread ended. */
   fail(error: unknown): void {
     for (const id of [...this.#open.keys()]) this.#take(id)?.reject(error)
   }
@@ -150,7 +150,7 @@ export class ThreadCalls {
 
   #post(): void {
     this.#senders.clear()
-    // The thread was told of the end of others before.
+    // The thread has already been told about the end of the others.
     const calls = this.#outbox.filter(({ id }) => this.#open.has(id))
     const transfer = this.#transfer
     this.#outbox = []
@@ -159,7 +159,7 @@ export class ThreadCalls {
     this.#options.post({ calls }, transfer)
   }
 
-  /** A call whose thread is within it goes on until the thread comes back, or is ended. */
+  /** A call on which the thread is working continues until the thread returns or is ended. */
   #end(id: number, error: DeadlinePassed): boolean {
     const open = this.#open.get(id)
     if (open === undefined) return true
@@ -175,7 +175,7 @@ export class ThreadCalls {
     return limitMs > 0 ? Math.min(MOST_TICK_MS, Math.ceil(limitMs / TICKS)) : MOST_TICK_MS
   }
 
-  /** Ticks are counted, not time: the whole process may have been held, and the thread with it. */
+  /** Counts ticks instead of time: the whole process may have been paused, including the thread. */
   #tick(): void {
     const { received, progress } = this.watch
     if (received === this.#sent || progress !== this.#progress) {
@@ -200,16 +200,16 @@ export class ThreadCalls {
     for (const [id] of blamed) this.#take(id)?.reject(error)
     const others = new NotReady('another request kept the thread for too long; try again')
     this.fail(others)
-    // A run that is of no call is that of the thread's command.
+    // A run without a call belongs to the thread's command.
     onBlocked(isRun, isRun && blamed.length === 0 ? error : others)
   }
 }
 
-/** A large body has memory of its own, which may move. Smaller ones share theirs. */
+/** A large body has its own buffer, which can be transferred. Small bodies share a buffer. */
 const isOwn = ({ byteLength, buffer }: Uint8Array) =>
   byteLength > OWN_BYTES && byteLength === buffer.byteLength
 
-/** @param transfer gets the memory that moves along */
+/** @param transfer receives the buffers to transfer */
 function dataToPost(data: CallData, transfer: ArrayBuffer[]): CallMessage['data'] {
   if ('value' in data) return data
   const { bytes, isJson = false } = data

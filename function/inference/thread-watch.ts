@@ -1,8 +1,8 @@
-/** Where a call is on its thread. */
+/** The state of a call on its thread. */
 export const AT = { waiting: 0, author: 1, queue: 2, run: 3 } as const
 export type At = keyof typeof AT
 
-/** The 32-bit numbers in the shared memory. */
+/** Indices of the 32-bit numbers in the shared memory. */
 const RECEIVED = 0
 const PROGRESS = 1
 const GATE = 2
@@ -10,25 +10,25 @@ const CURRENT = 3
 const NUMBERS = 4
 const NUMBER_BYTES = 4
 
-/** A thread within native code cannot be ended, and one that is to be ended must not enter it. */
+/** A thread cannot be ended within native code, so one that is to be ended must not enter it. */
 const OPEN = 0
 const WITHIN_RUN = 1
 const CLOSED = 2
 
-/** A place of no call: where more calls are there than places. */
+/** Stands for no place: there are more calls than places. */
 const NO_PLACE = 0
 
 /**
- * What a thread is at, in memory that both threads see: a thread that is within a loop, or within a
- * run, cannot say it.
+ * The state of a thread, in memory that it shares with the main thread: a thread in a loop or a run
+ * cannot report its state.
  */
 export class ThreadWatch {
   readonly memory: SharedArrayBuffer
   readonly #numbers: Int32Array
-  /** Where each call is, by its place. */
+  /** The state of each call, by its place. */
   readonly #calls: Uint8Array
 
-  /** @param memory that another thread shares, or for how many calls it is to be */
+  /** @param memory shared with another thread, or the number of calls to allocate it for */
   constructor(memory: SharedArrayBuffer | number) {
     const bytes = NUMBERS * NUMBER_BYTES
     this.memory = typeof memory === 'number' ? new SharedArrayBuffer(bytes + 1 + memory) : memory
@@ -36,12 +36,12 @@ export class ThreadWatch {
     this.#calls = new Uint8Array(this.memory, bytes)
   }
 
-  /** Free places of calls. */
+  /** The places for calls. */
   places(): number[] {
     return Array.from({ length: this.#calls.length - 1 }, (_, i) => i + 1)
   }
 
-  /** Messages that the thread has begun to read. */
+  /** The number of messages that the thread has begun to read. */
   get received(): number {
     return Atomics.load(this.#numbers, RECEIVED)
   }
@@ -50,7 +50,7 @@ export class ThreadWatch {
     Atomics.add(this.#numbers, RECEIVED, 1)
   }
 
-  /** Changes with each piece of work that the thread ends. */
+  /** Changes with each piece of work that the thread finishes. */
   get progress(): number {
     return Atomics.load(this.#numbers, PROGRESS)
   }
@@ -71,7 +71,7 @@ export class ThreadWatch {
     }
   }
 
-  /** Does native work, which the thread does not begin when it is to be ended. */
+  /** Does native work. Refuses if the thread is about to be ended. */
   run<Result>(work: () => Result): Result {
     if (Atomics.compareExchange(this.#numbers, GATE, OPEN, WITHIN_RUN) !== OPEN)
       Atomics.wait(this.#numbers, GATE, CLOSED)
@@ -88,17 +88,17 @@ export class ThreadWatch {
   }
 
   /**
-   * From here on the thread begins no run, so that it can be ended.
-   * @returns false where it is within one
+   * From now on the thread begins no run, so that it can be ended.
+   * @returns false if the thread is within a run
    */
   closeGate(): boolean {
     return Atomics.compareExchange(this.#numbers, GATE, OPEN, CLOSED) !== WITHIN_RUN
   }
 
   /**
-   * Whether the call at this place keeps the thread from going on, where anything does: it is in the
-   * run; or in the author's synchronous work; or that work is not known, because a promise goes on
-   * with it, and the call is one of those that wait for the author's promises.
+   * Whether the call at this place may block its thread: it is in the run, or in the author's
+   * synchronous work; or that work is unknown because a promise continued it, and the call waits
+   * for one of the author's promises.
    */
   isBlamed(place: number): boolean {
     const at = this.#calls[place]

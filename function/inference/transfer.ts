@@ -1,21 +1,21 @@
 import { isMarkedAsUntransferable } from 'node:worker_threads'
 import type { Tensor } from '../protocol/tensor.ts'
 
-/** Tensors on their way to another thread. */
+/** Tensors that are to be transferred to another thread. */
 export interface Detached {
   readonly tensors: readonly Tensor[]
-  /** Buffers that move with them; this thread has them no longer afterwards. */
+  /** Their buffers, which this thread loses by the transfer. */
   readonly transfer: ArrayBuffer[]
 }
 
 /**
- * The same elements, in memory that can move to another thread; everything that shares the memory
- * moves along.
+ * The same elements in memory that can be transferred. Everything in the same buffer is
+ * transferred, too.
  */
 export const movable = (view: Uint8Array): Uint8Array =>
   isMarkedAsUntransferable(view.buffer) ? copy.call(view) : view
 
-/** Not the view's own: a Buffer's slice() shares its memory. */
+/** Not the view's own method: Buffer.slice() shares memory. */
 const copy: (this: Uint8Array) => Uint8Array = Object.getPrototypeOf(Uint8Array.prototype).slice
 
 const whole = (view: Float32Array<ArrayBuffer>) =>
@@ -27,9 +27,9 @@ export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
 ]
 
 /**
- * The tensors, in memory that can move to another thread. Data that is a part of a buffer is copied:
- * the other parts are still needed here, such as those of a request's later runs. Strings are always
- * copied.
+ * The tensors in memory that can be transferred. Data that is part of a buffer is copied, because
+ * this thread still needs the other parts, for example for later runs of the request. Strings are
+ * always copied.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()

@@ -2,18 +2,18 @@ import type { Caller } from '../answer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 import type { DescribedTransform } from '../transform/described.ts'
 
-/** Answers calls by the author's code and the model, on this thread or in workers. */
+/** Answers calls with the author's code and the model, on this thread or in workers. */
 export interface Transformer {
-  /** What documents and pages show of it. */
+  /** The description that documents and pages show. */
   readonly described: DescribedTransform
-  /** Calls that are not answered yet. */
+  /** The number of calls that have no answer yet. */
   readonly count: number
   /**
-   * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError|RunTimedOut} and what
-   * transform/errors.ts has
+   * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError|RunTimedOut} and the
+   * errors of transform/errors.ts
    */
   call(call: Call, caller: Caller): Promise<Reply>
-  /** It is decided whether requests share runs. */
+  /** Called once it is decided whether requests share runs. */
   decided(joins: boolean): void
   close(): Promise<void>
 }

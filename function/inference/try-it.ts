@@ -5,10 +5,10 @@ import type { LoadedModel } from './loaded-model.ts'
 import { curlCommand, quoted } from './metadata.ts'
 
 /**
- * A command that asks this server, ready to be pasted into a shell: what the author's own code takes,
- * or an inference request.
+ * A command that sends a request to this server, ready to paste into a shell: a call of the
+ * author's own code, or an inference request.
  * @param address of the server, such as http://localhost:8080
- * @returns undefined where there is no example, or it is too long for a command
+ * @returns undefined if there is no example, or it is too long for a command
  */
 export function tryCommand(
   address: string,

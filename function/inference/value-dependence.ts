@@ -7,22 +7,23 @@ import {
 } from './onnx-file.ts'
 import { Slices } from './slices.ts'
 
-/** The nodes by which runs depend on the values of the inputs, and not on their shapes alone. */
+/** The nodes that make runs depend on the values of the inputs, not only on their shapes. */
 export interface ValueDependence {
-  /** The first node whose work may take any time, or whose outputs any size. */
+  /** The first node without a bound on its work or on the size of its outputs. */
   readonly byValues: string | undefined
   /**
-   * The first node whose number of steps, or whose outputs' size, values decide: shapes do not bound
-   * the memory of a run. Loops of a count that shapes give, branches that shapes choose, and texts
-   * that are normalised or cut into words are bounded.
+   * The first node whose number of steps or output size depends on values: shapes do not bound the
+   * memory of a run. Loops with a count from shapes, branches chosen by shapes, and texts that are
+   * normalised or split into words are bounded.
    */
   readonly sizesByValues: string | undefined
 }
 
 /**
- * What is not known to be bounded by shapes counts as dependent on values.
+ * Finds nodes that depend on values. A node counts as dependent unless shapes are known to bound
+ * it.
  * @param file an .onnx file; its weights are skipped
- * @throws {Error} of one line, where the file cannot be read
+ * @throws {Error} of one line if the file cannot be read
  */
 export async function valueDependence(file: string): Promise<ValueDependence> {
   const model = await readOnnxModel(file)
@@ -36,14 +37,14 @@ export async function valueDependence(file: string): Promise<ValueDependence> {
   return new Walk(model).graph(model.graph)
 }
 
-/** The newest opsets whose operators' inputs were read (onnx 1.23.2). */
+/** The newest opsets for which this file knows the operators' inputs (onnx 1.23.2). */
 const NEWEST: Readonly<Record<string, number>> = { 'ai.onnx': 28, 'ai.onnx.ml': 5 }
 
 const words = (text: string) => text.trim().split(/\s+/)
 
 /**
- * Operators whose work and whose outputs' sizes follow from the shapes of their inputs, but for the
- * inputs of SIZES.
+ * Operators whose work and output sizes follow from the shapes of their inputs, except the inputs
+ * in SIZES.
  */
 export const BY_SHAPES: Readonly<Record<string, ReadonlySet<string>>> = {
   'ai.onnx': new Set(
@@ -85,7 +86,7 @@ const range = (from: number, until: number) =>
 
 /**
  * Inputs that are sizes, axes, scales or numbers of steps, in any version of the operator. RoiAlign
- * samples as many points as its regions are large.
+ * samples more points for larger regions.
  */
 const SIZES: Readonly<Record<string, readonly number[]>> = {
   AffineGrid: [1],
@@ -127,7 +128,7 @@ const sizesOf = ({ operator, domain }: Node): readonly number[] => {
 const ITERATIONS = 'its steps are not known from the shapes of its inputs'
 const COUNTED = 'how much it returns depends on values of its inputs'
 
-/** Operators that are bound to depend on values, and what of them does. */
+/** Operators that always depend on values, and the part that does. */
 export const BY_VALUES: Readonly<Record<string, string>> = {
   Compress: COUNTED,
   If: 'a value of its input decides which of its graphs runs',
@@ -142,36 +143,36 @@ export const BY_VALUES: Readonly<Record<string, string>> = {
 }
 
 /**
- * They return no more texts than they are given, or no more words than a text has characters: the
- * bytes of a request bound them, and requests of long texts share no run.
+ * They return at most as many texts as they get, or as many words as a text has characters. The
+ * bytes of a request bound them, and requests with long texts share no run.
  */
 const BOUNDED = ['StringNormalizer', 'Tokenizer']
 
-/** Their results say nothing of the values of their inputs. */
+/** Their results do not depend on the values of their inputs. */
 const OF_SHAPES = ['Shape', 'Size']
 
-/** Their results are other ones in each run. */
+/** Their results differ in each run. */
 const RANDOM = ['Bernoulli', 'Multinomial', 'RandomNormal', 'RandomUniform']
 
-/** Functions that call functions could multiply the nodes to look at without a bound. */
+/** Functions that call functions could multiply the nodes without bound. */
 const MOST_NODES = 1_000_000
 const DEEPEST = 32
 
-/** Where a walk is. */
+/** The state of a walk. */
 interface Place {
-  /** Names of tensors that depend on values of the inputs; those of nodes' outputs are added. */
+  /** Names of tensors that depend on input values; outputs of nodes are added. */
   readonly fromValues: Set<string>
   readonly depth: number
 }
 
-/** One walk through the nodes in their order. It ends at the first node of a size by values. */
+/** One walk through the nodes in order. It ends at the first node whose size depends on values. */
 class Walk {
   #byValues: string | undefined
   #sizesByValues: string | undefined
   readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
   readonly #slices = new Slices()
   #nodes = 0
-  /** Values decide how much a node returned, so that shapes after it may depend on them. */
+  /** Values decide the size of a node's output, so later shapes may depend on them. */
   #shapesVary = false
 
   constructor({ functions }: OnnxModel) {
@@ -180,7 +181,8 @@ class Walk {
 
   async graph({ nodes, inputs, initializers }: Graph): Promise<ValueDependence> {
     const fromValues = new Set(namesOf(inputs))
-    // Inputs that have a value in the file cannot be sent: all weights are such in old files.
+    // Clients cannot send inputs that have a value in the file: old files list all weights as
+    // inputs.
     for (const { name } of initializers) fromValues.delete(name)
     await this.#walk(nodes, { fromValues, depth: 0 })
     return { byValues: this.#byValues, sizesByValues: this.#sizesByValues }
@@ -199,7 +201,7 @@ class Walk {
     for (const node of nodes) {
       if (this.#slices.isOver) await this.#slices.next()
       const [own, overload] = this.#functions.get(`${node.domain} ${node.operator}`) ?? []
-      // ONNX Runtime prefers its own operator to a function of that name.
+      // ONNX Runtime prefers its own operator to a function of the same name.
       const isCall = own !== undefined && overload === undefined && !(node.domain in BY_SHAPES)
       if (isCall) await this.#call(own, node, place)
       else if (node.domain === 'ai.onnx' && CONTROL.includes(node.operator))
@@ -209,7 +211,7 @@ class Walk {
     }
   }
 
-  /** Walks nodes within a node, with tensors that depend on values there. */
+  /** Walks the nodes of a graph within a node, with the tensors that depend on values there. */
   async #inside(node: Node, nodes: readonly Node[], place: Place): Promise<void> {
     this.#nodes += nodes.length
     if (place.depth > DEEPEST || this.#nodes > MOST_NODES)
@@ -245,8 +247,8 @@ class Walk {
   }
 
   /**
-   * A body's states may come to depend on values after a repetition, so it is walked until they are
-   * the same as before. The length of a Scan is that of its inputs.
+   * A state of a body may become dependent on values only after a repetition, so the body is walked
+   * until nothing changes. The length of a Scan is that of its inputs.
    */
   async #repeat(node: Node, body: Graph, { fromValues, depth }: Place): Promise<void> {
     const isLoop = node.operator === 'Loop'
@@ -255,7 +257,7 @@ class Walk {
       this.#found(node, `its input "${count}" says how often it is repeated, ${COMES}`)
     const [inputs, outputs] = [namesOf(body.inputs), namesOf(body.outputs)]
     const scanned = node.attributes.get('num_scan_inputs')?.number ?? 0
-    // A Loop's body takes its step, and gives only whether it goes on.
+    // A Loop's body takes the step number, and returns only whether to continue.
     const states = isLoop ? inputs.slice(1) : inputs.slice(0, inputs.length - scanned)
     const given = new Set(inputs.filter((_, i) => fromValues.has(node.inputs[i] ?? '')))
     for (let known = -1; known < given.size && this.#sizesByValues === undefined; ) {
@@ -269,7 +271,7 @@ class Walk {
     }
   }
 
-  /** Adds the node's outputs where they depend on values, or are random. */
+  /** Adds the node's outputs if they depend on values or are random. */
   #look(node: Node, { fromValues }: Place): void {
     const { operator, domain, inputs, outputs } = node
     const why = whySize(node, fromValues)
@@ -291,7 +293,7 @@ const COMES = 'and comes from input values'
 const isKnown = ({ domain, operator }: Node) =>
   Object.hasOwn(BY_SHAPES, domain) && BY_SHAPES[domain]?.has(operator) === true
 
-/** Why shapes do not bound what the node takes; undefined where they do. */
+/** Why shapes do not bound the node's work or outputs; undefined if they do. */
 function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefined {
   const { operator, inputs } = node
   if (BOUNDED.includes(operator)) return undefined
@@ -303,7 +305,7 @@ function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefine
 
 const namesOf = (values: Graph['inputs']) => values.map(({ name }) => name)
 
-/** Names outside depend on values where those inside at the same places do. */
+/** Marks names outside as dependent on values if the inner names at the same positions are. */
 function pass(
   names: readonly string[],
   inside: ReadonlySet<string>,

@@ -15,10 +15,10 @@ const NO_THREAD = 'the model could not be loaded again after its thread ended'
 
 const RETRY_MS = 1_000
 
-/** Where runs have no limit, those of inputs that no caller sent still do. */
+/** The limit for runs of inputs that no caller sent, even if other runs have no limit. */
 const LONGEST_TRY_MS = 60_000
 
-/** Further copies of the session leave this share of the memory to requests and responses. */
+/** The share of the memory that further copies of the session leave to requests and responses. */
 const KEPT_FREE = 0.25
 
 export interface WorkerOptions {
@@ -26,11 +26,11 @@ export interface WorkerOptions {
   readonly sha256?: Digests | undefined
   /** Throws an {Error} of one line if the files must not be loaded again. */
   readonly beforeLoad?: () => void
-  /** Of ONNX Runtime, in each worker. */
+  /** ONNX Runtime's threads in each worker. */
   readonly threads: number
-  /** At most so many workers; fewer if their copies of the model would not fit the memory. */
+  /** The most workers; fewer are started if their copies of the model would not fit the memory. */
   readonly workers: number
-  /** How long one run may last; 0: without a limit. */
+  /** The longest time of one run; 0 means no limit. */
   readonly runTimeoutMs: number
   /** Called for each thread that ended by itself. */
   readonly onDeath: (reason: string) => void
@@ -43,8 +43,8 @@ export interface WorkerOptions {
 }
 
 /**
- * The model in worker threads, so that the main thread is free while it runs.
- * @throws {Error} of one line, when the file is no model that can be served
+ * Runs the model in worker threads, so that the main thread stays free.
+ * @throws {Error} of one line if the file is not a model that can be served
  */
 export async function openWorkers(file: string, options: WorkerOptions): Promise<WorkerPool> {
   const pool = new WorkerPool(file, options)
@@ -58,31 +58,32 @@ export interface TimedRun {
 }
 
 /**
- * As many runs at once as there are workers. When a thread dies, its run fails (worker-thread.ts
- * says how), and the pool starts another; so it does when a run lasts too long, whose thread is left
- * alone. Large requests wait here; the others wait in their queue, which is told when a thread is
- * free (`whenFree`). Where both wait, threads go to them by turns.
+ * Runs as many requests at once as there are workers. When a thread dies, its run fails (see
+ * worker-thread.ts), and the pool starts another. When a run lasts too long, the pool also starts
+ * another thread, and leaves the stuck one alone. Large requests wait here; all others wait in
+ * their queue, which is notified when a thread is free (`whenFree`). If both wait, they get threads
+ * in turn.
  */
 export class WorkerPool implements Executor {
   private readonly file: string
   private readonly options: WorkerOptions
   private readonly workers = new Set<WorkerThread>()
   private readonly stuck = new Set<WorkerThread>()
-  /** Of threads that are not ended yet. */
+  /** Threads that are still ending. */
   private readonly ending = new Set<Promise<unknown>>()
   private readonly idle: WorkerThread[] = []
   private readonly waiting: PromiseWithResolvers<WorkerThread>[] = []
   private freed: PromiseWithResolvers<void> | undefined
-  /** The last thread that became free went to a large request, although the queue waited. */
+  /** The last free thread went to a large request although the queue waited. */
   private isQueuesTurn = false
   private starting = 0
   private closed = false
-  /** From the first failure to replace the last thread until one is there. */
+  /** True from the first failure to replace the last thread until a thread is available. */
   private isLost = false
   private description: WorkerThread['description'] | undefined
-  /** For calls of the author's code, as threads that are started later get them. */
+  /** Settings for calls of the author's code, kept for threads that start later. */
   private settings: CallSettings | undefined
-  /** Resolves when the next thread is there. */
+  /** Resolves when the next thread is available. */
   private started = Promise.withResolvers<void>()
 
   constructor(file: string, options: WorkerOptions) {
@@ -90,7 +91,7 @@ export class WorkerPool implements Executor {
     this.options = options
   }
 
-  /** Starts the first worker, and beside it as many more as there is memory for. */
+  /** Starts the first worker, then as many more as the memory allows. */
   async start(): Promise<void> {
     const before = process.memoryUsage.rss()
     this.description = (await this.open()).description
@@ -107,12 +108,12 @@ export class WorkerPool implements Executor {
     return (this.description as WorkerThread['description']).leftOut
   }
 
-  /** The author's own code, as its first worker found it. */
+  /** The author's own code, as the first worker described it. */
   get transform(): WorkerThread['description']['transform'] {
     return this.description?.transform
   }
 
-  /** CPU time that its first worker took to load the model. */
+  /** The CPU time in which the first worker loaded the model. */
   get loadCpuMs(): number {
     return (this.description as WorkerThread['description']).loadCpuMs
   }
@@ -144,14 +145,14 @@ export class WorkerPool implements Executor {
     return (await this.tryTimedRun(inputs, outputs)).tensors
   }
 
-  /** Like `run`; says the CPU time of the thread, too. */
+  /** Like `run`, but also returns the thread's CPU time. */
   async timedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs)
     return (await this.send(worker, sent)) as TimedRun
   }
 
-  /** Like `tryRun`; says the CPU time of the thread, too. */
+  /** Like `tryRun`, but also returns the thread's CPU time. */
   async tryTimedRun(inputs: readonly Tensor[], outputs: readonly string[]): Promise<TimedRun> {
     const worker = await this.take()
     const sent = runOf(inputs, outputs, this.options.runTimeoutMs || LONGEST_TRY_MS)
@@ -175,7 +176,7 @@ export class WorkerPool implements Executor {
     return (await this.send(worker, { command: { large }, transfer, limitMs })) as LargeResponse
   }
 
-  /** The thread that has the fewest calls. @throws {NotReady|DeadlinePassed} */
+  /** The thread with the fewest calls. @throws {NotReady|DeadlinePassed} */
   async forCalls({ deadline }: Caller): Promise<ThreadCalls> {
     for (;;) {
       if (this.closed) throw new NotReady('the process is ending')
@@ -188,13 +189,13 @@ export class WorkerPool implements Executor {
     }
   }
 
-  /** Tells all threads, also those that are started later. */
+  /** Sends the settings to all threads, including those that start later. */
   setCalls(settings: CallSettings): void {
     this.settings = settings
     for (const { calls } of this.workers) calls?.send({ settings })
   }
 
-  /** @throws {Error} when a run does not end */
+  /** @throws {Error} if a run does not end */
   async close(): Promise<void> {
     this.closed = true
     this.wakeQueue()
@@ -261,7 +262,7 @@ export class WorkerPool implements Executor {
 
   /**
    * @param caller undefined waits without a deadline
-   * @throws {DeadlinePassed} when no worker is idle by then
+   * @throws {DeadlinePassed} if no worker is idle by then
    */
   private async take(caller?: Caller): Promise<WorkerThread> {
     if (this.closed) throw new NotReady('the process is ending')
@@ -283,7 +284,7 @@ export class WorkerPool implements Executor {
     this.serve()
   }
 
-  /** Gives idle threads to the queue and to large requests, by turns where both wait. */
+  /** Gives idle threads to the queue and to large requests, in turn if both wait. */
   private serve(): void {
     const { idle, waiting } = this
     const queueFirst = this.freed !== undefined && (this.isQueuesTurn || waiting.length === 0)
@@ -301,7 +302,7 @@ export class WorkerPool implements Executor {
     this.freed.resolve()
     this.freed = undefined
     this.isQueuesTurn = false
-    // Its requests may be over by now: then the thread is for a large one.
+    // The queue's requests may be over by now; then a large request gets the thread.
     setImmediate(() => this.serve())
   }
 
@@ -322,7 +323,7 @@ export class WorkerPool implements Executor {
     else this.release(worker)
   }
 
-  /** Another thread takes the place of one whose run does not end. */
+  /** Replaces a thread whose run does not end. */
   private leave(worker: WorkerThread): void {
     if (!this.workers.delete(worker)) return
     this.withoutIdle(worker)
@@ -336,13 +337,13 @@ export class WorkerPool implements Executor {
   }
 }
 
-/** A run whose inputs move to the thread. */
+/** A run whose inputs are transferred to the thread. */
 function runOf(inputs: readonly Tensor[], outputs: readonly string[], limitMs: number): Sent {
   const { tensors, transfer } = detach(inputs)
   return { command: { inputs: tensors, outputs }, transfer, limitMs }
 }
 
-/** The number of further copies of so many bytes that fit the memory that is left. */
+/** The number of further copies of this size that fit the remaining memory. */
 export function copiesThatFit(
   bytes: number,
   available = process.availableMemory(),

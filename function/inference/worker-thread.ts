@@ -9,18 +9,18 @@ import type { Session } from './session.ts'
 import type { ThreadCalls, ThreadCallsOptions } from './thread-calls.ts'
 import type { CallsTold, Command, WorkerAnswer, WorkerStart } from './worker.ts'
 
-/** In the build the worker is a file beside the bundle; here it is TypeScript beside this file. */
+/** In the build, the worker is a file beside the bundle; here it is a TypeScript file. */
 const WORKER = new URL(
   import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js',
   import.meta.url,
 )
 
 /**
- * A thread's objects live no longer than a run; V8 would use three times as much for them (48 MiB a
- * thread).
+ * A thread's objects live no longer than a run; by default V8 would use three times as much memory
+ * for them (48 MiB per thread).
  */
 const YOUNG_MB = 16
-// The size that the command line gives the main thread would override it (Node 24).
+// Otherwise the size that the command line sets for the main thread would override it (Node 24).
 setFlagsFromString('--max-semi-space-size=0')
 
 const NOT_ENDED = 'a run of the model does not end'
@@ -29,26 +29,26 @@ const ENDED = 'the thread that ran the model ended; try again'
 /** A command on its way to the thread. */
 export interface Sent {
   readonly command: Exclude<Command, CallCommand>
-  /** Buffers that move to the thread. */
+  /** Buffers that are transferred to the thread. */
   readonly transfer: readonly ArrayBuffer[]
   readonly limitMs: number
 }
 
-/** Where the thread runs the author's code: what its calls depend on. */
+/** The dependencies of calls, if the thread runs the author's code. */
 export type CallOptions = Omit<ThreadCallsOptions, 'post' | 'onBlocked'> & {
-  /** Of V8's heap: code that takes more ends its thread, and nothing else. */
+  /** The limit of V8's heap: code that exceeds it ends only its own thread. */
   readonly heapMb: number
   readonly start: Omit<CallStart, 'memory'>
   readonly create: (options: ThreadCallsOptions) => ThreadCalls
 }
 
-/** A thread as it is started. */
+/** The options for starting a thread. */
 export interface ThreadStart extends Omit<WorkerStart, 'calls'> {
   readonly calls?: CallOptions | undefined
 }
 
 interface ThreadEvents {
-  /** It ended by itself, or was ended within a loop of the author's code. */
+  /** The thread ended by itself, or was ended within a loop of the author's code. */
   readonly onDeath: (reason: string) => void
   /** A run of calls does not end. */
   readonly onStuck: () => void
@@ -65,21 +65,23 @@ export class WorkerThread {
   private readonly events: ThreadEvents
   private state: 'starting' | 'open' | 'stuck' | 'closing' = 'starting'
   private alarm: NodeJS.Timeout | undefined
-  /** Of the inputs of the run that it is at, for people. */
+  /** The input shapes of the current run, for people. */
   private shapes = ''
   /** The answer to the current command, or to the last one. */
   private pending = Promise.withResolvers<unknown>()
   private cause = 'its thread ended'
   private described: Description | undefined
-  /** Calls of the author's code; undefined where there is none. */
+  /** Calls of the author's code; undefined if there is none. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
-  /** Of a thread that is ended within the author's code: what that calls may have to return first. */
+  /**
+   * For a thread that is ended within the author's code: resolves when its calls may be rejected.
+   */
   ending: Promise<unknown> | undefined
 
   /**
    * Starts a thread that loads the model.
-   * @throws {Error} of one line, when the file is no model that can be served
+   * @throws {Error} of one line if the file is not a model that can be served
    */
   static async open(start: ThreadStart, events: ThreadEvents): Promise<WorkerThread> {
     const thread = new WorkerThread(start, events)
@@ -116,12 +118,12 @@ export class WorkerThread {
     this.worker.on('exit', () => this.exited())
   }
 
-  /** A run lasts too long. The thread cannot be ended within it, and is left alone. */
+  /** Whether a run lasts too long. The thread cannot be ended within it, and is left alone. */
   get isStuck(): boolean {
     return this.state === 'stuck'
   }
 
-  /** The shapes of the inputs of its last run, for people. */
+  /** The input shapes of the last run, for people. */
   get runs(): string {
     return this.shapes
   }
@@ -131,10 +133,10 @@ export class WorkerThread {
   }
 
   /**
-   * @param limitMs how long each run may last; 0: without a limit
-   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} the error that the thread met
-   * @throws {NotReady} when it ended meanwhile
-   * @throws {RunTimedOut} when a run lasts longer
+   * @param limitMs the longest time of each run; 0 means no limit
+   * @throws {BadRequest|TooLarge|DeadlinePassed|ModelError} the error that occurred in the thread
+   * @throws {NotReady} if the thread ended meanwhile
+   * @throws {RunTimedOut} if a run lasts longer
    */
   send({ command, transfer, limitMs }: Sent): Promise<unknown> {
     this.pending = Promise.withResolvers()
@@ -145,12 +147,12 @@ export class WorkerThread {
     return this.pending.promise
   }
 
-  /** Waits for the run in progress, but for one that has lasted too long. */
+  /** Waits for the run in progress, unless it has lasted too long. */
   async close(): Promise<void> {
     if (this.state === 'stuck') throw new Error(NOT_ENDED)
     this.state = 'closing'
-    // A thread that is ended within a run ends the whole process: ONNX Runtime 1.30 throws where
-    // nothing can catch.
+    // Ending a thread within a run would end the whole process: ONNX Runtime 1.30 throws an
+    // exception that nothing can catch.
     await this.pending.promise.catch(() => {})
     if (this.calls !== undefined) {
       this.calls.send({ close: true })
@@ -160,7 +162,7 @@ export class WorkerThread {
   }
 
   private receive(answer: WorkerAnswer<unknown>): void {
-    // The run came to an end after all, and so may the thread.
+    // The stuck run has ended after all, so the thread may end, too.
     if (this.state === 'stuck') {
       this.state = 'closing'
       void this.worker.terminate()
@@ -174,7 +176,7 @@ export class WorkerThread {
     else this.answered(answer)
   }
 
-  /** The answer to its command. */
+  /** Handles the answer to its command. */
   private answered(
     answer: Exclude<WorkerAnswer<unknown>, CallsTold | { readonly runs: string }>,
   ): void {
@@ -184,7 +186,7 @@ export class WorkerThread {
   }
 
   private timedOut(limitMs: number): void {
-    // Beside calls, what the thread is at is watched, and the command may have to wait.
+    // While the thread has calls, its state is watched, and the command may have to wait.
     if (this.calls?.isBusy === true) {
       this.alarm = setTimeout(() => this.timedOut(limitMs), limitMs).unref()
       return
@@ -196,13 +198,15 @@ export class WorkerThread {
     )
   }
 
-  /** Calls kept the thread for too long. A loop of the author's code can be ended, a run cannot. */
+  /**
+   * Calls blocked the thread for too long. A loop in the author's code can be ended, a run cannot.
+   */
   private blocked(isRun: boolean, error: Error): void {
     clearTimeout(this.alarm)
     if (isRun) this.state = 'stuck'
     this.pending.reject(error)
     if (isRun) {
-      // The pool sees by itself that its command lasts too long.
+      // The pool itself detects that its command lasts too long.
       if (error instanceof RunTimedOut) return
       this.shapes = 'those of calls of the transform'
       this.events.onStuck()
@@ -213,9 +217,7 @@ export class WorkerThread {
     this.events.onDeath('the transform kept it for too long')
   }
 
-  /**
-   * Every request of the run that the thread was at gets this error: 503, try again (errors.ts).
-   */
+  /** Every request in the thread's current run gets this error: 503, try again (errors.ts). */
   private exited(): void {
     clearTimeout(this.alarm)
     this.closed.resolve()

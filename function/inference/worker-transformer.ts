@@ -35,7 +35,7 @@ export class WorkerTransformer implements Transformer {
         started = thread.start(call, caller)
         return started.reply
       }
-      // Until a thread is there it waits no longer than its deadline by itself.
+      // Until a thread is available, the start enforces the deadline itself.
       return { reply: start(), end: (error: DeadlinePassed) => started?.end(error) ?? true }
     })
   }

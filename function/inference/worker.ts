@@ -11,19 +11,19 @@ import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session } from './session.ts'
 import { buffersOf, detach, movable } from './transfer.ts'
 
-/** The data that a worker is started with. */
+/** The data with which a worker is started. */
 export interface WorkerStart {
   readonly file: string
   readonly sha256: Digests | undefined
-  /** Of ONNX Runtime. */
+  /** ONNX Runtime's threads. */
   readonly threads: number
-  /** The author's own code, where there is any. */
+  /** The author's own code, if there is any. */
   readonly calls?: CallStart | undefined
 }
 
 /**
- * A command of the main thread, once the session is open: one run, or a large request from its
- * bytes to its response's.
+ * A command of the main thread once the session is open: one run, or a large request from its bytes
+ * to those of its response.
  */
 export type Command = RunCommand | { readonly large: LargeRequest } | CallCommand
 
@@ -33,8 +33,8 @@ interface RunCommand {
 }
 
 /**
- * The worker's answer to each command. The first one, to its start, describes the open session.
- * Before each run of a large request it says the shapes of the run's inputs.
+ * The worker's answer to each command. The first answer, to the start, describes the open session.
+ * Before each run of a large request, the worker reports the shapes of the run's inputs.
  */
 export type WorkerAnswer<T> =
   | { readonly value: T }
@@ -42,12 +42,11 @@ export type WorkerAnswer<T> =
   | { readonly code: InferenceErrorCode; readonly message: string }
   | CallsTold
 
-/** Calls that are over, or that the author's code is closed. */
+/** Reports finished calls, or that the author's code is closed. */
 export type CallsTold = { readonly calls: CallAnswers } | { readonly closed: true }
 
 /*
- * A thread of its own for one session, because ONNX Runtime's run() blocks the thread that calls
- * it.
+ * A separate thread for one session, because ONNX Runtime's run() blocks the thread that calls it.
  */
 
 if (parentPort === null) throw new Error('worker.ts is started as a thread, by worker-thread.ts')
@@ -56,8 +55,8 @@ await serve(ownPort(parentPort), workerData as WorkerStart)
 type Port = Pick<MessagePort, 'on' | 'postMessage'>
 
 /**
- * The author's code, or a library of its, may post to this port as well. The main thread would take
- * that for an answer.
+ * The author's code, or one of its libraries, may also post to this port. The main thread would
+ * take such a message for an answer.
  */
 function ownPort(port: MessagePort): Port {
   const own = { on: port.on.bind(port), postMessage: port.postMessage.bind(port) } as Port
@@ -86,7 +85,7 @@ async function serve(port: Port, start: WorkerStart): Promise<void> {
   }
 }
 
-/** Tells the main thread when it is within a run, which nothing can end. */
+/** Marks in the shared memory when the thread is within a run, which cannot be ended. */
 async function watched(session: Session, memory: SharedArrayBuffer): Promise<Session> {
   const { ThreadWatch } = await import('./thread-watch.ts')
   const watch = new ThreadWatch(memory)
@@ -113,7 +112,7 @@ async function answer(
   loaded: Loaded,
   command: Exclude<Command, CallCommand>,
 ): Promise<void> {
-  // Outside the try: the thread ends on a message that is no command.
+  // Outside the try: a message that is not a command ends the thread.
   const isLarge = 'large' in command
   try {
     const { value, transfer } = isLarge
@@ -137,13 +136,13 @@ async function answerLarge(
 ): Promise<Answered> {
   const value = await inferLarge(tellingRuns(port, session), request, sizes)
   const { response } = value
-  // Small parts of a message lie in Node's shared pool.
+  // Small parts of a message lie in Node's shared pool, which cannot be transferred.
   const moved = 'json' in response ? response : response.map(part => movable(part))
   const transfer = buffersOf(partsOf(moved) as Uint8Array[])
   return { value: { ...value, response: moved }, transfer }
 }
 
-/** The main thread bounds the time of each run. */
+/** Reports each run, because the main thread limits its time. */
 function tellingRuns(port: Port, session: Session): Session {
   return {
     ...session,

@@ -12,21 +12,21 @@ import { field, message, numberField } from './protobuf.ts'
 
 /*
  * Converters of scikit-learn, LightGBM, XGBoost and CatBoost end a classifier in a ZipMap, which
- * makes a list of maps from class to probability of a tensor of probabilities. Requests and
- * answers carry only tensors, so the tensor is served in its place.
+ * turns a tensor of probabilities into a list of maps from class to probability. Requests and
+ * answers carry only tensors, so the tensor is served instead.
  */
 
-/** A ZipMap that makes an output of the graph. */
+/** A ZipMap that produces an output of the graph. */
 export interface ZipMap {
   /** The name of the tensor [N, classes]. */
   readonly input: string
   readonly classes: readonly string[]
 }
 
-/** A larger file is not held in memory a second time. */
+/** A larger file is not copied into memory. */
 const MOST_BYTES = 64 * 2 ** 20
 
-/** By the output that each of them makes. */
+/** ZipMaps by the output that each of them produces. */
 export function zipMapsOf({ nodes, outputs }: Graph): ReadonlyMap<string, ZipMap> {
   const names = new Set(outputs.map(({ name }) => name))
   const found = nodes.flatMap((node): [string, ZipMap][] => {
@@ -47,17 +47,17 @@ function classesOf({ attributes }: Node): readonly string[] {
   return texts ?? attributes.get('classlabels_int64s')?.numbers?.map(String) ?? []
 }
 
-/** A model whose outputs are the inputs of its ZipMaps. */
+/** A model with its ZipMaps replaced by their inputs. */
 export interface Unzipped {
-  /** The .onnx file's bytes. */
+  /** The content of the .onnx file. */
   readonly bytes: Buffer
   readonly zipMaps: ReadonlyMap<string, ZipMap>
 }
 
 /**
- * Takes the ZipMaps out of a model, in memory.
- * @returns why not, where the model is not one for that; undefined where it has none
- * @throws {Error} where the file cannot be read
+ * Removes the ZipMaps from a model, in memory.
+ * @returns a reason if they cannot be removed; undefined if there are none
+ * @throws {Error} if the file cannot be read
  */
 export async function withoutZipMaps(file: string): Promise<Unzipped | string | undefined> {
   const model = await readOnnxModel(file)
@@ -81,7 +81,7 @@ const hasExternalData = ({ initializers, nodes }: Graph): boolean =>
 const MODEL = { graph: 7, opset: 8 }
 const GRAPH = { node: 1, output: 12 }
 
-/** Copies the file's fields, but for the nodes and outputs that change. */
+/** Copies the file's fields, except the nodes and outputs that change. */
 function rewrite(
   file: string,
   { graph, opsets }: OnnxModel,
@@ -93,7 +93,7 @@ function rewrite(
       ? message(number, graphFields(whole, fieldsIn(file, body, end), { graph, zipMaps }))
       : whole.subarray(begin, end),
   )
-  // Identity is ONNX's own operator; CatBoost's files import ai.onnx.ml alone.
+  // Identity is one of ONNX's own operators; CatBoost's files import only ai.onnx.ml.
   if (!opsets.has('ai.onnx')) parts.push(message(MODEL.opset, [numberField(2, 13)]))
   return Buffer.concat(parts)
 }
@@ -103,7 +103,7 @@ function graphFields(
   places: readonly Place[],
   { graph, zipMaps }: { graph: Graph; zipMaps: ReadonlyMap<string, ZipMap> },
 ): Buffer[] {
-  // The fields come in the order in which the graph was read.
+  // The fields appear in the order in which the graph was read.
   const nodes = graph.nodes.values()
   const outputs = graph.outputs.values()
   return places.map(({ number, begin, end }) => {
