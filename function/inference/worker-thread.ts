@@ -75,7 +75,8 @@ export class WorkerThread {
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
   /**
-   * For a thread that is ended within the author's code: resolves when its calls may be rejected.
+   * The end of a thread that is being ended within the author's code; a native call there may have
+   * to return first.
    */
   ending: Promise<unknown> | undefined
 

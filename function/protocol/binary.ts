@@ -5,17 +5,17 @@ import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
- * Binary tensor data (Triton's extension_binary_data.md): little-endian elements, row-major; a
- * BYTES element is its length in four little-endian bytes, then its bytes. Typed arrays share that
- * layout on every platform ONNX Runtime for Node is built for.
+ * Binary tensor data (Triton's extension_binary_data.md): little-endian elements, row-major. A
+ * BYTES element is its length in four little-endian bytes, then its bytes. Typed arrays have the
+ * same layout on every platform of ONNX Runtime for Node.
  */
 
 const LENGTH_PREFIX = 4
 
 /**
- * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data, or
- * undefined where all of the body is JSON.
- * @throws {BadRequest} when the header is no length
+ * Reads Inference-Header-Content-Length: the length of the JSON before the binary tensor data.
+ * Undefined if the whole body is JSON.
+ * @throws {BadRequest} if the header is not a length
  */
 export function readJsonLength(header: string | string[] | undefined): number | undefined {
   if (header === undefined) return undefined
@@ -28,9 +28,9 @@ export function readJsonLength(header: string | string[] | undefined): number | 
 }
 
 /**
- * Reads one tensor from exactly its bytes: a view where they are aligned, else a copy.
- * @throws {BadRequest} when the bytes are not what `shape` needs, or an element is not one of the
- * datatype's values
+ * Reads one tensor from exactly its bytes: as a view if they are aligned, else as a copy.
+ * @throws {BadRequest} if the bytes do not match `shape`, or an element is not a value of the
+ * datatype
  */
 export function readBinaryTensor(
   bytes: Uint8Array,
@@ -52,8 +52,8 @@ export function readBinaryTensor(
 }
 
 /**
- * How many elements the bytes hold, for a request that does not say; a remainder is left for {@link
- * readBinaryTensor} to refuse.
+ * The number of elements in the bytes, for a request that does not give it. {@link
+ * readBinaryTensor} refuses a remainder.
  */
 export function countBinaryElements(bytes: Uint8Array, { name, datatype }: TensorMetadata): number {
   const row = DATATYPES[datatype]
@@ -65,8 +65,8 @@ export function countBinaryElements(bytes: Uint8Array, { name, datatype }: Tenso
 }
 
 /**
- * The bytes of a tensor. A typed array is copied only where it is a part of others' memory, which
- * it would else keep for as long as a client takes to read it.
+ * The bytes of a tensor. A typed array is copied only if it is part of a larger buffer, which would
+ * otherwise stay in memory until the client has read the response.
  */
 export function writeBinaryTensor({ data }: Tensor): Uint8Array {
   if (!Array.isArray(data)) {
@@ -77,7 +77,7 @@ export function writeBinaryTensor({ data }: Tensor): Uint8Array {
   return writeStrings(data as readonly string[])
 }
 
-/** Each different string is made into bytes once: a classifier's labels are few, its rows many. */
+/** Encodes each distinct string once: a classifier has few labels and many rows. */
 function writeStrings(strings: readonly string[]): Uint8Array {
   const made = new Map<string, Buffer>()
   const parts = new Array<Buffer>(strings.length)
@@ -153,8 +153,8 @@ function elementEnd(bytes: Uint8Array, at: number, i: number, input: string): nu
 }
 
 export function readText(bytes: Uint8Array, i: number, input: string): string {
-  // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refused rather than
-  // changed.
+  // ONNX strings are UTF-8 text, and ONNX Runtime for Node cuts them at a NUL: refuse such bytes
+  // instead of changing them.
   if (!isUtf8(bytes))
     throw new BadRequest(`${input}: BYTES element ${i} is not UTF-8, which ONNX strings must be`)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')

@@ -2,14 +2,16 @@ import { type Datatype, hasJson, type TensorData } from './datatypes.ts'
 import { shortest } from './shortest.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
-/* Triton's classification extension: an output as its highest values, with index and label. */
+/*
+ * Triton's classification extension: returns the highest values of an output, with index and label.
+ */
 
 export interface Classes {
-  /** How many of each row. */
+  /** The number of values per row. */
   readonly count: number
   /** Whether the model's first dimension counts rows. */
   readonly batched: boolean
-  /** By index, for rows of as many values as there are labels. */
+  /** Labels by index, for rows with as many values as labels. */
   readonly labels: readonly string[]
 }
 
@@ -18,8 +20,8 @@ export const isComparable = (datatype: Datatype) =>
   hasJson(datatype) && datatype !== 'BOOL' && datatype !== 'BYTES'
 
 /**
- * The highest values of each row, the highest first, as "value:index" or "value:index:label".
- * @returns BYTES of shape [rows, count], or of [count] where one dimension is not the rows'
+ * The highest values of each row in descending order, as "value:index" or "value:index:label".
+ * @returns BYTES of shape [rows, count], or of [count] if no dimension counts rows
  */
 export function classify(tensor: Tensor, { count, batched, labels }: Classes): Tensor {
   const { name, datatype, shape, data } = tensor
@@ -42,10 +44,13 @@ export function classify(tensor: Tensor, { count, batched, labels }: Classes): T
 const valueText = (value: number | bigint, datatype: Datatype) =>
   String(datatype === 'FP32' ? shortest(value as number) : value)
 
-/** Up to so many, finding each one's place takes less than sorting all elements. */
+/** Up to this count, inserting each element in its place is faster than sorting all. */
 const FEW = 32
 
-/** The indices of the highest elements from a place on; of equal ones the first; NaN is lowest. */
+/**
+ * The indices of the highest elements from a position on. Of equal elements the first wins; NaN is
+ * lowest.
+ */
 function highest(data: TensorData, from: number, length: number, count: number): Iterable<number> {
   const at = (index: number) => data[from + index] as number
   const isAbove = (one: number, other: number) =>

@@ -11,60 +11,65 @@ import type { ParsedJson } from './json.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import type { Signature, Tensor } from './tensor.ts'
 
-/** Reads one request and writes its response: the two ends where protocols differ. */
+/** Reads one request and writes its response: the two ends at which protocols differ. */
 export interface Codec<Encoded> {
-  /** A promise only where the author's own code reads the request. @throws {BadRequest|TooLarge} */
+  /**
+   * Returns a promise only if the author's own code reads the request. @throws
+   * {BadRequest|TooLarge}
+   */
   decode(signature: Signature): InferenceRequest | Promise<InferenceRequest>
-  /** Reads the tensor data that decode() left unread, in steps. @throws {BadRequest} in a step */
+  /** Reads, in steps, the tensor data that decode() left unread. @throws {BadRequest} in a step */
   readData?(): Iterable<void>
   /** Writes the response to the decoded request, within the limits. */
   encoder(request: InferenceRequest, limits: ResponseLimits): Encoder<Encoded>
-  /** All that another thread needs to do the same. Absent if the request is more than bytes. */
+  /**
+   * Everything another thread needs to do the same. Absent if the request is not available as
+   * bytes.
+   */
   readonly bytes?: RequestBytes
 }
 
-/** Takes the outputs of a request's runs, one run after the other, and makes them the response. */
+/** Combines the outputs of a request's runs, one run after another, into the response. */
 export interface Encoder<Encoded> {
-  /** What a trace calls finish(), where that is more than to encode. */
+  /** The name of finish() in a trace, if it does more than encode. */
   readonly part?: 'postprocess'
   /**
-   * @returns the steps of writing them, where it takes long: others may have their turn in between
+   * @returns the steps of writing the outputs, if that takes long: other requests get their turns
+   * between
    * @throws {TooLarge|ModelError} here, or in a step
    */
   add(outputs: readonly Tensor[]): Iterable<void> | undefined
   /**
-   * A promise only where the author's own code makes the answer.
-   * @throws {BadRequest} when the protocol cannot say these outputs
+   * Returns a promise only if the author's own code makes the answer.
+   * @throws {BadRequest} if the protocol cannot represent these outputs
    */
   finish(response: ResponseHead): Encoded | Promise<Encoded>
 }
 
-/**
- * Whether a response may carry binary tensor data. A reply to an event in JSON carries JSON alone.
- */
+/** Whether a response may carry binary tensor data. A JSON reply to an event carries only JSON. */
 export type ResponseData = 'json' | 'binary'
 
 /** An inference request as bytes. */
 export type RequestBytes = BodyBytes | MessageBytes | PredictBytes
 
-/** As the body of a request over HTTP, or the data of an event. */
+/** The body of a request over HTTP, or the data of an event. */
 export interface BodyBytes {
   readonly kind?: undefined
   readonly body: Uint8Array
-  /** As {@link decodeRequest} takes it. */
+  /** As in {@link decodeRequest}. */
   readonly jsonLength: number | undefined
   readonly responseData: ResponseData
 }
 
-/** As a protobuf message, `ModelInferRequest`. */
+/** A protobuf message, `ModelInferRequest`. */
 export interface MessageBytes {
   readonly kind: 'message'
   readonly body: Uint8Array
-  /** The response is to say that it is the last one. */
+  /** The response must say that it is the last one. */
   readonly isFinal: boolean
 }
 
-/** As KServe's V1 says it. */
+/** A request of KServe's V1 protocol. */
 export interface PredictBytes {
   readonly kind: 'predict'
   readonly body: Uint8Array
@@ -87,7 +92,7 @@ export class BytesCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** For a request whose JSON is parsed already, by a runtime or with an event's envelope. */
+/** For a request whose JSON is already parsed, by a runtime or as part of an event. */
 export class ParsedCodec implements Codec<EncodedResponse> {
   private readonly json: ParsedJson
   private readonly responseData: ResponseData
@@ -107,8 +112,8 @@ export class ParsedCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * For a large request: its text is given back as soon as it is read, and each run's outputs become
- * bytes at once, so that never all rows and all outputs are held as JavaScript's own.
+ * For a large request: its text is freed as soon as it is read, and the outputs of each run become
+ * bytes at once, so that JavaScript never holds all rows and all outputs.
  */
 export class LargeCodec implements Codec<EncodedResponse> {
   readonly bytes: BodyBytes
@@ -132,7 +137,7 @@ export class LargeCodec implements Codec<EncodedResponse> {
   *readData(): Generator<void, void> {
     yield* this.unread
     const { body, jsonLength } = this.bytes
-    // The text is not needed any more. Free it now, before the run takes memory, too.
+    // The text is no longer needed. Free it now, before the run takes memory, too.
     if (jsonLength === undefined) free(body)
   }
 
@@ -141,10 +146,10 @@ export class LargeCodec implements Codec<EncodedResponse> {
   }
 }
 
-/** More elements are written in steps. */
+/** More elements than this are written in steps. */
 const AT_ONCE_ELEMENTS = 16 * 1024
 
-/** Writes the response to one run at once where that is little; any other in steps. */
+/** Writes the response at once if there is one run with little output; otherwise in steps. */
 class ResponseEncoder implements Encoder<EncodedResponse> {
   private readonly requested: readonly RequestedOutput[]
   private readonly limits: ResponseLimits
@@ -172,7 +177,7 @@ class ResponseEncoder implements Encoder<EncodedResponse> {
 
   private *write(outputs: readonly Tensor[]): Generator<void, void> {
     this.writer ??= new ResponseWriter(this.requested, this.limits)
-    // Of the first run, which was little, and not the only one.
+    // The first run's outputs were small, so they were kept; more runs followed.
     if (this.outputs !== undefined) yield* this.writer.add(this.outputs)
     this.outputs = undefined
     yield* this.writer.add(outputs)
@@ -195,7 +200,7 @@ function allowed(request: InferenceRequest, responseData: ResponseData): Inferen
   return request
 }
 
-/** Gives memory back that nothing else shares. */
+/** Frees memory that nothing else uses. */
 export const free = ({ buffer }: Uint8Array): void => {
   ;(buffer as ArrayBuffer).transfer(0)
 }

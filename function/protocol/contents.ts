@@ -17,9 +17,9 @@ import {
 import { elementCount, type Tensor, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /*
- * Typed contents: the data of a tensor as InferTensorContents has it, one field a group of
- * datatypes. It is read from the message's bytes into the tensor's own memory, with nothing in
- * between, and only when its shape is known to fit the model.
+ * Typed contents: tensor data as in InferTensorContents, with one field per group of datatypes. It
+ * is read from the message's bytes directly into the tensor's memory, once its shape is known to
+ * fit the model.
  */
 
 interface ContentsField {
@@ -40,7 +40,7 @@ const FIELDS = {
   bytes:  { number: 8, name: 'bytes_contents',  wire: LENGTH },
 } as const satisfies Readonly<Record<string, ContentsField>>
 
-/** Undefined where only raw contents can carry it. */
+/** Undefined if only raw contents can carry the datatype. */
 const FIELD_OF: Readonly<Record<Datatype, ContentsField | undefined>> = {
   BOOL: FIELDS.bool,
   UINT8: FIELDS.uint,
@@ -61,12 +61,12 @@ const NAMES = new Map<number, string>(
   Object.values(FIELDS).map(({ number, name }) => [number, name]),
 )
 
-/** Whether a tensor of it can be written as typed contents. */
+/** Whether tensors of this datatype can be written as typed contents. */
 export const hasContents = (datatype: Datatype) => FIELD_OF[datatype] !== undefined
 
 /**
  * Reads a tensor's data from an InferTensorContents.
- * @throws {BadRequest} naming the input, and what its contents should be
+ * @throws {BadRequest} naming the input and its expected contents
  */
 export function readContents(
   contents: Uint8Array,
@@ -91,7 +91,7 @@ export function readContents(
   return data
 }
 
-/** @throws {BadRequest} where another datatype's field has data */
+/** @throws {BadRequest} if the field of another datatype has data */
 function countElements(contents: Uint8Array, field: ContentsField, metadata: TensorMetadata) {
   const cursor = new Cursor(contents)
   let count = 0
@@ -123,15 +123,15 @@ function countPacked(
   return (end - start) / size
 }
 
-/** The memory that the elements are written to. */
+/** The memory into which the elements are written. */
 type Elements = ReturnType<(typeof DATATYPES)[Datatype]['allocate']>
 
-/** Writes the elements of one field to a tensor's memory, in their order. */
+/** Writes the elements of one field to a tensor's memory, in order. */
 class ContentsReader {
   readonly #contents: Uint8Array
   readonly #field: ContentsField
   readonly #input: string
-  /** So many are written. */
+  /** The number of elements written. */
   #count = 0
 
   constructor(contents: Uint8Array, field: ContentsField, input: string) {
@@ -156,7 +156,7 @@ class ContentsReader {
     this.#count++
   }
 
-  /** Of 4 or 8 bytes each, laid out as the tensor has them. */
+  /** Elements of 4 or 8 bytes, with the tensor's own layout. */
   #addFixed(data: Float32Array | Float64Array, { wire, view }: Cursor): void {
     if (wire !== LENGTH && wire !== this.#field.wire) return
     const size = data.BYTES_PER_ELEMENT
@@ -220,7 +220,7 @@ function writeTexts({ number }: ContentsField, texts: readonly string[]): Uint8A
   return Buffer.concat(parts)
 }
 
-/** The tag and the length of a LENGTH field. */
+/** The tag and length of a LENGTH field. */
 function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint8Array {
   const head = [number * 8 + LENGTH]
   let left = length
@@ -231,7 +231,7 @@ function headOf({ number }: Pick<ContentsField, 'number'>, length: number): Uint
 
 type Numbers = Exclude<TensorData, readonly string[]>
 
-/** Elements of 64 bits are taken as two halves, because bigints are slow. */
+/** Treats 64-bit elements as two halves, because bigints are slow. */
 function packVarints(data: Numbers): Uint8Array {
   const halves = halvesOf(data)
   const packed = Buffer.allocUnsafeSlow(packedSize(halves))
@@ -249,7 +249,7 @@ function packVarints(data: Numbers): Uint8Array {
   return packed
 }
 
-/** A varint has 7 bits in a byte. */
+/** A varint holds 7 bits per byte. */
 function packedSize(halves: Uint32Array): number {
   let size = 0
   for (let i = 0; i < halves.length; i += 2) {
@@ -260,7 +260,7 @@ function packedSize(halves: Uint32Array): number {
   return size
 }
 
-/** Each element's low and high 32 bits; a negative one has the 64 bits of its two's complement. */
+/** The low and high 32 bits of each element; a negative element as 64-bit two's complement. */
 function halvesOf(data: Numbers): Uint32Array {
   if (data.BYTES_PER_ELEMENT === 8)
     return new Uint32Array(data.buffer, data.byteOffset, 2 * data.length)

@@ -1,5 +1,5 @@
 /**
- * FP16 is held as its bit pattern. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto,
+ * FP16 is stored as bit patterns. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto,
  * TensorProto.string_data).
  */
 export type TensorData =
@@ -15,46 +15,45 @@ export type TensorData =
   | BigUint64Array
   | readonly string[]
 
-/** The data of a tensor that is being written. */
+/** The data of a tensor while it is written. */
 export type TensorElements = Exclude<TensorData, readonly string[]> | string[]
 
-/** Everything that differs by datatype. CONTRIBUTING.md says how to add one. */
+/** Everything that differs by datatype. CONTRIBUTING.md explains how to add one. */
 export interface DatatypeRow {
   /**
-   * Bytes an element takes in binary tensor data; 0 for BYTES, whose elements carry their own
-   * length.
+   * Bytes per element in binary tensor data; 0 for BYTES, whose elements carry their own length.
    */
   readonly bytes: number
-  /** ONNX Runtime's name for it. */
+  /** ONNX Runtime's name of the datatype. */
   readonly ort: string
-  /** Its number in onnx.proto (TensorProto.DataType). */
+  /** The number in onnx.proto (TensorProto.DataType). */
   readonly onnx: number
-  /** An empty tensor's data of `length` elements; BYTES start as empty strings. */
+  /** Allocates data of `length` elements; BYTES start as empty strings. */
   readonly allocate: (length: number) => TensorElements
   /**
-   * Reads little-endian elements without copying; `offset` is a multiple of `bytes`. BYTES are read
-   * elsewhere.
+   * Reads little-endian elements without copying; `offset` is a multiple of `bytes`. Absent for
+   * BYTES, which are read elsewhere.
    */
   readonly view?: (buffer: ArrayBufferLike, offset: number, length: number) => TensorData
   /**
-   * The element that a JSON value stands for, or undefined where the datatype cannot hold it.
-   * Absent: JSON cannot say this datatype.
+   * Converts a JSON value to an element; undefined if the datatype cannot hold it. Absent if JSON
+   * cannot represent the datatype.
    */
   readonly fromJson?: (value: unknown) => number | bigint | string | undefined
-  /** The elements as JSON, with commas between them. Absent where `fromJson` is. */
+  /** The elements as JSON, separated by commas. Absent if `fromJson` is absent. */
   readonly toJson?: (data: never) => string
   /** Elements may exceed 2^53, and JSON.parse() would round them. */
   readonly isBigInteger?: true
   /**
-   * Bytes that an element takes in JSON with its comma. Absent for BYTES, whose elements are of any
-   * length, and where `toJson` is.
+   * Bytes of an element in JSON with its comma. Absent for BYTES, whose elements have any length,
+   * and if `toJson` is absent.
    */
   readonly jsonBytes?: { readonly least: number; readonly most: number }
-  /** The values that `fromJson` takes, for error messages. */
+  /** The values that `fromJson` accepts, for error messages. */
   readonly takes: string
 }
 
-/** Prints a bigint's every digit, too. */
+/** Also prints every digit of a bigint. */
 const join = (data: Exclude<TensorData, readonly string[]>) => data.join(',')
 
 function integer(least: number, most: number) {
@@ -70,8 +69,8 @@ function integer(least: number, most: number) {
 }
 
 /**
- * A number beyond 2^53 has lost its digits by the time it is a JavaScript number, so only a bigint
- * is exact there (json.ts makes it).
+ * A JavaScript number beyond 2^53 has already lost digits, so there only a bigint is exact (json.ts
+ * makes it).
  */
 function bigInteger(least: bigint, most: bigint) {
   return {
@@ -87,10 +86,10 @@ function bigInteger(least: bigint, most: bigint) {
   }
 }
 
-/** Of an FP64: a sign, 17 digits, a point, an exponent of five characters, and the comma. */
+/** An FP64 has a sign, 17 digits, a point, an exponent of five characters, and the comma. */
 const FLOAT_JSON = { least: 2, most: 25 }
 
-/** JSON has no numbers for these (RFC 8259 section 6), so they travel as strings. */
+/** JSON has no numbers for these (RFC 8259, section 6), so they travel as strings. */
 const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
   __proto__: null,
   NaN: Number.NaN,
@@ -99,7 +98,7 @@ const NOT_FINITE: Readonly<Record<string, number>> = Object.freeze({
 } as unknown as Record<string, number>)
 
 const float32 = (value: unknown) => {
-  // Math.fround gives infinity exactly where an FP32 overflows.
+  // Math.fround gives infinity exactly if the value overflows FP32.
   if (typeof value === 'number') return Number.isFinite(Math.fround(value)) ? value : undefined
   return typeof value === 'string' ? NOT_FINITE[value] : undefined
 }
@@ -143,7 +142,7 @@ const ROWS = {
   FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: floatsToJson, jsonBytes: FLOAT_JSON },
   FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: floatsToJson, jsonBytes: FLOAT_JSON },
   // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string
-  // is refused rather than shortened.
+  // is refused instead of shortened.
   BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },
 } satisfies Record<string, DatatypeRow>
 
@@ -151,7 +150,7 @@ export type Datatype = keyof typeof ROWS
 
 export const DATATYPES: Readonly<Record<Datatype, DatatypeRow>> = ROWS
 
-/** Whether tensor data of it can be written in JSON. */
+/** Whether JSON can represent tensor data of this datatype. */
 export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== undefined
 
 /** Whether JSON.parse() would round its elements, so that they are read as bigints. */
@@ -162,8 +161,8 @@ const BY_ONNX_NUMBER = new Map(
 )
 
 /**
- * The datatype of a number in onnx.proto; undefined if the Open Inference Protocol, or ONNX Runtime
- * for Node, does not have it.
+ * The datatype for a number in onnx.proto; undefined if the Open Inference Protocol or ONNX Runtime
+ * for Node lacks it.
  */
 export const datatypeOfOnnx = (number: number) => BY_ONNX_NUMBER.get(number)
 

@@ -20,18 +20,18 @@ import {
 const MAX_ELEMENTS = 2 ** 31
 
 /**
- * In an empty tensor no data stands behind the other dimensions, and a model may allocate by them:
- * [0, 2^30] summed over its rows.
+ * An empty tensor has no data behind its other dimensions, but a model may allocate by them: [0,
+ * 2^30] summed over its rows.
  */
 const MAX_BESIDE_ZERO = 2 ** 20
 
-/** NumPy's limit too; no model needs more, and an error message must be able to show a shape. */
+/** Also NumPy's limit. No model needs more, and an error message must be able to show a shape. */
 const MAX_RANK = 64
 
-/** A request whose tensor data is not all read yet. */
+/** A request with tensor data that may not be read yet. */
 export interface Decoding {
   readonly request: InferenceRequest
-  /** Read it, each in a few milliseconds. @throws {BadRequest} */
+  /** Steps that read the data, each in a few milliseconds. @throws {BadRequest} */
   readonly steps: Iterable<void>
 }
 
@@ -40,11 +40,11 @@ export interface Decoding {
  * tensor data extension).
  * @param body JSON; or with `jsonLength`, that many bytes of JSON followed by the binary tensor
  * data
- * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined
- * that all is JSON
- * @param maxTensorBytes that the inputs may take as tensors, a text 64 bytes besides its own
- * @throws {BadRequest} naming the field, what it holds and what it should hold
- * @throws {TooLarge} when the inputs take more than that
+ * @param jsonLength the Inference-Header-Content-Length; 0 means a raw binary request, undefined a
+ * body of only JSON
+ * @param maxTensorBytes limit of the inputs as tensors; a text counts 64 bytes besides its own
+ * @throws {BadRequest} naming the field, its value and the allowed values
+ * @throws {TooLarge} if the inputs exceed that limit
  */
 export const decodeRequest = (
   body: Uint8Array,
@@ -53,7 +53,7 @@ export const decodeRequest = (
   maxTensorBytes?: number,
 ): InferenceRequest => finish(beginRequest(body, jsonLength, signature, maxTensorBytes))
 
-/** The same, but data of a large body is left for steps that follow. */
+/** Like {@link decodeRequest}, but leaves data of a large body for later steps. */
 export function beginRequest(
   body: Uint8Array,
   jsonLength: number | undefined,
@@ -79,13 +79,13 @@ export function beginRequest(
 }
 
 /**
- * Reads an inference request whose JSON is parsed already (by a runtime or an event's envelope).
+ * Reads an inference request whose JSON is already parsed (by a runtime or as part of an event).
  * @throws {BadRequest} as {@link decodeRequest}
  */
 export const decodeParsedRequest = (json: ParsedJson, signature: Signature): InferenceRequest =>
   finish(beginParsedRequest(json, signature))
 
-/** The same, but data that lies in a large body is left for steps that follow. */
+/** Like {@link decodeParsedRequest}, but leaves data in a large body for later steps. */
 export function beginParsedRequest(
   { value, exact }: ParsedJson,
   signature: Signature,
@@ -104,30 +104,30 @@ const NO_STEPS: Iterable<void> = []
 
 const NOTHING = new Uint8Array(0)
 
-/** From here on it matters more how much memory JSON takes than how fast it is parsed. */
+/** Above this size, the memory that JSON takes matters more than the speed of parsing. */
 const LARGE_JSON_BYTES = 128 * 1024
 
-/** Where the data of a request's inputs is. Inputs are read in the order they are given. */
+/** The location of a request's input data. Inputs are read in the given order. */
 export interface InputData {
   /**
-   * The data of inputs[i], whose shape fits the model.
-   * @throws {BadRequest} where it is not what the shape and the datatype need
+   * Reads the data of inputs[i], whose shape fits the model.
+   * @throws {BadRequest} if the data does not match the shape and the datatype
    */
   read(input: JsonObject, i: number, shape: readonly number[], metadata: TensorMetadata): TensorData
-  /** @throws {BadRequest} where some of it belongs to no input */
+  /** @throws {BadRequest} if some of the data belongs to no input */
   checkAllRead(): void
 }
 
-/** The model that a request is for, and what its inputs may take. */
+/** The model that a request is for, and the limits of its inputs. */
 interface RequestLimits {
   readonly signature: Signature
   readonly maxTensorBytes: number
 }
 
 /**
- * Reads an inference request, however it was written. An optional member that is null counts as
- * absent: Java's, C#'s and Python's serializers write it so. A required one must have a value.
- * @param value as the protocol's JSON has it, less the data
+ * Reads an inference request of any format. An optional member that is null counts as absent,
+ * because serializers of Java, C# and Python write it so. A required member must have a value.
+ * @param value as in the protocol's JSON, without the data
  * @throws {BadRequest|TooLarge} as {@link decodeRequest}
  */
 export function readRequest(
@@ -157,15 +157,15 @@ export function readRequest(
   }
 }
 
-/** Data in the request's JSON, or behind it in the order of the inputs. */
+/** Data in the request's JSON, or after it in the order of the inputs. */
 class InputsOfJson implements InputData {
   /** As {@link ParsedJson.exact}. */
   private readonly exact: () => unknown
-  /** The binary tensor data behind the JSON. */
+  /** The binary tensor data after the JSON. */
   private readonly binary: Uint8Array
-  /** So many bytes of the binary data are read. */
+  /** The number of bytes of binary data that are read. */
   private binaryAt = 0
-  /** Read the data that lies in a large body. */
+  /** The readers of data in a large body. */
   private readers: Set<DataReader> | undefined
 
   constructor(exact: () => unknown, binary: Uint8Array) {
@@ -173,7 +173,7 @@ class InputsOfJson implements InputData {
     this.binary = binary
   }
 
-  /** Read what read() left. */
+  /** The steps that read the data left by read(). */
   get steps(): Iterable<void> {
     return this.readers === undefined ? NO_STEPS : stepsOf(this.readers)
   }
@@ -226,14 +226,14 @@ function* stepsOf(readers: Iterable<DataReader>): Generator<void, void> {
 
 const notRead = () => undefined
 
-/** Reads a request's inputs in the order they are given. */
+/** Reads a request's inputs in the given order. */
 class InputsReader {
   private readonly data: InputData
   private readonly signature: Signature
   private readonly maxTensorBytes: number
   /** In graph order. */
   private readonly tensors: (Tensor | undefined)[]
-  /** So many bytes the tensors take until now. */
+  /** The bytes that the tensors take so far. */
   private tensorBytes = 0
 
   constructor(data: InputData, signature: Signature, maxTensorBytes: number) {
@@ -303,7 +303,7 @@ function checkDatatype(datatype: unknown, { name, datatype: expected }: TensorMe
 }
 
 /**
- * A shape that fits the model.
+ * Reads a shape that fits the model.
  * @throws {BadRequest}
  */
 export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
@@ -317,7 +317,7 @@ export function readShape(shape: unknown, metadata: TensorMetadata): number[] {
   const most = shape.includes(0) ? MAX_BESIDE_ZERO : MAX_ELEMENTS
   let elements = 1
   for (const dimension of shape) {
-    // What a number cannot hold exactly.
+    // An integer that a number cannot hold exactly.
     if (typeof dimension === 'bigint' && dimension > 0n)
       throw new BadRequest(`${input}: shape [${shape.map(show)}] is too large; ${fits}`)
     if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 0) {
@@ -349,8 +349,8 @@ function checkTensorBytes(
 ): number {
   const elements = elementCount(shape)
   const bytes = elements * (DATATYPES[metadata.datatype].bytes || TEXT_BYTES)
-  // An element takes two bytes of a body at least. A larger shape is wrong; counting its data will
-  // say so.
+  // An element takes at least two bytes of a body. For a larger shape, counting the data gives a
+  // better error.
   if (bytes > most && elements <= most / 2) {
     throw new TooLarge(
       `${wordsFor(metadata).input}: ${elements} elements of ${metadata.datatype} take ${bytes} bytes in memory, and ${most} are left of what is allowed (MAX_BODY_BYTES); send fewer rows`,
@@ -359,10 +359,10 @@ function checkTensorBytes(
   return bytes
 }
 
-/** A name that binds nothing: exporters write one for every dimension whose size they do not know. */
+/** A name that binds nothing: exporters write one for every dimension of unknown size. */
 const isUnnamed = (dimension: string) => dimension === '?' || dimension.trim() === ''
 
-/** Looked for once: most models have none, and every request would pay for it. */
+/** Computed once: most models have none, and otherwise every request would pay for it. */
 function hasSharedNames(inputs: readonly TensorMetadata[]): boolean {
   let isShared = SHARED_NAMES.get(inputs)
   if (isShared === undefined) {
@@ -378,7 +378,7 @@ const SHARED_NAMES = new WeakMap<readonly TensorMetadata[], boolean>()
 const isNamed = (dimension: string) => !isUnnamed(dimension)
 
 /**
- * Dimensions that share a name in the graph share a size (onnx.proto,
+ * Dimensions with the same name in the graph must have the same size (onnx.proto,
  * TensorShapeProto.Dimension.dim_param).
  * @throws {BadRequest}
  */
@@ -409,7 +409,7 @@ export function readInputParameters(input: JsonObject, name: string): JsonObject
 }
 
 /**
- * The input's binary_data_size, or undefined where its data is JSON. Exactly one of the two must be
+ * The input's binary_data_size; undefined if its data is JSON. Exactly one of the two must be
  * given.
  */
 function readBinarySize(input: JsonObject, name: string): number | undefined {
@@ -434,7 +434,7 @@ function readBinarySize(input: JsonObject, name: string): number | undefined {
   return size
 }
 
-/** How outputs are wanted that say nothing themselves. */
+/** The form of outputs that do not specify one. */
 interface OutputForm {
   readonly binary: boolean
   readonly classes: number | undefined
@@ -484,7 +484,7 @@ function readOutput(
   })
 }
 
-/** Made once: most requests ask for no outputs by name. */
+/** Built once: most requests name no outputs. */
 function allOutputs(signature: Signature, form: OutputForm): readonly RequestedOutput[] {
   const { binary, classes } = form
   if (classes !== undefined) return signature.outputs.map(metadata => requested(metadata, form))
@@ -530,7 +530,10 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
   return Object.fromEntries(entries)
 }
 
-/** Other servers' parameters that the answer would be wrong without, or elsewhere than expected. */
+/**
+ * Refuses parameters of other servers if ignoring them would make the answer wrong or send it
+ * elsewhere.
+ */
 function checkNotIgnored(where: string, key: string, value: unknown): void {
   const instead = 'binary tensor data (parameters.binary_data_size, binary_data)'
   if (key.startsWith('shared_memory_'))
@@ -553,7 +556,7 @@ function booleanParameter(
   throw new BadRequest(`${where}.${name} is ${show(value)}; it must be true or false`)
 }
 
-/** How many classes (Triton, classification extension). */
+/** The number of classes (Triton, classification extension). */
 function classesParameter(parameters: JsonObject | undefined, where: string): number | undefined {
   const count = parameters?.classification
   if (count === undefined) return undefined
@@ -574,8 +577,8 @@ function readTimeout(parameters: JsonObject | undefined): number | undefined {
 }
 
 /**
- * A raw binary request: the body is the only input's bytes, and its shape follows from them (binary
- * tensor data extension, "Raw Binary Request").
+ * Reads a raw binary request: the body is the only input's bytes, and its shape follows from them
+ * (binary tensor data extension, "Raw Binary Request").
  */
 function decodeRaw(
   body: Uint8Array,
@@ -603,7 +606,7 @@ function decodeRaw(
   }
 }
 
-/** One row of a batched model; one further variable dimension is whatever the bytes fill. */
+/** One row of a batched model; the bytes determine one further variable dimension. */
 function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean): number[] {
   const shape = batched ? [1, ...metadata.shape.slice(1)] : [...metadata.shape]
   const variable = shape.indexOf(-1)
@@ -621,8 +624,8 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
 }
 
 /**
- * How an error message names an input and its shape. Made once: otherwise every request would pay
- * for it.
+ * The words for an input and its shape in error messages. Computed once: otherwise every request
+ * would pay for it.
  */
 function wordsFor(metadata: TensorMetadata): { readonly input: string; readonly fits: string } {
   let words = WORDS.get(metadata)

@@ -7,37 +7,34 @@ import type { Tensor, TensorData } from './tensor.ts'
 /** An inference response without its outputs. */
 export interface ResponseHead {
   readonly modelName: string
-  /** Absent for a model without versions. */
+  /** Absent if the model has no versions. */
   readonly modelVersion?: string | undefined
-  /** Absent where the request had none. */
+  /** Absent if the request had none. */
   readonly id?: string | undefined
 }
 
 /**
- * An inference response (Open Inference Protocol, "Inference Response JSON Object"), its outputs in
- * the order asked for.
+ * An inference response (Open Inference Protocol, "Inference Response JSON Object"), with its
+ * outputs in the requested order.
  */
 export interface InferenceResponse extends ResponseHead {
   readonly outputs: readonly Tensor[]
 }
 
-/**
- * A response as bytes: JSON alone, or JSON of `jsonLength` bytes followed by binary tensor data.
- */
+/** A response as bytes: only JSON, or JSON of `jsonLength` bytes followed by binary tensor data. */
 export interface EncodedResponse {
-  /** In pieces where it is large. */
+  /** In pieces if it is large. */
   readonly json: string | readonly Uint8Array[]
   /**
-   * Absent where no output is binary; then the response is plain JSON (binary tensor data
-   * extension).
+   * Absent if no output is binary; then the response is plain JSON (binary tensor data extension).
    */
   readonly binary?: { readonly jsonLength: number; readonly parts: readonly Uint8Array[] }
 }
 
-/** A response as a protobuf message: its bytes, to be sent one part after the other. */
+/** A response as a protobuf message: its bytes in parts, to be sent in order. */
 export type EncodedMessage = readonly Uint8Array[]
 
-/** The response's bytes, in parts to be sent one after the other. */
+/** The response's bytes in parts, to be sent in order. */
 export function partsOf(response: EncodedResponse | EncodedMessage): (string | Uint8Array)[] {
   if (!('json' in response)) return [...response]
   const { json, binary } = response
@@ -49,7 +46,7 @@ export interface EncodedAtOnce extends EncodedResponse {
   readonly json: string
 }
 
-/** @param requested one entry an output, same order: which are to be binary */
+/** @param requested one entry per output, in the same order; says which are binary */
 export function encodeResponse(
   response: InferenceResponse,
   requested: readonly RequestedOutput[],
@@ -87,39 +84,39 @@ const beginOutput = (
 ) =>
   `${i === 0 ? '' : ','}{"name":${quoted(name)},"datatype":"${datatype}","shape":[${textOf(shape)}]`
 
-/** A shape of one or two dimensions, as most are, without the work of Array.prototype.join. */
+/** Writes a shape; one or two dimensions, the most frequent case, without Array.prototype.join. */
 function textOf(shape: readonly number[]): string {
   if (shape.length === 1) return String(shape[0])
   return shape.length === 2 ? `${shape[0]},${shape[1]}` : shape.join()
 }
 
-/** So many elements become text at a time. */
+/** The number of elements that become text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
 /** Limits of a response, in bytes. */
 export interface ResponseLimits {
   readonly maxBytes: number
-  /** Of its JSON. */
+  /** The limit of its JSON. */
   readonly maxJsonBytes: number
 }
 
-/** For an answer in JSON that is larger than JSON may be. */
+/** The error for a JSON answer that exceeds the limit of JSON. */
 export const jsonTooLarge = (maxJsonBytes: number): TooLarge =>
   new TooLarge(
     `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for binary tensor data (parameters {"binary_data_output": true}), or send fewer rows`,
   )
 
-/** For an answer that is larger than any may be. */
+/** The error for an answer that exceeds the limit of any answer. */
 export const answerTooLarge = (maxBytes: number): TooLarge =>
   new TooLarge(
     `the answer is larger than the ${maxBytes} bytes allowed (MAX_BODY_BYTES); send fewer rows, or ask for fewer outputs or for binary tensor data`,
   )
 
-/** The bytes that so many elements take in JSON at the least, between its brackets. */
+/** The least number of bytes that these elements take in JSON, between its brackets. */
 export const leastJsonBytes = (datatype: Datatype, elements: number): number =>
   Math.max(0, elements * (DATATYPES[datatype].jsonBytes?.least ?? LEAST_TEXT) - 1)
 
-/** An empty text, with its comma. */
+/** An empty text with its comma. */
 const LEAST_TEXT = 3
 
 /** One output of a response, of which some rows are written. */
@@ -131,8 +128,8 @@ interface WrittenOutput {
 }
 
 /**
- * Writes a response whose outputs come some rows at a time. It keeps only the bytes, in memory of
- * their own.
+ * Writes a response whose outputs arrive some rows at a time. Keeps only the bytes, in memory of
+ * its own.
  */
 export class ResponseWriter {
   private readonly outputs: readonly WrittenOutput[]
@@ -140,7 +137,7 @@ export class ResponseWriter {
   private size = 0
   private jsonSize = 0
 
-  /** @param requested one entry an output, in the order outputs are added */
+  /** @param requested one entry per output, in the order in which outputs are added */
   constructor(requested: readonly RequestedOutput[], limits: ResponseLimits) {
     this.outputs = requested.map(({ binary }) => ({ binary, first: undefined, rows: 0, parts: [] }))
     this.limits = limits
@@ -148,8 +145,8 @@ export class ResponseWriter {
 
   /**
    * Writes the outputs of a run, in steps of a few milliseconds.
-   * @throws {TooLarge} when the response exceeds a limit
-   * @throws {ModelError} when these rows have another shape than those before
+   * @throws {TooLarge} if the response exceeds a limit
+   * @throws {ModelError} if these rows differ in shape from earlier ones
    */
   *add(outputs: readonly Tensor[]): Generator<void, void> {
     this.checkLeast(outputs)
@@ -186,7 +183,7 @@ export class ResponseWriter {
       : { json }
   }
 
-  /** Nothing is written where even the shortest JSON of these outputs is too long. */
+  /** Writes nothing if even the shortest JSON of these outputs is too long. */
   private checkLeast(outputs: readonly Tensor[]): void {
     let least = this.jsonSize
     for (const [i, { datatype, data }] of outputs.entries())
@@ -215,10 +212,10 @@ export class ResponseWriter {
   }
 }
 
-/** Without the data, whose memory is to be given back. */
+/** Without the data, so that its memory can be freed. */
 const shapeOf = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
-/** @throws {ModelError} where two runs of a request gave rows of different shapes */
+/** @throws {ModelError} if two runs of a request returned rows of different shapes */
 export function checkSameRows(first: Pick<Tensor, 'shape'>, { name, shape }: Tensor): void {
   const [before, now] = [first.shape.slice(1), shape.slice(1)]
   if (before.join() === now.join()) return
@@ -230,7 +227,7 @@ const UTF8 = new TextEncoder()
 const sizeOf = (parts: readonly Uint8Array[]) =>
   parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
 
-/** The model's own names, of which there are few, as JSON. */
+/** A name of the model as JSON; there are few of them, so they are kept. */
 function quoted(name: string): string {
   let json = QUOTED.get(name)
   if (json === undefined) {
@@ -242,7 +239,7 @@ function quoted(name: string): string {
 
 const QUOTED = new Map<string, string>()
 
-/** A tensor's data as the JSON array the protocol asks for: flat, row-major. */
+/** A tensor's data as the protocol's JSON array: flat, row-major. */
 export const encodeData = (tensor: Pick<Tensor, 'datatype' | 'data'>): string =>
   `[${encodeElements(tensor)}]`
 

@@ -1,7 +1,7 @@
 /**
  * The errors of an inference request, named by the side that has to act. The message tells the
- * caller what was wrong, where, and what would be right. The code is for programs: statuses and
- * metrics are looked up by it, and it crosses threads, which the class does not.
+ * caller what was wrong, where, and what would be right. The code is for programs: it selects
+ * statuses and metrics, and it survives the way between threads, which the class does not.
  */
 
 /** The request breaks the protocol or does not fit the model: the caller must change it. */
@@ -9,7 +9,7 @@ export class BadRequest extends Error {
   readonly code = 'BAD_REQUEST'
 }
 
-/** The request, its tensors or its response take more memory than a request may. */
+/** The request, its tensors or its response exceed the memory limit of a request. */
 export class TooLarge extends Error {
   readonly code = 'TOO_LARGE'
 }
@@ -20,8 +20,8 @@ export class ModelError extends Error {
 }
 
 /**
- * Turns away a request that came at a bad time, many at once under overload. It has no stack trace:
- * that would cost more than all else of a refusal, and nobody reads it.
+ * Refuses a request that came at a bad time, perhaps one of many under overload. It has no stack
+ * trace, which nobody would read and which would cost more than the rest of a refusal.
  */
 class TurnedAway extends Error {
   constructor(message: string) {
@@ -32,14 +32,14 @@ class TurnedAway extends Error {
   }
 }
 
-/** No room now; the same request may succeed later. */
+/** There is no room now; the same request may succeed later. */
 export class Overloaded extends TurnedAway {
   readonly code = 'OVERLOADED'
 }
 
 /**
- * The model is loading, has failed to load, or the process is ending; the same request may succeed
- * later, or elsewhere.
+ * The model is loading or has failed to load, or the process is ending. The same request may
+ * succeed later or elsewhere.
  */
 export class NotReady extends Error {
   readonly code = 'NOT_READY'
@@ -50,7 +50,7 @@ export class DeadlinePassed extends TurnedAway {
   readonly code = 'DEADLINE_PASSED'
 }
 
-/** The run lasted longer than a run may: the same request would most likely do so again. */
+/** The run exceeded its time limit; the same request would most likely exceed it again. */
 export class RunTimedOut extends Error {
   readonly code = 'RUN_TIMED_OUT'
 }
@@ -83,6 +83,6 @@ export function inferenceCodeOf(error: unknown): InferenceErrorCode | undefined 
   return code !== undefined && Object.hasOwn(CLASSES, code) ? code : undefined
 }
 
-/** Makes the error that another thread reported. */
+/** Recreates the error that another thread reported. */
 export const inferenceError = (code: InferenceErrorCode, message: string): InferenceError =>
   new CLASSES[code](message)

@@ -1,8 +1,9 @@
 import { parseProto } from './protobuf-schema.ts'
 
 /**
- * The service as the Open Inference Protocol and Triton publish it, less what means nothing for one
- * model: field numbers and names are theirs. `npm run docs:write` makes docs/inference.proto of it.
+ * The service as the Open Inference Protocol and Triton publish it, without the parts that do not
+ * apply to a single model. Field numbers and names are theirs. `npm run docs:write` generates
+ * docs/inference.proto from it.
  */
 export const INFERENCE_PROTO = `// The gRPC service of onnx-function: the Open Inference Protocol, with those of Triton's
 // additions that mean something for one model. Numbers and names are those of the published
@@ -308,7 +309,7 @@ message ModelConfig {
 }
 `
 
-/** Its name is Triton's, which clients of reflection ask for. */
+/** The file name is Triton's, because clients of reflection request it. */
 export const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 
 /** Tensor data stays bytes until its shape is known to fit the model. */

@@ -15,11 +15,11 @@ import {
 import { elementCount, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /**
- * Reads tensor data as JSON: row-major, flat or nested exactly as the shape says.
- * @param data as JSON.parse gives it, with bigints beyond 2^53 for a datatype of 64 bits; or as it
- * lies in the body
- * @param pieceBytes of data in the body, so much is parsed at a time
- * @throws {BadRequest} naming the element and what it should be
+ * Reads tensor data in JSON: row-major, flat or nested exactly as the shape says.
+ * @param data as JSON.parse returns it, with bigints beyond 2^53 for a 64-bit datatype; or its
+ * location in the body
+ * @param pieceBytes size of the pieces in which data in the body is parsed
+ * @throws {BadRequest} naming the element and the allowed values
  */
 export function readJsonData(
   data: unknown,
@@ -51,23 +51,23 @@ export function readJsonData(
   return elements
 }
 
-/** Reads tensor data into memory that is there already. */
+/** Reads tensor data into allocated memory. */
 export interface DataReader {
-  /** Each takes a few milliseconds. @throws {BadRequest} */
+  /** Each step takes a few milliseconds. @throws {BadRequest} */
   steps(): Iterable<void>
 }
 
-/** Tensor data that is no array of its own in the body. */
+/** Tensor data that is not a single array in the body. */
 export abstract class ScatteredData {
-  /** Reads it, beside others. */
+  /** Reads this data together with that of other inputs. */
   abstract readonly reader: DataReader
-  /** Memory for its elements. @throws {BadRequest} */
+  /** Allocates memory for its elements. @throws {BadRequest} */
   abstract allocate(shape: readonly number[], metadata: TensorMetadata): TensorData
 }
 
 /**
- * The same as {@link readJsonData}, but data that lies in the body is read by a reader, afterwards.
- * @param readers gets the reader
+ * Like {@link readJsonData}, but a reader reads data in the body afterwards.
+ * @param readers receives the reader
  */
 export function readJsonDataLater(
   data: unknown,
@@ -95,23 +95,23 @@ export const PIECE_BYTES = 64 * 1024
 
 /** An array that is being read. */
 interface OpenArray {
-  /** Where its bracket is. */
+  /** The position of its bracket. */
   readonly begin: number
   readonly depth: number
   readonly expected: number
-  /** So many of its parts are read. */
+  /** The number of its parts that are read. */
   length: number
 }
 
-/** Where a reader's elements go, where that is not an array of their own. */
+/** The destination of a reader's elements, if it is not an array of their own. */
 interface PieceOptions {
   readonly into?: TensorElements
-  /** The place of the first one there. */
+  /** The position of the first element there. */
   readonly from?: number
   readonly pieceBytes?: number
 }
 
-/** Parses an array some parts at a time, and keeps only the tensor's elements of them. */
+/** Parses an array some parts at a time, and keeps only the elements of the tensor. */
 export class PieceReader implements DataReader {
   readonly elements: TensorElements
   private readonly json: JsonData
@@ -119,7 +119,7 @@ export class PieceReader implements DataReader {
   private readonly metadata: TensorMetadata
   private readonly pieceBytes: number
   private readonly isNested: boolean
-  /** How many elements the array must have. */
+  /** The number of elements that the array must have. */
   private readonly expected: number
   private readonly filler: Filler
 
@@ -136,8 +136,8 @@ export class PieceReader implements DataReader {
     this.pieceBytes = pieceBytes
     this.isNested = shape.length > 1 && bytes[skipSpace(bytes, start + 1)] === OPEN_ARRAY
     this.expected = elementCount(shape)
-    // An element takes a byte and a comma at least. Nothing is allocated for elements that cannot
-    // be there.
+    // An element takes at least a byte and a comma. Do not allocate for elements that cannot be
+    // there.
     if (this.expected > (end - start) / 2) throw this.wrongLength(start, 0)
     this.elements = into ?? DATATYPES[metadata.datatype].allocate(this.expected)
     this.filler = new Filler(this.elements, from, { shape, metadata })
@@ -158,7 +158,7 @@ export class PieceReader implements DataReader {
       const behind = skipSpace(bytes, skipValue(bytes, part))
       const isLast = bytes[behind] !== COMMA
       if (behind - part > this.pieceBytes && isBracket(bytes[part])) {
-        // The comma before this part is at - 1.
+        // The comma before this part is at `at - 1`.
         if (piece < at) this.take(array, piece, at - 1)
         yield* this.readLargePart(array, part)
         piece = behind + 1
@@ -176,7 +176,7 @@ export class PieceReader implements DataReader {
     }
   }
 
-  /** Parses some parts of an array, from the first one's beginning to the last one's end. */
+  /** Parses some parts of an array, from the start of the first to the end of the last. */
   private take(array: OpenArray, from: number, to: number): void {
     const parts = this.parse(from, to)
     // Only an empty array has no value between its brackets.
@@ -188,7 +188,7 @@ export class PieceReader implements DataReader {
     else this.filler.flat(parts)
   }
 
-  /** A part that is too large to be parsed at once: it must be an array of the next dimension. */
+  /** Reads a part that is too large to parse at once: it must be an array of the next dimension. */
   private *readLargePart(array: OpenArray, at: number): Generator<void, void> {
     const { bytes } = this.json
     const deepest = this.isNested ? this.shape.length - 1 : 0
@@ -202,7 +202,7 @@ export class PieceReader implements DataReader {
     array.length++
   }
 
-  /** @param at where the array's closing bracket must be */
+  /** @param at the expected position of the array's closing bracket */
   private checkEnd({ begin, depth, expected, length }: OpenArray, at: number): void {
     const { bytes, end } = this.json
     if (bytes[at] !== CLOSE_ARRAY) throw this.notJson(`neither a comma nor ] is at byte ${at}`)
@@ -234,9 +234,9 @@ export class PieceReader implements DataReader {
 }
 
 /**
- * Rows of a tensor that are parsed already.
- * @param from the place of their first element
- * @param rows each nested as the shape's dimensions behind the first say
+ * Writes rows of a tensor that are already parsed.
+ * @param from position of their first element
+ * @param rows each nested as the dimensions after the first say
  */
 export function fillRows(
   elements: TensorElements,
@@ -247,15 +247,15 @@ export function fillRows(
   new Filler(elements, from, { shape, metadata }).nested(rows, 0)
 }
 
-/** What a tensor's elements are. */
+/** A description of a tensor's elements. */
 interface Filled {
   readonly shape: readonly number[]
   readonly metadata: TensorMetadata
 }
 
-/** Writes parsed elements, one behind the other. */
+/** Writes parsed elements one after another. */
 class Filler {
-  /** The place of the next element. */
+  /** The position of the next element. */
   next: number
   private readonly elements: TensorElements
   private readonly shape: readonly number[]
@@ -268,7 +268,7 @@ class Filler {
     this.metadata = metadata
   }
 
-  /** @param parts of the dimension `depth`: each is nested as those behind it say */
+  /** @param parts of the dimension `depth`, each nested as the following dimensions say */
   nested(parts: readonly unknown[], depth: number): void {
     const inner = depth + 1
     if (inner === this.shape.length) {
@@ -299,9 +299,9 @@ class Filler {
 }
 
 /**
- * Writes numbers up to the first that is none, or that the array does not hold as it is: an integer
- * comes back from it unchanged, and a float finite.
- * @returns how many were written
+ * Writes numbers up to the first value that is not a number or that the array cannot hold: an
+ * integer must come back unchanged, and a float must be finite.
+ * @returns the count of numbers written
  */
 function fillNumbers(
   elements: Exclude<TensorElements, string[]>,

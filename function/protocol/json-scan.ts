@@ -3,20 +3,20 @@ import { BadRequest, TooLarge } from './errors.ts'
 import { type ParsedJson, parseJson, show, withoutMark } from './json.ts'
 
 /**
- * JSON beside tensor data is names, shapes, an id, parameters. What values are parsed to takes up to
- * twenty times their size, and 100,000 keys take 90 ms.
+ * The JSON beside tensor data consists of names, shapes, an id and parameters. Parsed values take
+ * up to twenty times their size, and 100,000 keys take 90 ms.
  */
 const MOST_BESIDE_DATA = { bytes: 4 * 2 ** 20, values: 32 * 1024 }
 
 /**
- * A JSON array of tensor data that has been found in a body but not read: from its bracket to
- * behind the closing one.
+ * A JSON array of tensor data that was located in a body but not read: from its opening bracket to
+ * just after the closing one.
  */
 export class JsonData {
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number
-  /** What error messages call the body. */
+  /** The name of the body in error messages. */
   readonly where: string
 
   constructor(bytes: Uint8Array, start: number, end: number, where: string) {
@@ -37,12 +37,12 @@ export const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 
 /**
- * Parses an inference request as {@link parseJson} does, but leaves each input's `data` where it
- * lies, as {@link JsonData}.
+ * Parses an inference request like {@link parseJson}, but leaves each input's `data` in the body,
+ * as {@link JsonData}.
  * @param mostInputs of the model
- * @throws {BadRequest} as parseJson, when more inputs have data than the model takes, and when more
- * than 32,768 values are beside the data
- * @throws {TooLarge} when more than 4 MiB are beside the data
+ * @throws {BadRequest} as parseJson, if more inputs have data than the model has inputs, and if
+ * there are more than 32,768 values beside the data
+ * @throws {TooLarge} if there are more than 4 MiB beside the data
  */
 export function parseAroundData(body: Uint8Array, where: string, mostInputs: number): ParsedJson {
   if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
@@ -52,14 +52,14 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   const places = found.map(({ data }) => data)
   const { value } = parseJson(without(bytes, places, where), where)
   for (const { input, data } of found) {
-    // Valid JSON now, so that what was found is where it seemed to be.
+    // The JSON is valid, so the data is where it was found.
     const { inputs } = value as { inputs: { data: unknown }[] }
     ;(inputs[input] as { data: unknown }).data = data
   }
   return { value, exact: () => value }
 }
 
-/** Megabytes that are no JSON object need not be parsed to be refused. */
+/** Refuses megabytes that are not a JSON object without parsing them. */
 function checkObject(bytes: Uint8Array, where: string): void {
   const begin = skipSpace(bytes, 0)
   if (bytes[begin] === OPEN_OBJECT) return
@@ -70,7 +70,7 @@ function checkObject(bytes: Uint8Array, where: string): void {
   )
 }
 
-/** Where a value lies. */
+/** The location of a value. */
 export interface Place {
   readonly start: number
   readonly end: number
@@ -78,8 +78,8 @@ export interface Place {
 
 /**
  * The bytes with an empty array in each of these places.
- * @throws {BadRequest} when more than 32,768 values are left
- * @throws {TooLarge} when more than 4 MiB are left
+ * @throws {BadRequest} if more than 32,768 values are left
+ * @throws {TooLarge} if more than 4 MiB are left
  */
 export function without(bytes: Uint8Array, places: readonly Place[], where: string): Uint8Array {
   const around: Uint8Array[] = []
@@ -100,7 +100,7 @@ export function without(bytes: Uint8Array, places: readonly Place[], where: stri
   return rest
 }
 
-/** Whether there are more values than so many in the JSON. */
+/** Whether the JSON holds more than `most` values. */
 function holdsMoreValues(bytes: Uint8Array, most: number): boolean {
   let count = 1
   for (let at = 0; at < bytes.length && count <= most; at++) {
@@ -118,19 +118,19 @@ function checkBesideData(size: number, where: string): void {
   )
 }
 
-/** Where trailing white space begins. */
+/** The position at which trailing white space begins. */
 function endOfText(bytes: Uint8Array): number {
   let end = bytes.length
   while (isSpace(bytes[end - 1])) end--
   return end
 }
 
-/** Stands for data, and makes no valid JSON of what was none. */
+/** Replaces data. It does not turn invalid JSON into valid JSON. */
 const EMPTY_ARRAY = Buffer.from('[]')
 
 /**
- * Where each input's `data` lies. JSON.parse sees the rest: invalid JSON, and keys with escapes.
- * The limits hold while it looks: views of millions of arrays would take all of the memory.
+ * Locates each input's `data`. JSON.parse checks the rest: invalid JSON, and keys with escapes. The
+ * limits apply during the search: views of millions of arrays would take all of the memory.
  */
 function findData(
   bytes: Uint8Array,
@@ -164,7 +164,7 @@ function findData(
 }
 
 /**
- * Where the values of these members lie in the object that `bytes` holds, in the order of the bytes.
+ * Locates the values of these members in the object that `bytes` holds, in the order of the bytes.
  */
 export function findMembers(
   bytes: Uint8Array,
@@ -186,14 +186,14 @@ export const isArray = (bytes: Uint8Array): boolean => bytes[skipSpace(bytes, 0)
 export const isObjectText = (bytes: Uint8Array): boolean =>
   bytes[skipSpace(bytes, 0)] === OPEN_OBJECT
 
-/** A JSON array that is written wrongly. */
+/** The error for a malformed JSON array. */
 const notArray = (where: string, why: string) =>
   new BadRequest(`${where} is not valid JSON: ${why}`)
 
 /**
- * Where the elements of the array that `bytes` holds lie. Whether each is valid JSON is seen by
- * parsing it.
- * @throws {BadRequest} when they are no array
+ * Locates the elements of the array that `bytes` holds. Parsing shows later whether each is valid
+ * JSON.
+ * @throws {BadRequest} if `bytes` does not hold an array
  */
 export function* findElements(bytes: Uint8Array, where: string): Generator<Place, void> {
   let at = skipSpace(bytes, skipSpace(bytes, 0) + 1)
@@ -213,8 +213,8 @@ export function* findElements(bytes: Uint8Array, where: string): Generator<Place
 }
 
 /**
- * @param visit told each key and where its value begins, says where that ends
- * @returns behind the object
+ * @param visit receives each key and the start of its value; returns the end of the value
+ * @returns the position after the object
  */
 function eachMember(
   bytes: Uint8Array,
@@ -234,7 +234,7 @@ function eachMember(
   return bytes[at] === CLOSE_OBJECT ? at + 1 : bytes.length
 }
 
-/** The same for an array's elements. */
+/** Like {@link eachMember}, for the elements of an array. */
 function eachElement(
   bytes: Uint8Array,
   begin: number,
@@ -269,7 +269,7 @@ function skipString(bytes: Uint8Array, open: number): number {
   return bytes.length
 }
 
-/** Where a value ends: brackets are counted, nothing is checked. */
+/** The end of a value: counts brackets and checks nothing. */
 export function skipValue(bytes: Uint8Array, from: number): number {
   if (isBracket(bytes[from])) return skipBrackets(bytes, from)
   if (bytes[from] === QUOTE) return skipString(bytes, from)
@@ -281,13 +281,13 @@ export function skipValue(bytes: Uint8Array, from: number): number {
 const isEnd = (byte: number | undefined) =>
   byte === COMMA || byte === CLOSE_ARRAY || byte === CLOSE_OBJECT || isSpace(byte)
 
-/** The inner loop takes 1.5 ns a byte, and all other ways that were tried two or three times that. */
+/** The inner loop takes 1.5 ns per byte; the alternatives tried took two or three times as long. */
 function skipBrackets(bytes: Uint8Array, from: number): number {
   const { length } = bytes
   let depth = 0
   for (let at = from; at < length; at++) {
     let byte = bytes[at] as number
-    // Of all that tensor data consists of, only quotes and brackets matter here.
+    // In tensor data, only quotes and brackets matter here.
     while (byte < OPEN_ARRAY && byte !== QUOTE) {
       at++
       if (at === length) return length
@@ -303,7 +303,7 @@ function skipBrackets(bytes: Uint8Array, from: number): number {
   return length
 }
 
-/** How many elements an array has that is valid JSON. */
+/** The number of elements of an array that is valid JSON. */
 export function countElements(bytes: Uint8Array, begin: number): number {
   let count = 0
   eachElement(bytes, begin, at => {

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { BadRequest } from './errors.ts'
 
-/** Triton's limit for the same (docs/protocol: JSON nesting depth 100). */
+/** The same as Triton's limit (docs/protocol: JSON nesting depth 100). */
 const MAX_DEPTH = 100
 
 const QUOTE = 0x22
@@ -15,16 +15,16 @@ const CLOSE_OBJECT = 0x7d
 export interface ParsedJson {
   readonly value: unknown
   /**
-   * The same with integers beyond 2^53 as bigints, which keep all their digits. The first call
-   * parses once more, so only readers of INT64 and UINT64 tensors make it.
+   * The same value with integers beyond 2^53 as bigints, which keep all digits. The first call
+   * parses again, so only readers of INT64 and UINT64 tensors call it.
    */
   readonly exact: () => unknown
 }
 
 /**
- * Parses a request's JSON strictly (RFC 8259): UTF-8 only, no key twice in one object, at most 100
- * levels deep. A byte order mark is ignored, as section 8.1 allows.
- * @throws {BadRequest} saying what `where` holds instead
+ * Parses a request's JSON strictly (RFC 8259): only UTF-8, no duplicate keys in an object, at most
+ * 100 levels of nesting. A byte order mark is ignored, as section 8.1 allows.
+ * @throws {BadRequest} naming `where` and the problem
  */
 export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   if (!isUtf8(bytes)) throw new BadRequest(`${where} is not valid UTF-8`)
@@ -58,8 +58,8 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
 }
 
 /**
- * What JSON.parse() says of a text; where it stopped at a bare NaN or Infinity, which Python's json
- * module writes, with the words that stand for it.
+ * The error of JSON.parse() for a text. If it stopped at a bare NaN or Infinity, which Python's
+ * json module writes, adds the words that stand for the value.
  */
 export function whyNotJson(error: unknown, text: string): string {
   const { message } = error as Error
@@ -71,26 +71,24 @@ export function whyNotJson(error: unknown, text: string): string {
 const BARE_STOP = /^Unexpected token '[NI]'|^No number after minus sign/
 const BARE_NUMBER = /[[,:\s](?:NaN|-?Infinity)\s*[\],}]/
 
-/**
- * Integers beyond 2^53 have 16 digits or more. Digits after a decimal point do not count.
- */
+/** Integers beyond 2^53 have at least 16 digits. Digits after a decimal point do not count. */
 const MAY_HOLD_BIG_INTEGERS = /[[,:\s-]\d{16}/
 
 /**
- * Values that are such integers: no key, and no part of a longer number. The most digits that 64
- * bits hold are 20. A longer one fits no tensor, and making a bigint of ten million digits takes
+ * Matches values that are such integers, but not keys or parts of longer numbers. 64 bits hold at
+ * most 20 digits. A longer integer fits no tensor, and making a bigint of ten million digits takes
  * seconds.
  */
 const BIG_INTEGERS = /(?<![\d.eE+-])-?[1-9]\d{15,19}(?![\d.eE]|\s*:)/g
 
-/** JSON.parse, but integers beyond 2^53 are bigints. */
+/** Like JSON.parse, but integers beyond 2^53 become bigints. */
 export const parseExactly = (text: string): unknown =>
   MAY_HOLD_BIG_INTEGERS.test(text) ? parseBigIntegers(text) : JSON.parse(text)
 
 /**
- * A reviver would be called for every value: 127 KiB with one such integer took 60 ms. These
- * integers are marked instead, as strings that no caller can write, and found again in what
- * JSON.parse makes of the rest at its own speed.
+ * A reviver would be called for every value: 127 KiB with one such integer took 60 ms. Instead,
+ * these integers are marked as strings that no caller can write, JSON.parse reads the text at its
+ * own speed, and the marks are then replaced.
  */
 function parseBigIntegers(text: string): unknown {
   const mark = `${Math.random()}:`
@@ -129,7 +127,7 @@ export type JsonObject = { readonly [key: string]: unknown }
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** A JSON value as an error message shows it: short, and of one line. */
+/** A JSON value for an error message: short and on one line. */
 export function show(value: unknown): string {
   const shown =
     typeof value === 'bigint'
@@ -149,11 +147,11 @@ function showOther(value: unknown): string {
   return JSON.stringify(typeof value === 'string' ? value.slice(0, 60) : value) ?? 'nothing'
 }
 
-/** Without a byte order mark. */
+/** Removes a byte order mark. */
 export const withoutMark = (bytes: Uint8Array): Uint8Array =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
 
-/** What valid JSON says of itself. */
+/** Facts about a valid JSON text. */
 interface Written {
   readonly keys: number
   readonly objects: number
@@ -161,15 +159,15 @@ interface Written {
 }
 
 /**
- * The keys in the text: strings that a colon follows. JSON.parse keeps the last of two equal keys in
- * silence, so comparing with the keys it kept finds the others.
+ * Counts the keys in the text: strings followed by a colon. JSON.parse silently keeps the last of
+ * two equal keys, so a comparison with the number of keys kept finds duplicates.
  */
 function countWritten(bytes: Uint8Array): Written {
   const { length } = bytes
   let [keys, objects, depth, deepest] = [0, 0, 0, 0]
   for (let at = 0; at < length; at++) {
     let byte = bytes[at] as number
-    // Numbers, commas and space end the loop for nothing.
+    // Skips numbers, commas and space quickly.
     while (byte < OPEN_ARRAY && byte !== QUOTE && at < length) {
       at++
       byte = bytes[at] as number
@@ -188,7 +186,7 @@ function countWritten(bytes: Uint8Array): Written {
   return { keys, objects, depth: deepest }
 }
 
-/** Most strings are short; the end of a long one is found at the speed of indexOf. */
+/** Most strings are short; indexOf finds the end of a long one faster. */
 const SHORT_STRING = 32
 
 function behindString(bytes: Uint8Array, open: number): number {
@@ -220,8 +218,8 @@ function isEscaped(text: string, at: number): boolean {
 }
 
 /**
- * The keys that objects have, until so many objects are found. Arrays come last: of a request all
- * objects are found before the elements of its tensors are looked at.
+ * Counts the keys of objects until `objects` objects are found. Arrays come last: in a request, all
+ * objects are found before the elements of tensors are visited.
  */
 function keysHeld(root: unknown, objects: number): number {
   let keys = 0

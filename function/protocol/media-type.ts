@@ -1,13 +1,13 @@
-/** application/json, application/*+json, or nothing said. */
+/** application/json, application/*+json, or no content type. */
 export const isJson = (type: string) => type === '' || /^[^/]+\/(?:[^/]+\+)?json$/.test(type)
 
 export interface MediaType {
-  /** In lower case, without parameters; empty where none is given. */
+  /** In lower case, without parameters; empty if no type is given. */
   readonly type: string
   readonly charset: string
 }
 
-/** Most callers send one content type. */
+/** Cached, because most callers always send the same content type. */
 let last = { contentType: '', mediaType: { type: '', charset: 'utf-8' } }
 
 export function mediaTypeOf(contentType = ''): MediaType {

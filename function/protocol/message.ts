@@ -18,14 +18,14 @@ import type { InferenceRequest } from './request.ts'
 import type { Signature, Tensor, TensorData, TensorMetadata } from './tensor.ts'
 
 /*
- * An inference request and its response as protobuf messages. The request is read by the same code
- * as JSON is (decode.ts), so that the same rules hold.
+ * An inference request and its response as protobuf messages. The code that reads JSON (decode.ts)
+ * also reads the request, so the same rules apply.
  */
 
 const REQUEST = INFERENCE.message('ModelInferRequest')
 const RESPONSE = INFERENCE.message('ModelInferResponse')
 
-/** What must be known of a request before it is read. */
+/** The facts that must be known before a request is read. */
 export interface RequestHead {
   readonly modelName: string
   readonly modelVersion: string
@@ -34,10 +34,10 @@ export interface RequestHead {
   readonly wantsFinal: boolean
 }
 
-/** The fields of ModelInferRequest that name things, and its parameters. */
+/** The number of fields of ModelInferRequest before the tensors: names and parameters. */
 const HEAD_FIELDS = 4
 
-/** @throws {BadRequest|TooLarge} where the message is no protobuf, or has too many fields */
+/** @throws {BadRequest|TooLarge} if the message is not valid protobuf or has too many fields */
 export function readHead(message: Uint8Array): RequestHead {
   const cursor = new Cursor(message)
   const fields: Uint8Array[] = []
@@ -58,14 +58,14 @@ export function readHead(message: Uint8Array): RequestHead {
   }
 }
 
-/** For a request as a message. */
+/** For a request that is a protobuf message. */
 export class MessageCodec implements Codec<EncodedMessage> {
   readonly bytes: MessageBytes
   readonly #limits: ResponseLimits
-  /** The data came as raw contents. */
+  /** Whether the data came as raw contents. */
   #isRaw = false
 
-  /** @param limits of what a large request may take */
+  /** @param limits for a large request */
   constructor(bytes: MessageBytes, limits: ResponseLimits = UNLIMITED) {
     this.bytes = bytes
     this.#limits = limits
@@ -88,12 +88,12 @@ const UNLIMITED: ResponseLimits = {
   maxJsonBytes: Number.POSITIVE_INFINITY,
 }
 
-/** The request as JSON says it, less the data. */
+/** The request in the form of JSON, without the data. */
 function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
   return {
     ...(id !== '' && { id }),
-    // How outputs are written follows from the request's data. What HTTP has parameters for means
-    // nothing here.
+    // The request's data decides how outputs are written. Parameters that only HTTP defines have no
+    // effect here.
     parameters: { ...parametersOf(parameters), binary_data_output: true },
     inputs: inputs.map(({ name, datatype, shape, parameters }: Message) => ({
       name,
@@ -108,18 +108,18 @@ function asJson({ id, parameters, inputs, outputs }: Message): JsonObject {
   }
 }
 
-/** One without a value is absent. */
+/** A parameter without a value counts as absent. */
 const parametersOf = (parameters: ReadonlyMap<string, Message>): JsonObject =>
   Object.fromEntries(
     [...parameters].map(([name, parameter]) => [name, parameter?.parameter_choice]),
   )
 
-/** Data in the contents of each input, or in the raw contents of all. */
+/** Data in the contents of each input, or in the raw contents of all inputs. */
 class InputsOfMessage implements InputData {
   readonly #inputs: readonly Message[]
   readonly #raw: readonly Uint8Array[]
 
-  /** @throws {BadRequest} where there are not as many raw contents as inputs */
+  /** @throws {BadRequest} if the number of raw contents differs from that of the inputs */
   constructor({ inputs, raw_input_contents: raw }: Message) {
     this.#inputs = inputs
     this.#raw = raw
@@ -161,11 +161,14 @@ interface MessageWriterOptions {
 interface WrittenOutput {
   readonly first: Tensor
   rows: number
-  /** As raw contents, or as InferTensorContents: such messages put after each other are one. */
+  /** Raw contents, or InferTensorContents: several such messages in a row are equivalent to one. */
   readonly parts: Uint8Array[]
 }
 
-/** Raw contents answer raw contents; typed ones answer typed ones where no output is FP16. */
+/**
+ * Answers raw contents with raw contents; answers typed contents with typed contents if no output
+ * is FP16.
+ */
 class MessageWriter implements Encoder<EncodedMessage> {
   readonly #options: MessageWriterOptions
   #outputs: readonly WrittenOutput[] = []
@@ -221,5 +224,5 @@ class MessageWriter implements Encoder<EncodedMessage> {
   }
 }
 
-/** This response is the request's last one, and its only one (Triton). */
+/** This response is the request's only one, and so the last (Triton). */
 const FINAL = new Map([['triton_final_response', { bool_param: true }]])

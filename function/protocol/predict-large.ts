@@ -38,13 +38,13 @@ import type { InferenceRequest } from './request.ts'
 import { elementCount, type Signature, type TensorData, type TensorMetadata } from './tensor.ts'
 
 /*
- * A large V1 request, read from its bytes piece by piece: to the same as a small one, which is
- * parsed at once (predict.ts).
+ * Reads a large V1 request from its bytes piece by piece. The result is the same as for a small
+ * request, which is parsed at once (predict.ts).
  */
 
 const BODY = 'the body'
 
-/** A model without a shape may take any, and NumPy no more dimensions than these. */
+/** A model without a shape may accept any, and NumPy has at most this many dimensions. */
 const MOST_DIMENSIONS = 64
 
 export class LargePredictCodec implements Codec<EncodedResponse> {
@@ -54,7 +54,7 @@ export class LargePredictCodec implements Codec<EncodedResponse> {
   private instances: number | undefined
   private unread: Iterable<void> = []
 
-  /** @param pieceBytes so much is parsed at a time */
+  /** @param pieceBytes size of the pieces that are parsed */
   constructor(bytes: PredictBytes, limits: ResponseLimits, pieceBytes = PIECE_BYTES) {
     this.request = bytes
     this.limits = limits
@@ -75,7 +75,7 @@ export class LargePredictCodec implements Codec<EncodedResponse> {
 
   *readData(): Generator<void, void> {
     yield* this.unread
-    // The text is not needed any more. Free it now, before the run takes memory, too.
+    // The text is no longer needed. Free it now, before the run takes memory, too.
     free(this.request.body)
   }
 
@@ -85,7 +85,7 @@ export class LargePredictCodec implements Codec<EncodedResponse> {
 }
 
 interface Read {
-  /** The V2 request that says the same, its data still in the bytes. */
+  /** The equivalent V2 request, with its data still in the bytes. */
   readonly value: JsonObject
   readonly instances: number | undefined
 }
@@ -95,14 +95,14 @@ const LETTER_N = 'n'.charCodeAt(0)
 function readPredict(body: Uint8Array, signature: Signature, pieceBytes: number): Read {
   if (!isUtf8(body)) throw new BadRequest(`${BODY} is not valid UTF-8`)
   const bytes = withoutMark(body)
-  // One that is null is parsed with the rest, and counts as absent.
+  // A member that is null is parsed with the rest, and counts as absent.
   const members = findMembers(bytes, ['instances', 'inputs']).filter(
     ({ start }) => bytes[start] !== LETTER_N,
   )
   const { value } = parseJson(without(bytes, members, BODY), BODY)
   const isByRows = instancesOf(value) !== undefined
   const place = members.find(({ name }) => name === (isByRows ? 'instances' : 'inputs'))
-  // A key with escapes, whose value was parsed with the rest.
+  // The key contains escapes, so its value was parsed with the rest.
   if (place === undefined) throw new BadRequest(`${BODY} names instances or inputs with escapes`)
   const within = bytes.subarray(place.start, place.end)
   return isByRows ? readRows(within, signature, pieceBytes) : readColumns(within, signature)
@@ -122,13 +122,13 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
     columns =
       name !== undefined && others.length === 0
         ? { [name]: column }
-        : // Which says what is wrong with it.
+        : // This throws the precise error.
           namedColumns(isArray(bytes) ? new Array(countElements(bytes, 0)) : column, signature)
   }
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }
 }
 
-/** An array is left where it is; any other value is parsed. */
+/** An array stays in the bytes; any other value is parsed. */
 function dataAt(bytes: Uint8Array, { start, end }: Place): unknown {
   const value = bytes.subarray(start, end)
   return isArray(value)
@@ -142,7 +142,7 @@ function tensorAt(value: unknown, fits: readonly number[]): JsonObject {
   return { shape: completed(shape, fits), data }
 }
 
-/** The shape of an array, by its first elements. */
+/** The shape of an array, from its first elements. */
 function shapeAt(bytes: Uint8Array): number[] {
   const shape: number[] = []
   for (let at = 0; isArrayAt(bytes, at) && shape.length <= MOST_DIMENSIONS; ) {
@@ -176,10 +176,10 @@ function readRows(bytes: Uint8Array, signature: Signature, pieceBytes: number): 
   return { value, instances: rows.count }
 }
 
-/** One input's values, of which each row has one. */
+/** One input's values, one for each row. */
 class Column extends ScatteredData {
   readonly reader: RowsReader
-  /** Of a row. */
+  /** The shape of one row. */
   readonly shape: readonly number[]
   metadata: TensorMetadata | undefined
   elements: TensorElements | undefined
@@ -196,7 +196,7 @@ class Column extends ScatteredData {
 
   allocate(shape: readonly number[], metadata: TensorMetadata): TensorData {
     const elements = elementCount(shape)
-    // An element takes a byte and a comma at least.
+    // An element takes at least a byte and a comma.
     if (elements > this.reader.byteLength / 2) {
       throw new BadRequest(
         `input ${show(metadata.name)}: the first instance has the shape [${this.shape}], but not all ${this.reader.count} can have it`,
@@ -208,7 +208,7 @@ class Column extends ScatteredData {
   }
 }
 
-/** Rows that are objects, with a value for each input. */
+/** Rows that are objects with a value for each input. */
 class RowsReader implements DataReader {
   readonly count: number
   private readonly bytes: Uint8Array
@@ -217,7 +217,7 @@ class RowsReader implements DataReader {
   private readonly pieceBytes: number
   private readonly byName = new Map<string, Column>()
 
-  /** @param bytes an array */
+  /** @param bytes of an array */
   constructor(bytes: Uint8Array, signature: Signature, pieceBytes: number) {
     this.bytes = bytes
     this.signature = signature
@@ -230,7 +230,7 @@ class RowsReader implements DataReader {
     return this.bytes.byteLength
   }
 
-  /** @param first the first row, whose shapes all must have */
+  /** @param first the first row; all rows must have its shapes */
   columns(first: Uint8Array): JsonObject {
     const { values, places } = this.parse(first, 0)
     for (const { name, shape } of this.signature.inputs) {
@@ -262,7 +262,7 @@ class RowsReader implements DataReader {
     take()
   }
 
-  /** Some rows with commas between them. */
+  /** Reads some rows, separated by commas. */
   private readPiece(bytes: Uint8Array, row: number): void {
     const json = parseJson(Buffer.concat([OPEN, bytes, CLOSE]), BODY)
     const rows = (this.isExact ? json.exact() : json.value) as unknown[]
@@ -270,7 +270,7 @@ class RowsReader implements DataReader {
     for (const [name, column] of this.byName) fill(column, row, values[name] ?? [])
   }
 
-  /** A row that is too large to be parsed at once: its values are read one by one. */
+  /** Reads a row that is too large to parse at once: its values are read one by one. */
   private *readLarge(bytes: Uint8Array, row: number): Generator<void, void> {
     const { values, places } = this.parse(bytes, row)
     for (const [name, column] of this.byName) {
@@ -280,7 +280,7 @@ class RowsReader implements DataReader {
     }
   }
 
-  /** A row without its arrays where it is large. */
+  /** Parses a row; a large row without its arrays. */
   private parse(bytes: Uint8Array, row: number) {
     const names = this.signature.inputs.map(({ name }) => name)
     const isLarge = isObjectText(bytes) && bytes.byteLength > this.pieceBytes
@@ -293,7 +293,7 @@ class RowsReader implements DataReader {
   }
 }
 
-/** As columnsOf, but each row must be an object: the first is one. */
+/** Like columnsOf, but each row must be an object, as the first one is. */
 function objectColumns(rows: readonly unknown[], signature: Signature, row: number) {
   const wrong = rows.findIndex(value => !isObject(value))
   return wrong === -1

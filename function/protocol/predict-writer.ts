@@ -4,37 +4,37 @@ import { BadRequest, ModelError, TooLarge } from './errors.ts'
 import { show } from './json.ts'
 import { elementCount, type Tensor, type TensorData } from './tensor.ts'
 
-/** So many elements become text at a time. */
+/** The number of elements that become text at a time. */
 const ELEMENTS_AT_A_TIME = 16 * 1024
 
-/** So much text becomes bytes at a time. */
+/** The length of text that becomes bytes at a time. */
 const TEXT_AT_A_TIME = 64 * 1024
 
 const UTF8 = new TextEncoder()
 
 /**
- * Writes the response of a V1 request whose outputs come some rows at a time. It keeps only the
+ * Writes the response of a V1 request whose outputs arrive some rows at a time. Keeps only the
  * bytes.
  */
 export class PredictWriter implements Encoder<EncodedResponse> {
   private readonly instances: number | undefined
   private readonly limits: ResponseLimits
-  /** One for all where rows are asked, else one an output. */
+  /** One text for all outputs if the answer is by rows, else one per output. */
   private texts: Text[] = []
-  /** Of the first run. */
+  /** The outputs of the first run. */
   private outputs: readonly Pick<Tensor, 'name' | 'shape'>[] | undefined
   private rows = 0
   private bytes = 0
 
-  /** @param instances how many rows were asked, or undefined for an answer by columns */
+  /** @param instances number of rows in the request; undefined for an answer by columns */
   constructor(instances: number | undefined, limits: ResponseLimits) {
     this.instances = instances
     this.limits = limits
   }
 
   /**
-   * @throws {BadRequest} when an output has not a row for each instance @throws {TooLarge}
-   * @throws {ModelError} when these rows have another shape than those before
+   * @throws {BadRequest} if an output does not have one row per instance @throws {TooLarge}
+   * @throws {ModelError} if these rows differ in shape from earlier ones
    */
   *add(outputs: readonly Tensor[]): Generator<void, void> {
     this.outputs ??= outputs.map(({ name, shape }) => ({ name, shape }))
@@ -123,13 +123,13 @@ export class PredictWriter implements Encoder<EncodedResponse> {
   }
 }
 
-/** Text that becomes bytes now and then. */
+/** Text that is converted to bytes from time to time. */
 class Text {
   private readonly parts: Uint8Array[] = []
   private readonly count: (bytes: number) => void
   private text = ''
 
-  /** @param count is given the bytes of each part */
+  /** @param count receives the number of bytes of each part */
   constructor(count: (bytes: number) => void) {
     this.count = count
   }
@@ -149,22 +149,22 @@ class Text {
     this.parts.push(part)
   }
 
-  /** A short text as it is. */
+  /** A short text stays text. */
   all(): readonly (string | Uint8Array)[] {
     this.count(Buffer.byteLength(this.text))
     return [...this.parts, this.text]
   }
 }
 
-/** One text where no part is bytes yet. */
+/** A single text if no part is bytes yet. */
 function joined(parts: readonly (string | Uint8Array)[]): EncodedResponse {
   if (parts.every(part => typeof part === 'string')) return { json: parts.join('') }
   return { json: parts.map(part => (typeof part === 'string' ? UTF8.encode(part) : part)) }
 }
 
 /**
- * The part of a tensor that one index into its first `depth` dimensions, taken together, leaves:
- * nested as the other dimensions say.
+ * Writes the part of a tensor that remains when one index selects from its first `depth`
+ * dimensions, flattened; nested as the other dimensions say.
  */
 function* write(text: Text, tensor: Tensor, depth: number, index: number): Generator<void, void> {
   const { shape } = tensor

@@ -13,14 +13,14 @@ import type { Signature } from './tensor.ts'
  * https://www.tensorflow.org/tfx/serving/api_rest#predict_api
  *
  * By rows: {"instances": [row, …]} is answered by {"predictions": [row, …]}; by columns: {"inputs":
- * …} by {"outputs": …}. Where there is one tensor its value stands alone, otherwise an object has
- * them by name. A value is nested as its shape says. V1 says neither datatypes nor shapes, so the
- * values are read as a V2 request of the model's datatypes, with all of V2's rules.
+ * …} by {"outputs": …}. A single tensor's value stands alone; several are in an object by name. A
+ * value is nested according to its shape. V1 carries neither datatypes nor shapes, so the values
+ * are read like a V2 request with the model's datatypes, by all rules of V2.
  */
 
 /** A V1 request that fits the model. */
 export interface PredictRequest extends InferenceRequest {
-  /** How many instances were given by rows; undefined where tensors were given by columns. */
+  /** The number of instances in a request by rows; undefined for a request by columns. */
   readonly instances: number | undefined
 }
 
@@ -35,7 +35,7 @@ export class PredictCodec implements Codec<EncodedResponse> {
   private readonly read: () => ParsedJson
   private instances: number | undefined
 
-  /** @param request bytes, or what came parsed with an event's envelope */
+  /** @param request bytes, or JSON that was parsed as part of an event */
   constructor(request: Uint8Array | ParsedJson) {
     if (request instanceof Uint8Array) {
       this.bytes = { kind: 'predict', body: request }
@@ -56,7 +56,8 @@ export class PredictCodec implements Codec<EncodedResponse> {
 }
 
 /**
- * @throws {BadRequest} naming the mistake in the request, or why the model cannot be asked by V1
+ * @throws {BadRequest} naming the mistake in the request, or why the model cannot be used through
+ * V1
  */
 export function decodePredict(json: ParsedJson, signature: Signature): PredictRequest {
   checkSayable(signature)
@@ -69,7 +70,7 @@ export function decodePredict(json: ParsedJson, signature: Signature): PredictRe
   return { ...request, instances: instancesOf(json.value)?.length }
 }
 
-/** @throws {BadRequest} for a model that JSON cannot ask */
+/** @throws {BadRequest} if JSON cannot carry the model's tensors */
 export function checkSayable({ inputs, outputs }: Signature): void {
   const unsayable = [...inputs, ...outputs].find(({ datatype }) => !hasJson(datatype))
   if (unsayable === undefined) return
@@ -78,7 +79,7 @@ export function checkSayable({ inputs, outputs }: Signature): void {
   )
 }
 
-/** The V2 request that says the same. */
+/** The equivalent V2 request. */
 function toV2(body: unknown, signature: Signature): JsonObject {
   const instances = instancesOf(body)
   const values =
@@ -90,7 +91,7 @@ function toV2(body: unknown, signature: Signature): JsonObject {
 
 /**
  * The columns of a request by columns, by name.
- * @throws {BadRequest} when they have no names, and the model several inputs
+ * @throws {BadRequest} if they have no names and the model has several inputs
  */
 export function namedColumns(columns: unknown, signature: Signature): JsonObject {
   if (isObject(columns)) return columns
@@ -102,7 +103,7 @@ export function namedColumns(columns: unknown, signature: Signature): JsonObject
 }
 
 /**
- * The V2 request of these columns.
+ * The V2 request for these columns.
  * @param tensorOf the shape and the data of a value; `fits` is the model's shape
  */
 export function requestOf(
@@ -113,16 +114,16 @@ export function requestOf(
   return {
     inputs: Object.entries(columns).map(([name, value]) => {
       const metadata = signature.inputs.find(input => input.name === name)
-      // An unknown name is refused by V2's own decoder.
+      // V2's own decoder refuses an unknown name.
       return { name, datatype: metadata?.datatype, ...tensorOf(value, metadata?.shape ?? []) }
     }),
   }
 }
 
 /**
- * The rows of a request by rows; undefined for one by columns. A member that is null counts as
- * absent, as in V2.
- * @throws {BadRequest} when it is neither
+ * The rows of a request by rows; undefined for a request by columns. A member that is null counts
+ * as absent, as in V2.
+ * @throws {BadRequest} if the request is neither
  */
 export function instancesOf(body: unknown): readonly unknown[] | undefined {
   if (!isObject(body)) throw new BadRequest(`a predict request is a JSON object, not ${show(body)}`)
@@ -146,8 +147,8 @@ export function instancesOf(body: unknown): readonly unknown[] | undefined {
 const SIGNATURE = 'serving_default'
 
 /**
- * The rows' values of each input; of the only input where the rows are no objects.
- * @param first the place of the first of these rows in the request
+ * The rows' values of each input; of the only input if the rows are not objects.
+ * @param first position of the first of these rows in the request
  */
 export function columnsOf(
   instances: readonly unknown[],
@@ -189,8 +190,8 @@ function checkNames(
 const namesOf = ({ inputs }: Signature) => inputs.map(({ name }) => show(name)).join(', ')
 
 /**
- * A value nested as its shape says, with that shape, read from its first elements: whether the
- * others agree is for V2 to check.
+ * A nested value, with the shape of its first elements. V2's decoder checks that the other elements
+ * have the same shape.
  */
 function tensorOf(
   value: unknown,
@@ -200,7 +201,7 @@ function tensorOf(
   return { shape: completed(shapeOf(value), fits), data: value }
 }
 
-/** The shape of a parsed value, by its first elements. */
+/** The shape of a parsed value, from its first elements. */
 export function shapeOf(value: unknown): number[] {
   const shape: number[] = []
   let level = value
@@ -211,7 +212,7 @@ export function shapeOf(value: unknown): number[] {
   return shape
 }
 
-/** @param fits the model's shape, for what an empty value leaves open */
+/** @param fits the model's shape, which completes the shape of an empty value */
 export function completed(shape: number[], fits: readonly number[]): number[] {
   if (shape.at(-1) !== 0) return shape
   return [...shape, ...fits.slice(shape.length).map(dimension => Math.max(dimension, 0))]

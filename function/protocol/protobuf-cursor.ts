@@ -1,6 +1,6 @@
 import { BadRequest } from './errors.ts'
 
-/** How a field is written (protobuf encoding, "Message Structure"). */
+/** The wire types of fields (protobuf encoding, "Message Structure"). */
 export const VARINT = 0
 export const FIXED64 = 1
 export const LENGTH = 2
@@ -8,20 +8,20 @@ export const GROUP = 3
 const END_GROUP = 4
 export const FIXED32 = 5
 
-/** A varint has so many bytes at most. */
+/** The most bytes of a varint. */
 const LONGEST_VARINT = 10
 
 const MOST_NESTED_GROUPS = 100
 
-/** A group is passed over in one turn. */
+/** A group is skipped in one turn. */
 const MOST_FIELDS_OF_GROUP = 64 * 1024
 
 export const malformed = (why: string) =>
   new BadRequest(`the message is not valid protobuf: ${why}`)
 
 /**
- * Goes through a message field by field. Its state is the field that it stands on, so that nothing
- * is allocated for a field.
+ * Goes through a message field by field. Its state is the current field, so that no memory is
+ * allocated per field.
  */
 export class Cursor {
   readonly bytes: Uint8Array
@@ -29,7 +29,7 @@ export class Cursor {
   #at: number
   number = 0
   wire = 0
-  /** Where the field's value begins, and ends: of a LENGTH field what is behind its length. */
+  /** The start and end of the field's value; for a LENGTH field, without the length. */
   start = 0
   end = 0
 
@@ -41,8 +41,8 @@ export class Cursor {
 
   /**
    * Goes to the next field.
-   * @returns false behind the last
-   * @throws {BadRequest} where the bytes are no message
+   * @returns false after the last field
+   * @throws {BadRequest} if the bytes are not a message
    */
   next(): boolean {
     if (this.#at >= this.#end) return false
@@ -85,7 +85,7 @@ export class Cursor {
       )
   }
 
-  /** Groups are of proto2, and unknown here. */
+  /** Groups belong to proto2, and are unknown here. */
   #skipGroup(): void {
     const { number } = this
     const open = [number]
@@ -102,7 +102,7 @@ export class Cursor {
     this.wire = GROUP
   }
 
-  /** A tag or a length: 32 bits without a sign. */
+  /** Reads a tag or a length: 32 bits, unsigned. */
   #readSmall(): number {
     const first = this.bytes[this.#at] as number
     if (this.#at < this.#end && first < 0x80) {
@@ -116,17 +116,17 @@ export class Cursor {
   }
 }
 
-/** @returns behind the varint @throws {BadRequest} where it has no end */
+/** @returns the position after the varint @throws {BadRequest} if it has no end */
 export function varintEnd(bytes: Uint8Array, from: number, end: number): number {
   const last = Math.min(end, from + LONGEST_VARINT)
   for (let at = from; at < last; at++) if ((bytes[at] as number) < 0x80) return at + 1
   throw malformed(`the number at byte ${from} has no end`)
 }
 
-/** The high 32 bits of the varint read last; its low ones are returned. */
+/** The high 32 bits of the varint read last; readVarint returns the low ones. */
 export let highBits = 0
 
-/** @returns the low 32 bits, without a sign; {@link highBits} has the others */
+/** @returns the low 32 bits, unsigned; {@link highBits} has the others */
 export function readVarint(bytes: Uint8Array, from: number, end: number): number {
   const behind = varintEnd(bytes, from, end)
   let low = 0
@@ -143,7 +143,7 @@ export function readVarint(bytes: Uint8Array, from: number, end: number): number
   return low >>> 0
 }
 
-/** @returns a bigint where a number would not be exact */
+/** @returns a bigint if a number would not be exact */
 export function readInteger(
   bytes: Uint8Array,
   from: number,

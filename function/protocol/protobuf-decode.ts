@@ -12,27 +12,27 @@ import {
 } from './protobuf-cursor.ts'
 import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 
-/** Fields by name, as the .proto file calls them. Absent ones have proto3's default. */
+/** Fields by their names in the .proto file. Absent fields have proto3's default. */
 // biome-ignore lint/suspicious/noExplicitAny: the schema says what the fields are
 export type Message = Record<string, any>
 
 /**
- * Two bytes of a message can become an object of a hundred. Tensor data does not count: it stays
- * bytes until its shape is known.
+ * Two bytes of a message can become an object of a hundred bytes. Tensor data does not count: it
+ * stays bytes until its shape is known.
  */
 const MOST_FIELDS = 64 * 1024
 
-/** @throws {TooLarge} where a message has so many fields that they are not read */
+/** @throws {TooLarge} if a message has too many fields to read */
 export function checkFieldCount(count: number): void {
   if (count > MOST_FIELDS)
     throw new TooLarge(`the message has more than ${MOST_FIELDS} fields beside tensor data`)
 }
 
 /**
- * Reads a message. Bytes are views, and so are messages of lazy types. A map is a Map; an integer
- * that a number cannot hold is a bigint.
- * @throws {BadRequest} where it is no protobuf, or a text no UTF-8
- * @throws {TooLarge} where it has more than 65,536 fields
+ * Reads a message. Bytes are views, and so are messages of lazy types. A map becomes a Map; an
+ * integer that a number cannot hold becomes a bigint.
+ * @throws {BadRequest} if it is not valid protobuf, or a text is not UTF-8
+ * @throws {TooLarge} if it has more than 65,536 fields
  */
 export const decodeMessage = (type: MessageType, bytes: Uint8Array): Message =>
   new Decoder(bytes).message(type, 0, bytes.length)
@@ -56,7 +56,7 @@ class Decoder {
     while (cursor.next()) {
       this.#count()
       const field = type.byNumber[cursor.number]
-      // A field of another wire type is an unknown one.
+      // A field with another wire type counts as unknown.
       if (field === undefined) continue
       const wire = wireOf(field)
       if (cursor.wire === wire) this.#add(message, field, cursor)
@@ -123,7 +123,7 @@ class Decoder {
 
   #string(name: string, start: number, end: number): string {
     const text = this.#text.toString('utf8', start, end)
-    // What is no UTF-8 becomes U+FFFD.
+    // Bytes that are not UTF-8 become U+FFFD.
     if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(start, end)))
       throw malformed(`${name} is not UTF-8`)
     return text

@@ -2,7 +2,7 @@ import { FIXED32, FIXED64, LENGTH, VARINT } from './protobuf-cursor.ts'
 import type { Message } from './protobuf-decode.ts'
 import { EnumType, type Field, MessageType } from './protobuf-schema.ts'
 
-/** Bytes in pieces, which stand for a `bytes` field, or for a message that is written already. */
+/** Bytes in pieces, for a `bytes` field or for a message that is already encoded. */
 export class Parts {
   readonly parts: readonly Uint8Array[]
   readonly byteLength: number
@@ -17,9 +17,9 @@ export class Parts {
 const MOST_COPIED = 1024
 
 /**
- * Writes a message. What equals proto3's default is left out, except within repeated fields and
+ * Writes a message. Omits values that equal proto3's default, except in repeated fields and
  * choices.
- * @returns its bytes, in pieces where it has large ones
+ * @returns its bytes, in pieces if it contains large ones
  */
 export function encodeMessage(type: MessageType, message: Message): Parts {
   const writer = new Writer()
@@ -28,14 +28,14 @@ export function encodeMessage(type: MessageType, message: Message): Parts {
 }
 
 /**
- * Writes from the end to the begin: so a message's length is known when it is to be written before
+ * Writes from the end to the start, so that a message's length is known when it is written before
  * the message.
  */
 class Writer {
   readonly #parts: Uint8Array[] = []
   #buffer = Buffer.allocUnsafe(256)
   #at = this.#buffer.length
-  /** Bytes of the parts. */
+  /** The number of bytes in the parts. */
   #flushed = 0
 
   finish(): Uint8Array[] {
@@ -87,7 +87,7 @@ class Writer {
     this.#tag(field, LENGTH)
   }
 
-  /** @returns how it is written */
+  /** @returns the wire type */
   #scalar({ type }: Field, value: unknown): number {
     if (type === 'float' || type === 'double') {
       const size = type === 'float' ? 4 : 8
@@ -162,7 +162,7 @@ class Writer {
   }
 }
 
-/** A negative number is written as the 64 bits of its two's complement. */
+/** A negative number is written as 64-bit two's complement. */
 function varintOf(value: number | bigint): number[] {
   const bytes: number[] = []
   if (typeof value === 'number' && value >= 0) {

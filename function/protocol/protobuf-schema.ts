@@ -1,6 +1,6 @@
 /*
- * Reads .proto files: the part of the language (proto3) that our services need. So one text says
- * what a message is, to the code that reads and writes it, to reflection, and to people.
+ * Reads .proto files: the part of the language (proto3) that our services need. One text thus
+ * defines the messages for the code that reads and writes them, for reflection, and for people.
  */
 
 export type Scalar =
@@ -18,25 +18,25 @@ export interface Field {
   readonly name: string
   readonly number: number
   readonly repeated: boolean
-  /** The name of the choice that it is one of. */
+  /** The name of the choice that contains the field. */
   readonly oneof: string | undefined
-  /** A scalar, or what the text calls the message or enum. */
+  /** A scalar, or the name of the message or enum in the text. */
   readonly typeName: string
   readonly type: Scalar | MessageType | EnumType
 }
 
 export class MessageType {
-  /** With its package, such as `inference.ModelInferRequest`. */
+  /** Includes the package, such as `inference.ModelInferRequest`. */
   readonly fullName: string
   readonly name: string
   readonly fields: Field[] = []
   readonly byNumber: (Field | undefined)[] = []
   readonly nested: (MessageType | EnumType)[] = []
-  /** A pair of a map. */
+  /** Whether it is an entry of a map. */
   readonly isMapEntry: boolean
-  /** Its bytes are handed over as they are, for code that reads them better. */
+  /** Its bytes are passed on undecoded, for code that reads them more efficiently. */
   lazy = false
-  /** What a message says that does not say it. */
+  /** The values of fields that a message omits. */
   readonly defaults: Record<string, unknown> = {}
 
   constructor(fullName: string, isMapEntry = false) {
@@ -74,10 +74,10 @@ export interface Service {
 export interface ProtoFile {
   readonly name: string
   readonly package: string
-  /** Messages and enums that are not inside others. */
+  /** Messages and enums that are not nested in others. */
   readonly types: readonly (MessageType | EnumType)[]
   readonly services: readonly Service[]
-  /** @throws {Error} where it has no such message */
+  /** @throws {Error} if the file has no such message */
   message(name: string): MessageType
 }
 
@@ -97,7 +97,7 @@ const isScalar = (name: string): name is Scalar => Object.hasOwn(SCALARS, name)
 
 const lastOf = (fullName: string) => fullName.slice(fullName.lastIndexOf('.') + 1)
 
-/** @throws {Error} where the text is not of this part of the language */
+/** @throws {Error} if the text is not in this part of the language */
 export const parseProto = (name: string, text: string): ProtoFile => new ProtoParser(name, text)
 
 const NOTHING: readonly never[] = Object.freeze([])
@@ -110,7 +110,7 @@ class ProtoParser implements ProtoFile {
   readonly #tokens: readonly string[]
   #at = 0
   readonly #byName = new Map<string, MessageType | EnumType>()
-  /** Fields name messages that may come later. */
+  /** Fields may name messages that come later. */
   readonly #unresolved: (() => void)[] = []
 
   constructor(name: string, text: string) {
@@ -235,7 +235,7 @@ class ProtoParser implements ProtoFile {
     })
   }
 
-  /** From the inside out. */
+  /** Searches from the innermost scope outwards. */
   #resolve(name: string, scope: string): MessageType | EnumType {
     const type = this.#byName.get(`${scope}.${name}`)
     if (type !== undefined) return type
@@ -281,6 +281,6 @@ function defaultOf({ repeated, type }: Field): unknown {
   return type instanceof MessageType ? undefined : SCALARS[type]
 }
 
-/** As protoc names things: `_raw_input_contents` is RawInputContents. */
+/** Converts a name as protoc does: `_raw_input_contents` becomes RawInputContents. */
 export const camel = (name: string) =>
   name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())

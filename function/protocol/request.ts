@@ -1,24 +1,24 @@
 import type { Tensor } from './tensor.ts'
 
-/** An output the caller asked for. */
+/** An output that the caller requested. */
 export interface RequestedOutput {
   readonly name: string
-  /** True: binary tensor data; false: JSON. */
+  /** True for binary tensor data, false for JSON. */
   readonly binary: boolean
-  /** So many of its highest values instead of all (Triton's classification extension). */
+  /** The number of highest values to return instead of all (Triton's classification extension). */
   readonly classes?: number
 }
 
 /** An inference request that fits the model: every input present once, checked, in graph order. */
 export interface InferenceRequest {
-  /** Absent if the caller gave none; we do not invent one. */
+  /** Absent if the caller gave none; the server does not invent one. */
   readonly id?: string
   readonly inputs: readonly Tensor[]
-  /** In the order the answer gives them. */
+  /** In the order of the answer. */
   readonly outputs: readonly RequestedOutput[]
   /**
-   * How long the caller waits for the run to begin (schedule policy extension's `timeout`); absent
-   * means no limit of its own.
+   * How long the caller waits for the run to begin (`timeout` of the schedule policy extension).
+   * Absent if the request sets no limit.
    */
   readonly timeoutMicroseconds?: number
 }

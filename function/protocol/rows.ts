@@ -2,7 +2,7 @@ import { DATATYPES } from './datatypes.ts'
 import { ModelError } from './errors.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
-/** Tensors of one input, put after each other along the first dimension. */
+/** Concatenates tensors of one input along the first dimension. */
 export function join(tensors: readonly Tensor[]): Tensor {
   const [first] = tensors as [Tensor]
   const shape = [
@@ -25,8 +25,8 @@ export function join(tensors: readonly Tensor[]): Tensor {
 /**
  * Splits a joined run's outputs back into those of each request, without copying.
  * @param outputs tensors of shape [sum(rows), …]
- * @param rows rows of each request, in the order they were joined
- * @throws {ModelError} when an output's first dimension is not sum(rows)
+ * @param rows rows of each request, in the order in which they were joined
+ * @throws {ModelError} if an output's first dimension is not sum(rows)
  */
 export function split(outputs: readonly Tensor[], rows: readonly number[]): Tensor[][] {
   const total = rows.reduce((sum, count) => sum + count, 0)
@@ -43,7 +43,7 @@ export function split(outputs: readonly Tensor[], rows: readonly number[]): Tens
   })
 }
 
-/** Rows from `from` on, without copying where they are numbers. */
+/** Rows from `from` on; numbers are not copied. */
 export const takeRows = (tensor: Tensor, from: number, count: number): Tensor =>
   part(tensor, from, count, elementCount(tensor.shape.slice(1)))
 

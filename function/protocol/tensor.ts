@@ -3,14 +3,14 @@ import type { Datatype, TensorData } from './datatypes.ts'
 export type { TensorData } from './datatypes.ts'
 
 /**
- * Bytes of a text besides its characters: a JavaScript string and its place, and ONNX Runtime's
- * copy of it.
+ * Bytes of a text besides its characters: a JavaScript string, its array slot, and ONNX Runtime's
+ * copy.
  */
 export const TEXT_BYTES = 64
 
 /**
- * One tensor as the protocol names it. `data` is row-major and holds exactly the elements `shape`
- * says.
+ * One tensor in the protocol's terms. `data` is row-major and holds exactly the elements of
+ * `shape`.
  */
 export interface Tensor {
   readonly name: string
@@ -26,17 +26,17 @@ export interface TensorMetadata {
   /** −1 is a variable dimension. */
   readonly shape: readonly number[]
   /**
-   * The graph's name for each variable dimension ('' where it has none): equal names must have
-   * equal sizes.
+   * The graph's name of each variable dimension ('' if it has no name): equal names must have equal
+   * sizes.
    */
   readonly dimensionNames: readonly string[]
-  /** The graph gives no shape at all, so any rank fits; `shape` then says [-1]. */
+  /** The graph gives no shape, so any rank fits; `shape` is then [-1]. */
   readonly anyRank: boolean
-  /** Of an output that the graph gives class names: those, in the order of its last dimension. */
+  /** The class names that the graph gives an output, in the order of its last dimension. */
   readonly labels?: readonly string[]
 }
 
-/** The tensors a model takes and gives, in graph order. */
+/** The input and output tensors of a model, in graph order. */
 export interface Signature {
   readonly inputs: readonly TensorMetadata[]
   readonly outputs: readonly TensorMetadata[]
@@ -49,10 +49,7 @@ export function elementCount(shape: readonly number[]): number {
   return count
 }
 
-/**
- * Whether every input begins with a variable dimension, so that requests of several rows make
- * sense.
- */
+/** Whether every input begins with a variable dimension, so that requests can have several rows. */
 export function isBatched({ inputs }: Signature): boolean {
   return inputs.length > 0 && inputs.every(({ shape, anyRank }) => shape[0] === -1 && !anyRank)
 }
