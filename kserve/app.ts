@@ -3,11 +3,11 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Middleware, Respond } from '../function/http/listener.ts'
 
 /**
- * The predictor as an Express application. Requests of HTTP/1.1 pass through it on their way to the
- * listener's routes; it cannot stand on HTTP/2, whose requests are routed at once.
+ * The predictor as an Express application. HTTP/1.1 requests pass through it to the listener's
+ * routes; HTTP/2 requests are routed directly, because it cannot serve them.
  *
  * It answers nothing itself. The listener reads bodies and writes answers, so that limits, errors,
- * compression and the end of the process are the same with and without it.
+ * compression and shutdown are the same with and without it.
  */
 export function createApp(): Middleware {
   const app = express()
@@ -16,7 +16,8 @@ export function createApp(): Middleware {
     ;(response.locals.respond as Respond)()
   })
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
-    // Express would read a target that is no path by url.parse, which is deprecated and will throw.
+    // For a target that is not a path, Express would use url.parse, which is deprecated and will
+    // throw.
     if (!request.url?.startsWith('/')) return respond()
     ;(response as Response).locals = { respond }
     // The application has no route for a target without a path.

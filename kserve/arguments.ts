@@ -4,7 +4,7 @@ import { MOUNTED_MODEL } from '../function/config/config.ts'
 import type { VariableName } from '../function/config/variables.ts'
 
 /**
- * Arguments of KServe's model server that stand for a variable (kserve/kserve:
+ * Arguments of KServe's model server that correspond to a variable (kserve/kserve:
  * python/kserve/kserve/model_server.py).
  */
 const HONOURED: Readonly<Record<string, VariableName>> = {
@@ -13,7 +13,9 @@ const HONOURED: Readonly<Record<string, VariableName>> = {
   http_port: 'PORT',
 }
 
-/** Its other arguments, which manifests written for it carry, and what to use instead. */
+/**
+ * Other arguments of that server, which existing manifests contain, and their replacements here.
+ */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   workers: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
   max_threads: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
@@ -40,26 +42,26 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 
 const FLAGS = ['enable_predictor_health_check']
 
-/** The settings that a predictor is started with. */
+/** The settings with which a predictor is started. */
 export interface PredictorArguments {
-  /** The environment, with the arguments' values in the place of the variables they stand for. */
+  /** The environment, in which arguments override the variables they correspond to. */
   readonly env: NodeJS.ProcessEnv
-  /** The variables that arguments stand for, as those are written. */
+  /** The variables that arguments set, with the arguments as written. */
   readonly givenAs: Partial<Record<VariableName, string>>
-  /** A sentence for each argument that is KServe's, but has no effect here. */
+  /** A message for each of KServe's arguments that has no effect here. */
   readonly withoutEffect: readonly string[]
 }
 
 /**
- * Reads KServe's arguments, as `--flag value` or `--flag=value`; the last of two counts. They win
- * over the environment. If neither names a model folder, it is the folder that KServe mounts, if
- * there is one.
+ * Reads KServe's arguments, as `--flag value` or `--flag=value`; the last one counts. They take
+ * precedence over the environment. If neither names a model folder, the default is the folder that
+ * KServe mounts, if it exists.
  *
  * KServe itself adds no argument to a predictor's container. All come from an InferenceService or a
  * runtime, so an unknown one is a mistake there.
  * @param args as process.argv, from the first argument on
- * @param mounted where KServe mounts models
- * @throws {Error} of one line, naming the argument and what is allowed
+ * @param mounted the folder in which KServe mounts models
+ * @throws {Error} of one line that names the argument and the allowed values
  */
 export function readArguments(
   args: readonly string[],
@@ -90,8 +92,8 @@ export function readArguments(
 }
 
 /**
- * KServe says so of a model that comes as an image: another container links its folder after this
- * one has started.
+ * KServe sets this for a model that comes as an image: another container links its folder after
+ * this one has started.
  */
 export const isMountedLate = (env: NodeJS.ProcessEnv) => env.MODEL_INIT_MODE === 'async'
 
@@ -112,7 +114,7 @@ function tokens(args: readonly string[]): readonly Token[] {
       )
     if (!Object.hasOwn(options, token.name))
       throw new Error(`argument ${token.rawName} is unknown; arguments are ${ALLOWED}`)
-    // parseArgs takes whatever follows for the value.
+    // parseArgs takes any following argument as the value.
     const missing = token.inlineValue === false && token.value.startsWith('--')
     return { name: token.name, value: missing ? undefined : token.value }
   })

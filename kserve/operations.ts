@@ -6,8 +6,8 @@ import { exampleOf } from '../function/transform/example.ts'
 import { mediaTypeOf } from '../function/transform/schema.ts'
 
 /*
- * KServe's V1 in OpenAPI. V1 says neither datatypes nor shapes, so without the author's own schemas
- * an instance may be anything.
+ * KServe's V1 in OpenAPI. V1 carries neither datatypes nor shapes, so without the author's own
+ * schemas an instance may be any value.
  */
 
 const models: OperationOf = ({ name }) => ({
@@ -82,7 +82,7 @@ function answerSchema({ transform }: Described): Schema {
   }
 }
 
-/** Of the author's schema. V1 carries no bytes. */
+/** The example of the author's schema. V1 cannot carry bytes. */
 function example({ transform }: Described) {
   const { preprocess, input } = transform ?? {}
   if (!preprocess || input === undefined || mediaTypeOf(input) !== undefined) return undefined

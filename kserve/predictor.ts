@@ -7,8 +7,8 @@ import { isMountedLate, readArguments } from './arguments.ts'
 import { predictorRows } from './routes.ts'
 
 /**
- * How long the container that holds the model may take to link its folder; its image was pulled
- * before this process started.
+ * How long the container with the model may take to link its folder; its image was pulled before
+ * this process started.
  */
 const MOUNT_TIMEOUT_MS = 60_000
 

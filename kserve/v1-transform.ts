@@ -19,14 +19,12 @@ import type { Service } from '../function/service.ts'
 import type { Protocol } from '../function/telemetry/metrics.ts'
 import type { Call, CallData, Reply } from '../function/transform/call.ts'
 
-/*
- * V1 by the author's own code: one call an instance, one prediction an answer.
- */
+/* V1 with the author's own code: one call per instance, one prediction per answer. */
 
-/** So many instances are under way together; of large ones fewer. */
+/** The number of instances in progress together; fewer if they are large. */
 const TOGETHER = { instances: 256, bytes: 128 * 1024 }
 
-/** Answers a V1 request over HTTP, whatever becomes of it. */
+/** Answers a V1 request over HTTP; errors become answers, too. */
 export async function predictBare(
   request: Request,
   caller: Caller,
@@ -35,7 +33,7 @@ export async function predictBare(
   const { headers, body } = request
   try {
     checkMediaType(request)
-    // The whole of it is scanned here, in one turn.
+    // The whole body is scanned here in one turn.
     if (body.byteLength > model.maxJsonBytes) throw tooLarge(body, model.maxJsonBytes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'http' }
     return toAnswer(await predictByTransform(body, asking))
@@ -49,7 +47,7 @@ const tooLarge = ({ byteLength }: Uint8Array, maxJsonBytes: number) =>
     `${byteLength} bytes of JSON are larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); send fewer instances`,
   )
 
-/** What a V1 request is asked with. */
+/** The parts of a V1 request that its calls need. */
 interface Asking {
   readonly headers: Request['headers']
   readonly caller: Caller
@@ -58,7 +56,7 @@ interface Asking {
   readonly event?: Call['event']
 }
 
-/** @throws {BadRequest} and what the data plane throws */
+/** @throws {BadRequest} and the errors of the data plane */
 async function predictByTransform(body: Uint8Array, asking: Asking): Promise<EncodedResponse> {
   const predictions: string[] = []
   for (const group of groupsOf(instancesIn(body))) {
@@ -76,7 +74,7 @@ async function askTogether(
   try {
     return await Promise.all(group.map((data, i) => predictionOf(data, first + i, asking)))
   } catch (error) {
-    // The others are not waited for. Those of an event may have the caller of a whole batch.
+    // Do not wait for the others. Those of an event may share the caller of a whole batch.
     if (asking.event === undefined) hangUp(asking.caller)
     throw error
   }
@@ -97,7 +95,7 @@ async function predictionOf(
   }
 }
 
-/** An error that is the caller's to mend says which instance it is about. */
+/** Adds the instance to an error that the caller has to fix. */
 function named(error: unknown, i: number): unknown {
   const { code, message } = error as { readonly code?: string; readonly message: string }
   if (code !== 'BAD_REQUEST' && code !== 'TRANSFORM_REFUSED') return error
@@ -105,7 +103,7 @@ function named(error: unknown, i: number): unknown {
 }
 
 /**
- * The instances of a V1 request, each as it lies in the body: threads parse them.
+ * The instances of a V1 request, each as bytes of the body: threads parse them.
  * @throws {BadRequest}
  */
 function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {

@@ -52,7 +52,7 @@ function sourceIn(path: string): string {
   return source
 }
 
-/** esbuild, of the project: serving needs none. @throws {Error} of one line */
+/** Loads esbuild from the project, because serving does not need it. @throws {Error} of one line */
 async function loadBundler(source: string): Promise<typeof Esbuild> {
   for (const from of [source, join(process.cwd(), 'package.json')]) {
     try {
@@ -67,11 +67,11 @@ async function loadBundler(source: string): Promise<typeof Esbuild> {
 
 interface Bundle {
   readonly code: string
-  /** Packages that are left out, because they have native code. */
+  /** Packages that are left out of the bundle because they have native code. */
   readonly kept: readonly string[]
 }
 
-/** CommonJS packages need require(), which ES modules do not have. */
+/** CommonJS packages need require(), which ES modules lack. */
 const REQUIRE = `import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);`
 
 async function bundle(source: string, esbuild: typeof Esbuild): Promise<Bundle> {
@@ -98,7 +98,7 @@ async function bundle(source: string, esbuild: typeof Esbuild): Promise<Bundle> 
   return { code: outputFiles[0]?.text ?? '', kept: [...kept].sort() }
 }
 
-/** Makes `import … from 'validate'` give this code. */
+/** Makes `import … from 'validate'` return this code. */
 function provide(build: Esbuild.PluginBuild, code: string): void {
   build.onResolve({ filter: /^validate$/ }, ({ path, importer }) =>
     importer === '<stdin>' ? { path, namespace: 'validate' } : undefined,
@@ -108,7 +108,7 @@ function provide(build: Esbuild.PluginBuild, code: string): void {
 
 const PACKAGE_NAME = /^(?:@[^/]+\/)?[^./][^/]*/
 
-/** Leaves packages with native code where they are, and notes their names. */
+/** Leaves packages with native code out of the bundle, and records their names. */
 function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   build.onResolve({ filter: /^[^./]/ }, ({ path, resolveDir }) => {
     const [name] = PACKAGE_NAME.exec(path) ?? []
@@ -120,7 +120,7 @@ function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   })
 }
 
-/** Where Node finds a package, upwards from a folder. */
+/** The folder of a package as Node finds it, upwards from a folder. */
 function packageFolder(name: string, from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name)
@@ -129,7 +129,7 @@ function packageFolder(name: string, from: string): string | undefined {
   }
 }
 
-/** Packages that load native code of the package that depends on them. */
+/** Packages that load the native code of the packages that depend on them. */
 const LOADERS = [
   'bindings',
   'node-gyp-build',
@@ -139,8 +139,8 @@ const LOADERS = [
 ]
 
 /**
- * Whether a package has native code: it is compiled at install (binding.gyp), brings it, loads it, or
- * has a package of its own for each platform, as napi-rs's have.
+ * Whether a package has native code: it is compiled at installation (binding.gyp), contains or
+ * loads native code, or has one package per platform, as those of napi-rs do.
  */
 function isNative(folder: string): boolean {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))

@@ -3,11 +3,11 @@ import { checkNode } from '../node-version.ts'
 import { serve } from './serve.ts'
 import { Usage } from './usage.ts'
 
-/** A command, and what `--help` says of it. */
+/** A command and its text in `--help`. */
 interface Command {
   readonly usage: string
   readonly summary: string
-  /** @returns its function, which is loaded only where it is asked for */
+  /** @returns the command's function, loaded only when it is used */
   readonly load: () => Promise<(args: readonly string[]) => void | Promise<void>>
 }
 
@@ -15,7 +15,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
     usage: '[serve] [MODEL] [--port N] [--watch]',
     summary: 'serves a .onnx file or a model folder',
-    // Here: a file more would be a millisecond of a start.
+    // Imported statically: one more file would cost a millisecond at startup.
     load: async () => serve,
   },
   check: {
@@ -55,7 +55,7 @@ ${Object.values(COMMANDS)
 COMMAND --help tells more of a command. Everything else is set by environment variables.
 `
 
-/** The command line. @param args as process.argv, from the first argument on */
+/** Runs the command line. @param args as process.argv, from the first argument on */
 export async function runCommand(args: readonly string[]): Promise<void> {
   try {
     checkNode(process.versions.node)

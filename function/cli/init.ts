@@ -16,13 +16,13 @@ FOLDER  is made; its name is the function's: a-z, 0-9 and -, first a letter
 func create -l typescript -t onnx --repository REPOSITORY writes the same.
 `
 
-/** The name that the template has in the place of the project's. */
+/** The template's name in place of the project's. */
 const TEMPLATE_NAME = 'my-classifier'
 
-/** As Kubernetes names Services (RFC 1035). */
+/** Kubernetes' rule for names of Services (RFC 1035). */
 const NAME = /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 
-/** This package's folder, of which the build is one below, and this file two. */
+/** This package's folder: one level above the build, two above this file. */
 const PACKAGE = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url),
 )
@@ -71,7 +71,7 @@ function writeProject(folder: string, name: string): void {
   writeFileSync(join(folder, 'func.yaml'), funcYaml(name, manifest))
 }
 
-/** The project brings this very package, because a registry does not have it. */
+/** Packs this package into the project, because no registry has it. */
 function packInto(folder: string): void {
   mkdirSync(folder, { recursive: true })
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, PACKAGE]

@@ -42,7 +42,9 @@ interface Given {
   readonly port: string | undefined
 }
 
-/** @throws {Error} of one line, which names the option or variable, its value and what is allowed */
+/**
+ * @throws {Error} of one line that names the option or variable, its value and the allowed values
+ */
 function configOf({ model, port }: Given): Config {
   const given = {
     ...(model !== undefined && { MODEL_DIR: model }),

@@ -1,4 +1,6 @@
 import { readTemplate } from './template.mjs'
 
-/** The files of a new project, by their paths; a character is a byte. The build takes them in. */
+/**
+ * The files of a new project by path; each character stands for one byte. The build includes them.
+ */
 export const FILES: Readonly<Record<string, string>> = readTemplate()

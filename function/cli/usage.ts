@@ -1,11 +1,11 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
-/** The command line is wrong; the message says how in one line. */
+/** The command line is wrong; the message explains the mistake in one line. */
 export class Usage extends Error {}
 
 /**
- * The options and the positional arguments of a command.
- * @throws {Usage} where an option is unknown, lacks its value, or there are too many arguments
+ * The options and positional arguments of a command.
+ * @throws {Usage} if an option is unknown or lacks its value, or there are too many arguments
  */
 export function readArguments<const Options extends NonNullable<ParseArgsConfig['options']>>(
   args: readonly string[],

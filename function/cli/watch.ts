@@ -9,16 +9,16 @@ import { runProcess } from '../process.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
 import { findTransform } from '../transform/find.ts'
 
-// Its members are functions that belong to it.
+// Accesses the module as an object, because its functions use `this`.
 const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
 
-/** An editor, or a training script, writes several files, or one in pieces. */
+/** An editor or a training script may write several files, or one file in pieces. */
 const QUIET_MS = 100
 
 /**
- * Serves, in a process of its own, and at each change of the model's folder starts another: it takes
- * over once it is ready, and the one before it ends when it has answered what it has. Node's cluster
- * holds the port, and gives each connection to one of them, so that none is lost.
+ * Serves in a separate process, and starts another one at each change of the model folder. The new
+ * process takes over once it is ready; the old one ends when its requests are answered. Node's
+ * cluster module holds the port and gives each connection to one process, so no connection is lost.
  */
 export async function watch(configure: () => Config): Promise<void> {
   if (cluster.isWorker) {
@@ -28,7 +28,7 @@ export async function watch(configure: () => Config): Promise<void> {
     }))
     return
   }
-  // What is wrong with the configuration ends this process, too.
+  // An invalid configuration ends this process as well.
   const config = configure()
   const log = createLog(config.logLevel)
   const supervisor = new Supervisor(log, await choosePort(config))
@@ -40,10 +40,10 @@ export async function watch(configure: () => Config): Promise<void> {
   supervisor.replace()
 }
 
-/** The port, where the configuration says any: all processes must have the same one. */
+/** The port, if the configuration allows any: all processes must use the same one. */
 const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
 
-/** transform.js, which is taken first, may have been built from an older transform.ts. */
+/** transform.js takes precedence, but may have been built from an older transform.ts. */
 function preferSource(config: Config): Config {
   if (config.transform !== undefined) return config
   const { transform } = findTransform(findModel(config.modelDir), config)
@@ -77,8 +77,8 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
     return opened.on('error', error => log.error({ err: error }, sentence))
   }
   let watcher = open()
-  // On Linux Node watches each file by itself: one that was replaced (git and many editors rename a
-  // new file over the old one) it does not see any more, but for a new watcher.
+  // On Linux, Node watches each file individually and loses one that is replaced (git and many
+  // editors rename a new file over the old one), so a new watcher is needed.
   const settled = () => {
     const before = watcher
     watcher = open()
@@ -87,7 +87,7 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
   }
 }
 
-/** The process that serves, and the one that will. */
+/** The serving process and its successor. */
 class Supervisor {
   private readonly log: Log
   private serving: Worker | undefined
@@ -95,16 +95,16 @@ class Supervisor {
   private isEnding = false
   private readonly env: NodeJS.ProcessEnv
 
-  /** @param env what its processes get besides this one's */
+  /** @param env variables that its processes get in addition to those of this one */
   constructor(log: Log, env: NodeJS.ProcessEnv) {
     this.log = log
     this.env = env
   }
 
-  /** Starts another process with the files as they are now. */
+  /** Starts another process with the current files. */
   replace(): void {
     if (this.isEnding) return
-    // It has not served anything, and has read older files.
+    // The process has served nothing yet, and has read older files.
     this.next?.process.kill('SIGKILL')
     const worker = cluster.fork(this.env)
     this.next = worker
@@ -112,7 +112,7 @@ class Supervisor {
     worker.once('exit', (code: number | null) => this.ended(worker, code ?? 1))
   }
 
-  /** @param signal this process got; a terminal sends INT to its children, too */
+  /** @param signal that this process received; a terminal also sends SIGINT to its children */
   end(signal: 'SIGTERM' | 'SIGINT'): void {
     const isKnown = signal === 'SIGINT' && process.stdin.isTTY
     const workers = Object.values(cluster.workers ?? {})
@@ -138,7 +138,7 @@ class Supervisor {
       if (others.length === 0) process.exit(code)
     } else if (worker === this.next) {
       this.next = undefined
-      // It has said why.
+      // The child has already logged the reason.
       if (this.serving === undefined) process.exit(code)
     } else if (worker === this.serving) {
       this.serving = undefined

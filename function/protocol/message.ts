@@ -34,7 +34,7 @@ export interface RequestHead {
   readonly wantsFinal: boolean
 }
 
-/** The number of fields of ModelInferRequest before the tensors: names and parameters. */
+/** Fields of ModelInferRequest with numbers up to this one hold names and parameters. */
 const HEAD_FIELDS = 4
 
 /** @throws {BadRequest|TooLarge} if the message is not valid protobuf or has too many fields */

@@ -122,7 +122,7 @@ function readColumns(bytes: Uint8Array, signature: Signature): Read {
     columns =
       name !== undefined && others.length === 0
         ? { [name]: column }
-        : // This throws the precise error.
+        : // namedColumns throws the precise error.
           namedColumns(isArray(bytes) ? new Array(countElements(bytes, 0)) : column, signature)
   }
   return { value: requestOf(columns, signature, tensorAt), instances: undefined }

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 
-/** The unit of times in /proc, on every architecture of Linux (USER_HZ). */
+/** The unit of times in /proc on every architecture of Linux (USER_HZ). */
 const TICKS_PER_SECOND = 100
 
 /**
- * Seconds between the process's start and the start of Node's own clock: the kernel loads the
- * executable and its libraries, maybe from a slow disk and beside other load.
- * @returns to 10 ms, the kernel's precision; 0 outside Linux
+ * Seconds between the start of the process and that of Node's own clock: the kernel loads the
+ * executable and its libraries, perhaps from a slow disk or under load.
+ * @returns a value to within 10 ms, the kernel's precision; 0 outside Linux
  */
 export function secondsBeforeNode(): number {
   let stat: string
@@ -16,7 +16,7 @@ export function secondsBeforeNode(): number {
   } catch {
     return 0
   }
-  // starttime, field 22 (proc_pid_stat(5)); the second one, the name, may hold blanks.
+  // starttime is field 22 (proc_pid_stat(5)); field 2, the name, may contain blanks.
   const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[22 - 3]
   return Math.max(0, uptime() - Number(startTicks) / TICKS_PER_SECOND - performance.now() / 1000)
 }

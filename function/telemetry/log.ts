@@ -2,8 +2,9 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Trace } from './trace.ts'
 
 /*
- * One JSON object a line on standard output, as log collectors expect, in pino's format. Pino takes
- * 6 ms of a start of 80 (10.4, 25 interleaved starts), and nothing else of it would be used.
+ * Writes one JSON object per line to standard output, as log collectors expect, in pino's format.
+ * Pino itself would add 6 ms to an 80 ms startup (10.4, 25 interleaved starts), and none of its
+ * other features are needed.
  */
 
 const LEVELS = {
@@ -20,14 +21,14 @@ export type LogLevel = keyof typeof LEVELS
 
 export const LOG_LEVELS = Object.keys(LEVELS) as LogLevel[]
 
-/** Writes a sentence, or fields with one. An Error keeps its stack, code and causes. */
+/** Writes a message, optionally with fields. An Error keeps its stack, code and causes. */
 type Write = (...happened: [message: string] | [fields: object, message: string]) => void
 
 export interface Log extends Readonly<Record<Exclude<LogLevel, 'silent'>, Write>> {
   isLevelEnabled(level: LogLevel): boolean
 }
 
-/** @param least the lowest level that is written */
+/** @param least the lowest level to write */
 export function createLog(least: LogLevel): Log {
   const isLevelEnabled = (level: LogLevel) => LEVELS[level] >= LEVELS[least]
   const at = (level: LogLevel): Write =>
@@ -43,22 +44,25 @@ export function createLog(least: LogLevel): Log {
   }
 }
 
-/** Bytes that wait for the reader of standard output; lines beyond are dropped and counted. */
+/**
+ * Limits the bytes that wait for the reader of standard output; further lines are dropped and
+ * counted.
+ */
 const MAX_WAITING_BYTES = 2 ** 20
 
 let output: NodeJS.WriteStream | undefined
 let dropped = 0
-/** True after a line that could not be written, or not all of it. */
+/** True after a line that was not written, or only in part. */
 let torn = false
 
 function writeLine(level: number, happened: readonly unknown[]): void {
   if (output === undefined) {
     output = process.stdout
-    // The reader of the log may be gone, or its disk full; the function goes on.
+    // The reader of the log may be gone, or the disk full; the function continues.
     output.on('error', () => {
       torn = true
     })
-    // Once the reader goes on: the next line may be hours away.
+    // As soon as the reader continues: the next line may be hours away.
     output.on('drain', tellOfDropped)
   }
   if (output.writableLength > MAX_WAITING_BYTES) {
@@ -73,7 +77,7 @@ function writeLine(level: number, happened: readonly unknown[]): void {
     ...(fields as object | undefined),
     msg: message,
   }
-  // Ends a torn line, so that this one does not look like its rest.
+  // Ends an incomplete line, so that this one is not appended to it.
   const start = torn ? '\n' : ''
   torn = false
   output.write(`${start}${JSON.stringify(line, describeErrors)}\n`)
@@ -93,7 +97,7 @@ const describeErrors = (_key: string, value: unknown) =>
 /** An error can be its own cause. */
 const MAX_CAUSES = 5
 
-/** fetch() and node:net tell the reason only in the cause, or in the errors of the cause. */
+/** fetch() and node:net give the reason only in the cause, or in the errors of the cause. */
 function describe(error: Error, depth: number): object {
   const { name, message, stack, cause } = error
   const { code, errors } = error as { code?: unknown; errors?: unknown }
@@ -115,7 +119,7 @@ interface Traced {
   readonly trace?: Trace | undefined
 }
 
-/** Ties a log line to its request. trace_id and span_id are OpenTelemetry's names. */
+/** Relates a log line to its request. trace_id and span_id are OpenTelemetry's names. */
 export function traceOf(headers: IncomingHttpHeaders, { traceparent, trace }: Traced) {
   const ids = trace?.ids(traceparent)
   return {

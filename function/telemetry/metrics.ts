@@ -3,9 +3,9 @@ import { secondsBeforeNode } from './before-node.ts'
 import type { Described, Family, Sample } from './family.ts'
 
 /*
- * Every metric is declared here. To record is to add to a number: prom-client's inc() and observe()
- * take 1.9 µs of CPU a request (15.1.3, four metrics), of about 35 for an inference, and loading it
- * would delay the first answer. It is loaded when Prometheus first asks, and writes the text.
+ * Declares every metric. Recording adds to a number: prom-client's inc() and observe() take 1.9 µs
+ * of CPU per request (15.1.3, four metrics), of about 35 µs for an inference, and loading it would
+ * delay the first answer. It is loaded when Prometheus first scrapes, and writes the text.
  */
 
 const PROTOCOLS = ['http', 'cloudevent', 'grpc'] as const
@@ -14,7 +14,7 @@ export type Protocol = (typeof PROTOCOLS)[number]
 const STATUSES = ['success', 'error'] as const
 export type Status = (typeof STATUSES)[number]
 
-/** Why a request was turned away unread or unrun. */
+/** Why a request was rejected before it was read or run. */
 const REJECTION_REASONS = [
   'overloaded',
   'deadline',
@@ -27,13 +27,13 @@ const REJECTION_REASONS = [
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
- * What was ended because of MAX_CONNECTIONS: a connection that waited for its client, a TLS
- * handshake, a new connection because no other could be dropped, or a stream of HTTP/2.
+ * What was ended because of MAX_CONNECTIONS: an idle connection, a TLS handshake, a new connection
+ * because no other could be dropped, or an HTTP/2 stream.
  */
 const DROP_REASONS = ['idle', 'handshake', 'refused', 'stream'] as const
 export type DropReason = (typeof DROP_REASONS)[number]
 
-/** Why a request failed without a mistake of its caller. */
+/** Why a request failed although its caller made no mistake. */
 const FAILURE_CAUSES = [
   'overloaded',
   'deadline',
@@ -45,18 +45,18 @@ const FAILURE_CAUSES = [
 ] as const
 export type FailureCause = (typeof FAILURE_CAUSES)[number]
 
-/** The parts of a start, in their order: each lasts from the end of the one before. */
+/** The phases of startup, in order: each lasts from the end of the one before. */
 const START_PHASES = ['process', 'import', 'listen', 'session', 'warm-up', 'first-answer'] as const
 export type StartPhase = (typeof START_PHASES)[number]
 
 /**
- * Why a Broker gave up an event: a retry would have failed as well, all retries were answered with a
- * failure, the Broker names no answer, or the sink could not read the event.
+ * Why a Broker gave up an event: a retry would have failed as well, all retries failed, the Broker
+ * reports no answer, or the sink could not read the event.
  */
 const DEAD_LETTER_REASONS = ['refused', 'exhausted', 'no_answer', 'unreadable'] as const
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number]
 
-/** Why requests may share a run, or why each has its own. */
+/** Why requests may share a run, or why each gets its own. */
 const BATCHING_REASONS = [
   'proven',
   'model_json',
@@ -68,7 +68,7 @@ const BATCHING_REASONS = [
 ] as const
 export type BatchingReason = (typeof BATCHING_REASONS)[number]
 
-/** Seconds: from a run without waiting (tens of microseconds) to the default deadline. */
+/** Seconds, from a run without waiting (tens of microseconds) to the default deadline. */
 const DURATION_BUCKETS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ]
@@ -78,7 +78,7 @@ const ROW_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096]
 const HALVES = ['preprocess', 'postprocess'] as const
 export type Half = (typeof HALVES)[number]
 
-/** By whose mistake the author's own code gave no answer. */
+/** The party whose mistake kept the author's own code from answering. */
 const MISTAKES = ['caller', 'author', 'dependency'] as const
 export type Mistake = (typeof MISTAKES)[number]
 
@@ -87,7 +87,7 @@ export interface Declaration {
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly unit: string
   readonly help: string
-  /** Each label with all of its values, or with words for what bounds them. */
+  /** Each label with all of its values, or with a description of their bound. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
   /** Upper bounds, ascending. */
   readonly buckets?: readonly number[]
@@ -100,7 +100,7 @@ const REQUEST_LABELS = {
   status: STATUSES,
 } as const
 
-/** Of the function and of KServe's predictor. */
+/** The metrics of the function and of KServe's predictor. */
 export const METRICS = {
   inference_requests_total: {
     type: 'counter',
@@ -215,7 +215,7 @@ export const METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** Of the dead letter sink (knative/consumer.ts). */
+/** The metrics of the dead letter sink (knative/consumer.ts). */
 export const DEAD_LETTER_METRICS = {
   dead_letters_total: {
     type: 'counter',
@@ -225,37 +225,37 @@ export const DEAD_LETTER_METRICS = {
   },
 } as const satisfies Readonly<Record<string, Declaration>>
 
-/** Counts and times requests, and writes them for Prometheus. */
+/** Counts and times requests, and formats the figures for Prometheus. */
 export interface Metrics extends Scraped {
-  /** A request or event that arrived. */
+  /** A request or event arrived. */
   began(): void
-  /** A request or event got its answer. @param seconds from its arrival */
+  /** A request or event was answered. @param seconds from its arrival */
   answered(protocol: Protocol, status: Status, seconds: number): void
   /** @param rows of one run */
   ran(rows: number): void
   rejected(reason: RejectionReason): void
-  /** A connection or stream was ended to keep within MAX_CONNECTIONS. */
+  /** A connection or stream was ended to stay within MAX_CONNECTIONS. */
   dropped(reason: DropReason): void
-  /** An accepted request failed without a mistake of its caller. */
+  /** An accepted request failed although its caller made no mistake. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
   /** A worker thread of the model ended by itself. */
   workerDied(): void
-  /** A call of the author's code was in one half of it for so long. */
+  /** A call of the author's code spent this time in one of its halves. */
   transformTook(half: Half, seconds: number): void
   /** A call of the author's code was not answered. */
   transformFailed(by: Mistake): void
-  /** @param label is not counted if the model folder does not name it */
+  /** @param label is ignored if the model folder does not name it */
   predicted(label: string, rows: number): void
-  /** The phase of the start ends. @param at milliseconds since the process began; default: now */
+  /** A phase of startup ends. @param at milliseconds since the process began; default: now */
   mark(phase: StartPhase, at?: number): void
 }
 
-/** Gives Prometheus its text. */
+/** Provides the text for Prometheus. */
 export interface Scraped {
   readonly contentType: string
-  /** All metrics, with those of the Node.js process, in Prometheus' text format. */
+  /** All metrics, including those of the Node.js process, in Prometheus' text format. */
   text(): Promise<string>
-  /** The same as data. */
+  /** The same metrics as data. */
   read(): Promise<readonly Reading[]>
 }
 
@@ -268,27 +268,27 @@ export interface MetricsSource {
   readonly functionVersion: string
 }
 
-/** Read when Prometheus asks, so that a request pays nothing for them. */
+/** Values read at each scrape, so that requests bear no cost for them. */
 export interface Live {
   readonly queuedRows: number
   readonly ready: boolean
   readonly batching: { readonly joins: boolean; readonly reason: BatchingReason }
 }
 
-/** A family as it stands. */
+/** A family with its current values. */
 export interface Reading extends Described {
   readonly values: readonly Sample[]
 }
 
-/** @param live asked at each scrape */
+/** @param live called at each scrape */
 export function createMetrics(source: MetricsSource, live: () => Live): Metrics {
   const version = source.version ?? ''
   const { counter, countingCells, histogram, gauge, scraped } = createFamilies(METRICS)
   const start = new ColdStart()
   let inFlight = 0
 
-  // Every series that can come is there from the start, at 0. A series that is first seen at 1 has
-  // no rate, and in a pod that soon sleeps again most of them are seen for the first time.
+  // Every possible series exists from the start, at 0. A series first seen at 1 has no rate, and in
+  // a pod that soon scales to zero most series are seen for the first time.
   const requestLabels = requestLabelsOf(source)
   const requests = counter('inference_requests_total', requestLabels, REQUEST_KEYS)
   const duration = histogram('inference_request_duration_seconds', requestLabels, REQUEST_KEYS)
@@ -345,7 +345,7 @@ export function createMetrics(source: MetricsSource, live: () => Live): Metrics 
   }
 }
 
-/** One series for each protocol and status. */
+/** One series per protocol and status. */
 const REQUEST_KEYS = PROTOCOLS.flatMap(protocol => STATUSES.map(status => `${protocol} ${status}`))
 
 const requestLabelsOf =
@@ -361,7 +361,7 @@ const infoLabels = ({ revision = '', service = '', functionVersion }: MetricsSou
   version: functionVersion,
 })
 
-/** How long each phase of the start took. */
+/** The duration of each phase of startup. */
 class ColdStart {
   private readonly seconds = new Map<StartPhase, number>()
   private phaseBegan = 0
@@ -372,7 +372,10 @@ class ColdStart {
     this.phaseBegan = at
   }
 
-  /** @param seconds of the answer: a process that was ready long before did not start slowly */
+  /**
+   * @param seconds of the answer: subtracted, because a process that was ready long before did not
+   * start slowly
+   */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return
     this.phaseBegan = Math.max(this.phaseBegan, performance.now() - seconds * 1000)
@@ -380,7 +383,7 @@ class ColdStart {
   }
 
   samples() {
-    // Read at the first scrape, so that the start does not wait for it.
+    // Read at the first scrape, so that it does not delay startup.
     this.beforeNode ??= secondsBeforeNode()
     return [...this.seconds].map(([phase, seconds]) => ({
       labels: { phase },
@@ -391,11 +394,14 @@ class ColdStart {
 
 function memoryLimit(): Sample[] {
   const limit = process.constrainedMemory()
-  // Without a limit, Node says 0 or 2^64.
+  // Without a limit, Node returns 0 or 2^64.
   return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
 }
 
-/** Whether a rejection is the function's failure; the others are the callers' mistakes. */
+/**
+ * Whether a rejection counts as a failure of the function; other rejections are mistakes of
+ * callers.
+ */
 const isFailure = (reason: string): reason is FailureCause =>
   (FAILURE_CAUSES as readonly string[]).includes(reason)
 
@@ -410,7 +416,7 @@ export function createDeadLetterMetrics(): Scraped & {
   }
 }
 
-/** Families for declared metrics, each to be made once. */
+/** Creates families for declared metrics, each once. */
 function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
   declared: Declared,
 ) {
@@ -424,7 +430,10 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     families.push({ name, help, type, samples })
   }
 
-  /** @param keys of series that exist from the start, at 0 @returns adds 1 to a series */
+  /**
+   * @param keys of series that exist from the start, at 0 @returns a function that adds 1 to a
+   * series
+   */
   function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
     const cells = countingCells(name, labelsOf, keys)
     return (key = '') => {
@@ -468,7 +477,7 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
 const single = (value: number): Sample[] => [{ labels: {}, value }]
 
 interface HistogramCell {
-  /** Of each bucket alone; the last is of the values above all bounds. */
+  /** Per bucket, not cumulative; the last counts values above all bounds. */
   readonly counts: number[]
   sum: number
 }
@@ -496,7 +505,7 @@ class HistogramCells {
     cell.sum += value
   }
 
-  /** As Prometheus counts: each bucket holds the smaller ones too. */
+  /** Cumulative, as in Prometheus: each bucket includes the smaller ones. */
   samples(name: string, labelsOf: (key: string) => Sample['labels']): Sample[] {
     return [...this.cells].flatMap(([key, { counts, sum }]) => {
       const labels = labelsOf(key)

@@ -11,11 +11,11 @@ import type { Sample } from './family.ts'
 import type { Reading } from './metrics.ts'
 
 /*
- * The metrics of /metrics as OTLP's data points, under the same names. Prometheus, when it receives
- * them, adds `_total`, `_seconds` and `_bytes` only to names that lack them.
+ * The metrics of /metrics as OTLP data points with the same names. On receipt, Prometheus adds
+ * `_total`, `_seconds` and `_bytes` only to names that lack them.
  */
 
-/** Counters and histograms count from the start of the process. */
+/** Counters and histograms start at the start of the process. */
 export function toMetricData({ name, help, type, values }: Reading): MetricData {
   const descriptor = { name, description: help, unit: unitOf(name), valueType: ValueType.DOUBLE }
   const times = { startTime: hrTime(0), endTime: hrTime() }
@@ -33,15 +33,15 @@ export function toMetricData({ name, help, type, values }: Reading): MetricData 
   return { ...base, dataPointType: DataPointType.HISTOGRAM, dataPoints }
 }
 
-/** In UCUM, as OTLP demands. */
+/** The unit in UCUM, as OTLP requires. */
 function unitOf(name: string): string {
   if (/_seconds(?:_total)?$/.test(name)) return 's'
   return /_bytes(?:_total)?$/.test(name) ? 'By' : ''
 }
 
 /**
- * @param samples of a Prometheus histogram, in its order: buckets, each of which counts the smaller
- * ones as well, then the sum, then the count
+ * @param samples of a Prometheus histogram in its order: cumulative buckets, then the sum, then the
+ * count
  */
 function toHistograms(
   samples: readonly Sample[],

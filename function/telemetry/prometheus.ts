@@ -3,18 +3,18 @@ import type { Family } from './family.ts'
 
 export type Prometheus = Registry
 
-/** Gauges that are named like counters, which promtool's lint refuses: sums of the series beside them. */
+/** Gauges named like counters, which promtool's lint rejects. They are sums of other series. */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',
 ]
 
-/** The families, and the metrics that prom-client collects of the Node.js process from now on. */
+/** The families, and the metrics of the Node.js process that prom-client collects from now on. */
 export function createPrometheus(families: readonly Family[]): Prometheus {
   const registry = new Registry()
   for (const { samples, ...family } of families) {
-    // A registry asks a metric for nothing else.
+    // A registry uses nothing else of a metric.
     const metric = {
       ...family,
       get: async () => ({ ...family, values: samples(), aggregator: 'sum' }),

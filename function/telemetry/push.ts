@@ -21,9 +21,9 @@ import { SpanRecorder } from './spans.ts'
 import type { Traces } from './trace.ts'
 
 /*
- * Spans and metrics are pushed by OTLP, by OpenTelemetry's own exporters. They are loaded after the
- * start, and only where an endpoint is set. Code of our own could save 8 ms once and 3 MiB
- * (docs/tracing.md), and would need retries, TLS, compression and the variables that platforms set.
+ * Pushes spans and metrics by OTLP with OpenTelemetry's own exporters. They are loaded after
+ * startup, and only if an endpoint is set. Our own code could save 8 ms once and 3 MiB
+ * (docs/tracing.md), but would need retries, TLS, compression and the variables that platforms set.
  */
 
 /** Pushes until the process ends. */
@@ -45,7 +45,7 @@ interface Part {
   shutdown(): Promise<void>
 }
 
-/** Whose spans and metrics they are. */
+/** The source of the spans and metrics. */
 interface Identity {
   readonly resource: Resource
   readonly scope: InstrumentationScope
@@ -60,7 +60,7 @@ export function createPush(
   push: PushConfig,
   version: string,
 ): Push {
-  // Trouble with the collector goes to the log; requests do not see it.
+  // Problems with the collector go to the log; requests are not affected.
   const warn = atMostOnceAMinute(log)
   sendSdkWarningsTo(warn)
   const scope = { name: 'onnx-function', version }
@@ -84,7 +84,7 @@ export function createPush(
     flush: () => all(part => part.forceFlush()),
     end: () => all(part => part.shutdown()),
   }
-  // A counter that is first seen at 7 has no increase: the first push shows all of them near 0.
+  // A counter first seen at 7 shows no increase: the first push reports all counters near 0.
   void pushed.flush()
   return pushed
 }
@@ -112,10 +112,10 @@ const resourceOf = ({ service, revision, inCluster }: Config, version: string): 
       resourceFromAttributes({
         'service.name': service ?? 'onnx-function',
         'service.version': version,
-        // A pod's host name is unique; Prometheus tells processes apart by this attribute.
+        // A pod's host name is unique; Prometheus distinguishes processes by this attribute.
         'service.instance.id': inCluster ? hostname() : crypto.randomUUID(),
         ...(inCluster && { 'k8s.pod.name': hostname() }),
-        // The names of Knative's own metrics.
+        // The same names as in Knative's own metrics.
         ...(revision && { 'kn.revision.name': revision }),
         ...(revision && service && { 'kn.service.name': service }),
       }),
@@ -139,7 +139,7 @@ function warnInsteadOfThrowing(act: () => void, warn: Warn): void {
   }
 }
 
-/** A collector that is away would otherwise fill the log. */
+/** Otherwise an unreachable collector would fill the log. */
 function atMostOnceAMinute(log: Log): Warn {
   let until = 0
   return (...what) => {

@@ -29,23 +29,24 @@ import type { SamplerName } from '../config/variables.ts'
 import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } from './trace.ts'
 
 /*
- * Spans by OpenTelemetry's semantic conventions for HTTP and gRPC servers, messaging and CloudEvents: one of
- * the request, in it one of each event that the request carries, and in those the parts of the way.
+ * Spans by OpenTelemetry's semantic conventions for HTTP and gRPC servers, messaging and
+ * CloudEvents: one for the request, below it one for each event in the request, and below those one
+ * for each part of the work.
  *
- * They are made when the request is over, and only if it is sampled: no span is kept while the
- * request runs, and the SDK is not loaded before the start is over.
+ * They are created when the request has ended, and only if it is sampled: no span exists while the
+ * request runs, and the SDK is not loaded before startup is complete.
  */
 
 export interface SpanOptions {
   readonly push: PushConfig
   readonly resource: Resource
   readonly scope: InstrumentationScope
-  /** Takes the spans. */
+  /** Receives the spans. */
   readonly processor: SpanProcessor
   readonly scheme: 'http' | 'https'
 }
 
-/** Makes the spans of requests that are over. */
+/** Creates the spans of finished requests. */
 export class SpanRecorder {
   private readonly ids = new KnownIds()
   private readonly tracer: Tracer
@@ -122,12 +123,12 @@ export class SpanRecorder {
   }
 }
 
-/** Random ids, except for a span whose ids the log already shows. */
+/** Random ids, except for a span whose ids are already in the log. */
 class KnownIds implements IdGenerator {
   private readonly random = new RandomIdGenerator()
   private known: SpanIds | undefined
 
-  /** @param start starts the span that has these ids */
+  /** @param start starts the span with these ids */
   use<Started>(ids: SpanIds, start: () => Started): Started {
     this.known = ids
     try {
@@ -146,7 +147,7 @@ class KnownIds implements IdGenerator {
   }
 }
 
-/** By OTEL_TRACES_SAMPLER, which version 3 of the SDK no longer reads. */
+/** Selected by OTEL_TRACES_SAMPLER, which version 3 of the SDK no longer reads. */
 const SAMPLERS: Readonly<Record<SamplerName, (share: number) => Sampler>> = {
   always_on: () => new AlwaysOnSampler(),
   always_off: () => new AlwaysOffSampler(),
@@ -163,7 +164,7 @@ function remote(span: RemoteSpan | undefined, tracestate: unknown): SpanContext 
   return { ...span, isRemote: true, ...(traceState && { traceState }) }
 }
 
-/** The event's origin, which is not always the sender of the request. */
+/** Links to the event's origin, which may differ from the sender of the request. */
 const linksTo = (context: SpanContext | undefined): Link[] =>
   context === undefined ? [] : [{ context }]
 
@@ -192,7 +193,10 @@ function rpcAttributes(
   }
 }
 
-/** UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: not the caller's mistakes. */
+/**
+ * UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: not the caller's
+ * mistakes.
+ */
 const RPC_FAILURES = new Set<number | undefined>([undefined, 2, 4, 12, 13, 14, 15])
 
 const rpcStatus = (status: number | undefined): SpanStatus => ({
@@ -218,10 +222,10 @@ function httpAttributes(
   }
 }
 
-/** Not URL.parse: it takes milliseconds for a long host that is not ASCII. */
+/** Not URL.parse, which takes milliseconds for a long non-ASCII host. */
 const HOST = /^(?<address>\[[^\]]*\]|[^:]+)(?::(?<port>\d{1,5}))?$/
 
-/** A caller's mistake is not a failure of the server's span. */
+/** A caller's mistake does not make the server's span a failure. */
 const isFailure = (status: number | undefined) => status === undefined || status >= 500
 
 const serverStatus = (status: number | undefined): SpanStatus => ({

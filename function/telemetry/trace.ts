@@ -1,16 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /*
- * Where the time of a request goes. Each part of its way leaves a few numbers, and spans.ts makes
- * spans of them afterwards. Without an OTLP endpoint nothing here is used.
+ * Records how the time of a request is spent. Each part leaves a few numbers, from which spans.ts
+ * creates spans afterwards. Not used without an OTLP endpoint.
  */
 
-/** The parts of the way to an answer, in their order. */
+/** The parts of answering a request, in order. */
 export type Part = 'load' | 'decode' | 'preprocess' | 'queue' | 'run' | 'postprocess' | 'encode'
 
 export type Attributes = Readonly<Record<string, string | number | boolean>>
 
-/** A part of the way. It lasts until the next one begins, or until the answer. */
+/** A part of answering. It lasts until the next part begins, or until the answer. */
 export interface TimedPart {
   readonly name: Part
   readonly began: number
@@ -18,17 +18,20 @@ export interface TimedPart {
 }
 
 /**
- * Events of one batch that have spans of their own. OpenTelemetry's queue drops what is above 2,048
- * spans at once, and an event has four.
+ * The most events of one batch that get their own spans. OpenTelemetry's queue drops spans above
+ * 2,048 at once, and an event has four.
  */
 const MOST_EVENTS = 512
 
-/** The way of a request, or of one event in it, to its answer. Times are performance.now()'s. */
+/**
+ * The progress of a request, or of one event in it, until its answer. Times are on
+ * performance.now()'s clock.
+ */
 export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
   readonly events: EventTrace[] = []
-  /** The time of the answer, or of the failure. */
+  /** The time of the answer or of the failure. */
   ended: number | undefined
   /** The reason why the last part failed. */
   error: unknown
@@ -38,7 +41,7 @@ export class Trace {
     this.began = began
   }
 
-  /** The next part begins, and the one before ends. */
+  /** Begins the next part and ends the one before. */
   enter(name: Part, attributes?: Attributes, at = performance.now()): void {
     this.parts.push({ name, began: at, attributes })
   }
@@ -49,8 +52,8 @@ export class Trace {
   }
 
   /**
-   * @param attributes of an event that the request carries
-   * @returns the way of that event; undefined where the request has {@link MOST_EVENTS} already
+   * @param attributes of an event in the request
+   * @returns the trace of that event; undefined if the request already has {@link MOST_EVENTS}
    */
   event(attributes: Attributes): Trace | undefined {
     if (this.events.length === MOST_EVENTS) return undefined
@@ -59,7 +62,7 @@ export class Trace {
     return trace
   }
 
-  /** The ids of its span, for log lines as well. @param traceparent of its parent */
+  /** The ids of its span, also for log lines. @param traceparent of its parent */
   ids(traceparent: string | undefined): SpanIds {
     this.own ??= {
       traceId: parseTraceparent(traceparent)?.traceId ?? randomHex(16),
@@ -98,16 +101,19 @@ export interface TracedRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
   readonly httpVersion?: string | undefined
-  /** The service and the method of a call by gRPC, such as `inference.GRPCInferenceService/ModelInfer`. */
+  /** The service and method of a gRPC call, such as `inference.GRPCInferenceService/ModelInfer`. */
   readonly rpc?: string
   readonly headers: IncomingHttpHeaders
 }
 
-/** A request that is over. */
+/** A finished request. */
 export interface Finished {
   readonly trace: Trace
   readonly request: TracedRequest
-  /** Of HTTP, or of gRPC for its calls. Undefined if the client hung up before the answer. */
+  /**
+   * The HTTP status, or the gRPC status of a call. Undefined if the client hung up before the
+   * answer.
+   */
   readonly status: number | undefined
   readonly ids: SpanIds
   readonly parent: RemoteSpan | undefined
@@ -115,20 +121,20 @@ export interface Finished {
 }
 
 export interface Traces {
-  /** @returns undefined for requests that do not run the model: most spans would be of probes */
+  /** @returns undefined for requests that do not run the model: most spans would describe probes */
   begin(method: string | undefined, arrived: number): Trace | undefined
-  /** @param traceparent that the request continues (W3C Trace Context) */
+  /** @param traceparent of the trace that the request continues (W3C Trace Context) */
   finish(
     trace: Trace,
     request: TracedRequest,
     status: number | undefined,
     traceparent: string | undefined,
   ): void
-  /** Passes on every finished request, first those that were kept. */
+  /** Passes on every finished request, beginning with those kept so far. */
   sendTo(receiver: (finished: Finished) => void): void
 }
 
-/** Bounds the requests that finish before there is a receiver. */
+/** Limits the requests that are kept until there is a receiver. */
 const MOST_KEPT = 1_000
 
 export function createTraces(): Traces {
@@ -167,7 +173,7 @@ function parseTraceparent(traceparent: string | undefined): RemoteSpan | undefin
 const TRACEPARENT =
   /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})($|-.*$)/
 
-/** As OpenTelemetry's SDK does: node:crypto takes 4 µs, of about 35 for a request. */
+/** Like OpenTelemetry's SDK: node:crypto takes 4 µs, of about 35 µs for a request. */
 function randomHex(bytes: number): string {
   for (let i = 0; i < bytes; i += 4) RANDOM.writeUInt32BE(Math.floor(Math.random() * 2 ** 32), i)
   return RANDOM.toString('hex', 0, bytes)

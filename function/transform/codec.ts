@@ -27,16 +27,16 @@ export interface Host {
   readonly model: ServedModel
   readonly limits: ResponseLimits
   readonly log: Log
-  /** Does the author's synchronous work: the main thread watches that it ends. */
+  /** Does the author's synchronous work, whose duration the main thread monitors. */
   run<Result>(caller: Caller, work: () => Result): Result
-  /** Is given how long a half of a call took, waiting included. */
+  /** Receives the time that a half of a call took, waiting included. */
   took(half: Half, seconds: number): void
 }
 
 /**
- * The author's code at the two ends of the pipeline: preprocess makes the request of what came,
- * postprocess makes the answer of the outputs. Where one of the two is missing, its end is as it is
- * without a transform.
+ * The author's code at the two ends of the pipeline: preprocess makes the request from the data,
+ * postprocess makes the answer from the outputs. Without one of the two, that end works as without
+ * a transform.
  */
 export class TransformCodec implements Codec<Reply> {
   readonly #call: Call
@@ -83,7 +83,10 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /** @throws {TransformFailed} where an instance has not one row: preprocess made the rows */
+  /**
+   * @throws {TransformFailed} if an instance does not have exactly one row: preprocess made the
+   * rows
+   */
   *#writing(steps: Iterable<void> = []): Generator<void, void> {
     try {
       yield* steps
@@ -92,20 +95,20 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /** preprocess made the rows: what is wrong with their outputs is no mistake of the caller. */
+  /** preprocess made the rows, so an error in their outputs is not the caller's mistake. */
   #notTensors(error: unknown): unknown {
     const isOther = inferenceCodeOf(error) !== undefined && !(error instanceof BadRequest)
     return isOther ? error : this.#failed('preprocess', new Error((error as Error).message))
   }
 
-  /** The author's work, too: a pattern may take for ever. */
+  /** Counts as the author's work, too: a pattern may take forever. */
   #check(data: unknown): void {
     const { checkInput } = this.#host.loaded
     if (checkInput === undefined) return
     this.#host.run(this.#caller, () => checkInput(data, this.#call.contentType))
   }
 
-  /** Tensors, as they are taken without a transform. */
+  /** Reads tensors as without a transform. */
   #decodeTensors(signature: Signature): InferenceRequest {
     const { json, codec } = tensorsCodec(this.#call)
     this.#data = json
@@ -136,7 +139,7 @@ export class TransformCodec implements Codec<Reply> {
     )
   }
 
-  /** @throws {TransformFailed} where the outputs cannot be an answer by themselves */
+  /** @throws {TransformFailed} if the outputs alone cannot form an answer */
   #finishTensors(encoder: Encoder<EncodedResponse>, head: ResponseHead): Reply {
     try {
       const response = encoder.finish(head) as EncodedResponse
@@ -151,7 +154,7 @@ export class TransformCodec implements Codec<Reply> {
     return event === undefined ? { content } : { content, event }
   }
 
-  /** @param use makes what is needed of what the author's code returned */
+  /** @param use converts the value that the author's code returned */
   #callAuthor<Used>(
     half: Half,
     work: () => unknown,
@@ -185,7 +188,10 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /** What a half threw, as an error of the table; logged where it is not the caller's mistake. */
+  /**
+   * Converts an error of a half to one of the table of errors; logs it unless it is the caller's
+   * mistake.
+   */
   #failed(half: Half, thrown: unknown): Error {
     if (isA(thrown, TooLarge)) return thrown
     const error = transformError(thrown)
@@ -204,7 +210,10 @@ export class TransformCodec implements Codec<Reply> {
   }
 }
 
-/** In memory of its own: `data.buffer` of a shared run would be of other callers' rows, too. */
+/**
+ * Copies the tensor to its own memory: `data.buffer` of a shared run would expose other callers'
+ * rows.
+ */
 function ownTensor(tensor: Tensor): Tensor {
   const { data } = tensor
   if (!ArrayBuffer.isView(data) || data.byteLength === data.buffer.byteLength) return tensor
@@ -218,7 +227,7 @@ const codeOf = (error: object) => (error as { readonly code?: unknown }).code
 
 const NO_REQUEST = new ParsedCodec({ value: undefined, exact: () => undefined }, 'json')
 
-/** The JSON of a request that is tensors, and what reads it. */
+/** The JSON of a request that consists of tensors, and its codec. */
 function tensorsCodec({ kind, data, jsonLength }: Call): {
   readonly json: unknown
   readonly codec: Codec<unknown>
@@ -245,14 +254,14 @@ function tensorsCodec({ kind, data, jsonLength }: Call): {
 
 const asParsed = (value: unknown) => ({ value, exact: () => value })
 
-/** Made once: requests that want the same outputs may share a run. */
+/** Built once: requests for the same outputs may share a run. */
 const ALL = new WeakMap<Signature, readonly RequestedOutput[]>()
 const ALL_IN_JSON = new WeakMap<Signature, readonly RequestedOutput[]>()
 
-/** As tensors: no JSON is made of them. */
+/** All outputs as tensors, without JSON. */
 const allOutputs = (signature: Signature) => outputsOf(signature, true, ALL)
 
-/** @throws {Error} where JSON cannot say an output */
+/** @throws {Error} if JSON cannot represent an output */
 function inJson(signature: Signature): readonly RequestedOutput[] {
   const odd = signature.outputs.find(({ datatype }) => !hasJson(datatype))
   if (odd !== undefined)
@@ -284,7 +293,7 @@ function joinRuns(runs: readonly (readonly Tensor[])[]): readonly Tensor[] {
 const BEFORE = '{"predictions":['
 const BEHIND = ']}'
 
-/** The one prediction of a V1 response. */
+/** Extracts the single prediction of a V1 response. */
 function onlyPrediction({ json }: EncodedResponse): EncodedResponse {
   const text = typeof json === 'string' ? json : Buffer.concat(json).toString()
   return { json: text.slice(BEFORE.length, -BEHIND.length) }

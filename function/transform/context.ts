@@ -4,7 +4,7 @@ import type { Context, EventReply, ServedModel, TransformLog } from './contract.
 import { isA } from './errors.ts'
 import type { RunningCall } from './running.ts'
 
-/** What both halves of one call are given. */
+/** The context that both halves of one call receive. */
 export class CallContext implements Context {
   readonly contentType: Context['contentType']
   readonly event: Context['event']
@@ -33,7 +33,7 @@ export class CallContext implements Context {
     return this.#headers as Context['headers']
   }
 
-  /** Made when it is asked for, like the signal: most calls do not. */
+  /** Created when it is first read, like the signal: most calls use neither. */
   get log(): TransformLog {
     return this.#makeLog()
   }
@@ -43,7 +43,7 @@ export class CallContext implements Context {
   }
 }
 
-/** @param fields that each line has, such as the ids of a trace; asked for when a line is written */
+/** @param fields of each line, such as the ids of a trace; called when a line is written */
 export function authorsLog(log: Log, fields: () => object): TransformLog {
   const at = (level: Level) => (message: string, more?: object) =>
     write(log, level, { ...more, ...fields() }, oneLine(message))
@@ -53,17 +53,17 @@ export function authorsLog(log: Log, fields: () => object): TransformLog {
 type Level = 'info' | 'warn' | 'error'
 
 interface Thrown {
-  /** Whatever the author's code threw. */
+  /** The value that the author's code threw. */
   readonly thrown: unknown
   readonly fields: object
   readonly text: string
 }
 
-/** Logs what the author's code threw, with its cause and stack where it is an error. */
+/** Logs a value that the author's code threw; an error with its cause and stack. */
 export const logThrown = (log: Log, level: Level, { thrown, fields, text }: Thrown): void =>
   write(log, level, { ...(isA(thrown, Error) && { err: thrown }), ...fields }, text)
 
-/** A value that cannot be logged, such as one that holds itself, must not fail the call. */
+/** A value that cannot be logged, such as one that contains itself, must not fail the call. */
 function write(log: Log, level: Level, fields: object, text: string): void {
   try {
     log[level](fields, text)
@@ -72,11 +72,11 @@ function write(log: Log, level: Level, fields: object, text: string): void {
   }
 }
 
-/** Of a text of megabytes, no more is looked at. */
+/** Limits how much of a text of megabytes is read. */
 const MOST_READ = 5_000
 const MOST_SHOWN = 500
 
-/** What the author's code threw or wrote, as one line. */
+/** A value that the author's code threw or wrote, as one line. */
 export function oneLine(value: unknown): string {
   try {
     const text = value instanceof Error ? value.message : value

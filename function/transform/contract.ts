@@ -7,7 +7,9 @@ export interface TensorType {
   readonly shape: readonly number[]
 }
 
-/** The tensors of a model, for the compiler. `onnx-function types` writes it from the ONNX file. */
+/**
+ * The tensors of a model, for the compiler. `onnx-function types` generates it from the ONNX file.
+ */
 export interface ModelTypes {
   readonly inputs: Readonly<Record<string, TensorType>>
   readonly outputs: Readonly<Record<string, TensorType>>
@@ -59,8 +61,8 @@ type Tuple<
 > = Found['length'] extends Length ? Found : Tuple<Length, Element, readonly [...Found, Element]>
 
 /**
- * Arrays in arrays, one level for each dimension. A fixed dimension up to 16 is a tuple, so that the
- * compiler counts its elements; the server counts all others.
+ * Nested arrays, one level per dimension. A fixed dimension up to 16 is a tuple, so that the
+ * compiler counts its elements; the server counts those of all others.
  */
 export type Nested<Element, Shape extends readonly number[]> = number extends Shape['length']
   ? NestedAny<Element>
@@ -74,9 +76,9 @@ export type Nested<Element, Shape extends readonly number[]> = number extends Sh
 type NestedAny<Element> = Element | readonly NestedAny<Element>[]
 
 /**
- * A tensor that the author makes: nested arrays, whose shape the server reads off, or a shape with
- * flat data. A typed array of the datatype is copied at once up to 1 MiB; a larger one is taken as it
- * is, and must not be written to any more.
+ * A tensor that the author makes: nested arrays, from which the server reads the shape, or a shape
+ * with flat data. A typed array of the datatype is copied at once if it has at most 1 MiB. A larger
+ * one is used without a copy, and must not be changed afterwards.
  */
 export type InputTensor<Type extends TensorType> =
   | Nested<Elements[Type['datatype']], Type['shape']>
@@ -85,7 +87,7 @@ export type InputTensor<Type extends TensorType> =
       readonly data: Data[Type['datatype']] | readonly Elements[Type['datatype']][]
     }
 
-/** A tensor that the model made. */
+/** A tensor that the model returned. */
 export interface OutputTensor<Type extends TensorType, Name = string> {
   readonly name: Name
   readonly datatype: Type['datatype']
@@ -111,7 +113,7 @@ export interface ModelTensor {
   readonly shape: readonly number[]
 }
 
-/** The model that is served. */
+/** The served model. */
 export interface ServedModel {
   readonly name: string
   readonly version?: string | undefined
@@ -123,14 +125,17 @@ export interface ServedModel {
 
 type Write = (message: string, fields?: Readonly<Record<string, unknown>>) => void
 
-/** Writes the server's log. It writes what it is given, and no data of a request by itself. */
+/**
+ * Writes to the server's log. It writes only what the author passes, never data of a request by
+ * itself.
+ */
 export interface TransformLog {
   readonly info: Write
   readonly warn: Write
   readonly error: Write
 }
 
-/** The attributes of a CloudEvent, extensions among them. */
+/** The attributes of a CloudEvent, including extensions. */
 export interface EventAttributes {
   readonly specversion: string
   readonly id: string
@@ -145,31 +150,31 @@ export interface EventAttributes {
 
 /** The event that answers an event. */
 export interface EventReply {
-  /** Absent: the request's, with `.request` replaced by `.response`. */
+  /** Default: the request's type, with `.request` replaced by `.response`. */
   type?: string
-  /** More attributes; specversion, id and source are the server's. */
+  /** Further attributes; the server sets specversion, id and source. */
   readonly attributes: Record<string, string>
 }
 
-/** What setup() is given. */
+/** The argument of setup(). */
 export interface SetupContext {
   readonly model: ServedModel
   readonly log: TransformLog
 }
 
-/** What both halves of one call are given: the same object. */
+/** The context of one call: both halves receive the same object. */
 export interface Context extends SetupContext {
-  /** Aborted at the deadline, and when the caller hangs up. Hand it to fetch(). */
+  /** Aborted at the deadline, and when the caller hangs up. Pass it to fetch(). */
   readonly signal: AbortSignal
-  /** Of the HTTP request; lower-case names. */
+  /** Headers of the HTTP request; names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** Of the data: the HTTP request's, or the event's datacontenttype. */
+  /** Content type of the data: the HTTP request's, or the event's datacontenttype. */
   readonly contentType?: string | undefined
-  /** Only of an event. */
+  /** Only for an event. */
   readonly event?: EventAttributes | undefined
-  /** Only of an event. */
+  /** Only for an event. */
   readonly reply?: EventReply | undefined
-  /** An empty object of this call, to hand something from preprocess to postprocess. */
+  /** An object, empty at first, in which preprocess can pass values to postprocess. */
   readonly state: Record<string, unknown>
 }
 
@@ -180,25 +185,29 @@ export interface BodyAnswer {
 }
 
 /**
- * The author's code before and after the model. Every part may be left out, and both halves may be
+ * The author's code before and after the model. Every part is optional, and both halves may be
  * async.
  */
 export interface Transform<Model extends ModelTypes = ModelTypes, Data = unknown> {
-  /** What callers send: checked before preprocess, and shown in OpenAPI and on the page. */
+  /**
+   * Schema of the data that callers send: checked before preprocess; shown in OpenAPI and on the
+   * page.
+   */
   readonly input?: JsonSchema
-  /** What callers get: shown in OpenAPI and on the page. */
+  /** Schema of the answer: shown in OpenAPI and on the page. */
   readonly output?: JsonSchema
-  /** Once a thread, before it takes work. The start fails when it throws. */
+  /** Called once per thread, before the thread takes work. If it throws, startup fails. */
   readonly setup?: (context: SetupContext) => void | Promise<void>
-  /** Once a thread, before it ends. */
+  /** Called once per thread, before the thread ends. */
   readonly close?: () => void | Promise<void>
   /**
    * Makes the model's inputs.
-   * @param data JSON parsed, text as a string, anything else as bytes (Uint8Array)
+   * @param data parsed JSON, text as a string, anything else as bytes (Uint8Array)
    */
   readonly preprocess?: (data: Data, context: Context) => Inputs<Model> | Promise<Inputs<Model>>
   /**
-   * Makes the answer: a JSON value; a {@link BodyAnswer}; undefined for no reply event (over HTTP 204).
+   * Makes the answer: a JSON value, a {@link BodyAnswer}, or undefined for no reply event (over
+   * HTTP 204).
    * @param outputs exactly the rows that preprocess returned
    */
   readonly postprocess?: (outputs: Outputs<Model>, data: Data, context: Context) => unknown

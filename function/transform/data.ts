@@ -4,10 +4,10 @@ import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
 import type { Call } from './call.ts'
 
 /**
- * The data of a call, as the author's code gets it: JSON parsed, text as a string, anything else as
- * bytes. Integers of JSON beyond 2^53 are rounded, as JSON.parse does: an author's code that adds
- * numbers would fail on a bigint that only some callers send.
- * @throws {BadRequest} for data that is not what its media type says
+ * The data of a call as the author's code receives it: parsed JSON, text as a string, anything else
+ * as bytes. JSON integers beyond 2^53 are rounded, as JSON.parse does: code that adds numbers would
+ * fail on a bigint that only some callers send.
+ * @throws {BadRequest} if the data does not match its media type
  */
 export function readData({ data, contentType }: Call): unknown {
   if ('value' in data) return data.value
@@ -22,8 +22,9 @@ export function readData({ data, contentType }: Call): unknown {
 }
 
 /**
- * Bytes as the author's code gets them, whatever their size: a plain Uint8Array in memory of its own.
- * In Node's shared pool, `new Float32Array(bytes.buffer)` would be of other callers' data.
+ * Bytes as the author's code receives them, whatever their size: a plain Uint8Array with its own
+ * memory. In Node's shared pool, `new Float32Array(bytes.buffer)` would contain other callers'
+ * data.
  */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   const { buffer, byteLength } = bytes

@@ -2,18 +2,18 @@ import type { Transform } from './contract.ts'
 import type { JsonSchema } from './json-schema.ts'
 
 /**
- * The parts of a transform that documents, pages and check-model show. It is plain data, which crosses
+ * The parts of a transform that documents, pages and check-model show. Plain data, so it can cross
  * threads.
  */
 export interface DescribedTransform {
   readonly input?: JsonSchema
   readonly output?: JsonSchema
-  /** Which halves there are. */
+  /** Whether each half exists. */
   readonly preprocess: boolean
   readonly postprocess: boolean
 }
 
-/** @throws {Error} of one line, when a schema is no plain JSON */
+/** @throws {Error} of one line if a schema is not plain JSON */
 export function describeTransform(transform: Transform): DescribedTransform {
   const { input, output, preprocess, postprocess } = transform
   return {
@@ -24,7 +24,7 @@ export function describeTransform(transform: Transform): DescribedTransform {
   }
 }
 
-/** A copy that later changes of the author's object do not change. */
+/** A copy, which later changes to the author's object do not affect. */
 function plain(schema: JsonSchema, name: string): JsonSchema {
   try {
     return JSON.parse(JSON.stringify(schema))

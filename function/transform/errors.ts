@@ -3,16 +3,16 @@ import { BadRequest } from '../protocol/errors.ts'
 export { BadRequest }
 
 /*
- * Errors that an author throws in a transform. They are told apart by their code, never by
- * instanceof: a project may have two copies of this package, and the class does not cross threads.
+ * Errors that an author throws in a transform. Their code identifies them, not instanceof: a
+ * project may have two copies of this package, and the class does not cross threads.
  */
 
-/** The author refuses this request with a status of 4xx: the caller must change something. */
+/** The author refuses this request with a 4xx status: the caller must change something. */
 export class Refused extends Error {
   readonly code = 'TRANSFORM_REFUSED'
   readonly status: number
 
-  /** @throws {RangeError} when `status` is not from 400 to 499 */
+  /** @throws {RangeError} if `status` is not from 400 to 499 */
   constructor(status: number, message: string, options?: ErrorOptions) {
     if (!isRefusalStatus(status))
       throw new RangeError(`Refused: the status is ${status}; it must be from 400 to 499`)
@@ -21,13 +21,13 @@ export class Refused extends Error {
   }
 }
 
-/** Something that the transform depends on is down; the same request may succeed later. */
+/** A dependency of the transform is down; the same request may succeed later. */
 export class Unavailable extends Error {
   readonly code = 'TRANSFORM_UNAVAILABLE'
   /** Seconds after which the caller may try again. */
   readonly retryAfter: number
 
-  /** @throws {RangeError} when `retryAfter` is not a whole number of seconds */
+  /** @throws {RangeError} if `retryAfter` is not a whole number of seconds */
   constructor(message: string, options: ErrorOptions & { readonly retryAfter?: number } = {}) {
     const { retryAfter = 1 } = options
     if (!isSeconds(retryAfter))
@@ -40,8 +40,8 @@ export class Unavailable extends Error {
 }
 
 /**
- * The author's code failed. The cause is for the log: its text may tell callers more than they
- * should know.
+ * The author's code failed. The cause is for the log: its text may reveal more than callers should
+ * know.
  */
 export class TransformFailed extends Error {
   readonly code = 'TRANSFORM_FAILED'
@@ -51,7 +51,7 @@ export class TransformFailed extends Error {
   }
 }
 
-/** The author's code did not give its thread back in time. */
+/** The author's code did not return in time. */
 export class TransformTimedOut extends Error {
   readonly code = 'TRANSFORM_TIMED_OUT'
 }
@@ -64,15 +64,15 @@ type Thrown = {
 }
 
 /**
- * What a transform threw, as an error of the table of errors. Only the author's own errors keep
- * their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. It is one of ours in
- * any case, with members that cross threads and say the same each time.
+ * Converts a value that a transform threw to an error of the table of errors. Only the author's own
+ * errors keep their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The
+ * result is always a new error of ours, whose members cross threads and are the same at each read.
  */
 export function transformError(thrown: unknown): Error {
   try {
     return authorsOwn((thrown ?? {}) as Thrown) ?? new TransformFailed(thrown)
   } catch {
-    // Its members may be the author's code, too.
+    // Reading its members may run the author's code, too.
     return new TransformFailed(undefined)
   }
 }
@@ -86,7 +86,7 @@ function authorsOwn({ code, message, status, retryAfter }: Thrown): Error | unde
   return undefined
 }
 
-/** Not so of a proxy that does not tell its prototype. */
+/** False for a proxy that hides its prototype. */
 export function isA<Type>(
   value: unknown,
   type: abstract new (...given: never) => Type,

@@ -1,10 +1,10 @@
 import type { JsonSchema, JsonSchemaObject } from './json-schema.ts'
 
 /**
- * A value that a schema takes, for documents, the page and check-model: what the author wrote in
- * `examples`, `default`, `const` or `enum`, and for members and elements without these the smallest
- * value of their type. A `pattern` and the like may refuse such a value: check-model tells.
- * @returns undefined where there is none, or the schema is of bytes
+ * A value that a schema accepts, for documents, the page and check-model: the author's `examples`,
+ * `default`, `const` or `enum`, and for members and elements without these the smallest value of
+ * their type. A `pattern` and the like may refuse such a value; check-model reports that.
+ * @returns undefined if there is no such value, or the schema is for bytes
  */
 export const exampleOf = (schema: JsonSchema): unknown => find(schema, { root: schema, depth: 0 })
 
@@ -39,7 +39,7 @@ function firstOf(schemas: readonly JsonSchema[], place: Place): unknown {
   return undefined
 }
 
-/** An object with what each schema of `allOf` says. */
+/** Combines the examples of all schemas of `allOf` in one object. */
 function together(schemas: readonly JsonSchema[], place: Place): unknown {
   const values = schemas.map(schema => find(schema, place)).filter(value => value !== undefined)
   const isObject = (value: unknown) => typeof value === 'object' && value !== null
@@ -59,7 +59,7 @@ const OF_TYPE: ByType = {
   object: objectOf,
 }
 
-/** @param step away from a limit that is exclusive */
+/** @param step the distance from an exclusive limit */
 function numberOf(schema: JsonSchemaObject, step: number): number {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = schema
   const least = minimum ?? (exclusiveMinimum === undefined ? 0 : exclusiveMinimum + step)
@@ -73,7 +73,9 @@ function arrayOf({ prefixItems = [], items, minItems = 0 }: JsonSchemaObject, pl
   return values.includes(undefined) ? undefined : values
 }
 
-/** Every member that the schema names and has a value for; undefined where a required one has none. */
+/**
+ * Every member that the schema names and that has a value; undefined if a required member has none.
+ */
 function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: Place) {
   const members = Object.entries(properties)
     .map(([name, schema]) => [name, find(schema, place)] as const)
@@ -82,7 +84,7 @@ function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: P
   return required.every(name => names.has(name)) ? Object.fromEntries(members) : undefined
 }
 
-/** The part of the schema that `#/…` points to. */
+/** The part of the schema to which `#/…` points. */
 function referred(ref: string, root: JsonSchema): JsonSchema | undefined {
   if (!ref.startsWith('#')) return undefined
   let part: unknown = root

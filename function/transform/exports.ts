@@ -1,6 +1,6 @@
 /*
- * What `import … from 'onnx-function'` gives the author's own code within the server, in every
- * thread (load.ts). The server and its tools are no part of it, because a thread has no use for them.
+ * The exports that `import … from 'onnx-function'` gives the author's own code within the server,
+ * in every thread (load.ts). They exclude the server and its tools, which a thread cannot use.
  */
 export { defineTransform } from './define.ts'
 export { BadRequest, Refused, Unavailable } from './errors.ts'

@@ -3,36 +3,36 @@ import { dirname, join, resolve } from 'node:path'
 
 const NAMES = ['transform.js', 'transform.mjs', 'transform.ts']
 
-/** Where the author's own code may lie. */
+/** The places where the author's own code may lie. */
 interface Places {
   /** The .onnx file. */
   readonly file: string
-  /** Where model.json is, if there is one. */
+  /** Where model.json would be; the file is optional. */
   readonly modelJson: string
 }
 
-/** What is configured. */
+/** The configuration. */
 interface Settings {
-  /** TRANSFORM. */
+  /** The variable TRANSFORM. */
   readonly transform: string | undefined
-  /** The model comes from a store, and what lies beside it is not this project's. */
+  /** The model comes from a store, and files beside it do not belong to this project. */
   readonly isModelStored: boolean
 }
 
 export interface FoundTransform {
-  /** Undefined where there is none to be loaded. */
+  /** Undefined if there is none to load. */
   readonly transform: string | undefined
-  /** Lies beside a stored model, and is not loaded. */
+  /** A file beside a stored model, which is not loaded. */
   readonly ignored: string | undefined
 }
 
 const NONE: FoundTransform = { transform: undefined, ignored: undefined }
 
 /**
- * The author's own code: what TRANSFORM names, else transform.js, transform.mjs or transform.ts beside
- * the model, else beside model.json. A store of models must not become code, so that beside a stored
- * model none is taken by itself.
- * @throws {Error} of one line, where TRANSFORM names no file, or several files could be meant
+ * Finds the author's own code: the file that TRANSFORM names, else transform.js, transform.mjs or
+ * transform.ts beside the model, else beside model.json. Beside a stored model, none is found
+ * automatically: a store of models must not supply code.
+ * @throws {Error} of one line if TRANSFORM does not name a file, or several files qualify
  */
 export function findTransform(
   { file, modelJson }: Places,
@@ -51,14 +51,14 @@ function namedFile(name: string): string {
   throw new Error(`TRANSFORM is "${name}"; it must be a file, or off: ${path} is none`)
 }
 
-/** transform.js is made from transform.ts: where both are there, it is what was built to be run. */
+/** transform.js is built from transform.ts: if both exist, the built file is the one to run. */
 function fileIn(folder: string): string | undefined {
   return NAMES.map(name => join(folder, name)).find(isFile)
 }
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
-/** The transform.ts that a transform.js was made from, where it has been changed since. */
+/** The transform.ts from which a transform.js was built, if it has changed since. */
 export function changedSource(file: string): string | undefined {
   const source = file.replace(/\.m?js$/, '.ts')
   const written = statSync(source, { throwIfNoEntry: false })

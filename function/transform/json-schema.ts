@@ -1,6 +1,6 @@
 /**
- * A JSON Schema (draft 2020-12), with the keywords that the server's validator knows. `format` is an
- * annotation, as the draft has it.
+ * A JSON Schema (draft 2020-12), with the keywords that the server's validator supports. `format`
+ * is an annotation, as in the draft.
  */
 export type JsonSchema = boolean | JsonSchemaObject
 
@@ -75,9 +75,9 @@ export interface JsonSchemaObject {
 }
 
 /**
- * The type of the values that a schema takes, as far as `type`, `properties`, `required`, `items`,
- * `prefixItems`, `additionalProperties`, `enum`, `const`, `anyOf`, `oneOf` and `allOf` say it;
- * `unknown` beyond. A type is never narrower than the schema.
+ * The type of the values that a schema accepts, as far as `type`, `properties`, `required`,
+ * `items`, `prefixItems`, `additionalProperties`, `enum`, `const`, `anyOf`, `oneOf` and `allOf`
+ * define it; otherwise `unknown`. A type is never narrower than the schema.
  */
 export type FromSchema<Schema> = Schema extends false
   ? never
@@ -92,8 +92,8 @@ export type FromSchema<Schema> = Schema extends false
           : OfKeywords<Schema>
 
 /**
- * The type of the data that a transform gets: of a schema that says `contentMediaType` and no `type`,
- * text or bytes.
+ * The type of the data that a transform receives: text or bytes if the schema has
+ * `contentMediaType` and no `type`.
  */
 export type DataOf<Schema> = Schema extends { readonly type: unknown }
   ? FromSchema<Schema>
@@ -107,7 +107,7 @@ type OfMediaType<MediaType> = MediaType extends `text/${string}`
     ? unknown
     : Uint8Array
 
-/** Once for each branch: the union. */
+/** Distributes over the branches: the union. */
 type OfBranch<Branch> = Branch extends unknown ? FromSchema<Branch> : never
 
 type OfKeywords<Schema> = Schema extends { readonly allOf: infer All }
@@ -124,7 +124,7 @@ type OfType<Schema> = Schema extends { readonly type: readonly (infer Name)[] }
     ? OfName<Name, Schema>
     : unknown
 
-/** Once for each name of a list of types: the union. */
+/** Distributes over the names in a list of types: the union. */
 type OfName<Name, Schema> = Name extends 'number' | 'integer'
   ? number
   : Name extends 'string'
@@ -143,7 +143,7 @@ type OfArray<Schema> = Schema extends { readonly prefixItems: infer Prefix }
   ? readonly [...OfPrefix<Prefix>, ...OfItems<Schema>]
   : OfItems<Schema>
 
-/** The elements are optional: `prefixItems` asks for none of them, only `minItems` does. */
+/** The elements are optional: `prefixItems` requires none of them, only `minItems` does. */
 type OfPrefix<Prefix> = Prefix extends readonly [infer First, ...infer Rest]
   ? [FromSchema<First>?, ...OfPrefix<Rest>]
   : []
@@ -174,5 +174,5 @@ type RequiredOf<Schema> = Schema extends { readonly required: readonly (infer Na
   ? Name
   : never
 
-/** One object type, which an editor shows in one piece. */
+/** One object type, which an editor displays as a whole. */
 type Flat<Type> = { [Name in keyof Type]: Type[Name] } & {}

@@ -1,14 +1,14 @@
 import { DATATYPES } from '../protocol/datatypes.ts'
 
-/** Deeper values are most likely circular. */
+/** Values nested more deeply are most likely circular. */
 const MAX_DEPTH = 100
 
 /**
- * A value as JSON, as JSON.stringify writes it, with two differences: a bigint is an exact integer,
- * and a typed array an array.
- * @returns undefined for a value that JSON leaves out, such as a function
- * @throws {Error} for NaN, infinities, and a value that is nested too deep: null in their place would
- * be a wrong answer
+ * Writes a value as JSON like JSON.stringify, with two differences: a bigint becomes an exact
+ * integer, and a typed array becomes an array.
+ * @returns undefined for a value that JSON omits, such as a function
+ * @throws {Error} for NaN, infinities, and values nested too deeply: null instead would be a wrong
+ * answer
  */
 export const toJson = (value: unknown): string | undefined => write(value, 0)
 

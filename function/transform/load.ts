@@ -5,25 +5,25 @@ import type { Transform } from './contract.ts'
 import { type DescribedTransform, describeTransform } from './described.ts'
 import type { CheckInput, Validate } from './schema.ts'
 
-/** The author's own code, ready to be called. */
+/** The author's own code, ready to call. */
 export interface LoadedTransform {
   /** The object that its file exports. */
   readonly author: Transform
   readonly described: DescribedTransform
-  /** Checks data by the author's schema. Absent where there is none. */
+  /** Checks data against the author's schema. Absent if there is none. */
   readonly checkInput?: CheckInput
 }
 
-/** What the file exports. */
+/** The exports of the file. */
 interface Exports {
   readonly default?: unknown
-  /** The function of the input's schema, where a build made it. */
+  /** The validation function for the input's schema, if a build created it. */
   readonly validate?: Validate
 }
 
 /**
  * Loads the author's own code into this thread.
- * @throws {Error} of one line, which names the file
+ * @throws {Error} of one line that names the file
  */
 export async function loadTransform(file: string): Promise<LoadedTransform> {
   const url = pathToFileURL(file).href
@@ -49,7 +49,7 @@ async function importFile(file: string, url: string): Promise<Exports> {
   }
 }
 
-/** What Node says of TypeScript that it cannot run, as of any other file, in one line. */
+/** Node's error for a file that it cannot run, such as unsupported TypeScript, in one line. */
 function whyNotLoaded(error: unknown): string {
   const { code, message, stack } = (error ?? {}) as NodeJS.ErrnoException
   const line = String(message ?? error)
@@ -57,7 +57,7 @@ function whyNotLoaded(error: unknown): string {
     .trim()
   if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
     return `${line}. Node runs TypeScript by removing its types; set "erasableSyntaxOnly" in tsconfig.json to see what it cannot remove`
-  // Where a file is no JavaScript, only the stack names it.
+  // For a file that is not JavaScript, only the stack names it.
   const place = error instanceof SyntaxError ? stack?.split('\n', 1)[0]?.trim() : undefined
   return place === undefined || line.includes(place) ? line : `${line} (${place})`
 }
@@ -65,7 +65,7 @@ function whyNotLoaded(error: unknown): string {
 const FUNCTIONS = ['setup', 'close', 'preprocess', 'postprocess'] as const
 const MEMBERS: readonly string[] = [...FUNCTIONS, 'input', 'output']
 
-/** @throws {Error} where this is no transform */
+/** @throws {Error} if the value is not a transform */
 function checked(author: unknown, file: string): Transform {
   const wrong = (text: string) => new Error(`the transform ${file} ${text}`)
   if (!isObject(author))
@@ -86,10 +86,10 @@ function checked(author: unknown, file: string): Transform {
   return transform
 }
 
-/** The name that authors import this package by. */
+/** The name by which authors import this package. */
 const PACKAGE = 'onnx-function'
 
-/** In the build it is a file beside the bundle; here it is TypeScript beside this file. */
+/** In the build, it is a file beside the bundle; here it is a TypeScript file. */
 const EXPORTS = new URL(
   import.meta.url.endsWith('.ts') ? './exports.ts' : './transform.js',
   import.meta.url,
@@ -99,8 +99,8 @@ const EXPORTS = new URL(
 const authors = new Set<string>()
 
 /**
- * An author's `import … from 'onnx-function'` gets this very server's exports, wherever the file lies
- * and in each thread. Other modules of the process get what Node finds.
+ * An author's `import … from 'onnx-function'` resolves to the exports of this server, wherever the
+ * file lies and in each thread. Other modules of the process get Node's own resolution.
  */
 function resolveToThisServer(url: string): void {
   const isFirst = authors.size === 0

@@ -1,14 +1,14 @@
 import type { Signature, TensorMetadata } from '../protocol/tensor.ts'
 
 /**
- * The name of the file with a model's types. TypeScript takes it for `./model.onnx` where
+ * The name of the file with a model's types. TypeScript uses it for `./model.onnx` if
  * `allowArbitraryExtensions` is set (tsconfig.json).
  */
 export const modelTypesFile = (modelFile: string) => modelFile.replace(/\.onnx$/, '.d.onnx.ts')
 
 /**
  * A model's tensors as TypeScript: the interface `Model`, which types a transform. The same model
- * gives the same bytes.
+ * always gives the same bytes.
  * @param modelFile the file's name, as the transform imports it
  */
 export const modelTypes = (
@@ -31,7 +31,7 @@ function half(name: string, tensors: readonly TensorMetadata[]): string {
   return [`  ${name}: {`, ...lines, '  }'].join('\n')
 }
 
-/** Line separators are line ends to some readers of source text. */
+/** Some readers of source text treat line separators as line ends. */
 const key = (name: string) =>
   IDENTIFIER.test(name)
     ? name
@@ -40,7 +40,7 @@ const key = (name: string) =>
         separator => `\\u${separator.charCodeAt(0).toString(16)}`,
       )
 
-/** A variable dimension is `number`, with the graph's name for it where that can be a label. */
+/** A variable dimension is `number`, labelled with the graph's name if that can be a label. */
 function shape({ shape, dimensionNames, anyRank }: TensorMetadata): string {
   if (anyRank) return 'number[]'
   const dimensions = shape.map((dimension, i) => {
@@ -53,7 +53,7 @@ function shape({ shape, dimensionNames, anyRank }: TensorMetadata): string {
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/
 
-/** Words that the compiler does not take for the label of a dimension. */
+/** Words that the compiler does not accept as the label of a dimension. */
 const RESERVED = new Set(
   (
     'break case catch class const continue debugger default delete do else enum export extends false finally for function if import in ' +

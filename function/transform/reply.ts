@@ -6,9 +6,9 @@ import type { BodyAnswer, EventReply } from './contract.ts'
 import { toJson } from './json.ts'
 
 /**
- * What postprocess returned, as an answer. Bytes are copied at once: the author may fill the same
- * array again for the next call.
- * @throws {Error} where it is none: the author's mistake
+ * Converts the value that postprocess returned to an answer. Bytes are copied at once: the author
+ * may reuse the array for the next call.
+ * @throws {Error} if it is not an answer: the author's mistake
  * @throws {TooLarge}
  */
 export function contentOf(
@@ -39,8 +39,8 @@ export function contentOf(
 }
 
 /**
- * Of an object with exactly these two keys. They are read once, since a getter may say something
- * else the next time.
+ * Reads an object with exactly these two keys. They are read once, because a getter may return
+ * another value next time.
  */
 function bodyOf(value: unknown): BodyAnswer | undefined {
   if (typeof value !== 'object' || value === null) return undefined
@@ -52,12 +52,14 @@ function bodyOf(value: unknown): BodyAnswer | undefined {
   return isBody ? { body, contentType } : undefined
 }
 
-/** The server's, and what HTTP and the JSON format make of the data. */
+/** Attributes set by the server, or by HTTP and the JSON format from the data. */
 const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
 
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/** Attributes that the specification gives a form. A Broker cannot read an event without it. */
+/**
+ * Attributes with a format in the specification. A Broker cannot read an event that violates it.
+ */
 const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
   time: {
     pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,
@@ -67,8 +69,8 @@ const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: st
 }
 
 /**
- * What the author says of the reply event; undefined where that is nothing.
- * @throws {Error} where an event cannot have it
+ * The author's settings for the reply event; undefined if there are none.
+ * @throws {Error} if an event cannot have them
  */
 export function eventOf(reply: EventReply | undefined): Reply['event'] {
   if (reply === undefined) return undefined

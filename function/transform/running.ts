@@ -1,18 +1,18 @@
 /**
- * A call of the author's code on this thread. Its deadline, or its caller's hanging up, ends it:
- * nothing waits for it any more, whatever the author's code goes on to do.
+ * A call of the author's code on this thread. It ends at its deadline or when its caller hangs up:
+ * no caller needs it any more, whatever the author's code still does.
  */
 export class RunningCall {
   #ended: Error | undefined
   #controller: AbortController | undefined
   #reject: ((error: Error) => void) | undefined
 
-  /** Why nothing waits for it any more. */
+  /** Why no caller needs it any more. */
   get ended(): Error | undefined {
     return this.#ended
   }
 
-  /** For the author's code. Made when it is asked for, because most calls do not. */
+  /** For the author's code. Created when it is first read, because most calls do not use it. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
@@ -28,7 +28,7 @@ export class RunningCall {
     this.#controller?.abort(error)
   }
 
-  /** Waits for the author's promise, or for the end of the call. */
+  /** Waits for the author's promise or for the end of the call. */
   until(promise: PromiseLike<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== undefined) reject(this.#ended)

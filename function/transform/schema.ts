@@ -2,31 +2,31 @@ import type { CodeOptions } from 'ajv'
 import { BadRequest, Refused, TransformFailed } from './errors.ts'
 import type { JsonSchema } from './json-schema.ts'
 
-/** A rule that data breaks, as Ajv says it. */
+/** A rule that the data violates, as Ajv reports it. */
 interface Violation {
-  /** A JSON pointer to the value that breaks it. */
+  /** A JSON pointer to the value that violates the rule. */
   readonly instancePath: string
   readonly keyword: string
   readonly params: Readonly<Record<string, unknown>>
   readonly message?: string
 }
 
-/** Ajv's function for a schema, compiled at the start or by `onnx-function build`. */
+/** Ajv's function for a schema, compiled at startup or by `onnx-function build`. */
 export interface Validate {
   (data: unknown): boolean
   readonly errors?: readonly Violation[] | null
 }
 
 /**
- * Checks what a caller sent.
- * @throws {BadRequest} naming the path, the rule and the value shown
- * @throws {Refused} with 415 where the media type is not the schema's
+ * Checks data from a caller.
+ * @throws {BadRequest} naming the path, the rule and the value
+ * @throws {Refused} with 415 if the media type differs from the schema's
  */
 export type CheckInput = (data: unknown, contentType?: string) => void
 
 /**
- * Ajv's options. `format` is an annotation, as draft 2020-12 has it. Own properties only: `{}` has
- * no member "constructor". An unknown keyword is most likely misspelt, so it is an error.
+ * Ajv's options. `format` is an annotation, as in draft 2020-12. Only own properties count: `{}`
+ * has no member "constructor". An unknown keyword is an error, because it is most likely misspelt.
  */
 export const AJV_OPTIONS = {
   strictSchema: true,
@@ -42,8 +42,9 @@ export const AJV_OPTIONS = {
 
 /**
  * @param schema of the transform's input
- * @param validate the schema's function where a build made it; without, Ajv is loaded and makes it
- * @throws {Error} of one line, when the schema is none that can be checked
+ * @param validate the schema's function if a build created it; otherwise Ajv is loaded to compile
+ * it
+ * @throws {Error} of one line if the schema cannot be used for checking
  */
 export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
   const mediaType = mediaTypeOf(schema)
@@ -56,16 +57,14 @@ export async function inputCheck(schema: JsonSchema, validate?: Validate): Promi
   }
 }
 
-/**
- * The media type of data that is not JSON: of a schema that says `contentMediaType`, and no `type`.
- */
+/** The media type of data that is not JSON: from a schema with `contentMediaType` and no `type`. */
 export function mediaTypeOf(schema: JsonSchema | undefined): string | undefined {
   if (typeof schema !== 'object' || schema?.type !== undefined) return undefined
   const mediaType = schema?.contentMediaType?.toLowerCase()
   return mediaType === undefined || /[/+]json$/.test(mediaType) ? undefined : mediaType
 }
 
-/** `image/*` takes all pictures. */
+/** `image/*` accepts all images. */
 function mediaTypeCheck(expected: string): CheckInput {
   const [kind, subtype] = expected.split('/')
   return (_data, contentType) => {
@@ -79,7 +78,7 @@ function mediaTypeCheck(expected: string): CheckInput {
 const wrongMediaType = (sent: string | undefined, expected: string) =>
   new Refused(415, `the content type is ${sent ?? 'absent'}; expected ${expected}`)
 
-/** A recursive schema may end the stack on data that is nested deep enough. */
+/** A recursive schema may overflow the stack on deeply nested data. */
 function run(validate: Validate, data: unknown): boolean {
   try {
     return validate(data)
@@ -89,12 +88,13 @@ function run(validate: Validate, data: unknown): boolean {
 }
 
 /**
- * Ajv's function for a schema, with the Ajv that made it. The draft's own meta-schema takes 75 ms of
- * CPU to compile, so only {@link schemaMistake} asks it: what it would find at the start, Ajv's
- * compiler finds as well, but for values that the keywords' own types allow.
+ * Ajv's function for a schema, and the Ajv instance that compiled it. Only {@link schemaMistake}
+ * checks the schema against the draft's meta-schema, which takes 75 ms of CPU to compile: at
+ * startup, Ajv's compiler finds the same mistakes, except values that the types of the keywords
+ * allow.
  * @param name of the schema, for errors: input or output
  * @param code how Ajv writes the function's code
- * @throws {Error} of one line, when the schema is none that can be checked
+ * @throws {Error} of one line if the schema cannot be used for checking
  */
 export async function compileSchema(schema: JsonSchema, name: string, code: CodeOptions = {}) {
   const { default: all } = await import('ajv/dist/2020.js')
@@ -102,7 +102,7 @@ export async function compileSchema(schema: JsonSchema, name: string, code: Code
   try {
     refuseOtherDrafts(schema)
     const validate = ajv.compile(schema)
-    // A $ref that leads back to itself ends the stack on any data.
+    // A $ref that leads back to itself overflows the stack on any data.
     for (const value of [null, 0, '', [], {}]) validate(value)
     return { ajv, validate }
   } catch (error) {
@@ -126,8 +126,8 @@ const unusable = (name: string, why: string) =>
   new Error(`the schema "${name}": ${why.replace(/^strict mode: /, '').replaceAll('\n', ' ')}`)
 
 /**
- * What is wrong with a schema, by the draft's meta-schema and by Ajv's compiler; undefined where
- * nothing is. For check-model and builds, which have the time.
+ * The mistake in a schema, by the draft's meta-schema and by Ajv's compiler; undefined if there is
+ * none. For check-model and builds, which can afford the time.
  */
 export async function schemaMistake(schema: JsonSchema, name: string): Promise<string | undefined> {
   try {
@@ -141,7 +141,7 @@ export async function schemaMistake(schema: JsonSchema, name: string): Promise<s
   }
 }
 
-/** The rule that the data breaks, and where. Where there were alternatives, the last error sums them up. */
+/** The rule that the data violates, and where. For alternatives, the last error summarizes them. */
 export function violationText(violations: readonly Violation[], data: unknown): string {
   const last = violations.at(-1)
   if (last === undefined) return 'the data does not fit the schema'
@@ -186,7 +186,7 @@ function valueAt(data: unknown, pointer: string): unknown {
   return value
 }
 
-/** A value in a few words, however large it is. */
+/** A value in a few words, whatever its size. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(cut(value, LONGEST_TEXT))
   if (Array.isArray(value)) return `an array of ${value.length}`

@@ -3,9 +3,9 @@ import { compileSchema } from './schema.ts'
 
 /**
  * The code of a schema's validation function, as an ES module that exports it as `validate` and
- * imports nothing. `onnx-function build` puts it into the bundle, so that the start neither loads
- * Ajv nor compiles.
- * @throws {Error} of one line, when the schema is none that can be checked
+ * imports nothing. `onnx-function build` adds it to the bundle, so that startup neither loads Ajv
+ * nor compiles.
+ * @throws {Error} of one line if the schema cannot be used for checking
  */
 export async function standaloneValidate(schema: JsonSchema): Promise<string> {
   const { ajv, validate } = await compileSchema(schema, 'input', { source: true, esm: true })
@@ -22,5 +22,5 @@ export async function standaloneValidate(schema: JsonSchema): Promise<string> {
   })
 }
 
-/** How Ajv's code takes what it shares with Ajv, of which each is one function. */
+/** Matches the imports of helpers that Ajv's code shares with Ajv; each is one function. */
 const IMPORT = /const (func\d+) = require\("([^"]+)"\)\.default/g

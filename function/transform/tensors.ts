@@ -12,11 +12,11 @@ import {
 } from '../protocol/tensor.ts'
 
 /**
- * The tensors that preprocess returned: nested arrays, or a shape with flat data. A typed array of
- * the datatype is copied at once where it is small: the author may fill it again for the next call,
- * before this one's run. A large one is taken as it is.
- * @param maxBytes that the tensors may take
- * @throws {Error} that names the input, what it must be and what it is: the author's mistake
+ * Reads the tensors that preprocess returned: nested arrays, or a shape with flat data. A small
+ * typed array of the datatype is copied at once: the author may reuse it for the next call before
+ * this one runs. A large one is used without a copy.
+ * @param maxBytes limit of the tensors
+ * @throws {Error} that names the input, the expected value and the actual one: the author's mistake
  * @throws {TooLarge}
  */
 export function tensorsOf(returned: unknown, signature: Signature, maxBytes: number): Tensor[] {
@@ -87,7 +87,10 @@ function checkFits(shape: readonly number[], metadata: TensorMetadata): void {
   }
 }
 
-/** What refuses a caller's tensors refuses the author's, and is then no mistake of the caller. */
+/**
+ * Applies the checks for callers' tensors to the author's; a failure is then not the caller's
+ * mistake.
+ */
 function asMistake(check: () => void): void {
   try {
     check()
@@ -114,19 +117,19 @@ function flatData(data: unknown, shape: readonly number[], metadata: TensorMetad
   return filler.elements
 }
 
-/** Copying as much takes some 0.1 ms. */
+/** Copying this much takes about 0.1 ms. */
 const MOST_COPIED = 2 ** 20
 
 type TypedData = Exclude<TensorData, readonly string[]>
 
-/** Not the array's own slice(): that of a Buffer shares its memory. */
+/** Not the array's own slice(): a Buffer's slice shares its memory. */
 function copyOf(data: TypedData, datatype: Datatype): TypedData {
   const copy = DATATYPES[datatype].allocate(data.length) as Float32Array
   copy.set(data as Float32Array)
   return copy
 }
 
-/** A typed array of the datatype, or one whose memory can be read as one. */
+/** A typed array of the datatype, or one whose memory can be read as that datatype. */
 function typedData(data: List, datatype: Datatype): TypedData | undefined {
   if (Array.isArray(data)) return undefined
   const { buffer, byteOffset, length } = data as Uint8Array
@@ -139,7 +142,7 @@ function typedData(data: List, datatype: Datatype): TypedData | undefined {
   return data instanceof (own.constructor as new () => object) ? (data as TypedData) : undefined
 }
 
-/** The shape of nested arrays, by the first elements. */
+/** The shape of nested arrays, from the first elements. */
 function nestedShape(value: unknown, { shape: expected }: TensorMetadata): number[] {
   const shape: number[] = []
   let level = value
@@ -148,7 +151,7 @@ function nestedShape(value: unknown, { shape: expected }: TensorMetadata): numbe
     level = level[0]
   }
   if (shape.at(-1) !== 0) return shape
-  // What an empty array leaves open, the model's shape says.
+  // The model's shape completes the dimensions that an empty array leaves open.
   return [...shape, ...expected.slice(shape.length).map(length => Math.max(length, 0))]
 }
 
@@ -162,7 +165,7 @@ function nestedData(
   return filler.elements
 }
 
-/** Writes nested elements, one behind the other. */
+/** Writes nested elements one after another. */
 class Filler {
   readonly elements: TensorElements
   readonly #shape: readonly number[]
@@ -198,7 +201,7 @@ class Filler {
   }
 }
 
-/** The bits of a number as FP16; undefined where this Node has none (before 24). */
+/** The bits of a number as FP16; undefined if this version of Node cannot do it (before 24). */
 const bits = new Uint16Array(1)
 const halves = typeof Float16Array === 'undefined' ? undefined : new Float16Array(bits.buffer)
 
@@ -213,7 +216,7 @@ const single = (value: unknown) => {
   return Number.isFinite(Math.fround(value)) || !Number.isFinite(value) ? value : undefined
 }
 
-/** The author's values, in which NaN and infinities are numbers, as they are not in JSON. */
+/** Reads the author's values. NaN and infinities are numbers here, unlike in JSON. */
 const READERS: Readonly<Partial<Record<Datatype, (value: unknown) => unknown>>> = {
   ...Object.fromEntries(Object.entries(DATATYPES).map(([name, { fromJson }]) => [name, fromJson])),
   FP16: half,
@@ -233,7 +236,7 @@ const TAKES: Readonly<Partial<Record<Datatype, string>>> = {
   FP64: 'numbers',
 }
 
-/** No value: the log must not show data. */
+/** Never the value itself: the log must not show data. */
 function showValue(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (value === undefined || value === null) return String(value)

@@ -6,12 +6,12 @@ import { type LoadedTransform, loadTransform } from './load.ts'
 /** The author's code on one thread, from its setup to its end. */
 export interface ThreadTransform extends LoadedTransform {
   readonly model: ServedModel
-  /** @throws what the author's close() throws */
+  /** @throws any error of the author's close() */
   close(): Promise<void>
 }
 
 /**
- * Loads the author's code into this thread, and sets it up before it takes work.
+ * Loads the author's code into this thread, and calls setup() before it takes work.
  * @throws {Error} of one line
  */
 export async function openTransform(
@@ -41,8 +41,8 @@ export async function openTransform(
 let isLogging = false
 
 /**
- * Errors of the author's code that no call is there for, such as a promise that nobody awaits or a
- * timer's callback, are logged and end nothing.
+ * Logs errors of the author's code that belong to no call, such as a promise without await or a
+ * timer's callback. They end nothing.
  */
 function logStray(log: Log): void {
   if (isLogging) return
