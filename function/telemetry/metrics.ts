@@ -373,8 +373,8 @@ class ColdStart {
   }
 
   /**
-   * @param seconds of the answer: subtracted, because a process that was ready long before did not
-   * start slowly
+   * @param seconds of the answer: the phase begins with its request, because a process that was
+   * ready long before did not start slowly
    */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return

@@ -35,8 +35,5 @@ export interface Reply {
   readonly event?: { readonly type?: string; readonly attributes: Record<string, string> }
 }
 
-/**
- * JSON, followed by binary tensor data if the author wrote no postprocess and the caller asked for
- * it; or a body.
- */
+/** JSON, perhaps followed by binary tensor data if the author wrote no postprocess; or a body. */
 export type Content = EncodedResponse | BodyAnswer

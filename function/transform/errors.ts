@@ -66,7 +66,7 @@ type Thrown = {
 /**
  * Converts a value that a transform threw to an error of the table of errors. Only the author's own
  * errors keep their meaning: a library's `{ code: 'NOT_FOUND' }` must not become our 404. The
- * result is always a new error of ours, whose members cross threads and are the same at each read.
+ * result is always one of our errors, whose members cross threads and are the same at each read.
  */
 export function transformError(thrown: unknown): Error {
   try {

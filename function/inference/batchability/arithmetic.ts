@@ -15,9 +15,9 @@ import {
 import { isBatched, Stop, type Value } from './value.ts'
 
 /*
- * Shape arithmetic: computes small integer tensors, whether they are constants of the graph or made
- * from shapes. So the shapes that reach Reshape, Expand and others are known. An element that is
- * not known is undefined, and never depends on N: an element that would depend on N ends the proof.
+ * Shape arithmetic: computes small integer tensors that are constants of the graph or are made from
+ * shapes, so that the shapes given to Reshape, Expand and others are known. An unknown element is
+ * undefined and never depends on N: an element that would depend on N ends the proof.
  */
 
 type Element = Size | undefined
@@ -31,9 +31,9 @@ interface Small {
 const MOST_ELEMENTS = 1_024
 
 /**
- * A node's only output, computed from small tensors.
- * @returns undefined where the operator is not one of these, or an input is not a small tensor
- * @throws {Stop} where a value would depend on N in a way that no polynomial expresses
+ * Computes a node's only output from small tensors.
+ * @returns undefined if the operator is not one of these, or an input is not a small tensor
+ * @throws {Stop} if a value would depend on N in a way that no polynomial expresses
  */
 export function evaluate(step: Step): Value | undefined {
   const operator = EVALUATED[step.node.operator]
@@ -51,7 +51,7 @@ export function evaluate(step: Step): Value | undefined {
 }
 
 /**
- * Undefined for a tensor that is not small. A constant without known values has unknown elements.
+ * Undefined for a tensor that is not small. A constant with unknown values has unknown elements.
  */
 function smallOf(value: Value | undefined): Small | undefined {
   if (value?.dims === undefined || isBatched(value)) return undefined
@@ -67,17 +67,17 @@ function smallOf(value: Value | undefined): Small | undefined {
 
 type Evaluate = (inputs: readonly (Small | undefined)[], step: Step) => Small | undefined
 
-/** Combines two known elements; undefined where the result is not known. */
+/** Combines two known elements; undefined if the result is not known. */
 type Operation = (a: Size, b: Size) => Element
 
-/** A result that is not known may be any number, but not one that depends on N. */
+/** An unknown result may be any number, but must not depend on N. */
 function result(value: Element, ...operands: readonly Element[]): Element {
   if (value === undefined && operands.some(operand => operand !== undefined && hasRows(operand)))
     throw new Stop('the number of rows is used in a calculation that the proof cannot follow')
   return value
 }
 
-/** Both INT32 and FP32 hold integers up to this exactly. Larger sizes are not computed. */
+/** INT32 and FP32 both hold integers up to this exactly. Larger sizes are not computed. */
 const MOST_EXACT = 2 ** 24
 
 const both = (operation: Operation) => (a: Element, b: Element) => {
@@ -88,7 +88,7 @@ const both = (operation: Operation) => (a: Element, b: Element) => {
 
 const truth = (value: boolean) => fixed(value ? 1 : 0)
 
-/** The sign of a − b where it is the same in every run. */
+/** The sign of a − b, if it is the same in every run. */
 function compare(a: Size, b: Size): -1 | 0 | 1 | undefined {
   if (equals(a, b)) return 0
   const [above, below] = [subtract(a, b), subtract(b, a)]
@@ -133,11 +133,12 @@ const logical =
   }
 
 /**
- * Integers are rounded towards zero, floats are not: the result is known only without a remainder.
+ * Integer division rounds towards zero, float division does not: the result is known only if there
+ * is no remainder.
  */
 const divided: Operation = (a, b) => divide(a, b)
 
-/** Only of numbers that are not negative: there both kinds of remainder are the same. */
+/** Only for non-negative numbers, for which both kinds of remainder are equal. */
 function remainder(a: Size, b: Size): Element {
   const [one, other] = [asNumber(a), asNumber(b)]
   if (one === undefined || other === undefined || one < 0 || other <= 0) return undefined
@@ -174,7 +175,7 @@ const expanded = (small: Small, shape: readonly number[]): Element[] =>
     return small.shape.map((size, i) => (size === 1 ? 0 : (index[i + offset] as number)))
   })
 
-/** The elements of a tensor of that shape, each taken from an index of another. */
+/** The elements of a tensor with that shape, each taken from an index of another tensor. */
 function pick(
   { shape, elements }: Small,
   outShape: readonly number[],
@@ -207,7 +208,7 @@ const each =
     }
   }
 
-/** TensorProto.DataType of the integers that hold a shape, with the largest that each holds. */
+/** TensorProto.DataType of the integers that hold a shape, with the largest value of each. */
 const SHAPE_TYPES: Readonly<Record<number, number>> = { 6: 2 ** 31 - 1, 7: 2 ** 63 }
 const BOOL = 9
 function cast(element: Size, to: number): Element {
@@ -238,7 +239,9 @@ function reduceProd(
   }
 }
 
-/** The axes of an operator that took them as an attribute before it took them as an input. */
+/**
+ * The axes of an operator that took them as an attribute in earlier opsets, and as an input now.
+ */
 function axesOf(second: Small | undefined, step: Step, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? second?.elements.map(numberOf)
   return axes?.map(axis => (axis < 0 ? axis + rank : axis))
@@ -316,7 +319,7 @@ function slice(inputs: readonly (Small | undefined)[], step: Step): Small {
   return { shape: out, elements: pick({ shape, elements }, out, from) }
 }
 
-/** As ONNX's Slice counts: ends are clamped, and a negative step goes backwards. */
+/** Counts like ONNX's Slice: ends are clamped, and a negative step goes backwards. */
 function indicesOf(size: number, start: number, end: number, step: number): number[] {
   const indices: number[] = []
   const clamp = (at: number, least: number, most: number) => Math.min(Math.max(at, least), most)
@@ -366,7 +369,7 @@ function where([condition, a, b]: readonly (Small | undefined)[]): Small {
   return { shape, elements }
 }
 
-/** From 0 to a limit in steps of 1, and the like, where all three are numbers. */
+/** A range such as 0 to a limit in steps of 1, if all three operands are numbers. */
 function range([start, limit, delta]: readonly (Small | undefined)[]): Small | undefined {
   const [from, to, by] = [start, limit, delta].map(small => small?.elements[0])
   const numbers = [from, to, by].map(size => (size === undefined ? undefined : asNumber(size)))

@@ -4,9 +4,8 @@ import { isBatched, Stop, tensor, UNKNOWN, type Value } from './value.ts'
 /**
  * The output of element-wise operators with broadcasting (ONNX, "Multidirectional Broadcasting").
  * Batched operands must have the batch at the same place, counted from the end. All others must
- * have size 1 there, or no dimension: with a constant of two rows, a lone caller would get two
- * rows.
- * @throws {Stop} where rows would not stay apart
+ * have size 1 or no dimension there: with a constant of two rows, a single row would become two.
+ * @throws {Stop} if rows would not stay separate
  */
 export function broadcast(operands: readonly Value[]): Value {
   if (!operands.some(isBatched) && operands.some(({ dims }) => dims === undefined)) return UNKNOWN
@@ -43,12 +42,12 @@ function checkBatch(operand: Value, place: number, size: Size, index: number): v
     throw new Stop(`input ${index} has size ${show(dims[at] as Size)} where the batch is`)
 }
 
-/** The size of a dimension in which operands of these sizes meet. */
+/** The result's size in a dimension where operands have these sizes. */
 export function sizeOf(sizes: readonly Size[]): Size {
   const others = sizes.filter(size => !isOne(size))
   const [first] = others
   if (first === undefined) return sizes[0] as Size
   if (others.every(size => equals(size, first))) return first
-  // The others are 1 or the same, or the run fails.
+  // All others are 1 or the same, or the run fails.
   return others.find(size => (asNumber(size) ?? 0) > 1) ?? unknownSize()
 }

@@ -17,15 +17,18 @@ import {
 } from './value.ts'
 
 /*
- * Nodes with graphs of their own, which capture values of the graphs around them. Three cases are
- * proven: a branch that the rows do not choose, a body whose number of repetitions does not depend
- * on the rows, and a Scan that takes one row at a time and hands nothing on to the next.
+ * Nodes with inner graphs, which capture values of the surrounding graphs. Three cases are proven:
+ * a branch that rows do not choose, a body whose number of repetitions does not depend on rows, and
+ * a Scan that takes one row at a time and passes nothing to the next.
  */
 
 export const isControl = ({ domain, operator }: Node) =>
   domain === 'ai.onnx' && ['If', 'Loop', 'Scan'].includes(operator)
 
-/** Walks a graph's nodes; the scope then has all that the outputs need. @throws {Stop} */
+/**
+ * Walks a graph's nodes; afterwards the scope holds all values that the outputs need. @throws
+ * {Stop}
+ */
 export type WalkGraph = (graph: Graph, scope: Scope, outputs: readonly string[]) => Promise<void>
 
 export function walkControl(step: Step, scope: Scope, walk: WalkGraph): Promise<readonly Value[]> {
@@ -73,7 +76,7 @@ async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Va
   return names.map(name => scope.get(name))
 }
 
-/** One of the two branches; the rows do not decide which. */
+/** The result of one of the two branches; rows do not decide which. */
 function either(a: Value, b: Value): Value {
   checkUnmarked(a)
   checkUnmarked(b)
@@ -96,9 +99,9 @@ function either(a: Value, b: Value): Value {
 }
 
 /**
- * A Loop or Scan whose number of repetitions does not depend on the rows. The proof is by
- * induction: a state goes in batched, and the body gives back a state that is batched alike. So it
- * is batched alike after each repetition.
+ * A Loop or Scan whose number of repetitions does not depend on rows. The proof is by induction: a
+ * state goes in batched, and the body returns a state that is batched in the same way. So it is
+ * batched in the same way after each repetition.
  */
 async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): Promise<Value[]> {
   const { first, states, stackedAt } = repeated(step, body)
@@ -109,7 +112,7 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
   })
   for (const [i, { name }] of body.inputs.entries()) inner.set(name, given[i] as Value)
   const values = await valuesOf(body, inner, walk)
-  // A Loop begins with its condition to go on.
+  // The condition of a Loop decides whether it continues.
   const condition = first > 0 ? values.shift() : undefined
   if (dependsOnRows(condition)) throw new Stop('rows decide how often it is repeated')
   return values.map((value, i) =>
@@ -118,14 +121,14 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
 }
 
 interface Repeated {
-  /** Inputs of the body before its states. */
+  /** The number of the body's inputs before its states. */
   readonly first: number
   readonly states: number
   /** The dimension along which an output is stacked. */
   readonly stackedAt: (output: number) => number
 }
 
-/** The count and condition of a Loop, and the length of a Scan, must be the same for all rows. */
+/** The count and condition of a Loop, or the length of a Scan, must be the same for all rows. */
 function repeated(step: Step, body: Graph): Repeated {
   if (step.node.operator === 'Loop') {
     for (const value of step.inputs.slice(0, 2))
@@ -183,8 +186,8 @@ const scansRows = (step: Step) =>
   step.inputs.slice(-step.integer('num_scan_inputs', 1)).some(isBatched)
 
 /**
- * A Scan along the batch of all its scanned inputs. The body sees one row, as a constant. States
- * must come out as they went in: otherwise a row would depend on the rows before it.
+ * A Scan along the batch of all its scanned inputs. The body sees one row, as a constant. It must
+ * return its states unchanged: otherwise a row would depend on the rows before it.
  */
 async function scanRows(
   step: Step,
@@ -231,7 +234,7 @@ function sizeOfRows(value: Value): Size {
   return value.dims[value.axis] as Size
 }
 
-/** One index of the batch. */
+/** A value with one index of the batch. */
 function rowOf(value: Value, axis: number, first: Value): Value {
   checkUnmarked(value)
   if (!isBatched(value) || value.axis !== (axis < 0 ? axis + value.dims.length : axis))

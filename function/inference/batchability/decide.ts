@@ -7,10 +7,10 @@ import { type Proof, proveIndependent } from './prove.ts'
 import { sampledDifference } from './sampled-check.ts'
 
 /**
- * Decides by the graph. A model that is not proven runs one request a run, unless model.json says
- * `"batch": true`, its author's word. A proven model is tried beside hostile neighbours all the
- * same. Where values of a request decide sizes, no run can be held to the memory beforehand: a joined
- * one would take the memory of many requests.
+ * Decides from the graph. A model without a proof runs each request alone, unless its author
+ * declares `"batch": true` in model.json. A proven model is nevertheless tried beside hostile
+ * neighbours. If values of a request decide sizes, the memory of a run cannot be limited
+ * beforehand, and a joined run would take the memory of many requests.
  * @param example inputs that suit the model
  */
 export async function decideBatching(
@@ -45,7 +45,7 @@ export async function decideBatching(
   return { joins: true, reason: 'model_json', detail: `what a run may take; ${sizesByValues}` }
 }
 
-/** A file that cannot be read is not proven. */
+/** A file that cannot be read counts as not proven. */
 async function prove(file: string, signature: Signature): Promise<Proof> {
   try {
     return await proveIndependent(file, signature)

@@ -15,11 +15,13 @@ import {
 import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value } from './value.ts'
 
 /*
- * Marks: properties of inputs that the rules do not look at, and that must not be lost. Each mark
- * goes on to the output, or ends the proof. An operator that is not named here ends it.
+ * Marks: properties of inputs that the rules do not examine and that must not be lost. Each mark is
+ * passed to the output or ends the proof. Operators that are not named here end it.
  */
 
-/** The outputs of a step, with the marks of its inputs. @throws {Stop} where one cannot go on */
+/**
+ * The outputs of a step, with the marks of its inputs. @throws {Stop} if a mark cannot be passed on
+ */
 export function withMarks(step: Step, values: readonly Value[]): readonly Value[] {
   const marks = [repeatsOf(step, values), paddingOf(step, values), numberOf(step)]
   if (marks.every(mark => mark === undefined)) return values
@@ -28,7 +30,7 @@ export function withMarks(step: Step, values: readonly Value[]): readonly Value[
 
 const OWN_REPEATS = ['Reshape', 'Flatten']
 
-/** Repeated rows: every operator works on each index of the batch, and must keep all of them. */
+/** Repeated rows: every operator works on each index of the batch, and must keep all indices. */
 function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
   const values = step.inputs.filter(isBatched)
   const repeated = values.find(value => value.repeats !== undefined)
@@ -45,12 +47,10 @@ function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
 
 const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
 
-/** Operators that leave the texts of a row in their order. */
+/** Operators that keep the order of the texts of a row. */
 const KEEPS_ORDER = ['Flatten', 'Reshape', 'Squeeze']
 
-/**
- * Padding must stay at the end of each row, and may only reach an operator that does not see it.
- */
+/** Padding must stay at the end of each row, and may only reach operators that ignore it. */
 function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | undefined {
   const padded = step.inputs.find(input => input?.padding !== undefined)
   const { operator } = step.node
@@ -64,10 +64,12 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
   return { padding }
 }
 
-/** Operators that move elements, and change none. */
+/** Operators that move elements without changing them. */
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
-/** A value that depends on a row's number may only become an index (lookup), or give its shape. */
+/**
+ * A value that depends on a row's number may only become an index (lookup), or supply its shape.
+ */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined
   const address = addressOf(step)
@@ -100,13 +102,13 @@ const INTEGERS = [6, 7]
 const isIntegerCast = (step: Step) =>
   step.node.operator !== 'Cast' || INTEGERS.includes(step.integer('to', 0))
 
-/** One more than the largest sum of two numbers below these. */
+/** One more than the largest sum of two numbers below these bounds. */
 function bounds(a: Size, b: Size | undefined): Size | undefined {
   const sum = b && add(a, b)
   return sum && add(sum, fixed(-1))
 }
 
-/** One more than the largest product of a number below that and `by`. */
+/** One more than the largest product of `by` and a number below this bound. */
 function scaled(below: Size, by: Size): Size | undefined {
   const largest = add(below, fixed(-1))
   const product = largest && multiply(largest, by)
@@ -123,7 +125,7 @@ function boundOf({ below, elements }: Value): Size | undefined {
   return fixed(Math.max(0, ...(numbers as number[])) + 1)
 }
 
-/** The bound of a result of constants that have bounds. */
+/** The bound of a result of constants with bounds. */
 export function boundOfResult(step: Step): Size | undefined {
   const [first, second] = step.inputs
   if (first === undefined) return undefined
@@ -133,7 +135,7 @@ export function boundOfResult(step: Step): Size | undefined {
   return one && bounds(one, boundOf(second))
 }
 
-/** Whether it is an index of several parts, of which the first is the row's own number. */
+/** Whether it is an index of several parts that begins with the row's own number. */
 function beginsWithRow(step: Step): boolean {
   const [first, ...others] = step.inputs
   if (step.node.operator !== 'Concat' || !isBatched(first)) return false
@@ -148,8 +150,8 @@ const isRowNumber = ({ address }: Value) =>
 
 /**
  * Rows that look into themselves by their number: GatherND with an index that begins with it, or
- * Gather from a tensor of stride·N, at places that lie in row i.
- * @returns undefined where the step is neither
+ * Gather from a tensor of stride·N, at places within row i.
+ * @returns undefined if the step is neither
  */
 export function lookup(step: Step): readonly Value[] | undefined {
   const [data, indices] = step.inputs
@@ -182,7 +184,7 @@ function byRow(step: Step, data: Batched, indices: Batched): Value {
 const hasPaddingOrRepeats = (value: Value | undefined) =>
   value?.padding !== undefined || value?.repeats !== undefined
 
-/** @throws {Stop} where a value has a mark that graphs within nodes do not hand on */
+/** @throws {Stop} if a value has a mark that inner graphs do not pass on */
 export function checkUnmarked(value: Value | undefined): void {
   if (hasPaddingOrRepeats(value) || value?.isNumbered)
     throw new Stop('a value that it takes or gives is batched in a way that has no rule here')

@@ -27,18 +27,17 @@ import {
   type Value,
 } from './value.ts'
 
-/** Whether every output row depends on its own input row alone; if not proven, why not. */
+/** Whether every output row depends only on its own input row, and if not proven, the reason. */
 export type Proof =
   | { readonly isProven: true }
   | { readonly isProven: false; readonly reason: string }
 
 /**
  * Proves from the graph that rows are independent, so that requests of different callers may share
- * a run, and a large one may be divided. It never runs the model. It works in slices on this
- * thread.
- * @param file an .onnx file; of its weights only those of a few bytes are read
+ * a run, and a large request may be divided. Never runs the model. Works in slices on this thread.
+ * @param file an .onnx file; only weights of a few bytes are read
  * @param signature the inputs and outputs that are served
- * @throws {Error} of one line, where the file cannot be read
+ * @throws {Error} of one line if the file cannot be read
  */
 export async function proveIndependent(file: string, signature: Signature): Promise<Proof> {
   const model = await readOnnxModel(file)
@@ -46,7 +45,7 @@ export async function proveIndependent(file: string, signature: Signature): Prom
     const scope = new Scope()
     const sizes = new Map<string, Size>()
     for (const input of signature.inputs) scope.set(input.name, inputValue(input, sizes))
-    // A ZipMap that is served is served as its input.
+    // A ZipMap's input is served in place of its output.
     const zipMaps = zipMapsOf(model.graph)
     const names = signature.outputs.map(({ name }) => zipMaps.get(name)?.input ?? name)
     await new Walk(model).graph(model.graph, scope, names)
@@ -58,7 +57,10 @@ export async function proveIndependent(file: string, signature: Signature): Prom
   }
 }
 
-/** @param sizes by name: a request's dimensions of the same name have one size, or it is refused */
+/**
+ * @param sizes by name: all dimensions of a request with the same name have the same size, or the
+ * request is refused
+ */
 function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   const { name, shape, dimensionNames, anyRank } = input
   if (anyRank || shape.length === 0)
@@ -74,7 +76,7 @@ function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   return batched([ROWS, ...rest], 0)
 }
 
-/** Names that stand for one size; "?" and blanks stand for none. */
+/** Matches names that stand for one size; "?" and blanks do not. */
 const BINDS = /[^\s?]/
 
 function checkOutput(name: string, value: Value): void {
@@ -96,14 +98,14 @@ function reasonOf({ node, opset, message }: Stop): string {
 /** The surroundings of nodes: the graph, or one of the file's functions. */
 interface Context {
   readonly opsets: ReadonlyMap<string, number>
-  /** Of the call of a function; its nodes may refer to them. */
+  /** The attributes of a function's call; its nodes may refer to them. */
   readonly attributes: ReadonlyMap<string, Attribute>
   readonly depth: number
 }
 
 const DEEPEST = 32
 
-/** Domains in which ONNX Runtime has operators of its own. */
+/** Domains in which ONNX Runtime has its own operators. */
 const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
 
 /** One walk through a model, in the order of its nodes. */
@@ -119,13 +121,16 @@ class Walk {
     this.#context = { opsets, attributes: new Map(), depth: 0 }
   }
 
-  /** @param scope has the graph's inputs, and then all that the outputs need @throws {Stop} */
+  /**
+   * @param scope holds the graph's inputs, and afterwards all values that the outputs need @throws
+   * {Stop}
+   */
   async graph(
     { initializers, nodes }: Graph,
     scope: Scope,
     outputs: readonly string[],
   ): Promise<void> {
-    // An initialiser of an input's name is only its default: callers may send another value.
+    // An initialiser with an input's name is only its default: callers may send another value.
     const own = initializers.filter(({ name }) => !scope.hasOwn(name))
     for (const tensor of own) scope.set(tensor.name, tensorValue(tensor))
     await this.#nodes(nodes, scope, outputs)
@@ -176,9 +181,9 @@ class Walk {
   }
 
   /**
-   * ONNX Runtime 1.30 prefers an operator of its own to a function of that name, and reads a
-   * function's nodes by the opsets of the model. We do not know which of several overloads it
-   * takes.
+   * ONNX Runtime 1.30 prefers its own operator to a function of the same name, and reads a
+   * function's nodes with the opsets of the model. It is unknown which of several overloads it
+   * chooses.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
     if (RUNTIME_DOMAINS.test(domain)) throw new Stop('it is a function in a domain of ONNX Runtime')
@@ -189,7 +194,7 @@ class Walk {
         throw new Stop(`the function is of opset ${version}, and the model of another`)
   }
 
-  /** A function's nodes in its own scope, with its own opsets. */
+  /** Walks a function's nodes in their own scope, with their own opsets. */
   async #call(own: ModelFunction, call: Call): Promise<readonly Value[]> {
     const outside = this.#context
     this.#checkFunction(own)
@@ -218,7 +223,7 @@ interface Call {
   readonly needed: ReadonlySet<string>
 }
 
-/** Where the call leaves out an input, the nodes of the function leave it out, too. */
+/** If the call omits an input, the function's nodes omit it, too. */
 function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly Node[] {
   const missing = inputs.filter((_, i) => call.inputs[i] === undefined)
   if (missing.length === 0) return nodes
@@ -229,7 +234,7 @@ function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly 
 function apply(step: Step): readonly Value[] {
   const { domain, operator } = step.node
   const { rule, shapes } = ruleOf(domain, operator, step.opset)
-  // The same object, so that scanRows sees that a state is handed on unchanged.
+  // Returns the same object, so that scanRows recognizes a state that is passed on unchanged.
   if (domain === 'ai.onnx' && operator === 'Identity') return [step.input(0)]
   if (!step.inputs.some(dependsOnRows)) return applyToConstants(rule, step)
   const evaluated = evaluateOrNot(step)
@@ -248,7 +253,7 @@ function apply(step: Step): readonly Value[] {
 const OF_NO_ROW = ['Shape', 'Size', 'CastLike']
 
 /**
- * A result of rows must be batched, and a result of N must have a shape; rules may not see all
+ * A result of rows must be batched, and a result of N must have a shape; rules may not examine all
  * inputs.
  */
 function checkRowsStay(step: Step, values: readonly Value[]): void {
@@ -262,7 +267,7 @@ function checkRowsStay(step: Step, values: readonly Value[]): void {
   }
 }
 
-/** The result of shape arithmetic. Where that stops, a rule may still allow the node. */
+/** The result of shape arithmetic. If that stops, a rule may still allow the node. */
 function evaluateOrNot(step: Step): Value | undefined {
   try {
     return evaluate(step)
@@ -272,7 +277,7 @@ function evaluateOrNot(step: Step): Value | undefined {
   }
 }
 
-/** A result of constants is a constant. The rule gives its shape where it can. */
+/** A result of constants is a constant. The rule supplies its shape if it can. */
 function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): readonly Value[] {
   const evaluated = evaluateOrNot(step)
   if (evaluated !== undefined) return [evaluated]
@@ -286,7 +291,7 @@ function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): r
   }
 }
 
-/** All values that the outputs depend on, those that graphs within nodes capture included. */
+/** All values on which the outputs depend, including those that inner graphs capture. */
 async function namesNeeded(
   nodes: readonly Node[],
   outputs: readonly string[],

@@ -3,8 +3,8 @@ import { asNumber, type Size } from './size.ts'
 import { type Batched, isBatched, Stop, type Value } from './value.ts'
 
 /**
- * Gives a node's outputs for its inputs.
- * @throws {Stop} where an output's row may depend on another row
+ * Computes a node's outputs from its inputs.
+ * @throws {Stop} if an output row may depend on another row
  */
 export type Rule = (step: Step) => readonly Value[]
 
@@ -12,12 +12,13 @@ export interface Version {
   readonly since: number
   readonly rule: Rule
   /**
-   * Inputs that may have N among their values, because they are shapes. Elsewhere N ends the proof.
+   * Inputs whose values may contain N, because they are shapes. In any other input, N ends the
+   * proof.
    */
   readonly shapes: readonly number[]
 }
 
-/** An operator's rules, each from an opset on until the next one begins. */
+/** An operator's rules, each valid from one opset until the next rule begins. */
 export type Versions = readonly Version[]
 
 /** The rules of a domain by operator. */
@@ -56,27 +57,27 @@ export class Step {
     this.#wanted = options.wanted
   }
 
-  /** @throws {Stop} where the node has no such input */
+  /** @throws {Stop} if the node has no such input */
   input(index: number): Value {
     const value = this.inputs[index]
     if (value === undefined) throw new Stop(`input ${index} is missing`)
     return value
   }
 
-  /** The batched input at that index. @throws {Stop} where it is not batched */
+  /** The batched input at that index. @throws {Stop} if it is not batched */
   batched(index: number): Batched {
     const value = this.input(index)
     if (!isBatched(value)) throw new Stop(`input ${index} is not batched`)
     return value
   }
 
-  /** @throws {Stop} where one of the inputs from that index on depends on rows */
+  /** @throws {Stop} if an input from that index on depends on rows */
   constantsFrom(index: number): void {
     for (let i = index; i < this.inputs.length; i++)
       if (isBatched(this.inputs[i])) throw new Stop(`input ${i} differs from row to row`)
   }
 
-  /** The dimensions of an input. @throws {Stop} where not even their number is known */
+  /** The dimensions of an input. @throws {Stop} if even their number is unknown */
   dims(index: number): readonly Size[] {
     const { dims } = this.input(index)
     if (dims === undefined) throw new Stop(`the shape of input ${index} is unknown`)
@@ -84,8 +85,8 @@ export class Step {
   }
 
   /**
-   * The elements of a small integer input; undefined where it is left out.
-   * @throws {Stop} where they are unknown
+   * The elements of a small integer input; undefined if it is omitted.
+   * @throws {Stop} if they are unknown
    */
   elements(index: number): readonly (Size | undefined)[] | undefined {
     const value = this.inputs[index]
@@ -95,7 +96,7 @@ export class Step {
     return value.elements
   }
 
-  /** The same as numbers. @throws {Stop} where one is not a number */
+  /** The same elements as numbers. @throws {Stop} if one is not a number */
   numbers(index: number): readonly number[] | undefined {
     return this.elements(index)?.map(element => {
       const number = element === undefined ? undefined : asNumber(element)
@@ -118,7 +119,10 @@ export class Step {
     return this.attribute(name)?.number ?? otherwise
   }
 
-  /** An attribute that is 0 or 1. @throws {Stop} for another number: kernels read it differently */
+  /**
+   * An attribute that is 0 or 1. @throws {Stop} for other numbers, because kernels interpret them
+   * differently
+   */
   flag(name: string, otherwise: boolean): boolean {
     const number = this.attribute(name)?.number
     if (number === undefined) return otherwise
@@ -134,27 +138,27 @@ export class Step {
     return this.attribute(name)?.text ?? otherwise
   }
 
-  /** Whether anything in the graph takes that output. */
+  /** Whether anything in the graph uses that output. */
   wants(output: number): boolean {
     const name = this.node.outputs[output] ?? ''
     return name !== '' && this.#wanted(name)
   }
 
-  /** @throws {Stop} where anything in the graph takes an output from that index on */
+  /** @throws {Stop} if anything in the graph uses an output from that index on */
   onlyOutputs(count: number): void {
     for (let i = count; i < this.node.outputs.length; i++)
       if (this.wants(i)) throw new Stop(`output ${i} ("${this.node.outputs[i]}") has no rule`)
   }
 }
 
-/** An axis counted from the end where it is negative. @throws {Stop} where there is none */
+/** An axis, counted from the end if it is negative. @throws {Stop} if there is no such axis */
 export function axisOf(axis: number, rank: number): number {
   const positive = axis < 0 ? axis + rank : axis
   if (positive >= 0 && positive < rank) return positive
   throw new Stop(`axis ${axis} is not one of ${rank} dimensions`)
 }
 
-/** @throws {Stop} where an axis is the batch's: the operator works across it */
+/** @throws {Stop} if one of the axes is the batch: the operator works across it */
 export function notAlong(axes: readonly number[], { axis }: Value): void {
   if (axis !== undefined && axes.includes(axis))
     throw new Stop(`it works along dimension ${axis}, which is the batch`)

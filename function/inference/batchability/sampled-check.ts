@@ -6,12 +6,12 @@ import { elementCount, type Tensor } from '../../protocol/tensor.ts'
 import type { Session } from '../session.ts'
 
 /**
- * The second lock behind the proof: beside hostile neighbours the sample must get the same answer,
- * bit for bit, as at the same place beside its own copy. Batches are of equal size, because kernels
+ * A second check after the proof: beside hostile neighbours, the sample must get the same answer,
+ * bit for bit, as at the same place beside its own copy. Batches have equal sizes, because kernels
  * add in another order at another size. A run that fails decides nothing.
  * @param example inputs that suit the model
- * @returns the difference, in a few words; undefined where there is none
- * @throws {RunTimedOut} where a run does not end
+ * @returns the difference in a few words; undefined if there is none
+ * @throws {RunTimedOut} if a run does not end
  */
 export async function sampledDifference(
   session: Pick<Session, 'signature' | 'run'>,
@@ -33,8 +33,8 @@ export async function sampledDifference(
 }
 
 /**
- * @returns the outputs of each, or undefined where the run fails
- * @throws {RunTimedOut} where it does not end
+ * @returns the outputs of each, or undefined if the run fails
+ * @throws {RunTimedOut} if it does not end
  */
 async function runJoined(
   session: Pick<Session, 'signature' | 'run'>,
@@ -55,7 +55,7 @@ async function runJoined(
   }
 }
 
-/** The name of the first output that is not the same, bit for bit; one NaN is like another. */
+/** The name of the first output that differs in any bit; all NaN values count as equal. */
 function differing(some: readonly Tensor[], others: readonly Tensor[]): string | undefined {
   return some.find((tensor, i) => !isSame(tensor, others[i] as Tensor))?.name
 }
@@ -66,7 +66,7 @@ function isSame(a: Tensor, b: Tensor): boolean {
   return true
 }
 
-/** Numbers by datatype: of other magnitudes than any sample's. FP16 is its bit pattern. */
+/** Numbers by datatype, with magnitudes unlike any sample's. FP16 is its bit pattern. */
 type Hostile = Partial<Record<Datatype, readonly number[]>>
 
 const LARGE = [3e6, -3e6, 1e30, 0, 1e-30, -1e30, 1e6]
@@ -75,8 +75,8 @@ const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e3
 const NOT_FINITE: Hostile = { FP32: ODD, FP64: ODD, FP16: [0x7e00, 0x7c00, 0xfc00, 0x7bff, 0x8000] }
 
 /**
- * Inputs of the same shapes. Integers and texts only change their places: made-up ones could be
- * token ids that do not exist, or a number of iterations that never ends.
+ * Inputs of the same shapes. Integers and texts are only moved: invented ones could be token ids
+ * that do not exist, or a number of iterations that never ends.
  */
 function hostile(inputs: readonly Tensor[], values: Hostile): readonly Tensor[] {
   return inputs.map(tensor => {

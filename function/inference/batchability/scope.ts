@@ -9,18 +9,18 @@ export class Scope {
     this.#outer = outer
   }
 
-  /** @throws {Stop} where the graph has that name already: a node could mean either value */
+  /** @throws {Stop} if the graph already has that name: a node could mean either value */
   set(name: string, value: Value): void {
     if (this.#values.has(name)) throw new Stop(`"${name}" is given twice`)
     this.#values.set(name, value)
   }
 
-  /** Whether this graph itself has it. */
+  /** Whether this graph itself defines the name. */
   hasOwn(name: string): boolean {
     return this.#values.has(name)
   }
 
-  /** @throws {Stop} where no earlier node gives it */
+  /** @throws {Stop} if no earlier node defines the name */
   get(name: string): Value {
     const value = this.#values.get(name) ?? this.#outer?.get(name)
     if (value === undefined) throw new Stop(`no node gives "${name}"`)

@@ -1,7 +1,7 @@
 /**
  * The size of a dimension, or an element of a small integer tensor, as a polynomial: integer
- * coefficients over N, the number of rows of a run, and over other sizes that a run fixes (a
- * sequence length). Each key names the factors of a term, sorted and joined; '' is the constant
+ * coefficients over N, the number of rows of a run, and over other sizes that a run fixes (such as
+ * a sequence length). Each key names the factors of a term, sorted and joined; '' is the constant
  * term.
  */
 export type Size = ReadonlyMap<string, number>
@@ -11,7 +11,7 @@ const ROWS_FACTOR = 'N'
 /** With more terms than this, the size is unknown. */
 const MOST_TERMS = 32
 
-/** Of one term. A number that is squared again and again has twice as many each time. */
+/** The limit of one term. Each squaring of a number doubles its factors. */
 const MOST_FACTORS = 32
 
 let symbols = 0
@@ -21,10 +21,10 @@ export const fixed = (value: number): Size => (value === 0 ? new Map() : new Map
 /** N, at least 1. */
 export const ROWS: Size = new Map([[ROWS_FACTOR, 1]])
 
-/** A size that does not depend on the rows; nothing else is known of it. Never negative. */
+/** An unknown size that does not depend on the rows. Never negative. */
 export const unknownSize = (): Size => new Map([[`s${++symbols}`, 1]])
 
-/** The number it is in every run, or undefined. */
+/** The number that the size is in every run, or undefined. */
 export function asNumber(size: Size): number | undefined {
   if (size.size === 0) return 0
   return size.size === 1 ? size.get('') : undefined
@@ -34,13 +34,13 @@ export const isOne = (size: Size): boolean => asNumber(size) === 1
 
 const factorsOf = (term: string) => (term === '' ? [] : term.split('*'))
 
-/** Whether it differs between runs of more or fewer rows. */
+/** Whether the size depends on the number of rows. */
 export function hasRows(size: Size): boolean {
   for (const term of size.keys()) if (factorsOf(term).includes(ROWS_FACTOR)) return true
   return false
 }
 
-/** k of k·N; undefined where the size is not N times a k without N. */
+/** The k of k·N; undefined if the size is not N times a k without N. */
 export function perRow(size: Size): Size | undefined {
   const quotient = divide(size, ROWS)
   return quotient === undefined || quotient.size === 0 || hasRows(quotient) ? undefined : quotient
@@ -52,7 +52,7 @@ export function equals(a: Size, b: Size): boolean {
   return true
 }
 
-/** @returns undefined where it has too many terms to follow, or leaves the exact integers */
+/** @returns undefined if the sum has too many terms, or exceeds the exact integers */
 export function add(a: Size, b: Size): Size | undefined {
   const sum = new Map(a)
   for (const [term, coefficient] of b) put(sum, term, (sum.get(term) ?? 0) + coefficient)
@@ -64,7 +64,7 @@ export const subtract = (a: Size, b: Size): Size | undefined => {
   return negative === undefined ? undefined : add(a, negative)
 }
 
-/** @returns undefined as {@link add} */
+/** @returns undefined as for {@link add} */
 export function multiply(a: Size, b: Size): Size | undefined {
   const product = new Map<string, number>()
   for (const [one, coefficient] of a) {
@@ -84,7 +84,7 @@ export function product(sizes: readonly Size[]): Size | undefined {
   return all
 }
 
-/** a / b where that is a polynomial again, whatever the sizes are; else undefined. */
+/** a / b if that is a polynomial for all sizes; else undefined. */
 export function divide(a: Size, b: Size): Size | undefined {
   if (b.size === 0) return undefined
   if (equals(a, b)) return fixed(1)
@@ -114,7 +114,7 @@ export function isAtLeast(size: Size, least: number): boolean {
   return sum >= least
 }
 
-/** As messages show it: 2·N. */
+/** The form for messages, such as 2·N. */
 export function show(size: Size): string {
   const terms = [...size].map(([term, coefficient]) => {
     const factors = factorsOf(term).map(factor => (factor === ROWS_FACTOR ? 'N' : '?'))

@@ -5,35 +5,36 @@ import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts
  * A tensor of the graph, as far as it is known, in a run of N rows. It is one of:
  * - **batched**: `axis` is set. Row i of the run lies at the indices [i·k, (i+1)·k) of that one
  *   dimension, whose size is k·N; nothing at those indices depends on another row.
- * - **shape-derived**: an element of `elements` has N in it. The tensor is the same for all rows.
- * - **constant**: neither. The tensor is the same for any rows, and for any number of them.
- * The sizes of all dimensions but the batch do not depend on the number of rows.
+ * - **shape-derived**: an element of `elements` contains N. The tensor is the same for all rows.
+ * - **constant**: neither. The tensor is the same for all rows and for any number of them.
+ *
+ * The sizes of all dimensions except the batch do not depend on the number of rows.
  */
 export type Value = {
-  /** Undefined where even the number of dimensions is unknown; never for a batched tensor. */
+  /** Undefined if even the number of dimensions is unknown; never for a batched tensor. */
   readonly dims?: readonly Size[]
   /** The batch dimension. */
   readonly axis?: number
-  /** Row-major, of a small tensor of integers or booleans; undefined for one that is not known. */
+  /** Row-major, for a small tensor of integers or booleans; undefined if unknown. */
   readonly elements?: readonly (Size | undefined)[]
 } & Marks
 
-/** Properties that rules do not look at. marks.ts carries them from inputs to outputs. */
+/** Properties that rules do not examine. marks.ts passes them from inputs to outputs. */
 export interface Marks {
   /**
    * Rows are repeated: index (o·N + i)·k + j of the batch dimension belongs to row i, for each o
-   * below this. Absent where it is 1.
+   * below this. Absent if it is 1.
    */
   readonly repeats?: Size
   /** Rows end in this text, up to the length of the longest row of the run. */
   readonly padding?: string
   /** A row's elements depend on its number in the run, so they must not reach an output. */
   readonly isNumbered?: true
-  /** Row i holds i·stride + c, with 0 ≤ c < below: places in row i of a tensor of stride·N. */
+  /** Row i holds i·stride + c, with 0 ≤ c < below: places within row i of a tensor of stride·N. */
   readonly address?: { readonly stride: Size; readonly below: Size }
   /** The last dimension is an index that begins with the row's own number. */
   readonly beginsWithRow?: true
-  /** Of a constant: its elements are integers from 0 up to, but not including, this. */
+  /** For a constant: its elements are integers from 0 up to, but not including, this. */
   readonly below?: Size
 }
 
@@ -41,12 +42,12 @@ export type Batched = Value & { readonly dims: readonly Size[]; readonly axis: n
 
 /** The reason why the walk ends without a proof. */
 export class Stop extends Error {
-  /** The node it stopped at, the innermost one. */
+  /** The innermost node at which it stopped. */
   node: Node | undefined
   opset: number | undefined
 }
 
-/** A tensor that is the same for any rows; nothing else is known of it. */
+/** A tensor that is the same for all rows; nothing else is known of it. */
 export const UNKNOWN: Value = {}
 
 export const isBatched = (value: Value | undefined): value is Batched => value?.axis !== undefined
@@ -57,13 +58,13 @@ export const isShapeDerived = (value: Value | undefined): boolean =>
 export const dependsOnRows = (value: Value | undefined): boolean =>
   isBatched(value) || isShapeDerived(value)
 
-/** How many neighbouring indices of the batch dimension one row has. */
+/** The number of neighbouring indices of the batch dimension that belong to one row. */
 export const partsOf = ({ dims, axis, repeats = fixed(1) }: Batched): Size =>
   divide(perRow(dims[axis] as Size) as Size, repeats) as Size
 
 /**
  * A batched tensor.
- * @throws {Stop} where a dimension besides the batch's depends on N, or the batch's is not k·N
+ * @throws {Stop} if a dimension besides the batch depends on N, or the batch is not k·N
  */
 export function batched(dims: readonly Size[], axis: number): Batched {
   if (perRow(dims[axis] ?? ROWS) === undefined)
@@ -75,7 +76,7 @@ export function batched(dims: readonly Size[], axis: number): Batched {
 
 /**
  * A tensor of those dimensions that is the same for all rows.
- * @throws {Stop} where one depends on N
+ * @throws {Stop} if one depends on N
  */
 export function constant(dims: readonly Size[]): Value {
   if (dims.some(hasRows))
@@ -85,6 +86,6 @@ export function constant(dims: readonly Size[]): Value {
   return { dims }
 }
 
-/** Batched where there is an axis, else constant. */
+/** Batched if there is an axis, else constant. */
 export const tensor = (dims: readonly Size[], axis: number | undefined): Value =>
   axis === undefined ? constant(dims) : batched(dims, axis)

@@ -12,7 +12,7 @@ import { like } from './elementwise.ts'
 const MASK = 3
 const LENGTHS = 6
 
-/** @throws {Stop} where that input does not have one entry for each row at dimension 0 */
+/** @throws {Stop} if that input does not have one entry per row at dimension 0 */
 function checkRows(step: Step, index: number, rows: Size): Batched {
   const value = step.batched(index)
   if (value.axis === 0 && equals(value.dims[0] as Size, rows)) return value
@@ -38,7 +38,8 @@ const attention: Rule = step => {
 }
 
 /**
- * It is broadcast to [N, heads, queries, keys] from the end, so a mask of the rows has all four.
+ * The mask is broadcast to [N, heads, queries, keys] from the end, so a mask per row has all four
+ * dimensions.
  */
 function checkMask(step: Step): void {
   if (step.inputs[MASK] === undefined) return
@@ -50,7 +51,9 @@ function checkMask(step: Step): void {
     throw new Stop('its mask has an entry for each row')
 }
 
-/** With the places of each row: one cache for all rows. Without places: a cache of each row. */
+/**
+ * With positions for each row, all rows share one cache; without them, each row has its own cache.
+ */
 const rotary: Rule = step => {
   const value = step.input(0)
   if (!step.inputs.some(isBatched)) return [like(value)]

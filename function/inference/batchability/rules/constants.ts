@@ -4,11 +4,11 @@ import { fixed } from '../size.ts'
 import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Constants, and operators that are allowed on constants alone: on rows their result depends on all
- * rows, or they have no rule yet. Random operators have no rule at all.
+ * Constants, and operators that are allowed only on constants: on rows their result depends on all
+ * rows, or they have no rule yet. Random operators have no rule.
  */
 
-/** Longer tensors are no shapes. */
+/** Longer tensors are not shapes. */
 const MOST_ELEMENTS = 1_024
 
 /** A weight or a constant of the graph. The integers of a small one are known. */
@@ -64,7 +64,7 @@ const DETERMINISTIC = [
   ...['STFT', 'Unique', 'BitCast', 'RoiAlign', 'StringSplit'],
 ]
 
-/** ONNX's constants, and operators on constants alone. */
+/** ONNX's constants, and operators that are allowed only on constants. */
 export const CONSTANTS: Rules = {
   Constant: [since(7, constant)],
   ...each(DETERMINISTIC, since(7, onlyConstants)),

@@ -4,8 +4,8 @@ import { equals, type Size } from '../size.ts'
 import { isBatched, Stop, type Value } from '../value.ts'
 
 /*
- * Element-wise: an element of an output depends on the elements of the inputs at its own place.
- * Before opset 7, operators with two operands broadcast by attributes of their own. The rules begin
+ * Element-wise operators: an output element depends on the input elements at the same place. Before
+ * opset 7, operators with two operands had their own attributes for broadcasting. The rules begin
  * later.
  */
 
@@ -15,7 +15,10 @@ export const like = (value: Value): Value => {
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
 }
 
-/** An output for each element of the first input. All others are scalars, such as Clip's bounds. */
+/**
+ * One output element per element of the first input. All other inputs are scalars, such as Clip's
+ * bounds.
+ */
 const pointwise: Rule = step => {
   step.constantsFrom(1)
   step.onlyOutputs(1)
@@ -24,7 +27,10 @@ const pointwise: Rule = step => {
 
 const withBroadcast: Rule = step => [broadcast(step.inputs.map((_, i) => step.input(i)))]
 
-/** The second input is broadcast to the first (unidirectional), whose shape the output has. */
+/**
+ * The second input is broadcast to the shape of the first (unidirectional), which is also the
+ * output's.
+ */
 const prelu: Rule = step => {
   const [x, slope] = [step.input(0), step.input(1)]
   const all = broadcast([x, slope])
@@ -32,7 +38,7 @@ const prelu: Rule = step => {
   return [like(x)]
 }
 
-/** Only for inference: training drops elements at random. The mask is an output of training. */
+/** Inference only: training drops elements at random. The mask is an output of training. */
 const dropout: Rule = step => {
   step.onlyOutputs(1)
   if (step.opset >= 12 && step.inputs[2] !== undefined) {
@@ -41,7 +47,7 @@ const dropout: Rule = step => {
   return [like(step.input(0))]
 }
 
-/** Before opset 8 without broadcasting: all shapes are the same. */
+/** No broadcasting before opset 8: all shapes are the same. */
 const sameShape: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   const [first] = values as [Value]

@@ -10,10 +10,10 @@ import { checkPictures } from './windows.ts'
 
 /*
  * com.microsoft: the operators that scikit-learn's converter and static quantisation (QOperator
- * format) write. All scales and zero points are constants, one of each for a whole tensor of rows.
+ * format) write. All scales and zero points are constants, one of each per tensor of rows.
  */
 
-/** @throws {Stop} where the whole tensor does not share one scale or zero point */
+/** @throws {Stop} if the whole tensor does not share one scale and one zero point */
 function checkScales(step: Step, indices: readonly number[]): void {
   for (const index of indices) {
     const value = step.inputs[index]
@@ -41,7 +41,7 @@ const qgemm: Rule = step => {
   return [gemmOf(step, { a: 0, b: 3, c: 6 })]
 }
 
-/** The result's scale and zero point, then three inputs a piece. */
+/** The result's scale and zero point, then three inputs per piece. */
 const qlinearConcat: Rule = step => {
   const pieces = step.inputs.flatMap((_, i) => (i >= 2 && (i - 2) % 3 === 0 ? i : []))
   checkScales(
@@ -67,7 +67,7 @@ const qlinearGlobalPool: Rule = step => {
   return [tensor(dims, value.axis)]
 }
 
-/** As Softmax of the opset that the attribute names. */
+/** Like Softmax of the opset that the attribute names. */
 const qlinearSoftmax: Rule = step => {
   const value = step.input(0)
   checkScales(step, [1, 2, 3, 4])
@@ -79,7 +79,7 @@ const qlinearSoftmax: Rule = step => {
   return [like(value)]
 }
 
-/** Distances of each row of A to each row of B. */
+/** Distances from each row of A to each row of B. */
 const cdist: Rule = step => {
   const [a, b] = [step.input(0), step.input(1)]
   if (isBatched(b)) throw new Stop('every row meets all rows')

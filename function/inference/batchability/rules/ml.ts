@@ -4,11 +4,11 @@ import { type Batched, batched, isBatched, Stop, tensor, UNKNOWN, type Value } f
 import { like } from './elementwise.ts'
 
 /*
- * ONNX-ML: classic machine learning on a table [N, features], and text. On a 1-D batch these
- * operators read features, not rows.
+ * ONNX-ML: classic machine learning on a table [N, features], and text. These operators interpret a
+ * 1-D batch as features, not rows.
  */
 
-/** The first input as a table, in which each row of the batch has a row. */
+/** The first input as a table with one row per row of the batch. */
 function tableOf(step: Step): Batched {
   const value = step.batched(0)
   if (value.dims.length !== 2 || value.axis !== 0)
@@ -19,7 +19,7 @@ function tableOf(step: Step): Batched {
 const columns = ({ dims }: Batched, count?: number) =>
   tensor([dims[0] as Size, count === undefined ? unknownSize() : fixed(count)], 0)
 
-/** A regression: numbers of each row from its own features. */
+/** A regression: numbers for each row from its own features. */
 const regressor =
   (targets: (step: Step) => number | undefined): Rule =>
   step =>
@@ -27,7 +27,7 @@ const regressor =
 
 const targetsIn = (attribute: string) => (step: Step) => step.attribute(attribute)?.number
 
-/** A label and the scores of each row. @param classes how many scores, where that is known */
+/** A label and scores for each row. @param classes the number of scores, if known */
 const classifier =
   (classes: (step: Step) => number | undefined): Rule =>
   step => {
@@ -36,7 +36,7 @@ const classifier =
     return [tensor([value.dims[0] as Size], 0), columns(value, classes(step))]
   }
 
-/** For two classes there may be one score or two; other attributes decide. */
+/** Two classes may have one score or two; other attributes decide. */
 function classLabels(step: Step): number | undefined {
   const texts = step.attribute('classlabels_strings')?.texts
   const numbers = step.integers('classlabels_int64s') ?? step.integers('classlabels_ints')
@@ -44,19 +44,19 @@ function classLabels(step: Step): number | undefined {
   return count > 2 ? count : undefined
 }
 
-/** ONNX Runtime gives a score for each intercept, however many labels there are. */
+/** ONNX Runtime returns one score per intercept, whatever the number of labels. */
 function linearScores(step: Step): number | undefined {
   const intercepts = step.node.attributes.get('intercepts')?.numbers?.length
   const labels = classLabels(step)
   return labels === intercepts ? labels : undefined
 }
 
-/** As many features as there were. */
+/** Keeps the number of features. */
 const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step))] : [UNKNOWN])
 
 const pointwise: Rule = step => [like(step.input(0))]
 
-/** A new last dimension, with a place for each category. */
+/** Adds a last dimension with one place per category. */
 const oneHotEncoder: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
@@ -65,7 +65,7 @@ const oneHotEncoder: Rule = step => {
   return [tensor([...dims, count], axis)]
 }
 
-/** The features of several tables beside each other. */
+/** Puts the features of several tables side by side. */
 const featureVectorizer: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   if (!values.some(isBatched)) return [UNKNOWN]
@@ -76,7 +76,7 @@ const featureVectorizer: Rule = step => {
   return [columns(first)]
 }
 
-/** Columns of a table; or constants that the rows point at, which come out as one row. */
+/** Columns of a table; or constants selected by the rows, which come out as one row. */
 const arrayFeatureExtractor: Rule = step => {
   const [x, y] = [step.input(0), step.input(1)]
   if (!isBatched(x) && !isBatched(y)) return [UNKNOWN]
@@ -97,7 +97,10 @@ function pointedAt(x: Value, y: Batched): Value {
   return batched([x.dims.length === 2 ? (first as Size) : fixed(1), count], 1)
 }
 
-/** Without stop words each text is changed alone; with them texts are left out, and places move. */
+/**
+ * Without stop words, each text is changed independently; with them, texts are removed and places
+ * shift.
+ */
 const stringNormalizer: Rule = step => {
   const value = step.input(0)
   if (isBatched(value) && step.node.attributes.has('stopwords'))
@@ -105,7 +108,7 @@ const stringNormalizer: Rule = step => {
   return [like(value)]
 }
 
-/** Words of each row, padded to the longest row. Later operators must not see the padding. */
+/** Words of each row, padded to the longest row. Later operators must not use the padding. */
 export const tokenizer: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]
@@ -113,7 +116,7 @@ export const tokenizer: Rule = step => {
   return [{ ...batched(dims, value.axis), padding: step.text('pad_value', '') }]
 }
 
-/** A table of words: on a 1-D batch all rows would be one document. */
+/** A table of words: a 1-D batch would make all rows one document. */
 const tfIdf: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]
@@ -124,7 +127,7 @@ const tfIdf: Rule = step => {
   return [columns(table)]
 }
 
-/** ai.onnx.ml. */
+/** The rules of ai.onnx.ml. */
 export const ML: Rules = {
   ...each(['TreeEnsembleRegressor', 'TreeEnsemble'], since(1, regressor(targetsIn('n_targets')))),
   LinearRegressor: [since(1, regressor(targetsIn('targets')))],

@@ -8,7 +8,7 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../v
  * of a left operand stay rows; a batch of matrices stays a batch.
  */
 
-/** @throws {Stop} where rows would be summed, or multiplied by other rows */
+/** @throws {Stop} if rows would be summed or multiplied by other rows */
 export function matrixProduct(a: Value, b: Value): Value {
   if (a.dims === undefined || b.dims === undefined) {
     if (isBatched(a) || isBatched(b)) throw new Stop('the shape of an operand is unknown')
@@ -27,7 +27,7 @@ export function matrixProduct(a: Value, b: Value): Value {
   return productOf(a.dims, b.dims, place)
 }
 
-/** A vector has no dimension for rows, so the other operand must be the one that has them. */
+/** A vector has no dimension for rows, so the other operand must have them. */
 function checkVectors(a: Value, b: Value): void {
   if (isBatched(a) && (a.dims as readonly Size[]).length < 2)
     throw new Stop('it sums over the batch')
@@ -49,7 +49,7 @@ function checkMatrices(a: Value, b: Value, place: number): void {
   }
 }
 
-/** @param place of the batch in the result, from its end */
+/** @param place of the batch in the result, from the end */
 function productOf(a: readonly Size[], b: readonly Size[], place: number | undefined): Value {
   const [left, right] = [a.slice(0, -2), b.slice(0, -2)]
   const rank = Math.max(left.length, right.length)
@@ -69,7 +69,7 @@ const matMul: Rule = step => [matrixProduct(step.input(0), step.input(1))]
 
 const gemm: Rule = step => [gemmOf(step, { a: 0, b: 1, c: 2 })]
 
-/** A product of two matrices and a bias, by the inputs they are. */
+/** A product of two matrices plus a bias, by the indices of these inputs. */
 export function gemmOf(
   step: Step,
   at: { readonly a: number; readonly b: number; readonly c: number },
@@ -85,7 +85,7 @@ export function gemmOf(
   return tensor([a.dims.at(isTurned ? -1 : -2) as Size, columns], a.axis)
 }
 
-/** A bias is broadcast to rows and columns: it has a row for each row, or one for all. */
+/** A bias is broadcast to rows and columns: it has one row per row, or one for all. */
 function checkBias(c: Value, a: Batched): void {
   if (c.dims === undefined) throw new Stop('the shape of its bias is unknown')
   if (isBatched(c)) {
@@ -96,7 +96,10 @@ function checkBias(c: Value, a: Batched): void {
     throw new Stop(`its bias has size ${show(c.dims[0] as Size)} where the batch is`)
 }
 
-/** The batch's letter stands once in the output and in each batched operand, and in no other. */
+/**
+ * The batch's letter occurs once in the output and in each batched operand, and in no other
+ * operand.
+ */
 const einsum: Rule = step => {
   const equation = step.text('equation', '').replaceAll(' ', '')
   const [left = '', right] = equation.split('->')

@@ -6,11 +6,11 @@ import { isSingle, matrixProduct } from './products.ts'
 import { checkPictures, places, windowed } from './windows.ts'
 
 /*
- * Quantisation with scales that are constants of the graph. A scale that is computed from the
- * tensor itself (DynamicQuantizeLinear) depends on the whole batch, so it has no rule.
+ * Quantisation with scales that are constants of the graph. A scale computed from the tensor itself
+ * (DynamicQuantizeLinear) depends on the whole batch, so it has no rule.
  */
 
-/** One scale, or one for each index of `axis`, which must not be the batch. Blocks have no rule. */
+/** One scale, or one per index of `axis`, which must not be the batch. Blocks have no rule. */
 const linear: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -29,7 +29,7 @@ function checkAxis(step: Step, scale: Value, value: Value): void {
     throw new Stop('it has a scale for each row')
 }
 
-/** Scales and zero points of the rows, at these inputs, are the same for all of them. */
+/** The scales and zero points of the rows, at these inputs, are the same for all rows. */
 const ofWholeTensor = (step: Step, indices: readonly number[]) => {
   for (const index of indices) {
     const value = step.inputs[index]
@@ -68,7 +68,7 @@ const qlinearConv: Rule = step => {
   return [tensor([value.dims[0] as Size, channels, ...places(step, windowed)], value.axis)]
 }
 
-/** Three results, all of the whole tensor. */
+/** Three results, all computed from the whole tensor. */
 const dynamic: Rule = step => {
   if (isBatched(step.input(0))) throw new Stop('it scales by the largest value of the whole batch')
   return [like(step.input(0)), { dims: [] }, { dims: [] }]

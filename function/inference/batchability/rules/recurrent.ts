@@ -3,8 +3,8 @@ import { equals, fixed, type Size, unknownSize } from '../size.ts'
 import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 
 /*
- * Recurrent layers: each row is a sequence of its own. With layout 0 the batch is dimension 1 of X
- * and of the states and dimension 2 of Y; with layout 1 it is dimension 0 of all. Weights and
+ * Recurrent layers: each row is a separate sequence. With layout 0, the batch is dimension 1 of X
+ * and of the states and dimension 2 of Y; with layout 1, it is dimension 0 of all. Weights and
  * biases are the same for all rows.
  */
 
@@ -28,10 +28,10 @@ const recurrent: Rule = step => {
   return outputs(step, x, at)
 }
 
-/** Input 6 is a state of LSTM alone. */
+/** Input 6 is a state only for LSTM. */
 const isState = ({ node }: Step, index: number) => index === 5 || node.operator === 'LSTM'
 
-/** @throws {Stop} where that input does not have one entry for each row at that dimension */
+/** @throws {Stop} if that input does not have one entry per row at that dimension */
 function checkRows(step: Step, index: number, axis: number, rows: Size): void {
   const value = step.batched(index)
   if (value.axis !== axis || !equals(value.dims[axis] as Size, rows))

@@ -6,8 +6,8 @@ import { like } from './elementwise.ts'
 import { axesOf, without } from './shapes.ts'
 
 /*
- * Reductions and other operators that work along axes. None of the axes may be the batch, and by
- * default it often is.
+ * Reductions and other operators that work along axes. None of the axes may be the batch, which is
+ * often the default.
  */
 
 function reduced(value: Value, axes: readonly number[], keeps: boolean): Value {
@@ -35,7 +35,7 @@ const arg: Rule = step => {
 }
 
 /**
- * Before opset 13 the input is looked at as a matrix, whose rows are all dimensions before `axis`.
+ * Before opset 13, the input is treated as a matrix whose rows are all dimensions before `axis`.
  */
 const flattened: Rule = step => {
   const value = step.input(0)
@@ -78,7 +78,7 @@ const topK: Rule = step => {
   return [out, out]
 }
 
-/** Over all dimensions from `axis` on; Mean and InvStdDev have size 1 there. */
+/** Works over all dimensions from `axis` on; Mean and InvStdDev have size 1 there. */
 const layerNormalization: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return step.node.outputs.map(() => UNKNOWN)
@@ -90,7 +90,7 @@ const layerNormalization: Rule = step => {
   return [like(value), statistics, statistics]
 }
 
-/** Scale and bias are broadcast to the input, and do not differ from row to row. */
+/** Scale and bias are broadcast to the input, and are the same for all rows. */
 function scaledBy(step: Step, value: Value): void {
   step.constantsFrom(1)
   for (const operand of step.inputs.slice(1)) if (operand !== undefined) broadcast([value, operand])
@@ -111,7 +111,7 @@ const meanVariance: Rule = step => {
   return [like(value)]
 }
 
-/** Statistics of each picture alone; scale and bias have one element a channel. */
+/** Statistics of each image separately; scale and bias have one element per channel. */
 const eachPicture: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -119,7 +119,7 @@ const eachPicture: Rule = step => {
   return [like(value)]
 }
 
-/** The statistics are inputs; in training they would be computed from the batch. */
+/** The statistics are inputs; training would compute them from the batch. */
 const batchNormalization: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)

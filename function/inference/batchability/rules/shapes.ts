@@ -31,8 +31,8 @@ import {
 import { like } from './elementwise.ts'
 
 /*
- * Shapes: operators that move elements without looking at them. Each rule says where the rows are
- * afterwards. Sizes come from shape arithmetic (arithmetic.ts), and N flows only into shapes.
+ * Shapes: operators that move elements without examining them. Each rule computes the place of the
+ * rows afterwards. Sizes come from shape arithmetic (arithmetic.ts), and N occurs only in shapes.
  */
 
 const shape: Rule = step => {
@@ -63,15 +63,15 @@ const constantOfShape: Rule = step => {
   return [{ dims, elements: Array.from({ length: count }, () => element) }]
 }
 
-/** The sizes that a shape operand gives. An unknown size does not depend on N. */
+/** The sizes in a shape operand. An unknown size does not depend on N. */
 const sizesOf = (step: Step, index: number): Size[] =>
   (step.elements(index) ?? []).map(element => element ?? unknownSize())
 
 /**
- * Row-major order stays. Let the batch be r·N·k in [p…, r·N·k, q…]: rows are repeated r times, with
- * k neighbouring indices each. A new dimension r'·N·k' is the batch again if p·r equals p'·r',
- * because then as many indices stand before a row. −1 and 0 are resolved. An unknown size may be
- * either, so it must stand after the batch.
+ * Row-major order is kept. Let the batch be r·N·k in [p…, r·N·k, q…]: rows are repeated r times,
+ * with k neighbouring indices each. A new dimension r'·N·k' is the batch again if p·r equals p'·r',
+ * because then the same number of indices precede a row. −1 and 0 are resolved. An unknown size may
+ * be either, so it must come after the batch.
  */
 const reshape: Rule = step => {
   const value = step.input(0)
@@ -105,7 +105,7 @@ const showSizes = (sizes: readonly (Size | undefined)[]) =>
   sizes.map(size => (size === undefined ? '?' : show(size))).join(', ')
 const showDims = ({ dims }: Batched) => `[${showSizes(dims)}]`
 
-/** Replaces −1 and 0 of a Reshape's target by the sizes they stand for, where these are known. */
+/** Replaces −1 and 0 in a Reshape's target by the sizes they stand for, if these are known. */
 function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Size | undefined)[] {
   const sizes = target.map((size, i) =>
     size !== undefined && asNumber(size) === 0 ? dims[i] : size,
@@ -119,7 +119,7 @@ function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Siz
     others.includes(undefined) ? undefined : product(others as Size[]),
   ]
   const rest = all === undefined || known === undefined ? undefined : divide(all, known)
-  // If another dimension has N, this one does not, whatever its size.
+  // If another dimension contains N, this one does not, whatever its size.
   const isFree = others.some(size => size !== undefined && hasRows(size))
   return sizes.with(inferred, rest ?? (isFree ? unknownSize() : undefined))
 }
@@ -160,7 +160,7 @@ const transpose: Rule = step => {
   return [tensor(moved, axis === undefined ? undefined : perm.indexOf(axis))]
 }
 
-/** Axes that were an attribute before they became an input. */
+/** Axes that were an attribute in earlier opsets and are an input now. */
 export function axesOf(step: Step, index: number, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? step.numbers(index)
   return axes?.map(axis => axisOf(axis, rank))
@@ -171,7 +171,7 @@ const squeeze: Rule = step => {
   if (value.dims === undefined) return [UNKNOWN]
   const axes = axesOf(step, 1, value.dims.length) ?? []
   if (axes.length === 0) {
-    // At N = 1 it would remove the batch as well.
+    // At N = 1, it would remove the batch as well.
     if (isBatched(value)) throw new Stop('it names no axes: at one row the batch goes, too')
     if (value.dims.some(dim => asNumber(dim) === undefined)) return [UNKNOWN]
     return [constant(value.dims.filter(dim => !isOne(dim)))]
@@ -180,7 +180,7 @@ const squeeze: Rule = step => {
   return [without(value, axes)]
 }
 
-/** The dimensions that stay, and where the batch is among them. */
+/** The remaining dimensions, and the place of the batch among them. */
 export function without({ dims = [], axis }: Value, axes: readonly number[]): Value {
   const stays = dims.flatMap((_, i) => (axes.includes(i) ? [] : i))
   return tensor(
@@ -210,7 +210,7 @@ const concat: Rule = step => [
   ),
 ]
 
-/** All pieces have the batch at the same place, and it is not the one that grows. */
+/** All pieces have the batch at the same place, and are concatenated along another dimension. */
 export function concatenated(step: Step, values: readonly Value[]): Value {
   const first = values.find(isBatched)
   if (values.some(({ dims }) => dims === undefined)) {
@@ -236,7 +236,7 @@ export function concatenated(step: Step, values: readonly Value[]): Value {
   )
 }
 
-/** Sizes that must be the same, or the run fails: a number where one of them is. */
+/** The size of dimensions that must be equal for the run to succeed: a number if one of them is. */
 const sizeOfSame = (sizes: readonly Size[]) =>
   sizes.find(one => asNumber(one) !== undefined) ?? sizes[0]
 
@@ -257,7 +257,8 @@ const splitSizes = (step: Step): Size[] | undefined =>
   step.inputs[1] === undefined ? undefined : sizesOf(step, 1)
 
 /**
- * Exporters write "to the end" as this or more. No run has so many rows: no body could hold them.
+ * Exporters write "to the end" as this or more. No run has so many rows, because no request body
+ * could hold them.
  */
 const TO_THE_END = 1e9
 
@@ -283,7 +284,7 @@ const slice: Rule = step => {
   return [tensor(sizes, value.axis)]
 }
 
-/** That number of unknown elements, where the operand is the same for all rows. */
+/** That number of unknown elements, if the operand is the same for all rows. */
 function elementsOrUnknown(step: Step, index: number, count: number | undefined) {
   const value = step.inputs[index]
   if (
@@ -310,7 +311,7 @@ function takesAll({ start, end, step }: Cut, whole: Size): boolean {
   return beyond !== undefined && isAtLeast(beyond, 0)
 }
 
-/** The length of a part where it is known; else an unknown size without N. */
+/** The length of a part if it is known; else an unknown size without N. */
 function lengthOf({ start, end, step }: Cut, whole: Size): Size {
   for (const size of [start, end, step])
     if (size !== undefined && hasRows(size))
@@ -326,7 +327,7 @@ function lengthOf({ start, end, step }: Cut, whole: Size): Size {
 
 /**
  * Rows look up constants (an embedding), or the operator takes the same places of each row. Rows
- * that point into other rows are refused, and so is a row that is taken by its number.
+ * that select other rows are refused, and so is a row selected by its number.
  */
 const gather: Rule = step => {
   const [data, indices] = [step.input(0), step.input(1)]
@@ -348,7 +349,8 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 }
 
 /**
- * Both have the batch at the same place, and the lookup is along another: row i looks into row i.
+ * Both have the batch at the same place, and the lookup is along another dimension: row i looks
+ * into row i.
  */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
@@ -392,9 +394,7 @@ const scatterElements: Rule = step => {
   return [like(data)]
 }
 
-/**
- * Size 1 becomes N where the tensor is the same for all rows; the batch itself must stay as it is.
- */
+/** Size 1 becomes N if the tensor is the same for all rows; the batch itself must not change. */
 const expand: Rule = step => {
   const value = step.input(0)
   const target = step.elements(1) ?? []
@@ -497,7 +497,7 @@ const resize: Rule = step => {
 
 /**
  * To interpolate, ONNX Runtime adds the neighbour times 0 along every dimension, even one of scale
- * 1, and 0 times NaN is NaN. It takes pictures [N, channels, …] of two or three dimensions one by
+ * 1, and 0 times NaN is NaN. It processes images [N, channels, …] of two or three dimensions one by
  * one.
  */
 function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
@@ -515,7 +515,7 @@ function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size
   return { sizes: step.elements(3) ?? [] }
 }
 
-/** From 0 to N it gives each row its number, which may only become an index (marks.ts). */
+/** A range from 0 to N gives each row its number, which may only become an index (marks.ts). */
 const range: Rule = step => {
   const [start, limit, delta] = [0, 1, 2].map(index => step.elements(index)?.[0])
   const isCount = start && delta && asNumber(start) === 0 && isOne(delta)
@@ -537,7 +537,7 @@ const trilu: Rule = step => {
   return [like(value)]
 }
 
-/** A new dimension of `depth` places. */
+/** Adds a dimension of `depth` places. */
 const oneHot: Rule = step => {
   const indices = step.input(0)
   step.constantsFrom(1)
@@ -548,7 +548,7 @@ const oneHot: Rule = step => {
   return [tensor(sizes, axis !== undefined && axis >= at ? axis + 1 : axis)]
 }
 
-/** Each row of `batch_axis` is turned around by its own length. */
+/** Each row of `batch_axis` is reversed by its own length. */
 const reverseSequence: Rule = step => {
   const [value, lengths] = [step.batched(0), step.batched(1)]
   const rows = axisOf(step.integer('batch_axis', 1), value.dims.length)
@@ -558,7 +558,7 @@ const reverseSequence: Rule = step => {
   return [like(value)]
 }
 
-/** ONNX's operators that make shapes, or move elements. */
+/** ONNX's operators that make shapes or move elements. */
 export const SHAPES: Rules = {
   Shape: [since(7, shape, [0])],
   Size: [since(7, size, [0])],

@@ -13,12 +13,15 @@ import { SHAPES } from './shapes.ts'
 import { WINDOWS } from './windows.ts'
 
 interface Domain {
-  /** The newest opset that we have read; in a newer one an operator may mean something else. */
+  /**
+   * The newest opset for which the rules were checked; in a newer one, an operator may have another
+   * meaning.
+   */
   readonly newest: number
   readonly rules: Rules
 }
 
-/** Read in onnx 1.23.2's operator schemas, of which these are the newest. */
+/** Checked against the operator schemas of onnx 1.23.2, of which these are the newest. */
 export const DOMAINS: Readonly<Record<string, Domain>> = {
   'ai.onnx': {
     newest: 28,
@@ -39,7 +42,7 @@ export const DOMAINS: Readonly<Record<string, Domain>> = {
   'com.microsoft': { newest: 1, rules: MICROSOFT },
 }
 
-/** The rule of an operator in that opset. @throws {Stop} where there is none */
+/** The rule of an operator in that opset. @throws {Stop} if there is no rule */
 export function ruleOf(domain: string, operator: string, opset: number): Version {
   const rules = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain]?.rules : undefined
   const versions = rules && Object.hasOwn(rules, operator) ? rules[operator] : undefined
@@ -51,7 +54,7 @@ export function ruleOf(domain: string, operator: string, opset: number): Version
   return version
 }
 
-/** @throws {Stop} where operators of that domain may have changed since the rules were written */
+/** @throws {Stop} if operators of that domain may have changed since the rules were written */
 export function checkOpset(domain: string, opset: number): void {
   const newest = DOMAINS[domain]?.newest ?? 0
   if (opset > newest)

@@ -3,16 +3,16 @@ import { add, asNumber, divide, equals, fixed, multiply, type Size, unknownSize 
 import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Windows: pictures [N, channels, …] are convolved or pooled one by one, with weights that are the
- * same for all. The sizes of the places are computed, because later operators may divide them.
+ * Windows: images [N, channels, …] are convolved or pooled one by one, with the same weights for
+ * all. The number of places is computed, because later operators may divide it.
  */
 
-/** @throws {Stop} where the batch is not dimension 0 */
+/** @throws {Stop} if the batch is not dimension 0 */
 export function checkPictures({ axis }: Value): void {
   if (axis !== undefined && axis !== 0) throw new Stop(`the batch is dimension ${axis}, not 0`)
 }
 
-/** @param channelsOf the result's channels @param sizeOf the result's size along a place */
+/** @param channelsOf the result's channels @param sizeOf the result's size along a dimension */
 const eachPicture =
   (channelsOf: (step: Step) => Size, sizeOf: (window: Window) => Size | undefined): Rule =>
   step => {
@@ -24,14 +24,14 @@ const eachPicture =
     return [tensor([value.dims[0] as Size, channelsOf(step), ...places(step, sizeOf)], value.axis)]
   }
 
-/** What a window does along one place. */
+/** The properties of a window along one dimension. */
 interface Window {
   readonly size: Size
   readonly kernel: number
   readonly stride: number
   readonly dilation: number
   /**
-   * Both ends together; undefined where the result is as large as the input, divided by the stride.
+   * The sum of both ends; undefined if the result is as large as the input, divided by the stride.
    */
   readonly pads: number | undefined
   readonly outputPadding: number
@@ -66,13 +66,13 @@ function padsOf(autoPad: string, explicit: number): number | undefined {
   return autoPad === 'VALID' ? 0 : explicit
 }
 
-/** The weight is input 1; that of a quantised convolution input 3. */
+/** The weight is input 1; for a quantised convolution, input 3. */
 function kernelOf({ node, inputs }: Step): (number | undefined)[] | undefined {
   const weight = inputs[node.operator === 'QLinearConv' ? 3 : 1]
   return weight?.dims?.slice(2).map(asNumber)
 }
 
-/** How many places a window has; undefined where no sum expresses it. */
+/** The number of places of a window; undefined if no sum expresses it. */
 export function windowed({ size, pads, ...window }: Window): Size | undefined {
   const { kernel, stride, dilation, roundsUp } = window
   const number = asNumber(size)
@@ -97,7 +97,7 @@ function transposed({ size, kernel, stride, dilation, pads, outputPadding }: Win
 /** A convolution's weight is [channels out, …]. */
 const channelsOut = (step: Step) => step.inputs[1]?.dims?.[0] ?? unknownSize()
 
-/** A transposed one's is [channels in, channels out of each group, …]. */
+/** The weight of a transposed convolution is [channels in, channels out of each group, …]. */
 function channelsTransposed(step: Step): Size {
   const each = step.inputs[1]?.dims?.[1]
   return (each && multiply(each, fixed(step.integer('group', 1)))) ?? unknownSize()
@@ -112,7 +112,7 @@ const globalPool: Rule = step => {
   return [tensor([...dims.slice(0, 2), ...dims.slice(2).map(() => fixed(1))], axis)]
 }
 
-/** Channels become places, or the other way, in blocks of `blocksize` to each side. */
+/** Channels become places or vice versa, in blocks of `blocksize` on each side. */
 const blocks: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
@@ -126,7 +126,7 @@ const blocks: Rule = step => {
   return [tensor([rows, ...sizes.map(size => size ?? unknownSize())], value.axis)]
 }
 
-/** [N, channels, …] and a grid [N, …, 2] of places in the picture of the same row. */
+/** [N, channels, …] and a grid [N, …, 2] of places in the image of the same row. */
 const gridSample: Rule = step => {
   const [picture, grid] = [step.batched(0), step.batched(1)]
   const [rows, others] = [picture.dims[0] as Size, grid.dims[0] as Size]
