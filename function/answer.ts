@@ -33,7 +33,7 @@ export interface Caller {
    * The trace this call belongs to (W3C Trace Context): from its HTTP request, else from its event.
    */
   traceparent?: string | undefined
-  /** Records where the time goes; undefined while no traces are sent. */
+  /** Records how the time is spent; undefined while no traces are sent. */
   readonly trace?: Trace | undefined
   /**
    * The client that sent the whole batch of events, if this caller stands for one event of a batch.

@@ -2,8 +2,8 @@ import type { InferenceErrorCode } from './protocol/errors.ts'
 import type { FailureCause, Mistake, RejectionReason } from './telemetry/metrics.ts'
 
 /**
- * What an error means for HTTP, events, gRPC and metrics. Only this table says it: look an error up by
- * its code.
+ * The meaning of an error for HTTP, events, gRPC and metrics. Only this table defines it: look
+ * errors up by code.
  */
 export interface Meaning {
   /** The status of an answer to a request. */
@@ -15,7 +15,7 @@ export interface Meaning {
    */
   readonly event: number
   /**
-   * The status of a call (gRPC, "Status codes and their use"). Clients try again by themselves only
+   * The status of a call (gRPC, "Status codes and their use"). Clients retry automatically only
    * after UNAVAILABLE (14).
    */
   readonly grpc: number
@@ -86,7 +86,7 @@ export const MEANINGS: Readonly<Record<ErrorCode, Meaning>> = {
   ...TRANSFORM,
 }
 
-/** What an error means; undefined if its code is not in the table. */
+/** The meaning of an error; undefined if its code is not in the table. */
 export function meaningOf(error: unknown): Meaning | undefined {
   const { code, status, retryAfter } = (error ?? {}) as Partial<AuthorsError>
   if (typeof code !== 'string' || !Object.hasOwn(MEANINGS, code)) return undefined

@@ -36,7 +36,7 @@ export { defineTransform } from './transform/define.ts'
 export { BadRequest, Refused, Unavailable } from './transform/errors.ts'
 export type { FromSchema, JsonSchema } from './transform/json-schema.ts'
 
-/** What to serve. */
+/** The model and code to serve, and their configuration. */
 export interface FunctionOptions {
   /** A model folder or a `.onnx` file. Default: the one that MODEL_DIR in `env` names. */
   readonly model?: string | URL | undefined

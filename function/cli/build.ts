@@ -21,7 +21,6 @@ named, and must lie in node_modules where it runs. The bundler is the project's 
 
 const SOURCES = ['transform.ts', 'transform.mts', 'transform.mjs', 'transform.js']
 
-/** `onnx-function build`. */
 export async function build(args: readonly string[]): Promise<void> {
   const { values, positionals } = readArguments(args, {
     options: { out: { type: 'string', short: 'o' }, help: { type: 'boolean', short: 'h' } },

@@ -1,5 +1,4 @@
 import { check as checkModel } from '../../scripts/check-model/command.ts'
 
-/** `onnx-function check`. */
 export const check = (args: readonly string[]): Promise<void> =>
   checkModel(args, { command: 'onnx-function check', from: '.' })

@@ -1,2 +1,1 @@
-/** `onnx-function conformance`. */
 export { conformance } from '../../conformance/command.ts'

@@ -27,7 +27,6 @@ const PACKAGE = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url),
 )
 
-/** `onnx-function init`. */
 export function init(args: readonly string[]): void {
   const { values, positionals } = readArguments(args, {
     options: { help: { type: 'boolean', short: 'h' } },

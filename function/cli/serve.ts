@@ -15,7 +15,6 @@ MODEL      a .onnx file, or a folder with one; else what MODEL_DIR names, else t
 Everything else is set by environment variables: docs/configuration.md.
 `
 
-/** `onnx-function serve`. */
 export async function serve(args: readonly string[]): Promise<void> {
   const { values, positionals } = readArguments(args, {
     options: {

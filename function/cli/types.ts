@@ -18,7 +18,6 @@ The file lies beside the model: of model.onnx it is model.d.onnx.ts, which TypeS
 sets allowArbitraryExtensions.
 `
 
-/** `onnx-function types`. */
 export async function types(args: readonly string[]): Promise<void> {
   const { values, positionals } = readArguments(args, {
     options: { check: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },

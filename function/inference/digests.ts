@@ -12,8 +12,7 @@ export type Digests = Readonly<Record<string, string>>
 
 /**
  * Checks the files of a model folder, weights included, before their content is used. Every file
- * needs a digest: only the graph says which of them it reads.
- * @throws {Error} of one line that names a file with a wrong or missing digest
+ * needs a digest: only the graph knows which files it reads.
  */
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)

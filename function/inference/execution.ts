@@ -34,11 +34,9 @@ export interface ExecutorOptions {
 }
 
 /**
- * Loads the model in the place that EXECUTION gives: on the main thread (inline), in worker threads
- * (worker), or wherever its graph, its size and the measured time of its runs suggest (auto). If
- * input values decide the length of a run, the run may never end, so auto keeps it off the main
- * thread.
- * @throws {Error} of one line if the file is not a model that can be served
+ * Loads the model where EXECUTION says: on the main thread (inline), in worker threads (worker), or
+ * where its graph, its size and the measured time of its runs suggest (auto). If input values
+ * decide the length of a run, the run may never end, so auto keeps it off the main thread.
  */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
   const { folder, check, config, log } = options
@@ -184,8 +182,7 @@ function workersOf(
 }
 
 /**
- * A transform's project has other files beside it that may change: a log, notes, files of a
- * package.
+ * A transform's project has other files beside it that may change, such as logs, notes or packages.
  */
 const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i

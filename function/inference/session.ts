@@ -240,8 +240,8 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 
 /**
  * Shortens a message to one line. ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes
- * of an answer with a dead letter. The beginning says what failed, the end says why; C++ signatures
- * lie between.
+ * of an answer with a dead letter. Its beginning and end give the failure and its cause; C++
+ * signatures lie between.
  */
 function oneLine(error: unknown): string {
   const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()

@@ -30,9 +30,9 @@ export interface ThreadCallsOptions {
   readonly onBlocked: (isRun: boolean, error: Error) => void
 }
 
-/** The longest interval at which a thread with calls is asked whether it makes progress. */
+/** The longest interval between checks whether a thread with calls makes progress. */
 const MOST_TICK_MS = 1_000
-/** How many times a thread with a time limit is asked within that time. */
+/** How many times the progress of a thread with a time limit is checked within that time. */
 const TICKS = 4
 
 /** Smaller bodies travel as text. */
@@ -62,7 +62,7 @@ export class ThreadCalls {
   #transfer: ArrayBuffer[] = []
   #ticking: NodeJS.Timeout | undefined
   #progress = 0
-  /** How many times in a row the thread had made no progress. */
+  /** How many checks in a row found no progress. */
   #silentTicks = 0
   readonly #flush = () => this.#post()
 
@@ -150,7 +150,7 @@ export class ThreadCalls {
 
   #post(): void {
     this.#senders.clear()
-    // The thread has already been told about the end of the others.
+    // The thread already knows that the other calls have ended.
     const calls = this.#outbox.filter(({ id }) => this.#open.has(id))
     const transfer = this.#transfer
     this.#outbox = []

@@ -32,7 +32,7 @@ export interface WorkerOptions {
   readonly workers: number
   /** The longest time of one run; 0 means no limit. */
   readonly runTimeoutMs: number
-  /** Called for each thread that ended by itself. */
+  /** Called for each thread that ended unexpectedly. */
   readonly onDeath: (reason: string) => void
   /** Called for each replacement that could not be started. */
   readonly onLoss: (reason: string) => void

@@ -48,7 +48,7 @@ export interface ThreadStart extends Omit<WorkerStart, 'calls'> {
 }
 
 interface ThreadEvents {
-  /** The thread ended by itself, or was ended within a loop of the author's code. */
+  /** The thread ended unexpectedly, or was ended within a loop of the author's code. */
   readonly onDeath: (reason: string) => void
   /** A run of calls does not end. */
   readonly onStuck: () => void

@@ -21,7 +21,7 @@ export class ModelError extends Error {
 
 /**
  * Refuses a request that came at a bad time, perhaps one of many under overload. It has no stack
- * trace, which nobody would read and which would cost more than the rest of a refusal.
+ * trace, which would cost more than the rest of a refusal and would not be read.
  */
 class TurnedAway extends Error {
   constructor(message: string) {

@@ -52,7 +52,7 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   const places = found.map(({ data }) => data)
   const { value } = parseJson(without(bytes, places, where), where)
   for (const { input, data } of found) {
-    // The JSON is valid, so the data is where it was found.
+    // The JSON is valid, so the data lies at the place found.
     const { inputs } = value as { inputs: { data: unknown }[] }
     ;(inputs[input] as { data: unknown }).data = data
   }

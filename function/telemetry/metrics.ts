@@ -27,8 +27,8 @@ const REJECTION_REASONS = [
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
- * What was ended because of MAX_CONNECTIONS: an idle connection, a TLS handshake, a new connection
- * because no other could be dropped, or an HTTP/2 stream.
+ * The kinds of connections and streams that MAX_CONNECTIONS ends: an idle connection, a TLS
+ * handshake, a new connection because no other could be dropped, or an HTTP/2 stream.
  */
 const DROP_REASONS = ['idle', 'handshake', 'refused', 'stream'] as const
 export type DropReason = (typeof DROP_REASONS)[number]
@@ -238,7 +238,7 @@ export interface Metrics extends Scraped {
   dropped(reason: DropReason): void
   /** An accepted request failed although its caller made no mistake. */
   failed(cause: Exclude<FailureCause, RejectionReason>): void
-  /** A worker thread of the model ended by itself. */
+  /** A worker thread of the model ended unexpectedly. */
   workerDied(): void
   /** A call of the author's code spent this time in one of its halves. */
   transformTook(half: Half, seconds: number): void

@@ -28,9 +28,9 @@ import type { Traces } from './trace.ts'
 
 /** Pushes until the process ends. */
 export interface Push {
-  /** Sends what has been recorded. */
+  /** Sends everything recorded so far. */
   flush(): Promise<void>
-  /** Sends what has been recorded, and stops. */
+  /** Sends everything recorded so far, and stops. */
   end(): Promise<void>
 }
 

@@ -72,7 +72,7 @@ export type Nested<Element, Shape extends readonly number[]> = number extends Sh
       : readonly Nested<Element, Rest>[]
     : Element
 
-/** Of any rank. */
+/** Nested arrays of any rank. */
 type NestedAny<Element> = Element | readonly NestedAny<Element>[]
 
 /**
@@ -126,8 +126,7 @@ export interface ServedModel {
 type Write = (message: string, fields?: Readonly<Record<string, unknown>>) => void
 
 /**
- * Writes to the server's log. It writes only what the author passes, never data of a request by
- * itself.
+ * Writes to the server's log: only the text and fields that the author passes, never request data.
  */
 export interface TransformLog {
   readonly info: Write

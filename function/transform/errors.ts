@@ -40,8 +40,8 @@ export class Unavailable extends Error {
 }
 
 /**
- * The author's code failed. The cause is for the log: its text may reveal more than callers should
- * know.
+ * The author's code failed. The cause is for the log only: its text may reveal internal details to
+ * callers.
  */
 export class TransformFailed extends Error {
   readonly code = 'TRANSFORM_FAILED'

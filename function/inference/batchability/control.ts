@@ -112,7 +112,7 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
   })
   for (const [i, { name }] of body.inputs.entries()) inner.set(name, given[i] as Value)
   const values = await valuesOf(body, inner, walk)
-  // The condition of a Loop decides whether it continues.
+  // The first output of a Loop's body is its condition to continue.
   const condition = first > 0 ? values.shift() : undefined
   if (dependsOnRows(condition)) throw new Stop('rows decide how often it is repeated')
   return values.map((value, i) =>

@@ -26,7 +26,7 @@ export interface Marks {
    * below this. Absent if it is 1.
    */
   readonly repeats?: Size
-  /** Rows end in this text, up to the length of the longest row of the run. */
+  /** Rows are padded with this text to the length of the longest row of the run. */
   readonly padding?: string
   /** A row's elements depend on its number in the run, so they must not reach an output. */
   readonly isNumbered?: true

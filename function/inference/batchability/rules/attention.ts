@@ -70,7 +70,6 @@ const rotary: Rule = step => {
   return [like(value)]
 }
 
-/** ONNX's operators of transformers. */
 export const ATTENTION: Rules = {
   Attention: [since(23, attention)],
   RotaryEmbedding: [since(23, rotary)],

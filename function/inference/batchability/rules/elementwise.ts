@@ -76,7 +76,6 @@ const BINARY = [
   ...['Where', 'StringConcat'],
 ]
 
-/** ONNX's operators that work element by element. */
 export const ELEMENTWISE: Rules = {
   ...each(UNARY_FROM_7, since(7, pointwise)),
   ...each(BINARY, since(7, withBroadcast)),

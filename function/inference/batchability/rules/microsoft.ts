@@ -91,7 +91,6 @@ const cdist: Rule = step => {
   return [tensor([a.dims[0] as Size, known], 0)]
 }
 
-/** The rules of com.microsoft. */
 export const MICROSOFT: Rules = {
   Tokenizer: [since(1, tokenizer)],
   CDist: [since(1, cdist)],

@@ -127,7 +127,6 @@ const tfIdf: Rule = step => {
   return [columns(table)]
 }
 
-/** The rules of ai.onnx.ml. */
 export const ML: Rules = {
   ...each(['TreeEnsembleRegressor', 'TreeEnsemble'], since(1, regressor(targetsIn('n_targets')))),
   LinearRegressor: [since(1, regressor(targetsIn('targets')))],

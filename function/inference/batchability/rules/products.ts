@@ -138,7 +138,6 @@ function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Ma
   }
 }
 
-/** ONNX's products. */
 export const PRODUCTS: Rules = {
   MatMul: [since(7, matMul)],
   Gemm: [since(7, gemm)],

@@ -74,7 +74,6 @@ const dynamic: Rule = step => {
   return [like(step.input(0)), { dims: [] }, { dims: [] }]
 }
 
-/** ONNX's operators on quantised tensors. */
 export const QUANTIZATION: Rules = {
   QuantizeLinear: [since(10, linear)],
   DequantizeLinear: [since(10, linear)],

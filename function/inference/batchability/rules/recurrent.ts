@@ -51,5 +51,4 @@ function outputs(step: Step, x: Batched, at: number) {
   return [y, state, state]
 }
 
-/** ONNX's recurrent layers. */
 export const RECURRENT: Rules = each(['LSTM', 'GRU', 'RNN'], since(7, recurrent))

@@ -137,7 +137,6 @@ const REDUCTIONS_OF = [
   ...['ReduceMin', 'ReduceProd', 'ReduceSum', 'ReduceSumSquare'],
 ]
 
-/** ONNX's operators that work along axes. */
 export const REDUCTIONS: Rules = {
   ...each(REDUCTIONS_OF, since(7, reduce)),
   ...each(['ArgMax', 'ArgMin'], since(7, arg)),

@@ -135,7 +135,6 @@ const gridSample: Rule = step => {
   return [tensor([rows, picture.dims[1] as Size, ...grid.dims.slice(1, -1)], 0)]
 }
 
-/** ONNX's convolutions and pools. */
 export const WINDOWS: Rules = {
   ...each(['Conv', 'ConvInteger'], since(7, eachPicture(channelsOut, windowed))),
   ConvTranspose: [since(7, eachPicture(channelsTransposed, transposed))],
