@@ -29,15 +29,11 @@ export interface Caller {
   gone: boolean
   /** Called when the client hangs up. Only the author's own code uses this. */
   onGone?: Set<() => void>
-  /**
-   * The trace this call belongs to (W3C Trace Context): from its HTTP request, else from its event.
-   */
+  /** The trace it belongs to (W3C Trace Context): its HTTP request's, else its event's. */
   traceparent?: string | undefined
   /** Records how the time is spent; undefined while no traces are sent. */
   readonly trace?: Trace | undefined
-  /**
-   * The client that sent the whole batch of events, if this caller stands for one event of a batch.
-   */
+  /** The client that sent the whole batch, if this caller stands for one event of it. */
   readonly sender?: Caller
   /** Counts the memory of the answer; undefined if it is not counted. */
   memory?: AnswerMemory | undefined

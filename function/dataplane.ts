@@ -24,10 +24,7 @@ export interface DataPlane {
    * @throws {Overloaded|NotReady|DeadlinePassed} while the model is not loaded
    */
   configuration(caller: Caller): Promise<ModelConfiguration>
-  /**
-   * Triton's model repository index, which lists the one model. @param onlyReady leaves it out
-   * while it is not ready
-   */
+  /** Triton's model repository index: the one model. @param onlyReady omits it while not ready */
   repositoryIndex(onlyReady: boolean): readonly RepositoryEntry[]
   /** Triton's statistics of the requests since the process began. */
   statistics(): { readonly model_stats: readonly ModelStatistics[] }
@@ -37,10 +34,7 @@ export interface DataPlane {
    * @throws {BadRequest|TooLarge|Overloaded|NotReady|DeadlinePassed|ModelError}
    */
   infer<Encoded>(read: () => Codec<Encoded>, protocol: Protocol, caller: Caller): Promise<Encoded>
-  /**
-   * Whether the author's own code runs before and after the model, for callers that do not send
-   * tensors.
-   */
+  /** Whether the author's own code runs before and after the model, for calls without tensors. */
   readonly transforms: boolean
   /**
    * Answers one call of the author's code once the model is loaded, and counts it like `infer`.

@@ -68,8 +68,7 @@ const TRANSFORM = {
   // The error carries its own delay. The Broker sends all events of a batch again.
   TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency', mistakeOf: 'dependency' },
   TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
-  // The thread spent too long in the author's code and was ended. A retry would have the same
-  // result.
+  // The author's code took too long, and its thread was ended. A retry would have the same result.
   TRANSFORM_TIMED_OUT:   { http: 504, event: 422, grpc: 4, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
 } as const satisfies Readonly<Record<string, Meaning>>
 

@@ -122,9 +122,7 @@ async function answerByTransform(
 
 const NO_BODY = new Uint8Array(0)
 
-/**
- * The runtime's parser rounds integers beyond 2^53. The reader of integer tensors refuses those.
- */
+/** The runtime's parser rounds integers beyond 2^53. Reading integer tensors refuses those. */
 const parsed = (value: unknown) => ({ value, exact: () => value })
 
 /** The runtime asks whether to restart the process: if a run does not end, only a restart helps. */

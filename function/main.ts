@@ -2,10 +2,7 @@
 import { readConfig } from './config/config.ts'
 import { runProcess } from './process.ts'
 
-/**
- * The entry of `npm start` and of the command `onnx-function`. Without arguments both serve the
- * model, and load nothing else.
- */
+/** `npm start` and the command `onnx-function`: without arguments, both load only the server. */
 const [, , ...args] = process.argv
 if (args.length === 0) runProcess(() => ({ config: readConfig(process.env) }))
 else void import('./cli/command.ts').then(({ runCommand }) => runCommand(args))

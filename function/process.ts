@@ -63,7 +63,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   for (const sentence of warnings) log.warn(sentence)
   metrics.mark('process', performance.nodeTiming.bootstrapComplete)
   metrics.mark('import')
-  // Before a client can connect: without a listener, a signal would end the process and its
+  // Before a client can connect: without a handler, a signal would end the process and its
   // requests.
   const terminated = firstSignal()
   if (isSupervised) await model.load()
@@ -83,8 +83,7 @@ async function start(configure: () => Setup | Promise<Setup>): Promise<void> {
   // A process that is already ending has not started.
   if (!model.retired) await logStarted(service, listener, metricsListener, config)
   if (config.idleExitMs > 0) {
-    // Push before the listener closes: otherwise a client that connects then would wait for the
-    // push.
+    // Push before the listener closes: a client that connects afterwards would wait for the push.
     await listener.closeWhenUnused(config.idleExitMs, () => flushPush(pushing))
     if (!model.retired) await endUnused(running)
   }
@@ -156,8 +155,7 @@ async function replaceProcess(running: Running): Promise<void> {
   await endPush(pushing, await running.draining)
   if (running.isEnding) return
   if (isSupervised || config.listenFd !== undefined) {
-    // The socket is already closed here. The process that passed it still holds it, and restarts
-    // this one.
+    // The socket is closed here. The process that passed it still holds it, and restarts this one.
     service.log.info('the process ends, because it does not have the passed socket any more')
     endAtOnce(1)
   }

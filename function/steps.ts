@@ -1,9 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/**
- * Divides work on the main thread into steps of a given size; requests get their turns between
- * them.
- */
+/** Divides work on the main thread into steps; requests get their turns between them. */
 export class Steps {
   readonly #most: number
   #done = 0

@@ -16,8 +16,7 @@ export function createApp(): Middleware {
     ;(response.locals.respond as Respond)()
   })
   return (request: IncomingMessage, response: ServerResponse, respond: Respond) => {
-    // For a target that is not a path, Express would use url.parse, which is deprecated and will
-    // throw.
+    // For a target that is not a path, Express would use url.parse, which is deprecated.
     if (!request.url?.startsWith('/')) return respond()
     ;(response as Response).locals = { respond }
     // The application has no route for a target without a path.

@@ -13,9 +13,7 @@ const HONOURED: Readonly<Record<string, VariableName>> = {
   http_port: 'PORT',
 }
 
-/**
- * Other arguments of that server, which existing manifests contain, and their replacements here.
- */
+/** Other arguments of that server in existing manifests, and their replacements here. */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   workers: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',
   max_threads: 'threads follow the CPU limit (EXECUTION, ORT_THREADS)',

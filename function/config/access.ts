@@ -3,9 +3,7 @@ import { AUTH, TLS } from './variables.ts'
 
 type AuthValues = Values<typeof AUTH>
 
-/**
- * How requests are authenticated: by a shared secret or a token. At least one of the three is set.
- */
+/** How requests are authenticated: by a shared secret or a token. At least one field is set. */
 export interface AuthConfig {
   readonly secret: string | undefined
   /** One secret per line. */

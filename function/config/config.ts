@@ -19,9 +19,7 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
   readonly cpus: number
   /** The memory that this process may use: its cgroup's limit, else the machine's memory. */
   readonly memoryBytes: number
-  /**
-   * The model comes from a store that KServe mounts: files beside it do not belong to this project.
-   */
+  /** The model comes from a store that KServe mounts: files beside it are not this project's. */
   readonly isModelStored: boolean
   /** A listening socket passed on by systemd, used instead of port and host. */
   readonly listenFd: number | undefined
@@ -40,8 +38,7 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
 }
 
 /**
- * @param env like process.env; an empty variable counts as not set, except for authentication and
- * TLS
+ * @param env like process.env; empty variables count as not set, except for authentication and TLS
  * @param givenAs what the user wrote instead of a variable, such as `--http_port`; for errors
  * @throws {Error} of one line that names the variable, its value and the allowed values
  */

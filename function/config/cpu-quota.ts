@@ -21,10 +21,7 @@ interface Controller {
   readonly read: (folder: string) => number | undefined
 }
 
-/**
- * The hierarchies that limit the CPU: the only one of version 2, and the cpu hierarchy of version 1
- * (man 7 cgroups).
- */
+/** Hierarchies that limit the CPU: version 2's only one, version 1's for cpu (man 7 cgroups). */
 function cpuControllers(root: string): Controller[] {
   const lines = (text(posix.join(root, 'proc/self/cgroup')) ?? '').trim().split('\n')
   return lines.flatMap(line => {

@@ -54,9 +54,7 @@ export function variable<
 interface Range {
   readonly min: number
   readonly max?: number
-  /**
-   * The factor from the text's unit to the value's unit: 1,000 for seconds kept as milliseconds.
-   */
+  /** The factor from the text's unit to the value's: 1,000 for seconds kept as milliseconds. */
   readonly factor?: number
 }
 

@@ -54,10 +54,7 @@ class AdaptiveExecutor implements Executor {
   /** The last run was slow by the wall clock, so measure the CPU time of the next one. */
   private wasLong = false
 
-  /**
-   * @param first a worker is on trial: the warm-up decides whether the model moves to the main
-   * thread
-   */
+  /** @param first a worker is on trial: the warm-up decides about the main thread */
   constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
     this.signature = first.signature
     this.leftOut = first.leftOut

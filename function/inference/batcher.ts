@@ -219,9 +219,7 @@ function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes):
   times.output += ran.output
 }
 
-/**
- * The rows that the request counts for in the queue; a tensor without elements counts as one row.
- */
+/** The rows that the request counts for in the queue; a tensor without elements counts as one. */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
@@ -236,10 +234,7 @@ function bytesIn({ inputs }: InferenceRequest): number {
 /** 256 texts of this many words take 32 MiB. */
 const LONG_TEXT = 4_096
 
-/**
- * A run of its own: in a shared run, a U+FFFD in one request would excuse one in the answer to
- * another.
- */
+/** In a shared run, a U+FFFD in one request would excuse one in the answer to another. */
 const hasOwnRun = (request: InferenceRequest) =>
   hasReplacement(request.inputs) || hasLongText(request)
 

@@ -52,8 +52,7 @@ type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBu
 
 /**
  * Answers calls on this thread: preprocess, a run that calls share if the model allows it,
- * postprocess. Several calls are in progress at once, because the author's code may wait for
- * something.
+ * postprocess. Several are in progress at once, because the author's code may wait for something.
  */
 export class CallServer {
   readonly #transform: ThreadTransform

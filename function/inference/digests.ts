@@ -2,9 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/**
- * The piece that is hashed at once. It takes about a millisecond, which blocks all other answers.
- */
+/** The piece hashed at once. It takes about a millisecond, which blocks all other answers. */
 const PIECE_BYTES = 2 ** 20
 
 /** SHA-256 digests in hexadecimal, by path in the model folder. */

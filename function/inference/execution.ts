@@ -105,10 +105,7 @@ const limitsOf = ({ maxBatchRows, maxQueueRows, maxBodyBytes, maxJsonBytes }: Co
   maxJsonBytes,
 })
 
-/**
- * The heaps of all threads together leave more than half of the memory to the model and to
- * requests.
- */
+/** The heaps of all threads leave more than half of the memory to the model and to requests. */
 const SHARE_OF_HEAPS = 0.4
 /** V8's own limit on a machine with much memory. */
 const MOST_HEAP_MB = 4_096
@@ -150,9 +147,7 @@ async function callsOf(options: ExecutorOptions): Promise<CallOptions | undefine
   }
 }
 
-/**
- * Loads the module that starts workers together with the first worker: most models need no worker.
- */
+/** Loads the module that starts workers with the first worker: most models need none. */
 function workersOf(
   options: ExecutorOptions,
   calls: CallOptions | undefined,
@@ -181,9 +176,7 @@ function workersOf(
   }
 }
 
-/**
- * A transform's project has other files beside it that may change, such as logs, notes or packages.
- */
+/** Other files of a transform's project may change, such as logs, notes or packages. */
 const IS_OF_PROJECT =
   /^\.|\.(?:[cm]?[jt]sx?|map|json|lock|md|txt|html|css|ya?ml|toml|log|env|db|sqlite)$/i
 

@@ -166,8 +166,7 @@ class Tree {
 
   #entries(below: string): { readonly files: string[]; readonly folders: string[] } {
     const path = join(this.#folder, below)
-    // Follows links. Names that begin with a dot belong to Git or are Kubernetes' own copy
-    // (..data).
+    // Follows links. Names with a leading dot are Git's or Kubernetes' own copy (..data).
     const entries = namesIn(path)
       .filter(name => !name.startsWith('.'))
       .sort()

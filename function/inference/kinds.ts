@@ -28,10 +28,7 @@ export class Kind<Item> extends Line<Item> {
 /** The kinds of the waiting requests. */
 export class Kinds<Item> {
   readonly #byKey = new Map<string, Kind<Item>>()
-  /**
-   * The kind of the last request, found without a key: most requests have the same kind as the one
-   * before.
-   */
+  /** Found without a key: most requests have the same kind as the one before. */
   #last: Kind<Item> | undefined
 
   of(request: InferenceRequest): Kind<Item> {

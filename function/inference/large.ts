@@ -32,9 +32,7 @@ export interface LargeRequest {
 export interface LargeResponse {
   readonly response: EncodedResponse | EncodedMessage
   readonly runs: readonly RunTimes[]
-  /**
-   * The times of all runs together; the thread does not know how long the request waited for it.
-   */
+  /** The times of all runs together, without the request's wait for the thread. */
   readonly times: RequestTimes
   /** Rows by predicted label. */
   readonly predicted: ReadonlyMap<string, number>

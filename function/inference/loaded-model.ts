@@ -117,10 +117,7 @@ export class LoadedModel {
     return this.options.limits.maxBatchRows
   }
 
-  /**
-   * Rows waiting for a run. Large requests, and requests that wait for memory, count as one row
-   * each.
-   */
+  /** Rows waiting for a run; large requests, and those that wait for memory, count as one each. */
   get queuedRows(): number {
     const waiting = this.undecidedRequests + this.admission.waiting
     return this.batcher.queuedRows + this.largeRequests + waiting

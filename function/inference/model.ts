@@ -75,9 +75,7 @@ export interface Model extends ModelFolder {
   whenLoaded(caller: Caller): Promise<LoadedModel>
   /** From now on the model reports that it is not ready; it still answers requests. */
   retire(): void
-  /**
-   * @throws {Error} if a run does not end: only replacing the process by another program ends it
-   */
+  /** @throws {Error} if a run does not end: the process must be replaced by another program */
   close(): Promise<void>
 }
 
@@ -320,9 +318,7 @@ function logLeftOut({ leftOut }: Executor, log: Log): void {
     log.warn(`output "${name}" is no tensor and is left out: ${why}`)
 }
 
-/**
- * The description of the inputs in model.json. @throws {Error} of one line if it does not fit them
- */
+/** model.json's description of the inputs. @throws {Error} of one line if it does not fit */
 const describeInputs = (executor: Executor, folder: ModelFolder) => ({
   example: readExample(executor, folder),
   features: featuresByInput(folder.features, executor.signature),

@@ -66,10 +66,7 @@ export interface TensorProto {
   /** TensorProto.DataType. */
   readonly type: number
   readonly dims: readonly number[]
-  /**
-   * Integers, booleans and FP32 values of at most {@link MOST_VALUE_BYTES}; undefined for all
-   * others.
-   */
+  /** Integers, booleans and FP32 of at most {@link MOST_VALUE_BYTES}; undefined for all others. */
   readonly values?: readonly number[]
   /** The file beside the model that holds the values. */
   readonly external?: {
@@ -332,10 +329,7 @@ async function readGraph(bytes: FileBytes, end: number): Promise<Graph> {
   return { nodes, initializers, inputs, outputs }
 }
 
-/**
- * Inputs, outputs, name, operator and domain of a NodeProto. Texts for people may be long, so they
- * are not read.
- */
+/** Inputs, outputs, name, operator and domain of a NodeProto. Other texts may be long. */
 const NODE_TEXTS = [1, 2, 3, 4, 7]
 
 async function readNode(bytes: FileBytes, end: number): Promise<Node> {

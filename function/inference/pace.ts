@@ -1,6 +1,4 @@
-/**
- * The weight of finished runs halves in this time. All are forgotten after FORGET_MS without a run.
- */
+/** The weight of finished runs halves in this time; FORGET_MS without a run clears it. */
 const HALF_LIFE_MS = 1_000
 const FORGET_MS = 2_000
 

@@ -240,8 +240,7 @@ function checkText(name: string, strings: readonly string[], inputs: readonly Te
 
 /**
  * Shortens a message to one line. ONNX Runtime's can be very long, and a Broker keeps 1,024 bytes
- * of an answer with a dead letter. Its beginning and end give the failure and its cause; C++
- * signatures lie between.
+ * of an answer with a dead letter. The failure is at its start, the cause at its end.
  */
 function oneLine(error: unknown): string {
   const line = (error as Error).message.replaceAll(/\s+/g, ' ').trim()

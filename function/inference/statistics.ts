@@ -31,9 +31,7 @@ interface Computed<Duration> {
   readonly compute_output: Duration
 }
 
-/**
- * The statistics of one model (Triton's statistics extension, "Statistics Response JSON Object").
- */
+/** Statistics of one model (Triton's extension, "Statistics Response JSON Object"). */
 export interface ModelStatistics {
   readonly name: string
   /** The model's version as Triton writes it: a whole number. */
@@ -121,8 +119,7 @@ export class Statistics {
 
 /**
  * The first number in a version, or 1: Triton numbers versions, and perf_analyzer ends with a C++
- * exception (`stoll`) if statistics contain a version that is not a number. 18 digits fit its 64
- * bits.
+ * exception (`stoll`) if a version in statistics is not a number. 18 digits fit its 64 bits.
  */
 const tritonVersion = (version = ''): string => String(BigInt(/\d{1,18}/.exec(version)?.[0] ?? 1))
 

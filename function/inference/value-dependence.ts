@@ -20,8 +20,7 @@ export interface ValueDependence {
 }
 
 /**
- * Finds nodes that depend on values. A node counts as dependent unless shapes are known to bound
- * it.
+ * Finds nodes that depend on values, which is every node that shapes are not known to bound.
  * @param file an .onnx file; its weights are skipped
  * @throws {Error} of one line if the file cannot be read
  */
@@ -181,8 +180,7 @@ class Walk {
 
   async graph({ nodes, inputs, initializers }: Graph): Promise<ValueDependence> {
     const fromValues = new Set(namesOf(inputs))
-    // Clients cannot send inputs that have a value in the file: old files list all weights as
-    // inputs.
+    // Clients cannot send inputs with a value in the file: old files list all weights as inputs.
     for (const { name } of initializers) fromValues.delete(name)
     await this.#walk(nodes, { fromValues, depth: 0 })
     return { byValues: this.#byValues, sizesByValues: this.#sizesByValues }

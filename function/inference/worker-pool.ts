@@ -59,10 +59,9 @@ export interface TimedRun {
 
 /**
  * Runs as many requests at once as there are workers. When a thread dies, its run fails (see
- * worker-thread.ts), and the pool starts another. When a run lasts too long, the pool also starts
- * another thread, and leaves the stuck one alone. Large requests wait here; all others wait in
- * their queue, which is notified when a thread is free (`whenFree`). If both wait, they get threads
- * in turn.
+ * worker-thread.ts), and the pool starts another. It also replaces a thread whose run lasts too
+ * long, and leaves the old one alone. Large requests wait here; others wait in their queue, which
+ * is notified when a thread is free (`whenFree`). If both wait, they get threads in turn.
  */
 export class WorkerPool implements Executor {
   private readonly file: string

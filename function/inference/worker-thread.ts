@@ -74,10 +74,7 @@ export class WorkerThread {
   /** Calls of the author's code; undefined if there is none. */
   readonly calls: ThreadCalls | undefined
   private readonly closed = Promise.withResolvers<void>()
-  /**
-   * The end of a thread that is being ended within the author's code; a native call there may have
-   * to return first.
-   */
+  /** The end of a thread within the author's code; a native call there may have to return first. */
   ending: Promise<unknown> | undefined
 
   /**
@@ -199,9 +196,7 @@ export class WorkerThread {
     )
   }
 
-  /**
-   * Calls blocked the thread for too long. A loop in the author's code can be ended, a run cannot.
-   */
+  /** Calls blocked the thread too long. A loop in the author's code can be ended, a run cannot. */
   private blocked(isRun: boolean, error: Error): void {
     clearTimeout(this.alarm)
     if (isRun) this.state = 'stuck'

@@ -2,9 +2,7 @@ import { type Datatype, hasJson, type TensorData } from './datatypes.ts'
 import { shortest } from './shortest.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
-/*
- * Triton's classification extension: returns the highest values of an output, with index and label.
- */
+/* Triton's classification extension: the highest values of an output, with index and label. */
 
 export interface Classes {
   /** The number of values per row. */
@@ -47,10 +45,7 @@ const valueText = (value: number | bigint, datatype: Datatype) =>
 /** Up to this count, inserting each element in its place is faster than sorting all. */
 const FEW = 32
 
-/**
- * The indices of the highest elements from a position on. Of equal elements the first wins; NaN is
- * lowest.
- */
+/** The indices of the highest elements from a position on. Equal: the first wins. NaN is lowest. */
 function highest(data: TensorData, from: number, length: number, count: number): Iterable<number> {
   const at = (index: number) => data[from + index] as number
   const isAbove = (one: number, other: number) =>

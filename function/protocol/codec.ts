@@ -13,19 +13,13 @@ import type { Signature, Tensor } from './tensor.ts'
 
 /** Reads one request and writes its response: the two ends at which protocols differ. */
 export interface Codec<Encoded> {
-  /**
-   * Returns a promise only if the author's own code reads the request. @throws
-   * {BadRequest|TooLarge}
-   */
+  /** A promise only if the author's own code reads the request. @throws {BadRequest|TooLarge} */
   decode(signature: Signature): InferenceRequest | Promise<InferenceRequest>
   /** Reads, in steps, the tensor data that decode() left unread. @throws {BadRequest} in a step */
   readData?(): Iterable<void>
   /** Writes the response to the decoded request, within the limits. */
   encoder(request: InferenceRequest, limits: ResponseLimits): Encoder<Encoded>
-  /**
-   * Everything another thread needs to do the same. Absent if the request is not available as
-   * bytes.
-   */
+  /** Everything another thread needs to do the same. Absent if there are no bytes. */
   readonly bytes?: RequestBytes
 }
 
@@ -34,8 +28,7 @@ export interface Encoder<Encoded> {
   /** The name of finish() in a trace, if it does more than encode. */
   readonly part?: 'postprocess'
   /**
-   * @returns the steps of writing the outputs, if that takes long: other requests get their turns
-   * between
+   * @returns the steps of writing the outputs, if that takes long: requests get turns between them
    * @throws {TooLarge|ModelError} here, or in a step
    */
   add(outputs: readonly Tensor[]): Iterable<void> | undefined

@@ -531,8 +531,7 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
 }
 
 /**
- * Refuses parameters of other servers if ignoring them would make the answer wrong or send it
- * elsewhere.
+ * Refuses other servers' parameters that would make the answer wrong or misdirect it if ignored.
  */
 function checkNotIgnored(where: string, key: string, value: unknown): void {
   const instead = 'binary tensor data (parameters.binary_data_size, binary_data)'

@@ -1,9 +1,8 @@
 import { parseProto } from './protobuf-schema.ts'
 
 /**
- * The service as the Open Inference Protocol and Triton publish it, without the parts that do not
- * apply to a single model. Field numbers and names are theirs. `npm run docs:write` generates
- * docs/inference.proto from it.
+ * The service as the Open Inference Protocol and Triton publish it, with their names and numbers,
+ * but without the parts for several models. `npm run docs:write` makes docs/inference.proto of it.
  */
 export const INFERENCE_PROTO = `// The gRPC service of onnx-function: the Open Inference Protocol, with those of Triton's
 // additions that mean something for one model. Numbers and names are those of the published

@@ -165,10 +165,7 @@ interface WrittenOutput {
   readonly parts: Uint8Array[]
 }
 
-/**
- * Answers raw contents with raw contents; answers typed contents with typed contents if no output
- * is FP16.
- */
+/** Answers raw contents with raw contents, and typed with typed if no output is FP16. */
 class MessageWriter implements Encoder<EncodedMessage> {
   readonly #options: MessageWriterOptions
   #outputs: readonly WrittenOutput[] = []

@@ -55,10 +55,7 @@ export class PredictCodec implements Codec<EncodedResponse> {
   }
 }
 
-/**
- * @throws {BadRequest} naming the mistake in the request, or why the model cannot be used through
- * V1
- */
+/** @throws {BadRequest} naming the mistake in the request, or why V1 does not suit the model */
 export function decodePredict(json: ParsedJson, signature: Signature): PredictRequest {
   checkSayable(signature)
   let exactly: JsonObject | undefined

@@ -1,7 +1,4 @@
-/**
- * An FP32 value with the fewest digits that identify it, as a person would write it: 5.1, not
- * 5.099999904632568.
- */
+/** An FP32 in the fewest digits that identify it: 5.1, not 5.099999904632568. */
 export function shortest(value: number): number {
   // toPrecision() loses the sign of −0.
   if (value === 0) return value

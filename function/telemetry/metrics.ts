@@ -372,10 +372,7 @@ class ColdStart {
     this.phaseBegan = at
   }
 
-  /**
-   * @param seconds of the answer: the phase begins with its request, because a process that was
-   * ready long before did not start slowly
-   */
+  /** @param seconds of the answer: the phase begins with its request, not with readiness */
   answered(seconds: number): void {
     if (this.seconds.has('first-answer')) return
     this.phaseBegan = Math.max(this.phaseBegan, performance.now() - seconds * 1000)
@@ -398,10 +395,7 @@ function memoryLimit(): Sample[] {
   return limit > 0 && Number.isSafeInteger(limit) ? single(limit) : []
 }
 
-/**
- * Whether a rejection counts as a failure of the function; other rejections are mistakes of
- * callers.
- */
+/** Whether a rejection is a failure of the function; others are mistakes of callers. */
 const isFailure = (reason: string): reason is FailureCause =>
   (FAILURE_CAUSES as readonly string[]).includes(reason)
 
@@ -430,10 +424,7 @@ function createFamilies<Declared extends Readonly<Record<string, Declaration>>>(
     families.push({ name, help, type, samples })
   }
 
-  /**
-   * @param keys of series that exist from the start, at 0 @returns a function that adds 1 to a
-   * series
-   */
+  /** @param keys of series that exist from the start, at 0 @returns adds 1 to a series */
   function counter<N extends Name>(name: N, labelsOf: LabelsOf<N>, keys: readonly string[]) {
     const cells = countingCells(name, labelsOf, keys)
     return (key = '') => {

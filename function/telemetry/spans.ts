@@ -30,11 +30,10 @@ import type { EventTrace, Finished, RemoteSpan, SpanIds, Trace, TracedRequest } 
 
 /*
  * Spans by OpenTelemetry's semantic conventions for HTTP and gRPC servers, messaging and
- * CloudEvents: one for the request, below it one for each event in the request, and below those one
- * for each part of the work.
+ * CloudEvents: one for the request, one for each event in it, and one for each part of the work.
  *
- * They are created when the request has ended, and only if it is sampled: no span exists while the
- * request runs, and the SDK is not loaded before startup is complete.
+ * They are created when the request has ended, and only if it is sampled: no span exists while it
+ * runs, and the SDK is not loaded before startup is complete.
  */
 
 export interface SpanOptions {
@@ -193,10 +192,7 @@ function rpcAttributes(
   }
 }
 
-/**
- * UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: not the caller's
- * mistakes.
- */
+/** UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS: server failures. */
 const RPC_FAILURES = new Set<number | undefined>([undefined, 2, 4, 12, 13, 14, 15])
 
 const rpcStatus = (status: number | undefined): SpanStatus => ({

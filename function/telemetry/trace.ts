@@ -23,10 +23,7 @@ export interface TimedPart {
  */
 const MOST_EVENTS = 512
 
-/**
- * The progress of a request, or of one event in it, until its answer. Times are on
- * performance.now()'s clock.
- */
+/** The progress of a request, or of one event in it. Times are on performance.now()'s clock. */
 export class Trace {
   readonly began: number
   readonly parts: TimedPart[] = []
@@ -110,10 +107,7 @@ export interface TracedRequest {
 export interface Finished {
   readonly trace: Trace
   readonly request: TracedRequest
-  /**
-   * The HTTP status, or the gRPC status of a call. Undefined if the client hung up before the
-   * answer.
-   */
+  /** The HTTP or gRPC status. Undefined if the client hung up before the answer. */
   readonly status: number | undefined
   readonly ids: SpanIds
   readonly parent: RemoteSpan | undefined

@@ -83,10 +83,7 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /**
-   * @throws {TransformFailed} if an instance does not have exactly one row: preprocess made the
-   * rows
-   */
+  /** @throws {TransformFailed} if an instance does not have one row: preprocess made the rows */
   *#writing(steps: Iterable<void> = []): Generator<void, void> {
     try {
       yield* steps
@@ -188,10 +185,7 @@ export class TransformCodec implements Codec<Reply> {
     }
   }
 
-  /**
-   * Converts an error of a half to one of the table of errors; logs it unless it is the caller's
-   * mistake.
-   */
+  /** Converts a half's error to one of the table; logs it unless it is the caller's mistake. */
   #failed(half: Half, thrown: unknown): Error {
     if (isA(thrown, TooLarge)) return thrown
     const error = transformError(thrown)
@@ -210,10 +204,7 @@ export class TransformCodec implements Codec<Reply> {
   }
 }
 
-/**
- * Copies the tensor to its own memory: `data.buffer` of a shared run would expose other callers'
- * rows.
- */
+/** Copies the tensor: `data.buffer` of a shared run would expose other callers' rows. */
 function ownTensor(tensor: Tensor): Tensor {
   const { data } = tensor
   if (!ArrayBuffer.isView(data) || data.byteLength === data.buffer.byteLength) return tensor

@@ -7,9 +7,7 @@ export interface TensorType {
   readonly shape: readonly number[]
 }
 
-/**
- * The tensors of a model, for the compiler. `onnx-function types` generates it from the ONNX file.
- */
+/** A model's tensors, for the compiler. `onnx-function types` generates it from the ONNX file. */
 export interface ModelTypes {
   readonly inputs: Readonly<Record<string, TensorType>>
   readonly outputs: Readonly<Record<string, TensorType>>
@@ -125,9 +123,7 @@ export interface ServedModel {
 
 type Write = (message: string, fields?: Readonly<Record<string, unknown>>) => void
 
-/**
- * Writes to the server's log: only the text and fields that the author passes, never request data.
- */
+/** Writes to the server's log: only what the author passes, never request data. */
 export interface TransformLog {
   readonly info: Write
   readonly warn: Write
@@ -188,10 +184,7 @@ export interface BodyAnswer {
  * async.
  */
 export interface Transform<Model extends ModelTypes = ModelTypes, Data = unknown> {
-  /**
-   * Schema of the data that callers send: checked before preprocess; shown in OpenAPI and on the
-   * page.
-   */
+  /** Schema of callers' data: checked before preprocess; shown in OpenAPI and on the page. */
   readonly input?: JsonSchema
   /** Schema of the answer: shown in OpenAPI and on the page. */
   readonly output?: JsonSchema
@@ -205,8 +198,7 @@ export interface Transform<Model extends ModelTypes = ModelTypes, Data = unknown
    */
   readonly preprocess?: (data: Data, context: Context) => Inputs<Model> | Promise<Inputs<Model>>
   /**
-   * Makes the answer: a JSON value, a {@link BodyAnswer}, or undefined for no reply event (over
-   * HTTP 204).
+   * Makes the answer: a JSON value, a {@link BodyAnswer}, or undefined for no reply (HTTP 204).
    * @param outputs exactly the rows that preprocess returned
    */
   readonly postprocess?: (outputs: Outputs<Model>, data: Data, context: Context) => unknown

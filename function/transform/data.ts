@@ -22,9 +22,8 @@ export function readData({ data, contentType }: Call): unknown {
 }
 
 /**
- * Bytes as the author's code receives them, whatever their size: a plain Uint8Array with its own
- * memory. In Node's shared pool, `new Float32Array(bytes.buffer)` would contain other callers'
- * data.
+ * Bytes as the author's code receives them: a plain Uint8Array with its own memory, whatever its
+ * size. In Node's shared pool, `new Float32Array(bytes.buffer)` would hold other callers' data.
  */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   const { buffer, byteLength } = bytes

@@ -73,9 +73,7 @@ function arrayOf({ prefixItems = [], items, minItems = 0 }: JsonSchemaObject, pl
   return values.includes(undefined) ? undefined : values
 }
 
-/**
- * Every member that the schema names and that has a value; undefined if a required member has none.
- */
+/** Every named member that has a value; undefined if a required member has none. */
 function objectOf({ properties = {}, required = [] }: JsonSchemaObject, place: Place) {
   const members = Object.entries(properties)
     .map(([name, schema]) => [name, find(schema, place)] as const)

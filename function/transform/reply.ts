@@ -57,9 +57,7 @@ const FIXED = ['specversion', 'id', 'source', 'type', 'data', 'datacontenttype']
 
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/**
- * Attributes with a format in the specification. A Broker cannot read an event that violates it.
- */
+/** Attributes whose format the specification defines. A Broker cannot read an event without it. */
 const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
   time: {
     pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,

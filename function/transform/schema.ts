@@ -42,8 +42,7 @@ export const AJV_OPTIONS = {
 
 /**
  * @param schema of the transform's input
- * @param validate the schema's function if a build created it; otherwise Ajv is loaded to compile
- * it
+ * @param validate the schema's function from a build; otherwise Ajv is loaded to compile it
  * @throws {Error} of one line if the schema cannot be used for checking
  */
 export async function inputCheck(schema: JsonSchema, validate?: Validate): Promise<CheckInput> {
@@ -89,9 +88,8 @@ function run(validate: Validate, data: unknown): boolean {
 
 /**
  * Ajv's function for a schema, and the Ajv instance that compiled it. Only {@link schemaMistake}
- * checks the schema against the draft's meta-schema, which takes 75 ms of CPU to compile: at
- * startup, Ajv's compiler finds the same mistakes, except values that the types of the keywords
- * allow.
+ * uses the draft's meta-schema, which takes 75 ms of CPU to compile: at startup, Ajv's compiler
+ * finds the same mistakes, except values that the types of the keywords allow.
  * @param name of the schema, for errors: input or output
  * @param code how Ajv writes the function's code
  * @throws {Error} of one line if the schema cannot be used for checking

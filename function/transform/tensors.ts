@@ -87,10 +87,7 @@ function checkFits(shape: readonly number[], metadata: TensorMetadata): void {
   }
 }
 
-/**
- * Applies the checks for callers' tensors to the author's; a failure is then not the caller's
- * mistake.
- */
+/** Applies the checks for callers' tensors to the author's; the caller is not to blame. */
 function asMistake(check: () => void): void {
   try {
     check()

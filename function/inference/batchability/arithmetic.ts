@@ -132,10 +132,7 @@ const logical =
     return one === undefined || other === undefined ? undefined : truth(operation(one, other))
   }
 
-/**
- * Integer division rounds towards zero, float division does not: the result is known only if there
- * is no remainder.
- */
+/** Integer division rounds towards zero, float division does not: only exact results are known. */
 const divided: Operation = (a, b) => divide(a, b)
 
 /** Only for non-negative numbers, for which both kinds of remainder are equal. */
@@ -239,9 +236,7 @@ function reduceProd(
   }
 }
 
-/**
- * The axes of an operator that took them as an attribute in earlier opsets, and as an input now.
- */
+/** Axes that were an attribute in earlier opsets and are an input now. */
 function axesOf(second: Small | undefined, step: Step, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? second?.elements.map(numberOf)
   return axes?.map(axis => (axis < 0 ? axis + rank : axis))

@@ -25,10 +25,7 @@ import {
 export const isControl = ({ domain, operator }: Node) =>
   domain === 'ai.onnx' && ['If', 'Loop', 'Scan'].includes(operator)
 
-/**
- * Walks a graph's nodes; afterwards the scope holds all values that the outputs need. @throws
- * {Stop}
- */
+/** Walks a graph's nodes, until the scope holds all values that outputs need. @throws {Stop} */
 export type WalkGraph = (graph: Graph, scope: Scope, outputs: readonly string[]) => Promise<void>
 
 export function walkControl(step: Step, scope: Scope, walk: WalkGraph): Promise<readonly Value[]> {

@@ -19,9 +19,7 @@ import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value
  * passed to the output or ends the proof. Operators that are not named here end it.
  */
 
-/**
- * The outputs of a step, with the marks of its inputs. @throws {Stop} if a mark cannot be passed on
- */
+/** The outputs of a step, with the marks of its inputs. @throws {Stop} if a mark would be lost */
 export function withMarks(step: Step, values: readonly Value[]): readonly Value[] {
   const marks = [repeatsOf(step, values), paddingOf(step, values), numberOf(step)]
   if (marks.every(mark => mark === undefined)) return values
@@ -67,9 +65,7 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
 /** Operators that move elements without changing them. */
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
-/**
- * A value that depends on a row's number may only become an index (lookup), or supply its shape.
- */
+/** A value that depends on a row's number may only become an index (lookup) or supply its shape. */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined
   const address = addressOf(step)

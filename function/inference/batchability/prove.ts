@@ -57,10 +57,7 @@ export async function proveIndependent(file: string, signature: Signature): Prom
   }
 }
 
-/**
- * @param sizes by name: all dimensions of a request with the same name have the same size, or the
- * request is refused
- */
+/** @param sizes by name: dimensions with the same name have the same size in any valid request */
 function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   const { name, shape, dimensionNames, anyRank } = input
   if (anyRank || shape.length === 0)
@@ -121,10 +118,7 @@ class Walk {
     this.#context = { opsets, attributes: new Map(), depth: 0 }
   }
 
-  /**
-   * @param scope holds the graph's inputs, and afterwards all values that the outputs need @throws
-   * {Stop}
-   */
+  /** @param scope holds the inputs, and afterwards all values that outputs need @throws {Stop} */
   async graph(
     { initializers, nodes }: Graph,
     scope: Scope,

@@ -12,8 +12,7 @@ export interface Version {
   readonly since: number
   readonly rule: Rule
   /**
-   * Inputs whose values may contain N, because they are shapes. In any other input, N ends the
-   * proof.
+   * Inputs whose values may contain N, because they are shapes. In all others, N ends the proof.
    */
   readonly shapes: readonly number[]
 }
@@ -119,10 +118,7 @@ export class Step {
     return this.attribute(name)?.number ?? otherwise
   }
 
-  /**
-   * An attribute that is 0 or 1. @throws {Stop} for other numbers, because kernels interpret them
-   * differently
-   */
+  /** An attribute that is 0 or 1. @throws {Stop} for others, which kernels interpret differently */
   flag(name: string, otherwise: boolean): boolean {
     const number = this.attribute(name)?.number
     if (number === undefined) return otherwise

@@ -2,13 +2,12 @@ import type { Node } from '../onnx-file.ts'
 import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts'
 
 /**
- * A tensor of the graph, as far as it is known, in a run of N rows. It is one of:
+ * A tensor of the graph, as far as it is known, in a run of N rows. Only its batch dimension may
+ * depend on N. It is one of:
  * - **batched**: `axis` is set. Row i of the run lies at the indices [i·k, (i+1)·k) of that one
  *   dimension, whose size is k·N; nothing at those indices depends on another row.
  * - **shape-derived**: an element of `elements` contains N. The tensor is the same for all rows.
  * - **constant**: neither. The tensor is the same for all rows and for any number of them.
- *
- * The sizes of all dimensions except the batch do not depend on the number of rows.
  */
 export type Value = {
   /** Undefined if even the number of dimensions is unknown; never for a batched tensor. */

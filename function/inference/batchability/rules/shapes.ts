@@ -256,10 +256,7 @@ const split: Rule = step => {
 const splitSizes = (step: Step): Size[] | undefined =>
   step.inputs[1] === undefined ? undefined : sizesOf(step, 1)
 
-/**
- * Exporters write "to the end" as this or more. No run has so many rows, because no request body
- * could hold them.
- */
+/** Exporters write "to the end" as this or more. No request body could hold so many rows. */
 const TO_THE_END = 1e9
 
 const slice: Rule = step => {
@@ -349,8 +346,7 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 }
 
 /**
- * Both have the batch at the same place, and the lookup is along another dimension: row i looks
- * into row i.
+ * Both have the batch at the same place, and the lookup is along another: row i looks into row i.
  */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]

@@ -13,10 +13,7 @@ import { SHAPES } from './shapes.ts'
 import { WINDOWS } from './windows.ts'
 
 interface Domain {
-  /**
-   * The newest opset for which the rules were checked; in a newer one, an operator may have another
-   * meaning.
-   */
+  /** The newest opset checked for the rules; in a newer one, operators may change their meaning. */
   readonly newest: number
   readonly rules: Rules
 }
