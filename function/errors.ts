@@ -65,7 +65,7 @@ const REFUSALS = {
 const TRANSFORM = {
   // The error carries its own status.
   TRANSFORM_REFUSED:     { http: 422, event: 422, grpc: 3, endsOneEvent: true, mistakeOf: 'caller' },
-  // The error carries its own delay. The Broker sends all events of a batch again.
+  // The error carries its own delay. In a batch, the Broker sends all events again.
   TRANSFORM_UNAVAILABLE: { http: 503, event: 503, grpc: 14, retryAfter: 1, failed: 'dependency', mistakeOf: 'dependency' },
   TRANSFORM_FAILED:      { http: 500, event: 422, grpc: 13, endsOneEvent: true, failed: 'transform', mistakeOf: 'author' },
   // The author's code took too long, and its thread was ended. A retry would have the same result.

@@ -74,7 +74,7 @@ function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)
 }
 
-/** If any variable of `any` is set, all of the others must be set. */
+/** If any variable of `any` is set, every variable of `all` must be set. */
 function requireTogether<Rows extends typeof AUTH | typeof TLS>(
   rows: Rows,
   values: Values<Rows>,

@@ -86,7 +86,7 @@ class AdaptiveExecutor implements Executor {
       if (isSlow) await this.move()
       else await (await this.enterMainThread(current)).warmUp(inputs)
     } catch (error) {
-      // The failed inputs show nothing about the cost of others; the first of those will.
+      // Failed inputs show nothing about the cost of others; the first of those will show it.
       if (!(error instanceof RunTimedOut)) await this.enterMainThread(current)
       throw error
     }

@@ -43,7 +43,7 @@ export class Batcher {
   /** True from the first run of a sequence until no request waits. */
   private isBusy = false
   private scheduled = false
-  /** Large requests occupy all threads. */
+  /** True while large requests occupy all threads. */
   private waits = false
   private readonly startRuns = () => this.start()
 

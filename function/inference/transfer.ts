@@ -4,7 +4,7 @@ import type { Tensor } from '../protocol/tensor.ts'
 /** Tensors that are to be transferred to another thread. */
 export interface Detached {
   readonly tensors: readonly Tensor[]
-  /** Their buffers, which this thread loses by the transfer. */
+  /** Their buffers, which this thread loses in the transfer. */
   readonly transfer: ArrayBuffer[]
 }
 

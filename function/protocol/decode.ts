@@ -530,9 +530,7 @@ function readParameters(parameters: unknown, where: string): JsonObject | undefi
   return Object.fromEntries(entries)
 }
 
-/**
- * Refuses other servers' parameters that would make the answer wrong or misdirect it if ignored.
- */
+/** Refuses parameters of other servers if the answer would be wrong without them. */
 function checkNotIgnored(where: string, key: string, value: unknown): void {
   const instead = 'binary tensor data (parameters.binary_data_size, binary_data)'
   if (key.startsWith('shared_memory_'))

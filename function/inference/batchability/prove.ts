@@ -27,7 +27,7 @@ import {
   type Value,
 } from './value.ts'
 
-/** Whether every output row depends only on its own input row, and if not proven, the reason. */
+/** Whether every output row depends only on its own input row, or why that is not proven. */
 export type Proof =
   | { readonly isProven: true }
   | { readonly isProven: false; readonly reason: string }

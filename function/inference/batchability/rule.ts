@@ -118,7 +118,7 @@ export class Step {
     return this.attribute(name)?.number ?? otherwise
   }
 
-  /** An attribute that is 0 or 1. @throws {Stop} for others, which kernels interpret differently */
+  /** An attribute of 0 or 1. @throws {Stop} for other values, which kernels read differently */
   flag(name: string, otherwise: boolean): boolean {
     const number = this.attribute(name)?.number
     if (number === undefined) return otherwise
