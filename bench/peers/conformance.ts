@@ -10,10 +10,10 @@ import { freePort, ours, PEERS, type Subject, start } from '../subjects.ts'
 import { install } from './install.ts'
 
 /*
- * Runs the conformance suite against this server and its peers, each with the iris classifier, and writes docs/conformance.md.
+ * Runs the conformance suite against this server and its peers, each with the iris classifier, and writes conformance/servers.md.
  */
 
-const page = join(projectFolder, 'docs/conformance.md')
+const page = join(projectFolder, 'conformance/servers.md')
 
 /** Over HTTP and over gRPC. */
 const POINTS = [...points, ...Object.values(grpcGroups).flat()]
