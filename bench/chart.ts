@@ -2,15 +2,15 @@ import { figuresOf, type Results } from './results.ts'
 import { ratio, type Spread } from './statistics.ts'
 
 /*
- * The chart of docs/performance.md: a panel a question, a bar a subject, a line for what the rounds spread over. Light or dark as the
- * reader's page is.
+ * The chart of docs/performance.md: one panel per question, one bar per subject, a line for the
+ * spread over the rounds. Light or dark, as the reader's page is.
  */
 
 interface Panel {
   readonly title: string
   readonly workload: string
   readonly metric: string
-  /** What the bars are divided by. */
+  /** The figure that the bars are divided by. */
   readonly over: string
   readonly better: 'more' | 'less'
 }
@@ -92,12 +92,12 @@ const STYLE = `
     .spread { stroke: #e6edf3 } .one { stroke: #9198a1 }
   }`
 
-/** An SVG image of whichever panels have figures. */
+/** An SVG image of the panels that have figures. */
 export function chart(results: Results): string {
   const panels = PANELS.map(panel => ({ panel, bars: barsOf(results, panel) })).filter(
     ({ bars }) => bars.length > 1,
   )
-  // Two columns, each panel below the shorter one's last.
+  // Two columns: each panel goes below the last one of the shorter column.
   const bottoms = [0, 0]
   const drawn = panels.map(({ panel, bars }) => {
     const column = (bottoms[0] as number) <= (bottoms[1] as number) ? 0 : 1

@@ -3,8 +3,9 @@ import net from 'node:net'
 import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 
 /*
- * The load: prepared bytes over sockets of our own. An HTTP client would cost several times what the server under it does, and would
- * then be what is measured; here an answer costs a read, a comparison of its length and status, and a write.
+ * The load generator: prepared bytes over raw sockets. An HTTP client costs several times as much
+ * as the server and would become the subject of the measurement. Here an answer costs a read, a
+ * comparison of its length and status, and a write.
  */
 
 export interface HttpAnswer {
@@ -13,7 +14,7 @@ export interface HttpAnswer {
   readonly body: Buffer
 }
 
-/** Throws where an answer is not the right one. */
+/** Throws when the answer is wrong. */
 export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
@@ -21,25 +22,25 @@ export interface Exchange {
   readonly verify: Verify
 }
 
-/** What one measured window of load gave; times in milliseconds. */
+/** The figures of one measured window; times in milliseconds. */
 export interface LoadResult {
   readonly requests: number
-  /** Before and after the window, too. */
+  /** Includes the time before and after the window. */
   readonly allRequests: number
   readonly perSecond: number
   readonly p50: number
   readonly p99: number
   readonly max: number
-  /** Of its core, what the load itself used: near 1, it was the load that was measured. */
+  /** The load's share of its own core. Near 1, the load was the bottleneck. */
   readonly loadBusy: number
 }
 
-/** Of all answers the status and the length are checked; of one in so many also what it says. */
+/** Status and length are checked for all answers; the content for one in this many. */
 const VERIFY_EVERY = 1_000
 const READ_BUFFER_BYTES = 256 * 1024
-/** Beyond its own window, how long answers may take before the measurement counts as failed. */
+/** How long answers may take beyond their window before the measurement fails. */
 const PATIENCE_MS = 60_000
-/** Paced requests that wait at once. */
+/** The most paced requests in flight at once. */
 const MOST_WAITING = 500
 
 interface Connection {
@@ -48,7 +49,7 @@ interface Connection {
 }
 
 interface Listener {
-  /** @param answer the whole of it, if it came in one piece: only valid during the call */
+  /** @param answer the whole answer, if it came in one piece; valid only during the call */
   answered(status: number, answer: Buffer | undefined): void
   failed(error: Error): void
 }
@@ -58,9 +59,15 @@ export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
 
 /** One keep-alive connection that has one request in flight at a time. */
 function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
-  /** Length of the latest answer: the next is most often as long, and then its head need not be read. */
+  /**
+   * Length of the latest answer. The next one usually has the same length, so its head need not be
+   * read.
+   */
   let usual = -1
-  /** Of the answer being read: its head while that is incomplete, its status, and the bytes still to come. */
+  /**
+   * State of the answer being read: its head while that is incomplete, its status, and the bytes
+   * still to come.
+   */
   let head: Buffer | undefined
   let status = 0
   let left = 0
@@ -129,7 +136,7 @@ function connect(port: number, listener: Listener, dial: Dial = net.connect): Co
   return { socket, send: request => void socket.write(request) }
 }
 
-/** Of `HTTP/1.1 200 OK`. */
+/** The offset of the status in `HTTP/1.1 200 OK`. */
 const statusOf = (head: Buffer) =>
   ((head[9] as number) - 48) * 100 + ((head[10] as number) - 48) * 10 + (head[11] as number) - 48
 
@@ -165,8 +172,8 @@ function joinChunks(body: Buffer): Buffer {
 }
 
 /**
- * One request on a connection of its own, which the server is asked to keep, and which is then closed.
- * @throws {Error} when the connection breaks, or nothing came in that time
+ * One request on its own connection, which asks for keep-alive and is closed afterwards.
+ * @throws {Error} when the connection breaks, or nothing arrives within the time limit
  */
 export async function exchange(
   port: number,
@@ -201,7 +208,7 @@ export async function exchange(
   }
 }
 
-/** @returns 0 while the head is incomplete, infinity where it comes in chunks */
+/** @returns 0 while the head is incomplete, infinity when the body is chunked */
 function lengthOf(answer: Buffer): number {
   const end = answer.indexOf('\r\n\r\n')
   if (end < 0) return 0
@@ -209,14 +216,14 @@ function lengthOf(answer: Buffer): number {
   return length === undefined ? Number.POSITIVE_INFINITY : end + 4 + Number(length)
 }
 
-/** A large request in pieces, so that what else the load does goes on between them. */
+/** Writes a large request in pieces, so that the other connections of the load go on in between. */
 async function writeInPieces(socket: net.Socket, request: Buffer): Promise<void> {
   for (let at = 0; at < request.length; at += READ_BUFFER_BYTES) {
     if (!socket.write(request.subarray(at, at + READ_BUFFER_BYTES))) await once(socket, 'drain')
   }
 }
 
-/** Fails where the answer is not 200 or not the right one. */
+/** Fails when the status is not 200 or the content is wrong. */
 export async function verified(port: number, { request, verify }: Exchange): Promise<HttpAnswer> {
   const answer = await exchange(port, request)
   check(answer, verify)
@@ -229,7 +236,7 @@ function check(answer: HttpAnswer, verify: Verify): void {
   verify(answer)
 }
 
-/** Times of answers, and how many there were. */
+/** Answers counted, with their times. */
 function createClock() {
   const histogram = createHistogram({ figures: 3 })
   let requests = 0
@@ -252,7 +259,8 @@ function createClock() {
       const ms = (percent: number) => histogram.percentile(percent) / 1e6
       return {
         requests,
-        // Between the first and the last answer: a window that holds only a few long runs is not cut off in the midst of one.
+        // The window runs from the first to the last answer, so that it does not cut a long run in
+        // two.
         perSecond: requests < 2 ? Number.NaN : (requests - 1) / ((last - first) / 1_000),
         p50: ms(50),
         p99: ms(99),
@@ -264,9 +272,10 @@ function createClock() {
 }
 
 /**
- * Each connection sends its next request when the last is answered; the first fifth of the time is not counted. Ends when `seconds` have
- * passed or `requests` were answered, and then waits for what is in flight, so that the next subject has the machine for itself.
- * @throws {Error} at the first answer that is not 200, has changed what it says, or does not come
+ * Each connection sends its next request when the last is answered; the first fifth of the time is
+ * not counted. Ends after `seconds` or `requests` answers, and then waits for requests in flight,
+ * so that the next subject has the machine for itself.
+ * @throws {Error} at the first answer that is not 200, has different content, or does not come
  */
 export async function closedLoop(
   port: number,
@@ -336,7 +345,8 @@ export async function closedLoop(
     )
   }
   let result: Omit<LoadResult, 'allRequests'> | undefined
-  // The window's own end, not that of what is still in flight then, is what the load's share of its core refers to.
+  // The load's share of its core refers to the end of the window, not to the end of the requests
+  // then in flight.
   if (Number.isFinite(seconds))
     timers.push(setTimeout(() => (result = clock.result()), seconds * 1_200 + 1))
   await done.promise
@@ -358,10 +368,11 @@ export interface Paced {
 }
 
 /**
- * A request every so often, whether or not the last is answered, until told to stop: what a probe sees of a busy server.
- * @param verifyEvery of so many answers one is looked at, beyond its status
- * @returns stop: waits for what is in flight. Its times begin when the request is written, so that the load's own delays, which
- * {@link watchLag} measures, are not the server's
+ * Sends requests at a fixed interval, answered or not, until stopped: a probe's view of a busy
+ * server.
+ * @param verifyEvery checks the content of one answer in this many; the status is always checked
+ * @returns stop: waits for requests in flight. Times begin when the request is written, which
+ * leaves out the load's own delays; {@link watchLag} measures those
  */
 export function paced(
   port: number,
@@ -406,9 +417,9 @@ export function paced(
           if (stopped && inFlight === 0) drained.resolve()
         },
         failed(error) {
-          // Its error may have been told before.
+          // Its error may already have been reported.
           if (!all.delete(connection)) return
-          // A server may close what nobody uses, and bare node:http does after five seconds.
+          // A server may close idle connections; bare node:http does so after five seconds.
           if (idle.includes(connection)) idle.splice(idle.indexOf(connection), 1)
           else fail(error)
         },
@@ -420,7 +431,7 @@ export function paced(
   }
 
   const timer = setInterval(() => {
-    // The figure is bad enough by then.
+    // The figure is already bad enough by then.
     if (inFlight >= MOST_WAITING) return
     const connection = idle.pop() ?? open()
     connection.sent = performance.now()
@@ -446,18 +457,21 @@ export function paced(
 
 /** An answer to a request of an open loop. */
 export interface OpenAnswer extends HttpAnswer {
-  /** When the request was due, in milliseconds from the first. */
+  /** When the request was due, in milliseconds since the first one. */
   readonly due: number
-  /** From then until the answer was there. */
+  /** From the due time to the answer, in milliseconds. */
   readonly ms: number
 }
 
 /**
- * So many requests a second, sent when they are due whatever becomes of those before: what does not care that a server is busy. On as
- * many connections as it takes, up to a limit; a request that finds none free waits for one, and its time runs.
+ * Sends this many requests a second, each when it is due, whatever happened to the earlier ones:
+ * clients that do not slow down for a busy server. Opens connections as needed, up to a limit; a
+ * request without a free connection waits for one, and that time counts.
  * @param requestOf the bytes of a request
- * @param onAnswer told of every answer @param onFailure told of every request that was sent and whose connection broke
- * @returns how many were sent, how many were not because no connection came free within `patienceMs`, and how late the load itself was
+ * @param onAnswer called for every answer @param onFailure called for every sent request whose
+ * connection broke
+ * @returns how many were sent, how many found no free connection within `patienceMs`, and how late
+ * the load itself was
  */
 export async function openLoop(
   port: number,
@@ -562,7 +576,10 @@ export async function openLoop(
   return { sent, givenUp, lag: lag.percentile(99) / 1e6 }
 }
 
-/** How late the load's own timers were: what a paced figure may owe to the load. @returns the 99th percentile in milliseconds */
+/**
+ * Measures how late the load's own timers were, which bounds the load's part in a paced figure.
+ * @returns the 99th percentile in milliseconds
+ */
 export function watchLag(): () => number {
   const lag = monitorEventLoopDelay({ resolution: 1 })
   lag.enable()

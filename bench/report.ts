@@ -14,11 +14,11 @@ import { ratio, type Spread, spread } from './statistics.ts'
 import { type Reached, reached } from './targets.ts'
 
 /*
- * Results as tables: in the terminal, and in docs/performance.md, between its markers. Run as a program, it writes the latter and the
- * chart anew from results/latest.json.
+ * Formats results as tables: in the terminal, and between the markers of docs/performance.md. As a
+ * program, it rewrites that page and the chart from results/latest.json.
  */
 
-/** Three digits that mean something. */
+/** Three significant digits. */
 export function digits(value: number): string {
   const places = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
   return value.toLocaleString('en', {
@@ -27,14 +27,17 @@ export function digits(value: number): string {
   })
 }
 
-/** The median, and from the least to the most. */
+/** The median, and the range from least to most. */
 export const spreadText = ({ median, min, max }: Spread) =>
   `${digits(median)} (${digits(min)}–${digits(max)})`
 
 const withUnit = (value: string, unit: string) =>
   unit.startsWith('/') ? `${value}${unit}` : `${value} ${unit}`
 
-/** A row a contender; each figure divided, round by round, by the reference's, whose own row says what 1 is. */
+/**
+ * One row per contender; each figure is divided, round by round, by the reference's. The
+ * reference's own row shows the absolute figure.
+ */
 export function rowsOf(workload: WorkloadResult): readonly (readonly string[])[] {
   const { contenders, metrics, reference } = workload
   return [
@@ -64,7 +67,7 @@ function cell(
   if (values === undefined) return '–'
   const over =
     reference === undefined || 'failed' in reference ? undefined : (reference as Figures)[name]
-  // What the reference has no figure for (a loop has no probes) is not a ratio of anything.
+  // A metric that the reference lacks (a loop has no probes) has no ratio.
   if (over === undefined) return withUnit(spreadText(spread(values)), unit)
   if (isReference) return `1 = ${withUnit(digits(spread(values).median), unit)}`
   return spreadText(ratio(values, over))
@@ -143,7 +146,7 @@ function commandRows(results: Results): readonly (readonly string[])[] {
   ]
 }
 
-/** Fills what stands between `<!-- name -->` and `<!-- /name -->`. */
+/** Replaces the text between `<!-- name -->` and `<!-- /name -->`. */
 function fill(page: string, name: string, content: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
   const [from, to] = [page.indexOf(open), page.indexOf(close)]
@@ -151,7 +154,7 @@ function fill(page: string, name: string, content: string): string {
   return `${page.slice(0, from + open.length)}\n${content}\n${page.slice(to)}`
 }
 
-/** The chart, and docs/performance.md. */
+/** Writes the chart and docs/performance.md. */
 export function writeReport(results: Results): void {
   writeFileSync(chartFile(false), chart(results))
   const file = fileURLToPath(new URL('../docs/performance.md', import.meta.url))

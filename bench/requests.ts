@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import type { Exchange, HttpAnswer, Verify } from './load.ts'
 
 /*
- * What is sent, as finished bytes, and what the answer must say: no subject is measured answering something else.
+ * Prepared request bytes and the check of the answer, so that no subject is measured giving another
+ * answer.
  */
 
 /** A request that can be sent to any path. */
@@ -40,7 +41,7 @@ const head = (method: string, path: string, headers: Headers) =>
 
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 
-/** The flower that nearly all requests are about. */
+/** The flower in nearly all requests. */
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 
 interface V2Response {
@@ -51,7 +52,7 @@ interface V2Response {
   }[]
 }
 
-/** Every row is setosa, and there are that many. */
+/** Checks that every row is setosa, and the number of rows. */
 const classifies = (rows: number) => (answer: HttpAnswer) =>
   checkResponse(JSON.parse(answer.body.toString()), rows)
 
@@ -73,10 +74,10 @@ const requestOf = (rows: number) => ({
 export const jsonRows = (rows: number): Target =>
   target(classifies(rows), JSON_TYPE, JSON.stringify(requestOf(rows)))
 
-/** A single row, as everybody sends it first. */
+/** A single row: the usual first request. */
 export const V2_REQUEST = jsonRows(1)
 
-/** The probabilities alone, under whatever name. */
+/** Checks the probabilities alone, under any output name. */
 const mostLikely = (answer: HttpAnswer) => {
   const { outputs }: V2Response = JSON.parse(answer.body.toString())
   assert.equal(outputs.length, 1)
@@ -89,10 +90,10 @@ export const PROBABILITIES_REQUEST = target(
   JSON_TYPE,
   JSON.stringify({ ...requestOf(1), outputs: [{ name: 'probabilities' }] }),
 )
-/** For a server that names outputs itself. */
+/** For a server that chooses its own output names. */
 export const ANY_OUTPUT_REQUEST = target(mostLikely, JSON_TYPE, JSON.stringify(requestOf(1)))
 
-/** Another flower: who answers setosa to it runs no model. */
+/** Another flower: a server that answers setosa to it runs no model. */
 export const OTHER_REQUEST = target(
   ({ body }) => {
     const { outputs }: V2Response = JSON.parse(body.toString())
@@ -106,7 +107,7 @@ export const OTHER_REQUEST = target(
   }),
 )
 
-/** The same as binary tensor data, asking for the answer as such. */
+/** The same as binary tensor data, with a binary answer requested. */
 export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   const tensor = Buffer.from(Float32Array.from(rowsOf(rows)).buffer)
   const json = JSON.stringify({
@@ -142,7 +143,10 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   return target(verify, headers, json, tensor)
 }
 
-/** JSON of so many bytes, or a few less: rows of the same flower. What is answered is binary: as JSON it would be more than is allowed. */
+/**
+ * JSON of this many bytes, or a few less: rows of the same flower. The answer is binary; as JSON it
+ * would exceed the limit.
+ */
 export function jsonOfSize(bytes: number): Target {
   const row = `${SETOSA.join()},`
   const wrap = (rows: number, data: string) =>
@@ -153,12 +157,12 @@ export function jsonOfSize(bytes: number): Target {
   return target(sized, JSON_TYPE, before, data, after)
 }
 
-/** Too large to be parsed beside the load; its status and its length say that all was answered. */
+/** Too large to parse beside the load; its status and length show that all rows were answered. */
 const sized = ({ body }: HttpAnswer) => assert.ok(body.length > 1_000)
 
 const EVENT = { specversion: '1.0', id: 'b-1', source: '/bench', type: 'bench.iris.request' }
 
-/** Binary mode: the attributes are headers, the data is the body. */
+/** Binary content mode: attributes in headers, data in the body. */
 export const BINARY_EVENT = target(
   classifies(1),
   {
@@ -168,27 +172,27 @@ export const BINARY_EVENT = target(
   JSON.stringify(requestOf(1)),
 )
 
-/** Structured mode: attributes and data in one JSON text. */
+/** Structured content mode: attributes and data in one JSON text. */
 export const STRUCTURED_EVENT = target(
   ({ body }) => checkResponse(JSON.parse(body.toString()).data, 1),
   { 'Content-Type': 'application/cloudevents+json' },
   JSON.stringify({ ...EVENT, datacontenttype: 'application/json', data: requestOf(1) }),
 )
 
-/** For the models that are slow: one row of two numbers, and back it comes. */
+/** For the slow models: one row of two numbers, which the model returns. */
 export const SLOW_REQUEST = target(
   ({ body }) => assert.deepEqual(JSON.parse(body.toString()).outputs.at(-1).data, [1, 1]),
   JSON_TYPE,
   JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], data: [1, 1] }] }),
 )
 
-/** What a kubelet asks all the time. */
+/** The probe that a kubelet sends. */
 export const PROBE: Exchange = {
   request: head('GET', '/v2/health/live', {}),
   verify: ({ body }) => assert.deepEqual(JSON.parse(body.toString()), { live: true }),
 }
 
-/** Any inputs, as JSON; `right` of its outputs. */
+/** Any inputs as JSON; `right` checks the outputs. */
 export const jsonOf = (
   inputs: readonly object[],
   right: (outputs: V2Response['outputs']) => boolean,

@@ -1,7 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** What a run of the benchmark leaves: the raw figures of every round, from which every ratio is made. */
+/**
+ * The result of a benchmark run: the raw figures of every round, from which every ratio is
+ * computed.
+ */
 export interface Results {
   readonly workloads: Readonly<Record<string, WorkloadResult>>
 }
@@ -11,7 +14,7 @@ export interface WorkloadResult {
   /** The contender that the others are divided by. */
   readonly reference: string
   readonly metrics: readonly Metric[]
-  /** By contender: by metric, a figure a round; or why there is none. */
+  /** By contender and metric: one figure per round, or the reason why there is none. */
   readonly contenders: Readonly<Record<string, Figures | { readonly failed: string }>>
   readonly run: Run
 }
@@ -24,7 +27,7 @@ export interface Metric {
   readonly better: 'more' | 'less'
 }
 
-/** How it was measured. */
+/** The conditions of the measurement. */
 export interface Run {
   readonly date: string
   readonly rounds: number
@@ -37,11 +40,11 @@ export interface Run {
 
 const inResults = (file: string) => fileURLToPath(new URL(`results/${file}`, import.meta.url))
 
-/** Quick runs are for looking at; they are kept apart from what the documentation shows. */
+/** Quick runs are for a first look; they are not used in the documentation. */
 export const resultsFile = (quick: boolean) => inResults(quick ? 'quick.json' : 'latest.json')
 export const chartFile = (quick: boolean) => inResults(quick ? 'quick.svg' : 'chart.svg')
 
-/** What was measured before: each workload stays until it is measured again. */
+/** Keeps earlier results: a workload's figures stay until it is measured again. */
 export function readResults(file: string): Results {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))
@@ -54,7 +57,7 @@ export function writeResults(file: string, results: Results): void {
   const rounded = (_key: string, value: unknown) =>
     typeof value === 'number' ? Number(value.toPrecision(5)) : value
   const text = JSON.stringify(results, rounded, 2)
-  // A contender's rounds on one line.
+  // One line for a contender's rounds.
   writeFileSync(
     file,
     `${text.replaceAll(/\[\s+([-\d.e+,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replaceAll(/\s+/g, ' ')}]`)}\n`,

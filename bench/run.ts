@@ -81,7 +81,7 @@ function readOptions(): Options {
 }
 
 const print = (text: string) => process.stdout.write(text)
-/** Over itself where somebody looks on; in a log it would only be noise. */
+/** Overwrites its line on a terminal; in a log it would be noise. */
 const progress = (text: string) => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
 }
@@ -127,7 +127,7 @@ async function main(): Promise<void> {
   else writeReport(results)
 }
 
-/** One after the other. @returns by peer why it is missing */
+/** Installs one after the other. @returns the reason per missing peer */
 async function installPeers(): Promise<ReadonlyMap<string, string>> {
   const missing = new Map<string, string>()
   for (const { name } of PEERS) {
@@ -138,7 +138,7 @@ async function installPeers(): Promise<ReadonlyMap<string, string>> {
   return missing
 }
 
-/** @returns by peer why it is missing */
+/** @returns the reason per missing peer */
 async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   progress('building the native peers')
   const reason = await buildNative()
@@ -147,7 +147,7 @@ async function buildNativePeers(): Promise<ReadonlyMap<string, string>> {
   return new Map(names.map(name => [name, `not built: ${reason}`]))
 }
 
-/** What ours answers to the usual request, whole: the static floors answer the same. */
+/** Our whole answer to the usual request: the static floors send the same. */
 async function learnAnswer(): Promise<string> {
   const server = await start(ours(), undefined)
   try {
@@ -162,7 +162,7 @@ async function learnAnswer(): Promise<string> {
   }
 }
 
-/** All contenders, a round each, over and over; the one that begins changes from round to round. */
+/** Runs all contenders in turn, one round each; each round begins with another one. */
 async function measure(
   workload: Workload,
   { rounds: usualRounds, seconds, quick }: Options,
@@ -176,7 +176,10 @@ async function measure(
   const figures = new Map<string, Record<string, number[]>>()
   const failed = new Map<string, string>()
 
-  /** Contenders may share one: the same subject with the same environment. (Not the same command: static or not is no part of it.) */
+  /**
+   * Contenders share a process when subject and environment are the same. The command alone is not
+   * enough: it does not say whether the subject answers statically.
+   */
   function serverOf({ name, subject, first, alone }: Contender): Promise<Running> | undefined {
     if (subject === undefined) return undefined
     const key = JSON.stringify([subject.name, subject.env, alone ? name : ''])
@@ -193,7 +196,7 @@ async function measure(
     return contender.measure({ server: server as Running, seconds, answerOfOurs })
   }
 
-  /** A contender that fails once is out: what it answered before says nothing. */
+  /** A contender that fails once is dropped; its earlier answers are void. */
   async function attempt<T>({ name }: Contender, action: () => Promise<T>): Promise<T | undefined> {
     if (failed.has(name)) return undefined
     try {
@@ -205,7 +208,7 @@ async function measure(
   }
 
   try {
-    // Warm: compiled by V8, in the page cache.
+    // Warm: compiled by V8 and in the page cache.
     for (const contender of workload.contenders) {
       progress(`${workload.name}: warming up ${contender.name}`)
       await attempt(contender, () => measureOnce(contender, Math.min(seconds, 1)))
@@ -245,7 +248,7 @@ async function measure(
   }
 }
 
-/** Where the load itself had no time left, its own speed was measured. */
+/** When the load has no CPU left, the figure is the load's own speed. */
 function busyNote({ contenders }: WorkloadResult): string {
   const busy = Object.entries(contenders).filter(
     ([, figures]) => Math.max(...((figures as Figures).loadBusy ?? [0])) > 0.9,

@@ -2,7 +2,9 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** A collector that takes whatever is pushed, and drops it; beside the load, on its core. */
+/**
+ * A collector that accepts and drops all pushed data; it runs beside the load, on the load's core.
+ */
 const server = createServer((request, response) => {
   request.resume().once('end', () => response.end())
 })

@@ -16,14 +16,16 @@ export function spread(values: readonly number[]): Spread {
   }
 }
 
-/** Round by round, and only then the median: what slowed the machine for a while slowed both. */
+/**
+ * Divides round by round, then takes the median: a slow phase of the machine affects both sides.
+ */
 export const ratio = (values: readonly number[], over: readonly number[]): Spread =>
   spread(values.map((value, round) => value / (over[round] as number)))
 
 /**
- * How much a series grew from its first to its last value, if what it does is a line: Theil and Sen's slope, the median of the slopes
- * between all pairs, which some outliers do not move. Least and most are its 95 % confidence interval by Kendall's tau, which takes
- * neighbours for independent.
+ * How much a series grew from its first to its last value, if it is a line: the Theil–Sen slope,
+ * the median of the slopes between all pairs, which a few outliers do not move. Least and most are
+ * its 95 % confidence interval by Kendall's tau, which takes neighbours as independent.
  */
 export function growth(values: readonly number[]): Spread {
   const n = values.length

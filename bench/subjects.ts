@@ -22,13 +22,14 @@ import { exchange, verified } from './load.ts'
 import { OTHER_REQUEST, type Target, V2_REQUEST } from './requests.ts'
 
 /*
- * What is measured: each subject is a command that serves the iris classifier on PORT of the loopback.
+ * The subjects of the measurement: each is a command that serves the iris classifier on PORT of the
+ * loopback.
  */
 
 const projectFolder = fileURLToPath(new URL('..', import.meta.url))
 const benchFolder = fileURLToPath(new URL('.', import.meta.url))
 
-/** What `npm start` runs, once it is built. */
+/** The command of `npm start`, after a build. */
 const OURS = existsSync(join(projectFolder, 'build/main.js'))
   ? manifest.scripts.start.split(' ').slice(1)
   : ['function/main.ts']
@@ -41,14 +42,17 @@ export interface Subject {
   readonly name: string
   readonly command: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  /** Where it takes V2 requests: a runtime that knows no paths takes them at `/`. */
+  /** The path of V2 requests; a runtime without paths takes them at `/`. */
   readonly path: string
-  /** Its answer comes from the first subject's: the static ones say what ours says. */
+  /** It answers with the first subject's bytes: static subjects repeat our answer. */
   readonly static?: true
 }
 
 const node = (file: string) => [process.execPath, file]
-/** As JavaScript, like ours: a start must not pay for TypeScript that is stripped on the way. Made by {@link buildFloors}. */
+/**
+ * Compiled to JavaScript, as ours is: a start must not include stripping TypeScript. Made by {@link
+ * buildFloors}.
+ */
 const floor = (name: string) => node(`bench/build/${name}.js`)
 
 export const buildFloors = () =>
@@ -108,7 +112,7 @@ export const FAAS: Subject = {
   path: '/',
 }
 
-/** Each in its own environment, made by peers/install.ts. */
+/** Each in its own environment; see peers/install.ts. */
 export const PEERS: readonly Subject[] = [
   { name: 'MLServer', command: python('mlserver', 'bench/peers/mlserver_peer.py'), path: V2_PATH },
   { name: 'KServe SDK', command: python('kserve', 'bench/peers/kserve_peer.py'), path: V2_PATH },
@@ -116,7 +120,7 @@ export const PEERS: readonly Subject[] = [
   { name: 'PyTriton', command: python('pytriton', 'bench/peers/pytriton_peer.py'), path: V2_PATH },
 ]
 
-/** Of peers/native, which `cargo build --release` makes there. */
+/** From peers/native, built there by `cargo build --release`. */
 const native = (name: string, program: string, env: Record<string, string> = {}): Subject => ({
   name,
   command: [
@@ -136,15 +140,20 @@ const native = (name: string, program: string, env: Record<string, string> = {})
   path: V2_PATH,
 })
 
-/** What a native server can do at most: hyper, one run a request, nothing checked. */
+/** The limit of a native server: hyper, one run per request, no checks. */
 export const LIMIT = native('native limit', 'limit')
-/** A server of the protocol in Rust; without texts, so that it has the probabilities alone. */
+/**
+ * A server of the protocol in Rust. It has no BYTES outputs, so it returns the probabilities alone.
+ */
 export const FURNACE: readonly Subject[] = [
   native('furnace-server, batches of 8', 'furnace', { FURNACE_BATCH: '8' }),
   native('furnace-server, no batches', 'furnace', { FURNACE_BATCH: '1' }),
 ]
 
-/** Servers on the first core, load on the second; undefined where there is no taskset, or only one core. */
+/**
+ * Servers run on the first core, the load on the second; undefined without taskset or with only one
+ * core.
+ */
 export const cores = availableParallelism() > 1 && hasTaskset() ? { server: 0, load: 1 } : undefined
 
 function hasTaskset(): boolean {
@@ -157,7 +166,7 @@ const pinned = (command: readonly string[]) =>
     ...string[],
   ]
 
-/** This process is the load: all its threads go to the load's core. */
+/** Moves all threads of this process, the load, to the load's core. */
 export async function pinLoad(): Promise<void> {
   if (cores !== undefined)
     await promisify(execFile)('taskset', ['-acp', String(cores.load), String(process.pid)])
@@ -169,25 +178,25 @@ process.once('exit', () => {
   for (const child of running) kill(child, 'SIGKILL')
 })
 
-/** The whole group: some subjects are several processes. */
+/** Signals the whole group: some subjects are several processes. */
 function kill(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-(child.pid as number), signal)
   } catch {
-    // It has ended.
+    // The process has already ended.
   }
 }
 
 export interface Running {
   readonly port: number
   readonly pid: number
-  /** From before the process was created to its first answer to an inference request. */
+  /** From before the process is created to its first answer to an inference request. */
   readonly startMs: number
-  /** The subject's processor time so far, user and system, over all its processes. */
+  /** The subject's CPU time so far, user and system, over all its processes. */
   cpuMs(): number
   /** Resident memory now, over all its processes. */
   residentMiB(): number
-  /** Forgets the peak so far. */
+  /** Resets the peak. */
   resetPeak(): void
   peakMiB(): number
   stop(): Promise<void>
@@ -196,8 +205,8 @@ export interface Running {
 const START_LIMIT_MS = 120_000
 
 /**
- * @param first the request its first answer is waited for with
- * @throws {Error} with the end of what it printed, when it ends or does not answer in time
+ * @param first the request whose first answer marks the start
+ * @throws {Error} with the end of its output, when it exits or does not answer in time
  */
 export async function start(
   subject: Subject,
@@ -207,7 +216,7 @@ export async function start(
   const port = await freePort()
   const [command, ...args] = pinned(subject.command)
   if (!existsSync(subject.command[0] as string)) throw new Error('is not installed')
-  // A file, for a pipe would have to be read here, beside the load.
+  // A file: a pipe would have to be read here, beside the load.
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const printed = join(folder, 'printed')
   const env = {
@@ -252,7 +261,7 @@ export async function start(
         request.verify(answer)
         break
       }
-      // 404: Triton listens before it knows the model.
+      // 404: Triton listens before it has loaded the model.
       if (answer.status < 500 && answer.status !== 404)
         throw new Refusal(`answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`)
     } catch (error) {
@@ -274,7 +283,7 @@ export async function start(
   }
   const startMs = performance.now() - spawned
   if (!subject.static && first === undefined) {
-    // What is measured as inference must be one: a static answer to the usual request would look the same.
+    // Check that a model really ran: a static answer to the usual request would look the same.
     await verified(port, OTHER_REQUEST.at(subject.path)).catch(async error => {
       await stop()
       throw error
@@ -297,7 +306,7 @@ export async function start(
 
 class Refusal extends Error {}
 
-/** Runs a subject that is no server to its end. @returns what it printed, as JSON */
+/** Runs a subject that is not a server until it exits. @returns its output, parsed as JSON */
 export async function runFloor(file: string, ...args: string[]): Promise<unknown> {
   const [command, ...rest] = pinned([...node(file), ...args])
   const { stdout } = await promisify(execFile)(command, rest, {
@@ -331,7 +340,7 @@ function family(pid: number): number[] {
   }
 }
 
-/** Linux counts in hundredths of a second, whatever its own clock. */
+/** Linux counts in hundredths of a second, whatever its clock rate. */
 const MS_PER_TICK = 10
 
 function cpuMsOf(pid: number): number {

@@ -2,7 +2,8 @@ import { figuresOf, type Results } from './results.ts'
 import { ratio, type Spread, spread } from './statistics.ts'
 
 /*
- * What the project set out to reach. Nothing of this is asserted by a test: a figure depends on the machine, and a test must not.
+ * The project's performance targets. No test asserts them: figures depend on the machine, and tests
+ * must not.
  */
 
 interface Side {
@@ -13,7 +14,7 @@ interface Side {
 
 export interface Target {
   readonly what: string
-  /** The figure: `side`, divided by `over` round by round where there is one; in which unit, where not. */
+  /** The figure: `side`, divided by `over` round by round if given; otherwise the unit. */
   readonly side: Side
   readonly over?: Side
   readonly unit?: string
@@ -161,7 +162,7 @@ export const TARGETS: readonly Target[] = [
 ]
 
 export interface Reached extends Target {
-  /** Undefined where it was not measured, or not to its end. */
+  /** Undefined when it was not measured, or not completely. */
   readonly figure: Spread | undefined
   readonly isReached: boolean | undefined
 }

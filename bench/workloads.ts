@@ -20,17 +20,20 @@ import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
 
 /*
- * What is measured, under which load. A contender is a subject under a load; contenders of one workload are measured in turn, a round
- * each, and then again.
+ * Workloads: what is measured, under which load. A contender is a subject under a load; contenders
+ * of one workload are measured in turn, one round each, and then again.
  */
 
 export interface Workload {
   readonly name: string
   readonly title: string
   readonly metrics: readonly Metric[]
-  /** The first is what the others are divided by. */
+  /** The first contender is the reference. */
   readonly contenders: readonly Contender[]
-  /** Where a round is one event (a start) and not a time: how many rounds, by how thorough the run is. */
+  /**
+   * For a workload whose round is one event (a start) instead of a time: the number of rounds, by
+   * thoroughness of the run.
+   */
   readonly rounds?: Rounds
   /** Only with --full. */
   readonly full?: true
@@ -43,9 +46,12 @@ interface Rounds {
 
 export interface Contender {
   readonly name: string
-  /** Kept running for all rounds, and shared by contenders that name the same; absent where `measure` starts what it needs. */
+  /**
+   * Runs during all rounds, shared by contenders that name the same; absent when `measure` starts
+   * its own.
+   */
   readonly subject?: Subject
-  /** Its first request, where that is not the usual one. */
+  /** Its first request, if not the usual one. */
   readonly first?: Target
   /** Its subject is not shared with other contenders. */
   readonly alone?: true
@@ -54,10 +60,10 @@ export interface Contender {
 }
 
 export interface Context {
-  /** Of the contender's subject, if it has one. */
+  /** The contender's subject, if it has one. */
   readonly server: Running
   readonly seconds: number
-  /** What ours answers to the usual request, for the subjects that answer statically. */
+  /** Our answer to the usual request, for the static subjects. */
   readonly answerOfOurs: string
 }
 
@@ -73,7 +79,10 @@ const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
 const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
 const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
 
-/** Requests, one after the other, on so many connections. `CPU/request` is the server's user and system time, over all its threads. */
+/**
+ * Requests in sequence on this many connections. `CPU/request` is the server's user and system
+ * time, over all its threads.
+ */
 function underLoad(
   subject: Subject,
   target: Target,
@@ -119,11 +128,13 @@ const connections = (count: number, others = FLOORS, prefix = ''): Workload => (
   ].map(subject => underLoad(subject, V2_REQUEST, count)),
 })
 
-/** Beside servers in Rust on the very same library, and what joining runs costs without a server's duties. */
+/**
+ * Beside Rust servers on the same library, and the cost of joining runs without a server's duties.
+ */
 const withNative = (count: number): Workload =>
   connections(count, [subjects.HTTP_JOIN, subjects.NODE_HTTP, subjects.LIMIT], 'native-')
 
-/** The same without labels, which furnace-server cannot say. */
+/** The same without labels, which furnace-server does not support. */
 const probabilities = (count: number): Workload => ({
   name: `native-probabilities-${count}`,
   title: `One row as JSON, the probabilities alone, ${count} connection${count === 1 ? '' : 's'}`,
@@ -137,7 +148,7 @@ const probabilities = (count: number): Workload => ({
   ],
 })
 
-/** What spans and metrics cost, by OpenTelemetry's variables. */
+/** The cost of spans and metrics, turned on by OpenTelemetry's variables. */
 const pushing: Workload = {
   name: 'pushing',
   title: 'One row as JSON, 64 connections, with spans and metrics pushed',
@@ -169,10 +180,13 @@ function sampled(share: string): Record<string, string> {
 }
 
 const MANY_ROWS = 1_024
-/** No more rows than may wait by default (MAX_QUEUE_ROWS). */
+/** At most the rows that may wait by default (MAX_QUEUE_ROWS). */
 const ROWS_CONNECTIONS = 4
 
-/** 1,024 rows a request: `rows/s` beside a loop of runs of 1,024 rows in a process of their own, without any server. */
+/**
+ * 1,024 rows per request: `rows/s` beside a loop of runs of 1,024 rows in its own process, without
+ * a server.
+ */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
   const served = (subject: Subject): Contender => {
@@ -203,7 +217,7 @@ function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''):
   }
 }
 
-/** `session.run` of one shape, over and over, in a process without a server. */
+/** `session.run` of one shape in a loop, in a process without a server. */
 function loop(
   name: string,
   file: string,
@@ -229,7 +243,7 @@ function loop(
   }
 }
 
-/** `POST /` of one event a request, beside the same rows by the V2 protocol. */
+/** `POST /` with one event per request, beside the same rows in the V2 protocol. */
 const events: Workload = {
   name: 'events',
   title: 'Single events, 64 connections',
@@ -246,8 +260,8 @@ const MIB = 2 ** 20
 const LARGEST = 64 * MIB
 
 /**
- * One caller sends the largest body over and over; beside it, every 5 ms, a probe and a single row. `peak RSS` is the server's, during
- * the round.
+ * One caller sends the largest body in a loop; beside it, a probe and a single row every 5 ms.
+ * `peak RSS` is the server's, during the round.
  */
 const besideLargeBody = (
   name: string,
@@ -284,7 +298,10 @@ const besideLargeBody = (
   },
 })
 
-/** The largest JSON body that is taken: what a refusal says of the limit, where there is a smaller one than for all bodies. */
+/**
+ * The largest JSON body that the server accepts: read from the limit in a refusal, when JSON has a
+ * smaller limit than other bodies.
+ */
 let largestJson: Promise<Target> | undefined
 
 async function findLargestJson(): Promise<Target> {
@@ -319,8 +336,9 @@ const largeBodies: Workload = {
 }
 
 /**
- * A model whose run takes that long, asked by four callers without pause, and a liveness probe every 5 ms. `runs/s` is compared with a
- * loop of runs in a process of their own, without worker threads; requests are not joined (MAX_BATCH_ROWS=1), so that a request is a run.
+ * A model with a run of this length, four callers without pause, and a liveness probe every 5 ms.
+ * `runs/s` is compared with a loop of runs in its own process, without worker threads;
+ * MAX_BATCH_ROWS=1 turns joining off, so that a request is a run.
  */
 function slow(ms: 50 | 500): Workload {
   const folder = ms === 50 ? subjects.SLOW_50 : subjects.SLOW_500
@@ -354,7 +372,10 @@ function slow(ms: 50 | 500): Workload {
   }
 }
 
-/** From before the process exists to its first 200 to an inference request, asked for every millisecond. A round is a start. */
+/**
+ * From before the process exists to its first 200 to an inference request, which is sent every
+ * millisecond. A round is a start.
+ */
 const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload => ({
   name: `${prefix}start`,
   title: 'Start, from creating the process to the first 200 on an inference',
@@ -370,14 +391,17 @@ const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload =
   })),
 })
 
-/** Long enough for what is put off until after the start, and for V8 to tidy up. */
+/** Long enough for work deferred until after the start, and for V8's garbage collection. */
 const SETTLE_MS = 2_000
 const settled = async ({ residentMiB }: Running) => {
   await wait(SETTLE_MS)
   return residentMiB()
 }
 
-/** Resident memory of a process that has started, then after so many requests on 16 connections. A round is a process. */
+/**
+ * Resident memory of a process after its start, then after this many requests on 16 connections. A
+ * round is a process.
+ */
 function memory(
   others: readonly Subject[],
   counts: readonly number[],
@@ -417,7 +441,7 @@ function memory(
   }
 }
 
-/** Growth: how the time of one request grows with its rows. */
+/** Growth: the time of one request by its number of rows. */
 const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384] as const).map(
   (count): Workload => ({
     name: `growth-rows-${count}`,
@@ -432,12 +456,12 @@ const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384] as const).map(
   }),
 )
 
-/** Growth: how requests per second and their times change with the connections they come by. */
+/** Growth: requests per second and their times by the number of connections. */
 const growthByConnections = ([4, 32, 128, 512, 1_024] as const).map(
   (count): Workload => ({ ...connections(count, [subjects.NODE_HTTP], 'growth-'), full: true }),
 )
 
-/** Growth: how the start grows with the model's size; the floor loads the same model in a loop of one run. */
+/** Growth: the start by the model's size; the floor loads the same model for a loop of one run. */
 const growthByModel: Workload = {
   name: 'growth-model',
   title: 'Growth by the model’s size: start to first 200',

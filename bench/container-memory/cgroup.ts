@@ -5,12 +5,12 @@ import { setTimeout as wait } from 'node:timers/promises'
 export interface Group extends AsyncDisposable {
   /** Processes join by writing their id to its cgroup.procs. */
   readonly folder: string
-  /** Times that the kernel ended a process in it. */
+  /** How often the kernel killed a process in it. */
   kills(): number
   peakMiB(): number
 }
 
-/** @throws {Error} where no cgroup can be made: it takes root, and cgroups that can be written to */
+/** @throws {Error} when no cgroup can be created: this needs root and writable cgroups */
 export function limitMemory(mebibytes: number): Group {
   const isFirst = statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory()
   const root = isFirst ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup'
@@ -34,12 +34,12 @@ export function limitMemory(mebibytes: number): Group {
   }
 }
 
-/** Of so short a period that a server that has used its share does not stand still for long. */
+/** A short period, so that a throttled server does not stand still for long. */
 const PERIOD_US = 10_000
 
 /**
- * A cgroup whose processes get so many CPUs.
- * @throws {Error} where none can be made
+ * A cgroup whose processes share this many CPUs.
+ * @throws {Error} when the cgroup cannot be created
  */
 export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asyncDispose> {
   const isFirst = statSync('/sys/fs/cgroup/cpu', { throwIfNoEntry: false })?.isDirectory()
@@ -55,7 +55,7 @@ export function limitCpu(cpus: number): Pick<Group, 'folder' | typeof Symbol.asy
   return { folder, [Symbol.asyncDispose]: () => removeEmptied(folder) }
 }
 
-/** A process that was ended takes a moment to leave its group. */
+/** A killed process takes a moment to leave its group. */
 async function removeEmptied(folder: string): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {

@@ -10,11 +10,11 @@ export interface LoadOptions {
 }
 
 export interface Outcome {
-  /** Answers by status; an error's code where there was no answer. */
+  /** Answers by status, or by error code where no answer came. */
   readonly statuses: ReadonlyMap<string, number>
 }
 
-/** Callers that send the same without pause, each again as soon as it is answered. */
+/** Callers that send the same request without pause, each one again as soon as it is answered. */
 export async function load(
   url: string,
   { callers, form, rows, seconds }: LoadOptions,

@@ -8,20 +8,20 @@ import type {
 } from '../../test/inference/batchability/onnx-writer.ts'
 import { writeModel } from '../../test/inference/batchability/onnx-writer.ts'
 
-/** What a row of the model makes. */
+/** The output of one row of the model. */
 export interface Picture {
   readonly channels: number
   readonly height: number
   readonly width: number
-  /** The picture is the output; otherwise one number a row is made of it. */
+  /** The output is the picture, or one number per row computed from it. */
   readonly isOutput: boolean
-  /** The names of the output's dimensions say nothing, so that its size has to be learned. */
+  /** The output has anonymous dimensions, so the server has to learn its size. */
   readonly isUndeclared?: boolean
 }
 
 /**
- * A model of FP32 [N, 4] that makes a picture of each row. Its file has no large constants: the
- * picture grows by one dimension a step.
+ * A model of FP32 [N, 4] that makes a picture of each row. The file has no large constants: the
+ * picture grows by one dimension per step.
  */
 export function writePictureModel(picture: Picture): Buffer {
   const { channels, height, width, isOutput, isUndeclared } = picture
@@ -50,7 +50,7 @@ export function writePictureModel(picture: Picture): Buffer {
   })
 }
 
-/** One number a row, in two steps that each need the whole picture. */
+/** One number per row, in two steps that each need the whole picture. */
 const flattened = (name: string): WrittenNode[] => [
   node('Exp', [name], 'wider'),
   node('ReduceMean', ['wider'], 'flat', { axes: [2, 3], keepdims: 0 }),
@@ -68,7 +68,7 @@ const fp32 = (dims: Declared['dims']): Declared => ({ type: 'FP32', dims })
 
 function ramp(shape: readonly number[]): Constant {
   const length = shape.reduce((product, size) => product * size, 1)
-  // Of many digits, so that they are long as JSON.
+  // Numbers with many digits, which are long as JSON.
   return { type: 'FP32', shape, values: Array.from({ length }, (_, i) => -i / 7_919) }
 }
 

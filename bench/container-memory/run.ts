@@ -1,6 +1,8 @@
-// The memory that answers and runs take of a container with 512 MiB; prints the table of docs/containers.md.
+// Measures how much memory answers and runs take in a container with 512 MiB; prints the table of
+// docs/containers.md.
 //
-//   node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program build/main.js]
+// node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program
+// build/main.js]
 import { parseArgs } from 'node:util'
 import { table } from '../report.ts'
 import { limitMemory } from './cgroup.ts'
@@ -36,7 +38,10 @@ const MODELS: Readonly<Record<string, Picture>> = {
   '4 bytes, activations of 2 × 48 MB': { ...picture(3, 2048), isOutput: false },
 }
 
-/** Rows of a request: one, and so many that the request stays small and its answer cannot. */
+/**
+ * Rows of a request: one, and the number that keeps the request small but makes its answer too
+ * large.
+ */
 const ROWS = [1, 64]
 
 const rows: string[][] = []

@@ -5,7 +5,7 @@ import type { Group } from './cgroup.ts'
 
 export interface StartedServer extends AsyncDisposable {
   readonly url: string
-  /** Where METRICS_PORT asks for one. */
+  /** Set when METRICS_PORT asks for a metrics port. */
   readonly metricsPort: number | undefined
   readonly pid: number
   /** How the process ended; undefined while it lives. */
@@ -13,8 +13,8 @@ export interface StartedServer extends AsyncDisposable {
 }
 
 /**
- * `npm start`'s command with a program, in a cgroup; resolves once it says where it listens.
- * @throws {Error} where it ends before
+ * Starts a program with `npm start`'s command in a cgroup; resolves when it logs its address.
+ * @throws {Error} when it exits before that
  */
 export async function startIn(
   { folder }: Pick<Group, 'folder'>,

@@ -3,11 +3,13 @@ import net from 'node:net'
 import type * as runtime from 'faas-js-runtime'
 
 /*
- * Knative's own runtime for Node.js. BENCH_ANSWER: a handle that always gives these bytes, for what the runtime alone costs; without it,
- * one run a request. It answers on `/` only.
+ * Knative's own runtime for Node.js. With BENCH_ANSWER, the handler always returns these bytes,
+ * which shows the cost of the runtime alone; without it, each request is one run. It answers on `/`
+ * only.
  */
 
-// It listens on all interfaces and offers no other; a benchmark has no business there.
+// The runtime listens on all interfaces and has no option for it; a benchmark needs only the
+// loopback.
 const { listen } = net.Server.prototype
 net.Server.prototype.listen = function (this: net.Server, ...[options, ...rest]: unknown[]) {
   return Reflect.apply(listen, this, [
@@ -34,7 +36,7 @@ async function handleOf(): Promise<(context: Context) => unknown> {
   })
 }
 
-// Node finds no names in this CommonJS package.
+// Node finds no named exports in this CommonJS package.
 const { start }: typeof runtime = createRequire(import.meta.url)('faas-js-runtime')
 const handle = await handleOf()
 await start(

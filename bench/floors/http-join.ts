@@ -7,8 +7,8 @@ import {
 } from '../../function/inference/onnxruntime.ts'
 
 /*
- * Bare `node:http` with ONNX Runtime's native half, where requests that wait anyway share a run: what joining costs in Node when nothing
- * is checked, bounded or counted.
+ * Bare `node:http` with ONNX Runtime's native half, where waiting requests share a run: the cost of
+ * joining in Node without checks, limits or metrics.
  */
 
 const folder = process.env.MODEL_DIR as string

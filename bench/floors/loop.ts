@@ -2,8 +2,8 @@ process.env.ORT_DISABLE_TELEMETRY = '1'
 const { InferenceSession, Tensor } = await import('onnxruntime-node')
 
 /*
- * `session.run` in a loop, and nothing else: no server, no worker thread. What a model can give on its core.
- * Prints {"perSecond": runs}. Arguments: the model's file, its input, the shape, seconds.
+ * `session.run` in a loop, without a server or a worker thread: the most that a model can do on its
+ * core. Prints {"perSecond": runs}. Arguments: model file, input, shape, seconds.
  */
 
 const [file, input, shape, seconds] = process.argv.slice(2) as [string, string, string, string]

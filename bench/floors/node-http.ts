@@ -1,7 +1,10 @@
 import { createServer } from 'node:http'
 import { infer } from './onnx.ts'
 
-/** Bare `node:http` with ONNX Runtime: what an inference costs in Node when nothing is checked, joined or counted. */
+/**
+ * Bare `node:http` with ONNX Runtime: the cost of an inference in Node without checks, joining or
+ * metrics.
+ */
 createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', chunk => chunks.push(chunk))

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { jsonOf, type Target } from '../requests.ts'
 
 /*
- * Models of any size, written as they are needed: y = x · W, where W has one row and as many columns as fill it. ONNX files are protocol
- * buffers; the few fields that such a graph has are written by hand, with their numbers from onnx.proto.
+ * Models of any size, written on demand: y = x · W, where W has one row and enough columns for the
+ * size. ONNX files are protocol buffers; the few fields of such a graph are written by hand, with
+ * their numbers from onnx.proto.
  */
 
 const FLOAT = 1
@@ -23,7 +24,7 @@ export function createWeights(mib: number): Weights {
     mkdirSync(path, { recursive: true })
     write(file, mib)
   }
-  // The answer is the sum of all weights, which are zero, so that the answer stays small however large the model.
+  // The answer is the sum of all weights, which are zero: it stays small, however large the model.
   return {
     path,
     request: jsonOf(

@@ -6,7 +6,10 @@ import { encode, frame } from '../../test/grpc/client.ts'
 import { rawRequest } from '../../test/grpc/messages.ts'
 import type { CallBytes } from './streams.ts'
 
-/** Callers wait so long, and say so; those of the load that finds the peak longer. */
+/**
+ * How long callers wait, which they also send as their deadline. Callers of the load that finds the
+ * peak wait longer.
+ */
 export const PATIENCE_MS = 1_000
 export const LONG_MS = 30_000
 
@@ -14,15 +17,15 @@ const project = (path: string) => fileURLToPath(new URL(`../../${path}`, import.
 
 export interface OverloadedModel {
   readonly title: string
-  /** As routes name it. */
+  /** The model's name in routes. */
   readonly name: string
   readonly env: Readonly<Record<string, string>>
-  /** Of the load that finds the peak. */
+  /** For the load that finds the peak. */
   readonly underWay: number
   readonly input: { readonly name: string; readonly shape: number[]; readonly data: number[] }
 }
 
-/** Requests are joined up to 16 rows a run, so that ten times the peak can be sent by one process. */
+/** Up to 16 rows are joined per run, so that one process can send ten times the peak. */
 const slow = (ms: number, folder: string): OverloadedModel => ({
   title: `${ms} ms and more a run`,
   name: 'slow',
@@ -31,7 +34,7 @@ const slow = (ms: number, folder: string): OverloadedModel => ({
   input: { name: 'x', shape: [1, 2], data: [1, 2] },
 })
 
-/** test/models' slow goes round 60,000 times, which is 50 ms: another one goes round a tenth as often. */
+/** test/models' slow loops 60,000 times, which takes 50 ms; this one loops a tenth as often. */
 function writeFasterModel(): string {
   const folder = join(mkdtempSync(join(tmpdir(), 'overload-')), 'slow')
   mkdirSync(folder)
@@ -70,7 +73,7 @@ export function requestOf({ name, input }: OverloadedModel, patienceMs = PATIENC
   )
 }
 
-/** The same as a call. */
+/** The same request as a gRPC call. */
 export const callOf = ({ name, input }: OverloadedModel, patienceMs = PATIENCE_MS): CallBytes => ({
   path: '/inference.GRPCInferenceService/ModelInfer',
   timeout: `${patienceMs}m`,

@@ -2,14 +2,14 @@ import { createHistogram } from 'node:perf_hooks'
 import { type CallBytes, type CallEnd, Streams } from './streams.ts'
 
 const CONNECTIONS = 16
-/** After the last call is due, so long is waited for answers. */
+/** How long to wait for answers after the last call is due. */
 const AFTER_MS = 5_000
 
 async function connectAll(port: number, call: CallBytes): Promise<Streams[]> {
   return Promise.all(Array.from({ length: CONNECTIONS }, () => Streams.connect(port, call)))
 }
 
-/** @returns calls answered a second, where so many are under way all the time */
+/** @returns calls answered per second, with this many always in flight */
 export async function closedCalls(
   port: number,
   call: CallBytes,
@@ -37,8 +37,10 @@ export async function closedCalls(
 }
 
 /**
- * So many calls a second, sent when they are due whatever becomes of those before, as `openLoop` does over HTTP/1.1.
- * @param onEnd is told how a call ended, when it was due, and how long after, in milliseconds
+ * Sends this many calls a second, each when it is due, whatever happened to the earlier ones, as
+ * `openLoop` does over HTTP/1.1.
+ * @param onEnd called with how a call ended, when it was due, and how long it took after that, in
+ * milliseconds
  */
 export async function openCalls(
   port: number,

@@ -35,7 +35,10 @@ const print = (text: string) => void process.stdout.write(text)
 
 type Kind = 'good' | 'late' | 'refused' | 'broken'
 
-/** What came of an open loop: how each request ended, when it was due, and how long after. */
+/**
+ * The result of an open loop: how each request ended, when it was due, and how long it took after
+ * that.
+ */
 interface Ended {
   readonly kind: Kind
   readonly due: number
@@ -49,10 +52,10 @@ interface Offered {
   readonly lag: number
 }
 
-/** How a load asks. */
+/** The protocol of a load. */
 interface Protocol {
   readonly name: string
-  /** @returns answered a second */
+  /** @returns answers per second */
   peak(port: number, model: OverloadedModel, seconds: number): Promise<number>
   offer(port: number, model: OverloadedModel, perSecond: number, seconds: number): Promise<Offered>
 }
@@ -103,7 +106,7 @@ const LIVE: Exchange = {
   verify: () => {},
 }
 
-/** CPU time so far, in milliseconds: of the main thread, and of all. */
+/** CPU time so far, in milliseconds: of the main thread, and of all threads. */
 function cpuOf(pid: number): { main: number; all: number } {
   const of = (task: string) =>
     Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6
@@ -119,10 +122,10 @@ function p99(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN
 }
 
-/** The figures of a round, by their names. */
+/** The figures of a round, by name. */
 type Figures = Readonly<Record<string, number>>
 
-/** @returns undefined where the load itself was late */
+/** @returns undefined when the load itself was late */
 async function round(
   { peak, offer }: Protocol,
   model: OverloadedModel,

@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import net from 'node:net'
 
 /*
- * Calls of gRPC over sockets of our own: Node's HTTP/2 client takes longer for a call than the server does, and would then be what is
- * measured. Nothing is decoded: an answer is a DATA frame and then trailers, a refusal is trailers alone.
+ * gRPC calls over raw sockets: Node's HTTP/2 client takes longer for a call than the server does,
+ * and would become the subject of the measurement. Nothing is decoded: an answer is a DATA frame
+ * and then trailers; a refusal is trailers alone.
  */
 
 export type CallEnd = 'answered' | 'refused' | 'broken'
@@ -19,9 +20,11 @@ const WINDOW_UPDATE = 8
 const ACK = 1
 const END_STREAM = 1
 const END_HEADERS = 4
-/** Before the server's settings and window updates say more. */
+/** Used until the server's settings and window updates allow more. */
 const FIRST_WINDOW = 65_535
-/** So many calls of a connection at a time: what servers allow at the least (RFC 9113 section 6.5.2). */
+/**
+ * Concurrent calls per connection: the least that servers should allow (RFC 9113 section 6.5.2).
+ */
 const MOST_STREAMS = 100
 
 function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
@@ -34,7 +37,10 @@ function frame(type: number, flags: number, stream: number, payload: Uint8Array)
   return all
 }
 
-/** Literals without indexing (RFC 7541 section 6.2.2), each shorter than 127 bytes: a block that is the same for every call. */
+/**
+ * Literals without indexing (RFC 7541 section 6.2.2), each shorter than 127 bytes, so that the
+ * block is the same for every call.
+ */
 function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const literal = (text: string) => Buffer.concat([Buffer.of(text.length), Buffer.from(text)])
   const fields = Object.entries(headers).map(([name, value]) =>
@@ -46,9 +52,9 @@ function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
 /** A unary call: the same bytes each time. */
 export interface CallBytes {
   readonly path: string
-  /** As grpc-timeout says it. */
+  /** In the format of grpc-timeout. */
   readonly timeout: string
-  /** With its prefix of five bytes. */
+  /** With its five-byte prefix. */
   readonly message: Uint8Array
 }
 
@@ -57,7 +63,7 @@ export class Streams {
   readonly #socket: net.Socket
   readonly #call: CallBytes
   readonly #block: Buffer
-  /** By their streams' ids. */
+  /** By stream id. */
   readonly #calls = new Map<number, { answered: boolean; onEnd: (end: CallEnd) => void }>()
   #window = FIRST_WINDOW
   #nextId = 1

@@ -18,7 +18,7 @@ const page = join(projectFolder, 'conformance/servers.md')
 /** Over HTTP and over gRPC. */
 const POINTS = [...points, ...Object.values(grpcGroups).flat()]
 
-/** What run.ts writes with --json. */
+/** The report that run.ts writes with --json. */
 interface Report {
   readonly suite: { readonly name: string; readonly version: string; readonly node: string }
   readonly date: string
@@ -29,17 +29,20 @@ interface Report {
 
 interface Conformance {
   readonly name: string
-  /** As its metadata says. */
+  /** As given in its metadata. */
   readonly server: string
-  /** How often it was started: once more for each point that ended it. */
+  /** How often it was started: once more for each point that crashed it. */
   readonly starts: number
   readonly report: Report
 }
 
-/** What Python servers' authors write around ONNX Runtime; FastAPI is no OIP server, only a route. */
+/**
+ * The usual hand-written Python server around ONNX Runtime. FastAPI is no OIP server, only one
+ * route.
+ */
 const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name !== 'FastAPI')]
 
-/** A server that a point ends is started again, and asked what is left. */
+/** A server that crashes at a point is restarted and asked the remaining points. */
 async function ask(subject: Subject): Promise<Conformance> {
   const reports: Report[] = []
   let server = ''
@@ -77,11 +80,11 @@ async function ask(subject: Subject): Promise<Conformance> {
 interface Asked {
   readonly url: string
   readonly grpc: string
-  /** Of the points. */
+  /** Number of points. */
   readonly names: readonly string[]
 }
 
-/** @throws {Error} when the server cannot be asked */
+/** @throws {Error} when the server cannot be reached */
 async function conformance({ url, grpc, names }: Asked): Promise<Report> {
   const folder = mkdtempSync(join(tmpdir(), 'conformance-'))
   const file = join(folder, 'results.json')
@@ -118,7 +121,7 @@ const holds = ({ pass, fail }: Totals['required']) => `${pass} of ${pass + fail}
 
 const code = (text: string) => `\`\` ${text.replaceAll('``', '` `')} \`\``
 
-/** Long answers say the same at their beginning. */
+/** The beginning of a long answer says enough. */
 const short = (text: string) => (text.length > 140 ? `${text.slice(0, 139)}…` : text)
 
 function failures(results: readonly Result[], level: Result['level']): string {

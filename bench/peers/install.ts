@@ -4,9 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * Makes an environment for each Python peer, with the versions that requirements-*.txt pin; what is there already and up to date stays.
- * Those of 3.11: PYTHON names another interpreter. The system's own comes first, for PyTriton brings parts of a Python 3.11 that do not
- * work beside the standard library of every other 3.11.
+ * Creates an environment for each Python peer with the versions pinned in requirements-*.txt; keeps
+ * those that are up to date. The peers of 3.11 take another interpreter from PYTHON. The system's
+ * own is tried first: PyTriton brings parts of a Python 3.11 that fail beside the standard library
+ * of any other 3.11.
  */
 
 const run = promisify(execFile)
@@ -15,13 +16,13 @@ const PYTHON =
   process.env.PYTHON ?? ['/usr/bin/python3.11', '/usr/bin/python3'].find(existsSync) ?? 'python3'
 const LIMIT_MS = 10 * 60_000
 
-/** @returns why it could not be installed, or undefined */
+/** @returns the reason why it could not be installed, or undefined */
 export const install = (peer: string): Promise<string | undefined> =>
   makeEnvironment(here(`.venv/${peer}`), here(`requirements-${peer}.txt`))
 
 /**
- * A Python environment in that folder, with what the file pins and nothing else.
- * @returns why it could not be made, or undefined
+ * A Python environment in that folder with exactly the pinned packages.
+ * @returns the reason why it could not be created, or undefined
  */
 export async function makeEnvironment(
   folder: string,
@@ -33,7 +34,7 @@ export async function makeEnvironment(
   rmSync(folder, { recursive: true, force: true })
   try {
     await run(PYTHON, ['-m', 'venv', '--without-pip', folder], { timeout: LIMIT_MS })
-    // Any pip will do, and not every system's Python has one of its own.
+    // Any pip will do, and some systems' Python has none.
     const pip = [
       '-m',
       'pip',

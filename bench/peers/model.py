@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# As ours does: before it is imported.
+# As in function/: set before the import.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np

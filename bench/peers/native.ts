@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /**
- * Builds the native peers, from their lock file.
- * @returns why they could not be built, or undefined
+ * Builds the native peers from their lock file.
+ * @returns the reason why the build failed, or undefined
  */
 export async function buildNative(): Promise<string | undefined> {
   const cwd = fileURLToPath(new URL('native', import.meta.url))

@@ -31,7 +31,7 @@ if __name__ == "__main__":
         grpc_address="127.0.0.1",
         allow_metrics=False,
     )
-    # As Triton itself: PyTriton would keep statistics, the repository and log settings to itself.
+    # As in Triton itself: PyTriton would hide statistics, the repository and log settings.
     with Triton(config=config, security_config=TritonSecurityConfig(restricted_endpoints=[])) as triton:
         triton.bind(
             model.NAME,

@@ -13,9 +13,11 @@ import { ratio, spread } from '../statistics.ts'
 import { cores, freePort, ours, PEERS, type Running, start } from '../subjects.ts'
 
 /*
- * One row by each protocol that the port speaks, sent by nghttp2's h2load: each in turn, a round each, and another one begins each time. All ask
- * the same process. h2load reads no grpc-status, so the server's own count of successes says whether all were answered. With --peers, the gRPC of
- * other servers of the same model, each asked once before by a client that reads the status.
+ * One row per protocol that the port speaks, sent by nghttp2's h2load: in turn, one round each, and
+ * each round begins with another protocol. All use the same process. h2load does not read
+ * grpc-status, so the server's success counter shows whether all were answered. With --peers, also
+ * the gRPC of other servers of the same model, each checked once before by a client that reads the
+ * status.
  */
 
 const HELP = 'node bench/protocols/run.ts [--rounds N] [--requests N] [--peers]\n'
@@ -59,7 +61,7 @@ const PROTOCOLS: readonly Protocol[] = [
   { name: 'gRPC, 64 × 1', ...GRPC_ROW, connections: 64, streams: 1 },
 ]
 
-/** The headers that say what a finished HTTP/1.1 request holds, and its body. */
+/** The headers and body of a finished HTTP/1.1 request. */
 function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonly body: Buffer } {
   const end = request.indexOf('\r\n\r\n')
   const headers = request.toString('latin1', 0, end).split('\r\n').slice(1)
@@ -69,15 +71,15 @@ function bodyOf(request: Buffer): { readonly headers: readonly string[]; readonl
   }
 }
 
-/** A protocol, and the server that is asked by it. */
+/** A protocol and the server under test. */
 interface Row {
   readonly name: string
   readonly protocol: Protocol
-  /** h2load takes the body from it. */
+  /** The file from which h2load takes the body. */
   readonly file: string
   readonly server: Running
   readonly port: number
-  /** The server counts its successes. */
+  /** The server's count of successes. */
   readonly counts: boolean
 }
 
@@ -115,7 +117,7 @@ async function measure(row: Row, requests: number): Promise<Figures> {
   return { perSecond: Number(perSecond), cpuPerRequest: (cpuMs * 1_000) / requests }
 }
 
-/** The gRPC of each peer that can be installed. */
+/** The gRPC endpoint of each peer that can be installed. */
 async function peerRows(file: string): Promise<Row[]> {
   const rows: Row[] = []
   const [, , , , protocol] = PROTOCOLS as [Protocol, Protocol, Protocol, Protocol, Protocol]

@@ -2,8 +2,8 @@ import { gzipSync } from 'node:zlib'
 import { V1_PATH, V2_PATH } from './servers.ts'
 
 /*
- * Every kind of body, header and answer at the limit that holds for it. What is refused counts, too:
- * refusing must be short.
+ * Every kind of body, header and answer at its limit. Refused requests count, too: a refusal must
+ * be short.
  */
 
 export interface Case {
@@ -13,16 +13,16 @@ export interface Case {
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Made when the case's turn comes. */
+  /** Built when the case's turn comes. */
   readonly body?: () => string | Uint8Array
-  /** So many at once, each on a connection of its own. */
+  /** Number of concurrent requests, each on its own connection. */
   readonly times?: number
 }
 
 const KIB = 1_024
 const MIB = 2 ** 20
 
-/** What one event of a batch is, and how many of them 1 MiB holds. */
+/** One event of a batch, and how many of them 1 MiB holds. */
 const batch = (event: (i: number) => object, most = Number.POSITIVE_INFINITY) => {
   const size = JSON.stringify(event(100_000)).length + 1
   const length = Math.min(most, Math.floor((MIB - 2) / size))
@@ -39,7 +39,7 @@ const input = (rows: number, data: unknown) => ({
 })
 const request = (rows: number, more: object = {}) =>
   JSON.stringify({ inputs: [input(rows, new Array(rows).fill(ROW).flat())], ...more })
-/** As many rows as so many bytes hold. */
+/** As many rows as fit into this many bytes. */
 const rowsIn = (bytes: number) => Math.floor((bytes - 100) / 16)
 
 const vector = (datatype: string, bytes: number, element: string) => {

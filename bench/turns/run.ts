@@ -12,7 +12,7 @@ The longest turn of the event loop for every kind of request at its limit: milli
   --rounds N    how often each is sent (3)
 `
 
-/** No turn may take longer. */
+/** The longest turn allowed. */
 const MOST_MS = 50
 
 const { values } = parseArgs({
@@ -25,7 +25,7 @@ const { values } = parseArgs({
 
 const print = (text: string) => process.stdout.write(text)
 
-/** Sends one request, reads its answer. @returns the status, or why there is none */
+/** Sends one request and reads its answer. @returns the status, or the reason why there is none */
 function send(
   { method = 'POST', path, headers }: Case,
   port: number,
@@ -53,7 +53,7 @@ function send(
   })
 }
 
-/** What spans make of a request is done after it was answered. */
+/** Spans are finished after the request has been answered. */
 const AFTERWARDS_MS = 100
 
 async function measure(one: Case, server: MeasuredServer, rounds: number): Promise<string> {

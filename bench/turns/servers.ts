@@ -7,8 +7,7 @@ import { SINK } from '../sink.ts'
 import { IRIS } from '../subjects.ts'
 
 /*
- * The processes that are measured: what `npm start` and `npm run start:predictor` run, with spans
- * and metrics pushed.
+ * The measured processes: `npm start` and `npm run start:predictor`, with spans and metrics pushed.
  */
 
 const file = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -18,7 +17,7 @@ export const V1_PATH = '/v1/models/iris:predict'
 
 interface ServerOptions {
   readonly program: 'main' | 'predictor'
-  /** Where requests go that name no path. */
+  /** The path of requests that name none. */
   readonly path: string
   readonly env: Readonly<Record<string, string>>
 }
@@ -44,7 +43,7 @@ export const SERVERS: Readonly<Record<string, ServerOptions>> = {
 export class MeasuredServer {
   readonly port: number
   readonly path: string
-  /** Resolves when it has ended. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<unknown>
   readonly #process: ChildProcess
 
@@ -86,7 +85,7 @@ export class MeasuredServer {
     this.#process.send('begin')
   }
 
-  /** @returns milliseconds of CPU that the longest turn since begin took */
+  /** @returns CPU milliseconds of the longest turn since begin */
   async end(): Promise<number> {
     const answered = once(this.#process, 'message')
     this.#process.send('end')

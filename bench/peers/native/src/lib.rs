@@ -27,7 +27,7 @@ impl Iris {
         Ok(Self(Mutex::new(session)))
     }
 
-    /// `data` has four numbers a row.
+    /// `data` has four numbers per row.
     pub fn run(&self, data: &[f32], with_labels: bool) -> ort::Result<Classes> {
         let mut session = self.0.lock().expect("no run panics");
         let input = TensorRef::from_array_view(([data.len() / 4, 4], data))?;

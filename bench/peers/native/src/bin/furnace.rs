@@ -37,7 +37,7 @@ impl TensorModel for Classifier {
     }
 }
 
-/// FURNACE_BATCH: the most items of one batch; 1 is no batching.
+/// FURNACE_BATCH: the most items in one batch; 1 turns batching off.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = variable("FURNACE_BATCH").parse()?;
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .max_batch_size(batch)
         .configure(|config| {
             config.grpc_port = grpc_port;
-            // The bench has more connections than the 100 requests of the default.
+            // The benchmark opens more connections than the default of 100 requests.
             config.max_concurrent_requests = 4_096;
         })
         .model(Model::custom(Classifier(Iris::load()?)));
