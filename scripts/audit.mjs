@@ -1,9 +1,10 @@
-// Asks the registry for known vulnerabilities in what is shipped, and fails on any that is more than low:
+// Asks the registry for known vulnerabilities in the shipped packages, and fails on any above low
+// severity:
 //
-//   node scripts/audit.mjs
+// node scripts/audit.mjs
 //
-// A registry that cannot be reached, or has no advisories (a mirror, a machine without network), says nothing of the packages: then this
-// says so and does not fail, so that a change can be checked there, too.
+// A registry that is unreachable or has no advisories (a mirror, a machine without network) proves
+// nothing. The script then says so and exits 0, so that a change can be checked there, too.
 import { spawnSync } from 'node:child_process'
 import { shippedPackages } from './shipped.mjs'
 

@@ -1,7 +1,7 @@
-// Bundles function/ and kserve/ into build/: a file to start each with, a file for each part that is
-// loaded later or in another thread, and the files that these share.
-// Plain JavaScript, because `npm run prepare` may find any Node. Without the bundler it does nothing:
-// a production install of a tree that was built before has none.
+// Bundles function/ and kserve/ into build/: one file per program, one per part that is loaded
+// later or in another thread, and the chunks that these share. Plain JavaScript, because `npm run
+// prepare` may run on any Node. Does nothing without the bundler: a production install of a built
+// tree has none.
 import { existsSync } from 'node:fs'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
@@ -17,7 +17,7 @@ for (const name of await readdir('build').catch(() => [])) {
   if (!name.endsWith('.js.js')) await rm(`build/${name}`, { recursive: true })
 }
 
-/** What a project imports of the package. */
+/** The modules that a project imports from the package. */
 const PACKAGE = 'function/package.ts'
 const KNATIVE = 'function/index.ts'
 
@@ -45,8 +45,8 @@ const options = {
 }
 
 /**
- * The start checks Node's version (process.ts). A Node too old to come so far, because it lacks
- * getBuiltinModule, says so here. The whole check in each file took 3 ms of a start.
+ * The start checks Node's version (process.ts). Here, only a Node too old to reach that check,
+ * because it lacks getBuiltinModule, is reported. The full check in each file took 3 ms of a start.
  */
 async function banner() {
   const line =
@@ -58,9 +58,9 @@ async function banner() {
 /**
  * Makes `import { gunzip } from 'node:zlib'` load node:zlib when gunzip is first used. A real ES
  * import loads it at once and reads all of its exports, and some of these load whole subsystems
- * (node:http: undici; 30 ms and 9 MiB for what OpenTelemetry's exporters import). Each importer gets
- * a module of its own: a shared one would be one more file for the start to read.
- * Imports of a function must be named: a default import cannot be called.
+ * (node:http: undici; 30 ms and 9 MiB for the imports of OpenTelemetry's exporters). Each importer
+ * gets its own module: a shared one would be one more file to read at the start. Imports of a
+ * function must be named: a default import cannot be called.
  */
 function loadBuiltinsAtFirstUse(build) {
   const filter = new RegExp(`^(?:node:)?(?:${builtinModules.join('|')})$`)
@@ -72,13 +72,16 @@ function loadBuiltinsAtFirstUse(build) {
   build.onLoad({ filter: /.*/, namespace: 'import-statement' }, ({ path }) => ({
     contents: `module.exports = builtin(${JSON.stringify(path)})`,
   }))
-  // import() resolves to what `then` gives, as a promise does: to Node's module itself.
+  // import() resolves to the result of `then`, as for a promise: Node's module itself.
   build.onLoad({ filter: /.*/, namespace: 'dynamic-import' }, ({ path }) => ({
     contents: `export const then = use => use(process.getBuiltinModule(${JSON.stringify(path)}))`,
   }))
 }
 
-/** Part of each file of the build. @returns an object that gets each export at its first use, and keeps it */
+/**
+ * Part of each file of the build. @returns an object that loads each export at its first use, and
+ * keeps it
+ */
 function builtin(name) {
   const get = (_, key, importer) => {
     const value = process.getBuiltinModule(name)[key]
@@ -88,7 +91,7 @@ function builtin(name) {
   return Object.create(new Proxy({}, { get }))
 }
 
-/** Bundles the pages now: production has no bundler. */
+/** Bundles the pages at build time: production has no bundler. */
 function inlinePages(build) {
   build.onLoad({ filter: /function[/\\]http[/\\]pages[/\\]html\.ts$/ }, async () => {
     const { bundlePage } = await import('../function/http/pages/bundle.mjs')
@@ -99,7 +102,7 @@ function inlinePages(build) {
   })
 }
 
-/** Takes in the files of a new project, for `onnx-function init`. */
+/** Includes the files of a new project, for `onnx-function init`. */
 function inlineTemplate(build) {
   build.onLoad({ filter: /function[/\\]cli[/\\]template-files\.ts$/ }, async () => {
     const { readTemplate } = await import('../function/cli/template.mjs')
@@ -120,13 +123,13 @@ const together = await esbuild.build({
   splitting: true,
   chunkNames: '[name]-[hash]',
 })
-// Alone: it shares little with the function.
+// Built alone: it shares little with the function.
 const consumer = await esbuild.build({
   ...options,
   entryPoints: { consumer: 'knative/consumer.ts' },
 })
-// What `onnx-function` gives an author's transform (function/transform/load.ts). Alone, too: errors are
-// told apart by their codes, so that it needs no class of the server's.
+// The module that `onnx-function` gives an author's transform (function/transform/load.ts). Also
+// built alone: errors are recognized by their codes, so it needs no class of the server's.
 await esbuild.build({ ...options, entryPoints: { transform: 'function/transform/exports.ts' } })
 
 const { BUNDLED, packagesOf } = await import('./shipped.mjs')
@@ -141,14 +144,14 @@ for (const { path, contents } of files) {
     process.stdout.write(`${relative('.', path)} ${(contents.length / 1024).toFixed(0)} kB\n`)
 }
 
-// The image has no compiler, and needs no declarations.
+// The image has no compiler and needs no declarations.
 if (existsSync('node_modules/typescript')) {
   const { writeDeclarations } = await import('./declarations.mjs')
   await writeDeclarations([PACKAGE, KNATIVE], 'build/types')
 }
 
-// ONNX Runtime's text operators ask for en_US.UTF-8, of which they use the letters alone: C.UTF-8 has
-// the same ones, and every image has it. A system without glibc's files makes a build without them.
+// ONNX Runtime's text operators ask for en_US.UTF-8, but use only its letters. C.UTF-8 has the same
+// letters, and every image has it. On a system without glibc's files, the build goes without them.
 const letters = '/usr/lib/locale/C.utf8'
 await cp(letters, 'build/locale/en_US.utf8', { recursive: true, dereference: true }).catch(
   error => {

@@ -1,17 +1,18 @@
-// Does to a copy of the function in this folder, which is a Git repository, what func's builders do to it in a container, prints what
-// that weighs, and starts it as a pod would: by the words of package.json, as nobody in particular, on a port that is free.
+// Does to a copy of the function in this folder (a Git repository) what func's builders do in a
+// container, prints the sizes, and starts it as a pod would: with package.json's start command, as
+// an unprivileged user, on a free port.
 //
-//   node scripts/buildpack.mjs FOLDER [pack | s2i]
+// node scripts/buildpack.mjs FOLDER [pack | s2i]
 //
-// As read in paketo-buildpacks/npm-install (build.go, ci_build_process.go, prune_build_process.go), paketo-buildpacks/node-run-script
-// and sclorg/s2i-nodejs-container (24-minimal/s2i/bin/assemble).
+// Based on paketo-buildpacks/npm-install (build.go, ci_build_process.go, prune_build_process.go),
+// paketo-buildpacks/node-run-script and sclorg/s2i-nodejs-container (24-minimal/s2i/bin/assemble).
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
-/** Of the images that source-to-image makes. */
+/** The user of source-to-image's images. */
 const UNPRIVILEGED = 1001
 
 const [folder, builder = 'pack'] = process.argv.slice(2)
@@ -33,7 +34,7 @@ const run = (command, args, env = {}) =>
     stdio: ['ignore', 'inherit', 'inherit'],
   })
 
-// What `func` hands over: every file here, tracked or not, that .funcignore does not name.
+// The files that `func` uploads: every file here, tracked or not, except those in .funcignore.
 rmSync(target, { recursive: true, force: true })
 const listed = (...args) =>
   execFileSync('git', ['ls-files', '-z', ...args], { encoding: 'utf8', maxBuffer: 2 ** 28 })
@@ -48,12 +49,12 @@ for (const path of files) {
   cpSync(path, join(target, path))
 }
 
-/** Of func.yaml's buildEnvs. */
+/** From func.yaml's buildEnvs. */
 const buildEnv = name =>
   new RegExp(`name: ${name}\\n\\s+value: (\\S+)`).exec(readFileSync('func.yaml', 'utf8'))?.[1]
 const scripts = buildEnv('BP_NODE_RUN_SCRIPTS')?.split(',') ?? []
 if (builder === 'pack') {
-  // Only where a script is to run are development dependencies installed at all.
+  // Development dependencies are installed only if a script is to run.
   run('npm', ['ci', '--unsafe-perm'], {
     NODE_ENV: scripts.length > 0 ? 'development' : 'production',
   })
@@ -112,7 +113,7 @@ async function started() {
   return `started by "${[command, ...args].join(' ')}" as user ${user.uid ?? process.getuid()} on ${url}: ${data}; ended by TERM with 0`
 }
 
-/** What npm tells the scripts it runs would reach the npm in the copy. */
+/** The environment that npm gives its scripts would also reach the npm in the copy. */
 function clean(env) {
   return Object.fromEntries(
     Object.entries(env).filter(

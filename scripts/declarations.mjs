@@ -20,11 +20,11 @@ const OPTIONS = [
 ].flatMap(option => option.split(' '))
 
 /**
- * Writes the declarations of modules that a project imports, and of those that they import for
- * these; the compiler itself declares every module that it reads.
+ * Writes the declarations of the modules that a project imports, and of the modules that these
+ * import; the compiler declares every module that it reads.
  *
  * @param entries TypeScript files
- * @param target a folder, in which the files lie as they do here
+ * @param target a folder; the files have the same relative paths there
  */
 export async function writeDeclarations(entries, target) {
   const all = await mkdtemp(join(tmpdir(), 'declarations-'))
@@ -39,7 +39,7 @@ export async function writeDeclarations(entries, target) {
       for (const [, imported] of text.matchAll(IMPORT))
         files.add(declarationOf(relative('.', resolve(dirname(file), imported))))
       await mkdir(dirname(join(target, file)), { recursive: true })
-      // Where this package is installed, it has no .ts files.
+      // An installed package has no .ts files.
       await writeFile(join(target, file), text.replaceAll(IMPORT, "'$1.js'"))
     }
   } finally {

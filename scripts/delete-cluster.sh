@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Removes what setup-cluster.sh installed: its cluster of kind, or from another cluster what it recorded there, last first, and no more.
+# Removes exactly what setup-cluster.sh installed: its kind cluster, or in another cluster the
+# recorded components, last first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/cluster/versions.sh
@@ -65,7 +66,8 @@ delete_kind() {
   run kind delete cluster --name "$name" || fail STEP_FAILED 'kind could not delete the cluster, and says above why'
 }
 
-# What others made with a component: ours is gone by then, and what has an owner goes with it.
+# Objects that others made with a component: ours are gone by then, and owned objects go with their
+# owner.
 others() {
   local users_name="users_$1" kind found
   for kind in ${!users_name}; do

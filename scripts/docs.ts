@@ -1,9 +1,9 @@
 /*
- * Writes the files that repeat what the code or another file declares: the tables of
+ * Writes the files that repeat declarations of the code or of another file: the tables of
  * docs/metrics.md and docs/configuration.md, docs/inference.proto, and the Prometheus operator's
  * rule objects.
  *
- *   npm run docs:write
+ * npm run docs:write
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -37,7 +37,7 @@ const OF_THE_PROCESS = [
   'nodejs_heap_size_used_bytes',
 ]
 
-/** Every generated file, as it should be. */
+/** Every generated file, with its expected text. */
 export async function generated(): Promise<ReadonlyMap<string, string>> {
   return new Map([
     filled(METRICS_PAGE, {
@@ -59,7 +59,7 @@ export async function generated(): Promise<ReadonlyMap<string, string>> {
 
 type Generated = [path: string, text: string]
 
-/** A page with tables written between its <!-- name --> and <!-- /name -->. */
+/** A page with tables between its <!-- name --> and <!-- /name -->. */
 const filled = (path: string, tables: Readonly<Record<string, string>>): Generated => [
   path,
   Object.entries(tables).reduce((text, [name, rows]) => {
@@ -126,7 +126,7 @@ async function processTable(): Promise<string> {
   return ['| metric | type | what it says |', '|---|---|---|', ...rows].join('\n')
 }
 
-/** @param text of Prometheus' own rule file, which the object holds as it is, comments and all */
+/** @param text Prometheus' own rule file, which the object includes as it is, with comments */
 function ruleObject(name: string, text: string): string {
   const indented = text.replace(/^(?=.)/gm, '  ')
   return `# Made of ../rules/${name}.yml by npm run docs:write.

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# What only a cluster can show, of one that scripts/setup-cluster.sh made:
+# Tests what only a cluster can show, on one from scripts/setup-cluster.sh:
 #
-#   scripts/end-to-end.sh [CONTEXT]
+# scripts/end-to-end.sh [CONTEXT]
 #
-# The function goes to sleep, and wakes by a request and by an event; a canary that predicts otherwise is rolled back, and one that does
-# not is promoted, without a request lost. It needs kubectl, curl, and npm ci; what it made it removes.
+# The function scales to zero and wakes for a request and for an event; a canary with other
+# predictions is rolled back, and one with the same is promoted, without a lost request. Needs
+# kubectl, curl and npm ci; removes what it created.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,10 +40,10 @@ eventually() {
   echo "$what"
 }
 
-# forward NAMESPACE SERVICE: sets $port, of this machine.
+# forward NAMESPACE SERVICE: forwards a port of this machine, and sets $port to it.
 forward() {
   local log=$scratch/forward-$2
-  # In a subshell that becomes kubectl: to end a subshell around it would leave kubectl running.
+  # exec in a subshell: killing a subshell around kubectl would leave kubectl running.
   (exec kubectl --context "$context" port-forward --namespace "$1" "service/$2" ":$3") >"$log" 2>&1 &
   background+=($!)
   eventually 30 "port-forward to $2" grep -q '^Forwarding' "$log"
@@ -52,7 +53,7 @@ forward() {
 url_host() { kube get "$1" iris-classifier --namespace "$2" --output 'jsonpath={.status.url}' | sed 's|^[a-z]*://||'; }
 iris() { printf '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[%s]}]}' "$1"; }
 readonly SETOSA=5.1,3.5,1.4,0.2
-# Version v1.0.0 calls it versicolor, v2.0.0 virginica.
+# Version v1.0.0 answers versicolor, v2.0.0 virginica.
 readonly DISPUTED=6.3,2.5,4.0,1.7
 
 # ask HOST FLOWER [CURL'S OPTIONS]
@@ -72,7 +73,7 @@ forward monitoring prometheus 9090
 prometheus=$port
 
 step 'Scale to zero and back'
-# It would wake the function each minute.
+# The ping would wake the function each minute.
 kube delete pingsource iris-sample --namespace default --ignore-not-found
 eventually 300 'nobody asks, and there is no pod' asleep
 host=$(url_host services.serving.knative.dev default)
@@ -106,7 +107,7 @@ judge() {
     --prometheus "http://127.0.0.1:$prometheus" --steps 10,50 --hold 30s --every 15s --requests 100 --watch --apply
 }
 
-# send FLOWER: twenty times a second or less, until stopped. It writes down how each was answered.
+# send FLOWER: at most twenty requests a second until stopped; records each answer.
 senders=()
 send() {
   local i
@@ -131,7 +132,8 @@ stop_sending() {
   echo "$sent requests, none failed"
 }
 
-# roll_out FLOWER: the new version, while both are asked about that flower. Sets $code, which the canary ended with.
+# roll_out FLOWER: rolls out the new version while both get requests with that flower. Sets $code to
+# the canary's exit code.
 roll_out() {
   send "$1"
   apply canary

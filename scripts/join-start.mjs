@@ -4,18 +4,18 @@ import { basename } from 'node:path'
 const START = './start.js'
 
 /**
- * Makes one file, start.js, of all that main.js imports before it runs. esbuild writes a file for
- * each set of modules that several parts share, and each file that a start reads costs it a
+ * Joins the modules that main.js imports before it runs into one file, start.js. esbuild writes a
+ * file for each set of modules that several parts share, and each file that a start reads costs a
  * millisecond.
  *
  * @param esbuild the bundler
  * @param options of the build that wrote the files, without plugins and banner: the files have both
  * @param outputs of that build's metafile
- * @returns the files that are left, with their bytes
+ * @returns the remaining files, with their bytes
  */
 export async function joinStart(esbuild, options, outputs) {
   const joined = [...staticImports(outputs, 'build/main.js')]
-  // Several may export the same name.
+  // Several modules may export the same name.
   const exportsOf = new Map(
     joined.map((path, i) => [
       `./${basename(path)}`,
@@ -48,7 +48,7 @@ export async function joinStart(esbuild, options, outputs) {
   return files
 }
 
-/** The files that a file imports, and that these import, without import(). */
+/** The files that a file imports, directly or not, without import(). */
 function staticImports(outputs, path, found = new Set()) {
   for (const { path: imported, kind, external } of outputs[path].imports) {
     if (external || kind !== 'import-statement' || found.has(imported)) continue
@@ -68,18 +68,18 @@ const startOf = exportsOf =>
     )
     .join('\n')
 
-/** In start.js: whatever is no part of it is loaded later. */
+/** In start.js: modules outside it are loaded later. */
 function onlyJoined(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) =>
     kind === 'entry-point' || exportsOf.has(path) ? undefined : { path, external: true },
   )
 }
 
-/** In the other files: start.js has what they import from the files that became one. */
+/** In the other files: imports from joined files become imports from start.js. */
 function fromStart(build, exportsOf) {
   build.onResolve({ filter: /^\.\// }, ({ path, kind }) => {
     if (kind === 'entry-point') return undefined
-    // Who imports a file for its names alone, and needs none of them, needs no file.
+    // A file that only imports names, all of them unused, is dropped.
     return exportsOf.has(path)
       ? { path, namespace: 'joined', sideEffects: false }
       : { path, external: true, sideEffects: path !== START }

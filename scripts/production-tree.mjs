@@ -1,15 +1,16 @@
-// Writes what production needs, and nothing else, into a folder: the build, the models that ship, and of ONNX Runtime this
-// platform's files (45 MB of 288 on Linux x64). An image copies it as it is; in it `node build/main.js` starts the function, and
-// `node build/predictor.js` KServe's predictor. Everything but ONNX Runtime's files is the same for every architecture, so a tree
-// is made for another one as well.
+// Writes exactly what production needs into a folder: the build, the shipped models, and of ONNX
+// Runtime this platform's files (45 MB of 288 on Linux x64). An image copies it unchanged; in it,
+// `node build/main.js` starts the function, and `node build/predictor.js` KServe's predictor.
+// Everything but ONNX Runtime's files is the same for every architecture, so a tree can also be
+// made for another one.
 //
-//   npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
+// npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
 import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const target = process.argv[2]
-// A builder that knows of no other platform than its own says nothing.
+// A builder without multi-platform support passes no platform.
 const architecture = process.argv[3] || process.arch
 if (target === undefined) {
   process.stderr.write('which folder? node scripts/production-tree.mjs FOLDER [ARCHITECTURE]\n')
@@ -18,7 +19,7 @@ if (target === undefined) {
 
 const runtime = 'node_modules/onnxruntime-node'
 const platforms = join('bin/napi-v6', process.platform)
-// Images say amd64 where Node says x64.
+// Images use amd64 where Node uses x64.
 const files = join(platforms, architecture === 'amd64' ? 'x64' : architecture)
 if (!existsSync(join(runtime, files))) {
   const known = (await readdir(join(runtime, platforms))).join(' or ')

@@ -1,9 +1,10 @@
-// Writes what the function is made of as a CycloneDX document, for whoever keeps account of what runs where:
+// Writes a bill of materials of the function as a CycloneDX document:
 //
-//   node scripts/sbom.mjs FILE
+// node scripts/sbom.mjs FILE
 //
-// The packages of package-lock.json that production has, installed or taken in by the build, with their digests, and Node. Not in it: Debian's packages of the image's base,
-// which a scanner of images lists (docs/security.md).
+// It lists the packages of package-lock.json that production contains, installed or bundled, with
+// their digests, and Node. It leaves out Debian's packages of the base image, which an image
+// scanner lists (docs/security.md).
 import { spawnSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { shippedPackages } from './shipped.mjs'
@@ -26,7 +27,7 @@ const shipped = new Set(packages.map(({ name, version }) => `${name}@${version}`
 const isShipped = ref => shipped.has(ref) || ref === bom.metadata.component['bom-ref']
 bom.components = bom.components
   .filter(component => isShipped(component['bom-ref']))
-  // npm takes what the build has taken in for no part of production.
+  // npm does not count bundled packages as production dependencies.
   .map(({ properties = [], scope: _scope, ...component }) => ({
     ...component,
     scope: 'required',
@@ -35,7 +36,7 @@ bom.components = bom.components
 bom.dependencies = bom.dependencies
   .filter(({ ref }) => isShipped(ref))
   .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(isShipped) }))
-// npm names it by the folder it lies in.
+// npm names it after its folder.
 bom.metadata.component.name = name
 const node = `pkg:generic/node@${devDependencies.node}`
 bom.components.push({

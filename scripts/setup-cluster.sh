@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From nothing, or from a cluster, to the iris classifier that answers on Knative, by requests and by events, with monitoring beside it.
-# docs/cluster.md tells what it does and why.
+# Sets up the iris classifier on Knative, with requests, events and monitoring, on a new cluster or
+# an existing one. docs/cluster.md describes the steps and the reasons.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/cluster/versions.sh
@@ -61,7 +61,7 @@ check_tools() {
   tool docker 20.10 https://docs.docker.com/engine/install/ docker version --format '{{.Server.Version}}'
 }
 
-# kind itself goes on with nothing that it did not finish.
+# kind cannot resume an interrupted creation.
 make_cluster() {
   title="the cluster $name in kind"
   step "The cluster $name in kind"
@@ -107,7 +107,7 @@ install() {
   [ "$before" = "$version" ] || record "$component" "\"$version\""
 }
 
-# forward NAMESPACE SERVICE PORT: sets $port, of this machine.
+# forward NAMESPACE SERVICE PORT: forwards a port of this machine, and sets $port to it.
 forward() {
   local said=
   port=PORT
@@ -125,7 +125,7 @@ forward() {
 
 readonly IRIS='{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 
-# Which Service lets requests in (knative.dev/docs/install/yaml-install/serving).
+# The Service of the ingress (knative.dev/docs/install/yaml-install/serving).
 find_ingress() {
   local class
   class=$(ask_kube get configmap config-network --namespace knative-serving --output 'jsonpath={.data.ingress-class}')
@@ -147,7 +147,7 @@ ask_route() {
   [ "$dry_run" = no ] || host=HOST
   forward "$ingress_namespace" "$ingress" 80
   local answer=$scratch/answer
-  # The first may wake a pod.
+  # The first request may wake a pod.
   run curl --silent --show-error --max-time 90 --output "$answer" "http://127.0.0.1:$port/v2/models/iris-classifier/infer" \
     --header "Host: $host" --header 'Content-Type: application/json' --data "$IRIS" || true
   [ "$dry_run" = no ] || return 0
@@ -231,5 +231,5 @@ main() {
   tell
 }
 
-# On one line, so that a change of this file while it runs is not run.
+# On one line: bash reads a script while it runs, and would run later changes of this file.
 main; exit

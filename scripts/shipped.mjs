@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 
-/** What the build has taken in of packages; build.mjs writes it. */
+/** Packages that the build has bundled; written by build.mjs. */
 export const BUNDLED = 'build/bundled.json'
 
 /**
- * The packages whose code production runs: those that are installed there, and those that the build
- * has taken in, which package.json therefore has among its devDependencies.
+ * The packages whose code production runs: the installed ones, and the bundled ones, which
+ * package.json therefore lists as devDependencies.
  *
  * @returns names and versions, by their places in package-lock.json
  */

@@ -14,7 +14,8 @@ import type { Report } from './report.ts'
 import type { TransformFolder, TriedTransform } from './try-transform.ts'
 
 /**
- * Looks at a model as the server will: what it is, what callers will see, how fast it runs here, and what is wrong with it.
+ * Examines a model as the server will: its contents, its interface for callers, its speed here, and
+ * its problems.
  * @param config of a server that serves it
  */
 export async function checkModel(config: Config): Promise<Report> {
@@ -71,20 +72,20 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
         },
       ]
 
-/** What to do about a file that is no ONNX model, where the reason does not say it. */
+/** What to do about a file that is not an ONNX model, when the reason does not say so. */
 function noModel(reason: string): string {
   if (/cut off|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
   return /no ONNX model/.test(reason) ? `${reason}. Give the file that the exporter wrote` : reason
 }
 
-/** In the build a file beside this one. */
+/** In the build, it is a file beside this one. */
 const MEASURE = new URL(
   import.meta.url.endsWith('.ts') ? './measure.ts' : './measure.js',
   import.meta.url,
 )
 
-/** @returns what was found, or one line that says what became of the process */
+/** @returns the findings, or one line that says how the process ended */
 async function examine(
   folder: ModelFolder,
   { operators }: OnnxFile,
@@ -107,17 +108,17 @@ function startMeasuring(question: Question | TransformFolder) {
   const child = fork(MEASURE, {
     execArgv: ['--expose-gc'],
     serialization: 'advanced',
-    // What ONNX Runtime or the C library says on the way down is told in our words.
+    // The last words of ONNX Runtime or the C library are replaced by ours.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })
   child.send(question)
   return { child, exited: once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]> }
 }
 
-/** A server ends such a call after this, too. */
+/** A server ends such a call after the same time. */
 const MOST_MS = 30_000
 
-/** The author's own code, asked once, in a process of its own: it may end it, or not end. */
+/** Calls the author's code once, in its own process: it may exit or hang. */
 async function examineTransform(
   folder: ModelFolder,
   { runTimeoutMs }: Config,

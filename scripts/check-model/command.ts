@@ -18,15 +18,15 @@ what to do about it. The exit code is 0 where there is no error (warnings and hi
 the command itself is wrong.
 `
 
-/** How the command was called. */
+/** How the command was invoked. */
 interface Called {
   /** As its user writes it. */
   readonly command: string
-  /** The folder that relative paths begin at. */
+  /** The base of relative paths. */
   readonly from: string
 }
 
-/** Prints what there is to know of a model, and sets the exit code. @throws {Usage} */
+/** Prints the report on a model and sets the exit code. @throws {Usage} */
 export async function check(args: readonly string[], { command, from }: Called): Promise<void> {
   const { values, positionals } = readArguments(args, {
     options: { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },

@@ -11,19 +11,25 @@ import {
 } from '../../function/inference/onnx-file.ts'
 import { elementName } from '../../function/inference/onnx-types.ts'
 
-/* What an ONNX file says of itself: ONNX Runtime tells only the first thing it does not like. */
+/* Reads an ONNX file's own description: ONNX Runtime reports only the first problem it meets. */
 
-/** An operator the graph uses, in nested graphs (If, Loop, Scan) and in the file's own functions too. */
+/**
+ * An operator that the graph uses, including nested graphs (If, Loop, Scan) and the file's own
+ * functions.
+ */
 export interface Operator {
-  /** `ai.onnx` for ONNX's own. */
+  /** `ai.onnx` for ONNX's own operators. */
   readonly domain: string
   readonly name: string
-  /** Of the domain's operator set; undefined where the file does not import it. */
+  /** Version of the domain's operator set; undefined when the file does not import it. */
   readonly opset: number | undefined
   readonly count: number
 }
 
-/** A graph input or output, with its type in ONNX's words: tensor(float), sequence(map(int64,tensor(float))). */
+/**
+ * A graph input or output, with its type in ONNX's notation: tensor(float),
+ * sequence(map(int64,tensor(float))).
+ */
 export interface GraphValue {
   readonly name: string
   readonly type: string
@@ -37,14 +43,14 @@ export interface OnnxFile {
   readonly operators: readonly Operator[]
   readonly outputs: readonly GraphValue[]
   readonly inputs: readonly GraphValue[]
-  /** Inputs with a value of their own in the file, which callers cannot replace. */
+  /** Inputs that have a value in the file, which callers cannot replace. */
   readonly overridable: readonly string[]
   readonly externalFiles: readonly ExternalFile[]
 }
 
 /**
  * @param path of a .onnx file
- * @throws {Error} of one line, when it is no ONNX model
+ * @throws {Error} with a one-line message when it is not an ONNX model
  */
 export async function readOnnxFile(path: string): Promise<OnnxFile> {
   if (statSync(path).size === 0) throw new Error('the file is empty')
@@ -99,7 +105,7 @@ function countNodes(
   }
 }
 
-/** Before IR version 4 every weight had to be an input as well, so that it says nothing there. */
+/** Before IR version 4, every weight had to be an input as well, so there it means nothing. */
 function overridable({ irVersion = 0, graph }: OnnxModel): string[] {
   const weights = new Set(graph.initializers.map(({ name }) => name))
   const names = graph.inputs.map(({ name }) => name).filter(name => weights.has(name))

@@ -17,15 +17,15 @@ import { type ReadyRequest, tryRequest } from './request.ts'
 import type { TransformFolder, TriedTransform } from './try-transform.ts'
 import { variedInputs } from './varied.ts'
 
-/** What the process that is to load the model is asked. */
+/** The request to the process that loads the model. */
 export interface Question {
   readonly folder: ModelFolder
   readonly operators: readonly Operator[]
-  /** What ONNX Runtime may use where the model runs in worker threads. */
+  /** ONNX Runtime's threads when the model runs in worker threads. */
   readonly ortThreads: number
 }
 
-/** What the process says on the way: what it is at, in case it dies of it, and at last what it found. */
+/** Messages from the process: its current step, in case it dies there, and finally the findings. */
 export type Said =
   | { readonly doing: string }
   | { readonly found: Found }
@@ -35,39 +35,42 @@ export type Said =
 export interface Found {
   readonly newest: Newest
   readonly missing: readonly { readonly operator: Operator; readonly reason: string }[]
-  /** Why the model cannot be served; then there is nothing further. */
+  /** Why the model cannot be served; then nothing else is set. */
   readonly unservable?: string
   readonly served?: Served
 }
 
-/** Times are in milliseconds, medians where there are several; memory is in bytes. */
+/** Times in milliseconds, medians where there are several; memory in bytes. */
 export interface Served {
   readonly signature: Signature
-  /** What model.json calls the elements of an input's last dimension, by input name. */
+  /** model.json's names for the elements of an input's last dimension, by input name. */
   readonly features: Readonly<Record<string, readonly string[]>>
-  /** Outputs that are no tensors. */
+  /** Outputs that are not tensors. */
   readonly leftOut: Session['leftOut']
-  /** Why the model fails on the example; then there is no request, and no time of a run. */
+  /** Why the model fails on the example; then there is no request and no run time. */
   readonly exampleFails: string | undefined
-  /** Outputs whose text is not UTF-8 for inputs that are not the example's. */
+  /** Outputs whose text is not UTF-8 for inputs other than the example's. */
   readonly notText: readonly string[]
-  /** Outputs that cannot be returned for the example, beside others that can. */
+  /** Outputs that cannot be returned for the example, when others can. */
   readonly lost: readonly { readonly name: string; readonly reason: string }[]
   readonly request: ReadyRequest | undefined
-  /** Why the server refuses the request; undefined where it does not. */
+  /** Why the server refuses the request; undefined when it does not. */
   readonly refused: string | undefined
   /** Whether requests share runs, as the server decides it. */
   readonly batching: Batching
-  /** The node by which values of a request decide how long its run takes. */
+  /** The node whose run time depends on values of the request. */
   readonly byValues: string | undefined
   readonly sizesByValues: string | undefined
   readonly place: 'main thread' | 'worker threads'
   readonly threads: number
   readonly loadMs: number
   readonly warmUpMs: number | undefined
-  /** A run of one row; of one request, where the model has no rows. */
+  /** A run of one row, or of one request if the model has no rows. */
   readonly oneRowMs: number | undefined
-  /** Undefined where the model takes no rows, or fails on them: then `rowsFail` says why. */
+  /**
+   * Undefined when the model takes no rows or fails on them; in the latter case `rowsFail` says
+   * why.
+   */
   readonly rows32Ms: number | undefined
   readonly rowsFail: string | undefined
   readonly modelBytes: number
@@ -77,7 +80,8 @@ export interface Served {
 const ROWS = 32
 
 /*
- * A process of its own, so that what it takes is the model's, and a model that ends it ends nothing else.
+ * Runs in its own process, so that its memory is the model's, and a model that crashes it ends
+ * nothing else.
  */
 
 const tell = (said: Said) => new Promise<void>(resolve => process.send?.(said, () => resolve()))
@@ -90,7 +94,7 @@ process.once('message', async (question: Question | TransformFolder) => {
     await tell({ failure: (error as Error).message })
   }
   process.disconnect()
-  // The author's own code may have opened what keeps a process alive.
+  // The author's code may have opened handles that keep the process alive.
   process.exit()
 })
 
@@ -107,7 +111,7 @@ async function examine({ folder, operators, ortThreads }: Question): Promise<Fou
   }
 }
 
-/** @throws {Error} of one line, where the server would not start */
+/** @throws {Error} with a one-line message when the server would not start */
 async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const before = await memory()
   const check = await checkGraph(folder.file)
@@ -169,8 +173,8 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
 }
 
 /**
- * What another copy of the model takes, once it has run: the first one also sets ONNX Runtime up, which is more than a small model.
- * One that runs in workers is not loaded twice for this.
+ * The memory of another copy of the model after a run. The first copy also sets up ONNX Runtime,
+ * which takes more than a small model. A model that runs in workers is not loaded twice for this.
  */
 async function copyBytes(
   file: string,
@@ -194,7 +198,10 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
   }
 }
 
-/** The first run, of all outputs; where it fails, each output alone, because it may be one of them that cannot be returned. */
+/**
+ * The first run, with all outputs. If it fails, each output is run alone: perhaps only one of them
+ * cannot be returned.
+ */
 async function tryOutputs(
   session: Session,
   example: readonly Tensor[],
@@ -218,7 +225,10 @@ async function tryOutputs(
   }
 }
 
-/** The example may be text that happens to be right, so others are tried; that they may fail in other ways says nothing. */
+/**
+ * The example's text may be valid by chance, so other values are tried; any other failure of these
+ * is ignored.
+ */
 async function notText(
   session: Session,
   example: readonly Tensor[],
@@ -234,7 +244,7 @@ async function notText(
   return found
 }
 
-/** As session.ts says it. */
+/** The text of session.ts's error. */
 const NOT_TEXT = /bytes that are not UTF-8/
 
 async function ask(
@@ -251,7 +261,10 @@ async function ask(
   }
 }
 
-/** The example's first row, and that row 32 times; undefined where its inputs differ in how many they have. */
+/**
+ * The example's first row, and that row 32 times; undefined when its inputs differ in their number
+ * of rows.
+ */
 function rowsOf(example: readonly Tensor[]): [one: Tensor[], many: Tensor[]] | undefined {
   const rows = example[0]?.shape[0] ?? 0
   if (rows === 0 || example.some(({ shape }) => shape[0] !== rows)) return undefined
@@ -278,7 +291,7 @@ const LEAST_RUNS = 3
 const MOST_RUNS = 1_000
 const LONG_ENOUGH_MS = 300
 
-/** The first runs set ONNX Runtime up and let V8 compile, so they do not count. */
+/** The first runs set up ONNX Runtime and let V8 compile; they are not counted. */
 async function medianMs(
   session: Session,
   inputs: readonly Tensor[],
@@ -302,7 +315,7 @@ async function runMs(
   return performance.now() - began
 }
 
-/** What the process holds, in bytes, once what it no longer needs is gone. */
+/** The process's memory in bytes, after garbage collection. */
 async function memory(): Promise<number> {
   global.gc?.()
   await wait(0)

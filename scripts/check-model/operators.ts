@@ -3,9 +3,10 @@ import { field, message, numberField } from '../../function/inference/protobuf.t
 import type { Operator } from './graph.ts'
 
 /**
- * The operators that this ONNX Runtime has no definition of. It is asked for each of them alone, by a model of one node: asked with
- * the whole model it names only the first, and a list written down here would be another version's.
- * @returns them with what to say of them
+ * Finds operators that this ONNX Runtime has no definition of. Each is tried alone, in a model of
+ * one node: with the whole model, ONNX Runtime names only the first, and a list kept here would
+ * belong to another version.
+ * @returns them with a message each
  */
 export const missingOperators = (
   operators: readonly Operator[],
@@ -15,7 +16,10 @@ export const missingOperators = (
     return reason === undefined ? [] : [{ operator, reason }]
   })
 
-/** The newest files that this ONNX Runtime reads. It says so where it refuses one of the future. */
+/**
+ * The newest files that this ONNX Runtime reads. It names the versions when it refuses a newer
+ * file.
+ */
 export function newestVersions(): Newest {
   const said = (model: Buffer) => whyRefused(model) ?? ''
   const ir = /max supported IR version: (\d+)/.exec(said(oneNodeModel('', 'Identity', 1, FUTURE)))
@@ -31,7 +35,7 @@ export interface Newest {
 
 const FUTURE = 1_000
 
-/** That the node lacks its inputs is no matter: ONNX Runtime looks for the operator first. */
+/** The node lacks its inputs, which does not matter: ONNX Runtime looks up the operator first. */
 function whyMissing({ domain, name, opset }: Operator): string | undefined {
   if (opset === undefined) return `the file imports no operator set of the domain "${domain}"`
   const said = whyRefused(oneNodeModel(domain === 'ai.onnx' ? '' : domain, name, opset)) ?? ''
@@ -42,7 +46,7 @@ function whyMissing({ domain, name, opset }: Operator): string | undefined {
     : undefined
 }
 
-/** @returns ONNX Runtime's words, or undefined where it takes the model */
+/** @returns ONNX Runtime's message, or undefined when it accepts the model */
 function whyRefused(model: Buffer): string | undefined {
   try {
     const session = createNativeSession()
@@ -54,7 +58,10 @@ function whyRefused(model: Buffer): string | undefined {
   }
 }
 
-/** IR version 8 is of 2021: the node is to be refused, if at all, for its operator. Field numbers are those of onnx.proto. */
+/**
+ * IR version 8 is from 2021: the node must be refused only for its operator. Field numbers are
+ * those of onnx.proto.
+ */
 function oneNodeModel(domain: string, name: string, opset: number, irVersion = 8): Buffer {
   const imported = message(8, [field(1, domain), numberField(2, opset)])
   const node = message(1, [field(2, 'y'), field(4, name), field(7, domain)])

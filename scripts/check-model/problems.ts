@@ -11,7 +11,7 @@ import type { Problem } from './problem.ts'
 import type { Checked } from './report.ts'
 import { mebibytes } from './show.ts'
 
-/** What is wrong with a model that was tried, the worst first. */
+/** The problems of a model that was tried, the worst first. */
 export function problemsOf(checked: Checked, config: Config): Problem[] {
   const { missing, unservable, served } = checked.found
   const lacking = missing.map(({ operator: { domain, name, count }, reason }) =>
@@ -20,7 +20,7 @@ export function problemsOf(checked: Checked, config: Config): Problem[] {
     ),
   )
   const reasons = [...lacking, ...versionProblems(checked), ...typeProblems(checked)]
-  // Of these ONNX Runtime complains too, of the first.
+  // ONNX Runtime also reports the first of these.
   if (unservable !== undefined && reasons.length > 0) return reasons
   const found = [
     ...lacking,
@@ -43,7 +43,7 @@ const lackingFix = (domain: string) =>
       ? 'Export with another opset version, or with an operator that this one has'
       : 'Custom operators need a library that ONNX Runtime for Node cannot load: express it with the operators of ONNX'
 
-/** What the server says when it does not start, and what to do about it. */
+/** The server's message when it does not start, and what to do about it. */
 function withFix(reason: string): string {
   const [, fix] = FIXES.find(([says]) => says.test(reason)) ?? []
   return fix === undefined ? reason : `${reason.replace(/\.$/, '')}. ${fix}`
@@ -63,7 +63,10 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
   [/sample/, 'Give model.json a sample that the model takes'],
 ]
 
-/** onnx writes its own newest versions, which are newer than those of a release of ONNX Runtime. */
+/**
+ * By default, onnx writes its newest versions, which are newer than those of a released ONNX
+ * Runtime.
+ */
 function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   const { irVersion = 0, opsets } = onnx
   const opset = opsets['ai.onnx'] ?? 0
@@ -79,7 +82,7 @@ function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   ]
 }
 
-/** Inputs and outputs of types that requests have no word for: BF16, float8, int4 and the like. */
+/** Inputs and outputs with types that the protocol lacks: BF16, float8, int4 and the like. */
 const typeProblems = ({ onnx }: Checked): Problem[] =>
   Object.entries({ input: onnx.inputs, output: onnx.outputs }).flatMap(([kind, values]) =>
     values
@@ -95,7 +98,7 @@ const SERVED_TYPES = new Set(
   Object.values(DATATYPES).map(({ onnx }) => `tensor(${elementName(onnx)})`),
 )
 
-/** What the file says that callers will not expect. */
+/** Properties of the file that callers will not expect. */
 function fileProblems({ folder, onnx }: Checked): Problem[] {
   const found: Problem[] = []
   const [first, ...others] = onnx.overridable
@@ -230,7 +233,7 @@ function servedProblems(
 
 const isNotJson = ({ datatype }: TensorMetadata) => !hasJson(datatype)
 
-/** Where one request is that large, reading it as JSON shows. */
+/** For requests of this size, the time to parse JSON is noticeable. */
 const LARGE_REQUEST_BYTES = 100 * 1_024
 
 const lostFix = (reason: string) =>

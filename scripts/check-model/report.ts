@@ -5,16 +5,16 @@ import type { Problem } from './problem.ts'
 import type { TriedTransform } from './try-transform.ts'
 
 export interface Report {
-  /** Absent where there is no model to speak of. */
+  /** Absent when there is no readable model. */
   readonly folder?: ModelFolder
   readonly fileBytes?: number
-  /** The file with all that lies beside it. */
+  /** The file and all files beside it. */
   readonly folderBytes?: number
-  /** Undefined where the file is no ONNX model. */
+  /** Undefined when the file is not an ONNX model. */
   readonly onnx?: OnnxFile
-  /** Undefined where the model was not tried. */
+  /** Undefined when the model was not tried. */
   readonly found?: Found
-  /** Undefined where there is none, or the model cannot be served. */
+  /** Undefined when there is no transform, or the model cannot be served. */
   readonly transform?: TriedTransform
   readonly problems: readonly Problem[]
 }

@@ -7,22 +7,27 @@ import { decodeRequest } from '../../function/protocol/decode.ts'
 import { encodeResponse } from '../../function/protocol/encode.ts'
 import type { Tensor } from '../../function/protocol/tensor.ts'
 
-/** Where `npm start` listens. */
+/** The address of `npm start`. */
 const URL_OF_START = 'http://localhost:8080'
 
-/** Longer is nothing to copy, or to read. */
+/** Longer text is of no use to copy or read. */
 const LONGEST = 2_000
 
 export interface ReadyRequest {
-  /** A command that asks the server that `npm start` starts; undefined where it would be too long to copy. */
+  /**
+   * A command that calls the server of `npm start`; undefined when it would be too long to copy.
+   */
   readonly curl: string | undefined
-  /** What the server answers: JSON, shortened where it is long, and the size of the binary tensor data after it. */
+  /**
+   * The server's answer: JSON, shortened if long, and the size of the binary tensor data after it.
+   */
   readonly answer: { readonly json: string; readonly cut: boolean; readonly binaryBytes: number }
 }
 
 /**
- * A request as a caller would send it, and its answer: decoded, run and encoded as the server does it.
- * @param wanted names of the outputs that can be had
+ * A request as a caller would send it, and its answer: decoded, run and encoded by the server's
+ * code.
+ * @param wanted names of the outputs that can be returned
  * @throws {Error} when the server would refuse it or the model fails on it
  */
 export async function tryRequest(
@@ -68,7 +73,7 @@ const isInJson = (outputs: Session['signature']['outputs']) => (name: string) =>
 
 const BINARY = "-H 'Content-Type: application/octet-stream' --data-binary @-"
 
-/** Binary tensor data in a shell's words is base64, or so many zero bytes. */
+/** In a shell command, binary tensor data is base64, or a number of zero bytes. */
 function binaryCurl(url: string, body: Buffer, jsonLength: number): string | undefined {
   const headers = `-H 'Inference-Header-Content-Length: ${jsonLength}' ${BINARY} --output answer.bin`
   const base64 = body.toString('base64')
@@ -76,7 +81,10 @@ function binaryCurl(url: string, body: Buffer, jsonLength: number): string | und
   return zeros(url, body, jsonLength, ' --output answer.bin')
 }
 
-/** Where the values are too many for JSON in a command line, and all are zeros, the inputs go as binary tensor data and the answer comes as JSON. */
+/**
+ * For zeros that are too many for JSON in a command line: inputs as binary tensor data, the answer
+ * as JSON.
+ */
 function zerosCurl(
   url: string,
   example: readonly Tensor[],

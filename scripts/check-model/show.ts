@@ -7,7 +7,7 @@ import type { Served } from './measure.ts'
 import type { Report } from './report.ts'
 import type { TriedTransform } from './try-transform.ts'
 
-/** The report for people: plain text, as wide as its requests are. */
+/** The report for people: plain text, as wide as its requests. */
 export function showText({
   folder,
   fileBytes = 0,
@@ -143,7 +143,7 @@ function placeText(place: Served['place'], hasTransform: boolean): string {
     : 'in worker threads, because a run or the loading may take long'
 }
 
-/** The proof, or what stopped it, what that costs, and what to do about it. */
+/** The proof, or what prevented it, its cost, and what to do about it. */
 function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
   const [first = '', ...rest] = describeBatching(batching)
   const lines = [`${first.toUpperCase()}${rest.join('')}.`]
@@ -208,7 +208,7 @@ export const mebibytes = (bytes: number) =>
 const size = (bytes: number) =>
   bytes < 2 ** 20 ? `${bytes.toLocaleString('en')} bytes` : mebibytes(bytes)
 
-/** The report for machines; a field that is not known is left out. Times are in milliseconds, sizes in bytes. */
+/** The report for machines, without unknown fields. Times in milliseconds, sizes in bytes. */
 export function showJson({
   folder,
   fileBytes,

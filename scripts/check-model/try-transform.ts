@@ -20,16 +20,16 @@ import {
 import { openTransform, type ThreadTransform } from '../../function/transform/thread.ts'
 import type { Problem } from './problem.ts'
 
-/** What became of the author's own code with the model. */
+/** The result of the author's code with the model. */
 export interface TriedTransform {
   readonly file: string
-  /** The parts that it has, by their names. */
+  /** The functions that it exports, by name. */
   readonly parts: readonly string[]
-  /** What it was asked with, in JSON; undefined where nothing could be made. */
+  /** Its input as JSON; undefined when no input could be made. */
   readonly example?: string
-  /** A request that a caller would send; undefined where it is too long to show. */
+  /** A request that a caller would send; undefined when it is too long to show. */
   readonly curl?: string | undefined
-  /** JSON, or a body in words. */
+  /** JSON, or a description of the body. */
   readonly answer?: string
   readonly problems: readonly Problem[]
 }
@@ -46,7 +46,7 @@ const error = (text: string): Problem => ({ level: 'error', text: `transform: ${
 const warning = (text: string): Problem => ({ level: 'warning', text: `transform: ${text}` })
 const hint = (text: string): Problem => ({ level: 'hint', text: `transform: ${text}` })
 
-/** Asks the author's own code once, as a server would: by the example of its schema, else of the model. */
+/** Calls the author's code once, as a server would: with its schema's example, else the model's. */
 export async function tryTransform(folder: TransformFolder): Promise<TriedTransform> {
   setEnvironment()
   const { transform: file } = folder
@@ -84,7 +84,7 @@ async function schemaMistakes({ described }: ThreadTransform): Promise<Problem[]
   return texts.filter(text => text !== undefined).map(error)
 }
 
-/** @returns why nothing can be sent by itself, in place of data */
+/** @returns the reason why no request can be made, instead of data */
 function dataFor(
   { described }: ThreadTransform,
   { signature }: Session,
@@ -113,7 +113,7 @@ interface Asking {
   readonly folder: TransformFolder
 }
 
-/** One call, by the codec of the server. */
+/** One call, through the server's codec. */
 async function ask(
   { opened, session, folder }: Asking,
   value: unknown,
@@ -169,7 +169,7 @@ function textOf(content: Content | undefined): string {
   return (typeof json === 'string' ? json : Buffer.concat(json).toString()).slice(0, LONGEST)
 }
 
-/** The server does not check answers, so that this is the place. */
+/** The server does not check answers, so they are checked here. */
 async function answerProblems(
   { described: { output, postprocess } }: ThreadTransform,
   content: Content | undefined,

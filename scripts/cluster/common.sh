@@ -1,4 +1,4 @@
-# What setup-cluster.sh and delete-cluster.sh share: how commands are run, shown and explained.
+# Shared by setup-cluster.sh and delete-cluster.sh: runs, shows and explains commands.
 # shellcheck shell=bash
 
 [ "${BASH_VERSINFO[0]}" -ge 4 ] || { echo "bash 4 or later is needed; this is $BASH_VERSION (macOS: brew install bash)" >&2; exit 3; }
@@ -15,13 +15,14 @@ readonly CODES_HELP="  2 USAGE          an option is unknown, or an answer was n
 
 dry_run=no
 context=
-# What is being done, for whoever reads why it failed.
+# The current step, for the error message.
 title=
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n%s\n' "== $* =="; }
 
-# fail CODE WHAT [LINE]...: what was wrong, and in the lines what to look at and what would be right.
+# fail CODE WHAT [LINE]...: says what was wrong; the lines say where to look and what would be
+# right.
 fail() {
   local code=$1 what=$2
   shift 2
@@ -33,7 +34,7 @@ fail() {
   exit "${CODES[$code]}"
 }
 
-# A command as it could be typed.
+# Prints a command as it could be typed.
 quoted() {
   local word text=
   for word in "$@"; do
@@ -45,7 +46,7 @@ quoted() {
   printf '%s' "${text% }"
 }
 
-# Runs a command; in a dry run shows it instead.
+# Runs a command, or shows it in a dry run.
 run() {
   if [ "$dry_run" = yes ]; then
     quoted "$@"
@@ -55,7 +56,7 @@ run() {
   fi
 }
 
-# What a command says that only looks. In a dry run it is shown, and said nothing.
+# Prints the output of a read-only command. A dry run shows the command and prints no output.
 ask() {
   if [ "$dry_run" = yes ]; then
     run "$@" >&3
@@ -65,7 +66,7 @@ ask() {
   answer=$("$@") || fail STEP_FAILED "$title: the cluster did not tell: $(quoted "$@")" 'Start again: what is done is not done again.'
   printf '%s' "$answer"
 }
-# What a dry run asks is shown where everything else is.
+# Shows the queries of a dry run with everything else.
 exec 3>&1
 
 kube() { run kubectl --context "$context" "$@"; }
@@ -78,7 +79,7 @@ exists() {
   [ -n "$found" ]
 }
 
-# Runs a command that may have to be said again: a webhook answers some seconds after its pod is ready.
+# Runs a command that may need a second try: a webhook answers some seconds after its pod is ready.
 again() {
   local tries=5 i
   for ((i = 1; i <= tries; i++)); do
@@ -98,14 +99,14 @@ available() {
   kube wait deployment --all --namespace "$1" --for=condition=Available --timeout=300s || not_ready "$1"
 }
 
-# established CRD...: waits until the API server knows these kinds.
+# established CRD...: waits until the API server serves these kinds.
 established() {
   kube wait --for=condition=Established --timeout=60s "${@/#/crd/}" ||
     fail TIMED_OUT "$title: the API server does not know its kinds yet" 'right would be: they are Established at once' \
       "to look further: $(quoted kubectl --context "$context" describe crd "$1")"
 }
 
-# not_ready NAMESPACE: ends the script, with what the namespace looks like.
+# not_ready NAMESPACE: exits, after printing the state of the namespace.
 not_ready() {
   local namespace=$1
   {
@@ -141,7 +142,7 @@ tool() {
   say "$name $found"
 }
 
-# That the cluster answers, is new enough, and lets everything be done that is to be done.
+# Checks that the cluster answers, is new enough, and grants every permission needed.
 fit_cluster() {
   local version allowed
   if [ "$dry_run" = yes ]; then
@@ -162,8 +163,9 @@ fit_cluster() {
   say "Kubernetes $version, context $context"
 }
 
-# What was installed, by this script alone: a ConfigMap in the cluster, a key a component, its version the value; "VERSION begun" while it
-# is not all there. What is there and not in it is somebody else's.
+# Records what this script installed: a ConfigMap in the cluster, with a key per component and its
+# version as value; "VERSION begun" while it is incomplete. Anything that is installed but not
+# recorded belongs to somebody else.
 readonly RECORD=onnx-function-setup
 recorded() { ask_kube get configmap "$RECORD" --namespace "$RECORD" --ignore-not-found --output "jsonpath={.data.$1}"; }
 record() { again kubectl --context "$context" patch configmap "$RECORD" --namespace "$RECORD" --type merge --patch "{\"data\":{\"$1\":$2}}"; }

@@ -1,17 +1,19 @@
-# What setup-cluster.sh installs, in this order, and delete-cluster.sh removes, in reverse. For each NAME:
-#   title_NAME     what it is called          version_NAME   the one to install
-#   there_NAME     whether some is there      install_NAME   installs it; may be done again after an interruption
-#   ready_NAME     waits for it               remove_NAME V  takes away what install_NAME of that version made
-#   users_NAME     kinds whose objects would go with it, by the names of their CRDs
+# Components that setup-cluster.sh installs, in this order, and delete-cluster.sh removes, in reverse.
+# For each NAME:
+#   title_NAME     its title                  version_NAME   the version to install
+#   there_NAME     whether any is installed   install_NAME   installs it; can be repeated after an interruption
+#   ready_NAME     waits for it               remove_NAME V  removes what install_NAME of that version created
+#   users_NAME     CRDs whose objects would be removed with it
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154,SC2317
 
-# What brings an aggregated API, KEDA and metrics-server, is removed early: where one of those does not answer, no namespace can be deleted.
+# Components with an aggregated API, KEDA and metrics-server, are removed early: while such an API
+# does not answer, no namespace can be deleted.
 readonly COMPONENTS=(cert_manager serving eventing kserve monitoring keda metrics_server classifier)
 
 knative() { echo "https://github.com/$1/releases/download/knative-v$2"; }
 delete() { kube delete --ignore-not-found --timeout=300s "$@"; }
 
-# --- cert-manager: makes the certificates of KServe's webhooks
+# --- cert-manager: issues the certificates of KServe's webhooks
 
 title_cert_manager='cert-manager'
 version_cert_manager=$CERT_MANAGER
@@ -22,7 +24,7 @@ install_cert_manager() { apply --filename "$(cert_manager_manifest "$CERT_MANAGE
 ready_cert_manager() { available cert-manager; }
 remove_cert_manager() { delete --filename "$(cert_manager_manifest "$1")"; }
 
-# --- Knative Serving, and Kourier, through which requests come in
+# --- Knative Serving, and Kourier as its ingress
 
 title_serving='Knative Serving with Kourier'
 version_serving="$SERVING,$KOURIER"
@@ -35,14 +37,16 @@ install_serving() {
   established services.serving.knative.dev images.caching.internal.knative.dev
   apply --filename "$release/serving-core.yaml"
   apply --filename "$(knative knative-extensions/net-kourier "$KOURIER")/kourier.yaml"
-  # Its settings are checked by its own webhook.
+  # Its own webhook validates its settings.
   available knative-serving
   again kubectl --context "$context" patch configmap config-network --namespace knative-serving --type merge \
     --patch '{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'
-  # Names that lead to this machine, where a port is forwarded to. Without a domain, routes are for the cluster alone.
+  # Host names that resolve to this machine, whose port is forwarded. Without a domain, routes are
+  # only for the cluster.
   again kubectl --context "$context" patch configmap config-domain --namespace knative-serving --type merge \
     --patch '{"data":{"127.0.0.1.sslip.io":""}}'
-  # Not needed for our manifests: feature flags (npm run check --prefix scripts/manifests checks), and registries-skipping-tag-resolving, whose default has dev.local.
+  # Not needed for our manifests: feature flags (checked by npm run check --prefix
+  # scripts/manifests), and registries-skipping-tag-resolving, whose default has dev.local.
 }
 ready_serving() {
   available knative-serving
@@ -56,7 +60,8 @@ remove_serving() {
   delete --filename "$release/serving-crds.yaml"
 }
 
-# --- Knative Eventing, with channels and a Broker in memory: the cluster's default, of which knative/eventing makes one
+# --- Knative Eventing, with in-memory channels and Broker: the cluster's default, which
+# knative/eventing uses
 
 title_eventing='Knative Eventing with the Broker in memory'
 version_eventing=$EVENTING
@@ -80,7 +85,7 @@ remove_eventing() {
   for ((i = ${#EVENTING_MANIFESTS[@]} - 1; i >= 0; i--)); do delete --filename "$release/${EVENTING_MANIFESTS[i]}"; done
 }
 
-# --- KServe, in Knative mode. Its runtimes are left out: kserve/runtimes has one for any ONNX model
+# --- KServe, in Knative mode, without its runtimes: kserve/runtimes has one for any ONNX model
 
 title_kserve='KServe in Knative mode'
 version_kserve=$KSERVE
@@ -92,7 +97,7 @@ there_kserve() { exists crd inferenceservices.serving.kserve.io; }
 chart() {
   local name=$1 state
   shift
-  # Helm refuses to go on where it was interrupted.
+  # Helm refuses to resume an interrupted installation.
   state=$(ask helm --kube-context "$context" list --namespace kserve --filter "^$name\$" --pending --output json)
   case $state in
     *'"status":"pending-install"'*) again helm --kube-context "$context" uninstall "$name" --namespace kserve ;;
@@ -103,7 +108,8 @@ chart() {
 }
 install_kserve() {
   chart kserve-crd
-  # Else it makes routes for Istio, and calls InferenceServices by a host that nobody serves.
+  # By default KServe makes routes for Istio, and calls InferenceServices by a host that is not
+  # served.
   chart kserve-resources --set kserve.controller.deploymentMode=Knative --set kserve.controller.gateway.disableIstioVirtualHost=true
 }
 ready_kserve() { available kserve; }
@@ -113,7 +119,8 @@ remove_kserve() {
   delete namespace kserve
 }
 
-# --- Prometheus, Grafana, kube-state-metrics, from monitoring/; and Knative's metrics, which are off by default
+# --- Prometheus, Grafana and kube-state-metrics, from monitoring/; and Knative's metrics, which are
+# off by default
 
 title_monitoring='Prometheus, Grafana, kube-state-metrics'
 version_monitoring="$PROMETHEUS,$GRAFANA,$KUBE_STATE_METRICS"
@@ -126,7 +133,7 @@ observe() {
   available "$1"
 }
 install_monitoring() {
-  # The dashboards are too large for what a client-side apply writes down.
+  # The dashboards exceed the annotation of a client-side apply.
   apply --server-side --kustomize monitoring
   if ! exists secret grafana-admin --namespace monitoring; then
     head -c 18 /dev/urandom | base64 | tr -d '\n' >"$scratch/password"
@@ -149,7 +156,7 @@ version_keda=$KEDA
 users_keda='scaledobjects.keda.sh scaledjobs.keda.sh'
 keda_manifest() { echo "https://github.com/kedacore/keda/releases/download/v$1/keda-$1.yaml"; }
 there_keda() { exists crd scaledobjects.keda.sh; }
-# Its resources are too large for what a client-side apply writes down.
+# Its resources exceed the annotation of a client-side apply.
 install_keda() { apply --server-side --filename "$(keda_manifest "$KEDA")"; }
 ready_keda() { available keda; }
 remove_keda() { delete --filename "$(keda_manifest "$1")"; }
@@ -163,7 +170,8 @@ metrics_server_manifest() { echo "https://github.com/kubernetes-sigs/metrics-ser
 there_metrics_server() { exists apiservice v1beta1.metrics.k8s.io; }
 install_metrics_server() {
   apply --filename "$(metrics_server_manifest "$METRICS_SERVER")"
-  # Kubelets of kind have certificates that nobody signed; elsewhere that would be let through in silence.
+  # kind's kubelets have self-signed certificates; on other clusters, skipping the check would hide
+  # an attack.
   local node
   node=$(ask_kube get nodes --output 'jsonpath={.items[0].spec.providerID}')
   [ "$dry_run" = no ] || node=$context
@@ -185,7 +193,7 @@ title_classifier='the iris classifier'
 version_classifier=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 users_classifier=
 readonly CLASSIFIER=knative/overlays/local
-# The image that the overlay names, which no registry has.
+# The image named by the overlay is in no registry.
 readonly LOCAL_IMAGE=dev.local/onnx-function:$version_classifier
 there_classifier() { exists services.serving.knative.dev iris-classifier --namespace default; }
 install_classifier() {
@@ -193,7 +201,7 @@ install_classifier() {
     apply --kustomize "$CLASSIFIER"
     return
   fi
-  # The same from a registry, without a change of the files.
+  # The same from a registry, without changing the files.
   local manifest=$scratch/classifier.yaml
   if [ "$dry_run" = yes ]; then
     say "$(quoted kubectl kustomize "$CLASSIFIER") | sed 's|$LOCAL_IMAGE|$image|; s|imagePullPolicy: Never|imagePullPolicy: IfNotPresent|' >$manifest"

@@ -1,22 +1,26 @@
-# Every version that setup-cluster.sh installs, here alone. A test holds what other files name to these; the images of Prometheus, Grafana
-# and kube-state-metrics stand a second time in monitoring/cluster, which can be applied without this script.
+# The only list of the versions that setup-cluster.sh installs. A test compares other files with
+# these. The images of Prometheus, Grafana and kube-state-metrics are repeated in
+# monitoring/cluster, which can be applied without this script.
 # shellcheck shell=bash disable=SC2034
 
-# The default node of kind 0.30.0, by its digest (kubernetes-sigs/kind v0.30.0: pkg/apis/config/defaults/image.go).
+# The default node of kind 0.30.0, by digest (kubernetes-sigs/kind v0.30.0:
+# pkg/apis/config/defaults/image.go).
 KIND_NODE=kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a
-# Of Kubernetes, what Knative 1.23 needs at least; of the tools, what the scripts were written for.
+# For Kubernetes, the minimum of Knative 1.23; for the tools, the versions that the scripts were
+# written for.
 KUBERNETES_LEAST=1.34
 KIND_LEAST=0.30
 KUBECTL_LEAST=1.32
 HELM_LEAST=3.13
 
-# The newest whose schemas, admission code and metrics the manifests were checked with. KServe 0.20's own tests have Knative 1.21.1
-# (kserve/kserve v0.20.0: kserve-deps.env).
+# The newest versions whose schemas, admission code and metrics the manifests were checked with.
+# KServe 0.20's own tests use Knative 1.21.1 (kserve/kserve v0.20.0: kserve-deps.env).
 SERVING=1.23.0
 KOURIER=1.23.0
 EVENTING=1.23.0
 KSERVE=0.20.0
-# KServe's webhooks need its certificates; this one is for Kubernetes 1.32 to 1.35 (cert-manager.io/docs/releases).
+# KServe's webhooks need its certificates; this version supports Kubernetes 1.32 to 1.35
+# (cert-manager.io/docs/releases).
 CERT_MANAGER=1.20.3
 KEDA=2.21.0
 METRICS_SERVER=0.8.1

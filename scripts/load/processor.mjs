@@ -1,4 +1,5 @@
-// What artillery.yml's scenarios call. Artillery gives each function its context, and by `events` takes counters and histograms.
+// Functions for artillery.yml's scenarios. Artillery passes its context to each function, and takes
+// counters and histograms through `events`.
 import * as http from 'node:http'
 import * as https from 'node:https'
 import { text } from 'node:stream/consumers'
@@ -6,17 +7,20 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 const { TARGET, HOST_HEADER, MODEL, WAKE_UPS = '20', SLEEP_SECONDS } = process.env
 
-/** How long until nothing runs any more: on a cluster the stable window and the grace period before the last pod goes. */
+/**
+ * How long until no pod runs: on a cluster, the stable window plus the grace period of the last
+ * pod.
+ */
 const SLEEPS = { local: 3, knative: 150, kserve: 150 }
 
 export async function chooseModel(context) {
   context.vars.model = MODEL ?? 'iris-classifier'
 }
 
-/** TARGET and HOST_HEADER win over artillery.yml. */
+/** TARGET and HOST_HEADER take precedence over artillery.yml. */
 export async function address(request) {
   if (TARGET !== undefined) {
-    // Not yet with its variables filled in, which URL would escape.
+    // Its variables are not filled in yet, and URL would escape them.
     const path = request.url.replace(/^https?:\/\/[^/]*/, '')
     request.url = TARGET.replace(/\/$/, '') + path
   }
@@ -47,7 +51,7 @@ export async function binary(request, context) {
   }
 }
 
-/** The request as a CloudEvent in binary mode. */
+/** The request as a CloudEvent in binary content mode. */
 export async function event(request) {
   request.headers = {
     ...request.headers,
@@ -73,7 +77,7 @@ export async function untilAsleep(context) {
   await wait(1_000 * Number(SLEEP_SECONDS ?? SLEEPS[context.vars.$environment] ?? SLEEPS.local))
 }
 
-/** A wake-up counts where it was one: where another process answered than the last time. */
+/** Counts as a wake-up when the answering process differs from the last one. */
 export async function recordWakeUp(request, { timings }, context, events) {
   const { vars } = context
   const total = timings.response - timings.start
@@ -99,7 +103,7 @@ export async function recordWakeUp(request, { timings }, context, events) {
   events.emit('histogram', 'cold.platform_ms', Math.max(0, total - ours))
 }
 
-/** Not by fetch, which sends no other Host than the address'. */
+/** Not with fetch, which cannot set another Host than the address. */
 function readMetrics(url) {
   const { get } = url.protocol === 'https:' ? https : http
   const headers = HOST_HEADER === undefined ? {} : { host: HOST_HEADER }

@@ -1,6 +1,8 @@
-/* What Artillery's own output does not show: how a run went over time, and the shares of a canary's versions. */
+/*
+ * Adds to Artillery's own output: a run's course over time, and the shares of a canary's versions.
+ */
 
-/** A stretch of time, or the whole run, in Artillery's own file (`--output`). */
+/** A period, or the whole run, in Artillery's own file (`--output`). */
 export interface Period {
   readonly firstMetricAt: number
   readonly lastMetricAt: number
@@ -17,7 +19,7 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP] = [920, 240, 56, 28, 26, 12]
 const COLORS = ['#0969da', '#8250df', '#bc4c00']
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 
-/** A document of two charts; nothing is loaded from elsewhere. */
+/** A document of two charts without external resources. */
 export function page(title: string, periods: readonly Period[]): string {
   const ordered = periods.toSorted((a, b) => a.firstMetricAt - b.firstMetricAt)
   const began = ordered[0]?.firstMetricAt ?? 0
@@ -73,7 +75,7 @@ function chart(seconds: readonly number[], lines: readonly Line[]): string {
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}">${axes.join('')}${drawn.join('')}</svg>`
 }
 
-/** A line for each version that answered: its share, and what it answered how often. */
+/** One line per version that answered: its share, and the count of each answer. */
 export function shares(counters: Period['counters']): string[] {
   const versions = Object.entries(counters).filter(([name]) => name.startsWith('canary.version.'))
   const all = sumOf(counters, /^canary\.version\./)

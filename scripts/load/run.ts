@@ -11,8 +11,9 @@ import manifest from './package.json' with { type: 'json' }
 import { type Period, page, shares } from './report.ts'
 
 /*
- * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]`: installs Artillery, where it is not, starts this server, where no other is meant, sends
- * artillery.yml's scenario of that name, and draws how it went over time.
+ * `node scripts/load/run.ts SCENARIO [--env ENVIRONMENT]`: installs Artillery if missing, starts
+ * this server unless another target is given, runs artillery.yml's scenario of that name, and draws
+ * its course over time.
  */
 
 const HELP = `node scripts/load/run.ts SCENARIO [--env local|knative|kserve] [--report FILE]
@@ -37,7 +38,7 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const project = here('../..')
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
-/** npm cannot say of a folder whether it is installed without taking as long as to install it. */
+/** Asking npm whether a folder is installed takes as long as installing it. */
 function install(): void {
   const installed = here('node_modules/artillery/package.json')
   if (
@@ -64,7 +65,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** The built server, or for cold its socket. @returns its address, once somebody listens */
+/** Starts the built server, or for `cold` its socket. @returns its address, once it listens */
 async function serve(scenario: string): Promise<{ process: ChildProcess; target: string }> {
   const port = await freePort()
   const node = [process.execPath, 'build/main.js']

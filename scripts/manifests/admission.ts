@@ -2,12 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Manifest } from './sources.ts'
 
-/** Go modules of their own: KServe pins older versions of Kubernetes than Knative Serving needs. */
+/** Separate Go modules: KServe pins older versions of Kubernetes than Knative Serving needs. */
 const PROGRAMS = ['knative', 'kserve'].map(name =>
   fileURLToPath(new URL(`admission/${name}`, import.meta.url)),
 )
 
-/** Kinds for which admission/ has a webhook. */
+/** Kinds that a webhook in admission/ validates. */
 const ASKED =
   /^(serving\.knative\.dev\/v1 Service|gateway\.networking\.k8s\.io\/v1 HTTPRoute|serving\.kserve\.io\/\S+ (InferenceService|(Cluster)?ServingRuntime))$/
 
@@ -16,10 +16,10 @@ export const isAsked = ({ apiVersion, kind }: Manifest) => ASKED.test(`${apiVers
 export const hasGo = spawnSync('go', ['version']).error === undefined
 
 /**
- * Asks the validation of Knative Serving, of KServe and of the Gateway API's CRDs, compiled from their own modules: some minutes the
- * first time.
- * @returns what they have against each object, in order
- * @throws {Error} if the program does not build, which Go explains on stderr
+ * Runs the validation of Knative Serving, of KServe and of the Gateway API's CRDs, compiled from
+ * their own modules: some minutes the first time.
+ * @returns each object's errors, in order
+ * @throws {Error} if the program does not build; Go prints why on stderr
  */
 export function askWebhooks(objects: readonly Manifest[]): string[][] {
   if (objects.length === 0) return []
@@ -27,7 +27,7 @@ export function askWebhooks(objects: readonly Manifest[]): string[][] {
   return objects.map((_, i) => said.flatMap(of => of[i] ?? []))
 }
 
-/** @returns what one program has against each object; null where it does not know the kind */
+/** @returns one program's errors per object; null for a kind that it does not know */
 function answers(folder: string, objects: readonly Manifest[]): (string[] | null)[] {
   const { status, stdout } = spawnSync('go', ['run', '.'], {
     cwd: folder,

@@ -14,13 +14,13 @@ import { checkTypesOfExample, EXAMPLE_FUNCTIONS } from './examples.ts'
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podsOf, typesOf } from './objects.ts'
 import { type Bundle, exampleOf, exists, type Manifest, parse, read } from './sources.ts'
 
-/** What a problem is about, and what it is. */
+/** A problem and the place it is about. */
 export type Problem = readonly [where: string, what: string]
 
-/** Everything that is compared; a test breaks it one part at a time. */
+/** All files that are compared; a test breaks them one part at a time. */
 export interface Project {
   readonly bundles: readonly Bundle[]
-  /** Texts of files that are no manifests, by path; undefined if there is none. */
+  /** Texts of files other than manifests, by path; undefined if missing. */
   readonly text: (path: string) => string | undefined
 }
 
@@ -29,16 +29,19 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
   text: path => (exists(path) ? read(path) : undefined),
 })
 
-/** What KServe reads of a predictor's environment, and not the function. */
+/** Variables of a predictor that KServe reads, and the function does not. */
 const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
-/** The image of kserve/canary, which runs nothing of the function, and the environment that its command reads. */
+/**
+ * The image of kserve/canary, which contains none of the function, and the environment of its
+ * command.
+ */
 const CANARY_IMAGE = 'onnx-function-canary'
 const CANARY_ENVIRONMENT = ['PROMETHEUS_URL']
 const CONSUMER = 'build/consumer.js'
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** That what is said in two places is the same in both. */
+/** Checks that facts stated in two places agree. */
 export const checkAgreement = (project: Project): Problem[] => [
   ...project.bundles.flatMap(bundle =>
     bundle.objects.flatMap(object =>
@@ -67,10 +70,10 @@ const knativeService = ({ bundles }: Project): Manifest =>
     .find(({ name }) => name === 'knative/base')
     ?.objects.find(object => kindOf(object) === KNATIVE_SERVICE)
 
-/** An image without registry, tag and digest. */
+/** The name of an image without registry, tag and digest. */
 const nameOf = (image: string) => /([^/:@]+)(:[^/]*)?(@.*)?$/.exec(image)?.[1]
 
-/** The image as the Service of Knative names it; everything else follows. */
+/** The image that the Knative Service names, which everything else must match. */
 const ourImage = (project: Project) =>
   nameOf(knativeService(project)?.spec.template.spec.containers[0].image)
 
@@ -93,7 +96,7 @@ const checkContainers = (object: Manifest, project: Project): string[] =>
     ]
   })
 
-/** That the canary's command takes its arguments, and reads its environment. */
+/** Checks the arguments and environment of the canary's command. */
 function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
   const refused = refusesArguments(args)
   return [
@@ -107,7 +110,7 @@ function checkCanary({ args = [], env = [] }: Manifest, at: string): string[] {
 const programOf = ({ args = [] }: Manifest): string =>
   args.find((argument: string) => argument.startsWith('build/')) ?? 'build/main.js'
 
-/** That a container's program is built, listens on its port, and answers its probes. */
+/** Checks that a container's program is built, listens on its port, and answers its probes. */
 function checkProgram(container: Manifest, at: string): string[] {
   const program = programOf(container)
   if (!isBuilt(program)) return [`${at}.args: npm run build makes no ${program}`]
@@ -139,7 +142,7 @@ type Variables = readonly { readonly name: string; readonly value?: string }[]
 const environmentOf = (variables: Variables) =>
   Object.fromEntries(variables.map(({ name, value }) => [name, value]))
 
-/** That the function knows every variable, and would start with these values. */
+/** Checks that the function knows every variable, and would start with these values. */
 function checkEnvironment(variables: Variables, at: string): string[] {
   const own = variables.filter(({ name }) => !PLATFORM_ENVIRONMENT.includes(name))
   const folder = environmentOf(own).MODEL_DIR
@@ -159,7 +162,7 @@ function checkEnvironment(variables: Variables, at: string): string[] {
   ]
 }
 
-/** That a pod may live until it has answered all that it took. */
+/** Checks that the grace period lets a pod answer all requests it accepted. */
 function checkTimes(object: Manifest): string[] {
   const [main] = containersOf(object)
   const pod = podsOf(object)[0]?.value
@@ -168,7 +171,8 @@ function checkTimes(object: Manifest): string[] {
   if (refusesEnvironment(environment) !== undefined) return []
   const { requestTimeoutMs, drainTimeoutMs, drainDelayMs } = configOf(environment)
   if (kindOf(object) === KNATIVE_SERVICE) {
-    // Of the grace period, which is timeoutSeconds, 30 s pass before TERM (knative/serving: pkg/queue/drain).
+    // The grace period is timeoutSeconds, and 30 s of it pass before TERM (knative/serving:
+    // pkg/queue/drain).
     const least = 30 + (requestTimeoutMs + drainTimeoutMs) / 1000
     const { timeoutSeconds = 300 } = pod
     return when(
@@ -205,7 +209,10 @@ const CHECKS: Readonly<
 
 const PING = 'dev.knative.sources.ping'
 
-/** That every type that is waited for is sent, and that the function's own replies do not come back to it. */
+/**
+ * Checks that every event type that is expected is sent, and that the function's replies do not
+ * come back to it.
+ */
 function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
   const example = exampleOf(bundle.name)
   if (example !== undefined) return checkTypesOfExample(object, bundle, { example, text })
@@ -229,7 +236,7 @@ function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string
   ])
 }
 
-/** The Service whose program is the function. */
+/** The Service that runs the function. */
 const functionName = ({ objects }: Bundle) =>
   objects.find(
     object => kindOf(object) === KNATIVE_SERVICE && !object.spec.template.spec.containers[0].args,
@@ -243,7 +250,7 @@ function checkCorrelation({ spec }: Manifest): string[] {
   )
 }
 
-/** That what is sent every minute is the shipped model's own sample. */
+/** Checks that the event sent each minute is the shipped model's own sample. */
 function checkSample({ spec }: Manifest): string[] {
   const { sample } = JSON.parse(read('models/iris/v1.0.0/model.json'))
   let request: Manifest
@@ -260,12 +267,12 @@ function checkSample({ spec }: Manifest): string[] {
   )
 }
 
-/** That a monitor selects pods of Services that are made. */
+/** Checks that a monitor selects pods of existing Services. */
 function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project): string[] {
   const made = bundles.flatMap(({ objects }) =>
     objects.flatMap(object => {
       if (kindOf(object) === KNATIVE_SERVICE) return [object.metadata.name]
-      // KServe's, in Knative mode.
+      // KServe's Services, in Knative mode.
       return object.kind === 'InferenceService' ? [`${object.metadata.name}-predictor`] : []
     }),
   )
@@ -276,18 +283,18 @@ function checkMonitor({ spec }: Manifest, _bundle: Bundle, { bundles }: Project)
     .map((name: string) => `spec.selector: nothing here makes a Knative Service "${name}"`)
 }
 
-/** All strings below a value whose key is that of a query. */
+/** All strings below a value whose key marks a query. */
 function queriesOf(value: unknown, key = ''): string[] {
   if (typeof value === 'string') return ['query', 'expr'].includes(key) ? [value] : []
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => queriesOf(inner, name))
 }
 
-// A recording rule's name has a colon, and is another series.
+// A colon in the name marks a recording rule: another series.
 const OUR_SERIES =
   /(?<![\w:])(?:inference_|cold_start_|model_|function_|dead_letters_)\w+(?![\w:])/g
 
-/** That a scaler or a rule asks for a metric that is there. */
+/** Checks that a scaler or a rule queries an existing metric. */
 function checkMetrics(object: Manifest): string[] {
   const queries = queriesOf(object.spec)
   const names = [
@@ -305,7 +312,10 @@ function checkMetrics(object: Manifest): string[] {
   ]
 }
 
-/** That a revision with a name is the same everywhere: Knative refuses another template under the same name. */
+/**
+ * Checks that a named revision is the same everywhere: Knative refuses another template under the
+ * same name.
+ */
 function checkRevisions({ bundles }: Project): Problem[] {
   const templates = new Map<string, { where: string; spec: string }>()
   return bundles.flatMap(({ name: where, objects }) =>
@@ -331,7 +341,7 @@ function checkRevisions({ bundles }: Project): Problem[] {
   )
 }
 
-/** Fields of func.yaml's deploy.options, and annotations of knative/base that say the same. */
+/** Fields of func.yaml's deploy.options, and the matching annotations of knative/base. */
 const SCALE = {
   min: 'min-scale',
   max: 'max-scale',
@@ -340,7 +350,7 @@ const SCALE = {
   utilization: 'target-utilization-percentage',
 }
 
-/** Pairs of what func.yaml and knative/base say: a path in each. */
+/** Matching fields of func.yaml and knative/base, as pairs of paths. */
 const SAME: readonly (readonly [func: string, service: string])[] = [
   ['name', 'metadata/name'],
   ['deploy/options/resources/limits/concurrency', 'spec/template/spec/containerConcurrency'],
@@ -357,7 +367,7 @@ const SAME: readonly (readonly [func: string, service: string])[] = [
   ['deploy/healthEndpoints/readiness', 'CONTAINER/readinessProbe/httpGet/path'],
 ]
 
-/** That func.yaml says what the Service of Knative says. */
+/** Checks that func.yaml agrees with the Knative Service. */
 function checkFunc(project: Project): string[] {
   const [func] = parse(project.text('func.yaml') ?? '', 'func.yaml')
   const service = knativeService(project)
@@ -390,7 +400,7 @@ function checkFunc(project: Project): string[] {
   ]
 }
 
-/** That an example is built and configured as the function itself is. */
+/** Checks that an example is built and configured like the function. */
 function checkFuncOfExample(file: string, project: Project): string[] {
   const [func] = parse(project.text(file) ?? '', file)
   const example = JSON.parse(project.text(file.replace('func.yaml', 'package.json')) ?? '{}')
@@ -400,7 +410,10 @@ function checkFuncOfExample(file: string, project: Project): string[] {
   ]
 }
 
-/** That builders use the scripts of package.json, and the Node that the function is tested with. */
+/**
+ * Checks that builders use package.json's scripts and the Node version that the function is tested
+ * with.
+ */
 function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project): string[] {
   const environment = environmentOf(func.build?.buildEnvs ?? [])
   const { BP_NODE_RUN_SCRIPTS: script, BP_NODE_VERSION: node, NODE_CMD: start } = environment
@@ -424,7 +437,7 @@ function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project):
       start !== scripts.start,
       `build.buildEnvs: NODE_CMD is "${start}"; package.json starts "${scripts.start}"`,
     ),
-    // Its run script goes by both (sclorg/s2i-nodejs-container: 24-minimal/s2i/bin/run).
+    // Its run script uses both (sclorg/s2i-nodejs-container: 24-minimal/s2i/bin/run).
     ...when(
       environment.INIT_WRAPPER !== 'false',
       'build.buildEnvs: NODE_CMD is heeded only if INIT_WRAPPER is false',
@@ -455,7 +468,7 @@ function checkSubscriptions(subscriptions: readonly Manifest[], { bundles }: Pro
   ])
 }
 
-/** That builders get all that the build is made of, and not what they make. */
+/** Checks that builders get every source of the build, and none of its output. */
 function checkFuncIgnore({ text }: Project): string[] {
   const ignored = (text('.funcignore') ?? '').split('\n')
   const needed = [...BUILT_FROM, 'models', 'scripts', 'package.json', 'package-lock.json', '.npmrc']
@@ -469,7 +482,9 @@ function checkFuncIgnore({ text }: Project): string[] {
   ]
 }
 
-/** That the image is made from all it needs; test/dockerfile.test.ts has the rest. */
+/**
+ * Checks that the image is built from all files it needs; test/dockerfile.test.ts checks the rest.
+ */
 function checkImage({ text }: Project): string[] {
   const ignore = (text('.dockerignore') ?? '').split('\n').map(line => line.replace(/\/$/, ''))
   return [
@@ -483,7 +498,7 @@ function checkImage({ text }: Project): string[] {
   ]
 }
 
-/** That compose runs what is deployed, and holds no password. */
+/** Checks that compose runs the deployed image, and holds no password. */
 function checkCompose(project: Project): string[] {
   const [{ services }] = parse(project.text('compose.yaml') ?? '', 'compose.yaml')
   const all = Object.entries<Manifest>(services)

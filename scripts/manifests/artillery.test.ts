@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { exists, parse, read } from './sources.ts'
 
-/* artillery.yml, without Artillery: what it names is there, and what is promised of it holds. */
+/*
+ * Checks artillery.yml without Artillery: every name it uses exists, and its documented promises
+ * hold.
+ */
 
 const [script] = parse(read('artillery.yml'), 'artillery.yml')
 const { config, scenarios, 'x-load': own } = script
@@ -11,7 +14,7 @@ const processor: Record<string, unknown> = await import(
 )
 const names = scenarios.map(({ name }: { name: string }) => name)
 
-/** The values of all fields of that name, wherever they are. */
+/** The values of all fields of that name, at any depth. */
 function found(value: unknown, field: string): unknown[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => [

@@ -7,9 +7,11 @@ import { kindOf } from './objects.ts'
 import { readSchemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse, read } from './sources.ts'
 
-/* That each mistake of mistakes.yaml is noticed, in one manifest of its kind. */
+/* Tests that each mistake of mistakes.yaml is found, in one manifest of its kind. */
 
-/** What is done, the field, its value (null: none), and what the check says; in one bundle, if it is given. */
+/**
+ * The mistake, the field, its value (null: none), and the check's message; in one bundle, if given.
+ */
 type Mistake = readonly [what: string, at: string, value: unknown, says: string, only?: string]
 type TextMistake = readonly [file: string, what: string, from: string, to: string, says: string]
 
@@ -18,7 +20,10 @@ const [{ any, canary, texts, ...MISTAKES }] = parse(
   'mistakes.yaml',
 ) as [Record<string, readonly Mistake[]> & { texts: readonly TextMistake[] }]
 
-/** Folders, as --schemas takes them, with colons between; without them, what only a schema notices is skipped. */
+/**
+ * Folders as for --schemas, separated by colons; without them, mistakes that only a schema finds
+ * are skipped.
+ */
 const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder => folder !== ''))
 const project = theProject(findBundles())
 const NO_SCHEMA = 'there is no schema; SCHEMAS names folders of them'
@@ -39,7 +44,7 @@ function withMistake(manifest: Manifest, [, at, value]: Mistake): Manifest {
   return copy
 }
 
-/** A manifest with a mistake; its bundle beside the one that the rest is compared with. */
+/** A manifest with a mistake, and its bundle, compared with the other bundles. */
 interface Case {
   readonly mistake: Mistake
   readonly object: Manifest
@@ -74,7 +79,7 @@ automountServiceAccountToken: false`,
   ),
   beside: [],
 }
-// A part is noticed in the whole that it is built into.
+// A mistake in a part is found in the whole that includes it.
 const originals = project.bundles
   .filter(({ whole }) => whole)
   .flatMap(bundle => bundle.objects.map(object => ({ bundle, object })))
@@ -95,7 +100,7 @@ const canaryCases = canary?.map(mistake =>
   caseOf(canaries, canaries.objects[0], mistake),
 ) as readonly Case[]
 
-/** What Serving and KServe say of all manifests, asked at once. */
+/** The errors of Serving and KServe for all manifests, from one call. */
 const asked = [
   ...originals,
   { object: canaries.objects[0] },
@@ -108,7 +113,10 @@ const admitted = new Map(askWebhooks(asked).map((said, i) => [asked[i], said]))
 
 const problemsOf = (of: Project) => checkAll(of, schemas).map(problem => problem.join(': '))
 
-/** Fails if neither our checks nor the webhooks notice it. @returns why it cannot be told */
+/**
+ * Fails if neither our checks nor the webhooks find it. @returns the reason why the check cannot
+ * run
+ */
 function missed({ mistake, object, project }: Case): string | undefined {
   const said = [...problemsOf(project), ...(admitted.get(object) ?? [])].join('\n')
   if (new RegExp(mistake[3]).test(said)) return undefined
@@ -128,7 +136,7 @@ test('nothing is wrong with the manifests as they are', () => {
   assert.deepEqual(admitted.get(canaries.objects[0]) ?? [], [])
 })
 
-/** A test of its own for each. */
+/** One test per mistake. */
 function testEach(made: readonly Case[]): void {
   for (const one of made) {
     test(`${one.mistake[0]} is noticed`, t => {

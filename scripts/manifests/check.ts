@@ -1,11 +1,11 @@
 /*
  * Checks every manifest of the project without a cluster:
  *
- *   npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
+ * npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
  *
- * kustomize builds each folder; then come strict schemas, if there are any, the admission code of Knative Serving, KServe and the
- * Gateway API, if there is Go, what policy.yaml demands, that objects named are there, and that what is said in two places is the same in both.
- * Exits with 1 and a line for each problem.
+ * kustomize builds each folder. Then come strict schemas, if available; the admission code of
+ * Knative Serving, KServe and the Gateway API, if Go is available; policy.yaml's rules; references
+ * between objects; and agreement between files. Exits with 1 and a line for each problem.
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -17,7 +17,7 @@ import { checkReferences } from './references.ts'
 import { readSchemas, type Schemas } from './schemas.ts'
 import { type Bundle, findBundles, type Manifest, parse } from './sources.ts'
 
-/** One check of every object, with its place before what it says. */
+/** Runs one check on every object, and prefixes its messages with the object's place. */
 const checkEach = (
   bundles: readonly Bundle[],
   check: (object: Manifest, bundle: Bundle) => readonly string[],
@@ -43,7 +43,7 @@ export const checkFuncSchema = ({ text }: Pick<Project, 'text'>, { func }: Schem
     (func?.(parse(text(file) ?? '', file)[0]) ?? []).map((what): Problem => [file, what]),
   )
 
-/** All but the webhooks; what has no schema stays unsaid here. */
+/** All checks except the webhooks; kinds without a schema are not reported here. */
 export const checkAll = (project: Project, schemas: Schemas): Problem[] => [
   ...checkEach(
     project.bundles,
@@ -62,7 +62,7 @@ function main(): void {
     options: { schemas: { type: 'string', multiple: true, default: [] } },
   })
   const bundles = findBundles()
-  // npm runs this in the package's folder, and says where it was called.
+  // npm runs this in the package's folder, and passes the caller's folder in INIT_CWD.
   const from = process.env.INIT_CWD ?? ''
   const schemas = readSchemas(values.schemas.map(folder => resolve(from, folder)))
   const problems = checkAll(theProject(bundles), schemas)
@@ -71,7 +71,7 @@ function main(): void {
   const kinds = new Set(objects.map(({ apiVersion, kind }) => `${kind} (${apiVersion})`))
   const unchecked = [...kinds].filter(known => {
     const [, kind, apiVersion] = /^(\S+) \((.*)\)$/.exec(known) ?? []
-    // The Gateway API's own CRD, schema and all, is part of its admission code.
+    // The Gateway API's admission code includes its CRD and schema.
     if (kind === 'HTTPRoute' && hasGo) return false
     return schemas.of(apiVersion as string, kind as string) === undefined
   })

@@ -7,7 +7,7 @@ import { readOptions } from '../../kserve/canary/options.ts'
 import { currentInterface } from '../release/interface.ts'
 import { PROJECT } from './sources.ts'
 
-/* What manifests are compared with, as the code itself has it. */
+/* The code's own data, with which manifests are compared. */
 
 const { routes, metrics } = currentInterface()
 
@@ -15,19 +15,19 @@ export const PORT = Number(VARIABLES.PORT.default)
 
 export const isVariable = (name: string) => name in VARIABLES
 
-/** Whether the function answers GET of that path. */
+/** Whether the function answers GET on that path. */
 export const answers = (path: string) => routes.includes(`GET ${path}`)
 
-/** Names of series, those of histograms too. */
+/** Names of series, including those of histograms. */
 export const SERIES: ReadonlySet<string> = new Set(
   metrics.flatMap(name => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]),
 )
 
-/** The configuration that an environment makes. @throws {Error} as the function refuses to start */
+/** The configuration from an environment. @throws {Error} as when the function refuses to start */
 export const configOf = (environment: Readonly<Record<string, string | undefined>>) =>
   readConfig(environment)
 
-/** Why the command that judges a canary refuses its arguments. */
+/** Why the canary's command refuses its arguments. */
 export const refusesArguments = (args: readonly string[]) => messageOf(() => readOptions([...args]))
 
 /** Why the function would not start with that environment. */
@@ -52,10 +52,10 @@ export const replyTo = (event: Readonly<Record<string, string>>) =>
     { contentType: 'application/json' },
   ) as Readonly<Record<string, string>>
 
-/** Whether the build has made that program. */
+/** Whether the build includes that program. */
 export const isBuilt = (program: string) => existsSync(join(PROJECT, program))
 
-/** Folders of ours that the build was made of, by its source maps. */
+/** Our folders that went into the build, by its source maps. */
 export const BUILT_FROM: ReadonlySet<string> = new Set(
   globSync('build/*.js.map', { cwd: PROJECT })
     .flatMap(

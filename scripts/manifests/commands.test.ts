@@ -14,13 +14,13 @@ const PAGES = [
   ...FOLDERS.flatMap(filesBelow).filter(path => path.endsWith('.md') && !path.includes('/.')),
 ]
 const { scripts } = JSON.parse(read('package.json'))
-/** A path from here, and not the end of another one. */
+/** A path from this folder, not the end of another path. */
 const PATH = new RegExp(`(?<![\\w./@-])(?:${FOLDERS.join('|')})/[\\w./-]*\\w`, 'g')
 
-/** Where a page's commands are typed: an example's in its folder. */
+/** The working folder of a page's commands: for an example, its own. */
 const folderOf = (page: string) => exampleOf(page) ?? '.'
 
-/** The shell commands a page shows, a block at a time. */
+/** The shell commands of a page, one block at a time. */
 const blocks = (page: string) =>
   [...read(page).matchAll(/^( *)```sh\n([\s\S]*?)^ *```/gm)].map(([, indent = '', text = '']) =>
     text.replaceAll(`\n${indent}`, '\n'),
@@ -35,11 +35,11 @@ for (const page of PAGES) {
 
     test(`${page}: commands ${i + 1} name what is there`, () => {
       const missing = [
-        // Of other packages test/repository/contributing.test.ts asks.
+        // test/repository/contributing.test.ts checks other packages.
         ...[...block.matchAll(/npm run (?:--silent )?([\w:-]+)(?!.*--prefix)/g)]
           .filter(([, script]) => !(String(script) in scripts))
           .map(([command]) => command),
-        // What has a dot before its name is made by a command.
+        // A name that starts with a dot is created by a command.
         ...[...block.matchAll(PATH)]
           .map(([path]) => path)
           .filter(path => !path.includes('/.') && !exists(path)),

@@ -2,7 +2,7 @@ import { globSync } from 'node:fs'
 import { KNATIVE_SERVICE, kindOf, typesOf } from './objects.ts'
 import { type Bundle, type Manifest, PROJECT } from './sources.ts'
 
-/** The files by which func deploys examples. */
+/** The files with which func deploys examples. */
 export const EXAMPLE_FUNCTIONS = globSync('examples/*/func.yaml', { cwd: PROJECT })
 
 /** A file of the project, by its path. */
@@ -11,8 +11,8 @@ type Text = (path: string) => string | undefined
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
 /**
- * That an example's function gets what its README sends, and others get what its transform replies
- * with: there a reply's type is the author's.
+ * Checks that an example's function receives the type that its README sends, and that other
+ * services receive its transform's reply type, which the author chooses.
  */
 export function checkTypesOfExample(
   trigger: Manifest,

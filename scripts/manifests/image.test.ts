@@ -17,7 +17,7 @@ test('an image named in kubernetes/image is the one that everything runs, but fo
     file,
     readFileSync(file, 'utf8').replace(/newTag: .*/, `newName: ${yours}\n  newTag: "7"`),
   )
-  // An example is a project of its own, which names the image itself.
+  // An example is a separate project, which names the image itself.
   const builds = findBundles().filter(
     ({ name }) => !name.endsWith('.yaml') && exampleOf(name) === undefined,
   )

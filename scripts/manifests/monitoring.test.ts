@@ -1,4 +1,4 @@
-/* What monitoring/ applies: other people's programs, held to the rules that are for every pod. */
+/* monitoring/ applies third-party programs; they must meet the rules for every pod. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { podsOf } from './objects.ts'
@@ -34,7 +34,7 @@ for (const deployment of deployments) {
       ...checkPolicy(deployment),
       ...checkPolicy(named('Namespace', 'monitoring')),
       ...checkReferences(named('Namespace', 'monitoring'), bundle),
-      // Tokens are the next but one test's.
+      // Tokens are tested below.
       ...checkReferences(deployment, bundle).filter(problem => !problem.includes('Token')),
     ]
     assert.deepEqual(problems, [])

@@ -2,13 +2,13 @@ import type { Manifest } from './sources.ts'
 
 export const KNATIVE_SERVICE = 'serving.knative.dev/Service'
 
-/** A kind, told apart from another group's kind of the same name. */
+/** A kind, distinct from another group's kind of the same name. */
 export const kindOf = ({ apiVersion, kind }: Manifest): string => {
   const [group] = apiVersion.split('/')
   return kind === 'Service' && group !== 'v1' ? `${group}/Service` : kind
 }
 
-/** Where the pods of a kind are; of an InferenceService, those of its canaries too. */
+/** Paths to a kind's pods; for an InferenceService, including its canaries'. */
 const PODS: Readonly<Record<string, readonly string[]>> = {
   [KNATIVE_SERVICE]: ['spec/template/spec'],
   Deployment: ['spec/template/spec'],
@@ -19,13 +19,15 @@ const PODS: Readonly<Record<string, readonly string[]>> = {
   ClusterServingRuntime: ['spec'],
 }
 
-/** A value, and where it was found, as messages name it. */
+/** A value, and its path for messages. */
 export interface Found {
   readonly at: string
   readonly value: Manifest
 }
 
-/** Every field that a path leads to, in which `*` is every item. One that is missing has the value undefined. */
+/**
+ * Every field that a path matches; `*` matches every item. A missing field has the value undefined.
+ */
 export function find(value: Manifest, path: string, at = ''): Found[] {
   if (path === '') return [{ at, value }]
   const [key = '', ...rest] = path.split('/')
@@ -39,16 +41,16 @@ export function find(value: Manifest, path: string, at = ''): Found[] {
   return rest.includes('*') ? [] : [{ at: join(path.replaceAll('/', '.')), value: undefined }]
 }
 
-/** The pods that an object makes. */
+/** The pods that an object creates. */
 export const podsOf = (object: Manifest): readonly Found[] =>
   (PODS[kindOf(object)] ?? []).flatMap(path => find(object, path))
 
-/** Everything that makes a container; a model's runtime brings its own. */
+/** Every object that creates a container; a model's runtime brings its own. */
 export const containersOf = (object: Manifest): readonly Found[] =>
   podsOf(object).flatMap(({ value, at }) =>
     (value?.containers ?? []).map((container: Manifest) => ({
       at: `${at}.containers`,
-      // A pod's security context holds for its containers.
+      // A pod's security context applies to its containers.
       value: {
         ...container,
         securityContext: { ...value.securityContext, ...container.securityContext },
@@ -56,10 +58,10 @@ export const containersOf = (object: Manifest): readonly Found[] =>
     })),
   )
 
-/** Labels of the pods that a Deployment makes. */
+/** Labels of the pods that a Deployment creates. */
 export const podLabelsOf = (object: Manifest): Readonly<Record<string, string>> =>
   object.spec.template.metadata?.labels ?? {}
 
-/** The types of events that a Trigger filters by. */
+/** The event types that a Trigger filters by. */
 export const typesOf = (trigger: Manifest): string[] =>
   find(trigger, 'spec/filters/*/exact/type').flatMap(({ value }) => value ?? [])

@@ -16,7 +16,7 @@ const POLICY = readPolicy()
 function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   const ajv = new Ajv({ strict: false, allErrors: true, verbose: true })
   const [policy] = parse(readFileSync(new URL(FILE, import.meta.url), 'utf8'), FILE)
-  // A schema that two kinds share is one object, and is compiled once.
+  // A schema that two kinds share is one object, compiled once.
   const compiled = new Map<object, ValidateFunction>()
   const compile = (schema: Manifest) => {
     const known = compiled.get(schema) ?? ajv.compile(schema)
@@ -39,10 +39,10 @@ function readPolicy(): ReadonlyMap<string, readonly Demand[]> {
   )
 }
 
-/** Kinds about which policy.yaml says something. */
+/** Kinds with rules in policy.yaml. */
 export const KINDS: readonly string[] = [...POLICY.keys()]
 
-/** What policy.yaml has against an object, and against the containers that it makes. */
+/** policy.yaml's complaints about an object and its containers. */
 export const checkPolicy = (object: Manifest): string[] => [
   ...demand(kindOf(object), object, ''),
   ...containersOf(object).flatMap(({ value, at }) => demand('Container', value, at)),
@@ -56,7 +56,7 @@ const demand = (kind: string, value: Manifest, within: string): string[] =>
     }),
   )
 
-/** One line for a field, however much of the schema it breaks: the last error is the outermost. */
+/** One line per field, however much of the schema it violates: the last error is the outermost. */
 function explain(at: string, errors: readonly ErrorObject[], why: string): string {
   const reasons = errors.map(({ parentSchema }) => parentSchema?.description).filter(Boolean)
   const { instancePath, keyword, params, message, data } = errors.at(-1) as ErrorObject

@@ -1,13 +1,13 @@
 import { containersOf, find, KNATIVE_SERVICE, kindOf, podLabelsOf, podsOf } from './objects.ts'
 import type { Bundle, Manifest } from './sources.ts'
 
-/** An object that a field names; what the field itself does not say is said here. */
+/** An object that a field names, with defaults for the parts that the field leaves out. */
 type Target = Readonly<Partial<Record<'apiVersion' | 'kind', string>>>
 
 const BROKER: Target = { apiVersion: 'eventing.knative.dev/v1', kind: 'Broker' }
 const DEPLOYMENT: Target = { apiVersion: 'apps/v1', kind: 'Deployment' }
 
-/** Fields that name an object by kind and name, or by its name alone: it must be applied with the one that names it. */
+/** Fields that name an object by kind and name, or by name alone: both must be applied together. */
 const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   Broker: { 'spec/delivery/deadLetterSink/ref': {} },
   Trigger: {
@@ -32,7 +32,10 @@ const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
 }
 
-/** Ports of a Service that is applied, or that KServe makes of a predictor in Standard mode, with port 80. */
+/**
+ * Ports of a Service that is applied, or that KServe creates for a predictor in Standard mode, with
+ * port 80.
+ */
 function servicePorts(name: string, { objects }: Bundle): readonly number[] | undefined {
   const service = objects.find(
     object => kindOf(object) === 'Service' && object.metadata.name === name,
@@ -48,7 +51,7 @@ function servicePorts(name: string, { objects }: Bundle): readonly number[] | un
   return predictors.includes(name) ? [80] : undefined
 }
 
-/** Labels that Knative and KServe put on the pods of the object that has that name. */
+/** Labels that Knative and KServe set on the pods of the object of that name. */
 const OWNERS: Readonly<Record<string, string>> = {
   'serving.knative.dev/service': KNATIVE_SERVICE,
   'serving.kserve.io/inferenceservice': 'InferenceService',
@@ -56,7 +59,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 const when = (wrong: boolean, message: string) => (wrong ? [message] : [])
 
-/** What an object says about others that are applied with it, and that is not so. */
+/** Wrong references from an object to others that are applied with it. */
 export const checkReferences = (object: Manifest, bundle: Bundle): string[] => [
   ...checkNames(object, bundle),
   ...(CHECKS[kindOf(object)]?.(object, bundle) ?? []),
@@ -123,7 +126,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
     find(object, path).map(found => ({ ...found, target })),
   )
   return fields.flatMap(({ at, value, target }) => {
-    // policy.yaml says which of them must be there; a URI names nothing of ours.
+    // policy.yaml says which of them are required; a URI names no object of ours.
     if (value === undefined) return []
     const { name, ...named } = typeof value === 'string' ? { name: value } : value
     const { apiVersion, kind } = { ...named, ...target }
@@ -136,7 +139,7 @@ function checkNames(object: Manifest, { objects, beside, whole }: Bundle): strin
   })
 }
 
-/** Only what is granted something asks Kubernetes for anything, and so has a token. */
+/** Only pods with permissions call Kubernetes, and so need a token. */
 function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
   if (kindOf(object).endsWith('ServingRuntime')) return []
   const isThere = (name: string) =>
@@ -147,7 +150,7 @@ function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
         kind === 'RoleBinding' && subjects.some((subject: Manifest) => subject.name === name),
     )
   return podsOf(object).flatMap(({ at, value: pod }) => {
-    // A model and nothing else: the namespace's defaults are for everything.
+    // A model without containers takes the namespace's defaults.
     if (pod === undefined || Object.keys(pod).every(field => field === 'model')) return []
     const account = pod.serviceAccountName
     if (account === undefined)
@@ -168,7 +171,7 @@ function checkAccounts(object: Manifest, { objects, whole }: Bundle): string[] {
 
 function checkNamespace({ metadata }: Manifest, { objects }: Bundle): string[] {
   const level = metadata.labels?.['pod-security.kubernetes.io/enforce']
-  // KServe puts containers of its own into its pods.
+  // KServe adds its own containers to its pods.
   const ours = objects.some(object => [KNATIVE_SERVICE, 'Deployment'].includes(kindOf(object)))
   const elsewhere = objects.filter(
     ({ metadata: { namespace } }) => namespace !== undefined && namespace !== metadata.name,
@@ -210,7 +213,7 @@ function checkProbes(container: Manifest, at: string): string[] {
   })
 }
 
-/** That a label selector finds the pods of a Deployment. */
+/** Checks that a label selector matches the pods of a Deployment. */
 function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle): string[] {
   const wanted = Object.entries(labels ?? {})
   const found = objects.some(
@@ -221,7 +224,7 @@ function checkSelects(labels: Manifest, at: string, { objects, whole }: Bundle):
   return when(whole && (!found || wanted.length === 0), `${at} selects no Deployment's pods`)
 }
 
-/** That a policy is for pods of what is applied with it. */
+/** Checks that a policy selects pods of applied objects. */
 function checkSelectedPods(selector: Manifest, bundle: Bundle): string[] {
   const { matchLabels = {}, matchExpressions = [] } = selector
   const named = [
@@ -248,7 +251,7 @@ const portsOf = ({ objects }: Bundle): ReadonlySet<unknown> =>
       .flatMap(({ name, containerPort }: Manifest) => [name, containerPort]),
   )
 
-/** That a metric of a container is of one that is there. */
+/** Checks that a container metric is of an existing container. */
 function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle): string[] {
   const names = objects.flatMap(containersOf).map(({ value }) => value.name)
   return metrics
@@ -257,7 +260,7 @@ function checkMeasured(metrics: readonly Manifest[], { objects, whole }: Bundle)
     .map(name => `spec.metrics: there is no container "${name}"`)
 }
 
-/** A Deployment with a number of its own takes it back from its scaler, at each apply. */
+/** A Deployment with `replicas` overrides its scaler at each apply. */
 const ownReplicas = ({ objects }: Bundle) =>
   objects
     .filter(object => kindOf(object) === 'Deployment' && object.spec.replicas !== undefined)

@@ -75,7 +75,7 @@ suite('what a release hands out', () => {
   test('is the same, byte for byte, when it is made again', () => {
     const first = readFileSync(assets('SHA256SUMS'), 'utf8')
     make()
-    // npm gives a bill of materials a number and a time of its own.
+    // npm gives a bill of materials its own number and time.
     const withoutBill = (sums: string) =>
       sums.split('\n').filter(line => !line.endsWith('.cdx.json'))
     assert.deepEqual(withoutBill(readFileSync(assets('SHA256SUMS'), 'utf8')), withoutBill(first))

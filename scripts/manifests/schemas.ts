@@ -3,20 +3,21 @@ import { join } from 'node:path'
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { type Manifest, parse } from './sources.ts'
 
-/** What a schema has against a value, one line each. */
+/** A schema's errors for a value, one line each. */
 export type Validate = (value: unknown) => string[]
 
 export interface Schemas {
-  /** Undefined where no schema is known for that kind. */
+  /** Undefined when no schema is known for that kind. */
   readonly of: (apiVersion: string, kind: string) => Validate | undefined
   /** For func.yaml. */
   readonly func: Validate | undefined
 }
 
 /**
- * Reads every schema in the folders: CustomResourceDefinitions (one a file, many, or the List that `kubectl get crd -o yaml` prints),
- * a cluster's OpenAPI document (`kubectl get --raw /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml.
- * They are made strict: a field they do not know is an error, as it is to `kubectl apply`.
+ * Reads every schema in the folders: CustomResourceDefinitions (one per file, many, or the List
+ * that `kubectl get crd -o yaml` prints), a cluster's OpenAPI document (`kubectl get --raw
+ * /openapi/v2`) for Kubernetes' own kinds, and func's schema of func.yaml. They are made strict: an
+ * unknown field is an error, as it is to `kubectl apply`.
  */
 export function readSchemas(folders: readonly string[]): Schemas {
   const files = folders.flatMap(filesIn).map(path => ({ path, text: readFileSync(path, 'utf8') }))
@@ -25,7 +26,7 @@ export function readSchemas(folders: readonly string[]): Schemas {
     ({ path, text }) =>
       path.endsWith('.json') && text.includes('"x-kubernetes-group-version-kind"'),
   )
-  // Version 2 of OpenAPI; Kubernetes' module has version 3 beside it.
+  // Version 2 of OpenAPI; Kubernetes' module also contains version 3.
   const documents = openApi
     .map(({ text }) => JSON.parse(text))
     .filter(({ definitions }) => definitions !== undefined)
@@ -90,7 +91,10 @@ function filesIn(folder: string): string[] {
 
 const STRING = { type: 'string' }
 const STRINGS = { type: 'object', additionalProperties: STRING }
-/** A CustomResourceDefinition leaves metadata to Kubernetes; of it, what a manifest may say. */
+/**
+ * A CustomResourceDefinition leaves metadata to Kubernetes; these are the fields that a manifest
+ * may use.
+ */
 const METADATA = {
   type: 'object',
   required: ['name'],
@@ -123,7 +127,7 @@ function strict(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(strict)
   if (typeof schema !== 'object' || schema === null) return schema
   const { description, $schema, default: _, ...given } = schema as Manifest
-  // Quantities and ports: Kubernetes says "string" and takes numbers too.
+  // Quantities and ports: Kubernetes declares "string", but accepts numbers too.
   if (given.type === 'string' && given.format === 'int-or-string')
     return { type: ['integer', 'string'] }
   if (isQuantity(description)) return { type: ['number', 'string'] }
@@ -136,14 +140,14 @@ function strict(schema: unknown): unknown {
         )
       : strict(value)
   }
-  // Go's way to say that case does not matter.
+  // Go's syntax for a case-insensitive match.
   if (typeof given.pattern === 'string')
     made.pattern = given.pattern.replace(/^\^\(\?i\)(.*)\$$/, '^(?i:$1)$')
   if (given['x-kubernetes-int-or-string'] === true && given.anyOf === undefined)
     made.type = ['integer', 'string']
   if (given.nullable === true && typeof made.type === 'string') made.type = [made.type, 'null']
-  // Where a schema keeps fields it does not know although it lists some, as Knative's Triggers and Brokers do for what is experimental,
-  // the cluster would take a misspelt one without a word: here it is an error all the same.
+  // Some schemas list fields but keep unknown ones, as Knative's Triggers and Brokers do for
+  // experimental fields. The cluster would silently accept a misspelt field; here it is an error.
   if (given.properties?.backoffDelay !== undefined)
     made.properties = { ...EXPERIMENTAL_DELIVERY, ...made.properties }
   if (given.properties !== undefined && given.additionalProperties === undefined)
@@ -158,5 +162,5 @@ const isQuantity = (description: unknown) =>
 /** Fields of a delivery that its schema leaves out (knative/eventing: pkg/apis/duck/v1/delivery_types.go). */
 const EXPERIMENTAL_DELIVERY = { timeout: STRING, retryAfterMax: STRING, format: STRING }
 
-/** Keywords whose value is a map from names, which may be called like keywords, to schemas. */
+/** Keywords whose value maps names to schemas; such a name may look like a keyword. */
 const NAMED = new Set(['properties', 'patternProperties', 'definitions'])

@@ -6,31 +6,34 @@ import { parseAllDocuments } from 'yaml'
 
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** A Kubernetes object; fields are looked at by the rules that know them. */
+/** A Kubernetes object; the rules interpret its fields. */
 // biome-ignore lint/suspicious/noExplicitAny: what is in it is what is to be found out
 export type Manifest = any
 
-/** What one `kubectl apply` would send. */
+/** The objects that one `kubectl apply` would send. */
 export interface Bundle {
-  /** The folder of a kustomization, or a file that stands alone. */
+  /** The folder of a kustomization, or a single file. */
   readonly name: string
-  /** Nothing else is built from it, so what it refers to must be in it. */
+  /** No other bundle includes it, so it must contain everything it refers to. */
   readonly whole: boolean
   readonly objects: readonly Manifest[]
-  /** What is there besides: for a file that stands alone, all that is built; for an example, what func deploys. */
+  /**
+   * Objects that exist elsewhere: for a single file, everything that is built; for an example, what
+   * func deploys.
+   */
   readonly beside: readonly Manifest[]
 }
 
-/** Where manifests are; a folder that is not there yet has none. */
+/** Folders with manifests; a folder that does not exist yet has none. */
 const FOLDERS = ['knative', 'kserve', 'kubernetes', 'monitoring', 'examples']
 
-/** Other people's programs, which no rule for ours is about: monitoring.test.ts is for them. */
+/** Third-party programs, exempt from the rules for ours; monitoring.test.ts checks them. */
 const OTHERS = /^monitoring\/(kustomization\.yaml$|cluster\/)/
 
 export const read = (path: string) => readFileSync(join(PROJECT, path), 'utf8')
 export const exists = (path: string) => existsSync(join(PROJECT, path))
 
-/** @throws {Error} naming the file that is no YAML */
+/** @throws {Error} naming the file that is not YAML */
 export function parse(text: string, name: string): Manifest[] {
   return parseAllDocuments(text, { merge: true })
     .filter(document => document.contents !== null)
@@ -41,7 +44,7 @@ export function parse(text: string, name: string): Manifest[] {
     })
 }
 
-/** @returns paths from the project's folder of all files below `folder` */
+/** @returns paths, relative to the project, of all files below `folder` */
 export function filesBelow(folder: string): string[] {
   if (!exists(folder)) return []
   return readdirSync(join(PROJECT, folder), { withFileTypes: true }).flatMap(entry => {
@@ -51,10 +54,10 @@ export function filesBelow(folder: string): string[] {
   })
 }
 
-/** The example that a path is in: a project of its own. */
+/** The example that contains a path: a separate project. */
 export const exampleOf = (path: string) => /^examples\/[^/]+(?=\/)/.exec(path)?.[0]
 
-/** The Service that `func deploy` makes of an example, which its manifests name. */
+/** The Service that `func deploy` creates for an example, which its manifests name. */
 function deployedByFunc(folder: string): Manifest[] {
   const file = `${exampleOf(folder)}/func.yaml`
   if (!exists(file)) return []
@@ -64,7 +67,8 @@ function deployedByFunc(folder: string): Manifest[] {
 
 /**
  * Every manifest of the project, as it would be applied.
- * @throws {Error} naming a folder that does not build, or a file that is in no kustomization beside it
+ * @throws {Error} naming a folder that does not build, or a file that the kustomization beside it
+ * does not list
  */
 export function findBundles(): Bundle[] {
   const files = FOLDERS.flatMap(filesBelow).filter(
@@ -96,7 +100,7 @@ export function findBundles(): Bundle[] {
     const kustomization = kustomizations.get(dirname(path))
     if (kustomization === undefined) {
       const objects = parse(read(path), path)
-      // What is not for Kubernetes, such as Prometheus' own configuration, is not ours to check.
+      // Files that are not for Kubernetes, such as Prometheus' own configuration, are not checked.
       if (
         objects.every(
           object =>
@@ -121,7 +125,10 @@ const isUsed = ({ resources = [], patches = [], configurations = [] }: Manifest,
     path => path !== undefined && relative('.', path) === file,
   )
 
-/** Builds a folder, of the project where its path is relative. @throws {Error} with what kustomize says, or that there is none */
+/**
+ * Builds a folder; relative paths start at the project. @throws {Error} with kustomize's message,
+ * or because kustomize is missing
+ */
 export function kustomize(folder: string): string {
   for (const [command, ...args] of [
     ['kustomize', 'build'],

@@ -1,10 +1,11 @@
-// Writes what a release hands out, as the pipeline does for a tag:
+// Writes the files of a release, as the pipeline does for a tag:
 //
-//   node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
+// node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
 //
-// The notes, of CHANGELOG.md, beside FOLDER as FOLDER.md; in it the manifests that run this very image, the production tree for each
-// architecture, the bill of materials, and the checksums of all of them. The same commit and image give the same bytes,
-// but for the number and the time that npm gives a bill of materials.
+// The notes, from CHANGELOG.md, are written beside FOLDER as FOLDER.md. FOLDER gets the manifests
+// that run this exact image, the production tree for each architecture, the bill of materials, and
+// the checksums of all of them. The same commit and image give the same bytes, except for the
+// number and time that npm gives a bill of materials.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -21,7 +22,7 @@ import { basename, join } from 'node:path'
 import manifest from '../../package.json' with { type: 'json' }
 import { section } from './changelog.ts'
 
-/** What somebody applies without a clone, by the name of its file. */
+/** Manifests to apply without a clone, by file name. */
 const MANIFESTS: Readonly<Record<string, string>> = {
   knative: 'knative/overlays/production',
   kserve: 'kserve/knative/base',
@@ -68,7 +69,7 @@ writeFileSync(
 )
 process.stdout.write(sums.join(''))
 
-/** Of a copy in which the file that names the image of all manifests names this one. */
+/** Built from a copy whose image file names this image. */
 function writeManifests(): void {
   const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
   for (const folder of ['knative', 'kserve', 'kubernetes'])
@@ -102,7 +103,7 @@ function kustomize(folder: string): string {
   throw new Error('neither kustomize nor kubectl is there')
 }
 
-/** As npm would: nobody's files, of no date, in order. */
+/** As npm packs: without owners or dates, in order. */
 function archive(architecture: string, file: string): void {
   const folder = mkdtempSync(join(tmpdir(), 'tree-'))
   const tree = join(folder, basename(file, '.tar.gz'))

@@ -1,4 +1,7 @@
-/** What CHANGELOG.md says between one heading of the second level and the next, without blank lines around it; undefined where there is no such heading. */
+/**
+ * The text of CHANGELOG.md between one second-level heading and the next, without blank lines
+ * around it; undefined when there is no such heading.
+ */
 export function section(changelog: string, title: string): string | undefined {
   const part = changelog
     .split(/^## /m)
@@ -6,15 +9,15 @@ export function section(changelog: string, title: string): string | undefined {
   return part?.slice(part.indexOf('\n') + 1).trim()
 }
 
-/** The changelog with what was unreleased under its version and date, and nothing unreleased. */
+/** The changelog with its unreleased part moved under the version and date. */
 export function released(changelog: string, version: string, date: string): string {
   return changelog.replace(/^## Unreleased$/m, `## Unreleased\n\n## ${version} - ${date}`)
 }
 
-/** Titles under which a change is told that somebody must act on; the next version says so (docs/upgrading.md). */
+/** Titles of changes that require action; the next version depends on them (docs/upgrading.md). */
 export const BREAKING = ['Removed', 'Breaking']
 
-/** What stands under the given titles of the third level. */
+/** The text under the given third-level titles. */
 export const under = (notes: string, titles: readonly string[]): string =>
   notes
     .split(/^### /m)

@@ -1,12 +1,13 @@
-// Prints what users rely on by name, as the code has it: docs/interface.json is this, of the last release.
+// Prints the names that users rely on, read from the code: docs/interface.json is this output at
+// the last release.
 //
-//   node scripts/release/interface.ts
+// node scripts/release/interface.ts
 import { VARIABLES } from '../../function/config/variables.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { openApi } from '../../function/http/pages/openapi.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../../function/telemetry/metrics.ts'
 
-/** Names by kind, each list in order. */
+/** Names by kind, each list sorted. */
 export type Interface = Readonly<
   Record<'environment' | 'events' | 'metrics' | 'routes', readonly string[]>
 >
@@ -18,7 +19,10 @@ export const currentInterface = (): Interface => ({
   routes: routeNames(),
 })
 
-/** Attributes of a reply to an event that has all that is carried on; for the type, how it follows from the request's. */
+/**
+ * Attributes of a reply to an event that has every forwarded attribute; for the type, how it is
+ * derived from the request's.
+ */
 function eventAttributes(): string[] {
   const type = 'a.request'
   const request = {
@@ -39,7 +43,7 @@ function eventAttributes(): string[] {
   return [...attributes, ...types.map(reply => `type: ${type} → ${reply}`)].sort()
 }
 
-/** Each metric, and each with each of its labels. */
+/** Each metric, and each metric with each of its labels. */
 const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
   Object.entries(metrics)
     .flatMap(([name, { labels }]) => [
@@ -48,7 +52,7 @@ const metricNames = (metrics: Readonly<Record<string, Declaration>>) =>
     ])
     .sort()
 
-/** As the OpenAPI document describes them, which a test holds to what is routed. */
+/** As described in the OpenAPI document, which a test compares with the routes. */
 function routeNames(): string[] {
   const model = { name: 'MODEL', version: 'VERSION', description: undefined }
   const { paths } = openApi(

@@ -1,5 +1,5 @@
-// The last hook of `npm version`: gives the tag the notes, and pushes branch and tag together. `npm run postversion` does what is
-// missing of it, if the release was stopped after its commit.
+// The last hook of `npm version`: puts the notes into the tag, and pushes branch and tag together.
+// If a release stopped after its commit, `npm run postversion` completes it.
 import { readFileSync } from 'node:fs'
 import { section } from './changelog.ts'
 import { git, gitMaybe, refuse } from './git.ts'
@@ -7,14 +7,15 @@ import { git, gitMaybe, refuse } from './git.ts'
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 const tag = `v${version}`
 
-// `npm version --no-git-tag-version` shows what a release would change: npm gives a hook its false as nothing.
+// `npm version --no-git-tag-version` shows what a release would change: npm passes its false to
+// hooks as an empty value.
 if (process.env.npm_config_git_tag_version === '') process.exit()
 if (git('status', '--porcelain') !== '' || git('log', '-1', '--format=%s') !== `Release ${version}`)
   refuse(`this is no commit “Release ${version}”: nothing is tagged or pushed`)
 tagWithNotes()
 push()
 
-/** Annotated, and signed if git's tag.gpgSign says so. */
+/** Annotated, and signed if git's tag.gpgSign is set. */
 function tagWithNotes(): void {
   const notes = section(readFileSync('CHANGELOG.md', 'utf8'), version) ?? ''
   const message = `${tag}\n\n${notes}`
@@ -28,7 +29,7 @@ function tagWithNotes(): void {
   git('tag', '--force', '--annotate', '--cleanup=whitespace', '--message', message, tag)
 }
 
-/** Both or neither. */
+/** Pushes both or neither. */
 function push(): void {
   const command = ['push', '--quiet', '--atomic', 'origin', 'main', tag]
   if (gitMaybe('remote', 'get-url', 'origin') === undefined)

@@ -1,11 +1,15 @@
-// The first hook of `npm version`: refuses what must not be released. Nothing has changed yet.
+// The first hook of `npm version`: refuses a release that must not be made. Nothing has changed
+// yet.
 import { readFileSync } from 'node:fs'
 import { BREAKING, section, under } from './changelog.ts'
 import { git, gitMaybe, refuse } from './git.ts'
 
 const { npm_old_version: before = '', npm_new_version: version = '' } = process.env
 
-/** The first version that may follow: a break is a new major, and before 1.0.0 a new minor (docs/upgrading.md). */
+/**
+ * The lowest version that may follow: a breaking change is a new major, and before 1.0.0 a new
+ * minor (docs/upgrading.md).
+ */
 export function leastAfter(current: string, { isBreaking = false }): string {
   const [major = 0, minor = 0, patch = 0] = current.split('.').map(Number)
   if (!isBreaking) return `${major}.${minor}.${patch + 1}`
@@ -16,7 +20,7 @@ function checkVersion(notes: string): void {
   if (!/^\d+\.\d+\.\d+$/.test(version))
     refuse(`"${version}" is no version; the pipeline releases those such as 0.2.0`)
   if (notes === '') refuse('CHANGELOG.md has nothing under Unreleased: there is nothing to release')
-  // The very first release may have the version that package.json already has (--allow-same-version).
+  // The very first release may keep package.json's version (--allow-same-version).
   if (version === before && gitMaybe('describe', '--tags', '--match', 'v*') === undefined) return
   const isBreaking = under(notes, BREAKING) !== ''
   const least = leastAfter(before, { isBreaking })

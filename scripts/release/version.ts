@@ -1,10 +1,14 @@
-// The second hook of `npm version`: package.json and the lock file have the new version; all that names it follows.
+// The second hook of `npm version`: package.json and the lock file have the new version; this
+// updates all other files that name it.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { released } from './changelog.ts'
 import { git, gitMaybe } from './git.ts'
 
-/** The image as manifests and pages name it, with its tag: `…/onnx-function:VERSION`, and kustomize's newTag below the name. */
+/**
+ * The image with its tag, as manifests and pages name it: `…/onnx-function:VERSION`, and
+ * kustomize's newTag below the name.
+ */
 export const IMAGE = /(\bonnx-function(?:-canary)?(?::|\s+newTag: ))(\d+\.\d+\.\d+)\b/g
 
 function change(path: string, how: (text: string) => string): void {
@@ -16,12 +20,12 @@ function change(path: string, how: (text: string) => string): void {
 function follow(version: string): void {
   const today = new Date().toISOString().slice(0, 10)
   change('CHANGELOG.md', text => released(text, version, today))
-  // Tests have versions of their own making, and the changelog tells of old ones.
+  // Tests make up their own versions, and the changelog names old ones.
   const where = ['--', ':!CHANGELOG.md', ':!test/']
   const paths = gitMaybe('grep', '--files-with-matches', '-I', 'onnx-function', ...where) ?? ''
   for (const path of paths.split('\n').filter(Boolean))
     change(path, text => text.replaceAll(IMAGE, `$1${version}`))
-  // What users may rely on from now on (docs/upgrading.md).
+  // The names that users may rely on from this release (docs/upgrading.md).
   const names = execFileSync(process.execPath, ['scripts/release/interface.ts'])
   writeFileSync('docs/interface.json', names)
   git('add', '--update')

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Does for one command what systemd does with onnx-function.socket and onnx-function.service, for whoever is not root or has no
-# systemd running: holds a listening socket, and starts the command at a connection whenever it is not running.
+# Does for one command what systemd does with onnx-function.socket and onnx-function.service, for
+# users without root or a running systemd: holds a listening socket, and starts the command at a
+# connection whenever it is not running.
 #
-#   IDLE_EXIT_SECONDS=5 scripts/systemd/activate.sh 127.0.0.1:8080 node build/main.js
+# IDLE_EXIT_SECONDS=5 scripts/systemd/activate.sh 127.0.0.1:8080 node build/main.js
 #
-# Needs systemd-socket-activate, of Debian's package systemd. Ends with the command, where that fails.
+# Needs systemd-socket-activate, from Debian's package systemd. Exits when the command fails.
 set -euo pipefail
 
-# Otherwise it starts its command without the environment.
+# Without this option, the command gets no environment.
 mapfile -t environment < <(compgen -e | grep -v '^LISTEN_' | sed 's/^/--setenv=/')
 
-# Started anew by itself, this script has the socket as descriptor 3.
+# When systemd-socket-activate restarts this script, the socket is descriptor 3.
 if [ "${LISTEN_PID-}" != $$ ]; then
   exec systemd-socket-activate "${environment[@]}" --listen="$1" bash "$0" "$@"
 fi

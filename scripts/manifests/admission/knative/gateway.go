@@ -24,8 +24,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// httpRoute answers as the API server does with the CRD of the Gateway API, which since 1.1 has all of its admission rules:
-// unknown fields, defaults, the schema, and the rules in CEL.
+// httpRoute answers as the API server does with the Gateway API's CRD, which has all admission
+// rules since 1.1: unknown fields, defaults, the schema, and the rules in CEL.
 func httpRoute(manifest []byte) []error {
 	crd, err := httpRouteCRD()
 	if err != nil {
@@ -44,7 +44,7 @@ func httpRoute(manifest []byte) []error {
 	for _, err := range validation.ValidateCustomResource(nil, object, crd.validator) {
 		errs = append(errs, err)
 	}
-	// The rules count on what the schema says.
+	// The rules rely on the schema.
 	if len(errs) > 0 {
 		return errs
 	}

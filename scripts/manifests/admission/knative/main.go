@@ -1,5 +1,5 @@
-// Command knative answers as Knative Serving's admission webhook would, with its own types, its own strict decoding, its own
-// defaults and its own Validate; and as the API server does with the Gateway API's CRDs.
+// Command knative answers as Knative Serving's admission webhook would, with its own types, strict
+// decoding, defaults and Validate; and as the API server does with the Gateway API's CRDs.
 package main
 
 import "onnx-function/lines"

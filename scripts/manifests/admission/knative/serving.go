@@ -12,8 +12,8 @@ import (
 	"onnx-function/lines"
 )
 
-// knativeService applies a Service twice. Under a revision name that stays, Serving fills in no defaults at the second time, and
-// refuses the template if the first time did.
+// knativeService applies a Service twice. When the revision name stays, Serving fills in no
+// defaults the second time, and refuses the template if it did so the first time.
 func knativeService(manifest []byte) []error {
 	ctx := apis.WithUserInfo(context.Background(), &authenticationv1.UserInfo{Username: "checker"})
 	created := &servingv1.Service{}
@@ -39,7 +39,7 @@ func admitService(ctx context.Context, service *servingv1.Service) []error {
 	return errorsOf(service.Validate(ctx))
 }
 
-// errorsOf leaves out warnings, with which Serving accepts an object.
+// errorsOf leaves out warnings: Serving accepts an object with warnings.
 func errorsOf(all *apis.FieldError) (errs []error) {
 	for _, err := range all.Filter(apis.ErrorLevel).WrappedErrors() {
 		errs = append(errs, err)
@@ -47,7 +47,8 @@ func errorsOf(all *apis.FieldError) (errs []error) {
 	return errs
 }
 
-// applied is what `kubectl apply` makes of a custom resource in the cluster: a JSON merge patch, which replaces lists whole.
+// applied returns the result of `kubectl apply` on a custom resource: a JSON merge patch, which
+// replaces lists whole.
 func applied(live *servingv1.Service, manifest []byte) (*servingv1.Service, error) {
 	before, err := json.Marshal(live)
 	if err != nil {

@@ -34,18 +34,19 @@ func inferenceService(manifest []byte) []error {
 	return nil
 }
 
-// admitPredictor asks the Serving that KServe is built with.
+// admitPredictor runs the validation of the Serving version that KServe is built with.
 func admitPredictor(service *servingv1.Service) (errs []error) {
 	ctx := apis.WithinCreate(context.Background())
 	service.SetDefaults(ctx)
-	// A warning accepts the object.
+	// Warnings do not reject the object.
 	for _, err := range service.Validate(ctx).Filter(apis.ErrorLevel).WrappedErrors() {
 		errs = append(errs, err)
 	}
 	return errs
 }
 
-// knativePredictor is the Service of Knative that KServe makes of a predictor with containers of its own.
+// knativePredictor is the Knative Service that KServe creates for a predictor with its own
+// containers.
 func knativePredictor(from *v1beta1.InferenceService) *servingv1.Service {
 	predictor := from.Spec.Predictor
 	made := &servingv1.Service{}
@@ -96,13 +97,13 @@ func refused(handler admission.Handler, manifest []byte) []error {
 
 func scheme() *runtime.Scheme {
 	made := runtime.NewScheme()
-	// Its own registration cannot fail on an empty scheme.
+	// Its registration cannot fail on an empty scheme.
 	_ = v1alpha1.AddToScheme(made)
 	return made
 }
 
-// oneRuntime is a cluster that holds the runtime asked about and nothing else: the webhook compares a runtime's own formats
-// only in a cluster that has one.
+// oneRuntime is a cluster that holds only this runtime: the webhook compares a runtime's own
+// formats only in a cluster that has one.
 type oneRuntime struct {
 	client.Client
 	namespaced *v1alpha1.ServingRuntime

@@ -1,5 +1,6 @@
-// Command kserve answers as KServe's admission webhooks would, with its own types, its own strict decoding, its own defaults and
-// its own Validate. It is a module of its own: KServe 0.20 pins an older Kubernetes than Knative Serving 1.23 needs.
+// Command kserve answers as KServe's admission webhooks would, with its own types, strict decoding,
+// defaults and Validate. It is a separate module: KServe 0.20 pins an older Kubernetes than Knative
+// Serving 1.23 needs.
 package main
 
 import "onnx-function/lines"

@@ -1,4 +1,5 @@
-// Package lines answers for admission code: it reads one JSON object a line, and writes one JSON line for each.
+// Package lines reads one JSON object per line and writes one JSON line for each, for admission
+// code.
 package lines
 
 import (
@@ -11,7 +12,7 @@ import (
 	"os"
 )
 
-// A Webhook returns what is wrong with an object.
+// A Webhook returns the errors of an object.
 type Webhook func(manifest []byte) []error
 
 // Serve answers from standard input to standard output, by apiVersion and kind: a list of errors, or null for any other kind.
@@ -53,7 +54,7 @@ func admit(webhooks map[string]Webhook, manifest []byte) ([]string, error) {
 	return said, nil
 }
 
-// Decode fails on a field that the type does not have, as `kubectl apply` does.
+// Decode fails on unknown fields, as `kubectl apply` does.
 func Decode(manifest []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(manifest))
 	decoder.DisallowUnknownFields()
