@@ -14,13 +14,13 @@ import {
   postBinary,
 } from './request.ts'
 
-/** A reply as an error message shows it. */
+/** A reply, formatted for an error message. */
 export function show({ status, headers, body }: Reply): string {
   const encoding = headers['content-encoding']
   return `${status} ${encoding === undefined ? body.toString('utf8', 0, 200) : `(${body.byteLength} bytes of ${encoding})`}`
 }
 
-/** Fails unless this is the status. */
+/** Fails unless the reply has this status. */
 export const assertStatus = (reply: Reply, status: number) =>
   assert.equal(reply.status, status, `${show(reply)}`)
 
@@ -43,11 +43,11 @@ export function parsed(reply: Reply, body: Buffer): unknown {
   }
 }
 
-/** Refused, in whatever form. */
+/** Checks for an error status; the body may have any form. */
 export const assertFailed = (reply: Reply) =>
   assert.ok(reply.status >= 400, `no error: ${show(reply)}`)
 
-/** Whether it is a JSON object that says what went wrong, as the protocol has it. */
+/** Whether it is a JSON object with the protocol's error message. */
 export function saysWhy({ body }: Reply): boolean {
   try {
     const { error } = parseJson(body.toString()) as { error?: unknown }
@@ -57,7 +57,10 @@ export function saysWhy({ body }: Reply): boolean {
   }
 }
 
-/** Refused in the protocol's form: an HTTP error status, and a JSON object that says why. */
+/**
+ * Checks for a refusal in the protocol's form: an HTTP error status and a JSON object with the
+ * reason.
+ */
 export function assertError(reply: Reply): void {
   assertFailed(reply)
   assert.ok(saysWhy(reply), `no {"error"}: ${show(reply)}`)
@@ -68,15 +71,15 @@ export function assertRefused(reply: Reply, ...statuses: readonly number[]): voi
   assert.ok(statuses.includes(reply.status), show(reply))
 }
 
-/** An inference response, read and found to be in order. */
+/** A parsed and validated inference response. */
 export interface Response {
   readonly json: Record<string, unknown>
   readonly outputs: readonly Tensor[]
-  /** Which of the outputs came as binary tensor data. */
+  /** The outputs that came as binary tensor data. */
   readonly binary: readonly boolean[]
 }
 
-/** @throws {assert.AssertionError} when it is no successful response, or one that contradicts itself */
+/** @throws {assert.AssertionError} when the response is no success, or contradicts itself */
 export function readResponse(reply: Reply): Response {
   assertStatus(reply, 200)
   const headerLength = reply.headers['inference-header-content-length']
@@ -196,8 +199,9 @@ export const inferBinary = async (
 ): Promise<Response> => readResponse(await postBinary(target, binaryRequest(inputs, more)))
 
 /**
- * The same outputs by name, whichever their order and whatever travels beside them; but for the last bits of floating-point numbers,
- * because a kernel may add in another order where requests share a run. Of a model that draws lots, the same but for the data.
+ * Checks for the same outputs by name, in any order and beside any others. Floating-point numbers
+ * may differ in the last bits, because a kernel may add in another order when requests share a run.
+ * For a random model, the data is not compared.
  */
 export function assertSame(
   { deterministic }: Pick<Target, 'deterministic'>,
@@ -215,7 +219,7 @@ const byName = ({ outputs }: Response) =>
 
 const head = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
-/** Names the first element that differs: a difference of all of them takes long to find, and nobody reads it. */
+/** Names the first element that differs: a full diff takes long to compute and is unreadable. */
 function assertElements(
   { name, data }: Tensor,
   expected: Pick<Tensor, 'data'>,
@@ -230,7 +234,7 @@ function assertElements(
 
 const say = (value: Value | undefined) => inspect(value, { maxStringLength: 60 })
 
-/** Equal, or as good as it. */
+/** Equal within tolerance. */
 const isClose = (value: Value, expected: Value) =>
   Object.is(value, expected) ||
   (typeof value === 'number' &&

@@ -2,7 +2,7 @@ import { DATATYPES } from './datatypes.ts'
 import type { Applicable, JsonTensor, Target } from './point.ts'
 import { elementCount } from './request.ts'
 
-/** Why a point says nothing of a target: each is the reason, or undefined. */
+/** Why a point does not apply to a target: each returns the reason, or undefined. */
 
 export const all =
   (...conditions: readonly Applicable[]): Applicable =>
@@ -69,13 +69,15 @@ export const fixedDimension = unless(
   'the first input has no fixed dimension',
 )
 
-/** Variable in its first dimension throughout, as models whose requests hold rows are. */
+/**
+ * The first dimension is variable in all inputs and outputs, as in models whose requests hold rows.
+ */
 export const batched = unless(
   target => target.rows,
   'the model does not count rows by the first dimension of every tensor',
 )
 
-/** Its example has elements, so that there is one to spoil. */
+/** The example has elements, so that a test can spoil one. */
 export const notEmpty = unless(
   ({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0),
   'the example has no elements',
@@ -115,14 +117,14 @@ export const echoesVectorsOf = (datatype: string) =>
     ),
   )
 
-/** The names servers advertise it under. */
+/** The names under which servers advertise it. */
 export const binary = unless(
   ({ extensions }) =>
     extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),
   'the server does not advertise the binary tensor data extension',
 )
 
-/** An extension by the name that Triton gave it. */
+/** An extension by Triton's name for it. */
 export const advertises = (extension: string) =>
   unless(
     ({ extensions }) => extensions.includes(extension),

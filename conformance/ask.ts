@@ -8,25 +8,28 @@ import { get } from './request.ts'
 
 export type Outcome = 'pass' | 'fail' | 'not applicable'
 
-/** What became of one point. */
+/** The result of one point. */
 export interface Result {
   readonly group: string
   readonly point: string
   readonly source: string
   readonly level: Point['level']
   readonly expected: string
-  /** The last answer where it passed, what was wrong where it failed, the reason where it does not apply. */
+  /** The last answer if it passed, the error if it failed, the reason if it does not apply. */
   readonly got: string
   readonly outcome: Outcome
   readonly milliseconds: number
 }
 
-/** A point and the group it is in. */
+/** A point and its group. */
 export interface Asked extends Point {
   readonly group: string
 }
 
-/** Those whose name or group matches one of the globs, in which only `*` is special; all where there are none. */
+/**
+ * Points whose name or group matches one of the globs, in which only `*` is special; all points
+ * without globs.
+ */
 export function choosePoints(globs: readonly string[] = [], of: Groups = groups): readonly Asked[] {
   const patterns = globs.map(
     glob =>
@@ -57,7 +60,7 @@ export class Gone extends Error {
 const COMES_BACK_WITHIN_MS = 30_000
 
 /**
- * Asks one point after another.
+ * Runs one point after another.
  * @param progress called before each point with the results so far
  * @throws {Gone} when the server can no longer be reached
  */
@@ -114,10 +117,10 @@ async function ask(
   }
 }
 
-/** Without the pages that an assertion's own message has. */
+/** Without the long diff of an assertion's own message. */
 function reasonOf(error: Error): string {
   if (!(error instanceof AssertionError) || !error.generatedMessage) {
-    // Node writes both values behind a message of ours.
+    // Node appends both values to a custom message.
     return (
       error.message.replace(/\n(?:\n[^\n]* !== [^\n]*\n$|\+ actual - expected\n[\s\S]*$)/, '') ||
       (error as NodeJS.ErrnoException).code ||
@@ -137,7 +140,7 @@ const oneLine = (text: string) => {
   return line.length > 300 ? `${line.slice(0, 299)}…` : line
 }
 
-/** A server that a point has ended may be started again by whatever watches it. */
+/** A server that a point crashed may be restarted by its supervisor. */
 async function comesBack(target: Target): Promise<boolean> {
   const until = performance.now() + COMES_BACK_WITHIN_MS
   do {

@@ -70,7 +70,7 @@ async function run(options: Options): Promise<number> {
     : OK
 }
 
-/** On a terminal a line that is drawn again; elsewhere one line a group. */
+/** On a terminal, one line that is redrawn; elsewhere, one line per group. */
 function progress(total: number): (next: Asked, results: readonly Result[]) => void {
   let group = ''
   let drawn = 0
@@ -89,7 +89,7 @@ function eraseProgress(): void {
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
 }
 
-/** @throws {Unusable} where the server cannot be reached */
+/** @throws {Unusable} when the server cannot be reached */
 async function reach<T>({ url }: Options, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask()
@@ -104,7 +104,7 @@ async function reach<T>({ url }: Options, ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** @throws {Usage} where the file cannot be written */
+/** @throws {Usage} when the file cannot be written */
 function write(option: string, file: string | undefined, text: () => string): void {
   try {
     if (file !== undefined) writeFileSync(file, text())
@@ -113,7 +113,7 @@ function write(option: string, file: string | undefined, text: () => string): vo
   }
 }
 
-/** The command line; sets the exit code. @param args as process.argv, from the first argument on */
+/** The command line; sets the exit code. @param args process.argv, from the first argument on */
 export async function conformance(args: readonly string[]): Promise<void> {
   try {
     const options = readOptions(args)

@@ -4,7 +4,7 @@ import * as net from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import * as tls from 'node:tls'
 
-/** What came back. */
+/** A reply. */
 export interface Reply {
   readonly status: number
   readonly headers: http.IncomingHttpHeaders
@@ -16,15 +16,17 @@ export interface Sent {
   readonly path: string
   readonly headers?: http.OutgoingHttpHeaders
   readonly body?: string | Uint8Array
-  /** Without a Content-Length, in chunks of so many bytes. */
+  /** Sends chunks of this many bytes instead of a Content-Length. */
   readonly chunkBytes?: number
-  /** In two chunks over a connection of its own, every byte in a packet of its own: the lengths of chunks are cut in half too. */
+  /**
+   * In two chunks on a new connection, one byte per packet, which also splits the chunk lengths.
+   */
   readonly bytewise?: boolean
 }
 
 /**
- * Sends one HTTP request as it is: no header is added but Host, Connection, the body's length and those of the connection.
- * Redirections are not followed.
+ * Sends one HTTP request as it is: adds only Host, Connection, the body's length and the
+ * connection's own headers. Does not follow redirections.
  * @throws {Error} when the server cannot be reached, hangs up, or takes too long
  */
 export type Send = (request: Sent) => Promise<Reply>
@@ -35,7 +37,7 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number
 }
 
-/** A way to a server. A path in `url` goes before those of the protocol. */
+/** A connection to a server. A path in `url` is a prefix of the protocol's paths. */
 export function connect(
   url: string,
   { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {},
@@ -72,7 +74,7 @@ export function connect(
         signal: AbortSignal.timeout(timeoutMs),
       })
       request.on('error', (error: NodeJS.ErrnoException) => {
-        // A server may close an idle connection at the very moment at which it is used again.
+        // A server may close an idle connection at the moment when it is reused.
         if (request.reusedSocket && !again && ['ECONNRESET', 'EPIPE'].includes(error.code ?? ''))
           resolve(send(sent, true))
         else reject(error.name === 'AbortError' ? late() : error)

@@ -1,10 +1,13 @@
 import type { Value } from './point.ts'
 
-/** A datatype of the protocol's table, as a client knows it. */
+/** A datatype of the protocol's table, from a client's view. */
 export interface DatatypeRow {
-  /** Bytes an element takes; 0 for BYTES. */
+  /** Bytes per element; 0 for BYTES. */
   readonly bytes: number
-  /** Values worth sending: what is easily lost, and of integers first the least and the most. */
+  /**
+   * Values worth sending: those that are easily lost; for integers, first the least and the
+   * greatest.
+   */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void
@@ -48,7 +51,10 @@ export const rowOf = (datatype: string): DatatypeRow => {
   return row
 }
 
-/** Values that any reader of JSON keeps: no integers beyond 2^53, no −0, nothing denormal or not finite. */
+/**
+ * Values that any JSON parser keeps: no integers beyond 2^53, no −0, no denormal or non-finite
+ * numbers.
+ */
 export const plainValues = (datatype: string): readonly Value[] =>
   rowOf(datatype).values.filter(value => isPlain(datatype, value))
 
@@ -74,7 +80,7 @@ export function toBytes(datatype: string, values: readonly Value[]): Buffer {
   return buffer
 }
 
-/** A BYTES element; `says` is the length it claims to have. */
+/** A BYTES element; `says` is the length that it declares. */
 export function lengthPrefixed(element: Uint8Array, says = element.byteLength): Buffer[] {
   const prefix = Buffer.alloc(4)
   prefix.writeUInt32LE(says)

@@ -3,7 +3,10 @@ import { parseJson } from './json.ts'
 import type { JsonTensor, Tensor, Value } from './point.ts'
 import { elementCount } from './request.ts'
 
-/** Inputs of the smallest shape, made up from the metadata: first with elements that differ, then zeros, for models that do not like those. */
+/**
+ * Inputs of the smallest shape, generated from the metadata: first with distinct elements, then
+ * zeros, for models that fail on those.
+ */
 export const madeUp = (inputs: readonly JsonTensor[]): readonly (readonly Tensor[])[] => [
   inputs.map(tensor => make(tensor, i => DIFFERENT[tensor.datatype]?.(i) ?? (i % 3) + 1)),
   inputs.map(tensor =>
@@ -29,8 +32,9 @@ function make({ name, datatype, shape }: JsonTensor, element: (i: number) => Val
 }
 
 /**
- * The inputs of an inference request in JSON; data may be nested, and what is not finite a string.
- * @throws {Error} that says in one line what is wrong with it
+ * The inputs of an inference request in JSON; data may be nested, and non-finite numbers are
+ * strings.
+ * @throws {Error} with a one-line message about the first problem
  */
 export function readExample(text: string): readonly Tensor[] {
   const { inputs } = (parseJson(text) ?? {}) as { inputs?: unknown }

@@ -1,6 +1,6 @@
-/** JSON as a careful client writes and reads it: exact integers, −0, and texts that are no JSON where a point needs them. */
+/** Exact JSON for a careful client: big integers, −0, and invalid JSON when a point needs it. */
 
-/** Text that stands in a request as it is, be it JSON or not. */
+/** Text that goes into a request unchanged, valid JSON or not. */
 export class Raw {
   readonly text: string
 
@@ -12,8 +12,9 @@ export class Raw {
 export const raw = (text: string) => new Raw(text)
 
 /**
- * Bigints with all their digits, −0 as -0, and what is not finite as the strings that JSON can say. Undefined fields are left out.
- * @param gap white space to put wherever JSON allows some
+ * Writes all digits of bigints, −0 as -0, and non-finite numbers as strings. Leaves out undefined
+ * fields.
+ * @param gap white space to insert wherever JSON allows it
  */
 export function toJson(value: unknown, gap = ''): string {
   if (value instanceof Raw) return value.text
@@ -28,7 +29,7 @@ export function toJson(value: unknown, gap = ''): string {
 
 /**
  * Integers beyond 2^53 become bigints.
- * @throws {SyntaxError} when the text is no JSON
+ * @throws {SyntaxError} when the text is not JSON
  */
 export const parseJson = (text: string): unknown =>
   JSON.parse(text, ((_name: string, value: unknown, { source }: { source: string }) =>

@@ -4,20 +4,24 @@ import type { Reply } from './connection.ts'
 import type { Applicable, Point, Target } from './point.ts'
 import { oip, rfc } from './sources.ts'
 
-/** A request that is wrong in one thing. */
+/** A request with one mistake. */
 export interface Mistake {
-  /** What is wrong, as the beginning of "… is refused". */
+  /** The mistake, as the beginning of "… is refused". */
   readonly mistake: string
   readonly source: string
-  /** `required`: no right answer is possible. `stricter`: the specification lets a server guess what was meant, or says nothing. */
+  /**
+   * `required`: no right answer is possible. `stricter`: the specification lets a server guess the
+   * meaning, or is silent.
+   */
   readonly level: Point['level']
   readonly notApplicable?: Applicable
   readonly send: (target: Target) => Promise<Reply>
 }
 
 /**
- * A point for each mistake, that it is refused with an error status; and two for all of them: that what is refused says why in the
- * protocol's form, and that the status is the one meant for it. The specification says "typically 400": the number is a stricter reading.
+ * One point per mistake: the server refuses it with an error status. Two more for all of them:
+ * refusals give the reason in the protocol's form, and have the intended status. The specification
+ * says "typically 400", so the number is a stricter reading.
  */
 export function refusals(
   subject: string,
@@ -28,7 +32,9 @@ export function refusals(
     mistakes.filter(({ notApplicable }) => notApplicable?.(target) === undefined)
   const meant = statuses.join(' or ')
 
-  /** Fails where one of the refusals is not as it should be; whether all are refused is asked by the other points. */
+  /**
+   * Fails when one of the refusals has the wrong form; the other points check that all are refused.
+   */
   const everyRefusal = async (target: Target, isRight: (reply: Reply) => boolean) => {
     const wrong: string[] = []
     for (const { mistake, send } of applying(target)) {

@@ -43,11 +43,11 @@ export interface Options {
   readonly strict: boolean
 }
 
-/** The options are wrong; the message says how in one line. */
+/** The options are wrong; the message says why in one line. */
 export class Usage extends Error {}
 
 /**
- * @returns undefined where help is asked for
+ * @returns undefined for --help
  * @throws {Usage}
  */
 export function readOptions(args: readonly string[]): Options | undefined {

@@ -10,10 +10,10 @@ export interface JsonTensor {
   parameters?: Record<string, unknown>
 }
 
-/** An element of a tensor: a bigint in INT64 and UINT64, a number in FP16 too. */
+/** An element of a tensor: a bigint for INT64 and UINT64, otherwise a number, including FP16. */
 export type Value = boolean | number | bigint | string
 
-/** One tensor by its values, flat; how it travels is the request's matter. */
+/** One tensor with flat values; the request chooses the encoding. */
 export interface Tensor {
   readonly name: string
   readonly datatype: string
@@ -21,58 +21,70 @@ export interface Tensor {
   readonly data: readonly Value[]
 }
 
-/** A server that speaks the Open Inference Protocol, known only by its address and what its metadata says. */
+/** A server of the Open Inference Protocol, known only by its address and its metadata. */
 export interface Target {
   readonly send: Send
-  /** Where the server is asked over gRPC, too. */
+  /** Set when the server is also tested over gRPC. */
   readonly call?: Call
   readonly model: string
-  /** That of the model which the server chooses by itself, where it has versions. */
+  /** The version that the server chooses by default, if the model has versions. */
   readonly version: string | undefined
-  /** The model's inputs and outputs: the metadata's; where it lists none, those of the example and its answer. */
+  /**
+   * The model's inputs and outputs from the metadata; if it lists none, from the example and its
+   * answer.
+   */
   readonly metadata: {
     readonly inputs: readonly JsonTensor[]
     readonly outputs: readonly JsonTensor[]
   }
-  /** Extensions its server metadata advertises. */
+  /** Extensions in its server metadata. */
   readonly extensions: readonly string[]
-  /** A request the model answers 200. */
+  /** A request that the model answers with 200. */
   readonly example: { readonly inputs: readonly Tensor[] }
-  /** Whether the example gets the same outputs each time; found by trying. */
+  /** Whether the example always gets the same outputs; found by trying. */
   readonly deterministic: boolean
-  /** Whether each output of the example has as many rows as its inputs, and all begin with a variable dimension; found by trying. */
+  /**
+   * Whether each output of the example has as many rows as its inputs, and all first dimensions are
+   * variable; found by trying.
+   */
   readonly rows: boolean
-  /** True for a model of one input whose one output is that input, so that values can be compared; found by trying. */
+  /**
+   * Whether the model has one input and one output equal to it, so that values can be compared;
+   * found by trying.
+   */
   readonly echoes: boolean
-  /** Inputs that fit the model, but for which it has no answer: it fails on them, or gives what JSON cannot say. Where known. */
+  /**
+   * Inputs that fit the metadata, but on which the model fails or gives values that JSON cannot
+   * express, if known.
+   */
   readonly failing?: readonly (readonly Tensor[])[]
-  /** Inputs that each fit the metadata, but not each other. Where known. */
+  /** Inputs that each fit the metadata, but not each other, if known. */
   readonly mismatched?: readonly (readonly Tensor[])[]
-  /** What the server allows. Where known. */
+  /** The server's limits, if known. */
   readonly limits?: { readonly maxBodyBytes: number }
 }
 
-/** What a point asks cannot be asked of this server, or in this way; the message is the reason. */
+/** This server, or this protocol, cannot be asked this point; the message is the reason. */
 export class Inapplicable extends Error {}
 
-/** One thing the protocol asks of a server. */
+/** One requirement of the protocol. */
 export interface Point {
-  /** A sentence: what holds. */
+  /** The requirement as a sentence. */
   readonly name: string
-  /** Where it is written: a section of the specification or of an extension. */
+  /** Its source: a section of the specification or of an extension. */
   readonly source: string
   /**
-   * `required`: the source says so, and a server that does otherwise cannot be right.
-   * `stricter`: a reading that the source allows but does not demand, or what its users expect where it says nothing.
+   * `required`: the source says so, and a server that differs is wrong. `stricter`: a reading that
+   * the source allows but does not demand, or an expectation of users where it is silent.
    */
   readonly level: 'required' | 'stricter'
-  /** In a few words, what the server has to answer. */
+  /** The expected answer in a few words. */
   readonly expected: string
-  /** The reason why this point says nothing of this target; undefined where it applies. */
+  /** Why this point does not apply to this target; undefined when it applies. */
   readonly notApplicable?: Applicable
-  /** @throws {assert.AssertionError} when the server does not keep it */
+  /** @throws {assert.AssertionError} when the server does not meet it */
   readonly check: (target: Target) => Promise<void>
 }
 
-/** @returns why a point says nothing of this target; undefined where it applies */
+/** @returns why a point does not apply to this target; undefined when it applies */
 export type Applicable = (target: Target) => string | undefined

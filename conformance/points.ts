@@ -13,7 +13,7 @@ import { points as request } from './points/request.ts'
 import { points as routing } from './points/routing.ts'
 import { points as shapes } from './points/shapes.ts'
 
-/** Everything the Open Inference Protocol over HTTP, and extensions of it, ask of a server. */
+/** All requirements of the Open Inference Protocol over HTTP and of its extensions. */
 export const groups = {
   health,
   routing,
@@ -34,7 +34,7 @@ export const points: readonly Point[] = Object.values(groups).flat()
 
 export type Groups = Readonly<Record<string, readonly Point[]>>
 
-/** What a point over HTTP asks, asked over gRPC where that has words for it. */
+/** An HTTP point, sent over gRPC if that can express it. */
 const alsoOverGrpc = (point: Point): Point => ({
   ...point,
   name: `over gRPC: ${point.name}`,
@@ -44,7 +44,7 @@ const alsoOverGrpc = (point: Point): Point => ({
   },
 })
 
-/** What gRPC asks besides, and each point over HTTP that has a counterpart. */
+/** The gRPC points, and each HTTP point that has a counterpart. */
 export const grpcGroups: Groups = {
   grpc,
   ...Object.fromEntries(

@@ -2,14 +2,14 @@ import type { Outcome, Result } from './ask.ts'
 import manifest from './package.json' with { type: 'json' }
 import type { Target } from './point.ts'
 
-/** What the results are of. */
+/** The server and model of the results. */
 export interface Subject {
   readonly url: string
   readonly model: string
   readonly version: string | undefined
 }
 
-/** One number for each level and outcome. */
+/** One number per level and outcome. */
 export type Totals = Readonly<Record<Result['level'], Readonly<Record<Outcome, number>>>>
 
 export function totalsOf(results: readonly Result[]): Totals {
@@ -28,7 +28,7 @@ const MARKS: Readonly<Record<Outcome, string>> = { pass: '✓', fail: '✗', 'no
 const padded = (text: string, width: number) =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
-/** Every point in a row of `width` letters. */
+/** All points in lines of `width` letters. */
 export function tableOf(results: readonly Result[], width: number): string {
   const rest = Math.max(width - 20, 60)
   const [point, source, expected] = [0.36, 0.2, 0.2].map(share => Math.floor(rest * share)) as [
@@ -61,7 +61,7 @@ export function tableOf(results: readonly Result[], width: number): string {
   return lines.join('\n')
 }
 
-/** What failed, in full. */
+/** The failures in full. */
 export const failuresOf = (results: readonly Result[]): string =>
   results
     .filter(({ outcome }) => outcome === 'fail')
@@ -125,7 +125,10 @@ export const jsonOf = (subject: Subject, target: Target, results: readonly Resul
     2,
   )}\n`
 
-/** For what shows test results; stricter points that fail are failures there too, in suites of their own. */
+/**
+ * For tools that show test results; failed stricter points are failures there too, in separate
+ * suites.
+ */
 export function junitOf({ url, model }: Subject, results: readonly Result[]): string {
   const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(
     suite => {
@@ -148,7 +151,7 @@ function caseOf({ group, point, source, expected, got, outcome, milliseconds }: 
   return `${open}><failure message="${xml(got)}">${xml(`${source}; expected ${expected}`)}</failure></testcase>`
 }
 
-/** XML 1.0 has no way to write most control characters. */
+/** XML 1.0 cannot express most control characters. */
 const xml = (text: string) =>
   text
     .toWellFormed()

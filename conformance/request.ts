@@ -4,7 +4,7 @@ import { toBytes } from './datatypes.ts'
 import { toJson } from './json.ts'
 import type { Target, Tensor, Value } from './point.ts'
 
-/** An inference request as JSON to be; a point changes what it is about. */
+/** An inference request before encoding as JSON; each point changes its subject. */
 export interface InferenceRequest {
   readonly id?: unknown
   readonly parameters?: unknown
@@ -25,7 +25,7 @@ export function modelPath(
 
 export const inferPath = (target: Target) => `${modelPath(target)}/infer`
 
-/** Posts an inference request as JSON, or a text or bytes as they are. */
+/** Posts an inference request as JSON, or a text or bytes unchanged. */
 export function post(
   target: Target,
   body: InferenceRequest | string | Uint8Array,
@@ -42,7 +42,7 @@ export function post(
 export interface BinaryRequest {
   readonly json: InferenceRequest | string
   readonly parts: readonly Uint8Array[]
-  /** What Inference-Header-Content-Length says; the JSON's length unless told otherwise. */
+  /** The value of Inference-Header-Content-Length; by default the JSON's length. */
   readonly jsonLength?: string | number | undefined
 }
 
@@ -60,7 +60,7 @@ export function binaryBody({ json, parts, jsonLength }: BinaryRequest): {
   }
 }
 
-/** Posts JSON with binary tensor data behind it. */
+/** Posts JSON followed by binary tensor data. */
 export function postBinary(
   target: Target,
   request: BinaryRequest,
@@ -84,7 +84,7 @@ export const withInput = (target: Target, change: object, index = 0): InferenceR
   inputs: target.example.inputs.map((input, i) => (i === index ? { ...input, ...change } : input)),
 })
 
-/** An input's JSON where its data follows as `size` bytes of binary tensor data. */
+/** An input's JSON when its data follows as `size` bytes of binary tensor data. */
 export const binaryInput = ({ name, datatype, shape }: Tensor, size: unknown) => ({
   name,
   datatype,
@@ -104,7 +104,7 @@ export function binaryRequest(
   }
 }
 
-/** All outputs, asked for with those parameters. */
+/** Requests all outputs with those parameters. */
 export const outputsOf = ({ metadata }: Target, parameters?: Record<string, unknown>) =>
   metadata.outputs.map(({ name }) => ({ name, ...(parameters && { parameters }) }))
 
@@ -117,7 +117,7 @@ export const exampleInput = ({ example }: Target, index = 0): Tensor => {
 export const elementCount = (shape: readonly number[]) =>
   shape.reduce((count, dimension) => count * dimension, 1)
 
-/** The tensor in another shape, its elements repeated as often as that takes. */
+/** The tensor in another shape, with elements repeated as needed. */
 export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   return {
     ...tensor,
@@ -129,11 +129,11 @@ export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   }
 }
 
-/** The tensor with its first dimension so many times as long. */
+/** The tensor with its first dimension this many times as long. */
 export const rowsOf = (tensor: Tensor, times: number): Tensor =>
   reshaped(tensor, [(tensor.shape[0] as number) * times, ...tensor.shape.slice(1)])
 
-/** Flat values nested as the shape says. */
+/** Flat values, nested by the shape. */
 export function nested(data: readonly unknown[], shape: readonly number[]): unknown {
   if (shape.length === 0) return data[0]
   const [length = 0, ...rest] = shape

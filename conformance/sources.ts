@@ -1,4 +1,4 @@
-/** Where points are written. */
+/** The sources of the points. */
 
 /** Sections of kserve/open-inference-protocol, specification/protocol/inference_rest.md, at d49cc23. */
 type Section =
@@ -38,8 +38,8 @@ export const binaryExtension = (section: BinarySection, note?: string) =>
 export const tritonExtension = (name: string, note?: string) =>
   `${name} extension${note === undefined ? '' : `, ${note}`}`
 
-/** An IETF document's section. */
+/** A section of an IETF document. */
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 
-/** Where the specification says nothing, what its users expect. Such a point is never `required`. */
+/** An expectation of users where the specification is silent. Such a point is never `required`. */
 export const silent = (expectation: string) => `OIP is silent: ${expectation}`

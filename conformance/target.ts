@@ -15,26 +15,26 @@ import type { Call } from './grpc/connection.ts'
 import type { JsonTensor, Target, Tensor } from './point.ts'
 import { get, modelPath, outputsOf, reshaped } from './request.ts'
 
-/** What cannot be read from the metadata. */
+/** Facts that the metadata does not give. */
 export interface Known {
   readonly send: Send
   readonly call?: Call
   readonly model: string
   readonly version?: string | undefined
-  /** Inputs the model answers 200; made up of the smallest shape unless given. */
+  /** Inputs that the model answers with 200; by default generated with the smallest shape. */
   readonly example?: readonly Tensor[] | undefined
   readonly failing?: NonNullable<Target['failing']>
   readonly mismatched?: NonNullable<Target['mismatched']>
   readonly limits?: NonNullable<Target['limits']>
 }
 
-/** Points cannot be asked of this server; the message says what to do. */
+/** This server cannot be tested; the message says what to do. */
 export class Unusable extends Error {}
 
 type Signature = Target['metadata']
 
 /**
- * A server's model as the points see it.
+ * A server's model, for the points.
  * @throws {Unusable} when it has no such model, or no example that it answers is known
  */
 export async function readTarget({ example, ...known }: Known): Promise<Target> {
@@ -79,7 +79,7 @@ export async function readTarget({ example, ...known }: Known): Promise<Target> 
   }
 }
 
-/** Points about the metadata read it again; here what is not in order is taken for absent. */
+/** The metadata points read it again; here, invalid parts count as absent. */
 async function readMetadata({
   send,
   ...path

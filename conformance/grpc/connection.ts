@@ -1,7 +1,7 @@
 import * as http2 from 'node:http2'
 import { gunzipSync, inflateSync } from 'node:zlib'
 
-/** gRPC's numbers for the ends of a call. */
+/** gRPC's status codes. */
 export const STATUS = {
   OK: 0,
   CANCELLED: 1,
@@ -20,21 +20,21 @@ export const STATUS = {
 export interface SentCall {
   /** The path, such as /inference.GRPCInferenceService/ModelInfer. */
   readonly method: string
-  /** What the client sends, with the prefix of each message. */
+  /** The client's messages, each with its prefix. */
   readonly frames: Uint8Array
   readonly metadata?: Readonly<Record<string, string>>
-  /** The client cancels the call when it has sent that. */
+  /** The client cancels the call after sending them. */
   readonly cancels?: boolean
 }
 
 export interface CallReply {
   readonly status: number
   readonly message: string
-  /** Inflated. */
+  /** Decompressed. */
   readonly messages: readonly Buffer[]
-  /** Which of the messages came compressed. */
+  /** Which of the messages were compressed. */
   readonly compressed: readonly boolean[]
-  /** Of the headers and of the trailers. */
+  /** Headers and trailers. */
   readonly metadata: Readonly<Record<string, unknown>>
 }
 
@@ -44,7 +44,7 @@ export interface CallReply {
  */
 export type Call = (sent: SentCall) => Promise<CallReply>
 
-/** A message with the prefix that it has on the wire. */
+/** A message with its prefix, as on the wire. */
 export function frame(message: Uint8Array, compressed = false): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = Number(compressed)
@@ -67,7 +67,7 @@ export function connectGrpc(
     if (session === undefined || session.closed || session.destroyed) {
       session = http2.connect(url)
       session.on('error', () => {})
-      // A run ends although the connection is open.
+      // The process may exit although the connection is open.
       session.unref()
     }
     return session

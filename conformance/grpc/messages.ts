@@ -12,12 +12,12 @@ import {
   textOf,
 } from './protobuf.ts'
 
-/** Numbers of open_inference_grpc.proto, at d49cc23. */
+/** Field numbers of open_inference_grpc.proto, at d49cc23. */
 
 const SERVICE = '/inference.GRPCInferenceService'
 export const methodOf = (name: string) => `${SERVICE}/${name}`
 
-/** A field of a text; proto3 leaves out an empty one. */
+/** A string field; proto3 leaves out an empty one. */
 const given = (field: number, text: string) => (text === '' ? [] : [bytes(field, text)])
 
 /** A message of a name and a version, as most requests are. */
@@ -42,7 +42,7 @@ const CONTENTS: Readonly<Record<string, number>> = {
 
 export const hasContents = (datatype: string) => Object.hasOwn(CONTENTS, datatype)
 
-/** Parameters as JSON has them. */
+/** Parameters as in JSON. */
 export type Parameters = Readonly<Record<string, boolean | number | bigint | string>>
 
 /** An input; its data is typed contents. */
@@ -59,7 +59,7 @@ export interface InferCall {
   readonly version?: string | undefined
   readonly id?: string | undefined
   readonly parameters?: Parameters | undefined
-  /** Those of raw contents have their bytes in `raw`. */
+  /** An input of raw contents has its bytes in `raw`. */
   readonly inputs: readonly InferInput[]
   readonly raw?: readonly Uint8Array[] | undefined
   readonly outputs?: readonly { readonly name: string; readonly parameters?: Parameters }[]
@@ -120,7 +120,7 @@ export function contentsOf(datatype: string, data: readonly Value[]): Buffer {
   return packed(field, data as readonly (number | bigint | boolean)[])
 }
 
-/** A ModelInferResponse, read. */
+/** A parsed ModelInferResponse. */
 export interface InferAnswer {
   readonly model: string
   readonly version: string
@@ -151,7 +151,7 @@ export function readAnswer(message: Uint8Array): InferAnswer {
   }
 }
 
-/** The name, datatype and shape that several messages begin with. */
+/** The name, datatype and shape at the start of several messages. */
 export const tensorOf = (fields: Fields): JsonTensor => ({
   name: textOf(fields, 1),
   datatype: textOf(fields, 2),

@@ -17,11 +17,12 @@ import {
 import { isTrue, messagesOf, readFields, textOf } from './protobuf.ts'
 
 /*
- * A request over HTTP asked over gRPC, and the answer as HTTP has it: so each point about what a request means is asked of gRPC too,
- * without being written twice. What gRPC cannot say (JSON's ways to write, media types, fields of a wrong type) does not apply.
+ * Sends an HTTP request over gRPC, and returns the answer in HTTP's form: each point about the
+ * meaning of a request is also tested over gRPC, without a second version. Points that gRPC cannot
+ * express (JSON syntax, media types, fields of a wrong type) do not apply.
  */
 
-/** @throws {Inapplicable} from the function that it gives, where gRPC cannot say the request */
+/** @throws {Inapplicable} from the returned function, when gRPC cannot express the request */
 export const overGrpc =
   (call: Call): Send =>
   async sent => {
@@ -33,7 +34,7 @@ export const overGrpc =
 interface Translated {
   readonly method: string
   readonly message: Buffer
-  /** The body of the answer to HTTP. */
+  /** The body of the HTTP answer. */
   readonly read: (message: Buffer) => Body
 }
 
@@ -72,7 +73,7 @@ function answerOf({ status, message, messages }: CallReply, read: Translated['re
   }
 }
 
-/** The one header that says something of tensors; a point that asks for another is about HTTP. */
+/** The only header that concerns tensors; a point that checks another header is about HTTP. */
 const onlyLength = (length: number | undefined): Reply['headers'] =>
   new Proxy(
     {},
@@ -190,7 +191,9 @@ function infer(
   }
 }
 
-/** The request's JSON, where it is written as this suite writes JSON: a point about other ways is about JSON. */
+/**
+ * The request's JSON, if written as this suite writes JSON: a point about other ways is about JSON.
+ */
 function readJson(bytes: Buffer): Json {
   const text = bytes.toString()
   let json: unknown
@@ -206,7 +209,7 @@ function readJson(bytes: Buffer): Json {
 
 type Json = Readonly<Record<string, unknown>>
 
-/** @throws {Inapplicable} where it is no object of these fields */
+/** @throws {Inapplicable} when it is not an object of these fields */
 function only(value: unknown, fields: readonly string[]): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Inapplicable('a message cannot have a field of another type')
@@ -267,7 +270,7 @@ function rawCall(json: Json, binary: Buffer): Request {
   }
 }
 
-/** @param foreign parameters that only HTTP has */
+/** @param foreign parameters that exist only in HTTP */
 function common({ id, parameters, outputs }: Json, foreign: readonly string[]) {
   const ofHttp = (given: Parameters | undefined) =>
     Object.keys(given ?? {}).some(name => foreign.includes(name))
@@ -285,7 +288,7 @@ function common({ id, parameters, outputs }: Json, foreign: readonly string[]) {
   }
   if (ofHttp(read.parameters) || read.outputs?.some(({ parameters }) => ofHttp(parameters)))
     throw new Inapplicable('gRPC has no parameters about binary data')
-  // proto3 does not tell an empty text from none.
+  // proto3 does not distinguish an empty string from a missing one.
   if (read.id === '') throw new Inapplicable('gRPC has no empty id')
   const { outputs: asked, ...rest } = read
   return { ...rest, ...(asked && { outputs: asked }) }
@@ -327,7 +330,7 @@ function parametersOf(parameters: unknown): Parameters | undefined {
   return parameters as Parameters
 }
 
-/** Numbers that a field of the datatype's contents can carry, which may be more than the datatype has. */
+/** Numbers that the datatype's contents field can hold, a wider range than the datatype's. */
 function valuesOf(datatype: string, data: readonly unknown[]): Value[] {
   return data.map(element => {
     const value = elementOf(datatype, element)
@@ -363,7 +366,7 @@ function elementOf(datatype: string, element: unknown): Value | undefined {
 const fits = (datatype: string, element: number) =>
   datatype === 'FP64' || Number.isFinite(Math.fround(element))
 
-/** As JSON where it came typed, else with binary data behind it. */
+/** Typed contents become JSON; raw contents follow as binary data. */
 function bodyOf({ model, version, id, outputs, isRaw }: InferAnswer): Body {
   const parts = outputs.map(({ datatype, data }) => toBytes(datatype, data))
   const json = {

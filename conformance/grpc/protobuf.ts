@@ -1,9 +1,9 @@
-/** Protobuf as this client writes and reads it: by field numbers, knowing no schema. */
+/** A minimal protobuf reader and writer: by field numbers, without a schema. */
 
 /** A field's value: a number, or bytes. */
 export type FieldValue = bigint | Buffer
 
-/** Fields by their numbers, each with all of its values. */
+/** All values of each field, by field number. */
 export type Fields = ReadonlyMap<number, readonly FieldValue[]>
 
 const VARINT = 0
@@ -18,30 +18,30 @@ export function varint(value: number | bigint): Buffer {
   return Buffer.from([...bytes, Number(left)])
 }
 
-/** A field of a number. */
+/** An integer field. */
 export const number = (field: number, value: number | bigint | boolean): Buffer =>
   Buffer.concat([varint(field * 8 + VARINT), varint(BigInt(value))])
 
-/** A field of bytes, a text or a message. */
+/** A field of bytes, a string or a message. */
 export const bytes = (field: number, value: string | Uint8Array): Buffer => {
   const content = Buffer.from(value as string)
   return Buffer.concat([varint(field * 8 + LENGTH), varint(content.byteLength), content])
 }
 
-/** A field of a double. */
+/** A field of type double. */
 export function double(field: number, value: number): Buffer {
   const content = Buffer.alloc(8)
   content.writeDoubleLE(value)
   return Buffer.concat([varint(field * 8 + FIXED64), content])
 }
 
-/** A field of numbers, packed. */
+/** A packed field of numbers. */
 export const packed = (field: number, values: readonly (number | bigint | boolean)[]): Buffer =>
   values.length === 0
     ? Buffer.alloc(0)
     : bytes(field, Buffer.concat(values.map(value => varint(BigInt(value)))))
 
-/** @throws {Error} where the bytes are no message */
+/** @throws {Error} when the bytes are not a message */
 export function readFields(message: Uint8Array): Fields {
   const content = Buffer.from(message)
   const fields = new Map<number, FieldValue[]>()
@@ -85,11 +85,11 @@ export const isTrue = (fields: Fields, field: number): boolean =>
 export const messagesOf = (fields: Fields, field: number): readonly Buffer[] =>
   (fields.get(field) ?? []).filter(value => typeof value !== 'bigint')
 
-/** Of a repeated field of integers, packed or not, as two's complement of 64 bits. */
+/** Values of a repeated integer field, packed or not, as 64-bit two's complement. */
 export function integersOf(fields: Fields, field: number): bigint[] {
   return (fields.get(field) ?? []).flatMap(value => {
     if (typeof value === 'bigint') return [BigInt.asIntN(64, value)]
-    // Each number as the only field of a message, so that the same code reads it.
+    // Reads each number as the only field of a message, with the same code.
     const numbers: bigint[] = []
     for (let at = 0; at < value.byteLength; ) {
       let end = at

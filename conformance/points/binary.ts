@@ -51,7 +51,7 @@ const wrong = (
   send: target => postBinary(target, request(target)),
 })
 
-/** The binary example, its first input's binary_data_size replaced and its bytes as they are. */
+/** The binary example with another binary_data_size on its first input and unchanged bytes. */
 const sized = (size: (bytes: number) => unknown) => (target: Target) => {
   const { parts } = exampleBinary(target)
   const inputs = inputsOf(target).map((input, i) => {
@@ -61,14 +61,14 @@ const sized = (size: (bytes: number) => unknown) => (target: Target) => {
   return { json: { inputs }, parts }
 }
 
-/** The binary example, with the header saying something else of its JSON's length. */
+/** The binary example, whose header declares another length for its JSON. */
 const headed =
   (jsonLength: (length: number, target: Target) => string | number) => (target: Target) => {
     const { json, parts } = exampleBinary(target)
     return { json, parts, jsonLength: jsonLength(Buffer.byteLength(toJson(json)), target) }
   }
 
-/** The first input's shape given by other bytes, whose size is stated truly. */
+/** The first input's shape with other bytes, whose size is declared correctly. */
 const spoilt = (bytes: (right: Buffer) => Buffer) => (target: Target) => {
   const { parts } = exampleBinary(target)
   const changed = parts.map((part, i) => (i === 0 ? bytes(part) : part))
@@ -298,7 +298,7 @@ const FLAGS: Mistake[] = ['true', 1, 0, [], {}].flatMap(value => [
   })),
 ])
 
-/** How each output is to come, said on the output (a), on the request (b), or not at all. */
+/** The requested form of each output, set on the output (a), on the request (b), or not at all. */
 const PRECEDENCE: readonly {
   readonly name: string
   readonly a?: boolean
@@ -368,7 +368,10 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
   },
 }))
 
-/** A raw request has no shape: the server finds one only where at most one dimension is variable, and in a row at a time. */
+/**
+ * A raw request has no shape: the server can infer one only with at most one variable dimension,
+ * and one row at a time.
+ */
 const raws: Applicable = all(binary, oneInput, notEmpty, target => {
   const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) =>
     dimension === -1 ? [i] : [],

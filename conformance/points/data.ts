@@ -7,7 +7,7 @@ import { oip } from '../sources.ts'
 
 const DATA = oip('Tensor Data')
 
-/** The first input's data replaced by what `change` makes of it. */
+/** The first input's data, changed by `change`. */
 const wrong = (
   mistake: string,
   level: Point['level'],
@@ -25,7 +25,7 @@ const wrong = (
     ),
 })
 
-/** More than one element in a row, so that rows can be of different lengths. */
+/** More than one element per row, so that rows can differ in length. */
 const wide: Applicable = target =>
   exampleInput(target).data.length > 1 ? undefined : 'the first input’s example has one element'
 

@@ -40,7 +40,7 @@ const vector = (target: Target, data: readonly Value[]) => ({
   data,
 })
 
-/** What is harder to keep in JSON. */
+/** Values that are harder to keep in JSON. */
 const HARD: Readonly<Record<string, string>> = {
   INT64: 'integers beyond 2^53',
   UINT64: 'integers beyond 2^53',
@@ -48,7 +48,7 @@ const HARD: Readonly<Record<string, string>> = {
   FP64: '−0 and denormal numbers',
 }
 
-/** Every value of the table goes in and comes out, in each of the forms. */
+/** Each value of the table must come back unchanged, in each encoding. */
 const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   const plain = plainValues(datatype)
   const finite = rowOf(datatype).values.filter(
@@ -134,7 +134,7 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   ]
 })
 
-/** The example with its first element of this JSON. */
+/** The example with this JSON as its first element. */
 const element = (
   datatype: string,
   mistake: string,
@@ -150,7 +150,7 @@ const element = (
     post(target, withInput(target, { data: [raw(json), ...exampleInput(target).data.slice(1)] })),
 })
 
-/** What is no value of any datatype but those named. */
+/** JSON that is a value only of the named datatypes. */
 const WRONG: readonly {
   readonly what: string
   readonly json: string
@@ -254,7 +254,7 @@ const otherSpellings: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
   ),
 )
 
-/** JSON that means a value, whichever way it is written. */
+/** JSON that means a value, in each notation. */
 const SPELLINGS: readonly {
   readonly datatype: string
   readonly json: string
@@ -312,7 +312,7 @@ const notFinite: Point[] = ['FP32', 'FP64'].map(datatype => ({
   },
 }))
 
-/** The answer to a BYTES element is either the same or a refusal: never another text. */
+/** The answer to a BYTES element must be the same text or a refusal, never another text. */
 const keptOrRefused = (
   what: string,
   ask: (target: Target) => Promise<Reply>,

@@ -30,8 +30,9 @@ import {
 import { tritonExtension } from '../sources.ts'
 
 /*
- * Extensions of Triton's that other servers advertise too, but for binary tensor data, which has a group of its own. Only what can be
- * asked without changing the server: no model is loaded or unloaded, no setting set.
+ * Extensions of Triton's that other servers advertise too, except binary tensor data, which has its
+ * own group. Only points that leave the server unchanged: none loads or unloads a model, or changes
+ * a setting.
  */
 
 // Classification
@@ -53,7 +54,7 @@ const classifies = (...others: readonly Applicable[]) =>
 
 const CLASSIFICATION = tritonExtension('classification')
 
-/** The example's answer, with the first output of numbers as it is and as so many classes. */
+/** The example's answer, with the first numeric output unchanged and as this many classes. */
 async function classified(target: Target, count: (classes: number) => number) {
   const name = numeric(target)?.name
   const plain = await infer(target)
@@ -73,7 +74,7 @@ async function classified(target: Target, count: (classes: number) => number) {
   }
 }
 
-/** "value:index", perhaps with ":label" behind it. */
+/** "value:index", optionally followed by ":label". */
 function readClass(text: unknown): { value: number; index: number } {
   const [, value, index] = /^([^:]+):(\d+)(?::.*)?$/s.exec(String(text)) ?? []
   assert.ok(
@@ -174,17 +175,20 @@ async function object(target: Target, path: string): Promise<Json> {
   return jsonOf(reply)
 }
 
-/** What every one of these numbers is. */
+/** The rule for every one of these numbers. */
 const isCount = (value: unknown) =>
   (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) ||
   typeof value === 'bigint'
 
 const DURATIONS = ['success', 'fail', 'queue', 'compute_input', 'compute_infer', 'compute_output']
 
-/** Triton's versions are numbers. Where a server has others, its statistics may number them, for Triton's perf_analyzer reads numbers only. */
+/**
+ * Triton's versions are numbers. A server with other versions may number them in its statistics,
+ * because Triton's perf_analyzer reads only numbers.
+ */
 const isNumbered = (version: string | undefined) => /^\d+$/.test(version ?? '')
 
-/** The statistics of the model, of the version asked for where it has versions. */
+/** The statistics of the model, or of the requested version if it has versions. */
 async function statisticsOf(target: Target, path = `${modelPath(target)}/stats`): Promise<Json> {
   const { model_stats: stats } = await object(target, path)
   assert.ok(Array.isArray(stats), `model_stats is ${JSON.stringify(stats)}`)
@@ -354,7 +358,7 @@ const repository: readonly Point[] = [
   },
   {
     name: 'the repository’s index of ready models has this one in it',
-    // A server may have loaded it from elsewhere.
+    // A server may have loaded the model from elsewhere.
     source: tritonExtension(
       'model_repository',
       'Index: "every model available in a model repository"',
@@ -443,7 +447,7 @@ const parameters: readonly Point[] = [
   ),
 ]
 
-/** Whose points are above, or in binary.ts. */
+/** Extensions with points above or in binary.ts. */
 const KNOWN = [
   'binary_tensor_data',
   'binary_data',
@@ -456,7 +460,7 @@ const KNOWN = [
   'schedule_policy',
 ]
 
-/** Extensions that a server advertises and no point asks about. */
+/** Advertised extensions without points. */
 export const unasked = (extensions: readonly string[]): readonly string[] =>
   extensions.filter(extension => !KNOWN.includes(extension))
 

@@ -35,7 +35,7 @@ function send(target: Target, sent: SentCall): Promise<CallReply> {
 const ask = (target: Target, name: string, message: Buffer = Buffer.alloc(0)) =>
   send(target, { method: methodOf(name), frames: frame(message) })
 
-/** The one message of an answer, where the call succeeded. */
+/** The single message of a successful answer. */
 function messageOf(reply: CallReply): Buffer {
   assert.equal(reply.status, STATUS.OK, show(reply))
   assert.equal(reply.messages.length, 1, `${reply.messages.length} messages`)
@@ -84,7 +84,7 @@ const infer = (target: Target, call: InferCall) => ask(target, 'ModelInfer', inf
 const answerTo = async (target: Target, call: InferCall): Promise<InferAnswer> =>
   readAnswer(messageOf(await infer(target, call)))
 
-/** A point that a request of this kind ends in one of these statuses. */
+/** A point: a request of this kind ends with one of these statuses. */
 const refusal = (
   mistake: string,
   call: (target: Target) => InferCall,
@@ -115,7 +115,7 @@ const compression: Point[] = Object.entries(COMPRESSED).map(([encoding, compress
   },
 }))
 
-/** The answers of a stream, where the server has ModelStreamInfer of Triton's form. */
+/** The answers of a stream, if the server has Triton's form of ModelStreamInfer. */
 async function stream(target: Target, calls: readonly InferCall[]) {
   const reply = await send(target, {
     method: methodOf('ModelStreamInfer'),

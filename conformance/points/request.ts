@@ -21,7 +21,7 @@ const PARAMETERS = oip('Parameters')
 interface Id {
   readonly is: string
   readonly id: string
-  /** Why it is only a stricter reading. */
+  /** Why this is only a stricter reading. */
   readonly stricter?: string
 }
 
@@ -55,7 +55,7 @@ const idPoints: Point[] = IDS.map(({ is, id, stricter }) => ({
   },
 }))
 
-/** The example, with something changed that is wrong. */
+/** The example with one mistake. */
 const wrong = (
   mistake: string,
   source: string,
@@ -253,7 +253,7 @@ interface Accepted {
   readonly body: (target: Target) => InferenceRequest | string | Uint8Array
 }
 
-/** Jackson, System.Text.Json and pydantic write an optional member without a value so. */
+/** Jackson, System.Text.Json and pydantic write an absent optional member this way. */
 const NULL = silent('common serializers write an absent member as null')
 
 const ACCEPTED: readonly Accepted[] = [

@@ -50,10 +50,13 @@ const shaped =
       ...(data !== undefined && { data }),
     })
 
-/** The shape with a first dimension that is this JSON. */
+/** The shape with this JSON as its first dimension. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
 
-/** The first input's shape, where one variable dimension is such that the element count is 0 if 64 bits wrap around. */
+/**
+ * The first input's shape with a variable dimension that makes the element count 0 if 64 bits wrap
+ * around.
+ */
 function wrapping(target: Target): InferenceRequest {
   const { shape } = exampleInput(target)
   const at = target.metadata.inputs[0]?.shape.indexOf(-1) as number
@@ -64,7 +67,7 @@ function wrapping(target: Target): InferenceRequest {
   })
 }
 
-/** The first input with its variable dimension so many times as large. */
+/** The first input with its variable dimension this many times as large. */
 const scaled =
   (times: bigint, data?: readonly unknown[]) =>
   (target: Target): InferenceRequest => {
@@ -247,7 +250,7 @@ export const points: readonly Point[] = [
     (times): Point => ({
       name: `${times} times the rows are answered with ${times} times the rows`,
       source: oip('Response Output', '"the full shape of the entire batch"'),
-      // Metadata cannot tell how large a batch may be.
+      // The metadata does not give the largest batch.
       level: times === 1000 ? 'stricter' : 'required',
       expected: `${times} times the rows in every output`,
       notApplicable: all(inJson, batched),

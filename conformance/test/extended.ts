@@ -2,7 +2,10 @@ import type { Reply, Send, Sent } from '../connection.ts'
 import { parseJson } from '../json.ts'
 import { isInference, type Json, json } from './wrong-server.ts'
 
-/** Extensions that this server does not have, added to it on the way as their documents say: what keeps their points, to be bent. */
+/**
+ * Adds extensions that this server lacks, by their documents: a correct server for their points, to
+ * be broken by the mutations.
+ */
 export const EXTENSIONS = [
   'binary_tensor_data',
   'classification',

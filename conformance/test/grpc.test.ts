@@ -9,11 +9,11 @@ import { startServers } from './servers.ts'
 import { type Served, targetOf } from './target.ts'
 
 /*
- * That the points about gRPC hold for the right server, and that each can fail: every one is turned red by a server that answers its own
- * requests the other way round, and what an answer says by servers that bend it.
+ * Tests that the gRPC points pass on the right server, and that each can fail: servers with swapped
+ * outcomes turn every point red, and servers that alter the answers test the checks of content.
  */
 
-/** Those whose points about tensors are others. */
+/** Points that have a separate version for tensors. */
 const OTHERS = [
   'two-in-two-out',
   'failing',
@@ -74,7 +74,10 @@ test('most points about what a request means are asked over gRPC, too', () => {
   assert.ok(asked.length > 100, `${asked.length} points`)
 })
 
-/** Another end of each call: what failed succeeds, with nothing, and what succeeded fails. */
+/**
+ * Swaps the outcome of each call: a failure becomes an empty success, and a success becomes a
+ * failure.
+ */
 const reversed = (reply: CallReply, wanted: 'good' | 'bad'): CallReply => {
   if (wanted === 'good' && reply.status === 0)
     return { ...reply, status: 13, message: 'bent', messages: [] }
@@ -96,7 +99,7 @@ for (const point of own) {
   })
 }
 
-/** Servers whose answers to ModelInfer, or to another method, say something else. */
+/** Servers that alter the answers to ModelInfer, or to another method. */
 const bends =
   (method: RegExp, bend: (message: Buffer, sent: SentCall) => Buffer | Promise<Buffer>): Call =>
   async sent => {
@@ -105,7 +108,7 @@ const bends =
     return { ...reply, messages: await Promise.all(reply.messages.map(each => bend(each, sent))) }
   }
 
-/** The message without a field. */
+/** The message without one field. */
 function without(field: number, message: Buffer): Buffer {
   const kept: Buffer[] = []
   for (const [other, values] of readFields(message))

@@ -13,11 +13,12 @@ import { type Served, targetOf } from './target.ts'
 import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
- * That the conformance suite can fail: servers that are wrong in one thing turn exactly the right points red, and every point is turned
- * red by one of them. Each is our own server, which keeps every point, with its requests or answers bent on the way.
+ * Tests that the conformance suite can fail: servers with one fault each turn exactly the right
+ * points red, and every point is turned red by one of them. Each is our own server, which meets
+ * every point, with its requests or answers altered.
  */
 
-/** Models that between them make every point applicable. */
+/** Models that together make every point applicable. */
 const MODELS = [
   'iris',
   'iris, of limited bodies',
@@ -41,7 +42,7 @@ interface Exchange {
 interface Right {
   readonly target: Target
   readonly points: readonly Point[]
-  /** What each of them asked and got. */
+  /** The requests and answers of each point. */
   readonly exchanges: ReadonlyMap<Point, readonly Exchange[]>
 }
 
@@ -49,7 +50,7 @@ const started = new Map<string, Promise<Right>>()
 const servers = await startServers([...new Set(MODELS.map(servedAs))])
 after(() => servers.stop())
 
-/** Several of MODELS are one model, seen in several ways. */
+/** Several of MODELS are one model with different examples. */
 function servedAs(model: string): string {
   return model.split(',')[0] as string
 }
@@ -70,7 +71,7 @@ async function start(model: string): Promise<Right> {
   const send = remembered(others.send)
   const target: Target = {
     ...others,
-    // Bodies beyond the limit are large: only one model is asked about them.
+    // Bodies beyond the limit are large: only one model gets them.
     ...(limits && model.endsWith('bodies') && { limits }),
     ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
   }
@@ -110,7 +111,9 @@ const matches = (globs: readonly string[], name: string) =>
 
 const escaped = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&')
 
-/** mutations.md: by what a server does, the models it is shown on, how many points turn red, and their names. */
+/**
+ * mutations.md: for each fault, the models that show it, how many points turn red, and their names.
+ */
 const TABLE = new Map(
   readFileSync(new URL('../mutations.md', import.meta.url), 'utf8')
     .split('\n')
@@ -144,7 +147,7 @@ for (const [wrong, make] of Object.entries(MUTATIONS)) {
   })
 }
 
-/** What is asked by so many points is no point's own question. */
+/** A request that this many points send is not specific to a point. */
 const SHARED_BY = 8
 
 /** The requests of a point that few others send, with answers of these statuses. */
@@ -202,7 +205,7 @@ for (const model of MODELS) {
   })
 }
 
-/** Points that ask good requests of their own and look at something else than whether these are answered. */
+/** Points that send valid requests of their own and check something other than the status. */
 const ALSO_REFUSED = [
   'metadata comes as application/json',
   'an error is short, however long the mistake',

@@ -6,7 +6,7 @@ import type { JsonTensor, Target } from '../point.ts'
 import { elementCount, exampleRequest, nested } from '../request.ts'
 import { isInference, type Json, json, type Wrong, withJson } from './wrong-server.ts'
 
-/** Bends the JSON of answers to inference that succeed. */
+/** Alters the JSON of successful inference answers. */
 const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong => ({
   answers: (reply, sent) =>
     reply.status === 200 && isInference(sent)
@@ -14,7 +14,7 @@ const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong =
       : reply,
 })
 
-/** Bends each output that comes in JSON. */
+/** Alters each output that comes in JSON. */
 const inOutput = (change: (output: Json) => Json) =>
   inResponse(response => ({
     ...response,
@@ -23,7 +23,7 @@ const inOutput = (change: (output: Json) => Json) =>
     ),
   }))
 
-/** Bends each element that comes in JSON. */
+/** Alters each element that comes in JSON. */
 const inElement = (change: (element: Json) => unknown) =>
   inOutput(({ data }) => ({ data: data.map(change) }))
 
@@ -44,7 +44,7 @@ const instead =
     answers: (reply, sent, target) => (when(sent, reply, target) ? answer(reply, target) : reply),
   })
 
-/** Takes the JSON of an inference request for another; what is no JSON, or comes otherwise, stays as it is. */
+/** Replaces the JSON of an inference request; other bodies stay as they are. */
 const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => ({
   reads: (sent, target) => {
     const length = sent.headers?.['inference-header-content-length']
@@ -59,7 +59,7 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
     try {
       const request = parseJson(body.toString('utf8', 0, at))
       const changed = Buffer.from(toJson(change(request, target)))
-      // Written anew it would be mended in other ways too.
+      // Rewriting it would also fix other mistakes in it.
       if (String(changed) === toJson(request)) return sent
       return {
         ...sent,
@@ -107,7 +107,7 @@ function plain(reply: Reply): Reply {
   }
 }
 
-/** The bytes behind the JSON, bent. */
+/** Alters the bytes behind the JSON. */
 const inBinary = (change: (bytes: Buffer, response: Json) => Buffer) => (): Wrong => ({
   answers: reply => {
     const length = Number(reply.headers['inference-header-content-length'])
@@ -139,7 +139,7 @@ const requestOf = ({ body = '' }: Sent): Json => {
 const isExample = (sent: Sent, target: Target) =>
   isInference(sent) && String(sent.body) === toJson(exampleRequest(target))
 
-/** Bends the model's metadata. */
+/** Alters the model's metadata. */
 const inMetadata =
   (change: (metadata: Json) => Json, asked: (sent: Sent) => boolean = () => true) =>
   (): Wrong => ({
@@ -151,7 +151,7 @@ const inMetadata =
         : reply,
   })
 
-/** Takes a path for another. */
+/** Replaces one path by another. */
 const readsPath = (change: (path: string, target: Target) => string) => (): Wrong => ({
   reads: (sent, target) => ({ ...sent, path: change(sent.path, target) }),
 })
@@ -163,7 +163,7 @@ const inStatistics = (change: (stats: Json) => Json) => (): Wrong => ({
       : reply,
 })
 
-/** Told by their form, "value:index". */
+/** Recognized by their form, "value:index". */
 const isClasses = ({ data }: Json) => /^[\d.e-]+:\d+(:|$)/.test(data?.[0])
 
 const inClasses = (change: (output: Json) => Json) =>
@@ -173,8 +173,9 @@ const inClasses = (change: (output: Json) => Json) =>
   }))
 
 /**
- * Servers that are wrong in one thing each, by what they do; mutations.md says under these words on which models each is shown, and
- * which points must turn red for it. Each is made anew for each model, for some remember what was asked before.
+ * Servers with one fault each, by its description; under the same description, mutations.md lists
+ * the models that show it and the points that must turn red. Each is created again for each model,
+ * because some keep state between requests.
  */
 export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   // The id.
@@ -420,7 +421,7 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
     }
   },
 
-  // What it reads.
+  // How it reads requests.
   'takes any media type for JSON': () => ({
     reads: sent =>
       isInference(sent) && sent.headers?.['inference-header-content-length'] === undefined
@@ -506,7 +507,7 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   ),
   'does not say which encodings it reads': () => ({ answers: header('accept-encoding') }),
 
-  // What it writes.
+  // How it writes answers.
   'writes null for NaN': inElement(element => (typeof element === 'string' ? null : element)),
   'writes bare NaN': instead(
     (_, reply) => reply.status === 200,
@@ -711,7 +712,7 @@ function coerce(datatype: string, element: unknown): unknown {
     : element
 }
 
-/** Without what is behind the tensors. */
+/** Without the bytes behind the tensors. */
 function trimmed(sent: Sent): Sent {
   const length = Number(sent.headers?.['inference-header-content-length'] ?? 0)
   if (length === 0 || sent.headers?.['content-encoding'] !== undefined) return sent

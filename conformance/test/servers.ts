@@ -4,11 +4,11 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Served } from './target.ts'
 
-/** Serves each of these models and keeps every point. This folder knows it by its output alone. */
+/** Serves each of these models and meets every point. This folder knows it only by its output. */
 const PROGRAM = fileURLToPath(new URL('../../test/served-models.ts', import.meta.url))
 
 export interface Servers {
-  /** By the names asked for. */
+  /** By requested name. */
   readonly served: Readonly<Record<string, Served>>
   stop(): Promise<void>
 }
@@ -22,7 +22,7 @@ export async function startServers(models: readonly string[]): Promise<Servers> 
   return {
     served: JSON.parse(await firstLine(child)),
     async stop() {
-      // Also where the tests are killed does its input end, and with it the process.
+      // When the tests are killed, its input ends too, and the process exits.
       child.stdin.end()
       await ended
     },

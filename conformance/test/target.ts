@@ -4,14 +4,14 @@ import { parseJson } from '../json.ts'
 import type { Target, Tensor, Value } from '../point.ts'
 import { readTarget } from '../target.ts'
 
-/** A server with one model, and what only its author knows of it. */
+/** A server with one model, and facts that only its author knows. */
 export interface Served {
   readonly url: string
   readonly model: string
   readonly version: string | undefined
   /** A file of requests that the model answers, fails on or refuses. */
   readonly casesFile: string
-  /** Where the largest body is asked about. */
+  /** Set when the largest body is tested. */
   readonly maxBodyBytes: number | undefined
 }
 
@@ -30,7 +30,7 @@ interface Cases {
 const readCases = (file: string): Cases =>
   existsSync(file) ? (parseJson(readFileSync(file, 'utf8')) as Cases) : { cases: [] }
 
-/** As points want values: INT64 and UINT64 are bigints, and what is not finite a number. */
+/** In the points' form: INT64 and UINT64 are bigints, and non-finite values are numbers. */
 const readInputs = ({ inputs }: Case): readonly Tensor[] =>
   inputs.map(({ name, datatype, shape, data }) => ({
     name,
@@ -44,11 +44,11 @@ function readValue(datatype: string, element: Value): Value {
   return datatype.startsWith('FP') ? Number(element) : element
 }
 
-/** A case whose outputs JSON cannot say. */
+/** A case whose outputs JSON cannot express. */
 const isUnsayable = ({ outputs }: Case) =>
   outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
 
-/** The server as the points see it. */
+/** The server, for the points. */
 export function targetOf({
   url,
   model,

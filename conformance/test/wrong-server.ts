@@ -4,11 +4,11 @@ import type { Reply, Send, Sent } from '../connection.ts'
 import { parseJson, toJson } from '../json.ts'
 import type { Target } from '../point.ts'
 
-/** A server that does one thing wrong: our own, with its requests or answers bent on the way. */
+/** A server with one fault: our own, with its requests or answers altered. */
 export interface Wrong {
-  /** What the server takes the request for. */
+  /** The request that the server sees. */
   readonly reads?: (sent: Sent, target: Target) => Sent
-  /** What it answers instead. */
+  /** The altered answer. */
   readonly answers?: (reply: Reply, sent: Sent, target: Target) => Reply
 }
 
@@ -28,7 +28,10 @@ export function keyOf({ body = '', ...rest }: Sent): string {
   return `${JSON.stringify(rest)} ${createHash('sha1').update(body).digest('base64')}`
 }
 
-/** Asks each request once: our server gives the same answer again. Requests sent at once are the same as one after another. */
+/**
+ * Sends each request once: our server gives the same answer again. Concurrent requests give the
+ * same answers as sequential ones.
+ */
 export function remembered(send: Send): Send {
   const answers = new Map<string, Promise<Reply>>()
   return sent => {
@@ -44,7 +47,7 @@ export function remembered(send: Send): Send {
 export const isInference = ({ method = 'POST', path }: Sent) =>
   method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
 
-/** The answer with another JSON, whatever travels behind it and however it is compressed. */
+/** The answer with other JSON, whatever follows it and however it is compressed. */
 export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
   const encoding = reply.headers['content-encoding']
   const body =
