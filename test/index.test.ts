@@ -50,7 +50,7 @@ async function startRuntime(
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const port = await new Promise<string>((resolve, reject) => {
-    // Every line is read, so that the process is never held up by what it logs.
+    // Reads every line, so that a full pipe never blocks the process.
     createInterface({ input: child.stdout }).on('line', line => {
       const port = /Server listening at .*:(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(port)
@@ -68,7 +68,7 @@ async function stopRuntime({ process }: Runtime): Promise<void> {
 const JSON_TYPE = { 'content-type': 'application/json' }
 const CE = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/garden', 'ce-type': 'x.request' }
 
-/** As {@link refusal}, for the runtime adds a charset to the content type. */
+/** Like {@link refusal}, but the runtime adds a charset to the content type. */
 function refused(status: number, answer: Answer): string {
   assert.equal(answer.headers['content-type'], 'application/json; charset=utf-8')
   return refusal(status, {
@@ -77,7 +77,7 @@ function refused(status: number, answer: Answer): string {
   })
 }
 
-/** As {@link replyIn}. */
+/** Like {@link replyIn}. */
 const reply = (mode: 'binary' | 'structured', answer: Answer): EventJson =>
   replyIn(mode, {
     ...answer,
@@ -366,7 +366,8 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
   test('is 422 to an event and 500 to a request, as JSON', async () => {
     process.env.MODEL_DIR = testModel('failing')
     process.env.LOG_LEVEL = 'silent'
-    // 0 would be the runtime's default port; its types know neither its replies' code() nor a port as text.
+    // 0 would select the runtime's default port; its types lack its replies' code() and a port as
+    // text.
     const func = knativeFunction as unknown as RuntimeFunction
     const server = await faas.start(func, {
       port: '0' as unknown as number,
@@ -396,7 +397,7 @@ describe('a model that fails, under faas-js-runtime’s start()', () => {
 })
 
 describe('the function contract', () => {
-  /** A reply as the runtime's health handlers get it. */
+  /** A reply as the runtime's health handlers receive it. */
   const health = (handler: (request: unknown, reply: Reply) => unknown) => {
     let answer: unknown
     const reply: Reply = { code: status => ({ send: body => (answer = [status, body]) }) }
@@ -405,7 +406,7 @@ describe('the function contract', () => {
   }
   type Reply = Parameters<typeof knativeFunction.liveness>[1]
 
-  /** The module anew, before anybody called init. */
+  /** A fresh copy of the module, before init was called. */
   const fresh = (): Promise<typeof knativeFunction> => import(`../function/index.ts?${++instances}`)
   let instances = 0
 

@@ -14,8 +14,9 @@ import {
 } from './tensors.ts'
 
 /*
- * Any model is served by MODEL_DIR alone: one small model for each property a graph can have, every output checked by value,
- * as JSON and as binary tensor data, and as raw and typed contents over gRPC.
+ * MODEL_DIR alone is enough to serve any model: one small model for each property that a graph can
+ * have, every output checked by value, as JSON and as binary tensor data, and as raw and typed
+ * contents over gRPC.
  */
 
 interface Case {
@@ -33,7 +34,10 @@ const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so such an answer is refused in either form. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
-/** The same shapes with numbers of other magnitudes; of other datatypes the elements in another order. */
+/**
+ * The same shapes with numbers of other magnitudes; for other datatypes, the elements in another
+ * order.
+ */
 const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
   [
     [3e6, -3e6, 1e30, 0],
@@ -196,7 +200,7 @@ for (const name of MODELS) {
           for (const { name, datatype, shape } of described) {
             const tensor = tensors.find(other => other.name === name)
             assert.equal(tensor?.datatype, datatype)
-            // A graph without a shape takes any, which the protocol cannot say.
+            // A graph without a shape accepts any, which the protocol cannot express.
             if (server.service.model.loaded?.signature.inputs.some(({ anyRank }) => anyRank))
               continue
             assert.equal(tensor?.shape.length, shape.length)
@@ -210,7 +214,7 @@ for (const name of MODELS) {
   })
 }
 
-/** x86 makes NaN with its sign bit set, NumPy without: both are NaN. */
+/** x86 sets the sign bit of NaN, NumPy does not: both are NaN. */
 function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }): Buffer {
   if (datatype !== 'FP32' && datatype !== 'FP64') return bytes
   const width = datatype === 'FP32' ? 4 : 8
@@ -222,7 +226,9 @@ function withoutNanSign({ datatype, bytes }: { datatype: string; bytes: Buffer }
   return toBytes({ name: '', datatype, shape: [], data })
 }
 
-/** Numbers compared by their bits, so that −0 is not 0; and an FP32 written shortly equals itself written in full. */
+/**
+ * Numbers compared by their bits, so that −0 is not 0; an FP32 in short form equals itself in full.
+ */
 function bits(tensors: readonly WrittenTensor[]): unknown {
   return tensors.map(tensor => ({
     name: tensor.name,

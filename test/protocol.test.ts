@@ -6,9 +6,9 @@ import { points } from '../conformance/points.ts'
 import { targetOf } from '../conformance/test/target.ts'
 import { serve } from './served-models.ts'
 
-/** Every point of the conformance suite, on models that between them make each applicable. */
+/** Every point of the conformance suite, on models that together make each one applicable. */
 
-/** Of one input and of several, with versions and without, and such as fail. */
+/** With one input and several, with versions and without, and failing ones. */
 const ALL_POINTS = ['iris', 'two-in-two-out', 'failing', 'not-utf8']
 
 const POINTS_ABOUT_TENSORS = [
@@ -24,15 +24,19 @@ const POINTS_ABOUT_TENSORS = [
   'big-int-out',
 ]
 
-/** What is worth asking of each model that differs in a datatype, a shape or the number of tensors. */
+/**
+ * Points that depend on a datatype, a shape or the number of tensors, run on each model that
+ * differs in one.
+ */
 const ABOUT_TENSORS = ['shapes', 'data', 'datatypes', 'binary', 'outputs']
 
-// What tensors are read to has nothing to do with who listens.
+// Decoding is the same for every listener.
 const models =
   process.env.ON_PREDICTOR === undefined ? [...ALL_POINTS, ...POINTS_ABOUT_TENSORS] : ALL_POINTS
 
 const results = new Map<string, readonly Result[]>()
-// Before the first test: the runner follows each asynchronous call of a test, which takes a third of the time.
+// Before the first test: the runner tracks each asynchronous call of a test, which takes a third of
+// the time.
 for (const model of models) {
   const { server, served } = await serve(model)
   const asked = choosePoints(ALL_POINTS.includes(model) ? [] : ABOUT_TENSORS)

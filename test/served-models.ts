@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import type { Served } from '../conformance/test/target.ts'
 import { type Server, startServer, testModel } from './server.ts'
 
-/** Small enough to be passed at once, large enough for an id of 1 MB. */
+/** Small enough to be accepted at once, large enough for an id of 1 MB. */
 const MAX_BODY_BYTES = 2 * 2 ** 20
 
-/** This server with the iris classifier, or one of test/models, for the conformance suite. */
+/** This server with the iris classifier, or with one of test/models, for the conformance suite. */
 export async function serve(name: string): Promise<{ server: Server; served: Served }> {
   const isIris = name === 'iris'
   const server = await startServer({
@@ -23,7 +23,10 @@ export async function serve(name: string): Promise<{ server: Server; served: Ser
   return { server, served }
 }
 
-/** As a program it serves the models named, prints where in one line, and ends with its standard input. */
+/**
+ * As a program, it serves the named models, prints their addresses in one line, and exits when its
+ * standard input ends.
+ */
 if (import.meta.main) {
   const names = process.argv.slice(2)
   const all = await Promise.all(names.map(serve))

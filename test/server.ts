@@ -16,28 +16,34 @@ export const testModel = (name: string) => fileURLToPath(new URL(`models/${name}
 export interface Server {
   readonly url: string
   readonly port: number
-  /** Where metrics have one of their own. */
+  /** Set when metrics have their own port. */
   readonly metricsPort: number | undefined
   readonly service: Service
-  /** Stops listening and waits for requests in flight. @returns whether all was answered in that time */
+  /**
+   * Stops listening and waits for requests in flight. @returns whether all were answered in that
+   * time
+   */
   close(timeoutMs: number): Promise<boolean>
-  /** Stops listening when nothing was asked for so long. */
+  /** Stops listening after this long without a request. */
   closeWhenUnused(ms: number, prepare?: () => Promise<void>): Promise<void>
   readonly config: Config
   stop(): Promise<void>
 }
 
-/** Tests can be run on KServe's predictor instead of `npm start`: test/kserve does so with those of HTTP, events and the process' life. */
+/**
+ * Tests can run on KServe's predictor instead of `npm start`: test/kserve does so with the tests of
+ * HTTP, events and the process' life.
+ */
 export const onPredictor = process.env.ON_PREDICTOR !== undefined
 
-/** The whole suite can be run in another mode, by the variable of that name. */
+/** The whole suite can run in another mode, set by the variable of that name. */
 const MODE = Object.fromEntries(
   ['EXECUTION', 'MAX_BATCH_ROWS'].flatMap(name =>
     process.env[name] === undefined ? [] : [[name, process.env[name]]],
   ),
 )
 
-/** What the predictor listens with. */
+/** The predictor's way to listen. */
 export async function predictor(config: Config): Promise<ListenOptions> {
   const { createApp } = await import('../kserve/app.ts')
   const { predictorRows } = await import('../kserve/routes.ts')
@@ -46,13 +52,19 @@ export async function predictor(config: Config): Promise<ListenOptions> {
 
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
-/** What processes that tests start get of this one's environment; test/preload.ts sets the second. */
+/**
+ * The parts of this environment that child processes of tests receive; test/preload.ts sets the
+ * second.
+ */
 export const INHERITED = {
   ...(PATH !== undefined && { PATH }),
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 }
 
-/** The whole function in this process, on a free port of the loopback; loaded, unless told otherwise. */
+/**
+ * The whole function in this process, on a free port of the loopback; by default with the model
+ * loaded.
+ */
 export async function startServer(
   env: Record<string, string> = {},
   {
@@ -99,7 +111,7 @@ export async function startServer(
   }
 }
 
-/** What a process runs. */
+/** The program of a process. */
 export const PROGRAMS = { function: 'function/main.ts', predictor: 'kserve/predictor.ts' } as const
 
 const PROGRAM = onPredictor ? PROGRAMS.predictor : PROGRAMS.function
@@ -114,10 +126,10 @@ export interface ServerProcess {
 }
 
 /**
- * `npm start`'s own command as a process, once its start line is there.
+ * `npm start`'s own command as a process, after its start line.
  * @param args for the predictor
- * @param longestMs after this it is killed
- * @param program what is started, where that is not what the suite is run on
+ * @param longestMs time after which it is killed
+ * @param program the program to start, if not the suite's
  */
 export async function startProcess(
   env: Record<string, string> = {},
@@ -141,7 +153,7 @@ export async function startProcess(
   return { url: await url, process: child, log, exited }
 }
 
-/** @returns the process, started; for starts that are to fail */
+/** @returns the started process; for starts that must fail */
 export const spawnFunction = (
   env: Record<string, string> = {},
   args: readonly string[] = [],
@@ -158,12 +170,12 @@ export const spawnFunction = (
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // So that a test that fails half-way leaves none behind.
+    // So that a failed test leaves no process behind.
     timeout: longestMs,
     killSignal: 'SIGKILL',
   })
 
-/** A port of the loopback that nobody listens on now. */
+/** A port of the loopback that is free now. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -4,7 +4,7 @@ export interface WrittenTensor {
   readonly datatype: string
   readonly shape: readonly number[]
   readonly data?: readonly (number | bigint | string | boolean)[]
-  /** The binary extension's bytes. */
+  /** In the binary extension's bytes. */
   readonly data_base64?: string
 }
 
@@ -48,7 +48,7 @@ function lengthPrefix(text: string): Buffer {
 
 /** JSON that keeps every digit of an integer, both ways. */
 export const parseExactly = (text: string): unknown =>
-  // A reviver takes seconds for megabytes; most texts have nothing for it.
+  // A reviver takes seconds for megabytes, and most texts do not need it.
   /[[,:\s-]\d{16}/.test(text)
     ? JSON.parse(text, ((_key: string, value: unknown, { source }: { source: string }) =>
         typeof value === 'number' && /^-?\d{16,}$/.test(source) ? BigInt(source) : value) as (

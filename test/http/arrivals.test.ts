@@ -8,7 +8,7 @@ const KIB = 1024
 const MIB = 2 ** 20
 const WHOLE = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
-/** Arrivals with a clock that the test moves: a sample each second. */
+/** Arrivals with a clock that the test moves: one sample per second. */
 function open() {
   const arrivals = new Arrivals()
   let now = performance.now()
@@ -24,7 +24,7 @@ function open() {
     arrival.add(bytes, Number.NaN)
     return { arrival, events }
   }
-  /** Seconds in which each gets so many bytes a second. */
+  /** Seconds in which each address receives this many bytes per second. */
   const pass = (seconds: number, each: readonly [Arrival, number][] = []) => {
     for (let second = 0; second < seconds; second++) {
       for (const [arrival, bytes] of each) arrival.add(bytes, Number.NaN)
@@ -82,7 +82,7 @@ suite('a body that arrives', () => {
     const { arrivals, began } = open()
     const many = Array.from({ length: 4 }, () => began('many', 1e5, '10.0.0.1'))
     const same = began('same', 1, '10.0.0.1')
-    // All are of one address, such as a proxy's: its share is all of it.
+    // All come from one address, such as a proxy's, whose share is then everything.
     assert.equal(
       arrivals.evictFor(same.arrival, () => true),
       false,

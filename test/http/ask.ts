@@ -5,19 +5,19 @@ import { createResponder, HungUp } from '../../function/http/respond.ts'
 import type { TableRoute } from '../../function/http/routes.ts'
 import { createService, type Service } from '../../function/service.ts'
 
-/** An answer, its body as text. */
+/** An answer with its body as text. */
 export interface Answered extends Omit<Answer, 'body'> {
   readonly body: string
   // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever came
   readonly json: any
 }
 
-/** A request; what is left out is that of a plain HTTP/1.1 request. */
+/** A request; omitted fields are those of a plain HTTP/1.1 request. */
 export interface Asked {
   readonly headers?: Record<string, string>
   readonly httpVersion?: string
   readonly body?: string
-  /** The client closes the connection before all of its body has come. */
+  /** The client closes the connection before its body is complete. */
   readonly hangsUp?: boolean
 }
 
@@ -25,11 +25,11 @@ export interface Asked {
 export interface App {
   readonly service: Service
   lastUsed(): number
-  /** @returns undefined where the client has hung up */
+  /** @returns undefined when the client has hung up */
   ask(method: string, url: string, asked?: Asked): Promise<Answered | undefined>
 }
 
-/** @param rows of routes, where they are not the configuration's own */
+/** @param rows routes to use instead of the configuration's own */
 export async function createApp(
   env: Record<string, string> = {},
   rows?: readonly TableRoute[],

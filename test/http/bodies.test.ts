@@ -133,7 +133,7 @@ test('a refused request with an enormous body loses its connection', async () =>
   ])
 })
 
-/** Bytes with a compressed body. */
+/** A compressed body, as bytes. */
 function compressed(encoding: string, body: Buffer): Buffer {
   return Buffer.concat([
     Buffer.from(
@@ -190,7 +190,7 @@ for (const { what, encoding, body, status } of ENCODED) {
   })
 }
 
-/** A body that is announced and all but a byte of it sent. */
+/** A body that is announced, and sent except for its last byte. */
 async function holdBody(port: number, bytes: number) {
   const connection = await connect(port)
   connection.send(request('POST', IRIS, { 'content-length': `${bytes}` }) + ' '.repeat(bytes - 1))
@@ -201,7 +201,7 @@ test('bodies held at once are bounded: beyond, 503 and Retry-After; once they ar
   const own = await startServer({ MAX_BODY_BYTES: '100000' }, { load: false })
   t.after(own.stop)
   const post = () => exchange(own.port, request('POST', IRIS, {}, irisBody().padEnd(90_000)))
-  // They are whole, and wait for the model.
+  // They are complete, and wait for the model.
   const held = [post(), post(), post()]
   await until('they have arrived', () => own.service.model.queuedRows === 3)
   const { status, headers, json } = await post()
@@ -244,7 +244,7 @@ test('a body in tiny chunks, and bodies that are being inflated, take memory wit
   const bomb = compressed('gzip', gzipSync(Buffer.alloc(15_900_000, ' ')))
   const answers = await Promise.all(Array.from({ length: 60 }, () => exchange(port, bomb)))
   for (const { status } of answers) assert.ok(status === 400 || status === 503, `${status}`)
-  // Two bodies may be held, each twice while its pieces are put together; sixty would be 950 MB.
+  // Two bodies may be held, each twice while its pieces are joined; sixty would be 950 MB.
   assert.ok(peak() - before < 350, `grew by ${peak() - before} MB`)
   own.process.kill('SIGTERM')
   await own.exited

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { type Server, startServer, testModel } from '../server.ts'
 import { binaryOutputs } from '../tensors.ts'
 
-/* Triton's classification extension, from a request to its answer. */
+/* Triton's classification extension, from request to answer. */
 
 let server: Server
 let zipped: Server
@@ -40,7 +40,7 @@ async function outputs(body: unknown, of = server) {
 
 const asked = (parameters: unknown) => [{ name: 'probabilities', parameters }]
 
-/** Its labels without its values. */
+/** The labels without the values. */
 const classes = (data: readonly string[]) => data.map(text => text.replace(/^[^:]+:/, ''))
 
 test('the metadata says that it works', async () => {

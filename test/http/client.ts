@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 
-/** An answer as its bytes said it. */
+/** An answer, parsed from its bytes. */
 export interface RawAnswer {
   readonly status: number
   /** Lower-case names. */
@@ -12,16 +12,16 @@ export interface RawAnswer {
   readonly json: any
 }
 
-/** One TCP connection, on which tests write bytes as they please. */
+/** One TCP connection, to which tests write any bytes. */
 export interface Connection {
   readonly socket: Socket
   send(bytes: string | Uint8Array): void
   /**
-   * The next answer in the order of arrival.
+   * The next answer in order of arrival.
    * @param to the request's method, because an answer to HEAD has no body
    */
   answer(to?: 'HEAD'): Promise<RawAnswer>
-  /** Resolves once the connection is closed, by whichever side. */
+  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>
 }
 
@@ -29,7 +29,7 @@ export async function connect(port: number): Promise<Connection> {
   const socket = connectSocket({ port, host: '127.0.0.1', noDelay: true })
   let received = Buffer.alloc(0)
   let chunks: Buffer[] = []
-  /** How many bytes the next answer lacks: large ones are joined once. */
+  /** How many bytes are missing from the next answer, so that large ones are joined once. */
   let wanted = 0
   let over = false
   let wake = () => {}
@@ -46,7 +46,7 @@ export async function connect(port: number): Promise<Connection> {
     })
   })
   await once(socket, 'connect')
-  // From here on a reset is one way for the server to close.
+  // From here on, the server may also close by a reset.
   socket.on('error', () => {})
 
   async function answer(to?: 'HEAD'): Promise<RawAnswer> {
@@ -72,7 +72,10 @@ export async function connect(port: number): Promise<Connection> {
   return { socket, send: bytes => socket.write(bytes), answer, closed }
 }
 
-/** The answer that the bytes begin with, undefined where they are too few, and how many it has at least. */
+/**
+ * The answer at the start of the bytes, undefined while incomplete, and the least number of bytes
+ * it takes.
+ */
 function readAnswer(
   bytes: Buffer,
   to: 'HEAD' | undefined,
@@ -99,14 +102,14 @@ function readAnswer(
   return { answer: { status, headers, body, json }, length: end }
 }
 
-/** Whether somebody lets in who connects. */
+/** Whether a listener accepts connections. */
 export async function isListening(port: number): Promise<boolean> {
   const connection = await connect(port).catch(() => undefined)
   connection?.socket.destroy()
   return connection !== undefined
 }
 
-/** One request on a connection of its own. */
+/** One request on its own connection. */
 export async function exchange(
   port: number,
   bytes: string | Uint8Array,
@@ -119,7 +122,7 @@ export async function exchange(
   return answer
 }
 
-/** A request's bytes, with a body's Content-Length where there is one. */
+/** A request's bytes, with Content-Length if it has a body. */
 export function request(
   method: string,
   target: string,
@@ -138,7 +141,7 @@ export function request(
 
 export const IRIS = '/v2/models/iris-classifier/infer'
 
-/** An inference request for the shipped model; it is a setosa. */
+/** An inference request for the shipped model, with a setosa flower. */
 export const irisBody = (id?: string) =>
   JSON.stringify({
     id,
@@ -154,7 +157,7 @@ export const slowBody = (more: object = {}) =>
     inputs: [{ name: 'x', shape: [1, 2], datatype: 'FP32', data: [1, 2] }],
   })
 
-/** Waits until it is so, for ten seconds at most. */
+/** Waits for a condition, at most ten seconds. */
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,

@@ -36,7 +36,7 @@ async function dropped({ service }: Server, reason: string): Promise<number | un
 const closedOf = (connections: readonly Connection[]) =>
   connections.filter(({ socket }) => socket.destroyed).length
 
-/** Requests that wait for a model that is not loaded: the server is at work on each. */
+/** Requests that wait for a model that is not loaded: the server is processing each. */
 async function fillWithWork(server: Server, n: number): Promise<Connection[]> {
   const connections = await several(n, server.port)
   for (const connection of connections) connection.send(request('POST', IRIS, {}, irisBody()))
@@ -95,7 +95,7 @@ test('a body that has stopped gives its connection up; one that arrives keeps it
     assert.equal((await connection.answer()).status, 100)
   }
   let sent = 0
-  // Nobody can know that it has stopped before it has been looked at twice.
+  // The server needs two looks to know that a transfer has stopped.
   await until('it is dropped', async () => {
     if (sent < body.length - 1) arriving.send(body[sent++] as string)
     const newcomer = await connect(server.port)
@@ -117,7 +117,7 @@ test('streams of HTTP/2 have the same bound, and idle sessions make room for oth
   await until('all wait', () => server.service.model.queuedRows === 8)
   const refused = open(session, '/v2/health/live')
   await new Promise(resolve => refused.once('close', resolve))
-  // REFUSED_STREAM: clients try again by themselves.
+  // REFUSED_STREAM: clients retry by themselves.
   assert.deepEqual([refused.rstCode, await dropped(server, 'stream')], [7, 1])
   await server.service.model.load()
   for (const { status } of await Promise.all(working)) assert.equal(status, 200)
@@ -130,7 +130,7 @@ test('streams of HTTP/2 have the same bound, and idle sessions make room for oth
 test('a stream whose client reads nothing makes room for another', async t => {
   const server = await startServer({ MAX_CONNECTIONS: '8' })
   t.after(server.stop)
-  // No window: nothing of an answer can be sent.
+  // A window of 0: no part of an answer can be sent.
   const bad = await openSession(server.url, { settings: { initialWindowSize: 0 } })
   const stuck = Array.from({ length: 8 }, () => open(bad, '/openapi.json'))
   const good = await openSession(server.url)

@@ -91,7 +91,7 @@ test('pipelined requests are answered in their order, whatever each takes', asyn
   connection.socket.destroy()
 })
 
-/** Of an answer's headers those that do not depend on the moment. */
+/** An answer's headers, without those that depend on the time. */
 function lasting(
   { date: _, ...headers }: Readonly<Record<string, string>>,
   path: string,
@@ -262,7 +262,10 @@ test('a small answer is not worth compressing', async () => {
   assert.equal('content-encoding' in headers, false)
 })
 
-/** A request to test/models/identity-fp32 that is answered with the same 20 MB, more than the sockets' buffers hold. */
+/**
+ * A request to test/models/identity-fp32, answered with the same 20 MB: more than the sockets'
+ * buffers hold.
+ */
 function large(): Buffer {
   const data = Buffer.alloc(20_000_000)
   const json = JSON.stringify({
@@ -308,9 +311,9 @@ test('an answer that is still being read when the server closes arrives whole, a
   slow.socket.pause()
   slow.send(large())
   await until('the answer is made', async () => (await succeeded(identity)) === 1)
-  // No wait, a bound: a loaded machine takes seconds to read 20 MB.
+  // An upper limit, not a delay: a loaded machine takes seconds to read 20 MB.
   const closed = identity.close(30_000)
-  // Several turns, for the server to have closed what it holds idle.
+  // Several turns, so that the server has closed its idle connections.
   for (let i = 0; i < 20; i++) await new Promise(setImmediate)
   slow.socket.resume()
   assert.equal((await slow.answer()).status, 200)
@@ -352,7 +355,7 @@ test('a request that came in time is answered after the end has begun, though th
   const closed = own.close(5_000)
   for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
   client.send(inferenceOf())
-  // In the same turn: the event loop has not read the request when its timers run.
+  // In the same turn: the timers run before the event loop has read the request.
   now += 10_000
   t.mock.timers.tick(4_000)
   const answer = await client.answer()
@@ -371,7 +374,7 @@ test('a connection that was idle for too long is closed, but not on a request th
   }
   await new Promise(setImmediate)
   used.send(inferenceOf())
-  // Longer than the connections are kept; the event loop stands still, as on a busy machine.
+  // Longer than the keep-alive time; the event loop is blocked, as on a busy machine.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500)
   assert.equal((await used.answer()).status, 200)
   await Promise.all([used.closed, idle.closed])
@@ -402,7 +405,7 @@ for (const [what, path, body] of [
     const connection = await connect(own.port)
     connection.send(request('POST', path, {}, body))
     await connection.answer()
-    // Else it is cut off when the time is over.
+    // Otherwise it is cut off when the time is over.
     assert.equal(await own.close(5_000), true)
   })
 }
@@ -467,7 +470,8 @@ test('clients that hang up anywhere are logged as no error, and end nothing', as
       const connection = await connect(port)
       connection.send(bytes)
       await exchange(port, request('GET', '/v2'))
-      // A socket that has ended, in answer to the server's end, cannot be reset: Node 24 would leave it open for ever.
+      // A socket that ended in reply to the server's end cannot be reset: Node 24 would leave it
+      // open for ever.
       connection.socket[
         leave === 'resetAndDestroy' && !connection.socket.writable ? 'destroy' : leave
       ]()
@@ -501,7 +505,7 @@ test('requests of one connection are answered one after the other', async t => {
 test('an answer that is not read in REQUEST_TIMEOUT_MS is cut, though its client goes on sending', async t => {
   const own = await startServer({
     MODEL_DIR: testModel('identity-fp32'),
-    // Enough for a busy machine to run it.
+    // Enough time for a busy machine to run it.
     REQUEST_TIMEOUT_MS: '3000',
   })
   t.after(own.stop)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
 /*
- * Frames of HTTP/2 as tests write them, for what no well-behaved client sends (RFC 9113 section 6).
+ * HTTP/2 frames written by tests, for input that no well-behaved client sends (RFC 9113 section 6).
  */
 
 export const TYPES = {
@@ -75,7 +75,7 @@ function text(value: string): Buffer {
   return Buffer.concat([integer(bytes.byteLength), bytes])
 }
 
-/** With a prefix of 7 bits (RFC 7541 section 5.1). */
+/** With a 7-bit prefix (RFC 7541 section 5.1). */
 function integer(value: number): Buffer {
   if (value < 127) return Buffer.of(value)
   const bytes = [127]
@@ -97,11 +97,11 @@ export const block = (method: string, path: string, ...more: Buffer[]): Buffer =
 export const head = (stream: number, block: Buffer, isWhole = true): Buffer =>
   frame('headers', block, { stream, flags: END_HEADERS | (isWhole ? END_STREAM : 0) })
 
-/** One TCP connection that has sent the preface; frames are written to it as they are. */
+/** One TCP connection that has sent the preface; frames are written to it unchanged. */
 export class RawSession {
   readonly socket: Socket
   readonly frames: Frame[] = []
-  /** Resolves once the connection is closed, by whichever side. */
+  /** Resolves when either side has closed the connection. */
   readonly closed: Promise<void>
   #received = Buffer.alloc(0)
   readonly #waiting: (() => void)[] = []
@@ -118,14 +118,14 @@ export class RawSession {
     )
   }
 
-  /** @param own settings of the client */
+  /** @param own the client's settings */
   static async open(port: number, own: Readonly<Record<number, number>> = {}): Promise<RawSession> {
     const session = await RawSession.openSilent(port)
     session.send(settings(own))
     return session
   }
 
-  /** With nothing after the preface. */
+  /** Sends nothing after the preface. */
   static async openSilent(port: number): Promise<RawSession> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     const session = new RawSession(socket)
@@ -138,7 +138,10 @@ export class RawSession {
     if (this.socket.writable) this.socket.write(Buffer.concat(frames))
   }
 
-  /** The first frame so far or later that is such. @throws where the connection closes before */
+  /**
+   * The first matching frame, already received or still to come. @throws when the connection closes
+   * before it
+   */
   async frame(type: TypeName, isIt: (frame: Frame) => boolean = () => true): Promise<Frame> {
     return this.#found(frame => frame.type === TYPES[type] && isIt(frame), `a frame of ${type}`)
   }
@@ -158,7 +161,7 @@ export class RawSession {
     for (const wake of this.#waiting.splice(0)) wake()
   }
 
-  /** The first frame that ends a stream. @throws where the connection closes before */
+  /** The first frame that ends a stream. @throws when the connection closes before it */
   async end(stream: number): Promise<Frame> {
     const isEnd = (frame: Frame) =>
       frame.stream === stream &&
@@ -167,7 +170,7 @@ export class RawSession {
     return this.#found(isEnd, `an end of the stream ${stream}`)
   }
 
-  /** The code of the GOAWAY that the server ended with (section 7). */
+  /** The code of the server's final GOAWAY (section 7). */
   async errorCode(): Promise<number> {
     await this.closed
     const last = this.frames.findLast(({ type }) => type === TYPES.goaway)

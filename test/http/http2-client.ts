@@ -7,7 +7,7 @@ import {
   type SecureClientSessionOptions,
 } from 'node:http2'
 
-/** A request; absent, it is GET without a body. */
+/** A request; by default, GET without a body. */
 export interface Http2Request {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
@@ -20,7 +20,7 @@ export interface Http2Answer {
   readonly body: Buffer
 }
 
-/** A session that is connected. Its end by an error is for the test to look at. */
+/** A connected session. Tests must check for an error at its end. */
 export async function openSession(
   url: string,
   options: SecureClientSessionOptions = {},
@@ -31,7 +31,7 @@ export async function openSession(
   return session
 }
 
-/** Opens a stream; its body ends only where it is given. */
+/** Opens a stream; its body ends only if it is given. */
 export function open(
   session: ClientHttp2Session,
   path: string,
@@ -48,7 +48,7 @@ export function open(
   return stream
 }
 
-/** What a stream is answered. @throws where it is cancelled before */
+/** The answer on a stream. @throws when the stream is cancelled first */
 export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> {
   const [headers] = (await Promise.race([
     once(stream, 'response'),

@@ -31,10 +31,10 @@ test('the preface may come in any pieces', async () => {
     const received = once(connection.socket, 'data')
     for (let i = 0; i < PREFACE.length; i += length) {
       connection.send(PREFACE.slice(i, i + length))
-      // So that the pieces are not one packet.
+      // Keeps the pieces out of one packet.
       await wait(1)
     }
-    // An empty frame of settings, whose answer is the server's.
+    // An empty SETTINGS frame, which the server acknowledges.
     connection.send(Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0))
     const [[first]] = [await received]
     assert.equal(first[3], 4)
@@ -92,7 +92,7 @@ test('while the server closes, streams are answered that were begun before or by
   session.send(head(3, block('GET', '/v2')))
   await session.frame('headers', ({ stream }) => stream === 3)
   await session.frame('goaway', ({ payload }) => payload.readUInt32BE() === 3)
-  // Now it knows; what it began before is waited for.
+  // Now the client knows; streams that it opened before are answered.
   session.send(frame('data', body, { stream: 1, flags: 1 }))
   await session.frame('headers', ({ stream }) => stream === 1)
   assert.deepEqual([await closed, await session.errorCode(), await idle.errorCode()], [true, 0, 0])
@@ -124,7 +124,7 @@ test('a probe ends its connection where IDLE_EXIT_SECONDS is set', async t => {
 
 const LONG = { firstMs: 60_000, idleMs: 60_000, ageMs: 60_000, leavingMs: 60_000 }
 
-/** A connection whose times are these. @returns when it was closed, in milliseconds */
+/** A connection with these time limits. @returns when it was closed, in milliseconds */
 async function lifeOf(times: ConstructorParameters<typeof OpenSession>[2], asks: boolean) {
   const http2 = createServer().listen(0, '127.0.0.1')
   await once(http2, 'listening')
@@ -167,7 +167,7 @@ test('a connection ends whose client said GOAWAY, and then sends what is no fram
   t.after(own.stop)
   const session = await RawSession.open(own.port)
   session.send(head(1, block('POST', IRIS), false), frame('goaway', Buffer.alloc(8)))
-  // Larger than any frame may be, so that the stream is never over.
+  // Larger than any frame may be, so that the stream never ends.
   session.send(frame('data', Buffer.alloc(20_000), { stream: 1 }))
   assert.equal(await session.errorCode(), 6)
 })
@@ -188,7 +188,7 @@ test('over TLS, ALPN decides', async t => {
     [[], request('GET', '/v2'), /^HTTP\/1\.1 200 /],
     [['http/1.1'], PREFACE, /^HTTP\/1\.1 400 /],
     [[], PREFACE, /^HTTP\/1\.1 400 /],
-    // Frames, and no answer of HTTP/1.1.
+    // The reply is frames, not an HTTP/1.1 answer.
     [['h2'], request('GET', '/v2'), /^(?!HTTP\/1)/],
   ] as const) {
     const port = own.port

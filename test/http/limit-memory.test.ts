@@ -10,14 +10,12 @@ import type { Connection } from '../../function/http/connection.ts'
 import { ConnectionLimit, Drops } from '../../function/http/connection-limit.ts'
 import { StreamLimit } from '../../function/http/stream-limit.ts'
 
-/*
- * What bounds connections and streams keeps none that is closed.
- */
+/* The limits on connections and streams keep no references to closed ones. */
 
 const OPEN_AT_A_TIME = 8
 const drops = new Drops({ metrics: { dropped: () => {} }, log: { warn: () => {} } }, 100)
 
-/** How many of 2,000 are still in memory, of which each is closed when eight more are open. */
+/** How many of 2,000 objects stay in memory, when each is closed after eight more are open. */
 async function kept(open: () => { readonly item: object; close(): void }): Promise<number> {
   const items: WeakRef<object>[] = []
   const closes: (() => void)[] = []
@@ -28,7 +26,7 @@ async function kept(open: () => { readonly item: object; close(): void }): Promi
     if (closes.length > OPEN_AT_A_TIME) closes.shift()?.()
   }
   for (const close of closes.splice(0)) close()
-  // A reference is held until the turn in which it was made is over.
+  // A WeakRef keeps its target until the end of the turn that created it.
   await nextTurn()
   setFlagsFromString('--expose-gc')
   runInNewContext('gc')()

@@ -13,7 +13,7 @@ const callerFor = (ms = 60_000): Caller => ({
   gone: false,
 })
 
-/** A memory with room for 32 MiB of large answers. */
+/** A memory budget with room for 32 MiB of large answers. */
 function open(free?: number) {
   const memory = new BodyMemory(16 * MIB, free === undefined ? undefined : () => free)
   const expect = (mebibytes: number, caller = callerFor()) => {
@@ -38,7 +38,7 @@ suite('an answer that is about to be made', () => {
     assert.deepEqual([third.isAdmitted(), fourth.isAdmitted()], [false, false])
     second.reservation.release()
     await turn()
-    // 12 MiB are free, but the third is older.
+    // 12 MiB are free, but the third has waited longer.
     assert.deepEqual([third.isAdmitted(), fourth.isAdmitted()], [false, false])
     first.reservation.release()
     await Promise.all([third.admitted, fourth.admitted])

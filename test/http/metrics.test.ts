@@ -100,7 +100,7 @@ test('what is turned away is counted by its reason', async t => {
   const metrics = await scrape(server.port)
   for (const reason of ['overloaded', 'deadline', 'too_large'])
     assert.equal(metrics.get(`inference_rejected_total{reason="${reason}"}`), 1, reason)
-  // What is too large is its caller's mistake.
+  // A body that is too large is the caller's error.
   assert.deepEqual(
     CAUSES.map(cause => metrics.get(`inference_failures_total{cause="${cause}"}`)),
     [1, 1, 0, 0, 0, 0, 0],
@@ -188,7 +188,7 @@ test('cold_start_seconds tells each phase of the start, which together took no l
     ),
   )
   for (const [name, seconds] of phases) assert.ok(seconds >= 0, `${name} is ${seconds}`)
-  // process_start_time_seconds is whole seconds.
+  // process_start_time_seconds has whole seconds.
   assert.ok(phases.reduce((sum, [, seconds]) => sum + seconds, 0) <= age + 1)
   server.process.kill('SIGTERM')
   await server.exited
@@ -197,7 +197,7 @@ test('cold_start_seconds tells each phase of the start, which together took no l
 test('thousands of odd requests add no series', async t => {
   const server = await startServer({ MAX_BODY_BYTES: '1000' })
   t.after(server.stop)
-  // The first answer alone adds one, how long it took.
+  // Only the first answer adds a series: its duration.
   await post(server, 200, {}, irisBody())
   const series = async () =>
     [...(await scrape(server.port)).keys()].filter(name => !name.startsWith('nodejs_')).sort()

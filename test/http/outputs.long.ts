@@ -7,7 +7,7 @@ import { type Server, startServer } from '../server.ts'
 
 const MIB = 2 ** 20
 
-/** A server of a model that makes a picture of each row. */
+/** A server for a model that makes a picture of each row. */
 async function open(
   t: { after(undo: () => void): void },
   picture: Partial<Picture>,
@@ -53,7 +53,7 @@ async function runsOf({ service }: Server): Promise<number> {
   return Number(/^inference_batch_rows_count (\d+)/m.exec(text)?.[1])
 }
 
-/** A client that reads no more than the beginning of its answer. */
+/** A client that reads only the beginning of its answer. */
 async function startReading({ port }: Server, body: string) {
   const socket = connectSocket(port, '127.0.0.1')
   socket.write(
@@ -67,7 +67,7 @@ suite('an answer that is too large', () => {
   test('as JSON is refused before it is run where its shortest form is, and says what to do', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(8 * MIB) })
     const before = await runsOf(server)
-    // 65 rows of 65,536 elements take more than 8 MiB of JSON at least, and 16 MiB as they are.
+    // 65 rows of 65,536 elements take more than 8 MiB of JSON at least, and 16 MiB in binary.
     const refused = await ask(server, 65)
     assert.equal(refused.status, 413)
     assert.match(
@@ -97,7 +97,7 @@ suite('an answer that is too large', () => {
 
   test('as JSON is given up while it is written where only its values say so', async t => {
     const server = await open(t, {}, { MAX_BODY_BYTES: String(MIB) })
-    // 65,536 elements of some 18 digits.
+    // 65,536 elements of about 18 digits.
     const refused = await ask(server, 1)
     assert.equal(refused.status, 413)
     assert.match(errorOf(refused), /as JSON is larger than the 1048576 bytes allowed/)
@@ -143,7 +143,7 @@ test('answers that clients do not read count: further ones wait, and are answere
     { channels: 3, height: 1024, width: 1024 },
     { EXECUTION: 'inline', MAX_BODY_BYTES: String(16 * MIB) },
   )
-  // 12 MiB each; there is room for two and what the sockets take.
+  // 12 MiB each; there is room for two, plus the sockets' buffers.
   const body = bodyOf(1, binary)
   const sockets = await Promise.all([1, 2].map(() => startReading(server, body)))
   const before = await runsOf(server)

@@ -14,7 +14,7 @@ test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; 
   const port = Number(new URL(server.url).port)
   const order: number[] = []
   const connections = await Promise.all(Array.from({ length: 30 }, () => connect(port)))
-  // The server has accepted them all once it answers the last.
+  // When the server answers the last one, it has accepted them all.
   for (const connection of connections) connection.send(request('GET', '/v2'))
   for (const connection of connections) await connection.answer()
   const answers = await Promise.all(

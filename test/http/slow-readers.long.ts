@@ -5,7 +5,7 @@ import { type Connection, connect, request, until } from './client.ts'
 
 const MIB = 2 ** 20
 
-/** A request that is answered with as many bytes as it has. */
+/** A request whose answer has as many bytes as the request. */
 function echo(bytes: number): Buffer {
   const json = JSON.stringify({
     inputs: [
@@ -43,7 +43,7 @@ test('large answers that are not read make way for others; one that is read slow
     connection.send(echo(11 * MIB))
     silent.push(connection)
   }
-  // It takes what the socket gives at a time, and rests.
+  // Reads what the socket holds, then pauses.
   const reader = await connect(server.port)
   let read = 0
   reader.socket.removeAllListeners('data')

@@ -6,7 +6,7 @@ import { type Server, startServer } from '../server.ts'
 import { connect, exchange, IRIS, irisBody, readMetrics, request, until } from './client.ts'
 import { answerOf, open, openSession } from './http2-client.ts'
 
-/** What attackers send: all but the last byte. */
+/** Sends all but the last byte, as attackers do. */
 const UNFINISHED = Buffer.alloc(131_071, ' ')
 
 const prefixOf = (length: number) => {
@@ -15,7 +15,7 @@ const prefixOf = (length: number) => {
   return prefix
 }
 
-/** Begins a request that stands still; resolves to the status of its refusal. */
+/** Starts a request that stalls; resolves to the status of its refusal. */
 const SENDERS = {
   async 'HTTP/1.1'({ port }: Server) {
     const connection = await connect(port)
@@ -50,7 +50,7 @@ async function upload({ port }: Server): Promise<number> {
   return status
 }
 
-/** How often each status came. */
+/** The count of each status. */
 async function statusesOf(asked: readonly Promise<number>[]): Promise<Record<number, number>> {
   const counts: Record<number, number> = {}
   for (const status of await Promise.all(asked)) counts[status] = (counts[status] ?? 0) + 1
@@ -66,7 +66,8 @@ suite('slow senders', { concurrency: true }, () => {
       const server = await startServer()
       t.after(server.stop)
       const began = performance.now()
-      // The body is held back in vain before it: what counts is when nothing came any more.
+      // The client withholds the body in vain before that: the time counts from the last byte
+      // received.
       const status = await send(server)
       assert.equal(status, refusal)
       assert.ok(performance.now() - began >= 5_000 - 50)

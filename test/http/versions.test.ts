@@ -6,13 +6,13 @@ import { connect, IRIS, irisBody, request } from './client.ts'
 import { ask, openSession } from './http2-client.ts'
 
 /*
- * REST, events and pages answer the same over HTTP/1.1 and HTTP/2: one request a rule. The rules themselves are tested by the other files,
- * over HTTP/1.1.
+ * REST, events and pages answer the same over HTTP/1.1 and HTTP/2: one request per rule. The other
+ * files test the rules themselves, over HTTP/1.1.
  */
 
 interface Rule {
   readonly rule: string
-  /** GET, where there is no body. */
+  /** GET when there is no body. */
   readonly method?: string
   readonly path?: string
   readonly headers?: Readonly<Record<string, string>>
@@ -21,7 +21,7 @@ interface Rule {
   /** The model is not loaded. */
   readonly isLoading?: true
   readonly env?: Readonly<Record<string, string>>
-  /** The body is another at each request. */
+  /** The body differs at each request. */
   readonly varies?: true
 }
 
@@ -217,7 +217,7 @@ const REFUSALS: readonly Rule[] = [
   { rule: 'a page of another origin', ...CORS, headers: ORIGIN, body: irisBody(), status: 200 },
 ]
 
-/** KServe's predictor has these besides. */
+/** Only KServe's predictor has these. */
 const V1: readonly Rule[] = [
   { rule: 'V1’s models', path: '/v1/models', status: 200 },
   { rule: 'V1’s readiness', path: '/v1/models/iris-classifier', status: 200 },
@@ -244,7 +244,7 @@ const RULES = [
   ...(process.env.ON_PREDICTOR === undefined ? [] : V1),
 ]
 
-/** What only one of the versions says of its connection, and the time. */
+/** Headers about the connection that only one of the versions has, and the time. */
 const OF_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', ':status'])
 
 interface Comparable {

@@ -34,7 +34,7 @@ async function open(env: Record<string, string> = {}) {
       who = caller(),
       request: Partial<InferenceRequest> = {},
     ) => loaded.infer(decoded({ inputs, outputs, ...request }), who),
-    /** [runs, rows in all of them] */
+    /** [number of runs, rows in all of them] */
     runs: async () => {
       const text = await metrics.text()
       return ['count', 'sum'].map(part =>
@@ -44,7 +44,7 @@ async function open(env: Record<string, string> = {}) {
   }
 }
 
-/** A request without bytes, and its outputs as they are. */
+/** A request without bytes, and its unchanged outputs. */
 const decoded = (request: InferenceRequest): Codec<readonly Tensor[]> => ({
   decode: () => request,
   encoder() {
@@ -280,7 +280,7 @@ suite('requests are never joined', () => {
 })
 
 suite('any interleaving of requests gives the answers of one-by-one runs', () => {
-  /** Requests, some sent at once and some a turn of the event loop later. */
+  /** Requests, some at the same time and some one turn of the event loop later. */
   const interleavings = <T>(row: fc.Arbitrary<T>) =>
     fc.array(
       fc.record({ rows: fc.array(row, { minLength: 1, maxLength: 4 }), pause: fc.boolean() }),
@@ -335,7 +335,8 @@ suite('any interleaving of requests gives the answers of one-by-one runs', () =>
     }
   })
 
-  // ONNX Runtime multiplies one row differently from many: measured, a probability differs by up to 3.6e-7.
+  // ONNX Runtime multiplies one row differently from many: a probability differs by up to 3.6e-7
+  // (measured).
   for (const version of ['v1.0.0', 'v2.0.0']) {
     test(`within 1e-6 for iris ${version}, and the same class where it is not a tie`, async () => {
       const { infer } = await open({ MODEL_DIR: `models/iris/${version}` })

@@ -28,7 +28,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await server.stop()
 })
 
-/** The worker threads that are started from now on. */
+/** Collects the worker threads that are started from now on. */
 function noteWorkers() {
   const workers: Worker[] = []
   const noted = (message: unknown) => workers.push((message as { worker: Worker }).worker)
@@ -50,7 +50,7 @@ async function open(env: Record<string, string>) {
       })
     return { server, infer, workers }
   } finally {
-    // Replacements are started later, and are wanted too.
+    // Replacements start later, and count too.
     afterAll.push(stop)
   }
 }
@@ -59,7 +59,7 @@ afterEach(() => {
   for (const undo of afterAll.splice(0)) undo()
 })
 
-/** A request of the example that the model is warmed up with. */
+/** A request with the warm-up example. */
 const exampleOf = async ({ service }: Server) => ({
   inputs: service.model.loaded?.example.map(({ data, ...tensor }) => ({
     ...tensor,
@@ -71,16 +71,16 @@ const slow = { MODEL_DIR: testModel('slow') }
 const slowRequest = (...data: number[]) => ({
   inputs: [{ name: 'x', datatype: 'FP32', shape: [data.length / 2, 2], data }],
 })
-/** Lets runs of very many rows be joined. */
+/** Allows runs of very many rows to be joined. */
 const MANY = { MAX_BATCH_ROWS: '1000000', MAX_QUEUE_ROWS: '1000000' }
-/** Each body is small enough not to get a thread of its own. */
+/** Each body is small enough not to get its own thread. */
 async function sendMany(infer: (body: unknown) => Promise<Response>): Promise<void> {
   const rows = 15_000
   const request = {
     inputs: [
       { name: 'input', datatype: 'FP32', shape: [rows, 4], data: new Array(rows * 4).fill(1) },
     ],
-    // Nor is the answer so large in JSON that another thread would write it.
+    // And the answer is too small in JSON for another thread to write it.
     parameters: { binary_data_output: true },
   }
   for (const { status } of await Promise.all(Array.from({ length: 4 }, () => infer(request))))
@@ -226,7 +226,7 @@ suite('a worker thread that dies', () => {
       noted.stop()
       await session.close()
     })
-    // The thread fails on what is no command, and the command of the run lies behind it.
+    // The thread fails on the invalid command, while the run's command waits behind it.
     workers[0]?.postMessage(null)
     const lost = session.run([structuredClone(row)], ['predicted_class'])
     await assert.rejects(
@@ -267,7 +267,7 @@ suite('a worker thread that is started later', () => {
   const ONE = { EXECUTION: 'worker', ORT_THREADS: '1024', LOG_LEVEL: 'silent' }
   const readiness = async ({ url }: Server) => (await fetch(`${url}/v2/health/ready`)).status
 
-  /** A copy of the shipped model, to be spoiled. */
+  /** A copy of the shipped model, to be corrupted. */
   function folder(t: TestContext, modelJson: object = {}): string {
     const folder = mkdtempSync(join(tmpdir(), 'execution-'))
     t.after(() => rmSync(folder, { recursive: true }))
@@ -280,7 +280,7 @@ suite('a worker thread that is started later', () => {
     return folder
   }
 
-  /** Puts other content in the same file, which then looks as before. */
+  /** Changes the content of a file without changing its size and times. */
   function overwrite(file: string, content: Buffer): void {
     writeFileSync(file, content)
     utimesSync(file, 1, 1)

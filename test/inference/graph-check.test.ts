@@ -8,7 +8,7 @@ import { floats, graph, input, int, ints, node, one, write, x } from './batchabi
 import type { WrittenModel } from './batchability/onnx-writer.ts'
 
 const check = (model: WrittenModel) => checkGraph(write(model))
-/** A row of integers that a caller sends. */
+/** A row of integers from a caller. */
 const sent = input('INT64', 'k')
 const body = { nodes: [], inputs: {}, outputs: {} }
 
@@ -75,7 +75,7 @@ suite('values of a request decide how long its run takes', () => {
       /opset 99 of ai.onnx.ml is newer/,
     )
     const file = write(one('Abs', [x('N', 4)]))
-    // A group (field 100), which protocol buffers skip.
+    // A group (field 100), which protobuf readers skip.
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     assert.match((await checkGraph(file)).byValues ?? '', /cannot be read/)
   })
@@ -121,7 +121,7 @@ suite('shapes alone decide how long a run takes', () => {
   })
 })
 
-/** Its body hands on the first state as the second, which decides whether it goes on. */
+/** Its body passes the first state on as the second, which decides whether the loop continues. */
 const endsByState = (first: string) =>
   node('Loop', `times - ${first} table`, 'b out', {
     body: {

@@ -44,7 +44,7 @@ suite('a file that is no ONNX model is called what it is:', () => {
 suite('a text model', () => {
   const { LOCPATH } = process.env
   afterEach(() => {
-    // Deleted and not set to undefined, which would be the text "undefined".
+    // Deleted: assigning undefined would set the text "undefined".
     if (LOCPATH === undefined) delete process.env.LOCPATH
     else process.env.LOCPATH = LOCPATH
   })
@@ -73,7 +73,7 @@ suite('a text model', () => {
 
 suite('a file that the process may not read', () => {
   const NOBODY = 65_534
-  /** As a user that owns nothing; root may read everything. */
+  /** As a user without files; root can read everything. */
   const saidBy = (file: string) =>
     execFileSync(
       process.execPath,

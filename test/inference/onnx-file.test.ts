@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { type OnnxModel, readOnnxModel } from '../../function/inference/onnx-file.ts'
 import { integer, message, text } from './batchability/onnx-writer.ts'
 
-/* What a file may have besides what the models of other tests have. Numbers are those of onnx.proto. */
+/* Features of a file that the other tests' models lack. Numbers are those of onnx.proto. */
 
 const folder = mkdtempSync(join(tmpdir(), 'onnx-file-'))
 after(() => rmSync(folder, { recursive: true }))

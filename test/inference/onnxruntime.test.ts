@@ -8,8 +8,9 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder, testModel } from '../server.ts'
 
 /*
- * The contract of ONNX Runtime's native half, which is nobody's public interface: function/inference/onnxruntime.ts calls it as
- * onnxruntime-node's own JavaScript does. Where a version changes its shape, one of these fails with a sentence.
+ * The contract of ONNX Runtime's native half, which is not a public interface:
+ * function/inference/onnxruntime.ts calls it as onnxruntime-node's own JavaScript does. When a
+ * version changes it, one of these fails with a sentence.
  */
 
 const version = manifest.dependencies['onnxruntime-node']

@@ -14,9 +14,9 @@ const SIGNATURE = { inputs: [TENSOR], outputs: [TENSOR] } as Signature
 /** A batcher whose runs end when the test says so, on a clock that only the test moves. */
 class Stand {
   readonly batcher: Batcher
-  /** Ends the run that is going on. */
+  /** Ends the current run. */
   #end: (() => void) | undefined
-  /** Rows of the runs that began. */
+  /** Row counts of the runs that began. */
   readonly began: number[] = []
   #now = 1e6
 
@@ -45,7 +45,7 @@ class Stand {
     })
   }
 
-  /** @returns what becomes of one row within so many seconds: of a refusal its text */
+  /** @returns the result of one row within this many seconds; for a refusal, its text */
   ask(seconds: number): Promise<string> {
     const caller: Caller = { arrived: this.#now, deadline: this.#now + seconds * 1e3, gone: false }
     const request: InferenceRequest = {
@@ -73,7 +73,7 @@ class Stand {
     await nextTurn()
   }
 
-  /** The run that is going on ends after so many seconds; the next one begins. */
+  /** Ends the current run after this many seconds; the next one begins. */
   async endAfter(seconds: number): Promise<void> {
     this.pass(seconds)
     const end = this.#end

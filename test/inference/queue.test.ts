@@ -10,9 +10,9 @@ import { runs } from '../seed.ts'
 
 const LIMITS = { maxBatchRows: 8, maxQueueRows: 32, maxBodyBytes: 1_000 }
 
-/** Of a queue: what it looked at, and what became of each job. */
+/** A queue's record: the jobs it examined, and the result of each. */
 class Seen {
-  /** Jobs that it asked whether their callers are still there. */
+  /** Jobs whose callers it checked for presence. */
   looks = 0
   readonly jobs: TestJob[] = []
 }
@@ -25,7 +25,7 @@ interface TestJob {
 }
 
 interface Asked {
-  /** Below 0, the job has a run of its own. */
+  /** Below 0, the job gets its own run. */
   readonly kind: number
   readonly rows: number
   readonly bytes: number
@@ -83,7 +83,7 @@ function stopClock(t: { after(end: () => void): void }) {
 
 const isOver = ({ job, caller }: TestJob) => caller.gone || performance.now() >= job.deadline
 
-/** What the next batch must be, by a plain look at all that wait. */
+/** The expected next batch, by a plain scan of all waiting jobs. */
 function expectedBatch(waiting: readonly TestJob[]): TestJob[] {
   const alive = waiting.filter(one => !isOver(one))
   const [first] = alive
@@ -120,7 +120,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hang up' as const), at: fc.nat(9) }) },
 )
 
-/** A queue beside a list of all jobs that were taken into it. */
+/** A queue beside a list of all jobs that it accepted. */
 class Beside {
   readonly queue = new Queue(LIMITS)
   readonly seen = new Seen()
@@ -180,7 +180,7 @@ class Beside {
     assert.equal(looks, before - this.waiting.length, 'only what leaves is looked at')
   }
 
-  /** Deadlines are seen a millisecond after at the latest, or at the end of the pause after a look. */
+  /** A deadline is noticed at most a millisecond late, or at the end of the pause after a look. */
   #letPass(ms: number): void {
     for (let i = 0; i < ms; i++) this.#wait(1)
     const late = this.waiting.filter(({ job }) => performance.now() >= job.deadline + 2)

@@ -8,7 +8,7 @@ const wanted = [{ name: 'y', binary: true }]
 
 type Dimensions = readonly (number | string)[]
 
-/** A model of one input and one output; names are variable dimensions. */
+/** A model of one input and one output; named dimensions are variable. */
 function signatureOf(input: Dimensions, output: Dimensions): Signature {
   const describe = (name: string, dims: Dimensions) => ({
     name,
@@ -94,13 +94,13 @@ suite('the rows of a run', () => {
   test('are as many as the outputs leave room for, which are there twice', () => {
     const { sizes, ran } = open(['N', 4], ['N', MIB])
     ran(tensor('x', 1, 4), tensor('y', 1, MIB))
-    // A row makes 4 MiB.
+    // Each row gives 4 MiB.
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), Math.floor(100 / 8))
   })
 
   test('are as many as activations leave room for, which a large run shows better than a small one', () => {
     const { sizes, ran } = open(['N', 4], ['N', 1])
-    // Of 30 MiB, 20 are the runtime's own.
+    // Of 30 MiB, 20 belong to the runtime.
     ran(tensor('x', 1, 4), tensor('y', 1, 1), 30)
     assert.equal(sizes.mostRows([tensor('x', 1, 4)]), 3)
     ran(tensor('x', 3, 4), tensor('y', 3, 1), 50)

@@ -33,7 +33,7 @@ const caller = (): Caller => ({
   gone: false,
 })
 
-/** In memory of its own, which may move to another thread. */
+/** In its own memory, which can move to another thread. */
 const flowers = (rows: number): Uint8Array =>
   new TextEncoder().encode(
     JSON.stringify({

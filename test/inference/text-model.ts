@@ -1,6 +1,6 @@
 import { writeModel } from './batchability/onnx-writer.ts'
 
-/** A model that makes letters small: ONNX Runtime asks the system for the locale en_US.UTF-8. */
+/** A model that lowercases text: ONNX Runtime asks the system for the locale en_US.UTF-8. */
 export const TEXT_MODEL: Buffer = writeModel({
   opset: 21,
   nodes: [

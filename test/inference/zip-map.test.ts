@@ -24,7 +24,7 @@ function written(bytes: Buffer): string {
 const X = { x: { type: 'FP32', dims: ['n', 2] } } as const
 const PAIRS = { p: { type: 'FP32', dims: [], mapsFrom: 'INT64' } } as const
 
-/** As CatBoost writes it: ONNX's own operators are not imported. */
+/** As CatBoost writes it: without an import of ONNX's own operators. */
 const CATBOOST: WrittenModel = {
   opset: { 'ai.onnx.ml': 3 },
   nodes: [
@@ -90,7 +90,7 @@ suite('a ZipMap', () => {
   })
 
   test('of a file above 64 MiB stays, and the log says so', async () => {
-    // A text for people, of zero bytes, which lie nowhere.
+    // A doc string of zero bytes, which has no position.
     const length = 65 * 2 ** 20
     const begin = Buffer.concat([
       writeModel(CATBOOST),
@@ -121,7 +121,7 @@ suite('a ZipMap', () => {
   })
 })
 
-/** The model with a field more in its graph. */
+/** The model with one more field in its graph. */
 function withinGraph(file: string, more: Buffer): Buffer {
   const whole = readFileSync(file)
   const parts = fieldsIn(file, 0, whole.length).map(({ number, begin, body, end }) =>

@@ -66,7 +66,7 @@ describe('each request has a run of its own', () => {
     const file = write(
       one('ReduceSum', [x('N', 4)], { attributes: { keepdims: 0 }, outputs: [x()] }),
     )
-    // A group (field 100), which protocol buffers skip.
+    // A group (field 100), which protobuf readers skip.
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     const decided = await decide(file)
     assert.equal(decided.joins, false)

@@ -5,13 +5,11 @@ import { describe, test } from 'node:test'
 import { proveIndependent } from '../../../function/inference/batchability/prove.ts'
 import { readSignature } from './graph-signature.ts'
 
-/*
- * The graphs that exporters write, without their weights: test/corpus/exported makes them.
- */
+/* Graphs written by exporters, without their weights: test/corpus/exported generates them. */
 
 const folder = join(import.meta.dirname, '../../models/graphs')
 
-/** By the reason that the prover gives. What is not named here must be proven. */
+/** Grouped by the prover's reason. All other graphs must be proven. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   'sk-quadratic': /\(Concat, .* dimension 0, which is the batch/,
   'dynamic-mlp': /\(DynamicQuantizeLinear, .* scales by the largest value of the whole batch/,
@@ -19,7 +17,7 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   'dynamic-bert': /\(DynamicQuantizeLinear, .* scales by the largest value of the whole batch/,
   'dynamic-lstm': /\(DynamicQuantizeLSTM, com.microsoft .* there is no rule/,
   'torch-time-first-script': /\(RNN, .* the batch is dimension 0 of its input, not 1/,
-  // Needlessly: the exporter wrote the length of its example, 7, into the Reshape.
+  // Unnecessarily: the exporter wrote its example's length, 7, into the Reshape.
   'torch-encoder-script': /\(Reshape, .*\[7, 4·N, 8\] does not keep the rows of \[\?, N, 32\]/,
 }
 

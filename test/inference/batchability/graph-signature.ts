@@ -2,8 +2,8 @@ import { readOnnxModel, type ValueInfo } from '../../../function/inference/onnx-
 import type { Signature, TensorMetadata } from '../../../function/protocol/tensor.ts'
 
 /**
- * What a file declares, for a model that ONNX Runtime cannot load because its weights were left out.
- * Outputs that are no tensors are not served, so they are left out here too.
+ * The signature declared in a file, for a model that ONNX Runtime cannot load because its weights
+ * were left out. Outputs that are not tensors are not served, so they are left out here too.
  */
 export async function readSignature(file: string): Promise<Signature> {
   const { graph } = await readOnnxModel(file)
@@ -15,7 +15,7 @@ export async function readSignature(file: string): Promise<Signature> {
   }
 }
 
-/** The prover does not look at the datatype. */
+/** The prover ignores the datatype. */
 function describe({ name, type }: ValueInfo): TensorMetadata {
   const dims = type.tensor?.dims
   return {

@@ -7,7 +7,7 @@ import {
   type TensorMetadata,
 } from '../../../function/protocol/tensor.ts'
 
-/** Of numbers that are not small: what a neighbour may send. */
+/** Large numbers that a neighbour may send. */
 const HOSTILE = [
   1e30,
   -1e30,
@@ -23,9 +23,9 @@ const HOSTILE = [
 const WORDS = ['a', 'b', 'a b', 'b a a b', 'x', '', 'c d e f g h']
 
 /**
- * Asks a row at the first and the last place of batches of 2, 3 and 17 rows, beside hostile rows: it must
- * be bit for bit what it is beside copies of itself.
- * @returns what changed, or undefined
+ * Runs a row at the first and the last place of batches of 2, 3 and 17 rows, beside hostile rows:
+ * its result must be bit for bit the same as beside copies of itself.
+ * @returns the difference, or undefined
  */
 export async function neighboursChange(session: Session): Promise<string | undefined> {
   const { inputs } = session.signature
@@ -64,7 +64,7 @@ export async function neighboursChange(session: Session): Promise<string | undef
   return undefined
 }
 
-/** A variable dimension besides the batch is 3. Integers are small, for most are indices. */
+/** A variable dimension other than the batch is 3. Integers are small, because most are indices. */
 function rowFor(
   { name, datatype, shape }: TensorMetadata,
   kind: number,

@@ -1,6 +1,6 @@
 /*
- * Writes small ONNX models, so that a test shows the graph that it is about. Field numbers are those of
- * onnx.proto; test/models/generate.py writes the models of other tests with ONNX's own package.
+ * Writes small ONNX models, so that a test shows its graph. Field numbers are those of onnx.proto;
+ * test/models/generate.py writes the models of other tests with ONNX's own package.
  */
 
 /** TensorProto.DataType. */
@@ -16,15 +16,15 @@ const TYPES = {
 } as const
 export type Type = keyof typeof TYPES
 
-/** A graph input or output: its datatype and dimensions, of which names are variable. */
+/** A graph input or output: its datatype and dimensions; named dimensions are variable. */
 export interface Declared {
   readonly type: Type
   readonly dims: readonly (number | string)[]
-  /** Of a ZipMap: a list of maps from keys of this type to FP32. */
+  /** The output of a ZipMap: a list of maps from keys of this type to FP32. */
   readonly mapsFrom?: Type
 }
 
-/** A tensor with its values: an initialiser, or an attribute. */
+/** A tensor with its values: an initialiser or an attribute. */
 export interface Constant {
   readonly type: Type
   readonly shape: readonly number[]
@@ -39,7 +39,7 @@ export interface WrittenNode {
   readonly domain?: string
 }
 
-/** Numbers are integers; {@link Float} is for the others. */
+/** Numbers are integers; use {@link Float} for floating-point numbers. */
 export type AttributeValue =
   | number
   | string
@@ -54,7 +54,7 @@ export interface Float {
   readonly float: number | readonly number[]
 }
 
-/** In a function: the attribute of its call. */
+/** In a function: refers to an attribute of its call. */
 export interface Reference {
   readonly reference: string
 }
@@ -67,7 +67,7 @@ export interface WrittenGraph {
 }
 
 export interface WrittenModel extends WrittenGraph {
-  /** Of ONNX's own domain, or of each domain. */
+  /** Version of ONNX's own domain, or of each domain. */
   readonly opset: number | Readonly<Record<string, number>>
   readonly functions?: readonly WrittenFunction[]
 }
@@ -146,7 +146,7 @@ function writeAttribute(name: string, value: AttributeValue): Buffer {
 }
 
 function attributeFields(value: AttributeValue): [kind: number, fields: Buffer[]] {
-  // A 0 is left out, as writers of proto3 do.
+  // Leaves out a 0, as proto3 writers do.
   if (typeof value === 'number') return [KINDS.int, value === 0 ? [] : [integer(3, value)]]
   if (typeof value === 'string') return [KINDS.string, [text(4, value)]]
   if (isList(value)) {
@@ -172,7 +172,7 @@ function writeTensor({ type, shape, values }: Constant, name = ''): Buffer {
   return Buffer.concat([...dims, integer(2, TYPES[type]), ...data, text(8, name)])
 }
 
-/** An element in the little-endian bytes of raw_data. */
+/** An element as little-endian bytes of raw_data. */
 function raw(type: Type, value: number): Buffer {
   const bytes = Buffer.alloc({ FP64: 8, INT64: 8, FP32: 4, INT32: 4 }[type as 'FP64'] ?? 1)
   if (type === 'FP32') bytes.writeFloatLE(value)

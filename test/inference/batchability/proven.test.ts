@@ -5,8 +5,8 @@ import { neighboursChange } from './neighbours.ts'
 import type { Declared, WrittenModel } from './onnx-writer.ts'
 
 /*
- * What is proven, by the sections of docs/batching.md. Each model is run as well: a row must come out
- * bit for bit as beside its own copy, whatever stands beside it.
+ * Models that must be proven, by the sections of docs/batching.md. Each model is also run: a row's
+ * result must be bit for bit the same as beside its own copy, whatever the neighbours.
  */
 
 function proves(name: string, models: Readonly<Record<string, WrittenModel>>): void {
@@ -26,7 +26,7 @@ function proves(name: string, models: Readonly<Record<string, WrittenModel>>): v
   })
 }
 
-/** An opset of ONNX's own domain that goes with the others. */
+/** A version of ONNX's own domain that goes with the others. */
 const ML = { '': 17, 'ai.onnx.ml': 3 }
 const MS = { '': 17, 'com.microsoft': 1, 'ai.onnx.ml': 3 }
 

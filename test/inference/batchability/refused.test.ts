@@ -3,7 +3,10 @@ import { describe, test } from 'node:test'
 import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
 import type { WrittenModel } from './onnx-writer.ts'
 
-/** Models in which a row depends on others, or for which that is not ruled out; each with the reason that must be given. */
+/**
+ * Models in which a row depends on others, or in which this is not ruled out; each with the
+ * expected reason.
+ */
 type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
 
 function refuses(name: string, models: Refused): void {
@@ -325,7 +328,7 @@ refuses('places', {
           four: int(4),
           axis: ints(1),
           flat: ints(-1),
-          // Element 4 is the next row's first.
+          // Element 4 is the first of the next row.
           places: constant('INT64', [1, 2], [0, 4]),
         },
       },
@@ -456,7 +459,7 @@ const branch = (nodes: WrittenModel['nodes'], out: string) => ({
   outputs: { [out]: x('N', '?') },
 })
 
-/** A body that adds up its first state and hands it out. */
+/** A body that sums up its first state and returns it. */
 const adding = {
   nodes: [node('Add', 'sum row', 'next'), node('Identity', 'next', 'given')],
   inputs: { sum: x(4), row: x(4) },
