@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { irisBody } from '../http/client.ts'
 
-/** A request that sends much; for the shipped model, but for texts, which are for test/models/identity-bytes. */
+/** A large request, for the shipped model; for texts, for test/models/identity-bytes. */
 export interface Large {
   readonly path?: string
   readonly headers: Readonly<Record<string, string>>
@@ -17,7 +17,7 @@ const EVENT = {
 }
 const BINARY_PROBABILITIES = [{ name: 'probabilities', parameters: { binary_data: true } }]
 
-/** A body of so many bytes that classifies as many rows as fit. */
+/** A body of this many bytes that classifies as many rows as fit. */
 function json(bytes: number, outputs?: object): Buffer {
   const row = '5.1,3.5,1.4,0.2'
   const rest = outputs === undefined ? '' : `,"outputs":${JSON.stringify(outputs)}`
@@ -60,16 +60,18 @@ const structured = (data: Buffer): Large => ({
   ]),
 })
 
-/** One row, as everybody else sends it meanwhile. */
+/** One row, the request of the other callers meanwhile. */
 export const SINGLE_ROW: Large = { headers: JSON_TYPE, body: Buffer.from(irisBody()) }
 export const SINGLE_TEXT = texts(110, 'a')
 
-/** By what they are, made when their turn comes: several take more memory than a small machine has. */
+/**
+ * Bodies by kind, built when their turn comes: several take more memory than a small machine has.
+ */
 export type LargeBodies = Readonly<Record<string, () => Large>>
 
-/** What a server with this MAX_BODY_BYTES takes, or refuses after it was read. */
+/** Bodies that a server with this MAX_BODY_BYTES accepts, or refuses after reading them. */
 export function largeBodies(largest: number): LargeBodies {
-  // As JSON, four times as long as what was sent and more: just within the limit.
+  // As JSON, more than four times as long as the request: just within the limit.
   const answered = (14 / 64) * largest
   return {
     'JSON, answered as JSON': () => ({ headers: JSON_TYPE, body: json(answered) }),

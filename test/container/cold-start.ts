@@ -1,6 +1,7 @@
-// What a container adds to a start, and what a CPU quota does to it; prints the table of docs/containers.md.
+// Measures what a container adds to a start, and the effect of a CPU quota; prints the table of
+// docs/containers.md.
 //
-//   npm run cold-start --prefix test/container [-- --rounds 15]
+// npm run cold-start --prefix test/container [-- --rounds 15]
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,11 +22,11 @@ import {
 } from './engine.ts'
 
 interface Start {
-  /** From the process' own start to its first answer, by its own clock; in ms. */
+  /** From the process' start to its first answer, by its own clock; in ms. */
   readonly process: number
-  /** From the command to the first answer, so the engine's time too; in ms. */
+  /** From the command to the first answer, including the engine's time; in ms. */
   readonly command: number
-  /** Resident memory after it, in MiB. */
+  /** Resident memory after that, in MiB. */
   readonly resident: number
 }
 
@@ -94,7 +95,7 @@ const starts: Record<string, Start[]> = Object.fromEntries(
 )
 for (let round = 0; round < Number(rounds); round++) {
   const order = Object.entries(subjects)
-  // Another one begins each round: what comes first after a pause is slower.
+  // Each round begins with another one: the first after a pause is slower.
   for (const [name, start] of [
     ...order.slice(round % order.length),
     ...order.slice(0, round % order.length),
@@ -106,7 +107,7 @@ for (let round = 0; round < Number(rounds); round++) {
 rmSync(cache, { recursive: true })
 
 const figures = (of: readonly Start[], what: keyof Start) => of.map(start => start[what])
-// What Node's compile cache is worth, quota by quota.
+// The gain from Node's compile cache, for each quota.
 for (const quota of ['1 CPU', '0.5 CPU']) {
   const [without, cached] = [`container, ${quota}`, `container, ${quota}, compile cache`].map(
     name => figures(starts[name] ?? [], 'process'),

@@ -17,24 +17,27 @@ import { projectFolder } from '../server.ts'
 
 export type Architecture = 'amd64' | 'arm64'
 
-/** As images name it. */
+/** In the notation of images. */
 export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
-/** Apart from the user's own images, where a stand-in could be taken for the real base. Kept, so that a second run is quick. */
+/**
+ * Separate from the user's own images, where a stand-in could be taken for the real base. Kept, so
+ * that a second run is quick.
+ */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
 const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]
 
 const OPTIONS: Record<string, readonly string[]> = {
   buildah: STORAGE_OPTIONS,
-  // cgroupfs: where systemd is not the first process, nobody else makes cgroups.
+  // cgroupfs: without systemd as the first process, no other program creates cgroups.
   podman: [...STORAGE_OPTIONS, '--runtime', 'runc', '--cgroup-manager', 'cgroupfs'],
 }
 
-/** Packages of Debian, each with a command of its name. */
+/** Debian packages, each with a command of its name. */
 const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'curl']
 
-/** @throws {Error} naming what is missing, and how to get it */
+/** @throws {Error} naming the missing tools and how to install them */
 export function requireTools(): void {
   if (process.getuid?.() !== 0)
     throw new Error('making a base from Debian packages, and limiting memory and CPU, need root')
@@ -56,7 +59,7 @@ export async function run(tool: string, ...args: string[]): Promise<string> {
 export const execIn = ({ name }: Container, ...command: string[]): SpawnSyncReturns<string> =>
   spawnSync('podman', [...(OPTIONS.podman ?? []), 'exec', name, ...command], { encoding: 'utf8' })
 
-/** The image that stands in for the base, by its own name. */
+/** The stand-in for the base image, by its own name. */
 export const standIn = (architecture: Architecture) => `localhost/stand-in:${architecture}`
 
 /** Builds the Dockerfile, as a release does, on a stand-in for its base. @returns the image's name */
@@ -77,7 +80,7 @@ export async function buildImage(architecture: Architecture): Promise<string> {
       '--platform',
       `linux/${architecture}`,
     ],
-    // Docker sets it by itself.
+    // Docker sets it by default.
     ...['--build-arg', `BUILDPLATFORM=linux/${NATIVE}`],
     ...['--build-arg', `VERSION=${manifest.version}`, '--build-arg', `REVISION=${revision}`],
     '.',
@@ -86,8 +89,9 @@ export async function buildImage(architecture: Architecture): Promise<string> {
 }
 
 /**
- * Where there is no registry: an image under the base's own name, for both architectures. For this machine's, Debian of the same
- * release with the same Node; for the other one nothing, because nothing of the base is run when an image is made for it.
+ * Without a registry: an image under the base's name, for both architectures. For this machine's,
+ * Debian of the same release with the same Node; for the other, an empty one, because a build for
+ * it runs nothing from the base.
  */
 async function standInForBase(): Promise<void> {
   const base = (
@@ -146,7 +150,7 @@ async function standInForBase(): Promise<void> {
 const npmFolder = async () =>
   dirname(dirname(realpathSync(process.env.npm_execpath ?? (await run('which', 'npm')))))
 
-/** npm in the image reaches the registry that npm reaches here. */
+/** npm in the image uses the same registry as npm here. */
 function trustAsHere(root: string): void {
   const authorities = '/etc/ssl/certs/ca-certificates.crt'
   mkdirSync(join(root, dirname(authorities)), { recursive: true })
@@ -173,11 +177,12 @@ export interface Container {
 let started = 0
 
 /**
- * Starts the image as restricted as a pod can be: read-only root without a writable /tmp, no capability, no new privileges,
- * seccomp's default profile, limits. On the machine's own network, on a free port of the loopback.
+ * Starts the image as restricted as a pod can be: read-only root without a writable /tmp, no
+ * capabilities, no new privileges, seccomp's default profile, limits. On the machine's own network,
+ * on a free port of the loopback.
  * @param options of `podman run`
- * @param words in place of the image's own, after its entry point
- * @returns once it tells its address
+ * @param words arguments instead of the image's own, after its entry point
+ * @returns when it logs its address
  */
 export async function startContainer(
   image: string,
@@ -222,19 +227,19 @@ export async function startContainer(
         '--pids-limit',
         '100',
       ],
-      // Podman would raise what not every root may raise.
+      // Podman would raise this limit, which some roots may not do.
       ...['--ulimit', 'nofile=4096:4096', '--ulimit', 'nproc=4096:4096'],
       ...options,
       image,
       ...words,
     ],
-    // Podman leaves a file where it stands when the memory limit ends a container.
+    // Podman leaves a file in the working folder when the memory limit kills a container.
     { cwd: STORAGE, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   return { name, ...(await untilItTellsItsAddress(child)) }
 }
 
-/** @throws {Error} with what it wrote, when it ends before */
+/** @throws {Error} with its output, when it exits before that */
 export async function untilItTellsItsAddress(
   child: ChildProcessByStdio<null, Readable, Readable>,
 ): Promise<Omit<Container, 'name'>> {
@@ -263,6 +268,6 @@ export async function untilItTellsItsAddress(
 export const signal = ({ name }: Container, signal: NodeJS.Signals) =>
   run('podman', 'kill', '--signal', signal, name)
 
-/** Ends it, whatever it does. */
+/** Ends it by force. */
 export const remove = ({ name }: Container) =>
   run('podman', 'rm', '--force', '--ignore', '--time', '0', name)

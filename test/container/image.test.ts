@@ -48,7 +48,7 @@ async function inspect(image: string): Promise<Inspected> {
   return inspected
 }
 
-/** By their paths in the folder. */
+/** By path in the folder. */
 const filesBelow = (folder: string) =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
@@ -134,10 +134,10 @@ for (const architecture of [NATIVE, FOREIGN]) {
   })
 }
 
-/** What a start without a build runs, and the types of the package: no part of an image. */
+/** Files for a start without a build, and the package's types: not part of an image. */
 const IS_FOR_CLONES = /\.js\.js$|^types\//
 
-/** Of a file of the build, without its hash: the image's build has no template of a project in it. */
+/** The name of a build file without its hash: the image's build has no project template. */
 const nameOf = (path: string) => path.replace(/-[A-Z0-9]{8}(?=\.js)/, '')
 
 interface Layer {
@@ -145,7 +145,7 @@ interface Layer {
   readonly CreatedBy: string
 }
 
-/** As the Dockerfile has it; buildah writes the sum of what was copied in the place of its name. */
+/** As in the Dockerfile; buildah writes the checksum of the copied files instead of their name. */
 function instruction(createdBy: string): string {
   const [, made] = /^\/bin\/sh -c #\(nop\) (.*)$/s.exec(createdBy) ?? []
   return made?.replace(/(file|dir|multi):\w+/, '…').trim() ?? 'the stand-in for the base'
@@ -157,7 +157,7 @@ describe('a container', () => {
     image = await buildImage(NATIVE)
   })
 
-  /** Started with these limits, and ended with the test. */
+  /** Started with these limits, and stopped with the test. */
   async function start(t: TestContext, ...options: string[]): Promise<Container> {
     const container = await startContainer(image, LIMITS, { options })
     t.after(() => remove(container))
@@ -220,7 +220,7 @@ describe('a container', () => {
       'MAX_BATCH_ROWS=1',
     ]
     const container = await start(t, ...model)
-    // They run one after the other: some are still there when a slow machine gets to ask.
+    // They run one after the other: some are still waiting when a slow machine gets to ask.
     const answers = Array.from({ length: 8 }, () =>
       fetch(container.url + SLOW, { method: 'POST', body: Buffer.from(slowBody()) }),
     )

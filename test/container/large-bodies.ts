@@ -1,6 +1,8 @@
-// What large bodies take of a container with 512 MiB and one CPU, at the default MAX_BODY_BYTES or another; prints the table of docs/containers.md.
+// Measures the memory of a container with 512 MiB and one CPU under large bodies, at the default
+// MAX_BODY_BYTES or another; prints the table of docs/containers.md.
 //
-//   npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
+// npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form'
+// --largest 8388608]
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -72,7 +74,10 @@ const head = [
 ]
 process.stdout.write(`${table([head, ...rows])}\n`)
 
-/** Callers that send these without pause, each again as soon as it is answered, and beside them a single row every 50 ms. */
+/**
+ * Callers that send these bodies without pause, each again as soon as it is answered, and beside
+ * them a single row every 50 ms.
+ */
 async function beside(
   name: string,
   large: readonly Large[],
@@ -113,7 +118,10 @@ async function beside(
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
-/** Of the container's first process: what is its own, which the limit is about, and that with the files it has mapped; in MiB. */
+/**
+ * Memory of the container's first process in MiB: private, which the limit counts, and including
+ * mapped files.
+ */
 async function watchMemory({ name }: Container) {
   const pid = await run('podman', 'inspect', '--format', '{{.State.Pid}}', name)
   const peak = { anonymous: 0, resident: 0 }

@@ -42,7 +42,7 @@ test('hadolint finds nothing in the Dockerfiles', () => {
 
 describe('compose.yaml', () => {
   test('is what the Compose specification’s schema allows, and nothing that is not in it', () => {
-    // Only its opinions about order are not ours.
+    // Only its rules about order do not apply here.
     const order = [
       'service-keys-order',
       'services-alphabetical-order',

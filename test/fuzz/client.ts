@@ -7,35 +7,41 @@ import { type Frame, PREFACE, RawSession, TYPES } from '../http/frames.ts'
 import type { FuzzRequest } from './requests.ts'
 import { show } from './show.ts'
 
-/** One HTTP/1.1 answer, read from a socket by a reader that is not Node's, so that its framing is checked too. */
+/**
+ * One HTTP/1.1 answer, parsed from a socket without Node's parser, so that its framing is checked
+ * too.
+ */
 export interface HttpAnswer {
   readonly status: number
   /** Lower-case names. */
   readonly headers: ReadonlyMap<string, string>
-  /** Inflated. */
+  /** Decompressed. */
   readonly body: Buffer
-  /** Of a call; its status is gRPC's. */
+  /** For a gRPC call: its status is gRPC's. */
   readonly call?: Answered
 }
 
-/** The server did what no HTTP server may. */
+/** The server did something that no HTTP server may do. */
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** Where another process is to start meanwhile, on a machine that may be busy. */
+/** Includes the time for another process to start, on a machine that may be busy. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
-/** What a server is given that the machine leaves no time, until it answers anybody at all. */
+/** How long a server on an overloaded machine may take to answer anything at all. */
 const MOST_PATIENCE_MS = 120_000
 
 /** Sends requests one after the other, on a connection that is kept while the server keeps it. */
 export interface Client {
-  /** What closed a connection was another process' end: who asked on it asks again, on another. */
+  /**
+   * The connection closed because its process ended: its request is sent again on another
+   * connection.
+   */
   readonly restarts: boolean
   /** Requests that were sent again. */
   readonly sentAgain: number
   /**
-   * @returns the answers: one where the request is whole, any number where its framing is broken
-   * @throws {BadAnswer} when what came back is no HTTP, or nothing comes
+   * @returns the answers: one when the request is complete, any number when its framing is broken
+   * @throws {BadAnswer} when the reply is not HTTP, or none comes
    */
   send(request: FuzzRequest): Promise<HttpAnswer[]>
   close(): void
@@ -57,11 +63,11 @@ export function createClient(url: string, restarts = false): Client {
     }
     if (request.ending !== 'keep')
       return sendAlone(await open(hostname, Number(port), patienceMs), request)
-    // An idle connection may be closed by either side.
+    // Either side may close an idle connection.
     if (kept?.isClosed()) close()
     kept ??= await open(hostname, Number(port), patienceMs)
     const wire = kept
-    // The answer may come before all is written, but the next request must not.
+    // The answer may come before the request is fully written, but the next request must wait.
     const after =
       before === undefined
         ? ''
@@ -70,7 +76,7 @@ export function createClient(url: string, restarts = false): Client {
       wire.read(1, request.asked?.method === 'HEAD'),
       wire.write(request),
     ]).catch(error => {
-      // Nothing more can be told from this connection.
+      // This connection yields no further information.
       close()
       throw error instanceof BadAnswer ? new BadAnswer(`${error.message}${after}`) : error
     })
@@ -84,7 +90,8 @@ export function createClient(url: string, restarts = false): Client {
         `a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
       )
     before = request
-    // A request that is no HTTP has no method: HEAD or not, the answer that ends the connection may have its body.
+    // Invalid HTTP has no method: the answer that ends the connection may have a body, whether the
+    // request was HEAD or not.
     const last = answers[0]?.headers.get('connection')?.toLowerCase() === 'close'
     if (wire.left() > 0 && !(last && request.asked?.method === 'HEAD'))
       throw new BadAnswer(`${wire.left()} bytes came after the answer`)
@@ -117,7 +124,8 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
     await wire.write(request)
     if (request.ending === 'destroy') return []
     wire.end()
-    // A request whose method got lost may have become HEAD, whose answers have a length but no body.
+    // A request whose method was corrupted may have become HEAD, whose answers have a length but no
+    // body.
     return await wire.read(
       Number.POSITIVE_INFINITY,
       request.bytes.includes('HEAD') ? 'perhaps' : false,
@@ -127,14 +135,14 @@ async function sendAlone(wire: Wire, request: FuzzRequest): Promise<HttpAnswer[]
   }
 }
 
-/** @throws {BadAnswer} where it is not answered */
+/** @throws {BadAnswer} when no answer comes */
 async function sendCall({ bytes, call }: FuzzRequest, grpc: GrpcClient): Promise<HttpAnswer> {
   const { method, metadata } = call as NonNullable<typeof call>
   const answered = await within(MOST_PATIENCE_MS, grpc.send(method, bytes, metadata))
   if (answered === undefined) throw new BadAnswer('the call does not end')
   const body = Buffer.from(answered.message)
   if (Number.isNaN(answered.status)) {
-    // What is no call of gRPC is refused as a request.
+    // An invalid gRPC call is refused as an HTTP request.
     const status = Number(answered.headers[':status'])
     if (!(status >= 400)) throw new BadAnswer('the call ends without a status')
     return { status, headers: new Map(), body }
@@ -143,8 +151,8 @@ async function sendCall({ bytes, call }: FuzzRequest, grpc: GrpcClient): Promise
 }
 
 /**
- * Frames on a connection of their own, which the client then has no more to say on.
- * @returns the statuses that HPACK has a number for; others are not read
+ * Sends frames on their own connection, then half-closes it.
+ * @returns the statuses that HPACK has an index for; others are not read
  */
 async function sendFrames(
   { bytes, streams = 0 }: FuzzRequest,
@@ -175,7 +183,7 @@ async function sendFrames(
   return session.frames.flatMap(answerOfFrame)
 }
 
-/** The static table of HPACK (RFC 7541, appendix A) has these; the server writes `:status` first. */
+/** Statuses in HPACK's static table (RFC 7541, appendix A); the server writes `:status` first. */
 const STATUSES: Readonly<Record<number, number>> = {
   136: 200,
   137: 204,
@@ -186,8 +194,8 @@ const STATUSES: Readonly<Record<number, number>> = {
 }
 
 /**
- * Resolves once the server closes the connection. To a client that said GOAWAY its own GOAWAY with
- * an error is enough: it then leaves the streams their time, which is long here.
+ * Resolves when the server closes the connection. After a client's GOAWAY, the server's own GOAWAY
+ * with an error is enough: the server then gives open streams their full time, which is long here.
  */
 async function isOver(session: RawSession, sent: Buffer): Promise<void> {
   const over = [session.closed]
@@ -209,7 +217,7 @@ function answerOfFrame({ type, payload }: Frame): HttpAnswer[] {
   return status === undefined ? [] : [{ status, headers: new Map(), body: Buffer.alloc(0) }]
 }
 
-/** A socket, and what has come from it. */
+/** A socket and its received bytes. */
 interface Wire {
   write(request: FuzzRequest): Promise<void>
   end(): void
@@ -244,7 +252,10 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   if (closed)
     throw new BadAnswer(`the server takes no connection: ${error?.message ?? 'it closed it'}`)
 
-  /** Something has come. A server that answers others, but not this, is what is looked for; one that the machine has no time for is not. */
+  /**
+   * Something was received. A server that answers others but not this request is a failure; a
+   * server without CPU time is not.
+   */
   async function change(): Promise<void> {
     const changed = new Promise<'changed'>(resolve => {
       wake = () => resolve('changed')
@@ -283,7 +294,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
         const read = readAnswer(received, head, closed)
         if (read !== undefined) {
           received = received.subarray(read.end)
-          // 1xx: the answer itself is still to come.
+          // 1xx: the final answer is still to come.
           if (read.answer.status >= 200) answers.push(read.answer)
         } else if (closed) {
           if (received.byteLength > 0 && error === undefined)
@@ -301,7 +312,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   }
 }
 
-/** What `promise` gives, or undefined where it takes longer. */
+/** The value of `promise`, or undefined after the time limit. */
 async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>(resolve => {
@@ -314,7 +325,7 @@ async function within<Value>(ms: number, promise: Promise<Value>): Promise<Value
   }
 }
 
-/** The first answer in those bytes and where it ends, or undefined while it is not all there. */
+/** The first answer in those bytes and its end, or undefined while incomplete. */
 function readAnswer(
   bytes: Buffer,
   head: boolean | 'perhaps',

@@ -44,35 +44,40 @@ import {
 } from './written.ts'
 
 /**
- * One question in every form a caller can give it: JSON and binary tensor data, over HTTP/1.1, HTTP/2 and as an event in each of
- * its modes, and as a message of gRPC with typed or raw contents, to servers that run the model inline and in worker threads, joined and one request at a time. All must give the same answer.
+ * One question in every form that a caller can use: JSON and binary tensor data, over HTTP/1.1,
+ * HTTP/2 and as an event in each content mode, and as a gRPC message with typed or raw contents, to
+ * servers that run the model inline and in worker threads, joined and one request at a time. All
+ * must give the same answer.
  */
 export interface Question {
   readonly tensors: readonly WrittenTensor[]
   readonly id: string | undefined
-  /** Absent: all that JSON can say. */
+  /** Absent: every output that JSON can express. */
   readonly outputs: readonly string[] | undefined
-  /** What is wrong, outside of the data, so that every form can be wrong alike. */
+  /** A mistake outside the data, which every form can contain. */
   readonly mistake?: Mistake | undefined
-  /** What is wrong anywhere in the JSON, for the forms that carry it. */
+  /** A mistake anywhere in the JSON, for the forms that carry JSON. */
   readonly bends?: readonly Bend[] | undefined
 }
 
 interface Mistake {
   readonly in: 'request' | number
   readonly key: string
-  /** JSON; absent: the member is left out. */
+  /** As JSON; absent: the member is left out. */
   readonly value: string | undefined
 }
 
-/** The servers that are asked, of which the first is what the others are held against. */
+/** The servers under test; the first is the reference for the others. */
 const SERVERS: readonly ModeName[] = ['inline-single', 'inline', 'worker-single', 'worker']
 const CONNECTIONS = 16
 
 /** On average, of 1 to 8. */
 const BURST = 4
 
-/** Then it is told what was found so far: long questions shrink slowly, for hours on a busy machine. */
+/**
+ * Shrinking then stops at the smallest found so far: long questions shrink slowly, for hours on a
+ * busy machine.
+ */
 const START_MS = 60_000
 const QUESTION_MS = 3_000
 
@@ -89,7 +94,7 @@ export interface Differential {
 
 /**
  * Asks random questions.
- * @throws {Error} with the smallest that is not answered alike, as shell commands
+ * @throws {Error} with the smallest question whose answers differ, as shell commands
  */
 export async function differential(
   model: ModelName,
@@ -157,7 +162,7 @@ interface Opened {
   readonly server: Server
   readonly target: Target
   readonly clients: readonly Client[]
-  /** Its session makes requests over HTTP/2, too. */
+  /** Its session also makes requests over HTTP/2. */
   readonly grpc: GrpcClient
 }
 
@@ -191,7 +196,8 @@ async function runsOf({ server }: Opened): Promise<{ requests: number; runs: num
 
 function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   const plain = fc.record({
-    // Beyond what is measured of a flower, a sum's last bits decide the answer, and they depend on how many rows a run has.
+    // For values far from a real flower, a sum's last bits decide the answer, and they depend on
+    // the number of rows in a run.
     tensors: model === 'iris' ? flowers : tensors(target),
     id: ids,
     outputs: fc.oneof(
@@ -215,13 +221,19 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   )
 }
 
-/** Elements of the largest tensor of a long question: so large is read in pieces, in a thread of its own. */
+/**
+ * Elements of the largest tensor of a long question: large enough to be read in pieces, in its own
+ * thread.
+ */
 const LONG = 30_000
 
-/** It is run in parts; what a run's memory begins at decides how ONNX Runtime adds (measured: 2e-8). */
+/**
+ * It is run in parts; the alignment of a run's memory decides the order in which ONNX Runtime adds
+ * (measured: 2e-8).
+ */
 const isLong = ({ tensors }: Question) => tensors.some(({ data = [] }) => data.length >= LONG)
 
-/** The same rows over and over. */
+/** The same rows repeated. */
 function lengthened<Plain extends Question>(plain: Plain): Plain {
   const times = Math.ceil(LONG / Math.max(1, ...plain.tensors.map(({ data = [] }) => data.length)))
   return {
@@ -296,12 +308,12 @@ type Form =
   | 'gRPC typed'
   | 'gRPC raw'
 
-/** Numbers of other magnitudes than any that is asked. */
+/** Numbers of other magnitudes than those of the questions. */
 const HOSTILE = [3e6, -3e6, 1e30, 'NaN', 'Infinity', 0, 1e-30]
 
 /**
- * Another caller's request of the same shapes, whose answer is no one's concern: it may share runs with
- * the question's, and must change nothing. Undefined where the question is none of numbers.
+ * Another caller's request of the same shapes, whose answer is not checked: it may share runs with
+ * the question, and must not change its answer. Undefined when the question is not numeric.
  */
 function hostileTo(question: Question, target: Target): Asked | undefined {
   // A long question shares no run.
@@ -316,7 +328,7 @@ function hostileTo(question: Question, target: Target): Asked | undefined {
   return post(infer, [JSON_TYPE], Buffer.from(jsonOf({ ...question, tensors }, target)))
 }
 
-/** A question's request in each form that can say it. */
+/** A question's request in each form that can express it. */
 function formsOf(question: Question, target: Target): [Form, Asked][] {
   const infer = `/v2/models/${encodeURIComponent(target.name)}/infer`
   const json = Buffer.from(jsonOf(question, target))
@@ -344,7 +356,7 @@ function formsOf(question: Question, target: Target): [Form, Asked][] {
   return forms
 }
 
-/** A question's message in each form that can say it. */
+/** A question's message in each form that can express it. */
 function messagesOf(question: Question, target: Target): [Form, Message][] {
   const { id = '', bends, mistake } = question
   if (bends !== undefined || !id.isWellFormed()) return []
@@ -362,7 +374,10 @@ function messagesOf(question: Question, target: Target): [Form, Message][] {
 
 const isText = (value: unknown) => typeof value === 'string' && value.isWellFormed()
 
-/** Which wrong values a message has a field for. What it leaves out has proto3's default, which is another mistake. */
+/**
+ * Which wrong values a message can express. An omitted field has proto3's default, which is another
+ * mistake.
+ */
 const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => boolean>> = {
   id: isText,
   name: isText,
@@ -370,14 +385,14 @@ const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => b
   shape: value =>
     Array.isArray(value) && value.every(size => Number.isSafeInteger(size) && !Object.is(size, -0)),
   inputs: value => Array.isArray(value) && value.length === 0,
-  // FP16 is an output that JSON refuses, and raw contents carry.
+  // FP16 is an output that JSON refuses, but raw contents carry.
   outputs: (value, target) =>
     Array.isArray(value) &&
     value.every(output => isText(output?.name)) &&
     (value.length > 0 || inJson(target).length === target.outputs.length),
 }
 
-/** @returns undefined where no message can be wrong like that */
+/** @returns undefined when no message can contain this mistake */
 function mistakenMessage(
   message: Message,
   mistake: Mistake | undefined,
@@ -430,7 +445,7 @@ function binaryOf(
     out ? '{"binary_data_output":true}' : undefined,
   )
   const json = Buffer.from(write(mistaken(request, question.mistake)))
-  // Without its inputs a request has no use for their bytes either.
+  // Without inputs, a request has no use for their bytes.
   const isWithout = question.mistake?.key === 'inputs'
   return {
     headers: [BINARY_TYPE, [LENGTH_HEADER, String(json.byteLength)]],
@@ -464,18 +479,18 @@ function changed(object: Extract<Written, { members: unknown }>, { key, value }:
 
 interface Given {
   readonly form: Form
-  /** Its place in the burst. */
+  /** Its position in the burst. */
   readonly question: number
   readonly sent: FuzzRequest
   readonly answer: HttpAnswer | Answered
   /** Which event of a batch's answer. */
   readonly event?: number
-  /** What is wrong with the answer by itself. */
+  /** A problem of the answer by itself. */
   readonly wrong: string | undefined
 }
 
 interface Answer {
-  /** Of the HTTP protocol; for an event of a batch 200 or 400. */
+  /** In HTTP's terms; for an event of a batch, 200 or 400. */
   readonly status: number
   readonly error?: string
   readonly id?: unknown
@@ -487,7 +502,7 @@ interface Answer {
   }[]
 }
 
-/** All questions in all forms at once, and those whose JSON is sound together in a batch. */
+/** All questions in all forms at once, and those with valid JSON together in a batch. */
 async function ask(
   burst: readonly Question[],
   { target, clients, grpc }: Opened,
@@ -575,7 +590,7 @@ const reference = (given: readonly Given[], question: number) =>
 const referenceAsked = (given: readonly Given[], question: number) =>
   referenceOf(given, question).sent
 
-/** What an envelope around it does not change. */
+/** The parts that an envelope does not change. */
 const isSound = ({ error = '' }: Answer) =>
   !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
@@ -595,7 +610,7 @@ function answerIn({ form, answer, event }: Given): Answer {
   return outputsOf(json, body.subarray(end))
 }
 
-/** With HTTP's status, by the table of error codes. */
+/** With HTTP's status, from the table of error codes. */
 function answerOfCall({ status: code, message, messages }: Answered): Answer {
   const [response] = messages
   if (code === 0 && response !== undefined)
@@ -630,7 +645,7 @@ function outputsOf({ id, outputs }: Record<string, unknown>, binary: Buffer): An
   }
 }
 
-/** @returns how an answer differs from what it should be like, or undefined */
+/** @returns how an answer differs from the expected one, or undefined */
 function difference(
   given: Given,
   expected: Answer,
@@ -640,11 +655,11 @@ function difference(
   if (given.wrong !== undefined) return given.wrong
   const { form, sent } = given
   const answer = answerIn(given)
-  // An event without data is told so.
+  // An event without data gets its own error.
   if (form === 'event' && sent.bytes.includes('\r\nContent-Length: 0\r\n'))
     return answer.status === 400 ? undefined : `${answer.status}, not 400`
   const isWrapped = form === 'structured' || form === 'batched'
-  // Whether its own deadline passed is a matter of chance.
+  // Whether its own deadline passed depends on chance.
   if (answer.status === 504 || expected.status === 504) return undefined
   if (
     form === 'structured' &&
@@ -686,7 +701,7 @@ function difference(
     )
       return `output ${other.name} ${other.datatype} [${other.shape}], not ${output.name} ${output.datatype} [${output.shape}]`
     if (isAlike(other.bytes, output.bytes, output.datatype, isExact || target.identity)) continue
-    // Where two classes tie, their sums' last bits decide.
+    // When two classes tie, the last bits of their sums decide.
     if (!isExact && output.datatype === 'BYTES' && isTie(should)) continue
     return `output ${output.name} is ${show(other.bytes)}, not ${show(output.bytes)}`
   }
@@ -701,7 +716,7 @@ const NEEDS_BINARY_MODE =
 const saysBinary = ({ asked }: FuzzRequest, form: Form) =>
   form === 'base64' || /binary_data/.test(asked?.body.toString() ?? '')
 
-/** The same mistake is told of elements in JSON, and of bytes in binary tensor data. */
+/** The same mistake is reported for elements in JSON, and for bytes in binary tensor data. */
 const inGeneral = (error = '') =>
   error
     .replace(
@@ -710,7 +725,7 @@ const inGeneral = (error = '') =>
     )
     .replace(/^\d+ bytes of binary data are left over.*$/, 'the data does not fill the shape')
 
-/** ONNX Runtime adds in another order at another number of rows (measured: 3.6e-7). */
+/** ONNX Runtime adds in another order for another number of rows (measured: 3.6e-7). */
 const TOLERANCE = 1e-6
 
 function isAlike(one: Buffer, other: Buffer, datatype: string, isExact: boolean): boolean {
@@ -725,7 +740,7 @@ function isAlike(one: Buffer, other: Buffer, datatype: string, isExact: boolean)
   return true
 }
 
-/** A NaN's bits do not count. */
+/** A NaN's bits are not compared. */
 function floatAt(bytes: Buffer, at: number, size: number): number {
   if (size === 4) return bytes.readFloatLE(at)
   if (size === 8) return bytes.readDoubleLE(at)

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
 
-// One seed, so that the suite does the same every time; `node test/fuzz/run.ts` tries others, and more of them.
+// A fixed seed, so that each run of the suite is the same; `node test/fuzz/run.ts` tries other
+// seeds and more cases.
 test('1,500 requests and 500 events, wrong in every way known here, each get the right kind of answer from a server that goes on', {
   timeout: 120_000,
 }, async () => {

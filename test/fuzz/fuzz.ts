@@ -20,7 +20,7 @@ import { LARGEST_BODY, largeRequests } from './large.ts'
 import { events, type FuzzRequest, KINDS, type Kind, requests, type Target } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
-/** Models that cannot fail on a request that fits them, so that any 500 is the server's mistake. */
+/** Models that cannot fail on a request that fits them, so that any 500 is the server's fault. */
 export const MODELS = [
   'iris',
   'two-in-two-out',
@@ -36,9 +36,9 @@ export type ModelName = (typeof MODELS)[number]
 export const folderOf = (model: ModelName) =>
   model === 'iris' ? `${projectFolder}/models/iris/v1.0.0` : testModel(model)
 
-/** Every way to run a model: where, whether requests that wait are joined, and behind which front. */
+/** Every way to run a model: where, with or without joining, and behind which front. */
 export const MODES = {
-  /** KServe's, which answers V1 besides. */
+  /** KServe's, which also answers V1. */
   predictor: { EXECUTION: 'auto' },
   inline: { EXECUTION: 'inline' },
   worker: { EXECUTION: 'worker' },
@@ -50,13 +50,16 @@ export const MODES = {
 export type ModeName = keyof typeof MODES
 export const MODE_NAMES = Object.keys(MODES) as ModeName[]
 
-/** One server's model, and how it is run. */
+/** One server: its model and how it runs. */
 export interface Pair {
   readonly model: ModelName
   readonly mode: ModeName
 }
 
-/** The slow model is for `auto` alone, which moves it to worker threads: elsewhere its runs would only take the time of the others. */
+/**
+ * Only `auto` runs the slow model, and moves it to worker threads: in other modes its runs would
+ * only delay the others.
+ */
 const isWorthwhile = ({ model, mode }: Pair) => model !== 'slow' || mode === 'auto'
 
 export const everyPair = (
@@ -72,27 +75,30 @@ export const somePairs = (): readonly Pair[] =>
     mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName,
   }))
 
-/** What is sent: any requests, such as carry events, calls and frames, or large ones; these go to servers of their own. */
+/**
+ * The requests to send: any, those with events, calls and frames, or large ones; each group gets
+ * its own servers.
+ */
 const PARTS = { requests, events, http2: http2Requests, large: largeRequests } as const
 export type Part = keyof typeof PARTS
 
 export interface FuzzOptions {
   /** In total, over all servers. */
   readonly requests: number
-  /** Requests that carry events, beside those. */
+  /** Requests that carry events, in addition. */
   readonly events?: number
-  /** Calls of gRPC and connections of frames, beside those. */
+  /** gRPC calls and connections of frames, in addition. */
   readonly http2?: number
-  /** Requests with large bodies, beside those. */
+  /** Requests with large bodies, in addition. */
   readonly large?: number
   readonly seed: number
   readonly connections: number
   readonly pairs?: readonly Pair[]
-  /** A server that runs already; without, each pair gets a process of its own. */
+  /** A server that is already running; without it, each pair gets its own process. */
   readonly url?: string | undefined
   /** Processes come and go behind that URL. */
   readonly restarts?: boolean
-  /** How long a server has nothing to do before its memory is looked at for the last time. */
+  /** How long a server is idle before its memory is measured for the last time. */
   readonly restMs?: number
   readonly onProgress?: (done: number, failures: number) => void
   readonly onFailure?: (failure: Failure) => void
@@ -100,16 +106,16 @@ export interface FuzzOptions {
 
 export interface Failure extends Pair {
   readonly problem: string
-  /** The request as it was found, and the least that still fails. */
+  /** The request as found, and the smallest that still fails. */
   readonly request: string
   readonly smallest: string | undefined
-  /** The least as a shell command. */
+  /** The smallest as a shell command. */
   readonly command: string | undefined
   /** Arguments of run.ts that send it again. */
   readonly again: string
 }
 
-/** `none`: no answer, as is right where the client hung up or its bytes are no request. */
+/** `none`: no answer, which is correct when the client hung up or its bytes are not a request. */
 export type Outcome = number | 'none'
 
 /** Resident set sizes of one server process in MiB. */
@@ -118,11 +124,11 @@ export interface Memory extends Pair {
   /** After the first tenth of its requests. */
   readonly warm: number
   readonly end: number
-  /** When it had nothing to do for a while. */
+  /** After an idle period. */
   readonly rested: number
 }
 
-/** How many answers had which status. */
+/** The count of each status. */
 export type Counts = Map<Outcome, number>
 
 export interface Report {
@@ -130,7 +136,7 @@ export interface Report {
   readonly byMode: Readonly<Record<ModeName, Counts>>
   readonly memory: readonly Memory[]
   readonly failures: readonly Failure[]
-  /** Requests whose connection ended with a process, before they were answered. */
+  /** Requests whose connection ended with a process, before the answer. */
   readonly sentAgain: number
   readonly seconds: number
 }
@@ -138,32 +144,40 @@ export interface Report {
 const BATCH = 250
 const LARGE_BATCH = 4
 const MOST_FAILURES = 10
-/** MiB. V8 and ONNX Runtime keep some of what they took for 8 MiB; measured: at most 234. */
+/** MiB. V8 and ONNX Runtime keep some memory after 8 MiB requests; measured: at most 234. */
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
-/** A server whose batch has come to its last, slow answers leaves the machine to the others. */
+/**
+ * Limits concurrency: while a server's batch waits for its last, slow answers, others use the
+ * machine.
+ */
 const SERVERS_AT_ONCE = 3
 
-/** Bodies held at once are bounded by twice the largest. */
+/** Bodies held at once are limited to twice the largest. */
 const LARGE_AT_ONCE = 2
 
-/** How often a request is sent again that is refused because of others' bodies, and how long after. */
+/**
+ * How often, and after what delay, a request is sent again that was refused because of other
+ * bodies.
+ */
 const TIMES_AGAIN = 40
 const AGAIN_AFTER_MS = 50
 
 export const ENVIRONMENT = {
-  // Small enough that requests can be too large for it.
+  // Small enough that requests can exceed it.
   MAX_BODY_BYTES: String(2 * 2 ** 20),
-  // Longer than a busy machine leaves a process without time: a request that takes longer than this is refused, and rightly.
+  // Longer than a busy machine starves a process: a request that takes longer than this is
+  // correctly refused.
   REQUEST_TIMEOUT_MS: '600000',
-  // Measured over 100,000 requests: the heap in use stays at 15 MiB, but V8 grows the space for young objects, and malloc its
-  // arenas, to 330 MiB resident. Held small, 171 MiB become 186, so that what grows further is a leak.
+  // Measured over 100,000 requests: the heap in use stays at 15 MiB, but V8 grows its space for
+  // young objects, and malloc its arenas, to 330 MiB resident. With small limits, 171 MiB become
+  // 186, so that any further growth is a leak.
   NODE_OPTIONS: '--max-semi-space-size=2',
   MALLOC_ARENA_MAX: '1',
 }
 
-/** Sends random requests and judges every answer. */
+/** Sends random requests and checks every answer. */
 export async function fuzz({
   requests,
   events = 0,
@@ -226,11 +240,12 @@ export async function fuzz({
         count,
       )
       const after = await afterBatch(server)
-      // A server that is gone answers nobody: what ended it is told first, and the rest is only its consequence.
+      // A server that has exited answers no request: report its exit first, because the other
+      // failures follow from it.
       const ended = server.process !== undefined && isOver(server.process)
       const together = `--model ${pair.model} --mode ${pair.mode} --part ${part} --seed ${batchSeed} --together ${numRuns}`
       if (after !== undefined && (found.length === 0 || ended) && !seen.has(alike(after))) {
-        // What it once wrote stays to be seen.
+        // Earlier output is kept for the report.
         seen.add(alike(after))
         tell({
           ...pair,
@@ -313,14 +328,20 @@ function batchesOf(shares: Partial<Record<Part, number>>): { part: Part; numRuns
   })
 }
 
-/** Problems that differ in numbers and names only are told once. */
+/** Problems that differ only in numbers and names are reported once. */
 const alike = (problem: string) => problem.slice(0, 80).replaceAll(/[\d.-]+|"[^"]*"/g, '')
 
-/** Apart enough that no two batches of a run, nor of runs with neighbouring seeds, are alike. */
+/**
+ * Far enough apart that no two batches are the same, within a run or in runs with neighbouring
+ * seeds.
+ */
 const seedOf = (seed: number, pair: number, batch: number) =>
   (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
-/** @returns whether a run that long grew more than it may; a leak goes on growing, a heap that finds its size does not */
+/**
+ * @returns whether memory grew too much for a run of that length; a leak keeps growing, a heap
+ * settles
+ */
 export const grewTooMuch = ({ warm, rested, large }: Memory) =>
   rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
@@ -333,7 +354,7 @@ interface Subject extends AsyncDisposable {
   readonly log: readonly string[]
   readonly stderr: readonly string[]
   residentMiB(): number | undefined
-  /** Rejects when the answer to a good request is not, byte for byte, what it always was. */
+  /** Rejects when the answer to a valid request differs, byte for byte, from the first one. */
   answerGoodRequest(): Promise<void>
 }
 
@@ -372,7 +393,10 @@ async function serve(
   }
 }
 
-/** As startProcess does, but for as long as it takes: that one's processes are killed after the time a test may take. */
+/**
+ * Like startProcess, without the time limit: its processes are killed after the longest time for a
+ * test.
+ */
 export async function start(
   env: Record<string, string>,
   program: string = PROGRAMS.function,
@@ -403,7 +427,7 @@ export async function start(
   return { url: await url, process: child, log, stderr, exited }
 }
 
-/** What a server says of its model. */
+/** A server's description of its model. */
 export async function describe(url: string, model: ModelName): Promise<Target> {
   const name = model === 'iris' ? 'iris-classifier' : model
   const response = await fetch(`${url}/v2/models/${name}`)
@@ -423,7 +447,10 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
   }
 }
 
-/** Asks once, checks the answer against what is known of the model, and returns how to ask again. */
+/**
+ * Asks once, checks the answer against the model's known properties, and returns a function that
+ * asks again.
+ */
 async function learnGoodAnswer(
   url: string,
   name: string,
@@ -437,7 +464,7 @@ async function learnGoodAnswer(
       ...init,
     })
   const ask = async (init: RequestInit) => {
-    // The connection that was kept may have ended with its process.
+    // The kept connection may have ended with its process.
     const response = await send(init).catch(error =>
       restarts ? send(init) : Promise.reject(error),
     )
@@ -505,7 +532,7 @@ interface Found {
   readonly problem: string
 }
 
-/** Every client takes the next request as it gets free. */
+/** Every client takes the next request when it is free. */
 async function sendAll(
   all: readonly FuzzRequest[],
   clients: readonly Client[],
@@ -527,7 +554,7 @@ async function sendAll(
 }
 
 /**
- * Sends a request, and again while others' bodies are in its way, as a client does.
+ * Sends a request, and retries while other bodies block it, as a client does.
  * @returns what is wrong with the answer
  */
 export async function sendOne(
@@ -554,11 +581,11 @@ export async function sendOne(
 
 const isRefusal = ({ status, headers }: HttpAnswer) => status === 503 && headers.has('retry-after')
 
-/** Two bodies that inflate to more than is allowed fill what all of them may take. */
+/** Two bodies that decompress beyond the limit fill the shared budget. */
 const isCrowdedOut = (answer: HttpAnswer) =>
   isRefusal(answer) && answer.body.includes('other requests’ bodies')
 
-/** @returns what the requests left behind that they should not have */
+/** @returns resources that the requests leaked */
 async function afterBatch({
   process,
   log,
@@ -581,14 +608,17 @@ async function afterBatch({
 
 // Failures
 
-/** Where a request came from. */
+/** The origin of a request. */
 export interface Origin extends Pair {
   readonly part: Part
   readonly seed: number
   readonly url?: string | undefined
 }
 
-/** Sends it again, alone to a new server, and looks for the least that fails alike; of large bodies not, there are too many smaller ones. */
+/**
+ * Sends it again, alone, to a new server, and looks for the smallest that fails in the same way.
+ * Not for large bodies, which have too many smaller ones.
+ */
 async function explain(
   origin: Origin,
   request: FuzzRequest,
@@ -634,11 +664,11 @@ export async function again({
       const now = wrong ?? after
       if (now === undefined) return
       if (after !== undefined) {
-        // What it wrote to its log, or that it ended, must not count against the next.
+        // Log output or an exit must not count against the next request.
         await server[Symbol.asyncDispose]()
         server = await serve(pair, url, part === 'large')
       }
-      // Smaller, but another problem: that is not what is looked for.
+      // A smaller request with another problem is not the one to find.
       if (problem !== '' && alike(now) !== alike(problem)) return
       problem = now
       throw new Error(now)
@@ -657,7 +687,10 @@ export async function again({
   }
 }
 
-/** Sends a whole batch again to a new server, for what fails in company only. @returns the problems */
+/**
+ * Sends a whole batch again to a new server, for failures that need several requests. @returns the
+ * problems
+ */
 export async function againTogether({
   numRuns,
   connections,

@@ -124,7 +124,7 @@ describe('a request that is refused because of the bodies of others', () => {
     { error: 'other requests’ bodies fill the memory for them; try again later' },
     { 'retry-after': '1' },
   )
-  /** What is wrong, where these are the answers to it one after the other, of which the last stays. */
+  /** The judge's complaint when these answers follow one another, of which the last remains. */
   const sent = (...answers: HttpAnswer[]) => {
     const client = {
       restarts: false,

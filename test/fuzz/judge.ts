@@ -8,10 +8,13 @@ import type { HttpAnswer } from './client.ts'
 import type { Asked, Call, Described, FuzzRequest, Target } from './requests.ts'
 import { show } from './show.ts'
 
-/** Knative's dispatcher keeps as much of an error in the dead letter's `knativeerrordata`; a JSON cut there is none. */
+/**
+ * Knative's dispatcher keeps this much of an error in the dead letter's `knativeerrordata`; JSON
+ * that is cut there is invalid.
+ */
 const MOST_OF_AN_ERROR = 1_024
 
-/** What is wrong with the answers to a request, or undefined where nothing is. */
+/** What is wrong with the answers to a request, or undefined if they are right. */
 export function judge(
   request: FuzzRequest,
   answers: readonly HttpAnswer[],
@@ -29,7 +32,7 @@ export function judge(
   return undefined
 }
 
-/** Statuses of gRPC that tell of a server that fails: UNKNOWN, and INTERNAL but for broken framing. */
+/** gRPC statuses of a failing server: UNKNOWN, and INTERNAL except for broken framing. */
 const FAILURES = [2, 13, 15]
 
 function judgeCall(
@@ -71,7 +74,7 @@ function judgeRightCall(
     : `${came.toString('hex', 0, 40)} came back as ${went.toString('hex', 0, 40)}`
 }
 
-/** What holds for every answer, whatever was asked. */
+/** Rules for every answer, whatever the request. */
 function judgeAnswer(
   { asked, bytes, call, streams }: FuzzRequest,
   { status, headers, body }: HttpAnswer,
@@ -82,7 +85,7 @@ function judgeAnswer(
   // But it may set its own deadline.
   if (status >= 500 && !(status === 504 && bytes.includes('timeout')))
     return 'a caller cannot make the server fail'
-  // Of these only the status is read.
+  // Only their status is read.
   if (call !== undefined || streams !== undefined) return undefined
   if (status < 300 || asked?.method === 'HEAD' || (body.byteLength === 0 && bytes.includes('HEAD')))
     return undefined
@@ -260,7 +263,7 @@ function judgeOutput(
     : `${count} elements in ${size} bytes for the shape [${shape}]`
 }
 
-/** What an identity gives back is what came in, bit for bit; a NaN may have changed its sign. */
+/** An identity returns its input bit for bit; a NaN may change its sign. */
 function judgeIdentity(
   output: Output,
   bytes: Buffer | undefined,
@@ -291,7 +294,10 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 
 // V1
 
-/** As many predictions as instances, or outputs for inputs; an identity's are what came in, where JSON says it exactly. */
+/**
+ * As many predictions as instances, or outputs for inputs; an identity's equal its inputs, when
+ * JSON can express them exactly.
+ */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]
   if (sent === undefined || json === undefined) return 'no JSON'
@@ -311,7 +317,7 @@ function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): st
     : `${one?.toString('hex', 0, 40)} came back as ${other?.toString('hex', 0, 40)}`
 }
 
-/** Flat, whether they are named or not. */
+/** Flat, named or not. */
 const valuesOf = (value: unknown, name: string | undefined): number[] =>
   [value]
     .flat(64)
@@ -336,12 +342,15 @@ interface SentEvent {
   readonly data_base64?: string | null
 }
 
-/** What is acknowledged and not answered, lest it go round for ever. */
+/** Acknowledged without a reply, to avoid an endless loop. */
 const isOwn = ({ source, type }: SentEvent, { name }: Target) =>
   source === `/onnx-function/${encodeURIComponent(name)}` ||
   type.startsWith('org.kubeflow.serving.inference.')
 
-/** Empty, or one event, or a batch of no more than came in; each with an inference response, or in a batch perhaps an error. */
+/**
+ * Empty, or one event, or a batch no larger than the request's; each with an inference response, or
+ * in a batch possibly an error.
+ */
 function judgeEvent(
   asked: Asked,
   { status, headers, body }: HttpAnswer,
@@ -413,10 +422,10 @@ function judgeEvent(
 
 // Pieces
 
-/** What no attribute may hold (CloudEvents specification, "Type System"). */
+/** Characters that no attribute may contain (CloudEvents specification, "Type System"). */
 const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-/** A header's value without its percent-encoding (HTTP binding, section 3.1.3.2). */
+/** Decodes a header's percent-encoding (HTTP binding, section 3.1.3.2). */
 function decoded(value: string): string {
   try {
     return decodeURIComponent(value)

@@ -15,7 +15,7 @@ import {
 } from './requests.ts'
 import { items, members, text, write } from './written.ts'
 
-/** The largest body that a server takes which is sent these. */
+/** The largest body that the server under test accepts. */
 export const LARGEST_BODY = 8 * 2 ** 20
 
 const SIZES = [
@@ -34,12 +34,12 @@ const EVENT_HEADERS = Object.entries(ATTRIBUTES).map(
 const eventWith = (member: string) => `${JSON.stringify(ATTRIBUTES).slice(0, -1)},${member}}`
 
 interface Form {
-  /** How much of the body is data; what is left over is filled with spaces. */
+  /** The share of the body that is data; spaces fill the rest. */
   readonly data: number
   /** How many spaces in the data lengthen the body by one; absent: as many. 0: they stand beside the data, where so many may be refused. */
   readonly share?: number
   readonly headers: Asked['headers']
-  /** What the body is made of; absent: JSON and binary tensor data. */
+  /** The body's format; absent: JSON and binary tensor data. */
   readonly text?: (json: string) => string
   readonly isNested?: boolean
   readonly isEvent?: boolean
@@ -74,7 +74,10 @@ const FORMS: readonly Form[] = [
   },
 ]
 
-/** Bodies of hundreds of kilobytes up to the limit and a byte more: good, wrong at the very end, or cut off there. */
+/**
+ * Bodies from hundreds of kilobytes to one byte above the limit: valid, wrong at the very end, or
+ * cut off there.
+ */
 export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
   whole(
     'large',
@@ -95,7 +98,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         const inputs = tensors.map((tensor, i) =>
           inputOf(tensor, form.isNested ?? false, binary[i]?.byteLength),
         )
-        // FP16, which JSON cannot say, is not asked for.
+        // FP16 is not requested: JSON cannot express it.
         const outputs = target.outputs.some(({ datatype }) => datatype === 'FP16')
           ? items(members(['name', text('"y"')]))
           : undefined
@@ -118,7 +121,7 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
         }
         const odd = end === 'wrong' ? json.replace(LAST, 'null$2') : json
         const least = Buffer.byteLength(form.text(odd))
-        // Within the data, because beside it JSON may not be that large.
+        // Within the data, because JSON beside it has a smaller limit.
         const spaces = ' '.repeat(Math.max(0, Math.floor((size - least) * (form.share ?? 1)) - 8))
         return ended(
           post(path, form.headers, padded(form.text(odd.replace(LAST, `$1${spaces}$2`)), size)),
@@ -128,10 +131,10 @@ export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
       }),
   )
 
-/** The last element of the last input's data, and the brackets behind it. */
+/** The last element of the last input's data, and the brackets after it. */
 const LAST = /([^[\]])(\]+\}\])/
 
-/** All inputs with so many rows, the same few elements over and over, that their data has about that many bytes. */
+/** All inputs with enough rows, a few elements repeated, to give about that many bytes of data. */
 function filled(
   { inputs, anyRank }: Target,
   few: WrittenTensor['data'][],
@@ -165,7 +168,7 @@ function padded(json: string, size: number): Buffer {
   return Buffer.concat([bytes, Buffer.alloc(Math.max(size - bytes.byteLength, 0), ' ')])
 }
 
-/** Cut off before its last bracket, however many spaces follow that. */
+/** Cut off before its last bracket, however many spaces follow. */
 function ended(asked: Asked, end: 'good' | 'wrong' | 'cut', isTaken = true): Asked {
   const size = asked.body.byteLength
   if (end !== 'cut')

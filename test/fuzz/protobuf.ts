@@ -1,17 +1,17 @@
 import fc from 'fast-check'
 import { KNOWN } from './written.ts'
 
-/** A field of a message as it is written, right or wrong: it may come twice, and its length may lie. */
+/** A message's field as written, valid or not: it may be repeated, and its length may be wrong. */
 interface Field {
   number: number
   wire: number
-  /** A varint's bytes, a fixed number's, a text's; or the fields of a message. */
+  /** A varint's bytes, a fixed number's, a string's; or the fields of a message. */
   value: Buffer | Field[]
-  /** What its length says more than there is. */
+  /** How much its length exceeds the data. */
   lie?: number
 }
 
-/** Which fields of a message are messages, and which of theirs. */
+/** Which fields of a message are messages, recursively. */
 interface Nested {
   readonly [number: number]: Nested
 }
@@ -32,7 +32,7 @@ const varint = (value: bigint): Buffer => {
   }
 }
 
-/** The end of the varint at a place, and its value. */
+/** The end of the varint at a position, and its value. */
 function readVarint(bytes: Buffer, from: number): { end: number; value: number } {
   let value = 0
   for (let at = from; ; at++) {
@@ -42,7 +42,7 @@ function readVarint(bytes: Buffer, from: number): { end: number; value: number }
   }
 }
 
-/** Of a message that is right. */
+/** Parses a valid message. */
 function read(bytes: Buffer, nested: Nested): Field[] {
   const fields: Field[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -71,12 +71,13 @@ function write(fields: readonly Field[]): Buffer {
   )
 }
 
-/** What stands where something else should. */
+/** Wrong values to insert. */
 const ODD: readonly Buffer[] = [
   ...[0n, 1n, 127n, 2n ** 31n, 2n ** 32n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n].map(varint),
-  // Varints that are longer than they need be, longer than any may be, or that do not end.
+  // Varints that are longer than necessary, longer than allowed, or unterminated.
   ...['8000', '80808080808080808000', 'ffffffffffffffffffff7f', 'ff', '8080'],
-  // No UTF-8: a byte that never is, half a surrogate pair, an overlong NUL, a text that is cut off.
+  // Invalid UTF-8: a byte that never occurs, half a surrogate pair, an overlong NUL, a truncated
+  // text.
   ...['00', 'fe', 'eda080', 'c080', 'f09f8c', '0a', '0a00', '0000807f', '000000000000f07f'],
 ].map(odd => (typeof odd === 'string' ? Buffer.from(odd, 'hex') : odd))
 
@@ -89,7 +90,7 @@ const TEXTS = Object.values(KNOWN)
 const NUMBERS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 2_047, 19_000, 2 ** 29 - 1, 2 ** 29, 2 ** 32]
 const LIES = [-1, 1, -4, 7, 1_000, 2 ** 31, 2 ** 32, 2 ** 53, -1_000]
 
-/** Of a field that comes often. */
+/** Changes to a field that is repeated. */
 const MOST_BYTES = 2 ** 20
 
 const pick = <Value>(from: readonly Value[], at: number) => from[at % from.length] as Value
@@ -110,7 +111,7 @@ const changed =
     fields[i] = { ...at(fields, i), ...change(at(fields, i), by) }
   }
 
-/** As JSON is bent, in a message's own ways. */
+/** Corruptions of messages, like those of JSON. */
 const WAYS = {
   replace: changed((_, by) => ({ value: pick([...ODD, ...TEXTS], by) })),
   drop: (fields, i) => void fields.splice(i, 1),
@@ -125,7 +126,7 @@ const WAYS = {
   wrap: changed(field => ({ value: [field] })),
   often(fields, i, by) {
     const field = at(fields, i)
-    // Seldom more fields than a message may have.
+    // Rarely more fields than a message may have.
     const most = Math.floor(MOST_BYTES / write([field]).length)
     const times = Math.min(by > 250 ? 70_000 : by, most)
     fields.splice(i, 0, ...Array.from({ length: times }, () => field))
@@ -144,11 +145,11 @@ const placesOf = (fields: Field[]): { fields: Field[]; index: number }[] =>
     ...(Buffer.isBuffer(value) ? [] : placesOf(value)),
   ])
 
-/** The message with every bend done to it, one after the other. */
+/** The message with every corruption applied, one after the other. */
 export function bendMessage(message: Buffer, bends: readonly ProtobufBend[]): Buffer {
   if (bends.length === 0) return message
   const fields = copy(read(message, INFER))
-  // Once and last: copies of copies would take all memory.
+  // Once and last: copies of copies would exhaust memory.
   const often = bends.filter(({ how }) => how === 'often').slice(0, 1)
   for (const { how, at, by } of [...bends.filter(({ how }) => how !== 'often'), ...often]) {
     const places = placesOf(fields)
@@ -164,7 +165,7 @@ const oneBend: fc.Arbitrary<ProtobufBend> = fc.record({
   by: fc.nat(255),
 })
 
-/** Mostly none or one, as of JSON. */
+/** Mostly none or one, as for JSON. */
 export const messageBends: fc.Arbitrary<ProtobufBend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<ProtobufBend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

@@ -13,7 +13,7 @@ import {
   write,
 } from './written.ts'
 
-/** One tensor of the model under test, as its metadata says. */
+/** One tensor of the model under test, from its metadata. */
 export interface Described {
   readonly name: string
   readonly datatype: string
@@ -26,11 +26,11 @@ export interface Target {
   readonly version: string | undefined
   readonly inputs: readonly Described[]
   readonly outputs: readonly Described[]
-  /** The graph has no shapes, which metadata cannot say. */
+  /** The graph has no shapes, which metadata cannot express. */
   readonly anyRank: boolean
   /** The output named y is the input named x. */
   readonly identity: boolean
-  /** The server answers KServe's V1 too. */
+  /** The server also answers KServe's V1. */
   readonly v1: boolean
 }
 
@@ -60,51 +60,53 @@ export const KINDS = [
 ] as const
 export type Kind = (typeof KINDS)[number]
 
-/** A whole HTTP request, before it is bytes. */
+/** A whole HTTP request, before encoding. */
 export interface Asked {
   readonly method: string
   readonly path: string
-  /** In the order sent, some of them twice. */
+  /** In sending order; names may repeat. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly body: Buffer
-  /** Sizes of the chunks the body is sent in; absent: by its length. */
+  /** Sizes of the body's chunks; absent: Content-Length. */
   readonly chunks?: readonly number[] | undefined
-  /** Nothing is wrong with it, so that 200 is the only good answer. */
+  /** The request is valid, so that 200 is the only correct answer. */
   readonly right?: boolean
-  /** But 413 is one too: what the tensors or the answer take has limits beside the body's. */
+  /** 413 is correct too: tensors and answers have limits beside the body's. */
   readonly mayBeTooLarge?: boolean
 }
 
 export interface FuzzRequest {
   readonly kind: Kind
   readonly bytes: Buffer
-  /** Where writing stops for a turn of the event loop, modulo the length. */
+  /** Offsets where writing pauses for a turn of the event loop, modulo the length. */
   readonly cuts: readonly number[]
-  /** keep: the connection may go on; end: the client has nothing more to say; destroy: it hangs up. */
+  /**
+   * keep: the connection may continue; end: the client sends nothing more; destroy: it hangs up.
+   */
   readonly ending: 'keep' | 'end' | 'destroy'
-  /** What the bytes say, where they are one whole request. */
+  /** The request in the bytes, when they are exactly one. */
   readonly asked?: Asked
-  /** What they are the messages of, where it is a call of gRPC. */
+  /** The call whose messages they are, for gRPC. */
   readonly call?: Call
-  /** They are frames of HTTP/2; so many requests among them must be answered. */
+  /** They are HTTP/2 frames; this many requests among them must be answered. */
   readonly streams?: number
 }
 
-/** A call of gRPC, as its head has it. */
+/** The head of a gRPC call. */
 export interface Call {
   readonly method: string
   readonly metadata: Readonly<Record<string, string>>
-  /** Nothing is wrong with it: what is asked, whose answer must fit. */
+  /** Set when the call is valid: the request, which its answer must fit. */
   readonly right?: { readonly id: string; readonly tensors: readonly WrittenTensor[] } | undefined
 }
 
-/** A request whose framing is right. */
+/** A request with valid framing. */
 export const whole = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, cuts: cuts() })
     .map(({ asked, cuts }) => ({ kind, bytes: toHttp(asked), cuts, ending: 'keep', asked }))
 
-/** Requests that a server of `target` may meet: good ones, and such as are wrong in every way known here. */
+/** Requests to a server of `target`: valid ones, and ones with every known kind of mistake. */
 export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   const json = jsonRequest(target)
   const binary = binaryRequest(target)
@@ -138,7 +140,7 @@ export function requests(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** The same of requests that each carry events. */
+/** The same for requests that each carry events. */
 export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   const event = eventRequest(target)
   return fc.oneof(
@@ -152,7 +154,7 @@ export function events(target: Target): fc.Arbitrary<FuzzRequest> {
   )
 }
 
-/** The bytes of a request; a length is added where the headers have none and a body needs it. */
+/** The bytes of a request; adds a length when the headers have none and a body needs it. */
 export function toHttp({ method, path, headers, body, chunks }: Asked): Buffer {
   let head = `${method} ${path} HTTP/1.1\r\n`
   for (const [name, value] of headers) head += `${name}: ${value}\r\n`
@@ -263,7 +265,7 @@ const rows = () =>
     { weight: 1, arbitrary: fc.constantFrom(17, 300) },
   )
 
-/** All inputs, right; one number of rows stands for every variable dimension. */
+/** All inputs, valid; one number of rows for every variable dimension. */
 export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor[]> {
   return rows().chain(rows =>
     fc.tuple(
@@ -282,7 +284,7 @@ export function tensors({ inputs, anyRank }: Target): fc.Arbitrary<WrittenTensor
           : fc.constant(shape.map(size => (size === -1 ? rows : size)))
         return dimensions.chain(shape => {
           const length = shape.reduce((product, size) => product * size, 1)
-          // A long tensor repeats a short one: what is long about it is its length.
+          // A long tensor repeats a short one: only its length matters.
           return fc
             .array(elementOf(datatype), {
               minLength: Math.min(length, 24),
@@ -310,7 +312,7 @@ function dataOf({ data = [], shape }: WrittenTensor, nested: boolean): Written {
   return { items: level }
 }
 
-/** `binary`: in place of the data, how many bytes of it follow. */
+/** `binary`: instead of the data, the number of its bytes that follow. */
 export function inputOf(tensor: WrittenTensor, nested: boolean, binary?: number): Written {
   return members(
     ['name', text(JSON.stringify(tensor.name))],
@@ -341,7 +343,7 @@ const parameters = () =>
     ),
   )
 
-/** Those asked for; what FP16 cannot say in JSON is asked for in binary. */
+/** The requested outputs; FP16, which JSON cannot express, is requested in binary. */
 function outputsOf({ outputs }: Target): fc.Arbitrary<Written | undefined> {
   const asked = fc
     .shuffledSubarray([...outputs], { minLength: 1 })
@@ -385,7 +387,7 @@ export const requestOf = (
     outputs === undefined ? undefined : ['outputs', outputs],
   )
 
-/** A V2 request as JSON text, bent or not. */
+/** A V2 request as JSON text, corrupted or not. */
 const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }> =>
   fc
     .record({
@@ -407,7 +409,7 @@ const jsonText = (target: Target): fc.Arbitrary<{ json: string; right: boolean }
 
 const asItIs = (json: string) => json
 
-/** What may be wrong with a JSON text as a whole; mostly nothing. */
+/** Mistakes in a JSON text as a whole; mostly none. */
 const oddDocument = (): fc.Arbitrary<(json: string) => string> =>
   fc.oneof(
     { weight: 30, arbitrary: fc.constant(asItIs) },
@@ -491,7 +493,7 @@ const jsonRequest = (target: Target): fc.Arbitrary<Asked> =>
 
 // KServe's V1
 
-/** By rows or by columns, each alone or by its input's name, bent or not. */
+/** By rows or by columns, bare or under the input's name, corrupted or not. */
 const v1Request = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -533,18 +535,18 @@ const v1Request = (target: Target): fc.Arbitrary<Asked> =>
       }
     })
 
-/** Nested as the shape says. */
+/** Nested by the shape. */
 const nestedValue = (tensor: WrittenTensor): Written =>
   tensor.shape.length > 0 ? dataOf(tensor, true) : text(writeExactly(tensor.data?.[0] ?? 0))
 
-/** Only such a model can always be asked by V1, and only of datatypes that JSON can say. */
+/** V1 always works only for such a model, and only for datatypes that JSON can express. */
 const countsRows = ({ inputs, outputs, anyRank }: Target) =>
   !anyRank &&
   [...inputs, ...outputs].every(({ shape, datatype }) => shape[0] === -1 && datatype !== 'FP16')
 
 // Binary tensor data
 
-/** JSON and the tensors' bytes after it, which may not be what the JSON and the header say. */
+/** JSON and the tensors' bytes after it, which may contradict the JSON and the header. */
 function binaryRequest(target: Target): fc.Arbitrary<Asked> {
   const lie = fc.oneof(
     { weight: 8, arbitrary: fc.constant(0) },
@@ -691,7 +693,7 @@ const mutatedBody = (asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> =>
     .record({ asked, damages: damages() })
     .map(({ asked, damages }) => ({ ...asked, body: damaged(asked.body, damages), right: false }))
 
-/** Bodies that are compressed, or said to be. */
+/** Bodies that are compressed, or declared to be. */
 function encoded(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const bomb = gzipSync(Buffer.alloc(16 * 2 ** 20, ' '))
   const how: fc.Arbitrary<(body: Buffer) => [encoding: string, body: Buffer]> = fc.oneof(
@@ -965,7 +967,7 @@ function oddMethod(target: Target): fc.Arbitrary<Asked> {
     }))
 }
 
-/** Headers that are allowed and mean something, or nothing, or too much. */
+/** Allowed headers: meaningful, meaningless, or too long. */
 function oddHeaders(asked: fc.Arbitrary<Asked>): fc.Arbitrary<Asked> {
   const header = fc.oneof(
     fc.constantFrom<readonly [string, string]>(
@@ -1205,12 +1207,12 @@ const binaryEvent = (target: Target): fc.Arbitrary<Asked> =>
         attributes.every((attribute, i) => attribute === REQUIRED[i]),
     }))
 
-/** One event in JSON, bent or not. */
+/** One event in JSON, corrupted or not. */
 const eventJson = (target: Target): fc.Arbitrary<Written> =>
   fc
     .record({
       attributes: attributes(),
-      // %-escapes mean nothing in JSON, where every character can be had.
+      // %-escapes have no meaning in JSON, which can express every character.
       decoded: fc.boolean(),
       data: fc.oneof(
         { weight: 8, arbitrary: jsonText(target).map(({ json }) => ['data', text(json)] as const) },
@@ -1285,7 +1287,7 @@ const batchedEvents = (target: Target): fc.Arbitrary<Asked> =>
       post('/', [['Content-Type', type]], Buffer.from(odd(write(items(...events))))),
     )
 
-/** Events where none are taken, and in two modes at once. */
+/** Events on routes that take none, and in two modes at once. */
 const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
   fc
     .record({
@@ -1304,7 +1306,7 @@ const strangeEvent = (target: Target): fc.Arbitrary<Asked> =>
       ),
     )
 
-// What is no whole HTTP request
+// Incomplete or invalid HTTP requests
 
 const BROKEN = [
   ...[
@@ -1340,7 +1342,7 @@ const BROKEN = [
     'GET / HTTP/1.1\r\n\r\n',
   ],
   ...[
-    // Not a connection's first bytes: those would begin HTTP/2.
+    // Not the first bytes of a connection: those would begin HTTP/2.
     '\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0',
     '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03',
     'SSH-2.0-OpenSSH_9.6\r\n',
@@ -1428,7 +1430,7 @@ const BROKEN_BODIES = [
   `${HEAD}Content-Length: 3000000\r\n\r\n${'x'.repeat(100_000)}`,
 ]
 
-/** Bytes whose framing is broken, each on a connection of its own. */
+/** Bytes with broken framing, each on its own connection. */
 function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> {
   const bytes = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom(...BROKEN).map(head => Buffer.from(head, 'latin1')) },
@@ -1443,7 +1445,7 @@ function brokenFraming(kind: Kind, good: fc.Arbitrary<Asked>): fc.Arbitrary<Fuzz
         .record({ asked: good, damages: damages() })
         .map(({ asked, damages }) => damaged(toHttp(asked), damages)),
     },
-    // The length says less than comes, or more.
+    // The declared length is less than the body's, or more.
     {
       weight: 3,
       arbitrary: fc
@@ -1469,7 +1471,7 @@ const withLength = ({ method, path, headers, body }: Asked, length: number): Buf
     body,
   ])
 
-/** Several requests in one write, the last perhaps broken. */
+/** Several requests in one write, the last possibly broken. */
 const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({
@@ -1484,7 +1486,10 @@ const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzReq
       ending: 'end',
     }))
 
-/** Part of a request, after which the client is gone; or all of it, and the client does not wait. */
+/**
+ * Part of a request, after which the client disconnects; or all of it, and the client does not
+ * wait.
+ */
 const hangUp = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() })

@@ -11,10 +11,13 @@ export function show(bytes: Buffer, most = 500): string {
   return `${part(0, most / 2)} … ${bytes.byteLength - most} bytes … ${part(bytes.byteLength - most / 2, bytes.byteLength)}`
 }
 
-/** A shell takes no longer argument than 128 KiB, and nobody reads that much. */
+/** A shell accepts no argument longer than 128 KiB, and nobody would read it. */
 const LONGEST_COMMAND = 20_000
 
-/** The request as a shell command to a server on port 8080: curl where that sends these bytes, else the bytes; undefined where it is too long. */
+/**
+ * The request as a shell command to a server on port 8080: curl if it can send these bytes, else
+ * the bytes; undefined when it is too long.
+ */
 export function commandOf({ bytes, asked, call }: FuzzRequest): string | undefined {
   const hex = `echo ${bytes.toString('hex')} | xxd -r -p`
   const command =
@@ -28,7 +31,7 @@ export function commandOf({ bytes, asked, call }: FuzzRequest): string | undefin
         ? `${hex} | nc -q 5 localhost 8080`
         : [
             `curl -isg --http1.1 -X ${asked.method} --request-target ${quoted(asked.path)}`,
-            // Those that curl would add by itself.
+            // Headers that curl would add by itself.
             ...['Accept', 'User-Agent', 'Content-Type']
               .filter(name => !has(asked, name))
               .map(name => `-H '${name}:'`),
@@ -46,7 +49,7 @@ type Asked = NonNullable<FuzzRequest['asked']>
 const has = ({ headers }: Asked, name: string) =>
   headers.some(([other]) => other.toLowerCase() === name.toLowerCase())
 
-/** Of what a shell and curl pass on unchanged. */
+/** Whether a shell and curl pass the characters on unchanged. */
 const isPlain = ({ method, path, headers, body, chunks }: Asked) =>
   chunks === undefined &&
   /^[A-Z]+$/.test(method) &&

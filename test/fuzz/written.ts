@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 
-/** JSON as it is written, right or wrong: a key may come twice, a text may be no JSON at all. */
+/** JSON as written, valid or not: a key may repeat, and a text may not be JSON at all. */
 export type Written = Text | Items | Members
 interface Text {
   text: string
@@ -24,7 +24,10 @@ export function write(written: Written): string {
   return `{${written.members.map(([key, value]) => `${JSON.stringify(key)}:${write(value)}`)}}`
 }
 
-/** One way to spoil a request: `how`, at the place that `at` falls on, with `odd` where something is put in. */
+/**
+ * One way to corrupt a request: `how`, at the position that `at` selects, with `odd` as an inserted
+ * value.
+ */
 export interface Bend {
   readonly how: keyof typeof WAYS
   readonly at: number
@@ -33,7 +36,7 @@ export interface Bend {
 
 const DEEP = 20_000
 
-/** What stands where something else should. */
+/** Wrong values to insert. */
 const ODD = [
   ...[
     'null',
@@ -128,7 +131,7 @@ const ODD = [
   '['.repeat(DEEP),
 ]
 
-/** Wrong values for each field by its name, next to what is wrong everywhere. */
+/** Wrong values per field name, in addition to those for every field. */
 export const KNOWN: Readonly<Record<string, readonly string[]>> = {
   id: [
     '1',
@@ -269,7 +272,7 @@ const OTHER_KEYS = [
   'é',
 ]
 
-/** A value's place: the list that holds it, and where. */
+/** A value's place: the list that holds it, and its index. */
 interface Place {
   readonly of: Items | Members
   readonly index: number
@@ -327,7 +330,7 @@ function copy(written: Written): Written {
   return { members: written.members.map(([key, value]) => [key, copy(value)]) }
 }
 
-/** The same with every bend done to it, one after the other. */
+/** The same with every corruption applied, one after the other. */
 export function bend(written: Written, bends: readonly Bend[]): Written {
   if (bends.length === 0) return written
   const whole = { items: [copy(written)] }
@@ -339,7 +342,9 @@ export function bend(written: Written, bends: readonly Bend[]): Written {
   return whole.items[0] ?? text('')
 }
 
-/** Any character, and halves of such; fast-check's own takes a second to be made. */
+/**
+ * Any character, including lone surrogates; fast-check's own arbitrary takes a second to create.
+ */
 export const anyCharacter = fc
   .oneof(
     { weight: 3, arbitrary: fc.integer({ min: 0, max: 0x7f }) },
@@ -363,7 +368,7 @@ const oneBend: fc.Arbitrary<Bend> = fc.record({
   odd: oddText,
 })
 
-/** Mostly none or one, so that what is wrong is also reached behind what is right. */
+/** Mostly none or one, so that mistakes are also reached after valid parts. */
 export const bends: fc.Arbitrary<Bend[]> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Bend[]>([]) },
   { weight: 5, arbitrary: oneBend.map(bend => [bend]) },

@@ -66,8 +66,7 @@ suite('slow senders', { concurrency: true }, () => {
       const server = await startServer()
       t.after(server.stop)
       const began = performance.now()
-      // The client withholds the body in vain before that: the time counts from the last byte
-      // received.
+      // Delaying the body earlier gains nothing: the time counts from the last byte received.
       const status = await send(server)
       assert.equal(status, refusal)
       assert.ok(performance.now() - began >= 5_000 - 50)

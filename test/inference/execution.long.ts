@@ -280,7 +280,7 @@ suite('a worker thread that is started later', () => {
     return folder
   }
 
-  /** Changes the content of a file without changing its size and times. */
+  /** Overwrites a file in place and sets a fixed time, so that it looks unchanged. */
   function overwrite(file: string, content: Buffer): void {
     writeFileSync(file, content)
     utimesSync(file, 1, 1)
