@@ -9,10 +9,10 @@ import {
   type Page,
 } from 'playwright-core'
 
-/** What tests of pages share: Chromium, screens, and what every page must be. */
+/** Shared by the page tests: Chromium, screen sizes, and the rules for every page. */
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
-/** Where pictures of the pages go, for somebody to look at; none are made where it is not set. */
+/** The folder for screenshots; without it, none are taken. */
 const { SCREENSHOTS } = process.env
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
@@ -49,7 +49,7 @@ export function launch(): Promise<Browser> {
 
 export const text = async (locator: Locator) => (await locator.textContent()) ?? ''
 
-/** Waits for the answer to what was just asked. */
+/** Waits for the answer to the last request. */
 export const answered = (page: Page) =>
   page
     .locator('form:not([aria-busy]) >> visible=true')
@@ -57,7 +57,7 @@ export const answered = (page: Page) =>
     .waitFor()
     .then(() => page.locator('#status .good').waitFor())
 
-/** What axe finds against WCAG 2.2 AA. */
+/** axe's findings against WCAG 2.2 AA. */
 export async function accessibility(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
   const { violations } = await page.evaluate(() =>

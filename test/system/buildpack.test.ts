@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { after, suite, test } from 'node:test'
 import { projectFolder } from '../server.ts'
 
-/** Of the images that func's builders make (source-to-image: 1001); here only root may become somebody else. */
+/** The user of func's builder images (source-to-image: 1001); only root can switch to it here. */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 1001, gid: 1001 } : {}
 
 /** The address in the first line of the log that has one. */

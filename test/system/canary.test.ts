@@ -14,9 +14,10 @@ import { until } from '../http/client.ts'
 import { freePort, PROGRAMS, startProcess, testModel } from '../server.ts'
 
 /*
- * The canary beside a real Prometheus, on what two real versions of the function said of themselves under the same requests, but for the
- * mistakes that make errors. Their scrapes are written into Prometheus' database as if they had been two minutes apart, so that no test
- * waits; the last test scrapes two processes as they run.
+ * The canary beside a real Prometheus, with the metrics of two real versions of the function under
+ * the same requests, plus the mistakes that cause errors. Their scrapes are written into
+ * Prometheus' database as if they were two minutes apart, so that no test waits; the last test
+ * scrapes two running processes.
  */
 
 interface Request {
@@ -25,12 +26,12 @@ interface Request {
 const infer = (name: string, shape: readonly number[], data: readonly number[]): Request => ({
   body: JSON.stringify({ inputs: [{ name, shape, datatype: 'FP32', data }] }),
 })
-/** All of Fisher's, in an order that mixes the three kinds. */
+/** All of Fisher's flowers, in an order that mixes the three species. */
 const IRISES = (expected.input as number[][]).map(
   (_, i, all) => all[(i * 53) % all.length] as number[],
 )
 
-/** Of the data both models were trained on; one request in twenty has forty rows. */
+/** From the data that both models were trained on; one request in twenty has forty rows. */
 const irises = (count: number) =>
   Array.from({ length: count }, (_, i) => {
     const rows = Array.from(
@@ -42,7 +43,10 @@ const irises = (count: number) =>
 const IRIS_REQUESTS = irises(600)
 const withMistakes = (requests: readonly Request[]) =>
   requests.map((good, i) => (i % 20 === 0 ? infer('input', [1, 3], [5.1, 3.5, 1.4]) : good))
-/** Of no flower: short petals, and wide. What the two models learnt says nothing of these, and each says something else. */
+/**
+ * Unlike any flower: short, wide petals. The training data says nothing about these, and the two
+ * models differ.
+ */
 const strangers = (count: number) =>
   Array.from({ length: count }, (_, i) =>
     infer('input', [1, 4], [4 + (i % 4), 2 + (i % 5) / 2, 2.5 + (i % 5) / 2, 1.9 + (i % 3) * 0.3]),
@@ -53,7 +57,7 @@ const pairs = (count: number) =>
 interface Version {
   readonly env: Readonly<Record<string, string>>
   readonly requests: readonly Request[]
-  /** How many ask at once. */
+  /** Number of concurrent requests. */
   readonly callers: number
 }
 const iris = (version: string, requests: readonly Request[]): Version => ({
@@ -64,10 +68,10 @@ const iris = (version: string, requests: readonly Request[]): Version => ({
 const SLOW: Version = { env: { MODEL_DIR: testModel('slow') }, requests: pairs(600), callers: 32 }
 const FAST: Version = { env: { MODEL_DIR: testModel('zipmap') }, requests: pairs(1200), callers: 2 }
 
-/** What the old and the new version are, and what they are asked, at the same time. */
+/** The old and the new version, and their requests over the same time. */
 const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Version }>> = {
   like: { old: iris('v1.0.0', irises(1200)), new: iris('v2.0.0', irises(1200)) },
-  // To one request in twenty, the new one has to say that it does not take it, as a version with another signature would.
+  // The new version must refuse one request in twenty, as a version with another signature would.
   'more-errors': {
     old: iris('v2.0.0', irises(1200)),
     new: iris('v2.0.0', withMistakes(irises(1200))),
@@ -79,11 +83,11 @@ const CASES: Readonly<Record<string, { readonly old: Version; readonly new: Vers
 }
 
 interface Recorded {
-  /** Of its metrics, before the first request and after each quarter of them. */
+  /** Its metrics, before the first request and after each quarter of them. */
   readonly scrapes: readonly string[]
 }
 
-/** A version as a process, while it is asked. */
+/** A running process of a version. */
 async function record({ env, requests, callers }: Version): Promise<Recorded> {
   const { url, process } = await startProcess(
     { ...env, MODEL_NAME: 'model' },
@@ -116,7 +120,7 @@ async function record({ env, requests, callers }: Version): Promise<Recorded> {
   }
 }
 
-/** What Prometheus puts on the target of a revision's pod. */
+/** Labels that Prometheus adds to the target of a revision's pod. */
 type Target = Readonly<Record<string, string>>
 const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new: Target } => {
   // A Deployment's pods are matched by name.
@@ -145,8 +149,9 @@ const targets = (namespace: string, { newSeries }: Rollout): { old: Target; new:
 }
 
 /**
- * Prometheus' text with a target's labels and a time, as OpenMetrics, without the end. The event loop's lag is left out: of a process on
- * whatever machine runs tests it says more about the machine. The memory's limit, which it may not have, is given.
+ * Prometheus' text as OpenMetrics with a target's labels and a time, without the end. The event
+ * loop's lag is left out: it depends on the machine that runs the tests. The memory limit, which
+ * the process may not have, is given.
  */
 const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: number) =>
   scrapes.flatMap((text, i) =>
@@ -164,7 +169,7 @@ const dated = ({ scrapes }: Recorded, target: Target, begin: number, limit: numb
   )
 
 const folder = mkdtempSync(join(tmpdir(), 'canary-'))
-/** Ten minutes ago, on the minute of no clock: looks are planned from here. */
+/** Ten minutes ago, off the full minute: the canary's looks are planned from here. */
 const SINCE = new Date(Math.floor(Date.now() / 1000 - 601) * 1000)
 let prometheus: ChildProcess
 let url: string
@@ -206,15 +211,15 @@ async function stop(process: ChildProcess | undefined): Promise<void> {
 }
 
 const KSERVE = ROLLOUTS['KServe in Knative mode']
-/** In a namespace of its own. */
+/** In its own namespace. */
 const inNamespace = (namespace: string, rollout: Rollout = KSERVE): Rollout => ({
   ...rollout,
   object: { ...rollout.object, metadata: { ...rollout.object.metadata, namespace } },
 })
 const HTTP_ROUTE = ROLLOUTS['an HTTPRoute']
-/** The modes that all cases are tried in, each with what its namespaces begin with. */
+/** The modes in which all cases run, each with the prefix of its namespaces. */
 const IN_ALL_CASES = { '': KSERVE, 'route-': HTTP_ROUTE } as const
-/** The cases in two modes, and one of them in the other modes. */
+/** All cases in two modes, and one of them in the other modes. */
 const NAMESPACES: readonly {
   readonly namespace: string
   readonly of: string
@@ -234,7 +239,7 @@ const NAMESPACES: readonly {
   })),
 ]
 
-/** A limit that what it used last nearly reaches. */
+/** A limit slightly above its last memory use. */
 const tightFor = ({ scrapes }: Recorded) =>
   1.05 * Number(/^process_resident_memory_bytes (\S+)$/m.exec(scrapes.at(-1) ?? '')?.[1])
 
@@ -269,7 +274,7 @@ after(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** @returns what it says of the case, and what became of the object */
+/** @returns its output for the case, and the final state of the object */
 async function judged(
   namespace: string,
   rollout: Rollout,
@@ -286,7 +291,7 @@ async function judged(
       url,
       ...args,
     ])
-    // To be read by who looks at docs/canary.md's tables: SHOW=1 npm test --prefix test/system.
+    // For comparison with docs/canary.md's tables: SHOW=1 npm test --prefix test/system.
     if (process.env.SHOW !== undefined)
       process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
     return { ...result, percent: rollout.percent(api.object) }
@@ -386,7 +391,8 @@ test('on two processes that are asked while it watches, it goes from 0 to the en
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
   const api = await startCanaryObject(inNamespace('live'), 0, new Date())
   let over = false
-  // As the route would: so many percent of the requests to the new one, and to each the same.
+  // As the route would: this percentage of the requests to the new version, and the same requests
+  // to each.
   const callers = Array.from({ length: 4 }, async (_, caller) => {
     for (let i = caller; !over; i += 4) {
       const percent = KSERVE.percent(api.object) ?? 100

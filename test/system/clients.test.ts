@@ -13,8 +13,8 @@ import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
 /*
- * Clients that others wrote, as they are, against the server as it is: what they can do with it, and what they say where they cannot.
- * docs/clients.md tells the same to people.
+ * Unmodified third-party clients against the real server: what works, and their errors where it
+ * does not. docs/clients.md documents the same results.
  */
 
 const ROW = '{"inputs":[{"name":"input","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
@@ -26,7 +26,7 @@ let servers: ServerProcess[] = []
 let predictors: ServerProcess[] = []
 let temporary: string
 
-/** The first time, environments are installed meanwhile. */
+/** The first run also installs the environments. */
 const LONGEST_MS = 15 * 60_000
 
 before(async () => {
@@ -71,7 +71,7 @@ describe('npm run start:predictor: the same, and V1', () =>
     'v1: is_model_ready': true,
   }))
 
-/** The reply's attributes but for its id, which the tests of events know. */
+/** The reply's attributes except its id, which the event tests check. */
 const REPLY = {
   causationid: '12',
   datacontenttype: 'application/json',

@@ -12,7 +12,8 @@ import { freePort, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * A real OpenTelemetry Collector, built of its own Go modules: what it has taken of a process that is gone.
+ * A real OpenTelemetry Collector, built from its Go modules: the data it received from a process
+ * that has exited.
  */
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -144,7 +145,7 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
   })
 })
 
-/** A line of what the collector wrote, in OTLP's JSON; what is 0 is left out. */
+/** A line of the collector's output, in OTLP's JSON; zeros are left out. */
 interface Written {
   readonly resourceSpans?: readonly {
     readonly resource: Attributed

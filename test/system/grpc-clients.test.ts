@@ -3,9 +3,7 @@ import { after, before, describe, test } from 'node:test'
 import { type ServerProcess, startProcess, testModel } from '../server.ts'
 import { goTool, runPython, type Seen } from './clients/run.ts'
 
-/*
- * Clients of gRPC that others wrote, as they are, against the server as it is.
- */
+/* Unmodified third-party gRPC clients against the real server. */
 
 /** Servers of iris, identity-int64, identity-fp16 and identity-bytes. */
 let servers: ServerProcess[] = []
@@ -23,7 +21,7 @@ after(() => {
   for (const { process } of servers) process.kill()
 })
 
-/** A test for each thing that was seen, and one that nothing else was. */
+/** One test per result, and one that there are no others. */
 function sees(program: string, expected: Readonly<Record<string, unknown>>): void {
   let seen: Seen
   before(async () => {

@@ -10,15 +10,16 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Attacks through a proxy in front, as it is in most installations: nginx keeps connections to the function open and sends many callers'
- * requests over each, so that a request hidden in another's body would be answered to somebody else. nginx also keeps callers away from
- * /metrics here: what gets by it would be seen.
+ * Attacks through a proxy, as most installations have one: nginx keeps connections to the function
+ * open and sends many callers' requests over each, so the answer to a smuggled request would go to
+ * another caller. nginx also blocks /metrics here, so that a smuggled request for it would be
+ * noticed.
  */
 
 const SECRET = 'correct-horse-battery-staple'
 const LONGEST_MS = 300_000
 let own: ServerProcess
-/** One that asks who asks. */
+/** A request that shows its caller. */
 let guarded: ServerProcess
 let nginx: ChildProcess
 let port: number
@@ -72,7 +73,9 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Statuses and the text of everything that comes back, until the other end closes or has said nothing for so long. */
+/**
+ * Statuses and text of everything received, until the other end closes or is silent for this long.
+ */
 function answers(bytes: string): Promise<{ length: number; statuses: string[]; text: string }> {
   return new Promise((resolve, reject) => {
     const socket = connectSocket(port, '127.0.0.1')
@@ -127,9 +130,9 @@ describe('through nginx', () => {
     test(`${what} hides no request: nobody is answered what somebody else asked`, async () => {
       const { text, statuses } = await answers(bytes)
       assert.ok(!text.includes('inference_requests_total'), text)
-      // 501 is nginx's own, for a coding it does not know.
+      // 501 is nginx's own, for an unknown coding.
       assert.ok(!statuses.some(status => /^50[^1]$/.test(status)), statuses.join(' '))
-      // The next callers, on the same connection to the function, get each their own answer.
+      // The next callers, on the same connection to the function, each get their own answer.
       for (let i = 0; i < 3; i++) {
         const { status, json, headers } = await exchange(
           port,

@@ -9,7 +9,10 @@ import { build } from 'esbuild'
 import { start } from '../fuzz/fuzz.ts'
 import { projectFolder, testModel } from '../server.ts'
 
-/** Requests an operation and kind of data; `EXAMPLES=1000 SEED=2 npm test --prefix test/system` sends more, and others. */
+/**
+ * Requests per operation and kind of data; `EXAMPLES=1000 SEED=2 npm test --prefix test/system`
+ * sends more and different ones.
+ */
 const { EXAMPLES = '15', SEED = '1' } = process.env
 
 const folder = join(import.meta.dirname, 'openapi')
@@ -38,11 +41,11 @@ before(async () => {
 before(() => run('npm', ['ci', '--silent', '--ignore-scripts', '--prefix', folder]))
 after(() => rmSync(written, { recursive: true }))
 
-/** A program of this folder's package. */
+/** A program from this folder's package. */
 const tool = (name: string, ...args: readonly string[]) =>
   run(join(folder, 'node_modules/.bin', name), args, {
     cwd: written,
-    // They report to their makers who runs them.
+    // They report usage to their vendors.
     env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
     maxBuffer: 64 * 2 ** 20,
   }).catch(({ stdout, stderr }) => assert.fail(`${name}: ${stdout}${stderr}`))
@@ -87,7 +90,7 @@ describe('a client made of the OpenAPI document', () => {
   })
   after(() => server.process.kill())
 
-  /** Checks a caller with strict types, bundles it, and lets it ask. @returns what it prints */
+  /** Type-checks a caller in strict mode, bundles it, and runs its requests. @returns its output */
   async function runTypeScript(source: string): Promise<string> {
     writeFileSync(join(written, 'caller.ts'), source)
     if (!existsSync(join(written, 'node_modules')))

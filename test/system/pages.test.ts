@@ -45,7 +45,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       complaints = []
       page.on('pageerror', error => complaints.push(String(error)))
       page.on('console', message => {
-        // A refused request is the point of some tests; Chromium tells of it as of a mistake.
+        // Some tests provoke a refusal; Chromium logs it as an error.
         if (message.type() !== 'log' && !/status of 4\d\d/.test(message.text()))
           complaints.push(message.text())
       })
@@ -156,7 +156,7 @@ describe('the page at GET /', () => {
   }
   const outputs = () => page.locator('.output').allInnerTexts()
 
-  /** What each model's own form is, and what it answers to other values. */
+  /** Each model's own form, and its answers to other values. */
   const FORMS: readonly {
     readonly model: string
     readonly fill: readonly (readonly [label: string, value: string | boolean])[]

@@ -4,11 +4,11 @@ import { type ServerProcess, startProcess } from '../server.ts'
 import { type PerfAnalyzer, perfAnalyzer } from './clients/perf-analyzer.ts'
 
 /*
- * NVIDIA's perf_analyzer against the server as it is. It reads metadata, configuration and statistics before it sends a request, and then
- * counts what the server says that it did.
+ * NVIDIA's perf_analyzer against the real server. It reads metadata, configuration and statistics
+ * before it sends a request, and afterwards reads the server's counts.
  */
 
-/** Short windows that are stable whatever they measure: this is about answers, not about figures. */
+/** Short windows that count as stable whatever the figures: this test checks answers, not speed. */
 const SHORT = '-p 300 -r 4 -s 1000000'
 
 const RUNS: readonly (readonly [what: string, options: string, measurements?: number])[] = [

@@ -14,18 +14,18 @@ import { freePort, type ServerProcess, startProcess } from '../server.ts'
 import { need } from './clients/run.ts'
 
 /*
- * Proxies in front that speak HTTP/2 to the function: gRPC through each, and REST, which arrives as HTTP/2 where the proxy makes it so. That is
- * what a Knative gateway does where the container's port is named h2c.
+ * Proxies that speak HTTP/2 to the function: gRPC through each, and REST, as HTTP/2 if the proxy
+ * supports it. A Knative gateway does the same when the container's port is named h2c.
  */
 
 interface Proxy {
   readonly name: string
-  /** What its configuration file is called. */
+  /** The name of its configuration file. */
   readonly file: string
-  /** Whether REST arrives as HTTP/2, too. */
+  /** Whether REST also arrives as HTTP/2. */
   readonly passesRest: boolean
   config(port: number, functionPort: string, folder: string): string
-  /** Its command, once it is installed. */
+  /** Its command, after installation. */
   command(folder: string): Promise<readonly string[]>
 }
 
@@ -33,7 +33,7 @@ const PROXIES: readonly Proxy[] = [
   {
     name: 'nginx',
     file: 'nginx.conf',
-    // Of HTTP/2, it passes on gRPC alone.
+    // Over HTTP/2, it forwards only gRPC.
     passesRest: false,
     config: (port, functionPort, folder) => `daemon off; worker_processes 1;
 pid ${folder}/pid; error_log ${folder}/error.log;

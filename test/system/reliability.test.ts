@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { NAMES, rowsOf } from './reliability/faults.ts'
 
-/* The short form of `npm run reliability --prefix test/system`: what must hold in every case, without what other work on the machine can spoil. */
+/*
+ * The short form of `npm run reliability --prefix test/system`: only claims that other work on the
+ * machine cannot disturb.
+ */
 
 const seed = Number(process.env.SEED ?? 1)
 

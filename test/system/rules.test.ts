@@ -23,7 +23,7 @@ const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 after(() => rmSync(folder, { recursive: true }))
 
-/** Debian's, 2.42; and whatever else PROMTOOLS names, with spaces between, as a promtool of Prometheus 3. */
+/** Debian's, 2.42; and each promtool of Prometheus 3 that PROMTOOLS names, separated by spaces. */
 const PROMTOOLS = [
   'promtool',
   ...(process.env.PROMTOOLS ?? '').split(' ').filter(name => name !== ''),
@@ -50,7 +50,7 @@ for (const program of PROMTOOLS) {
     let major: number
     before(async () => {
       const { stdout, stderr } = await promtool(program, '--version')
-      // One that was built from its Go module does not know its version.
+      // A promtool built from its Go module does not know its version.
       major = Number(/version (\d+)/.exec(stdout + stderr)?.[1] ?? 3)
     })
 
@@ -63,7 +63,8 @@ for (const program of PROMTOOLS) {
         try {
           await promtool(program, 'check', 'config', config)
         } catch (error) {
-          // Debian builds Prometheus without Kubernetes' discovery: the rest of the file is checked with another one.
+          // Debian builds Prometheus without Kubernetes' discovery: the rest of the file is checked
+          // with another discovery.
           if (!/field kubernetes_sd_configs not found/.test((error as { stderr: string }).stderr))
             throw error
           writeFileSync(join(folder, name), withFiles(readYaml(path), 'targets.yml'))

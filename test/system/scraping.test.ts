@@ -14,8 +14,8 @@ import { withFiles } from './monitoring/configuration.ts'
 import { readYaml } from './monitoring/sources.ts'
 
 /*
- * A real Prometheus with kubernetes.yml. What Kubernetes' discovery would find of these pods, a target for each port of each container,
- * it finds in a file, with the same labels: Debian's Prometheus has no such discovery.
+ * A real Prometheus with kubernetes.yml. A file replaces Kubernetes' discovery, which Debian's
+ * Prometheus lacks: a target for each port of each container, with the same labels.
  */
 
 interface Pod {
@@ -24,13 +24,16 @@ interface Pod {
   readonly phase?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
-  /** By name, with an empty one where it has none. */
+  /** By name; an empty one if the port has none. */
   readonly ports: Readonly<Record<string, number>>
-  /** Of the ports, the one that is to be scraped. */
+  /** The port that must be scraped. */
   readonly scraped?: string
 }
 
-/** What Knative adds to a pod (knative/serving 1.23: pkg/apis/serving/v1/revision_helpers.go, pkg/networking/constants.go). */
+/**
+ * Knative's additions to a pod (knative/serving 1.23: pkg/apis/serving/v1/revision_helpers.go,
+ * pkg/networking/constants.go).
+ */
 const KNATIVE_PORTS = {
   'user-port': 8080,
   'queue-port': 8012,
@@ -57,7 +60,7 @@ const PODS: readonly Pod[] = [
     scraped: 'user-port',
   },
   {
-    // KServe writes its annotations to the pod, too.
+    // KServe also copies its annotations to the pod.
     name: 'iris-classifier-predictor-00001-deployment-a',
     namespace: 'iris-kserve',
     labels: {
@@ -126,7 +129,7 @@ const PODS: readonly Pod[] = [
 
 const folder = mkdtempSync(join(tmpdir(), 'prometheus-'))
 let served: Server
-/** Stands where nobody should ask. */
+/** A port that must not be scraped. */
 let forbidden: HttpServer
 const asked: string[] = []
 let prometheus: ChildProcess
@@ -185,7 +188,7 @@ async function listen(server: HttpServer): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** As Kubernetes' discovery of the role pod labels them. */
+/** The labels of Kubernetes' discovery of the role pod. */
 function targetsOf(
   { name, namespace, phase = 'Running', labels = {}, annotations = {}, ports, scraped }: Pod,
   good: number,
@@ -258,7 +261,7 @@ test('of each pod one port is scraped: the user’s, or the one that the annotat
       'iris-classifier-predictor',
       'iris-classifier-predictor-00001',
     ],
-    // What it tells is of others.
+    // Its metrics are about other objects.
     ['kube-state-metrics', '', '', '', ''],
   ])
   assert.ok(targets.every(({ value }) => value === 1))

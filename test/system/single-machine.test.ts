@@ -11,7 +11,8 @@ import { random } from '../random.ts'
 import { projectFolder } from '../server.ts'
 
 /*
- * Scale to zero on one machine. `CYCLES=100 SEED=1` takes so many times of sleep and wake, with the requests' times drawn from that seed.
+ * Scale to zero on one machine. `CYCLES=100 SEED=1` sets the number of cycles, and the seed of the
+ * requests' times.
  */
 
 const CYCLES = Number(process.env.CYCLES ?? 8)
@@ -50,7 +51,7 @@ describe('under systemd-socket-activate', () => {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line =>
       log.push(JSON.parse(line)),
     )
-    // Once somebody can connect.
+    // As soon as it accepts connections.
     for (let left = 400; left > 0; left--) {
       const connection = await connect(port).catch(() => undefined)
       if (connection !== undefined) return connection.socket.destroy()
@@ -90,7 +91,7 @@ describe('under systemd-socket-activate', () => {
         assert.equal((await exchange(port, request('GET', '/v2/health/live'))).status, 200)
         return
       }
-      // Within what the answer before promised.
+      // Within the time that the last answer promised.
       if (kind < 0.45 && kept !== undefined && performance.now() - kept.restedAt < IDLE_MS) {
         sent.kept++
         const { connection } = kept
@@ -113,7 +114,7 @@ describe('under systemd-socket-activate', () => {
         kept.connection.socket.destroy()
         kept = undefined
       }
-      // Mostly just when the process decides to end.
+      // Mostly at the moment when the process decides to exit.
       await wait(next() < 0.6 ? between(IDLE_MS - 40, IDLE_MS + 80) : between(0, 2 * IDLE_MS))
     }
     t.diagnostic(
@@ -136,7 +137,7 @@ describe('the units', () => {
       units('onnx-function.socket'),
       units('onnx-function.service'),
     )
-    // Of the paths, this machine has what it has.
+    // Only the paths that exist on this machine.
     const complaints = said
       .split('\n')
       .filter(line => line.includes('onnx-function') && !/Command \S+ is not executable/.test(line))

@@ -22,7 +22,7 @@ import {
 const PNG =
   'iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADElEQVR42mNg+A+EAAYAAf+tLDclAAAAAElFTkSuQmCC'
 
-/** Transforms of the iris classifier: what they take, and make of it. */
+/** Transforms of the iris classifier: their inputs, and what they do with them. */
 const TRANSFORMS = {
   fields: `
     input: {
@@ -89,7 +89,7 @@ after(async () => {
 
 const shell = (command: string) => promisify(execFile)('bash', ['-c', command], { cwd: folder })
 
-/** A page that nothing may be wrong with when the test ends. */
+/** A page that must have no errors when the test ends. */
 async function withPage(
   server: ServerProcess,
   options: BrowserContextOptions,

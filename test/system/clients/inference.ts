@@ -6,7 +6,7 @@ import { runPython, type Seen } from './run.ts'
 const NO_SHARED_MEMORY =
   'this server does not share memory with its callers; send and ask for binary tensor data (parameters.binary_data_size, binary_data)'
 
-/** What is seen, by what was done. */
+/** Results by action. */
 export type Expected = Readonly<Record<string, unknown>>
 
 export const NOTHING_AT = (path: string, why = 'see /docs for all routes') =>
@@ -16,7 +16,7 @@ const ONE_MODEL =
   'this server has one model, which is loaded when it starts; a new model is a new revision'
 const NO_REGIONS = 'this server does not share memory with its callers; send tensors in the message'
 
-/** What both inference clients do alike. */
+/** What both inference clients do in the same way. */
 const INFERS = {
   is_server_live: true,
   is_server_ready: true,
@@ -35,7 +35,7 @@ const INFERS = {
   'BYTES, JSON': ['naïve', '日本語', ''],
 }
 
-/** A test for each thing that was seen, and one that nothing else was. */
+/** One test per result, and one that there are no others. */
 function sees(look: () => Promise<Seen>, expected: Expected): void {
   let seen: Seen
   before(async () => {
@@ -51,8 +51,9 @@ function sees(look: () => Promise<Seen>, expected: Expected): void {
 }
 
 /**
- * Triton's and KServe's clients against servers of iris, identity-int64, identity-fp16 and identity-bytes.
- * @param v1 what is seen of V1, where these servers have it
+ * Triton's and KServe's clients against servers of iris, identity-int64, identity-fp16 and
+ * identity-bytes.
+ * @param v1 the V1 results, if these servers have it
  */
 export function inferenceClients(urls: () => readonly string[], v1: Expected = {}): void {
   describe('tritonclient[http]', () => {
@@ -143,7 +144,7 @@ export function inferenceClients(urls: () => readonly string[], v1: Expected = {
     })
     sees(() => runPython('inference', 'kserve_client.py', ...urls()), {
       ...INFERS,
-      // The client leaves the answer's version out (kserve 0.21.0, InferResponse.from_bytes).
+      // The client omits the answer's version (kserve 0.21.0, InferResponse.from_bytes).
       'infer of a dict': null,
       'error: another model': refused(
         '404 Not Found',

@@ -37,7 +37,7 @@ async def main():
             value = await look()
             seen.see(name, lambda: value)
         except Exception as error:
-            # Its message ends with the URL, whose port is another each time.
+            # Its message ends with the URL, whose port differs at each run.
             text = str(error).split(" for url ")[0]
             seen[name] = {"error": f"{type(error).__name__}: {text}"}
 

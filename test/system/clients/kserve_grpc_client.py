@@ -49,7 +49,7 @@ async def main():
             return [element.decode() if isinstance(element, bytes) else element for element in output.as_numpy()]
 
         async def data():
-            # What KServe's own test asserts on.
+            # The same assertion as in KServe's own test.
             return (await infer(client, MODEL, typed(ROW.flatten().tolist(), [1, 4]), "probabilities")).data[0] > 0.9
 
         await see("infer, raw", lambda: classes(given(ROW)))

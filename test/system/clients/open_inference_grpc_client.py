@@ -65,7 +65,7 @@ see("BYTES, typed", lambda: list(stub(BYTES).ModelInfer(typed("BYTES", "bytes_co
 see("error: a wrong shape", lambda: client.ModelInfer(typed("FP32", "fp32_contents", ROW[:3], [1, 3])))
 see("error: another model", lambda: client.ModelInfer(typed("FP32", "fp32_contents", ROW, [1, 4], model="other")))
 
-# grpcio receives 4 MiB unless told otherwise: 400,000 rows of three probabilities are 4.8 MB.
+# By default, grpcio receives at most 4 MiB: 400,000 rows of three probabilities are 4.8 MB.
 rows = raw("FP32", np.repeat(np.array([ROW], np.float32), 400_000, 0))
 rows.outputs.add(name="probabilities")
 see("4.8 MB, as grpcio is", lambda: client.ModelInfer(rows))

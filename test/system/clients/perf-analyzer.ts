@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 /*
- * perf_analyzer, the program of its wheel. It wants glibc 2.38: on an older Debian it runs in the libraries of Debian 13, which apt downloads
- * and nothing installs.
+ * perf_analyzer, the program from its wheel. It needs glibc 2.38: on an older Debian it runs with
+ * the libraries of Debian 13, which apt downloads without installing them.
  */
 
 const VERSION = '2.60.0'
@@ -20,7 +20,7 @@ const DEBIAN = join(FOLDER, 'debian')
 const LIBRARY_PATH = join(DEBIAN, 'usr/lib/x86_64-linux-gnu')
 const INSTALL_MS = 5 * 60_000
 
-/** Runs it. @returns what it printed */
+/** Runs it. @returns its output */
 export type PerfAnalyzer = (...options: string[]) => Promise<string>
 
 /** Installs it once, in a folder that Git ignores. */
@@ -56,7 +56,9 @@ async function installProgram(): Promise<void> {
   chmodSync(PROGRAM, 0o755)
 }
 
-/** By an apt that keeps all it has in that folder, and so needs no root and changes nothing of this system's. */
+/**
+ * Uses an apt whose state is all in that folder: it needs no root and does not change this system.
+ */
 async function installLibraries(): Promise<void> {
   const apt = join(FOLDER, 'apt')
   for (const folder of ['lists/partial', 'cache/archives/partial'])

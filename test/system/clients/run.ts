@@ -4,17 +4,18 @@ import { promisify } from 'node:util'
 import { makeEnvironment } from '../../../bench/peers/install.ts'
 
 /*
- * Programs that use somebody else's client. Their environments are made once, from pinned versions, in folders that Git ignores.
+ * Programs that use third-party clients. Their environments are created once, from pinned versions,
+ * in folders that Git ignores.
  */
 
-/** What a client saw, by what it did: a value, or `{error}` in the client's own words. */
+/** A client's results by action: a value, or `{error}` with the client's own message. */
 export type Seen = Record<string, unknown> & { versions: Record<string, string> }
 
 const run = promisify(execFile)
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const LIMITS = { timeout: 60_000, maxBuffer: 2 ** 24 }
 
-/** @throws {Error} that says how to install it, where the tool is missing */
+/** @throws {Error} with how to install the tool, when it is missing */
 export async function need(tool: string, install: string): Promise<void> {
   await run('sh', ['-c', `command -v ${tool}`]).catch(() => {
     throw new Error(`these tests use ${tool}, which is not here: ${install}`)
@@ -53,9 +54,9 @@ export const shell = async (command: string): Promise<string> =>
   (await run('bash', ['-c', command], LIMITS)).stdout
 
 /**
- * A program in Go that others wrote, built once.
+ * A third-party Go program, built once.
  * @param path of its package, with its version
- * @returns runs it, in the folder of the system tests, and gives what it prints
+ * @returns a function that runs it in the folder of the system tests, and returns its output
  */
 export async function goTool(path: string): Promise<(...args: string[]) => Promise<string>> {
   await need('go', 'install Go 1.23 or later, https://go.dev/dl')

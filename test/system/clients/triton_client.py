@@ -82,7 +82,7 @@ seen.see("error: a wrong shape", lambda: client.infer(MODEL, given(ROW[:, :3])))
 seen.see("error: an unknown output", lambda: client.infer(MODEL, given(ROW), outputs=wanted(True, "other")))
 seen.see("error: metadata of another model", lambda: client.get_model_metadata("other"))
 
-# What Triton has and the Open Inference Protocol has not.
+# Features that Triton has, but not the Open Inference Protocol.
 seen.see("get_model_config", lambda: {key: client.get_model_config(MODEL)[key] for key in ("max_batch_size", "input")})
 seen.see("get_inference_statistics", lambda: client.get_inference_statistics(MODEL)["model_stats"][0]["inference_count"] > 0)
 seen.see("get_inference_statistics of all", lambda: client.get_inference_statistics()["model_stats"][0]["name"])

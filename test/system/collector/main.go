@@ -1,4 +1,5 @@
-// An OpenTelemetry Collector that takes OTLP and writes it to a file as JSON, of the collector's own parts.
+// An OpenTelemetry Collector that receives OTLP and writes it to a file as JSON, from the
+// collector's own components.
 package main
 
 import (
@@ -22,7 +23,7 @@ func factories() (otelcol.Factories, error) {
 		return otelcol.Factories{}, err
 	}
 	exporters, err := otelcol.MakeFactoryMap[exporter.Factory](fileexporter.NewFactory())
-	// Nobody watches the collector itself: the default would bring the detectors of every cloud.
+	// The collector's own telemetry is off: the default would include the detectors of every cloud.
 	silent := telemetry.NewFactory(func() component.Config { return struct{}{} })
 	return otelcol.Factories{Receivers: receivers, Exporters: exporters, Telemetry: silent}, err
 }

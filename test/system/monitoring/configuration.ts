@@ -9,8 +9,8 @@ interface Configuration {
 }
 
 /**
- * The same configuration, but that finds its targets in a file where it would ask Kubernetes.
- * @param interval of scraping and evaluation, in place of its own
+ * The same configuration, but with file-based discovery instead of Kubernetes'.
+ * @param interval of scraping and evaluation, replacing its own
  */
 export function withFiles(
   { global, rule_files, scrape_configs, ...rest }: Configuration,

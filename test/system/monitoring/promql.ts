@@ -1,6 +1,6 @@
 import { parser } from '@prometheus-io/lezer-promql'
 
-/** A series that an expression asks for, and the labels by which it chooses. */
+/** A series in an expression, and the labels by which it selects. */
 export interface Selector {
   readonly name: string
   readonly matchers: readonly {
@@ -12,15 +12,15 @@ export interface Selector {
 
 export interface Parsed {
   readonly selectors: readonly Selector[]
-  /** That it groups or joins by. */
+  /** Labels that it groups or joins by. */
   readonly grouping: readonly string[]
 }
 
-/** Grafana puts numbers and durations in place of these; other variables stand in strings. */
+/** Grafana replaces these with numbers and durations; other variables are inside strings. */
 const NUMBERS = /\$\{?__(?:from|to|range_m?s|interval_ms)\}?/g
 const DURATIONS = /\$\{?__(?:rate_)?(?:interval|range)\}?/g
 
-/** @throws {Error} where it is no PromQL */
+/** @throws {Error} when it is not PromQL */
 export function parsePromQL(written: string): Parsed {
   const text = written.replace(NUMBERS, '1').replace(DURATIONS, '5m')
   const selectors: {

@@ -6,10 +6,10 @@ import {
 } from '../../../function/telemetry/metrics.ts'
 import { parsePromQL } from './promql.ts'
 
-/** The labels of a series, each with all of its values where they are known. */
+/** A series' labels, each with all of its values if they are known. */
 type Labels = Readonly<Record<string, readonly string[] | undefined>>
 
-/** What Prometheus puts on each target: monitoring/prometheus/*.yml and operator/. */
+/** Labels that Prometheus adds to each target: monitoring/prometheus/*.yml and operator/. */
 const OF_THE_TARGET: Labels = labels(
   'job',
   'instance',
@@ -36,7 +36,10 @@ const DISPATCH = [
   'messaging_destination_name',
 ]
 
-/** Of Knative Serving 1.23 and Eventing 1.22 (their sources, by the OpenTelemetry names), kube-state-metrics 2 and Prometheus itself. */
+/**
+ * Series of Knative Serving 1.23 and Eventing 1.22 (from their sources, by the OpenTelemetry
+ * names), kube-state-metrics 2 and Prometheus itself.
+ */
 const OF_OTHERS: Readonly<Record<string, readonly string[]>> = {
   up: [],
   ALERTS: ['alertname', 'alertstate', 'severity', 'reason', 'version'],
@@ -95,7 +98,7 @@ export interface Recorded {
   readonly expr: string
 }
 
-/** Every series there is to ask for, by its name. */
+/** Every available series, by name. */
 export async function knownSeries(
   recorded: readonly Recorded[],
 ): Promise<ReadonlyMap<string, Labels>> {
@@ -115,7 +118,7 @@ export async function knownSeries(
         add(part, { ...own, ...labels(...its) })
   }
   for (const [name, own] of Object.entries(OF_OTHERS)) add(name, labels(...own))
-  // What a recorded series is made of has at most the labels of that.
+  // A recorded series has at most the labels of its sources.
   const left = new Set(recorded)
   for (let before = -1; left.size !== before; ) {
     before = left.size
@@ -149,7 +152,7 @@ async function processMetrics(): Promise<string[]> {
   return [...text.matchAll(/^# TYPE ((?:process|nodejs)_\S+)/gm)].map(([, name]) => name as string)
 }
 
-/** What an expression asks for that is not there, one line each. */
+/** Series and labels in an expression that do not exist, one line each. */
 export function unknownIn(expression: string, known: ReadonlyMap<string, Labels>): string[] {
   const { selectors, grouping } = parsePromQL(expression)
   const all = selectors.map(({ name }) => known.get(name))

@@ -28,7 +28,7 @@ export interface UnitTest {
   }[]
 }
 
-/** @returns paths of files, from the project's folder */
+/** @returns paths of files, relative to the project */
 export const find = (pattern: string): string[] => globSync(pattern, { cwd: projectFolder }).sort()
 
 export const read = (path: string): string => readFileSync(join(projectFolder, path), 'utf8')
@@ -49,7 +49,7 @@ export const unitTests = new Map<string, readonly UnitTest[]>(
   find('monitoring/prometheus/tests/*.yml').map(path => [path, readYaml(path).tests]),
 )
 
-/** Every query of a Grafana dashboard, and the labels that a legend shows. */
+/** Every query of a Grafana dashboard, and the labels of its legends. */
 export function queriesOf(dashboard: unknown): { expr: string; legend: readonly string[] }[] {
   if (Array.isArray(dashboard)) return dashboard.flatMap(queriesOf)
   if (typeof dashboard !== 'object' || dashboard === null) return []

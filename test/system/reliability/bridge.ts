@@ -7,20 +7,23 @@ import { parse } from 'yaml'
 import { type Answer, inHeaders, keepAlive, type Message, post } from './flowers.ts'
 
 /*
- * What stands between RabbitMQ and the function: it delivers by the rules of Knative Eventing 1.22 (pkg/kncloudevents retries.go and
- * event_dispatcher.go, pkg/broker/filter/filter_handler.go), with the `delivery` of a Trigger of ours. An event is acknowledged once
- * RabbitMQ has confirmed its reply, or its dead letter.
+ * The bridge between RabbitMQ and the function: it delivers by the rules of Knative Eventing 1.22
+ * (pkg/kncloudevents retries.go and event_dispatcher.go, pkg/broker/filter/filter_handler.go), with
+ * the `delivery` of one of our Triggers. It acknowledges an event after RabbitMQ has confirmed its
+ * reply or its dead letter.
  */
 
-/** A Trigger's `delivery`. It has no `retryAfterMax`, without which Knative takes no notice of `Retry-After`. */
+/**
+ * A Trigger's `delivery`. It has no `retryAfterMax`, without which Knative ignores `Retry-After`.
+ */
 export interface Delivery {
   readonly retry: number
   readonly timeoutMs: number
-  /** @param attempt 0 after the first */
+  /** @param attempt 0 for the first retry */
   backoffMs(attempt: number): number
 }
 
-/** @param file a manifest that is a Trigger */
+/** @param file a manifest of a Trigger */
 export function readDelivery(file: string): Delivery {
   const { retry, timeout, backoffDelay, backoffPolicy, retryAfterMax } = parse(
     readFileSync(file, 'utf8'),
@@ -44,31 +47,37 @@ function milliseconds(duration: string): number {
 
 export const QUEUES = { events: 'events', replies: 'replies', deadLetters: 'dead-letters' } as const
 
-/** As RabbitMQ keeps it: an HTTP message's headers and body, and the number of the event it belongs to. */
+/** As stored in RabbitMQ: an HTTP message's headers and body, and the number of its event. */
 export const queued = ({ headers, body }: Message, n: number) =>
   [body, { headers, messageId: `${n}`, persistent: true }] as const
 
 export const numberOf = ({ properties }: ConsumeMessage) => Number(properties.messageId)
 
-/** What is to be known of its work; all by the number of the event. */
+/** Callbacks about its work; all with the event's number. */
 export interface Watch {
-  /** The head of an answer is here; its body is read when this resolves. */
+  /** The head of an answer has arrived; its body is read after this resolves. */
   answers(n: number, headers: IncomingHttpHeaders): void | Promise<void>
-  /** An event was delivered, maybe not for the first time: the status, or that the answer broke off, or that there was none. */
+  /**
+   * An event was delivered, possibly again: the status, or that the answer was cut off, or that
+   * none came.
+   */
   delivered(n: number, outcome: number | 'broken off' | 'none'): void
-  /** The reply is in RabbitMQ. @returns whether the bridge is to die of it, before it can say that the event is done */
+  /**
+   * The reply is in RabbitMQ. @returns whether the bridge must crash now, before it acknowledges
+   * the event
+   */
   replied(n: number): boolean
   /** It is acknowledged. */
   done(n: number): void
 }
 
 export interface Bridge {
-  /** Resolves when it has died. @throws {Error} what it did not reckon with */
+  /** Resolves when it has crashed. @throws {Error} any unexpected error */
   readonly died: Promise<void>
   close(): Promise<void>
 }
 
-/** @param workers events that are delivered at once */
+/** @param workers events delivered concurrently */
 export async function startBridge(
   url: string,
   port: number,
@@ -82,10 +91,13 @@ export async function startBridge(
   const end = new AbortController()
   const { promise: died, resolve, reject } = Promise.withResolvers<void>()
   died.catch(() => {})
-  /** Dead letters on their way: had it died in between, there would be two, which is not the function's doing. */
+  /**
+   * Dead letters in progress: a crash in between would create a second one, which is not the
+   * function's fault.
+   */
   let burying = 0
 
-  /** As a process that is killed: nothing is said to anybody. */
+  /** Like a killed process: without closing anything properly. */
   function die(): void {
     end.abort()
     agent.destroy()
@@ -94,7 +106,7 @@ export async function startBridge(
       heartbeater?: { clear(): void }
     }
     stream.destroy()
-    // It would wait three minutes for who is not there any more.
+    // It would wait three minutes for a peer that is gone.
     heartbeater?.clear()
     resolve()
   }
@@ -113,7 +125,7 @@ export async function startBridge(
       burying++
       await publish(channel, QUEUES.deadLetters, withError(event, status, answer.body), n)
       channel.ack(message)
-      // When this is answered, RabbitMQ has taken the acknowledgement.
+      // An answer to this proves that RabbitMQ has received the acknowledgement.
       await channel.checkQueue(QUEUES.deadLetters)
       burying--
     } else {
@@ -185,7 +197,7 @@ export async function startBridge(
   }
 }
 
-/** Resolves when RabbitMQ has confirmed that it keeps it. */
+/** Resolves when RabbitMQ has confirmed that it stored the message. */
 export const publish = (channel: ConfirmChannel, queue: string, message: Message, n: number) =>
   new Promise<void>((resolve, reject) => {
     channel.sendToQueue(queue, ...queued(message, n), error => (error ? reject(error) : resolve()))
@@ -205,7 +217,7 @@ const STRUCTURED = 'application/cloudevents+json'
 
 const MOST_ERROR_DATA = 1024
 
-/** The event, with the extensions that say where and why it was lost. */
+/** The event, with extensions that say where and why delivery failed. */
 function withError({ headers, body }: Message, status: number, said: Buffer): Message {
   const extensions = {
     knativeerrordest: 'http://iris-classifier.iris.svc.cluster.local',

@@ -1,13 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { exchange, IRIS, irisBody, type RawAnswer, request } from '../../http/client.ts'
 
-/** What callers saw. */
+/** The callers' results. */
 export interface Calls {
-  /** With their own id, and what the model says of that flower. */
+  /** With their own id, and the right prediction for that flower. */
   answered: number
-  /** By 503 with Retry-After, and asked again. */
+  /** Refused by 503 with Retry-After, and sent again. */
   refused: number
-  /** The connection was refused, or closed without an answer; asked again. */
+  /** The connection was refused, or closed without an answer; sent again. */
   unanswered: number
   readonly wrong: string[]
 }
@@ -15,14 +15,17 @@ export interface Calls {
 export interface Callers {
   /** So far. */
   readonly calls: Calls
-  /** Lets each caller have its last answer. */
+  /** Waits for each caller's last answer. */
   stop(): Promise<Calls>
 }
 
 const AGAIN_AFTER_MS = 20
 const PATIENCE_MS = 60_000
 
-/** So many callers that classify one flower after the other, each time on a connection of its own, and ask until they are answered. */
+/**
+ * This many callers that classify one flower after the other, each time on a new connection, and
+ * retry until they get an answer.
+ */
 export function callers(port: number, count: number, pauseMs = 0): Callers {
   const calls: Calls = { answered: 0, refused: 0, unanswered: 0, wrong: [] }
   let stopping = false
@@ -66,7 +69,7 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
   }
 }
 
-/** That tells a caller to come again. */
+/** An answer that tells a caller to retry. */
 export const isRefusal = ({ status, headers }: RawAnswer) =>
   status === 503 && headers['retry-after'] !== undefined
 

@@ -16,7 +16,7 @@ const MIB = 2 ** 20
 const PATH = '/v2/models/identity-fp32/infer'
 const MAX_BODY_BYTES = 8 * MIB
 const REQUEST_TIMEOUT_MS = 4_000
-/** Node looks every so often whose time is over. */
+/** Node checks for expired requests at intervals. */
 const CHECKED_EVERY_MS = 4_000
 
 const CERTIFICATES = fileURLToPath(new URL('../../security/certificates/', import.meta.url))
@@ -25,11 +25,11 @@ const TLS = {
   TLS_KEY_FILE: `${CERTIFICATES}first.key`,
 }
 
-/** What becomes of bad clients, beside that others do not notice. */
+/** The treatment of bad clients, while other callers notice nothing. */
 interface Bad {
   readonly kind: Kind
   readonly connections: (long: boolean) => number
-  /** What each gets, and is to be seen; `|` between what either is right. */
+  /** The expected results for each; `|` separates alternatives. */
   readonly gets: readonly string[]
   readonly says: string
   readonly overTls?: true
@@ -124,7 +124,7 @@ async function beside(
       totals.wrong.push(...wrong)
       return percentile99(ms)
     }
-    // Its code is compiled, and it has the thread for large requests.
+    // Its code is compiled, and the thread for large requests runs.
     await behave(to, 1)
     if (!overTls) await startThread(port)
     await until('the load is gone', () => socketsOf(server) === sockets)
@@ -138,7 +138,7 @@ async function beside(
       const bad = await startBad(kind, port, connections, seed + round)
       try {
         disturbed.push(await ask())
-        // Each has been dealt with once.
+        // Each has had its first result.
         const report = await untilSeen(bad, gets)
         for (const [what, n] of Object.entries(report.seen)) seen[what] = (seen[what] ?? 0) + n
         longestMs = Math.max(longestMs, report.longestMs)
@@ -220,7 +220,10 @@ async function beside(
   }
 }
 
-/** As docs/performance.md has it: five bodies, 16 MiB of small ones; of each connection what Node keeps; and garbage not yet collected. */
+/**
+ * From docs/performance.md: five bodies, 16 MiB of small ones, Node's memory per connection, and
+ * garbage not yet collected.
+ */
 const memoryBound = (connections: number) =>
   Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
 
@@ -290,11 +293,11 @@ async function startBad(
   return child
 }
 
-/** Whether it was seen, or one of what it names. */
+/** Whether it was seen, or one of its alternatives. */
 const isIn = (seen: Report['seen']) => (what: string) =>
   what.split('|').some(one => (seen[one] ?? 0) > 0)
 
-/** Waits until each has been dealt with in every way; that one never is, is for the claim to tell. */
+/** Waits until every expected result has occurred; the claim reports one that never does. */
 async function untilSeen(bad: ChildProcess, gets: readonly string[]): Promise<Report> {
   const deadline = performance.now() + 2 * (REQUEST_TIMEOUT_MS + CHECKED_EVERY_MS)
   for (;;) {
@@ -327,7 +330,7 @@ function watchMemory(server: ServerProcess) {
   }
 }
 
-/** Sockets: how many other descriptors there are is Node's and its threads'. */
+/** Counts sockets: other descriptors belong to Node and its threads. */
 function socketsOf(server: ServerProcess): number {
   const folder = `/proc/${server.process.pid}/fd`
   const isSocket = (descriptor: string) => {

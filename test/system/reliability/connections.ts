@@ -13,7 +13,7 @@ import type { Fault, Row, Run } from './fault.ts'
 const CERTIFICATES = fileURLToPath(new URL('../../security/certificates/', import.meta.url))
 const LONGEST_MS = 20_000
 const MEBIBYTES = 512
-/** Of so much memory, docs/configuration.md. */
+/** For this amount of memory, see docs/configuration.md. */
 const MAX_CONNECTIONS = 1_024
 
 interface Attack {
@@ -23,7 +23,7 @@ interface Attack {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Each ended a server without a bound. */
+/** Each crashed a server without limits. */
 const ATTACKS: readonly Attack[] = [
   {
     what: 'connections with 15 KB of a head each',
@@ -114,7 +114,7 @@ function attackOn(port: number, bytes: Buffer): Socket {
   return socket
 }
 
-/** A client that asks by a new connection each time. */
+/** A client that opens a new connection for each request. */
 class Honest {
   asked = 0
   answered = 0
@@ -160,7 +160,7 @@ class Honest {
     })
   }
 
-  /** As the metrics port tells it. */
+  /** From the metrics port. */
   async dropped(): Promise<number> {
     const bytes = Buffer.from(request('GET', '/metrics'))
     const { body } = await exchange(this.#metricsPort as number, bytes)

@@ -2,7 +2,7 @@ import { random } from '../../random.ts'
 import { need } from '../clients/run.ts'
 import type { Fault, Row, Run } from './fault.ts'
 
-/** By their names on the command line, in the order of the table. */
+/** By command-line name, in the table's order. */
 export const NAMES = [
   'restarts',
   'killed',
@@ -15,7 +15,7 @@ export const NAMES = [
 ] as const
 export type Name = (typeof NAMES)[number]
 
-/** @throws {Error} where a program that it needs is missing, and from what it could not bring about */
+/** @throws {Error} when a required program is missing, or from a fault that could not be caused */
 export async function* rowsOf(
   name: Name,
   { long, seed, progress }: Omit<Run, 'random'>,

@@ -3,8 +3,9 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { IRIS } from '../../http/client.ts'
 
 /*
- * What is asked under faults: three flowers, each request with an id of its own, so that an answer to something else, or to somebody
- * else, is seen. Sent by Node's own client, which keeps connections as most callers do.
+ * Requests sent during faults: three flowers, each request with its own id, so that an answer to
+ * another request or caller is noticed. Sent by Node's own client, which keeps connections as most
+ * callers do.
  */
 
 export interface Message {
@@ -16,17 +17,17 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Buffer
-  /** Came over a connection that had been used before. */
+  /** Came over a reused connection. */
   readonly reused: boolean
 }
 
-/** @returns what keeps at most so many connections */
+/** @returns an agent that keeps at most this many connections */
 export const keepAlive = (maxSockets: number) => new Agent({ keepAlive: true, maxSockets })
 
 /**
- * @param agent of {@link keepAlive}; false for a connection of its own
- * @param began waited for once the answer's head is here, before its body is read
- * @throws {Error} where no whole answer came
+ * @param agent of {@link keepAlive}; false for a new connection
+ * @param began awaited after the answer's head, before its body is read
+ * @throws {Error} when no complete answer came
  */
 export function post(
   port: number,
@@ -66,7 +67,7 @@ export function post(
 interface Flower {
   readonly label: string
   readonly values: readonly number[]
-  /** Of its label, as the shipped model has it. */
+  /** The probability of its label, from the shipped model. */
   readonly probability: number
 }
 
@@ -76,10 +77,10 @@ const FLOWERS: readonly Flower[] = [
   { label: 'virginica', values: [6.3, 3.3, 6, 2.5], probability: 0.989315 },
 ]
 
-/** Joined with others, a row is summed up in another order. */
+/** In a joined run, a row is summed in another order. */
 const TOLERANCE = 1e-5
 
-/** @param n tells which flower it is */
+/** @param n selects the flower */
 export const flowerOf = (n: number) => FLOWERS[n % FLOWERS.length] as Flower
 
 const tensorOf = ({ values }: Flower) => ({
@@ -99,11 +100,11 @@ export const eventOf = (n: number) => ({
   type: 'com.example.iris.classify.request',
 })
 
-/** Attributes of an event in binary mode. */
+/** Attributes of an event in binary content mode. */
 export const inHeaders = (attributes: object): Record<string, string> =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value]))
 
-/** An event in binary mode. */
+/** An event in binary content mode. */
 export const binaryEvent = (
   n: number,
   data: string | Buffer = JSON.stringify({ inputs: [tensorOf(flowerOf(n))] }),
@@ -117,7 +118,10 @@ export const structuredEvent = (n: number): Message => ({
   body: Buffer.from(JSON.stringify({ ...eventOf(n), data: { inputs: [tensorOf(flowerOf(n))] } })),
 })
 
-/** An event about so many of the same flower, as binary tensor data; the reply is JSON, and many times as long. */
+/**
+ * An event with this many copies of a flower, as binary tensor data; the reply is JSON, and many
+ * times as long.
+ */
 export function largeEvent(n: number, rows: number): Message {
   const tensor = Buffer.from(
     Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer,
@@ -148,7 +152,7 @@ function inBinary(
   }
 }
 
-/** What callers send, each with how it is told that the answer is its own: `check` throws where it is not. */
+/** The callers' requests, each with a check that the answer is its own: `check` throws if not. */
 export interface Question extends Message {
   readonly path: string
   check(answer: Answer): void
@@ -210,8 +214,8 @@ export interface Reply {
 }
 
 /**
- * @param rows how many of the flower it was about
- * @throws {Error} where it is no reply to that event
+ * @param rows number of flowers in the event
+ * @throws {Error} when it is not a reply to that event
  */
 export function checkReply(message: Pick<Answer, 'headers' | 'body'>, n: number, rows = 1): Reply {
   const { data, ...reply } = readReply(message)

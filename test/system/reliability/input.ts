@@ -22,7 +22,7 @@ const FORMS = {
   short: { requests: 1_000, portion: 500, restarts: 1, modes: ['auto', 'worker'] },
 } as const
 
-/** Of what is sent, such as carries events. */
+/** The share of requests that carry events. */
 const EVENTS = 0.15
 const MOST_BETWEEN_MS = 1_500
 
@@ -128,17 +128,17 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
   }
 }
 
-/** A socket that stays, and starts a process at a connection whenever none runs. */
+/** A socket that stays open, and starts a process at a connection whenever none runs. */
 interface Activated extends AsyncDisposable {
   readonly port: number
-  /** Ends the process that runs by TERM, and waits until it is gone. */
+  /** Ends the running process by TERM, and waits for its exit. */
   restart(): Promise<void>
-  /** Processes that ended. */
+  /** Processes that have exited. */
   ends(): number
-  /** Of these, such as had answered all. */
+  /** Those that had answered all requests. */
   drained(): number
   errors(): string[]
-  /** What ended it: it does not start another after one that failed. */
+  /** Its final error: it starts no other process after one that failed. */
   crash(): string | undefined
 }
 
@@ -175,13 +175,13 @@ async function activate(env: Record<string, string>): Promise<Activated> {
   return {
     port,
     async restart() {
-      // Before it listens for TERM, that would end it like any other program.
+      // Before it handles TERM, the signal would kill it like any other program.
       const [pid] = served() > ends ? serversBelow(child.pid as number) : []
       if (pid === undefined) return
       process.kill(pid, 'SIGTERM')
       while (isServer(pid)) await wait(5)
       ends++
-      // What it wrote last is read a moment later.
+      // Its last output is read a moment later.
       await until('it has told how it ended', () => told(/^drained$|cut off$/) === ends, 120_000)
     },
     ends: () => ends,

@@ -29,11 +29,14 @@ const TRIGGER = fileURLToPath(
   new URL('../../../knative/components/classify/classify.yaml', import.meta.url),
 )
 
-/** Events that the bridge delivers at once. */
+/** Events that the bridge delivers concurrently. */
 const WORKERS = 32
-/** Of an event whose answer is so long that it is still being sent when its head has come: more than sockets hold. */
+/**
+ * Rows of an event whose answer is still being sent after its head has arrived: more than sockets
+ * hold.
+ */
 const MANY_ROWS = 60_000
-/** So long without an event being done is longer than any pause between two tries. */
+/** A period without progress that is longer than any pause between two attempts. */
 const PATIENCE_MS = 120_000
 
 const fault: Fault = {
@@ -79,15 +82,17 @@ interface Plan {
   /** Numbers of the events that must not be answered. */
   readonly poison: ReadonlySet<number>
   readonly kills: readonly Kill[]
-  /** Numbers of the events after whose reply the bridge dies. */
+  /** Numbers of the events after whose reply the bridge crashes. */
   readonly bridgeDeaths: ReadonlySet<number>
 }
 
-/** When so many events are done; or when the answer to the event of that number has begun, which is a long one. */
+/**
+ * When this many events are done; or when the long answer to the event of that number has begun.
+ */
 interface Kill {
   readonly moment: 'done' | 'answering'
   readonly at: number
-  /** How many times more, each time as soon as what was started in its place listens. */
+  /** How often to kill it again, each time when its replacement listens. */
   again: number
 }
 
@@ -114,7 +119,7 @@ function makePlan({ long, random }: Run): Plan {
   }
 }
 
-/** Each of them is a mistake that another try would not mend. */
+/** Each is a permanent mistake, which a retry does not fix. */
 const POISONS: readonly ((n: number) => Message)[] = [
   n => binaryEvent(n, '{"inputs":['),
   n =>
@@ -146,15 +151,15 @@ const isLarge = (n: number, kills: readonly Kill[]) =>
 interface Supervised {
   readonly port: number
   readonly kills: number
-  /** How it ended otherwise. */
+  /** Any other way it ended. */
   readonly otherEnds: readonly string[]
-  /** Resolves when it is dead, and the next is started. */
+  /** Resolves when it is dead, and the next one has started. */
   kill(): Promise<void>
   listens(): Promise<void>
   stop(): Promise<void>
 }
 
-/** Started again whenever it ends, as a kubelet does the first time. */
+/** Restarted whenever it exits, as a kubelet does the first time. */
 async function superviseServer(): Promise<Supervised> {
   const port = await freePort()
   const otherEnds: string[] = []
@@ -198,22 +203,22 @@ async function superviseServer(): Promise<Supervised> {
   }
 }
 
-/** What came of it, by the numbers of the events. */
+/** The result, by the numbers of the events. */
 interface Seen {
-  /** Those that the bridge is done with. */
+  /** Events that the bridge has finished. */
   readonly done: Set<number>
-  /** Ids of replies, by the heads of answers, and by RabbitMQ. */
+  /** Ids of replies, from answers' heads and from RabbitMQ. */
   readonly inAnswers: Map<number, string>
   readonly inReplies: Map<number, string>
-  /** Those whose reply was seen more than once in either, and those whose replies differ. */
+  /** Events whose reply was seen more than once in either, and those whose replies differ. */
   readonly again: Set<number>
   readonly differing: Set<number>
-  /** What is wrong with them. */
+  /** Wrong replies. */
   readonly wrong: Map<number, string>
   replies: number
   brokenOff: number
   unanswered: number
-  /** How often each was answered that it is refused. */
+  /** How often each was refused. */
   readonly refusals: Map<number, number>
   readonly deadLetters: Map<number, number>
   bridgeDeaths: number
@@ -324,7 +329,7 @@ async function deliverAll(
   }
 }
 
-/** @returns what reads to the end of what is there now */
+/** @returns a function that reads to the current end */
 async function readAll(
   channel: ConfirmChannel,
   queue: string,
@@ -343,7 +348,7 @@ async function readAll(
   }
 }
 
-/** No event has it. */
+/** A number that no event has. */
 const END = -1
 
 async function produce(channel: ConfirmChannel, plan: Plan): Promise<void> {

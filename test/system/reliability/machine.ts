@@ -73,16 +73,16 @@ export default machine
 
 interface Launched extends AsyncDisposable {
   readonly port: number
-  /** Of what was launched, which may have started the server as its child. */
+  /** The launched process, which may have started the server as its child. */
   readonly pid: number
   readonly exited: Promise<number | null>
-  /** All that it wrote. */
+  /** All of its output. */
   output(): string
 }
 
 const SERVER = [process.execPath, 'build/main.js']
 
-/** @param log the file it writes to @returns once it is ready, unless told not to wait */
+/** @param log the file it writes to @returns when it is ready, unless told not to wait */
 async function launch(
   log: string,
   env: Record<string, string> = {},
@@ -98,12 +98,12 @@ async function launch(
   })
   closeSync(file)
   const pid = child.pid as number
-  /** The whole group: the server may be somebody's child. */
+  /** The whole group: the server may be a child. */
   const kill = () => {
     try {
       process.kill(-pid, 'SIGKILL')
     } catch {
-      // It has ended.
+      // The process has exited.
     }
   }
   process.once('exit', kill)
@@ -141,7 +141,10 @@ const isReady = (port: number) =>
     PATIENCE_MS,
   )
 
-/** What systemd does by Restart=on-failure, and Kubernetes in any case. @param first what the shell does before */
+/**
+ * Like systemd's Restart=on-failure, and like Kubernetes always. @param first shell commands to run
+ * before it
+ */
 const supervised = (first = ':') => [
   'sh',
   '-c',
@@ -150,7 +153,7 @@ const supervised = (first = ':') => [
   ...SERVER,
 ]
 
-/** The one server among a supervisor's children. */
+/** The only server among a supervisor's children. */
 function childOf(pid: number): number | undefined {
   const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .split(' ')
@@ -161,12 +164,12 @@ function childOf(pid: number): number | undefined {
       ? child
       : undefined
   } catch {
-    // It has ended meanwhile.
+    // It has exited meanwhile.
     return undefined
   }
 }
 
-// What is claimed
+// Claims
 
 const none = (what: string, count: number): Claim => ({
   what: `0 ${what}`,
@@ -198,7 +201,7 @@ const notRun = (fault: string, error: unknown): Row => ({
   notRun: String((error as Error).message ?? error),
 })
 
-/** Answers until that many more of them have come. */
+/** Waits for that many more answers. */
 const answers = (calls: Calls, more: number) => {
   const wanted = calls.answered + more
   return until(
@@ -211,7 +214,7 @@ const answers = (calls: Calls, more: number) => {
 /** However busy the machine is. */
 const PATIENCE_MS = 300_000
 
-// The faults
+// Faults
 
 async function fullDisk({ long }: Run, folder: string): Promise<Row> {
   const fault = 'disk full, where its log, its home and temporary files are'
@@ -229,7 +232,7 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     try {
       writeFileSync(join(disk, 'filler'), Buffer.alloc(2 ** 20))
     } catch {
-      // As was wanted.
+      // Expected.
     }
     const full = statSync(log).size
     const load = callers(server.port, 4)
@@ -351,7 +354,7 @@ function rmIfThere(path: string): boolean {
   return there
 }
 
-/** A model folder to be spoiled. */
+/** A model folder to be corrupted. */
 function modelFolder(folder: string, from: string, modelJson: object): string {
   const copy = join(folder, 'model')
   mkdirSync(copy)
@@ -382,7 +385,7 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
     outcomes[`exit code ${code}`] = (outcomes[`exit code ${code}`] ?? 0) + 1
     told.push(server.output().trim())
   }
-  // Somebody brings the right one while the start is tried again and again.
+  // The right file arrives while the start is being retried.
   writeFileSync(log, '')
   await using server = await launch(log, { MODEL_DIR }, { command: supervised(), ready: false })
   await until('it was tried twice', () => server.output().split('\n').length > 2, PATIENCE_MS)
@@ -413,7 +416,7 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
   }
 }
 
-/** What is done to the files of a model that is being served. */
+/** Changes to the files of a served model. */
 const SPOILT: Readonly<Record<string, (file: string) => void>> = {
   'cut to nothing': file => truncateSync(file, 0),
   'cut in half': file => truncateSync(file, Math.floor(statSync(file).size / 2)),
@@ -466,14 +469,14 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
   }
 }
 
-/** A request that poison.mjs makes take all of the heap in the thread that reads it. */
+/** A request for which poison.mjs fills the heap of the thread that reads it. */
 const POISON = request(
   'POST',
   IRIS,
   { 'content-type': 'application/json' },
   `{"id":"poison","inputs":[{"name":"input","shape":[20000,4],"datatype":"FP32","data":[${'1,'.repeat(79_999)}1]}]}`,
 )
-/** With so little heap, the thread that reads it ends. */
+/** With this little heap, the thread that reads it ends. */
 const LITTLE_HEAP = {
   NODE_OPTIONS: `--max-old-space-size=48 --import=${join(import.meta.dirname, 'poison.mjs')}`,
 }
@@ -505,7 +508,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     for (let i = 0; i < times; i++) {
       renameSync(model, join(own, 'kept'))
       cpSync(i % 2 === 0 ? OTHER : '/dev/null', model)
-      // Where a digest is known, the other file may look the same from outside.
+      // When a digest is set, the other file may have the same size and time.
       utimesSync(model, 1, 1)
       for (
         let tries = 0;
@@ -545,7 +548,7 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
   }
 }
 
-/** What the shipped version says to the last digit; the other says something else. */
+/** The shipped version's answer to the last digit; the other version's differs. */
 const isFirst = (json: { outputs: readonly [{ data: readonly number[] }] }) =>
   json.outputs[0].data[0] === 0.9786807298660278
 
@@ -623,7 +626,7 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const offset = join(folder, 'offset')
   const jump = (seconds: number) => writeFileSync(offset, `${seconds < 0 ? '' : '+'}${seconds}\n`)
   jump(0)
-  // A jump is of the time of day: the clock that only runs is nobody's to set.
+  // Jumps affect the time of day; the monotonic clock cannot be set.
   const env = {
     LD_PRELOAD,
     FAKETIME_TIMESTAMP_FILE: offset,
@@ -656,10 +659,10 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const load = callers(server.port, 4)
   const statuses: Record<string, number> = {}
   for (let i = 0; i < jumps; i++) {
-    // Every second time by so little that the token remains valid.
+    // Every second jump is small enough that the token remains valid.
     const seconds = Math.round((random() - 0.5) * (i % 2 === 0 ? 4 * DAY : 1_000))
     jump(seconds)
-    // Node writes the same date for up to a second.
+    // Node repeats the same date for up to a second.
     await until('the date of answers follows', async () => {
       const { headers } = await exchange(server.port, request('GET', '/v2'))
       return Math.abs(Date.parse(headers.date as string) - Date.now() - seconds * 1_000) < 60_000
@@ -684,7 +687,8 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   const seconds = metrics.get(`inference_request_duration_seconds_sum${labels}`) as number
   const mostSeconds = (4 * (performance.now() - began)) / 1_000
 
-  // Idle for less than it may, whatever the time of day says; then for longer, while that goes back.
+  // Idle for less than the limit, whatever the time of day; then for longer, while the time of day
+  // goes back.
   await using idle = await launch(join(folder, 'idle'), { ...env, IDLE_EXIT_SECONDS: '5' })
   jump(DAY)
   const alive = await statusOf(idle.port, '/v2/health/ready')
@@ -750,7 +754,7 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
     counts['closed at once'] += closed
     counts['times without a descriptor left']++
     for (let i = 0; i < 20; i++) await ask(kept)
-    // What is loaded at first use cannot be now.
+    // Modules that are loaded at first use cannot be loaded now.
     for (const path of time === 0 ? ['/metrics', '/docs'] : []) {
       kept.send(request('GET', path))
       const { status } = await kept.answer()
@@ -796,12 +800,12 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
 
 interface Group extends AsyncDisposable {
   readonly folder: string
-  /** Times that the kernel killed somebody in it. */
+  /** How often the kernel killed a process in it. */
   kills(): number
   peakMiB(): number
 }
 
-/** A cgroup whose memory is limited. @throws {Error} where none can be made */
+/** A cgroup with a memory limit. @throws {Error} when it cannot be created */
 function limitMemory(mebibytes: number): Group {
   const isFirst =
     statSync('/sys/fs/cgroup/memory', { throwIfNoEntry: false })?.isDirectory() ?? false
@@ -814,7 +818,7 @@ function limitMemory(mebibytes: number): Group {
       `${folder}/${isFirst ? 'memory.limit_in_bytes' : 'memory.max'}`,
       String(mebibytes * 2 ** 20),
     )
-    // What does not fit is to fail, and not to go to the disk.
+    // Memory above the limit must fail, not go to swap.
     const swap = `${folder}/${isFirst ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'}`
     if (statSync(swap, { throwIfNoEntry: false }) !== undefined)
       writeFileSync(swap, isFirst ? String(mebibytes * 2 ** 20) : '0')
@@ -827,7 +831,7 @@ function limitMemory(mebibytes: number): Group {
     kills: () =>
       Number(/^oom_kill (\d+)$/m.exec(read(isFirst ? 'memory.oom_control' : 'memory.events'))?.[1]),
     peakMiB: () => Number(read(isFirst ? 'memory.max_usage_in_bytes' : 'memory.peak')) / 2 ** 20,
-    // Who was killed takes a moment to be gone.
+    // A killed process takes a moment to disappear.
     [Symbol.asyncDispose]: () => until('nobody is in the group', () => emptied(folder)),
   }
 }
@@ -845,7 +849,7 @@ const inGroup = ({ folder }: Group) => supervised(`echo $$ > ${folder}/cgroup.pr
 
 const LARGE = binaryRows(4_000_000, ['probabilities']).at(IRIS)
 
-/** Callers that send the largest bodies there are. */
+/** Callers that send the largest bodies allowed. */
 function largeCallers(port: number, count: number) {
   const seen: Record<string, number> = {}
   const wrong: string[] = []

@@ -11,19 +11,19 @@ import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
 import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
-/** A caller who waits longer for an answer has no use for it. */
+/** A caller who waits longer has no use for the answer. */
 const PATIENCE_MS = 1_000
 
-/** What is asked, and how much of it. */
+/** The requests, and their rate. */
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>
-  /** Of the load that measures the peak. */
+  /** For the load that measures the peak. */
   readonly connections: number
-  /** How many times the peak is offered. */
+  /** Multiples of the peak to offer. */
   readonly times: number
   ask(index: number): Buffer
-  /** Throws where this is not the answer to that request. */
+  /** Throws when this is not the answer to that request. */
   check(answer: OpenAnswer['body'], index: number): void
 }
 
@@ -33,7 +33,7 @@ const inferenceOf = (path: string, index: number, input: object) =>
 const SETOSA = [5.1, 3.5, 1.4, 0.2]
 const VIRGINICA = [6.7, 3.0, 5.2, 2.3]
 
-/** Made before: the load is to send, not to make. */
+/** Built beforehand: during the load, only sending should take time. */
 const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
   inferenceOf(IRIS, index, {
     name: 'input',
@@ -43,10 +43,13 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
   }),
 )
 
-/** 50 ms and more a run, for any number of rows: so its peak is some hundred a second, and ten times that can be sent by one process. */
+/**
+ * At least 50 ms per run, for any number of rows: the peak is some hundred requests a second, and
+ * one process can send ten times that.
+ */
 const HEAVY: Case = {
   fault: 'ten times the peak, of a model that takes 50 ms a run',
-  // The queue holds what four runs take: nobody waits longer than callers do.
+  // The queue holds four runs: no request waits longer than its caller.
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
   times: 10,
@@ -58,7 +61,10 @@ const HEAVY: Case = {
   },
 }
 
-/** As it ships. A peak so high cannot be sent ten times by one process, which an open loop takes to its own limit before. */
+/**
+ * The shipped configuration. One process cannot send ten times such a high peak, so an open loop
+ * goes only to its own limit.
+ */
 const LIGHT: Case = {
   fault: 'as much as one process can send, to the shipped model',
   env: {},
@@ -83,17 +89,17 @@ const fault: Fault = {
 }
 export default fault
 
-/** What came of one open loop. */
+/** The result of one open loop. */
 interface Tally {
   sent: number
   right: number
-  /** Of those, within what a caller waits. */
+  /** Of those, answered within the caller's patience. */
   inTime: number
   /** 503 with Retry-After. */
   refused: number
-  /** Anything else, with what it was. */
+  /** Any other answer, with its text. */
   wrong: string[]
-  /** No connection came free in time: the load gave up. */
+  /** No connection became free in time: the load gave up. */
   givenUp: number
   readonly refusalMs: number[]
   readonly answers: { readonly due: number; readonly ms: number; readonly refused: boolean }[]

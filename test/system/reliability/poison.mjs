@@ -1,9 +1,8 @@
 import { isMainThread } from 'node:worker_threads'
 
 /*
- * No request that the limits admit takes all of a thread's heap any more. This one does, where this
- * file is imported before the server: the thread that reads it ends for want of heap, as it would of
- * a leak.
+ * No request within the limits can fill a thread's heap. This one does, when this file is imported
+ * before the server: the thread that reads it runs out of heap, as it would with a leak.
  */
 
 if (!isMainThread) {

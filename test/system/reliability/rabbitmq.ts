@@ -7,7 +7,10 @@ import { createInterface } from 'node:readline'
 import { isListening, until } from '../../http/client.ts'
 import { freePort } from '../../server.ts'
 
-/** What Debian's /usr/sbin/rabbitmq-server starts as the user rabbitmq, in the folders of the system's own. */
+/**
+ * The program that Debian's /usr/sbin/rabbitmq-server starts as the user rabbitmq, in the system's
+ * folders.
+ */
 const PROGRAM = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 
 export interface RabbitMQ {
@@ -15,13 +18,15 @@ export interface RabbitMQ {
   stop(): Promise<void>
 }
 
-/** A RabbitMQ that shares nothing with another on this machine: its name, its ports, its cookie and its folder are its own. */
+/**
+ * A RabbitMQ separate from any other on this machine: with its own name, ports, cookie and folder.
+ */
 export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
   const folder = mkdtempSync(join(tmpdir(), 'rabbitmq-'))
   const [port, distributionPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
   const env = {
     PATH: process.env.PATH,
-    // Erlang's cookie is made there.
+    // Erlang creates its cookie there.
     HOME: folder,
     ERL_EPMD_PORT: `${epmdPort}`,
     ERL_EPMD_ADDRESS: '127.0.0.1',
@@ -34,7 +39,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     RABBITMQ_CONF_ENV_FILE: join(folder, 'none'),
     RABBITMQ_CONFIG_FILE: join(folder, 'none'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, 'none'),
-    // The script becomes the broker, so that a signal reaches it.
+    // The script execs the broker, so that it receives signals.
     RABBITMQ_ALLOW_INPUT: '1',
   }
   const children: ChildProcess[] = []
@@ -49,7 +54,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     return child
   }
   async function stop(): Promise<void> {
-    // The broker before the port mapper that it is known to.
+    // The broker stops before the port mapper at which it is registered.
     for (const child of children.reverse()) {
       if (child.exitCode !== null || child.signalCode !== null) continue
       child.kill('SIGTERM')
@@ -58,7 +63,7 @@ export async function startRabbitMQ(longestMs: number): Promise<RabbitMQ> {
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    // Started by the broker, the port mapper would outlive it.
+    // A port mapper started by the broker would outlive it.
     run('epmd')
     await until('epmd listens', () => isListening(epmdPort))
     const broker = run(PROGRAM, '-noinput')

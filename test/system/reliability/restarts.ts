@@ -11,7 +11,7 @@ import type { Fault, Row, Run } from './fault.ts'
 import { keepAlive, post, QUESTIONS } from './flowers.ts'
 
 const LONGEST_MS = 30 * 60_000
-/** A folder with the built version that is upgraded from; without it, no upgrade is tried. */
+/** A folder with the built version to upgrade from; without it, the upgrade is skipped. */
 const OLDER = process.env.UPGRADE_FROM
 const INSTANCES = 3
 
@@ -31,16 +31,21 @@ const fault: Fault = {
 }
 export default fault
 
-/** A proxy in front of instances. Neither tries anything a second time, so that what an instance loses is lost. */
+/**
+ * A proxy in front of instances. Neither retries, so that a request lost by an instance stays lost.
+ */
 interface Proxy {
   readonly what: string
   readonly command: readonly [program: string, ...args: string[]]
   readonly start: () => Promise<Instance>
-  /** Its configuration, which is written to the file `proxy.conf` of the folder it runs in. */
+  /** Its configuration, written to `proxy.conf` in its working folder. */
   configuration(port: number, ports: readonly number[], folder: string): string
 }
 
-/** It does not ask who is ready: requests go on coming, and wait in the socket, which is systemd's, for the next process. */
+/**
+ * It does not check readiness: requests keep coming, and wait in systemd's socket for the next
+ * process.
+ */
 const NGINX: Proxy = {
   what: 'TERM behind nginx, on sockets that systemd keeps',
   command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
@@ -71,7 +76,10 @@ ${ports.map(port => `    server 127.0.0.1:${port};`).join('\n')}
 `,
 }
 
-/** It asks who is ready, as Kubernetes does, and hears of it a little later: so long the instance goes on taking requests. */
+/**
+ * It checks readiness, as Kubernetes does, and learns of changes a little later: until then, the
+ * instance keeps accepting requests.
+ */
 const HAPROXY: Proxy = {
   what: 'TERM behind haproxy, which asks who is ready',
   command: ['haproxy', '-db', '-q', '-f', 'proxy.conf'],
@@ -98,7 +106,10 @@ ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 `,
 }
 
-/** Each instance goes from the older build to this one, by a link as a package does it; with kubernetes/base's timings. */
+/**
+ * Each instance goes from the older build to this one by switching a link, as a package does; with
+ * kubernetes/base's timings.
+ */
 const upgradeFrom = (older: string): Proxy => ({
   ...NGINX,
   what: 'an upgrade behind nginx, on sockets that systemd keeps',
@@ -158,10 +169,13 @@ async function behind(
   }
 }
 
-/** So long after an answer any server may close a connection (RFC 9112, section 9.5), maybe just when the next request comes. */
+/**
+ * After this time without a request, any server may close a connection (RFC 9112, section 9.5),
+ * possibly just when the next request comes.
+ */
 const AT_REST_MS = 100
 
-/** Callers come to it directly; nobody else is there while it starts again. */
+/** Callers connect to it directly; no other instance serves while it restarts. */
 async function alone(run: Run): Promise<Row> {
   const what = 'TERM of the only instance, on a socket that systemd keeps'
   const instance = await startOnKeptSocket()
@@ -198,9 +212,9 @@ async function alone(run: Run): Promise<Row> {
 
 interface Instance {
   readonly port: number
-  /** @returns whether it ended by itself, with 0 */
+  /** @returns whether it exited by itself, with 0 */
   terminate(): Promise<boolean>
-  /** Resolves once it is there again, and ready. */
+  /** Resolves when it is running and ready again. */
   restart(): Promise<void>
   kill(): void
 }
@@ -224,7 +238,9 @@ async function startOnPort(env: Record<string, string>): Promise<Instance> {
   }
 }
 
-/** What does for one command what systemd does: it holds the socket, and starts the command when somebody connects. */
+/**
+ * Does for one command what systemd does: holds the socket, and starts the command at a connection.
+ */
 async function startOnKeptSocket({
   program = 'build/main.js',
   env = {},
@@ -259,7 +275,7 @@ async function startOnKeptSocket({
       const pid = Number(readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8'))
       process.kill(pid, 'SIGTERM')
       await until('it has ended', () => !existsSync(`/proc/${pid}`), 60_000)
-      // Which ends with the command, where that failed.
+      // It exits with the command, when that failed.
       return keeper.exitCode === null
     },
     restart: hasStarted,
@@ -278,7 +294,10 @@ interface Restart {
   readonly endedWell: boolean
 }
 
-/** One instance after the other, when so many requests have been answered since the one before was ready. */
+/**
+ * Restarts one instance after the other, each when this many requests were answered since the
+ * previous one became ready.
+ */
 async function restart(
   instances: readonly Instance[],
   load: Load,
@@ -303,16 +322,19 @@ async function restart(
   return restarts
 }
 
-/** How long callers wait from an answer to their next request, at most; some not at all, some until their connection has rested. */
+/**
+ * The longest pause of callers between an answer and their next request; some do not pause, some
+ * until their connection is idle.
+ */
 const PAUSES_MS = [0, 0, 20, 700]
-/** With a connection of its own for each request: as many as there are ports for. */
+/** With a new connection for each request: as many as there are ports. */
 const FRESH_PAUSE_MS = 50
 const KEEPING = 12
 const FRESH = 8
 
 interface Failure {
   readonly message: string
-  /** Milliseconds from the answer before on the same connection; 0 on a new one. */
+  /** Milliseconds since the last answer on the same connection; 0 on a new one. */
   readonly rested: number
 }
 
@@ -322,12 +344,12 @@ interface Load {
   readonly toldToClose: number
   readonly closedUntold: number
   readonly failures: readonly Failure[]
-  /** Resolves when so many more have been answered. */
+  /** Resolves after this many more answers. */
   answers(count: number): Promise<void>
   stop(): Promise<void>
 }
 
-/** Callers that ask until told to stop; each answer is checked. None of them asks a second time. */
+/** Callers that send requests until stopped; each answer is checked. They never retry. */
 function startLoad(port: number, random: () => number): Load {
   const failures: Failure[] = []
   let [answered, asked, inFlight, toldToClose, closedUntold] = [0, 0, 0, 0, 0]

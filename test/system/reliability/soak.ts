@@ -18,20 +18,23 @@ import { IRIS, irisBody, readMetrics, request, until } from '../../http/client.t
 import { freePort } from '../../server.ts'
 import type { Claim, Fault } from './fault.ts'
 
-/** How long it lasts, looked at in windows, of which the first fifth is not counted; then how often it is compared, and for how long. */
+/**
+ * Its length in windows, of which the first fifth is not counted; then how often it is compared,
+ * and for how long.
+ */
 const FORMS = {
   long: { totalMs: 20 * 60_000, windowMs: 15_000, pairs: 40, pairMs: 2_000 },
   short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
 } as const
 
-/** Looked at between windows, when nobody is connected. */
+/** Measured between windows, without connections. */
 interface Window {
   readonly descriptors: number
   readonly threads: number
   readonly residentMiB: number
 }
 
-/** Of one process, over that of one that has just been started, in the same moments. */
+/** Of one process, divided by that of a fresh one at the same time. */
 interface Aged {
   readonly p50: number
   readonly p99: number
@@ -39,7 +42,7 @@ interface Aged {
   readonly loopDelay: number
 }
 
-/** What comes all the time, one each so many milliseconds. */
+/** Steady traffic: one of each per this many milliseconds. */
 type Kind = readonly [exchange: Exchange, everyMs: number]
 
 const KINDS: Readonly<Record<string, Kind>> = {
@@ -51,7 +54,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   probes: [PROBE, 50],
 }
 
-/** Mistakes, and what each is told. */
+/** Mistakes, and the expected error of each. */
 const MISTAKES: readonly (readonly [request: string, status: number, says: RegExp])[] = [
   [request('POST', IRIS, {}, irisBody('bad').replace('[1,4]', '[2,4]')), 400, /shape \[2,4\]/],
   [request('POST', IRIS, {}, '{"inputs":['), 400, /JSON/],
@@ -70,7 +73,7 @@ const MISTAKES: readonly (readonly [request: string, status: number, says: RegEx
   ],
 ]
 
-/** Goes to a thread of its own. */
+/** Processed in a separate thread. */
 const LARGE = jsonRows(10_000).at(IRIS)
 
 const soak: Fault = {
@@ -89,9 +92,9 @@ const soak: Fault = {
     const old = await startWatched()
     let young: Watched | undefined
     try {
-      // Whatever is loaded at first use is not what grows.
+      // Memory for modules loaded at first use is not growth.
       await oneWindow(old.port, 1_000, add)
-      // A connection that was refused is closed a second later, if its client does not.
+      // A refused connection is closed a second later, if its client does not close it.
       await wait(2_000)
       const usual = descriptorsOf(old.pid)
       const end = performance.now() + totalMs
@@ -149,7 +152,7 @@ const soak: Fault = {
 export default soak
 
 interface Watched extends Running {
-  /** Where its debugger listens once it is asked to. */
+  /** The address of its debugger, after it is enabled. */
   readonly inspectPort: number
 }
 
@@ -161,7 +164,7 @@ async function startWatched(): Promise<Watched> {
   }
 }
 
-/** @throws {Error} at an answer that is not the right one */
+/** @throws {Error} at a wrong answer */
 async function oneWindow(
   port: number,
   windowMs: number,
@@ -180,7 +183,7 @@ async function oneWindow(
   await beside
 }
 
-/** Both at once, so that whatever the machine does meanwhile it does to both. */
+/** Both at once, so that the machine affects both in the same way. */
 async function compare(old: Running, young: Running, ms: number): Promise<Aged> {
   const [a, b] = await Promise.all(
     [old, young].map(async server => {
@@ -202,7 +205,7 @@ async function compare(old: Running, young: Running, ms: number): Promise<Aged> 
   return { p50: over('p50'), p99: over('p99'), cpu: over('cpu'), loopDelay: over('loopDelay') }
 }
 
-/** What is in use of a process' heap when all garbage is gone, asked by Node's debugger. */
+/** A process' used heap after garbage collection, from Node's debugger. */
 async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   process.kill(pid, 'SIGUSR1')
   let url = ''
@@ -227,7 +230,7 @@ async function heapMiB(pid: number, inspectPort: number): Promise<number> {
   return usedSize / 2 ** 20
 }
 
-/** What does not come as often: mistakes, large bodies, and scrapes. */
+/** Rarer requests: mistakes, large bodies, and scrapes. */
 async function besides(
   port: number,
   windowMs: number,
@@ -268,7 +271,10 @@ function same(what: string, values: readonly number[]): Claim {
   }
 }
 
-/** Growth over all of it, by a line through the windows: even the most that it may be is less than that share. */
+/**
+ * Growth over the whole time, by a line through the windows: its upper bound must be less than this
+ * share.
+ */
 function steady(what: string, unit: string, values: readonly number[], share: number): Claim {
   const { median } = spread(values)
   const { median: likely, min, max } = growth(values)
@@ -281,7 +287,10 @@ function steady(what: string, unit: string, values: readonly number[], share: nu
   }
 }
 
-/** The median over all pairs, with the 95 % confidence interval of its order statistics: even the most that it may be is no more than so much. */
+/**
+ * The median over all pairs, with the 95 % confidence interval of its order statistics: the upper
+ * bound must not exceed this.
+ */
 function asYoung(what: string, ratios: readonly number[], most: number): Claim {
   const sorted = ratios.toSorted((a, b) => a - b)
   const off = (1.96 * Math.sqrt(sorted.length)) / 2

@@ -9,7 +9,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 )
 
-// batch sends two events in one request, and tells what became of each.
+// batch sends two events in one request, and reports the result of each.
 func batch(ctx context.Context, url string) []map[string]any {
 	good, bad := event(row), event(`{"inputs":[]}`)
 	bad.SetID("13")

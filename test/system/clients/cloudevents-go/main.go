@@ -1,5 +1,5 @@
-// The CloudEvents Go SDK, which Knative's Broker is built on: sends events in either mode to the server at the URL, and reads the
-// replies. Writes what it saw as JSON.
+// The CloudEvents Go SDK, on which Knative's Broker is built: sends events in either mode to the
+// server at the URL, and reads the replies. Writes its results as JSON.
 package main
 
 import (
@@ -32,7 +32,7 @@ func event(data string) cloudevents.Event {
 	return event
 }
 
-// result tells what the SDK's user sees of an event that was sent: that it was taken, or why it was not.
+// result is the SDK user's view of a sent event: accepted, or the reason why not.
 func result(result cloudevents.Result) map[string]any {
 	seen := map[string]any{"acknowledged": cloudevents.IsACK(result), "undelivered": cloudevents.IsUndelivered(result)}
 	var http *cehttp.Result
@@ -75,7 +75,8 @@ func main() {
 	seen := map[string]any{
 		"binary":     request(binary, client, event(row)),
 		"structured": request(structured, client, event(row)),
-		// Request calls every answer that is no event acknowledged, a 400 too (sdk-go 2.16.2, client.go); Send tells.
+		// Request calls every answer without an event acknowledged, even a 400 (sdk-go 2.16.2,
+		// client.go); Send reports it.
 		"malformed": result(client.Send(binary, event(`{"inputs":[]}`))),
 		"batched":   batch(ctx, url),
 		"versions":  versions(),

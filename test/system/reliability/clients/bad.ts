@@ -7,8 +7,8 @@ import { request } from '../../../http/client.ts'
 import { random } from '../../../random.ts'
 
 /*
- * Clients that do harm, in a process of their own: `bad.ts KIND PORT CONNECTIONS SEED`. Says what it saw when it is asked for it,
- * and ends when who started it does.
+ * Harmful clients, in a separate process: `bad.ts KIND PORT CONNECTIONS SEED`. Reports its results
+ * on request, and exits when its parent does.
  */
 
 const [kind, port, connections, seed] = [
@@ -17,7 +17,7 @@ const [kind, port, connections, seed] = [
 ] as [Kind, number, number, number]
 const draw = random(seed)
 
-/** By what became of a connection or request: how many. */
+/** How many connections or requests, by result. */
 const seen: Record<string, number> = {}
 const count = (what: string) => {
   seen[what] = (seen[what] ?? 0) + 1
@@ -32,7 +32,7 @@ const small = request(
   JSON.stringify({ inputs: [{ name: 'x', shape: [2], datatype: 'FP32', data: [1, 2] }] }),
 )
 
-/** What each of the connections does until it is closed; then another takes its place. */
+/** The behaviour of each connection until it is closed; then another one replaces it. */
 const KINDS = {
   async 'slow headers'(socket: Socket) {
     socket.write('GET /v2 HTTP/1.1\r\nHost: test\r\nX-Slow: ')
@@ -42,16 +42,16 @@ const KINDS = {
     socket.write(request('POST', PATH, { 'content-length': '100000' }))
     await dribble(socket, ' ')
   },
-  /** Of large answers and of many small ones, none is read. */
+  /** Reads neither large answers nor many small ones. */
   async 'slow readers'(socket: Socket) {
     socket.pause()
-    // Few, because reading and answering megabytes is work: many would be a flood.
+    // Few, because megabytes are expensive to read and answer: many would be a flood.
     const large = draw() < 0.1
-    // No more ahead than is taken: a connection that sends more is cut at once.
+    // No further ahead than the server accepts: a connection that sends more is cut at once.
     socket.write(large ? megabyte : request('GET', '/openapi.json', {}).repeat(100))
-    // More than the kernel keeps for a socket.
+    // More than the kernel's socket buffer.
     if (large) for (let i = 0; i < 6; i++) socket.write(megabyte)
-    // Without reading, its end is only seen by writing.
+    // Without reading, only a write detects the end of the connection.
     while (!socket.destroyed) {
       await wait(250)
       socket.write('G')
@@ -66,7 +66,7 @@ const KINDS = {
     socket.write(Buffer.from('16030100f5010000f10303', 'hex'))
     await once(socket, 'close')
   },
-  /** None of an answer can be sent. */
+  /** No part of an answer can be sent. */
   async 'HTTP/2 streams without windows'(socket: Socket) {
     const session = connectHttp2('http://test', {
       createConnection: () => socket,
@@ -94,7 +94,7 @@ const KINDS = {
     await wait(10 * draw())
     socket.resetAndDestroy()
   },
-  /** Requests as fast as they are answered, and of some connections faster than that. */
+  /** Requests as fast as they are answered, and faster on some connections. */
   async 'pipelined floods'(socket: Socket) {
     const ahead = draw() < 0.9 ? 100 : 2_000
     let left = ahead
@@ -124,7 +124,7 @@ const megabyte = (() => {
   return Buffer.concat([Buffer.from(request('POST', PATH, headers) + json), Buffer.alloc(2 ** 20)])
 })()
 
-/** 64 MiB of blanks. */
+/** 64 MiB of spaces. */
 const bomb = (() => {
   const body = gzipSync(Buffer.alloc(64 * 2 ** 20, ' '))
   return Buffer.concat([
@@ -172,7 +172,7 @@ async function one(isFirst: boolean): Promise<void> {
 async function again(isFirst: boolean): Promise<never> {
   for (let first = isFirst; ; first = false) {
     await one(first)
-    // Those that are slow are no flood.
+    // Slow requests are not a flood.
     await wait(kind === 'slow readers' ? 1_000 : 50)
   }
 }
@@ -182,7 +182,7 @@ process.on('message', () => process.send?.({ seen, longestMs }))
 process.on('disconnect', () => process.exit())
 for (let i = 0; i < connections; i++) {
   void again(true)
-  // As many at once as a listener's backlog takes.
+  // As many at once as fit into a listener's backlog.
   while (i - opened > 200) await wait(5)
 }
 while (opened < connections) await wait(10)
