@@ -1,35 +1,39 @@
-# Why each line is as it is, with figures: docs/containers.md.
+# The reason for each line, with figures: docs/containers.md.
 
 # Renovate adds the digest: a tag can move, a digest cannot.
 ARG BASE=docker.io/library/node:24.21.0-bookworm-slim
 
-# On the builder's own platform, whatever platform the image is for: only JavaScript is made here, so no emulation is needed.
+# On the builder's own platform, whatever the image's platform: this stage only makes JavaScript, so
+# it needs no emulation.
 FROM --platform=$BUILDPLATFORM ${BASE} AS build
 WORKDIR /src
 COPY .npmrc package.json package-lock.json ./
-# No package's install script is needed: the base has Node, and ONNX Runtime's would download CUDA.
+# No package's install script is needed: the base has Node, and ONNX Runtime's script would download
+# CUDA.
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts
 COPY . .
 RUN node scripts/build.mjs
-# amd64 or arm64, set by the builder; ONNX Runtime's package brings the files of both.
+# amd64 or arm64, set by the builder; ONNX Runtime's package contains the files of both.
 ARG TARGETARCH
 RUN node scripts/production-tree.mjs /app "$TARGETARCH"
 
-# Docker need not be told; buildah 1.28 otherwise takes the base for the stage above, of the wrong architecture.
+# Docker infers the platform; buildah 1.28 would take the base of the stage above, of the wrong
+# architecture.
 # hadolint ignore=DL3065
 FROM --platform=$TARGETPLATFORM ${BASE}
 ENV NODE_ENV=production
 WORKDIR /app
-# What changes least comes first: a release of the function is a layer of 4 MB, 1 MB on the way.
+# Rarely changed files come first: a release of the function is a layer of 4 MB, 1 MB compressed.
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/models models
 COPY --from=build /app/LICENSE /app/package.json ./
 COPY --from=build /app/build build
-# A number, or a pod with runAsNonRoot refuses to start it; nobody's on any host. It owns no file in the image.
+# A number: pods with runAsNonRoot refuse a name. No host assigns it, and it owns no file in the
+# image.
 USER 10001:10001
 EXPOSE 8080
-# No shell in between, so that TERM reaches Node. KServe's predictor: the argument build/predictor.js.
-# The size keeps memory from growing with use (docs/performance.md).
+# No shell in between, so that TERM reaches Node. For KServe's predictor, pass build/predictor.js as
+# the argument. The size keeps memory from growing with use (docs/performance.md).
 ENTRYPOINT ["node", "--max-semi-space-size=16"]
 CMD ["build/main.js"]
 

@@ -1,7 +1,7 @@
 /*
- * Logs each event that it gets as one line, and counts losses. It is the dead letter sink: all that
- * reaches it was lost. With --replies it stands where replies go until there is something better to
- * do with them. Part of the same image: `node build/consumer.js`.
+ * Logs each event that it receives as one line, and counts losses. It is the dead letter sink:
+ * every event it receives was lost. With --replies it receives the replies until a real consumer
+ * replaces it. Part of the same image: `node build/consumer.js`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,9 +17,12 @@ import { BadRequest } from '../function/protocol/errors.ts'
 import { createLog } from '../function/telemetry/log.ts'
 import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
-/** As much of an event's data as a log line is for. */
+/** The most of an event's data that a log line shows. */
 const SHOWN_BYTES = 1024
-/** More of an event whose data stands within it, or of a batch, is not read: a pod of 128 MiB takes 20 of these at once. */
+/**
+ * The most that is read of a structured event or a batch: a pod of 128 MiB takes 20 of these at
+ * once.
+ */
 const READ_BYTES = 2 ** 20
 /** The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502. */
 const KEEP_ALIVE_MS = 95_000
@@ -42,7 +45,7 @@ const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, async (request,
     for (const { event, bytes } of await readEvents(request)) tell(event, bytes)
     response.writeHead(204).end()
   } catch (error) {
-    // The sender hung up in the middle: it will send the event again.
+    // The sender hung up mid-request: it will send the event again.
     if (!(error instanceof BadRequest)) {
       response.destroy()
       return
@@ -77,13 +80,13 @@ function readArguments([argument, ...more]: readonly string[]): boolean {
 
 interface Received {
   readonly event: CloudEvent
-  /** Of the data, or of the whole body where data is part of it. */
+  /** Size of the data, or of the whole body when it contains the data. */
   readonly bytes: number
 }
 
 /**
- * What was lost for being too large must not be too large here: of data beside the attributes the beginning is enough, and what is too
- * long to be read whole is told by its beginning.
+ * Accepts events of any size, because some were lost for their size: of data beside the attributes
+ * it keeps the beginning, and a body too long to read is described by its beginning.
  * @throws {BadRequest} when the request carries no events
  */
 async function readEvents(request: IncomingMessage): Promise<Received[]> {
@@ -109,7 +112,7 @@ async function readEvents(request: IncomingMessage): Promise<Received[]> {
   return events.map(event => ({ event, bytes }))
 }
 
-/** @returns the first `most` bytes, and how many there were */
+/** @returns the first `most` bytes, and the total number */
 async function readBody(
   request: IncomingMessage,
   most: number,
@@ -125,8 +128,8 @@ async function readBody(
 
 /**
  * The attributes that a Broker adds to an event that it gives up (Knative Eventing 1.22,
- * pkg/kncloudevents/attributes). It adds none where there was no answer to report: a timeout, a
- * refused connection, a pod that cannot start, or a 2xx whose body is no event.
+ * pkg/kncloudevents/attributes). It adds none when there was no answer to report: a timeout, a
+ * refused connection, a pod that cannot start, or a 2xx whose body is not an event.
  */
 function tell({ attributes, data }: CloudEvent, bytes: number): void {
   const {
@@ -149,13 +152,13 @@ function tell({ attributes, data }: CloudEvent, bytes: number): void {
   log.warn({ ...shown, destination, status, why, arrived }, 'lost')
 }
 
-/** @param status -1 where there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
+/** @param status -1 when there was no answer (Knative Eventing 1.22, pkg/kncloudevents/retries) */
 function lossOf(status: number | undefined): 'refused' | 'exhausted' | 'no_answer' {
   if (status === undefined || !(status >= 100)) return 'no_answer'
   return status >= 500 || RETRIED.has(status) ? 'exhausted' : 'refused'
 }
 
-/** Statuses below 500 after which a Broker tries again. */
+/** Statuses below 500 after which a Broker retries. */
 const RETRIED: ReadonlySet<number> = new Set([404, 408, 409, 429])
 
 const NO_REASON = {

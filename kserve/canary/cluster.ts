@@ -25,7 +25,7 @@ export class ClusterError extends Error {
 const TIMEOUT_MS = 10_000
 /** Between the end of one watch and the next. */
 const PAUSE_MS = 1_000
-/** The client's default where it finds no configuration. */
+/** The client's default when it finds no configuration. */
 const NO_CLUSTER = 'http://localhost:8080'
 const MERGE_PATCH = 'application/merge-patch+json'
 /** The API server refuses a longer one. */
@@ -55,7 +55,7 @@ export interface Target {
   readonly context: string | undefined
 }
 
-/** What an Event says about the object. */
+/** An Event about the object. */
 export interface EventOf {
   readonly type: 'Normal' | 'Warning'
   readonly reason: string
@@ -64,7 +64,7 @@ export interface EventOf {
 
 /**
  * Reads $KUBECONFIG or ~/.kube/config; without either, the pod's service account.
- * @throws {ClusterError} where no cluster is configured
+ * @throws {ClusterError} when no cluster is configured
  */
 export function connect({ resource, name, namespace, context }: Target): Cluster {
   const config = new KubeConfig()
@@ -123,7 +123,7 @@ export class Cluster {
 
   /**
    * Changes the object as it was read.
-   * @returns false where somebody has changed it since: nothing was written then
+   * @returns false when somebody has changed it since: nothing was written then
    * @throws {ClusterError}
    */
   patch(read: KubernetesObject, change: object): Promise<boolean> {
@@ -198,7 +198,7 @@ export class Cluster {
   }
 }
 
-/** A rejection handler that says what was being done. */
+/** A rejection handler that names the failed step. */
 const failed = (doing: string) => (error: unknown) => {
   if (!(error instanceof ApiException)) {
     const { message, cause } = error as Error

@@ -31,7 +31,7 @@ export interface Check {
   readonly old: string
   readonly new: string
   readonly test: string
-  /** The size of the difference, which must matter besides having a small p. */
+  /** The size of the difference, which must be large enough, in addition to a small p. */
   readonly effect: string
   readonly p: number | undefined
   readonly verdict: Verdict

@@ -7,7 +7,7 @@ export interface Plan {
   /** A step's least duration, and the time between two looks, in seconds. */
   readonly hold: number
   readonly every: number
-  /** After so many seconds too little to judge by is an error. */
+  /** After this many seconds, too little data is an error. */
   readonly patience: number
   /** Whether a new revision at 0 % starts. */
   readonly start: boolean
@@ -24,12 +24,12 @@ export interface Decision {
     | 'idle'
     | 'unrouted'
     | 'stalled'
-  /** The percent to set; undefined where nothing changes. */
+  /** The percent to set; undefined when nothing changes. */
   readonly to?: number
   readonly reason: string
 }
 
-/** One interim analysis of a step, at a moment that was fixed when the step began. */
+/** One interim analysis of a step, at a time fixed when the step began. */
 export interface Look {
   /** Counted from 1; 0 before the first look. */
   readonly number: number
@@ -54,16 +54,16 @@ export function lookAt({ since }: Canary, { every }: Plan, now: Date): Look {
 export const spend = (alpha: number, { steps }: Plan, checks: number, look: number) =>
   alpha / steps.length / checks / (look * (look + 1))
 
-/** Controllers and Gateways have carried out a change by then, or something keeps them from it. */
+/** By then, controllers and Gateways have carried out a change, or are blocked. */
 const SETTLED_S = 120
 
-/** To wait, until --patience is over. */
+/** Waits until --patience is over. */
 function patiently(reason: string, { patience }: Plan, { seconds }: Look): Decision {
   if (seconds < patience) return { action: 'wait', reason }
   return { action: 'stalled', reason: `${reason}, ${seconds} s after the last change` }
 }
 
-/** The decision that needs no comparison; undefined where the revisions are to be compared. */
+/** The decision that needs no comparison; undefined when the revisions must be compared. */
 export function beforeLooking(canary: Canary, plan: Plan, look: Look): Decision | undefined {
   const { percent, setBy, untouched, notReady, old, new: fresh } = canary
   // --start does not restart it: a restarted command would repeat the rollout that just failed.
@@ -137,15 +137,15 @@ const NO_DATA =
 const TOO_FEW =
   'likely there is too little traffic for --requests and --patience, or callers reach the pods past the route'
 
-/** Adds likely reasons where waiting has become an error. */
+/** Adds likely reasons when waiting has become an error. */
 const explained = (decision: Decision, reasons: string): Decision =>
   decision.action === 'stalled'
     ? { ...decision, reason: `${decision.reason}: ${reasons}` }
     : decision
 
 /**
- * Whether a revision got less than a tenth of what its percent of all requests is, where that is
- * enough to judge by. Chance does this with a probability below 1e-15, or 1e-100 for 500 requests.
+ * Whether a revision got less than a tenth of its percentage of all requests, when there are enough
+ * to judge by. Chance does this with a probability below 1e-15, or 1e-100 for 500 requests.
  */
 export function misrouted(
   { percent, old, new: fresh }: Canary,

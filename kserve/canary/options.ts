@@ -79,7 +79,7 @@ const parse = (args: readonly string[]) => {
 }
 
 /**
- * @returns undefined where help was asked for
+ * @returns undefined for --help
  * @throws {UsageError} naming the option, its value and what is allowed
  */
 export function readOptions(args: readonly string[]): Options | undefined {

@@ -42,8 +42,8 @@ async function query(url: string, expression: string, at: Date): Promise<Series[
  */
 export async function sample(url: string, series: string, { at, seconds }: Look): Promise<Sample> {
   const ask = (expression: string) => query(url, expression, at)
-  // Differences of scraped counters, pod by pod. increase() extrapolates to the window's ends, but a
-  // statistical test needs requests that happened. A restarted counter counts its larger part only.
+  // Differences of scraped counters, pod by pod. increase() extrapolates to the window's ends, but
+  // a statistical test needs real requests. A restarted counter counts only its larger part.
   const counted = async (metric: string, by: string) => {
     const range = `${metric}{${series}}[${seconds}s]`
     const found = await ask(`sum by (${by}) (max_over_time(${range}) - min_over_time(${range}))`)

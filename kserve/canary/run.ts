@@ -28,7 +28,7 @@ const EXIT = {
 const print = (text: string) => process.stdout.write(`${text}\n`)
 const printError = (text: string) => process.stderr.write(`${text}\n`)
 
-/** The exit code of a decision; undefined while the rollout goes on. */
+/** The exit code of a decision; undefined while the rollout continues. */
 function exitOf({ decision: { action, to }, applied }: Report): number | undefined {
   switch (action) {
     case 'idle':
@@ -51,7 +51,7 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
 }
 
 /**
- * Reads the object, compares its revisions and applies the decision. Starts anew where somebody has
+ * Reads the object, compares its revisions and applies the decision. Starts again when somebody has
  * changed the object meanwhile.
  * @throws {ClusterError | PrometheusError}
  */
@@ -110,7 +110,7 @@ const REASONS = {
   'roll back': 'CanaryRolledBack',
 } as const
 
-/** An Event for a change. The change stays where the Event cannot be written. */
+/** An Event for a change. The change remains when the Event cannot be written. */
 async function writeEvent(
   cluster: Cluster,
   object: KubernetesObject,
@@ -166,7 +166,7 @@ const nextLook = ({ canary, look }: Report, { every }: Options) =>
 
 const clock = (at: Date) => at.toISOString().slice(11, 19)
 
-/** Whether a later attempt may succeed: no answer, or a status that says so. */
+/** Whether a later attempt may succeed: there was no answer, or its status is a temporary error. */
 const isTransient = (error: unknown) =>
   error instanceof PrometheusError ||
   (error instanceof ClusterError &&

@@ -12,7 +12,7 @@ export interface Share {
 export const shareOf = ({ count, of }: Share) => count / of
 
 /**
- * Fisher's exact test, one-sided: the probability of at least `fresh.count` where both shares are
+ * Fisher's exact test, one-sided: the probability of at least `fresh.count` when both shares are
  * equal. It is exact for any counts: the first error in ten thousand requests needs no
  * approximation.
  */
@@ -23,7 +23,7 @@ export function fisher(old: Share, fresh: Share): number {
   if (least === most) return 1
   const start = (x: number) =>
     Math.exp(lnChoose(kind, x) + lnChoose(all - kind, drawn - x) - lnChoose(all, drawn))
-  // Summed away from the mean: the first term is the largest, so no digits are lost.
+  // Sums away from the mean: the first term is the largest, so no digits are lost.
   if (fresh.count > (drawn * kind) / all) {
     let [term, sum] = [start(fresh.count), 0]
     for (let x = fresh.count; x <= most && term > sum * 1e-17; x++) {
@@ -47,7 +47,7 @@ const LEAST_EXPECTED = 5
 /**
  * Pearson's chi-squared test of homogeneity: whether two rows of counts have one distribution.
  * Columns that expect fewer than five in a row are merged.
- * @returns undefined where merging leaves one column, which says nothing
+ * @returns undefined when merging leaves one column, which is no evidence
  */
 export function pearson(
   old: readonly number[],
@@ -133,7 +133,9 @@ function lnGamma(x: number): number {
 /** A Prometheus histogram: cumulative counts by upper bound in seconds, ascending, +Inf last. */
 export type Buckets = readonly (readonly [bound: number, count: number])[]
 
-/** As histogram_quantile: interpolates within a bucket; beyond the last bound, that bound. */
+/**
+ * Like histogram_quantile: interpolates within a bucket; beyond the last bound, returns that bound.
+ */
 export function quantile(q: number, buckets: Buckets): number {
   const all = buckets.at(-1)?.[1] ?? 0
   const rank = q * all

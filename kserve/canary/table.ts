@@ -24,7 +24,7 @@ export function showP(p: number | undefined): string {
   return p >= 0.001 ? p.toFixed(3) : p.toExponential(0)
 }
 
-/** The decision in words. */
+/** The decision as text. */
 export function said({ decision: { action, to, reason }, canary, applied }: Report): string {
   const words = to === undefined ? action : `${action}, ${canary?.percent} % → ${to} %`
   return `${words}: ${reason}${to === undefined || applied ? '' : ' (dry run: nothing was changed)'}`

@@ -70,7 +70,10 @@ interface Split {
 
 type NoCanary = Extract<State, { readonly action: string }>
 
-/** Which Services share the traffic, and how; a rule with one backend, such as a preview, counts not. */
+/**
+ * The Services that share the traffic, and their weights; a rule with one backend, such as a
+ * preview, is ignored.
+ */
 function splitOf({ spec }: KubernetesObject): Split | NoCanary {
   const [first, ...others]: KubernetesObject[] = (spec.rules ?? []).filter(isSplit)
   if (first === undefined)
@@ -112,8 +115,8 @@ async function readDeployments(
 }
 
 /**
- * A changed pod template is another version, which is not in the route: its counts, too, begin anew,
- * and a rollback before it was of another version.
+ * A changed pod template is another version, which the route does not show: its counts start again,
+ * and an earlier rollback was of another version.
  */
 function sinceTemplates(
   set: NonNullable<ReturnType<typeof history>>,
@@ -125,7 +128,7 @@ function sinceTemplates(
   return { ...set, since: new Date(last), untouched: false }
 }
 
-/** Why a Gateway does not send traffic by the present weights; undefined where each does. */
+/** Why a Gateway does not use the current weights; undefined when all do. */
 function unroutedBy({ spec, status, metadata }: KubernetesObject): string | undefined {
   const parentRefs: KubernetesObject[] = spec.parentRefs ?? []
   if (parentRefs.length === 0) return 'the HTTPRoute has no parentRefs, so no Gateway reads it'

@@ -75,8 +75,8 @@ const revision = ({ metadata }: KubernetesObject, name: string): Revision => ({
 })
 
 /**
- * Knative's own word on where its route sends traffic. Less than the percent is no fault: Knative
- * moves traffic slowly where it is told to (serving.knative.dev/rollout-duration).
+ * The state of Knative's route. Less than the percentage is no fault: Knative can be set to move
+ * traffic slowly (serving.knative.dev/rollout-duration).
  */
 export function unroutedIn(
   traffic: readonly KubernetesObject[] | undefined,

@@ -40,7 +40,7 @@ export const kserveKnative: Mode = {
     }
   },
 
-  // Its absence is what promotes.
+  // Removing it promotes.
   patch: (_, percent) => ({
     spec: { predictor: { canaryTrafficPercent: percent === 100 ? null : percent } },
   }),

@@ -10,7 +10,7 @@ import {
 } from './state.ts'
 
 /**
- * KServe in Standard mode: `spec.canary`, a Deployment of its own and weights of the Gateway API.
+ * KServe in Standard mode: `spec.canary`, a separate Deployment and weights of the Gateway API.
  * KServe 0.20 reads `trafficPercent` for the status alone: its HTTPRoute keeps one backendRef.
  */
 export const kserveStandard: Mode = {

@@ -11,7 +11,7 @@ const KSERVE: Readonly<Record<string, Mode>> = {
   Standard: kserveStandard,
 }
 
-/** How an object splits traffic; undefined where it does not say. */
+/** How an object splits traffic; undefined when it does not say. */
 export function modeOf({ kind, status, metadata }: KubernetesObject): Mode | undefined {
   if (kind === RESOURCES.service.kind) return knative
   if (kind === RESOURCES.httproute.kind) return httpRoute

@@ -33,7 +33,7 @@ export type State =
   | { readonly action: 'idle' | 'wait' | 'stand'; readonly reason: string }
 
 /**
- * Reads another object of the same namespace; undefined where there is none.
+ * Reads another object of the same namespace; undefined when there is none.
  * @throws {ClusterError}
  */
 export type Find = (resource: Resource, name: string) => Promise<KubernetesObject | undefined>
@@ -69,7 +69,9 @@ export const RESOURCES = {
   },
 } as const satisfies Record<string, Resource>
 
-/** The API server records changes under this name, with their time. There is no other memory. */
+/**
+ * The API server records changes under this name, with their time. The canary keeps no other state.
+ */
 export const FIELD_MANAGER = 'onnx-function-canary'
 
 /**
@@ -92,7 +94,7 @@ export function history(
   }
 }
 
-/** When a field was changed last, as far as metadata.managedFields tells. */
+/** When a field was last changed, if metadata.managedFields records it. */
 export function changedAt(
   { metadata }: KubernetesObject,
   path: readonly string[],

@@ -34,7 +34,7 @@ export class ApiServer {
   fault: (method: string, path: string) => Fault | undefined = () => undefined
   /** Runs before a patch is compared, as a faster writer. */
   beforePatch: () => void = () => {}
-  /** Other objects that controllers make of this one, by path; they can be read only. */
+  /** Other objects that controllers create for this one, by path; read-only. */
   beside: (object: KubernetesObject) => Readonly<Record<string, KubernetesObject>> = () => ({})
   /** The controller: runs after each change. */
   reconcile: (object: KubernetesObject) => void = () => {}

@@ -9,7 +9,7 @@ export interface Running {
   /** Its output so far. */
   readonly out: () => string
   readonly err: () => string
-  /** Resolves with its exit code; null where a signal ended it. */
+  /** Resolves with its exit code; null when a signal ended it. */
   readonly exit: Promise<number | null>
 }
 
@@ -38,7 +38,7 @@ export function startCanary(kubeconfig: string, args: readonly string[]): Runnin
   }
 }
 
-/** The same, to its end. */
+/** Runs it to its end. */
 export async function runCanary(kubeconfig: string, args: readonly string[]) {
   const { exit, out, err } = startCanary(kubeconfig, args)
   return { code: await exit, out: out(), err: err() }

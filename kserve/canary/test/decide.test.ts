@@ -179,7 +179,7 @@ test('a new version that has too little to judge by for as long as --patience is
     assert.match(said, reason)
   }
   assert.match(decided(of(0), of(0), late).reason, /Prometheus has nothing .*: likely nobody asks/)
-  // What is known to be worse is rolled back, however late.
+  // A revision known to be worse is rolled back, however late.
   assert.equal(decided(of(1000, { errors: 0.1 }), GOOD, late).action, 'roll back')
 })
 
@@ -310,7 +310,7 @@ describe('a revision that got less than a tenth of its percent', () => {
     [18_000, 0, 'iris-00002 got 0 of 18000 requests, not 25 %'],
     [18_000, 449, 'iris-00002 got 449 of 18449 requests, not 25 %'],
     [0, 700, 'iris-00001 got 0 of 700 requests, not 75 %'],
-    // Too little to tell, a tenth and more, and enough to judge by.
+    // Too little to judge by, at least a tenth, and enough.
     [1400, 0, undefined],
     [3000, 100, undefined],
     [1e6, 500, undefined],
@@ -363,7 +363,7 @@ function firstAlarm(
     const spent = spend(alpha, plan, CHECKS_WITH_P, look)
     const limits = { requests: 100, drift: 0, alpha: spent }
     const checks = compare(sampleOf(counts.old), sampleOf(counts.new), limits)
-    // The p-value alone, without the difference that must matter.
+    // Only the p-value, without the required difference.
     if (checks.some(({ p, test }) => p !== undefined && test !== '–' && p < spent)) return look
   }
   return undefined

@@ -5,7 +5,8 @@ import { runCanary } from './command.ts'
 import { canaryAt, FINE, KSERVE, prometheus, until, unusedAddress, WATCH } from './harness.ts'
 
 /*
- * Faults of the API server and of Prometheus: each is named, and nothing is changed without either.
+ * Faults of the API server and of Prometheus: each is reported, and nothing changes while either is
+ * missing.
  */
 
 const FAULTS: Readonly<Record<string, { fault: Fault; of?: string; says: RegExp }>> = {
@@ -89,7 +90,7 @@ describe('a watch', () => {
 
   test('from a version that is Gone (410) reads the object again', async t => {
     const { api, run } = await canaryAt(10, t)
-    // Between the reading and the watch.
+    // Between the read and the watch.
     api.fault = (_, path) => {
       if (path.includes('watch=true')) {
         api.fault = () => undefined

@@ -63,13 +63,13 @@ const HOUR_AGO = new Date(Date.now() - 3_600_000)
 export interface Canary {
   readonly api: ApiServer
   readonly percent: () => number | undefined
-  /** Starts the command about the object. */
+  /** Starts the command for the object. */
   readonly start: (args: readonly string[]) => Running
-  /** The same, to its end. */
+  /** Runs it to its end. */
   readonly run: (args: readonly string[]) => ReturnType<typeof runCanary>
 }
 
-/** A canary at this percent, set an hour ago or at `since`; it goes when the test ends. */
+/** A canary at this percent, set an hour ago or at `since`; removed when the test ends. */
 export async function canaryAt(
   percent: number,
   t: TestContext,
@@ -103,7 +103,7 @@ export async function unusedAddress(): Promise<string> {
 
 const PATIENCE_MS = 10_000
 
-/** @throws {Error} naming what did not happen within ten seconds */
+/** @throws {Error} naming the condition that was not met within ten seconds */
 export async function until(what: string, isSo: () => boolean): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   while (!isSo()) {

@@ -4,7 +4,9 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, until } from './harness.ts'
 import { deploymentOf, deployments, ROLLOUTS } from './objects.ts'
 
-/* What is special to an HTTPRoute: Deployments that the route does not hold, weights, Gateways. */
+/*
+ * Cases specific to an HTTPRoute: Deployments that the route does not contain, weights, Gateways.
+ */
 
 const rollout = ROLLOUTS['an HTTPRoute']
 const at = (percent: number, t: TestContext) => canaryAt(percent, t, { rollout })

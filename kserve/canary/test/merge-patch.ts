@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { KubernetesObject } from '../rollout/state.ts'
 
-/* What the API server does to fields: merge patches, and whose each field is (FieldsV1). */
+/* The API server's treatment of fields: merge patches, and each field's owner (FieldsV1). */
 
 const isMap = (value: unknown): value is Record<string, KubernetesObject> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -2,8 +2,8 @@ import type { KubernetesObject } from '../rollout/state.ts'
 import { ApiServer, type Plural } from './api-server.ts'
 
 /**
- * A canary in each mode, and the part of its controllers that this needs: Knative 1.23, KServe 0.20
- * (in Standard mode what comes after it, which sets weights: kserve/kserve#5912), Gateway API 1.5.
+ * A canary in each mode, and the necessary part of its controllers: Knative 1.23, KServe 0.20 (in
+ * Standard mode its successor, which sets weights: kserve/kserve#5912), Gateway API 1.5.
  */
 export interface Rollout {
   readonly plural: Plural
@@ -16,7 +16,7 @@ export interface Rollout {
   readonly beside?: ApiServer['beside']
   /** The new revision has no ready pod. */
   readonly makeUnready: (api: ApiServer) => void
-  /** The route does not get the percent. */
+  /** The route does not carry the percent. */
   readonly unroute: (api: ApiServer) => void
   /** PromQL matchers of the new revision's series. */
   readonly newSeries: string
@@ -190,7 +190,7 @@ const KNATIVE: Rollout = {
   newSeries: 'namespace="iris",service="iris-classifier",revision="iris-classifier-v2-0-0"',
 }
 
-/** A Deployment, all of whose pods are of its template. */
+/** A Deployment with all pods of its template. */
 export const deploymentOf = (name: string, status: object = {}, templateSet = '2026-01-01') => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
@@ -224,7 +224,7 @@ export const deployments =
     [pathOf(namespace, 'deployments', 'iris-classifier-v2-0-0')]: ofNew,
   })
 
-/** What a Gateway says of a route that it serves, or does not. */
+/** A Gateway's status for a route that it serves, or does not. */
 const parentStatus = (observedGeneration: number, accepted = 'True') => [
   {
     parentRef: { name: 'public', namespace: 'gateways' },

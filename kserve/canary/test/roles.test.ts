@@ -6,7 +6,7 @@ import { loadAllYaml } from '@kubernetes/client-node'
 import { canaryAt } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
-/* That the CronJobs' roles allow all that a run asks the API server for, and nothing that none asks. */
+/* The CronJobs' roles grant every permission that a run needs, and no other. */
 
 interface Rule {
   readonly apiGroups: readonly string[]

@@ -1,4 +1,4 @@
 import fc from 'fast-check'
 
-/** Each run has the same cases; `SEED=2 npm test` has others. */
+/** The same cases at each run; `SEED=2 npm test` tries others. */
 fc.configureGlobal({ seed: Number(process.env.SEED ?? 1) })

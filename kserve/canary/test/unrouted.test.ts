@@ -4,9 +4,12 @@ import { writesTo } from './api-server.ts'
 import { canaryAt, FINE, prometheus } from './harness.ts'
 import { ROLLOUTS } from './objects.ts'
 
-/* What keeps a canary from its traffic: it ends with a code of its own instead of waiting for ever. */
+/*
+ * Faults that keep traffic from a canary: it exits with a specific code instead of waiting for
+ * ever.
+ */
 
-/** How each mode says that the route does not carry the percent. */
+/** How each mode reports that the route does not carry the percent. */
 const UNROUTED: Readonly<Record<keyof typeof ROLLOUTS, RegExp>> = {
   'KServe in Knative mode':
     /unrouted: status.components.predictor.traffic gives iris-classifier-predictor-00002 nothing/,
