@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn (uvloop, httptools), as such a server is most often written by hand: a checked body, one run, a dict."""
+"""FastAPI on uvicorn (uvloop, httptools), the usual hand-written server: a validated body, one run, a dict."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The KServe Python SDK's custom predictor; with gRPC where GRPC_PORT says so, and without its log lines for each request, which would only make it slower."""
+"""The KServe Python SDK's custom predictor; with gRPC if GRPC_PORT is set, and without its log line per request, which would slow it down."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import uvicorn
 
 
 class LoopbackConfig(uvicorn.Config):
-    """The SDK listens on all interfaces and offers no other; a benchmark has no business there."""
+    """The SDK listens on all interfaces and has no option for it; a benchmark needs only the loopback."""
 
     def __init__(self, app, **options):
         super().__init__(app, **{**options, "host": "127.0.0.1"})

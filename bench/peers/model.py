@@ -1,4 +1,4 @@
-"""The shipped iris classifier, run as a Python server's author would: ONNX Runtime, one thread, one run a request."""
+"""The shipped iris classifier, as in a typical Python server: ONNX Runtime, one thread, one run per request."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""PyTriton: the Triton server in front of a Python function. It joins requests that wait, as it is made for."""
+"""PyTriton: the Triton server in front of a Python function. It joins waiting requests, by design."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What a client saw, as JSON on standard output: a value, or the client's own error."""
+"""Writes a client's results as JSON to standard output: a value, or the client's own error."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ class Observations(dict):
 
 
 def plain(value):
-    """As JSON can say it: integers beyond 2^53 as text."""
+    """Converts to JSON: integers beyond 2^53 become text."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, dict):
