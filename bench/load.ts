@@ -59,15 +59,9 @@ export type Dial = (to: net.TcpNetConnectOpts) => net.Socket
 
 /** One keep-alive connection that has one request in flight at a time. */
 function connect(port: number, listener: Listener, dial: Dial = net.connect): Connection {
-  /**
-   * Length of the latest answer. The next one usually has the same length, so its head need not be
-   * read.
-   */
+  /** Length of the latest answer. The next one usually has it too, so its head is not read. */
   let usual = -1
-  /**
-   * State of the answer being read: its head while that is incomplete, its status, and the bytes
-   * still to come.
-   */
+  /** The answer being read: its head while incomplete, its status, and the bytes to come. */
   let head: Buffer | undefined
   let status = 0
   let left = 0

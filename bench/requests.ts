@@ -143,10 +143,7 @@ export function binaryRows(rows: number, outputs?: readonly string[]): Target {
   return target(verify, headers, json, tensor)
 }
 
-/**
- * JSON of this many bytes, or a few less: rows of the same flower. The answer is binary; as JSON it
- * would exceed the limit.
- */
+/** JSON of about this many bytes: rows of one flower. The answer is binary, within the limit. */
 export function jsonOfSize(bytes: number): Target {
   const row = `${SETOSA.join()},`
   const wrap = (rows: number, data: string) =>

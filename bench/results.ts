@@ -1,10 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/**
- * The result of a benchmark run: the raw figures of every round, from which every ratio is
- * computed.
- */
+/** The result of a run: the raw figures of every round, from which ratios are computed. */
 export interface Results {
   readonly workloads: Readonly<Record<string, WorkloadResult>>
 }

@@ -49,10 +49,7 @@ export interface Subject {
 }
 
 const node = (file: string) => [process.execPath, file]
-/**
- * Compiled to JavaScript, as ours is: a start must not include stripping TypeScript. Made by {@link
- * buildFloors}.
- */
+/** JavaScript, as ours is: a start must not strip TypeScript. Made by {@link buildFloors}. */
 const floor = (name: string) => node(`bench/build/${name}.js`)
 
 export const buildFloors = () =>
@@ -150,10 +147,7 @@ export const FURNACE: readonly Subject[] = [
   native('furnace-server, no batches', 'furnace', { FURNACE_BATCH: '1' }),
 ]
 
-/**
- * Servers run on the first core, the load on the second; undefined without taskset or with only one
- * core.
- */
+/** Servers get the first core, the load the second; undefined without taskset or a second core. */
 export const cores = availableParallelism() > 1 && hasTaskset() ? { server: 0, load: 1 } : undefined
 
 function hasTaskset(): boolean {

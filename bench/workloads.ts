@@ -30,10 +30,7 @@ export interface Workload {
   readonly metrics: readonly Metric[]
   /** The first contender is the reference. */
   readonly contenders: readonly Contender[]
-  /**
-   * For a workload whose round is one event (a start) instead of a time: the number of rounds, by
-   * thoroughness of the run.
-   */
+  /** When a round is one event (a start) instead of a time: the number of rounds. */
   readonly rounds?: Rounds
   /** Only with --full. */
   readonly full?: true
@@ -46,10 +43,7 @@ interface Rounds {
 
 export interface Contender {
   readonly name: string
-  /**
-   * Runs during all rounds, shared by contenders that name the same; absent when `measure` starts
-   * its own.
-   */
+  /** Runs during all rounds, shared by contenders; absent when `measure` starts its own. */
   readonly subject?: Subject
   /** Its first request, if not the usual one. */
   readonly first?: Target
@@ -79,10 +73,7 @@ const PEAK = { name: 'peak RSS', unit: 'MiB', better: 'less' } as const
 const LAG = { name: 'load’s own lag p99', unit: 'ms', better: 'less' } as const
 const START = { name: 'start to first 200', unit: 'ms', better: 'less' } as const
 
-/**
- * Requests in sequence on this many connections. `CPU/request` is the server's user and system
- * time, over all its threads.
- */
+/** Requests in sequence on this many connections. `CPU/request` is user and system time. */
 function underLoad(
   subject: Subject,
   target: Target,
@@ -183,10 +174,7 @@ const MANY_ROWS = 1_024
 /** At most the rows that may wait by default (MAX_QUEUE_ROWS). */
 const ROWS_CONNECTIONS = 4
 
-/**
- * 1,024 rows per request: `rows/s` beside a loop of runs of 1,024 rows in its own process, without
- * a server.
- */
+/** 1,024 rows per request: `rows/s` beside a loop of such runs in a process without a server. */
 function rows(kind: 'json' | 'binary', others: readonly Subject[], prefix = ''): Workload {
   const target = kind === 'json' ? jsonRows(MANY_ROWS) : binaryRows(MANY_ROWS)
   const served = (subject: Subject): Contender => {
@@ -372,10 +360,7 @@ function slow(ms: 50 | 500): Workload {
   }
 }
 
-/**
- * From before the process exists to its first 200 to an inference request, which is sent every
- * millisecond. A round is a start.
- */
+/** From before the process exists to its first 200 to an inference request. A round is a start. */
 const starts = (others: readonly Subject[], prefix = '', usual = 30): Workload => ({
   name: `${prefix}start`,
   title: 'Start, from creating the process to the first 200 on an inference',
@@ -398,10 +383,7 @@ const settled = async ({ residentMiB }: Running) => {
   return residentMiB()
 }
 
-/**
- * Resident memory of a process after its start, then after this many requests on 16 connections. A
- * round is a process.
- */
+/** Resident memory of a process at its start and after requests. A round is a process. */
 function memory(
   others: readonly Subject[],
   counts: readonly number[],

@@ -57,10 +57,7 @@ export function saysWhy({ body }: Reply): boolean {
   }
 }
 
-/**
- * Checks for a refusal in the protocol's form: an HTTP error status and a JSON object with the
- * reason.
- */
+/** Checks for a refusal in the protocol's form: an error status and a JSON error message. */
 export function assertError(reply: Reply): void {
   assertFailed(reply)
   assert.ok(saysWhy(reply), `no {"error"}: ${show(reply)}`)

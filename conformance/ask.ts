@@ -26,10 +26,7 @@ export interface Asked extends Point {
   readonly group: string
 }
 
-/**
- * Points whose name or group matches one of the globs, in which only `*` is special; all points
- * without globs.
- */
+/** Points whose name or group matches a glob (only `*` is special); all points without globs. */
 export function choosePoints(globs: readonly string[] = [], of: Groups = groups): readonly Asked[] {
   const patterns = globs.map(
     glob =>

@@ -4,10 +4,7 @@ import type { Value } from './point.ts'
 export interface DatatypeRow {
   /** Bytes per element; 0 for BYTES. */
   readonly bytes: number
-  /**
-   * Values worth sending: those that are easily lost; for integers, first the least and the
-   * greatest.
-   */
+  /** Values that are easily lost; for integers, first the least and the greatest. */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void
@@ -51,10 +48,7 @@ export const rowOf = (datatype: string): DatatypeRow => {
   return row
 }
 
-/**
- * Values that any JSON parser keeps: no integers beyond 2^53, no −0, no denormal or non-finite
- * numbers.
- */
+/** Values that any JSON parser keeps: nothing beyond 2^53, no −0, denormals or infinities. */
 export const plainValues = (datatype: string): readonly Value[] =>
   rowOf(datatype).values.filter(value => isPlain(datatype, value))
 

@@ -9,10 +9,7 @@ export interface Mistake {
   /** The mistake, as the beginning of "… is refused". */
   readonly mistake: string
   readonly source: string
-  /**
-   * `required`: no right answer is possible. `stricter`: the specification lets a server guess the
-   * meaning, or is silent.
-   */
+  /** `required`: no right answer exists. `stricter`: a server may guess the meaning. */
   readonly level: Point['level']
   readonly notApplicable?: Applicable
   readonly send: (target: Target) => Promise<Reply>

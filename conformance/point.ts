@@ -29,10 +29,7 @@ export interface Target {
   readonly model: string
   /** The version that the server chooses by default, if the model has versions. */
   readonly version: string | undefined
-  /**
-   * The model's inputs and outputs from the metadata; if it lists none, from the example and its
-   * answer.
-   */
+  /** The model's inputs and outputs, from the metadata or else from the example and its answer. */
   readonly metadata: {
     readonly inputs: readonly JsonTensor[]
     readonly outputs: readonly JsonTensor[]
@@ -44,19 +41,14 @@ export interface Target {
   /** Whether the example always gets the same outputs; found by trying. */
   readonly deterministic: boolean
   /**
-   * Whether each output of the example has as many rows as its inputs, and all first dimensions are
-   * variable; found by trying.
+   * Whether the example's outputs have as many rows as its inputs, all variable; found by trying.
    */
   readonly rows: boolean
   /**
-   * Whether the model has one input and one output equal to it, so that values can be compared;
-   * found by trying.
+   * Whether the one output equals the one input, so that values can be compared; found by trying.
    */
   readonly echoes: boolean
-  /**
-   * Inputs that fit the metadata, but on which the model fails or gives values that JSON cannot
-   * express, if known.
-   */
+  /** Valid inputs on which the model fails, or gives values that JSON cannot express, if known. */
   readonly failing?: readonly (readonly Tensor[])[]
   /** Inputs that each fit the metadata, but not each other, if known. */
   readonly mismatched?: readonly (readonly Tensor[])[]

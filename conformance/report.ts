@@ -125,10 +125,7 @@ export const jsonOf = (subject: Subject, target: Target, results: readonly Resul
     2,
   )}\n`
 
-/**
- * For tools that show test results; failed stricter points are failures there too, in separate
- * suites.
- */
+/** For test viewers; failed stricter points are failures there too, in separate suites. */
 export function junitOf({ url, model }: Subject, results: readonly Result[]): string {
   const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(
     suite => {

@@ -19,10 +19,7 @@ import { createDeadLetterMetrics } from '../function/telemetry/metrics.ts'
 
 /** The most of an event's data that a log line shows. */
 const SHOWN_BYTES = 1024
-/**
- * The most that is read of a structured event or a batch: a pod of 128 MiB takes 20 of these at
- * once.
- */
+/** The most that is read of a structured event or batch: 20 of these fit into a pod of 128 MiB. */
 const READ_BYTES = 2 ** 20
 /** The queue-proxy keeps idle connections for 90 s; closing first would turn its next request into a 502. */
 const KEEP_ALIVE_MS = 95_000

@@ -78,10 +78,7 @@ function loadBuiltinsAtFirstUse(build) {
   }))
 }
 
-/**
- * Part of each file of the build. @returns an object that loads each export at its first use, and
- * keeps it
- */
+/** Part of each file of the build. @returns an object that loads each export at its first use */
 function builtin(name) {
   const get = (_, key, importer) => {
     const value = process.getBuiltinModule(name)[key]

@@ -34,10 +34,7 @@ const jsonHasNoWord = ({ datatype, data }: WrittenTensor) =>
 /** ONNX Runtime for Node loses bytes that are not UTF-8, so such an answer is refused in either form. */
 const isLost = (tensor: WrittenTensor) => tensor.datatype === 'BYTES' && tensor.data === undefined
 
-/**
- * The same shapes with numbers of other magnitudes; for other datatypes, the elements in another
- * order.
- */
+/** The same shapes with other magnitudes; for other datatypes, the elements in another order. */
 const hostile = (inputs: readonly WrittenTensor[]): WrittenTensor[][] =>
   [
     [3e6, -3e6, 1e30, 0],

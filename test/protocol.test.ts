@@ -25,8 +25,7 @@ const POINTS_ABOUT_TENSORS = [
 ]
 
 /**
- * Points that depend on a datatype, a shape or the number of tensors, run on each model that
- * differs in one.
+ * Points that depend on datatypes, shapes or the number of tensors, for each model that differs.
  */
 const ABOUT_TENSORS = ['shapes', 'data', 'datatypes', 'binary', 'outputs']
 

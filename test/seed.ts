@@ -1,9 +1,6 @@
 import fc from 'fast-check'
 
-/**
- * 1 runs every example of a property; `npm test` runs a tenth of them, CI all, and each night ten
- * times as many.
- */
+/** 1 runs every example of a property; `npm test` a tenth, CI all, each night ten times as many. */
 const SHARE = Number(process.env.RUNS ?? 0.1)
 
 /** How many examples of a property to run. */

@@ -23,10 +23,7 @@ export async function serve(name: string): Promise<{ server: Server; served: Ser
   return { server, served }
 }
 
-/**
- * As a program, it serves the named models, prints their addresses in one line, and exits when its
- * standard input ends.
- */
+/** As a program: serves the named models, prints their addresses, exits when its input ends. */
 if (import.meta.main) {
   const names = process.argv.slice(2)
   const all = await Promise.all(names.map(serve))

@@ -19,10 +19,7 @@ export interface Server {
   /** Set when metrics have their own port. */
   readonly metricsPort: number | undefined
   readonly service: Service
-  /**
-   * Stops listening and waits for requests in flight. @returns whether all were answered in that
-   * time
-   */
+  /** Stops listening and waits for requests in flight. @returns whether all were answered */
   close(timeoutMs: number): Promise<boolean>
   /** Stops listening after this long without a request. */
   closeWhenUnused(ms: number, prepare?: () => Promise<void>): Promise<void>
@@ -52,19 +49,13 @@ export async function predictor(config: Config): Promise<ListenOptions> {
 
 const { PATH, NODE_COMPILE_CACHE } = process.env
 
-/**
- * The parts of this environment that child processes of tests receive; test/preload.ts sets the
- * second.
- */
+/** The parts of this environment that child processes receive; test/preload.ts sets the second. */
 export const INHERITED = {
   ...(PATH !== undefined && { PATH }),
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 }
 
-/**
- * The whole function in this process, on a free port of the loopback; by default with the model
- * loaded.
- */
+/** The whole function in this process, on a free loopback port; by default with a loaded model. */
 export async function startServer(
   env: Record<string, string> = {},
   {

@@ -38,10 +38,7 @@ const MODELS: Readonly<Record<string, Picture>> = {
   '4 bytes, activations of 2 × 48 MB': { ...picture(3, 2048), isOutput: false },
 }
 
-/**
- * Rows of a request: one, and the number that keeps the request small but makes its answer too
- * large.
- */
+/** Rows of a request: one, and a number that makes its answer too large, but not the request. */
 const ROWS = [1, 64]
 
 const rows: string[][] = []

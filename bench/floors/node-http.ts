@@ -1,10 +1,7 @@
 import { createServer } from 'node:http'
 import { infer } from './onnx.ts'
 
-/**
- * Bare `node:http` with ONNX Runtime: the cost of an inference in Node without checks, joining or
- * metrics.
- */
+/** Bare `node:http` with ONNX Runtime: an inference in Node without checks, joining or metrics. */
 createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', chunk => chunks.push(chunk))

@@ -6,10 +6,7 @@ import { encode, frame } from '../../test/grpc/client.ts'
 import { rawRequest } from '../../test/grpc/messages.ts'
 import type { CallBytes } from './streams.ts'
 
-/**
- * How long callers wait, which they also send as their deadline. Callers of the load that finds the
- * peak wait longer.
- */
+/** How long callers wait, which is also their deadline; longer for the load that finds the peak. */
 export const PATIENCE_MS = 1_000
 export const LONG_MS = 30_000
 

@@ -35,10 +35,7 @@ const print = (text: string) => void process.stdout.write(text)
 
 type Kind = 'good' | 'late' | 'refused' | 'broken'
 
-/**
- * The result of an open loop: how each request ended, when it was due, and how long it took after
- * that.
- */
+/** The result of an open loop: each request's end, due time, and time since then. */
 interface Ended {
   readonly kind: Kind
   readonly due: number

@@ -37,10 +37,7 @@ function frame(type: number, flags: number, stream: number, payload: Uint8Array)
   return all
 }
 
-/**
- * Literals without indexing (RFC 7541 section 6.2.2), each shorter than 127 bytes, so that the
- * block is the same for every call.
- */
+/** Literals without indexing (RFC 7541 section 6.2.2), under 127 bytes: the same for every call. */
 function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const literal = (text: string) => Buffer.concat([Buffer.of(text.length), Buffer.from(text)])
   const fields = Object.entries(headers).map(([name, value]) =>

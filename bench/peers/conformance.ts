@@ -36,10 +36,7 @@ interface Conformance {
   readonly report: Report
 }
 
-/**
- * The usual hand-written Python server around ONNX Runtime. FastAPI is no OIP server, only one
- * route.
- */
+/** The usual Python server around ONNX Runtime. FastAPI is no OIP server, only one route. */
 const SUBJECTS: readonly Subject[] = [ours(), ...PEERS.filter(({ name }) => name !== 'FastAPI')]
 
 /** A server that crashes at a point is restarted and asked the remaining points. */

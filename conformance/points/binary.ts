@@ -369,8 +369,7 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
 }))
 
 /**
- * A raw request has no shape: the server can infer one only with at most one variable dimension,
- * and one row at a time.
+ * A raw request has no shape: a server infers one variable dimension at most, one row at a time.
  */
 const raws: Applicable = all(binary, oneInput, notEmpty, target => {
   const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) =>

@@ -53,10 +53,7 @@ const shaped =
 /** The shape with this JSON as its first dimension. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
 
-/**
- * The first input's shape with a variable dimension that makes the element count 0 if 64 bits wrap
- * around.
- */
+/** The first input's shape, with an element count of 0 if 64 bits wrap around. */
 function wrapping(target: Target): InferenceRequest {
   const { shape } = exampleInput(target)
   const at = target.metadata.inputs[0]?.shape.indexOf(-1) as number

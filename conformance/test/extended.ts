@@ -2,10 +2,7 @@ import type { Reply, Send, Sent } from '../connection.ts'
 import { parseJson } from '../json.ts'
 import { isInference, type Json, json } from './wrong-server.ts'
 
-/**
- * Adds extensions that this server lacks, by their documents: a correct server for their points, to
- * be broken by the mutations.
- */
+/** Adds extensions that this server lacks, by their documents: the base of their mutations. */
 export const EXTENSIONS = [
   'binary_tensor_data',
   'classification',

@@ -74,10 +74,7 @@ test('most points about what a request means are asked over gRPC, too', () => {
   assert.ok(asked.length > 100, `${asked.length} points`)
 })
 
-/**
- * Swaps the outcome of each call: a failure becomes an empty success, and a success becomes a
- * failure.
- */
+/** Swaps the outcome of each call: failures become empty successes, successes become failures. */
 const reversed = (reply: CallReply, wanted: 'good' | 'bad'): CallReply => {
   if (wanted === 'good' && reply.status === 0)
     return { ...reply, status: 13, message: 'bent', messages: [] }

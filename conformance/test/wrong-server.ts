@@ -28,10 +28,7 @@ export function keyOf({ body = '', ...rest }: Sent): string {
   return `${JSON.stringify(rest)} ${createHash('sha1').update(body).digest('base64')}`
 }
 
-/**
- * Sends each request once: our server gives the same answer again. Concurrent requests give the
- * same answers as sequential ones.
- */
+/** Sends each request once: our server gives the same answers again, even to concurrent ones. */
 export function remembered(send: Send): Send {
   const answers = new Map<string, Promise<Reply>>()
   return sent => {

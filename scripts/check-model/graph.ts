@@ -13,10 +13,7 @@ import { elementName } from '../../function/inference/onnx-types.ts'
 
 /* Reads an ONNX file's own description: ONNX Runtime reports only the first problem it meets. */
 
-/**
- * An operator that the graph uses, including nested graphs (If, Loop, Scan) and the file's own
- * functions.
- */
+/** An operator of the graph, of nested graphs (If, Loop, Scan) or of the file's own functions. */
 export interface Operator {
   /** `ai.onnx` for ONNX's own operators. */
   readonly domain: string
@@ -26,10 +23,7 @@ export interface Operator {
   readonly count: number
 }
 
-/**
- * A graph input or output, with its type in ONNX's notation: tensor(float),
- * sequence(map(int64,tensor(float))).
- */
+/** A graph input or output, with ONNX's type: tensor(float), sequence(map(int64,tensor(float))). */
 export interface GraphValue {
   readonly name: string
   readonly type: string

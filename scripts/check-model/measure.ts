@@ -67,10 +67,7 @@ export interface Served {
   readonly warmUpMs: number | undefined
   /** A run of one row, or of one request if the model has no rows. */
   readonly oneRowMs: number | undefined
-  /**
-   * Undefined when the model takes no rows or fails on them; in the latter case `rowsFail` says
-   * why.
-   */
+  /** Undefined when the model takes no rows, or fails on them: see `rowsFail`. */
   readonly rows32Ms: number | undefined
   readonly rowsFail: string | undefined
   readonly modelBytes: number
@@ -198,10 +195,7 @@ function readExample({ signature }: Session, { sample }: ModelFolder): readonly 
   }
 }
 
-/**
- * The first run, with all outputs. If it fails, each output is run alone: perhaps only one of them
- * cannot be returned.
- */
+/** The first run, with all outputs. If it fails, each output is run alone to find the cause. */
 async function tryOutputs(
   session: Session,
   example: readonly Tensor[],
@@ -226,8 +220,7 @@ async function tryOutputs(
 }
 
 /**
- * The example's text may be valid by chance, so other values are tried; any other failure of these
- * is ignored.
+ * The example's text may be valid by chance, so other values are tried; other errors are ignored.
  */
 async function notText(
   session: Session,
@@ -261,10 +254,7 @@ async function ask(
   }
 }
 
-/**
- * The example's first row, and that row 32 times; undefined when its inputs differ in their number
- * of rows.
- */
+/** The example's first row, once and 32 times; undefined when its inputs' row counts differ. */
 function rowsOf(example: readonly Tensor[]): [one: Tensor[], many: Tensor[]] | undefined {
   const rows = example[0]?.shape[0] ?? 0
   if (rows === 0 || example.some(({ shape }) => shape[0] !== rows)) return undefined

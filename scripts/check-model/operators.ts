@@ -16,10 +16,7 @@ export const missingOperators = (
     return reason === undefined ? [] : [{ operator, reason }]
   })
 
-/**
- * The newest files that this ONNX Runtime reads. It names the versions when it refuses a newer
- * file.
- */
+/** The newest files that this ONNX Runtime reads, from its refusal of a newer one. */
 export function newestVersions(): Newest {
   const said = (model: Buffer) => whyRefused(model) ?? ''
   const ir = /max supported IR version: (\d+)/.exec(said(oneNodeModel('', 'Identity', 1, FUTURE)))
@@ -58,10 +55,7 @@ function whyRefused(model: Buffer): string | undefined {
   }
 }
 
-/**
- * IR version 8 is from 2021: the node must be refused only for its operator. Field numbers are
- * those of onnx.proto.
- */
+/** IR version 8 is from 2021, so that only the operator is refused. Field numbers: onnx.proto. */
 function oneNodeModel(domain: string, name: string, opset: number, irVersion = 8): Buffer {
   const imported = message(8, [field(1, domain), numberField(2, opset)])
   const node = message(1, [field(2, 'y'), field(4, name), field(7, domain)])

@@ -63,10 +63,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
   [/sample/, 'Give model.json a sample that the model takes'],
 ]
 
-/**
- * By default, onnx writes its newest versions, which are newer than those of a released ONNX
- * Runtime.
- */
+/** onnx writes its newest versions by default, newer than those of a released ONNX Runtime. */
 function versionProblems({ onnx, found: { newest } }: Checked): Problem[] {
   const { irVersion = 0, opsets } = onnx
   const opset = opsets['ai.onnx'] ?? 0

@@ -81,10 +81,7 @@ function binaryCurl(url: string, body: Buffer, jsonLength: number): string | und
   return zeros(url, body, jsonLength, ' --output answer.bin')
 }
 
-/**
- * For zeros that are too many for JSON in a command line: inputs as binary tensor data, the answer
- * as JSON.
- */
+/** For zeros that are too long for a command line: binary inputs, a JSON answer. */
 function zerosCurl(
   url: string,
   example: readonly Tensor[],

@@ -7,10 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 
 const { TARGET, HOST_HEADER, MODEL, WAKE_UPS = '20', SLEEP_SECONDS } = process.env
 
-/**
- * How long until no pod runs: on a cluster, the stable window plus the grace period of the last
- * pod.
- */
+/** Time until no pod runs: on a cluster, the stable window plus the last pod's grace period. */
 const SLEEPS = { local: 3, knative: 150, kserve: 150 }
 
 export async function chooseModel(context) {

@@ -31,10 +31,7 @@ export const theProject = (bundles: readonly Bundle[]): Project => ({
 
 /** Variables of a predictor that KServe reads, and the function does not. */
 const PLATFORM_ENVIRONMENT = ['PROTOCOL', 'STORAGE_URI']
-/**
- * The image of kserve/canary, which contains none of the function, and the environment of its
- * command.
- */
+/** The image of kserve/canary, without the function, and its command's environment. */
 const CANARY_IMAGE = 'onnx-function-canary'
 const CANARY_ENVIRONMENT = ['PROMETHEUS_URL']
 const CONSUMER = 'build/consumer.js'
@@ -209,10 +206,7 @@ const CHECKS: Readonly<
 
 const PING = 'dev.knative.sources.ping'
 
-/**
- * Checks that every event type that is expected is sent, and that the function's replies do not
- * come back to it.
- */
+/** Checks that every expected event type is sent, and that replies do not loop back. */
 function checkTypes(object: Manifest, bundle: Bundle, { text }: Project): string[] {
   const example = exampleOf(bundle.name)
   if (example !== undefined) return checkTypesOfExample(object, bundle, { example, text })
@@ -312,10 +306,7 @@ function checkMetrics(object: Manifest): string[] {
   ]
 }
 
-/**
- * Checks that a named revision is the same everywhere: Knative refuses another template under the
- * same name.
- */
+/** Checks that a named revision is the same everywhere: Knative refuses a second template. */
 function checkRevisions({ bundles }: Project): Problem[] {
   const templates = new Map<string, { where: string; spec: string }>()
   return bundles.flatMap(({ name: where, objects }) =>
@@ -410,10 +401,7 @@ function checkFuncOfExample(file: string, project: Project): string[] {
   ]
 }
 
-/**
- * Checks that builders use package.json's scripts and the Node version that the function is tested
- * with.
- */
+/** Checks that builders use package.json's scripts and the tested Node version. */
 function checkBuilders(func: Manifest, { scripts }: Manifest, project: Project): string[] {
   const environment = environmentOf(func.build?.buildEnvs ?? [])
   const { BP_NODE_RUN_SCRIPTS: script, BP_NODE_VERSION: node, NODE_CMD: start } = environment

@@ -20,10 +20,7 @@ const [{ any, canary, texts, ...MISTAKES }] = parse(
   'mistakes.yaml',
 ) as [Record<string, readonly Mistake[]> & { texts: readonly TextMistake[] }]
 
-/**
- * Folders as for --schemas, separated by colons; without them, mistakes that only a schema finds
- * are skipped.
- */
+/** Folders as for --schemas, separated by colons; without them, schema mistakes are skipped. */
 const schemas = readSchemas((process.env.SCHEMAS ?? '').split(':').filter(folder => folder !== ''))
 const project = theProject(findBundles())
 const NO_SCHEMA = 'there is no schema; SCHEMAS names folders of them'
@@ -113,10 +110,7 @@ const admitted = new Map(askWebhooks(asked).map((said, i) => [asked[i], said]))
 
 const problemsOf = (of: Project) => checkAll(of, schemas).map(problem => problem.join(': '))
 
-/**
- * Fails if neither our checks nor the webhooks find it. @returns the reason why the check cannot
- * run
- */
+/** Fails if no check or webhook finds it. @returns the reason why the check cannot run */
 function missed({ mistake, object, project }: Case): string | undefined {
   const said = [...problemsOf(project), ...(admitted.get(object) ?? [])].join('\n')
   if (new RegExp(mistake[3]).test(said)) return undefined

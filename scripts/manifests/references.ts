@@ -32,10 +32,7 @@ const REFERENCES: Readonly<Record<string, Readonly<Record<string, Target>>>> = {
   },
 }
 
-/**
- * Ports of a Service that is applied, or that KServe creates for a predictor in Standard mode, with
- * port 80.
- */
+/** Ports of an applied Service, or of KServe's for a predictor in Standard mode, with port 80. */
 function servicePorts(name: string, { objects }: Bundle): readonly number[] | undefined {
   const service = objects.find(
     object => kindOf(object) === 'Service' && object.metadata.name === name,

@@ -91,10 +91,7 @@ function filesIn(folder: string): string[] {
 
 const STRING = { type: 'string' }
 const STRINGS = { type: 'object', additionalProperties: STRING }
-/**
- * A CustomResourceDefinition leaves metadata to Kubernetes; these are the fields that a manifest
- * may use.
- */
+/** Fields of metadata, which a CustomResourceDefinition leaves to Kubernetes. */
 const METADATA = {
   type: 'object',
   required: ['name'],

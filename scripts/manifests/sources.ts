@@ -18,8 +18,7 @@ export interface Bundle {
   readonly whole: boolean
   readonly objects: readonly Manifest[]
   /**
-   * Objects that exist elsewhere: for a single file, everything that is built; for an example, what
-   * func deploys.
+   * Objects that exist elsewhere: for a file, all that is built; for an example, what func deploys.
    */
   readonly beside: readonly Manifest[]
 }
@@ -125,10 +124,7 @@ const isUsed = ({ resources = [], patches = [], configurations = [] }: Manifest,
     path => path !== undefined && relative('.', path) === file,
   )
 
-/**
- * Builds a folder; relative paths start at the project. @throws {Error} with kustomize's message,
- * or because kustomize is missing
- */
+/** Builds a folder, relative to the project. @throws {Error} kustomize's, or that it is missing */
 export function kustomize(folder: string): string {
   for (const [command, ...args] of [
     ['kustomize', 'build'],

@@ -19,10 +19,7 @@ export const currentInterface = (): Interface => ({
   routes: routeNames(),
 })
 
-/**
- * Attributes of a reply to an event that has every forwarded attribute; for the type, how it is
- * derived from the request's.
- */
+/** Attributes of a reply, forwarded ones included; for the type, how it is derived. */
 function eventAttributes(): string[] {
   const type = 'a.request'
   const request = {

@@ -6,10 +6,7 @@ import { git, gitMaybe, refuse } from './git.ts'
 
 const { npm_old_version: before = '', npm_new_version: version = '' } = process.env
 
-/**
- * The lowest version that may follow: a breaking change is a new major, and before 1.0.0 a new
- * minor (docs/upgrading.md).
- */
+/** The lowest next version: a breaking change is a new major, before 1.0.0 a new minor. */
 export function leastAfter(current: string, { isBreaking = false }): string {
   const [major = 0, minor = 0, patch = 0] = current.split('.').map(Number)
   if (!isBreaking) return `${major}.${minor}.${patch + 1}`

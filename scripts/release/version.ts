@@ -5,10 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { released } from './changelog.ts'
 import { git, gitMaybe } from './git.ts'
 
-/**
- * The image with its tag, as manifests and pages name it: `…/onnx-function:VERSION`, and
- * kustomize's newTag below the name.
- */
+/** The image with its tag: `…/onnx-function:VERSION`, and kustomize's newTag below the name. */
 export const IMAGE = /(\bonnx-function(?:-canary)?(?::|\s+newTag: ))(\d+\.\d+\.\d+)\b/g
 
 function change(path: string, how: (text: string) => string): void {

@@ -22,8 +22,7 @@ export const NATIVE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64'
 export const FOREIGN: Architecture = NATIVE === 'amd64' ? 'arm64' : 'amd64'
 
 /**
- * Separate from the user's own images, where a stand-in could be taken for the real base. Kept, so
- * that a second run is quick.
+ * Separate from the user's images, so that no stand-in passes for the real base. Kept for reuse.
  */
 const STORAGE = join(tmpdir(), 'onnx-function-images')
 const STORAGE_OPTIONS = ['--root', join(STORAGE, 'images'), '--runroot', join(STORAGE, 'run')]

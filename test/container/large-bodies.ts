@@ -74,10 +74,7 @@ const head = [
 ]
 process.stdout.write(`${table([head, ...rows])}\n`)
 
-/**
- * Callers that send these bodies without pause, each again as soon as it is answered, and beside
- * them a single row every 50 ms.
- */
+/** Callers that send these bodies without pause, and beside them a single row every 50 ms. */
 async function beside(
   name: string,
   large: readonly Large[],
@@ -118,10 +115,7 @@ async function beside(
   return [name, answers.join(', '), ...figures, `${answered} of ${sent}`, slowest.toFixed(0)]
 }
 
-/**
- * Memory of the container's first process in MiB: private, which the limit counts, and including
- * mapped files.
- */
+/** Memory of the first process in MiB: private, which the limit counts, and with mapped files. */
 async function watchMemory({ name }: Container) {
   const pid = await run('podman', 'inspect', '--format', '{{.State.Pid}}', name)
   const peak = { anonymous: 0, resident: 0 }

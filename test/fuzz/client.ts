@@ -7,10 +7,7 @@ import { type Frame, PREFACE, RawSession, TYPES } from '../http/frames.ts'
 import type { FuzzRequest } from './requests.ts'
 import { show } from './show.ts'
 
-/**
- * One HTTP/1.1 answer, parsed from a socket without Node's parser, so that its framing is checked
- * too.
- */
+/** One HTTP/1.1 answer, parsed without Node's parser, so that its framing is checked too. */
 export interface HttpAnswer {
   readonly status: number
   /** Lower-case names. */
@@ -32,10 +29,7 @@ const MOST_PATIENCE_MS = 120_000
 
 /** Sends requests one after the other, on a connection that is kept while the server keeps it. */
 export interface Client {
-  /**
-   * The connection closed because its process ended: its request is sent again on another
-   * connection.
-   */
+  /** The connection closed with its process: the request is sent again on another. */
   readonly restarts: boolean
   /** Requests that were sent again. */
   readonly sentAgain: number
@@ -253,8 +247,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
     throw new BadAnswer(`the server takes no connection: ${error?.message ?? 'it closed it'}`)
 
   /**
-   * Something was received. A server that answers others but not this request is a failure; a
-   * server without CPU time is not.
+   * Bytes arrived: a server that answers others but not this request fails; a starved one does not.
    */
   async function change(): Promise<void> {
     const changed = new Promise<'changed'>(resolve => {

@@ -74,10 +74,7 @@ const CONNECTIONS = 16
 /** On average, of 1 to 8. */
 const BURST = 4
 
-/**
- * Shrinking then stops at the smallest found so far: long questions shrink slowly, for hours on a
- * busy machine.
- */
+/** Then shrinking stops: long questions shrink for hours on a busy machine. */
 const START_MS = 60_000
 const QUESTION_MS = 3_000
 
@@ -221,16 +218,10 @@ function questionOf(target: Target, model: ModelName): fc.Arbitrary<Question> {
   )
 }
 
-/**
- * Elements of the largest tensor of a long question: large enough to be read in pieces, in its own
- * thread.
- */
+/** Elements of a long question's largest tensor: large enough to be read in its own thread. */
 const LONG = 30_000
 
-/**
- * It is run in parts; the alignment of a run's memory decides the order in which ONNX Runtime adds
- * (measured: 2e-8).
- */
+/** It runs in parts, whose memory alignment changes the order of additions (measured: 2e-8). */
 const isLong = ({ tensors }: Question) => tensors.some(({ data = [] }) => data.length >= LONG)
 
 /** The same rows repeated. */
@@ -374,10 +365,7 @@ function messagesOf(question: Question, target: Target): [Form, Message][] {
 
 const isText = (value: unknown) => typeof value === 'string' && value.isWellFormed()
 
-/**
- * Which wrong values a message can express. An omitted field has proto3's default, which is another
- * mistake.
- */
+/** Wrong values that a message can express. An omitted field has a default: another mistake. */
 const IN_MESSAGES: Readonly<Record<string, (value: unknown, target: Target) => boolean>> = {
   id: isText,
   name: isText,

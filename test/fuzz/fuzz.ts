@@ -56,10 +56,7 @@ export interface Pair {
   readonly mode: ModeName
 }
 
-/**
- * Only `auto` runs the slow model, and moves it to worker threads: in other modes its runs would
- * only delay the others.
- */
+/** Only `auto` runs the slow model, in worker threads: elsewhere it would delay other models. */
 const isWorthwhile = ({ model, mode }: Pair) => model !== 'slow' || mode === 'auto'
 
 export const everyPair = (
@@ -75,10 +72,7 @@ export const somePairs = (): readonly Pair[] =>
     mode: MODE_NAMES[i % MODE_NAMES.length] as ModeName,
   }))
 
-/**
- * The requests to send: any, those with events, calls and frames, or large ones; each group gets
- * its own servers.
- */
+/** The requests to send: any, events, calls and frames, or large ones; each on its own servers. */
 const PARTS = { requests, events, http2: http2Requests, large: largeRequests } as const
 export type Part = keyof typeof PARTS
 
@@ -148,19 +142,13 @@ const MOST_FAILURES = 10
 const MOST_AFTER_LARGE = 350
 const SHRINK_MS = 10_000
 
-/**
- * Limits concurrency: while a server's batch waits for its last, slow answers, others use the
- * machine.
- */
+/** Limits concurrency: while one batch waits for slow answers, others use the machine. */
 const SERVERS_AT_ONCE = 3
 
 /** Bodies held at once are limited to twice the largest. */
 const LARGE_AT_ONCE = 2
 
-/**
- * How often, and after what delay, a request is sent again that was refused because of other
- * bodies.
- */
+/** How often and when a request is sent again that was refused because of other bodies. */
 const TIMES_AGAIN = 40
 const AGAIN_AFTER_MS = 50
 
@@ -331,17 +319,11 @@ function batchesOf(shares: Partial<Record<Part, number>>): { part: Part; numRuns
 /** Problems that differ only in numbers and names are reported once. */
 const alike = (problem: string) => problem.slice(0, 80).replaceAll(/[\d.-]+|"[^"]*"/g, '')
 
-/**
- * Far enough apart that no two batches are the same, within a run or in runs with neighbouring
- * seeds.
- */
+/** Far enough apart for different batches, in a run and in runs with neighbouring seeds. */
 const seedOf = (seed: number, pair: number, batch: number) =>
   (Math.imul(seed, 1_000_003) + Math.imul(pair, 7_919) + Math.imul(batch, 104_729)) | 0
 
-/**
- * @returns whether memory grew too much for a run of that length; a leak keeps growing, a heap
- * settles
- */
+/** @returns whether memory grew too much for that run; a leak keeps growing, a heap settles */
 export const grewTooMuch = ({ warm, rested, large }: Memory) =>
   rested > (large ? MOST_AFTER_LARGE : warm * 1.3 + 30)
 
@@ -393,10 +375,7 @@ async function serve(
   }
 }
 
-/**
- * Like startProcess, without the time limit: its processes are killed after the longest time for a
- * test.
- */
+/** Like startProcess, but without its time limit, which is the longest time of a test. */
 export async function start(
   env: Record<string, string>,
   program: string = PROGRAMS.function,
@@ -447,10 +426,7 @@ export async function describe(url: string, model: ModelName): Promise<Target> {
   }
 }
 
-/**
- * Asks once, checks the answer against the model's known properties, and returns a function that
- * asks again.
- */
+/** Asks once, checks the answer against the model, and returns a function that asks again. */
 async function learnGoodAnswer(
   url: string,
   name: string,
@@ -687,10 +663,7 @@ export async function again({
   }
 }
 
-/**
- * Sends a whole batch again to a new server, for failures that need several requests. @returns the
- * problems
- */
+/** Sends a whole batch again, for failures that need several requests. @returns the problems */
 export async function againTogether({
   numRuns,
   connections,

@@ -9,8 +9,7 @@ import type { Asked, Call, Described, FuzzRequest, Target } from './requests.ts'
 import { show } from './show.ts'
 
 /**
- * Knative's dispatcher keeps this much of an error in the dead letter's `knativeerrordata`; JSON
- * that is cut there is invalid.
+ * Knative's dispatcher cuts the dead letter's `knativeerrordata` here, which breaks longer JSON.
  */
 const MOST_OF_AN_ERROR = 1_024
 
@@ -294,10 +293,7 @@ function nansAlike(one: Buffer, other: Buffer): boolean {
 
 // V1
 
-/**
- * As many predictions as instances, or outputs for inputs; an identity's equal its inputs, when
- * JSON can express them exactly.
- */
+/** One prediction per instance, or outputs; an identity's equal its inputs, if JSON is exact. */
 function judgePrediction(asked: Asked, { body }: HttpAnswer, target: Target): string | undefined {
   const [sent, json] = [parsed(inflate(asked)), parsed(body)]
   if (sent === undefined || json === undefined) return 'no JSON'
@@ -347,10 +343,7 @@ const isOwn = ({ source, type }: SentEvent, { name }: Target) =>
   source === `/onnx-function/${encodeURIComponent(name)}` ||
   type.startsWith('org.kubeflow.serving.inference.')
 
-/**
- * Empty, or one event, or a batch no larger than the request's; each with an inference response, or
- * in a batch possibly an error.
- */
+/** Empty, one event, or a batch no larger than the request's, of inference responses or errors. */
 function judgeEvent(
   asked: Asked,
   { status, headers, body }: HttpAnswer,

@@ -74,10 +74,7 @@ const FORMS: readonly Form[] = [
   },
 ]
 
-/**
- * Bodies from hundreds of kilobytes to one byte above the limit: valid, wrong at the very end, or
- * cut off there.
- */
+/** Bodies from hundreds of kilobytes to the limit plus a byte: valid, wrong or cut at the end. */
 export const largeRequests = (target: Target): fc.Arbitrary<FuzzRequest> =>
   whole(
     'large',

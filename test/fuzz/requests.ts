@@ -1486,10 +1486,7 @@ const pipelined = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzReq
       ending: 'end',
     }))
 
-/**
- * Part of a request, after which the client disconnects; or all of it, and the client does not
- * wait.
- */
+/** Part of a request and a disconnect; or all of it, from a client that does not wait. */
 const hangUp = (kind: Kind, asked: fc.Arbitrary<Asked>): fc.Arbitrary<FuzzRequest> =>
   fc
     .record({ asked, part: fc.integer({ min: 1, max: 100 }), cuts: cuts() })

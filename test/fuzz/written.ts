@@ -24,10 +24,7 @@ export function write(written: Written): string {
   return `{${written.members.map(([key, value]) => `${JSON.stringify(key)}:${write(value)}`)}}`
 }
 
-/**
- * One way to corrupt a request: `how`, at the position that `at` selects, with `odd` as an inserted
- * value.
- */
+/** One way to corrupt a request: `how`, at the position `at`, with `odd` as an inserted value. */
 export interface Bend {
   readonly how: keyof typeof WAYS
   readonly at: number

@@ -72,10 +72,7 @@ export async function connect(port: number): Promise<Connection> {
   return { socket, send: bytes => socket.write(bytes), answer, closed }
 }
 
-/**
- * The answer at the start of the bytes, undefined while incomplete, and the least number of bytes
- * it takes.
- */
+/** The answer at the start of the bytes, undefined while incomplete, and its least length. */
 function readAnswer(
   bytes: Buffer,
   to: 'HEAD' | undefined,

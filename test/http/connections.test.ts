@@ -262,10 +262,7 @@ test('a small answer is not worth compressing', async () => {
   assert.equal('content-encoding' in headers, false)
 })
 
-/**
- * A request to test/models/identity-fp32, answered with the same 20 MB: more than the sockets'
- * buffers hold.
- */
+/** A request with an answer of 20 MB: more than the sockets' buffers hold. */
 function large(): Buffer {
   const data = Buffer.alloc(20_000_000)
   const json = JSON.stringify({

@@ -138,10 +138,7 @@ export class RawSession {
     if (this.socket.writable) this.socket.write(Buffer.concat(frames))
   }
 
-  /**
-   * The first matching frame, already received or still to come. @throws when the connection closes
-   * before it
-   */
+  /** The first matching frame, past or to come. @throws when the connection closes before it */
   async frame(type: TypeName, isIt: (frame: Frame) => boolean = () => true): Promise<Frame> {
     return this.#found(frame => frame.type === TYPES[type] && isIt(frame), `a frame of ${type}`)
   }

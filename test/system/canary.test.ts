@@ -43,10 +43,7 @@ const irises = (count: number) =>
 const IRIS_REQUESTS = irises(600)
 const withMistakes = (requests: readonly Request[]) =>
   requests.map((good, i) => (i % 20 === 0 ? infer('input', [1, 3], [5.1, 3.5, 1.4]) : good))
-/**
- * Unlike any flower: short, wide petals. The training data says nothing about these, and the two
- * models differ.
- */
+/** Unlike any flower: short, wide petals. The two models were not trained on these, and differ. */
 const strangers = (count: number) =>
   Array.from({ length: count }, (_, i) =>
     infer('input', [1, 4], [4 + (i % 4), 2 + (i % 5) / 2, 2.5 + (i % 5) / 2, 1.9 + (i % 3) * 0.3]),

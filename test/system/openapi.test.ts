@@ -9,10 +9,7 @@ import { build } from 'esbuild'
 import { start } from '../fuzz/fuzz.ts'
 import { projectFolder, testModel } from '../server.ts'
 
-/**
- * Requests per operation and kind of data; `EXAMPLES=1000 SEED=2 npm test --prefix test/system`
- * sends more and different ones.
- */
+/** Requests per operation and kind of data; `EXAMPLES=1000 SEED=2` sends more and others. */
 const { EXAMPLES = '15', SEED = '1' } = process.env
 
 const folder = join(import.meta.dirname, 'openapi')

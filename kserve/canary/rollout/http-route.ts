@@ -71,8 +71,7 @@ interface Split {
 type NoCanary = Extract<State, { readonly action: string }>
 
 /**
- * The Services that share the traffic, and their weights; a rule with one backend, such as a
- * preview, is ignored.
+ * The Services that share the traffic, with weights; ignores a rule with one backend (a preview).
  */
 function splitOf({ spec }: KubernetesObject): Split | NoCanary {
   const [first, ...others]: KubernetesObject[] = (spec.rules ?? []).filter(isSplit)

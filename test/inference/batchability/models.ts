@@ -56,8 +56,8 @@ export interface OneOperator {
 }
 
 /**
- * A graph of one operator. Its inputs are named a, b, …; constants become initialisers, undefined
- * is an omitted input.
+ * A graph of one operator. Inputs are named a, b, …; constants become initialisers, undefined is
+ * left out.
  */
 export function one(
   operator: string,

@@ -3,10 +3,7 @@ import { describe, test } from 'node:test'
 import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
 import type { WrittenModel } from './onnx-writer.ts'
 
-/**
- * Models in which a row depends on others, or in which this is not ruled out; each with the
- * expected reason.
- */
+/** Models whose rows depend on others, or may do so; each with the expected reason. */
 type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
 
 function refuses(name: string, models: Refused): void {

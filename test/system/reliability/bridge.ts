@@ -57,15 +57,9 @@ export const numberOf = ({ properties }: ConsumeMessage) => Number(properties.me
 export interface Watch {
   /** The head of an answer has arrived; its body is read after this resolves. */
   answers(n: number, headers: IncomingHttpHeaders): void | Promise<void>
-  /**
-   * An event was delivered, possibly again: the status, or that the answer was cut off, or that
-   * none came.
-   */
+  /** An event was delivered, possibly again: the status, a cut-off answer, or none. */
   delivered(n: number, outcome: number | 'broken off' | 'none'): void
-  /**
-   * The reply is in RabbitMQ. @returns whether the bridge must crash now, before it acknowledges
-   * the event
-   */
+  /** The reply is in RabbitMQ. @returns whether the bridge must crash before acknowledging */
   replied(n: number): boolean
   /** It is acknowledged. */
   done(n: number): void
@@ -91,10 +85,7 @@ export async function startBridge(
   const end = new AbortController()
   const { promise: died, resolve, reject } = Promise.withResolvers<void>()
   died.catch(() => {})
-  /**
-   * Dead letters in progress: a crash in between would create a second one, which is not the
-   * function's fault.
-   */
+  /** Dead letters in progress: a crash now would duplicate them, without the function's fault. */
   let burying = 0
 
   /** Like a killed process: without closing anything properly. */

@@ -23,8 +23,7 @@ const AGAIN_AFTER_MS = 20
 const PATIENCE_MS = 60_000
 
 /**
- * This many callers that classify one flower after the other, each time on a new connection, and
- * retry until they get an answer.
+ * Callers that classify one flower after the other on new connections, and retry until answered.
  */
 export function callers(port: number, count: number, pauseMs = 0): Callers {
   const calls: Calls = { answered: 0, refused: 0, unanswered: 0, wrong: [] }

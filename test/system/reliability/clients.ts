@@ -220,10 +220,7 @@ async function beside(
   }
 }
 
-/**
- * From docs/performance.md: five bodies, 16 MiB of small ones, Node's memory per connection, and
- * garbage not yet collected.
- */
+/** From docs/performance.md: five bodies, 16 MiB of small ones, connections, and garbage. */
 const memoryBound = (connections: number) =>
   Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
 

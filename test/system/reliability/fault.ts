@@ -1,15 +1,11 @@
-/**
- * A fault, and the claims that must hold during it. Each file of this folder exports one as
- * default.
- */
+/** A fault, and the claims that must hold during it: the default export of each file here. */
 export interface Fault {
   /** The fault, and the real programs involved. */
   readonly how: string
   /** Programs it needs, each with how to install it. */
   readonly needs: Readonly<Record<string, string>>
   /**
-   * Causes the fault and yields a row for each variant, with its counts. Leaves no process and no
-   * file behind.
+   * Causes the fault; yields a row per variant with its counts. Leaves no process or file behind.
    */
   rows(run: Run): AsyncIterable<Row>
 }
@@ -38,9 +34,6 @@ export interface Claim {
   readonly what: string
   readonly measured: string
   readonly holds: boolean
-  /**
-   * About times or memory, which other work on the machine can disturb: printed, and asserted only
-   * in the long form.
-   */
+  /** About times or memory, which other work can disturb: asserted only in the long form. */
   readonly measurement?: true
 }

@@ -118,10 +118,7 @@ export const structuredEvent = (n: number): Message => ({
   body: Buffer.from(JSON.stringify({ ...eventOf(n), data: { inputs: [tensorOf(flowerOf(n))] } })),
 })
 
-/**
- * An event with this many copies of a flower, as binary tensor data; the reply is JSON, and many
- * times as long.
- */
+/** An event with copies of a flower as binary tensor data; the JSON reply is many times as long. */
 export function largeEvent(n: number, rows: number): Message {
   const tensor = Buffer.from(
     Float32Array.from(Array.from({ length: rows }, () => flowerOf(n).values).flat()).buffer,

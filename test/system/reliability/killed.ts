@@ -31,10 +31,7 @@ const TRIGGER = fileURLToPath(
 
 /** Events that the bridge delivers concurrently. */
 const WORKERS = 32
-/**
- * Rows of an event whose answer is still being sent after its head has arrived: more than sockets
- * hold.
- */
+/** Rows of an event whose answer exceeds the sockets' buffers: sent long after its head. */
 const MANY_ROWS = 60_000
 /** A period without progress that is longer than any pause between two attempts. */
 const PATIENCE_MS = 120_000

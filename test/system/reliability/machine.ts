@@ -142,8 +142,7 @@ const isReady = (port: number) =>
   )
 
 /**
- * Like systemd's Restart=on-failure, and like Kubernetes always. @param first shell commands to run
- * before it
+ * Like systemd's Restart=on-failure, or Kubernetes. @param first shell commands to run before it
  */
 const supervised = (first = ':') => [
   'sh',

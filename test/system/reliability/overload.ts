@@ -61,10 +61,7 @@ const HEAVY: Case = {
   },
 }
 
-/**
- * The shipped configuration. One process cannot send ten times such a high peak, so an open loop
- * goes only to its own limit.
- */
+/** The shipped configuration. Its peak is too high for one process to send ten times as much. */
 const LIGHT: Case = {
   fault: 'as much as one process can send, to the shipped model',
   env: {},

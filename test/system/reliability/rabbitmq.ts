@@ -7,10 +7,7 @@ import { createInterface } from 'node:readline'
 import { isListening, until } from '../../http/client.ts'
 import { freePort } from '../../server.ts'
 
-/**
- * The program that Debian's /usr/sbin/rabbitmq-server starts as the user rabbitmq, in the system's
- * folders.
- */
+/** The program that Debian's rabbitmq-server starts as the user rabbitmq. */
 const PROGRAM = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 
 export interface RabbitMQ {

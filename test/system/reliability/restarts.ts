@@ -42,10 +42,7 @@ interface Proxy {
   configuration(port: number, ports: readonly number[], folder: string): string
 }
 
-/**
- * It does not check readiness: requests keep coming, and wait in systemd's socket for the next
- * process.
- */
+/** It does not check readiness: requests wait in systemd's socket for the next process. */
 const NGINX: Proxy = {
   what: 'TERM behind nginx, on sockets that systemd keeps',
   command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
@@ -107,8 +104,7 @@ ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
 }
 
 /**
- * Each instance goes from the older build to this one by switching a link, as a package does; with
- * kubernetes/base's timings.
+ * Each instance goes from the older build to this one by a link, with kubernetes/base's timings.
  */
 const upgradeFrom = (older: string): Proxy => ({
   ...NGINX,
@@ -294,10 +290,7 @@ interface Restart {
   readonly endedWell: boolean
 }
 
-/**
- * Restarts one instance after the other, each when this many requests were answered since the
- * previous one became ready.
- */
+/** Restarts instances in turn, each this many answers after the previous one became ready. */
 async function restart(
   instances: readonly Instance[],
   load: Load,
@@ -322,10 +315,7 @@ async function restart(
   return restarts
 }
 
-/**
- * The longest pause of callers between an answer and their next request; some do not pause, some
- * until their connection is idle.
- */
+/** The longest pause between an answer and the next request; some callers do not pause. */
 const PAUSES_MS = [0, 0, 20, 700]
 /** With a new connection for each request: as many as there are ports. */
 const FRESH_PAUSE_MS = 50

@@ -18,10 +18,7 @@ import { IRIS, irisBody, readMetrics, request, until } from '../../http/client.t
 import { freePort } from '../../server.ts'
 import type { Claim, Fault } from './fault.ts'
 
-/**
- * Its length in windows, of which the first fifth is not counted; then how often it is compared,
- * and for how long.
- */
+/** Its length in windows, of which the first fifth is not counted; then the comparisons. */
 const FORMS = {
   long: { totalMs: 20 * 60_000, windowMs: 15_000, pairs: 40, pairMs: 2_000 },
   short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
@@ -271,10 +268,7 @@ function same(what: string, values: readonly number[]): Claim {
   }
 }
 
-/**
- * Growth over the whole time, by a line through the windows: its upper bound must be less than this
- * share.
- */
+/** Growth, by a line through the windows: its upper bound must be less than this share. */
 function steady(what: string, unit: string, values: readonly number[], share: number): Claim {
   const { median } = spread(values)
   const { median: likely, min, max } = growth(values)
@@ -288,8 +282,7 @@ function steady(what: string, unit: string, values: readonly number[], share: nu
 }
 
 /**
- * The median over all pairs, with the 95 % confidence interval of its order statistics: the upper
- * bound must not exceed this.
+ * The median over all pairs: the upper bound of its 95 % confidence interval must not exceed this.
  */
 function asYoung(what: string, ratios: readonly number[], most: number): Claim {
   const sorted = ratios.toSorted((a, b) => a - b)
