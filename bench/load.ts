@@ -230,7 +230,7 @@ function check(answer: HttpAnswer, verify: Verify): void {
   verify(answer)
 }
 
-/** Answers counted, with their times. */
+/** Counts answers and records their times. */
 function createClock() {
   const histogram = createHistogram({ figures: 3 })
   let requests = 0

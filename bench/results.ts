@@ -41,7 +41,7 @@ const inResults = (file: string) => fileURLToPath(new URL(`results/${file}`, imp
 export const resultsFile = (quick: boolean) => inResults(quick ? 'quick.json' : 'latest.json')
 export const chartFile = (quick: boolean) => inResults(quick ? 'quick.svg' : 'chart.svg')
 
-/** Keeps earlier results: a workload's figures stay until it is measured again. */
+/** Reads earlier results: a workload's figures stay until it is measured again. */
 export function readResults(file: string): Results {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))

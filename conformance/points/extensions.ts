@@ -54,7 +54,7 @@ const classifies = (...others: readonly Applicable[]) =>
 
 const CLASSIFICATION = tritonExtension('classification')
 
-/** The example's answer, with the first numeric output unchanged and as this many classes. */
+/** The example's answer, with its first numeric output as it is and as this many classes. */
 async function classified(target: Target, count: (classes: number) => number) {
   const name = numeric(target)?.name
   const plain = await infer(target)

@@ -147,7 +147,7 @@ for (const [wrong, make] of Object.entries(MUTATIONS)) {
   })
 }
 
-/** A request that this many points send is not specific to a point. */
+/** A request that this many points send is specific to none of them. */
 const SHARED_BY = 8
 
 /** The requests of a point that few others send, with answers of these statuses. */

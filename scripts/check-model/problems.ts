@@ -230,7 +230,7 @@ function servedProblems(
 
 const isNotJson = ({ datatype }: TensorMetadata) => !hasJson(datatype)
 
-/** For requests of this size, the time to parse JSON is noticeable. */
+/** From this size on, parsing a request as JSON takes noticeable time. */
 const LARGE_REQUEST_BYTES = 100 * 1_024
 
 const lostFix = (reason: string) =>

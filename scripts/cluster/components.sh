@@ -60,8 +60,7 @@ remove_serving() {
   delete --filename "$release/serving-crds.yaml"
 }
 
-# --- Knative Eventing, with in-memory channels and Broker: the cluster's default, which
-# knative/eventing uses
+# --- Knative Eventing, with in-memory channels and Broker, the default of knative/eventing
 
 title_eventing='Knative Eventing with the Broker in memory'
 version_eventing=$EVENTING
@@ -119,8 +118,7 @@ remove_kserve() {
   delete namespace kserve
 }
 
-# --- Prometheus, Grafana and kube-state-metrics, from monitoring/; and Knative's metrics, which are
-# off by default
+# --- Prometheus, Grafana and kube-state-metrics, from monitoring/; turns on Knative's metrics
 
 title_monitoring='Prometheus, Grafana, kube-state-metrics'
 version_monitoring="$PROMETHEUS,$GRAFANA,$KUBE_STATE_METRICS"

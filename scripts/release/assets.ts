@@ -69,7 +69,7 @@ writeFileSync(
 )
 process.stdout.write(sums.join(''))
 
-/** Built from a copy whose image file names this image. */
+/** Builds the manifests from a copy whose image file names this image. */
 function writeManifests(): void {
   const copy = mkdtempSync(join(tmpdir(), 'manifests-'))
   for (const folder of ['knative', 'kserve', 'kubernetes'])

@@ -22,7 +22,7 @@ export interface HttpAnswer {
 export class BadAnswer extends Error {}
 
 const PATIENCE_MS = 15_000
-/** Includes the time for another process to start, on a machine that may be busy. */
+/** How long to wait when another process must start first, on a busy machine. */
 const PATIENCE_WITH_RESTARTS_MS = 60_000
 /** How long a server on an overloaded machine may take to answer anything at all. */
 const MOST_PATIENCE_MS = 120_000

@@ -13,7 +13,7 @@ import { show } from './show.ts'
  */
 const MOST_OF_AN_ERROR = 1_024
 
-/** What is wrong with the answers to a request, or undefined if they are right. */
+/** The first problem of the answers to a request, or undefined if they are right. */
 export function judge(
   request: FuzzRequest,
   answers: readonly HttpAnswer[],

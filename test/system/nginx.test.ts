@@ -19,7 +19,7 @@ import { need } from './clients/run.ts'
 const SECRET = 'correct-horse-battery-staple'
 const LONGEST_MS = 300_000
 let own: ServerProcess
-/** A request that shows its caller. */
+/** The server that authenticates callers. */
 let guarded: ServerProcess
 let nginx: ChildProcess
 let port: number

@@ -16,7 +16,7 @@ const ONE_MODEL =
   'this server has one model, which is loaded when it starts; a new model is a new revision'
 const NO_REGIONS = 'this server does not share memory with its callers; send tensors in the message'
 
-/** What both inference clients do in the same way. */
+/** Results that both inference clients share. */
 const INFERS = {
   is_server_live: true,
   is_server_ready: true,

@@ -11,10 +11,10 @@ import { IRIS, readMetrics, request, SLOW } from '../../http/client.ts'
 import { startProcess, testModel } from '../../server.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
-/** A caller who waits longer has no use for the answer. */
+/** Callers have no use for a later answer. */
 const PATIENCE_MS = 1_000
 
-/** The requests, and their rate. */
+/** A load: its requests and how many. */
 interface Case {
   readonly fault: string
   readonly env: Readonly<Record<string, string>>

@@ -18,7 +18,7 @@ import { IRIS, irisBody, readMetrics, request, until } from '../../http/client.t
 import { freePort } from '../../server.ts'
 import type { Claim, Fault } from './fault.ts'
 
-/** Its length in windows, of which the first fifth is not counted; then the comparisons. */
+/** Length and windows of the growth test (the first fifth is not counted); then the comparisons. */
 const FORMS = {
   long: { totalMs: 20 * 60_000, windowMs: 15_000, pairs: 40, pairMs: 2_000 },
   short: { totalMs: 10_000, windowMs: 1_000, pairs: 4, pairMs: 500 },
@@ -39,7 +39,7 @@ interface Aged {
   readonly loopDelay: number
 }
 
-/** Steady traffic: one of each per this many milliseconds. */
+/** Steady traffic: one exchange per this many milliseconds. */
 type Kind = readonly [exchange: Exchange, everyMs: number]
 
 const KINDS: Readonly<Record<string, Kind>> = {
