@@ -1,7 +1,7 @@
 // Asks the registry for known vulnerabilities in the shipped packages, and fails on any above low
 // severity:
 //
-// node scripts/audit.mjs
+//   node scripts/audit.mjs
 //
 // A registry that is unreachable or has no advisories (a mirror, a machine without network) proves
 // nothing. The script then says so and exits 0, so that a change can be checked there, too.

@@ -2,7 +2,7 @@
 // container, prints the sizes, and starts it as a pod would: with package.json's start command, as
 // an unprivileged user, on a free port.
 //
-// node scripts/buildpack.mjs FOLDER [pack | s2i]
+//   node scripts/buildpack.mjs FOLDER [pack | s2i]
 //
 // Based on paketo-buildpacks/npm-install (build.go, ci_build_process.go, prune_build_process.go),
 // paketo-buildpacks/node-run-script and sclorg/s2i-nodejs-container (24-minimal/s2i/bin/assemble).

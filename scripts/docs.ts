@@ -3,7 +3,7 @@
  * docs/metrics.md and docs/configuration.md, docs/inference.proto, and the Prometheus operator's
  * rule objects.
  *
- * npm run docs:write
+ *   npm run docs:write
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

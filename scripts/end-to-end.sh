@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests what only a cluster can show, on one from scripts/setup-cluster.sh:
 #
-# scripts/end-to-end.sh [CONTEXT]
+#   scripts/end-to-end.sh [CONTEXT]
 #
 # The function scales to zero and wakes for a request and for an event; a canary with other
 # predictions is rolled back, and one with the same is promoted, without a lost request. Needs

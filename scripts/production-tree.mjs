@@ -4,7 +4,7 @@
 // Everything but ONNX Runtime's files is the same for every architecture, so a tree can also be
 // made for another one.
 //
-// npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
+//   npm run build && node scripts/production-tree.mjs FOLDER [x64 | amd64 | arm64]
 import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 // Writes a bill of materials of the function as a CycloneDX document:
 //
-// node scripts/sbom.mjs FILE
+//   node scripts/sbom.mjs FILE
 //
 // It lists the packages of package-lock.json that production contains, installed or bundled, with
 // their digests, and Node. It leaves out Debian's packages of the base image, which an image

@@ -1,8 +1,7 @@
 // Measures how much memory answers and runs take in a container with 512 MiB; prints the table of
 // docs/containers.md.
 //
-// node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program
-// build/main.js]
+//   node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program build/main.js]
 import { parseArgs } from 'node:util'
 import { table } from '../report.ts'
 import { limitMemory } from './cgroup.ts'

@@ -1,7 +1,7 @@
 /*
  * Checks every manifest of the project without a cluster:
  *
- * npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
+ *   npm run check --prefix scripts/manifests [-- --schemas FOLDER]...
  *
  * kustomize builds each folder. Then come strict schemas, if available; the admission code of
  * Knative Serving, KServe and the Gateway API, if Go is available; policy.yaml's rules; references

@@ -1,6 +1,6 @@
 // Writes the files of a release, as the pipeline does for a tag:
 //
-// node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
+//   node scripts/release/assets.ts FOLDER IMAGE@sha256:DIGEST
 //
 // The notes, from CHANGELOG.md, are written beside FOLDER as FOLDER.md. FOLDER gets the manifests
 // that run this exact image, the production tree for each architecture, the bill of materials, and

@@ -1,7 +1,7 @@
 // Prints the names that users rely on, read from the code: docs/interface.json is this output at
 // the last release.
 //
-// node scripts/release/interface.ts
+//   node scripts/release/interface.ts
 import { VARIABLES } from '../../function/config/variables.ts'
 import { replyAttributes } from '../../function/events/reply.ts'
 import { openApi } from '../../function/http/pages/openapi.ts'

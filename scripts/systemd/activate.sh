@@ -3,7 +3,7 @@
 # users without root or a running systemd: holds a listening socket, and starts the command at a
 # connection whenever it is not running.
 #
-# IDLE_EXIT_SECONDS=5 scripts/systemd/activate.sh 127.0.0.1:8080 node build/main.js
+#   IDLE_EXIT_SECONDS=5 scripts/systemd/activate.sh 127.0.0.1:8080 node build/main.js
 #
 # Needs systemd-socket-activate, from Debian's package systemd. Exits when the command fails.
 set -euo pipefail

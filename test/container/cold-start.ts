@@ -1,7 +1,7 @@
 // Measures what a container adds to a start, and the effect of a CPU quota; prints the table of
 // docs/containers.md.
 //
-// npm run cold-start --prefix test/container [-- --rounds 15]
+//   npm run cold-start --prefix test/container [-- --rounds 15]
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
