@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { bytesOf, type Caller } from './answer.ts'
+import { bytesOf, type Caller, hangUp } from './answer.ts'
 import { type Config, readConfig } from './config/config.ts'
 import { IncomingBody } from './http/body.ts'
 import { callerOf, report } from './http/exchange.ts'
@@ -190,7 +190,7 @@ async function answer(
     config.maxBodyBytes,
   )
   caller.memory = body
-  const hungUp = hangUp(request.signal, caller)
+  const hungUp = hangUpOnAbort(request.signal, caller)
   try {
     const answered = await Promise.race([responder.respond(head, caller, body), hungUp.promise])
     if (answered === undefined) throw request.signal.reason
@@ -224,10 +224,10 @@ function headOf({ method, url, headers }: Request, length: number): RequestHead 
 }
 
 /** A caller whose signal is aborted has hung up. */
-function hangUp(signal: AbortSignal, caller: Caller) {
+function hangUpOnAbort(signal: AbortSignal, caller: Caller) {
   const { promise, resolve } = Promise.withResolvers<undefined>()
   const onAbort = () => {
-    caller.gone = true
+    hangUp(caller)
     resolve(undefined)
   }
   signal.addEventListener('abort', onAbort)

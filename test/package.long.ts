@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request as sendRequest } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import * as exported from '../function/package.ts'
@@ -121,5 +124,25 @@ describe('request()', () => {
     const running = app.request('/', { ...POST, body, signal: later.signal })
     setImmediate(() => later.abort(new Error('too late')))
     await assert.rejects(running, /too late/)
+  })
+
+  test('whose signal is aborted aborts that of the author’s code', async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'hangs-up-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const transform = join(folder, 'transform.mjs')
+    writeFileSync(
+      transform,
+      'export default { preprocess: (_, { signal }) => new Promise(() => globalThis.preprocessing(signal)) }',
+    )
+    const begun = Promise.withResolvers<AbortSignal>()
+    Object.assign(globalThis, { preprocessing: begun.resolve })
+    const app = await load({ transform, env: { EXECUTION: 'inline' } })
+    t.after(() => app.close())
+    const caller = new AbortController()
+    const answering = app.request('/', { ...POST, body: '{}', signal: caller.signal })
+    const signal = await begun.promise
+    caller.abort(new Error('enough'))
+    await assert.rejects(answering, /enough/)
+    assert.equal(signal.aborted, true)
   })
 })

@@ -1,6 +1,6 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import { deflate, gzip } from 'node:zlib'
-import { type Caller, Refused } from '../answer.ts'
+import { type Caller, hangUp, Refused } from '../answer.ts'
 import type { Config } from '../config/config.ts'
 import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression.ts'
 import type { RequestHead } from '../http/head.ts'
@@ -265,7 +265,7 @@ export class Call {
   }
 
   #expire(): void {
-    this.caller.gone = true
+    hangUp(this.caller)
     this.end({ code: DEADLINE_EXCEEDED, message: 'the deadline passed (grpc-timeout)' })
   }
 
@@ -275,7 +275,7 @@ export class Call {
     clearTimeout(this.#slow)
     this.#received?.reservation.release()
     LONG_CALLS.delete(this)
-    if (this.status === undefined) this.caller.gone = true
+    if (this.status === undefined) hangUp(this.caller)
   }
 
   /** @returns the message as sent, with its prefix */
