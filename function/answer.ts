@@ -39,6 +39,9 @@ export interface Caller {
   memory?: AnswerMemory | undefined
 }
 
+/** The client of a caller; the events of one batch share it. */
+export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
+
 /** The client hung up, or will not receive an answer. */
 export function hangUp(caller: Caller): void {
   caller.gone = true

@@ -6,6 +6,7 @@ import { type Decoder, decoderOf, isWorthCompressing } from '../http/compression
 import type { RequestHead } from '../http/head.ts'
 import type { BodyMemory, Reservation } from '../http/memory.ts'
 import { show } from '../protocol/json.ts'
+import { LONGEST_TIMER_MS } from '../timer.ts'
 import { Cancelled, MessageReader, type Received } from './frames.ts'
 import { DEADLINE_EXCEEDED, OK, type Status, trailersOf, UNAVAILABLE } from './status.ts'
 
@@ -321,9 +322,6 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   u: 1e-3,
   n: 1e-6,
 }
-
-/** The limit of setTimeout. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 function requestIdOf({ headers }: RequestHead): OutgoingHttpHeaders {
   const id = headers['x-request-id']

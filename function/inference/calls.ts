@@ -1,6 +1,7 @@
-import type { Caller } from '../answer.ts'
+import { type Caller, senderOf } from '../answer.ts'
 import { DeadlinePassed, Overloaded, TooLarge } from '../protocol/errors.ts'
 import { isJson, mediaTypeOf } from '../protocol/media-type.ts'
+import { delayUntil } from '../timer.ts'
 import type { Call, Reply } from '../transform/call.ts'
 
 /** A call of the author's code that is in progress. */
@@ -30,8 +31,6 @@ const SHARE = 1 / 3
 
 /** How soon to check again a call on which its thread is working. */
 const AGAIN_MS = 1_000
-
-const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 interface OpenCall {
   readonly caller: Caller
@@ -70,7 +69,7 @@ export class Calls {
         `${json} bytes of JSON are larger than the ${this.#limits.maxJsonBytes} bytes allowed (MAX_JSON_BYTES)`,
       )
     const bytes = PARSED * json + bytesOf(call)
-    const sender = caller.sender ?? caller
+    const sender = senderOf(caller)
     if (sender.gone) throw hungUp()
     this.#admit(bytes, sender)
     const started = start()
@@ -120,8 +119,7 @@ export class Calls {
     if (deadline >= this.#alarmAt) return
     clearTimeout(this.#alarm)
     this.#alarmAt = deadline
-    const ms = Math.min(Math.max(deadline - performance.now(), 0) + 1, LONGEST_TIMER_MS)
-    this.#alarm = setTimeout(() => this.#endLate(), ms).unref()
+    this.#alarm = setTimeout(() => this.#endLate(), delayUntil(deadline)).unref()
   }
 
   #endLate(): void {

@@ -1,4 +1,4 @@
-import type { Caller } from '../answer.ts'
+import { type Caller, senderOf } from '../answer.ts'
 import { DeadlinePassed } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
 import type { Tensor } from '../protocol/tensor.ts'
@@ -56,8 +56,6 @@ export class Job implements Work {
     this.deadline = deadlineOf(request, caller)
   }
 }
-
-export const senderOf = (caller: Caller): Caller => caller.sender ?? caller
 
 const deadlineOf = ({ timeoutMicroseconds }: InferenceRequest, { arrived, deadline }: Caller) =>
   timeoutMicroseconds === undefined

@@ -1,7 +1,8 @@
-import type { Caller } from '../answer.ts'
+import { type Caller, senderOf } from '../answer.ts'
 import { Overloaded } from '../protocol/errors.ts'
 import type { InferenceRequest } from '../protocol/request.ts'
-import { isOver, type Job, senderOf } from './job.ts'
+import { delayUntil } from '../timer.ts'
+import { isOver, type Job } from './job.ts'
 import { Kind, Kinds } from './kinds.ts'
 import { Line } from './line.ts'
 
@@ -14,9 +15,6 @@ export interface QueueLimits {
 
 /** The most rows of one run, with inputs such as these, that the memory allows. */
 type MostRows = (inputs: InferenceRequest['inputs']) => number
-
-/** setTimeout's own limit. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
  * After checking n jobs, wait n times this long before the next check. Checking a job takes some
@@ -127,8 +125,7 @@ export class Queue {
     if (this.alarm !== undefined && this.alarmAt <= at) return
     clearTimeout(this.alarm)
     this.alarmAt = at
-    const ms = Math.min(Math.max(at - performance.now(), 0) + 1, LONGEST_TIMER_MS)
-    this.alarm = setTimeout(this.onAlarm, ms).unref()
+    this.alarm = setTimeout(this.onAlarm, delayUntil(at)).unref()
   }
 
   private mostRowsWith({ joins, request }: Job): number {

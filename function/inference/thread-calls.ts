@@ -1,4 +1,4 @@
-import type { Caller } from '../answer.ts'
+import { type Caller, senderOf } from '../answer.ts'
 import { type DeadlinePassed, NotReady, RunTimedOut } from '../protocol/errors.ts'
 import type { Call, CallData, Reply } from '../transform/call.ts'
 import { TransformTimedOut } from '../transform/errors.ts'
@@ -91,7 +91,7 @@ export class ThreadCalls {
     })
     const data = dataToPost(call.data, this.#transfer)
     if (this.#outbox.length === 0) setImmediate(this.#flush)
-    const sender = this.#numberOf(caller.sender ?? caller)
+    const sender = this.#numberOf(senderOf(caller))
     this.#outbox.push(messageOf(call, caller, { id, place, sender, data }))
     this.#ticking ??= setInterval(() => this.#tick(), this.#tickMs).unref()
     return { reply, end: error => this.#end(id, error) }
