@@ -7,7 +7,7 @@ import type { Config } from '../config/config.ts'
 import { findModel } from '../inference/find-model.ts'
 import { runProcess } from '../process.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
-import { findTransform } from '../transform/find.ts'
+import { findTransform, sourceOf } from '../transform/find.ts'
 
 // Accesses the module as an object, because its functions use `this`.
 const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
@@ -47,8 +47,9 @@ const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
 function preferSource(config: Config): Config {
   if (config.transform !== undefined) return config
   const { transform } = findTransform(findModel(config.modelDir), config)
-  const source = transform?.replace(/\.m?js$/, '.ts')
-  return source !== undefined && existsSync(source) ? { ...config, transform: source } : config
+  if (transform === undefined) return config
+  const source = sourceOf(transform)
+  return existsSync(source) ? { ...config, transform: source } : config
 }
 
 const onChosenPort = (config: Config, { [CHOSEN_PORT]: chosen }: NodeJS.ProcessEnv): Config =>

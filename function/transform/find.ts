@@ -58,9 +58,12 @@ function fileIn(folder: string): string | undefined {
 
 const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
+/** The TypeScript from which a built transform.js may come, whether or not it exists. */
+export const sourceOf = (file: string): string => file.replace(/\.m?js$/, '.ts')
+
 /** The transform.ts from which a transform.js was built, if it has changed since. */
 export function changedSource(file: string): string | undefined {
-  const source = file.replace(/\.m?js$/, '.ts')
+  const source = sourceOf(file)
   const written = statSync(source, { throwIfNoEntry: false })
   return written !== undefined && written.mtimeMs > statSync(file).mtimeMs ? source : undefined
 }
