@@ -7,7 +7,8 @@ const HELP = `Serves a model.
 
   onnx-function [serve] [MODEL] [--port N] [--watch]
 
-MODEL      a .onnx file, or a folder with one; else what MODEL_DIR names, else the folder model, else the iris classifier
+MODEL      a .onnx file, or a folder with one; else what MODEL_DIR names, else the folder model or the file model.onnx
+           here, else the iris classifier
 --port N   the port; else what PORT names, else 8080. 0 takes a free one
 --watch    serves the model and the transform as they change: new ones take over once they are ready
 --help     this
