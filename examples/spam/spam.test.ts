@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import { type StartedFunction, start } from 'onnx-function'
 
-/** What Python answers to the messages that training never saw. */
+/** Python's answers to the messages that training never saw. */
 const HELD_OUT: readonly { text: string; label: string; spam: number }[] = JSON.parse(
   readFileSync(new URL('training/held-out.json', import.meta.url), 'utf8'),
 )

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 const FOLDER = fileURLToPath(new URL('../../templates/typescript/onnx', import.meta.url))
 
-/** What a project has, and the template has not. */
+/** Files of a project that the template does not have. */
 const MADE = /^(?:node_modules|vendor)(?:[/\\]|$)|^model[/\\]transform\.js$/
 
 /**

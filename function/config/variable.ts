@@ -122,7 +122,7 @@ export type Values<R extends Rows> = {
 export interface Source {
   /** Like process.env; an empty variable counts as not set. */
   readonly env: NodeJS.ProcessEnv
-  /** What the user wrote instead of a variable, such as `--http_port`; for errors. */
+  /** The option that the user gave instead of a variable, such as `--http_port`; for errors. */
   readonly givenAs?: Readonly<Partial<Record<string, string>>>
 }
 

@@ -72,7 +72,7 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
         },
       ]
 
-/** What to do about a file that is not an ONNX model, when the reason does not say so. */
+/** Advice about a file that is not an ONNX model, when the reason gives none. */
 function noModel(reason: string): string {
   if (/cut off|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`

@@ -56,7 +56,7 @@ export function templatesOf(repository: string): Template[] {
   })
 }
 
-/** What func writes into func.yaml of a template's manifest. */
+/** The part of a template's manifest that func copies into func.yaml. */
 export const functionOf = ({
   manifest: { builderImages, buildpacks, buildEnvs, runEnvs, healthEndpoints, invoke },
 }: Template) => ({

@@ -32,7 +32,7 @@ const template = join(projectFolder, 'templates/typescript/onnx')
 const npm = async (...args: string[]) => {
   const ran = await runTool(tools, 'npm-cli.js', args, { cwd: project })
   assert.equal(ran.code, 0, `npm ${args.join(' ')}: ${ran.stdout}${ran.stderr}`)
-  // What the machine is configured to is not the project's.
+  // Warnings about the machine's own configuration are not the project's.
   assert.doesNotMatch(ran.stderr, /npm warn (?!Unknown (user|env|global) )/i)
   return ran.stdout
 }

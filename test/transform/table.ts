@@ -15,7 +15,7 @@ import {
 import { predictor, type Server, startServer } from '../server.ts'
 
 /*
- * What a transform may do, and what callers get: over HTTP, by events in three modes, and by V1.
+ * The behaviours of a transform, and the answer to each: over HTTP, by events in three modes, and by V1.
  */
 
 /** A transform of test/transform/authors. */
@@ -31,7 +31,7 @@ interface Row {
   readonly gives?: unknown
   /** The status over HTTP, the event's, and the text of the error. */
   readonly fails?: readonly [http: number, event: number, error: string]
-  /** What V1 gets, where that is something else. */
+  /** The answer by V1, if it differs. */
   readonly v1?: readonly [http: number, error: string]
 }
 

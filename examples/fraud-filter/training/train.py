@@ -123,7 +123,7 @@ def compare(classifier, onnx_bytes, rows):
 
 
 def files():
-    """What is committed: path → bytes."""
+    """The committed files: path → bytes."""
     fields, rows, fraud = payments(np.random.default_rng(SEED))
     training = slice(0, PAYMENTS - HELD_OUT)
     held_out = slice(PAYMENTS - HELD_OUT, PAYMENTS)

@@ -102,7 +102,7 @@ def compare(pipeline, onnx_bytes, texts):
 
 
 def files():
-    """What is committed: path → bytes."""
+    """The committed files: path → bytes."""
     texts, labels = messages()
     training, held_out, training_labels, held_out_labels = train_test_split(
         texts, labels, test_size=HELD_OUT, stratify=labels, random_state=SEED

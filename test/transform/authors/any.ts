@@ -14,16 +14,16 @@ const filled = new Float32Array(ROW.length)
 const written = new Uint8Array(8)
 
 interface Asked {
-  /** What preprocess throws. */
+  /** A value that preprocess throws. */
   readonly throws?: string
-  /** What preprocess returns in place of rows. */
+  /** A value that preprocess returns in place of rows. */
   readonly wrong?: string
   readonly rows?: number[][]
   /** A row that preprocess gives in the same array as that of other calls. */
   readonly fills?: number[]
   /** Milliseconds that preprocess waits. */
   readonly waits?: number
-  /** What postprocess gives. */
+  /** The result of postprocess. */
   readonly give?: string
   readonly value?: unknown
 }

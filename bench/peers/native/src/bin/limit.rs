@@ -1,4 +1,4 @@
-//! What a native server can do at most: hyper on one thread, serde_json, one run a request; nothing checked, joined or counted.
+//! The upper limit of a native server: hyper on one thread, serde_json, one run per request. It checks, joins and counts nothing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
