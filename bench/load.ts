@@ -539,7 +539,10 @@ export async function openLoop(
 
   function send(): void {
     const now = performance.now() - started
-    for (; next < total && dueAt(next) <= now; next++) due.push(next)
+    for (; next < total && dueAt(next) <= now; next++) {
+      lag.record(Math.max(1, Math.round((now - dueAt(next)) * 1e6)))
+      due.push(next)
+    }
     let at = 0
     for (; at < due.length; at++) {
       const index = due[at] as number
@@ -549,7 +552,6 @@ export async function openLoop(
       }
       const taken = idle.pop() ?? (all.size < connections ? seat() : undefined)
       if (taken === undefined) break
-      lag.record(Math.max(1, Math.round((now - dueAt(index)) * 1e6)))
       taken.index = index
       open++
       sent++

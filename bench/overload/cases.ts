@@ -23,10 +23,10 @@ export interface OverloadedModel {
 }
 
 /** Up to 16 rows are joined per run, so that one process can send ten times the peak. */
-const slow = (ms: number, folder: string): OverloadedModel => ({
+const slow = (ms: number, folder: string, rows = 16): OverloadedModel => ({
   title: `${ms} ms and more a run`,
   name: 'slow',
-  env: { MODEL_DIR: folder, MAX_BATCH_ROWS: '16' },
+  env: { MODEL_DIR: folder, MAX_BATCH_ROWS: String(rows) },
   underWay: 48,
   input: { name: 'x', shape: [1, 2], data: [1, 2] },
 })
@@ -55,7 +55,7 @@ export const MODELS: readonly OverloadedModel[] = [
     underWay: 64,
     input: { name: 'input', shape: [1, 4], data: [5.1, 3.5, 1.4, 0.2] },
   },
-  slow(5, writeFasterModel()),
+  slow(5, writeFasterModel(), 4),
   slow(50, project('test/models/slow')),
 ]
 

@@ -61,7 +61,6 @@ export async function openCalls(
   let givenUp = 0
   let turn = 0
   const begin = (connection: Streams, due: number) => {
-    lag.record(Math.max(1, Math.round((now() - due) * 1e6)))
     sent++
     open++
     connection.send(end => {
@@ -77,8 +76,11 @@ export async function openCalls(
     }
     return undefined
   }
+  let seen = 0
   const timer = setInterval(() => {
-    for (; next < total && dueAt(next) <= now(); next++) {
+    for (; seen < total && dueAt(seen) <= now(); seen++)
+      lag.record(Math.max(1, Math.round((now() - dueAt(seen)) * 1e6)))
+    for (; next < seen; next++) {
       const connection = nextFree()
       if (connection !== undefined) begin(connection, dueAt(next))
       else if (now() - dueAt(next) > patienceMs) givenUp++
