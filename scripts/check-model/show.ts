@@ -164,7 +164,7 @@ function batchingText({ batching, oneRowMs, rows32Ms }: Served): string[] {
 
 const ADVICE: Partial<Record<Served['batching']['reason'], string>> = {
   not_proven:
-    'export the model without that node (docs/batching.md), or, if you know that rows are independent, say "batch": true in model.json',
+    'export the model without that node (docs/models.md), or, if you know that rows are independent, say "batch": true in model.json',
   sizes_by_values:
     'export the model with sizes that follow from shapes, or, if you know how large they get, say "batch": true in model.json',
   fixed_dimension: 'export the model with a variable first dimension of every input',

@@ -107,7 +107,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
   test('tells what callers will see, in the text that the page about it shows', () => {
     const { status, stdout, stderr } = command('models/iris/v1.0.0')
     assert.deepEqual([status, stderr], [0, ''])
-    const page = readFileSync(join(projectFolder, 'docs/check-model.md'), 'utf8')
+    const page = readFileSync(join(projectFolder, 'docs/models.md'), 'utf8')
     const shown = /```\n(iris-classifier v1\.0\.0: [\s\S]*?)```/.exec(page)?.[1] ?? ''
     const withoutMeasured = (text: string) => text.replace(/On this machine[\s\S]*?\n\n/, '')
     assert.equal(withoutMeasured(stdout), withoutMeasured(shown))

@@ -5,8 +5,9 @@ import { neighboursChange } from './neighbours.ts'
 import type { Declared, WrittenModel } from './onnx-writer.ts'
 
 /*
- * Models that must be proven, by the sections of docs/batching.md. Each model is also run: a row's
- * result must be bit for bit the same as beside its own copy, whatever the neighbours.
+ * Models that must be proven, by the files of function/inference/batchability/rules. Each model is
+ * also run: a row's result must be bit for bit the same as beside its own copy, whatever the
+ * neighbours.
  */
 
 function proves(name: string, models: Readonly<Record<string, WrittenModel>>): void {
