@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { chart } from './chart.ts'
 import {
@@ -14,8 +14,8 @@ import { ratio, type Spread, spread } from './statistics.ts'
 import { type Reached, reached } from './targets.ts'
 
 /*
- * Formats results as tables: in the terminal, and between the markers of docs/performance.md. As a
- * program, it rewrites that page and the chart from results/latest.json.
+ * Formats results as tables: in the terminal, and in bench/results.md. As a program, it rewrites
+ * that page and the chart from results/latest.json.
  */
 
 /** Three significant digits. */
@@ -146,36 +146,42 @@ function commandRows(results: Results): readonly (readonly string[])[] {
   ]
 }
 
-/** Replaces the text between `<!-- name -->` and `<!-- /name -->`. */
-function fill(page: string, name: string, content: string): string {
-  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
-  const [from, to] = [page.indexOf(open), page.indexOf(close)]
-  if (from < 0 || to < from) throw new Error(`docs/performance.md has no ${open} … ${close}`)
-  return `${page.slice(0, from + open.length)}\n${content}\n${page.slice(to)}`
+/** The text of bench/results.md. */
+function page(results: Results): string {
+  const machine = machineLines(results).map(line => `- ${line}`)
+  const tables = Object.values(results.workloads).map(workload => markdown(rowsOf(workload)))
+  return `# Benchmark results
+
+This page is written by \`node bench/report.ts\`, from \`bench/results/latest.json\`. [README.md](README.md) describes the commands,
+the subjects and how to read a table; [Performance](../docs/performance.md) explains the results.
+
+## Targets
+
+Each figure is the median over the rounds, with the range in brackets. No test asserts them.
+
+${markdown(targetRows(results))}
+
+## Machine and versions
+
+${machine.join('\n')}
+
+## Commands
+
+${markdown(commandRows(results))}
+
+## Figures
+
+Each table divides, round by round, by its first subject, whose row shows the absolute figure. ↑ means more is better, ↓ less. A figure that
+the first subject lacks is shown in its own unit.
+
+${tables.join('\n\n')}
+`
 }
 
-/** Writes the chart and docs/performance.md. */
+/** Writes the chart and bench/results.md. */
 export function writeReport(results: Results): void {
   writeFileSync(chartFile(false), chart(results))
-  const file = fileURLToPath(new URL('../docs/performance.md', import.meta.url))
-  let page = readFileSync(file, 'utf8')
-  page = fill(page, 'targets', markdown(targetRows(results)))
-  page = fill(
-    page,
-    'machine',
-    machineLines(results)
-      .map(line => `- ${line}`)
-      .join('\n'),
-  )
-  page = fill(page, 'commands', markdown(commandRows(results)))
-  page = fill(
-    page,
-    'tables',
-    Object.values(results.workloads)
-      .map(workload => markdown(rowsOf(workload)))
-      .join('\n\n'),
-  )
-  writeFileSync(file, page)
+  writeFileSync(fileURLToPath(new URL('results.md', import.meta.url)), page(results))
 }
 
 if (import.meta.main) writeReport(readResults(resultsFile(false)))

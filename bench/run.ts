@@ -34,14 +34,14 @@ import { ALONE, type Contender, WITH_NATIVE, WITH_PEERS, type Workload } from '.
 
 const HELP = `node bench/run.ts [--peers|--native] [--quick] [--full] [--rounds N] [--seconds S] [--only GLOB]
 
-  --peers       beside the Python peers, which are installed first
-  --native      beside servers in Rust, which are built first (cargo)
-  --quick       a look, in results/quick.json; without it the figures go to results/latest.json and docs/performance.md
-  --full        also what takes long: a million requests, growth curves
-  --rounds N    how often each subject is measured (7; quick: 3)
-  --seconds S   for how long (2; quick: 0.5)
-  --only GLOB   workloads whose name matches
-  --list        name the workloads and end
+  --peers       also measure the Python servers, which are installed first
+  --native      also measure the Rust servers, which are built first (needs cargo)
+  --quick       a short run, written to results/quick.json; otherwise to results/latest.json and results.md
+  --full        include the long workloads: a million requests, growth curves
+  --rounds N    rounds per subject (7; with --quick 3)
+  --seconds S   seconds per round (2; with --quick 0.5)
+  --only GLOB   only the workloads whose name matches
+  --list        print the names of the workloads
 `
 
 interface Options {

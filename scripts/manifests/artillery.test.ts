@@ -23,8 +23,8 @@ function found(value: unknown, field: string): unknown[] {
   ])
 }
 
-test('it has the environments and scenarios that docs/load.md explains', () => {
-  const page = read('docs/load.md')
+test('it has the environments and scenarios that docs/performance.md explains', () => {
+  const page = read('docs/performance.md')
   assert.deepEqual(Object.keys(config.environments), ['local', 'knative', 'kserve'])
   assert.deepEqual(names.toSorted(), ['canary', 'cold', 'mixed', 'ramp', 'spike', 'steady'])
   for (const name of [...names, ...Object.keys(config.environments)])
