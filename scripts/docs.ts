@@ -19,7 +19,6 @@ import {
 } from '../function/config/variables.ts'
 import { INFERENCE_PROTO } from '../function/protocol/inference-proto.ts'
 import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/telemetry/metrics.ts'
-import { createPrometheus } from '../function/telemetry/prometheus.ts'
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const read = (path: string) => readFileSync(pathOf(path), 'utf8')
@@ -28,22 +27,12 @@ const METRICS_PAGE = 'docs/metrics.md'
 const CONFIGURATION_PAGE = 'docs/configuration.md'
 const RULES = 'monitoring/prometheus/rules'
 
-/** prom-client's metrics that rules and dashboards use; its own page lists the others. */
-const OF_THE_PROCESS = [
-  'process_cpu_seconds_total',
-  'process_resident_memory_bytes',
-  'process_start_time_seconds',
-  'nodejs_eventloop_lag_p99_seconds',
-  'nodejs_heap_size_used_bytes',
-]
-
 /** Every generated file, with its expected text. */
-export async function generated(): Promise<ReadonlyMap<string, string>> {
+export function generated(): ReadonlyMap<string, string> {
   return new Map([
     filled(METRICS_PAGE, {
       function: table(METRICS),
       'dead-letters': table(DEAD_LETTER_METRICS),
-      process: await processTable(),
     }),
     filled(CONFIGURATION_PAGE, {
       serving: variableTable(SERVING),
@@ -96,13 +85,15 @@ const platformTable = () =>
 
 const table = (metrics: Readonly<Record<string, Declaration>>) =>
   [
-    '| metric | type | unit | labels | what it says |',
-    '|---|---|---|---|---|',
-    ...Object.entries(metrics).map(([name, { type, unit, labels, help, buckets }]) => {
-      const meaning = buckets === undefined ? help : `${help} Buckets: ${buckets.join(', ')}.`
-      return `| ${code(name)} | ${type} | ${unit} | ${showLabels(labels)} | ${meaning} |`
+    '| metric | type | labels | meaning |',
+    '|---|---|---|---|',
+    ...Object.entries(metrics).map(([name, { type, labels, help, buckets }]) => {
+      const meaning = buckets === undefined ? help : `${help} Buckets: ${range(buckets)}.`
+      return `| ${code(name)} | ${type} | ${showLabels(labels)} | ${meaning} |`
     }),
   ].join('\n')
+
+const range = (buckets: readonly number[]) => `${buckets[0]} to ${buckets.at(-1)}`
 
 const code = (text: string) => `\`${text}\``
 
@@ -113,18 +104,6 @@ const showLabels = (labels: Declaration['labels']) =>
       return `${code(label)}: ${shown}`
     })
     .join('<br>') || '–'
-
-async function processTable(): Promise<string> {
-  const text = await createPrometheus([]).metrics()
-  const rows = OF_THE_PROCESS.map(name => {
-    const [, help] = new RegExp(`^# HELP ${name} (.*)$`, 'm').exec(text) ?? []
-    const [, type] = new RegExp(`^# TYPE ${name} (.*)$`, 'm').exec(text) ?? []
-    if (help === undefined || type === undefined)
-      throw new Error(`prom-client has no metric ${name}`)
-    return `| \`${name}\` | ${type} | ${help} |`
-  })
-  return ['| metric | type | what it says |', '|---|---|---|', ...rows].join('\n')
-}
 
 /** @param text Prometheus' own rule file, which the object includes as it is, with comments */
 function ruleObject(name: string, text: string): string {
@@ -138,5 +117,4 @@ spec:
 ${indented}`
 }
 
-if (import.meta.main)
-  for (const [path, text] of await generated()) writeFileSync(pathOf(path), text)
+if (import.meta.main) for (const [path, text] of generated()) writeFileSync(pathOf(path), text)

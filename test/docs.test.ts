@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { generated } from '../scripts/docs.ts'
 import { projectFolder } from './server.ts'
 
-for (const [path, text] of await generated()) {
+for (const [path, text] of generated()) {
   test(`${path} is what npm run docs:write makes of the code and of Prometheus' rules`, () => {
     const file = join(projectFolder, path)
     assert.ok(existsSync(file), 'run npm run docs:write')

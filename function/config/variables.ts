@@ -196,7 +196,7 @@ export const PUSHING = {
   endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl, {
     otherwise: 'nothing is pushed',
     meaning:
-      'Where spans and metrics are pushed to ([tracing](tracing.md)): `/v1/traces` and ' +
+      'Where spans and metrics are pushed to ([metrics](metrics.md#traces-and-pushed-metrics)): `/v1/traces` and ' +
       '`/v1/metrics` are added to it.',
   }),
   tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', httpUrl, {

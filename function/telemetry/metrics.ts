@@ -85,7 +85,6 @@ export type Mistake = (typeof MISTAKES)[number]
 /** A metric as Prometheus and docs/metrics.md describe it. */
 export interface Declaration {
   readonly type: 'counter' | 'gauge' | 'histogram'
-  readonly unit: string
   readonly help: string
   /** Each label with all of its values, or with a description of their bound. */
   readonly labels: Readonly<Record<string, readonly string[] | string>>
@@ -94,8 +93,8 @@ export interface Declaration {
 }
 
 const REQUEST_LABELS = {
-  model: 'the name it is served under',
-  version: 'of the model; empty where it has none',
+  model: 'the served name',
+  version: 'of the model, or empty',
   protocol: PROTOCOLS,
   status: STATUSES,
 } as const
@@ -104,113 +103,94 @@ const REQUEST_LABELS = {
 export const METRICS = {
   inference_requests_total: {
     type: 'counter',
-    unit: 'requests',
-    help: 'Inference requests and events answered.',
+    help: 'Answered inference requests and events.',
     labels: REQUEST_LABELS,
   },
   inference_request_duration_seconds: {
     type: 'histogram',
-    unit: 'seconds',
     help: 'Seconds from the arrival of a request or event to its answer.',
     labels: REQUEST_LABELS,
     buckets: DURATION_BUCKETS,
   },
   inference_batch_rows: {
     type: 'histogram',
-    unit: 'rows',
-    help: 'Rows of each run.',
+    help: 'Rows in each run.',
     labels: {},
     buckets: ROW_BUCKETS,
   },
   inference_rejected_total: {
     type: 'counter',
-    unit: 'requests',
-    help: 'Requests turned away without a run.',
+    help: 'Requests rejected without a run.',
     labels: { reason: REJECTION_REASONS },
   },
   inference_connections_dropped_total: {
     type: 'counter',
-    unit: 'connections',
-    help: 'Connections and streams ended because as many were open as MAX_CONNECTIONS allows.',
+    help: 'Connections and streams closed to stay within MAX_CONNECTIONS.',
     labels: { reason: DROP_REASONS },
   },
   inference_failures_total: {
     type: 'counter',
-    unit: 'requests',
-    help: 'Requests and events that failed without a mistake of their caller.',
+    help: 'Requests and events that failed through no fault of the caller.',
     labels: { cause: FAILURE_CAUSES },
   },
   inference_predictions_total: {
     type: 'counter',
-    unit: 'rows',
-    help: 'Rows by predicted label, for classifiers whose model.json names the labels.',
-    labels: { label: 'as model.json names them', version: REQUEST_LABELS.version },
+    help: 'Rows by predicted label, for classifiers with labels in model.json.',
+    labels: { label: 'of model.json', version: REQUEST_LABELS.version },
   },
   inference_worker_deaths_total: {
     type: 'counter',
-    unit: 'threads',
-    help: 'Worker threads of the model that ended by themselves and were replaced.',
+    help: 'Worker threads of the model that ended unexpectedly and were replaced.',
     labels: {},
   },
   transform_duration_seconds: {
     type: 'histogram',
-    unit: 'seconds',
-    help: 'Seconds that a call took in preprocess and in postprocess of the transform.',
+    help: 'Seconds that a call spent in preprocess and in postprocess of the transform.',
     labels: { half: HALVES },
     buckets: DURATION_BUCKETS,
   },
   transform_errors_total: {
     type: 'counter',
-    unit: 'calls',
-    help: 'Calls that the transform did not answer, by whose mistake: of the caller, of its author, or of something it depends on.',
+    help: 'Calls that the transform did not answer, by the party at fault.',
     labels: { by: MISTAKES },
   },
   cold_start_seconds: {
     type: 'gauge',
-    unit: 'seconds',
-    help:
-      'Seconds each phase of this process’s start took, in the order ' +
-      `${START_PHASES.join(', ')}.`,
+    help: 'Seconds that each phase of the start took.',
     labels: { phase: START_PHASES },
   },
   inference_batching_info: {
     type: 'gauge',
-    unit: '1',
-    help: 'Always 1; whether requests may share a run, and by what reason they may or may not.',
+    help: 'Always 1. Whether requests may share a run, and why.',
     labels: { joined: ['true', 'false'], reason: BATCHING_REASONS },
   },
   inference_queue_rows: {
     type: 'gauge',
-    unit: 'rows',
     help: 'Rows waiting for a run.',
     labels: {},
   },
   inference_requests_in_flight: {
     type: 'gauge',
-    unit: 'requests',
-    help: 'Requests and events not yet answered.',
+    help: 'Unanswered requests and events.',
     labels: {},
   },
   model_ready: {
     type: 'gauge',
-    unit: '0 or 1',
-    help: '1 while the model takes requests.',
+    help: '1 while the model accepts requests, else 0.',
     labels: {},
   },
   function_info: {
     type: 'gauge',
-    unit: '1',
-    help: 'Always 1; what this process is.',
+    help: 'Always 1. Identifies the process.',
     labels: {
       revision: 'K_REVISION',
       service: 'K_SERVICE or INFERENCE_SERVICE_NAME',
-      version: 'of this program',
+      version: 'of the program',
     },
   },
   function_memory_limit_bytes: {
     type: 'gauge',
-    unit: 'bytes',
-    help: 'What the process may use before it is killed; missing where nothing limits it.',
+    help: 'Memory limit of the process; missing without a limit.',
     labels: {},
   },
 } as const satisfies Readonly<Record<string, Declaration>>
@@ -219,8 +199,7 @@ export const METRICS = {
 export const DEAD_LETTER_METRICS = {
   dead_letters_total: {
     type: 'counter',
-    unit: 'events',
-    help: 'Events that a Broker gave up and sent here.',
+    help: 'Events that a Broker gave up and sent to this sink.',
     labels: { reason: DEAD_LETTER_REASONS },
   },
 } as const satisfies Readonly<Record<string, Declaration>>

@@ -23,7 +23,7 @@ import type { Traces } from './trace.ts'
 /*
  * Pushes spans and metrics by OTLP with OpenTelemetry's own exporters. They are loaded after
  * startup, and only if an endpoint is set. Our own code could save 8 ms once and 3 MiB
- * (docs/tracing.md), but would need retries, TLS, compression and the variables that platforms set.
+ * (docs/metrics.md), but would need retries, TLS, compression and the variables that platforms set.
  */
 
 /** Pushes until the process ends. */

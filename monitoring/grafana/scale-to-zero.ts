@@ -3,7 +3,8 @@ import { chosen, grown, quantile, RATE } from './queries.ts'
 import { MODEL, REVISION, SERVICE } from './variables.ts'
 
 /*
- * Knative's own metrics have had these names since 1.19, most of them; `config-observability` must ask for them (docs/monitoring.md).
+ * Most of Knative's own metrics have had these names since 1.19. `config-observability` must enable
+ * them (docs/metrics.md).
  */
 
 const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
