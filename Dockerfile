@@ -1,4 +1,4 @@
-# The reason for each line, with figures: docs/containers.md.
+# The reason for each line, with figures: docs/deploy.md.
 
 # Renovate adds the digest: a tag can move, a digest cannot.
 ARG BASE=docker.io/library/node:24.21.0-bookworm-slim

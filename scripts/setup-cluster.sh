@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up the iris classifier on Knative, with requests, events and monitoring, on a new cluster or
-# an existing one. docs/cluster.md describes the steps and the reasons.
+# an existing one. docs/deploy.md says how to use it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/cluster/versions.sh
@@ -80,7 +80,7 @@ load_image() {
   title='the image'
   step "The image $LOCAL_IMAGE"
   run docker build --tag "$LOCAL_IMAGE" . ||
-    fail STEP_FAILED 'the image could not be built; docker says above why' 'to look further: docs/containers.md'
+    fail STEP_FAILED 'the image could not be built; docker says above why' 'to look further: docs/deploy.md'
   run kind load docker-image "$LOCAL_IMAGE" --name "$name" || fail STEP_FAILED 'the image could not be loaded into the nodes; kind says above why'
 }
 

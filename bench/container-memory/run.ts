@@ -1,5 +1,5 @@
-// Measures how much memory answers and runs take in a container with 512 MiB; prints the table of
-// docs/containers.md.
+// Measures how much memory answers and runs take in a container with 512 MiB; prints rows of the
+// table in README.md.
 //
 //   node bench/container-memory/run.ts [--seconds 5 --only '12 MB' --callers 1,60,256 --program build/main.js]
 import { parseArgs } from 'node:util'

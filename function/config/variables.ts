@@ -176,7 +176,7 @@ export const LIMITS = {
     meaning:
       'After so many seconds without a connection and without a request other than health and ' +
       'metrics, the process ends with exit code 0, for systemd to start it again ([one ' +
-      'machine](single-machine.md)). Idle connections are closed no later than this. 0: ' +
+      'machine](deploy.md#one-machine-with-systemd)). Idle connections are closed no later than this. 0: ' +
       'never.',
   }),
 } as const
@@ -407,7 +407,7 @@ export const PLATFORM_VARIABLES = [
     by: 'systemd',
     meaning:
       'pass a socket that already listens, instead of `PORT` and `LISTEN_HOST`, if the id is ' +
-      'this process’s ([one machine](single-machine.md))',
+      'this process’s ([one machine](deploy.md#one-machine-with-systemd))',
   },
   {
     names: ['MODEL_INIT_MODE'],

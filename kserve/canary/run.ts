@@ -10,7 +10,7 @@ import { note, progress, type Report, table } from './table.ts'
 
 /*
  * `npm start -- NAME`: compares both revisions of an InferenceService, a Knative Service or an
- * HTTPRoute, and gives the new one more traffic, none, or leaves it as it is. docs/canary.md has the rules.
+ * HTTPRoute, and gives the new one more traffic, none, or leaves it as it is. README.md has the rules.
  */
 
 /** 1 is Node's own exit code for an uncaught error. */

@@ -1,5 +1,5 @@
 /*
- * The statistical tests behind the decision. docs/canary.md has their assumptions;
+ * The statistical tests behind the decision. README.md has their assumptions;
  * test/statistics.test.ts compares them with SciPy.
  */
 

@@ -210,7 +210,7 @@ function servedProblems(
   if (served.sizesByValues !== undefined)
     found.push(
       hint(
-        `no limit on requests bounds the memory of a run, and one request may end the container: ${served.sizesByValues}; limit the address space (docs/containers.md)`,
+        `no limit on requests bounds the memory of a run, and one request may end the container: ${served.sizesByValues}; limit the address space (docs/deploy.md)`,
       ),
     )
   if (folderBytes > LARGE_MODEL_BYTES)

@@ -9,6 +9,7 @@ const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
 const minor = (version: string | undefined) => String(version).split('.').slice(0, 2).join('.')
 const pages = [
   'README.md',
+  'scripts/cluster/README.md',
   ...readdirSync(join(projectFolder, 'docs'))
     .filter(file => file.endsWith('.md'))
     .map(file => `docs/${file}`),
@@ -102,8 +103,8 @@ describe('a version that setup-cluster.sh installs', () => {
     })
   }
 
-  test('stands in docs/cluster.md’s table, all of them', () => {
-    const table = read('docs/cluster.md')
+  test('stands in the table of scripts/cluster/README.md, all of them', () => {
+    const table = read('scripts/cluster/README.md')
     for (const [name, version] of Object.entries(versions)) {
       if (name.endsWith('_LEAST')) continue
       assert.ok(

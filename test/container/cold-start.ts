@@ -1,5 +1,5 @@
 // Measures what a container adds to a start, and the effect of a CPU quota; prints the table of
-// docs/containers.md.
+// README.md beside it.
 //
 //   npm run cold-start --prefix test/container [-- --rounds 15]
 import { spawn } from 'node:child_process'

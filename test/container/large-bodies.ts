@@ -1,5 +1,5 @@
 // Measures the memory of a container with 512 MiB and one CPU under large bodies, at the default
-// MAX_BODY_BYTES or another; prints the table of docs/containers.md.
+// MAX_BODY_BYTES or another; prints the table of README.md beside it.
 //
 //   npm run large-bodies --prefix test/container [-- --callers 16 --seconds 15 --only 'binary|form' --largest 8388608]
 import { readFileSync } from 'node:fs'

@@ -288,7 +288,7 @@ async function judged(
       url,
       ...args,
     ])
-    // For comparison with docs/canary.md's tables: SHOW=1 npm test --prefix test/system.
+    // For comparison with kserve/canary/README.md's table: SHOW=1 npm test --prefix test/system.
     if (process.env.SHOW !== undefined)
       process.stdout.write(`\n${namespace}\n${result.out}${result.err}`)
     return { ...result, percent: rollout.percent(api.object) }

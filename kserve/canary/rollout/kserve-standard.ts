@@ -77,6 +77,6 @@ async function routed(
   const has =
     weight === undefined ? `does not name the Service ${service}` : `gives ${service} ${weight} %`
   return {
-    unrouted: `the HTTPRoute "${name}" ${has}. KServe up to 0.20 sets no weights there; without the Gateway API as its ingress, it makes no HTTPRoute. docs/canary.md#without-knative has a weighted HTTPRoute of our own`,
+    unrouted: `the HTTPRoute "${name}" ${has}. KServe up to 0.20 sets no weights there; without the Gateway API as its ingress, it makes no HTTPRoute. docs/kserve.md#canaries-without-knative has a weighted HTTPRoute of our own`,
   }
 }
