@@ -37,8 +37,7 @@ const folder: Kind<string> = {
 export const SERVING = {
   port: variable('PORT', integer({ min: 0, max: 65535 }), {
     default: 8080,
-    meaning:
-      'The port for everything: inference, events, health, metrics, pages. 0 takes a free one.',
+    meaning: 'The port for inference, events, health, metrics and pages. 0 takes a free one.',
   }),
   listenHost: variable('LISTEN_HOST', text('an address'), {
     otherwise: 'all interfaces',
@@ -47,15 +46,15 @@ export const SERVING = {
   metricsPort: variable('METRICS_PORT', integer({ min: 0, max: 65535 }), {
     otherwise: 'the same as `PORT`',
     meaning:
-      'A port for `/metrics` alone, which `PORT` then no longer serves; it answers health, ' +
-      'too. It speaks plain HTTP and asks for no authentication. 0 takes a free one.',
+      'A separate port for `/metrics` (and health), over plain HTTP without authentication; ' +
+      '`PORT` then no longer serves `/metrics`. 0 takes a free one.',
   }),
   modelDir: variable('MODEL_DIR', folder, {
     default: fileURLToPath(new URL(SHIPPED_MODEL, SHIPPED_MODELS)),
     meaning:
-      'The model: a `.onnx` file, or a folder with it ([where a model comes from](models.md)) ' +
-      'and optionally `model.json`. If it is not set and the process is started in a folder that ' +
-      'has a folder `model`, or a file `model.onnx`, that is served.',
+      'The model: a `.onnx` file, or a folder with one and an optional `model.json` ' +
+      '([sources](models.md)). If it is not set, `model/` or `model.onnx` in the folder where ' +
+      'the process starts comes before the default.',
   }),
   modelName: variable('MODEL_NAME', segment, {
     otherwise: 'from `model.json`',
@@ -68,26 +67,25 @@ export const SERVING = {
   transform: variable('TRANSFORM', text('a file, or off'), {
     otherwise: 'transform.js, .mjs or .ts beside the model',
     meaning:
-      'Your own code before and after the model ([transform](transform.md)): a file, or `off`. ' +
-      'Beside a model that KServe’s storage mounts (`--model_dir`, `/mnt/models`) none is loaded ' +
-      'by itself, because a model store must not become code.',
+      'Your own code before and after the model ([transform](transform.md)). Beside a model ' +
+      'that KServe mounts (`--model_dir`, `/mnt/models`), only a file named here is loaded: a ' +
+      'model store must not become code.',
   }),
   execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
     default: 'auto',
     meaning:
-      'Where the model runs: `inline` on the main thread, or `worker` in worker threads, so ' +
-      'that other requests do not wait for a run. `auto` runs a model in worker threads if values ' +
-      'of a request decide how long a run takes (a Loop, for instance), if a run takes more than ' +
-      '5 ms of CPU, if loading it takes more than 100 ms of CPU, or if its files are larger ' +
-      'than 32 MiB. A model with a transform always does, and so does the transform. With ' +
-      '`inline`, only SIGKILL ends a run, or a loop of a transform, that does not end.',
+      '`inline` runs the model on the main thread, `worker` in worker threads, so that other ' +
+      'requests do not wait. `auto` chooses `worker` for a model with a transform, one whose ' +
+      'run time depends on input values (such as a Loop), one that takes more than 5 ms of CPU ' +
+      'for a run or 100 ms to load, and one larger than 32 MiB. With `inline`, only SIGKILL ' +
+      'ends an endless run.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
     otherwise: 'the CPUs this process may use',
     meaning:
-      'Threads that ONNX Runtime uses within a run, at most the number of CPUs (the cgroup’s ' +
-      'quota). CPUs / `ORT_THREADS` worker threads run beside each other, if the memory has ' +
-      'room for a copy of the model in each.',
+      'Threads of ONNX Runtime within a run, at most the CPUs (or the cgroup’s quota). CPUs / ' +
+      '`ORT_THREADS` worker threads run in parallel, if memory has room for a copy of the model ' +
+      'in each.',
   }),
   ceSource: variable(
     'CE_SOURCE',
@@ -103,12 +101,12 @@ export const SERVING = {
   playground: variable('PLAYGROUND', either('on', 'off'), {
     default: true,
     meaning:
-      'Whether `GET /` gives browsers the page that tries the model. If `off`, browsers get ' +
-      'the server’s metadata as other clients do. `/docs` stays.',
+      '`on` gives browsers a page to try the model at `GET /`; `off` gives them the metadata ' +
+      'that other clients get. `/docs` stays.',
   }),
   logLevel: variable('LOG_LEVEL', oneOf(LOG_LEVELS), {
     default: 'info',
-    meaning: 'The lowest level that is logged; `debug` adds a line for each request.',
+    meaning: 'The lowest level to log. `debug` adds a line for each request.',
   }),
 } as const
 
@@ -117,67 +115,66 @@ export const LIMITS = {
   maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
     default: 64 * 1024 * 1024,
     meaning:
-      'The largest body, also after decompression; a larger one is answered 413. The same ' +
-      'limit holds for the tensors that a large request is read to, for the answer to it, and ' +
-      'for all waiting requests together. All bodies and answers held at once are bounded by ' +
-      'twice this; beyond that the answer is 503.',
+      'The largest body, also after decompression; a larger one gets 413. The same limit holds ' +
+      'for the tensors and the answer of a large request, and for all waiting requests ' +
+      'together. All bodies and answers in memory may take twice as much; beyond that, requests ' +
+      'get 503.',
   }),
   maxJsonBytes: variable('MAX_JSON_BYTES', integer({ min: 1 }), {
     default: 16 * 1024 * 1024,
     meaning:
-      'The largest JSON of a request, and of its answer, within `MAX_BODY_BYTES`; a larger one ' +
-      'is answered 413. JSON takes several times its size while it is read: with the default a ' +
-      'process stays within 512 MiB. Binary tensor data takes its own size.',
+      'The largest JSON of a request and of its answer, within `MAX_BODY_BYTES`; larger gets ' +
+      '413. Reading JSON takes several times its size; with the default, the process stays ' +
+      'within 512 MiB. Binary tensor data takes only its own size.',
   }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
     meaning:
-      'Rows that may wait for a run; beyond that the answer is 503 with Retry-After. A ' +
+      'Rows that may wait for a run; beyond that, requests get 503 with `Retry-After`. A ' +
       'request counts for at most `MAX_BATCH_ROWS`.',
   }),
   maxBatchRows: variable('MAX_BATCH_ROWS', integer({ min: 1 }), {
     default: 256,
-    meaning: 'Waiting requests join in one run up to so many rows; a larger request runs alone.',
+    meaning:
+      'The most rows that waiting requests may have to share a run; a larger request runs alone.',
   }),
   maxConnections: variable('MAX_CONNECTIONS', integer({ min: 8 }), {
     otherwise: 'one for each 512 KiB of the memory limit, 64 to 32768',
     meaning:
-      'Connections that may be open at a time, streams of HTTP/2 over all connections, and, ' +
-      'with TLS, four times the handshakes under way. For one more, a connection that waits ' +
-      'for its client is dropped; where all are at work, the new one is. `METRICS_PORT` has ' +
-      '64 of its own.',
+      'Open connections; also HTTP/2 streams over all connections and, with TLS, four times the ' +
+      'handshakes in progress. At the limit, a new connection replaces one that waits for its ' +
+      'client, or is dropped if all are busy. `METRICS_PORT` has 64 of its own.',
   }),
   requestTimeoutMs: variable('REQUEST_TIMEOUT_MS', integer({ min: 1 }), {
     default: 30_000,
     meaning:
-      'How long a request may take to arrive (408), how long it may wait for its run (504), ' +
-      'and how long the client may take to read the answer (the connection is closed).',
+      'The longest time for a request to arrive (then 408), to wait for its run (then 504), and ' +
+      'for the client to read the answer (then the connection is closed).',
   }),
   runTimeoutMs: variable('RUN_TIMEOUT_MS', integer({ min: 0, max: 2_147_483_647 }), {
     default: 60_000,
     meaning:
-      'How long one run in a worker thread may last. Longer is a fault: its callers get 504, ' +
-      'readiness fails, other requests are finished within `DRAIN_TIMEOUT_MS`, and the process ' +
-      'replaces itself, because a thread within a run cannot be ended. 0: no limit.',
+      'The longest time for a run in a worker thread. After that its callers get 504, readiness ' +
+      'fails, other requests finish within `DRAIN_TIMEOUT_MS`, and the process replaces itself, ' +
+      'because a thread cannot be stopped during a run. 0: no limit.',
   }),
   drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
     default: 0,
     meaning:
-      'How long new connections are accepted after TERM. Knative needs no delay; plain ' +
-      'Kubernetes needs the time that its endpoints take to follow. It must be less than ' +
-      '`DRAIN_TIMEOUT_MS`.',
+      'How long the process accepts new connections after TERM; less than `DRAIN_TIMEOUT_MS`. ' +
+      'Knative needs no delay; plain Kubernetes needs the time to update its endpoints.',
   }),
   drainTimeoutMs: variable('DRAIN_TIMEOUT_MS', integer({ min: 0 }), {
     default: 10_000,
-    meaning: 'How long requests in flight may take to finish after TERM, the delay included.',
+    meaning:
+      'How long requests in flight may take to finish after TERM, including `DRAIN_DELAY_MS`.',
   }),
   idleExitMs: variable('IDLE_EXIT_SECONDS', integer({ min: 0, max: 2_147_483, factor: 1_000 }), {
     default: 0,
     meaning:
-      'After so many seconds without a connection and without a request other than health and ' +
-      'metrics, the process ends with exit code 0, for systemd to start it again ([one ' +
-      'machine](deploy.md#one-machine-with-systemd)). Idle connections are closed no later than this. 0: ' +
-      'never.',
+      'The process exits with 0 after this time without connections and requests (health and ' +
+      'metrics do not count), so that [systemd](deploy.md#one-machine-with-systemd) starts it ' +
+      'again. Idle connections are closed by then. 0: never.',
   }),
 } as const
 
@@ -196,16 +193,16 @@ export const PUSHING = {
   endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl, {
     otherwise: 'nothing is pushed',
     meaning:
-      'Where spans and metrics are pushed to ([metrics](metrics.md#traces-and-pushed-metrics)): `/v1/traces` and ' +
-      '`/v1/metrics` are added to it.',
+      'The URL that receives [spans and metrics](metrics.md), with `/v1/traces` and ' +
+      '`/v1/metrics` added.',
   }),
   tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', httpUrl, {
     otherwise: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
-    meaning: 'Where spans are pushed to; nothing is added to it.',
+    meaning: 'The complete URL that receives spans.',
   }),
   metricsEndpoint: variable('OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', httpUrl, {
     otherwise: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
-    meaning: 'Where metrics are pushed to; nothing is added to it.',
+    meaning: 'The complete URL that receives metrics.',
   }),
   headers: variable('OTEL_EXPORTER_OTLP_HEADERS', text('name=value,name=value, percent-encoded'), {
     otherwise: 'none',
@@ -224,27 +221,26 @@ export const PUSHING = {
     text('name=value,name=value, percent-encoded'),
     {
       otherwise: 'none',
-      meaning: 'Further resource attributes; they win over the process’s own.',
+      meaning: 'Further resource attributes; they override the process’s own.',
     },
   ),
   sampler: variable('OTEL_TRACES_SAMPLER', oneOf(SAMPLERS), {
     default: 'parentbased_always_on',
-    meaning:
-      'The requests that spans are sent for; the `parentbased_` samplers follow a `traceparent`.',
+    meaning: 'Which requests send spans. The `parentbased_` samplers follow a `traceparent`.',
   }),
   samplerShare: variable('OTEL_TRACES_SAMPLER_ARG', share, {
     default: 1,
-    meaning: 'The share that the `traceidratio` samplers take.',
+    meaning: 'The share of the `traceidratio` samplers.',
   }),
   metricIntervalMs: variable('OTEL_METRIC_EXPORT_INTERVAL', integer({ min: 1 }), {
     default: 60_000,
     meaning:
-      'Milliseconds between two pushes of the metrics; they are pushed at the start and at ' +
-      'the end as well.',
+      'Milliseconds between two pushes of metrics. They are also pushed at the start and at the ' +
+      'end.',
   }),
   disabled: variable('OTEL_SDK_DISABLED', either('true', 'false'), {
     default: false,
-    meaning: '`true`: nothing is pushed, whatever the other variables say.',
+    meaning: '`true` turns off all pushing.',
   }),
 } as const
 
@@ -285,50 +281,48 @@ export const AUTH = {
   secret: variable('AUTH_SECRET', text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / ='), {
     otherwise: 'none',
     meaning:
-      'A secret that callers send as `Authorization: Bearer …`. If this, `AUTH_SECRET_FILE` ' +
-      'or `AUTH_JWKS` is set, every request but health needs a secret or a token ' +
+      'A secret that callers send as `Authorization: Bearer …`. With this, `AUTH_SECRET_FILE` ' +
+      'or `AUTH_JWKS`, every request except health needs a secret or a token ' +
       '([security](security.md)).',
   }),
   secretFile: variable('AUTH_SECRET_FILE', file, {
     otherwise: 'none',
-    meaning:
-      'A file of secrets, one a line, each of which is accepted. It is read again when it changes.',
+    meaning: 'A file of secrets, one a line; each is valid. Changes are read.',
   }),
   jwks: variable('AUTH_JWKS', keySource, {
     otherwise: 'none',
     meaning:
-      'The public keys of the token issuer (a JSON Web Key Set): callers send a token that ' +
-      'one of them verifies. A file is read again when it changes; a URL is asked again for ' +
-      'an unknown key, and every ten minutes. Needs `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
+      'The token issuer’s public keys (a JSON Web Key Set). A changed file is read again; a URL ' +
+      'is fetched again for an unknown key, and every ten minutes. Needs `AUTH_ISSUER` and ' +
+      '`AUTH_AUDIENCE`.',
   }),
   issuer: variable('AUTH_ISSUER', text('text'), {
     otherwise: 'none',
-    meaning: 'The `iss` that tokens must have.',
+    meaning: 'The `iss` of valid tokens.',
   }),
   audience: variable('AUTH_AUDIENCE', text('text'), {
     otherwise: 'none',
-    meaning: 'The `aud` that tokens must name.',
+    meaning: 'The `aud` of valid tokens.',
   }),
   eventsAudience: variable('AUTH_EVENTS_AUDIENCE', text('text'), {
     otherwise: 'the same as `AUTH_AUDIENCE`',
     meaning:
-      'The `aud` that tokens of events must name instead, such as the `audience` of a ' +
-      'Trigger’s subscriber.',
+      'The `aud` of valid tokens of events, such as the `audience` of a Trigger’s subscriber.',
   }),
   subjects: variable('AUTH_SUBJECTS', list('text, separated by commas'), {
     otherwise: 'all',
-    meaning: 'The `sub` of tokens that are accepted; any other gets 403.',
+    meaning: 'The `sub` of allowed tokens; others get 403.',
   }),
   algorithms: variable(
     'AUTH_ALGORITHMS',
     list(`of ${JWT_ALGORITHMS.join(', ')}; separated by commas`, name =>
       JWT_ALGORITHMS.includes(name),
     ),
-    { default: ['RS256'], meaning: 'The algorithms that tokens may be signed with.' },
+    { default: ['RS256'], meaning: 'The allowed signature algorithms of tokens.' },
   ),
   clockSkewSeconds: variable('AUTH_CLOCK_SKEW_SECONDS', integer({ min: 0, max: 300 }), {
     default: 30,
-    meaning: 'How many seconds the issuer’s clock may differ from this one.',
+    meaning: 'The largest accepted difference between the issuer’s clock and this one.',
   }),
 } as const
 
@@ -336,8 +330,8 @@ export const TLS = {
   certFile: variable('TLS_CERT_FILE', file, {
     otherwise: 'none',
     meaning:
-      'The certificate with its chain, in PEM: `PORT` then speaks HTTPS only. It is read ' +
-      'again when it changes. Needs `TLS_KEY_FILE`.',
+      'The certificate with its chain, in PEM; `PORT` then speaks only HTTPS. Changes are read. ' +
+      'Needs `TLS_KEY_FILE`.',
   }),
   keyFile: variable('TLS_KEY_FILE', file, {
     otherwise: 'none',
@@ -367,8 +361,8 @@ export const ORIGINS = {
   webhookOrigins: variable('WEBHOOK_ORIGINS', senders, {
     otherwise: 'none',
     meaning:
-      'Senders of CloudEvents that may subscribe this server: it agrees where their ' +
-      '`WebHook-Request-Origin` is one of these.',
+      'Senders that may subscribe this server to their CloudEvents, by their ' +
+      '`WebHook-Request-Origin`.',
   }),
 } as const
 
@@ -406,15 +400,13 @@ export const PLATFORM_VARIABLES = [
     names: ['LISTEN_FDS', 'LISTEN_PID'],
     by: 'systemd',
     meaning:
-      'pass a socket that already listens, instead of `PORT` and `LISTEN_HOST`, if the id is ' +
-      'this process’s ([one machine](deploy.md#one-machine-with-systemd))',
+      'pass a listening socket instead of `PORT` and `LISTEN_HOST`, if the id is this process’s ' +
+      '([one machine](deploy.md#one-machine-with-systemd))',
   },
   {
     names: ['MODEL_INIT_MODE'],
     by: 'KServe',
-    meaning:
-      '`async`: the predictor waits up to a minute for the model folder, which another ' +
-      'container links',
+    meaning: '`async`: the predictor waits up to a minute for the model folder',
   },
   {
     names: ['KUBERNETES_SERVICE_HOST'],
