@@ -58,7 +58,7 @@ const BAD: readonly Bad[] = [
     kind: 'idle connections',
     connections: long => (long ? 10_000 : 2_000),
     gets: ['200', '408'],
-    says: 'kept after an answer; 408 to who asks nothing',
+    says: 'kept after an answer; 408 without a request',
   },
   {
     kind: 'TLS handshakes',
@@ -71,7 +71,7 @@ const BAD: readonly Bad[] = [
     kind: 'HTTP/2 streams without windows',
     connections: () => 300,
     gets: ['cut'],
-    says: 'cut after REQUEST_TIMEOUT_MS, or where others need the memory',
+    says: 'cut after REQUEST_TIMEOUT_MS, or when others need the memory',
   },
   {
     kind: 'gzip bombs',
@@ -84,12 +84,12 @@ const BAD: readonly Bad[] = [
     kind: 'pipelined floods',
     connections: () => 20,
     gets: ['floods answered', 'cut'],
-    says: 'answered up to 128 ahead, beyond cut',
+    says: 'answered up to 128 ahead; cut beyond that',
   },
 ]
 
 const fault: Fault = {
-  how: 'a client that behaves asks at a steady pace, in turns alone and beside bad clients in another process',
+  how: 'a well-behaved client sends requests at a steady rate, alternately alone and beside bad clients in another process',
   needs: {},
   async *rows(run) {
     for (const bad of BAD) yield await beside(bad, run)
@@ -160,7 +160,7 @@ async function beside(
     }
     const claims: Claim[] = [
       {
-        what: 'who behaves is answered rightly, every time',
+        what: 'well-behaved clients always get the right answer',
         measured:
           totals.wrong.length === 0
             ? `${totals.right} of ${totals.sent}`
@@ -180,21 +180,21 @@ async function beside(
         measurement: true,
       },
       {
-        what: `they get: ${says}`,
+        what: `bad clients get: ${says}`,
         measured: Object.entries(seen)
-          .map(([what, n]) => `${n} ${what}`)
+          .map(([what, n]) => `${n} ${/^\d/.test(what) ? '× ' : ''}${what}`)
           .join(', '),
         holds:
           gets.every(isIn(seen)) &&
           Object.keys(seen).every(what => !/^5/.test(what) || what === '503'),
       },
       {
-        what: 'then no connection and no request is left',
+        what: 'afterwards no connection and no request remains',
         measured: `${left.connections}, ${left.requests}`,
         holds: left.connections === 0 && left.requests === 0,
       },
       {
-        what: 'nothing is logged as an error',
+        what: 'the log has no warnings or errors',
         measured: `${errorsOf(server).length} lines`,
         holds: errorsOf(server).length === 0,
       },
@@ -210,7 +210,7 @@ async function beside(
     }
     return {
       fault: `${connections.toLocaleString('en')} ${kind}`,
-      counts: { asked: totals.sent, rounds, ...seen },
+      counts: { requests: totals.sent, rounds, ...seen },
       claims,
     }
   } finally {
@@ -220,7 +220,7 @@ async function beside(
   }
 }
 
-/** From docs/performance.md: five bodies, 16 MiB of small ones, connections, and garbage. */
+/** Five bodies, 16 MiB of small ones, 16 KiB per connection, and garbage (docs/reliability.md). */
 const memoryBound = (connections: number) =>
   Math.round((5 * MAX_BODY_BYTES + 16 * MIB) / MIB + (connections * 16) / 1024 + 64)
 

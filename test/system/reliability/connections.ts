@@ -26,13 +26,13 @@ interface Attack {
 /** Each crashed a server without limits. */
 const ATTACKS: readonly Attack[] = [
   {
-    what: 'connections with 15 KB of a head each',
+    what: 'connections that each send 15 KB of a request head',
     connections: long => (long ? 17_000 : 3_000),
     bytes: Buffer.from(`GET /v2 HTTP/1.1\r\nHost: a\r\n${`x: ${'a'.repeat(995)}\r\n`.repeat(15)}`),
     env: {},
   },
   {
-    what: 'connections with 11 bytes of a ClientHello each',
+    what: 'connections that each send 11 bytes of a ClientHello',
     connections: long => (long ? 10_000 : 2_000),
     bytes: Buffer.from('16030100f5010000f10303', 'hex'),
     env: {
@@ -43,7 +43,7 @@ const ATTACKS: readonly Attack[] = [
 ]
 
 const fault: Fault = {
-  how: `connections that are never used, to a server in a cgroup of ${MEBIBYTES} MiB`,
+  how: `unused connections to a server in a cgroup of ${MEBIBYTES} MiB`,
   needs: {},
   async *rows(run) {
     for (const attack of ATTACKS) yield await under(attack, run)
@@ -86,20 +86,20 @@ async function under(attack: Attack, { long, progress }: Run): Promise<Row> {
   progress(`${name}: ${group.peakMiB().toFixed(0)} MiB`)
   return {
     fault: name,
-    counts: { 'asked on new connections': client.asked, dropped },
+    counts: { 'requests on new connections': client.asked, dropped },
     claims: [
       {
-        what: `the process lives, within ${MEBIBYTES} MiB`,
-        measured: `${server.ended ?? 'lives'}, ${group.kills()} kills, ${group.peakMiB().toFixed(0)} MiB at most`,
+        what: `the process survives within ${MEBIBYTES} MiB`,
+        measured: `${server.ended ?? 'alive'}, ${group.kills()} kills, ${group.peakMiB().toFixed(0)} MiB at most`,
         holds: server.ended === undefined && group.kills() === 0,
       },
       {
-        what: 'who behaves is answered: 99 of 100 at least',
+        what: 'at least 99 of 100 well-behaved requests are answered',
         measured: `${client.answered} of ${client.asked}${client.why}`,
         holds: client.asked > 0 && client.answered >= 0.99 * client.asked,
       },
       {
-        what: 'METRICS_PORT answers, and counts what was dropped',
+        what: 'METRICS_PORT answers and counts the dropped connections',
         measured: `${dropped} of ${connections}`,
         holds: dropped >= connections - most,
       },

@@ -11,7 +11,7 @@ export interface Fault {
 }
 
 export interface Run {
-  /** The form with the figures of docs/reliability.md; the other form takes some seconds. */
+  /** The form that results.md shows, which takes minutes; the short form takes seconds. */
   readonly long: boolean
   readonly seed: number
   /** Numbers from 0 to 1, from the seed. */

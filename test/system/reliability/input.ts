@@ -27,7 +27,7 @@ const EVENTS = 0.15
 const MOST_BETWEEN_MS = 1_500
 
 const input: Fault = {
-  how: 'the fuzzer of test/fuzz beside callers that do all right, behind a socket of systemd-socket-activate, while processes come and go',
+  how: 'the fuzzer of test/fuzz beside well-behaved callers, behind a socket of systemd-socket-activate, while processes restart',
   needs: { 'systemd-socket-activate': 'apt-get install systemd' },
   async *rows(run) {
     for (const mode of FORMS[run.long ? 'long' : 'short'].modes) yield await bentRequests(mode, run)
@@ -87,21 +87,21 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
     )
   const [failure] = failures
   return {
-    fault: `requests and events bent in every way, EXECUTION=${mode}`,
+    fault: `malformed requests and events, EXECUTION=${mode}`,
     counts: {
       sent,
       restarts: socket.ends(),
       'answered 2xx': of(2),
       '4xx': of(4),
       '503 with Retry-After': statuses.get(503) ?? 0,
-      '504 of a timeout of its own': statuses.get(504) ?? 0,
-      'sent again': sentAgain,
-      'right ones beside them': calls.answered,
-      'of these asked again': calls.unanswered + calls.refused,
+      '504 of the request’s own timeout': statuses.get(504) ?? 0,
+      resent: sentAgain,
+      'valid requests beside them': calls.answered,
+      'of these retried': calls.unanswered + calls.refused,
     },
     claims: [
       {
-        what: 'every answer is the right kind of answer, none a 5xx for a caller’s mistake',
+        what: 'every answer is of the expected kind; no caller’s mistake gets a 5xx',
         measured:
           failure === undefined
             ? '0 failures'
@@ -110,7 +110,7 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
       },
       { what: '0 crashes', measured: socket.crash() ?? '0', holds: socket.crash() === undefined },
       {
-        what: 'every process drained and ended with exit code 0',
+        what: 'every process drained and exited with code 0',
         measured: `${socket.drained()} of ${socket.ends()}`,
         holds: socket.drained() === socket.ends(),
       },
@@ -120,8 +120,8 @@ async function bentRequests(mode: ModeName, { long, seed, random, progress }: Ru
         holds: socket.errors().length === 0,
       },
       {
-        what: 'every caller beside is answered rightly',
-        measured: calls.wrong[0] ?? 'each was looked at',
+        what: 'the other callers always get the right answer',
+        measured: calls.wrong[0] ?? 'all checked',
         holds: calls.wrong.length === 0 && calls.answered > 0,
       },
     ],
@@ -182,7 +182,7 @@ async function activate(env: Record<string, string>): Promise<Activated> {
       while (isServer(pid)) await wait(5)
       ends++
       // Its last output is read a moment later.
-      await until('it has told how it ended', () => told(/^drained$|cut off$/) === ends, 120_000)
+      await until('it has logged its end', () => told(/^drained$|cut off$/) === ends, 120_000)
     },
     ends: () => ends,
     drained: () => told(/^drained$/),

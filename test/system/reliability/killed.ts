@@ -37,7 +37,7 @@ const MANY_ROWS = 60_000
 const PATIENCE_MS = 120_000
 
 const fault: Fault = {
-  how: 'RabbitMQ and a bridge that follows Knative’s rules deliver events; the function is killed, and started again at once',
+  how: 'RabbitMQ and a bridge that follows Knative’s rules deliver events; the function is killed and restarts at once',
   needs: {
     'rabbitmq-server': 'apt-get install rabbitmq-server',
     epmd: 'apt-get install rabbitmq-server',
@@ -56,14 +56,14 @@ async function killed(run: Run): Promise<Row> {
     server = await superviseServer()
     const seen = await deliverAll(plan, rabbitmq.url, server, run)
     return {
-      fault: 'KILL while events are delivered',
+      fault: 'SIGKILL during event delivery',
       counts: {
         events: plan.total,
-        'of them poison': plan.poison.size,
+        'of them poison messages': plan.poison.size,
         kills: server.kills,
         'answers cut off half-way': seen.brokenOff,
         'deliveries without an answer': seen.unanswered,
-        'deaths of the bridge': seen.bridgeDeaths,
+        'bridge crashes': seen.bridgeDeaths,
         replies: seen.replies,
       },
       claims: claimsOf(plan, seen, server),
@@ -388,9 +388,9 @@ function onDeadLetter({ properties, content }: ConsumeMessage, plan: Plan, seen:
   } = properties.headers ?? {}
   const says = Buffer.from(`${data}`, 'base64').toString()
   if (!plan.poison.has(n))
-    seen.wrong.set(n, `a good event is a dead letter: ${code} ${says || content}`)
+    seen.wrong.set(n, `a valid event became a dead letter: ${code} ${says || content}`)
   else if (id !== `${n}` || code !== '400' || !/^\{"error":".+"\}$/.test(says))
-    seen.wrong.set(n, `a dead letter says ${id}, ${code}, ${says}`)
+    seen.wrong.set(n, `a dead letter has ${id}, ${code}, ${says}`)
 }
 
 function claimsOf(
@@ -406,23 +406,23 @@ function claimsOf(
   const show = (n: number) => n.toLocaleString('en')
   return [
     {
-      what: 'no event is lost: each good one is replied to, with what belongs to it',
+      what: 'no event is lost: each valid event gets its own reply',
       measured: `${show(seen.inReplies.size)} of ${show(good)}${seen.wrong.size === 0 ? '' : `; wrong: ${[...seen.wrong].slice(0, 3).join('; ')}`}`,
       holds: seen.inReplies.size === good && seen.wrong.size === 0,
     },
     {
-      what: 'an event that is answered again gets the same reply id',
+      what: 'repeated replies to an event have the same id',
       measured: `${seen.differing.size} of ${show(seen.again.size)} differ`,
       holds: seen.differing.size === 0 && seen.again.size > 0,
     },
     {
-      what: 'poison is refused once, and reaches the dead letters once; nothing else does',
+      what: 'each poison message is refused once and becomes one dead letter; no other event does',
       measured: `${show(once)} of ${show(poison.size)}, ${show(seen.deadLetters.size - once)} others`,
       holds: once === poison.size && seen.deadLetters.size === once,
     },
     {
-      what: 'it ends when it is killed, and only then',
-      measured: `${killed} of ${planned} kills, ${otherEnds.length} other ends${otherEnds.length === 0 ? '' : `: ${otherEnds.slice(0, 3)}`}`,
+      what: 'the process ends only when it is killed',
+      measured: `${killed} of ${planned} kills, ${otherEnds.length} other exits${otherEnds.length === 0 ? '' : `: ${otherEnds.slice(0, 3)}`}`,
       holds: killed === planned && otherEnds.length === 0,
     },
   ]

@@ -38,7 +38,7 @@ import { type Calls, callers, isRefusal, wrongWith } from './callers.ts'
 import type { Claim, Fault, Row, Run } from './fault.ts'
 
 const machine: Fault = {
-  how: 'tmpfs, namespaces, prlimit, cgroups and libfaketime, each for the server’s process alone',
+  how: 'tmpfs, namespaces, prlimit, cgroups and libfaketime, each for the server’s process only',
   needs: {
     prlimit: 'apt-get install util-linux',
     unshare: 'apt-get install util-linux',
@@ -186,8 +186,8 @@ const yes = (what: string, holds: boolean, measured = holds ? 'yes' : 'no'): Cla
   holds,
 })
 const allRight = ({ wrong, answered }: Calls): Claim => ({
-  what: 'every caller gets the right answer at last',
-  measured: wrong.length === 0 ? 'each was looked at' : `${wrong.length} did not: ${wrong[0]}`,
+  what: 'every caller finally gets the right answer',
+  measured: wrong.length === 0 ? 'all checked' : `${wrong.length} did not: ${wrong[0]}`,
   holds: wrong.length === 0 && answered > 0,
 })
 
@@ -216,7 +216,7 @@ const PATIENCE_MS = 300_000
 // Faults
 
 async function fullDisk({ long }: Run, folder: string): Promise<Row> {
-  const fault = 'disk full, where its log, its home and temporary files are'
+  const fault = 'a full disk for the log, HOME and TMPDIR'
   if (!isRoot) return notRun(fault, 'mounting a small tmpfs needs root')
   const [disk, many] = [join(folder, 'disk'), long ? 10_000 : 500]
   mkdirSync(disk)
@@ -250,9 +250,9 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
     return {
       fault,
       counts: {
-        'answers while it is full': whileFull.answered,
+        'answers while full': whileFull.answered,
         'answers after': room.answered,
-        'lines of the log after': whole,
+        'log lines after': whole,
       },
       claims: [
         none(
@@ -261,18 +261,18 @@ async function fullDisk({ long }: Run, folder: string): Promise<Row> {
         ),
         allRight(whileFull),
         yes(
-          'pages and metrics, first asked for meanwhile, are answered',
+          'pages and metrics, first requested during the fault, are answered',
           page === 200 && metrics === 200,
           `${page}, ${metrics}`,
         ),
         yes('the disk was full', grew < 8_192, `the log grew by ${grew} bytes`),
         yes(
-          'it logs again once there is room',
+          'it logs again when there is space',
           whole >= room.answered,
           `${whole} lines for ${room.answered} answers`,
         ),
         yes(
-          'the line that did not fit spoils no other',
+          'the line that did not fit damages no other line',
           torn.every(line => line.lastIndexOf('{"level"') === 0),
           `${torn.length} did not fit`,
         ),
@@ -293,8 +293,8 @@ function isJson(line: string): boolean {
 }
 
 async function readOnlyRoot({ long }: Run, folder: string): Promise<Row> {
-  const fault = 'every file system read-only, HOME and TMPDIR not set'
-  if (!isRoot) return notRun(fault, 'a mount namespace of its own needs root')
+  const fault = 'all file systems read-only, HOME and TMPDIR unset'
+  if (!isRoot) return notRun(fault, 'a separate mount namespace needs root')
   const script = `mount --make-rprivate / && mount -o remount,bind,ro / &&
 for at in $(awk '$2 !~ "^/(proc|sys|dev)" { print $2 }' /proc/mounts); do mount -o remount,bind,ro "$at" 2>/dev/null; done
 touch /read-only "$PWD/read-only" ${folder}/read-only /tmp/read-only /dev/shm/read-only 2>/dev/null; exec "$@"`
@@ -334,12 +334,12 @@ touch /read-only "$PWD/read-only" ${folder}/read-only /tmp/read-only /dev/shm/re
         none('requests refused or unanswered', calls.refused + calls.unanswered),
         allRight(calls),
         yes(
-          'pages, metrics and a body for a thread of its own are answered',
+          'pages, metrics and a large body are answered',
           [large.status, ...statuses].every(status => status === 200),
           [large.status, ...statuses].join(),
         ),
         none('warnings or errors in the log', errors.length),
-        yes('it ends with exit code 0', code === 0, `${code}`),
+        yes('it exits with code 0', code === 0, `${code}`),
       ],
     }
   } finally {
@@ -396,21 +396,24 @@ async function truncatedBeforeStart({ long, random }: Run, folder: string): Prom
     text => isJson(text) && /^the model cannot be /.test(JSON.parse(text).msg),
   )
   return {
-    fault: 'model file cut off, before the start',
-    counts: { 'starts of a file cut off': files, ...outcomes },
+    fault: 'model file truncated before the start',
+    counts: { 'starts with a truncated file': files, ...outcomes },
     claims: [
       yes(
-        'each start ends with exit code 1',
+        'each start exits with code 1',
         outcomes['exit code 1'] === files,
         JSON.stringify(outcomes),
       ),
       yes(
-        'each says why in one line of the log',
+        'each logs the reason in one line',
         clear.length === files,
         told.find(text => !clear.includes(text))?.slice(0, 300) ??
-          `such as ${JSON.parse(told[0] as string).msg}`,
+          `for example: ${JSON.parse(told[0] as string).msg}`,
       ),
-      yes('once the file is whole, the next start serves', wrongWith(answer, '1') === undefined),
+      yes(
+        'after the file is complete, the next start serves',
+        wrongWith(answer, '1') === undefined,
+      ),
     ],
   }
 }
@@ -456,13 +459,13 @@ async function truncatedWhileServing({ long }: Run, folder: string): Promise<Row
     }
   }
   return {
-    fault: 'model file or weights beside it cut off, overwritten or gone, while serving',
+    fault: 'model file or external weights truncated, overwritten or deleted while serving',
     counts: { ways: executions.length * 2 * Object.keys(SPOILT).length, answers: answered },
     claims: [
       yes(
-        'every answer is what it was before',
+        'every answer is the same as before',
         problems.length === 0,
-        problems[0]?.slice(0, 400) ?? 'each was looked at',
+        problems[0]?.slice(0, 400) ?? 'all checked',
       ),
     ],
   }
@@ -531,15 +534,15 @@ async function swappedForNewThreads({ long }: Run, folder: string): Promise<Row>
     const said = server
       .output()
       .match(/could not be started; another try follows: [^"]*\\"model.onnx\\" (?:has changed|is)/)
-    if (said === null) wrong.push(`the log says not why: ${server.output().slice(-500)}`)
+    if (said === null) wrong.push(`the log does not say why: ${server.output().slice(-500)}`)
   }
   return {
-    fault: 'model file swapped before new threads load it, its digest known and not',
+    fault: 'model file replaced before new threads load it, with and without a digest',
     counts,
     claims: [
-      none('answers of another model, or without a reason in the log', wrong.length),
+      none('answers of another model, or failures without a reason in the log', wrong.length),
       yes(
-        'while no thread is left it is not ready, and again with the right file',
+        'it is not ready without a thread, and ready again with the right file',
         counts['times ready again'] === 2 * times,
         `${counts['times ready again']} times`,
       ),
@@ -562,7 +565,7 @@ async function deadThreads({ long }: Run, folder: string): Promise<Row> {
   const statuses: Record<string, number> = {}
   for (let i = 0; i < deaths; i++) {
     const { status, headers } = await exchange(server.port, POISON)
-    const kind = `${status}${headers['retry-after'] === undefined ? '' : ' with Retry-After'} to who killed one`
+    const kind = `${status}${headers['retry-after'] === undefined ? '' : ' with Retry-After'} to the request that ended one`
     statuses[kind] = (statuses[kind] ?? 0) + 1
     await answers(load.calls, 20)
   }
@@ -570,23 +573,24 @@ async function deadThreads({ long }: Run, folder: string): Promise<Row> {
   const metrics = readMetrics((await exchange(server.port, request('GET', '/metrics'))).body)
   const counted = metrics.get('inference_worker_deaths_total') as number
   return {
-    fault: 'worker threads killed by want of heap',
+    fault: 'worker threads that run out of heap',
     counts: {
       deaths: counted,
       ...statuses,
       answered: calls.answered,
-      'refused and asked again': calls.refused,
+      'refused and retried': calls.refused,
       unanswered: calls.unanswered,
     },
     claims: [
       allRight(calls),
       none('connections closed without an answer', calls.unanswered),
       yes(
-        'each death is counted and its request told to come again',
-        counted === deaths && statuses['503 with Retry-After to who killed one'] === deaths,
+        'each death is counted, and its request gets Retry-After',
+        counted === deaths &&
+          statuses['503 with Retry-After to the request that ended one'] === deaths,
         `${counted} of ${deaths}`,
       ),
-      yes('the process goes on', (await statusOf(server.port, '/v2/health/ready')) === 200),
+      yes('the process keeps running', (await statusOf(server.port, '/v2/health/ready')) === 200),
     ],
   }
 }
@@ -608,8 +612,8 @@ async function crash({ long }: Run, folder: string): Promise<Row> {
   }
   const calls = await load.stop()
   return {
-    fault: 'a crash of native code (SIGSEGV), under a supervisor',
-    counts: { crashes, answered: calls.answered, 'unanswered and asked again': calls.unanswered },
+    fault: 'a native crash (SIGSEGV), under a supervisor',
+    counts: { crashes, answered: calls.answered, 'unanswered and retried': calls.unanswered },
     claims: [
       allRight(calls),
       yes('it serves again each time', calls.answered > crashes, `${crashes} times`),
@@ -694,7 +698,7 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
   jump(-DAY)
   const ended = await Promise.race([idle.exited, wait(60_000, 'no', { ref: false })])
   return {
-    fault: 'the clock jumps, by up to two days to and fro',
+    fault: 'the clock jumps back and forth by up to two days',
     counts: {
       jumps,
       answered: calls.answered,
@@ -704,17 +708,17 @@ async function clockJumps({ long, random }: Run, folder: string): Promise<Row> {
       ),
     },
     claims: [
-      none('requests refused, unanswered or out of time', calls.refused + calls.unanswered),
+      none('requests refused, unanswered or timed out', calls.refused + calls.unanswered),
       allRight(calls),
-      yes('tokens go by the time of day', problems.length === 0, problems[0] ?? `${jumps} times`),
-      yes('a token is taken again when the time is right again', status === 200, `${status}`),
+      yes('tokens follow the time of day', problems.length === 0, problems[0] ?? `${jumps} times`),
+      yes('a token is accepted again when the time is right', status === 200, `${status}`),
       yes(
-        'durations in the metrics go by the clock that only runs',
+        'durations in the metrics use the monotonic clock',
         seconds > 0 && seconds < mostSeconds,
-        `${seconds.toFixed(1)} s in all, at most ${mostSeconds.toFixed(1)} can be`,
+        `${seconds.toFixed(1)} s in total, of at most ${mostSeconds.toFixed(1)}`,
       ),
       yes(
-        'so does IDLE_EXIT_SECONDS',
+        'IDLE_EXIT_SECONDS also uses the monotonic clock',
         alive === 200 && ended === 0,
         `${alive} after a day forward, then exit code ${ended}`,
       ),
@@ -729,16 +733,16 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
   await using server = await launch(join(folder, 'log'))
   const kept = await connect(server.port)
   const counts = {
-    'times without a descriptor left': 0,
-    'connections too many': 0,
+    'times without a free descriptor': 0,
+    'excess connections': 0,
     'closed at once': 0,
-    'answers to who was connected': 0,
+    'answers on the kept connection': 0,
   }
   const wrong: string[] = []
   const ask = async (connection: Connection) => {
     connection.send(request('POST', IRIS, {}, irisBody('kept')))
     const problem = wrongWith(await connection.answer(), 'kept')
-    if (problem === undefined) counts['answers to who was connected']++
+    if (problem === undefined) counts['answers on the kept connection']++
     else wrong.push(problem)
   }
   await ask(kept)
@@ -748,10 +752,10 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
     const flood = await Promise.all(Array.from({ length: FLOOD }, () => connect(server.port)))
     let closed = 0
     for (const { closed: whenClosed } of flood) whenClosed.then(() => closed++)
-    await until('who is too many is closed', () => closed >= FLOOD - LIMIT)
-    counts['connections too many'] += FLOOD - LIMIT
+    await until('the excess connections are closed', () => closed >= FLOOD - LIMIT)
+    counts['excess connections'] += FLOOD - LIMIT
     counts['closed at once'] += closed
-    counts['times without a descriptor left']++
+    counts['times without a free descriptor']++
     for (let i = 0; i < 20; i++) await ask(kept)
     // Modules that are loaded at first use cannot be loaded now.
     for (const path of time === 0 ? ['/metrics', '/docs'] : []) {
@@ -761,7 +765,7 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
     }
     for (const { socket } of flood) socket.destroy()
     await until(
-      'somebody is let in again',
+      'a new connection is served',
       async () => (await statusOf(server.port, '/v2/health/live')) === 200,
     )
   }
@@ -776,18 +780,18 @@ async function noDescriptors({ long }: Run, folder: string): Promise<Row> {
   ]
   const large = await exchangeLarge(server.port, jsonRows(20_000).at(IRIS).request)
   return {
-    fault: `no descriptor left, of ${LIMIT}`,
+    fault: `no free descriptor, of ${LIMIT}`,
     counts: { ...counts, ...meanwhile, 'answers after': calls.answered },
     claims: [
-      none('wrong or missing answers to who was connected', wrong.length),
+      none('wrong or missing answers on the kept connection', wrong.length),
       yes(
-        'who is too many is not left waiting',
-        counts['closed at once'] >= counts['connections too many'],
+        'excess connections are closed at once',
+        counts['closed at once'] >= counts['excess connections'],
         `${counts['closed at once']} closed`,
       ),
-      none('requests refused or unanswered after', calls.refused + calls.unanswered),
+      none('requests refused or unanswered afterwards', calls.refused + calls.unanswered),
       yes(
-        'metrics, pages and a body for a thread of its own are answered after, though they could not be loaded before',
+        'metrics, pages and a large body are answered afterwards, although their code could not load before',
         [...after, large.status].every(status => status === 200),
         [...after, large.status].join(),
       ),
@@ -831,7 +835,7 @@ function limitMemory(mebibytes: number): Group {
       Number(/^oom_kill (\d+)$/m.exec(read(isFirst ? 'memory.oom_control' : 'memory.events'))?.[1]),
     peakMiB: () => Number(read(isFirst ? 'memory.max_usage_in_bytes' : 'memory.peak')) / 2 ** 20,
     // A killed process takes a moment to disappear.
-    [Symbol.asyncDispose]: () => until('nobody is in the group', () => emptied(folder)),
+    [Symbol.asyncDispose]: () => until('the cgroup is empty', () => emptied(folder)),
   }
 }
 
@@ -883,7 +887,7 @@ function largeCallers(port: number, count: number) {
 }
 
 async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
-  const fault = 'a memory limit of 512 MiB, and bodies of 64 MB'
+  const fault = 'a memory limit of 512 MiB with bodies of 64 MB'
   let group: Group
   try {
     group = limitMemory(512)
@@ -914,7 +918,7 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
       ),
       {
         what: 'peak within the limit',
-        measured: `${limited.peakMiB().toFixed(0)} MiB, files it read among them`,
+        measured: `${limited.peakMiB().toFixed(0)} MiB, including the files it read`,
         holds: limited.peakMiB() <= 512,
       },
     ],
@@ -922,7 +926,7 @@ async function memoryLimit({ long }: Run, folder: string): Promise<Row> {
 }
 
 async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
-  const fault = 'killed for want of memory: 192 MiB for bodies of 64 MB, under a supervisor'
+  const fault = 'killed for lack of memory: 192 MiB with bodies of 64 MB, under a supervisor'
   const kills = long ? 15 : 2
   let group: Group
   try {
@@ -942,7 +946,7 @@ async function outOfMemory({ long }: Run, folder: string): Promise<Row> {
     counts: {
       kills: limited.kills(),
       answered: calls.answered,
-      'unanswered and asked again': calls.unanswered,
+      'unanswered and retried': calls.unanswered,
       ...large.seen,
     },
     claims: [

@@ -48,7 +48,7 @@ const FLOWERS = Array.from({ length: 1_000 }, (_, index) =>
  * one process can send ten times that.
  */
 const HEAVY: Case = {
-  fault: 'ten times the peak, of a model that takes 50 ms a run',
+  fault: 'ten times the peak of a model that takes 50 ms per run',
   // The queue holds four runs: no request waits longer than its caller.
   env: { MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '16', MAX_QUEUE_ROWS: '64' },
   connections: 48,
@@ -63,7 +63,7 @@ const HEAVY: Case = {
 
 /** The shipped configuration. Its peak is too high for one process to send ten times as much. */
 const LIGHT: Case = {
-  fault: 'as much as one process can send, to the shipped model',
+  fault: 'as much as one process can send to the shipped model',
   env: {},
   connections: 64,
   times: 1,
@@ -78,7 +78,7 @@ const LIGHT: Case = {
 const valuesOf = (index: number) => [index, index / 2]
 
 const fault: Fault = {
-  how: 'a closed loop finds the peak; an open loop then sends at its pace, whatever comes back',
+  how: 'a closed loop finds the peak; an open loop then sends at a fixed rate',
   needs: {},
   async *rows(run) {
     for (const one of [HEAVY, LIGHT]) yield await overload(one, run)
@@ -213,7 +213,7 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
     const refusalMs = overloads.flatMap(tally => tally.refusalMs)
     const claims: Claim[] = [
       {
-        what: 'every request sent is answered: rightly, or 503 with Retry-After',
+        what: 'every request gets the right answer, or 503 with Retry-After',
         measured:
           wrong.length === 0
             ? `${right + refused} of ${sum(({ sent }) => sent)}`
@@ -221,31 +221,31 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
         holds: wrong.length === 0 && right + refused === sum(({ sent }) => sent),
       },
       {
-        what: 'its metrics count the same',
+        what: 'the metrics have the same counts',
         measured: `${counts.answered - counted.answered - closedRequests} answered, ${counts.rejected - counted.rejected} rejected`,
         holds:
           counts.answered - counted.answered - closedRequests === right &&
           counts.rejected - counted.rejected === refused,
       },
       {
-        what: 'goodput ≥ 0.9 × the peak, or × what was sent where that is less',
+        what: 'goodput ≥ 0.9 × the peak, or × the sent load if that is lower',
         measured: ratio(seen.goodput),
         holds: median(seen.goodput) >= 0.9,
         measurement: true,
       },
       {
-        what: 'none is refused later than 1 s after',
+        what: 'no request is refused more than 1 s after the overload',
         measured: `${calm.refusedLate}`,
         holds: calm.refusedLate === 0,
       },
       {
-        what: 'p99 from 1 s after ≤ 1.5 × before',
+        what: 'p99 ≤ 1.5 × before, from 1 s after the overload',
         measured: `${median(calm.after).toFixed(1)} ms, before ${median(calm.before).toFixed(1)} ms`,
         holds: median(calm.after) <= 1.5 * median(calm.before),
         measurement: true,
       },
       {
-        what: 'readiness is answered 200 throughout',
+        what: 'readiness is always 200',
         measured: `${seen.probes} times, p99 ${seen.probeP99.toFixed(1)} ms`,
         holds: seen.probes > 0,
       },
@@ -263,12 +263,12 @@ async function overload(one: Case, { long, progress }: Run): Promise<Row> {
       fault: one.fault,
       counts: {
         'peak/s': Math.round(median(seen.peaks)),
-        'offered, in 0.1 of the peak': Math.round(10 * median(seen.offered)),
+        'tenths of the peak offered': Math.round(10 * median(seen.offered)),
         sent: sum(({ sent }) => sent, overloads),
         'answered within 1 s': sum(({ inTime }) => inTime, overloads),
         'answered later': sum(({ right, inTime }) => right - inTime, overloads),
         refused: sum(tally => tally.refused, overloads),
-        'not sent, no connection free': sum(({ givenUp }) => givenUp, overloads),
+        'not sent (no free connection)': sum(({ givenUp }) => givenUp, overloads),
       },
       claims,
     }

@@ -16,7 +16,7 @@ const OLDER = process.env.UPGRADE_FROM
 const INSTANCES = 3
 
 const fault: Fault = {
-  how: 'instances behind nginx, behind haproxy, and one alone, are sent TERM and started again, one after the other, under load',
+  how: 'instances behind nginx, instances behind haproxy, and a single instance get TERM and restart, one after the other, under load',
   needs: {
     nginx: 'apt-get install nginx-light',
     haproxy: 'apt-get install haproxy',
@@ -44,7 +44,7 @@ interface Proxy {
 
 /** It does not check readiness: requests wait in systemd's socket for the next process. */
 const NGINX: Proxy = {
-  what: 'TERM behind nginx, on sockets that systemd keeps',
+  what: 'TERM behind nginx, with sockets kept by systemd',
   command: ['nginx', '-p', '.', '-c', 'proxy.conf'],
   start: () => startOnKeptSocket(),
   configuration: (
@@ -78,7 +78,7 @@ ${ports.map(port => `    server 127.0.0.1:${port};`).join('\n')}
  * instance keeps accepting requests.
  */
 const HAPROXY: Proxy = {
-  what: 'TERM behind haproxy, which asks who is ready',
+  what: 'TERM behind haproxy, which checks readiness',
   command: ['haproxy', '-db', '-q', '-f', 'proxy.conf'],
   start: () => startOnPort({ DRAIN_DELAY_MS: '1000' }),
   configuration: (port, ports) => `global
@@ -108,7 +108,7 @@ ${ports.map((port, i) => `  server function-${i} 127.0.0.1:${port}`).join('\n')}
  */
 const upgradeFrom = (older: string): Proxy => ({
   ...NGINX,
-  what: 'an upgrade behind nginx, on sockets that systemd keeps',
+  what: 'an upgrade behind nginx, with sockets kept by systemd',
   async start() {
     const folder = mkdtempSync(join(tmpdir(), 'upgrade-'))
     const program = join(folder, 'main.js')
@@ -153,7 +153,7 @@ async function behind(
         restarts: restarts.length,
         instances: INSTANCES,
         'requests answered': load.answered,
-        'of them in flight at a TERM': sum(restarts, ({ inFlight }) => inFlight),
+        'in flight at TERM': sum(restarts, ({ inFlight }) => inFlight),
         failed: load.failures.length,
       },
       claims: [nothingFailed(load), endedByThemselves(restarts)],
@@ -173,7 +173,7 @@ const AT_REST_MS = 100
 
 /** Callers connect to it directly; no other instance serves while it restarts. */
 async function alone(run: Run): Promise<Row> {
-  const what = 'TERM of the only instance, on a socket that systemd keeps'
+  const what = 'TERM of the only instance, with a socket kept by systemd'
   const instance = await startOnKeptSocket()
   try {
     const load = startLoad(instance.port, run.random)
@@ -186,15 +186,15 @@ async function alone(run: Run): Promise<Row> {
       counts: {
         restarts: restarts.length,
         'requests answered': answered,
-        'of them in flight at a TERM': sum(restarts, ({ inFlight }) => inFlight),
+        'in flight at TERM': sum(restarts, ({ inFlight }) => inFlight),
         'with `Connection: close`': load.toldToClose,
-        'failed on a connection at rest': failures.length - inUse.length,
+        'failed on a quiet connection': failures.length - inUse.length,
         'failed otherwise': inUse.length,
       },
       claims: [
-        nothingFailed({ answered, failures: inUse }, ' on a new connection, or one in use'),
+        nothingFailed({ answered, failures: inUse }, ' on a new connection or a connection in use'),
         {
-          what: 'no connection in use is closed without `Connection: close` in the answer before',
+          what: 'no connection in use closes unless the last answer had `Connection: close`',
           measured: `${load.closedUntold}`,
           holds: load.closedUntold === 0 && load.toldToClose > 0,
         },
@@ -422,7 +422,7 @@ const nothingFailed = ({ answered, failures }: Pick<Load, 'answered' | 'failures
 function endedByThemselves(restarts: readonly Restart[]) {
   const well = restarts.filter(({ endedWell }) => endedWell).length
   return {
-    what: 'each instance ends by itself, with 0',
+    what: 'each instance exits by itself with code 0',
     measured: `${well} of ${restarts.length}`,
     holds: well === restarts.length,
   }

@@ -6,11 +6,11 @@ import { NAMES, type Name, rowsOf } from './faults.ts'
 
 const USAGE = `npm run reliability --prefix test/system -- [NAME…] [--long] [--seed N] [--write]
 
-NAME     of ${NAMES.join(', ')}; all, where none is named
---long   takes minutes to half an hour each; without it, some seconds
---write  puts the rows into docs/reliability.md
+NAME     ${NAMES.join(', ')}; the default is all
+--long   the long form: minutes to half an hour for each name; otherwise seconds
+--write  writes the rows into test/system/reliability/results.md
 
-Ends with 0 if everything held, with 1 if not, with 2 if it could not be asked.
+Exit code: 0 if every claim held, 1 if not, 2 for a wrong argument.
 `
 
 const { values, positionals } = parseArgs({
@@ -32,15 +32,17 @@ if (values.help) {
 }
 if (unknown !== undefined || !Number.isSafeInteger(seed)) {
   process.stderr.write(
-    `${unknown === undefined ? `--seed is ${values.seed}; it must be an integer` : `there is no ${unknown}`}\n\n${USAGE}`,
+    `${unknown === undefined ? `--seed is ${values.seed}; it must be an integer` : `unknown name: ${unknown}`}\n\n${USAGE}`,
   )
   process.exit(2)
 }
 
 const held = ({ holds, measurement }: Claim) => holds || (measurement === true && !values.long)
+/** `900 × 408` reads better than `900 408`. */
+const isStatus = (what: string) => /^\d/.test(what)
 const countsOf = ({ counts }: Row) =>
   Object.entries(counts)
-    .map(([what, n]) => `${n.toLocaleString('en')} ${what}`)
+    .map(([what, n]) => `${n.toLocaleString('en')} ${isStatus(what) ? '× ' : ''}${what}`)
     .join(', ')
 const mark = (claim: Claim) =>
   claim.holds
@@ -49,9 +51,9 @@ const mark = (claim: Claim) =>
       ? 'not in this short run'
       : '**no**'
 
-/** The table between the marks of that name in docs/reliability.md. */
+/** Replaces the table between the marks of that name in results.md. */
 function write(name: Name, rows: readonly Row[], command: string): void {
-  const path = fileURLToPath(new URL('../../../docs/reliability.md', import.meta.url))
+  const path = fileURLToPath(new URL('results.md', import.meta.url))
   const lines = [
     '| fault | counts | must hold | measured | held |',
     '|---|---|---|---|---|',

@@ -74,7 +74,7 @@ const MISTAKES: readonly (readonly [request: string, status: number, says: RegEx
 const LARGE = jsonRows(10_000).at(IRIS)
 
 const soak: Fault = {
-  how: 'inference as JSON, binary and events, probes, scrapes, large bodies and mistakes at once, at a steady rate; then beside a process that has just been started',
+  how: 'inference as JSON, binary and events, probes, scrapes, large bodies and mistakes at once, at a steady rate; then compared with a fresh process',
   needs: {},
   async *rows({ long, progress }) {
     const { totalMs, windowMs, pairs, pairMs } = FORMS[long ? 'long' : 'short']
@@ -125,22 +125,22 @@ const soak: Fault = {
       counts,
       claims: [
         {
-          what: 'every answer is the right one',
-          measured: wrong ?? 'each was looked at',
+          what: 'every answer is right',
+          measured: wrong ?? 'all checked',
           holds: wrong === undefined,
         },
-        same('descriptors, whenever nobody is connected', of('descriptors')),
+        same('descriptors, without connections', of('descriptors')),
         same('threads', of('threads')),
         steady('resident memory', 'MiB', of('residentMiB'), 0.1),
         {
-          what: 'heap in use, after a full collection: at most 2 MiB more than of a process that has just been started',
+          what: 'heap in use after a full collection: at most 2 MiB more than in a fresh process',
           measured: `${heap.toFixed(1)} MiB, ${heapOfYoung.toFixed(1)} MiB`,
           holds: heap <= heapOfYoung + 2,
           measurement: true,
         },
         asYoung('p50 of a row', than('p50'), 1.1),
         asYoung('p99 of a row', than('p99'), 1.2),
-        asYoung('processor time of a row', than('cpu'), 1.1),
+        asYoung('CPU time of a row', than('cpu'), 1.1),
         asYoung('event loop delay p99', than('loopDelay'), 1.2),
       ],
     }
@@ -262,7 +262,7 @@ const descriptorsOf = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
 function same(what: string, values: readonly number[]): Claim {
   const { min, max } = spread(values)
   return {
-    what: `${what}: never more`,
+    what: `${what}: never more than at the beginning`,
     measured: min === max ? `${min}` : `${min} to ${max}`,
     holds: max <= (values[0] as number),
   }
@@ -291,7 +291,7 @@ function asYoung(what: string, ratios: readonly number[], most: number): Claim {
     sorted[Math.min(Math.max(Math.round(index), 0), sorted.length - 1)] ?? Number.NaN
   const [least, upper] = [at(sorted.length / 2 - off - 1), at(sorted.length / 2 + off)]
   return {
-    what: `${what}: at most ${most} × that of a process that has just been started`,
+    what: `${what}: at most ${most} × that of a fresh process`,
     measured: `${spread(ratios).median.toFixed(2)} × (${least.toFixed(2)} to ${upper.toFixed(2)})`,
     holds: upper <= most,
     measurement: true,
