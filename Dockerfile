@@ -1,4 +1,4 @@
-# The reason for each line, with figures: docs/deploy.md.
+# The reasons, with figures: docs/deploy.md and test/container/README.md.
 
 # Renovate adds the digest: a tag can move, a digest cannot.
 ARG BASE=docker.io/library/node:24.21.0-bookworm-slim
