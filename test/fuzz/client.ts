@@ -63,9 +63,7 @@ export function createClient(url: string, restarts = false): Client {
     const wire = kept
     // The answer may come before the request is fully written, but the next request must wait.
     const after =
-      before === undefined
-        ? ''
-        : `, on a connection on which had been answered: ${show(before.bytes)}`
+      before === undefined ? '' : `, on a connection that had answered: ${show(before.bytes)}`
     const [answers] = await Promise.all([
       wire.read(1, request.asked?.method === 'HEAD'),
       wire.write(request),
@@ -81,7 +79,7 @@ export function createClient(url: string, restarts = false): Client {
     }
     if (answers.length === 0)
       throw new BadAnswer(
-        `a whole request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
+        `a complete request was not answered: ${wire.closedBy() ?? 'the server closed the connection'}${after}`,
       )
     before = request
     // Invalid HTTP has no method: the answer that ends the connection may have a body, whether the
@@ -160,7 +158,7 @@ async function sendFrames(
     const all = await within(MOST_PATIENCE_MS, Promise.all(ends)).catch(error => {
       throw new BadAnswer(error.message)
     })
-    if (all === undefined) throw new BadAnswer('a whole request over HTTP/2 is not answered')
+    if (all === undefined) throw new BadAnswer('a complete request over HTTP/2 is not answered')
     session.socket.end()
     if (
       (await within(
@@ -168,7 +166,7 @@ async function sendFrames(
         isOver(session, bytes).then(() => true),
       )) === undefined
     )
-      throw new BadAnswer('the connection stays open, though its client has ended it')
+      throw new BadAnswer('the connection stays open although the client ended it')
   } finally {
     session.socket.destroy()
   }
@@ -244,7 +242,9 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
   })
   await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(onClosed)
   if (closed)
-    throw new BadAnswer(`the server takes no connection: ${error?.message ?? 'it closed it'}`)
+    throw new BadAnswer(
+      `the server accepts no connection: ${error?.message ?? 'it closed the connection'}`,
+    )
 
   /**
    * Bytes arrived: a server that answers others but not this request fails; a starved one does not.
@@ -262,7 +262,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
       return
     if ((await within(patienceMs, changed)) !== undefined) return
     throw new BadAnswer(
-      `neither answered nor closed within ${patienceMs} ms, nor as long again after the server answered others`,
+      `no answer and no close within ${patienceMs} ms, nor within the same time after the server answered others`,
     )
   }
 
@@ -292,7 +292,7 @@ async function open(host: string, port: number, patienceMs: number): Promise<Wir
         } else if (closed) {
           if (received.byteLength > 0 && error === undefined)
             throw new BadAnswer(
-              `the connection closed within an answer: ${received.toString('latin1').slice(0, 200)}`,
+              `the connection closed during an answer: ${received.toString('latin1').slice(0, 200)}`,
             )
           break
         } else await change()

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { differential } from './differential.ts'
 
-describe('JSON, binary, typed or raw, HTTP/1.1, HTTP/2, gRPC or event, single or joined, inline or in a worker: the same question gets the same answer', () => {
+describe('the same question gets the same answer in every format and protocol, joined or single, inline or in a worker', () => {
   const seed = Number(process.env.SEED ?? 1)
 
   for (const model of ['iris', 'two-in-two-out', 'identity-bytes', 'identity-int64'] as const) {
-    test(`of ${model}, whose requests are joined`, async () => {
+    test(`${model}, with joined requests`, async () => {
       const { answered, refused, joinedRuns } = await differential(model, { questions: 24, seed })
       assert.ok(answered > 5 && refused > 5, `${answered} answered, ${refused} refused`)
       assert.ok(
@@ -17,7 +17,7 @@ describe('JSON, binary, typed or raw, HTTP/1.1, HTTP/2, gRPC or event, single or
   }
 
   for (const model of ['middle', 'unknown-rank', 'fp16-out'] as const) {
-    test(`of ${model}`, async () => {
+    test(`${model}`, async () => {
       const { answered, refused } = await differential(model, { questions: 12, seed })
       assert.ok(answered > 0 && refused > 0, `${answered} answered, ${refused} refused`)
     })

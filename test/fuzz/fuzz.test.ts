@@ -4,7 +4,7 @@ import { fuzz, grewTooMuch, somePairs } from './fuzz.ts'
 
 // A fixed seed, so that each run of the suite is the same; `node test/fuzz/run.ts` tries other
 // seeds and more cases.
-test('1,500 requests and 500 events, wrong in every way known here, each get the right kind of answer from a server that goes on', {
+test('1,500 random requests and 500 random events get the right kind of answer, and the server keeps running', {
   timeout: 120_000,
 }, async () => {
   const { failures, memory, byKind, byMode } = await fuzz({
@@ -25,7 +25,7 @@ test('1,500 requests and 500 events, wrong in every way known here, each get the
   assert.ok((byKind.event.get(200) ?? 0) > 20, 'good events are among them')
 })
 
-test('so do 1,000 calls of gRPC and connections whose messages and frames are bent in the same ways', {
+test('1,000 random gRPC calls and HTTP/2 connections get the right kind of answer, and the server keeps running', {
   timeout: 120_000,
 }, async () => {
   const pairs = somePairs().filter(({ mode }) => mode !== 'auto-single')
@@ -40,12 +40,12 @@ test('so do 1,000 calls of gRPC and connections whose messages and frames are be
   assert.deepEqual(failures, [])
   assert.deepEqual(memory.filter(grewTooMuch), [])
   assert.ok((byKind.message.get(0) ?? 0) > 100, 'good calls are among them')
-  assert.ok((byKind.message.get(3) ?? 0) > 100, 'and such as are wrong')
-  assert.ok((byKind['message framing'].get(13) ?? 0) > 5, 'messages that are cut off, too')
-  assert.ok((byKind.frames.get(200) ?? 0) > 20, 'so are good requests in frames')
+  assert.ok((byKind.message.get(3) ?? 0) > 100, 'wrong calls are among them')
+  assert.ok((byKind['message framing'].get(13) ?? 0) > 5, 'truncated messages are among them')
+  assert.ok((byKind.frames.get(200) ?? 0) > 20, 'good requests in frames are among them')
 })
 
-test('so do large bodies, up to a byte more than the largest one allowed', {
+test('large bodies get the right kind of answer, up to one byte more than the limit', {
   timeout: 120_000,
 }, async () => {
   const pairs = [
@@ -63,6 +63,6 @@ test('so do large bodies, up to a byte more than the largest one allowed', {
   assert.deepEqual(failures, [])
   assert.ok(
     (byKind.large.get(200) ?? 0) > 1 && (byKind.large.get(413) ?? 0) > 0,
-    'good ones and too large ones are among them',
+    'good and too large bodies are among them',
   )
 })

@@ -81,7 +81,7 @@ export interface FuzzOptions {
   readonly requests: number
   /** Requests that carry events, in addition. */
   readonly events?: number
-  /** gRPC calls and connections of frames, in addition. */
+  /** gRPC calls and HTTP/2 connections, in addition. */
   readonly http2?: number
   /** Requests with large bodies, in addition. */
   readonly large?: number
@@ -267,14 +267,14 @@ export async function fuzz({
     if (warm !== undefined && end !== undefined && rested !== undefined)
       memory.push({ ...pair, large: isLarge, warm, end, rested })
     if (server.process !== undefined && isOver(server.process) && failures.length === 0) {
-      const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} when all was answered`
+      const problem = `the server ended with ${server.process.exitCode ?? server.process.signalCode} after all answers`
       tell({
         ...pair,
         problem,
         request: 'none',
         smallest: undefined,
         command: undefined,
-        again: 'cannot be said',
+        again: 'unknown',
       })
     }
   }
@@ -459,7 +459,7 @@ async function learnGoodAnswer(
     assert.equal(status, 200, body.toString())
     assert.ok(
       body.equals(first.body),
-      `a good request was first answered ${show(first.body)}, now ${show(body)}`,
+      `the answer to a good request was ${show(first.body)}, and is now ${show(body)}`,
     )
   }
 }

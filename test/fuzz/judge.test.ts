@@ -91,7 +91,7 @@ describe('the judge refuses', () => {
     'a 500': [answer(500, { error: 'why' })],
     'a 503': [answer(503, { error: 'why' })],
     'a refusal of a good request': [answer(400, { error: 'why' }), { ...INFER, right: true }],
-    'a refusal that is no JSON': [answer(400, 'why')],
+    'a refusal that is not JSON': [answer(400, 'why')],
     'a refusal without "error"': [answer(400, { detail: 'why' })],
     'a refusal of another type': [answer(400, { error: 'why' }, { 'content-type': 'text/plain' })],
     'a stack trace': [answer(400, { error: 'Error: why\n    at f (node:internal/x:1:2)' })],
@@ -105,20 +105,23 @@ describe('the judge refuses', () => {
     'another datatype': [answer(200, output({ datatype: 'INT64' }))],
     'another shape': [answer(200, output({ shape: [3] }))],
     'data of another type': [answer(200, output({ data: ['7', '8'] }))],
-    'what an identity must not give': [answer(200, output({ data: [7, 9] }))],
+    'a value that an identity model must not return': [answer(200, output({ data: [7, 9] }))],
     'no data': [answer(200, output({ data: undefined }))],
-    'predictions that are none': [answer(200, RESPONSE), PREDICT],
-    'a prediction too few': [answer(200, { predictions: [7] }), PREDICT],
-    'a prediction that an identity must not give': [answer(200, { predictions: [7, 9] }), PREDICT],
-    'a reply that is no event': [answer(200, RESPONSE), EVENT],
+    'an answer without predictions': [answer(200, RESPONSE), PREDICT],
+    'a missing prediction': [answer(200, { predictions: [7] }), PREDICT],
+    'a prediction that an identity model must not return': [
+      answer(200, { predictions: [7, 9] }),
+      PREDICT,
+    ],
+    'a reply that is not an event': [answer(200, RESPONSE), EVENT],
     'a reply without a source': [answer(200, RESPONSE, { ...REPLY, 'ce-source': '' }), EVENT],
-    'an empty answer to an event that is 200': [answer(200, ''), EVENT],
+    'an empty answer to an event with status 200': [answer(200, ''), EVENT],
   }
   for (const [mistake, [given, asked = INFER]] of Object.entries(wrong))
     test(mistake, () => assert.notEqual(judge(request(asked), [given], TARGET), undefined))
 })
 
-describe('a request that is refused because of the bodies of others', () => {
+describe('a request refused because of other requests’ bodies', () => {
   const crowded = answer(
     503,
     { error: 'other requests’ bodies fill the memory for them; try again later' },
@@ -135,11 +138,11 @@ describe('a request that is refused because of the bodies of others', () => {
     return sendOne(request({ ...INFER, right: true }), client, TARGET)
   }
 
-  test('is sent again', async () =>
+  test('is retried', async () =>
     assert.equal(await sent(crowded, crowded, answer(200, RESPONSE)), undefined))
-  test('fails where it is refused for ever', async () =>
+  test('fails if it is refused every time', async () =>
     assert.match((await sent(crowded)) ?? '', /^503: a good request was refused/))
-  test('fails where it is not told to try again', async () => {
+  test('fails without Retry-After', async () => {
     assert.match(
       (await sent({ ...crowded, headers: new Map() }, answer(200, RESPONSE))) ?? '',
       /^503: a good request was refused/,
@@ -147,14 +150,14 @@ describe('a request that is refused because of the bodies of others', () => {
   })
 })
 
-describe('a failure is told as a command', async () => {
+describe('a failure is reported as a command', async () => {
   const hasCurl = await promisify(execFile)('curl', ['--version']).then(
     () => true,
     () => false,
   )
 
-  test('of curl, which sends the same bytes', {
-    skip: hasCurl ? false : 'there is no curl here',
+  test('curl, which sends the same bytes', {
+    skip: hasCurl ? false : 'curl is not installed',
   }, async () => {
     const asked = post(
       '/v2/models/m/infer?x=[1]',
@@ -189,7 +192,7 @@ describe('a failure is told as a command', async () => {
     assert.deepEqual(lines(await received), lines(toHttp(asked).toString()))
   })
 
-  test('of nc, where curl would change them', () => {
+  test('nc, if curl would change the bytes', () => {
     const bytes = toHttp({ ...INFER, body: Buffer.from([0, 255]) })
     const command = commandOf({
       kind: 'json',

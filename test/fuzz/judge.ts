@@ -44,7 +44,7 @@ function judgeCall(
     return 'a caller cannot make the server fail'
   if (status !== 0) {
     if (call.right !== undefined) return 'a good call was refused'
-    if (body.includes(projectFolder)) return 'an error with a path of the server'
+    if (body.includes(projectFolder)) return 'an error that shows a server path'
     return body.byteLength > 0 ? undefined : 'an error without grpc-message'
   }
   if (call.method !== 'ModelInfer') return undefined
@@ -195,7 +195,7 @@ function judgeResponse(
   }
   return at === binary.byteLength
     ? undefined
-    : `${binary.byteLength} bytes of binary data, of which the outputs claim ${at}`
+    : `${binary.byteLength} bytes of binary data, but the outputs declare ${at}`
 }
 
 const BYTES_EACH: Readonly<Record<string, number>> = {
@@ -365,7 +365,7 @@ function judgeEvent(
     const spoiled = [...headers].find(
       ([name, value]) => name.startsWith('ce-') && FORBIDDEN.test(decoded(value)),
     )
-    if (spoiled !== undefined) return `the header ${spoiled[0]} holds a character it must not`
+    if (spoiled !== undefined) return `the header ${spoiled[0]} contains a forbidden character`
   } catch (error) {
     return `no CloudEvent: ${(error as Error).message}`
   }
@@ -384,18 +384,18 @@ function judgeEvent(
     event => !isOwn(event, target),
   )
   const went = [parseExactly(body.toString())].flat() as Record<string, unknown>[]
-  if (went.length === 0) return 'an empty batch, which should be an empty answer'
+  if (went.length === 0) return 'an empty batch instead of an empty answer'
   if (went.length !== came.length) return `${went.length} events answer ${came.length}`
   if (/batch/.test(contentType) !== /batch/i.test(header(asked, 'content-type') ?? ''))
     return 'a batch for an event, or an event for a batch'
   for (const [i, event] of went.entries()) {
     const { id, data: sent, data_base64: base64 } = came[i] as SentEvent
     if (event.subject !== id)
-      return `the event ${i} has the id ${id}, its answer the subject ${event.subject}`
+      return `event ${i} has the id ${id}, but its answer has the subject ${event.subject}`
     const spoiled = Object.entries(event).find(
       ([, value]) => typeof value === 'string' && FORBIDDEN.test(value),
     )
-    if (spoiled !== undefined) return `the attribute ${spoiled[0]} holds a character it must not`
+    if (spoiled !== undefined) return `the attribute ${spoiled[0]} contains a forbidden character`
     const data = event.data as Record<string, unknown>
     if (String(event.type).endsWith('.error')) {
       if (typeof data.error !== 'string' || data.error === '')

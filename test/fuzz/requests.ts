@@ -255,7 +255,7 @@ const ELEMENTS: Readonly<Record<string, fc.Arbitrary<number | bigint | string | 
 
 export function elementOf(datatype: string): fc.Arbitrary<number | bigint | string | boolean> {
   const element = ELEMENTS[datatype]
-  if (element === undefined) throw new Error(`no elements of ${datatype} are known here`)
+  if (element === undefined) throw new Error(`no elements for the datatype ${datatype}`)
   return element
 }
 

@@ -20,8 +20,8 @@ import { KINDS } from './requests.ts'
 import { commandOf, show } from './show.ts'
 
 const USAGE = `node test/fuzz/run.ts [--requests 20000] [--events 2000] [--http2 2000] [--large 100] [--differential 200] [--seed N] [--connections 16] [--model NAME]… [--mode NAME]… [--url URL --model NAME]
-node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|http2|large --seed N --path P        one request again, as a failure says
-node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|http2|large --seed N --together N    a batch again, for what fails in company only
+node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|http2|large --seed N --path P        repeats one request: a failure prints this line
+node test/fuzz/run.ts --model NAME --mode NAME --part requests|events|http2|large --seed N --together N    repeats a batch, for a failure that needs several requests
 
 models: ${MODELS.join(', ')}
 modes:  ${MODE_NAMES.join(', ')}
@@ -75,7 +75,7 @@ function chosen<Name extends string>(
   all: readonly Name[],
 ): readonly Name[] {
   const unknown = asked.find(name => !all.includes(name as Name))
-  if (unknown !== undefined) fail(`the ${what} ${unknown} is none of ${all.join(', ')}`)
+  if (unknown !== undefined) fail(`the ${what} ${unknown} is unknown; known: ${all.join(', ')}`)
   return asked.length > 0 ? (asked as readonly Name[]) : all
 }
 
@@ -91,7 +91,7 @@ const modes = (): readonly ModeName[] =>
 
 function origin(): Origin {
   if (values.model.length !== 1 || values.mode.length !== 1)
-    fail('--path and --together need the --model and --mode it was found with')
+    fail('--path and --together need the --model and --mode of the failure')
   const [model, mode] = [models()[0] as ModelName, modes()[0] as ModeName]
   if (!['requests', 'events', 'http2', 'large'].includes(values.part))
     fail(`--part is ${values.part}; it must be requests, events, http2 or large`)
@@ -100,7 +100,7 @@ function origin(): Origin {
 
 async function one(path: string): Promise<boolean> {
   const failed = await again({ ...origin(), path })
-  if (failed === undefined) say('it does not fail')
+  if (failed === undefined) say('no failure')
   else
     say(
       `${failed.problem}\n\n${show(failed.request.bytes, 5_000)}\n\n${commandOf(failed.request) ?? ''}\n\n--path ${failed.path}`,
@@ -115,7 +115,7 @@ async function together(): Promise<boolean> {
     connections: count('connections'),
   })
   problems.forEach(say)
-  if (problems.length === 0) say('it does not fail')
+  if (problems.length === 0) say('no failure')
   return problems.length === 0
 }
 
@@ -126,7 +126,7 @@ async function many(): Promise<boolean> {
   const total = requests + events + http2 + large
   const pairs = everyPair(models(), modes())
   say(
-    `${requests} requests, ${events} events, ${http2} calls and connections of frames, ${large} large bodies for ${pairs.length} pairs of model and mode, seed ${seed}`,
+    `${requests} requests, ${events} events, ${http2} gRPC calls and HTTP/2 connections, ${large} large bodies for ${pairs.length} pairs of model and mode, seed ${seed}`,
   )
   const started = performance.now()
   let told = 0
@@ -154,14 +154,14 @@ async function many(): Promise<boolean> {
   say('')
   tabulate(report)
   const leaks = report.memory.filter(grewTooMuch)
-  for (const { model, mode } of leaks) say(`${model}, ${mode}: its memory grew more than it may`)
+  for (const { model, mode } of leaks) say(`${model}, ${mode}: its memory grew beyond the limit`)
   say(`\n${report.seconds.toFixed(1)} s, seed ${seed}, ${report.failures.length} failures`)
   return report.failures.length + leaks.length === 0
 }
 
 function tell({ model, mode, problem, request, smallest, command, again }: Failure): void {
   say(`\n✖ ${model}, ${mode}: ${problem}\n  request:  ${request}`)
-  if (smallest === undefined) say('  it does not fail alone')
+  if (smallest === undefined) say('  no failure when sent alone')
   else say(`  smallest: ${smallest}`)
   if (command !== undefined) say(`  command:  ${command}`)
   say(`  again:    node test/fuzz/run.ts ${again}`)
@@ -201,7 +201,7 @@ async function compare(): Promise<boolean> {
   const questions = count('differential', 0)
   if (questions === 0 || values.url !== undefined) return true
   let alike = true
-  say('\nquestions asked in every form of every server that runs the model')
+  say('\nevery question in every form, to every server of the model')
   for (const model of models().filter(model => model !== 'slow')) {
     try {
       const asked = await differential(model, {
@@ -210,7 +210,7 @@ async function compare(): Promise<boolean> {
       })
       const { questions: all, requests, answered, refused, joinedRuns } = asked
       say(
-        `${model.padEnd(16)}${all} questions (${answered} answered, ${refused} refused) in ${requests} requests; of those that may be joined ${joinedRuns.requests} in ${joinedRuns.runs} runs`,
+        `${model.padEnd(16)}${all} questions (${answered} answered, ${refused} refused) in ${requests} requests; ${joinedRuns.requests} joinable requests in ${joinedRuns.runs} runs`,
       )
     } catch (error) {
       alike = false

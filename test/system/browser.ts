@@ -31,7 +31,7 @@ export const PHONE: BrowserContextOptions = {
 export function launch(): Promise<Browser> {
   assert.ok(
     existsSync(CHROMIUM),
-    `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
+    `no Chromium at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
   )
   return chromium.launch({
     executablePath: CHROMIUM,

@@ -17,16 +17,16 @@ async function urlOf(lines: AsyncIterable<string>): Promise<string> {
     const { url } = JSON.parse(line)
     if (url !== undefined) return url
   }
-  throw new Error('it ended before it served')
+  throw new Error('the process ended before it served')
 }
 
 for (const builder of ['pack', 's2i']) {
-  suite(`what func's ${builder} builder makes of the function`, () => {
+  suite(`the result of func's ${builder} builder`, () => {
     const folder = mkdtempSync(join(tmpdir(), `${builder}-`))
     chmodSync(folder, 0o755)
     after(() => rmSync(folder, { recursive: true }))
 
-    test('is built from what .funcignore leaves, and pruned', t => {
+    test('is built from the files that .funcignore leaves, and pruned', t => {
       const output = execFileSync(process.execPath, ['scripts/buildpack.mjs', folder, builder], {
         cwd: projectFolder,
         encoding: 'utf8',
@@ -41,14 +41,14 @@ for (const builder of ['pack', 's2i']) {
       const left = Object.keys(devDependencies).filter(name =>
         existsSync(join(folder, 'node_modules', name)),
       )
-      assert.deepEqual(left, [], 'development dependencies are still there')
+      assert.deepEqual(left, [], 'development dependencies are still installed')
     })
 
     for (const [program, start] of [
       ['function', 'the start command of package.json'],
       ['consumer', 'node build/consumer.js'],
     ]) {
-      test(`runs the ${program} by ${start}, as nobody in particular, on the port it is given`, async t => {
+      test(`runs the ${program} by ${start}, as an unprivileged user, on the given port`, async t => {
         const { scripts } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
         const [node, ...args] = (program === 'function' ? scripts.start : (start as string)).split(
           ' ',

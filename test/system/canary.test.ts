@@ -189,7 +189,7 @@ async function startPrometheus(
     killSignal: 'SIGKILL',
   })
   await once(process, 'spawn').catch(() => {
-    throw new Error('these tests run Prometheus, which is not there: apt-get install prometheus')
+    throw new Error('these tests need Prometheus: apt-get install prometheus')
   })
   const address = `http://127.0.0.1:${port}`
   await until('Prometheus is ready', () =>
@@ -331,7 +331,7 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
       })
     }
 
-    test('that Prometheus knows nothing of: nothing is done', async () => {
+    test('unknown to Prometheus: no change', async () => {
       const { out, code, percent } = await judged(
         `${prefix}no-data`,
         inNamespace('nowhere', rollout),
@@ -340,7 +340,7 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
       assert.deepEqual([code, percent], [0, 10])
     })
 
-    test('whose route does not carry the percent: code 7, and nothing is done', async () => {
+    test('whose route does not match the percentage: code 7, no change', async () => {
       const { out, code, percent } = await judged(
         `${prefix}like`,
         inNamespace(`${prefix}like`, rollout),
@@ -354,14 +354,14 @@ for (const [prefix, rollout] of Object.entries(IN_ALL_CASES)) {
 }
 
 for (const [i, [mode, rollout]] of Object.entries(ROLLOUTS).entries()) {
-  test(`${mode}: the revisions’ series are found by the labels that targets have there`, async () => {
+  test(`${mode}: the revisions’ series are found by the labels of their targets`, async () => {
     const { out, percent } = await judged(mode, inNamespace(`mode-${i}`, rollout))
     assert.equal(verdictsIn(out).errors, 'worse', out)
     assert.equal(percent, 0)
   })
 }
 
-test('on two processes that are asked while it watches, it goes from 0 to the end, also where kill -9 ends it half-way', async t => {
+test('with two processes under load, it goes from 0 to the end, even after kill -9 half-way', async t => {
   const old = await startProcess(
     { MODEL_DIR: 'models/iris/v1.0.0', MODEL_NAME: 'model' },
     [],

@@ -54,7 +54,7 @@ const urlsOf = (started: readonly ServerProcess[]) => started.map(({ url }) => u
 
 describe('npm start', () => inferenceClients(() => urlsOf(servers)))
 
-describe('npm run start:predictor: the same, and V1', () =>
+describe('npm run start:predictor: the same, with V1', () =>
   inferenceClients(() => urlsOf(predictors), {
     'v1: predict': {
       predictions: [
@@ -102,18 +102,18 @@ describe('the CloudEvents Go SDK', () => {
     seen = await runGo(iris.url)
   })
 
-  test('binary: the reply is read back, and it does not undo the percent-encoding of headers', t => {
+  test('binary: it reads the reply, but does not undo the percent-encoding of headers', t => {
     t.diagnostic(JSON.stringify(seen.versions))
     isReply(seen.binary, { ...REPLY, replyid: 'na%C3%AFve%20%E6%97%A5%E6%9C%AC' })
   })
-  test('structured: the reply is read back', () => isReply(seen.structured))
+  test('structured: it reads the reply', () => isReply(seen.structured))
   test('both modes of the same event get the same reply', () => {
     assert.equal(
       (seen.binary as SeenReply).attributes.id,
       (seen.structured as SeenReply).attributes.id,
     )
   })
-  test('an event that is no request is not acknowledged, with status 400 and the reason', () => {
+  test('an event that is not a request is not acknowledged: status 400 with the reason', () => {
     assert.deepEqual(seen.malformed, {
       acknowledged: false,
       undelivered: false,
@@ -140,13 +140,13 @@ describe('the CloudEvents Python SDK', () => {
     ['structured', 'structured'],
     ['structured', 'structured, data as bytes'],
   ] as const) {
-    test(`${sent}: the reply is of the same mode, and is read back`, t => {
+    test(`${sent}: the reply has the same mode, and it reads the reply`, t => {
       t.diagnostic(JSON.stringify(seen.versions))
       assert.equal((seen[sent] as { mode: string }).mode, mode)
       isReply(seen[sent])
     })
   }
-  test('an event that is no request is 400, and the body says why', () => {
+  test('an event that is not a request gets 400 with the reason', () => {
     assert.deepEqual(seen.malformed, {
       status: 400,
       body: { error: 'input "input" is missing; the model takes "input"' },
@@ -167,7 +167,7 @@ describe('the CloudEvents JavaScript SDK', () => {
   }
 
   for (const mode of ['binary', 'structured'] as const) {
-    test(`${mode}: the reply is read back`, async () => {
+    test(`${mode}: it reads the reply`, async () => {
       const answer = await send(mode, '12')
       const message = { headers: Object.fromEntries(answer.headers), body: await answer.text() }
       const reply = HTTP.toEvent<{ outputs: { data: unknown[] }[] }>(message) as CloudEventV1<{
@@ -178,7 +178,7 @@ describe('the CloudEvents JavaScript SDK', () => {
     })
   }
 
-  test('binary: it sends headers as Latin-1, and is told that they are not UTF-8', async () => {
+  test('binary: it sends headers as Latin-1, which the server refuses', async () => {
     const answer = await send('binary', 'naïve')
     assert.equal(answer.status, 400)
     assert.deepEqual(await answer.json(), {
@@ -186,7 +186,7 @@ describe('the CloudEvents JavaScript SDK', () => {
     })
   })
 
-  test('binary: what Latin-1 lacks, it cannot send', () =>
+  test('binary: it cannot send characters outside Latin-1', () =>
     assert.rejects(async () => send('binary', '日本語'), TypeError))
 
   test('structured: any text', async () => {
@@ -232,7 +232,7 @@ describe('curl', () => {
       'a chunked upload',
       `-X POST -H 'Content-Type: application/json' -H 'Transfer-Encoding: chunked' -d '${ROW}'`,
     ],
-    ['HTTP/2 asked for by Upgrade', `--http2 --json '${ROW}'`],
+    ['an Upgrade to HTTP/2', `--http2 --json '${ROW}'`],
   ] as const) {
     test(`${what} is answered`, async () => {
       const [body = '', status] = (await post(options)).split('\n')
@@ -250,18 +250,18 @@ describe('curl', () => {
     )
   })
 
-  test('a compressed body is taken', async () => {
+  test('a compressed body is accepted', async () => {
     const sent = `gzip -c ${temporary}/row.json | curl -sS -H 'Content-Type: application/json' -H 'Content-Encoding: gzip' --data-binary @-`
     assert.match(await shell(`${sent} '${iris.url}${INFER}'`), /"setosa"/)
   })
 
-  test('-d alone says it is a form, and is told what to add', async () => {
+  test('-d alone sends a form; the refusal names the missing header', async () => {
     const [body = '', status] = (await post(`-d '${ROW}'`)).split('\n')
     assert.equal(status, '415')
     assert.match(JSON.parse(body).error, /-H 'Content-Type: application\/json'/)
   })
 
-  test('--fail tells by its exit code that the server refused', async () => {
+  test('--fail exits with an error when the server refuses', async () => {
     assert.equal(await shell(`curl -s --fail --json '{}' '${iris.url}${INFER}' || echo $?`), '22\n')
   })
 
@@ -278,7 +278,7 @@ describe('curl', () => {
     ['fp16-out', /"outputs":\[\{"name":"y"/],
     ['identity-fp16', /"binary_data_size":2\}\}\]\}\0\0$/],
   ] as const) {
-    test(`the command that npm run check-model prints for ${name} works as it is`, async () => {
+    test(`the command that npm run check-model prints for ${name} works unchanged`, async () => {
       const folder = name === 'iris' ? join(projectFolder, 'models/iris/v1.0.0') : testModel(name)
       const server = await startProcess({ MODEL_DIR: folder })
       const { found } = await checkModel(readConfig({ MODEL_DIR: folder }))
@@ -297,7 +297,7 @@ describe('curl', () => {
 })
 
 describe('load generators', () => {
-  test('ab, with and without keep-alive, has every request answered', async t => {
+  test('ab gets an answer to every request, with and without keep-alive', async t => {
     await need('ab', 'apt-get install apache2-utils')
     for (const keepAlive of ['', '-k']) {
       const report = await shell(
@@ -310,7 +310,7 @@ describe('load generators', () => {
     }
   })
 
-  test('wrk has every request answered', async t => {
+  test('wrk gets an answer to every request', async t => {
     await need('wrk', 'apt-get install wrk')
     writeFileSync(
       join(temporary, 'post.lua'),
@@ -331,7 +331,7 @@ describe("a browser's fetch", () => {
   before(async () => {
     assert.ok(
       existsSync(CHROMIUM),
-      `these tests drive Chromium, and there is none at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
+      `no Chromium at ${CHROMIUM}: apt-get install chromium, or set CHROMIUM`,
     )
     browser = await chromium.launch({
       executablePath: CHROMIUM,
@@ -340,7 +340,7 @@ describe("a browser's fetch", () => {
   })
   after(() => browser?.close())
 
-  test('of a page from the same origin: metadata, JSON and binary tensor data', async t => {
+  test('works on a page of the same origin: metadata, JSON and binary tensor data', async t => {
     t.diagnostic(`Chromium ${browser.version()}`)
     const page = await browser.newPage()
     await page.goto(iris.url)
@@ -385,7 +385,7 @@ describe("a browser's fetch", () => {
     })
   })
 
-  test('of a page from another origin is stopped by the browser: there are no CORS headers', async () => {
+  test('is blocked on a page of another origin: the server sends no CORS headers', async () => {
     const page = await browser.newPage()
     await page.goto(servers[1]?.url ?? '')
     const seen = await page.evaluate(

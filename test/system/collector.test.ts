@@ -19,7 +19,7 @@ import { need } from './clients/run.ts'
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 
-suite('an OpenTelemetry Collector has, of a process that ended before anybody could ask it', () => {
+suite('an OpenTelemetry Collector receives from a process that has ended', () => {
   let folder: string
   let collector: ChildProcess
   let written: Written[]
@@ -81,7 +81,7 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('its last counts, and the zeros before them', () => {
+  test('the last counts, and the zeros before them', () => {
     const pushes = written.flatMap(({ resourceMetrics = [] }) =>
       resourceMetrics.map(({ scopeMetrics }) => scopeMetrics[0]?.metrics ?? []),
     )
@@ -117,7 +117,7 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
     )
   })
 
-  test('the spans of what was sampled, in the trace they belong to', () => {
+  test('the sampled requests’ spans, in the right trace', () => {
     const spans = written.flatMap(({ resourceSpans = [] }) =>
       resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans)),
     )
@@ -132,7 +132,7 @@ suite('an OpenTelemetry Collector has, of a process that ended before anybody co
     for (const part of parts.slice(0, 4)) assert.equal(part.parentSpanId, server.spanId)
   })
 
-  test('the service and the revision that both are of', () => {
+  test('the service and the revision of both', () => {
     const resources = written.flatMap(({ resourceMetrics = [], resourceSpans = [] }) =>
       [...resourceMetrics, ...resourceSpans].map(({ resource }) => resource),
     )

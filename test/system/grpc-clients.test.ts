@@ -29,7 +29,7 @@ function sees(program: string, expected: Readonly<Record<string, unknown>>): voi
   })
   for (const [what, value] of Object.entries(expected))
     test(what, () => assert.deepEqual(seen[what], value))
-  test('nothing else is left to say', t => {
+  test('there are no other results', t => {
     const { versions, ...rest } = seen
     t.diagnostic(JSON.stringify(versions))
     assert.deepEqual(Object.keys(rest).sort(), Object.keys(expected).sort())
@@ -182,7 +182,7 @@ describe('grpc-health-probe', () => {
     })
   }
 
-  test('ends with 3, the code of a failed call, where it asks for a service that is not here', () =>
+  test('exits with 3, the code of a failed call, for an unknown service', () =>
     assert.rejects(probe('-service=other'), { code: 3, stderr: /service "other" is unknown/ }))
 })
 
@@ -210,7 +210,7 @@ describe('grpcurl', () => {
     '{"model_name":"iris-classifier","inputs":[{"name":"input","datatype":"FP32","shape":[1,4],"contents":{"fp32_contents":[5.1,3.5,1.4,0.2]}}]}'
   for (const [what, options] of [
     ['by reflection', ''],
-    ['by the .proto file of docs', '-import-path ../../docs -proto inference.proto '],
+    ['with docs/inference.proto', '-import-path ../../docs -proto inference.proto '],
   ] as const) {
     test(`calls ModelInfer ${what}`, async () => {
       const answer = JSON.parse(

@@ -127,7 +127,7 @@ const ATTACKS: Readonly<Record<string, string>> = {
 
 describe('through nginx', () => {
   for (const [what, bytes] of Object.entries(ATTACKS)) {
-    test(`${what} hides no request: nobody is answered what somebody else asked`, async () => {
+    test(`${what} smuggles no request: every caller gets its own answer`, async () => {
       const { text, statuses } = await answers(bytes)
       assert.ok(!text.includes('inference_requests_total'), text)
       // 501 is nginx's own, for an unknown coding.
@@ -158,14 +158,14 @@ describe('through nginx', () => {
     '\\metrics',
   ]
   for (const path of PATHS) {
-    test(`${path} does not get by what nginx keeps to itself`, async () => {
+    test(`${path} does not bypass the paths that nginx blocks`, async () => {
       const { text } = await answers(request('GET', path))
       assert.ok(!text.includes('inference_requests_total'), text.slice(0, 200))
     })
   }
 })
 
-test('the secret of one caller lets no other in, though nginx sends both over one connection', async () => {
+test('one caller’s secret admits no other caller, although nginx sends both over one connection', async () => {
   const known = { authorization: `Bearer ${SECRET}` }
   const statuses: number[] = []
   for (const headers of [known, {}, known, {}] as Record<string, string>[]) {

@@ -23,7 +23,7 @@ before(async () => {
   if (existsSync(had) && readFileSync(had, 'utf8') === wanted) return
   await run('python3', ['-m', 'venv', '--clear', venv]).catch(error => {
     throw new Error(
-      `these tests run Schemathesis, and Python makes no place for it: apt-get install python3-venv\n${error.message}`,
+      `these tests need Schemathesis in a Python environment: apt-get install python3-venv\n${error.message}`,
     )
   })
   await run(join(venv, 'bin/pip'), [
@@ -77,7 +77,7 @@ for (const [name, env] of Object.entries({ ...MODELS, 'with tokens': { AUTH_SECR
   })
 }
 
-describe('a client made of the OpenAPI document', () => {
+describe('a client generated from the OpenAPI document', () => {
   const row = { name: 'input', shape: [1, 4], datatype: 'FP32', data: [5.1, 3.5, 1.4, 0.2] }
   let server: Awaited<ReturnType<typeof start>>
   let document: string
@@ -164,7 +164,7 @@ print(answer.outputs[1].data[0])
 })
 
 for (const [name, env] of Object.entries(MODELS)) {
-  test(`what Schemathesis makes of the OpenAPI document is answered as that says: ${name}`, {
+  test(`Schemathesis gets the documented answers: ${name}`, {
     timeout: 3_600_000,
   }, async () => {
     const server = await start(env)

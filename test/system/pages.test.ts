@@ -57,7 +57,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await page.context().close()
     })
 
-    test('the API page sends the example, and shows what came back', async () => {
+    test('the API page sends the example and shows the answer', async () => {
       await page.goto(`${iris.url}/docs`)
       const infer = operation(page, 'infer')
       await infer.getByRole('button', { name: 'Send' }).click()
@@ -67,7 +67,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await picture(page, `docs-${screen}`)
     })
 
-    test('the API page sends what was typed, and shows why it was refused', async () => {
+    test('the API page sends the typed body and shows the refusal', async () => {
       await page.goto(`${iris.url}/docs`)
       const infer = operation(page, 'infer')
       const body = infer.getByLabel('Body', { exact: true })
@@ -81,7 +81,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await picture(page, `docs-refused-${screen}`)
     })
 
-    test('GET / has run the example when it opens, and shows the answer as bars', async () => {
+    test('GET / runs the example when it opens, and shows the answer as bars', async () => {
       const asked: string[] = []
       page.on('request', request => {
         if (request.method() === 'POST') asked.push(new URL(request.url()).pathname)
@@ -191,7 +191,7 @@ describe('the page at GET /', () => {
     },
   ]
   for (const { model, fill, answers } of FORMS) {
-    test(`has a form of its own for the model ${model}`, async () => {
+    test(`has a form for the model ${model}`, async () => {
       await open({ MODEL_DIR: testModel(model) })
       await run()
       for (const [label, value] of fill) {
@@ -221,7 +221,7 @@ describe('the page at GET /', () => {
     )
   })
 
-  test('has a field for the size of a dimension that is not the first', async () => {
+  test('has a field for the size of a later dimension', async () => {
     await open({ MODEL_DIR: testModel('middle') })
     await page.getByLabel('n', { exact: true }).fill('2')
     await page.getByLabel('n', { exact: true }).press('Tab')
@@ -229,7 +229,7 @@ describe('the page at GET /', () => {
     await run()
   })
 
-  test('takes rows pasted as JSON, and has the shape follow', async () => {
+  test('takes rows pasted as JSON, and adapts the shape', async () => {
     await page.goto(iris.url)
     await page.getByLabel('Input as').selectOption('JSON')
     const json = page.getByLabel('input, nested or flat', { exact: true })
@@ -243,7 +243,7 @@ describe('the page at GET /', () => {
     assert.equal(await json.getAttribute('aria-invalid'), 'true')
   })
 
-  test('shows an error that no input is to blame for above the answer', async () => {
+  test('shows an error without an input above the answer', async () => {
     await open({ MODEL_DIR: testModel('failing') })
     await page.getByLabel('index, row 1, value', { exact: true }).fill('99')
     await page.getByRole('button', { name: 'Run', exact: true }).click()
@@ -252,7 +252,7 @@ describe('the page at GET /', () => {
     assert.equal(await page.locator('[aria-invalid]').count(), 0)
   })
 
-  test('makes values up where there are too many to type, and gives the request as a file', async () => {
+  test('generates values when there are too many to type, and offers the request as a file', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'page-'))
     const server = await open({ MODEL_DIR: testModel('identity-fp32') })
     const dimension = page.getByLabel('Input as')
@@ -276,7 +276,7 @@ describe('the page at GET /', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('is used with the keyboard alone', async () => {
+  test('works with the keyboard alone', async () => {
     await page.goto(iris.url)
     const field = page.getByLabel(`${PETAL_LENGTH}, slider`, { exact: true })
     for (
@@ -297,7 +297,7 @@ describe('the page at GET /', () => {
     assert.equal(await text(page.locator('.said')), 'versicolor')
   })
 
-  test('runs at each change where that is wished', async () => {
+  test('runs at each change if selected', async () => {
     await page.goto(iris.url)
     await page.getByLabel('Run on change').check()
     await page.getByLabel(PETAL_LENGTH, { exact: true }).fill('9')
@@ -306,7 +306,7 @@ describe('the page at GET /', () => {
     await page.locator('.said', { hasText: 'setosa' }).waitFor()
   })
 
-  test('sends one request at a time where it runs on change, and the last change last', async () => {
+  test('sends one request at a time when it runs on change, and the last change last', async () => {
     await page.goto(iris.url)
     await answered(page)
     const first = Promise.withResolvers<Route>()
@@ -330,7 +330,7 @@ describe('the page at GET /', () => {
     assert.equal(sent, 2)
   })
 
-  test('runs the example once somebody sees it, not while it is prerendered', async () => {
+  test('runs the example when the page is visible, not during prerendering', async () => {
     await page.addInitScript(() => {
       Object.defineProperty(document, 'prerendering', { value: true, configurable: true })
       Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
@@ -351,7 +351,7 @@ describe('the page at GET /', () => {
     assert.equal(await text(page.locator('.said')), 'setosa')
   })
 
-  test('says that it waits for the answer to the example, and whether the form has changed meanwhile', async () => {
+  test('shows that it waits for the example’s answer, and that the form has changed since', async () => {
     await page.clock.install()
     const asked = Promise.withResolvers<Route>()
     await page.route('**/infer', route => asked.resolve(route))
@@ -367,7 +367,7 @@ describe('the page at GET /', () => {
     assert.equal(await text(page.locator('.said')), 'setosa')
   })
 
-  test('says kindly that the example has no answer', async () => {
+  test('explains that the example has no answer', async () => {
     const server = await open({ MODEL_DIR: testModel('zeros-fail') })
     await page.getByText('The example has no answer yet (500 Internal Server Error).').waitFor()
     assert.match(await text(page.locator('#problem')), /failed on this request/)
@@ -388,7 +388,7 @@ describe('the page at GET /', () => {
       () => page.getByLabel('x, row 1, value', { exact: true }).fill('2'),
     ],
   ] as const) {
-    test(`has commands that do what the form does, to copy: ${what}`, async () => {
+    test(`has commands to copy that do the same as the form: ${what}`, async () => {
       await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
       await open(env)
       await prepare()
@@ -421,7 +421,7 @@ describe('the page at GET /', () => {
     })
   }
 
-  test('shows how much is asked and how fast, only while somebody looks', async () => {
+  test('shows request rate and latency, only while the page is visible', async () => {
     await page.clock.install()
     let polls = 0
     page.on('request', request => {
@@ -449,7 +449,7 @@ describe('the page at GET /', () => {
     assert.ok(server.url)
   })
 
-  test('says what is served to who has no JavaScript', async () => {
+  test('shows the model without JavaScript', async () => {
     const context = await browser.newContext({ javaScriptEnabled: false })
     const plain = await context.newPage()
     await plain.goto(iris.url)
@@ -463,7 +463,7 @@ describe('the page at GET /', () => {
 })
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`the pages are accessible, as far as axe can tell: ${colorScheme}`, async () => {
+  test(`axe finds no accessibility problem on the pages: ${colorScheme}`, async () => {
     const context = await browser.newContext({ ...DESKTOP, colorScheme })
     const page = await context.newPage()
     for (const path of ['/', '/docs']) {
@@ -482,7 +482,7 @@ describe('the API page', () => {
   })
   after(() => page.close())
 
-  test('is used with the keyboard alone', async () => {
+  test('works with the keyboard alone', async () => {
     await page.goto(`${iris.url}/docs`)
     const health = operation(page, 'ready')
     await health.locator('summary').first().focus()
@@ -537,7 +537,7 @@ describe('the API page', () => {
     )
   })
 
-  test('sends binary tensor data where JSON cannot say it, and keeps the length of its JSON right', async () => {
+  test('sends binary tensor data when JSON cannot express it, with the right JSON length', async () => {
     await page.goto(`${binary.url}/docs`)
     const infer = operation(page, 'infer')
     const body = infer.getByLabel('Body', { exact: true })
@@ -550,7 +550,7 @@ describe('the API page', () => {
     await picture(page, 'docs-binary')
   })
 
-  test('shows integers beyond 2^53 as they came', async () => {
+  test('shows integers beyond 2^53 exactly', async () => {
     const server = await startProcess({ MODEL_DIR: testModel('identity-int64') })
     await page.goto(`${server.url}/docs`)
     const infer = operation(page, 'infer')
@@ -562,7 +562,7 @@ describe('the API page', () => {
     server.process.kill()
   })
 
-  test('shows the curl for exactly what is in the form, and copies it', async () => {
+  test('shows the curl command for the form’s content, and copies it', async () => {
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
     for (const [server, id] of [
       [iris, 'infer'],

@@ -162,7 +162,7 @@ for (const proxy of PROXIES) {
       rmSync(folder, { recursive: true, force: true })
     })
 
-    test('a call of gRPC is answered, and one that fails has its status', async () => {
+    test('a gRPC call gets its answer, and a failing one its status', async () => {
       const client = connectGrpc(port)
       const { status, messages } = await client.call('ModelInfer', rawRequest(MODEL, row))
       assert.deepEqual([status, messages.length], [0, 1])
@@ -171,7 +171,7 @@ for (const proxy of PROXIES) {
       await client.close()
     })
 
-    test('a stream of gRPC is answered message by message', async () => {
+    test('a gRPC stream gets an answer per message', async () => {
       const client = connectGrpc(port)
       const call = client.open('ModelStreamInfer')
       for (let i = 0; i < 3; i++) {
@@ -184,7 +184,7 @@ for (const proxy of PROXIES) {
       await client.close()
     })
 
-    test('REST by HTTP/2 is answered, also where it is refused', {
+    test('REST over HTTP/2 gets its answer, and refusals theirs', {
       skip: !proxy.passesRest && 'nginx makes HTTP/1.1 of it',
     }, async () => {
       const session = await openSession(`http://127.0.0.1:${port}`)

@@ -9,7 +9,7 @@ import { NAMES, rowsOf } from './reliability/faults.ts'
 
 const seed = Number(process.env.SEED ?? 1)
 
-describe('under faults', { concurrency: false }, () => {
+describe('faults', { concurrency: false }, () => {
   for (const name of NAMES) {
     test(name, { timeout: 300_000 }, async t => {
       let rows = 0

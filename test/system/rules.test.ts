@@ -33,7 +33,7 @@ const promtool = (program: string, ...args: readonly string[]) =>
 
 before(async () => {
   await promtool('promtool', '--version').catch(() => {
-    throw new Error('these tests run promtool, which is not there: apt-get install prometheus')
+    throw new Error('these tests need promtool: apt-get install prometheus')
   })
 })
 
@@ -56,9 +56,9 @@ for (const program of PROMTOOLS) {
 
     for (const path of find('monitoring/prometheus/*.yml')) {
       const name = basename(path)
-      test(`${name} is loaded, with its rules`, async t => {
+      test(`${name} loads, with its rules`, async t => {
         if (/-3\.yml$/.test(name) && major < 3)
-          return t.skip('only Prometheus 3 knows what is in it')
+          return t.skip('only Prometheus 3 supports its content')
         const config = join(PROMETHEUS, name)
         try {
           await promtool(program, 'check', 'config', config)
@@ -74,7 +74,7 @@ for (const program of PROMTOOLS) {
       })
     }
 
-    test('its lint finds nothing in what the server exposes', async () => {
+    test('its lint finds no problem in the server’s metrics', async () => {
       const checking = run(program, ['check', 'metrics'])
       checking.child.stdin?.end(exposed)
       const { stdout, stderr } = await checking
@@ -89,7 +89,7 @@ for (const program of PROMTOOLS) {
   })
 }
 
-test('kubernetes-3.yml is kubernetes.yml and what only Prometheus 3 knows', () => {
+test('kubernetes-3.yml is kubernetes.yml plus settings of Prometheus 3', () => {
   const { otlp, storage, ...rest } = readYaml('monitoring/prometheus/kubernetes-3.yml')
   assert.ok(otlp !== undefined && storage !== undefined)
   assert.deepEqual(rest, readYaml('monitoring/prometheus/kubernetes.yml'))
@@ -104,14 +104,14 @@ suite('an alert', () => {
       (of.alert_rule_test ?? []).filter(({ alertname }) => alertname === alert)
     const expected = ({ exp_alerts = [] }: { exp_alerts?: readonly unknown[] }) => exp_alerts.length
 
-    test(`${alert} has a test that it fires, and resolves later on`, () => {
+    test(`${alert} has a test in which it fires and resolves`, () => {
       const resolves = tests.some(each => {
         const fired = asked(each).findIndex(time => expected(time) > 0)
         return fired !== -1 && asked(each).some((time, i) => i > fired && expected(time) === 0)
       })
       assert.ok(
         resolves,
-        `no test in monitoring/prometheus/tests has ${alert} first in exp_alerts and then not any more`,
+        `no test in monitoring/prometheus/tests expects ${alert} and later its end in exp_alerts`,
       )
     })
 
@@ -120,21 +120,21 @@ suite('an alert', () => {
         tests.some(
           each => asked(each).length > 0 && asked(each).every(time => expected(time) === 0),
         ),
-        `no test in monitoring/prometheus/tests asks for ${alert} and expects none`,
+        `no test in monitoring/prometheus/tests checks that ${alert} does not fire`,
       )
     })
 
-    test(`${alert} has a test that it is silent once no pod is there`, () => {
+    test(`${alert} has a test in which it is silent without pods`, () => {
       const [zero] = unitTests.get('monitoring/prometheus/tests/zero-replicas.yml') ?? []
       const [fires, ...later] = zero?.promql_expr_test ?? []
       assert.ok(
         fires?.exp_samples?.some(({ labels }) => labels === `{alertname="${alert}"}`),
-        `zero-replicas.yml does not have ${alert} fire`,
+        `zero-replicas.yml does not check ${alert}`,
       )
       assert.deepEqual([later.at(-1)?.expr, later.at(-1)?.exp_samples], ['ALERTS', undefined])
     })
 
-    test(`${alert} says how urgent it is, what is the matter, and where to read on`, () => {
+    test(`${alert} has a severity, a description and a link to the runbook`, () => {
       assert.ok(['critical', 'warning'].includes(labels.severity ?? ''))
       assert.deepEqual(Object.keys(annotations).sort(), ['description', 'runbook_url', 'summary'])
       const [, anchor] = /\/docs\/runbook\.md#([\w-]+)$/.exec(annotations.runbook_url ?? '') ?? []
@@ -150,7 +150,7 @@ suite('an alert', () => {
   }
 })
 
-suite('no series or label that is not there is asked for', async () => {
+suite('every queried series and label exists', async () => {
   const known = await knownSeries(recorded)
   const sources = [
     ...recorded.map(({ record, expr }) => ({ what: `the rule ${record}`, expr, legend: [] })),
@@ -170,7 +170,7 @@ suite('no series or label that is not there is asked for', async () => {
     ),
   ]
   for (const { what, expr, legend } of sources) {
-    test(`by ${what}`, () => {
+    test(`in ${what}`, () => {
       const shown =
         legend.length === 0 ? [] : unknownIn(`sum by (${legend.join(', ')}) (${expr})`, known)
       assert.deepEqual([...new Set([...unknownIn(expr, known), ...shown])], [], expr)
@@ -214,7 +214,6 @@ suite('no series or label that is not there is asked for', async () => {
       says: /no series revision_app/,
     },
   ]) {
-    test(`which is noticed of ${mistake}`, () =>
-      assert.match(unknownIn(expr, known).join('\n'), says))
+    test(`and finds ${mistake}`, () => assert.match(unknownIn(expr, known).join('\n'), says))
   }
 })

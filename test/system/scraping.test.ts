@@ -163,10 +163,10 @@ before(async () => {
     killSignal: 'SIGKILL',
   })
   await once(prometheus, 'spawn').catch(() => {
-    throw new Error('these tests run Prometheus, which is not there: apt-get install prometheus')
+    throw new Error('these tests need Prometheus: apt-get install prometheus')
   })
   await until(
-    'all is scraped',
+    'all targets are scraped',
     async () =>
       (await query('up')).length === PODS.filter(({ scraped }) => scraped !== undefined).length,
   )
@@ -228,7 +228,7 @@ async function query(expression: string): Promise<{ metric: Series; value: numbe
 const shown = ({ job, namespace, pod, service, revision }: Series) =>
   [job, namespace, pod, service, revision].map(value => value ?? '')
 
-test('of each pod one port is scraped: the user’s, or the one that the annotation names, once', async () => {
+test('one port of each pod is scraped: the user’s, or the annotated one, once', async () => {
   const targets = await query('up')
   assert.deepEqual(targets.map(({ metric }) => shown(metric)).sort(), [
     ['annotated-pods', 'iris', 'iris-classifier-7d9f-a', 'iris-classifier', '7d9f'],
@@ -267,11 +267,11 @@ test('of each pod one port is scraped: the user’s, or the one that the annotat
   assert.ok(targets.every(({ value }) => value === 1))
 })
 
-test('no other port is asked: none of the queue-proxy’s, and nothing of a pod that has ended', () => {
+test('no other port is scraped: no queue-proxy port, and no ended pod', () => {
   assert.deepEqual(asked, [])
 })
 
-test('the function’s series carry the pod’s service and revision, whatever the process calls itself', async () => {
+test('the function’s series have the pod’s service and revision, whatever name the process reports', async () => {
   const [info] = await query('function_info{pod="iris-classifier-00002-deployment-a"}')
   assert.deepEqual(
     [info?.metric.service, info?.metric.revision],
@@ -286,7 +286,7 @@ test('every rule is evaluated without an error', async () => {
     }
     return data.groups.flatMap(({ rules }) => rules)
   }
-  await until('all have been evaluated', async () =>
+  await until('all rules are evaluated', async () =>
     (await rules()).every(({ health }) => health !== 'unknown'),
   )
   const all = await rules()

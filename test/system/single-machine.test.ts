@@ -26,7 +26,7 @@ before(() => {
     assert.equal(
       spawnSync(tool, ['--version']).error,
       undefined,
-      `these tests use ${tool}, which is not here: apt-get install systemd`,
+      `these tests need ${tool}: apt-get install systemd`,
     )
   }
 })
@@ -61,7 +61,7 @@ describe('under systemd-socket-activate', () => {
   })
   after(() => child.kill())
 
-  test(`no request fails in ${CYCLES} cycles of sleep and wake, at whatever time it comes`, {
+  test(`no request fails in ${CYCLES} cycles of sleep and wake, at any time`, {
     timeout: 60_000 + CYCLES * 10_000,
   }, async t => {
     const next = random(SEED)
@@ -131,7 +131,7 @@ describe('the units', () => {
     return { said: stdout + stderr, status }
   }
 
-  test('are what systemd expects', () => {
+  test('pass systemd’s verification', () => {
     const { said, status } = analyze(
       'verify',
       units('onnx-function.socket'),
@@ -144,7 +144,7 @@ describe('the units', () => {
     assert.deepEqual([complaints, status === 0 || complaints.length === 0], [[], true], said)
   })
 
-  test('leave an attacker next to nothing: systemd rates the exposure below 1 of 10', () => {
+  test('expose little: systemd rates the exposure below 1 of 10', () => {
     const { said, status } = analyze(
       'security',
       '--offline=true',

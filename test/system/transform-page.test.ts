@@ -122,7 +122,7 @@ const raw = async (page: Page) => JSON.parse(await text(page.locator('#raw pre')
 
 for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE }))
   describe(`with a transform, on a ${screen}`, () => {
-    test('the page has run the example of the schema, and shows the answer by its members', () =>
+    test('the page runs the schema’s example and shows the answer’s members', () =>
       withPage(servers.fields, options, async page => {
         const asked = page.waitForRequest(request => request.method() === 'POST')
         await page.reload()
@@ -134,7 +134,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
         await picture(page, `transform-fields-${screen}`)
       }))
 
-    test('a refusal stands at the field that it names', () =>
+    test('a refusal appears at the field that it names', () =>
       withPage(servers.fields, options, async page => {
         await answered(page)
         const field = page.getByLabel('Sepal length', { exact: true })
@@ -148,7 +148,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
         await picture(page, `transform-refused-${screen}`)
       }))
 
-    test('a picture is run, dropped or chosen, and one that comes back is shown', () =>
+    test('a dropped or chosen picture runs, and a returned picture is shown', () =>
       withPage(servers.picture, options, async page => {
         await answered(page)
         assert.deepEqual(await raw(page), { bytes: 69, contentType: 'image/png' })
@@ -164,7 +164,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
   })
 
 describe('the form for a transform', () => {
-  test('sends every kind of field, and leaves out what is optional and empty', () =>
+  test('sends every kind of field, and omits empty optional fields', () =>
     withPage(servers.fields, DESKTOP, async page => {
       await answered(page)
       const example = { sepalLength: 5.1, sepalWidth: 3.5, petal: [1.4, 0.2] }
@@ -188,7 +188,7 @@ describe('the form for a transform', () => {
       assert.deepEqual((await raw(page)).got, { ...example, isWild: false })
     }))
 
-  test('may be written as JSON, and goes on in fields', () =>
+  test('can be edited as JSON, and then as fields again', () =>
     withPage(servers.fields, DESKTOP, async page => {
       await answered(page)
       await page.getByLabel('Sepal length', { exact: true }).fill('6.5')
@@ -209,7 +209,7 @@ describe('the form for a transform', () => {
       assert.equal((await raw(page)).got.sepalWidth, 3)
     }))
 
-  test('says which nested data is not JSON, and sends nothing', () =>
+  test('names the nested data that is not JSON, and sends no request', () =>
     withPage(servers.fields, DESKTOP, async page => {
       await answered(page)
       await page.getByLabel('petal').fill('[1,')
@@ -233,7 +233,7 @@ describe('the form for a transform', () => {
       assert.deepEqual(await raw(page), { bytes: 3, contentType: 'image/png' })
     }))
 
-  test('of a text sends it as text, and shows an answer without content as that', () =>
+  test('for text sends text, and shows an empty answer', () =>
     withPage(servers.message, DESKTOP, async page => {
       await answered(page)
       assert.equal(await text(page.locator('.said')), 'HELLO')
@@ -243,7 +243,7 @@ describe('the form for a transform', () => {
       assert.equal(await page.locator('#raw').isVisible(), false)
     }))
 
-  test('without a schema takes JSON, text or a file, and asks nothing by itself', () =>
+  test('without a schema takes JSON, text or a file, and sends no request by itself', () =>
     withPage(servers.anything, DESKTOP, async page => {
       await page.getByText('Fill in the form and press Run.').waitFor()
       await page.getByLabel('JSON', { exact: true }).fill('[1]')
@@ -267,7 +267,7 @@ describe('the form for a transform', () => {
       assert.match(await text(page.locator('.bars .largest')), /^setosa0\.9787$/)
     }))
 
-  test('without preprocess is that of tensors, asks POST /, and shows what the author made', () =>
+  test('without preprocess has tensor fields, sends to POST /, and shows the transform’s answer', () =>
     withPage(servers.after, DESKTOP, async page => {
       const asked = page.waitForRequest(request => request.method() === 'POST')
       await page.reload()
@@ -283,7 +283,7 @@ for (const [name, modes] of [
   ['message', ['binary', 'structured']],
   ['picture', ['binary', 'structured']],
 ] as const)
-  test(`the commands for a transform do what the form does: ${name}`, () =>
+  test(`the commands for a transform do the same as the form: ${name}`, () =>
     withPage(servers[name], DESKTOP, async page => {
       await answered(page)
       const shown = await raw(page)

@@ -43,7 +43,7 @@ function sees(look: () => Promise<Seen>, expected: Expected): void {
   })
   for (const [what, value] of Object.entries(expected))
     test(what, () => assert.deepEqual(seen[what], value))
-  test('nothing else is left to say', t => {
+  test('there are no other results', t => {
     const { versions, ...rest } = seen
     t.diagnostic(JSON.stringify(versions))
     assert.deepEqual(Object.keys(rest).sort(), Object.keys(expected).sort())

@@ -18,7 +18,7 @@ const LIMITS = { timeout: 60_000, maxBuffer: 2 ** 24 }
 /** @throws {Error} with how to install the tool, when it is missing */
 export async function need(tool: string, install: string): Promise<void> {
   await run('sh', ['-c', `command -v ${tool}`]).catch(() => {
-    throw new Error(`these tests use ${tool}, which is not here: ${install}`)
+    throw new Error(`these tests need ${tool}: ${install}`)
   })
 }
 

@@ -29,7 +29,7 @@ export function readDelivery(file: string): Delivery {
     readFileSync(file, 'utf8'),
   ).spec.delivery
   if (retryAfterMax !== undefined)
-    throw new Error(`${file} has retryAfterMax, of which the bridge knows nothing`)
+    throw new Error(`${file} has retryAfterMax, which the bridge does not support`)
   const delay = milliseconds(backoffDelay)
   return {
     retry,
@@ -41,7 +41,7 @@ export function readDelivery(file: string): Delivery {
 function milliseconds(duration: string): number {
   const seconds = /^PT([\d.]+)S$/.exec(duration)?.[1]
   if (seconds === undefined)
-    throw new Error(`${duration} is no duration in seconds, such as PT0.5S`)
+    throw new Error(`${duration} is not a duration in seconds such as PT0.5S`)
   return Number(seconds) * 1_000
 }
 

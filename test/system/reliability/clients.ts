@@ -25,7 +25,7 @@ const TLS = {
   TLS_KEY_FILE: `${CERTIFICATES}first.key`,
 }
 
-/** The treatment of bad clients, while other callers notice nothing. */
+/** Bad clients, and how the server must treat them. */
 interface Bad {
   readonly kind: Kind
   readonly connections: (long: boolean) => number

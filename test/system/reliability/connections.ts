@@ -13,7 +13,7 @@ import type { Fault, Row, Run } from './fault.ts'
 const CERTIFICATES = fileURLToPath(new URL('../../security/certificates/', import.meta.url))
 const LONGEST_MS = 20_000
 const MEBIBYTES = 512
-/** For this amount of memory, see docs/configuration.md. */
+/** The default for this amount of memory (docs/configuration.md). */
 const MAX_CONNECTIONS = 1_024
 
 interface Attack {
@@ -23,7 +23,7 @@ interface Attack {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Each crashed a server without limits. */
+/** Each of these ended a server that had no connection limit. */
 const ATTACKS: readonly Attack[] = [
   {
     what: 'connections that each send 15 KB of a request head',

@@ -210,7 +210,7 @@ const answers = (calls: Calls, more: number) => {
   )
 }
 
-/** However busy the machine is. */
+/** Long enough for a very busy machine. */
 const PATIENCE_MS = 300_000
 
 // Faults
@@ -478,7 +478,7 @@ const POISON = request(
   { 'content-type': 'application/json' },
   `{"id":"poison","inputs":[{"name":"input","shape":[20000,4],"datatype":"FP32","data":[${'1,'.repeat(79_999)}1]}]}`,
 )
-/** With this little heap, the thread that reads it ends. */
+/** So little heap that the thread that reads the request ends. */
 const LITTLE_HEAP = {
   NODE_OPTIONS: `--max-old-space-size=48 --import=${join(import.meta.dirname, 'poison.mjs')}`,
 }
