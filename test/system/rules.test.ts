@@ -140,7 +140,7 @@ suite('an alert', () => {
       const [, anchor] = /\/docs\/runbook\.md#([\w-]+)$/.exec(annotations.runbook_url ?? '') ?? []
       assert.equal(anchor, alert.toLowerCase())
       const [, paragraph] = runbook.split(new RegExp(`^## ${alert}$`, 'm'))
-      for (const part of ['What it means', 'Look here', 'Do this'])
+      for (const part of ['Meaning', 'Check', 'Action'])
         assert.match(
           paragraph?.split(/^## /m)[0] ?? '',
           new RegExp(`\\*\\*${part}\\.\\*\\*`),
