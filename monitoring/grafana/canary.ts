@@ -5,13 +5,13 @@ import { MODEL, SERVICE } from './variables.ts'
 /** Both. */
 const REVISIONS = '$revision|$baseline'
 const both = { revision: REVISIONS }
-/** Long enough for a tenth of the traffic to say something. */
+/** Long enough to judge a revision with a tenth of the traffic. */
 const WINDOW = '15m'
 
 const share = (revision: string) => errorShare('', { revision, window: WINDOW })
 const p95 = (revision: string) => quantile(0.95, 'le', { revision, window: WINDOW })
 
-/** Of a revision's predictions, the share of each label. */
+/** The share of each label in a revision's predictions. */
 const labels = (revision: string) => {
   const of = (by: string) =>
     `sum ${by}(${chosen(`rate(inference_predictions_total[${WINDOW}])`, { revision, window: WINDOW })})`
@@ -24,7 +24,7 @@ const VERDICT: Row = {
     {
       title: 'More errors?',
       description:
-        'Share of requests with an error: the new revision’s less the other’s, in the last 15 minutes, in points of a percent. The alert CanaryFails fires at twice the others’ share and one point.',
+        'Error rate of the new revision minus that of the other, over the last 15 minutes, in percentage points. The alert CanaryFails fires above twice the others’ error rate plus one point.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -41,7 +41,7 @@ const VERDICT: Row = {
     {
       title: 'Slower?',
       description:
-        '95th percentile of good answers: how many times the other’s the new revision’s is, in the last 15 minutes. Leave out the first minutes: a pod that has just woken is slower.',
+        '95th percentile of successful answers: the new revision’s divided by the other’s, over the last 15 minutes. Ignore the first minutes: a pod that has just started is slower.',
       draw: 'stat',
       unit: 'suffix:×',
       width: 6,
@@ -56,7 +56,7 @@ const VERDICT: Row = {
     {
       title: 'Other predictions?',
       description:
-        'Of a hundred rows, how many would have to change their label for both revisions to have the same shares, in the last 15 minutes. What the new training does not explain is a fault.',
+        'Percentage of rows that would need another label to give both revisions equal shares, over the last 15 minutes. If the new training does not explain it, look for a fault.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -76,7 +76,7 @@ const VERDICT: Row = {
     {
       title: 'Share of the traffic',
       description:
-        'Requests to the new revision, of those to both. Some hundreds at least before you judge.',
+        'The new revision’s share of the requests to both. Wait for some hundreds of requests before you judge.',
       draw: 'stat',
       unit: 'percentunit',
       width: 6,
@@ -90,7 +90,7 @@ const VERDICT: Row = {
     },
     {
       title: 'Side by side',
-      description: 'The last 15 minutes of each.',
+      description: 'Both revisions over the last 15 minutes.',
       draw: 'table',
       unit: 'none',
       rows: 'revision',
@@ -139,7 +139,7 @@ const COURSE: Row = {
     {
       title: 'Requests',
       description:
-        'Answered a second by each revision: what the canary’s percent makes of the traffic.',
+        'Answers a second of each revision: shows whether the canary’s percentage arrives.',
       draw: 'stacked',
       unit: 'reqps',
       width: 12,
@@ -149,7 +149,7 @@ const COURSE: Row = {
     },
     {
       title: 'Errors',
-      description: 'Share of each revision’s requests that were answered with an error.',
+      description: 'Share of each revision’s requests with an error.',
       draw: 'lines',
       unit: 'percentunit',
       width: 12,
@@ -157,7 +157,7 @@ const COURSE: Row = {
     },
     {
       title: 'Time to the answer, 95th percentile',
-      description: 'Of requests answered well.',
+      description: 'Of successful requests, by revision.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -166,7 +166,7 @@ const COURSE: Row = {
     {
       title: 'By version of the model',
       description:
-        'The same by model version, which also tells the two apart where there are no revisions, as in KServe’s Standard mode.',
+        '95th percentile by model version: compares versions without revisions, as in KServe’s Standard mode.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -179,7 +179,7 @@ const COURSE: Row = {
     },
     {
       title: 'Predictions of the new revision',
-      description: 'Shares of the labels that its rows were given.',
+      description: 'Share of each predicted label.',
       draw: 'shares',
       unit: 'percentunit',
       width: 12,
@@ -192,7 +192,7 @@ const COURSE: Row = {
     },
     {
       title: 'Predictions of the other',
-      description: 'Shares of the labels that its rows were given.',
+      description: 'Share of each predicted label.',
       draw: 'shares',
       unit: 'percentunit',
       width: 12,
@@ -215,14 +215,14 @@ export const canary: Dashboard = {
     {
       name: 'revision',
       label: 'New revision',
-      description: 'The one to judge; at first the last by name.',
+      description: 'The revision to judge; by default the last by name.',
       query: 'label_values(function_info{service=~"$service"}, revision)',
       one: 'last',
     },
     {
       name: 'baseline',
       label: 'Compared with',
-      description: 'The one it is to replace; at first the first by name.',
+      description: 'The revision that it replaces; by default the first by name.',
       query: 'label_values(function_info{service=~"$service"}, revision)',
       one: 'first',
     },

@@ -18,7 +18,7 @@ const ATTENTION: Row = {
     {
       title: 'Is it up?',
       description:
-        'Processes whose model takes requests, and those whose model does not: it loads, or it drains. None of either is a service at zero, which is well.',
+        'Processes whose model accepts requests, and processes that still load it or drain. If both are 0, the service sleeps, which is normal.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -41,7 +41,7 @@ const ATTENTION: Row = {
     {
       title: 'How fast?',
       description:
-        'Nineteen of twenty good answers took no longer, from the request’s arrival in the function. What waking costs is not in it: see Scale to zero.',
+        '95 % of successful answers took at most this long, from the request’s arrival in the function. Waking is not included: see Scale to zero.',
       draw: 'stat',
       unit: 's',
       width: 4,
@@ -56,7 +56,7 @@ const ATTENTION: Row = {
     {
       title: 'How often wrong?',
       description:
-        'All errors, of all answers: the callers’ mistakes too. Failures: what nobody but the function is to blame for, of what it is answerable for. The objective is 0.5 % of failures.',
+        'Errors: share of all answers, including errors of callers. Failures: share of requests that failed through no fault of the caller. The objective is at most 0.5 % failures.',
       draw: 'stat',
       unit: 'percentunit',
       width: 4,
@@ -76,7 +76,7 @@ const ATTENTION: Row = {
     },
     {
       title: 'How many?',
-      description: 'Requests and events answered a second.',
+      description: 'Answered requests and events a second.',
       draw: 'stat',
       unit: 'reqps',
       width: 4,
@@ -86,7 +86,7 @@ const ATTENTION: Row = {
     {
       title: 'How many turned away?',
       description:
-        'Requests a second that were refused without a run: 503 overloaded or not ready, 504 too late, 413 too large. Callers may try most of them again.',
+        'Requests a second that were rejected without a run: 503 overloaded or not ready, 504 deadline passed, 413 too large. Callers may retry most of them.',
       draw: 'stat',
       unit: 'reqps',
       width: 4,
@@ -105,7 +105,7 @@ const ATTENTION: Row = {
     {
       title: 'What fires?',
       description:
-        'Alerts of monitoring/prometheus/rules that fire now. Each has its paragraph in docs/runbook.md.',
+        'Alerts of monitoring/prometheus/rules that fire now. docs/runbook.md has a section for each.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -114,7 +114,7 @@ const ATTENTION: Row = {
     },
     {
       title: 'Alerts',
-      description: 'When which alert fired.',
+      description: 'The times at which each alert fired.',
       draw: 'timeline',
       unit: 'none',
       width: 24,
@@ -133,7 +133,7 @@ const TRAFFIC: Row = {
   panels: [
     {
       title: 'Requests by answer',
-      description: 'Answered a second, by what they came as and whether it was an error.',
+      description: 'Answers a second, by protocol and status.',
       draw: 'stacked',
       unit: 'reqps',
       width: 12,
@@ -146,7 +146,7 @@ const TRAFFIC: Row = {
     },
     {
       title: 'Errors by revision',
-      description: 'Share of each revision’s requests that were answered with an error.',
+      description: 'Share of each revision’s requests with an error.',
       draw: 'lines',
       unit: 'percentunit',
       width: 12,
@@ -156,7 +156,7 @@ const TRAFFIC: Row = {
     {
       title: 'Time to the answer',
       description:
-        'Of requests answered well, from arrival to answer: waiting for other runs is in it.',
+        'Of successful requests, from arrival to answer, including the wait for other runs.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -168,7 +168,7 @@ const TRAFFIC: Row = {
     {
       title: 'Times to the answer',
       description:
-        'How many took how long. Two bands are two kinds of requests, or two kinds of pods.',
+        'Number of requests by duration. Two bands mean two kinds of requests, or of pods.',
       draw: 'heatmap',
       unit: 's',
       width: 12,
@@ -188,7 +188,7 @@ const LOAD: Row = {
     {
       title: 'Waiting, and in flight',
       description:
-        'Rows that wait for a run, and requests not yet answered. Rows that stay are more than the pods can do.',
+        'Rows waiting for a run, and unanswered requests. Rows that keep waiting exceed the pods’ capacity.',
       draw: 'lines',
       unit: 'none',
       width: 6,
@@ -200,7 +200,7 @@ const LOAD: Row = {
     {
       title: 'Rows a run',
       description:
-        'Requests that wait are joined: more rows a run is more load taken without more time.',
+        'Waiting requests share a run: more rows in each run mean more throughput in the same time.',
       draw: 'lines',
       unit: 'none',
       width: 6,
@@ -218,7 +218,7 @@ const LOAD: Row = {
     {
       title: 'Turned away, by reason',
       description:
-        'overloaded: more rows waited than MAX_QUEUE_ROWS. deadline: the time was up before the run. not_ready: the model could not be loaded. too_large: beyond MAX_BODY_BYTES.',
+        'overloaded: more rows waited than MAX_QUEUE_ROWS, or the memory was full. deadline: the time was up before the run. not_ready: no model was loaded. too_large: above MAX_BODY_BYTES.',
       draw: 'stacked',
       unit: 'reqps',
       width: 6,
@@ -232,7 +232,7 @@ const LOAD: Row = {
     {
       title: 'Failures, by cause',
       description:
-        'What was turned away (but for too large), runs that the model failed in, and what nobody foresaw (server).',
+        'Rejected requests (503, 504), failed runs of the model, failures of the transform or its dependencies, and bugs of the function (server).',
       draw: 'stacked',
       unit: 'reqps',
       width: 6,
@@ -245,8 +245,7 @@ const LOAD: Row = {
     },
     {
       title: 'Predictions',
-      description:
-        'Shares of the labels that rows were given. A share that moves is other data, or another model.',
+      description: 'Share of each predicted label. A shift means other data, or another model.',
       draw: 'shares',
       unit: 'percentunit',
       width: 24,
@@ -270,7 +269,7 @@ const EVENTS: Row = {
     {
       title: 'How many events died?',
       description:
-        'Dead letters that the sink was sent, in the time shown. refused: another try would have ended the same. exhausted: all tries were answered with a failure. no_answer: nobody answered. unreadable: no event.',
+        'Events that the dead letter sink received in the time shown. refused: a retry would have failed as well. exhausted: every attempt failed. no_answer: the Broker got no answer. unreadable: not an event.',
       draw: 'stat',
       unit: 'none',
       width: 3,
@@ -282,7 +281,7 @@ const EVENTS: Row = {
     {
       title: 'Which event died?',
       description:
-        'Deliveries that a Broker does not try again, in the time shown: it sends the event to the dead letter sink. The event itself, with the function’s own words, is a line in that sink’s log.',
+        'Deliveries in the time shown that a Broker does not retry: it sends the event to the dead letter sink. The sink’s log has a line with the event and the function’s answer.',
       draw: 'table',
       unit: 'none',
       width: 11,
@@ -301,7 +300,7 @@ const EVENTS: Row = {
     },
     {
       title: 'What the function answered to events',
-      description: 'Counted by the function. 503 and 504 are errors here, and are delivered again.',
+      description: 'Counted by the function. 503 and 504 are errors here, and are retried.',
       draw: 'stacked',
       unit: 'reqps',
       width: 5,
@@ -315,7 +314,7 @@ const EVENTS: Row = {
     {
       title: 'Deliveries by status',
       description:
-        'A second, counted by the Broker, the dead letter sink’s own answers among them. 5xx, 404, 408, 409 and 429 are tried again.',
+        'Deliveries a second, counted by the Broker, including the dead letter sink’s answers. 5xx, 404, 408, 409 and 429 are retried.',
       draw: 'stacked',
       unit: 'reqps',
       width: 5,
@@ -331,7 +330,7 @@ const EVENTS: Row = {
       width: 24,
       height: 3,
       markdown:
-        '`kubectl logs -n iris -l serving.knative.dev/service=iris-dead-letter -c user-container --tail=-1` shows a line for each event that died: its id, source and type, its data, the status, and why. No metric names an event: there would be as many series as events.',
+        '`kubectl logs -n iris -l serving.knative.dev/service=iris-dead-letter -c user-container --tail=-1` shows a line for each lost event: its id, source, type and data, the status and the reason. No metric has an event’s id: there would be as many series as events.',
     },
   ],
 }
@@ -341,7 +340,8 @@ const PROCESS: Row = {
   panels: [
     {
       title: 'Memory',
-      description: 'Resident, of each process. The container’s limit ends it.',
+      description:
+        'Resident memory of each process. A process that reaches the container’s limit is killed.',
       draw: 'lines',
       unit: 'bytes',
       width: 8,
@@ -352,7 +352,7 @@ const PROCESS: Row = {
     },
     {
       title: 'CPU',
-      description: 'Cores that each process uses.',
+      description: 'Cores used by each process.',
       draw: 'lines',
       unit: 'none',
       width: 8,
@@ -362,8 +362,7 @@ const PROCESS: Row = {
     },
     {
       title: 'Event loop',
-      description:
-        'How late the main thread comes to what is due, 99th percentile: while it is late, probes and requests wait too.',
+      description: 'Delay of the main thread, 99th percentile. Meanwhile probes and requests wait.',
       draw: 'lines',
       unit: 's',
       width: 8,
@@ -376,7 +375,7 @@ const PROCESS: Row = {
     {
       title: 'Worker deaths',
       description:
-        'Worker threads of the model that ended by themselves and were replaced, in the time shown.',
+        'Worker threads of the model that ended unexpectedly and were replaced, in the time shown.',
       draw: 'stat',
       unit: 'none',
       width: 8,
@@ -390,7 +389,7 @@ const PROCESS: Row = {
     },
     {
       title: 'What runs',
-      description: 'Processes by service, revision and the function’s own version.',
+      description: 'Processes by service, revision and version of the function.',
       draw: 'table',
       unit: 'none',
       width: 16,
@@ -412,7 +411,7 @@ const WORD_FOR_WORD: Row = {
     {
       title: 'Time to the answer, 95th percentile of each series',
       description:
-        'histogram_quantile over every series by itself. "Time to the answer" above is of all together.',
+        'histogram_quantile of each series separately. "Time to the answer" above covers all series together.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -425,7 +424,7 @@ const WORD_FOR_WORD: Row = {
     },
     {
       title: 'Requests answered well',
-      description: 'A second, of each series.',
+      description: 'Successful requests a second, for each series.',
       draw: 'lines',
       unit: 'reqps',
       width: 12,
@@ -439,7 +438,7 @@ const WORD_FOR_WORD: Row = {
     {
       title: 'Errors in percent, as often written',
       description:
-        'The division goes label by label, and status is a label: each series of errors is divided by itself. So it is 100 whenever there was an error in the last minute, however few, and nothing where there was none. The panel beside it says how many of a hundred requests failed.',
+        'Wrong: Prometheus divides series with equal labels, and status is a label, so each error series is divided by itself. The result is 100 after a single error in the last minute, and NaN without errors. The next panel shows the correct error rate.',
       draw: 'lines',
       unit: 'percent',
       width: 8,
@@ -452,7 +451,7 @@ const WORD_FOR_WORD: Row = {
     },
     {
       title: 'Errors in percent of all requests',
-      description: 'The same, summed before it is divided.',
+      description: 'The same query, summed before the division.',
       draw: 'lines',
       unit: 'percent',
       width: 8,
@@ -466,7 +465,7 @@ const WORD_FOR_WORD: Row = {
     {
       title: 'Pods in the namespace',
       description:
-        'All of them, whatever they are, as kube-state-metrics counts them; nothing where there are none.',
+        'All pods of the namespace, counted by kube-state-metrics; no value without pods.',
       draw: 'steps',
       unit: 'none',
       width: 8,
@@ -486,7 +485,7 @@ export const inference: Dashboard = {
     {
       name: 'namespace',
       label: 'Namespace',
-      description: 'Of the panel that counts pods.',
+      description: 'Namespace whose pods are counted in the last panel.',
       query: 'label_values(kube_pod_info, namespace)',
       one: 'first',
     },

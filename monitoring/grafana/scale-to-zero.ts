@@ -8,15 +8,15 @@ import { MODEL, REVISION, SERVICE } from './variables.ts'
  */
 
 const KNATIVE = 'kn_service_name=~"$service", kn_revision_name=~"$revision"'
-/** The activator knows no service. */
+/** The activator's series have no service label. */
 const ACTIVATOR = 'kn_revision_name=~"$revision"'
 
 const PODS = `sum(kn_revision_pods_count{${KNATIVE}})`
 
-/** All of a process' start but the first answer, for which somebody must ask. */
+/** All phases of a start except the first answer, which needs a request. */
 const START = 'cold_start_seconds{phase!="first-answer"}'
 
-/** Of each process, those in the time shown: at a new address, and again at one that was there. */
+/** Starts of each process in the time shown, at a new address or again at a known one. */
 const STARTS =
   '(changes(process_start_time_seconds[$__range]) + (min_over_time(process_start_time_seconds[$__range]) > bool $__from / 1000))'
 
@@ -26,7 +26,7 @@ const ATTENTION: Row = {
     {
       title: 'Did it wake?',
       description:
-        'From top to bottom of one start: requests wait at the activator, the autoscaler desires pods, they are there, their models are ready, and nobody waits any more. A wait that stays beside pods that do not become ready is a start that fails.',
+        'The steps of a start, from top to bottom: requests wait at the activator, the autoscaler wants pods, the pods exist, their models are ready. If requests keep waiting and no model gets ready, the start has failed.',
       draw: 'steps',
       unit: 'none',
       width: 16,
@@ -43,7 +43,7 @@ const ATTENTION: Row = {
     },
     {
       title: 'Awake now',
-      description: 'Pods there, as the autoscaler counts them.',
+      description: 'Existing pods, counted by the autoscaler.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -56,7 +56,7 @@ const ATTENTION: Row = {
     },
     {
       title: 'Asleep',
-      description: 'Share of the time shown with no pod at all: what scaling to zero saved.',
+      description: 'Share of the time shown without any pod: the saving from scale to zero.',
       draw: 'stat',
       unit: 'percentunit',
       width: 4,
@@ -67,7 +67,7 @@ const ATTENTION: Row = {
     {
       title: 'Starts',
       description:
-        'Processes that started in the time shown, and were there for a scrape. One that lived shorter is in no metric.',
+        'Processes that started in the time shown and lived until a scrape. Shorter ones are not counted.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -82,7 +82,7 @@ const ATTENTION: Row = {
     },
     {
       title: 'Pod hours',
-      description: 'What was paid for in the time shown, in hours of one pod.',
+      description: 'Pod time used in the time shown, in hours.',
       draw: 'stat',
       unit: 'h',
       width: 4,
@@ -98,7 +98,7 @@ const ATTENTION: Row = {
     {
       title: 'Longest start',
       description:
-        'From the start of the process to a model that takes requests, the longest of the time shown. Pulling the image and placing the pod come before.',
+        'The longest time from process start to a model that accepts requests, in the time shown. Scheduling and pulling the image are not included.',
       draw: 'stat',
       unit: 's',
       width: 4,
@@ -119,7 +119,7 @@ const ATTENTION: Row = {
     {
       title: 'Failed on the way',
       description:
-        'Answers 5xx at the queue-proxy, in the time shown: the function’s own (503 overloaded, 504 too late), and those of a pod that ended or did not answer.',
+        '5xx answers at the queue-proxy in the time shown: the function’s own (503 overloaded, 504 deadline passed), and those for a pod that ended or did not answer.',
       draw: 'stat',
       unit: 'none',
       width: 4,
@@ -144,7 +144,7 @@ const START_ROW: Row = {
     {
       title: 'Phases of the start',
       description:
-        'Each from the end of the one before, the longest of the time shown: process and import are Node’s, session is ONNX Runtime’s with the model, warm-up its first run, first-answer the first request’s.',
+        'The longest of each phase in the time shown. process and import: Node; session: ONNX Runtime loads the model; warm-up: the first run; first-answer: the first request.',
       draw: 'bars',
       unit: 's',
       width: 12,
@@ -162,7 +162,7 @@ const START_ROW: Row = {
     },
     {
       title: 'Start of each process',
-      description: 'From the start of the process to a model that takes requests.',
+      description: 'Time from process start to a model that accepts requests.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -182,7 +182,7 @@ const AUTOSCALER: Row = {
     {
       title: 'Concurrency and target',
       description:
-        'Requests at once per pod: over the stable window (60 s), over the panic window (6 s), and what the autoscaler aims at. Beyond the target, pods are added.',
+        'Concurrent requests per pod over the stable window (60 s) and the panic window (6 s), and the autoscaler’s target. Above the target, pods are added.',
       draw: 'lines',
       unit: 'none',
       width: 12,
@@ -194,7 +194,7 @@ const AUTOSCALER: Row = {
     {
       title: 'Pods by state',
       description:
-        'Pending needs room in the cluster; not ready has a process whose model does not take requests yet; terminating drains.',
+        'pending: waits for room in the cluster; not ready: its model does not accept requests yet; terminating: finishes its requests.',
       draw: 'stacked',
       unit: 'none',
       width: 12,
@@ -205,7 +205,8 @@ const AUTOSCALER: Row = {
     },
     {
       title: 'Panic',
-      description: 'When the panic window asked for twice what is there; pods are then only added.',
+      description:
+        'Times at which the panic window wanted twice the existing pods; then pods are only added.',
       draw: 'timeline',
       unit: 'none',
       width: 12,
@@ -224,7 +225,7 @@ const AUTOSCALER: Row = {
     {
       title: 'Room for a burst',
       description:
-        'Requests at once that the pods there could take beyond those they have. Below zero, the activator stays on the path and holds what is too much.',
+        'Further concurrent requests that the existing pods can accept. Below zero, the activator stays on the path and holds the excess.',
       draw: 'lines',
       unit: 'none',
       width: 12,
@@ -245,7 +246,7 @@ const WAY: Row = {
     {
       title: 'Time at the queue-proxy, and in the function',
       description:
-        '95th percentiles. What lies between is waiting for containerConcurrency, and the way between the two.',
+        '95th percentiles. The difference is the wait for containerConcurrency and the transfer between the two.',
       draw: 'lines',
       unit: 's',
       width: 12,
@@ -259,7 +260,7 @@ const WAY: Row = {
     },
     {
       title: 'Waiting at the queue-proxy',
-      description: 'Requests beyond containerConcurrency, of each revision.',
+      description: 'Requests above containerConcurrency, by revision.',
       draw: 'lines',
       unit: 'none',
       width: 12,

@@ -4,14 +4,14 @@ export const SERVICE: Variable = {
   name: 'service',
   label: 'Service',
   description:
-    'Of Knative (K_SERVICE) or KServe. Where there is none, as beside compose.yaml, All shows what there is.',
+    'Service of Knative (K_SERVICE) or KServe. Without one, as with compose.yaml, choose All.',
   query: 'label_values(function_info, service)',
 }
 
 export const REVISION: Variable = {
   name: 'revision',
   label: 'Revision',
-  description: 'Of Knative (K_REVISION).',
+  description: 'Revision of Knative (K_REVISION).',
   query: 'label_values(function_info{service=~"$service"}, revision)',
 }
 
@@ -19,6 +19,6 @@ export const MODEL: Variable = {
   name: 'model',
   label: 'Model',
   description:
-    'Chooses what is counted by model: requests, errors and times. A process serves one model; the rest is chosen by service.',
+    'Selects requests, errors and times, which are counted by model. Service selects the rest: a process serves one model.',
   query: 'label_values(inference_requests_total, model)',
 }
