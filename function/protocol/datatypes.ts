@@ -1,3 +1,5 @@
+import { float32sToJson } from './float32-json.ts'
+
 /**
  * FP16 is stored as bit patterns. BYTES elements are text: ONNX strings are UTF-8 (onnx.proto,
  * TensorProto.string_data).
@@ -116,7 +118,7 @@ const booleansToJson = (data: Uint8Array) => Array.from(data, element => element
 const textToJson = (data: readonly string[]) => JSON.stringify(data).slice(1, -1)
 
 /** JSON numbers cannot be NaN or infinite, and join() would lose the sign of −0. */
-function floatsToJson(data: Float32Array | Float64Array): string {
+function float64sToJson(data: Float64Array): string {
   let json = ''
   for (let i = 0; i < data.length; i++) {
     const element = data[i] as number
@@ -139,8 +141,8 @@ const ROWS = {
   INT32:  { bytes: 4, ort: 'int32',   onnx: 6,  allocate: n => new Int32Array(n),      view: (b, o, n) => new Int32Array(b, o, n),      ...integer(-2147483648, 2147483647) },
   INT64:  { bytes: 8, ort: 'int64',   onnx: 7,  allocate: n => new BigInt64Array(n),   view: (b, o, n) => new BigInt64Array(b, o, n),   ...bigInteger(-(2n ** 63n), 2n ** 63n - 1n) },
   FP16:   { bytes: 2, ort: 'float16', onnx: 10, allocate: n => new Uint16Array(n),     view: (b, o, n) => new Uint16Array(b, o, n),     takes: 'binary tensor data only' },
-  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: floatsToJson, jsonBytes: FLOAT_JSON },
-  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: floatsToJson, jsonBytes: FLOAT_JSON },
+  FP32:   { bytes: 4, ort: 'float32', onnx: 1,  allocate: n => new Float32Array(n),    view: (b, o, n) => new Float32Array(b, o, n),    takes: 'numbers an FP32 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float32, toJson: float32sToJson, jsonBytes: FLOAT_JSON },
+  FP64:   { bytes: 8, ort: 'float64', onnx: 11, allocate: n => new Float64Array(n),    view: (b, o, n) => new Float64Array(b, o, n),    takes: 'numbers an FP64 can hold, or "NaN", "Infinity", "-Infinity"', fromJson: float64, toJson: float64sToJson, jsonBytes: FLOAT_JSON },
   // ONNX Runtime for Node cuts an input string at its first NUL (tried with 1.30), so such a string
   // is refused instead of shortened.
   BYTES:  { bytes: 0, ort: 'string',  onnx: 8,  allocate: n => new Array<string>(n).fill(''),                                           takes: 'strings of valid Unicode without NUL', fromJson: text, toJson: textToJson },

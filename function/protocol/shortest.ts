@@ -2,9 +2,9 @@
 export function shortest(value: number): number {
   // toPrecision() loses the sign of −0.
   if (value === 0) return value
-  for (let digits = 1; digits < 9; digits++) {
+  for (let digits = 1; ; digits++) {
     const short = Number(value.toPrecision(digits))
-    if (Math.fround(short) === value) return short
+    // Nine digits identify each FP32. NaN equals nothing.
+    if (Math.fround(short) === value || digits === 9) return short
   }
-  return value
 }

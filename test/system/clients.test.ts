@@ -59,7 +59,7 @@ describe('npm run start:predictor: the same, with V1', () =>
     'v1: predict': {
       predictions: [
         {
-          probabilities: [0.9786807298660278, 0.021318482235074043, 8.261232551376452e-7],
+          probabilities: [0.97868073, 0.021318482, 8.2612326e-7],
           predicted_class: 'setosa',
         },
       ],

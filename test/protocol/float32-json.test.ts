@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { float32sToJson } from '../../function/protocol/float32-json.ts'
+
+/** The fewest digits that identify an FP32, found in another way: by trying. */
+function fewestDigits(value: number): string {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits))
+    if (Math.fround(short) === value) return String(short)
+  }
+  return String(Number(value.toPrecision(9)))
+}
+
+function expected(value: number): string {
+  if (!Number.isFinite(value)) return `"${value}"`
+  if (Object.is(value, -0)) return '-0'
+  if (Number.isInteger(value) && Math.abs(value) < 1e21) return String(value)
+  return fewestDigits(value)
+}
+
+const bits = new Uint32Array(1)
+const float = new Float32Array(bits.buffer)
+
+function ofBits(pattern: number): number {
+  bits[0] = pattern
+  return float[0] as number
+}
+
+function check(values: readonly number[]): void {
+  const data = Float32Array.from(values)
+  const text = float32sToJson(data)
+  assert.deepEqual(text.split(','), Array.from(data, expected))
+  const read: (number | string)[] = JSON.parse(`[${text}]`)
+  assert.deepEqual(
+    read.map(value => Math.fround(Number(value))),
+    [...data],
+  )
+}
+
+suite('FP32 as JSON', () => {
+  test('has the fewest digits that identify the value', () => {
+    const values = Float32Array.of(
+      0.1,
+      5.1,
+      1 / 3,
+      100,
+      -0.5,
+      0.97868073,
+      16777216,
+      1e21,
+      8.261233e-7,
+    )
+    assert.equal(
+      float32sToJson(values),
+      '0.1,5.1,0.33333334,100,-0.5,0.97868073,16777216,1e+21,8.261233e-7',
+    )
+  })
+
+  test('keeps the sign of -0, and writes NaN and infinities as strings', () => {
+    const values = Float32Array.of(
+      0,
+      -0,
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+    )
+    assert.equal(float32sToJson(values), '0,-0,"NaN","Infinity","-Infinity"')
+  })
+
+  test('is exact for every exponent: powers of two, their neighbours, subnormals, the largest', () => {
+    const mantissas = [0, 1, 2, 3, 0x2aaaaa, 0x3fffff, 0x400000, 0x555555, 0x7ffffe, 0x7fffff]
+    for (let exponent = 0; exponent < 255; exponent++)
+      check(
+        mantissas.flatMap(mantissa => {
+          const pattern = exponent * 2 ** 23 + mantissa
+          return [ofBits(pattern), ofBits(pattern + 2 ** 31)]
+        }),
+      )
+  })
+
+  test('is exact next to every power of ten, and next to every tie of seven digits there', () => {
+    for (let power = -45; power <= 38; power++)
+      for (const start of [1, 1.0000005, 4.9999995, 9.999999, 9.9999995, 2 ** 23 / 1e7]) {
+        bits[0] = 0
+        float[0] = start * 10 ** power
+        const pattern = bits[0]
+        if (!Number.isFinite(ofBits(pattern + 3))) continue
+        const around = [-3, -2, -1, 0, 1, 2, 3].map(step => ofBits(Math.max(0, pattern + step)))
+        check(around)
+      }
+  })
+
+  test('is exact for any value', () => {
+    const anyFloat = fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(ofBits)
+    fc.assert(fc.property(fc.array(anyFloat, { minLength: 1, maxLength: 40 }), check), {
+      numRuns: 500,
+    })
+  })
+
+  test('is the same in pieces as at once: more elements than the buffer holds', () => {
+    const values = Float32Array.from({ length: 5_000 }, (_, i) =>
+      Math.fround(Math.sin(i) / (i + 1)),
+    )
+    const one = Array.from(values, value => float32sToJson(Float32Array.of(value)))
+    assert.equal(float32sToJson(values), one.join())
+  })
+})
