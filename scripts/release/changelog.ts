@@ -14,7 +14,7 @@ export function released(changelog: string, version: string, date: string): stri
   return changelog.replace(/^## Unreleased$/m, `## Unreleased\n\n## ${version} - ${date}`)
 }
 
-/** Titles of changes that require action; the next version depends on them (docs/upgrading.md). */
+/** Titles of changes that require action; the next version depends on them (docs/releasing.md). */
 export const BREAKING = ['Removed', 'Breaking']
 
 /** The text under the given third-level titles. */

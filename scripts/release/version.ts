@@ -22,7 +22,7 @@ function follow(version: string): void {
   const paths = gitMaybe('grep', '--files-with-matches', '-I', 'onnx-function', ...where) ?? ''
   for (const path of paths.split('\n').filter(Boolean))
     change(path, text => text.replaceAll(IMAGE, `$1${version}`))
-  // The names that users may rely on from this release (docs/upgrading.md).
+  // The names that users may rely on from this release (docs/releasing.md).
   const names = execFileSync(process.execPath, ['scripts/release/interface.ts'])
   writeFileSync('docs/interface.json', names)
   git('add', '--update')
