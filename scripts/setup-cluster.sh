@@ -200,7 +200,7 @@ The page to try it in, with that port forwarded: http://$host:8080
 
 Events: a sample comes every minute; the replies are in
   kubectl --context $context logs --namespace default --selector serving.knative.dev/service=iris-replies --container user-container --tail=-1 --follow
-To send one: docs/eventing.md
+To send one: docs/events.md
 
 Grafana, as admin, at http://localhost:3000, where this script installed it:
   kubectl --context $context port-forward --namespace monitoring service/grafana 3000
