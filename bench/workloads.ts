@@ -20,7 +20,7 @@ import * as subjects from './subjects.ts'
 import { IRIS, ours, PEERS, type Running, runFloor, type Subject, start } from './subjects.ts'
 
 /*
- * Workloads: what is measured, under which load. A contender is a subject under a load; contenders
+ * Workloads: subjects and the load on them. A contender is a subject under a load; contenders
  * of one workload are measured in turn, one round each, and then again.
  */
 

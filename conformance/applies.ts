@@ -92,7 +92,7 @@ export const takes = (datatype: string) =>
 export const takesOneOf = (datatypes: readonly string[]) =>
   unless(
     ({ metadata }) => datatypes.includes(metadata.inputs[0]?.datatype ?? ''),
-    `the first input is none of ${datatypes.join(', ')}`,
+    `the datatype of the first input is not one of ${datatypes.join(', ')}`,
   )
 
 export const gives = (datatype: string) =>

@@ -43,7 +43,7 @@ export function readExample(text: string): readonly Tensor[] {
     if (typeof name !== 'string') throw new Error('an input has no "name"')
     if (!Object.hasOwn(DATATYPES, datatype))
       throw new Error(
-        `input "${name}": datatype ${JSON.stringify(datatype)} is none of the protocol's`,
+        `input "${name}": datatype ${JSON.stringify(datatype)} is not in the protocol`,
       )
     if (!Array.isArray(shape) || !Array.isArray(data))
       throw new Error(`input "${name}" needs "shape" and "data", both arrays`)

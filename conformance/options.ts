@@ -17,7 +17,7 @@ export const HELP = `Says point by point whether a server keeps the Open Inferen
   --header 'K: V'    sent with every request, such as 'Authorization: Bearer …' or 'Host: …'; may be repeated
   --only GLOB        only points whose name or group matches; * stands for any text; may be repeated
                      groups: ${Object.keys(groups).join(', ')}
-  --grpc HOST:PORT   asks over gRPC, too: what gRPC has of its own, and each point over HTTP that it has words for
+  --grpc HOST:PORT   asks over gRPC, too: the points of gRPC alone, and each point over HTTP that gRPC can express
   --json FILE        writes the results as JSON
   --junit FILE       writes the results as JUnit XML
   --strict           stricter readings count too

@@ -36,7 +36,7 @@ export const KNATIVE_SERIES: Readonly<Record<string, Since>> = {
  * @throws {Error} naming one whose first version is not in the list
  */
 export function knativeSeries(expression: string): Since[] {
-  // What stands in braces and after by are labels.
+  // Text in braces and after by holds labels.
   const bare = expression
     .replaceAll(/\{[^}]*\}/g, '{}')
     .replaceAll(/\b(?:by|on|without|ignoring)\s*\([^)]*\)/g, '')

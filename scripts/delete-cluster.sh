@@ -59,7 +59,7 @@ delete_kind() {
   title="the cluster $name in kind"
   tool kind "$KIND_LEAST" https://kind.sigs.k8s.io/docs/user/quick-start/#installation kind --version
   if [ "$dry_run" = no ] && ! kind get clusters 2>/dev/null | grep -qx "$name"; then
-    say "kind has no cluster $name: there is nothing to remove"
+    say "kind has no cluster $name; nothing to remove"
     return
   fi
   confirm "Delete the cluster $name in kind, with everything in it?"
@@ -93,7 +93,7 @@ remove() {
   [ -z "$left" ] || fail STEP_FAILED "$title stays: others made these with it, which would be deleted too" "${left//$'\n'/$'\n  '}" \
     'right would be: they are gone, or you keep the component. Start again then: the rest is removed.'
   "remove_$component" "${before% begun}" || fail STEP_FAILED "$title could not be removed; it says above why" \
-    'What waits for a finalizer waits for a controller that is gone: kubectl get OBJECT -o yaml names it.' 'Start again when it is mended.'
+    'An object with a finalizer may wait for a controller that is gone: kubectl get OBJECT -o yaml names it.' 'Start again when it is mended.'
   record "$component" null
 }
 
@@ -105,7 +105,7 @@ delete_installed() {
   local installed
   installed=$(ask_kube get configmap "$RECORD" --namespace "$RECORD" --ignore-not-found --output 'jsonpath={.data}')
   if [ "$dry_run" = no ] && [ -z "$installed" ] && ! exists namespace "$RECORD"; then
-    say "setup-cluster.sh installed nothing in $context: there is nothing to remove"
+    say "setup-cluster.sh installed nothing in $context; nothing to remove"
     return
   fi
   confirm "Remove from $context what setup-cluster.sh installed: ${installed:-nothing more}?"

@@ -186,7 +186,7 @@ ask_broker() {
     sleep 2
   done
   fail WRONG_ANSWER "the Broker took the event $id, and its reply did not come to iris-replies" \
-    "what was lost and why: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-dead-letter --container user-container --tail=-1)" \
+    "lost events, with reasons: $(quoted kubectl --context "$context" logs --namespace default --selector serving.knative.dev/service=iris-dead-letter --container user-container --tail=-1)" \
     "to look further: $(quoted kubectl --context "$context" get triggers.eventing.knative.dev --namespace default)"
 }
 

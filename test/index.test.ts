@@ -199,7 +199,7 @@ describe('the function under faas-js-runtime’s own command', () => {
     headers: Record<string, string>,
     body: string,
   ][] = [
-    ['a request that is none', 400, JSON_TYPE, '{"instances":[]}'],
+    ['an invalid request', 400, JSON_TYPE, '{"instances":[]}'],
     ['a number', 400, JSON_TYPE, '42'],
     ['null', 400, JSON_TYPE, 'null'],
     ['no body', 400, {}, ''],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { lazily } from '../function/lazily.ts'
 
-test('what is loaded lazily is loaded when first asked for, and once', async () => {
+test('a lazy value is loaded at its first use, and once', async () => {
   let loads = 0
   const one = lazily(async () => ++loads)
   assert.equal(loads, 0)
@@ -10,7 +10,7 @@ test('what is loaded lazily is loaded when first asked for, and once', async () 
   assert.equal(await one(), 1)
 })
 
-test('where it cannot be loaded, all who ask meanwhile are told why, and who asks next tries again', async () => {
+test('if it cannot be loaded, all waiting callers get the error, and the next call tries again', async () => {
   let loads = 0
   const second = lazily(async () => {
     if (++loads === 1) throw new Error('too many open files')

@@ -137,7 +137,7 @@ for (const name of MODELS) {
       })
 
       if (inputs.some(jsonHasNoWord) || outputs.some(jsonHasNoWord)) {
-        test(`${name}: what JSON has no word for is refused, naming binary data`, async () => {
+        test(`${name}: values that JSON cannot express are refused, naming binary data`, async () => {
           const response = await postJson(inputs)
           assert.equal(response.status, 400)
           assert.match(((await response.json()) as { error: string }).error, /binary/)
@@ -179,7 +179,7 @@ for (const name of MODELS) {
     }
 
     for (const { name, inputs } of refused) {
-      test(`${name}: what ONNX Runtime would answer wrongly is refused`, async () => {
+      test(`${name}: a request that ONNX Runtime would answer wrongly is refused`, async () => {
         const response = inputs.some(jsonHasNoWord)
           ? await fetch(url, { method: 'POST', ...binaryRequest(inputs) })
           : await postJson(inputs)

@@ -4,7 +4,7 @@ import { DEAD_LETTER_METRICS, type Declaration, METRICS } from '../function/tele
 import { readMetrics } from './http/client.ts'
 import { startServer } from './server.ts'
 
-test('what the function is asked for is what is declared: each metric, its type, its labels, and no other value where all are known', async t => {
+test('the function exposes the declared metrics: each with its type and labels, and only known values of bounded labels', async t => {
   const server = await startServer()
   t.after(server.stop)
   const text = await server.service.metrics.text()

@@ -76,7 +76,7 @@ const CODINGS = ['br', 'zstd', 'compress', 'nonsense', 'gzip, gzip']
 
 const SPOILT: readonly [mistake: string, encoding: string, body: (target: Target) => Uint8Array][] =
   [
-    ['gzip that is none', 'gzip', target => Buffer.from(text(target))],
+    ['invalid gzip', 'gzip', target => Buffer.from(text(target))],
     ['gzip that is cut off', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
     [
       'gzip with a wrong checksum',

@@ -12,7 +12,7 @@ const fails: Applicable = target =>
 
 export const points: readonly Point[] = [
   {
-    name: 'what the model has no answer for is an error with {"error"}',
+    name: 'a request that the model cannot answer is an error with {"error"}',
     source: ERROR,
     level: 'required',
     expected: 'an error status with {"error"}',

@@ -395,7 +395,7 @@ const logSettings = (
 })
 
 const logging: readonly Point[] = [
-  logSettings('the log settings are told by name', 'required', 'Log Setting Response JSON Object', [
+  logSettings('the log settings have names', 'required', 'Log Setting Response JSON Object', [
     'log_info',
   ]),
   logSettings(

@@ -288,7 +288,7 @@ const ACCEPTED: readonly Accepted[] = [
     body: input({ parameters: { a: 'x', b: -1.5, c: true } }),
   },
   {
-    accepted: 'empty parameters are none',
+    accepted: 'empty parameters count as absent',
     source: PARAMETERS,
     level: 'required',
     body: example({ parameters: {} }),

@@ -176,7 +176,7 @@ function askers(exchanges: Right['exchanges']): ReadonlyMap<string, number> {
 }
 
 for (const model of MODELS) {
-  test(`${model}: a mistake that is answered as if it were none turns its point red`, async () => {
+  test(`${model}: a mistake that is answered as if it were right turns its point red`, async () => {
     const server = await right(model)
     for (const point of server.points) {
       const mistakes = ownRequests(server, point, status => status >= 400)

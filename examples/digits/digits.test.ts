@@ -67,7 +67,7 @@ suite('digits', () => {
     assert.deepEqual(await read(Buffer.from(PNG.sync.write(large))), await read(FIRST))
   })
 
-  test('what is no PNG is refused', async () => {
+  test('data that is not a PNG is refused', async () => {
     assert.match(String(await refusal(await post(Buffer.from('GIF89a')))), /^400,this is no PNG/)
     assert.match(String(await refusal(await post('{}', 'application/json'))), /^415,.*image\/png/)
     const cut = FIRST.subarray(0, FIRST.length - 20)

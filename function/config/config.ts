@@ -39,7 +39,7 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
 
 /**
  * @param env like process.env; empty variables count as not set, except for authentication and TLS
- * @param givenAs what the user wrote instead of a variable, such as `--http_port`; for errors
+ * @param givenAs the text that the user wrote instead of a variable, such as `--http_port`; for errors
  * @throws {Error} of one line that names the variable, its value and the allowed values
  */
 export function readConfig(

@@ -33,7 +33,7 @@ export type BodyStream = Readable & {
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 
-/** Where a body comes from. */
+/** The source of a body. */
 export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream

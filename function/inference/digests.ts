@@ -21,7 +21,7 @@ export async function checkDigests(file: string, digests: Digests): Promise<void
   if (missing !== undefined) throw wrong(`"${missing}" is not there`)
   for (const name of files) {
     if (!Object.hasOwn(digests, name))
-      throw wrong(`it names no digest of "${name}"; whatever lies beside the model must have one`)
+      throw wrong(`it names no digest of "${name}"; each file beside the model needs one`)
     const digest = await digestOf(join(folder, name))
     if (digest !== digests[name]?.toLowerCase()) throw wrong(`"${name}" is ${digest}`)
   }

@@ -6,7 +6,7 @@ import { unreadable } from './file-kind.ts'
 export interface FoundModel {
   /** The .onnx file. */
   readonly file: string
-  /** Where model.json would be; the file is optional. */
+  /** The path of model.json, which is optional. */
   readonly modelJson: string
   /** The model's name if nothing else gives one. */
   readonly name: string

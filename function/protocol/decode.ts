@@ -609,7 +609,7 @@ function rawShape(body: Uint8Array, metadata: TensorMetadata, batched: boolean):
   const variable = shape.indexOf(-1)
   if (metadata.anyRank || variable !== shape.lastIndexOf(-1)) {
     throw new BadRequest(
-      `input ${show(metadata.name)}: the shape [${metadata.shape}] of a raw binary request cannot be told from its bytes; send a JSON header with the shape`,
+      `input ${show(metadata.name)}: the shape [${metadata.shape}] of a raw binary request does not follow from its bytes; send a JSON header with the shape`,
     )
   }
   if (variable === -1) return shape

@@ -7,7 +7,7 @@ const NAMES = ['transform.js', 'transform.mjs', 'transform.ts']
 interface Places {
   /** The .onnx file. */
   readonly file: string
-  /** Where model.json would be; the file is optional. */
+  /** The path of model.json, which is optional. */
   readonly modelJson: string
 }
 
@@ -48,7 +48,7 @@ export function findTransform(
 function namedFile(name: string): string {
   const path = resolve(name)
   if (isFile(path)) return path
-  throw new Error(`TRANSFORM is "${name}"; it must be a file, or off: ${path} is none`)
+  throw new Error(`TRANSFORM is "${name}", but ${path} is not a file; allowed: a file, or off`)
 }
 
 /** transform.js is built from transform.ts: if both exist, the built file is the one to run. */

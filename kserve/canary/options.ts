@@ -88,7 +88,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   const [name, ...more] = positionals
   if (name === undefined || more.length > 0)
     throw new UsageError(
-      `one name is wanted, not ${positionals.length}; --help lists what there is`,
+      `one name is wanted, not ${positionals.length}; see --help`,
     )
   const resource = RESOURCES[values.kind as keyof typeof RESOURCES]
   if (resource === undefined)

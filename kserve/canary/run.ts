@@ -45,7 +45,7 @@ function exitOf({ decision: { action, to }, applied }: Report): number | undefin
     case 'wait':
       return undefined
     default:
-      // A dry run ends at the first change it would make: what follows depends on that change.
+      // A dry run ends at the first change it would make: the next steps depend on that change.
       return applied && to !== 100 ? undefined : EXIT.fine
   }
 }
@@ -121,7 +121,7 @@ async function writeEvent(
   await cluster
     .writeEvent(object, { type, reason: REASONS[action], note: note(report) })
     .catch((error: ClusterError) =>
-      printError(`${error.message}; what it says was done all the same`),
+      printError(`${error.message}; the step itself was made`),
     )
 }
 

@@ -4,7 +4,7 @@ import { type Moment, type Recorded, windowOf } from './scenario.ts'
 import type { Observation } from './traffic.ts'
 
 /*
- * The model of the traffic: what a query must answer, derived from recorded observations alone. The
+ * The model of the traffic: it derives the expected result of a query from recorded observations alone. The
  * cells of the tables in expected/ are values, or functions that this file makes.
  */
 
@@ -24,7 +24,7 @@ export interface Expected {
 export type Derive = (model: Model, at: Moment) => Expected
 /** A number or a range is the value of a single series without labels. */
 export type Cell = number | Range | Expected | Derive
-/** What one query must answer, by moment. */
+/** The expected result of one query, by moment. */
 export type Row = Readonly<Partial<Record<Moment, Cell>>> & { readonly variables?: Labels }
 
 export interface Model {

@@ -12,7 +12,7 @@ export type Moment =
   | ('asleep' | 'waking' | 'awake' | 'load' | 'errors' | 'died')
   | ('canary' | 'blocked' | 'overload' | 'overloaded' | 'draining' | 'stopped' | 'again')
 
-/** What happened, for the expectations. */
+/** The observed events, for the expectations. */
 export interface Recorded {
   readonly chapterSeconds: number
   readonly began: number

@@ -3,14 +3,14 @@ import { NAMESPACE, type Pod } from './pods.ts'
 import { type Labels, now } from './prometheus.ts'
 import type { StandIn } from './stand-in.ts'
 
-/* What clients and a Broker send. Every answer is recorded: what queries answer must follow from it. */
+/* The requests of clients and a Broker. Every answer is recorded, to derive the results of queries. */
 
 /** Something that a series counts or measures. */
 export interface Observation {
   readonly at: number
   /** Those of the series; `stream` names the kind of observation. */
   readonly labels: Labels
-  /** What it adds to a counter, such as a prediction's rows; or a gauge's value. */
+  /** The amount added to a counter, such as a prediction's rows; or a gauge's value. */
   readonly count: number
   readonly seconds: number
   /** The least value of a time that was measured from outside. */

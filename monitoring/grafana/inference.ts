@@ -299,7 +299,7 @@ const EVENTS: Row = {
       ],
     },
     {
-      title: 'What the function answered to events',
+      title: 'Answers to events',
       description: 'Counted by the function. 503 and 504 are errors here, and are retried.',
       draw: 'stacked',
       unit: 'reqps',
@@ -388,7 +388,7 @@ const PROCESS: Row = {
       ],
     },
     {
-      title: 'What runs',
+      title: 'Running versions',
       description: 'Processes by service, revision and version of the function.',
       draw: 'table',
       unit: 'none',

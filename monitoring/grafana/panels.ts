@@ -12,7 +12,7 @@ import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries'
 import { knativeSeries, sinceAll } from '../knative-series.ts'
 
 /*
- * A dashboard as data, and what Grafana's own builders make of it. Only how panels look is decided here; what they ask is in
+ * A dashboard as data, and what Grafana's own builders make of it. Only how panels look is decided here; their queries are in
  * inference.ts, scale-to-zero.ts and canary.ts.
  */
 
@@ -20,7 +20,7 @@ export interface Query {
   readonly expr: string
   /** A table's: the column's title. */
   readonly legend: string
-  /** Where it is not the panel's. */
+  /** Default: the panel's. */
   readonly unit?: string
   readonly thresholds?: Thresholds
 }
@@ -33,7 +33,7 @@ export type Thresholds = readonly (readonly [
 
 export interface Panel {
   readonly title: string
-  /** What it answers, and what to make of it: shown at the panel's corner. */
+  /** The meaning of its values, shown at the panel's corner. */
   readonly description: string
   readonly draw:
     | 'stat'
@@ -51,7 +51,7 @@ export interface Panel {
   readonly width: number
   readonly height?: number
   readonly thresholds?: Thresholds
-  /** What is shown where a query has no answer. */
+  /** The text if a query has no result. */
   readonly nothing?: string
   /** A table's: the label its queries are joined by. */
   readonly rows?: string
@@ -194,7 +194,7 @@ function panel(spec: Panel) {
         properties.push({ id: 'custom.cellOptions', value: { type: 'color-text' } })
     }
     if (properties.length === 0) return
-    // In a table the queries are joined, and a column is told by its title.
+    // In a table the queries are joined, and a column is identified by its title.
     if (spec.draw === 'table') built.overrideByName(query.legend, properties)
     else built.overrideByQuery(refId(i), properties)
   })
@@ -208,7 +208,7 @@ const thresholds = (steps: Thresholds) =>
     .mode(dashboard.ThresholdsMode.Absolute)
     .steps(steps.map(([value, color]) => ({ value, color })))
 
-/** What has one value shows the one now: the last of the time shown may be of hours ago, where a service sleeps. */
+/** A panel of one value shows the current one: the last in the time range may be hours old if the service sleeps. */
 function target({ expr, legend }: Query, id: string, draw: Panel['draw']): Builder<Dataquery> {
   const built = new prometheus.DataqueryBuilder().refId(id).datasource(DATA_SOURCE).expr(expr)
   if (draw === 'table') return built.instant().format(prometheus.PromQueryFormat.Table)

@@ -1,5 +1,5 @@
 /*
- * What the dashboards ask more than once. Grafana puts in $service, $revision and $model as regular expressions, and $__rate_interval as
+ * Expressions of several dashboards. Grafana inserts $service, $revision and $model as regular expressions, and $__rate_interval as
  * a time that holds at least four scrapes.
  */
 
@@ -53,7 +53,7 @@ export const quantile = (
   `histogram_quantile(${share}, sum by (${by}) (${chosen(durations(options.window), options)}))`
 
 /**
- * What a counter grew by in that time. `increase` takes what it sees first for where it began, and so misses the first of all: the only
+ * The growth of a counter in that time. `increase` takes what it sees first for where it began, and so misses the first of all: the only
  * event that died, the request that woke its pod.
  */
 export const grown = (counter: string, window = '$__range'): string =>

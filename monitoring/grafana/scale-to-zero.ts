@@ -139,7 +139,7 @@ const ATTENTION: Row = {
 }
 
 const START_ROW: Row = {
-  title: 'What a start takes',
+  title: 'Time of a start',
   panels: [
     {
       title: 'Phases of the start',

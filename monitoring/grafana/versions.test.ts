@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import { readDashboards } from '../demo/dashboards.ts'
 import { knativeSeries, minor, type Since, sinceAll } from '../knative-series.ts'
 
-/* That rules and panels say from which Knative on they have data, and that the pinned one is no older. */
+/* Rules and panels name the first Knative release that has their data; the pinned one is not older. */
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, '../..', path), 'utf8')
 const pins = Object.fromEntries(

@@ -5,7 +5,7 @@ import { readConfig } from '../../function/config/config.ts'
 import { checkModel } from './check.ts'
 import { showJson, showText } from './show.ts'
 
-const helpOf = (command: string) => `What to know of a model before it is deployed.
+const helpOf = (command: string) => `What to know about a model before it is deployed.
 
   ${command} FOLDER_OR_FILE [--json]
 

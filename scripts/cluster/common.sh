@@ -63,7 +63,7 @@ ask() {
     return
   fi
   local answer
-  answer=$("$@") || fail STEP_FAILED "$title: the cluster did not tell: $(quoted "$@")" 'Start again: what is done is not done again.'
+  answer=$("$@") || fail STEP_FAILED "$title: the cluster did not answer: $(quoted "$@")" 'Start again: steps that are done are not repeated.'
   printf '%s' "$answer"
 }
 # Shows the queries of a dry run with everything else.
@@ -89,7 +89,7 @@ again() {
   fail STEP_FAILED "$title: this failed $tries times, and says above why: $(quoted "$@")" \
     'right would be: it ends without an error.' \
     'A "connection refused" or "no endpoints" of a webhook means that its pod does not run; a download that fails, that GitHub was not reached.' \
-    'Start again when it is mended: what is done is not done again.'
+    'Start again when it is mended: steps that are done are not repeated.'
 }
 
 apply() { again kubectl --context "$context" apply "$@"; }
@@ -121,7 +121,7 @@ not_ready() {
     'ImagePullBackOff: the nodes do not reach the registry, or need longer than we waited.' \
     "CrashLoopBackOff: $(quoted kubectl --context "$context" logs --namespace "$namespace" POD --previous)" \
     "to look further: $(quoted kubectl --context "$context" describe pods --namespace "$namespace")" \
-    'Start again when it is mended: what is done is not done again.'
+    'Start again when it is mended: steps that are done are not repeated.'
 }
 
 # Whether the first version is at least the second.

@@ -49,7 +49,7 @@ for (const page of PAGES) {
   })
 }
 
-test('what the pages apply builds', () => {
+test('the folders that the pages apply build', () => {
   const folders = new Set(
     PAGES.flatMap(page =>
       blocks(page).flatMap(block =>

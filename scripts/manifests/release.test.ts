@@ -21,7 +21,7 @@ const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8
 const IMAGE = `registry.example.com/team/onnx-function@sha256:${'0123456789abcdef'.repeat(4)}`
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'amd64'
 
-suite('what a release hands out', () => {
+suite('the files of a release', () => {
   let copy = ''
   const assets = (path = '') => join(copy, 'assets', path)
   const make = () =>

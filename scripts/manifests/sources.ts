@@ -7,7 +7,7 @@ import { parseAllDocuments } from 'yaml'
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
 /** A Kubernetes object; the rules interpret its fields. */
-// biome-ignore lint/suspicious/noExplicitAny: what is in it is what is to be found out
+// biome-ignore lint/suspicious/noExplicitAny: its content is unknown until checked
 export type Manifest = any
 
 /** The objects that one `kubectl apply` would send. */
@@ -99,7 +99,7 @@ export function findBundles(): Bundle[] {
     const kustomization = kustomizations.get(dirname(path))
     if (kustomization === undefined) {
       const objects = parse(read(path), path)
-      // Files that are not for Kubernetes, such as Prometheus' own configuration, are not checked.
+      // Files for other programs, such as Prometheus' own configuration, are not checked.
       if (
         objects.every(
           object =>

@@ -16,7 +16,7 @@ export function leastAfter(current: string, { isBreaking = false }): string {
 function checkVersion(notes: string): void {
   if (!/^\d+\.\d+\.\d+$/.test(version))
     refuse(`"${version}" is no version; the pipeline releases those such as 0.2.0`)
-  if (notes === '') refuse('CHANGELOG.md has nothing under Unreleased: there is nothing to release')
+  if (notes === '') refuse('CHANGELOG.md has nothing under Unreleased; nothing to release')
   // The very first release may keep package.json's version (--allow-same-version).
   if (version === before && gitMaybe('describe', '--tags', '--match', 'v*') === undefined) return
   const isBreaking = under(notes, BREAKING) !== ''

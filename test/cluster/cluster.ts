@@ -17,7 +17,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { projectFolder } from '../server.ts'
 
 const TOOLS = ['kubectl', 'helm', 'kind', 'docker', 'curl', 'sleep']
-/** What the scripts use of a system; nothing else is on the PATH, so that no real tool is reached. */
+/** The programs that the scripts use; nothing else is on the PATH, so that no real tool is reached. */
 const SYSTEM = [
   'bash',
   'base64',
@@ -42,7 +42,7 @@ export interface Outcome {
   readonly code: number | null
   readonly out: string
   readonly err: string
-  /** What was called, in order. */
+  /** The calls, in order. */
   readonly calls: readonly string[]
 }
 

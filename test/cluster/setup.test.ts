@@ -72,7 +72,7 @@ describe('setup-cluster.sh', () => {
     })
   }
 
-  test('what is needed comes before who needs it', t => {
+  test('a component is installed after those it needs', t => {
     const { calls } = startCluster(t).setUp()
     const order = [
       'kind create cluster',
@@ -150,7 +150,7 @@ describe('setup-cluster.sh', () => {
     })
   }
 
-  test('Helm refuses to go on where it was interrupted: what is pending is taken away first', t => {
+  test('Helm refuses to continue an interrupted release: a pending one is removed first', t => {
     const cluster = startCluster(t)
     cluster.write('pending', '[{"name":"kserve-crd","status":"pending-install"}]')
     const { calls } = cluster.setUp()
@@ -167,7 +167,7 @@ describe('setup-cluster.sh', () => {
     assert.match(out, /not yet; again in 10 s \(4 of 5\)/)
   })
 
-  test('what is there and was not installed by it is left as it is', t => {
+  test('components that it did not install stay as they are', t => {
     const cluster = startCluster(t)
     cluster.write('objects/crd|scaledobjects.keda.sh', '')
     cluster.write('objects/namespace|monitoring', '')
@@ -211,7 +211,7 @@ describe('setup-cluster.sh', () => {
   })
 
   describe('explains what failed, what to look at and what would be right', () => {
-    test('what is not ready in time: TIMED_OUT, with the pods and events of its namespace', t => {
+    test('a component that is not ready in time: TIMED_OUT, with the pods and events of its namespace', t => {
       const cluster = startCluster(t)
       cluster.refuse(1, '*wait deployment --all --namespace kserve *')
       const { code, err, calls } = cluster.setUp()
@@ -384,7 +384,7 @@ describe('delete-cluster.sh', () => {
     assert.deepEqual(cluster.record(), {})
   })
 
-  test('a second time there is nothing to remove', t => {
+  test('a second time removes nothing', t => {
     const cluster = startCluster(t)
     cluster.setUp('--context', 'other')
     cluster.remove('--context', 'other', '--yes')
@@ -392,14 +392,14 @@ describe('delete-cluster.sh', () => {
     cluster.remove('--context', 'other', '--yes')
     const { code, out, calls } = cluster.remove('--context', 'other', '--yes')
     assert.equal(code, 0)
-    assert.match(out, /there is nothing to remove/)
+    assert.match(out, /; nothing to remove/)
     assert.deepEqual(
       calls.filter(call => !LOOKS.test(call)),
       [],
     )
   })
 
-  test('what was there before is left', t => {
+  test('objects from before stay', t => {
     const cluster = startCluster(t)
     cluster.write('objects/crd|certificates.cert-manager.io', '')
     cluster.setUp('--context', 'other')
@@ -456,7 +456,7 @@ describe('delete-cluster.sh', () => {
     assert.ok(calls.includes('kind delete cluster --name onnx-function'))
     const again = cluster.remove('--yes')
     assert.equal(again.code, 0)
-    assert.match(again.out, /kind has no cluster onnx-function: there is nothing to remove/)
+    assert.match(again.out, /kind has no cluster onnx-function; nothing to remove/)
   })
 
   test('asks first; where nobody is there to answer, it removes nothing', t => {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Stands in for kubectl, helm, kind, docker, curl and sleep, by the name it is called by: writes down what it was asked, and answers as the
-# tool is documented to. What there is in the cluster is files in the folder STATE:
+# tool is documented to. The objects of the cluster are files in the folder STATE:
 #
 #   log           every call, a line each
 #   objects/      KIND|NAME of what exists          record/   the keys of the record, and their values
@@ -38,7 +38,7 @@ option() {
   for ((i = 0; i < ${#arguments[@]}; i++)); do [ "${arguments[i]}" != "$1" ] || { echo "${arguments[i + 1]}"; return; }; done
 }
 
-# What comes with a manifest, as far as anybody asks for it.
+# The objects of a manifest, as far as the scripts read them.
 of_manifest() {
   case $1 in
     */cert-manager.yaml) echo 'crd|certificates.cert-manager.io' ;;

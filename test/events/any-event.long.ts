@@ -60,7 +60,7 @@ const event: fc.Arbitrary<EventJson> = fc
     data: IRIS,
   }))
 
-/** What an extension becomes in a header. */
+/** The header's value of an extension. */
 const carried = (event: EventJson, name: string, inHeaders: boolean) =>
   event[name] === undefined ? undefined : inHeaders ? String(event[name]) : event[name]
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type CloudEvent, HTTP } from 'cloudevents'
 
-/** An event as the JSON event format writes it; what a test leaves out or gets wrong is the test's business. */
+/** An event as the JSON event format writes it. Tests may leave out fields or get them wrong. */
 export type EventJson = Record<string, unknown>
 
 export const IRIS = {

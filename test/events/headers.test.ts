@@ -51,7 +51,7 @@ describe('header values in binary mode', () => {
 
   const READ: readonly [how: string, header: string, id: string][] = [
     ['lower-case digits', 'Euro%20%e2%82%ac', 'Euro €'],
-    ['what need not be encoded', '%41%62c', 'Abc'],
+    ['characters that need no encoding', '%41%62c', 'Abc'],
     ['one round of encoding', '%2541', '%41'],
     ['a percent sign that encodes nothing', '100%', '100%'],
     ['a percent sign before what are no digits', '%zz%4', '%zz%4'],

@@ -60,7 +60,7 @@ describe('while no run is possible, an event is to be delivered again', () => {
     }
   })
 
-  test('with 503 and Retry-After when the model could not be loaded; what is malformed is still 400', async () => {
+  test('with 503 and Retry-After when the model could not be loaded; a malformed event is still 400', async () => {
     const server = await startServer({ MODEL_DIR: testModel('broken') }, { load: false })
     try {
       await assert.rejects(server.service.model.load())

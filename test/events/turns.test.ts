@@ -9,7 +9,7 @@ import { Trace } from '../../function/telemetry/trace.ts'
 import { BATCHED, EVENT } from './events.ts'
 
 /*
- * No batch keeps others from their turn: what is counted is how many events are asked in one turn of
+ * No batch keeps others from their turn. The test counts how many events are asked in one turn of
  * the event loop.
  */
 

@@ -125,7 +125,7 @@ suite('a call', () => {
     ['a message that is cut off', FRAME.subarray(0, -1), 13, 'the call ends within a message'],
     ['a prefix that is cut off', FRAME.subarray(0, 3), 13, 'the call ends within a message'],
     [
-      'a flag that is none',
+      'an invalid flag',
       frame(Buffer.alloc(1), 2),
       13,
       'a message begins with the byte 2; it must be 0 or 1',
@@ -176,7 +176,7 @@ suite('a call', () => {
       'the message is not valid protobuf: the number at byte 1 has no end',
     ],
     [
-      'a time that is none',
+      'an invalid time',
       FRAME,
       3,
       'grpc-timeout is "1x"; it must be up to eight digits and one of H, M, S, m, u, n',
@@ -260,7 +260,7 @@ suite('a deadline', () => {
     assert.equal(await counts(server, 'inference_batch_rows_count'), 1)
   })
 
-  test('that is long is none', async () => {
+  test('that is long is not a timeout', async () => {
     const { client } = await open()
     const { status } = await client.call('ModelInfer', request(), { 'grpc-timeout': '99999999H' })
     assert.equal(status, 0)
@@ -411,7 +411,7 @@ suite('a stream', () => {
     assert.equal((await call.answered).status, 0)
   })
 
-  test('with a frame that is none ends, after the answers to those before', async () => {
+  test('with an invalid frame ends, after the answers to those before', async () => {
     const { client } = await open()
     const call = client.open('ModelStreamInfer')
     call.write(request())

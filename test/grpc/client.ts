@@ -9,7 +9,7 @@ import { parseProto } from '../../function/protocol/protobuf-schema.ts'
 /** As the server has it, but with typed contents read like any other message. */
 const INFERENCE = parseProto('grpc_service.proto', INFERENCE_PROTO)
 
-/** What a call was answered by. */
+/** The answer to a call. */
 export interface Answered {
   readonly status: number
   readonly message: string

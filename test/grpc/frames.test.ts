@@ -72,7 +72,7 @@ describe('a message', () => {
     }
   })
 
-  test('that is being inflated is none that nobody works at: a call is not idle meanwhile', async () => {
+  test('that is being inflated counts as work: its call is not idle', async () => {
     const { stream, reader } = openReader('gzip')
     stream.write(frame(gzipSync(Buffer.alloc(500_000)), 1))
     await setImmediate()

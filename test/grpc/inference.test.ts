@@ -228,7 +228,7 @@ suite('inference.GRPCInferenceService', () => {
       'output "predicted_class" is asked for twice',
     ],
     [
-      'a timeout that is none',
+      'an invalid timeout',
       raw({ parameters: new Map([['timeout', { int64_param: -1 }]]) }),
       3,
       'parameters.timeout is -1; it must be a number of microseconds',

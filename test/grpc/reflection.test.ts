@@ -96,7 +96,7 @@ test('a file says of its messages what descriptor.proto has', async () => {
   )
 })
 
-test('what is unknown is NOT_FOUND, in the stream', async () => {
+test('an unknown name is NOT_FOUND, in the stream', async () => {
   const answers = await reflect([
     { file_by_filename: 'x.proto' },
     { file_containing_symbol: 'x.Y' },

@@ -84,7 +84,7 @@ const REFUSED: readonly {
     status: 400,
   },
   {
-    what: 'a length that is none',
+    what: 'an invalid length',
     headers: { 'inference-header-content-length': 'x' },
     body: irisBody(),
     status: 400,
@@ -132,7 +132,7 @@ const NOWHERE = [
     '/%2e%2e/etc/passwd',
   ],
 ]
-test('what is not there is 404 with a JSON error, for every method and whoever asks', async () => {
+test('an unknown path is 404 with a JSON error, for every method and caller', async () => {
   for (const path of NOWHERE) {
     for (const method of ['GET', 'POST', 'PUT', 'OPTIONS'])
       assertError(await exchange(server.port, request(method, path, { accept: 'text/html' })), 404)
@@ -150,7 +150,7 @@ test('a % that means nothing is 400 with a JSON error', async () => {
   }
 })
 
-test('what is not ready says so, with a JSON error and Retry-After, and what does not depend on it is answered', async () => {
+test('a model that is not ready has a JSON error and Retry-After; other routes are answered', async () => {
   for (const path of ['/v2/health/ready', '/health/readiness']) {
     const answer = await exchange(loading.port, request('GET', path))
     assertError(answer, 503)
@@ -188,7 +188,7 @@ test('a model that fails is 500 to a request and 422 to an event, with a JSON er
   assertError(await exchange(failing.port, request('POST', '/', EVENT, body)), 422)
 })
 
-test('an event that is none is 400 or 415 with a JSON error', async () => {
+test('an invalid event is 400 or 415 with a JSON error', async () => {
   const { 'ce-id': _, ...noId } = EVENT
   assertError(await exchange(server.port, request('POST', '/', noId, irisBody())), 400)
   assertError(

@@ -52,7 +52,7 @@ test('a preface after a request of HTTP/1.1 is refused', async () => {
   await connection.closed
 })
 
-test('what follows a preface is never taken for a request of HTTP/1.1', async () => {
+test('data after a preface is never taken for a request of HTTP/1.1', async () => {
   const connection = await connect(server.port)
   let received = ''
   connection.socket.on('data', chunk => {

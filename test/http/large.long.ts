@@ -135,7 +135,7 @@ for (const execution of ['auto', 'inline', 'worker']) {
       assert.equal(jsonOf(reply).type, 'a.response')
     })
 
-    test('that is wrong is told where', async () => {
+    test('that is wrong is refused with the place of the fault', async () => {
       const rows = flowers(ROWS).map(row => [...row] as unknown[])
       ;(rows[ROWS - 1] as unknown[])[3] = 'x'
       const answer = await post(server, irisJson(rows))

@@ -84,7 +84,7 @@ test('requests and events are counted and timed by protocol and status, their ro
   assert.ok((metrics.get('process_resident_memory_bytes') ?? 0) > 0)
 })
 
-test('what is turned away is counted by its reason', async t => {
+test('a rejected request is counted by its reason', async t => {
   const server = await startServer(
     { MAX_BODY_BYTES: '1000', MAX_QUEUE_ROWS: '1', REQUEST_TIMEOUT_MS: '300' },
     { load: false },
@@ -113,7 +113,7 @@ test('what is turned away is counted by its reason', async t => {
   assert.equal((await scrape(broken.port)).get('inference_rejected_total{reason="not_ready"}'), 1)
 })
 
-test('a request or event that the model fails on is a failure, and a caller’s mistake is none', async t => {
+test('a request or event that the model fails on is a failure, and a caller’s mistake is not', async t => {
   const server = await startServer({ MODEL_DIR: testModel('failing') })
   t.after(server.stop)
   const infer = '/v2/models/failing/infer'

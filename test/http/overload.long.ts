@@ -35,7 +35,7 @@ test('beyond MAX_QUEUE_ROWS requests are turned away at once, with Retry-After; 
   assert.deepEqual(
     order.slice(-3),
     [200, 200, 200],
-    'who was turned away did not wait for who was not',
+    'rejected callers did not wait for admitted ones',
   )
   server.process.kill('SIGTERM')
   await server.exited

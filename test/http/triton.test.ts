@@ -6,7 +6,7 @@ import { IRIS, irisBody } from './client.ts'
 
 const MODEL = '/v2/models/iris-classifier'
 
-describe('what Triton’s clients ask besides the Open Inference Protocol', async () => {
+describe('the requests of Triton’s clients beyond the Open Inference Protocol', async () => {
   const app = await createApp()
   const index = async (body?: string) =>
     (await app.ask('POST', '/v2/repository/index', body === undefined ? {} : { body }))?.json

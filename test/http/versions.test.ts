@@ -151,7 +151,7 @@ const REFUSALS: readonly Rule[] = [
   { rule: 'no body', body: '', status: 400 },
   { rule: 'a % that encodes nothing', method: 'GET', path: '/v2/models/%zz', status: 400 },
   { rule: 'another model', path: '/v2/models/other/infer', body: irisBody(), status: 404 },
-  { rule: 'what is not there', path: '/nowhere', body: irisBody(), status: 404 },
+  { rule: 'an unknown path', path: '/nowhere', body: irisBody(), status: 404 },
   { rule: 'a method that is not for the route', method: 'DELETE', status: 405 },
   { rule: 'a body for a route without one', path: '/v2', body: 'x'.repeat(1000), status: 405 },
   {
@@ -171,7 +171,7 @@ const REFUSALS: readonly Rule[] = [
   { rule: 'another encoding', headers: { 'content-encoding': 'br' }, body: 'x', status: 415 },
   { rule: 'another expectation', headers: { expect: 'more' }, body: irisBody(), status: 417 },
   {
-    rule: 'an event that is none',
+    rule: 'an invalid event',
     path: '/',
     headers: { 'ce-id': '1' },
     body: irisBody(),

@@ -88,7 +88,7 @@ suite('a file that the process may not read', () => {
     )
   const needsRoot = { skip: process.getuid?.() !== 0 && 'only root can start a process as another' }
 
-  test('is told with the user and what to do, weights beside the model included', needsRoot, () => {
+  test('is reported with the user and the remedy, for weights beside the model, too', needsRoot, () => {
     chmodSync(folder, 0o755)
     const owned = join(folder, 'owned')
     mkdirSync(owned)

@@ -204,7 +204,7 @@ class Beside {
 }
 
 suite('the queue', () => {
-  test('whatever comes: order, bounds, no lost job, and work for what leaves alone', t => {
+  test('any sequence keeps order and bounds, loses no job, and works only for jobs that leave', t => {
     const wait = stopClock(t)
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), steps => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { RunCosts } from '../../function/inference/run-costs.ts'
 
-suite('what runs cost shows that a model is slow', () => {
+suite('the cost of runs shows that a model is slow', () => {
   test('by one run of more than 5 ms that is not the first', () => {
     const costs = new RunCosts(undefined)
     assert.equal(costs.showsSlow(4, 19), false)

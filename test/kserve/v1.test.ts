@@ -538,7 +538,7 @@ const MODELS = readdirSync(testModel('.')).filter(
 )
 
 for (const model of MODELS) {
-  test(`what V1 answers of ${model} is what V2 answers, nested`, async t => {
+  test(`V1 answers for ${model} with the values of V2, nested`, async t => {
     const server = await startServer({ MODEL_DIR: testModel(model) })
     t.after(server.stop)
     const { name } = server.service.model

@@ -22,7 +22,7 @@ test('the page has percentiles and rates over time', () => {
   assert.doesNotMatch(html, /NaN|undefined|Infinity/)
 })
 
-test('the page of a run without an answer has no figure that is none', () => {
+test('the page of a run without an answer has no NaN or undefined', () => {
   const silent = intermediate.map(period => ({ ...period, counters: {}, summaries: {} }))
   assert.doesNotMatch(page('silent', silent), /NaN|undefined|Infinity/)
 })

@@ -10,7 +10,7 @@ import { parse } from 'yaml'
 interface Manifest {
   readonly name?: string
   readonly version?: string
-  /** Where the runtimes are. */
+  /** The folder of the runtimes. */
   readonly templates?: string
   readonly builderImages?: Readonly<Record<string, string>>
   readonly buildpacks?: readonly string[]

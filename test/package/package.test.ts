@@ -9,7 +9,7 @@ import { publint } from 'publint'
 import { NODES, type NodeName, pack, projectFolder, runNode, runTool, serve } from './run.ts'
 
 /*
- * The tarball that npm pack makes: what is in it, what linters of packages say, and what it does where it is installed.
+ * The tarball of npm pack: its files, the findings of package linters, and its behaviour when installed.
  */
 
 const folder = mkdtempSync(join(tmpdir(), 'package-'))

@@ -50,7 +50,7 @@ const answers = (document: Document, id = 'receive') =>
 
 const EVENTS = ['application/cloudevents+json', 'application/cloudevents-batch+json']
 
-test('what the transform takes and gives is what POST /, events and V1 take and give', async () => {
+test('POST /, events and V1 have the input and output of the transform', async () => {
   const document = documentOf({ input: FLOWER, output: SPECIES, ...BOTH })
   const { schemas } = document.json.components as { schemas: Record<string, unknown> }
   assert.deepEqual([schemas.Input, schemas.Output], [FLOWER, SPECIES])

@@ -90,7 +90,7 @@ describe('the form of GET / sends', () => {
     })
   }
 
-  test('JSON as it was written, in the shape it is nested in; what is no JSON is not sent', () => {
+  test('JSON as it was written, in the shape it is nested in; invalid JSON is not sent', () => {
     const input = { name: 'x', datatype: 'FP32' }
     const keep = (shape: number[]) => shape
     assert.deepEqual(writtenTensor(input, '[[1.50, 2], [3, 4]]\n', keep), {
@@ -309,7 +309,7 @@ test('sliders reach beyond the example, and over all of a small integer', () => 
 })
 
 describe('the rates on GET /', () => {
-  /** What the function's own metrics say after so many answers. */
+  /** The function's own metrics after that many answers. */
   async function sampleOf(
     answers: readonly (readonly ['success' | 'error', number])[],
     at: number,

@@ -113,7 +113,7 @@ describe('pages', () => {
   })
 
   for (const accept of ['application/json', '*/*', 'text/plain', undefined]) {
-    test(`GET / answers the server's metadata to who accepts ${accept ?? 'nothing in particular'}`, async () => {
+    test(`GET / answers the server's metadata to callers that accept ${accept ?? 'nothing in particular'}`, async () => {
       const request = supertest(server.url).get('/')
       const { status, body } = await (accept === undefined
         ? request.unset('Accept')
@@ -363,7 +363,7 @@ for (const model of [
 describe('while the model loads', () => {
   const OF_THE_MODEL = ['/openapi.json', '/']
 
-  test('what describes it waits for it, and the page to try things in does not', async t => {
+  test('pages that describe the model wait for it, and the page to try requests does not', async t => {
     const server = await startServer({}, { load: false })
     t.after(() => server.stop())
     const waiting = OF_THE_MODEL.map(path =>
@@ -401,7 +401,7 @@ describe('while the model loads', () => {
   })
 })
 
-test('what goes wrong unexpectedly with a page is kept for the log', async t => {
+test('an unexpected error of a page is kept for the log', async t => {
   const server = await startServer({}, { load: false })
   t.after(() => server.stop())
   t.mock.method(server.service.model, 'whenLoaded', () => Promise.reject(new Error('a secret')))

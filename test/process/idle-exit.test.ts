@@ -64,7 +64,7 @@ describe('a socket that systemd passes', { concurrency: 2 }, () => {
     assert.deepEqual(await told, [])
   })
 
-  test('keeps who connects while the process ends, for the next one', async () => {
+  test('keeps clients that connect while the process ends, for the next one', async () => {
     const { port, said, exited } = await activated(3, { IDLE_EXIT_SECONDS: '1' })
     for (const ended of [1, 2]) {
       assert.equal((await exchange(port, INFER)).status, 200)
@@ -121,7 +121,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.ok(performance.now() - answered >= 2_000)
   })
 
-  test('lets nobody’s connection be cut: one that is kept is told for how long, and one that is silent is waited for', async () => {
+  test('cuts no connection: kept ones are told for how long, and silent ones are awaited', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3', REQUEST_TIMEOUT_MS: '20000' })
     const port = Number(new URL(server.url).port)
     const [kept, silent] = [await connect(port), await connect(port)]
@@ -133,7 +133,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.deepEqual(await server.exited, [0, null])
   })
 
-  test('is not held up by who asks all the time for health, readiness and metrics', async () => {
+  test('is not held up by constant requests for health, readiness and metrics', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3' })
     const port = Number(new URL(server.url).port)
     const ended = server.exited.then(() => 'ended')

@@ -220,7 +220,7 @@ describe('a start', { concurrency: 3 }, () => {
 })
 
 describe('a start that cannot work says why in one line and exits 1:', { concurrency: 3 }, () => {
-  // What else is wrong in variables and folders: test/config.test.ts and test/inference/model-folder.test.ts.
+  // Other faults in variables and folders: test/config.test.ts and test/inference/model-folder.test.ts.
   const HOPELESS: readonly { what: string; env: Record<string, string>; says: RegExp }[] = [
     { what: 'a variable', env: { PORT: 'http' }, says: /^PORT is "http"; it must be / },
     { what: 'no folder', env: { MODEL_DIR: '/nowhere' }, says: /MODEL_DIR \/nowhere .*ENOENT/ },
@@ -330,7 +330,7 @@ describe('the end', { concurrency: 3 }, () => {
     await idle.closed
   })
 
-  test('what is in flight is finished: running, waiting, or half sent', async () => {
+  test('requests in flight are finished: running, waiting, or half sent', async () => {
     const server = await startProcess({ MODEL_DIR: testModel('slow'), MAX_BATCH_ROWS: '1' })
     const port = portOf(server)
     const [halfBody, halfHead, unused] = [
@@ -348,14 +348,14 @@ describe('the end', { concurrency: 3 }, () => {
     await terminate(server)
     for (const connection of running) assert.equal((await connection.answer()).status, 200)
     await unused.closed
-    await until('nobody is let in', () => refusesConnections(port))
+    await until('no connection is admitted', () => refusesConnections(port))
     assert.deepEqual(await ask(halfBody, SLOW_INFER.slice(-20)), [200, 'close'])
     assert.deepEqual(await ask(halfHead, SLOW_INFER.slice(20)), [200, 'close'])
     assert.deepEqual(await server.exited, [0, null])
     assert.equal(JSON.parse(server.log.at(-1) as string).msg, 'drained')
   })
 
-  test('who has connected when TERM comes is let in and answered', async () => {
+  test('a client that has connected when TERM comes is admitted and answered', async () => {
     const server = await startProcess()
     // So that all wait to be let in when it wakes.
     server.process.kill('SIGSTOP')
@@ -393,7 +393,7 @@ describe('the end', { concurrency: 3 }, () => {
     })
   }
 
-  test('TERM while the model loads: who waits for it is answered, then it ends without saying that it serves', async () => {
+  test('TERM while the model loads: waiting callers are answered, then it ends without saying that it serves', async () => {
     const port = await freePort()
     const child = spawnFunction({ PORT: `${port}`, MODEL_DIR: testModel('slow') })
     const stdout = child.stdout?.setEncoding('utf8').toArray()

@@ -43,7 +43,7 @@ interface Listening {
 }
 
 /**
- * What is pushed by a server that answers what is asked of it here, and ends.
+ * The data pushed by a server that answers the requests here, and ends.
  * @param env as variables, or made of the receiver's address
  */
 async function pushedBy(
@@ -171,7 +171,7 @@ describe('a request’s spans', () => {
     ['no hexadecimal', '00-zz'],
     ['all zeros', `00-${'0'.repeat(32)}-${ORIGIN}-01`],
     ['too long for its version', `${TRACEPARENT}-1`],
-    ['of the version that is none', `ff-${TRACE}-${ORIGIN}-01`],
+    ['of the invalid version', `ff-${TRACE}-${ORIGIN}-01`],
   ] as const) {
     test(`begin a trace of their own where traceparent is ${what}`, async () => {
       const { spans } = await pushedBy({}, infer({ traceparent }))
@@ -458,7 +458,7 @@ test('the log names an event’s trace in each mode but the batched, without spa
   )
 })
 
-describe('what is sampled', () => {
+describe('sampling', () => {
   const NOT_SAMPLED = `00-${TRACE}-${ORIGIN}-00`
   for (const [sampler, share, of] of [
     [undefined, undefined, { none: true, sampled: true, 'not sampled': false }],
@@ -521,7 +521,7 @@ describe('the metrics pushed', () => {
         .filter(isSteady)
         .sort(),
     )
-    // What a process is changes from one moment to the next, and model_ready at its end.
+    // The figures of a process change all the time, and model_ready at its end.
     const counted = pushed.filter(({ name }) => /^(?:inference|cold_start|function)_/.test(name))
     const prometheus = counted.flatMap(({ name, labels, value, histogram }) => {
       const write = (suffix: string, more: Record<string, string | number> = {}) => {
@@ -606,7 +606,7 @@ describe('the metrics pushed', () => {
   })
 })
 
-describe('who pushes, is told by', () => {
+describe('the resource follows', () => {
   test('the service and revision of Knative, the version and the process', async () => {
     const { spans, metrics } = await pushedBy(
       { K_SERVICE: 'flowers', K_REVISION: 'flowers-00007' },
@@ -649,7 +649,7 @@ describe('who pushes, is told by', () => {
   })
 })
 
-describe('where to, is told by', () => {
+describe('the address follows', () => {
   test('OTEL_EXPORTER_OTLP_ENDPOINT, with the headers and the compression asked for', async () => {
     const receiver = await pushedBy(
       url => ({

@@ -115,7 +115,7 @@ describe('a run that does not end', { concurrency: 2 }, () => {
     const { status, error } = await readiness(url)
     assert.equal(status, 503)
     assert.match(error ?? '', /the process replaces itself/)
-    assert.equal((await waited).status, 200, 'what waited is answered by another thread')
+    assert.equal((await waited).status, 200, 'a waiting request is answered by another thread')
     await until('it serves again', () => served(server) === 2)
     assert.equal((await infer(url, 3)).status, 200)
     assert.equal((await readiness(url)).status, 200)

@@ -19,7 +19,7 @@ import {
 } from '../../function/protocol/tensor.ts'
 import { runs } from '../seed.ts'
 
-/** What fast-check calls a counterexample is printed with its seed, which runs it again. */
+/** Prints a counterexample of fast-check with its seed, which runs it again. */
 const property = <T>(name: string, arbitrary: Arbitrary<T>, holds: (value: T) => void, all = 300) =>
   test(name, () => fc.assert(fc.property(arbitrary, holds), runs(all)))
 
@@ -93,7 +93,7 @@ function asRequest(tensor: Tensor, binary: boolean): Buffer {
 
 for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
   property(
-    `what ${datatype} is encoded to as binary decodes to the same`,
+    `${datatype} encoded as binary decodes to the same`,
     tensorOf(datatype),
     tensor => {
       const body = asRequest(tensor, true)
@@ -137,7 +137,7 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
   if (datatype === 'FP16') continue
 
   property(
-    `what ${datatype} is encoded to as JSON decodes to the same`,
+    `${datatype} encoded as JSON decodes to the same`,
     tensorOf(datatype),
     tensor => {
       const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
@@ -156,7 +156,7 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
     },
   )
 
-  property(`what ${datatype} is encoded to is JSON for any parser`, tensorOf(datatype), tensor => {
+  property(`${datatype} encoded as JSON is JSON for any parser`, tensorOf(datatype), tensor => {
     assert.equal(
       JSON.parse(encode(tensor, false).json).outputs[0].data.length,
       elementCount(tensor.shape),
@@ -176,7 +176,7 @@ function nest(elements: readonly string[], [length = 0, ...rest]: readonly numbe
   return `[${Array.from({ length }, (_, i) => nest(elements.slice(i * size, (i + 1) * size), rest))}]`
 }
 
-/** A JSON text, written in many ways; what it means; and whether a key is in one object twice. */
+/** A JSON text, written in many ways; its value; and whether a key is in one object twice. */
 interface Written {
   readonly json: string
   readonly duplicate: boolean
@@ -352,7 +352,7 @@ test('an integer of more digits than 64 bits hold costs no time, and fits no ten
   const body = `{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[${'9'.repeat(2_000_000)}]}]}`
   const before = process.threadCpuUsage()
   assert.throws(() => decodeRequest(bytes(body), undefined, taking(tensor)), BadRequest)
-  // Of its own time: what else the machine does is no fault of ours.
+  // CPU time: other load on the machine must not count.
   const { user, system } = process.threadCpuUsage(before)
   assert.ok(user + system < 200_000)
 })

@@ -84,7 +84,7 @@ suite('a number that JSON has no word for, written bare, is refused with what to
     ))
 })
 
-suite('what would be ignored to the caller’s harm is refused with what to do:', () => {
+suite('a request that would be misread silently is refused with the remedy:', () => {
   const region = { shared_memory_region: 'r', shared_memory_byte_size: 4 }
   for (const [what, request, says] of [
     ['an input in shared memory', { inputs: [{ ...X, parameters: region }] }, /binary tensor data/],

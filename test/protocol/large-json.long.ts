@@ -318,7 +318,7 @@ const tree = fc.letrec<{ value: string }>(tie => ({
   ),
 })).value
 
-test('integers beyond 2^53 are those that a reviver sees, in any JSON and in what is none', () => {
+test('integers beyond 2^53 are those that a reviver sees, in valid and invalid JSON', () => {
   const attempt = (parse: (text: string) => unknown, text: string) => {
     try {
       return { value: parse(text) }

@@ -169,7 +169,7 @@ describe('a message', () => {
   })
 })
 
-/** As it is read: what its writer left out is not there. */
+/** As it is read: without the fields that its writer left out. */
 const withNulls = (message: Message) => structuredClone(message)
 
 test('every message is read as it was written', () =>

@@ -92,7 +92,7 @@ function repository(t: TestContext) {
       run(process.execPath, ['scripts/release/preversion.ts'], {
         ...{ npm_old_version: '0.1.0', npm_new_version: next },
       }),
-    /** What must not have changed if nothing was released. */
+    /** The state that must not change if nothing was released. */
     state: () => [git('rev-parse', 'main'), git('tag'), git('ls-remote', 'origin')].join('\n'),
   }
 }

@@ -205,7 +205,7 @@ suite('a production tree', () => {
     })
     after(() => rmSync(folder, { recursive: true }))
 
-    /** What a script of the package says before it ends with 1. */
+    /** The output of a package's script that ends with 1. */
     function saidBy(script: 'start' | 'start:predictor'): string {
       const [, ...args] = manifest.scripts[script].split(' ')
       const env = { PORT: '0', LISTEN_HOST: '127.0.0.1' }
@@ -226,7 +226,7 @@ suite('a production tree', () => {
 
     test('of a Node without process.getBuiltinModule, whichever file it reads first', () => {
       const files = readdirSync(join(tree, 'build')).filter(name => /^[^.]+\.js$/.test(name))
-      // What a file imports runs before it.
+      // The imports of a file run before it.
       const firstOf = (file: string): string => {
         const [, imported] = /^(?:#!.*\n)?import[^;]*"\.\/([^"]+)"/.exec(read(file)) ?? []
         return imported === undefined ? file : firstOf(imported)

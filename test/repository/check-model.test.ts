@@ -20,7 +20,7 @@ import type { Report } from '../../scripts/check-model/report.ts'
 import { projectFolder, startServer, testModel } from '../server.ts'
 
 /*
- * What is told of a model before it is deployed, for models with every property a graph can have. Each is loaded in a process of its
+ * The report on a model before it is deployed, for models with every property a graph can have. Each is loaded in a process of its
  * own, as a user's is.
  */
 
@@ -260,7 +260,7 @@ suite('of each test model', { concurrency: 2 }, () => {
     ],
   ]
   for (const name of new Set(ODD)) {
-    test(`${name}: what is wrong with it, whether requests are joined, and a request that a server answers as shown`, async () => {
+    test(`${name}: reports its faults, whether requests are joined, and a request that a server answers as shown`, async () => {
       const report = await check(testModel(name))
       assert.deepEqual(wrong(report), ERRORS[name] ?? [])
       for (const { text } of report.problems) assert.doesNotMatch(text, /\n/)

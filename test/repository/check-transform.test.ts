@@ -70,7 +70,7 @@ const WRONG: readonly (readonly [what: string, code: string, problem: RegExp])[]
     /^error: transform: it fails on the example: /,
   ],
   [
-    'has a schema that is none',
+    'has an invalid schema',
     `export default { input: { tpye: 'object' }, ${PREPROCESS} }`,
     /^error: .*unknown keyword: "tpye"$/,
   ],

@@ -111,7 +111,7 @@ function walk(): Map<
   const ahead = ['README.md']
   for (let page = ahead.pop(); page !== undefined; page = ahead.pop()) {
     if (pages.has(page) || !existsSync(join(projectFolder, page))) continue
-    // Code shows links that are none.
+    // Links in code are examples.
     const text = read(page).replaceAll(/^( *)```[\s\S]*?^ *```/gm, '')
     const links = [...text.matchAll(/\]\((?![a-z]+:)([^)\s]+)\)/g)].map(([, link]) => {
       const [path = '', anchor] = (link as string).split('#')

@@ -13,7 +13,7 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
   .split('\n')
 const read = (path: string) => readFileSync(join(projectFolder, path), 'utf8')
 
-/** What cmd.exe, by which npm runs scripts on Windows, gives to a program as it stands, or does not know. */
+/** Syntax that cmd.exe, by which npm runs scripts on Windows, passes on unchanged or does not know. */
 const ONLY_IN_A_SHELL: readonly (readonly [what: string, pattern: RegExp])[] = [
   ['single quotes', /'/],
   ['!', /!/],

@@ -27,7 +27,7 @@ const FOLDERS = readdirSync(projectFolder, { withFileTypes: true })
   )
   .map(({ name }) => name.replace('.', '\\.'))
 
-/** What a workflow says, without what it says to people. */
+/** The content of a workflow, without names and comments. */
 const code = (text: string) => text.replaceAll(/^\s*#.*$| #.*$/gm, '')
 
 /** @returns what is wrong with a workflow, or an action of ours, by the rules that matter most; actionlint and zizmor know many more */
@@ -42,7 +42,7 @@ function mistakes(path: string, text: string): string[] {
       found.push(`${action} does not say its version`)
   }
   if (isWorkflow && !/^permissions: \{\}$/m.test(text))
-    found.push('what no job asks for is not denied: permissions: {}')
+    found.push('rights that no job requests are not denied: permissions: {}')
   if (/\b(pull_request_target|workflow_run)\b/.test(code(text)))
     found.push('strangers’ code would run with our secrets')
   const checkouts = text.match(/uses: actions\/checkout@/g)?.length ?? 0
@@ -73,7 +73,7 @@ function reachable(): string[] {
   return reached
 }
 
-/** What somebody who is nobody to us could misuse. */
+/** Rights that a stranger could misuse. */
 const powers = (text: string) =>
   code(text).match(/\bsecrets\b|: write\b|write-all|^ +environment:|github\.token/gm) ?? []
 
@@ -83,7 +83,7 @@ for (const path of paths) {
   })
 }
 
-test('what a pull request starts has no secret and no token that writes, for it may come from a fork', () => {
+test('a job of a pull request has no secret and no token that writes, since it may come from a fork', () => {
   assert.ok(reachable().length > 0)
   for (const path of reachable()) assert.deepEqual(powers(read(path)), [], path)
 })

@@ -86,7 +86,7 @@ suite('with a secret', () => {
   })
   after(() => server.stop())
 
-  test('who sends it is answered, on every route', async () => {
+  test('a caller that sends it is answered, on every route', async () => {
     assert.equal((await infer(server.port, bearer(SECRET))).status, 200)
     assert.equal(
       (await infer(server.port, { ...bearer(SECRET), ...EVENT }, '/')).headers['ce-type'],
@@ -113,7 +113,7 @@ suite('with a secret', () => {
   }
 
   for (const target of PROTECTED) {
-    test(`GET ${target} is 401 to who says nothing, whether or not there is anything`, async () => {
+    test(`GET ${target} is 401 without credentials, whether or not the path exists`, async () => {
       for (const method of ['GET', 'POST', 'OPTIONS', 'DELETE']) {
         const answer = await exchange(server.port, request(method, target))
         assertRefused(answer, 401, /^a bearer token is needed/)
@@ -230,7 +230,7 @@ suite('with a secret', () => {
     }
   })
 
-  test('the body of who is refused is neither asked for nor read to its end', async () => {
+  test('the body of a refused caller is neither requested nor read to its end', async () => {
     const waiting = await exchange(
       server.port,
       request('POST', IRIS, { expect: '100-continue', 'content-length': '5' }),
@@ -301,7 +301,7 @@ suite('with a file of secrets', () => {
     await server.stop()
   })
 
-  test('a file of no valid secret changes nothing; one that is taken away lets nobody in, and the log says so', async () => {
+  test('a file of no valid secret changes nothing; a removed one admits no caller, and the log says so', async () => {
     const path = join(temporary, 'secrets')
     writeFileSync(path, first)
     const server = await startProcess({ AUTH_SECRET: SECRET, AUTH_SECRET_FILE: path })
@@ -312,7 +312,7 @@ suite('with a file of secrets', () => {
     await until('the log says so', () => logged(/stay in use: secret 1 is not shown here; it must/))
     assert.deepEqual([await status(first), await status('hunter2')], [200, 401])
     rmSync(path)
-    await until('nobody is let in', () => logged(/not used any more: .* cannot be read \(ENOENT\)/))
+    await until('no caller is admitted', () => logged(/not used any more: .* cannot be read \(ENOENT\)/))
     const answer = await infer(port, bearer(first))
     assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
     assert.equal(await status('never-never-never-never'), 503)
@@ -569,7 +569,7 @@ suite('with tokens', () => {
     )
   })
 
-  test('who dresses a request up as an event does not get it answered by a token for events', async () => {
+  test('a token for events does not admit a request dressed up as an event', async () => {
     const forEvents = bearer(await sign(key, claims({ aud: EVENTS_AUDIENCE })))
     assertRefused(
       await infer(server.port, forEvents, IRIS),
@@ -615,7 +615,7 @@ suite('with tokens', () => {
     }
   })
 
-  test('one of somebody who is not named is 403', async () => {
+  test('one of a subject that is not allowed is 403', async () => {
     for (const sub of [
       'system:serviceaccount:garden:rabbit',
       'system:serviceaccount:garden:gardener2',
@@ -630,7 +630,7 @@ suite('with tokens', () => {
     }
   })
 
-  test('what is answered to a forger holds nothing of the token', async () => {
+  test('the answer to a forged token holds nothing of the token', async () => {
     const answer = await infer(
       server.port,
       bearer(await sign(key, claims({ iss: 'https://evil.example"\u00e9' }))),
@@ -728,7 +728,7 @@ suite('the keys of tokens', () => {
     assert.equal(issuer.asked, 0)
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     assert.equal(await status(one), 200)
-    // Whoever makes up names of keys does not make us ask each time.
+    // Invented key names do not cause a request each time.
     for (let i = 0; i < 5; i++) assert.equal(await status(two), 401)
     assert.equal(issuer.asked, 1)
     issuer.give(200, keySet(two))
@@ -870,7 +870,7 @@ suite('a start', () => {
       /AUTH_SECRET_FILE: secret 1 is not shown here; it must be at least 16/,
     ],
     [
-      'a file of keys that is none',
+      'an invalid file of keys',
       () => ({ ...jwt, AUTH_JWKS: file('none', 'hello') }),
       /AUTH_JWKS: this is not a JSON Web Key Set/,
     ],

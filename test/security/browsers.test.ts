@@ -17,7 +17,7 @@ const ask = (port: number, headers: Record<string, string> = {}, target = IRIS) 
       : request('GET', target, headers),
   )
 
-/** What a browser asks before a request that a form could not send. */
+/** A browser's preflight of a request that a form could not send. */
 const preflight = (port: number, origin: string, target = IRIS) =>
   exchange(
     port,
@@ -71,7 +71,7 @@ suite('without CORS_ORIGINS', () => {
     )
   })
 
-  test('what a caller sent is never answered as a page', async () => {
+  test('data of a caller is never answered as a page', async () => {
     const script = '<script>alert(1)</script>'
     const sent = [
       request('GET', `/${encodeURIComponent(script)}`),
@@ -164,7 +164,7 @@ suite('with CORS_ORIGINS', () => {
     })
   }
 
-  test('who is no browser is answered as ever, and a cache is told that the answer depends on who asks', async () => {
+  test('other clients are answered as ever, and Vary says that the answer depends on Origin', async () => {
     const { status, headers } = await ask(server.port)
     assert.deepEqual([status, corsOf(headers), headers.vary], [200, [], 'origin'])
     const large = await ask(server.port, { 'accept-encoding': 'gzip' }, '/metrics')
@@ -208,7 +208,7 @@ suite('with CORS_ORIGINS=* and a secret', () => {
     assert.deepEqual([status, headers['access-control-allow-origin']], [401, '*'])
   })
 
-  test('what a browser asks before tells nothing of what there is', async () => {
+  test('a preflight does not reveal which paths exist', async () => {
     const [there, nowhere] = [
       await preflight(server.port, PAGE, IRIS),
       await preflight(server.port, PAGE, '/nowhere'),

@@ -4,8 +4,8 @@ import { connect, IRIS, irisBody, type RawAnswer, request } from '../http/client
 import { type Server, startServer } from '../server.ts'
 
 /*
- * Request smuggling: two servers in a row that find the end of a request in different places. What could be understood in two ways is
- * refused, and what follows it on the connection is never a request.
+ * Request smuggling: two servers in a row that find the end of a request in different places. Requests with two readings are
+ * refused, and data after them on the connection is never a request.
  */
 
 let server: Server
@@ -127,7 +127,7 @@ suite('a request with', () => {
     })
   }
 
-  test('what is legal though rare is read as everybody reads it', async () => {
+  test('rare but legal framing is read as other servers read it', async () => {
     const body = irisBody()
     const rare = [
       `${POST}Transfer-Encoding: ChUnKeD\r\n\r\n${body.length.toString(16).toUpperCase()}\r\n${body}\r\n${END}`,

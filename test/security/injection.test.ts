@@ -60,7 +60,7 @@ suite('a header of an answer', () => {
       ]) {
         for (const value of [encoded, `"${encoded}"`]) {
           const answer = await ask('POST', '/', { ...EVENT, [`ce-${name}`]: value }, irisBody())
-          // A line separator is a character as any other; what controls is refused.
+          // A line separator is a character as any other; control characters are refused.
           assert.equal(
             answer.status,
             line.includes('\u2028') && name !== 'source' ? 200 : 400,

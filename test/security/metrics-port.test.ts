@@ -14,7 +14,7 @@ suite('with METRICS_PORT', () => {
   const onMetricsPort = (method: string, target: string) =>
     exchange(server.metricsPort as number, request(method, target))
 
-  test('metrics are there, for who has no secret, and count what happens on the other port', async () => {
+  test('metrics need no secret, and count the requests of the other port', async () => {
     await exchange(
       server.port,
       request('POST', IRIS, { authorization: `Bearer ${SECRET}` }, irisBody()),

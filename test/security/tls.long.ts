@@ -68,7 +68,7 @@ suite('with a certificate', () => {
     await server.stop()
   })
 
-  test('what is no HTTP within it gets 400, as it does without', async () => {
+  test('data within it that is not HTTP gets 400, as it does without TLS', async () => {
     const server = await startServer(FIRST)
     const socket = await secureConnect(server.port)
     socket.end('rubbish\r\n\r\n')

@@ -53,7 +53,7 @@ export const sign = (
 /** An issuer that gives its keys by HTTP. */
 export interface Issuer {
   readonly url: string
-  /** What it gives from now on. */
+  /** The keys that it serves from now on. */
   give(status: number, body: string): void
   readonly asked: number
   stop(): void

@@ -13,7 +13,7 @@ import { inferenceClients } from './clients/inference.ts'
 import { need, runGo, runPython, type Seen, shell } from './clients/run.ts'
 
 /*
- * Unmodified third-party clients against the real server: what works, and their errors where it
+ * Unmodified third-party clients against the real server: calls that work, and their errors where it
  * does not. docs/clients.md documents the same results.
  */
 

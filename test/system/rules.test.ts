@@ -199,7 +199,7 @@ suite('every queried series and label exists', async () => {
       says: /has no status="ok"/,
     },
     {
-      mistake: 'what is summed by',
+      mistake: 'the labels of a sum',
       expr: 'sum by (models) (inference_requests_total)',
       says: /no series here has the label models/,
     },

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 const MODULE = fileURLToPath(new URL('../../function/telemetry/before-node.ts', import.meta.url))
 const PRINT = `import('${MODULE}').then(({ secondsBeforeNode }) => process.stdout.write(String(secondsBeforeNode())))`
 
-test('what a process did before it became Node belongs to its start', {
+test('the time before a process became Node belongs to its start', {
   skip: process.platform !== 'linux' && 'only Linux tells',
 }, () => {
   // exec keeps the process, so that its beginning is the shell's.

@@ -10,7 +10,7 @@ import { type Point, readPoints, readSpans, type Span } from './otlp.ts'
  */
 export interface Receiver {
   readonly url: string
-  /** What each push was sent with. */
+  /** The headers of each push. */
   readonly requests: readonly { readonly path: string; readonly headers: IncomingHttpHeaders }[]
   readonly spans: readonly Span[]
   /** The metrics of each push. */

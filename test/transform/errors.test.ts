@@ -60,7 +60,7 @@ test('codes that are not of a transform do not choose the status', () => {
   }
 })
 
-test('a status that is no refusal and seconds that are none are refused where they are written', () => {
+test('a status that is not an error and invalid seconds are refused where they are written', () => {
   assert.throws(() => new Refused(500, 'x'), /the status is 500; it must be from 400 to 499/)
   assert.throws(() => new Refused(404.5, 'x'), RangeError)
   assert.throws(() => new Unavailable('x', { retryAfter: -1 }), /retryAfter is -1/)

@@ -38,7 +38,7 @@ for (const name of ['transform.ts', 'transform.js', 'transform.mjs'])
     assert.deepEqual(found({ 'model.onnx': '', [name]: '' }), [name, undefined])
   })
 
-test('what was built is taken before what it was built of', () => {
+test('built code is taken before its source', () => {
   const files = { 'model.onnx': '', 'transform.ts': '', 'transform.js': '' }
   assert.deepEqual(found(files), ['transform.js', undefined])
 })

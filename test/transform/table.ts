@@ -61,7 +61,7 @@ export const ROWS: readonly Row[] = [
   { says: 'Unavailable', data: { throws: 'unavailable' }, fails: [503, 503, 'the feature store is down'] },
   ...['error', 'nothing', 'text', 'code', 'odd', 'getter', 'proxy'].map(throws => ({ says: `another error: ${throws}`, data: { throws }, fails: failed })),
   ...['shape', 'ragged', 'element', 'name', 'more', 'nothing', 'number', 'length', 'negative'].map(wrong => ({ says: `inputs that do not fit: ${wrong}`, data: { wrong }, fails: failed })),
-  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `an answer that is none: ${give}`, data: { give }, fails: failed })),
+  ...['nan', 'infinite', 'circular', 'function', 'header', 'latethrows', 'getters', 'thengetter', 'detached'].map(give => ({ says: `an invalid answer: ${give}`, data: { give }, fails: failed })),
 ]
 
 /** Everything in that mode of execution. */
@@ -172,7 +172,7 @@ function testContent(url: () => string): void {
     { type: 'application/json; charset=utf-16', body: '{}', fails: /JSON is in UTF-8/ },
   ]
   for (const { type, body, gives, fails } of COMES)
-    test(`what comes as ${type} (${body.toString()}) is read by its type`, async () => {
+    test(`a body of ${type} (${body.toString()}) is read by its type`, async () => {
       const answer = await post(url(), { 'content-type': type }, body)
       if (fails === undefined) assert.deepEqual(JSON.parse(answer.text), gives)
       else {

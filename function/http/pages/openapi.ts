@@ -93,7 +93,7 @@ export function openApi(
         ServerMetadata: SERVER_METADATA,
         ...TRITON_SCHEMAS,
         Error: object({
-          error: { type: 'string', description: 'What was wrong, and what would be right.' },
+          error: { type: 'string', description: 'The fault, and the allowed values.' },
         }),
       },
       headers: config.auth ? HEADERS : WITHOUT_AUTHENTICATION,

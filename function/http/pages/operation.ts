@@ -6,7 +6,7 @@ import type { Schema } from './schemas.ts'
 export const TAGS = {
   Inference: 'The Open Inference Protocol, with its binary tensor data extension',
   Events: 'CloudEvents 1.0',
-  Model: 'What the model takes and gives',
+  Model: 'Inputs and outputs of the model',
   Health: 'Probes',
   Server: 'About this server',
 }

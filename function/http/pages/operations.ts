@@ -111,7 +111,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       503: notReady({ status: { const: 'not ready' } }),
     }),
   'GET /v2': () =>
-    get('Server', 'serverMetadata', 'What this server is', {
+    get('Server', 'serverMetadata', 'Metadata of this server', {
       200: answer('Name, version, and the extensions that work.', schemaRef('ServerMetadata')),
     }),
   'GET /metrics': () =>
@@ -168,7 +168,7 @@ const readiness = (operationId: string, summary: string): Operation =>
 function describeRoot({ playground }: Described): Operation {
   const metadata = schemaRef('ServerMetadata')
   if (!playground)
-    return get('Server', 'root', 'What this server is', {
+    return get('Server', 'root', 'Metadata of this server', {
       200: answer('The server\u2019s metadata.', metadata),
     })
   const summary = 'A page for a browser, the server\u2019s metadata for anything else'

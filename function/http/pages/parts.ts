@@ -59,7 +59,7 @@ const STRING: Schema = { type: 'string' }
 export const HEADERS = {
   Allow: { description: 'The methods this path takes.', required: true, schema: STRING },
   'WWW-Authenticate': {
-    description: 'What is needed (RFC 6750).',
+    description: 'The required authentication (RFC 6750).',
     required: true,
     schema: STRING,
   },

@@ -41,7 +41,7 @@ export function describeReceive(described: Described): Operation {
   }
 }
 
-const SENT = 'What a Knative Broker or `func invoke` sends.'
+const SENT = 'The request of a Knative Broker or `func invoke`.'
 const TENSORS = 'The event\u2019s data is an inference request, the reply\u2019s data the response.'
 const MODES =
   'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
@@ -50,7 +50,7 @@ const MODES =
 const ACKNOWLEDGED =
   'An event of this function itself, or an empty batch: acknowledged, and not answered.'
 const NOTHING =
-  'There is nothing to answer. Of an event this is also the answer to one of this function itself, and to an empty batch.'
+  'No reply. Events of this function itself and empty batches are answered the same.'
 
 function takenBy({ request, examples, transform }: Described): Taken {
   if (!transform?.preprocess)

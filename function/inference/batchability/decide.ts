@@ -42,7 +42,7 @@ export async function decideBatching(
     return { joins: false, reason: 'sample_differs', detail: difference }
   if (sizesByValues === undefined) return { joins: true, reason: 'proven', detail: undefined }
   if (batch !== true) return { joins: false, reason: 'sizes_by_values', detail: sizesByValues }
-  return { joins: true, reason: 'model_json', detail: `what a run may take; ${sizesByValues}` }
+  return { joins: true, reason: 'model_json', detail: `the cost of a run; ${sizesByValues}` }
 }
 
 /** A file that cannot be read counts as not proven. */

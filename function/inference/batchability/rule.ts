@@ -110,7 +110,7 @@ export class Step {
     if (attribute?.skipped)
       throw new Stop(`attribute ${name} is longer than what is read of a file`)
     if (attribute?.reference !== undefined)
-      throw new Stop(`attribute ${name} refers to a function's, and this is none`)
+      throw new Stop(`attribute ${name} refers to an attribute of a function, outside of a function`)
     return attribute
   }
 

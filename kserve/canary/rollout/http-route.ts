@@ -78,7 +78,7 @@ function splitOf({ spec }: KubernetesObject): Split | NoCanary {
   if (first === undefined)
     return { action: 'idle', reason: 'no canary: no rule of the HTTPRoute has two backendRefs' }
   if (others.some(rule => sharesOf(rule) !== sharesOf(first)))
-    return stand('its rules split the traffic differently: which is meant cannot be told')
+    return stand('its rules split the traffic differently; all must split it alike')
   const [old, fresh, ...more] = first.backendRefs
   if (more.length > 0)
     return stand('a rule has three backendRefs or more: two revisions can be compared')

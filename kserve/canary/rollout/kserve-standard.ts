@@ -22,7 +22,7 @@ export const kserveStandard: Mode = {
     if (others.length > 0)
       return {
         action: 'stand',
-        reason: `spec.canary has ${others.length + 1} entries: which is meant cannot be told`,
+        reason: `spec.canary has ${others.length + 1} entries; one is allowed`,
       }
     if (entry.trafficPercent >= 100)
       return { action: 'idle', reason: `${entry.predictor.name} was given all traffic` }

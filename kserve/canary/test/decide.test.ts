@@ -323,7 +323,7 @@ describe('a revision that got less than a tenth of its percent', () => {
 })
 
 describe('looks', () => {
-  test('are at moments planned when the step began: whoever asks twice between two sees the same', () => {
+  test('are at moments planned when the step began: two decisions between two looks are the same', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 1e6 }),
@@ -414,7 +414,7 @@ describe('over a whole rollout', () => {
   })
 })
 
-test('whatever makes CanaryFails or CanarySlow fire is worse here, too', () => {
+test('a canary that makes CanaryFails or CanarySlow fire is worse here, too', () => {
   const alerts = readFileSync(
     new URL('../../../monitoring/prometheus/rules/alerts.yml', import.meta.url),
     'utf8',

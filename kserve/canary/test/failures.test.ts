@@ -52,7 +52,7 @@ describe('an API server that', () => {
     assert.deepEqual([code, percent()], [0, 25])
     assert.match(
       err,
-      /an event about InferenceService iris\/iris-classifier: 403 no; what it says was done all the same/,
+      /an event about InferenceService iris\/iris-classifier: 403 no; the step itself was made/,
     )
   })
 

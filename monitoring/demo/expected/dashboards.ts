@@ -6,7 +6,7 @@ import type { Observation } from '../traffic.ts'
 import { FIRING } from './rules.ts'
 
 /*
- * What each query of each panel must answer, by moment. A panel has a row for each of its queries, in
+ * The expected result of each query of each panel, by moment. A panel has a row for each of its queries, in
  * their order; a query that is also asked with other variables has several.
  */
 
@@ -86,7 +86,7 @@ const INFERENCE: Panels = {
       ),
     },
   ],
-  'What the function answered to events': [
+  'Answers to events': [
     { load: by('status', rate, { protocol: 'cloudevent' }) },
   ],
   'Deliveries by status': [{ load: by('http_response_status_code', rate, DELIVERIES) }],
@@ -97,7 +97,7 @@ const INFERENCE: Panels = {
   CPU: [{ load: by('instance', gauge(0.4, 0.05), { stream: 'cores' }) }],
   'Event loop': [{ blocked: withOthers([0, 0.3], by('instance', blocked, { service: 'slow' })) }],
   'Worker deaths': [{ overload: 0 }],
-  'What runs': [{ canary: by('service revision', total, STARTS, WHOLE) }],
+  'Running versions': [{ canary: by('service revision', total, STARTS, WHOLE) }],
   'Time to the answer, 95th percentile of each series': [
     { load: by('instance protocol status', P95, {}, 300) },
   ],

@@ -4,7 +4,7 @@ import { type Labels, SCRAPE_SECONDS } from '../prometheus.ts'
 import { QUEUED } from '../stand-in.ts'
 import type { Observation } from '../traffic.ts'
 
-/* What each recording rule must have recorded, and where each alert must fire, by moment. */
+/* The expected series of each recording rule and alert, by moment. */
 
 const { above, by, NO_LABEL, NOTHING, near, exactly, series, withOthers } = model
 const { increase, longest, quantile, rate, select, share, total, within, countOf, gauge } = model

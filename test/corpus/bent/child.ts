@@ -15,7 +15,7 @@ export interface Task {
   readonly seed: number
 }
 
-/** What comes back, the proof first: a run may end the process. */
+/** The results, the proof first: a run may end the process. */
 export type Report =
   | { readonly proof: Proof }
   | { readonly proverFailed: string }

@@ -34,7 +34,7 @@ function refute(answer: string, ...options: string[]) {
   const { status, stdout } = spawnSync(
     process.execPath,
     [join(import.meta.dirname, 'refute.ts'), folder, '--prover', prover, ...options],
-    // What is not ended holds the output open.
+    // A process that is not ended holds the output open.
     { encoding: 'utf8', timeout: 30_000 },
   )
   return { status, stdout }

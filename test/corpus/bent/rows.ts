@@ -9,7 +9,7 @@ export interface Recorded {
   readonly data: string | readonly string[]
 }
 
-/** What one caller sends: a row of each input. */
+/** The request of one caller: a row of each input. */
 export interface Row {
   readonly name: string
   readonly data: readonly TensorData[]
@@ -66,7 +66,7 @@ export class RowMaker {
     ]
   }
 
-  /** What stands beside them. Integers and strings are only put into another order. */
+  /** The rows beside them. Integers and strings are only put into another order. */
   neighbours(): Neighbours[] {
     const rows = [
       this.#recorded(1),

@@ -3,7 +3,7 @@ import type { Tensor } from '../../../function/protocol/tensor.ts'
 import { difference, isClose, type Place, sameBits, withoutRows } from './compare.ts'
 import type { Neighbours, Row, RowMaker } from './rows.ts'
 
-/** What the runs of one model showed. */
+/** The results of the runs of one model. */
 export interface Tried {
   readonly runs: number
   /** A run that fails proves nothing. */
@@ -114,7 +114,7 @@ export class Trial {
     return undefined
   }
 
-  /** Whether the same run gives the same again: what is random differs without any neighbour. */
+  /** Whether the same run gives the same again: random outputs differ without any neighbour. */
   async #isSteady(caller: Row, place: Place): Promise<boolean> {
     const outputs = await this.#run(Array(place.rows).fill(caller))
     return outputs !== undefined && !difference(place, { ...place, outputs }, sameBits)

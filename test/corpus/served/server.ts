@@ -11,7 +11,7 @@ const MEMORY = 6_000_000
 export class ModelServer {
   readonly #child: ChildProcess
   readonly #exited: Promise<unknown>
-  /** What it logged as fatal. */
+  /** Its fatal log lines. */
   #failure: string | undefined
 
   private constructor(folder: string) {

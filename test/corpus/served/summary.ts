@@ -9,7 +9,7 @@ export interface Result {
   readonly name: string
   /** Why ONNX Runtime itself cannot run it, or not as recorded. */
   readonly notAsked?: string
-  /** What the server said instead of serving it. */
+  /** The server's message instead of serving it. */
   readonly notServed?: string
   readonly json?: Asked
   readonly binary?: Asked

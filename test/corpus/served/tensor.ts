@@ -43,7 +43,7 @@ function texts(bytes: Buffer): string[] {
 export const recorded = (tensor: WrittenTensor): readonly Value[] =>
   tensor.data ?? elements(tensor.datatype, Buffer.from(tensor.data_base64 ?? '', 'base64'))
 
-/** The tensor as JSON says it: what is not finite as a string. */
+/** The tensor as JSON has it: numbers that are not finite as strings. */
 export function asJson(tensor: WrittenTensor) {
   const { name, datatype, shape } = tensor
   const data = recorded(tensor).map(value => {
@@ -53,7 +53,7 @@ export function asJson(tensor: WrittenTensor) {
   return { name, datatype, shape, data }
 }
 
-/** What JSON says, as binary tensor data would give it. */
+/** The values of JSON, as binary tensor data would have them. */
 export const fromJson = (datatype: string, data: readonly Value[]): readonly Value[] =>
   data.map(value => {
     if (datatype === 'BYTES') return value

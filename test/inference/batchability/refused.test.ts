@@ -737,7 +737,7 @@ const calling = (
   }),
 })
 
-refuses('what ONNX Runtime takes otherwise than ONNX says', {
+refuses('graphs that ONNX Runtime reads differently from ONNX', {
   'a flag that is neither 0 nor 1 (noop_with_empty_axes)': [
     one('ReduceMax', [x('N', 3)], { attributes: { noop_with_empty_axes: 2 }, opset: 18 }),
     /noop_with_empty_axes is 2, not 0 or 1/,
@@ -771,7 +771,7 @@ const COUNTED = [
   node('Gather', 'shape first', 'n1'),
 ]
 
-refuses('what a rule does not ask of its inputs', {
+refuses('inputs that a rule does not expect', {
   'axes that are rows, of a constant of unknown shape': [
     graph(
       [
@@ -1003,7 +1003,7 @@ refuses('operators of transformers', {
   ],
 })
 
-refuses('what is not known', {
+refuses('unknown facts', {
   'an operator of com.microsoft without a rule': [
     one('FusedMatMul@com.microsoft', [x('N', 3), floats([3, 3])], { opset: MS }),
     /FusedMatMul, com\.microsoft 1\): there is no rule for this operator/,

@@ -72,7 +72,7 @@ export function callers(port: number, count: number, pauseMs = 0): Callers {
 export const isRefusal = ({ status, headers }: RawAnswer) =>
   status === 503 && headers['retry-after'] !== undefined
 
-/** What is wrong with the answer to {@link irisBody}. */
+/** The fault of the answer to {@link irisBody}. */
 export function wrongWith({ status, json, body }: RawAnswer, id: string): string | undefined {
   const right =
     status === 200 &&

@@ -66,7 +66,7 @@ export const untyped = defineTransform()({
   postprocess: outputs => outputs.predicted_class?.data.length,
 })
 
-/** After the answer alone: what comes in is an inference request. */
+/** After the answer alone: the input is an inference request. */
 export const after = defineTransform<Model>()({
   postprocess: ({ predicted_class }) => LABELS[Number(predicted_class.data[0])],
 })
