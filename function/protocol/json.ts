@@ -45,9 +45,7 @@ export function parseJson(bytes: Uint8Array, where: string): ParsedJson {
   if (depth > MAX_DEPTH)
     throw new BadRequest(`${where} is nested more than ${MAX_DEPTH} levels deep`)
   if (keys !== keysHeld(value, objects)) {
-    throw new BadRequest(
-      `${where} has an object with the same key twice; send each key once`,
-    )
+    throw new BadRequest(`${where} has an object with the same key twice; send each key once`)
   }
   let exactValue: unknown
   const exact = () => {

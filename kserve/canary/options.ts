@@ -87,9 +87,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   if (values.help) return undefined
   const [name, ...more] = positionals
   if (name === undefined || more.length > 0)
-    throw new UsageError(
-      `one name is wanted, not ${positionals.length}; see --help`,
-    )
+    throw new UsageError(`one name is wanted, not ${positionals.length}; see --help`)
   const resource = RESOURCES[values.kind as keyof typeof RESOURCES]
   if (resource === undefined)
     throw new UsageError(

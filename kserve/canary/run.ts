@@ -120,9 +120,7 @@ async function writeEvent(
   const type = action === 'roll back' ? 'Warning' : 'Normal'
   await cluster
     .writeEvent(object, { type, reason: REASONS[action], note: note(report) })
-    .catch((error: ClusterError) =>
-      printError(`${error.message}; the step itself was made`),
-    )
+    .catch((error: ClusterError) => printError(`${error.message}; the step itself was made`))
 }
 
 /** Repeats {@link look} until the rollout ends. @returns the exit code */

@@ -88,16 +88,20 @@ suite('a file that the process may not read', () => {
     )
   const needsRoot = { skip: process.getuid?.() !== 0 && 'only root can start a process as another' }
 
-  test('is reported with the user and the remedy, for weights beside the model, too', needsRoot, () => {
-    chmodSync(folder, 0o755)
-    const owned = join(folder, 'owned')
-    mkdirSync(owned)
-    cpSync(testModel('external-data'), owned, { recursive: true })
-    for (const name of ['weights.bin', 'model.onnx']) {
-      chmodSync(join(owned, name), 0o600)
-      const said = saidBy(join(owned, 'model.onnx'))
-      assert.match(said, /cannot be read \(EACCES\): the process runs as uid 65534\. Let others/)
-      assert.ok(said.includes(name), said)
-    }
-  })
+  test(
+    'is reported with the user and the remedy, for weights beside the model, too',
+    needsRoot,
+    () => {
+      chmodSync(folder, 0o755)
+      const owned = join(folder, 'owned')
+      mkdirSync(owned)
+      cpSync(testModel('external-data'), owned, { recursive: true })
+      for (const name of ['weights.bin', 'model.onnx']) {
+        chmodSync(join(owned, name), 0o600)
+        const said = saidBy(join(owned, 'model.onnx'))
+        assert.match(said, /cannot be read \(EACCES\): the process runs as uid 65534\. Let others/)
+        assert.ok(said.includes(name), said)
+      }
+    },
+  )
 })

@@ -92,19 +92,11 @@ function asRequest(tensor: Tensor, binary: boolean): Buffer {
 }
 
 for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
-  property(
-    `${datatype} encoded as binary decodes to the same`,
-    tensorOf(datatype),
-    tensor => {
-      const body = asRequest(tensor, true)
-      const { inputs } = decodeRequest(
-        body,
-        encode(tensor, true).binary?.jsonLength,
-        taking(tensor),
-      )
-      assert.deepEqual(inputs, [tensor])
-    },
-  )
+  property(`${datatype} encoded as binary decodes to the same`, tensorOf(datatype), tensor => {
+    const body = asRequest(tensor, true)
+    const { inputs } = decodeRequest(body, encode(tensor, true).binary?.jsonLength, taking(tensor))
+    assert.deepEqual(inputs, [tensor])
+  })
 
   property(
     `binary ${datatype} is read wherever its bytes begin`,
@@ -136,14 +128,10 @@ for (const datatype of Object.keys(DATATYPES) as Datatype[]) {
 
   if (datatype === 'FP16') continue
 
-  property(
-    `${datatype} encoded as JSON decodes to the same`,
-    tensorOf(datatype),
-    tensor => {
-      const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
-      assert.deepEqual(inputs, [tensor])
-    },
-  )
+  property(`${datatype} encoded as JSON decodes to the same`, tensorOf(datatype), tensor => {
+    const { inputs } = decodeRequest(asRequest(tensor, false), undefined, taking(tensor))
+    assert.deepEqual(inputs, [tensor])
+  })
 
   property(
     `${datatype} nested as its shape says is the same as flat`,

@@ -312,7 +312,9 @@ suite('with a file of secrets', () => {
     await until('the log says so', () => logged(/stay in use: secret 1 is not shown here; it must/))
     assert.deepEqual([await status(first), await status('hunter2')], [200, 401])
     rmSync(path)
-    await until('no caller is admitted', () => logged(/not used any more: .* cannot be read \(ENOENT\)/))
+    await until('no caller is admitted', () =>
+      logged(/not used any more: .* cannot be read \(ENOENT\)/),
+    )
     const answer = await infer(port, bearer(first))
     assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '5'])
     assert.equal(await status('never-never-never-never'), 503)

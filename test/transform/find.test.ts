@@ -68,7 +68,7 @@ test('TRANSFORM names a file', () => {
   const missing = readConfig({ MODEL_DIR, TRANSFORM: './nothing.ts' })
   assert.throws(
     () => readModelFolder(missing),
-    /^Error: TRANSFORM is "\.\/nothing\.ts"; it must be a file, or off: \/.*nothing\.ts is none$/,
+    /^Error: TRANSFORM is "\.\/nothing\.ts", but \/.*nothing\.ts is not a file; allowed: a file, or off$/,
   )
 })
 

@@ -49,8 +49,7 @@ const MODES =
   'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.'
 const ACKNOWLEDGED =
   'An event of this function itself, or an empty batch: acknowledged, and not answered.'
-const NOTHING =
-  'No reply. Events of this function itself and empty batches are answered the same.'
+const NOTHING = 'No reply. Events of this function itself and empty batches are answered the same.'
 
 function takenBy({ request, examples, transform }: Described): Taken {
   if (!transform?.preprocess)

@@ -110,7 +110,9 @@ export class Step {
     if (attribute?.skipped)
       throw new Stop(`attribute ${name} is longer than what is read of a file`)
     if (attribute?.reference !== undefined)
-      throw new Stop(`attribute ${name} refers to an attribute of a function, outside of a function`)
+      throw new Stop(
+        `attribute ${name} refers to an attribute of a function, outside of a function`,
+      )
     return attribute
   }
 

@@ -86,9 +86,7 @@ const INFERENCE: Panels = {
       ),
     },
   ],
-  'Answers to events': [
-    { load: by('status', rate, { protocol: 'cloudevent' }) },
-  ],
+  'Answers to events': [{ load: by('status', rate, { protocol: 'cloudevent' }) }],
   'Deliveries by status': [{ load: by('http_response_status_code', rate, DELIVERIES) }],
   Memory: [
     { load: by('instance', gauge(0.2), { stream: 'memory' }) },
