@@ -307,7 +307,7 @@ describe('setup-cluster.sh', () => {
       {
         when: 'no reply comes',
         code: 7,
-        says: /its reply did not come to iris-replies\n {2}what was lost and why: .*iris-dead-letter/,
+        says: /its reply did not come to iris-replies\n {2}lost events, with reasons: .*iris-dead-letter/,
         prepare: ({ environment }) => {
           environment.SILENT = 'yes'
         },

@@ -42,7 +42,7 @@ function mistakes(path: string, text: string): string[] {
       found.push(`${action} does not say its version`)
   }
   if (isWorkflow && !/^permissions: \{\}$/m.test(text))
-    found.push('rights that no job requests are not denied: permissions: {}')
+    found.push('a right that no job requests is not denied: permissions: {}')
   if (/\b(pull_request_target|workflow_run)\b/.test(code(text)))
     found.push('strangers’ code would run with our secrets')
   const checkouts = text.match(/uses: actions\/checkout@/g)?.length ?? 0
