@@ -158,6 +158,9 @@ export const hasJson = (datatype: Datatype) => DATATYPES[datatype].fromJson !== 
 /** Whether JSON.parse() would round its elements, so that they are read as bigints. */
 export const isBigInteger = (datatype: Datatype) => DATATYPES[datatype].isBigInteger === true
 
+/** Whether its elements are numbers in JSON. */
+export const isNumeric = (datatype: Datatype) => datatype !== 'BOOL' && datatype !== 'BYTES'
+
 const BY_ONNX_NUMBER = new Map(
   Object.entries(DATATYPES).map(([datatype, { onnx }]) => [onnx, datatype as Datatype]),
 )

@@ -1,9 +1,17 @@
 import { countBinaryElements, readBinaryTensor } from './binary.ts'
 import { isComparable } from './classification.ts'
-import { DATATYPES, type Datatype, hasJson, isBigInteger, isDatatype } from './datatypes.ts'
+import {
+  DATATYPES,
+  type Datatype,
+  hasJson,
+  isBigInteger,
+  isDatatype,
+  isNumeric,
+} from './datatypes.ts'
 import { BadRequest, TooLarge } from './errors.ts'
 import { isObject, type JsonObject, type ParsedJson, parseJson, show } from './json.ts'
 import { type DataReader, readJsonData, readJsonDataLater } from './json-data.ts'
+import { parseAroundNumbers } from './json-numbers.ts'
 import { parseAroundData } from './json-scan.ts'
 import type { InferenceRequest, RequestedOutput } from './request.ts'
 import {
@@ -70,12 +78,19 @@ export function beginRequest(
   const json = jsonLength === undefined ? body : body.subarray(0, jsonLength)
   const binary = jsonLength === undefined ? NOTHING : body.subarray(jsonLength)
   const where = jsonLength === undefined ? 'the body' : 'the JSON before the binary data'
-  const { value, exact } =
-    json.byteLength < LARGE_JSON_BYTES
-      ? parseJson(json, where)
-      : parseAroundData(json, where, signature.inputs.length)
+  const { value, exact } = parseRequest(json, where, signature)
   const inputs = new InputsOfJson(exact, binary)
   return { request: readRequest(value, inputs, { signature, maxTensorBytes }), steps: inputs.steps }
+}
+
+function parseRequest(json: Uint8Array, where: string, { inputs }: Signature): ParsedJson {
+  const { byteLength } = json
+  if (byteLength >= LARGE_JSON_BYTES) return parseAroundData(json, where, inputs.length)
+  const around =
+    byteLength >= MANY_NUMBERS_BYTES && inputs.every(({ datatype }) => isNumeric(datatype))
+      ? parseAroundNumbers(json, where, inputs.length)
+      : undefined
+  return around ?? parseJson(json, where)
 }
 
 /**
@@ -103,6 +118,9 @@ function finish({ request, steps }: Decoding): InferenceRequest {
 const NO_STEPS: Iterable<void> = []
 
 const NOTHING = new Uint8Array(0)
+
+/** Below about 700 bytes, JSON.parse alone is faster. */
+const MANY_NUMBERS_BYTES = 1024
 
 /** Above this size, the memory that JSON takes matters more than the speed of parsing. */
 const LARGE_JSON_BYTES = 128 * 1024

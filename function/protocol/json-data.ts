@@ -1,6 +1,7 @@
 import { DATATYPES, type Datatype, isBigInteger, type TensorElements } from './datatypes.ts'
 import { BadRequest } from './errors.ts'
 import { parseExactly, show, whyNotJson } from './json.ts'
+import { JsonNumbers } from './json-numbers.ts'
 import {
   CLOSE_ARRAY,
   COMMA,
@@ -17,7 +18,7 @@ import { elementCount, type TensorData, type TensorMetadata } from './tensor.ts'
 /**
  * Reads tensor data in JSON: row-major, flat or nested exactly as the shape says.
  * @param data as JSON.parse returns it, with bigints beyond 2^53 for a 64-bit datatype; or its
- * location in the body
+ * numbers; or its location in the body
  * @param pieceBytes size of the pieces in which data in the body is parsed
  * @throws {BadRequest} naming the element and the allowed values
  */
@@ -38,6 +39,12 @@ export function readJsonData(
     for (const _ of reader.steps());
     return reader.elements
   }
+  if (data instanceof JsonNumbers) {
+    if (!suits(data, shape, datatype)) return readJsonData(data.parse(), shape, metadata)
+    const elements = DATATYPES[datatype].allocate(data.values.length)
+    new Filler(elements, 0, { shape, metadata }).flat(data.values)
+    return elements
+  }
   if (!Array.isArray(data))
     throw new BadRequest(`input ${show(name)}: data is ${show(data)}; it must be an array`)
   const isNested = shape.length > 1 && Array.isArray(data[0])
@@ -49,6 +56,15 @@ export function readJsonData(
   if (isNested) filler.nested(data, 0)
   else filler.flat(data)
   return elements
+}
+
+/** Whether the numbers are as many and nested as the shape says, and none has lost digits. */
+function suits({ values, lengths }: JsonNumbers, shape: readonly number[], datatype: Datatype) {
+  return (
+    values.length === elementCount(shape) &&
+    (lengths.length === 1 || String(lengths) === String(shape)) &&
+    (!isBigInteger(datatype) || values.every(Number.isSafeInteger))
+  )
 }
 
 /** Reads tensor data into allocated memory. */
@@ -283,7 +299,7 @@ class Filler {
     }
   }
 
-  flat(values: readonly unknown[]): void {
+  flat(values: ArrayLike<unknown>): void {
     const { elements, next, metadata } = this
     const areNumbers = !Array.isArray(elements) && metadata.datatype !== 'BOOL'
     let i = areNumbers ? fillNumbers(elements, next, values) : 0
@@ -306,7 +322,7 @@ class Filler {
 function fillNumbers(
   elements: Exclude<TensorElements, string[]>,
   from: number,
-  values: readonly unknown[],
+  values: ArrayLike<unknown>,
 ): number {
   if (elements instanceof BigInt64Array || elements instanceof BigUint64Array) return 0
   const areFloats = elements instanceof Float32Array || elements instanceof Float64Array

@@ -48,7 +48,16 @@ export function parseAroundData(body: Uint8Array, where: string, mostInputs: num
   if (!isUtf8(body)) throw new BadRequest(`${where} is not valid UTF-8`)
   const bytes = withoutMark(body)
   checkObject(bytes, where)
-  const found = findData(bytes, where, mostInputs)
+  const found: { readonly input: number; readonly data: JsonData }[] = []
+  eachData(bytes, where, (input, at) => {
+    if (found.length === mostInputs)
+      throw new BadRequest(
+        `more than ${mostInputs} inputs have data; the model takes ${mostInputs}`,
+      )
+    const end = skipValue(bytes, at)
+    found.push({ input, data: new JsonData(bytes, at, end, where) })
+    return end
+  })
   const places = found.map(({ data }) => data)
   const { value } = parseJson(without(bytes, places, where), where)
   for (const { input, data } of found) {
@@ -82,13 +91,7 @@ export interface Place {
  * @throws {TooLarge} if more than 4 MiB are left
  */
 export function without(bytes: Uint8Array, places: readonly Place[], where: string): Uint8Array {
-  const around: Uint8Array[] = []
-  let at = 0
-  for (const { start, end } of places) {
-    around.push(bytes.subarray(at, start), EMPTY_ARRAY)
-    at = end
-  }
-  around.push(bytes.subarray(at, endOfText(bytes)))
+  const around = aroundPlaces(bytes, places)
   const size = around.reduce((sum, { byteLength }) => sum + byteLength, 0)
   checkBesideData(size, where)
   const rest = Buffer.concat(around, size)
@@ -98,6 +101,18 @@ export function without(bytes: Uint8Array, places: readonly Place[], where: stri
     )
   }
   return rest
+}
+
+/** The bytes outside of these places, each of which becomes an empty array. */
+export function aroundPlaces(bytes: Uint8Array, places: readonly Place[]): Uint8Array[] {
+  const around: Uint8Array[] = []
+  let at = 0
+  for (const { start, end } of places) {
+    around.push(bytes.subarray(at, start), EMPTY_ARRAY)
+    at = end
+  }
+  around.push(bytes.subarray(at, endOfText(bytes)))
+  return around
 }
 
 /** Whether the JSON holds more than `most` values. */
@@ -129,27 +144,22 @@ function endOfText(bytes: Uint8Array): number {
 const EMPTY_ARRAY = Buffer.from('[]')
 
 /**
- * Locates each input's `data`. JSON.parse checks the rest: invalid JSON, and keys with escapes. The
- * limits apply during the search: views of millions of arrays would take all of the memory.
+ * Locates each input's `data` that is an array. JSON.parse checks the rest: invalid JSON, and keys
+ * with escapes. The limits apply during the search: views of millions of arrays would take all of
+ * the memory.
+ * @param visit receives the input's index and the start of its data; returns the end of the data
  */
-function findData(
+export function eachData(
   bytes: Uint8Array,
   where: string,
-  mostInputs: number,
-): { readonly input: number; readonly data: JsonData }[] {
-  const found: { input: number; data: JsonData }[] = []
+  visit: (input: number, at: number) => number,
+): void {
   let dataBytes = 0
   const visitInput = (input: number) => (key: string, at: number) => {
     checkBesideData(at - dataBytes, where)
-    const end = skipValue(bytes, at)
-    if (key === 'data' && bytes[at] === OPEN_ARRAY) {
-      if (found.length === mostInputs)
-        throw new BadRequest(
-          `more than ${mostInputs} inputs have data; the model takes ${mostInputs}`,
-        )
-      found.push({ input, data: new JsonData(bytes, at, end, where) })
-      dataBytes += end - at
-    }
+    if (key !== 'data' || bytes[at] !== OPEN_ARRAY) return skipValue(bytes, at)
+    const end = visit(input, at)
+    dataBytes += end - at
     return end
   }
   const visitElement = (at: number, input: number) => {
@@ -160,7 +170,6 @@ function findData(
     checkBesideData(at - dataBytes, where)
     return key === 'inputs' ? eachElement(bytes, at, visitElement) : skipValue(bytes, at)
   })
-  return found
 }
 
 /**
