@@ -72,7 +72,7 @@ export async function handle(context: Context): Promise<StructuredReturn> {
   } catch (error) {
     service.log.error(
       { err: error, ...traceOf(context.headers, caller) },
-      'a request failed unexpectedly',
+      'request failed unexpectedly',
     )
     answered = errorAnswer(error)
   }
@@ -133,7 +133,7 @@ export const liveness = (_request: unknown, reply: HealthReply): unknown =>
 
 const NOT_INITIALIZED = { live: true, ready: false, error: 'init has not been called' }
 
-/** Whether the model takes requests. */
+/** Whether the model accepts requests. */
 export function readiness(_request: unknown, reply: HealthReply): unknown {
   const state = service?.dataPlane.ready() ?? NOT_INITIALIZED
   return reply.code(state.ready ? 200 : 503).send(state)

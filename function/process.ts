@@ -156,7 +156,7 @@ async function replaceProcess(running: Running): Promise<void> {
   if (running.isEnding) return
   if (isSupervised || config.listenFd !== undefined) {
     // The socket is closed here. The process that passed it still holds it, and restarts this one.
-    service.log.info('the process ends, because it does not have the passed socket any more')
+    service.log.info('process ending: it no longer has the passed socket')
     endAtOnce(1)
   }
   service.log.info('the process replaces itself')
@@ -183,7 +183,7 @@ async function drain(running: Running, cause: { signal?: string }): Promise<numb
   }
   const answered = await listener.close(left(), isSupervised ? SUPERVISED_PATIENCE_MS : undefined)
   if (answered) log.info('drained')
-  else log.warn('DRAIN_TIMEOUT_MS passed with requests in flight; they are cut off')
+  else log.warn('DRAIN_TIMEOUT_MS passed; requests in flight cut off')
   return left()
 }
 

@@ -13,7 +13,7 @@ import { mediaTypeOf } from '../function/transform/schema.ts'
 const models: OperationOf = ({ name }) => ({
   tags: ['Model'],
   operationId: 'v1Models',
-  summary: 'The models that are served',
+  summary: 'The served models',
   responses: {
     200: answer('One.', object({ models: { type: 'array', items: { const: name } } })),
     ...errorRefs(405),
@@ -23,7 +23,7 @@ const models: OperationOf = ({ name }) => ({
 const ready: OperationOf = ({ name }) => ({
   tags: ['Model'],
   operationId: 'v1ModelReady',
-  summary: 'Whether the model takes requests',
+  summary: 'Whether the model accepts requests',
   responses: {
     200: answer('It does.', object({ name: { const: name }, ready: { const: true } })),
     ...errorRefs(404, 405),

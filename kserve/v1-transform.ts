@@ -114,7 +114,7 @@ function* instancesIn(body: Uint8Array): Generator<Uint8Array, void> {
   const { value } = parseJson(without(bytes, places, 'the body'), 'the body')
   if (instancesOf(value) === undefined)
     throw new BadRequest(
-      'inputs is given, but this model has a transform, which takes one instance a call; send instances',
+      'inputs is given, but this model has a transform, which takes one instance per call; send instances',
     )
   if (place === undefined) return
   const array = bytes.subarray(place.start, place.end)
@@ -140,7 +140,8 @@ function* groupsOf(instances: Iterable<Uint8Array>): Generator<CallData[], void>
 export const answerByPredictions =
   ({ headers }: Request): AnswerEvent =>
   async ({ data, attributes }, caller, { dataPlane }): Promise<Reply> => {
-    if (data === undefined) throw new BadRequest('the event has no data; it must be a V1 request')
+    if (data === undefined)
+      throw new BadRequest('the event has no data; send a V1 request as its data')
     const body = 'bytes' in data ? data.bytes : Buffer.from(JSON.stringify(data.json.value))
     const event = attributesAsText(attributes)
     const asking: Asking = { headers, caller, dataPlane, protocol: 'cloudevent', event }

@@ -7,12 +7,12 @@ import { loadTransform } from '../transform/load.ts'
 import { standaloneValidate } from '../transform/standalone.ts'
 import { readArguments, Usage } from './usage.ts'
 
-const HELP = `Bundles a transform and what it imports into one JavaScript file.
+const HELP = `Bundles a transform and its imports into one JavaScript file.
 
   onnx-function build [TRANSFORM] [--out FILE]
 
-TRANSFORM   a file, or the folder that it lies in; else the folder model
---out FILE  what is written; else transform.js beside it
+TRANSFORM   a file, or the folder that holds it; default: the folder model
+--out FILE  the file to write; default: transform.js beside it
 --help      this
 
 The check of the transform's input schema is compiled into it. Packages with native code, and onnx-function, are not: they are
@@ -33,18 +33,21 @@ export async function build(args: readonly string[]): Promise<void> {
   const source = sourceIn(resolve(positionals[0] ?? 'model'))
   const target = resolve(values.out ?? join(dirname(source), 'transform.js'))
   if (source === target)
-    throw new Usage(`${relative('.', source)} is JavaScript: --out says where the bundle goes`)
+    throw new Usage(
+      `${relative('.', source)} is already JavaScript; name the bundle with --out FILE`,
+    )
   const { code, kept } = await bundle(source, await loadBundler(source))
   writeFileSync(target, code)
   const size = `${(Buffer.byteLength(code) / 1024).toFixed(1)} kB`
-  const native = kept.length === 0 ? '' : `; kept in node_modules: ${kept.join(', ')}`
+  const native =
+    kept.length === 0 ? '' : `; not bundled, needed in node_modules: ${kept.join(', ')}`
   process.stdout.write(`${relative('.', target)}: ${size}${native}\n`)
 }
 
 /** @throws {Usage} */
 function sourceIn(path: string): string {
   const entry = statSync(path, { throwIfNoEntry: false })
-  if (entry === undefined) throw new Usage(`there is no ${path}`)
+  if (entry === undefined) throw new Usage(`not found: ${path}`)
   if (!entry.isDirectory()) return path
   const source = SOURCES.map(name => join(path, name)).find(file => existsSync(file))
   if (source === undefined) throw new Usage(`${path} has no transform.ts`)
@@ -61,7 +64,7 @@ async function loadBundler(source: string): Promise<typeof Esbuild> {
       if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error
     }
   }
-  throw new Error('esbuild is needed, which this project has not: npm i --save-dev esbuild')
+  throw new Error('esbuild is not installed: npm i --save-dev esbuild')
 }
 
 interface Bundle {

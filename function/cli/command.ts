@@ -20,7 +20,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   check: {
     usage: 'check MODEL [--json]',
-    summary: 'tells what callers will see of a model, and what is wrong with it',
+    summary: 'shows how callers see a model, and lists its problems',
     load: async () => (await import('./check.ts')).check,
   },
   types: {
@@ -30,17 +30,17 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   build: {
     usage: 'build [TRANSFORM] [--out FILE]',
-    summary: 'bundles a transform and what it imports',
+    summary: 'bundles a transform and its imports',
     load: async () => (await import('./build.ts')).build,
   },
   init: {
     usage: 'init FOLDER',
-    summary: 'writes a small project',
+    summary: 'creates a small project',
     load: async () => (await import('./init.ts')).init,
   },
   conformance: {
     usage: 'conformance --url URL --model NAME',
-    summary: 'says point by point whether any server keeps the protocol',
+    summary: 'tests any server against the protocol, point by point',
     load: async () => (await import('./conformance.ts')).conformance,
   },
 }
@@ -52,7 +52,7 @@ ${Object.values(COMMANDS)
   .join('\n')}
   onnx-function --version | --help
 
-COMMAND --help tells more of a command. Everything else is set by environment variables.
+COMMAND --help shows the help of a command. Environment variables set everything else.
 `
 
 /** Runs the command line. @param args as process.argv, from the first argument on */
@@ -70,7 +70,7 @@ export async function runCommand(args: readonly string[]): Promise<void> {
 }
 
 function fail(error: Error): void {
-  const hint = error instanceof Usage ? '; --help tells more' : ''
+  const hint = error instanceof Usage ? '; see --help' : ''
   process.stderr.write(`onnx-function: ${error.message.split('\n')[0]}${hint}\n`)
   process.exitCode = error instanceof Usage ? 2 : 1
 }

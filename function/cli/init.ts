@@ -6,14 +6,14 @@ import { funcYaml } from './func-yaml.ts'
 import { FILES } from './template-files.ts'
 import { readArguments, Usage } from './usage.ts'
 
-const HELP = `Writes a small project: a model, TypeScript before and after it, and a test.
+const HELP = `Creates a small project: a model, TypeScript before and after it, and a test.
 
   onnx-function init FOLDER
 
-FOLDER  is made; its name is the function's: a-z, 0-9 and -, first a letter
+FOLDER  the folder to create, named as the function: a-z, 0-9 and -, starting with a letter
 --help  this
 
-func create -l typescript -t onnx --repository REPOSITORY writes the same.
+func create -l typescript -t onnx --repository REPOSITORY creates the same project.
 `
 
 /** The template's name in place of the project's. */
@@ -37,16 +37,18 @@ export function init(args: readonly string[]): void {
     return
   }
   const [given] = positionals
-  if (given === undefined) throw new Usage('which folder is to be made?')
+  if (given === undefined) throw new Usage('FOLDER is missing: name the folder to create')
   const folder = resolve(given)
   const name = basename(folder)
   if (!NAME.test(name))
-    throw new Usage(`"${name}" is no name: it may have a-z, 0-9 and -, and begins with a letter`)
+    throw new Usage(
+      `"${name}" is not allowed as a name; use a-z, 0-9 and -, starting with a letter`,
+    )
   if (isFilled(folder)) throw new Usage(`${folder} is not empty`)
   writeProject(folder, name)
   packInto(join(folder, 'vendor'))
   process.stdout.write(
-    `${given} is written. Now:\n\n  cd ${given}\n  npm ci\n  npm test\n  npm start\n`,
+    `Created ${given}. Next:\n\n  cd ${given}\n  npm ci\n  npm test\n  npm start\n`,
   )
 }
 
@@ -61,7 +63,8 @@ function isFilled(folder: string): boolean {
 
 function writeProject(folder: string, name: string): void {
   const { 'manifest.yaml': manifest = '', ...files } = FILES
-  if (manifest === '') throw new Error('this build has no template: it was made without templates/')
+  if (manifest === '')
+    throw new Error('the project template is missing: this build was made without templates/')
   const named = (text: string) => text.replaceAll(TEMPLATE_NAME, name)
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, path)), { recursive: true })

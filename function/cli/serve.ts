@@ -13,7 +13,7 @@ MODEL      a .onnx file, or a folder with one; else what MODEL_DIR names, else t
 --watch    serves the model and the transform as they change: new ones take over once they are ready
 --help     this
 
-Everything else is set by environment variables: docs/configuration.md.
+Environment variables set everything else: docs/configuration.md.
 `
 
 export async function serve(args: readonly string[]): Promise<void> {
@@ -31,7 +31,7 @@ export async function serve(args: readonly string[]): Promise<void> {
   }
   const [model] = positionals
   if (model !== undefined && statSync(model, { throwIfNoEntry: false }) === undefined)
-    throw new Usage(`there is no file, folder or command "${model}"`)
+    throw new Usage(`"${model}" is not a file, folder or command`)
   const configure = () => configOf({ model, port: values.port })
   if (values.watch) await (await import('./watch.ts')).watch(configure)
   else runProcess(() => ({ config: configure() }))

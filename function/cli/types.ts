@@ -11,7 +11,7 @@ const HELP = `Writes the types of a model's inputs and outputs, which a transfor
   onnx-function types [MODEL] [--check]
 
 MODEL    a .onnx file, or a folder with one; else what MODEL_DIR names, else the folder model
---check  writes nothing; the exit code is 1 where the file is not what would be written
+--check  writes nothing; exits with 1 if the file is out of date
 --help   this
 
 The file lies beside the model: of model.onnx it is model.d.onnx.ts, which TypeScript takes for './model.onnx' where tsconfig.json
@@ -35,7 +35,7 @@ export async function types(args: readonly string[]): Promise<void> {
   if (values.check) checkWritten(target, text)
   else {
     writeFileSync(target, text)
-    process.stdout.write(`${shown(target)} is written\n`)
+    process.stdout.write(`wrote ${shown(target)}\n`)
   }
 }
 
@@ -55,9 +55,9 @@ function checkWritten(target: string, text: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-  if (written === undefined) throw new Usage(`there is no ${shown(target)}`)
+  if (written === undefined) throw new Usage(`not found: ${shown(target)}`)
   if (written !== text)
-    throw new Error(`${shown(target)} is not of this model: onnx-function types writes it again`)
+    throw new Error(`${shown(target)} does not match the model; run onnx-function types`)
 }
 
 const shown = (file: string) => relative('.', file)

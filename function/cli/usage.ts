@@ -12,7 +12,7 @@ export function readArguments<const Options extends NonNullable<ParseArgsConfig[
   { options, positionals: most }: { readonly options: Options; readonly positionals: number },
 ) {
   const { values, positionals } = parse(args, options)
-  if (positionals.length > most) throw new Usage(`${positionals[most]} is one argument too many`)
+  if (positionals.length > most) throw new Usage(`unexpected argument: ${positionals[most]}`)
   return { values, positionals }
 }
 

@@ -74,7 +74,7 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
       clearTimeout(timer)
       timer = setTimeout(settled, QUIET_MS)
     })
-    const sentence = `${folder} cannot be watched any more`
+    const sentence = `${folder} can no longer be watched`
     return opened.on('error', error => log.error({ err: error }, sentence))
   }
   let watcher = open()
@@ -145,7 +145,7 @@ class Supervisor {
       this.serving = undefined
       // No request came for IDLE_EXIT_SECONDS.
       if (code === 0) process.exit(0)
-      this.log.warn({ code }, 'the process that served has ended; another takes its place')
+      this.log.warn({ code }, 'server process ended; starting another')
       this.replace()
     }
   }

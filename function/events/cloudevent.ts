@@ -200,7 +200,7 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
     const value = attributes[name]
     if (typeof value !== 'string' || value === '') {
       throw new BadRequest(
-        `${where}: ${name} is ${value === undefined ? 'missing' : show(value)}; it must be a string that is not empty`,
+        `${where}: ${name} is ${value === undefined ? 'missing' : show(value)}; it must be a non-empty string`,
       )
     }
   }
@@ -212,17 +212,17 @@ function checkAttributes(attributes: Record<string, unknown>, where: string): At
     const value = attributes[name]
     if (!HEADERS.has(name) && (!/^[a-z0-9]+$/.test(name) || name === 'data')) {
       throw new BadRequest(
-        `${where}: ${show(name)} is no attribute name; those are of lower-case letters and digits, and not "data"`,
+        `${where}: ${show(name)} is not an attribute name; use lower-case letters and digits, but not "data"`,
       )
     }
     if (typeof value !== 'string' && typeof value !== 'boolean' && !isInteger(value)) {
       throw new BadRequest(
-        `${where}: ${name} is ${show(value)}; an attribute is a string, a boolean or an integer of 32 bits`,
+        `${where}: ${name} is ${show(value)}; an attribute is a string, a boolean or a 32-bit integer`,
       )
     }
     if (typeof value === 'string' && !PLAIN.test(value) && FORBIDDEN.test(value)) {
       throw new BadRequest(
-        `${where}: ${name} is ${show(value)}; no control characters, noncharacters or lone surrogates may be in it`,
+        `${where}: ${name} is ${show(value)}; it must not contain control characters, noncharacters or lone surrogates`,
       )
     }
     const wrong = OPTIONAL[name]?.(value)
@@ -259,9 +259,8 @@ const ABSOLUTE_URI = /^[a-z][a-z\d+.-]*:\S+$/i
 const OPTIONAL: Readonly<Record<string, (value: unknown) => string | undefined>> = {
   __proto__: null as never,
   source: value => (/\s/.test(String(value)) ? 'a URI reference' : undefined),
-  subject: value =>
-    typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty',
-  time: value => (typeof value === 'string' && isTime(value) ? undefined : 'a time of RFC 3339'),
+  subject: value => (typeof value === 'string' && value !== '' ? undefined : 'a non-empty string'),
+  time: value => (typeof value === 'string' && isTime(value) ? undefined : 'an RFC 3339 time'),
   dataschema: value =>
     typeof value === 'string' && ABSOLUTE_URI.test(value) ? undefined : 'an absolute URI',
   datacontenttype: value =>
@@ -282,7 +281,7 @@ function decodeHeader(value: string, header: string): string {
   )
   const bytes = Buffer.from(decoded, 'latin1')
   if (!isUtf8(bytes))
-    throw new BadRequest(`the event: the header ${header} is not UTF-8, percent-encoded`)
+    throw new BadRequest(`the event: the header ${header} is not percent-encoded UTF-8`)
   return bytes.toString()
 }
 

@@ -324,7 +324,7 @@ function callerOf({ attributes }: CloudEvent, sender: Caller): Caller {
 
 function dataOf({ data, attributes }: CloudEvent): EventData {
   if (data === undefined)
-    throw new BadRequest('the event has no data; it must be an inference request')
+    throw new BadRequest('the event has no data; send an inference request as its data')
   const contentType = String(attributes.datacontenttype ?? 'application/json')
   if (
     !/^(?:application\/octet-stream|[^;]+[/+]json) *(?:;|$)/i.test(contentType) ||
@@ -358,7 +358,7 @@ function checkFormat(contentType = '', expected: string): void {
   if (type?.trim() === expected && isInUtf8(contentType)) return
   throw new Refused(
     'UNSUPPORTED_MEDIA_TYPE',
-    `Content-Type ${show(contentType)} is not supported; events are taken as ${expected} in UTF-8`,
+    `Content-Type ${show(contentType)} is not supported; send events as ${expected} in UTF-8`,
   )
 }
 

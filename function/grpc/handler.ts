@@ -93,7 +93,7 @@ function refuse(call: Call, error: unknown, { metrics, log }: Service): void {
   if (meaning === undefined)
     log.error(
       { err: error, ...traceOf(call.head.headers, call.caller) },
-      'a call failed unexpectedly',
+      'call failed unexpectedly',
     )
   call.end(statusOf(error))
 }

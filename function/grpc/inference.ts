@@ -50,7 +50,7 @@ function checkModel({ name, version }: Message, { model }: Service): void {
 
 function repositoryIndex({ repository_name, ready }: Message, service: Service): Message {
   if (repository_name !== '')
-    throw new Refused('NOT_FOUND', 'this server has one model, and no repositories with names')
+    throw new Refused('NOT_FOUND', 'repository_name is not supported; this server has one model')
   return { models: service.dataPlane.repositoryIndex(ready === true) }
 }
 
@@ -116,7 +116,7 @@ async function answerInStream(received: Received, call: Call, service: Service):
   } catch (error) {
     const status = statusOf(error)
     if (meaningOf(error) === undefined)
-      service.log.error({ err: error, ...turn.logFields() }, 'a request failed unexpectedly')
+      service.log.error({ err: error, ...turn.logFields() }, 'request failed unexpectedly')
     turn.end(status)
     return { error_message: status.message, infer_response: { id } }
   } finally {

@@ -40,7 +40,7 @@ function answer(request: Message): Message {
     }
   if (request.file_containing_extension !== undefined)
     return failure(NOT_FOUND, 'this server has no extensions')
-  return failure(UNIMPLEMENTED, 'this request of reflection is not known')
+  return failure(UNIMPLEMENTED, 'this reflection request is unknown')
 }
 
 const SERVICES = FILES.flatMap(({ services }) =>

@@ -39,7 +39,7 @@ export class Drops {
     if (now - this.#loggedAt < LOGGED_EVERY_MS) return
     this.#log.warn(
       { reason, dropped: this.#notLogged, maxConnections: this.#most },
-      'connections are dropped: as many are open as MAX_CONNECTIONS allows',
+      'connections dropped: MAX_CONNECTIONS reached',
     )
     this.#loggedAt = now
     this.#notLogged = 0

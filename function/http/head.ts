@@ -50,21 +50,21 @@ export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): un
       CLOSE,
     )
   if (httpVersion === '0.9')
-    throw new Refused('BAD_HTTP', 'the request says no version of HTTP', CLOSE)
+    throw new Refused('BAD_HTTP', 'the request line has no HTTP version', CLOSE)
   if (httpVersion === '1.0') return
   if (httpVersion === '1.1') checkHost(headers, rawHeaders)
   else checkAuthority(headers)
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(
     'EXPECTATION_FAILED',
-    `Expect ${show(headers.expect)} cannot be met; only 100-continue`,
+    `Expect ${show(headers.expect)} is not supported; only 100-continue is`,
   )
 }
 
 function checkHost(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
   if (headers.host === undefined) throw new Refused('BAD_HTTP', 'the Host header is missing')
   if (countHosts(rawHeaders) > 1)
-    throw new Refused('BAD_HTTP', 'there is more than one Host header', CLOSE)
+    throw new Refused('BAD_HTTP', 'more than one Host header; send one', CLOSE)
 }
 
 /** An HTTP/2 request may name the host twice (RFC 9113 section 8.3.1). */

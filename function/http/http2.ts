@@ -123,7 +123,7 @@ export class Http2 {
       const answer = await this.#loadGrpc()
       if (!stream.destroyed) answer(stream, head)
     } catch (error) {
-      service.log.error({ err: error }, 'a call failed unexpectedly')
+      service.log.error({ err: error }, 'call failed unexpectedly')
       stream.close(constants.NGHTTP2_INTERNAL_ERROR)
     }
   }

@@ -156,7 +156,7 @@ function handleRequests(
     socket.on('error', () => {})
     socket.resume()
     const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'
-    connections.refuse(socket, 405, 'CONNECT is not supported; this is no proxy', allow)
+    connections.refuse(socket, 405, 'CONNECT is not supported; this is not a proxy', allow)
   })
   server.on('clientError', (error: ParserError, socket: Socket) => {
     const preface = prefacedBytes(error, socket)

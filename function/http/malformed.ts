@@ -9,7 +9,7 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions are larger than allowed'],
   HPE_PAUSED_H2_UPGRADE: [
     400,
-    'HTTP/2 begins with the first byte of a connection, and over TLS with ALPN; this connection speaks HTTP/1.1',
+    'this connection uses HTTP/1.1; start HTTP/2 with the first byte of a connection, or over TLS with ALPN',
   ],
   ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }

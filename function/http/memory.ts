@@ -109,7 +109,9 @@ export class BodyMemory {
     return new Promise((resolve, reject) => {
       const late = () => {
         waiting.splice(waiting.indexOf(entry), 1)
-        reject(new DeadlinePassed('the deadline passed while other answers filled the memory'))
+        reject(
+          new DeadlinePassed('the deadline passed while other answers used all the memory allowed'),
+        )
         this.#admit(waiting)
       }
       const timer = setTimeout(late, Math.max(0, caller.deadline - performance.now())).unref()
@@ -206,7 +208,7 @@ export class BodyMemory {
 /** Stands for a request that has arrived completely. */
 const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
-export const FULL = 'other requests\u2019 bodies fill the memory for them; try again later'
+export const FULL = 'other requests\u2019 bodies use all the memory allowed; try again later'
 
 /** The memory of one request, for its body and then for its answer. */
 export class Reservation {
@@ -235,7 +237,7 @@ export class Reservation {
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
     if (this.#expectsAnswer && !this.#memory.hasRoom(this, bytes))
-      throw new Overloaded('other answers fill the memory; try again later')
+      throw new Overloaded('other answers use all the memory allowed; try again later')
     this.#expectsAnswer = true
     return this.#memory.expect(this, bytes, caller)
   }

@@ -128,7 +128,7 @@ export class Responder {
     const meaning = meaningOf(error)
     if (meaning?.rejected !== undefined) metrics.rejected(meaning.rejected)
     if (meaning === undefined)
-      log.error({ err: error, ...traceOf(headers, caller) }, 'a request failed unexpectedly')
+      log.error({ err: error, ...traceOf(headers, caller) }, 'request failed unexpectedly')
     return errorAnswer(error)
   }
 

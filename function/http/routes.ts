@@ -279,7 +279,10 @@ function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment)
   } catch {
-    throw new Refused('BAD_HTTP', 'the path has a % that no two hexadecimal digits of UTF-8 follow')
+    throw new Refused(
+      'BAD_HTTP',
+      'the path has a % that is not followed by two hexadecimal digits of UTF-8',
+    )
   }
 }
 

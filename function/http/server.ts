@@ -73,7 +73,7 @@ export async function bind(server: Server, config: Config): Promise<number> {
   const address = server.address()
   if (address === null || typeof address === 'string')
     throw new Error(
-      'the socket that was passed (LISTEN_FDS) is not of TCP: ListenStream= takes an address with a port',
+      'the passed socket (LISTEN_FDS) is not a TCP socket; set ListenStream= to an address with a port',
     )
   return address.port
 }
@@ -85,8 +85,8 @@ export function urlOf({ listenHost = 'localhost', tls }: Config, port: number): 
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'it is taken',
-  EACCES: 'this user may not',
+  EADDRINUSE: 'it is already in use',
+  EACCES: 'permission denied',
   EADDRNOTAVAIL: 'this machine has no such address',
 }
 

@@ -111,9 +111,7 @@ class AdaptiveExecutor implements Executor {
     try {
       worker = await this.openAside()
     } catch (error) {
-      throw new NotReady(
-        `no thread could be started for a request this large: ${(error as Error).message}`,
-      )
+      throw new NotReady(`cannot start a thread for a large request: ${(error as Error).message}`)
     }
     return worker.inferLarge(request, caller)
   }
@@ -200,9 +198,7 @@ class AdaptiveExecutor implements Executor {
     try {
       this.current = await openWorkers(size)
     } catch (error) {
-      log.error(
-        `the model stays where it is for now, although its runs are slow: ${(error as Error).message}`,
-      )
+      log.error(`runs are slow, but worker threads failed to start: ${(error as Error).message}`)
       this.moving = undefined
       return
     }

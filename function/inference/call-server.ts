@@ -174,7 +174,7 @@ export class CallServer {
       answer = { id, reply: this.#recording.moved(reply), parts: trace.told }
     } catch (error) {
       if (meaningOf(error) === undefined)
-        this.#host.log.error({ err: error }, 'a call failed unexpectedly')
+        this.#host.log.error({ err: error }, 'call failed unexpectedly')
       answer = { id, error: toCallError(error), parts: trace.told }
     }
     this.#open.delete(id)

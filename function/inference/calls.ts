@@ -105,13 +105,13 @@ export class Calls {
     const room = SHARE * this.#limits.freeBytes()
     if (bytes > room)
       throw new TooLarge(
-        `the data takes some ${bytes} bytes of memory once it is read, and ${Math.floor(room)} are there for it; send less, or bytes instead of JSON`,
+        `the data takes some ${bytes} bytes of memory after parsing, and ${Math.floor(room)} are available; send less, or bytes instead of JSON`,
       )
     const { maxQueueRows } = this.#limits
     const isFull = this.#open.size >= maxQueueRows || this.#bytes + bytes > room
     if (isFull && this.#open.size > (this.#bySender.get(sender) ?? 0))
       throw new Overloaded(
-        `${this.#open.size} calls of ${this.#bytes} bytes are in the transform already, and at most ${maxQueueRows} may (MAX_QUEUE_ROWS), of ${Math.floor(room)} bytes; try again later`,
+        `${this.#open.size} calls of ${this.#bytes} bytes are already in the transform; the limits are ${maxQueueRows} calls (MAX_QUEUE_ROWS) and ${Math.floor(room)} bytes; try again later`,
       )
   }
 

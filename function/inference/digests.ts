@@ -15,13 +15,13 @@ export type Digests = Readonly<Record<string, string>>
 export async function checkDigests(file: string, digests: Digests): Promise<void> {
   const folder = dirname(file)
   const wrong = (text: string) =>
-    new Error(`the model is not what model.json's sha256 says: ${text}`)
+    new Error(`the model does not match sha256 in model.json: ${text}`)
   const files = filesIn(folder).filter(name => name !== 'model.json')
   const missing = Object.keys(digests).find(name => !files.includes(name))
-  if (missing !== undefined) throw wrong(`"${missing}" is not there`)
+  if (missing !== undefined) throw wrong(`"${missing}" is missing`)
   for (const name of files) {
     if (!Object.hasOwn(digests, name))
-      throw wrong(`it names no digest of "${name}"; each file beside the model needs one`)
+      throw wrong(`it has no digest for "${name}"; every file beside the model needs one`)
     const digest = await digestOf(join(folder, name))
     if (digest !== digests[name]?.toLowerCase()) throw wrong(`"${name}" is ${digest}`)
   }

@@ -81,13 +81,12 @@ export async function openTransformer(
   const { folder, executor, loaded, config, metrics, log, freeBytes, runBytes } = options
   if (folder.ignoredTransform !== undefined)
     log.warn(
-      `${folder.ignoredTransform} is not loaded: it lies beside a stored model, and a model store must not become code; TRANSFORM=PATH loads it`,
+      `${folder.ignoredTransform} is not loaded: files beside a stored model are not run as code; set TRANSFORM=PATH to load it`,
     )
   const { transform: file } = folder
   if (file === undefined) return undefined
   const source = changedSource(file)
-  if (source !== undefined)
-    log.warn(`${file} is older than ${source}: onnx-function build makes it again`)
+  if (source !== undefined) log.warn(`${file} is older than ${source}; run onnx-function build`)
   const limits = { ...limitsOf(config), freeBytes: () => freeBytes }
   if (executor instanceof InlineExecutor) {
     const { InlineTransformer } = await import('./inline-transformer.ts')
@@ -166,12 +165,9 @@ function workersOf(
       onStuck,
       onDeath(reason) {
         metrics.workerDied()
-        log.error(`a worker thread of the model ended and is replaced: ${reason}`)
+        log.error(`worker thread ended and is replaced: ${reason}`)
       },
-      onLoss: reason =>
-        log.error(
-          `a worker thread of the model could not be started; another try follows: ${reason}`,
-        ),
+      onLoss: reason => log.error(`worker thread failed to start; retrying: ${reason}`),
     })
   }
 }
@@ -200,7 +196,7 @@ function rememberFiles(folder: string, transform: string | undefined): () => voi
     for (const [name, before] of known) {
       if (which(name) !== before)
         throw new Error(
-          `"${name}" has changed since the model was loaded; start again to serve what is there now`,
+          `"${name}" has changed since the model was loaded; restart to serve the new one`,
         )
     }
   }

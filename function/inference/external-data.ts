@@ -50,7 +50,7 @@ export const externalDataProblems = (file: string, files: readonly ExternalFile[
 
 function problemOf(file: string, { location, tensors, bytes }: ExternalFile): string | undefined {
   if (location === '' || isAbsolute(location) || normalize(location).startsWith('..'))
-    return "lies outside the model's folder, where ONNX Runtime takes none. Save the model again, with its weights beside it"
+    return "is outside the model's folder, which ONNX Runtime does not allow. Save the model again, with its weights beside it"
   const path = join(dirname(file), location)
   const size = statSync(path, { throwIfNoEntry: false })?.size
   if (size === undefined) {
@@ -66,6 +66,6 @@ function problemOf(file: string, { location, tensors, bytes }: ExternalFile): st
   if (size < 1_024 && kindOf(path)?.startsWith(LFS_POINTER))
     return 'is a Git LFS pointer, not the weights. Run git lfs pull'
   return size < bytes
-    ? `has ${size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or of another export`
+    ? `has ${size} bytes, and the model reads ${bytes}. Copy it again; it is cut off, or from another export`
     : undefined
 }

@@ -19,7 +19,7 @@ export function featuresByInput(
   for (const [name, names] of Object.entries(byInput)) {
     const input = inputs.find(other => other.name === name)
     if (input === undefined)
-      throw wrong(`${show(name)} is no input of the model; its inputs are ${namesOf(inputs)}`)
+      throw wrong(`${show(name)} is not an input of the model; its inputs are ${namesOf(inputs)}`)
     const problem = problemOf(names, input)
     if (problem !== undefined) throw wrong(`input ${show(name)}: ${problem}`)
   }

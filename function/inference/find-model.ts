@@ -159,7 +159,7 @@ class Tree {
     const more = named.length > MOST_NAMED ? ` and ${named.length - MOST_NAMED} more` : ''
     const has =
       models.length > 0
-        ? `${models.length} .onnx files, of which none comes first (model.onnx): ${shown}${more}. Name one of them`
+        ? `${models.length} .onnx files, and none is named model.onnx: ${shown}${more}. Name one of them`
         : `no .onnx file${named.length > 0 ? `, but ${shown}${more}` : ''}`
     return new Error(`no model: MODEL_DIR ${this.#folder} has ${has}`)
   }

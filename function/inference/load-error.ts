@@ -17,10 +17,10 @@ export async function whyNotLoaded(file: string, said: string): Promise<string> 
   if (statSync(file).size === 0) return `${file} is empty`
   const kind = kindOf(file)
   if (kind !== undefined) return `${file} is ${kind}`
-  if (/Protobuf parsing failed/.test(said)) return `${file} is no ONNX model, or it is cut off`
+  if (/Protobuf parsing failed/.test(said)) return `${file} is not an ONNX model, or is cut off`
   const locale = LOCALE.exec(said)?.[1]
   if (locale !== undefined)
-    return `its text operators need the locale ${locale}, which this system lacks. Debian and Ubuntu have it after: apt-get install locales && localedef -i ${locale.split('.')[0]} -f UTF-8 ${locale}`
+    return `its text operators need the locale ${locale}, which is not installed. On Debian and Ubuntu: apt-get install locales && localedef -i ${locale.split('.')[0]} -f UTF-8 ${locale}`
   const [external] = await externalProblems(file)
   return external === undefined ? said : `${external} (${said})`
 }

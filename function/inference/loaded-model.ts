@@ -174,7 +174,7 @@ export class LoadedModel {
 
   private checkQueue(): void {
     if (this.queuedRows >= this.options.limits.maxQueueRows)
-      throw new Overloaded(`${this.queuedRows} rows are waiting already; try again later`)
+      throw new Overloaded(`${this.queuedRows} rows are already waiting; try again later`)
   }
 
   /** A thread writes JSON that would block other answers on this thread. */

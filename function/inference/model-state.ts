@@ -9,7 +9,7 @@ const REASONS = {
   retired: 'the process is ending',
 }
 
-/** Whether the model takes requests, and the callers that wait for it to load. */
+/** Whether the model accepts requests, and the callers that wait for it to load. */
 export class ModelState {
   private state: keyof typeof REASONS = 'loading'
   private readonly settled = Promise.withResolvers<void>()
@@ -57,7 +57,7 @@ export class ModelState {
   async untilLoaded({ trace, deadline }: Caller): Promise<void> {
     if (this.callers >= this.maxWaiting)
       throw new Overloaded(
-        `${this.callers} requests are waiting for the model to load already; try again later`,
+        `${this.callers} requests are already waiting for the model to load; try again later`,
       )
     this.callers++
     trace?.enter('load')

@@ -225,7 +225,7 @@ async function decide(deciding: Deciding): Promise<void> {
     // A process that is ending logs nothing more about its model.
     if (!state.retired) logBatching(loaded.batching, describeBatching(loaded.batching), log)
   } catch (error) {
-    log.error({ err: error }, 'it could not be decided whether requests may share runs')
+    log.error({ err: error }, 'batchability check failed')
   }
 }
 
@@ -249,7 +249,7 @@ class StuckRun {
   readonly found = (shapes: string): void => {
     const lasts = `a run lasts longer than ${this.limitMs / 1_000} s (RUN_TIMEOUT_MS)`
     this.log.error({ inputs: shapes }, `${lasts}; its inputs: ${shapes}`)
-    this.reason = `${lasts}, and a thread within a run cannot be ended: the process replaces itself`
+    this.reason = `${lasts}; a thread cannot be stopped during a run, so the process replaces itself`
     this.first.resolve(this.reason)
   }
 }
@@ -278,10 +278,7 @@ const TOLD_EACH_S = 60
 /** Logs progress if loading or warming up takes long, because nothing else would show it. */
 export function tellProgress(log: Log): { stop(): void } {
   const tell = (seconds: number) =>
-    log.info(
-      { seconds },
-      `the model has been loading and warming up for ${seconds} s; requests wait`,
-    )
+    log.info({ seconds }, `model still loading after ${seconds} s; requests wait`)
   let seconds = FIRST_TOLD_S
   let timer = setTimeout(() => {
     tell(seconds)
@@ -303,19 +300,15 @@ function logCheck(check: GraphCheck, { execution }: Config, log: Log): void {
   if (byValues === undefined) return
   if (execution === 'inline')
     log.warn(
-      `values of a request decide how long its run takes, and EXECUTION=inline runs it on the main thread, where only SIGKILL ends it: ${byValues}`,
+      `run time depends on input values, and EXECUTION=inline runs the model on the main thread, where only SIGKILL ends a run: ${byValues}`,
     )
-  else
-    log.info(
-      `the model runs in worker threads: values of a request decide how long its run takes: ${byValues}`,
-    )
-  if (sizesByValues !== undefined)
-    log.info(`values of a request decide how much memory its run takes: ${sizesByValues}`)
+  else log.info(`the model runs in worker threads: run time depends on input values: ${byValues}`)
+  if (sizesByValues !== undefined) log.info(`run memory depends on input values: ${sizesByValues}`)
 }
 
 function logLeftOut({ leftOut }: Executor, log: Log): void {
   for (const { name, why } of leftOut)
-    log.warn(`output "${name}" is no tensor and is left out: ${why}`)
+    log.warn(`output "${name}" is not a tensor and is left out: ${why}`)
 }
 
 /** model.json's description of the inputs. @throws {Error} of one line if it does not fit */
@@ -344,9 +337,9 @@ async function warmUp(
     await executor.warmUp(example)
   } catch (error) {
     if (sample !== undefined)
-      throw new Error(`the model fails on model.json's sample: ${(error as Error).message}`)
+      throw new Error(`the model failed on the sample in model.json: ${(error as Error).message}`)
     log.warn(
-      `the warm-up with made-up inputs failed; give model.json a sample: ${(error as Error).message}`,
+      `warm-up with generated inputs failed; add a sample to model.json: ${(error as Error).message}`,
     )
   }
 }

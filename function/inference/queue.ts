@@ -79,7 +79,7 @@ export class Queue {
     this.earliest = 0
     this.watchDeadlines()
     throw new Overloaded(
-      `${this.rowCount} rows of ${this.byteCount} bytes are waiting already, and at most ${maxQueueRows} of ${maxBodyBytes} may; try again later`,
+      `${this.rowCount} rows of ${this.byteCount} bytes are already waiting; the limits are ${maxQueueRows} rows (MAX_QUEUE_ROWS) and ${maxBodyBytes} bytes (MAX_BODY_BYTES); try again later`,
     )
   }
 

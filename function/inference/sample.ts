@@ -50,7 +50,7 @@ function readShaped(
   if ((fill === undefined) === (file === undefined))
     throw wrong('has a shape; it must also have either fill, the value of all elements, or file')
   if (file === undefined) return { shape, fill }
-  if (typeof file !== 'string') throw wrong('has a file that is no text; it must be a path')
+  if (typeof file !== 'string') throw wrong('has a file that is not a string; it must be a path')
   try {
     return { shape, bytes: readFileSync(join(dirname(path), file)) }
   } catch (error) {

@@ -77,7 +77,7 @@ interface Loaded {
   readonly why: string
 }
 
-const CONVERT = 'convert a scikit-learn model with zipmap=False to have it'
+const CONVERT = 'to serve it, convert a scikit-learn model with zipmap=False'
 const NO_ZIP_MAPS: ReadonlyMap<string, ZipMap> = new Map()
 
 /** If an output is not a tensor, loads the model again without its ZipMaps. */
@@ -129,7 +129,7 @@ async function readSignature(
   const notTensor = inputMetadata.find(({ isTensor }) => !isTensor)
   if (notTensor !== undefined) {
     throw new Error(
-      `the model cannot be served: its input "${notTensor.name}" is no tensor, and requests carry only tensors`,
+      `the model cannot be served: its input "${notTensor.name}" is not a tensor; requests can carry only tensors`,
     )
   }
   const outputs = outputMetadata.filter(({ isTensor }) => isTensor)
@@ -175,7 +175,7 @@ function readTensorMetadata(
   const datatype = datatypeOfOnnx(type)
   if (datatype === undefined) {
     throw new Error(
-      `the model cannot be served: the datatype of "${name}" is ${elementName(type)}, and requests carry only ${Object.keys(DATATYPES).join(', ')}`,
+      `the model cannot be served: the datatype of "${name}" is ${elementName(type)} but must be one of ${Object.keys(DATATYPES).join(', ')}`,
     )
   }
   const anyRank = shapeless && shape.length === 0

@@ -124,7 +124,7 @@ const sizesOf = ({ operator, domain }: Node): readonly number[] => {
   return operator.startsWith('Reduce') ? [1] : []
 }
 
-const ITERATIONS = 'its steps are not known from the shapes of its inputs'
+const ITERATIONS = 'the number of its steps does not follow from the shapes of its inputs'
 const COUNTED = 'how much it returns depends on values of its inputs'
 
 /** Operators that always depend on values, and the part that does. */
@@ -213,7 +213,7 @@ class Walk {
   async #inside(node: Node, nodes: readonly Node[], place: Place): Promise<void> {
     this.#nodes += nodes.length
     if (place.depth > DEEPEST || this.#nodes > MOST_NODES)
-      this.#found(node, 'its graphs hold each other too often to be looked at')
+      this.#found(node, 'its graphs are nested too deeply to check')
     else await this.#walk(nodes, place)
   }
 
@@ -252,7 +252,7 @@ class Walk {
     const isLoop = node.operator === 'Loop'
     const count = isLoop ? node.inputs.slice(0, 2).find(name => fromValues.has(name)) : undefined
     if (count !== undefined)
-      this.#found(node, `its input "${count}" says how often it is repeated, ${COMES}`)
+      this.#found(node, `its input "${count}" sets how often it repeats, ${COMES}`)
     const [inputs, outputs] = [namesOf(body.inputs), namesOf(body.outputs)]
     const scanned = node.attributes.get('num_scan_inputs')?.number ?? 0
     // A Loop's body takes the step number, and returns only whether to continue.
@@ -296,9 +296,9 @@ function whySize(node: Node, fromValues: ReadonlySet<string>): string | undefine
   const { operator, inputs } = node
   if (BOUNDED.includes(operator)) return undefined
   if (Object.hasOwn(BY_VALUES, operator)) return BY_VALUES[operator]
-  if (!isKnown(node)) return 'its work is not known to follow from the shapes of its inputs'
+  if (!isKnown(node)) return 'its work may not follow from the shapes of its inputs'
   const size = sizesOf(node).find(i => fromValues.has(inputs[i] ?? ''))
-  return size === undefined ? undefined : `its input "${inputs[size]}" says a size, ${COMES}`
+  return size === undefined ? undefined : `its input "${inputs[size]}" sets a size, ${COMES}`
 }
 
 const namesOf = (values: Graph['inputs']) => values.map(({ name }) => name)

@@ -184,7 +184,7 @@ export class WorkerPool implements Executor {
       for (const { calls } of this.workers)
         if (calls !== undefined && calls.count < (least?.count ?? Infinity)) least = calls
       if (least !== undefined) return least
-      await within(this.started.promise, deadline, 'a thread was there')
+      await within(this.started.promise, deadline, 'a thread was free')
     }
   }
 

@@ -49,7 +49,8 @@ export type CallsTold = { readonly calls: CallAnswers } | { readonly closed: tru
  * A separate thread for one session, because ONNX Runtime's run() blocks the thread that calls it.
  */
 
-if (parentPort === null) throw new Error('worker.ts is started as a thread, by worker-thread.ts')
+if (parentPort === null)
+  throw new Error('worker.ts must be started as a thread, by worker-thread.ts')
 await serve(ownPort(parentPort), workerData as WorkerStart)
 
 type Port = Pick<MessagePort, 'on' | 'postMessage'>

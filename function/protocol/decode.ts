@@ -478,7 +478,7 @@ function readOutputs(
       )
     }
     if (seen.has(metadata.name))
-      throw new BadRequest(`output ${show(metadata.name)} is asked for twice`)
+      throw new BadRequest(`output ${show(metadata.name)} is requested twice`)
     seen.add(metadata.name)
     return readOutput(output, metadata, form)
   })
@@ -494,7 +494,7 @@ function readOutput(
   const classes = classesParameter(parameters, where)
   if (classes !== undefined && !isComparable(metadata.datatype))
     throw new BadRequest(
-      `${where}.classification: ${metadata.datatype} has no highest values; ask for it of an output of numbers`,
+      `${where}.classification: ${metadata.datatype} cannot be ranked; request it for an output of numbers`,
     )
   return requested(metadata, {
     binary: booleanParameter(parameters, 'binary_data', where) ?? form.binary,
@@ -524,7 +524,7 @@ function requested(
 ): RequestedOutput {
   if (!binary && !hasJson(datatype)) {
     throw new BadRequest(
-      `output ${show(name)}: ${datatype} has no JSON form; ask for it with parameters {"binary_data": true}`,
+      `output ${show(name)}: ${datatype} has no JSON form; request it with parameters {"binary_data": true}`,
     )
   }
   return classes !== undefined && isComparable(datatype)

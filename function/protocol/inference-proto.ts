@@ -5,12 +5,12 @@ import { parseProto } from './protobuf-schema.ts'
  * but without the parts for several models. `npm run docs:write` makes docs/inference.proto of it.
  */
 export const INFERENCE_PROTO = `// The gRPC service of onnx-function: the Open Inference Protocol, with those of Triton's
-// additions that mean something for one model. Numbers and names are those of the published
+// additions that apply to one model. Numbers and names are those of the published
 // files, so that clients made from any of them work:
 //   OIP     kserve/open-inference-protocol, specification/protocol/open_inference_grpc.proto
 //   Triton  triton-inference-server/common, protobuf/grpc_service.proto and model_config.proto
 //   KServe  kserve/kserve, python/kserve/kserve/protocol/grpc/grpc_predict_v2.proto
-// What no comment names is the same in all three.
+// Anything without a comment is the same in all three.
 syntax = "proto3";
 
 package inference;
@@ -231,7 +231,7 @@ message RepositoryIndexResponse {
   repeated ModelIndex models = 1;
 }
 
-// What follows is of Triton's model_config.proto: the part that means something here.
+// The rest is the part of Triton's model_config.proto that applies here.
 enum DataType {
   TYPE_INVALID = 0;
   TYPE_BOOL = 1;

@@ -221,7 +221,7 @@ export class PieceReader implements DataReader {
   /** @param at the expected position of the array's closing bracket */
   private checkEnd({ begin, depth, expected, length }: OpenArray, at: number): void {
     const { bytes, end } = this.json
-    if (bytes[at] !== CLOSE_ARRAY) throw this.notJson(`neither a comma nor ] is at byte ${at}`)
+    if (bytes[at] !== CLOSE_ARRAY) throw this.notJson(`expected a comma or ] at byte ${at}`)
     if (length !== expected) throw this.wrongLength(begin, depth)
     if (depth === 0 && at + 1 !== end) throw this.notJson(`the array ends at byte ${at}`)
   }
@@ -348,5 +348,5 @@ export const wrongElement = (name: string, at: number, shown: string, datatype: 
 
 const ragged = (name: string, shape: readonly number[], depth: number, shown: string) =>
   new BadRequest(
-    `input ${show(name)}: data is nested, but not as shape [${shape}] says: at depth ${depth + 1} it has ${shown}, not an array of ${shape[depth]}`,
+    `input ${show(name)}: data is nested, but does not match shape [${shape}]: at depth ${depth + 1} it has ${shown}, not an array of ${shape[depth]}`,
   )

@@ -214,7 +214,7 @@ export function* findElements(bytes: Uint8Array, where: string): Generator<Place
     yield { start, end }
     at = skipSpace(bytes, end)
     if (bytes[at] === CLOSE_ARRAY) break
-    if (bytes[at] !== COMMA) throw notArray(where, `neither a comma nor ] is at byte ${at}`)
+    if (bytes[at] !== COMMA) throw notArray(where, `expected a comma or ] at byte ${at}`)
     at = skipSpace(bytes, at + 1)
   }
   const behind = skipSpace(bytes, at + 1)

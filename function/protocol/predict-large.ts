@@ -103,7 +103,8 @@ function readPredict(body: Uint8Array, signature: Signature, pieceBytes: number)
   const isByRows = instancesOf(value) !== undefined
   const place = members.find(({ name }) => name === (isByRows ? 'instances' : 'inputs'))
   // The key contains escapes, so its value was parsed with the rest.
-  if (place === undefined) throw new BadRequest(`${BODY} names instances or inputs with escapes`)
+  if (place === undefined)
+    throw new BadRequest(`${BODY} has escapes in the key instances or inputs; write it without`)
   const within = bytes.subarray(place.start, place.end)
   return isByRows ? readRows(within, signature, pieceBytes) : readColumns(within, signature)
 }

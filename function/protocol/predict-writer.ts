@@ -77,7 +77,7 @@ export class PredictWriter implements Encoder<EncodedResponse> {
 
   private notRows({ name, shape }: Pick<Tensor, 'name' | 'shape'>): BadRequest {
     return new BadRequest(
-      `output ${show(name)} has the shape [${shape}], not one row for each of the ${this.instances} instances; ask by "inputs", for "outputs"`,
+      `output ${show(name)} has the shape [${shape}], not one row for each of the ${this.instances} instances; send "inputs" to get "outputs"`,
     )
   }
 
@@ -118,7 +118,7 @@ export class PredictWriter implements Encoder<EncodedResponse> {
     const [most, variable] =
       maxBytes < maxJsonBytes ? [maxBytes, 'MAX_BODY_BYTES'] : [maxJsonBytes, 'MAX_JSON_BYTES']
     throw new TooLarge(
-      `the answer as JSON is larger than the ${most} bytes allowed (${variable}); send fewer rows, or ask by V2 for binary tensor data`,
+      `the answer as JSON is larger than the ${most} bytes allowed (${variable}); send fewer rows, or use V2 with binary tensor data`,
     )
   }
 }

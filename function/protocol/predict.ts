@@ -72,7 +72,7 @@ export function checkSayable({ inputs, outputs }: Signature): void {
   const unsayable = [...inputs, ...outputs].find(({ datatype }) => !hasJson(datatype))
   if (unsayable === undefined) return
   throw new BadRequest(
-    `${show(unsayable.name)} is ${unsayable.datatype}, which JSON cannot say; ask by V2, with binary tensor data`,
+    `${show(unsayable.name)} is ${unsayable.datatype}, which JSON cannot represent; use V2 with binary tensor data`,
   )
 }
 

@@ -48,7 +48,7 @@ export class Cursor {
     if (this.#at >= this.#end) return false
     this.#readTag()
     if (this.wire === END_GROUP)
-      throw malformed(`a group ends at byte ${this.#at} that has no begin`)
+      throw malformed(`a group ends at byte ${this.#at} that has no start`)
     if (this.wire === GROUP) this.#skipGroup()
     else this.#skipValue()
     return true
@@ -81,7 +81,7 @@ export class Cursor {
     this.end = this.#at
     if (this.#at > this.#end)
       throw malformed(
-        `field ${this.number} ends at byte ${this.#at}, but what it is in at ${this.#end}`,
+        `field ${this.number} ends at byte ${this.#at}, beyond the end of its message at ${this.#end}`,
       )
   }
 
@@ -92,7 +92,7 @@ export class Cursor {
     for (let fields = 0; open.length > 0; fields++) {
       if (fields > MOST_FIELDS_OF_GROUP) throw malformed(`the group ${number} has too many fields`)
       if (this.#at >= this.#end) throw malformed(`the group ${number} has no end`)
-      if (open.length > MOST_NESTED_GROUPS) throw malformed('its groups are nested too deep')
+      if (open.length > MOST_NESTED_GROUPS) throw malformed('its groups are nested too deeply')
       this.#readTag()
       if (this.wire === GROUP) open.push(this.number)
       else if (this.wire !== END_GROUP) this.#skipValue()

@@ -74,7 +74,7 @@ class Decoder {
     const value = this.#value(field, start, end)
     if (!repeated) {
       if (type instanceof MessageType && Object.hasOwn(message, name))
-        throw malformed(`${name} is there twice`)
+        throw malformed(`${name} appears twice`)
       message[name] = value
       if (field.oneof !== undefined) message[field.oneof] = value
     } else if (type instanceof MessageType && type.isMapEntry) {

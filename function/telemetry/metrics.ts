@@ -199,7 +199,7 @@ export const METRICS = {
 export const DEAD_LETTER_METRICS = {
   dead_letters_total: {
     type: 'counter',
-    help: 'Events that a Broker gave up and sent to this sink.',
+    help: 'Events that a Broker gave up on and sent to this sink.',
     labels: { reason: DEAD_LETTER_REASONS },
   },
 } as const satisfies Readonly<Record<string, Declaration>>

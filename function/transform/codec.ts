@@ -257,7 +257,7 @@ function inJson(signature: Signature): readonly RequestedOutput[] {
   const odd = signature.outputs.find(({ datatype }) => !hasJson(datatype))
   if (odd !== undefined)
     throw new Error(
-      `output ${show(odd.name)} is ${odd.datatype}, which JSON cannot say; write a postprocess`,
+      `output ${show(odd.name)} is ${odd.datatype}, which JSON cannot represent; write a postprocess`,
     )
   return outputsOf(signature, false, ALL_IN_JSON)
 }

@@ -82,6 +82,6 @@ export function oneLine(value: unknown): string {
     const text = value instanceof Error ? value.message : value
     return String(text).slice(0, MOST_READ).replaceAll(/\s+/g, ' ').slice(0, MOST_SHOWN)
   } catch {
-    return 'a value that is no text'
+    return 'a value that is not text'
   }
 }

@@ -29,6 +29,8 @@ function plain(schema: JsonSchema, name: string): JsonSchema {
   try {
     return JSON.parse(JSON.stringify(schema))
   } catch (error) {
-    throw new Error(`the schema "${name}" is no JSON: ${(error as Error).message.split('\n')[0]}`)
+    throw new Error(
+      `the schema "${name}" is not valid JSON: ${(error as Error).message.split('\n')[0]}`,
+    )
   }
 }

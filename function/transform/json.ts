@@ -29,7 +29,7 @@ function write(given: unknown, depth: number): string | undefined {
 }
 
 function writeNumber(value: number): string {
-  if (!Number.isFinite(value)) throw new Error(`it returned ${value}, which JSON cannot say`)
+  if (!Number.isFinite(value)) throw new Error(`it returned ${value}, which JSON cannot represent`)
   return Object.is(value, -0) ? '-0' : String(value)
 }
 
@@ -62,6 +62,6 @@ function writeElements(elements: Uint8Array | Float32Array): string {
   if (!(elements instanceof Float32Array || elements instanceof Float64Array))
     return Array.from(elements as ArrayLike<number>, String).join()
   const odd = (elements as Float32Array).findIndex(element => !Number.isFinite(element))
-  if (odd !== -1) throw new Error(`it returned ${elements[odd]}, which JSON cannot say`)
+  if (odd !== -1) throw new Error(`it returned ${elements[odd]}, which JSON cannot represent`)
   return DATATYPES.FP64.toJson?.(elements as never) as string
 }

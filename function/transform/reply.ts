@@ -25,12 +25,13 @@ export function contentOf(
   if (answer !== undefined) {
     const { body, contentType } = answer
     if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(contentType))
-      throw new Error('it returned a contentType that is no media type in ASCII')
+      throw new Error('it returned a contentType that is not an ASCII media type')
     if (Buffer.byteLength(body) > maxBytes) throw answerTooLarge(maxBytes)
     return { body: typeof body === 'string' ? body : new Uint8Array(body), contentType }
   }
   const json = toJson(value)
-  if (json === undefined) throw new Error(`it returned a ${typeof value}, which JSON cannot say`)
+  if (json === undefined)
+    throw new Error(`it returned a ${typeof value}, which JSON cannot represent`)
   if (json.length > maxJsonBytes)
     throw new TooLarge(
       `the answer as JSON is larger than the ${maxJsonBytes} bytes allowed (MAX_JSON_BYTES); ask for less`,
@@ -61,7 +62,7 @@ const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 const FORMS: Readonly<Record<string, { readonly pattern: RegExp; readonly is: string }>> = {
   time: {
     pattern: /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/,
-    is: 'a time of RFC 3339',
+    is: 'an RFC 3339 time',
   },
   dataschema: { pattern: /^[a-z][a-z\d+.-]*:\S+$/i, is: 'an absolute URI' },
 }
@@ -77,16 +78,14 @@ export function eventOf(reply: EventReply | undefined): Reply['event'] {
   const names = Object.keys(attributes)
   if (type === undefined && names.length === 0) return undefined
   if (type !== undefined && !isAttribute(type))
-    throw new Error('reply.type must be text that is not empty, without control characters')
+    throw new Error('reply.type must be non-empty text without control characters')
   for (const name of names) {
     if (FIXED.includes(name) || !/^[a-z0-9]+$/.test(name))
       throw new Error(
-        `reply.attributes has ${JSON.stringify(name)}; names are of lower-case letters and digits, and not ${FIXED.join(', ')}`,
+        `reply.attributes has ${JSON.stringify(name)}; names use lower-case letters and digits, and must not be ${FIXED.join(', ')}`,
       )
     if (!isAttribute(attributes[name]))
-      throw new Error(
-        `reply.attributes.${name} must be text that is not empty, without control characters`,
-      )
+      throw new Error(`reply.attributes.${name} must be non-empty text without control characters`)
     const form = Object.hasOwn(FORMS, name) ? FORMS[name] : undefined
     if (form !== undefined && !form.pattern.test(attributes[name] as string))
       throw new Error(`reply.attributes.${name} must be ${form.is}`)

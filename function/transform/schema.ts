@@ -108,7 +108,7 @@ export async function compileSchema(schema: JsonSchema, name: string, code: Code
   }
 }
 
-const ENDLESS = 'a $ref leads back to itself without end'
+const ENDLESS = 'a $ref refers to itself'
 const DRAFT = 'https://json-schema.org/draft/2020-12/schema'
 
 function refuseOtherDrafts(schema: unknown): void {

@@ -44,7 +44,7 @@ function checkBytes(tensors: readonly Tensor[], maxBytes: number): void {
     bytes += ArrayBuffer.isView(data) ? data.byteLength : data.length * TEXT_BYTES
   if (bytes <= maxBytes) return
   throw new TooLarge(
-    `the request becomes tensors of ${bytes} bytes, and ${maxBytes} are allowed (MAX_BODY_BYTES)`,
+    `the request's tensors take ${bytes} bytes; at most ${maxBytes} are allowed (MAX_BODY_BYTES)`,
   )
 }
 

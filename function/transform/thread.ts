@@ -49,6 +49,6 @@ function logStray(log: Log): void {
   isLogging = true
   const tell = (what: string) => (thrown: unknown) =>
     logThrown(log, 'error', { thrown, fields: {}, text: `${what}: ${oneLine(thrown)}` })
-  process.on('unhandledRejection', tell('a promise of the transform was rejected, unawaited'))
-  process.on('uncaughtException', tell('the transform threw an error outside of a call'))
+  process.on('unhandledRejection', tell('unhandled promise rejection in the transform'))
+  process.on('uncaughtException', tell('uncaught error in the transform outside a call'))
 }

@@ -126,7 +126,7 @@ async function serve(folder: ModelFolder, ortThreads: number): Promise<Served> {
   const outputs = await tryOutputs(session, example)
   const { fails } = outputs
   if (fails !== undefined && folder.sample !== undefined)
-    throw new Error(`the model fails on model.json's sample: ${fails}`)
+    throw new Error(`the model failed on the sample in model.json: ${fails}`)
   const names = session.signature.outputs.map(({ name }) => name)
   const wanted = names.filter(name => outputs.lost.every(lost => lost.name !== name))
   const slow =

@@ -154,13 +154,13 @@ function servedProblems(
   for (const { name, datatype } of signature.outputs.filter(isNotJson))
     found.push(
       warning(
-        `output "${name}" is ${datatype}, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph`,
+        `output "${name}" is ${datatype}, which JSON cannot represent: ask for it as binary tensor data, or cast it to FP32 in the graph`,
       ),
     )
   for (const { name, datatype } of signature.inputs.filter(isNotJson))
     found.push(
       warning(
-        `input "${name}" is ${datatype}, which JSON cannot say: send it as binary tensor data, or cast it to FP32 in the graph`,
+        `input "${name}" is ${datatype}, which JSON cannot represent: send it as binary tensor data, or cast it to FP32 in the graph`,
       ),
     )
   for (const { name, shape } of signature.inputs)

@@ -124,7 +124,7 @@ describe('the judge refuses', () => {
 describe('a request refused because of other requests’ bodies', () => {
   const crowded = answer(
     503,
-    { error: 'other requests’ bodies fill the memory for them; try again later' },
+    { error: 'other requests’ bodies use all the memory allowed; try again later' },
     { 'retry-after': '1' },
   )
   /** The judge's complaint when these answers follow one another, of which the last remains. */

@@ -312,7 +312,7 @@ suite('memory', () => {
     const refused = await Promise.race(calls.map(({ answered }) => answered))
     assert.deepEqual(
       [refused.status, refused.message],
-      [14, 'other requests’ bodies fill the memory for them; try again later'],
+      [14, 'other requests’ bodies use all the memory allowed; try again later'],
     )
     assert.equal(refused.trailers['grpc-retry-pushback-ms'], '1000')
     for (const { stream } of calls) stream.close(constants.NGHTTP2_CANCEL)
@@ -355,7 +355,7 @@ suite('authentication', () => {
       assert.equal((await client.call(method, asked, allowed)).status, 0, method)
     }
     const wrong = await client.call('ModelInfer', request(), { authorization: 'Bearer x' })
-    assert.deepEqual([wrong.status, wrong.message], [16, 'the bearer token is not known here'])
+    assert.deepEqual([wrong.status, wrong.message], [16, 'the bearer token is not a known secret'])
     assert.match(String(wrong.trailers['www-authenticate']), /^Bearer /)
   })
 })

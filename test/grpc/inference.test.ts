@@ -225,7 +225,7 @@ suite('inference.GRPCInferenceService', () => {
       'an output twice',
       raw({ outputs: [{ name: 'predicted_class' }, { name: 'predicted_class' }] }),
       3,
-      'output "predicted_class" is asked for twice',
+      'output "predicted_class" is requested twice',
     ],
     [
       'an invalid timeout',

@@ -109,7 +109,7 @@ test('an unknown name is NOT_FOUND, in the stream', async () => {
       [5, 'file x.proto is unknown'],
       [5, 'symbol x.Y is unknown'],
       [5, 'this server has no extensions'],
-      [12, 'this request of reflection is not known'],
+      [12, 'this reflection request is unknown'],
     ],
   )
   const [extensions] = await reflect([{ all_extension_numbers_of_type: 'x.Y' }])

@@ -54,7 +54,7 @@ describe('features of model.json', () => {
       'of an input that the model lacks',
       { z: ['a'] },
       [input('x', [-1, 1]), input('y', [-1, 1])],
-      '"z" is no input of the model; its inputs are "x", "y"',
+      '"z" is not an input of the model; its inputs are "x", "y"',
     ],
     [
       'in an array where there are two inputs',

@@ -36,7 +36,7 @@ suite('a file that is no ONNX model is called what it is:', () => {
     ['a compressed file', '\x1f\x8b', /compressed by gzip/],
     ['a web page', '<!DOCTYPE html>', /a web page, not the model/],
     ['an empty file', '', /is empty$/],
-    ['text', 'a model, honestly', /is no ONNX model, or it is cut off$/],
+    ['text', 'a model, honestly', /is not an ONNX model, or is cut off$/],
   ] as const)
     test(what, () => assert.rejects(openSession(put('model.onnx', bytes), 1), says))
 })

@@ -77,7 +77,7 @@ suite('the dead letter sink', () => {
 
   test('says of a dead letter what was lost, where, and why', async () => {
     const answer = await post(
-      lostBy(400, '{"error":"the event has no data; it must be an inference request"}'),
+      lostBy(400, '{"error":"the event has no data; send an inference request as its data"}'),
       '{"inputs":[]}',
     )
     assert.deepEqual([answer.status, await answer.text()], [204, ''])
@@ -95,7 +95,7 @@ suite('the dead letter sink', () => {
         },
         destination: 'http://iris-classifier.iris.svc.cluster.local',
         status: 400,
-        why: 'the event has no data; it must be an inference request',
+        why: 'the event has no data; send an inference request as its data',
         data: '{"inputs":[]}',
         bytes: 13,
       },

@@ -437,8 +437,8 @@ test('an output without a row for each instance is asked for by columns', async 
 
 test('a model of a datatype that JSON cannot say is asked by V2', async t => {
   for (const [model, says] of [
-    ['identity-fp16', /is FP16, which JSON cannot say; ask by V2/],
-    ['fp16-out', /is FP16, which JSON cannot say; ask by V2/],
+    ['identity-fp16', /is FP16, which JSON cannot represent; ask by V2/],
+    ['fp16-out', /is FP16, which JSON cannot represent; ask by V2/],
   ] as const) {
     const own = await startServer({ MODEL_DIR: testModel(model) })
     t.after(own.stop)

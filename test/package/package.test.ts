@@ -121,7 +121,7 @@ for (const npm of ['npm-10', 'npm-11'] as const) {
       ]) {
         const { code, stderr } = await command(...args)
         assert.equal(code, 2, args.join(' '))
-        assert.match(stderr, /^onnx-function: [^\n]+; --help tells more\n$/)
+        assert.match(stderr, /^onnx-function: [^\n]+; see --help\n$/)
       }
     })
 

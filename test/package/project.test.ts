@@ -118,7 +118,7 @@ describe('the project', () => {
     const program = join(project, 'node_modules/onnx-function/build/main.js')
     const { code, stderr } = await runNode(tools.node, [program, 'init', project], { cwd: folder })
     assert.equal(code, 2)
-    assert.match(stderr, /my-flowers is not empty; --help tells more\n$/)
+    assert.match(stderr, /my-flowers is not empty; see --help\n$/)
   })
 
   for (const builder of ['pack', 's2i'])
@@ -167,7 +167,10 @@ export default { postprocess: () => [double(21), typeof InferenceSession.create]
     writeFileSync(inProject('own.mjs'), source)
     const { code, stdout, stderr } = await build('own.mjs', '--out', 'own.js')
     assert.deepEqual([code, stderr], [0, ''])
-    assert.match(stdout, /^own\.js: [\d.]+ kB; kept in node_modules: onnxruntime-node\n$/)
+    assert.match(
+      stdout,
+      /^own\.js: [\d.]+ kB; not bundled, needed in node_modules: onnxruntime-node\n$/,
+    )
     rmSync(inProject('node_modules/pure'), { recursive: true })
     const script = "import('./own.js').then(own => console.log(own.default.postprocess().join()))"
     const ran = await runNode(tools.node, ['--eval', script], { cwd: project })
@@ -181,10 +184,7 @@ export default { postprocess: () => [double(21), typeof InferenceSession.create]
     const { code, stderr } = await runNode(tools.node, [program, 'build', bare], { cwd: bare })
     assert.deepEqual(
       [code, stderr],
-      [
-        1,
-        'onnx-function: esbuild is needed, which this project has not: npm i --save-dev esbuild\n',
-      ],
+      [1, 'onnx-function: esbuild is not installed: npm i --save-dev esbuild\n'],
     )
   })
 

@@ -239,7 +239,10 @@ describe('a start that cannot work says why in one line and exits 1:', { concurr
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     const { port } = other.address() as AddressInfo
-    await assertHopeless({ PORT: `${port}` }, /cannot listen on 127\.0\.0\.1:\d+: it is taken/)
+    await assertHopeless(
+      { PORT: `${port}` },
+      /cannot listen on 127\.0\.0\.1:\d+: it is already in use/,
+    )
     other.close()
   })
 })

@@ -222,11 +222,11 @@ suite('of each test model', { concurrency: 2 }, () => {
       'error: output "text" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8',
     ],
     'fp16-out': [
-      'warning: output "half" is FP16, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph',
+      'warning: output "half" is FP16, which JSON cannot represent: ask for it as binary tensor data, or cast it to FP32 in the graph',
     ],
     'identity-fp16': [
-      'warning: output "y" is FP16, which JSON cannot say: ask for it as binary tensor data, or cast it to FP32 in the graph',
-      'warning: input "x" is FP16, which JSON cannot say: send it as binary tensor data, or cast it to FP32 in the graph',
+      'warning: output "y" is FP16, which JSON cannot represent: ask for it as binary tensor data, or cast it to FP32 in the graph',
+      'warning: input "x" is FP16, which JSON cannot represent: send it as binary tensor data, or cast it to FP32 in the graph',
     ],
     'zeros-fail': [
       "warning: made-up inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Give model.json a sample",
@@ -522,7 +522,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
     ])
     writeFileSync(join(folder, 'weights.bin'), 'short')
     assert.deepEqual(wrong(await check(folder)), [
-      'error: external data "weights.bin" has 5 bytes, and the model reads 32. Copy it again; it is cut off, or of another export',
+      'error: external data "weights.bin" has 5 bytes, and the model reads 32. Copy it again; it is cut off, or from another export',
     ])
     writeFileSync(join(folder, 'weights.bin'), 'version https://git-lfs.github.com/spec/v1\n')
     assert.deepEqual(wrong(await check(folder)), [

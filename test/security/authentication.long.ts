@@ -157,7 +157,7 @@ suite('with a secret', () => {
     ]) {
       const bytes = `GET /v2 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${first}\r\nauthorization: Bearer ${second}\r\n\r\n`
       const { status, json } = await exchange(server.port, bytes)
-      assert.deepEqual([status, json.error], [400, 'there is more than one Authorization header'])
+      assert.deepEqual([status, json.error], [400, 'more than one Authorization header; send one'])
     }
   })
 
@@ -356,7 +356,7 @@ suite('a watched file', () => {
     return { path, happened, next }
   }
 
-  test('that is empty or gone at two looks is lost, and counts again once it holds something', async t => {
+  test('that is empty or missing at two looks is lost, and counts again once it holds something', async t => {
     const { path, happened, next } = await watched(t, 'lost')
     const gone = next()
     rmSync(path)
@@ -820,7 +820,7 @@ suite('the keys of tokens', () => {
     issuer.give(200, keySet(unknown))
     t.mock.timers.tick(30_000)
     assert.equal(await codeOf(await sign(unknown, late)), undefined)
-    assert.deepEqual(lines.slice(1), ['the keys of AUTH_JWKS are available again'])
+    assert.deepEqual(lines.slice(1), ['AUTH_JWKS keys available again'])
   })
 
   test('from a URL where nobody listens let nobody in by a token', async () => {
@@ -853,7 +853,7 @@ suite('a start', () => {
         [
           `the secret ${secret}`,
           () => ({ AUTH_SECRET: secret }),
-          /^AUTH_SECRET is not shown here; it must be at least 16/,
+          /^AUTH_SECRET is not valid (its value is hidden); it must be at least 16/,
         ] as const,
     ),
     [
@@ -869,7 +869,7 @@ suite('a start', () => {
     [
       'a file with a short secret',
       () => ({ AUTH_SECRET_FILE: file('short', 'hunter2') }),
-      /AUTH_SECRET_FILE: secret 1 is not shown here; it must be at least 16/,
+      /AUTH_SECRET_FILE: secret 1 is not valid (its value is hidden); it must be at least 16/,
     ],
     [
       'an invalid file of keys',

@@ -94,7 +94,7 @@ suite('a process with METRICS_PORT', () => {
     const output = (await child.stdout?.setEncoding('utf8').toArray()) as string[]
     assert.match(
       JSON.parse(output.join('')).msg,
-      new RegExp(`cannot listen on 127\\.0\\.0\\.1:${server.port}: it is taken`),
+      new RegExp(`cannot listen on 127\\.0\\.0\\.1:${server.port}: it is already in use`),
     )
     await server.stop()
   })

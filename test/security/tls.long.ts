@@ -234,7 +234,7 @@ suite('a certificate that is replaced', () => {
     put('second.crt', 'first.key')
     await until('the log says so', () =>
       server.log.some(line =>
-        /TLS_CERT_FILE, TLS_KEY_FILE: the contents before stay in use/.test(line),
+        /TLS_CERT_FILE, TLS_KEY_FILE: the previous contents stay in use/.test(line),
       ),
     )
     assert.equal((await ask(port)).name, 'first')

@@ -182,7 +182,7 @@ describe('the CloudEvents JavaScript SDK', () => {
     const answer = await send('binary', 'naïve')
     assert.equal(answer.status, 400)
     assert.deepEqual(await answer.json(), {
-      error: 'the event: the header ce-subject is not UTF-8, percent-encoded',
+      error: 'the event: the header ce-subject is not percent-encoded UTF-8',
     })
   })
 

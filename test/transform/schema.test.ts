@@ -144,10 +144,10 @@ const UNUSABLE: readonly (readonly [schema: unknown, what: string])[] = [
   [{ required: 'a' }, 'required value must be ["array"]'],
   [{ minimum: '1' }, 'minimum value must be ["number"]'],
   [{ pattern: '(' }, 'Invalid regular expression: /(/u: Unterminated group'],
-  [{ $ref: '#' }, 'a $ref leads back to itself without end'],
+  [{ $ref: '#' }, 'a $ref refers to itself'],
   [
     { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } },
-    'a $ref leads back to itself without end',
+    'a $ref refers to itself',
   ],
   [{ $ref: '#/$defs/none' }, "can't resolve reference #/$defs/none from id #"],
   [

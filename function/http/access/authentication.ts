@@ -31,7 +31,7 @@ export async function createAuthentication(config: AuthConfig, log: Log): Promis
     const isEvent = request.method === 'POST' && route?.isEvent?.(request.headers) === true
     const refusal =
       verify === undefined
-        ? refuseToken('UNAUTHENTICATED', 'the bearer token is not known here')
+        ? refuseToken('UNAUTHENTICATED', 'the bearer token is not a known secret')
         : await verify(token, isEvent)
     return refusal !== undefined && secrets.lost ? SECRETS_UNAVAILABLE : refusal
   }
@@ -50,7 +50,11 @@ function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
     (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization',
   )
   if (credentials.length > 1)
-    return { code: 'BAD_HTTP', message: 'there is more than one Authorization header', headers: {} }
+    return {
+      code: 'BAD_HTTP',
+      message: 'more than one Authorization header; send one',
+      headers: {},
+    }
   const token = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(credentials[0] ?? '')?.[1]
   if (token !== undefined) return token
   const message = 'a bearer token is needed: send the header Authorization: Bearer TOKEN'
@@ -110,6 +114,6 @@ function readSecrets(text: string): string[] {
 function checkSecret(secret: string, what: string): void {
   if (/^[A-Za-z0-9\-._~+/]{16,}=*$/.test(secret)) return
   throw new Error(
-    `${what} is not shown here; it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / =`,
+    `${what} is not valid (its value is hidden); it must be at least 16 of the characters A\u2013Z a\u2013z 0\u20139 - . _ ~ + / =`,
   )
 }

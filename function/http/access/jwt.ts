@@ -28,7 +28,7 @@ export function createVerify(
 ): Verify {
   let failing = false
   const onRead = () => {
-    if (failing) log.info('the keys of AUTH_JWKS are available again')
+    if (failing) log.info('AUTH_JWKS keys available again')
     failing = false
   }
   const keyOf = jwks instanceof URL ? keysOfIssuer(jwks, onRead) : keysOfFile(jwks, onRead, log)
@@ -46,10 +46,7 @@ export function createVerify(
     // Log the outage once, not for each request. A token verified with cached keys does not end the
     // outage.
     if (!failing)
-      log.error(
-        { err: error },
-        'the keys of AUTH_JWKS are not available; tokens that need them are refused with 503',
-      )
+      log.error({ err: error }, 'AUTH_JWKS keys unavailable; tokens that need them get 503')
     failing = true
     return {
       code: 'KEYS_UNAVAILABLE',
@@ -81,10 +78,9 @@ export function createVerify(
 /** Messages for faults of the token, by the code of jose's error. */
 const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWT_EXPIRED: 'the token has expired',
-  ERR_JWS_SIGNATURE_VERIFICATION_FAILED: 'the token is not signed by its issuer',
-  ERR_JWKS_NO_MATCHING_KEY: 'the token is signed with a key that its issuer does not list',
-  ERR_JWKS_MULTIPLE_MATCHING_KEYS:
-    'the token does not name the key it is signed with (kid), and its issuer has several',
+  ERR_JWS_SIGNATURE_VERIFICATION_FAILED: "the token's signature does not match its issuer's key",
+  ERR_JWKS_NO_MATCHING_KEY: "the token's key (kid) is not among its issuer's keys",
+  ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
   // A critical header that jose does not know, or a key that does not match its algorithm.
@@ -144,13 +140,13 @@ function keysOfFile(path: string, onRead: () => void, log: Log): JWTVerifyGetKey
     try {
       keyOf = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet)
     } catch (error) {
-      throw new Error(`this is not a JSON Web Key Set: ${(error as Error).message}`)
+      throw new Error(`not a JSON Web Key Set: ${(error as Error).message}`)
     }
     onRead()
   }
   const lose = () => {
     keyOf = () => {
-      throw new Error(`AUTH_JWKS ${path} is empty or gone`)
+      throw new Error(`AUTH_JWKS ${path} is empty or missing`)
     }
   }
   watchFiles({ AUTH_JWKS: path }, use, log, lose)

@@ -47,12 +47,12 @@ export function watchFiles<Name extends string>(
     } catch (error) {
       const { message } = error as Error
       if (before === undefined) {
-        const kept = lost ? 'no contents are in use' : 'the contents before stay in use'
+        const kept = lost ? 'no contents are in use' : 'the previous contents stay in use'
         log.error(`${names}: ${kept}: ${message}`)
       } else if (lose !== undefined && !lost && isMissing(before) && isMissing(error)) {
         lost = true
         lose()
-        log.error(`${names}: the contents before are not used any more: ${message}`)
+        log.error(`${names}: the previous contents are no longer used: ${message}`)
       }
       if (!(error instanceof Unreadable)) stop()
       // A file can become readable again without any change that stat() shows.

@@ -36,7 +36,7 @@ export function eventSchemas({ request, reply, anyType }: EventData): OpenApi {
   }
   const answer = {
     ...attributes,
-    subject: { ...TEXT, description: 'The id of the event that is answered.' },
+    subject: { ...TEXT, description: 'The id of the answered event.' },
   }
   const response = anyType ? TEXT : { type: 'string', pattern: '\\.response$' }
   return {
@@ -47,10 +47,11 @@ export function eventSchemas({ request, reply, anyType }: EventData): OpenApi {
         ...attributes,
         type: {
           ...TEXT,
-          description: 'The reply\u2019s is the same, with `.response` for `.request` or after it.',
+          description:
+            'The reply\u2019s type is the same, with `.request` replaced by `.response`, or `.response` appended.',
         },
         ...(request && { data: request }),
-        data_base64: { ...BASE64, ...(request && { description: 'In place of `data`.' }) },
+        data_base64: { ...BASE64, ...(request && { description: 'Instead of `data`.' }) },
       },
       ...(request && { oneOf: [{ required: ['data'] }, { required: ['data_base64'] }] }),
     },

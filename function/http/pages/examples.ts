@@ -64,7 +64,7 @@ export const jsonLengthParameter = (examples: RequestExamples | undefined): Open
   name: 'Inference-Header-Content-Length',
   in: 'header',
   description:
-    'Where binary tensor data follows the JSON: the bytes of JSON. 0: the body is the data of the only input, and nothing else.',
+    'If binary tensor data follows the JSON: the number of bytes of JSON. 0: the body is only the data of the only input.',
   schema: { type: 'integer', minimum: 0 },
   ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
 })

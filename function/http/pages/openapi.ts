@@ -106,8 +106,8 @@ export function openApi(
 }
 
 const ABOUT =
-  'HEAD is answered as GET, OPTIONS with `Allow`; a slash at the end of a path changes nothing. Bodies may be gzip or deflate, both ways. ' +
-  'Every refusal is JSON with an `error` that says what was wrong and what would be right.'
+  'HEAD is answered like GET, OPTIONS with `Allow`. A trailing slash makes no difference. Requests and answers may use gzip or deflate. ' +
+  'Every error is JSON with an `error` that says what is wrong and what is allowed.'
 
 /** Describes each path of the table, with each of its methods. */
 function describePaths(

@@ -40,7 +40,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'GET /v2/models/{model}[/versions/{version}]/ready': ({ name }) => ({
     tags: ['Model'],
     operationId: 'modelReady',
-    summary: 'Whether the model takes requests',
+    summary: 'Whether the model accepts requests',
     responses: {
       200: answer('It does.', object({ name: { const: name }, ready: { const: true } })),
       ...errorRefs(404, 405),
@@ -63,15 +63,15 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
     responses: { 200: STATISTICS, ...errorRefs(404, 405) },
   }),
   'GET /v2/models/stats': () =>
-    get('Model', 'statistics', 'The statistics of all models: there is one', { 200: STATISTICS }),
+    get('Model', 'statistics', 'The statistics of all models (there is one)', { 200: STATISTICS }),
   'GET /v2/models': ({ name }) =>
-    get('Model', 'models', 'The models that are served', {
+    get('Model', 'models', 'The served models', {
       200: answer('One.', object({ models: { type: 'array', items: { const: name } } })),
     }),
   'POST /v2/repository/index': ({ name }) => ({
     tags: ['Model'],
     operationId: 'repositoryIndex',
-    summary: 'The models that are served, and whether each is ready',
+    summary: 'The served models, and whether each is ready',
     requestBody: {
       content: {
         'application/json': {
@@ -88,16 +88,19 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       },
     },
     responses: {
-      200: answer('One, or none.', { type: 'array', items: repositoryEntry(name) }),
+      200: answer('At most one model.', { type: 'array', items: repositoryEntry(name) }),
       ...errorRefs(400, 405, 413),
     },
   }),
   'GET /v2/health/live': () => liveness('live', 'Whether the process answers'),
-  'GET /v2/health/ready': () => readiness('ready', 'Whether the model takes requests'),
+  'GET /v2/health/ready': () => readiness('ready', 'Whether the model accepts requests'),
   'GET /health/liveness': () =>
     liveness('liveness', 'Whether the process answers, for the probes of Knative Functions'),
   'GET /health/readiness': () =>
-    readiness('readiness', 'Whether the model takes requests, for the probes of Knative Functions'),
+    readiness(
+      'readiness',
+      'Whether the model accepts requests, for the probes of Knative Functions',
+    ),
   'GET /health': () =>
     get('Health', 'health', 'Whether the model is loaded', {
       200: answer(
@@ -106,13 +109,13 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       ),
     }),
   'GET /ready': () =>
-    get('Health', 'readyStatus', 'Whether the model takes requests, in one word', {
+    get('Health', 'readyStatus', 'Whether the model accepts requests, in one word', {
       200: answer('It does.', object({ status: { const: 'ready' } })),
       503: notReady({ status: { const: 'not ready' } }),
     }),
   'GET /v2': () =>
     get('Server', 'serverMetadata', 'Metadata of this server', {
-      200: answer('Name, version, and the extensions that work.', schemaRef('ServerMetadata')),
+      200: answer('Name, version and supported extensions.', schemaRef('ServerMetadata')),
     }),
   'GET /metrics': () =>
     get('Server', 'metrics', 'Metrics for Prometheus', {
@@ -127,7 +130,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       ...errorRefs(503, 504),
     }),
   'GET /docs': () =>
-    get('Server', 'docs', 'A page to try all of this in', {
+    get('Server', 'docs', 'A page to try the API', {
       200: { description: 'The page.', content: HTML },
     }),
 }
@@ -184,7 +187,7 @@ function describeInfer({ request, examples }: Described): Operation {
     operationId: 'infer',
     summary: 'Run the model',
     description:
-      'Requests that arrive together are joined into one run where the model\u2019s rows are independent. ' +
+      'Requests that arrive together share a run if the model\u2019s rows are independent. ' +
       'A CloudEvent is answered as at `/`.',
     parameters: [jsonLengthParameter(examples)],
     requestBody: {

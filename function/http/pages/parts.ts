@@ -11,17 +11,20 @@ export type OpenApi = { readonly [field: string]: unknown }
 const ERRORS = {
   400: ['BadRequest', 'The request breaks the protocol or does not fit the model.'],
   401: ['Unauthorized', 'No bearer token, or one that is not valid.', 'WWW-Authenticate'],
-  403: ['Forbidden', 'The token is genuine, and does not allow this.', 'WWW-Authenticate'],
-  404: ['NotFound', 'Another model or version than this server\u2019s.'],
-  405: ['MethodNotAllowed', 'Another method than `Allow` lists.', 'Allow'],
-  413: ['TooLarge', 'The body is larger than the server takes, as sent or inflated.'],
-  415: ['UnsupportedMediaType', 'Another Content-Type or Content-Encoding than the server reads.'],
+  403: ['Forbidden', 'The token is valid, but does not allow this.', 'WWW-Authenticate'],
+  404: ['NotFound', 'This server has no such model or version.'],
+  405: ['MethodNotAllowed', 'The path does not allow this method; see `Allow`.', 'Allow'],
+  413: ['TooLarge', 'The body is too large, as sent or after decompression.'],
+  415: [
+    'UnsupportedMediaType',
+    'The server does not support this Content-Type or Content-Encoding.',
+  ],
   422: ['EventFailed', 'The model itself failed on this event; the same event would fail again.'],
   '4XX': ['Refused', 'The model\u2019s own rules refuse this request.'],
   500: ['ModelFailed', 'The model itself failed on a request that fits it.'],
   503: [
     'Unavailable',
-    'The model is not ready, or too much is waiting; the same request may succeed later.',
+    'The model is not ready, or too many requests are waiting; the same request may succeed later.',
     'Retry-After',
   ],
   504: ['DeadlinePassed', 'The deadline passed before the run began.'],
@@ -57,7 +60,7 @@ export function errorResponses(auth: Config['auth'], transform: boolean): OpenAp
 const STRING: Schema = { type: 'string' }
 
 export const HEADERS = {
-  Allow: { description: 'The methods this path takes.', required: true, schema: STRING },
+  Allow: { description: 'The methods that this path allows.', required: true, schema: STRING },
   'WWW-Authenticate': {
     description: 'The required authentication (RFC 6750).',
     required: true,
@@ -70,13 +73,13 @@ export const HEADERS = {
   },
   'Inference-Header-Content-Length': {
     description:
-      'Where the answer is application/octet-stream: the bytes of JSON before the binary tensor data.',
+      'If the answer is application/octet-stream: the number of bytes of JSON before the binary tensor data.',
     schema: { type: 'string', pattern: '^[0-9]+$' },
   },
   'ce-id': { description: 'In binary mode: the reply\u2019s id.', schema: STRING },
   'ce-source': { description: 'In binary mode: this function.', schema: STRING },
   'ce-type': {
-    description: 'In binary mode: the event\u2019s type with `.response` for `.request`.',
+    description: 'In binary mode: the event\u2019s type, with `.request` replaced by `.response`.',
     schema: STRING,
   },
   'ce-subject': { description: 'In binary mode: the event\u2019s id.', schema: STRING },

@@ -48,7 +48,7 @@ const MODES =
   'request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
   'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.'
 const ACKNOWLEDGED =
-  'An event of this function itself, or an empty batch: acknowledged, and not answered.'
+  'An event from this function itself, or an empty batch: acknowledged without an answer.'
 const NOTHING = 'No reply. Events of this function itself and empty batches are answered the same.'
 
 function takenBy({ request, examples, transform }: Described): Taken {
@@ -125,16 +125,15 @@ function answerOf(described: Described): OpenApi {
   const replies = request || transform?.preprocess ? REPLY_CONTENTS : {}
   if (!transform?.postprocess)
     return {
-      ...answer(
-        'The outputs; to an event, the event that replies.',
-        schemaRef('InferenceResponse'),
-        { ...replies, ...BYTES },
-      ),
+      ...answer('The outputs; for an event, the reply event.', schemaRef('InferenceResponse'), {
+        ...replies,
+        ...BYTES,
+      }),
       headers: headerRefs('Inference-Header-Content-Length', ...headers),
     }
   const { output } = transform
   const mediaType = mediaTypeOf(output)
-  const description = 'The answer; to an event, the event that replies.'
+  const description = 'The answer; for an event, the reply event.'
   if (mediaType !== undefined)
     return {
       description,

@@ -33,9 +33,10 @@ export function inferenceSchemas(
       properties: {
         model_name: { const: name },
         ...(version === undefined ? undefined : { model_version: { const: version } }),
-        id: { type: 'string', description: 'The request\u2019s, absent where it had none.' },
+        id: { type: 'string', description: 'The request\u2019s id; absent if it had none.' },
         outputs: {
-          description: 'As asked for, in that order; without `outputs` in the request, all.',
+          description:
+            'The requested outputs in the requested order; all if the request has no `outputs`.',
           type: 'array',
           items: oneOf([
             ...outputs.filter(({ datatype }) => hasJson(datatype)).map(outputSchema),
@@ -52,19 +53,20 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
     type: 'object',
     required: ['inputs'],
     properties: {
-      id: { type: ['string', 'null'], description: 'Comes back as it is.' },
+      id: { type: ['string', 'null'], description: 'Returned unchanged.' },
       parameters: {
         ...PARAMETERS,
         properties: {
           binary_data_output: {
             type: ['boolean', 'null'],
-            description: 'True: outputs come as binary tensor data unless they say otherwise.',
+            description:
+              'True: outputs are binary tensor data unless an output sets `binary_data`.',
           },
           classification: CLASSIFICATION,
           timeout: {
             type: ['integer', 'null'],
             minimum: 0,
-            description: 'Microseconds within which the run must begin; 0 is no limit of its own.',
+            description: 'Microseconds within which the run must begin; 0: no limit of its own.',
           },
         },
       },
@@ -82,7 +84,7 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
         }),
       },
       outputs: {
-        description: 'The outputs wanted, in the order wanted; absent or empty means all.',
+        description: 'The outputs to return, in this order; all if absent or empty.',
         type: ['array', 'null'],
         maxItems: outputs.length,
         items: {
@@ -95,7 +97,7 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
               properties: {
                 binary_data: {
                   type: ['boolean', 'null'],
-                  description: 'True: this output comes as binary tensor data.',
+                  description: 'True: return this output as binary tensor data.',
                 },
                 classification: CLASSIFICATION,
               },
@@ -140,7 +142,7 @@ const classesSchema = ({ name }: TensorMetadata): Schema => ({
     datatype: { const: 'BYTES' },
     data: {
       type: 'array',
-      description: '"value:index" or "value:index:label", of each row from the highest down.',
+      description: '"value:index" or "value:index:label", for each row from the highest down.',
       items: ELEMENT.BYTES,
     },
   },
@@ -149,7 +151,8 @@ const classesSchema = ({ name }: TensorMetadata): Schema => ({
 const CLASSIFICATION: Schema = {
   type: ['integer', 'null'],
   minimum: 1,
-  description: 'So many of the highest values of each row, as "value:index:label", instead of all.',
+  description:
+    'This many of the highest values of each row, as "value:index:label", instead of all.',
 }
 
 /** @returns the shape as metadata shows it, variable dimensions as −1 */
@@ -197,7 +200,7 @@ function dataSchema(
   datatype: Datatype,
   { shape, anyRank }: Pick<TensorMetadata, 'shape' | 'anyRank'>,
 ): Schema {
-  const description = `Row-major, flat or nested as the shape says: ${DATATYPES[datatype].takes}.`
+  const description = `Row-major, flat or nested to match the shape: ${DATATYPES[datatype].takes}.`
   if (anyRank) return { type: 'array', description, items: {} }
   const flat = arrayOf(ELEMENT[datatype])
   if (shape.length < 2) return { ...flat, description }

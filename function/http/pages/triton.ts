@@ -10,13 +10,16 @@ const TENSORS = list(
   object({
     name: TEXT,
     data_type: { type: 'string', pattern: '^TYPE_' },
-    dims: { ...list({ type: 'integer', minimum: -1 }), description: 'Without that of the rows.' },
+    dims: {
+      ...list({ type: 'integer', minimum: -1 }),
+      description: 'Without the dimension of rows.',
+    },
   }),
 )
 
 const DURATION = object({
   count: COUNT,
-  ns: { ...COUNT, description: 'Nanoseconds in all.' },
+  ns: { ...COUNT, description: 'Total nanoseconds.' },
 })
 
 const COMPUTED = { compute_input: DURATION, compute_infer: DURATION, compute_output: DURATION }
@@ -29,7 +32,7 @@ export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
     backend: TEXT,
     max_batch_size: {
       ...COUNT,
-      description: 'The most rows of a run; 0 where the first dimension is not that of the rows.',
+      description: 'The most rows of a run; 0 if the first dimension is not the rows.',
     },
     input: TENSORS,
     output: TENSORS,

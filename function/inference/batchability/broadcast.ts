@@ -36,7 +36,7 @@ function checkBatch(operand: Value, place: number, size: Size, index: number): v
   const at = dims.length + place
   if (isBatched(operand) && operand.axis === at) {
     if (equals(dims[at] as Size, size)) return
-    throw new Stop(`batches of ${show(size)} and of ${show(dims[at] as Size)} meet`)
+    throw new Stop(`batches of ${show(size)} and of ${show(dims[at] as Size)} are combined`)
   }
   if (at >= 0 && !isOne(dims[at] as Size))
     throw new Stop(`input ${index} has size ${show(dims[at] as Size)} where the batch is`)

@@ -150,7 +150,7 @@ function sliceOf(step: Step, index: number, firstScanned: number): Value {
   const { dims, elements } = step.input(index)
   const axis = step.integers('scan_input_axes')?.[index - firstScanned] ?? 0
   if (elements?.some(one => one !== undefined && hasRows(one)))
-    throw new Stop('it goes along the number of rows')
+    throw new Stop('it iterates over the number of rows')
   if (dims === undefined) return UNKNOWN
   return { dims: dims.toSpliced(axis < 0 ? axis + dims.length : axis, 1) }
 }
@@ -164,12 +164,12 @@ function sameState(before: Value, after: Value): Value {
     (before.dims ?? []).every((size, i) => equals(size, after.dims?.[i] as Size))
   if (isAlike && !isShapeDerived(after)) return before
   if (!dependsOnRows(before) && !dependsOnRows(after) && before.dims === undefined) return UNKNOWN
-  throw new Stop('a state has another shape, or another batch, after a repetition')
+  throw new Stop('a state has a different shape or batch after a repetition')
 }
 
 function stack(value: Value, place: number): Value {
   checkUnmarked(value)
-  if (isShapeDerived(value)) throw new Stop('it gives the number of rows as data')
+  if (isShapeDerived(value)) throw new Stop('it returns the number of rows as data')
   const { dims, axis } = value
   if (dims === undefined) return UNKNOWN
   const at = place < 0 ? place + dims.length + 1 : place
@@ -195,7 +195,8 @@ async function scanRows(
   const scanned = step.integer('num_scan_inputs', 0)
   const states = step.inputs.length - scanned
   for (const name of ['scan_input_directions', 'scan_output_directions'])
-    if (step.integers(name)?.some(direction => direction !== 0)) throw new Stop('it goes backwards')
+    if (step.integers(name)?.some(direction => direction !== 0))
+      throw new Stop('it iterates backwards')
   const axes = step.integers('scan_input_axes')
   const inner = new Scope(new RowlessScope(scope))
   const given: Value[] = []
@@ -209,7 +210,7 @@ async function scanRows(
   }
   const values = await valuesOf(body, inner, walk)
   for (let i = 0; i < states; i++)
-    if (values[i] !== given[i]) throw new Stop('it hands something on from row to row')
+    if (values[i] !== given[i]) throw new Stop('it passes state from row to row')
   const size = sizeOfRows(step.input(states))
   const places = step.integers('scan_output_axes')
   return values.map((value, i) =>
@@ -227,7 +228,7 @@ class RowlessScope extends Scope {
 }
 
 function sizeOfRows(value: Value): Size {
-  if (!isBatched(value)) throw new Stop('it goes along something else than the batch')
+  if (!isBatched(value)) throw new Stop('it iterates over a dimension other than the batch')
   return value.dims[value.axis] as Size
 }
 
@@ -235,14 +236,14 @@ function sizeOfRows(value: Value): Size {
 function rowOf(value: Value, axis: number, first: Value): Value {
   checkUnmarked(value)
   if (!isBatched(value) || value.axis !== (axis < 0 ? axis + value.dims.length : axis))
-    throw new Stop('it goes along something else than the batch')
+    throw new Stop('it iterates over a dimension other than the batch')
   if (!equals(sizeOfRows(value), sizeOfRows(first)))
     throw new Stop('its inputs have different batches')
   return { dims: value.dims.filter((_, i) => i !== value.axis) }
 }
 
 function stacked({ dims }: Value, place: number, size: Size): Batched {
-  if (dims === undefined) throw new Stop('the shape of what it gives is unknown')
+  if (dims === undefined) throw new Stop('the shape of its output is unknown')
   const at = place < 0 ? place + dims.length + 1 : place
   return batched(dims.toSpliced(at, 0, size), at)
 }

@@ -60,12 +60,12 @@ export function describeBatching({ joins, reason, detail }: Batching): string {
   if (joins) {
     return detail === undefined
       ? 'requests share runs: the graph proves that rows are independent'
-      : `joined on model.json's word, not proven: ${detail}`
+      : `requests share runs because model.json says so, not proven: ${detail}`
   }
   const why = {
     model_json: 'model.json says "batch": false',
     sizes_by_values: `values decide how much memory a run takes: ${detail}`,
-    sample_differs: `the sample gets another answer beside other rows: ${detail}`,
+    sample_differs: `the sample gets a different answer beside other rows: ${detail}`,
   } as const
   return `one request a run: ${why[reason as keyof typeof why] ?? detail}`
 }

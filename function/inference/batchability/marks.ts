@@ -172,7 +172,7 @@ function byRow(step: Step, data: Batched, indices: Batched): Value {
     step.integer('batch_dims', 0) !== 0 ||
     !equals(data.dims[0] as Size, ROWS)
   )
-    throw new Stop('rows point into a tensor of rows')
+    throw new Stop('rows index into a batched tensor')
   return batched([...indices.dims.slice(0, -1), ...data.dims.slice(width)], indices.axis)
 }
 

@@ -153,7 +153,7 @@ class Walk {
       const wanted = (name: string) => needed.has(name)
       const attributes = this.#attributesOf(node)
       if (own !== undefined) return await this.#call(own, { node, inputs, attributes, needed })
-      if (opset === undefined) throw new Stop('the file does not say which opset it is of')
+      if (opset === undefined) throw new Stop('the file does not state its opset')
       const step = new Step({ node, opset, inputs, attributes, wanted })
       if (isControl(node)) return await walkControl(step, scope, this.graph.bind(this))
       return apply(step)

@@ -107,8 +107,7 @@ export class Step {
 
   attribute(name: string): Attribute | undefined {
     const attribute = this.#attributes.get(name)
-    if (attribute?.skipped)
-      throw new Stop(`attribute ${name} is longer than what is read of a file`)
+    if (attribute?.skipped) throw new Stop(`attribute ${name} is too long to be read`)
     if (attribute?.reference !== undefined)
       throw new Stop(
         `attribute ${name} refers to an attribute of a function, outside of a function`,

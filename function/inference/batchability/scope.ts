@@ -23,7 +23,7 @@ export class Scope {
   /** @throws {Stop} if no earlier node defines the name */
   get(name: string): Value {
     const value = this.#values.get(name) ?? this.#outer?.get(name)
-    if (value === undefined) throw new Stop(`no node gives "${name}"`)
+    if (value === undefined) throw new Stop(`no node defines "${name}"`)
     return value
   }
 }

@@ -25,7 +25,8 @@ const attention: Rule = step => {
   const rows = q.dims[0] as Size
   for (const [index, value] of step.inputs.entries())
     if (value !== undefined && (index !== MASK || isBatched(value))) checkRows(step, index, rows)
-  if (step.inputs[LENGTHS] !== undefined) throw new Stop('lengths of its keys have no rule')
+  if (step.inputs[LENGTHS] !== undefined)
+    throw new Stop('there is no rule for the lengths of its keys')
   checkMask(step)
   const four = tensor([rows, unknownSize(), unknownSize(), unknownSize()], 0)
   if (q.dims.length === 4) {

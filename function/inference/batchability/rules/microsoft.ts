@@ -82,7 +82,7 @@ const qlinearSoftmax: Rule = step => {
 /** Distances from each row of A to each row of B. */
 const cdist: Rule = step => {
   const [a, b] = [step.input(0), step.input(1)]
-  if (isBatched(b)) throw new Stop('every row meets all rows')
+  if (isBatched(b)) throw new Stop('it combines every row with all rows')
   if (!isBatched(a)) return [UNKNOWN]
   if (a.axis !== 0 || a.dims.length !== 2)
     throw new Stop('its input is not a table with the batch first')

@@ -80,7 +80,7 @@ const featureVectorizer: Rule = step => {
 const arrayFeatureExtractor: Rule = step => {
   const [x, y] = [step.input(0), step.input(1)]
   if (!isBatched(x) && !isBatched(y)) return [UNKNOWN]
-  if (isBatched(x) && isBatched(y)) throw new Stop('rows point into a tensor of rows')
+  if (isBatched(x) && isBatched(y)) throw new Stop('rows index into a batched tensor')
   if (isBatched(x)) {
     if (x.axis === x.dims.length - 1) throw new Stop('it takes some of the rows')
     return [batched([...x.dims.slice(0, -1), product(y.dims ?? []) ?? unknownSize()], x.axis)]

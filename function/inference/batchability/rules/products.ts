@@ -22,7 +22,7 @@ export function matrixProduct(a: Value, b: Value): Value {
   if (isBatched(a) && place === -1) throw new Stop('it sums over the batch')
   if (place === -1) throw new Stop('the batch is the columns of its right operand')
   if (!isBatched(a) && place === -2) throw new Stop('it sums over the batch')
-  if (isBatched(b) && place === -2) throw new Stop('every row meets all rows')
+  if (isBatched(b) && place === -2) throw new Stop('it combines every row with all rows')
   if (place < -2) checkMatrices(a, b, place)
   return productOf(a.dims, b.dims, place)
 }
@@ -90,7 +90,7 @@ function checkBias(c: Value, a: Batched): void {
   if (c.dims === undefined) throw new Stop('the shape of its bias is unknown')
   if (isBatched(c)) {
     if (c.dims.length === 2 && c.axis === 0 && equals(c.dims[0] as Size, a.dims[0] as Size)) return
-    throw new Stop('its bias is batched, but has not one row for each row')
+    throw new Stop('its bias is batched, but does not have one row for each row')
   }
   if (c.dims.length > 1 && !isOne(c.dims[0] as Size))
     throw new Stop(`its bias has size ${show(c.dims[0] as Size)} where the batch is`)
@@ -132,7 +132,7 @@ function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Ma
   for (const [at, one] of [...term].entries()) {
     const [known, size] = [sizes.get(one), dims[at] as Size]
     if (one === letter && known !== undefined && !equals(known, size))
-      throw new Stop(`batches of ${show(known)} and of ${show(size)} meet`)
+      throw new Stop(`batches of ${show(known)} and of ${show(size)} are combined`)
     // Sizes of 1 are broadcast.
     sizes.set(one, known === undefined ? size : sizeOf([known, size]))
   }

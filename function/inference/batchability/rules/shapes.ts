@@ -155,7 +155,7 @@ const transpose: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
   const perm = step.integers('perm') ?? dims.map((_, i) => dims.length - 1 - i)
-  if (perm.length !== dims.length) throw new Stop('its perm is not of as many dimensions')
+  if (perm.length !== dims.length) throw new Stop('its perm has a different number of dimensions')
   const moved = perm.map(from => dims[from] as Size)
   return [tensor(moved, axis === undefined ? undefined : perm.indexOf(axis))]
 }
@@ -172,7 +172,8 @@ const squeeze: Rule = step => {
   const axes = axesOf(step, 1, value.dims.length) ?? []
   if (axes.length === 0) {
     // At N = 1, it would remove the batch as well.
-    if (isBatched(value)) throw new Stop('it names no axes: at one row the batch goes, too')
+    if (isBatched(value))
+      throw new Stop('it names no axes, so with one row it removes the batch, too')
     if (value.dims.some(dim => asNumber(dim) === undefined)) return [UNKNOWN]
     return [constant(value.dims.filter(dim => !isOne(dim)))]
   }
@@ -223,7 +224,7 @@ export function concatenated(step: Step, values: readonly Value[]): Value {
     notAlong([along], first)
     for (const [i, { dims, axis }] of values.entries())
       if (axis !== first.axis || !equals(dims?.[axis] as Size, first.dims[first.axis] as Size))
-        throw new Stop(`input ${i} has not the same batch as the others`)
+        throw new Stop(`input ${i} has a different batch from the others`)
   }
   const sizes = shape.map((_, place) => {
     const all = values.map(({ dims }) => dims?.[place] as Size)
@@ -312,7 +313,7 @@ function takesAll({ start, end, step }: Cut, whole: Size): boolean {
 function lengthOf({ start, end, step }: Cut, whole: Size): Size {
   for (const size of [start, end, step])
     if (size !== undefined && hasRows(size))
-      throw new Stop('N decides how much of another dimension it takes')
+      throw new Stop('N sets how much of another dimension it takes')
   const [from, to, by, all] = [start, end, step, whole].map(size => size && asNumber(size))
   if (from === undefined || to === undefined || by !== 1) return unknownSize()
   if (all !== undefined) {
@@ -332,7 +333,7 @@ const gather: Rule = step => {
     if (!isBatched(data) && !isBatched(indices)) return [UNKNOWN]
     throw new Stop('the shape of an input is unknown')
   }
-  if (isBatched(data) && isBatched(indices)) throw new Stop('rows point into a tensor of rows')
+  if (isBatched(data) && isBatched(indices)) throw new Stop('rows index into a batched tensor')
   const along = axisOf(step.integer('axis', 0), data.dims.length)
   notAlong([along], data)
   const sizes = [...data.dims.slice(0, along), ...indices.dims, ...data.dims.slice(along + 1)]
@@ -369,7 +370,7 @@ const gatherNd: Rule = step => {
   const within = step.integer('batch_dims', 0)
   if (!isBatched(indices)) throw new Stop('the same indices take from all rows')
   if (isBatched(data)) {
-    if (data.axis >= within) throw new Stop('rows point into a tensor of rows')
+    if (data.axis >= within) throw new Stop('rows index into a batched tensor')
     checkSameBatch(data, indices)
   } else if (within > 0) throw new Stop('a constant has a dimension of its own for each row')
   if (indices.axis === indices.dims.length - 1) throw new Stop('an index is made of several rows')
@@ -396,7 +397,7 @@ const expand: Rule = step => {
   const target = step.elements(1) ?? []
   if (value.dims === undefined) {
     if (target.some(size => size !== undefined && hasRows(size)))
-      throw new Stop('the shape of what is expanded is unknown')
+      throw new Stop('the shape of its input is unknown')
     return [UNKNOWN]
   }
   const { dims } = value
@@ -427,7 +428,7 @@ function keptBatch(has: Size, wants: Size | undefined): Size {
 
 const tile: Rule = step => {
   const value = step.input(0)
-  if (value.dims === undefined) throw new Stop('the shape of what is repeated is unknown')
+  if (value.dims === undefined) throw new Stop('the shape of its input is unknown')
   const times = step.elements(1) ?? []
   let axis = value.axis
   const sizes = value.dims.map((has, place) => {
@@ -550,7 +551,7 @@ const reverseSequence: Rule = step => {
   const rows = axisOf(step.integer('batch_axis', 1), value.dims.length)
   if (rows !== value.axis) throw new Stop('the batch is not its batch_axis')
   if (lengths.dims.length !== 1 || !equals(lengths.dims[0] as Size, value.dims[rows] as Size))
-    throw new Stop('it has not one length a row')
+    throw new Stop('it does not have one length per row')
   return [like(value)]
 }
 

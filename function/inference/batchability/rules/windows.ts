@@ -131,7 +131,7 @@ const gridSample: Rule = step => {
   const [picture, grid] = [step.batched(0), step.batched(1)]
   const [rows, others] = [picture.dims[0] as Size, grid.dims[0] as Size]
   if (picture.axis !== 0 || grid.axis !== 0 || !equals(rows, others))
-    throw new Stop('pictures and grids have not the same batch at dimension 0')
+    throw new Stop('images and grids do not have the same batch at dimension 0')
   return [tensor([rows, picture.dims[1] as Size, ...grid.dims.slice(1, -1)], 0)]
 }
 
