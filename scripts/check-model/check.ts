@@ -68,7 +68,7 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
     : [
         {
           level: 'hint',
-          text: `${file} is not loaded: it lies beside a stored model; TRANSFORM names it`,
+          text: `${file} is not loaded: it lies beside a stored model; set TRANSFORM to load it`,
         },
       ]
 
@@ -76,7 +76,9 @@ const ignored = ({ ignoredTransform: file }: ModelFolder): Problem[] =>
 function noModel(reason: string): string {
   if (/cut off|empty/.test(reason))
     return `${reason}. Copy or download it again, and compare its size`
-  return /no ONNX model/.test(reason) ? `${reason}. Give the file that the exporter wrote` : reason
+  return /not an ONNX model/.test(reason)
+    ? `${reason}. Give the file that the exporter wrote`
+    : reason
 }
 
 /** In the build, it is a file beside this one. */

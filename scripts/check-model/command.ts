@@ -37,10 +37,10 @@ export async function check(args: readonly string[], { command, from }: Called):
     return
   }
   const [path] = positionals
-  if (path === undefined) throw new Usage('which folder or file is to be checked?')
+  if (path === undefined) throw new Usage('name the folder or file to check')
   const folder = resolve(from, path)
   if (statSync(folder, { throwIfNoEntry: false }) === undefined)
-    throw new Usage(`there is no ${folder}`)
+    throw new Usage(`not found: ${folder}`)
   const report = await checkModel(readConfig({ MODEL_DIR: folder }))
   process.stdout.write(values.json ? showJson(report) : showText(report))
   process.exitCode = report.problems.some(({ level }) => level === 'error') ? 1 : 0

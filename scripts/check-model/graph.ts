@@ -72,7 +72,7 @@ export async function readOnnxFile(path: string): Promise<OnnxFile> {
     if (code !== undefined && !(error instanceof RangeError))
       throw new Error(`the file cannot be read: ${message}`)
     throw new Error(
-      `the file is no ONNX model: ${error instanceof RangeError ? 'its graphs are nested too deeply' : message}`,
+      `the file is not an ONNX model: ${error instanceof RangeError ? 'its graphs are nested too deeply' : message}`,
     )
   }
 }

@@ -58,7 +58,7 @@ const FIXES: readonly (readonly [RegExp, string])[] = [
     /official support for domain \S+ is till opset/,
     'Export with that opset version, or an older one',
   ],
-  [/is no tensor, and requests carry only tensors/, 'Convert the model with tensor inputs'],
+  [/is not a tensor; requests can carry only tensors/, 'Convert the model with tensor inputs'],
   [/features/, 'Name each element of the last dimension once, in its order'],
   [/sample/, 'Give model.json a sample that the model takes'],
 ]
@@ -86,7 +86,7 @@ const typeProblems = ({ onnx }: Checked): Problem[] =>
       .filter(({ type }) => /^tensor\(/.test(type) && !SERVED_TYPES.has(type))
       .map(({ name, type }) =>
         error(
-          `${kind} "${name}" is ${type}, which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float or an integer of 8 bits or more in the graph`,
+          `${kind} "${name}" is ${type}, which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float, or to an integer of 8 bits or more in the graph`,
         ),
       ),
   )
@@ -142,7 +142,7 @@ function servedProblems(
   if (exampleFails !== undefined)
     found.push(
       warning(
-        `made-up inputs of zeros fail, so there is no warm-up and no example: ${exampleFails}. Give model.json a sample`,
+        `generated inputs of zeros fail, so there is no warm-up and no example: ${exampleFails}. Add a sample to model.json`,
       ),
     )
   if (rowsFail !== undefined)
@@ -204,7 +204,7 @@ function servedProblems(
   if (served.byValues !== undefined)
     found.push(
       hint(
-        `values of a request decide how long its run takes or how much it returns, so the model runs in worker threads: ${served.byValues}`,
+        `input values determine how long a run takes or how much it returns, so the model runs in worker threads: ${served.byValues}`,
       ),
     )
   if (served.sizesByValues !== undefined)

@@ -7,8 +7,6 @@ const from = process.env.npm_lifecycle_event === 'check-model' ? process.env.INI
 
 check(process.argv.slice(2), { command, from: from ?? '.' }).catch((error: Error) => {
   const usage = error instanceof Usage
-  process.stderr.write(
-    `${error.message.split('\n')[0]}${usage ? `; ${command} --help tells more` : ''}\n`,
-  )
+  process.stderr.write(`${error.message.split('\n')[0]}${usage ? `; see ${command} --help` : ''}\n`)
   process.exitCode = usage ? 2 : 1
 })

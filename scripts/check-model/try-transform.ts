@@ -93,7 +93,7 @@ function dataFor(
   const { input, preprocess } = described
   if (!preprocess) {
     const json = requestJson(sample, signature)
-    if (json === undefined) return 'it was not tried: JSON cannot say the model’s inputs'
+    if (json === undefined) return 'it was not tried: JSON cannot represent the model’s inputs'
     return { value: JSON.parse(json), json }
   }
   if (input === undefined)
@@ -155,7 +155,8 @@ function failure(reason: unknown): Problem {
     return error(
       `it fails on the example: ${cause instanceof Error ? cause.message : String(cause)}`,
     )
-  if (code === 'MODEL_FAILED') return error(`the model fails on what preprocess makes: ${message}`)
+  if (code === 'MODEL_FAILED')
+    return error(`the model failed on the output of preprocess: ${message}`)
   if (code === 'TRANSFORM_UNAVAILABLE') return warning(`it says that it is unavailable: ${message}`)
   return warning(
     `it refuses the example: ${message}. Write "examples" that it takes: OpenAPI and the page show them`,

@@ -105,7 +105,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
       const event = JSON.stringify(EVENT).replace('{', `{${JSON.stringify(name)}:"x",`)
       assert.match(
         refusal(400, await post(server.url, { 'content-type': STRUCTURED }, event)),
-        /is no attribute name/,
+        /is not an attribute name/,
       )
       refusal(400, await post(server.url, { 'content-type': BATCHED }, `[${event}]`))
     })
@@ -129,7 +129,7 @@ describe('a malformed event is refused with 400, which dead-letters it', () => {
       }
       assert.match(
         refusal(400, await post(server.url, headers, JSON.stringify(EVENT.data))),
-        /is no attribute name/,
+        /is not an attribute name/,
       )
     })
   }

@@ -130,7 +130,7 @@ describe('the three content modes', () => {
         415,
         await post(server.url, { 'content-type': contentType }, JSON_EVENT),
       )
-      assert.match(reason, /events are taken as application\/cloudevents(-batch)?\+json in UTF-8/)
+      assert.match(reason, /send events as application\/cloudevents(-batch)?\+json in UTF-8/)
     })
   }
 

@@ -70,8 +70,8 @@ describe('a batch of events', () => {
     const refused: readonly [text: string, message: RegExp][] = [
       [`[${event},]`, /a value is missing at byte/],
       [`[,${event}]`, /a value is missing at byte 1$/],
-      [`[${event} ${event}]`, /neither a comma nor \] is at byte/],
-      [`[${event}`, /neither a comma nor \] is at byte/],
+      [`[${event} ${event}]`, /expected a comma or \] at byte/],
+      [`[${event}`, /expected a comma or \] at byte/],
       [`[${event}] 1`, /the array ends at byte/],
       ['[', /a value is missing at byte 1$/],
       [event, /the batch is an object; it must be an array/],

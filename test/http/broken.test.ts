@@ -104,7 +104,7 @@ const BROKEN: readonly { mistake: string; bytes: string; status: number; says: R
     mistake: 'CONNECT',
     bytes: 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n',
     status: 405,
-    says: /no proxy/,
+    says: /not a proxy/,
   },
   {
     mistake: 'an expectation nobody knows',
@@ -281,7 +281,7 @@ test('a good request and CONNECT behind it get their answers in that order', asy
   const connection = await connect(server.port)
   connection.send(`${GOOD}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`)
   assert.equal((await connection.answer()).status, 200)
-  assertRefusal(await connection.answer(), 405, /no proxy/)
+  assertRefusal(await connection.answer(), 405, /not a proxy/)
   await connection.closed
 })
 

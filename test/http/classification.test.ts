@@ -114,5 +114,5 @@ test('of an output of texts it is 400', async () => {
   const wanted = [{ name: 'predicted_class', parameters: { classification: 1 } }]
   const response = await post({ inputs: [iris()], outputs: wanted })
   assert.equal(response.status, 400)
-  assert.match(((await response.json()) as Json).error, /BYTES has no highest values/)
+  assert.match(((await response.json()) as Json).error, /BYTES cannot be ranked/)
 })

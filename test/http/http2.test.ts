@@ -48,7 +48,7 @@ test('a preface after a request of HTTP/1.1 is refused', async () => {
   assert.equal((await connection.answer()).status, 200)
   const { status, json } = await connection.answer()
   assert.equal(status, 400)
-  assert.match(json.error, /HTTP\/2 begins with the first byte of a connection/)
+  assert.match(json.error, /start HTTP\/2 with the first byte of a connection/)
   await connection.closed
 })
 

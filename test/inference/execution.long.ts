@@ -326,7 +326,7 @@ suite('a worker thread that is started later', () => {
     for (let runs = 0; told.mock.callCount() === 0 && runs < 200; runs++) await sendMany(infer)
     assert.match(
       String(told.mock.calls[0]?.arguments[0]),
-      /stays where it is for now.*"model\.onnx" has changed/,
+      /worker threads failed to start.*"model\.onnx" has changed/,
     )
     renameSync(join(MODEL_DIR, 'kept'), first)
     for (let runs = 0; workers.length === 0 && runs < 200; runs++) await sendMany(infer)

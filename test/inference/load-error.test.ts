@@ -53,7 +53,7 @@ suite('a text model', () => {
     process.env.LOCPATH = folder
     await assert.rejects(
       openSession(put('text.onnx', TEXT_MODEL), 1),
-      /need the locale en_US\.UTF-8, which this system lacks\. .*localedef -i en_US -f UTF-8/,
+      /need the locale en_US\.UTF-8, which is not installed\. .*localedef -i en_US -f UTF-8/,
     )
   })
 

@@ -115,7 +115,7 @@ suite('a model folder', () => {
     {
       mistake: 'with two models',
       files: { 'a.onnx': '', 'b.onnx': '' },
-      says: /has 2 \.onnx files, of which none comes first \(model\.onnx\): a\.onnx, b\.onnx\. Name one of them$/,
+      says: /has 2 \.onnx files, and none is named model\.onnx: a\.onnx, b\.onnx\. Name one of them$/,
     },
     {
       mistake: 'whose model.json is not JSON',

@@ -116,7 +116,7 @@ suite('a ZipMap', () => {
     assert.equal(await withoutZipMaps(model), 'the model has external data')
     await assert.rejects(
       openSession(model, 1),
-      /none of its outputs is a tensor; the model has external data; convert .* zipmap=False/,
+      /none of its outputs is a tensor; the model has external data; to serve it, convert .* zipmap=False/,
     )
   })
 })

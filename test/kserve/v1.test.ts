@@ -178,7 +178,7 @@ suite('of the iris classifier', () => {
     {
       mistake: 'whose rows differ',
       body: { instances: [SETOSA, [1, 2]] },
-      says: /^input "input": data is nested, but not as shape \[2,4\] says/,
+      says: /^input "input": data is nested, but does not match shape \[2,4\]/,
     },
     {
       mistake: 'that forgot the rows',
@@ -219,7 +219,7 @@ suite('of the iris classifier', () => {
     {
       mistake: 'with a key twice',
       body: '{"instances":[],"instances":[]}',
-      says: /same key twice/,
+      says: /a duplicate key/,
     },
     {
       mistake: 'with __proto__ for an input',
@@ -290,7 +290,7 @@ suite('of the iris classifier', () => {
       method: 'get',
       path: '/v1/models/%zz',
       status: 400,
-      says: /a % that no two hexadecimal digits/,
+      says: /a % that is not followed by two hexadecimal digits/,
     },
     {
       what: 'GET of a prediction',
@@ -430,15 +430,15 @@ test('an output without a row for each instance is asked for by columns', async 
   assert.equal(rows.status, 400)
   assert.match(
     rows.json.error as string,
-    /^output "sum" has the shape \[\], not one row for each of the 3 instances; ask by "inputs"/,
+    /^output "sum" has the shape \[\], not one row for each of the 3 instances; send "inputs"/,
   )
   assert.deepEqual((await predict(own, name, { inputs: [1, 2, 3] })).json, { outputs: 6 })
 })
 
 test('a model of a datatype that JSON cannot say is asked by V2', async t => {
   for (const [model, says] of [
-    ['identity-fp16', /is FP16, which JSON cannot represent; ask by V2/],
-    ['fp16-out', /is FP16, which JSON cannot represent; ask by V2/],
+    ['identity-fp16', /is FP16, which JSON cannot represent; use V2/],
+    ['fp16-out', /is FP16, which JSON cannot represent; use V2/],
   ] as const) {
     const own = await startServer({ MODEL_DIR: testModel(model) })
     t.after(own.stop)

@@ -83,7 +83,7 @@ test('a socket of another kind is refused in one line', async () => {
   await once(socket, 'listening')
   const { said, exited } = await activated(1, {}, socket)
   assert.deepEqual(await exited, [1, null])
-  assert.equal(said(/LISTEN_FDS.* is not of TCP/), 1)
+  assert.equal(said(/LISTEN_FDS.* is not a TCP socket/), 1)
 })
 
 describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {

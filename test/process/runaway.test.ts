@@ -179,7 +179,9 @@ describe('a run that does not end', { concurrency: 2 }, () => {
       RUN_TIMEOUT_MS: '500',
       DRAIN_TIMEOUT_MS: '500',
     })
-    assert.ok(messages(server).some(message => /warm-up with made-up inputs failed/.test(message)))
+    assert.ok(
+      messages(server).some(message => /warm-up with generated inputs failed/.test(message)),
+    )
     assert.equal((await infer(server.url, 3)).status, 200)
     assert.equal((await readiness(server.url)).status, 200)
     server.process.kill('SIGTERM')
@@ -217,6 +219,9 @@ describe('a run that does not end', { concurrency: 2 }, () => {
       MODEL_DIR: folder(ENDLESS_ON_ZERO, { sample: { n: [0], x: [1] } }),
       RUN_TIMEOUT_MS: '500',
     })
-    await assert.rejects(started, /fails on model.json's sample: the run lasted longer than 0.5 s/)
+    await assert.rejects(
+      started,
+      /failed on the sample in model.json: the run lasted longer than 0.5 s/,
+    )
   })
 })

@@ -113,15 +113,19 @@ describe('a message', () => {
 
   for (const [what, bytes, message] of [
     ['cut off within a number', '10 96', /the number at byte 1 has no end/],
-    ['a length beyond the end', '42 07 74', /field 8 ends at byte 9, but what it is in at 3/],
+    [
+      'a length beyond the end',
+      '42 07 74',
+      /field 8 ends at byte 9, beyond the end of its message at 3/,
+    ],
     ['a number of eleven bytes', '10 80 80 80 80 80 80 80 80 80 80 01', /has no end/],
     ['the wire type 6', '16 00', /wire type 6/],
     ['the field number 0', '00 00', /has the number 0/],
     ['a group that does not end', 'fb 06 08 01', /the group 111 has no end/],
     ['a group that ends another', 'fb 06 0c', /has no end/],
-    ['the end of no group', '0c', /no begin/],
+    ['the end of no group', '0c', /no start/],
     ['a text that is no UTF-8', '42 01 ff', /text is not UTF-8/],
-    ['a message twice', '6a 00 6a 00', /inner is there twice/],
+    ['a message twice', '6a 00 6a 00', /inner appears twice/],
     ['an element that is cut off', '82 7d 04 00 00 00 00', /reals ends within an element/],
     ['a message that is cut off within another', '6a 02 08 96', /has no end/],
     ['a length of 64 bits', '42 ff ff ff ff ff ff ff ff ff 01', /too large/],

@@ -182,10 +182,10 @@ suite('npm run check-model', { concurrency: 2 }, () => {
   })
 
   for (const [mistake, args, says] of [
-    ['no model', [], 'which folder or file is to be checked?'],
-    ['two models', ['a', 'b'], 'b is one argument too many'],
+    ['no model', [], 'name the folder or file to check'],
+    ['two models', ['a', 'b'], 'unexpected argument: b'],
     ['an unknown option', ['--yaml', 'models/iris/v1.0.0'], "Unknown option '--yaml'"],
-    ['a path that is not there', ['/nowhere'], 'there is no /nowhere'],
+    ['a path that is not there', ['/nowhere'], 'not found: /nowhere'],
   ] as const) {
     test(`${mistake} is a mistake in the command: exit code 2 and one line`, () => {
       const { status, stdout, stderr } = command(...args)
@@ -206,7 +206,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
     assert.deepEqual([status, stderr], [1, ''])
     assert.match(
       stdout,
-      /\n {2}error {7}the file is no ONNX model: it is cut off\. Copy or download it again, and compare its size\n$/,
+      /\n {2}error {7}the file is not an ONNX model: it is cut off\. Copy or download it again, and compare its size\n$/,
     )
     const json = command(testModel('broken'), '--json')
     assert.deepEqual([json.status, JSON.parse(json.stdout).ok], [1, false])
@@ -216,7 +216,7 @@ suite('npm run check-model', { concurrency: 2 }, () => {
 suite('of each test model', { concurrency: 2 }, () => {
   const ERRORS: Record<string, string[]> = {
     broken: [
-      'error: the file is no ONNX model: it is cut off. Copy or download it again, and compare its size',
+      'error: the file is not an ONNX model: it is cut off. Copy or download it again, and compare its size',
     ],
     'not-utf8': [
       'error: output "text" is not always UTF-8, as ONNX strings must be: such requests are answered 500. Return numbers, or text in UTF-8',
@@ -229,7 +229,7 @@ suite('of each test model', { concurrency: 2 }, () => {
       'warning: input "x" is FP16, which JSON cannot represent: send it as binary tensor data, or cast it to FP32 in the graph',
     ],
     'zeros-fail': [
-      "warning: made-up inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Give model.json a sample",
+      "warning: generated inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Give model.json a sample",
     ],
   }
   const ROWLESS = ['no-batch', 'fixed', 'middle', 'scalar', 'unknown-rank']
@@ -351,7 +351,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       'not a model, although somebody called it one',
       {},
       [
-        'error: the file is no ONNX model: it holds a field of the unknown kind 6. Give the file that the exporter wrote',
+        'error: the file is not an ONNX model: it holds a field of the unknown kind 6. Give the file that the exporter wrote',
       ],
     ],
     [
@@ -416,7 +416,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       ),
       {},
       [
-        'error: output "y" is tensor(bfloat16), which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float or an integer of 8 bits or more in the graph',
+        'error: output "y" is tensor(bfloat16), which the Open Inference Protocol or ONNX Runtime for Node does not have: cast it to float, or to an integer of 8 bits or more in the graph',
       ],
     ],
     [
@@ -439,7 +439,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       'a file that is not there, though it has a digest',
       file(graphOf(node('Neg', '', ['x'], ['y']), x, y)),
       { 'model.json': JSON.stringify({ sha256: { 'weights.bin': '0'.repeat(64) } }) },
-      ['error: the model is not what model.json\'s sha256 says: "weights.bin" is not there'],
+      ['error: the model does not match sha256 in model.json: "weights.bin" is missing'],
     ],
     [
       'a model.json that is not JSON',
@@ -533,7 +533,7 @@ suite('of a model that cannot be served as it is', { concurrency: 2 }, () => {
       .replace('weights.bin', '../bins.bin')
     writeFileSync(join(folder, 'model.onnx'), Buffer.from(away, 'latin1'))
     assert.deepEqual(wrong(await check(folder)), [
-      'error: external data "../bins.bin" lies outside the model\'s folder, where ONNX Runtime takes none. Save the model again, with its weights beside it',
+      'error: external data "../bins.bin" is outside the model\'s folder, which ONNX Runtime does not allow. Save the model again, with its weights beside it',
     ])
   })
 

@@ -18,7 +18,7 @@ test('a schema that is no JSON is refused in one line', () => {
   const loop: { properties?: object } = {}
   loop.properties = { loop }
   assert.throws(() => describeTransform({ input: loop as object }), {
-    message: 'the schema "input" is no JSON: Converting circular structure to JSON',
+    message: 'the schema "input" is not valid JSON: Converting circular structure to JSON',
   })
   assert.throws(() => describeTransform({ output: { default: 1n } }), /^Error: the schema "output"/)
 })

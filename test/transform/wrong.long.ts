@@ -215,7 +215,10 @@ for (const EXECUTION of ['inline', 'worker'])
       while (server.service.model.transformer?.count !== 4) await wait(1)
       const [status, error] = await result(ask(server, {}))
       assert.equal(status, 503)
-      assert.match(String(error), /^4 calls .* are in the transform already, and at most 4 may/)
+      assert.match(
+        String(error),
+        /^4 calls .* are already in the transform; the limits are 4 calls/,
+      )
       for (const answer of waiting) assert.deepEqual(await answer, [200, 'setosa'])
     })
     test('a batch of more events is answered, where no other caller is there', async () => {
@@ -233,7 +236,7 @@ for (const EXECUTION of ['inline', 'worker'])
       assert.equal((await result(ask(server, { rows: 512 })))[0], 200)
       const [status, error] = await result(ask(server, { rows: 5_000 }))
       assert.equal(status, 413)
-      assert.match(String(error), /becomes tensors of 80000 bytes, and 65536 are allowed/)
+      assert.match(String(error), /tensors take 80000 bytes; at most 65536 are allowed/)
     })
     if (EXECUTION === 'worker')
       test('code that takes all memory ends its thread: 503, and the next call is answered', async () => {

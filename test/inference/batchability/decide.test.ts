@@ -41,7 +41,7 @@ describe('requests share runs', () => {
     assert.deepEqual([decided.joins, decided.reason], [true, 'model_json'])
     assert.equal(
       describeBatching(decided),
-      'joined on model.json\'s word, not proven: node "mean" (ReduceMean, ai.onnx 21): it works along dimension 0, which is the batch',
+      'requests share runs because model.json says so, not proven: node "mean" (ReduceMean, ai.onnx 21): it works along dimension 0, which is the batch',
     )
   })
 
@@ -80,7 +80,7 @@ describe('each request has a run of its own', () => {
 
   test('where values may decide a size, although rows are independent', async () => {
     const file = modelFile('two-in-two-out')
-    const check = { sizesByValues: 'node "t" (Tile): its input "k" says a size' }
+    const check = { sizesByValues: 'node "t" (Tile): its input "k" sets a size' }
     const decided = await decide(file, undefined, check)
     assert.deepEqual([decided.joins, decided.reason], [false, 'sizes_by_values'])
     assert.match(

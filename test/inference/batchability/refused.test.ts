@@ -261,7 +261,7 @@ refuses('shapes', {
   'Concat of axis 0': [one('Concat', [x('N', 3), x('N', 3)], { attributes: { axis: 0 } }), ALONG],
   'Concat with a constant': [
     one('Concat', [x('N', 3), floats([1, 3])], { attributes: { axis: 1 } }),
-    /not the same batch/,
+    /a different batch/,
   ],
   'Split, with axis 0 by default': [
     one('Split', [x('N', 3)], { outputs: [x('N', 3), x('N', 3)] }),
@@ -281,11 +281,11 @@ refuses('places', {
   'Gather of row 0': [one('Gather', [x('N', 3), int(0)], { outputs: [x(3)] }), ALONG],
   'Gather where rows point into rows': [
     one('Gather', [x('N', 3), input('INT64', 'N')], { attributes: { axis: 1 } }),
-    /point into a tensor of rows/,
+    /rows index into a batched tensor/,
   ],
   'GatherND of rows by their index': [
     one('GatherND', [x('N', 3), input('INT64', 'N', 1)]),
-    /point into a tensor of rows/,
+    /rows index into a batched tensor/,
   ],
   'GatherElements along the batch': [
     one('GatherElements', [x('N', 3), input('INT64', 'N', 3)]),
@@ -330,7 +330,7 @@ refuses('places', {
         },
       },
     ),
-    /point into a tensor of rows/,
+    /rows index into a batched tensor/,
   ],
   Compress: [
     one('Compress', [x('N', 3), constant('BOOL', [2], [1, 0])], { attributes: { axis: 0 } }),
@@ -362,7 +362,7 @@ refuses('products', {
   ],
   'MatMul of rows with rows': [
     graph([node('Transpose', 'a', 't'), node('MatMul', 'a t', 'out')]),
-    /columns of its right operand|every row meets/,
+    /columns of its right operand|it combines every row/,
   ],
   'Gemm with transA': [
     one('Gemm', [x('N', 3), floats([5, 4])], { attributes: { transA: 1 } }),
@@ -835,7 +835,7 @@ refuses('inputs that a rule does not expect', {
         },
       },
     ),
-    /point into a tensor of rows|same indices/,
+    /rows index into a batched tensor|same indices/,
   ],
   'an initialiser and a node of one name': [
     graph([node('Constant', '', 'c', { value: ints(1, -1) }), node('Reshape', 'a c', 'out')], {
@@ -1018,7 +1018,7 @@ refuses('unknown facts', {
   ],
   'a domain whose opset the file does not say': [
     one('Relu@example.com', [x('N', 3)]),
-    /does not say which opset/,
+    /does not state its opset/,
   ],
   'an input with a fixed first dimension': [one('Relu', [x(1, 3)]), /fixed first dimension, 1/],
   'an input without dimensions': [one('Relu', [x()]), /no first dimension/],
