@@ -229,7 +229,7 @@ suite('of each test model', { concurrency: 2 }, () => {
       'warning: input "x" is FP16, which JSON cannot represent: send it as binary tensor data, or cast it to FP32 in the graph',
     ],
     'zeros-fail': [
-      "warning: generated inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Give model.json a sample",
+      "warning: generated inputs of zeros fail, so there is no warm-up and no example: the model failed on this request: Non-zero status code returned while running Gather node. Name:'' Status Message: indices element out of data bounds, idx=-4 must be within the inclusive range [-3,2]. Add a sample to model.json",
     ],
   }
   const ROWLESS = ['no-batch', 'fixed', 'middle', 'scalar', 'unknown-rank']

@@ -853,7 +853,7 @@ suite('a start', () => {
         [
           `the secret ${secret}`,
           () => ({ AUTH_SECRET: secret }),
-          /^AUTH_SECRET is not valid (its value is hidden); it must be at least 16/,
+          /^AUTH_SECRET is not valid \(its value is hidden\); it must be at least 16/,
         ] as const,
     ),
     [
@@ -869,7 +869,7 @@ suite('a start', () => {
     [
       'a file with a short secret',
       () => ({ AUTH_SECRET_FILE: file('short', 'hunter2') }),
-      /AUTH_SECRET_FILE: secret 1 is not valid (its value is hidden); it must be at least 16/,
+      /AUTH_SECRET_FILE: secret 1 is not valid \(its value is hidden\); it must be at least 16/,
     ],
     [
       'an invalid file of keys',
