@@ -580,7 +580,7 @@ const referenceAsked = (given: readonly Given[], question: number) =>
 
 /** The parts that an envelope does not change. */
 const isSound = ({ error = '' }: Answer) =>
-  !/is not valid JSON|a duplicate key|nested more than|not valid UTF-8|is empty/.test(error)
+  !/is not valid JSON|the same key twice|nested more than|not valid UTF-8|is empty/.test(error)
 
 /** An event without data is another mistake. */
 const isNothing = ({ asked }: FuzzRequest) => asked?.body.toString().trim() === 'null'

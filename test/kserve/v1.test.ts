@@ -219,7 +219,7 @@ suite('of the iris classifier', () => {
     {
       mistake: 'with a key twice',
       body: '{"instances":[],"instances":[]}',
-      says: /a duplicate key/,
+      says: /the same key twice/,
     },
     {
       mistake: 'with __proto__ for an input',
