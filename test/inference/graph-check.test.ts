@@ -37,7 +37,11 @@ suite('values of a request decide how long its run takes', () => {
     ['ReduceSum', one('ReduceSum', [x('N', 4), sent]), /input "b"/],
     ['RoiAlign', one('RoiAlign', [x(1, 1, 4, 4), x('N', 4), ints(0)]), /input "b"/],
     ['NonZero', one('NonZero', [x('N', 4)]), /how much it returns/],
-    ['an operator that nothing is known of', one('Whatever@com.example', [x('N', 4)]), /may not follow/],
+    [
+      'an operator that nothing is known of',
+      one('Whatever@com.example', [x('N', 4)]),
+      /may not follow/,
+    ],
   ] as const) {
     test(`in ${name}`, async () => {
       const { byValues } = await check(model)
