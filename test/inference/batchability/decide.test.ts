@@ -89,7 +89,7 @@ describe('each request has a run of its own', () => {
     )
     const onWord = await decide(file, true, check)
     assert.deepEqual([onWord.joins, onWord.reason], [true, 'model_json'])
-    assert.match(describeBatching(onWord), /what a run may take; node "t" \(Tile\)/)
+    assert.match(describeBatching(onWord), /the cost of a run; node "t" \(Tile\)/)
   })
 
   test('and a metric says why', async () => {
