@@ -23,6 +23,8 @@ const LEAST_FIXED = Math.fround(1e-6)
 /** Larger numbers have no fractions in FP32. */
 const MOST_INTEGER = 2 ** 31
 const MOST_FRACTION = 2 ** 23
+/** The only one here that fewer digits identify if they are rounded up (see shortest()). */
+const ROUNDED_UP = 2 ** -96
 
 /** A comma, a sign and 21 digits: larger numbers have an exponent. */
 const MOST_CHARACTERS = 23
@@ -55,8 +57,8 @@ export function float32sToJson(data: Float32Array): string {
 function write(value: number, at: number): number {
   const size = Math.abs(value)
   const isInteger = size < MOST_INTEGER && (size | 0) === size
-  if (size === 0 || !(isInteger || (size >= LEAST && size < MOST_FRACTION)))
-    return at + TEXT.write(textOf(value), at, 'latin1')
+  const isFraction = size >= LEAST && size < MOST_FRACTION && size !== ROUNDED_UP
+  if (size === 0 || !(isInteger || isFraction)) return at + TEXT.write(textOf(value), at, 'latin1')
   let from = at
   if (value < 0) TEXT[from++] = MINUS
   if (isInteger) return writeInteger(size, from)
@@ -90,7 +92,9 @@ function find(value: number, decimals: number): void {
     return
   }
   if (decimals === 0 || dropZeros()) return
-  if (!identifies(value, decimals - 1)) identifies(value, decimals)
+  // Fewer than six digits may identify a value whose seventh digit is not a zero: 0.00098.
+  if (identifies(value, decimals - 1)) dropZeros()
+  else identifies(value, decimals)
 }
 
 /** Rounds to so many decimals. @returns whether they identify the value */

@@ -3,11 +3,19 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { float32sToJson } from '../../function/protocol/float32-json.ts'
 
-/** The fewest digits that identify an FP32, found in another way: by trying. */
+/** The fewest digits that identify an FP32, found in another way: by trying both neighbours. */
 function fewestDigits(value: number): string {
   for (let digits = 1; digits < 9; digits++) {
-    const short = Number(value.toPrecision(digits))
-    if (Math.fround(short) === value) return String(short)
+    const nearest = value.toPrecision(digits)
+    if (Math.fround(Number(nearest)) === value) return String(Number(nearest))
+    const [mantissa, exponent] = Number(nearest)
+      .toExponential(digits - 1)
+      .split('e')
+    const whole = Number(mantissa?.replace('.', ''))
+    for (const other of [whole - 1, whole + 1]) {
+      const short = Number(`${other}e${Number(exponent) - digits + 1}`)
+      if (Math.fround(short) === value) return String(short)
+    }
   }
   return String(Number(value.toPrecision(9)))
 }
@@ -89,6 +97,17 @@ suite('FP32 as JSON', () => {
         const around = [-3, -2, -1, 0, 1, 2, 3].map(step => ofBits(Math.max(0, pattern + step)))
         check(around)
       }
+  })
+
+  test('has no zeros at the end: decimals of up to five digits, of every exponent', () => {
+    for (let power = -49; power <= 33; power++)
+      check(
+        Array.from({ length: 100 }, (_, i) =>
+          Math.fround(Number(`${7 + 991 * i}e${power}`)),
+        ).filter(Number.isFinite),
+      )
+    // Where the steps of FP32 are wider than those of seven digits: each of five digits.
+    check(Array.from({ length: 2_000 }, (_, i) => Math.fround(Number(`${98_000 + i}e-8`))))
   })
 
   test('is exact for any value', () => {
