@@ -75,7 +75,7 @@ function colorOf(value: number, { thresholds }: Panel, query: Query): string {
   return COLORS[steps.findLast(([from]) => from === null || value >= from)?.[1] ?? 'text']
 }
 const last = ({ points }: Line) => points.at(-1)?.[1] ?? Number.NaN
-const colored = (line: Line, panel: Panel) =>
+const coloured = (line: Line, panel: Panel) =>
   `<b style="color:${colorOf(last(line), panel, line.query)}">${formatted(last(line), line.query.unit ?? panel.unit)}</b>`
 
 const values = (cells: readonly string[]) =>
@@ -86,7 +86,7 @@ function stat({ panel, lines }: View): string {
   const found = lines.filter(line => !Number.isNaN(last(line)))
   const nameOf = ({ name }: Line) => (found.length > 1 ? escaped(name) : '')
   if (found.length === 0) return nothing(panel)
-  return values(found.map(line => colored(line, panel) + nameOf(line)))
+  return values(found.map(line => coloured(line, panel) + nameOf(line)))
 }
 
 /** A row for each set of labels, a column for each query. */
@@ -96,7 +96,7 @@ function table({ panel, lines }: View): string {
   const heads = [...columns.map(([, title]) => title), ...panel.queries.map(({ legend }) => legend)]
   const body = [...Map.groupBy(lines, keyOf)].map(([key, cells]) => {
     const found = panel.queries.map(query => cells.find(line => line.query === query))
-    const texts = found.map(line => (line === undefined ? '' : colored(line, panel)))
+    const texts = found.map(line => (line === undefined ? '' : coloured(line, panel)))
     return [...key.split('\0').map(escaped), ...texts].map(cell => `<td>${cell}</td>`).join('')
   })
   const head = heads.map(title => `<th>${escaped(title)}</th>`).join('')
@@ -153,7 +153,7 @@ function bars({ panel, lines }: View): string {
   const most = Math.max(...lines.map(last))
   const rows = lines.map(line => {
     const bar = `width:${(60 * last(line)) / most}%;background:${colorOf(last(line), panel, line.query)}`
-    return `<tr><td>${escaped(line.name)}</td><td><i style="${bar}"></i>${colored(line, panel)}</td></tr>`
+    return `<tr><td>${escaped(line.name)}</td><td><i style="${bar}"></i>${coloured(line, panel)}</td></tr>`
   })
   return `<table>${rows.join('')}</table>`
 }
