@@ -194,7 +194,10 @@ export async function exchange(
       if (total === Number.POSITIVE_INFINITY && endsChunks(chunk)) break
     }
     const whole = Buffer.concat(chunks)
-    if (lengthOf(whole) === 0) throw new Error('the server closed the connection')
+    // A process that is killed leaves the rest of its answer unsent.
+    const length = lengthOf(whole)
+    const isCut = Number.isFinite(length) && whole.length < length
+    if (length === 0 || isCut) throw new Error('the server closed the connection')
     return parse(whole)
   } finally {
     clearTimeout(late)
