@@ -386,6 +386,18 @@ test('with two processes under load, it goes from 0 to the end, even after kill 
     scrape_configs: [{ job_name: 'pods', static_configs: jobs }],
   }
   const live = await startPrometheus(stringify(config), join(folder, 'live'))
+  // It begins up to five seconds after it is ready, and a count needs two scrapes: a look before
+  // that finds no request to the new version, and calls the route wrong.
+  const scrapedTwice = encodeURIComponent('count_over_time(up[1m]) > 1')
+  await until(
+    'Prometheus has scraped both versions twice',
+    async () => {
+      const answer = await fetch(`${live.url}/api/v1/query?query=${scrapedTwice}`)
+      const { data } = (await answer.json()) as { data: { result: unknown[] } }
+      return data.result.length === jobs.length
+    },
+    30_000,
+  )
   const api = await startCanaryObject(inNamespace('live'), 0, new Date())
   let over = false
   // As the route would: this percentage of the requests to the new version, and the same requests
