@@ -1,4 +1,4 @@
-import { type Datatype, hasJson, type TensorData } from './datatypes.ts'
+import { type Datatype, hasJson, isNumeric, type TensorData } from './datatypes.ts'
 import { shortest } from './shortest.ts'
 import { elementCount, type Tensor } from './tensor.ts'
 
@@ -14,8 +14,7 @@ export interface Classes {
 }
 
 /** Whether the values of a datatype are numbers that can be compared. */
-export const isComparable = (datatype: Datatype) =>
-  hasJson(datatype) && datatype !== 'BOOL' && datatype !== 'BYTES'
+export const isComparable = (datatype: Datatype) => hasJson(datatype) && isNumeric(datatype)
 
 /**
  * The highest values of each row in descending order, as "value:index" or "value:index:label".

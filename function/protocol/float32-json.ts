@@ -92,7 +92,7 @@ function find(value: number, decimals: number): void {
     return
   }
   if (decimals === 0 || dropZeros()) return
-  // Fewer than six digits may identify a value whose seventh digit is not a zero: 0.00098.
+  // Fewer than six digits may identify a value whose seventh digit is not a zero: 0.00097666.
   if (identifies(value, decimals - 1)) dropZeros()
   else identifies(value, decimals)
 }
@@ -133,22 +133,21 @@ function writeFixed(at: number): number {
   const point = writeInteger(whole, at)
   if (decimals === 0) return point
   TEXT[point] = POINT
-  let rest = digits - whole * power
-  for (let i = point + decimals; i > point; i--) {
-    const shorter = (rest / 10) | 0
-    TEXT[i] = ZERO + rest - shorter * 10
-    rest = shorter
-  }
-  return point + 1 + decimals
+  return writeDigits(digits - whole * power, point + 1, point + 1 + decimals)
 }
 
 function writeInteger(value: number, at: number): number {
   let end = at + 1
   for (let power = 10; value >= power; power *= 10) end++
+  return writeDigits(value, at, end)
+}
+
+/** Fills the places with an integer, zeros first. @returns the position after them */
+function writeDigits(value: number, from: number, end: number): number {
   let rest = value
-  for (let i = end - 1; i >= at; i--) {
+  for (let at = end - 1; at >= from; at--) {
     const shorter = (rest / 10) | 0
-    TEXT[i] = ZERO + rest - shorter * 10
+    TEXT[at] = ZERO + rest - shorter * 10
     rest = shorter
   }
   return end
