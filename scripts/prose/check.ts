@@ -11,14 +11,11 @@ const LEFT_OUT = new Set([
   'test/repository/prose.test.ts',
 ])
 
+const PATTERNS = ['*.ts', '*.js', '*.mjs', '*.sh', '*.md', '*.yaml', '*.yml']
+
 const files = execFileSync(
   'git',
-  ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '*.ts', '*.js', '*.mjs'].concat([
-    '*.sh',
-    '*.md',
-    '*.yaml',
-    '*.yml',
-  ]),
+  ['ls-files', '-z', '--cached', '--others', '--exclude-standard', ...PATTERNS],
   { encoding: 'utf8', maxBuffer: 2 ** 26 },
 )
 let found = 0

@@ -121,7 +121,7 @@ describe('IDLE_EXIT_SECONDS', { concurrency: 3 }, () => {
     assert.ok(performance.now() - answered >= 2_000)
   })
 
-  test('cuts no connection: kept ones are told for how long, and silent ones are awaited', async () => {
+  test('cuts no connection: answers on a kept one name its timeout, and a silent one is waited for', async () => {
     const server = await startProcess({ IDLE_EXIT_SECONDS: '3', REQUEST_TIMEOUT_MS: '20000' })
     const port = Number(new URL(server.url).port)
     const [kept, silent] = [await connect(port), await connect(port)]
