@@ -1,4 +1,5 @@
 import { isMarkedAsUntransferable } from 'node:worker_threads'
+import type { EncodedMessage, EncodedResponse } from '../protocol/encode.ts'
 import type { Tensor } from '../protocol/tensor.ts'
 
 /** Tensors that are to be transferred to another thread. */
@@ -14,6 +15,21 @@ export interface Detached {
  */
 export const movable = (view: Uint8Array): Uint8Array =>
   isMarkedAsUntransferable(view.buffer) ? copy.call(view) : view
+
+/**
+ * The response in memory that can be transferred. Node keeps bytes of less than half of
+ * Buffer.poolSize, such as the labels of a request's last few rows, in a buffer that it shares.
+ */
+export function movableResponse(
+  response: EncodedResponse | EncodedMessage,
+): EncodedResponse | EncodedMessage {
+  if (!('json' in response)) return response.map(movable)
+  const { json, binary } = response
+  return {
+    json: typeof json === 'string' ? json : json.map(movable),
+    ...(binary && { binary: { ...binary, parts: binary.parts.map(movable) } }),
+  }
+}
 
 /** Not the view's own method: Buffer.slice() shares memory. */
 const copy: (this: Uint8Array) => Uint8Array = Object.getPrototypeOf(Uint8Array.prototype).slice

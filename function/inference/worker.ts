@@ -9,7 +9,7 @@ import { inferLarge, type LargeRequest } from './large.ts'
 import { cpuMs } from './run-costs.ts'
 import { RunSizes } from './run-sizes.ts'
 import { openSession, type Session } from './session.ts'
-import { buffersOf, detach, movable } from './transfer.ts'
+import { buffersOf, detach, movableResponse } from './transfer.ts'
 
 /** The data with which a worker is started. */
 export interface WorkerStart {
@@ -136,11 +136,9 @@ async function answerLarge(
   request: LargeRequest,
 ): Promise<Answered> {
   const value = await inferLarge(tellingRuns(port, session), request, sizes)
-  const { response } = value
-  // Small parts of a message lie in Node's shared pool, which cannot be transferred.
-  const moved = 'json' in response ? response : response.map(part => movable(part))
-  const transfer = buffersOf(partsOf(moved) as Uint8Array[])
-  return { value: { ...value, response: moved }, transfer }
+  const response = movableResponse(value.response)
+  const parts = partsOf(response).filter(part => typeof part !== 'string')
+  return { value: { ...value, response }, transfer: buffersOf(parts) }
 }
 
 /** Reports each run, because the main thread limits its time. */

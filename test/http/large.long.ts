@@ -41,6 +41,18 @@ const post = async (
     bytes: Buffer.from(await answer.arrayBuffer()),
   }
 }
+
+/** The elements of a BYTES tensor: each is its length in four bytes, then its text. */
+function textsOf(bytes: Buffer): string[] {
+  const texts: string[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + 4 + bytes.readUInt32LE(at)
+    texts.push(bytes.toString('utf8', at + 4, end))
+    at = end
+  }
+  return texts
+}
+
 const jsonOf = ({ bytes }: { bytes: Buffer }) => JSON.parse(bytes.toString())
 
 for (const execution of ['auto', 'inline', 'worker']) {
@@ -104,6 +116,39 @@ for (const execution of ['auto', 'inline', 'worker']) {
       )
       assert.ok((probabilities[3 * (ROWS - 1) + 2] as number) > 0.9)
     })
+
+    for (const rows of [12_289, 16_384, 16_385, 65_537]) {
+      for (const binary of [['predicted_class'], ['probabilities', 'predicted_class']]) {
+        test(`of ${rows} rows gets ${binary.join(' and ')} as binary tensor data`, async () => {
+          const tensor = Buffer.from(Float32Array.from(flowers(rows).flat()).buffer)
+          const input = { name: 'input', datatype: 'FP32', shape: [rows, 4] }
+          const header = Buffer.from(
+            JSON.stringify({
+              inputs: [{ ...input, parameters: { binary_data_size: tensor.byteLength } }],
+              outputs: ['probabilities', 'predicted_class'].map(name => ({
+                name,
+                parameters: { binary_data: binary.includes(name) },
+              })),
+            }),
+          )
+          const answer = await post(server, Buffer.concat([header, tensor]), {
+            'inference-header-content-length': String(header.byteLength),
+          })
+          assert.equal(answer.status, 200, answer.bytes.toString('utf8', 0, 300))
+          const length = Number(answer.headers.get('inference-header-content-length'))
+          const { outputs } = JSON.parse(answer.bytes.toString('utf8', 0, length))
+          const sizes = outputs.map((output: { parameters?: { binary_data_size: number } }) =>
+            output.parameters ? output.parameters.binary_data_size : 0,
+          )
+          assert.equal(answer.bytes.length, length + sizes[0] + sizes[1])
+          const labels = textsOf(answer.bytes.subarray(answer.bytes.length - sizes[1]))
+          assert.deepEqual(
+            labels,
+            flowers(rows).map((_, i) => LABELS[i % 2]),
+          )
+        })
+      }
+    }
 
     test('as the data of an event, in binary and in structured mode, gets its reply', async () => {
       const event = { specversion: '1.0', id: '1', source: '/a', type: 'a.request' }
