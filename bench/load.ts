@@ -19,6 +19,8 @@ export type Verify = (answer: HttpAnswer) => void
 
 export interface Exchange {
   readonly request: Buffer
+  /** Requests with other values that {@link closedLoop} sends in turn with the first. */
+  readonly others?: readonly Buffer[]
   readonly verify: Verify
 }
 
@@ -284,7 +286,10 @@ export async function closedLoop(
   }: { seconds?: number; requests?: number },
 ): Promise<LoadResult> {
   await verified(port, target)
-  const { request, verify } = target
+  const { request, others = [], verify } = target
+  const bodies = [request, ...others]
+  let sentAlready = 0
+  const nextRequest = () => bodies[sentAlready++ % bodies.length] as Buffer
   const done = Promise.withResolvers<void>()
   let clock = createClock()
   let counted = 0
@@ -321,7 +326,7 @@ export async function closedLoop(
         }
         sent = now
         inFlight++
-        connection.send(request)
+        connection.send(nextRequest())
       },
       failed: fail,
     })
@@ -329,7 +334,7 @@ export async function closedLoop(
     connection.socket.once('connect', () => {
       sent = performance.now()
       inFlight++
-      connection.send(request)
+      connection.send(nextRequest())
     })
   }
 

@@ -18,18 +18,14 @@ function target(
   headers: Headers,
   ...parts: readonly (string | Uint8Array)[]
 ): Target {
+  return { at: path => ({ request: post(path, headers, parts), verify }) }
+}
+
+function post(path: string, headers: Headers, parts: readonly (string | Uint8Array)[]): Buffer {
   const body = Buffer.concat(
     parts.map(part => (typeof part === 'string' ? Buffer.from(part) : part)),
   )
-  return {
-    at: path => ({
-      request: Buffer.concat([
-        head('POST', path, { ...headers, 'Content-Length': body.length }),
-        body,
-      ]),
-      verify,
-    }),
-  }
+  return Buffer.concat([head('POST', path, { ...headers, 'Content-Length': body.length }), body])
 }
 
 const head = (method: string, path: string, headers: Headers) =>
@@ -67,15 +63,47 @@ function checkResponse({ outputs }: V2Response, rows: number): void {
 
 const rowsOf = (rows: number) => Array.from({ length: rows }, () => SETOSA).flat()
 
-const requestOf = (rows: number) => ({
-  inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data: rowsOf(rows) }],
+const requestOf = (rows: number, data = rowsOf(rows)) => ({
+  inputs: [{ name: 'input', datatype: 'FP32', shape: [rows, 4], data }],
 })
 
-export const jsonRows = (rows: number): Target =>
-  target(classifies(rows), JSON_TYPE, JSON.stringify(requestOf(rows)))
-
 /** A single row: the usual first request. */
-export const V2_REQUEST = jsonRows(1)
+export const V2_REQUEST = target(classifies(1), JSON_TYPE, JSON.stringify(requestOf(1)))
+
+/** The generator of the C standard's example, so that each run sends the same flowers. */
+function createRandom(): () => number {
+  let state = 1
+  return () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
+    return state / 2 ** 31
+  }
+}
+
+/** Flowers of four decimals, near enough to SETOSA to be of its class. */
+function flowers(rows: number, random: () => number): number[] {
+  return Array.from({ length: rows }, () =>
+    SETOSA.map(size => Number((size * (0.95 + random() / 10)).toFixed(4))),
+  ).flat()
+}
+
+const BODIES = 16
+
+/**
+ * Rows that all differ, in bodies that differ. V8 caches the text of numbers that it wrote
+ * before, so a repeated body would measure the cache.
+ */
+export function jsonRows(rows: number): Target {
+  const random = createRandom()
+  const bodies = Array.from({ length: BODIES }, () =>
+    JSON.stringify(requestOf(rows, flowers(rows, random))),
+  )
+  return {
+    at(path) {
+      const [request, ...others] = bodies.map(body => post(path, JSON_TYPE, [body]))
+      return { request: request as Buffer, others, verify: classifies(rows) }
+    },
+  }
+}
 
 /** Checks the probabilities alone, under any output name. */
 const mostLikely = (answer: HttpAnswer) => {

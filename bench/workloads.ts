@@ -395,7 +395,7 @@ function memory(
   return {
     name: `${prefix}memory${full ? '-million' : ''}`,
     title: full
-      ? 'Memory after a million requests'
+      ? 'Memory after millions of requests'
       : 'Memory: resident, idle and after 10,000 requests',
     metrics: [{ name: 'idle', unit: 'MiB', better: 'less' }, ...counts.map(after)],
     rounds: { quick: 2, usual: full ? 1 : 5 },
@@ -424,7 +424,7 @@ function memory(
 }
 
 /** Growth: the time of one request by its number of rows. */
-const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384] as const).map(
+const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536] as const).map(
   (count): Workload => ({
     name: `growth-rows-${count}`,
     title: `Growth by rows: ${count.toLocaleString('en')}, 1 connection`,
@@ -439,9 +439,25 @@ const growthByRows = ([1, 4, 16, 64, 256, 1_024, 4_096, 16_384] as const).map(
 )
 
 /** Growth: requests per second and their times by the number of connections. */
-const growthByConnections = ([4, 32, 128, 512, 1_024] as const).map(
+const growthByConnections = ([1, 4, 32, 128, 512, 1_024, 4_096, 10_000] as const).map(
   (count): Workload => ({ ...connections(count, [subjects.NODE_HTTP], 'growth-'), full: true }),
 )
+
+/** Growth: the time of one request by the size of its body, beside a loop of the same runs. */
+const growthByBody = [1, 16, 256, 4_096, 65_535].map((kib): Workload => {
+  const count = Math.floor((kib * 1_024 - 500) / ROW_BYTES)
+  const target = binaryRows(count, ['probabilities'])
+  return {
+    name: `growth-body-${kib}`,
+    title: `Growth by body: ${kib.toLocaleString('en')} KiB of binary tensor data, 1 connection`,
+    metrics: [PER_SECOND, P50, P99, CPU],
+    full: true,
+    contenders: [
+      loop('session.run in a loop', `${IRIS}/model.onnx`, 'input', [count, 4], 'requests/s'),
+      underLoad(ours(), target, 1, 'probabilities as binary'),
+    ],
+  }
+})
 
 /** Growth: the start by the model's size; the floor loads the same model for a loop of one run. */
 const growthByModel: Workload = {
@@ -478,9 +494,10 @@ export const ALONE: readonly Workload[] = [
   slow(500),
   starts([subjects.NODE_HTTP, ours(), subjects.STATIC, subjects.EXPRESS, subjects.FAAS]),
   memory([subjects.NODE_HTTP, ours(), subjects.STATIC, subjects.EXPRESS, subjects.FAAS], [10_000]),
-  memory([subjects.NODE_HTTP, ours()], [10_000, 1_000_000], '', true),
+  memory([ours()], [10_000, 1_000_000, 10_000_000], '', true),
   ...growthByRows,
   ...growthByConnections,
+  ...growthByBody,
   growthByModel,
 ]
 
