@@ -8,7 +8,7 @@ import { cpuMs, elementsOf, RunCosts, SLOW_RUN_MS } from './run-costs.ts'
 import type { Session } from './session.ts'
 import type { TimedRun, WorkerPool } from './worker-pool.ts'
 
-/** CPU time. If loading the model takes longer, the main thread does not load it. */
+/** The largest CPU time of loading a model on the main thread. A slower load stays in a worker. */
 const MOST_LOAD_MS = 100
 
 export interface PoolSize {
@@ -18,21 +18,24 @@ export interface PoolSize {
 }
 
 export interface AdaptiveOptions {
-  /** Loads the model on this thread. */
+  /** Loads the model on the main thread. */
   readonly openSession: () => Promise<Session>
   readonly openWorkers: (size: PoolSize) => Promise<WorkerPool>
   /** The size of the worker pool for a slow model. */
   readonly size: PoolSize
-  /** The size in bytes of a small file with only plain operators. */
+  /**
+   * The file's size in bytes if the file is small and contains only plain operators; otherwise
+   * undefined.
+   */
   readonly plainBytes: number | undefined
   readonly log: Log
 }
 
 /**
- * Runs a model whose work depends on shapes alone: on the main thread, unless its runs prove slow;
- * then in worker threads. A small file of plain operators is loaded on the main thread at once. Any
- * other model is first loaded and warmed up in a worker, which measures its cost; the worker stays,
- * for runs larger than any before and for large requests.
+ * Runs a model whose cost depends on input shapes alone. The model runs on the main thread; if its
+ * runs prove slow, it moves to worker threads. A small file of plain operators is loaded on the
+ * main thread at once. Any other model is first loaded and warmed up in a worker, which measures
+ * its cost. That worker is kept for large requests and for runs larger than any previous run.
  */
 export async function openAdaptive(options: AdaptiveOptions): Promise<Executor> {
   if (options.plainBytes !== undefined)
@@ -45,16 +48,22 @@ class AdaptiveExecutor implements Executor {
   readonly leftOut: Session['leftOut']
   private readonly options: AdaptiveOptions
   private readonly costs: RunCosts
-  /** The executor in use: this thread or workers. */
+  /** The executor in use: the main thread or the workers. */
   private current: InlineExecutor | WorkerPool
-  /** One thread, for runs larger than any before and for large requests. */
+  /** One worker thread for large requests and for runs larger than any previous run. */
   private aside: Promise<WorkerPool> | undefined
   private runsAside = 0
   private moving: Promise<void> | undefined
-  /** The last run was slow by the wall clock, so measure the CPU time of the next one. */
+  /**
+   * True if the last run was slow in wall-clock time, so that the CPU time of the next run is
+   * measured.
+   */
   private wasLong = false
 
-  /** @param first a worker is on trial: the warm-up decides about the main thread */
+  /**
+   * @param first if this is a worker, the warm-up decides whether the model moves to the main
+   * thread
+   */
   constructor(first: InlineExecutor | WorkerPool, options: AdaptiveOptions) {
     this.signature = first.signature
     this.leftOut = first.leftOut
@@ -86,7 +95,7 @@ class AdaptiveExecutor implements Executor {
       if (isSlow) await this.move()
       else await (await this.enterMainThread(current)).warmUp(inputs)
     } catch (error) {
-      // Failed inputs show nothing about the cost of others; the first of those will show it.
+      // A failed warm-up does not show the cost of a run. The first request will show it.
       if (!(error instanceof RunTimedOut)) await this.enterMainThread(current)
       throw error
     }
@@ -105,7 +114,7 @@ class AdaptiveExecutor implements Executor {
   }
 
   async inferLarge(request: LargeRequest, caller: Caller): Promise<LargeResponse> {
-    // `sizes` describes runs on this thread; a worker keeps its own.
+    // `sizes` describes runs on the main thread; each worker has its own `sizes`.
     if (!(this.current instanceof InlineExecutor)) return this.current.inferLarge(request, caller)
     let worker: WorkerPool
     try {
@@ -122,7 +131,9 @@ class AdaptiveExecutor implements Executor {
     await this.current.close()
   }
 
-  /** Whether the warm-up shows that the model is slow. Runs it twice if the model seems fast. */
+  /**
+   * Runs the warm-up, and runs it again if the model seems fast. Returns whether the model is slow.
+   */
   private async isSlow(trial: WorkerPool, inputs: readonly Tensor[]): Promise<boolean> {
     for (let runs = 0; runs < 2; runs++) {
       const { cpuMs } = await trial.tryTimedRun(structuredClone(inputs), namesOf(this.signature))
@@ -154,7 +165,7 @@ class AdaptiveExecutor implements Executor {
     }
     this.wasLong = false
     const began = cpuMs()
-    // On this thread the run is over when the call returns.
+    // On the main thread, the run has ended when the call returns.
     const tensors = inline.run(inputs, outputs)
     this.judge(elements, cpuMs() - began)
     return tensors
@@ -169,7 +180,7 @@ class AdaptiveExecutor implements Executor {
     this.runsAside++
     try {
       const worker = await this.openAside().catch(() => undefined)
-      // Without a worker, run here: shapes bound the time.
+      // If no worker can start, run on the main thread: the input shapes limit the run's time.
       if (worker === undefined) return await this.runInline(inline, inputs, outputs)
       const timed: TimedRun = await worker.timedRun(inputs, outputs)
       this.judge(elements, timed.cpuMs)
@@ -191,7 +202,7 @@ class AdaptiveExecutor implements Executor {
     if (this.costs.showsSlow(elements, cpuMs)) this.moving ??= this.move()
   }
 
-  /** Applies from the next run on; runs in progress end where they began. */
+  /** Moves the model to worker threads. Runs that are in progress finish on the main thread. */
   private async move(): Promise<void> {
     const { openWorkers, size, log } = this.options
     const left = this.current

@@ -12,20 +12,20 @@ import type { Signature } from '../protocol/tensor.ts'
 import type { RunSizes } from './run-sizes.ts'
 
 /**
- * Writing an answer with this many elements as JSON takes 5 ms, which blocks all other answers;
- * handing the request to a thread costs 0.1 ms.
+ * Writing a response with this many elements as JSON takes 5 ms, which blocks all other responses.
+ * Passing the request to a thread costs 0.1 ms.
  */
 export const LARGE_JSON_ELEMENTS = 16 * 1024
 
-/** The size of the answer to a request. */
+/** The size of the response to a request. */
 export interface AnswerSize {
-  /** Bytes of the outputs and of the largest JSON they may become. */
+  /** The bytes of the outputs plus the largest number of bytes of their JSON form. */
   readonly bytes: number
-  /** Elements of the outputs that become JSON. */
+  /** The number of elements in outputs that are written as JSON. */
   readonly jsonElements: number
 }
 
-/** Checks requests against the limits before they run, by the sizes of their answers. */
+/** Checks the size of each response against the limits before the request runs. */
 export class Admission {
   readonly #sizes: RunSizes
   readonly #limits: ResponseLimits
@@ -38,13 +38,13 @@ export class Admission {
     this.#datatypes = new Map(signature.outputs.map(({ name, datatype }) => [name, datatype]))
   }
 
-  /** The number of requests that wait for memory for their answers. */
+  /** The number of requests that are waiting for memory for their responses. */
   get waiting(): number {
     return this.#waiting
   }
 
   /**
-   * Waits for memory for an answer.
+   * Waits until there is enough memory for a response.
    * @throws {DeadlinePassed}
    */
   async admit({ bytes }: AnswerSize, caller: Caller): Promise<void> {
@@ -61,7 +61,7 @@ export class Admission {
 
   /**
    * @returns undefined if the size is not known before a run
-   * @throws {TooLarge} if the answer exceeds the limits
+   * @throws {TooLarge} if the response exceeds the limits
    */
   sizeOf({ inputs, outputs }: InferenceRequest): AnswerSize | undefined {
     const sizes = this.#sizes.outputsOf(inputs, outputs)
@@ -72,13 +72,13 @@ export class Admission {
     for (const [i, size] of sizes.entries()) {
       const { name, binary, classes } = outputs[i] as RequestedOutput
       bytes += size.bytes
-      // An output given as classes becomes a few texts per row.
+      // An output returned as classes contains only a few strings per row.
       if (binary || classes !== undefined) continue
       const datatype = this.#datatypes.get(name) as Datatype
       const { jsonBytes } = DATATYPES[datatype]
       json.elements += size.elements
       json.least += leastJsonBytes(datatype, size.elements)
-      // Escaped, a character of a text takes at most six bytes; in memory it counts as two.
+      // An escaped character takes at most six bytes in JSON, and counts as two bytes in memory.
       json.most += jsonBytes === undefined ? 3 * size.bytes : size.elements * jsonBytes.most
     }
     if (json.least > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
@@ -87,9 +87,10 @@ export class Admission {
   }
 
   /**
-   * Divides a request into runs: as many rows at a time as the memory allows, or one row if rows of
-   * this shape never ran. The request waits for memory for its answer as soon as its size is known.
-   * @param mostRows of a run, for reasons other than memory
+   * Divides a request into runs. Each run has as many rows as the memory allows, or one row if rows
+   * of this shape have never run. Once the size of the response is known, the request waits for
+   * that much memory.
+   * @param mostRows the largest number of rows in a run, whatever the memory
    * @throws {TooLarge|DeadlinePassed}
    */
   async *runs(

@@ -12,25 +12,25 @@ import type { RunSizes } from './run-sizes.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 export interface BatcherOptions {
-  /** Limits the memory of runs, and learns from each run. */
+  /** Limits the memory of each run, and learns the sizes of outputs from completed runs. */
   readonly sizes: Pick<RunSizes, 'mostRows' | 'ran'>
   readonly executor: Pick<Executor, 'signature' | 'concurrency' | 'run' | 'whenFree'>
   readonly limits: QueueLimits
   /**
-   * Whether rows of this model are independent. Called for each request, because this is decided
-   * after startup.
+   * Returns whether the model's rows are independent. The batcher calls it for each request,
+   * because the answer becomes known only after startup.
    */
   readonly mayJoin: () => boolean
-  /** Receives the number of rows of each run. */
+  /** Receives the number of rows in each run. */
   readonly onRun: (rows: number) => void
-  /** Receives the times of each run that succeeded. */
+  /** Receives the durations of each successful run. */
   readonly onRan: (times: RunTimes) => void
 }
 
 /**
  * Joins requests along the first dimension if rows are independent, runs them, and splits the
- * outputs. There is no delay window: a run takes the requests that are waiting when it begins, so a
- * lone request never waits for others.
+ * outputs. There is no delay window: a run includes the requests that are waiting when it begins,
+ * so a single request never waits for other requests.
  */
 export class Batcher {
   private readonly options: BatcherOptions
@@ -40,10 +40,10 @@ export class Batcher {
   private readonly isBatched: boolean
   private readonly takesTexts: boolean
   private running = 0
-  /** True from the first run of a sequence until no request waits. */
+  /** True from the start of a run until no run is in progress and no request is waiting. */
   private isBusy = false
   private scheduled = false
-  /** True while large requests occupy all threads. */
+  /** True while requests wait because large requests occupy all threads. */
   private waits = false
   private readonly startRuns = () => this.start()
 
@@ -56,14 +56,14 @@ export class Batcher {
     this.takesTexts = signature.inputs.some(({ datatype }) => datatype === 'BYTES')
   }
 
-  /** Rows waiting now. */
+  /** The number of rows that are waiting now. */
   get queuedRows(): number {
     return this.queue.rows
   }
 
   /**
-   * Called before a request is read, so that a refusal costs little.
-   * @throws {Overloaded} if the queue is full, or no request could be answered in time
+   * Refuses a request before its body is read, so that the refusal costs little.
+   * @throws {Overloaded} if the queue is full, or a new request would miss its deadline
    */
   checkRoom(caller: Caller): void {
     if (this.queue.isEmpty) return
@@ -72,10 +72,10 @@ export class Batcher {
   }
 
   /**
-   * @param times receives the times of the run
+   * @param times receives the durations of the run
    * @returns the requested outputs, in that order
-   * @throws {Overloaded} at once, if more than `maxQueueRows` or `maxBodyBytes` would wait, or the
-   * answer would come after the deadline
+   * @throws {Overloaded} immediately, if more than `maxQueueRows` or `maxBodyBytes` would wait, or
+   * if the response would be late
    * @throws {DeadlinePassed} if the run did not begin in time
    * @throws {ModelError} if the model fails on this request
    */
@@ -99,23 +99,24 @@ export class Batcher {
   }
 
   /**
-   * Refuses at once a request whose answer would come after its deadline. While no run is in
-   * progress, accepts every request: the next run shows how long runs take now.
+   * Immediately refuses a request whose response would miss its deadline. While no run is in
+   * progress, every request is accepted: the next run shows how long runs take now.
    * @throws {Overloaded}
    */
   private checkTime(now: number, deadline: number): void {
     const { rows, runs } = this.queue
-    // The request may join the only run that waits.
+    // If at most one run is waiting, this request may join that run.
     if (!this.isBusy || runs < 2) return
     const ms = (this.pace.leastMs(runs, rows) / this.executor.concurrency) * MARGIN
     if (now + ms <= deadline) return
     throw new Overloaded(
-      `${rows} rows wait for ${runs} runs; at the current pace an answer may take ${seconds(ms)} s, and the deadline is in ${seconds(Math.max(deadline - now, 0))} s; try again later`,
+      `${rows} rows wait for ${runs} runs; at the current pace, a response may take ${seconds(ms)} s, and the deadline is in ${seconds(Math.max(deadline - now, 0))} s; try again later`,
     )
   }
 
   /**
-   * Not at once: requests that arrive by the end of this turn of the event loop join the same run.
+   * Starts runs at the end of this turn of the event loop, so that requests that arrive in the same
+   * turn can share a run.
    */
   private schedule(): void {
     if (this.scheduled) return
@@ -129,8 +130,9 @@ export class Batcher {
     while (this.running < this.executor.concurrency && !this.queue.isEmpty) {
       const free = this.executor.whenFree()
       if (free !== undefined) {
-        // Large requests occupy the threads. Until one is free, requests wait in the queue, which
-        // enforces their deadlines; requests that arrive meanwhile may join.
+        // Large requests occupy all threads. Until a thread is free, other requests wait in the
+        // queue, which enforces their deadlines. Requests that arrive in the meantime may join the
+        // same run.
         this.waits = true
         void free.then(this.startRuns)
         break
@@ -203,13 +205,16 @@ export class Batcher {
     for (let i = 0; i < batch.length; i++) batch[i]?.resolve(parts[i] as Tensor[])
   }
 
-  /** One bad row fails the whole run. Run alone, each request gets its own answer or error. */
+  /**
+   * Runs each request separately after a joined run failed. One bad row fails the entire joined
+   * run; in separate runs, only the request with that row fails.
+   */
   private async runOneByOne(batch: readonly Job[]): Promise<void> {
     for (const job of batch) if (!isOver(job, performance.now())) await this.runAlone(job)
   }
 }
 
-/** Each request of a joined run counts the whole time of the run. */
+/** Adds the run's durations to a request. Each request of a joined run counts the full duration. */
 function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes): void {
   times.rows += rows
   times.queue += began - queuedAt
@@ -218,7 +223,10 @@ function addTimes({ rows, queuedAt, times }: Job, began: number, ran: RunTimes):
   times.output += ran.output
 }
 
-/** The rows that the request counts for in the queue; a tensor without elements counts as one. */
+/**
+ * The number of rows that the request occupies in the queue. A tensor without elements counts as
+ * one row.
+ */
 function rowsOf({ inputs: [first] }: InferenceRequest): number {
   return first === undefined || first.data.length === 0 ? 1 : (first.shape[0] ?? 1)
 }
@@ -230,14 +238,22 @@ function bytesIn({ inputs }: InferenceRequest): number {
   return bytes
 }
 
-/** 256 texts of this many words take 32 MiB. */
+/**
+ * The longest text, in characters, that may share a run. 256 texts of this many words take 32 MiB.
+ */
 const LONG_TEXT = 4_096
 
-/** In a shared run, a U+FFFD in one request would excuse one in the answer to another. */
+/**
+ * A response may contain U+FFFD only if the input of its run does. In a shared run, a U+FFFD in one
+ * request would hide invalid text in the response to another request.
+ */
 const hasOwnRun = (request: InferenceRequest) =>
   hasReplacement(request.inputs) || hasLongText(request)
 
-/** A joined run pads the texts of all rows to the number of words of the longest text. */
+/**
+ * Whether a text is too long to share a run: a joined run pads the texts of all rows to the number
+ * of words in the longest text.
+ */
 const hasLongText = ({ inputs }: InferenceRequest) =>
   inputs.some(
     ({ datatype, data }) =>
@@ -245,9 +261,9 @@ const hasLongText = ({ inputs }: InferenceRequest) =>
   )
 
 /**
- * Runs vary. Without a margin, half of the requests admitted last were answered after their
- * deadline, or not at all. The margin costs no throughput: the queue still holds work for four
- * fifths of a deadline.
+ * The factor by which estimated waiting times are raised, because run times vary. Without this
+ * margin, half of the last admitted requests received a late response or none. The margin does not
+ * reduce throughput: the queue still contains enough work for 80% of a deadline.
  */
 const MARGIN = 1.25
 
@@ -256,7 +272,7 @@ const seconds = (ms: number) => (ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)
 
 const namesOf = ({ outputs }: InferenceRequest) => outputs.map(({ name }) => name)
 
-/** Whether every input has the same number of rows as the first, and at least one. */
+/** Whether all inputs have the same number of rows, and at least one element each. */
 function hasRows({ inputs }: InferenceRequest): boolean {
   const rows = inputs[0]?.shape[0]
   return (

@@ -1,20 +1,20 @@
 import type { Signature } from '../protocol/tensor.ts'
 import type { BatchingReason } from '../telemetry/metrics.ts'
 
-/** Whether requests of different callers may share a run, and a large request may be divided. */
+/** Whether requests from different callers may share a run and large requests may be divided. */
 export interface Batching {
   readonly joins: boolean
   readonly reason: BatchingReason
-  /** The point at which the proof stopped, as text for people; undefined if it did not stop. */
+  /** A description of why the proof stopped; undefined if the proof succeeded. */
   readonly detail: string | undefined
 }
 
-/** Until this is decided, each request gets its own run. */
+/** The state before the decision: each request has its own run. */
 export const UNDECIDED: Batching = { joins: false, reason: 'undecided', detail: undefined }
 
 /**
- * Rejects `"batch": true` if the shapes leave no room for more rows.
- * @throws {Error} of one line that names the input or output
+ * Rejects `"batch": true` if an input or output cannot contain additional rows.
+ * @throws {Error} with a one-line message that names the input or output
  */
 export function checkBatchTrue({ inputs, outputs }: Signature): void {
   for (const [kind, tensors] of Object.entries({ input: inputs, output: outputs })) {

@@ -4,24 +4,24 @@ import type { Call, CallData, Reply } from '../transform/call.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 
 /*
- * Messages to and from a thread that runs the author's code. Calls and answers of one turn share a
- * message.
+ * Messages to and from a thread that runs the author's code. All calls, or all results, of one
+ * event-loop turn are sent in one message.
  */
 
-/** Messages to the thread. */
+/** A message from the main thread to the author's thread. */
 export type CallCommand =
   | { readonly calls: readonly CallMessage[] }
-  /** Calls whose answers no caller needs any more, and the reason. */
+  /** Ends calls whose results no caller needs any more. `why` is the reason. */
   | { readonly ended: readonly { readonly id: number; readonly why: string }[] }
   | { readonly settings: CallSettings }
-  /** Asks whether the thread still makes progress. */
+  /** Checks whether the thread still responds. */
   | { readonly ping: true }
   /** Runs the author's close(). */
   | { readonly close: true }
 
 /** Facts about the model that are known once it is loaded. */
 export interface CallSettings {
-  /** The bytes that one run may use. */
+  /** The number of bytes that one run may use. */
   readonly runBytes: number
   /** Whether requests share runs; undefined until this is decided. */
   readonly joins: boolean | undefined
@@ -29,15 +29,15 @@ export interface CallSettings {
 
 export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly id: number
-  /** The call's place in the shared memory. */
+  /** The index of the call's entry in the shared memory. */
   readonly place: number
   /** Calls of one message with the same number belong to the same client. */
   readonly sender: number
   /** Small bodies travel as Latin-1 text, which moves faster than bytes. */
   readonly data: CallData | { readonly latin1: string; readonly isJson?: boolean }
-  /** As JSON, because most calls never read them. */
+  /** The headers as JSON, because most calls never read the headers. */
   readonly headers: string
-  /** In milliseconds since 1970, a clock that all threads share. */
+  /** In milliseconds since 1970: all threads share this clock. */
   readonly arrivedAt: number
   readonly deadlineAt: number
   readonly traceparent: string | undefined
@@ -45,11 +45,11 @@ export interface CallMessage extends Omit<Call, 'headers' | 'data'> {
   readonly trace: SpanIds | undefined
 }
 
-/** Messages from the thread. */
+/** A message from the author's thread to the main thread. */
 export interface CallAnswers {
   readonly answers: readonly CallAnswer[]
   readonly ran: readonly RunTimes[]
-  /** Rows by predicted label. */
+  /** The number of rows for each predicted label. */
   readonly predicted: readonly (readonly [label: string, rows: number])[]
   readonly took: readonly (readonly [half: Half, seconds: number])[]
   readonly succeeded: readonly (readonly [ms: number, times: RequestTimes])[]
@@ -62,7 +62,7 @@ export interface CallAnswer {
   readonly parts?: readonly { readonly name: Part; readonly beganAt: number }[] | undefined
 }
 
-/** The parts of an error that other threads need. */
+/** The fields of an error that other threads need. */
 export interface CallError {
   readonly code: string | undefined
   readonly message: string

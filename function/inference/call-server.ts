@@ -30,14 +30,14 @@ import { Slices } from './slices.ts'
 import type { RequestTimes, RunTimes } from './statistics.ts'
 import { type At, ThreadWatch } from './thread-watch.ts'
 
-/** The author's code on a thread, and everything it needs from the main thread. */
+/** The data that the main thread sends to start the author's code on a thread. */
 export interface CallStart {
   /** The file of the author's code. */
   readonly file: string
   readonly model: ModelIdentity
   readonly limits: QueueLimits & ResponseLimits
   readonly logLevel: LogLevel
-  /** The memory of {@link ThreadWatch}. */
+  /** The memory that {@link ThreadWatch} shares with the main thread. */
   readonly memory: SharedArrayBuffer
 }
 
@@ -51,8 +51,8 @@ interface OpenCall {
 type Tell = (told: { calls: CallAnswers } | { closed: true }, transfer?: ArrayBuffer[]) => void
 
 /**
- * Answers calls on this thread: preprocess, a run that calls share if the model allows it,
- * postprocess. Several are in progress at once, because the author's code may wait for something.
+ * Handles calls on this thread: preprocess, run, postprocess. Calls share a run if the model allows
+ * it. Several calls are in progress at the same time, because the author's code may wait for I/O.
  */
 export class CallServer {
   readonly #transform: ThreadTransform
@@ -66,7 +66,7 @@ export class CallServer {
   #done = new Done()
   readonly #flush = () => this.#post()
 
-  /** @throws {Error} of one line if the author's code cannot be used */
+  /** @throws {Error} with a one-line message if the author's code cannot be used */
   static async open(
     start: CallStart,
     { session, sizes }: { readonly session: Session; readonly sizes: RunSizes },
@@ -141,11 +141,11 @@ export class CallServer {
     return true
   }
 
-  /** In slices, so that a command to end calls is read in between. */
+  /** Begins the calls in time slices, so that a command to end calls is read between two slices. */
   async #begin(calls: readonly CallMessage[]): Promise<void> {
     const slices = new Slices()
     const senders: Caller[] = []
-    // All at once, so that calls that have not begun can be ended.
+    // Register all calls first, so that a command can end calls that have not begun.
     const open = calls.map(call => this.#admit(call, senders))
     for (const [i, call] of calls.entries()) {
       if (slices.isOver) await slices.next()
@@ -205,7 +205,7 @@ export class CallServer {
     this.#tell({ closed: true })
   }
 
-  /** The messages to send at the end of this turn. */
+  /** The results to send at the end of this turn of the event loop. */
   get #recording(): Done {
     if (!this.#done.isScheduled) {
       this.#done.isScheduled = true
@@ -225,7 +225,7 @@ type UnionOf<U> = (U extends unknown ? (one: U) => void : never) extends (all: i
   ? All
   : never
 
-/** The results of one turn. */
+/** The results of one turn of the event loop. */
 class Done implements CallAnswers {
   readonly answers: CallAnswer[] = []
   readonly ran: RunTimes[] = []
@@ -235,7 +235,7 @@ class Done implements CallAnswers {
   readonly transfer: ArrayBuffer[] = []
   isScheduled = false
 
-  /** The reply, with its bytes in memory that can be transferred. */
+  /** Returns the reply with its bytes in transferable memory. */
   moved(reply: Reply): Reply {
     const { content } = reply
     if (content === undefined) return reply
@@ -261,7 +261,9 @@ class Done implements CallAnswers {
   }
 }
 
-/** Marks the state of the call in the shared memory, and records its parts if it is traced. */
+/**
+ * Writes the state of the call to the shared memory, and records its parts if the call is traced.
+ */
 class ThreadTrace extends Trace {
   readonly place: number
   readonly #watch: ThreadWatch
@@ -280,7 +282,7 @@ class ThreadTrace extends Trace {
     if (this.#ids !== undefined) super.enter(name, attributes, at)
   }
 
-  /** The ids of the request's span, or those of an untraced call. */
+  /** The ids of the request's span. Only traced calls have ids. */
   override ids(): SpanIds {
     return this.#ids as SpanIds
   }

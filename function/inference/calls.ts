@@ -8,28 +8,28 @@ import type { Call, Reply } from '../transform/call.ts'
 export interface StartedCall {
   readonly reply: Promise<Reply>
   /**
-   * No caller needs the call any more.
+   * Ends the call because no caller needs its result any more.
    * @returns false if the call continues anyway, because its thread is working on it
    */
   end(error: DeadlinePassed): boolean
 }
 
 export interface CallLimits {
-  /** The largest number of calls at a time. */
+  /** The largest number of calls in progress at the same time. */
   readonly maxQueueRows: number
-  /** The limit of one call. */
+  /** The largest JSON of one call, in bytes. */
   readonly maxJsonBytes: number
-  /** The bytes that the loaded model leaves free. */
+  /** Returns the number of bytes that the loaded model leaves free. */
   readonly freeBytes: () => number
 }
 
-/** Parsed JSON takes up to twenty times its size in bytes. */
+/** Parsed JSON takes up to twenty times as many bytes as its text. */
 const PARSED = 20
 
-/** The parsed data of calls takes at most this share of the memory that the model leaves free. */
+/** The largest share of the free memory that the parsed data of all calls may take. */
 const SHARE = 1 / 3
 
-/** How soon to check again a call on which its thread is working. */
+/** The delay before a late call is checked again while its thread is still working on it. */
 const AGAIN_MS = 1_000
 
 interface OpenCall {
@@ -38,7 +38,7 @@ interface OpenCall {
 }
 
 /**
- * The calls of the author's code: limits their number and memory, and ends each at its deadline.
+ * Limits the number and memory of calls of the author's code, and ends each call at its deadline.
  */
 export class Calls {
   readonly #limits: CallLimits
@@ -52,14 +52,14 @@ export class Calls {
     this.#limits = limits
   }
 
-  /** The number of calls that have no answer yet. */
+  /** The number of calls that have no result yet. */
   get count(): number {
     return this.#open.size
   }
 
   /**
-   * @throws {Overloaded} at once, if too many calls are in progress
-   * @throws {TooLarge} if its JSON would take too much memory
+   * @throws {Overloaded} immediately, if too many calls are in progress
+   * @throws {TooLarge} if the call's JSON would take too much memory
    * @throws {DeadlinePassed}
    */
   async run(call: Call, caller: Caller, start: () => StartedCall): Promise<Reply> {
@@ -98,20 +98,20 @@ export class Calls {
   }
 
   /**
-   * A batch of events or a V1 request that exceeds the whole limit could never be admitted: admit
-   * it while no other caller has calls.
+   * Admits a batch of events or a V1 request that exceeds the limit for all calls only while no
+   * other caller has calls in progress. Otherwise such a request could never be admitted.
    */
   #admit(bytes: number, sender: Caller): void {
     const room = SHARE * this.#limits.freeBytes()
     if (bytes > room)
       throw new TooLarge(
-        `the data takes some ${bytes} bytes of memory after parsing, and ${Math.floor(room)} are available; send less, or bytes instead of JSON`,
+        `the data takes some ${bytes} bytes of memory after parsing, but only ${Math.floor(room)} bytes are available; send less data, or send bytes instead of JSON`,
       )
     const { maxQueueRows } = this.#limits
     const isFull = this.#open.size >= maxQueueRows || this.#bytes + bytes > room
     if (isFull && this.#open.size > (this.#bySender.get(sender) ?? 0))
       throw new Overloaded(
-        `${this.#open.size} calls of ${this.#bytes} bytes are already in the transform; the limits are ${maxQueueRows} calls (MAX_QUEUE_ROWS) and ${Math.floor(room)} bytes; try again later`,
+        `${this.#open.size} calls of ${this.#bytes} bytes are already in progress in the transform; the limits are ${maxQueueRows} calls (MAX_QUEUE_ROWS) and ${Math.floor(room)} bytes; try again later`,
       )
   }
 
@@ -129,7 +129,7 @@ export class Calls {
     for (const { caller, end } of this.#open) {
       const isHeld =
         caller.deadline <= now &&
-        !end(new DeadlinePassed('the deadline passed before the call was answered'))
+        !end(new DeadlinePassed('the deadline passed before the call had a result'))
       if (caller.deadline > now) next = Math.min(next, caller.deadline)
       else if (isHeld) next = Math.min(next, now + AGAIN_MS)
     }
@@ -139,7 +139,7 @@ export class Calls {
 
 export const hungUp = () => new DeadlinePassed('the caller hung up')
 
-/** The size of the JSON from which a call's data is parsed. */
+/** The number of bytes of JSON from which a call's data is parsed. */
 function jsonBytesOf({ data, contentType }: Call): number {
   if ('value' in data) return data.jsonBytes ?? 0
   const isParsed = data.isJson === true || isJson(mediaTypeOf(contentType).type)

@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import type { Datatype } from '../protocol/datatypes.ts'
 import { isBatched, type Signature, type TensorMetadata } from '../protocol/tensor.ts'
 
-/** The facts about a model in Triton's model configuration. */
+/** The properties of a model that its Triton model configuration contains. */
 export interface ConfiguredModel {
   readonly name: string
   /** The .onnx file. */
@@ -19,8 +19,8 @@ export interface ConfiguredModel {
 export type ModelConfiguration = ReturnType<typeof modelConfiguration>
 
 /**
- * Triton's model configuration (model configuration extension). If `max_batch_size` is above 0, the
- * first dimension holds the rows, and `dims` omits it.
+ * Returns Triton's model configuration (model configuration extension). If `max_batch_size` is
+ * above 0, the first dimension is the number of rows, and `dims` omits it.
  */
 export function modelConfiguration(model: ConfiguredModel) {
   const { name, file, signature, maxBatchRows, joins, concurrency } = model

@@ -97,7 +97,7 @@ suite('a request that cannot be answered before its deadline', () => {
     for (let i = 0; i < 3; i++) answers.push(stand.ask(25))
     assert.equal(
       await stand.ask(15),
-      '3 rows wait for 3 runs; at the current pace an answer may take 38 s, and the deadline is in 15 s; try again later',
+      '3 rows wait for 3 runs; at the current pace, a response may take 38 s, and the deadline is in 15 s; try again later',
     )
     answers.push(stand.ask(38))
     await stand.endAll()

@@ -235,12 +235,12 @@ suite('of each test model', { concurrency: 2 }, () => {
   const ROWLESS = ['no-batch', 'fixed', 'middle', 'scalar', 'unknown-rank']
   const NOT_JOINED: Record<string, RegExp> = {
     'rows-dependent':
-      /^node "mean" \(ReduceMean, ai\.onnx 21\): it works along dimension 0, which is the batch$/,
+      /^node "mean" \(ReduceMean, ai\.onnx 21\): the node works along dimension 0, which is the batch$/,
     ...Object.fromEntries(
       ROWLESS.map(name => [name, /^input "[xi]" has (a fixed|no) first dimension/]),
     ),
     'vector-sum':
-      /^node "sum" \(ReduceSum, ai\.onnx 21\): it works along dimension 0, which is the batch$/,
+      /^node "sum" \(ReduceSum, ai\.onnx 21\): the node works along dimension 0, which is the batch$/,
   }
 
   // Those with a property of their own; of the datatypes, those that JSON cannot say or that are not numbers.

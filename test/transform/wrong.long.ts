@@ -32,7 +32,7 @@ async function result(answer: Promise<Response>): Promise<readonly [number, unkn
   return [status, rest.body.error ?? rest.body.label]
 }
 
-const LATE = 'the deadline passed before the call was answered'
+const LATE = 'the deadline passed before the call had a result'
 const KEPT = 'the transform kept its thread for longer than 1 s (RUN_TIMEOUT_MS)'
 const OTHERS = 'another request kept the thread for too long; try again'
 const ENDED = 'the thread that ran the model ended; try again'
@@ -217,7 +217,7 @@ for (const EXECUTION of ['inline', 'worker'])
       assert.equal(status, 503)
       assert.match(
         String(error),
-        /^4 calls .* are already in the transform; the limits are 4 calls/,
+        /^4 calls .* are already in progress in the transform; the limits are 4 calls/,
       )
       for (const answer of waiting) assert.deepEqual(await answer, [200, 'setosa'])
     })

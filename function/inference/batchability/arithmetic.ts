@@ -15,14 +15,15 @@ import {
 import { isBatched, Stop, type Value } from './value.ts'
 
 /*
- * Shape arithmetic: computes small integer tensors that are constants of the graph or are made from
- * shapes, so that the shapes given to Reshape, Expand and others are known. An unknown element is
- * undefined and never depends on N: an element that would depend on N ends the proof.
+ * Shape arithmetic computes the elements of small integer tensors, which are constants of the graph
+ * or are computed from shapes. Rules for operators such as Reshape and Expand need these elements,
+ * because they are the sizes of the operator's output. An unknown element is undefined and never
+ * depends on N, the number of rows: an unknown element that depends on N stops the proof.
  */
 
 type Element = Size | undefined
 
-/** A small tensor with its values. */
+/** A small tensor and its elements. */
 interface Small {
   readonly shape: readonly number[]
   readonly elements: readonly Element[]
@@ -31,8 +32,8 @@ interface Small {
 const MOST_ELEMENTS = 1_024
 
 /**
- * Computes a node's only output from small tensors.
- * @returns undefined if the operator is not one of these, or an input is not a small tensor
+ * Computes the output of a node whose inputs are small tensors.
+ * @returns undefined if the operator is not in {@link EVALUATED}, or an input is not a small tensor
  * @throws {Stop} if a value would depend on N in a way that no polynomial expresses
  */
 export function evaluate(step: Step): Value | undefined {
@@ -51,7 +52,8 @@ export function evaluate(step: Step): Value | undefined {
 }
 
 /**
- * Undefined for a tensor that is not small. A constant with unknown values has unknown elements.
+ * Returns the value as a small tensor, or undefined if the tensor is not small. The elements of a
+ * constant with unknown values are undefined.
  */
 function smallOf(value: Value | undefined): Small | undefined {
   if (value?.dims === undefined || isBatched(value)) return undefined
@@ -67,17 +69,19 @@ function smallOf(value: Value | undefined): Small | undefined {
 
 type Evaluate = (inputs: readonly (Small | undefined)[], step: Step) => Small | undefined
 
-/** Combines two known elements; undefined if the result is not known. */
+/** Combines two known elements. Returns undefined if the result is unknown. */
 type Operation = (a: Size, b: Size) => Element
 
-/** An unknown result may be any number, but must not depend on N. */
+/** Returns the element, and checks that an unknown element does not depend on N. */
 function result(value: Element, ...operands: readonly Element[]): Element {
   if (value === undefined && operands.some(operand => operand !== undefined && hasRows(operand)))
-    throw new Stop('the number of rows is used in a calculation that the proof cannot follow')
+    throw new Stop(
+      'the node calculates with the number of rows in a way that the proof cannot follow',
+    )
   return value
 }
 
-/** INT32 and FP32 both hold integers up to this exactly. Larger sizes are not computed. */
+/** The largest integer that is exact in both INT32 and FP32. Larger sizes are not computed. */
 const MOST_EXACT = 2 ** 24
 
 const both = (operation: Operation) => (a: Element, b: Element) => {
@@ -88,7 +92,7 @@ const both = (operation: Operation) => (a: Element, b: Element) => {
 
 const truth = (value: boolean) => fixed(value ? 1 : 0)
 
-/** The sign of a − b, if it is the same in every run. */
+/** The sign of a − b if the sign is the same in every run; otherwise undefined. */
 function compare(a: Size, b: Size): -1 | 0 | 1 | undefined {
   if (equals(a, b)) return 0
   const [above, below] = [subtract(a, b), subtract(b, a)]
@@ -103,7 +107,7 @@ const compared =
     return sign === undefined ? undefined : truth(holds(sign))
   }
 
-/** Whether a ≥ b in every run. */
+/** Whether a ≥ b is true in every run. */
 function isNotLess(a: Size, b: Size): boolean {
   const difference = subtract(a, b)
   return difference !== undefined && isAtLeast(difference, 0)
@@ -132,10 +136,12 @@ const logical =
     return one === undefined || other === undefined ? undefined : truth(operation(one, other))
   }
 
-/** Integer division rounds towards zero, float division does not: only exact results are known. */
+/**
+ * Divides exactly; other quotients are unknown, because only integer division rounds towards zero.
+ */
 const divided: Operation = (a, b) => divide(a, b)
 
-/** Only for non-negative numbers, for which both kinds of remainder are equal. */
+/** The remainder of non-negative numbers, for which ONNX's two kinds of remainder are equal. */
 function remainder(a: Size, b: Size): Element {
   const [one, other] = [asNumber(a), asNumber(b)]
   if (one === undefined || other === undefined || one < 0 || other <= 0) return undefined
@@ -161,7 +167,7 @@ function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
   return Array.from({ length: rank }, (_, i) => {
     const [one, other] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1]
     if (one !== other && one !== 1 && other !== 1)
-      throw new Stop('the shapes do not fit each other')
+      throw new Stop('the shapes of the inputs cannot be broadcast to each other')
     return one === 1 ? other : one
   })
 }
@@ -172,14 +178,17 @@ const expanded = (small: Small, shape: readonly number[]): Element[] =>
     return small.shape.map((size, i) => (size === 1 ? 0 : (index[i + offset] as number)))
   })
 
-/** The elements of a tensor with that shape, each taken from an index of another tensor. */
+/**
+ * The elements of a tensor of shape `outShape`. `from` maps each index to an index of `elements`.
+ */
 function pick(
   { shape, elements }: Small,
   outShape: readonly number[],
   from: (index: readonly number[]) => readonly number[],
 ): Element[] {
   const count = outShape.reduce((all, size) => all * size, 1)
-  if (count > MOST_ELEMENTS) throw new Stop('a shape of more elements than the proof follows')
+  if (count > MOST_ELEMENTS)
+    throw new Stop(`the shape has ${count} elements; the proof follows at most ${MOST_ELEMENTS}`)
   const index = outShape.map(() => 0)
   return Array.from({ length: count }, () => {
     const at = from(index).reduce((sum, i, axis) => sum * (shape[axis] as number) + i, 0)
@@ -205,12 +214,12 @@ const each =
     }
   }
 
-/** TensorProto.DataType of the integers that hold a shape, with the largest value of each. */
+/** The integer datatypes of a shape (TensorProto.DataType), with the largest value of each. */
 const SHAPE_TYPES: Readonly<Record<number, number>> = { 6: 2 ** 31 - 1, 7: 2 ** 63 }
 const BOOL = 9
 function cast(element: Size, to: number): Element {
   const most = SHAPE_TYPES[to]
-  // INT64's largest number, "to the end", becomes -1 as INT32.
+  // A cast to INT32 turns INT64's largest number, which means "to the end", into -1.
   if (most !== undefined)
     return [...element.values()].every(x => Math.abs(x) <= most) ? element : undefined
   if (to === BOOL) {
@@ -236,7 +245,9 @@ function reduceProd(
   }
 }
 
-/** Axes that were an attribute in earlier opsets and are an input now. */
+/**
+ * Reads axes from the attribute that earlier opsets use, or from the input that newer opsets use.
+ */
 function axesOf(second: Small | undefined, step: Step, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? second?.elements.map(numberOf)
   return axes?.map(axis => (axis < 0 ? axis + rank : axis))
@@ -244,7 +255,7 @@ function axesOf(second: Small | undefined, step: Step, rank: number): number[] |
 
 function numberOf(element: Element): number {
   const number = element === undefined ? undefined : asNumber(element)
-  if (number === undefined) throw new Stop('an index or axis is not known from the graph')
+  if (number === undefined) throw new Stop('an index or axis cannot be determined from the graph')
   return number
 }
 
@@ -275,7 +286,7 @@ function gather([data, indices]: readonly (Small | undefined)[], step: Step): Sm
   const axis = wrap(step.integer('axis', 0), from.shape.length)
   const size = from.shape[axis] as number
   const at = by.elements.map(element => wrap(numberOf(element), size))
-  if (at.some(i => !(i >= 0 && i < size))) throw new Stop('an index lies outside of the tensor')
+  if (at.some(i => !(i >= 0 && i < size))) throw new Stop('an index is outside the tensor')
   const shape = [...from.shape.slice(0, axis), ...by.shape, ...from.shape.slice(axis + 1)]
   const strides = by.shape.map((_, i) => by.shape.slice(i + 1).reduce((all, one) => all * one, 1))
   const elements = pick(from, shape, index => {
@@ -314,7 +325,10 @@ function slice(inputs: readonly (Small | undefined)[], step: Step): Small {
   return { shape: out, elements: pick({ shape, elements }, out, from) }
 }
 
-/** Counts like ONNX's Slice: ends are clamped, and a negative step goes backwards. */
+/**
+ * The indices that ONNX's Slice selects: starts and ends are clamped, and a negative step counts
+ * backwards.
+ */
 function indicesOf(size: number, start: number, end: number, step: number): number[] {
   const indices: number[] = []
   const clamp = (at: number, least: number, most: number) => Math.min(Math.max(at, least), most)
@@ -364,7 +378,7 @@ function where([condition, a, b]: readonly (Small | undefined)[]): Small {
   return { shape, elements }
 }
 
-/** A range such as 0 to a limit in steps of 1, if all three operands are numbers. */
+/** The elements of a Range if its start, limit and step are known numbers. */
 function range([start, limit, delta]: readonly (Small | undefined)[]): Small | undefined {
   const [from, to, by] = [start, limit, delta].map(small => small?.elements[0])
   const numbers = [from, to, by].map(size => (size === undefined ? undefined : asNumber(size)))

@@ -2,10 +2,11 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from './size.ts
 import { isBatched, Stop, tensor, UNKNOWN, type Value } from './value.ts'
 
 /**
- * The output of element-wise operators with broadcasting (ONNX, "Multidirectional Broadcasting").
- * Batched operands must have the batch at the same place, counted from the end. All others must
- * have size 1 or no dimension there: with a constant of two rows, a single row would become two.
- * @throws {Stop} if rows would not stay separate
+ * Returns the output of an element-wise operator with broadcasting (ONNX, "Multidirectional
+ * Broadcasting"). All batched operands must have the batch in the same dimension, counted from the
+ * last. In that dimension, every other operand must have size 1 or no dimension: a constant with
+ * two rows would turn a single row into two.
+ * @throws {Stop} if an output row would depend on several rows
  */
 export function broadcast(operands: readonly Value[]): Value {
   if (!operands.some(isBatched) && operands.some(({ dims }) => dims === undefined)) return UNKNOWN
@@ -26,28 +27,31 @@ export function broadcast(operands: readonly Value[]): Value {
   })
   for (const operand of operands)
     if (isBatched(operand) && rank - operand.dims.length + operand.axis !== axis)
-      throw new Stop('the batch would be in two dimensions')
+      throw new Stop('the output would have the batch in two dimensions')
   return tensor(dims, axis)
 }
 
-/** @param place from the end, as a negative number @param size of the batch */
+/**
+ * @param place the dimension of the batch, counted from the end as a negative number
+ * @param size the size of the batch
+ */
 function checkBatch(operand: Value, place: number, size: Size, index: number): void {
   const dims = operand.dims as readonly Size[]
   const at = dims.length + place
   if (isBatched(operand) && operand.axis === at) {
     if (equals(dims[at] as Size, size)) return
-    throw new Stop(`batches of ${show(size)} and of ${show(dims[at] as Size)} are combined`)
+    throw new Stop(`the node combines batches of sizes ${show(size)} and ${show(dims[at] as Size)}`)
   }
   if (at >= 0 && !isOne(dims[at] as Size))
-    throw new Stop(`input ${index} has size ${show(dims[at] as Size)} where the batch is`)
+    throw new Stop(`input ${index} has size ${show(dims[at] as Size)} in the batch dimension`)
 }
 
-/** The result's size in a dimension where operands have these sizes. */
+/** The result's size in a dimension whose operands have these sizes. */
 export function sizeOf(sizes: readonly Size[]): Size {
   const others = sizes.filter(size => !isOne(size))
   const [first] = others
   if (first === undefined) return sizes[0] as Size
   if (others.every(size => equals(size, first))) return first
-  // All others are 1 or the same, or the run fails.
+  // All remaining sizes are equal in a successful run, so one known size above 1 is the result.
   return others.find(size => (asNumber(size) ?? 0) > 1) ?? unknownSize()
 }

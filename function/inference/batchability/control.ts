@@ -17,15 +17,19 @@ import {
 } from './value.ts'
 
 /*
- * Nodes with inner graphs, which capture values of the surrounding graphs. Three cases are proven:
- * a branch that rows do not choose, a body whose number of repetitions does not depend on rows, and
- * a Scan that takes one row at a time and passes nothing to the next.
+ * Nodes with inner graphs, which can use values of the surrounding graphs. The prover accepts three
+ * cases: an If whose condition does not depend on rows, a Loop or Scan whose number of repetitions
+ * does not depend on rows, and a Scan that processes one row at a time and passes no state to the
+ * next row.
  */
 
 export const isControl = ({ domain, operator }: Node) =>
   domain === 'ai.onnx' && ['If', 'Loop', 'Scan'].includes(operator)
 
-/** Walks a graph's nodes, until the scope holds all values that outputs need. @throws {Stop} */
+/**
+ * Walks a graph's nodes until the scope contains all values that the outputs need.
+ * @throws {Stop}
+ */
 export type WalkGraph = (graph: Graph, scope: Scope, outputs: readonly string[]) => Promise<void>
 
 export function walkControl(step: Step, scope: Scope, walk: WalkGraph): Promise<readonly Value[]> {
@@ -49,7 +53,7 @@ function graphOf(step: Step, attribute: string): Graph {
 
 async function branch(step: Step, scope: Scope, walk: WalkGraph): Promise<readonly Value[]> {
   const condition = step.input(0)
-  if (isBatched(condition)) throw new Stop('rows choose the branch')
+  if (isBatched(condition)) throw new Stop('the condition depends on rows')
   const [chosen] = condition.elements ?? []
   const names = chosen === undefined ? ['then_branch', 'else_branch'] : [branchOf(chosen)]
   const results: (readonly Value[])[] = []
@@ -62,43 +66,43 @@ async function branch(step: Step, scope: Scope, walk: WalkGraph): Promise<readon
 function branchOf(condition: Size): string {
   if (isAtLeast(condition, 1)) return 'then_branch'
   if (asNumber(condition) === 0) return 'else_branch'
-  throw new Stop('the number of rows may choose the branch')
+  throw new Stop('the condition may depend on the number of rows')
 }
 
 async function valuesOf(graph: Graph, scope: Scope, walk: WalkGraph): Promise<Value[]> {
   if (graph.inputs.some(({ name }) => graph.initializers.some(own => own.name === name)))
-    throw new Stop('an input of its graph has a default')
+    throw new Stop('an input of the inner graph has a default value')
   const names = graph.outputs.map(({ name }) => name)
   await walk(graph, scope, names)
   return names.map(name => scope.get(name))
 }
 
-/** The result of one of the two branches; rows do not decide which. */
+/** Combines the results of the two branches. The condition does not depend on rows. */
 function either(a: Value, b: Value): Value {
   checkUnmarked(a)
   checkUnmarked(b)
   if (isBatched(a) !== isBatched(b) || a.axis !== b.axis)
-    throw new Stop('its branches have the batch at different places')
+    throw new Stop('the branches have the batch in different dimensions')
   if (a.dims === undefined || a.dims.length !== b.dims?.length) {
     if (isBatched(a) || dependsOnRows(a) || dependsOnRows(b))
-      throw new Stop('its branches have different shapes')
+      throw new Stop('the branches have different shapes')
     return UNKNOWN
   }
   const dims = a.dims.map((size, i) => {
     const other = b.dims?.[i] as Size
     if (equals(size, other)) return size
-    if (i === a.axis) throw new Stop('its branches have different batches')
+    if (i === a.axis) throw new Stop('the branches have batches of different sizes')
     return unknownSize()
   })
   if (dependsOnRows(a) !== isBatched(a) || dependsOnRows(b) !== isBatched(b))
-    throw new Stop('its branches use the number of rows as data')
+    throw new Stop('a branch returns the number of rows as data')
   return a.axis === undefined ? { dims } : batched(dims, a.axis)
 }
 
 /**
- * A Loop or Scan whose number of repetitions does not depend on rows. The proof is by induction: a
- * state goes in batched, and the body returns a state that is batched in the same way. So it is
- * batched in the same way after each repetition.
+ * Proves a Loop or Scan whose number of repetitions does not depend on rows. The proof is by
+ * induction: the first state is batched, and the body returns a state that is batched in the same
+ * way. Therefore, the state is batched in the same way after each repetition.
  */
 async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): Promise<Value[]> {
   const { first, states, stackedAt } = repeated(step, body)
@@ -109,9 +113,9 @@ async function repeat(step: Step, body: Graph, { scope, walk }: Surroundings): P
   })
   for (const [i, { name }] of body.inputs.entries()) inner.set(name, given[i] as Value)
   const values = await valuesOf(body, inner, walk)
-  // The first output of a Loop's body is its condition to continue.
+  // The first output of a Loop's body is the condition to continue.
   const condition = first > 0 ? values.shift() : undefined
-  if (dependsOnRows(condition)) throw new Stop('rows decide how often it is repeated')
+  if (dependsOnRows(condition)) throw new Stop('the number of repetitions depends on rows')
   return values.map((value, i) =>
     i < states ? sameState(given[first + i] as Value, value) : stack(value, stackedAt(i - states)),
   )
@@ -125,23 +129,26 @@ interface Repeated {
   readonly stackedAt: (output: number) => number
 }
 
-/** The count and condition of a Loop, or the length of a Scan, must be the same for all rows. */
+/**
+ * Describes the states and outputs of a Loop or Scan. Checks that a Loop's count and condition do
+ * not depend on rows.
+ */
 function repeated(step: Step, body: Graph): Repeated {
   if (step.node.operator === 'Loop') {
     for (const value of step.inputs.slice(0, 2))
-      if (dependsOnRows(value)) throw new Stop('rows decide how often it is repeated')
+      if (dependsOnRows(value)) throw new Stop('the number of repetitions depends on rows')
     return { first: 2, states: body.inputs.length - 2, stackedAt: () => 0 }
   }
-  if (step.opset < 9) throw new Stop('Scan before opset 9 has no rule')
+  if (step.opset < 9) throw new Stop('there is no rule for Scan before opset 9')
   const states = step.inputs.length - step.integer('num_scan_inputs', 0)
   const places = step.integers('scan_output_axes')
   return { first: 0, states, stackedAt: output => places?.[output] ?? 0 }
 }
 
-/** Values may change between repetitions, so only the shape and the batch are known. */
+/** A state without its elements, which may change between repetitions. */
 function stateOf(value: Value): Value {
   checkUnmarked(value)
-  if (isShapeDerived(value)) throw new Stop('it has the number of rows as a state')
+  if (isShapeDerived(value)) throw new Stop('a state contains the number of rows')
   const { dims, axis } = value
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
 }
@@ -150,7 +157,7 @@ function sliceOf(step: Step, index: number, firstScanned: number): Value {
   const { dims, elements } = step.input(index)
   const axis = step.integers('scan_input_axes')?.[index - firstScanned] ?? 0
   if (elements?.some(one => one !== undefined && hasRows(one)))
-    throw new Stop('it iterates over the number of rows')
+    throw new Stop('the node iterates over a tensor that contains the number of rows')
   if (dims === undefined) return UNKNOWN
   return { dims: dims.toSpliced(axis < 0 ? axis + dims.length : axis, 1) }
 }
@@ -164,12 +171,12 @@ function sameState(before: Value, after: Value): Value {
     (before.dims ?? []).every((size, i) => equals(size, after.dims?.[i] as Size))
   if (isAlike && !isShapeDerived(after)) return before
   if (!dependsOnRows(before) && !dependsOnRows(after) && before.dims === undefined) return UNKNOWN
-  throw new Stop('a state has a different shape or batch after a repetition')
+  throw new Stop('a repetition changes the shape or batch of a state')
 }
 
 function stack(value: Value, place: number): Value {
   checkUnmarked(value)
-  if (isShapeDerived(value)) throw new Stop('it returns the number of rows as data')
+  if (isShapeDerived(value)) throw new Stop('the body returns the number of rows as data')
   const { dims, axis } = value
   if (dims === undefined) return UNKNOWN
   const at = place < 0 ? place + dims.length + 1 : place
@@ -183,26 +190,27 @@ const scansRows = (step: Step) =>
   step.inputs.slice(-step.integer('num_scan_inputs', 1)).some(isBatched)
 
 /**
- * A Scan along the batch of all its scanned inputs. The body sees one row, as a constant. It must
- * return its states unchanged: otherwise a row would depend on the rows before it.
+ * Proves a Scan along the batch of all its scanned inputs. The body processes one row at a time, so
+ * the row counts as a constant. The body must return its states unchanged: otherwise, a row would
+ * depend on the previous rows.
  */
 async function scanRows(
   step: Step,
   body: Graph,
   { scope, walk }: Surroundings,
 ): Promise<readonly Value[]> {
-  if (step.opset < 9) throw new Stop('Scan before opset 9 has no rule')
+  if (step.opset < 9) throw new Stop('there is no rule for Scan before opset 9')
   const scanned = step.integer('num_scan_inputs', 0)
   const states = step.inputs.length - scanned
   for (const name of ['scan_input_directions', 'scan_output_directions'])
     if (step.integers(name)?.some(direction => direction !== 0))
-      throw new Stop('it iterates backwards')
+      throw new Stop('the node iterates backwards')
   const axes = step.integers('scan_input_axes')
   const inner = new Scope(new RowlessScope(scope))
   const given: Value[] = []
   for (const [i, { name }] of body.inputs.entries()) {
     const value = step.input(i)
-    if (i < states && dependsOnRows(value)) throw new Stop('a state depends on rows')
+    if (i < states && dependsOnRows(value)) throw new Stop('a state of the Scan depends on rows')
     const own =
       i < states ? { ...value } : rowOf(value, axes?.[i - states] ?? 0, step.input(states))
     given.push(own)
@@ -210,7 +218,7 @@ async function scanRows(
   }
   const values = await valuesOf(body, inner, walk)
   for (let i = 0; i < states; i++)
-    if (values[i] !== given[i]) throw new Stop('it passes state from row to row')
+    if (values[i] !== given[i]) throw new Stop('the body passes state from one row to the next')
   const size = sizeOfRows(step.input(states))
   const places = step.integers('scan_output_axes')
   return values.map((value, i) =>
@@ -218,32 +226,32 @@ async function scanRows(
   )
 }
 
-/** Values of the surrounding graphs that do not depend on rows. */
+/** A scope that contains only values that do not depend on rows. */
 class RowlessScope extends Scope {
   override get(name: string): Value {
     const value = super.get(name)
-    if (dependsOnRows(value)) throw new Stop(`its body takes "${name}", which depends on rows`)
+    if (dependsOnRows(value)) throw new Stop(`the body uses "${name}", which depends on rows`)
     return value
   }
 }
 
 function sizeOfRows(value: Value): Size {
-  if (!isBatched(value)) throw new Stop('it iterates over a dimension other than the batch')
+  if (!isBatched(value)) throw new Stop('the node iterates over a dimension other than the batch')
   return value.dims[value.axis] as Size
 }
 
-/** A value with one index of the batch. */
+/** The value of one row: the batch dimension is removed. */
 function rowOf(value: Value, axis: number, first: Value): Value {
   checkUnmarked(value)
   if (!isBatched(value) || value.axis !== (axis < 0 ? axis + value.dims.length : axis))
-    throw new Stop('it iterates over a dimension other than the batch')
+    throw new Stop('the node iterates over a dimension other than the batch')
   if (!equals(sizeOfRows(value), sizeOfRows(first)))
-    throw new Stop('its inputs have different batches')
+    throw new Stop('the inputs have batches of different sizes')
   return { dims: value.dims.filter((_, i) => i !== value.axis) }
 }
 
 function stacked({ dims }: Value, place: number, size: Size): Batched {
-  if (dims === undefined) throw new Stop('the shape of its output is unknown')
+  if (dims === undefined) throw new Stop('the shape of an output is unknown')
   const at = place < 0 ? place + dims.length + 1 : place
   return batched(dims.toSpliced(at, 0, size), at)
 }

@@ -7,11 +7,12 @@ import { type Proof, proveIndependent } from './prove.ts'
 import { sampledDifference } from './sampled-check.ts'
 
 /**
- * Decides from the graph. A model without a proof runs each request alone, unless its author
- * declares `"batch": true` in model.json. A proven model is nevertheless tried beside hostile
- * neighbours. If values of a request decide sizes, the memory of a run cannot be limited
- * beforehand, and a joined run would take the memory of many requests.
- * @param example inputs that suit the model
+ * Decides whether requests may share runs. If the graph does not prove that rows are independent,
+ * each request has its own run, unless the author sets `"batch": true` in model.json. A proven
+ * model is also tested with extreme values in neighbouring rows. If input values determine tensor
+ * sizes, the memory of a run cannot be limited beforehand, and a joined run could need the memory
+ * of many requests; such a model joins requests only if the author sets `"batch": true`.
+ * @param example inputs that the model accepts
  */
 export async function decideBatching(
   { file, batch }: Pick<ModelFolder, 'file' | 'batch'>,
@@ -35,17 +36,21 @@ export async function decideBatching(
   try {
     difference = await sampledDifference(session, example)
   } catch (error) {
-    const detail = `the sample beside other rows: ${(error as Error).message}`
+    const detail = `the sample failed to run beside other rows: ${(error as Error).message}`
     return { joins: false, reason: 'not_proven', detail }
   }
   if (difference !== undefined)
     return { joins: false, reason: 'sample_differs', detail: difference }
   if (sizesByValues === undefined) return { joins: true, reason: 'proven', detail: undefined }
   if (batch !== true) return { joins: false, reason: 'sizes_by_values', detail: sizesByValues }
-  return { joins: true, reason: 'model_json', detail: `the cost of a run; ${sizesByValues}` }
+  return {
+    joins: true,
+    reason: 'model_json',
+    detail: `the memory of a run is not limited: ${sizesByValues}`,
+  }
 }
 
-/** A file that cannot be read counts as not proven. */
+/** Proves that rows are independent. A file that cannot be read counts as not proven. */
 async function prove(file: string, signature: Signature): Promise<Proof> {
   try {
     return await proveIndependent(file, signature)
@@ -54,18 +59,18 @@ async function prove(file: string, signature: Signature): Promise<Proof> {
   }
 }
 
-/** One line for the log, or a report. */
+/** Describes the decision in one line, for the log or a report. */
 export function describeBatching({ joins, reason, detail }: Batching): string {
-  if (reason === 'undecided') return 'not decided yet; one request a run'
+  if (reason === 'undecided') return 'not decided yet; each request has its own run'
   if (joins) {
     return detail === undefined
       ? 'requests share runs: the graph proves that rows are independent'
-      : `requests share runs because model.json says so, not proven: ${detail}`
+      : `requests share runs because model.json sets "batch": true, although this is not proven: ${detail}`
   }
   const why = {
-    model_json: 'model.json says "batch": false',
-    sizes_by_values: `values decide how much memory a run takes: ${detail}`,
-    sample_differs: `the sample gets a different answer beside other rows: ${detail}`,
+    model_json: 'model.json sets "batch": false',
+    sizes_by_values: `input values determine how much memory a run uses: ${detail}`,
+    sample_differs: `other rows change the result of the sample: ${detail}`,
   } as const
-  return `one request a run: ${why[reason as keyof typeof why] ?? detail}`
+  return `each request has its own run: ${why[reason as keyof typeof why] ?? detail}`
 }

@@ -15,11 +15,11 @@ import {
 import { type Batched, batched, isBatched, type Marks, Stop, UNKNOWN, type Value } from './value.ts'
 
 /*
- * Marks: properties of inputs that the rules do not examine and that must not be lost. Each mark is
- * passed to the output or ends the proof. Operators that are not named here end it.
+ * Marks are properties of values that the rules do not examine. Each mark must be passed on to the
+ * output; if an operator cannot pass a mark on, the proof stops.
  */
 
-/** The outputs of a step, with the marks of its inputs. @throws {Stop} if a mark would be lost */
+/** Adds the marks of a step's inputs to its outputs. @throws {Stop} if a mark would be lost */
 export function withMarks(step: Step, values: readonly Value[]): readonly Value[] {
   const marks = [repeatsOf(step, values), paddingOf(step, values), numberOf(step)]
   if (marks.every(mark => mark === undefined)) return values
@@ -28,7 +28,7 @@ export function withMarks(step: Step, values: readonly Value[]): readonly Value[
 
 const OWN_REPEATS = ['Reshape', 'Flatten']
 
-/** Repeated rows: every operator works on each index of the batch, and must keep all indices. */
+/** Passes on the mark of repeated rows. The operator must keep all indices of the batch. */
 function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
   const values = step.inputs.filter(isBatched)
   const repeated = values.find(value => value.repeats !== undefined)
@@ -36,19 +36,22 @@ function repeatsOf(step: Step, results: readonly Value[]): Marks | undefined {
   const { repeats } = repeated as { repeats: Size }
   for (const value of values)
     if (value.repeats === undefined || !equals(value.repeats, repeats))
-      throw new Stop('rows are in another order in one of its inputs')
+      throw new Stop('the rows of two inputs are in different orders')
   for (const result of results)
     if (isBatched(result) && !equals(sizeOfBatch(result), sizeOfBatch(repeated)))
-      throw new Stop('it changes a batch whose rows come again and again')
+      throw new Stop('the node changes a batch that contains each row several times')
   return { repeats }
 }
 
 const sizeOfBatch = ({ dims, axis }: Batched) => dims[axis] as Size
 
-/** Operators that keep the order of the texts of a row. */
+/** Operators that keep the order of the texts in a row. */
 const KEEPS_ORDER = ['Flatten', 'Reshape', 'Squeeze']
 
-/** Padding must stay at the end of each row, and may only reach operators that ignore it. */
+/**
+ * Passes on the mark of padded rows. Padding must stay at the end of each row, and may reach only
+ * operators that ignore padding.
+ */
 function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | undefined {
   const padded = step.inputs.find(input => input?.padding !== undefined)
   const { operator } = step.node
@@ -58,14 +61,17 @@ function paddingOf(step: Step, [value = UNKNOWN]: readonly Value[]): Marks | und
   const isTable = value.axis === 0 && value.dims?.length === 2
   const isKept = KEEPS_ORDER.includes(operator) && isOneText && axis === 0 && isTable
   if (!isKept || !equals(value.dims?.[0] as Size, dims[0] as Size))
-    throw new Stop('its input is as wide as the longest row')
+    throw new Stop('the width of the input depends on the longest row')
   return { padding }
 }
 
 /** Operators that move elements without changing them. */
 const MOVES = ['Cast', 'Expand', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']
 
-/** A value that depends on a row's number may only become an index (lookup) or supply its shape. */
+/**
+ * Passes on the mark of a value that depends on a row's number. Only the shape of the value may be
+ * used, or the value as an index (see `lookup`).
+ */
 function numberOf(step: Step): Marks | undefined {
   if (!step.inputs.some(value => value?.isNumbered)) return undefined
   const address = addressOf(step)
@@ -92,7 +98,7 @@ function addressOf(step: Step): Marks['address'] {
   return times && most && { stride: times, below: most }
 }
 
-/** TensorProto.DataType: INT32 and INT64 hold a row's number. */
+/** The datatypes INT32 and INT64 (TensorProto.DataType), which can represent a row's number. */
 const INTEGERS = [6, 7]
 
 const isIntegerCast = (step: Step) =>
@@ -112,7 +118,8 @@ function scaled(below: Size, by: Size): Size | undefined {
 }
 
 /**
- * A constant's elements are integers from 0 up to, but not including, this; undefined if unknown.
+ * The bound of a constant whose elements are integers from 0 up to, but not including, the bound;
+ * undefined if the bound is unknown.
  */
 function boundOf({ below, elements }: Value): Size | undefined {
   if (below !== undefined || elements === undefined) return below
@@ -121,7 +128,7 @@ function boundOf({ below, elements }: Value): Size | undefined {
   return fixed(Math.max(0, ...(numbers as number[])) + 1)
 }
 
-/** The bound of a result of constants with bounds. */
+/** The bound of an operator's result, computed from the bounds of its constant inputs. */
 export function boundOfResult(step: Step): Size | undefined {
   const [first, second] = step.inputs
   if (first === undefined) return undefined
@@ -131,7 +138,7 @@ export function boundOfResult(step: Step): Size | undefined {
   return one && bounds(one, boundOf(second))
 }
 
-/** Whether it is an index of several parts that begins with the row's own number. */
+/** Whether the step's output is a multi-part index that begins with the row's own number. */
 function beginsWithRow(step: Step): boolean {
   const [first, ...others] = step.inputs
   if (step.node.operator !== 'Concat' || !isBatched(first)) return false
@@ -145,9 +152,10 @@ const isRowNumber = ({ address }: Value) =>
   address !== undefined && isOne(address.stride) && isOne(address.below)
 
 /**
- * Rows that look into themselves by their number: GatherND with an index that begins with it, or
- * Gather from a tensor of stride·N, at places within row i.
- * @returns undefined if the step is neither
+ * Returns the outputs of a step in which each row selects elements only from itself: GatherND with
+ * an index that begins with the row's number, or Gather from a tensor of size stride·N with indices
+ * within row i.
+ * @returns undefined for any other step
  */
 export function lookup(step: Step): readonly Value[] | undefined {
   const [data, indices] = step.inputs
@@ -172,16 +180,18 @@ function byRow(step: Step, data: Batched, indices: Batched): Value {
     step.integer('batch_dims', 0) !== 0 ||
     !equals(data.dims[0] as Size, ROWS)
   )
-    throw new Stop('rows index into a batched tensor')
+    throw new Stop('rows are used as indices into a batched tensor')
   return batched([...indices.dims.slice(0, -1), ...data.dims.slice(width)], indices.axis)
 }
 
-/** The padding may be an empty text. */
+/** Whether the value has padding or repeated rows. The padding may be an empty text. */
 const hasPaddingOrRepeats = (value: Value | undefined) =>
   value?.padding !== undefined || value?.repeats !== undefined
 
-/** @throws {Stop} if a value has a mark that inner graphs do not pass on */
+/** @throws {Stop} if the value has a mark that inner graphs do not pass on */
 export function checkUnmarked(value: Value | undefined): void {
   if (hasPaddingOrRepeats(value) || value?.isNumbered)
-    throw new Stop('a value that it takes or gives is batched in a way that has no rule here')
+    throw new Stop(
+      'an input or output of the inner graph has padded, repeated or numbered rows, for which there is no rule',
+    )
 }

@@ -27,17 +27,18 @@ import {
   type Value,
 } from './value.ts'
 
-/** Whether every output row depends only on its own input row, or why that is not proven. */
+/** The result of the proof that every output row depends only on its own input row. */
 export type Proof =
   | { readonly isProven: true }
   | { readonly isProven: false; readonly reason: string }
 
 /**
- * Proves from the graph that rows are independent, so that requests of different callers may share
- * a run, and a large request may be divided. Never runs the model. Works in slices on this thread.
- * @param file an .onnx file; only weights of a few bytes are read
- * @param signature the inputs and outputs that are served
- * @throws {Error} of one line if the file cannot be read
+ * Proves from the graph that rows are independent. If they are, requests from different callers may
+ * share a run, and a large request may be divided. The model is not run. The proof runs on this
+ * thread in time slices.
+ * @param file an .onnx file; weights longer than a few bytes are not read
+ * @param signature the inputs and outputs that the server offers
+ * @throws {Error} with a one-line message if the file cannot be read
  */
 export async function proveIndependent(file: string, signature: Signature): Promise<Proof> {
   const model = await readOnnxModel(file)
@@ -45,7 +46,7 @@ export async function proveIndependent(file: string, signature: Signature): Prom
     const scope = new Scope()
     const sizes = new Map<string, Size>()
     for (const input of signature.inputs) scope.set(input.name, inputValue(input, sizes))
-    // A ZipMap's input is served in place of its output.
+    // The server returns a ZipMap's input in place of the ZipMap's output.
     const zipMaps = zipMapsOf(model.graph)
     const names = signature.outputs.map(({ name }) => zipMaps.get(name)?.input ?? name)
     await new Walk(model).graph(model.graph, scope, names)
@@ -57,12 +58,16 @@ export async function proveIndependent(file: string, signature: Signature): Prom
   }
 }
 
-/** @param sizes by name: dimensions with the same name have the same size in any valid request */
+/**
+ * @param sizes sizes by dimension name; dimensions with the same name have the same size in any
+ * valid request
+ */
 function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   const { name, shape, dimensionNames, anyRank } = input
   if (anyRank || shape.length === 0)
     throw new Stop(`input "${name}" has no first dimension in the graph`)
-  if (shape[0] !== -1) throw new Stop(`input "${name}" has a fixed first dimension, ${shape[0]}`)
+  if (shape[0] !== -1)
+    throw new Stop(`input "${name}" has the fixed first dimension ${shape[0]}; it must be variable`)
   const rest = shape.slice(1).map((size, i) => {
     if (size !== -1) return fixed(size)
     const named = dimensionNames[i + 1] ?? ''
@@ -73,16 +78,17 @@ function inputValue(input: TensorMetadata, sizes: Map<string, Size>): Value {
   return batched([ROWS, ...rest], 0)
 }
 
-/** Matches names that stand for one size; "?" and blanks do not. */
+/** Matches names of dimensions that share one size. "?" and blanks do not match. */
 const BINDS = /[^\s?]/
 
 function checkOutput(name: string, value: Value): void {
-  if (!isBatched(value)) throw new Stop(`output "${name}" is the same for all rows`)
+  if (!isBatched(value)) throw new Stop(`output "${name}" does not depend on rows`)
   const { dims, axis, padding, repeats, isNumbered } = value
-  if (axis !== 0) throw new Stop(`output "${name}" has the batch at dimension ${axis}, not 0`)
+  if (axis !== 0) throw new Stop(`output "${name}" has the batch in dimension ${axis}, not 0`)
   if (repeats !== undefined || !equals(dims[0] as Size, ROWS))
-    throw new Stop(`output "${name}" has ${show(dims[0] as Size)} rows for N`)
-  if (padding !== undefined) throw new Stop(`output "${name}" is as wide as the longest row`)
+    throw new Stop(`output "${name}" has ${show(dims[0] as Size)} rows for N input rows`)
+  if (padding !== undefined)
+    throw new Stop(`output "${name}" has a width that depends on the longest row`)
   if (isNumbered) throw new Stop(`output "${name}" depends on a row's number in the run`)
 }
 
@@ -92,20 +98,20 @@ function reasonOf({ node, opset, message }: Stop): string {
   return `node "${name}" (${node.operator}, ${node.domain} ${opset ?? '?'}): ${message}`
 }
 
-/** The surroundings of nodes: the graph, or one of the file's functions. */
+/** The context in which nodes are walked: the graph, or one of the file's functions. */
 interface Context {
   readonly opsets: ReadonlyMap<string, number>
-  /** The attributes of a function's call; its nodes may refer to them. */
+  /** The attributes of the function's call. The function's nodes may refer to them. */
   readonly attributes: ReadonlyMap<string, Attribute>
   readonly depth: number
 }
 
 const DEEPEST = 32
 
-/** Domains in which ONNX Runtime has its own operators. */
+/** Matches the domains in which ONNX Runtime has its own operators. */
 const RUNTIME_DOMAINS = /^(ai\.onnx|com\.microsoft|com\.ms|org\.pytorch)/
 
-/** One walk through a model, in the order of its nodes. */
+/** A walk through a model in the order of its nodes. */
 class Walk {
   readonly #functions: ReadonlyMap<string, readonly ModelFunction[]>
   readonly #opsets: ReadonlyMap<string, number>
@@ -118,13 +124,17 @@ class Walk {
     this.#context = { opsets, attributes: new Map(), depth: 0 }
   }
 
-  /** @param scope holds the inputs, and afterwards all values that outputs need @throws {Stop} */
+  /**
+   * Computes all values that the outputs need, and adds them to the scope.
+   * @param scope contains the inputs
+   * @throws {Stop}
+   */
   async graph(
     { initializers, nodes }: Graph,
     scope: Scope,
     outputs: readonly string[],
   ): Promise<void> {
-    // An initialiser with an input's name is only its default: callers may send another value.
+    // An initialiser with the name of an input is only a default: callers may send another value.
     const own = initializers.filter(({ name }) => !scope.hasOwn(name))
     for (const tensor of own) scope.set(tensor.name, tensorValue(tensor))
     await this.#nodes(nodes, scope, outputs)
@@ -153,7 +163,7 @@ class Walk {
       const wanted = (name: string) => needed.has(name)
       const attributes = this.#attributesOf(node)
       if (own !== undefined) return await this.#call(own, { node, inputs, attributes, needed })
-      if (opset === undefined) throw new Stop('the file does not state its opset')
+      if (opset === undefined) throw new Stop('the file does not state the opset of this domain')
       const step = new Step({ node, opset, inputs, attributes, wanted })
       if (isControl(node)) return await walkControl(step, scope, this.graph.bind(this))
       return apply(step)
@@ -175,24 +185,28 @@ class Walk {
   }
 
   /**
-   * ONNX Runtime 1.30 prefers its own operator to a function of the same name, and reads a
-   * function's nodes with the opsets of the model. It is unknown which of several overloads it
-   * chooses.
+   * Stops at functions that ONNX Runtime 1.30 reads differently from ONNX. ONNX Runtime prefers its
+   * own operator to a function of the same name, and reads a function's nodes with the opsets of
+   * the model. If a function has several overloads, the overload that it chooses is unknown.
    */
   #checkFunction({ domain, name, opsets }: ModelFunction): void {
-    if (RUNTIME_DOMAINS.test(domain)) throw new Stop('it is a function in a domain of ONNX Runtime')
+    if (RUNTIME_DOMAINS.test(domain))
+      throw new Stop('the node calls a function in a domain of ONNX Runtime')
     if ((this.#functions.get(`${domain} ${name}`)?.length ?? 0) > 1)
-      throw new Stop('the file has several functions of this name')
+      throw new Stop('the file defines several functions of this name')
     for (const [imported, version] of opsets)
       if (this.#opsets.has(imported) && this.#opsets.get(imported) !== version)
-        throw new Stop(`the function is of opset ${version}, and the model of another`)
+        throw new Stop(
+          `the function uses opset ${version} of domain "${imported}", and the model uses ${this.#opsets.get(imported)}`,
+        )
   }
 
-  /** Walks a function's nodes in their own scope, with their own opsets. */
+  /** Walks a function's nodes in a separate scope, with the function's opsets. */
   async #call(own: ModelFunction, call: Call): Promise<readonly Value[]> {
     const outside = this.#context
     this.#checkFunction(own)
-    if (outside.depth === DEEPEST) throw new Stop('functions call each other too deeply')
+    if (outside.depth === DEEPEST)
+      throw new Stop(`function calls are nested more than ${DEEPEST} levels deep`)
     const scope = new Scope()
     for (const [i, name] of own.inputs.entries()) {
       const value = call.inputs[i]
@@ -217,7 +231,7 @@ interface Call {
   readonly needed: ReadonlySet<string>
 }
 
-/** If the call omits an input, the function's nodes omit it, too. */
+/** Returns the function's nodes without the inputs that the call omits. */
 function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly Node[] {
   const missing = inputs.filter((_, i) => call.inputs[i] === undefined)
   if (missing.length === 0) return nodes
@@ -228,14 +242,14 @@ function withoutMissing({ nodes, inputs }: ModelFunction, call: Call): readonly 
 function apply(step: Step): readonly Value[] {
   const { domain, operator } = step.node
   const { rule, shapes } = ruleOf(domain, operator, step.opset)
-  // Returns the same object, so that scanRows recognizes a state that is passed on unchanged.
+  // Return the same object, so that scanRows recognises a state that is passed on unchanged.
   if (domain === 'ai.onnx' && operator === 'Identity') return [step.input(0)]
   if (!step.inputs.some(dependsOnRows)) return applyToConstants(rule, step)
   const evaluated = evaluateOrNot(step)
   if (evaluated !== undefined) return [evaluated]
   for (const [i, value] of step.inputs.entries())
     if (isShapeDerived(value) && !shapes.includes(i))
-      throw new Stop(`input ${i} has the number of rows among its values`)
+      throw new Stop(`input ${i} contains the number of rows as a value`)
   const found = lookup(step)
   if (found !== undefined) return found
   const values = rule(step)
@@ -247,8 +261,8 @@ function apply(step: Step): readonly Value[] {
 const OF_NO_ROW = ['Shape', 'Size', 'CastLike']
 
 /**
- * A result of rows must be batched, and a result of N must have a shape; rules may not examine all
- * inputs.
+ * Checks that a result computed from rows is batched, and that a result computed from N has a known
+ * shape. The check is needed because a rule may not examine all inputs.
  */
 function checkRowsStay(step: Step, values: readonly Value[]): void {
   if (OF_NO_ROW.includes(step.node.operator)) return
@@ -257,11 +271,14 @@ function checkRowsStay(step: Step, values: readonly Value[]): void {
     const value = values[i]
     if (!step.wants(i) || isBatched(value)) continue
     if (isOfRows || value?.dims === undefined)
-      throw new Stop(`it is not known where the batch is in output ${i} ("${name}")`)
+      throw new Stop(`the batch dimension of output ${i} ("${name}") is unknown`)
   }
 }
 
-/** The result of shape arithmetic. If that stops, a rule may still allow the node. */
+/**
+ * Returns the result of shape arithmetic, or undefined: if shape arithmetic stops, a rule may still
+ * accept the node.
+ */
 function evaluateOrNot(step: Step): Value | undefined {
   try {
     return evaluate(step)
@@ -271,7 +288,10 @@ function evaluateOrNot(step: Step): Value | undefined {
   }
 }
 
-/** A result of constants is a constant. The rule supplies its shape if it can. */
+/**
+ * Returns the outputs of a node whose inputs are constants. The outputs are constants, too; the
+ * rule supplies their shapes if possible.
+ */
 function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): readonly Value[] {
   const evaluated = evaluateOrNot(step)
   if (evaluated !== undefined) return [evaluated]
@@ -285,7 +305,7 @@ function applyToConstants(rule: (step: Step) => readonly Value[], step: Step): r
   }
 }
 
-/** All values on which the outputs depend, including those that inner graphs capture. */
+/** The names of all values on which the outputs depend, including values that inner graphs use. */
 async function namesNeeded(
   nodes: readonly Node[],
   outputs: readonly string[],

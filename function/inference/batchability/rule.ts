@@ -12,15 +12,16 @@ export interface Version {
   readonly since: number
   readonly rule: Rule
   /**
-   * Inputs whose values may contain N, because they are shapes. In all others, N ends the proof.
+   * Inputs whose values may contain N, because they are shapes. In any other input, N stops the
+   * proof.
    */
   readonly shapes: readonly number[]
 }
 
-/** An operator's rules, each valid from one opset until the next rule begins. */
+/** An operator's rules. Each rule is valid from its opset until the opset of the next rule. */
 export type Versions = readonly Version[]
 
-/** The rules of a domain by operator. */
+/** The rules of a domain, by operator name. */
 export type Rules = Readonly<Record<string, Versions>>
 
 export const since = (opset: number, rule: Rule, shapes: readonly number[] = []): Version => ({
@@ -29,7 +30,7 @@ export const since = (opset: number, rule: Rule, shapes: readonly number[] = [])
   shapes,
 })
 
-/** The same rule for several operators. */
+/** Assigns the same rules to several operators. */
 export const each = (operators: readonly string[], ...versions: Versions): Rules =>
   Object.fromEntries(operators.map(operator => [operator, versions]))
 
@@ -45,7 +46,7 @@ export class Step {
     readonly node: Node
     readonly opset: number
     readonly inputs: readonly (Value | undefined)[]
-    /** References to a function's attributes are resolved. */
+    /** The node's attributes, with references to a function's attributes resolved. */
     readonly attributes: ReadonlyMap<string, Attribute>
     readonly wanted: (output: string) => boolean
   }) {
@@ -56,14 +57,14 @@ export class Step {
     this.#wanted = options.wanted
   }
 
-  /** @throws {Stop} if the node has no such input */
+  /** Returns the input at that index. @throws {Stop} if the node has no such input */
   input(index: number): Value {
     const value = this.inputs[index]
     if (value === undefined) throw new Stop(`input ${index} is missing`)
     return value
   }
 
-  /** The batched input at that index. @throws {Stop} if it is not batched */
+  /** Returns the batched input at that index. @throws {Stop} if the input is not batched */
   batched(index: number): Batched {
     const value = this.input(index)
     if (!isBatched(value)) throw new Stop(`input ${index} is not batched`)
@@ -73,10 +74,14 @@ export class Step {
   /** @throws {Stop} if an input from that index on depends on rows */
   constantsFrom(index: number): void {
     for (let i = index; i < this.inputs.length; i++)
-      if (isBatched(this.inputs[i])) throw new Stop(`input ${i} differs from row to row`)
+      if (isBatched(this.inputs[i]))
+        throw new Stop(`input ${i} depends on rows; it must be the same for all rows`)
   }
 
-  /** The dimensions of an input. @throws {Stop} if even their number is unknown */
+  /**
+   * Returns the dimensions of an input.
+   * @throws {Stop} if even the number of dimensions is unknown
+   */
   dims(index: number): readonly Size[] {
     const { dims } = this.input(index)
     if (dims === undefined) throw new Stop(`the shape of input ${index} is unknown`)
@@ -84,33 +89,33 @@ export class Step {
   }
 
   /**
-   * The elements of a small integer input; undefined if it is omitted.
-   * @throws {Stop} if they are unknown
+   * Returns the elements of a small integer input, or undefined if the input is omitted.
+   * @throws {Stop} if the elements are unknown
    */
   elements(index: number): readonly (Size | undefined)[] | undefined {
     const value = this.inputs[index]
     if (value === undefined) return undefined
     if (value.elements === undefined || isBatched(value))
-      throw new Stop(`the values of input ${index} are not known from the graph`)
+      throw new Stop(`the values of input ${index} cannot be determined from the graph`)
     return value.elements
   }
 
-  /** The same elements as numbers. @throws {Stop} if one is not a number */
+  /** Returns the elements of an input as numbers. @throws {Stop} if an element is not a number */
   numbers(index: number): readonly number[] | undefined {
     return this.elements(index)?.map(element => {
       const number = element === undefined ? undefined : asNumber(element)
       if (number === undefined)
-        throw new Stop(`the values of input ${index} are not known from the graph`)
+        throw new Stop(`the values of input ${index} cannot be determined from the graph`)
       return number
     })
   }
 
   attribute(name: string): Attribute | undefined {
     const attribute = this.#attributes.get(name)
-    if (attribute?.skipped) throw new Stop(`attribute ${name} is too long to be read`)
+    if (attribute?.skipped) throw new Stop(`attribute ${name} is too long to read`)
     if (attribute?.reference !== undefined)
       throw new Stop(
-        `attribute ${name} refers to an attribute of a function, outside of a function`,
+        `attribute ${name} refers to a function's attribute, but the node is not in a function`,
       )
     return attribute
   }
@@ -119,11 +124,15 @@ export class Step {
     return this.attribute(name)?.number ?? otherwise
   }
 
-  /** An attribute of 0 or 1. @throws {Stop} for other values, which kernels read differently */
+  /**
+   * Returns an attribute that must be 0 or 1.
+   * @throws {Stop} for other values, which kernels interpret in different ways
+   */
   flag(name: string, otherwise: boolean): boolean {
     const number = this.attribute(name)?.number
     if (number === undefined) return otherwise
-    if (number !== 0 && number !== 1) throw new Stop(`attribute ${name} is ${number}, not 0 or 1`)
+    if (number !== 0 && number !== 1)
+      throw new Stop(`attribute ${name} is ${number}; it must be 0 or 1`)
     return number === 1
   }
 
@@ -135,28 +144,32 @@ export class Step {
     return this.attribute(name)?.text ?? otherwise
   }
 
-  /** Whether anything in the graph uses that output. */
+  /** Whether the graph uses that output. */
   wants(output: number): boolean {
     const name = this.node.outputs[output] ?? ''
     return name !== '' && this.#wanted(name)
   }
 
-  /** @throws {Stop} if anything in the graph uses an output from that index on */
+  /** @throws {Stop} if the graph uses an output at index `count` or above */
   onlyOutputs(count: number): void {
     for (let i = count; i < this.node.outputs.length; i++)
-      if (this.wants(i)) throw new Stop(`output ${i} ("${this.node.outputs[i]}") has no rule`)
+      if (this.wants(i))
+        throw new Stop(`there is no rule for output ${i} ("${this.node.outputs[i]}")`)
   }
 }
 
-/** An axis, counted from the end if it is negative. @throws {Stop} if there is no such axis */
+/**
+ * Returns the non-negative form of an axis; a negative axis counts from the end.
+ * @throws {Stop} if the axis is out of range
+ */
 export function axisOf(axis: number, rank: number): number {
   const positive = axis < 0 ? axis + rank : axis
   if (positive >= 0 && positive < rank) return positive
-  throw new Stop(`axis ${axis} is not one of ${rank} dimensions`)
+  throw new Stop(`axis ${axis} is out of range for ${rank} dimensions`)
 }
 
-/** @throws {Stop} if one of the axes is the batch: the operator works across it */
+/** @throws {Stop} if one of the axes is the batch, because the operator works along the axes */
 export function notAlong(axes: readonly number[], { axis }: Value): void {
   if (axis !== undefined && axes.includes(axis))
-    throw new Stop(`it works along dimension ${axis}, which is the batch`)
+    throw new Stop(`the node works along dimension ${axis}, which is the batch`)
 }

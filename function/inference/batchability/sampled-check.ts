@@ -6,12 +6,13 @@ import { elementCount, type Tensor } from '../../protocol/tensor.ts'
 import type { Session } from '../session.ts'
 
 /**
- * A second check after the proof: beside hostile neighbours, the sample must get the same answer,
- * bit for bit, as at the same place beside its own copy. Batches have equal sizes, because kernels
- * add in another order at another size. A run that fails decides nothing.
- * @param example inputs that suit the model
- * @returns the difference in a few words; undefined if there is none
- * @throws {RunTimedOut} if a run does not end
+ * A second check after the proof: extreme values in neighbouring rows must not change the sample's
+ * outputs. The outputs must have the same bits as in a run in which the neighbouring rows are a
+ * copy of the sample. All runs have the same number of rows, because kernels may add in a different
+ * order if the number of rows differs. A failed run has no influence on the result.
+ * @param example inputs that the model accepts
+ * @returns the name of an output that differs, as text; undefined if no output differs
+ * @throws {RunTimedOut} if a run exceeds its time limit
  */
 export async function sampledDifference(
   session: Pick<Session, 'signature' | 'run'>,
@@ -33,8 +34,9 @@ export async function sampledDifference(
 }
 
 /**
- * @returns the outputs of each, or undefined if the run fails
- * @throws {RunTimedOut} if it does not end
+ * Runs the requests in one run.
+ * @returns the outputs of each request, or undefined if the run fails
+ * @throws {RunTimedOut} if the run exceeds its time limit
  */
 async function runJoined(
   session: Pick<Session, 'signature' | 'run'>,
@@ -55,7 +57,7 @@ async function runJoined(
   }
 }
 
-/** The name of the first output that differs in any bit; all NaN values count as equal. */
+/** Returns the name of the first output that differs in any bit. All NaN values count as equal. */
 function differing(some: readonly Tensor[], others: readonly Tensor[]): string | undefined {
   return some.find((tensor, i) => !isSame(tensor, others[i] as Tensor))?.name
 }
@@ -66,7 +68,10 @@ function isSame(a: Tensor, b: Tensor): boolean {
   return true
 }
 
-/** Numbers by datatype, with magnitudes unlike any sample's. FP16 is its bit pattern. */
+/**
+ * Numbers by datatype, with magnitudes that no sample has. FP16 numbers are written as bit
+ * patterns.
+ */
 type Hostile = Partial<Record<Datatype, readonly number[]>>
 
 const LARGE = [3e6, -3e6, 1e30, 0, 1e-30, -1e30, 1e6]
@@ -75,8 +80,8 @@ const ODD = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e3
 const NOT_FINITE: Hostile = { FP32: ODD, FP64: ODD, FP16: [0x7e00, 0x7c00, 0xfc00, 0x7bff, 0x8000] }
 
 /**
- * Inputs of the same shapes. Integers and texts are only moved: invented ones could be token ids
- * that do not exist, or a number of iterations that never ends.
+ * Returns inputs of the same shapes with extreme values. Integers and texts are only moved, because
+ * new integers might be invalid token ids or an endless number of iterations.
  */
 function hostile(inputs: readonly Tensor[], values: Hostile): readonly Tensor[] {
   return inputs.map(tensor => {

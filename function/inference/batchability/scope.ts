@@ -1,6 +1,6 @@
 import { Stop, type Value } from './value.ts'
 
-/** Values by name, with those of the surrounding graphs. */
+/** The values of a graph and of its surrounding graphs, by name. */
 export class Scope {
   readonly #values = new Map<string, Value>()
   readonly #outer: Scope | undefined
@@ -9,13 +9,13 @@ export class Scope {
     this.#outer = outer
   }
 
-  /** @throws {Stop} if the graph already has that name: a node could mean either value */
+  /** @throws {Stop} if the graph already defines that name, because the name would be ambiguous */
   set(name: string, value: Value): void {
-    if (this.#values.has(name)) throw new Stop(`"${name}" is given twice`)
+    if (this.#values.has(name)) throw new Stop(`"${name}" is defined twice`)
     this.#values.set(name, value)
   }
 
-  /** Whether this graph itself defines the name. */
+  /** Whether this graph defines the name, without the surrounding graphs. */
   hasOwn(name: string): boolean {
     return this.#values.has(name)
   }
@@ -23,7 +23,7 @@ export class Scope {
   /** @throws {Stop} if no earlier node defines the name */
   get(name: string): Value {
     const value = this.#values.get(name) ?? this.#outer?.get(name)
-    if (value === undefined) throw new Stop(`no node defines "${name}"`)
+    if (value === undefined) throw new Stop(`no earlier node defines "${name}"`)
     return value
   }
 }

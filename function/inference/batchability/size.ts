@@ -1,30 +1,30 @@
 /**
  * The size of a dimension, or an element of a small integer tensor, as a polynomial: integer
- * coefficients over N, the number of rows of a run, and over other sizes that a run fixes (such as
- * a sequence length). Each key names the factors of a term, sorted and joined; '' is the constant
- * term.
+ * coefficients over N, the number of rows of a run, and over other sizes that are fixed for each
+ * run (such as a sequence length). Each key consists of the factors of a term, sorted and joined;
+ * '' is the constant term.
  */
 export type Size = ReadonlyMap<string, number>
 
 const ROWS_FACTOR = 'N'
 
-/** With more terms than this, the size is unknown. */
+/** The largest number of terms. A size with more terms is unknown. */
 const MOST_TERMS = 32
 
-/** The limit of one term. Each squaring of a number doubles its factors. */
+/** The largest number of factors in one term. Each squaring doubles the number of factors. */
 const MOST_FACTORS = 32
 
 let symbols = 0
 
 export const fixed = (value: number): Size => (value === 0 ? new Map() : new Map([['', value]]))
 
-/** N, at least 1. */
+/** N, the number of rows, which is at least 1. */
 export const ROWS: Size = new Map([[ROWS_FACTOR, 1]])
 
-/** An unknown size that does not depend on the rows. Never negative. */
+/** Returns a new unknown size, which does not depend on the rows and is not negative. */
 export const unknownSize = (): Size => new Map([[`s${++symbols}`, 1]])
 
-/** The number that the size is in every run, or undefined. */
+/** Returns the size as a number if it is the same number in every run; otherwise undefined. */
 export function asNumber(size: Size): number | undefined {
   if (size.size === 0) return 0
   return size.size === 1 ? size.get('') : undefined
@@ -40,7 +40,7 @@ export function hasRows(size: Size): boolean {
   return false
 }
 
-/** The k of k·N; undefined if the size is not N times a k without N. */
+/** Returns k if the size is k·N and k does not contain N; otherwise undefined. */
 export function perRow(size: Size): Size | undefined {
   const quotient = divide(size, ROWS)
   return quotient === undefined || quotient.size === 0 || hasRows(quotient) ? undefined : quotient
@@ -52,7 +52,7 @@ export function equals(a: Size, b: Size): boolean {
   return true
 }
 
-/** @returns undefined if the sum has too many terms, or exceeds the exact integers */
+/** @returns undefined if the sum has too many terms, or a coefficient exceeds the safe integers */
 export function add(a: Size, b: Size): Size | undefined {
   const sum = new Map(a)
   for (const [term, coefficient] of b) put(sum, term, (sum.get(term) ?? 0) + coefficient)
@@ -64,7 +64,10 @@ export const subtract = (a: Size, b: Size): Size | undefined => {
   return negative === undefined ? undefined : add(a, negative)
 }
 
-/** @returns undefined as for {@link add} */
+/**
+ * @returns undefined if the product has too many terms or factors, or a coefficient exceeds the
+ * safe integers
+ */
 export function multiply(a: Size, b: Size): Size | undefined {
   const product = new Map<string, number>()
   for (const [one, coefficient] of a) {
@@ -84,7 +87,7 @@ export function product(sizes: readonly Size[]): Size | undefined {
   return all
 }
 
-/** a / b if that is a polynomial for all sizes; else undefined. */
+/** Returns a / b if the quotient is a polynomial; otherwise undefined. */
 export function divide(a: Size, b: Size): Size | undefined {
   if (b.size === 0) return undefined
   if (equals(a, b)) return fixed(1)
@@ -104,7 +107,7 @@ export function divide(a: Size, b: Size): Size | undefined {
   return quotient
 }
 
-/** Whether it is at least that number in every run: no size is negative, and N is at least 1. */
+/** Whether the size is at least `least` in every run. No size is negative, and N is at least 1. */
 export function isAtLeast(size: Size, least: number): boolean {
   let sum = 0
   for (const [term, coefficient] of size) {
@@ -114,7 +117,7 @@ export function isAtLeast(size: Size, least: number): boolean {
   return sum >= least
 }
 
-/** The form for messages, such as 2·N. */
+/** Formats a size for messages, for example 2·N. */
 export function show(size: Size): string {
   const terms = [...size].map(([term, coefficient]) => {
     const factors = factorsOf(term).map(factor => (factor === ROWS_FACTOR ? 'N' : '?'))

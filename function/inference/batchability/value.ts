@@ -2,51 +2,68 @@ import type { Node } from '../onnx-file.ts'
 import { divide, fixed, hasRows, perRow, ROWS, type Size, show } from './size.ts'
 
 /**
- * A tensor of the graph, as far as it is known, in a run of N rows. Only its batch dimension may
- * depend on N. It is one of:
- * - **batched**: `axis` is set. Row i of the run lies at the indices [i·k, (i+1)·k) of that one
- *   dimension, whose size is k·N; nothing at those indices depends on another row.
+ * The known properties of a tensor of the graph in a run of N rows. Only the batch dimension may
+ * depend on N. A value belongs to one of three kinds:
+ * - **batched**: `axis` is set. Row i of the run has the indices [i·k, (i+1)·k) of that dimension,
+ *   whose size is k·N. No element at these indices depends on another row.
  * - **shape-derived**: an element of `elements` contains N. The tensor is the same for all rows.
- * - **constant**: neither. The tensor is the same for all rows and for any number of them.
+ * - **constant**: any other value. The tensor is the same for all rows and for any number of rows.
  */
 export type Value = {
-  /** Undefined if even the number of dimensions is unknown; never for a batched tensor. */
+  /**
+   * The dimensions; undefined if even their number is unknown. The dimensions of a batched tensor
+   * are always known.
+   */
   readonly dims?: readonly Size[]
   /** The batch dimension. */
   readonly axis?: number
-  /** Row-major, for a small tensor of integers or booleans; undefined if unknown. */
+  /**
+   * The elements of a small tensor of integers or booleans, in row-major order; undefined if the
+   * elements are unknown.
+   */
   readonly elements?: readonly (Size | undefined)[]
 } & Marks
 
-/** Properties that rules do not examine. marks.ts passes them from inputs to outputs. */
+/**
+ * Properties that rules do not examine. marks.ts passes these properties from inputs to outputs.
+ */
 export interface Marks {
   /**
-   * Rows are repeated: index (o·N + i)·k + j of the batch dimension belongs to row i, for each o
-   * below this. Absent if it is 1.
+   * The number of times that the rows are repeated; absent if it is 1. Index (o·N + i)·k + j of the
+   * batch dimension belongs to row i, for each o below this number.
    */
   readonly repeats?: Size
-  /** Rows are padded with this text to the length of the longest row of the run. */
+  /** The text with which rows are padded to the length of the longest row of the run. */
   readonly padding?: string
-  /** A row's elements depend on its number in the run, so they must not reach an output. */
+  /**
+   * True if the elements of a row depend on the row's number in the run. Such elements must not
+   * reach an output.
+   */
   readonly isNumbered?: true
-  /** Row i holds i·stride + c, with 0 ≤ c < below: places within row i of a tensor of stride·N. */
+  /**
+   * Row i contains indices i·stride + c, with 0 ≤ c < below. They are indices within row i of a
+   * tensor of size stride·N.
+   */
   readonly address?: { readonly stride: Size; readonly below: Size }
-  /** The last dimension is an index that begins with the row's own number. */
+  /** True if the last dimension is an index that begins with the row's own number. */
   readonly beginsWithRow?: true
-  /** For a constant: its elements are integers from 0 up to, but not including, this. */
+  /**
+   * The bound of a constant, whose elements are integers from 0 up to, but not including, the
+   * bound.
+   */
   readonly below?: Size
 }
 
 export type Batched = Value & { readonly dims: readonly Size[]; readonly axis: number }
 
-/** The reason why the walk ends without a proof. */
+/** Thrown to stop the proof. The message is the reason. */
 export class Stop extends Error {
-  /** The innermost node at which it stopped. */
+  /** The innermost node at which the proof stopped. */
   node: Node | undefined
   opset: number | undefined
 }
 
-/** A tensor that is the same for all rows; nothing else is known of it. */
+/** A tensor that is the same for all rows and whose other properties are unknown. */
 export const UNKNOWN: Value = {}
 
 export const isBatched = (value: Value | undefined): value is Batched => value?.axis !== undefined
@@ -62,29 +79,32 @@ export const partsOf = ({ dims, axis, repeats = fixed(1) }: Batched): Size =>
   divide(perRow(dims[axis] as Size) as Size, repeats) as Size
 
 /**
- * A batched tensor.
- * @throws {Stop} if a dimension besides the batch depends on N, or the batch is not k·N
+ * Returns a batched tensor.
+ * @throws {Stop} if a dimension other than the batch depends on N, or the size of the batch is not
+ * k·N
  */
 export function batched(dims: readonly Size[], axis: number): Batched {
   if (perRow(dims[axis] ?? ROWS) === undefined)
-    throw new Stop(`dimension ${axis} has size ${show(dims[axis] as Size)}, not a multiple of N`)
+    throw new Stop(
+      `dimension ${axis} has size ${show(dims[axis] as Size)}, which is not a multiple of N`,
+    )
   if (dims.some((size, i) => i !== axis && hasRows(size)))
-    throw new Stop(`the batch would be in two dimensions of [${dims.map(show)}]`)
+    throw new Stop(`the output would have the batch in two dimensions of [${dims.map(show)}]`)
   return { dims, axis }
 }
 
 /**
- * A tensor of those dimensions that is the same for all rows.
- * @throws {Stop} if one depends on N
+ * Returns a tensor with those dimensions that is the same for all rows.
+ * @throws {Stop} if a dimension depends on N
  */
 export function constant(dims: readonly Size[]): Value {
   if (dims.some(hasRows))
     throw new Stop(
-      `the rows would be in a dimension of [${dims.map(show)}] that is not the batch's`,
+      `a dimension of [${dims.map(show)}] depends on N, but is not the batch dimension`,
     )
   return { dims }
 }
 
-/** Batched if there is an axis, else constant. */
+/** Returns a batched tensor if `axis` is defined; otherwise a constant. */
 export const tensor = (dims: readonly Size[], axis: number | undefined): Value =>
   axis === undefined ? constant(dims) : batched(dims, axis)

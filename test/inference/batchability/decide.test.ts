@@ -29,70 +29,73 @@ async function decide(file: string, batch?: boolean, check?: Pick<GraphCheck, 's
 
 const modelFile = (name: string) => join(testModel(name), 'model.onnx')
 
-describe('requests share runs', () => {
-  test('where the graph proves that rows are independent', async () => {
+describe('joins requests', () => {
+  test('if the graph proves that rows are independent', async () => {
     const decided = await decide(modelFile('two-in-two-out'))
     assert.deepEqual(decided, { joins: true, reason: 'proven', detail: undefined })
     assert.match(describeBatching(decided), /^requests share runs: the graph proves/)
   })
 
-  test("on model.json's word, and the log names what is not proven", async () => {
+  test('if model.json sets "batch": true, and reports what is not proven', async () => {
     const decided = await decide(modelFile('rows-dependent'), true)
     assert.deepEqual([decided.joins, decided.reason], [true, 'model_json'])
     assert.equal(
       describeBatching(decided),
-      'requests share runs because model.json says so, not proven: node "mean" (ReduceMean, ai.onnx 21): it works along dimension 0, which is the batch',
+      'requests share runs because model.json sets "batch": true, although this is not proven: node "mean" (ReduceMean, ai.onnx 21): the node works along dimension 0, which is the batch',
     )
   })
 
-  test('although an output is declared with one row, where it has one for each', async () => {
+  test('if an output that is declared with one row has one row per input row', async () => {
     const file = write(one('Identity', [x('N', 2)], { outputs: [x(1, 2)] }))
     assert.equal((await decide(file)).reason, 'proven')
   })
 })
 
-describe('each request has a run of its own', () => {
-  test('where the proof stops', async () => {
+describe('runs each request alone', () => {
+  test('if the proof stops', async () => {
     const decided = await decide(modelFile('rows-dependent'))
     assert.deepEqual([decided.joins, decided.reason], [false, 'not_proven'])
-    assert.match(describeBatching(decided), /^one request a run: node "mean" \(ReduceMean/)
+    assert.match(
+      describeBatching(decided),
+      /^each request has its own run: node "mean" \(ReduceMean/,
+    )
   })
 
-  test('where an input has a fixed first dimension', async () => {
+  test('if an input has a fixed first dimension', async () => {
     assert.equal((await decide(modelFile('fixed'))).reason, 'fixed_dimension')
   })
 
-  test('where only ONNX Runtime can read the file, which is served all the same', async () => {
+  test('if ONNX Runtime can read the file but the proof cannot', async () => {
     const file = write(
       one('ReduceSum', [x('N', 4)], { attributes: { keepdims: 0 }, outputs: [x()] }),
     )
-    // A group (field 100), which protobuf readers skip.
+    // Append a group (field 100), which protobuf readers skip.
     appendFileSync(file, Buffer.from([0xa3, 0x06, 0xa4, 0x06]))
     const decided = await decide(file)
     assert.equal(decided.joins, false)
     assert.equal(decided.detail, 'the graph cannot be read: it holds a field of the unknown kind 3')
   })
 
-  test('where model.json says "batch": false, proven or not', async () => {
+  test('if model.json sets "batch": false, although the model is proven', async () => {
     const decided = await decide(modelFile('two-in-two-out'), false)
     assert.deepEqual(decided, { joins: false, reason: 'model_json', detail: undefined })
   })
 
-  test('where values may decide a size, although rows are independent', async () => {
+  test('if input values set a size, although rows are independent', async () => {
     const file = modelFile('two-in-two-out')
     const check = { sizesByValues: 'node "t" (Tile): its input "k" sets a size' }
     const decided = await decide(file, undefined, check)
     assert.deepEqual([decided.joins, decided.reason], [false, 'sizes_by_values'])
     assert.match(
       describeBatching(decided),
-      /^one request a run: values decide how much memory a run takes: node "t" \(Tile\)/,
+      /^each request has its own run: input values determine how much memory a run uses: node "t" \(Tile\)/,
     )
     const onWord = await decide(file, true, check)
     assert.deepEqual([onWord.joins, onWord.reason], [true, 'model_json'])
-    assert.match(describeBatching(onWord), /the cost of a run; node "t" \(Tile\)/)
+    assert.match(describeBatching(onWord), /the memory of a run is not limited: node "t" \(Tile\)/)
   })
 
-  test('and a metric says why', async () => {
+  test('and reports the reason in a metric', async () => {
     const server = await startServer({ MODEL_DIR: testModel('rows-dependent') })
     try {
       const text = await (await fetch(`${server.url}/metrics`)).text()
@@ -106,13 +109,13 @@ describe('each request has a run of its own', () => {
 const load = (modelDir: string) =>
   createService(readConfig({ MODEL_DIR: modelDir, LOG_LEVEL: 'silent' })).model.load()
 
-describe('"batch": true stops the start', () => {
+describe('"batch": true in model.json', () => {
   for (const [name, names] of [
     ['fixed', /input "x" has shape \[2,3\]/],
     ['scalar', /input "x" has no first dimension/],
     ['vector-sum', /output "sum" has no first dimension/],
   ] as const) {
-    test(`of ${name}, which leaves no room for more rows`, async t => {
+    test(`is rejected at startup for ${name}, which has a fixed or missing first dimension`, async t => {
       const folder = mkdtempSync(join(tmpdir(), 'model-'))
       t.after(() => rmSync(folder, { recursive: true }))
       cpSync(testModel(name), folder, { recursive: true })
@@ -125,14 +128,14 @@ describe('"batch": true stops the start', () => {
     })
   }
 
-  test('and not of one with a variable first dimension throughout', async () => {
+  test('is accepted if all first dimensions are variable', async () => {
     const session = await openSession(modelFile('two-in-two-out'), 1)
     opened.push(session)
     checkBatchTrue(session.signature)
   })
 })
 
-describe('the second lock', () => {
+describe('the check with a sample', () => {
   const difference = async (file: string) => {
     const session = await openSession(file, 1)
     opened.push(session)
@@ -151,11 +154,11 @@ describe('the second lock', () => {
     assert.equal(await difference(file), 'output "out0" of the sample')
   })
 
-  test('finds nothing in a model that does not', async () => {
+  test('finds no difference in a model whose rows are independent', async () => {
     assert.equal(await difference(write(one('MatMul', [x('N', 4), floats([4, 3])]))), undefined)
   })
 
-  test('refuses nothing where a run fails', async () => {
+  test('finds no difference if a run fails', async () => {
     assert.equal(await difference(write(one('MatMul', [x('N', 'M'), floats([5, 3])]))), undefined)
   })
 })

@@ -2,8 +2,9 @@ import { readOnnxModel, type ValueInfo } from '../../../function/inference/onnx-
 import type { Signature, TensorMetadata } from '../../../function/protocol/tensor.ts'
 
 /**
- * The signature declared in a file, for a model that ONNX Runtime cannot load because its weights
- * were left out. Outputs that are not tensors are not served, so they are left out here too.
+ * Reads the signature declared in a file. ONNX Runtime cannot load these models, because their
+ * weights are missing. The server does not return outputs that are not tensors, so this signature
+ * omits them, too.
  */
 export async function readSignature(file: string): Promise<Signature> {
   const { graph } = await readOnnxModel(file)
@@ -15,7 +16,9 @@ export async function readSignature(file: string): Promise<Signature> {
   }
 }
 
-/** The prover ignores the datatype. */
+/**
+ * Describes an input or output. Its datatype is always FP32, because the prover ignores datatypes.
+ */
 function describe({ name, type }: ValueInfo): TensorMetadata {
   const dims = type.tensor?.dims
   return {

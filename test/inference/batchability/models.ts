@@ -14,7 +14,7 @@ import {
   writeModel,
 } from './onnx-writer.ts'
 
-/** An input of that datatype; 'N' is the batch dimension. */
+/** An input or output of that datatype; 'N' is the batch dimension. */
 export const input = (type: Type, ...dims: (number | string)[]): Declared => ({ type, dims })
 export const x = (...dims: (number | string)[]): Declared => input('FP32', ...dims)
 
@@ -28,7 +28,7 @@ export const floats = (shape: number[], ...values: number[]): Constant =>
 export const ints = (...values: number[]): Constant => constant('INT64', [values.length], values)
 export const int = (value: number): Constant => constant('INT64', [], [value])
 
-/** Values that identify their positions. */
+/** Values that differ from position to position. */
 function filled(shape: readonly number[]): number[] {
   const count = shape.reduce((all, size) => all * size, 1)
   return Array.from({ length: count }, (_, i) => ((i * 7) % 11) / 8 - 0.5)
@@ -44,20 +44,20 @@ export const node = (
   return { operator: name, domain, inputs: words(inputs), outputs: words(outputs), attributes }
 }
 
-/** "-" is an omitted optional input or output. */
+/** Splits a list of names. "-" is an omitted optional input or output. */
 const words = (text: string) =>
   text.split(' ').flatMap(word => (word === '' ? [] : word === '-' ? '' : word))
 
 export interface OneOperator {
   readonly attributes?: Readonly<Record<string, AttributeValue>>
   readonly opset?: WrittenModel['opset']
-  /** Their datatypes and dimensions; FP32 by default. */
+  /** The datatypes and dimensions of the outputs; FP32 [N,?] by default. */
   readonly outputs?: readonly (Declared | undefined)[]
 }
 
 /**
- * A graph of one operator. Inputs are named a, b, …; constants become initialisers, undefined is
- * left out.
+ * A graph of one operator. Inputs are named a, b, …; constants become initialisers; an undefined
+ * input is omitted.
  */
 export function one(
   operator: string,
@@ -86,7 +86,7 @@ export function one(
   }
 }
 
-/** Nodes with a graph around them; by default from a [N,4] to out. */
+/** A graph of these nodes. By default, its input is a [N,4] and its output is out. */
 export const graph = (
   nodes: WrittenModel['nodes'],
   {
@@ -104,14 +104,17 @@ const folder = mkdtempSync(join(tmpdir(), 'batchability-'))
 after(() => rmSync(folder, { recursive: true }))
 let files = 0
 
-/** The model's folder, which lasts as long as the test file runs. */
+/** Writes the model to a file, which is deleted after the tests of this test file. */
 export function write(model: WrittenModel): string {
   const path = join(folder, `${++files}.onnx`)
   writeFileSync(path, writeModel(model))
   return path
 }
 
-/** The prover's result from the file's declarations: ONNX Runtime need not accept the model. */
+/**
+ * Runs the prover with the inputs and outputs that the file declares. ONNX Runtime does not load
+ * the model.
+ */
 export const prove = (model: WrittenModel): Promise<Proof> =>
   proveIndependent(write(model), {
     inputs: Object.entries(model.inputs).map(describe),

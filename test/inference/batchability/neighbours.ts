@@ -7,7 +7,7 @@ import {
   type TensorMetadata,
 } from '../../../function/protocol/tensor.ts'
 
-/** Large numbers that a neighbour may send. */
+/** Extreme numbers that another client may send. */
 const HOSTILE = [
   1e30,
   -1e30,
@@ -23,9 +23,9 @@ const HOSTILE = [
 const WORDS = ['a', 'b', 'a b', 'b a a b', 'x', '', 'c d e f g h']
 
 /**
- * Runs a row at the first and the last place of batches of 2, 3 and 17 rows, beside hostile rows:
- * its result must be bit for bit the same as beside copies of itself.
- * @returns the difference, or undefined
+ * Runs a row as the first and as the last row of batches of 2, 3 and 17 rows, with extreme values
+ * in the other rows. The result must have the same bits as the result beside copies of the row.
+ * @returns a description of the first difference, or undefined
  */
 export async function neighboursChange(session: Session): Promise<string | undefined> {
   const { inputs } = session.signature
@@ -64,7 +64,10 @@ export async function neighboursChange(session: Session): Promise<string | undef
   return undefined
 }
 
-/** A variable dimension other than the batch is 3. Integers are small, because most are indices. */
+/**
+ * Returns the inputs of one row. A variable dimension other than the batch has size 3. Integers are
+ * small, because most integers are indices.
+ */
 function rowFor(
   { name, datatype, shape }: TensorMetadata,
   kind: number,

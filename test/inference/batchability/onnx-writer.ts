@@ -1,9 +1,9 @@
 /*
- * Writes small ONNX models, so that a test shows its graph. Field numbers are those of onnx.proto;
- * test/models/generate.py writes the models of other tests with ONNX's own package.
+ * Writes small ONNX models, so that each test shows its graph. The field numbers are those of
+ * onnx.proto. Other tests use models that test/models/generate.py writes with ONNX's own package.
  */
 
-/** TensorProto.DataType. */
+/** Values of TensorProto.DataType. */
 const TYPES = {
   FP32: 1,
   UINT8: 2,
@@ -16,11 +16,11 @@ const TYPES = {
 } as const
 export type Type = keyof typeof TYPES
 
-/** A graph input or output: its datatype and dimensions; named dimensions are variable. */
+/** The datatype and dimensions of a graph input or output. Named dimensions are variable. */
 export interface Declared {
   readonly type: Type
   readonly dims: readonly (number | string)[]
-  /** The output of a ZipMap: a list of maps from keys of this type to FP32. */
+  /** Set for the output of a ZipMap, which is a list of maps from keys of this type to FP32. */
   readonly mapsFrom?: Type
 }
 
@@ -54,7 +54,7 @@ export interface Float {
   readonly float: number | readonly number[]
 }
 
-/** In a function: refers to an attribute of its call. */
+/** A reference from a node of a function to an attribute of the function's call. */
 export interface Reference {
   readonly reference: string
 }
@@ -67,7 +67,7 @@ export interface WrittenGraph {
 }
 
 export interface WrittenModel extends WrittenGraph {
-  /** Version of ONNX's own domain, or of each domain. */
+  /** The opset of ONNX's own domain, or the opset of each domain. */
   readonly opset: number | Readonly<Record<string, number>>
   readonly functions?: readonly WrittenFunction[]
 }
@@ -137,7 +137,7 @@ function writeNode({
   ])
 }
 
-/** AttributeProto.AttributeType. */
+/** Values of AttributeProto.AttributeType. */
 const KINDS = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7, strings: 8 }
 
 function writeAttribute(name: string, value: AttributeValue): Buffer {
@@ -146,7 +146,7 @@ function writeAttribute(name: string, value: AttributeValue): Buffer {
 }
 
 function attributeFields(value: AttributeValue): [kind: number, fields: Buffer[]] {
-  // Leaves out a 0, as proto3 writers do.
+  // Omit the value 0, as proto3 writers do.
   if (typeof value === 'number') return [KINDS.int, value === 0 ? [] : [integer(3, value)]]
   if (typeof value === 'string') return [KINDS.string, [text(4, value)]]
   if (isList(value)) {
@@ -172,7 +172,7 @@ function writeTensor({ type, shape, values }: Constant, name = ''): Buffer {
   return Buffer.concat([...dims, integer(2, TYPES[type]), ...data, text(8, name)])
 }
 
-/** An element as little-endian bytes of raw_data. */
+/** Returns an element as little-endian bytes of raw_data. */
 function raw(type: Type, value: number): Buffer {
   const bytes = Buffer.alloc({ FP64: 8, INT64: 8, FP32: 4, INT32: 4 }[type as 'FP64'] ?? 1)
   if (type === 'FP32') bytes.writeFloatLE(value)

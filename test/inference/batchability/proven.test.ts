@@ -5,15 +5,15 @@ import { neighboursChange } from './neighbours.ts'
 import type { Declared, WrittenModel } from './onnx-writer.ts'
 
 /*
- * Models that must be proven, by the files of function/inference/batchability/rules. Each model is
- * also run: a row's result must be bit for bit the same as beside its own copy, whatever the
- * neighbours.
+ * Models that must be proven, grouped like the files in function/inference/batchability/rules. Each
+ * model is also run: whatever the other rows are, a row's result must have the same bits as the
+ * result beside copies of the row.
  */
 
 function proves(name: string, models: Readonly<Record<string, WrittenModel>>): void {
   describe(name, () => {
     for (const [title, model] of Object.entries(models)) {
-      test(title, async () => {
+      test(`proves ${title}`, async () => {
         const proof = await prove(model)
         assert.ok(proof.isProven, proof.isProven ? '' : proof.reason)
         const session = await open(model)
@@ -27,11 +27,13 @@ function proves(name: string, models: Readonly<Record<string, WrittenModel>>): v
   })
 }
 
-/** A version of ONNX's own domain that goes with the others. */
+/** Opsets of ONNX's own domain and the other domains. */
 const ML = { '': 17, 'ai.onnx.ml': 3 }
 const MS = { '': 17, 'com.microsoft': 1, 'ai.onnx.ml': 3 }
 
-/** N and the size of dimension 1 of a, as vectors of one element. */
+/**
+ * Nodes that compute N and the size of dimension 1 of a, as scalars and as vectors of one element.
+ */
 const SIZES = [
   node('Shape', 'a', 'shape'),
   node('Gather', 'shape zero', 'n'),
@@ -41,29 +43,29 @@ const SIZES = [
 ]
 const PLACES = { zero: int(0), one: int(1), first: ints(0), minus: ints(-1) }
 
-proves('element-wise', {
-  'a constant of one row': one('Add', [x('N', 4), floats([1, 4])]),
-  'a constant without the batch': one('Mul', [x('N', 4), floats([4])]),
-  'a constant in front of the batch': graph(
+proves('element-wise operators', {
+  'Add with a constant of one row': one('Add', [x('N', 4), floats([1, 4])]),
+  'Mul with a constant without a batch dimension': one('Mul', [x('N', 4), floats([4])]),
+  'Add with a constant that adds a dimension before the batch': graph(
     [node('Add', 'a c', 'b'), node('ReduceSum', 'b first', 'out', { keepdims: 0 })],
     { constants: { c: floats([3, 1, 4]), first: ints(0) } },
   ),
-  'two inputs of the same rows': one('Sub', [x('N', 4), x('N', 4)]),
-  'a chain of functions': graph([
+  'Sub of two batched inputs': one('Sub', [x('N', 4), x('N', 4)]),
+  'a chain of element-wise operators': graph([
     node('Tanh', 'a', 'b'),
     node('Clip', 'b', 'c'),
     node('Erf', 'c', 'd'),
     node('Greater', 'a d', 'isMore'),
     node('Where', 'isMore d a', 'out'),
   ]),
-  'PRelu with a slope for all rows': one('PRelu', [x('N', 4), floats([4])]),
-  'Max of three, broadcast': one('Max', [x('N', 4), floats([1]), x('N', 1)]),
+  'PRelu with one slope for all rows': one('PRelu', [x('N', 4), floats([4])]),
+  'Max of three inputs that are broadcast': one('Max', [x('N', 4), floats([1]), x('N', 1)]),
 })
 
-proves('along an axis', {
-  'Softmax 12 from axis 1 on': one('Softmax', [x('N', 3, 2)], { opset: 12 }),
-  'Softmax 13 of the last axis': one('Softmax', [x('N', 3, 2)]),
-  'a mean of each row, kept and not': graph(
+proves('operators along an axis', {
+  'Softmax 12 along all dimensions from axis 1 on': one('Softmax', [x('N', 3, 2)], { opset: 12 }),
+  'Softmax 13 along the last axis': one('Softmax', [x('N', 3, 2)]),
+  'reductions of each row with and without keepdims': graph(
     [
       node('ReduceMean', 'a', 'mean', { axes: [1] }),
       node('Sub', 'a mean', 'centred'),
@@ -76,16 +78,16 @@ proves('along an axis', {
     outputs: [x('N', 2), input('INT64', 'N', 2)],
   }),
   'CumSum of each row': one('CumSum', [x('N', 4), int(1)]),
-  'LayerNormalization of the last axis': one('LayerNormalization', [
+  'LayerNormalization along the last axis': one('LayerNormalization', [
     x('N', 3, 4),
     floats([4]),
     floats([4]),
   ]),
-  'ArgMax, whose index is a label': one('ArgMax', [x('N', 4)], {
+  'ArgMax of each row': one('ArgMax', [x('N', 4)], {
     attributes: { axis: 1, keepdims: 0 },
     outputs: [input('INT64', 'N')],
   }),
-  'BatchNormalization with statistics that are given': one('BatchNormalization', [
+  'BatchNormalization with constant statistics': one('BatchNormalization', [
     x('N', 3, 2),
     floats([3], 1, 2, 3),
     floats([3]),
@@ -95,7 +97,7 @@ proves('along an axis', {
 })
 
 proves('shapes', {
-  "torch's way to say [N, -1]": graph(
+  'Reshape to a computed shape [N,-1], as PyTorch writes it': graph(
     [
       ...SIZES.slice(0, 2),
       node('Unsqueeze', 'n first', 'n1'),
@@ -104,7 +106,7 @@ proves('shapes', {
     ],
     { constants: PLACES, inputs: { a: x('N', 2, 3) } },
   ),
-  'rows taken apart and put together': graph(
+  'Reshape of rows to tokens, and back to rows': graph(
     [
       node('Reshape', 'a flat', 'tokens'),
       node('MatMul', 'tokens w', 'b'),
@@ -116,7 +118,7 @@ proves('shapes', {
       constants: { flat: ints(-1, 4), w: floats([4, 2]), back: ints(-1, 3, 2) },
     },
   ),
-  "torch's mask: a shape whose -1 is 1": graph(
+  'Expand to a shape in which PyTorch replaces -1 by 1': graph(
     [
       ...SIZES,
       node('Concat', 'n1 minus', 'wanted', { axis: 0 }),
@@ -130,7 +132,7 @@ proves('shapes', {
     ],
     { constants: { ...PLACES, minusOne: int(-1), token: floats([1, 2]) } },
   ),
-  'the sequence first, both flattened, and back (nn.MultiheadAttention)': graph(
+  'Transpose to the sequence first, flattening, and back (nn.MultiheadAttention)': graph(
     [
       ...SIZES,
       node('Transpose', 'a', 'turned', { perm: [1, 0, 2] }),
@@ -146,7 +148,7 @@ proves('shapes', {
       constants: { ...PLACES, flat: ints(-1, 4), w: floats([4, 2]) },
     },
   ),
-  'heads as a part of the batch': graph(
+  'attention heads that are merged into the batch dimension': graph(
     [
       node('Reshape', 'a heads', 'h'),
       node('Transpose', 'h', 't', { perm: [0, 2, 1, 3] }),
@@ -185,14 +187,14 @@ proves('shapes', {
       constants: { ...PLACES, ones: ints(1, 1, 1), token: floats([1, 1, 4]) },
     },
   ),
-  'Slice to a thousand million (tf2onnx)': one('Slice', [
+  'Slice whose end is a thousand million (tf2onnx)': one('Slice', [
     x('N', 4),
     ints(0, 1),
     ints(1e9, 1e9),
     ints(0, 1),
     ints(1, 1),
   ]),
-  'Split, Concat and Pad of other axes': graph(
+  'Split, Concat and Pad along axes other than the batch': graph(
     [
       node('Split', 'a', 'b c', { axis: 1 }),
       node('Concat', 'c b', 'd', { axis: 1 }),
@@ -211,16 +213,18 @@ proves('shapes', {
   }),
 })
 
-proves('places', {
+proves('indexing', {
   'an embedding': one('Gather', [floats([5, 3]), input('INT64', 'N', 2)], {
     outputs: [x('N', 2, 3)],
   }),
-  'the first place of each row': one('Gather', [x('N', 3, 4), int(0)], { attributes: { axis: 1 } }),
+  'Gather of the first entry of each row': one('Gather', [x('N', 3, 4), int(0)], {
+    attributes: { axis: 1 },
+  }),
   'GatherElements in each row': graph([
     node('ArgMax', 'a', 'at', { axis: 1 }),
     node('GatherElements', 'a at', 'out', { axis: 1 }),
   ]),
-  'a row looks into itself by its number (GatherND)': graph(
+  'GatherND by an index that begins with the row number': graph(
     [
       ...SIZES,
       node('Range', 'zero n one', 'numbers'),
@@ -231,7 +235,7 @@ proves('places', {
     ],
     { constants: { ...PLACES, last: ints(1) }, outputs: { out: x('N') } },
   ),
-  'a row looks into itself by a flat index (masks of transformers)': graph(
+  'Gather from flattened rows by an index within each row': graph(
     [
       ...SIZES,
       node('Range', 'zero n one', 'numbers'),
@@ -251,17 +255,19 @@ proves('products', {
   'a linear layer': one('Gemm', [x('N', 4), floats([3, 4]), floats([3])], {
     attributes: { transB: 1 },
   }),
-  'a bias of one row': one('Gemm', [x('N', 4), floats([4, 3]), floats([1, 3])]),
+  'Gemm with a bias of one row': one('Gemm', [x('N', 4), floats([4, 3]), floats([1, 3])]),
   'MatMul with a stack of weights': graph(
     [node('MatMul', 'a w', 'b'), node('Transpose', 'b', 'out', { perm: [1, 0, 2] })],
     { constants: { w: floats([2, 4, 3]) } },
   ),
-  'a batch of matrices': one('MatMul', [x('N', 3, 4), x('N', 4, 2)], { outputs: [x('N', 3, 2)] }),
+  'MatMul of two batches of matrices': one('MatMul', [x('N', 3, 4), x('N', 4, 2)], {
+    outputs: [x('N', 3, 2)],
+  }),
   Einsum: one('Einsum', [x('N', 3, 4), floats([4, 2])], {
     attributes: { equation: 'bij,jk->bki' },
     outputs: [x('N', 2, 3)],
   }),
-  'Conv, pool, flatten, Gemm': graph(
+  'Conv, MaxPool, flattening and Gemm': graph(
     [
       node('Conv', 'a w', 'c', { pads: [1, 1, 1, 1] }),
       node('Relu', 'c', 'r'),
@@ -285,12 +291,12 @@ proves('products', {
 })
 
 proves(
-  'recurrence',
+  'recurrent layers',
   Object.fromEntries(
     (['LSTM', 'GRU', 'RNN'] as const).map(operator => {
       const gates = { LSTM: 4, GRU: 3, RNN: 1 }[operator]
       return [
-        `${operator} with the batch at its place, from a state of zeros for each row`,
+        `${operator} with an initial state of zeros for each row`,
         graph(
           [
             ...SIZES.slice(0, 2),
@@ -325,8 +331,8 @@ const branch = (operator: string, out: string) => ({
   outputs: { [out]: x('N', 4) },
 })
 
-proves('graphs within nodes', {
-  'If, by a size that is known': graph(
+proves('nodes with inner graphs', {
+  'If with a condition on a known size': graph(
     [
       ...SIZES.slice(0, 1),
       node('Gather', 'shape one', 's'),
@@ -342,7 +348,7 @@ proves('graphs within nodes', {
     ],
     { constants: { one: int(1), four: int(4) } },
   ),
-  'If, by a size that is not': graph(
+  'If with a condition on an unknown size': graph(
     [
       ...SIZES.slice(0, 1),
       node('Gather', 'shape one', 's'),
@@ -354,7 +360,7 @@ proves('graphs within nodes', {
     ],
     { constants: { one: int(1), four: int(4) }, inputs: { a: x('N', 'S') } },
   ),
-  'a Loop of three times over the state of each row': graph(
+  'a Loop that repeats three times, with a state for each row': graph(
     [
       node('Loop', 'times - a', 'out', {
         body: {
@@ -370,7 +376,7 @@ proves('graphs within nodes', {
     ],
     { constants: { times: int(3), w: floats([4, 4]) } },
   ),
-  'a Scan of each row alone': graph(
+  'a Scan that processes each row separately': graph(
     [
       node('Scan', 'table a', 'same out', {
         body: {
@@ -387,7 +393,7 @@ proves('graphs within nodes', {
     ],
     { constants: { table: floats([3, 4]) } },
   ),
-  'a Scan along a table, whose state is the rows (k-nearest)': graph(
+  'a Scan along a table, with the rows as its state (k-nearest neighbours)': graph(
     [
       node('Scan', 'a table', 'kept scanned', {
         body: {
@@ -405,7 +411,7 @@ proves('graphs within nodes', {
     ],
     { constants: { table: floats([3, 4]) }, outputs: { out: x('N', 3) } },
   ),
-  'a function of the file, with an attribute of its call': graph(
+  'a function that refers to an attribute of its call': graph(
     [node('Normed@example.com', 'a', 'out', { along: 1 })],
     {
       opset: { '': 17, 'example.com': 1 },
@@ -430,7 +436,7 @@ const quantised = (tensor: string) => [
 ]
 
 proves('quantisation', {
-  'static QDQ': graph(
+  'static quantisation in QDQ format': graph(
     [
       ...quantised('a'),
       node('DequantizeLinear', 'w scales zeros', 'v', { axis: 1 }),
@@ -493,10 +499,14 @@ proves('text and classic machine learning', {
     ],
     { opset: ML, outputs: { label: input('INT64', 'N'), out: x('N', 3) } },
   ),
-  'columns of a table': one('ArrayFeatureExtractor@ai.onnx.ml', [x('N', 4), ints(2, 0)], {
-    opset: ML,
-  }),
-  'labels by index (k-nearest)': graph(
+  'ArrayFeatureExtractor of columns of a table': one(
+    'ArrayFeatureExtractor@ai.onnx.ml',
+    [x('N', 4), ints(2, 0)],
+    {
+      opset: ML,
+    },
+  ),
+  'labels that are selected by index (k-nearest neighbours)': graph(
     [
       node('ArgMax', 'a', 'nearest', { axis: 1, keepdims: 0 }),
       node('ArrayFeatureExtractor@ai.onnx.ml', 'labels nearest', 'row'),
@@ -508,14 +518,14 @@ proves('text and classic machine learning', {
       outputs: { out: input('INT64', 'N') },
     },
   ),
-  'a column of text as places': graph(
+  'OneHotEncoder of a column of text': graph(
     [
       node('OneHotEncoder@ai.onnx.ml', 'a', 'places', { cats_strings: ['x', 'y', 'z'], zeros: 1 }),
       node('Reshape', 'places flat', 'out'),
     ],
     { opset: ML, inputs: { a: text('N', 1) }, constants: { flat: ints(-1, 3) } },
   ),
-  'words, padded, before a vocabulary without the pad value': graph(
+  'padded words and a vocabulary without the pad value': graph(
     [
       node('Reshape', 'a flat', 'texts'),
       node('Tokenizer@com.microsoft', 'texts', 'words', {
@@ -535,17 +545,17 @@ const sequence = x('N', 3, 4)
 const heads = x('N', 2, 3, 4)
 
 proves('operators of transformers', {
-  'Attention of [N,S,E], with a causal mask': one('Attention', [sequence, sequence, sequence], {
+  'Attention of [N,S,E] with a causal mask': one('Attention', [sequence, sequence, sequence], {
     opset: 23,
     attributes: { ...HEADS, is_causal: 1 },
     outputs: [x('N', '?', '?')],
   }),
-  'Attention with a mask for all rows': one(
+  'Attention with one mask for all rows': one(
     'Attention',
     [heads, heads, heads, floats([1, 1, 3, 3])],
     { opset: 23, outputs: [x('N', '?', '?', '?')] },
   ),
-  'Attention with a mask of each row, and with a past': one(
+  'Attention with a mask and a past for each row': one(
     'Attention',
     [heads, heads, heads, x('N', 1, 3, 5), x('N', 2, 2, 4), x('N', 2, 2, 4)],
     {
@@ -553,17 +563,17 @@ proves('operators of transformers', {
       outputs: [x('N', '?', '?', '?'), x('N', '?', '?', '?'), x('N', '?', '?', '?')],
     },
   ),
-  'Attention 24': one('Attention', [sequence, sequence, sequence], {
+  'Attention of opset 24': one('Attention', [sequence, sequence, sequence], {
     opset: 24,
     attributes: HEADS,
     outputs: [x('N', '?', '?')],
   }),
-  'RotaryEmbedding with a place for each entry': one(
+  'RotaryEmbedding with positions for each row': one(
     'RotaryEmbedding',
     [heads, floats([5, 2]), floats([5, 2]), input('INT64', 'N', 3)],
     { opset: 23, outputs: [x('N', '?', '?', '?')] },
   ),
-  'RotaryEmbedding with caches of each row': one(
+  'RotaryEmbedding with caches for each row': one(
     'RotaryEmbedding',
     [heads, x('N', 3, 2), x('N', 3, 2)],
     { opset: 23, outputs: [x('N', '?', '?', '?')] },
@@ -583,7 +593,7 @@ const bytes = input('UINT8', 'N', 4)
 const QUANTIZED = { opset: MS, outputs: [input('UINT8', 'N', '?')] }
 const PICTURES = [x('N', '?', '?', '?')]
 
-proves('operators that few models have', {
+proves('operators that few models use', {
   DepthToSpace: one('DepthToSpace', [x('N', 4, 2, 2)], {
     attributes: { blocksize: 2 },
     outputs: PICTURES,
@@ -592,17 +602,17 @@ proves('operators that few models have', {
     attributes: { blocksize: 2 },
     outputs: PICTURES,
   }),
-  'GridSample with a grid of each row': one('GridSample', [x('N', 1, 4, 4), x('N', 3, 3, 2)], {
+  'GridSample with a grid for each row': one('GridSample', [x('N', 1, 4, 4), x('N', 3, 3, 2)], {
     outputs: PICTURES,
   }),
   InstanceNormalization: one('InstanceNormalization', [x('N', 3, 4), floats([3]), floats([3])], {
     outputs: [x('N', '?', '?')],
   }),
-  'CastLike a constant': one('CastLike', [x('N', 4), ints(0)], {
+  'CastLike to the datatype of a constant': one('CastLike', [x('N', 4), ints(0)], {
     outputs: [input('INT64', 'N', '?')],
   }),
   'Sum before opset 8, which does not broadcast': one('Sum', [x('N', 4), x('N', 4)], { opset: 7 }),
-  'distances to constants': one('CDist@com.microsoft', [x('N', 3), floats([2, 3])], {
+  'CDist from rows to constants': one('CDist@com.microsoft', [x('N', 3), floats([2, 3])], {
     opset: MS,
     attributes: { metric: 'euclidean' },
   }),

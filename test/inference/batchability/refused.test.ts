@@ -3,15 +3,17 @@ import { describe, test } from 'node:test'
 import { constant, floats, graph, input, int, ints, node, one, prove, x } from './models.ts'
 import type { WrittenModel } from './onnx-writer.ts'
 
-/** Models whose rows depend on others, or may do so; each with the expected reason. */
+/**
+ * Models in which a row depends, or may depend, on other rows. Each model has the expected reason.
+ */
 type Refused = Readonly<Record<string, readonly [model: WrittenModel, reason: RegExp]>>
 
 function refuses(name: string, models: Refused): void {
   describe(name, () => {
     for (const [title, [model, reason]] of Object.entries(models)) {
-      test(title, async () => {
+      test(`refuses ${title}`, async () => {
         const proof = await prove(model)
-        assert.ok(!proof.isProven, 'it is taken for proven')
+        assert.ok(!proof.isProven, 'the prover accepted the model')
         assert.match(proof.reason, reason)
       })
     }
@@ -22,20 +24,20 @@ const ML = { '': 17, 'ai.onnx.ml': 3 }
 const MS = { '': 17, 'com.microsoft': 1 }
 const ALONG = /works along dimension 0, which is the batch/
 
-refuses('element-wise', {
-  'a constant of two rows': [
+refuses('element-wise operators', {
+  'Add with a constant of two rows': [
     one('Add', [x('N', 2), floats([2, 2], 1, 1, 100, 100)]),
-    /input 1 has size 2 where the batch is/,
+    /input 1 has size 2 in the batch dimension/,
   ],
-  'broadcasting of opset 6': [
+  'Add with the broadcasting attributes of opset 6': [
     one('Add', [x('N', 4), x('N')], { attributes: { broadcast: 1, axis: 0 }, opset: 6 }),
-    /opset is older than 7/,
+    /opset 6 is older than 7/,
   ],
-  'the batch against another dimension': [
+  'Add whose inputs have the batch in different dimensions': [
     one('Add', [x('N', 4), x('N')]),
-    /input 1 has size N|where the batch is|two dimensions/,
+    /two dimensions/,
   ],
-  'rows against rows of another input': [
+  'differences between the rows of two inputs': [
     graph(
       [
         node('Unsqueeze', 'a one', 'queries'),
@@ -52,7 +54,7 @@ refuses('element-wise', {
     ),
     /two dimensions/,
   ],
-  'the number of rows as data': [
+  'division by the number of rows': [
     graph(
       [
         node('Shape', 'a', 'shape'),
@@ -64,7 +66,7 @@ refuses('element-wise', {
     ),
     /number of rows/,
   ],
-  "a row's own number": [
+  "adding a row's own number": [
     graph(
       [
         node('Shape', 'a', 'shape'),
@@ -80,76 +82,79 @@ refuses('element-wise', {
   ],
 })
 
-refuses('along an axis', {
-  'Softmax 12 flattens from its axis on': [
+refuses('operators along an axis', {
+  'Softmax 12 with axis 0, which flattens all dimensions': [
     one('Softmax', [x('N', 3)], { attributes: { axis: 0 }, opset: 12 }),
     /all dimensions from 0 on/,
   ],
-  'LogSoftmax 12 of [3,N], with axis 1 by default': [
+  'LogSoftmax 12 of [3,N] with the default axis 1': [
     graph(
       [node('Transpose', 'a', 't'), node('LogSoftmax', 't', 's'), node('Transpose', 's', 'out')],
       { opset: 12 },
     ),
     /all dimensions from 1 on/,
   ],
-  'Hardmax 12 of axis 0': [
+  'Hardmax 12 along axis 0': [
     one('Hardmax', [x('N', 3)], { attributes: { axis: 0 }, opset: 12 }),
     /all dimensions from 0 on/,
   ],
-  'Softmax 13 of [N], with the last axis by default': [
+  'Softmax 13 of [N] along the default last axis': [
     one('Softmax', [x('N')], { outputs: [x('N')] }),
     ALONG,
   ],
-  'Softmax 13 of axis -2': [one('Softmax', [x('N', 3)], { attributes: { axis: -2 } }), ALONG],
-  CumSum: [one('CumSum', [x('N', 3), int(0)]), ALONG],
-  TopK: [
+  'Softmax 13 along axis -2': [one('Softmax', [x('N', 3)], { attributes: { axis: -2 } }), ALONG],
+  'CumSum along the batch': [one('CumSum', [x('N', 3), int(0)]), ALONG],
+  'TopK along the batch': [
     one('TopK', [x('N', 3), ints(1)], {
       attributes: { axis: 0 },
       outputs: [x('N', 3), input('INT64', 'N', 3)],
     }),
     ALONG,
   ],
-  'ArgMax, with axis 0 by default': [
+  'ArgMax along the default axis 0': [
     one('ArgMax', [x('N', 3)], { outputs: [input('INT64', 'N', 3)] }),
     ALONG,
   ],
-  'a reduction without axes': [one('ReduceSum', [x('N', 3)]), ALONG],
-  'a reduction of opset 18 without axes': [one('ReduceMax', [x('N', 3)], { opset: 18 }), ALONG],
-  LpNormalization: [one('LpNormalization', [x('N', 3)], { attributes: { axis: 0 } }), ALONG],
-  'LayerNormalization over the batch, too': [
+  'ReduceSum without axes': [one('ReduceSum', [x('N', 3)]), ALONG],
+  'ReduceMax of opset 18 without axes': [one('ReduceMax', [x('N', 3)], { opset: 18 }), ALONG],
+  'LpNormalization along the batch': [
+    one('LpNormalization', [x('N', 3)], { attributes: { axis: 0 } }),
+    ALONG,
+  ],
+  'LayerNormalization along all dimensions': [
     one('LayerNormalization', [x('N', 3), floats([1, 3])], { attributes: { axis: 0 } }),
     ALONG,
   ],
-  'MeanVarianceNormalization, with its default axes': [
+  'MeanVarianceNormalization with default axes': [
     one('MeanVarianceNormalization', [x('N', 3, 4, 4)]),
     ALONG,
   ],
-  'Trilu of [N,3]': [one('Trilu', [x('N', 3)]), ALONG],
-  'OneHot with the batch as its new last axis': [
+  'Trilu of [N,3], which treats the batch as matrix rows': [one('Trilu', [x('N', 3)]), ALONG],
+  'OneHot that moves the batch to the last axis': [
     graph([node('OneHot', 'a n values', 'out', { axis: 0 })], {
       inputs: { a: x('N') },
       constants: { n: ints(3), values: floats([2], 0, 1) },
       outputs: { out: x('?', 'N') },
     }),
-    /the batch at dimension 1/,
+    /the batch in dimension 1/,
   ],
-  'OneHot as wide as there are rows': [
+  'OneHot whose depth is the number of rows': [
     graph([node('Shape', 'a', 'n'), node('OneHot', 'a n values', 'out')], {
       inputs: { a: x('N') },
       constants: { values: floats([2], 0, 1) },
     }),
-    /number of rows among its values/,
+    /contains the number of rows as a value/,
   ],
-  'ReverseSequence that takes the batch for time': [
+  'ReverseSequence whose time axis is the batch': [
     one('ReverseSequence', [x('N', 3), ints(1, 2, 3)], {
       attributes: { time_axis: 0, batch_axis: 1 },
     }),
     /not batched|batch_axis/,
   ],
-  EyeLike: [one('EyeLike', [x('N', 3)]), /looks at all rows/],
+  'EyeLike of a batched tensor': [one('EyeLike', [x('N', 3)]), /uses all rows/],
 })
 
-refuses('training and chance', {
+refuses('training mode and random operators', {
   'BatchNormalization in training mode': [
     one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
       attributes: { training_mode: 1 },
@@ -164,21 +169,21 @@ refuses('training and chance', {
     }),
     /training mode/,
   ],
-  'BatchNormalization 7 with statistics of each place': [
+  'BatchNormalization 7 with statistics for each position': [
     one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
       attributes: { spatial: 0 },
       opset: 7,
     }),
     /spatial/,
   ],
-  'BatchNormalization of opset 6, with is_test': [
+  'BatchNormalization of opset 6 with is_test': [
     one('BatchNormalization', [x('N', 3), floats([3]), floats([3]), floats([3]), floats([3])], {
       attributes: { is_test: 0 },
       opset: 6,
     }),
     /older than 7/,
   ],
-  'BatchNormalization with the batch as channels': [
+  'BatchNormalization whose channels are the batch': [
     graph(
       [
         node('Transpose', 'a', 't'),
@@ -187,9 +192,9 @@ refuses('training and chance', {
       ],
       { constants: { s: floats([4]) } },
     ),
-    /the batch is its channels/,
+    /the channels are the batch/,
   ],
-  'Dropout in training': [
+  'Dropout in training mode': [
     one('Dropout', [x('N', 3), floats([], 0.5), constant('BOOL', [], [1])]),
     /training mode/,
   ],
@@ -206,34 +211,37 @@ refuses('training and chance', {
 })
 
 refuses('shapes', {
-  'Squeeze without axes, at opset 11 and 13': [
-    one('Squeeze', [x('N', 1, 3)], { opset: 11 }),
-    /no axes/,
-  ],
-  'Squeeze of the batch': [one('Squeeze', [x('N', 1, 3), ints(0)]), ALONG],
-  'Reshape to [1,-1]': [one('Reshape', [x('N', 12), ints(1, -1)]), /batch at dimension 1/],
+  'Squeeze without axes': [one('Squeeze', [x('N', 1, 3)], { opset: 11 }), /has no axes/],
+  'Squeeze of the batch dimension': [one('Squeeze', [x('N', 1, 3), ints(0)]), ALONG],
+  'Reshape to [1,-1]': [one('Reshape', [x('N', 12), ints(1, -1)]), /batch in dimension 1/],
   'Reshape to [2,-1]': [one('Reshape', [x('N', 12), ints(2, -1)]), /does not keep the rows/],
-  'Reshape of 12 to [-1,6]': [one('Reshape', [x('N', 12), ints(-1, 6)]), /2·N rows for N/],
-  'Reshape to a size of 0': [
+  'Reshape of [N,12] to [-1,6]': [
+    one('Reshape', [x('N', 12), ints(-1, 6)]),
+    /2·N rows for N input rows/,
+  ],
+  'Reshape to a dimension of size 0': [
     one('Reshape', [x('N', 12), ints(0, 12)], { attributes: { allowzero: 1 } }),
     /size 0/,
   ],
-  'Flatten of axis 0': [one('Flatten', [x('N', 3)], { attributes: { axis: 0 } }), /dimension 1/],
-  'Flatten of axis 2': [
+  'Flatten with axis 0': [one('Flatten', [x('N', 3)], { attributes: { axis: 0 } }), /dimension 1/],
+  'Flatten with axis 2': [
     one('Flatten', [x('N', 3, 2)], { attributes: { axis: 2 } }),
-    /3·N rows for N/,
+    /3·N rows for N input rows/,
   ],
-  'Expand of dimension 0': [one('Expand', [x('N', 3), ints(2, 3)]), /batch of N is expanded to 2/],
+  'Expand of dimension 0': [
+    one('Expand', [x('N', 3), ints(2, 3)]),
+    /expands the batch of size N to 2/,
+  ],
   'Tile of dimension 0': [one('Tile', [x('N', 3), ints(2, 1)]), /repeats the batch/],
-  'Slice backwards': [
+  'Slice with a negative step along the batch': [
     one('Slice', [x('N', 3), ints(-1), ints(-1000), ints(0), ints(-1)]),
     /some of the rows/,
   ],
-  'Slice with a fixed end': [
+  'Slice of the first two rows': [
     one('Slice', [x('N', 3), ints(0), ints(2), ints(0)]),
     /some of the rows/,
   ],
-  'Slice 9 with a fixed end': [
+  'Slice 9 of the first two rows': [
     one('Slice', [x('N', 3)], { attributes: { starts: [0], ends: [2] }, opset: 9 }),
     /some of the rows/,
   ],
@@ -252,61 +260,67 @@ refuses('shapes', {
     one('Upsample', [x('N', 3), floats([2], 2, 1)], { opset: 9 }),
     /resizes the batch/,
   ],
-  'Transpose, then Reshape as if it had not been': [
+  'Transpose, followed by a Reshape that mixes the rows': [
     graph([node('Transpose', 'a', 't'), node('Reshape', 't shape', 'out')], {
       constants: { shape: ints(-1, 4) },
     }),
     /does not keep the rows|rows for N/,
   ],
-  'Concat of axis 0': [one('Concat', [x('N', 3), x('N', 3)], { attributes: { axis: 0 } }), ALONG],
-  'Concat with a constant': [
+  'Concat along axis 0': [
+    one('Concat', [x('N', 3), x('N', 3)], { attributes: { axis: 0 } }),
+    ALONG,
+  ],
+  'Concat of rows and a constant': [
     one('Concat', [x('N', 3), floats([1, 3])], { attributes: { axis: 1 } }),
     /a different batch/,
   ],
-  'Split, with axis 0 by default': [
+  'Split along the default axis 0': [
     one('Split', [x('N', 3)], { outputs: [x('N', 3), x('N', 3)] }),
     ALONG,
   ],
-  'a constant that is given N rows and has two': [
+  'Expand of a constant of two rows to N rows': [
     graph([
       node('Constant', '', 'c', { value: floats([2, 4]) }),
       node('Shape', 'a', 'shape'),
       node('Expand', 'c shape', 'out'),
     ]),
-    /size 2 becomes N/,
+    /expands size 2 to N/,
   ],
 })
 
-refuses('places', {
+refuses('indexing', {
   'Gather of row 0': [one('Gather', [x('N', 3), int(0)], { outputs: [x(3)] }), ALONG],
-  'Gather where rows point into rows': [
+  'Gather from rows by indices that depend on rows': [
     one('Gather', [x('N', 3), input('INT64', 'N')], { attributes: { axis: 1 } }),
-    /rows index into a batched tensor/,
+    /rows are used as indices into a batched tensor/,
   ],
-  'GatherND of rows by their index': [
+  'GatherND of rows by index': [
     one('GatherND', [x('N', 3), input('INT64', 'N', 1)]),
-    /rows index into a batched tensor/,
+    /rows are used as indices into a batched tensor/,
   ],
   'GatherElements along the batch': [
     one('GatherElements', [x('N', 3), input('INT64', 'N', 3)]),
     ALONG,
   ],
-  'GatherElements of a constant, which has a row for each': [
+  'GatherElements of a constant that is indexed by row number': [
     one('GatherElements', [floats([4, 3]), input('INT64', 'N', 3)], { attributes: { axis: 1 } }),
-    /an entry for each row/,
+    /indexed by row number/,
   ],
   'ScatterElements along the batch': [
     one('ScatterElements', [x('N', 3), input('INT64', 'N', 3), x('N', 3)]),
     ALONG,
   ],
-  'ScatterElements that adds': [
+  'ScatterElements with reduction "add"': [
     one('ScatterElements', [x('N', 3), input('INT64', 'N', 3), x('N', 3)], {
       attributes: { axis: 1, reduction: 'add' },
     }),
-    /reduces/,
+    /reduction is not "none"/,
   ],
-  ScatterND: [one('ScatterND', [x('N', 3), input('INT64', 'N', 1), x('N', 3)]), /all rows/],
-  'an index that reaches beyond its row': [
+  'ScatterND to row indices': [
+    one('ScatterND', [x('N', 3), input('INT64', 'N', 1), x('N', 3)]),
+    /all rows/,
+  ],
+  'an index that selects an element of the next row': [
     graph(
       [
         node('Shape', 'a', 'shape'),
@@ -330,19 +344,31 @@ refuses('places', {
         },
       },
     ),
-    /rows index into a batched tensor/,
+    /rows are used as indices into a batched tensor/,
   ],
-  Compress: [
+  'Compress of rows': [
     one('Compress', [x('N', 3), constant('BOOL', [2], [1, 0])], { attributes: { axis: 0 } }),
     /all rows/,
   ],
-  NonZero: [one('NonZero', [x('N', 3)]), /all rows/],
-  Unique: [one('Unique', [x('N', 3)], { attributes: { axis: 0 } }), /all rows/],
-  NonMaxSuppression: [one('NonMaxSuppression', [x('N', 6, 4), x('N', 1, 6)]), /all rows/],
-  RoiAlign: [one('RoiAlign', [x('N', 1, 8, 8), floats([1, 4]), ints(0)]), /all rows/],
-  MaxRoiPool: [one('MaxRoiPool', [x('N', 1, 8, 8), floats([1, 5])]), /no rule/],
-  MaxUnpool: [one('MaxUnpool', [x('N', 1, 4, 4), input('INT64', 'N', 1, 4, 4)]), /no rule/],
-  "MaxPool's indices, which count across the batch": [
+  'NonZero of a batched tensor': [one('NonZero', [x('N', 3)]), /all rows/],
+  'Unique of rows': [one('Unique', [x('N', 3)], { attributes: { axis: 0 } }), /all rows/],
+  'NonMaxSuppression of batched boxes': [
+    one('NonMaxSuppression', [x('N', 6, 4), x('N', 1, 6)]),
+    /all rows/,
+  ],
+  'RoiAlign of batched images': [
+    one('RoiAlign', [x('N', 1, 8, 8), floats([1, 4]), ints(0)]),
+    /all rows/,
+  ],
+  'MaxRoiPool, which has no rule': [
+    one('MaxRoiPool', [x('N', 1, 8, 8), floats([1, 5])]),
+    /no rule/,
+  ],
+  'MaxUnpool, which has no rule': [
+    one('MaxUnpool', [x('N', 1, 4, 4), input('INT64', 'N', 1, 4, 4)]),
+    /no rule/,
+  ],
+  'indices from MaxPool, which count across the batch': [
     one('MaxPool', [x('N', 1, 4, 4)], {
       attributes: { kernel_shape: [2, 2] },
       outputs: [x('N', 1, 3, 3), input('INT64', 'N', 1, 3, 3)],
@@ -352,7 +378,7 @@ refuses('places', {
 })
 
 refuses('products', {
-  'MatMul with [N]': [
+  'MatMul of a vector [N]': [
     one('MatMul', [x('N'), floats([3])], { outputs: [x()] }),
     /sums over the batch/,
   ],
@@ -362,33 +388,36 @@ refuses('products', {
   ],
   'MatMul of rows with rows': [
     graph([node('Transpose', 'a', 't'), node('MatMul', 'a t', 'out')]),
-    /columns of its right operand|it combines every row/,
+    /columns of the right operand|combines every row/,
   ],
   'Gemm with transA': [
     one('Gemm', [x('N', 3), floats([5, 4])], { attributes: { transA: 1 } }),
     /sums over the batch/,
   ],
-  'Gemm with a bias of [N]': [one('Gemm', [x('N', 3), floats([3, 4]), x('N')]), /bias is batched/],
+  'Gemm with a bias of shape [N]': [
+    one('Gemm', [x('N', 3), floats([3, 4]), x('N')]),
+    /bias is batched/,
+  ],
   'Gemm with a bias of two rows': [
     one('Gemm', [x('N', 3), floats([3, 4]), floats([2, 4])]),
     /bias has size 2/,
   ],
   ...Object.fromEntries(
     Object.entries({
-      'the batch summed': 'ij,jk->jk',
-      'the batch not in the output': 'ij,jk->k',
+      'a sum over the batch': 'ij,jk->jk',
+      'an output without the batch': 'ij,jk->k',
       'an equation without an output': 'ij,jk',
       'an ellipsis': '...j,jk->...k',
-      'the batch repeated': 'ii,ik->ik',
+      'a repeated batch letter': 'ii,ik->ik',
     }).map(([title, equation]) => [
       `Einsum with ${title}`,
       [
         one('Einsum', [x('N', 3), floats([3, 4])], { attributes: { equation } }),
-        /sums over the batch|not written out|in one operand/,
+        /sums over the batch|the equation has|batch letter/,
       ] as const,
     ]),
   ),
-  'Conv with the batch as channels': [
+  'Conv whose channels are the batch': [
     graph(
       [
         node('Transpose', 'a', 't', { perm: [1, 0, 2] }),
@@ -399,7 +428,7 @@ refuses('products', {
     ),
     /the batch is dimension 1, not 0/,
   ],
-  'Conv along the batch (time first)': [
+  'Conv along the batch': [
     graph(
       [
         node('Transpose', 'a', 't'),
@@ -412,29 +441,29 @@ refuses('products', {
     ),
     /the batch is dimension 2, not 0/,
   ],
-  'Conv with a weight of the rows': [
+  'Conv with a weight that depends on rows': [
     one('Conv', [x('N', 1, 8), x('N', 1, 3)]),
-    /input 1 differs from row to row/,
+    /input 1 depends on rows/,
   ],
 })
 
-refuses('recurrence', {
+refuses('recurrent layers', {
   ...Object.fromEntries(
     (['LSTM', 'GRU', 'RNN'] as const).map(operator => {
       const gates = { LSTM: 4, GRU: 3, RNN: 1 }[operator]
       return [
-        `${operator} with the batch at time`,
+        `${operator} whose time dimension is the batch`,
         [
           one(operator, [x('N', 1, 2), floats([1, gates * 3, 2]), floats([1, gates * 3, 3])], {
             attributes: { hidden_size: 3 },
             outputs: [x('N', 1, 1, 3)],
           }),
-          /batch is dimension 0 of its input, not 1/,
+          /batch is dimension 0 of input 0, not 1/,
         ] as const,
       ]
     }),
   ),
-  'LSTM with a state that has one entry': [
+  'LSTM with one initial state for all rows': [
     graph(
       [
         node('Transpose', 'a', 't', { perm: [1, 0, 2] }),
@@ -456,15 +485,15 @@ const branch = (nodes: WrittenModel['nodes'], out: string) => ({
   outputs: { [out]: x('N', '?') },
 })
 
-/** A body that sums up its first state and returns it. */
+/** The body of a Scan that adds up all rows and returns the sum. */
 const adding = {
   nodes: [node('Add', 'sum row', 'next'), node('Identity', 'next', 'given')],
   inputs: { sum: x(4), row: x(4) },
   outputs: { next: x(4), given: x(4) },
 }
 
-refuses('graphs within nodes', {
-  'If there is one row': [
+refuses('nodes with inner graphs', {
+  'If with a condition on the number of rows': [
     graph(
       [
         node('Shape', 'a', 'shape'),
@@ -479,7 +508,7 @@ refuses('graphs within nodes', {
     ),
     /number of rows/,
   ],
-  'If a row says so': [
+  'If with a condition that depends on rows': [
     graph(
       [
         node('If', 'c', 'out', {
@@ -489,9 +518,9 @@ refuses('graphs within nodes', {
       ],
       { inputs: { a: x('N', 4), c: input('BOOL', 'N') } },
     ),
-    /rows choose the branch/,
+    /the condition depends on rows/,
   ],
-  'a Loop as long as there are rows': [
+  'a Loop that is repeated once per row': [
     graph(
       [
         node('Shape', 'a', 'shape'),
@@ -506,9 +535,9 @@ refuses('graphs within nodes', {
       ],
       { constants: { zero: int(0) } },
     ),
-    /rows decide how often/,
+    /number of repetitions depends on rows/,
   ],
-  'a Loop whose condition a row decides': [
+  'a Loop whose condition depends on rows': [
     graph(
       [
         node('Loop', 'times - a', 'out', {
@@ -527,7 +556,7 @@ refuses('graphs within nodes', {
     ),
     ALONG,
   ],
-  'a Loop whose state gets another batch': [
+  'a Loop that moves the batch of its state to another dimension': [
     graph(
       [
         node('Loop', 'times - a', 'out', {
@@ -540,15 +569,15 @@ refuses('graphs within nodes', {
       ],
       { constants: { times: int(3) } },
     ),
-    /after a repetition/,
+    /a repetition changes/,
   ],
-  'a Scan over the batch that hands a sum on': [
+  'a Scan over the batch that passes a sum to the next row': [
     graph([node('Scan', 'start a', '- out', { body: adding, num_scan_inputs: 1 })], {
       constants: { start: floats([4]) },
     }),
-    /from row to row/,
+    /from one row to the next/,
   ],
-  'a Scan over the batch backwards': [
+  'a Scan that iterates backwards over the batch': [
     graph([
       node('Scan', 'a', 'out', {
         body: {
@@ -562,7 +591,7 @@ refuses('graphs within nodes', {
     ]),
     /backwards/,
   ],
-  'a Scan whose outputs are stacked elsewhere': [
+  'a Scan whose outputs are stacked along dimension 1': [
     graph([
       node('Scan', 'a', 'out', {
         body: {
@@ -574,9 +603,9 @@ refuses('graphs within nodes', {
         scan_output_axes: [1],
       }),
     ]),
-    /batch at dimension 1/,
+    /batch in dimension 1/,
   ],
-  'a Scan over the batch whose body takes all rows': [
+  'a Scan over the batch whose body uses all rows': [
     graph([
       node('Scan', 'a', 'out', {
         body: {
@@ -587,16 +616,16 @@ refuses('graphs within nodes', {
         num_scan_inputs: 1,
       }),
     ]),
-    /takes "a", which depends on rows/,
+    /uses "a", which depends on rows/,
   ],
 })
 
 refuses('quantisation', {
-  DynamicQuantizeLinear: [
+  'DynamicQuantizeLinear of a batched tensor': [
     one('DynamicQuantizeLinear', [x('N', 4)], {
       outputs: [input('UINT8', 'N', 4), x(), input('UINT8')],
     }),
-    /largest value of the whole batch/,
+    /largest value of the entire batch/,
   ],
   ...Object.fromEntries(
     ['DynamicQuantizeMatMul', 'DynamicQuantizeLSTM', 'MatMulIntegerToFloat'].map(operator => [
@@ -604,31 +633,31 @@ refuses('quantisation', {
       [one(`${operator}@com.microsoft`, [x('N', 4)], { opset: MS }), /no rule/] as const,
     ]),
   ),
-  'QuantizeLinear by a scale of the rows': [
+  'QuantizeLinear with a scale that depends on rows': [
     one('QuantizeLinear', [x('N', 4), x('N')], { outputs: [input('UINT8', 'N', 4)] }),
-    /input 1 differs/,
+    /input 1 depends on rows/,
   ],
   'QuantizeLinear with a scale for each row': [
     one('QuantizeLinear', [x('N', 4), floats([3])], { attributes: { axis: 0 } }),
     /a scale for each row/,
   ],
-  'MatMulInteger with a zero point of the rows': [
+  'MatMulInteger with a zero point that depends on rows': [
     one('MatMulInteger', [
       input('UINT8', 'N', 4),
       constant('UINT8', [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]),
       input('UINT8', 'N'),
     ]),
-    /input 2 differs/,
+    /input 2 depends on rows/,
   ],
-  'MatMulInteger with a zero point for each of two rows': [
+  'MatMulInteger with two constant zero points for the rows': [
     one('MatMulInteger', [
       input('UINT8', 'N', 4),
       constant('UINT8', [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]),
       constant('UINT8', [2], [1, 2]),
     ]),
-    /input 2 has a value for each row/,
+    /input 2 has several elements/,
   ],
-  'QLinearMatMul with a scale of the rows': [
+  'QLinearMatMul with a scale that depends on rows': [
     one('QLinearMatMul', [
       input('UINT8', 'N', 4),
       x('N', 1),
@@ -639,12 +668,12 @@ refuses('quantisation', {
       floats([], 1),
       constant('UINT8', [], [0]),
     ]),
-    /input 1 differs/,
+    /input 1 depends on rows/,
   ],
 })
 
 refuses('text and classic machine learning', {
-  'StringSplit, as wide as the longest row': [
+  'StringSplit, whose output width depends on the longest row': [
     one('StringSplit', [input('BYTES', 'N')], {
       opset: 20,
       outputs: [input('BYTES', 'N', '?'), input('INT64', 'N')],
@@ -655,7 +684,7 @@ refuses('text and classic machine learning', {
     one('StringNormalizer', [input('BYTES', 'N')], { attributes: { stopwords: ['the'] } }),
     /stop words/,
   ],
-  'TfIdfVectorizer of [N]: one document': [
+  'TfIdfVectorizer of [N], which it treats as one document': [
     one('TfIdfVectorizer', [input('BYTES', 'N')], {
       attributes: {
         mode: 'TF',
@@ -669,15 +698,15 @@ refuses('text and classic machine learning', {
     }),
     /not a table/,
   ],
-  'Tokenizer, padded to the longest row': [
+  'a padded Tokenizer result as an output': [
     one('Tokenizer@com.microsoft', [input('BYTES', 'N')], {
       opset: MS,
       attributes: { pad_value: '#', mark: 0, mincharnum: 1, separators: [' '] },
       outputs: [input('BYTES', 'N', '?')],
     }),
-    /as wide as the longest row/,
+    /width that depends on the longest row/,
   ],
-  'Tokenizer before a vocabulary that has the pad value': [
+  'a vocabulary that contains the pad value of a Tokenizer': [
     graph(
       [
         node('Tokenizer@com.microsoft', 'a', 'words', {
@@ -698,7 +727,7 @@ refuses('text and classic machine learning', {
       ],
       { inputs: { a: input('BYTES', 'N') }, opset: MS },
     ),
-    /padded with/,
+    /"#", the text with which short rows are padded/,
   ],
   ...Object.fromEntries(
     ['Scaler', 'Normalizer', 'LinearRegressor', 'TreeEnsembleClassifier', 'SVMRegressor'].map(
@@ -710,7 +739,7 @@ refuses('text and classic machine learning', {
   ),
   'ArrayFeatureExtractor of a batched [N]': [
     one('ArrayFeatureExtractor@ai.onnx.ml', [x('N'), ints(0)], { opset: ML }),
-    /takes some of the rows/,
+    /selects some of the rows/,
   ],
   ...Object.fromEntries(
     ['SequenceConstruct', 'SplitToSequence', 'Optional', 'DictVectorizer@ai.onnx.ml'].map(
@@ -719,7 +748,7 @@ refuses('text and classic machine learning', {
   ),
 })
 
-/** A function of one operator, called once. */
+/** A model that calls a function of one operator. */
 const calling = (
   { domain = 'example.com', opset = 17, operators = ['Relu'] },
   call = 'Own',
@@ -737,26 +766,26 @@ const calling = (
   }),
 })
 
-refuses('graphs that ONNX Runtime reads differently from ONNX', {
-  'a flag that is neither 0 nor 1 (noop_with_empty_axes)': [
+refuses('graphs that ONNX Runtime does not read as ONNX defines', {
+  'noop_with_empty_axes of 2': [
     one('ReduceMax', [x('N', 3)], { attributes: { noop_with_empty_axes: 2 }, opset: 18 }),
-    /noop_with_empty_axes is 2, not 0 or 1/,
+    /noop_with_empty_axes is 2; it must be 0 or 1/,
   ],
-  'a flag that is neither 0 nor 1 (keepdims)': [
+  'keepdims of 2': [
     one('ArgMax', [x('N', 3, 2)], { attributes: { axis: 1, keepdims: 2 } }),
-    /keepdims is 2, not 0 or 1/,
+    /keepdims is 2; it must be 0 or 1/,
   ],
-  'a function that is there twice': [
+  'a function that the file defines twice': [
     calling({ operators: ['Relu', 'Softmax'] }),
     /several functions of this name/,
   ],
-  'a function of the name of an operator of ONNX Runtime': [
+  'a function with the name of an ONNX Runtime operator': [
     calling({ domain: 'ai.onnx.ml', operators: ['Identity'] }, 'Normalizer'),
     /a function in a domain of ONNX Runtime/,
   ],
-  'a function of another opset than the model': [
+  'a function whose opset differs from that of the model': [
     calling({ opset: 12, operators: ['Softmax'] }),
-    /of opset 12, and the model of another/,
+    /uses opset 12 of domain "ai\.onnx", and the model uses 17/,
   ],
 })
 
@@ -764,15 +793,15 @@ const TO_FLOAT = 1
 const TO_INT32 = 6
 const TO_INT64 = 7
 
-/** The number of rows, as a scalar and as a vector. */
+/** Nodes that compute the number of rows, as a scalar and as a vector. */
 const COUNTED = [
   node('Shape', 'a', 'shape'),
   node('Gather', 'shape zero', 'n'),
   node('Gather', 'shape first', 'n1'),
 ]
 
-refuses('inputs that a rule does not expect', {
-  'axes that are rows, of a constant of unknown shape': [
+refuses('inputs that rules do not examine', {
+  'a reduction whose axes depend on rows': [
     graph(
       [
         node('NonZero', 'c', 'places'),
@@ -782,9 +811,9 @@ refuses('inputs that a rule does not expect', {
       ],
       { inputs: { a: x('N', 1), b: input('INT64', 'N') }, constants: { c: floats([2, 3]) } },
     ),
-    /not known where the batch is in output 0 \("weight"\)/,
+    /batch dimension of output 0 \("weight"\) is unknown/,
   ],
-  'so much of a constant of unknown shape as there are rows': [
+  'a Slice of a constant whose length is the number of rows': [
     graph(
       [
         ...COUNTED,
@@ -796,14 +825,14 @@ refuses('inputs that a rule does not expect', {
       ],
       { constants: { c: floats([4, 3]), zero: int(0), first: ints(0), one: ints(1) } },
     ),
-    /not known where the batch is in output 0 \("part"\)/,
+    /batch dimension of output 0 \("part"\) is unknown/,
   ],
-  'an axis that is a row': [
+  'CumSum whose axis depends on rows': [
     graph([node('CumSum', 'c b', 'weight'), node('Gemm', 'a weight', 'out')], {
       inputs: { a: x('N', 2), b: input('INT64', 'N') },
       constants: { c: floats([2, 3]) },
     }),
-    /not known where the batch is in output 0 \("weight"\)/,
+    /batch dimension of output 0 \("weight"\) is unknown/,
   ],
   'the last word of each row, which may be padding': [
     graph(
@@ -835,18 +864,18 @@ refuses('inputs that a rule does not expect', {
         },
       },
     ),
-    /rows index into a batched tensor|same indices/,
+    /rows are used as indices into a batched tensor/,
   ],
-  'an initialiser and a node of one name': [
+  'a node output with the name of an initialiser': [
     graph([node('Constant', '', 'c', { value: ints(1, -1) }), node('Reshape', 'a c', 'out')], {
       constants: { c: ints(-1, 4) },
     }),
-    /"c" is given twice/,
+    /"c" is defined twice/,
   ],
 })
 
-refuses('sizes that are not what they seem', {
-  'the number of rows, squared again and again': [
+refuses('sizes that are hard to compute', {
+  'the number of rows after eight squarings': [
     graph(
       [
         node('Shape', 'a', 'shape'),
@@ -858,9 +887,9 @@ refuses('sizes that are not what they seem', {
       ],
       { constants: { first: int(0) } },
     ),
-    /node "Mul of square6" .* input 0 has the number of rows among its values/,
+    /node "Mul of square6" .* input 0 contains the number of rows as a value/,
   ],
-  'Squeeze of an empty list of axes, which is all of size 1': [
+  'Squeeze with an empty list of axes, which removes all dimensions of size 1': [
     graph(
       [
         node('Squeeze', 'a none', 's'),
@@ -872,13 +901,13 @@ refuses('sizes that are not what they seem', {
         constants: { none: constant('INT64', [0], []), rows: ints(-1, 8) },
       },
     ),
-    /names no axes/,
+    /has no axes/,
   ],
   'Unsqueeze that names an axis twice': [
     one('Unsqueeze', [x('N', 4)], { opset: 11, attributes: { axes: [0, 0] } }),
-    /an axis is named twice/,
+    /an axis occurs twice/,
   ],
-  'the end of a Slice, cut to INT32': [
+  'a Slice whose end is truncated to INT32': [
     graph(
       [node('Cast', 'far', 'end', { to: TO_INT32 }), node('Slice', 'a start end start', 'out')],
       {
@@ -888,9 +917,9 @@ refuses('sizes that are not what they seem', {
         },
       },
     ),
-    /not known|takes some of the rows/,
+    /cannot be determined|selects some of the rows/,
   ],
-  'a value of a type that is not read': [
+  'a Reshape to a size of a datatype that the reader skips': [
     graph(
       [
         node('ConstantOfShape', 'one', 'twos', { value: constant('FP64', [1], [2]) }),
@@ -900,9 +929,9 @@ refuses('sizes that are not what they seem', {
       ],
       { constants: { one: ints(1), rest: ints(-1) } },
     ),
-    /not known where the batch/,
+    /batch dimension of .* is unknown/,
   ],
-  'pads that auto_pad overrules': [
+  'AveragePool whose auto_pad overrides its pads': [
     graph(
       [
         node('AveragePool', 'a', 'p', { kernel_shape: [2], auto_pad: 'VALID', pads: [1, 1] }),
@@ -910,9 +939,9 @@ refuses('sizes that are not what they seem', {
       ],
       { inputs: { a: x('N', 1, 4) }, constants: { five: ints(-1, 5) } },
     ),
-    /not known where the batch/,
+    /batch dimension of .* is unknown/,
   ],
-  'fewer scores than labels': [
+  'LinearClassifier with fewer scores than labels': [
     graph(
       [
         node('LinearClassifier@ai.onnx.ml', 'a', 'label scores', {
@@ -924,9 +953,9 @@ refuses('sizes that are not what they seem', {
       ],
       { opset: ML, constants: { four: ints(-1, 4) } },
     ),
-    /not known where the batch/,
+    /batch dimension of .* is unknown/,
   ],
-  'a letter of Einsum that is broadcast': [
+  'Einsum with a dimension that is broadcast': [
     graph(
       [
         node('Einsum', 'a c', 'e', { equation: 'ns,s->ns' }),
@@ -940,56 +969,56 @@ refuses('sizes that are not what they seem', {
         constants: { c: floats([3]), second: ints(1), minus: ints(-1) },
       },
     ),
-    /not known where the batch/,
+    /batch dimension of .* is unknown/,
   ],
   ...Object.fromEntries(
     ['linear', 'cubic'].map(mode => [
-      `Resize of [N,W] (${mode}), where 0 times the next row is taken`,
+      `Resize of [N,W] (${mode}), which adds 0 times the next row`,
       [
         one('Resize', [x('N', 4), undefined, floats([2], 1, 2)], { attributes: { mode } }),
-        /interpolates, maybe between rows/,
+        /may interpolate between rows/,
       ] as const,
     ]),
   ),
-  'Resize of [N,C,W], which is taken for a body of three dimensions': [
+  'Resize of [N,C,W], which is processed as one three-dimensional image': [
     one('Resize', [x('N', 2, 4), undefined, floats([3], 1, 1, 2)], {
       attributes: { mode: 'linear' },
     }),
-    /interpolates, maybe between rows/,
+    /may interpolate between rows/,
   ],
   'Upsample of [N,W]': [
     one('Upsample', [x('N', 4), floats([2], 1, 2)], { opset: 9, attributes: { mode: 'linear' } }),
-    /interpolates, maybe between rows/,
+    /may interpolate between rows/,
   ],
 })
 
 refuses('operators of transformers', {
-  'Attention to the keys of one sequence': [
+  'Attention with the keys of one sequence for all rows': [
     one('Attention', [x('N', 2, 3, 4), floats([1, 2, 3, 4]), floats([1, 2, 3, 4])], { opset: 23 }),
     /input 1 is not batched/,
   ],
-  'Attention with the batch as heads': [
+  'Attention whose heads are the batch': [
     graph(
       [node('Transpose', 'a', 't', { perm: [1, 0, 2, 3] }), node('Attention', 't t t', 'out')],
       { inputs: { a: x('N', 2, 3, 4) }, opset: 23 },
     ),
     /not dimension 0 of input 0/,
   ],
-  'Attention with a mask [N,keys], where it is of the queries': [
+  'Attention with a mask [N,keys], whose first dimension is the queries': [
     one('Attention', [x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 3)], { opset: 23 }),
-    /mask has the batch elsewhere/,
+    /mask depends on rows, but its shape/,
   ],
-  'Attention with a mask of two entries': [
+  'Attention with a constant mask for two rows': [
     one('Attention', [x('N', 2, 3, 4), x('N', 2, 3, 4), x('N', 2, 3, 4), floats([2, 1, 3, 3])], {
       opset: 23,
     }),
-    /mask has an entry for each row/,
+    /mask is a constant with several entries/,
   ],
-  'RotaryEmbedding with caches of one row': [
+  'RotaryEmbedding with the caches of one row': [
     one('RotaryEmbedding', [x('N', 2, 3, 4), floats([1, 3, 2]), floats([1, 3, 2])], { opset: 23 }),
     /input 1 is not batched/,
   ],
-  'RotaryEmbedding with the places of one row': [
+  'RotaryEmbedding with the positions of one row': [
     one(
       'RotaryEmbedding',
       [x('N', 2, 3, 4), floats([5, 2]), floats([5, 2]), constant('INT64', [1, 3], [0, 1, 2])],
@@ -997,13 +1026,13 @@ refuses('operators of transformers', {
     ),
     /input 3 is not batched/,
   ],
-  'RMSNormalization over the batch, too': [
+  'RMSNormalization along all dimensions': [
     one('RMSNormalization', [x('N', 3), floats([3])], { opset: 23, attributes: { axis: 0 } }),
     ALONG,
   ],
 })
 
-refuses('unknown facts', {
+refuses('operators and shapes without a rule', {
   'an operator of com.microsoft without a rule': [
     one('FusedMatMul@com.microsoft', [x('N', 3), floats([3, 3])], { opset: MS }),
     /FusedMatMul, com\.microsoft 1\): there is no rule for this operator/,
@@ -1016,14 +1045,14 @@ refuses('unknown facts', {
     one('Relu', [x('N', 3)], { opset: 99 }),
     /newer than 28/,
   ],
-  'a domain whose opset the file does not say': [
+  'a domain whose opset is missing from the file': [
     one('Relu@example.com', [x('N', 3)]),
-    /does not state its opset/,
+    /does not state the opset of this domain/,
   ],
-  'an input with a fixed first dimension': [one('Relu', [x(1, 3)]), /fixed first dimension, 1/],
+  'an input with a fixed first dimension': [one('Relu', [x(1, 3)]), /fixed first dimension 1/],
   'an input without dimensions': [one('Relu', [x()]), /no first dimension/],
   'an output that is the same for all rows': [
     graph([node('Identity', 'c', 'out')], { constants: { c: floats([1, 4]) } }),
-    /the same for all rows/,
+    /does not depend on rows/,
   ],
 })

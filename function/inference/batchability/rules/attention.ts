@@ -4,15 +4,18 @@ import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 import { like } from './elementwise.ts'
 
 /*
- * Attention as one operator: each row's queries meet the keys and values of the same row, because
- * all of them have the batch at dimension 0.
+ * Attention as one operator. The queries of a row use only the keys and values of the same row,
+ * because queries, keys and values all have the batch in dimension 0.
  */
 
-/** Inputs: Q, K, V, attn_mask, past_key, past_value, nonpad_kv_seqlen. */
+/** The inputs are Q, K, V, attn_mask, past_key, past_value and nonpad_kv_seqlen. */
 const MASK = 3
 const LENGTHS = 6
 
-/** @throws {Stop} if that input does not have one entry per row at dimension 0 */
+/**
+ * Returns the input at that index.
+ * @throws {Stop} if dimension 0 does not have one entry per row
+ */
 function checkRows(step: Step, index: number, rows: Size): Batched {
   const value = step.batched(index)
   if (value.axis === 0 && equals(value.dims[0] as Size, rows)) return value
@@ -26,7 +29,7 @@ const attention: Rule = step => {
   for (const [index, value] of step.inputs.entries())
     if (value !== undefined && (index !== MASK || isBatched(value))) checkRows(step, index, rows)
   if (step.inputs[LENGTHS] !== undefined)
-    throw new Stop('there is no rule for the lengths of its keys')
+    throw new Stop('there is no rule for the input nonpad_kv_seqlen')
   checkMask(step)
   const four = tensor([rows, unknownSize(), unknownSize(), unknownSize()], 0)
   if (q.dims.length === 4) {
@@ -34,26 +37,28 @@ const attention: Rule = step => {
     const width = step.dims(2).at(-1) as Size
     return [tensor([rows, heads, length, width], 0), four, four, four]
   }
-  if (q.dims.length !== 3) throw new Stop('its queries have neither 3 nor 4 dimensions')
+  if (q.dims.length !== 3)
+    throw new Stop(`the queries have ${q.dims.length} dimensions; they must have 3 or 4`)
   return [tensor([rows, q.dims[1] as Size, unknownSize()], 0), four, four, four]
 }
 
 /**
- * The mask is broadcast to [N, heads, queries, keys] from the end, so a mask per row has all four
- * dimensions.
+ * Checks the mask, which is broadcast to [N, heads, queries, keys]. Shapes are aligned at the last
+ * dimension, so a mask with an entry per row must have all four dimensions.
  */
 function checkMask(step: Step): void {
   if (step.inputs[MASK] === undefined) return
   const { axis } = step.input(MASK)
   const dims = step.dims(MASK)
   if (axis !== undefined && dims.length !== 4)
-    throw new Stop('its mask has the batch elsewhere than [N, heads, queries, keys]')
+    throw new Stop('the mask depends on rows, but its shape is not [N, heads, queries, keys]')
   if (axis === undefined && dims.length === 4 && !isOne(dims[0] as Size))
-    throw new Stop('its mask has an entry for each row')
+    throw new Stop('the mask is a constant with several entries in the batch dimension')
 }
 
 /**
- * With positions for each row, all rows share one cache; without them, each row has its own cache.
+ * Rotary embedding. If each row has its own positions, all rows share one cache; otherwise, each
+ * row has its own cache.
  */
 const rotary: Rule = step => {
   const value = step.input(0)
@@ -66,7 +71,8 @@ const rotary: Rule = step => {
   } else {
     checkRows(step, 3, rows)
     for (const index of [1, 2])
-      if (isBatched(step.inputs[index])) throw new Stop(`input ${index} differs from row to row`)
+      if (isBatched(step.inputs[index]))
+        throw new Stop(`input ${index} depends on rows; it must be the same for all rows`)
   }
   return [like(value)]
 }

@@ -4,14 +4,15 @@ import { fixed } from '../size.ts'
 import { dependsOnRows, Stop, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Constants, and operators that are allowed only on constants: on rows their result depends on all
- * rows, or they have no rule yet. Random operators have no rule.
+ * Constants, and operators that are accepted only if their inputs are constants. With batched
+ * inputs, the result of such an operator depends on all rows, or there is no rule yet. Random
+ * operators have no rule.
  */
 
-/** Longer tensors are not shapes. */
+/** The largest number of elements of a tensor whose values are kept. A shape is never longer. */
 const MOST_ELEMENTS = 1_024
 
-/** A weight or a constant of the graph. The integers of a small one are known. */
+/** The value of a weight or constant of the graph. The integers of a small tensor are known. */
 export function tensorValue({ dims, values }: TensorProto): Value {
   const sizes = dims.map(fixed)
   if (values === undefined || values.length > MOST_ELEMENTS) return { dims: sizes }
@@ -38,7 +39,9 @@ function attributeValue({ name, tensor, number, numbers, texts }: Attribute): Va
 
 const onlyConstants: Rule = step => {
   if (step.inputs.some(dependsOnRows))
-    throw new Stop('it looks at all rows at once, or has no rule')
+    throw new Stop(
+      'the operator uses all rows at the same time, or there is no rule for batched inputs',
+    )
   return step.node.outputs.map(() => UNKNOWN)
 }
 
@@ -64,7 +67,7 @@ const DETERMINISTIC = [
   ...['STFT', 'Unique', 'BitCast', 'RoiAlign', 'StringSplit'],
 ]
 
-/** ONNX's constants, and operators that are allowed only on constants. */
+/** ONNX's constants, and operators that are accepted only if their inputs are constants. */
 export const CONSTANTS: Rules = {
   Constant: [since(7, constant)],
   ...each(DETERMINISTIC, since(7, onlyConstants)),

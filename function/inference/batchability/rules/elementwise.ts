@@ -4,20 +4,19 @@ import { equals, type Size } from '../size.ts'
 import { isBatched, Stop, type Value } from '../value.ts'
 
 /*
- * Element-wise operators: an output element depends on the input elements at the same place. Before
- * opset 7, operators with two operands had their own attributes for broadcasting. The rules begin
- * later.
+ * Element-wise operators: an output element depends only on the input elements at the same index.
+ * The rules begin at opset 7, because earlier opsets had separate attributes for broadcasting.
  */
 
-/** The shape and batch of the first input; all other inputs must be the same for all rows. */
+/** Returns a value with the same shape and batch, but without elements and marks. */
 export const like = (value: Value): Value => {
   const { dims, axis } = value
   return { ...(dims && { dims }), ...(axis !== undefined && { axis }) }
 }
 
 /**
- * One output element per element of the first input. All other inputs are scalars, such as Clip's
- * bounds.
+ * Operators with one output element per element of the first input. All other inputs are scalars,
+ * such as Clip's bounds.
  */
 const pointwise: Rule = step => {
   step.constantsFrom(1)
@@ -28,33 +27,37 @@ const pointwise: Rule = step => {
 const withBroadcast: Rule = step => [broadcast(step.inputs.map((_, i) => step.input(i)))]
 
 /**
- * The second input is broadcast to the shape of the first (unidirectional), which is also the
- * output's.
+ * PRelu. The second input is broadcast to the shape of the first input (unidirectional), which is
+ * also the shape of the output.
  */
 const prelu: Rule = step => {
   const [x, slope] = [step.input(0), step.input(1)]
   const all = broadcast([x, slope])
-  if (isBatched(all) && !isBatched(x)) throw new Stop('its slope differs from row to row')
+  if (isBatched(all) && !isBatched(x))
+    throw new Stop('the slope depends on rows, but the input does not')
   return [like(x)]
 }
 
-/** Inference only: training drops elements at random. The mask is an output of training. */
+/**
+ * Dropout in inference mode only: in training mode, it drops elements at random. The mask is an
+ * output of training.
+ */
 const dropout: Rule = step => {
   step.onlyOutputs(1)
   if (step.opset >= 12 && step.inputs[2] !== undefined) {
-    if (step.numbers(2)?.[0] !== 0) throw new Stop('it is in training mode')
+    if (step.numbers(2)?.[0] !== 0) throw new Stop('the node is in training mode')
   }
   return [like(step.input(0))]
 }
 
-/** No broadcasting before opset 8: all shapes are the same. */
+/** Operators that do not broadcast before opset 8: all inputs have the same shape. */
 const sameShape: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   const [first] = values as [Value]
   const isSame = (size: Size, i: number) => equals(size, first.dims?.[i] as Size)
   for (const { dims, axis } of values)
     if (axis !== first.axis || dims?.length !== first.dims?.length || !dims?.every(isSame))
-      throw new Stop('its inputs are not all of one shape')
+      throw new Stop('the inputs do not all have the same shape')
   return [like(first)]
 }
 

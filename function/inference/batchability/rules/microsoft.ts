@@ -9,21 +9,30 @@ import { concatenated } from './shapes.ts'
 import { checkPictures } from './windows.ts'
 
 /*
- * com.microsoft: the operators that scikit-learn's converter and static quantisation (QOperator
- * format) write. All scales and zero points are constants, one of each per tensor of rows.
+ * Operators of the domain com.microsoft that scikit-learn's converter and static quantisation
+ * (QOperator format) write. All scales and zero points are constants, and each batched tensor has a
+ * single scale and a single zero point.
  */
 
-/** @throws {Stop} if the whole tensor does not share one scale and one zero point */
+/**
+ * @throws {Stop} if one of the inputs, which are scales and zero points, has several elements or
+ * depends on rows
+ */
 function checkScales(step: Step, indices: readonly number[]): void {
   for (const index of indices) {
     const value = step.inputs[index]
     if (value === undefined) continue
     if (isBatched(value) || !isSingle(value))
-      throw new Stop(`input ${index} has a value for each row`)
+      throw new Stop(
+        `input ${index} has several elements; a batched tensor needs a single scale and zero point`,
+      )
   }
 }
 
-/** A and B, each followed by its scale and zero point. */
+/**
+ * Operators of two operands. The inputs are A and B, each followed by its scale and zero point,
+ * then the result's scale and zero point.
+ */
 const qlinearBinary: Rule = step => {
   checkScales(step, [1, 2, 4, 5, 6, 7])
   return [broadcast([step.input(0), step.input(3)])]
@@ -37,11 +46,12 @@ const qlinearUnary: Rule = step => {
 const qgemm: Rule = step => {
   checkScales(step, [1, 2, 7, 8])
   for (const index of [4, 5])
-    if (isBatched(step.inputs[index])) throw new Stop(`input ${index} differs from row to row`)
+    if (isBatched(step.inputs[index]))
+      throw new Stop(`input ${index} depends on rows; it must be the same for all rows`)
   return [gemmOf(step, { a: 0, b: 3, c: 6 })]
 }
 
-/** The result's scale and zero point, then three inputs per piece. */
+/** QLinearConcat. The inputs are the result's scale and zero point, then three inputs per piece. */
 const qlinearConcat: Rule = step => {
   const pieces = step.inputs.flatMap((_, i) => (i >= 2 && (i - 2) % 3 === 0 ? i : []))
   checkScales(
@@ -67,7 +77,7 @@ const qlinearGlobalPool: Rule = step => {
   return [tensor(dims, value.axis)]
 }
 
-/** Like Softmax of the opset that the attribute names. */
+/** QLinearSoftmax works like Softmax of the opset that the attribute `opset` names. */
 const qlinearSoftmax: Rule = step => {
   const value = step.input(0)
   checkScales(step, [1, 2, 3, 4])
@@ -79,13 +89,13 @@ const qlinearSoftmax: Rule = step => {
   return [like(value)]
 }
 
-/** Distances from each row of A to each row of B. */
+/** CDist computes the distance from each row of A to each row of B. */
 const cdist: Rule = step => {
   const [a, b] = [step.input(0), step.input(1)]
-  if (isBatched(b)) throw new Stop('it combines every row with all rows')
+  if (isBatched(b)) throw new Stop('the node combines every row with all rows')
   if (!isBatched(a)) return [UNKNOWN]
   if (a.axis !== 0 || a.dims.length !== 2)
-    throw new Stop('its input is not a table with the batch first')
+    throw new Stop('the input is not a table with the batch in dimension 0')
   const count = b.dims?.[0]
   const known = count !== undefined && asNumber(count) !== undefined ? count : unknownSize()
   return [tensor([a.dims[0] as Size, known], 0)]

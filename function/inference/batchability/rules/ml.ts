@@ -4,22 +4,22 @@ import { type Batched, batched, isBatched, Stop, tensor, UNKNOWN, type Value } f
 import { like } from './elementwise.ts'
 
 /*
- * ONNX-ML: classic machine learning on a table [N, features], and text. These operators interpret a
- * 1-D batch as features, not rows.
+ * Operators of ONNX-ML for classic machine learning on a table [N, features], and text operators.
+ * These operators interpret a one-dimensional tensor as features, not as rows.
  */
 
-/** The first input as a table with one row per row of the batch. */
+/** Returns the first input, which must be a table with the batch in dimension 0. */
 function tableOf(step: Step): Batched {
   const value = step.batched(0)
   if (value.dims.length !== 2 || value.axis !== 0)
-    throw new Stop('its input is not a table [N, features] with the batch first')
+    throw new Stop('the input is not a table [N, features] with the batch in dimension 0')
   return value
 }
 
 const columns = ({ dims }: Batched, count?: number) =>
   tensor([dims[0] as Size, count === undefined ? unknownSize() : fixed(count)], 0)
 
-/** A regression: numbers for each row from its own features. */
+/** Regressors: the outputs of each row are computed from the features of that row. */
 const regressor =
   (targets: (step: Step) => number | undefined): Rule =>
   step =>
@@ -27,7 +27,10 @@ const regressor =
 
 const targetsIn = (attribute: string) => (step: Step) => step.attribute(attribute)?.number
 
-/** A label and scores for each row. @param classes the number of scores, if known */
+/**
+ * Classifiers: each row has a label and scores.
+ * @param classes returns the number of scores, if known
+ */
 const classifier =
   (classes: (step: Step) => number | undefined): Rule =>
   step => {
@@ -36,7 +39,10 @@ const classifier =
     return [tensor([value.dims[0] as Size], 0), columns(value, classes(step))]
   }
 
-/** Two classes may have one score or two; other attributes decide. */
+/**
+ * The number of class labels if it is also the number of scores. With fewer labels, other
+ * attributes determine whether there are one or two scores, so the result is undefined.
+ */
 function classLabels(step: Step): number | undefined {
   const texts = step.attribute('classlabels_strings')?.texts
   const numbers = step.integers('classlabels_int64s') ?? step.integers('classlabels_ints')
@@ -44,19 +50,22 @@ function classLabels(step: Step): number | undefined {
   return count > 2 ? count : undefined
 }
 
-/** ONNX Runtime returns one score per intercept, whatever the number of labels. */
+/**
+ * The number of scores of a LinearClassifier. ONNX Runtime returns one score per intercept,
+ * whatever the number of labels.
+ */
 function linearScores(step: Step): number | undefined {
   const intercepts = step.node.attributes.get('intercepts')?.numbers?.length
   const labels = classLabels(step)
   return labels === intercepts ? labels : undefined
 }
 
-/** Keeps the number of features. */
+/** Operators that keep the number of features. */
 const features: Rule = step => (step.inputs.some(isBatched) ? [like(tableOf(step))] : [UNKNOWN])
 
 const pointwise: Rule = step => [like(step.input(0))]
 
-/** Adds a last dimension with one place per category. */
+/** OneHotEncoder adds a last dimension with one element per category. */
 const oneHotEncoder: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
@@ -65,31 +74,34 @@ const oneHotEncoder: Rule = step => {
   return [tensor([...dims, count], axis)]
 }
 
-/** Puts the features of several tables side by side. */
+/** FeatureVectorizer concatenates the features of several tables. */
 const featureVectorizer: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   if (!values.some(isBatched)) return [UNKNOWN]
   const first = tableOf(step)
   for (const { dims, axis } of values)
     if (axis !== 0 || dims?.length !== 2 || !equals(dims[0] as Size, first.dims[0] as Size))
-      throw new Stop('its inputs are not all tables of the same rows')
+      throw new Stop('the inputs are not all tables with the same number of rows')
   return [columns(first)]
 }
 
-/** Columns of a table; or constants selected by the rows, which come out as one row. */
+/**
+ * ArrayFeatureExtractor selects columns of a table, or selects constants by the values of the rows.
+ * The selected constants form a single row.
+ */
 const arrayFeatureExtractor: Rule = step => {
   const [x, y] = [step.input(0), step.input(1)]
   if (!isBatched(x) && !isBatched(y)) return [UNKNOWN]
-  if (isBatched(x) && isBatched(y)) throw new Stop('rows index into a batched tensor')
+  if (isBatched(x) && isBatched(y)) throw new Stop('rows are used as indices into a batched tensor')
   if (isBatched(x)) {
-    if (x.axis === x.dims.length - 1) throw new Stop('it takes some of the rows')
+    if (x.axis === x.dims.length - 1) throw new Stop('the node selects some of the rows')
     return [batched([...x.dims.slice(0, -1), product(y.dims ?? []) ?? unknownSize()], x.axis)]
   }
   return [pointedAt(x, y as Batched)]
 }
 
 function pointedAt(x: Value, y: Batched): Value {
-  if (y.axis !== 0) throw new Stop('the batch is not dimension 0 of its indices')
+  if (y.axis !== 0) throw new Stop('the batch is not dimension 0 of the indices')
   const count = product(y.dims)
   const [first] = x.dims ?? []
   if (count === undefined || x.dims === undefined || x.dims.length > 2)
@@ -98,17 +110,20 @@ function pointedAt(x: Value, y: Batched): Value {
 }
 
 /**
- * Without stop words, each text is changed independently; with them, texts are removed and places
- * shift.
+ * StringNormalizer. Without stop words, each text is changed independently. With stop words, some
+ * texts are removed, and later texts move to other positions.
  */
 const stringNormalizer: Rule = step => {
   const value = step.input(0)
   if (isBatched(value) && step.node.attributes.has('stopwords'))
-    throw new Stop('it leaves out stop words, so texts change their place')
+    throw new Stop('the node removes stop words, so texts move to other positions')
   return [like(value)]
 }
 
-/** Words of each row, padded to the longest row. Later operators must not use the padding. */
+/**
+ * Tokenizer returns the words of each row, padded to the length of the longest row. Later operators
+ * must not use the padding.
+ */
 export const tokenizer: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]
@@ -116,14 +131,19 @@ export const tokenizer: Rule = step => {
   return [{ ...batched(dims, value.axis), padding: step.text('pad_value', '') }]
 }
 
-/** A table of words: a 1-D batch would make all rows one document. */
+/**
+ * TfIdfVectorizer needs a table of words: it treats a one-dimensional tensor of rows as a single
+ * document.
+ */
 const tfIdf: Rule = step => {
   const value = step.input(0)
   if (!isBatched(value)) return [UNKNOWN]
   const table = tableOf(step)
   const words = step.attribute('pool_strings')?.texts ?? []
   if (value.padding !== undefined && words.includes(value.padding))
-    throw new Stop('its vocabulary has the text that short rows are padded with')
+    throw new Stop(
+      `the vocabulary contains "${value.padding}", the text with which short rows are padded`,
+    )
   return [columns(table)]
 }
 

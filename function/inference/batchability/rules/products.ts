@@ -4,11 +4,14 @@ import { asNumber, equals, isOne, type Size, show, unknownSize } from '../size.t
 import { type Batched, isBatched, Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Products: sums run over dimensions of both operands, and the batch must not be one of them. Rows
- * of a left operand stay rows; a batch of matrices stays a batch.
+ * Matrix products. A product sums over dimensions of both operands, and the batch must not be one
+ * of these dimensions. Rows of the left operand stay rows, and a batch of matrices stays a batch.
  */
 
-/** @throws {Stop} if rows would be summed or multiplied by other rows */
+/**
+ * Returns the product of two operands.
+ * @throws {Stop} if rows would be summed or multiplied by other rows
+ */
 export function matrixProduct(a: Value, b: Value): Value {
   if (a.dims === undefined || b.dims === undefined) {
     if (isBatched(a) || isBatched(b)) throw new Stop('the shape of an operand is unknown')
@@ -19,22 +22,28 @@ export function matrixProduct(a: Value, b: Value): Value {
   const place = isBatched(a)
     ? a.axis - a.dims.length
     : (b as Batched).axis - (b.dims.length as number)
-  if (isBatched(a) && place === -1) throw new Stop('it sums over the batch')
-  if (place === -1) throw new Stop('the batch is the columns of its right operand')
-  if (!isBatched(a) && place === -2) throw new Stop('it sums over the batch')
-  if (isBatched(b) && place === -2) throw new Stop('it combines every row with all rows')
+  if (isBatched(a) && place === -1) throw new Stop('the node sums over the batch')
+  if (place === -1) throw new Stop('the columns of the right operand are the batch')
+  if (!isBatched(a) && place === -2) throw new Stop('the node sums over the batch')
+  if (isBatched(b) && place === -2) throw new Stop('the node combines every row with all rows')
   if (place < -2) checkMatrices(a, b, place)
   return productOf(a.dims, b.dims, place)
 }
 
-/** A vector has no dimension for rows, so the other operand must have them. */
+/**
+ * Checks a product with a vector. A vector has no dimension for rows, so the other operand must be
+ * the batched operand.
+ */
 function checkVectors(a: Value, b: Value): void {
   if (isBatched(a) && (a.dims as readonly Size[]).length < 2)
-    throw new Stop('it sums over the batch')
+    throw new Stop('the node sums over the batch')
   if (isBatched(b)) throw new Stop('the right operand of a product of vectors is batched')
 }
 
-/** A batch of matrices: the other operand has the same batch there, or one matrix for all. */
+/**
+ * Checks a batch of matrices. The other operand must have the same batch in the same dimension, or
+ * one matrix for all rows.
+ */
 function checkMatrices(a: Value, b: Value, place: number): void {
   const batch = (isBatched(a) ? a : b) as Batched
   const size = batch.dims[batch.axis] as Size
@@ -43,13 +52,13 @@ function checkMatrices(a: Value, b: Value, place: number): void {
     const at = dims.length + place
     if (isBatched(operand)) {
       if (operand.axis !== at || !equals(dims[at] as Size, size))
-        throw new Stop('its operands have the batch at different places')
+        throw new Stop('the operands have the batch in different dimensions')
     } else if (at >= 0 && !isOne(dims[at] as Size))
-      throw new Stop(`an operand has size ${show(dims[at] as Size)} where the batch is`)
+      throw new Stop(`an operand has size ${show(dims[at] as Size)} in the batch dimension`)
   }
 }
 
-/** @param place of the batch in the result, from the end */
+/** @param place the batch dimension of the result, counted from the end as a negative number */
 function productOf(a: readonly Size[], b: readonly Size[], place: number | undefined): Value {
   const [left, right] = [a.slice(0, -2), b.slice(0, -2)]
   const rank = Math.max(left.length, right.length)
@@ -61,7 +70,7 @@ function productOf(a: readonly Size[], b: readonly Size[], place: number | undef
   const columns = b.length > 1 ? [b.at(-1) as Size] : []
   const dims = [...stack, ...rows, ...columns]
   if (place === undefined) return tensor(dims, undefined)
-  // A vector on the right leaves no columns, so rows are the last dimension.
+  // If the right operand is a vector, the result has no columns, so rows are the last dimension.
   return tensor(dims, dims.length + place + (b.length > 1 ? 0 : 1))
 }
 
@@ -69,36 +78,43 @@ const matMul: Rule = step => [matrixProduct(step.input(0), step.input(1))]
 
 const gemm: Rule = step => [gemmOf(step, { a: 0, b: 1, c: 2 })]
 
-/** A product of two matrices plus a bias, by the indices of these inputs. */
+/**
+ * Returns a product of two matrices plus a bias.
+ * @param at the indices of the matrices and the bias among the inputs
+ */
 export function gemmOf(
   step: Step,
   at: { readonly a: number; readonly b: number; readonly c: number },
 ): Value {
   const [a, b, c] = [step.input(at.a), step.input(at.b), step.inputs[at.c]]
   const isTurned = step.flag('transA', false)
-  if (isBatched(b)) throw new Stop('its weight differs from row to row')
-  if (isBatched(c) && !isBatched(a)) throw new Stop('only its bias differs from row to row')
-  if (isBatched(a) && (a.axis !== 0 || isTurned)) throw new Stop('it sums over the batch')
+  if (isBatched(b)) throw new Stop('the weight depends on rows; it must be the same for all rows')
+  if (isBatched(c) && !isBatched(a))
+    throw new Stop('the bias depends on rows, but the matrices do not')
+  if (isBatched(a) && (a.axis !== 0 || isTurned)) throw new Stop('the node sums over the batch')
   if (a.dims === undefined) return UNKNOWN
   const columns = b.dims?.at(step.flag('transB', false) ? -2 : -1) ?? unknownSize()
   if (isBatched(a) && c !== undefined) checkBias(c, a)
   return tensor([a.dims.at(isTurned ? -1 : -2) as Size, columns], a.axis)
 }
 
-/** A bias is broadcast to rows and columns: it has one row per row, or one for all. */
+/**
+ * Checks the bias, which is broadcast to the result. The bias must have one row for each row of the
+ * batch, or one row for all.
+ */
 function checkBias(c: Value, a: Batched): void {
-  if (c.dims === undefined) throw new Stop('the shape of its bias is unknown')
+  if (c.dims === undefined) throw new Stop('the shape of the bias is unknown')
   if (isBatched(c)) {
     if (c.dims.length === 2 && c.axis === 0 && equals(c.dims[0] as Size, a.dims[0] as Size)) return
-    throw new Stop('its bias is batched, but does not have one row for each row')
+    throw new Stop('the bias is batched, but does not have one row for each row of the batch')
   }
   if (c.dims.length > 1 && !isOne(c.dims[0] as Size))
-    throw new Stop(`its bias has size ${show(c.dims[0] as Size)} where the batch is`)
+    throw new Stop(`the bias has size ${show(c.dims[0] as Size)} in the batch dimension`)
 }
 
 /**
- * The batch's letter occurs once in the output and in each batched operand, and in no other
- * operand.
+ * Einsum. The letter of the batch dimension must occur once in the output and once in each batched
+ * operand, and must not occur in any other operand.
  */
 const einsum: Rule = step => {
   const equation = step.text('equation', '').replaceAll(' ', '')
@@ -107,7 +123,7 @@ const einsum: Rule = step => {
   const values = step.inputs.map((_, i) => step.input(i))
   if (!values.some(isBatched)) return [UNKNOWN]
   if (right === undefined || equation.includes('.'))
-    throw new Stop('its equation is not written out')
+    throw new Stop('the equation has no output or contains an ellipsis')
   const letters = values.map((value, i) => (isBatched(value) ? terms[i]?.[value.axis] : undefined))
   const letter = letters.find(one => one !== undefined) as string
   const sizes = new Map<string, Size>()
@@ -116,10 +132,12 @@ const einsum: Rule = step => {
     if (value.dims?.length !== term.length) throw new Stop('the shape of an operand is unknown')
     const times = term.split(letter).length - 1
     if (times !== (isBatched(value) ? 1 : 0) || (isBatched(value) && letters[i] !== letter))
-      throw new Stop(`the batch is "${letter}" in one operand, and not in another`)
+      throw new Stop(
+        `the batch letter "${letter}" must occur once in each batched operand and in no other operand`,
+      )
     noteSizes(value, term, letter, sizes)
   }
-  if (right.split(letter).length !== 2) throw new Stop('it sums over the batch')
+  if (right.split(letter).length !== 2) throw new Stop('the node sums over the batch')
   return [
     tensor(
       [...right].map(one => sizes.get(one) ?? unknownSize()),
@@ -132,8 +150,8 @@ function noteSizes({ dims = [] }: Value, term: string, letter: string, sizes: Ma
   for (const [at, one] of [...term].entries()) {
     const [known, size] = [sizes.get(one), dims[at] as Size]
     if (one === letter && known !== undefined && !equals(known, size))
-      throw new Stop(`batches of ${show(known)} and of ${show(size)} are combined`)
-    // Sizes of 1 are broadcast.
+      throw new Stop(`the node combines batches of sizes ${show(known)} and ${show(size)}`)
+    // A dimension of size 1 is broadcast.
     sizes.set(one, known === undefined ? size : sizeOf([known, size]))
   }
 }
@@ -144,5 +162,5 @@ export const PRODUCTS: Rules = {
   Einsum: [since(12, einsum)],
 }
 
-/** Whether a tensor has one element, such as the scale of a whole tensor. */
+/** Whether a tensor has exactly one element, such as the scale of an entire tensor. */
 export const isSingle = ({ dims }: Value) => dims?.every(size => asNumber(size) === 1) ?? false

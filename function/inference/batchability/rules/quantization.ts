@@ -6,17 +6,21 @@ import { isSingle, matrixProduct } from './products.ts'
 import { checkPictures, places, windowed } from './windows.ts'
 
 /*
- * Quantisation with scales that are constants of the graph. A scale computed from the tensor itself
- * (DynamicQuantizeLinear) depends on the whole batch, so it has no rule.
+ * Quantisation with scales that are constants of the graph. A scale that is computed from the
+ * tensor itself (DynamicQuantizeLinear) depends on the entire batch, so the proof stops there.
  */
 
-/** One scale, or one per index of `axis`, which must not be the batch. Blocks have no rule. */
+/**
+ * QuantizeLinear and DequantizeLinear with one scale, or with one scale per index of `axis`, which
+ * must not be the batch. There is no rule for blocks.
+ */
 const linear: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
   if (isBatched(value)) {
     const scale = step.input(1)
-    if (step.integer('block_size', 0) !== 0) throw new Stop('it has scales of blocks')
+    if (step.integer('block_size', 0) !== 0)
+      throw new Stop('there is no rule for the attribute block_size')
     if (!isSingle(scale)) checkAxis(step, scale, value)
   }
   return [like(value)]
@@ -24,23 +28,27 @@ const linear: Rule = step => {
 
 function checkAxis(step: Step, scale: Value, value: Value): void {
   const { dims = [], axis } = value
-  if (scale.dims?.length !== 1) throw new Stop('the shape of its scale is unknown')
+  if (scale.dims?.length !== 1)
+    throw new Stop('the shape of the scale is unknown, or the scale has several dimensions')
   if (axisOf(step.integer('axis', 1), dims.length) === axis)
-    throw new Stop('it has a scale for each row')
+    throw new Stop('the node has a scale for each row')
 }
 
-/** The scales and zero points of the rows, at these inputs, are the same for all rows. */
+/** Checks that the scales and zero points at these inputs have one element each. */
 const ofWholeTensor = (step: Step, indices: readonly number[]) => {
   for (const index of indices) {
     const value = step.inputs[index]
     if (value !== undefined && !isSingle(value))
-      throw new Stop(`input ${index} has a value for each row`)
+      throw new Stop(
+        `input ${index} has several elements; a batched tensor needs a single scale and zero point`,
+      )
   }
 }
 
 function notBatched(step: Step, indices: readonly number[]): void {
   for (const index of indices)
-    if (isBatched(step.inputs[index])) throw new Stop(`input ${index} differs from row to row`)
+    if (isBatched(step.inputs[index]))
+      throw new Stop(`input ${index} depends on rows; it must be the same for all rows`)
 }
 
 const matMulInteger: Rule = step => {
@@ -50,7 +58,10 @@ const matMulInteger: Rule = step => {
   return [matrixProduct(step.input(0), step.input(1))]
 }
 
-/** a, its scale and zero point; b, its scale and zero point; those of the result. */
+/**
+ * QLinearMatMul. The inputs are a, its scale and zero point, b, its scale and zero point, and the
+ * scale and zero point of the result.
+ */
 const qlinearMatMul: Rule = step => {
   notBatched(step, [1, 2, 4, 5, 6, 7])
   const isRows = isBatched(step.inputs[0]) || isBatched(step.inputs[3])
@@ -68,9 +79,10 @@ const qlinearConv: Rule = step => {
   return [tensor([value.dims[0] as Size, channels, ...places(step, windowed)], value.axis)]
 }
 
-/** Three results, all computed from the whole tensor. */
+/** DynamicQuantizeLinear. All three results are computed from the entire tensor. */
 const dynamic: Rule = step => {
-  if (isBatched(step.input(0))) throw new Stop('it scales by the largest value of the whole batch')
+  if (isBatched(step.input(0)))
+    throw new Stop('the node scales by the largest value of the entire batch')
   return [like(step.input(0)), { dims: [] }, { dims: [] }]
 }
 

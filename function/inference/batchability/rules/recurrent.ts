@@ -3,35 +3,37 @@ import { equals, fixed, type Size, unknownSize } from '../size.ts'
 import { type Batched, isBatched, Stop, tensor, UNKNOWN } from '../value.ts'
 
 /*
- * Recurrent layers: each row is a separate sequence. With layout 0, the batch is dimension 1 of X
- * and of the states and dimension 2 of Y; with layout 1, it is dimension 0 of all. Weights and
- * biases are the same for all rows.
+ * Recurrent layers process each row as a separate sequence. With layout 0, the batch is dimension 1
+ * of X and of the states, and dimension 2 of Y. With layout 1, the batch is dimension 0 of every
+ * tensor. Weights and biases are the same for all rows.
  */
 
-/** Inputs: X, W, R, B, sequence_lens, initial_h, and for LSTM initial_c and P. */
+/** The inputs are X, W, R, B, sequence_lens, initial_h, and, for LSTM, initial_c and P. */
 const LENGTHS = 4
 const STATES = [5, 6]
 
 const recurrent: Rule = step => {
   const x = step.input(0)
   if (!step.inputs.some(isBatched)) return step.node.outputs.map(() => UNKNOWN)
-  if (!isBatched(x)) throw new Stop('its input is the same for all rows, but another one differs')
+  if (!isBatched(x))
+    throw new Stop('input 0 is the same for all rows, but another input depends on rows')
   const at = step.flag('layout', false) ? 0 : 1
-  if (x.axis !== at) throw new Stop(`the batch is dimension ${x.axis} of its input, not ${at}`)
+  if (x.axis !== at) throw new Stop(`the batch is dimension ${x.axis} of input 0, not ${at}`)
   const rows = x.dims[at] as Size
   for (const [index, value] of step.inputs.entries()) {
     if (index === 0 || value === undefined) continue
     if (index === LENGTHS) checkRows(step, index, 0, rows)
     else if (STATES.includes(index) && isState(step, index)) checkRows(step, index, at, rows)
-    else if (isBatched(value)) throw new Stop(`input ${index} differs from row to row`)
+    else if (isBatched(value))
+      throw new Stop(`input ${index} depends on rows; it must be the same for all rows`)
   }
   return outputs(step, x, at)
 }
 
-/** Input 6 is a state only for LSTM. */
+/** Whether the input is a state. Input 6 is a state only for LSTM. */
 const isState = ({ node }: Step, index: number) => index === 5 || node.operator === 'LSTM'
 
-/** @throws {Stop} if that input does not have one entry per row at that dimension */
+/** @throws {Stop} if the input does not have one entry per row in that dimension */
 function checkRows(step: Step, index: number, axis: number, rows: Size): void {
   const value = step.batched(index)
   if (value.axis !== axis || !equals(value.dims[axis] as Size, rows))

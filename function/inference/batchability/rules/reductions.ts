@@ -6,8 +6,8 @@ import { like } from './elementwise.ts'
 import { axesOf, without } from './shapes.ts'
 
 /*
- * Reductions and other operators that work along axes. None of the axes may be the batch, which is
- * often the default.
+ * Reductions and other operators that work along axes. The batch must not be one of these axes,
+ * although it often is by default.
  */
 
 function reduced(value: Value, axes: readonly number[], keeps: boolean): Value {
@@ -35,13 +35,15 @@ const arg: Rule = step => {
 }
 
 /**
- * Before opset 13, the input is treated as a matrix whose rows are all dimensions before `axis`.
+ * Softmax and similar operators before opset 13. They treat the input as a matrix: the dimensions
+ * before `axis` are its rows, and the operator works along all other dimensions.
  */
 const flattened: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
     const axis = axisOf(step.integer('axis', 1), value.dims.length)
-    if (value.axis >= axis) throw new Stop(`it works along all dimensions from ${axis} on`)
+    if (value.axis >= axis)
+      throw new Stop(`the node works along all dimensions from ${axis} on, including the batch`)
   }
   return [like(value)]
 }
@@ -55,7 +57,7 @@ const along =
     return [like(value)]
   }
 
-/** The axis is an input. */
+/** CumSum and CumProd, whose axis is an input. */
 const cumulative: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
@@ -65,7 +67,7 @@ const cumulative: Rule = step => {
   return [like(value)]
 }
 
-/** Values and indices: both have k places along the axis. */
+/** TopK. Its two outputs, values and indices, both have size k along the axis. */
 const topK: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -78,7 +80,10 @@ const topK: Rule = step => {
   return [out, out]
 }
 
-/** Works over all dimensions from `axis` on; Mean and InvStdDev have size 1 there. */
+/**
+ * LayerNormalization and RMSNormalization work along all dimensions from `axis` on. In these
+ * dimensions, the outputs Mean and InvStdDev have size 1.
+ */
 const layerNormalization: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return step.node.outputs.map(() => UNKNOWN)
@@ -90,19 +95,19 @@ const layerNormalization: Rule = step => {
   return [like(value), statistics, statistics]
 }
 
-/** Scale and bias are broadcast to the input, and are the same for all rows. */
+/** Checks scale and bias, which are broadcast to the input and must be the same for all rows. */
 function scaledBy(step: Step, value: Value): void {
   step.constantsFrom(1)
   for (const operand of step.inputs.slice(1)) if (operand !== undefined) broadcast([value, operand])
 }
 
-/** By default over batch, height and width. */
+/** MeanVarianceNormalization works along batch, height and width by default. */
 const meanVariance: Rule = step => {
   const value = step.input(0)
   if (isBatched(value)) {
     const { length } = value.dims
     if (step.attribute('axes') !== undefined && step.integers('axes') === undefined)
-      throw new Stop('its list of axes is empty')
+      throw new Stop('the attribute axes is empty')
     notAlong(
       (step.integers('axes') ?? [0, 2, 3]).map(axis => axisOf(axis, length)),
       value,
@@ -111,7 +116,7 @@ const meanVariance: Rule = step => {
   return [like(value)]
 }
 
-/** Statistics of each image separately; scale and bias have one element per channel. */
+/** Operators that normalise each image separately. Scale and bias have one element per channel. */
 const eachPicture: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -119,15 +124,18 @@ const eachPicture: Rule = step => {
   return [like(value)]
 }
 
-/** The statistics are inputs; training would compute them from the batch. */
+/**
+ * BatchNormalization in inference mode, in which the statistics are inputs. In training mode, the
+ * operator computes them from the batch.
+ */
 const batchNormalization: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
-  if (step.flag('training_mode', false)) throw new Stop('it is in training mode')
+  if (step.flag('training_mode', false)) throw new Stop('the node is in training mode')
   if (step.opset < 14 && step.node.outputs.slice(1).some(name => name !== ''))
-    throw new Stop('it is in training mode, for it has more than one output')
-  if (!step.flag('spatial', true)) throw new Stop('it has statistics of each place (spatial 0)')
-  if (value.axis === 1) throw new Stop('the batch is its channels')
+    throw new Stop('the node is in training mode, because it has more than one output')
+  if (!step.flag('spatial', true)) throw new Stop('the attribute spatial is 0; it must be 1')
+  if (value.axis === 1) throw new Stop('the channels are the batch')
   step.onlyOutputs(1)
   return [like(value)]
 }

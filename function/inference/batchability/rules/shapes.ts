@@ -31,8 +31,9 @@ import {
 import { like } from './elementwise.ts'
 
 /*
- * Shapes: operators that move elements without examining them. Each rule computes the place of the
- * rows afterwards. Sizes come from shape arithmetic (arithmetic.ts), and N occurs only in shapes.
+ * Operators that move elements without examining them. Each rule computes the batch dimension of
+ * the output. Sizes come from shape arithmetic (arithmetic.ts), and only shapes contain N, the
+ * number of rows.
  */
 
 const shape: Rule = step => {
@@ -47,7 +48,10 @@ const shape: Rule = step => {
 
 const size: Rule = step => [{ dims: [], elements: [product(step.dims(0))] }]
 
-/** Elements of a small constant are kept, so that shapes made from it stay known. */
+/**
+ * The largest number of elements of a constant whose elements are kept, so that shapes computed
+ * from it are known.
+ */
 const MOST_KEPT = 1_024
 
 const constantOfShape: Rule = step => {
@@ -55,7 +59,7 @@ const constantOfShape: Rule = step => {
   const axis = dims.findIndex(hasRows)
   if (axis !== -1) return [batched(dims, axis)]
   const given = step.attribute('value')
-  // Values of other types are not read.
+  // The reader skips values of some datatypes; these elements are unknown.
   const [value = Number.NaN] = given === undefined ? [0] : (given.tensor?.values ?? [])
   const count = dims.map(asNumber).reduce<number>((all, one) => all * (one ?? Number.NaN), 1)
   if (!(count <= MOST_KEPT)) return [constant(dims)]
@@ -63,21 +67,22 @@ const constantOfShape: Rule = step => {
   return [{ dims, elements: Array.from({ length: count }, () => element) }]
 }
 
-/** The sizes in a shape operand. An unknown size does not depend on N. */
+/** Returns the sizes in an input that is a shape. An unknown size does not depend on N. */
 const sizesOf = (step: Step, index: number): Size[] =>
   (step.elements(index) ?? []).map(element => element ?? unknownSize())
 
 /**
- * Row-major order is kept. Let the batch be r·N·k in [p…, r·N·k, q…]: rows are repeated r times,
- * with k neighbouring indices each. A new dimension r'·N·k' is the batch again if p·r equals p'·r',
- * because then the same number of indices precede a row. −1 and 0 are resolved. An unknown size may
- * be either, so it must come after the batch.
+ * Reshape keeps row-major order. Let the batch dimension be r·N·k in [p…, r·N·k, q…]: rows are
+ * repeated r times, and each row has k neighbouring indices. A new dimension r'·N·k' is the batch
+ * dimension again if p·r equals p'·r', because the same number of indices then precede each row. −1
+ * and 0 in the target are replaced by sizes. An unknown size may be −1 or 0, so it must follow the
+ * batch dimension.
  */
 const reshape: Rule = step => {
   const value = step.input(0)
   const target = step.elements(1) ?? step.integers('shape')?.map(fixed) ?? []
   if (step.flag('allowzero', false) && target.some(isZero))
-    throw new Stop('it makes a dimension of size 0')
+    throw new Stop('a dimension of the output has size 0')
   if (!isBatched(value)) return [reshapedConstant(value, target)]
   return [regrouped(value, resolve(value, target))]
 }
@@ -89,14 +94,16 @@ function regrouped(value: Batched, dims: readonly (Size | undefined)[]): Value {
   const ahead = dims.slice(0, Math.max(at, 0))
   if (at === -1 || ahead.includes(undefined))
     throw new Stop(
-      `it is not known where the batch of ${showDims(value)} is in [${showSizes(dims)}]`,
+      `the batch dimension of the output [${showSizes(dims)}] is unknown; the input is ${showDims(value)}`,
     )
   const before = product([...value.dims.slice(0, value.axis), value.repeats ?? fixed(1)])
   const precedes = product(ahead as Size[])
   const repeats = before && precedes && divide(before, precedes)
   const parts = perRow(dims[at] as Size)
   if (repeats === undefined || parts === undefined || divide(parts, repeats) === undefined)
-    throw new Stop(`[${showSizes(dims)}] does not keep the rows of ${showDims(value)} together`)
+    throw new Stop(
+      `the output [${showSizes(dims)}] does not keep the rows of ${showDims(value)} together`,
+    )
   const sizes = dims.map(size => size ?? unknownSize())
   return { ...batched(sizes, at), ...(!isOne(repeats) && { repeats }) }
 }
@@ -105,7 +112,10 @@ const showSizes = (sizes: readonly (Size | undefined)[]) =>
   sizes.map(size => (size === undefined ? '?' : show(size))).join(', ')
 const showDims = ({ dims }: Batched) => `[${showSizes(dims)}]`
 
-/** Replaces −1 and 0 in a Reshape's target by the sizes they stand for, if these are known. */
+/**
+ * Replaces −1 and 0 in a Reshape's target by the sizes that they represent, if these sizes are
+ * known.
+ */
 function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Size | undefined)[] {
   const sizes = target.map((size, i) =>
     size !== undefined && asNumber(size) === 0 ? dims[i] : size,
@@ -119,7 +129,7 @@ function resolve({ dims }: Batched, target: readonly (Size | undefined)[]): (Siz
     others.includes(undefined) ? undefined : product(others as Size[]),
   ]
   const rest = all === undefined || known === undefined ? undefined : divide(all, known)
-  // If another dimension contains N, this one does not, whatever its size.
+  // If another dimension contains N, the inferred dimension does not depend on N.
   const isFree = others.some(size => size !== undefined && hasRows(size))
   return sizes.with(inferred, rest ?? (isFree ? unknownSize() : undefined))
 }
@@ -129,7 +139,7 @@ function reshapedConstant({ dims }: Value, target: readonly (Size | undefined)[]
     size !== undefined && asNumber(size) === 0 ? dims?.[i] : size,
   )
   if (known.some(size => size !== undefined && hasRows(size)))
-    throw new Stop('a tensor that is the same for all rows is given N as a dimension')
+    throw new Stop('a tensor that is the same for all rows is reshaped to a dimension of N')
   const inferred = known.findIndex(size => size !== undefined && asNumber(size) === -1)
   if (inferred !== -1) {
     const all = dims && product(dims)
@@ -155,12 +165,17 @@ const transpose: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
   const perm = step.integers('perm') ?? dims.map((_, i) => dims.length - 1 - i)
-  if (perm.length !== dims.length) throw new Stop('its perm has a different number of dimensions')
+  if (perm.length !== dims.length)
+    throw new Stop(
+      `the attribute perm has ${perm.length} axes; the input has ${dims.length} dimensions`,
+    )
   const moved = perm.map(from => dims[from] as Size)
   return [tensor(moved, axis === undefined ? undefined : perm.indexOf(axis))]
 }
 
-/** Axes that were an attribute in earlier opsets and are an input now. */
+/**
+ * Reads axes from the attribute that earlier opsets use, or from the input that newer opsets use.
+ */
 export function axesOf(step: Step, index: number, rank: number): number[] | undefined {
   const axes = step.integers('axes') ?? step.numbers(index)
   return axes?.map(axis => axisOf(axis, rank))
@@ -171,9 +186,9 @@ const squeeze: Rule = step => {
   if (value.dims === undefined) return [UNKNOWN]
   const axes = axesOf(step, 1, value.dims.length) ?? []
   if (axes.length === 0) {
-    // At N = 1, it would remove the batch as well.
+    // If N is 1, the node also removes the batch dimension.
     if (isBatched(value))
-      throw new Stop('it names no axes, so with one row it removes the batch, too')
+      throw new Stop('the node has no axes, so it also removes the batch dimension of a single row')
     if (value.dims.some(dim => asNumber(dim) === undefined)) return [UNKNOWN]
     return [constant(value.dims.filter(dim => !isOne(dim)))]
   }
@@ -181,7 +196,7 @@ const squeeze: Rule = step => {
   return [without(value, axes)]
 }
 
-/** The remaining dimensions, and the place of the batch among them. */
+/** Returns the value without these axes. */
 export function without({ dims = [], axis }: Value, axes: readonly number[]): Value {
   const stays = dims.flatMap((_, i) => (axes.includes(i) ? [] : i))
   return tensor(
@@ -196,7 +211,7 @@ const unsqueeze: Rule = step => {
   const count = (step.integers('axes') ?? step.elements(1) ?? []).length
   const rank = dims.length + count
   const axes = axesOf(step, 1, rank) ?? []
-  if (new Set(axes).size < axes.length) throw new Stop('an axis is named twice')
+  if (new Set(axes).size < axes.length) throw new Stop('an axis occurs twice')
   const stays = Array.from({ length: rank }, (_, i) => i).filter(i => !axes.includes(i))
   const sizes = Array.from({ length: rank }, (_, i) =>
     axes.includes(i) ? fixed(1) : (dims[stays.indexOf(i)] as Size),
@@ -211,7 +226,10 @@ const concat: Rule = step => [
   ),
 ]
 
-/** All pieces have the batch at the same place, and are concatenated along another dimension. */
+/**
+ * Returns the concatenated pieces. All pieces must have the batch in the same dimension, and must
+ * be concatenated along another dimension.
+ */
 export function concatenated(step: Step, values: readonly Value[]): Value {
   const first = values.find(isBatched)
   if (values.some(({ dims }) => dims === undefined)) {
@@ -224,7 +242,7 @@ export function concatenated(step: Step, values: readonly Value[]): Value {
     notAlong([along], first)
     for (const [i, { dims, axis }] of values.entries())
       if (axis !== first.axis || !equals(dims?.[axis] as Size, first.dims[first.axis] as Size))
-        throw new Stop(`input ${i} has a different batch from the others`)
+        throw new Stop(`input ${i} has a different batch from the other inputs`)
   }
   const sizes = shape.map((_, place) => {
     const all = values.map(({ dims }) => dims?.[place] as Size)
@@ -237,7 +255,10 @@ export function concatenated(step: Step, values: readonly Value[]): Value {
   )
 }
 
-/** The size of dimensions that must be equal for the run to succeed: a number if one of them is. */
+/**
+ * The size of a dimension that has the same size in all pieces if the run succeeds; a known number
+ * is preferred.
+ */
 const sizeOfSame = (sizes: readonly Size[]) =>
   sizes.find(one => asNumber(one) !== undefined) ?? sizes[0]
 
@@ -257,7 +278,10 @@ const split: Rule = step => {
 const splitSizes = (step: Step): Size[] | undefined =>
   step.inputs[1] === undefined ? undefined : sizesOf(step, 1)
 
-/** Exporters write "to the end" as this or more. No request body could hold so many rows. */
+/**
+ * An end of a Slice that is at least this number means "to the end" in exported graphs. No request
+ * body could contain so many rows.
+ */
 const TO_THE_END = 1e9
 
 const slice: Rule = step => {
@@ -276,13 +300,17 @@ const slice: Rule = step => {
     if (i === -1) return whole
     const cut = { start: starts[i], end: ends[i], step: steps[i] }
     if (takesAll(cut, whole)) return whole
-    if (axis === value.axis) throw new Stop('it takes some of the rows, or turns them around')
+    if (axis === value.axis)
+      throw new Stop('the node selects some of the rows, or reverses their order')
     return lengthOf(cut, whole)
   })
   return [tensor(sizes, value.axis)]
 }
 
-/** That number of unknown elements, if the operand is the same for all rows. */
+/**
+ * Returns the elements of an input, or `count` unknown elements if the input is the same for all
+ * rows and its elements are unknown.
+ */
 function elementsOrUnknown(step: Step, index: number, count: number | undefined) {
   const value = step.inputs[index]
   if (
@@ -309,11 +337,11 @@ function takesAll({ start, end, step }: Cut, whole: Size): boolean {
   return beyond !== undefined && isAtLeast(beyond, 0)
 }
 
-/** The length of a part if it is known; else an unknown size without N. */
+/** Returns the length of a slice if the length is known; otherwise, an unknown size without N. */
 function lengthOf({ start, end, step }: Cut, whole: Size): Size {
   for (const size of [start, end, step])
     if (size !== undefined && hasRows(size))
-      throw new Stop('N sets how much of another dimension it takes')
+      throw new Stop('the size of the slice of another dimension depends on N')
   const [from, to, by, all] = [start, end, step, whole].map(size => size && asNumber(size))
   if (from === undefined || to === undefined || by !== 1) return unknownSize()
   if (all !== undefined) {
@@ -324,8 +352,9 @@ function lengthOf({ start, end, step }: Cut, whole: Size): Size {
 }
 
 /**
- * Rows look up constants (an embedding), or the operator takes the same places of each row. Rows
- * that select other rows are refused, and so is a row selected by its number.
+ * Gather is accepted if rows look up constants (an embedding), or if the operator selects the same
+ * indices of each row. The proof stops if rows select other rows, or if a row is selected by its
+ * number.
  */
 const gather: Rule = step => {
   const [data, indices] = [step.input(0), step.input(1)]
@@ -333,7 +362,8 @@ const gather: Rule = step => {
     if (!isBatched(data) && !isBatched(indices)) return [UNKNOWN]
     throw new Stop('the shape of an input is unknown')
   }
-  if (isBatched(data) && isBatched(indices)) throw new Stop('rows index into a batched tensor')
+  if (isBatched(data) && isBatched(indices))
+    throw new Stop('rows are used as indices into a batched tensor')
   const along = axisOf(step.integer('axis', 0), data.dims.length)
   notAlong([along], data)
   const sizes = [...data.dims.slice(0, along), ...indices.dims, ...data.dims.slice(along + 1)]
@@ -347,7 +377,8 @@ function gatheredAxis(data: Value, indices: Value, along: number): number | unde
 }
 
 /**
- * Both have the batch at the same place, and the lookup is along another: row i looks into row i.
+ * GatherElements. Data and indices must have the batch in the same dimension, and must be indexed
+ * along another dimension, so that row i selects only from row i.
  */
 const gatherElements: Rule = step => {
   if (!step.inputs.some(isBatched)) return [like(step.input(1))]
@@ -356,24 +387,27 @@ const gatherElements: Rule = step => {
   if (isBatched(data)) {
     notAlong([along], data)
     checkSameBatch(data, indices)
-  } else if (along !== indices.axis) throw new Stop('a constant has an entry for each row')
+  } else if (along !== indices.axis)
+    throw new Stop('the data is a constant that is indexed by row number')
   return [like(indices)]
 }
 
 function checkSameBatch(a: Batched, b: Batched): void {
   if (a.axis !== b.axis || !equals(a.dims[a.axis] as Size, b.dims[b.axis] as Size))
-    throw new Stop('its inputs have the batch at different places')
+    throw new Stop('the inputs have the batch in different dimensions or with different sizes')
 }
 
 const gatherNd: Rule = step => {
   const [data, indices] = [step.input(0), step.input(1)]
   const within = step.integer('batch_dims', 0)
-  if (!isBatched(indices)) throw new Stop('the same indices take from all rows')
+  if (!isBatched(indices))
+    throw new Stop('the indices are the same for all rows, so they select rows')
   if (isBatched(data)) {
-    if (data.axis >= within) throw new Stop('rows index into a batched tensor')
+    if (data.axis >= within) throw new Stop('rows are used as indices into a batched tensor')
     checkSameBatch(data, indices)
-  } else if (within > 0) throw new Stop('a constant has a dimension of its own for each row')
-  if (indices.axis === indices.dims.length - 1) throw new Stop('an index is made of several rows')
+  } else if (within > 0) throw new Stop('the data is a constant with an entry for each row')
+  if (indices.axis === indices.dims.length - 1)
+    throw new Stop('a single index combines several rows')
   const last = indices.dims.at(-1)
   const width = last === undefined ? undefined : asNumber(last)
   if (width === undefined || data.dims === undefined)
@@ -383,7 +417,8 @@ const gatherNd: Rule = step => {
 }
 
 const scatterElements: Rule = step => {
-  if (step.text('reduction', 'none') !== 'none') throw new Stop('it reduces')
+  if (step.text('reduction', 'none') !== 'none')
+    throw new Stop('the attribute reduction is not "none"')
   const [data, indices, updates] = [step.batched(0), step.batched(1), step.batched(2)]
   notAlong([axisOf(step.integer('axis', 0), data.dims.length)], data)
   checkSameBatch(data, indices)
@@ -391,13 +426,16 @@ const scatterElements: Rule = step => {
   return [like(data)]
 }
 
-/** Size 1 becomes N if the tensor is the same for all rows; the batch itself must not change. */
+/**
+ * Expand. In a tensor that is the same for all rows, a dimension of size 1 may become N. The batch
+ * dimension itself must not change.
+ */
 const expand: Rule = step => {
   const value = step.input(0)
   const target = step.elements(1) ?? []
   if (value.dims === undefined) {
     if (target.some(size => size !== undefined && hasRows(size)))
-      throw new Stop('the shape of its input is unknown')
+      throw new Stop('the shape of the input is unknown')
     return [UNKNOWN]
   }
   const { dims } = value
@@ -412,7 +450,7 @@ const expand: Rule = step => {
     if (wants === undefined) return unknownSize()
     if (!hasRows(wants)) return sizeOf([has, wants])
     if (!isOne(has) || expandedAt !== undefined)
-      throw new Stop(`size ${show(has)} becomes ${show(wants)}`)
+      throw new Stop(`the node expands size ${show(has)} to ${show(wants)}`)
     expandedAt = place
     return wants
   })
@@ -422,24 +460,24 @@ const expand: Rule = step => {
 function keptBatch(has: Size, wants: Size | undefined): Size {
   if (wants !== undefined && (isOne(wants) || equals(has, wants))) return has
   throw new Stop(
-    `the batch of ${show(has)} is expanded to ${wants === undefined ? '?' : show(wants)}`,
+    `the node expands the batch of size ${show(has)} to ${wants === undefined ? '?' : show(wants)}`,
   )
 }
 
 const tile: Rule = step => {
   const value = step.input(0)
-  if (value.dims === undefined) throw new Stop('the shape of its input is unknown')
+  if (value.dims === undefined) throw new Stop('the shape of the input is unknown')
   const times = step.elements(1) ?? []
   let axis = value.axis
   const sizes = value.dims.map((has, place) => {
     const by = times[place]
     if (place === value.axis) {
-      if (by === undefined || !isOne(by)) throw new Stop('it repeats the batch')
+      if (by === undefined || !isOne(by)) throw new Stop('the node repeats the batch')
       return has
     }
     if (by === undefined) return unknownSize()
     if (hasRows(by)) {
-      if (axis !== undefined) throw new Stop('the batch would be in two dimensions')
+      if (axis !== undefined) throw new Stop('the output would have the batch in two dimensions')
       axis = place
     }
     return multiply(has, by) ?? unknownSize()
@@ -453,7 +491,7 @@ const pad: Rule = step => {
   step.constantsFrom(2)
   const rank = value.dims.length
   const axes = step.numbers(3)?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)
-  if (new Set(axes).size < axes.length) throw new Stop('an axis is named twice')
+  if (new Set(axes).size < axes.length) throw new Stop('an axis occurs twice')
   const pads = step.integers('pads')?.map(fixed) ?? step.elements(1) ?? []
   const sizes = value.dims.map((has, place) => {
     const i = axes.indexOf(place)
@@ -461,22 +499,26 @@ const pad: Rule = step => {
     const [before, after] = [pads[i], pads[i + axes.length]]
     const isKept = [before, after].every(by => by !== undefined && asNumber(by) === 0)
     if (isKept) return has
-    if (place === value.axis) throw new Stop('it pads the batch')
-    if ([before, after].some(by => by !== undefined && hasRows(by))) throw new Stop('it pads by N')
+    if (place === value.axis) throw new Stop('the node pads the batch')
+    if ([before, after].some(by => by !== undefined && hasRows(by)))
+      throw new Stop('the number of pads depends on N')
     return before && after ? (add(add(has, before) ?? has, after) ?? unknownSize()) : unknownSize()
   })
   return [tensor(sizes, value.axis)]
 }
 
-/** Every other dimension is scaled; the batch's scale is 1, or its size stays the same. */
+/**
+ * Resize may scale every dimension except the batch, whose scale must be 1 or whose size must stay
+ * the same.
+ */
 const resize: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
   if (value.dims === undefined) return [UNKNOWN]
   if (step.text('coordinate_transformation_mode', '') === 'tf_crop_and_resize')
-    throw new Stop('it crops, maybe the batch')
+    throw new Stop('the node crops (tf_crop_and_resize), and may crop the batch')
   if (step.text('keep_aspect_ratio_policy', 'stretch') !== 'stretch')
-    throw new Stop('one dimension decides the scale of all')
+    throw new Stop('the attribute keep_aspect_ratio_policy is not "stretch"')
   const rank = value.dims.length
   checkNotBetweenRows(step, value)
   const axes = step.integers('axes')?.map(axis => axisOf(axis, rank)) ?? value.dims.map((_, i) => i)
@@ -486,24 +528,28 @@ const resize: Rule = step => {
     const [scale, wanted] = [scales?.[i], sizes?.[i]]
     if (i === -1 || (scale !== undefined && isOne(scale))) return has
     if (wanted !== undefined && equals(wanted, has)) return has
-    if (place === value.axis) throw new Stop('it resizes the batch')
+    if (place === value.axis) throw new Stop('the node resizes the batch')
     return wanted ?? unknownSize()
   })
   return [tensor(out, value.axis)]
 }
 
 /**
- * To interpolate, ONNX Runtime adds the neighbour times 0 along every dimension, even one of scale
- * 1, and 0 times NaN is NaN. It processes images [N, channels, …] of two or three dimensions one by
- * one.
+ * Checks that no row influences another during interpolation. ONNX Runtime adds 0 times the
+ * neighbouring element along every dimension, even along a dimension of scale 1, and 0 times NaN is
+ * NaN. Only images [N, channels, …] with two or three spatial dimensions are processed one by one.
  */
 function checkNotBetweenRows(step: Step, { dims = [], axis }: Value): void {
   const isOnePicture = axis === 0 && (dims.length === 4 || dims.length === 5)
   if (axis !== undefined && step.text('mode', 'nearest') !== 'nearest' && !isOnePicture)
-    throw new Stop('it interpolates, maybe between rows: the batch is not that of [N, channels, …]')
+    throw new Stop(
+      'the node may interpolate between rows: the input is not of shape [N, channels, …] with two or three spatial dimensions',
+    )
 }
 
-/** Scales or sizes; the node has one of the two, and the other is absent or empty. */
+/**
+ * Returns the scales or the sizes. A node has one of the two inputs; the other is absent or empty.
+ */
 function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size | undefined)[]>> {
   const at = step.node.operator === 'Upsample' || step.opset < 11 ? 1 : 2
   const scales = step.inputs[at]
@@ -512,7 +558,10 @@ function scalesOf(step: Step): Partial<Record<'scales' | 'sizes', readonly (Size
   return { sizes: step.elements(3) ?? [] }
 }
 
-/** A range from 0 to N gives each row its number, which may only become an index (marks.ts). */
+/**
+ * Range. A range from 0 to N contains the number of each row, which may be used only as an index
+ * (marks.ts).
+ */
 const range: Rule = step => {
   const [start, limit, delta] = [0, 1, 2].map(index => step.elements(index)?.[0])
   const isCount = start && delta && asNumber(start) === 0 && isOne(delta)
@@ -521,12 +570,12 @@ const range: Rule = step => {
     return [{ ...batched([ROWS], 0), isNumbered: true, address }]
   }
   if ([start, limit, delta].some(size => size !== undefined && hasRows(size)))
-    throw new Stop('it counts the rows')
+    throw new Stop('the range depends on the number of rows')
   if (!isCount || !limit || !isAtLeast(limit, 0)) return [constant([unknownSize()])]
   return [{ ...constant([limit]), below: limit }]
 }
 
-/** The last two dimensions are matrices. */
+/** Trilu works on matrices in the last two dimensions. */
 const trilu: Rule = step => {
   const value = step.input(0)
   step.constantsFrom(1)
@@ -534,7 +583,7 @@ const trilu: Rule = step => {
   return [like(value)]
 }
 
-/** Adds a dimension of `depth` places. */
+/** OneHot adds a dimension of size `depth`. */
 const oneHot: Rule = step => {
   const indices = step.input(0)
   step.constantsFrom(1)
@@ -545,17 +594,18 @@ const oneHot: Rule = step => {
   return [tensor(sizes, axis !== undefined && axis >= at ? axis + 1 : axis)]
 }
 
-/** Each row of `batch_axis` is reversed by its own length. */
+/** ReverseSequence reverses each index of `batch_axis` separately, by its own length. */
 const reverseSequence: Rule = step => {
   const [value, lengths] = [step.batched(0), step.batched(1)]
   const rows = axisOf(step.integer('batch_axis', 1), value.dims.length)
-  if (rows !== value.axis) throw new Stop('the batch is not its batch_axis')
+  if (rows !== value.axis)
+    throw new Stop(`the batch is dimension ${value.axis}, but batch_axis is ${rows}`)
   if (lengths.dims.length !== 1 || !equals(lengths.dims[0] as Size, value.dims[rows] as Size))
-    throw new Stop('it does not have one length per row')
+    throw new Stop('the input does not have one length per row')
   return [like(value)]
 }
 
-/** ONNX's operators that make shapes or move elements. */
+/** ONNX's operators that compute shapes or move elements. */
 export const SHAPES: Rules = {
   Shape: [since(7, shape, [0])],
   Size: [since(7, size, [0])],

@@ -13,12 +13,18 @@ import { SHAPES } from './shapes.ts'
 import { WINDOWS } from './windows.ts'
 
 interface Domain {
-  /** The newest opset checked for the rules; in a newer one, operators may change their meaning. */
+  /**
+   * The newest opset for which the rules were checked. In a newer opset, an operator may have
+   * another meaning.
+   */
   readonly newest: number
   readonly rules: Rules
 }
 
-/** Checked against the operator schemas of onnx 1.23.2, of which these are the newest. */
+/**
+ * The rules by domain. They were checked against the operator schemas of onnx 1.23.2, whose newest
+ * opsets are given here.
+ */
 export const DOMAINS: Readonly<Record<string, Domain>> = {
   'ai.onnx': {
     newest: 28,
@@ -39,7 +45,7 @@ export const DOMAINS: Readonly<Record<string, Domain>> = {
   'com.microsoft': { newest: 1, rules: MICROSOFT },
 }
 
-/** The rule of an operator in that opset. @throws {Stop} if there is no rule */
+/** Returns the rule for an operator in that opset. @throws {Stop} if there is no rule */
 export function ruleOf(domain: string, operator: string, opset: number): Version {
   const rules = Object.hasOwn(DOMAINS, domain) ? DOMAINS[domain]?.rules : undefined
   const versions = rules && Object.hasOwn(rules, operator) ? rules[operator] : undefined
@@ -47,7 +53,9 @@ export function ruleOf(domain: string, operator: string, opset: number): Version
   checkOpset(domain, opset)
   const version = versions.findLast(({ since }) => since <= opset)
   if (version === undefined)
-    throw new Stop(`its opset is older than ${versions[0]?.since}, the oldest with a rule`)
+    throw new Stop(
+      `opset ${opset} is older than ${versions[0]?.since}, the oldest opset with a rule for this operator`,
+    )
   return version
 }
 
@@ -55,5 +63,5 @@ export function ruleOf(domain: string, operator: string, opset: number): Version
 export function checkOpset(domain: string, opset: number): void {
   const newest = DOMAINS[domain]?.newest ?? 0
   if (opset > newest)
-    throw new Stop(`its opset is newer than ${newest}, the newest that the rules know`)
+    throw new Stop(`opset ${opset} is newer than ${newest}, the newest opset that the rules cover`)
 }

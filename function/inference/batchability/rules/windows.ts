@@ -3,8 +3,8 @@ import { add, asNumber, divide, equals, fixed, multiply, type Size, unknownSize 
 import { Stop, tensor, UNKNOWN, type Value } from '../value.ts'
 
 /*
- * Windows: images [N, channels, …] are convolved or pooled one by one, with the same weights for
- * all. The number of places is computed, because later operators may divide it.
+ * Convolution and pooling. Images [N, channels, …] are processed one by one, with the same weights
+ * for all images. The output's spatial sizes are computed, because later operators may divide them.
  */
 
 /** @throws {Stop} if the batch is not dimension 0 */
@@ -12,7 +12,11 @@ export function checkPictures({ axis }: Value): void {
   if (axis !== undefined && axis !== 0) throw new Stop(`the batch is dimension ${axis}, not 0`)
 }
 
-/** @param channelsOf the result's channels @param sizeOf the result's size along a dimension */
+/**
+ * Operators that process each image separately.
+ * @param channelsOf returns the number of channels of the result
+ * @param sizeOf returns the size of the result along a spatial dimension
+ */
 const eachPicture =
   (channelsOf: (step: Step) => Size, sizeOf: (window: Window) => Size | undefined): Rule =>
   step => {
@@ -31,7 +35,8 @@ interface Window {
   readonly stride: number
   readonly dilation: number
   /**
-   * The sum of both ends; undefined if the result is as large as the input, divided by the stride.
+   * The sum of the padding at both ends; undefined if the padding is such that the result has the
+   * size of the input divided by the stride.
    */
   readonly pads: number | undefined
   readonly outputPadding: number
@@ -60,19 +65,22 @@ export function places(step: Step, sizeOf: (window: Window) => Size | undefined)
   })
 }
 
-/** `auto_pad` overrides the attribute `pads`. */
+/** Returns the padding. The attribute `auto_pad` overrides `pads`. */
 function padsOf(autoPad: string, explicit: number): number | undefined {
   if (autoPad.startsWith('SAME')) return undefined
   return autoPad === 'VALID' ? 0 : explicit
 }
 
-/** The weight is input 1; for a quantised convolution, input 3. */
+/**
+ * The kernel's size, from the shape of the weight. The weight is input 1, or input 3 of a quantised
+ * convolution.
+ */
 function kernelOf({ node, inputs }: Step): (number | undefined)[] | undefined {
   const weight = inputs[node.operator === 'QLinearConv' ? 3 : 1]
   return weight?.dims?.slice(2).map(asNumber)
 }
 
-/** The number of places of a window; undefined if no sum expresses it. */
+/** The size of the result along one dimension; undefined if no polynomial expresses the size. */
 export function windowed({ size, pads, ...window }: Window): Size | undefined {
   const { kernel, stride, dilation, roundsUp } = window
   const number = asNumber(size)
@@ -94,10 +102,13 @@ function transposed({ size, kernel, stride, dilation, pads, outputPadding }: Win
   return scaled && add(scaled, fixed(outputPadding + dilation * (kernel - 1) + 1 - stride - pads))
 }
 
-/** A convolution's weight is [channels out, …]. */
+/** The output channels of a convolution. The shape of its weight is [output channels, …]. */
 const channelsOut = (step: Step) => step.inputs[1]?.dims?.[0] ?? unknownSize()
 
-/** The weight of a transposed convolution is [channels in, channels out of each group, …]. */
+/**
+ * The output channels of a transposed convolution. The shape of its weight is [input channels,
+ * output channels per group, …].
+ */
 function channelsTransposed(step: Step): Size {
   const each = step.inputs[1]?.dims?.[1]
   return (each && multiply(each, fixed(step.integer('group', 1)))) ?? unknownSize()
@@ -108,11 +119,14 @@ const sameChannels = (step: Step) => step.dims(0)[1] as Size
 const globalPool: Rule = step => {
   const { dims, axis } = step.input(0)
   if (dims === undefined) return [UNKNOWN]
-  if (axis !== undefined && axis > 1) throw new Stop('it pools over the batch')
+  if (axis !== undefined && axis > 1) throw new Stop('the node pools over the batch')
   return [tensor([...dims.slice(0, 2), ...dims.slice(2).map(() => fixed(1))], axis)]
 }
 
-/** Channels become places or vice versa, in blocks of `blocksize` on each side. */
+/**
+ * DepthToSpace and SpaceToDepth move elements between channels and square blocks whose side is
+ * `blocksize`.
+ */
 const blocks: Rule = step => {
   const value = step.input(0)
   if (value.dims === undefined) return [UNKNOWN]
@@ -126,12 +140,15 @@ const blocks: Rule = step => {
   return [tensor([rows, ...sizes.map(size => size ?? unknownSize())], value.axis)]
 }
 
-/** [N, channels, …] and a grid [N, …, 2] of places in the image of the same row. */
+/**
+ * GridSample has images [N, channels, …] and a grid [N, …, 2]. The grid of a row contains positions
+ * in the image of the same row.
+ */
 const gridSample: Rule = step => {
   const [picture, grid] = [step.batched(0), step.batched(1)]
   const [rows, others] = [picture.dims[0] as Size, grid.dims[0] as Size]
   if (picture.axis !== 0 || grid.axis !== 0 || !equals(rows, others))
-    throw new Stop('images and grids do not have the same batch at dimension 0')
+    throw new Stop('images and grids do not have the same batch in dimension 0')
   return [tensor([rows, picture.dims[1] as Size, ...grid.dims.slice(1, -1)], 0)]
 }
 
