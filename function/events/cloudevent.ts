@@ -123,9 +123,19 @@ export function* readBatch(body: Uint8Array): Generator<BatchedEvent, void> {
   let i = 0
   for (const { start, end } of findElements(bytes, 'the batch')) {
     const event = readStructuredEvent(bytes.subarray(start, end), `event ${i} of the batch`)
-    yield { event, bytes: end - start }
+    yield { event: withOwnData(event), bytes: end - start }
     i++
   }
+}
+
+/**
+ * The event with its large data in memory of its own: that memory may move to another thread, and
+ * the batch holds other events.
+ */
+function withOwnData(event: CloudEvent): CloudEvent {
+  const { data } = event
+  if (data === undefined || !('bytes' in data) || data.isJson !== true) return event
+  return { ...event, data: { ...data, bytes: new Uint8Array(data.bytes) } }
 }
 
 /**

@@ -80,6 +80,20 @@ describe('a batch of events', () => {
     ])
   })
 
+  test('of events with data of more than 128 KiB answers each with its own', async () => {
+    const indices = [0, 1, 2].map(index => new Array<number>(70_000).fill(index))
+    const got = replies(
+      await send(
+        server,
+        indices.map((data, i) => event(`e${i}`, ...data)),
+      ),
+    )
+    assert.deepEqual(
+      answers(got),
+      indices.map((data, i) => [`e${i}`, data.map(index => (index + 1) * 10)]),
+    )
+  })
+
   test('of one is answered by a batch of one', async () => {
     assert.deepEqual(answers(replies(await send(server, [event('a', 1)]))), [['a', [20]]])
   })
