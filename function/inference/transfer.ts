@@ -45,14 +45,14 @@ export const buffersOf = (parts: readonly Uint8Array[]): ArrayBuffer[] => [
 /**
  * The tensors in memory that can be transferred. Data that is part of a buffer is copied, because
  * this thread still needs the other parts, for example for later runs of the request. Strings are
- * always copied.
+ * always copied, and so is empty data, which may be a constant of this thread.
  */
 export function detach(tensors: readonly Tensor[]): Detached {
   const transfer = new Set<ArrayBuffer>()
   const moved = tensors.map(tensor => {
     if (Array.isArray(tensor.data)) return tensor
     const data = whole(tensor.data as Float32Array<ArrayBuffer>)
-    transfer.add(data.buffer)
+    if (data.byteLength > 0) transfer.add(data.buffer)
     return { ...tensor, data }
   })
   return { tensors: moved, transfer: [...transfer] }
