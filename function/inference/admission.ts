@@ -61,7 +61,7 @@ export class Admission {
 
   /**
    * @returns undefined if the size is not known before a run
-   * @throws {TooLarge} if the response exceeds the limits
+   * @throws {TooLarge} if the response exceeds the limits, whatever the values in the request
    */
   sizeOf({ inputs, outputs }: InferenceRequest): AnswerSize | undefined {
     const sizes = this.#sizes.outputsOf(inputs, outputs)
@@ -69,21 +69,25 @@ export class Admission {
     const { maxBytes, maxJsonBytes } = this.#limits
     const json = { elements: 0, least: 0, most: 0 }
     let bytes = 0
+    let leastBytes = 0
     for (const [i, size] of sizes.entries()) {
       const { name, binary, classes } = outputs[i] as RequestedOutput
+      const datatype = this.#datatypes.get(name) as Datatype
       bytes += size.bytes
+      // Strings, or values, of another request say nothing about the size of this response.
+      if (this.#sizes.followShapes && datatype !== 'BYTES') leastBytes += size.bytes
       // An output returned as classes contains only a few strings per row.
       if (binary || classes !== undefined) continue
-      const datatype = this.#datatypes.get(name) as Datatype
       const { jsonBytes } = DATATYPES[datatype]
       json.elements += size.elements
-      json.least += leastJsonBytes(datatype, size.elements)
+      if (this.#sizes.followShapes) json.least += leastJsonBytes(datatype, size.elements)
       // An escaped character takes at most six bytes in JSON, and counts as two bytes in memory.
       json.most += jsonBytes === undefined ? 3 * size.bytes : size.elements * jsonBytes.most
     }
     if (json.least > maxJsonBytes) throw jsonTooLarge(maxJsonBytes)
-    if (bytes > maxBytes) throw answerTooLarge(maxBytes)
-    return { bytes: bytes + Math.min(json.most, maxJsonBytes), jsonElements: json.elements }
+    if (leastBytes > maxBytes) throw answerTooLarge(maxBytes)
+    const most = Math.min(bytes, maxBytes) + Math.min(json.most, maxJsonBytes)
+    return { bytes: most, jsonElements: json.elements }
   }
 
   /**

@@ -151,7 +151,7 @@ function workersOf(
   options: ExecutorOptions,
   calls: CallOptions | undefined,
 ): AdaptiveOptions['openWorkers'] {
-  const { folder, config, metrics, log, onStuck } = options
+  const { folder, check, config, metrics, log, onStuck } = options
   const { file, sha256, transform } = folder
   const beforeLoad = rememberFiles(dirname(file), transform)
   return async size => {
@@ -159,6 +159,7 @@ function workersOf(
     return openWorkers(file, {
       ...size,
       sha256,
+      followShapes: check.byValues === undefined,
       beforeLoad,
       calls,
       runTimeoutMs: config.runTimeoutMs,

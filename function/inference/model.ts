@@ -176,6 +176,7 @@ async function openModel(opening: Opening) {
   logFindings(check, executor, config, log)
   const { example, features } = describeInputs(executor, folder)
   const sizes = new RunSizes(executor.signature, 0)
+  sizes.followShapes = check.byValues === undefined
   await warmUp(executor, example, folder, log)
   metrics.mark('warm-up')
   const freeBytes = shareMemory(sizes, config)

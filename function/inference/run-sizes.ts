@@ -50,7 +50,7 @@ export function nativeBytes(): number {
 /**
  * Learns how much memory runs take, so that a run can be kept within a budget before it begins.
  *
- * Sizes follow from shapes. If rows are independent, a run of N rows takes c + a·N bytes, so the
+ * Sizes follow from shapes, in most models. If rows are independent, a run of N rows takes c + a·N bytes, so the
  * memory per row of a small run bounds that of a larger run. ONNX Runtime keeps the memory it has
  * allocated, so the growth of native memory since before the first run bounds the memory of each
  * run. Until a run with a given row shape has ended, runs have one row.
@@ -60,6 +60,8 @@ export class RunSizes {
   budget: number
   /** Rows are independent: the size of a run predicts that of runs with more or fewer rows. */
   areRowsIndependent = false
+  /** Values decide no size. Otherwise the outputs of one run predict those of another only roughly. */
+  followShapes = true
   readonly #signature: Signature
   readonly #isBatched: boolean
   readonly #hasOneShape: boolean

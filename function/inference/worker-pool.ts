@@ -28,6 +28,8 @@ export interface WorkerOptions {
   readonly beforeLoad?: () => void
   /** ONNX Runtime's threads in each worker. */
   readonly threads: number
+  /** As {@link RunSizes.followShapes}; true by default. */
+  readonly followShapes?: boolean
   /** The most workers; fewer are started if their copies of the model would not fit the memory. */
   readonly workers: number
   /** The longest time of one run; 0 means no limit. */
@@ -203,12 +205,12 @@ export class WorkerPool implements Executor {
   }
 
   private async open(): Promise<WorkerThread> {
-    const { sha256, threads, beforeLoad, calls } = this.options
+    const { sha256, threads, followShapes = true, beforeLoad, calls } = this.options
     this.starting++
     try {
       beforeLoad?.()
       const worker: WorkerThread = await WorkerThread.open(
-        { file: this.file, sha256, threads, calls },
+        { file: this.file, sha256, threads, followShapes, calls },
         {
           onDeath: reason => this.died(worker, reason),
           onStuck: () => {

@@ -17,6 +17,8 @@ export interface WorkerStart {
   readonly sha256: Digests | undefined
   /** ONNX Runtime's threads. */
   readonly threads: number
+  /** As {@link RunSizes.followShapes}. */
+  readonly followShapes: boolean
   /** The author's own code, if there is any. */
   readonly calls?: CallStart | undefined
 }
@@ -72,7 +74,9 @@ async function serve(port: Port, start: WorkerStart): Promise<void> {
     const opened = await openSession(file, threads, sha256)
     const loadCpuMs = cpuMs() - began
     const session = start.calls === undefined ? opened : await watched(opened, start.calls.memory)
-    const loaded = { session, sizes: new RunSizes(session.signature, 0) }
+    const sizes = new RunSizes(session.signature, 0)
+    sizes.followShapes = start.followShapes
+    const loaded = { session, sizes }
     const calls = start.calls && (await openCalls(port, start.calls, loaded))
     port.on('message', (command: Command) => {
       if (calls?.take(command) !== true)
