@@ -14,40 +14,40 @@ import {
   postBinary,
 } from './request.ts'
 
-/** A reply, formatted for an error message. */
+/** Formats a response for an error message. */
 export function show({ status, headers, body }: Reply): string {
   const encoding = headers['content-encoding']
   return `${status} ${encoding === undefined ? body.toString('utf8', 0, 200) : `(${body.byteLength} bytes of ${encoding})`}`
 }
 
-/** Fails unless the reply has this status. */
+/** Asserts that the response has this status. */
 export const assertStatus = (reply: Reply, status: number) =>
   assert.equal(reply.status, status, `${show(reply)}`)
 
-/** The body as a JSON object, whatever its content type. */
+/** Returns the body as a JSON object, whatever its content type. */
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const json = parsed(reply, reply.body)
   assert.ok(
     typeof json === 'object' && json !== null && !Array.isArray(json),
-    `no JSON object: ${show(reply)}`,
+    `not a JSON object: ${show(reply)}`,
   )
   return json as Record<string, unknown>
 }
 
-/** The JSON of a reply, or of a part of its body. */
+/** Parses `body`, the body of the response or a part of it, as JSON. */
 export function parsed(reply: Reply, body: Buffer): unknown {
   try {
     return parseJson(body.toString())
   } catch {
-    return assert.fail(`no JSON: ${show(reply)}`)
+    return assert.fail(`not JSON: ${show(reply)}`)
   }
 }
 
-/** Checks for an error status; the body may have any form. */
+/** Asserts that the response has an error status, with any body. */
 export const assertFailed = (reply: Reply) =>
-  assert.ok(reply.status >= 400, `no error: ${show(reply)}`)
+  assert.ok(reply.status >= 400, `no error status: ${show(reply)}`)
 
-/** Whether it is a JSON object with the protocol's error message. */
+/** Returns whether the body is a JSON object with the protocol's error message. */
 export function saysWhy({ body }: Reply): boolean {
   try {
     const { error } = parseJson(body.toString()) as { error?: unknown }
@@ -57,10 +57,10 @@ export function saysWhy({ body }: Reply): boolean {
   }
 }
 
-/** Checks for a refusal in the protocol's form: an error status and a JSON error message. */
+/** Asserts that the response is an error in the protocol's form: status and JSON message. */
 export function assertError(reply: Reply): void {
   assertFailed(reply)
-  assert.ok(saysWhy(reply), `no {"error"}: ${show(reply)}`)
+  assert.ok(saysWhy(reply), `no "error" in the body: ${show(reply)}`)
 }
 
 export function assertRefused(reply: Reply, ...statuses: readonly number[]): void {
@@ -72,11 +72,11 @@ export function assertRefused(reply: Reply, ...statuses: readonly number[]): voi
 export interface Response {
   readonly json: Record<string, unknown>
   readonly outputs: readonly Tensor[]
-  /** The outputs that came as binary tensor data. */
+  /** For each output, whether its data is binary tensor data. */
   readonly binary: readonly boolean[]
 }
 
-/** @throws {assert.AssertionError} when the response is no success, or contradicts itself */
+/** @throws {assert.AssertionError} when the response is an error or inconsistent */
 export function readResponse(reply: Reply): Response {
   assertStatus(reply, 200)
   const headerLength = reply.headers['inference-header-content-length']
@@ -85,16 +85,16 @@ export function readResponse(reply: Reply): Response {
     assert.match(
       String(headerLength),
       /^\d+$/,
-      `Inference-Header-Content-Length is ${headerLength}`,
+      `Inference-Header-Content-Length is "${headerLength}", not a number of bytes`,
     )
     assert.ok(
       Number(headerLength) <= body.byteLength,
-      `Inference-Header-Content-Length ${headerLength} of ${body.byteLength} bytes`,
+      `Inference-Header-Content-Length is ${headerLength}, but the body has ${body.byteLength} bytes`,
     )
   }
   const jsonLength = headerLength === undefined ? body.byteLength : Number(headerLength)
   const json = parsed(reply, body.subarray(0, jsonLength)) as Record<string, unknown>
-  assert.ok(Array.isArray(json?.outputs), `outputs is no array: ${show(reply)}`)
+  assert.ok(Array.isArray(json?.outputs), `"outputs" is not an array: ${show(reply)}`)
   let at = jsonLength
   const binary: boolean[] = []
   const outputs = (json.outputs as JsonTensor[]).map(output => {
@@ -106,7 +106,7 @@ export function readResponse(reply: Reply): Response {
     else {
       assert.ok(
         typeof size === 'number' && Number.isSafeInteger(size) && size >= 0,
-        `binary_data_size of output ${name} is ${size}`,
+        `binary_data_size of output ${name} is ${size}, not a number of bytes`,
       )
       assert.equal(output.data, undefined, `output ${name} has both data and binary_data_size`)
       data = fromBytes(datatype, body.subarray(at, at + size))
@@ -115,24 +115,24 @@ export function readResponse(reply: Reply): Response {
     assert.ok(
       Array.isArray(shape) &&
         shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= 0),
-      `shape ${JSON.stringify(shape)} of output ${name}`,
+      `output ${name} has the invalid shape ${JSON.stringify(shape)}`,
     )
     assert.equal(
       data.length,
       elementCount(shape),
-      `output ${name} of shape [${shape}] has ${data.length} elements`,
+      `output ${name} has shape [${shape}], but ${data.length} elements`,
     )
     return { name, datatype, shape, data }
   })
   assert.equal(
     at,
     body.byteLength,
-    `binary_data_size of all outputs: ${at - jsonLength}; binary data: ${body.byteLength - jsonLength}`,
+    `the binary_data_size of all outputs adds up to ${at - jsonLength}, but the binary data has ${body.byteLength - jsonLength} bytes`,
   )
   assert.equal(
     headerLength !== undefined,
     binary.includes(true),
-    'Inference-Header-Content-Length goes with binary data, and only with it',
+    'a response must have Inference-Header-Content-Length if, and only if, an output is binary',
   )
   return { json, outputs, binary }
 }
@@ -152,12 +152,12 @@ function inflated({ headers, body }: Reply): Buffer {
     case 'zstd':
       return zstdDecompressSync(body)
     default:
-      return assert.fail(`Content-Encoding ${encoding} was not asked for`)
+      return assert.fail(`the request did not accept Content-Encoding ${encoding}`)
   }
 }
 
 function readJsonData({ datatype, data, name }: JsonTensor): Value[] {
-  assert.ok(Array.isArray(data), `data of output ${name} is no array`)
+  assert.ok(Array.isArray(data), `the data of output ${name} is not an array`)
   return (data as unknown[])
     .flat(Number.POSITIVE_INFINITY)
     .map(element => readElement(datatype, element))
@@ -165,17 +165,20 @@ function readJsonData({ datatype, data, name }: JsonTensor): Value[] {
 
 function readElement(datatype: string, element: unknown): Value {
   const type = typeof element
-  if (datatype === 'BOOL') assert.equal(type, 'boolean', `${element} in BOOL`)
-  else if (datatype === 'BYTES') assert.equal(type, 'string', `${element} in BYTES`)
+  if (datatype === 'BOOL') assert.equal(type, 'boolean', `${element} is not a BOOL value`)
+  else if (datatype === 'BYTES') assert.equal(type, 'string', `${element} is not a BYTES value`)
   else if (INTEGERS.includes(datatype)) {
-    assert.ok(type === 'bigint' || Number.isInteger(element), `${element} in ${datatype}`)
+    assert.ok(
+      type === 'bigint' || Number.isInteger(element),
+      `${element} is not a value of ${datatype}`,
+    )
     return rowOf(datatype).bytes === 8 ? BigInt(element as number) : Number(element)
   } else {
     assert.ok(
       type === 'number' ||
         type === 'bigint' ||
         ['NaN', 'Infinity', '-Infinity'].includes(element as string),
-      `${element} in ${datatype}`,
+      `${element} is not a value of ${datatype}`,
     )
     return datatype === 'FP32' ? Math.fround(Number(element)) : Number(element)
   }
@@ -188,7 +191,7 @@ export const infer = async (
   request: InferenceRequest = exampleRequest(target),
 ): Promise<Response> => readResponse(await post(target, request))
 
-/** Sends inputs as binary tensor data and reads the response; `more` is the rest of the request. */
+/** Sends inputs as binary tensor data and reads the response; `more` has other request fields. */
 export const inferBinary = async (
   target: Target,
   inputs: readonly Tensor[],
@@ -196,9 +199,9 @@ export const inferBinary = async (
 ): Promise<Response> => readResponse(await postBinary(target, binaryRequest(inputs, more)))
 
 /**
- * Checks for the same outputs by name, in any order and beside any others. Floating-point numbers
- * may differ in the last bits, because a kernel may add in another order when requests share a run.
- * For a random model, the data is not compared.
+ * Asserts that both responses have the same outputs, in any order. Floating-point numbers may
+ * differ in the last bits, because a kernel may add in another order when requests share a run.
+ * The data of a random model is not compared.
  */
 export function assertSame(
   { deterministic }: Pick<Target, 'deterministic'>,
@@ -216,7 +219,7 @@ const byName = ({ outputs }: Response) =>
 
 const head = ({ name, datatype, shape }: Tensor) => ({ name, datatype, shape })
 
-/** Names the first element that differs: a full diff takes long to compute and is unreadable. */
+/** Reports only the first element that differs: a full diff is slow and unreadable. */
 function assertElements(
   { name, data }: Tensor,
   expected: Pick<Tensor, 'data'>,
@@ -231,7 +234,7 @@ function assertElements(
 
 const say = (value: Value | undefined) => inspect(value, { maxStringLength: 60 })
 
-/** Equal within tolerance. */
+/** Returns whether both values are equal within a relative tolerance of 1e-4. */
 const isClose = (value: Value, expected: Value) =>
   Object.is(value, expected) ||
   (typeof value === 'number' &&
@@ -239,13 +242,13 @@ const isClose = (value: Value, expected: Value) =>
     !Number.isInteger(value) &&
     Math.abs(value - expected) <= 1e-4 * Math.max(1, Math.abs(expected)))
 
-/** Equal by value; NaN equals NaN, and −0 does not equal 0. */
+/** Asserts that the output equals the input: NaN equals NaN, and −0 does not equal 0. */
 export function assertEchoed(
   response: Response,
   { shape, data }: Pick<Tensor, 'shape' | 'data'>,
 ): void {
   const [output] = response.outputs
-  assert.ok(output !== undefined, 'there is no output')
+  assert.ok(output !== undefined, 'the response has no output')
   assert.deepEqual(output.shape, [...shape])
   assertElements(output, { data }, Object.is)
 }

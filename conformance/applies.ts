@@ -2,7 +2,7 @@ import { DATATYPES } from './datatypes.ts'
 import type { Applicable, JsonTensor, Target } from './point.ts'
 import { elementCount } from './request.ts'
 
-/** Why a point does not apply to a target: each returns the reason, or undefined. */
+/** Conditions of points: each returns why a point does not apply to a target, or undefined. */
 
 export const all =
   (...conditions: readonly Applicable[]): Applicable =>
@@ -56,7 +56,7 @@ export const ranked = (least: number) =>
 
 export const scalarInput = unless(
   ({ metadata }) => metadata.inputs[0]?.shape.length === 0,
-  'the first input is no scalar',
+  'the first input is not a scalar',
 )
 
 export const variable = unless(
@@ -69,15 +69,13 @@ export const fixedDimension = unless(
   'the first input has no fixed dimension',
 )
 
-/**
- * The first dimension is variable in all inputs and outputs, as in models whose requests hold rows.
- */
+/** Requires that the first dimension of all inputs and outputs is variable and counts rows. */
 export const batched = unless(
   target => target.rows,
-  'the model does not count rows by the first dimension of every tensor',
+  'the first dimension is not the number of rows in every tensor',
 )
 
-/** The example has elements, so that a test can spoil one. */
+/** Requires that the example has elements, so that a test can alter one. */
 export const notEmpty = unless(
   ({ example }) => example.inputs.every(({ shape }) => elementCount(shape) > 0),
   'the example has no elements',
@@ -103,32 +101,35 @@ export const gives = (datatype: string) =>
 
 export const echoes = unless(
   target => target.echoes,
-  'the model does not give its input back, so that values cannot be compared',
+  'the model does not return its input, so the suite cannot compare values',
 )
 
-/** An identity over a vector of that datatype. */
+/** Requires an identity model with one vector of that datatype. */
 export const echoesVectorsOf = (datatype: string) =>
   all(
     takes(datatype),
     echoes,
     unless(
       ({ metadata }) => String(metadata.inputs[0]?.shape) === '-1',
-      'the input is no vector of any length',
+      'the input is not a vector of variable length',
     ),
   )
 
-/** The names under which servers advertise it. */
+/** Requires the binary tensor data extension, under either of the names that servers advertise. */
 export const binary = unless(
   ({ extensions }) =>
     extensions.includes('binary_tensor_data') || extensions.includes('binary_data'),
   'the server does not advertise the binary tensor data extension',
 )
 
-/** An extension by Triton's name for it. */
+/** Requires an extension, by Triton's name. */
 export const advertises = (extension: string) =>
   unless(
     ({ extensions }) => extensions.includes(extension),
     `the server does not advertise the ${extension} extension`,
   )
 
-export const limited = unless(({ limits }) => limits !== undefined, 'the largest body is not known')
+export const limited = unless(
+  ({ limits }) => limits !== undefined,
+  'the suite does not know the maximum body size',
+)

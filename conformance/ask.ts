@@ -8,25 +8,25 @@ import { get } from './request.ts'
 
 export type Outcome = 'pass' | 'fail' | 'not applicable'
 
-/** The result of one point. */
+/** The result of testing one point. */
 export interface Result {
   readonly group: string
   readonly point: string
   readonly source: string
   readonly level: Point['level']
   readonly expected: string
-  /** The last answer if it passed, the error if it failed, the reason if it does not apply. */
+  /** The last response of a pass, the error of a failure, or why the point does not apply. */
   readonly got: string
   readonly outcome: Outcome
   readonly milliseconds: number
 }
 
-/** A point and its group. */
+/** A point, and the name of its group. */
 export interface Asked extends Point {
   readonly group: string
 }
 
-/** Points whose name or group matches a glob (only `*` is special); all points without globs. */
+/** Returns the points whose name or group matches a glob (only `*` is special), or all points. */
 export function choosePoints(globs: readonly string[] = [], of: Groups = groups): readonly Asked[] {
   const patterns = globs.map(
     glob =>
@@ -42,13 +42,13 @@ export function choosePoints(globs: readonly string[] = [], of: Groups = groups)
       )
 }
 
-/** The server stopped answering at the last of these results. */
+/** The server became unreachable at the last of these results. */
 export class Gone extends Error {
   readonly results: readonly Result[]
 
   constructor(results: readonly Result[], left: number) {
     super(
-      `the server does not answer any more since "${results.at(-1)?.point}"; ${left} points were not asked`,
+      `the server has been unreachable since "${results.at(-1)?.point}"; ${left} points were not tested`,
     )
     this.results = results
   }
@@ -57,7 +57,7 @@ export class Gone extends Error {
 const COMES_BACK_WITHIN_MS = 30_000
 
 /**
- * Runs one point after another.
+ * Tests one point after another.
  * @param progress called before each point with the results so far
  * @throws {Gone} when the server can no longer be reached
  */
@@ -114,7 +114,7 @@ async function ask(
   }
 }
 
-/** Without the long diff of an assertion's own message. */
+/** Returns the error's message without the long diff that an assertion adds. */
 function reasonOf(error: Error): string {
   if (!(error instanceof AssertionError) || !error.generatedMessage) {
     // Node appends both values to a custom message.
@@ -137,7 +137,7 @@ const oneLine = (text: string) => {
   return line.length > 300 ? `${line.slice(0, 299)}…` : line
 }
 
-/** A server that a point crashed may be restarted by its supervisor. */
+/** Waits for a server that crashed, because a supervisor may restart it. */
 async function comesBack(target: Target): Promise<boolean> {
   const until = performance.now() + COMES_BACK_WITHIN_MS
   do {

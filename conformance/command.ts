@@ -60,7 +60,9 @@ async function run(options: Options): Promise<number> {
   print(verdictOf(subject, results))
   const others = unasked(target.extensions)
   if (others.length > 0)
-    print(`No point asks about the extensions that it also advertises: ${others.join(', ')}.`)
+    print(
+      `The suite does not test these extensions, which the server also advertises: ${others.join(', ')}.`,
+    )
   write('--json', options.json, () => jsonOf(subject, target, results))
   write('--junit', options.junit, () => junitOf(subject, results))
   if (gone !== undefined) say(gone.message)
@@ -70,7 +72,7 @@ async function run(options: Options): Promise<number> {
     : OK
 }
 
-/** On a terminal, one line that is redrawn; elsewhere, one line per group. */
+/** Prints the progress: on a terminal one line that is redrawn, elsewhere one line per group. */
 function progress(total: number): (next: Asked, results: readonly Result[]) => void {
   let group = ''
   let drawn = 0
@@ -99,7 +101,7 @@ async function reach<T>({ url }: Options, ask: () => Promise<T>): Promise<T> {
       error instanceof AggregateError ? error.errors[0] : error
     ) as NodeJS.ErrnoException
     throw new Unusable(
-      `${url} cannot be asked: ${message || code}; is the server running, and is --url right?`,
+      `cannot reach ${url}: ${message || code}; check that the server is running and that --url is correct`,
     )
   }
 }
@@ -113,7 +115,7 @@ function write(option: string, file: string | undefined, text: () => string): vo
   }
 }
 
-/** The command line; sets the exit code. @param args process.argv, from the first argument on */
+/** Runs the command line and sets the exit code. @param args process.argv without its first two */
 export async function conformance(args: readonly string[]): Promise<void> {
   try {
     const options = readOptions(args)

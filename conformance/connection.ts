@@ -4,7 +4,7 @@ import * as net from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import * as tls from 'node:tls'
 
-/** A reply. */
+/** An HTTP response with its complete body. */
 export interface Reply {
   readonly status: number
   readonly headers: http.IncomingHttpHeaders
@@ -16,18 +16,16 @@ export interface Sent {
   readonly path: string
   readonly headers?: http.OutgoingHttpHeaders
   readonly body?: string | Uint8Array
-  /** Sends chunks of this many bytes instead of a Content-Length. */
+  /** Sends the body in chunks of this many bytes, without a Content-Length. */
   readonly chunkBytes?: number
-  /**
-   * In two chunks on a new connection, one byte per packet, which also splits the chunk lengths.
-   */
+  /** Sends two chunks on a new connection, one byte per packet, to split the chunk lengths, too. */
   readonly bytewise?: boolean
 }
 
 /**
- * Sends one HTTP request as it is: adds only Host, Connection, the body's length and the
- * connection's own headers. Does not follow redirections.
- * @throws {Error} when the server cannot be reached, hangs up, or takes too long
+ * Sends one HTTP request unchanged, except that it adds Host, Connection, the body's length and the
+ * connection's own headers. Does not follow redirects.
+ * @throws {Error} when the server is unreachable, closes the connection, or times out
  */
 export type Send = (request: Sent) => Promise<Reply>
 
@@ -37,7 +35,7 @@ export interface ConnectionOptions {
   readonly timeoutMs?: number
 }
 
-/** A connection to a server. A path in `url` is a prefix of the protocol's paths. */
+/** Returns a function that sends requests to `url`, whose path is a prefix of each request's. */
 export function connect(
   url: string,
   { headers: given = {}, timeoutMs = 30_000 }: ConnectionOptions = {},
@@ -54,7 +52,7 @@ export function connect(
     port: Number(port || (secure ? 443 : 80)),
   }
   const prefix = pathname.replace(/\/$/, '')
-  const late = () => new Error(`no answer within ${timeoutMs / 1000} s`)
+  const late = () => new Error(`no response within ${timeoutMs / 1000} s`)
 
   const send = (sent: Sent, again = false): Promise<Reply> => {
     const { method = 'POST', path, headers = {}, body, chunkBytes } = sent
@@ -74,7 +72,7 @@ export function connect(
         signal: AbortSignal.timeout(timeoutMs),
       })
       request.on('error', (error: NodeJS.ErrnoException) => {
-        // A server may close an idle connection at the moment when it is reused.
+        // A server may close an idle connection just as the client reuses it.
         if (request.reusedSocket && !again && ['ECONNRESET', 'EPIPE'].includes(error.code ?? ''))
           resolve(send(sent, true))
         else reject(error.name === 'AbortError' ? late() : error)

@@ -1,10 +1,10 @@
 import type { Value } from './point.ts'
 
-/** A datatype of the protocol's table, from a client's view. */
+/** One datatype of the protocol's table. */
 export interface DatatypeRow {
   /** Bytes per element; 0 for BYTES. */
   readonly bytes: number
-  /** Values that are easily lost; for integers, first the least and the greatest. */
+  /** Values that servers easily change; for integers, first the minimum and the maximum. */
   readonly values: readonly Value[]
   readonly read: (view: DataView, at: number) => Value
   readonly write: (view: DataView, at: number, value: never) => void
@@ -17,10 +17,10 @@ const integer = (least: number, most: number) => ({
 const FLOATS = [0, -0, 1, -2.5, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
 
 const nothing = () => {
-  throw new Error('BYTES elements carry their own length')
+  throw new Error('a BYTES element has no fixed length')
 }
 
-// biome-ignore format: one row a datatype reads best as a table
+// biome-ignore format: one row per datatype reads best as a table
 export const DATATYPES: Readonly<Record<string, DatatypeRow>> = {
   BOOL:   { bytes: 1, values: [true, false, true],          read: (view, at) => view.getUint8(at) !== 0,         write: (view, at, value: boolean) => view.setUint8(at, value ? 1 : 0) },
   UINT8:  { bytes: 1, ...integer(0, 255),                   read: (view, at) => view.getUint8(at),               write: (view, at, value: number) => view.setUint8(at, value) },
@@ -44,11 +44,11 @@ export const INTEGERS = IN_JSON.filter(datatype => datatype.includes('INT'))
 
 export const rowOf = (datatype: string): DatatypeRow => {
   const row = DATATYPES[datatype]
-  if (row === undefined) throw new Error(`${datatype} is no datatype of the protocol's table`)
+  if (row === undefined) throw new Error(`${datatype} is not a datatype of the protocol's table`)
   return row
 }
 
-/** Values that any JSON parser keeps: nothing beyond 2^53, no −0, denormals or infinities. */
+/** Values that any JSON parser preserves: none beyond 2^53, no −0, denormals or infinities. */
 export const plainValues = (datatype: string): readonly Value[] =>
   rowOf(datatype).values.filter(value => isPlain(datatype, value))
 
@@ -61,7 +61,7 @@ function isPlain(datatype: string, value: Value): boolean {
   )
 }
 
-/** A tensor's values as binary tensor data. */
+/** Encodes a tensor's values as binary tensor data. */
 export function toBytes(datatype: string, values: readonly Value[]): Buffer {
   if (datatype === 'BYTES')
     return Buffer.concat(values.flatMap(value => lengthPrefixed(Buffer.from(value as string))))
@@ -74,14 +74,14 @@ export function toBytes(datatype: string, values: readonly Value[]): Buffer {
   return buffer
 }
 
-/** A BYTES element; `says` is the length that it declares. */
+/** Encodes a BYTES element; `says` is the length in its prefix. */
 export function lengthPrefixed(element: Uint8Array, says = element.byteLength): Buffer[] {
   const prefix = Buffer.alloc(4)
   prefix.writeUInt32LE(says)
   return [prefix, Buffer.from(element)]
 }
 
-/** Binary tensor data as values. */
+/** Decodes binary tensor data. */
 export function fromBytes(datatype: string, bytes: Buffer): Value[] {
   if (datatype === 'BYTES') return readStrings(bytes)
   const { bytes: size, read } = rowOf(datatype)

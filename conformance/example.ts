@@ -4,8 +4,8 @@ import type { JsonTensor, Tensor, Value } from './point.ts'
 import { elementCount } from './request.ts'
 
 /**
- * Inputs of the smallest shape, generated from the metadata: first with distinct elements, then
- * zeros, for models that fail on those.
+ * Generates inputs of the smallest shape from the metadata: first with distinct elements, then with
+ * zeros, for models that fail on the first.
  */
 export const madeUp = (inputs: readonly JsonTensor[]): readonly (readonly Tensor[])[] => [
   inputs.map(tensor => make(tensor, i => DIFFERENT[tensor.datatype]?.(i) ?? (i % 3) + 1)),
@@ -32,26 +32,26 @@ function make({ name, datatype, shape }: JsonTensor, element: (i: number) => Val
 }
 
 /**
- * The inputs of an inference request in JSON; data may be nested, and non-finite numbers are
+ * Reads the inputs of an inference request in JSON. Data may be nested; non-finite numbers are
  * strings.
  * @throws {Error} with a one-line message about the first problem
  */
 export function readExample(text: string): readonly Tensor[] {
   const { inputs } = (parseJson(text) ?? {}) as { inputs?: unknown }
-  if (!Array.isArray(inputs) || inputs.length === 0) throw new Error('it has no "inputs"')
+  if (!Array.isArray(inputs) || inputs.length === 0) throw new Error('"inputs" is missing or empty')
   return (inputs as JsonTensor[]).map(({ name, datatype, shape, data }) => {
     if (typeof name !== 'string') throw new Error('an input has no "name"')
     if (!Object.hasOwn(DATATYPES, datatype))
-      throw new Error(
-        `input "${name}": datatype ${JSON.stringify(datatype)} is not in the protocol`,
-      )
+      throw new Error(`input "${name}": the protocol has no datatype ${JSON.stringify(datatype)}`)
     if (!Array.isArray(shape) || !Array.isArray(data))
       throw new Error(`input "${name}" needs "shape" and "data", both arrays`)
     const elements = (data as unknown[])
       .flat(Number.POSITIVE_INFINITY)
       .map(element => readValue(datatype, element))
     if (elements.length !== elementCount(shape))
-      throw new Error(`input "${name}": shape [${shape}] does not hold ${elements.length} elements`)
+      throw new Error(
+        `input "${name}": shape [${shape}] does not match ${elements.length} elements`,
+      )
     return { name, datatype, shape, data: elements }
   })
 }

@@ -1,6 +1,6 @@
-/** Exact JSON for a careful client: big integers, −0, and invalid JSON when a point needs it. */
+/** JSON without loss of precision: big integers, −0, and invalid JSON where a point needs it. */
 
-/** Text that goes into a request unchanged, valid JSON or not. */
+/** Text that is inserted into a request unchanged, whether or not it is valid JSON. */
 export class Raw {
   readonly text: string
 
@@ -12,8 +12,8 @@ export class Raw {
 export const raw = (text: string) => new Raw(text)
 
 /**
- * Writes all digits of bigints, −0 as -0, and non-finite numbers as strings. Leaves out undefined
- * fields.
+ * Writes JSON with all digits of bigints, −0 as -0, and non-finite numbers as strings. Omits
+ * undefined fields.
  * @param gap white space to insert wherever JSON allows it
  */
 export function toJson(value: unknown, gap = ''): string {
@@ -28,7 +28,7 @@ export function toJson(value: unknown, gap = ''): string {
 }
 
 /**
- * Integers beyond 2^53 become bigints.
+ * Parses JSON; integers beyond 2^53 become bigints.
  * @throws {SyntaxError} when the text is not JSON
  */
 export const parseJson = (text: string): unknown =>

@@ -6,19 +6,19 @@ import { oip, rfc } from './sources.ts'
 
 /** A request with one mistake. */
 export interface Mistake {
-  /** The mistake, as the beginning of "… is refused". */
+  /** The mistake as a noun phrase: the point's name is "<mistake> is rejected". */
   readonly mistake: string
   readonly source: string
-  /** `required`: no right answer exists. `stricter`: a server may guess the meaning. */
+  /** `required`: no valid response exists. `stricter`: a server may guess the meaning. */
   readonly level: Point['level']
   readonly notApplicable?: Applicable
   readonly send: (target: Target) => Promise<Reply>
 }
 
 /**
- * One point per mistake: the server refuses it with an error status. Two more for all of them:
- * refusals give the reason in the protocol's form, and have the intended status. The specification
- * says "typically 400", so the number is a stricter reading.
+ * Returns one point per mistake: the server rejects the request with an error status. Two more
+ * points concern all mistakes: error responses have a message in the protocol's form, and the
+ * intended status. The specification says "typically 400", so the number is a stricter reading.
  */
 export function refusals(
   subject: string,
@@ -30,7 +30,8 @@ export function refusals(
   const meant = statuses.join(' or ')
 
   /**
-   * Fails when one of the refusals has the wrong form; the other points check that all are refused.
+   * Fails when an error response has the wrong form. The other points check that the server rejects
+   * each mistake.
    */
   const everyRefusal = async (target: Target, isRight: (reply: Reply) => boolean) => {
     const wrong: string[] = []
@@ -40,36 +41,38 @@ export function refusals(
     }
     assert.ok(
       wrong.length === 0,
-      `${wrong.length} of ${applying(target).length} are not: ${wrong.join('; ')}`,
+      `${wrong.length} of ${applying(target).length} differ: ${wrong.join('; ')}`,
     )
   }
 
   const notApplicable = (target: Target) =>
-    applying(target).length === 0 ? 'none of the mistakes can be made with this model' : undefined
+    applying(target).length === 0
+      ? 'no request to this model can contain these mistakes'
+      : undefined
   return [
     ...mistakes.map(
       ({ mistake, send, ...rest }): Point => ({
         ...rest,
-        name: `${mistake} is refused`,
+        name: `${mistake} is rejected`,
         expected: 'an error status',
         check: async target => assertFailed(await send(target)),
       }),
     ),
     {
-      name: `every refusal of ${subject} says why in {"error"}`,
+      name: `every error response to ${subject} has a message in {"error"}`,
       source: oip('Inference Response JSON Error Object', '"must contain"'),
       level: 'required',
-      expected: '{"error":"…"} in each',
+      expected: '{"error":"…"} in each response',
       notApplicable,
       check: target => everyRefusal(target, saysWhy),
     },
     {
-      name: `every refusal of ${subject} has the status ${meant}`,
+      name: `every error response to ${subject} has status ${meant}`,
       source: statuses.includes(415)
         ? rfc(9110, '15.5.16')
         : oip('Inference Response JSON Error Object', '"typically 400"'),
       level: 'stricter',
-      expected: `${meant} for each`,
+      expected: `${meant} for each mistake`,
       notApplicable,
       check: target => everyRefusal(target, ({ status }) => statuses.includes(status)),
     },

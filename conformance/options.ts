@@ -4,30 +4,30 @@ import { readExample } from './example.ts'
 import type { Tensor } from './point.ts'
 import { groups } from './points.ts'
 
-export const HELP = `Says point by point whether a server keeps the Open Inference Protocol (KServe "V2") over HTTP.
+export const HELP = `Tests whether a server conforms to the Open Inference Protocol (KServe "V2") over HTTP, and reports each point.
 
   onnx-function conformance --url URL --model NAME [options]   where onnx-function is installed
   npm run conformance -- --url URL --model NAME [options]      from a clone of onnx-function
   node run.ts --url URL --model NAME [options]                 in this folder; Node 24 or later
 
-  --url URL          where the server is, such as http://localhost:8080; a path goes before those of the protocol
-  --model NAME       the model to ask
-  --version V        the version to ask; else the model's only one, or the one it answers with
-  --request FILE     an inference request (JSON) that the model answers, where it refuses values made up from its metadata
-  --header 'K: V'    sent with every request, such as 'Authorization: Bearer …' or 'Host: …'; may be repeated
-  --only GLOB        only points whose name or group matches; * stands for any text; may be repeated
+  --url URL          the server's address, such as http://localhost:8080; its path is a prefix of the protocol's paths
+  --model NAME       the model to test
+  --version V        the model version to test; by default the only version, or the one that the server chooses
+  --request FILE     a valid inference request (JSON), for a model that rejects values generated from its metadata
+  --header 'K: V'    a header for every request, such as 'Authorization: Bearer …' or 'Host: …'; may be repeated
+  --only GLOB        tests only points whose name or group matches; * matches any text; may be repeated
                      groups: ${Object.keys(groups).join(', ')}
-  --grpc HOST:PORT   asks over gRPC, too: the points of gRPC alone, and each point over HTTP that gRPC can express
+  --grpc HOST:PORT   also tests gRPC: the points about gRPC, and each HTTP point that gRPC can express
   --json FILE        writes the results as JSON
   --junit FILE       writes the results as JUnit XML
-  --strict           stricter readings count too
-  --help             this
+  --strict           fails for stricter readings, too
+  --help             prints this help
 
-Exit code: 0 when every required point holds (with --strict: every point), 1 when one fails,
-2 when the options are wrong or the server cannot be asked.
+Exit code: 0 when every required point passes (with --strict: every point), 1 when a point fails,
+2 when the options are invalid or the server cannot be tested.
 
-It sends thousands of requests, many of them wrong, and PUT, PATCH and DELETE to the protocol's own routes:
-do not point it at a server that others rely on.
+The suite sends thousands of requests, many of them invalid, and PUT, PATCH and DELETE to the protocol's
+own routes: do not run it against a server in use.
 `
 
 export interface Options {
@@ -43,12 +43,13 @@ export interface Options {
   readonly strict: boolean
 }
 
-/** The options are wrong; the message says why in one line. */
+/** The options are invalid; the message states the reason in one line. */
 export class Usage extends Error {}
 
 /**
+ * Reads the command-line options.
  * @returns undefined for --help
- * @throws {Usage}
+ * @throws {Usage} when an option is unknown, missing or invalid
  */
 export function readOptions(args: readonly string[]): Options | undefined {
   const {
@@ -68,7 +69,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
   if (url === undefined || model === undefined)
     throw new Usage(`--${url === undefined ? 'url URL' : 'model NAME'} is missing`)
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
-    throw new Usage(`--url ${url} is no address such as http://localhost:8080`)
+    throw new Usage(`--url ${url} is not an HTTP address such as http://localhost:8080`)
   return {
     url,
     model,

@@ -21,7 +21,7 @@ export interface Tensor {
   readonly data: readonly Value[]
 }
 
-/** A server of the Open Inference Protocol, known only by its address and its metadata. */
+/** A server of the Open Inference Protocol, known only by its address and metadata. */
 export interface Target {
   readonly send: Send
   /** Set when the server is also tested over gRPC. */
@@ -29,34 +29,32 @@ export interface Target {
   readonly model: string
   /** The version that the server chooses by default, if the model has versions. */
   readonly version: string | undefined
-  /** The model's inputs and outputs, from the metadata or else from the example and its answer. */
+  /** The model's inputs and outputs, from the metadata, the example or the example's response. */
   readonly metadata: {
     readonly inputs: readonly JsonTensor[]
     readonly outputs: readonly JsonTensor[]
   }
-  /** Extensions in its server metadata. */
+  /** The extensions that the server metadata lists. */
   readonly extensions: readonly string[]
-  /** A request that the model answers with 200. */
+  /** A request to which the model responds with 200. */
   readonly example: { readonly inputs: readonly Tensor[] }
-  /** Whether the example always gets the same outputs; found by trying. */
+  /** Whether the example always gets the same outputs; determined by a test request. */
   readonly deterministic: boolean
   /**
-   * Whether the example's outputs have as many rows as its inputs, all variable; found by trying.
+   * Whether the first dimension of all inputs and outputs is variable, and equal in the example.
    */
   readonly rows: boolean
-  /**
-   * Whether the one output equals the one input, so that values can be compared; found by trying.
-   */
+  /** Whether the model returns its one input unchanged; determined by a test request. */
   readonly echoes: boolean
-  /** Valid inputs on which the model fails, or gives values that JSON cannot express, if known. */
+  /** Valid inputs on which the model fails or returns values that JSON cannot express. */
   readonly failing?: readonly (readonly Tensor[])[]
-  /** Inputs that each fit the metadata, but not each other, if known. */
+  /** Inputs that match the metadata but have incompatible shapes, if known. */
   readonly mismatched?: readonly (readonly Tensor[])[]
   /** The server's limits, if known. */
   readonly limits?: { readonly maxBodyBytes: number }
 }
 
-/** This server, or this protocol, cannot be asked this point; the message is the reason. */
+/** The point does not apply to this server or transport; the message is the reason. */
 export class Inapplicable extends Error {}
 
 /** One requirement of the protocol. */
@@ -67,14 +65,14 @@ export interface Point {
   readonly source: string
   /**
    * `required`: the source says so, and a server that differs is wrong. `stricter`: a reading that
-   * the source allows but does not demand, or an expectation of users where it is silent.
+   * the source allows but does not demand, or an expectation of clients where the source is silent.
    */
   readonly level: 'required' | 'stricter'
-  /** The expected answer in a few words. */
+  /** The expected response in a few words. */
   readonly expected: string
   /** Why this point does not apply to this target; undefined when it applies. */
   readonly notApplicable?: Applicable
-  /** @throws {assert.AssertionError} when the server does not meet it */
+  /** @throws {assert.AssertionError} when the server does not meet the requirement */
   readonly check: (target: Target) => Promise<void>
 }
 

@@ -34,17 +34,17 @@ export const points: readonly Point[] = Object.values(groups).flat()
 
 export type Groups = Readonly<Record<string, readonly Point[]>>
 
-/** An HTTP point, sent over gRPC if that can express it. */
+/** Returns an HTTP point that sends its requests over gRPC, if gRPC can express them. */
 const alsoOverGrpc = (point: Point): Point => ({
   ...point,
   name: `over gRPC: ${point.name}`,
   async check(target) {
-    if (target.call === undefined) throw new Inapplicable('no address for gRPC is given')
+    if (target.call === undefined) throw new Inapplicable('the option --grpc is not set')
     await point.check({ ...target, send: overGrpc(target.call) })
   },
 })
 
-/** The gRPC points, and each HTTP point that has a counterpart. */
+/** The gRPC points, and the HTTP points that gRPC may be able to express. */
 export const grpcGroups: Groups = {
   grpc,
   ...Object.fromEntries(

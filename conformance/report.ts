@@ -9,7 +9,7 @@ export interface Subject {
   readonly version: string | undefined
 }
 
-/** One number per level and outcome. */
+/** The number of points per level and outcome. */
 export type Totals = Readonly<Record<Result['level'], Readonly<Record<Outcome, number>>>>
 
 export function totalsOf(results: readonly Result[]): Totals {
@@ -28,7 +28,7 @@ const MARKS: Readonly<Record<Outcome, string>> = { pass: '✓', fail: '✗', 'no
 const padded = (text: string, width: number) =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width)
 
-/** All points in lines of `width` letters. */
+/** Formats all points as lines of at most `width` characters. */
 export function tableOf(results: readonly Result[], width: number): string {
   const rest = Math.max(width - 20, 60)
   const [point, source, expected] = [0.36, 0.2, 0.2].map(share => Math.floor(rest * share)) as [
@@ -61,7 +61,7 @@ export function tableOf(results: readonly Result[], width: number): string {
   return lines.join('\n')
 }
 
-/** The failures in full. */
+/** Formats the failures without truncation. */
 export const failuresOf = (results: readonly Result[]): string =>
   results
     .filter(({ outcome }) => outcome === 'fail')
@@ -75,7 +75,7 @@ export const failuresOf = (results: readonly Result[]): string =>
     )
     .join('\n')
 
-/** By group and level. */
+/** Formats a table of totals by group and level. */
 export function summaryOf(results: readonly Result[]): string {
   const row = (name: string, { required, stricter }: Totals) =>
     name.padEnd(12) +
@@ -93,24 +93,24 @@ export function summaryOf(results: readonly Result[]): string {
   ].join('\n')
 }
 
-/** One sentence. */
+/** Formats the overall result as one sentence. */
 export function verdictOf({ url, model }: Subject, results: readonly Result[]): string {
   const { required, stricter } = totalsOf(results)
   const failed = (row: Totals['required']) => `${row.fail} of ${row.pass + row.fail}`
   const kept =
     required.pass === 0
-      ? 'was asked no required point that applies'
-      : `keeps all ${required.pass} required points that apply`
+      ? 'has no applicable required points'
+      : `passes all ${required.pass} required points that apply`
   const first =
     required.fail === 0
       ? kept
-      : `does not keep the protocol: ${failed(required)} required points fail`
+      : `does not conform to the protocol: ${failed(required)} required points fail`
   if (stricter.fail > 0)
-    return `${model} at ${url} ${first}; ${failed(stricter)} stricter ones fail.`
-  return `${model} at ${url} ${first}${stricter.pass === 0 ? '' : ` and all ${stricter.pass} stricter ones`}.`
+    return `${model} at ${url} ${first}; ${failed(stricter)} stricter points fail.`
+  return `${model} at ${url} ${first}${stricter.pass === 0 ? '' : ` and all ${stricter.pass} stricter points`}.`
 }
 
-/** For programs. */
+/** Formats the results as JSON. */
 export const jsonOf = (subject: Subject, target: Target, results: readonly Result[]): string =>
   `${JSON.stringify(
     {
@@ -125,7 +125,7 @@ export const jsonOf = (subject: Subject, target: Target, results: readonly Resul
     2,
   )}\n`
 
-/** For test viewers; failed stricter points are failures there too, in separate suites. */
+/** Formats JUnit XML. Stricter points that fail are failures too, in separate suites. */
 export function junitOf({ url, model }: Subject, results: readonly Result[]): string {
   const suites = [...new Set(results.map(({ group, level }) => `${group} (${level})`))].map(
     suite => {

@@ -4,7 +4,7 @@ import { toBytes } from './datatypes.ts'
 import { toJson } from './json.ts'
 import type { Target, Tensor, Value } from './point.ts'
 
-/** An inference request before encoding as JSON; each point changes its subject. */
+/** An inference request before it is encoded as JSON; a point may set any field to any value. */
 export interface InferenceRequest {
   readonly id?: unknown
   readonly parameters?: unknown
@@ -25,7 +25,7 @@ export function modelPath(
 
 export const inferPath = (target: Target) => `${modelPath(target)}/infer`
 
-/** Posts an inference request as JSON, or a text or bytes unchanged. */
+/** Posts an inference request: an object as JSON, text or bytes unchanged. */
 export function post(
   target: Target,
   body: InferenceRequest | string | Uint8Array,
@@ -74,17 +74,17 @@ export function postBinary(
   })
 }
 
-/** The example as a JSON request. */
+/** Returns the example as a JSON request. */
 export const exampleRequest = ({
   example,
 }: Target): InferenceRequest & { inputs: readonly Tensor[] } => ({ inputs: example.inputs })
 
-/** The example with one input changed. */
+/** Returns the example with one input changed. */
 export const withInput = (target: Target, change: object, index = 0): InferenceRequest => ({
   inputs: target.example.inputs.map((input, i) => (i === index ? { ...input, ...change } : input)),
 })
 
-/** An input's JSON when its data follows as `size` bytes of binary tensor data. */
+/** Returns the JSON of an input whose data follows as `size` bytes of binary tensor data. */
 export const binaryInput = ({ name, datatype, shape }: Tensor, size: unknown) => ({
   name,
   datatype,
@@ -92,7 +92,7 @@ export const binaryInput = ({ name, datatype, shape }: Tensor, size: unknown) =>
   parameters: { binary_data_size: size },
 })
 
-/** A binary request of these inputs. */
+/** Encodes these inputs as a binary request. */
 export function binaryRequest(
   inputs: readonly Tensor[],
   more: InferenceRequest = {},
@@ -104,7 +104,7 @@ export function binaryRequest(
   }
 }
 
-/** Requests all outputs with those parameters. */
+/** Returns the request fields for all outputs, each with these parameters. */
 export const outputsOf = ({ metadata }: Target, parameters?: Record<string, unknown>) =>
   metadata.outputs.map(({ name }) => ({ name, ...(parameters && { parameters }) }))
 
@@ -117,7 +117,7 @@ export const exampleInput = ({ example }: Target, index = 0): Tensor => {
 export const elementCount = (shape: readonly number[]) =>
   shape.reduce((count, dimension) => count * dimension, 1)
 
-/** The tensor in another shape, with elements repeated as needed. */
+/** Returns the tensor in another shape, with elements repeated as needed. */
 export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   return {
     ...tensor,
@@ -129,11 +129,11 @@ export function reshaped(tensor: Tensor, shape: readonly number[]): Tensor {
   }
 }
 
-/** The tensor with its first dimension this many times as long. */
+/** Returns the tensor with its number of rows multiplied by `times`. */
 export const rowsOf = (tensor: Tensor, times: number): Tensor =>
   reshaped(tensor, [(tensor.shape[0] as number) * times, ...tensor.shape.slice(1)])
 
-/** Flat values, nested by the shape. */
+/** Nests flat values according to the shape. */
 export function nested(data: readonly unknown[], shape: readonly number[]): unknown {
   if (shape.length === 0) return data[0]
   const [length = 0, ...rest] = shape

@@ -24,7 +24,7 @@ type Section =
   | 'Tensor Data Types'
   | 'Inference Request Examples'
 
-/** @param note the words that matter, or what the section leaves open */
+/** @param note a quotation from the section, or the question that the section leaves open */
 export const oip = (section: Section, note?: string) =>
   `OIP ${section}${note === undefined ? '' : `: ${note}`}`
 
@@ -41,5 +41,5 @@ export const tritonExtension = (name: string, note?: string) =>
 /** A section of an IETF document. */
 export const rfc = (number: number, section: string) => `RFC ${number} section ${section}`
 
-/** An expectation of users where the specification is silent. Such a point is never `required`. */
+/** An expectation of clients where the specification is silent; its point is never `required`. */
 export const silent = (expectation: string) => `OIP is silent: ${expectation}`

@@ -15,33 +15,33 @@ import type { Call } from './grpc/connection.ts'
 import type { JsonTensor, Target, Tensor } from './point.ts'
 import { get, modelPath, outputsOf, reshaped } from './request.ts'
 
-/** Facts that the metadata does not give. */
+/** Facts about a server that its metadata does not contain. */
 export interface Known {
   readonly send: Send
   readonly call?: Call
   readonly model: string
   readonly version?: string | undefined
-  /** Inputs that the model answers with 200; by default generated with the smallest shape. */
+  /** Valid inputs for the model; by default generated with the smallest shape. */
   readonly example?: readonly Tensor[] | undefined
   readonly failing?: NonNullable<Target['failing']>
   readonly mismatched?: NonNullable<Target['mismatched']>
   readonly limits?: NonNullable<Target['limits']>
 }
 
-/** This server cannot be tested; the message says what to do. */
+/** This server cannot be tested; the message states how to fix the problem. */
 export class Unusable extends Error {}
 
 type Signature = Target['metadata']
 
 /**
- * A server's model, for the points.
- * @throws {Unusable} when it has no such model, or no example that it answers is known
+ * Collects facts about a server's model for the points.
+ * @throws {Unusable} when the server does not have the model, or no valid request is known
  */
 export async function readTarget({ example, ...known }: Known): Promise<Target> {
   const described = await readMetadata(known)
   if (example === undefined && described.inputs.length === 0)
     throw new Unusable(
-      `the metadata of model "${known.model}" lists no inputs: give a request that it answers with --request FILE`,
+      `the metadata of model "${known.model}" lists no inputs; give a valid request with --request FILE`,
     )
   const version =
     known.version ?? (described.versions.length === 1 ? described.versions[0] : undefined)
@@ -79,7 +79,7 @@ export async function readTarget({ example, ...known }: Known): Promise<Target> 
   }
 }
 
-/** The metadata points read it again; here, invalid parts count as absent. */
+/** Reads the model metadata. Invalid parts count as absent here: the health points check them. */
 async function readMetadata({
   send,
   ...path
@@ -87,7 +87,7 @@ async function readMetadata({
   const reply = await get({ send }, modelPath({ version: undefined, ...path }))
   if (reply.status !== 200)
     throw new Unusable(
-      `model "${path.model}" cannot be asked for: ${oneLine(reply)}; see --model and --version`,
+      `cannot read the metadata of model "${path.model}": ${oneLine(reply)}; check --model and --version`,
     )
   const { inputs, outputs, versions } = attempt(() => jsonOf(reply)) ?? {}
   const tensors = (value: unknown) =>
@@ -121,7 +121,7 @@ function attempt<T>(read: () => T): T | undefined {
 
 const oneLine = (reply: Reply) => show(reply).replaceAll(/\s+/g, ' ')
 
-/** The first of these examples that the model answers. */
+/** Returns the first of these examples that is valid for the model, with its response. */
 async function answered(
   target: Omit<Target, 'example'>,
   examples: readonly (readonly Tensor[])[],
@@ -136,13 +136,13 @@ async function answered(
     }
   }
   throw new Unusable(
-    `the example is not answered with a proper response: ${refusal}; give another with --request FILE`,
+    `the example request does not get a valid response: ${refusal}; give another request with --request FILE`,
   )
 }
 
 const isHalf = ({ datatype }: { readonly datatype: string }) => datatype === 'FP16'
 
-/** In JSON, unless a datatype has no JSON form. */
+/** Runs inference in JSON, or in binary if a datatype has no JSON form. */
 function answerTo(target: Target, inputs: readonly Tensor[]): Promise<Response> {
   if (![...inputs, ...target.metadata.outputs].some(isHalf)) return infer(target, { inputs })
   return inferBinary(target, inputs, { outputs: outputsOf(target, { binary_data: true }) })

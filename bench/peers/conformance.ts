@@ -153,7 +153,7 @@ function section({
   return [
     `## ${name}`,
     '',
-    `${server}; extensions: ${extensions.join(', ') || 'none'}.${starts === 1 ? '' : ` It ended ${starts - 1} times under these points, and was started again.`}`,
+    `${server}; extensions: ${extensions.join(', ') || 'none'}.${starts === 1 ? '' : ` It crashed ${starts - 1} times during these points, and was restarted each time.`}`,
     '',
     '```',
     summaryOf(points),
@@ -184,7 +184,7 @@ const generated = [
   'npm run conformance -- --url http://127.0.0.1:PORT --model iris-classifier --grpc 127.0.0.1:PORT',
   '```',
   '',
-  '| server | required points that hold | stricter readings that hold | not applicable |',
+  '| server | required points that pass | stricter readings that pass | not applicable |',
   '|---|---|---|---|',
   ...asked.map(
     ({ name, server, report: { totals } }) =>

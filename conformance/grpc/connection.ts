@@ -18,21 +18,21 @@ export const STATUS = {
 } as const
 
 export interface SentCall {
-  /** The path, such as /inference.GRPCInferenceService/ModelInfer. */
+  /** The path of the method, such as /inference.GRPCInferenceService/ModelInfer. */
   readonly method: string
-  /** The client's messages, each with its prefix. */
+  /** The client's messages, each with its length prefix. */
   readonly frames: Uint8Array
   readonly metadata?: Readonly<Record<string, string>>
-  /** The client cancels the call after sending them. */
+  /** Whether the client cancels the call after sending the messages. */
   readonly cancels?: boolean
 }
 
 export interface CallReply {
   readonly status: number
   readonly message: string
-  /** Decompressed. */
+  /** The server's messages, decompressed. */
   readonly messages: readonly Buffer[]
-  /** Which of the messages were compressed. */
+  /** For each message, whether the server compressed it. */
   readonly compressed: readonly boolean[]
   /** Headers and trailers. */
   readonly metadata: Readonly<Record<string, unknown>>
@@ -40,11 +40,11 @@ export interface CallReply {
 
 /**
  * Makes one call.
- * @throws {Error} when the server cannot be reached, or takes too long
+ * @throws {Error} when the server is unreachable or times out
  */
 export type Call = (sent: SentCall) => Promise<CallReply>
 
-/** A message with its prefix, as on the wire. */
+/** Adds the length prefix of gRPC to a message. */
 export function frame(message: Uint8Array, compressed = false): Buffer {
   const prefix = Buffer.alloc(5)
   prefix[0] = Number(compressed)
@@ -52,7 +52,7 @@ export function frame(message: Uint8Array, compressed = false): Buffer {
   return Buffer.concat([prefix, message])
 }
 
-/** @param address HOST:PORT, or a URL of http or https */
+/** Returns a function that makes calls. @param address HOST:PORT, or an http or https URL */
 export function connectGrpc(
   address: string,
   headers: Readonly<Record<string, string>> = {},
@@ -67,7 +67,7 @@ export function connectGrpc(
     if (session === undefined || session.closed || session.destroyed) {
       session = http2.connect(url)
       session.on('error', () => {})
-      // The process may exit although the connection is open.
+      // An open connection must not keep the process running.
       session.unref()
     }
     return session
@@ -90,7 +90,7 @@ function makeCall(
       ...metadata,
     })
     const late = setTimeout(() => {
-      reject(new Error(`no answer within ${timeoutMs / 1000} s`))
+      reject(new Error(`no response within ${timeoutMs / 1000} s`))
       stream.close(http2.constants.NGHTTP2_CANCEL)
     }, timeoutMs)
     const received: Record<string, unknown> = {}

@@ -12,19 +12,19 @@ import {
   textOf,
 } from './protobuf.ts'
 
-/** Field numbers of open_inference_grpc.proto, at d49cc23. */
+/** Messages of open_inference_grpc.proto at d49cc23, by field number. */
 
 const SERVICE = '/inference.GRPCInferenceService'
 export const methodOf = (name: string) => `${SERVICE}/${name}`
 
-/** A string field; proto3 leaves out an empty one. */
+/** Encodes a string field; proto3 omits an empty string. */
 const given = (field: number, text: string) => (text === '' ? [] : [bytes(field, text)])
 
-/** A message of a name and a version, as most requests are. */
+/** Encodes a message with a name and a version, the form of most requests. */
 export const nameRequest = (name: string, version = '') =>
   Buffer.concat([...given(1, name), ...given(2, version)])
 
-/** The field of InferTensorContents by datatype; FP16 has none. */
+/** The field number in InferTensorContents by datatype; FP16 has no field. */
 const CONTENTS: Readonly<Record<string, number>> = {
   BOOL: 1,
   INT8: 2,
@@ -42,10 +42,10 @@ const CONTENTS: Readonly<Record<string, number>> = {
 
 export const hasContents = (datatype: string) => Object.hasOwn(CONTENTS, datatype)
 
-/** Parameters as in JSON. */
+/** Parameters in the form that JSON has. */
 export type Parameters = Readonly<Record<string, boolean | number | bigint | string>>
 
-/** An input; its data is typed contents. */
+/** An input; `data` becomes typed contents. */
 export interface InferInput {
   readonly name: string
   readonly datatype: string
@@ -59,13 +59,13 @@ export interface InferCall {
   readonly version?: string | undefined
   readonly id?: string | undefined
   readonly parameters?: Parameters | undefined
-  /** An input of raw contents has its bytes in `raw`. */
+  /** Inputs; an input without `data` has its bytes in `raw`. */
   readonly inputs: readonly InferInput[]
   readonly raw?: readonly Uint8Array[] | undefined
   readonly outputs?: readonly { readonly name: string; readonly parameters?: Parameters }[]
 }
 
-/** A ModelInferRequest. */
+/** Encodes a ModelInferRequest. */
 export function inferRequest({
   model,
   version = '',
@@ -111,7 +111,7 @@ function parameter(value: Parameters[string]): Buffer {
     : double(4, value as number)
 }
 
-/** An InferTensorContents. */
+/** Encodes an InferTensorContents. */
 export function contentsOf(datatype: string, data: readonly Value[]): Buffer {
   const field = CONTENTS[datatype] as number
   if (datatype === 'BYTES') return Buffer.concat(data.map(text => bytes(field, text as string)))
@@ -151,7 +151,7 @@ export function readAnswer(message: Uint8Array): InferAnswer {
   }
 }
 
-/** The name, datatype and shape at the start of several messages. */
+/** Reads the name, datatype and shape, which several messages have in fields 1 to 3. */
 export const tensorOf = (fields: Fields): JsonTensor => ({
   name: textOf(fields, 1),
   datatype: textOf(fields, 2),

@@ -17,8 +17,8 @@ import {
 import { isTrue, messagesOf, readFields, textOf } from './protobuf.ts'
 
 /*
- * Sends an HTTP request over gRPC, and returns the answer in HTTP's form: each point about the
- * meaning of a request is also tested over gRPC, without a second version. Points that gRPC cannot
+ * Sends an HTTP request over gRPC, and returns the response in HTTP's form, so that points about
+ * the meaning of a request also test gRPC without a second implementation. Points that gRPC cannot
  * express (JSON syntax, media types, fields of a wrong type) do not apply.
  */
 
@@ -34,7 +34,7 @@ export const overGrpc =
 interface Translated {
   readonly method: string
   readonly message: Buffer
-  /** The body of the HTTP answer. */
+  /** Converts the response message to the body of an HTTP response. */
   readonly read: (message: Buffer) => Body
 }
 
@@ -73,7 +73,7 @@ function answerOf({ status, message, messages }: CallReply, read: Translated['re
   }
 }
 
-/** The only header that concerns tensors; a point that checks another header is about HTTP. */
+/** Headers of a response: only the JSON length, because other headers exist only in HTTP. */
 const onlyLength = (length: number | undefined): Reply['headers'] =>
   new Proxy(
     {},
@@ -81,7 +81,7 @@ const onlyLength = (length: number | undefined): Reply['headers'] =>
       get(_, name) {
         if (name === 'content-encoding') return undefined
         if (name === 'inference-header-content-length') return length && String(length)
-        throw new Inapplicable(`gRPC has no header ${String(name)}`)
+        throw new Inapplicable(`gRPC does not have the header ${String(name)}`)
       },
     },
   )
@@ -93,7 +93,7 @@ function translate(sent: Sent): Translated {
     throw new Inapplicable('the point is about HTTP')
   const known = isInference ? ['content-type', 'inference-header-content-length'] : []
   const other = Object.keys(headers ?? {}).find(name => !known.includes(name.toLowerCase()))
-  if (other !== undefined) throw new Inapplicable(`gRPC has no header ${other}`)
+  if (other !== undefined) throw new Inapplicable(`gRPC does not have the header ${other}`)
   const { 'content-type': type = MEDIA_TYPES[0] } = headers ?? {}
   if (!MEDIA_TYPES.includes(type)) throw new Inapplicable('gRPC has no media types')
   for (const [pattern, make] of ROUTES) {
@@ -110,7 +110,7 @@ function decoded(segment = ''): string {
     const text = decodeURIComponent(segment)
     if (encodeURIComponent(text) === segment) return text
   } catch {
-    // Refused below.
+    // The error below covers this case.
   }
   throw new Inapplicable('gRPC has no percent-encoding')
 }
@@ -192,7 +192,8 @@ function infer(
 }
 
 /**
- * The request's JSON, if written as this suite writes JSON: a point about other ways is about JSON.
+ * Parses the request's JSON. Only the notation of this suite is accepted, because a point with
+ * another notation tests JSON itself.
  */
 function readJson(bytes: Buffer): Json {
   const text = bytes.toString()
@@ -203,16 +204,16 @@ function readJson(bytes: Buffer): Json {
     throw new Inapplicable('the point is about JSON')
   }
   if (toJson(json) !== text || Buffer.from(text).compare(bytes) !== 0)
-    throw new Inapplicable('the point is about how JSON is written')
+    throw new Inapplicable('the point is about the notation of JSON')
   return only(json, ['id', 'parameters', 'inputs', 'outputs'])
 }
 
 type Json = Readonly<Record<string, unknown>>
 
-/** @throws {Inapplicable} when it is not an object of these fields */
+/** Returns the value as an object. @throws {Inapplicable} when it has other fields */
 function only(value: unknown, fields: readonly string[]): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Inapplicable('a message cannot have a field of another type')
+    throw new Inapplicable('a message cannot have a field of a wrong type')
   const other = Object.keys(value).find(name => !fields.includes(name))
   if (other !== undefined) throw new Inapplicable(`the message has no field ${other}`)
   return value as Json
@@ -226,7 +227,7 @@ function typedCall(json: Json): Request {
   const inputs = list(json.inputs).map(value => {
     const input = only(value, INPUT_FIELDS)
     const datatype = text(input.datatype)
-    if (!hasContents(datatype)) throw new Inapplicable(`${datatype} has no typed contents`)
+    if (!hasContents(datatype)) throw new Inapplicable(`gRPC has no typed contents for ${datatype}`)
     const shape = shapeOf(input.shape)
     const data = valuesOf(datatype, list(input.data))
     return { ...tensor(input), shape, data, parameters: parametersOf(input.parameters) }
@@ -246,7 +247,8 @@ function rawCall(json: Json, binary: Buffer): Request {
     at += size
     return { ...tensor(input), shape: shapeOf(input.shape), parameters }
   })
-  if (at < binary.byteLength) throw new Inapplicable('gRPC has no bytes that are left over')
+  if (at < binary.byteLength)
+    throw new Inapplicable('a gRPC message cannot have bytes after the last tensor')
   const { parameters, outputs = [] } = json
   const isBinary = (of: unknown, name: string) =>
     parametersOf((of as Json)?.parameters)?.[name] === true
@@ -254,7 +256,7 @@ function rawCall(json: Json, binary: Buffer): Request {
     list(outputs).length === 0
       ? isBinary({ parameters }, 'binary_data_output')
       : list(outputs).every(output => isBinary(output, 'binary_data'))
-  if (!allBinary) throw new Inapplicable('gRPC answers raw contents by raw contents alone')
+  if (!allBinary) throw new Inapplicable('gRPC returns only raw contents for raw contents')
   const { outputs: asked = [], ...rest } = common(json, [])
   const without = (given: Parameters = {}, name: string) =>
     Object.fromEntries(Object.entries(given).filter(([key]) => key !== name))
@@ -270,7 +272,7 @@ function rawCall(json: Json, binary: Buffer): Request {
   }
 }
 
-/** @param foreign parameters that exist only in HTTP */
+/** Converts the fields common to all requests. @param foreign parameters that only HTTP has */
 function common({ id, parameters, outputs }: Json, foreign: readonly string[]) {
   const ofHttp = (given: Parameters | undefined) =>
     Object.keys(given ?? {}).some(name => foreign.includes(name))
@@ -298,13 +300,13 @@ const tensor = ({ name, datatype }: Json) => ({ name: text(name), datatype: text
 
 function list(value: unknown): readonly unknown[] {
   if (Array.isArray(value)) return value
-  throw new Inapplicable('a message cannot have a field of another type')
+  throw new Inapplicable('a message cannot have a field of a wrong type')
 }
 
 function text(value: unknown): string {
   if (typeof value !== 'string')
-    throw new Inapplicable('a message cannot have a field of another type')
-  if (!value.isWellFormed()) throw new Inapplicable('a text of a message is UTF-8')
+    throw new Inapplicable('a message cannot have a field of a wrong type')
+  if (!value.isWellFormed()) throw new Inapplicable('a string of a message must be valid UTF-8')
   return value
 }
 
@@ -315,7 +317,7 @@ function shapeOf(shape: unknown): (number | bigint)[] {
       !isInteger ||
       BigInt.asIntN(64, BigInt(dimension as number)) !== BigInt(dimension as number)
     )
-      throw new Inapplicable('a dimension of a message is an integer of 64 bits')
+      throw new Inapplicable('a dimension of a message must be a 64-bit integer')
     return dimension as number
   })
 }
@@ -323,19 +325,19 @@ function shapeOf(shape: unknown): (number | bigint)[] {
 function parametersOf(parameters: unknown): Parameters | undefined {
   if (parameters === undefined) return undefined
   if (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters))
-    throw new Inapplicable('a message cannot have a field of another type')
+    throw new Inapplicable('a message cannot have a field of a wrong type')
   for (const value of Object.values(parameters))
     if (typeof value === 'object')
-      throw new Inapplicable('a parameter of a message is a text, a number or a boolean')
+      throw new Inapplicable('a parameter of a message must be a string, a number or a boolean')
   return parameters as Parameters
 }
 
-/** Numbers that the datatype's contents field can hold, a wider range than the datatype's. */
+/** Converts values for the contents field, whose range is wider than the datatype's. */
 function valuesOf(datatype: string, data: readonly unknown[]): Value[] {
   return data.map(element => {
     const value = elementOf(datatype, element)
     if (value === undefined)
-      throw new Inapplicable(`typed contents of ${datatype} have no ${toJson(element)}`)
+      throw new Inapplicable(`typed contents of ${datatype} cannot contain ${toJson(element)}`)
     return value
   })
 }
@@ -366,7 +368,7 @@ function elementOf(datatype: string, element: unknown): Value | undefined {
 const fits = (datatype: string, element: number) =>
   datatype === 'FP64' || Number.isFinite(Math.fround(element))
 
-/** Typed contents become JSON; raw contents follow as binary data. */
+/** Converts a response to HTTP's form: typed contents to JSON, raw contents to binary data. */
 function bodyOf({ model, version, id, outputs, isRaw }: InferAnswer): Body {
   const parts = outputs.map(({ datatype, data }) => toBytes(datatype, data))
   const json = {

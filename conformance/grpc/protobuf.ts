@@ -1,6 +1,6 @@
-/** A minimal protobuf reader and writer: by field numbers, without a schema. */
+/** A minimal protobuf reader and writer that uses field numbers and no schema. */
 
-/** A field's value: a number, or bytes. */
+/** A field's value: a number or bytes. */
 export type FieldValue = bigint | Buffer
 
 /** All values of each field, by field number. */
@@ -18,30 +18,30 @@ export function varint(value: number | bigint): Buffer {
   return Buffer.from([...bytes, Number(left)])
 }
 
-/** An integer field. */
+/** Encodes an integer field. */
 export const number = (field: number, value: number | bigint | boolean): Buffer =>
   Buffer.concat([varint(field * 8 + VARINT), varint(BigInt(value))])
 
-/** A field of bytes, a string or a message. */
+/** Encodes a field of bytes, a string or a message. */
 export const bytes = (field: number, value: string | Uint8Array): Buffer => {
   const content = Buffer.from(value as string)
   return Buffer.concat([varint(field * 8 + LENGTH), varint(content.byteLength), content])
 }
 
-/** A field of type double. */
+/** Encodes a field of type double. */
 export function double(field: number, value: number): Buffer {
   const content = Buffer.alloc(8)
   content.writeDoubleLE(value)
   return Buffer.concat([varint(field * 8 + FIXED64), content])
 }
 
-/** A packed field of numbers. */
+/** Encodes a packed field of integers. */
 export const packed = (field: number, values: readonly (number | bigint | boolean)[]): Buffer =>
   values.length === 0
     ? Buffer.alloc(0)
     : bytes(field, Buffer.concat(values.map(value => varint(BigInt(value)))))
 
-/** @throws {Error} when the bytes are not a message */
+/** Reads all fields of a message. @throws {Error} when the bytes are not a valid message */
 export function readFields(message: Uint8Array): Fields {
   const content = Buffer.from(message)
   const fields = new Map<number, FieldValue[]>()
@@ -50,13 +50,15 @@ export function readFields(message: Uint8Array): Fields {
     let value = 0n
     for (let shift = 0n; ; shift += 7n) {
       const byte = content[at++]
-      if (byte === undefined || shift > 63n) throw new Error('a number of the message has no end')
+      if (byte === undefined || shift > 63n)
+        throw new Error('the message contains an unterminated varint')
       value |= BigInt(byte & 0x7f) << shift
       if (byte < 0x80) return value
     }
   }
   const take = (length: number): Buffer => {
-    if (at + length > content.byteLength) throw new Error('a field goes beyond the message')
+    if (at + length > content.byteLength)
+      throw new Error('a field of the message is longer than the message')
     at += length
     return content.subarray(at - length, at)
   }
@@ -65,7 +67,7 @@ export function readFields(message: Uint8Array): Fields {
     if (wire === FIXED64) return take(8)
     if (wire === FIXED32) return take(4)
     if (wire === LENGTH) return take(Number(readVarint()))
-    throw new Error(`the message has a field of wire type ${wire}`)
+    throw new Error(`the message has a field of the unsupported wire type ${wire}`)
   }
   while (at < content.byteLength) {
     const tag = Number(readVarint())
@@ -85,11 +87,11 @@ export const isTrue = (fields: Fields, field: number): boolean =>
 export const messagesOf = (fields: Fields, field: number): readonly Buffer[] =>
   (fields.get(field) ?? []).filter(value => typeof value !== 'bigint')
 
-/** Values of a repeated integer field, packed or not, as 64-bit two's complement. */
+/** Returns the values of a repeated integer field, packed or not, as 64-bit two's complement. */
 export function integersOf(fields: Fields, field: number): bigint[] {
   return (fields.get(field) ?? []).flatMap(value => {
     if (typeof value === 'bigint') return [BigInt.asIntN(64, value)]
-    // Reads each number as the only field of a message, with the same code.
+    // Decodes each number by wrapping it in a message of its own.
     const numbers: bigint[] = []
     for (let at = 0; at < value.byteLength; ) {
       let end = at

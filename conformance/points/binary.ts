@@ -82,12 +82,12 @@ const spoilt = (bytes: (right: Buffer) => Buffer) => (target: Target) => {
 
 const SIZES: Mistake[] = [
   wrong(
-    'a binary_data_size of one byte too few',
+    'a binary_data_size one byte too small',
     'required',
     sized(bytes => bytes - 1),
   ),
   wrong(
-    'a binary_data_size of one byte too many',
+    'a binary_data_size one byte too large',
     'required',
     sized(bytes => bytes + 1),
   ),
@@ -106,9 +106,9 @@ const SIZES: Mistake[] = [
     'required',
     sized(bytes => bytes + 0.5),
   ),
-  wrong('a binary_data_size in a string', 'stricter', sized(String)),
+  wrong('a binary_data_size written as a string', 'stricter', sized(String)),
   wrong(
-    'a binary_data_size that is true',
+    'a binary_data_size of true',
     'stricter',
     sized(() => true),
   ),
@@ -123,34 +123,37 @@ const SIZES: Mistake[] = [
     sized(() => 2n ** 63n),
   ),
   wrong(
-    'a binary_data_size that is right at 32 bits',
+    'a binary_data_size that is correct only modulo 2^32',
     'required',
     sized(bytes => 2 ** 32 + bytes),
   ),
-  wrong('bytes that are one too few', 'required', target => ({
+  wrong('binary data with one byte too few', 'required', target => ({
     ...exampleBinary(target),
     parts: [Buffer.concat(exampleBinary(target).parts).subarray(1)],
   })),
-  wrong('bytes left over behind the inputs', 'required', target => ({
+  wrong('binary data with a byte after the last input', 'required', target => ({
     ...exampleBinary(target),
     parts: [...exampleBinary(target).parts, Buffer.alloc(1)],
   })),
-  wrong('no bytes at all', 'required', target => ({ ...exampleBinary(target), parts: [] })),
-  wrong('bytes behind inputs that are all JSON', 'required', target => ({
+  wrong('a binary request without binary data', 'required', target => ({
+    ...exampleBinary(target),
+    parts: [],
+  })),
+  wrong('binary data after inputs that are all JSON', 'required', target => ({
     json: exampleRequest(target),
     parts: [Buffer.alloc(4)],
   })),
   wrong(
-    'bytes of one element too many, truly stated',
+    'twice the bytes that the shape needs, with the correct binary_data_size',
     'required',
     spoilt(bytes => Buffer.concat([bytes, bytes])),
   ),
   wrong(
-    'half the bytes, truly stated',
+    'half the bytes that the shape needs, with the correct binary_data_size',
     'required',
     spoilt(bytes => bytes.subarray(0, bytes.byteLength >> 1)),
   ),
-  wrong('both data and binary_data_size', 'stricter', target => {
+  wrong('an input with both data and binary_data_size', 'stricter', target => {
     const { json, parts } = exampleBinary(target)
     return {
       json: {
@@ -162,7 +165,7 @@ const SIZES: Mistake[] = [
       parts,
     }
   }),
-  wrong('neither data nor binary_data_size', 'required', target => ({
+  wrong('an input with neither data nor binary_data_size', 'required', target => ({
     json: withInput(target, { data: undefined }),
     parts: [],
   })),
@@ -182,14 +185,14 @@ const SIZES: Mistake[] = [
     },
   },
   {
-    ...wrong('a binary_data_size in a request that is only JSON', 'required', exampleBinary),
+    ...wrong('a binary_data_size in a JSON request without binary data', 'required', exampleBinary),
     send: target => post(target, exampleBinary(target).json),
   },
 ]
 
 const HEADERS: Mistake[] = [
   wrong(
-    'an Inference-Header-Content-Length longer than a body of JSON alone',
+    'an Inference-Header-Content-Length greater than the length of a body of JSON only',
     'required',
     target => ({
       json: exampleRequest(target),
@@ -198,7 +201,7 @@ const HEADERS: Mistake[] = [
     }),
   ),
   wrong(
-    'an Inference-Header-Content-Length longer than the body',
+    'an Inference-Header-Content-Length greater than the length of the body',
     'required',
     headed((length, target) => length + Buffer.concat(exampleBinary(target).parts).byteLength + 1),
   ),
@@ -208,12 +211,12 @@ const HEADERS: Mistake[] = [
     headed(length => length >> 1),
   ),
   wrong(
-    'an Inference-Header-Content-Length one byte short',
+    'an Inference-Header-Content-Length one byte too small',
     'required',
     headed(length => length - 1),
   ),
   wrong(
-    'an Inference-Header-Content-Length one byte long',
+    'an Inference-Header-Content-Length one byte too large',
     'required',
     headed(length => length + 1),
   ),
@@ -242,38 +245,42 @@ const bytesVector = (target: Target, count: number, part: Buffer) => ({
 })
 
 const STRINGS: readonly [mistake: string, count: number, bytes: Buffer][] = [
-  ['a BYTES length prefix that is cut off', 1, Buffer.from([1, 0, 0])],
+  ['a truncated BYTES length prefix', 1, Buffer.from([1, 0, 0])],
   [
-    'a second BYTES length prefix that is cut off',
+    'a truncated second BYTES length prefix',
     2,
     Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])]),
   ],
   [
-    'a BYTES element shorter than its length says',
+    'a BYTES element shorter than its length prefix states',
     1,
     Buffer.concat(lengthPrefixed(Buffer.from('abc'), 4)),
   ],
-  ['a BYTES length of 4 GB', 1, Buffer.concat(lengthPrefixed(Buffer.from('abc'), 0xffffffff))],
-  ['a big-endian BYTES length', 1, Buffer.from([0, 0, 0, 1, 0x61])],
-  ['a BYTES element without a length', 1, Buffer.from('setosa')],
   [
-    'fewer BYTES elements than the shape says',
+    'a BYTES length prefix of 4 GB',
+    1,
+    Buffer.concat(lengthPrefixed(Buffer.from('abc'), 0xffffffff)),
+  ],
+  ['a big-endian BYTES length prefix', 1, Buffer.from([0, 0, 0, 1, 0x61])],
+  ['a BYTES element without a length prefix', 1, Buffer.from('setosa')],
+  [
+    'fewer BYTES elements than the shape has',
     3,
     Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))]),
   ],
   [
-    'more BYTES elements than the shape says',
+    'more BYTES elements than the shape has',
     1,
     Buffer.concat([...lengthPrefixed(Buffer.from('a')), ...lengthPrefixed(Buffer.from('b'))]),
   ],
   [
-    'BYTES with something left over',
+    'BYTES data with a byte after the last element',
     1,
     Buffer.concat([...lengthPrefixed(Buffer.from('a')), Buffer.from([0])]),
   ],
-  ['BYTES elements for a shape of none', 0, Buffer.concat(lengthPrefixed(Buffer.from('a')))],
+  ['BYTES elements for the shape [0]', 0, Buffer.concat(lengthPrefixed(Buffer.from('a')))],
   [
-    'more BYTES elements than there are bytes',
+    'a BYTES shape with more elements than the body has bytes',
     2 ** 30,
     Buffer.concat(lengthPrefixed(Buffer.from('a'))),
   ],
@@ -285,11 +292,11 @@ const strings: Mistake[] = STRINGS.map(([mistake, count, bytes]) => ({
 }))
 
 const FLAGS: Mistake[] = ['true', 1, 0, [], {}].flatMap(value => [
-  wrong(`binary_data_output that is ${JSON.stringify(value)}`, 'stricter', target => ({
+  wrong(`a binary_data_output parameter of ${JSON.stringify(value)}`, 'stricter', target => ({
     ...exampleBinary(target),
     json: { ...exampleBinary(target).json, parameters: { binary_data_output: value } },
   })),
-  wrong(`binary_data that is ${JSON.stringify(value)}`, 'stricter', target => ({
+  wrong(`a binary_data parameter of ${JSON.stringify(value)}`, 'stricter', target => ({
     ...exampleBinary(target),
     json: {
       ...exampleBinary(target).json,
@@ -298,7 +305,7 @@ const FLAGS: Mistake[] = ['true', 1, 0, [], {}].flatMap(value => [
   })),
 ])
 
-/** The requested form of each output, set on the output (a), on the request (b), or not at all. */
+/** The cases of binary_data on each output (a) and of binary_data_output on the request (b). */
 const PRECEDENCE: readonly {
   readonly name: string
   readonly a?: boolean
@@ -306,36 +313,36 @@ const PRECEDENCE: readonly {
   readonly listed: boolean
   readonly binary: boolean
 }[] = [
-  { name: 'outputs come as JSON unless something else is asked', listed: false, binary: false },
+  { name: 'outputs are JSON by default', listed: false, binary: false },
   {
-    name: 'listed outputs come as JSON unless something else is asked',
+    name: 'listed outputs are JSON by default',
     listed: true,
     binary: false,
   },
   { name: 'binary_data makes outputs binary', a: true, listed: true, binary: true },
-  { name: 'binary_data false makes outputs JSON', a: false, listed: true, binary: false },
+  { name: 'binary_data: false makes outputs JSON', a: false, listed: true, binary: false },
   { name: 'binary_data_output makes all outputs binary', b: true, listed: false, binary: true },
   {
-    name: 'binary_data_output holds for listed outputs that say nothing',
+    name: 'binary_data_output applies to listed outputs without binary_data',
     b: true,
     listed: true,
     binary: true,
   },
   {
-    name: 'binary_data false overrides binary_data_output',
+    name: 'binary_data: false overrides binary_data_output',
     a: false,
     b: true,
     listed: true,
     binary: false,
   },
   {
-    name: 'binary_data overrides binary_data_output false',
+    name: 'binary_data overrides binary_data_output: false',
     a: true,
     b: false,
     listed: true,
     binary: true,
   },
-  { name: 'binary_data_output false makes outputs JSON', b: false, listed: false, binary: false },
+  { name: 'binary_data_output: false makes outputs JSON', b: false, listed: false, binary: false },
 ]
 
 const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expected }) => ({
@@ -343,7 +350,7 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
   source: BINARY,
   level: 'required',
   expected: expected
-    ? 'every output binary, application/octet-stream'
+    ? 'every output in binary, application/octet-stream'
     : 'every output in JSON, application/json',
   notApplicable: all(binary, inJson),
   check: async target => {
@@ -369,18 +376,19 @@ const precedence: Point[] = PRECEDENCE.map(({ name, a, b, listed, binary: expect
 }))
 
 /**
- * A raw request has no shape: a server infers one variable dimension at most, one row at a time.
+ * A raw request has no shape: a server infers at most one variable dimension, with one row per
+ * request.
  */
 const raws: Applicable = all(binary, oneInput, notEmpty, target => {
   const variable = (target.metadata.inputs[0]?.shape ?? []).flatMap((dimension, i) =>
     dimension === -1 ? [i] : [],
   )
   if (target.metadata.inputs[0]?.datatype === 'BYTES')
-    return 'the extension does not say how BYTES travel raw'
+    return 'the extension does not define raw requests for BYTES'
   if (variable.length > 1) return 'the input has several variable dimensions'
   return variable.every(i => exampleInput(target).shape[i] === 1)
     ? undefined
-    : 'the example is of more than one row'
+    : 'the example has more than one row'
 })
 
 const postRaw = (target: Target, body: Uint8Array) =>
@@ -414,13 +422,13 @@ const allFixed: Applicable = target =>
   target.metadata.inputs[0]?.shape.includes(-1) ? 'the input has a variable dimension' : undefined
 
 export const points: readonly Point[] = [
-  ...refusals('binary sizes', SIZES),
-  ...refusals('Inference-Header-Content-Length', HEADERS),
-  ...refusals('binary BYTES', strings),
-  ...refusals('binary flags', FLAGS),
+  ...refusals('invalid binary sizes', SIZES),
+  ...refusals('an invalid Inference-Header-Content-Length', HEADERS),
+  ...refusals('invalid binary BYTES data', strings),
+  ...refusals('invalid binary_data parameters', FLAGS),
   ...precedence,
   {
-    name: 'binary inputs are the same as JSON ones',
+    name: 'binary inputs give the same outputs as JSON inputs',
     source: BINARY,
     level: 'required',
     expected: 'the same outputs',
@@ -429,8 +437,8 @@ export const points: readonly Point[] = [
       assertSame(target, await inferBinary(target, inputsOf(target)), await infer(target)),
   },
   {
-    name: 'Content-Type may be absent where there is Inference-Header-Content-Length',
-    source: silent('the header alone tells'),
+    name: 'Content-Type is optional with Inference-Header-Content-Length',
+    source: silent('Inference-Header-Content-Length already marks a binary request'),
     level: 'stricter',
     expected: '200 with outputs',
     notApplicable: all(binary, inJson),
@@ -441,7 +449,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'an Inference-Header-Content-Length of all the body means that nothing is binary',
+    name: 'an Inference-Header-Content-Length equal to the body length means that no input is binary',
     source: BINARY,
     level: 'required',
     expected: '200 with the example’s outputs',
@@ -452,7 +460,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'binary tensors are read wherever their bytes begin',
+    name: 'binary tensors are read at any byte offset',
     source: BINARY,
     level: 'required',
     expected: 'the same outputs',
@@ -472,7 +480,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'some inputs may be binary and others JSON',
+    name: 'a request may mix binary and JSON inputs',
     source: BINARY,
     level: 'required',
     expected: 'the same outputs',
@@ -505,7 +513,7 @@ export const points: readonly Point[] = [
       ),
   },
   {
-    name: 'binary data follows the order of the outputs asked for',
+    name: 'binary data follows the order of the requested outputs',
     source: binaryExtension('Binary Tensor Request', '"in the same order"'),
     level: 'required',
     expected: 'each output’s own data',
@@ -520,10 +528,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'one output may be binary and another JSON',
+    name: 'a response may mix binary and JSON outputs',
     source: BINARY,
     level: 'required',
-    expected: 'the first output binary, the others in JSON',
+    expected: 'the first output in binary, all other outputs in JSON',
     notApplicable: all(binary, inJson, severalOutputs),
     check: async target => {
       const [first, ...others] = outputsOf(target)
@@ -537,13 +545,13 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'the length of a binary response is that of its JSON and its data',
+    name: 'the length of a binary response includes its JSON and its binary data',
     source: binaryExtension(
       'Binary Tensor Request',
       '"Content-Length continues to give the full body length"',
     ),
     level: 'required',
-    expected: 'the whole response',
+    expected: 'the complete response',
     notApplicable: binary,
     check: async target => {
       const reply = await postBinary(
@@ -554,7 +562,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a raw request is one input’s bytes alone, and every output comes back binary',
+    name: 'a raw request contains only the bytes of one input, and every output is binary',
     source: RAW,
     level: 'required',
     expected: 'the same outputs, all binary',
@@ -567,17 +575,19 @@ export const points: readonly Point[] = [
       assertSame(target, response, expected)
       assert.ok(
         response.binary.every(isBinary => isBinary),
-        'an output came as JSON',
+        'an output is JSON',
       )
     },
   },
   {
-    name: 'a raw request may fill one variable dimension that is not the first',
+    name: 'the size of a raw request determines a variable dimension other than the first',
     source: RAW,
     level: 'required',
     expected: 'the same outputs as with a shape',
     notApplicable: all(raws, target =>
-      (target.metadata.inputs[0]?.shape.indexOf(-1) ?? -1) > 0 ? undefined : 'no such dimension',
+      (target.metadata.inputs[0]?.shape.indexOf(-1) ?? -1) > 0
+        ? undefined
+        : 'the input has no variable dimension after the first',
     ),
     check: async target => {
       const shape = (target.metadata.inputs[0]?.shape ?? []).map(dimension =>
@@ -592,28 +602,28 @@ export const points: readonly Point[] = [
       )
     },
   },
-  ...refusals('raw requests', [
+  ...refusals('invalid raw requests', [
     rawWrong(
-      'a raw request of a byte too many',
+      'a raw request with one byte too many',
       right => Buffer.concat([right, Buffer.alloc(1)]),
       wholeElements,
     ),
-    rawWrong('a raw request of a byte too few', right => right.subarray(1), wholeElements),
+    rawWrong('a raw request with one byte too few', right => right.subarray(1), wholeElements),
     rawWrong(
-      'a raw request of twice the bytes of a fixed shape',
+      'a raw request with twice the bytes of a fixed shape',
       right => Buffer.concat([right, right]),
       allFixed,
     ),
-    rawWrong('an empty raw request of a fixed shape', () => Buffer.alloc(0), allFixed),
+    rawWrong('an empty raw request for a fixed shape', () => Buffer.alloc(0), allFixed),
     {
-      mistake: 'a raw request to a model of several inputs',
+      mistake: 'a raw request to a model with several inputs',
       source: RAW,
       level: 'required',
       notApplicable: all(binary, severalInputs),
       send: target => postRaw(target, rawExample(target)),
     },
   ]),
-  ...refusals('binary BOOL', [
+  ...refusals('invalid binary BOOL data', [
     {
       mistake: 'a BOOL byte of 2',
       source: binaryExtension('Binary Tensor Request', '"true is a single byte with value 1"'),

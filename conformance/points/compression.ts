@@ -77,7 +77,7 @@ const CODINGS = ['br', 'zstd', 'compress', 'nonsense', 'gzip, gzip']
 const SPOILT: readonly [mistake: string, encoding: string, body: (target: Target) => Uint8Array][] =
   [
     ['invalid gzip', 'gzip', target => Buffer.from(text(target))],
-    ['gzip that is cut off', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
+    ['truncated gzip', 'gzip', target => gzipSync(text(target)).subarray(0, -9)],
     [
       'gzip with a wrong checksum',
       'gzip',
@@ -85,27 +85,27 @@ const SPOILT: readonly [mistake: string, encoding: string, body: (target: Target
         gzipSync(text(target)).map((byte, i, { length }) => (i === length - 6 ? ~byte : byte)),
     ],
     [
-      'gzip with a spoilt middle',
+      'gzip with a corrupt byte in the middle',
       'gzip',
       target =>
         gzipSync(text(target)).map((byte, i, { length }) => (i === length >> 1 ? ~byte : byte)),
     ],
     [
-      'gzip with something behind it',
+      'gzip followed by other bytes',
       'gzip',
       target => Buffer.concat([gzipSync(text(target)), Buffer.from('more')]),
     ],
     ['an empty gzip body', 'gzip', () => Buffer.alloc(0)],
-    ['gzip of nothing', 'gzip', () => gzipSync('')],
-    ['deflate that is gzip', 'deflate', target => gzipSync(text(target))],
-    ['gzip that is deflate', 'gzip', target => deflateSync(text(target))],
-    ['gzip of gzip', 'gzip', target => gzipSync(gzipSync(text(target)))],
+    ['the gzip of an empty body', 'gzip', () => gzipSync('')],
+    ['gzip data declared as deflate', 'deflate', target => gzipSync(text(target))],
+    ['deflate data declared as gzip', 'gzip', target => deflateSync(text(target))],
+    ['a body compressed twice with gzip', 'gzip', target => gzipSync(gzipSync(text(target)))],
   ]
 
 export const points: readonly Point[] = [
   ...REQUESTS.map(
     ({ encoding, encode, chunkBytes }): Point => ({
-      name: `a request of Content-Encoding ${encoding} is read${chunkBytes ? ', even byte by byte' : ''}`,
+      name: `a request with Content-Encoding ${encoding} is read${chunkBytes ? ', even one byte at a time' : ''}`,
       source: ENCODED,
       level: 'stricter',
       expected: '200 with the example’s outputs',
@@ -117,9 +117,9 @@ export const points: readonly Point[] = [
     }),
   ),
   ...refusals(
-    'content codings that are not read, or what is not so coded',
+    'unsupported or mismatched content codings',
     CODINGS.map(encoding => ({
-      mistake: `Content-Encoding ${encoding} of what is not so coded`,
+      mistake: `Content-Encoding ${encoding} on an uncompressed body`,
       source: ENCODED,
       level: 'stricter',
       notApplicable: inJson,
@@ -128,7 +128,7 @@ export const points: readonly Point[] = [
     [415, 400],
   ),
   {
-    name: 'a content coding that is not read is refused with 415, and Accept-Encoding says what is read',
+    name: 'an unsupported content coding gets 415 and an Accept-Encoding header',
     source: rfc(9110, '15.5.16'),
     level: 'stricter',
     expected: '415 with Accept-Encoding',
@@ -136,11 +136,15 @@ export const points: readonly Point[] = [
     check: async target => {
       const reply = await encoded(target, 'nonsense', Buffer.from(text(target)))
       assertStatus(reply, 415)
-      assert.notEqual(reply.headers['accept-encoding'], undefined, 'no Accept-Encoding')
+      assert.notEqual(
+        reply.headers['accept-encoding'],
+        undefined,
+        'the response has no Accept-Encoding header',
+      )
     },
   },
   ...refusals(
-    'compressed bodies',
+    'invalid compressed bodies',
     SPOILT.map(([mistake, encoding, body]) => ({
       mistake,
       source: ENCODED,
@@ -151,8 +155,8 @@ export const points: readonly Point[] = [
     [400, 415],
   ),
   {
-    name: 'deflate without its zlib frame is refused or read, never failed on',
-    source: `${rfc(9110, '8.4.1.2')} (some clients send it so)`,
+    name: 'deflate without the zlib wrapper is read or rejected, without a server error',
+    source: `${rfc(9110, '8.4.1.2')} (some clients send raw deflate)`,
     level: 'stricter',
     expected: '200, 400 or 415',
     notApplicable: inJson,
@@ -162,8 +166,8 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a binary request may be gzipped: Inference-Header-Content-Length is that of the JSON before',
-    source: silent('the encoding is undone before the body is read'),
+    name: 'a binary request may use gzip: Inference-Header-Content-Length is the length of the JSON before compression',
+    source: silent('the body is decompressed before it is read'),
     level: 'stricter',
     expected: '200 with the example’s outputs',
     notApplicable: all(binary, inJson),
@@ -179,16 +183,16 @@ export const points: readonly Point[] = [
   },
   ...ANSWERS.map(
     ({ accepts, codings }): Point => ({
-      name: `a long answer to Accept-Encoding ${accepts === undefined ? 'absent' : `"${accepts}"`} is ${sayCodings(codings)}`,
+      name: `a long response to ${accepts === undefined ? 'no Accept-Encoding' : `Accept-Encoding "${accepts}"`} is ${sayCodings(codings)}`,
       source: rfc(9110, '12.5.3'),
       level: 'stricter',
       expected: codings.includes(undefined)
-        ? 'no Content-Encoding, or one of these'
-        : 'a Content-Encoding that is one of these',
+        ? 'no Content-Encoding, or a coding in the name of the point'
+        : 'a Content-Encoding in the name of the point',
       notApplicable: inJson,
       check: async target => {
         const reply = await longAnswer(target, accepts)
-        assert.ok(readResponse(reply).json.id === LONG_ID, 'the id is another')
+        assert.ok(readResponse(reply).json.id === LONG_ID, 'the response has a different id')
         assert.ok(
           codings.includes(reply.headers['content-encoding']),
           `Content-Encoding is ${reply.headers['content-encoding']}`,
@@ -197,10 +201,10 @@ export const points: readonly Point[] = [
     }),
   ),
   {
-    name: 'a compressed answer says that it varies',
+    name: 'a compressed response has Vary: Accept-Encoding',
     source: rfc(9110, '12.5.5'),
     level: 'stricter',
-    expected: 'Vary: Accept-Encoding, if it is compressed',
+    expected: 'Vary: Accept-Encoding, if the response is compressed',
     notApplicable: inJson,
     check: async target => {
       const { headers } = await longAnswer(target, 'gzip')
@@ -209,8 +213,8 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a binary answer may be gzipped: Inference-Header-Content-Length is that of the JSON before',
-    source: silent('the encoding is undone before the body is read'),
+    name: 'a binary response may use gzip: Inference-Header-Content-Length is the length of the JSON before compression',
+    source: silent('the body is decompressed before it is read'),
     level: 'stricter',
     expected: 'Content-Encoding: gzip, and the example’s outputs',
     notApplicable: all(binary, inJson),
@@ -226,7 +230,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a body of exactly the largest size is read',
+    name: 'a body of exactly the maximum size is read',
     source: rfc(9110, '15.5.14'),
     level: 'stricter',
     expected: '200',
@@ -237,7 +241,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a body declared larger than allowed is refused with 413',
+    name: 'a body whose Content-Length exceeds the maximum is rejected with 413',
     source: rfc(9110, '15.5.14'),
     level: 'stricter',
     expected: '413 with {"error"}',
@@ -246,7 +250,7 @@ export const points: readonly Point[] = [
       assertRefused(await post(target, padded(target, limitOf(target) + 1)), 413),
   },
   {
-    name: 'a streamed body larger than allowed is refused with 413',
+    name: 'a streamed body larger than the maximum is rejected with 413',
     source: rfc(9110, '15.5.14'),
     level: 'stricter',
     expected: '413 with {"error"}',
@@ -267,7 +271,7 @@ export const points: readonly Point[] = [
     ] as const
   ).map(
     ([encoding, encode]): Point => ({
-      name: `a ${encoding} bomb is refused with 413`,
+      name: `a ${encoding} bomb is rejected with 413`,
       source: rfc(9110, '15.5.14'),
       level: 'stricter',
       expected: '413 with {"error"}',

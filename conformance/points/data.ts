@@ -7,7 +7,7 @@ import { oip } from '../sources.ts'
 
 const DATA = oip('Tensor Data')
 
-/** The first input's data, changed by `change`. */
+/** A request in which `change` has altered the first input's data. */
 const wrong = (
   mistake: string,
   level: Point['level'],
@@ -25,39 +25,39 @@ const wrong = (
     ),
 })
 
-/** More than one element per row, so that rows can differ in length. */
+/** Requires more than one element, so that rows can differ in length. */
 const wide: Applicable = target =>
   exampleInput(target).data.length > 1 ? undefined : 'the first input’s example has one element'
 
 const MISTAKES: Mistake[] = [
-  wrong('data of one element too few', 'required', data => data.slice(1)),
-  wrong('data of one element too many', 'required', data => [...data, data[0]]),
-  wrong('data of twice as many elements', 'required', data => [...data, ...data]),
+  wrong('data with one element too few', 'required', data => data.slice(1)),
+  wrong('data with one element too many', 'required', data => [...data, data[0]]),
+  wrong('data with twice as many elements', 'required', data => [...data, ...data]),
   wrong('empty data', 'required', () => []),
   wrong('an input with neither data nor binary data', 'required', () => undefined),
   wrong('data that is null', 'required', () => null),
-  wrong('data that is a lone number', 'required', () => 1),
+  wrong('data that is a single number', 'required', () => 1),
   wrong('data that is a string', 'required', () => '[1]'),
   wrong('data that is an object', 'required', data => ({ ...data })),
-  wrong('data that is an object with a length', 'required', data => ({
+  wrong('data that is an object with a "length" field', 'required', data => ({
     ...data,
     length: data.length,
   })),
-  wrong('a last element that is null', 'stricter', data => [...data.slice(0, -1), null]),
+  wrong('null as the last element', 'stricter', data => [...data.slice(0, -1), null]),
   wrong(
-    'ragged data of the right count',
+    'ragged data with the correct number of elements',
     'stricter',
     data => [data.slice(0, 1), data.slice(1)],
     all(ranked(2), wide),
   ),
   wrong(
-    'data whose first row is short',
+    'data whose rows are one element too short',
     'required',
     (data, shape) => nested(data, shape.with(-1, (shape.at(-1) as number) - 1)),
     all(ranked(2), wide),
   ),
   wrong(
-    'columns in place of rows',
+    'data nested as a column instead of rows',
     'stricter',
     data => data.map(element => [element]),
     all(ranked(2), wide, target =>
@@ -71,27 +71,27 @@ const MISTAKES: Mistake[] = [
     ranked(1),
   ),
   wrong(
-    'every element in an array of its own',
+    'a vector with every element in an array of its own',
     'stricter',
     data => data.map(element => [element]),
     all((target: Target) =>
-      exampleInput(target).shape.length === 1 ? undefined : 'the first input is no vector',
+      exampleInput(target).shape.length === 1 ? undefined : 'the first input is not a vector',
     ),
   ),
   wrong(
-    'data nested in some places only',
+    'a nested element before flat elements',
     'stricter',
     data => [data.slice(0, 1), ...data.slice(1)],
     all(ranked(2), wide),
   ),
   wrong(
-    'a nested element behind flat ones',
+    'a nested element after flat elements',
     'stricter',
     data => [...data.slice(0, -1), data.slice(-1)],
     wide,
   ),
   wrong(
-    'data nested half as deep as the shape',
+    'data nested one level too shallow',
     'stricter',
     (data, shape) => nested(data, [(shape[0] as number) * (shape[1] as number), ...shape.slice(2)]),
     ranked(3),
@@ -104,9 +104,9 @@ const MISTAKES: Mistake[] = [
 ]
 
 export const points: readonly Point[] = [
-  ...refusals('tensor data', MISTAKES),
+  ...refusals('invalid tensor data', MISTAKES),
   {
-    name: 'data nested as its shape says is the same as flat data',
+    name: 'data nested according to its shape gives the same outputs as flat data',
     source: DATA,
     level: 'required',
     expected: 'the same outputs',
@@ -121,7 +121,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'nested data of several rows is the same as flat data',
+    name: 'nested data with several rows gives the same outputs as flat data',
     source: DATA,
     level: 'required',
     expected: 'the same outputs',

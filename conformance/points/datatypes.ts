@@ -40,7 +40,7 @@ const vector = (target: Target, data: readonly Value[]) => ({
   data,
 })
 
-/** Values that are harder to keep in JSON. */
+/** The values of each datatype that JSON parsers often lose. */
 const HARD: Readonly<Record<string, string>> = {
   INT64: 'integers beyond 2^53',
   UINT64: 'integers beyond 2^53',
@@ -48,7 +48,7 @@ const HARD: Readonly<Record<string, string>> = {
   FP64: '−0 and denormal numbers',
 }
 
-/** Each value of the table must come back unchanged, in each encoding. */
+/** Points that each value of the table comes back unchanged, in each encoding. */
 const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   const plain = plainValues(datatype)
   const finite = rowOf(datatype).values.filter(
@@ -56,7 +56,7 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
   )
   const json: Point[] = [
     {
-      name: `${datatype} goes in and comes out as JSON`,
+      name: `${datatype} values sent as JSON come back unchanged as JSON`,
       source: TYPES,
       level: 'required',
       expected: SAME,
@@ -68,7 +68,7 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
         ),
     },
     {
-      name: `${datatype} goes in as JSON and comes out binary`,
+      name: `${datatype} values sent as JSON come back unchanged as binary data`,
       source: BINARY,
       level: 'required',
       expected: SAME,
@@ -82,7 +82,7 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
       },
     },
     {
-      name: `${datatype} goes in binary and comes out as JSON`,
+      name: `${datatype} values sent as binary data come back unchanged as JSON`,
       source: BINARY,
       level: 'required',
       expected: SAME,
@@ -91,8 +91,8 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
         assertEchoed(await inferBinary(target, [vector(target, plain)]), vector(target, plain)),
     },
     {
-      name: `an empty ${datatype} tensor goes in and comes out`,
-      source: silent('Triton takes data of no elements'),
+      name: `an empty ${datatype} tensor comes back empty`,
+      source: silent('Triton accepts tensors without elements'),
       level: 'stricter',
       expected: 'shape [0] and data []',
       notApplicable: all(inJson, echoesVectorsOf(datatype)),
@@ -101,13 +101,14 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
     },
   ]
   const hard: Point[] = Object.entries({
-    'in JSON, both ways': (target: Target, sent: Tensor) => infer(target, { inputs: [sent] }),
-    'from JSON to binary': (target: Target, sent: Tensor) =>
+    'in JSON requests and responses': (target: Target, sent: Tensor) =>
+      infer(target, { inputs: [sent] }),
+    'from JSON to binary data': (target: Target, sent: Tensor) =>
       infer(target, { inputs: [sent], outputs: outputsOf(target, { binary_data: true }) }),
-    'from binary to JSON': (target: Target, sent: Tensor) => inferBinary(target, [sent]),
+    'from binary data to JSON': (target: Target, sent: Tensor) => inferBinary(target, [sent]),
   }).map(([way, ask]) => ({
     name: `${datatype} keeps ${HARD[datatype]} ${way}`,
-    source: `${TYPES}; ${rfc(8259, '6')} does not promise it`,
+    source: `${TYPES}; ${rfc(8259, '6')} does not guarantee this precision`,
     level: 'stricter',
     expected: SAME,
     notApplicable: all(way.includes('binary') ? binary : all(), inJson, echoesVectorsOf(datatype)),
@@ -118,7 +119,7 @@ const roundTrips: Point[] = [...IN_JSON, 'FP16'].flatMap(datatype => {
     ...(datatype === 'FP16' ? [] : json),
     ...(HARD[datatype] === undefined ? [] : hard),
     {
-      name: `${datatype} goes in and comes out binary, every value of it`,
+      name: `${datatype} values sent as binary data come back unchanged as binary data`,
       source: BINARY,
       level: 'required',
       expected: SAME,
@@ -150,7 +151,7 @@ const element = (
     post(target, withInput(target, { data: [raw(json), ...exampleInput(target).data.slice(1)] })),
 })
 
-/** JSON that is a value only of the named datatypes. */
+/** JSON values, each with the datatypes for which it is valid. */
 const WRONG: readonly {
   readonly what: string
   readonly json: string
@@ -182,14 +183,14 @@ const wrongElements: Mistake[] = IN_JSON.flatMap(datatype =>
   WRONG.filter(({ fits }) => !fits(datatype)).map(({ what, json }) =>
     element(
       datatype,
-      `${what} in ${datatype}`,
+      `${what} in ${datatype} data`,
       json,
       json === '{}' ? 'required' : 'stricter',
       json === '{}'
         ? DATA
         : oip(
             'Tensor Data',
-            '"can decide to coerce each element"; a wrong answer is worse than none',
+            '"can decide to coerce each element"; an error is better than a wrong result',
           ),
     ),
   ),
@@ -203,22 +204,28 @@ const limits: Mistake[] = INTEGERS.flatMap(datatype => {
   return [
     element(
       datatype,
-      `${least - 1n}, one below the least ${datatype},`,
+      `${least - 1n}, one below the minimum of ${datatype},`,
       String(least - 1n),
       'stricter',
       TYPES,
     ),
     element(
       datatype,
-      `${most + 1n}, one above the most ${datatype},`,
+      `${most + 1n}, one above the maximum of ${datatype},`,
       String(most + 1n),
       'stricter',
       TYPES,
     ),
-    element(datatype, `1e30 in ${datatype}`, '1e30', 'stricter', TYPES),
-    element(datatype, `1e400 in ${datatype}`, '1e400', 'stricter', TYPES),
-    element(datatype, `a thousand digits in ${datatype}`, '9'.repeat(1000), 'stricter', TYPES),
-    element(datatype, `"NaN" in ${datatype}`, '"NaN"', 'stricter', TYPES),
+    element(datatype, `1e30 in ${datatype} data`, '1e30', 'stricter', TYPES),
+    element(datatype, `1e400 in ${datatype} data`, '1e400', 'stricter', TYPES),
+    element(
+      datatype,
+      `an integer of 1000 digits in ${datatype} data`,
+      '9'.repeat(1000),
+      'stricter',
+      TYPES,
+    ),
+    element(datatype, `"NaN" in ${datatype} data`, '"NaN"', 'stricter', TYPES),
   ]
 })
 
@@ -232,10 +239,10 @@ const overflows: Mistake[] = [
   ['FP64', '1.7976931348623159e308'],
   ['FP64', '9'.repeat(400)],
 ].map(([datatype, json]) => {
-  const shown = (json as string).length > 40 ? '400 digits' : json
+  const shown = (json as string).length > 40 ? 'an integer of 400 digits' : json
   return element(
     datatype as string,
-    `${shown}, which ${datatype} cannot hold,`,
+    `${shown}, which is outside the range of ${datatype},`,
     json as string,
     'stricter',
     TYPES,
@@ -244,17 +251,23 @@ const overflows: Mistake[] = [
 
 const bareTokens: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
   ['NaN', 'Infinity', '-Infinity', 'nan', 'inf', '+1', '.5', '1.', '0x10'].map(token =>
-    element(datatype, `the bare token ${token} in ${datatype}`, token, 'stricter', rfc(8259, '6')),
+    element(
+      datatype,
+      `the bare token ${token} in ${datatype} data`,
+      token,
+      'stricter',
+      rfc(8259, '6'),
+    ),
   ),
 )
 
 const otherSpellings: Mistake[] = ['FP32', 'FP64'].flatMap(datatype =>
   ['nan', 'inf', '+Infinity', '-NaN', ' NaN', '1e5'].map(text =>
-    element(datatype, `"${text}" in ${datatype}`, `"${text}"`, 'stricter'),
+    element(datatype, `"${text}" in ${datatype} data`, `"${text}"`, 'stricter'),
   ),
 )
 
-/** JSON that means a value, in each notation. */
+/** Unusual JSON notations, and the value of each. */
 const SPELLINGS: readonly {
   readonly datatype: string
   readonly json: string
@@ -285,7 +298,7 @@ const SPELLINGS: readonly {
 ]
 
 const spellings: Point[] = SPELLINGS.map(({ datatype, json, value }) => ({
-  name: `${json} in ${datatype} is ${Object.is(value, -0) ? '-0' : value}`,
+  name: `${json} in ${datatype} data is read as ${Object.is(value, -0) ? '-0' : value}`,
   source: rfc(8259, json.startsWith('"') ? '7' : '6'),
   level: 'stricter',
   expected: SAME,
@@ -298,8 +311,8 @@ const spellings: Point[] = SPELLINGS.map(({ datatype, json, value }) => ({
 }))
 
 const notFinite: Point[] = ['FP32', 'FP64'].map(datatype => ({
-  name: `NaN, Infinity and -Infinity travel in ${datatype} as strings, both ways`,
-  source: silent('JSON has no numbers for them; null would lose which one it was'),
+  name: `NaN, Infinity and -Infinity are strings in ${datatype} requests and responses`,
+  source: silent('JSON has no such numbers, and null would not distinguish them'),
   level: 'stricter',
   expected: '["NaN","Infinity","-Infinity",1]',
   notApplicable: all(inJson, echoesVectorsOf(datatype)),
@@ -312,22 +325,22 @@ const notFinite: Point[] = ['FP32', 'FP64'].map(datatype => ({
   },
 }))
 
-/** The answer to a BYTES element must be the same text or a refusal, never another text. */
+/** A server must return a BYTES element unchanged or reject it. */
 const keptOrRefused = (
   what: string,
   ask: (target: Target) => Promise<Reply>,
   kept: (body: Buffer) => boolean,
   conditions = all(),
 ): Point => ({
-  name: `${what} comes back whole or is refused, never changed`,
-  source: silent('a wrong answer is worse than none'),
+  name: `${what} comes back unchanged or is rejected`,
+  source: silent('an error is better than a wrong result'),
   level: 'stricter',
   expected: 'the same bytes, or 400 with {"error"}',
   notApplicable: all(conditions, inJson, echoesVectorsOf('BYTES')),
   check: async target => {
     const reply = await ask(target)
     if (reply.status === 200)
-      assert.ok(kept(reply.body), `came back as ${JSON.stringify(reply.body.toString())}`)
+      assert.ok(kept(reply.body), `the response is ${JSON.stringify(reply.body.toString())}`)
     else assertRefused(reply, 400)
   },
 })
@@ -356,7 +369,7 @@ const bytesPoints: Point[] = [
     body => body.includes('\\ud800'),
   ),
   keptOrRefused(
-    'a BYTES element of bytes that are not UTF-8',
+    'a BYTES element that is not UTF-8',
     target => {
       const element = Buffer.from([2, 0, 0, 0, 0xff, 0xfe])
       const { json } = binaryRequest([{ ...exampleInput(target), shape: [1], data: ['xx'] }], {
@@ -368,8 +381,8 @@ const bytesPoints: Point[] = [
     binary,
   ),
   {
-    name: 'a BYTES element of 1 MB comes back',
-    source: oip('Tensor Data Types', '"max 2^32"; a server may take less'),
+    name: 'a BYTES element of 1 MB comes back unchanged',
+    source: oip('Tensor Data Types', '"max 2^32"; a server may accept less'),
     level: 'stricter',
     expected: SAME,
     notApplicable: all(inJson, echoesVectorsOf('BYTES')),
@@ -382,7 +395,7 @@ const bytesPoints: Point[] = [
 
 const halfPoints: Point[] = [
   {
-    name: 'FP16 as JSON is refused, for there is no such number',
+    name: 'an FP16 input in JSON is rejected',
     source: oip('Tensor Data', '"fp16 and bf16 are problematic"'),
     level: 'stricter',
     expected: '400 with {"error"}',
@@ -390,7 +403,7 @@ const halfPoints: Point[] = [
     check: async target => assertRefused(await post(target, exampleRequest(target)), 400),
   },
   {
-    name: 'an FP16 output is refused as JSON',
+    name: 'a request for an FP16 output in JSON is rejected',
     source: oip('Tensor Data', '"fp16 and bf16 are problematic"'),
     level: 'stricter',
     expected: '400 with {"error"}',
@@ -407,10 +420,10 @@ const halfPoints: Point[] = [
     },
   },
   {
-    name: 'FP16 outputs come binary beside others in JSON',
+    name: 'a response may mix binary FP16 outputs with JSON outputs',
     source: BINARY,
     level: 'required',
-    expected: 'FP16 outputs binary, the others not',
+    expected: 'FP16 outputs in binary, all other outputs in JSON',
     notApplicable: all(binary, gives('FP16')),
     check: async target => {
       const isHalf = target.metadata.outputs.map(({ datatype }) => datatype === 'FP16')
@@ -428,14 +441,14 @@ const halfPoints: Point[] = [
 
 export const points: readonly Point[] = [
   ...roundTrips,
-  ...refusals('the elements of tensor data', wrongElements),
-  ...refusals('integers', limits),
-  ...refusals('floating-point numbers', overflows),
+  ...refusals('invalid elements of tensor data', wrongElements),
+  ...refusals('invalid integers', limits),
+  ...refusals('floating-point numbers out of range', overflows),
   ...refusals('bare tokens', bareTokens),
-  ...refusals('spellings', otherSpellings),
-  ...refusals('BOOL tensors', [
+  ...refusals('invalid strings for numbers', otherSpellings),
+  ...refusals('invalid BOOL tensors', [
     {
-      mistake: 'the specification’s own example, BOOL of shape [3] with data [true],',
+      mistake: 'the specification’s own example, a BOOL tensor of shape [3] with data [true],',
       source: oip('Inference Request Examples'),
       level: 'required',
       notApplicable: all(inJson, takes('BOOL'), batched),
@@ -447,7 +460,7 @@ export const points: readonly Point[] = [
   ...bytesPoints,
   ...halfPoints,
   {
-    name: 'a wrong element is found wherever it is',
+    name: 'an invalid element at the end of a long tensor is rejected',
     source: DATA,
     level: 'stricter',
     expected: '400 with {"error"}',
@@ -462,7 +475,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'outputs of a vector are those of its elements, however many',
+    name: 'a vector of 10,000 elements comes back unchanged',
     source: DATA,
     level: 'required',
     expected: SAME,

@@ -8,11 +8,11 @@ import { oip, silent } from '../sources.ts'
 const ERROR = oip('Inference Response JSON Error Object')
 
 const fails: Applicable = target =>
-  target.failing === undefined ? 'no inputs are known that the model has no answer for' : undefined
+  target.failing === undefined ? 'the suite knows no inputs on which the model fails' : undefined
 
 export const points: readonly Point[] = [
   {
-    name: 'a request that the model cannot answer is an error with {"error"}',
+    name: 'a request on which the model fails gets an error with {"error"}',
     source: ERROR,
     level: 'required',
     expected: 'an error status with {"error"}',
@@ -22,8 +22,8 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a model that fails on a request that fits it is no mistake of the caller: 500',
-    source: silent('the caller cannot mend it, and must not retry elsewhere for a 503'),
+    name: 'a failure of the model on a valid request has status 500',
+    source: silent('the client cannot correct the request, and 503 would make it retry elsewhere'),
     level: 'stricter',
     expected: '500 with {"error"}',
     notApplicable: fails,
@@ -32,10 +32,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a run that fails spoils no other request sent at once',
-    source: silent('callers do not know each other'),
+    name: 'a failing request does not affect concurrent requests',
+    source: silent('clients are independent of each other'),
     level: 'stricter',
-    expected: '200 for the others',
+    expected: '200 for the other requests',
     notApplicable: fails,
     check: async target => {
       const [failing = []] = target.failing ?? []
@@ -49,10 +49,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'an error says in words which input is wrong',
+    name: 'an error message names the invalid input',
     source: oip('Inference Response JSON Error Object', '"the descriptive message"'),
     level: 'stricter',
-    expected: '{"error"} with the input’s name in it',
+    expected: '{"error"} that contains the input’s name',
     notApplicable: inJson,
     check: async target => {
       for (const { name } of target.metadata.inputs) {
@@ -65,7 +65,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'an error is short, however long the mistake',
+    name: 'an error response is short even if the invalid value is long',
     source: oip('Inference Response JSON Error Object', '"the descriptive message"'),
     level: 'stricter',
     expected: 'fewer than 4096 bytes',
@@ -86,22 +86,25 @@ export const points: readonly Point[] = [
         assertError(reply)
         assert.ok(
           reply.body.byteLength < 4096,
-          `${Object.keys(change)}: an error of ${reply.body.byteLength} bytes`,
+          `the error response to a long ${Object.keys(change)} has ${reply.body.byteLength} bytes`,
         )
       }
       for (const reply of [
         await get(target, `/v2/models/${long.slice(0, 5000)}`),
         await post(target, long),
       ]) {
-        assert.ok(reply.body.byteLength < 4096, `an error of ${reply.body.byteLength} bytes`)
+        assert.ok(
+          reply.body.byteLength < 4096,
+          `the error response has ${reply.body.byteLength} bytes`,
+        )
       }
     },
   },
   {
-    name: 'an error is an object with "error" alone, without the id',
+    name: 'an error response contains only "error", not the id',
     source: ERROR,
     level: 'stricter',
-    expected: '{"error"} and nothing else',
+    expected: 'only {"error"}',
     notApplicable: inJson,
     check: async target => {
       const reply = await post(target, { id: 'req-001', inputs: [] })
@@ -110,7 +113,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'an error comes as application/json',
+    name: 'an error response has Content-Type application/json',
     source: 'open_inference_rest.yaml, content',
     level: 'required',
     expected: 'Content-Type: application/json',
@@ -121,8 +124,8 @@ export const points: readonly Point[] = [
       ),
   },
   {
-    name: 'after two hundred mistakes the server answers as before',
-    source: silent('a client’s mistake is nobody else’s'),
+    name: 'after 200 invalid requests the server returns the same outputs as before',
+    source: silent('one client’s mistakes must not affect other clients'),
     level: 'stricter',
     expected: 'the same outputs',
     notApplicable: target => inJson(target) && binary(target),

@@ -30,9 +30,9 @@ import {
 import { tritonExtension } from '../sources.ts'
 
 /*
- * Extensions of Triton's that other servers advertise too, except binary tensor data, which has its
- * own group. Only points that leave the server unchanged: none loads or unloads a model, or changes
- * a setting.
+ * Points for Triton's extensions that other servers advertise too, except binary tensor data, which
+ * has its own group. No point changes the server: no model is loaded or unloaded, and no setting is
+ * changed.
  */
 
 // Classification
@@ -54,7 +54,7 @@ const classifies = (...others: readonly Applicable[]) =>
 
 const CLASSIFICATION = tritonExtension('classification')
 
-/** The example's answer, with its first numeric output as it is and as this many classes. */
+/** The example's first numeric output, both as numbers and as this many classes. */
 async function classified(target: Target, count: (classes: number) => number) {
   const name = numeric(target)?.name
   const plain = await infer(target)
@@ -79,23 +79,23 @@ function readClass(text: unknown): { value: number; index: number } {
   const [, value, index] = /^([^:]+):(\d+)(?::.*)?$/s.exec(String(text)) ?? []
   assert.ok(
     value !== undefined && index !== undefined && !Number.isNaN(Number(value)),
-    `${JSON.stringify(text)} is no "value:index"`,
+    `${JSON.stringify(text)} is not of the form "value:index"`,
   )
   return { value: Number(value), index: Number(index) }
 }
 
-/** Values are written with a few digits, and equal ones may come in any order. */
+/** Compares values to the few digits that servers write; equal values may have any order. */
 function assertHighest({
   output,
   classes,
   count,
   asClasses,
 }: Awaited<ReturnType<typeof classified>>): void {
-  assert.equal(asClasses.datatype, 'BYTES', `the output is ${asClasses.datatype}`)
+  assert.equal(asClasses.datatype, 'BYTES', `the output has datatype ${asClasses.datatype}`)
   assert.equal(
     asClasses.data.length,
     (output.data.length / classes) * count,
-    `${asClasses.data.length} classes`,
+    `the output has ${asClasses.data.length} classes`,
   )
   asClasses.data.map(readClass).forEach(({ value, index }, i) => {
     const row = Array.from({ length: classes }, (_, of) =>
@@ -103,7 +103,7 @@ function assertHighest({
     )
     const expected = row.toSorted((one, other) => other - one)[i % count] as number
     for (const [what, number] of [
-      ['is said to be', value],
+      ['is reported as', value],
       ['is', row[index] ?? Number.NaN],
     ] as const)
       assert.ok(
@@ -123,7 +123,7 @@ const classification: readonly Point[] = [
     check: async target => assertHighest(await classified(target, () => 1)),
   },
   {
-    name: 'classification of all classes lists them from the highest down',
+    name: 'classification of all classes lists them from highest to lowest',
     source: CLASSIFICATION,
     level: 'required',
     expected: 'each class once',
@@ -141,7 +141,7 @@ const classification: readonly Point[] = [
     name: 'classes have the shape [rows, classes]',
     source: tritonExtension('classification', '"with shape [ batch-size, <count> ]"'),
     level: 'stricter',
-    expected: 'the rows of the example, and as many classes as asked for',
+    expected: 'the example’s rows and the requested number of classes',
     notApplicable: classifies(),
     check: async target => {
       const { output, asClasses } = await classified(target, () => 1)
@@ -149,10 +149,10 @@ const classification: readonly Point[] = [
     },
   },
   {
-    name: 'classification of one output leaves the others as they are',
+    name: 'classification of one output does not change other outputs',
     source: CLASSIFICATION,
     level: 'required',
-    expected: 'the other outputs’ tensors',
+    expected: 'unchanged tensors in the other outputs',
     notApplicable: classifies(severalOutputs),
     check: async target => {
       const { plain, response, output } = await classified(target, () => 1)
@@ -175,7 +175,7 @@ async function object(target: Target, path: string): Promise<Json> {
   return jsonOf(reply)
 }
 
-/** The rule for every one of these numbers. */
+/** Returns whether the value is a non-negative integer. */
 const isCount = (value: unknown) =>
   (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) ||
   typeof value === 'bigint'
@@ -183,8 +183,8 @@ const isCount = (value: unknown) =>
 const DURATIONS = ['success', 'fail', 'queue', 'compute_input', 'compute_infer', 'compute_output']
 
 /**
- * Triton's versions are numbers. A server with other versions may number them in its statistics,
- * because Triton's perf_analyzer reads only numbers.
+ * Triton's versions are numbers. A server whose versions are not numbers may number them in its
+ * statistics, because Triton's perf_analyzer reads only numbers.
  */
 const isNumbered = (version: string | undefined) => /^\d+$/.test(version ?? '')
 
@@ -234,20 +234,20 @@ const statistics: readonly Point[] = [
     },
   },
   {
-    name: 'statistics of all models have this one among them',
+    name: 'the statistics of all models include this model',
     source: tritonExtension('statistics', '"all versions of all models"'),
     level: 'required',
-    expected: 'model_stats with the model',
+    expected: 'model_stats that include the model',
     notApplicable: hasStatistics,
     check: async target => void (await statisticsOf(target, '/v2/models/stats')),
   },
   {
-    name: 'three requests of a row are counted as three inferences',
+    name: 'three requests with one row each count as three inferences',
     source: tritonExtension('statistics', '"cumulative count of successful inference requests"'),
     level: 'required',
-    expected: 'an inference_count and a success.count larger by 3',
+    expected: 'inference_count and success.count increased by 3',
     notApplicable: all(hasStatistics, inJson, batched, target =>
-      target.example.inputs[0]?.shape[0] === 1 ? undefined : 'the example is of more than one row',
+      target.example.inputs[0]?.shape[0] === 1 ? undefined : 'the example has more than one row',
     ),
     check: async target => {
       const counts = async () => {
@@ -268,7 +268,7 @@ const statistics: readonly Point[] = [
     },
   },
   {
-    name: 'statistics of an unknown model are an error with {"error"}',
+    name: 'a request for the statistics of an unknown model gets an error with {"error"}',
     source: tritonExtension('statistics', 'Statistics Response JSON Error Object'),
     level: 'required',
     expected: 'an error status with {"error"}',
@@ -282,7 +282,7 @@ const hasConfiguration = advertises('model_configuration')
 
 const configuration: readonly Point[] = [
   {
-    name: 'the model’s configuration has its name, and the names of its inputs and outputs',
+    name: 'the model’s configuration contains the names of the model, its inputs and its outputs',
     source: CONFIGURATION,
     level: 'required',
     expected: '{"name":"<model>","input":[{"name":…}],"output":[{"name":…}],…}',
@@ -317,7 +317,7 @@ const configuration: readonly Point[] = [
       ),
   },
   {
-    name: 'the configuration of an unknown model is an error with {"error"}',
+    name: 'a request for the configuration of an unknown model gets an error with {"error"}',
     source: CONFIGURATION,
     level: 'required',
     expected: 'an error status with {"error"}',
@@ -326,7 +326,7 @@ const configuration: readonly Point[] = [
   },
 ]
 
-/** @param body the index request, which the extension requires */
+/** @param body the index request, because the extension requires a body */
 async function repositoryIndex(target: Target, body: string): Promise<readonly Json[]> {
   const reply = await target.send({
     path: '/v2/repository/index',
@@ -335,7 +335,7 @@ async function repositoryIndex(target: Target, body: string): Promise<readonly J
   })
   assertStatus(reply, 200)
   const models = parsed(reply, reply.body)
-  assert.ok(Array.isArray(models), `no array: ${JSON.stringify(models)}`)
+  assert.ok(Array.isArray(models), `the index is not an array: ${JSON.stringify(models)}`)
   return models
 }
 
@@ -343,7 +343,7 @@ const hasRepository = advertises('model_repository')
 
 const repository: readonly Point[] = [
   {
-    name: 'the repository’s index lists models by name and state',
+    name: 'the repository index lists the name and state of each model',
     source: tritonExtension('model_repository', 'Index'),
     level: 'required',
     expected: '[{"name":…,"state":…},…]',
@@ -352,19 +352,19 @@ const repository: readonly Point[] = [
       for (const model of await repositoryIndex(target, '{}'))
         assert.ok(
           typeof model?.name === 'string' && typeof model.state === 'string',
-          `a model is ${JSON.stringify(model)}`,
+          `an entry of the index is ${JSON.stringify(model)}`,
         )
     },
   },
   {
-    name: 'the repository’s index of ready models has this one in it',
+    name: 'the repository index of ready models includes this model',
     // A server may have loaded the model from elsewhere.
     source: tritonExtension(
       'model_repository',
       'Index: "every model available in a model repository"',
     ),
     level: 'stricter',
-    expected: 'the model, which is ready',
+    expected: 'an index that includes the model',
     notApplicable: hasRepository,
     check: async target => {
       const names = (await repositoryIndex(target, '{"ready":true}')).map(({ name }) => name)
@@ -395,13 +395,13 @@ const logSettings = (
 })
 
 const logging: readonly Point[] = [
-  logSettings('the log settings have names', 'required', 'Log Setting Response JSON Object', [
+  logSettings('the log settings include log_info', 'required', 'Log Setting Response JSON Object', [
     'log_info',
   ]),
   logSettings(
-    'the log settings have the names that the extension’s document gives them',
+    'the log settings have the names that the extension’s document defines',
     'stricter',
-    'Log Setting Response JSON Object; Triton itself says log_warning and log_error',
+    'Log Setting Response JSON Object; Triton itself uses log_warning and log_error',
     ['log_warnings', 'log_errors'],
   ),
 ]
@@ -428,17 +428,17 @@ const changesNothing = (
 })
 
 const parameters: readonly Point[] = [
-  changesNothing('a parameter of the caller’s own is taken', 'parameters', '"custom parameters"', {
+  changesNothing('a custom parameter is accepted', 'parameters', '"custom parameters"', {
     parameters: { my_custom_parameter: 42 },
   }),
   changesNothing(
-    'priority 0 is as good as none',
+    'priority 0 gives the same outputs as no priority',
     'schedule_policy',
     '"the default priority level"',
     { parameters: { priority: 0 } },
   ),
   changesNothing(
-    'the highest priority and a timeout of ten minutes change no answer',
+    'the highest priority and a timeout of ten minutes do not change the outputs',
     'schedule_policy',
     '"priority", "timeout"',
     {

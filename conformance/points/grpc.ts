@@ -16,11 +16,11 @@ import { bytes, isTrue, messagesOf, number, packed, readFields, textOf } from '.
 import { Inapplicable, type Point, type Target } from '../point.ts'
 import { oip } from '../sources.ts'
 
-/** specification/protocol/open_inference_grpc.proto at d49cc23, and its document. */
+/** A passage of specification/protocol/open_inference_grpc.proto at d49cc23, or of its document. */
 const oipGrpc = (note: string) => `OIP gRPC, ${note}`
-/** grpc/grpc, doc/PROTOCOL-HTTP2.md, doc/compression.md, doc/statuscodes.md. */
+/** A passage of grpc/grpc: doc/PROTOCOL-HTTP2.md, doc/compression.md or doc/statuscodes.md. */
 const grpcDoc = (note: string) => `gRPC, ${note}`
-/** triton-inference-server/common, protobuf/grpc_service.proto. */
+/** A passage of triton-inference-server/common, protobuf/grpc_service.proto. */
 const triton = (note: string) => `Triton's grpc_service.proto, ${note}`
 
 const NAMES = Object.fromEntries(Object.entries(STATUS).map(([name, code]) => [code, name]))
@@ -28,17 +28,17 @@ const NAMES = Object.fromEntries(Object.entries(STATUS).map(([name, code]) => [c
 const show = ({ status, message }: CallReply) => `${NAMES[status] ?? status} ${message}`.trim()
 
 function send(target: Target, sent: SentCall): Promise<CallReply> {
-  if (target.call === undefined) throw new Inapplicable('no address for gRPC is given')
+  if (target.call === undefined) throw new Inapplicable('the option --grpc is not set')
   return target.call(sent)
 }
 
 const ask = (target: Target, name: string, message: Buffer = Buffer.alloc(0)) =>
   send(target, { method: methodOf(name), frames: frame(message) })
 
-/** The single message of a successful answer. */
+/** Returns the single message of a successful response. */
 function messageOf(reply: CallReply): Buffer {
   assert.equal(reply.status, STATUS.OK, show(reply))
-  assert.equal(reply.messages.length, 1, `${reply.messages.length} messages`)
+  assert.equal(reply.messages.length, 1, `the response has ${reply.messages.length} messages`)
   return reply.messages[0] as Buffer
 }
 
@@ -84,14 +84,14 @@ const infer = (target: Target, call: InferCall) => ask(target, 'ModelInfer', inf
 const answerTo = async (target: Target, call: InferCall): Promise<InferAnswer> =>
   readAnswer(messageOf(await infer(target, call)))
 
-/** A point: a request of this kind ends with one of these statuses. */
+/** A point: an invalid request gets INVALID_ARGUMENT. */
 const refusal = (
   mistake: string,
   call: (target: Target) => InferCall,
   point: Partial<Point> = {},
 ): Point => ({
-  name: `over gRPC ${mistake} is INVALID_ARGUMENT`,
-  source: oipGrpc('"an error status"; gRPC’s own codes'),
+  name: `over gRPC, ${mistake} gets INVALID_ARGUMENT`,
+  source: oipGrpc('"an error status"; gRPC defines the codes'),
   level: 'stricter',
   expected: 'INVALID_ARGUMENT',
   check: async target => ends(await infer(target, call(target)), STATUS.INVALID_ARGUMENT),
@@ -101,10 +101,10 @@ const refusal = (
 const COMPRESSED = { gzip: gzipSync, deflate: deflateSync }
 
 const compression: Point[] = Object.entries(COMPRESSED).map(([encoding, compress]) => ({
-  name: `a message may be compressed by ${encoding}`,
+  name: `a message may be compressed with ${encoding}`,
   source: grpcDoc('compression.md'),
   level: 'stricter',
-  expected: 'OK, and the outputs',
+  expected: 'OK with the outputs',
   async check(target) {
     const reply = await send(target, {
       method: methodOf('ModelInfer'),
@@ -115,14 +115,14 @@ const compression: Point[] = Object.entries(COMPRESSED).map(([encoding, compress
   },
 }))
 
-/** The answers of a stream, if the server has Triton's form of ModelStreamInfer. */
+/** Returns the responses of a stream, if the server implements Triton's ModelStreamInfer. */
 async function stream(target: Target, calls: readonly InferCall[]) {
   const reply = await send(target, {
     method: methodOf('ModelStreamInfer'),
     frames: Buffer.concat(calls.map(call => frame(inferRequest(call)))),
   })
   if (reply.status === STATUS.UNIMPLEMENTED)
-    throw new Inapplicable('the server has no ModelStreamInfer')
+    throw new Inapplicable('the server does not implement ModelStreamInfer')
   assert.equal(reply.status, STATUS.OK, show(reply))
   return reply.messages.map(message => {
     const fields = readFields(message)
@@ -135,7 +135,7 @@ async function health(target: Target, service: string): Promise<CallReply> {
   const method = '/grpc.health.v1.Health/Check'
   const reply = await send(target, { method, frames: frame(bytes(1, service)) })
   if (reply.status === STATUS.UNIMPLEMENTED)
-    throw new Inapplicable('the server has no grpc.health.v1')
+    throw new Inapplicable('the server does not implement grpc.health.v1')
   return reply
 }
 
@@ -145,15 +145,15 @@ async function reflect(target: Target, request: Buffer): Promise<Buffer> {
     const reply = await send(target, { method, frames: frame(request) })
     if (reply.status !== STATUS.UNIMPLEMENTED) return messageOf(reply)
   }
-  throw new Inapplicable('the server has no reflection')
+  throw new Inapplicable('the server does not implement reflection')
 }
 
 export const points: Point[] = [
   {
-    name: 'ServerLive, ServerReady and ModelReady say so',
+    name: 'ServerLive, ServerReady and ModelReady return true',
     source: oipGrpc('Health'),
     level: 'required',
-    expected: 'OK, true',
+    expected: 'OK with true',
     async check(target) {
       for (const name of ['ServerLive', 'ServerReady'])
         assert.ok(isTrue(readFields(messageOf(await ask(target, name))), 1), name)
@@ -162,10 +162,10 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'ModelMetadata says what metadata over HTTP says',
+    name: 'ModelMetadata matches the metadata over HTTP',
     source: oipGrpc('Model Metadata'),
     level: 'required',
-    expected: 'the same names, datatypes and shapes',
+    expected: 'the same names of the model, inputs and outputs',
     async check(target) {
       const fields = readFields(
         messageOf(await ask(target, 'ModelMetadata', nameRequest(target.model))),
@@ -183,10 +183,10 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'raw contents are answered, each output once',
+    name: 'a request with raw contents gets each output once',
     source: oipGrpc('ModelInferRequest.raw_input_contents'),
     level: 'required',
-    expected: 'OK, and each output',
+    expected: 'OK with each output',
     async check(target) {
       const { outputs } = await answerTo(target, raw(target))
       assert.deepEqual(
@@ -196,10 +196,10 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'typed contents are answered, each output once',
+    name: 'a request with typed contents gets each output once',
     source: oipGrpc('InferTensorContents'),
     level: 'required',
-    expected: 'OK, and each output',
+    expected: 'OK with each output',
     notApplicable: typedIn,
     async check(target) {
       const { outputs } = await answerTo(target, typed(target))
@@ -207,25 +207,25 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'raw contents are answered by raw contents',
-    source: oipGrpc('raw_output_contents: it does not say when'),
+    name: 'a request with raw contents gets raw contents',
+    source: oipGrpc('raw_output_contents: no rule states when to use them'),
     level: 'stricter',
     expected: 'raw_output_contents',
     check: async target => assert.ok((await answerTo(target, raw(target))).isRaw),
   },
   {
-    name: 'typed contents are answered by typed contents',
-    source: oipGrpc('raw_output_contents: it does not say when'),
+    name: 'a request with typed contents gets typed contents',
+    source: oipGrpc('raw_output_contents: no rule states when to use them'),
     level: 'stricter',
     expected: 'contents of each output',
     notApplicable: all(typedBoth, notEmpty),
     check: async target => assert.ok(!(await answerTo(target, typed(target))).isRaw),
   },
   {
-    name: 'an answer has raw contents or typed ones, not both',
+    name: 'a response has either raw or typed contents, not both',
     source: oipGrpc('raw_output_contents: "must not be specified"'),
     level: 'required',
-    expected: 'one of the two',
+    expected: 'raw contents or typed contents',
     async check(target) {
       const calls = [raw(target), ...(isTyped(target) ? [typed(target)] : [])]
       for (const call of calls) {
@@ -240,7 +240,7 @@ export const points: Point[] = [
     level: 'required',
     expected: 'the same values',
     notApplicable: all(typedBoth, ({ deterministic }) =>
-      deterministic ? undefined : 'the model gives other outputs each time',
+      deterministic ? undefined : 'the model gives different outputs each time',
     ),
     async check(target) {
       const [one, other] = [
@@ -251,8 +251,8 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'over gRPC an id comes back, and without an id none does',
-    source: oip('Inference Response JSON Object', 'over gRPC alike'),
+    name: 'over gRPC, the response has the id of the request, or no id',
+    source: oip('Inference Response JSON Object', 'also applies to gRPC'),
     level: 'required',
     expected: 'the id of the request',
     async check(target) {
@@ -264,8 +264,8 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'shapes may be written one number after the other, not packed',
-    source: 'protobuf, "Packed Repeated Fields": parsers must take both',
+    name: 'shapes may be written as unpacked repeated fields',
+    source: 'protobuf, "Packed Repeated Fields": parsers must accept both forms',
     level: 'required',
     expected: 'OK',
     async check(target) {
@@ -288,7 +288,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'fields that are unknown are ignored',
+    name: 'unknown fields of a message are ignored',
     source: 'protobuf, "Unknown Fields"',
     level: 'required',
     expected: 'OK',
@@ -299,8 +299,8 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'another model is NOT_FOUND',
-    source: oipGrpc('"an error status"; gRPC’s own codes'),
+    name: 'an unknown model gets NOT_FOUND',
+    source: oipGrpc('"an error status"; gRPC defines the codes'),
     level: 'stricter',
     expected: 'NOT_FOUND',
     async check(target) {
@@ -310,27 +310,27 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a method that does not exist is UNIMPLEMENTED',
+    name: 'a method that does not exist gets UNIMPLEMENTED',
     source: grpcDoc('statuscodes.md: "Unimplemented method"'),
     level: 'required',
     expected: 'UNIMPLEMENTED',
     check: async target => ends(await ask(target, 'NoSuchMethod'), STATUS.UNIMPLEMENTED),
   },
   refusal(
-    'raw and typed contents together',
+    'a request with both raw and typed contents',
     target => ({ ...typed(target), raw: raw(target).raw }),
     { notApplicable: all(typedIn, notEmpty) },
   ),
-  refusal('a raw content too many', target => ({
+  refusal('a request with one raw tensor too many', target => ({
     ...raw(target),
     raw: [...(raw(target).raw ?? []), Buffer.alloc(4)],
   })),
-  refusal('a raw content with a byte too many', target => ({
+  refusal('a raw tensor with one byte too many', target => ({
     ...raw(target),
     raw: (raw(target).raw ?? []).map(part => Buffer.concat([part, Buffer.alloc(1)])),
   })),
   refusal(
-    'contents in the field of another datatype',
+    'a tensor with contents in the field of another datatype',
     target => {
       const [input, ...others] = typed(target).inputs
       const datatype = input?.datatype === 'BYTES' ? 'FP64' : 'BYTES'
@@ -343,7 +343,7 @@ export const points: Point[] = [
     { notApplicable: all(oneInput, notEmpty) },
   ),
   {
-    name: 'a message that is no protobuf is an error, and the connection goes on',
+    name: 'an invalid protobuf message gets an error, and the connection stays open',
     source: grpcDoc('statuscodes.md: "Error parsing request proto"'),
     level: 'required',
     expected: 'an error, then OK',
@@ -354,7 +354,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a call that ends within a message is an error',
+    name: 'a call that ends in the middle of a message gets an error',
     source: grpcDoc('PROTOCOL-HTTP2.md: Length-Prefixed-Message'),
     level: 'required',
     expected: 'an error',
@@ -366,7 +366,7 @@ export const points: Point[] = [
   },
   ...compression,
   {
-    name: 'an encoding that is unknown is UNIMPLEMENTED',
+    name: 'an unknown encoding gets UNIMPLEMENTED',
     source: grpcDoc('compression.md: "must return UNIMPLEMENTED"'),
     level: 'required',
     expected: 'UNIMPLEMENTED',
@@ -380,7 +380,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a compressed message of no encoding is INTERNAL',
+    name: 'a compressed message without a declared encoding gets INTERNAL',
     source: grpcDoc('compression.md: "must fail with INTERNAL"'),
     level: 'stricter',
     expected: 'INTERNAL',
@@ -390,12 +390,12 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a message beyond the limit is RESOURCE_EXHAUSTED, and the connection goes on',
+    name: 'a message larger than the limit gets RESOURCE_EXHAUSTED, and the connection stays open',
     source: grpcDoc('statuscodes.md: "message larger than configured"'),
     level: 'required',
     expected: 'RESOURCE_EXHAUSTED, then OK',
     notApplicable: ({ limits }) =>
-      limits === undefined ? 'the largest body is not known' : undefined,
+      limits === undefined ? 'the suite does not know the maximum body size' : undefined,
     async check(target) {
       const frames = frame(Buffer.alloc((target.limits?.maxBodyBytes ?? 0) + 1))
       ends(
@@ -406,7 +406,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a deadline that has passed is DEADLINE_EXCEEDED',
+    name: 'an expired deadline gets DEADLINE_EXCEEDED',
     source: grpcDoc('PROTOCOL-HTTP2.md: Timeout'),
     level: 'stricter',
     expected: 'DEADLINE_EXCEEDED',
@@ -420,8 +420,8 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a long deadline is kept',
-    source: grpcDoc('PROTOCOL-HTTP2.md: Timeout, of eight digits at most'),
+    name: 'a long deadline is accepted',
+    source: grpcDoc('PROTOCOL-HTTP2.md: Timeout with at most eight digits'),
     level: 'required',
     expected: 'OK',
     async check(target) {
@@ -434,7 +434,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'calls that the client cancels do not disturb those after them',
+    name: 'cancelled calls do not affect later calls',
     source: grpcDoc('PROTOCOL-HTTP2.md: RST_STREAM'),
     level: 'required',
     expected: 'OK',
@@ -446,10 +446,10 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a stream answers each request, in their order',
+    name: 'a stream returns one response per request, in order',
     source: triton('ModelStreamInfer'),
     level: 'required',
-    expected: 'an answer for each id',
+    expected: 'one response for each id',
     async check(target) {
       const answers = await stream(
         target,
@@ -462,10 +462,10 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a request of a stream that fails has an error_message, and the stream goes on',
+    name: 'a failing request in a stream gets an error_message, and the stream continues',
     source: triton('ModelStreamInferResponse.error_message'),
     level: 'required',
-    expected: 'an answer, an error, an answer',
+    expected: 'a response, an error, a response',
     async check(target) {
       const wrong = { ...raw(target), raw: [], inputs: [] }
       const answers = await stream(target, [raw(target), wrong, raw(target)])
@@ -476,7 +476,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'the health of the server is SERVING',
+    name: 'the health check of the server returns SERVING',
     source: 'grpc.health.v1',
     level: 'required',
     expected: 'SERVING',
@@ -486,7 +486,7 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'the health of an unknown service is NOT_FOUND',
+    name: 'the health check of an unknown service returns NOT_FOUND',
     source: 'grpc.health.v1: "NOT_FOUND"',
     level: 'required',
     expected: 'NOT_FOUND',

@@ -18,17 +18,17 @@ function checkTensors(field: string, tensors: unknown): void {
     assert.equal(
       typeof tensor?.name,
       'string',
-      `the name of one of ${field} is ${JSON.stringify(tensor?.name)}`,
+      `a name in "${field}" is ${JSON.stringify(tensor?.name)}, not a string`,
     )
     const { name, datatype, shape } = tensor
     assert.ok(
       datatype === 'BF16' || Object.hasOwn(DATATYPES, datatype),
-      `${field} "${name}" is of datatype ${JSON.stringify(datatype)}`,
+      `${field} "${name}" has the datatype ${JSON.stringify(datatype)}`,
     )
     const isShape =
       Array.isArray(shape) &&
       shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= -1)
-    assert.ok(isShape, `${field} "${name}" is of shape ${JSON.stringify(shape)}`)
+    assert.ok(isShape, `${field} "${name}" has the shape ${JSON.stringify(shape)}`)
   }
 }
 
@@ -37,31 +37,31 @@ const names = (tensors: unknown) =>
 
 export const points: Point[] = [
   {
-    name: 'a live server says so with 200',
+    name: 'the liveness route of a live server returns 200',
     source: oip('Server Live'),
     level: 'required',
     expected: '200',
     check: async target => assertStatus(await get(target, '/v2/health/live'), 200),
   },
   {
-    name: 'the body of liveness is {"live": true}',
-    source: oip('Server Live Response JSON Objet', 'the YAML has no body'),
+    name: 'the liveness response is {"live": true}',
+    source: oip('Server Live Response JSON Objet', 'the YAML defines no body'),
     level: 'stricter',
     expected: '{"live":true}',
     check: async target => assert.equal((await ok(target, '/v2/health/live')).live, true),
   },
   {
-    name: 'a ready server says so with 200',
+    name: 'the readiness route of a ready server returns 200',
     source: oip('Server Ready'),
     level: 'required',
     expected: '200',
     check: async target => assertStatus(await get(target, '/v2/health/ready'), 200),
   },
   {
-    name: 'the body of readiness has "live", and "ready" too',
+    name: 'the readiness response has both "live" and "ready"',
     source: oip(
       'Server Ready Response JSON Object',
-      'its "live" reads like a slip; the YAML has no body',
+      'its "live" is probably a mistake; the YAML defines no body',
     ),
     level: 'stricter',
     expected: '{"live":true,"ready":true}',
@@ -71,15 +71,15 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a ready model says so with 200',
+    name: 'the readiness route of a ready model returns 200',
     source: oip('Model Ready'),
     level: 'required',
     expected: '200',
     check: async target => assertStatus(await get(target, `${modelPath(target)}/ready`), 200),
   },
   {
-    name: 'the body of model readiness is {"name", "ready"}',
-    source: oip('Model Ready Response JSON Object', 'the YAML has no body'),
+    name: 'the model readiness response has "name" and "ready"',
+    source: oip('Model Ready Response JSON Object', 'the YAML defines no body'),
     level: 'stricter',
     expected: '{"name":"<model>","ready":true}',
     check: async target => {
@@ -124,13 +124,13 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'model metadata lists the inputs that the model takes and the outputs that it gives',
+    name: 'model metadata lists the model’s inputs and outputs',
     source: oip(
       'Model Metadata Response JSON Object',
       '"the inputs required", "the outputs produced"',
     ),
     level: 'required',
-    expected: 'each input of the example and each output of its answer, by name',
+    expected: 'the names of the example’s inputs and of its response’s outputs',
     check: async target => {
       const { inputs, outputs } = await ok(target, modelPath(target))
       const missing = [
@@ -141,12 +141,12 @@ export const points: Point[] = [
           .filter(({ name }) => !names(outputs).includes(name))
           .map(({ name }) => `output "${name}"`),
       ]
-      assert.equal(missing.length, 0, `not listed: ${missing.join(', ')}`)
+      assert.equal(missing.length, 0, `the metadata does not list ${missing.join(', ')}`)
     },
   },
   {
     name: 'model metadata is the same without the version in the path',
-    source: silent('a server of one version chooses that one'),
+    source: silent('a server with one version uses that version'),
     level: 'stricter',
     expected: 'the same object',
     notApplicable: versioned,
@@ -157,10 +157,10 @@ export const points: Point[] = [
       ),
   },
   {
-    name: 'model metadata lists the version that can be asked for',
+    name: 'model metadata lists the version that a request can select',
     source: oip('Model Metadata Response JSON Object', '"may be explicitly requested"'),
     level: 'required',
-    expected: '"versions" that include <version>',
+    expected: '"versions" that contain <version>',
     notApplicable: versioned,
     check: async target => {
       const { versions } = await ok(target, modelPath(target))
@@ -171,10 +171,10 @@ export const points: Point[] = [
     },
   },
   {
-    name: 'a platform is written <project>_<format>',
+    name: 'the platform has the form <project>_<format>',
     source: oip('Platforms'),
     level: 'stricter',
-    expected: 'as in onnx_onnxv1',
+    expected: 'a name such as onnx_onnxv1',
     check: async target =>
       assert.match(
         String((await ok(target, modelPath(target))).platform),
@@ -182,7 +182,7 @@ export const points: Point[] = [
       ),
   },
   {
-    name: 'metadata comes as application/json',
+    name: 'metadata has Content-Type application/json',
     source: 'open_inference_rest.yaml, content',
     level: 'required',
     expected: 'Content-Type: application/json',

@@ -29,11 +29,11 @@ const MISTAKES: Mistake[] = [
       { name },
     ]),
   ),
-  wrong('an unknown output beside known ones', 'required', target => [
+  wrong('an unknown output among known outputs', 'required', target => [
     ...outputsOf(target),
     { name: 'no-such-output' },
   ]),
-  wrong('an output asked for twice', 'stricter', target => [
+  wrong('an output requested twice', 'stricter', target => [
     ...outputsOf(target),
     ...outputsOf(target),
   ]),
@@ -44,26 +44,26 @@ const MISTAKES: Mistake[] = [
   ...[null, 1, []].map(output =>
     wrong(`an output that is ${JSON.stringify(output)}`, 'required', () => [output]),
   ),
-  wrong('an output that is its name alone', 'stricter', target =>
+  wrong('an output that is only its name', 'stricter', target =>
     outputsOf(target).map(({ name }) => name),
   ),
   ...[{}, 'x', 1, true].map(outputs =>
-    wrong(`outputs that are ${JSON.stringify(outputs)}`, 'stricter', () => outputs),
+    wrong(`a request whose outputs are ${JSON.stringify(outputs)}`, 'stricter', () => outputs),
   ),
   ...[[], 'x', 1, true].map(parameters =>
-    wrong(`an output’s parameters that are ${JSON.stringify(parameters)}`, 'stricter', target =>
+    wrong(`an output whose parameters are ${JSON.stringify(parameters)}`, 'stricter', target =>
       outputsOf(target).map(output => ({ ...output, parameters })),
     ),
   ),
-  wrong('an output’s parameter that is an object', 'stricter', target =>
+  wrong('an output with a parameter that is an object', 'stricter', target =>
     outputsOf(target, { any: {} }),
   ),
 ]
 
 export const points: readonly Point[] = [
-  ...refusals('outputs', MISTAKES),
+  ...refusals('invalid outputs', MISTAKES),
   {
-    name: 'every output of the metadata is answered, each once',
+    name: 'the response contains every output of the metadata once',
     source: oip(
       'Inference Request JSON Object',
       '"if not specified all outputs … will be returned"',
@@ -80,10 +80,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'outputs have the datatype and shape that the metadata says',
+    name: 'outputs have the datatype and shape that the metadata declares',
     source: oip('Model Metadata Response JSON Object', '"datatype", "shape"'),
     level: 'required',
-    expected: 'the metadata’s datatype and dimensions, but for those of −1',
+    expected: 'the metadata’s datatype and its dimensions other than −1',
     notApplicable: inJson,
     check: async target => {
       for (const { name, datatype, shape } of (await infer(target)).outputs) {
@@ -92,20 +92,20 @@ export const points: readonly Point[] = [
         assert.equal(
           datatype,
           known.datatype,
-          `output "${name}" is ${datatype}, the metadata says ${known.datatype}`,
+          `output "${name}" has datatype ${datatype}, but the metadata declares ${known.datatype}`,
         )
         const fits =
           shape.length === known.shape.length &&
           known.shape.every((dimension, i) => dimension === -1 || dimension === shape[i])
         assert.ok(
           fits,
-          `output "${name}" is of shape [${shape}], the metadata says [${known.shape}]`,
+          `output "${name}" has shape [${shape}], but the metadata declares [${known.shape}]`,
         )
       }
     },
   },
   {
-    name: 'outputs come in the order of the metadata unless asked otherwise',
+    name: 'outputs have the order of the metadata by default',
     source: silent('clients read outputs[0]'),
     level: 'stricter',
     expected: 'the metadata’s order',
@@ -119,8 +119,8 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'an empty list of outputs asks for all of them',
-    source: silent('clients send it for "not specified"'),
+    name: 'an empty list of outputs requests all outputs',
+    source: silent('clients send an empty list for "not specified"'),
     level: 'stricter',
     expected: '200 with the example’s outputs',
     notApplicable: inJson,
@@ -128,7 +128,7 @@ export const points: readonly Point[] = [
       assertSame(target, await infer(target, ask(target, [])), await infer(target)),
   },
   {
-    name: 'all outputs may be asked for by name',
+    name: 'all outputs may be requested by name',
     source: OUTPUT,
     level: 'required',
     expected: '200 with the example’s outputs',
@@ -137,10 +137,10 @@ export const points: readonly Point[] = [
       assertSame(target, await infer(target, ask(target, outputsOf(target))), await infer(target)),
   },
   {
-    name: 'each output may be asked for alone, and nothing else comes',
+    name: 'a request for one output returns only that output',
     source: OUTPUT,
     level: 'required',
-    expected: 'one output, the same as among others',
+    expected: 'the one output, with the same values as in a full response',
     notApplicable: all(inJson, severalOutputs),
     check: async target => {
       const response = await infer(target)
@@ -153,10 +153,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'outputs come in the order asked for',
+    name: 'outputs have the requested order',
     source: silent('clients read outputs[0]'),
     level: 'stricter',
-    expected: 'the order asked for',
+    expected: 'the requested order',
     notApplicable: all(inJson, severalOutputs),
     check: async target => {
       const asked = outputsOf(target).toReversed()
@@ -183,23 +183,23 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'the response names the model',
+    name: 'the response contains the name of the model',
     source: oip('Inference Response JSON Object', '"model_name"'),
     level: 'required',
-    expected: '"model_name" that is the model’s',
+    expected: '"model_name" with the name of the model',
     notApplicable: inJson,
     check: async target => assert.equal((await infer(target)).json.model_name, target.model),
   },
   {
-    name: 'the response names the version',
+    name: 'the response contains the version of the model',
     source: oip('Inference Response JSON Object', '"the specific model version used", optional'),
     level: 'stricter',
-    expected: '"model_version" that is the version’s',
+    expected: '"model_version" with the version of the model',
     notApplicable: all(inJson, versioned),
     check: async target => assert.equal((await infer(target)).json.model_version, target.version),
   },
   {
-    name: 'without versions the response has no model_version',
+    name: 'a response for a model without versions has no model_version',
     source: oip('Inference Response JSON Object', '"should not provide this field"'),
     level: 'stricter',
     expected: 'no "model_version"',
@@ -213,7 +213,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'the response comes as application/json',
+    name: 'the response has Content-Type application/json',
     source: oip('Inference Request Examples'),
     level: 'required',
     expected: 'Content-Type: application/json',
@@ -225,10 +225,10 @@ export const points: readonly Point[] = [
       ),
   },
   {
-    name: 'the length of a response counts bytes, not letters',
+    name: 'the length of a response counts bytes, not characters',
     source: rfc(9110, '8.6'),
     level: 'required',
-    expected: 'the whole JSON',
+    expected: 'the complete JSON',
     notApplicable: inJson,
     check: async target =>
       assert.equal(
@@ -237,7 +237,7 @@ export const points: readonly Point[] = [
       ),
   },
   {
-    name: 'the response is JSON that any parser reads: no bare NaN, no null in tensor data',
+    name: 'the response is JSON without bare NaN or null in tensor data',
     source: rfc(8259, '6'),
     level: 'required',
     expected: 'numbers, strings and booleans',
@@ -247,15 +247,18 @@ export const points: readonly Point[] = [
         outputs: { name: string; data: unknown[] }[]
       }
       for (const { name, data } of outputs) {
-        assert.ok(!data.flat(Number.POSITIVE_INFINITY).includes(null), `null in output "${name}"`)
+        assert.ok(
+          !data.flat(Number.POSITIVE_INFINITY).includes(null),
+          `the data of output "${name}" contains null`,
+        )
       }
     },
   },
   {
-    name: 'the same request gets the same answer',
-    source: silent('a model is a function'),
+    name: 'the same request gets the same outputs',
+    source: silent('a model is a function of its inputs'),
     level: 'stricter',
-    expected: 'the same outputs three times',
+    expected: 'the same outputs each time',
     notApplicable: inJson,
     check: async target => {
       const first = await infer(target)
@@ -263,10 +266,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'requests sent at once each get their own answer',
+    name: 'concurrent requests each get their own response',
     source: oip('Inference Response JSON Object', '"id"'),
     level: 'required',
-    expected: 'each its own "id" and the example’s outputs, but for 429 or 503',
+    expected: 'the request’s "id" and the example’s outputs, or status 429 or 503',
     notApplicable: inJson,
     check: async target => {
       const expected = await infer(target)
@@ -277,7 +280,7 @@ export const points: readonly Point[] = [
       const taken = replies
         .map((reply, i) => ({ reply, id: ids[i] }))
         .filter(({ reply: { status } }) => status !== 429 && status !== 503)
-      assert.ok(taken.length > 0, 'all of them were refused')
+      assert.ok(taken.length > 0, 'the server refused every request with 429 or 503')
       for (const { reply, id } of taken) {
         const response = readResponse(reply)
         assert.equal(response.json.id, id)
@@ -286,10 +289,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a mistake sent at once with good requests spoils none of them',
-    source: silent('callers do not know each other'),
+    name: 'an invalid request does not affect concurrent valid requests',
+    source: silent('clients are independent of each other'),
     level: 'stricter',
-    expected: '400 for each mistake, 200 for the others',
+    expected: '400 for each invalid request, 200 for each valid request',
     notApplicable: inJson,
     check: async target => {
       const replies = await Promise.all(

@@ -28,20 +28,24 @@ interface Id {
 const IDS: readonly Id[] = [
   { is: 'of letters and digits', id: 'req-001' },
   { is: 'that is empty', id: '' },
-  { is: 'of unicode', id: 'naïve 日本語 🌸 \u2028 "\\/' },
+  { is: 'with Unicode characters', id: 'naïve 日本語 🌸 \u2028 "\\/' },
   {
-    is: 'with control characters, escaped',
+    is: 'with escaped control characters',
     id: 'a\u0000b\u001f\u007f',
-    stricter: 'any string is one',
+    stricter: 'any string is a valid id',
   },
-  { is: 'with a lone surrogate, escaped', id: '\ud800 and \udc00', stricter: 'any string is one' },
-  { is: 'called __proto__', id: '__proto__' },
-  { is: 'that looks like a number', id: '00042' },
-  { is: 'of 1 MB', id: 'x'.repeat(2 ** 20), stricter: 'of no stated length' },
+  {
+    is: 'with an escaped lone surrogate',
+    id: '\ud800 and \udc00',
+    stricter: 'any string is a valid id',
+  },
+  { is: 'equal to __proto__', id: '__proto__' },
+  { is: 'that consists of digits', id: '00042' },
+  { is: 'of 1 MB', id: 'x'.repeat(2 ** 20), stricter: 'no maximum length is stated' },
 ]
 
 const idPoints: Point[] = IDS.map(({ is, id, stricter }) => ({
-  name: `an id ${is} comes back exactly`,
+  name: `an id ${is} comes back unchanged`,
   source: oip('Inference Request JSON Object', stricter ?? '"must be returned in the response"'),
   level: stricter === undefined ? 'required' : 'stricter',
   expected: 'the same "id"',
@@ -50,12 +54,12 @@ const idPoints: Point[] = IDS.map(({ is, id, stricter }) => ({
     const { json } = await infer(target, { id, ...exampleRequest(target) })
     assert.ok(
       json.id === id,
-      `the id came back as ${String(JSON.stringify(json.id)).slice(0, 100)}`,
+      `the response has the id ${String(JSON.stringify(json.id)).slice(0, 100)}`,
     )
   },
 }))
 
-/** The example with one mistake. */
+/** The example, altered by one mistake. */
 const wrong = (
   mistake: string,
   source: string,
@@ -79,9 +83,9 @@ const text = (target: Target) => toJson(exampleRequest(target))
 const bodies: Mistake[] = [
   wrong('an empty body', REQUEST, 'required', () => ''),
   wrong('a body of white space', REQUEST, 'required', () => ' \n'),
-  wrong('a body that is no JSON', REQUEST, 'required', () => 'inputs=1'),
-  wrong('JSON that is cut off', REQUEST, 'required', target => text(target).slice(0, -1)),
-  wrong('JSON with something behind it', rfc(8259, '2'), 'stricter', target => `${text(target)}{}`),
+  wrong('a body that is not JSON', REQUEST, 'required', () => 'inputs=1'),
+  wrong('truncated JSON', REQUEST, 'required', target => text(target).slice(0, -1)),
+  wrong('JSON followed by other JSON', rfc(8259, '2'), 'stricter', target => `${text(target)}{}`),
   wrong('JSON with a trailing comma', rfc(8259, '4'), 'stricter', target =>
     text(target).replace(/}$/, ',}'),
   ),
@@ -91,7 +95,7 @@ const bodies: Mistake[] = [
     'stricter',
     target => `/* example */${text(target)}`,
   ),
-  wrong('JSON in single quotes', rfc(8259, '7'), 'stricter', target =>
+  wrong('JSON with single quotes', rfc(8259, '7'), 'stricter', target =>
     text(target).replaceAll('"', "'"),
   ),
   wrong(
@@ -102,24 +106,24 @@ const bodies: Mistake[] = [
   ),
   wrong('a number with a leading zero', rfc(8259, '6'), 'stricter', input({ shape: raw('[01]') })),
   ...['null', '[]', '"x"', '1', 'true'].map(json =>
-    wrong(`the JSON ${json}`, REQUEST, 'required', () => json),
+    wrong(`a body of the JSON value ${json}`, REQUEST, 'required', () => json),
   ),
-  wrong('an empty object', REQUEST, 'required', () => '{}'),
-  wrong('invalid UTF-8', rfc(8259, '8.1'), 'stricter', target =>
+  wrong('a body of an empty object', REQUEST, 'required', () => '{}'),
+  wrong('a body with invalid UTF-8', rfc(8259, '8.1'), 'stricter', target =>
     Buffer.concat([
       Buffer.from('{"id":"'),
       Buffer.from([0xff, 0xfe]),
       Buffer.from(`",${text(target).slice(1)}`),
     ]),
   ),
-  wrong('UTF-8 that encodes a surrogate', rfc(3629, '3'), 'stricter', target =>
+  wrong('a body with a surrogate encoded as UTF-8', rfc(3629, '3'), 'stricter', target =>
     Buffer.concat([
       Buffer.from('{"id":"'),
       Buffer.from([0xed, 0xa0, 0x80]),
       Buffer.from(`",${text(target).slice(1)}`),
     ]),
   ),
-  wrong('UTF-16', rfc(8259, '8.1'), 'stricter', target =>
+  wrong('a body in UTF-16', rfc(8259, '8.1'), 'stricter', target =>
     Buffer.from(`\ufeff${text(target)}`, 'utf16le'),
   ),
   wrong(
@@ -134,23 +138,26 @@ const bodies: Mistake[] = [
     'stricter',
     example({ extra: raw('['.repeat(1e5) + ']'.repeat(1e5)) }),
   ),
-  wrong('100,000 brackets that never close', REQUEST, 'required', () => '['.repeat(1e5)),
+  wrong('a body of 100,000 opening brackets', REQUEST, 'required', () => '['.repeat(1e5)),
 ]
 
 const duplicates: Mistake[] = [
-  ['a key that is there twice', (target: Target) => `{"id":"1","id":"1",${text(target).slice(1)}`],
+  ['a duplicate key', (target: Target) => `{"id":"1","id":"1",${text(target).slice(1)}`],
   [
-    'a key that is there twice, once with an escape',
+    'a duplicate key, once written with an escape,',
     (target: Target) => `{"id":"1","\\u0069d":"2",${text(target).slice(1)}`,
   ],
-  ['"inputs" twice', (target: Target) => `{"inputs":[],${text(target).slice(1)}`],
+  ['a duplicate "inputs" key', (target: Target) => `{"inputs":[],${text(target).slice(1)}`],
   [
-    'a key of an input that is there twice',
+    'a duplicate key in an input',
     (target: Target) => text(target).replace('{"name"', '{"name":"x","name"'),
   ],
-  ['__proto__ twice', (target: Target) => `{"__proto__":1,"__proto__":2,${text(target).slice(1)}`],
   [
-    'a key twice in an unknown field',
+    'a duplicate __proto__ key',
+    (target: Target) => `{"__proto__":1,"__proto__":2,${text(target).slice(1)}`,
+  ],
+  [
+    'a duplicate key in an unknown field',
     (target: Target) => toJson({ ...exampleRequest(target), extra: raw('{"a":[{"b":1,"b":1}]}') }),
   ],
 ].map(([mistake, request]) =>
@@ -163,7 +170,9 @@ const fields: Mistake[] = [
   ),
   wrong('a request without inputs', REQUEST, 'required', () => ({ id: '1' })),
   ...[null, {}, 'x', 1].map(inputs =>
-    wrong(`inputs that are ${JSON.stringify(inputs)}`, REQUEST, 'required', () => ({ inputs })),
+    wrong(`a request whose inputs are ${JSON.stringify(inputs)}`, REQUEST, 'required', () => ({
+      inputs,
+    })),
   ),
   wrong('an empty list of inputs', REQUEST, 'required', () => ({ inputs: [] })),
   ...[null, 'x', 1, []].map(element =>
@@ -183,10 +192,10 @@ const fields: Mistake[] = [
       input({ name }),
     ),
   ),
-  wrong('an unknown input beside the right ones', INPUT, 'stricter', target => ({
+  wrong('an unknown input among the correct inputs', INPUT, 'stricter', target => ({
     inputs: [...exampleRequest(target).inputs, { ...exampleInput(target), name: 'no-such-input' }],
   })),
-  wrong('an input given twice', INPUT, 'stricter', target => ({
+  wrong('a duplicate input', INPUT, 'stricter', target => ({
     inputs: [...exampleRequest(target).inputs, exampleInput(target)],
   })),
   {
@@ -204,7 +213,7 @@ const fields: Mistake[] = [
   ),
   ...['FP128', 'float32', 'STRING', '', '__proto__', 'constructor'].map(datatype =>
     wrong(
-      `the datatype "${datatype}", which the protocol does not have,`,
+      `the datatype "${datatype}", which the protocol does not define,`,
       oip('Tensor Data Types'),
       'required',
       input({ datatype }),
@@ -218,13 +227,13 @@ const fields: Mistake[] = [
 const parameters: Mistake[] = [
   ...[[], 'x', 1, true].flatMap(value => [
     wrong(
-      `parameters that are ${JSON.stringify(value)}`,
+      `a request whose parameters are ${JSON.stringify(value)}`,
       PARAMETERS,
       'stricter',
       example({ parameters: value }),
     ),
     wrong(
-      `an input’s parameters that are ${JSON.stringify(value)}`,
+      `an input whose parameters are ${JSON.stringify(value)}`,
       PARAMETERS,
       'stricter',
       input({ parameters: value }),
@@ -232,13 +241,13 @@ const parameters: Mistake[] = [
   ]),
   ...[[], {}].flatMap(value => [
     wrong(
-      `a parameter that is ${JSON.stringify(value)}`,
+      `a request with a parameter that is ${JSON.stringify(value)}`,
       PARAMETERS,
       'stricter',
       example({ parameters: { any: value } }),
     ),
     wrong(
-      `an input’s parameter that is ${JSON.stringify(value)}`,
+      `an input with a parameter that is ${JSON.stringify(value)}`,
       PARAMETERS,
       'stricter',
       input({ parameters: { any: value } }),
@@ -253,7 +262,7 @@ interface Accepted {
   readonly body: (target: Target) => InferenceRequest | string | Uint8Array
 }
 
-/** Jackson, System.Text.Json and pydantic write an absent optional member this way. */
+/** Jackson, System.Text.Json and pydantic write an absent optional member as null. */
 const NULL = silent('common serializers write an absent member as null')
 
 const ACCEPTED: readonly Accepted[] = [
@@ -265,7 +274,7 @@ const ACCEPTED: readonly Accepted[] = [
   },
   {
     accepted: 'model_name in the request is ignored',
-    source: binaryExtension('Binary Tensor Request', 'its example has it'),
+    source: binaryExtension('Binary Tensor Request', 'its example contains model_name'),
     level: 'stricter',
     body: example({ model_name: 'other' }),
   },
@@ -288,43 +297,43 @@ const ACCEPTED: readonly Accepted[] = [
     body: input({ parameters: { a: 'x', b: -1.5, c: true } }),
   },
   {
-    accepted: 'empty parameters count as absent',
+    accepted: 'empty parameters are accepted',
     source: PARAMETERS,
     level: 'required',
     body: example({ parameters: {} }),
   },
   ...['id', 'parameters', 'outputs'].map(member => ({
-    accepted: `${member} of null is absent`,
+    accepted: `the value null for ${member} is ignored`,
     source: NULL,
     level: 'stricter' as const,
     body: example({ [member]: null }),
   })),
   {
-    accepted: 'a parameter of null is absent',
+    accepted: 'the value null for a parameter is ignored',
     source: NULL,
     level: 'stricter',
     body: example({ parameters: { any: null, timeout: null, binary_data_output: null } }),
   },
   {
-    accepted: 'an input’s parameters of null are absent',
+    accepted: 'the value null for an input’s parameters is ignored',
     source: NULL,
     level: 'stricter',
     body: input({ parameters: null }),
   },
   {
-    accepted: 'an input’s parameter of null is absent',
+    accepted: 'the value null for an input’s parameter is ignored',
     source: NULL,
     level: 'stricter',
     body: input({ parameters: { any: null, binary_data_size: null } }),
   },
   {
-    accepted: 'the key __proto__ is one unknown field among others',
+    accepted: 'a field called __proto__ is ignored',
     source: rfc(8259, '4'),
     level: 'stricter',
     body: target => `{"__proto__":{"inputs":[],"id":"no"},"constructor":1,${text(target).slice(1)}`,
   },
   {
-    accepted: 'a parameter called __proto__ is one among others',
+    accepted: 'a parameter called __proto__ is ignored',
     source: PARAMETERS,
     level: 'stricter',
     body: target =>
@@ -353,7 +362,7 @@ const ACCEPTED: readonly Accepted[] = [
     }),
   },
   {
-    accepted: 'white space around and within the JSON does not matter',
+    accepted: 'white space in and around the JSON does not matter',
     source: rfc(8259, '2'),
     level: 'required',
     body: target => ` ${toJson(exampleRequest(target), ' \r\n\t')}\n`,
@@ -365,7 +374,7 @@ const ACCEPTED: readonly Accepted[] = [
     body: target => text(target).replace('"inputs"', '"\\u0069nputs"'),
   },
   {
-    accepted: 'colons, quotes and brackets within strings are text',
+    accepted: 'colons, quotes and brackets in a string are plain text',
     source: rfc(8259, '7'),
     level: 'required',
     body: example({ id: '":":{"id":"\\" : [' }),
@@ -419,7 +428,7 @@ const postAs = (target: Target, contentType: string | undefined) =>
 const mediaTypes: Point[] = [
   ...JSON_TYPES.map(
     (contentType): Point => ({
-      name: `Content-Type ${contentType} is JSON`,
+      name: `Content-Type ${contentType} is read as JSON`,
       source: rfc(9110, '8.3.1'),
       level: 'stricter',
       expected: '200',
@@ -428,26 +437,23 @@ const mediaTypes: Point[] = [
     }),
   ),
   {
-    name: 'without a Content-Type the body is JSON',
-    source: silent('curl and old clients forget it'),
+    name: 'a body without a Content-Type is read as JSON',
+    source: silent('curl and old clients omit Content-Type'),
     level: 'stricter',
     expected: '200',
     notApplicable: inJson,
     check: async target => assertStatus(await postAs(target, undefined), 200),
   },
   {
-    name: 'application/octet-stream without Inference-Header-Content-Length is JSON',
-    source: binaryExtension(
-      'Binary Tensor Request',
-      'the header alone tells that there is binary data',
-    ),
+    name: 'a body of application/octet-stream without Inference-Header-Content-Length is read as JSON',
+    source: binaryExtension('Binary Tensor Request', 'only this header marks binary data'),
     level: 'stricter',
     expected: '200',
     notApplicable: inJson,
     check: async target => assertStatus(await postAs(target, 'application/octet-stream'), 200),
   },
   ...refusals(
-    'media types',
+    'unsupported media types',
     OTHER_TYPES.map(contentType => ({
       mistake: `Content-Type ${contentType}`,
       source: rfc(9110, '15.5.16'),
@@ -462,25 +468,25 @@ const mediaTypes: Point[] = [
 export const points: readonly Point[] = [
   ...idPoints,
   {
-    name: 'without an id none comes back',
+    name: 'the response to a request without an id has no id',
     source: oip('Inference Response JSON Object', '"identifier given in the request, if any"'),
     level: 'stricter',
     expected: 'no "id"',
     notApplicable: inJson,
     check: async target => {
       const { json } = await infer(target)
-      assert.ok(!('id' in json), `the id ${JSON.stringify(json.id)} came back`)
+      assert.ok(!('id' in json), `the response has the id ${JSON.stringify(json.id)}`)
     },
   },
-  ...refusals('bodies', bodies),
-  ...refusals('keys', duplicates),
-  ...refusals('fields', fields),
-  ...refusals('parameters', parameters),
+  ...refusals('invalid bodies', bodies),
+  ...refusals('duplicate keys', duplicates),
+  ...refusals('invalid fields', fields),
+  ...refusals('invalid parameters', parameters),
   ...accepted,
   ...mediaTypes,
   {
-    name: 'inputs may come in any order',
-    source: silent('they have names'),
+    name: 'inputs may be in any order',
+    source: silent('inputs are identified by name'),
     level: 'stricter',
     expected: 'the same outputs',
     notApplicable: all(inJson, severalInputs),
@@ -491,7 +497,7 @@ export const points: readonly Point[] = [
   },
   ...[1, 7].map(
     (chunkBytes): Point => ({
-      name: `a chunked body is read, ${chunkBytes} bytes at a time`,
+      name: `a chunked body with ${chunkBytes}-byte chunks is read`,
       source: rfc(9112, '7.1'),
       level: 'required',
       expected: '200 with the example’s outputs',
@@ -509,7 +515,7 @@ export const points: readonly Point[] = [
     }),
   ),
   {
-    name: 'a request that comes byte by byte is read, chunk lengths and headers too',
+    name: 'a request sent one byte per packet is read',
     source: rfc(9112, '7.1'),
     level: 'required',
     expected: '200 with outputs',

@@ -55,7 +55,7 @@ const call = (target: Target, method: string, path: string) =>
 const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest }): Point[] => [
   {
     ...rest,
-    name: `${method} ${route} is answered`,
+    name: `${method} ${route} returns 200`,
     source: oip('HTTP/REST'),
     level: 'required',
     expected: '200',
@@ -63,18 +63,18 @@ const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest
   },
   {
     ...rest,
-    name: `${method} ${route}/ is answered too`,
+    name: `${method} ${route}/ returns 200`,
     source:
       route === 'v2'
-        ? 'open_inference_rest.yaml: its path is /v2/, that of the Markdown v2'
-        : silent('a trailing slash is no other resource'),
+        ? 'open_inference_rest.yaml has the path /v2/, the Markdown document has v2'
+        : silent('a trailing slash does not name another resource'),
     level: 'stricter',
     expected: '200',
     check: async target => assertStatus(await call(target, method, `${path(target)}/`), 200),
   },
   {
     ...rest,
-    name: `${method} ${route} with a query is answered too`,
+    name: `${method} ${route} with a query returns 200`,
     source: silent('an unknown query is ignored'),
     level: 'stricter',
     expected: '200',
@@ -82,7 +82,7 @@ const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest
   },
   {
     ...rest,
-    name: `${route} refuses other methods than ${method} with 405, {"error"} and Allow`,
+    name: `${route} rejects methods other than ${method} with 405, {"error"} and Allow`,
     source: rfc(9110, '15.5.6'),
     level: 'stricter',
     expected: `405 with {"error"} and Allow: ${method}`,
@@ -95,7 +95,7 @@ const answers: readonly Point[] = ROUTES.flatMap(({ route, path, method, ...rest
         const allowed = String(reply.headers.allow).split(/ *, */)
         assert.ok(
           allowed.includes(method) && !allowed.includes(wrong),
-          `${wrong} is refused with Allow: ${reply.headers.allow}`,
+          `${wrong} is rejected with Allow: ${reply.headers.allow}`,
         )
       }
     },
@@ -113,7 +113,7 @@ interface Unknown {
 const UNKNOWN: readonly Unknown[] = [
   { what: 'an unknown model', path: () => '/v2/models/no-such-model', level: 'required' },
   {
-    what: 'an unknown model’s readiness',
+    what: 'the readiness of an unknown model',
     path: () => '/v2/models/no-such-model/ready',
     level: 'stricter',
   },
@@ -124,7 +124,7 @@ const UNKNOWN: readonly Unknown[] = [
     level: 'required',
   },
   {
-    what: 'an unknown model’s version',
+    what: 'a version of an unknown model',
     path: ({ version }) => `/v2/models/no-such-model/versions/${version}`,
     level: 'required',
     notApplicable: versioned,
@@ -136,7 +136,7 @@ const UNKNOWN: readonly Unknown[] = [
     notApplicable: versioned,
   },
   {
-    what: 'an unknown version’s readiness',
+    what: 'the readiness of an unknown version',
     path: target => `${modelPath(target, { versioned: false })}/versions/no-such-version/ready`,
     level: 'stricter',
     notApplicable: versioned,
@@ -162,13 +162,13 @@ const UNKNOWN: readonly Unknown[] = [
     notApplicable: unversioned,
   },
   {
-    what: 'a version that begins like one',
+    what: 'a version whose name starts with a known version',
     path: target => `${modelPath(target)}-no-such`,
     level: 'required',
     notApplicable: versioned,
   },
   {
-    what: 'the model’s name in other letters',
+    what: 'the model’s name in another letter case',
     path: target => `/v2/models/${changeCase(target.model)}`,
     level: 'stricter',
     notApplicable: ({ model }) =>
@@ -201,12 +201,12 @@ const UNKNOWN: readonly Unknown[] = [
     level: 'stricter',
   },
   {
-    what: 'a path below inference',
+    what: 'a path below the inference route',
     path: target => `${inferPath(target)}/more`,
     method: 'POST',
     level: 'stricter',
   },
-  { what: 'a route in capitals', path: () => '/V2/HEALTH/LIVE', level: 'stricter' },
+  { what: 'a route in capital letters', path: () => '/V2/HEALTH/LIVE', level: 'stricter' },
   {
     what: 'the model’s name with an encoded slash',
     path: target => `/v2/models/${encodeURIComponent(`${target.model}/ready`)}`,
@@ -221,8 +221,8 @@ const refuses: readonly Point[] = UNKNOWN.flatMap(
   ({ what, path, method = 'GET', level, ...rest }): Point[] => {
     const stricter: Point = {
       ...rest,
-      name: `${what} is 404 with {"error"}`,
-      source: silent('which error; servers answer 404 to what they do not know'),
+      name: `${what} gets 404 with {"error"}`,
+      source: silent('servers return 404 for an unknown resource'),
       level: 'stricter',
       expected: '404 with {"error"}',
       check: async target => assertRefused(await call(target, method, path(target)), 404),
@@ -230,7 +230,7 @@ const refuses: readonly Point[] = UNKNOWN.flatMap(
     if (level === 'stricter') return [stricter]
     const required: Point = {
       ...rest,
-      name: `${what} is an error with {"error"}`,
+      name: `${what} gets an error with {"error"}`,
       source: oip(
         method === 'GET'
           ? 'Model Metadata Response JSON Error Object'
@@ -258,7 +258,7 @@ export const points: readonly Point[] = [
   ].map(
     ({ what, path, ...rest }): Point => ({
       ...rest,
-      name: `${what} is not said to be ready`,
+      name: `${what} is not reported as ready`,
       source: oip('Model Ready'),
       level: 'required',
       expected: 'a status other than 200, or {"ready":false}',
@@ -269,7 +269,7 @@ export const points: readonly Point[] = [
     }),
   ),
   {
-    name: 'a percent sign that encodes nothing is refused, not failed on',
+    name: 'invalid percent-encoding gets a 4xx status',
     source: rfc(3986, '2.1'),
     level: 'stricter',
     expected: '4xx with {"error"}',
@@ -277,7 +277,7 @@ export const points: readonly Point[] = [
       for (const name of ['%', '%zz', '%ff', 'a%2']) {
         const reply = await get(target, `/v2/models/${name}`)
         assertError(reply)
-        assert.ok(reply.status < 500, `${name} is answered ${reply.status}`)
+        assert.ok(reply.status < 500, `${name} got status ${reply.status}`)
       }
     },
   },
@@ -292,8 +292,8 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'inference is the same with and without the version in the path',
-    source: silent('a server of one version chooses that one'),
+    name: 'inference gives the same outputs with and without the version in the path',
+    source: silent('a server with one version uses that version'),
     level: 'stricter',
     expected: 'the same outputs and model_version',
     notApplicable: target => versioned(target) ?? inJson(target),
@@ -307,10 +307,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a body that comes with an unknown route does not spoil the next request',
+    name: 'a body sent to an unknown route does not affect the next request',
     source: rfc(9112, '9.3'),
     level: 'stricter',
-    expected: '200 for the next one',
+    expected: '200 for the next request',
     notApplicable: inJson,
     check: async target => {
       await call(target, 'POST', '/v2/no-such-route')

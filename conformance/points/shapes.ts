@@ -50,10 +50,10 @@ const shaped =
       ...(data !== undefined && { data }),
     })
 
-/** The shape with this JSON as its first dimension. */
+/** Replaces the first dimension of the shape by this JSON. */
 const first = (json: string) => (shape: readonly number[]) => raw(`[${[json, ...shape.slice(1)]}]`)
 
-/** The first input's shape, with an element count of 0 if 64 bits wrap around. */
+/** A shape for the first input whose element count overflows to 0 in 64 bits. */
 function wrapping(target: Target): InferenceRequest {
   const { shape } = exampleInput(target)
   const at = target.metadata.inputs[0]?.shape.indexOf(-1) as number
@@ -77,29 +77,29 @@ const scaled =
 
 const MISTAKES: Mistake[] = [
   wrong(
-    'a shape of one dimension too many',
+    'a shape with one dimension too many',
     'required',
     shaped(shape => [...shape, 1]),
   ),
   wrong(
-    'a shape with a leading 1 too many',
+    'a shape with an additional leading 1',
     'required',
     shaped(shape => [1, ...shape]),
   ),
   wrong(
-    'a shape of one dimension too few',
+    'a shape with one dimension too few',
     'required',
     shaped(shape => [elementCount(shape), ...shape.slice(2)].slice(0, shape.length - 1)),
     ranked(1),
   ),
   wrong(
-    'a scalar’s shape for a vector',
+    'the shape [] for an input that is not a scalar',
     'required',
     shaped(() => []),
     ranked(1),
   ),
   wrong(
-    'a fixed dimension of another size',
+    'a wrong size for a fixed dimension',
     'required',
     target => {
       const at = target.metadata.inputs[0]?.shape.findIndex(dimension => dimension !== -1)
@@ -115,7 +115,7 @@ const MISTAKES: Mistake[] = [
     fixedDimension,
   ),
   wrong(
-    'a fixed dimension of 0',
+    'size 0 for a fixed dimension',
     'required',
     target => {
       const at = target.metadata.inputs[0]?.shape.findIndex(dimension => dimension !== -1)
@@ -127,26 +127,21 @@ const MISTAKES: Mistake[] = [
     fixedDimension,
   ),
   wrong(
-    'dimensions in another order',
+    'dimensions in reverse order',
     'required',
     shaped(shape => shape.toReversed()),
     all(ranked(2), target => {
       const known = target.metadata.inputs[0]?.shape ?? []
       const reversed = exampleInput(target).shape.toReversed()
       return known.every((dimension, i) => dimension === -1 || dimension === reversed[i])
-        ? 'the shape fits backwards too'
+        ? 'the reversed shape is valid, too'
         : undefined
     }),
   ),
   wrong('a negative dimension', 'required', shaped(first('-1')), ranked(1)),
+  wrong('a dimension of −2^63', 'required', shaped(first('-9223372036854775808')), ranked(1)),
   wrong(
-    'the largest negative dimension',
-    'required',
-    shaped(first('-9223372036854775808')),
-    ranked(1),
-  ),
-  wrong(
-    'two negative dimensions whose product is right',
+    'two negative dimensions whose product is correct',
     'required',
     shaped(shape => shape.map((dimension, i) => (i < 2 ? -dimension : dimension))),
     ranked(2),
@@ -154,27 +149,27 @@ const MISTAKES: Mistake[] = [
   wrong('a fractional dimension', 'required', shaped(first('1.5')), ranked(1)),
   wrong('a dimension of 1e400', 'required', shaped(first('1e400')), ranked(1)),
   wrong(
-    'a dimension larger than INT64',
+    'a dimension above the maximum of INT64',
     'required',
     shaped(first('9223372036854775808')),
     ranked(1),
   ),
   wrong(
-    'a dimension larger than UINT64',
+    'a dimension above the maximum of UINT64',
     'required',
     shaped(first('18446744073709551617')),
     ranked(1),
   ),
-  wrong('a dimension of a thousand digits', 'required', shaped(first('9'.repeat(1000))), ranked(1)),
+  wrong('a dimension of 1000 digits', 'required', shaped(first('9'.repeat(1000))), ranked(1)),
   wrong('a huge dimension', 'required', scaled(2n ** 40n), variable),
   wrong(
-    'a dimension that wraps to the right size at 32 bits',
+    'a dimension that is correct only modulo 2^32',
     'required',
     scaled(2n ** 32n + 1n),
     variable,
   ),
-  wrong('a huge dimension of no data', 'required', scaled(2n ** 40n, []), variable),
-  wrong('a shape whose element count wraps to 0 at 64 bits', 'required', wrapping, variable),
+  wrong('a huge dimension without data', 'required', scaled(2n ** 40n, []), variable),
+  wrong('a shape whose element count overflows to 0 in 64 bits', 'required', wrapping, variable),
   wrong(
     'an input without a shape',
     'required',
@@ -209,12 +204,12 @@ const MISTAKES: Mistake[] = [
 ]
 
 export const points: readonly Point[] = [
-  ...refusals('shapes', MISTAKES),
+  ...refusals('invalid shapes', MISTAKES),
   {
-    name: 'an empty batch is answered with an empty batch',
-    source: silent('Triton takes shape [0, 4] with data []'),
+    name: 'an empty batch gets outputs without rows',
+    source: silent('Triton accepts shape [0, 4] with data []'),
     level: 'stricter',
-    expected: 'outputs of no rows',
+    expected: 'outputs without rows',
     notApplicable: all(inJson, batched),
     check: async target => {
       const { outputs } = await infer(target, {
@@ -227,10 +222,10 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'an empty batch may be binary: binary_data_size is 0',
-    source: silent('Triton takes it'),
+    name: 'an empty batch may be binary, with a binary_data_size of 0',
+    source: silent('Triton accepts an empty batch'),
     level: 'stricter',
-    expected: 'outputs of no rows',
+    expected: 'outputs without rows',
     notApplicable: all(binary, inJson, batched),
     check: async target => {
       const { outputs } = await inferBinary(
@@ -245,9 +240,9 @@ export const points: readonly Point[] = [
   },
   ...[2, 3, 1000].map(
     (times): Point => ({
-      name: `${times} times the rows are answered with ${times} times the rows`,
+      name: `a request with ${times} times the rows gets outputs with ${times} times the rows`,
       source: oip('Response Output', '"the full shape of the entire batch"'),
-      // The metadata does not give the largest batch.
+      // The metadata does not state the largest batch.
       level: times === 1000 ? 'stricter' : 'required',
       expected: `${times} times the rows in every output`,
       notApplicable: all(inJson, batched),
@@ -275,7 +270,7 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a variable dimension takes another size wherever it is',
+    name: 'every variable dimension accepts another size',
     source: oip(
       'Model Metadata Response JSON Object',
       '"variable-size dimensions are specified as -1"; a model may have limits of its own',
@@ -284,7 +279,7 @@ export const points: readonly Point[] = [
     expected: '200',
     notApplicable: all(inJson, variable, target =>
       target.metadata.inputs.length > 1
-        ? 'dimensions of several inputs may have to agree'
+        ? 'the dimensions of several inputs may depend on each other'
         : undefined,
     ),
     check: async target => {
@@ -301,20 +296,20 @@ export const points: readonly Point[] = [
     },
   },
   {
-    name: 'a shape comes back as it was sent',
+    name: 'a shape comes back unchanged',
     source: oip('Response Output'),
     level: 'required',
-    expected: 'the shape and the data sent',
+    expected: 'the shape and data of the request',
     notApplicable: all(inJson, echoes),
     check: async target => assertEchoed(await infer(target), exampleInput(target)),
   },
   {
-    name: 'inputs that do not fit each other are refused, not broadcast',
-    source: silent('a wrong answer is worse than none'),
+    name: 'inputs with incompatible shapes are rejected, not broadcast',
+    source: silent('an error is better than a wrong result'),
     level: 'stricter',
     expected: '400 with {"error"}',
     notApplicable: target =>
-      target.mismatched === undefined ? 'no such inputs are known' : undefined,
+      target.mismatched === undefined ? 'the suite knows no incompatible inputs' : undefined,
     check: async target => {
       for (const inputs of target.mismatched ?? [])
         assertRefused(await post(target, { inputs }), 400)

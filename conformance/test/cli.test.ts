@@ -44,21 +44,24 @@ describe('npm run conformance', () => {
   const iris = (...args: string[]) =>
     conformance('--url', url, '--model', 'iris-classifier', ...args)
 
-  test('our server keeps every point, and the exit code says so', async () => {
+  test('onnx-function passes every point, with exit code 0', async () => {
     const { code, stdout } = await iris('--strict')
     assert.equal(code, 0, stdout)
     assert.match(
       stdout,
-      /✓ {2}required {2}a live server says so with 200 +OIP Server Live +200 +200 \{"live":true\}/,
+      /✓ {2}required {2}the liveness route of a live server returns 200 +OIP Server Live +200 +200 \{"live":true\}/,
     )
     assert.match(
       stdout,
-      /– {2}required {2}BOOL goes in and comes out as JSON.*the first input is not BOOL/,
+      /– {2}required {2}BOOL values sent as JSON come back unchanged as JSON.*the first input is not BOOL/,
     )
-    assert.match(stdout, /keeps all \d+ required points that apply and all \d+ stricter ones\.\n$/)
+    assert.match(
+      stdout,
+      /passes all \d+ required points that apply and all \d+ stricter points\.\n$/,
+    )
   })
 
-  test('while it runs, one line a group goes to standard error', async () => {
+  test('progress is written to standard error, one line per group', async () => {
     const { stderr } = await iris('--only', 'health', '--only', 'errors')
     assert.match(
       stderr,
@@ -85,11 +88,11 @@ describe('npm run conformance', () => {
     )
     assert.match(
       junit,
-      /name="an error is an object with &quot;error&quot; alone, without the id" time="[\d.]+"\/>/,
+      /name="an error response contains only &quot;error&quot;, not the id" time="[\d.]+"\/>/,
     )
   })
 
-  test('the folder stands alone', async () => {
+  test('a copy of the folder works without the repository', async () => {
     cpSync(suite, file('alone'), { recursive: true })
     const { code, stderr } = await run(
       file('alone'),
@@ -104,7 +107,7 @@ describe('npm run conformance', () => {
     assert.equal(code, 0, stderr)
   })
 
-  test('a request of one’s own takes the place of made-up values, data nested or flat', async () => {
+  test('--request replaces the generated values, and accepts nested data', async () => {
     const inputs = [
       { name: 'input', datatype: 'FP32', shape: [1, 4], data: [[5.1, 3.5, 1.4, 0.2]] },
     ]
@@ -125,16 +128,20 @@ describe('npm run conformance', () => {
   })
 
   for (const { mistake, args, says } of [
-    { mistake: 'nothing to ask', args: [], says: '--url URL is missing; --help lists the options' },
     {
-      mistake: 'no model',
+      mistake: 'missing options',
+      args: [],
+      says: '--url URL is missing; --help lists the options',
+    },
+    {
+      mistake: 'a missing --model',
       args: ['--url', 'http://localhost:1'],
       says: '--model NAME is missing; --help lists the options',
     },
     {
-      mistake: 'no address',
+      mistake: 'an invalid --url',
       args: ['--url', 'localhost', '--model', 'x'],
-      says: '--url localhost is no address such as http://localhost:8080; --help lists the options',
+      says: '--url localhost is not an HTTP address such as http://localhost:8080; --help lists the options',
     },
     {
       mistake: 'an unknown option',
@@ -147,17 +154,17 @@ describe('npm run conformance', () => {
       says: "--header 'token' is not of the form 'Name: value'; --help lists the options",
     },
     {
-      mistake: 'a file that is not there',
+      mistake: 'a --request file that does not exist',
       args: ['--url', 'http://localhost:1', '--model', 'x', '--request', 'no-such-file'],
       says: "--request no-such-file: ENOENT: no such file or directory, open 'no-such-file'; --help lists the options",
     },
     {
-      mistake: 'a server that is not there',
+      mistake: 'an unreachable server',
       args: ['--url', 'http://127.0.0.1:1', '--model', 'x'],
-      says: 'http://127.0.0.1:1 cannot be asked: connect ECONNREFUSED 127.0.0.1:1; is the server running, and is --url right?',
+      says: 'cannot reach http://127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1; check that the server is running and that --url is correct',
     },
   ]) {
-    test(`${mistake} is said in one line, with exit code 2`, async () =>
+    test(`${mistake}: the error is one line, and the exit code is 2`, async () =>
       assert.deepEqual(await conformance(...args), {
         code: 2,
         stdout: '',
@@ -165,12 +172,12 @@ describe('npm run conformance', () => {
       }))
   }
 
-  test('a model that the server does not have, and a glob that matches nothing, are said in one line too', async () => {
+  test('an unknown model and a glob without matches are errors of one line', async () => {
     const { code, stderr } = await conformance('--url', url, '--model', 'no-such-model')
     assert.deepEqual(
       [
         code,
-        stderr.includes('model "no-such-model" cannot be asked for: 404'),
+        stderr.includes('cannot read the metadata of model "no-such-model": 404'),
         stderr.split('\n').length,
       ],
       [2, true, 2],
@@ -186,7 +193,7 @@ describe('npm run conformance', () => {
   })
 })
 
-describe('npm run conformance against a server that invents ids and forgets Allow, behind a path and a key', () => {
+describe('npm run conformance on a server that invents ids and omits Allow, behind a path and a key', () => {
   let gateway: string
   const proxy = createServer(async (request, response) => {
     if (request.headers.authorization !== 'Bearer key')
@@ -237,21 +244,21 @@ describe('npm run conformance against a server that invents ids and forgets Allo
       ...args,
     )
 
-  test('stricter readings that fail are listed in full, and count only with --strict', async () => {
-    const { code, stdout } = await ask('--only', '*other methods*', '--only', '*none comes back')
+  test('failed stricter points are listed in full, and change the exit code only with --strict', async () => {
+    const { code, stdout } = await ask('--only', '*methods other than*', '--only', '*has no id')
     assert.equal(code, 0)
     assert.match(
       stdout,
-      /✗ stricter, request: without an id none comes back\n {2}section {3}OIP Inference Response JSON Object: "identifier given in the request, if any"\n {2}expected {2}no "id"\n {2}got {7}the id "made-up" came back\n/,
+      /✗ stricter, request: the response to a request without an id has no id\n {2}section {3}OIP Inference Response JSON Object: "identifier given in the request, if any"\n {2}expected {2}no "id"\n {2}got {7}the response has the id "made-up"\n/,
     )
     assert.match(
       stdout,
-      /iris-classifier at \S+ was asked no required point that applies; 10 of 10 stricter ones fail\.\n$/,
+      /iris-classifier at \S+ has no applicable required points; 10 of 10 stricter points fail\.\n$/,
     )
-    assert.equal((await ask('--only', '*none comes back', '--strict')).code, 1)
+    assert.equal((await ask('--only', '*has no id', '--strict')).code, 1)
   })
 
-  test('without the key it cannot be asked', async () => {
+  test('without the key, the exit code is 2 and the message contains the response', async () => {
     const { code, stderr } = await conformance('--url', gateway, '--model', 'iris-classifier')
     assert.deepEqual([code, stderr.includes('401 {"error":"no key"}')], [2, true])
   })

@@ -9,11 +9,12 @@ import { startServers } from './servers.ts'
 import { type Served, targetOf } from './target.ts'
 
 /*
- * Tests that the gRPC points pass on the right server, and that each can fail: servers with swapped
- * outcomes turn every point red, and servers that alter the answers test the checks of content.
+ * Tests that the gRPC points pass on the correct server, and that each point can fail: every point
+ * fails on servers with swapped outcomes, and servers with altered responses test the checks of
+ * content.
  */
 
-/** Points that have a separate version for tensors. */
+/** Models for points that do not apply to iris. */
 const OTHERS = [
   'two-in-two-out',
   'failing',
@@ -47,7 +48,7 @@ const redOf = async (points: readonly Asked[], bent: Call): Promise<string[]> =>
 
 const right = await outcomesOf(all, call)
 
-test('the right server keeps every point over gRPC that applies', () => {
+test('the correct server passes every point over gRPC that applies', () => {
   const failed = right.filter(({ outcome }) => outcome === 'fail')
   assert.deepEqual(
     failed.map(({ point, got }) => `${point}: ${got}`),
@@ -56,7 +57,7 @@ test('the right server keeps every point over gRPC that applies', () => {
 })
 
 for (const model of OTHERS) {
-  test(`${model} keeps every point over gRPC that applies`, async () => {
+  test(`${model} passes every point over gRPC that applies`, async () => {
     const results = await askPoints(await overGrpc(model), all)
     assert.deepEqual(
       results
@@ -67,11 +68,11 @@ for (const model of OTHERS) {
   })
 }
 
-test('most points about what a request means are asked over gRPC, too', () => {
+test('more than 100 HTTP points are also tested over gRPC', () => {
   const asked = right.filter(
     ({ group, outcome }) => group !== 'grpc' && outcome !== 'not applicable',
   )
-  assert.ok(asked.length > 100, `${asked.length} points`)
+  assert.ok(asked.length > 100, `only ${asked.length} points`)
 })
 
 /** Swaps the outcome of each call: failures become empty successes, successes become failures. */
@@ -96,7 +97,7 @@ for (const point of own) {
   })
 }
 
-/** Servers that alter the answers to ModelInfer, or to another method. */
+/** Returns a server that alters the messages of its responses to `method`. */
 const bends =
   (method: RegExp, bend: (message: Buffer, sent: SentCall) => Buffer | Promise<Buffer>): Call =>
   async sent => {
@@ -105,7 +106,7 @@ const bends =
     return { ...reply, messages: await Promise.all(reply.messages.map(each => bend(each, sent))) }
   }
 
-/** The message without one field. */
+/** Returns the message without one field. */
 function without(field: number, message: Buffer): Buffer {
   const kept: Buffer[] = []
   for (const [other, values] of readFields(message))
@@ -136,70 +137,70 @@ const contentsOfAll = (message: Buffer) =>
   ])
 
 const RAW_AND_TYPED = 'raw and typed contents of the same values get the same outputs'
-const BOTH = 'an answer has raw contents or typed ones, not both'
+const BOTH = 'a response has either raw or typed contents, not both'
 
 const MUTATIONS: readonly (readonly [wrong: string, bent: Call, red: readonly string[]])[] = [
   [
     'is not ready',
     bends(/ModelReady$/, () => Buffer.alloc(0)),
-    ['ServerLive, ServerReady and ModelReady say so'],
+    ['ServerLive, ServerReady and ModelReady return true'],
   ],
   [
     'lists no inputs',
     bends(/ModelMetadata$/, message => without(4, message)),
-    ['ModelMetadata says what metadata over HTTP says'],
+    ['ModelMetadata matches the metadata over HTTP'],
   ],
   [
     'drops the id',
     bends(/ModelInfer$/, message => without(3, message)),
-    ['over gRPC an id comes back, and without an id none does'],
+    ['over gRPC, the response has the id of the request, or no id'],
   ],
   [
-    'gives raw contents and typed ones',
+    'returns both raw and typed contents',
     bends(/ModelInfer$/, message => (isRaw(message) ? contentsOfAll(message) : message)),
     [BOTH],
   ],
   [
-    'answers raw contents by nothing',
+    'returns no contents for raw contents',
     bends(/ModelInfer$/, message => without(6, message)),
-    ['raw contents are answered by raw contents', RAW_AND_TYPED],
+    ['a request with raw contents gets raw contents', RAW_AND_TYPED],
   ],
   [
-    'answers typed contents by raw ones',
+    'returns raw contents for typed contents',
     bends(/ModelInfer$/, message =>
       isRaw(message) ? message : Buffer.concat([message, bytes(6, ''), bytes(6, '')]),
     ),
-    ['typed contents are answered by typed contents', BOTH, RAW_AND_TYPED],
+    ['a request with typed contents gets typed contents', BOTH, RAW_AND_TYPED],
   ],
   [
-    'forgets the last output',
+    'omits the last output',
     bends(/ModelInfer$/, lastOutput),
     [
-      'raw contents are answered, each output once',
-      'typed contents are answered, each output once',
-      'a message may be compressed by gzip',
-      'a message may be compressed by deflate',
+      'a request with raw contents gets each output once',
+      'a request with typed contents gets each output once',
+      'a message may be compressed with gzip',
+      'a message may be compressed with deflate',
     ],
   ],
   [
-    'answers a stream in another order',
+    'reverses the responses of a stream',
     async sent => {
       const reply = await call(sent)
       return /ModelStreamInfer$/.test(sent.method)
         ? { ...reply, messages: reply.messages.toReversed() }
         : reply
     },
-    ['a stream answers each request, in their order'],
+    ['a stream returns one response per request, in order'],
   ],
   [
-    'says of no request of a stream why it failed',
+    'omits the error_message of a stream',
     bends(/ModelStreamInfer$/, message => without(1, message)),
-    ['a request of a stream that fails has an error_message, and the stream goes on'],
+    ['a failing request in a stream gets an error_message, and the stream continues'],
   ],
   [
     'is NOT_SERVING',
     bends(/Health\/Check$/, () => number(1, 2)),
-    ['the health of the server is SERVING'],
+    ['the health check of the server returns SERVING'],
   ],
   [
     'lists no services',
@@ -214,12 +215,12 @@ const MUTATIONS: readonly (readonly [wrong: string, bent: Call, red: readonly st
 ]
 
 for (const [wrong, bent, red] of MUTATIONS) {
-  test(`a server that ${wrong} turns these points red, and no others`, async () =>
+  test(`on a server that ${wrong}, exactly the listed points fail`, async () =>
     assert.deepEqual((await redOf(own, bent)).sort(), [...red].sort()))
 }
 
-test('an answer over gRPC that is bent turns the points red that HTTP has about it', async () => {
-  const ids = all.filter(({ name }) => /^over gRPC: an id .* comes back exactly$/.test(name))
+test('HTTP points about the id fail over gRPC if the server drops the id', async () => {
+  const ids = all.filter(({ name }) => /^over gRPC: an id .* comes back unchanged$/.test(name))
   const applying = (await outcomesOf(ids, call)).filter(({ outcome }) => outcome === 'pass')
   const red = await redOf(
     ids,
@@ -231,5 +232,5 @@ test('an answer over gRPC that is bent turns the points red that HTTP has about 
   )
 })
 
-test('a call is framed as gRPC has it', () =>
+test('frame() writes the compression flag, the length and the message', () =>
   assert.deepEqual([...frame(Buffer.from('ab'), true)], [1, 0, 0, 0, 2, 97, 98]))

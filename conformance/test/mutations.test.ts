@@ -13,9 +13,9 @@ import { type Served, targetOf } from './target.ts'
 import { behind, json, keyOf, remembered } from './wrong-server.ts'
 
 /**
- * Tests that the conformance suite can fail: servers with one fault each turn exactly the right
- * points red, and every point is turned red by one of them. Each is our own server, which meets
- * every point, with its requests or answers altered.
+ * Tests that the conformance suite can fail: on a server with one fault, exactly the points about
+ * this fault fail, and every point fails on at least one server. Each faulty server is
+ * onnx-function, which passes every point, with altered requests or responses.
  */
 
 /** Models that together make every point applicable. */
@@ -42,7 +42,7 @@ interface Exchange {
 interface Right {
   readonly target: Target
   readonly points: readonly Point[]
-  /** The requests and answers of each point. */
+  /** The requests and responses of each point. */
   readonly exchanges: ReadonlyMap<Point, readonly Exchange[]>
 }
 
@@ -50,12 +50,12 @@ const started = new Map<string, Promise<Right>>()
 const servers = await startServers([...new Set(MODELS.map(servedAs))])
 after(() => servers.stop())
 
-/** Several of MODELS are one model with different examples. */
+/** Returns the model's name without the variant after the comma: variants share a server. */
 function servedAs(model: string): string {
   return model.split(',')[0] as string
 }
 
-/** The right server with that model; started once. */
+/** Returns the correct server with that model. Its points are run once. */
 function right(model: string): Promise<Right> {
   const known = started.get(model) ?? start(model)
   started.set(model, known)
@@ -71,7 +71,7 @@ async function start(model: string): Promise<Right> {
   const send = remembered(others.send)
   const target: Target = {
     ...others,
-    // Bodies beyond the limit are large: only one model gets them.
+    // Only one model tests the maximum body size, because these bodies are large.
     ...(limits && model.endsWith('bodies') && { limits }),
     ...(isExtended ? { extensions: EXTENSIONS, send: extended(send) } : { send }),
   }
@@ -112,7 +112,8 @@ const matches = (globs: readonly string[], name: string) =>
 const escaped = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, '\\$&')
 
 /**
- * mutations.md: for each fault, the models that show it, how many points turn red, and their names.
+ * The table of mutations.md: for each fault, the models to test, the number of points that fail,
+ * and their names.
  */
 const TABLE = new Map(
   readFileSync(new URL('../mutations.md', import.meta.url), 'utf8')
@@ -126,8 +127,9 @@ const TABLE = new Map(
 )
 
 for (const [wrong, make] of Object.entries(MUTATIONS)) {
-  test(`a server that ${wrong} turns the points of mutations.md red, and no others`, async () => {
-    const { models, count, red } = TABLE.get(wrong) ?? assert.fail('mutations.md has no row for it')
+  test(`on a server that ${wrong}, exactly the points of mutations.md fail`, async () => {
+    const { models, count, red } =
+      TABLE.get(wrong) ?? assert.fail(`mutations.md has no row for "${wrong}"`)
     const [got, expected] = [new Set<string>(), new Set<string>()]
     for (const model of models) {
       const { target, points: applicable } = await right(model)
@@ -142,15 +144,15 @@ for (const [wrong, make] of Object.entries(MUTATIONS)) {
     for (const glob of red)
       assert.ok(
         [...got].some(name => matches([glob], name)),
-        `${glob} names no point`,
+        `no point that fails matches ${glob} of mutations.md`,
       )
   })
 }
 
-/** A request that this many points send is specific to none of them. */
+/** A request that this many points or more send is not specific to any point. */
 const SHARED_BY = 8
 
-/** The requests of a point that few others send, with answers of these statuses. */
+/** Returns the requests that are specific to a point and got one of the wanted statuses. */
 function ownRequests(
   { exchanges }: Right,
   point: Point,
@@ -176,7 +178,7 @@ function askers(exchanges: Right['exchanges']): ReadonlyMap<string, number> {
 }
 
 for (const model of MODELS) {
-  test(`${model}: a mistake that is answered as if it were right turns its point red`, async () => {
+  test(`${model}: a point fails if the server accepts its invalid request`, async () => {
     const server = await right(model)
     for (const point of server.points) {
       const mistakes = ownRequests(server, point, status => status >= 400)
@@ -185,12 +187,12 @@ for (const model of MODELS) {
         answers: (reply, sent) => (mistakes.has(keyOf(sent)) ? json(200, { outputs: [] }) : reply),
       })
       const red = await isRed(point, bent)
-      if (/ is refused$| is 404 | is an error /.test(point.name))
-        assert.ok(red, `it is accepted, and nobody minds: ${point.name}`)
+      if (/ is rejected$| gets 404 | gets an error /.test(point.name))
+        assert.ok(red, `the point passes although its request is accepted: ${point.name}`)
     }
   })
 
-  test(`${model}: a good request that is refused turns its point red`, async () => {
+  test(`${model}: a point fails if the server rejects its valid request`, async () => {
     const server = await right(model)
     for (const point of server.points) {
       const good = ownRequests(server, point, status => status === 200)
@@ -200,23 +202,23 @@ for (const model of MODELS) {
       })
       const red = await isRed(point, bent)
       if (!ALSO_REFUSED.includes(point.name))
-        assert.ok(red, `it is refused, and nobody minds: ${point.name}`)
+        assert.ok(red, `the point passes although its request is rejected: ${point.name}`)
     }
   })
 }
 
-/** Points that send valid requests of their own and check something other than the status. */
+/** Points that send their own valid requests but do not check the status. */
 const ALSO_REFUSED = [
-  'metadata comes as application/json',
-  'an error is short, however long the mistake',
-  'a compressed answer says that it varies',
+  'metadata has Content-Type application/json',
+  'an error response is short even if the invalid value is long',
+  'a compressed response has Vary: Accept-Encoding',
 ]
 
-test('every point is turned red by one of these servers', () =>
+test('every point fails on at least one faulty server', () =>
   assert.deepEqual(
     points.map(({ name }) => name).filter(name => !turnedRed.has(name)),
     [],
   ))
 
-test('each row of mutations.md has its server', () =>
+test('mutations.md has one row per faulty server', () =>
   assert.deepEqual([...TABLE.keys()], Object.keys(MUTATIONS)))

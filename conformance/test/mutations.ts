@@ -6,7 +6,7 @@ import type { JsonTensor, Target } from '../point.ts'
 import { elementCount, exampleRequest, nested } from '../request.ts'
 import { isInference, type Json, json, type Wrong, withJson } from './wrong-server.ts'
 
-/** Alters the JSON of successful inference answers. */
+/** Alters the JSON of successful inference responses. */
 const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong => ({
   answers: (reply, sent) =>
     reply.status === 200 && isInference(sent)
@@ -14,7 +14,7 @@ const inResponse = (change: (response: Json, sent: Sent) => Json) => (): Wrong =
       : reply,
 })
 
-/** Alters each output that comes in JSON. */
+/** Alters each output whose data is in JSON. */
 const inOutput = (change: (output: Json) => Json) =>
   inResponse(response => ({
     ...response,
@@ -23,7 +23,7 @@ const inOutput = (change: (output: Json) => Json) =>
     ),
   }))
 
-/** Alters each element that comes in JSON. */
+/** Alters each element of outputs in JSON. */
 const inElement = (change: (element: Json) => unknown) =>
   inOutput(({ data }) => ({ data: data.map(change) }))
 
@@ -34,7 +34,7 @@ const inError = (change: (error: Json, reply: Reply) => Reply) => (): Wrong => (
   },
 })
 
-/** Another answer to some requests. */
+/** Replaces the response to some requests. */
 const instead =
   (
     when: (sent: Sent, reply: Reply, target: Target) => boolean,
@@ -59,7 +59,7 @@ const reads = (change: (request: Json, target: Target) => Json) => (): Wrong => 
     try {
       const request = parseJson(body.toString('utf8', 0, at))
       const changed = Buffer.from(toJson(change(request, target)))
-      // Rewriting it would also fix other mistakes in it.
+      // Without a change, keep the text: writing it again would also repair invalid JSON.
       if (String(changed) === toJson(request)) return sent
       return {
         ...sent,
@@ -107,7 +107,7 @@ function plain(reply: Reply): Reply {
   }
 }
 
-/** Alters the bytes behind the JSON. */
+/** Alters the bytes after the JSON. */
 const inBinary = (change: (bytes: Buffer, response: Json) => Buffer) => (): Wrong => ({
   answers: reply => {
     const length = Number(reply.headers['inference-header-content-length'])
@@ -163,7 +163,7 @@ const inStatistics = (change: (stats: Json) => Json) => (): Wrong => ({
       : reply,
 })
 
-/** Recognized by their form, "value:index". */
+/** Recognizes classification output by its form, "value:index". */
 const isClasses = ({ data }: Json) => /^[\d.e-]+:\d+(:|$)/.test(data?.[0])
 
 const inClasses = (change: (output: Json) => Json) =>
@@ -173,23 +173,32 @@ const inClasses = (change: (output: Json) => Json) =>
   }))
 
 /**
- * Servers with one fault each, by its description; under the same description, mutations.md lists
- * the models that show it and the points that must turn red. Each is created again for each model,
- * because some keep state between requests.
+ * Servers with one fault each, by the description of the fault. For each description, mutations.md
+ * lists the models to test and the points that must fail. Each model gets a new server, because
+ * some servers keep state between requests.
  */
 export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
-  // The id.
+  // Faults in the id.
   'invents an id': inResponse(({ id = 'made-up', ...rest }) => ({ id, ...rest })),
   'drops the id': inResponse(({ id: _, ...rest }) => rest),
-  'keeps 64 letters of an id': inResponse(({ id, ...rest }) => ({ id: id?.slice(0, 64), ...rest })),
-  'takes an id of digits for a number': inResponse(({ id, ...rest }) => ({
+  'truncates an id to 64 characters': inResponse(({ id, ...rest }) => ({
+    id: id?.slice(0, 64),
+    ...rest,
+  })),
+  'converts an id of digits to a number': inResponse(({ id, ...rest }) => ({
     id: /^\d+$/.test(id) ? String(Number(id)) : id,
     ...rest,
   })),
-  'cuts an id at a NUL': inResponse(({ id, ...rest }) => ({ id: id?.split('\0')[0], ...rest })),
-  'mends Unicode in an id': inResponse(({ id, ...rest }) => ({ id: id?.toWellFormed(), ...rest })),
-  'takes an empty id for none': inResponse(({ id, ...rest }) => ({ id: id || undefined, ...rest })),
-  'counts letters for the length of a body': instead(
+  'truncates an id at a NUL': inResponse(({ id, ...rest }) => ({
+    id: id?.split('\0')[0],
+    ...rest,
+  })),
+  'repairs invalid Unicode in an id': inResponse(({ id, ...rest }) => ({
+    id: id?.toWellFormed(),
+    ...rest,
+  })),
+  'drops an empty id': inResponse(({ id, ...rest }) => ({ id: id || undefined, ...rest })),
+  'counts characters instead of bytes for the length of a body': instead(
     (sent, reply) => isInference(sent) && reply.status === 200,
     reply => ({
       ...reply,
@@ -199,46 +208,46 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       ),
     }),
   ),
-  'mixes up the ids of requests sent at once': inResponse(({ id, ...rest }) => ({
+  'mixes up the ids of concurrent requests': inResponse(({ id, ...rest }) => ({
     id: id?.replace(/^request (\d+)$/, (_: string, n: string) => `request ${Number(n) ^ 1}`),
     ...rest,
   })),
 
-  // The response.
-  'leaves out model_name': inResponse(({ model_name: _, ...rest }) => rest),
-  'leaves out model_version': inResponse(({ model_version: _, ...rest }) => rest),
-  'has a model_version of null where there are no versions': inResponse(response => ({
+  // Faults in the response.
+  'omits model_name': inResponse(({ model_name: _, ...rest }) => rest),
+  'omits model_version': inResponse(({ model_version: _, ...rest }) => rest),
+  'sends a null model_version for a model without versions': inResponse(response => ({
     ...response,
     model_version: null,
   })),
-  'says FP64 for FP32': inOutput(({ datatype }) => ({
+  'reports FP64 for FP32 outputs': inOutput(({ datatype }) => ({
     datatype: datatype === 'FP32' ? 'FP64' : datatype,
   })),
-  'puts a 1 before every shape': inOutput(({ shape }) => ({ shape: [1, ...shape] })),
-  'answers one row of several': inOutput(({ shape, data }) => ({
+  'adds a leading 1 to every shape': inOutput(({ shape }) => ({ shape: [1, ...shape] })),
+  'returns only the first row': inOutput(({ shape, data }) => ({
     shape: [1, ...shape.slice(1)],
     data: data.slice(0, elementCount(shape.slice(1))),
   })),
-  'gives outputs in another order': inResponse(response => ({
+  'reverses the order of the outputs': inResponse(response => ({
     ...response,
     outputs: response.outputs.some((o: Json) => o.data === undefined)
       ? response.outputs
       : response.outputs.toReversed(),
   })),
-  'gives an output twice': inResponse(response => ({
+  'returns an output twice': inResponse(response => ({
     ...response,
     outputs: response.outputs.some((o: Json) => o.data === undefined)
       ? response.outputs
       : [...response.outputs, response.outputs[0]],
   })),
-  'forgets the last output': inResponse(response => ({
+  'omits the last output': inResponse(response => ({
     ...response,
     outputs: response.outputs.some((o: Json) => o.data === undefined)
       ? response.outputs
       : response.outputs.slice(0, -1),
   })),
-  'leaves out the content type': () => ({ answers: header('content-type') }),
-  'gets tired: the third same request in a row gets another answer': () => {
+  'omits Content-Type': () => ({ answers: header('content-type') }),
+  'returns other outputs from the third identical request on': () => {
     let before = ''
     let times = 0
     return {
@@ -257,7 +266,7 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       },
     }
   },
-  'fails all that comes at once with a mistake': () => {
+  'fails valid requests that are concurrent with an invalid request': () => {
     let inFlight = 0
     let spoilt = false
     return {
@@ -274,7 +283,7 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       },
     }
   },
-  'is confused by 150 mistakes in a row': () => {
+  'fails after 150 invalid requests in a row': () => {
     let mistakes = 0
     return {
       answers: (reply, { body }) => {
@@ -284,20 +293,22 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       },
     }
   },
-  'answers nothing but 503': () => ({ answers: said('overloaded', 503) }),
+  'returns 503 for every request': () => ({ answers: said('overloaded', 503) }),
 
-  // Errors.
-  'answers {"detail"}': inError(({ error }, { status }) => json(status, { detail: error })),
-  'answers an error as text': inError(({ error }, reply) => ({
+  // Faults in error responses.
+  'returns {"detail"} instead of {"error"}': inError(({ error }, { status }) =>
+    json(status, { detail: error }),
+  ),
+  'returns errors as text': inError(({ error }, reply) => ({
     ...reply,
     headers: { ...reply.headers, 'content-type': 'text/plain' },
     body: Buffer.from(error),
   })),
-  'answers 500 for every mistake': inError((error, { status, headers }) => ({
+  'returns 500 instead of 400': inError((error, { status, headers }) => ({
     ...json(status === 400 ? 500 : status, error),
     headers,
   })),
-  'answers 500 for a bad shape': instead(
+  'returns 500 for an invalid shape': instead(
     (sent, { status }, { example }) =>
       status === 400 &&
       requestOf(sent)?.inputs?.[0]?.shape !== undefined &&
@@ -305,70 +316,65 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       requestOf(sent).inputs[0].data?.includes?.(null) !== true,
     ({ body }) => json(500, parseJson(body.toString())),
   ),
-  'answers 400 where the model fails': inError((error, { status, headers }) =>
+  'returns 400 if the model fails': inError((error, { status, headers }) =>
     json(status === 500 ? 400 : status, error, headers),
   ),
-  'says "bad request" and nothing else': inError((_, { status, headers }) =>
+  'reports only "bad request"': inError((_, { status, headers }) =>
     json(
       status,
       { error: 'bad request' },
       { allow: headers.allow, 'accept-encoding': headers['accept-encoding'] },
     ),
   ),
-  'repeats the mistake in full': () => ({
+  'repeats the complete request in an error message': () => ({
     answers: (reply, { body }) =>
       reply.status < 400 || body === undefined
         ? reply
         : withJson(reply, ({ error }) => ({ error: `${error}: ${String(body)}` })),
   }),
-  'adds the id to an error': inError((error, { status, headers }) => ({
+  'adds an id to an error response': inError((error, { status, headers }) => ({
     ...json(status, { ...error, id: '1' }),
     headers,
   })),
-  'forgets Allow': () => ({ answers: header('allow') }),
-  'answers 404 to another method': instead(
-    (_, { status }) => status === 405,
-    said('not found', 404),
-  ),
-  'answers 400 to what it does not know': inError((error, { status, headers }) => ({
+  'omits Allow': () => ({ answers: header('allow') }),
+  'returns 404 instead of 405': instead((_, { status }) => status === 405, said('not found', 404)),
+  'returns 400 instead of 404': inError((error, { status, headers }) => ({
     ...json(status === 404 ? 400 : status, error),
     headers,
   })),
-  'answers 400 to media types and encodings it does not read': inError(
-    (error, { status, headers }) => ({
-      ...json(status === 415 ? 400 : status, error),
-      headers,
-    }),
-  ),
+  'returns 400 instead of 415': inError((error, { status, headers }) => ({
+    ...json(status === 415 ? 400 : status, error),
+    headers,
+  })),
 
-  // Health, metadata and routes.
+  // Faults in health, metadata and routes.
   'is not live': instead(path(/^\/v2\/health\/live/), said('not live', 503)),
   'is not ready': instead(path(/^\/v2\/health\/ready/), said('not ready', 503)),
   'has a model that is not ready': instead(path(/models.*\/ready/), said('not ready', 503)),
-  'has no bodies of health': instead(
+  'returns empty bodies for health routes': instead(
     (sent, { status }) => status === 200 && /live|ready/.test(sent.path),
     reply => ({ ...reply, body: Buffer.alloc(0) }),
   ),
   'has no server metadata': instead(path(/^\/v2\/?(\?|$)/), said('not found', 404)),
-  'says nothing of extensions': () => ({
+  'omits the extensions': () => ({
     answers: (reply, sent) =>
       sent.path === '/v2' ? withJson(reply, ({ extensions: _, ...rest }) => rest) : reply,
   }),
   'lists no inputs': inMetadata(() => ({ inputs: [] })),
-  'lists an output by a shape of names': inMetadata(({ outputs }) => ({
+  'lists outputs whose dimensions are names': inMetadata(({ outputs }) => ({
     outputs: outputs.map((o: Json) => ({ ...o, shape: ['n'] })),
   })),
-  'has versions of null': inMetadata(() => ({ versions: null })),
+  'lists versions as null': inMetadata(() => ({ versions: null })),
   'has an empty platform': inMetadata(() => ({ platform: '' })),
-  'has other metadata where no version is asked for': inMetadata(
+  'returns other metadata for a path without a version': inMetadata(
     ({ versions }) => ({ versions: [...versions, 'v9'] }),
     ({ path }) => !path.includes('versions'),
   ),
-  'needs a version in the path': instead(
+  'requires a version in the path': instead(
     path(/^\/v2\/models\/(?!.*versions)/),
-    said('which version?'),
+    said('the path has no version'),
   ),
-  'has another version where none is asked for': () => ({
+  'uses another version for a path without a version': () => ({
     answers: (reply, sent) =>
       sent.path.includes('versions') || !isInference(sent)
         ? reply
@@ -376,28 +382,28 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
             response.outputs ? { ...response, model_version: 'v9' } : response,
           ),
   }),
-  'answers for a model of any name': readsPath((path, { model }) =>
+  'accepts any model name': readsPath((path, { model }) =>
     path.replace(/^\/v2\/models\/[^/?%]+/, `/v2/models/${model}`),
   ),
-  'answers for any version': readsPath((path, { version }) =>
+  'accepts any version': readsPath((path, { version }) =>
     path.replace(/\/versions\/[^/?]+/, `/versions/${version}`),
   ),
-  'answers for a version it does not have': readsPath(path =>
+  'accepts a version for a model without versions': readsPath(path =>
     path.replace(/\/versions\/[^/?]+/, ''),
   ),
-  'takes any model for ready': instead(
+  'reports every model as ready': instead(
     (sent, { status }) => status === 404 && sent.path.endsWith('/ready'),
     () => json(200, { ready: true }),
   ),
-  'reads paths in any case': readsPath(path => path.toLowerCase()),
-  'answers inference at any path below the model': () => ({
+  'ignores the letter case of paths': readsPath(path => path.toLowerCase()),
+  'accepts inference at any path below the model': () => ({
     reads: (sent, target) =>
       hasBody(sent) &&
       /models\/[^/]+\/versions\/[^/]+\/.*(no-such-verb|__proto__|more)/.test(sent.path)
         ? { ...sent, path: `/v2/models/${target.model}/infer` }
         : sent,
   }),
-  'has a page for everything else': instead(
+  'returns an HTML page for unknown routes': instead(
     (sent, { status }) => status === 404 && !sent.path.startsWith('/v2/models/'),
     () => ({
       status: 200,
@@ -405,12 +411,15 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       body: Buffer.from('<html>'),
     }),
   ),
-  'takes a slash at the end for another path': instead(path(/\/$/), said('not found', 404)),
-  'takes a query for a part of the path': instead(path(/\?/), said('not found', 404)),
-  'fails on a lone percent sign': instead(path(/%(?![0-9a-e]{2})/i), said('internal error', 500)),
+  'rejects a trailing slash': instead(path(/\/$/), said('not found', 404)),
+  'rejects a query': instead(path(/\?/), said('not found', 404)),
+  'returns 500 for invalid percent-encoding': instead(
+    path(/%(?![0-9a-e]{2})/i),
+    said('internal error', 500),
+  ),
   'does not decode paths': instead(path(/%/), said('not found', 404)),
-  'decodes a slash in a name': readsPath(path => path.replace('%2F', '/')),
-  'takes the body of an unknown route for the next request': () => {
+  'decodes an encoded slash in a name': readsPath(path => path.replace('%2F', '/')),
+  'reads the body sent to an unknown route as the next request': () => {
     let left = false
     return {
       answers: (reply, sent) => {
@@ -421,14 +430,14 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
     }
   },
 
-  // How it reads requests.
-  'takes any media type for JSON': () => ({
+  // Faults in reading requests.
+  'reads any media type as JSON': () => ({
     reads: sent =>
       isInference(sent) && sent.headers?.['inference-header-content-length'] === undefined
         ? { ...sent, headers: { ...sent.headers, 'content-type': 'application/json' } }
         : sent,
   }),
-  'wants application/json to the letter': instead(
+  'accepts only the exact Content-Type application/json': instead(
     sent =>
       isInference(sent) &&
       hasBody(sent) &&
@@ -436,11 +445,11 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       sent.headers?.['inference-header-content-length'] === undefined,
     said('unsupported media type', 415),
   ),
-  'does not read chunks': instead(
+  'rejects chunked bodies': instead(
     ({ chunkBytes, bytewise }) => chunkBytes !== undefined || bytewise === true,
     said('length required', 411),
   ),
-  'refuses fields it does not know': instead(
+  'rejects unknown fields': instead(
     sent =>
       isInference(sent) &&
       Object.keys(requestOf(sent) ?? {}).some(
@@ -448,24 +457,24 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       ),
     said('unknown field'),
   ),
-  'refuses parameters it does not know': instead(
+  'rejects unknown parameters': instead(
     sent => isInference(sent) && /"parameters":\{"(?!binary)/.test(String(sent.body)),
     said('unknown parameter'),
   ),
-  'refuses null where it stands for nothing': instead(
+  'rejects null for an optional field': instead(
     sent => isInference(sent) && /"(?:id|outputs|parameters|any)":null/.test(String(sent.body)),
-    said('null'),
+    said('null is not allowed'),
   ),
-  'ignores outputs': reads(({ outputs: _, ...rest }) => rest),
-  'takes inputs by their place': reads((request, { metadata }) => ({
+  'ignores the requested outputs': reads(({ outputs: _, ...rest }) => rest),
+  'identifies inputs by position': reads((request, { metadata }) => ({
     ...request,
     inputs: request.inputs.map((input: Json, i: number) => ({
       ...input,
       name: metadata.inputs[i]?.name,
     })),
   })),
-  'does not look at datatypes': readsInput((_, { datatype }) => ({ datatype })),
-  'counts elements, and does not look at shapes': readsInput(({ shape, data }, example) =>
+  'does not check datatypes': readsInput((_, { datatype }) => ({ datatype })),
+  'checks the number of elements but not the shape': readsInput(({ shape, data }, example) =>
     Array.isArray(shape) &&
     Array.isArray(data) &&
     data.length === (example.data as unknown[]).length
@@ -475,11 +484,11 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   'flattens ragged data': readsInput(({ data }) =>
     Array.isArray(data) ? { data: data.flat(Number.POSITIVE_INFINITY) } : {},
   ),
-  'does not read nested data': instead(
+  'rejects nested data': instead(
     sent => Array.isArray(requestOf(sent)?.inputs?.[0]?.data?.[0]),
-    said('flat data only'),
+    said('nested data is not supported'),
   ),
-  'reads nested data by columns': readsInput(({ data, shape }) =>
+  'reads nested data in column-major order': readsInput(({ data, shape }) =>
     Array.isArray(data?.[0]) && shape.length === 2
       ? {
           data: nested(
@@ -492,8 +501,8 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   'coerces elements': readsInput(({ data, datatype }) =>
     Array.isArray(data) ? { data: data.map(element => coerce(datatype, element)) } : {},
   ),
-  'accepts bytes left over': () => ({ reads: trimmed }),
-  'does not undo Content-Encoding': () => ({
+  'accepts bytes after the last tensor': () => ({ reads: trimmed }),
+  'ignores Content-Encoding': () => ({
     reads: sent => ({
       ...sent,
       headers: Object.fromEntries(
@@ -501,13 +510,13 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       ),
     }),
   }),
-  'fails on raw deflate': instead(
+  'returns 500 for raw deflate': instead(
     ({ headers }, { status }) => headers?.['content-encoding'] === 'deflate' && status === 400,
     said('internal error', 500),
   ),
-  'does not say which encodings it reads': () => ({ answers: header('accept-encoding') }),
+  'omits Accept-Encoding': () => ({ answers: header('accept-encoding') }),
 
-  // How it writes answers.
+  // Faults in writing responses.
   'writes null for NaN': inElement(element => (typeof element === 'string' ? null : element)),
   'writes bare NaN': instead(
     (_, reply) => reply.status === 200,
@@ -524,21 +533,21 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   ),
   'narrows integers to 32 bits': inElement(element => Number(BigInt.asIntN(32, BigInt(element)))),
   'loses the sign of zero': inElement(element => (element === 0 ? 0 : element)),
-  'takes denormal numbers for zero': inElement(element =>
+  'rounds denormal numbers to zero': inElement(element =>
     Math.abs(element) < 1e-38 ? element * 0 : element,
   ),
-  'writes six digits': inElement(element =>
+  'writes numbers with six digits': inElement(element =>
     typeof element === 'number' && !Object.is(element, -0)
       ? Number(element.toPrecision(6))
       : element,
   ),
   'writes BOOL as 0 and 1': inElement(Number),
-  'loses what is not ASCII': inElement(element => element.replaceAll(/\P{ASCII}/gu, '?')),
-  'cuts BYTES at 64 KiB': inElement(element => element.slice(0, 65_535)),
-  'drops the last of many elements': inOutput(({ data, shape }) =>
+  'replaces non-ASCII characters': inElement(element => element.replaceAll(/\P{ASCII}/gu, '?')),
+  'truncates BYTES at 64 KiB': inElement(element => element.slice(0, 65_535)),
+  'drops an element of a long vector': inOutput(({ data, shape }) =>
     data.length > 5000 ? { data: data.slice(1), shape: [shape[0] - 1] } : {},
   ),
-  'compresses long answers unasked': instead(
+  'compresses long responses even if the client does not accept compression': instead(
     (sent, reply) => isInference(sent) && reply.status === 200 && reply.body.byteLength > 5000,
     reply => ({
       ...reply,
@@ -546,15 +555,15 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
       body: gzipSync(plain(reply).body),
     }),
   ),
-  'never compresses': () => ({ answers: plain }),
-  'forgets Vary': () => ({ answers: header('vary') }),
-  'takes bodies of any size': instead(
+  'never compresses responses': () => ({ answers: plain }),
+  'omits Vary': () => ({ answers: header('vary') }),
+  'accepts bodies of any size': instead(
     (_, { status }) => status === 413,
     () => json(200, {}),
   ),
 
-  // Binary tensor data.
-  'ignores binary_data_output where outputs are listed': reads(({ parameters, ...rest }) => ({
+  // Faults in binary tensor data.
+  'ignores binary_data_output if outputs are listed': reads(({ parameters, ...rest }) => ({
     ...rest,
     ...(rest.outputs === undefined && { parameters }),
   })),
@@ -563,7 +572,7 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
     ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }),
   })),
   'ignores binary_data_output': reads(({ parameters: _, ...rest }) => rest),
-  'gives the size of binary data in a string': inResponse(response => ({
+  'writes binary_data_size as a string': inResponse(response => ({
     ...response,
     outputs: response.outputs.map((o: Json) =>
       o.parameters?.binary_data_size === undefined
@@ -578,28 +587,28 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
   'writes binary data in the order of the metadata': inBinary((bytes, { outputs }) =>
     inMetadataOrder(bytes, outputs),
   ),
-  'calls binary data application/json': instead(
+  'sends binary data as application/json': instead(
     (_, { headers }) => headers['content-type'] === 'application/octet-stream',
     reply => ({ ...reply, headers: { ...reply.headers, 'content-type': 'application/json' } }),
   ),
-  'does not say how long the JSON is': () => ({
+  'omits Inference-Header-Content-Length': () => ({
     answers: header('inference-header-content-length'),
   }),
-  'needs binary data to begin at a multiple of 4': instead(
+  'requires binary data at an offset that is a multiple of 4': instead(
     ({ headers }) => Number(headers?.['inference-header-content-length'] ?? 0) % 4 !== 0,
     said('not aligned'),
   ),
-  'reads no raw requests': instead(
+  'rejects raw requests': instead(
     ({ headers }) => headers?.['inference-header-content-length'] === '0',
-    said('no JSON'),
+    said('the body is not JSON'),
   ),
 
-  // Extensions.
-  'gives the lowest class for the highest': inClasses(({ data, ...output }) => ({
+  // Faults in extensions.
+  'returns classes in ascending order': inClasses(({ data, ...output }) => ({
     ...output,
     data: data.toReversed(),
   })),
-  'counts classes from 1': inClasses(({ data, ...output }) => ({
+  'numbers classes from 1': inClasses(({ data, ...output }) => ({
     ...output,
     data: data.map((text: string) =>
       text.replace(/(?<=^[^:]+:)\d+/, index => String(Number(index) + 1)),
@@ -609,20 +618,23 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
     ...output,
     data: data.map((text: string) => text.replace(/^([^:]+):(\d+)/, '$2:$1')),
   })),
-  'gives the same class again and again': inClasses(({ data, ...output }) => ({
+  'returns the same class several times': inClasses(({ data, ...output }) => ({
     ...output,
     data: data.map(() => data[0]),
   })),
-  'gives classes without their row': inClasses(({ shape, ...output }) => ({
+  'omits the row dimension of classes': inClasses(({ shape, ...output }) => ({
     ...output,
     shape: shape.slice(1),
   })),
-  'calls classes STRING': inClasses(output => ({ ...output, datatype: 'STRING' })),
+  'reports the datatype STRING for classes': inClasses(output => ({
+    ...output,
+    datatype: 'STRING',
+  })),
   'ignores classification': reads(({ outputs, ...rest }) => ({
     ...rest,
     ...(outputs && { outputs: outputs.map(({ name }: Json) => ({ name })) }),
   })),
-  'spoils the outputs beside one in classes': inResponse(response =>
+  'corrupts the other outputs of a classification': inResponse(response =>
     isClasses(response.outputs[0])
       ? {
           ...response,
@@ -638,63 +650,63 @@ export const MUTATIONS: Readonly<Record<string, () => Wrong>> = {
     ...rest,
     inference_stats: { ...stats, success: { ...stats.success, count: 2 * stats.success.count } },
   })),
-  'has no durations of failures': inStatistics(
+  'omits the durations of failures': inStatistics(
     ({ inference_stats: { fail: _, ...stats }, ...rest }) => ({
       ...rest,
       inference_stats: stats,
     }),
   ),
-  'writes counts in strings': inStatistics(stats => ({
+  'writes counts as strings': inStatistics(stats => ({
     ...stats,
     execution_count: String(stats.execution_count),
   })),
-  'knows no statistics of all models': instead(
+  'has no statistics of all models': instead(
     path(/^\/v2\/models\/stats$/),
     said('model "stats" is unknown', 404),
   ),
-  'has statistics of any model': readsPath((path, { model }) =>
+  'returns statistics of an unknown model': readsPath((path, { model }) =>
     path.replace('no-such-model/stats', `${model}/stats`),
   ),
-  'has a configuration of any model': readsPath((path, { model }) =>
+  'returns a configuration of an unknown model': readsPath((path, { model }) =>
     path.replace('no-such-model/config', `${model}/config`),
   ),
-  'configures no outputs': () => ({
+  'omits the outputs from the configuration': () => ({
     answers: (reply, { path }) =>
       path.endsWith('/config') ? withJson(reply, ({ output: _, ...rest }) => rest) : reply,
   }),
-  'configures another version where none is asked for': () => ({
+  'returns another configuration for a path without a version': () => ({
     answers: (reply, { path }) =>
       path.endsWith('/config') && !path.includes('versions')
         ? withJson(reply, config => ({ ...config, platform: 'other' }))
         : reply,
   }),
-  'leaves the model out of its index': instead(path(/repository\/index/), () =>
+  'omits the model from the index': instead(path(/repository\/index/), () =>
     json(200, [{ name: 'other', state: 'READY' }]),
   ),
-  'takes its models for not ready': instead(
+  'omits ready models from the index': instead(
     sent => sent.path.endsWith('index') && String(sent.body).includes('ready'),
     () => json(200, []),
   ),
-  'says nothing of the state of its models': instead(path(/repository\/index/), (_, { model }) =>
+  'omits the state of models from the index': instead(path(/repository\/index/), (_, { model }) =>
     json(200, [{ name: model }]),
   ),
-  'writes log settings in strings': instead(path(/logging/), () =>
+  'writes log settings as strings': instead(path(/logging/), () =>
     json(200, { log_info: 'true', log_warnings: 'true', log_errors: 'true' }),
   ),
-  'names log settings as Triton does': instead(path(/logging/), () =>
+  'uses Triton’s own names for log settings': instead(path(/logging/), () =>
     json(200, { log_info: true, log_warning: true, log_error: true }),
   ),
-  'refuses parameters of the caller’s own': instead(
+  'rejects custom parameters': instead(
     ({ body }) => String(body).includes('my_custom_parameter'),
     said('unknown parameter'),
   ),
-  'takes priority 0 for a mistake': instead(
+  'rejects priority 0': instead(
     ({ body }) => String(body).includes('"priority":0'),
     said('priority must be positive'),
   ),
-  'takes a timeout for seconds that have passed': instead(
+  'returns 504 for every request with a timeout': instead(
     ({ body }) => String(body).includes('"timeout"'),
-    said('too late', 504),
+    said('timeout', 504),
   ),
 }
 
@@ -712,7 +724,7 @@ function coerce(datatype: string, element: unknown): unknown {
     : element
 }
 
-/** Without the bytes behind the tensors. */
+/** Removes the bytes after the last tensor. */
 function trimmed(sent: Sent): Sent {
   const length = Number(sent.headers?.['inference-header-content-length'] ?? 0)
   if (length === 0 || sent.headers?.['content-encoding'] !== undefined) return sent

@@ -4,16 +4,16 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Served } from './target.ts'
 
-/** Serves each of these models and meets every point. This folder knows it only by its output. */
+/** The program that serves each of these models; it prints their addresses as one line of JSON. */
 const PROGRAM = fileURLToPath(new URL('../../test/served-models.ts', import.meta.url))
 
 export interface Servers {
-  /** By requested name. */
+  /** The served models, by requested name. */
   readonly served: Readonly<Record<string, Served>>
   stop(): Promise<void>
 }
 
-/** A server for each of these models, in one process. */
+/** Starts a server for each of these models, in one process. */
 export async function startServers(models: readonly string[]): Promise<Servers> {
   const child = spawn(process.execPath, [PROGRAM, ...models], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -22,7 +22,7 @@ export async function startServers(models: readonly string[]): Promise<Servers> 
   return {
     served: JSON.parse(await firstLine(child)),
     async stop() {
-      // When the tests are killed, its input ends too, and the process exits.
+      // The program exits at the end of its input, which also happens when the tests are killed.
       child.stdin.end()
       await ended
     },
@@ -33,6 +33,6 @@ function firstLine({ stdout }: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) =>
     createInterface({ input: stdout as NodeJS.ReadableStream })
       .once('line', resolve)
-      .once('close', () => reject(new Error(`${PROGRAM} ended before it served`))),
+      .once('close', () => reject(new Error(`${PROGRAM} exited before it printed the addresses`))),
   )
 }

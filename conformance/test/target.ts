@@ -4,14 +4,14 @@ import { parseJson } from '../json.ts'
 import type { Target, Tensor, Value } from '../point.ts'
 import { readTarget } from '../target.ts'
 
-/** A server with one model, and facts that only its author knows. */
+/** A server with one model, and facts that its metadata does not contain. */
 export interface Served {
   readonly url: string
   readonly model: string
   readonly version: string | undefined
-  /** A file of requests that the model answers, fails on or refuses. */
+  /** A file of requests that the model answers, fails on or rejects. */
   readonly casesFile: string
-  /** Set when the largest body is tested. */
+  /** Set if the points about the maximum body size are tested. */
   readonly maxBodyBytes: number | undefined
 }
 
@@ -30,7 +30,7 @@ interface Cases {
 const readCases = (file: string): Cases =>
   existsSync(file) ? (parseJson(readFileSync(file, 'utf8')) as Cases) : { cases: [] }
 
-/** In the points' form: INT64 and UINT64 are bigints, and non-finite values are numbers. */
+/** Converts inputs for the points: INT64 and UINT64 to bigints, non-finite values to numbers. */
 const readInputs = ({ inputs }: Case): readonly Tensor[] =>
   inputs.map(({ name, datatype, shape, data }) => ({
     name,
@@ -44,11 +44,11 @@ function readValue(datatype: string, element: Value): Value {
   return datatype.startsWith('FP') ? Number(element) : element
 }
 
-/** A case whose outputs JSON cannot express. */
+/** Returns whether JSON cannot express the case's outputs. */
 const isUnsayable = ({ outputs }: Case) =>
   outputs?.some(({ datatype, data }) => datatype === 'BYTES' && data === undefined) === true
 
-/** The server, for the points. */
+/** Collects the facts about a server that the points need. */
 export function targetOf({
   url,
   model,

@@ -4,15 +4,15 @@ import type { Reply, Send, Sent } from '../connection.ts'
 import { parseJson, toJson } from '../json.ts'
 import type { Target } from '../point.ts'
 
-/** A server with one fault: our own, with its requests or answers altered. */
+/** A server with one fault: onnx-function with altered requests or responses. */
 export interface Wrong {
-  /** The request that the server sees. */
+  /** Returns the altered request. */
   readonly reads?: (sent: Sent, target: Target) => Sent
-  /** The altered answer. */
+  /** Returns the altered response. */
   readonly answers?: (reply: Reply, sent: Sent, target: Target) => Reply
 }
 
-/** The same target, behind that fault. */
+/** Returns the target with this fault. */
 export function behind(
   target: Target,
   { reads = sent => sent, answers = reply => reply }: Wrong,
@@ -23,12 +23,12 @@ export function behind(
   }
 }
 
-/** The same for the same request. */
+/** Returns a key that is equal for equal requests. */
 export function keyOf({ body = '', ...rest }: Sent): string {
   return `${JSON.stringify(rest)} ${createHash('sha1').update(body).digest('base64')}`
 }
 
-/** Sends each request once: our server gives the same answers again, even to concurrent ones. */
+/** Sends equal requests only once, because onnx-function gives equal responses to them. */
 export function remembered(send: Send): Send {
   const answers = new Map<string, Promise<Reply>>()
   return sent => {
@@ -44,7 +44,7 @@ export function remembered(send: Send): Send {
 export const isInference = ({ method = 'POST', path }: Sent) =>
   method === 'POST' && /\/infer\/?(\?.*)?$/.test(path)
 
-/** The answer with other JSON, whatever follows it and however it is compressed. */
+/** Returns the response with changed JSON; keeps binary data and compression. */
 export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
   const encoding = reply.headers['content-encoding']
   const body =
@@ -80,7 +80,7 @@ export function withJson(reply: Reply, change: (json: Json) => unknown): Reply {
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: mutations look into whatever came
+// biome-ignore lint/suspicious/noExplicitAny: mutations read and change arbitrary JSON
 export type Json = any
 
 export const json = (status: number, body: unknown, headers = {}): Reply => ({
