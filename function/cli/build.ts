@@ -11,12 +11,13 @@ const HELP = `Bundles a transform and its imports into one JavaScript file.
 
   onnx-function build [TRANSFORM] [--out FILE]
 
-TRANSFORM   a file, or the folder that holds it; default: the folder model
---out FILE  the file to write; default: transform.js beside it
---help      this
+TRANSFORM   the transform's file, or the folder that contains it; default: the folder model
+--out FILE  the file to write; default: transform.js in the folder of the transform
+--help      shows this help
 
-The check of the transform's input schema is compiled into it. Packages with native code, and onnx-function, are not: they are
-named, and must lie in node_modules where it runs. The bundler is the project's own: npm i --save-dev esbuild.
+The bundle includes a compiled check of the transform's input schema. It does not include onnx-function
+or packages with native code: they must be in node_modules where the bundle runs. The command lists the
+packages with native code. It uses the project's own esbuild: npm i --save-dev esbuild.
 `
 
 const SOURCES = ['transform.ts', 'transform.mts', 'transform.mjs', 'transform.js']
@@ -34,7 +35,7 @@ export async function build(args: readonly string[]): Promise<void> {
   const target = resolve(values.out ?? join(dirname(source), 'transform.js'))
   if (source === target)
     throw new Usage(
-      `${relative('.', source)} is already JavaScript; name the bundle with --out FILE`,
+      `the bundle would overwrite its source ${relative('.', source)}; name another file with --out FILE`,
     )
   const { code, kept } = await bundle(source, await loadBundler(source))
   writeFileSync(target, code)
@@ -44,17 +45,21 @@ export async function build(args: readonly string[]): Promise<void> {
   process.stdout.write(`${relative('.', target)}: ${size}${native}\n`)
 }
 
-/** @throws {Usage} */
+/** @throws {Usage} if the path or a transform in it does not exist */
 function sourceIn(path: string): string {
   const entry = statSync(path, { throwIfNoEntry: false })
   if (entry === undefined) throw new Usage(`not found: ${path}`)
   if (!entry.isDirectory()) return path
   const source = SOURCES.map(name => join(path, name)).find(file => existsSync(file))
-  if (source === undefined) throw new Usage(`${path} has no transform.ts`)
+  if (source === undefined) throw new Usage(`${path} contains none of ${SOURCES.join(', ')}`)
   return source
 }
 
-/** Loads esbuild from the project, because serving does not need it. @throws {Error} of one line */
+/**
+ * Loads esbuild from the project: this package does not depend on esbuild, because serving does not
+ * need it.
+ * @throws {Error} with a one-line message, if esbuild is not installed
+ */
 async function loadBundler(source: string): Promise<typeof Esbuild> {
   for (const from of [source, join(process.cwd(), 'package.json')]) {
     try {
@@ -100,7 +105,7 @@ async function bundle(source: string, esbuild: typeof Esbuild): Promise<Bundle> 
   return { code: outputFiles[0]?.text ?? '', kept: [...kept].sort() }
 }
 
-/** Makes `import … from 'validate'` return this code. */
+/** Makes `import … from 'validate'` resolve to `code`. */
 function provide(build: Esbuild.PluginBuild, code: string): void {
   build.onResolve({ filter: /^validate$/ }, ({ path, importer }) =>
     importer === '<stdin>' ? { path, namespace: 'validate' } : undefined,
@@ -122,7 +127,7 @@ function keepNative(build: Esbuild.PluginBuild, kept: Set<string>): void {
   })
 }
 
-/** The folder of a package as Node finds it, upwards from a folder. */
+/** Finds a package's folder as Node does: in node_modules of `from` or of a parent folder. */
 function packageFolder(name: string, from: string): string | undefined {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name)
@@ -141,8 +146,9 @@ const LOADERS = [
 ]
 
 /**
- * Whether a package has native code: it is compiled at installation (binding.gyp), contains or
- * loads native code, or has one package per platform, as those of napi-rs do.
+ * Whether a package has native code. Such a package is compiled at installation (binding.gyp),
+ * contains a .node file, depends on a loader of native code, or has one optional package per
+ * platform, as the packages of napi-rs do.
  */
 function isNative(folder: string): boolean {
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))

@@ -15,12 +15,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
     usage: '[serve] [MODEL] [--port N] [--watch]',
     summary: 'serves a .onnx file or a model folder',
-    // Imported statically: one more file would cost a millisecond at startup.
+    // A static import: loading one more file would cost a millisecond at startup.
     load: async () => serve,
   },
   check: {
     usage: 'check MODEL [--json]',
-    summary: 'shows how callers see a model, and lists its problems',
+    summary: 'shows the API that callers of a model see, and lists its problems',
     load: async () => (await import('./check.ts')).check,
   },
   types: {
@@ -40,22 +40,24 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   conformance: {
     usage: 'conformance --url URL --model NAME',
-    summary: 'tests any server against the protocol, point by point',
+    summary: 'tests whether any server conforms to the protocol',
     load: async () => (await import('./conformance.ts')).conformance,
   },
 }
 
-const HELP = `Serves an ONNX model: the Open Inference Protocol, CloudEvents and your own TypeScript before and after it.
+const HELP = `Serves an ONNX model over the Open Inference Protocol and CloudEvents. Your own TypeScript can run before and after the model.
 
 ${Object.values(COMMANDS)
   .map(({ usage, summary }) => `  onnx-function ${usage.padEnd(44)} ${summary}`)
   .join('\n')}
   onnx-function --version | --help
 
-COMMAND --help shows the help of a command. Environment variables set everything else.
+COMMAND --help shows the help of one command. All other settings are environment variables.
 `
 
-/** Runs the command line. @param args as process.argv, from the first argument on */
+/**
+ * Runs the command that the arguments name. @param args process.argv without node and the script
+ */
 export async function runCommand(args: readonly string[]): Promise<void> {
   try {
     checkNode(process.versions.node)

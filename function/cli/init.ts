@@ -6,23 +6,23 @@ import { funcYaml } from './func-yaml.ts'
 import { FILES } from './template-files.ts'
 import { readArguments, Usage } from './usage.ts'
 
-const HELP = `Creates a small project: a model, TypeScript before and after it, and a test.
+const HELP = `Creates a small project: a model, TypeScript that runs before and after the model, and a test.
 
   onnx-function init FOLDER
 
-FOLDER  the folder to create, named as the function: a-z, 0-9 and -, starting with a letter
---help  this
+FOLDER  the folder to create. The function gets its name: a-z, 0-9 and -, starting with a letter
+--help  shows this help
 
 func create -l typescript -t onnx --repository REPOSITORY creates the same project.
 `
 
-/** The template's name in place of the project's. */
+/** The name in the template's files that the new project's name replaces. */
 const TEMPLATE_NAME = 'my-classifier'
 
-/** Kubernetes' rule for names of Services (RFC 1035). */
+/** Kubernetes' rule for the name of a Service (RFC 1035). */
 const NAME = /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 
-/** This package's folder: one level above the build, two above this file. */
+/** This package's folder: one level above build/, and two levels above this source file. */
 const PACKAGE = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url),
 )
@@ -42,7 +42,7 @@ export function init(args: readonly string[]): void {
   const name = basename(folder)
   if (!NAME.test(name))
     throw new Usage(
-      `"${name}" is not allowed as a name; use a-z, 0-9 and -, starting with a letter`,
+      `"${name}" is not allowed as a function's name; use a-z, 0-9 and -, starting with a letter`,
     )
   if (isFilled(folder)) throw new Usage(`${folder} is not empty`)
   writeProject(folder, name)
@@ -73,7 +73,7 @@ function writeProject(folder: string, name: string): void {
   writeFileSync(join(folder, 'func.yaml'), funcYaml(name, manifest))
 }
 
-/** Packs this package into the project, because no registry has it. */
+/** Packs this package into the project, because it is not published in a registry. */
 function packInto(folder: string): void {
   mkdirSync(folder, { recursive: true })
   const args = ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder, PACKAGE]

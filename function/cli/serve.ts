@@ -7,13 +7,13 @@ const HELP = `Serves a model.
 
   onnx-function [serve] [MODEL] [--port N] [--watch]
 
-MODEL      a .onnx file, or a folder with one; else what MODEL_DIR names, else the folder model or the file model.onnx
-           here, else the iris classifier
---port N   the port; else what PORT names, else 8080. 0 takes a free one
---watch    serves the model and the transform as they change: new ones take over once they are ready
---help     this
+MODEL      a .onnx file, or a folder with one; default: MODEL_DIR if set, else the folder model or
+           the file model.onnx in the current folder, else the iris classifier
+--port N   the port; 0 selects a free port; default: PORT if set, else 8080
+--watch    serves a new version when the model or the transform changes, once it is ready
+--help     shows this help
 
-Environment variables set everything else: docs/configuration.md.
+All other settings are environment variables: see docs/configuration.md.
 `
 
 export async function serve(args: readonly string[]): Promise<void> {
@@ -43,7 +43,8 @@ interface Given {
 }
 
 /**
- * @throws {Error} of one line that names the option or variable, its value and the allowed values
+ * @throws {Error} with a one-line message that names the option or variable, its value and the
+ *   allowed values
  */
 function configOf({ model, port }: Given): Config {
   const given = {

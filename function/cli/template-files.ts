@@ -1,4 +1,7 @@
 import { readTemplate } from './template.mjs'
 
-/** The files of a new project by path; each character is one byte. The build includes them. */
+/**
+ * The text of each file of a new project, by path. Each character is one byte of the file. The
+ * build embeds these files.
+ */
 export const FILES: Readonly<Record<string, string>> = readTemplate()

@@ -4,12 +4,15 @@ import { fileURLToPath } from 'node:url'
 
 const FOLDER = fileURLToPath(new URL('../../templates/typescript/onnx', import.meta.url))
 
-/** Files of a project that the template does not have. */
+/**
+ * Files that npm and the build create in the template's folder. They are not part of the template.
+ */
 const MADE = /^(?:node_modules|vendor)(?:[/\\]|$)|^model[/\\]transform\.js$/
 
 /**
- * The files of the template, by their paths. Text of one character a byte holds binary files, too. A
- * tarball would leave out .npmrc and .gitignore, so that the build takes in all of them.
+ * Returns the template's files by path. Each character is one byte (Latin-1), so that the text can
+ * represent binary files, too. The build embeds the files, because npm would leave .npmrc and
+ * .gitignore out of a tarball.
  */
 export function readTemplate() {
   if (!existsSync(FOLDER)) return {}

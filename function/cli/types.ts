@@ -6,16 +6,17 @@ import { openSession } from '../inference/session.ts'
 import { modelTypes, modelTypesFile } from '../transform/model-types.ts'
 import { readArguments, Usage } from './usage.ts'
 
-const HELP = `Writes the types of a model's inputs and outputs, which a transform imports.
+const HELP = `Writes the TypeScript types of a model's inputs and outputs, for a transform to import.
 
   onnx-function types [MODEL] [--check]
 
-MODEL    a .onnx file, or a folder with one; else what MODEL_DIR names, else the folder model
---check  writes nothing; exits with 1 if the file is out of date
---help   this
+MODEL    a .onnx file, or a folder with one; default: MODEL_DIR if set, else the folder model or
+         the file model.onnx in the current folder
+--check  writes nothing; exits with status 1 if the file is out of date
+--help   shows this help
 
-The file lies beside the model: of model.onnx it is model.d.onnx.ts, which TypeScript takes for './model.onnx' where tsconfig.json
-sets allowArbitraryExtensions.
+The file is written beside the model: for model.onnx it is model.d.onnx.ts. TypeScript uses it for
+imports of './model.onnx' if tsconfig.json sets allowArbitraryExtensions.
 `
 
 export async function types(args: readonly string[]): Promise<void> {

@@ -1,10 +1,10 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
-/** The command line is wrong; the message explains the mistake in one line. */
+/** The error for a wrong command line. The message explains the mistake in one line. */
 export class Usage extends Error {}
 
 /**
- * The options and positional arguments of a command.
+ * Reads the options and positional arguments of a command.
  * @throws {Usage} if an option is unknown or lacks its value, or there are too many arguments
  */
 export function readArguments<const Options extends NonNullable<ParseArgsConfig['options']>>(

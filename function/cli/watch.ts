@@ -9,16 +9,20 @@ import { runProcess } from '../process.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
 import { findTransform, sourceOf } from '../transform/find.ts'
 
-// Accesses the module as an object, because its functions use `this`.
+// Loads the module as an object, because its functions use `this`.
 const cluster = process.getBuiltinModule('node:cluster') as unknown as Cluster
 
-/** An editor or a training script may write several files, or one file in pieces. */
+/**
+ * How long the files must be unchanged before a restart: an editor or a training script may write
+ * several files, or one file in pieces.
+ */
 const QUIET_MS = 100
 
 /**
- * Serves in a separate process, and starts another one at each change of the model folder. The new
- * process takes over once it is ready; the old one ends when its requests are answered. Node's
- * cluster module holds the port and gives each connection to one process, so no connection is lost.
+ * Serves in a child process, and starts a new child process each time the model or the transform
+ * changes. The new process takes over once it is ready; the old process exits once it has answered
+ * its requests. Node's cluster module owns the port and passes each connection to one process, so
+ * no connection is lost.
  */
 export async function watch(configure: () => Config): Promise<void> {
   if (cluster.isWorker) {
@@ -28,7 +32,7 @@ export async function watch(configure: () => Config): Promise<void> {
     }))
     return
   }
-  // An invalid configuration ends this process as well.
+  // An invalid configuration stops this process, too.
   const config = configure()
   const log = createLog(config.logLevel)
   const supervisor = new Supervisor(log, await choosePort(config))
@@ -40,10 +44,15 @@ export async function watch(configure: () => Config): Promise<void> {
   supervisor.replace()
 }
 
-/** The port, if the configuration allows any: all processes must use the same one. */
+/**
+ * Passes the chosen port to the child processes if PORT is 0: all of them must use the same port.
+ */
 const CHOSEN_PORT = 'ONNX_FUNCTION_WATCH_PORT'
 
-/** transform.js takes precedence, but may have been built from an older transform.ts. */
+/**
+ * Selects the source of a transform. By default, transform.js takes precedence, but it may have
+ * been built from an older transform.ts.
+ */
 function preferSource(config: Config): Config {
   if (config.transform !== undefined) return config
   const { transform } = findTransform(findModel(config.modelDir), config)
@@ -74,12 +83,12 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
       clearTimeout(timer)
       timer = setTimeout(settled, QUIET_MS)
     })
-    const sentence = `${folder} can no longer be watched`
+    const sentence = `changes of ${folder} can no longer be detected`
     return opened.on('error', error => log.error({ err: error }, sentence))
   }
   let watcher = open()
-  // On Linux, Node watches each file individually and loses one that is replaced (git and many
-  // editors rename a new file over the old one), so a new watcher is needed.
+  // On Linux, Node watches each file individually and loses a file that is replaced (git and many
+  // editors rename a new file over the old one). A new watcher is therefore needed.
   const settled = () => {
     const before = watcher
     watcher = open()
@@ -88,7 +97,7 @@ function watchFolder(folder: string, onChange: () => void, log: Log): void {
   }
 }
 
-/** The serving process and its successor. */
+/** Manages the serving process and its successor. */
 class Supervisor {
   private readonly log: Log
   private serving: Worker | undefined
@@ -96,16 +105,18 @@ class Supervisor {
   private isEnding = false
   private readonly env: NodeJS.ProcessEnv
 
-  /** @param env variables that its processes get in addition to those of this one */
+  /**
+   * @param env environment variables of the child processes, in addition to those of this process
+   */
   constructor(log: Log, env: NodeJS.ProcessEnv) {
     this.log = log
     this.env = env
   }
 
-  /** Starts another process with the current files. */
+  /** Starts a new process, which reads the current files. */
   replace(): void {
     if (this.isEnding) return
-    // The process has served nothing yet, and has read older files.
+    // The waiting process has not served a request yet, and has read older files.
     this.next?.process.kill('SIGKILL')
     const worker = cluster.fork(this.env)
     this.next = worker
@@ -113,7 +124,10 @@ class Supervisor {
     worker.once('exit', (code: number | null) => this.ended(worker, code ?? 1))
   }
 
-  /** @param signal that this process received; a terminal also sends SIGINT to its children */
+  /**
+   * @param signal the signal that this process received; a terminal also sends SIGINT to the child
+   *   processes
+   */
   end(signal: 'SIGTERM' | 'SIGINT'): void {
     const isKnown = signal === 'SIGINT' && process.stdin.isTTY
     const workers = Object.values(cluster.workers ?? {})
@@ -139,13 +153,13 @@ class Supervisor {
       if (others.length === 0) process.exit(code)
     } else if (worker === this.next) {
       this.next = undefined
-      // The child has already logged the reason.
+      // The child process has already logged the reason.
       if (this.serving === undefined) process.exit(code)
     } else if (worker === this.serving) {
       this.serving = undefined
-      // No request came for IDLE_EXIT_SECONDS.
+      // The child process exits with 0 if it was unused for IDLE_EXIT_SECONDS.
       if (code === 0) process.exit(0)
-      this.log.warn({ code }, 'server process ended; starting another')
+      this.log.warn({ code }, 'the server process exited; starting a new one')
       this.replace()
     }
   }

@@ -3,15 +3,15 @@ import { AUTH, TLS } from './variables.ts'
 
 type AuthValues = Values<typeof AUTH>
 
-/** How requests are authenticated: by a shared secret or a token. At least one field is set. */
+/** How requests are authenticated: by a shared secret or by a token. At least one field is set. */
 export interface AuthConfig {
   readonly secret: string | undefined
-  /** One secret per line. */
+  /** The path of a file with one secret per line. */
   readonly secretFile: string | undefined
   readonly jwt: JwtConfig | undefined
 }
 
-/** Which tokens (JWT) are accepted. */
+/** The conditions under which a token (JWT) is accepted. */
 export interface JwtConfig {
   readonly issuer: string
   readonly audience: string
@@ -20,7 +20,7 @@ export interface JwtConfig {
   /** The issuer's public keys: a URL or a file. */
   readonly jwks: URL | string
   readonly algorithms: readonly string[]
-  /** Undefined: accepts every subject to which the issuer gives a token for this audience. */
+  /** The allowed subjects. Undefined allows every subject with a valid token. */
   readonly subjects: readonly string[] | undefined
   readonly clockSkewSeconds: number
 }
@@ -42,7 +42,7 @@ export function readAuth(source: Source): AuthConfig | undefined {
 
 function readJwt(values: AuthValues): JwtConfig | undefined {
   const { jwks, issuer, audience, eventsAudience, subjects, algorithms, clockSkewSeconds } = values
-  // Each of the others alone would admit everyone.
+  // Setting only one of these variables must not start a server that admits everyone.
   requireTogether(AUTH, values, {
     any: ['jwks', 'issuer', 'audience', 'eventsAudience', 'subjects'],
     all: ['jwks', 'issuer', 'audience'],
@@ -68,13 +68,16 @@ export function readTls(source: Source): TlsConfig | undefined {
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }
 
-/** Other empty variables count as not set. Here an empty variable would admit everyone. */
+/**
+ * Refuses an empty variable. Elsewhere an empty variable counts as not set; here that would admit
+ * everyone.
+ */
 function refuseEmpty(rows: typeof AUTH | typeof TLS, { env }: Source): void {
   for (const { name, allowed } of Object.values(rows))
     if (env[name] === '') throw new Error(`${name} is ""; it must be ${allowed}, or be left out`)
 }
 
-/** If any variable of `any` is set, every variable of `all` must be set. */
+/** Checks that every variable of `all` is set if any variable of `any` is set. */
 function requireTogether<Rows extends typeof AUTH | typeof TLS>(
   rows: Rows,
   values: Values<Rows>,

@@ -12,16 +12,19 @@ type Rows = Values<typeof ROWS>
 
 /** The configuration of the process. Every value is read from the environment, and only here. */
 export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
-  /** At most `cpus`. */
+  /** Threads of ONNX Runtime within a run; at most `cpus`. */
   readonly ortThreads: number
   readonly maxConnections: number
-  /** The CPUs that this process may use at once. */
+  /** The number of CPUs that this process may use at once. */
   readonly cpus: number
   /** The memory that this process may use: its cgroup's limit, else the machine's memory. */
   readonly memoryBytes: number
-  /** The model comes from a store that KServe mounts: files beside it are not this project's. */
+  /**
+   * True if KServe mounts the model from a store: files beside the model then do not belong to this
+   * project.
+   */
   readonly isModelStored: boolean
-  /** A listening socket passed on by systemd, used instead of port and host. */
+  /** The descriptor of a listening socket from systemd, which is used instead of port and host. */
   readonly listenFd: number | undefined
   /** The Knative service, or KServe InferenceService, to which this process belongs. */
   readonly service: string | undefined
@@ -39,8 +42,9 @@ export interface Config extends Omit<Rows, 'ortThreads' | 'maxConnections'> {
 
 /**
  * @param env like process.env; empty variables count as not set, except for authentication and TLS
- * @param givenAs the text that the user wrote instead of a variable, such as `--http_port`; for errors
- * @throws {Error} of one line that names the variable, its value and the allowed values
+ * @param givenAs the options that the user wrote instead of variables, such as `--http_port`;
+ *   errors name them
+ * @throws {Error} with a one-line message that names the variable, its value and the allowed values
  */
 export function readConfig(
   env: NodeJS.ProcessEnv,
@@ -72,12 +76,12 @@ export function readConfig(
 }
 
 /**
- * A connection takes 30 KB, one with TLS 75 KB, and an HTTP/2 stream with the largest headers 40
- * KB: together they take at most a fifth of the memory.
+ * A connection needs 30 KB, a connection with TLS 75 KB, and an HTTP/2 stream with the largest
+ * headers 40 KB. With this limit, they need at most a fifth of the memory together.
  */
 const MEMORY_PER_CONNECTION = 512 * 1024
 const LEAST_CONNECTIONS = 64
-/** V8's heap has room for this many connections, whatever the machine's memory. */
+/** V8's heap has room for this many connections, however large the machine's memory is. */
 const MOST_CONNECTIONS = 32_768
 
 const connectionsFor = (memoryBytes: number) =>
@@ -86,14 +90,14 @@ const connectionsFor = (memoryBytes: number) =>
     MOST_CONNECTIONS,
   )
 
-/** KServe mounts the model of STORAGE_URI, or of a runtime's storageUri, here. */
+/** The folder where KServe mounts the model of STORAGE_URI or of a runtime's storageUri. */
 export const MOUNTED_MODEL = '/mnt/models'
 
-/** @param givenAs KServe's own argument for the model folder */
+/** @param givenAs the option that named the folder, such as KServe's `--model_dir` */
 const isStored = (folder: string, givenAs: string | undefined) =>
   givenAs === '--model_dir' || `${resolve(folder)}/`.startsWith(`${MOUNTED_MODEL}/`)
 
-/** The model in the folder in which the process was started. */
+/** Finds a model in the current folder. */
 const modelHere = () => ['model', 'model.onnx'].find(path => existsSync(path))
 
 function checkPorts({ port, metricsPort }: Rows): void {
@@ -103,14 +107,17 @@ function checkPorts({ port, metricsPort }: Rows): void {
 
 function checkDrain({ drainDelayMs: delay, drainTimeoutMs: timeout }: Rows): void {
   if (delay === 0 || delay < timeout) return
-  const allowed = `less than DRAIN_TIMEOUT_MS (${timeout}), which includes it`
+  const allowed = `less than DRAIN_TIMEOUT_MS (${timeout}), which includes the delay`
   throw new Error(`DRAIN_DELAY_MS is "${delay}"; it must be ${allowed}`)
 }
 
-/** The first file descriptor that systemd passes on (sd_listen_fds(3)). */
+/** The first file descriptor that systemd passes (sd_listen_fds(3)). */
 const LISTEN_FDS_START = 3
 
-/** Ignores sockets meant for another process whose environment this one inherited. */
+/**
+ * Returns the socket that systemd passes. Ignores sockets for another process, whose environment
+ * this process inherited.
+ */
 function passedSocket({ LISTEN_PID, LISTEN_FDS }: NodeJS.ProcessEnv): number | undefined {
   if (LISTEN_FDS === undefined || LISTEN_PID !== `${process.pid}`) return undefined
   if (LISTEN_FDS === '1') return LISTEN_FDS_START

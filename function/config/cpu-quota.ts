@@ -3,9 +3,10 @@ import { availableParallelism } from 'node:os'
 import { posix } from 'node:path'
 
 /**
- * The CPUs that this process may use at once, at least 1: its cgroup's quota, else the machine's
- * CPUs. ONNX Runtime counts the machine's cores; so does Node with cgroups version 1 (Node 24.21).
- * @param root the folder that holds /proc and /sys, for tests
+ * Returns the number of CPUs that this process may use at once, at least 1. It is the quota of the
+ * process's cgroup, or else the number of the machine's CPUs. ONNX Runtime ignores the quota and
+ * counts the machine's cores; so does Node 24.21 with cgroups version 1.
+ * @param root the folder that contains proc and sys; tests use their own
  */
 export function availableCpus(root = '/'): number {
   const quotas = cpuControllers(root).flatMap(({ path, read }) =>
@@ -21,7 +22,10 @@ interface Controller {
   readonly read: (folder: string) => number | undefined
 }
 
-/** Hierarchies that limit the CPU: version 2's only one, version 1's for cpu (man 7 cgroups). */
+/**
+ * Finds the cgroup hierarchies that limit the CPU: the single hierarchy of version 2, or version
+ * 1's hierarchy for cpu (man 7 cgroups).
+ */
 function cpuControllers(root: string): Controller[] {
   const lines = (text(posix.join(root, 'proc/self/cgroup')) ?? '').trim().split('\n')
   return lines.flatMap(line => {
@@ -34,7 +38,10 @@ function cpuControllers(root: string): Controller[] {
   })
 }
 
-/** A quota applies to all folders below it; a container sees its own folder as the root. */
+/**
+ * Lists a folder and its parents, because a folder's quota applies to all folders below it. A
+ * container sees its own folder as the root.
+ */
 const withParents = (path: string): string[] =>
   path === '/' ? ['/'] : [path, ...withParents(posix.dirname(path))]
 

@@ -2,8 +2,8 @@ import { readRows, type Source } from './variable.ts'
 import { PUSHING, type SamplerName } from './variables.ts'
 
 /**
- * The data pushed by OTLP. OpenTelemetry's own code reads the destination, headers and names from
- * the environment.
+ * Which telemetry is pushed over OTLP. OpenTelemetry's own code reads the destination, headers and
+ * names from the environment.
  */
 export interface PushConfig {
   readonly traces: boolean

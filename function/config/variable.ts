@@ -1,6 +1,6 @@
 /*
- * One environment variable is one row: its name, the check of its text, the type of its value, and
- * its row in docs/configuration.md.
+ * Each environment variable is one row, with the variable's name, the check of its text, the type
+ * of its value, and its description in docs/configuration.md.
  */
 
 export interface Variable<Name extends string = string, Value = unknown> {
@@ -14,12 +14,12 @@ export interface Variable<Name extends string = string, Value = unknown> {
   readonly unset: Value
 }
 
-/** How a text becomes a value, and which texts are allowed, in words. */
+/** Converts a variable's text to a value, and describes the allowed texts. */
 export interface Kind<Value> {
   readonly allowed: string
   /** @returns undefined for a text that is not allowed */
   readonly parse: (text: string) => Value | undefined
-  /** The text of a default, if String() does not give it. */
+  /** Formats a default value for the documentation; String() if absent. */
   readonly show?: (value: Value) => string
 }
 
@@ -29,7 +29,7 @@ interface Defaulted<Value> {
 }
 
 interface Optional {
-  /** Describes the behavior if the variable is not set. */
+  /** Describes the behaviour if the variable is not set. */
   readonly otherwise: string
   readonly meaning: string
 }
@@ -54,7 +54,9 @@ export function variable<
 interface Range {
   readonly min: number
   readonly max?: number
-  /** The factor from the text's unit to the value's: 1,000 for seconds kept as milliseconds. */
+  /**
+   * Converts the unit of the text to the unit of the value: 1,000 converts seconds to milliseconds.
+   */
   readonly factor?: number
 }
 
@@ -68,7 +70,6 @@ export const integer = ({ min, max = 2 ** 31 - 1, factor = 1 }: Range): Kind<num
   show: value => String(value / factor),
 })
 
-/** A fraction of a whole. */
 export const share: Kind<number> = {
   allowed: 'a number from 0 to 1',
   parse: text => (/^(?:0?\.\d+|0|1(?:\.0+)?)$/.test(text) ? Number(text) : undefined),
@@ -79,7 +80,7 @@ export const oneOf = <const Value extends string>(values: readonly Value[]): Kin
   parse: text => values.find(value => value === text),
 })
 
-/** Ignores case, as OpenTelemetry's specification reads true and false. */
+/** Ignores case, as OpenTelemetry's specification requires for true and false. */
 export const either = (yes: string, no: string): Kind<boolean> => ({
   allowed: `${yes}, ${no}`,
   parse(text) {
@@ -99,7 +100,7 @@ export const httpUrl = text('an http or https URL', value =>
   /^https?:$/.test(URL.parse(value)?.protocol ?? ''),
 )
 
-/** @param allowed in words, including the commas */
+/** @param allowed describes the list in words, including the commas */
 export const list = (
   allowed: string,
   isAllowed: (item: string) => boolean = () => true,
@@ -111,7 +112,7 @@ export const list = (
   },
 })
 
-/** Rows by the names of the fields that hold their values. */
+/** Rows, by the field of the configuration that contains the value. */
 export type Rows = Readonly<Record<string, Variable>>
 
 export type Values<R extends Rows> = {
@@ -122,11 +123,15 @@ export type Values<R extends Rows> = {
 export interface Source {
   /** Like process.env; an empty variable counts as not set. */
   readonly env: NodeJS.ProcessEnv
-  /** The option that the user gave instead of a variable, such as `--http_port`; for errors. */
+  /**
+   * The options that the user wrote instead of variables, such as `--http_port`; errors name them.
+   */
   readonly givenAs?: Readonly<Partial<Record<string, string>>>
 }
 
-/** @throws {Error} of one line that names the variable, its value and the allowed values */
+/**
+ * @throws {Error} with a one-line message that names the variable, its value and the allowed values
+ */
 export function readRows<R extends Rows>(rows: R, source: Source): Values<R> {
   const values = Object.entries(rows).map(([field, row]) => [field, readRow(row, source)])
   return Object.fromEntries(values) as Values<R>

@@ -14,14 +14,15 @@ import {
 } from './variable.ts'
 
 /*
- * Every environment variable of the function: a row each, under the field that holds its value.
- * `npm run docs:write` makes docs/configuration.md's tables of it.
+ * Every environment variable of the function, one row each. The key of a row is the field of the
+ * configuration that contains its value. `npm run docs:write` generates the tables of
+ * docs/configuration.md from these rows.
  */
 
 const file = text('a file')
 const segment = text('text without /', value => !value.includes('/'))
 
-/** The build is one folder below the project's, this file two. */
+/** build/ is one level below the project's folder, and this source file is two levels below it. */
 const SHIPPED_MODELS = new URL(
   import.meta.url.endsWith('.ts') ? '../../models/' : '../models/',
   import.meta.url,
@@ -33,11 +34,11 @@ const folder: Kind<string> = {
   show: path => path.slice(fileURLToPath(new URL('..', SHIPPED_MODELS)).length),
 }
 
-/** The model, and how requests are served and events answered. */
+/** Variables for the model, for serving requests and for answering events. */
 export const SERVING = {
   port: variable('PORT', integer({ min: 0, max: 65535 }), {
     default: 8080,
-    meaning: 'The port for inference, events, health, metrics and pages. 0 takes a free one.',
+    meaning: 'The port for inference, events, health, metrics and pages. 0 selects a free port.',
   }),
   listenHost: variable('LISTEN_HOST', text('an address'), {
     otherwise: 'all interfaces',
@@ -46,46 +47,47 @@ export const SERVING = {
   metricsPort: variable('METRICS_PORT', integer({ min: 0, max: 65535 }), {
     otherwise: 'the same as `PORT`',
     meaning:
-      'A separate port for `/metrics` (and health), over plain HTTP without authentication; ' +
-      '`PORT` then no longer serves `/metrics`. 0 takes a free one.',
+      'A separate port for `/metrics` and the health routes, over plain HTTP without ' +
+      'authentication. `PORT` then no longer serves `/metrics`. 0 selects a free port.',
   }),
   modelDir: variable('MODEL_DIR', folder, {
     default: fileURLToPath(new URL(SHIPPED_MODEL, SHIPPED_MODELS)),
     meaning:
-      'The model: a `.onnx` file, or a folder with one and an optional `model.json` ' +
-      '([sources](models.md)). If it is not set, `model/` or `model.onnx` in the folder where ' +
-      'the process starts comes before the default.',
+      'The path of the model: a `.onnx` file, or a folder with one `.onnx` file and an optional ' +
+      '`model.json` ([sources](models.md)). If this variable is not set, `model/` or ' +
+      '`model.onnx` in the current folder takes precedence over the default.',
   }),
   modelName: variable('MODEL_NAME', segment, {
     otherwise: 'from `model.json`',
-    meaning: 'The model’s name in paths and answers.',
+    meaning: 'The model’s name in paths and responses.',
   }),
   modelVersion: variable('MODEL_VERSION', segment, {
     otherwise: 'from `model.json`',
-    meaning: 'The model’s version in paths and answers.',
+    meaning: 'The model’s version in paths and responses.',
   }),
   transform: variable('TRANSFORM', text('a file, or off'), {
     otherwise: 'transform.js, .mjs or .ts beside the model',
     meaning:
-      'Your own code before and after the model ([transform](transform.md)). Beside a model ' +
-      'that KServe mounts (`--model_dir`, `/mnt/models`), only a file named here is loaded: a ' +
-      'model store must not become code.',
+      'The file with your own code, which runs before and after the model ' +
+      '([transform](transform.md)). If KServe mounts the model (`--model_dir`, `/mnt/models`), ' +
+      'the server loads a transform only if this variable names it: a model store must not ' +
+      'become a source of code.',
   }),
   execution: variable('EXECUTION', oneOf(['auto', 'inline', 'worker']), {
     default: 'auto',
     meaning:
-      '`inline` runs the model on the main thread, `worker` in worker threads, so that other ' +
-      'requests do not wait. `auto` chooses `worker` for a model with a transform, one whose ' +
-      'run time depends on input values (such as a Loop), one that takes more than 5 ms of CPU ' +
-      'for a run or 100 ms to load, and one larger than 32 MiB. With `inline`, only SIGKILL ' +
-      'ends an endless run.',
+      '`inline` runs the model on the main thread. `worker` runs it in worker threads, so that ' +
+      'other requests do not wait. `auto` selects `worker` for a model with a transform, for a ' +
+      'model whose run time depends on input values (such as a model with a Loop), for a model ' +
+      'that needs more than 5 ms of CPU time per run or 100 ms to load, and for a model larger ' +
+      'than 32 MiB. With `inline`, only SIGKILL stops an endless run.',
   }),
   ortThreads: variable('ORT_THREADS', integer({ min: 1, max: 1024 }), {
-    otherwise: 'the CPUs this process may use',
+    otherwise: 'the number of CPUs that this process may use',
     meaning:
-      'Threads of ONNX Runtime within a run, at most the CPUs (or the cgroup’s quota). CPUs / ' +
-      '`ORT_THREADS` worker threads run in parallel, if memory has room for a copy of the model ' +
-      'in each.',
+      'Threads of ONNX Runtime within a run, at most the number of CPUs (or the cgroup’s quota). ' +
+      'CPUs / `ORT_THREADS` worker threads run in parallel, if the memory has room for a copy of ' +
+      'the model in each thread.',
   }),
   ceSource: variable(
     'CE_SOURCE',
@@ -101,80 +103,85 @@ export const SERVING = {
   playground: variable('PLAYGROUND', either('on', 'off'), {
     default: true,
     meaning:
-      '`on` gives browsers a page to try the model at `GET /`; `off` gives them the metadata ' +
-      'that other clients get. `/docs` stays.',
+      '`on` shows browsers a page for trying the model at `GET /`. `off` sends browsers the ' +
+      'metadata that other clients get. `/docs` is served in both cases.',
   }),
   logLevel: variable('LOG_LEVEL', oneOf(LOG_LEVELS), {
     default: 'info',
-    meaning: 'The lowest level to log. `debug` adds a line for each request.',
+    meaning: 'The lowest level that is logged. `debug` adds a line for each request.',
   }),
 } as const
 
-/** Bounds of size and time. */
+/** Limits on size and time. */
 export const LIMITS = {
   maxBodyBytes: variable('MAX_BODY_BYTES', integer({ min: 1 }), {
     default: 64 * 1024 * 1024,
     meaning:
-      'The largest body, also after decompression; a larger one gets 413. The same limit holds ' +
-      'for the tensors and the answer of a large request, and for all waiting requests ' +
-      'together. All bodies and answers in memory may take twice as much; beyond that, requests ' +
-      'get 503.',
+      'The largest request body, before and after decompression; a larger body gets 413. The ' +
+      'same limit applies to the tensors and the response of a large request, and to all waiting ' +
+      'requests together. All bodies and responses in memory together may use twice as much; ' +
+      'beyond that, requests get 503.',
   }),
   maxJsonBytes: variable('MAX_JSON_BYTES', integer({ min: 1 }), {
     default: 16 * 1024 * 1024,
     meaning:
-      'The largest JSON of a request and of its answer, within `MAX_BODY_BYTES`; larger gets ' +
-      '413. Reading JSON takes several times its size; with the default, the process stays ' +
-      'within 512 MiB. Binary tensor data takes only its own size.',
+      'The largest JSON text of a request or of its response, within `MAX_BODY_BYTES`; a larger ' +
+      'JSON text gets 413. Reading JSON needs several times its size in memory; with the ' +
+      'default, the process stays within 512 MiB. Binary tensor data needs only its own size.',
   }),
   maxQueueRows: variable('MAX_QUEUE_ROWS', integer({ min: 1 }), {
     default: 4096,
     meaning:
-      'Rows that may wait for a run; beyond that, requests get 503 with `Retry-After`. A ' +
-      'request counts for at most `MAX_BATCH_ROWS`.',
+      'Rows that may wait for a run; beyond that, requests get 503 with `Retry-After`. A request ' +
+      'counts as at most `MAX_BATCH_ROWS` rows.',
   }),
   maxBatchRows: variable('MAX_BATCH_ROWS', integer({ min: 1 }), {
     default: 256,
     meaning:
-      'The most rows that waiting requests may have to share a run; a larger request runs alone.',
+      'The largest number of rows in a run that waiting requests share; a request with more rows ' +
+      'runs alone.',
   }),
   maxConnections: variable('MAX_CONNECTIONS', integer({ min: 8 }), {
-    otherwise: 'one for each 512 KiB of the memory limit, 64 to 32768',
+    otherwise: 'one per 512 KiB of the memory limit, from 64 to 32768',
     meaning:
-      'Open connections; also HTTP/2 streams over all connections and, with TLS, four times the ' +
-      'handshakes in progress. At the limit, a new connection replaces one that waits for its ' +
-      'client, or is dropped if all are busy. `METRICS_PORT` has 64 of its own.',
+      'The largest number of open connections, and also of HTTP/2 streams over all connections. ' +
+      'With TLS, a quarter of this number of handshakes may be in progress as well. At the ' +
+      'limit, a new connection replaces a connection that waits for its client; if all ' +
+      'connections are busy, the new connection is dropped. `METRICS_PORT` has a separate limit ' +
+      'of 64 connections.',
   }),
   requestTimeoutMs: variable('REQUEST_TIMEOUT_MS', integer({ min: 1 }), {
     default: 30_000,
     meaning:
-      'The longest time for a request to arrive (then 408), to wait for its run (then 504), and ' +
-      'for the client to read the answer (then the connection is closed).',
+      'The time limit for a request to arrive (then 408), for it to wait for its run (then 504), ' +
+      'and for the client to read the response (then the connection is closed).',
   }),
   runTimeoutMs: variable('RUN_TIMEOUT_MS', integer({ min: 0, max: 2_147_483_647 }), {
     default: 60_000,
     meaning:
-      'The longest time for a run in a worker thread. After that its callers get 504, readiness ' +
-      'fails, other requests finish within `DRAIN_TIMEOUT_MS`, and the process replaces itself, ' +
-      'because a thread cannot be stopped during a run. 0: no limit.',
+      'The time limit for a run in a worker thread. After that, the callers of the run get 504, ' +
+      'readiness fails, other requests may finish within `DRAIN_TIMEOUT_MS`, and the process ' +
+      'replaces itself, because a thread cannot be stopped during a run. 0 means no limit.',
   }),
   drainDelayMs: variable('DRAIN_DELAY_MS', integer({ min: 0 }), {
     default: 0,
     meaning:
-      'How long the process accepts new connections after TERM; less than `DRAIN_TIMEOUT_MS`. ' +
-      'Knative needs no delay; plain Kubernetes needs the time to update its endpoints.',
+      'How long the process accepts new connections after SIGTERM. The value must be less than ' +
+      '`DRAIN_TIMEOUT_MS`. Knative needs no delay; plain Kubernetes needs the time to update its ' +
+      'endpoints.',
   }),
   drainTimeoutMs: variable('DRAIN_TIMEOUT_MS', integer({ min: 0 }), {
     default: 10_000,
     meaning:
-      'How long requests in flight may take to finish after TERM, including `DRAIN_DELAY_MS`.',
+      'How long requests in flight may take to finish after SIGTERM, including `DRAIN_DELAY_MS`.',
   }),
   idleExitMs: variable('IDLE_EXIT_SECONDS', integer({ min: 0, max: 2_147_483, factor: 1_000 }), {
     default: 0,
     meaning:
-      'The process exits with 0 after this time without connections and requests (health and ' +
-      'metrics do not count), so that [systemd](deploy.md#one-machine-with-systemd) starts it ' +
-      'again. Idle connections are closed by then. 0: never.',
+      'After this time without connections and requests, the process exits with status 0, so ' +
+      'that [systemd](deploy.md#one-machine-with-systemd) can start it again when it is needed. ' +
+      'Requests for health and metrics do not count. Idle connections are closed within this ' +
+      'time. 0 means never.',
   }),
 } as const
 
@@ -188,13 +195,16 @@ const SAMPLERS = [
 ] as const
 export type SamplerName = (typeof SAMPLERS)[number]
 
-/** OpenTelemetry's variables; its exporters and resource detector read some of them themselves. */
+/**
+ * OpenTelemetry's variables. OpenTelemetry's exporters and resource detector read some of them
+ * directly.
+ */
 export const PUSHING = {
   endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', httpUrl, {
     otherwise: 'nothing is pushed',
     meaning:
-      'The URL that receives [spans and metrics](metrics.md), with `/v1/traces` and ' +
-      '`/v1/metrics` added.',
+      'The base URL that receives [spans and metrics](metrics.md); `/v1/traces` and ' +
+      '`/v1/metrics` are appended.',
   }),
   tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', httpUrl, {
     otherwise: 'from `OTEL_EXPORTER_OTLP_ENDPOINT`',
@@ -206,11 +216,11 @@ export const PUSHING = {
   }),
   headers: variable('OTEL_EXPORTER_OTLP_HEADERS', text('name=value,name=value, percent-encoded'), {
     otherwise: 'none',
-    meaning: 'Headers of each push, such as an API key.',
+    meaning: 'The headers of each push request, such as an API key.',
   }),
   protocol: variable('OTEL_EXPORTER_OTLP_PROTOCOL', oneOf(['http/protobuf']), {
     default: 'http/protobuf',
-    meaning: 'The protocol of each push.',
+    meaning: 'The protocol of each push request.',
   }),
   serviceName: variable('OTEL_SERVICE_NAME', text('text'), {
     otherwise: 'the Knative or KServe service, else onnx-function',
@@ -221,22 +231,25 @@ export const PUSHING = {
     text('name=value,name=value, percent-encoded'),
     {
       otherwise: 'none',
-      meaning: 'Further resource attributes; they override the process’s own.',
+      meaning:
+        'Additional resource attributes. They override the attributes that the process sets.',
     },
   ),
   sampler: variable('OTEL_TRACES_SAMPLER', oneOf(SAMPLERS), {
     default: 'parentbased_always_on',
-    meaning: 'Which requests send spans. The `parentbased_` samplers follow a `traceparent`.',
+    meaning:
+      'Selects the requests whose spans are sent. The `parentbased_` samplers follow the ' +
+      'request’s `traceparent`.',
   }),
   samplerShare: variable('OTEL_TRACES_SAMPLER_ARG', share, {
     default: 1,
-    meaning: 'The share of the `traceidratio` samplers.',
+    meaning: 'The share of requests that the `traceidratio` samplers select.',
   }),
   metricIntervalMs: variable('OTEL_METRIC_EXPORT_INTERVAL', integer({ min: 1 }), {
     default: 60_000,
     meaning:
-      'Milliseconds between two pushes of metrics. They are also pushed at the start and at the ' +
-      'end.',
+      'The time between two pushes of metrics, in milliseconds. Metrics are also pushed at ' +
+      'startup and at shutdown.',
   }),
   disabled: variable('OTEL_SDK_DISABLED', either('true', 'false'), {
     default: false,
@@ -244,8 +257,8 @@ export const PUSHING = {
   }),
 } as const
 
-// Each of these needs a private key to sign. HMAC does not: with it, anyone who has the issuer's
-// public key could sign a token.
+// Each of these algorithms needs a private key to sign. HMAC is not allowed: anyone who has the
+// issuer's public key could sign a token with it.
 const JWT_ALGORITHMS = [
   'RS256',
   'RS384',
@@ -261,7 +274,7 @@ const JWT_ALGORITHMS = [
 
 const isUrl = (text: string) => /^\w+:\/\//.test(text)
 
-/** Over http, anyone on the path could replace the keys. */
+/** Requires https, except on this machine: over http, anyone on the path could replace the keys. */
 function isSafe({ protocol, hostname }: URL): boolean {
   if (protocol === 'https:') return true
   return protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
@@ -276,42 +289,45 @@ const keySource: Kind<URL | string> = {
   },
 }
 
-/** Authentication. */
+/** Variables for authentication. */
 export const AUTH = {
   secret: variable('AUTH_SECRET', text('at least 16 of the characters A–Z a–z 0–9 - . _ ~ + / ='), {
     otherwise: 'none',
     meaning:
-      'A secret that callers send as `Authorization: Bearer …`. With this, `AUTH_SECRET_FILE` ' +
-      'or `AUTH_JWKS`, every request except health needs a secret or a token ' +
-      '([security](security.md)).',
+      'A secret that callers send as `Authorization: Bearer …`. If this variable, ' +
+      '`AUTH_SECRET_FILE` or `AUTH_JWKS` is set, every request except health checks needs a ' +
+      'secret or a token ([security](security.md)).',
   }),
   secretFile: variable('AUTH_SECRET_FILE', file, {
     otherwise: 'none',
-    meaning: 'A file of secrets, one a line; each is valid. Changes are read.',
+    meaning:
+      'A file with one secret per line; every secret in it is valid. The server reads the file ' +
+      'again when it changes.',
   }),
   jwks: variable('AUTH_JWKS', keySource, {
     otherwise: 'none',
     meaning:
-      'The token issuer’s public keys (a JSON Web Key Set). A changed file is read again; a URL ' +
-      'is fetched again for an unknown key, and every ten minutes. Needs `AUTH_ISSUER` and ' +
-      '`AUTH_AUDIENCE`.',
+      'The token issuer’s public keys (a JSON Web Key Set). The server reads a file again when ' +
+      'it changes. It fetches a URL again every ten minutes, and when a token names an unknown ' +
+      'key. This variable requires `AUTH_ISSUER` and `AUTH_AUDIENCE`.',
   }),
   issuer: variable('AUTH_ISSUER', text('text'), {
     otherwise: 'none',
-    meaning: 'The `iss` of valid tokens.',
+    meaning: 'The `iss` claim of valid tokens.',
   }),
   audience: variable('AUTH_AUDIENCE', text('text'), {
     otherwise: 'none',
-    meaning: 'The `aud` of valid tokens.',
+    meaning: 'The `aud` claim of valid tokens.',
   }),
   eventsAudience: variable('AUTH_EVENTS_AUDIENCE', text('text'), {
     otherwise: 'the same as `AUTH_AUDIENCE`',
     meaning:
-      'The `aud` of valid tokens of events, such as the `audience` of a Trigger’s subscriber.',
+      'The `aud` claim of valid tokens that are sent with events, such as the `audience` of a ' +
+      'Trigger’s subscriber.',
   }),
   subjects: variable('AUTH_SUBJECTS', list('text, separated by commas'), {
     otherwise: 'all',
-    meaning: 'The `sub` of allowed tokens; others get 403.',
+    meaning: 'The `sub` claims of allowed tokens; a request with another token gets 403.',
   }),
   algorithms: variable(
     'AUTH_ALGORITHMS',
@@ -322,7 +338,9 @@ export const AUTH = {
   ),
   clockSkewSeconds: variable('AUTH_CLOCK_SKEW_SECONDS', integer({ min: 0, max: 300 }), {
     default: 30,
-    meaning: 'The largest accepted difference between the issuer’s clock and this one.',
+    meaning:
+      'The largest accepted difference, in seconds, between the issuer’s clock and this ' +
+      'machine’s clock.',
   }),
 } as const
 
@@ -330,12 +348,12 @@ export const TLS = {
   certFile: variable('TLS_CERT_FILE', file, {
     otherwise: 'none',
     meaning:
-      'The certificate with its chain, in PEM; `PORT` then speaks only HTTPS. Changes are read. ' +
-      'Needs `TLS_KEY_FILE`.',
+      'A PEM file with the certificate and its chain. `PORT` then accepts only HTTPS. The server ' +
+      'reads the file again when it changes. This variable requires `TLS_KEY_FILE`.',
   }),
   keyFile: variable('TLS_KEY_FILE', file, {
     otherwise: 'none',
-    meaning: 'Its private key, in PEM.',
+    meaning: 'A PEM file with the private key of the certificate.',
   }),
 } as const
 
@@ -356,13 +374,13 @@ const senders: Kind<readonly string[] | '*'> = {
 export const ORIGINS = {
   corsOrigins: variable('CORS_ORIGINS', origins, {
     otherwise: 'none',
-    meaning: 'Origins of web pages whose scripts may read answers.',
+    meaning: 'Origins of web pages whose scripts may read responses.',
   }),
   webhookOrigins: variable('WEBHOOK_ORIGINS', senders, {
     otherwise: 'none',
     meaning:
-      'Senders that may subscribe this server to their CloudEvents, by their ' +
-      '`WebHook-Request-Origin`.',
+      'Senders that may deliver their CloudEvents to this server, by their ' +
+      '`WebHook-Request-Origin` header.',
   }),
 } as const
 
@@ -377,7 +395,7 @@ export type VariableName =
   | Named<typeof TLS>
   | Named<typeof ORIGINS>
 
-/** Every variable a user may set. */
+/** Every variable that a user may set, by name. */
 export const VARIABLES = Object.fromEntries(ROWS.map(row => [row.name, row])) as Readonly<
   Record<VariableName, Variable>
 >

@@ -1,37 +1,46 @@
 import { afterReading } from './after-reading.ts'
 
-/** A client that sends less than this much of a body in this time is refused. */
+/** A request is refused if fewer than LEAST_BYTES of its body arrive within LEAST_BYTES_MS. */
 export const LEAST_BYTES = 1024
 export const LEAST_BYTES_MS = 5_000
 
-/** Progress is measured over two samples: a client may send a second's worth of data at a time. */
+/**
+ * Interval between samples. Progress is measured over two samples, because a client may send the
+ * data of one second at a time.
+ */
 const SAMPLED_EVERY_MS = 500
 
-/** An arrival with this much progress in two samples is never evicted. */
+/** An arrival that progresses by more than this in two samples is not too slow. */
 const FAST_BYTES = 64 * 1024
 
-/** Something that needs memory. */
+/** A body or response that needs memory. */
 export interface Needing {
-  /** Bytes that arrived in the last half to whole second; infinite if it is complete. */
+  /** Bytes that arrived in the last 0.5 to 1 s; infinite if all bytes have arrived. */
   readonly lately: number
   /** The client's address. */
   readonly address: string | undefined
 }
 
-/** Something that holds memory while it arrives or is being read. */
+/** A body that is arriving, or a response that is being read, and that uses memory until then. */
 export interface Arriving extends Pick<Needing, 'address'> {
   /** Memory in use, in bytes. */
   readonly bytes: number
-  /** Called when the client is too slow. Absent if it may be slow until others need the room. */
+  /**
+   * Called when the client is too slow. Absent if a slow client is tolerated until other requests
+   * need the memory.
+   */
   onStalled?(): void
-  /** Called when others need the memory and make more progress. Must release the memory at once. */
+  /**
+   * Called when a request that makes more progress needs the memory. Must release the memory at
+   * once.
+   */
   onEvicted(): void
 }
 
-/** A body that arrives in pieces, or a large answer being read, with its progress. */
+/** The progress of a body that arrives in pieces, or of a large response that is being read. */
 export class Arrival implements Needing {
   readonly source: Arriving
-  /** Bytes that have arrived or have been read. */
+  /** Bytes that have arrived or have been read so far. */
   received = 0
   isWhole = false
   #atSample = 0
@@ -52,18 +61,18 @@ export class Arrival implements Needing {
     return this.isWhole ? Number.POSITIVE_INFINITY : this.#inSample + this.received - this.#atSample
   }
 
-  /** Whether there are enough samples to judge its progress. */
+  /** Whether there are enough samples to judge the progress. */
   get isSettled(): boolean {
     return this.#samples > 1
   }
 
-  /** Counts bytes that arrived. @param expected total size, if known */
+  /** Counts bytes that arrived. @param expected the total size in bytes, if known */
   add(bytes: number, expected = Number.NaN): void {
     this.received += bytes
     this.isWhole = this.received === expected
   }
 
-  /** @returns whether it has stalled */
+  /** Takes a sample of the progress. @returns whether the arrival has stalled */
   sample(now: number): boolean {
     this.#inSample = this.received - this.#atSample
     this.#atSample = this.received
@@ -76,7 +85,10 @@ export class Arrival implements Needing {
   }
 }
 
-/** All bodies that are arriving and large answers that are being read. Chooses which to evict. */
+/**
+ * Tracks all arriving bodies and all large responses that are being read. Selects which of them to
+ * evict.
+ */
 export class Arrivals {
   readonly #open = new Set<Arrival>()
   #timer: NodeJS.Timeout | undefined
@@ -88,7 +100,7 @@ export class Arrivals {
     return arrival
   }
 
-  /** Called when it has arrived, or has been given up. */
+  /** Removes an arrival that is complete or was abandoned. */
   end(arrival: Arrival): void {
     this.#open.delete(arrival)
   }
@@ -105,10 +117,11 @@ export class Arrivals {
   }
 
   /**
-   * Evicts an arrival that makes less progress than `needing`, or one from an address that holds
-   * more than its share while another address would be refused.
-   * @param frees whether its memory would help
-   * @returns whether one was evicted
+   * Evicts an arrival that makes less progress than `needing`. If there is none, evicts an arrival
+   * from the address that uses the most memory, unless the address of `needing` already uses its
+   * share.
+   * @param frees whether the memory of a source would help
+   * @returns whether an arrival was evicted
    */
   evictFor(needing: Needing, frees: (source: Arriving) => boolean): boolean {
     const candidates = [...this.#open].filter(({ source }) => source.bytes > 0 && frees(source))
@@ -120,14 +133,20 @@ export class Arrivals {
   }
 }
 
-/** The slowest, if at most half as fast: equally fast clients must not evict each other. */
+/**
+ * Finds the slowest arrival, if it is at most half as fast as `needing`: equally fast clients must
+ * not evict each other.
+ */
 function slowerThan(needing: Needing, candidates: readonly Arrival[]): Arrival | undefined {
   const slowest = slowestOf(candidates.filter(arrival => arrival.isSettled && arrival !== needing))
   const most = Math.min(needing.lately / 2, FAST_BYTES)
   return slowest !== undefined && slowest.lately <= most ? slowest : undefined
 }
 
-/** The slowest of the address that holds most, unless `needing`'s own address holds its share. */
+/**
+ * Finds the slowest arrival from the address that uses the most memory. Returns undefined if the
+ * address of `needing` already uses its share.
+ */
 function ofGreedyAddress(needing: Needing, candidates: readonly Arrival[]): Arrival | undefined {
   if (needing.address === undefined) return undefined
   const held = new Map<string | undefined, number>([[needing.address, 0]])

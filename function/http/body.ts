@@ -17,7 +17,10 @@ import { HungUp, type RequestBody } from './respond.ts'
 
 const INFLATED_CHUNK_BYTES = 64 * 1024
 
-/** Larger than the buffer that Node reads into, which bodies share. */
+/**
+ * Buffers larger than this are freed at once. The limit exceeds the size of the buffer into which
+ * Node reads, because several bodies share that buffer.
+ */
 const FREED_BYTES = 2 ** 20
 
 export const declaredLength = ({ headers }: Pick<RequestHead, 'headers'>): number =>
@@ -29,7 +32,7 @@ export type BodyStream = Readable & {
   readonly session?: Http2Session | undefined
 }
 
-/** The address of a body's client; undefined after its connection closed. */
+/** Returns the address of a body's client; undefined after the connection was closed. */
 export const addressOf = ({ socket, session }: BodyStream): string | undefined =>
   session?.destroyed === false ? session.socket.remoteAddress : socket?.remoteAddress
 
@@ -38,22 +41,25 @@ export interface BodySource {
   readonly head: RequestHead
   readonly stream: BodyStream
   readonly response: {
-    /** Asks the client for a body that it holds back (100-continue). */
+    /** Sends 100 Continue to a client that waits for it before it sends the body. */
     writeContinue(): void
   }
 }
 
-/** The body of one HTTP request, read within the limits and counted in the memory for bodies. */
+/** The body of one HTTP request. Reading it enforces the limits and counts its memory. */
 export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needing {
   /**
-   * The memory counted for the body, then for the answer. Undefined before the body is read and
-   * after release.
+   * The memory reserved for the body, and later for the response. Undefined before the body is read
+   * and after release.
    */
   reservation: Reservation | undefined
-  /** Set while a body arrives in more than one piece. */
+  /** Set while the body arrives in more than one piece. */
   #arrival: Arrival | undefined
   #refuse: (error: Error) => void = () => {}
-  /** The whole body has been read, even if Node's parser reports that only later in this turn. */
+  /**
+   * True once the complete body has been read, even if Node's parser reports that only later in
+   * this turn of the event loop.
+   */
   wasRead = false
   readonly #source: BodySource
   readonly #memory: BodyMemory
@@ -67,20 +73,20 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   /**
-   * @returns the body, inflated
-   * @throws {Refused} 413 if it is too large, 415 if its encoding is unknown
-   * @throws {BadRequest} if it does not match its Content-Encoding
-   * @throws {Overloaded} if other requests' bodies fill the memory
-   * @throws {HungUp} if the client closes the connection before the whole body arrived
+   * @returns the decompressed body
+   * @throws {Refused} 413 if the body is too large, 415 if its encoding is not supported
+   * @throws {BadRequest} if the body is not valid in its Content-Encoding
+   * @throws {Overloaded} if the bodies of other requests fill the memory
+   * @throws {HungUp} if the client closes the connection before the complete body has arrived
    */
   async read(): Promise<Uint8Array> {
     const { head, stream, response } = this.#source
-    // The client may have left during authentication; reading would then wait forever.
+    // The client may have disconnected during authentication; reading would then wait forever.
     if (stream.destroyed) throw new HungUp()
     const decoder = decoderOf(head.headers['content-encoding'])
     const length = declaredLength(head)
     if (length > this.#maxBytes) throw tooLarge('body', this.#maxBytes)
-    // Not earlier: a request that is refused needs no body.
+    // Request the body only now, because a refused request does not need it.
     if (head.headers.expect !== undefined && head.httpVersion !== '1.0') response.writeContinue()
     this.reservation = new Reservation(this.#memory)
     await undefined
@@ -95,8 +101,8 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   /**
-   * Hands the body's place in memory to the answer.
-   * @throws {Overloaded} if the answer is larger and other requests fill the memory
+   * Reassigns the body's memory to the response.
+   * @throws {Overloaded} if the response is larger and other requests fill the memory
    */
   becomeAnswer({ body }: Answer): void {
     if (this.#bytes !== undefined) freeBody(this.#bytes)
@@ -117,7 +123,7 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
     return addressOf(this.#source.stream)
   }
 
-  /** For a complete body; an arriving one has an Arrival. */
+  /** Infinite, because this body is complete; an Arrival measures an arriving body. */
   get lately(): number {
     return Number.POSITIVE_INFINITY
   }
@@ -132,10 +138,10 @@ export class IncomingBody implements RequestBody, AnswerMemory, Arriving, Needin
   }
 
   #receive(length: number): Buffer | Promise<Buffer> {
-    // Most bodies arrive in one packet with their head and are complete by now. Reading them as a
-    // stream would cost 2 µs more, of the 25 µs of an inference.
+    // Most bodies arrive in one packet with their head and are complete by now. Reading such a body
+    // as a stream would add 2 µs to the 25 µs of an inference.
     const { stream } = this.#source
-    // Without a body, an HTTP/2 stream may have ended by now.
+    // An HTTP/2 stream without a body may have ended by now.
     if (stream.readableEnded) return Buffer.alloc(0)
     if (length > 0 && stream.readableLength === length) {
       this.reservation?.add(length, this)
@@ -184,9 +190,9 @@ export interface Growth {
 }
 
 /**
- * Inflates piece by piece, so that the limits apply while it grows.
- * @throws {Refused} if it is too large
- * @throws {BadRequest} if it is not valid in its encoding
+ * Decompresses a body piece by piece, so that the limits apply while the result grows.
+ * @throws {Refused} if the result is too large
+ * @throws {BadRequest} if the data is not valid in its encoding
  */
 export async function inflate(
   { name, create }: Decoder,
@@ -206,9 +212,9 @@ export async function inflate(
 }
 
 /**
- * Collects chunks in one buffer: a body may arrive in chunks of one byte, and each chunk takes 500
- * bytes more (measured). The whole buffer is counted. It grows with the bytes received, so an
- * announced length alone takes no memory.
+ * Collects chunks in one buffer, because a body may arrive in chunks of one byte, and each separate
+ * chunk would need another 500 bytes (measured). The complete buffer is counted. The buffer grows
+ * with the bytes received, so an announced length alone uses no memory.
  */
 class Collector {
   readonly #expected: number
@@ -216,7 +222,7 @@ class Collector {
   #buffer: Buffer = Buffer.alloc(0)
   #size = 0
 
-  /** @param expected size in bytes, 0 if unknown */
+  /** @param expected the expected size in bytes; 0 if unknown */
   constructor(expected: number, growth: Growth) {
     this.#expected = expected
     this.#growth = growth
@@ -260,13 +266,13 @@ class Collector {
 }
 
 interface Collecting {
-  /** The error to throw if the stream fails. */
+  /** Creates the error to throw if the stream fails. */
   readonly broken: (error: Error) => Error
   /** Receives a function that ends the collection early. */
   readonly onBegun?: (refuse: (error: unknown) => void) => void
 }
 
-/** Collects a whole stream. */
+/** Collects all chunks of a stream. */
 function collect(
   stream: Readable,
   collector: Collector,
@@ -290,7 +296,7 @@ function collect(
     stream.on('end', () => resolve(collector.bytes))
     stream.on('error', error => reject(broken(error)))
     // An HTTP/2 stream that its client cancels emits neither 'end' nor 'error'.
-    stream.on('close', () => reject(broken(new Error('it was closed before its end'))))
+    stream.on('close', () => reject(broken(new Error('the stream was closed before its end'))))
   })
 }
 
@@ -306,15 +312,16 @@ export const stalled = (what: Growth['what']) =>
     `less than ${LEAST_BYTES} bytes of the ${what} arrived in ${LEAST_BYTES_MS / 1_000} s`,
   )
 
-/** Limits on the memory allocated ahead of the bytes of a small body. */
+/** Limits on the memory that is allocated for a small body before its bytes arrive. */
 const LEAST_AHEAD_BYTES = 4 * 1024
 const MOST_AHEAD_BYTES = 16 * 1024
 
 /**
- * The memory to allocate for a body with `bytes` received of at most `most`, in proportion to the
- * bytes received. An announced body may never come, and V8 collects garbage for it: 128
- * announcements of 64 MiB blocked all requests for seconds. Small bodies get little extra, because
- * many of them share their room; large ones get more, so that they are copied less often.
+ * Returns how many bytes to allocate for a body of which `bytes` have arrived: at most `most`, and
+ * in proportion to the bytes received. The announced size is not allocated at once, because the
+ * body may never arrive and V8 collects garbage for the allocation: 128 announcements of 64 MiB
+ * blocked all requests for seconds. Small bodies get little extra memory, because many of them
+ * share a limit; large bodies get more, so that they are copied less often.
  */
 export function roomFor(bytes: number, most: number): number {
   const ahead = bytes <= SMALL_BYTES ? Math.min(bytes, MOST_AHEAD_BYTES) : bytes

@@ -5,16 +5,17 @@ import { type Answer, bytesOf, Refused } from '../answer.ts'
 import { show } from '../protocol/json.ts'
 
 /**
- * A smaller answer fits one network packet either way; a larger one would take seconds, and its own
- * size in memory again.
+ * The sizes in bytes at which a response is compressed. A smaller response fits in one network
+ * packet without compression. Compressing a larger response would take seconds and use its own size
+ * in memory again.
  */
 const WORTH_COMPRESSING = { least: 1400, most: 16 * 2 ** 20 }
 
-/** Whether an answer of this size is compressed for clients that accept it. */
+/** Whether a response of this size is compressed for clients that accept compression. */
 export const isWorthCompressing = (bytes: number): boolean =>
   bytes >= WORTH_COMPRESSING.least && bytes <= WORTH_COMPRESSING.most
 
-/** Inflates bodies of one Content-Encoding. */
+/** Decompresses bodies of one Content-Encoding. */
 export interface Decoder {
   readonly name: string
   create(options: { chunkSize: number }): Transform
@@ -31,7 +32,7 @@ const DECODERS = new Map([
 
 /**
  * @returns undefined if the body is not compressed
- * @throws {Refused} 415
+ * @throws {Refused} 415 if the encoding is not supported
  */
 export function decoderOf(contentEncoding: string | undefined): Decoder | undefined {
   const name = (contentEncoding ?? 'identity').trim().toLowerCase()
@@ -40,14 +41,14 @@ export function decoderOf(contentEncoding: string | undefined): Decoder | undefi
   if (decoder !== undefined) return decoder
   throw new Refused(
     'UNSUPPORTED_MEDIA_TYPE',
-    `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or none`,
+    `Content-Encoding ${show(contentEncoding)} is not supported; send gzip, deflate or identity`,
     {
       'accept-encoding': 'gzip, deflate',
     },
   )
 }
 
-/** An answer's body in compressed form. */
+/** The compressed body of a response. */
 export interface Compressed {
   readonly encoding: Encoding
   readonly body: Uint8Array
@@ -56,29 +57,33 @@ export interface Compressed {
 type Encoding = 'gzip' | 'deflate'
 
 /**
- * Concurrent compressions, as many as libuv has threads. Each takes 270 KiB besides its input and
- * output.
+ * The number of concurrent compressions: libuv has this many threads. Each compression uses 270 KiB
+ * in addition to its input and output.
  */
 const AT_A_TIME = 4
 
-/** Limit on answers waiting for compression; beyond it, answers are sent uncompressed. */
+/** Limit on responses that wait for compression; beyond it, responses are sent uncompressed. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 
-/** Limits on kept documents: those that contain the request's host name are unlimited in number. */
+/**
+ * Limits on the compressed documents that are kept. Documents that contain the host name of the
+ * request would otherwise be unlimited in number.
+ */
 const KEPT = { documents: 16, bytes: 256 * 1024 }
 
-/** Compresses answers, a few at a time, and each document once. */
+/** Compresses responses, a few at a time, and compresses each document only once. */
 export class Compressor {
-  /** By encoding and entity tag, most recently used last. */
+  /** Compressed documents by encoding and entity tag, most recently used last. */
   readonly #documents = new Map<string, Promise<Uint8Array | undefined>>()
   readonly #waiting: (() => void)[] = []
   #waitingBytes = 0
   #running = 0
 
   /**
-   * Compresses an answer's body as the client prefers. Undefined if the client does not accept
-   * compression, the body would not become smaller, or too many answers are waiting.
-   * @param bytes size of the body
+   * Compresses a response's body in the encoding that the client prefers. Returns undefined if the
+   * client does not accept compression, the body would not become smaller, or too many responses
+   * are waiting.
+   * @param bytes the size of the body
    */
   async compress(
     { body, headers }: Pick<Answer, 'body' | 'headers'>,
@@ -118,7 +123,7 @@ export class Compressor {
     else {
       if (this.#waitingBytes + bytes > MOST_WAITING_BYTES) return undefined
       this.#waitingBytes += bytes
-      // A compression that ends passes its slot on.
+      // A compression that ends passes its slot to the next one.
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       this.#waitingBytes -= bytes
     }
@@ -136,8 +141,8 @@ const gzipped = (body: Uint8Array) => promisify(gzip)(body)
 const deflated = (body: Uint8Array) => promisify(deflate)(body)
 
 /**
- * Whichever of gzip and deflate has the higher quality; gzip if equal, undefined if identity is
- * preferred (RFC 9110 section 12.5.3).
+ * Returns gzip or deflate, whichever has the higher quality (gzip if they are equal). Returns
+ * undefined if the client prefers identity (RFC 9110 section 12.5.3).
  */
 function preferredEncoding(acceptEncoding: string): Encoding | undefined {
   const quality = new Map<string, number>()

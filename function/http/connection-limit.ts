@@ -3,10 +3,15 @@ import type { Log } from '../telemetry/log.ts'
 import type { DropReason, Metrics } from '../telemetry/metrics.ts'
 import type { Connection } from './connection.ts'
 
-/** Minimum time to wait for a client before another may take its place. */
+/**
+ * Minimum time that a connection may wait for its client before a new connection can replace it.
+ */
 export const SETTLED_MS = 1_000
 
-/** Most connections examined for a new one: refusing a connection must be cheap. */
+/**
+ * Largest number of connections that are examined for each new connection: refusing a connection
+ * must be cheap.
+ */
 export const MOST_LOOKS = 64
 
 /** If more than this share of the connections have sent no request, drop those first. */
@@ -47,8 +52,8 @@ export class Drops {
 }
 
 /**
- * Cycles through a changing collection, a few steps at a time. It must take a step for every item
- * added: an idle iterator keeps alive all items removed since its last step.
+ * Cycles through a changing collection, a few steps at a time. The caller must take a step for
+ * every item added: an idle iterator keeps alive all items removed since its last step.
  */
 export class Round<Item> {
   readonly #items: Iterable<Item>
@@ -64,7 +69,7 @@ export class Round<Item> {
     if (this.#left.next().done === true) this.#left = this.#items[Symbol.iterator]()
   }
 
-  /** The next items, at most `most`; wraps around once. */
+  /** Yields the next items, at most `most`; wraps around once. */
   *next(most: number): Generator<Item> {
     let begins = 0
     for (let taken = 0; taken < most; ) {
@@ -79,9 +84,9 @@ export class Round<Item> {
 }
 
 /**
- * Limits the number of open connections. Over the limit, it drops a connection that waits for its
- * client, so that health probes and honest clients get in. If all connections are busy, it refuses
- * the new one.
+ * Limits the number of open connections. Over the limit, a connection that waits for its client is
+ * dropped, so that health probes and honest clients can connect. If all connections are busy, the
+ * new connection is refused.
  */
 export class ConnectionLimit {
   readonly #most: number
@@ -99,8 +104,8 @@ export class ConnectionLimit {
   }
 
   /**
-   * A connection was opened.
-   * @returns the connection to drop for it, possibly itself
+   * Records that a connection was opened.
+   * @returns the connection to drop in its place, possibly the new connection itself
    */
   opened(socket: Socket): Socket | undefined {
     this.#unused.add(socket)
@@ -111,7 +116,9 @@ export class ConnectionLimit {
     return victim
   }
 
-  /** A complete head has arrived on the connection, or it was closed. */
+  /**
+   * Records that a complete head has arrived on the connection, or that the connection was closed.
+   */
   used(socket: Socket): void {
     this.#unused.delete(socket)
   }
@@ -132,7 +139,8 @@ export class ConnectionLimit {
     }
     if (stuck !== undefined) return stuck
     const unused = oldest === newcomer ? undefined : oldest
-    // In a flood of connections without a request, drop those, not the ones in use.
+    // In a flood of connections that send no request, drop those connections, not the connections
+    // in use.
     const isFlood = this.#unused.size > SHARE_OF_UNUSED * this.#most
     return isFlood ? (unused ?? idle) : (idle ?? unused)
   }
@@ -140,7 +148,7 @@ export class ConnectionLimit {
 
 const idleSinceOf = ({ session, idleSince }: Connection) => session?.idleSince ?? idleSince
 
-/** Whether a connection is idle, waits for its client within a request, or is busy. */
+/** Returns whether a connection is idle, waits for its client within a request, or is busy. */
 function stateOf(
   { bytesRead }: Socket,
   { latest, session, idleBytes }: Connection,
@@ -150,7 +158,7 @@ function stateOf(
   return latest.req.complete && !latest.headersSent ? 'working' : 'waiting'
 }
 
-/** Whether the client has sent nothing since an earlier look. */
+/** Whether the client has sent nothing since an earlier check. */
 function isStuck(socket: Socket, connection: Connection, settled: number): boolean {
   const { bytesRead } = socket
   const { seen } = connection

@@ -12,27 +12,35 @@ export interface Exchange {
 export interface Connection {
   /** The response to the newest request; earlier responses are sent first. */
   latest: ServerResponse | undefined
-  /** Requests that arrived before the previous one was answered, in order. */
+  /** Requests that arrived before the previous request was answered, in order. */
   pipelined: Exchange[]
-  /** Bytes read when it last became idle; if more have been read since, a request is arriving. */
+  /**
+   * Bytes read when the connection last became idle. If more bytes have been read since, a request
+   * is arriving.
+   */
   idleBytes: number
-  /** When it last became idle, by performance.now(). */
+  /** When the connection last became idle, by performance.now(). */
   idleSince: number
-  /** To be closed, because the client sent malformed HTTP. */
+  /** True if the connection will be closed because the client sent malformed HTTP. */
   malformed: boolean
-  /** Undefined for HTTP/1.1. */
+  /** The state of an HTTP/2 connection; undefined for HTTP/1.1. */
   session: Session | undefined
-  /** Bytes read at the last look that searched for a connection to drop. */
+  /** Bytes read when this connection was last considered for dropping. */
   seen?: { readonly bytes: number; readonly at: number }
 }
 
 /** A connection that uses HTTP/2. */
 export interface Session {
-  /** When it last had a stream, by performance.now(). */
+  /** When the connection last had a stream, by performance.now(). */
   readonly idleSince: number
-  /** 'idle' without a stream, 'waiting' if every stream waits for the client. */
+  /**
+   * 'idle' without a stream, 'waiting' if every stream waits for the client, otherwise 'working'.
+   */
   readonly state: 'idle' | 'waiting' | 'working'
-  /** Closes the connection once its streams are answered. It stops accepting new ones soon. */
+  /**
+   * Closes the connection once its streams are answered. The connection soon stops accepting new
+   * streams.
+   */
   end(): void
   /** Closes the connection at once. */
   drop(): void

@@ -5,12 +5,16 @@ import type { Connection, Exchange, Session } from './connection.ts'
 import { ConnectionLimit, type Drops } from './connection-limit.ts'
 import { sendRaw } from './malformed.ts'
 
-/** Time for a client to send its next request while it keeps its connection busy. */
+/**
+ * How long a recently answered client has for its next request before shutdown closes the
+ * connection.
+ */
 export const NEXT_REQUEST_MS = 250
 
 /**
- * Most requests that a client may pipeline on one connection. Node reads hundreds at once: that
- * many from each of 150 connections took 2.5 s, mostly for requests that were then not answered.
+ * Largest number of requests that a client may pipeline on one connection. Node reads hundreds at
+ * once: reading that many from each of 150 connections took 2.5 s, mostly for requests that were
+ * then not answered.
  */
 const MAX_PIPELINED = 128
 
@@ -23,18 +27,21 @@ export interface Bounds {
 
 const NONE: Exchange[] = []
 
-/** All open connections: which request is next on each, and when each may be closed. */
+/**
+ * Manages all open connections: which request is next on each connection, and when each connection
+ * may be closed.
+ */
 export class Connections {
   readonly #open = new Map<Socket, Connection>()
   readonly #limit: ConnectionLimit
   readonly #maxPipelined: number
   readonly #begin: (exchange: Exchange) => void
-  /** Count over all connections. */
+  /** The number of pipelined requests over all connections. */
   #pipelined = 0
   #ending = false
   #patienceMs = NEXT_REQUEST_MS
 
-  /** @param begin answers a request when it is next */
+  /** @param begin answers a request when it is next on its connection */
   constructor(bounds: Bounds, drops: Drops, begin: (exchange: Exchange) => void) {
     this.#limit = new ConnectionLimit(bounds.connections, this.#open, drops)
     this.#maxPipelined = bounds.pipelined
@@ -64,43 +71,47 @@ export class Connections {
 
   #drop(socket: Socket): void {
     const session = this.#open.get(socket)?.session
-    // Forget it now, not on 'close': otherwise the next new connection would also exceed the limit.
+    // Forget the connection now, not on 'close': otherwise the next new connection would also
+    // exceed the limit.
     this.#forget(socket)
     if (session === undefined) socket.destroy()
     else session.drop()
   }
 
-  /** The connection uses HTTP/2 from now on. */
+  /** Records that the connection uses HTTP/2 from now on. */
   handOver(socket: Socket, session: Session): void {
     const connection = this.#open.get(socket)
     if (connection !== undefined) connection.session = session
     this.#limit.used(socket)
   }
 
-  /** Ends HTTP/2 connections. HTTP/1.1 connections end with their next answer. */
+  /**
+   * Closes HTTP/2 connections once their streams are answered. HTTP/1.1 connections close after
+   * their next response.
+   */
   endSessions(): void {
     for (const { session } of this.#open.values()) session?.end()
   }
 
-  /** Destroys HTTP/2 connections, which Node's server does not know. */
+  /** Destroys HTTP/2 connections, which Node's HTTP/1.1 server no longer tracks. */
   destroySessions(): void {
     for (const [socket, { session }] of this.#open) if (session !== undefined) socket.destroy()
   }
 
-  /** @returns undefined if it is closed */
+  /** @returns the state of the connection; undefined if it is closed */
   of(socket: Socket): Connection | undefined {
     return this.#open.get(socket)
   }
 
-  /** Returns any open connection. */
+  /** Returns an open connection; undefined if no connection is open. */
   first(): Socket | undefined {
     return this.#open.keys().next().value
   }
 
   /**
    * Begins a request, or queues it: requests of one connection are answered in order. A client that
-   * pipelines many gets no more of the server than others, and at most one answer is made for a
-   * client that does not read.
+   * pipelines many requests therefore gets no more of the server than other clients do, and at most
+   * one response is produced for a client that does not read.
    */
   take(exchange: Exchange, connection: Connection): void {
     const before = connection.latest
@@ -119,32 +130,34 @@ export class Connections {
     this.#pipelined++
   }
 
-  /** The answer to a request was sent, or the client hung up. */
+  /** Records that the response to a request was sent, or that the client hung up. */
   answered({ request }: Exchange, connection: Connection): void {
     const { socket } = request
-    // The client may read a refusal before its whole body has arrived.
+    // The client may read a refusal before its complete body has arrived.
     if (request.complete || request.closed) this.#becomeIdle(socket, connection)
     else {
       request.once('close', () => this.#becomeIdle(socket, connection))
-      // A body may be answered before the parser reports its end, which it reaches only by reading
-      // on.
+      // A request may be answered before the parser reports the end of its body. The parser must
+      // read on to reach that end.
       request.resume()
     }
     if (connection.pipelined.length > 0) this.#takeNext(socket, connection)
   }
 
   #takeNext(socket: Socket, { pipelined }: Connection): void {
-    // Requests after an answer that closes the connection are not answered.
+    // Requests after a response that closes the connection are not answered.
     const taken = pipelined.splice(0, socket.writable ? 1 : pipelined.length)
     this.#pipelined -= taken.length
-    // In the next turn of the event loop: otherwise one connection could occupy a whole turn.
+    // Begin in the next turn of the event loop: otherwise one connection could occupy an entire
+    // turn.
     if (socket.writable && taken[0] !== undefined) setImmediate(this.#begin, taken[0])
   }
 
   #becomeIdle(socket: Socket, connection: Connection): void {
     connection.idleBytes = socket.bytesRead
     connection.idleSince = performance.now()
-    // The answer promised to keep the connection open but was read only now.
+    // The response promised to keep the connection open, but it was sent completely only after
+    // shutdown began.
     if (this.#ending) closeWhenIdle(socket, connection, this.#patienceMs)
   }
 
@@ -155,8 +168,8 @@ export class Connections {
   }
 
   /**
-   * Closes each connection when it is idle, now and in future.
-   * @param patienceMs a client answered within this time may send one more request
+   * Closes every connection as soon as it is idle, including connections that are opened later.
+   * @param patienceMs how long a client may take after a response to send one more request
    */
   async end(patienceMs = NEXT_REQUEST_MS): Promise<void> {
     this.#ending = true
@@ -170,17 +183,18 @@ export class Connections {
   }
 
   /**
-   * Answers malformed bytes after the request before them is answered, then closes the connection.
+   * Sends an error for malformed bytes once the request before them is answered, then closes the
+   * connection.
    * @param headers additional header lines
    */
   refuse(socket: Socket, status: number, message: string, headers = ''): void {
     const connection = this.#open.get(socket)
     if (connection === undefined) {
-      // A failed handshake: the client could not read an answer.
+      // The TLS handshake failed: the client could not read a response.
       socket.destroy()
       return
     }
-    // The parser also reports each piece after the first malformed one.
+    // The parser also reports each piece of input after the first malformed piece.
     if (connection.malformed) return
     connection.malformed = true
     const before = connection.latest
@@ -193,8 +207,9 @@ export class Connections {
 }
 
 /**
- * A recently answered client may have sent its next request before it can know about the shutdown:
- * wait for it briefly and answer it. Close connections that have been idle for longer.
+ * Closes an idle connection, at once if it has been idle for longer than `patienceMs`. A recently
+ * answered client may have sent its next request before it can know about the shutdown: the server
+ * waits briefly for that request and answers it.
  */
 function closeWhenIdle(socket: Socket, connection: Connection, patienceMs: number): void {
   if (connection.session !== undefined || !isIdle(socket, connection)) return

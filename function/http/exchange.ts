@@ -3,7 +3,7 @@ import type { Service } from '../service.ts'
 import { traceOf } from '../telemetry/log.ts'
 import type { RequestHead } from './head.ts'
 
-/* Steps at the start and the end of every request, in any version of HTTP. */
+/* The first and last steps of every request, for all versions of HTTP. */
 
 /** Creates the caller for a request that begins now. */
 export function callerOf(
@@ -26,11 +26,11 @@ export function callerOf(
 export interface Finished {
   readonly head: RequestHead
   readonly caller: Caller
-  /** Undefined if the client hung up before the answer. */
+  /** Undefined if the client hung up before the response was sent. */
   readonly status: number | undefined
 }
 
-/** Ends a request's trace and logs it. */
+/** Ends a request's trace and logs the request. */
 export function report({ head, caller, status }: Finished, { traces, log }: Service): void {
   if (caller.trace !== undefined) traces?.finish(caller.trace, head, status, caller.traceparent)
   if (!log.isLevelEnabled('debug')) return

@@ -8,7 +8,7 @@ export interface RequestHead {
   /** The request target: a path with or without a query. */
   readonly url?: string | undefined
   readonly httpVersion: string
-  /** Names are lower-case. */
+  /** The headers by name, in lower case. */
   readonly headers: IncomingHttpHeaders
   /** Alternating names and values, as received. */
   readonly rawHeaders: readonly string[]
@@ -21,8 +21,8 @@ export function pathOf(target: string): string {
 }
 
 /**
- * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. Not with URL, which
- * takes milliseconds for a long host: this runs before authentication.
+ * Converts an absolute-form request target (RFC 9112 section 3.2.2) to a path. It does not use URL,
+ * which needs milliseconds for a long host, because it runs before authentication.
  */
 export function originForm(target: string): string {
   if (target.startsWith('/')) return target
@@ -31,22 +31,22 @@ export function originForm(target: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-/** Scheme and authority, then the rest up to a fragment. */
+/** Matches the scheme and the authority, and captures everything after them up to a fragment. */
 const ABSOLUTE_FORM = /^[a-z][a-z\d+.-]*:\/\/[^/?#]+([^#]*)/i
 
 export const CLOSE = { connection: 'close' }
 
 /**
- * Checks the rules of HTTP/1.1 that Node does not (RFC 9112 sections 3.2 and 6.1, RFC 9110 section
- * 10.1.1), and refuses heads that Node accepts but a proxy may read differently.
- * @throws {Refused} 400, 417
+ * Checks the rules of HTTP/1.1 that Node does not check (RFC 9112 sections 3.2 and 6.1, RFC 9110
+ * section 10.1.1), and refuses heads that Node accepts but a proxy may read differently.
+ * @throws {Refused} 400 or 417
  */
 export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): undefined {
   const coding = headers['transfer-encoding']
   if (coding !== undefined && (httpVersion !== '1.1' || coding.toLowerCase() !== 'chunked'))
     throw new Refused(
       'BAD_HTTP',
-      `Transfer-Encoding ${show(coding)} is not supported; only chunked, in HTTP/1.1`,
+      `Transfer-Encoding ${show(coding)} is not supported; allowed: chunked, in HTTP/1.1`,
       CLOSE,
     )
   if (httpVersion === '0.9')
@@ -57,20 +57,23 @@ export function checkHead({ httpVersion, headers, rawHeaders }: RequestHead): un
   if (headers.expect === undefined || headers.expect.toLowerCase() === '100-continue') return
   throw new Refused(
     'EXPECTATION_FAILED',
-    `Expect ${show(headers.expect)} is not supported; only 100-continue is`,
+    `Expect ${show(headers.expect)} is not supported; allowed: 100-continue`,
   )
 }
 
 function checkHost(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
   if (headers.host === undefined) throw new Refused('BAD_HTTP', 'the Host header is missing')
   if (countHosts(rawHeaders) > 1)
-    throw new Refused('BAD_HTTP', 'more than one Host header; send one', CLOSE)
+    throw new Refused('BAD_HTTP', 'the request has more than one Host header; send one', CLOSE)
 }
 
 /** An HTTP/2 request may name the host twice (RFC 9113 section 8.3.1). */
 function checkAuthority({ host, ':authority': authority }: IncomingHttpHeaders): void {
   if (host !== undefined && authority !== undefined && host !== authority)
-    throw new Refused('BAD_HTTP', `:authority is ${show(authority)}, and Host is ${show(host)}`)
+    throw new Refused(
+      'BAD_HTTP',
+      `:authority is ${show(authority)}, but Host is ${show(host)}; they must be the same`,
+    )
 }
 
 function countHosts(rawHeaders: readonly string[]): number {

@@ -19,22 +19,25 @@ import { keepAliveMs } from './server.ts'
 import { answerStream, type StreamContext } from './stream.ts'
 import { StreamLimit, waitsForClient } from './stream-limit.ts'
 
-/** Most open streams per connection; the same as the limit on pipelined requests. */
+/** Largest number of open streams per connection, equal to the limit on pipelined requests. */
 const MAX_STREAMS = 128
 
 /** Bytes that a client may send on one stream before they are read. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 
 /**
- * With authentication, HTTP/2's own default: that many bytes of each stream are not counted while
- * authentication waits for the issuer's keys.
+ * The window of a stream with authentication, which is HTTP/2's default: this many bytes of each
+ * stream are not counted while authentication waits for the issuer's keys.
  */
 const UNAUTHENTICATED_WINDOW_BYTES = 65_535
 
-/** The same for a whole connection, whose bytes Node always reads. */
+/**
+ * Bytes that a client may send over all streams of a connection before they are read. Node always
+ * reads these bytes.
+ */
 const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20
 
-/** The same as for HTTP/1.1. */
+/** Largest size of the headers, equal to the limit for HTTP/1.1. */
 const MAX_HEADER_BYTES = 16 * 1024
 
 /** Maximum age of a connection: otherwise gRPC clients would never find a new replica. */
@@ -50,11 +53,14 @@ const SHUTDOWN_NOTICE = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255
 export interface Http2Context extends StreamContext {
   readonly connections: Connections
   readonly drops: Drops
-  /** Whether new sessions must end, too. */
+  /** Whether the server is closing, so that new sessions must end, too. */
   isClosing(): boolean
 }
 
-/** Serves HTTP/2 connections. It does not listen: the HTTP/1.1 server hands connections over. */
+/**
+ * Serves HTTP/2 connections. This server does not listen: the HTTP/1.1 server hands connections
+ * over to it.
+ */
 export class Http2 {
   readonly #server: Http2Server
   readonly #context: Http2Context
@@ -97,18 +103,19 @@ export class Http2 {
       firstMs: Math.min(config.requestTimeoutMs, 60_000),
       idleMs: keepAliveMs(config),
       ageMs: MAX_AGE_MS,
-      // One timeout to answer the last requests, one to read the answers.
+      // One timeout for answering the last requests, and one for reading the responses.
       leavingMs: 2 * config.requestTimeoutMs,
     })
     session.on('stream', (stream, headers, _flags, rawHeaders) => {
-      // Without a listener, a stream that its client cancels would end the process.
+      // Without a listener for errors, a stream that its client cancels would terminate the
+      // process.
       stream.on('error', () => {})
       if (!this.#limit.admit(stream)) return
       open.began(stream)
       this.#answer(stream, headOf(headers, rawHeaders), open)
     })
     connections.handOver(socket, open)
-    // Not before the server's own settings, which must be the session's first frame.
+    // Wait until the server's own settings are sent, which must be the session's first frame.
     if (isClosing()) setImmediate(() => open.end())
   }
 
@@ -129,7 +136,7 @@ export class Http2 {
   }
 }
 
-/** Not gRPC-Web, nor any other type with this prefix. */
+/** Matches gRPC, but not gRPC-Web or any other media type with this prefix. */
 const IS_GRPC = /^application\/grpc(?![-\w])/i
 
 function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): RequestHead {
@@ -144,16 +151,16 @@ function headOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): Re
 }
 
 interface Times {
-  /** Time for the client's first frame. */
+  /** Time limit for the client's first frame. */
   readonly firstMs: number
-  /** Time without a stream. */
+  /** Time limit without a stream. */
   readonly idleMs: number
   readonly ageMs: number
-  /** Time for the streams that are open when the client sends GOAWAY. */
+  /** Time limit for the streams that are open when the client sends GOAWAY. */
   readonly leavingMs: number
 }
 
-/** One connection. It ends when it is idle or old, or when the process ends. */
+/** One HTTP/2 connection. It is closed when it is idle or old, or when the process shuts down. */
 export class OpenSession implements Session {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket
@@ -168,13 +175,13 @@ export class OpenSession implements Session {
     this.#socket = socket
     this.#times = times
     this.#idle = setTimeout(afterReading, times.firstMs, () => this.#onIdle()).unref()
-    // Between 0.9 and 1.1 times the age, so that clients that connected together do not reconnect
-    // together.
+    // The maximum age varies by 10 %, so that clients that connected at the same time do not
+    // reconnect at the same time.
     const age = setTimeout(() => this.#onAge(), times.ageMs * (0.9 + Math.random() / 5)).unref()
     session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
     session.once('remoteSettings', () => this.#restartIdle())
-    // Node closes the session with its last stream. After an invalid frame there is no last stream:
-    // nghttp2 stops reading and writing, and Node keeps the streams.
+    // Node closes the session after its last stream has closed. After an invalid frame, the streams
+    // never close: nghttp2 stops reading and writing, and Node keeps the streams.
     let leaving: NodeJS.Timeout | undefined
     session.once('goaway', () => {
       leaving = setTimeout(() => session.destroy(), times.leavingMs).unref()
@@ -183,7 +190,7 @@ export class OpenSession implements Session {
       clearTimeout(this.#idle)
       clearTimeout(age)
       clearTimeout(leaving)
-      // Node waits for the client to close its half.
+      // Node waits for the client to close its half of the connection.
       const late = setTimeout(() => socket.destroy(), LINGER_MS)
       socket.once('close', () => clearTimeout(late))
     })
@@ -204,12 +211,15 @@ export class OpenSession implements Session {
     return 'waiting'
   }
 
-  /** Tells the client that its newest streams were not answered. */
+  /** Closes the connection at once, and tells the client which streams were not answered. */
   drop(): void {
     this.#session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
   }
 
-  /** Also answers streams that the client opens before it sees GOAWAY (RFC 9113 section 6.8). */
+  /**
+   * Closes the session once its streams are answered, including streams that the client opens
+   * before it receives GOAWAY (RFC 9113 section 6.8).
+   */
   end(): void {
     if (this.#ending || this.#session.closed) return
     this.#ending = true

@@ -6,15 +6,16 @@ import { type EncodedResponse, partsOf } from '../protocol/encode.ts'
 import { type ParsedJson, show } from '../protocol/json.ts'
 
 /*
- * HTTP's own parts of an inference request: media types, and the header with the length of the
- * JSON. No listener is needed, so the function answers in the same way under another runtime.
+ * The parts of an inference request that are specific to HTTP: media types, and the header with the
+ * length of the JSON. This module needs no listener, so another runtime can use it with the same
+ * results.
  */
 
-/** Answers one V2 inference request over HTTP; errors become answers. */
+/** Answers one V2 inference request over HTTP; errors become error responses. */
 export const infer = (request: Request, caller: Caller, dataPlane: DataPlane): Promise<Answer> =>
   answerTo(() => codecOf(request), caller, dataPlane)
 
-/** The same for a request whose JSON a runtime has already parsed. */
+/** Does the same as `infer` for a request whose JSON a runtime has already parsed. */
 export const inferParsed = (
   json: ParsedJson,
   caller: Caller,
@@ -39,7 +40,7 @@ function codecOf(request: Request): BytesCodec {
   return new BytesCodec({ body: request.body, jsonLength, responseData: 'binary' })
 }
 
-/** Makes an answer of JSON, followed by any binary tensor data. */
+/** Creates a response from JSON and any binary tensor data that follows it. */
 export function toAnswer(response: EncodedResponse): Answer {
   const { json, binary } = response
   if (binary === undefined)
@@ -55,9 +56,9 @@ export function toAnswer(response: EncodedResponse): Answer {
 }
 
 /**
- * Without Inference-Header-Content-Length the body is JSON, whatever its media type (binary tensor
- * data extension).
- * @throws {Refused} 415
+ * Checks the media type of a request. Without Inference-Header-Content-Length, the body is JSON,
+ * whatever its media type is (binary tensor data extension).
+ * @throws {Refused} 415 if the media type is not supported
  */
 export function checkMediaType({ headers }: Request, jsonLength?: number): void {
   const contentType = headers['content-type']
@@ -76,7 +77,7 @@ export function checkMediaType({ headers }: Request, jsonLength?: number): void 
   )
 }
 
-/** Whether the media type is application/json, with no charset or UTF-8. */
+/** Whether the media type is application/json, without a charset or with UTF-8. */
 function isJsonType(contentType: string): boolean {
   const [type, ...parameters] = contentType.split(';').map(part => part.trim().toLowerCase())
   return (

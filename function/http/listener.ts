@@ -20,15 +20,15 @@ import type { TableRoute } from './routes.ts'
 import { Sender } from './send.ts'
 import { BACKLOG, bind, createHttpServer, type HttpServer } from './server.ts'
 
-/** In a shorter turn of the event loop, hardly any connection can have arrived. */
+/** In a turn of the event loop shorter than this, hardly any connection can have arrived. */
 const QUIET_TURN_MS = 0.02
 
-/** Answers a request by its route. */
+/** Answers the request through the routes. */
 export type Respond = () => Promise<void>
 
 /**
- * Runs before the routes, such as an Express application. It passes requests on by calling
- * `respond`.
+ * A handler that runs before the routes, such as an Express application. It passes a request to the
+ * routes by calling `respond`.
  */
 export type Middleware = (
   request: IncomingMessage,
@@ -116,7 +116,7 @@ interface Handling {
 
 const NOTHING = new Uint8Array(0)
 
-/** Attaches the server's listeners. */
+/** Attaches the event listeners to the server. */
 function handleRequests(
   { server, connectionEvent }: HttpServer,
   connections: Connections,
@@ -133,7 +133,7 @@ function handleRequests(
     connections.take(exchange, connection)
   }
   const onClose = (exchange: Exchange, connection: Connection) => {
-    // The answer was sent, or the client hung up.
+    // The response was sent, or the client hung up.
     if (!exchange.response.writableFinished) hangUp(exchange.caller)
     connections.answered(exchange, connection)
     const { request: head, response, caller } = exchange
@@ -152,11 +152,12 @@ function handleRequests(
   server.on('checkContinue', onRequest)
   server.on('checkExpectation', onRequest)
   server.on('connect', (_request, socket: Socket) => {
-    // Node no longer handles this socket's errors: without a listener, one would end the process.
+    // Node no longer handles this socket's errors: without a listener, an error would terminate the
+    // process.
     socket.on('error', () => {})
     socket.resume()
     const allow = 'Allow: GET, HEAD, POST, OPTIONS\r\n'
-    connections.refuse(socket, 405, 'CONNECT is not supported; this is not a proxy', allow)
+    connections.refuse(socket, 405, 'CONNECT is not supported; this server is not a proxy', allow)
   })
   server.on('clientError', (error: ParserError, socket: Socket) => {
     const preface = prefacedBytes(error, socket)
@@ -173,7 +174,7 @@ interface Parts {
   readonly sender: Sender
 }
 
-/** An open port. */
+/** A server that listens on one port. */
 export class Listener {
   readonly port: number
   readonly responder: Responder
@@ -185,20 +186,21 @@ export class Listener {
     this.#parts = parts
   }
 
-  /** From now on, every answer closes its connection. */
+  /** From now on, closes every connection after its next response. */
   stopKeepAlive(): void {
     this.#parts.sender.closing = true
     this.#parts.connections.endSessions()
   }
 
   /**
-   * Stops listening once no client is connected and no request was answered for `ms`, counted from
-   * now at the earliest. Resolves then.
+   * Stops listening once no client is connected and no request has been answered for `ms`
+   * milliseconds, counted from this call at the earliest. Resolves at that time.
    * @param prepare awaited before listening stops; clients that connect meanwhile are served
    */
   async closeWhenUnused(ms: number, prepare = async () => {}): Promise<void> {
     const { http, connections, responder } = this.#parts
-    // Not from the start of listening: loading the model may have taken longer than `ms`.
+    // Count from now, not from the start of listening: loading the model may have taken longer than
+    // `ms`.
     responder.lastUsed = performance.now()
     let preparedFor: number | undefined
     for (;;) {
@@ -216,14 +218,14 @@ export class Listener {
         await prepare()
       }
     }
-    // In the same turn as the last check, so that no connection can be accepted in between. Later
-    // ones stay in the backlog of systemd's socket.
+    // Stop in the same turn as the last check, so that no connection can be accepted in between.
+    // Later connections stay in the backlog of systemd's socket.
     stopListening(http.server)
   }
 
   /**
-   * Stops listening and waits for requests in flight, at most `timeoutMs`; then closes the
-   * remaining connections.
+   * Stops listening and waits at most `timeoutMs` for requests in flight; then closes the remaining
+   * connections.
    * @param patienceMs how long an idle connection is kept for its next request
    * @returns whether all requests were answered
    */
@@ -233,7 +235,8 @@ export class Listener {
     const done = new Promise<boolean>(resolve => server.once('close', () => resolve(true)))
     await acceptAll(server)
     stopListening(server)
-    // Not earlier: a client whose connection closes opens another at once.
+    // Close connections only now: a client whose connection closes opens another connection at
+    // once.
     sender.closing = true
     void connections.end(patienceMs)
     setTimeout(afterReading, NEXT_REQUEST_MS, http.dropHandshakes).unref()
@@ -249,13 +252,17 @@ export class Listener {
   }
 }
 
-/** http's own close() also destroys connections whose last answer is still being read (Node 24). */
+/**
+ * Stops listening. The close() of Node's HTTP server would also destroy connections whose last
+ * response is still being read (Node 24).
+ */
 const stopListening = (server: Server) => NetServer.prototype.close.call(server)
 
 /**
- * Closing the listener resets connections that are still in the accept queue, and the event loop
- * accepts one a turn (libuv 1.45 and later). Resolves after a short turn without a new connection,
- * at the latest after one turn for every place in the queue.
+ * Accepts the connections that are still in the accept queue: closing the listener would reset
+ * them, and the event loop accepts one connection per turn (libuv 1.45 and later). Resolves after a
+ * short turn without a new connection, and at the latest after one turn for every place in the
+ * queue.
  */
 async function acceptAll(server: Server): Promise<void> {
   let accepted = 0

@@ -14,14 +14,16 @@ const REASONS: Readonly<Record<string, [status: number, message: string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, LATE],
 }
 
-/** The status and reason for bytes that Node's parser rejects. */
+/** Returns the status and the reason for bytes that Node's parser rejects. */
 export const reasonOf = ({
   code = '',
   message,
 }: NodeJS.ErrnoException): [status: number, message: string] =>
   REASONS[code] ?? [400, `the request is not valid HTTP: ${message.replace(/^Parse Error: /, '')}`]
 
-/** Writes an answer to a connection with malformed HTTP, which has no response object. */
+/**
+ * Writes a response to a connection with malformed HTTP, for which Node creates no response object.
+ */
 export function sendRaw(socket: Socket, status: number, message: string, headers: string): void {
   if (!socket.writable) {
     socket.destroy()

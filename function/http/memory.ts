@@ -3,37 +3,37 @@ import { DeadlinePassed, Overloaded } from '../protocol/errors.ts'
 import { Arrivals, type Arriving, type Needing } from './arrivals.ts'
 
 /**
- * Concurrent bodies and large answers in memory, in units of the largest allowed body. There may
- * also be one body in waiting tensors, and the tensors and answer of the running request: five in
- * all.
+ * The memory for concurrent bodies and large responses, in units of the largest allowed body.
+ * Waiting tensors may use one more unit, and the tensors and the response of the running request
+ * one unit each: five units in total.
  */
 const LARGE_BODIES = 2
 
-/** Largest share for bodies and answers of the memory that the model leaves free. */
+/** The largest share that bodies and responses may use of the memory that the model leaves free. */
 const SHARE_OF_FREE = 1 / 3
 
-/** Smaller bodies have their own room, so that large ones cannot crowd them out. */
+/** Bodies up to this size have their own room, so that large bodies cannot crowd them out. */
 export const SMALL_BYTES = 128 * 1024
 const ROOM_FOR_SMALL_BYTES = 16 * 2 ** 20
 
-/** Share of the room that arriving bodies must leave to complete ones. */
+/** Share of the room that arriving bodies must leave to complete bodies. */
 const KEPT_FOR_WHOLE = 1 / 8
 
-/** Share of the room for large bodies that small ones may borrow while it is unused. */
+/** Share of the room for large bodies that small bodies may borrow while it is unused. */
 const LENT_TO_SMALL = 1 / 2
 
 /**
- * Room for small answers that bodies cannot take. Otherwise bodies that fill all of the room could
- * not be answered, and would never leave it.
+ * Room for small responses that bodies cannot use. Without it, requests whose bodies fill all of
+ * the room could not be answered, and the bodies would never leave the room.
  */
 const ROOM_BESIDE_BODIES_BYTES = 2 ** 20
 
-/** Two of the largest answers in JSON. */
+/** Room for two of the largest JSON responses. */
 const ROOM_FOR_LARGE_ANSWERS_BYTES = 32 * 2 ** 20
 
 type Room = Record<'small' | 'large', number>
 
-/** An answer that waits for room. */
+/** A response that waits for room. */
 interface Waiting {
   readonly reservation: Reservation
   readonly bytes: number
@@ -45,24 +45,26 @@ interface Waiting {
 
 const roomOf = (bytes: number) => (bytes <= SMALL_BYTES ? 'small' : 'large')
 
-/** The memory for request bodies and unread answers; one instance for the whole server. */
+/** The memory for request bodies and unread responses. The server has one instance. */
 export class BodyMemory {
   readonly arrivals = new Arrivals()
   readonly #used: Room = { small: 0, large: 0 }
   readonly #roomForBodies: Room
   readonly #roomForAnswers: Room
   readonly #free: () => number
-  /** Answers that wait for room before they are made, oldest first. */
+  /** Responses that wait for room before they are produced, oldest first. */
   readonly #waiting: Record<keyof Room, Waiting[]> = { small: [], large: [] }
-  /** Small answers that wait for their clients to read them, oldest first. */
+  /** Small responses that wait for their clients to read them, oldest first. */
   readonly #unread = new Set<Reservation>()
 
-  /** @param free bytes of memory that the model leaves free; known once it is loaded */
+  /**
+   * @param free returns the bytes of memory that the model leaves free, once the model is loaded
+   */
   constructor(maxBodyBytes: number, free: () => number = () => Number.POSITIVE_INFINITY) {
     const large = LARGE_BODIES * maxBodyBytes
     this.#free = free
     this.#roomForBodies = { small: Math.min(ROOM_FOR_SMALL_BYTES, large), large }
-    // Answers may be larger than the bodies of their requests.
+    // Responses may be larger than the bodies of their requests.
     this.#roomForAnswers = {
       small: ROOM_FOR_SMALL_BYTES + ROOM_BESIDE_BODIES_BYTES,
       large: Math.max(large, ROOM_FOR_LARGE_ANSWERS_BYTES),
@@ -70,7 +72,7 @@ export class BodyMemory {
   }
 
   /**
-   * Reserves room for an answer to a request without a body.
+   * Reserves room for the response to a request without a body.
    * @throws {Overloaded} if other requests fill the memory
    */
   reserveForAnswer(bytes: number): Reservation {
@@ -95,8 +97,8 @@ export class BodyMemory {
   }
 
   /**
-   * For reservations only: counts an answer before it is made, once there is room. A single answer
-   * is always admitted.
+   * Counts a response before it is produced, once there is room. A single response is always
+   * admitted. Only reservations call this method.
    */
   expect(reservation: Reservation, bytes: number, caller: Caller): Promise<void> | undefined {
     const total = reservation.bytes + bytes
@@ -110,7 +112,9 @@ export class BodyMemory {
       const late = () => {
         waiting.splice(waiting.indexOf(entry), 1)
         reject(
-          new DeadlinePassed('the deadline passed while other answers used all the memory allowed'),
+          new DeadlinePassed(
+            'the deadline passed while other responses used all the memory allowed',
+          ),
         )
         this.#admit(waiting)
       }
@@ -120,7 +124,7 @@ export class BodyMemory {
     })
   }
 
-  /** Whether an answer fits now. */
+  /** Whether there is room for a response now. */
   hasRoom(reservation: Reservation, bytes: number): boolean {
     return this.#hasRoom(reservation, reservation.bytes + bytes)
   }
@@ -132,7 +136,7 @@ export class BodyMemory {
     return others === 0 || others + total <= this.#available(this.#roomForAnswers, room)
   }
 
-  /** Admits waiting answers in order, as many as there is room for. */
+  /** Admits waiting responses in order, as long as there is room. */
   #admit(waiting: Waiting[]): void {
     for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
       const { reservation, bytes, caller, timer, resolve, reject } = next
@@ -147,7 +151,10 @@ export class BodyMemory {
     }
   }
 
-  /** Each kind has its own room. Small ones may also borrow room of the large ones. */
+  /**
+   * Returns the bytes that one kind may use. Each kind has its own room. Small bodies may also
+   * borrow room from large bodies.
+   */
   #available(room: Room, kind: keyof Room): number {
     const large = Math.min(room.large, SHARE_OF_FREE * this.#free())
     if (kind === 'large') return large - Math.max(0, this.#used.small - this.#roomForAnswers.small)
@@ -185,8 +192,8 @@ export class BodyMemory {
   }
 
   /**
-   * For small requests, drops unread small answers first, then bodies that make less progress.
-   * Large answers keep their time.
+   * Makes room. For a small request, drops unread small responses first, then small bodies that
+   * make less progress. Large responses are not dropped for a small request.
    * @returns whether there is room
    */
   #makeRoom(isFull: () => boolean, room: keyof Room, needing: Needing): boolean {
@@ -197,7 +204,7 @@ export class BodyMemory {
         if (!isFull()) return true
       }
     }
-    // Small bodies are evicted for a large one only if they have borrowed its room.
+    // Small bodies are evicted for a large body only if they have borrowed room from large bodies.
     const frees = ({ bytes }: Arriving) =>
       roomOf(bytes) === room || (room === 'large' && this.#used.small > ROOM_FOR_SMALL_BYTES)
     while (this.arrivals.evictFor(needing, frees)) if (!isFull()) return true
@@ -205,7 +212,7 @@ export class BodyMemory {
   }
 }
 
-/** Stands for a request that has arrived completely. */
+/** Represents a request that has arrived completely. */
 const WHOLE: Needing = { lately: Number.POSITIVE_INFINITY, address: undefined }
 
 export const FULL = 'other requests\u2019 bodies use all the memory allowed; try again later'
@@ -231,20 +238,22 @@ export class Reservation {
   }
 
   /**
-   * Counts an answer that is about to be made. The first one waits for room. Later answers to a
-   * batch of events do not wait, because they hold memory that others may wait for.
-   * @throws {Overloaded} @throws {DeadlinePassed}
+   * Counts a response that is about to be produced. The first response waits for room. Later
+   * responses to a batch of events do not wait, because the batch already uses memory for which
+   * other requests may wait.
+   * @throws {Overloaded}
+   * @throws {DeadlinePassed}
    */
   expectAnswer(bytes: number, caller: Caller): Promise<void> | undefined {
     if (this.#expectsAnswer && !this.#memory.hasRoom(this, bytes))
-      throw new Overloaded('other answers use all the memory allowed; try again later')
+      throw new Overloaded('other responses use all the memory allowed; try again later')
     this.#expectsAnswer = true
     return this.#memory.expect(this, bytes, caller)
   }
 
   /**
-   * The answer has replaced the body.
-   * @throws {Overloaded} if it is larger, and other requests fill the memory
+   * Records that the response has replaced the body.
+   * @throws {Overloaded} if the response is larger and other requests fill the memory
    */
   becomeAnswer(bytes: number): void {
     const grows = bytes > this.bytes
@@ -253,7 +262,7 @@ export class Reservation {
   }
 
   /**
-   * Called if the client has not read its whole answer.
+   * Records that the client has not read its complete response yet.
    * @param closeConnection called if other small requests need the room; must release this
    *   reservation
    */

@@ -5,11 +5,14 @@ import { ROUTES, type TableRoute } from './routes.ts'
 
 const ROWS = ROUTES.filter(({ kind }: TableRoute) => kind === 'health' || kind === 'metrics')
 
-/** Separate from the limit on PORT, so that monitoring can see a server under attack. */
+/**
+ * The limit on connections to METRICS_PORT. It is separate from the limit on PORT, so that
+ * monitoring can see a server under attack.
+ */
 const MOST_CONNECTIONS = 64
 
 /**
- * The same listener on METRICS_PORT, for metrics and health only. No authentication here: restrict
+ * Listens on METRICS_PORT, for metrics and health only. This port has no authentication: restrict
  * access at the network.
  * @throws {Error} with a one-line message, if it cannot listen on the port
  */

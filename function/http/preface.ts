@@ -16,8 +16,9 @@ export interface ParserError extends NodeJS.ErrnoException {
 }
 
 /**
- * @returns the first bytes of an HTTP/2 connection; undefined for any other. A connection that has
- *   carried HTTP/1.1 must not change: a proxy may share it between clients. Over TLS, ALPN decides
+ * Returns the first bytes of an HTTP/2 connection; undefined for any other connection. A connection
+ * that has carried HTTP/1.1 must not change to HTTP/2: a proxy may share it between clients. Over
+ * TLS, ALPN selects the version.
  */
 export function prefacedBytes(
   { code, rawPacket, bytesParsed }: ParserError,
@@ -31,24 +32,28 @@ export function prefacedBytes(
   return Buffer.concat([PREFACE, rest])
 }
 
-/** Whether the client and this server agreed on HTTP/2. */
+/** Whether the client and this server agreed on HTTP/2 through ALPN. */
 export const agreedOnHttp2 = (socket: Socket): boolean =>
   (socket as TLSSocket).alpnProtocol === 'h2'
 
-/** Events of Node's HTTP/1.1 server. Its 'close' listener stays: it frees the parser. */
+/**
+ * The events whose listeners belong to Node's HTTP/1.1 server. Its 'close' listener stays, because
+ * it frees the parser.
+ */
 const LISTENERS = ['data', 'end', 'error', 'drain', 'timeout', 'pause', 'resume']
 
-/** Takes a connection from Node's HTTP/1.1 server and pauses it. */
+/** Detaches a connection from Node's HTTP/1.1 server and pauses it. */
 export function detach(socket: Socket): void {
   // Makes the server release the handle that its parser reads from.
   socket.on('readable', ignore)
   socket.off('readable', ignore)
-  // One by one: removeAllListeners() would leave Node's mark that the socket has a reader.
+  // Remove the listeners one by one: removeAllListeners() would leave Node's mark that the socket
+  // has a reader.
   for (const event of LISTENERS)
     for (const listener of socket.listeners(event))
       socket.off(event, listener as (...values: unknown[]) => void)
   socket.on('error', ignore)
-  // Takes the parser off the list that enforces the time limit for request heads.
+  // Removes the parser from the list that enforces the time limit for request heads.
   ;(socket as Socket & { parser?: { remove(): void } }).parser?.remove()
   // As in an HTTP/2 server: when the client closes its half, Node closes the other.
   socket.allowHalfOpen = false

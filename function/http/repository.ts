@@ -4,7 +4,7 @@ import { isObject, parseJson, show } from '../protocol/json.ts'
 /**
  * Whether an index request asks only for ready models (Triton's model repository extension,
  * "Index"). Clients send no body, or `{"ready": true}`.
- * @throws {BadRequest}
+ * @throws {BadRequest} if the body is neither
  */
 export function asksOnlyReady(body: Uint8Array): boolean {
   if (body.length === 0) return false

@@ -19,19 +19,22 @@ import {
   type TableRoute,
 } from './routes.ts'
 
-/** The body of a request, read only by the route's handler. */
+/** The body of a request. Only the route's handler reads it. */
 export interface RequestBody {
-  /** @throws {Refused|BadRequest|Overloaded} @throws {HungUp} if the client has hung up */
+  /**
+   * @throws {Refused|BadRequest|Overloaded} if the body is refused
+   * @throws {HungUp} if the client has hung up
+   */
   read(): Promise<Uint8Array>
   /**
-   * Hands the body's place in memory to the answer.
-   * @throws {Overloaded} if there is no room for it
+   * Reassigns the body's memory to the response.
+   * @throws {Overloaded} if there is no room for the response
    */
   becomeAnswer(answer: Answer): void
   release(): void
 }
 
-/** The client closed the connection before its request was complete, so no answer is sent. */
+/** The client closed the connection before its request was complete, so no response is sent. */
 export class HungUp extends Error {
   readonly code = 'HUNG_UP'
 }
@@ -41,13 +44,13 @@ export interface ResponderOptions {
   readonly routeOf: RouteLookup
   readonly authenticate: Authenticate | undefined
   readonly cors: Cors | undefined
-  /** Undefined if no event sender may subscribe this server. */
+  /** Undefined if WEBHOOK_ORIGINS is not set. */
   readonly handshake: Handshake | undefined
   readonly metrics: Metrics
   readonly log: Log
   /**
-   * Close the connections of probes after the answer: probes repeat, and would keep alive a process
-   * that should exit when unused.
+   * Whether to close the connection of a probe after the response: repeated probes on it would keep
+   * alive a process that should exit when it is unused.
    */
   readonly closeProbes: boolean
 }
@@ -58,13 +61,13 @@ interface StepContext {
   readonly path: string
   readonly caller: Caller
   readonly body: RequestBody
-  /** @throws {Refused} if there is no route */
+  /** @throws {Refused} if the path names a model or version that is not served */
   readonly findRoute: () => Route | undefined
-  /** Set by the step that finds it. */
+  /** Set by the step that finds the route. */
   route: Route | undefined
 }
 
-/** @returns the answer, or undefined to continue with the next step */
+/** @returns the response, or undefined to continue with the next step */
 type Step = (
   context: StepContext,
   options: ResponderOptions,
@@ -80,7 +83,10 @@ const STEPS: readonly Step[] = [
   callHandler,
 ]
 
-/** Answers requests. It knows no sockets, and no HTTP version beyond the request head. */
+/**
+ * Answers requests. It does not depend on sockets, and only the request head depends on the HTTP
+ * version.
+ */
 export class Responder {
   /** When a request was last answered, by performance.now(). Probes and scrapes do not count. */
   lastUsed = performance.now()
@@ -122,7 +128,7 @@ export class Responder {
     }
   }
 
-  /** Makes the answer to an error. Counts it, and logs it if it was unexpected. */
+  /** Creates the response to an error. Counts the error, and logs it if it was unexpected. */
   refuse(error: unknown, { headers }: RequestHead, caller: Caller): Answer {
     const { metrics, log } = this.#options
     const meaning = meaningOf(error)
@@ -132,7 +138,7 @@ export class Responder {
     return errorAnswer(error)
   }
 
-  /** Adds the headers that every answer to such a request has. */
+  /** Adds the headers for CORS, and closes the connection of a probe. */
   #finish({ head, route }: StepContext, answer: Answer): Answer {
     const { cors, closeProbes } = this.#options
     const isProbe = closeProbes && route?.kind !== undefined
@@ -149,7 +155,7 @@ export class Responder {
   }
 }
 
-/** `OPTIONS *` asks about the server as a whole. */
+/** The route of `OPTIONS *`, which concerns the server, not one path. */
 const ANYTHING: Route = {
   GET: () => ({ status: 200, headers: {}, body: '' }),
   POST: () => ({ status: 200, headers: {}, body: '' }),
@@ -166,7 +172,10 @@ function answerPreflight({ head }: StepContext, { cors }: ResponderOptions): Ans
   return cors?.preflight(head)
 }
 
-/** Before authentication: the sender asks without a token. Each event needs one. */
+/**
+ * Runs before authentication: the sender asks for permission without a token. Each event needs a
+ * token.
+ */
 function answerHandshake(
   { head, path, findRoute }: StepContext,
   { handshake }: ResponderOptions,
@@ -177,7 +186,7 @@ function answerHandshake(
     : undefined
 }
 
-/** Not async: without authentication, requests do not wait for this step. */
+/** This function is not async, so that requests without authentication do not wait for it. */
 function checkCaller(
   { head, findRoute }: StepContext,
   { authenticate }: ResponderOptions,
@@ -195,7 +204,7 @@ async function refuseUnlessAllowed(
   if (refusal !== undefined) throw new Refused(refusal.code, refusal.message, refusal.headers)
 }
 
-/** @throws {Refused} 404 */
+/** @throws {Refused} 404 if there is no route */
 function requireRoute(context: StepContext): undefined {
   const { path } = context
   context.route = context.findRoute()
@@ -211,7 +220,7 @@ function answerOptions({ head, route }: StepContext): Answer | undefined {
   return { status: 204, headers: { allow: allow(route) }, body: '' }
 }
 
-/** @throws {Refused} 405 */
+/** @throws {Refused} 405 if the route does not allow the method */
 function callHandler(context: StepContext): Answer | Promise<Answer> {
   const { head, path, caller, route } = context
   const method = head.method === 'HEAD' ? 'GET' : head.method
@@ -245,8 +254,8 @@ const allow = (route: Route | undefined) =>
 const shorten = (path: string) => (path.length > 100 ? `${path.slice(0, 97)}...` : path)
 
 /**
- * Creates the responder of a service. Authentication, CORS and pages are loaded only if used, so
- * that they do not slow down other starts and requests.
+ * Creates the responder of a service. Authentication, CORS and pages are loaded only if they are
+ * used, so that they do not slow down startup and other requests.
  * @throws {Error} with a one-line message, if the configured authentication cannot be used
  */
 export async function createResponder(

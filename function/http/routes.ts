@@ -15,22 +15,22 @@ import { asksOnlyReady } from './repository.ts'
 /** Answers a request of one route, independently of the HTTP version. */
 export type Handler = (request: Request, caller: Caller) => Answer | Promise<Answer>
 
-/** Handlers of one path by method. HEAD and OPTIONS follow from GET and POST. */
+/** The handlers of one path, by method. HEAD and OPTIONS are derived from GET and POST. */
 export interface Route<Answers = Handler> {
   readonly GET?: Answers
   readonly POST?: Answers
-  /** Answers GET to clients that accept HTML. */
+  /** Answers GET requests from clients that accept HTML. */
   readonly page?: Answers
   /**
-   * Routes of probes and scrapers, which do not keep a process awake. Health needs no
-   * authentication; a model's readiness does. Metrics may have a port of their own.
+   * Marks the routes of probes and scrapers, which do not keep an unused process alive. Health
+   * needs no authentication; a model's readiness does. Metrics may have a separate port.
    */
   readonly kind?: 'health' | 'readiness' | 'metrics'
-  /** Whether a POST is an event; if absent, no POST is. */
+  /** Whether a POST is an event. If this function is absent, no POST is an event. */
   readonly isEvent?: (headers: IncomingHttpHeaders) => boolean
 }
 
-/** Handlers of documents and pages, loaded at the first request for one. */
+/** Handlers of documents and pages. They are loaded at the first request for a document or page. */
 export interface Pages {
   docs(request: Request): Answer
   openApi(request: Request, caller: Caller): Promise<Answer>
@@ -49,11 +49,11 @@ export type TableHandler = (
   caller: Caller,
 ) => Answer | Promise<Answer>
 
-/** A row of the table. */
+/** A row of the route table. */
 export interface TableRoute extends Route<TableHandler> {
   /**
-   * `{model}` and `{version}` stand for this server's, percent-encoded; the part in brackets is
-   * optional.
+   * The path of the route. `{model}` and `{version}` represent the served model and version,
+   * percent-encoded. The part in brackets is optional.
    */
   readonly path: string
   /** The OpenAPI description, for rows that pages/operations.ts does not describe. */
@@ -77,8 +77,8 @@ const plainReady: TableHandler = ({ service: { dataPlane } }) => {
 export const isEvent = (headers: IncomingHttpHeaders) => modeOf(headers) !== undefined
 
 /**
- * A Broker treats an answer without `ce-` headers as a failed delivery, so events are answered as
- * events on every path that a subscriber's URI may name.
+ * Answers an event with an event, on every path that a subscriber's URI may name: a Broker treats a
+ * response without `ce-` headers as a failed delivery.
  */
 const receive: TableHandler = ({ service }, request, caller) => {
   const mode = modeOf(request.headers)
@@ -87,7 +87,7 @@ const receive: TableHandler = ({ service }, request, caller) => {
     : receiveEvents(request, mode, caller, service)
 }
 
-/** At `POST /`, the author's own code, if any, runs before and after the model. */
+/** Answers `POST /`. The author's transform, if there is one, runs before and after the model. */
 const receiveData: TableHandler = (context, request, caller) =>
   context.service.dataPlane.transforms
     ? receiveByTransform(context, request, caller)
@@ -110,10 +110,7 @@ async function receiveByTransform(
   return transform(request, caller, service.dataPlane)
 }
 
-/**
- * All routes. pages/operations.ts describes them, and does not compile unless it describes each
- * one.
- */
+/** All routes. pages/operations.ts describes them; it compiles only if it describes every route. */
 export const ROUTES = [
   {
     path: '/',
@@ -130,7 +127,8 @@ export const ROUTES = [
     GET: ({ service: { model } }) => json({ models: [model.name] }),
   },
   {
-    // For all models. Before the model's own paths, because a model may be called "stats".
+    // The statistics of all models. This row precedes the model's own paths, because a model may be
+    // called "stats".
     path: '/v2/models/stats',
     GET: ({ service }) => json(service.dataPlane.statistics()),
   },
@@ -187,7 +185,7 @@ export const ROUTES = [
   { path: '/docs', GET: async ({ pages }, request) => (await pages()).docs(request) },
 ] as const satisfies readonly TableRoute[]
 
-/** The rows that a configuration serves. */
+/** Returns the routes that a configuration serves. */
 export const rowsFor = ({
   metricsPort,
   playground,
@@ -198,7 +196,7 @@ export const rowsFor = ({
 
 /**
  * Finds the route of a path.
- * @throws {Refused} 404, naming the model or version that is not served here
+ * @throws {Refused} 404 with a message that names the model or version that is not served here
  */
 export type RouteLookup = (path: string) => Route | undefined
 
@@ -206,8 +204,8 @@ export type RouteLookup = (path: string) => Route | undefined
 export function createRoutes(rows: readonly TableRoute[], context: RouteContext): RouteLookup {
   const { model } = context.service
   const routes = rows.map(row => ({ path: row.path, route: bind(row, context) }))
-  // Paths as clients usually write them. The patterns match paths with a trailing slash or other
-  // escapes.
+  // Paths as clients usually write them. The patterns below match paths with a trailing slash or
+  // other escapes.
   const byPath = new Map(
     routes.flatMap(({ path, route }) => pathsOf(path, model).map(path => [path, route] as const)),
   )
@@ -241,10 +239,10 @@ function bind(
   }
 }
 
-/** The parts of a model that paths name. */
+/** The name and version of a model, which its paths contain. */
 type Named = Pick<Model, 'name' | 'version'>
 
-/** A row's paths for one model: the one without the optional part first. */
+/** Returns a row's paths for one model, the path without the optional part first. */
 export function pathsOf(path: string, { name, version }: Named): string[] {
   const short = path.replace(OPTIONAL_PART, '')
   const long = path.replace(OPTIONAL_PART, '$1')
@@ -258,7 +256,10 @@ export function pathsOf(path: string, { name, version }: Named): string[] {
 
 const OPTIONAL_PART = /\[(.*)\]/
 
-/** Matches a row's paths for any model, in any escaping, with or without a trailing slash. */
+/**
+ * Creates a pattern that matches a row's paths for any model, in any escaping, with or without a
+ * trailing slash.
+ */
 function patternOf(path: string): RegExp {
   const source = path
     .replaceAll('.', '\\.')
@@ -287,8 +288,8 @@ function decodeSegment(segment: string): string {
 }
 
 /**
- * The route, or undefined if the path has no route. Hides the error for an unknown model from
- * callers that are not authenticated.
+ * Returns the route, or undefined if the path has no route. Hides the error for an unknown model
+ * from callers that are not authenticated.
  */
 export function routeOrNone(findRoute: () => Route | undefined): Route | undefined {
   try {

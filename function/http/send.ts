@@ -11,38 +11,41 @@ import type { BodyMemory, Reservation } from './memory.ts'
 import { SLICE_BYTES, writeInSlices } from './slices.ts'
 
 /**
- * How long a refused client may go on sending, so that it can read the reason: closing at once
- * would reset the connection.
+ * How long a refused client may continue to send, so that it can read the reason: closing the
+ * connection at once would reset it.
  */
 export const LINGER_MS = 1_000
 
-/** Statuses for the size, speed or sender of a body: the rest of the body is cut off. */
+/**
+ * Statuses that refuse a body because of its size, speed or sender. The server does not read the
+ * remaining bytes of such a body.
+ */
 const CUT_OFF = new Set([401, 403, 408, 413, 503])
 
 const WITHOUT_LENGTH = new Set([204, 304])
 
 const ASCII = /^[\x20-\x7e]*$/
 
-/** A request and where to send its answer. */
+/** A request, and the destination of its response. */
 export interface Destination {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly body: IncomingBody
 }
 
-/** Dependencies for waiting until a client has read its answer. */
+/** Dependencies for waiting until a client has read its response. */
 export interface Waiting {
   readonly memory: BodyMemory
   readonly requestTimeoutMs: number
   /** The client's address. */
   readonly address: string | undefined
-  /** Ends the answer before it is complete. */
+  /** Ends the response before it is complete. */
   cutOff(): void
 }
 
-/** Sends answers over HTTP/1.1. */
+/** Sends responses over HTTP/1.1. */
 export class Sender {
-  /** If true, each answer closes its connection. */
+  /** If true, each connection is closed after its response. */
   closing = false
   readonly #memory: BodyMemory
   readonly #config: Config
@@ -52,7 +55,10 @@ export class Sender {
     this.#config = config
   }
 
-  /** Async only if needed: most answers are not compressed. */
+  /**
+   * Sends a response. Returns a promise only for a compressed response: most responses are not
+   * compressed.
+   */
   send(destination: Destination, answer: Answer): void | Promise<void> {
     const acceptEncoding = destination.request.headers['accept-encoding']
     const length = sizeOf(answer.body)
@@ -85,7 +91,7 @@ export class Sender {
     if (request.method === 'HEAD') response.end()
     else if (cutsOff) lingerThenEnd(request, response, bytesOf(body))
     else if (length > SLICE_BYTES) writeInSlices(response, body, bytes => reading?.add(bytes))
-    // With a text body, Node writes the headers as UTF-8, although it read them as Latin-1.
+    // If the body is a string, Node writes the headers as UTF-8, although it read them as Latin-1.
     else if (typeof body === 'string') response.end(hasAsciiId(headers) ? body : Buffer.from(body))
     else endWithParts(response, body)
     if (cutsOff || isHandedOver(response)) destination.body.release()
@@ -99,8 +105,8 @@ export class Sender {
   }
 
   /**
-   * Node reads and drops the rest of a body. A body refused for its size or sender is cut off
-   * instead.
+   * Whether to stop reading the body of a request. By default, Node reads and drops the remaining
+   * bytes of a body. A body that is refused for its size or sender is cut off instead.
    */
   #cutsOff({ request, body }: Destination, status: number): boolean {
     if (body.wasRead || request.complete) return false
@@ -108,10 +114,10 @@ export class Sender {
   }
 }
 
-/** One for the process, because all listeners share libuv's threads. */
+/** The compressor of the process, because all listeners share libuv's threads. */
 const COMPRESSOR = new Compressor()
 
-/** Compresses an answer as its client prefers. */
+/** Compresses a response in the encoding that its client prefers. */
 export async function compressAnswer(answer: Answer, acceptEncoding: string): Promise<Answer> {
   const compressed = await COMPRESSOR.compress(answer, sizeOf(answer.body), acceptEncoding)
   if (compressed === undefined) return answer
@@ -123,16 +129,19 @@ export async function compressAnswer(answer: Answer, acceptEncoding: string): Pr
   return { ...answer, headers, body: [compressed.body] }
 }
 
-/** The headers of an answer, in every version of HTTP. @param length of its body */
+/**
+ * Returns the headers of a response, for every version of HTTP.
+ * @param length the size of the body in bytes
+ */
 export function headersOf(
   { status, headers: own }: Answer,
   request: Pick<RequestHead, 'headers'>,
   length: number,
 ): Record<string, string | number> {
-  // Answers may contain the caller's own text: browsers must use only the declared type.
+  // Responses may contain the caller's own text, so browsers must use only the declared media type.
   const headers: Record<string, string | number> = { 'x-content-type-options': 'nosniff', ...own }
-  // On uncompressed answers too: a cache must not give them to clients that accept compression, or
-  // the reverse.
+  // Uncompressed responses have this header too: a cache must not send them to clients that accept
+  // compression, or the reverse.
   if (isWorthCompressing(length)) headers.vary = addTo(own.vary, 'accept-encoding')
   if (!WITHOUT_LENGTH.has(status)) headers['content-length'] = length
   const requestId = request.headers['x-request-id']?.toString()
@@ -144,8 +153,8 @@ const hasAsciiId = ({ 'x-request-id': id }: Readonly<Record<string, string | num
   id === undefined || ASCII.test(String(id))
 
 /**
- * Keeps an answer that does not fit the socket's buffer in memory for its client: at most as long
- * as a request may take to arrive, or until faster clients need the memory.
+ * Keeps a response that does not fit in the socket's buffer in memory until the client has read it:
+ * at most as long as a request may take to arrive, or until faster clients need the memory.
  * @returns the arrival that counts the client's progress
  */
 export function waitForReader(
@@ -183,7 +192,7 @@ export function waitForReader(
   return reading
 }
 
-/** Whether the kernel has the whole answer. */
+/** Whether the kernel has received the complete response. */
 export const isHandedOver = (to: Writable): boolean => to.writableEnded && to.writableLength === 0
 
 function addTo(vary: string | undefined, name: string): string {
@@ -192,8 +201,9 @@ function addTo(vary: string | undefined, name: string): string {
 }
 
 /**
- * Whether a connection ends with the answer. After a refused protocol upgrade, Node's parser does
- * not report a malformed request: it would stay unanswered until it times out.
+ * Whether the connection is closed after the response. After a refused protocol upgrade, Node's
+ * parser does not report a malformed request: that request would stay unanswered until it times
+ * out.
  */
 const isLast = ({ headers }: IncomingMessage) => headers.upgrade !== undefined
 
@@ -206,8 +216,8 @@ function endWithParts(response: ServerResponse, parts: readonly (string | Uint8A
 }
 
 /**
- * Sends the whole answer, then waits briefly for the client to stop sending before the connection
- * closes.
+ * Sends the complete response, then waits briefly for the client to stop sending before the
+ * connection is closed.
  */
 function lingerThenEnd(
   request: IncomingMessage,

@@ -3,14 +3,17 @@ import type { Config } from '../config/config.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Drops } from './connection-limit.ts'
 
-// The queue-proxy keeps idle connections for 90 s. If this server closed first, the queue-proxy's
-// next request would become a 502.
+// Knative's queue-proxy keeps idle connections for 90 s. If this server closed a connection first,
+// the queue-proxy's next request would fail with 502.
 const KEEP_ALIVE_MS = 95_000
 
-/** Connections that may wait to be accepted. */
+/** The number of connections that may wait to be accepted. */
 export const BACKLOG = 1024
 
-/** Limit on TLS handshakes, as a share of MAX_CONNECTIONS and in addition to it. */
+/**
+ * The number of TLS handshakes that may be in progress in addition to MAX_CONNECTIONS, as a share
+ * of it.
+ */
 const SHARE_OF_HANDSHAKES = 1 / 4
 
 /** Node's server, with or without TLS. */
@@ -20,11 +23,11 @@ export interface HttpServer {
   readonly connectionEvent: 'connection' | 'secureConnection'
   /** Closes connections whose TLS handshake is incomplete. */
   dropHandshakes(): void
-  /** Resolves when the oldest open handshake ends; undefined if no handshake is open. */
+  /** Resolves when the oldest open handshake ends; returns undefined if no handshake is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
-/** How long a connection is kept without a request. */
+/** Returns how long an idle connection is kept. */
 export const keepAliveMs = ({ idleExitMs }: Config): number =>
   idleExitMs > 0 ? Math.min(idleExitMs, KEEP_ALIVE_MS) : KEEP_ALIVE_MS
 
@@ -39,7 +42,8 @@ export async function createHttpServer(
     requestTimeout: config.requestTimeoutMs,
     headersTimeout: Math.min(config.requestTimeoutMs, 60_000),
     connectionsCheckingInterval: Math.min(config.requestTimeoutMs, 5_000),
-    // Node would refuse a missing Host without a body; our own answer gives the reason.
+    // Node would refuse a request without a Host header and send no body; this server's own
+    // response gives the reason.
     requireHostHeader: false,
   }
   if (config.tls === undefined)
@@ -73,12 +77,12 @@ export async function bind(server: Server, config: Config): Promise<number> {
   const address = server.address()
   if (address === null || typeof address === 'string')
     throw new Error(
-      'the passed socket (LISTEN_FDS) is not a TCP socket; set ListenStream= to an address with a port',
+      'the socket that systemd passed (LISTEN_FDS) is not a TCP socket; set ListenStream= to an address with a port',
     )
   return address.port
 }
 
-/** The URL of a listener, without a trailing slash. */
+/** Returns the URL of a listener, without a trailing slash. */
 export function urlOf({ listenHost = 'localhost', tls }: Config, port: number): string {
   const host = listenHost.includes(':') ? `[${listenHost}]` : listenHost
   return `${tls === undefined ? 'http' : 'https'}://${host}:${port}`

@@ -1,7 +1,10 @@
 import type { Writable } from 'node:stream'
 import { type Answer, bytesOf } from '../answer.ts'
 
-/** Larger answers are written in slices, to measure how fast their client reads. */
+/**
+ * The size of a slice. A larger response is written in slices, to measure how fast its client
+ * reads.
+ */
 export const SLICE_BYTES = 256 * 1024
 
 /**
@@ -19,7 +22,7 @@ export function writeInSlices(
     if (done) to.end()
     else
       to.write(value, error => {
-        // On an error the stream closes, which is handled elsewhere.
+        // After an error the stream closes; the listener of 'close' handles that.
         if (error) return
         onWritten(value.byteLength)
         next()

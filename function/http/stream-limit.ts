@@ -1,18 +1,18 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { type Drops, MOST_LOOKS, Round, SETTLED_MS } from './connection-limit.ts'
 
-/** Whether a stream's body is arriving or its answer is being read. */
+/** Whether a stream's body is arriving or its response is being read. */
 export const waitsForClient = (stream: ServerHttp2Stream): boolean =>
   stream.headersSent || !(stream.endAfterHeaders || stream.readableEnded)
 
 /**
- * Limits the number of open streams over all connections. One connection may have many, and each
- * takes as much memory as a connection.
+ * Limits the number of open streams over all connections. One connection may have many streams, and
+ * each stream uses as much memory as a connection.
  */
 export class StreamLimit {
   readonly #most: number
   readonly #drops: Drops
-  /** When each began, by performance.now(). */
+  /** When each open stream began, by performance.now(). */
   readonly #open = new Map<ServerHttp2Stream, number>()
   readonly #round = new Round(this.#open)
 

@@ -23,7 +23,7 @@ export interface StreamContext {
   readonly memory: BodyMemory
 }
 
-/** One request and its answer on an HTTP/2 stream. */
+/** One request and its response on an HTTP/2 stream. */
 interface Exchange {
   readonly stream: ServerHttp2Stream
   readonly head: RequestHead
@@ -45,7 +45,7 @@ export async function answerStream(
   caller.memory = body
   const exchange = { stream, head, body, session }
   stream.once('close', () => {
-    // Node also finishes the answer of a stream that its client cancels.
+    // If the client cancels a stream, Node also finishes its response.
     if (stream.aborted || !stream.writableFinished) hangUp(caller)
     const status = stream.headersSent ? Number(stream.sentHeaders[':status']) : undefined
     report({ head, caller, status }, service)
@@ -59,7 +59,7 @@ export async function answerStream(
   }
 }
 
-/** Answers a request whose body does not arrive in time, as over HTTP/1.1. */
+/** Refuses a request whose body does not arrive in time, as over HTTP/1.1. */
 function endLate(exchange: Exchange, context: StreamContext): void {
   const { stream } = exchange
   const refuse = () => {
@@ -87,7 +87,7 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   const length = sizeOf(answer.body)
   const { connection, ...headers } = headersOf(answer, head, length)
   const isEmpty = length === 0 || head.method === 'HEAD'
-  // The rest of the request is not needed (RFC 9113 section 8.1).
+  // The remaining bytes of the request are not needed (RFC 9113 section 8.1).
   if (!stream.endAfterHeaders && !stream.readableEnded)
     stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR))
   stream.respond({ ':status': answer.status, ...headers }, { endStream: isEmpty })
@@ -97,7 +97,7 @@ function write(exchange: Exchange, answer: Answer, { memory, config }: StreamCon
   else if (!isEmpty) end(stream, answer.body)
   stream.resume()
   if (connection === 'close') session.end()
-  // Node hands the bytes to the socket at the end of this turn.
+  // Node hands the bytes to the socket at the end of this turn of the event loop.
   setImmediate(() => {
     if (stream.closed || isHandedOver(stream)) body.release()
     else

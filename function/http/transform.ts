@@ -5,16 +5,19 @@ import { readJsonLength } from '../protocol/binary.ts'
 import type { Call, CallData, Reply } from '../transform/call.ts'
 import { toAnswer as toTensors } from './infer.ts'
 
-/* The author's own code over HTTP. It needs no listener, like infer.ts. */
+/* Runs the author's transform over HTTP. Like infer.ts, this module needs no listener. */
 
-/** Answers one bare request with the author's code; errors become answers. */
+/**
+ * Answers one request that is not an event through the author's transform; errors become error
+ * responses.
+ */
 export const transform = (
   { headers, body }: Request,
   caller: Caller,
   dataPlane: DataPlane,
 ): Promise<Answer> => answerTo({ bytes: body }, headers, caller, dataPlane)
 
-/** The same for a request whose JSON a runtime has already parsed. */
+/** Does the same as `transform` for a request whose JSON a runtime has already parsed. */
 export const transformParsed = (
   value: unknown,
   headers: IncomingHttpHeaders,

@@ -85,7 +85,7 @@ describe('the form of GET / sends', () => {
     test(`nothing where a field of FP16 holds ${JSON.stringify(typed)}, and says which`, () => {
       assert.throws(() => halfBytes(['1', typed]), {
         element: 1,
-        message: /^data\[1\] is .*; FP16 takes/,
+        message: /^data\[1\] is .*; allowed for FP16/,
       })
     })
   }

@@ -100,7 +100,7 @@ suite('onnx-function --watch', () => {
     const [pid] = childrenOf(server.process)
     process.kill(pid as number, 'SIGKILL')
     await until('another serves', () => workers() > before)
-    assert.equal(said(/server process ended; starting another/), 1)
+    assert.equal(said(/the server process exited; starting a new one/), 1)
     assert.equal((await ask()).status, 200)
   })
 

@@ -157,7 +157,10 @@ suite('with a secret', () => {
     ]) {
       const bytes = `GET /v2 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${first}\r\nauthorization: Bearer ${second}\r\n\r\n`
       const { status, json } = await exchange(server.port, bytes)
-      assert.deepEqual([status, json.error], [400, 'more than one Authorization header; send one'])
+      assert.deepEqual(
+        [status, json.error],
+        [400, 'the request has more than one Authorization header; send one'],
+      )
     }
   })
 
@@ -367,7 +370,7 @@ suite('a watched file', () => {
     t.mock.timers.tick(1_999)
     assert.deepEqual(happened, ['before', says])
     t.mock.timers.tick(1)
-    assert.deepEqual(happened, ['before', says, 'lost', 'FILE: it is empty'])
+    assert.deepEqual(happened, ['before', says, 'lost', `FILE: FILE ${path} is empty`])
     t.mock.timers.tick(20_000)
     assert.equal(happened.length, 4)
     writeFileSync(path, 'after')
@@ -556,18 +559,18 @@ suite('with tokens', () => {
       assertRefused(
         await infer(server.port, { ...bearer(forRequests), ...EVENT }, path),
         403,
-        /not include events/,
+        /not allow events/,
       )
       assertRefused(
         await infer(server.port, bearer(forEvents), path),
         403,
-        /not include requests other than events/,
+        /not allow requests other than events/,
       )
     }
     assertRefused(
       await exchange(server.port, request('GET', '/v2', bearer(forEvents))),
       403,
-      /not include requests other than events/,
+      /not allow requests other than events/,
     )
   })
 
@@ -576,17 +579,17 @@ suite('with tokens', () => {
     assertRefused(
       await infer(server.port, forEvents, IRIS),
       403,
-      /not include requests other than events/,
+      /not allow requests other than events/,
     )
     assertRefused(
       await exchange(server.port, request('GET', '/metrics', { ...forEvents, ...EVENT })),
       403,
-      /not include requests other than events/,
+      /not allow requests other than events/,
     )
     assertRefused(
       await exchange(server.port, request('GET', '/', { ...forEvents, ...EVENT })),
       403,
-      /not include requests other than events/,
+      /not allow requests other than events/,
     )
   })
 
@@ -613,7 +616,7 @@ suite('with tokens', () => {
           ),
         )
       assert.equal((await send(EVENTS_AUDIENCE)).status, 200)
-      assertRefused(await send(AUDIENCE), 403, /not include events/)
+      assertRefused(await send(AUDIENCE), 403, /not allow events/)
     }
   })
 
@@ -816,11 +819,11 @@ suite('the keys of tokens', () => {
       }
       assert.equal(issuer.asked, 2 + outage)
     }
-    assert.match(lines.join(), /^AUTH_JWKS keys unavailable[^,]*$/)
+    assert.match(lines.join(), /^the AUTH_JWKS keys are unavailable[^,]*$/)
     issuer.give(200, keySet(unknown))
     t.mock.timers.tick(30_000)
     assert.equal(await codeOf(await sign(unknown, late)), undefined)
-    assert.deepEqual(lines.slice(1), ['AUTH_JWKS keys available again'])
+    assert.deepEqual(lines.slice(1), ['the AUTH_JWKS keys are available again'])
   })
 
   test('from a URL where nobody listens let nobody in by a token', async () => {
@@ -864,7 +867,7 @@ suite('a start', () => {
     [
       'a file of secrets that is empty',
       () => ({ AUTH_SECRET_FILE: file('empty', '') }),
-      /AUTH_SECRET_FILE: it is empty/,
+      /AUTH_SECRET_FILE: AUTH_SECRET_FILE \S+ is empty/,
     ],
     [
       'a file with a short secret',

@@ -62,7 +62,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       const infer = operation(page, 'infer')
       await infer.getByRole('button', { name: 'Send' }).click()
       await infer.getByText('200 OK').waitFor()
-      assert.match(await text(infer.getByLabel('Body of the answer')), /"data": \["setosa"\]/)
+      assert.match(await text(infer.getByLabel('Body of the response')), /"data": \["setosa"\]/)
       assert.match(await text(infer.locator('dl.headers')), /content-type *application\/json/)
       await picture(page, `docs-${screen}`)
     })
@@ -75,7 +75,7 @@ for (const [screen, options] of Object.entries({ desktop: DESKTOP, phone: PHONE 
       await body.press('Control+Enter')
       await infer.getByText('400 Bad Request').waitFor()
       assert.match(
-        await text(infer.getByLabel('Body of the answer')),
+        await text(infer.getByLabel('Body of the response')),
         /"error": "input \\"input\\": shape \[1,5\] does not fit/,
       )
       await picture(page, `docs-refused-${screen}`)
@@ -363,13 +363,13 @@ describe('the page at GET /', () => {
     await page.getByLabel(PETAL_LENGTH, { exact: true }).fill('9')
     await route.continue()
     await answered(page)
-    await page.getByText('The form has changed since this answer.').waitFor()
+    await page.getByText('The form has changed since this response.').waitFor()
     assert.equal(await text(page.locator('.said')), 'setosa')
   })
 
   test('explains that the example has no answer', async () => {
     const server = await open({ MODEL_DIR: testModel('zeros-fail') })
-    await page.getByText('The example has no answer yet (500 Internal Server Error).').waitFor()
+    await page.getByText('The example has no response yet (500 Internal Server Error).').waitFor()
     assert.match(await text(page.locator('#problem')), /failed on this request/)
     assert.equal(await page.locator('[aria-invalid]').count(), 0)
     assert.ok(server.url)
@@ -544,7 +544,7 @@ describe('the API page', () => {
     await body.fill((await body.inputValue()).replace('req-001', 'a longer id'))
     await infer.getByRole('button', { name: 'Send' }).click()
     await infer.getByText('200 OK').waitFor()
-    const answer = await text(infer.getByLabel('Body of the answer'))
+    const answer = await text(infer.getByLabel('Body of the response'))
     assert.match(answer, /"id": "a longer id"/)
     assert.match(answer, /2 bytes of binary tensor data:\s+00 00$/)
     await picture(page, 'docs-binary')
@@ -558,7 +558,7 @@ describe('the API page', () => {
     await body.fill((await body.inputValue()).replace('"data": [0]', '"data": [9007199254740993]'))
     await infer.getByRole('button', { name: 'Send' }).click()
     await infer.getByText('200 OK').waitFor()
-    assert.match(await text(infer.getByLabel('Body of the answer')), /\[9007199254740993\]/)
+    assert.match(await text(infer.getByLabel('Body of the response')), /\[9007199254740993\]/)
     server.process.kill()
   })
 

@@ -37,13 +37,13 @@ export async function createAuthentication(config: AuthConfig, log: Log): Promis
   }
 }
 
-/** Load jose only if it is used. */
+/** Loads jose only if AUTH_JWKS is set. */
 const createVerify = async (jwt: JwtConfig, log: Log): Promise<Verify> =>
   (await import('./jwt.ts')).createVerify(jwt, log)
 
 /**
- * Returns the token, or a refusal if there is no token or more than one Authorization header: a
- * proxy may have checked a different one.
+ * Returns the bearer token of a request. Returns a refusal if the token is missing or if the
+ * request has more than one Authorization header: a proxy may have checked a different header.
  */
 function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
   const credentials = rawHeaders.filter(
@@ -52,7 +52,7 @@ function bearerOf({ rawHeaders }: RequestHead): string | Refusal {
   if (credentials.length > 1)
     return {
       code: 'BAD_HTTP',
-      message: 'more than one Authorization header; send one',
+      message: 'the request has more than one Authorization header; send one',
       headers: {},
     }
   const token = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(credentials[0] ?? '')?.[1]
@@ -69,7 +69,7 @@ const SECRETS_UNAVAILABLE: Refusal = {
 
 /** The secrets that authenticate a caller. */
 class Secrets {
-  /** The secrets file is empty or missing, so the valid secrets are unknown. */
+  /** True if the secrets file is empty or missing: the valid secrets are then unknown. */
   lost = false
   readonly #own: readonly Buffer[]
   #known: readonly Buffer[]
@@ -90,7 +90,7 @@ class Secrets {
     watchFiles({ AUTH_SECRET_FILE: secretFile }, use, log, lose)
   }
 
-  /** Takes constant time, so that timing reveals nothing about the secrets. */
+  /** Compares in constant time, so that the timing reveals nothing about the secrets. */
   isKnown(token: string): boolean {
     const asked = digest(token)
     // Compare with every secret, even after a match.

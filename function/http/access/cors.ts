@@ -2,14 +2,17 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Answer } from '../../answer.ts'
 import type { RequestHead } from '../head.ts'
 
-/** Lets pages of other origins read answers. The browser enforces it (Fetch, "CORS protocol"). */
+/**
+ * Allows web pages of other origins to read responses. Browsers enforce this rule (Fetch, "CORS
+ * protocol").
+ */
 export interface Cors {
   /**
-   * Answers a browser's preflight request. Undefined for any other request, or if the page's origin
-   * is not allowed.
+   * Answers a browser's preflight request. Returns undefined for any other request, or if the
+   * page's origin is not allowed.
    */
   preflight(request: RequestHead): Answer | undefined
-  /** Headers to add to an answer. @param vary the answer's own Vary header */
+  /** Returns the headers to add to a response. @param vary the response's own Vary header */
   headers(request: IncomingHttpHeaders, vary?: string): Readonly<Record<string, string>>
 }
 
@@ -17,15 +20,18 @@ const PREFLIGHT: Answer = {
   status: 204,
   headers: {
     'access-control-allow-methods': 'GET, HEAD, POST',
-    // `*` covers every header except Authorization. (It is literal for requests with credentials,
-    // but cookies are never allowed.)
+    // `*` allows every header except Authorization. Browsers would read `*` literally for requests
+    // with credentials, but cookies are never allowed.
     'access-control-allow-headers': '*, authorization',
     'access-control-max-age': '7200',
   },
   body: '',
 }
 
-/** @param origins of the allowed pages. Cookies are not allowed: no answer depends on them. */
+/**
+ * @param origins the origins of the allowed pages. Cookies are not allowed, because no response
+ *   depends on cookies.
+ */
 export function createCors(origins: readonly string[] | '*'): Cors {
   const allowed = (origin: string | undefined) =>
     origin !== undefined && (origins === '*' || origins.includes(origin))

@@ -12,23 +12,24 @@ import { type Refusal, refuseToken } from './refusal.ts'
 import { watchFiles } from './watched-files.ts'
 
 /**
- * Verifies that a token is from the issuer, for this service and for this kind of request.
- * @returns undefined if it is; otherwise 401 if the token is not genuine, 403 if it does not allow
- *   the request, 503 if the issuer's keys are not available
+ * Verifies that a token comes from the issuer and is for this service and this kind of request.
+ * @returns undefined if the token is accepted; otherwise a refusal: 401 if the token is not
+ *   genuine, 403 if the token does not allow the request, 503 if the issuer's keys are not
+ *   available
  */
 export type Verify = (token: string, isEvent: boolean) => Promise<Refusal | undefined>
 
 /** Minimum time between two fetches of the issuer's keys, whether or not they succeed. */
 const COOLDOWN_MS = 30_000
 
-/** @throws {Error} with a one-line message, if the file holds no keys */
+/** @throws {Error} with a one-line message, if the file is not a JSON Web Key Set */
 export function createVerify(
   { jwks, issuer, audience, eventsAudience, algorithms, subjects, clockSkewSeconds }: JwtConfig,
   log: Log,
 ): Verify {
   let failing = false
   const onRead = () => {
-    if (failing) log.info('AUTH_JWKS keys available again')
+    if (failing) log.info('the AUTH_JWKS keys are available again')
     failing = false
   }
   const keyOf = jwks instanceof URL ? keysOfIssuer(jwks, onRead) : keysOfFile(jwks, onRead, log)
@@ -43,10 +44,13 @@ export function createVerify(
   function refusalOf(error: unknown): Refusal {
     const mistake = mistakeOf(error, algorithms)
     if (mistake !== undefined) return refuseToken('UNAUTHENTICATED', mistake)
-    // Log the outage once, not for each request. A token verified with cached keys does not end the
-    // outage.
+    // Log an outage once, not for each request. A token that is verified with cached keys does not
+    // end the outage.
     if (!failing)
-      log.error({ err: error }, 'AUTH_JWKS keys unavailable; tokens that need them get 503')
+      log.error(
+        { err: error },
+        'the AUTH_JWKS keys are unavailable; requests whose tokens need them get 503',
+      )
     failing = true
     return {
       code: 'KEYS_UNAVAILABLE',
@@ -66,7 +70,7 @@ export function createVerify(
     if (![claims.aud].flat().includes(wanted)) {
       return refuseToken(
         'FORBIDDEN',
-        `the token's audience does not include ${isEvent ? 'events' : 'requests other than events'}`,
+        `the token's audience does not allow ${isEvent ? 'events' : 'requests other than events'}`,
       )
     }
     if (subjects !== undefined && !subjects.includes(claims.sub ?? ''))
@@ -83,11 +87,12 @@ const MISTAKES: Readonly<Record<string, string>> = {
   ERR_JWKS_MULTIPLE_MATCHING_KEYS: 'the token names no key (kid), and its issuer has several',
   ERR_JWT_INVALID: 'the token is not a JWT',
   ERR_JWS_INVALID: 'the token is not a JWT',
-  // A critical header that jose does not know, or a key that does not match its algorithm.
+  // jose reports this error for a critical header that it does not know, and for a key that does
+  // not match its algorithm.
   ERR_JOSE_NOT_SUPPORTED: 'the token uses a feature that is not supported here',
 }
 
-/** Returns what is wrong with the token, or undefined if the fault is not the token's. */
+/** Describes what is wrong with the token. Returns undefined if the error has another cause. */
 function mistakeOf(error: unknown, algorithms: readonly string[]): string | undefined {
   const { code, claim } = error as { readonly code?: string; readonly claim?: string }
   if (code === 'ERR_JWT_CLAIM_VALIDATION_FAILED')
@@ -105,15 +110,15 @@ const CLAIMS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Keys from a URL. They are fetched when a token names an unknown key, and when they are ten
- * minutes old. jose has a cooldown too, but only after a successful fetch.
+ * Finds keys in a key set from a URL. The key set is fetched when a token names an unknown key, and
+ * when it is ten minutes old. jose has a cooldown too, but only after a successful fetch.
  * @param onRead called after each successful fetch
  */
 function keysOfIssuer(url: URL, onRead: () => void): JWTVerifyGetKey {
   const keys = createRemoteJWKSet(url, { cooldownDuration: Number.POSITIVE_INFINITY })
   let fetched = Promise.resolve()
   let next = 0
-  /** During the cooldown, returns the result of the previous fetch. */
+  /** Fetches the keys. During the cooldown, returns the result of the previous fetch instead. */
   const refresh = () => {
     if (Date.now() >= next) {
       next = Date.now() + COOLDOWN_MS

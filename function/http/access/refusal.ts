@@ -1,8 +1,8 @@
 import type { RefusalCode } from '../../errors.ts'
 
 /**
- * Why a request is refused. A plain object, not an error class: sharing a class with the start-up
- * code would make the start load more files.
+ * The reason for refusing a request. It is a plain object, not an error class: if it shared a class
+ * with the startup code, startup would load more files.
  */
 export interface Refusal {
   readonly code: Extract<
@@ -17,9 +17,10 @@ export const CHALLENGE = 'Bearer realm="onnx-function"'
 
 /**
  * Refuses a token (RFC 6750 section 3.1).
- * @param code UNAUTHENTICATED if another token would do; FORBIDDEN if this one is genuine but does
+ * @param code UNAUTHENTICATED if the token is not valid; FORBIDDEN if the token is genuine but does
  *   not allow the request
- * @param message ASCII without double quotes (RFC 6750 allows no others in a header)
+ * @param message ASCII text without double quotes: RFC 6750 allows no other characters in the
+ *   header
  */
 export function refuseToken(code: 'UNAUTHENTICATED' | 'FORBIDDEN', message: string): Refusal {
   const error = code === 'UNAUTHENTICATED' ? 'invalid_token' : 'insufficient_scope'

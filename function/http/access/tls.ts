@@ -13,7 +13,7 @@ export interface SecureServer {
   readonly server: ReturnType<typeof createServer>
   /** Closes connections whose handshake is incomplete. */
   dropHandshakes(): void
-  /** Resolves when the oldest open handshake ends; undefined if no handshake is open. */
+  /** Resolves when the oldest open handshake ends; returns undefined if no handshake is open. */
   handshakeEnds(): Promise<void> | undefined
 }
 
@@ -23,7 +23,9 @@ interface Around {
   readonly limit: HandshakeLimit
 }
 
-/** Limit on concurrent handshakes. Beyond it, the oldest is dropped. */
+/**
+ * The limit on concurrent handshakes. If a new handshake exceeds the limit, the oldest is dropped.
+ */
 interface HandshakeLimit {
   readonly most: number
   readonly drops: Drops
@@ -36,8 +38,8 @@ interface Handshake {
 }
 
 /**
- * Creates an HTTPS server. It replaces its certificate when the files change; open connections keep
- * theirs.
+ * Creates an HTTPS server. The server replaces its certificate when the files change; open
+ * connections keep the previous certificate.
  * @throws {Error} with a one-line message, if the files are not a certificate and its key
  */
 export function createSecureServer(
@@ -57,7 +59,7 @@ export function createSecureServer(
     TLS_CERT_FILE: string
     TLS_KEY_FILE: string
   }) => {
-    // Check both before use: the two files may be written one after the other.
+    // Check that the two files match before use: they may be written one after the other.
     createSecureContext({ cert, key })
     server.setSecureContext({ cert, key })
   }
@@ -74,8 +76,8 @@ export function createSecureServer(
 }
 
 /**
- * Open handshakes, oldest first. They are identified by their peer: Node offers no way from the
- * encrypted connection to the socket beneath.
+ * Open handshakes, oldest first. A handshake is identified by its peer's address and port, because
+ * Node does not expose the underlying socket of an encrypted connection.
  */
 class Handshakes {
   readonly #limit: HandshakeLimit
@@ -102,7 +104,7 @@ class Handshakes {
     this.#end(peerOf(socket))
   }
 
-  /** Resolves when the oldest ends; undefined if no handshake is open. */
+  /** Resolves when the oldest handshake ends; returns undefined if no handshake is open. */
   firstEnds(): Promise<void> | undefined {
     return this.#open.values().next().value?.over
   }

@@ -1,21 +1,22 @@
 import { readFileSync, watchFile } from 'node:fs'
 import type { Log } from '../../telemetry/log.ts'
 
-/** Interval between checks of a file; each is one stat(). */
+/** Interval between checks of a file; each check is one stat(). */
 const INTERVAL_MS = 1_000
 
-/** Delay before the second look at a file that was empty, missing or unreadable. */
+/** Delay before another attempt to read a file that was empty, missing or unreadable. */
 const AGAIN_MS = 2_000
 
 /**
- * Hands over the contents of files now, and again each time one of them changes, until the process
- * ends. It polls with stat(), which follows links: Kubernetes updates a mounted Secret by pointing
- * a link at another folder, and a watch on the file itself would not see that.
- * @param named paths of the files, by the variable that names them
- * @param use throws if the contents are not valid; the previous contents then stay in use, and the
- *   log gives the reason
- * @param lose called if a file is empty or missing in two looks in a row, so somebody removed it. A
- *   single look may catch a rewrite in place. Without `lose`, the previous contents stay in use
+ * Reads files now, and again each time one of them changes, until the process exits. It polls with
+ * stat(), which follows links: Kubernetes updates a mounted Secret by pointing a link at another
+ * folder, and a watch on the file itself would not notice that change.
+ * @param named the paths of the files, by the variable that contains the path
+ * @param use receives the contents. If it throws because they are not valid, the previous contents
+ *   stay in use, and the reason is logged
+ * @param lose called if a file is empty or missing in two attempts in a row, which means that the
+ *   file was removed. A single attempt may coincide with a rewrite in place. Without `lose`, the
+ *   previous contents stay in use
  * @throws {Error} with a one-line message, if the first contents are not valid
  */
 export function watchFiles<Name extends string>(
@@ -37,13 +38,13 @@ export function watchFiles<Name extends string>(
     clearTimeout(again)
     again = undefined
   }
-  /** @param before why the previous look could not read the files */
+  /** @param before the error of the previous attempt to read the files, if it failed */
   const look = (before?: Error) => {
     try {
       use(readAll(named))
       lost = false
       stop()
-      log.info(`${names}: read again`)
+      log.info(`${names}: the changed contents are now in use`)
     } catch (error) {
       const { message } = error as Error
       if (before === undefined) {
@@ -64,7 +65,7 @@ export function watchFiles<Name extends string>(
     watchFile(path, { interval: INTERVAL_MS, persistent: false }, () => look())
 }
 
-/** A file is empty or cannot be read. */
+/** The error for a file that is empty or cannot be read. */
 class Unreadable extends Error {
   readonly code: string | undefined
 
@@ -74,7 +75,10 @@ class Unreadable extends Error {
   }
 }
 
-/** Without a code, the file is empty. Other codes, such as EMFILE, say nothing about the file. */
+/**
+ * An error without a code means that the file is empty. Other codes, such as EMFILE, do not mean
+ * that the file is missing.
+ */
 const isMissing = (error: unknown) =>
   error instanceof Unreadable && [undefined, 'ENOENT', 'ENOTDIR'].includes(error.code)
 
@@ -92,6 +96,6 @@ function readText(name: string, path: string): string {
     const { code } = error as NodeJS.ErrnoException
     throw new Unreadable(`${name} ${path} cannot be read (${code})`, code)
   }
-  if (text.trim() === '') throw new Unreadable('it is empty')
+  if (text.trim() === '') throw new Unreadable(`${name} ${path} is empty`)
   return text
 }

@@ -4,8 +4,8 @@ import { schemaRef } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
 /**
- * The author's schemas as components of the document: Input, Output, and one for each of their
- * `$defs`, because client generators do not look for types within a component.
+ * Returns the author's schemas as components of the document: Input, Output, and one component for
+ * each of their `$defs`, because client generators do not search for types within a component.
  */
 export const authorComponents = ({
   input,
@@ -15,7 +15,10 @@ export const authorComponents = ({
   ...(output !== undefined && componentsOf('Output', output)),
 })
 
-/** @returns a schema that accepts anything, if the author wrote no schema */
+/**
+ * Returns a reference to the author's schema, or a schema that accepts anything if the author wrote
+ * none.
+ */
 export const inputRef = ({ input }: DescribedTransform): Schema =>
   input === undefined ? {} : schemaRef('Input')
 
@@ -38,7 +41,7 @@ function componentsOf(name: string, schema: JsonSchema): Record<string, Schema> 
   )
 }
 
-/** `Input` and `postal address` become `InputPostal_address`. */
+/** Creates the name of a component: `Input` and `postal address` become `InputPostal_address`. */
 function componentName(name: string, definition: string, taken: ReadonlySet<string>): string {
   const words = definition.replaceAll(/[^A-Za-z0-9._-]/g, '_')
   let component = name + words.slice(0, 1).toUpperCase() + words.slice(1)
@@ -47,15 +50,15 @@ function componentName(name: string, definition: string, taken: ReadonlySet<stri
 }
 
 interface Moved {
-  /** Name of the component. */
+  /** The name of the component. */
   readonly name: string
   /** The schema's own $id. */
   readonly id: string
-  /** Names of the components made from the schema's $defs. */
+  /** The names of the components for the schema's $defs. */
   readonly names: ReadonlyMap<string, string>
 }
 
-/** Keywords with values, not schemas. */
+/** Keywords that contain values, not schemas. */
 const VALUES = new Set(['examples', 'default', 'const', 'enum', 'required'])
 /** Keywords whose names are valid only within this schema. */
 const LOCAL = new Set(['$id', '$anchor', '$dynamicAnchor', '$dynamicRef'])
@@ -87,7 +90,10 @@ function moveKeyword(keyword: string, value: unknown, moved: Moved): [string, un
 const moveEach = (each: unknown, moved: Moved) =>
   typeof each === 'string' ? each : moveReferences(each, moved)
 
-/** @returns undefined if the reference is not a path in the schema; the document then omits it */
+/**
+ * Returns the new target of a reference; undefined if the reference is not a path in the schema.
+ * The document then omits the reference.
+ */
 function newReference(ref: string, { name, id, names }: Moved): string | undefined {
   const path = id !== '' && ref.startsWith(id) ? ref.slice(id.length) : ref
   if (path !== '' && path !== '#' && !path.startsWith('#/')) return undefined
@@ -99,5 +105,5 @@ function newReference(ref: string, { name, id, names }: Moved): string | undefin
   return component && ['#/components/schemas', component, ...rest].join('/')
 }
 
-/** Some generators do not read `true` and `false`. */
+/** Replaces the schemas `true` and `false`, which some generators do not support. */
 const unless = (anything: boolean): Schema => (anything ? {} : { not: {} })

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 
-// Plain JavaScript, so that the build can import it in any version of Node.
+// This module is plain JavaScript, so that the build can import it in any version of Node.
 
 const FOLDER = new URL('./browser/', import.meta.url)
 
 /**
- * Bundles a page of `browser/` into one file, with its style sheet and its script in its HTML.
- * @param {string} name of NAME.html, which refers to NAME.css and NAME.js
+ * Bundles a page of `browser/` into one HTML file that contains its style sheet and its script.
+ * @param {string} name NAME in NAME.html, which refers to NAME.css and NAME.js
  * @returns {string}
  */
 export function bundlePage(name) {

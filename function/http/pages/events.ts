@@ -1,7 +1,7 @@
 import { type OpenApi, object, schemaRef, TEXT } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
-/** The attributes of the event in examples. */
+/** The attributes of the example event. */
 export const EVENT = {
   specversion: '1.0',
   id: 'evt-001',
@@ -9,7 +9,7 @@ export const EVENT = {
   type: 'com.example.inference.request',
 }
 
-/** The example event in structured mode. */
+/** Returns the example event in structured mode. */
 export const exampleEvent = (data: unknown, id: string) => ({
   ...EVENT,
   id,
@@ -17,11 +17,14 @@ export const exampleEvent = (data: unknown, id: string) => ({
   data,
 })
 
-/** Schemas of event data; undefined if JSON cannot express it, which then goes into data_base64. */
+/**
+ * Schemas of event data. A schema is undefined if JSON cannot express the data, which is then in
+ * data_base64.
+ */
 export interface EventData {
   readonly request: Schema | undefined
   readonly reply: Schema | undefined
-  /** Whether the author's own code may choose the reply's media type. */
+  /** Whether the author's transform may choose the reply's media type. */
   readonly anyType: boolean
 }
 
@@ -48,10 +51,13 @@ export function eventSchemas({ request, reply, anyType }: EventData): OpenApi {
         type: {
           ...TEXT,
           description:
-            'The reply\u2019s type is the same, with `.request` replaced by `.response`, or `.response` appended.',
+            'The reply has the same type, with `.request` replaced by `.response` or with `.response` appended.',
         },
         ...(request && { data: request }),
-        data_base64: { ...BASE64, ...(request && { description: 'Instead of `data`.' }) },
+        data_base64: {
+          ...BASE64,
+          ...(request && { description: 'The data in Base64, instead of `data`.' }),
+        },
       },
       ...(request && { oneOf: [{ required: ['data'] }, { required: ['data_base64'] }] }),
     },

@@ -4,23 +4,23 @@ import { writeBinaryTensor } from '../../protocol/binary.ts'
 import { elementCount } from '../../protocol/tensor.ts'
 import { BYTES, type OpenApi } from './parts.ts'
 
-/** An example with more elements would make the document unreadable and megabytes long. */
+/** With more elements in the example, the document would be unreadable and megabytes long. */
 const MOST_ELEMENTS = 10_000
 
 /** Requests that the model answers with 200. */
 export interface RequestExamples {
-  /** Undefined if JSON cannot express it (FP16). */
+  /** The request as JSON; undefined if JSON cannot express it (FP16). */
   readonly json: Readonly<Record<string, unknown>> | undefined
   /**
-   * JSON of `jsonLength` bytes, then binary tensor data. All outputs are also returned as binary
-   * tensor data.
+   * The request as JSON of `jsonLength` bytes, followed by binary tensor data. It requests all
+   * outputs as binary tensor data, too.
    */
   readonly binary: { readonly jsonLength: number; readonly body: Buffer }
 }
 
 type Described = Pick<LoadedModel, 'signature' | 'example'>
 
-/** @returns undefined if the model's inputs are too large to show */
+/** @returns the examples; undefined if the model's inputs are too large to show */
 export function requestExamples(loaded: Described): RequestExamples | undefined {
   const elements = loaded.example.reduce((sum, { shape }) => sum + elementCount(shape), 0)
   return elements > MOST_ELEMENTS
@@ -33,7 +33,7 @@ function jsonExample({ signature, example }: Described): RequestExamples['json']
   return json === undefined ? undefined : JSON.parse(json)
 }
 
-/** @param wanted names of the requested outputs; all if absent */
+/** @param wanted the names of the requested outputs; all outputs if absent */
 export function binaryExample(
   { example }: Pick<Described, 'example'>,
   wanted?: readonly string[],
@@ -56,24 +56,24 @@ export function binaryExample(
   return { jsonLength: json.byteLength, body: Buffer.concat([json, ...parts]) }
 }
 
-/** The example request, in the document's components. */
+/** A reference to the example request in the document's components. */
 export const REQUEST = { $ref: '#/components/examples/request' }
 
-/** The header that says where binary tensor data begins. */
+/** Describes the header that specifies where binary tensor data begins. */
 export const jsonLengthParameter = (examples: RequestExamples | undefined): OpenApi => ({
   name: 'Inference-Header-Content-Length',
   in: 'header',
   description:
-    'If binary tensor data follows the JSON: the number of bytes of JSON. 0: the body is only the data of the only input.',
+    'The number of bytes of JSON, if binary tensor data follows the JSON. With 0, the body contains only the data of the single input.',
   schema: { type: 'integer', minimum: 0 },
   ...(examples && { examples: { binaryTensors: { value: examples.binary.jsonLength } } }),
 })
 
-/** A request with binary tensor data. */
+/** Describes a request with binary tensor data. */
 export const binaryRequest = (examples: RequestExamples | undefined): OpenApi => ({
   'application/octet-stream': {
     ...BYTES['application/octet-stream'],
-    // Not an Example Object: client generators treat its externalValue as a file.
+    // This is not an Example Object, because client generators treat its externalValue as a file.
     ...(examples && {
       'x-example': {
         name: 'binaryTensors',

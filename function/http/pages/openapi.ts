@@ -35,12 +35,12 @@ import { TRITON_SCHEMAS } from './triton.ts'
 
 type DescribedModel = Pick<Model, 'name' | 'version' | 'description'>
 
-/** The parts of the loaded model and of the author's code that the document shows. */
+/** The parts of the loaded model and of the author's transform that the document shows. */
 export type DescribedLoaded = Pick<LoadedModel, 'signature' | 'example'> & {
   readonly transform?: DescribedTransform | undefined
 }
 
-/** A row with its own description, if pages/operations.ts does not describe it. */
+/** A route, with its own description if pages/operations.ts does not describe it. */
 export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
   readonly described?: Operations | undefined
 }
@@ -49,11 +49,12 @@ export type DescribedRow = Pick<TableRoute, 'path' | 'GET' | 'POST'> & {
 export type DescribedConfig = Pick<Config, 'playground' | 'auth' | 'metricsPort'>
 
 /**
- * The OpenAPI 3.1 description of all routes of this server, for the model it serves: paths contain
- * its name and version, schemas its inputs and outputs. It answers each example request with 200.
+ * Returns the OpenAPI 3.1 description of all routes of this server for the served model. The paths
+ * contain the model's name and version, and the schemas describe its inputs and outputs. The server
+ * answers each example request with 200.
  *
- * An example of a request body belongs together with the example of a header parameter of the same
- * name.
+ * An example of a request body and the example of a header parameter belong together if they have
+ * the same name.
  */
 export function openApi(
   model: DescribedModel,
@@ -93,7 +94,7 @@ export function openApi(
         ServerMetadata: SERVER_METADATA,
         ...TRITON_SCHEMAS,
         Error: object({
-          error: { type: 'string', description: 'The fault, and the allowed values.' },
+          error: { type: 'string', description: 'The mistake, and the allowed values.' },
         }),
       },
       headers: config.auth ? HEADERS : WITHOUT_AUTHENTICATION,
@@ -106,10 +107,10 @@ export function openApi(
 }
 
 const ABOUT =
-  'HEAD is answered like GET, OPTIONS with `Allow`. A trailing slash makes no difference. Requests and answers may use gzip or deflate. ' +
-  'Every error is JSON with an `error` that says what is wrong and what is allowed.'
+  'The server answers HEAD like GET, and answers OPTIONS with an `Allow` header. A trailing slash in a path makes no difference. Requests and responses may be compressed with gzip or deflate. ' +
+  'Every error is JSON with an `error` field, which describes what is wrong and what is allowed.'
 
-/** Describes each path of the table, with each of its methods. */
+/** Describes each path of the route table, with each of its methods. */
 function describePaths(
   rows: readonly DescribedRow[],
   model: DescribedModel,
@@ -142,13 +143,16 @@ function operationNamed(name: string): OperationOf {
   return operationOf
 }
 
-/** @param i index of the template's path: only the first has no model version */
+/**
+ * @param i the index of the path among the template's paths: only the first path has no model
+ *   version
+ */
 function describe(operationOf: OperationOf, i: number, described: Described): Operation {
   const { operationId, ...operation } = operationOf(described)
   return { operationId: i === 0 ? operationId : `${operationId}OfVersion`, ...operation }
 }
 
-/** Every route except health requires an authenticated caller. */
+/** Adds authentication, which every route except health requires. */
 function withAuthentication(auth: Config['auth'], operation: Operation): OpenApi {
   if (auth === undefined) return operation
   if (operation.tags.includes('Health')) return { ...operation, security: [] }
@@ -161,7 +165,7 @@ const inferenceComponents = ({ request, response }: InferenceSchemas): OpenApi =
   InferenceResponse: response,
 })
 
-/** The components of events and of the author's code. */
+/** Returns the components for events and for the author's transform. */
 function componentsOf(described: Described): OpenApi {
   const data = eventData(described)
   const { transform } = described

@@ -7,7 +7,7 @@ export const TAGS = {
   Inference: 'The Open Inference Protocol, with its binary tensor data extension',
   Events: 'CloudEvents 1.0',
   Model: 'Inputs and outputs of the model',
-  Health: 'Probes',
+  Health: 'Probes of the process and the model',
   Server: 'About this server',
 }
 
@@ -19,14 +19,14 @@ export interface Operation extends OpenApi {
   readonly responses: OpenApi
 }
 
-/** The parts of the served model that descriptions depend on. */
+/** The parts of the served model on which descriptions depend. */
 export interface Described {
   readonly name: string
-  /** Undefined if JSON cannot express a request. */
+  /** The schema of a request; undefined if JSON cannot express a request. */
   readonly request: Schema | undefined
   readonly examples: RequestExamples | undefined
   readonly playground: boolean
-  /** The author's code, which runs before and after the model at `POST /` and in V1. */
+  /** The author's transform, which runs before and after the model at `POST /` and in V1. */
   readonly transform: DescribedTransform | undefined
 }
 

@@ -17,7 +17,7 @@ import { describeReceive } from './receive.ts'
 
 type TableRow = (typeof ROUTES)[number]
 
-/** Method and path template of every route. */
+/** The method and the path template of every route. */
 type OperationName = {
   [Path in TableRow['path']]: `${Extract<keyof Extract<TableRow, { path: Path }>, 'GET' | 'POST'>} ${Path}`
 }[TableRow['path']]
@@ -31,7 +31,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
     tags: ['Model'],
     operationId: 'modelMetadata',
     summary: 'The model\u2019s inputs and outputs',
-    description: 'Read from the ONNX file itself; a variable dimension is -1.',
+    description: 'The metadata is read from the ONNX file. A variable dimension is -1.',
     responses: {
       200: answer('The metadata.', schemaRef('ModelMetadata')),
       ...errorRefs(404, 405, 503, 504),
@@ -40,9 +40,12 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'GET /v2/models/{model}[/versions/{version}]/ready': ({ name }) => ({
     tags: ['Model'],
     operationId: 'modelReady',
-    summary: 'Whether the model accepts requests',
+    summary: 'Check whether the model accepts requests',
     responses: {
-      200: answer('It does.', object({ name: { const: name }, ready: { const: true } })),
+      200: answer(
+        'The model accepts requests.',
+        object({ name: { const: name }, ready: { const: true } }),
+      ),
       ...errorRefs(404, 405),
       503: notReady({ name: { const: name }, ready: { const: false } }),
     },
@@ -50,7 +53,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'GET /v2/models/{model}[/versions/{version}]/config': () => ({
     tags: ['Model'],
     operationId: 'modelConfiguration',
-    summary: 'The model’s configuration, as Triton’s clients ask for it',
+    summary: 'The model’s configuration in Triton’s format',
     responses: {
       200: answer('The configuration.', schemaRef('ModelConfiguration')),
       ...errorRefs(404, 405, 503, 504),
@@ -59,19 +62,24 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
   'GET /v2/models/{model}[/versions/{version}]/stats': () => ({
     tags: ['Model'],
     operationId: 'modelStatistics',
-    summary: 'How many requests the model answered, and where their time went',
+    summary: 'Counts and durations of the model’s requests',
     responses: { 200: STATISTICS, ...errorRefs(404, 405) },
   }),
   'GET /v2/models/stats': () =>
-    get('Model', 'statistics', 'The statistics of all models (there is one)', { 200: STATISTICS }),
+    get('Model', 'statistics', 'The statistics of all models (this server has one model)', {
+      200: STATISTICS,
+    }),
   'GET /v2/models': ({ name }) =>
     get('Model', 'models', 'The served models', {
-      200: answer('One.', object({ models: { type: 'array', items: { const: name } } })),
+      200: answer(
+        'The name of the one model.',
+        object({ models: { type: 'array', items: { const: name } } }),
+      ),
     }),
   'POST /v2/repository/index': ({ name }) => ({
     tags: ['Model'],
     operationId: 'repositoryIndex',
-    summary: 'The served models, and whether each is ready',
+    summary: 'The served models and their states',
     requestBody: {
       content: {
         'application/json': {
@@ -80,7 +88,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
             properties: {
               ready: {
                 type: ['boolean', 'null'],
-                description: 'True: only models that are ready.',
+                description: 'If true, the response contains only models that are ready.',
               },
             },
           },
@@ -88,38 +96,49 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       },
     },
     responses: {
-      200: answer('At most one model.', { type: 'array', items: repositoryEntry(name) }),
+      200: answer('An array with at most one model.', {
+        type: 'array',
+        items: repositoryEntry(name),
+      }),
       ...errorRefs(400, 405, 413),
     },
   }),
-  'GET /v2/health/live': () => liveness('live', 'Whether the process answers'),
-  'GET /v2/health/ready': () => readiness('ready', 'Whether the model accepts requests'),
+  'GET /v2/health/live': () => liveness('live', 'Check whether the process responds'),
+  'GET /v2/health/ready': () => readiness('ready', 'Check whether the model accepts requests'),
   'GET /health/liveness': () =>
-    liveness('liveness', 'Whether the process answers, for the probes of Knative Functions'),
+    liveness('liveness', 'Check whether the process responds, for the probes of Knative Functions'),
   'GET /health/readiness': () =>
     readiness(
       'readiness',
-      'Whether the model accepts requests, for the probes of Knative Functions',
+      'Check whether the model accepts requests, for the probes of Knative Functions',
     ),
   'GET /health': () =>
-    get('Health', 'health', 'Whether the model is loaded', {
+    get('Health', 'health', 'Check whether the model is loaded', {
       200: answer(
-        'The process answers.',
+        'The process responds.',
         object({ status: { const: 'ok' }, model_loaded: { type: 'boolean' } }),
       ),
     }),
   'GET /ready': () =>
-    get('Health', 'readyStatus', 'Whether the model accepts requests, in one word', {
-      200: answer('It does.', object({ status: { const: 'ready' } })),
-      503: notReady({ status: { const: 'not ready' } }),
-    }),
+    get(
+      'Health',
+      'readyStatus',
+      'Check whether the model accepts requests, with the status as text',
+      {
+        200: answer('The model accepts requests.', object({ status: { const: 'ready' } })),
+        503: notReady({ status: { const: 'not ready' } }),
+      },
+    ),
   'GET /v2': () =>
     get('Server', 'serverMetadata', 'Metadata of this server', {
       200: answer('Name, version and supported extensions.', schemaRef('ServerMetadata')),
     }),
   'GET /metrics': () =>
     get('Server', 'metrics', 'Metrics for Prometheus', {
-      200: { description: 'Every series.', content: { 'text/plain': { schema: TEXT } } },
+      200: {
+        description: 'All metrics of this server.',
+        content: { 'text/plain': { schema: TEXT } },
+      },
     }),
   'GET /openapi.json': () =>
     get('Server', 'openApi', 'This description', {
@@ -130,7 +149,7 @@ export const OPERATIONS: Readonly<Record<OperationName, OperationOf>> = {
       ...errorRefs(503, 504),
     }),
   'GET /docs': () =>
-    get('Server', 'docs', 'A page to try the API', {
+    get('Server', 'docs', 'A page for trying the API', {
       200: { description: 'The page.', content: HTML },
     }),
 }
@@ -159,12 +178,15 @@ const get = (
 
 const liveness = (operationId: string, summary: string): Operation =>
   get('Health', operationId, summary, {
-    200: answer('It does.', object({ live: { const: true } })),
+    200: answer('The process responds.', object({ live: { const: true } })),
   })
 
 const readiness = (operationId: string, summary: string): Operation =>
   get('Health', operationId, summary, {
-    200: answer('It does.', object({ live: { const: true }, ready: { const: true } })),
+    200: answer(
+      'The model accepts requests.',
+      object({ live: { const: true }, ready: { const: true } }),
+    ),
     503: notReady({ live: { const: true }, ready: { const: false } }),
   })
 
@@ -174,9 +196,9 @@ function describeRoot({ playground }: Described): Operation {
     return get('Server', 'root', 'Metadata of this server', {
       200: answer('The server\u2019s metadata.', metadata),
     })
-  const summary = 'A page for a browser, the server\u2019s metadata for anything else'
+  const summary = 'A page for browsers, the server\u2019s metadata for other clients'
   return get('Server', 'root', summary, {
-    200: answer('By the `Accept` header.', metadata, HTML),
+    200: answer('The page or the metadata, depending on the `Accept` header.', metadata, HTML),
     ...errorRefs(503, 504),
   })
 }
@@ -188,7 +210,7 @@ function describeInfer({ request, examples }: Described): Operation {
     summary: 'Run the model',
     description:
       'Requests that arrive together share a run if the model\u2019s rows are independent. ' +
-      'A CloudEvent is answered as at `/`.',
+      'A CloudEvent gets the same reply as at `/`.',
     parameters: [jsonLengthParameter(examples)],
     requestBody: {
       required: true,

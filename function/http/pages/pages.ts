@@ -23,7 +23,7 @@ export function createPages(
     },
     async playground(request, caller) {
       playground ??= createPlayground(PLAYGROUND_HTML, model, await describedModel(model, caller))
-      // For other Accept headers, the answer is the server's metadata.
+      // For other Accept headers, the response is the server's metadata.
       const headers = {
         'content-security-policy': PLAYGROUND_POLICY,
         vary: 'accept, accept-encoding',
@@ -33,7 +33,7 @@ export function createPages(
   }
 }
 
-/** The parts of the loaded model and of the author's code that documents describe. */
+/** Returns the parts of the loaded model and of the author's transform that documents describe. */
 async function describedModel(model: Service['model'], caller: Caller) {
   const { signature, example, features } = await model.whenLoaded(caller)
   return { signature, example, features, transform: model.transformer?.described }
@@ -56,10 +56,11 @@ const HTML_HEADERS = { ...COMMON_HEADERS, 'content-type': 'text/html; charset=ut
 const page = (request: Request, headers: Answer['headers'], html: string): Answer =>
   unlessFresh(request, { ...HTML_HEADERS, ...headers }, html)
 
-/** The answer, or 304 if the client already has it (RFC 9110 section 13.1.2). */
+/** Returns the response, or 304 if the client already has it (RFC 9110 section 13.1.2). */
 function unlessFresh(request: Request, headers: Answer['headers'], body: string): Answer {
   const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-  // Weak, because the compressed body has the same tag. Tags to compare with are weak too.
+  // The tag is weak, because the compressed body has the same tag. It is compared with the client's
+  // tags as weak tags, too.
   const etag = `W/${tag}`
   const known = request.headers['if-none-match']?.split(',') ?? []
   return known.some(other => [tag, '*'].includes(other.trim().replace(/^W\//, '')))
@@ -67,15 +68,19 @@ function unlessFresh(request: Request, headers: Answer['headers'], body: string)
     : { status: 200, headers: { ...headers, etag }, body }
 }
 
-/** The URL at which the client reached this server, from its headers and those of a proxy. */
+/**
+ * Returns the URL at which the client reached this server, from the headers of the client and of a
+ * proxy.
+ */
 function addressOf({ headers }: Request): string {
   const scheme = headers['x-forwarded-proto'] === 'https' ? 'https' : 'http'
   return `${scheme}://${headers.host ?? 'localhost'}`
 }
 
 /**
- * Allows the page's own inline style and script, and requests to its own server.
- * @param html before the model's names are inserted
+ * Returns a policy that allows the page's own inline style and script, and requests to its own
+ * server.
+ * @param html the page before the model's names are inserted
  */
 function contentSecurityPolicy(html: string): string {
   const sources = (inline: RegExp) =>

@@ -5,23 +5,23 @@ import type { Schema } from './schemas.ts'
 export type OpenApi = { readonly [field: string]: unknown }
 
 /**
- * One row per status of a refusal: the component's name, its description, and the header that it
+ * One row per error status: the component's name, its description, and the header that the response
  * always has.
  */
 const ERRORS = {
-  400: ['BadRequest', 'The request breaks the protocol or does not fit the model.'],
-  401: ['Unauthorized', 'No bearer token, or one that is not valid.', 'WWW-Authenticate'],
-  403: ['Forbidden', 'The token is valid, but does not allow this.', 'WWW-Authenticate'],
+  400: ['BadRequest', 'The request violates the protocol or does not match the model.'],
+  401: ['Unauthorized', 'The bearer token is missing or not valid.', 'WWW-Authenticate'],
+  403: ['Forbidden', 'The token is valid but does not allow this request.', 'WWW-Authenticate'],
   404: ['NotFound', 'This server has no such model or version.'],
   405: ['MethodNotAllowed', 'The path does not allow this method; see `Allow`.', 'Allow'],
-  413: ['TooLarge', 'The body is too large, as sent or after decompression.'],
+  413: ['TooLarge', 'The body is too large, before or after decompression.'],
   415: [
     'UnsupportedMediaType',
     'The server does not support this Content-Type or Content-Encoding.',
   ],
-  422: ['EventFailed', 'The model itself failed on this event; the same event would fail again.'],
-  '4XX': ['Refused', 'The model\u2019s own rules refuse this request.'],
-  500: ['ModelFailed', 'The model itself failed on a request that fits it.'],
+  422: ['EventFailed', 'The model failed on this event; the same event would fail again.'],
+  '4XX': ['Refused', 'The transform refuses this request.'],
+  500: ['ModelFailed', 'The model failed on a valid request.'],
   503: [
     'Unavailable',
     'The model is not ready, or too many requests are waiting; the same request may succeed later.',
@@ -37,7 +37,7 @@ export const errorRefs = (...statuses: readonly (keyof typeof ERRORS)[]): OpenAp
 
 /**
  * @param auth undefined if callers need no authentication
- * @param transform whether the author's code may refuse requests
+ * @param transform whether the author's transform may refuse requests
  */
 export function errorResponses(auth: Config['auth'], transform: boolean): OpenApi {
   const isUsed: Readonly<Record<string, boolean>> = {
@@ -67,22 +67,29 @@ export const HEADERS = {
     schema: STRING,
   },
   'Retry-After': {
-    description: 'Seconds to wait before trying again.',
+    description: 'The number of seconds to wait before another attempt.',
     required: true,
     schema: STRING,
   },
   'Inference-Header-Content-Length': {
     description:
-      'If the answer is application/octet-stream: the number of bytes of JSON before the binary tensor data.',
+      'The number of bytes of JSON before the binary tensor data, if the response is application/octet-stream.',
     schema: { type: 'string', pattern: '^[0-9]+$' },
   },
-  'ce-id': { description: 'In binary mode: the reply\u2019s id.', schema: STRING },
-  'ce-source': { description: 'In binary mode: this function.', schema: STRING },
-  'ce-type': {
-    description: 'In binary mode: the event\u2019s type, with `.request` replaced by `.response`.',
+  'ce-id': { description: 'The reply\u2019s id, in binary mode.', schema: STRING },
+  'ce-source': {
+    description: 'The reply\u2019s source, in binary mode: this function.',
     schema: STRING,
   },
-  'ce-subject': { description: 'In binary mode: the event\u2019s id.', schema: STRING },
+  'ce-type': {
+    description:
+      'The reply\u2019s type, in binary mode: the event\u2019s type with `.request` replaced by `.response`.',
+    schema: STRING,
+  },
+  'ce-subject': {
+    description: 'The reply\u2019s subject, in binary mode: the event\u2019s id.',
+    schema: STRING,
+  },
 }
 
 const { 'WWW-Authenticate': _, ...rest } = HEADERS
@@ -113,6 +120,9 @@ export const answer = (description: string, schema: Schema, others: OpenApi = {}
 })
 
 export const notReady = (properties: Readonly<Record<string, Schema>>): OpenApi => ({
-  ...answer('It does not, and why.', object({ ...properties, error: { type: 'string' } })),
+  ...answer(
+    'The model does not accept requests; `error` gives the reason.',
+    object({ ...properties, error: { type: 'string' } }),
+  ),
   headers: headerRefs('Retry-After'),
 })

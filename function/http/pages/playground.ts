@@ -12,16 +12,23 @@ import { EVENT } from './events.ts'
 
 const modelPath = (name: string) => `/v2/models/${encodeURIComponent(name)}`
 
-/** For a larger example, the page contains only its shape. */
+/**
+ * Elements of the largest example that the page contains. For a larger example, the page contains
+ * only the shape.
+ */
 const MOST_ELEMENTS = 250_000
 
-/** Finding an FP32's shortest digits takes a microsecond; readers ignore those of a picture. */
+/**
+ * FP32 values for which the shortest digits are shown. Finding them takes a microsecond per value,
+ * and they are not useful for the values of a picture.
+ */
 const MOST_SHORT = 1_000
 
 /**
- * The page that describes the served model, with a form to try it.
+ * Creates the page that describes the served model and has a form for trying it.
  * @param template playground.html
- * @returns the page for a client that reached this server at a URL such as http://localhost:8080
+ * @returns a function that returns the page for a client that reached this server at a URL such as
+ *   http://localhost:8080
  */
 export function createPlayground(
   template: string,
@@ -31,7 +38,7 @@ export function createPlayground(
   const { name, version, description } = model
   const { inputs, outputs } = loaded.signature
   const labels = labelsOf(model.labels, outputs)
-  // The contents of a script element have no markup except its end tag.
+  // In a script element, only the end tag is markup.
   const described = JSON.stringify(describe(model, loaded)).replaceAll('<', '\\u003c')
   return address => {
     const curl = tryCommand(address, name, loaded, loaded.transform)
@@ -42,7 +49,7 @@ export function createPlayground(
       modelPath: html`${modelPath(name)}`,
       ask:
         curl === undefined
-          ? html`<p><a href="/docs#infer">The API\u2019s page</a> has an example.</p>`
+          ? html`<p><a href="/docs#infer">The API page</a> has an example.</p>`
           : html`<pre tabindex="0">${curl}</pre>`,
       tensors: tables(loaded),
       features: Object.entries(loaded.features)
@@ -74,11 +81,14 @@ const describeTransform = ({ preprocess, postprocess, input, output }: Described
   example: exampleOf(input ?? true),
 })
 
-/** The labels of model.json, otherwise those of the first output with labels in the graph. */
+/**
+ * Returns the labels from model.json, or else the labels of the first output that has labels in the
+ * graph.
+ */
 const labelsOf = (labels: readonly string[], outputs: readonly TensorMetadata[]) =>
   labels.length > 0 ? labels : (outputs.find(output => output.labels)?.labels ?? [])
 
-/** The data from which the page makes its form. */
+/** Returns the data from which the page creates its form. */
 function describe(
   { name, labels }: Pick<Model, 'name' | 'labels'>,
   { signature: { inputs, outputs }, example, features, transform }: Described,
@@ -90,7 +100,7 @@ function describe(
     transform: transform && describeTransform(transform),
     inputs: inputs.map(input => ({
       ...input,
-      /** The name as error texts show it. */
+      /** The name as the server's errors show it. */
       shown: show(input.name),
       features: features[input.name],
       example: tensorExample(example.find(({ name }) => name === input.name) as Tensor),
@@ -104,7 +114,10 @@ function describe(
   }
 }
 
-/** Elements as a person would type them; `every` instead if all are equal or there are too many. */
+/**
+ * Returns the elements as a person would type them, or `every` if all elements are equal or there
+ * are too many.
+ */
 function tensorExample(tensor: Tensor) {
   const { shape } = tensor
   const texts = elementCount(shape) > MOST_ELEMENTS ? [] : elementTexts(tensor)
@@ -144,7 +157,9 @@ function valueOfHalf(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25))
 }
 
-/** With a transform, `POST /` has other inputs and outputs. */
+/**
+ * Lists the model's inputs and outputs. With a transform, `POST /` has other inputs and outputs.
+ */
 const tables = ({ signature: { inputs, outputs }, transform }: Described) =>
   transform === undefined
     ? table('Inputs', inputs) + table('Outputs', outputs)
@@ -162,7 +177,7 @@ const row = ({ name, datatype, shape, dimensionNames, anyRank }: TensorMetadata)
   return html`<tr><td><code>${name}</code></td><td><code>${datatype}</code></td><td><code>${anyRank ? 'any' : `[${shown}]`}</code></td></tr>`
 }
 
-/** The template's own text is markup; inserted values are escaped. */
+/** Creates markup from a template string; inserted values are escaped. */
 const html = (strings: TemplateStringsArray, ...values: readonly string[]) =>
   String.raw({ raw: strings }, ...values.map(escapeHtml))
 

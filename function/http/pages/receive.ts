@@ -7,16 +7,19 @@ import type { Described, Operation } from './operation.ts'
 import { answer, BYTES, errorRefs, headerRefs, type OpenApi, schemaRef, TEXT } from './parts.ts'
 import type { Schema } from './schemas.ts'
 
-/** The input of `POST /`, bare or as the data of an event. */
+/** The input of `POST /`, as a request without an event or as the data of an event. */
 interface Taken {
-  /** As JSON or text; undefined if neither can express it. */
+  /** The schema of the input as JSON or text; undefined if neither can express the input. */
   readonly data: Schema | undefined
   readonly example: unknown
-  /** By media type, except `application/json`. */
+  /** The contents by media type, except `application/json`. */
   readonly others: OpenApi
 }
 
-/** `POST /`: a bare request or an event, through the author's code if there is any. */
+/**
+ * Describes `POST /`, which accepts an event or a request without an event. Both pass through the
+ * author's transform if there is one.
+ */
 export function describeReceive(described: Described): Operation {
   const { transform, examples } = described
   const taken = takenBy(described)
@@ -25,7 +28,7 @@ export function describeReceive(described: Described): Operation {
   return {
     tags: ['Events'],
     operationId: 'receive',
-    summary: `Send a CloudEvent, or ${isTensors ? 'a bare inference request' : 'its data alone'}`,
+    summary: `Send a CloudEvent, or ${isTensors ? 'an inference request' : 'its data'} without an event`,
     description: transform === undefined ? `${SENT} ${TENSORS} ${MODES}` : `${SENT} ${MODES}`,
     parameters: [
       ...eventParameters(taken.example !== undefined),
@@ -41,15 +44,17 @@ export function describeReceive(described: Described): Operation {
   }
 }
 
-const SENT = 'The request of a Knative Broker or `func invoke`.'
-const TENSORS = 'The event\u2019s data is an inference request, the reply\u2019s data the response.'
+const SENT = 'A Knative Broker and `func invoke` send this request.'
+const TENSORS =
+  'The event\u2019s data is an inference request, and the reply\u2019s data is the inference response.'
 const MODES =
-  'The `ce-` headers mark binary mode, the content type marks structured and batched mode; without either, the body is a bare ' +
-  'request. The reply\u2019s id depends only on the request and the model, so that an event delivered twice gets the same ' +
-  'reply. In a batch, an event that fails alone is answered by one whose type ends in `.error`.'
+  'The `ce-` headers mark an event in binary mode, and the content type marks structured and batched mode. Otherwise, the body is a ' +
+  'request without an event. The reply\u2019s id depends only on the request and the model, so that an event that is delivered twice gets the same ' +
+  'reply. In a batch, an event that fails gets a reply whose type ends in `.error`.'
 const ACKNOWLEDGED =
-  'An event from this function itself, or an empty batch: acknowledged without an answer.'
-const NOTHING = 'No reply. Events of this function itself and empty batches are answered the same.'
+  'An event from this function itself, or an empty batch, is acknowledged without a reply.'
+const NOTHING =
+  'There is no reply. Events from this function itself and empty batches get the same response.'
 
 function takenBy({ request, examples, transform }: Described): Taken {
   if (!transform?.preprocess)
@@ -71,20 +76,20 @@ function takenBy({ request, examples, transform }: Described): Taken {
   }
 }
 
-/** Text, or bytes. */
+/** Describes a body that is text or bytes. */
 const contentOf = (mediaType: string): OpenApi => ({
   [mediaType]: mediaType.startsWith('text/')
     ? { schema: { type: 'string' } }
     : BYTES['application/octet-stream'],
 })
 
-/** A bare request, and an event in each mode. */
+/** Describes the request without an event, and an event in each mode. */
 function requestContents({ data, example, others }: Taken, isTensors: boolean): OpenApi {
   const content = (schema: Schema, examples: () => OpenApi) => ({
     schema,
     ...(example !== undefined && { examples: examples() }),
   })
-  const bare = isTensors ? REQUEST : { summary: 'A bare request', value: example }
+  const bare = isTensors ? REQUEST : { summary: 'A request without an event', value: example }
   const events = {
     'application/cloudevents+json': content(schemaRef('RequestEvent'), () => ({
       structuredMode: {
@@ -133,14 +138,14 @@ function answerOf(described: Described): OpenApi {
     }
   const { output } = transform
   const mediaType = mediaTypeOf(output)
-  const description = 'The answer; for an event, the reply event.'
+  const description = 'The output of the transform; for an event, the reply event.'
   if (mediaType !== undefined)
     return {
       description,
       content: { ...contentOf(mediaType), ...replies },
       headers: headerRefs(...headers),
     }
-  // Without a schema, the answer may have any media type.
+  // Without a schema, the response may have any media type.
   const any = output === undefined ? { '*/*': {} } : {}
   return {
     ...answer(description, outputRef(transform), { ...replies, ...any }),
@@ -158,7 +163,10 @@ const REPLY_CONTENTS = {
   },
 }
 
-/** The data of events and of their replies. @returns undefined if events cannot be described */
+/**
+ * Returns the schemas of the data of events and of their replies; undefined if events cannot be
+ * described.
+ */
 export function eventData(described: Described): EventData | undefined {
   const { request, transform } = described
   if (request === undefined && !transform?.preprocess) return undefined

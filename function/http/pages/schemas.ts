@@ -5,14 +5,17 @@ import type { Signature, TensorMetadata } from '../../protocol/tensor.ts'
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 uses it. */
 export type Schema = { readonly [keyword: string]: unknown }
 
-/** Schemas of a model's inference requests and responses, with its names, datatypes and shapes. */
+/**
+ * Schemas of a model's inference requests and responses, with the names, datatypes and shapes of
+ * the model.
+ */
 export interface InferenceSchemas {
-  /** Undefined if JSON cannot carry an input (FP16). */
+  /** Undefined if JSON cannot express an input (FP16). */
   readonly request: Schema | undefined
   readonly response: Schema
 }
 
-/** A model's name and version, as in every answer. */
+/** A model's name and version, which every response contains. */
 export interface ServedModel {
   readonly name: string
   readonly version: string | undefined
@@ -33,10 +36,13 @@ export function inferenceSchemas(
       properties: {
         model_name: { const: name },
         ...(version === undefined ? undefined : { model_version: { const: version } }),
-        id: { type: 'string', description: 'The request\u2019s id; absent if it had none.' },
+        id: {
+          type: 'string',
+          description: 'The request\u2019s id; absent if the request has no id.',
+        },
         outputs: {
           description:
-            'The requested outputs in the requested order; all if the request has no `outputs`.',
+            'The requested outputs in the requested order; all outputs if the request has no `outputs`.',
           type: 'array',
           items: oneOf([
             ...outputs.filter(({ datatype }) => hasJson(datatype)).map(outputSchema),
@@ -53,26 +59,27 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
     type: 'object',
     required: ['inputs'],
     properties: {
-      id: { type: ['string', 'null'], description: 'Returned unchanged.' },
+      id: { type: ['string', 'null'], description: 'The response contains this id unchanged.' },
       parameters: {
         ...PARAMETERS,
         properties: {
           binary_data_output: {
             type: ['boolean', 'null'],
             description:
-              'True: outputs are binary tensor data unless an output sets `binary_data`.',
+              'If true, outputs are returned as binary tensor data unless an output sets `binary_data`.',
           },
           classification: CLASSIFICATION,
           timeout: {
             type: ['integer', 'null'],
             minimum: 0,
-            description: 'Microseconds within which the run must begin; 0: no limit of its own.',
+            description:
+              'The time in microseconds within which the run must begin; 0 sets no additional limit.',
           },
         },
       },
       inputs: {
         description:
-          inputs.length > 1 ? 'Each input once, in any order.' : 'The model\u2019s input.',
+          inputs.length > 1 ? 'Each input exactly once, in any order.' : 'The model\u2019s input.',
         type: 'array',
         minItems: inputs.length,
         maxItems: inputs.length,
@@ -84,7 +91,7 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
         }),
       },
       outputs: {
-        description: 'The outputs to return, in this order; all if absent or empty.',
+        description: 'The outputs to return, in this order; all outputs if absent or empty.',
         type: ['array', 'null'],
         maxItems: outputs.length,
         items: {
@@ -97,7 +104,7 @@ function requestSchema({ inputs, outputs }: Signature): Schema {
               properties: {
                 binary_data: {
                   type: ['boolean', 'null'],
-                  description: 'True: return this output as binary tensor data.',
+                  description: 'If true, this output is returned as binary tensor data.',
                 },
                 classification: CLASSIFICATION,
               },
@@ -128,11 +135,15 @@ const outputSchema = ({ name, datatype, ...shape }: TensorMetadata): Schema => (
     name: { const: name },
     shape: shapeSchema(shape),
     datatype: { const: datatype },
-    data: { type: 'array', description: 'Flat, row-major.', items: ELEMENT[datatype] },
+    data: {
+      type: 'array',
+      description: 'The elements, flat and in row-major order.',
+      items: ELEMENT[datatype],
+    },
   },
 })
 
-/** An output as its highest values, with index and label. */
+/** Describes an output that is returned as its highest values, with index and label. */
 const classesSchema = ({ name }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'shape', 'datatype', 'data'],
@@ -142,7 +153,8 @@ const classesSchema = ({ name }: TensorMetadata): Schema => ({
     datatype: { const: 'BYTES' },
     data: {
       type: 'array',
-      description: '"value:index" or "value:index:label", for each row from the highest down.',
+      description:
+        'The highest values of each row in descending order, as "value:index" or "value:index:label".',
       items: ELEMENT.BYTES,
     },
   },
@@ -152,10 +164,10 @@ const CLASSIFICATION: Schema = {
   type: ['integer', 'null'],
   minimum: 1,
   description:
-    'This many of the highest values of each row, as "value:index:label", instead of all.',
+    'If set, this many of the highest values of each row are returned as "value:index:label", instead of all values.',
 }
 
-/** @returns the shape as metadata shows it, variable dimensions as −1 */
+/** Describes a tensor in the metadata, in which a variable dimension is −1. */
 export const metadataSchema = ({ name, datatype, shape }: TensorMetadata): Schema => ({
   type: 'object',
   required: ['name', 'datatype', 'shape'],
@@ -180,7 +192,10 @@ function shapeSchema({
 
 const DIMENSION: Schema = { type: 'integer', minimum: 0 }
 
-/** Not `prefixItems` or an array `const`: many client generators and linters fail on them. */
+/**
+ * Avoids `prefixItems` and an array as `const`, because many client generators and linters fail on
+ * them.
+ */
 const sized = (length: number, items: Schema, description: string): Schema => ({
   type: 'array',
   description,
@@ -189,18 +204,21 @@ const sized = (length: number, items: Schema, description: string): Schema => ({
   items,
 })
 
-/** In a request, null means absent. */
+/** Parameters of a request, in which null means absent. */
 const PARAMETERS: Schema = {
   type: ['object', 'null'],
   additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
 }
 
-/** Flat, or nested as deep as the shape is long. Not recursive: some generators refuse that. */
+/**
+ * Describes data that is flat, or nested as deeply as the shape has dimensions. The schema is not
+ * recursive, because some generators refuse recursive schemas.
+ */
 function dataSchema(
   datatype: Datatype,
   { shape, anyRank }: Pick<TensorMetadata, 'shape' | 'anyRank'>,
 ): Schema {
-  const description = `Row-major, flat or nested to match the shape: ${DATATYPES[datatype].takes}.`
+  const description = `Elements in row-major order, flat or nested to match the shape: ${DATATYPES[datatype].takes}.`
   if (anyRank) return { type: 'array', description, items: {} }
   const flat = arrayOf(ELEMENT[datatype])
   if (shape.length < 2) return { ...flat, description }
@@ -219,8 +237,8 @@ const float = (format: string): Schema => ({
 })
 
 /**
- * An element of each datatype in JSON. JSON readers round the limits of 64-bit integers, so
- * `format` states them.
+ * The schema of an element of each datatype in JSON. JSON readers round the limits of 64-bit
+ * integers, so `format` states the limits.
  */
 const ELEMENT: Readonly<Record<Datatype, Schema>> = {
   BOOL: { type: 'boolean' },
@@ -239,8 +257,8 @@ const ELEMENT: Readonly<Record<Datatype, Schema>> = {
 }
 
 /**
- * A single schema is returned as it is, because generators turn a oneOf with one member into a
- * union. Without a schema, nothing matches.
+ * Combines schemas. A single schema is returned as it is, because generators turn a oneOf with one
+ * member into a union. Without schemas, no value matches.
  */
 export function oneOf(schemas: readonly Schema[]): Schema {
   const [first, ...others] = schemas

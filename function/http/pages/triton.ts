@@ -12,14 +12,14 @@ const TENSORS = list(
     data_type: { type: 'string', pattern: '^TYPE_' },
     dims: {
       ...list({ type: 'integer', minimum: -1 }),
-      description: 'Without the dimension of rows.',
+      description: 'The dimensions without the row dimension.',
     },
   }),
 )
 
 const DURATION = object({
   count: COUNT,
-  ns: { ...COUNT, description: 'Total nanoseconds.' },
+  ns: { ...COUNT, description: 'The total time in nanoseconds.' },
 })
 
 const COMPUTED = { compute_input: DURATION, compute_infer: DURATION, compute_output: DURATION }
@@ -32,7 +32,8 @@ export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
     backend: TEXT,
     max_batch_size: {
       ...COUNT,
-      description: 'The most rows of a run; 0 if the first dimension is not the rows.',
+      description:
+        'The largest number of rows in a run; 0 if the first dimension does not count rows.',
     },
     input: TENSORS,
     output: TENSORS,
@@ -42,9 +43,12 @@ export const TRITON_SCHEMAS: Readonly<Record<string, Schema>> = {
       object({
         name: TEXT,
         version: TEXT,
-        last_inference: { ...COUNT, description: 'Milliseconds since 1970.' },
-        inference_count: { ...COUNT, description: 'Rows.' },
-        execution_count: { ...COUNT, description: 'Runs.' },
+        last_inference: {
+          ...COUNT,
+          description: 'The time of the last inference, in milliseconds since 1970.',
+        },
+        inference_count: { ...COUNT, description: 'The number of rows.' },
+        execution_count: { ...COUNT, description: 'The number of runs.' },
         inference_stats: object({
           success: DURATION,
           fail: DURATION,

@@ -2,10 +2,10 @@ import { parseExactly } from './json.js'
 import { elementCount } from './request.js'
 
 /**
- * Reads an inference response: its JSON, and outputs with their data. FP16 is read from the binary
- * tensor data after the JSON.
+ * Reads an inference response: its JSON, and the outputs with their data. FP16 data is read from
+ * the binary tensor data after the JSON.
  * @param {Uint8Array} body
- * @param {string | null} jsonLength the Inference-Header-Content-Length
+ * @param {string | null} jsonLength the value of the Inference-Header-Content-Length header
  */
 export function readResponse(body, jsonLength) {
   const end = jsonLength === null ? body.length : Number(jsonLength)
@@ -31,13 +31,13 @@ const MOST_BARS = 10
 const MOST_NUMBERS = 48
 
 /**
- * Selects what to show of an output, row by row.
+ * Selects the values of an output to show, row by row.
  *
- * Values of the model's labels, and values that are shares of one (not negative, sum 1), get bars.
- * Everything else is shown as numbers.
- * @param output with its data
- * @param {readonly string[]} labels of the model
- * @param {boolean} hasRows its first dimension counts rows
+ * Values that belong to the model's labels, and values that are shares of 1 (not negative, with the
+ * sum 1), are shown as bars. Other values are shown as numbers.
+ * @param output an output with its data
+ * @param {readonly string[]} labels the labels of the model
+ * @param {boolean} hasRows whether the first dimension counts rows
  * @typedef {{ name: string, value: number, length: number, isLargest: boolean }} Bar
  * @typedef {{ value: number | bigint | string, label: string | undefined }} ShownNumber
  * @returns {{ bars?: Bar[], shares?: boolean, negative?: boolean, texts?: string[], numbers?:
@@ -60,7 +60,7 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
     ) {
       return bars(values, labelled ? labels : undefined)
     }
-    // An index into the labels, with the same rule as the metrics.
+    // Whether the value is an index into the labels, by the same rule as in the metrics.
     const isIndex = /^U?INT/.test(datatype) && shape.length === 1 && hasRows && labels.length > 0
     return {
       numbers: values
@@ -71,7 +71,9 @@ export function shownRows({ datatype, shape, data }, labels, hasRows) {
   })
 }
 
-/** @param {readonly string[]} [labels] if absent, values are named by their index */
+/**
+ * @param {readonly string[]} [labels] names of the values; if absent, a value is named by its index
+ */
 export function bars(values, labels) {
   const shares = areShares(values)
   const longest = shares ? 1 : Math.max(...values.map(Math.abs)) || 1
@@ -96,7 +98,7 @@ const isFloat = datatype => /^FP/.test(datatype)
 /** The rounding error of FP16. */
 const ROUNDING = 0.005
 
-/** Whether no value is negative and their sum is 1. */
+/** Whether no value is negative and the sum of all values is 1. */
 export const areShares = values =>
   values.every(value => value >= 0 && value <= 1 + ROUNDING) &&
   Math.abs(values.reduce((sum, value) => sum + value, 0) - 1) < ROUNDING
@@ -106,13 +108,14 @@ export function short(value) {
   if (typeof value !== 'number' || Number.isInteger(value) || !Number.isFinite(value))
     return Object.is(value, -0) ? '-0' : String(value)
   const rounded = Number(value.toPrecision(4))
-  // 0.00002068 is too wide for its cell, and harder to read.
+  // A number such as 0.00002068 is too wide for its cell, and harder to read.
   return Math.abs(rounded) < 1e-4 ? rounded.toExponential() : String(rounded)
 }
 
 /**
- * Finds the input and the element that an error of the server names.
- * @param {readonly { shown: string }[]} inputs with their names as the server shows them in errors
+ * Finds the input and the element that the server's error names.
+ * @param {readonly { shown: string }[]} inputs inputs with their names as the server's errors show
+ *   them
  * @returns {{ input: number | undefined, element: number | undefined, text: string }}
  */
 export function placeOfError(error, inputs) {

@@ -2,19 +2,22 @@ import { curl, toBase64 } from './curl.js'
 import { $, make } from './dom.js'
 import { eventHeaders, structuredEvent } from './request.js'
 
-/** A shell accepts at most 128 KiB in one word; people do not read even a tenth of that. */
+/**
+ * Characters in the longest command that is shown. A shell accepts at most 128 KiB in one word, but
+ * so long a command is not readable.
+ */
 const LONGEST_COMMAND = 16_000
 
 const METHOD = 'POST'
 
-/** The body of the download and commands shown. */
+/** The object URL of the request body that is offered for download. */
 let download
 
 /**
- * Shows a request as commands: as it is, and as the data of an event.
+ * Shows two commands that send a request: as it is, and as the data of an event.
  * @param {import('./request.js').Request} request
  * @param {string} path the request's path
- * @param attributes of the event
+ * @param attributes the attributes of the event
  */
 export function showCommands(request, path, attributes) {
   const { headers, json, bytes } = request
@@ -40,7 +43,7 @@ export function showCommands(request, path, attributes) {
   else tellFile(request.file)
 }
 
-/** The file name to download a request as, if it is too long for a command. */
+/** Returns the name of the file to download, if the request is too long for a command. */
 function downloadOf({ json, bytes }) {
   const size = bytes.reduce((sum, part) => sum + part.length, json.length)
   if (size <= LONGEST_COMMAND) return undefined
@@ -48,9 +51,9 @@ function downloadOf({ json, bytes }) {
 }
 
 /**
- * The data of an event in structured mode (CloudEvents, JSON format section 3.1).
+ * Returns the data of an event in structured mode (CloudEvents, JSON format section 3.1).
  * @param {import('./request.js').Request} request
- * @param {string} base64 of its bytes
+ * @param {string} base64 the bytes of the request in Base64
  */
 function dataMember({ json, bytes, event }, base64) {
   if (bytes.length > 0) return `"data_base64":"${base64}"`
@@ -64,14 +67,14 @@ export function showNoCommands(text) {
   offerDownload(undefined)
 }
 
-/** The commands read the person's own file. */
+/** Explains that the commands read the person's own file. */
 function tellFile(name) {
   offerDownload(undefined)
   $('#download').hidden = false
-  $('#download').textContent = `Run the commands in the folder that holds ${name}.`
+  $('#download').textContent = `Run the commands in the folder that contains ${name}.`
 }
 
-/** Offers the body as a file, if it is not part of the command. */
+/** Offers the body as a file, if the command does not contain it. */
 function offerDownload(file, json, bytes) {
   if (download !== undefined) URL.revokeObjectURL(download)
   download = undefined
@@ -83,7 +86,7 @@ function offerDownload(file, json, bytes) {
   $('#download').replaceChildren(
     make(
       'span',
-      'The request is too long for a command. Download it: ',
+      'The request is too long for a command. Download the request: ',
       link,
       ` (${blob.size.toLocaleString('en')} bytes).`,
     ),

@@ -2,14 +2,14 @@
 export const quote = text => `'${text.replaceAll("'", `'\\''`)}'`
 
 /**
- * A request as a command for a POSIX shell.
+ * Returns a command for a POSIX shell that sends a request.
  * @param {object} request
  * @param {string} request.url
  * @param {string} request.method
  * @param {readonly (readonly [name: string, value: string])[]} request.headers
  * @param {string} [request.body]
  * @param {string} [request.tail] bytes after the body, in Base64
- * @param {string} [request.file] file to read the body from instead
+ * @param {string} [request.file] the file from which curl reads the body instead
  */
 export function curl({ url, method, headers, body = '', tail = '', file }) {
   const hasBody = body !== '' || tail !== '' || file !== undefined
@@ -19,7 +19,7 @@ export function curl({ url, method, headers, body = '', tail = '', file }) {
   else if (method !== (hasBody ? 'POST' : 'GET')) parts.push(`-X ${method}`)
   for (const [name, value] of headers)
     parts.push(`-H ${quote(value === '' ? `${name};` : `${name}: ${value}`)}`)
-  // Otherwise curl would declare a form.
+  // Without this option, curl would declare the body as a form.
   if (hasBody && !headers.some(([name]) => name.toLowerCase() === 'content-type'))
     parts.push(`-H 'Content-Type:'`)
   if (file !== undefined) parts.push(`--data-binary ${quote(`@${file}`)}`)

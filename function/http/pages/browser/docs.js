@@ -7,7 +7,7 @@ const utf8 = new TextEncoder()
 /** Formats text that contains `code`. */
 const prose = text => text.split('`').map((part, i) => (i % 2 === 1 ? make('code', part) : part))
 
-/** A path that may break after its slashes. */
+/** Lets the browser break a long path after its slashes. */
 const breakable = path => path.split(/(?<=\/)(?=.)/).flatMap(part => [part, make('wbr')])
 
 /** Resolves a reference within the document. */
@@ -19,13 +19,16 @@ const resolve = (api, value) =>
         .reduce((at, key) => at[key], api)
     : value
 
-/** A media type's examples: JSON by name, and the one of binary tensor data. */
+/**
+ * Returns the examples of a media type: the named JSON examples, and the example with binary tensor
+ * data.
+ */
 const examplesIn = (api, { examples = {}, 'x-example': binary }) => [
   ...Object.entries(examples).map(([name, reference]) => ({ name, ...resolve(api, reference) })),
   ...(binary ? [binary] : []),
 ]
 
-/** The document's examples of an operation, as the form's fields hold them. */
+/** Returns the document's examples of an operation, as texts for the fields of the form. */
 function examplesOf(api, operation) {
   const { content = {} } = operation.requestBody ?? {}
   const examples = Object.entries(content).flatMap(([type, media]) =>
@@ -79,7 +82,7 @@ async function send({ method, path, headers, body, tail }) {
   const response = await fetch(location.origin + path, {
     method,
     headers,
-    // A Blob without a type, so that the form's Content-Type is the only one sent.
+    // The Blob has no type, so that only the form's Content-Type is sent.
     body: body === '' && tail === '' ? undefined : new Blob([body, fromBase64(tail)]),
     cache: 'no-store',
     redirect: 'manual',
@@ -151,7 +154,7 @@ function showDescription(element, { api, path, method, operation }) {
   )
 }
 
-/** Shows the fields that the request has, and its curl command. */
+/** Shows the fields that the request needs, and the curl command. */
 function update(element) {
   const form = $('form', element)
   const { method, body, headers, tail } = form.elements
@@ -161,7 +164,10 @@ function update(element) {
   $('.curl pre', element).textContent = curlOf(read(form))
 }
 
-/** Updates the header with the length of the JSON when the JSON changes, if it was right. */
+/**
+ * Updates the header with the length of the JSON when the JSON changes, if the header was right
+ * before.
+ */
 function keepLength({ body, headers }) {
   let jsonLength = 0
   const bodyLength = () => utf8.encode(body.value).length
@@ -183,7 +189,7 @@ function listen(element) {
   }
   form.onsubmit = async event => {
     event.preventDefault()
-    // Not disabled: a disabled button would lose the focus.
+    // The button is not disabled, because a disabled button would lose the focus.
     if (form.ariaBusy === 'true') return
     form.ariaBusy = 'true'
     await showAnswer(element, read(form))
@@ -211,7 +217,7 @@ async function showAnswer(element, request) {
   } catch (error) {
     body.hidden = true
     headers.replaceChildren()
-    tell(`Not sent, or no answer: ${error.message}`, false)
+    tell(`The request was not sent, or there was no response: ${error.message}`, false)
   }
 }
 
@@ -252,6 +258,6 @@ async function start() {
 
 start()
   .catch(error => {
-    $('#loading').textContent = `This page could not be made: ${error.message}`
+    $('#loading').textContent = `This page could not be loaded: ${error.message}`
   })
   .finally(() => $('main').removeAttribute('aria-busy'))

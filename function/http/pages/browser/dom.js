@@ -15,7 +15,7 @@ async function copyText(element) {
   document.execCommand('copy')
 }
 
-/** Makes a button copy the element's text and confirm it. */
+/** Sets up a button that copies the element's text and confirms that it was copied. */
 export function copies(button, element) {
   button.onclick = async () => {
     await copyText(element)

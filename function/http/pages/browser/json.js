@@ -30,7 +30,10 @@ export function pretty(text) {
   return read('')
 }
 
-/** Like JSON.parse, but integers beyond 2^53 become bigints, which keep their digits. */
+/**
+ * Parses JSON like JSON.parse, but converts integers beyond 2^53 to bigints, which keep their
+ * digits.
+ */
 export const parseExactly = text => JSON.parse(text, /** @type {any} */ (exactInteger))
 
 function exactInteger(_key, value, context) {

@@ -2,17 +2,17 @@ import { $ } from './dom.js'
 import { follows, ratesBetween, readSample } from './rates.js'
 
 const POLL_MS = 2_000
-/** Periods of the line, the rate and the latencies. */
+/** Periods over which the line, the rate and the latencies are shown. */
 const KEPT_SECONDS = 120
 const LATENCY_SECONDS = 60
 const RATE_SECONDS = 6
 /**
- * Each poll is a request, which keeps a function from scaling to zero. A page that is left open
- * must stop polling.
+ * How long the page polls after the last interaction. Each poll is a request and keeps a function
+ * from scaling to zero, so a page that is left open must stop polling.
  */
 const ATTENTION_MS = 60_000
 
-/** Shows how many requests the process answers, and how fast, while somebody looks at the page. */
+/** Shows how many requests the process answers, and how fast, while the page is in use. */
 export function showLive() {
   /** @type {import('./rates.js').Sample[]} */
   let samples = []
@@ -26,13 +26,15 @@ export function showLive() {
   async function poll() {
     timer = undefined
     if (!isLookedAt()) {
-      say('Paused so that an idle function can scale to zero. Move or type to resume.')
+      say(
+        'Paused so that an idle function can scale to zero. Move the pointer or press a key to resume.',
+      )
       return
     }
     isPolling = true
     try {
       const response = await fetch('/metrics', { cache: 'no-store' })
-      if (!response.ok) throw new Error(`GET /metrics answered ${response.status}`)
+      if (!response.ok) throw new Error(`GET /metrics returned ${response.status}`)
       const sample = readSample(await response.text(), performance.now() / 1000)
       const last = samples.at(-1)
       if (last !== undefined && !follows(last, sample)) samples = []
@@ -41,7 +43,7 @@ export function showLive() {
       say('')
     } catch (error) {
       samples = []
-      say(`No metrics: ${error.message}`)
+      say(`The metrics cannot be read: ${error.message}`)
     }
     isPolling = false
     timer = setTimeout(poll, POLL_MS)

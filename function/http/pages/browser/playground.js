@@ -21,12 +21,12 @@ const path = transform === undefined ? model.inferPath : '/'
 
 const LONGEST_RAW = 50_000
 
-/** Delay before the page shows that it waits. */
+/** Delay before the page shows that it is waiting. */
 const LONG_MS = 1_500
 
 const FILL_IN = 'Fill in the form and press Run.'
 
-/** Number of changes to the form. */
+/** The number of changes to the form. */
 let changes = 0
 
 function changed() {
@@ -42,7 +42,7 @@ function tellCommands() {
     showCommands(fields.read(), path, model.event)
   } catch (error) {
     if (!(error instanceof Unsendable)) throw error
-    showNoCommands(`Nothing to send yet: ${error.where}${error.message}`)
+    showNoCommands(`The form cannot be sent yet: ${error.where}${error.message}`)
   }
 }
 
@@ -59,8 +59,8 @@ let wanted
  */
 
 /**
- * Sends the contents of the form. One request is in flight at a time; of further ones, only the
- * last is sent.
+ * Sends the contents of the form. Only one request is in flight at a time; of the requests that
+ * wait, only the last one is sent.
  * @param {Run} options
  */
 async function run(options) {
@@ -93,13 +93,13 @@ async function send(options) {
   try {
     receive(await post(request), { ...options, sent })
   } catch (error) {
-    refused('No answer', error.message, options)
+    refused('No response', error.message, options)
   } finally {
     clearTimeout(waits)
   }
 }
 
-/** @returns the response, and the time it took in milliseconds */
+/** @returns the response, and the duration of the request in milliseconds */
 async function post({ headers, json, bytes }) {
   const began = performance.now()
   const response = await fetch(path, {
@@ -114,7 +114,8 @@ async function post({ headers, json, bytes }) {
 
 /**
  * @param got the response
- * @param {Run & { sent: number }} options with the number of changes to the form when it was sent
+ * @param {Run & { sent: number }} options `sent` is the number of changes to the form at the time
+ *   of the request
  */
 function receive(got, options) {
   const { response, body, milliseconds } = got
@@ -133,7 +134,7 @@ function receive(got, options) {
   refused(status, text, { ...options, place })
 }
 
-/** The server's error. A proxy may answer in any other format. */
+/** Returns the server's error. A proxy may respond in any other format. */
 function errorOf(body) {
   const text = new TextDecoder().decode(body)
   try {
@@ -146,14 +147,14 @@ function errorOf(body) {
 function tellWaiting({ isFirst = false }) {
   $('#status').textContent = isFirst
     ? 'Running the example… The model may still be starting.'
-    : 'Waiting for the answer…'
+    : 'Waiting for the response…'
 }
 
 /**
  * @param {string} status
  * @param {string} text
- * @param {Run & { place?: { control: HTMLElement, text: string } }} options with the place that
- *   already shows the error
+ * @param {Run & { place?: { control: HTMLElement, text: string } }} options `place` is the place
+ *   that already shows the error
  */
 function refused(status, text, { focus, isFirst, place }) {
   clearAnswer()
@@ -164,7 +165,7 @@ function refused(status, text, { focus, isFirst, place }) {
   }
   if (isFirst)
     $('#status').textContent =
-      `The example has no answer yet (${status}). Press Run to try again, or change the values.`
+      `The example has no response yet (${status}). Press Run to try again, or change the values.`
   else tell(status, 'bad')
   $('#problem').textContent = text
   $('#problem').hidden = false
@@ -199,7 +200,7 @@ function showAnswer({ elements, raw, by = '', summary = '' }, milliseconds) {
   tell('Answered', 'good', ` in ${milliseconds.toFixed(1)} ms${by}`, said)
 }
 
-/** @param {string | undefined} text undefined if the answer is not text */
+/** @param {string | undefined} text undefined if the response is not text */
 function showRaw(text) {
   $('#raw').hidden = text === undefined
   if (text === undefined) return

@@ -1,10 +1,10 @@
 import { make } from './dom.js'
 
-/** An element for a problem with a control. */
+/** Creates an element that describes a problem with a control. */
 export const problemElement = id =>
   Object.assign(make('p'), { id, className: 'problem', hidden: true })
 
-/** Marks a control as invalid, with the reason. */
+/** Marks a control as invalid, and shows the reason. */
 export function describe(control, problem) {
   control.dataset.described = control.getAttribute('aria-describedby') ?? ''
   control.setAttribute('aria-invalid', 'true')

@@ -1,7 +1,7 @@
 /**
- * The counts of the metrics, summed over all labels.
- * @param {string} text in Prometheus' format
- * @param {number} at time of the request, in seconds
+ * Reads the counts from the metrics, summed over all labels.
+ * @param {string} text metrics in Prometheus' format
+ * @param {number} at the time of the request, in seconds
  * @typedef {{ at: number, started: number, requests: number, errors: number, seconds: number,
  *   buckets: Map<number, number> }} Sample
  * @returns {Sample}
@@ -24,13 +24,15 @@ export function readSample(text, at) {
   return sample
 }
 
-/** Counters continue only within one process; another process starts its own. */
+/** Whether both samples are from the same process. Another process starts its own counters. */
 export const follows = (before, after) =>
   before.started === after.started && before.requests <= after.requests
 
 /**
- * Rates between two samples of one process. A latency is undefined if no request was answered.
- * @param {Sample} from @param {Sample} to
+ * Calculates the rates between two samples of one process. A latency is undefined if no request was
+ * answered.
+ * @param {Sample} from
+ * @param {Sample} to
  */
 export function ratesBetween(from, to) {
   const seconds = to.at - from.at
@@ -43,7 +45,10 @@ export function ratesBetween(from, to) {
   }
 }
 
-/** Like Prometheus' histogram_quantile: linear within a bucket, at most the last bound. */
+/**
+ * Estimates a quantile like Prometheus' histogram_quantile: linear within a bucket, and at most the
+ * last bound.
+ */
 function quantile(share, from, to) {
   const buckets = [...to]
     .map(([le, count]) => ({ le, count: count - (from.get(le) ?? 0) }))

@@ -1,27 +1,27 @@
 /**
- * The contents of the form, as an inference request.
+ * Converts the contents of the form to an inference request.
  *
  * Elements are texts, as they were typed. A text that is not a number is sent as a string, so that
- * the server's error explains it. The page refuses only input that cannot be sent.
+ * the server's error explains the mistake. The page refuses only input that cannot be sent.
  *
  * @typedef {{ name: string, shape: number[], datatype: string, data?: string, bytes?: Uint8Array }}
- *   Tensor `data` is a JSON array; with `bytes` it is sent as binary tensor data
+ *   Tensor `data` is a JSON array; a tensor with `bytes` is sent as binary tensor data
  */
 
-/** The contents of the form cannot be sent. */
+/** The error for contents of the form that cannot be sent. */
 export class Unsendable extends Error {
-  /** @param {string} message @param {number} [element] its index in the tensor's data */
+  /** @param {string} message @param {number} [element] the element's index in the tensor's data */
   constructor(message, element) {
     super(message)
     this.element = element
-    /** Index of the input, if there are several. @type {number | undefined} */
+    /** The index of the input, if there are several. @type {number | undefined} */
     this.input = undefined
-    /** The input's name for people. */
+    /** The input's name, as a prefix for the message. */
     this.where = ''
   }
 }
 
-/** @returns JSON for an element; a string if it is not of the datatype */
+/** Returns an element as JSON; as a string if the element does not have the datatype. */
 export function elementJson(datatype, text) {
   if (datatype === 'BYTES') return JSON.stringify(text)
   const trimmed = text.trim()
@@ -30,8 +30,8 @@ export function elementJson(datatype, text) {
 }
 
 /**
- * A number in JSON's notation, digit by digit: `.5` is 0.5, `007` is 7. Undefined if the text is
- * not a number.
+ * Converts a number to JSON's notation, digit by digit: `.5` becomes 0.5, and `007` becomes 7.
+ * Returns undefined if the text is not a number.
  */
 function numeral(text) {
   const [, sign, whole, fraction = '', exponent = ''] =
@@ -49,7 +49,10 @@ const NOT_FINITE = {
   '-Infinity': Number.NEGATIVE_INFINITY,
 }
 
-/** FP16 has no JSON form. @throws {Unsendable} naming the first element that is not an FP16 */
+/**
+ * Encodes FP16 elements as bytes, because FP16 has no JSON form.
+ * @throws {Unsendable} for the first element that is not an FP16 value
+ */
 export function halfBytes(texts) {
   const view = new DataView(new ArrayBuffer(texts.length * 2))
   texts.forEach((text, i) => {
@@ -61,7 +64,7 @@ export function halfBytes(texts) {
       (written !== undefined && !Number.isFinite(view.getFloat16(i * 2, true)))
     ) {
       throw new Unsendable(
-        `data[${i}] is ${JSON.stringify(text)}; FP16 takes numbers up to 65504, or NaN, Infinity, -Infinity`,
+        `data[${i}] is ${JSON.stringify(text)}; allowed for FP16: numbers up to 65504, NaN, Infinity, -Infinity`,
         i,
       )
     }
@@ -70,9 +73,9 @@ export function halfBytes(texts) {
 }
 
 /**
- * A tensor from data written as JSON.
+ * Creates a tensor from data that is written as JSON.
  * @param shapeOf maps the shape of the nesting to the shape to send
- * @throws {Unsendable} if it is not valid JSON
+ * @throws {Unsendable} if the text is not valid JSON
  */
 export function writtenTensor({ name, datatype }, text, shapeOf) {
   let value
@@ -91,7 +94,7 @@ export function writtenTensor({ name, datatype }, text, shapeOf) {
   }
 }
 
-/** The shape of nested arrays, provided they are not ragged. */
+/** Returns the shape of nested arrays, provided that they are not ragged. */
 export function nestedShape(value) {
   return Array.isArray(value)
     ? [value.length, ...(value.length > 0 ? nestedShape(value[0]) : [])]
@@ -100,7 +103,7 @@ export function nestedShape(value) {
 
 export const elementCount = shape => shape.reduce((product, size) => product * size, 1)
 
-/** Fits elements of one shape to another; new elements repeat the old ones. */
+/** Fits elements of one shape to another; new elements repeat the old elements. */
 export function resized(elements, from, to, empty) {
   if (elements.length === 0) return new Array(elementCount(to)).fill(empty)
   return Array.from({ length: elementCount(to) }, (_, at) => {
@@ -118,15 +121,15 @@ export function resized(elements, from, to, empty) {
 
 /**
  * @param {readonly Tensor[]} tensors
- * @param {readonly { name: string, datatype: string }[]} outputs of the model
+ * @param {readonly { name: string, datatype: string }[]} outputs the outputs of the model
  * @returns {Request}
  *
  * @typedef {object} Request
  * @property {[string, string][]} headers
  * @property {string} json or another text
- * @property {Uint8Array[]} bytes after the JSON
- * @property {string} [event] its content type as an event's data; absent if it cannot be the data
- *   of an event in structured mode
+ * @property {Uint8Array[]} bytes the bytes after the JSON
+ * @property {string} [event] the content type of the request as an event's data; absent if the
+ *   request cannot be the data of an event in structured mode
  * @property {string} [file] the name of the person's own file
  */
 export function inferenceRequest(tensors, outputs) {
@@ -160,7 +163,7 @@ export function inferenceRequest(tensors, outputs) {
 const isHalf = ({ datatype }) => datatype === 'FP16'
 
 /**
- * An event's attributes as the headers of its binary mode (CloudEvents, HTTP binding).
+ * Returns an event's attributes as headers for binary mode (CloudEvents, HTTP binding).
  * @param {Readonly<Record<string, string>>} attributes
  * @returns {[string, string][]}
  */
@@ -168,10 +171,10 @@ export const eventHeaders = attributes =>
   Object.entries(attributes).map(([name, value]) => [`ce-${name}`, value])
 
 /**
- * The event in structured mode.
+ * Returns the event in structured mode.
  * @param attributes
  * @param {string} datacontenttype
- * @param {string} member its data as a JSON member: `"data":…` or `"data_base64":…`
+ * @param {string} member the event's data as a JSON member: `"data":…` or `"data_base64":…`
  */
 export const structuredEvent = (attributes, datacontenttype, member) =>
   `${JSON.stringify({ ...attributes, datacontenttype }).slice(0, -1)},${member}}`

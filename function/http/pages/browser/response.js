@@ -4,10 +4,10 @@ import { make } from './dom.js'
 const MOST_ROWS = 20
 
 /**
- * The elements that show an inference response.
+ * Creates the elements that show an inference response.
  * @param {Uint8Array} body
  * @param {Headers} headers
- * @param model with its labels and outputs
+ * @param model the model, with its labels and outputs
  */
 export function shownResponse(body, headers, model) {
   const jsonLength = headers.get('inference-header-content-length')
@@ -16,7 +16,7 @@ export function shownResponse(body, headers, model) {
     const { shape, anyRank } = model.outputs.find(({ name }) => name === output.name)
     return { ...output, rows: shownRows(output, model.labels, shape[0] === -1 && !anyRank) }
   })
-  // A classifier's text output comes first.
+  // Show a classifier's text output first.
   shown.sort((a, b) => Number(b.datatype === 'BYTES') - Number(a.datatype === 'BYTES'))
   const { model_name: name, model_version: version = '' } = response
   return {
@@ -27,7 +27,7 @@ export function shownResponse(body, headers, model) {
   }
 }
 
-/** A one-word answer, for users of screen readers. */
+/** Returns a one-word output as text, for users of screen readers. */
 function summary([{ rows } = { rows: [] }]) {
   const [row] = rows
   return rows.length === 1 && row.texts?.length === 1 ? `: ${row.texts[0]}` : ''
@@ -53,7 +53,7 @@ function outputElement({ name, datatype, shape, rows }) {
         `${(rows.length - MOST_ROWS).toLocaleString('en')} more rows are in the response below.`,
       ),
     )
-  if (rows.length === 0) element.append(note('No rows.'))
+  if (rows.length === 0) element.append(note('The output has no rows.'))
   return element
 }
 
@@ -72,7 +72,7 @@ function rowElements(row) {
   const list = make('ul', ...items.map(item => make('li', item)))
   list.className = items.length === 1 ? 'numbers one' : 'numbers'
   return row.of > items.length
-    ? [list, note(`The first ${items.length} of ${row.of.toLocaleString('en')} values.`)]
+    ? [list, note(`These are the first ${items.length} of ${row.of.toLocaleString('en')} values.`)]
     : [list]
 }
 
@@ -80,8 +80,14 @@ export function barElements({ bars, shares, negative, of }) {
   const list = make('ul', ...bars.map(barElement))
   list.className = negative ? 'bars signed' : 'bars'
   const notes = [
-    ...(bars.length < of ? [`The ${bars.length} largest of ${of.toLocaleString('en')}.`] : []),
-    ...(shares ? [] : ['These do not add up to 1: lengths are relative to the largest.']),
+    ...(bars.length < of
+      ? [`These are the ${bars.length} largest of ${of.toLocaleString('en')} values.`]
+      : []),
+    ...(shares
+      ? []
+      : [
+          'The values do not add up to 1, so the lengths of the bars are relative to the largest value.',
+        ]),
   ]
   return notes.length === 0 ? [list] : [list, note(notes.join(' '))]
 

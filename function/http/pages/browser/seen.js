@@ -1,7 +1,10 @@
 const isSeen = () =>
   !(/** @type {any} */ (document).prerendering) && document.visibilityState === 'visible'
 
-/** Calls `action` when the page is first visible: not while prerendered or in a background tab. */
+/**
+ * Calls `action` when the page is first visible, and not while it is prerendered or in a background
+ * tab.
+ */
 export function whenSeen(action) {
   const controller = new AbortController()
   const look = () => {

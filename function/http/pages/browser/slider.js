@@ -1,10 +1,11 @@
 const LIMITS = { UINT8: [0, 255], INT8: [-128, 127] }
 
 /**
- * The range of an input's sliders. Metadata has a range only for small datatypes; for others, the
- * range extends somewhat beyond the example.
- * @param {readonly string[]} example its elements in the example
- * @returns {{ min: number, max: number, step: number } | undefined} undefined if sliders are no use
+ * Returns the range of an input's sliders. UINT8 and INT8 use the range of the datatype; for other
+ * datatypes, the range extends somewhat beyond the example.
+ * @param {readonly string[]} example the elements of the input in the example
+ * @returns {{ min: number, max: number, step: number } | undefined} undefined if a slider is not
+ *   useful
  */
 export function sliderRange(datatype, example) {
   if (datatype === 'BOOL' || datatype === 'BYTES') return undefined

@@ -3,9 +3,9 @@ import { createDimensions } from './input/dimensions.js'
 import { Input } from './input/input.js'
 import { inferenceRequest, Unsendable } from './request.js'
 
-/** The form of a model's inputs. It makes inference requests. */
+/** The form for a model's inputs. It creates inference requests. */
 export class TensorForm {
-  /** Without an example in model.json, the server generates one. */
+  /** Always true: without an example in model.json, the server generates an example. */
   hasExample = true
   #model
   #dimensions
@@ -38,7 +38,7 @@ export class TensorForm {
     for (const input of this.#inputs) input.reset()
   }
 
-  /** @returns the request in the form @throws {Unsendable} */
+  /** @returns the request in the form @throws {Unsendable} if the contents cannot be sent */
   read() {
     const tensors = this.#inputs.map((input, i) => {
       try {
@@ -53,9 +53,9 @@ export class TensorForm {
 
   /**
    * Shows the server's error at the field that it names.
-   * @param {string} text of the server
-   * @returns {{ control: HTMLElement, text: string } | undefined} the field to focus on and its
-   *   text; undefined if the error names no input
+   * @param {string} text the text of the error
+   * @returns {{ control: HTMLElement, text: string } | undefined} the field to focus on and the
+   *   text of the error; undefined if the error names no input
    */
   refuse(text) {
     const place = placeOfError(text, this.#model.inputs)

@@ -1,10 +1,10 @@
-/** Indexes of an input's variable dimensions. */
+/** Returns the indexes of an input's variable dimensions. */
 export const variable = ({ shape, anyRank }) =>
   anyRank ? [] : [...shape.keys()].filter(d => shape[d] === -1)
 
 /**
- * The sizes of variable dimensions. Inputs share the size of dimensions with the same name in the
- * graph, as the server requires.
+ * Stores the sizes of variable dimensions. Dimensions with the same name in the graph have the same
+ * size in all inputs, as the server requires.
  */
 export function createDimensions(inputs) {
   const sizes = new Map()
@@ -24,7 +24,7 @@ export function createDimensions(inputs) {
   }
 }
 
-/** A shape with the graph's own names. */
+/** Formats a shape with the dimension names of the graph. */
 export const shapeText = ({ shape, dimensionNames, anyRank }) =>
   anyRank
     ? 'any shape'

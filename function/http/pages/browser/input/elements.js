@@ -1,8 +1,8 @@
 import { elementCount, elementJson, resized } from '../request.js'
 
 /**
- * Up to MOST_FIELDS elements get a field each. More are written as JSON; beyond MOST_WRITTEN they
- * are generated.
+ * Up to MOST_FIELDS elements have one field each. More elements are written as JSON, and more than
+ * MOST_WRITTEN elements are generated.
  */
 export const MOST_FIELDS = 64
 export const MOST_WRITTEN = 4_096
@@ -10,7 +10,7 @@ export const MOST_MADE = 2_000_000
 
 const emptyOf = datatype => ({ BOOL: 'false', BYTES: '' })[datatype] ?? '0'
 
-/** The model's example as texts, in another shape. */
+/** Returns the elements of the model's example as texts, in another shape. */
 export function exampleElements({ example, datatype }, shape) {
   if (example.elements === undefined)
     return new Array(elementCount(shape)).fill(example.every ?? emptyOf(datatype))
@@ -21,7 +21,7 @@ export function exampleElements({ example, datatype }, shape) {
 export const reshaped = ({ datatype }, elements, from, to) =>
   resized(elements, from, to, emptyOf(datatype))
 
-/** How values are generated: the same for every element, except random ones. */
+/** Generators of values. Except for random values, all elements get the same value. */
 export const MAKERS = {
   zeros: datatype => () => emptyOf(datatype),
   ones: datatype => () => (datatype === 'BOOL' ? 'true' : '1'),
@@ -45,8 +45,8 @@ export function nested(elements, shape, datatype) {
 }
 
 /**
- * The name of an element: its feature or its index, such as [2], or [0, 2] with more dimensions.
- * The name of a scalar is empty.
+ * Returns the name of an element: its feature or its index, such as [2], or [0, 2] with more
+ * dimensions. The name of a scalar is empty.
  * @param {readonly string[]} [features] names of the last dimension's elements
  */
 export function placeText(at, shape, features) {

@@ -4,7 +4,7 @@ import { sliderRange } from '../slider.js'
 import { MOST_FIELDS, placeText, reshaped } from './elements.js'
 import { Way } from './way.js'
 
-/** Rows with more elements have fields without sliders. */
+/** In rows with more elements than this, fields have no sliders. */
 const MOST_SLIDERS = 8
 
 /** One field per element. */
@@ -19,7 +19,7 @@ export class Fields extends Way {
     this.input.elements = this.input.ways.json.readElements() ?? this.input.elements
   }
 
-  /** Too many elements for fields: continue as JSON. */
+  /** Switches to JSON if there are too many elements for fields. */
   resize(from, to) {
     const { input } = this
     input.elements = reshaped(input.metadata, input.elements, from, to)
@@ -73,7 +73,7 @@ export class Fields extends Way {
     return group
   }
 
-  /** @param limits of the slider beside the field, if it has one */
+  /** @param limits the limits of the slider beside the field, if the field has a slider */
   #field({ at, place, row }, limits) {
     const { metadata, elements } = this.input
     const label = this.#label(place, row)
@@ -109,7 +109,7 @@ export class Fields extends Way {
     return make('label', where, metadata.features ? place : make('code', place || 'value'))
   }
 
-  /** A slider and a field that follow each other. */
+  /** Creates a slider. The slider and the field follow each other. */
   #slider(at, field, { label, limits }) {
     const value = this.input.elements[at]
     const slider = Object.assign(make('input'), { type: 'range', ...limits, value })

@@ -3,7 +3,7 @@ import { Unsendable } from '../request.js'
 import { MOST_FIELDS } from './elements.js'
 import { Way } from './way.js'
 
-/** A file of the elements' bytes. */
+/** A way to enter an input: a file with the bytes of the elements. */
 export class BytesFile extends Way {
   label = 'a file of bytes'
   #bytes

@@ -8,7 +8,7 @@ import { BytesFile } from './file.js'
 import { Made } from './made.js'
 import { Written } from './written.js'
 
-/** The part of the form for one input: its value, and how the value is given. */
+/** The part of the form for one input: its value, and the way in which the value is entered. */
 export class Input {
   /** @type {number[]} */
   shape
@@ -16,8 +16,8 @@ export class Input {
   elements
 
   /**
-   * @param changed called for every change: with `resize` if the size of a dimension changed, which
-   *   other inputs may share, and with `removed` if a row was removed
+   * @param changed called for every change: with `resize` if the size of a dimension changed,
+   *   because other inputs may share the dimension, and with `removed` if a row was removed
    */
   constructor(metadata, index, dimensions, changed) {
     this.metadata = metadata
@@ -77,7 +77,7 @@ export class Input {
     return field
   }
 
-  /** Number of elements. */
+  /** The number of elements. */
   get count() {
     return elementCount(this.shape)
   }
@@ -133,7 +133,7 @@ export class Input {
     this.changed({ resize: true, removed: { row, key: dimensions.keyOf(metadata, 0) } })
   }
 
-  /** A row that inputs share is removed from each of them. */
+  /** Removes a row. A row that inputs share is removed from each of these inputs. */
   removeRow({ row, key }) {
     const isShared = this.hasRows && this.dimensions.keyOf(this.metadata, 0) === key
     if (this.way !== 'fields' || !isShared) return
@@ -147,8 +147,8 @@ export class Input {
   }
 
   /**
-   * Draws the possible ways and the sizes. Keeps the fields for sizes, so that the person can go on
-   * typing in them.
+   * Draws the possible ways and the sizes. Keeps the fields for sizes, so that the person can
+   * continue to type in them.
    */
   drawOptions() {
     const { count, shape, metadata } = this
@@ -164,15 +164,15 @@ export class Input {
     }
   }
 
-  /** @returns the tensor in the form @throws {Unsendable} */
+  /** @returns the tensor in the form @throws {Unsendable} if the tensor cannot be sent */
   read() {
     const { name, datatype } = this.metadata
     return this.ways[this.way].read({ name, shape: [...this.shape], datatype })
   }
 
   /**
-   * Shows a problem at its place.
-   * @param at index of the element, if known
+   * Shows a problem beside the element that caused it.
+   * @param at the index of the element, if it is known
    * @returns the element to focus on
    */
   mark(text, at) {

@@ -9,7 +9,7 @@ const SHOWN = 8
 export class Made extends Way {
   label = 'generated'
   #what = 'example'
-  /** As JSON; typing does not change it. */
+  /** The generated values as JSON, kept because typing does not change them. */
   #data
 
   isPossible(count) {

@@ -1,6 +1,6 @@
 /**
- * The parts of an input (input.js) that its ways use. Declared here, because input.js imports the
- * ways.
+ * The parts of an input (input.js) that its ways use. They are declared here, because input.js
+ * imports the ways.
  * @typedef {object} GivenInput
  * @property {any} metadata
  * @property {number} index
@@ -27,17 +27,21 @@ export class Way {
     this.input = input
   }
 
-  /** @param {number} _count number of elements @returns {boolean} */
+  /** @param {number} _count the number of elements @returns {boolean} */
   isPossible(_count) {
     return true
   }
 
-  /** @returns {HTMLElement[]} its part of the page */
+  /** @returns {HTMLElement[]} the way's part of the page */
   draw() {
     return []
   }
 
-  /** @param tensor its name, shape and datatype @returns it with data @throws {Unsendable} */
+  /**
+   * @param tensor the name, shape and datatype
+   * @returns the tensor with its data
+   * @throws {Unsendable} if the data cannot be sent
+   */
   read(tensor) {
     return tensor
   }
@@ -49,7 +53,7 @@ export class Way {
   reset() {}
 
   /**
-   * Called when the input's shape changed.
+   * Called when the input's shape has changed.
    * @param {number[]} _from
    * @param {number[]} _to
    * @returns {string | undefined} the way to switch to, if any

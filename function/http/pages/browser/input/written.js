@@ -5,7 +5,7 @@ import { variable } from './dimensions.js'
 import { MOST_WRITTEN, nested } from './elements.js'
 import { Way } from './way.js'
 
-/** Typed or pasted JSON. */
+/** A way to enter an input: typed or pasted JSON. */
 export class Written extends Way {
   label = 'JSON'
   text = ''
@@ -15,7 +15,10 @@ export class Written extends Way {
     this.text = count <= MOST_WRITTEN ? nested(elements, shape, metadata.datatype) : ''
   }
 
-  /** @param from the previous way; fields are always written out: they may have been edited */
+  /**
+   * @param from the previous way; values from fields are always written, because they may have been
+   *   edited
+   */
   begin(from) {
     const { elements, shape, metadata, count } = this.input
     if (from === 'fields' || count <= MOST_WRITTEN)
@@ -44,7 +47,10 @@ export class Written extends Way {
     return [label]
   }
 
-  /** Sets variable dimensions to the size of the written data. @returns whether any changed */
+  /**
+   * Sets variable dimensions to the size of the written data.
+   * @returns whether a dimension was set
+   */
   #followNesting() {
     const { metadata, dimensions } = this.input
     if (metadata.anyRank) return false

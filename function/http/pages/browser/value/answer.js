@@ -8,23 +8,30 @@ const MOST_MEMBERS = 12
 const LONGEST_WORD = 80
 
 /**
- * The elements that show a transform's answer: JSON, a text, a picture, or nothing.
+ * Creates the elements that show a transform's response: JSON, a text, a picture, or no content.
  * @param {Uint8Array} body
  * @param {Headers} headers
- * @param output the transform's schema of its output
+ * @param output the schema of the transform's output
  */
 export function shownAnswer(body, headers, output) {
   const type = headers.get('content-type')?.toLowerCase() ?? ''
   if (body.length === 0 && type === '')
     return {
-      elements: [note('No content. An event with this data would get no reply event.')],
+      elements: [
+        note('The response has no content. An event with this data would get no reply event.'),
+      ],
       summary: ': no content',
     }
   if (type.startsWith('image/'))
-    return { elements: [pictureOf(body, type.split(';')[0], 'The answer')], summary: ': an image' }
+    return {
+      elements: [pictureOf(body, type.split(';')[0], 'The response')],
+      summary: ': an image',
+    }
   const isJson = /[/+]json\b/.test(type)
   if (!isJson && !type.startsWith('text/'))
-    return { elements: [note(`${body.length.toLocaleString('en')} bytes of ${type}.`)] }
+    return {
+      elements: [note(`The response is ${body.length.toLocaleString('en')} bytes of ${type}.`)],
+    }
   const text = new TextDecoder().decode(body)
   if (!isJson) return { elements: [word(text)], raw: text }
   const value = parseExactly(text)
@@ -49,7 +56,7 @@ function valueElements(value, output) {
   })
 }
 
-/** Bars for numbers that are shares of one, in an array or an object. */
+/** Creates bars for numbers in an array or an object that are shares of 1. */
 function barsOf(value) {
   const entries = Object.entries(Object(value))
   const numbers = entries.map(([, number]) => number)
@@ -77,7 +84,7 @@ const jsonText = value =>
 /** Browsers without JSON.rawJSON round the number. */
 const rawJson = text => /** @type {any} */ (JSON).rawJSON?.(text) ?? Number(text)
 
-/** The first value of the answer, for users of screen readers. */
+/** Returns the first value of the response, for users of screen readers. */
 function summary(value) {
   const first = typeof value === 'object' && value !== null ? Object.values(value)[0] : value
   return typeof first === 'object' ? '' : `: ${first}`

@@ -2,7 +2,7 @@ import { make } from '../dom.js'
 import { parseExactly } from '../json.js'
 import { fieldRange, textsOf, valueJson } from './schema.js'
 
-/** The properties of a JSON object, one field each. */
+/** A form with one field for each property of a JSON object. */
 export class NamedFields {
   label = 'fields'
   #fields
@@ -22,7 +22,7 @@ export class NamedFields {
     try {
       this.#texts = textsOf(this.#fields, parseExactly(json))
     } catch {
-      // The written text is not valid JSON: keep the fields as they were.
+      // The written text is not valid JSON, so keep the fields as they were.
     }
   }
 
@@ -31,7 +31,7 @@ export class NamedFields {
     this.#ranges = this.#fields.map((field, i) => fieldRange(field, this.#texts[i]))
   }
 
-  /** @returns the value as JSON @throws {Unsendable} */
+  /** @returns the value as JSON @throws {Unsendable} if the text of a field is not JSON */
   json() {
     return valueJson(this.#fields, this.#texts)
   }
@@ -95,7 +95,7 @@ export class NamedFields {
     return control
   }
 
-  /** A slider and a field that follow each other. */
+  /** Creates a slider. The slider and the field follow each other. */
   #slider(field, label, range) {
     const slider = Object.assign(make('input'), { type: 'range', ...range, value: field.value })
     slider.setAttribute('aria-label', `${label}, slider`)
@@ -116,7 +116,7 @@ export class NamedFields {
     this.#changed()
   }
 
-  /** @returns the control of a field, if it is shown */
+  /** @returns the control of a field, if the control is shown */
   controlOf(at) {
     return document.getElementById(idOf(at))
   }
@@ -124,7 +124,7 @@ export class NamedFields {
 
 const idOf = at => `field-${at}`
 
-/** A choice as shown to people: strings have no quotes. */
+/** Formats a choice for people, without quotes around strings. */
 function shown(json) {
   const value = JSON.parse(json)
   return typeof value === 'string' ? value : json

@@ -2,17 +2,17 @@ import { fromBase64, toBase64 } from '../curl.js'
 import { make } from '../dom.js'
 import { Unsendable } from '../request.js'
 
-/** A larger picture is not shown before it is sent. */
+/** Size of the largest picture that is shown before it is sent. */
 const MOST_SHOWN_BYTES = 2_000_000
 
 /**
  * @typedef {object} Picked
  * @property {Uint8Array} bytes
  * @property {string} type
- * @property {string} [name] of a file; absent for the example
+ * @property {string} [name] the name of the file; absent for the example
  */
 
-/** A file, dropped anywhere on the page or chosen. */
+/** A way to enter the value: a file that is dropped anywhere on the page or chosen. */
 export class PickedFile {
   label = 'a file'
   #expected
@@ -23,7 +23,10 @@ export class PickedFile {
   #problem = 'no file is chosen'
   #redraw = () => {}
 
-  /** @param {string | undefined} expected its media type, which may be a range such as image/* */
+  /**
+   * @param {string | undefined} expected the expected media type, which may be a range such as
+   *   image/*
+   */
   constructor(expected, changed) {
     this.#expected = expected
     this.#changed = changed
@@ -46,7 +49,7 @@ export class PickedFile {
 
   begin() {}
 
-  /** @param {unknown} example Base64 */
+  /** @param {unknown} example the example in Base64 */
   reset(example) {
     this.#picked =
       typeof example === 'string' && this.#expected !== undefined
@@ -58,7 +61,7 @@ export class PickedFile {
     return undefined
   }
 
-  /** @throws {Unsendable} */
+  /** @throws {Unsendable} if there is no file */
   read() {
     if (this.#picked === undefined) throw new Unsendable(this.#problem)
     const { bytes, type, name } = this.#picked
@@ -72,7 +75,7 @@ export class PickedFile {
       const bytes = new Uint8Array(await file.arrayBuffer())
       this.#picked = { bytes, type, name: file.name }
     } catch (error) {
-      // For example a dropped folder.
+      // A dropped folder, for example, cannot be read.
       this.#picked = undefined
       this.#problem = `${file.name} cannot be read: ${error.message}`
     }
@@ -108,6 +111,8 @@ export class PickedFile {
   }
 }
 
-/** As a data URL: the page may load pictures only from its own document. */
+/**
+ * Creates a picture from a data URL, because the page may load pictures only from its own document.
+ */
 export const pictureOf = (bytes, type, alt) =>
   Object.assign(make('img'), { src: `data:${type};base64,${toBase64(bytes)}`, alt })

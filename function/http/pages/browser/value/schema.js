@@ -3,17 +3,18 @@ import { elementJson, Unsendable } from '../request.js'
 import { sliderRange } from '../slider.js'
 
 /**
- * The form fields that a JSON Schema describes. A field holds text, as it was typed; the server
- * validates it.
+ * The form fields that a JSON Schema describes. A field contains text, as it was typed; the server
+ * validates the text.
  *
  * @typedef {'number' | 'integer' | 'boolean' | 'string' | 'choice' | 'json'} Kind
  * @typedef {object} Field
- * @property {string | undefined} name of the property; undefined if the value itself is the field
+ * @property {string | undefined} name the name of the property; undefined if the field represents
+ *   the value itself
  * @property {string} label
  * @property {string} hint
  * @property {Kind} kind
  * @property {boolean} isRequired
- * @property {readonly string[]} choices as JSON
+ * @property {readonly string[]} choices the choices as JSON
  * @property {number} minimum
  * @property {number} maximum
  */
@@ -78,7 +79,7 @@ function textOf({ kind }, value) {
 }
 
 /**
- * The texts of the fields as JSON, without optional fields that are empty.
+ * Returns the texts of the fields as JSON, without optional fields that are empty.
  * @throws {Unsendable} with the index of the first field that is not JSON
  */
 export function valueJson(fields, texts) {
@@ -106,7 +107,8 @@ function fieldJson({ kind, isRequired, label }, text, at) {
 }
 
 /**
- * The range of a number's slider: around the example, within the schema's limits.
+ * Returns the range of a number's slider, which is around the example and within the schema's
+ * limits.
  * @param {Field} field
  * @param {string} example
  */
@@ -122,9 +124,9 @@ export function fieldRange({ kind, minimum, maximum }, example) {
 }
 
 /**
- * Finds the field that a server error names: by a pointer (`/amount must be …`), as missing, or by
- * its name alone.
- * @returns {number} its index, or -1
+ * Finds the field that a server error names. The error contains a pointer (`/amount must be …`),
+ * reports a missing field, or contains only the field's name.
+ * @returns {number} the index of the field, or -1
  */
 export function placeOfViolation(text, fields) {
   const missing = /^the data must have required property '(.*?)'/.exec(text)?.[1]

@@ -7,7 +7,7 @@ import { WrittenValue } from './written-value.js'
 
 /** The form for a transform's input. */
 export class ValueForm {
-  /** Whether there is something to send before a person fills in the form. */
+  /** Whether there is an example to send before a person fills in the form. */
   hasExample
   #example
   #fields
@@ -19,7 +19,7 @@ export class ValueForm {
   #fieldset
 
   /**
-   * @param transform its schema of the input, and an example of it
+   * @param transform the schema of the transform's input, and an example of the input
    * @param changed called for every change
    */
   constructor({ input = true, mediaType, example }, changed) {
@@ -61,7 +61,10 @@ export class ValueForm {
     this.#draw()
   }
 
-  /** @returns {string | undefined} undefined if a field is not JSON, or a file is chosen */
+  /**
+   * @returns {string | undefined} the value as JSON; undefined if a field is not JSON, or if a file
+   *   is chosen
+   */
   #jsonNow() {
     try {
       return this.#way.json()
@@ -75,7 +78,7 @@ export class ValueForm {
     this.#values.replaceChildren(...this.#way.draw())
   }
 
-  /** @returns the request in the form @throws {Unsendable} */
+  /** @returns the request in the form @throws {Unsendable} if the contents cannot be sent */
   read() {
     const { contentType, text = '', bytes, file } = this.#way.read()
     return {
@@ -89,8 +92,9 @@ export class ValueForm {
 
   /**
    * Shows the server's error at the field that it names.
-   * @param {string} text of the server
-   * @returns {{ control: HTMLElement, text: string } | undefined} undefined if it names no field
+   * @param {string} text the text of the error
+   * @returns {{ control: HTMLElement, text: string } | undefined} the field to focus on and the
+   *   text of the error; undefined if the error names no field
    */
   refuse(text) {
     const at = this.#fields === undefined ? -1 : placeOfViolation(text, this.#fields)
@@ -121,7 +125,7 @@ export class ValueForm {
   }
 }
 
-/** The ways to enter the input, best first. */
+/** Returns the ways to enter the input, the best way first. */
 function waysOf({ input, mediaType, fields }, changed) {
   const json = new WrittenValue('application/json', changed)
   if (mediaType !== undefined) {

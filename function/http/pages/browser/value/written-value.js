@@ -2,14 +2,14 @@ import { make } from '../dom.js'
 import { pretty } from '../json.js'
 import { Unsendable } from '../request.js'
 
-/** A typed or pasted value: JSON or text. */
+/** A way to enter the value: typed or pasted JSON or text. */
 export class WrittenValue {
   #changed
   #isText
   #text = ''
   #mediaType
 
-  /** @param {string} mediaType of a text; application/json for JSON */
+  /** @param {string} mediaType the media type of a text; application/json for JSON */
   constructor(mediaType, changed) {
     this.#changed = changed
     this.#mediaType = mediaType
@@ -32,7 +32,7 @@ export class WrittenValue {
     return this.#isText ? JSON.stringify(this.#text) : this.#text
   }
 
-  /** @throws {Unsendable} */
+  /** @throws {Unsendable} if the text is not valid JSON */
   read() {
     if (!this.#isText)
       try {
@@ -64,7 +64,7 @@ export class WrittenValue {
   }
 }
 
-/** The text of a JSON string; other JSON unchanged. */
+/** Returns the text of a JSON string; returns other JSON unchanged. */
 function textIn(json) {
   try {
     const value = JSON.parse(json)
